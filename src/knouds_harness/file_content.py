@@ -4,7 +4,8 @@ import errno
 import os
 import select
 import stat
-from io import FileIO
+from collections.abc import Iterator
+from io import BytesIO, FileIO
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +30,19 @@ def file_content(path: Path) -> bytes:
             raise OSError(errno.EPIPE, "is a pipe without a writer")
         os.set_blocking(pipe.fileno(), True)
         return (first or b"") + pipe.read()
+
+
+def file_lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file, one after the other: it may be longer than memory.
+
+    Raises:
+        OSError: As ``file_content``.
+    """
+    if not path.is_file():
+        yield from BytesIO(file_content(path))
+        return
+    with path.open("rb") as file:
+        yield from file
 
 
 def file_text(path: Path) -> str:

@@ -25,7 +25,9 @@ TRACE_HEADER = "traceparent"  # of W3C Trace Context; new for each request
 CONTROL_HEADER = "x-sandbox-token"  # of what mints keys and moves the clock, which no check judges
 _TOO_DEEP = f"the body is nested too deeply: over {MAX_LEVELS} levels"
 _TOO_MANY = f"the body holds over {MAX_VALUES:,} values"
-_LONG_BYTES = 100_000
+_LONG_BYTES = 10_000
+_MOST_KEPT_BYTES = 32_000_000
+_LEAST_KEPT_BYTES = 1000
 _LONGEST_WAIT_S = 65
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -134,10 +136,6 @@ class Exchange:
         """The body as JSON, or None where it is not JSON."""
         return self._parsed[0]
 
-    def shortened(self) -> Exchange:
-        """The exchange with no more of a long body than evidence needs, to be kept for long."""
-        return self if len(self.body) <= KEPT_BYTES else replace(self, body=self.body[:KEPT_BYTES])
-
     @property
     def is_success(self) -> bool:
         """Whether the request was accepted; which 2xx says so is open."""
@@ -163,6 +161,21 @@ class Exchange:
     @cached_property
     def _kept_parsed(self) -> tuple[JSON, str | None]:
         return parsed_json(self.body)
+
+
+class KeptBodies:
+    """Cuts what is kept for long: to ``KEPT_BYTES`` each, and to 1,000 once all take 32 MB."""
+
+    def __init__(self) -> None:
+        self._left_bytes = _MOST_KEPT_BYTES
+
+    def kept(self, exchange: Exchange) -> Exchange:
+        """The exchange with no more of its body than evidence needs, and not yet parsed if that is long."""
+        if len(exchange.body) <= _LEAST_KEPT_BYTES:
+            return exchange
+        most_bytes = KEPT_BYTES if self._left_bytes > 0 else _LEAST_KEPT_BYTES
+        self._left_bytes -= min(len(exchange.body), most_bytes)
+        return replace(exchange, body=exchange.body[:most_bytes])
 
 
 def parsed_json(body: bytes) -> tuple[JSON, str | None]:

@@ -15,7 +15,7 @@ from knouds_harness.contract.tiers import WINDOW_S
 from knouds_harness.errors import CreditsShort, HarnessError, NotCreatedHere, NotSent, TargetUnreachable
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
-from knouds_harness.exchange.evidence import Exchange, Request
+from knouds_harness.exchange.evidence import Exchange, KeptBodies, Request
 from knouds_harness.exchange.first_contact import health_request
 from knouds_harness.exchange.minting import KeyMint
 from knouds_harness.exchange.pricing import Pricing, resource_named
@@ -101,6 +101,7 @@ class Tester:
         self._runs: dict[tuple[str, str | None], list[Exchange]] = defaultdict(list)
         for exchange in checked.exchanges if checked else ():
             self._note_run(exchange)
+        self._kept_bodies = KeptBodies()
         self._failures_in_a_row = 0
         self._failures_by_place: Counter[str] = Counter()
 
@@ -330,7 +331,7 @@ class Tester:
 
     def _note(self, exchange: Exchange) -> None:
         self.sent += 1
-        kept = exchange.shortened()
+        kept = self._kept_bodies.kept(exchange)
         self.recorder.steps.note(kept)
         self._note_run(kept)
 

@@ -5,6 +5,9 @@ import sys
 import pytest
 from exchanges import exchange
 
+from knouds_harness.body_bounds import KEPT_BYTES
+from knouds_harness.exchange.evidence import KeptBodies
+
 
 @pytest.mark.parametrize(
     ("body", "says"),
@@ -64,3 +67,25 @@ def test_repeated_headers_are_joined():
     answer = exchange(200, {}, headers={"X-RateLimit-Limit": "5", "x-ratelimit-limit": "6"})
 
     assert answer.header("X-RATELIMIT-LIMIT") == "5, 6"
+
+
+def test_bodies_that_are_kept_fit_into_memory():
+    """Each is cut, and to less once there are many."""
+    long, bodies = exchange(200, raw=b"x" * 1_000_000), KeptBodies()
+
+    sizes = [len(bodies.kept(long).body) for _ in range(1_000)]
+
+    assert sizes[0] == KEPT_BYTES
+    assert sizes[-1] == 1_000
+    assert sum(sizes) < 34_000_000
+
+
+def test_body_that_is_kept_is_not_kept_parsed():
+    """It takes ten times its length then."""
+    long = exchange(200, {"a": ["x"] * 1_000})
+    long.json()
+
+    kept = KeptBodies().kept(long)
+
+    assert kept == long
+    assert "_kept_parsed" not in vars(kept)

@@ -6,14 +6,16 @@ What HAR has no place for stands in members that begin with an underscore, as it
 import base64
 import json
 from datetime import datetime
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.alterations import Alteration
-from knouds_harness.exchange.evidence import Exchange, Pairs, Request
-from knouds_harness.file_content import file_content
+from knouds_harness.exchange.evidence import Exchange, KeptBodies, Pairs, Request
+from knouds_harness.file_content import file_lines
 
 _HEAD = (
     b'{"log": {"version": "1.2", "creator": {"name": "knouds-harness", "version": "1"}, '
@@ -70,15 +72,15 @@ class HarWriter:
 
 
 def read_har(path: Path) -> list[Exchange]:
-    """Read exchanges that ``HarWriter`` wrote, up to the first line that is not whole.
+    """Read exchanges that ``HarWriter`` wrote, up to the first line that is not whole; long bodies are cut.
 
     Raises:
         OSError: The file cannot be read.
     """
-    exchanges = []
-    for line in file_content(path).split(b"\n")[1:]:
+    exchanges, bodies = [], KeptBodies()
+    for line in islice(file_lines(path), 1, None):
         try:
-            exchanges.append(from_entry(json.loads(line.rstrip(b","))))
+            exchanges.append(bodies.kept(from_entry(json.loads(line.rstrip(b",\n")))))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             break
     return exchanges
@@ -190,11 +192,16 @@ def _named(pairs: Pairs) -> list[dict[str, str]]:
 
 
 def _unnamed(items: list[dict[str, str]]) -> Pairs:
-    return tuple([(_text(item["name"]), _text(item["value"])) for item in items])
+    return tuple([_pair(item["name"], item["value"]) for item in items])
 
 
 def _pairs(lists: list[list[str]]) -> Pairs:
-    return tuple([(_text(name), _text(value)) for name, value in lists])
+    return tuple([_pair(name, value) for name, value in lists])
+
+
+@lru_cache(maxsize=1024)  # most headers come again and again: one run's take half the memory
+def _pair(name: object, value: object) -> tuple[str, str]:
+    return _text(name), _text(value)
 
 
 def _text(value: object) -> str:
