@@ -28,6 +28,7 @@ class Claim:
         expected: What the fact asks for, in words.
         observed: What came instead, in words.
         where: JSON pointer into the response body, ``header NAME``, or empty for the whole response.
+        picture: What came, drawn in lines of text, where requests overlapped.
     """
 
     fact: str
@@ -35,6 +36,7 @@ class Claim:
     expected: str
     observed: str
     where: str = ""
+    picture: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,6 +64,7 @@ def finding_of(
         expected=claim.expected,
         observed=claim.observed,
         where=claim.where,
+        picture=claim.picture,
         exchange_id=exchange.id,
         trace_id=exchange.trace_id,
         curl=curl(exchange, names),

@@ -1,23 +1,27 @@
-"""Whether some serial order explains the answers to requests that overlapped.
+"""A model checker of histories: whether some serial order explains the answers to requests that overlapped.
 
-Each request took effect at one moment between its being sent and its being answered; a history is sound if
-the requests can be put in such an order that a model which knows one request at a time gives each its answer
-(Wing and Gong, 1993). Why this is our own: docs/decisions/serial-orders.md.
+Each request takes effect at one moment between its being sent and its being answered. A history is consistent
+if the requests can be put in such an order that a model, which knows one request at a time, gives each its
+answer (linearizability). Why this is our own, and how it searches: docs/decisions/serial-orders.md.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from knouds_harness.exchange.evidence import Exchange
 
-S = TypeVar("S", bound=Hashable)
 T = TypeVar("T")
 
-_CLOCK_S = 0.001  # how exactly the instants of exchanges are taken to be known
+MOST_STEPS: Final = 300_000
+"""How often a model is asked before a history is undecided; so no verdict depends on the machine's speed."""
+_CLOCK_S: Final = 0.001  # how exactly the instants of exchanges are taken to be known
+_MOST_ROWS: Final = 12
+_BAR: Final = 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,13 +30,278 @@ class TimedRequest(Generic[T]):
 
     Attributes:
         began_s: Before this instant it cannot have taken effect; in seconds on the history's clock.
-        ended_s: Nor after this one; infinite where it may still be on its way.
+        ended_s: Nor after this one; infinite where it may still take effect, or never.
         what: The request and its answer, as the model understands them.
     """
 
     began_s: float
     ended_s: float
     what: T
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(Generic[T]):
+    """What may be answered, one request at a time.
+
+    Attributes:
+        initial: The states that a partition may begin with, by its name.
+        step: The states that may follow from a state and a part of a request; none where the answer cannot be
+            given in that state, several where it is open what the request did.
+        partition: The parts of a request, each with the name of what it is about, such as one member of one
+            workflow. The parts of one name are judged apart from all others.
+        is_read: Whether a part leaves every state in which it can be answered as it is.
+        describe: A request and its answer in a few words, as far as it is about a name.
+    """
+
+    initial: Callable[[str], Collection[Hashable]]
+    step: Callable[[Any, Any], Collection[Hashable]]
+    partition: Callable[[T], Iterable[tuple[str, object]]] = lambda what: [("", what)]
+    is_read: Callable[[Any], bool] = lambda _: False
+    describe: Callable[[T, str], str] = lambda what, _: str(what)
+
+
+class Access(NamedTuple):
+    """A value that is written, or was read."""
+
+    is_write: bool
+    value: Hashable
+
+
+def register(
+    initial: Callable[[str], Collection[Hashable]],
+    partition: Callable[[T], Iterable[tuple[str, Access]]],
+    describe: Callable[[T, str], str],
+) -> Model[T]:
+    """The model of values of which each read shows the last that was written."""
+    return Model(
+        initial=initial,
+        step=lambda state, access: (access.value,) if access.is_write or access.value == state else (),
+        partition=partition,
+        is_read=lambda access: not access.is_write,
+        describe=describe,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contradiction(Generic[T]):
+    """The shortest part of a history that no order explains.
+
+    Attributes:
+        name: Of the partition.
+        before: The states that were possible before these requests.
+        requests: In the order of their beginning.
+        last: The one whose answer nothing explains, given the others.
+        describe: That of the model.
+    """
+
+    name: str
+    before: Collection[Hashable]
+    requests: Sequence[TimedRequest[T]]
+    last: TimedRequest[T]
+    describe: Callable[[T, str], str]
+
+    def __str__(self) -> str:
+        """In one line."""
+        *others, last = [
+            self.describe(each.what, self.name)
+            for each in sorted(self.requests, key=lambda each: each is self.last)
+        ]
+        return f"no order explains {last}" + (f", after {'; '.join(others)}" if others else "")
+
+    def picture(self) -> str:
+        """A line for each request: when, a bar on the common axis, and what; the last ones of many."""
+        start_s = self.requests[0].began_s
+        span_s = max(self.last.ended_s - start_s, 1e-6)
+        lines = []
+        for each in self.requests[-_MOST_ROWS:]:
+            ended_s = min(each.ended_s, self.last.ended_s)
+            first, last = (int((at_s - start_s) / span_s * (_BAR - 1)) for at_s in (each.began_s, ended_s))
+            bar = " " * first + "=" * (last - first + 1)
+            if each.ended_s > self.last.ended_s:
+                bar = bar[:-1] + ">"
+            mark = "  <- fits no order" if each is self.last else ""
+            began_ms = (each.began_s - start_s) * 1e3
+            lines.append(f"{began_ms:8.1f} ms |{bar:<{_BAR}}| {self.describe(each.what, self.name)}{mark}")
+        if len(self.requests) > _MOST_ROWS:
+            lines.insert(0, f"… after {len(self.requests) - _MOST_ROWS} earlier requests")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict(Generic[T]):
+    """What a history was found to be.
+
+    Attributes:
+        is_consistent: Whether some order explains it; None where that took too long to find out.
+        contradiction: The first that was found.
+        states: What each partition may be in after it, where it is consistent.
+    """
+
+    is_consistent: bool | None
+    contradiction: Contradiction[T] | None = None
+    states: Mapping[str, Collection[Hashable]] = field(default_factory=dict)
+
+
+def judge_history(
+    model: Model[T], history: Iterable[TimedRequest[T]], *, most_steps: int = MOST_STEPS
+) -> Verdict[T]:
+    """Find out whether some order explains a history.
+
+    Args:
+        model: What may be answered.
+        history: In any order.
+        most_steps: How often to ask the model in a partition.
+
+    Returns:
+        A contradiction where any partition has one, also if another took too long.
+    """
+    parts_by_name: dict[str, list[_Part[T]]] = defaultdict(list)
+    for request in history:
+        for name, part in model.partition(request.what):
+            parts_by_name[name].append(_Part(request.began_s, request.ended_s, part, request))
+    states: dict[str, Collection[Hashable]] = {}
+    is_undecided = False
+    for name, parts in parts_by_name.items():
+        search = _Search(model, most_steps)
+        try:
+            found = search.contradiction(name, parts)
+        except _TooManySteps:
+            is_undecided = True
+            continue
+        if found is not None:
+            return Verdict(is_consistent=False, contradiction=found)
+        states[name] = search.states
+    return Verdict(is_consistent=None if is_undecided else True, states=states)
+
+
+class _Part(NamedTuple, Generic[T]):
+    began_s: float
+    ended_s: float
+    what: object
+    request: TimedRequest[T]
+
+
+class _Config(NamedTuple):
+    """What may be: a state, and which of the open requests have taken effect, as bits."""
+
+    state: Hashable
+    done: int
+
+
+class _TooManySteps(Exception):
+    pass
+
+
+class _Search(Generic[T]):
+    """Follows all that may be, from one event to the next: requests begin, and end."""
+
+    def __init__(self, model: Model[T], most_steps: int) -> None:
+        self.states: Collection[Hashable] = ()
+        self._model = model
+        self._steps_left = most_steps
+
+    def contradiction(self, name: str, parts: Sequence[_Part[T]]) -> Contradiction[T] | None:
+        """The shortest contradiction in the parts of one name."""
+        found = self._first_unexplained(parts, self._model.initial(name))
+        if found is None:
+            return None
+        last, before, window = found
+        for needless in self._reads_first(window, last):
+            kept = [each for each in window if not any(each is one for one in needless)]
+            again = self._first_unexplained(kept, before)
+            if again is not None and again[0] is last:
+                window = kept
+        requests = sorted((each.request for each in window), key=lambda each: each.began_s)
+        return Contradiction(
+            name=name, before=before, requests=requests, last=last.request, describe=self._model.describe
+        )
+
+    def _reads_first(self, window: Sequence[_Part[T]], last: _Part[T]) -> Iterator[list[_Part[T]]]:
+        """What may be left out without adding a contradiction: all reads, or else one by one."""
+        reads = [each for each in window if each is not last and self._model.is_read(each.what)]
+        yield reads
+        if len(reads) <= _MOST_ROWS:
+            yield from ([each] for each in reads)
+
+    def _first_unexplained(
+        self, parts: Sequence[_Part[T]], initial: Collection[Hashable]
+    ) -> tuple[_Part[T], Collection[Hashable], list[_Part[T]]] | None:
+        """The first answer that nothing explains, the states that were possible before, and all since then.
+
+        Before is an instant at which no request was open: the latest after which something was written.
+        """
+        events = sorted(
+            [(each.began_s, False, number) for number, each in enumerate(parts)]
+            + [(each.ended_s, True, number) for number, each in enumerate(parts) if each.ended_s < math.inf]
+        )
+        configs = {_Config(state, 0) for state in initial}
+        opened: dict[int, _Part[T]] = {}
+        optional = 0
+        earlier = before = initial
+        window_earlier: list[_Part[T]] = []
+        window: list[_Part[T]] = []
+        is_written = False
+        for _, is_end, number in events:
+            part = parts[number]
+            if is_end:
+                configs = self._after(configs, number, opened, optional)
+                del opened[number]
+                if not configs:
+                    return (part, before, window) if is_written else (part, earlier, window_earlier + window)
+                continue
+            if is_written and not opened:
+                earlier, before, window_earlier, window = before, {each.state for each in configs}, window, []
+                is_written = False
+            opened[number] = part
+            window.append(part)
+            if self._model.is_read(part.what):
+                configs = {self._with_reads(config, {number: part}) for config in configs}
+            else:
+                is_written = True
+                optional |= (part.ended_s == math.inf) << number
+        self.states = frozenset(config.state for config in configs)
+        return None
+
+    def _after(
+        self, configs: Iterable[_Config], number: int, opened: Mapping[int, _Part[T]], optional: int
+    ) -> set[_Config]:
+        """What may be once a request has taken effect; others that are open may have done so before it.
+
+        Of configs that are alike otherwise, the one stays that has used fewer of the optional requests.
+        """
+        bit = 1 << number
+        after = set()
+        used: dict[tuple[Hashable, int], list[int]] = defaultdict(list)
+        reached = deque(sorted(configs, key=lambda each: each.done.bit_count()))
+        while reached:
+            config = reached.popleft()
+            known, taken = used[config.state, config.done & ~optional], config.done & optional
+            if any(each & taken == each for each in known):
+                continue
+            known.append(taken)
+            if config.done & bit:
+                after.add(_Config(config.state, config.done & ~bit))
+                continue
+            for other, part in opened.items():
+                if config.done >> other & 1 or (self._model.is_read(part.what) and other != number):
+                    continue  # open reads have taken effect in the first state that they show
+                for state in self._step(config.state, part.what):
+                    reached.append(self._with_reads(_Config(state, config.done | 1 << other), opened))
+        return after
+
+    def _with_reads(self, config: _Config, opened: Mapping[int, _Part[T]]) -> _Config:
+        """The same, with the open reads that show its state; to have answered them sooner hinders nothing."""
+        done = config.done
+        for number, part in opened.items():
+            if not done >> number & 1 and self._model.is_read(part.what):
+                done |= bool(self._step(config.state, part.what)) << number
+        return _Config(config.state, done)
+
+    def _step(self, state: Hashable, part: object) -> Collection[Hashable]:
+        self._steps_left -= 1
+        if self._steps_left < 0:
+            raise _TooManySteps
+        return self._model.step(state, part)
 
 
 def is_certain(exchange: Exchange) -> bool:
@@ -48,42 +317,3 @@ def steps_of(exchanges: Iterable[Exchange]) -> list[TimedRequest[Exchange]]:
         ended_s = began_s + exchange.elapsed_ms / 1000 + _CLOCK_S if is_certain(exchange) else math.inf
         steps.append(TimedRequest(began_s=began_s, ended_s=ended_s, what=exchange))
     return steps
-
-
-def serial_order(
-    steps: Sequence[TimedRequest[T]], *, initial: S, outcomes: Callable[[S, T], Iterable[S]]
-) -> list[TimedRequest[T]] | None:
-    """An order of the steps that the model explains.
-
-    The time it takes may double with each step that overlaps all others: this is for histories of some ten.
-
-    Args:
-        steps: In any order.
-        initial: The model's state before all of them.
-        outcomes: The states that may follow from a state and a step; none where the step's answer cannot be
-            given in that state. Several where it is open what the step did.
-
-    Returns:
-        All the steps, none of them before one that had ended when it began; None if there is no such order.
-    """
-    everything = (1 << len(steps)) - 1
-    is_dead_end: set[tuple[int, S]] = set()
-
-    def order_after(done: int, state: S) -> list[TimedRequest[T]] | None:
-        if done == everything:
-            return []
-        if (done, state) in is_dead_end:
-            return None
-        waiting = [number for number in range(len(steps)) if not done >> number & 1]
-        first_end_s = min(steps[number].ended_s for number in waiting)
-        for number in waiting:
-            if steps[number].began_s > first_end_s:
-                continue  # another one had ended before this one began
-            for following in outcomes(state, steps[number].what):
-                rest = order_after(done | 1 << number, following)
-                if rest is not None:
-                    return [steps[number], *rest]
-        is_dead_end.add((done, state))
-        return None
-
-    return order_after(0, initial)

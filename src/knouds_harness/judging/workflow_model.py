@@ -6,9 +6,12 @@ Source: docs, workflow CRUD.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+
+from knouds_harness.judging.serial_order import Access
 
 JSON = Any
 
@@ -23,6 +26,39 @@ def slug_from_name(name: str) -> str:
         name: ASCII letters and digits, single spaces between them; what becomes of other characters is open.
     """
     return name.lower().replace(" ", "-")
+
+
+def accesses_of(
+    operation_id: str | None,
+    status: int | None,
+    sent: Mapping[str, JSON],
+    shown: Mapping[str, JSON],
+    *,
+    members: Collection[str],
+) -> Iterator[tuple[str, Access]]:
+    """What a request to a workflow wrote or showed of its members, as JSON text.
+
+    The name ``""`` stands for whether the workflow is there. A refusal other than a 404 changes nothing and
+    may come at any time; that deleting what is gone succeeds, too, is open.
+
+    Args:
+        operation_id: Of the request.
+        status: Of the answer; None where none came. After that, or a 5xx, writes may have taken effect.
+        sent: The body of a write.
+        shown: The body of the answer to a read.
+        members: Those that count.
+    """
+    is_certain = status is not None and status < 500
+    is_success = status is not None and status < 300
+    is_write = operation_id != "getWorkflow"
+    if operation_id == "deleteWorkflow" and (is_success or not is_certain):
+        yield "", Access(is_write=True, value=False)
+    elif is_success or status in (404, 410):
+        yield "", Access(is_write=False, value=is_success)
+    if is_success or (is_write and not is_certain):
+        for name, value in (sent if is_write else shown).items():
+            if name in members:
+                yield name, Access(is_write=is_write, value=json.dumps(value))
 
 
 @dataclass(frozen=True, kw_only=True)

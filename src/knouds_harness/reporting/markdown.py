@@ -120,9 +120,11 @@ def _finding(finding: Finding) -> str:
     trace = f", trace `{finding.trace_id}`" if finding.trace_id else ""
     key = f"as {code_span(finding.persona)}" if finding.persona else "without a key"
     ticks = fence(lines, least=3)
+    frame = fence(finding.picture, least=3)
+    picture = f"\n  {frame}text\n{indent(finding.picture, '  ')}\n  {frame}\n" if finding.picture else ""
     return (
         f"- `{finding.operation or 'no operation'}` {key}{place}{times}{after}{waived}: "
-        f"expected {code_span(finding.expected)}, observed {code_span(finding.observed)}{trace}\n"
+        f"expected {code_span(finding.expected)}, observed {code_span(finding.observed)}{trace}\n{picture}"
         f"  <details><summary>Reproduce {finding.fingerprint}</summary>\n\n"
         f"  {ticks}sh\n{indent(lines, '  ')}\n  {ticks}\n\n  </details>"
     )

@@ -22,6 +22,7 @@ class Finding:
     Attributes:
         persona: Whose key was sent, if any.
         where: JSON pointer into the response's body, ``header NAME``, or empty for the whole response.
+        picture: What came, drawn in lines of text, where requests overlapped.
         status: HTTP status of the answer; None where none came.
         code: The ``code`` in the answer's body, if there is one.
         exchange_id: The first exchange that showed it.
@@ -45,6 +46,7 @@ class Finding:
     expected: str
     observed: str
     where: str = ""
+    picture: str = ""
     status: int | None = None
     code: str | None = None
     exchange_id: str | None

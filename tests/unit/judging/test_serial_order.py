@@ -1,30 +1,37 @@
-"""Serial orders are found exactly where there are some."""
+"""Contradictions are found exactly where no serial order explains a history."""
 
 import math
 from dataclasses import replace
 from datetime import timedelta
-from itertools import pairwise, permutations
+from itertools import combinations, pairwise, permutations
 
 import pytest
 from exchanges import exchange
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from knouds_harness.judging.serial_order import TimedRequest, serial_order, steps_of
+from knouds_harness.judging.serial_order import Access, TimedRequest, judge_history, register, steps_of
 
 
-def register(state, what):
-    """A value that is written and read; a write that may have failed, too."""
-    kind, value = what
-    if kind == "write":
-        return [value]
-    if kind == "maybe":
-        return [state, value]
-    return [state] if state == value else []
+def alone(access: Access) -> list[tuple[str, Access]]:
+    """All steps are about one register."""
+    return [("", access)]
+
+
+def described(access: Access, _: str) -> str:
+    return f"{'write' if access.is_write else 'read'} {access.value}"
+
+
+REGISTER = register(initial=lambda _: (0,), partition=alone, describe=described)
+ANY_STEP = replace(REGISTER, is_read=lambda _: False)
 
 
 def step(began, ended, kind, value):
-    return TimedRequest(began_s=began, ended_s=ended, what=(kind, value))
+    return TimedRequest(
+        began_s=began,
+        ended_s=math.inf if kind == "maybe" else ended,
+        what=Access(is_write=kind != "read", value=value),
+    )
 
 
 @st.composite
@@ -34,8 +41,7 @@ def histories(draw):
     for _ in range(draw(st.integers(0, 5))):
         began = draw(st.integers(0, 6))
         kind = draw(st.sampled_from(["read", "write", "maybe"]))
-        ended = math.inf if kind == "maybe" else began + draw(st.integers(0, 4))
-        steps.append(step(began, ended, kind, draw(st.integers(0, 2))))
+        steps.append(step(began, began + draw(st.integers(0, 4)), kind, draw(st.integers(0, 2))))
     return steps
 
 
@@ -49,33 +55,110 @@ def is_in_time(order):
 
 
 def is_explained(order):
-    """Whether the register, told step by step, can give each answer."""
-    states = {0}
+    """Whether a register, told step by step, can give each answer."""
+    state = 0
     for each in order:
-        states = {after for state in states for after in register(state, each.what)}
-    return bool(states)
+        if each.what.is_write:
+            state = each.what.value
+        elif each.what.value != state:
+            return False
+    return True
+
+
+def some_order_explains(steps):
+    """Whether trying all orders, with and without what may never have taken effect, finds one."""
+    maybe = [each for each in steps if each.ended_s == math.inf]
+    sure = [each for each in steps if each.ended_s < math.inf]
+    return any(
+        is_in_time(order) and is_explained(order)
+        for size in range(len(maybe) + 1)
+        for taken in combinations(maybe, size)
+        for order in permutations([*sure, *taken])
+    )
 
 
 @given(steps=histories())
 @example(steps=[step(0, 1, "write", 1), step(2, 3, "read", 0)])
 @example(steps=[step(0, 2, "write", 1), step(2, 3, "read", 0)])  # what touches overlaps
-def test_order_is_found_exactly_where_trying_all_finds_one(steps):
-    exists = any(is_in_time(order) and is_explained(order) for order in permutations(steps))
+@example(steps=[step(0, 9, "write", 0), step(1, 2, "write", 1), step(3, 4, "read", 0)])
+@pytest.mark.parametrize("model", [REGISTER, ANY_STEP], ids=["reads are known", "any step may write"])
+def test_contradiction_is_found_exactly_where_trying_all_orders_finds_none(model, steps):
+    """The search agrees with trying every order, and so does what it shows as the contradiction."""
+    verdict = judge_history(model, steps)
 
-    found = serial_order(steps, initial=0, outcomes=register)
+    assert verdict.is_consistent == some_order_explains(steps)
+    if verdict.contradiction is not None:
+        shown = verdict.contradiction
+        assert shown.last in shown.requests
+        assert not any(
+            is_in_time(order) and is_explained([step(0, 0, "write", before), *order])
+            for before in shown.before
+            for order in permutations(shown.requests)
+        )
 
-    assert (found is not None) == exists
-    if found is not None:
-        assert sorted(map(id, found)) == sorted(map(id, steps))
-        assert is_in_time(found)
-        assert is_explained(found)
+
+def test_many_writes_at_once_are_searched_in_no_time():
+    """Ten overlapping writes, and an answer that no order gives: what may be is followed only once."""
+    steps = [step(0, 9, "write", number % 4) for number in range(10)] + [step(10, 11, "read", 7)]
+
+    assert judge_history(REGISTER, steps).is_consistent is False
 
 
-def test_many_steps_at_once_are_searched_in_no_time():
-    """Sixteen overlapping requests, and an answer that no order gives: dead ends are met only once."""
-    steps = [step(0, 9, "write", number % 4) for number in range(15)] + [step(10, 11, "read", 7)]
+def test_what_takes_too_long_is_undecided():
+    """A history that was not followed to its end is not consistent."""
+    steps = [step(0, 9, "write", number) for number in range(15)]
 
-    assert serial_order(steps, initial=0, outcomes=register) is None
+    assert judge_history(REGISTER, steps, most_steps=100).is_consistent is None
+
+
+def test_writes_that_may_never_have_come_do_not_add_up():
+    """Each may be what a later read shows; what used more of them than it had to is not followed."""
+    steps = [step(number, number, "maybe", number) for number in range(60)]
+
+    assert judge_history(REGISTER, [*steps, step(99, 99, "read", 30)]).is_consistent
+    assert judge_history(REGISTER, [*steps, step(99, 99, "read", 99)]).is_consistent is False
+
+
+def test_contradiction_is_as_short_as_can_be():
+    """It begins with the last write before it, and leaves out the reads that are explained."""
+    steps = [step(0, 1, "write", 1), step(2, 3, "read", 1), step(4, 5, "write", 2), step(6, 7, "read", 2)]
+
+    shown = judge_history(REGISTER, [*steps, step(8, 9, "read", 1), step(10, 11, "write", 5)]).contradiction
+
+    assert shown is not None
+    assert shown.before == {1}
+    assert [each.what.value for each in shown.requests] == [2, 1]
+
+
+def test_picture_shows_when_each_request_was_open():
+    """A line for each, on a common axis, and which answer fits no order."""
+    steps = [step(0, 0.010, "write", 1), step(0.005, 1, "maybe", 2), step(0.020, 0.023, "read", 0)]
+
+    shown = judge_history(REGISTER, steps).contradiction
+
+    assert shown is not None
+    assert shown.picture() == (
+        "     0.0 ms |===========             | write 1\n"
+        "     5.0 ms |     ==================>| write 2\n"
+        "    20.0 ms |                    ====| read 0  <- fits no order"
+    )
+    assert str(shown) == "no order explains read 0, after write 1; write 2"
+
+
+def test_partitions_are_judged_apart():
+    """What is written to one member says nothing of another; states are told for each."""
+
+    def own(parts: list[tuple[str, Access]]) -> list[tuple[str, Access]]:
+        return parts
+
+    model = register(initial=lambda _: (0,), partition=own, describe=lambda parts, _: str(parts))
+    write = TimedRequest(began_s=0, ended_s=1, what=[("a", Access(is_write=True, value=1))])
+    read = [(name, Access(is_write=False, value=value)) for name, value in (("a", 1), ("b", 0))]
+
+    verdict = judge_history(model, [write, TimedRequest(began_s=2, ended_s=3, what=read)])
+
+    assert verdict.is_consistent
+    assert verdict.states == {"a": {1}, "b": {0}}
 
 
 def test_exchanges_follow_each_other_by_their_instants():

@@ -47,6 +47,15 @@ def test_findings_come_with_their_reproduction(broken_record):
     assert "  ```sh\n  curl -sS -i -X POST https://staging.example.com/api/workflows/portrait/run" in text
 
 
+def test_picture_stays_as_it_was_drawn(broken_record):
+    """In a block of its own, so that bars stand below each other."""
+    picture = "   0.0 ms |==  | updateWorkflow\n   1.0 ms |  ==| getWorkflow"
+    drawn = replace(broken_record.findings[0], picture=picture)
+    text = markdown_of(replace(broken_record, findings=(drawn,)))
+
+    assert f"  ```text\n  {picture.splitlines()[0]}\n  {picture.splitlines()[1]}\n  ```\n" in text
+
+
 def test_script_of_several_requests_is_shown_whole(broken_record):
     script = "sh -eu <<'END'\ncurl one\ncurl two\nEND"
     one = replace(broken_record.findings[0], steps=("x00001", "x00002"), script=script)

@@ -7,15 +7,16 @@ Each check has a model of one promise and of nothing else; what is open stays op
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from knouds_harness.exchange.evidence import JSON, Exchange
+from knouds_harness.exchange.evidence import Exchange, parsed_json
 from knouds_harness.exchange.execution_status import FINAL, NEXT_BY_STATUS, body_of, status_in
 from knouds_harness.judging.checks.rate_limits import is_same_window, window_headers_of
 from knouds_harness.judging.checks.runs import amount
 from knouds_harness.judging.claim import Claim, answer, check
-from knouds_harness.judging.serial_order import is_certain, serial_order, steps_of
+from knouds_harness.judging.serial_order import Access, Model, judge_history, register, steps_of
+from knouds_harness.judging.workflow_model import accesses_of
 from knouds_harness.targets.needs.keys import AUTHOR
 from knouds_harness.targets.needs.rate_limits import FILLABLE_WINDOW, LIMITED_KEY
 from knouds_harness.targets.needs.runs import CANCELLED_RUN
@@ -58,8 +59,7 @@ def updates_in_some_order(
     the updates name. The exchange is the last read.
     """
     del exchange
-    for member in members:
-        yield from _member_in_some_order(member, before, history, fact="workflows.update-takes-subset")
+    yield from _members_in_some_order(members, before, history, fact="workflows.update-takes-subset")
 
 
 @check("workflows.move-sets-folder", needs=_WRITES, given=("before", "history"))
@@ -71,26 +71,22 @@ def moves_in_some_order(
     The arguments are those of ``updates_in_some_order``.
     """
     del exchange
-    yield from _member_in_some_order("folderId", before, history, fact="workflows.move-sets-folder")
+    yield from _members_in_some_order(["folderId"], before, history, fact="workflows.move-sets-folder")
 
 
-def _member_in_some_order(
-    member: str, before: Exchange, history: Sequence[Exchange], *, fact: str
+def _members_in_some_order(
+    members: Collection[str], before: Exchange, history: Sequence[Exchange], *, fact: str
 ) -> Iterator[Claim]:
-    initial = _shown(before, member)
-    concerned = [each for each in history if member in _sent(each) or _shown(each, member) is not None]
-    if initial is None or not any(_is_read(each) for each in concerned):
-        return
+    initial = {name: json.dumps(value) for name, value in body_of(before).items() if name in members}
 
-    def outcomes(state: str, each: Exchange) -> Iterable[str]:
-        if _is_read(each):
-            return [state] if _shown(each, member) == state else []
-        written = json.dumps(_sent(each)[member])
-        if each.is_success:
-            return [written]
-        return [state] if is_certain(each) else [state, written]
+    def accesses(each: Exchange) -> Iterator[tuple[str, Access]]:
+        return (access for access in _accesses(each, initial) if access[0] in initial)
 
-    yield _order_claim(concerned, initial, outcomes, fact=fact, says=lambda each: _said(each, member))
+    def said(each: Exchange, about: str) -> str:
+        return _said(each, *(f"{name} {access.value}" for name, access in accesses(each) if name == about))
+
+    if any(_is_read(each) and list(accesses(each)) for each in history):
+        yield from _order_claims(history, register(lambda name: (initial[name],), accesses, said), fact=fact)
 
 
 @check("workflows.delete-then-404", needs=_WRITES, given=("history",))
@@ -100,20 +96,11 @@ def deletes_in_some_order(exchange: Exchange, *, history: Sequence[Exchange]) ->
     ``history`` is everything that was sent to it since it was there for sure. The exchange is the last read.
     """
     del exchange
-
-    def outcomes(is_there: bool, each: Exchange) -> Iterable[bool]:  # noqa: FBT001 - a state, not a switch
-        if not is_certain(each):
-            return [is_there, False] if _is_delete(each) else [is_there]
-        if each.status in (404, 410):
-            return [] if is_there else [False]
-        if not each.is_success:
-            return [is_there]
-        if _is_delete(each):
-            return [False]  # that deleting what is gone succeeds too is open
-        return [True] if is_there else []
-
     if any(_is_delete(each) and each.is_success for each in history):
-        yield _order_claim(history, True, outcomes, fact="workflows.delete-then-404", says=lambda _: "")
+        model: Model[Exchange] = register(
+            lambda _: (True,), lambda each: _accesses(each, ()), lambda each, _: _said(each)
+        )
+        yield from _order_claims(history, model, fact="workflows.delete-then-404")
 
 
 @check("execution.final-is-absorbing", "execution.edges", needs=_CANCELS, given=("history",))
@@ -126,21 +113,23 @@ def cancels_in_some_order(exchange: Exchange, *, history: Sequence[Exchange]) ->
     shown = [each for each in history if status_in(each) is not None]
     steps = {each.id: status_in(each) or "" for each in shown}
 
-    def ends(state: str, each: Exchange) -> Iterable[str]:
+    def ends(state: str, each: Exchange) -> list[str]:
         status = steps[each.id] if steps[each.id] in FINAL else _ANY_IN_FLIGHT
         return [status] if state in (_ANY_IN_FLIGHT, status) else []
 
-    def edges(state: str, each: Exchange) -> Iterable[str]:
+    def edges(state: str, each: Exchange) -> list[str]:
         return [steps[each.id]] if steps[each.id] in NEXT_BY_STATUS[state] else []
 
-    def says(each: Exchange) -> str:
-        return steps[each.id]
+    def said(each: Exchange, _: str) -> str:
+        return _said(each, steps[each.id])
 
     if any(steps[each.id] in FINAL for each in shown):
-        yield _order_claim(shown, _ANY_IN_FLIGHT, ends, fact="execution.final-is-absorbing", says=says)
+        model: Model[Exchange] = Model(initial=lambda _: (_ANY_IN_FLIGHT,), step=ends, describe=said)
+        yield from _order_claims(shown, model, fact="execution.final-is-absorbing")
     in_flight = [each for each in shown if steps[each.id] not in FINAL]
     if in_flight:
-        yield _order_claim(in_flight, "processing", edges, fact="execution.edges", says=says)
+        model = Model(initial=lambda _: ("processing",), step=edges, describe=said)
+        yield from _order_claims(in_flight, model, fact="execution.edges")
 
 
 @check("execution.cancelled-is-charged", needs=_CANCELS, given=("rows", "most_credits"))
@@ -225,25 +214,21 @@ def all_counted(exchange: Exchange, *, earlier: Exchange, between: Sequence[Exch
         )
 
 
-def _order_claim(
-    exchanges: Sequence[Exchange],
-    initial: Any,  # noqa: ANN401 - whatever the model has for a state
-    outcomes: Callable[[Any, Exchange], Iterable[Any]],
-    *,
-    fact: str,
-    says: Callable[[Exchange], str],
-) -> Claim:
-    order = serial_order(steps_of(exchanges), initial=initial, outcomes=outcomes)
-    told = "; ".join(
-        f"{each.request.operation_id} {says(each)}".rstrip() + f": {answer(each)}"
-        for each in sorted(exchanges, key=lambda each: each.started_at)
-    )
-    return Claim(
-        fact=fact,
-        holds=order is not None,
-        expected="answers that some order of these requests explains",
-        observed=f"no order does: {told}",
-    )
+def _order_claims(history: Sequence[Exchange], model: Model[Exchange], *, fact: str) -> Iterator[Claim]:
+    verdict = judge_history(model, steps_of(history))
+    if verdict.is_consistent is not None:
+        found = verdict.contradiction
+        yield Claim(
+            fact=fact,
+            holds=verdict.is_consistent,
+            expected="answers that some order of these requests explains",
+            observed=str(found or "such answers"),
+            picture=found.picture() if found else "",
+        )
+
+
+def _said(exchange: Exchange, *values: str) -> str:
+    return f"{' '.join([exchange.request.operation_id or '', *values])}: {answer(exchange)}"
 
 
 def _is_read(exchange: Exchange) -> bool:
@@ -254,21 +239,8 @@ def _is_delete(exchange: Exchange) -> bool:
     return exchange.request.operation_id == "deleteWorkflow"
 
 
-def _sent(exchange: Exchange) -> Mapping[str, JSON]:
-    """The members that a write names."""
-    try:
-        body = json.loads(exchange.request.body or b"null")
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
-
-
-def _shown(exchange: Exchange, member: str) -> str | None:
-    """The value that a read shows, as JSON; None where it shows none."""
-    body = body_of(exchange) if _is_read(exchange) else {}
-    return json.dumps(body[member]) if member in body else None
-
-
-def _said(exchange: Exchange, member: str) -> str:
-    value = _shown(exchange, member) if _is_read(exchange) else json.dumps(_sent(exchange)[member])
-    return f"{member} {value}"
+def _accesses(exchange: Exchange, members: Collection[str]) -> Iterator[tuple[str, Access]]:
+    request = exchange.request
+    sent, _ = parsed_json(request.body or b"null")
+    named = sent if isinstance(sent, dict) else {}
+    return accesses_of(request.operation_id, exchange.status, named, body_of(exchange), members=members)
