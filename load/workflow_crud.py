@@ -1,6 +1,6 @@
-"""What does keeping workflows cost: create, get, update, move, delete?
+"""What does keeping workflows cost: create, update, get, move, delete?
 
-Workload: each task makes a workflow of its own, reads, changes, moves and deletes it; open (``--rate``
+Workload: each task makes a workflow of its own, changes, reads, moves and deletes it; open (``--rate``
 counts workflows, each five requests) or closed. Costs no credits, and leaves nothing behind unless it is
 killed. Needs keys with ``workflow:read`` and ``workflow:write``, or two keys of one account.
 """

@@ -129,6 +129,7 @@ class ScenarioUser(ArrivalUser):
             )
         self._within_guards(self.load_run.limits.admit, action, what=name or operation)
         headers = None if persona is self.persona else {"x-api-key": persona.secret.reveal()}
+        request = self.load_run.begin_request(operation, path, json)
         with self.client.request(
             method,
             path,
@@ -149,6 +150,10 @@ class ScenarioUser(ArrivalUser):
             self.load_run.observe(
                 name or operation, response, sender=None if is_public else runner or persona
             )
+            if request is not None:
+                is_ours = creation is not None and not self.load_run.created.is_disputed(creation)
+                created = creation.slug if creation and is_ours else None
+                self.load_run.end_request(request, response, created=created)
         return response
 
     def workflow_name(self, words: str) -> str:

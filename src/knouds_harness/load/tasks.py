@@ -213,7 +213,7 @@ _DOCUMENT: Final[dict[str, Any]] = {
 
 @takes(MAY_READ, READER, WRITER)
 def workflow_crud(user: ScenarioUser) -> None:
-    """Create a workflow, read it, change it, move it, and delete it again."""
+    """Create a workflow, change it, read it, move it, and delete it again."""
     name = user.workflow_name(f"load {os.getpid()} {next(_NUMBERS)}")
     created = user.call(
         "createWorkflow",
@@ -228,11 +228,11 @@ def workflow_crud(user: ScenarioUser) -> None:
         return
     path = workflow_path(slug)
     try:
-        user.call("getWorkflow", path)
         change = {"description": "Changed by a load test."}
         user.call(
             "updateWorkflow", path, method="PUT", json=change, action=Action.WRITE, expected=range(200, 300)
         )
+        user.call("getWorkflow", path)
         user.call(
             "moveWorkflow",
             f"{path}/move",

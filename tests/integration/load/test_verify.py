@@ -29,6 +29,7 @@ CASES = {
     "execution-regresses-now-and-then": CYCLES,
     "webhook-sent-twice": CYCLES,
     "execution-cancel-request-not-shown": ("cancels", "--rate", "15", "--duration", "2s"),
+    "update-shows-late-now-and-then": ("workflow_crud", "--rate", "15", "--duration", "2s"),
     "usage-lacks-every-tenth-run": RUNS,
     "usage-every-tenth-run-is-free": RUNS,
     "run-cost-differs-from-usage": RUNS,
@@ -114,6 +115,8 @@ def test_sound_server_breaks_nothing(tmp_path, processes):
         "usage.run-has-a-row",
         "run.charge-equals-usage",
         "webhook.one-per-ended-execution",
+        "workflows.update-takes-subset",
+        "workflows.delete-then-404",
     } <= facts(found["kept"])
     assert {"rate.remaining-falls", "rate.over-limit-is-429"} <= facts(found["untested"])
 

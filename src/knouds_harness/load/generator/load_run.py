@@ -34,6 +34,7 @@ from knouds_harness.load.generator.health import Health, Watch
 from knouds_harness.load.generator.task_errors import TaskErrors
 from knouds_harness.load.invariants.verification import LoadVerification
 from knouds_harness.load.invariants.webhook_waiter import WebhookWaiter
+from knouds_harness.load.invariants.workflow_histories import WorkflowRequest
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.steady_clock import now_unix_s
 from knouds_harness.load.workload.input_lines import InputFile, InputTurns
@@ -212,6 +213,15 @@ class LoadRun(ABC):
                 self.recording.recorder.record(operation, RequestStatus.KEPT, SERVER, took_ms)
         if self.verification is not None:
             self.verification.look(operation, response, sender, body)
+
+    def begin_request(self, operation: str, path: str, sent: object) -> WorkflowRequest | None:
+        """A request is about to be sent; None if what it is part of is not followed."""
+        return self.verification.begin_request(operation, path, sent) if self.verification else None
+
+    def end_request(self, request: WorkflowRequest, response: Response, *, created: str | None) -> None:
+        """A request that is followed was answered; ``created`` is the slug of the workflow that it made."""
+        if self.verification is not None:
+            self.verification.end_request(request, response, created=created)
 
     def observe_create(self, slug: str, *, is_own: bool) -> None:
         """A create was answered with the slug of the workflow that it made, or of another."""

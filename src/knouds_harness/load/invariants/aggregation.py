@@ -85,6 +85,7 @@ class Aggregation:
         ended: Some executions whose end was seen, evenly chosen.
         deliveries: What came of executions that ended.
         windows: Of rate limits, for readers.
+        undecided: How many histories of workflows took too long to judge.
     """
 
     def __init__(self, *, chance: random.Random, most_in_flight: int, is_alone: bool) -> None:
@@ -100,6 +101,7 @@ class Aggregation:
         self.ended: list[Ended] = []
         self.deliveries = DeliveryMatch()
         self.windows = WindowLog()
+        self.undecided = 0
         self._chance = chance
         self._most_in_flight = most_in_flight
         self._is_alone = is_alone
@@ -112,6 +114,7 @@ class Aggregation:
         """Add what a process saw."""
         self.tallies.add(batch.tallies)
         self.runs.update(batch.runs)
+        self.undecided += batch.undecided
         self._execution_ids.add(bytes(batch.execution_ids))
         self.deliveries.expect(bytes(batch.awaited))
         for each in batch.ended:

@@ -26,6 +26,14 @@ SLUG_OF_NAME: Final = (
     "workflows.create-makes-slug-from-name",
     "A create answers with the slug of its own name, and not of a workflow that was there.",
 )
+SHOWS_LAST: Final = (
+    "workflows.update-takes-subset",
+    "A read shows what was last written to its workflow, whatever else came at the same time.",
+)
+IS_THERE: Final = (
+    "workflows.delete-then-404",
+    "A workflow is there from its create to its delete, and not after it.",
+)
 NEVER_THROTTLED: Final = ("tier.rate-limit-enterprise", "An enterprise account is not rate-limited.")
 WINDOWS_APART: Final = (
     "rate.window-is-fixed-60-s",
@@ -45,6 +53,8 @@ NEEDS: Final[Mapping[InvariantKey, str]] = {
     IS_CHARGED: "a run whose answer says its cost, and usage that can be read",
     ONE_DELIVERY: "an execution that was polled to its end, of a key with webhook = true that holds "
     "webhook:receive, and [webhook] that leads to this machine; on the sandbox, --finish webhook",
+    SHOWS_LAST: "a workflow that this load creates and then reads",
+    IS_THERE: "a workflow that this load creates and then reads",
     REMAINING_FALLS: "a run of an account with a rate limit",
     NO_MORE: "a run of an account with a rate limit",
     TRUE_WAIT: "a request that was sent after as long as a 429 before it told to wait",

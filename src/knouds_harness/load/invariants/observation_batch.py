@@ -99,6 +99,7 @@ class ObservationBatch:
         unknown: How many requests may have counted in a window, and their answers say nothing of it.
         ended: Some of the executions whose end was seen.
         awaited: A hash of each whose end was seen, and has to be delivered.
+        undecided: How many histories of workflows took too long to judge.
     """
 
     tallies: Tallies = field(default_factory=Tallies)
@@ -108,6 +109,7 @@ class ObservationBatch:
     unknown: Counter[LimitedRoute] = field(default_factory=Counter)
     ended: list[Ended] = field(default_factory=list)
     awaited: bytearray = field(default_factory=bytearray)
+    undecided: int = 0
 
     def packed(self) -> dict[str, Any]:
         """As plain values, for a message."""
@@ -133,6 +135,7 @@ class ObservationBatch:
             "unknown": [[*route, count] for route, count in self.unknown.items()],
             "ended": [list(each) for each in self.ended],
             "awaited": bytes(self.awaited),
+            "undecided": self.undecided,
         }
 
     @classmethod
@@ -157,4 +160,5 @@ class ObservationBatch:
             unknown=Counter({LimitedRoute(*route): count for *route, count in message["unknown"]}),
             ended=[Ended(*each) for each in message["ended"]],
             awaited=bytearray(message["awaited"]),
+            undecided=message["undecided"],
         )

@@ -21,6 +21,7 @@ from knouds_harness.load.invariants.audit import Audit
 from knouds_harness.load.invariants.invariants import OF_HISTORIES
 from knouds_harness.load.invariants.observation_batch import ObservationBatch
 from knouds_harness.load.invariants.observations import SHOWING_STATUS, Observations, hash_of
+from knouds_harness.load.invariants.workflow_histories import WorkflowHistories, WorkflowRequest
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.accounts import AccountKeys
 from knouds_harness.load.workload.workload import Scenario
@@ -82,6 +83,7 @@ class LoadVerification:
             draw=random.Random(f"{options.seed} verify {process}").random,
         )
         self._observations = Observations(chance=random.Random(f"{options.seed} history {process}"))
+        self._histories = WorkflowHistories() if share else None
         self._aggregation = Aggregation(
             chance=random.Random(f"{options.seed} ledger"), most_in_flight=options.users, is_alone=is_alone
         )
@@ -104,6 +106,15 @@ class LoadVerification:
     def _count_delivery(self, delivery: Delivery) -> None:
         if delivery.execution_id is not None:
             self._aggregation.deliveries.take(hash_of(delivery.execution_id))
+
+    def begin_request(self, operation: str, path: str, sent: object) -> WorkflowRequest | None:
+        """A request is about to be sent; None if it is not part of a history."""
+        return self._histories.begin(operation, path, sent) if self._histories else None
+
+    def end_request(self, request: WorkflowRequest, response: Response, *, created: str | None) -> None:
+        """A request of a history was answered; ``created`` is the slug of the workflow that it made."""
+        if self._histories:
+            self._histories.end(request, response.status_code, _parsed(response), created=created)
 
     def look(self, name: str, response: Response, sender: Persona | None, body: object) -> None:
         """Look at an answer within its ``catch_response`` block; what breaks the contract is its failure.
@@ -134,6 +145,8 @@ class LoadVerification:
         """Take what this process saw since the last time."""
         batch = self._observations.take()
         batch.tallies.add(self._verifier.take())
+        if self._histories:
+            batch.undecided = self._histories.judge(batch.tallies)
         return batch
 
     def receive(self, message: Mapping[str, Any]) -> None:
@@ -150,6 +163,8 @@ class LoadVerification:
             A sentence for what could not be looked at.
         """
         self._aggregation.add(self.take())
+        if undecided := self._aggregation.undecided:
+            yield f"Whether reads of {undecided} workflows show what was written took too long to find out."
         if self._audit is None:
             return
         if at_once:

@@ -10,7 +10,7 @@ from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.envelopes import Refusal, answer
 from knouds_sandbox.fault_points import Edit, Point
-from knouds_sandbox.faults.editing import Handler, at, pause
+from knouds_sandbox.faults.editing import Handler, at, on_success, pause
 from knouds_sandbox.faults.fault import fault
 from knouds_sandbox.faults.resource_edits import on_create, on_document, owning, with_slug
 from knouds_sandbox.handlers.runs import make_job, perform
@@ -285,6 +285,24 @@ def _all_but_the_folder(document: dict[str, Any]) -> dict[str, Any]:
 def update_overwrites_update() -> Edit:
     """An update undoes those that came while it was under way."""
     return _written_late(_all_but_the_folder)
+
+
+@fault("workflows.update-takes-subset", is_subtle=True)
+def update_shows_late_now_and_then() -> tuple[Edit, Edit]:
+    """After every fifth update of the description alone, the next read shows the one before."""
+
+    async def remember(call: HandlerCall, changed: ChangedWorkflow) -> None:
+        noted = call.services.noted
+        if changed.members.keys() == {"description"}:
+            noted["updates"] = noted.get("updates", 0) + 1
+            if noted["updates"] % 5 == 0:
+                noted[changed.workflow.slug] = changed.workflow.document["description"]
+
+    def show(answer: OutgoingAnswer) -> None:
+        noted = answer.services.noted
+        answer.body["description"] = noted.pop(answer.path_params["slug"], answer.body["description"])
+
+    return at(Point.DRAFT, "updateWorkflow", remember), on_success("getWorkflow", show)
 
 
 @fault("workflows.update-takes-subset", is_subtle=True)

@@ -1,0 +1,131 @@
+"""Workflows that a load created: whether reads show what was written, in some order of the requests."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from knouds_harness.judging.serial_order import Access, TimedRequest, judge_history, register
+from knouds_harness.judging.workflow_model import accesses_of
+from knouds_harness.load.invariants.invariants import IS_THERE, SHOWS_LAST
+from knouds_harness.load.invariants.tallies import Tallies
+from knouds_harness.load.steady_clock import now_unix_s
+
+_MEMBERS: Final = ("name", "description")
+_CREATE: Final = "createWorkflow"
+_OPERATIONS: Final = {_CREATE, "getWorkflow", "updateWorkflow", "moveWorkflow", "deleteWorkflow"}
+_SLUG: Final = re.compile(r"/api/workflows/([^/?]+)")
+_MOST_WORKFLOWS: Final = 10_000
+
+
+@dataclass(kw_only=True, eq=False)
+class WorkflowRequest:
+    """A request to a workflow, from when it is sent; it may never be answered."""
+
+    operation: str
+    slug: str
+    sent: Mapping[str, Any]
+    began_s: float
+    ended_s: float = math.inf
+    status: int | None = None
+    shown: Mapping[str, Any] = field(default_factory=dict)
+
+    def describe(self, about: str) -> str:
+        """In a few words, as far as it is about a member."""
+        values = [f"{name} {access.value}" for name, access in _accesses(self) if about and name == about]
+        return f"{' '.join([self.operation, *values])}: {self.status or 'no answer'}"
+
+
+def _accesses(request: WorkflowRequest) -> Iterator[tuple[str, Access]]:
+    return accesses_of(request.operation, request.status, request.sent, request.shown, members=_MEMBERS)
+
+
+@dataclass(kw_only=True)
+class _History:
+    """What was sent to one workflow since its states were known.
+
+    Attributes:
+        states: Of the members that its create named, and of the workflow itself (``""``).
+        open_count: How many of the requests are not answered yet.
+    """
+
+    states: Mapping[str, Collection[Hashable]]
+    requests: list[WorkflowRequest] = field(default_factory=list)
+    open_count: int = 0
+
+
+class WorkflowHistories:
+    """Follows the workflows that this process created: no other one writes to them."""
+
+    def __init__(self, clock: Callable[[], float] = now_unix_s) -> None:
+        self._clock = clock
+        self._histories: dict[str, _History] = {}
+
+    def begin(self, operation: str, path: str, sent: object) -> WorkflowRequest | None:
+        """A request is about to be sent; None if it does not count here."""
+        if operation not in _OPERATIONS:
+            return None
+        found = _SLUG.search(path)
+        request = WorkflowRequest(
+            operation=operation,
+            slug=found[1] if found else "",
+            sent=sent if isinstance(sent, dict) else {},
+            began_s=self._clock(),
+        )
+        history = self._histories.get(request.slug)
+        if history is None:
+            return request if operation == _CREATE else None
+        history.requests.append(request)
+        history.open_count += 1
+        return request
+
+    def end(self, request: WorkflowRequest, status: int, body: object, *, created: str | None) -> None:
+        """It was answered, or not (0); ``created`` is the slug of the workflow that it made for sure."""
+        request.ended_s, request.status = self._clock(), status or None
+        request.shown = body if isinstance(body, dict) else {}
+        if history := self._histories.get(request.slug):
+            history.open_count -= 1
+        elif created is not None and len(self._histories) < _MOST_WORKFLOWS:
+            states: dict[str, Collection[Hashable]] = {"": (True,)}
+            states |= {name: (access.value,) for name, access in _accesses(request) if access.is_write}
+            self._histories[created] = _History(states=states)
+
+    def judge(self, tallies: Tallies) -> int:
+        """Judge what is known of each workflow to which no request is open.
+
+        Returns:
+            How many took too long to judge.
+        """
+        to_judge = [each for each in self._histories.items() if each[1].requests and not each[1].open_count]
+        return sum(not self._is_decided(tallies, slug, history) for slug, history in to_judge)
+
+    def _is_decided(self, tallies: Tallies, slug: str, history: _History) -> bool:
+        def accesses(request: WorkflowRequest) -> list[tuple[str, Access]]:
+            return [(name, access) for name, access in _accesses(request) if name in history.states]
+
+        model = register(
+            initial=history.states.__getitem__, partition=accesses, describe=WorkflowRequest.describe
+        )
+        verdict = judge_history(model, [_timed(each) for each in history.requests])
+        if verdict.is_consistent is not None:
+            for request in history.requests:
+                for name, access in accesses(request):
+                    if not access.is_write:
+                        tallies.see(*(SHOWS_LAST if name else IS_THERE))
+        if verdict.contradiction is not None:
+            example = f"{slug}: {verdict.contradiction}"
+            tallies.break_(*(SHOWS_LAST if verdict.contradiction.name else IS_THERE), example=example)
+        history.requests, history.states = [], {**history.states, **verdict.states}
+        if not verdict.is_consistent or history.states[""] == {False}:
+            del self._histories[slug]
+        return verdict.is_consistent is not None
+
+
+def _timed(request: WorkflowRequest) -> TimedRequest[WorkflowRequest]:
+    is_certain = request.status is not None and request.status < 500
+    return TimedRequest(
+        began_s=request.began_s, ended_s=request.ended_s if is_certain else math.inf, what=request
+    )

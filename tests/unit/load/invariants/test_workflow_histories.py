@@ -1,0 +1,124 @@
+"""Workflows that a load created are read as they were written, in some order of the requests."""
+
+from __future__ import annotations
+
+import pytest
+from clocks import Clock
+
+from knouds_harness.load.invariants.invariants import IS_THERE, SHOWS_LAST
+from knouds_harness.load.invariants.tallies import Tallies
+from knouds_harness.load.invariants.workflow_histories import WorkflowHistories
+
+PATH = "/api/workflows/w1"
+
+
+class Followed:
+    """Requests to one workflow, which the load created, at instants of a clock."""
+
+    def __init__(self):
+        self.clock = Clock(0.0)
+        self.histories = WorkflowHistories(self.clock)
+        self.tallies = Tallies()
+        sent = {"name": "w1", "description": "old"}
+        create = self.histories.begin("createWorkflow", "/api/workflows", sent)
+        self.end(create, 201, {"slug": "w1"}, created="w1")
+
+    def begin(self, operation, **sent):
+        self.clock.now_s += 1
+        return self.histories.begin(operation, PATH, sent)
+
+    def end(self, request, status=200, shown=None, *, created=None):
+        self.clock.now_s += 1
+        self.histories.end(request, status, shown or {}, created=created)
+
+    def send(self, operation, status=200, shown=None, **sent):
+        self.end(self.begin(operation, **sent), status, shown)
+
+    def judged(self):
+        """How often each invariant was seen, and broken; and how many histories were not decided."""
+        undecided = self.histories.judge(self.tallies)
+        counts = [
+            (tally.seen, tally.broken) if (tally := self.tallies.by_invariant.get(each)) else (0, 0)
+            for each in (SHOWS_LAST, IS_THERE)
+        ]
+        return *counts, undecided
+
+
+@pytest.fixture
+def followed():
+    """A workflow that is called w1 and described as old."""
+    return Followed()
+
+
+@pytest.mark.parametrize(("shown", "broken"), [("new", 0), ("old", 1)])
+def test_read_after_an_update_shows_it(followed, shown, broken):
+    """What was there before an update that was answered is stale."""
+    followed.send("updateWorkflow", description="new")
+    followed.send("getWorkflow", shown={"description": shown, "folderId": None})
+
+    assert followed.judged() == ((1, broken), (2, 0), 0)
+
+
+@pytest.mark.parametrize("shown", ["new", "old"])
+def test_read_beside_an_update_shows_either(followed, shown):
+    """Neither had ended when the other began; nothing is judged before both have."""
+    update = followed.begin("updateWorkflow", description="new")
+    followed.send("getWorkflow", shown={"description": shown})
+    assert followed.judged() == ((0, 0), (0, 0), 0)
+    followed.end(update)
+
+    assert followed.judged() == ((1, 0), (2, 0), 0)
+
+
+@pytest.mark.parametrize(("shown", "broken"), [("new", 0), ("old", 0), ("other", 1)])
+@pytest.mark.parametrize("status", [500, 0])
+def test_update_without_a_certain_answer_may_have_come(followed, status, shown, broken):
+    """It took effect, or never will."""
+    followed.send("updateWorkflow", status, description="new")
+    followed.send("getWorkflow", shown={"description": shown})
+
+    assert followed.judged() == ((1, broken), (1, 0), 0)
+
+
+def test_what_is_known_is_carried_on(followed):
+    """A read is held against what was written before the last time of judging."""
+    followed.send("updateWorkflow", description="new")
+    followed.judged()
+    followed.send("getWorkflow", shown={"description": "old"})
+
+    assert followed.judged()[0] == (1, 1)
+    example = followed.tallies.by_invariant[SHOWS_LAST].example
+    assert example == 'w1: no order explains getWorkflow description "old": 200'
+
+
+@pytest.mark.parametrize(
+    ("requests", "broken"),
+    [
+        ([("getWorkflow", 404)], 1),
+        ([("deleteWorkflow", 204), ("getWorkflow", 404)], 0),
+        ([("deleteWorkflow", 204), ("getWorkflow", 200)], 1),
+        ([("deleteWorkflow", 500), ("getWorkflow", 404), ("getWorkflow", 404)], 0),
+        ([("updateWorkflow", 409), ("getWorkflow", 200)], 0),
+    ],
+    ids=["lost", "deleted", "back", "perhaps deleted", "refused"],
+)
+def test_workflow_is_there_from_its_create_to_its_delete(followed, requests, broken):
+    """A 404 says that it is not; another refusal says nothing."""
+    for operation, status in requests:
+        followed.send(operation, status)
+
+    assert followed.judged()[1][1] == broken
+
+
+def test_workflows_of_others_are_left_alone(followed):
+    """What was not created here may be written by anyone."""
+    assert followed.histories.begin("updateWorkflow", "/api/workflows/theirs", {"name": "n"}) is None
+    assert followed.histories.begin("getWhoami", "/api/whoami", None) is None
+
+
+def test_create_that_is_not_proven_begins_no_history(followed):
+    """Whose the slug is that it was answered with is open."""
+    create = followed.histories.begin("createWorkflow", "/api/workflows", {"name": "n"})
+    followed.end(create, 201, {"slug": "theirs"})
+
+    assert followed.histories.begin("getWorkflow", "/api/workflows/theirs", None) is None
