@@ -29,6 +29,7 @@ from knouds_harness.targets.needs.rate_limits import (
     LIMITED_KEY,
     LIMITED_KEY_AND_STRANGER,
     PRO_MODEL_KEY_BESIDE,
+    TWO_BUSINESS_ACCOUNTS,
     TWO_LIMITED_KEYS,
     key_beside,
     limited_runs,
@@ -78,14 +79,21 @@ def first_refused(answers):
 @pytest.mark.limited
 @pytest.mark.spends.with_args(limited_runs(4))
 @pytest.mark.proves(
-    rate_limits.remaining_falls, rate_limits.remaining_counts, schemas.headers, schemas.limited_run_headers
+    rate_limits.remaining_falls,
+    rate_limits.remaining_never_rises,
+    rate_limits.remaining_counts,
+    schemas.headers,
+    schemas.limited_run_headers,
 )
 def test_remaining_falls_by_one_with_each_run(tester, subjects):
-    """Each run leaves one less."""
+    """Each run leaves one less, whatever is read in between."""
     persona = tester.need(LIMITED_KEY)
     workflow = subjects.cheapest_workflow(persona)
     open_window(tester)
-    exchanges = [run(subjects, workflow, persona) for _ in range(4)]
+    exchanges = [run(subjects, workflow, persona) for _ in range(3)]
+    for read in ("getWhoami", "listUsage"):
+        tester.send(read, persona)
+    exchanges.append(run(subjects, workflow, persona))
 
     if CONTROL.find(tester.target) is not None:
         tester.judge(rate_limits.remaining_counts, exchanges[0], admitted=1, is_alone=True)
@@ -177,11 +185,20 @@ def test_keys_of_one_account_are_counted_together(tester, subjects):
 
 
 @pytest.mark.limited
-@pytest.mark.spends.with_args(limited_runs(3))
 @pytest.mark.proves(rate_limits.separate_accounts)
-def test_accounts_are_counted_apart(tester, subjects):
+@pytest.mark.parametrize(
+    "need",
+    [
+        pytest.param(need, id=name, marks=pytest.mark.spends.with_args(limited_runs(3, first)))
+        for need, first, name in (
+            (LIMITED_KEY_AND_STRANGER, LIMITED_KEY, "of any tier"),
+            (TWO_BUSINESS_ACCOUNTS, BUSINESS_KEY, "of one tier"),
+        )
+    ],
+)
+def test_accounts_are_counted_apart(tester, subjects, need):
     """Runs of another account in between do not count."""
-    persona, other = tester.need(LIMITED_KEY_AND_STRANGER)
+    persona, other = tester.need(need)
     workflow = subjects.cheapest_workflow(persona)
     open_window(tester)
     earlier = run(subjects, workflow, persona)

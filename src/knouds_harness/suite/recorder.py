@@ -26,7 +26,7 @@ from knouds_harness.judging.user_checks import claims_of, place_of
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.record import RunWriter
 from knouds_harness.runs.results import Cause
-from knouds_harness.suite.preceding_requests import PrecedingRequests
+from knouds_harness.suite.preceding_requests import PrecedingRequests, compared_with
 from knouds_harness.targets.waivers import Waiver
 
 _MOST_PARTS: Final = 60
@@ -180,7 +180,9 @@ class FindingRecorder:
     def judge(self, exchange: Exchange, context: Context) -> None:
         """Write down what all checks claim of an exchange, and what it shows beyond the document."""
         for check, made in groupby(judge(exchange, context), key=itemgetter(0)):
-            self.record(check, exchange, (claim for _, claim in made))
+            told = {name: context.known[name] for name in check.given if name in context.known}
+            compared = compared_with(check.family, told) or None
+            self.record(check, exchange, (claim for _, claim in made), compared=compared)
         if context.is_delivery:
             return
         self.gatherer.add(exchange)

@@ -39,6 +39,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _MOST_AT_ONCE = 64  # each takes a thread, and a profile may allow load thousands
+_RUNS_BEFORE = 4  # each leaves less than all before it
+_CLOCK_S = 0.001  # how exactly the instants of exchanges are taken to be known
 _MOST_FAILURES_IN_A_ROW = 5
 _MOST_FAILURES_OF_ONE = 10
 
@@ -324,7 +326,7 @@ class Tester:
             for name, persona in self.client.personas.items()
             if name in borne_out or name not in profile
         }
-        known = {"advanced_s": self.advanced_s}
+        known = {"advanced_s": self.advanced_s, "earlier_runs": self._runs_before(exchange)}
         self.recorder.judge(
             exchange, Context(document=self.document, shapes=self.shapes, keys=keys, known=known)
         )
@@ -340,6 +342,21 @@ class Tester:
         if request.action is Action.RUN and request.operation_id is not None:
             user = self.client.persona(request.persona).user if request.persona else ""
             self._runs[user, request.operation_id].append(exchange)
+
+    def _runs_before(self, exchange: Exchange) -> Sequence[Exchange] | None:
+        """The last runs of the same account, route and form that had been answered when one was sent."""
+        request = exchange.request
+        if request.action is not Action.RUN or request.operation_id is None or request.persona is None:
+            return None
+        runs = self._runs[self.client.persona(request.persona).user, request.operation_id]
+        began_s = exchange.started_at.timestamp() - _CLOCK_S
+        before = [
+            each
+            for each in runs[-2 * _MOST_AT_ONCE :]
+            if each.request.query == request.query
+            and each.started_at.timestamp() + each.elapsed_ms / 1e3 < began_s
+        ]
+        return before[-_RUNS_BEFORE:]
 
     def runs_of(self, persona: Persona, operation_id: str) -> Sequence[Exchange]:
         """What was answered so far to the runs of an account, refused ones among them."""

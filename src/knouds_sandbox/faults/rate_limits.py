@@ -5,10 +5,13 @@ from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 
+from starlette.responses import Response
+
 from knouds_sandbox.access.rate_limits import WINDOW_S, Bucket, RateLimitRules, Window
 from knouds_sandbox.answers import OutgoingAnswer
+from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.fault_points import Edit, Point
-from knouds_sandbox.faults.editing import AnswerEdit, on_success
+from knouds_sandbox.faults.editing import AnswerEdit, Handler, on_success
 from knouds_sandbox.faults.fault import fault
 from knouds_sandbox.faults.resource_edits import LIMIT, REMAINING, RUNS, counted_by, limited_to
 from knouds_sandbox.state.accounts import Account, Key
@@ -125,6 +128,53 @@ class _SlidingResetRules(RateLimitRules):
 def rate_reset_slides() -> Edit:
     """X-RateLimit-Reset is always 60 s from now."""
     return counted_by(_SlidingResetRules)
+
+
+class _OpeningRules(RateLimitRules):
+    def closes_unix_s(self, window: Window, _: float, /) -> int:
+        return window.opened_unix_s
+
+
+@fault("rate.window-is-fixed-60-s", is_subtle=True)
+def rate_reset_is_the_opening() -> Edit:
+    """X-RateLimit-Reset is when the window was opened."""
+    return counted_by(_OpeningRules)
+
+
+class _RefillingRules(RateLimitRules):
+    def window(self, bucket: Bucket, latest: Window | None, now_unix_s: float, /) -> Window:
+        """The window that a bucket of so many requests would be in, which fills up evenly."""
+        window = super().window(bucket, latest, now_unix_s)
+        refilled_s = int(now_unix_s) - self._refilled_unix_s.get(bucket, window.opened_unix_s)
+        self._refilled_unix_s[bucket] = int(now_unix_s)
+        return window._replace(requests=max(0, window.requests - max(0, refilled_s)))
+
+    def __init__(self) -> None:
+        self._refilled_unix_s: dict[Bucket, int] = {}
+
+
+@fault("rate.over-limit-is-429", is_subtle=True)
+def rate_window_refills() -> Edit:
+    """Each second of a window gives one request back."""
+    return counted_by(_RefillingRules)
+
+
+class _PerTierRules(RateLimitRules):
+    def bucket(self, key: Key, route: str, /) -> Bucket:
+        return key.account.tier, route
+
+
+@fault("rate.per-user-not-per-key", is_subtle=True)
+def rate_counted_per_tier() -> Edit:
+    """All accounts of a tier share a bucket."""
+    return counted_by(_PerTierRules)
+
+
+@fault("rate.remaining-falls", Point.HANDLER, "getWhoami listUsage", is_subtle=True)
+async def rate_reads_count(call: HandlerCall, handle: Handler) -> Response:
+    """Whoami and usage count as runs of workflows."""
+    call.services.limiter.take(call.key, "runWorkflow")
+    return await handle(call)
 
 
 class _PerKeyRules(RateLimitRules):

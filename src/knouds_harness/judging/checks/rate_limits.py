@@ -4,7 +4,7 @@ A check that compares two answers makes no claim where the window may have turne
 refused request counts, and which headers an account without a limit gets, is open.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
@@ -72,16 +72,13 @@ def seconds_left(exchange: Exchange, *, advanced_s: float) -> float | None:
 
 def is_same_window(exchange: Exchange, earlier: Exchange) -> bool:
     """Whether two answers, both of admitted requests, name one end of the window."""
-    apart_s = _seconds_apart(exchange, earlier)
-    return apart_s is not None and apart_s <= 1
+    ends = _end_of(exchange), _end_of(earlier)
+    return ends[0] is not None and ends[1] is not None and abs(ends[0] - ends[1]) <= 1
 
 
-def _seconds_apart(exchange: Exchange, earlier: Exchange) -> int | None:
-    """Between the ends that two answers of admitted requests name; None where one names none."""
-    ends = window_headers_of(exchange).reset_unix_s, window_headers_of(earlier).reset_unix_s
-    if not (exchange.is_success and earlier.is_success) or ends[0] is None or ends[1] is None:
-        return None
-    return abs(ends[0] - ends[1])
+def _end_of(exchange: Exchange) -> int | None:
+    """The end of its window that an admitted request was told."""
+    return window_headers_of(exchange).reset_unix_s if exchange.is_success else None
 
 
 def _falls_by_one(exchange: Exchange, earlier: Exchange, *, fact: str, expected: str) -> Iterator[Claim]:
@@ -100,6 +97,25 @@ def _falls_by_one(exchange: Exchange, earlier: Exchange, *, fact: str, expected:
 def remaining_falls(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     """Each call leaves one less."""
     yield from _falls_by_one(exchange, earlier, fact="rate.remaining-falls", expected="one less")
+
+
+@check("rate.remaining-falls", needs=_LIMITED, given=("earlier_runs",), applies=is_limited_run)
+def remaining_never_rises(exchange: Exchange, *, earlier_runs: Sequence[Exchange]) -> Iterator[Claim]:
+    """Until its window ends, a run leaves less than each one before it, whichever key and test sent that.
+
+    ``earlier_runs`` are some of the account on the route that had been answered when this one was sent.
+    """
+    in_window = [window_headers_of(each).remaining for each in earlier_runs if is_same_window(exchange, each)]
+    lowest = min((each for each in in_window if each is not None), default=0)
+    now = window_headers_of(exchange).remaining
+    if now is not None and lowest > 0:
+        yield Claim(
+            fact="rate.remaining-falls",
+            holds=now < lowest,
+            expected=f"less than {lowest}, which an earlier run of the window left",
+            observed=f"{now}",
+            where="header X-RateLimit-Remaining",
+        )
 
 
 @check("rate.remaining-falls", needs=_LIMITED, given=("admitted", "is_alone"))
@@ -224,16 +240,17 @@ def window_stands(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     )
 
 
-@check("rate.window-is-fixed-60-s", needs=_FILLED, given=("earlier",))
-def ends_apart(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
-    """Two runs of an account are told the same end of the window, or ends at least 60 s apart."""
-    apart_s = _seconds_apart(exchange, earlier)
-    if apart_s is not None:
+@check("rate.window-is-fixed-60-s", needs=_LIMITED, given=("earlier_runs",), applies=is_limited_run)
+def ends_apart(exchange: Exchange, *, earlier_runs: Sequence[Exchange]) -> Iterator[Claim]:
+    """A run of an account is told the same end of the window as the last one, or one at least 60 s later."""
+    latest = max((each for run in earlier_runs if (each := _end_of(run)) is not None), default=None)
+    end = _end_of(exchange)
+    if latest is not None and end is not None:
         yield Claim(
             fact="rate.window-is-fixed-60-s",
-            holds=not _ROUNDING_S < apart_s < WINDOW_S - _ROUNDING_S,
-            expected=f"{window_headers_of(earlier).reset_unix_s} as before, or {WINDOW_S} s from it",
-            observed=f"{window_headers_of(exchange).reset_unix_s}",
+            holds=abs(end - latest) <= _ROUNDING_S or end - latest >= WINDOW_S - _ROUNDING_S,
+            expected=f"{latest} as before, or {WINDOW_S} s later",
+            observed=f"{end}",
             where="header X-RateLimit-Reset",
         )
 

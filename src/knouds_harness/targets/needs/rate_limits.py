@@ -99,16 +99,26 @@ TWO_LIMITED_KEYS: Need[TwoKeys] = Need(
 )
 
 
-def _limited_key_and_stranger(target: Target) -> Iterator[TwoKeys]:
-    others = [*BUSINESS_KEY.fitting(target), *LIMITED_KEY.fitting(target)]
-    for first in LIMITED_KEY.fitting(target):
-        yield from (TwoKeys(first, second) for second in others if second.user != first.user)
+def _pairs(first_of: Need[Persona], *second_of: Need[Persona]) -> Callable[[Target], Iterator[TwoKeys]]:
+    """Two keys of different accounts."""
+    return lambda target: (
+        TwoKeys(first, second)
+        for first in first_of.fitting(target)
+        for need in second_of
+        for second in need.fitting(target)
+        if second.user != first.user
+    )
 
 
 LIMITED_KEY_AND_STRANGER: Need[TwoKeys] = Need(
     says=f"a key of a second account, pro or business, that holds workflow:run, {_AND_A_RUN}",
-    fitting=_limited_key_and_stranger,
+    fitting=_pairs(LIMITED_KEY, BUSINESS_KEY, LIMITED_KEY),
     besides=(LIMITED_KEY,),
+)
+TWO_BUSINESS_ACCOUNTS: Need[TwoKeys] = Need(
+    says=f"keys of two business accounts that hold workflow:run, {_AND_A_RUN}",
+    fitting=_pairs(BUSINESS_KEY, BUSINESS_KEY),
+    besides=(BUSINESS_KEY,),
 )
 
 

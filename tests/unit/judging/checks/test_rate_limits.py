@@ -146,14 +146,40 @@ def test_window_turned(later, is_kept):
         (admitted(99, end=END_UNIX_S - 3), False),
         (admitted(99, end=END_UNIX_S + 30), False),
         (admitted(99, end=END_UNIX_S + 58), True),
-        (admitted(99, end=END_UNIX_S - 60), True),
+        (admitted(99, end=END_UNIX_S - 60), False),
         (REFUSED, True),
         (PLAIN, True),
     ],
 )
 def test_ends_apart(later, is_kept):
-    """Answers may overtake each other, and whole seconds are rounded; others' requests matter not."""
-    assert (broken(rate_limits.ends_apart, later, earlier=admitted(90)) == set()) == is_kept
+    """Whole seconds are rounded; no window ends before one that an earlier run was told of."""
+    earlier = [admitted(99, end=END_UNIX_S - 60), admitted(90), PLAIN]
+
+    assert (broken(rate_limits.ends_apart, later, earlier_runs=earlier) == set()) == is_kept
+
+
+@pytest.mark.parametrize(
+    ("later", "is_kept"),
+    [
+        (admitted(86), True),
+        (admitted(3), True),
+        (admitted(87), False),
+        (admitted(99), False),
+        (admitted(99, end=END_UNIX_S + 60), True),
+        (REFUSED, True),
+        (PLAIN, True),
+    ],
+)
+def test_remaining_never_rises(later, is_kept):
+    """Others may use the account, and so it may fall by more; in another window it begins anew."""
+    earlier = [admitted(90), admitted(87), REFUSED, PLAIN, admitted(12, end=END_UNIX_S - 60)]
+
+    assert (broken(rate_limits.remaining_never_rises, later, earlier_runs=earlier) == set()) == is_kept
+
+
+def test_window_that_is_full_leaves_nothing_to_fall():
+    """A run that was admitted with nothing left is for another check."""
+    assert broken(rate_limits.remaining_never_rises, admitted(0), earlier_runs=[admitted(0)]) == set()
 
 
 @pytest.mark.parametrize(("wait", "is_kept"), [("40", True), ("60", True), ("3600", False), ("soon", True)])
