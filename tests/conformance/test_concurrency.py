@@ -132,6 +132,25 @@ def test_workflow_deleted_beside_updates_stays_deleted(tester, subjects):
         tester.judge(concurrency.deletes_in_some_order, history[-1], history=history)
 
 
+@pytest.mark.proves(concurrency.lists_in_some_order)
+def test_lists_beside_writes_hold_what_is_there(tester, subjects):
+    """While workflows are created, updated and deleted, lists lose nothing and show nothing twice."""
+    owner = tester.need(AUTHOR)
+    for _ in range(ROUNDS):
+        kept, gone = (subjects.make_workflow(owner, description="before") for _ in range(2))
+        update = to_workflow("updateWorkflow", owner, kept, {"description": "beside a list"})
+        create = ("createWorkflow", owner, Call(json={"name": fresh_name("listed")}))
+        delete = to_workflow("deleteWorkflow", owner, gone)
+        listing = ("listWorkflows", owner, Call())
+
+        sent = tester.send_at_once([update, listing, create, listing, delete, update, listing])
+        history = [*sent, tester.send(*listing)]
+
+        tester.judge(
+            concurrency.lists_in_some_order, history[-1], history=history, slugs=frozenset({kept, gone})
+        )
+
+
 def cancelled_at_once(tester, executions, trace):
     """An execution with several cancels, and polls between, at once; polled on until it has ended."""
     call = Call(path_values={"id": executions.subjects.execution_id_of(trace.submitted)})

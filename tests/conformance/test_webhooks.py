@@ -6,9 +6,10 @@ import pytest
 
 from knouds_harness.judging.checks import executions, webhooks
 from knouds_harness.suite.support.call import Call
-from knouds_harness.targets.needs.need import MAY_CANCEL
+from knouds_harness.suite.untested import Untested
+from knouds_harness.targets.needs.need import MAY_CANCEL, KeyAndResource
 from knouds_harness.targets.needs.runs import CANCELLED_MODEL_RUN, FAILING_ASYNC_RUN, FAILING_MODEL_RUN, once
-from knouds_harness.targets.needs.webhooks import NOT_RECEIVING, RECEIVING
+from knouds_harness.targets.needs.webhooks import NOT_RECEIVING, RECEIVING, runs_without_webhook
 from knouds_harness.targets.resources import Model, Workflow
 
 pytestmark = pytest.mark.waits
@@ -41,6 +42,37 @@ def test_no_delivery_without_the_capability(tester, deliveries):
     came = len(deliveries.to(deliveries.closed_box))
 
     tester.judge(webhooks.none_without_capability, unentitled.last, came=came, later_came=later_came)
+
+
+def runs_of_bystanders(target):
+    """What keys without a webhook run."""
+    found = RECEIVING.find(target)
+    own = KeyAndResource(found.reader, found.resource) if found else None
+    return [each.resource for each in runs_without_webhook(target, own)] if own else []
+
+
+@pytest.mark.spends.with_args(runs_of_bystanders)
+@pytest.mark.proves(webhooks.none_without_webhook)
+def test_no_delivery_of_a_key_without_a_webhook(tester, deliveries):
+    """What a key of the same account, or of another one, runs without a webhook is not delivered."""
+    later_came = deliveries.have_come
+    if not deliveries.bystanders:
+        raise Untested("a key without a webhook that may run the same", "profile")
+    for trace in deliveries.bystanders:
+        came = len(deliveries.naming(trace))
+        tester.judge(webhooks.none_without_webhook, trace.last, came=came, later_came=later_came)
+
+
+@pytest.mark.spends.with_args(completed_and_cancelled)
+@pytest.mark.proves(webhooks.shown_at_once)
+def test_poll_shows_the_end_when_its_delivery_comes(tester, deliveries):
+    """The poll at the moment of a delivery shows the same status and result."""
+    for trace in deliveries.ended:
+        poll = deliveries.poll_at_delivery(trace)
+        for each in deliveries.of(trace, deliveries.open_box)[:1]:
+            if poll is not None:
+                tester.judge(webhooks.shown_at_once, poll, delivered=each.exchange)
+                tester.judge(webhooks.agrees, each.exchange, poll=poll, submitted=trace.submitted)
 
 
 @pytest.mark.spends.with_args(completed_and_cancelled)

@@ -3,12 +3,19 @@
 import json
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any, TypeAlias
 
+from starlette.responses import Response
+
+from knouds_sandbox.answers import OutgoingAnswer
+from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.fault_points import Edit, Point
-from knouds_sandbox.faults.editing import at
+from knouds_sandbox.faults.editing import Handler, at
 from knouds_sandbox.faults.fault import fault
-from knouds_sandbox.faults.resource_edits import cancelled_at_once
+from knouds_sandbox.faults.resource_edits import RUNS, cancelled_at_once, on_poll
+from knouds_sandbox.state.accounts import find_key_by_name
 from knouds_sandbox.state.run_records import StoredRun
 from knouds_sandbox.webhooks import Signing
 
@@ -126,6 +133,29 @@ def webhook_timestamp_in_ms(signing: Signing) -> None:
 def webhook_says_completed_for_failed() -> Edit:
     """A failed execution is delivered as completed."""
     return _with({"event": "execution.completed", "status": "completed"}, status="failed")
+
+
+@fault("webhook.agrees-with-poll", partial(on_poll, status="completed"), is_subtle=True)
+def webhook_comes_before_the_end(answer: OutgoingAnswer) -> None:
+    """A completed execution is still in flight for its first poll, also after its delivery."""
+    polled = answer.services.noted.setdefault("polled", set())
+    if answer.path_params["id"] not in polled:
+        polled.add(answer.path_params["id"])
+        answer.body["status"] = "processing"
+        answer.body.pop("result", None)
+
+
+@fault("webhook.one-per-ended-execution", Point.HANDLER, RUNS, is_subtle=True)
+async def webhook_sent_for_the_account(call: HandlerCall, handle: Handler) -> Response:
+    """What a key without a webhook runs is delivered to another key of its account."""
+    name = call.store.row(
+        "SELECT name FROM keys WHERE account_id = ? AND capabilities LIKE '%webhook:receive%'"
+        " ORDER BY webhook_url IS NULL, id = ? LIMIT 1",
+        call.account.id,
+        call.key.id,
+    )
+    receiver = find_key_by_name(call.store, name[0]) if name and call.is_async else None
+    return await handle(replace(call, key=receiver or call.key))
 
 
 @fault("webhook.agrees-with-poll", is_subtle=True)

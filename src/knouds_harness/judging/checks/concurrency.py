@@ -7,6 +7,7 @@ Each check has a model of one promise and of nothing else; what is open stays op
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from knouds_harness.exchange.evidence import Exchange, parsed_json
 from knouds_harness.exchange.execution_status import FINAL, NEXT_BY_STATUS, body_of, status_in
 from knouds_harness.judging.checks.rate_limits import is_same_window, window_headers_of
 from knouds_harness.judging.checks.runs import amount
+from knouds_harness.judging.checks.workflows import summaries_of
 from knouds_harness.judging.claim import Claim, answer, check
 from knouds_harness.judging.serial_order import Access, Model, judge_history, register, steps_of
 from knouds_harness.judging.workflow_model import accesses_of
@@ -101,6 +103,39 @@ def deletes_in_some_order(exchange: Exchange, *, history: Sequence[Exchange]) ->
             lambda _: (True,), lambda each: _accesses(each, ()), lambda each, _: _said(each)
         )
         yield from _order_claims(history, model, fact="workflows.delete-then-404")
+
+
+@check("workflows.list-own-and-templates", needs=_WRITES, given=("history", "slugs"))
+def lists_in_some_order(
+    exchange: Exchange, *, history: Sequence[Exchange], slugs: Collection[str]
+) -> Iterator[Claim]:
+    """Lists that are read while workflows are written hold those that are there, each once.
+
+    ``history`` is everything that was sent, ``slugs`` are workflows that were there before. The exchange is
+    the last list.
+    """
+    del exchange
+    known = {*slugs, *filter(None, (created_slug(each) for each in history if _is_create(each)))}
+
+    def presence(each: Exchange) -> Iterator[tuple[str, Access]]:
+        if _is_create(each):
+            if (slug := created_slug(each)) is not None:
+                yield slug, Access(is_write=True, value=1)
+        elif each.request.operation_id == "listWorkflows":
+            listed = Counter(str(summary.get("slug")) for summary in summaries_of(each) or ())
+            for slug in known if each.is_success else ():
+                yield slug, Access(is_write=False, value=listed[slug])
+        else:
+            for name, access in _accesses(each, ()):
+                if not name:
+                    yield each.request.path_values["slug"], access._replace(value=int(bool(access.value)))
+
+    def said(each: Exchange, slug: str) -> str:
+        times = [f"{slug} {access.value} times" for name, access in presence(each) if name == slug]
+        return _said(each, *times)
+
+    model: Model[Exchange] = register(lambda slug: (int(slug in slugs),), presence, said)
+    yield from _order_claims(history, model, fact="workflows.list-own-and-templates")
 
 
 @check("execution.final-is-absorbing", "execution.edges", needs=_CANCELS, given=("history",))
@@ -233,6 +268,10 @@ def _said(exchange: Exchange, *values: str) -> str:
 
 def _is_read(exchange: Exchange) -> bool:
     return exchange.request.operation_id == "getWorkflow"
+
+
+def _is_create(exchange: Exchange) -> bool:
+    return exchange.request.operation_id == "createWorkflow"
 
 
 def _is_delete(exchange: Exchange) -> bool:

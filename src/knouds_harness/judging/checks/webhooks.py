@@ -230,6 +230,38 @@ def none_without_capability(exchange: Exchange, *, came: int, later_came: bool) 
         )
 
 
+@check("webhook.one-per-ended-execution", needs=_NEEDS, given=("came", "later_came"))
+def none_without_webhook(exchange: Exchange, *, came: int, later_came: bool) -> Iterator[Claim]:
+    """What a key without a webhook runs is not delivered to any other key, of its account or of another one.
+
+    The arguments are those of ``none_without_capability``.
+    """
+    if came or (later_came and status_in(exchange) in FINAL):
+        yield Claim(
+            fact="webhook.one-per-ended-execution",
+            holds=came == 0,
+            expected="no delivery: the key has no webhook",
+            observed=f"{came} deliveries",
+        )
+
+
+@check("webhook.agrees-with-poll", needs=_NEEDS, given=("delivered",))
+def shown_at_once(exchange: Exchange, *, delivered: Exchange) -> Iterator[Claim]:
+    """When a delivery comes, a poll shows the end that it names.
+
+    The exchange is a poll that was sent as soon as it had come.
+    """
+    told, shown = _members(delivered).get("status"), status_in(exchange)
+    if told in FINAL and shown is not None:
+        yield Claim(
+            fact="webhook.agrees-with-poll",
+            holds=shown == told,
+            expected=f"{told}, as its delivery said before",
+            observed=shown,
+            where="/status",
+        )
+
+
 @check("webhook.retries-refused-delivery", needs=_NEEDS, given=("attempts",))
 def retried(exchange: Exchange, *, attempts: int) -> Iterator[Claim]:
     """A delivery that the receiver refused comes again.

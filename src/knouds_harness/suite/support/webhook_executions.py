@@ -1,10 +1,12 @@
 """Executions of keys with a webhook, and what came of them at the receiver."""
 
 import secrets
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.signature import HEADER, Signature
 from knouds_harness.exchange.webhook_receiver import Delivery, Receiver
 from knouds_harness.suite.concurrent_tests import Made, made_once
@@ -19,6 +21,7 @@ from knouds_harness.targets.needs.webhooks import (
     RECEIVING,
     failing_async_run_of,
     mints_webhooks,
+    runs_without_webhook,
 )
 from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.resources import Model, Webhook, Workflow
@@ -73,11 +76,21 @@ class WebhookKey:
 
 @dataclass(frozen=True, kw_only=True)
 class _Ended:
-    """Ended executions: of the key that may not receive, of the one that may, of what is refused at first."""
+    """Ended executions.
+
+    Attributes:
+        unentitled: Of the key that may not receive.
+        bystanders: Of keys without a webhook, of the same account and of another one.
+        open_ones: Of the key that may receive.
+        refused: The one whose first delivery is refused.
+        polls: By execution, the poll that was sent as soon as its delivery had come.
+    """
 
     unentitled: ExecutionTrace | None
+    bystanders: list[ExecutionTrace]
     open_ones: list[ExecutionTrace]
     refused: ExecutionTrace
+    polls: Mapping[str, Exchange]
 
 
 class Deliveries:
@@ -126,22 +139,47 @@ class Deliveries:
     def _all(self) -> _Ended:
         """All of them, on their way at the same time.
 
-        But for one: it is submitted when that of the key that may not receive has ended. So when its delivery
-        has come, all that comes of the other one has come as well.
+        But for one: it is submitted when those have ended that are not to be delivered. So when its delivery
+        has come, all that comes of the others has come as well.
         """
         target, box, refusing = self.tester.target, self.open_box, self.refusing_box
         may_cancel = MAY_CANCEL.missing(target) is None and box.own.key.holds("execution:cancel")
         unentitled = self._submit(self.closed_box) if self._has_closed_box else None
+        bystanders = [self.executions.submit(each) for each in runs_without_webhook(target, box.own)]
         failing = failing_async_run_of(target, box.persona)
         open_ones = [self._submit(box)] if may_cancel else []
         open_ones += [self._submit(box, failing)] if failing is not None else []
         refused = self._submit(refusing)
+        polls = self._polls_at_delivery(open_ones)
         if unentitled is not None:
             unentitled = self.executions.to_end(unentitled)
+        bystanders = [self.executions.to_end(each) for each in bystanders]
         last = self._submit(box)
-        open_ones += [self.executions.cancelled(last) if may_cancel else last]
-        ended = [self.executions.to_end(each) for each in open_ones]
-        return _Ended(unentitled=unentitled, open_ones=ended, refused=self.executions.to_end(refused))
+        open_ones.append(self.executions.cancelled(last) if may_cancel else last)
+        polls |= self._polls_at_delivery(open_ones[-1:])
+        return _Ended(
+            unentitled=unentitled,
+            bystanders=bystanders,
+            open_ones=[self.executions.to_end(each) for each in open_ones],
+            refused=self.executions.to_end(refused),
+            polls=polls,
+        )
+
+    def _polls_at_delivery(self, traces: Sequence[ExecutionTrace]) -> dict[str, Exchange]:
+        """Poll each execution as soon as its delivery has come; by its id, those that came in time."""
+        trace_by_id = {self._execution_id(each): each for each in traces}
+        polls: dict[str, Exchange] = {}
+        deadline_s = time.monotonic() + self.open_box.webhook.deadline_s
+        while trace_by_id.keys() > polls.keys() and time.monotonic() < deadline_s:
+            with self.tester.client.while_waiting():
+                self.receiver.wait_until(
+                    lambda came: any(each.execution_id in trace_by_id.keys() - polls for each in came),
+                    timeout_s=_PAUSE_S,
+                )
+            came = {each.execution_id for each in self.receiver.deliveries}
+            for execution_id in trace_by_id.keys() - polls.keys() & came:
+                polls[execution_id] = self.executions.polled(trace_by_id[execution_id]).last
+        return polls
 
     @property
     def unentitled(self) -> ExecutionTrace:
@@ -150,6 +188,15 @@ class Deliveries:
         unentitled = self._all.unentitled
         assert unentitled is not None  # noqa: S101 - for the type checker: there is such a key
         return unentitled
+
+    @property
+    def bystanders(self) -> list[ExecutionTrace]:
+        """Ended executions of keys without a webhook."""
+        return self._all.bystanders
+
+    def poll_at_delivery(self, trace: ExecutionTrace) -> Exchange | None:
+        """The poll that was sent as soon as the delivery of an execution had come, if it came in time."""
+        return self._all.polls.get(self._execution_id(trace))
 
     @property
     def ended(self) -> list[ExecutionTrace]:
@@ -192,7 +239,8 @@ class Deliveries:
             attempts = [each for each in came if self.refusing_box.holds(each)]
             return wanted <= named and len(attempts) > 1 and attempts[-1].is_taken
 
-        waited_s, deadline_s = 0.0, self.open_box.webhook.deadline_s
+        deadline_s = self.open_box.webhook.deadline_s
+        waited_s = 0.0 if len(self._all.polls) == len(self.ended) else deadline_s  # it was over before
         while not (has_come := is_enough(self.receiver.deliveries)) and waited_s < deadline_s:
             self.tester.wait(_PAUSE_S)
             waited_s += _PAUSE_S
@@ -223,6 +271,10 @@ class Deliveries:
             for each in came
         ]
         return [self._keep(each, of[0]) for each, of in signed_by if of]
+
+    def naming(self, trace: ExecutionTrace) -> list[Delivery]:
+        """What has come, to any mailbox, and names an execution."""
+        return [each for each in self.receiver.deliveries if each.execution_id == self._execution_id(trace)]
 
     def of(self, trace: ExecutionTrace, mailbox: WebhookKey) -> list[Received]:
         """What has come to a mailbox and names an execution."""

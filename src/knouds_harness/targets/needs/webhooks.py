@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from knouds_harness.targets.address import host_of, is_loopback
 from knouds_harness.targets.needs.keys import key_of, people
-from knouds_harness.targets.needs.need import Need, Receiving, given
+from knouds_harness.targets.needs.need import KeyAndResource, Need, Receiving, given
 from knouds_harness.targets.needs.runs import (
     ASYNC_RUN,
     has_known_cost,
@@ -63,6 +63,17 @@ def _webhook_key(says: str, *, receives: bool) -> Need[Receiving]:
                         yield Receiving(key, resource, reader)
 
     return Need(says=says, fitting=fitting, besides=(ASYNC_RUN, REACHABLE_RECEIVER))
+
+
+def runs_without_webhook(
+    target: Target, own: KeyAndResource[Workflow | Model]
+) -> list[KeyAndResource[Workflow | Model]]:
+    """What keys without a webhook may run: one of the account that receives, and one of another account."""
+    found = [own, *ASYNC_RUN.fitting(target)]
+    able = [each for each in found if not each.key.webhook and may_run(each.key, each.resource)]
+    same = [each for each in able if each.key.user == own.key.user]
+    others = [each for each in able if each.key.user != own.key.user]
+    return [*same[:1], *others[:1]]
 
 
 RECEIVING = _webhook_key(

@@ -11,7 +11,15 @@ from starlette.responses import Response
 from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.fault_points import Edit, Point
-from knouds_sandbox.faults.editing import Handler, at, changed, in_the_name_of_the_last, on_success, with_body
+from knouds_sandbox.faults.editing import (
+    Handler,
+    at,
+    changed,
+    in_the_name_of_the_last,
+    on_success,
+    pause,
+    with_body,
+)
 from knouds_sandbox.faults.fault import fault
 from knouds_sandbox.faults.resource_edits import on_list
 from knouds_sandbox.handlers.workflows import ChangedWorkflow, NewWorkflow
@@ -52,6 +60,25 @@ def workflows_at_once_mixed_up() -> Edit:
 def workflows_list_repeats_templates() -> Edit:
     """Templates are listed twice."""
     return on_list(with_body(lambda lines: [*lines, *(line for line in lines if line["isTemplate"])]))
+
+
+@fault("workflows.list-own-and-templates", is_subtle=True)
+def workflows_list_lacks_what_is_written() -> tuple[Edit, Edit]:
+    """A list that is read during an update lacks the workflow."""
+
+    async def write(call: HandlerCall, handle: Handler) -> Response:
+        written = call.services.noted.setdefault("written", [])
+        written.append(call.path_value("slug"))
+        await pause()
+        response = await handle(call)
+        written.remove(call.path_value("slug"))
+        return response
+
+    def leave_out(answer: OutgoingAnswer) -> None:
+        written = answer.services.noted.get("written", ())
+        answer.body = [line for line in answer.body if line["slug"] not in written]
+
+    return at(Point.HANDLER, "updateWorkflow", write), on_list(leave_out)
 
 
 @fault("workflows.list-own-and-templates")

@@ -86,7 +86,7 @@ class History:
             replace(
                 made,
                 id=f"x{len(self.exchanges):05d}",
-                request=replace(made.request, body=body),
+                request=replace(made.request, body=body, path_values={"slug": "old"}),
                 started_at=made.started_at + timedelta(milliseconds=began_ms),
                 elapsed_ms=ended_ms - began_ms,
             )
@@ -104,6 +104,13 @@ class History:
 
     def delete(self, began_ms, ended_ms, status=200):
         return self.add("deleteWorkflow", began_ms, ended_ms, status, shown={})
+
+    def create(self, began_ms, ended_ms, slug):
+        return self.add("createWorkflow", began_ms, ended_ms, 201, shown={"slug": slug})
+
+    def list(self, began_ms, ended_ms, *slugs, status=200):
+        lines = [{"slug": slug} for slug in slugs]
+        return self.add("listWorkflows", began_ms, ended_ms, status, shown=lines)
 
     def cancel(self, began_ms, ended_ms, execution_status, status=200):
         return self.add("cancelExecution", began_ms, ended_ms, status, shown={"status": execution_status})
@@ -196,6 +203,28 @@ def test_deletes(history, is_kept):
     facts = broken(concurrency.deletes_in_some_order, last, history=history.exchanges)
 
     assert facts == (set() if is_kept else {"workflows.delete-then-404"})
+
+
+@pytest.mark.parametrize(
+    ("history", "is_kept"),
+    [
+        (History().create(0, 9, "new").list(20, 21, "old", "new"), True),
+        (History().create(0, 9, "new").list(5, 6, "old").list(20, 21, "old", "new"), True),
+        (History().create(0, 9, "new").list(20, 21, "old"), False),
+        (History().create(0, 20, "new").list(5, 6, "new", "old").list(10, 11, "old"), False),
+        (History().list(0, 9, "old", "old"), False),
+        (History().put(0, 9, description="a").list(5, 6), False),
+        (History().delete(0, 9).list(5, 6, "old").list(7, 8), True),
+        (History().delete(0, 9).list(20, 21, "old"), False),
+        (History().list(0, 9, "old", "another").list(10, 12, status=429), True),
+    ],
+)
+def test_lists(history, is_kept):
+    """A workflow is listed once from its create to its delete; one of others says nothing."""
+    last = history.exchanges[-1]
+    facts = broken(concurrency.lists_in_some_order, last, history=history.exchanges, slugs={"old"})
+
+    assert facts == (set() if is_kept else {"workflows.list-own-and-templates"})
 
 
 @pytest.mark.parametrize(

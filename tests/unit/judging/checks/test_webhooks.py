@@ -175,3 +175,35 @@ def test_agrees_on_what_was_made(delivered, is_broken):
     came = delivery({**PAYLOAD, "result": result})
 
     assert bool(broken(webhooks.agrees, came, poll=poll(), submitted=exchange(202, {}))) == is_broken
+
+
+@pytest.mark.parametrize(
+    ("shown", "facts"),
+    [
+        ("completed", set()),
+        ("processing", {"webhook.agrees-with-poll"}),
+        ("failed", {"webhook.agrees-with-poll"}),
+        ("done", set()),
+    ],
+)
+def test_poll_at_the_moment_of_a_delivery(shown, facts):
+    """An execution whose end was delivered has ended; an undocumented status is for the shapes."""
+    assert broken(webhooks.shown_at_once, poll(status=shown), delivered=delivery()) == facts
+
+
+@pytest.mark.parametrize(
+    ("came", "later_came", "facts"),
+    [
+        (0, True, set()),
+        (1, True, {"webhook.one-per-ended-execution"}),
+        (1, False, {"webhook.one-per-ended-execution"}),
+    ],
+)
+def test_execution_of_a_key_without_a_webhook(came, later_came, facts):
+    """Any delivery is one too many."""
+    assert broken(webhooks.none_without_webhook, poll(), came=came, later_came=later_came) == facts
+
+
+def test_nothing_is_said_of_deliveries_that_may_still_come():
+    """That none came shows something only once later ones did."""
+    assert list(webhooks.none_without_webhook.judge(poll(), came=0, later_came=False)) == []
