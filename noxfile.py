@@ -250,6 +250,13 @@ def mutation(session: nox.Session) -> None:
 
 
 @nox.session(default=False, tags=["nightly"])
+def source_mutants(session: nox.Session) -> None:
+    """Check a sandbox with each of 40 small edits to its source: ``nox -s source_mutants -- --sample 5``."""
+    install(session, "test")
+    session.run("python", "benchmarks/source_mutants.py", *session.posargs)
+
+
+@nox.session(default=False, tags=["nightly"])
 def faults(session: nox.Session) -> None:
     """Check a sandbox with each of its faults, for the fact that it breaks; CI tries one of each fact."""
     install(session, "test")

@@ -42,6 +42,7 @@ from knouds_sandbox.variants import VARIANTS
 SEED = 1
 FAILING = {Verdict.BREACH, Verdict.CONFLICT, Verdict.CONTRADICTION}
 LONGEST_CHECK_S = 600
+TOO_LONG = "took too long"
 
 Work = TypeVar("Work")
 Outcome = TypeVar("Outcome")
@@ -121,17 +122,23 @@ class Score:
         return of_faults | {name: each.trouble for name, each in self.sound.items() if each.trouble}
 
 
-def check(*options: str) -> Checked:
-    """Run one check as a user does."""
+def check(*options: str, python_path: str = "") -> Checked:
+    """Run one check as a user does; with the modules of a folder in place of others of their names."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "knouds_harness", "check", "--runs-folder", folder, *options]
+        paths = python_path, os.environ.get("PYTHONPATH")
         start = time.perf_counter()
         try:
             ended = subprocess.run(
-                command, capture_output=True, text=True, timeout=LONGEST_CHECK_S, check=False
+                command,
+                capture_output=True,
+                text=True,
+                timeout=LONGEST_CHECK_S,
+                check=False,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
             )
         except subprocess.TimeoutExpired:
-            return Checked(wall_s=time.perf_counter() - start, checks_by_fact={}, trouble="took too long")
+            return Checked(wall_s=time.perf_counter() - start, checks_by_fact={}, trouble=TOO_LONG)
         wall_s = time.perf_counter() - start
         last_line = (ended.stderr.strip() or "no record").splitlines()[-1]
         try:
