@@ -64,7 +64,9 @@ def test_phases_and_bytes_are_those_of_the_server(more, tmp_path, sandbox):
     assert found.outcomes["kept"] == found.requests == len(sent), loaded.err
     assert found.first_byte.count == found.body.count == found.requests
     assert found.first_byte.min_ms >= FIRST_BYTE_S * 1e3 * ROUNDED
-    assert (found.first_byte.mean_ms or 0) + (found.body.mean_ms or 0) >= (FIRST_BYTE_S + BODY_S) * 1e3 * ROUNDED
+    assert (found.first_byte.mean_ms or 0) + (found.body.mean_ms or 0) >= (
+        FIRST_BYTE_S + BODY_S
+    ) * 1e3 * ROUNDED
     assert found.body.max_ms > 0  # in which a busy machine may read all at once
     assert found.sent_bytes == sum(map(len, sent))
     assert found.received_bytes == len(sent) * len(HEAD + BODY)
