@@ -107,6 +107,14 @@ def test_window_ends(end, advanced_s, is_kept):
     assert (findings == set()) == is_kept
 
 
+def test_window_may_end_during_a_long_run():
+    """The headers are of the window that admitted the run."""
+    run = admitted(90, end=NOW_UNIX_S - 38)
+
+    assert broken(rate_limits.window_ends, replace(run, elapsed_ms=40_000.0), advanced_s=0) == set()
+    assert broken(rate_limits.window_ends, replace(run, elapsed_ms=30_000.0), advanced_s=0) != set()
+
+
 @pytest.mark.parametrize(
     ("later", "is_kept"),
     [
