@@ -106,7 +106,8 @@ class Delay:
         moved = []
         for measure, at_s in zip(TIME_MEASURES, at, strict=True):
             measured_ms = 1e3 * (times.response.mean_s if measure == "mean_ms" else at_s)
-            if undelayed.may_be_under(measure, measured_ms - max(LEAST_MS, accuracy * measured_ms)):
+            bound_ms = measured_ms - max(LEAST_MS, accuracy * measured_ms)
+            if bound_ms > 0 and undelayed.may_be_under(measure, bound_ms):
                 moved.append(
                     DelayedFigure(
                         operation=times.operation,

@@ -59,6 +59,6 @@ def test_objectives_are_offered_where_none_were_asked_for(profile, runs):
         runs, "reads", "--target", profile, "--users", "2", "--duration", "2s", "--accuracy", "100%"
     )
 
-    assert loaded.exit_code == ExitCode.KEPT, loaded.out
+    assert loaded.exit_code == ExitCode.KEPT, loaded.out + loaded.err
     assert loaded.results.objectives == ()
     assert "--objectives shipped" in loaded.out

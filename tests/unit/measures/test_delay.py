@@ -75,6 +75,7 @@ def test_bound_can_be_wider():
 
     assert "p50_ms" in moved(late, took, NO_DELAY)
     assert not moved(late, took, NO_DELAY, accuracy=0.05)
+    assert not moved([50.0] * 1000, [50.0] * 1000, delay([100.0] * 1000), accuracy=1.0)
 
 
 @pytest.mark.parametrize("median_ms", [5, 20, 100, 1500])
