@@ -84,10 +84,12 @@ def claims_about(
 def _known(recording: Recording, story: Iterable[Recording]) -> dict[str, object]:
     own = (recording.operation, recording.outcome)
     others = [each for each in story if (each.operation, each.outcome) != own]
+    before = _before(recording, others)
     known: dict[str, object] = {
         "held": recording.held,
         "tier": recording.tier,
-        "earlier": _before(recording, others),
+        "earlier": before,
+        "earlier_runs": None if before is None else (before,),
         **_of_execution(recording, others),
     }
     if recording.kind == "delivery":
