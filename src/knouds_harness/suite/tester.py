@@ -344,7 +344,7 @@ class Tester:
             self._runs[user, request.operation_id].append(exchange)
 
     def _runs_before(self, exchange: Exchange) -> Sequence[Exchange] | None:
-        """The last runs of the same account, route and form that had been answered when one was sent."""
+        """The last runs of the account, route and form that had ended before one began, and one more."""
         request = exchange.request
         if request.action is not Action.RUN or request.operation_id is None or request.persona is None:
             return None
@@ -356,7 +356,7 @@ class Tester:
             if each.request.query == request.query
             and each.started_at.timestamp() + each.elapsed_ms / 1e3 < began_s
         ]
-        return before[-_RUNS_BEFORE:]
+        return [*before[:-_RUNS_BEFORE][:1], *before[-_RUNS_BEFORE:]]  # the first, for an end that creeps
 
     def runs_of(self, persona: Persona, operation_id: str) -> Sequence[Exchange]:
         """What was answered so far to the runs of an account, refused ones among them."""

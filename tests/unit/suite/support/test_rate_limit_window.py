@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from exchanges import exchange
 
+from knouds_harness.judging.checks.rate_limits import ends_apart
 from knouds_harness.suite.support.rate_limit_retry import RateLimitRetry
 from knouds_harness.suite.support.rate_limit_window import RateLimitWindow
 from knouds_harness.suite.untested import Untested
@@ -45,6 +46,7 @@ class Target:
             headers["retry-after"] = str(int(self.ends_unix_s - self.now_unix_s))
         answer = exchange(429 if self.used > LIMIT else 200, {}, headers=headers)
         object.__setattr__(answer, "elapsed_ms", self.elapsed_ms)
+        self.claims += ends_apart.judge(answer, earlier_runs=self.own[-4:])  # as of every run
         self.own.append(answer)
         return answer
 
