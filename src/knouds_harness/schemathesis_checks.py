@@ -159,4 +159,5 @@ def _register(check: Check[...], kind: type[ContractCheck]) -> None:
 for _check in checks_of_every_answer():
     _register(_check, ContractCheck)
 for _check in checks_that_apply(is_limited_run):
-    _register(_check, RateLimitCheck)
+    if "earlier_runs" not in _check.given:  # of which one answer knows nothing
+        _register(_check, RateLimitCheck)

@@ -220,10 +220,17 @@ def test_closed_output_changes_no_verdict(tmp_path, closed):
 def test_check_whose_output_is_closed_ends_with_a_report(tmp_path):
     """As before ``| head -1``: no traceback, no further request, and a report that says how it ended."""
     options = ("--quick", "--runs-folder", "runs", "--family", "authentication")
-    process = checking.run_unread("check", *options, "--fault", "auth-revoked-accepted", cwd=tmp_path)
+    command = (sys.executable, "-m", "knouds_harness", "check", *options, "--fault", "auth-revoked-accepted")
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        first = process.stdout.readline()
+        process.stdout.close()
+        errors = process.stderr.read()
 
+    assert first.startswith("checking sandbox (http://127.0.0.1:")
     (folder,) = (tmp_path / "runs").iterdir()
-    assert (process.returncode, process.stderr) == (130, "")
+    assert (process.returncode, errors) == (130, "")
     assert (folder / "report.html").is_file()
     assert json.loads((folder / "summary.json").read_text())["outcome"] == "interrupted"
 
@@ -248,7 +255,7 @@ def test_breach_ends_with_exit_code_1_and_every_report(tmp_path):
     )
 
     (folder,) = (tmp_path / "runs").iterdir()
-    names = {file.name for file in folder.iterdir()}
+    names = {file.name for file in folder.iterdir() if not file.match("reproduce-*.sh")}
     assert names == {
         "run.json",
         "findings.jsonl",

@@ -1,6 +1,7 @@
 """What belongs to others stays out of files, and keys out of arguments of processes and other servers."""
 
 import json
+import re
 import subprocess
 import sys
 from contextlib import suppress
@@ -45,7 +46,7 @@ def test_values_of_members_that_are_to_be_hidden_are_in_no_file(tmp_path, comman
     assert b"getWhoami" in written
     assert user["email"].encode() not in written
     if command[0] == "check":
-        assert b"{{email:1}}" in written
+        assert re.search(rb"\{\{email:\d+\}\}", written)
 
 
 @ON_LINUX

@@ -193,6 +193,12 @@ def test_key_without_webhook_receive_gets_no_delivery(receiver):
     assert receiver.deliveries == []
 
 
+NOT_IN_A_DELIVERY = {
+    "webhook-comes-before-the-end",
+    "webhook-sent-for-the-account",
+}  # but by a poll, by who gets it
+
+
 def broken(deliveries, model, ending):
     """What of the deliveries of one execution is not as it should be."""
     payloads = [json.loads(body) for _, body in deliveries]
@@ -209,7 +215,10 @@ def broken(deliveries, model, ending):
     )
 
 
-@pytest.mark.parametrize("fault", [fault.id for fault in FAULTS if fault.id.startswith("webhook-")])
+@pytest.mark.parametrize(
+    "fault",
+    [fault.id for fault in FAULTS if fault.id.startswith("webhook-") and fault.id not in NOT_IN_A_DELIVERY],
+)
 def test_webhook_fault_shows(receiver, fault):
     capabilities = (
         ["model:run"]
