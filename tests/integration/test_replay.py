@@ -11,8 +11,11 @@ from checking import PROVABLE_FAULTS, TRIED_FAULTS, findings_of, knouds, sampled
 from knouds_harness.errors import ExitCode
 
 LEAST_SHARE = 0.95
-NOT_CLOSED = {"execution-regresses-now-and-then": "the fault shows by chance"}
-"""Why a finding of a fault cannot be told, races apart: that one did not show is never said to be its end."""
+NOT_CLOSED = {
+    "execution-regresses-now-and-then": "the fault shows by chance",
+    "usage-lacks-every-tenth-run": "what is left out depends on all that the account ran before",
+}
+"""Why a finding of a fault may not show again; a race that does not is never said to be gone."""
 
 
 @pytest.mark.parametrize("fault", sampled(TRIED_FAULTS, every=16), ids=lambda fault: fault.id)
