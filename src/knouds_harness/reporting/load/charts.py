@@ -40,6 +40,7 @@ def charts_of(load: LoadResults, seconds: Sequence[SecondRow]) -> Mapping[str, A
         if load.plan.model == "open"
         else None,
         "statusColours": {each.value: each.chart_colour for each in RequestStatus},
+        "statusLabels": {each.value: each.label for each in RequestStatus},
         "outcomes": _outcomes(seconds, points, step_s),
         "secondTimes": SECOND_TIMES,
         "times": _times(seconds, names, points, step_s),

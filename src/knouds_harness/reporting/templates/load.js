@@ -109,7 +109,7 @@
   const drawRate = () => {
     const names = Object.keys(data.outcomes);
     const columns = [seconds, ...names.map((name) => whileSending(data.outcomes[name]))];
-    const series = names.map((name) => ({ label: name, stroke: colour(data.statusColours[name]), value: (_, number) => (number == null ? "" : `${brief(number)}/s`) }));
+    const series = names.map((name) => ({ label: data.statusLabels[name], stroke: colour(data.statusColours[name]), value: (_, number) => (number == null ? "" : `${brief(number)}/s`) }));
     if (data.asked) {
       columns.push(data.asked);
       series.push({ label: "tasks asked for", stroke: colour("--quiet"), dash: [6, 4], width: 1, points: { show: false }, value: (_, number) => (number == null ? "" : `${brief(number)}/s`) });
@@ -122,7 +122,7 @@
     const names = Object.keys(data.outcomes).filter((name) => name !== "kept");
     const all = seconds.map((_, index) => Object.values(data.outcomes).reduce((sum, column) => sum + column[index], 0));
     const columns = names.map((name) => data.outcomes[name].map((count, index) => (all[index] ? (100 * count) / all[index] : null)));
-    const series = names.map((name) => ({ label: name, stroke: colour(data.statusColours[name]), value: (_, number) => (number == null ? "" : `${number.toFixed(2)} %`) }));
+    const series = names.map((name) => ({ label: data.statusLabels[name], stroke: colour(data.statusColours[name]), value: (_, number) => (number == null ? "" : `${number.toFixed(2)} %`) }));
     draw("chart-errors", names.length ? [seconds, ...columns] : [[]], series, { x: "seconds", y: "% of requests", time: true });
   };
 
