@@ -224,6 +224,8 @@ def test_check_whose_output_is_closed_ends_with_a_report(tmp_path):
     with subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
+        assert process.stdout
+        assert process.stderr
         first = process.stdout.readline()
         process.stdout.close()
         errors = process.stderr.read()
