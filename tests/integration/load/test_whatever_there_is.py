@@ -6,7 +6,7 @@ from loading import load
 
 from knouds_harness.errors import ExitCode
 
-SHORT = ("--rate", "4", "--duration", "3s", "--quiet")
+SHORT = ("--rate", "4", "--duration", "3s", "--quiet", "--seed", "1")
 RUNS_MODELS = ("model:run", "execution:read", "execution:cancel")
 FOLLOWED = {"getExecution"}
 CANCELLED = {"getExecution", "cancelExecution"}
