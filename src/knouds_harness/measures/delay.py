@@ -16,7 +16,7 @@ from math import ceil
 from typing import Final
 
 from knouds_harness.measures.histograms import Histogram, bucket_of, merged, middle_of
-from knouds_harness.measures.percentiles import TIME_MEASURES
+from knouds_harness.measures.percentiles import TIME_MEASURES, percent_of
 from knouds_harness.runs.load_results import DelayedFigure
 
 BEAT_S: Final = 0.005
@@ -174,7 +174,7 @@ def _percent_of(measure: str) -> float | None:
     """Of the mean, None."""
     if measure == "mean_ms":
         return None
-    return 100.0 if measure == "max_ms" else float(measure.removeprefix("p").removesuffix("_ms"))
+    return 100.0 if measure == "max_ms" else float(percent_of(measure))
 
 
 def _grouped(delays: Iterable[tuple[int, float]]) -> list[tuple[int, float]]:

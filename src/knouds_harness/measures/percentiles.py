@@ -15,6 +15,11 @@ def percentile_measure(percent: str) -> str:
     return f"p{percent}_ms"
 
 
+def percent_of(measure: str) -> str:
+    """What ``percentile_measure`` was given."""
+    return measure.removeprefix("p").removesuffix("_ms")
+
+
 PERCENTILES: Final = tuple(map(percentile_measure, PERCENTS))
 TIME_MEASURES: Final = ("mean_ms", *PERCENTILES, "max_ms")
 """All that reports say of a distribution of times, in the order of their columns."""
@@ -33,4 +38,4 @@ def time_ms(times: Times, measure: str) -> float | None:
             return times.mean_ms
         case "max_ms":
             return times.max_ms
-    return times.percentiles.get(measure.removeprefix("p").removesuffix("_ms"))
+    return times.percentiles.get(percent_of(measure))

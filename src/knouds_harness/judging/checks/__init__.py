@@ -1,5 +1,7 @@
 """The checks, one module or folder for each family, which is what their ids begin with."""
 
+from collections.abc import Mapping
+from functools import cache
 from types import ModuleType
 
 from knouds_harness.judging.checks import (
@@ -48,7 +50,8 @@ def all_checks() -> dict[str, Check[...]]:
     }
 
 
-def family_by_fact() -> dict[str, str]:
+@cache
+def family_by_fact() -> Mapping[str, str]:
     """The family of each fact that a check is about; of several, the first."""
     return {fact: each.family for each in reversed(all_checks().values()) for fact in each.facts}
 

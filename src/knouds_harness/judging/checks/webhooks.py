@@ -222,12 +222,7 @@ def none_without_capability(exchange: Exchange, *, came: int, later_came: bool) 
     executions which ended later have arrived, so that this one would have.
     """
     if came or (later_came and status_in(exchange) in FINAL):
-        yield Claim(
-            fact="webhook.needs-receive-capability",
-            holds=came == 0,
-            expected="no delivery",
-            observed=f"{came} deliveries",
-        )
+        yield _undelivered(came, "no delivery", fact="webhook.needs-receive-capability")
 
 
 @check("webhook.one-per-ended-execution", needs=_NEEDS, given=("came", "later_came"))
@@ -237,12 +232,12 @@ def none_without_webhook(exchange: Exchange, *, came: int, later_came: bool) -> 
     The arguments are those of ``none_without_capability``.
     """
     if came or (later_came and status_in(exchange) in FINAL):
-        yield Claim(
-            fact="webhook.one-per-ended-execution",
-            holds=came == 0,
-            expected="no delivery: the key has no webhook",
-            observed=f"{came} deliveries",
-        )
+        expected = "no delivery: the key has no webhook"
+        yield _undelivered(came, expected, fact="webhook.one-per-ended-execution")
+
+
+def _undelivered(came: int, expected: str, *, fact: str) -> Claim:
+    return Claim(fact=fact, holds=came == 0, expected=expected, observed=f"{came} deliveries")
 
 
 @check("webhook.agrees-with-poll", needs=_NEEDS, given=("delivered",))
