@@ -199,7 +199,7 @@ def measure(rounds: int, requests: int) -> list[dict[str, float]]:
     turns = Turns(requests, tell=lambda name: setattr(run, "verification", verifications.get(name)))
     runner.start(USERS, spawn_rate=USERS)
     gevent.sleep(1.0)
-    environment.events.request.add_listener(turns.count)  # type: ignore[no-untyped-call]
+    environment.events.request.add_listener(turns.count)  # type: ignore[no-untyped-call]  # Locust says no types
     while len(turns.rounds) < rounds + 3:
         gevent.sleep(0.1)
     failures = environment.stats.total.num_failures
