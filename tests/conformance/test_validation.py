@@ -307,7 +307,7 @@ def test_move_without_a_usable_folder_is_refused(tester, subjects, body):
 def test_garbled_usage_query_never_fails_the_server(tester, name, value):
     """A garbled limit, offset or status never gets a 5xx or more than 500 rows."""
     is_recorded = value == "many"
-    ended = (("status", "completed"),) if is_recorded else ()  # a recording holds nothing that goes on
+    ended = (("status", "failed"),) if is_recorded else ()  # a recording holds nothing that goes on
     exchange = tester.send("listUsage", tester.need(ANY_KEY), Call(query=(*ended, (name, value))))
 
     if is_recorded:
@@ -326,7 +326,7 @@ def test_garbled_usage_query_never_fails_the_server(tester, name, value):
             ("getWorkflow", OWN_WORKFLOW, pytest.mark.records("getWorkflow-document")),
             ("getWorkflowSchema", OWN_WORKFLOW, pytest.mark.records("getWorkflowSchema-fields")),
             ("getExecution", ASYNC_RUN),
-            ("listUsage", ANY_KEY, pytest.mark.records("listUsage-rows")),
+            ("listUsage", ANY_KEY),
         )
     ],
 )
