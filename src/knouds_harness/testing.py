@@ -20,7 +20,7 @@ from knouds_harness.exchange.recordings.recorded_answers import (
     add_recorded_routes,
     load_recordings,
 )
-from knouds_harness.exchange.recordings.recording import Recording
+from knouds_harness.exchange.recordings.recording import TEST_SECRET, Recording
 from knouds_harness.exchange.traffic.har import HarWriter
 from knouds_harness.judging.claim import Claim
 from knouds_harness.judging.user_checks import check, fact
@@ -36,6 +36,7 @@ from knouds_sandbox.serving import RunningSandbox, running_sandbox
 pytest_plugins = ["knouds_harness.suite.plugin"]
 
 __all__ = [
+    "TEST_SECRET",
     "Action",
     "Call",
     "Claim",

@@ -137,7 +137,8 @@ def _record(
     _print(
         console,
         f"{len(puts)} of {len(plan.outcomes)} outcomes recorded{listed}, in "
-        f"{time.monotonic() - begun:.1f} s, seed {run.options.seed}: {shelf.path}",
+        f"{time.monotonic() - begun:.1f} s, at most {run.recorder.writer.cost_credits:,.0f} credits, "
+        f"seed {run.options.seed}: {shelf.path}",
     )
     _print_contradictions(run, console)
     sys.stderr.writelines(f"{printable(line)}\n" for line in run.left)
@@ -266,7 +267,8 @@ def _print_cost(plan: Plan, target: Target, console: Console) -> None:
     from knouds_harness.targets.builtin import SANDBOX
 
     money = " of the sandbox, not real money" if target.name == SANDBOX else ""
-    _print(console, f"That costs at most {plan.most_credits:,.0f} credits{money}.")
+    cost = f"{plan.most_credits:,.0f} credits{money}"
+    _print(console, f"On a target that keeps the contract, that costs at most {cost}.")
     if plan.most_credits > target.limits.credits:
         _print(
             console,

@@ -83,7 +83,7 @@ class Finding:
         """Of two with one fingerprint, the one that takes fewer steps, or less text; with both counts."""
         sizes = [(len(each.steps), len(each.script)) for each in (self, other)]
         kept = other if sizes[1] < sizes[0] else self
-        return replace(kept, count=self.count + other.count)
+        return replace(kept, count=self.count + other.count, test=kept.test or self.test or other.test)
 
 
 def script_file(finding: Finding) -> str:

@@ -168,7 +168,7 @@ class FindingRecorder:
                 names=self.names,
             )
             known = self.findings.get(finding.fingerprint)
-            if known is None:
+            if known is None or not known.test:  # what was seen before the first test is shown by the first
                 self.shown.new.add(finding.fingerprint)
             finding = replace(finding, test=self.shown.test)
             finding = self.writer.add_finding(self._reproduced(finding, exchange, claim, compared, known))

@@ -12,7 +12,14 @@ from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.contract.tiers import WINDOW_S
-from knouds_harness.errors import CreditsShort, HarnessError, NotCreatedHere, NotSent, TargetUnreachable
+from knouds_harness.errors import (
+    CreditsShort,
+    HarnessError,
+    NotCreatedHere,
+    NotSent,
+    TargetUnreachable,
+    UnknownName,
+)
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.evidence import Exchange, KeptBodies, Request
@@ -206,7 +213,9 @@ class Tester:
         return min(self.target.limits.concurrency, _MOST_AT_ONCE)
 
     def _request(self, operation_id: str, persona: Persona | None, call: Call) -> Request:
-        operation = self.document.operation_by_id[operation_id]
+        operation = self.document.operation_by_id.get(operation_id)
+        if operation is None:
+            raise UnknownName("operation", operation_id, self.document.operation_by_id)
         self.need(may(operation.action))
         request = call.request(operation, persona=persona.name if persona else None, action=operation.action)
         resource = resource_named(request.path, self.target)

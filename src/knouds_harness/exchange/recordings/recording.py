@@ -26,7 +26,6 @@ TEST_SECRET: Final = "whsec_signs_recordings_and_is_no_secret"  # noqa: S105 - a
 BUILT_IN: Final = "built-in sandbox"
 """Stands in ``RecordingOrigin.server`` for the server that the harness started itself."""
 _LONG: Final = 10_000
-_REMEDY: Final = "  Record it anew: knouds-harness record --update (tests/recordings/README.md)."
 
 Kind = Literal["answer", "delivery"]
 
@@ -36,7 +35,7 @@ class RecordingOrigin:
     """Where a recording comes from.
 
     Attributes:
-        server: What answered: the built-in sandbox, or the address in the profile.
+        server: What answered: the built-in sandbox, or ``BASE_URL`` for any other.
         seed: Of the sandbox's randomness, and of what was drawn.
     """
 
@@ -151,7 +150,10 @@ def _parsed(path: Path) -> dict[str, Any]:
 
 
 def _refused(path: Path, why: str) -> RecordingError:
-    return RecordingError(f"{path}: {why}\n{_REMEDY}")
+    return RecordingError(
+        f"{path}: {why}\n  Record it anew, with the --target that it is of: "
+        f"knouds-harness record --update --folder {path.parent} --outcome {path.stem}"
+    )
 
 
 def _checksum(content: Mapping[str, Any]) -> str:

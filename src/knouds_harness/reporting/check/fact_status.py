@@ -276,10 +276,10 @@ def waiver_rows(record: RunRecord) -> tuple[WaiverRow, ...]:
 
 
 def untested_rows(record: RunRecord) -> dict[str, list[str]]:
-    """What is missing, and the facts that wait for it and were not shown otherwise; most facts first."""
+    """What is missing, and the facts of the run that wait for it; most facts first."""
     waiting: dict[str, list[str]] = defaultdict(list)
     for row in fact_rows(record):
-        if row.standing is FactStatus.UNTESTED:
+        if row.is_selected and row.standing is FactStatus.UNTESTED:
             for missing in row.missing:
                 waiting[missing].append(row.fact.id)
     return dict(sorted(waiting.items(), key=lambda item: (-len(item[1]), item[0])))

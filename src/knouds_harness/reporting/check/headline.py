@@ -129,7 +129,8 @@ def _not_kept(counts: dict[FactStatus, int]) -> list[str]:
 
 
 def _figures(record: RunRecord, rows: Sequence[FactRow]) -> str:
-    counts = standing_counts(rows)
+    counts = standing_counts(row for row in rows if row.is_selected)
+    besides = _not_kept(standing_counts(row for row in rows if not row.is_selected))
     selected = sum(row.is_selected for row in rows)
     word = "fact" if selected == len(rows) else "selected fact"
     contradictions = len(contradictions_of(record))
@@ -141,4 +142,4 @@ def _figures(record: RunRecord, rows: Sequence[FactRow]) -> str:
         *(["1 contradiction of the profile"] if contradictions == 1 else []),
     ]
     never = f"No execution of {' or '.join(record.endless)} ended by its deadline. " if record.endless else ""
-    return f"{never}{', '.join(parts)}."
+    return f"{never}{', '.join(parts)}{'; of others, ' if besides else ''}{', '.join(besides)}."

@@ -10,6 +10,7 @@ import pytest
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action
+from knouds_harness.judging.user_checks import UserChecks, load_checks
 from knouds_harness.printable import counted
 from knouds_harness.suite.options import RunOptions
 from knouds_harness.suite.recorded.outcomes import Plan
@@ -38,6 +39,7 @@ def check_plan(target: Target, options: RunOptions) -> Iterator[str]:
         operations=options.operations,
         facts=options.facts,
         is_quick=options.quick,
+        of_file=load_checks(options.checks) if options.checks else UserChecks(),
     )
     asked = [item for item in collect_suite() if selection.keeps(item)]
     possible = possible_in(asked, target)

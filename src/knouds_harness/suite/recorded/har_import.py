@@ -8,7 +8,7 @@ from pathlib import Path
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.exchange.recordings.recording import Recording, RecordingOrigin
+from knouds_harness.exchange.recordings.recording import BASE_URL, Recording, RecordingOrigin
 from knouds_harness.exchange.recordings.redaction import RecordingRedactor
 from knouds_harness.suite.recorded.captured_traffic import Captured
 from knouds_harness.suite.recorded.recording_judgement import judgement_of
@@ -51,7 +51,7 @@ def import_recordings(
             known += 1
             continue
         outcome = _outcome(exchange, names)
-        recording = _recording(redactor.ours(exchange), outcome, captured, source, document)
+        recording = _recording(redactor.ours(exchange), outcome, source, document)
         judgement = judgement_of(recording, document=document, shapes=shapes)
         if judgement.breaches:
             broken.append(f"{exchange.id}, {recording.name}: it breaks a promise: {judgement.breaches[0]}")
@@ -84,9 +84,7 @@ def _outcome(exchange: Exchange, taken: set[tuple[str, str]]) -> str:
     return outcome
 
 
-def _recording(
-    exchange: Exchange, outcome: str, captured: Captured, source: Path, document: Document
-) -> Recording:
+def _recording(exchange: Exchange, outcome: str, source: Path, document: Document) -> Recording:
     return Recording(
         operation=exchange.request.operation_id or "",
         outcome=outcome,
@@ -94,7 +92,7 @@ def _recording(
         exchange=exchange,
         origin=RecordingOrigin(
             target=source.name,
-            server=captured.base_url,
+            server=BASE_URL,
             recorded_at=exchange.started_at,
             contract_version=document.version,
             tool_version=version("knouds-harness"),

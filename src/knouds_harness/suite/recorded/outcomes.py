@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from math import inf
+from typing import Final
 
 import pytest
 
@@ -13,6 +15,9 @@ from knouds_harness.suite.selection import Spending, needs_of
 from knouds_harness.targets.needs.need import MAY_READ, Need, missing_in
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Model, Workflow
+
+_STATUS: Final = re.compile(r"-\d{3}-")
+"""As names of files have it between operation and outcome."""
 
 Price = Callable[[Workflow | Model], float | None]
 OutcomeName = tuple[str, str]
@@ -93,11 +98,10 @@ class Selection:
         recorded: Collection[OutcomeName] = (),
         patterns: Collection[str] = (),
     ) -> Selection:
-        """Choose outcomes; a story of which one is chosen is chosen as a whole."""
+        """Choose outcomes, by patterns of their names or of their files' names; a story only as a whole."""
+        names = [_STATUS.sub("-", pattern, count=1) for pattern in patterns]
         asked = [
-            each
-            for each in outcomes
-            if not patterns or any(fnmatchcase(str(each), pattern) for pattern in patterns)
+            each for each in outcomes if not names or any(fnmatchcase(str(each), name) for name in names)
         ]
         meant = _with_their_stories(outcomes, asked)
         fresh = _with_their_stories(meant, [each for each in meant if each.name not in recorded])

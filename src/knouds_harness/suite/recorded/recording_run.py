@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from knouds_harness.errors import HarnessError, UsageError
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.exchange.recordings.recording import BUILT_IN, Recording, RecordingOrigin
+from knouds_harness.exchange.recordings.recording import BASE_URL, BUILT_IN, Recording, RecordingOrigin
 from knouds_harness.exchange.recordings.redaction import RecordingRedactor
 from knouds_harness.judging.checks import all_checks, capabilities
 from knouds_harness.judging.claim import answer
@@ -139,6 +139,8 @@ class RecordingRun(Trouble):
             outcomes = [each for each in self.plan.outcomes if each.test is item]
             self.answers += [self._kept(each, error, was_called=call.when == "call") for each in outcomes]
         if call.when == "teardown":
+            with suppress(Untested, HarnessError):
+                self.run.subjects.await_all_ends()  # what is recorded next shows nothing that still runs
             self._progress.update(self._task, advance=1, description=item.name)
         return report
 
@@ -190,7 +192,7 @@ class RecordingRun(Trouble):
             tier=persona.tier if persona else None,
             origin=RecordingOrigin(
                 target=run.target.name,
-                server=BUILT_IN if run.target.name == SANDBOX else run.target.base_url,
+                server=BUILT_IN if run.target.name == SANDBOX else BASE_URL,
                 recorded_at=exchange.started_at,
                 contract_version=run.document.version,
                 tool_version=version("knouds-harness"),

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.shapes import ShapeJudge, as_json
+from knouds_harness.contract.sources import Source
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.reproduction.sequence import parts_of
 from knouds_harness.judging.checks import all_checks
@@ -125,6 +126,8 @@ def _compared(finding: Finding, before: Exchange, after: Exchange) -> tuple[Repl
             is_same = shown == finding.observed
             return (ReplayStatus.STANDS if is_same else ReplayStatus.GONE), f"{finding.where} is {shown}"
     if finding.observed != answer(before):
+        if finding.source is Source.USER:
+            raise CannotTell("it is of a check of your own")
         raise CannotTell("its check has to know more than one answer")
     if (after.status, after.code) == (before.status, before.code):
         return ReplayStatus.STANDS, f"answered {answer(after)}"

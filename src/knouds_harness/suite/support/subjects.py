@@ -57,6 +57,7 @@ class Subjects:
         self.tester = tester
         self._shared = Made(tester.client.while_waiting)
         self._refusals: dict[str, str] = {}
+        self._submitted: list[tuple[Exchange, Persona, float | None]] = []
 
     def call_on_existing(self, operation: Operation) -> Call:
         """A valid request to a resource that exists; meant for keys that must be refused."""
@@ -212,6 +213,12 @@ class Subjects:
             waited_s += pause_s
             pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
 
+    def await_all_ends(self) -> None:
+        """Wait until everything that was submitted here has ended, or its deadline is over."""
+        while self._submitted:
+            submitted, reader, deadline_s = self._submitted.pop()
+            self.await_end(submitted, reader, deadline_s=deadline_s)
+
     def run(
         self,
         resource: Workflow | Model,
@@ -241,6 +248,8 @@ class Subjects:
         )
         if not is_refused and (not is_async or resource.polled):
             self.require_success(exchange, resource, persona)
+            if is_async:
+                self._submitted.append((exchange, persona, resource.deadline_s))
         return exchange
 
     def run_at_once(

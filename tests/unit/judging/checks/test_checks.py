@@ -91,6 +91,14 @@ def test_success_without_a_body(method, answer, is_broken):
     assert bool(broken(form.json_object, answer)) == is_broken
 
 
+@pytest.mark.parametrize(("method", "is_broken"), [("GET", True), ("HEAD", False)])
+def test_refusal_without_a_body(method, is_broken):
+    answer = exchange(404, raw=b"")
+    answer = replace(answer, request=replace(answer.request, method=method))
+
+    assert bool(broken(form.envelope, answer)) == is_broken
+
+
 @pytest.mark.parametrize(
     ("text", "is_clean"),
     [

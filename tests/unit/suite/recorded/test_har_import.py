@@ -8,7 +8,7 @@ import pytest
 from exchanges import entry, write_har
 from recorded import document, recording
 
-from knouds_harness.exchange.recordings.recording import as_content
+from knouds_harness.exchange.recordings.recording import BASE_URL, as_content
 from knouds_harness.exchange.recordings.redaction import RecordingRedactor
 from knouds_harness.exchange.traffic.har import HarWriter
 from knouds_harness.suite.recorded.captured_traffic import read_captured
@@ -96,7 +96,7 @@ def test_recording_says_where_it_comes_from_and_shows_no_secret(imported):
     """The file and the address; keys, people and their addresses by pseudonym."""
     (recording,) = imported(whoami({"user": ADA})).recordings
 
-    assert (recording.origin.target, recording.origin.server) == ("traffic.har", API)
+    assert (recording.origin.target, recording.origin.server) == ("traffic.har", BASE_URL)
     assert "whoami.user-object" in recording.facts
     for secret in (KEY, ADA["id"], ADA["email"]):
         assert secret not in json.dumps(as_content(recording))

@@ -30,7 +30,8 @@ _INTERNALS = re.compile(
 
 
 def _is_refusal(exchange: Exchange) -> bool:
-    return exchange.status is not None and exchange.status >= 400
+    has_body = exchange.request.method != "HEAD"
+    return exchange.status is not None and exchange.status >= 400 and has_body
 
 
 @check("ground.json-content-type", applies=is_answer)
