@@ -33,7 +33,7 @@ MORE_COMMANDS: Final = {
     "history": "List runs, plot a measure over them, delete old runs.",
     "record": "Record an answer for each documented outcome.",
     "verify": "Check recorded traffic against the contract.",
-    "facts": "List every fact with its source, checks, faults and recordings.",
+    "facts": "List facts with their source, checks, faults and recordings; all if no ID is given.",
     "diff": "Compare two OpenAPI documents, or what two runs saw.",
     "cleanup": "Delete what killed runs have left on a target.",
     "selftest": "Check whether this machine can generate load accurately.",

@@ -13,5 +13,5 @@ def demo() -> None:
 
     It needs no account and no network, and says where the report is.
     """
-    click.echo("Starting a sandbox and checking it: no account, no network, well under a minute.")
+    click.echo("Starting a sandbox and checking it: no account, no network, about half a minute.")
     sys.exit(run_check({"target": "sandbox"}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,9 @@ import click
 
 from knouds_harness.commands.shared_options import format_option
 from knouds_harness.contract.sources import Fact, Source
+from knouds_harness.errors import UnknownName
 from knouds_harness.locations import recordings_path
+from knouds_harness.printable import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,16 +27,21 @@ _MOST_NAMES = 3
 
 
 @click.command()
+@click.argument("patterns", nargs=-1, metavar="[ID]...")
 @click.option("--run", type=click.Path(path_type=Path), metavar="DIR", help="Show the status in this run")
 @click.option(
     "--checks", type=click.Path(path_type=Path), metavar="FILE", help="Python file with checks of your own"
 )
 @click.option("--gaps", is_flag=True, help="List only documented facts without a check or a fault")
 @format_option
-def facts(run: Path | None, checks: Path | None, *, gaps: bool, form: str) -> None:
-    """List every fact with its source, checks, faults and recordings.
+def facts(patterns: tuple[str, ...], run: Path | None, checks: Path | None, *, gaps: bool, form: str) -> None:
+    """List facts with their source, checks, faults and recordings; all if no ID is given.
 
     Each comes with what a profile has to offer so that a check can verify it.
+
+    \b
+      knouds-harness facts capability.orthogonal       one of them
+      knouds-harness facts 'webhook.*' 'async.*'       by the first part of their ids
     """
     from knouds_harness.command_output import CommandConsole, print_json
     from knouds_harness.contract.document import shipped_document
@@ -52,6 +60,14 @@ def facts(run: Path | None, checks: Path | None, *, gaps: bool, form: str) -> No
         **{each.id: each for each in (of_run.facts if of_run else {}).values() if each.source is Source.USER},
         **own.facts,
     }
+    if patterns:
+        every_fact = {
+            name: each
+            for name, each in every_fact.items()
+            if any(fnmatchcase(name, pattern) for pattern in patterns)
+        }
+        if not every_fact:
+            raise UnknownName("fact", " ".join(patterns), shipped_document().facts)
     of_user = [each for each in (of_run.checks if of_run else {}).values() if each.family == USER]
     recordings = RecordingFolder.open(recordings_path()).names_by_fact()
     rows = coverage(
@@ -146,6 +162,7 @@ def print_coverage(rows: list[FactTraces], *, gaps_only: bool, console: Console)
             kind = "conflict" if row.fact.conflict else row.fact.source
             standing = f", {row.standing.label}" if row.standing else ""
             print_line(f"{row.fact.id} ({kind}{standing})", console=console)
+            print_line(f"  {row.fact.says}", console=console)
             none = (
                 "answers that its check judges" if row.fact.source is Source.USER else "no profile shows it"
             )
@@ -157,14 +174,14 @@ def print_coverage(rows: list[FactTraces], *, gaps_only: bool, console: Console)
     documented = [row for row in rows if row.fact.source not in (Source.ASSUMED, Source.USER)]
     proven = [row for row in documented if row.gap is None]
     print_line(
-        f"{len(proven)} of {len(documented)} documented facts have a check and a fault that makes it fail; "
-        f"{sum(row.fact.source is Source.ASSUMED for row in rows)} facts are assumed.",
+        f"{len(proven)} of {counted(len(documented), 'documented fact')} with a check and a fault that makes "
+        f"it fail, {counted(sum(row.fact.source is Source.ASSUMED for row in rows), 'assumed fact')}.",
         console=console,
     )
     recorded = {name for row in rows for name in row.recordings}
     print_line(
-        f"{sum(bool(row.recordings) for row in documented)} documented facts show in {len(recorded)} "
-        "recordings.",
+        f"{counted(sum(bool(row.recordings) for row in documented), 'documented fact')} in "
+        f"{counted(len(recorded), 'recording')}.",
         console=console,
     )
 

@@ -46,7 +46,7 @@ _WHY_REFUSED = (
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Profile to write [default: targets/HOST.toml]",
+    help="Profile to write [default: targets/NAME.toml, after the host, or for this machine the key]",
 )
 @click.option("--force", is_flag=True, help="Overwrite an existing profile")
 @click.option("--plain-http", is_flag=True, help="Allow sending keys over http:// to another machine")
@@ -302,7 +302,7 @@ def _print_reach(target: Target, console: Console) -> None:
     from knouds_harness.suite.discovery.reach import provable_facts
 
     verified, total = len(provable_facts(target)), len(shipped_document().facts)
-    _say(console, f"A check with it can verify {verified} of {total} facts.")
+    _say(console, f"A check with it can verify at least {verified} of {total} facts.")
     print_advice(target, console)
 
 

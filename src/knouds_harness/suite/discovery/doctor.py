@@ -165,12 +165,14 @@ def print_diagnosis(found: Diagnosis, *, console: Console) -> None:
         )
     for says in found.contradictions:
         print_line(says, style="red", console=console)
+    if not found.has_working_key:  # what could be verified with keys that work would only mislead
+        return
     by_family = ", ".join(
         f"{family} {found.testable.get(family, 0)}/{of}" for family, of in found.expected.items()
     )
     print_line(
-        f"A check can verify {sum(found.testable.values())} of {found.facts} facts with this profile, "
-        f"by family: {by_family}.",
+        f"A check can verify at least {sum(found.testable.values())} of {found.facts} facts with this "
+        f"profile, by family: {by_family}.",
         console=console,
     )
     _print_untested(found.untested, console)

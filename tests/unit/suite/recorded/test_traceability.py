@@ -62,7 +62,7 @@ def test_table_of_facts_names_recordings():
     text = printed.getvalue()
     assert any(name in text for name in NAMES[LEGACY])
     assert " more" in text
-    assert f"documented facts show in {len(recordings())} recordings." in text
+    assert f" in {len(recordings())} recordings." in text
 
 
 def test_report_counts_recordings_of_each_fact(tmp_path):
