@@ -25,7 +25,7 @@ fact = "user.test_own.test_waived"
 reason = "known"
 expires = 2999-01-01
 """
-ERROR_NOTE = "Tests that ended in an error, not in an assert about an answer:"
+ERROR_NOTE = "Your own code failed: tests that ended in an error, not in an assert about an answer:"
 TESTS = '''
 import pytest
 

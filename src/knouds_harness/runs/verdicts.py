@@ -7,6 +7,7 @@ from knouds_harness.contract.sources import Fact, Source
 from knouds_harness.errors import ExitCode
 
 LEFT_BEHIND: Final = "Left on the target"
+OWN_CODE_FAILED: Final = "Your own code failed"
 """How a note begins of what could not be deleted; it fails a run that nothing else fails."""
 
 

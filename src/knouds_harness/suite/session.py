@@ -29,7 +29,7 @@ from knouds_harness.judging.user_checks import UserChecks
 from knouds_harness.locations import recordings_path
 from knouds_harness.printable import counted
 from knouds_harness.runs.record import RunHeader, RunWriter
-from knouds_harness.runs.verdicts import LEFT_BEHIND
+from knouds_harness.runs.verdicts import LEFT_BEHIND, OWN_CODE_FAILED
 from knouds_harness.suite.concurrent_tests import RunLock
 from knouds_harness.suite.minimum_verified import VerifiedFacts, expected_facts, least_verified, shortfall
 from knouds_harness.suite.never_ending import ENDS_IN_TIME, NeverEndingRuns
@@ -298,10 +298,10 @@ class ConformanceRun:
     def _user_errors(self) -> list[str]:
         lines = []
         if self.user_errors:
-            lines += ["Tests that ended in an error, not in an assert about an answer:"]
+            lines += [f"{OWN_CODE_FAILED}: tests that ended in an error, not in an assert about an answer:"]
             lines += [f"  {each}" for each in self.user_errors]
         if self.recorder.user_errors:
-            lines += ["Checks of --checks that ended in an error:"]
+            lines += [f"{OWN_CODE_FAILED}: checks of --checks that ended in an error:"]
             lines += [f"  {check}: {error}" for check, error in self.recorder.user_errors.items()]
         return lines
 

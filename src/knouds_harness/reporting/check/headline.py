@@ -11,7 +11,7 @@ from knouds_harness.reporting.check.fact_status import FactRow, FactStatus, cont
 from knouds_harness.reporting.report import Headline
 from knouds_harness.runs.load_results import LOAD_KIND
 from knouds_harness.runs.record import RunRecord
-from knouds_harness.runs.verdicts import LEFT_BEHIND, RunOutcome, Verdict
+from knouds_harness.runs.verdicts import LEFT_BEHIND, OWN_CODE_FAILED, RunOutcome, Verdict
 
 if TYPE_CHECKING:
     from knouds_harness.reporting.comparison.baseline import RunChange
@@ -67,8 +67,9 @@ def _headline_of_too_little(record: RunRecord, detail: str) -> Headline:
 
 
 def _headline_of_unfinished(record: RunRecord, detail: str) -> Headline:
+    failed = OWN_CODE_FAILED if record.note.startswith(OWN_CODE_FAILED) else "The harness failed"
     what = {RunOutcome.INTERRUPTED: "Interrupted", RunOutcome.STOPPED: "Stopped early"}.get(
-        record.outcome, "The harness failed"
+        record.outcome, failed
     )
     if not record.counts.exchanges:
         return Headline(tone="warn", title=f"{what}: no verdict", detail="Nothing was sent.")
