@@ -15,8 +15,8 @@ from knouds_harness.exchange.evidence import JSON
 from knouds_harness.exchange.workflow_names import name_with
 from knouds_harness.load.arrivals.arrival_user import ArrivalUser
 from knouds_harness.load.client.response import Response
-from knouds_harness.load.fast_session import FastSession
 from knouds_harness.load.generator.load_run import LoadRun
+from knouds_harness.load.users import FastSession
 from knouds_harness.load.workload.accounts import RUNS, AccountKeys, RunRequest
 from knouds_harness.load.workload.workload import ActingAccount, Task
 from knouds_harness.targets.needs.runs import RunNeed

@@ -16,8 +16,7 @@ from loading import Distributed, distributed
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.load.arrivals.schedule import ArrivalSchedule
-from knouds_harness.load.arrivals.shapes import Shape
+from knouds_harness.load.arrivals.schedule import ArrivalSchedule, Shape
 from knouds_harness.locations import scenarios_path
 from knouds_harness.measures.hdr_logs import read_hdr_log
 from knouds_harness.measures.histograms import Histogram

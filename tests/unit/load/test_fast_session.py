@@ -8,8 +8,7 @@ import pytest
 from locust.env import Environment
 from raw_server import RawServer, serving
 
-from knouds_harness.load.fast_session import FastSession
-from knouds_harness.load.users import KnoudsUser
+from knouds_harness.load.users import FastSession, KnoudsUser
 
 
 def tell_key(server: RawServer, connection: socket.socket) -> None:

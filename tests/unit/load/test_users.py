@@ -22,8 +22,8 @@ from locust.exception import CatchResponseError, LocustError, ResponseError, Sto
 from locust.user.task import LOCUST_STATE_WAITING
 from raw_server import RawServer, serving
 
+from knouds_harness.load.client.http_answer import ConnectionLost, NotConnected, TimedOut
 from knouds_harness.load.client.response import BadStatus
-from knouds_harness.load.client.transport_failures import ConnectionLost, NotConnected, TimedOut
 from knouds_harness.load.users import KnoudsUser
 
 

@@ -2,66 +2,20 @@
 
 import random
 import ssl
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
-import gevent
 from locust.env import Environment
+from locust.shape import LoadTestShape
 from locust.user.task import TaskSet
 
-from knouds_harness.load.arrivals.dispatcher import Dispatcher
-from knouds_harness.load.arrivals.schedule import ArrivalSchedule, Share
-from knouds_harness.load.arrivals.timer import open_timer
+from knouds_harness.load.arrivals.arrivals import Arrivals
+from knouds_harness.load.collection.second import now_unix_s
+from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.users import KnoudsUser
 
-
-class Arrivals:
-    """The arrivals of one process: its share of a schedule, handed to its idle users.
-
-    Attributes:
-        schedule: The whole.
-        dispatcher: Hands them over.
-        start_s: When the schedule starts or started, in seconds of ``time.perf_counter``.
-        timer: What drives it, for the record.
-        are_over: The schedule has ended, or was stopped.
-    """
-
-    def __init__(self, schedule: ArrivalSchedule, *, on_taken: Callable[[float], None]) -> None:
-        """Serve nothing before ``begin``.
-
-        Args:
-            schedule: The whole.
-            on_taken: Told for each arrival by how many seconds it was taken late.
-        """
-        self.schedule = schedule
-        self.dispatcher = Dispatcher(on_taken=on_taken)
-        self.start_s = 0.0
-        self.timer = ""
-        self.are_over = False
-
-    def begin(self, at_s: float, share: Share) -> None:
-        """Serve a share of the schedule.
-
-        Args:
-            at_s: When the schedule starts, in seconds of ``time.perf_counter``.
-            share: Which arrivals of it.
-        """
-        self.start_s = at_s
-        gevent.spawn(self._serve, share)
-
-    def stop(self) -> None:
-        """Hand over no more arrivals."""
-        self.are_over = True
-
-    def _serve(self, share: Share) -> None:
-        with open_timer() as timer:
-            self.timer = timer.precision
-            self.dispatcher.serve(
-                (self.start_s + instant_s for instant_s in self.schedule.instants(share)),
-                timer=timer,
-                is_stopped=lambda: self.are_over,
-            )
-        self.are_over = True
+_SPREAD_S: Final = 2.0
+_TICKS_BEYOND: Final = 60
+"""So many more ticks than seconds show that the clock stands: Locust sleeps for a second between them."""
 
 
 def run_of(environment: Environment) -> Any:  # noqa: ANN401 - a LoadRun, which imports this module
@@ -125,14 +79,14 @@ class ArrivalUser(KnoudsUser):
         """Run a task: in the open model for the next arrival, else at once."""
         if self.arrivals is not None:
             self._is_idle = True
-            self.client.scheduled_at = self.arrivals.dispatcher.await_arrival()
+            self.client.scheduled_at = self.arrivals.await_arrival()
             self._is_idle = False
-            self.arrivals.dispatcher.in_flight += 1
+            self.arrivals.in_flight += 1
         try:
             self._serve()
         finally:
             if self.arrivals is not None:
-                self.arrivals.dispatcher.in_flight -= 1
+                self.arrivals.in_flight -= 1
 
     def _serve(self) -> None:
         task = self.task_at_hand = self.chance.choice(self._own_tasks)
@@ -145,3 +99,50 @@ class ArrivalUser(KnoudsUser):
 
     def take_turn(self, task: Any) -> None:  # noqa: ANN401 - a function, or a TaskSet of Locust's
         """Called before each task."""
+
+
+class LoadShape(LoadTestShape):
+    """Follows the shape that is asked for; in the open model all users wait for arrivals from the start.
+
+    Attributes:
+        is_clock_standing: It ended because the clock of this machine stands still.
+    """
+
+    def __init__(self, options: LoadOptions) -> None:
+        """Follow the options."""
+        super().__init__()
+        self._options = options
+        self.is_clock_standing = False
+        self._ticks = 0
+        self._ends_at_s = options.course.duration_s  # after the first tick
+        self._is_over = False
+        self._is_finishing = False
+
+    def begin(self, start_unix_s: float) -> None:
+        """Begin load at this instant."""
+        delay_s = start_unix_s - now_unix_s()
+        self._ends_at_s = self.get_run_time() + delay_s + self._options.course.duration_s
+
+    def end(self) -> None:
+        """End load now."""
+        self._is_over = True
+
+    def finish(self) -> None:
+        """Let requests in flight finish; a second end would cut that short."""
+        self._is_finishing = True
+
+    def tick(self) -> tuple[int, float] | None:
+        """How many users, and how many of them to start per second; None at the end."""
+        if self._is_finishing and self.runner is not None:
+            return self.runner.shape_last_tick  # type: ignore[return-value]  # it was ours
+        now_s = self.get_run_time()
+        self._ticks += 1
+        if self._ticks > self._ends_at_s + _TICKS_BEYOND:
+            self.is_clock_standing = True
+        if self._is_over or self.is_clock_standing or now_s >= self._ends_at_s:
+            return None
+        users = self._options.users
+        if self._options.rate is not None:
+            return users, float(users)
+        level = max(1, round(self._options.course.level(now_s)))
+        return level, max(1.0, users / _SPREAD_S)

@@ -1,14 +1,165 @@
 """When requests arrive in the open model: a schedule that no answer can move."""
 
+import math
 import random
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
-from typing import Final
+from functools import cached_property
+from itertools import accumulate, count
+from typing import Final, Self
 
-from knouds_harness.load.arrivals.shapes import Shape
-
+KINDS: Final = ("constant", "ramp", "steps", "spike", "soak")
+_SOAK_RAMP = 0.05
+_SPIKE_PART = 0.2
 SPACINGS: Final = ("constant", "poisson")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One straight piece.
+
+    Attributes:
+        duration_s: How long it lasts; positive.
+        start: The level when it begins; not negative.
+        end: The level towards which it goes.
+    """
+
+    duration_s: float
+    start: float
+    end: float
+
+    @property
+    def area(self) -> float:
+        """Level times seconds: for a rate, how many arrivals the stage holds."""
+        return self.duration_s * (self.start + self.end) / 2
+
+    def level(self, at_s: float) -> float:
+        """The level so many seconds after its beginning."""
+        return self.start + (self.end - self.start) * at_s / self.duration_s
+
+    def instant(self, area: float) -> float:
+        """Seconds after its beginning at which the level has added up to an area of at most its own."""
+        slope = (self.end - self.start) / self.duration_s
+        root = math.sqrt(max(0.0, self.start * self.start + 2 * slope * area))
+        # The citardauq form of the quadratic solution: it does not lose digits where the slope is near zero.
+        return min(self.duration_s, 2 * area / (self.start + root)) if area else 0.0
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Stages, one after another.
+
+    Attributes:
+        stages: At least one.
+    """
+
+    stages: tuple[Stage, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse stages that make no load."""
+        for stage in self.stages:
+            if not (stage.duration_s > 0 and stage.start >= 0 and stage.end >= 0):
+                raise ValueError(f"{stage} does not last, or falls below zero")
+        if not self.total:
+            raise ValueError("the shape holds no load at all")
+
+    @classmethod
+    def of(
+        cls, kind: str, level: float, duration_s: float, *, base: float | None = None, steps: int = 5
+    ) -> Self:
+        """One of the usual shapes.
+
+        Args:
+            kind: ``constant``; ``ramp`` from the base to the level; ``steps``, equally long and high, up to
+                the level; ``spike`` to the level in the middle fifth, at the base before and after; ``soak``,
+                a short ramp and then constant.
+            level: The highest level.
+            duration_s: Of the whole.
+            base: Where a ramp begins (0 unless told otherwise), and where a spike rises from (a tenth).
+            steps: How many.
+
+        Raises:
+            ValueError: There is no such kind, or the numbers make no load.
+        """
+        match kind:
+            case "constant":
+                pieces = [(1.0, level, level)]
+            case "ramp":
+                pieces = [(1.0, base or 0.0, level)]
+            case "steps":
+                heights = [level * number / steps for number in range(1, steps + 1)]
+                pieces = [(1 / steps, height, height) for height in heights]
+            case "spike":
+                low = level / 10 if base is None else base
+                around = (1 - _SPIKE_PART) / 2
+                pieces = [(around, low, low), (_SPIKE_PART, level, level), (around, low, low)]
+            case "soak":
+                pieces = [(_SOAK_RAMP, 0.0, level), (1 - _SOAK_RAMP, level, level)]
+            case _:
+                raise ValueError(f"{kind} is not a shape; the shapes are {', '.join(KINDS)}")
+        return cls(
+            tuple(Stage(duration_s=part * duration_s, start=start, end=end) for part, start, end in pieces)
+        )
+
+    @cached_property
+    def duration_s(self) -> float:
+        """Of the whole."""
+        return self._ends_s[-1]
+
+    @cached_property
+    def total(self) -> float:
+        """Level times seconds of the whole: for a rate, how many arrivals are expected."""
+        return self._areas[-1]
+
+    @property
+    def ends_level(self) -> bool:
+        """Whether the level stays the same for more than the second half."""
+        last = self.stages[-1]
+        return last.start == last.end and last.duration_s > self.duration_s / 2
+
+    def level(self, at_s: float) -> float:
+        """The level so many seconds after the beginning; 0 before and afterwards."""
+        if not 0 <= at_s < self.duration_s:
+            return 0.0
+        index = bisect_right(self._ends_s, at_s)
+        return self.stages[index].level(at_s - _before(self._ends_s, index))
+
+    def area(self, from_s: float, until_s: float) -> float:
+        """Level times seconds between two instants: for a rate, how many arrivals are expected."""
+        return self._area_until(until_s) - self._area_until(from_s)
+
+    def instant(self, area: float) -> float:
+        """Seconds after the beginning at which the level has added up to ``area``.
+
+        Args:
+            area: Level times seconds, not negative.
+
+        Returns:
+            Infinity where the shape never adds up to it.
+        """
+        if area >= self.total:
+            return math.inf
+        index = bisect_right(self._areas, area)
+        return _before(self._ends_s, index) + self.stages[index].instant(area - _before(self._areas, index))
+
+    def _area_until(self, at_s: float) -> float:
+        at_s = min(max(0.0, at_s), self.duration_s)
+        index = min(bisect_right(self._ends_s, at_s), len(self.stages) - 1)
+        stage, since_s = self.stages[index], at_s - _before(self._ends_s, index)
+        return _before(self._areas, index) + since_s * (stage.start + stage.level(since_s)) / 2
+
+    @cached_property
+    def _ends_s(self) -> tuple[float, ...]:
+        return tuple(accumulate(stage.duration_s for stage in self.stages))
+
+    @cached_property
+    def _areas(self) -> tuple[float, ...]:
+        return tuple(accumulate(stage.area for stage in self.stages))
+
+
+def _before(sums: Sequence[float], index: int) -> float:
+    return sums[index - 1] if index else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

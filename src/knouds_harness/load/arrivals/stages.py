@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from knouds_harness.file_content import file_text
-from knouds_harness.load.arrivals.shapes import Shape, Stage
+from knouds_harness.load.arrivals.schedule import Shape, Stage
 from knouds_harness.timespan import Timespan
 
 _PER_S: Final = "/s"

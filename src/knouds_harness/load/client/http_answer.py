@@ -12,6 +12,7 @@ from pydantic_core import from_json
 from knouds_harness.body_bounds import MAX_VALUES, UndecodableBody, decoded, has_too_many_values
 
 _NOTHING = object()
+Wire = tuple[float, float, float, int, int]
 
 
 class Headers(Mapping[str, str]):
@@ -58,9 +59,6 @@ class Opening(NamedTuple):
     dns_ms: float
     connect_ms: float
     tls_ms: float | None
-
-
-Wire = tuple[float, float, float, int, int]
 
 
 class Answer:
@@ -205,3 +203,40 @@ def _charset(content_type: str) -> str:
         return codecs.lookup(message.get_content_charset("utf-8")).name
     except LookupError:
         return "utf-8"
+
+
+class TransportFailure(Exception):
+    """A request got no answer; the message says why, without ports or times, so that equal failures group.
+
+    Attributes:
+        may_have_arrived: Some of the request was sent. A paid run may then have been started, and charged.
+    """
+
+    def __init__(self, reason: str, *, may_have_arrived: bool) -> None:
+        """Say why.
+
+        Args:
+            reason: One clause.
+            may_have_arrived: Some of the request was sent.
+        """
+        super().__init__(reason)
+        self.may_have_arrived = may_have_arrived
+
+
+class NotConnected(TransportFailure):
+    """No connection, so nothing was sent."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, may_have_arrived=False)
+
+
+class ConnectionLost(TransportFailure):
+    """The connection broke before the answer was whole."""
+
+
+class TimedOut(TransportFailure):
+    """The answer was not whole in time."""
+
+
+class BadAnswer(TransportFailure):
+    """What came is not HTTP/1.1, or too long."""

@@ -4,17 +4,130 @@ It knows nothing of Locust and needs no patched process. One client serves any n
 thread.
 """
 
+import errno
+import os
+import re
+import socket
 import ssl
+from collections.abc import Iterable
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
+
+from gevent import Timeout, get_hub, monkey
 
 from knouds_harness.errors import UsageError
-from knouds_harness.load.client.http_answer import Answer
-from knouds_harness.load.client.http_connecting import Origin, connect
-from knouds_harness.load.client.http_connection import Connection
+from knouds_harness.load.client.http_answer import Answer, NotConnected, Opening
+from knouds_harness.load.client.http_connection import READ, WRITE, Connection, failure_reason
+from knouds_harness.load.client.tls_stream import TlsStream
 
 _LOOK_AFTER_IDLE_S = 0.25
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FORBIDDEN_IN_VALUE = re.compile(r"[\r\n\0]")
+_NOT_FOR_TARGETS = re.compile(r"[^!-~]|#")
+_BODYLESS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where a server is.
+
+    Attributes:
+        host: A name or an address, without brackets.
+        port: Its TCP port.
+        tls: How to encrypt and whom to trust; None for plain HTTP.
+    """
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None
+
+    @property
+    def authority(self) -> str:
+        """The value of the ``Host`` header."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
+
+
+def connect(origin: Origin, deadline: float) -> tuple[Connection, Opening]:
+    """Open a connection, trying each address of a name in turn.
+
+    Args:
+        origin: Where to.
+        deadline: On ``time.perf_counter``'s clock; for everything together.
+
+    Raises:
+        NotConnected: None could be had in time.
+    """
+    begun_s = perf_counter()
+    with Timeout(max(deadline - begun_s, 0.001), NotConnected("no connection in time")):
+        try:
+            addresses = get_hub().resolver.getaddrinfo(origin.host, origin.port, 0, socket.SOCK_STREAM)
+        except OSError as error:
+            raise NotConnected(f"{origin.host} cannot be resolved: {failure_reason(error)}") from error
+        resolved_s = perf_counter()
+        failure = NotConnected(f"{origin.host} has no address")
+        for family, _, _, _, address in addresses:
+            try:
+                connection, connected_s = _connect(origin, family, address)
+            except ssl.SSLError as error:
+                failure = NotConnected(f"TLS: {_tls_reason(error)}")
+                failure.__cause__ = error
+            except OSError as error:
+                failure = NotConnected(failure_reason(error))
+                failure.__cause__ = error
+            else:
+                return connection, Opening(
+                    dns_ms=(resolved_s - begun_s) * 1e3,
+                    connect_ms=(connected_s - resolved_s) * 1e3,
+                    tls_ms=(perf_counter() - connected_s) * 1e3 if origin.tls else None,
+                )
+        raise failure
+
+
+def _connect(origin: Origin, family: int, address: tuple[object, ...]) -> tuple[Connection, float]:
+    """Open a connection; return also when TCP stood."""
+    # The standard library's own socket, also where locust has put gevent's in its place.
+    raw_socket: socket.socket = monkey.get_original("socket", "socket")(family, socket.SOCK_STREAM)
+    try:
+        raw_socket.setblocking(False)
+        raw_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _open_tcp(raw_socket, address)
+        connected_s = perf_counter()
+        if origin.tls is None:
+            return Connection(raw_socket, raw_socket.fileno()), connected_s
+        stream = TlsStream(raw_socket, origin.tls, origin.host)
+        while not stream.handshake_step():
+            _wait_until(raw_socket, READ)
+        return Connection(stream, raw_socket.fileno()), connected_s
+    except BaseException:  # a greenlet may be killed here, too
+        raw_socket.close()
+        raise
+
+
+def _open_tcp(raw_socket: socket.socket, address: tuple[object, ...]) -> None:
+    code = raw_socket.connect_ex(address)
+    if code in {errno.EINPROGRESS, errno.EWOULDBLOCK}:
+        _wait_until(raw_socket, WRITE)
+        code = raw_socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code:
+        raise OSError(code, os.strerror(code))
+
+
+def _wait_until(raw_socket: socket.socket, events: int) -> None:
+    hub = get_hub()
+    watcher = hub.loop.io(raw_socket.fileno(), events)
+    try:
+        hub.wait(watcher)
+    finally:
+        watcher.close()
+
+
+def _tls_reason(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate is not trusted: {error.verify_message}"
+    return (error.reason or str(error)).replace("_", " ").lower()
 
 
 class HttpClient:
@@ -56,7 +169,7 @@ class HttpClient:
         """Send one request, once, and wait for the whole answer.
 
         Args:
-            request: Head and body, as ``request_encoding.encode`` makes it.
+            request: Head and body, as ``encode`` makes it.
             answer: Is filled.
             head_only: It is a HEAD request.
             timeout_s: Instead of the client's.
@@ -142,3 +255,68 @@ def tls_context(*, verify: bool = True) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def encode_head(method: str, target: str, authority: str, headers: Iterable[tuple[str, str]]) -> bytes:
+    """A request's head, up to where the length of its body is said.
+
+    Args:
+        method: Uppercase.
+        target: Path and query; what may not stand in a request line is percent-encoded, the rest left alone.
+        authority: For the ``Host`` header, unless ``headers`` have one.
+        headers: Sent in this order, as they are.
+
+    Raises:
+        ValueError: A name or value that cannot be sent; a value is never quoted in the message.
+    """
+    if not _TOKEN.fullmatch(method):
+        raise ValueError(f"{method!r} is not a method")
+    if not target.startswith("/") and target != "*":
+        target = f"/{target}"
+    if _NOT_FOR_TARGETS.search(target):
+        target = quote(target.partition("#")[0], safe="!$%&'()*+,-./:;=?@[]_~")
+    lines = [f"{method} {target} HTTP/1.1"]
+    names = set()
+    for name, value in headers:
+        if not _TOKEN.fullmatch(name):
+            raise ValueError(f"{name!r} is not a header name")
+        if _FORBIDDEN_IN_VALUE.search(value):
+            raise ValueError(f"the value of header {name} has a line break or a zero byte in it")
+        names.add(name.lower())
+        lines.append(f"{name}: {value}")
+    if "content-length" in names or "transfer-encoding" in names:
+        raise ValueError("the length of a body is counted, not given")
+    if "host" not in names:
+        lines.insert(1, f"Host: {authority}")
+    return b"".join(_bytes(line) + b"\r\n" for line in lines)
+
+
+def complete(head: bytes, method: str, body: bytes | None) -> bytes:
+    """A whole request.
+
+    Args:
+        head: From ``encode_head``.
+        method: The same as there; those that want a body say its length even where it is empty.
+        body: As it is sent.
+    """
+    if body:
+        return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
+    return head + (b"\r\n" if method in _BODYLESS else b"Content-Length: 0\r\n\r\n")
+
+
+def encode(
+    method: str,
+    target: str,
+    authority: str,
+    headers: Iterable[tuple[str, str]] = (),
+    body: bytes | None = None,
+) -> bytes:
+    """A whole request, from scratch; see ``encode_head`` and ``complete``."""
+    return complete(encode_head(method, target, authority, headers), method, body)
+
+
+def _bytes(line: str) -> bytes:
+    try:
+        return line.encode("latin-1")
+    except UnicodeEncodeError:
+        return line.encode("utf-8", "surrogatepass")

@@ -18,10 +18,11 @@ from gevent import get_hub, monkey
 from greenlet import getcurrent, greenlet
 
 from knouds_harness.body_bounds import MAX_BODY_BYTES
-from knouds_harness.load.client.http_answer import Answer, Headers
-from knouds_harness.load.client.transport_failures import (
+from knouds_harness.load.client.http_answer import (
+    Answer,
     BadAnswer,
     ConnectionLost,
+    Headers,
     TimedOut,
     TransportFailure,
 )

@@ -15,10 +15,9 @@ from urllib.parse import unquote, urlencode, urlsplit
 from locust.event import EventHook
 from locust.user.users import User
 
-from knouds_harness.load.client import request_encoding
-from knouds_harness.load.client.http_client import HttpClient, origin_of
+from knouds_harness.load.client.http_answer import TransportFailure
+from knouds_harness.load.client.http_client import HttpClient, complete, encode_head, origin_of
 from knouds_harness.load.client.response import BadStatus, Response
-from knouds_harness.load.client.transport_failures import TransportFailure
 
 _ABSOLUTE = re.compile(r"https?://", re.IGNORECASE)
 _MOST_HEADS = 4096
@@ -205,7 +204,7 @@ class Session:
         )
         if is_traced:
             head += _trace_line()
-        request = request_encoding.complete(head, method, body)
+        request = complete(head, method, body)
         return self._send(client, method, url, request, name, context, timeout, catch_response)
 
     def prepare(
@@ -223,7 +222,7 @@ class Session:
         if not body and json is not None:
             body, content_type = _to_json(json).encode(), _JSON
         client, head, is_traced = self._new_head(None, method, url, headers, content_type)
-        request = request_encoding.complete(head, method, body)
+        request = complete(head, method, body)
         return PreparedRequest(client, method, url, name, request, len(head) if is_traced else 0)
 
     def send(
@@ -311,7 +310,7 @@ class Session:
         pairs = [pair for pair in defaults.items() if pair[0].lower() not in own]
         pairs += [(header, value) for header, value in (headers or {}).items() if value is not None]
         is_traced = self.is_traced and client is self.client and "traceparent" not in own
-        encoded = request_encoding.encode_head(method, target, client.origin.authority, pairs)
+        encoded = encode_head(method, target, client.origin.authority, pairs)
         head = client, encoded, is_traced
         if key is not None:
             if len(self._heads) >= _MOST_HEADS:

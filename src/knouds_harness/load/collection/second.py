@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import astuple, dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from knouds_harness.measures.histograms import Histogram, merged
 from knouds_harness.runs.load_results import RequestStatus
 
+# Read once: NTP or an administrator may set the system's clock, and metrics are sorted by their second.
+_EPOCH_S: Final = time.time() - time.monotonic()
 RESPONSE, SERVICE = "response", "service"
 """Measures: from the scheduled instant, and from sending. They differ only where requests have a schedule."""
 FIRST_BYTE, BODY = "first_byte", "body"
@@ -15,6 +18,11 @@ FIRST_BYTE, BODY = "first_byte", "body"
 more than one read had the answer: all others are 0."""
 DNS, CONNECT, TLS = "dns", "connect", "tls"
 """Of connections that were opened."""
+
+
+def now_unix_s() -> float:
+    """Seconds since the epoch, by the system's clock at this process's start and a monotonic one since."""
+    return _EPOCH_S + time.monotonic()
 
 
 class SeriesKey(NamedTuple):

@@ -35,11 +35,11 @@ from knouds_harness.load.collection.second import (
     Second,
     SeriesKey,
     Traffic,
+    now_unix_s,
     packed,
     unpacked,
 )
 from knouds_harness.load.distributed.final_reports import FinalReporter, FinalReports
-from knouds_harness.load.steady_clock import now_unix_s
 from knouds_harness.measures.histograms import MAX_NS, Histogram, bucket_of
 from knouds_harness.runs.load_results import RequestStatus
 

@@ -9,6 +9,7 @@ from locust.env import Environment
 from locust.runners import MasterRunner
 
 from knouds_harness.errors import ExitCode, GuardStop
+from knouds_harness.load.collection.second import now_unix_s
 from knouds_harness.load.distributed.messages import (
     ASK_CREDITS,
     CREDITS,
@@ -23,7 +24,6 @@ from knouds_harness.load.distributed.messages import (
 from knouds_harness.load.generator.health import Health, together
 from knouds_harness.load.generator.leading_run import LeadingRun
 from knouds_harness.load.generator.load_run import RunSetup
-from knouds_harness.load.steady_clock import now_unix_s
 from knouds_harness.targets.budget import Budget, credits_of
 
 _ASSEMBLE_WITHIN_S: Final = 15.0

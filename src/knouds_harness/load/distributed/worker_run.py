@@ -10,7 +10,7 @@ from locust.runners import WorkerRunner
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.arrivals.schedule import Share
-from knouds_harness.load.collection.second import Second
+from knouds_harness.load.collection.second import Second, now_unix_s
 from knouds_harness.load.distributed.messages import (
     ASK_CREDITS,
     CREDITS,
@@ -24,7 +24,6 @@ from knouds_harness.load.distributed.messages import (
 )
 from knouds_harness.load.generator.load_run import LoadRun, RunSetup
 from knouds_harness.load.invariants.verification import open_verification
-from knouds_harness.load.steady_clock import now_unix_s
 from knouds_harness.targets.budget import Budget
 
 _ANSWER_WITHIN_S: Final = 15.0

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import gevent
 
-from knouds_harness.load.arrivals.timer import open_timer
+from knouds_harness.load.arrivals.arrivals import open_timer
 from knouds_harness.measures.delay import BEAT_S, lag_class
 from knouds_harness.measures.histograms import Histogram, merged
 

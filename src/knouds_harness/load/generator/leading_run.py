@@ -22,20 +22,24 @@ from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.workflow_removal import MOST_WAIT_S
-from knouds_harness.load.arrivals.load_shape import LoadShape
+from knouds_harness.load.arrivals.arrival_user import LoadShape
 from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.collection.cycles import cycles
 from knouds_harness.load.collection.evidence_samples import SampleWriter
 from knouds_harness.load.collection.metrics import RunMetrics
-from knouds_harness.load.collection.second import Second
+from knouds_harness.load.collection.second import Second, now_unix_s
 from knouds_harness.load.generator.load_run import NO_TARGET, LoadRun, RunSetup
 from knouds_harness.load.generator.progress import ProgressTeller
 from knouds_harness.load.generator.record_writer import LoadRecordWriter, fingerprint, plan_of, scenario_name
-from knouds_harness.load.generator.validity import with_doubts
-from knouds_harness.load.generator.verdict import exit_code_of, exit_summary, missed_bound, validity_of
+from knouds_harness.load.generator.validity import (
+    exit_code_of,
+    exit_summary,
+    missed_bound,
+    validity_of,
+    with_doubts,
+)
 from knouds_harness.load.invariants.verification import open_verification
 from knouds_harness.load.invariants.webhook_waiter import open_webhook_waiter
-from knouds_harness.load.steady_clock import now_unix_s
 from knouds_harness.load.workload.workload import may_create, may_run
 from knouds_harness.measures.delay import Delay
 from knouds_harness.measures.objectives import (

@@ -21,14 +21,14 @@ from knouds_harness.contract.operations import RUN_OPERATIONS
 from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.redaction import Redactor
-from knouds_harness.load.arrivals.arrival_user import Arrivals
+from knouds_harness.load.arrivals.arrivals import Arrivals
 from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.client.http_client import tls_context
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.collection.cycles import CycleLog
 from knouds_harness.load.collection.evidence_samples import Samples
 from knouds_harness.load.collection.metrics import SERVER
-from knouds_harness.load.collection.second import Second
+from knouds_harness.load.collection.second import Second, now_unix_s
 from knouds_harness.load.collection.seconds import SecondsCollector
 from knouds_harness.load.generator.health import Health, Watch
 from knouds_harness.load.generator.task_errors import TaskErrors
@@ -36,7 +36,6 @@ from knouds_harness.load.invariants.verification import LoadVerification
 from knouds_harness.load.invariants.webhook_waiter import WebhookWaiter
 from knouds_harness.load.invariants.workflow_histories import WorkflowRequest
 from knouds_harness.load.options import LoadOptions
-from knouds_harness.load.steady_clock import now_unix_s
 from knouds_harness.load.workload.input_lines import InputFile, InputTurns
 from knouds_harness.load.workload.limits import CreditLease, LoadLimits
 from knouds_harness.load.workload.preflight import NOT_LOOKED, LookedAhead
@@ -248,7 +247,7 @@ class LoadRun(ABC):
         handed, dropped = self._arrived()
         health = self._watch.health(handed=handed, dropped=dropped)
         health.spent_credits = self._limits.budget.spent_credits if self._limits else 0.0
-        health.in_flight = self.arrivals.dispatcher.in_flight if self.arrivals else 0
+        health.in_flight = self.arrivals.in_flight if self.arrivals else 0
         return health
 
     def _watch_anew(self) -> None:
@@ -258,7 +257,7 @@ class LoadRun(ABC):
     def _arrived(self) -> tuple[int, int]:
         if self.arrivals is None:
             return 0, 0
-        return self.arrivals.dispatcher.handed, self.arrivals.dispatcher.dropped
+        return self.arrivals.handed, self.arrivals.dropped
 
     def _draw_anew(self) -> None:
         self.chance = random.Random(f"{self.options.seed} {self._worker_index}")

@@ -14,6 +14,7 @@ from typing import Any, Final
 from knouds_harness.contract.tiers import LIMIT_BY_TIER, LIMITED_ROUTES, UNLIMITED, WINDOW_S
 from knouds_harness.exchange.execution_status import FINAL, IN_FLIGHT, NEXT_BY_STATUS
 from knouds_harness.load.client.response import Response
+from knouds_harness.load.collection.second import now_unix_s
 from knouds_harness.load.invariants.invariants import (
     EDGES,
     NEVER_THROTTLED,
@@ -30,7 +31,6 @@ from knouds_harness.load.invariants.observation_batch import (
     ObservedRun,
     ObservedWindow,
 )
-from knouds_harness.load.steady_clock import now_unix_s
 from knouds_harness.targets.personas import Persona
 from knouds_harness.whole_numbers import whole_number
 

@@ -21,14 +21,14 @@ import gevent
 from locust import constant, task
 from locust.env import Environment
 
-from knouds_harness.load.arrivals.arrival_user import Arrivals, ArrivalUser
-from knouds_harness.load.arrivals.schedule import ArrivalSchedule, Share
-from knouds_harness.load.arrivals.shapes import Shape
+from knouds_harness.load.arrivals.arrival_user import ArrivalUser
+from knouds_harness.load.arrivals.arrivals import Arrivals
+from knouds_harness.load.arrivals.schedule import ArrivalSchedule, Shape, Share
 from knouds_harness.load.collection.locust_statistics import use_exact_buckets
 from knouds_harness.load.collection.second import SERVICE, Second, SeriesKey
 from knouds_harness.load.collection.seconds import SecondsCollector
 from knouds_harness.load.generator.health import Watch
-from knouds_harness.load.selftest.probe_results import Observed
+from knouds_harness.load.selftest.selftest import Observed
 from knouds_harness.runs.load_results import RequestStatus
 
 _NAME: Final = "probe"
@@ -114,8 +114,8 @@ def probe(url: str, *, rate: float | None, users: int, seconds: float) -> Observ
     observed = Observed(
         start_s=GeneratorProbe.start_s,
         duration_s=duration_s,
-        handed=arrivals.dispatcher.handed if arrivals else 0,
-        dropped=arrivals.dispatcher.dropped if arrivals else 0,
+        handed=arrivals.handed if arrivals else 0,
+        dropped=arrivals.dropped if arrivals else 0,
         response_counts=kept.counts if kept else {},
         service_counts=service.counts if service else {},
         failed=sum(counted.errors.values()),
@@ -130,7 +130,7 @@ def probe(url: str, *, rate: float | None, users: int, seconds: float) -> Observ
 
 def _await_answers(arrivals: Arrivals, users: int) -> None:
     deadline_s = time.perf_counter() + _LONGEST_ANSWER_S
-    while time.perf_counter() < deadline_s and not (arrivals.are_over and arrivals.dispatcher.idle == users):
+    while time.perf_counter() < deadline_s and not (arrivals.are_over and arrivals.idle == users):
         gevent.sleep(0.05)
 
 

@@ -15,10 +15,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
-from typing import Final
+from typing import Any, Final
 
 from knouds_harness.errors import TargetUnreachable
-from knouds_harness.load.selftest.probe_results import Observed, read_observed
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.measures.percentiles import PERCENTS
 
@@ -32,6 +31,54 @@ MOST_OFF_MS: Final = 0.5
 _CLOSED_USERS: Final = 20
 _OPEN_USERS: Final = 1000
 _STOP_WITHIN_S: Final = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """What the generator saw.
+
+    Attributes:
+        start_s: When the schedule began, in seconds of ``time.perf_counter``; request ``n`` was due ``n``
+            divided by the rate after it.
+        duration_s: How long it lasted.
+        handed: Arrivals that were sent.
+        dropped: Arrivals that found no user idle.
+        response_counts: Response times of answers that were kept, by bucket.
+        service_counts: Service times of these, by bucket.
+        failed: Requests that were not kept.
+        lateness_counts: How late arrivals were taken, by bucket.
+        lag_counts: How late the event loop was, by ``lag_class`` and bucket.
+        timer: What drove the arrivals.
+        cpu_s: Processor time of the process while it sent.
+    """
+
+    start_s: float
+    duration_s: float
+    handed: int
+    dropped: int
+    response_counts: dict[int, int]
+    service_counts: dict[int, int]
+    failed: int
+    lateness_counts: dict[int, int]
+    lag_counts: dict[int, dict[int, int]]
+    timer: str
+    cpu_s: float
+
+
+def read_observed(text: str) -> Observed:
+    """What ``main`` printed."""
+    members: dict[str, Any] = json.loads(text)
+    for name in ("response_counts", "service_counts", "lateness_counts"):
+        members[name] = _with_numbers(members[name])
+    lags = _with_numbers(members["lag_counts"])
+    return Observed(
+        **{**members, "lag_counts": {missed: _with_numbers(each) for missed, each in lags.items()}}
+    )
+
+
+def _with_numbers(counts: dict[str, Any]) -> dict[int, Any]:
+    """Keys of JSON are text."""
+    return {int(key): count for key, count in counts.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

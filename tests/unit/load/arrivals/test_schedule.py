@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knouds_harness.load.arrivals.schedule import ArrivalSchedule, Share
-from knouds_harness.load.arrivals.shapes import KINDS, Shape
+from knouds_harness.load.arrivals.schedule import KINDS, ArrivalSchedule, Shape, Share
 
 
 def test_constant_arrivals_are_even():

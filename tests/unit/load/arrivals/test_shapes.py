@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from knouds_harness.load.arrivals.shapes import KINDS, Shape, Stage
+from knouds_harness.load.arrivals.schedule import KINDS, Shape, Stage
 
 LEVELS = st.floats(0, 10_000).map(lambda level: round(level, 3))
 STAGES = st.builds(Stage, duration_s=st.floats(0.01, 3600), start=LEVELS, end=LEVELS)

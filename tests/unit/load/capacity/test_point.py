@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from load_records import load_results, missed, operation, times, validity
 
-from knouds_harness.load.capacity.point import judge_point
+from knouds_harness.load.capacity.run import judge_point
 from knouds_harness.load.capacity.search import SearchEnded
 from knouds_harness.runs.load_results import Doubt
 

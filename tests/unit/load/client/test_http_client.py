@@ -12,18 +12,16 @@ import trustme
 from raw_server import RawServer, serving
 
 from knouds_harness.errors import UsageError
-from knouds_harness.load.client.http_answer import Answer
-from knouds_harness.load.client.http_client import HttpClient, origin_of
-from knouds_harness.load.client.http_connecting import Origin
-from knouds_harness.load.client.http_connection import Connection
-from knouds_harness.load.client.request_encoding import encode
-from knouds_harness.load.client.transport_failures import (
+from knouds_harness.load.client.http_answer import (
+    Answer,
     BadAnswer,
     ConnectionLost,
     NotConnected,
     TimedOut,
     TransportFailure,
 )
+from knouds_harness.load.client.http_client import HttpClient, Origin, encode, origin_of
+from knouds_harness.load.client.http_connection import Connection
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 GET = encode("GET", "/", "x")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from knouds_harness.load.client.request_encoding import encode
+from knouds_harness.load.client.http_client import encode
 
 
 class Parsed:

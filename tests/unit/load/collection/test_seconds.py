@@ -12,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from locust.env import Environment
 
-from knouds_harness.load.client.http_answer import Answer, Opening
+from knouds_harness.load.client.http_answer import Answer, Opening, TimedOut
 from knouds_harness.load.client.response import Response, error_code
-from knouds_harness.load.client.transport_failures import TimedOut
 from knouds_harness.load.collection.second import (
     FIRST_BYTE,
     RESPONSE,

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from knouds_harness.load.collection.metrics import RunMetrics
+from knouds_harness.load.collection.metrics import RunMetrics, steady_from
 from knouds_harness.load.collection.second import Second, SeriesKey
-from knouds_harness.load.collection.steady_state import steady_from
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.runs.load_results import RequestStatus
 

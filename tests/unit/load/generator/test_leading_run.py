@@ -8,11 +8,10 @@ from load_workload import options
 from locust.env import Environment
 
 from knouds_harness.errors import ExitCode, GuardStop, TargetUnreachable, UsageError
-from knouds_harness.load.collection.second import Error, Second, SeriesKey
+from knouds_harness.load.collection.second import Error, Second, SeriesKey, now_unix_s
 from knouds_harness.load.generator import leading_run
 from knouds_harness.load.generator.leading_run import LeadingRun
 from knouds_harness.load.generator.load_run import RunSetup
-from knouds_harness.load.steady_clock import now_unix_s
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.runs.load_results import TASK, RequestStatus
 from knouds_harness.runs.record import read_run

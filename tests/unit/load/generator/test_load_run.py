@@ -14,8 +14,8 @@ from locust.exception import StopUser
 
 from knouds_harness.errors import ExitCode, TargetUnreachable, UsageError
 from knouds_harness.load.arrivals.arrival_user import ArrivalUser
+from knouds_harness.load.arrivals.arrivals import open_timer
 from knouds_harness.load.arrivals.schedule import Share
-from knouds_harness.load.arrivals.timer import open_timer
 from knouds_harness.load.collection.metrics import SERVER
 from knouds_harness.load.collection.seconds import REPORT_KEY
 from knouds_harness.load.distributed.master_run import MasterRun
@@ -323,7 +323,7 @@ def test_who_serves_an_arrival_is_in_flight(environment):
     gevent.sleep(0)
     before = run.health().in_flight
     with open_timer() as timer:
-        run.arrivals.dispatcher.serve([time.perf_counter()], timer=timer, is_stopped=lambda: False)
+        run.arrivals.hand_over([time.perf_counter()], timer=timer)
     gevent.sleep(0)
     meanwhile = run.health().in_flight
     gate.set()

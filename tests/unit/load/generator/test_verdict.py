@@ -10,7 +10,7 @@ from load_records import load_results, missed, operation, validity
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.collection.metrics import RECENT_S, RunMetrics
 from knouds_harness.load.collection.second import Second, SeriesKey
-from knouds_harness.load.generator.verdict import exit_code_of, exit_summary, missed_bound
+from knouds_harness.load.generator.validity import exit_code_of, exit_summary, missed_bound
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.measures.objectives import parse_bounds
 from knouds_harness.runs.load_results import TASK, Doubt, Invariant, JudgedObjective, RequestStatus

@@ -9,15 +9,16 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from knouds_harness.load.selftest import selftest as module
-from knouds_harness.load.selftest.probe_results import Observed, read_observed
 from knouds_harness.load.selftest.selftest import (
     PERCENTS_AND_MAX,
     Measured,
+    Observed,
     SelftestRow,
     ServerTimes,
     judge_counts,
     judge_percentiles,
     judge_rate,
+    read_observed,
     selftest,
     true_percentile,
 )

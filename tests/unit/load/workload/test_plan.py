@@ -7,7 +7,7 @@ from locust import constant_pacing
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import UsageError
-from knouds_harness.load.arrivals.shapes import Shape
+from knouds_harness.load.arrivals.schedule import Shape
 from knouds_harness.load.tasks import run_cheapest, run_model, run_workflow, who_am_i
 from knouds_harness.load.workload.plan import forecast, most_in
 from knouds_harness.targets.limits import Limits
