@@ -36,13 +36,11 @@ class OutgoingAnswer:
 
     @property
     def operation(self) -> str:
-        """The operationId; empty where no handler was found."""
         operation: str = self.request.scope.get("operation", "")
         return operation
 
     @property
     def path_params(self) -> Mapping[str, str]:
-        """The parameters in the path."""
         params: Mapping[str, str] = self.request.path_params
         return params
 
@@ -53,12 +51,10 @@ class OutgoingAnswer:
 
     @property
     def query(self) -> Mapping[str, str]:
-        """The parameters in the query."""
         return dict(parse_qsl(self.request.scope["query_string"].decode("latin-1"), keep_blank_values=True))
 
     @property
     def store(self) -> Store:
-        """The database."""
         return self.services.store
 
     @property
@@ -68,17 +64,14 @@ class OutgoingAnswer:
 
     @property
     def takes_gzip(self) -> bool:
-        """Whether the client accepts a compressed body."""
         return any("gzip" in value.lower() for value in self.request.headers.getlist("accept-encoding"))
 
     @property
     def is_success(self) -> bool:
-        """Whether the request was accepted."""
         return self.status < 300
 
     @property
     def code(self) -> str | None:
-        """The code of a refusal."""
         return self.body.get("code") if self.status >= 400 and isinstance(self.body, dict) else None
 
     def is_on(self, method: str, path: str) -> bool:
@@ -86,11 +79,9 @@ class OutgoingAnswer:
         return re.fullmatch(f"{method} {path}", self.route) is not None
 
     def refuse(self, status: int, code: str, error: str = "Refused.", **context: Any) -> None:
-        """Answer with another refusal."""
         self.status, self.body = status, {"error": error, "code": code, **context}
 
     def send_as(self, content: bytes, media_type: str | None) -> None:
-        """Answer with these bytes."""
         self.content = content
         self.headers.pop("content-type", None)
         if media_type is not None:

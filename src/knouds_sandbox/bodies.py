@@ -102,15 +102,12 @@ def holds(value: Any, is_odd: Callable[[Any], bool]) -> bool:
 
 
 def has_nul(value: Any) -> bool:
-    """Whether this is a text with a NUL."""
     return isinstance(value, str) and "\0" in value
 
 
 def is_half_character(value: Any) -> bool:
-    """Whether this is a text with half of a surrogate pair."""
     return isinstance(value, str) and any("\ud800" <= each <= "\udfff" for each in value)
 
 
 def is_long_number(value: Any) -> bool:
-    """Whether this is a whole number beyond 64 bits."""
     return isinstance(value, int) and abs(value) >= 2**63

@@ -49,17 +49,14 @@ class HandlerCall:
 
     @property
     def account(self) -> Account:
-        """The account that the key belongs to."""
         return self.key.account
 
     @property
     def store(self) -> Store:
-        """The database."""
         return self.services.store
 
     @property
     def is_async(self) -> bool:
-        """Whether an asynchronous run is asked for."""
         return self.request.query_params.get("async") == "true"
 
     def path_value(self, name: str) -> str:

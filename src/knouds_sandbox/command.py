@@ -192,7 +192,6 @@ def sandbox(
 
 
 def main() -> None:
-    """Run the command by itself, as ``python -m knouds_sandbox``."""
     sandbox(prog_name="python -m knouds_sandbox")
 
 

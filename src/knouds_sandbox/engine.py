@@ -29,11 +29,9 @@ class Engine:
         self._woken = asyncio.Event()
 
     def watch(self, run: StoredRun) -> None:
-        """End this accepted run when it is due."""
         self._push(run.due_unix_s, run.id)
 
     def cancel(self, run: StoredRun) -> None:
-        """Ask the provider of a run in flight to stop."""
         at_unix_s = time.time() + _STOP_S * self._time_scale
         request_cancel(self._store, run, at_unix_s=at_unix_s)
         self._push(at_unix_s, run.id)
@@ -49,7 +47,6 @@ class Engine:
         self._deliverer.forget()
 
     async def serve(self) -> None:
-        """End what is due, for ever."""
         self._recover()
         while True:
             now = time.time()

@@ -28,7 +28,6 @@ class Refusal(Exception):
 
 
 def unauthorized(error: str = "Unauthorized: send a valid key in x-api-key.") -> Refusal:
-    """The plain 401."""
     return Refusal(401, "UNAUTHORIZED", error)
 
 
@@ -48,11 +47,9 @@ def as_json(body: Any) -> bytes:
 
 
 def answer(body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """Answer with JSON."""
     return Response(as_json(body), status, headers, "application/json")
 
 
 def refuse(refusal: Refusal) -> Response:
-    """Put a refusal into its envelope."""
     envelope = {"error": refusal.error, "code": refusal.code, **refusal.context}
     return answer(envelope, status=refusal.status, headers=refusal.headers)

@@ -13,7 +13,6 @@ class SandboxError(click.ClickException):
     exit_code = 2
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Print the message."""
         click.echo(f"error: {self.format_message()}", file=file, err=True)
 
 

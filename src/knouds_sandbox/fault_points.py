@@ -51,7 +51,6 @@ class ActiveEdits:
     """The edits of a sandbox's faults; false where there is none."""
 
     def __init__(self, edits: Iterable[Edit] = ()) -> None:
-        """Sort the edits by point."""
         self._by_point: dict[Point, list[Edit]] = defaultdict(list)
         for edit in edits:
             self._by_point[edit.point].append(edit)

@@ -44,7 +44,6 @@ class ProviderModel:
         return 1
 
     def cost_credits(self, inputs: Mapping[str, Any]) -> int:
-        """What one call with these inputs costs."""
         return self.credits_per_unit * self.units(inputs)
 
 
@@ -123,7 +122,6 @@ class Latency:
 
 
 def fails(models: Sequence[ProviderModel], draw: random.Random) -> bool:
-    """Whether one of the providers fails."""
     return any(model.failure_rate and draw.random() < model.failure_rate for model in models)
 
 

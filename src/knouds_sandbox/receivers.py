@@ -44,7 +44,6 @@ class ReceiverRules:
     given_url: str | None = None
 
     def allows(self, address: str) -> bool:
-        """Whether deliveries may go to an address."""
         ip = _innermost(ip_address(address.partition("%")[0]))
         if any(ip in network for network in self.networks):
             return True

@@ -188,7 +188,6 @@ def seeded_webhook_secret(store: Store) -> str | None:
 
 
 def account_id(seed: int, name: str) -> str:
-    """The id of a seeded account."""
     return f"usr_{_digest(seed, f'account {name}').hex()[:24]}"
 
 

@@ -170,7 +170,6 @@ def bound_socket(host: str, port: int) -> Iterator[socket.socket]:
 
 
 def base_url_of(listener: socket.socket) -> str:
-    """The URL at which a bound socket is reached."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 

@@ -79,7 +79,6 @@ class Deliverer:
     """Sends what is queued; one per sandbox."""
 
     def __init__(self, *, store: Store, time_scale: float, edits: ActiveEdits, rules: ReceiverRules) -> None:
-        """Prepare; nothing happens until ``serve`` runs."""
         self._store = store
         self._time_scale = time_scale
         self._edits = edits
@@ -89,7 +88,6 @@ class Deliverer:
         self.answer_by_delivery: dict[int, str] = {}
 
     def wake(self) -> None:
-        """Say that something was queued."""
         self._woken.set()
 
     def forget(self) -> None:
@@ -100,7 +98,6 @@ class Deliverer:
         self.answer_by_delivery.clear()
 
     async def serve(self) -> None:
-        """Deliver what is due, for ever; a slow receiver holds up no other."""
         async with (
             httpx.AsyncClient(timeout=_TIMEOUT_S, trust_env=False) as client,
             asyncio.TaskGroup() as tasks,

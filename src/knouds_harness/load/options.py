@@ -42,7 +42,6 @@ class ThinkTime(click.ParamType[str]):
     name = "think time"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Refuse anything else."""
         found = _THINK_TIME.fullmatch(str(value))
         if not found or float(found[2] or found[1]) < float(found[1]):
             self.fail(f"{value!r} is not a think time; write 0.5, or 0.5-2", param, ctx)
@@ -55,7 +54,6 @@ class Share(click.ParamType[float]):
     name = "share"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Refuse what is not between 0 and 1."""
         text = str(value).strip()
         try:
             share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
@@ -78,12 +76,6 @@ class LoadOptions:
         stages: Stages as written; rate, users and duration follow from them. None for a shape.
         rate: Arrivals per second at the highest level: the open model. None for the closed one.
         users: Users of the closed model at its highest level; in the open model the most requests in flight.
-        record: Existing folder for the record; None to keep none.
-        abort_on: Objectives whose miss over ten seconds ends the run, as ``measure=bound``.
-        progress_descriptor: Pipe for progress and the exit code; or None.
-        name_token: Token in the names of all workflows that the run creates.
-        started_by: Command whose process leads this one; or empty.
-        command_pid: Process of that command, with which this one ends; or None.
     """
 
     target: str | None = option(
@@ -200,7 +192,6 @@ class LoadOptions:
 
     @cached_property
     def course(self) -> Shape:
-        """The level over time."""
         if self.stages is not None:
             return parse_stages(self.stages).shape
         level = float(self.rate or self.users)
@@ -208,7 +199,6 @@ class LoadOptions:
 
     @property
     def course_peak(self) -> float:
-        """The highest level: arrivals per second, or users."""
         return max(max(stage.start, stage.end) for stage in self.course.stages)
 
     @property
@@ -221,14 +211,12 @@ class LoadOptions:
 
     @property
     def schedule(self) -> ArrivalSchedule | None:
-        """The arrivals of the open model."""
         if self.rate is None:
             return None
         return ArrivalSchedule(shape=self.course, spacing=self.spacing, seed=self.seed)
 
 
 def add_options(parser: ArgumentParser) -> None:
-    """Add ours to Locust's."""
     group = parser.add_argument_group("knouds-harness")
     add_runner_options(LoadOptions, group.add_argument)
 

@@ -258,7 +258,6 @@ def _show_plan(
     *,
     is_asked: bool,
 ) -> None:
-    """Print the plan, and end Locust."""
     plan = forecast(workload, options, environment.user_classes, is_asked=is_asked, inputs=inputs)
     warnings = [*(inputs.left_out if inputs else ()), *plan.warnings]
     sys.stdout.write("\n".join([*plan.lines, *(f"warning: {each}" for each in warnings)]) + "\n")
@@ -276,7 +275,6 @@ def _warn(run: LoadRun, warnings: Sequence[str]) -> None:
 
 
 def _tell_verdict(progress_descriptor: int | None, exit_code: ExitCode) -> None:
-    """Tell the exit code of a run that never began."""
     if progress_descriptor is not None:
         tell(progress_descriptor, ProgressMessage(exit_code=exit_code))
 

@@ -171,7 +171,6 @@ class ScenarioUser(ArrivalUser):
             self.load_run.observe_create(creation.slug, is_own=is_own)
 
     def _sender(self, operation: str, runner: Persona | None) -> Persona:
-        """The key that sends an operation."""
         if runner is None or runner is self.persona:
             return self._others.get(operation, self.persona) if self._others else self.persona
         if operation in RUNS:

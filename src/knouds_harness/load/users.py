@@ -44,7 +44,6 @@ class KnoudsUser(User, RestMixin[Response]):
     """Makes the ``ssl.SSLContext`` of a user; by default all share one."""
 
     def __init__(self, environment: Environment) -> None:
-        """Make the client; connections are opened by requests."""
         super().__init__(environment)
         if self.host is None:
             raise StopTest("say where to: --host on the command line, or host in the user class")
@@ -86,7 +85,6 @@ class FastSession(FastHttpSession):
     """
 
     def __init__(self, user: KnoudsUser) -> None:
-        """Send to the user's host, with its timeouts."""
         self._key_headers: dict[str, str] = {}
         self.is_traced = False  # which Locust's client has no place for
         super().__init__(
@@ -120,7 +118,6 @@ class FastSession(FastHttpSession):
         return FastAnswer(answered) if isinstance(answered, ResponseContextManager) else answered
 
     def act_as(self, key_headers: KeyHeaders) -> None:
-        """As ``Session.act_as``."""
         self._key_headers = dict(key_headers)
 
 
@@ -130,7 +127,6 @@ class FastAnswer(ResponseContextManager):
     is_strict_json = False  # it replaces invalid UTF-8
 
     def __init__(self, answered: ResponseContextManager) -> None:
-        """Stand in for it."""
         meta = answered.request_meta
         super().__init__(answered, answered._request_event, meta, catch_response=True)  # noqa: SLF001 - copied
         meta["response"] = self
@@ -139,7 +135,6 @@ class FastAnswer(ResponseContextManager):
 
     @property
     def raw_body(self) -> bytes:
-        """The body, decoded."""
         return self.content or b""
 
     def json(self) -> Any:  # noqa: ANN401 - JSON

@@ -34,7 +34,6 @@ class KeptTimes:
     """The times of what was kept of an operation.
 
     Attributes:
-        operation: Name as in ``OperationLoad``.
         response: From the instant at which a request was due, so with what the generator sent it late.
         service: From the instant of sending.
     """
@@ -55,7 +54,6 @@ class Undoing:
 
     Attributes:
         inverse: Delays in ns, and how often measured times count less that delay.
-        lags: How late answers were read.
         is_rough: So many were read late that the inverse is not exact.
     """
 
@@ -68,7 +66,6 @@ class Delay:
     """By how much answers are read late."""
 
     def __init__(self, lags: Mapping[int, Histogram]) -> None:
-        """Take the lags of heartbeats, by ``lag_class``."""
         self._lags = lags
         self._known: dict[int, Undoing] = {}
 
@@ -93,12 +90,7 @@ class Delay:
         return self._known[last]
 
     def figures_moved(self, times: KeptTimes, *, accuracy: float) -> list[DelayedFigure]:
-        """The figures of an operation that the generator has moved by more than this share of them.
-
-        Args:
-            times: Of the operation.
-            accuracy: From 0 to 1; what is less than ``LEAST_MS`` counts for nothing.
-        """
+        """The figures of an operation that the generator moved by more than this share of them."""
         if not times.response.counts:
             return []
         undelayed = Undelayed(times.service, self)
@@ -129,17 +121,11 @@ class Undelayed:
         self._within = [0, *accumulate(measured.counts[bucket] for bucket in self._buckets)]
 
     def may_be_under(self, measure: str, bound_ms: float) -> bool:
-        """Whether a figure would be at most this without the delay.
-
-        Args:
-            measure: ``mean_ms``, ``max_ms`` or a percentile.
-            bound_ms: What it is compared with.
-        """
+        """Whether a figure, of the mean or a percentile, would be at most this without the delay."""
         percent = _percent_of(measure)
         return self._mean_ms <= bound_ms if percent is None else self._is_within(percent, bound_ms)
 
     def figure_ms(self, measure: str) -> float:
-        """What a figure would be."""
         percent = _percent_of(measure)
         if percent is None:
             return self._mean_ms

@@ -68,7 +68,6 @@ class HdrLogWriter:
         return encoded.decode("ascii")
 
     def close(self) -> None:
-        """Write no more."""
         self._file.close()
 
     def __enter__(self) -> Self:

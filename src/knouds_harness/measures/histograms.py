@@ -20,19 +20,16 @@ MAX_NS = 10 * 60 * 1_000_000_000
 
 
 def bucket_of(duration_ns: int) -> int:
-    """The number of the bucket that a duration belongs to."""
     shift = duration_ns.bit_length() - 11
     return (shift << 10) + (duration_ns >> shift) if shift > 0 else duration_ns
 
 
 def lowest_of(bucket: int) -> int:
-    """The shortest duration in a bucket, in ns."""
     shift = max((bucket >> 10) - 1, 0)
     return (bucket - (shift << 10)) << shift
 
 
 def highest_of(bucket: int) -> int:
-    """The longest duration in a bucket, in ns."""
     return lowest_of(bucket + 1) - 1
 
 
@@ -48,7 +45,6 @@ class Histogram:
     __slots__ = ("counts",)
 
     def __init__(self, counts: Mapping[int, int] | None = None) -> None:
-        """Begin with counts by bucket, or empty."""
         self.counts: dict[int, int] = dict(counts or {})
 
     def __eq__(self, other: object) -> bool:
@@ -68,7 +64,6 @@ class Histogram:
         self.counts[bucket] = self.counts.get(bucket, 0) + count
 
     def add(self, other: Histogram) -> None:
-        """Count all that another counted."""
         mine = self.counts
         for bucket, count in other.counts.items():
             mine[bucket] = mine.get(bucket, 0) + count
@@ -93,7 +88,6 @@ class Histogram:
         return [found[rank] for rank in ranks]
 
     def percentile_s(self, percent: float) -> float:
-        """One of ``percentiles_s``."""
         return self.percentiles_s(percent)[0]
 
     @property

@@ -16,7 +16,6 @@ def percentile_measure(percent: str) -> str:
 
 
 def percent_of(measure: str) -> str:
-    """What ``percentile_measure`` was given."""
     return measure.removeprefix("p").removesuffix("_ms")
 
 

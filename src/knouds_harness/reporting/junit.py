@@ -138,7 +138,6 @@ def _describe(finding: Finding) -> str:
 
 
 def load_junit(record: RunRecord, load: LoadResults) -> str:
-    """Lay a load run out as JUnit XML."""
     run = _testcase("run", "comes to its end")
     if not record.outcome.is_complete:
         title = load_headline(record, load).title
@@ -198,7 +197,6 @@ def _invariant(invariant: Invariant) -> ET.Element:
 
 
 def _testsuites(record: RunRecord, suites: Sequence[ET.Element]) -> str:
-    """The whole file as text."""
     root = ET.Element("testsuites", {"name": "knouds-harness"})
     root.extend(suites)
     for name in ("tests", "failures", "errors"):  # Jenkins's schema knows no "skipped" here, and refuses it
@@ -209,7 +207,6 @@ def _testsuites(record: RunRecord, suites: Sequence[ET.Element]) -> str:
 
 
 def _testsuite(record: RunRecord, name: str, cases: Sequence[ET.Element], *, time_s: float) -> ET.Element:
-    """Cases under one name."""
     suite = ET.Element(
         "testsuite",
         {

@@ -57,7 +57,6 @@ def live_metrics(progress: LoadProgress | None, load: LoadResults | None) -> lis
 
 
 def live_openmetrics(progress: LoadProgress | None, load: LoadResults | None) -> str:
-    """Lay ``live_metrics`` out as OpenMetrics text."""
     return _text(live_metrics(progress, load))
 
 

@@ -60,10 +60,7 @@ def render_all(folder: Path) -> RenderedPaths:
 
 
 def render_readable(folder: Path, problem: RunRecordError) -> RenderedPaths | None:
-    """Render what can be read of a run whose ``run.json`` cannot.
-
-    Returns:
-        Where the reports are; None where nothing can be read.
+    """Render what can be read of a run whose ``run.json`` cannot; None if nothing can.
 
     Raises:
         RunRecordError: The folder cannot be written to.
@@ -75,17 +72,7 @@ def render_readable(folder: Path, problem: RunRecordError) -> RenderedPaths | No
 def print_summary(
     record: RunRecord, paths: RenderedPaths, *, console: Console, only_failures: bool = False
 ) -> RunChange | None:
-    """Print the end of a run; fits one screen however much was found.
-
-    Args:
-        record: The run.
-        paths: Its reports.
-        console: Where to print; decides on width and colour.
-        only_failures: Of checks, print what fails the run alone, and what changed against its baseline.
-
-    Returns:
-        How it changed against its baseline, if it has one.
-    """
+    """Print the end of a run, which fits one screen; return how it changed against its baseline."""
     report, change = _report(record)
     if only_failures:
         report = only_failing(report, record)
@@ -98,7 +85,6 @@ def print_summary(
 
 
 def _report(record: RunRecord) -> tuple[Report, RunChange | None]:
-    """What a run says, and how it changed against its baseline."""
     gaps: list[str] = []
     change = read_change(record, gaps)
     record, load = replace(record, gaps=(*record.gaps, *gaps)), record.load
@@ -138,7 +124,6 @@ def _rendered(record: RunRecord, name: str, text: str) -> Path:
 
 
 def facts_csv(record: RunRecord) -> str:
-    """Each fact, and how it stands."""
     return _csv(
         ("fact", "source", "standing", "findings", "says"),
         (
@@ -155,7 +140,6 @@ def facts_csv(record: RunRecord) -> str:
 
 
 def operations_csv(load: LoadResults) -> str:
-    """Each operation after the warm-up: requests, outcomes, and times in milliseconds."""
     columns = operation_columns(for_programs=True)
     time_columns_by_kind = [(kind, column) for kind in TIMES for column in time_columns(for_programs=True)]
     return _csv(

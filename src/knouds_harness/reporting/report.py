@@ -84,18 +84,12 @@ Words = Piece | tuple[Piece, ...]
 
 
 def badge(text: str, tone: Tone) -> Toned:
-    """A verdict in a coloured field."""
     return Toned(text, tone, is_badge=True)
 
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph.
-
-    Attributes:
-        tone: Colours it in a terminal.
-        is_quiet: An explanation, in small print.
-    """
+    """A paragraph."""
 
     words: Words
     _: KW_ONLY
@@ -161,18 +155,12 @@ class Table:
     kind: ClassVar[str] = "table"
 
     def columns_on(self, medium: Medium) -> list[tuple[int, Column]]:
-        """The columns that a medium shows, with their places in a row."""
         return [each for each in enumerate(self.columns) if medium in each[1].shown]
 
 
 @dataclass(frozen=True, kw_only=True)
 class FindingGroup:
-    """Findings about one thing, mostly a fact.
-
-    Attributes:
-        name: What it is about: the fact's id, or words of a server.
-        label: What the findings make of it, with a tone.
-    """
+    """Findings about one thing, mostly a fact."""
 
     name: str
     label: str
@@ -246,12 +234,7 @@ Block = Text | Items | Table | Findings | Figure | Heading | Folded | Pairs
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a report.
-
-    Attributes:
-        id: Its place on the page.
-        name: Its name in the list of contents, if that is shorter.
-    """
+    """A part of a report."""
 
     id: str
     title: str
@@ -260,7 +243,6 @@ class Section:
     name: str = ""
 
     def on(self, medium: Medium) -> list[Block]:
-        """The blocks that a medium shows."""
         return [block for block in self.blocks if medium in block.shown]
 
 
@@ -292,16 +274,13 @@ class Report:
     folder: str = ""
 
     def on(self, medium: Medium) -> list[Section]:
-        """The sections of which a medium shows something."""
         return [section for section in self.sections if section.on(medium)]
 
 
 def numbers(*headings: str) -> tuple[Column, ...]:
-    """Columns of numbers."""
     return tuple(Column(heading, is_number=True) for heading in headings)
 
 
 def plain(words: Words) -> str:
-    """The text of words, without any markup."""
     pieces = words if isinstance(words, tuple) else (words,)
     return "".join(piece if isinstance(piece, str) else getattr(piece, "text", "") for piece in pieces)

@@ -67,11 +67,7 @@ def evidence_section(says: str, exchanges: Sequence[Exchange], *, is_marked: boo
 
 
 def command_again(record: RunRecord) -> str:
-    """What was typed, with the seed that was drawn and without the folder of this machine's tool.
-
-    Returns:
-        A line for a shell; empty if the record does not say what was typed.
-    """
+    """What was typed, with the seed that was drawn and without the folder of this machine's tool."""
     words = typed_words(record.setup.command)
     if not words:
         return ""

@@ -16,7 +16,6 @@ _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]+)(:[0-9]*)?")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether this is localhost or a loopback address."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -31,11 +31,9 @@ class RateLimitRules:
     tolerance = 0
 
     def limit(self, account: Account) -> int:
-        """Requests per window, or ``UNLIMITED``."""
         return account.rate_limit
 
     def bucket(self, key: Key, route: str, /) -> Bucket:
-        """Which requests are counted together."""
         return key.account.id, route
 
     def window(self, _: Bucket, latest: Window | None, now_unix_s: float, /) -> Window:
@@ -52,7 +50,6 @@ class RateLimitRules:
 def over_limit(
     tier: str, limit: int, *, closes_unix_s: int, retry_after_s: int, remaining: int = 0
 ) -> Refusal:
-    """The 429, with the headers of the window."""
     headers = _headers(limit, remaining=remaining, closes_unix_s=closes_unix_s)
     return Refusal(
         429,
@@ -77,7 +74,6 @@ class RateLimiter:
     """The buckets of one sandbox."""
 
     def __init__(self, *, now_unix_s: Callable[[], float], edits: ActiveEdits) -> None:
-        """Start with empty buckets on this clock."""
         self._now_unix_s = now_unix_s
         self._advanced_s = 0.0
         self._window_by_bucket: dict[Bucket, Window] = {}
@@ -95,11 +91,9 @@ class RateLimiter:
         self._advanced_s = 0.0
 
     def now_unix_s(self) -> float:
-        """What the windows' clock says."""
         return self._now_unix_s() + self._advanced_s
 
     def count(self) -> int:
-        """How many windows are remembered."""
         return len(self._window_by_bucket)
 
     def look(self, key: Key, route: str) -> Window | None:

@@ -17,7 +17,6 @@ from knouds_sandbox.state.workflow_records import iso
 
 
 async def get_execution(call: HandlerCall) -> Response:
-    """GET /api/executions/:id."""
     run = own_execution(call)
     shown: dict[str, Any] = {
         "executionId": run.execution_id,
@@ -36,7 +35,6 @@ async def get_execution(call: HandlerCall) -> Response:
 
 
 async def cancel_execution(call: HandlerCall) -> Response:
-    """POST /api/executions/:id/cancel."""
     run = own_execution(call)
     if run.status not in IN_FLIGHT:
         raise Refusal(409, "EXECUTION_ENDED", f"The execution has ended as {run.status}.")

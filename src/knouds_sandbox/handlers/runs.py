@@ -47,7 +47,6 @@ class Job:
 
     @property
     def models(self) -> list[ProviderModel]:
-        """The models that are called."""
         return [model for model, _ in self.calls]
 
 
@@ -60,7 +59,6 @@ def make_job(
 
 
 async def run_workflow(call: HandlerCall) -> Response:
-    """POST /api/workflows/:slug/run."""
     slug = call.path_value("slug")
     if not _NAME.fullmatch(slug):
         raise Refusal(400, "INVALID_SLUG", INVALID_NAME)
@@ -75,7 +73,6 @@ async def run_workflow(call: HandlerCall) -> Response:
 
 
 async def run_model(call: HandlerCall) -> Response:
-    """POST /api/models/:internalName/run."""
     name = call.path_value("internalName")
     if not _NAME.fullmatch(name):
         raise Refusal(400, "INVALID_SLUG", INVALID_NAME)

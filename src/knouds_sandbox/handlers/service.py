@@ -17,7 +17,6 @@ async def get_whoami(call: HandlerCall) -> Response:
 
 
 def get_pricing(_: Request, __: Services) -> Response:
-    """GET /api/pricing/public."""
     tiers = [
         {
             "id": tier,
@@ -36,5 +35,4 @@ def get_pricing(_: Request, __: Services) -> Response:
 
 
 def get_health(_: Request, __: Services) -> Response:
-    """GET /api/health."""
     return answer({"status": "ok"})

@@ -43,12 +43,10 @@ class RowFilter:
 
     @property
     def condition(self) -> str:
-        """All conditions, in SQL."""
         return " AND ".join(self.conditions.values()) or "TRUE"
 
     @property
     def values(self) -> dict[str, Any]:
-        """What stands in the conditions."""
         return {
             "account": self.account_id,
             "status": self.query.get("status"),
@@ -62,7 +60,6 @@ class RowFilter:
 
 
 async def list_usage(call: HandlerCall) -> Response:
-    """GET /api/usage."""
     query = call.request.query_params
     selection = RowFilter(
         query=query,
@@ -94,7 +91,6 @@ async def list_usage(call: HandlerCall) -> Response:
 
 
 async def list_usage_models(call: HandlerCall) -> Response:
-    """GET /api/usage/models."""
     selection = call.edited(Point.SELECTION, RowFilter(query={}, account_id=call.account.id))
     rows = call.store.rows(
         f"SELECT DISTINCT model_ids FROM runs WHERE {selection.condition}",  # noqa: S608 - values are bound

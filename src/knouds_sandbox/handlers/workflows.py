@@ -49,12 +49,10 @@ class ChangedWorkflow:
 
 
 async def list_workflows(call: HandlerCall) -> Response:
-    """GET /api/workflows."""
     return answer(list_summaries(call.store, call.account.id))
 
 
 async def create_workflow(call: HandlerCall) -> Response:
-    """POST /api/workflows."""
     body = await call.read_body()
     members = new_members(body)
     count = count_workflows(call.store, call.account.id)
@@ -73,19 +71,16 @@ async def create_workflow(call: HandlerCall) -> Response:
 
 
 async def get_workflow(call: HandlerCall) -> Response:
-    """GET /api/workflows/:slug."""
     return answer(readable_workflow(call).document)
 
 
 async def update_workflow(call: HandlerCall) -> Response:
-    """PUT /api/workflows/:slug."""
     workflow, body = await _own_workflow_and_body(call)
     changed = ChangedWorkflow(body=body, members=changed_members(body), workflow=workflow)
     return answer(await _change(call, changed))
 
 
 async def move_workflow(call: HandlerCall) -> Response:
-    """PUT /api/workflows/:slug/move."""
     workflow, body = await _own_workflow_and_body(call)
     if not isinstance(body, dict) or not is_folder(body.get("folderId", 0)):
         raise invalid_body("folderId is missing, or neither a text nor null.")
@@ -101,19 +96,16 @@ async def _change(call: HandlerCall, changed: ChangedWorkflow) -> dict[str, Any]
 
 
 async def remove_workflow(call: HandlerCall) -> Response:
-    """DELETE /api/workflows/:slug."""
     workflow = own_workflow(call)
     delete_workflow(call.store, workflow.slug)
     return answer({"success": True, "slug": workflow.slug})
 
 
 async def get_workflow_schema(call: HandlerCall) -> Response:
-    """GET /api/workflows/:slug/schema."""
     return answer(schema(readable_workflow(call).document, with_cost=True))
 
 
 def get_public_schema(request: Request, services: Services) -> Response:
-    """GET /api/workflows/:slug/public-schema."""
     workflow = find_workflow(services.store, request.path_params["slug"])
     if workflow is None or not workflow.document["publicPlayground"]:
         raise not_found("workflow")

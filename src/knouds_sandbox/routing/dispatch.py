@@ -56,7 +56,6 @@ async def _require_capability(operation: Endpoint, call: HandlerCall) -> None:
 
 
 async def _counted(call: HandlerCall) -> HandlerCall:
-    """The call, counted by the rate limiter."""
     seen = None
     for look in call.services.edits.at(Point.COUNT, call.operation):
         seen = await look(call)

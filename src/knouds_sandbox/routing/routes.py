@@ -41,7 +41,6 @@ PUBLIC = {
 
 
 def make_routes(services: Services) -> list[Route]:
-    """Every path with its methods."""
     keyed = [
         _keyed_route(services, path, list(operations))
         for path, operations in groupby(OPERATIONS, key=lambda operation: operation.path)

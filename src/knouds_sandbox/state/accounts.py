@@ -41,7 +41,6 @@ class Account:
 
     @property
     def rate_limit(self) -> int:
-        """Requests per window and route, or ``UNLIMITED``."""
         return UNLIMITED if self.is_admin else RATE_LIMIT_BY_TIER.get(self.tier, _LIMIT_OF_OTHER_TIERS)
 
 
@@ -72,18 +71,15 @@ def find_key(store: Store, secret: str) -> Key | None:
 
 
 def find_key_where(store: Store, condition: str, values: Mapping[str, Any]) -> Key | None:
-    """A key that meets a condition on the columns."""
     row = store.row(f"{_SELECT_KEY} WHERE {condition} LIMIT 1", values)
     return _key(row) if row else None
 
 
 def find_key_by_name(store: Store, name: str) -> Key:
-    """A seeded or minted key."""
     return _key(store.row(f"{_SELECT_KEY} WHERE keys.name = ?", name))
 
 
 def as_user(account: Account) -> dict[str, Any]:
-    """The account as whoami shows it."""
     return {
         "id": account.id,
         "email": account.email,
@@ -94,13 +90,11 @@ def as_user(account: Account) -> dict[str, Any]:
 
 
 def find_account(store: Store, name: str) -> tuple[str, str] | None:
-    """The id and tier of the account with this name."""
     row: tuple[str, str] | None = store.row("SELECT id, tier FROM accounts WHERE name = ?", name)
     return row
 
 
 def is_account(store: Store, account_id: object) -> bool:
-    """Whether there is an account with this id."""
     return isinstance(account_id, str) and bool(store.row("SELECT 1 FROM accounts WHERE id = ?", account_id))
 
 
@@ -115,7 +109,6 @@ def add_account(
     balance_credits: int,
     grant_credits: int | None = None,
 ) -> None:
-    """Open an account."""
     store.write(
         "INSERT INTO accounts (id, name, email, role, tier, is_approved, credits, grant_credits)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",

@@ -201,7 +201,6 @@ def request_cancel(store: Store, run: StoredRun, *, at_unix_s: float) -> None:
 
 
 def find_run(store: Store, run_id: int) -> StoredRun | None:
-    """The run with this row id."""
     row = store.row(f"SELECT {_COLUMNS} FROM runs WHERE id = ?", run_id)  # noqa: S608 - constant column names
     return _run(row) if row else None
 
@@ -213,12 +212,10 @@ def find_execution(store: Store, execution_id: str) -> StoredRun | None:
 
 
 def last_run_id(store: Store) -> int:
-    """The row id of the newest run, 0 before the first."""
     return store.row("SELECT max(id) FROM runs")[0] or 0
 
 
 def runs_in_flight(store: Store) -> list[StoredRun]:
-    """Every run that has not ended."""
     return [
         _run(row)
         for row in store.rows(f"SELECT {_COLUMNS} FROM runs WHERE ended_unix_s IS NULL")  # noqa: S608 - the same

@@ -100,7 +100,6 @@ class Store:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was ever seeded."""
         return self.row("SELECT 1 FROM accounts LIMIT 1") is None
 
     def row(self, sql: str, *values: Any) -> Any:
@@ -108,7 +107,6 @@ class Store:
         return self._connection.execute(sql, _bound(values)).fetchone()
 
     def rows(self, sql: str, *values: Any) -> list[Any]:
-        """All rows."""
         return self._connection.execute(sql, _bound(values)).fetchall()
 
     def write(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> sqlite3.Cursor:
@@ -135,7 +133,6 @@ class Store:
             self._connection.execute(f"DELETE FROM {table}")  # noqa: S608 - constant names
 
     def close(self) -> None:
-        """Close the database."""
         self._connection.close()
 
 

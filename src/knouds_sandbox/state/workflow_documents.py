@@ -101,7 +101,6 @@ def defaults(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def generators(document: Mapping[str, Any]) -> list[tuple[ProviderModel, dict[str, Any]]]:
-    """The models that a run calls, each with the settings of its node."""
     return [
         (MODELS[node["data"]["modelId"]], node["data"])
         for node in document["nodes"]
@@ -117,7 +116,6 @@ def estimated_credits(document: Mapping[str, Any]) -> int | None:
 
 
 def summary(document: Mapping[str, Any], *, is_template: bool) -> dict[str, Any]:
-    """The document's line in the list."""
     return {
         "slug": document["slug"],
         "name": document["name"],

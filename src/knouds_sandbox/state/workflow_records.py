@@ -36,7 +36,6 @@ def find_workflow(store: Store, slug: str) -> StoredWorkflow | None:
 def list_summaries(
     store: Store, account_id: str, *, condition: str = "owner_id = :id OR is_template"
 ) -> list[dict[str, Any]]:
-    """One's own workflows and other people's templates, as lines of the list."""
     sql = f"SELECT summary FROM workflows WHERE {condition} ORDER BY slug"  # noqa: S608 - a constant condition
     return [json.loads(text) for (text,) in store.rows(sql, {"id": account_id})]
 
@@ -80,18 +79,15 @@ def change_workflow(
 
 
 def delete_workflow(store: Store, slug: str) -> None:
-    """Delete for good."""
     store.write("DELETE FROM workflows WHERE slug = ?", (slug,))
 
 
 def count_workflows(store: Store, owner_id: str) -> int:
-    """How many workflows the account has."""
     count: int = store.row("SELECT count(*) FROM workflows WHERE owner_id = ?", owner_id)[0]
     return count
 
 
 def now_iso() -> str:
-    """This instant as ISO 8601."""
     return iso(datetime.now(UTC))
 
 

@@ -109,7 +109,6 @@ class LoadShape(LoadTestShape):
     """
 
     def __init__(self, options: LoadOptions) -> None:
-        """Follow the options."""
         super().__init__()
         self._options = options
         self.is_clock_standing = False
@@ -119,12 +118,10 @@ class LoadShape(LoadTestShape):
         self._is_finishing = False
 
     def begin(self, start_unix_s: float) -> None:
-        """Begin load at this instant."""
         delay_s = start_unix_s - now_unix_s()
         self._ends_at_s = self.get_run_time() + delay_s + self._options.course.duration_s
 
     def end(self) -> None:
-        """End load now."""
         self._is_over = True
 
     def finish(self) -> None:

@@ -101,10 +101,7 @@ class Arrivals:
     Attributes:
         start_s: When the schedule starts or started, in seconds of ``time.perf_counter``.
         timer: What drives it, for the record.
-        are_over: The schedule has ended, or was stopped.
-        handed: Arrivals that a user took.
         dropped: Arrivals for which no user was idle.
-        in_flight: Arrivals that are being served now.
     """
 
     def __init__(
@@ -114,13 +111,6 @@ class Arrivals:
         on_taken: Callable[[float], None],
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """Serve nothing before ``begin``.
-
-        Args:
-            schedule: Of all processes.
-            on_taken: Called for each arrival with the seconds by which it was taken late.
-            clock: Seconds, as ``time.perf_counter`` counts them.
-        """
         self.start_s = 0.0
         self.timer = ""
         self.are_over = False
@@ -132,7 +122,6 @@ class Arrivals:
 
     @property
     def idle(self) -> int:
-        """How many users wait for an arrival."""
         return len(self._idle)
 
     def begin(self, at_s: float, share: Share) -> None:
@@ -141,7 +130,6 @@ class Arrivals:
         gevent.spawn(self._serve, share)
 
     def stop(self) -> None:
-        """Hand over no more arrivals."""
         self.are_over = True
 
     def await_arrival(self) -> float:
@@ -168,13 +156,7 @@ class Arrivals:
         self.are_over = True
 
     def hand_over(self, instants: Iterable[float], *, timer: Timer) -> None:
-        """Hand arrivals to idle users until they end, or are stopped.
-
-        Args:
-            instants: In order, in seconds of ``time.perf_counter``; the next is asked for once the one before
-                has been dealt with.
-            timer: Wakes at them.
-        """
+        """Hand arrivals, due at these times of ``time.perf_counter``, to idle users, until told to stop."""
         later = get_hub().loop.run_callback
         for due_s in instants:
             left_s = due_s - self._clock()

@@ -17,13 +17,7 @@ SPACINGS: Final = ("constant", "poisson")
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One straight piece.
-
-    Attributes:
-        duration_s: How long it lasts; positive.
-        start: The level when it begins; not negative.
-        end: The level towards which it goes.
-    """
+    """One straight piece, from one level to another; it lasts, and no level is negative."""
 
     duration_s: float
     start: float
@@ -48,16 +42,11 @@ class Stage:
 
 @dataclass(frozen=True)
 class Shape:
-    """Stages, one after another.
-
-    Attributes:
-        stages: At least one.
-    """
+    """Stages, at least one, one after another."""
 
     stages: tuple[Stage, ...]
 
     def __post_init__(self) -> None:
-        """Refuse stages that make no load."""
         for stage in self.stages:
             if not (stage.duration_s > 0 and stage.start >= 0 and stage.end >= 0):
                 raise ValueError(f"{stage} does not last, or falls below zero")
@@ -104,7 +93,6 @@ class Shape:
 
     @cached_property
     def duration_s(self) -> float:
-        """Of the whole."""
         return self._ends_s[-1]
 
     @cached_property
@@ -130,14 +118,7 @@ class Shape:
         return self._area_until(until_s) - self._area_until(from_s)
 
     def instant(self, area: float) -> float:
-        """Seconds after the beginning at which the level has added up to ``area``.
-
-        Args:
-            area: Level times seconds, not negative.
-
-        Returns:
-            Infinity where the shape never adds up to it.
-        """
+        """Seconds until the level has added up to this area; infinity if it never does."""
         if area >= self.total:
             return math.inf
         index = bisect_right(self._areas, area)
@@ -164,12 +145,7 @@ def _before(sums: Sequence[float], index: int) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """Which arrivals of a schedule are one worker's.
-
-    Attributes:
-        index: Which worker, from 0.
-        workers: How many there are.
-    """
+    """Which arrivals of a schedule are one worker's; the first has the index 0."""
 
     index: int = 0
     workers: int = 1
@@ -194,7 +170,6 @@ class ArrivalSchedule:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse an unknown spacing."""
         if self.spacing not in SPACINGS:
             raise ValueError(f"{self.spacing} is not a spacing of arrivals: {' or '.join(SPACINGS)}")
 

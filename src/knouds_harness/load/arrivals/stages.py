@@ -19,19 +19,13 @@ _MOST_BYTES: Final = 100_000
 
 @dataclass(frozen=True, kw_only=True)
 class WrittenStages:
-    """What was written.
-
-    Attributes:
-        shape: The level over time, from 0 on.
-        is_rate: Levels are arrivals per second, and not users.
-    """
+    """What was written: levels from 0 on, of arrivals per second if ``is_rate``, else of users."""
 
     shape: Shape
     is_rate: bool
 
     @property
     def peak(self) -> float:
-        """The highest level."""
         return max(stage.end for stage in self.shape.stages)
 
 

@@ -43,15 +43,8 @@ class CapacityPlan:
     """A search, as asked for.
 
     Attributes:
-        scenario: The Locust file.
-        search: Over which rates.
-        point_s: How long a point lasts.
-        warm_up_s: What of it is left out of its metrics.
         within_s: No point begins that would not end within this time.
         credits: All points together spend no more.
-        seed: Of everything random; None for any.
-        options: More, of Locust and of the plugin, for each point.
-        command: What the user said.
     """
 
     scenario: Path
@@ -75,14 +68,6 @@ def find_capacity(
     on_progress: Callable[[LoadProgress], object] = lambda _: None,
 ) -> Launched:
     """Search, and keep a record: that of the search, with the points' own in its folder ``points``.
-
-    Args:
-        plan: What is searched.
-        target: The profile.
-        runs_folder: Where the record goes.
-        variables: For the target's profile, besides this process's environment.
-        on_point: Told of each point.
-        on_progress: Told how the running point stands.
 
     Raises:
         RunRecordError: The record cannot be written.
@@ -269,12 +254,6 @@ def judge_point(
     were too few users for it, and that is the generator's limit, as it is if less was sent than was asked
     for, or if a bound may have been missed for the generator's own delay. A bound on ``requests_per_s``
     counts for nothing in a search over rates.
-
-    Args:
-        rate: What was asked for, in arrivals per second.
-        results: Of the point.
-        earlier: Points before it.
-        ending: Why it ended before its time, if it did.
 
     Raises:
         SearchEnded: A task raised an exception, or requests were refused: it was not the rate.

@@ -102,7 +102,6 @@ class Search:
         return highest if tallies[highest][_PointVerdict.KEPT] < self.repeats else None
 
     def known(self, points: Sequence[CapacityPoint], *, limit: str = "") -> Capacity:
-        """What the points show."""
         tallies = _tallies(points)
         highest, lowest = self._bounds(tallies)
         tally = tallies[highest] if highest else Counter[_PointVerdict]()
@@ -197,5 +196,4 @@ def _tallies(points: Iterable[CapacityPoint]) -> dict[float, Counter[_PointVerdi
 
 
 def _rounded(rate: float) -> float:
-    """A rate of few digits."""
     return float(f"{rate:.{_DIGITS}g}")

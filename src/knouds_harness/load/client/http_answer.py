@@ -19,11 +19,6 @@ class Headers(Mapping[str, str]):
     """Header fields by name, in any case; values of a repeated field are joined by commas."""
 
     def __init__(self, head: bytes) -> None:
-        """Read the fields.
-
-        Args:
-            head: A status line and header lines, parted by CRLF; a parser has already accepted them.
-        """
         self._fields = [_field(line) for line in head.decode("latin-1").split("\r\n")[1:] if ":" in line]
         self._values = dict(self._fields)
         if len(self._values) < len(self._fields):
@@ -89,14 +84,7 @@ class Answer:
     _parsed: Any = _NOTHING
 
     def fill(self, status_code: int, raw_head: bytes, interim: int, raw_body: bytes) -> None:
-        """Keep what a connection read.
-
-        Args:
-            status_code: The final status.
-            raw_head: Begins with every head that was read; what follows the last is ignored.
-            interim: How many heads of 1xx answers come first.
-            raw_body: The body without its chunks' framing.
-        """
+        """Keep what a connection read; ``interim`` heads of 1xx answers stand before the final one."""
         self.status_code = status_code
         self._raw_head = raw_head
         self._interim = interim
@@ -129,7 +117,6 @@ class Answer:
 
     @property
     def headers(self) -> Headers:
-        """The header fields."""
         if self._headers is None:
             self._headers = Headers(self._raw_head.split(b"\r\n\r\n", self._interim + 1)[self._interim])
         return self._headers
@@ -213,12 +200,6 @@ class TransportFailure(Exception):
     """
 
     def __init__(self, reason: str, *, may_have_arrived: bool) -> None:
-        """Say why.
-
-        Args:
-            reason: One clause.
-            may_have_arrived: Some of the request was sent.
-        """
         super().__init__(reason)
         self.may_have_arrived = may_have_arrived
 

@@ -31,13 +31,7 @@ _BODYLESS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where a server is.
-
-    Attributes:
-        host: A name or an address, without brackets.
-        port: Its TCP port.
-        tls: How to encrypt and whom to trust; None for plain HTTP.
-    """
+    """Where a server is; ``tls`` says how to encrypt and whom to trust, None for plain HTTP."""
 
     host: str
     port: int
@@ -45,17 +39,12 @@ class Origin:
 
     @property
     def authority(self) -> str:
-        """The value of the ``Host`` header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
 
 
 def connect(origin: Origin, deadline: float) -> tuple[Connection, Opening]:
-    """Open a connection, trying each address of a name in turn.
-
-    Args:
-        origin: Where to.
-        deadline: On ``time.perf_counter``'s clock; for everything together.
+    """Open a connection by this time of ``time.perf_counter``, trying each address of a name in turn.
 
     Raises:
         NotConnected: None could be had in time.
@@ -136,20 +125,10 @@ class HttpClient:
     A request is written once. If its connection breaks, it fails, also if it is a GET: the server may have
     seen it (docs/decisions/no-resend.md). So that this stays rare, an idle connection is dropped as soon as
     the server hangs up, and one that was idle for a while is looked at once more before it is used again.
-
-    Attributes:
-        origin: Where to.
-        connections_opened: How many there have been.
     """
 
     def __init__(self, origin: Origin, *, timeout_s: float = 30.0, connect_timeout_s: float = 10.0) -> None:
-        """Open no connection yet.
-
-        Args:
-            origin: Where to.
-            timeout_s: From sending until the answer is whole, connecting included.
-            connect_timeout_s: Until a connection stands; never beyond ``timeout_s``.
-        """
+        """Open no connection yet; ``timeout_s`` is from sending until the answer is whole."""
         self.origin = origin
         self.connections_opened = 0
         self._timeout_s = timeout_s
@@ -158,7 +137,6 @@ class HttpClient:
         self._is_closed = False
 
     def exchange(self, request: bytes, *, head_only: bool = False, timeout_s: float | None = None) -> Answer:
-        """Send one request, once, and give the whole answer; see ``send``."""
         answer = Answer()
         self.send(request, answer, head_only=head_only, timeout_s=timeout_s)
         return answer
@@ -166,13 +144,7 @@ class HttpClient:
     def send(
         self, request: bytes, answer: Answer, *, head_only: bool = False, timeout_s: float | None = None
     ) -> None:
-        """Send one request, once, and wait for the whole answer.
-
-        Args:
-            request: Head and body, as ``encode`` makes it.
-            answer: Is filled.
-            head_only: It is a HEAD request.
-            timeout_s: Instead of the client's.
+        """Send one request, as ``encode`` makes it, once, and wait for the whole answer.
 
         Raises:
             TransportFailure: No answer.
@@ -244,11 +216,7 @@ def origin_of(base_url: str, *, tls: ssl.SSLContext | None = None, verify: bool 
 
 
 def tls_context(*, verify: bool = True) -> ssl.SSLContext:
-    """Whom to trust; takes some 10 ms to make, so share it.
-
-    Args:
-        verify: False trusts any certificate.
-    """
+    """Whom to trust (without ``verify``, anybody); takes some 10 ms to make, so share it."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     if not verify:
@@ -292,13 +260,7 @@ def encode_head(method: str, target: str, authority: str, headers: Iterable[tupl
 
 
 def complete(head: bytes, method: str, body: bytes | None) -> bytes:
-    """A whole request.
-
-    Args:
-        head: From ``encode_head``.
-        method: The same as there; those that want a body say its length even where it is empty.
-        body: As it is sent.
-    """
+    """A whole request: a head of ``encode_head``, then the body and its length, if there is to be one."""
     if body:
         return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
     return head + (b"\r\n" if method in _BODYLESS else b"Content-Length: 0\r\n\r\n")

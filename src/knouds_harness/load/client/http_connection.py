@@ -49,7 +49,7 @@ class ByteStream(Protocol):
 
 
 class Connection:
-    """Sends one request at a time and waits for its answer."""
+    """Sends one request at a time over an open stream, and waits for its answer."""
 
     __slots__ = (
         "_arrived_at",
@@ -78,12 +78,6 @@ class Connection:
     )
 
     def __init__(self, stream: ByteStream, fileno: int) -> None:
-        """Take over an open stream.
-
-        Args:
-            stream: Connected, not blocking, its handshake done.
-            fileno: The socket's.
-        """
         self.is_open = False  # until all is there: what is half made has nothing to close
         self._stream = stream
         self._fileno = fileno
@@ -117,14 +111,7 @@ class Connection:
         deadline: float,
         head_only: bool,  # noqa: FBT001
     ) -> None:
-        """Send a request, once, and wait for the whole answer.
-
-        Args:
-            request: Head and body, ready to send.
-            answer: Is filled.
-            sent_at: Now, on ``time.perf_counter``'s clock.
-            deadline: On ``time.perf_counter``'s clock.
-            head_only: It is a HEAD request, whose answer has no body whatever its head says.
+        """Send a request, once, and wait for the whole answer; times are those of ``time.perf_counter``.
 
         Raises:
             TransportFailure: No answer; the connection is closed.
@@ -325,13 +312,11 @@ class Connection:
             self._stays_open = False
 
     def on_headers_complete(self) -> None:
-        """A head is whole."""
         if self._awaits_head_only and not self._is_done and self._parser.get_status_code() >= 200:
             self.on_message_complete()
             self._parser = httptools.HttpResponseParser(self)  # this one waits for a body
 
     def on_body(self, data: bytes) -> None:
-        """A part of the body, without the framing of chunks."""
         if self._is_done:
             self._stays_open = False
         elif self._body:

@@ -17,11 +17,7 @@ _CODE = re.compile(r"(?!.*knouds_live_)[a-z][a-z0-9_.:-]{0,63}", re.IGNORECASE |
 
 
 class BadStatus(ResponseError):
-    """An error status; equal ones group, as their ``repr`` names status and ``code``, and no address.
-
-    Attributes:
-        response: The answer.
-    """
+    """An error status; equal ones group, as their ``repr`` names status and ``code``, and no address."""
 
     def __init__(self, response: Response) -> None:
         super().__init__(response)
@@ -38,12 +34,8 @@ class Response(Answer):
     """What a request brought; with ``catch_response=True``, a with-block that decides what it counts as.
 
     Attributes:
-        method: Of the request.
-        url: Of the request, absolute.
-        sent: The request's bytes.
         elapsed_ms: From sending until the answer was whole: the service time.
         error: Why there is no answer.
-        js: For ``rest()``.
     """
 
     method = ""
@@ -59,7 +51,6 @@ class Response(Answer):
 
     @property
     def elapsed(self) -> timedelta:
-        """``elapsed_ms`` as requests gives it."""
         return timedelta(milliseconds=self.elapsed_ms)
 
     def raise_for_status(self) -> None:
@@ -105,11 +96,7 @@ class Response(Answer):
         self._decide(True)
 
     def failure(self, reason: object) -> None:
-        """Count the request as a failure.
-
-        Args:
-            reason: An exception, or what to say.
-        """
+        """Count the request as a failure, for an exception or for a reason in words."""
         self._decide(reason if isinstance(reason, Exception) else CatchResponseError(reason))
 
     def _decide(self, verdict: bool | Exception) -> None:  # noqa: FBT001

@@ -89,10 +89,8 @@ class Session:
     No cookies, no redirects, nothing sent twice. Any number of greenlets of one thread may share it.
 
     Attributes:
-        user: Whose it is.
         is_traced: Send a new ``traceparent`` with each request to the base URL that has none; set it before
             the first.
-        client: Sends to the origin of the base URL.
         request_name: Counts requests without a name of their own under this one.
         scheduled_at: Set it, on ``time.perf_counter``'s clock, to count the response time of the next request
             from that instant instead of from sending; it is used once.
@@ -347,15 +345,12 @@ class Session:
             client.close()
 
     def get(self, url: str, **options: Unpack[RequestOptions]) -> Response:
-        """Send a GET request."""
         return self.request("GET", url, **options)
 
     def head(self, url: str, **options: Unpack[RequestOptions]) -> Response:
-        """Send a HEAD request."""
         return self.request("HEAD", url, **options)
 
     def options(self, url: str, **options: Unpack[RequestOptions]) -> Response:
-        """Send an OPTIONS request."""
         return self.request("OPTIONS", url, **options)
 
     def post(
@@ -365,23 +360,19 @@ class Session:
         json: Any = None,  # noqa: ANN401
         **options: Unpack[CommonOptions],
     ) -> Response:
-        """Send a POST request."""
         return self.request("POST", url, data=data, json=json, **options)
 
     def put(
         self, url: str, data: str | bytes | Pairs | None = None, **options: Unpack[JsonOptions]
     ) -> Response:
-        """Send a PUT request."""
         return self.request("PUT", url, data=data, **options)
 
     def patch(
         self, url: str, data: str | bytes | Pairs | None = None, **options: Unpack[JsonOptions]
     ) -> Response:
-        """Send a PATCH request."""
         return self.request("PATCH", url, data=data, **options)
 
     def delete(self, url: str, **options: Unpack[RequestOptions]) -> Response:
-        """Send a DELETE request."""
         return self.request("DELETE", url, **options)
 
 

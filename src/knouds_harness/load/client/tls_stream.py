@@ -12,13 +12,6 @@ class TlsStream:
     __slots__ = ("_from_server", "_pending", "_socket", "_taken", "_tls", "_to_server")
 
     def __init__(self, raw_socket: socket.socket, context: ssl.SSLContext, host: str) -> None:
-        """Begin no handshake yet.
-
-        Args:
-            raw_socket: Connected, not blocking.
-            context: Says which certificates are trusted.
-            host: The name or address that the server's certificate has to be for.
-        """
         self._socket = raw_socket
         self._from_server, self._to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._from_server, self._to_server, server_hostname=host)
@@ -26,10 +19,7 @@ class TlsStream:
         self._taken = 0
 
     def handshake_step(self) -> bool:
-        """Go on with the handshake as far as the bytes at hand allow.
-
-        Returns:
-            It is done. If not, more bytes from the server have to come first.
+        """Go on with the handshake as far as the bytes at hand allow; return whether it is done.
 
         Raises:
             ssl.SSLError: No agreement, or no trust.
@@ -82,7 +72,6 @@ class TlsStream:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def close(self) -> None:
-        """Hang up."""
         self._socket.close()
 
     def _take_from_socket(self) -> bool:

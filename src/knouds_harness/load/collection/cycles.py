@@ -20,44 +20,27 @@ class CycleLog:
     """Records the cycles of one process where its requests are recorded, so that they travel with them."""
 
     def __init__(self, recorder: SecondsRecorder) -> None:
-        """Record with this process's requests."""
         self._recorder = recorder
 
     def accepted(self, to_accept_ms: float) -> None:
-        """A submit was accepted after so long."""
         self._record(_ACCEPT, to_accept_ms)
 
     def ended(self, ending: str, *, to_final_ms: float, unseen_ms: float, polls: int) -> None:
-        """A poll saw the end.
-
-        Args:
-            ending: The final status.
-            to_final_ms: Since the submit was sent.
-            unseen_ms: Since the last poll that saw it in flight was sent; it ended some time in between.
-            polls: How many it took.
-        """
+        """A poll saw the end, so long after the submit, and after the last that saw it in flight."""
         self._record(_FINAL + ending, to_final_ms)
         self._record(_UNSEEN, unseen_ms)
         self._record(_POLLS, polls)  # a number, not a time; exact to more polls than a cycle takes
 
     def delivered(self, ending: str, *, to_final_ms: float, delay_ms: float | None) -> None:
-        """A delivery told the end.
-
-        Args:
-            ending: The final status.
-            to_final_ms: Since the submit was sent.
-            delay_ms: Since the end, where the target says when that was.
-        """
+        """A delivery told the end, so long after the submit, and after the end that the target tells."""
         self._record(_FINAL + ending, to_final_ms)
         if delay_ms is not None:
             self._record(_DELAY, delay_ms)
 
     def undelivered(self) -> None:
-        """No delivery came in time; polling goes on."""
         self._record(_UNDELIVERED, 0.0)
 
     def gave_up(self) -> None:
-        """No end was seen before the deadline."""
         self._record(_FINAL + _UNFINISHED, 0.0)
 
     def _record(self, measure: str, value: float) -> None:

@@ -28,7 +28,6 @@ class Samples:
     """Keeps exchanges of one process until they are taken."""
 
     def __init__(self, target: Target) -> None:
-        """Replace the secrets of a target."""
         self._redactor = Redactor.for_target(target)
         self._base_url = target.base_url
         self._counts: dict[Error, int] = {}
@@ -50,7 +49,6 @@ class Samples:
         return taken
 
     def packed(self) -> list[list[Any]]:
-        """The same, for a message."""
         return [[*error, json.dumps(to_entry(exchange))] for error, exchange in self.take()]
 
     def _exchange(self, error: Error, response: Response, start_unix_s: float) -> Exchange:
@@ -94,7 +92,6 @@ class SampleWriter:
     """What all processes hand on, in the one that leads: so many of a kind, with ids."""
 
     def __init__(self, write: Callable[[Exchange], object]) -> None:
-        """Write exchanges with this."""
         self._write = write
         self._ids: dict[Error, list[str]] = {}
         self._number = 0
@@ -108,7 +105,6 @@ class SampleWriter:
             self._write(replace(exchange, id=ids[-1]))
 
     def receive(self, packed: list[list[Any]]) -> None:
-        """What a worker packed."""
         for operation, status, status_code, code, entry in packed:
             self.add(
                 Error(operation, RequestStatus(status), status_code, code), from_entry(json.loads(entry))

@@ -43,7 +43,6 @@ class BatchedStats(RequestStats):
     """
 
     def __init__(self, use_response_times_cache: bool = True) -> None:  # noqa: FBT001, FBT002 - as Locust's
-        """See Locust's own."""
         self._waiting: dict[tuple[str, str], _Waiting] = {}
         self._last_unix_s = 0.0
         super().__init__(use_response_times_cache)

@@ -77,7 +77,6 @@ class RunMetrics:
     """
 
     def __init__(self, *, warm_up_s: float = 0.0) -> None:
-        """Measure from ``begin`` on, without the warm-up."""
         self._warm_up_s = warm_up_s
         self.start_unix_s: float | None = None
         self.measured_from_unix_s = math.inf
@@ -98,11 +97,7 @@ class RunMetrics:
         self.measured.add(before, only=TASK)
 
     def add(self, second: Second) -> Iterator[SecondRow]:
-        """Count a second, or the part of one that a worker sent late.
-
-        Returns:
-            Its rows: of all that was kept, over all operations, and of each operation.
-        """
+        """Count a second, or the part of one that a worker sent late; return its rows."""
         at_s = 0 if self.start_unix_s is None else max(0, second.unix_s - int(self.start_unix_s))
         kept = second.kept()
         by_status = Counter[RequestStatus]()
@@ -122,7 +117,6 @@ class RunMetrics:
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since load began."""
         return 0.0 if self.start_unix_s is None else max(0.0, now_unix_s() - self.start_unix_s)
 
     def measured_s(self, duration_s: float) -> float:
@@ -141,7 +135,6 @@ class RunMetrics:
         return sum(each.ended for each in self._last(length_s)) / length_s
 
     def recently_kept(self, length_s: int) -> Histogram:
-        """Response times of what was kept in the last seconds."""
         return merged(each.kept for each in self._last(length_s))
 
     def recent_operations(self, length_s: int) -> tuple[OperationLoad, ...] | None:
@@ -154,15 +147,10 @@ class RunMetrics:
         return _operations(together, length_s)
 
     def operations(self, duration_s: float) -> tuple[OperationLoad, ...]:
-        """The metrics of each operation.
-
-        Args:
-            duration_s: How long was measured, without the warm-up.
-        """
+        """The metrics of each operation, over so many seconds without the warm-up."""
         return _operations(self.measured, duration_s)
 
     def overall(self) -> Times:
-        """Response times of all that was kept, over all operations."""
         return times(self.measured.kept())
 
     def kept_times(self, length_s: int | None = None) -> list[KeptTimes]:
@@ -185,11 +173,7 @@ class RunMetrics:
         return [*found, *([together] if found[1:] else [])]
 
     def steady_from_s(self) -> tuple[bool | None, float | None]:
-        """Whether throughput and mean response time became steady, and when, in seconds since the start.
-
-        Returns:
-            Twice None where there is too little to tell.
-        """
+        """Whether throughput and mean response time became steady, and when; None if too little tells."""
         last = max(self._kept_by_second, default=0)  # is not a whole second, as a rule
         if last < LEAST_SECONDS:
             return None, None
@@ -201,7 +185,6 @@ class RunMetrics:
         return True, float(max(rate_from, times_from))
 
     def requests(self) -> int:
-        """How many requests were measured."""
         return sum(
             len(each) for series, each in self.measured.histograms.items() if series.measure == RESPONSE
         )

@@ -29,8 +29,6 @@ class SeriesKey(NamedTuple):
     """What a histogram is of.
 
     Attributes:
-        operation: The name that a request was given.
-        status: How it ended.
         measure: One of those above, or another that ``SecondsRecorder.record`` was given.
     """
 
@@ -43,8 +41,6 @@ class Error(NamedTuple):
     """A kind of answer that was not kept.
 
     Attributes:
-        operation: The name that the request was given.
-        status: How it ended.
         status_code: 0 where there was no answer.
         code: The ``code`` of the body, else of the failure, else what that is called; may be empty.
     """
@@ -57,20 +53,13 @@ class Error(NamedTuple):
 
 @dataclass(slots=True)
 class Traffic:
-    """What was sent and received, whatever came of it.
-
-    Attributes:
-        sent_bytes: Heads and bodies of requests, before TLS.
-        received_bytes: Likewise of answers.
-        requests: How many were sent.
-    """
+    """Heads and bodies that were sent and received, before TLS, whatever came of it."""
 
     sent_bytes: int = 0
     received_bytes: int = 0
     requests: int = 0
 
     def add(self, other: Traffic) -> None:
-        """Add what another counted."""
         self.sent_bytes += other.sent_bytes
         self.received_bytes += other.received_bytes
         self.requests += other.requests
@@ -81,9 +70,6 @@ class Second:
     """What ended within one second.
 
     Attributes:
-        unix_s: The second.
-        histograms: Durations by series.
-        errors: How many by kind.
         traffic: By operation; of our own client.
     """
 
@@ -93,12 +79,7 @@ class Second:
     traffic: dict[str, Traffic] = field(default_factory=dict)
 
     def add(self, other: Second, *, only: str | None = None) -> None:
-        """Add what another counted, of any second.
-
-        Args:
-            other: Stays as it is.
-            only: Leave out operations whose name does not begin with this.
-        """
+        """Add what another counted, of any second, or ``only`` operations whose name begins so."""
         for series, histogram in other.histograms.items():
             if only is None or series.operation.startswith(only):
                 self.histograms.setdefault(series, Histogram()).add(histogram)
@@ -119,7 +100,6 @@ class Second:
 
 
 def packed(second: Second) -> list[Any]:
-    """A second as plain lists and numbers, for a message."""
     return [
         second.unix_s,
         [[*series, histogram.counts] for series, histogram in second.histograms.items()],
@@ -129,7 +109,6 @@ def packed(second: Second) -> list[Any]:
 
 
 def unpacked(message: list[Any]) -> Second:
-    """What ``packed`` made, as it was."""
     unix_s, histograms, errors, traffic = message
     return Second(
         unix_s=unix_s,

@@ -84,13 +84,6 @@ class SecondsRecorder:
         redactor: Redactor | None = None,
         clock: Callable[[], float] = now_unix_s,
     ) -> None:
-        """Count from now on.
-
-        Args:
-            on_not_kept: Told of each answer that was not kept: its kind, any client's response, its start.
-            redactor: Makes safe what servers and exceptions call an error.
-            clock: Seconds since the epoch.
-        """
         self._on_not_kept = on_not_kept
         self.safe = (redactor or Redactor()).safe
         self._clock = clock
@@ -230,12 +223,7 @@ class SecondsRecorder:
         self._count_errors(Error(operation, status, 0, self.safe(code)), 1)
 
     def take(self, *, with_current: bool = False) -> list[Second]:
-        """Hand out the seconds that are over, each once.
-
-        Args:
-            with_current: The running one as well; what is counted later comes as another part of the same
-                second.
-        """
+        """Hand out the seconds that are over, each once, or also what there is of the running one."""
         self._roll(now=with_current)
         taken, self._finished = self._finished, []
         return taken

@@ -18,7 +18,6 @@ class FinalReporter:
     """In a worker: finishes what is in flight and reports, when the master asks or the worker is ended."""
 
     def __init__(self, runner: WorkerRunner) -> None:
-        """Listen to the master."""
         self._runner = runner
         self._reported: Event | None = None
         runner.register_message(ASK_FINAL_REPORT, lambda **_: self.report(), concurrent=True)
@@ -51,7 +50,6 @@ class FinalReports:
     """
 
     def __init__(self, runner: MasterRunner) -> None:
-        """Listen to workers."""
         self.received: set[str] = set()
         self.missing: frozenset[str] = frozenset()
         self._runner = runner

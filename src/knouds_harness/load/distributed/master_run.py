@@ -39,7 +39,6 @@ class MasterRun(LeadingRun):
     def __init__(
         self, environment: Environment, setup: RunSetup, *, clock: Callable[[], float] = now_unix_s
     ) -> None:
-        """Listen to workers; see ``LeadingRun``."""
         runner = environment.runner
         assert isinstance(runner, MasterRunner)  # noqa: S101 - this is its role
         self._runner = runner
@@ -63,11 +62,9 @@ class MasterRun(LeadingRun):
 
     @property
     def workers(self) -> int:
-        """Processes that send."""
         return max(1, len(self._health_by_worker))
 
     def health(self) -> Health:
-        """How all workers do, together."""
         return together(self._health_by_worker.values())
 
     def _assemble(self) -> None:
@@ -114,7 +111,6 @@ class MasterRun(LeadingRun):
     # Workers that come and go
 
     def on_test_start(self, **_: object) -> None:
-        """Workers are about to be started."""
         self._started |= {client.id for client in self._runner.clients.ready}
         super().on_test_start()
 

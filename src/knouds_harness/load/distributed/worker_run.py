@@ -31,14 +31,9 @@ _LOOK_EVERY_S: Final = 0.5
 
 
 class LeasedCredits:
-    """Credits that the master hands out, some at a time.
-
-    Attributes:
-        budget: What was granted so far, and not spent.
-    """
+    """Credits that the master hands out, some at a time."""
 
     def __init__(self, runner: WorkerRunner) -> None:
-        """Ask this runner's master."""
         self._runner = runner
         self.budget = Budget(0.0)
         self._answered: Event | None = None
@@ -51,15 +46,7 @@ class LeasedCredits:
             self._ask(0.0, "")
 
     def get_credits(self, needed: float, *, what: str) -> bool:
-        """Get more from the master, and wait for them.
-
-        Args:
-            needed: At least so many.
-            what: The request in words, for the message if there are none left.
-
-        Returns:
-            Whether it is worth trying again.
-        """
+        """Get more from the master, and wait for them; return whether to try again."""
         answered = self._answered
         if answered is not None:  # others wait too, or it was asked ahead
             return answered.wait(_ANSWER_WITHIN_S)
@@ -103,7 +90,6 @@ class WorkerRun(LoadRun):
         gevent.spawn(self._watch_master)
 
     def stop(self, reason: str, exit_code: ExitCode) -> None:
-        """Have the master end the run."""
         self._runner.send_message(STOP, {"reason": reason, "exit_code": int(exit_code)})
 
     def add_second(self, second: Second) -> None:

@@ -22,11 +22,8 @@ class Health:
     Attributes:
         lateness: From an arrival's instant until it was taken.
         lags: How late heartbeats of the event loop came, by ``lag_class``.
-        handed: Arrivals that were taken.
         dropped: Arrivals for which no user was idle.
-        cpu_share: Of one core, from 0 to 1.
         spent_credits: What was charged, or may have been, since the process began.
-        in_flight: Arrivals that are being served now.
     """
 
     lateness: Histogram = field(default_factory=Histogram)
@@ -39,11 +36,9 @@ class Health:
 
     @property
     def loop_lag(self) -> Histogram:
-        """All lags."""
         return merged(self.lags.values())
 
     def packed(self) -> dict[str, Any]:
-        """As plain values, for a message."""
         return {
             "lateness": self.lateness.counts,
             "lags": {missed: lags.counts for missed, lags in self.lags.items()},
@@ -56,7 +51,6 @@ class Health:
 
     @classmethod
     def unpacked(cls, message: Mapping[str, Any]) -> Self:
-        """What ``packed`` made."""
         lags = {missed: Histogram(counts) for missed, counts in message["lags"].items()}
         lateness = Histogram(message["lateness"])
         return cls(**{**message, "lateness": lateness, "lags": defaultdict(Histogram, lags)})
@@ -87,12 +81,7 @@ class Watch:
         self._beating: gevent.Greenlet[..., None] | None = None
 
     def begin(self, *, handed: int = 0, dropped: int = 0) -> None:
-        """Forget what was, and count from now.
-
-        Args:
-            handed: Arrivals that were taken before.
-            dropped: And those that were dropped.
-        """
+        """Forget what was, and count from now; so many arrivals were taken and dropped before."""
         self._health = Health()
         self._taken_before = (handed, dropped)
         self._began_s, self._cpu_began_s = time.perf_counter(), time.process_time()
@@ -100,7 +89,6 @@ class Watch:
             self._beating = gevent.spawn(self._beat)
 
     def on_taken(self, late_s: float) -> None:
-        """An arrival was taken so many seconds late."""
         self._health.lateness.record(late_s)
 
     def health(self, *, handed: int = 0, dropped: int = 0) -> Health:

@@ -32,8 +32,6 @@ class Launched:
     """How a scenario ended.
 
     Attributes:
-        exit_code: One of ours.
-        folder: The record; None if there is none.
         note: What the record cannot tell of the end, for people; or empty.
         was_interrupted: Whether the user asked for the end, even if the load was over by then.
     """
@@ -45,10 +43,7 @@ class Launched:
 
 
 def scenario_file(name: str) -> Path:
-    """The Locust file of a scenario.
-
-    Args:
-        name: Of one that comes with the harness, or the path of any other ``.py`` file.
+    """The Locust file of a scenario of the harness, or of any other ``.py`` file by its path.
 
     Raises:
         UnknownName: There is no such scenario or file.
@@ -72,14 +67,6 @@ def launch(
 
     The first Ctrl-C, SIGTERM or SIGHUP ends it in order, a second one at once; its record is readable in any
     case. If this process is killed, Locust and its workers notice and end.
-
-    Args:
-        scenario: The Locust file.
-        runs_folder: Where the record goes.
-        options: Of Locust and of the plugin.
-        variables: For the target's profile, besides this process's environment.
-        command: The command line, for the record.
-        on_progress: Is called with the latest progress, several times a second.
     """
     listener = Listener()
     port = str(_free_port())  # two runs at once must not share workers
@@ -111,13 +98,7 @@ def launch(
 
 
 def ending_of(status: int, told: ProgressMessage, *, was_interrupted: bool) -> Launched:
-    """What a run ends with: its own verdict; without one it has failed, even if Locust's process ended well.
-
-    Args:
-        status: Of Locust's process, as ``subprocess`` has it: negative where a signal ended it.
-        told: What the run told until then.
-        was_interrupted: Whether the user asked for the end.
-    """
+    """What a run ends with: its own verdict; without one it failed, even if Locust's process ended well."""
     folder = Path(told.progress.folder) if told.progress and told.progress.folder else None
     lost = folder if folder and not folder.is_dir() and told.has_begun else None
     if folder is not None and not folder.is_dir():  # given up before load began, or removed since

@@ -128,7 +128,6 @@ class LeadingRun(LoadRun):
 
     @property
     def workers(self) -> int:
-        """Processes that send."""
         return 1
 
     # The beginning
@@ -140,7 +139,6 @@ class LeadingRun(LoadRun):
             self.begin(now_unix_s())
 
     def begin(self, start_unix_s: float) -> None:
-        """Load begins at this instant."""
         if self._all_created:
             self._all_created.announce_all(self.options.name_token)
         self.metrics.begin(start_unix_s)
@@ -148,7 +146,6 @@ class LeadingRun(LoadRun):
         self._share_out(start_unix_s)
 
     def _share_out(self, start_unix_s: float) -> None:
-        """Have the load sent, all of it by this process."""
         self.take_share(start_unix_s, Share())
 
     def _assemble(self) -> None:
@@ -241,7 +238,6 @@ class LeadingRun(LoadRun):
         self._doubts.append(sentence)
 
     def results(self) -> LoadResults:
-        """The metrics so far, and what they come to."""
         if self.samples:
             for error, exchange in self.samples.take():
                 self.evidence.add(error, exchange)
@@ -280,12 +276,7 @@ class LeadingRun(LoadRun):
     # The end
 
     def stop(self, reason: str, exit_code: ExitCode | None) -> None:
-        """End the run early; the first reason stands.
-
-        Args:
-            reason: For people.
-            exit_code: What it ends with; None where that follows from the metrics.
-        """
+        """End the run early; the first reason stands. Without an exit code the metrics decide on it."""
         if self._is_stopped:
             return
         self._is_stopped = True
@@ -314,7 +305,6 @@ class LeadingRun(LoadRun):
             self._record.discard()
 
     def flush(self) -> None:
-        """Return once all that was given to the record is written."""
         if self._record:
             self._record.flush()
 

@@ -52,15 +52,7 @@ _MOST_MS: Final = 1e9
 
 @dataclass(frozen=True, kw_only=True)
 class RunSetup:
-    """What is known of a run before it begins.
-
-    Attributes:
-        options: What is asked for.
-        target: The profile, if one was named.
-        workload: Who sends what; None without a target.
-        inputs: The file of ``--inputs``.
-        ahead: What was learnt of the target before.
-    """
+    """What is known of a run before it begins; without a target there is no workload."""
 
     options: LoadOptions
     target: Target | None = None
@@ -79,12 +71,7 @@ class LoadRun(ABC):
         arrivals: Of the open model; None in the closed one.
         created: The workflows that this process has created, which alone may be changed.
         input_turns: Says which inputs each run has; None for those of the profile.
-        chance: Draws what is up to chance.
         passed: Tasks that came to their end at least once in this process.
-        answer_within_s: The longest that a user may wait for an answer.
-        tls: What connections to the target are made with; None where its profile names no certificates.
-        is_traced: Whether each request gets a trace id of its own.
-        recording: Counts this process's requests.
         samples: Exchanges that show errors, until they are taken; None without a target.
         verification: Looks at answers; None where nothing is looked at.
         webhook_waiter: Gets deliveries; None where ends of runs are polled for.
@@ -101,14 +88,6 @@ class LoadRun(ABC):
         lease: CreditLease | None = None,
         worker_index: int = 0,
     ) -> None:
-        """Make ready, and listen to Locust.
-
-        Args:
-            environment: Has its runner.
-            setup: What is to be run.
-            lease: In a worker, which gets its credits from the master.
-            worker_index: Which worker this is; 0 elsewhere.
-        """
         options, target, inputs = setup.options, setup.target, setup.inputs
         self.options = options
         self._environment = environment
@@ -147,19 +126,13 @@ class LoadRun(ABC):
 
     @abstractmethod
     def stop(self, reason: str, exit_code: ExitCode) -> None:
-        """End the whole run early, from whichever process.
-
-        Args:
-            reason: For people.
-            exit_code: What the command is to end with.
-        """
+        """End the whole run early, from whichever process, for a reason in words."""
 
     @abstractmethod
     def add_second(self, second: Second) -> None:
         """A second is over."""
 
     def attach(self) -> None:
-        """Have ``run_of`` find this run."""
         vars(self._environment)["load_run"] = self
 
     # What users need
@@ -177,7 +150,6 @@ class LoadRun(ABC):
 
     @cached_property
     def cycles(self) -> CycleLog:
-        """Where asynchronous runs are recorded."""
         return CycleLog(self.recording.recorder)
 
     def tasks_of(self, scenario: type[Scenario]) -> UserTasks:
@@ -195,13 +167,7 @@ class LoadRun(ABC):
         return self._tasks[scenario]
 
     def observe(self, operation: str, response: Response, *, sender: Persona | None = None) -> None:
-        """Record the ``ms`` that the server says a run took, and verify the answer.
-
-        Args:
-            operation: What statistics call the request.
-            response: The answer, within its ``catch_response`` block.
-            sender: Whose key it was sent with; None without a key.
-        """
+        """Within its ``catch_response`` block, verify an answer, and record the ``ms`` that it says."""
         body = None
         if response.status_code == 200 and operation in RUN_OPERATIONS:
             with suppress(ValueError):
@@ -243,7 +209,6 @@ class LoadRun(ABC):
             gevent.spawn_later(max(0.0, delay_s + self.options.warm_up_s), self._watch_anew)
 
     def health(self) -> Health:
-        """How this process does."""
         handed, dropped = self._arrived()
         health = self._watch.health(handed=handed, dropped=dropped)
         health.spent_credits = self._limits.budget.spent_credits if self._limits else 0.0
@@ -265,7 +230,6 @@ class LoadRun(ABC):
     # What Locust tells
 
     def on_test_start(self, **_: object) -> None:
-        """Users are about to start."""
         self._draw_anew()
 
     def _on_test_stopping(self, **_: object) -> None:

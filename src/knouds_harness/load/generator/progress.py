@@ -34,7 +34,6 @@ class ProgressTeller:
     def __init__(
         self, descriptor: int, options: LoadOptions, *, folder: Path | None, most_credits: float | None
     ) -> None:
-        """Write to this pipe; the rest is told as it is."""
         self._descriptor = descriptor
         self._options = options
         self._folder = folder
@@ -49,7 +48,6 @@ class ProgressTeller:
     def conclude(
         self, metrics: RunMetrics, health: Health, doubts: Sequence[str], *, exit_code: ExitCode
     ) -> None:
-        """Say what the run ends with."""
         progress = self._progress(metrics, health, doubts)
         tell(self._descriptor, ProgressMessage(progress=progress, exit_code=exit_code))
 

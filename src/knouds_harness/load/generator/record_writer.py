@@ -113,19 +113,15 @@ class LoadRecordWriter:
         self._run.add_created(line)
 
     def add_exchange(self, exchange: Exchange) -> None:
-        """Keep an exchange as evidence."""
         self._background.give(lambda: self._run.add_exchange(exchange))
 
     def add_second(self, second: Second, rows: Sequence[SecondRow]) -> None:
-        """Keep what a second brought, and its rows."""
         self._background.give(lambda: self._write_second(second, rows))
 
     def write(self, results: LoadResults) -> None:
-        """Write the metrics so far over those before."""
         self._background.give(lambda: self._load.write(results))
 
     def checkpoint(self) -> None:
-        """Write that the run still goes on."""
         self._background.give(self._run.checkpoint)
 
     def finish(self, exit_code: ExitCode, *, note: str) -> None:
@@ -193,7 +189,6 @@ def plan_of(
 
 
 def fingerprint(timer: str) -> Fingerprint:
-    """This process, with what drives its arrivals."""
     build = sysconfig.get_config_var("CONFIG_ARGS") or ""
     optimized = ", PGO" if "--enable-optimizations" in build else ", no PGO"
     return Fingerprint(

@@ -32,8 +32,6 @@ class TaskError:
     """An exception in a task.
 
     Attributes:
-        task: The name of the task, or ``on_start``.
-        text: The exception and its place, in one line.
         is_in_vain: The task has failed often enough to end the run, and never came to its end.
     """
 
@@ -46,13 +44,7 @@ class TaskErrors:
     """Counts exceptions in one process; they travel to the leading one as any other error."""
 
     def __init__(self, recorder: SecondsRecorder, *, users: int, passed: Collection[Any]) -> None:
-        """Keep Locust from logging each of them.
-
-        Args:
-            recorder: Where to count.
-            users: How many there are: each of them may fail to start.
-            passed: Tasks that came to their end at least once; grows.
-        """
+        """Keep Locust from logging each of them."""
         self._recorder = recorder
         self._most_in_vain = min(_MOST_IN_VAIN, users)
         self._passed = passed
@@ -67,7 +59,6 @@ class TaskErrors:
         exception: Exception,
         tb: TracebackType,
     ) -> TaskError:
-        """An exception came, in a task or as a user started."""
         is_nested = not isinstance(user_instance, User | DefaultTaskSet)
         user = user_instance if isinstance(user_instance, User) else user_instance.user
         task = type(user_instance) if is_nested else _task_of(user)

@@ -49,18 +49,12 @@ class SeenHashes:
     """
 
     def __init__(self, *, most: int = _MOST_HASHES) -> None:
-        """Begin with none.
-
-        Args:
-            most: How many to remember at once; beyond it, the share is halved.
-        """
         self.seen = self.again = 0
         self._most = most
         self._mask = 0
         self._known: set[int] = set()
 
     def add(self, hashes: bytes) -> None:
-        """Add hashes, one after the other."""
         for number in array("Q", hashes):
             if number & self._mask:
                 continue
@@ -80,10 +74,7 @@ class Aggregation:
     """What the answers of all processes show together.
 
     Attributes:
-        tallies: Also for who audits the account afterwards.
-        runs: How many of each kind were answered.
         ended: Some executions whose end was seen, evenly chosen.
-        deliveries: What came of executions that ended.
         windows: Of rate limits, for readers.
         undecided: How many histories of workflows took too long to judge.
     """
@@ -111,7 +102,6 @@ class Aggregation:
         self._unknown: Counter[LimitedRoute] = Counter()
 
     def add(self, batch: ObservationBatch) -> None:
-        """Add what a process saw."""
         self.tallies.add(batch.tallies)
         self.runs.update(batch.runs)
         self.undecided += batch.undecided
@@ -133,7 +123,6 @@ class Aggregation:
                 del windows[0]
 
     def invariants(self) -> tuple[Invariant, ...]:
-        """How each invariant fared so far."""
         tallies = Tallies()
         tallies.add(self.tallies)
         if self._execution_ids.seen:
@@ -159,14 +148,7 @@ class Aggregation:
 def judge_window(
     tallies: Tallies, route: LimitedRoute, window: ObservedWindow, *, later: ObservedWindow | None
 ) -> None:
-    """What a window has to have kept.
-
-    Args:
-        tallies: Where to count it.
-        route: Of the window.
-        window: All that was seen of it.
-        later: The next that was seen, if any.
-    """
+    """What a window has to have kept."""
     admitted = window.remaining.total()
     name = f"{route.name} of {route.user}"
     tallies.judge(
@@ -192,14 +174,7 @@ def judge_window(
 
 
 def judge_fullness(tallies: Tallies, route: LimitedRoute, window: ObservedWindow, *, missing: int) -> None:
-    """Whether a window of an account that only this run uses admitted all of its limit before it refused.
-
-    Args:
-        tallies: Where to count it.
-        route: Of the window.
-        window: All that was seen of it.
-        missing: So many requests may have counted, and their answers did not say so.
-    """
+    """Whether a window of an account that only this run uses admitted all of its limit at first."""
     admitted = window.remaining.total()
     if window.throttled and _is_ours_alone(window, route.limit):
         tallies.judge(
@@ -222,11 +197,6 @@ class DeliveryMatch:
     """
 
     def __init__(self, *, most: int = _MOST_HASHES) -> None:
-        """Begin with none.
-
-        Args:
-            most: How many to remember at once; beyond it, the share is halved.
-        """
         self.is_reached = False
         """Whether any delivery came at all."""
         self._most = most
@@ -240,7 +210,6 @@ class DeliveryMatch:
         self._bound()
 
     def take(self, hashed: bytes) -> None:
-        """Count a delivery."""
         self.is_reached = True
         (number,) = array("Q", hashed)
         if not number & self._mask:
@@ -253,7 +222,6 @@ class DeliveryMatch:
         return self._expected <= self._came.keys()
 
     def judge(self, tallies: Tallies) -> None:
-        """Count how each fared."""
         numbers = [self._came[each] for each in self._expected]
         tallies.see(*ONE_DELIVERY, len(numbers))
         for broken, words in (
@@ -278,7 +246,6 @@ class WindowLog:
         self._count = 0
 
     def add(self, windows_by_route: Mapping[LimitedRoute, Sequence[ObservedWindow]]) -> None:
-        """Add the windows that a process saw."""
         for route, windows in windows_by_route.items():
             known = self._by_route.setdefault(route, [])
             for window in windows:

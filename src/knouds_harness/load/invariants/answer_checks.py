@@ -94,7 +94,7 @@ class _AnswerKind:
 
 
 class Verifier:
-    """Judges answers that come to one process."""
+    """Judges answers that come to one process: a ``share`` of them by all checks, also of known forms."""
 
     def __init__(
         self,
@@ -105,15 +105,6 @@ class Verifier:
         share: float = 1.0,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        """Judge nothing yet.
-
-        Args:
-            document: Says what is right.
-            waivers: What the profile accepts.
-            redactor: Knows the secrets of the target, which answers may hold.
-            share: Of answers that all checks judge, also of known forms.
-            draw: Gives numbers from 0 to 1, by chance.
-        """
         self._share = share
         self._draw = draw
         self._redactor = redactor or Redactor()
@@ -125,11 +116,6 @@ class Verifier:
 
     def judge(self, name: str, response: Response, body: JSON = None) -> ContractBroken | None:
         """Judge an answer.
-
-        Args:
-            name: What statistics call the request: an operationId, and perhaps more after a space.
-            response: The answer.
-            body: Of the answer, if it was parsed already.
 
         Returns:
             What a success is to be counted as; None if it keeps the contract, or is not a success.
@@ -158,7 +144,6 @@ class Verifier:
         return None
 
     def take(self) -> Tallies:
-        """Take what was judged since the last time."""
         for kind in filter(None, chain(*map(dict.values, self._kinds.values()))):
             for form in kind.forms.values():
                 self._count(form)

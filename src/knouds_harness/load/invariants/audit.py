@@ -34,12 +34,7 @@ _MOST_TIME_S: Final = 30.0
 
 @dataclass(kw_only=True)
 class Rows:
-    """Rows of an account's usage, counted.
-
-    Attributes:
-        ids: Of every row.
-        costs: How many rows cost so much, by resource.
-    """
+    """Rows of an account's usage: their ids, and how many cost so much, by resource."""
 
     ids: set[str] = field(default_factory=set)
     costs: dict[str, Counter[float]] = field(default_factory=dict)
@@ -60,23 +55,15 @@ class Rows:
 
 
 class Audit:
-    """Looks at the accounts that a load run uses, before and afterwards."""
+    """Looks at the accounts that a load run uses, by a key of each, before and afterwards."""
 
     def __init__(self, target: Target, personas: Iterable[Persona], *, yes_production: bool) -> None:
-        """Look at nothing yet.
-
-        Args:
-            target: Where they are.
-            personas: A key of each account.
-            yes_production: Whether the command line says so.
-        """
         self._target = target
         self._persona_by_user = {persona.user: persona for persona in personas}
         self._yes_production = yes_production
         self._rows_before: dict[str, Rows] = {}
 
     def before(self) -> None:
-        """Read what usage holds already."""
         with self._client() as client:
             for user, persona in self._persona_by_user.items():
                 rows = _rows_since(client, persona, known=())
@@ -160,13 +147,7 @@ class Audit:
 
 
 def compare(tallies: Tallies, runs: Mapping[ObservedRun, int], costs: Mapping[str, Counter[float]]) -> None:
-    """Compare the runs of one account with the rows that came meanwhile.
-
-    Args:
-        tallies: Where to count.
-        runs: How many of each kind were answered.
-        costs: How many rows cost so much, by resource.
-    """
+    """Compare the runs of one account with how many rows cost so much, by resource."""
     runs_by_resource: Counter[str] = Counter()
     for run, count in runs.items():
         runs_by_resource[run.resource] += count

@@ -17,7 +17,6 @@ class ObservedRun(NamedTuple):
     """A kind of run that was answered; equal ones are counted.
 
     Attributes:
-        user: Whose account.
         resource: ``workflows/SLUG`` or ``models/NAME``.
         cost_credits: As the answer says; None where it does not, as for asynchronous runs.
     """
@@ -31,9 +30,7 @@ class LimitedRoute(NamedTuple):
     """What a limit counts for.
 
     Attributes:
-        user: Whose account.
         name: As statistics call it: whether asynchronous runs have a bucket of their own is open.
-        tier: Of the account; its limit is documented.
     """
 
     user: str
@@ -42,7 +39,6 @@ class LimitedRoute(NamedTuple):
 
     @property
     def limit(self) -> int:
-        """Requests per window."""
         return LIMIT_BY_TIER[self.tier]
 
 
@@ -94,8 +90,6 @@ class ObservationBatch:
     Attributes:
         tallies: What one process alone can judge.
         execution_ids: A hash of each new one, of eight bytes.
-        runs: How many of each kind were answered.
-        windows: By route.
         unknown: How many requests may have counted in a window, and their answers say nothing of it.
         ended: Some of the executions whose end was seen.
         awaited: A hash of each whose end was seen, and has to be delivered.
@@ -112,7 +106,6 @@ class ObservationBatch:
     undecided: int = 0
 
     def packed(self) -> dict[str, Any]:
-        """As plain values, for a message."""
         return {
             "tallies": self.tallies.packed(),
             "execution_ids": bytes(self.execution_ids),
@@ -140,7 +133,6 @@ class ObservationBatch:
 
     @classmethod
     def unpacked(cls, message: Mapping[str, Any]) -> Self:
-        """What ``packed`` made."""
         windows: dict[LimitedRoute, list[ObservedWindow]] = {}
         for route, remaining, (reset_unix_s, throttled, longest_wait_s, kept, broken) in message["windows"]:
             window = ObservedWindow(

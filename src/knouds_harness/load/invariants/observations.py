@@ -49,12 +49,6 @@ class Observations:
     """Reads answers as they come."""
 
     def __init__(self, *, chance: random.Random, clock: Callable[[], float] = now_unix_s) -> None:
-        """Begin with nothing.
-
-        Args:
-            chance: Chooses the ended executions that are handed on.
-            clock: Seconds since the epoch.
-        """
         self._chance = chance
         self._clock = clock
         self._batch = ObservationBatch()
@@ -70,7 +64,6 @@ class Observations:
         self._batch.tallies.judge(*SLUG_OF_NAME, holds=is_own, example=example)
 
     def take(self) -> ObservationBatch:
-        """Take what came since the last time."""
         for (user, url, cost_credits), count in self._plain_runs.items():
             self._batch.runs[ObservedRun(user, _resource_in(url), round(cost_credits, 6))] += count
         if self._unlimited:
@@ -81,14 +74,7 @@ class Observations:
         return taken
 
     def observe(self, name: str, response: Response, sender: Persona, body: object) -> None:
-        """An answer came.
-
-        Args:
-            name: What statistics call the request: an operationId, and perhaps `` async``.
-            response: The answer; also where none came.
-            sender: Whose key it was sent with.
-            body: Of the answer, parsed; None if it is not JSON.
-        """
+        """An answer came to what statistics call so, or none did; ``body`` is None if it is not JSON."""
         if response.status_code == 200 and sender.tier == UNLIMITED and name in LIMITED_ROUTES:
             cost = body.get("cost") if isinstance(body, dict) else None
             # The usual case, in a fifth of the time; no number has neither bound.
@@ -241,7 +227,6 @@ def merge_windows(
     into: dict[LimitedRoute, list[ObservedWindow]],
     routes: Iterable[tuple[LimitedRoute, list[ObservedWindow]]],
 ) -> None:
-    """Add what another process saw of the same windows."""
     for route, windows in routes:
         known = into.setdefault(route, [])
         for each in windows:
@@ -249,7 +234,6 @@ def merge_windows(
 
 
 def hash_of(execution_id: str) -> bytes:
-    """A hash of eight bytes of an execution's id."""
     return blake2b(execution_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 

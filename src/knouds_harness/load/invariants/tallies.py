@@ -41,13 +41,11 @@ class Tallies:
         return tally
 
     def judge(self, fact: str, says: str, *, holds: bool, example: str) -> None:
-        """Count one time at which an invariant could have been broken, and whether it was."""
         self.see(fact, says)
         if not holds:
             self.break_(fact, says, example=example)
 
     def break_(self, fact: str, says: str, *, example: str, count: int = 1, is_excused: bool = False) -> None:
-        """Count so many times at which an invariant was broken."""
         tally = self.by_invariant.setdefault((fact, says), Tally())
         if not tally.example or (not tally.broken and not is_excused):
             tally.example = example
@@ -57,7 +55,6 @@ class Tallies:
             tally.broken += count
 
     def add(self, other: Tallies) -> None:
-        """Add what another process counted."""
         for (fact, says), each in other.by_invariant.items():
             self.see(fact, says, each.seen)
             if each.broken:
@@ -66,7 +63,6 @@ class Tallies:
                 self.break_(fact, says, example=each.example, count=each.excused, is_excused=True)
 
     def packed(self) -> list[list[Any]]:
-        """As plain values, for a message."""
         return [
             [fact, says, each.seen, each.broken, each.excused, each.example]
             for (fact, says), each in self.by_invariant.items()
@@ -74,7 +70,6 @@ class Tallies:
 
     @classmethod
     def unpacked(cls, message: Iterable[Iterable[Any]]) -> Self:
-        """What ``packed`` made."""
         return cls(
             by_invariant={
                 (fact, says): Tally(seen=seen, broken=broken, excused=excused, example=example)
@@ -83,11 +78,7 @@ class Tallies:
         )
 
     def invariants(self, *, needs: Mapping[tuple[str, str], str]) -> tuple[Invariant, ...]:
-        """For the record, broken ones first.
-
-        Args:
-            needs: What it takes to see these; an invariant that was not seen is untested and needs it.
-        """
+        """For the record, broken ones first; one of ``needs`` that was not seen is untested."""
         judged = [
             Invariant(fact=fact, says=says, **vars(each))
             for (fact, says), each in sorted(

@@ -60,15 +60,7 @@ class LoadVerification:
         is_alone: bool,
         audit: Audit | None = None,
     ) -> None:
-        """Look at nothing yet; in the leading process, take deliveries from now on.
-
-        Args:
-            options: What is asked for.
-            target: Whose waivers count, and where its deliveries arrive.
-            share: Of the answers to judge by all checks; 0 for a sample.
-            is_alone: Whether only this run uses the accounts.
-            process: The number of this one, so that each draws for itself.
-            audit: Looks at the accounts afterwards; only in the leading process.
+        """Look at nothing yet; the leading process has an audit, and takes deliveries from now on.
 
         Raises:
             UsageError: Deliveries cannot be received where the profile says.
@@ -94,12 +86,7 @@ class LoadVerification:
             self.count_deliveries(Receiver(*target.webhook.receiver), target.webhook)
 
     def count_deliveries(self, receiver: Receiver, webhook: Webhook) -> None:
-        """Compare what ends with what is delivered, from now on; only in the leading process.
-
-        Args:
-            receiver: Takes the deliveries.
-            webhook: Leads there.
-        """
+        """Compare what ends with what is delivered here, from now on; in the leading process."""
         self.receiver, self._webhook = receiver, webhook
         receiver.hand_on(self._count_delivery)
 
@@ -108,23 +95,14 @@ class LoadVerification:
             self._aggregation.deliveries.take(hash_of(delivery.execution_id))
 
     def begin_request(self, operation: str, path: str, sent: object) -> WorkflowRequest | None:
-        """A request is about to be sent; None if it is not part of a history."""
         return self._histories.begin(operation, path, sent) if self._histories else None
 
     def end_request(self, request: WorkflowRequest, response: Response, *, created: str | None) -> None:
-        """A request of a history was answered; ``created`` is the slug of the workflow that it made."""
         if self._histories:
             self._histories.end(request, response.status_code, _parsed(response), created=created)
 
     def look(self, name: str, response: Response, sender: Persona | None, body: object) -> None:
-        """Look at an answer within its ``catch_response`` block; what breaks the contract is its failure.
-
-        Args:
-            name: What statistics call the request.
-            response: The answer, or what there is instead.
-            sender: Whose key it was sent with; None for no key.
-            body: Of the answer, if it was parsed already.
-        """
+        """Look at an answer within its ``catch_response`` block; what breaks the contract is its failure."""
         if sender is not None and (self.share or sender.tier in LIMIT_BY_TIER) and name in self._kept:
             body = _parsed(response) if body is None else body
             self._observations.observe(name, response, sender, body)
@@ -133,16 +111,9 @@ class LoadVerification:
             response.failure(broken)
 
     def look_at_create(self, slug: str, *, is_own: bool) -> None:
-        """Count a create that was answered with a slug; not only of a share.
-
-        Args:
-            slug: Of the answer.
-            is_own: It is proven to be that of the workflow which the create made.
-        """
         self._observations.observe_create(slug, is_own=is_own)
 
     def take(self) -> ObservationBatch:
-        """Take what this process saw since the last time."""
         batch = self._observations.take()
         batch.tallies.add(self._verifier.take())
         if self._histories:
@@ -150,14 +121,10 @@ class LoadVerification:
         return batch
 
     def receive(self, message: Mapping[str, Any]) -> None:
-        """Add what a worker saw and packed."""
         self._aggregation.add(ObservationBatch.unpacked(message))
 
     def conclude(self, *, at_once: bool) -> Iterator[str]:
-        """Look at the accounts once load is over; only once.
-
-        Args:
-            at_once: Look at nothing that takes time: the user waits for the end.
+        """Look at the accounts once load is over, ``at_once`` at nothing that takes time; only once.
 
         Yields:
             A sentence for what could not be looked at.
@@ -212,14 +179,7 @@ def open_verification(
     process: int,
     accounts: Sequence[AccountKeys] | None = None,
 ) -> LoadVerification | None:
-    """Look at answers, where that is asked for or a scenario may meet a limit.
-
-    Args:
-        options: What is asked for.
-        target: The profile, if one was named.
-        scenarios: Of the Locust file.
-        process: The number of this one.
-        accounts: Those that load is sent with, to look at before and afterwards; None in a worker.
+    """Look at answers, where that is asked for or a scenario may meet a limit; a worker has no accounts.
 
     Raises:
         HarnessError: No target was named, or it does not answer.

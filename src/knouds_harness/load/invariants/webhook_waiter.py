@@ -46,8 +46,6 @@ class WebhookWaiter:
 
     Attributes:
         receivers: The keys whose executions are delivered here.
-        webhook: Of those keys.
-        receiver: Takes its deliveries.
         is_over: Whether all waiting has ended.
     """
 
@@ -83,11 +81,9 @@ class WebhookWaiter:
             self._unclaimed.popitem(last=False)
 
     def count_unconfigured(self) -> None:
-        """Count a submit for which no delivery will come."""
         self._unconfigured += 1
 
     def notes(self) -> Iterator[str]:
-        """What readers of the results have to know."""
         if self._unconfigured:
             yield (
                 f"{self._unconfigured} submits were answered with webhookDelivery.configured not true, "
@@ -120,12 +116,6 @@ def open_webhook_waiter(
     target: Target, accounts: Iterable[AccountKeys], *, receiver: Receiver | None, yes_production: bool
 ) -> tuple[WebhookWaiter | None, str]:
     """Have executions delivered here, where that is possible.
-
-    Args:
-        target: Whose executions.
-        accounts: Those that load is sent with.
-        receiver: One that listens at the profile's ``webhook.listen`` already.
-        yes_production: Whether the command line says so.
 
     Returns:
         The waiter, or None and why there can be none.

@@ -94,11 +94,7 @@ class WorkflowHistories:
             self._histories[created] = _History(states=states)
 
     def judge(self, tallies: Tallies) -> int:
-        """Judge what is known of each workflow to which no request is open.
-
-        Returns:
-            How many took too long to judge.
-        """
+        """Judge each workflow to which no request is open; return how many took too long."""
         to_judge = [each for each in self._histories.items() if each[1].requests and not each[1].open_count]
         return sum(not self._is_decided(tallies, slug, history) for slug, history in to_judge)
 

@@ -46,14 +46,12 @@ class GeneratorProbe(ArrivalUser):
 
     @task
     def ask(self) -> None:
-        """Send one request."""
         due_s = self.client.scheduled_at
         number = -1 if due_s is None else round((due_s - self.start_s) * self.rate)
         self.client.post(_PATH, data=str(number), name=_NAME)
 
 
 def main() -> None:
-    """Read the command line, send, and print."""
     parser = argparse.ArgumentParser(description="The generator, held against the truth server.")
     parser.add_argument("url")
     parser.add_argument("--rate", type=float, default=0.0, help="arrivals per second")
@@ -72,14 +70,7 @@ def main() -> None:
 
 
 def probe(url: str, *, rate: float | None, users: int, seconds: float) -> Observed:
-    """Send, in this process.
-
-    Args:
-        url: Of the truth server.
-        rate: Arrivals per second, evenly; None for the closed model.
-        users: Of the closed model; in the open one the most in flight.
-        seconds: How long.
-    """
+    """Send, in this process: so many arrivals per second, or without a rate in the closed model."""
     use_exact_buckets()
     watch = Watch()
     environment = Environment(user_classes=[GeneratorProbe], host=url)

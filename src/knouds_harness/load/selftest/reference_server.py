@@ -26,23 +26,15 @@ EMPTY = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2
 
 
 class Truth:
-    """What was received and sent, and how long to take."""
+    """What was received and sent, and how long to take: a lognormal time, or the median without spread."""
 
     def __init__(self, *, median_s: float, spread: float, seed: int) -> None:
-        """Begin an empty log.
-
-        Args:
-            median_s: Of the time that an answer takes.
-            spread: Standard deviation of its logarithm; 0 for the same time always.
-            seed: Of the times.
-        """
         self.log: list[tuple[str, float, float]] = []
         self._median_s = median_s
         self._spread = spread
         self._chance = random.Random(seed)
 
     def duration_s(self) -> float:
-        """How long the next answer takes."""
         return self._median_s * self._chance.lognormvariate(0.0, self._spread) if self._median_s else 0.0
 
 
@@ -56,23 +48,18 @@ class ServerConnection(asyncio.Protocol):
         self._url = self._body = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A generator connected."""
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came."""
         self._parser.feed_data(data)
 
     def on_url(self, url: bytes) -> None:
-        """What is asked for."""
         self._url, self._body = url, b""
 
     def on_body(self, body: bytes) -> None:
-        """The number, where it is not in the URL."""
         self._body += body
 
     def on_message_complete(self) -> None:
-        """A request is whole: answer it when its time has come."""
         received_s = time.perf_counter()
         path = self._url.decode()
         if path == "/log":
@@ -92,7 +79,6 @@ class ServerConnection(asyncio.Protocol):
 
 
 def freeze_regularly(freeze_s: float, every_s: float) -> None:
-    """Stop for a while, at regular intervals."""
     if not freeze_s:
         return
     loop = asyncio.get_running_loop()
@@ -115,7 +101,6 @@ async def serve(options: argparse.Namespace, connection: Callable[[], ServerConn
 
 
 def main() -> None:
-    """Read the command line and serve."""
     parser = argparse.ArgumentParser(description="A server that knows how long its answers took.")
     parser.add_argument("--median-ms", type=float, default=20.0)
     parser.add_argument("--spread", type=float, default=0.6, help="of the logarithm; 0 for none")

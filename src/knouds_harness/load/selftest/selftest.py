@@ -40,16 +40,10 @@ class Observed:
     Attributes:
         start_s: When the schedule began, in seconds of ``time.perf_counter``; request ``n`` was due ``n``
             divided by the rate after it.
-        duration_s: How long it lasted.
-        handed: Arrivals that were sent.
-        dropped: Arrivals that found no user idle.
         response_counts: Response times of answers that were kept, by bucket.
         service_counts: Service times of these, by bucket.
-        failed: Requests that were not kept.
         lateness_counts: How late arrivals were taken, by bucket.
         lag_counts: How late the event loop was, by ``lag_class`` and bucket.
-        timer: What drove the arrivals.
-        cpu_s: Processor time of the process while it sent.
     """
 
     start_s: float
@@ -66,7 +60,6 @@ class Observed:
 
 
 def read_observed(text: str) -> Observed:
-    """What ``main`` printed."""
     members: dict[str, Any] = json.loads(text)
     for name in ("response_counts", "service_counts", "lateness_counts"):
         members[name] = _with_numbers(members[name])
@@ -83,14 +76,7 @@ def _with_numbers(counts: dict[str, Any]) -> dict[int, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class ServerTimes:
-    """How the truth server behaves.
-
-    Attributes:
-        median_ms: Of the lognormal time that an answer takes.
-        spread: Of its logarithm.
-        freeze_s: How long it stands still.
-        every_s: How often.
-    """
+    """How the truth server behaves: lognormal times, and how long and often it stands still."""
 
     median_ms: float
     spread: float = 0.6
@@ -118,23 +104,19 @@ class Measured:
 
     @property
     def counted(self) -> int:
-        """How many the generator counted."""
         return sum(self.observed.response_counts.values()) + self.observed.failed
 
     @property
     def achieved_per_s(self) -> float:
-        """Arrivals that were sent, or requests, per second."""
         sent = self.counted if self.rate is None else self.observed.handed
         return sent / self.observed.duration_s
 
     @property
     def late_p99_ms(self) -> float:
-        """How late one arrival in a hundred was, or later."""
         return Histogram(self.observed.lateness_counts).percentiles_s(99)[0] * 1e3
 
     @property
     def cpu_us(self) -> float:
-        """Processor time of the generator for one request."""
         return self.observed.cpu_s / self.counted * 1e6 if self.counted else 0.0
 
     def percentiles_ms(self) -> Mapping[float, tuple[float, float]]:
@@ -150,14 +132,7 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class SelftestRow:
-    """A line of the table.
-
-    Attributes:
-        measure: What, in words.
-        found: What came out, in words.
-        bound: What it has to be, in words; empty where nothing is asked of it.
-        is_met: Whether it was.
-    """
+    """A line of the table: what, what came out, and what it has to be, if anything."""
 
     measure: str
     found: str
@@ -171,10 +146,7 @@ class SelftestVerdict:
 
     Attributes:
         highest_rate: The highest of the rates that came as asked for; None for none.
-        is_exact: All percentiles were the true ones.
         is_counted: No request was lost, and none counted twice.
-        is_complete: All of the rates came as asked for.
-        timer: What drove the arrivals.
     """
 
     highest_rate: float | None
@@ -185,7 +157,6 @@ class SelftestVerdict:
 
     @property
     def is_met(self) -> bool:
-        """Whether the machine met all checks."""
         return self.is_complete and self.is_exact and self.is_counted
 
 
@@ -195,7 +166,6 @@ def true_percentile(ordered: Sequence[float], percent: float) -> float:
 
 
 def judge_rate(measured: Measured) -> list[SelftestRow]:
-    """Whether the arrivals came as asked for."""
     rate = measured.rate or 0.0
     off = measured.achieved_per_s / rate - 1
     title = f"{rate:,g} arrivals per second"
@@ -216,7 +186,6 @@ def judge_rate(measured: Measured) -> list[SelftestRow]:
 
 
 def judge_percentiles(measured: Measured) -> list[SelftestRow]:
-    """Whether the percentiles are the true ones."""
     return [
         SelftestRow(
             measure=f"{measured.rate:,g}/s: {'max' if percent == 100 else f'p{percent:g}'}",
@@ -229,7 +198,6 @@ def judge_percentiles(measured: Measured) -> list[SelftestRow]:
 
 
 def judge_counts(runs: Sequence[Measured]) -> SelftestRow:
-    """Whether the generator counted what the server saw."""
     counted, seen = sum(each.counted for each in runs), sum(each.seen for each in runs)
     return SelftestRow(
         measure="requests counted",
@@ -253,12 +221,7 @@ def cost(measured: Measured) -> SelftestRow:
 def selftest(
     seconds: float, *, rates: Sequence[float], on_rows: Callable[[Sequence[SelftestRow]], object]
 ) -> SelftestVerdict:
-    """Run the whole table.
-
-    Args:
-        seconds: How long each measurement takes; some six of them are taken.
-        rates: Of arrivals.
-        on_rows: Told of the lines as they come.
+    """Run the whole table: some six measurements, each of so many seconds.
 
     Raises:
         TargetUnreachable: A server did not start, or a generator did not come to its end.
@@ -296,12 +259,6 @@ def measure(
     *, times: ServerTimes, seconds: float, rate: float | None = None, users: int | None = None
 ) -> Measured:
     """Run the generator against a truth server.
-
-    Args:
-        times: How the server behaves.
-        seconds: How long.
-        rate: Arrivals per second; None for the closed model.
-        users: Of the closed model; in the open one the most in flight.
 
     Raises:
         TargetUnreachable: The server did not start, or the generator did not come to its end.

@@ -29,9 +29,6 @@ class InputLine:
 
     Attributes:
         number: In the file, from 1.
-        operation: ``runWorkflow`` or ``runModel``.
-        name: The workflow's slug, or the model's name.
-        inputs: Values by field name.
         cost_credits: The most that it costs; None if as much as any run of it.
     """
 
@@ -47,12 +44,7 @@ class RunRequest:
     """Something that can be run.
 
     Attributes:
-        operation: ``runWorkflow`` or ``runModel``.
-        path: Without the query.
-        inputs: What to run it with.
-        cost_credits: The most that one run costs.
         deadline_s: How long an asynchronous run may stay in flight; None if unknown.
-        persona: Whose key runs it.
         likely_credits: What one run costs on average, as far as lines of ``--inputs`` differ.
         price_credits: What a line without a price of its own costs; None where each has one.
         lines: Of ``--inputs`` that say what to run it with, in place of ``inputs``.
@@ -74,9 +66,6 @@ class AccountKeys:
 
     Attributes:
         keys: The ablest first.
-        user: The account's name in the profile.
-        tier: Its tier id.
-        own_slugs: The workflows that it owns.
     """
 
     def __init__(
@@ -88,15 +77,6 @@ class AccountKeys:
         document: Document,
         lines: Mapping[tuple[str, str], tuple[InputLine, ...]] | None = None,
     ) -> None:
-        """Look nothing up yet.
-
-        Args:
-            target: Whose profile names workflows and models.
-            keys: Of the account, in the order in which they are to be preferred; one at least.
-            price: What runs cost; what has no price is not run.
-            document: Says which capability an operation needs.
-            lines: Of ``--inputs``, by operation and name: nothing else is run; None to run what there is.
-        """
         self.keys = tuple(keys)
         self.user, self.tier = keys[0].user, keys[0].tier
         self._price = price
@@ -138,7 +118,6 @@ class AccountKeys:
         return max(self.keys, key=able.count)
 
     def keys_of(self, needs: Sequence[Need[Any]]) -> tuple[str, ...]:
-        """Names of the keys that a task is done with."""
         acting = self.key_of(needs)
         used = [each.persona for each in self.run_requests(*needs)]
         for need in needs:
@@ -147,7 +126,6 @@ class AccountKeys:
         return tuple(dict.fromkeys(each.name for each in used or [acting]))
 
     def slugs_of(self, needs: Iterable[Need[Any]]) -> tuple[str, ...]:
-        """The workflows that a task reads."""
         found = (each for need in needs for each in need.fitting(self._profile))
         return tuple(dict.fromkeys(each.slug for each in found if isinstance(each, Workflow)))
 
@@ -182,7 +160,6 @@ class AccountKeys:
         return ", or ".join(" and ".join(self._lacks_of_run(noun, need)) for noun in able)
 
     def _lacks_of_run(self, noun: str, need: RunNeed[Any]) -> Iterator[str]:
-        """Why nothing of a kind can be run."""
         may_have = self._may_have(noun)
         resources = [each for each in self._resources() if may_have and each.kind == noun]
         runnable = [each.name for each in resources if need.fits(each)]

@@ -37,8 +37,6 @@ class InputFile:
     """A file of inputs, read and found good.
 
     Attributes:
-        path: Of the file.
-        lines: One for each run, in the file's order.
         digest: SHA-256 of its bytes, as hexadecimal digits.
         mix: Of a HAR file, how often each task of ``load.mix`` comes.
         left_out: And what of it is not sent, in sentences.
@@ -56,11 +54,7 @@ class InputFile:
 
 
 def read_input_file(path: Path, target: Target) -> InputFile:
-    """Read a file of inputs: JSON Lines, or CSV with a header.
-
-    Args:
-        path: Its name ends in ``.jsonl`` or ``.csv``.
-        target: Whose profile has the workflows and models.
+    """Read a file of inputs: JSON Lines (``.jsonl``), or CSV with a header (``.csv``).
 
     Raises:
         UsageError: It cannot be read, is too long, or lines in it are wrong; says which, ten at most.
@@ -91,11 +85,7 @@ def read_input_file(path: Path, target: Target) -> InputFile:
 
 
 def refuse_idle_lines(file: InputFile, used: Iterable[RunRequest]) -> None:
-    """Refuse lines that no task of a scenario takes.
-
-    Args:
-        file: What there is.
-        used: All that the tasks of the scenario can run, by any account.
+    """Refuse lines that no task of the scenarios takes, which can run what is ``used``.
 
     Raises:
         UsageError: There are such lines.
@@ -119,13 +109,6 @@ class InputTurns:
     """
 
     def __init__(self, lines: Sequence[InputLine], *, order: str, seed: int) -> None:
-        """Hand out nothing before there is a share.
-
-        Args:
-            lines: Of the file.
-            order: ``in-turn``, or ``random``: drawn once, by the seed.
-            seed: The run's, the same in each process.
-        """
         self._lines = lines if order == ORDERS[0] else Random(str(seed)).sample(lines, len(lines))
         self._share = Share()
         self._is_shared = Event()

@@ -43,13 +43,7 @@ class LoadLimits:
     def __init__(
         self, target: Target, *, lease: CreditLease | None = None, ahead: LookedAhead = NOT_LOOKED
     ) -> None:
-        """With a lease, no request is admitted before there is a ``pace``.
-
-        Args:
-            target: Whose limits to keep.
-            lease: In a worker, which gets its credits from the master; None where all are this process's.
-            ahead: What the process has spent before.
-        """
+        """With a lease, no request is admitted before there is a ``pace``."""
         self._target = target
         self._credits_remedy = target.credits_remedy
         self._allowed: tuple[Action, ...] = ()  # to look into a set costs a call of Enum's hash
@@ -120,12 +114,6 @@ class LoadLimits:
 
         A run that failed, was only submitted, or was refused though it should not have been, may cost all
         that was set aside.
-
-        Args:
-            reserved: By ``reserve``.
-            response: The answer.
-            run_request: What was run.
-            may_be_throttled: More is sent than the rate limit admits, so that a 429 costs nothing.
 
         Raises:
             GuardStop: The limit is exceeded.

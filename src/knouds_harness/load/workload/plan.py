@@ -32,8 +32,6 @@ class Demand:
     """What is asked of one account.
 
     Attributes:
-        account: Whose keys are used.
-        keys: Their names in the profile.
         share: Of all tasks.
         runs_by_route: How many runs of each limited operation it sends, for each task of all.
         cost_credits: What these cost on average, for each task of all.
@@ -67,12 +65,7 @@ class Tasks:
 
 @dataclass(frozen=True, kw_only=True)
 class RunPlan:
-    """What a run is going to be.
-
-    Attributes:
-        lines: All of it, for people.
-        warnings: What is not going to work out.
-    """
+    """What a run is going to be, in lines for people, and what is not going to work out."""
 
     lines: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -86,14 +79,7 @@ def forecast(
     is_asked: bool,
     inputs: InputFile | None = None,
 ) -> RunPlan:
-    """Plan a run.
-
-    Args:
-        workload: Who sends; if the server was not asked for prices, unknown ones are 0.
-        options: What is asked for.
-        user_classes: Of the Locust file; what others than a scenario's send is not known.
-        is_asked: Whether the server was asked for the prices that the profile does not say.
-        inputs: The file that says what runs are run with.
+    """Plan a run; unknown prices are 0 unless the server ``is_asked`` for them.
 
     Raises:
         HarnessError: Nothing of a scenario can be done.

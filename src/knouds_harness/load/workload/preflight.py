@@ -42,11 +42,6 @@ NOT_LOOKED: Final = LookedAhead()
 def check_plan(target: Target, options: LoadOptions, *, host: str | None) -> None:
     """Refuse load that the profile does not allow.
 
-    Args:
-        target: Where load is to go.
-        options: What is asked for.
-        host: Of the command line, if it names one.
-
     Raises:
         UsageError: The command line and the profile name different servers, or the profile has a proxy.
         GuardStop: Load would go to another machine unasked, or is more than the profile's limits allow.
@@ -74,12 +69,6 @@ def look_ahead(
     """Make sure that the target answers and is what its profile says, and ask it for missing prices.
 
     What that spends, the load cannot.
-
-    Args:
-        target: Where load is to go.
-        rehearsal: Who sends, with runs at any price.
-        user_classes: Of the Locust file.
-        yes_production: Whether the command line says so.
 
     Raises:
         GuardStop: The target is production, and somebody has not agreed; or it was charged for what the
@@ -161,13 +150,7 @@ def _resting_on(target: Target, tasks: Sequence[AccountTask]) -> Target:
 def price_of(
     resource: Workflow | Model, asked: Mapping[str, float], *, unknown: float | None = None
 ) -> float | None:
-    """The most that one run costs, from the profile or as the server said.
-
-    Args:
-        resource: What is run.
-        asked: What the server said, by slug.
-        unknown: The price of a workflow of which neither says one.
-    """
+    """The most that one run costs, from the profile or as the server said when asked."""
     if resource.cost_credits is not None or isinstance(resource, Model):
         return resource.cost_credits
     return asked.get(resource.slug, unknown)

@@ -49,7 +49,6 @@ class SharedTask(Protocol):
 
 
 def scenarios_in(user_classes: Iterable[type]) -> list[type[Scenario]]:
-    """The scenarios among the user classes of a Locust file."""
     return [each for each in user_classes if _is_scenario(each)]
 
 
@@ -69,14 +68,7 @@ def takes(*needs: Need[Any]) -> Callable[[Task], Task]:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskResources:
-    """A task, and who does it.
-
-    Attributes:
-        task: One of the scenario's.
-        needs: What it needs of an account.
-        share: Of all tasks of the scenario.
-        accounts: Those that do it, each by what its rate limit admits.
-    """
+    """A task of a scenario, its share of all of them, and the accounts that do it."""
 
     task: Task
     needs: tuple[Need[Any], ...]
@@ -89,8 +81,6 @@ class ActingAccount:
     """An account that does a task now.
 
     Attributes:
-        account: Whose keys are used.
-        persona: The key that it acts as.
         key_headers: Of each request: this key, and those of the profile's ``[http]``.
         others: Keys for operations that this one may not use, by operationId.
     """
@@ -103,15 +93,7 @@ class ActingAccount:
 
 @dataclass(frozen=True, kw_only=True)
 class AccountTask:
-    """What one account does with a task.
-
-    Attributes:
-        task: One of a scenario's.
-        user: The account.
-        keys: Names of those that are used for it.
-        paths: What is run.
-        slugs: Workflows that are read.
-    """
+    """What one account does with a task: with which keys, what is run, which workflows are read."""
 
     task: Task
     user: str
@@ -121,7 +103,7 @@ class AccountTask:
 
 
 class Workload:
-    """The accounts of a profile that load can be sent with."""
+    """The accounts of a profile that load can be sent with; keys of ``receivers`` are preferred."""
 
     def __init__(
         self,
@@ -132,15 +114,6 @@ class Workload:
         receivers: Sequence[Persona] = (),
         lines: Sequence[InputLine] | None = None,
     ) -> None:
-        """Look nothing up yet.
-
-        Args:
-            target: Whose profile names keys, workflows and models.
-            price: What runs cost; what has no price is not run.
-            document: Says which capability an operation needs.
-            receivers: Keys to prefer to others of their accounts, as their executions are delivered here.
-            lines: Of ``--inputs``: nothing else is run; None to run what the profile names.
-        """
         self.target = target
         self._lines = lines
         self._price = price
@@ -163,7 +136,6 @@ class Workload:
         )
 
     def with_receivers(self, receivers: Sequence[Persona]) -> Workload:
-        """The same, with keys to prefer to others of their accounts."""
         return Workload(
             self.target,
             price=self._price,
@@ -211,20 +183,10 @@ class Workload:
         )
 
     def accounts_of(self, scenarios: Iterable[type[Scenario]]) -> list[AccountKeys]:
-        """Those that do any task of some scenarios.
-
-        Raises:
-            HarnessError: One of the scenarios has nothing that can be done.
-        """
         parts = [part for each in scenarios for part in self.task_resources(each)]
         return list(dict.fromkeys(account for part in parts for account in part.accounts))
 
     def account_tasks(self, scenarios: Iterable[type[Scenario]]) -> list[AccountTask]:
-        """What the load of some scenarios rests on.
-
-        Raises:
-            HarnessError: One of the scenarios has nothing that can be done.
-        """
         return [
             AccountTask(
                 task=part.task,
@@ -311,11 +273,6 @@ class UserTasks:
     """
 
     def __init__(self, scenario: type[Scenario], workload: Workload) -> None:
-        """Begin with the first account of each task.
-
-        Raises:
-            HarnessError: Nothing can be done.
-        """
         parts = workload.task_resources(scenario)
         self.turns = {each.task: workload.turns(each) for each in parts}
         self.tasks = [each for each in scenario.tasks if each in self.turns]
@@ -343,7 +300,6 @@ def _in_turn(found: Sequence[ActingAccount], parts: Sequence[float]) -> Iterator
 
 
 def _needs(scenario: type[Scenario]) -> dict[Task, tuple[Need[Any], ...]]:
-    """What each task of a scenario needs."""
     own = (_key_that_holds(*scenario.needs),)
     return {
         task: task.needs if isinstance(task, SharedTask) else own for task in dict.fromkeys(scenario.tasks)

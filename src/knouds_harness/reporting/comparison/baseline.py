@@ -46,18 +46,13 @@ class _Kept:
 
 @dataclass(frozen=True, kw_only=True)
 class RunChange:
-    """How a run changed against its baseline.
-
-    Attributes:
-        comparison: Of the baseline's runs with this one alone.
-    """
+    """How a run changed against its baseline."""
 
     baseline: str
     comparison: Comparison
 
     @property
     def is_worse(self) -> bool:
-        """Whether a comparison of the two fails."""
         return self.comparison.exit_code is ExitCode.BREACH
 
 
@@ -123,11 +118,6 @@ def find_check_baseline(name: str | None, *, target: str, baselines: Path) -> Si
 
 def set_baseline(folder: Path, baseline: Side, *, objectives: Path) -> None:
     """Have the reports of a run show what changed against a baseline; they are not rendered yet.
-
-    Args:
-        folder: Of the run.
-        baseline: Replaces an earlier one.
-        objectives: The file that also says what may change of load, and by how much.
 
     Raises:
         RunRecordError: The run cannot be read, or its folder not be written to.

@@ -39,15 +39,7 @@ class Block:
 
 
 def read_blocks(folder: Path, requests: int) -> Mapping[str, Sequence[Block]]:
-    """The blocks of each operation, and of ``all`` together.
-
-    Args:
-        folder: Of the run.
-        requests: How many the run's figures count; earlier ones were warm-up.
-
-    Returns:
-        Nothing where the times are gone.
-    """
+    """The blocks of each operation, and of ``all`` together; none where the times are gone."""
     path = folder / TIMES_FILE
     if not path.is_file():
         return {}
@@ -74,9 +66,6 @@ def percentile_error(histograms: Sequence[Histogram], percent: float) -> float |
 
     Woodruff's method: the error of the share of requests under the percentile, between blocks, carried over
     to the times at the edges of that share.
-
-    Returns:
-        None where too few requests lie beyond the percentile.
     """
     whole = merged(histograms)
     total, share = len(whole), percent / 100

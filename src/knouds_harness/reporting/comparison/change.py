@@ -22,7 +22,6 @@ class Figure:
     """One measure of one run.
 
     Attributes:
-        value: In the measure's own unit.
         error: Standard error, from the blocks within the run: of the logarithm of a time or a rate, of a
             share as it is.
     """
@@ -65,7 +64,6 @@ class FigureChange:
     visible: float
 
     def verdict(self, *, tolerance: float, is_more_worse: bool) -> ChangeVerdict:
-        """What it means."""
         if -tolerance <= self.low and self.high <= tolerance:
             return ChangeVerdict.SAME
         if abs(self.estimate) <= tolerance or self.low <= 0 <= self.high:

@@ -27,7 +27,6 @@ _MOST: Final[dict[Medium, int]] = {"terminal": 5, "markdown": 20}
 
 
 def change_section(change: RunChange, blocks: Sequence[Block]) -> Section:
-    """The section: how it changed as a whole, and these blocks."""
     comparison = change.comparison
     verdict = headline(comparison)
     left_out = comparison.left_out if isinstance(comparison, LoadComparison) else ()

@@ -35,7 +35,6 @@ class CheckFigures:
 
 
 def check_figures(record: RunRecord) -> CheckFigures:
-    """Read what a comparison needs of a conformance run."""
     doubts = [gap for gap in record.gaps if gap.startswith("findings")]
     rows = fact_rows(record)
     if not record.outcome.is_complete and record.outcome is not RunOutcome.UNTESTED:
@@ -98,7 +97,6 @@ class CheckComparison:
 
     @property
     def exit_code(self) -> ExitCode:
-        """What the command ends with; what was found stands even in a run that was cut short."""
         if (self.regressions or self.lost) and not self.baseline.doubt:
             return ExitCode.BREACH
         return ExitCode.KEPT if self.is_valid else ExitCode.INVALID_MEASUREMENT

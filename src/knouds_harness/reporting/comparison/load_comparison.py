@@ -66,17 +66,14 @@ class LoadComparison:
 
     @property
     def is_valid(self) -> bool:
-        """Whether there is something to compare."""
         return bool(self.baseline and self.candidate)
 
     @property
     def regressions(self) -> tuple[MeasureRow, ...]:
-        """The gates that got worse."""
         return tuple(row for row in self.rows if row.is_gate and row.verdict is ChangeVerdict.WORSE)
 
     @property
     def verdict(self) -> ChangeVerdict:
-        """Of all gates together."""
         gates = {row.verdict for row in self.rows if row.is_gate}
         if ChangeVerdict.WORSE in gates:
             return ChangeVerdict.WORSE
@@ -86,7 +83,6 @@ class LoadComparison:
 
     @property
     def exit_code(self) -> ExitCode:
-        """What the command ends with."""
         if self.newly_broken:  # an answer is broken, however late it was asked for
             return ExitCode.BREACH
         if not self.is_valid:

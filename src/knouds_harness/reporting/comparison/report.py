@@ -98,7 +98,6 @@ def write_comparison(comparison: Comparison, folder: Path) -> ComparisonPaths:
 
 
 def comparison_report(comparison: Comparison) -> Report:
-    """What there is to say of a comparison."""
     verdict = headline(comparison)
     if isinstance(comparison, LoadComparison):
         subject, sections, left_out = comparison.scenario, _of_load(comparison), comparison.left_out
@@ -203,7 +202,6 @@ def span_of(rows: Sequence[MeasureRow]) -> float:
 
 
 def changes_by_operation(rows: Sequence[MeasureRow]) -> Iterator[Block]:
-    """A heading and a table for each operation."""
     span = span_of(rows)
     for operation, mine in groupby(rows, key=lambda row: row.operation):
         yield Heading(operation)

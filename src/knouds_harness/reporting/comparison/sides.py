@@ -24,11 +24,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """Runs of one thing, all of load or one of conformance; also the contents of a kept summary.
-
-    Attributes:
-        name: Of the kept summary, or of the runs.
-    """
+    """Runs of one thing, all of load or one of conformance; also the contents of a kept summary."""
 
     format: Literal["knouds-harness baseline"] = FORMAT
     format_version: Literal[1] = FORMAT_VERSION
@@ -39,7 +35,6 @@ class Side:
 
     @property
     def runs(self) -> tuple[LoadFigures | CheckFigures, ...]:
-        """All of them."""
         return (*self.loads, *self.checks)
 
 

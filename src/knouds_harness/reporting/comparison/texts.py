@@ -22,7 +22,6 @@ _ORDER: Final = (ChangeVerdict.WORSE, ChangeVerdict.BETTER, ChangeVerdict.NO_EVI
 
 
 def headline(comparison: Comparison) -> Headline:
-    """Sum a comparison up in one line."""
     if isinstance(comparison, LoadComparison):
         return _load_headline(comparison)
     return _check_headline(comparison)
@@ -49,7 +48,6 @@ def telling_gates_of(rows: Sequence[MeasureRow]) -> list[MeasureRow]:
 
 
 def row_line(row: MeasureRow) -> str:
-    """A row in words."""
     what = f"{row.operation} {measure_name(row)}"
     if row.change is None:
         return f"{what}: {row.reason}"
@@ -58,7 +56,6 @@ def row_line(row: MeasureRow) -> str:
 
 
 def figure(row: MeasureRow, number: float | None) -> str:
-    """A figure of a row with its unit."""
     return "none" if number is None else value(row.measure, number)
 
 
@@ -73,7 +70,6 @@ def percent(row: MeasureRow, number: float, *, signed: bool = True) -> str:
 
 
 def interval_words(row: MeasureRow) -> str:
-    """The interval of a change."""
     change = row.change
     if change is None:
         return row.reason
@@ -82,7 +78,6 @@ def interval_words(row: MeasureRow) -> str:
 
 
 def noise_words(row: MeasureRow, change: FigureChange) -> str:
-    """How far runs differ by themselves."""
     return f"{percent(row, change.noise, signed=False)}{'' if change.is_noise_seen else ' expected'}"
 
 
@@ -166,7 +161,6 @@ FORMAT_VERSION: Final = 1
 
 
 def comparison_json(comparison: Comparison) -> str:
-    """Write a comparison as JSON text."""
     contents = {"format": FORMAT, "format_version": FORMAT_VERSION, **comparison_contents(comparison)}
     return json.dumps(contents, indent=2, ensure_ascii=False) + "\n"
 
@@ -183,7 +177,6 @@ def comparison_contents(comparison: Comparison) -> dict[str, Any]:
 
 
 def kind_contents(comparison: Comparison) -> dict[str, Any]:
-    """What there is to say of runs of its kind."""
     return _load(comparison) if isinstance(comparison, LoadComparison) else _check(comparison)
 
 

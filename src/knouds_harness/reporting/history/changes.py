@@ -66,12 +66,7 @@ _MAD_OF_DIFFERENCES: Final = 0.6745 * math.sqrt(2)
 
 @dataclass(frozen=True, kw_only=True)
 class ChangePoint:
-    """A change, and the level before and after it.
-
-    Attributes:
-        at: The first run after it, by its place.
-        before: Median from the change before this one on.
-    """
+    """A change, by the place of the first run after it, and the median levels before and after it."""
 
     at: int
     before: float
@@ -79,11 +74,7 @@ class ChangePoint:
 
 
 def change_points(values: Sequence[float], measure: Measure) -> list[ChangePoint]:
-    """Find where the level of a measure changed.
-
-    Returns:
-        The changes, oldest first.
-    """
+    """Find where the level of a measure changed, oldest first."""
     if len(values) < 2 * LEAST_RUNS:
         return []
     is_ratio = measure.is_ratio and min(values) > 0
@@ -106,9 +97,6 @@ def segmented(signal: Sequence[float], *, penalty: float) -> list[int]:
     """Divide a signal where that pays: each segment costs its squared distance from its mean, and a penalty.
 
     Of all divisions into segments of at least ``LEAST_RUNS`` values, none costs less.
-
-    Returns:
-        Where segments begin, but for the first.
     """
     sums = [0.0, *accumulate(signal)]
     squares = [0.0, *accumulate(each * each for each in signal)]

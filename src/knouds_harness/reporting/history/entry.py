@@ -19,10 +19,8 @@ class Entry:
 
     Attributes:
         exit_code: None where the run did not come to that.
-        scenario: Of a load run; empty otherwise.
         setting: What else was asked for: ``open, 200/s`` or ``--quick``.
         is_valid: Whether a load run's generator kept up; None for other runs.
-        is_pruned: Its folder is gone.
     """
 
     folder: str
@@ -55,7 +53,6 @@ class Entry:
 
 
 def entry_of(record: RunRecord) -> Entry:
-    """The entry of a run."""
     load = record.load.results if record.load else None
     return Entry(
         folder=record.folder.name,

@@ -43,11 +43,7 @@ class Refreshed:
 
 
 class Index:
-    """Runs, and their figures by measure; one that is gone stays, marked as pruned.
-
-    Attributes:
-        note: What had to be done to open it, in a sentence; mostly empty.
-    """
+    """Runs, and their figures by measure; one that is gone stays, marked as pruned."""
 
     def __init__(self, path: Path) -> None:
         """Open an index, or make a new one.
@@ -113,14 +109,12 @@ class Index:
         return Refreshed(read=read, unreadable=tuple(unreadable))
 
     def entries(self) -> list[Entry]:
-        """All runs, the newest first."""
         with self._told():
             self._connection.row_factory = sqlite3.Row
             rows = self._connection.execute("SELECT * FROM runs ORDER BY started_at DESC, folder DESC")
             return [_entry(row) for row in rows]
 
     def figures(self, measure: str) -> Mapping[str, float]:
-        """One measure, by folder."""
         with self._told():
             return dict(
                 map(

@@ -72,7 +72,6 @@ def find_measure(name: str, known: dict[str, int]) -> str:
 
 
 def figures_of(record: RunRecord) -> dict[str, float]:
-    """Every figure of one run, by the full name of its measure."""
     figures = {"exchanges": float(record.counts.exchanges), "duration_s": record.duration_s}
     if record.load is None:
         counts = standing_counts(fact_rows(record))
@@ -110,7 +109,6 @@ def _figures_of_times(times: Times, prefix: str, operation: str) -> Iterator[tup
 
 
 def worded(name: str, number: float) -> str:
-    """A value with its unit."""
     measure = name.partition(":")[0]
     if measure == "duration_s":
         return f"{number:,.1f} s"

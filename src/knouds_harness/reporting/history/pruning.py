@@ -30,15 +30,7 @@ def plan_pruning(
     older_than: timedelta | None,
     kept_runs: Collection[str],
 ) -> PruningPlan:
-    """Choose what may go.
-
-    Args:
-        entries: Those to choose among, the newest first.
-        now: UTC.
-        keep: So many of the newest stay.
-        older_than: So do those that started less than this ago; both hold where both are given.
-        kept_runs: Folders that kept summaries were made of, which stay at any age.
-    """
+    """Choose what may go: neither of the newest, nor newer than that, nor what a summary was made of."""
     there = [entry for entry in entries if not entry.is_pruned]
     chosen = [
         entry for entry in there[keep or 0 :] if older_than is None or now - entry.started_at > older_than

@@ -33,7 +33,6 @@ _MOST_CHANGES: Final = 5
 
 
 def entries_table(entries: Sequence[Entry], *, p99_ms: Mapping[str, float], most: int) -> Table:
-    """Runs as a table."""
     return Table(
         "Runs",
         (
@@ -61,7 +60,6 @@ def entries_table(entries: Sequence[Entry], *, p99_ms: Mapping[str, float], most
 
 
 def measures_table(measures: Mapping[str, int]) -> Table:
-    """The names of measures, what they are, and how many runs have them."""
     return Table(
         "Measures",
         (Column("Measure", is_name=True), Column("Is")),
@@ -70,7 +68,6 @@ def measures_table(measures: Mapping[str, int]) -> Table:
 
 
 def series_report(measure: str, series: Sequence[Series], *, runs_folder: Path) -> Report:
-    """A measure over runs."""
     runs = sum(len(each.points) for each in series)
     changes = sum(1 for each in series for point in each.points if point.change)
     says = measure_of(measure).says
@@ -164,7 +161,6 @@ def _linked(entry: Entry, runs_folder: Path) -> Words:
 
 
 def _change_words(measure: str, point: SeriesPoint) -> str:
-    """A change in words: when, how much, and with which run it begins."""
     change = point.change
     if change is None:
         return ""

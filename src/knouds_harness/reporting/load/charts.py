@@ -24,7 +24,6 @@ _MOST_HEAT_COLUMNS = 180
 
 
 def charts_of(load: LoadResults, seconds: Sequence[SecondRow]) -> Mapping[str, Any]:
-    """Everything that is drawn."""
     seconds = [second for second in seconds if second.at_s >= 0]  # a damaged file may hold others
     last_s = max((second.at_s for second in seconds), default=-1)
     step_s = max(1, ceil((last_s + 1) / _MOST_POINTS))

@@ -65,12 +65,7 @@ class LoadColumn(Generic[Subject]):
     is_for_programs: bool = False
 
     def text(self, subject: Subject, *, with_unit: bool = True) -> str:
-        """The figure for people.
-
-        Args:
-            subject: Whose figure.
-            with_unit: ``12.3 ms`` and not ``12.3``; of times alone.
-        """
+        """The figure for people; a time ``with_unit`` or not."""
         number = self.figure(subject)
         if self.unit == "ms" or number is None:
             return milliseconds(number) if with_unit else milliseconds(number).removesuffix(" ms")

@@ -116,13 +116,11 @@ def describe_broken(invariant: Invariant) -> str:
 
 
 def count_states(load: LoadResults) -> str:
-    """How many promises were kept, broken and so on."""
     counts = Counter(each.state for each in load.invariants)
     return ", ".join(f"{counts[state]} {state}" for state in INVARIANT_STATES if counts[state])
 
 
 def describe(objective: JudgedObjective) -> str:
-    """An objective and what came of it, in words."""
     kind = "at least" if objective.measure == "requests_per_s" else "at most"
     observed = "not measured" if objective.observed is None else value(objective.measure, objective.observed)
     return (
@@ -137,7 +135,6 @@ def name(measure: str) -> str:
 
 
 def value(measure: str, number: float) -> str:
-    """A figure of a measure with its unit."""
     if measure.endswith("_rate"):
         return f"{number:.2%}"
     return f"{number:,.1f}/s" if measure.endswith("_per_s") else milliseconds(number)
@@ -158,7 +155,6 @@ def _figures(load: LoadResults) -> str:
 
 
 def describe_point(point: CapacityPoint) -> str:
-    """A point in a line."""
     verdict = "met" if point.is_kept else "generator" if point.is_generator_limit else "missed"
     reason = f"  {point.reason}" if point.reason else ""
     times = ", ".join(f"{heading.lower()} {time}" for heading, time in point_times(point).items())
@@ -166,7 +162,6 @@ def describe_point(point: CapacityPoint) -> str:
 
 
 def describe_capacity(capacity: Capacity) -> tuple[Tone, str, str]:
-    """Tone, title and detail of what was found."""
     highest, lowest = capacity.highest_per_s, capacity.lowest_failing_per_s
     at_lowest = [point for point in capacity.points if point.asked_per_s == lowest and point.reason]
     against = at_lowest[-1].reason.rstrip(".") if at_lowest else ""

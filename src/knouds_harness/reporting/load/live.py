@@ -22,12 +22,6 @@ class LiveView:
     """Shows progress on a console while its context is open; use one whose file is standard error."""
 
     def __init__(self, console: Console, *, title: str) -> None:
-        """Show nothing yet.
-
-        Args:
-            console: A view is renewed there if it is a terminal; else lines are printed, later fewer.
-            title: What runs, and where.
-        """
         self._console = console
         self._title = title
         self._live = (
@@ -68,7 +62,6 @@ class LiveView:
                 self._print(line(progress))
 
     def say(self, sentence: str) -> None:
-        """Print something that stays."""
         self._print(sentence)
 
     def _print(self, text: str) -> None:
@@ -76,7 +69,6 @@ class LiveView:
 
 
 def line(progress: LoadProgress) -> str:
-    """Progress in one line of plain text."""
     parts = [
         f"{_of_duration(progress)}{' (warm-up)' if _is_warming_up(progress) else ''}",
         _rate(progress),
@@ -95,7 +87,6 @@ def line(progress: LoadProgress) -> str:
 
 
 def view(progress: LoadProgress, *, title: str) -> RenderableType:
-    """Progress as it stands on a terminal."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")

@@ -18,13 +18,9 @@ class DrawnWindow:
     """A window, and where it stands on its track.
 
     Attributes:
-        window: What is known of it.
-        from_s: Since the start of the load; a window may have begun before.
-        to_s: Its end.
         left: Where it begins on the track, in percent.
         width: Of the same.
         filled: What was admitted, in percent of the limit, at most 100.
-        is_over: More was admitted than the limit.
         waiting: What came of those that waited as long as they were told; empty if none was told to.
     """
 
@@ -40,12 +36,7 @@ class DrawnWindow:
 
 @dataclass(frozen=True, kw_only=True)
 class Track:
-    """All windows of one operation of one account, in order of time.
-
-    Attributes:
-        name: Operation, account and tier.
-        limit: Requests in a window.
-    """
+    """All windows of one operation of one account, in order of time."""
 
     name: str
     limit: int
@@ -53,7 +44,6 @@ class Track:
 
     @property
     def says(self) -> str:
-        """It in a line."""
         most = max(each.window.admitted for each in self.windows)
         throttled = sum(each.window.throttled for each in self.windows)
         counted = f"{len(self.windows):,} {'window' if len(self.windows) == 1 else 'windows'}"
@@ -108,14 +98,7 @@ def _waiting(window: LimitWindow) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ThrottledSpan:
-    """Seconds in a row in each of which something was throttled.
-
-    Attributes:
-        from_s: The first, since the start.
-        to_s: The last.
-        throttled: Requests by operation.
-        kept: How many were kept meanwhile, of the same operations.
-    """
+    """Seconds in a row in each of which something was throttled, and what was kept meanwhile."""
 
     from_s: int
     to_s: int

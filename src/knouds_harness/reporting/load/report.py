@@ -87,10 +87,6 @@ _MOST_LIMITS: Final = 10
 def live_report(folder: Path, *, version: str) -> Report:
     """What a load that still goes says; in a browser it follows what its server has at ``/version``.
 
-    Args:
-        folder: Of the record, as far as it is written.
-        version: Of what is shown.
-
     Raises:
         RunRecordError: It cannot be read.
     """
@@ -115,13 +111,6 @@ def waiting_report() -> Report:
 
 
 def load_report(record: RunRecord, measured: LoadRecord, change: RunChange | None = None) -> Report:
-    """What a load run says.
-
-    Args:
-        record: Of the run.
-        measured: Its figures.
-        change: What changed against its baseline, if it has one.
-    """
     load, plan, setup = measured.results, measured.results.plan, record.setup
     verdict = load_headline(record, load)
     noted = (record.note or load.note).splitlines()

@@ -122,7 +122,6 @@ def _moved_by_ms(figure: DelayedFigure) -> float:
 
 
 def percentile_table(load: LoadResults) -> Table:
-    """Percentiles of each operation and kind of time."""
     rows: list[tuple[str, str, Times]] = []
     if load.overall and len(load.operations) > 1:
         rows.append((ALL_OPERATIONS, "response", load.overall))
@@ -147,7 +146,6 @@ def percentile_table(load: LoadResults) -> Table:
 
 
 def phase_table(load: LoadResults) -> Table:
-    """Times of each phase and operation."""
     return Table(
         "Phases",
         (
@@ -172,7 +170,6 @@ def phase_table(load: LoadResults) -> Table:
 
 
 def traffic_table(load: LoadResults) -> Table:
-    """Connections and bytes of each operation."""
     return Table(
         "Connections and bytes",
         (Column("Operation", is_name=True), *map(_column, TRAFFIC_COLUMNS)),
@@ -183,7 +180,6 @@ def traffic_table(load: LoadResults) -> Table:
 
 
 def point_table(points: Sequence[CapacityPoint]) -> Table:
-    """The rates that a capacity search tried."""
     headings = dict.fromkeys(heading for each in points for heading in point_times(each))
     return Table(
         "Rates that were tried",
@@ -220,7 +216,6 @@ def _point_cells(point: CapacityPoint, headings: Sequence[str]) -> Sequence[Word
 
 
 def operation_table(load: LoadResults) -> Table:
-    """How many requests of each operation ended how."""
     return Table(
         "Requests by status",
         (Column("Operation", is_name=True), *map(_column, operation_columns())),
@@ -234,13 +229,11 @@ def operation_table(load: LoadResults) -> Table:
 
 
 def text_table(load: LoadResults, *, with_units: bool, shown: frozenset[Medium]) -> Table:
-    """Requests and response times of each operation in one table."""
     columns = text_columns(load, with_units=with_units)
     return _text_table(load, "Operations", "Operation" if with_units else "Times in ms", columns, shown=shown)
 
 
 def phase_text_table(load: LoadResults, *, with_units: bool, shown: frozenset[Medium]) -> Table:
-    """Phases and bytes of each operation in one table."""
     columns = phase_columns(load, with_units=with_units)
     return _text_table(load, "Phases", "Operation" if with_units else "Phases in ms", columns, shown=shown)
 
@@ -290,7 +283,6 @@ def error_table(load: LoadResults, evidence_ids: Collection[str]) -> Table:
 
 
 def cycle_table(cycles: Cycles) -> Table:
-    """How long asynchronous runs took."""
     return Table(
         "Times of cycles",
         (Column("Time", is_name=True), Column("Count", is_number=True), *map(_column, time_columns())),
@@ -309,7 +301,6 @@ def cycle_table(cycles: Cycles) -> Table:
 
 
 def poll_table(polls: Mapping[int, int]) -> Table:
-    """How many polls a cycle took."""
     total = sum(polls.values())
     return Table(
         "Polls in a cycle",
@@ -320,7 +311,6 @@ def poll_table(polls: Mapping[int, int]) -> Table:
 
 
 def window_table(windows: Sequence[tuple[Track, DrawnWindow]]) -> Table:
-    """Windows of rate limits."""
     rows = []
     for track, each in windows:
         wait_s = each.window.longest_wait_s
@@ -353,7 +343,6 @@ def window_table(windows: Sequence[tuple[Track, DrawnWindow]]) -> Table:
 
 
 def throttled_table(spans: Sequence[ThrottledSpan]) -> Table:
-    """When requests were throttled."""
     return Table(
         "When requests were throttled",
         (
@@ -375,7 +364,6 @@ def throttled_table(spans: Sequence[ThrottledSpan]) -> Table:
 
 
 def promise_table(promises: Sequence[Invariant], label: str) -> Table:
-    """Promises that were judged under load."""
     return Table(
         label,
         (
