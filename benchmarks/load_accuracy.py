@@ -48,8 +48,7 @@ from knouds_harness.load.selftest.selftest import (
 )
 from knouds_harness.measures.delay import LEAST_MS, Delay, KeptTimes
 from knouds_harness.measures.histograms import Histogram
-from knouds_harness.measures.percentiles import TIME_MEASURES
-from knouds_harness.runs.load_results import NO_TIMES
+from knouds_harness.runs.operation_load import NO_TIMES, TIME_MEASURES
 
 QUICK = ServerTimes(median_ms=2.0)
 FREEZING = ServerTimes(median_ms=20.0, freeze_s=1.0, every_s=10.0)

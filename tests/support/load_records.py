@@ -10,21 +10,23 @@ from run_records import HEADER, SteppingClock
 
 from knouds_harness.measures.hdr_logs import HdrLogWriter, Interval
 from knouds_harness.measures.histograms import Histogram, merged
-from knouds_harness.measures.percentiles import RECORDED_PERCENTS
 from knouds_harness.runs.load_progress import LoadProgress
 from knouds_harness.runs.load_record import LoadWriter
 from knouds_harness.runs.load_results import (
-    OUTCOMES,
-    ErrorCount,
     Fingerprint,
     JudgedObjective,
     LoadPlan,
     LoadResults,
-    OperationLoad,
     PlannedStage,
+    Validity,
+)
+from knouds_harness.runs.operation_load import (
+    OUTCOMES,
+    RECORDED_PERCENTS,
+    ErrorCount,
+    OperationLoad,
     SecondRow,
     Times,
-    Validity,
 )
 from knouds_harness.runs.record import RunWriter
 

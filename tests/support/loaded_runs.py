@@ -10,19 +10,22 @@ from load_records import load_results, missed, times, times_of, validity
 from run_records import HEADER, SteppingClock, exchange
 
 from knouds_harness.measures.histograms import Histogram, middle_of
-from knouds_harness.runs.capacity_results import Capacity, CapacityPoint
 from knouds_harness.runs.load_record import LoadWriter, spread_text
 from knouds_harness.runs.load_results import (
-    ALL_OPERATIONS,
-    OUTCOMES,
+    Capacity,
+    CapacityPoint,
     Cycles,
-    ErrorCount,
     Invariant,
     JudgedObjective,
     LimitWindow,
     LoadResults,
-    OperationLoad,
     PlannedStage,
+)
+from knouds_harness.runs.operation_load import (
+    ALL_OPERATIONS,
+    OUTCOMES,
+    ErrorCount,
+    OperationLoad,
     SecondRow,
     Times,
 )

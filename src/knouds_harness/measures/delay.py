@@ -16,8 +16,8 @@ from math import ceil
 from typing import Final
 
 from knouds_harness.measures.histograms import Histogram, bucket_of, merged, middle_of
-from knouds_harness.measures.percentiles import TIME_MEASURES, percent_of
 from knouds_harness.runs.load_results import DelayedFigure
+from knouds_harness.runs.operation_load import TIME_MEASURES, percent_of
 
 BEAT_S: Final = 0.005
 """A heartbeat is due so often."""

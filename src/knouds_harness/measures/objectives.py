@@ -11,8 +11,14 @@ from typing import Any, Final
 
 from knouds_harness.errors import UsageError
 from knouds_harness.file_content import file_text
-from knouds_harness.measures.percentiles import RECORDED_PERCENTS, percentile_measure, time_ms
-from knouds_harness.runs.load_results import ALL_OPERATIONS, JudgedObjective, OperationLoad
+from knouds_harness.runs.load_results import JudgedObjective
+from knouds_harness.runs.operation_load import (
+    ALL_OPERATIONS,
+    RECORDED_PERCENTS,
+    OperationLoad,
+    percentile_measure,
+    time_ms,
+)
 
 _TIMES: Final = ("mean_ms", *map(percentile_measure, RECORDED_PERCENTS), "max_ms")
 _OTHERS: Final = ("error_rate", "throttled_rate", "requests_per_s")

@@ -9,7 +9,7 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
-from knouds_harness.runs.load_results import ErrorCount
+from knouds_harness.runs.operation_load import ErrorCount
 
 _PIECE_BYTES: Final = 65_536
 

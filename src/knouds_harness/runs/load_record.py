@@ -13,14 +13,8 @@ from typing import Final, Self
 from pydantic import ValidationError
 
 from knouds_harness.file_content import file_content, replace_file
-from knouds_harness.runs.load_results import (
-    LOAD_FILE,
-    OUTCOMES,
-    SECOND_TIMES,
-    LoadResults,
-    SecondRow,
-    load_file_format,
-)
+from knouds_harness.runs.load_results import LOAD_FILE, LoadResults, load_file_format
+from knouds_harness.runs.operation_load import OUTCOMES, SECOND_TIMES, SecondRow
 
 SECONDS_FILE = "seconds.csv"
 _COLUMNS = ("at_s", "operation", *OUTCOMES, *SECOND_TIMES, "spread")

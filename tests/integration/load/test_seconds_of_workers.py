@@ -23,7 +23,7 @@ from knouds_harness.measures.histograms import merged
 from knouds_harness.load.collection.locust_statistics import use_exact_buckets
 from knouds_harness.load.collection.second import Second, SeriesKey
 from knouds_harness.load.collection.seconds import SecondsCollector
-from knouds_harness.runs.load_results import RequestStatus
+from knouds_harness.runs.operation_load import RequestStatus
 from knouds_harness.load.users import KnoudsUser
 
 use_exact_buckets()

@@ -16,8 +16,7 @@ from knouds_harness.measures.objectives import (
     parse_bounds,
     parse_objectives,
 )
-from knouds_harness.measures.percentiles import TIME_MEASURES
-from knouds_harness.runs.load_results import ALL_OPERATIONS, OUTCOMES, OperationLoad, Times
+from knouds_harness.runs.operation_load import ALL_OPERATIONS, OUTCOMES, TIME_MEASURES, OperationLoad, Times
 
 SHIPPED = Path(__file__).parents[3] / "load" / "objectives.toml"
 RATES = ["error_rate", "throttled_rate", "requests_per_s"]

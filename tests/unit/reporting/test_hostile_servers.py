@@ -13,7 +13,8 @@ from run_records import exchange, finding, running
 
 from knouds_harness.reporting.render import add_to_step_summary, print_summary, render_all, workflow_commands
 from knouds_harness.runs.load_record import LoadWriter
-from knouds_harness.runs.load_results import ErrorCount, Invariant
+from knouds_harness.runs.load_results import Invariant
+from knouds_harness.runs.operation_load import ErrorCount
 from knouds_harness.runs.record import read_run
 
 HOSTILE = (

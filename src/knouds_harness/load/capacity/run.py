@@ -13,19 +13,18 @@ from typing import Final
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.capacity.search import Search, SearchEnded
 from knouds_harness.load.generator.launching import Launched, launch
-from knouds_harness.measures.percentiles import time_ms
-from knouds_harness.runs.capacity_results import Capacity, CapacityPoint
 from knouds_harness.runs.header import RunHeader
 from knouds_harness.runs.load_progress import LoadProgress
 from knouds_harness.runs.load_record import LoadRecord, LoadWriter, read_load
 from knouds_harness.runs.load_results import (
-    TASK,
+    Capacity,
+    CapacityPoint,
     Doubt,
     JudgedObjective,
     LoadResults,
-    OperationLoad,
     PlannedStage,
 )
+from knouds_harness.runs.operation_load import TASK, OperationLoad, time_ms
 from knouds_harness.runs.record import RunWriter
 from knouds_harness.runs.verdicts import OUTCOME_BY_EXIT_CODE
 from knouds_harness.targets.profile import Target

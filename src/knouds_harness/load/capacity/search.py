@@ -19,7 +19,7 @@ from enum import StrEnum
 from statistics import fmean
 from typing import Final
 
-from knouds_harness.runs.capacity_results import Capacity, CapacityPoint
+from knouds_harness.runs.load_results import Capacity, CapacityPoint
 
 PRECISION: Final = 0.1
 LEAST_RATE: Final = 1.0

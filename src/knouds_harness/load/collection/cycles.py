@@ -7,7 +7,8 @@ from knouds_harness.load.collection.metrics import times
 from knouds_harness.load.collection.second import SeriesKey
 from knouds_harness.load.collection.seconds import SecondsRecorder
 from knouds_harness.measures.histograms import Histogram, merged, middle_of
-from knouds_harness.runs.load_results import Cycles, RequestStatus
+from knouds_harness.runs.load_results import Cycles
+from knouds_harness.runs.operation_load import RequestStatus
 
 CYCLE: Final = "cycle"
 """What cycles are recorded under, beside operations."""

@@ -24,10 +24,10 @@ from knouds_harness.load.collection.second import (
 )
 from knouds_harness.measures.delay import KeptTimes
 from knouds_harness.measures.histograms import Histogram, merged, middle_of
-from knouds_harness.measures.percentiles import RECORDED_PERCENTS
 from knouds_harness.runs.load_record import spread_text
-from knouds_harness.runs.load_results import (
+from knouds_harness.runs.operation_load import (
     ALL_OPERATIONS,
+    RECORDED_PERCENTS,
     TASK,
     ErrorCount,
     OperationLoad,

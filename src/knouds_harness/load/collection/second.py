@@ -7,7 +7,7 @@ from dataclasses import astuple, dataclass, field
 from typing import Any, Final, NamedTuple
 
 from knouds_harness.measures.histograms import Histogram, merged
-from knouds_harness.runs.load_results import RequestStatus
+from knouds_harness.runs.operation_load import RequestStatus
 
 # Read once: NTP or an administrator may set the system's clock, and metrics are sorted by their second.
 _EPOCH_S: Final = time.time() - time.monotonic()

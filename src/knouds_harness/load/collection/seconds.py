@@ -41,7 +41,7 @@ from knouds_harness.load.collection.second import (
 )
 from knouds_harness.load.distributed.final_reports import FinalReporter, FinalReports
 from knouds_harness.measures.histograms import MAX_NS, Histogram, bucket_of
-from knouds_harness.runs.load_results import RequestStatus
+from knouds_harness.runs.operation_load import RequestStatus
 
 REPORT_KEY = "knouds_harness"
 """Where a worker's message to the master holds its seconds."""

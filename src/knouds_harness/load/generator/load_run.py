@@ -40,7 +40,7 @@ from knouds_harness.load.workload.input_lines import InputFile, InputTurns
 from knouds_harness.load.workload.limits import CreditLease, LoadLimits
 from knouds_harness.load.workload.preflight import NOT_LOOKED, LookedAhead
 from knouds_harness.load.workload.workload import Scenario, UserTasks, Workload, scenarios_in
-from knouds_harness.runs.load_results import RequestStatus
+from knouds_harness.runs.operation_load import RequestStatus
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
 

@@ -17,9 +17,8 @@ from knouds_harness.load.generator.validity import judge_generator
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.measures.delay import Delay
 from knouds_harness.measures.histograms import Histogram, merged
-from knouds_harness.measures.percentiles import PERCENTS
 from knouds_harness.runs.load_progress import LoadProgress, ProgressMessage, tell
-from knouds_harness.runs.load_results import ErrorCount, RequestStatus
+from knouds_harness.runs.operation_load import PERCENTS, ErrorCount, RequestStatus
 
 _RECENT_S: Final = 5
 _MOST_ERRORS: Final = 5

@@ -15,7 +15,7 @@ from locust.user.users import User
 
 import knouds_harness
 from knouds_harness.load.collection.seconds import SecondsRecorder
-from knouds_harness.runs.load_results import TASK, RequestStatus
+from knouds_harness.runs.operation_load import TASK, RequestStatus
 
 _MOST_IN_VAIN: Final = 5
 """So often a task may fail that has never come to its end."""

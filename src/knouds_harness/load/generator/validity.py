@@ -18,9 +18,9 @@ from knouds_harness.runs.load_results import (
     JudgedObjective,
     LoadResults,
     LoadVerdict,
-    Times,
     Validity,
 )
+from knouds_harness.runs.operation_load import Times
 
 ACCURACY: Final = 0.01
 """By which share of itself the generator's own delay may move a figure."""

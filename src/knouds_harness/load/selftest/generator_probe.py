@@ -29,7 +29,7 @@ from knouds_harness.load.collection.second import SERVICE, Second, SeriesKey
 from knouds_harness.load.collection.seconds import SecondsCollector
 from knouds_harness.load.generator.health import Watch
 from knouds_harness.load.selftest.selftest import Observed
-from knouds_harness.runs.load_results import RequestStatus
+from knouds_harness.runs.operation_load import RequestStatus
 
 _NAME: Final = "probe"
 _AHEAD_S: Final = 0.5

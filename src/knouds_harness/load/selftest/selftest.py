@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from knouds_harness.errors import TargetUnreachable
 from knouds_harness.measures.histograms import Histogram
-from knouds_harness.measures.percentiles import PERCENTS
+from knouds_harness.runs.operation_load import PERCENTS
 
 PERCENTS_AND_MAX: Final = (*map(float, PERCENTS), 100.0)
 TRUTH_RATES: Final = (500, 2000)

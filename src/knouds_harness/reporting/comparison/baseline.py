@@ -15,10 +15,11 @@ from knouds_harness.errors import ExitCode, RunRecordError, UsageError
 from knouds_harness.file_content import file_content
 from knouds_harness.reporting.comparison.check_comparison import check_figures, compare_checks
 from knouds_harness.reporting.comparison.load_comparison import compare_loads
-from knouds_harness.reporting.comparison.load_figures import LOAD_KIND, LoadFigures, load_figures
+from knouds_harness.reporting.comparison.load_figures import LoadFigures, load_figures
 from knouds_harness.reporting.comparison.sides import Side, not_of_one_kind, read_side
 from knouds_harness.reporting.comparison.texts import Comparison
 from knouds_harness.reporting.comparison.tolerances import Tolerances, read_tolerances
+from knouds_harness.runs.load_results import LOAD_KIND
 from knouds_harness.runs.record import RunRecord, read_run
 
 BASELINE_FILE: Final = "baseline.json"

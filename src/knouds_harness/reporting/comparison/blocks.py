@@ -13,7 +13,7 @@ from typing import Final
 
 from knouds_harness.measures.hdr_logs import Interval, read_hdr_log
 from knouds_harness.measures.histograms import Histogram, bucket_of, merged
-from knouds_harness.runs.load_results import ERRORS
+from knouds_harness.runs.operation_load import ERRORS
 
 TIMES_FILE: Final = "times.hlog"
 MOST_BLOCKS: Final = 20

@@ -4,11 +4,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 from knouds_harness.errors import RunRecordError
 from knouds_harness.measures.histograms import merged
-from knouds_harness.measures.percentiles import PERCENTS, percentile_measure, time_ms
 from knouds_harness.reporting.comparison.blocks import (
     ALL,
     LEAST_BEYOND,
@@ -19,17 +17,16 @@ from knouds_harness.reporting.comparison.blocks import (
 )
 from knouds_harness.reporting.comparison.change import Figure
 from knouds_harness.reporting.comparison.tolerances import ERRORS, RATE
-from knouds_harness.runs.load_results import (
+from knouds_harness.runs.load_results import Fingerprint, LoadPlan, LoadResults
+from knouds_harness.runs.operation_load import (
     ALL_OPERATIONS,
-    Fingerprint,
-    LoadPlan,
-    LoadResults,
+    PERCENTS,
     OperationLoad,
     Times,
+    percentile_measure,
+    time_ms,
 )
 from knouds_harness.runs.record import RunRecord
-
-LOAD_KIND: Final = "load"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,8 @@ from pydantic import TypeAdapter, ValidationError
 from knouds_harness.errors import RunRecordError, UsageError
 from knouds_harness.file_content import file_content
 from knouds_harness.reporting.comparison.check_comparison import CheckFigures, check_figures
-from knouds_harness.reporting.comparison.load_figures import LOAD_KIND, LoadFigures, load_figures
+from knouds_harness.reporting.comparison.load_figures import LoadFigures, load_figures
+from knouds_harness.runs.load_results import LOAD_KIND
 from knouds_harness.runs.record import read_run
 
 FORMAT: Final = "knouds-harness baseline"

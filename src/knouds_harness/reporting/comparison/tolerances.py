@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from knouds_harness.errors import UsageError
 from knouds_harness.measures.objectives import read_tables
-from knouds_harness.measures.percentiles import PERCENTILES
+from knouds_harness.runs.operation_load import PERCENTILES
 
 RATE, ERRORS = "requests_per_s", "error_rate"
 SERVICE_TIMES: Final = tuple(f"service_{measure}" for measure in PERCENTILES)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from knouds_harness.errors import UnknownName
-from knouds_harness.measures.percentiles import PERCENTS, TIME_MEASURES, percentile_measure, time_ms
 from knouds_harness.reporting.check.fact_status import FactStatus, fact_rows, standing_counts
 from knouds_harness.reporting.comparison.blocks import ALL
 from knouds_harness.reporting.load.headline import value
-from knouds_harness.runs.load_results import LoadResults, Times
+from knouds_harness.runs.load_results import LoadResults
+from knouds_harness.runs.operation_load import PERCENTS, TIME_MEASURES, Times, percentile_measure, time_ms
 from knouds_harness.runs.record import RunRecord
 
 

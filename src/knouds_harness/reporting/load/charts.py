@@ -9,11 +9,11 @@ from statistics import median
 from typing import Any
 
 from knouds_harness.runs.load_record import PER_DOUBLING, add_spread, by_bucket
-from knouds_harness.runs.load_results import (
+from knouds_harness.runs.load_results import LoadResults
+from knouds_harness.runs.operation_load import (
     ALL_OPERATIONS,
     OUTCOMES,
     SECOND_TIMES,
-    LoadResults,
     RequestStatus,
     SecondRow,
     Times,

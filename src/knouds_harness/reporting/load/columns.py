@@ -4,15 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, Generic, Literal, TypeVar
 
-from knouds_harness.measures.percentiles import PERCENTS, RECORDED_PERCENTS, percentile_measure, time_ms
-from knouds_harness.runs.capacity_results import CapacityPoint
-from knouds_harness.runs.load_results import (
+from knouds_harness.runs.load_results import CapacityPoint, LoadResults
+from knouds_harness.runs.operation_load import (
     ERRORS,
     OUTCOMES,
-    LoadResults,
+    PERCENTS,
+    RECORDED_PERCENTS,
     OperationLoad,
     RequestStatus,
     Times,
+    percentile_measure,
+    time_ms,
 )
 
 Subject = TypeVar("Subject", OperationLoad, Times)

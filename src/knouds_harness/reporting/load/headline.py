@@ -7,15 +7,15 @@ from typing import Final
 
 from knouds_harness.reporting.load.columns import milliseconds, point_times
 from knouds_harness.reporting.report import Headline, Tone
-from knouds_harness.runs.capacity_results import Capacity, CapacityPoint
 from knouds_harness.runs.load_results import (
-    TASK,
+    Capacity,
+    CapacityPoint,
     Invariant,
     JudgedObjective,
     LoadResults,
     LoadVerdict,
-    OperationLoad,
 )
+from knouds_harness.runs.operation_load import TASK, OperationLoad
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.runs.verdicts import RunOutcome
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from knouds_harness.runs.load_progress import LoadProgress
-from knouds_harness.runs.load_results import OUTCOMES, RequestStatus
+from knouds_harness.runs.operation_load import OUTCOMES, RequestStatus
 
 _LINE_EVERY_S: Final = 5.0
 _LATER_EVERY_S: Final = 30.0

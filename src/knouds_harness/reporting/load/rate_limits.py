@@ -7,7 +7,8 @@ from itertools import groupby
 from typing import Final
 
 from knouds_harness.contract.tiers import WINDOW_S
-from knouds_harness.runs.load_results import LimitWindow, LoadResults, SecondRow
+from knouds_harness.runs.load_results import LimitWindow, LoadResults
+from knouds_harness.runs.operation_load import SecondRow
 
 _MOST_THROTTLED_SPANS: Final = 50
 _MOST_LISTED: Final = 100

@@ -9,7 +9,6 @@ from typing import Final
 
 from knouds_harness.errors import RunRecordError
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.measures.percentiles import time_ms
 from knouds_harness.printable import counted
 from knouds_harness.reporting.comparison.baseline import RunChange
 from knouds_harness.reporting.comparison.change import ChangeVerdict
@@ -72,9 +71,9 @@ from knouds_harness.reporting.report import (
     numbers,
 )
 from knouds_harness.reporting.run_section import evidence_section, run_section
-from knouds_harness.runs.capacity_results import Capacity
 from knouds_harness.runs.load_record import LoadRecord
-from knouds_harness.runs.load_results import ALL_OPERATIONS, Cycles, LoadResults, RequestStatus
+from knouds_harness.runs.load_results import Capacity, Cycles, LoadResults
+from knouds_harness.runs.operation_load import ALL_OPERATIONS, RequestStatus, time_ms
 from knouds_harness.runs.record import RunRecord, read_run
 from knouds_harness.runs.verdicts import RunOutcome
 

@@ -39,16 +39,8 @@ from knouds_harness.reporting.report import (
     badge,
     numbers,
 )
-from knouds_harness.runs.capacity_results import CapacityPoint
-from knouds_harness.runs.load_results import (
-    ALL_OPERATIONS,
-    Cycles,
-    DelayedFigure,
-    Invariant,
-    LoadResults,
-    RequestStatus,
-    Times,
-)
+from knouds_harness.runs.load_results import CapacityPoint, Cycles, DelayedFigure, Invariant, LoadResults
+from knouds_harness.runs.operation_load import ALL_OPERATIONS, RequestStatus, Times
 
 _MOST_ERRORS: Final[dict[Medium, int]] = {"terminal": 5, "markdown": 20}
 _MOST_NAMED: Final = 3

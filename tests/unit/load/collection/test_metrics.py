@@ -12,8 +12,14 @@ from knouds_harness.load.collection.second import (
     Traffic,
 )
 from knouds_harness.measures.histograms import Histogram, merged
-from knouds_harness.measures.percentiles import RECORDED_PERCENTS, TIME_MEASURES, time_ms
-from knouds_harness.runs.load_results import ALL_OPERATIONS, TASK, RequestStatus
+from knouds_harness.runs.operation_load import (
+    ALL_OPERATIONS,
+    RECORDED_PERCENTS,
+    TASK,
+    TIME_MEASURES,
+    RequestStatus,
+    time_ms,
+)
 
 
 def histogram(*times_ms):

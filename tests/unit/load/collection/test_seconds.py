@@ -27,7 +27,7 @@ from knouds_harness.load.collection.second import (
 )
 from knouds_harness.load.collection.seconds import SecondsCollector, SecondsRecorder, status_of
 from knouds_harness.measures.histograms import Histogram
-from knouds_harness.runs.load_results import RequestStatus
+from knouds_harness.runs.operation_load import RequestStatus
 
 FAILURE = ValueError("not as expected")
 

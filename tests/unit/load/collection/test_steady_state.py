@@ -9,7 +9,7 @@ import pytest
 from knouds_harness.load.collection.metrics import RunMetrics, steady_from
 from knouds_harness.load.collection.second import Second, SeriesKey
 from knouds_harness.measures.histograms import Histogram
-from knouds_harness.runs.load_results import RequestStatus
+from knouds_harness.runs.operation_load import RequestStatus
 
 
 def noise(seconds: int, seed: int = 1) -> Iterator[float]:

@@ -13,7 +13,7 @@ from knouds_harness.load.generator import leading_run
 from knouds_harness.load.generator.leading_run import LeadingRun
 from knouds_harness.load.generator.load_run import RunSetup
 from knouds_harness.measures.histograms import Histogram
-from knouds_harness.runs.load_results import TASK, RequestStatus
+from knouds_harness.runs.operation_load import TASK, RequestStatus
 from knouds_harness.runs.record import read_run
 from knouds_harness.targets.profile import Target
 

@@ -13,7 +13,7 @@ from knouds_harness.load.generator.health import Health
 from knouds_harness.load.generator.progress import ProgressTeller
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.runs.load_progress import Listener, ProgressMessage
-from knouds_harness.runs.load_results import RequestStatus
+from knouds_harness.runs.operation_load import RequestStatus
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from knouds_harness.load.generator.record_writer import BackgroundWriter
 from knouds_harness.measures.hdr_logs import read_hdr_log
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.runs.load_record import LoadWriter
-from knouds_harness.runs.load_results import RequestStatus
+from knouds_harness.runs.operation_load import RequestStatus
 from knouds_harness.runs.record import read_run
 from knouds_harness.targets.profile import Target
 

@@ -13,7 +13,7 @@ from locust.user.task import DefaultTaskSet
 
 from knouds_harness.load.collection.seconds import SecondsRecorder
 from knouds_harness.load.generator.task_errors import TaskError, TaskErrors, place_of
-from knouds_harness.runs.load_results import RequestStatus
+from knouds_harness.runs.operation_load import RequestStatus
 
 
 class Mine(User):

@@ -13,7 +13,8 @@ from knouds_harness.load.collection.second import Second, SeriesKey
 from knouds_harness.load.generator.validity import exit_code_of, exit_summary, missed_bound
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.measures.objectives import parse_bounds
-from knouds_harness.runs.load_results import TASK, Doubt, Invariant, JudgedObjective, RequestStatus
+from knouds_harness.runs.load_results import Doubt, Invariant, JudgedObjective
+from knouds_harness.runs.operation_load import TASK, RequestStatus
 
 UNSENT = validity(is_valid=False, reasons=("Too few.",), doubts=(Doubt.UNSENT,))
 DELAYED = validity(is_valid=False, reasons=("Too late.",), doubts=(Doubt.DELAY,))

@@ -6,7 +6,7 @@ from run_records import healthy
 
 from knouds_harness.errors import UnknownName
 from knouds_harness.reporting.history.measures import figures_of, find_measure, measure_of, worded
-from knouds_harness.runs.capacity_results import Capacity
+from knouds_harness.runs.load_results import Capacity
 from knouds_harness.runs.record import read_run
 
 

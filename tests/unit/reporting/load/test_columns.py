@@ -11,19 +11,18 @@ from load_records import load_run, lognormal_seconds
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from rich.console import Console
 
-from knouds_harness.measures.percentiles import RECORDED_PERCENTS
 from knouds_harness.reporting.comparison.load_figures import load_figures
 from knouds_harness.reporting.history.measures import figures_of
 from knouds_harness.reporting.load import columns
 from knouds_harness.reporting.load.columns import LoadColumn, operation_columns, time_columns
 from knouds_harness.reporting.render import print_summary, render_all
-from knouds_harness.runs.load_results import (
+from knouds_harness.runs.load_results import LOAD_FILE, load_file_format
+from knouds_harness.runs.operation_load import (
     ALL_OPERATIONS,
-    LOAD_FILE,
     OUTCOMES,
+    RECORDED_PERCENTS,
     OperationLoad,
     Times,
-    load_file_format,
 )
 from knouds_harness.runs.record import read_run
 

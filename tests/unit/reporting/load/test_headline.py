@@ -6,7 +6,7 @@ import pytest
 from load_records import load_results
 
 from knouds_harness.reporting.load.headline import describe_capacity, describe_point, describe_steadiness
-from knouds_harness.runs.capacity_results import Capacity, CapacityPoint
+from knouds_harness.runs.load_results import Capacity, CapacityPoint
 
 MISSED = CapacityPoint(
     asked_per_s=264.0,

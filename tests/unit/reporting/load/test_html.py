@@ -13,7 +13,7 @@ from loaded_runs import calm, loaded, unmeasured
 from knouds_harness.reporting.html import html
 from knouds_harness.reporting.load.charts import charts_of
 from knouds_harness.reporting.load.report import load_report
-from knouds_harness.runs.load_results import ALL_OPERATIONS, ErrorCount, SecondRow
+from knouds_harness.runs.operation_load import ALL_OPERATIONS, ErrorCount, SecondRow
 from knouds_harness.runs.record import read_run
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"

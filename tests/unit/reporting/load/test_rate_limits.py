@@ -10,7 +10,8 @@ from knouds_harness.reporting.html import html
 from knouds_harness.reporting.load.rate_limits import listed, throttled_spans, tracks_of
 from knouds_harness.reporting.load.report import load_report
 from knouds_harness.reporting.markdown import markdown
-from knouds_harness.runs.load_results import LimitWindow, SecondRow
+from knouds_harness.runs.load_results import LimitWindow
+from knouds_harness.runs.operation_load import SecondRow
 from knouds_harness.runs.record import read_run
 
 BEGUN_UNIX_S = 1_764_063_000.0

@@ -6,10 +6,10 @@ import pytest
 from load_records import histogram_of, times_of
 
 from knouds_harness.load.selftest.selftest import PERCENTS_AND_MAX
-from knouds_harness.measures.percentiles import RECORDED_PERCENTS, TIME_MEASURES, time_ms
 from knouds_harness.reporting.comparison.tolerances import MEASURES as COMPARED
 from knouds_harness.reporting.history.measures import MEASURES as FOLLOWED
 from knouds_harness.reporting.load.columns import time_columns
+from knouds_harness.runs.operation_load import RECORDED_PERCENTS, TIME_MEASURES, time_ms
 
 HUNDRED = times_of(histogram_of([float(ms) for ms in range(1, 101)]))
 
