@@ -166,6 +166,7 @@ def load_run(
     *,
     warm_up: Sequence[Sequence[float]] = (),
     failed: int = 0,
+    status: str = "failed",
     outcome: str = "kept",
     plan: Mapping[str, Any] | None = None,
     **changes: Any,
@@ -177,6 +178,7 @@ def load_run(
         seconds_by_operation: After the warm-up.
         warm_up: Seconds of the first operation that came before.
         failed: How many requests of the first operation failed besides, in each second after the warm-up.
+        status: What became of those, if they did not fail.
         outcome: How it ended.
         plan: Other members of the plan.
         changes: Other members of ``load.json``.
@@ -186,7 +188,7 @@ def load_run(
     for index, (name, seconds) in enumerate(seconds_by_operation.items()):
         whole = merged(histogram_of(each) for each in seconds)
         wrong = failed * len(seconds) if index == 0 else 0
-        load = operation(name, requests=len(whole) + wrong, response=times_of(whole), failed=wrong)
+        load = operation(name, requests=len(whole) + wrong, response=times_of(whole), **{status: wrong})
         operations.append(replace(load, per_s=load.requests / len(seconds)))
     measured = {"operations": tuple(operations), "overall": times_of(together)}
     results = load_results(**{**measured, **changes})
@@ -207,7 +209,7 @@ def load_run(
                 at_unix_s = START_UNIX_S - len(before) + at_s
                 _log(log, (name, "kept", "response"), at_unix_s, times_ms)
                 if failed and index == 0 and at_s >= len(before):
-                    _log(log, (name, "failed", "response"), at_unix_s, [1.0] * failed)
+                    _log(log, (name, status, "response"), at_unix_s, [1.0] * failed)
                 load_writer.add_seconds([_row(at_s, name, times_ms)])
         writer.finish(outcome, 0)
     return writer.folder

@@ -169,7 +169,12 @@ def history(
             find_measure(measure, index.measures())
             _plot(measure, chosen[: limit or _PLOTTED], index.figures(measure), runs_folder, console)
         else:
-            table = entries_table(chosen, p99_ms=index.figures(f"p99_ms:{ALL}"), most=limit or _LISTED)
+            table = entries_table(
+                chosen,
+                p99_ms=index.figures(f"p99_ms:{ALL}"),
+                throttled=index.figures(f"throttled_rate:{ALL}"),
+                most=limit or _LISTED,
+            )
             print_block(table, console=console, more="--limit")
 
 

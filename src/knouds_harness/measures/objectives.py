@@ -211,10 +211,8 @@ def _judged(objective: Objective, operation: str, measured: OperationLoad | None
 
 def _observed(measure: str, load: OperationLoad) -> float | None:
     match measure:
-        case "error_rate":
-            return load.error_rate if load.requests else None
-        case "throttled_rate":
-            return load.outcomes["throttled"] / load.requests if load.requests else None
+        case "error_rate" | "throttled_rate":
+            return getattr(load, measure) if load.requests else None
         case "requests_per_s":
             return load.per_s
     times = load.service if measure.startswith("service_") else load.response

@@ -218,6 +218,7 @@ class JudgedObjective:
         bound: At most this; for ``requests_per_s`` at least.
         observed: Figure; None where nothing was measured, which misses it.
         doubt: Why a miss may be the generator's and not the target's, in a sentence; empty if it cannot be.
+        ended_run: Whether the miss ended the run early: a bound of ``--abort-on``.
     """
 
     operation: str
@@ -227,6 +228,7 @@ class JudgedObjective:
     is_met: bool
     fact: str = ""
     doubt: str = ""
+    ended_run: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

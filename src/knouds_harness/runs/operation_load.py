@@ -193,6 +193,11 @@ class OperationLoad:
         errors = min(sum(self.outcomes[name] for name in ERRORS), self.requests)
         return errors / self.requests if self.requests else 0.0
 
+    @property
+    def throttled_rate(self) -> float:
+        """The share of requests that a rate limit refused (429)."""
+        return self.outcomes[RequestStatus.THROTTLED] / self.requests if self.requests else 0.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class SecondRow:

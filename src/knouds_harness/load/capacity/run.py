@@ -197,13 +197,7 @@ class _Points:
     def _keep(self, rate: float, record: LoadRecord) -> CapacityPoint:
         results = record.results
         self._spent_credits += results.cost_credits
-        ending = (results.note.splitlines() or [""])[0]
-        point = judge_point(
-            rate,
-            results,
-            earlier=[each for each, _ in self._measured],
-            ending=ending if "--abort-on" in ending else "",
-        )
+        point = judge_point(rate, results, earlier=[each for each, _ in self._measured])
         from_s = round(len(self._measured) * self._plan.point_s)
         self._writer.add_seconds(replace(each, at_s=from_s + each.at_s) for each in record.seconds)
         self._measured.append((point, results))
@@ -243,9 +237,7 @@ def _exit_code(capacity: Capacity) -> ExitCode:
     return ExitCode.BREACH if capacity.highest_per_s is None else ExitCode.KEPT
 
 
-def judge_point(
-    rate: float, results: LoadResults, *, earlier: Iterable[CapacityPoint] = (), ending: str = ""
-) -> CapacityPoint:
+def judge_point(rate: float, results: LoadResults, *, earlier: Iterable[CapacityPoint] = ()) -> CapacityPoint:
     """Judge one point.
 
     In the open model tasks are not sent once as many are in flight as there are users. Where the target has
@@ -269,7 +261,8 @@ def judge_point(
     mean_ms, p50_ms, p95_ms, p99_ms = (
         time_ms(total.response, measure) or 0.0 for measure in ("mean_ms", "p50_ms", "p95_ms", "p99_ms")
     )
-    target = ending or _targets_fault(results, total)
+    is_aborted = any(each.ended_run for each in results.objectives)
+    target = results.note.partition("\n")[0] if is_aborted else _targets_fault(results, total)
     generator = "" if target else _generators_fault(results)
     if not generator and not target and Doubt.BUSY in results.validity.doubts:
         best_ms = min((each.mean_ms for each in earlier if each.is_kept), default=0.0)

@@ -202,7 +202,7 @@ class LeadingRun(LoadRun):
             self._record.add_second(second, rows)
         missed = None if self._aborted_for else missed_bound(self._abort_bounds, self.metrics)
         if missed:
-            self._aborted_for = (missed,)
+            self._aborted_for = (replace(missed, ended_run=True),)
             self.stop(
                 f"Ended early: {missed.operation} {missed.measure} was {missed.observed:g} over ten seconds, "
                 f"and --abort-on allows {missed.bound:g}.",

@@ -5,7 +5,7 @@ samples. So a run is cut into a few blocks of whole seconds: what differs betwee
 """
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Final
 
 from knouds_harness.measures.hdr_logs import Interval, read_hdr_log
 from knouds_harness.measures.histograms import Histogram, bucket_of, merged
-from knouds_harness.runs.operation_load import ERRORS
+from knouds_harness.runs.operation_load import ERRORS, RequestStatus
 
 TIMES_FILE: Final = "times.hlog"
 MOST_BLOCKS: Final = 20
@@ -21,6 +21,10 @@ LEAST_BEYOND: Final = 5
 """A percentile with fewer requests above it says little of the next run's."""
 ALL: Final = "all"
 _KEPT: Final = "kept"
+_COUNTED: Final[Mapping[str, Sequence[str]]] = {
+    "error_rate": ERRORS,
+    "throttled_rate": (RequestStatus.THROTTLED.value,),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +32,13 @@ class Block:
     """Some seconds of one operation.
 
     Attributes:
+        counts: How many requests count in each of ``SHARES``.
         response: Times of those that were kept, from when they were due.
         service: The same from when they were sent.
     """
 
     requests: int
-    errors: int
+    counts: Mapping[str, int]
     response: Histogram
     service: Histogram
 
@@ -116,11 +121,14 @@ def _measured_seconds(intervals: Iterable[Interval], requests: int) -> list[floa
 
 def _block(intervals: Sequence[Interval]) -> Block:
     response = [each for each in intervals if each.series[2] == "response"]
+    by_status = Counter[str]()
+    for each in response:
+        by_status[each.series[1]] += len(each.histogram)
     kept = merged(each.histogram for each in response if each.series[1] == _KEPT)
     service = merged(each.histogram for each in intervals if each.series[1:] == (_KEPT, "service"))
     return Block(
         requests=sum(len(each.histogram) for each in response),
-        errors=sum(len(each.histogram) for each in response if each.series[1] in ERRORS),
+        counts={name: sum(by_status[status] for status in counted) for name, counted in _COUNTED.items()},
         response=kept,
         service=service if service.counts else kept,
     )

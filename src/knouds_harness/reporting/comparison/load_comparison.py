@@ -12,7 +12,14 @@ from knouds_harness.measures.objectives import Objective, judge_objectives, load
 from knouds_harness.reporting.comparison.blocks import ALL
 from knouds_harness.reporting.comparison.change import ChangeVerdict, Figure, FigureChange, change_between
 from knouds_harness.reporting.comparison.load_figures import LoadFigures
-from knouds_harness.reporting.comparison.tolerances import ERRORS, MEASURES, RATE, SERVICE_TIMES, Tolerances
+from knouds_harness.reporting.comparison.tolerances import (
+    MEASURES,
+    RATE,
+    SERVICE_TIMES,
+    SHARES,
+    THROTTLED,
+    Tolerances,
+)
 from knouds_harness.runs.load_results import JudgedObjective
 
 CONFIDENCE: Final = 0.99
@@ -119,7 +126,7 @@ def compare_loads(
             valid_candidate,
             tolerance=tolerances.of(operation, measure),
             is_gate=is_gate,
-            expected_noise=0.0 if measure == ERRORS or (measure == RATE and is_open) else EXPECTED_NOISE,
+            expected_noise=0.0 if measure in SHARES or (measure == RATE and is_open) else EXPECTED_NOISE,
             confidence=confidence,
         )
         for (operation, measure), is_gate in zip(wanted, gates, strict=True)
@@ -162,8 +169,15 @@ def _wanted(
     names = {name for each in (*baseline, *candidate) for name in each.figures}
     for name in sorted(names, key=lambda each: (each == ALL, each)):
         for measure in MEASURES:
-            if is_open or measure not in SERVICE_TIMES:  # without a schedule they are the response times
+            if measure in SERVICE_TIMES and not is_open:  # without a schedule they are the response times
+                continue
+            if measure != THROTTLED or any(_throttled(each, name) for each in (*baseline, *candidate)):
                 yield name, measure
+
+
+def _throttled(run: LoadFigures, operation: str) -> float:
+    figure = run.figures.get(operation, {}).get(THROTTLED)
+    return figure.value if figure else 0.0
 
 
 def _row(
@@ -181,13 +195,13 @@ def _row(
         [found for run in side if (found := run.figures.get(operation, {}).get(measure))]
         for side in (baseline, candidate)
     ]
-    means = [_mean(side, is_share=measure == ERRORS) for side in sides]
+    means = [_mean(side, is_share=measure in SHARES) for side in sides]
     is_more_worse = measure != RATE
     change, verdict, reason = None, ChangeVerdict.NO_EVIDENCE, ""
     if all(sides):
         change = change_between(
             *sides,
-            is_share=measure == ERRORS,
+            is_share=measure in SHARES,
             expected_noise=expected_noise,
             confidence=confidence,
             is_more_worse=is_more_worse,

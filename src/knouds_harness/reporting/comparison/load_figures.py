@@ -16,7 +16,7 @@ from knouds_harness.reporting.comparison.blocks import (
     share_error,
 )
 from knouds_harness.reporting.comparison.change import Figure
-from knouds_harness.reporting.comparison.tolerances import ERRORS, RATE
+from knouds_harness.reporting.comparison.tolerances import RATE, SHARES
 from knouds_harness.runs.load_results import Fingerprint, LoadPlan, LoadResults
 from knouds_harness.runs.operation_load import (
     ALL_OPERATIONS,
@@ -115,7 +115,8 @@ def _of_operation(
 ) -> Iterator[tuple[str, Figure]]:
     if load.per_s > 0 and load.requests:
         yield RATE, Figure(value=load.per_s, error=_rate_error(load.requests, total, plan))
-    yield ERRORS, _error_rate(load.error_rate, load.requests, blocks)
+    for name in SHARES:
+        yield name, _share(name, load, blocks)
     for percent in PERCENTS:
         measure = percentile_measure(percent)
         for prefix, times in (("", load.response), ("service_", load.service)):
@@ -134,11 +135,11 @@ def _rate_error(requests: int, total: int, plan: LoadPlan) -> float:
     return math.sqrt((max(0.0, 1 - requests / total) if is_fixed else 1) / requests)
 
 
-def _error_rate(rate: float, requests: int, blocks: Sequence[Block]) -> Figure:
-    if not blocks:
-        return Figure(value=rate, error=share_error([round(rate * requests)], [requests]))
-    error = share_error([each.errors for each in blocks], [each.requests for each in blocks])
-    return Figure(value=rate, error=error)
+def _share(measure: str, load: OperationLoad, blocks: Sequence[Block]) -> Figure:
+    share: float = getattr(load, measure)
+    counts = [(each.counts[measure], each.requests) for each in blocks]
+    counted, requests = zip(*(counts or [(round(share * load.requests), load.requests)]), strict=True)
+    return Figure(value=share, error=share_error(counted, requests))
 
 
 def _time_error(blocks: Sequence[Block], prefix: str, percent: str) -> float | None:

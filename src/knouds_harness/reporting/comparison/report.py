@@ -23,7 +23,7 @@ from knouds_harness.reporting.comparison.texts import (
     noise_words,
     percent,
 )
-from knouds_harness.reporting.comparison.tolerances import ERRORS
+from knouds_harness.reporting.comparison.tolerances import SHARES
 from knouds_harness.reporting.html import html
 from knouds_harness.reporting.load.headline import describe
 from knouds_harness.reporting.markdown import markdown
@@ -163,7 +163,7 @@ def _cells(row: MeasureRow, span: float) -> tuple[Words, ...]:
         *name,
         percent(row, change.estimate),
         interval_words(row),
-        "" if row.measure == ERRORS else _drawing(row, change, span),
+        "" if row.measure in SHARES else _drawing(row, change, span),
         percent(row, row.tolerance, signed=False),
         noise_words(row, change),
         percent(row, change.visible, signed=False),
@@ -196,7 +196,7 @@ def key_to_changes(confidence: float, span: float) -> list[Block]:
 
 def span_of(rows: Sequence[MeasureRow]) -> float:
     """The largest change that the drawings show; what goes beyond is cut at the edge."""
-    gates = [row.change for row in rows if row.change and row.is_gate and row.measure != ERRORS]
+    gates = [row.change for row in rows if row.change and row.is_gate and row.measure not in SHARES]
     reach = [abs(edge) for change in gates for edge in (change.low, change.high)]
     return min(max([_LEAST_SPAN, *reach]) * 1.1, _MOST_SPAN)
 

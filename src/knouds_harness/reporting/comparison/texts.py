@@ -9,7 +9,7 @@ from knouds_harness.printable import counted
 from knouds_harness.reporting.comparison.change import ChangeVerdict, FigureChange
 from knouds_harness.reporting.comparison.check_comparison import CheckComparison
 from knouds_harness.reporting.comparison.load_comparison import LoadComparison, MeasureRow
-from knouds_harness.reporting.comparison.tolerances import ERRORS, RATE
+from knouds_harness.reporting.comparison.tolerances import RATE, SHARES
 from knouds_harness.reporting.load.headline import describe, name, value
 from knouds_harness.reporting.report import Headline
 from knouds_harness.runs.findings import Finding
@@ -43,7 +43,7 @@ def telling_gates_of(rows: Sequence[MeasureRow]) -> list[MeasureRow]:
     return [
         row
         for row in gates_of(rows)
-        if row.verdict in moved or (row.change is not None and row.measure != ERRORS)
+        if row.verdict in moved or (row.change is not None and row.measure not in SHARES)
     ]
 
 
@@ -60,9 +60,9 @@ def figure(row: MeasureRow, number: float | None) -> str:
 
 
 def percent(row: MeasureRow, number: float, *, signed: bool = True) -> str:
-    """A change as a percentage; of a rate of errors in points."""
+    """A change as a percentage; of a share in points."""
     sign = "+" if signed else ""
-    if row.measure == ERRORS:
+    if row.measure in SHARES:
         return f"{number * 100:{sign}.2f} pt"
     if number > _TENFOLD:
         return f"over {_TENFOLD * 100:{sign}.0f} %"

@@ -10,16 +10,17 @@ from knouds_harness.errors import UsageError
 from knouds_harness.measures.objectives import read_tables
 from knouds_harness.runs.operation_load import PERCENTILES
 
-RATE, ERRORS = "requests_per_s", "error_rate"
+RATE, ERRORS, THROTTLED = "requests_per_s", "error_rate", "throttled_rate"
+SHARES: Final = (ERRORS, THROTTLED)
 SERVICE_TIMES: Final = tuple(f"service_{measure}" for measure in PERCENTILES)
-MEASURES: Final = (RATE, ERRORS, *PERCENTILES, *SERVICE_TIMES)
+MEASURES: Final = (RATE, *SHARES, *PERCENTILES, *SERVICE_TIMES)
 ALWAYS_GATES: Final = (ERRORS, "p50_ms", "p99_ms")
 EVERY_OPERATION: Final = "*"
 TABLE: Final = "tolerance"
 """What a table of tolerances is called within an operation of ``objectives.toml``."""
 
 _DEFAULT: Final = 0.05
-_DEFAULT_ERRORS: Final = 0.001
+_DEFAULT_OF_SHARES: Final = 0.001
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,7 @@ class Tolerances:
     given: Mapping[tuple[str, str], float]
 
     def of(self, operation: str, measure: str) -> float:
-        """The change of a measure that does not matter, as a share; of a rate of errors in points."""
+        """The change of a measure that does not matter, as a share; of a share in points."""
         fitting = [
             (name == operation, len(name), share)
             for (name, named), share in self.given.items()
@@ -41,7 +42,7 @@ class Tolerances:
         ]
         if fitting:
             return max(fitting)[-1]
-        return _DEFAULT_ERRORS if measure == ERRORS else _DEFAULT
+        return _DEFAULT_OF_SHARES if measure in SHARES else _DEFAULT
 
     def is_gate(self, operation: str, measure: str, *, is_open_model: bool) -> bool:
         """Whether a worsening fails the comparison.

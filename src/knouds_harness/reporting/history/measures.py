@@ -48,6 +48,7 @@ MEASURES: Final = {
         Measure(name="capacity_per_s", says="highest rate that kept the objectives", noise=0.03),
         Measure(name="requests_per_s", says="requests that ended per second", noise=0.03),
         Measure(name="error_rate", says="share that failed or was wrong", noise=0.001, is_ratio=False),
+        Measure(name="throttled_rate", says="share that was throttled (429)", noise=0.001, is_ratio=False),
         *_times("", "response"),
         *_times("service_", "service"),
     )
@@ -92,12 +93,14 @@ def _figures_of_load(load: LoadResults) -> Iterator[tuple[str, float]]:
     for each in load.operations:
         yield f"requests_per_s:{each.operation}", each.per_s
         yield f"error_rate:{each.operation}", each.error_rate
+        yield f"throttled_rate:{each.operation}", each.throttled_rate
         yield from _figures_of_times(each.response, "", each.operation)
         yield from _figures_of_times(each.service, "service_", each.operation)
     total = load.total
     if total.requests:
         yield f"requests_per_s:{ALL}", total.per_s
         yield f"error_rate:{ALL}", total.error_rate
+        yield f"throttled_rate:{ALL}", total.throttled_rate
     yield from _figures_of_times(total.response, "", ALL)
 
 

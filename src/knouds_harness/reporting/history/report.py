@@ -32,7 +32,9 @@ _EIGHTHS: Final = " ▁▂▃▄▅▆▇█"
 _MOST_CHANGES: Final = 5
 
 
-def entries_table(entries: Sequence[Entry], *, p99_ms: Mapping[str, float], most: int) -> Table:
+def entries_table(
+    entries: Sequence[Entry], *, p99_ms: Mapping[str, float], throttled: Mapping[str, float], most: int
+) -> Table:
     return Table(
         "Runs",
         (
@@ -50,7 +52,7 @@ def entries_table(entries: Sequence[Entry], *, p99_ms: Mapping[str, float], most
                 f"{entry.duration_s:,.1f} s",
                 f"{entry.cost_credits:,.0f}",
                 str(entry.seed),
-                found_in(entry, p99_ms.get(entry.folder)),
+                found_in(entry, p99_ms.get(entry.folder), throttled.get(entry.folder)),
             )
             for entry in entries
         ],
@@ -91,10 +93,12 @@ def series_report(measure: str, series: Sequence[Series], *, runs_folder: Path) 
     )
 
 
-def found_in(entry: Entry, p99_ms: float | None = None) -> str:
+def found_in(entry: Entry, p99_ms: float | None = None, throttled: float | None = None) -> str:
     """What a run found, or how a load run went."""
     counts = [f"{count:,} {verdict}" for verdict, count in entry.findings.items() if count]
     words = counts if counts or entry.scenario else ["no findings"]
+    if throttled:
+        words = [f"{worded('throttled_rate', throttled)} throttled", *words]
     if p99_ms is not None:
         words = [f"p99 {worded('p99_ms', p99_ms)}", *words]
     if entry.setting:

@@ -70,7 +70,7 @@ def test_errors_are_counted_where_they_came(tmp_path):
 
     last = read_blocks(folder, 1_200)["whoami"][-1]
 
-    assert (last.requests, last.errors, len(last.response)) == (120, 20, 100)
+    assert (last.requests, last.counts["error_rate"], len(last.response)) == (120, 20, 100)
 
 
 def test_operations_are_together_in_all(tmp_path):

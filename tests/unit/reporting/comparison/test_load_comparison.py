@@ -62,6 +62,18 @@ def test_more_errors_are_a_regression(side):
     assert [each.measure for each in comparison.regressions] == ["error_rate"]
 
 
+def test_throttled_requests_are_shown_and_fail_nothing_unless_asked_for(side):
+    """What a rate limit refuses is no error of the server; sides without any have no row of it."""
+    usual, throttled = side("a"), side("b", first_seed=50, failed=50, status="throttled")
+
+    shown = row(compared(usual, throttled), "throttled_rate")
+    bounded = compared(usual, throttled, read_tolerances(None, "reads", ["throttled_rate=1%"]))
+
+    assert (shown.baseline, shown.candidate, shown.is_gate) == (0.0, pytest.approx(0.2), False)
+    assert [each.measure for each in bounded.regressions] == ["throttled_rate"]
+    assert "throttled_rate" not in {each.measure for each in compared(usual, usual).rows}
+
+
 def test_what_is_tolerated_is_no_regression(side):
     tolerances = read_tolerances(None, "reads", ["p50=50%", "p99=50%"])
 

@@ -41,10 +41,9 @@ def printed(show, *, width):
     return screen.getvalue().splitlines()
 
 
-def listed(entries, *, width):
-    return printed(
-        lambda console: print_block(entries_table(entries, p99_ms={}, most=20), console=console), width=width
-    )
+def listed(entries, *, width, throttled=None):
+    table = entries_table(entries, p99_ms={}, throttled=throttled or {}, most=20)
+    return printed(lambda console: print_block(table, console=console), width=width)
 
 
 @pytest.mark.parametrize("width", [50, 64, 100, 120])
@@ -59,6 +58,12 @@ def test_words_of_a_record_are_no_commands():
     lines = listed([entry(setting="\x1b[31m[bold]x[/nothing]")], width=120)
 
     assert "·[31m[bold]x[/nothing]" in lines[1]
+
+
+def test_throttled_share_of_a_load_is_listed():
+    (_, line) = listed([entry(scenario="reads")], width=120, throttled={entry().folder: 0.031})
+
+    assert "3.10% throttled" in line
 
 
 def plotted(values, *, width=80, **changes):
