@@ -14,7 +14,7 @@ from prometheus_client.core import Metric
 
 from knouds_harness.errors import RunRecordError, UsageError
 from knouds_harness.reporting.html import html
-from knouds_harness.reporting.load.report import live_report, waiting_report
+from knouds_harness.reporting.load.live import live_report, waiting_report
 from knouds_harness.reporting.openmetrics import live_metrics, live_openmetrics
 from knouds_harness.runs.load_progress import LoadProgress
 from knouds_harness.runs.load_record import read_results

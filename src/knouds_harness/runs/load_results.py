@@ -14,6 +14,7 @@ from knouds_harness.runs.operation_load import (
     OUTCOMES,
     TASK,
     Amount,
+    Count,
     OperationLoad,
     Times,
 )
@@ -309,6 +310,8 @@ class LoadResults:
     """The contents of ``load.json``.
 
     Attributes:
+        answers: Answers that came, warm-up included; 0 in older records.
+        verified_answers: Those that checks judged; each other success had a form that was judged before.
         begun_unix_s: When load began; None in older records, and where it never did.
         windows: Windows of rate limits, warm-up included; the first two thousand of a run.
         overall: Response times of all that was kept, of all operations.
@@ -327,6 +330,8 @@ class LoadResults:
     cycles: Cycles | None = None
     capacity: Capacity | None = None
     invariants: tuple[Invariant, ...] = ()
+    answers: Count = 0
+    verified_answers: Count = 0
     begun_unix_s: float | None = None
     windows: tuple[LimitWindow, ...] = ()
     overall: Times | None = None

@@ -247,7 +247,8 @@ class LeadingRun(LoadRun):
         operations = self.evidence.named_in(metrics.operations(measured_s))
         kept = metrics.kept_times()
         is_steady, steady_from_s = metrics.steady_from_s() if options.course.ends_level else (None, None)
-        invariants = verification.invariants() if verification else ()  # before the windows, which it adds up
+        invariants = verification.invariants() if verification else ()  # before the rest, which it adds up
+        verified_answers, answers = verification.verified_answers() if verification else (0, 0)
         results = LoadResults(
             plan=plan_of(
                 self._environment,
@@ -265,6 +266,8 @@ class LeadingRun(LoadRun):
             is_steady=is_steady,
             steady_from_s=steady_from_s,
             invariants=invariants,
+            answers=answers,
+            verified_answers=verified_answers,
             windows=verification.windows() if verification else (),
             begun_unix_s=metrics.start_unix_s,
             cost_credits=health.spent_credits,

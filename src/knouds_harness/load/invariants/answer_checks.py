@@ -78,6 +78,8 @@ class _AnswerKind:
         passed_left: How many of the next ones pass by their form.
         admitted: Members of bodies that broke nothing that fails a run.
         last_admitted: The last of these bodies, as it was sent.
+        seen: How many came since the last ``take``.
+        verified: How many of these did not pass by their form.
     """
 
     operation: Operation
@@ -91,6 +93,8 @@ class _AnswerKind:
     passed_left: int = 0
     admitted: set[Hashable] = field(default_factory=set)
     last_admitted: bytes | None = None
+    seen: int = 0
+    verified: int = 0
 
 
 class Verifier:
@@ -126,6 +130,7 @@ class Verifier:
             kind = self._new_kind(name, response.status_code)
         if kind is None:
             return None
+        kind.seen += 1
         if kind.passed_left:  # most are done with here, so nothing is called that need not be
             kind.passed_left -= 1
             if type(body) is dict and tuple(body) in kind.admitted and response.is_strict_json:
@@ -136,6 +141,7 @@ class Verifier:
             kind.judged_left -= 1
             if not kind.judged_left:
                 kind.judged_left, kind.passed_left = _JUDGED_TOGETHER, self._gap()
+        kind.verified += 1
         form = self._form_if_right(kind, response) if kind.is_success else None
         if form is None:
             return self._judge_closely(kind, response)
@@ -145,6 +151,9 @@ class Verifier:
 
     def take(self) -> Tallies:
         for kind in filter(None, chain(*map(dict.values, self._kinds.values()))):
+            self._tallies.answers += kind.seen
+            self._tallies.verified += kind.verified
+            kind.seen = kind.verified = 0
             for form in kind.forms.values():
                 self._count(form)
         taken, self._tallies = self._tallies, Tallies()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 from knouds_harness.runs.load_results import Invariant
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Tally:
     """How one invariant fared.
 
@@ -28,8 +28,10 @@ class Tally:
 
 @dataclass(kw_only=True)
 class Tallies:
-    """Invariants by fact and by what had to hold, in words."""
+    """Invariants by fact and what had to hold, in words; and how many answers were verified, of how many."""
 
+    answers: int = 0
+    verified: int = 0
     by_invariant: dict[tuple[str, str], Tally] = field(default_factory=dict)
 
     def see(self, fact: str, says: str, count: int = 1) -> Tally:
@@ -55,6 +57,8 @@ class Tallies:
             tally.broken += count
 
     def add(self, other: Tallies) -> None:
+        self.answers += other.answers
+        self.verified += other.verified
         for (fact, says), each in other.by_invariant.items():
             self.see(fact, says, each.seen)
             if each.broken:
@@ -62,20 +66,15 @@ class Tallies:
             if each.excused:
                 self.break_(fact, says, example=each.example, count=each.excused, is_excused=True)
 
-    def packed(self) -> list[list[Any]]:
-        return [
-            [fact, says, each.seen, each.broken, each.excused, each.example]
-            for (fact, says), each in self.by_invariant.items()
-        ]
+    def packed(self) -> list[Any]:
+        rows = [[*key, *vars(each).values()] for key, each in self.by_invariant.items()]
+        return [self.answers, self.verified, rows]
 
     @classmethod
-    def unpacked(cls, message: Iterable[Iterable[Any]]) -> Self:
-        return cls(
-            by_invariant={
-                (fact, says): Tally(seen=seen, broken=broken, excused=excused, example=example)
-                for fact, says, seen, broken, excused, example in message
-            }
-        )
+    def unpacked(cls, message: Sequence[Any]) -> Self:
+        answers, verified, rows = message
+        tallies = {(fact, says): Tally(*row) for fact, says, *row in rows}
+        return cls(answers=answers, verified=verified, by_invariant=tallies)
 
     def invariants(self, *, needs: Mapping[tuple[str, str], str]) -> tuple[Invariant, ...]:
         """For the record, broken ones first; one of ``needs`` that was not seen is untested."""

@@ -166,6 +166,10 @@ class LoadVerification:
             return found
         return tuple(each for each in found if (each.fact, each.says) not in OF_HISTORIES)
 
+    def verified_answers(self) -> tuple[int, int]:
+        """How many answers were verified until ``invariants`` was last asked for, and how many there were."""
+        return self._aggregation.tallies.verified, self._aggregation.tallies.answers
+
     def windows(self) -> tuple[LimitWindow, ...]:
         """The windows of rate limits that answers told of until ``invariants`` was last asked for."""
         return self._aggregation.windows.windows()

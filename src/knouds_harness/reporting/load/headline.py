@@ -22,7 +22,12 @@ from knouds_harness.runs.verdicts import RunOutcome
 _NO_OBJECTIVES: Final = (
     "No objectives were set: --objective '* p99 < 1s' sets one, --objectives shipped those of the harness."
 )
-INVARIANT_STATES: Final = ("broken", "excused", "kept", "untested")
+STATE_LABELS: Final = {
+    "broken": "broken",
+    "excused": "assumed or waived",
+    "kept": "kept",
+    "untested": "untested",
+}
 
 
 def load_headline(record: RunRecord, load: LoadResults) -> Headline:
@@ -116,8 +121,8 @@ def describe_broken(invariant: Invariant) -> str:
 
 
 def count_states(load: LoadResults) -> str:
-    counts = Counter(each.state for each in load.invariants)
-    return ", ".join(f"{counts[state]} {state}" for state in INVARIANT_STATES if counts[state])
+    counts = Counter[str](each.state for each in load.invariants)
+    return ", ".join(f"{counts[state]} {label}" for state, label in STATE_LABELS.items() if counts[state])
 
 
 def describe(objective: JudgedObjective) -> str:

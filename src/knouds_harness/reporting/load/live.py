@@ -1,5 +1,7 @@
 """What one sees while a load run goes: a view on a terminal, now and then a line elsewhere."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Final, Self
 
 from rich.console import Console, Group, RenderableType
@@ -8,8 +10,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from knouds_harness.errors import RunRecordError
+from knouds_harness.reporting.load.report import load_report
+from knouds_harness.reporting.report import Headline, Report
 from knouds_harness.runs.load_progress import LoadProgress
 from knouds_harness.runs.operation_load import OUTCOMES, RequestStatus
+from knouds_harness.runs.record import read_run
+from knouds_harness.runs.verdicts import RunOutcome
 
 _LINE_EVERY_S: Final = 5.0
 _LATER_EVERY_S: Final = 30.0
@@ -183,3 +190,29 @@ def _lag(progress: LoadProgress) -> str:
 
 def _dropped(progress: LoadProgress) -> str:
     return f", {progress.dropped:,} tasks not sent" if progress.dropped else ""
+
+
+def live_report(folder: Path, *, version: str) -> Report:
+    """What a load that still goes says; in a browser it follows what its server has at ``/version``.
+
+    Raises:
+        RunRecordError: It cannot be read.
+    """
+    record = read_run(folder)
+    if record.load is None:
+        raise RunRecordError(f"{folder}: has no figures yet")
+    running = replace(record, outcome=RunOutcome.RUNNING, exit_code=None, note="")
+    report = load_report(running, record.load)
+    return replace(report, version=version, folder=str(folder), scripts=(*report.scripts, "live.js"))
+
+
+def waiting_report() -> Report:
+    """The page before there are figures, which follows likewise."""
+    return Report(
+        headline=Headline(
+            tone="warn", title="Starting", detail="The figures come as soon as there are some."
+        ),
+        file="",
+        scripts=("live.js",),
+        version="",
+    )

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
-from knouds_harness.errors import RunRecordError
-from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.printable import counted
 from knouds_harness.reporting.comparison.baseline import RunChange
 from knouds_harness.reporting.comparison.change import ChangeVerdict
@@ -21,6 +18,7 @@ from knouds_harness.reporting.comparison.report import (
     span_of,
 )
 from knouds_harness.reporting.comparison.texts import telling_gates_of
+from knouds_harness.reporting.load import tables
 from knouds_harness.reporting.load.charts import charts_of
 from knouds_harness.reporting.load.columns import milliseconds
 from knouds_harness.reporting.load.headline import (
@@ -31,24 +29,6 @@ from knouds_harness.reporting.load.headline import (
     load_headline,
 )
 from knouds_harness.reporting.load.rate_limits import Track, listed, throttled_spans, tracks_of
-from knouds_harness.reporting.load.tables import (
-    bar,
-    cycle_table,
-    delayed_figures,
-    error_table,
-    objective_table,
-    operation_table,
-    percentile_table,
-    phase_table,
-    phase_text_table,
-    point_table,
-    poll_table,
-    promise_table,
-    text_table,
-    throttled_table,
-    traffic_table,
-    window_table,
-)
 from knouds_harness.reporting.report import (
     HTML,
     IN_TEXT,
@@ -74,39 +54,15 @@ from knouds_harness.reporting.run_section import evidence_section, run_section
 from knouds_harness.runs.load_record import LoadRecord
 from knouds_harness.runs.load_results import Capacity, Cycles, LoadResults
 from knouds_harness.runs.operation_load import ALL_OPERATIONS, RequestStatus, time_ms
-from knouds_harness.runs.record import RunRecord, read_run
-from knouds_harness.runs.verdicts import RunOutcome
+from knouds_harness.runs.record import RunRecord
 
 _MOST_EVIDENCE: Final = 300
-_MOST_CHANGES: Final = {"html": 16, "markdown": 10}
+_EVIDENCE_SAYS: Final = "Exchanges that did not succeed, a few of each kind; secrets are replaced by names."
+_MOST_GATES: Final = 16
+_MOST_MOVED: Final = 10
 _MOST_LINES: Final = 5
 _MOST_LIMITS: Final = 10
-
-
-def live_report(folder: Path, *, version: str) -> Report:
-    """What a load that still goes says; in a browser it follows what its server has at ``/version``.
-
-    Raises:
-        RunRecordError: It cannot be read.
-    """
-    record = read_run(folder)
-    if record.load is None:
-        raise RunRecordError(f"{folder}: has no figures yet")
-    running = replace(record, outcome=RunOutcome.RUNNING, exit_code=None, note="")
-    report = load_report(running, record.load)
-    return replace(report, version=version, folder=str(folder), scripts=(*report.scripts, "live.js"))
-
-
-def waiting_report() -> Report:
-    """The page before there are figures, which follows likewise."""
-    return Report(
-        headline=Headline(
-            tone="warn", title="Starting", detail="The figures come as soon as there are some."
-        ),
-        file="",
-        scripts=("live.js",),
-        version="",
-    )
+_OF_ONE_POINT: Final = " They are those of one point, from its start on."
 
 
 def load_report(record: RunRecord, measured: LoadRecord, change: RunChange | None = None) -> Report:
@@ -123,7 +79,7 @@ def load_report(record: RunRecord, measured: LoadRecord, change: RunChange | Non
     sections = [
         _shortfalls(load),
         _validity(load),
-        *([Section("objectives", "Objectives", [objective_table(load)])] if load.objectives else []),
+        *([Section("objectives", "Objectives", [tables.objective_table(load)])] if load.objectives else []),
         *changes,
         _over_time(load, has_times_of_all=ALL_OPERATIONS in charts["times"]),
         _percentiles(load),
@@ -135,7 +91,7 @@ def load_report(record: RunRecord, measured: LoadRecord, change: RunChange | Non
         _cost(load, setup.target.limits.credits),
         *([_contract(load)] if load.invariants else []),
         run_section(record, _plan(load), again_on="the same keys"),
-        *_evidence(evidence),
+        *([evidence_section(_EVIDENCE_SAYS, evidence, is_marked=True)] if evidence else []),
     ]
     left_out = f", the first {plan.warm_up_s:g} s left out" if plan.warm_up_s else ""
     times = f"{plan.duration_s:g} s{left_out}"
@@ -185,24 +141,22 @@ def _validity(load: LoadResults) -> Section:
         [
             Text(("Figures are the target's only if the generator kept up. ", kept_up), shown=HTML),
             Table("Generator", numbers(*shown), [list(shown.values())], shown=HTML),
-            *delayed_figures(load),
+            *tables.delayed_figures(load),
         ],
     )
 
 
 def _change_blocks(comparison: LoadComparison) -> Iterator[Block]:
     gates = telling_gates_of(comparison.rows)
-    moved = [row for row in gates if row.verdict is not ChangeVerdict.SAME]
+    moved = [row for row in gates if row.verdict is not ChangeVerdict.SAME][:_MOST_MOVED]
     span = span_of(comparison.rows)
     yield Text("The verdict on this run stands by itself.", is_quiet=True, shown=HTML)
     if gates:
         label = "Changes that tell something"
-        yield change_table(gates[: _MOST_CHANGES["html"]], label, span=span, is_named=True, shown=HTML)
+        yield change_table(gates[:_MOST_GATES], label, span=span, is_named=True, shown=HTML)
         yield from key_to_changes(comparison.confidence, span)[:: 1 if moved else 2]
     if moved:
-        yield change_table(
-            moved[: _MOST_CHANGES["markdown"]], label, span=span, is_named=True, shown=MARKDOWN
-        )
+        yield change_table(moved, label, span=span, is_named=True, shown=MARKDOWN)
     if comparison.rows:
         summary = f"All {len(comparison.rows):,} measures, also those of which too little is known"
         yield Folded(summary, list(changes_by_operation(comparison.rows)))
@@ -255,7 +209,7 @@ def _percentiles(load: LoadResults) -> Section:
                 },
                 shown=HTML,
             ),
-            percentile_table(load),
+            tables.percentile_table(load),
         ],
     )
 
@@ -271,19 +225,22 @@ def _capacity(capacity: Capacity, verdict: Headline) -> Section:
                 shown=HTML,
             ),
             Figure("load_capacity.html.j2", shown=HTML),
-            point_table(capacity.points),
+            tables.point_table(capacity.points),
             Text(f"All other figures are of the last point at {rate}.", shown=ON_PAGES),
         ],
     )
 
 
 def _operations(load: LoadResults, evidence_ids: Collection[str]) -> Section:
-    blocks: list[Block] = [operation_table(load), text_table(load, with_units=True, shown=MARKDOWN)]
+    blocks: list[Block] = [
+        tables.operation_table(load),
+        tables.text_table(load, with_units=True, shown=MARKDOWN),
+    ]
     if load.operations:
-        blocks.append(text_table(load, with_units=False, shown=TERMINAL))
+        blocks.append(tables.text_table(load, with_units=False, shown=TERMINAL))
     if any(each.errors for each in load.operations):
         blocks.append(Heading("What did not succeed, by status and code"))
-        blocks.append(error_table(load, evidence_ids))
+        blocks.append(tables.error_table(load, evidence_ids))
     return Section("operations", "Operations", blocks)
 
 
@@ -298,10 +255,10 @@ def _phases(load: LoadResults) -> Section:
                 is_quiet=True,
                 shown=HTML,
             ),
-            phase_table(load),
-            traffic_table(load),
-            phase_text_table(load, with_units=True, shown=MARKDOWN),
-            phase_text_table(load, with_units=False, shown=TERMINAL),
+            tables.phase_table(load),
+            tables.traffic_table(load),
+            tables.phase_text_table(load, with_units=True, shown=MARKDOWN),
+            tables.phase_text_table(load, with_units=False, shown=TERMINAL),
         ],
     )
 
@@ -328,10 +285,10 @@ def _cycles(load: LoadResults, cycles: Cycles) -> Section:
             f"{f' {undelivered[0]}.' if cycles.undelivered else ''}",
             shown=HTML,
         ),
-        cycle_table(cycles),
+        tables.cycle_table(cycles),
     ]
     if cycles.polls:
-        blocks += [Heading("Polls in a cycle", shown=HTML), poll_table(cycles.polls)]
+        blocks += [Heading("Polls in a cycle", shown=HTML), tables.poll_table(cycles.polls)]
     return Section("cycles", "Asynchronous cycles", blocks)
 
 
@@ -340,12 +297,11 @@ def _limits(load: LoadResults, measured: LoadRecord, tracks: Sequence[Track]) ->
     unlisted = sum(len(track.windows) for track in tracks) - len(windows)
     spans = throttled_spans(measured.seconds)
     blocks: list[Block] = []
-    of_one_point = " They are those of one point, from its start on."
     if tracks:
         says = (
             "Windows of accounts that have a limit, as `X-RateLimit-Reset` named their ends by the target's "
             "clock, warm-up included. A window is filled as far as it admitted of its limit; a cap marks "
-            f"those that throttled (429).{of_one_point if load.capacity else ''}"
+            f"those that throttled (429).{_OF_ONE_POINT if load.capacity else ''}"
         )
         blocks += [
             Items(
@@ -357,11 +313,10 @@ def _limits(load: LoadResults, measured: LoadRecord, tracks: Sequence[Track]) ->
             Figure("load_windows.html.j2", values=lambda: {"tracks": tracks}, shown=HTML),
         ]
     if windows:
-        blocks.append(window_table(windows))
+        blocks.append(tables.window_table(windows))
     if unlisted:
-        words = (
-            f"{counted(unlisted, 'window is', 'windows are')} drawn and not listed; `load.json` has them all."
-        )
+        drawn = counted(unlisted, "window is", "windows are")
+        words = f"{drawn} drawn and not listed; `load.json` has them all."
         blocks.append(Text(words, is_quiet=True, shown=HTML))
     if spans:
         blocks += [
@@ -371,7 +326,7 @@ def _limits(load: LoadResults, measured: LoadRecord, tracks: Sequence[Track]) ->
                 "neither errors nor in the times above.",
                 shown=HTML,
             ),
-            throttled_table(spans),
+            tables.throttled_table(spans),
         ]
     else:
         more = "" if tracks else " No answer of an account with a rate limit told of a window."
@@ -387,30 +342,34 @@ def _cost(load: LoadResults, limit: float) -> Section:
         "Cost",
         [
             Text(f"At most {load.cost_credits:,.10g} of {limit:,.10g} credits{part}.", shown=HTML),
-            *([bar(share, "note")] if limit else []),
+            *([tables.bar(share, "note")] if limit else []),
         ],
     )
 
 
 def _contract(load: LoadResults) -> Section:
     share = load.plan.verified_share
-    judged = f"{100 * share:g} % of the answers" if share else "a sample of the answers"
+    judged = f"{load.verified_answers:,} of {load.answers:,} answers"
+    if not load.answers:  # an older record
+        judged = f"{100 * share:g} % of the answers" if share else "a sample of the answers"
     whole = "; the history is of all" if share else ""
     kept = [each for each in load.invariants if each.state == "kept"]
     others = [each for each in load.invariants if each.state != "kept"]
     blocks: list[Block] = [
-        Text(f"Promises verified under load: {count_states(load)}.", shown=IN_TEXT),
+        Text(f"Promises under load: {count_states(load)}. Verified: {judged}.", shown=IN_TEXT),
         Text(
             f"All checks judged {judged}, and each success that is not JSON of a known form{whole}. "
-            "Excused are assumptions, and what the profile waives; they fail no run.",
+            "Assumptions, and what the profile waives, fail no run.",
             is_quiet=True,
             shown=HTML,
         ),
     ]
     if others:
-        blocks.append(replace(promise_table(others, "What did not hold, or was not seen"), shown=ON_PAGES))
+        blocks.append(
+            replace(tables.promise_table(others, "What did not hold, or was not seen"), shown=ON_PAGES)
+        )
     if kept:
-        blocks.append(Folded(f"{len(kept)} kept", [promise_table(kept, "What held")]))
+        blocks.append(Folded(f"{len(kept)} kept", [tables.promise_table(kept, "What held")]))
     return Section("invariants", "Contract under load", blocks)
 
 
@@ -440,9 +399,3 @@ def _plan(load: LoadResults) -> list[tuple[str, Words]]:
         ("Versions", ", ".join(f"{package} {number}" for package, number in made_by.versions.items())),
         ("Times", "every one is in `times.hlog` (HdrHistogram)"),
     ]
-
-
-def _evidence(exchanges: Sequence[Exchange]) -> Iterator[Section]:
-    if exchanges:
-        says = "Exchanges that did not succeed, a few of each kind; secrets are replaced by names."
-        yield evidence_section(says, exchanges, is_marked=True)

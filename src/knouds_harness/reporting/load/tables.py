@@ -21,7 +21,7 @@ from knouds_harness.reporting.load.columns import (
     text_columns,
     time_columns,
 )
-from knouds_harness.reporting.load.headline import name, value
+from knouds_harness.reporting.load.headline import STATE_LABELS, name, value
 from knouds_harness.reporting.load.rate_limits import DrawnWindow, ThrottledSpan, Track
 from knouds_harness.reporting.report import (
     HTML,
@@ -367,7 +367,7 @@ def promise_table(promises: Sequence[Invariant], label: str) -> Table:
         ),
         [
             (
-                badge(each.state, _TONE_BY_STATE[each.state]),
+                badge(STATE_LABELS[each.state], _TONE_BY_STATE[each.state]),
                 each.says,
                 Code(each.fact),
                 f"{each.seen:,}",

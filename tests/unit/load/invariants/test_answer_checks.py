@@ -41,6 +41,18 @@ def test_right_answers_count_for_every_fact_they_show():
     assert facts["ground.json-content-type"] == (3, 0, 0)
 
 
+def test_judged_answers_are_counted_apart_from_those_that_passed():
+    """The first twenty of a kind are judged; of a share of nothing, none of the others."""
+    one = Verifier(DOCUMENT, share=1e-9)
+    for _ in range(50):
+        one.judge("getWhoami", whoami())
+
+    tallies = one.take()
+
+    assert (tallies.verified, tallies.answers) == (20, 50)
+    assert (one.take().verified, one.take().answers) == (0, 0)
+
+
 def test_answer_shows_only_the_facts_that_apply_to_it():
     """A poll in flight says nothing of results."""
     _, facts = judged("getExecution", polled("processing"), polled("processing", "e-2"))
