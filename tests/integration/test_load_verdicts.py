@@ -14,7 +14,6 @@ from knouds_harness.errors import ExitCode
 from knouds_sandbox.serving import running_sandbox
 
 pytestmark = pytest.mark.slow
-LONGER = ("--users", "2", "--duration", "3s")
 SHORT = ("--users", "2", "--duration", "1s", "--quiet")
 
 

@@ -26,21 +26,17 @@ WITHIN_S = 90
 
 @pytest.fixture(scope="module")
 def slow_sandbox():
-    """Each run takes as long as the next."""
     with running_sandbox(latency=Latency(fixed_s=0.05)) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
 def search(slow_sandbox, search_on):
-    """The command line of a search whose runs have to take at most so long."""
     return partial(search_on, slow_sandbox)
 
 
 @pytest.fixture
 def search_on(tmp_path):
-    """The same, of any sandbox."""
-
     def arguments(sandbox: serving.RunningSandbox, p50_ms: float, *more: str) -> list[str]:
         profile = write_profile(tmp_path, sandbox)
         objectives = tmp_path / "objectives.toml"
@@ -68,7 +64,6 @@ def found_by(runs: Path, arguments: list[str]) -> tuple[Loaded, Capacity]:
 
 
 def capacity_of(record: RunRecord | None) -> Capacity:
-    """What a record says was found."""
     assert record
     assert record.load
     assert record.load.results.capacity
@@ -99,7 +94,6 @@ def test_target_that_is_too_slow_at_any_rate_fails(runs, search):
 
 
 def with_one_slot(app: ASGIApp) -> ASGIApp:
-    """The app, which runs one thing at a time and has the others wait."""
     slot = asyncio.Semaphore(1)
 
     async def take_turns(scope: Scope, receive: Receive, send: Send) -> None:
@@ -163,7 +157,6 @@ def test_interrupted_search_keeps_its_points(runs, search):
     ),
 )
 def test_what_makes_no_search_is_refused(runs, search, more, message):
-    """One sentence and exit code 2, before anything is sent."""
     loaded = load(runs, *search(5000, *more))
 
     assert loaded.exit_code == ExitCode.USAGE
@@ -173,7 +166,6 @@ def test_what_makes_no_search_is_refused(runs, search, more, message):
 
 @pytest.mark.nightly
 def test_scenario_without_objectives_cannot_be_searched(runs, search, tmp_path):
-    """Every rate would keep none at all."""
     arguments = search(5000)
     (tmp_path / "objectives.toml").write_text("", encoding="utf-8")
 

@@ -104,7 +104,6 @@ def counts() -> Counts:
 
 @pytest.fixture
 def sandbox(counts, monkeypatch) -> Iterator[serving.RunningSandbox]:
-    """One that counts."""
     make_server = serving.make_server
     monkeypatch.setattr(serving, "make_server", lambda app: make_server(counting(app, counts)))
     with serving.running_sandbox() as running:
@@ -113,7 +112,6 @@ def sandbox(counts, monkeypatch) -> Iterator[serving.RunningSandbox]:
 
 @pytest.fixture
 def profile_with(tmp_path, sandbox):
-    """Makes a profile of it, with these limits."""
     allow = 'allow = ["read", "write", "run", "cancel"]'
     return lambda limits: str(write_profile(tmp_path, sandbox, limits=f"{allow}\nconcurrency = 50\n{limits}"))
 

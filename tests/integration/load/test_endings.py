@@ -17,18 +17,14 @@ LONG = ("--duration", "10m")
 
 
 def family_of(process):
-    """Every process that a command has started, and their children."""
     return psutil.Process(process.pid).children(recursive=True)
 
 
 def is_gone(family):
-    """Whether none of these processes runs any more."""
     return not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in family)
 
 
 def wait_for_load(runs, process):
-    """Wait until something was counted; the processes of the run."""
-
     def has_begun():
         assert process.poll() is None, process.communicate()
         files = list(runs.glob("*/seconds.csv"))
@@ -59,7 +55,6 @@ def test_interrupted_run_ends_with_130_and_a_complete_report(runs, number):
 
 @pytest.mark.nightly
 def test_interrupted_workers_end_too(runs):
-    """Those of --processes, with what they had counted."""
     with started_load(runs, "reads", "--users", "4", "--processes", "2", *LONG) as process:
         family = wait_for_load(runs, process)
         process.send_signal(signal.SIGINT)
@@ -72,7 +67,6 @@ def test_interrupted_workers_end_too(runs):
 
 @pytest.mark.nightly
 def test_second_interruption_ends_at_once_with_a_report(runs, profile):
-    """Also where a worker would be waited for."""
     with started_load(
         runs, "reads", "--target", profile, "--users", "4", "--processes", "2", *LONG
     ) as process:
@@ -89,7 +83,6 @@ def test_second_interruption_ends_at_once_with_a_report(runs, profile):
 
 @pytest.mark.nightly
 def test_killed_run_controller_leaves_a_readable_record(runs):
-    """What it had counted is shown, and that it was killed."""
     with started_load(runs, "reads", "--users", "4", "--processes", "2", *LONG) as process:
         family = wait_for_load(runs, process)
         (master,) = (
@@ -133,7 +126,6 @@ def test_command_that_is_killed_at_its_start_leaves_nothing(runs, profile):
 
 
 def workers_of(process):
-    """The processes that a command's master has forked."""
     return [
         worker
         for each in psutil.Process(process.pid).children()
@@ -144,7 +136,6 @@ def workers_of(process):
 
 @pytest.mark.nightly
 def test_workers_end_with_a_master_that_is_killed_while_they_connect(runs, profile):
-    """Locust's own would try for five minutes."""
     with started_load(
         runs, "reads", "--target", profile, "--users", "4", "--processes", "2", *LONG
     ) as process:
@@ -159,7 +150,6 @@ def test_workers_end_with_a_master_that_is_killed_while_they_connect(runs, profi
 
 @pytest.mark.nightly
 def test_worker_that_is_lost_before_load_begins_ends_the_run(runs, profile):
-    """Locust's master would wait for it without end."""
     with started_load(
         runs, "reads", "--target", profile, "--users", "4", "--processes", "2", *LONG
     ) as process:
@@ -175,7 +165,6 @@ def test_worker_that_is_lost_before_load_begins_ends_the_run(runs, profile):
 
 @pytest.mark.nightly
 def test_interrupted_worker_ends_in_order(runs, profile):
-    """As by SIGTERM, and without a traceback."""
     with started_load(
         runs, "reads", "--target", profile, "--users", "4", "--processes", "2", *LONG
     ) as process:

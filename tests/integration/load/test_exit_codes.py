@@ -28,7 +28,6 @@ def test_kept_objectives_end_with_0(profile, runs, tmp_path):
 
 
 def test_missed_objective_ends_with_1_and_stands_first(profile, runs, tmp_path):
-    """Whoever glances sees what was missed."""
     objectives = tmp_path / "objectives.toml"
     objectives.write_text('[reads."*"]\np50_ms = 0.000001\n')
 
@@ -62,7 +61,6 @@ def test_missed_objective_ends_with_1_and_stands_first(profile, runs, tmp_path):
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_impossible_command_ends_with_2(runs, arguments, says):
-    """In words, without a traceback, and without a record."""
     loaded = load(runs, *arguments)
 
     assert loaded.exit_code == ExitCode.USAGE
@@ -103,7 +101,6 @@ def test_locust_file_at_fault_is_one_sentence(runs, tmp_path, text, says):
 
 @pytest.mark.nightly
 def test_target_without_the_keys_ends_with_2(runs, tmp_path, sandbox):
-    """The message names what a key has to hold."""
     profile = write_profile(tmp_path, sandbox)
     text = profile.read_text()
     for capability in ('"execution:cancel"', '"execution:*"'):
@@ -119,7 +116,6 @@ def test_target_without_the_keys_ends_with_2(runs, tmp_path, sandbox):
 
 @pytest.mark.nightly
 def test_taken_port_for_deliveries_ends_with_2(runs, tmp_path, sandbox):
-    """Before load begins, and without a record of nothing."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/hook"
         profile = write_profile(tmp_path, sandbox, webhook=f'url = "{url}"')
@@ -131,7 +127,6 @@ def test_taken_port_for_deliveries_ends_with_2(runs, tmp_path, sandbox):
 
 
 def test_unreachable_target_ends_with_3(runs, tmp_path, sandbox):
-    """It is not loaded, and the message names it."""
     base_url = f"http://127.0.0.1:{free_port()}"
     profile = write_profile(tmp_path, sandbox, base_url=base_url)
 
@@ -155,7 +150,6 @@ def test_spent_budget_ends_with_4_and_a_whole_report(profile, runs):
 
 @pytest.mark.nightly
 def test_kind_of_action_that_is_not_allowed_ends_with_4(runs, tmp_path, sandbox):
-    """Nothing is written where the profile does not arm it."""
     profile = write_profile(tmp_path, sandbox, limits='allow = ["read"]')
 
     loaded = load(runs, "workflow_crud", "--target", str(profile), *CLOSED)

@@ -19,13 +19,11 @@ pytestmark = [
 
 
 def devices():
-    """What stands in /dev, without what terminals and shared memory make there."""
     return {path.name for path in Path("/dev").iterdir() if path.is_file() or path.suffix}
 
 
 @pytest.fixture
 def desk(sandbox):
-    """A folder of the user's own, with a profile in it."""
     folder = Path("/tmp") / f"ordinary-user-{os.getpid()}"  # noqa: S108 - where others may enter, unlike pytest's
     folder.mkdir(mode=0o755)
     write_profile(folder, sandbox)

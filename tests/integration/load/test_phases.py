@@ -35,7 +35,6 @@ class Asking(ScenarioUser):
 
 
 def answer_slowly(connection: socket.socket) -> bool:
-    """The head after a while, the body after another; the connection stays."""
     for part, after_s in ((HEAD, FIRST_BYTE_S), (BODY, BODY_S)):
         threading.Event().wait(after_s)  # what is measured
         connection.sendall(part)

@@ -13,7 +13,6 @@ from knouds_harness.load.generator.launching import scenario_file
 
 
 def locust(scenario, *arguments):
-    """Run plain Locust on a scenario."""
     command = [sys.executable, "-m", "locust", "-f", str(scenario_file(scenario)), "--headless", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=90, env=os.environ)
 
@@ -42,7 +41,6 @@ def test_scenario_runs_in_plain_locust():
     ids=["no target", "another host", "unknown target"],
 )
 def test_misuse_is_said_in_words(arguments, says):
-    """Before any user starts."""
     ended = locust("reads", *arguments)
 
     assert ended.returncode == ExitCode.USAGE

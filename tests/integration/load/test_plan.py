@@ -11,7 +11,6 @@ from knouds_harness.errors import ExitCode
 
 @pytest.fixture
 def listener():
-    """Somebody who would notice."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
         yield server
@@ -49,7 +48,6 @@ def test_what_will_not_work_out_is_said_before_load_begins(tmp_path, sandbox):
 
 @pytest.mark.nightly
 def test_plan_that_nobody_can_carry_out_is_an_error(tmp_path, sandbox):
-    """No key holds what the scenario needs."""
     profile = write_profile(tmp_path, sandbox)
     text = profile.read_text(encoding="utf-8").replace('tier = "pro"', 'tier = "free"')
     profile.write_text(text.replace('tier = "business"', 'tier = "creator"'), encoding="utf-8")

@@ -28,7 +28,6 @@ def test_selftest_says_what_the_machine_can_be_trusted_with():
 
 
 def test_rate_that_is_none_is_refused():
-    """Bad input is one sentence and exit code 2."""
     command = [sys.executable, "-m", "knouds_harness", "selftest", "--rate", "0"]
 
     process = subprocess.run(command, capture_output=True, text=True, check=False)

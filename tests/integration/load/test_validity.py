@@ -19,7 +19,6 @@ TOOK_MS = 1000.0
 
 @pytest.fixture
 def slow(tmp_path):
-    """The profile of a server whose runs take a second."""
     with running_sandbox(latency=Latency(fixed_s=TOOK_MS / 1e3)) as sandbox:
         yield str(write_profile(tmp_path, sandbox))
 
@@ -54,7 +53,6 @@ def test_slow_target_is_found_out_behind_a_doubt(tmp_path, runs, sandbox):
 
 
 def test_objectives_are_offered_where_none_were_asked_for(profile, runs):
-    """A server of others is measured, and held to nothing."""
     loaded = load(
         runs, "reads", "--target", profile, "--users", "2", "--duration", "2s", "--accuracy", "100%"
     )

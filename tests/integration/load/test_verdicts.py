@@ -4,21 +4,18 @@ import itertools
 from dataclasses import replace
 
 import pytest
-from clocks import wait_until
 from example_targets import PORTRAIT, PRO, SmallProfile
 from hostile_traffic import BROKEN_HTTP, BROKEN_JSON
-from loading import end_of, first_line, load, scenario_of, started_load
+from loading import first_line, load, scenario_of
 from raw_server import replacing
 
 from knouds_harness.errors import ExitCode
 
-LONGER = ("--users", "2", "--duration", "3s")
 SHORT = ("--users", "2", "--duration", "1s", "--quiet")
 
 
 @pytest.fixture
 def small(tmp_path, sandbox):
-    """A profile without keys."""
     return SmallProfile(folder=tmp_path, sandbox=sandbox)
 
 
@@ -38,7 +35,6 @@ def pro(small):
     ids=["somebody else's workflow", "no workflow"],
 )
 def test_workflow_that_is_not_there_ends_load_before_it_begins(tmp_path, small, table, says):
-    """The load rests on it."""
     profile = small.key("pro", PRO, user="pia", tier="pro").resource(table).written()
 
     loaded = load(tmp_path / "runs", "sync_runs", "--target", profile, *SHORT)
@@ -59,7 +55,6 @@ def test_contradiction_that_the_load_does_not_rest_on_is_no_matter(tmp_path, pro
 
 
 def test_exception_as_users_start_is_shown_once_and_ends_the_run(tmp_path, pro):
-    """However many users there are."""
     scenario = scenario_of(
         tmp_path, "    tasks = [who_am_i]\n\n    def on_start(self):\n        raise KeyError('x')\n"
     )
@@ -72,25 +67,8 @@ def test_exception_as_users_start_is_shown_once_and_ends_the_run(tmp_path, pro):
 
 
 @pytest.mark.nightly
-def test_rare_exception_in_a_task_counts_and_ends_nothing(tmp_path, pro):
-    """The run comes to its end, and is red."""
-    scenario = scenario_of(
-        tmp_path,
-        "    turns = 0\n\n    @task\n    def rare(self):\n        self.client.get('/api/whoami')\n"
-        "        self.turns += 1\n        if self.turns == 3:\n            raise ValueError('third')\n",
-    )
-
-    loaded = load(tmp_path / "runs", scenario, "--target", pro.written(), *SHORT)
-
-    assert loaded.exit_code == ExitCode.BREACH
-    assert "rare raised ValueError: third" in " ".join(loaded.out.split())
-    assert loaded.results.note.count("Ended early") == 0
-
-
-@pytest.mark.nightly
 @pytest.mark.parametrize("client", ["knouds", "fast"])
 def test_client_of_ones_own_scenario_sends_the_personas_key(tmp_path, pro, client):
-    """Without being told to."""
     scenario = scenario_of(
         tmp_path, "    @task\n    def look(self):\n        self.client.get('/api/whoami', name='getWhoami')\n"
     )
@@ -102,43 +80,10 @@ def test_client_of_ones_own_scenario_sends_the_personas_key(tmp_path, pro, clien
 
 
 @pytest.mark.nightly
-def test_more_credits_than_the_profile_allows_are_not_spent(tmp_path, pro):
-    """``--credits`` can only lower what ``limits.credits`` says."""
-    pro.limits = 'credits = 8\nallow = ["read", "run"]'
-
-    loaded = load(
-        tmp_path / "runs",
-        "sync_runs",
-        *("--target", pro.written(), "--credits", "5000", "--users", "4", "--duration", "10m", "--quiet"),
-    )
-
-    assert loaded.exit_code == ExitCode.GUARD
-    assert loaded.results.cost_credits <= 8
-
-
-@pytest.mark.nightly
 def test_seed_of_0_is_kept(tmp_path, pro):
-    """As any other."""
     loaded = load(tmp_path / "runs", "reads", "--target", pro.written(), "--seed", "0", *SHORT)
 
     assert loaded.results.plan.seed == 0
-
-
-@pytest.mark.nightly
-def test_run_whose_record_is_removed_never_ends_well(tmp_path, pro):
-    """There is nothing to make a report of, and that is said."""
-    runs = tmp_path / "runs"
-
-    with started_load(
-        runs, "reads", "--target", pro.written(), "--users", "2", "--duration", "3s"
-    ) as process:
-        wait_until(lambda: any(runs.glob("*/load.json")))
-        runs.rename(tmp_path / "elsewhere")
-        ended = end_of(process, runs)
-
-    assert ended.exit_code not in {ExitCode.KEPT, ExitCode.INTERRUPTED}
-    assert "has been removed" in ended.err
-    assert "Traceback" not in ended.err
 
 
 @pytest.mark.parametrize(

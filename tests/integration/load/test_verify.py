@@ -47,7 +47,6 @@ FACT_BY_FAULT = {fault.id: fault.fact for fault in FAULTS}
 
 @contextmanager
 def serving(folder, **options):
-    """A sandbox that delivers, and the path of its profile."""
     url = f"http://127.0.0.1:{free_port()}/hooks"
     with running_sandbox(webhook_url=url, **options) as sandbox:
         yield str(write_profile(folder, sandbox, webhook=f'url = "{url}"\ndeadline_s = 5'))
@@ -63,7 +62,6 @@ def verified(folder, profile, *arguments):
 
 
 def invariants(loaded):
-    """What had to hold, by state."""
     by_state: dict[str, list[Invariant]] = {"broken": [], "excused": [], "kept": [], "untested": []}
     for each in loaded.results.invariants:
         by_state[each.state].append(each)
@@ -71,7 +69,6 @@ def invariants(loaded):
 
 
 def facts(found):
-    """Of some of them."""
     return {each.fact for each in found}
 
 
@@ -123,7 +120,6 @@ def test_sound_server_breaks_nothing(tmp_path, processes):
 
 @pytest.mark.nightly
 def test_promise_is_broken_between_workers(tmp_path):
-    """What one worker sees is compared with what another does."""
     with serving(tmp_path, faults=("async-execution-id-repeats",)) as profile:
         loaded = verified(tmp_path, profile, "--processes", "2", *WITHOUT_ENDS)
 
@@ -167,7 +163,6 @@ def test_limit_is_crossed_and_kept(tmp_path):
 
 @pytest.mark.nightly
 def test_part_of_the_answers_is_enough_for_invariants(tmp_path):
-    """A ratio thins the shapes out, and not the observations."""
     with serving(tmp_path) as profile:
         loaded = verified(tmp_path, profile, *RUNS, "--verify", "0.1")
 
@@ -178,7 +173,6 @@ def test_part_of_the_answers_is_enough_for_invariants(tmp_path):
 
 @pytest.mark.nightly
 def test_without_a_receiver_webhooks_are_untested(tmp_path):
-    """And the report says what it takes."""
     with running_sandbox() as sandbox:
         profile = str(write_profile(tmp_path, sandbox))
         loaded = verified(tmp_path, profile, *CYCLES)
@@ -189,7 +183,6 @@ def test_without_a_receiver_webhooks_are_untested(tmp_path):
 
 
 def delivered_once(loaded):
-    """How that each ended execution is delivered once has fared."""
     (invariant,) = (each for each in loaded.results.invariants if each.fact == ONE_DELIVERY[0])
     return invariant
 

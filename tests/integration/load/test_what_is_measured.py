@@ -8,7 +8,6 @@ CLOSED = ("--users", "3", "--duration", "3s", "--quiet")
 
 @pytest.fixture
 def folder(tmp_path):
-    """Of records."""
     return tmp_path / "runs"
 
 
@@ -40,7 +39,6 @@ def test_delivery_with_a_wrong_signature_is_polled_for_instead(folder):
 
 @pytest.mark.nightly
 def test_target_that_cannot_reach_this_machine_is_polled(folder, profile):
-    """And the report says why."""
     loaded = load(folder, "async_cycles", "--finish", "webhook", "--target", profile, *CLOSED)
 
     assert "Ends were polled for instead of delivered: " in loaded.out
@@ -50,7 +48,6 @@ def test_target_that_cannot_reach_this_machine_is_polled(folder, profile):
 
 @pytest.mark.nightly
 def test_answers_that_were_not_kept_are_evidence(folder):
-    """A few exchanges of each kind, linked from the figures."""
     loaded = load(folder, "reads", "--fault", "pricing-is-404", "--rate", "60", "--duration", "2s", "--quiet")
 
     (pricing,) = (each for each in loaded.results.operations if each.operation == "getPublicPricing")

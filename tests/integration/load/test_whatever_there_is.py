@@ -14,12 +14,10 @@ CANCELLED = {"getExecution", "cancelExecution"}
 
 @pytest.fixture
 def small(tmp_path, sandbox):
-    """A profile without keys."""
     return SmallProfile(folder=tmp_path, sandbox=sandbox)
 
 
 def run(tmp_path, scenario, profile):
-    """What was sent, all of it kept."""
     loaded = load(tmp_path / "runs", scenario, "--target", profile.written(), "--verify", *SHORT)
 
     assert loaded.exit_code in {ExitCode.KEPT, ExitCode.INVALID_MEASUREMENT}, loaded.out + loaded.err
@@ -28,7 +26,6 @@ def run(tmp_path, scenario, profile):
 
 
 def sent(loaded):
-    """The operations."""
     return {each.operation for each in loaded.results.operations}
 
 
@@ -42,7 +39,6 @@ def sent(loaded):
     ],
 )
 def test_one_key_and_one_polled_workflow_are_enough(tmp_path, small, scenario, operations):
-    """With everything that a pro account grants, and no more."""
     profile = small.key("full", PRO, user="ada", tier="enterprise").resource(CLIP)
 
     assert sent(run(tmp_path, scenario, profile)) == operations
@@ -74,7 +70,6 @@ def test_mix_of_one_pro_key_and_one_workflow_leaves_out_what_cannot_be_done(tmp_
     ],
 )
 def test_models_alone_are_enough(tmp_path, small, scenario, operations):
-    """Of a business account."""
     profile = small.key("business", RUNS_MODELS, user="bea", tier="business").resource(IMAGE)
 
     assert sent(run(tmp_path, scenario, profile)) == operations
@@ -94,7 +89,6 @@ def test_keys_of_one_account_share_the_work(tmp_path, small):
 
 @pytest.mark.nightly
 def test_key_bound_to_one_workflow_runs_it(tmp_path, small):
-    """And needs nothing else."""
     profile = small.key("bound-workflow", ("workflow:portrait:run",), user="ada", tier="enterprise")
 
     loaded = run(tmp_path, "sync_runs", profile.resource(PORTRAIT.replace("pia-", "").replace("pia", "ada")))
@@ -129,7 +123,6 @@ def test_several_accounts_contribute(tmp_path, small):
 @pytest.mark.parametrize("scenario", ["async_cycles", "cancels"])
 @pytest.mark.parametrize("plan_only", [("--plan-only",), ()], ids=["plan", "run"])
 def test_where_nothing_is_left_the_plan_and_the_run_say_the_same(tmp_path, small, scenario, plan_only):
-    """Capability and resource by name, exit code 2."""
     profile = small.key("bound-workflow", ("workflow:portrait:run",), user="ada", tier="enterprise")
 
     loaded = load(tmp_path / "runs", scenario, "--target", profile.written(), *plan_only, *SHORT)

@@ -30,7 +30,6 @@ BY_THE_OPERATOR = {
 
 
 def commands() -> dict[str, str]:
-    """What each file runs, by file and role."""
     services = yaml.safe_load((FILES / "compose.yaml").read_text())["services"]
     test = yaml.safe_load((FILES / "locust-test.yaml").read_text())["spec"]
     return {

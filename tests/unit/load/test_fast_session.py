@@ -12,7 +12,6 @@ from knouds_harness.load.users import FastSession, KnoudsUser
 
 
 def tell_key(server: RawServer, connection: socket.socket) -> None:
-    """Answers with the key that was sent."""
     while request := server.read_request(connection):
         [*keys] = [line for line in request.split(b"\r\n") if line.lower().startswith(b"x-api-key")]
         key = keys[0].split(b": ")[1] if keys else b"none"
@@ -20,7 +19,6 @@ def tell_key(server: RawServer, connection: socket.socket) -> None:
 
 
 def tell_target(server: RawServer, connection: socket.socket) -> None:
-    """Answers with what follows the method."""
     while request := server.read_request(connection):
         target = request.split(b" ")[1]
         connection.sendall(b"HTTP/1.1 202 Taken\r\nContent-Length: %d\r\n\r\n%b" % (len(target), target))
@@ -28,13 +26,11 @@ def tell_target(server: RawServer, connection: socket.socket) -> None:
 
 @pytest.fixture
 def events():
-    """What Locust was told."""
     return []
 
 
 @pytest.fixture
 def sessions(events):
-    """Ours and Locust's, of one user."""
     with serving(tell_target) as server:
         environment = Environment(host=server.base_url)
         environment.events.request.add_listener(lambda **event: events.append(event))
@@ -60,7 +56,6 @@ def test_query_is_sent_and_told_alike(sessions, events):
 
 
 def test_key_is_sent_to_the_base_url_alone():
-    """As ours does, with and without a with-block."""
     with serving(tell_key) as server, serving(tell_key) as other:
         environment = Environment(host=server.base_url)
         fast = FastSession(type("User", (KnoudsUser,), {"host": server.base_url})(environment))

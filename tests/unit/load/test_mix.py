@@ -23,7 +23,6 @@ SERVER = target(BEA, workflows=[PORTRAIT, CLIP, BROKEN, FOREIGN], models=[MODEL]
 
 
 def test_mix_says_how_often_each_task_comes():
-    """Three runs to each whoami."""
     assert tasks_of(parse_mix("run=3, whoami=1")) == [run_workflow] * 3 + [who_am_i]
 
 
@@ -40,7 +39,6 @@ def test_mix_says_how_often_each_task_comes():
     ],
 )
 def test_wrong_mix_is_refused_with_near_names(mix, says):
-    """In one sentence."""
     with pytest.raises(UsageError) as refused:
         parse_mix(mix)
 
@@ -48,7 +46,6 @@ def test_wrong_mix_is_refused_with_near_names(mix, says):
 
 
 def test_named_workflow_is_run_and_nothing_else():
-    """Models are no part of it, unless they are named."""
     narrowed = running_only(SERVER, ["portrait"], [])
 
     assert (list(narrowed.workflows), list(narrowed.models)) == (["portrait"], [])
@@ -64,7 +61,6 @@ def test_named_workflow_is_run_and_nothing_else():
     ],
 )
 def test_workflow_that_cannot_be_run_is_refused(workflows, models, says):
-    """With the nearest name, or why."""
     with pytest.raises(UsageError) as refused:
         running_only(SERVER, workflows, models)
 
@@ -86,8 +82,6 @@ def run(slug, prompt="a fox", query=""):
 
 @pytest.fixture
 def read(tmp_path):
-    """Reads a HAR file of these entries."""
-
     def reading(*entries, where=SERVER):
         path = tmp_path / "traffic.har"
         path.write_text(json.dumps({"log": {"entries": list(entries)}}), encoding="utf-8")
@@ -111,7 +105,6 @@ def test_traffic_is_repeated_in_its_proportions(read):
 
 
 def test_cancel_submits_its_run_itself(read):
-    """A submit and its cancel are one task."""
     cancel = entry("POST", "/api/executions/ex1/cancel")
 
     assert read(run("clip", query="?async=true"), cancel).mix == {"cancel": 1}
@@ -129,7 +122,6 @@ def test_cancel_submits_its_run_itself(read):
     ],
 )
 def test_what_cannot_be_sent_is_left_out_and_named(read, asked, says):
-    """The rest goes on."""
     found = read(entry("GET", "/api/whoami"), asked)
 
     assert found.mix == {"whoami": 1}
@@ -149,6 +141,5 @@ def test_runs_are_sent_only_where_they_are_allowed(read):
 
 
 def test_traffic_of_which_nothing_can_be_sent_is_refused(read):
-    """And it says why."""
     with pytest.raises(UsageError, match="left out 1 runWorkflow of broken"):
         read(run("broken"))

@@ -8,7 +8,6 @@ from knouds_harness.load.options import add_options, read_options
 
 
 def parsed(*arguments):
-    """A command line, as Locust reads it with our options."""
     parser = get_empty_argument_parser(add_help=False, default_config_files=[])
     setup_parser_arguments(parser)
     add_options(parser)
@@ -57,7 +56,6 @@ def test_worker_reads_what_the_master_was_asked(asked):
     ],
 )
 def test_number_that_is_no_sensible_one_is_refused(asked, capsys):
-    """Before anything is allocated."""
     with pytest.raises(SystemExit) as ended:
         parsed(*asked)
 
@@ -66,7 +64,6 @@ def test_number_that_is_no_sensible_one_is_refused(asked, capsys):
 
 
 def test_more_users_than_a_machine_bears_are_refused():
-    """Also where Locust's own option names them."""
     with pytest.raises(UsageError, match="at most 100,000 users"):
         read_options(parsed("--users", "9999999"))
 
@@ -83,7 +80,6 @@ def test_more_users_than_a_machine_bears_are_refused():
     ],
 )
 def test_option_without_effect_is_refused(asked, says):
-    """Rather than ignored."""
     with pytest.raises(UsageError, match=says):
         read_options(parsed(*asked))
 
@@ -97,7 +93,6 @@ def test_option_without_effect_is_refused(asked, says):
     ],
 )
 def test_option_with_an_effect_is_read(asked):
-    """Where it means something."""
     assert read_options(parsed(*asked)).course.total > 0
 
 
@@ -112,7 +107,6 @@ def test_stages_say_rate_users_and_duration():
 
 
 def test_stages_of_users_are_the_closed_model():
-    """And the highest level says how many there are."""
     options = read_options(parsed("--stages", "10s:20,10s:20"))
 
     assert (options.rate, options.users, options.course_peak, options.schedule) == (None, 20, 20, None)
@@ -132,7 +126,6 @@ def test_stages_of_users_are_the_closed_model():
     ],
 )
 def test_what_are_no_stages_is_refused(stages, says, capsys):
-    """Before anything is started."""
     with pytest.raises(SystemExit) as ended:
         parsed("--stages", stages)
 
@@ -152,20 +145,17 @@ def test_what_are_no_stages_is_refused(stages, says, capsys):
     ],
 )
 def test_what_stages_say_already_is_refused(asked, says):
-    """And what no machine bears."""
     with pytest.raises(UsageError, match=says):
         read_options(parsed(*asked))
 
 
 @pytest.mark.parametrize(("think", "think_s"), [("0.5", (0.5, 0.5)), ("0-2", (0, 2)), ("0", (0, 0))])
 def test_time_to_think_is_read(think, think_s):
-    """One, or two between which it is."""
     assert read_options(parsed("--think", think)).think_s == think_s
 
 
 @pytest.mark.parametrize("think", ["-1", "2-1", "nan", "x", "1-", "1e9"])
 def test_what_is_no_time_to_think_is_refused(think, capsys):
-    """With what can be written."""
     with pytest.raises(SystemExit):
         parsed(f"--think={think}")
 
@@ -193,7 +183,6 @@ def test_stages_are_read_from_a_file(tmp_path):
     ],
 )
 def test_file_without_stages_is_refused(tmp_path, capsys, text, says):
-    """With all its wrong lines at once."""
     (tmp_path / "day.txt").write_text(text, encoding="utf-8")
 
     with pytest.raises(SystemExit):

@@ -41,7 +41,6 @@ def test_worker_that_is_started_before_it_has_set_up_waits_for_that(begun):
 
 
 def test_worker_begins_its_part_once(begun):
-    """However often Locust starts users."""
     events = Events()
     plugin.install(events)
     environment: Any = SimpleNamespace(runner="a worker", parsed_options=SimpleNamespace(worker=True))
@@ -53,7 +52,6 @@ def test_worker_begins_its_part_once(begun):
 
 
 def test_master_has_no_part_of_a_worker(begun):
-    """It begins with its command line, not with the users."""
     events = Events()
     plugin.install(events)
     environment: Any = SimpleNamespace(runner="a master", parsed_options=SimpleNamespace(worker=False))

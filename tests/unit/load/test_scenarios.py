@@ -15,7 +15,6 @@ TEXT_BY_SCENARIO = {
 
 
 def test_every_scenario_is_looked_at():
-    """Those of the issue, and no file is forgotten."""
     assert TEXT_BY_SCENARIO.keys() >= {
         *("async_cycles", "cancels", "mixed", "rate_limit", "reads", "sync_runs", "workflow_crud"),
     }
@@ -45,7 +44,6 @@ def test_docstring_says_model_mix_cost_and_keys(name, what):
 
 @pytest.mark.parametrize("name", TEXT_BY_SCENARIO)
 def test_scenario_is_in_the_table_of_the_page(name):
-    """docs/load.md says in a line what its task is."""
     page = scenarios_path().parent / "docs" / "load.md"
 
     assert f"\n| `{name}` |" in page.read_text(encoding="utf-8")

@@ -21,7 +21,6 @@ def histogram(times_ms: Sequence[float]) -> Histogram:
 
 
 def delay(lags_ms: Sequence[float]) -> Delay:
-    """Of a loop that never stood still for more than one heartbeat."""
     return Delay({0: histogram(lags_ms)})
 
 
@@ -31,13 +30,11 @@ def lognormal(median_ms: float, count: int, *, seed: int = 1, spread: float = 0.
 
 
 def moved(response: Sequence[float], service: Sequence[float], lags: Delay, *, accuracy: float = 0.01):
-    """Which figures the generator has moved."""
     times = KeptTimes(operation="whoami", response=histogram(response), service=histogram(service))
     return {each.measure: each for each in lags.figures_moved(times, accuracy=accuracy)}
 
 
 def test_figures_of_a_generator_that_was_never_late_are_as_measured():
-    """Without any delay, nothing is moved."""
     took = lognormal(20, 5000)
 
     assert not moved(took, took, NO_DELAY)
@@ -69,7 +66,6 @@ def test_half_a_millisecond_never_counts(late_ms, is_moved):
 
 
 def test_bound_can_be_wider():
-    """What is too much at 1 % may be fine at 5 %."""
     took = [100.0] * 1000
     late = [each + 3 for each in took]
 
@@ -124,5 +120,4 @@ def test_answers_are_quicker_than_a_loop_that_stands_still_is_long():
 
 
 def test_operation_without_times_has_no_figures():
-    """Where nothing was kept, nothing can have been moved."""
     assert not moved([], [], delay([100.0] * 100))

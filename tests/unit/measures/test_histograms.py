@@ -117,7 +117,6 @@ def test_empty_histogram_says_zero():
 
 
 def test_durations_out_of_range_count_at_the_ends():
-    """A clock that went back, and a request that took an hour."""
     histogram = Histogram()
     histogram.record(-1.0)
     histogram.record(3600.0)

@@ -202,7 +202,6 @@ def test_what_is_no_objective_is_refused(text, says):
 
 
 def test_objective_of_all_is_of_all_together():
-    """And a ``*`` means each operation, not all together."""
     operations = [measured(failed=3), replace(measured(failed=1), operation=ALL_OPERATIONS)]
     together, each = judge_objectives(parse_objectives(["error_rate < 2%", "* error_rate < 2%"]), operations)
 

@@ -12,7 +12,6 @@ from knouds_harness.reporting.render import render_all, render_readable
 
 
 def message_of(folder):
-    """The one clear message, and the page that is rendered all the same."""
     with pytest.raises(RunRecordError) as caught:
         render_all(folder)
     paths = render_readable(folder, caught.value)
@@ -109,7 +108,6 @@ def test_folder_of_something_else_gets_no_report(tmp_path, content):
 
 
 def test_folder_that_is_not_there_is_said(tmp_path):
-    """It is not made."""
     message, page = message_of(tmp_path / "gone")
 
     assert "no such run folder" in message
@@ -120,7 +118,6 @@ def test_folder_that_is_not_there_is_said(tmp_path):
 @pytest.mark.parametrize("name", ["load.json", "seconds.csv", "exchanges.har", "findings.jsonl"])
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
 def test_any_file_may_be_cut_short(tmp_path, name, share):
-    """The report is made, and says what it lacks."""
     folder = loaded(tmp_path, seconds=12) if name in ("load.json", "seconds.csv") else broken(tmp_path)
     path = folder / name
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])

@@ -24,7 +24,6 @@ HOSTILE = (
 
 
 def hostile_check(root):
-    """A check of a server that says it wherever it can."""
     shown = exchange(
         1,
         "getWhoami",
@@ -66,7 +65,6 @@ def folder(request, tmp_path):
 
 
 def obeyed(text: str) -> list[str]:
-    """Lines that a terminal or GitHub would take for more than text."""
     return [
         line
         for line in text.split("\n")

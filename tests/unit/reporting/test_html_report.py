@@ -60,7 +60,6 @@ def page(request, tmp_path):
 
 
 def test_nothing_is_loaded_from_anywhere(page):
-    """The file opens from a disk without a network."""
     assert [tag for tag, _ in page.elements if tag in {"link", "img", "iframe", "object", "embed"}] == []
     assert [attributes for _, attributes in page.elements if "src" in attributes] == []
     assert not re.search(r"url\(|@import", STYLE)

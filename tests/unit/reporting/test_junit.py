@@ -36,7 +36,6 @@ def outcomes(root):
 
 @pytest.mark.parametrize("write", [healthy, broken, interrupted, empty])
 def test_counts_are_those_of_the_cases(tmp_path, write):
-    """The attributes of the root and of each suite add up."""
     root = parsed(write(tmp_path))
 
     for element in (root, *root.iter("testsuite")):
@@ -87,7 +86,6 @@ def test_run_without_an_end_is_in_error(tmp_path, write, errors):
 
 
 def test_each_case_is_one_fact_on_one_operation(tmp_path):
-    """CI follows a case from run to run by its name."""
     root = parsed(broken(tmp_path))
 
     names = Counter((case.get("classname"), case.get("name")) for case in root.iter("testcase"))
@@ -118,7 +116,6 @@ _GITLAB_MOST_BYTES = 30 * 10**6
 
 @pytest.fixture(scope="module")
 def schema():
-    """What Jenkins's xUnit plugin holds files against before it shows them."""
     path = os.environ.get("JUNIT_SCHEMA")
     if not path:
         pytest.skip("JUNIT_SCHEMA names no schema: nox -s tests fetches Jenkins's")

@@ -106,7 +106,6 @@ def test_one_fact_does_not_crowd_out_the_others(broken_record):
 @example(words="@everyone")
 @example(words="``` </details><img src=x>")
 def test_words_of_a_server_stay_in_code(broken_record, words):
-    """They make no mention, tag or heading."""
     one = replace(broken_record.findings[0], observed=words, expected=words, where=words, persona=words)
 
     text = markdown_of(replace(broken_record, findings=(one,)))

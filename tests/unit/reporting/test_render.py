@@ -40,7 +40,6 @@ def test_rendering_again_gives_the_same(tmp_path):
 
 
 def test_folder_that_was_moved_renders_the_same(tmp_path):
-    """Only its name may show where it is."""
     folder = broken(tmp_path / "a")
     first = render_all(folder).html.read_bytes()
     (tmp_path / "b").mkdir()
@@ -151,7 +150,6 @@ def test_each_broken_fact_is_an_annotation(tmp_path):
 
 
 def test_github_gets_annotations_and_the_report(tmp_path, monkeypatch, capsys):
-    """On its summary page, after what is there already."""
     page = tmp_path / "page.md"
     page.write_text("before\n", encoding="utf-8")
     monkeypatch.setenv("GITHUB_ACTIONS", "true")

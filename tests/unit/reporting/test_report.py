@@ -78,7 +78,6 @@ def test_block_is_shown_in_every_form(medium, block):
     ],
 )
 def test_block_for_the_page_is_not_in_text(block):
-    """Nor is the heading of a section with nothing else."""
     it = report(block)
 
     assert "fig" in html(it)
@@ -109,7 +108,6 @@ def test_narrow_terminal_drops_columns_by_their_rank():
 
 
 def test_what_is_left_out_is_counted():
-    """The line names the page that has the rest."""
     it = report(Items(["a", "b", "c"], most={"terminal": 1, "markdown": 2}))
 
     assert "… and 2 more in report.html" in printed(it)

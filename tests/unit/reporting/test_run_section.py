@@ -29,7 +29,6 @@ from knouds_harness.runs.record import read_run
     ],
 )
 def test_command_is_given_with_its_seed(tmp_path, typed, again):
-    """The folders of this machine are left out."""
     record = read_run(healthy(tmp_path))
 
     assert command_again(replace(record, setup=replace(record.setup, command=typed))) == again

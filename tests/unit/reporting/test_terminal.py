@@ -68,7 +68,6 @@ def test_only_what_fails_the_run_is_printed_where_that_is_asked_for(tmp_path):
 
 
 def test_no_color_means_no_escapes(tmp_path, monkeypatch):
-    """NO_COLOR takes colours away, a pipe every escape."""
     folder = broken(tmp_path)
     monkeypatch.setenv("NO_COLOR", "1")
 

@@ -21,14 +21,12 @@ def store():
 
 @pytest.fixture(scope="module")
 def shared_sandbox():
-    """One sandbox for the tests of a module that leave it as it is."""
     with running_sandbox(seed=7, control_token=TOKEN) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
 def fresh_sandbox():
-    """A sandbox of one's own, whose jobs take 30 ms."""
     with running_sandbox(
         seed=7, control_token=TOKEN, prefer=True, latency=Latency(time_scale=0.1)
     ) as sandbox:
@@ -37,7 +35,6 @@ def fresh_sandbox():
 
 @pytest.fixture(scope="module")
 def ask(shared_sandbox):
-    """Call the shared sandbox: ``ask("GET", "/api/whoami", "full")``."""
     with httpx.Client(base_url=shared_sandbox.base_url) as client:
         yield asker(client, shared_sandbox.keys)
 
@@ -58,8 +55,6 @@ def asker(client, keys):
 
 @pytest.fixture
 def mint(ask):
-    """Mint a key on the shared sandbox; returns the headers that present it."""
-
     def mint(*capabilities, account="ada", **more):
         body = {"account": account, "capabilities": capabilities} | more
         answer = ask("POST", "/__sandbox__/keys", headers={"x-sandbox-token": TOKEN}, json=body)
@@ -70,8 +65,6 @@ def mint(ask):
 
 @pytest.fixture
 def assert_refused():
-    """Hold an answer against the envelope; returns its body."""
-
     def assert_refused(response, status, code):
         assert (response.status_code, response.json()["code"]) == (status, code)
         assert response.json()["error"]

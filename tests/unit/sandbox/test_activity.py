@@ -13,7 +13,6 @@ from knouds_sandbox.serving import running_sandbox
 
 @pytest.fixture(scope="module")
 def sandbox():
-    """A sandbox with its page; its deliveries reach nobody."""
     with running_sandbox(
         page=True,
         latency=Latency(time_scale=0.01),

@@ -51,7 +51,6 @@ def test_every_key_is_printed_with_its_use(banner):
     ],
 )
 def test_page_is_there_on_loopback_or_if_asked_for(banner, options, has_page):
-    """What comes in can be read by all who reach the sandbox."""
     assert ("What comes in shows at http://" in banner(*options)) == has_page
 
 

@@ -60,8 +60,6 @@ def test_name_is_resolved_before_it_is_judged(host):
 
 
 def test_one_private_address_of_a_name_is_enough(monkeypatch):
-    """The next lookup could give that one."""
-
     async def getaddrinfo(*_, **__):
         return [(0, 0, 0, "", ("8.8.8.8", 0)), (0, 0, 0, "", ("10.0.0.1", 0))]
 

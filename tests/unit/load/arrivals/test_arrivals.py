@@ -14,14 +14,11 @@ SCHEDULE = ArrivalSchedule(shape=Shape.of("constant", 1.0, 1.0))
 
 @pytest.fixture
 def timer():
-    """The platform's timer."""
     with open_timer() as timer:
         yield timer
 
 
 def serving(arrivals, taken, *, busy_s=0.0):
-    """A greenlet that serves arrivals for ever, each for so long."""
-
     def serve():
         while True:
             taken.append(arrivals.await_arrival())
@@ -64,7 +61,6 @@ def test_arrivals_without_anybody_idle_are_dropped(timer):
 
 
 def test_nothing_is_handed_to_who_was_killed(timer):
-    """Who is killed while idle is forgotten."""
     taken: list[float] = []
     arrivals = Arrivals(SCHEDULE, on_taken=lambda _: None)
     server = serving(arrivals, taken)
@@ -77,7 +73,6 @@ def test_nothing_is_handed_to_who_was_killed(timer):
 
 
 def test_stop_is_noticed_long_before_the_next_arrival(timer):
-    """A schedule that goes on for an hour ends when told to."""
     arrivals = Arrivals(SCHEDULE, on_taken=lambda _: None)
     gevent.spawn(arrivals.stop)
 

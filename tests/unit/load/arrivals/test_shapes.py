@@ -33,14 +33,12 @@ def test_every_kind_reaches_its_level_and_lasts_as_long_as_asked(kind):
 
 
 def test_spike_is_low_around_its_middle_fifth():
-    """A spike stands at its base before and after."""
     spike = Shape.of("spike", 100.0, 100.0, base=7.0)
 
     assert [spike.level(at) for at in (0, 39, 41, 59, 61, 99)] == [7, 7, 100, 100, 7, 7]
 
 
 def test_steps_rise_equally():
-    """Steps are equally long and equally high."""
     steps = Shape.of("steps", 100.0, 50.0, steps=5)
 
     assert [steps.level(at) for at in (5, 15, 25, 35, 45)] == [20, 40, 60, 80, 100]
@@ -51,7 +49,6 @@ def test_steps_rise_equally():
 @example(stages=[Stage(duration_s=10, start=100, end=0)], part=0.9999)  # to a standstill
 @example(stages=[Stage(duration_s=1, start=0, end=0), Stage(duration_s=1, start=9, end=9)], part=0.01)
 def test_instant_is_where_the_level_has_added_up(stages, part):
-    """The area until the instant of an area is that area."""
     shape = Shape(tuple(stages))
 
     instant_s = shape.instant(part * shape.total)
@@ -60,7 +57,6 @@ def test_instant_is_where_the_level_has_added_up(stages, part):
 
 
 def test_instant_never_comes_beyond_the_whole():
-    """What a shape never adds up to has no instant."""
     assert Shape.of("constant", 10.0, 10.0).instant(100.0) == math.inf
 
 
@@ -74,12 +70,10 @@ def test_instant_never_comes_beyond_the_whole():
     ids=["no duration", "below zero", "no load"],
 )
 def test_impossible_stages_are_refused(stages):
-    """What is no load is refused when it is made."""
     with pytest.raises(ValueError, match=r"zero|no load"):
         Shape(stages)
 
 
 def test_unknown_kind_is_refused_with_the_known_ones():
-    """An unknown kind is answered with those that there are."""
     with pytest.raises(ValueError, match="constant, ramp, steps, spike, soak"):
         Shape.of("zigzag", 1.0, 1.0)

@@ -17,7 +17,6 @@ DROPPED = validity(
 
 
 def test_run_that_met_its_objectives_is_kept():
-    """What kept everything says nothing more."""
     point = judge_point(10, load_results())
 
     assert (point.is_kept, point.is_generator_limit, point.reason) == (True, False, "")
@@ -25,7 +24,6 @@ def test_run_that_met_its_objectives_is_kept():
 
 
 def test_missed_objective_is_the_targets():
-    """The reason names the first that was missed."""
     point = judge_point(10, load_results(objectives=(missed(),)))
 
     assert (point.is_kept, point.is_generator_limit) == (False, False)
@@ -39,7 +37,6 @@ def test_missed_throughput_does_not_count():
 
 @pytest.mark.parametrize("doubt", [Doubt.MISSING, Doubt.UNSENT])
 def test_less_load_than_asked_for_is_the_generators_limit(doubt):
-    """A rate that was not sent is not carried."""
     point = judge_point(10, load_results(validity=validity(is_valid=False, reasons=("no",), doubts=(doubt,))))
 
     assert (point.is_kept, point.is_generator_limit, point.reason) == (False, True, "no")
@@ -53,7 +50,6 @@ def test_miss_that_may_be_the_generators_is_never_held_against_the_target():
 
 
 def test_delay_that_missed_no_bound_is_no_limit():
-    """Objectives that were met in spite of it are met."""
     late = validity(is_valid=False, reasons=("late",), doubts=(Doubt.DELAY,))
 
     assert judge_point(10, load_results(validity=late)).is_kept
@@ -85,7 +81,6 @@ def test_throttled_requests_do_not_pass_for_capacity():
 
 
 def test_operation_of_which_nothing_was_kept_misses_the_rate():
-    """Without any objective."""
     point = judge_point(10, load_results(operations=(operation(), operation("runModel", failed=100))))
 
     assert not point.is_kept
@@ -93,19 +88,16 @@ def test_operation_of_which_nothing_was_kept_misses_the_rate():
 
 
 def test_exception_in_a_task_ends_the_search():
-    """No other rate would do better."""
     with pytest.raises(SearchEnded, match="look raised an exception at 10/s"):
         judge_point(10, load_results(operations=(operation(), operation("task look", failed=1))))
 
 
 def test_refused_requests_end_the_search():
-    """Without credits no rate can be measured."""
     with pytest.raises(SearchEnded, match="30 of 100 requests were refused"):
         judge_point(10, load_results(operations=(operation(refused=30),)))
 
 
 def test_errors_are_counted_over_all_operations():
-    """Failed and wrong ones together, of all that was sent."""
     point = judge_point(10, load_results(operations=(operation(failed=3, wrong=1), operation("usage"))))
 
     assert point.error_rate == 4 / 200

@@ -46,7 +46,6 @@ def test_capacity_is_found_within_the_precision(capacity, first):
 
 
 def test_rates_double_and_then_close_in():
-    """The order of the rates is the documented one."""
     found = Search(first=10, repeats=2).run(carries(50))
 
     rates = [each.asked_per_s for each in found.points]
@@ -127,7 +126,6 @@ def test_target_below_the_generators_limit_is_the_limit():
 
 
 def test_no_rate_above_the_highest_allowed_is_tried():
-    """A search with an upper end stays below it and says so."""
     found = Search(first=10, most=35).run(carries(1000))
 
     assert max(each.asked_per_s for each in found.points) == 35
@@ -138,7 +136,6 @@ def test_no_rate_above_the_highest_allowed_is_tried():
     ("ending", "limit"), [(SearchEnded("no time left"), "no time left"), (KeyboardInterrupt(), "interrupted")]
 )
 def test_search_that_is_ended_keeps_what_it_measured(ending, limit):
-    """Neither Ctrl-C nor the end of the time loses a point."""
     measure = carries(1000)
 
     def measure_some(rate: float) -> CapacityPoint:
@@ -168,7 +165,6 @@ def test_knee_of_a_server_that_jams_at_a_rate_is_that_rate():
 
 @pytest.mark.parametrize("rates", [(100, 200, 400), (100, 200)])
 def test_no_knee_where_times_do_not_rise(rates):
-    """Level response times, or too few rates, have no knee."""
     assert knee([point(rate) for rate in rates]) is None
 
 

@@ -37,22 +37,18 @@ ENCODERS = [
 
 @pytest.mark.parametrize(("encoding", "encode"), ENCODERS, ids=["gzip", "zlib", "bare deflate", "br"])
 def test_compressed_body_is_decoded(encoding, encode):
-    """By each encoding that is asked for."""
     assert answer(encode(BODY), f"Content-Encoding: {encoding}").content == BODY
 
 
 def test_compressed_body_after_early_hints_is_decoded():
-    """The fields that count are those of the last head."""
     assert answer(gzip.compress(BODY), "content-encoding: gzip", interim=1).content == BODY
 
 
 def test_body_that_speaks_of_encodings_is_left_alone():
-    """Only a field says that a body is encoded."""
     assert answer(b"Content-Encoding: gzip").content == b"Content-Encoding: gzip"
 
 
 def test_body_encoded_twice_is_decoded_twice():
-    """The last named was applied last."""
     assert answer(brotli.compress(gzip.compress(BODY)), "Content-Encoding: gzip, BR").content == BODY
 
 
@@ -74,7 +70,6 @@ def test_bomb_is_cut_off(encoding, encode):
 
 
 def test_unknown_encoding_is_left_alone():
-    """It may be a name for none."""
     assert answer(BODY, "Content-Encoding: identity").content == BODY
 
 
@@ -89,12 +84,10 @@ def test_unknown_encoding_is_left_alone():
     ],
 )
 def test_text_is_read_by_its_charset(content_type, body, text):
-    """UTF-8 where none is named, or none that exists."""
     assert answer(body, f"Content-Type: {content_type}").text == text
 
 
 def test_json_is_read():
-    """Broken JSON is a ValueError."""
     assert answer(b'{"a": [1]}').json() == {"a": [1]}
     with pytest.raises(ValueError, match="Expecting"):
         answer(b"<html>").json()
@@ -111,7 +104,6 @@ MANY_VALUES = {
 @pytest.mark.parametrize("body", MANY_VALUES.values(), ids=MANY_VALUES)
 @pytest.mark.parametrize(("encoding", "encode"), [("", bytes), *ENCODERS[:1], *ENCODERS[-1:]])
 def test_json_of_too_many_values_is_not_parsed(body, encoding, encode):
-    """Parsed, 4 MB of small values take over 100 MB."""
     answered = answer(encode(body), f"Content-Encoding: {encoding}")
     tracemalloc.start()
 
@@ -123,7 +115,6 @@ def test_json_of_too_many_values_is_not_parsed(body, encoding, encode):
 
 
 def test_long_json_of_few_values_is_read():
-    """Only values count, not bytes."""
     body = b'{"image": "' + b"A" * 3_900_000 + b'"}'
 
     assert len(answer(body).json()["image"]) == 3_900_000
@@ -142,7 +133,6 @@ def test_long_json_of_few_values_is_read():
     ],
 )
 def test_json_is_read_as_python_reads_it(body):
-    """Also where the faster reader would not, or could differ."""
     assert repr(answer(body).json()) == repr(json.loads(body))
 
 
@@ -166,7 +156,6 @@ def test_headers_are_those_of_the_final_answer(interim):
     ("status_code", "is_ok"), [(0, False), (200, True), (302, True), (400, False), (500, False)]
 )
 def test_ok_is_any_status_below_400(status_code, is_ok):
-    """No answer is not ok."""
     answer = Answer()
     answer.fill(status_code, b"", 0, b"")
 
@@ -174,5 +163,4 @@ def test_ok_is_any_status_below_400(status_code, is_ok):
 
 
 def test_headers_of_no_answer_are_empty():
-    """So that nobody has to ask first."""
     assert dict(Answer().headers) == dict(Headers(b"")) == {}

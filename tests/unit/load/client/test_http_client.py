@@ -44,8 +44,6 @@ def answering(*answers: bytes, byte_by_byte: bool = False):
 
 
 def always(answer: bytes):
-    """A script that keeps its connections and always gives the same answer."""
-
     def script(server: RawServer, connection: socket.socket) -> None:
         while server.read_request(connection):
             connection.sendall(answer)
@@ -58,7 +56,6 @@ def client_of(server: RawServer, **options: float) -> HttpClient:
 
 
 def test_requests_one_after_another_share_a_connection():
-    """Keep-alive: a hundred answers over one connection."""
     with serving(always(OK)) as server, client_of(server) as client:
         bodies = {client.exchange(GET).content for _ in range(100)}
 
@@ -127,7 +124,6 @@ def test_head_has_no_body_whatever_its_length(length):
 
 
 def test_large_body_in_many_parts_is_whole():
-    """Almost four megabytes up and down."""
     body = bytes(range(256)) * 15_000
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
 
@@ -234,7 +230,6 @@ def test_broken_answer_is_a_failure_that_says_why(answer, failure, says):
 
 
 def test_endless_body_is_cut_off(monkeypatch):
-    """A body that does not end costs bounded memory."""
     monkeypatch.setattr("knouds_harness.load.client.http_connection.MAX_BODY_BYTES", 1_000_000)
 
     def script(server: RawServer, connection: socket.socket) -> None:
@@ -328,7 +323,6 @@ def test_killed_greenlet_takes_its_connection_along():
 
 
 def test_nobody_listening_is_said_before_anything_is_sent():
-    """Nothing can have arrived."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
@@ -342,7 +336,6 @@ def test_nobody_listening_is_said_before_anything_is_sent():
 
 
 def test_unknown_host_is_said():
-    """A name without an address."""
     with (
         HttpClient(Origin(host="no-such-host.invalid", port=80, tls=None)) as client,
         pytest.raises(NotConnected, match=r"no-such-host\.invalid cannot"),
@@ -440,7 +433,6 @@ def test_phases_are_at_least_what_the_server_took(framing):
 
 
 def test_answer_in_one_piece_has_no_body_phase():
-    """However long the server thought."""
     with serving(always(OK)) as server, client_of(server) as client:
         answered = client.exchange(GET)
 
@@ -449,7 +441,6 @@ def test_answer_in_one_piece_has_no_body_phase():
 
 
 def test_bytes_of_half_an_answer_are_counted():
-    """They were received, and the request was sent."""
     half = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}"
     answer = Answer()
 
@@ -473,7 +464,6 @@ def test_tls_server_that_hangs_up_in_the_middle_is_a_loss(server_tls):
 
 
 def test_unknown_certificate_is_refused_unless_told_otherwise(server_tls):
-    """Nothing is sent to a server that cannot prove who it is."""
     with serving(always(OK), server_tls) as server:
         with (
             client_of(server, timeout_s=10) as client,
@@ -487,7 +477,6 @@ def test_unknown_certificate_is_refused_unless_told_otherwise(server_tls):
 
 
 def test_plain_server_on_an_https_address_is_said():
-    """A handshake with a server that speaks plain HTTP."""
     with serving(answering(OK)) as server:
         origin = origin_of(server.base_url.replace("http:", "https:"))
         with HttpClient(origin, timeout_s=1) as client, pytest.raises(NotConnected):
@@ -495,7 +484,6 @@ def test_plain_server_on_an_https_address_is_said():
 
 
 def test_server_that_never_shakes_hands_is_cut_off():
-    """The time to connect covers TLS."""
     released = threading.Event()
     with serving(lambda *_: released.wait(timeout=10)) as server:
         origin = origin_of(server.base_url.replace("http:", "https:"), verify=False)
@@ -509,7 +497,6 @@ def test_server_that_never_shakes_hands_is_cut_off():
 
 @pytest.mark.parametrize("url", ["ftp://x", "127.0.0.1:80", "http://", "http://x:port", ""])
 def test_address_that_is_no_url_is_said(url):
-    """Before anything is opened."""
     with pytest.raises(UsageError, match=r"not a URL|begins with http"):
         origin_of(url)
 
@@ -568,7 +555,6 @@ def test_half_made_connection_has_nothing_to_close():
 
 
 def test_connection_whose_loop_is_gone_closes_its_socket():
-    """As at the end of a thread, or of the process."""
     left, right = socket.socketpair()
     left.setblocking(False)
     made = []
@@ -588,5 +574,4 @@ def test_connection_whose_loop_is_gone_closes_its_socket():
 
 
 def test_client_that_was_never_made_goes_in_silence():
-    """Its destructor runs all the same."""
     HttpClient.__new__(HttpClient).__del__()

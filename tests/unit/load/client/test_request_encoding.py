@@ -59,7 +59,6 @@ def test_parser_reads_what_was_encoded(method, target, value, body):
     ],
 )
 def test_target_is_left_alone_unless_it_cannot_be_sent(target, sent):
-    """What is encoded already is not encoded twice."""
     assert Parsed(encode("GET", target, "x")).target == sent
 
 
@@ -84,12 +83,10 @@ def test_what_would_make_another_request_is_refused(method, headers):
 
 @pytest.mark.parametrize(("method", "says_length"), [("GET", False), ("DELETE", True), ("POST", True)])
 def test_empty_body_has_a_length_where_one_is_expected(method, says_length):
-    """Some servers answer 411 to a POST without one."""
     assert (("Content-Length", "0") in Parsed(encode(method, "/", "x")).headers) is says_length
 
 
 def test_own_host_header_stands_alone():
-    """Never two of them."""
     request = Parsed(encode("GET", "/", "x", [("host", "y")]))
 
     assert request.headers == [("host", "y")]

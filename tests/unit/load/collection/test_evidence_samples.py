@@ -18,7 +18,6 @@ KEY = "knouds_live_no-secret"
 
 
 def response(body=b'{"code": "NO_SUCH_CODE"}', *, sent_body=b'{"inputs": {}}', headers=b""):
-    """What the client kept of a request and its answer."""
     answer = Response()
     answer.method, answer.url = "POST", f"{TARGET.base_url}/api/workflows/a/run?async=true"
     answer.sent = b"POST /api/workflows/a/run HTTP/1.1\r\nHost: x\r\nx-api-key: " + KEY.encode() + b"\r\n\r\n"
@@ -30,12 +29,10 @@ def response(body=b'{"code": "NO_SUCH_CODE"}', *, sent_body=b'{"inputs": {}}', h
 
 @pytest.fixture
 def samples():
-    """Of one process."""
     return Samples(TARGET)
 
 
 def test_exchange_is_kept_whole(samples):
-    """Request, answer and whose key it was."""
     samples.add(WRONG, response(), 1_764_063_000.0)
 
     ((error, exchange),) = samples.take()
@@ -50,7 +47,6 @@ def test_exchange_is_kept_whole(samples):
 
 
 def test_few_of_a_kind_are_kept(samples):
-    """However many fail, the record stays small."""
     for _ in range(1000):
         samples.add(WRONG, response(), 0.0)
     samples.add(WRONG._replace(code="OTHER"), response(), 0.0)
@@ -59,7 +55,6 @@ def test_few_of_a_kind_are_kept(samples):
 
 
 def test_kinds_are_bounded_too(samples):
-    """A server that makes codes up does not fill the disk."""
     for number in range(1000):
         samples.add(WRONG._replace(code=f"CODE_{number}"), response(), 0.0)
 
@@ -67,7 +62,6 @@ def test_kinds_are_bounded_too(samples):
 
 
 def test_secrets_are_replaced(samples):
-    """In headers, bodies and what the server echoes."""
     answer = response(
         json.dumps({"echo": KEY}).encode(), sent_body=KEY.encode(), headers=f"X-Echo: {KEY}\r\n".encode()
     )
@@ -80,14 +74,12 @@ def test_secrets_are_replaced(samples):
 
 
 def test_another_clients_answer_is_left_out(samples):
-    """It does not say what was sent."""
     samples.add(WRONG, object(), 0.0)
 
     assert samples.take() == []
 
 
 def test_worker_hands_its_exchanges_on(samples):
-    """As they are, and each once."""
     kept: list[Exchange] = []
     evidence = SampleWriter(kept.append)
     samples.add(WRONG, response(), 0.0)
@@ -100,7 +92,6 @@ def test_worker_hands_its_exchanges_on(samples):
 
 
 def test_few_of_a_kind_are_written_whichever_process_sent_them(samples):
-    """As each worker keeps so many."""
     kept: list[Exchange] = []
     evidence = SampleWriter(kept.append)
     samples.add(WRONG, response(), 0.0)

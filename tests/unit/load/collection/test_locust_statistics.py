@@ -104,7 +104,6 @@ def test_batched_statistics_are_those_of_single_requests(requests, looked_at):
 
 @pytest.mark.usefixtures("exact_buckets")
 def test_environments_are_made_with_batched_statistics():
-    """Those of workers too, and what Locust clears is clear."""
     environment = env.Environment()
     environment.create_local_runner()
     environment.events.request.fire(request_type="GET", name="x", response_time=2.0, response_length=3)

@@ -30,14 +30,12 @@ def histogram(*times_ms):
 
 
 def begun(start_unix_s, *, warm_up_s=0.0):
-    """Metrics of a load that began then."""
     metrics = RunMetrics(warm_up_s=warm_up_s)
     metrics.begin(start_unix_s)
     return metrics
 
 
 def rows(histograms):
-    """Of one second, by operation."""
     metrics = begun(1000)
     return {each.operation: each for each in metrics.add(Second(unix_s=1003, histograms=histograms))}
 
@@ -75,12 +73,10 @@ def test_requests_of_a_second_are_counted_under_their_operation_alone():
 
 
 def test_second_in_which_nothing_was_kept_has_no_times_of_all():
-    """Nothing is known of them."""
     assert list(rows({SeriesKey("whoami", RequestStatus.FAILED): histogram(500.0)})) == ["whoami"]
 
 
 def test_times_of_a_distribution_are_those_of_the_one_list():
-    """The mean, every recorded percentile, and the maximum."""
     found = times(histogram(*[float(ms) for ms in range(1, 101)]))
 
     assert tuple(found.percentiles) == RECORDED_PERCENTS
@@ -109,7 +105,6 @@ def test_exceptions_in_tasks_count_whenever_they_came():
 
 
 def test_requests_and_errors_are_counted_from_the_very_beginning():
-    """For people who watch, who see the warm-up too."""
     metrics = begun(1000, warm_up_s=10)
     error = Error("whoami", RequestStatus.FAILED, 500, "")
 
@@ -132,7 +127,6 @@ def test_recent_rate_is_of_the_last_seconds():
 
 
 def test_parts_of_one_second_are_one_second():
-    """Each worker reports its own."""
     metrics = begun(100)
     for _ in range(5):
         metrics.add(Second(unix_s=100, histograms={SeriesKey("a", RequestStatus.KEPT): histogram(1, 2)}))
@@ -141,7 +135,6 @@ def test_parts_of_one_second_are_one_second():
 
 
 def test_answer_in_one_piece_took_no_time_for_its_body():
-    """It is not recorded, and counts."""
     key = SeriesKey("whoami", RequestStatus.KEPT)
     metrics = begun(1000)
     histograms = {
@@ -162,7 +155,6 @@ def test_answer_in_one_piece_took_no_time_for_its_body():
 
 
 def test_traffic_of_the_warm_up_is_left_out():
-    """As all other figures."""
     metrics = begun(1000, warm_up_s=5.0)
     for unix_s in (1001, 1007):
         histograms = {SeriesKey("whoami", RequestStatus.KEPT): histogram(1)}

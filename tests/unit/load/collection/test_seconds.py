@@ -76,7 +76,6 @@ def counted(*durations_ms: float) -> Histogram:
 
 
 def test_requests_are_counted_by_second_operation_and_status(recorder, clock):
-    """A second is handed out once it is over, and once."""
     tell(recorder, 1.5)
     tell(recorder, 2.5)
     tell(recorder, 3.5, name="listUsage", exception=ValueError(), response=answer(200, 3.5))
@@ -116,7 +115,6 @@ def test_connections_and_bytes_are_counted_whatever_came_of_the_request(recorder
 
 
 def test_seconds_without_requests_are_left_out(recorder, clock):
-    """Nothing is handed out of an idle minute."""
     tell(recorder)
     clock.now_s += 60
     tell(recorder)
@@ -180,7 +178,6 @@ def test_other_users_requests_are_counted(recorder, response, exception, status)
 
 
 def test_event_without_a_time_counts_as_no_duration(recorder):
-    """Locust allows it."""
     tell(recorder, response_time=None, exception=ValueError(), response=None)
 
     [second] = recorder.take(with_current=True)
@@ -231,7 +228,6 @@ def test_four_workers_and_one_process_count_the_same(shares):
 
 
 def test_local_run_hands_out_each_second(monkeypatch):
-    """In order of time."""
     clock = Clock()
     monkeypatch.setattr("knouds_harness.load.collection.seconds.gevent.spawn", lambda _: None)
     environment = Environment()
@@ -298,5 +294,4 @@ def test_code_is_a_constant_for_programs(body, code):
 
 @pytest.mark.parametrize("response", [None, Answer(), object()])
 def test_no_readable_body_has_no_code(response):
-    """Whatever a client gives."""
     assert error_code(response) == ""

@@ -18,7 +18,6 @@ def noise(seconds: int, seed: int = 1) -> Iterator[float]:
 
 
 def test_level_series_is_steady_from_the_beginning():
-    """Equal values have no beginning that differs."""
     assert steady_from([200.0] * 30) == 0
 
 
@@ -76,7 +75,6 @@ def test_run_is_as_steady_as_its_throughput_and_its_times():
 
 
 def test_short_run_is_not_judged():
-    """Under twenty seconds nothing is said."""
     metrics = RunMetrics()
     metrics.begin(1000)
     for at_s in range(15):

@@ -13,8 +13,6 @@ from knouds_harness.load.distributed.messages import ASK_FINAL_REPORT, IS_FINAL
 
 
 class Worker:
-    """What a reporter uses of Locust's worker, without a network."""
-
     client_id = "a"
 
     def __init__(self) -> None:
@@ -33,8 +31,6 @@ class Worker:
 
 
 class Master:
-    """What a master's side uses of Locust's master, without a network."""
-
     def __init__(self, *workers: str) -> None:
         self.environment = Environment()
         running = [SimpleNamespace(id=worker) for worker in workers]
@@ -67,7 +63,6 @@ def master() -> Master:
 
 @pytest.fixture
 def reports(master) -> FinalReports:
-    """Of a test that has begun."""
     reports = FinalReports(master)
     master.environment.events.test_start.fire(environment=master.environment)
     return reports
@@ -95,7 +90,6 @@ def test_final_report_follows_the_last_request(reporter, worker):
 
 
 def test_final_report_is_sent_once(reporter, worker):
-    """However often the end is told."""
     worker.listeners[ASK_FINAL_REPORT]()
     worker.environment.events.quitting.fire(environment=worker.environment)
 
@@ -103,14 +97,12 @@ def test_final_report_is_sent_once(reporter, worker):
 
 
 def test_worker_that_is_ended_reports_unasked(reporter, worker):
-    """As by a SIGTERM."""
     worker.environment.events.quitting.fire(environment=worker.environment)
 
     assert worker.did[-1] == ("stats", {IS_FINAL: True})
 
 
 def test_next_test_has_a_final_report_of_its_own(reporter, worker):
-    """Locust's web page starts as many as one likes."""
     reporter.report()
     worker.environment.events.test_start.fire(environment=worker.environment)
 
@@ -120,7 +112,6 @@ def test_next_test_has_a_final_report_of_its_own(reporter, worker):
 
 
 def test_master_waits_for_every_worker(reports, master):
-    """From when the test stops."""
     stopping = gevent.spawn(master.environment.events.test_stopping.fire, environment=master.environment)
     gevent.sleep(0)
     master.report("a", is_final=False)
@@ -137,7 +128,6 @@ def test_master_waits_for_every_worker(reports, master):
 
 
 def test_who_asks_meanwhile_waits_too(reports, master):
-    """And asks nobody a second time."""
     waiting = [gevent.spawn(reports.await_all) for _ in range(2)]
     gevent.sleep(0)
     assert not any(each.ready() for each in waiting)
@@ -151,7 +141,6 @@ def test_who_asks_meanwhile_waits_too(reports, master):
 
 
 def test_worker_that_reported_already_is_not_asked(reports, master):
-    """It was ended in order a moment ago."""
     master.report("a")
     master.clients.running.pop()
 
@@ -171,7 +160,6 @@ def test_worker_that_never_took_part_is_not_waited_for(reports, master):
 
 
 def test_worker_that_is_lost_meanwhile_is_not_waited_for(reports, master):
-    """Nothing more comes of it."""
     waiting = gevent.spawn(reports.await_all)
     gevent.sleep(0)
     master.report("a")

@@ -37,8 +37,6 @@ TARGET = target(
 
 
 class Master(FakeMaster):  # type: ignore[misc]  # which is Any
-    """With workers that report."""
-
     def report(self, worker: str, *, spent: float = 0.0, is_final: bool = False, at: float = START_UNIX_S):
         health = Health(spent_credits=spent).packed()
         self.environment.events.worker_report.fire(
@@ -47,8 +45,6 @@ class Master(FakeMaster):  # type: ignore[misc]  # which is Any
 
 
 class Run(MasterRun):
-    """Notes down what it comes to, and goes on."""
-
     def __init__(self, master: Any, clock: Clock) -> None:
         self.doubts: list[str] = []
         self.stops: list[tuple[str, ExitCode | None]] = []
@@ -76,13 +72,11 @@ def master() -> Any:
 
 @pytest.fixture
 def waiting(master, clock) -> Run:
-    """A run whose load has not begun."""
     return Run(master, clock)
 
 
 @pytest.fixture
 def run(master, waiting: Run) -> Run:
-    """One whose load has begun."""
     master.environment.events.test_start.fire(environment=master.environment)
     waiting.begin(START_UNIX_S)
     gevent.sleep(0)
@@ -99,7 +93,6 @@ def granted_to(master: Any) -> float:
 
 
 def test_each_worker_gets_another_share(run, master):
-    """Of so many workers each serves every so manieth arrival."""
     assert shares_of(master) == {"a": (0, 4), "b": (1, 4), "c": (2, 4), "d": (3, 4)}
 
 
@@ -123,7 +116,6 @@ def test_lost_worker_ends_the_run(run, master, clock):
 
 
 def test_lost_worker_is_said_once(run, master):
-    """However long the others take to end."""
     master.have("a", "c", "d")
 
     run.look()
@@ -133,7 +125,6 @@ def test_lost_worker_is_said_once(run, master):
 
 
 def test_lost_worker_that_needed_no_credits_has_cost_none(run, master):
-    """As of a scenario that only reads."""
     master.have("a", "c", "d")
 
     run.look()
@@ -142,7 +133,6 @@ def test_lost_worker_that_needed_no_credits_has_cost_none(run, master):
 
 
 def test_share_of_a_lost_worker_goes_to_nobody(run, master):
-    """What it had to send is not sent: the run is over."""
     shares_of(master)
     master.have("a", "c", "d")
 
@@ -195,7 +185,6 @@ def test_workers_that_are_lost_before_load_begins_are_missed(waiting, master):
 
 
 def test_end_waits_for_the_final_reports(run, master):
-    """What workers counted last is in the figures."""
     ending = gevent.spawn(run.end_workers)
     gevent.sleep(0)
     asked = [worker for worker, _ in master.take(ASK_FINAL_REPORT)]
@@ -255,7 +244,6 @@ def test_metrics_are_those_of_the_workers_together(run, master):
 
 
 def test_clock_of_a_worker_that_differs_is_said(run, master, clock):
-    """Its arrivals are off by as much."""
     for worker in "abcd":
         master.report(worker, is_final=True, at=clock.now_s + (2.5 if worker == "c" else 0.1))
 
@@ -266,14 +254,12 @@ def test_clock_of_a_worker_that_differs_is_said(run, master, clock):
 
 
 def test_worker_can_end_the_run(run, master):
-    """With its reason and exit code."""
     master.hear(STOP, "c", reason="nobody answers", exit_code=3)
 
     assert run.stops == [("nobody answers", ExitCode.UNREACHABLE)]
 
 
 def test_credits_that_are_needed_are_granted_while_there_are_any(run, master):
-    """The last ones too; then the run ends."""
     grants = []
     while not run.stops:
         master.hear(ASK_CREDITS, "a", needed=4, what="a run")
@@ -286,7 +272,6 @@ def test_credits_that_are_needed_are_granted_while_there_are_any(run, master):
 
 
 def test_credits_that_are_asked_for_ahead_never_end_the_run(run, master):
-    """There may be none left without anybody needing one."""
     master.hear(ASK_CREDITS, "a", needed=100, what="a run")
     assert granted_to(master) == 100
 

@@ -25,7 +25,6 @@ def clock() -> Clock:
 
 @pytest.fixture
 def worker() -> Any:
-    """Locust's, of a worker."""
     worker = FakeWorker(Environment())
     worker.sent.clear()
     return worker
@@ -43,7 +42,6 @@ def lease(worker) -> LeasedCredits:
 
 
 def test_share_is_sent_from_its_beginning(run, worker, monkeypatch):
-    """No credits are reserved for a load that may need none."""
     shares: list[Any] = []
     monkeypatch.setattr(run, "take_share", lambda *share: shares.append(share))
 
@@ -66,7 +64,6 @@ def test_worker_that_does_not_hear_its_master_ends(run, worker, clock):
 
 
 def test_worker_that_hears_its_master_goes_on(run, worker, clock):
-    """Each heartbeat counts from anew."""
     clock.now_s += SILENCE_S - 1
     worker.environment.events.heartbeat_received.fire(client_id="a", timestamp=clock())
     clock.now_s += SILENCE_S - 1
@@ -77,7 +74,6 @@ def test_worker_that_hears_its_master_goes_on(run, worker, clock):
 
 
 def test_credits_are_spent_once_they_are_granted(lease, worker):
-    """And whoever needs some waits for them."""
     getting = gevent.spawn(lease.get_credits, 3, what="a run")
     gevent.sleep(0)
     assert worker.sent == [(ASK_CREDITS, {"needed": 3, "what": "a run"})]
@@ -89,7 +85,6 @@ def test_credits_are_spent_once_they_are_granted(lease, worker):
 
 
 def test_nothing_granted_is_no_use_to_try_again_for(lease, worker):
-    """Then the budget refuses."""
     getting = gevent.spawn(lease.get_credits, 3, what="a run")
     gevent.sleep(0)
 
@@ -99,7 +94,6 @@ def test_nothing_granted_is_no_use_to_try_again_for(lease, worker):
 
 
 def test_many_who_need_credits_ask_once(lease, worker):
-    """All wait for the one answer, and then try again."""
     getting = [gevent.spawn(lease.get_credits, 3, what="a run") for _ in range(5)]
     gevent.sleep(0)
     assert len(worker.sent) == 1
@@ -127,7 +121,6 @@ def test_credits_are_asked_for_before_they_run_out(lease, worker):
 
 
 def test_each_report_carries_the_time(run, worker):
-    """So that the master can tell whose clock is wrong."""
     report: dict[str, Any] = {}
 
     worker.environment.events.report_to_master.fire(client_id="a", data=report)
@@ -136,7 +129,6 @@ def test_each_report_carries_the_time(run, worker):
 
 
 def test_worker_can_have_the_run_ended(run, worker):
-    """By its master, for all."""
     run.stop("no key", ExitCode.GUARD)
 
     assert worker.sent == [(STOP, {"reason": "no key", "exit_code": 4})]

@@ -15,21 +15,18 @@ from knouds_harness.runs.load_progress import ProgressMessage
 
 
 def told(exit_code=None, *, folder=None, at_s=1.0):
-    """What a run told, load having begun unless said otherwise."""
     progress: Any = SimpleNamespace(folder=folder and str(folder), at_s=at_s)
     return ProgressMessage(progress=progress, exit_code=exit_code)
 
 
 @pytest.mark.parametrize("code", ExitCode)
 def test_own_exit_code_is_passed_on(code, tmp_path):
-    """The run has decided."""
     ending = ending_of(code, told(code, folder=tmp_path), was_interrupted=False)
 
     assert (ending.exit_code, ending.folder, ending.note) == (code, tmp_path, "")
 
 
 def test_killed_generator_is_no_verdict(tmp_path):
-    """It says which signal it was."""
     ending = ending_of(-signal.SIGKILL, told(folder=tmp_path), was_interrupted=False)
 
     assert ending.exit_code is ExitCode.INTERRUPTED
@@ -38,7 +35,6 @@ def test_killed_generator_is_no_verdict(tmp_path):
 
 
 def test_second_interruption_needs_no_explanation(tmp_path):
-    """The user knows."""
     ending = ending_of(-signal.SIGKILL, told(folder=tmp_path), was_interrupted=True)
 
     assert ending.note == ""
@@ -47,7 +43,6 @@ def test_second_interruption_needs_no_explanation(tmp_path):
 
 @pytest.mark.parametrize(("was_interrupted", "code"), [(False, ExitCode.USAGE), (True, ExitCode.INTERRUPTED)])
 def test_locust_that_never_began_is_at_fault_by_its_file_or_options(was_interrupted, code):
-    """Its exit code 1 is no missed objective."""
     assert ending_of(1, ProgressMessage(), was_interrupted=was_interrupted).exit_code is code
 
 
@@ -60,14 +55,12 @@ def test_locust_that_ends_well_without_a_word_has_loaded_nothing():
 
 
 def test_what_a_run_ends_with_before_load_needs_no_record():
-    """A breach of the profile, an unreachable target, a plan."""
     for code in (ExitCode.KEPT, ExitCode.BREACH, ExitCode.UNREACHABLE):
         assert ending_of(code, ProgressMessage(exit_code=code), was_interrupted=False).exit_code is code
 
 
 @pytest.mark.parametrize("status", [0, 1])
 def test_run_without_a_verdict_never_ends_well(tmp_path, status):
-    """Whatever Locust's process says of itself."""
     ending = ending_of(status, told(folder=tmp_path), was_interrupted=False)
 
     assert ending.exit_code is ExitCode.BREACH
@@ -78,7 +71,6 @@ def test_run_without_a_verdict_never_ends_well(tmp_path, status):
     ("verdict", "expected"), [(ExitCode.KEPT, ExitCode.USAGE), (ExitCode.BREACH, ExitCode.BREACH)]
 )
 def test_run_whose_record_is_gone_never_ends_well(tmp_path, verdict, expected):
-    """There is nothing to make a report of."""
     ending = ending_of(verdict, told(verdict, folder=tmp_path / "gone"), was_interrupted=False)
 
     assert ending.exit_code is expected
@@ -87,7 +79,6 @@ def test_run_whose_record_is_gone_never_ends_well(tmp_path, verdict, expected):
 
 
 def test_record_that_was_given_up_before_load_began_is_not_missed(tmp_path):
-    """The error has been told already."""
     ending = ending_of(
         ExitCode.USAGE, told(ExitCode.USAGE, folder=tmp_path / "gone", at_s=-1), was_interrupted=False
     )
@@ -108,12 +99,10 @@ def test_exit_code_of_nobodys_is_named(tmp_path, verdict, expected):
 
 @pytest.mark.parametrize("name", scenario_names())
 def test_scenario_is_found_by_its_name(name):
-    """Those that come with the harness."""
     assert scenario_file(name).is_file()
 
 
 def test_any_locust_file_is_a_scenario(tmp_path):
-    """By its path."""
     file = tmp_path / "mine.py"
     file.touch()
 
@@ -122,7 +111,6 @@ def test_any_locust_file_is_a_scenario(tmp_path):
 
 @pytest.mark.parametrize("name", ["raeds", "nowhere.py", "objectives.toml"])
 def test_unknown_scenario_is_refused(name):
-    """The message lists those that there are."""
     with pytest.raises(UnknownName, match="workflow_crud"):
         scenario_file(name)
 
@@ -156,7 +144,6 @@ def test_load_ends_where_its_progress_cannot_be_shown(monkeypatch, tmp_path):
 
 
 def test_signal_that_comes_while_the_generator_starts_ends_it(monkeypatch, tmp_path):
-    """It is passed on once there is a process to pass it to."""
     start = subprocess.Popen
 
     def interrupted_start(*arguments, **options):

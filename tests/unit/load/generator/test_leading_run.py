@@ -23,7 +23,6 @@ TARGET = Target(name="staging", base_url="http://127.0.0.1:1")
 
 @pytest.fixture
 def environment():
-    """Locust's, in one process."""
     environment = Environment()
     environment.create_local_runner()
     return environment
@@ -31,7 +30,6 @@ def environment():
 
 @pytest.fixture
 def leading(environment, tmp_path):
-    """Make runs that keep a record, and close it in the end."""
     made: list[LeadingRun] = []
 
     def make(*arguments: str) -> LeadingRun:
@@ -48,7 +46,6 @@ def leading(environment, tmp_path):
 def second_of(
     at_s: int, *, kept: int = 0, failed: int = 0, operation: str = "getWhoami", code: str = ""
 ) -> Second:
-    """What ended in a second."""
     second = Second(unix_s=START_UNIX_S + at_s)
     for status, count in ((RequestStatus.KEPT, kept), (RequestStatus.FAILED, failed)):
         if count:
@@ -60,7 +57,6 @@ def second_of(
 
 
 def record_in(folder: Path) -> Any:
-    """The one record."""
     (found,) = [each.parent for each in folder.rglob("run.json")]
     return read_run(found)
 
@@ -82,7 +78,6 @@ def test_seconds_become_metrics(leading):
 
 
 def test_warm_up_is_left_out_of_the_metrics(leading):
-    """It is in the record's seconds only."""
     run = leading("--warm-up", "2")
     run.begin(START_UNIX_S)
 
@@ -93,7 +88,6 @@ def test_warm_up_is_left_out_of_the_metrics(leading):
 
 
 def test_what_is_sent_before_load_begins_is_left_out(leading):
-    """Users may send something as they start."""
     run = leading("--rate", "10")
     run.add_second(second_of(0, kept=3))
 
@@ -103,7 +97,6 @@ def test_what_is_sent_before_load_begins_is_left_out(leading):
 
 
 def test_first_reason_to_stop_stands(leading, tmp_path):
-    """With its exit code; and the record begins with it."""
     run = leading()
     run.begin(START_UNIX_S)
     run.note("Something.")
@@ -117,7 +110,6 @@ def test_first_reason_to_stop_stands(leading, tmp_path):
 
 
 def test_shape_ends_once_the_run_is_stopped(leading):
-    """At its next tick."""
     run = leading("--users", "2")
     run.begin(START_UNIX_S)
 
@@ -155,7 +147,6 @@ def test_doubt_makes_the_measurement_invalid(leading, environment):
 
 
 def test_lost_worker_does_not_hide_a_breach(leading, environment):
-    """Such as that everything failed."""
     run = leading()
     run.begin(START_UNIX_S)
     run.add_second(second_of(0, failed=5))
@@ -168,7 +159,6 @@ def test_lost_worker_does_not_hide_a_breach(leading, environment):
 
 
 def test_run_that_ends_before_its_time_was_interrupted(leading, environment, tmp_path):
-    """Whoever ended it."""
     run = leading()
 
     run.conclude()
@@ -195,7 +185,6 @@ def test_usage_is_read_after_the_last_request(leading, environment, monkeypatch)
 
 
 def test_run_concludes_once(leading, environment):
-    """Locust may tell of its end more than once."""
     run = leading()
     run.conclude()
     environment.process_exit_code = None
@@ -206,7 +195,6 @@ def test_run_concludes_once(leading, environment):
 
 
 def test_missed_bound_ends_the_run(leading, environment):
-    """Once ten seconds are over."""
     run = leading("--abort-on", "error_rate=0.1")
     run.begin(START_UNIX_S)
 
@@ -219,7 +207,6 @@ def test_missed_bound_ends_the_run(leading, environment):
 
 
 def test_exception_of_a_task_is_told_once(leading, capsys):
-    """However often it comes."""
     run = leading()
     run.begin(START_UNIX_S)
 
@@ -230,7 +217,6 @@ def test_exception_of_a_task_is_told_once(leading, capsys):
 
 
 def test_objectives_that_cannot_be_read_leave_no_record(leading, tmp_path):
-    """Nothing has begun."""
     (tmp_path / "broken.toml").write_text("[")
 
     with pytest.raises(UsageError):
@@ -240,8 +226,6 @@ def test_objectives_that_cannot_be_read_leave_no_record(leading, tmp_path):
 
 
 def test_target_that_does_not_answer_leaves_no_record(leading, tmp_path, monkeypatch):
-    """Nothing was sent."""
-
     def fail(*_: object, **__: object) -> None:
         raise TargetUnreachable("no answer")
 

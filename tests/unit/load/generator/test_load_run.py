@@ -1,7 +1,6 @@
 """One run in one process: a sample's way from a user to the figures, and what master and worker exchange."""
 
 import time
-from types import SimpleNamespace
 from typing import Any
 
 import gevent
@@ -19,7 +18,7 @@ from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.collection.metrics import SERVER
 from knouds_harness.load.collection.seconds import REPORT_KEY
 from knouds_harness.load.distributed.master_run import MasterRun
-from knouds_harness.load.distributed.messages import HEALTH, OBSERVATIONS, SAMPLES, SENT_AT, SHARE, STOP
+from knouds_harness.load.distributed.messages import HEALTH, OBSERVATIONS, SAMPLES, SENT_AT
 from knouds_harness.load.distributed.worker_run import WorkerRun
 from knouds_harness.load.generator import leading_run
 from knouds_harness.load.generator.leading_run import LeadingRun
@@ -32,12 +31,10 @@ TARGET = target(KEY)
 
 @pytest.fixture
 def environment():
-    """With one scenario."""
     return Environment(user_classes=[scenario(who_am_i)])
 
 
 def run_in(environment: Environment, *arguments: str, role: Any = LeadingRun) -> Any:
-    """The run of a process: the only one, unless another role is given."""
     if role is LeadingRun:
         environment.create_local_runner()
     else:
@@ -49,7 +46,6 @@ def run_in(environment: Environment, *arguments: str, role: Any = LeadingRun) ->
 
 
 def fire(environment: Environment, took_ms: float = 5.0) -> None:
-    """A request of a user ended well."""
     environment.events.request.fire(
         request_type="GET",
         name="getWhoami",
@@ -103,7 +99,6 @@ def test_clock_that_is_set_while_load_goes_changes_no_figure(environment, monkey
 
 
 def test_closed_model_begins_with_the_test(environment):
-    """Its users wait for nobody."""
     run = run_in(environment, "--users", "2")
 
     environment.events.test_start.fire(environment=environment)
@@ -112,7 +107,6 @@ def test_closed_model_begins_with_the_test(environment):
 
 
 def test_open_model_begins_at_a_whole_second_once_all_users_are_there(environment):
-    """And only once, however often Locust starts some."""
     run = run_in(environment, "--rate", "10", "--duration", "10m")
     environment.events.test_start.fire(environment=environment)
     assert run.results().begun_unix_s is None
@@ -127,7 +121,6 @@ def test_open_model_begins_at_a_whole_second_once_all_users_are_there(environmen
 
 
 def test_users_find_their_run(environment):
-    """And the arrivals of their process."""
     run = run_in(environment, "--rate", "10")
     (user_class,) = environment.user_classes
 
@@ -137,17 +130,7 @@ def test_users_find_their_run(environment):
     assert (user.load_run, user.arrivals, user.chance) == (run, run.arrivals, run.chance)
 
 
-def test_users_have_the_tasks_that_can_be_done(environment):
-    """The same for all of a scenario."""
-    run = run_in(environment)
-    (user_class,) = environment.user_classes
-
-    assert run.tasks_of(user_class).tasks == [who_am_i]
-    assert run.tasks_of(user_class) is run.tasks_of(user_class)
-
-
 def test_time_that_the_server_names_is_recorded(environment):
-    """Beside the client's."""
     run = run_in(environment)
 
     run.observe("runWorkflow", ran(), sender=KEY)
@@ -171,7 +154,6 @@ def test_test_that_stops_ends_the_arrivals_and_the_shape_waits(environment):
 
 
 def test_run_concludes_as_locust_quits(environment):
-    """With everything that was counted."""
     run = run_in(environment)
     environment.events.test_start.fire(environment=environment)
     fire(environment)
@@ -180,19 +162,6 @@ def test_run_concludes_as_locust_quits(environment):
 
     assert environment.process_exit_code == ExitCode.INTERRUPTED
     assert run.results().operations[0].requests == 1
-
-
-def test_worker_sends_once_it_has_a_share(environment):
-    """Credits it asks for once it needs some."""
-    run = run_in(environment, "--rate", "10", "--duration", "10m", role=WorkerRun)
-    worker: Any = environment.runner
-    environment.events.test_start.fire(environment=environment)
-
-    worker.hear(SHARE, start_unix_s=time.time(), index=1, workers=4)
-
-    assert run.arrivals.start_s == pytest.approx(time.perf_counter(), abs=60)
-    assert worker.sent == []
-    run.arrivals.stop()
 
 
 def test_worker_reports_all_that_it_has(environment):
@@ -207,18 +176,7 @@ def test_worker_reports_all_that_it_has(environment):
     assert {HEALTH, SAMPLES, OBSERVATIONS, SENT_AT, REPORT_KEY} <= report.keys()
 
 
-def test_worker_has_the_master_end_the_run(environment):
-    """It leads nothing itself."""
-    run = run_in(environment, role=WorkerRun)
-    worker: Any = environment.runner
-
-    run.stop("No credits.", ExitCode.GUARD)
-
-    assert worker.sent == [(STOP, {"reason": "No credits.", "exit_code": 4})]
-
-
 def test_master_counts_what_workers_report(environment):
-    """As if it had sent it."""
     there = Environment(user_classes=environment.user_classes)
     run_in(there, role=WorkerRun)
     run = run_in(environment, role=MasterRun)
@@ -235,22 +193,7 @@ def test_master_counts_what_workers_report(environment):
     assert results.plan.workers == 1
 
 
-def test_shares_are_the_workers(environment):
-    """A master has no arrivals of its own."""
-    run = run_in(environment, "--rate", "10", "--duration", "10m", role=MasterRun)
-    master: Any = environment.runner
-    master.clients.running = [SimpleNamespace(id=each) for each in ("a", "b")]
-    environment.events.test_start.fire(environment=environment)
-
-    environment.events.spawning_complete.fire(user_count=2)
-    gevent.sleep(0)
-
-    assert [data["index"] for _, data in master.take(SHARE)] == [0, 1]
-    assert run.arrivals.start_s == 0
-
-
 def test_deliveries_of_several_processes_are_polled_for(environment):
-    """There is no one place for them; the record says so."""
     environment.user_classes = [scenario(who_am_i, run_cheapest)]
     run = run_in(environment, "--finish", "webhook", role=MasterRun)
 
@@ -259,8 +202,6 @@ def test_deliveries_of_several_processes_are_polled_for(environment):
 
 
 def test_failure_to_receive_deliveries_leaves_no_record(environment, tmp_path, monkeypatch):
-    """Nothing was sent."""
-
     def fail(*_: object, **__: object) -> None:
         raise TargetUnreachable("nobody answers")
 
@@ -274,7 +215,6 @@ def test_failure_to_receive_deliveries_leaves_no_record(environment, tmp_path, m
 
 
 def test_deliveries_need_a_target():
-    """Without one there is nobody to deliver."""
     environment = Environment()
     environment.create_local_runner()
 
@@ -296,7 +236,6 @@ def test_arrivals_of_a_share_are_served_from_its_beginning(environment):
 
 
 def test_closed_model_has_no_arrivals(environment):
-    """Its users think, and send."""
     run = run_in(environment, "--users", "2")
 
     run.take_share(time.time(), Share())
@@ -340,7 +279,6 @@ def test_credits_of_a_worker_are_leased(environment):
 
 
 def test_without_a_target_there_are_no_limits():
-    """And nothing that could be spent."""
     environment = Environment()
     environment.create_local_runner()
     run = LeadingRun(environment, RunSetup(options=options()))
@@ -351,7 +289,6 @@ def test_without_a_target_there_are_no_limits():
 
 
 def test_users_that_never_start_are_ended_quietly_and_end_the_run(environment):
-    """Else each would print a traceback."""
     run = run_in(environment, "--users", "1")
     (user_class,) = environment.user_classes
     user_class.host = TARGET.base_url

@@ -18,13 +18,11 @@ from knouds_harness.runs.operation_load import RequestStatus
 
 @pytest.fixture
 def health():
-    """Of the only process."""
     return Health(cpu_share=0.2, spent_credits=12.0, in_flight=3)
 
 
 @pytest.fixture
 def listener():
-    """Hears what is told."""
     listener = Listener()
     yield listener
     listener.close()
@@ -32,7 +30,6 @@ def listener():
 
 @pytest.fixture
 def metrics():
-    """Of a load that began ten seconds ago."""
     metrics = RunMetrics()
     metrics.begin(now_unix_s() - 10)
     return metrics
@@ -40,7 +37,6 @@ def metrics():
 
 @pytest.fixture
 def teller(tmp_path, listener):
-    """Of an open run of a minute."""
     options = SimpleNamespace(
         rate=50.0, users=100, warm_up_s=2.0, accuracy=0.01, course=Shape.of("constant", 50.0, 60.0)
     )
@@ -54,8 +50,6 @@ def teller(tmp_path, listener):
 
 @pytest.fixture
 def progress(teller, listener, metrics, health):
-    """How the run stands now, as it is heard."""
-
     def told():
         teller.tell(metrics, health, [])
         return listener.hear().progress
@@ -64,7 +58,6 @@ def progress(teller, listener, metrics, health):
 
 
 def second(unix_s, *, late_s=0.0, **counts):
-    """What ended within a second, each in a millisecond and sent so late."""
     histograms = {}
     for status, count in counts.items():
         for measure, took_s in (("response", 0.001 + late_s), ("service", 0.001)):
@@ -75,7 +68,6 @@ def second(unix_s, *, late_s=0.0, **counts):
 
 
 def test_requests_are_told_since_the_beginning_and_recent_ones_by_their_rate(progress, metrics):
-    """Beside the rate that is asked for."""
     for unix_s in range(100, 120):
         metrics.add(second(unix_s, kept=10 if unix_s < 110 else 50))
 
@@ -86,7 +78,6 @@ def test_requests_are_told_since_the_beginning_and_recent_ones_by_their_rate(pro
 
 
 def test_errors_are_told_by_kind_most_frequent_first(progress, metrics):
-    """Whatever the operation was."""
     rare, frequent = (
         Error("a", RequestStatus.FAILED, 500, "X"),
         Error("b", RequestStatus.THROTTLED, 429, "Y"),
@@ -97,7 +88,6 @@ def test_errors_are_told_by_kind_most_frequent_first(progress, metrics):
 
 
 def test_late_generator_is_told_while_it_lasts(progress, metrics):
-    """Judged by the last seconds."""
     for unix_s in range(100, 105):
         metrics.add(second(unix_s, late_s=0.5, kept=10))
     late = progress()
@@ -110,7 +100,6 @@ def test_late_generator_is_told_while_it_lasts(progress, metrics):
 
 
 def test_first_seconds_are_not_judged(progress, metrics):
-    """Everything is late while connections are opened."""
     metrics.begin(now_unix_s() - 1)
     metrics.add(second(100, late_s=0.5, kept=10))
 
@@ -118,7 +107,6 @@ def test_first_seconds_are_not_judged(progress, metrics):
 
 
 def test_what_is_told_is_heard(teller, listener, metrics, health):
-    """The latest of it, and what the run ends with."""
     metrics.add(second(100, kept=10))
     teller.tell(metrics, health, [])
     metrics.add(second(101, failed=1))
@@ -135,7 +123,6 @@ def test_what_is_told_is_heard(teller, listener, metrics, health):
 
 
 def test_verdict_is_kept_whatever_is_told_afterwards(teller, listener, metrics, health):
-    """Nor is what was told before it lost."""
     teller.conclude(metrics, health, [], exit_code=ExitCode.KEPT)
     teller.tell(metrics, health, [])
 
@@ -143,7 +130,6 @@ def test_verdict_is_kept_whatever_is_told_afterwards(teller, listener, metrics, 
 
 
 def test_half_a_line_waits_for_its_other_half(listener):
-    """Whoever looks too early looks again."""
     os.write(listener.writing, b'{"exit_')
     assert listener.hear() == ProgressMessage()
 
@@ -152,7 +138,6 @@ def test_half_a_line_waits_for_its_other_half(listener):
 
 
 def test_pipe_that_nobody_reads_disturbs_nothing(teller, listener, metrics, health):
-    """Load is not ended by what only shows it."""
     listener.close()
 
     teller.tell(metrics, health, [])

@@ -23,8 +23,6 @@ from knouds_harness.targets.profile import Target
 
 
 class Disk:
-    """Blocks a thread, as a busy disk does, until it is free."""
-
     def __init__(self) -> None:
         self._wait_at, self._free_at = os.pipe()
 
@@ -79,7 +77,6 @@ def test_what_is_given_later_is_done_too():
 
 
 def test_failure_is_raised_at_the_end_and_stops_nothing():
-    """The first one; whatever can be written is."""
     background_writer, done = BackgroundWriter(), []
 
     def fail() -> None:

@@ -17,8 +17,6 @@ from knouds_harness.runs.operation_load import RequestStatus
 
 
 class Mine(User):
-    """Does nothing by itself."""
-
     task_at_hand: Any = None
 
 
@@ -32,52 +30,44 @@ def look(_user):
 
 @pytest.fixture
 def recorder():
-    """Counts in one second."""
     return SecondsRecorder(clock=lambda: 100.0)
 
 
 @pytest.fixture
 def passed():
-    """Tasks that came to their end."""
     return set()
 
 
 @pytest.fixture
 def task_errors(recorder, passed):
-    """Of two users."""
     return TaskErrors(recorder, users=2, passed=passed)
 
 
 @pytest.fixture
 def user():
-    """At a task."""
     user = Mine(Environment())
     user.task_at_hand = look
     return user
 
 
 def raised(act: Callable[[], object]) -> Exception:
-    """What an act raises."""
     with pytest.raises(Exception) as caught:  # noqa: PT011 - of any kind
         act()
     return caught.value
 
 
 def told(task_errors: TaskErrors, instance: object, error: Exception | None = None) -> TaskError:
-    """An exception came."""
     error = error or raised(lambda: json.loads("{"))
     assert error.__traceback__ is not None
     return task_errors.count(instance, error, error.__traceback__)
 
 
 def errors(recorder):
-    """What was counted."""
     (second,) = recorder.take(with_current=True)
     return second.errors
 
 
 def test_exception_counts_under_its_task_with_its_place(task_errors, user, recorder):
-    """A line of one's own, and not one of Python's."""
     for _ in range(3):
         told(task_errors, DefaultTaskSet(user))
 
@@ -111,7 +101,6 @@ def test_task_that_never_came_to_its_end_fails_in_vain(task_errors, user):
 
 
 def test_task_that_came_to_its_end_once_ends_no_run(task_errors, user, passed):
-    """It is a rare failure."""
     passed.add(look)
 
     assert not any(told(task_errors, DefaultTaskSet(user)).is_in_vain for _ in range(9))
@@ -124,7 +113,6 @@ def test_task_within_a_task_ends_no_run(task_errors, user, recorder):
 
 
 def test_user_that_cannot_start_fails_in_vain(task_errors, recorder):
-    """As often as there are users."""
     failures = [told(task_errors, Mine(Environment())) for _ in range(2)]
 
     assert {each.operation for each in errors(recorder)} == {"task on_start"}
@@ -132,7 +120,6 @@ def test_user_that_cannot_start_fails_in_vain(task_errors, recorder):
 
 
 def test_what_locust_says_of_each_exception_is_not_shown(task_errors, caplog):
-    """Other words of Locust's are."""
     logger = logging.getLogger("locust.user.task")
     logger.error("%s\n%s", "what", "Traceback …")
     logger.error("something else")
@@ -141,7 +128,6 @@ def test_what_locust_says_of_each_exception_is_not_shown(task_errors, caplog):
 
 
 def test_place_of_an_exception_within_python_alone_is_told_too():
-    """There is no better one."""
     try:
         json.loads("{")
     except ValueError as error:

@@ -28,7 +28,6 @@ MISSING = validity(is_valid=False, reasons=("A worker was lost.",), doubts=(Doub
 
 
 def kept(took_ms: float, *, late_ms: float = 0.0, name: str = "whoami") -> KeptTimes:
-    """A thousand answers that took about so long, and were sent so late."""
     took = [took_ms * (1 + number / 10_000) for number in range(1000)]
     return KeptTimes(
         operation=name,
@@ -66,12 +65,10 @@ def test_generator_that_was_the_limit_is_not(change, doubt, reason):
 
 
 def test_lateness_that_moves_no_figure_is_no_reason():
-    """Answers of 1.5 s, sent 5 ms late: a third of a percent."""
     assert judge_generator(**SOUND, kept=[kept(1500, late_ms=5)]).is_valid
 
 
 def test_accuracy_can_be_asked_for():
-    """At 5 %, 3 ms of 100 are fine."""
     late = [kept(100, late_ms=3)]
 
     assert not judge_generator(**SOUND, kept=late).is_valid
@@ -86,7 +83,6 @@ def test_each_operation_is_judged():
 
 
 def test_rare_figures_alone_do_not_make_a_run_invalid():
-    """They are listed as moved, and the run stays valid."""
     took = [20.0] * 998 + [200.0] * 2
     of = KeptTimes(operation="whoami", service=histogram_of([20.0] * 1000), response=histogram_of(took))
 
@@ -102,7 +98,6 @@ def test_busy_processor_at_a_rate_is_no_reason_by_itself():
 
 
 def test_closed_model_has_no_rate_to_miss():
-    """Where no rate was asked for, none can be missed."""
     assert judge_generator(**(SOUND | {"asked_per_s": None, "arrivals": 0})).is_valid
 
 
@@ -148,7 +143,6 @@ def test_requests_that_were_sent_late_are_not_held_against_the_target():
 
 
 def test_objective_that_was_met_is_not_doubted():
-    """A delay can only have made it worse."""
     met = JudgedObjective(operation="whoami", measure="p99_ms", bound=50.0, observed=40.0, is_met=True)
 
     assert not doubt_of(met, of=kept(20, late_ms=20))

@@ -25,7 +25,6 @@ KEPT = Invariant(fact="async.status-edges", says="Statuses go forward.", seen=5,
 
 
 def second(unix_s, *, kept=0, failed=0, took_s=0.001):
-    """What ended within a second."""
     histograms = {}
     for status, count in ((RequestStatus.KEPT, kept), (RequestStatus.FAILED, failed)):
         if count:
@@ -46,7 +45,6 @@ def first_miss(bound, seconds, *, warm_up_s=0.0):
 
 
 def test_miss_over_the_window_is_told():
-    """With what was observed."""
     at, judged = first_miss("error_rate=0.2", [second(100 + i, kept=1, failed=1) for i in range(20)])
 
     assert at == 100 + RECENT_S - 1
@@ -54,7 +52,6 @@ def test_miss_over_the_window_is_told():
 
 
 def test_short_trouble_is_borne():
-    """One bad second among good ones is no reason to end."""
     seconds = [second(100 + i, kept=10, failed=10 * (i == 4)) for i in range(30)]
 
     assert first_miss("error_rate=0.2", seconds) is None
@@ -68,7 +65,6 @@ def test_warm_up_does_not_count():
 
 
 def test_trouble_that_begins_late_is_told():
-    """The window moves along."""
     at, _ = first_miss(
         "p50_ms=100", [second(100 + i, kept=5, took_s=3.0 if i >= 30 else 0.001) for i in range(60)]
     )
@@ -85,7 +81,6 @@ def test_seconds_without_an_answer_are_part_of_the_window(gap):
 
 
 def test_nothing_is_said_of_a_run_in_which_all_is_well():
-    """Locust's own summary is enough."""
     assert list(exit_summary(load_results())) == []
 
 
@@ -177,5 +172,4 @@ def test_exit_code_follows_from_the_figures(results, exit_code):
 
 
 def test_interruption_comes_before_everything():
-    """Half a run has no verdict."""
     assert exit_code_of(load_results(objectives=(missed(),)), was_interrupted=True) == ExitCode.INTERRUPTED

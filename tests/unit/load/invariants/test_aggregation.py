@@ -24,14 +24,12 @@ PRO = LimitedRoute("pia", "runWorkflow", "pro")
 
 
 def window(remaining, *, reset_unix_s=RESET_UNIX_S, **counts):
-    """As one process saw it."""
     seen = ObservedWindow(reset_unix_s=reset_unix_s, **counts)
     seen.remaining.update(remaining)
     return seen
 
 
 def judged(*batches, in_flight=0, is_alone=True):
-    """What is broken, and seen, once some processes reported."""
     aggregation = Aggregation(chance=random.Random(1), most_in_flight=in_flight, is_alone=is_alone)
     for each in batches:
         aggregation.add(each)
@@ -42,7 +40,6 @@ def judged(*batches, in_flight=0, is_alone=True):
 
 
 def batch(*windows, unknown=0, ids=()):
-    """What a process hands on."""
     made = ObservationBatch(windows={PRO: list(windows)} if windows else {})
     made.unknown[PRO] = unknown
     for each in ids:
@@ -51,7 +48,6 @@ def batch(*windows, unknown=0, ids=()):
 
 
 def test_execution_id_of_another_worker_is_no_fresh_one():
-    """Ids are compared over all of them."""
     assert judged(batch(ids=["a", "b"]), batch(ids=["c"]))[FRESH_ID] == 0
     assert judged(batch(ids=["a", "b"]), batch(ids=["b"]))[FRESH_ID] == 1
 
@@ -109,7 +105,6 @@ def test_whoever_shares_an_account_may_fill_its_window():
 
 
 def test_requests_that_were_cut_off_at_the_end_may_have_counted():
-    """In the last window, as many as can be in flight."""
     cut = batch(window(range(3, 100), throttled=1))
 
     assert judged(cut, in_flight=3)[NO_FEWER["pro"]] == 0
@@ -126,7 +121,6 @@ def test_windows_end_a_minute_apart():
 
 
 def test_old_windows_are_judged_once_and_forgotten():
-    """Memory does not grow with the length of a run."""
     aggregation = Aggregation(chance=random.Random(1), most_in_flight=0, is_alone=False)
     for number in range(20):
         aggregation.add(batch(window(range(100), reset_unix_s=RESET_UNIX_S + 60 * number)))
@@ -137,12 +131,10 @@ def test_old_windows_are_judged_once_and_forgotten():
 
 
 def test_what_was_not_seen_says_what_it_takes():
-    """Untested is not kept."""
     assert judged()[FRESH_ID] == "a submit of an asynchronous run"
 
 
 def matched(ended, delivered, **options):
-    """The tally of some endings and deliveries, and what did the matching."""
     match, tallies = DeliveryMatch(**options), Tallies()
     for each in delivered:
         match.take(hash_of(each))
@@ -157,7 +149,6 @@ def matched(ended, delivered, **options):
     ids=["each once", "one lacks", "one twice", "another's twice"],
 )
 def test_each_ended_execution_is_delivered_once(delivered, broken, are_all_here):
-    """Of those whose end was seen."""
     tally, match = matched(["a", "b"], delivered)
 
     assert (tally.seen, tally.broken) == (2, broken)
@@ -165,7 +156,6 @@ def test_each_ended_execution_is_delivered_once(delivered, broken, are_all_here)
 
 
 def test_bounded_match_follows_a_share_whole():
-    """Whatever is remembered is remembered on both sides."""
     names = [f"e-{number}" for number in range(1000)]
 
     tally, _ = matched(names, [*names, *names[:500]], most=100)
@@ -178,12 +168,10 @@ BUSINESS = LimitedRoute("bea", "runModel", "business")
 
 
 def full(admitted, **counts):
-    """A window that one process saw admit the first of its requests."""
     return window(range(admitted), **counts)
 
 
 def test_what_processes_saw_of_a_window_is_added_up():
-    """Whatever second each answer rounded its end to."""
     log = WindowLog()
 
     log.add({PRO: [full(60, throttled=1, longest_wait_s=30)]})
@@ -196,7 +184,6 @@ def test_what_processes_saw_of_a_window_is_added_up():
 
 
 def test_windows_are_told_route_by_route_in_order_of_time():
-    """Also where a slow worker tells of an earlier one last."""
     log = WindowLog()
 
     log.add({PRO: [full(1, reset_unix_s=RESET_UNIX_S + 60)], BUSINESS: [full(2)]})

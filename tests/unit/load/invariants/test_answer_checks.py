@@ -20,7 +20,6 @@ ACCOUNT = {"id": "usr_1", "email": "ada@example.com", "role": "user", "tier": "p
 
 
 def judged(name, *answers, **options):
-    """What each is called, and how the facts fared: seen, broken, excused."""
     one = Verifier(DOCUMENT, **options)
     verdicts = [one.judge(name, answer) for answer in answers]
     tallies = one.take().by_invariant
@@ -28,7 +27,6 @@ def judged(name, *answers, **options):
 
 
 def whoami(**changes):
-    """An answer of whoami."""
     return Said({"user": {**ACCOUNT, **changes}}, path="/api/whoami")
 
 
@@ -54,7 +52,6 @@ def test_judged_answers_are_counted_apart_from_those_that_passed():
 
 
 def test_answer_shows_only_the_facts_that_apply_to_it():
-    """A poll in flight says nothing of results."""
     _, facts = judged("getExecution", polled("processing"), polled("processing", "e-2"))
 
     assert facts["execution.status-closed"] == (2, 0, 0)
@@ -77,7 +74,6 @@ def test_refusal_for_its_capabilities_is_judged(base, is_told):
     [({"role": "owner"}, "whoami.role-closed"), ({"approved": "yes"}, "whoami.approved-is-true")],
 )
 def test_wrong_success_is_named_by_its_fact(changes, fact):
-    """Also after right ones of the same form, and each time."""
     verdicts, facts = judged("getWhoami", whoami(), whoami(), whoami(**changes), whoami(**changes))
 
     assert verdicts[:2] == [None, None]
@@ -100,7 +96,6 @@ def test_wrong_success_is_named_by_its_fact(changes, fact):
     ids=["cut short", "an array", "another type", "another status"],
 )
 def test_success_that_is_none_is_wrong(answer, fact):
-    """Whatever a parser makes of it."""
     (verdict,), facts = judged("getWhoami", answer)
 
     assert verdict.code
@@ -111,7 +106,6 @@ NESTED = b'{"user": {"id": "usr_1", "role": ' + b"[" * 300 + b"]" * 300 + b"}}"
 
 
 def answered(content_encoding, body, *, extra=b""):
-    """A success as the client keeps it."""
     answer = Response()
     answer.url = "http://127.0.0.1:8080/api/whoami"
     encoding = f"Content-Encoding: {content_encoding}\r\n".encode() if content_encoding else b""
@@ -161,7 +155,6 @@ def test_answer_that_cannot_be_judged_is_wrong(answer):
 @pytest.mark.parametrize("digits", [19, 5_000])
 @pytest.mark.parametrize("name", ["limit", "remaining", "reset"])
 def test_header_of_countless_digits_is_wrong(name, digits):
-    """No number of them is meant."""
     answer = ran(99)
     answer.headers[f"x-ratelimit-{name}"] = "9" * digits
 
@@ -186,7 +179,6 @@ def test_what_an_answer_gives_away_is_in_no_verdict(role):
 
 
 def test_headers_are_judged_too():
-    """Of a run, on a limited tier."""
     milliseconds = ran(99)
     milliseconds.headers.update(limited(99, reset_unix_s=1_764_063_060_000))
 
@@ -198,7 +190,6 @@ def test_headers_are_judged_too():
 
 
 def test_refusal_is_judged_and_stays_what_it_is():
-    """A 429 is throttled, broken or not."""
     half = throttled(30)
     half.headers["retry-after"] = "15"
 
@@ -209,7 +200,6 @@ def test_refusal_is_judged_and_stays_what_it_is():
 
 
 def test_assumption_that_does_not_hold_is_excused():
-    """That model runs report ms is assumed."""
     answer = ran(99, path="/api/models/claude-sonnet/run")
     answer.content = answer.content.replace(b', "ms": 12', b"")
 
@@ -221,7 +211,6 @@ def test_assumption_that_does_not_hold_is_excused():
 
 @pytest.mark.parametrize(("expires", "is_excused"), [(date(2099, 1, 1), True), (date(2026, 1, 1), False)])
 def test_waived_breach_is_excused_until_the_waiver_expires(expires, is_excused):
-    """As in a check."""
     waiver = Waiver(reason="known", expires=expires, fact="whoami.role-closed")
 
     (verdict,), facts = judged("getWhoami", whoami(role="owner"), waivers=(waiver,))
@@ -231,7 +220,6 @@ def test_waived_breach_is_excused_until_the_waiver_expires(expires, is_excused):
 
 
 def test_what_is_no_operation_is_left_alone():
-    """A Locust file may send whatever it likes."""
     assert judged("something else", whoami(), Said(status=0)) == ([None, None], {})
 
 

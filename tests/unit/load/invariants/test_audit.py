@@ -13,7 +13,6 @@ PORTRAIT, CLIP = "workflows/portrait", "models/seedance"
 
 
 def broken(runs, costs):
-    """How often each promise was broken."""
     tallies = Tallies()
     counts = {resource: Counter(rows) for resource, rows in costs.items()}
     compare(tallies, {ObservedRun("ada", *run): count for run, count in runs.items()}, counts)
@@ -45,7 +44,6 @@ def broken(runs, costs):
     ],
 )
 def test_each_run_has_a_row_that_costs_as_much(runs, costs, expected):
-    """A row that lacks is no wrong charge besides."""
     assert broken(runs, costs) == expected
 
 

@@ -16,24 +16,20 @@ ROUTE = LimitedRoute("pia", "runWorkflow", "pro")
 
 @pytest.fixture
 def clock():
-    """Starts anywhere."""
     return Clock(1_000.0)
 
 
 @pytest.fixture
 def observations(clock):
-    """Empty."""
     return Observations(chance=random.Random(1), clock=clock)
 
 
 def tell(observations, name, *answers, sender=PRO):
-    """Have it read some answers in a row."""
     for answer in answers:
         observations.observe(name, answer, sender, answer.body)
 
 
 def tally(batch, invariant):
-    """How often it was seen, and broken."""
     found = batch.tallies.by_invariant.get(invariant)
     return (found.seen, found.broken) if found else (0, 0)
 
@@ -58,7 +54,6 @@ def test_status_of_an_execution_in_flight_goes_only_forward(observations, status
 
 
 def test_status_that_is_no_text_is_no_status(observations):
-    """Whatever a server puts there, the users go on."""
     tell(observations, "runWorkflow async", Said({"executionId": "e-1", "status": ["processing"]}))
     tell(observations, "getExecution", Said({"status": {}}, path="/api/executions/e-1"))
 
@@ -91,7 +86,6 @@ def test_executions_in_flight_do_not_pile_up(observations):
 
 
 def test_only_keys_that_receive_await_deliveries(observations):
-    """A webhook and the capability, both."""
     deaf = persona(capabilities={"workflow:run"}, webhook=True)
     for sender in (PRO, deaf, persona(webhook=True)):
         tell(observations, "getExecution", polled("completed"), sender=sender)
@@ -100,7 +94,6 @@ def test_only_keys_that_receive_await_deliveries(observations):
 
 
 def test_runs_are_counted_by_what_they_cost(observations):
-    """Failed ones have a row too; refused ones have none."""
     failed = Said({"error": "No.", "code": "EXECUTION_FAILED"}, status=500)
     refused = Said({"error": "No.", "code": "INSUFFICIENT_CREDITS"}, status=402)
 
@@ -160,14 +153,12 @@ def test_window_keeps_what_came_of_those_whom_it_told_to_wait(observations, cloc
 
 
 def test_nobody_waits_longer_than_a_window(observations):
-    """An hour is no window."""
     tell(observations, "runWorkflow", throttled(60), throttled(3600))
 
     assert tally(observations.take(), SHORT_WAIT) == (2, 1)
 
 
 def test_told_limit_is_that_of_the_tier(observations):
-    """Whatever the window really admits."""
     answer = ran(98)
     answer.headers["x-ratelimit-limit"] = "99"
 
@@ -189,7 +180,6 @@ def test_limits_of_the_others_are_not_looked_at(observations):
 
 
 def test_batch_survives_the_way_to_the_master(observations):
-    """As plain values, nothing is lost."""
     tell(observations, "runWorkflow", ran(99), throttled(), Said(status=0))
     tell(observations, "runWorkflow async", submitted())
     tell(observations, "getExecution", polled("completed"), sender=persona(webhook=True))
@@ -202,7 +192,6 @@ def test_batch_survives_the_way_to_the_master(observations):
     "cost", [10**400, -(10**400), float("inf"), float("nan"), 1e300, -1, True, "8", None]
 )
 def test_cost_that_is_no_amount_counts_as_none(observations, cost):
-    """The shapes say that it is wrong; here nothing overflows."""
     tell(observations, "runWorkflow", ran(cost=cost), sender=persona(tier="enterprise"))
 
     batch = observations.take()

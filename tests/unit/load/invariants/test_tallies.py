@@ -22,7 +22,6 @@ def test_tallies_of_processes_add_up():
 
 
 def test_broken_ones_stand_first_and_unseen_ones_last():
-    """Whoever reads the first line knows."""
     tallies = Tallies()
     tallies.judge("a.kept", "Kept.", holds=True, example="")
     tallies.judge("b.excused", "Excused.", holds=True, example="")

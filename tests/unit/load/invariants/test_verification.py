@@ -21,48 +21,37 @@ TARGET = Target(name="here", base_url="http://127.0.0.1:1", personas={"full": AD
 
 
 class Auditor(Audit):
-    """Finds every row, at once."""
-
     def __init__(self):
         super().__init__(TARGET, [ADA], yes_production=False)
         self.looked_for = 0
 
     def after(self, aggregation):
-        """Only counts."""
         self.looked_for = aggregation.runs.total()
         aggregation.tallies.see(*HAS_A_ROW, self.looked_for)
         yield from ()
 
 
 class Caught(Said):
-    """A response in its with-block."""
-
     failed = None
 
     def failure(self, reason):
-        """As Locust is told."""
         self.failed = reason
 
 
 def verification(*, share=1.0, audit=None):
-    """Of one process."""
     return LoadVerification(
         options("--seed", "1"), TARGET, share=share, process=0, is_alone=False, audit=audit
     )
 
 
 class CaughtAnswer(Response):
-    """As the client keeps it, in its with-block."""
-
     failed: Any = None
 
     def failure(self, reason):
-        """As Locust is told."""
         self.failed = reason
 
 
 def looked_at(one, body, *, count=1, head=b""):
-    """What the last of some answers to whoami counts as: None for a success."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     for _ in range(count):
         answer = CaughtAnswer()
@@ -74,7 +63,6 @@ def looked_at(one, body, *, count=1, head=b""):
 
 @pytest.mark.parametrize(("share", "least", "most"), [(0.1, 800, 1200), (1.0, 10_000, 10_000)])
 def test_share_thins_out_answers_and_not_observations(share, least, most):
-    """By chance, so that no pattern of the load is left out."""
     auditor = Auditor()
     one = verification(share=share, audit=auditor)
     for _ in range(10_000):
@@ -119,7 +107,6 @@ def test_sample_is_judged_where_nothing_is_asked_for():
     ids=["{}", "nothing", "HTML", "hello", "null", "no UTF-8", "NaN", "UTF-16", "300 levels", "a list"],
 )
 def test_success_of_no_known_form_is_an_error_each_time_whatever_is_drawn(body):
-    """At first, and between any number of right ones."""
     one = verification(share=0.0)
 
     at_first = looked_at(one, body)
@@ -142,7 +129,6 @@ def test_success_with_other_members_is_looked_at_and_may_be_right():
 
 
 def test_windows_of_limits_are_kept_without_verifying_and_their_history_is_not_judged():
-    """Of accounts that have a limit."""
     one = verification(share=0.0)
     for sender in (ADA, PIA):
         one.look("runWorkflow", ran(99), sender, None)
@@ -154,7 +140,6 @@ def test_windows_of_limits_are_kept_without_verifying_and_their_history_is_not_j
 
 
 def test_success_that_breaks_the_contract_is_a_failure():
-    """Locust is told, with the fact as the code."""
     answer = Caught({"success": "yes", "result": {"text": "x"}, "cost": 1, "ms": 1})
 
     verification().look("runWorkflow", answer, ADA, None)
@@ -163,7 +148,6 @@ def test_success_that_breaks_the_contract_is_a_failure():
 
 
 def test_run_that_is_cut_short_waits_for_nothing():
-    """And what was not looked at is untested, not kept."""
     auditor = Auditor()
     one = verification(audit=auditor)
     one.look("runWorkflow", ran(), ADA, ran().body)
@@ -176,7 +160,6 @@ def test_run_that_is_cut_short_waits_for_nothing():
 
 
 def test_what_a_worker_saw_counts_where_the_run_is_led():
-    """As it comes with Locust's reports."""
     worker, controller = verification(), verification(audit=Auditor())
     worker.look("runWorkflow", ran(), ADA, ran().body)
 

@@ -19,7 +19,6 @@ SECRET = "whsec_0123456789abcdef"
 
 @pytest.fixture
 def webhook_waiter():
-    """Nothing came yet."""
     with Receiver() as receiver:
         webhook = Webhook(url=receiver.url("/"), secret=Secret(SECRET, "webhook-secret"))
         yield WebhookWaiter(webhook, [], receiver=receiver)
@@ -37,28 +36,24 @@ def delivery_of(body, signature, at_unix_s):
 
 
 def post(execution_id="e1", status="completed", *, secret=SECRET):
-    """A delivery."""
     now = time.time()
     body = json.dumps({"executionId": execution_id, "status": status}).encode()
     return delivery_of(body, sign(body, secret=secret, at_unix_s=int(now)), now)
 
 
 def test_delivery_wakes_who_waits(webhook_waiter):
-    """With the status that it names."""
     gevent.spawn(webhook_waiter.take, post("e1", "failed"))
 
     assert webhook_waiter.await_arrival("e1", timeout_s=5).status == "failed"
 
 
 def test_delivery_before_the_wait_is_kept(webhook_waiter):
-    """It may come before the answer to its submit."""
     webhook_waiter.take(post())
 
     assert webhook_waiter.await_arrival("e1", timeout_s=0).status == "completed"
 
 
 def test_delivery_of_another_execution_wakes_nobody(webhook_waiter):
-    """Each user waits for their own."""
     gevent.spawn(webhook_waiter.take, post("e2"))
 
     assert webhook_waiter.await_arrival("e1", timeout_s=0.01) is None
@@ -76,7 +71,6 @@ def test_nobody_waits_once_it_is_over(webhook_waiter):
 
 
 def test_wrong_signature_is_not_believed(webhook_waiter):
-    """And said once in the figures' notes."""
     webhook_waiter.take(post(secret="another-secret-0"))
 
     assert webhook_waiter.await_arrival("e1", timeout_s=0) is None
@@ -87,14 +81,12 @@ def test_wrong_signature_is_not_believed(webhook_waiter):
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"executionId": 7}', b"\xff"], ids=repr)
 def test_misshapen_delivery_is_left_alone(webhook_waiter, body):
-    """It names nobody to wake."""
     webhook_waiter.take(delivery_of(body, sign(body, secret=SECRET, at_unix_s=0), 0.0))
 
     assert webhook_waiter.await_arrival("e1", timeout_s=0) is None
 
 
 def test_unclaimed_deliveries_are_bounded(webhook_waiter):
-    """The oldest go first."""
     for number in range(10_001):
         webhook_waiter.take(post(f"e{number}"))
 
@@ -103,7 +95,6 @@ def test_unclaimed_deliveries_are_bounded(webhook_waiter):
 
 
 def test_profile_without_a_webhook_is_said():
-    """Then ends are polled for."""
     webhook_waiter, reason = open_webhook_waiter(TARGET, [], receiver=None, yes_production=False)
 
     assert webhook_waiter is None

@@ -13,8 +13,6 @@ PATH = "/api/workflows/w1"
 
 
 class Followed:
-    """Requests to one workflow, which the load created, at instants of a clock."""
-
     def __init__(self):
         self.clock = Clock(0.0)
         self.histories = WorkflowHistories(self.clock)
@@ -46,7 +44,6 @@ class Followed:
 
 @pytest.fixture
 def followed():
-    """A workflow that is called w1 and described as old."""
     return Followed()
 
 
@@ -73,7 +70,6 @@ def test_read_beside_an_update_shows_either(followed, shown):
 @pytest.mark.parametrize(("shown", "broken"), [("new", 0), ("old", 0), ("other", 1)])
 @pytest.mark.parametrize("status", [500, 0])
 def test_update_without_a_certain_answer_may_have_come(followed, status, shown, broken):
-    """It took effect, or never will."""
     followed.send("updateWorkflow", status, description="new")
     followed.send("getWorkflow", shown={"description": shown})
 
@@ -103,7 +99,6 @@ def test_what_is_known_is_carried_on(followed):
     ids=["lost", "deleted", "back", "perhaps deleted", "refused"],
 )
 def test_workflow_is_there_from_its_create_to_its_delete(followed, requests, broken):
-    """A 404 says that it is not; another refusal says nothing."""
     for operation, status in requests:
         followed.send(operation, status)
 
@@ -111,13 +106,11 @@ def test_workflow_is_there_from_its_create_to_its_delete(followed, requests, bro
 
 
 def test_workflows_of_others_are_left_alone(followed):
-    """What was not created here may be written by anyone."""
     assert followed.histories.begin("updateWorkflow", "/api/workflows/theirs", {"name": "n"}) is None
     assert followed.histories.begin("getWhoami", "/api/whoami", None) is None
 
 
 def test_create_that_is_not_proven_begins_no_history(followed):
-    """Whose the slug is that it was answered with is open."""
     create = followed.histories.begin("createWorkflow", "/api/workflows", {"name": "n"})
     followed.end(create, 201, {"slug": "theirs"})
 

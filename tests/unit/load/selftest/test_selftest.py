@@ -41,7 +41,6 @@ def measured(
     lost: int = 0,
     failed: int = 0,
 ) -> Measured:
-    """A run of one second whose generator was off by so much."""
     seen = [each + off_s for each in truth_s]
     return Measured(
         rate=rate,
@@ -107,7 +106,6 @@ def test_coordinated_omission_is_seen():
 
 
 def test_rate_has_to_be_kept_to_a_thousandth():
-    """One arrival too few in five hundred is too many."""
     assert met(judge_rate(measured(truth()))) == [True, True]
     assert met(judge_rate(measured(truth(), lost=1))) == [False, True]
 

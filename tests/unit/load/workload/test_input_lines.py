@@ -23,38 +23,32 @@ SERVER = target(BEA, workflows=[PORTRAIT, CLIP], models=[Model(name="gpt-image-2
 
 
 def written(folder, *lines, name="runs.jsonl"):
-    """A file with these lines."""
     path = folder / name
     path.write_text("".join(f"{each if isinstance(each, str) else json.dumps(each)}\n" for each in lines))
     return path
 
 
 def portraits(count):
-    """So many lines of one workflow, each with a number."""
     return [{"workflow": "portrait", "inputs": {"n": number}} for number in range(count)]
 
 
 def loaded(path):
-    """Who sends the lines of a file."""
     file = read_input_file(path, SERVER)
     return file, workload_of(SERVER, lines=file.lines)
 
 
 def taken(workload, turns, task, count):
-    """What a task runs, so many times: its ``n``."""
     (part,) = workload.task_resources(scenario(task))
     return [turns.next(part.accounts[0], part.needs[-1]).inputs["n"] for _ in range(count)]
 
 
 def why_not(path):
-    """What is said of a file that is wrong."""
     with pytest.raises(UsageError) as refused:
         read_input_file(path, SERVER)
     return str(refused.value)
 
 
 def test_lines_come_in_turn_and_again(tmp_path):
-    """Each once before any comes again."""
     file, workload = loaded(written(tmp_path, *portraits(3)))
     turns = InputTurns(file.lines, order="in-turn", seed=1)
     turns.take_share(Share())
@@ -63,7 +57,6 @@ def test_lines_come_in_turn_and_again(tmp_path):
 
 
 def test_random_order_is_the_seeds_and_has_each_line_once(tmp_path):
-    """The same seed repeats it."""
     file, workload = loaded(written(tmp_path, *portraits(50)))
     drawn = []
     for seed in (1, 1, 2):
@@ -78,7 +71,6 @@ def test_random_order_is_the_seeds_and_has_each_line_once(tmp_path):
 
 @pytest.mark.parametrize("order", ["in-turn", "random"])
 def test_workers_divide_the_lines_between_them(tmp_path, order):
-    """No line is sent by two."""
     file, workload = loaded(written(tmp_path, *portraits(9)))
     sent = []
     for index in range(3):
@@ -90,7 +82,6 @@ def test_workers_divide_the_lines_between_them(tmp_path, order):
 
 
 def test_nothing_is_handed_out_before_there_is_a_share(tmp_path):
-    """A worker does not know before which lines are its own."""
     file, workload = loaded(written(tmp_path, *portraits(2)))
     turns = InputTurns(file.lines, order="in-turn", seed=1)
     waiting = gevent.spawn(taken, workload, turns, run_workflow, 1)
@@ -118,7 +109,6 @@ def test_tasks_take_the_lines_that_they_can_run(tmp_path):
 
 
 def test_line_that_no_task_takes_is_refused(tmp_path):
-    """Else a part of the file would silently not be sent."""
     path = written(tmp_path, *portraits(1), {"workflow": "clip", "inputs": {}})
     file, workload = loaded(path)
 
@@ -128,7 +118,6 @@ def test_line_that_no_task_takes_is_refused(tmp_path):
 
 
 def test_plan_reckons_with_the_lines(tmp_path):
-    """By how many name what, and by prices of their own."""
     path = written(tmp_path, *portraits(3), {"workflow": "clip", "inputs": {}, "cost_credits": 30})
     file, workload = loaded(path)
 
@@ -147,7 +136,6 @@ def test_plan_reckons_with_the_lines(tmp_path):
 
 
 def test_price_of_a_line_is_what_is_reserved(tmp_path):
-    """And not the highest of all lines."""
     dear = {"workflow": "portrait", "inputs": {"n": 1}, "cost_credits": 30}
     file, workload = loaded(written(tmp_path, *portraits(1), dear))
     turns = InputTurns(file.lines, order="in-turn", seed=1)
@@ -178,7 +166,6 @@ def test_csv_has_a_column_for_each_input(tmp_path):
 
 
 def test_bad_lines_are_told_all_at_once(tmp_path):
-    """Each with its number and what to do."""
     problems = why_not(
         written(
             tmp_path,
@@ -206,7 +193,6 @@ def test_bad_lines_are_told_all_at_once(tmp_path):
 
 
 def test_a_thousand_bad_lines_are_summed_up(tmp_path):
-    """Ten are enough to see what is wrong."""
     problems = why_not(written(tmp_path, *["{"] * 1_000))
 
     assert len(problems.splitlines()) == 11
@@ -226,7 +212,6 @@ def test_a_thousand_bad_lines_are_summed_up(tmp_path):
     ],
 )
 def test_unusable_file_is_one_sentence(tmp_path, name, lines, reason):
-    """It names the file."""
     problem = why_not(written(tmp_path, *lines, name=name))
 
     assert reason in problem
@@ -234,7 +219,6 @@ def test_unusable_file_is_one_sentence(tmp_path, name, lines, reason):
 
 
 def test_missing_file_folder_and_other_encodings_are_named(tmp_path):
-    """None of them is a traceback."""
     (tmp_path / "folder.jsonl").mkdir()
     (tmp_path / "latin.jsonl").write_bytes(b'{"workflow": "\xe9"}')
 
@@ -247,7 +231,6 @@ def test_missing_file_folder_and_other_encodings_are_named(tmp_path):
     ("limit", "value", "found"), [("MOST_LINES", 10, "12 lines"), ("MOST_BYTES", 20, "0 MB")]
 )
 def test_file_that_is_too_long_is_refused_before_it_is_read(tmp_path, monkeypatch, limit, value, found):
-    """Not one of its lines is looked at: these are wrong."""
     monkeypatch.setattr(input_lines, limit, value)
 
     assert f"{found}, and --inputs takes at most" in why_not(written(tmp_path, *["{"] * 12))

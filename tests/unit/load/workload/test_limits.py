@@ -37,8 +37,6 @@ def lease_of(*, master_has: float) -> Any:
 
 
 class Lease:
-    """Of a master that has so many credits, and hands out five at a time."""
-
     def __init__(self, *, master_has: float) -> None:
         self.budget = Budget(0.0)
         self.master_has = master_has
@@ -57,7 +55,6 @@ class Lease:
 
 
 def test_action_outside_the_limits_is_refused():
-    """Before anything is waited for."""
     limits = LoadLimits(target(allow={Action.READ}))
 
     with pytest.raises(GuardStop, match="does not allow"):
@@ -65,7 +62,6 @@ def test_action_outside_the_limits_is_refused():
 
 
 def test_worker_sends_nothing_before_it_has_a_share():
-    """Its part of the pace is not known before."""
     limits = LoadLimits(target(requests_per_s=1000), lease=lease_of(master_has=0))
     sending = gevent.spawn(limits.admit, Action.READ, what="getWhoami")
     gevent.sleep(0)
@@ -78,7 +74,6 @@ def test_worker_sends_nothing_before_it_has_a_share():
 
 
 def test_run_waits_for_credits_of_the_master():
-    """As long as that has some."""
     limits = LoadLimits(target(), lease=lease_of(master_has=10))
 
     reserved = [limits.reserve(run_request(4)) for _ in range(2)]
@@ -89,7 +84,6 @@ def test_run_waits_for_credits_of_the_master():
 
 
 def test_credits_are_looked_after_with_each_run():
-    """So that the next ones are there before they are needed."""
     lease = lease_of(master_has=10)
     limits = LoadLimits(target(), lease=lease)
 
@@ -99,7 +93,6 @@ def test_credits_are_looked_after_with_each_run():
 
 
 def test_process_of_its_own_has_all_credits():
-    """Without a master nobody is asked."""
     limits = LoadLimits(target(credits=5))
 
     limits.reserve(run_request(5))
@@ -152,7 +145,6 @@ def test_run_is_settled_by_its_answer(status_code, body, spent):
 
 
 def test_refusal_of_what_goes_beyond_the_rate_costs_nothing():
-    """Where load is to cross the limit."""
     limits = LoadLimits(target(credits=10))
 
     reserved = limits.reserve(run_request(5))
@@ -163,7 +155,6 @@ def test_refusal_of_what_goes_beyond_the_rate_costs_nothing():
 
 @pytest.mark.parametrize("lease", [None, lease_of(master_has=100)])
 def test_no_run_follows_one_that_exceeds_the_limit(lease):
-    """Whatever a master would still grant."""
     limits = LoadLimits(target(credits=5), lease=lease)
     with pytest.raises(GuardStop):
         limits.settle(limits.reserve(run_request(5)), answered(200, {"cost": 6}), run_request(5))

@@ -15,7 +15,6 @@ from knouds_harness.targets.resources import Model, Workflow
 
 
 def target(*keys, budget=1_000, workflows=None):
-    """With a workflow for each account: 8 credits, and one of 2."""
     own = [
         Workflow(slug=f"{key.user}-{cost}", owner=key.user, cost_credits=cost)
         for key in keys
@@ -30,7 +29,6 @@ def target(*keys, budget=1_000, workflows=None):
 
 
 def planned(where, *arguments, user_class=None, is_asked=True):
-    """The lines, and the warnings."""
     asked = options(*arguments)
     plan = forecast(
         workload_of(where.spending(asked.credits), unknown=None if is_asked else 0.0),
@@ -74,7 +72,6 @@ def test_load_is_spread_by_what_limits_admit():
 
 
 def test_second_key_of_an_account_adds_nothing():
-    """Limits count users."""
     second = persona("pro-second")
 
     _, warnings = planned(target(PIA, second, budget=100_000), "--rate", "3", "--duration", "60s")
@@ -83,14 +80,12 @@ def test_second_key_of_an_account_adds_nothing():
 
 
 def test_limits_count_windows_and_not_the_whole_run():
-    """A long run may send more than a window admits."""
     _, warnings = planned(target(PIA, budget=100_000), "--rate", "1.5", "--duration", "10m")
 
     assert warnings == ()
 
 
 def test_pro_accounts_are_no_remedy_for_model_runs():
-    """They may not run any."""
     key = persona("business", user="bea", tier="business", capabilities={"model:run"})
     user_class = scenario(run_model)
 
@@ -101,7 +96,6 @@ def test_pro_accounts_are_no_remedy_for_model_runs():
 
 
 def test_plan_over_the_budget_is_warned_of():
-    """It would end early."""
     lines, warnings = planned(target(PIA), "--rate", "1", "--credits", "100")
 
     assert "about 100 credits, at most 100 credits; --credits is 100" in lines
@@ -109,7 +103,6 @@ def test_plan_over_the_budget_is_warned_of():
 
 
 def test_reads_cost_nothing_and_meet_no_documented_limit():
-    """Which endpoints besides the runs are limited is open."""
     lines, warnings = planned(target(PIA), "--rate", "500", user_class=scenario(who_am_i))
 
     assert warnings == ()
@@ -118,7 +111,6 @@ def test_reads_cost_nothing_and_meet_no_documented_limit():
 
 
 def test_prices_that_nobody_asked_for_are_named():
-    """The most is then what the budget allows."""
     unpriced = [Workflow(slug="portrait", owner="pia")]
 
     lines, _ = planned(target(PIA, workflows=unpriced), "--rate", "1", is_asked=False)
@@ -129,13 +121,11 @@ def test_prices_that_nobody_asked_for_are_named():
 
 
 def test_account_with_nothing_to_run_is_an_error():
-    """Before load begins, and not at each of its tasks."""
     with pytest.raises(UsageError, match=r"run_workflow is left out: pia \(pro\) lacks a workflow"):
         planned(target(PIA, workflows=[]), "--rate", "1")
 
 
 def test_task_that_is_left_out_is_said_and_not_reckoned():
-    """The others take its share."""
     user_class = scenario(run_workflow, run_model)
 
     lines, warnings = planned(target(PIA), "--rate", "1", user_class=user_class)
@@ -161,7 +151,6 @@ def test_each_account_is_reckoned_by_what_it_does():
 
 
 def test_account_that_two_scenarios_use_is_reckoned_once():
-    """Its limit counts what both of them send."""
     plan = forecast(
         workload_of(target(PIA)),
         options("--rate", "1"),
@@ -174,7 +163,6 @@ def test_account_that_two_scenarios_use_is_reckoned_once():
 
 
 def test_more_credits_than_the_profile_allows_are_not_spent():
-    """--credits can only lower what limits.credits says."""
     lines, warnings = planned(target(PIA, budget=100), "--rate", "1", "--credits", "5000")
 
     assert "at most 100 credits; limits.credits is 100" in lines
@@ -182,14 +170,12 @@ def test_more_credits_than_the_profile_allows_are_not_spent():
 
 
 def test_no_credits_are_something_to_ask_for():
-    """0 is less than what the profile allows."""
     lines, _ = planned(target(PIA), "--rate", "1", "--credits", "0")
 
     assert "at most 0 credits; --credits is 0" in lines
 
 
 def test_closed_model_is_planned_as_if_answers_came_at_once():
-    """It cannot send more than that."""
     lines, _ = planned(target(PIA), "--users", "2", "--duration", "60s")
 
     assert "closed model, 60 s, 2 users, at most about 122 tasks" in lines
@@ -198,14 +184,12 @@ def test_closed_model_is_planned_as_if_answers_came_at_once():
 
 
 def test_closed_model_has_a_highest_cost_of_its_own():
-    """Not only what the budget allows."""
     lines, _ = planned(target(PIA, budget=1_000_000), "--users", "2", "--duration", "60s")
 
     assert "likely about 610 credits, at most 1,424 credits" in lines
 
 
 def test_think_time_that_depends_on_the_user_is_not_guessed():
-    """Then only the budget bounds the cost."""
     user_class = scenario(run_workflow, wait_time=constant_pacing(1))
 
     lines, warnings = planned(target(PIA), "--users", "2", user_class=user_class)
@@ -215,8 +199,6 @@ def test_think_time_that_depends_on_the_user_is_not_guessed():
 
 
 def test_tasks_of_ones_own_are_named():
-    """The plan knows nothing of them."""
-
     def sing(_user):
         pass
 
@@ -226,7 +208,6 @@ def test_tasks_of_ones_own_are_named():
 
 
 def test_crossing_a_limit_costs_no_more_than_what_is_admitted():
-    """And it is warned of where the limit will not be crossed."""
     user_class = scenario(run_cheapest, crosses_limit=True)
 
     lines, warnings = planned(target(PIA, BEA), "--rate", "5", user_class=user_class)

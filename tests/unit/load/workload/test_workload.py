@@ -39,13 +39,11 @@ MODEL = Model(name="gpt-image-2", polled=True, cost_credits=20)
 
 
 def done(where, *tasks):
-    """The tasks that can be done there, and by which accounts."""
     parts = workload_of(where).task_resources(scenario(*tasks))
     return {part.task: [each.user for each in part.accounts] for part in parts}
 
 
 def why(where, task):
-    """What is said of a task that is left out."""
     (reason,) = workload_of(where).left_out(scenario(task))
     return reason
 
@@ -76,7 +74,6 @@ def test_one_key_does_all_that_it_may(capabilities, tasks):
 
 
 def test_keys_of_one_account_share_a_task():
-    """One runs, another asks how it went, a third cancels."""
     keys = [
         persona("runs", capabilities={"workflow:run"}),
         persona("reads", capabilities={"execution:read"}),
@@ -93,7 +90,6 @@ def test_keys_of_one_account_share_a_task():
 
 
 def test_keys_of_different_accounts_share_no_task():
-    """Nobody sees the executions of others."""
     stranger = persona("stranger", user="x", capabilities={"execution:read"})
 
     assert why(target(PIA, stranger, workflows=[CLIP]), follow_run) == (
@@ -113,7 +109,6 @@ def test_several_accounts_contribute_what_each_can():
 
 
 def test_shares_of_a_mix_are_kept_whoever_does_what():
-    """A task that is left out gives its share to the others."""
     user_class = scenario(run_workflow, run_workflow, run_workflow, run_model, workflow_crud)
     parts = workload_of(target(PIA, BEA, workflows=[WORKFLOW], models=[MODEL])).task_resources(user_class)
 
@@ -133,14 +128,12 @@ def test_shares_of_a_mix_are_kept_whoever_does_what():
     ],
 )
 def test_runs_are_sent_by_able_accounts_without_a_limit_if_there_are_any(keys, expected):
-    """Active keys, of people with credits, who may hold keys."""
     workflows = [Workflow(slug=f"of-{key.user}", owner=key.user, cost_credits=1) for key in keys]
 
     assert done(target(*keys, workflows=workflows), run_workflow) == {run_workflow: expected}
 
 
 def test_account_without_credits_reads_all_the_same():
-    """Reads cost nothing."""
     broke = persona(capabilities={"workflow:run"}, credits="none")
 
     assert set(done(target(broke, workflows=[WORKFLOW]), who_am_i, run_workflow)) == {who_am_i}
@@ -215,7 +208,6 @@ def test_account_without_credits_reads_all_the_same():
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_is_missing_is_named(where, task, lacks):
-    """Capability, resource or account: what to add."""
     user_class = scenario(task, crosses_limit=task is run_cheapest)
     (reason,) = workload_of(where).left_out(user_class)
 
@@ -225,7 +217,6 @@ def test_what_is_missing_is_named(where, task, lacks):
 
 
 def test_what_only_limits_forbid_is_stopped_by_the_guard():
-    """Which exit code it ends with depends on it."""
     where = target(PIA, workflows=[WORKFLOW], limits=Limits(credits=1))
 
     with pytest.raises(GuardStop, match=r'"run" in limits\.allow'):
@@ -246,8 +237,6 @@ def test_lowest_limit_is_the_one_to_cross(keys, expected):
 
 
 def test_own_tasks_take_what_the_scenario_says():
-    """One key has to hold all of it."""
-
     def sing(_user):
         pass
 
@@ -263,7 +252,6 @@ def test_own_tasks_take_what_the_scenario_says():
 
 
 def test_key_that_gets_deliveries_is_preferred():
-    """Whatever it may do is done by it."""
     hears = persona("hears", capabilities={"workflow:run", "webhook:receive"}, webhook=True)
     able = persona("able", capabilities={"workflow:run", "execution:read", "workflow:read"})
     workload = workload_of(target(able, hears, workflows=[CLIP])).with_receivers([hears])
@@ -275,7 +263,6 @@ def test_key_that_gets_deliveries_is_preferred():
 
 
 def accounts(*keys):
-    """The accounts of some keys."""
     return workload_of(target(*keys)).accounts
 
 
@@ -300,7 +287,6 @@ def test_turns_keep_the_shares_all_along():
     ids=["no limits", "a limit that no source tells", "by limits"],
 )
 def test_shares(keys, expected):
-    """As much of the load as an account's limit is of all."""
     assert shares(accounts(*keys)) == pytest.approx(expected)
 
 

@@ -22,7 +22,6 @@ LEGAL = "ground.additive-change-is-legal"
 
 
 def new(number, operation, where, observed="a member (object)", check="drift.member"):
-    """One thing that the document does not name, and the exchange that shows it."""
     shown = exchange(number, operation, body={"added": {"since": 4}}, headers=(("x-request-id", "r-1"),))
     found = finding(
         shown, LEGAL, check=check, where=where, observed=observed, verdict=Verdict.ADDITIVE, count=3

@@ -11,7 +11,6 @@ from knouds_harness.reporting.check.evidence import evidence_of
 
 
 def marked(body, where, **options):
-    """The marked lines of a response, without their indentation."""
     shown = evidence_of(exchange(1, "getWhoami", body=body, **options), where=where).received
     return [line.text.strip() for line in (*shown.headers, *shown.body) if line.is_marked]
 

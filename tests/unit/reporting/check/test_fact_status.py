@@ -132,7 +132,6 @@ def about(record, facts):
 
 @pytest.fixture
 def sound(tmp_path):
-    """A run without findings, about the facts that it verified."""
     record = read_run(healthy(tmp_path))
     verified = [row.fact.id for row in fact_rows(record) if row.standing is FactStatus.VERIFIED]
     return about(record, verified)

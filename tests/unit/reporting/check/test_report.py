@@ -17,8 +17,6 @@ from knouds_harness.runs.results import CheckTests, Result
 
 @pytest.fixture
 def matrix_with(tmp_path):
-    """The matrix of a run with these cells: operation, persona, expected, ok."""
-
     def matrix_with(*cells):
         with start(tmp_path) as writer:
             for operation, persona, expected, ok in cells:

@@ -107,7 +107,6 @@ def test_reports_are_made_again_from_the_folder_alone(slower, baselines, objecti
 
 
 def test_tolerances_are_those_of_the_day(slower, baselines, objectives):
-    """They are kept in the folder."""
     objectives.write_text('[reads."*"]\ntolerance = { p50_ms = "90%", p99_ms = "90%" }\n')
 
     set_baseline(slower, read_side([Path("staging-reads")], baselines=baselines), objectives=objectives)
@@ -179,7 +178,6 @@ def test_named_baseline_has_to_be_there(baselines):
 
 
 def test_report_takes_a_baseline(slower, baselines):
-    """It stays: the next report needs no option."""
     command = ["report", str(slower), "--baseline", "staging-reads", "--baselines-folder", str(baselines)]
 
     done = CliRunner().invoke(cli, command)
@@ -201,7 +199,6 @@ def launched(monkeypatch, slower):
 @pytest.mark.usefixtures("launched")
 @pytest.mark.parametrize("named", [(), ("--baseline", "staging-reads")], ids=["kept", "named"])
 def test_load_shows_changes_and_fails_for_none(baselines, named):
-    """The exit code is that of the run's own verdict."""
     command = ["load", "reads", "--target", "staging", "--rate", "10", *named]
 
     done = CliRunner().invoke(cli, [*command, "--baselines-folder", str(baselines)])

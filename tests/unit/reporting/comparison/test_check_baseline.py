@@ -29,7 +29,6 @@ NEEDS = "a key with workflow:run"
 
 @pytest.fixture
 def baselines(tmp_path):
-    """A sound run is kept as staging-check."""
     folder = tmp_path / "baselines"
     keep("staging-check", read_side([healthy(tmp_path / "before")], baselines=folder), baselines=folder)
     return folder
@@ -37,7 +36,6 @@ def baselines(tmp_path):
 
 @pytest.fixture
 def poorer(tmp_path):
-    """A run that kept the contract, and could not test one fact."""
     with running(tmp_path / "after") as writer:
         add_matrix(writer)
         add_verified(writer, lambda fact: fact != LOST)
@@ -110,7 +108,6 @@ def checked(monkeypatch, poorer):
     ("ended", "exits"), [(ExitCode.KEPT, ExitCode.BREACH), (ExitCode.GUARD, ExitCode.GUARD)]
 )
 def test_less_verified_fails_a_check_that_kept_the_contract(ended, exits, named, baselines, checked):
-    """What ended the run otherwise stays the reason."""
     checked(ended)
     command = ["check", "--target", "staging", *named, "--baselines-folder", str(baselines)]
 
@@ -136,7 +133,6 @@ def found(name, baselines):
 
 
 def test_baseline_has_to_be_there_and_to_compare(tmp_path, baselines):
-    """It is refused before anything is sent."""
     load = load_run(tmp_path / "load", {"whoami": lognormal_seconds(0, seconds=3)})
     cut_short = interrupted(tmp_path / "cut short")
 

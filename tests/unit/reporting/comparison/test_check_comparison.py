@@ -97,7 +97,6 @@ def test_waiver_that_ends_is_a_regression(faulty):
 
 
 def test_run_that_was_cut_short_proves_no_repair(tmp_path, sound):
-    """Exit code 5, unless it found something new."""
     cut = check_figures(read_run(interrupted(tmp_path / "cut")))
 
     assert compare_checks(cut, sound).exit_code == ExitCode.INVALID_MEASUREMENT

@@ -84,7 +84,6 @@ def test_what_is_tolerated_is_no_regression(side):
 
 
 def test_rare_percentiles_say_that_requests_were_too_few(side):
-    """Of 2,000 requests two lie beyond p99.9."""
     comparison = compared(side("a"), side("b", first_seed=50))
 
     assert row(comparison, "p99.9_ms").reason == "too few requests"

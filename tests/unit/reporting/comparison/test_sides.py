@@ -28,7 +28,6 @@ def test_kept_summary_says_what_its_runs_said(tmp_path, load_folder, kind):
 
 
 def test_kept_summary_is_small(tmp_path, load_folder):
-    """It can be kept in a repository."""
     path = keep("spring", read_side([load_folder], baselines=tmp_path), baselines=tmp_path)
 
     assert path.stat().st_size < 10_000
@@ -67,7 +66,6 @@ def cut(path):
 
 
 def kept(folder, **members):
-    """A summary of a run, with other members."""
     path = keep("spring", read_side([folder], baselines=folder.parent), baselines=folder.parent)
     path.write_text(json.dumps({**json.loads(path.read_text()), **members}))
     return path

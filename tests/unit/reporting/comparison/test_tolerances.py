@@ -38,7 +38,6 @@ def test_longest_name_that_fits_counts(tmp_path):
 
 
 def test_command_line_is_for_every_operation(objectives):
-    """An option needs no unit, and makes its measure a gate."""
     tolerances = read_tolerances(objectives, "reads", ["p99.9=30%"])
 
     assert tolerances.of("whoami", "p99.9_ms") == pytest.approx(0.3)

@@ -139,7 +139,6 @@ def test_unreadable_folders_are_named(runs, path):
 
 @pytest.mark.parametrize("content", [b"no database at all, " * 100, None])
 def test_a_damaged_index_is_made_anew(runs, path, content):
-    """The old file is put aside."""
     with Index(path) as index:
         index.refresh(runs)
     whole = path.read_bytes()

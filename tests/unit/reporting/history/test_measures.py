@@ -34,7 +34,6 @@ def test_each_figure_of_load_has_a_measure(tmp_path):
 
 
 def test_a_capacity_search_has_its_rate_only(tmp_path):
-    """Its other figures are those of the last point."""
     capacity = Capacity(highest_per_s=120.0, lowest_failing_per_s=None, knee_per_s=None, points=())
     folder = load_run(tmp_path, {"whoami": lognormal_seconds(1, seconds=2)}, capacity=capacity)
 

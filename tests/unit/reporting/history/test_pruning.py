@@ -60,7 +60,6 @@ def test_runs_of_kept_summaries_stay():
 
 
 def test_a_run_without_an_end_stays_while_it_may_write():
-    """One that has long been silent was killed."""
     writing = entry(0, exit_code=None, folder="writing")
     killed = entry(2, exit_code=None, folder="killed")
 

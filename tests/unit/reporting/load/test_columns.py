@@ -35,8 +35,6 @@ HEADINGS = [
 
 
 class Tables(HTMLParser):
-    """The rows of a page's tables, each as the text of its cells."""
-
     def __init__(self, page: str) -> None:
         super().__init__()
         self.rows: list[list[str]] = []
@@ -76,7 +74,6 @@ def folder(tmp_path):
 
 
 def shown(folder, *, width: int | None = None) -> list[str]:
-    """The lines of the table: in a terminal of so many columns, or in a pipe."""
     file = StringIO()
     console = Console(
         file=file,
@@ -97,7 +94,6 @@ def cells_of(line: str) -> list[str]:
 
 
 def in_terminal(folder, operation: str) -> dict[str, str]:
-    """Figures by heading; times are in ms, without saying it in each cell."""
     head, *rows = map(cells_of, shown(folder))
     row = next(row for row in rows if row[0] == operation)
     figures = dict(zip(head[1:], row[1:], strict=True))
@@ -125,7 +121,6 @@ def in_html(folder, operation: str) -> dict[str, str]:
 
 
 def in_record(folder, operation: str) -> dict[str, str]:
-    """What ``load.json`` says, in words for people."""
     results = load_file_format().validate_json((folder / LOAD_FILE).read_bytes())
     row = next(row for row in (*results.operations, results.total) if row.operation == operation)
     return {
@@ -148,7 +143,6 @@ def test_figures_are_the_same_in_every_report_for_people(folder, operation):
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_figures_are_the_same_in_every_file_for_programs(folder, operation):
-    """Not rounded."""
     paths = render_all(folder)
     table = next(
         row for row in csv.DictReader(paths.table.read_text().splitlines()) if row["operation"] == operation
@@ -179,7 +173,6 @@ def test_all_operations_are_the_sum_of_each(folder):
 
 
 def test_single_operation_is_not_said_twice(tmp_path):
-    """Its totals are its own."""
     paths = render_all(load_run(tmp_path, {"getWhoami": [[1.0, 2.0]]}))
 
     assert ALL_OPERATIONS not in paths.markdown.read_text()
@@ -187,7 +180,6 @@ def test_single_operation_is_not_said_twice(tmp_path):
 
 
 def test_new_column_is_one_description(folder, monkeypatch):
-    """It is then in all five outputs."""
     share: LoadColumn[OperationLoad] = LoadColumn(
         key="kept_rate",
         heading="Kept rate",
@@ -234,7 +226,6 @@ def test_new_column_is_one_description(folder, monkeypatch):
 
 
 def test_metrics_have_each_figure(folder):
-    """In seconds, by quantile, and requests by outcome."""
     results = load_file_format().validate_json((folder / LOAD_FILE).read_bytes())
     load = results.operations[0]
 
@@ -294,7 +285,6 @@ def test_phases_and_bytes_are_in_every_report(phased):
 
 
 def test_run_without_phases_has_no_table_of_them(folder):
-    """Of an older record, and of another client."""
     assert "first byte" not in render_all(folder).markdown.read_text()
     assert "Phases" not in render_all(folder).html.read_text()
 
@@ -321,12 +311,10 @@ def test_terminal_that_is_too_narrow_keeps_lines_whole(folder):
 
 
 def test_usual_terminal_has_mean_and_requests_too(folder):
-    """At 80 columns."""
     assert {"requests", "errors", "mean", "p50", "p95", "p99"} <= set(cells_of(shown(folder, width=80)[0]))
 
 
 def test_pipe_gets_every_column_and_no_wrapping(folder):
-    """However wide that is: grep and awk read it."""
     head, *rows = shown(folder)
 
     assert cells_of(head)[1:] == [name for name in HEADINGS if name not in NEVER_CAME]
@@ -375,7 +363,6 @@ def test_older_record_is_compared_and_followed_as_far_as_it_goes(older):
 
 
 def test_comparison_has_the_figures_of_the_reports(folder):
-    """Those of all operations together too."""
     results = load_file_format().validate_json((folder / LOAD_FILE).read_bytes())
 
     compared = load_figures(read_run(folder)).figures["all"]

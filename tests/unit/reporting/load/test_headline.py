@@ -67,7 +67,6 @@ LATE = "One arrival in a hundred was sent 9.0 ms late or later"
     ],
 )
 def test_what_was_found_is_said(changes, tone, title, says):
-    """Each way of ending has its own verdict."""
     found = describe_capacity(Capacity(**{**FOUND, **changes}))
 
     assert found[0] == tone
@@ -76,7 +75,6 @@ def test_what_was_found_is_said(changes, tone, title, says):
 
 
 def test_point_is_said_in_a_line():
-    """Rate, verdict, times, and why."""
     line = " ".join(describe_point(MISSED).split())
 
     times = "mean 80.0 ms, p50 60.0 ms, p95 200 ms, p99 300 ms"

@@ -28,7 +28,6 @@ WHAT_IS_SHOWN = (
 
 
 def shown(*moments, **options):
-    """Everything that was written while these were shown, one after another."""
     file = StringIO()
     with LiveView(Console(file=file, **{"width": 100, **options}), title="reads on sandbox") as live:
         for moment in moments:
@@ -44,7 +43,6 @@ def test_figure_is_shown(what, is_terminal):
 
 
 def test_terminal_shows_errors_by_status_and_code():
-    """The five most frequent kinds."""
     text = shown(LIVE_PROGRESS, force_terminal=True)
 
     assert "429 RATE_LIMIT_EXCEEDED" in text
@@ -53,7 +51,6 @@ def test_terminal_shows_errors_by_status_and_code():
 
 @pytest.mark.parametrize("is_terminal", [True, False], ids=["terminal", "pipe"])
 def test_generator_that_is_the_limit_is_warned_of(is_terminal):
-    """With what to do about it."""
     text = " ".join(shown(LIMITED, force_terminal=is_terminal).split())
 
     assert "the generator, not the target, is the limit" in text
@@ -71,7 +68,6 @@ def test_lost_worker_is_told_once():
 
 
 def test_sound_generator_is_not_warned_of():
-    """A warning that is always there is none."""
     assert "warning" not in shown(LIVE_PROGRESS, force_terminal=True)
 
 
@@ -87,24 +83,16 @@ def test_pipe_gets_a_line_every_five_seconds():
 
 @pytest.mark.parametrize("is_terminal", [False, True], ids=["pipe", "terminal"])
 def test_what_is_in_flight_at_the_end_takes_no_longer_than_the_load(is_terminal):
-    """No more seconds pass than were asked for."""
     assert "60/60 s" in shown(replace(LIVE_PROGRESS, at_s=63.0), force_terminal=is_terminal)
 
 
 def test_pipe_gets_fewer_lines_later():
-    """A run of an hour does not fill a log."""
     moments = [replace(LIVE_PROGRESS, at_s=float(at_s), duration_s=3600.0) for at_s in range(3600)]
 
     assert len(shown(*moments).splitlines()) < 140
 
 
-def test_pipe_gets_plain_text():
-    """No colour, no cursor movement."""
-    assert "\x1b" not in shown(LIVE_PROGRESS)
-
-
 def test_no_color_is_respected(monkeypatch):
-    """Also on a terminal."""
     monkeypatch.setenv("NO_COLOR", "1")
 
     text = shown(LIMITED, force_terminal=True)
@@ -122,7 +110,6 @@ def test_view_fits_a_narrow_terminal():
 
 
 def test_closed_model_shows_users_and_no_schedule():
-    """There are no arrivals that could be late."""
     closed = replace(LIVE_PROGRESS, asked_per_s=None, in_flight=None, lateness_p99_ms=None, dropped=0)
 
     text = shown(closed)

@@ -30,8 +30,6 @@ ALL = (BROKEN, EXCUSED, KEPT, UNTESTED)
 
 @pytest.fixture
 def write(tmp_path):
-    """A rendered run with these promises, and what is printed of it."""
-
     def make(*invariants, **changes):
         folder = load_run(tmp_path, {"runWorkflow": [[10.0, 12.0]]}, invariants=invariants, **changes)
         paths, out = render_all(folder), io.StringIO()
@@ -42,7 +40,6 @@ def write(tmp_path):
 
 
 def test_broken_promise_stands_first_with_fact_and_example(write):
-    """On the screen and in Markdown."""
     folder, screen = write(*ALL)
 
     assert screen.strip().startswith("Contract broken under load  rate.over-limit-is-429.")
@@ -53,7 +50,6 @@ def test_broken_promise_stands_first_with_fact_and_example(write):
 
 
 def test_number_of_verified_answers_is_said(write):
-    """Of how many, on the screen and on the page."""
     folder, screen = write(KEPT, answers=6163, verified_answers=312)
 
     assert "Verified: 312 of 6,163 answers." in screen
@@ -61,7 +57,6 @@ def test_number_of_verified_answers_is_said(write):
 
 
 def test_untested_promise_says_what_it_takes(write):
-    """Nobody takes it for kept."""
     folder, _ = write(*ALL)
 
     for report in ("report.md", "report.html", "junit.xml"):
@@ -84,7 +79,6 @@ def test_every_promise_is_a_test_case(write):
 
 
 def test_broken_promise_is_broken_however_late_the_generator_was(write):
-    """Lateness spoils figures, not facts; both are said."""
     late = validity(is_valid=False, reasons=("One arrival in a hundred was sent 9.0 ms late or later",))
 
     _, screen = write(BROKEN, validity=late)
@@ -94,7 +88,6 @@ def test_broken_promise_is_broken_however_late_the_generator_was(write):
 
 
 def test_excused_promise_breaks_nothing(write):
-    """An assumption is ours."""
     _, screen = write(EXCUSED, KEPT)
 
     assert "Contract broken" not in screen

@@ -18,7 +18,6 @@ BEGUN_UNIX_S = 1_764_063_000.0
 
 
 def window(number=0, *, user="pia", operation="runWorkflow", **counts):
-    """One of a pro account; the first ends 45 s after the start of the load."""
     return LimitWindow(
         user=user,
         operation=operation,
@@ -63,7 +62,6 @@ def test_load_that_began_late_in_a_window_leaves_no_gap_before_it():
 
 
 def test_window_that_admits_too_much_is_full_and_says_so():
-    """A bar cannot be longer than its limit."""
     (track,) = tracks(window(admitted=50), window(1, admitted=120, throttled=3))
 
     assert [(each.filled, each.is_over) for each in track.windows] == [(50, False), (100, True)]
@@ -75,14 +73,12 @@ def test_window_that_admits_too_much_is_full_and_says_so():
     [(0, 0, "none came again"), (2, 0, "2 of 2 in the next window"), (2, 1, "1 refused again")],
 )
 def test_what_came_of_waiting_is_told(kept, broken, says):
-    """Whoever is refused again is what matters."""
     (track,) = tracks(window(throttled=1, waits_kept=kept, waits_broken=broken))
 
     assert track.windows[0].waiting == says
 
 
 def test_long_runs_list_the_windows_that_matter():
-    """All are drawn."""
     found = tracks(*(window(number, throttled=number % 4 == 0) for number in range(120)))
 
     assert len(listed(found)) == 30
@@ -90,7 +86,6 @@ def test_long_runs_list_the_windows_that_matter():
 
 
 def test_records_without_the_start_of_the_load_count_from_the_first_window():
-    """Nothing else is known."""
     (track,) = tracks(window(), window(1), begun_unix_s=None)
 
     assert [each.from_s for each in track.windows] == [0, 60]
@@ -112,7 +107,6 @@ def test_report_lists_each_window(tmp_path):
 
 
 def test_comment_has_a_line_for_each_account_that_met_its_limit(tmp_path):
-    """With the fullest window."""
     record = read_run(loaded(tmp_path, seconds=12))
     assert record.load is not None
 

@@ -15,7 +15,6 @@ SECONDS = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
 
 
 def printed(folder, **options):
-    """What one sees at the end."""
     file = StringIO()
     console = Console(file=file, **{"width": 100, **options})
     print_summary(read_run(folder), render_all(folder), console=console)
@@ -23,7 +22,6 @@ def printed(folder, **options):
 
 
 def test_summary_json_holds_the_figures(tmp_path):
-    """Programs need no other file."""
     folder = load_run(tmp_path, {"getWhoami": SECONDS}, failed=1)
 
     summary = json.loads(render_all(folder).summary.read_text())
@@ -45,7 +43,6 @@ def test_summary_json_of_load_claims_no_facts(tmp_path):
 
 
 def test_verdict_is_the_same_everywhere(tmp_path):
-    """In the terminal, in Markdown and in JSON."""
     folder = load_run(tmp_path, {"getWhoami": SECONDS}, outcome="broken", objectives=(missed(),))
 
     paths = render_all(folder)
@@ -96,17 +93,8 @@ def test_run_that_measured_nothing_of_something_is_red(tmp_path, operations, tit
     assert first.startswith(f"{title}  {reason}")
 
 
-def test_reports_are_the_same_when_rendered_again(tmp_path):
-    """From the record alone."""
-    folder = load_run(tmp_path, {"getWhoami": SECONDS})
-    before = {path.name: path.read_text() for path in vars(render_all(folder)).values()}
-
-    assert {path.name: path.read_text() for path in vars(render_all(folder)).values()} == before
-
-
 @pytest.mark.parametrize("change", [None, lambda text: text[:100]], ids=["missing", "cut short"])
 def test_record_without_figures_says_so_and_claims_nothing(tmp_path, change):
-    """It is not taken for a run of checks."""
     folder = load_run(tmp_path, {"getWhoami": SECONDS})
     path = folder / LOAD_FILE
     if change:
@@ -118,18 +106,3 @@ def test_record_without_figures_says_so_and_claims_nothing(tmp_path, change):
 
     assert said.strip().startswith(f"No figures  {LOAD_FILE} is ")
     assert "Contract" not in said
-
-
-def test_pipe_gets_plain_text(tmp_path):
-    """No colour, no cursor movement."""
-    assert "\x1b" not in printed(load_run(tmp_path, {"getWhoami": SECONDS}))
-
-
-def test_no_color_is_respected(tmp_path, monkeypatch):
-    """Also on a terminal."""
-    monkeypatch.setenv("NO_COLOR", "1")
-
-    said = printed(load_run(tmp_path, {"getWhoami": SECONDS}), force_terminal=True)
-
-    assert "\x1b[3" not in said
-    assert "\x1b[9" not in said

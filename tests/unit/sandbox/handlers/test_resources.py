@@ -33,7 +33,6 @@ def test_images_are_charged_each(ask, count, cost):
     ],
 )
 def test_result_is_of_the_models_medium(ask, model, medium):
-    """Images, videos and audios are URLs; text is text."""
     result = ask("POST", f"/api/models/{model}/run", "full", json={"inputs": {"prompt": "x"}}).json()[
         "result"
     ]

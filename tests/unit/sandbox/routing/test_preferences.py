@@ -26,15 +26,12 @@ ASYNC_RUN = f"{RUN}?async=true"
 
 @pytest.fixture(scope="module")
 def shared_sandbox():
-    """A sandbox that heeds ``Prefer``; its jobs take 30 ms."""
     with running_sandbox(seed=7, prefer=True, latency=Latency(time_scale=0.1)) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
 def prefer(ask):
-    """Call with preferences; as nobody, unless a persona is named."""
-
     def prefer(preference, method="GET", path="/api/whoami", persona=None, **options):
         return ask(method, path, persona, headers={"prefer": preference}, **options)
 
@@ -108,7 +105,6 @@ def test_unknown_preference_is_refused(prefer, assert_refused, preference, named
 
 
 def test_first_preference_counts(prefer, assert_refused):
-    """As RFC 7240 has it, also where both name an outcome."""
     answer = prefer("example=legacy, code=429, delay_ms=1, delay_ms=2")
 
     assert_refused(answer, 401, "LEGACY_KEY_RETIRED")
