@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 
 from knouds_harness.reporting.history.changes import change_points
-from knouds_harness.reporting.history.measures import MEASURES
+from knouds_harness.reporting.history.entry import MEASURES
 
 P99 = MEASURES["p99_ms"]
 NOISE: dict[str, Callable[[random.Random], float]] = {

@@ -17,15 +17,13 @@ from knouds_harness.runs.verdicts import RunOutcome
 
 if TYPE_CHECKING:
     from knouds_harness.reporting.history.entry import Entry
-    from knouds_harness.reporting.history.index import Index, Refreshed
-    from knouds_harness.reporting.history.pruning import PruningPlan
+    from knouds_harness.reporting.history.index import Index, PruningPlan, Refreshed
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from knouds_harness.reporting.history.entry import Entry
-    from knouds_harness.reporting.history.index import Index, Refreshed
-    from knouds_harness.reporting.history.pruning import PruningPlan
+    from knouds_harness.reporting.history.index import Index, PruningPlan, Refreshed
 
 _LISTED: Final = 20
 _PLOTTED: Final = 500
@@ -118,10 +116,9 @@ def history(
       knouds-harness history --prune --keep 20 --older-than 30d --yes
     """
     from knouds_harness.command_output import CommandConsole
-    from knouds_harness.reporting.comparison.blocks import ALL
-    from knouds_harness.reporting.history.index import Index
-    from knouds_harness.reporting.history.measures import find_measure
-    from knouds_harness.reporting.history.pruning import kept_runs, plan_pruning
+    from knouds_harness.reporting.comparison.load_figures import ALL
+    from knouds_harness.reporting.history.entry import find_measure
+    from knouds_harness.reporting.history.index import Index, kept_runs, plan_pruning
     from knouds_harness.reporting.history.report import entries_table, measures_table
     from knouds_harness.reporting.terminal import print_block
 
@@ -184,7 +181,7 @@ def _print_json(
     """Print the measures, the series of one measure, or the runs."""
     from knouds_harness.command_output import print_json
     from knouds_harness.reporting.history.changes import series_of
-    from knouds_harness.reporting.history.measures import find_measure, measure_of
+    from knouds_harness.reporting.history.entry import find_measure, measure_of
 
     if lists_measures:
         measures = [
@@ -242,7 +239,7 @@ def _say_what_was_met(index: Index, refreshed: Refreshed) -> None:
 
 
 def _prune(plan: PruningPlan, runs_folder: Path, *, is_agreed: bool) -> None:
-    from knouds_harness.reporting.history.pruning import delete_run
+    from knouds_harness.reporting.history.index import delete_run
 
     for entry in plan.held_back:
         click.echo(f"stays: {entry.folder}: a kept summary was made of it, or it still runs")

@@ -7,7 +7,7 @@ from load_records import histogram_of, times_of
 
 from knouds_harness.load.selftest.selftest import PERCENTS_AND_MAX
 from knouds_harness.reporting.comparison.tolerances import MEASURES as COMPARED
-from knouds_harness.reporting.history.measures import MEASURES as FOLLOWED
+from knouds_harness.reporting.history.entry import MEASURES as FOLLOWED
 from knouds_harness.reporting.load.columns import time_columns
 from knouds_harness.runs.operation_load import RECORDED_PERCENTS, TIME_MEASURES, time_ms
 

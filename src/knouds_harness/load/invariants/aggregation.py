@@ -18,6 +18,7 @@ from knouds_harness.load.invariants.invariants import (
     ONE_DELIVERY,
     REMAINING_FALLS,
     WINDOWS_APART,
+    Tallies,
 )
 from knouds_harness.load.invariants.observation_batch import (
     Ended,
@@ -27,7 +28,6 @@ from knouds_harness.load.invariants.observation_batch import (
     ObservedWindow,
 )
 from knouds_harness.load.invariants.observations import merge_windows
-from knouds_harness.load.invariants.tallies import Tallies
 from knouds_harness.runs.load_results import Invariant, LimitWindow
 
 _MOST_HASHES: Final = 200_000

@@ -32,7 +32,7 @@ from knouds_harness.judging.context import Context
 from knouds_harness.judging.engine import judge
 from knouds_harness.judging.findings import finding_of
 from knouds_harness.load.client.response import Response
-from knouds_harness.load.invariants.tallies import Tallies
+from knouds_harness.load.invariants.invariants import Tallies
 from knouds_harness.targets.waivers import Waiver
 
 _JUDGED_FIRST: Final = 20

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Self
 
 from knouds_harness.contract.tiers import LIMIT_BY_TIER
-from knouds_harness.load.invariants.tallies import Tallies
+from knouds_harness.load.invariants.invariants import Tallies
 
 SAME_WINDOW_S: Final = 2
 

@@ -26,8 +26,7 @@ from knouds_harness.reporting.check.headline import headline
 from knouds_harness.reporting.check.matrix import Matrix, matrix_of
 from knouds_harness.reporting.check.ranking import findings_by_fact
 from knouds_harness.reporting.check.timeline import timeline_of
-from knouds_harness.reporting.comparison.baseline import RunChange
-from knouds_harness.reporting.comparison.change_section import change_section, check_change_blocks
+from knouds_harness.reporting.comparison.baseline import RunChange, change_section, check_change_blocks
 from knouds_harness.reporting.comparison.check_comparison import CheckComparison
 from knouds_harness.reporting.report import (
     HTML,

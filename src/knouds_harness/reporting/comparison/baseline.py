@@ -4,6 +4,9 @@ It is kept in the folder of the run; of load with the run's own figures: so the 
 anywhere, and quickly, as the times of each second are read once.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,17 +16,35 @@ from pydantic import TypeAdapter, ValidationError
 
 from knouds_harness.errors import ExitCode, RunRecordError, UsageError
 from knouds_harness.file_content import file_content
-from knouds_harness.reporting.comparison.check_comparison import check_figures, compare_checks
-from knouds_harness.reporting.comparison.load_comparison import compare_loads
+from knouds_harness.reporting.comparison.check_comparison import (
+    CheckComparison,
+    check_figures,
+    compare_checks,
+)
+from knouds_harness.reporting.comparison.load_comparison import LoadComparison, compare_loads
 from knouds_harness.reporting.comparison.load_figures import LoadFigures, load_figures
 from knouds_harness.reporting.comparison.sides import Side, not_of_one_kind, read_side
-from knouds_harness.reporting.comparison.texts import Comparison
+from knouds_harness.reporting.comparison.texts import Comparison, headline
 from knouds_harness.reporting.comparison.tolerances import Tolerances, read_tolerances
+from knouds_harness.reporting.report import (
+    HTML,
+    ON_PAGES,
+    Block,
+    Code,
+    Items,
+    Medium,
+    Section,
+    Text,
+    Words,
+    badge,
+)
+from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.load_results import LOAD_KIND
 from knouds_harness.runs.record import RunRecord, read_run
 
 BASELINE_FILE: Final = "baseline.json"
 _FORMAT: Final = "knouds-harness baseline of a run"
+_MOST: Final[dict[Medium, int]] = {"terminal": 5, "markdown": 20}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,3 +189,38 @@ def read_change(record: RunRecord, gaps: list[str]) -> RunChange | None:
 @cache
 def _format() -> TypeAdapter[_Kept]:
     return TypeAdapter(_Kept)
+
+
+def change_section(change: RunChange, blocks: Sequence[Block]) -> Section:
+    comparison = change.comparison
+    verdict = headline(comparison)
+    left_out = comparison.left_out if isinstance(comparison, LoadComparison) else ()
+    notes = [each for each in (*comparison.notes, *left_out) if each not in verdict.detail]
+    title = badge(verdict.title.lower(), verdict.tone)
+    return Section(
+        "change",
+        "Change against the baseline",
+        name="Change",
+        blocks=[
+            Text(("Against ", Code(change.baseline), ": ", title, f". {verdict.detail}")),
+            *(Text(note, is_quiet=True, shown=HTML) for note in notes),
+            *blocks,
+        ],
+    )
+
+
+def check_change_blocks(comparison: CheckComparison) -> list[Block]:
+    """What a run of checks lost, and which findings came and went; those that stayed are listed elsewhere."""
+    return [
+        *_listed("not tested any more", "Verified before, and not tested now:", comparison.lost_with_reasons),
+        *_listed("new", "New:", [_about(each) for each in (*comparison.regressions, *comparison.new)]),
+        *_listed("gone", "Gone, tested again:", [_about(each) for each in comparison.gone]),
+    ]
+
+
+def _listed(label: str, title: str, lines: Sequence[Words]) -> list[Block]:
+    return [Text(title, shown=ON_PAGES), Items(label=label, lines=lines, most=_MOST)] if lines else []
+
+
+def _about(finding: Finding) -> Words:
+    return Code(finding.fact), f" {finding.who}: {finding.verdict} ", Code(finding.fingerprint)

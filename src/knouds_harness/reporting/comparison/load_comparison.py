@@ -9,9 +9,8 @@ from typing import Final
 
 from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.measures.objectives import Objective, judge_objectives, load_objectives
-from knouds_harness.reporting.comparison.blocks import ALL
 from knouds_harness.reporting.comparison.change import ChangeVerdict, Figure, FigureChange, change_between
-from knouds_harness.reporting.comparison.load_figures import LoadFigures
+from knouds_harness.reporting.comparison.load_figures import ALL, LoadFigures
 from knouds_harness.reporting.comparison.tolerances import (
     MEASURES,
     RATE,

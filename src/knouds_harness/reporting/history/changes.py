@@ -10,8 +10,7 @@ from itertools import accumulate, pairwise
 from statistics import median
 from typing import Final
 
-from knouds_harness.reporting.history.entry import Entry
-from knouds_harness.reporting.history.measures import Measure, measure_of
+from knouds_harness.reporting.history.entry import Entry, Measure, measure_of
 
 
 @dataclass(frozen=True, kw_only=True)

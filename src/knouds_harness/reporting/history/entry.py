@@ -1,16 +1,129 @@
 """What the history keeps of a run, so that its folder may go."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from knouds_harness.errors import UnknownName
+from knouds_harness.reporting.check.fact_status import FactStatus, fact_rows, standing_counts
+from knouds_harness.reporting.comparison.load_figures import ALL
+from knouds_harness.reporting.load.headline import value
 from knouds_harness.reporting.run_section import typed_words
+from knouds_harness.runs.load_results import LoadResults
+from knouds_harness.runs.operation_load import PERCENTS, TIME_MEASURES, Times, percentile_measure, time_ms
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.runs.verdicts import RunOutcome
 
 _FLAGS: Final = ("--quick", "--strict")
 _CHOICES: Final = ("--family", "--operation", "--fact", "--examples", "--fault", "--variant")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """What is measured, of a whole run or of each operation.
+
+    Attributes:
+        name: As it is asked for; of operations, ``:OPERATION`` follows.
+        noise: How far two runs of one thing differ at least: a smaller difference is not a change.
+        is_ratio: The noise is a share of the value, not a difference.
+    """
+
+    name: str
+    says: str
+    noise: float
+    is_ratio: bool = True
+
+
+def _times(prefix: str, kind: str) -> Iterator[Measure]:
+    yield Measure(name=f"{prefix}mean_ms", says=f"mean {kind} time", noise=0.03)
+    for percent in PERCENTS:
+        name = prefix + percentile_measure(percent)
+        yield Measure(name=name, says=f"{kind} time, percentile {percent}", noise=0.03)
+    yield Measure(name=f"{prefix}max_ms", says=f"longest {kind} time", noise=0.03)
+
+
+MEASURES: Final = {
+    each.name: each
+    for each in (
+        Measure(name="facts_in_breach", says="documented facts that are broken", noise=0.2, is_ratio=False),
+        Measure(name="facts_verified", says="facts that were seen to hold", noise=0.2, is_ratio=False),
+        Measure(name="exchanges", says="requests sent", noise=0.03),
+        Measure(name="duration_s", says="how long the run took", noise=0.03),
+        Measure(name="cost_credits", says="what the run cost", noise=0.03),
+        Measure(name="capacity_per_s", says="highest rate that kept the objectives", noise=0.03),
+        Measure(name="requests_per_s", says="requests that ended per second", noise=0.03),
+        Measure(name="error_rate", says="share that failed or was wrong", noise=0.001, is_ratio=False),
+        Measure(name="throttled_rate", says="share that was throttled (429)", noise=0.001, is_ratio=False),
+        *_times("", "response"),
+        *_times("service_", "service"),
+    )
+}
+"""By name; the noise is what ``compare`` expects and tolerates."""
+
+
+def measure_of(name: str) -> Measure:
+    """The measure of a full name, such as ``p99_ms:runWorkflow``."""
+    return MEASURES[name.partition(":")[0]]
+
+
+def find_measure(name: str, known: dict[str, int]) -> str:
+    """A name among those that runs have figures of.
+
+    Raises:
+        UnknownName: No run has it.
+    """
+    if name not in known:
+        raise UnknownName("measure", name, known)
+    return name
+
+
+def figures_of(record: RunRecord) -> dict[str, float]:
+    figures = {"exchanges": float(record.counts.exchanges), "duration_s": record.duration_s}
+    if record.load is None:
+        counts = standing_counts(fact_rows(record))
+        figures["facts_in_breach"] = float(counts[FactStatus.BREACH])
+        figures["facts_verified"] = float(counts[FactStatus.VERIFIED])
+    cost_credits = record.load.results.cost_credits if record.load else record.counts.cost_credits
+    figures["cost_credits"] = cost_credits
+    if record.load is not None:
+        figures.update(_figures_of_load(record.load.results))
+    return figures
+
+
+def _figures_of_load(load: LoadResults) -> Iterator[tuple[str, float]]:
+    if load.capacity is not None:  # its other figures are those of whichever rate came last
+        if load.capacity.highest_per_s is not None:
+            yield "capacity_per_s", load.capacity.highest_per_s
+        return
+    for each in load.operations:
+        yield f"requests_per_s:{each.operation}", each.per_s
+        yield f"error_rate:{each.operation}", each.error_rate
+        yield f"throttled_rate:{each.operation}", each.throttled_rate
+        yield from _figures_of_times(each.response, "", each.operation)
+        yield from _figures_of_times(each.service, "service_", each.operation)
+    total = load.total
+    if total.requests:
+        yield f"requests_per_s:{ALL}", total.per_s
+        yield f"error_rate:{ALL}", total.error_rate
+        yield f"throttled_rate:{ALL}", total.throttled_rate
+    yield from _figures_of_times(total.response, "", ALL)
+
+
+def _figures_of_times(times: Times, prefix: str, operation: str) -> Iterator[tuple[str, float]]:
+    for measure in TIME_MEASURES:
+        figure = time_ms(times, measure)
+        if figure is not None:
+            yield f"{prefix}{measure}:{operation}", figure
+
+
+def worded(name: str, number: float) -> str:
+    measure = name.partition(":")[0]
+    if measure == "duration_s":
+        return f"{number:,.1f} s"
+    if measure.endswith(("_ms", "_rate", "_per_s")):
+        return value(measure, number)
+    return f"{number:,.10g}"
 
 
 @dataclass(frozen=True, kw_only=True)

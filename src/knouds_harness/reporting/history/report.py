@@ -6,8 +6,7 @@ from typing import Final
 
 from knouds_harness.printable import counted
 from knouds_harness.reporting.history.changes import Series, SeriesPoint
-from knouds_harness.reporting.history.entry import Entry
-from knouds_harness.reporting.history.measures import measure_of, worded
+from knouds_harness.reporting.history.entry import Entry, measure_of, worded
 from knouds_harness.reporting.report import (
     HTML,
     Column,

@@ -7,9 +7,8 @@ from dataclasses import replace
 from typing import Final
 
 from knouds_harness.printable import counted
-from knouds_harness.reporting.comparison.baseline import RunChange
+from knouds_harness.reporting.comparison.baseline import RunChange, change_section
 from knouds_harness.reporting.comparison.change import ChangeVerdict
-from knouds_harness.reporting.comparison.change_section import change_section
 from knouds_harness.reporting.comparison.load_comparison import LoadComparison
 from knouds_harness.reporting.comparison.report import (
     change_table,

@@ -15,10 +15,10 @@ from knouds_harness.load.invariants.invariants import (
     ONE_DELIVERY,
     REMAINING_FALLS,
     WINDOWS_APART,
+    Tallies,
 )
 from knouds_harness.load.invariants.observation_batch import LimitedRoute, ObservationBatch, ObservedWindow
 from knouds_harness.load.invariants.observations import hash_of
-from knouds_harness.load.invariants.tallies import Tallies
 
 PRO = LimitedRoute("pia", "runWorkflow", "pro")
 

@@ -5,9 +5,8 @@ from collections import Counter
 import pytest
 
 from knouds_harness.load.invariants.audit import Rows, compare
-from knouds_harness.load.invariants.invariants import HAS_A_ROW, IS_CHARGED
+from knouds_harness.load.invariants.invariants import HAS_A_ROW, IS_CHARGED, Tallies
 from knouds_harness.load.invariants.observation_batch import ObservedRun
-from knouds_harness.load.invariants.tallies import Tallies
 
 PORTRAIT, CLIP = "workflows/portrait", "models/seedance"
 

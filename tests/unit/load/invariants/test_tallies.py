@@ -1,6 +1,6 @@
 """Counting promises."""
 
-from knouds_harness.load.invariants.tallies import Tallies
+from knouds_harness.load.invariants.invariants import Tallies
 
 FACT = ("async.execution-id-is-fresh", "Fresh.")
 

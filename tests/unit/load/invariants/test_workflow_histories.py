@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from clocks import Clock
 
-from knouds_harness.load.invariants.invariants import IS_THERE, SHOWS_LAST
-from knouds_harness.load.invariants.tallies import Tallies
+from knouds_harness.load.invariants.invariants import IS_THERE, SHOWS_LAST, Tallies
 from knouds_harness.load.invariants.workflow_histories import WorkflowHistories
 
 PATH = "/api/workflows/w1"

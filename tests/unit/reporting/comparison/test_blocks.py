@@ -5,7 +5,7 @@ import math
 import pytest
 from load_records import histogram_of, load_run, lognormal_seconds
 
-from knouds_harness.reporting.comparison.blocks import percentile_error, read_blocks, share_error
+from knouds_harness.reporting.comparison.load_figures import percentile_error, read_blocks, share_error
 
 
 def test_independent_requests_have_the_textbook_error():

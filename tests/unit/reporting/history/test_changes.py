@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from knouds_harness.reporting.history.changes import LEAST_RUNS, ChangePoint, change_points, segmented
-from knouds_harness.reporting.history.measures import MEASURES
+from knouds_harness.reporting.history.entry import MEASURES
 
 P99 = MEASURES["p99_ms"]
 

@@ -12,7 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from rich.console import Console
 
 from knouds_harness.reporting.comparison.load_figures import load_figures
-from knouds_harness.reporting.history.measures import figures_of
+from knouds_harness.reporting.history.entry import figures_of
 from knouds_harness.reporting.load import columns
 from knouds_harness.reporting.load.columns import LoadColumn, operation_columns, time_columns
 from knouds_harness.reporting.render import print_summary, render_all
