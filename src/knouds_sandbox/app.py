@@ -52,13 +52,6 @@ def build_app(
     """Assemble a sandbox; its engine starts with the application's lifespan.
 
     The arguments are those of ``serving.running_sandbox``; with None as ``allowed_hosts`` any host will do.
-
-    Returns:
-        The ASGI application, and its parts.
-
-    Raises:
-        UnknownName: A fault or variant that does not exist.
-        UsageError: The database cannot be opened, or is not a sandbox's.
     """
     edits = active_edits(faults)
     chosen = find_variant(variant) if variant else None

@@ -65,11 +65,6 @@ class HandlerCall:
         return value
 
     async def read_body(self) -> Any:
-        """The body, parsed.
-
-        Raises:
-            Refusal: It is not JSON, or too large.
-        """
         return self.edited(Point.BODY, await read_json(self.request))
 
     def edited(self, point: Point, subject: Any) -> Any:

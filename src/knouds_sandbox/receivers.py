@@ -31,13 +31,7 @@ def is_receivable(url: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReceiverRules:
-    """Where deliveries may go.
-
-    Attributes:
-        allows_loopback: Whether to this machine.
-        networks: Allowed in any case.
-        given_url: Allowed in any case: it was named when the sandbox was started.
-    """
+    """Where deliveries may go."""
 
     allows_loopback: bool = True
     networks: tuple[IPv4Network | IPv6Network, ...] = ()

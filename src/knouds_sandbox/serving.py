@@ -147,11 +147,7 @@ def make_server(app: ASGIApp) -> uvicorn.Server:
 
 @contextlib.contextmanager
 def bound_socket(host: str, port: int) -> Iterator[socket.socket]:
-    """Bind a port, 0 for a free one.
-
-    Raises:
-        SandboxError: Something else listens there, or the address is none of this machine's.
-    """
+    """Bind a port, 0 for a free one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -30,11 +30,7 @@ _ANSWERS_PER_CONNECTION = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """A way to answer open points.
-
-    Attributes:
-        judges_key_last: Whether what a key holds is judged after resource, ownership and body.
-    """
+    """A way to answer open points."""
 
     id: str
     says: str
@@ -193,11 +189,6 @@ VARIANTS = (
 
 
 def find_variant(variant_id: str) -> Variant:
-    """The variant of this id.
-
-    Raises:
-        UnknownName: There is none.
-    """
     known = {variant.id: variant for variant in VARIANTS}
     if variant_id not in known:
         raise UnknownName("variant", variant_id, known)

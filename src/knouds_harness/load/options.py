@@ -225,9 +225,6 @@ def read_options(parsed: Namespace) -> LoadOptions:
     """The options, out of Locust's parsed ones.
 
     Values that are drawn, or given in Locust's own options, are written into ours: only those reach workers.
-
-    Raises:
-        UsageError: They contradict each other.
     """
     parsed.duration = parsed.duration or parsed.run_time
     staged = parse_stages(parsed.stages) if parsed.stages else None

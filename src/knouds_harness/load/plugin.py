@@ -201,11 +201,7 @@ def _role_of(environment: Environment) -> type[LeadingRun | WorkerRun]:
 
 
 def _read_inputs(environment: Environment, options: LoadOptions, target: Target) -> InputFile | None:
-    """Read the file of ``--inputs``; a worker's has to be the master's.
-
-    Raises:
-        UsageError: It is not usable, not the master's, or would not be used.
-    """
+    """Read the file of ``--inputs``; a worker's has to be the master's."""
     if options.inputs is None:
         return None
     if options.inputs.suffix == ".har":
@@ -234,11 +230,7 @@ def _take_mix(environment: Environment, options: LoadOptions, inputs: InputFile 
 def _rehearse(
     environment: Environment, target: Target, inputs: InputFile | None, prices: Mapping[str, float]
 ) -> Workload:
-    """Find out who can send what, even what has no known price.
-
-    Raises:
-        HarnessError: Lines of the inputs would never be sent, or no task of a scenario can be done.
-    """
+    """Find out who can send what, even what has no known price."""
     rehearsal = Workload(
         target,
         price=lambda each: price_of(each, prices, unknown=0.0),
@@ -280,11 +272,7 @@ def _tell_verdict(progress_descriptor: int | None, exit_code: ExitCode) -> None:
 
 
 def _serve_sandbox(environment: Environment, target: str | None) -> None:
-    """Start the built-in sandbox for plain Locust, if it is the target and not running; it ends with Locust.
-
-    Raises:
-        HarnessError: It did not start, or the run has several processes.
-    """
+    """Start the built-in sandbox for plain Locust, if it is the target and not running, until Locust ends."""
     if target != SANDBOX or _SANDBOX_URL in os.environ:
         return
     if isinstance(environment.runner, MasterRunner | WorkerRunner):

@@ -138,11 +138,6 @@ class FastAnswer(ResponseContextManager):
         return self.content or b""
 
     def json(self) -> Any:  # noqa: ANN401 - JSON
-        """The body.
-
-        Raises:
-            ValueError: There is no body, or it is not JSON.
-        """
         if self.text is None:
             raise ValueError("there is no body")
         return super().json()

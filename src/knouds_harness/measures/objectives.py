@@ -108,11 +108,7 @@ def _objectives(scenario: str, table: Any, problems: list[str]) -> Iterator[Obje
 
 
 def parse_bounds(texts: Iterable[str]) -> tuple[Objective, ...]:
-    """Objectives for every operation, from ``measure=bound``.
-
-    Raises:
-        UsageError: One of them is not a metric, or has no bound.
-    """
+    """Objectives for every operation, from ``measure=bound``."""
     problems: list[str] = []
     found: list[Objective] = []
     for text in texts:
@@ -128,11 +124,7 @@ def parse_bounds(texts: Iterable[str]) -> tuple[Objective, ...]:
 
 
 def parse_objectives(texts: Iterable[str]) -> tuple[Objective, ...]:
-    """Objectives as people write them: ``runWorkflow p95 < 300ms``, or ``error_rate < 1%`` of all together.
-
-    Raises:
-        UsageError: One of them is not an objective.
-    """
+    """Objectives as people write them: ``runWorkflow p95 < 300ms``, or ``error_rate < 1%`` of all."""
     return tuple(map(_parsed, texts))
 
 

@@ -60,11 +60,7 @@ def render_all(folder: Path) -> RenderedPaths:
 
 
 def render_readable(folder: Path, problem: RunRecordError) -> RenderedPaths | None:
-    """Render what can be read of a run whose ``run.json`` cannot; None if nothing can.
-
-    Raises:
-        RunRecordError: The folder cannot be written to.
-    """
+    """Render what can be read of a run whose ``run.json`` cannot; None if nothing can."""
     record = salvage_run(folder, problem)
     return _render(record) if record else None
 

@@ -31,11 +31,7 @@ class Credentials:
 
 
 def authenticate(request: Request, *, operation: str, store: Store, edits: ActiveEdits) -> Key:
-    """Find the active key of an approved account.
-
-    Raises:
-        Refusal: 401, plain or ``LEGACY_KEY_RETIRED``.
-    """
+    """Find the active key of an approved account, or refuse: 401, plain or ``LEGACY_KEY_RETIRED``."""
     presented = request.headers.getlist("x-api-key")
     if edits:
         given = Credentials(request=request, store=store, presented=presented)

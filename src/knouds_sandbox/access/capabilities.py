@@ -48,11 +48,7 @@ def meets(held: Collection[str], required: str) -> bool:
 
 
 def require(asked: Asked, edits: ActiveEdits) -> None:
-    """Refuse a key that does not hold what the operation requires.
-
-    Raises:
-        Refusal: 403 ``CAPABILITY_DENIED`` with ``required``, a list of what would have passed.
-    """
+    """Refuse a key that does not hold what the operation requires."""
     for require_instead in edits.at(Point.REQUIREMENT, asked.operation):
         asked = replace(asked, required=require_instead(asked))
     if asked.required is None:

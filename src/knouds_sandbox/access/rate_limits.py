@@ -101,14 +101,7 @@ class RateLimiter:
         return self._window_by_bucket.get(self._rules.bucket(key, route))
 
     def take(self, key: Key, route: str, *, seen: Window | None = None) -> dict[str, str]:
-        """Count one request.
-
-        Returns:
-            The headers of its success; none for an account without a limit.
-
-        Raises:
-            Refusal: 429 ``RATE_LIMIT_EXCEEDED``.
-        """
+        """Count one request, or refuse it; return headers of its success, none without a limit."""
         rules = self._rules
         limit = rules.limit(key.account)
         if limit == UNLIMITED:

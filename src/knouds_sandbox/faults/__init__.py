@@ -52,11 +52,6 @@ FAULTS = tuple(value for module in _MODULES for value in vars(module).values() i
 
 
 def check_faults(ids: Iterable[str]) -> tuple[Fault, ...]:
-    """The faults of these ids.
-
-    Raises:
-        UnknownName: One of them does not exist.
-    """
     known = {fault.id: fault for fault in FAULTS}
     chosen = frozenset(ids)
     for fault_id in chosen - known.keys():
@@ -65,9 +60,5 @@ def check_faults(ids: Iterable[str]) -> tuple[Fault, ...]:
 
 
 def active_edits(ids: Iterable[str]) -> ActiveEdits:
-    """What the faults of these ids do.
-
-    Raises:
-        UnknownName: One of them does not exist.
-    """
+    """What the faults of these ids do."""
     return ActiveEdits(edit for fault in check_faults(ids) for edit in fault.edits)

@@ -44,11 +44,6 @@ async def cancel_execution(call: HandlerCall) -> Response:
 
 
 def own_execution(call: HandlerCall) -> StoredRun:
-    """The execution in the path, if it is the account's.
-
-    Raises:
-        Refusal: It is not, or there is none.
-    """
     run = find_execution(call.store, call.path_value("id"))
     if run is None or not (
         run.account_id == call.account.id or call.is_allowed_by_fault(Point.OWNERSHIP, run)

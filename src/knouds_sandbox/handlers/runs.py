@@ -95,11 +95,7 @@ def _reaches(call: HandlerCall, tier: str) -> bool:
 
 
 async def read_inputs(call: HandlerCall) -> dict[str, Any]:
-    """The inputs in the body.
-
-    Raises:
-        Refusal: The body is not JSON, or holds no usable inputs.
-    """
+    """The inputs in the body."""
     body = await call.read_body()
     if not isinstance(body, dict):
         raise Refusal(400, "INVALID_INPUTS", "The body is not a JSON object.")
@@ -110,11 +106,7 @@ async def read_inputs(call: HandlerCall) -> dict[str, Any]:
 
 
 async def perform(call: HandlerCall, job: Job) -> Response:
-    """Charge a job and run it, to its end unless it is asynchronous.
-
-    Raises:
-        Refusal: There are too few credits, or a provider failed.
-    """
+    """Charge a job and run it, to its end unless it is asynchronous."""
     services = call.services
     for edit in services.edits.at(Point.JOB, call.operation):
         job = await edit(call, job)

@@ -113,11 +113,7 @@ def get_public_schema(request: Request, services: Services) -> Response:
 
 
 def readable_workflow(call: HandlerCall) -> StoredWorkflow:
-    """The workflow in the path, if the account may see it.
-
-    Raises:
-        Refusal: It may not, or there is none.
-    """
+    """The workflow in the path, if the account may see it."""
     workflow = find_workflow(call.store, call.path_value("slug"))
     if workflow is None or not workflow.is_readable_by(call.account.id):
         raise not_found("workflow")
@@ -125,11 +121,7 @@ def readable_workflow(call: HandlerCall) -> StoredWorkflow:
 
 
 def own_workflow(call: HandlerCall) -> StoredWorkflow:
-    """The workflow in the path, if the account may write to it.
-
-    Raises:
-        Refusal: It may not, or there is none.
-    """
+    """The workflow in the path, if the account may write to it."""
     workflow = find_workflow(call.store, call.path_value("slug"))
     if workflow is not None and (
         workflow.owner_id == call.account.id or call.is_allowed_by_fault(Point.OWNERSHIP, workflow)
@@ -141,11 +133,7 @@ def own_workflow(call: HandlerCall) -> StoredWorkflow:
 
 
 async def _own_workflow_and_body(call: HandlerCall) -> tuple[StoredWorkflow, Any]:
-    """The workflow as it is once the body has come: until then others may have written to it.
-
-    Raises:
-        Refusal: It is not the account's, or not there any more, or the body is not JSON.
-    """
+    """The workflow as it is once the body has come: until then others may have written to it."""
     own_workflow(call)  # whose it is comes before what is wrong with the body
     body = await call.read_body()
     return own_workflow(call), body

@@ -110,11 +110,7 @@ async def answer_preferred(
 
 
 def _parsed(request: Request, operation: str) -> dict[str, str]:
-    """The preferences, each as sent, and under ``outcome`` the name of the one that is asked for.
-
-    Raises:
-        Refusal: One is unknown to this operation; the sentence lists what is known.
-    """
+    """The preferences, each as sent, and under ``outcome`` the name of the one that is asked for."""
     preferred: dict[str, str] = {}
     for each in parse_http_list(", ".join(request.headers.getlist("prefer"))):
         name, _, quoted = each.partition("=")

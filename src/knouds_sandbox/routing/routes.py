@@ -1,4 +1,4 @@
-"""The paths of the sandbox: operations with and without a key, browser sessions, the control plane."""
+"""The paths of the sandbox, and the way of a request: key, then capability, rate limit, resource and body."""
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -89,11 +89,7 @@ async def _counted(call: HandlerCall) -> HandlerCall:
 
 
 async def _refuse_for_anything_else(operation: Endpoint, call: HandlerCall) -> None:
-    """Refuse a key for what it asks for, where the order of checks puts that before what it holds.
-
-    Raises:
-        Refusal: The resource or the body is not right either.
-    """
+    """Refuse a key for what it asks for, where the order of checks puts that before what it holds."""
     if operation.name in ("getWorkflow", "getWorkflowSchema"):
         workflows.readable_workflow(call)
     elif operation.name in ("updateWorkflow", "moveWorkflow", "deleteWorkflow", "runWorkflow"):

@@ -63,14 +63,7 @@ class StoredRun:
 def charge(
     store: Store, account_id: str, cost_credits: int, *, forgives: Callable[[int, bool], bool]
 ) -> bool:
-    """Take credits inside the caller's transaction, from a trial grant if it suffices.
-
-    Returns:
-        Whether a trial grant paid.
-
-    Raises:
-        Refusal: 402 ``grant_exhausted`` or ``INSUFFICIENT_CREDITS``; nothing is taken.
-    """
+    """Take credits inside the caller's transaction, or refuse; return whether a trial grant paid."""
     balance, grant = store.row("SELECT credits, grant_credits FROM accounts WHERE id = ?", account_id)
     if grant is not None and grant >= cost_credits:
         store.write(
@@ -85,11 +78,6 @@ def charge(
 
 
 def refuse_payment(cost_credits: int, *, has_grant: bool) -> NoReturn:
-    """Refuse a run that costs more than is left.
-
-    Raises:
-        Refusal: Always, with 402.
-    """
     if has_grant:
         raise Refusal(402, "grant_exhausted", "The trial grant is used up.")
     raise Refusal(402, "INSUFFICIENT_CREDITS", f"The run costs {cost_credits} credits, more than are left.")

@@ -51,14 +51,7 @@ class Store:
     """The database; every statement is short and runs on the event loop (docs/decisions/sandbox-stack.md)."""
 
     def __init__(self, path: Path | None = None) -> None:
-        """Open or create the database.
-
-        Args:
-            path: File that survives the process, or None for memory.
-
-        Raises:
-            SandboxError: The file cannot be opened, is in use, or holds something else.
-        """
+        """Open or create the database: a file that survives the process, or without a path memory."""
         try:
             self._connection = sqlite3.connect(
                 path or ":memory:", isolation_level=None, check_same_thread=False, timeout=1

@@ -60,9 +60,6 @@ def changed_members(body: Any) -> dict[str, Any]:
     """Take from a body what belongs to a document.
 
     What the server sets (slug, createdBy, updatedAt) and unknown members are left out.
-
-    Raises:
-        Refusal: 400 ``INVALID_BODY``.
     """
     if not isinstance(body, dict):
         raise invalid_body("The document is not a JSON object.")

@@ -174,11 +174,7 @@ class ArrivalSchedule:
             raise ValueError(f"{self.spacing} is not a spacing of arrivals: {' or '.join(SPACINGS)}")
 
     def instants(self, share: Share = Share()) -> Iterator[float]:
-        """The arrivals of a share, all unless told otherwise.
-
-        Yields:
-            Seconds after the start.
-        """
+        """The arrivals of a share, all unless told otherwise, in seconds after the start."""
         for area in self._areas(share):
             instant_s = self.shape.instant(area)
             if instant_s > self.shape.duration_s:

@@ -30,11 +30,7 @@ class WrittenStages:
 
 
 def parse_stages(text: str) -> WrittenStages:
-    """Read stages: how long each lasts, and the level that it reaches in a straight line from the one before.
-
-    Raises:
-        ValueError: The text is wrong; says where.
-    """
+    """Read stages: how long each lasts, and the level that it reaches in a straight line."""
     stages: list[Stage] = []
     units = set()
     for part in text.split(","):
@@ -65,9 +61,6 @@ def stages_of_file(path: Path) -> str:
     """The stages of a file as the option takes them: one on each line, or several with commas between them.
 
     What follows ``#`` is a comment.
-
-    Raises:
-        ValueError: It cannot be read, or lines are not stages; names all of them.
     """
     try:
         if path.is_file() and path.stat().st_size > _MOST_BYTES:

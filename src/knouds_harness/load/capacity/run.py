@@ -66,11 +66,7 @@ def find_capacity(
     on_point: Callable[[CapacityPoint], object] = lambda _: None,
     on_progress: Callable[[LoadProgress], object] = lambda _: None,
 ) -> Launched:
-    """Search, and keep a record: that of the search, with the points' own in its folder ``points``.
-
-    Raises:
-        RunRecordError: The record cannot be written.
-    """
+    """Search, and keep a record: that of the search, with the points' own in its folder ``points``."""
     seed = random.SystemRandom().randrange(_LARGEST_SEED) if plan.seed is None else plan.seed
     header = RunHeader(
         command=(plan.command,),
@@ -137,11 +133,7 @@ class _Points:
         self._measured: list[tuple[CapacityPoint, LoadResults]] = []
 
     def measure(self, rate: float) -> CapacityPoint:
-        """Run one point.
-
-        Raises:
-            SearchEnded: None can be run any more, or this one came to nothing.
-        """
+        """Run one point, or raise ``SearchEnded`` if none can be run any more, or it came to nothing."""
         began_s = time.monotonic()
         if self._was_interrupted:
             raise SearchEnded("interrupted")
@@ -245,9 +237,6 @@ def judge_point(rate: float, results: LoadResults, *, earlier: Iterable[Capacity
     were too few users for it, and that is the generator's limit, as it is if less was sent than was asked
     for, or if a bound may have been missed for the generator's own delay. A bound on ``requests_per_s``
     counts for nothing in a search over rates.
-
-    Raises:
-        SearchEnded: A task raised an exception, or requests were refused: it was not the rate.
     """
     for task in results.task_errors:
         raised = task.errors[0].code if task.errors else "an exception"

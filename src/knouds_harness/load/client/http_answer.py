@@ -123,11 +123,7 @@ class Answer:
 
     @property
     def content(self) -> bytes:
-        """The body, decoded.
-
-        Raises:
-            UndecodableBody: It is not what its ``Content-Encoding`` says.
-        """
+        """The body, decoded; raises ``UndecodableBody`` if it is not what ``Content-Encoding`` says."""
         if self._undecodable:
             raise UndecodableBody(self._undecodable)
         if self._content is None:

@@ -44,11 +44,7 @@ class Origin:
 
 
 def connect(origin: Origin, deadline: float) -> tuple[Connection, Opening]:
-    """Open a connection by this time of ``time.perf_counter``, trying each address of a name in turn.
-
-    Raises:
-        NotConnected: None could be had in time.
-    """
+    """Open a connection by this time of ``time.perf_counter``, trying each address of a name in turn."""
     begun_s = perf_counter()
     with Timeout(max(deadline - begun_s, 0.001), NotConnected("no connection in time")):
         try:
@@ -144,11 +140,7 @@ class HttpClient:
     def send(
         self, request: bytes, answer: Answer, *, head_only: bool = False, timeout_s: float | None = None
     ) -> None:
-        """Send one request, as ``encode`` makes it, once, and wait for the whole answer.
-
-        Raises:
-            TransportFailure: No answer.
-        """
+        """Send one request, as ``encode`` makes it, once, and wait for the whole answer."""
         now = perf_counter()
         deadline = now + (self._timeout_s if timeout_s is None else timeout_s)
         idle = self._idle

@@ -111,11 +111,7 @@ class Connection:
         deadline: float,
         head_only: bool,  # noqa: FBT001
     ) -> None:
-        """Send a request, once, and wait for the whole answer; times are those of ``time.perf_counter``.
-
-        Raises:
-            TransportFailure: No answer; the connection is closed.
-        """
+        """Send a request, once, and wait for the whole answer; times are those of ``time.perf_counter``."""
         self._head = self._body = b""
         self._first_at = 0.0
         self._interim = self._later_bytes = 0
@@ -190,11 +186,7 @@ class Connection:
             return 0
 
     def _send_rest(self, request: bytes, sent: int) -> tuple[int, float]:
-        """Send what the socket's buffer had no room for; an answer that comes early ends the sending.
-
-        Returns:
-            How many bytes of the request were sent in all, and when the last of them.
-        """
+        """Send what the socket's buffer had no room for; an answer that comes early ends the sending."""
         view = memoryview(request)
         watcher = self._hub.loop.io(self._fileno, WRITE)
         watcher.start(self._switch_to_waiting)

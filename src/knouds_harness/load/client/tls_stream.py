@@ -19,12 +19,7 @@ class TlsStream:
         self._taken = 0
 
     def handshake_step(self) -> bool:
-        """Go on with the handshake as far as the bytes at hand allow; return whether it is done.
-
-        Raises:
-            ssl.SSLError: No agreement, or no trust.
-            OSError: The connection broke.
-        """
+        """Go on with the handshake as far as the bytes at hand allow; return whether it is done."""
         self._take_from_socket()
         try:
             self._tls.do_handshake()

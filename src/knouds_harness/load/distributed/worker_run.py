@@ -71,11 +71,6 @@ class WorkerRun(LoadRun):
     def __init__(
         self, environment: Environment, setup: RunSetup, *, clock: Callable[[], float] = now_unix_s
     ) -> None:
-        """Listen to the master; see ``LoadRun``.
-
-        Raises:
-            HarnessError: No target was named, and answers are to be verified.
-        """
         runner = environment.runner
         assert isinstance(runner, WorkerRunner)  # noqa: S101 - this is its role
         self._runner = runner

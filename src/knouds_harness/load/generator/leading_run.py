@@ -72,11 +72,6 @@ class LeadingRun(LoadRun):
     _is_distributed = False
 
     def __init__(self, environment: Environment, setup: RunSetup) -> None:
-        """Begin the record, and look at the target; see ``LoadRun``.
-
-        Raises:
-            HarnessError: An objective, the folder of the record, or the target is not usable.
-        """
         super().__init__(environment, setup)
         options, target, inputs = setup.options, setup.target, setup.inputs
         scenario = scenario_name(environment)
@@ -160,12 +155,7 @@ class LeadingRun(LoadRun):
         self.begin(float(math.ceil(now_unix_s() + _AHEAD_S)))  # whole, as the seconds of the metrics are
 
     def _open_observers(self) -> None:
-        """Look at the accounts, and listen for deliveries, where that is asked for.
-
-        Raises:
-            HarnessError: No target was named, it does not answer, a port cannot be bound, or deliveries are
-                asked for and no task runs anything.
-        """
+        """Look at the accounts, and listen for deliveries, where that is asked for."""
         options, target, scenarios = self.options, self._target, self._scenarios
         if options.finish == "webhook" and scenarios and not any(map(may_run, scenarios)):
             raise UsageError(

@@ -139,11 +139,7 @@ class LoadRun(ABC):
 
     @property
     def limits(self) -> LoadLimits:
-        """What this process may still do to the target.
-
-        Raises:
-            UsageError: No target was named.
-        """
+        """What this process may still do to the target; raises ``UsageError`` without one."""
         if self._limits is None:
             raise UsageError(NO_TARGET)
         return self._limits
@@ -153,11 +149,7 @@ class LoadRun(ABC):
         return CycleLog(self.recording.recorder)
 
     def tasks_of(self, scenario: type[Scenario]) -> UserTasks:
-        """What the users of a scenario do in this process, and by whose keys.
-
-        Raises:
-            HarnessError: Nothing can be done.
-        """
+        """What the users of a scenario do in this process, and by whose keys."""
         if self._workload is None:
             raise UsageError(NO_TARGET)
         if scenario not in self._tasks:

@@ -85,11 +85,6 @@ class LoadRecordWriter:
     """Writes metrics, seconds, histograms and exchanges; do not change them after giving them."""
 
     def __init__(self, root: Path, target: Target, options: LoadOptions, *, scenario: str) -> None:
-        """Begin the record in the folder of all runs.
-
-        Raises:
-            RunRecordError: The folder cannot be made or written to.
-        """
         self._resources = ExitStack()
         self._background = BackgroundWriter()
         header = RunHeader(
@@ -106,11 +101,7 @@ class LoadRecordWriter:
         self._histograms = enter(HdrLogWriter(self.folder / "times.hlog", start_unix_s=now_unix_s()))
 
     def add_created(self, line: bytes) -> None:
-        """Write a line about workflows that the run creates, before this returns.
-
-        Raises:
-            RunRecordError: It cannot be written.
-        """
+        """Write a line about workflows that the run creates, before this returns."""
         self._run.add_created(line)
 
     def add_exchange(self, exchange: Exchange) -> None:
@@ -126,12 +117,7 @@ class LoadRecordWriter:
         self._background.give(self._run.checkpoint)
 
     def finish(self, exit_code: ExitCode, *, note: str) -> None:
-        """Write how the run ended, and return once everything is written.
-
-        Raises:
-            HarnessError: Something could not be written.
-            OSError: Likewise.
-        """
+        """Write how the run ended, and return once everything is written."""
         self._background.give(lambda: self._run.finish(OUTCOME_BY_EXIT_CODE[exit_code], exit_code, note=note))
         self.flush()
         self._resources.close()

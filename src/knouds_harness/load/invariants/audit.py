@@ -70,11 +70,7 @@ class Audit:
                     self._rows_before[user] = rows
 
     def after(self, aggregation: Aggregation) -> Iterator[str]:
-        """Judge, into the aggregation's tallies.
-
-        Yields:
-            A sentence for what could not be looked at.
-        """
+        """Judge, into the aggregation's tallies; yield a sentence for what could not be looked at."""
         deadline_s = time.monotonic() + _MOST_TIME_S
         try:
             with self._client() as client:

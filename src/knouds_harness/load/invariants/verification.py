@@ -60,11 +60,7 @@ class LoadVerification:
         is_alone: bool,
         audit: Audit | None = None,
     ) -> None:
-        """Look at nothing yet; the leading process has an audit, and takes deliveries from now on.
-
-        Raises:
-            UsageError: Deliveries cannot be received where the profile says.
-        """
+        """Look at nothing yet; the leading process has an audit, and takes deliveries from now on."""
         self.share = share
         self._kept = _OBSERVED if share else _LIMITED
         self._verifier = Verifier(
@@ -183,11 +179,7 @@ def open_verification(
     process: int,
     accounts: Sequence[AccountKeys] | None = None,
 ) -> LoadVerification | None:
-    """Look at answers, where that is asked for or a scenario may meet a limit; a worker has no accounts.
-
-    Raises:
-        HarnessError: No target was named, or it does not answer.
-    """
+    """Look at answers, where that is asked for or a scenario may meet a limit; a worker has no accounts."""
     is_alone = any(each.crosses_limit for each in scenarios)
     share = 1.0 if is_alone else options.verified_share
     if target is None:

@@ -115,14 +115,7 @@ class WebhookWaiter:
 def open_webhook_waiter(
     target: Target, accounts: Iterable[AccountKeys], *, receiver: Receiver | None, yes_production: bool
 ) -> tuple[WebhookWaiter | None, str]:
-    """Have executions delivered here, where that is possible.
-
-    Returns:
-        The waiter, or None and why there can be none.
-
-    Raises:
-        HarnessError: The port cannot be bound, or the control plane refuses.
-    """
+    """Have executions delivered here; without a waiter, say why there can be none."""
     if target.control and is_loopback(host_of(target.base_url)):
         return _minted(target, accounts, yes_production=yes_production), ""
     webhook = target.webhook

@@ -221,11 +221,7 @@ def cost(measured: Measured) -> SelftestRow:
 def selftest(
     seconds: float, *, rates: Sequence[float], on_rows: Callable[[Sequence[SelftestRow]], object]
 ) -> SelftestVerdict:
-    """Run the whole table: some six measurements, each of so many seconds.
-
-    Raises:
-        TargetUnreachable: A server did not start, or a generator did not come to its end.
-    """
+    """Run the whole table: some six measurements, each of so many seconds."""
     kept_up: list[float] = []
     is_exact = True
     runs: list[Measured] = []
@@ -258,11 +254,7 @@ def selftest(
 def measure(
     *, times: ServerTimes, seconds: float, rate: float | None = None, users: int | None = None
 ) -> Measured:
-    """Run the generator against a truth server.
-
-    Raises:
-        TargetUnreachable: The server did not start, or the generator did not come to its end.
-    """
+    """Run the generator against a truth server."""
     with truth_server(times) as url:
         return measure_at(url, seconds=seconds, rate=rate, users=users)
 
@@ -297,11 +289,7 @@ def measure_at(url: str, *, seconds: float, rate: float | None, users: int | Non
 
 @contextmanager
 def truth_server(times: ServerTimes) -> Iterator[str]:
-    """A truth server as long as the context lasts; yields its address.
-
-    Raises:
-        TargetUnreachable: It did not start.
-    """
+    """A truth server as long as the context lasts; yields its address."""
     command = [sys.executable, "-m", "knouds_harness.load.selftest.reference_server"]
     command += ["--median-ms", f"{times.median_ms:g}", "--spread", f"{times.spread:g}"]
     command += ["--freeze-s", f"{times.freeze_s:g}", "--every-s", f"{times.every_s:g}"]

@@ -85,11 +85,7 @@ def read_input_file(path: Path, target: Target) -> InputFile:
 
 
 def refuse_idle_lines(file: InputFile, used: Iterable[RunRequest]) -> None:
-    """Refuse lines that no task of the scenarios takes, which can run what is ``used``.
-
-    Raises:
-        UsageError: There are such lines.
-    """
+    """Refuse lines that no task of the scenarios takes, which can run what is ``used``."""
     taken = {(line.operation, line.name) for each in used for line in each.lines[:1]}
     _raise_all(
         [
@@ -208,11 +204,7 @@ def _of_cell(text: str) -> Any:  # noqa: ANN401 - JSON
 
 
 def _line(number: int, members: Any, target: Target) -> InputLine:  # noqa: ANN401 - of any file
-    """Make a line of what was read.
-
-    Raises:
-        ValueError: It is none; says why and what to do.
-    """
+    """Make a line of what was read."""
     if isinstance(members, str):
         raise ValueError(members)  # noqa: TRY004 - a problem that reading has found
     if not isinstance(members, Mapping):

@@ -67,11 +67,7 @@ class LoadLimits:
         self._is_paced.set()
 
     def admit(self, action: Action, *, what: str) -> None:
-        """Let a request through when its turn comes.
-
-        Raises:
-            GuardStop: The profile does not allow this kind of action.
-        """
+        """Let a request through when its turn comes; refuse what the profile does not allow."""
         if action not in self._allowed:
             check_action(self._target, action, what=what)
             self._allowed = (*self._allowed, action)
@@ -114,9 +110,6 @@ class LoadLimits:
 
         A run that failed, was only submitted, or was refused though it should not have been, may cost all
         that was set aside.
-
-        Raises:
-            GuardStop: The limit is exceeded.
         """
         charged, persona = None, run_request.persona
         if response.status_code:
@@ -142,11 +135,7 @@ class LoadLimits:
         self._require_kept()
 
     def conclude(self) -> None:
-        """Hold what usage shows against the limit, once nothing else is sent.
-
-        Raises:
-            GuardStop: The limit is exceeded.
-        """
+        """Hold what usage shows against the limit, once nothing else is sent."""
         with self._reading:
             self._read_usage(is_last=True)
         self._client.close()

@@ -79,11 +79,7 @@ def forecast(
     is_asked: bool,
     inputs: InputFile | None = None,
 ) -> RunPlan:
-    """Plan a run; unknown prices are 0 unless the server ``is_asked`` for them.
-
-    Raises:
-        HarnessError: Nothing of a scenario can be done.
-    """
+    """Plan a run; unknown prices are 0 unless the server ``is_asked`` for them."""
     target = workload.target
     scenarios = scenarios_in(user_classes)
     tasks = _tasks(options, scenarios)

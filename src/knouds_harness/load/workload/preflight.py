@@ -89,11 +89,7 @@ def look_ahead(
 
 
 def sandbox_prices(target: Target) -> Mapping[str, float]:
-    """The same prices from the built-in sandbox, which a plan may ask: nothing is sent to another target.
-
-    Raises:
-        HarnessError: It does not answer.
-    """
+    """The same prices from the built-in sandbox, which a plan may ask: nothing is sent to another target."""
     with Client(target=target, guard=Guard(target)) as client:
         return _asked_prices(client, target)
 

@@ -149,11 +149,7 @@ class Workload:
         return Workload(target, price=self._price, document=self._document, lines=self._lines)
 
     def run_requests(self, scenarios: Iterable[type[Scenario]]) -> list[RunRequest]:
-        """All that the tasks of some scenarios can run, by any account; some of it more than once.
-
-        Raises:
-            HarnessError: One of the scenarios has nothing that can be done.
-        """
+        """All that the tasks of some scenarios can run, by any account; some of it more than once."""
         parts = [part for each in scenarios for part in self.task_resources(each)]
         return [
             found

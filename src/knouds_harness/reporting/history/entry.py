@@ -68,11 +68,6 @@ def measure_of(name: str) -> Measure:
 
 
 def find_measure(name: str, known: dict[str, int]) -> str:
-    """A name among those that runs have figures of.
-
-    Raises:
-        UnknownName: No run has it.
-    """
     if name not in known:
         raise UnknownName("measure", name, known)
     return name

@@ -51,9 +51,6 @@ class Index:
         """Open an index, or make a new one.
 
         A damaged one, or one of another version, is put aside and made anew.
-
-        Raises:
-            RunRecordError: It is locked, or cannot be written.
         """
         self._path = path
         self.note = ""
@@ -270,11 +267,7 @@ def plan_pruning(
 
 
 def kept_runs(baselines: Path) -> set[str]:
-    """The names of the runs that kept summaries were made of.
-
-    Raises:
-        RunRecordError: One of the summaries cannot be read.
-    """
+    """The names of the runs that kept summaries were made of."""
     return {
         run.run
         for path in sorted(baselines.glob("*.json"))
@@ -283,11 +276,7 @@ def kept_runs(baselines: Path) -> set[str]:
 
 
 def delete_run(entry: Entry, runs_folder: Path) -> None:
-    """Delete a run's folder.
-
-    Raises:
-        RunRecordError: It cannot be deleted, or not all of it.
-    """
+    """Delete a run's folder."""
     folder = runs_folder / entry.folder
     try:
         shutil.rmtree(folder)

@@ -193,11 +193,7 @@ def _dropped(progress: LoadProgress) -> str:
 
 
 def live_report(folder: Path, *, version: str) -> Report:
-    """What a load that still goes says; in a browser it follows what its server has at ``/version``.
-
-    Raises:
-        RunRecordError: It cannot be read.
-    """
+    """What a load that still goes says; in a browser it follows what its server has at ``/version``."""
     record = read_run(folder)
     if record.load is None:
         raise RunRecordError(f"{folder}: has no figures yet")
