@@ -100,21 +100,6 @@ def test_locust_file_at_fault_is_one_sentence(runs, tmp_path, text, says):
 
 
 @pytest.mark.nightly
-def test_target_without_the_keys_ends_with_2(runs, tmp_path, sandbox):
-    profile = write_profile(tmp_path, sandbox)
-    text = profile.read_text()
-    for capability in ('"execution:cancel"', '"execution:*"'):
-        text = text.replace(capability, '"agent:invoke"')
-    profile.write_text(text)
-
-    loaded = load(runs, "cancels", "--target", str(profile), *CLOSED)
-
-    assert loaded.exit_code == ExitCode.USAGE
-    assert "execution:cancel" in loaded.err
-    assert "Traceback" not in loaded.err
-
-
-@pytest.mark.nightly
 def test_taken_port_for_deliveries_ends_with_2(runs, tmp_path, sandbox):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/hook"
@@ -146,16 +131,6 @@ def test_spent_budget_ends_with_4_and_a_whole_report(profile, runs):
     assert "credits" in loaded.out
     assert loaded.results.operations
     assert loaded.results.cost_credits <= 150
-
-
-@pytest.mark.nightly
-def test_kind_of_action_that_is_not_allowed_ends_with_4(runs, tmp_path, sandbox):
-    profile = write_profile(tmp_path, sandbox, limits='allow = ["read"]')
-
-    loaded = load(runs, "workflow_crud", "--target", str(profile), *CLOSED)
-
-    assert loaded.exit_code == ExitCode.GUARD
-    assert '"write"' in loaded.out + loaded.err
 
 
 def test_generator_that_was_the_limit_ends_with_5_and_says_so_first(profile, runs):
