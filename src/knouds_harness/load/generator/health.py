@@ -39,15 +39,8 @@ class Health:
         return merged(self.lags.values())
 
     def packed(self) -> dict[str, Any]:
-        return {
-            "lateness": self.lateness.counts,
-            "lags": {missed: lags.counts for missed, lags in self.lags.items()},
-            "handed": self.handed,
-            "dropped": self.dropped,
-            "cpu_share": self.cpu_share,
-            "spent_credits": self.spent_credits,
-            "in_flight": self.in_flight,
-        }
+        lags = {missed: lags.counts for missed, lags in self.lags.items()}
+        return vars(self) | {"lateness": self.lateness.counts, "lags": lags}
 
     @classmethod
     def unpacked(cls, message: Mapping[str, Any]) -> Self:

@@ -111,17 +111,7 @@ class ObservationBatch:
             "execution_ids": bytes(self.execution_ids),
             "runs": [[*run, count] for run, count in self.runs.items()],
             "windows": [
-                [
-                    list(route),
-                    list(each.remaining.items()),
-                    [
-                        each.reset_unix_s,
-                        each.throttled,
-                        each.longest_wait_s,
-                        each.waits_kept,
-                        each.waits_broken,
-                    ],
-                ]
+                [list(route), vars(each) | {"remaining": list(each.remaining.items())}]
                 for route, windows in self.windows.items()
                 for each in windows
             ],
@@ -134,15 +124,8 @@ class ObservationBatch:
     @classmethod
     def unpacked(cls, message: Mapping[str, Any]) -> Self:
         windows: dict[LimitedRoute, list[ObservedWindow]] = {}
-        for route, remaining, (reset_unix_s, throttled, longest_wait_s, kept, broken) in message["windows"]:
-            window = ObservedWindow(
-                reset_unix_s=reset_unix_s,
-                remaining=Counter(dict(remaining)),
-                throttled=throttled,
-                longest_wait_s=longest_wait_s,
-                waits_kept=kept,
-                waits_broken=broken,
-            )
+        for route, members in message["windows"]:
+            window = ObservedWindow(**members | {"remaining": Counter(dict(members["remaining"]))})
             windows.setdefault(LimitedRoute(*route), []).append(window)
         return cls(
             tallies=Tallies.unpacked(message["tallies"]),

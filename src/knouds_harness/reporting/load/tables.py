@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from knouds_harness.reporting.load.columns import (
     ERROR_HEADINGS,
@@ -40,7 +40,7 @@ from knouds_harness.reporting.report import (
     numbers,
 )
 from knouds_harness.runs.load_results import CapacityPoint, Cycles, DelayedFigure, Invariant, LoadResults
-from knouds_harness.runs.operation_load import ALL_OPERATIONS, RequestStatus, Times
+from knouds_harness.runs.operation_load import ALL_OPERATIONS, OperationLoad, RequestStatus, Times
 
 _MOST_ERRORS: Final[dict[Medium, int]] = {"terminal": 5, "markdown": 20}
 _MOST_NAMED: Final = 3
@@ -125,50 +125,25 @@ def percentile_table(load: LoadResults) -> Table:
             rows.append((each.operation, "not ok", each.refused_response))
         if each.server.count:
             rows.append((each.operation, "the server's own ms", each.server))
-    return Table(
-        "Percentiles",
-        (Column("Operation", is_name=True), Column("Time"), *map(_column, time_columns())),
-        [
-            (operation, kind, *(_cell(column, times) for column in time_columns()))
-            for operation, kind, times in rows
-        ],
-        strong=_totals(operation for operation, *_ in rows),
-        shown=HTML,
-    )
+    columns = (Column("Operation", is_name=True), Column("Time"))
+    cells = [(*names, *_cells(time_columns(), times)) for *names, times in rows]
+    operations = [operation for operation, *_ in rows]
+    return _figure_table("Percentiles", columns, time_columns(), cells, operations=operations)
 
 
 def phase_table(load: LoadResults) -> Table:
-    return Table(
-        "Phases",
-        (
-            Column("Phase"),
-            Column("Operation", is_name=True),
-            Column("Count", is_number=True),
-            *map(_column, time_columns()),
-        ),
-        [
-            (
-                phase,
-                each.operation,
-                f"{times.count:,}",
-                *(_cell(column, times) for column in time_columns()),
-            )
-            for kind, phase in PHASES.items()
-            for each in load.operations
-            if (times := getattr(each, kind)).count
-        ],
-        shown=HTML,
-    )
+    rows = [
+        (phase, each.operation, f"{times.count:,}", *_cells(time_columns(), times))
+        for kind, phase in PHASES.items()
+        for each in load.operations
+        if (times := getattr(each, kind)).count
+    ]
+    columns = (Column("Phase"), Column("Operation", is_name=True), *numbers("Count"))
+    return _figure_table("Phases", columns, time_columns(), rows)
 
 
 def traffic_table(load: LoadResults) -> Table:
-    return Table(
-        "Connections and bytes",
-        (Column("Operation", is_name=True), *map(_column, TRAFFIC_COLUMNS)),
-        [(each.operation, *(_cell(column, each) for column in TRAFFIC_COLUMNS)) for each in rows_of(load)],
-        strong=_totals(each.operation for each in rows_of(load)),
-        shown=HTML,
-    )
+    return _operations_table("Connections and bytes", load, TRAFFIC_COLUMNS)
 
 
 def point_table(points: Sequence[CapacityPoint]) -> Table:
@@ -208,16 +183,30 @@ def _point_cells(point: CapacityPoint, headings: Sequence[str]) -> Sequence[Word
 
 
 def operation_table(load: LoadResults) -> Table:
-    return Table(
-        "Requests by status",
-        (Column("Operation", is_name=True), *map(_column, operation_columns())),
-        [
-            (each.operation, *(_cell(column, each) for column in operation_columns()))
-            for each in rows_of(load)
-        ],
-        strong=_totals(each.operation for each in rows_of(load)),
-        shown=HTML,
-    )
+    return _operations_table("Requests by status", load, operation_columns())
+
+
+def _operations_table(label: str, load: LoadResults, columns: Sequence[LoadColumn[OperationLoad]]) -> Table:
+    rows = [(each.operation, *_cells(columns, each)) for each in rows_of(load)]
+    names = [each.operation for each in rows_of(load)]
+    return _figure_table(label, [Column("Operation", is_name=True)], columns, rows, operations=names)
+
+
+def _figure_table(
+    label: str,
+    named: Sequence[Column],
+    columns: Sequence[LoadColumn[Any]],
+    rows: Sequence[Sequence[Words]],
+    *,
+    operations: Iterable[str] = (),
+) -> Table:
+    """A table for the page: what names each row, then its figures; the row of all operations is strong."""
+    headings = (Column(each.heading, is_number=True, rank=each.rank) for each in columns)
+    return Table(label, (*named, *headings), rows, strong=_totals(operations), shown=HTML)
+
+
+def _cells(columns: Iterable[LoadColumn[Subject]], subject: Subject) -> list[Words]:
+    return [_cell(column, subject) for column in columns]
 
 
 def text_table(load: LoadResults, *, with_units: bool, shown: frozenset[Medium]) -> Table:
@@ -275,21 +264,19 @@ def error_table(load: LoadResults, evidence_ids: Collection[str]) -> Table:
 
 
 def cycle_table(cycles: Cycles) -> Table:
-    return Table(
-        "Times of cycles",
-        (Column("Time", is_name=True), Column("Count", is_number=True), *map(_column, time_columns())),
-        [
-            (kind, f"{times.count:,}", *(_cell(column, times) for column in time_columns()))
-            for kind, times in (
-                ("until accepted", cycles.to_accept),
-                ("until final", cycles.to_final),
-                ("lost to polling", cycles.lost_to_polling),
-                ("until its delivery came", cycles.webhook_delay),
-            )
-            if times.count
-        ],
-        shown=HTML,
-    )
+    kinds = {
+        "until accepted": cycles.to_accept,
+        "until final": cycles.to_final,
+        "lost to polling": cycles.lost_to_polling,
+        "until its delivery came": cycles.webhook_delay,
+    }
+    rows = [
+        (kind, f"{times.count:,}", *_cells(time_columns(), times))
+        for kind, times in kinds.items()
+        if times.count
+    ]
+    columns = (Column("Time", is_name=True), *numbers("Count"))
+    return _figure_table("Times of cycles", columns, time_columns(), rows)
 
 
 def poll_table(polls: Mapping[int, int]) -> Table:
@@ -381,10 +368,6 @@ def promise_table(promises: Sequence[Invariant], label: str) -> Table:
 
 def _totals(operations: Iterable[str]) -> list[int]:
     return [number for number, operation in enumerate(operations) if operation == ALL_OPERATIONS]
-
-
-def _column(column: LoadColumn[Subject]) -> Column:
-    return Column(column.heading, is_number=True, rank=column.rank)
 
 
 def _cell(column: LoadColumn[Subject], subject: Subject) -> Words:

@@ -3,7 +3,7 @@
 import pytest
 from load_workload import options, persona, scenario, workload_of
 from load_workload import target as profile
-from locust import constant_pacing
+from locust import constant, constant_pacing
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import UsageError
@@ -187,6 +187,24 @@ def test_closed_model_has_a_highest_cost_of_its_own():
     lines, _ = planned(target(PIA, budget=1_000_000), "--users", "2", "--duration", "60s")
 
     assert "likely about 610 credits, at most 1,424 credits" in lines
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wait_time", "says"),
+    [
+        (
+            ("--stages", "30s:50/s,2m:200/s,30s:0/s"),
+            constant(1),
+            "180 s, about 18,750 tasks, at most 200",
+        ),
+        (("--users", "3", "--duration", "8s"), constant(2), "3 users, at most about 15 tasks"),
+    ],
+    ids=["stages", "thinking"],
+)
+def test_tasks_are_those_of_the_course_and_of_pauses(arguments, wait_time, says):
+    lines, _ = planned(target(PIA), *arguments, user_class=scenario(run_workflow, wait_time=wait_time))
+
+    assert says in lines
 
 
 def test_think_time_that_depends_on_the_user_is_not_guessed():
