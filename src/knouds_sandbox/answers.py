@@ -19,12 +19,7 @@ from knouds_sandbox.state.store import Store
 
 @dataclass(kw_only=True)
 class OutgoingAnswer:
-    """One answer on its way out, to be changed in place.
-
-    Attributes:
-        headers: By lower-case name.
-        content: Bytes to send instead of ``body``.
-    """
+    """One answer on its way out, to be changed in place; ``content`` is sent instead of ``body``."""
 
     request: Request
     services: Services

@@ -24,11 +24,7 @@ _LEGEND = '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compresse
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """What one line of a log says.
-
-    Attributes:
-        series: The parts of its tag, such as operation, outcome and measure.
-    """
+    """What one line of a log says; the parts of its tag are a series."""
 
     series: tuple[str, ...]
     start_unix_s: float

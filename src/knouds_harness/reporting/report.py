@@ -25,11 +25,7 @@ TERMINAL: Final[frozenset[Medium]] = frozenset(("terminal",))
 
 @dataclass(frozen=True, kw_only=True)
 class Headline:
-    """The verdict.
-
-    Attributes:
-        tone: ``good`` only for a run that came to its end and failed nothing.
-    """
+    """The verdict; ``good`` only for a run that came to its end and failed nothing."""
 
     tone: Tone
     title: str
@@ -121,11 +117,7 @@ class Items:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table.
-
-    Attributes:
-        rank: Order in which a narrow terminal drops columns: the highest first, 0 never.
-    """
+    """A column of a table; a narrow terminal drops the highest rank first, 0 never."""
 
     heading: str
     _: KW_ONLY

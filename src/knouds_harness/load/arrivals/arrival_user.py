@@ -102,11 +102,7 @@ class ArrivalUser(KnoudsUser):
 
 
 class LoadShape(LoadTestShape):
-    """Follows the shape that is asked for; in the open model all users wait for arrivals from the start.
-
-    Attributes:
-        is_clock_standing: It ended because the clock of this machine stands still.
-    """
+    """Follows the shape that is asked for; in the open model all users wait for arrivals from the start."""
 
     def __init__(self, options: LoadOptions) -> None:
         super().__init__()

@@ -39,12 +39,7 @@ SLOWER: Final = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class CapacityPlan:
-    """A search, as asked for.
-
-    Attributes:
-        within_s: No point begins that would not end within this time.
-        credits: All points together spend no more.
-    """
+    """A search, as asked for; all points together spend at most ``credits``, within ``within_s``."""
 
     scenario: Path
     search: Search

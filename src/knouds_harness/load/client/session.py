@@ -69,11 +69,7 @@ class RequestOptions(JsonOptions, total=False):
 
 
 class PreparedRequest(NamedTuple):
-    """A request that is encoded already; from ``Session.prepare``, and for that session.
-
-    Attributes:
-        traced_at: Where its ``traceparent`` goes; 0 for none.
-    """
+    """A request that is encoded for one session; its ``traceparent`` goes to ``traced_at``, if not 0."""
 
     client: HttpClient
     method: str

@@ -71,11 +71,7 @@ def status_of(status_code: int, exception: BaseException | None) -> RequestStatu
 
 
 class SecondsRecorder:
-    """Counts requests of one process.
-
-    Attributes:
-        safe: Redacts text, and makes it printable.
-    """
+    """Counts requests of one process."""
 
     def __init__(
         self,

@@ -61,13 +61,7 @@ _CLOCK_STANDS: Final = "Ended early: the clock of this machine stands still."
 
 
 class LeadingRun(LoadRun):
-    """Leads a run; without workers, this process also sends all of the load.
-
-    Attributes:
-        metrics: What all processes counted.
-        evidence: Some exchanges that show errors, of all processes.
-        shape: How many users Locust has to have; the run ends with it.
-    """
+    """Leads a run; without workers, this process also sends all of the load."""
 
     _is_distributed = False
 

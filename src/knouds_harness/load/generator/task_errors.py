@@ -29,11 +29,7 @@ _REPEATED: Final = ("%s\n%s", "While stopping users, we encountered a user that 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskError:
-    """An exception in a task.
-
-    Attributes:
-        is_in_vain: The task has failed often enough to end the run, and never came to its end.
-    """
+    """An exception in a task; ``is_in_vain`` if that failed often, and never came to its end."""
 
     task: str
     text: str

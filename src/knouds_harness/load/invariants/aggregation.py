@@ -39,13 +39,9 @@ _MOST_WINDOWS: Final = 2_000
 
 
 class SeenHashes:
-    """Which hashes of eight bytes came before: of all, or of an even share, so that memory is bounded.
+    """Which hashes of eight bytes came again: of all, or of an even share, so that memory is bounded.
 
     A hash is in the share by its own value, so each that is in it is compared with all others.
-
-    Attributes:
-        seen: How many came that are in the share.
-        again: How many of those had come before.
     """
 
     def __init__(self, *, most: int = _MOST_HASHES) -> None:
@@ -75,8 +71,6 @@ class Aggregation:
 
     Attributes:
         ended: Some executions whose end was seen, evenly chosen.
-        windows: Of rate limits, for readers.
-        undecided: How many histories of workflows took too long to judge.
     """
 
     def __init__(self, *, chance: random.Random, most_in_flight: int, is_alone: bool) -> None:

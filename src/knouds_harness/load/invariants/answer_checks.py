@@ -46,11 +46,7 @@ _LONGEST_ADMITTED_BYTES: Final = 1_000_000
 
 
 class ContractBroken(CatchResponseError):
-    """What Locust is told of a success that breaks the contract.
-
-    Attributes:
-        code: The fact, as a success has no ``code``.
-    """
+    """What Locust is told of a success that breaks the contract; its code is the fact."""
 
     def __init__(self, fact: str, shown: str) -> None:
         super().__init__(f"{fact}: {shown}")

@@ -27,11 +27,7 @@ class ObservedRun(NamedTuple):
 
 
 class LimitedRoute(NamedTuple):
-    """What a limit counts for.
-
-    Attributes:
-        name: As statistics call it: whether asynchronous runs have a bucket of their own is open.
-    """
+    """What a limit counts for: one user's runs, the asynchronous ones by themselves (whether so is open)."""
 
     user: str
     name: str

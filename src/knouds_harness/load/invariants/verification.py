@@ -47,7 +47,6 @@ class LoadVerification:
 
     Attributes:
         share: The share that is asked for; 0 where verifying is not.
-        receiver: Takes deliveries, if they lead here.
     """
 
     def __init__(

@@ -30,24 +30,14 @@ _DEADLINE_S: Final = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class Arrival:
-    """A delivery that may be believed.
-
-    Attributes:
-        status: The final status that it names; empty where it names none.
-        at_unix_s: When it came.
-    """
+    """A delivery that may be believed, and the final status that it names, if any."""
 
     status: str
     at_unix_s: float
 
 
 class WebhookWaiter:
-    """Takes deliveries, and gives each to the user who waits for it.
-
-    Attributes:
-        receivers: The keys whose executions are delivered here.
-        is_over: Whether all waiting has ended.
-    """
+    """Takes deliveries, and gives each to the user who waits for it."""
 
     def __init__(self, webhook: Webhook, receivers: Sequence[Persona], *, receiver: Receiver) -> None:
         self.receivers = receivers

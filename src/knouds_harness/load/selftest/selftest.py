@@ -142,12 +142,7 @@ class SelftestRow:
 
 @dataclass(frozen=True, kw_only=True)
 class SelftestVerdict:
-    """What the machine can be trusted with.
-
-    Attributes:
-        highest_rate: The highest of the rates that came as asked for; None for none.
-        is_counted: No request was lost, and none counted twice.
-    """
+    """What the machine can be trusted with."""
 
     highest_rate: float | None
     is_exact: bool

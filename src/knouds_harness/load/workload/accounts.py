@@ -28,7 +28,6 @@ class InputLine:
     """One line of ``--inputs``: a run, and what it is run with.
 
     Attributes:
-        number: In the file, from 1.
         cost_credits: The most that it costs; None if as much as any run of it.
     """
 
@@ -62,11 +61,7 @@ class RunRequest:
 
 
 class AccountKeys:
-    """The active keys of one account.
-
-    Attributes:
-        keys: The ablest first.
-    """
+    """The active keys of one account, the ablest first."""
 
     def __init__(
         self,

@@ -50,13 +50,7 @@ class Demand:
 
 @dataclass(frozen=True, kw_only=True)
 class Tasks:
-    """How many tasks there are; in the closed model, if every answer came at once.
-
-    Attributes:
-        total: Expected.
-        most: In the whole run, as far as chance allows.
-        in_window: The most that are expected in one window of the rate limit.
-    """
+    """How many tasks there are, at most, and in one window; in the closed model if answers came at once."""
 
     total: float
     most: float

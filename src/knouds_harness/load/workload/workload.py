@@ -78,12 +78,7 @@ class TaskResources:
 
 @dataclass(frozen=True, kw_only=True)
 class ActingAccount:
-    """An account that does a task now.
-
-    Attributes:
-        key_headers: Of each request: this key, and those of the profile's ``[http]``.
-        others: Keys for operations that this one may not use, by operationId.
-    """
+    """An account that does a task now: by this key, and by ``others`` for what that may not do."""
 
     account: AccountKeys
     persona: Persona

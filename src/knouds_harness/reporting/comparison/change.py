@@ -19,12 +19,7 @@ _POWER_ERRORS: Final = 0.84
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One measure of one run.
-
-    Attributes:
-        error: Standard error, from the blocks within the run: of the logarithm of a time or a rate, of a
-            share as it is.
-    """
+    """One measure of one run, and its standard error: of the logarithm, but for a share."""
 
     value: float
     error: float

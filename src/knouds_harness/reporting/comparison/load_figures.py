@@ -44,13 +44,7 @@ _COUNTED: Final[Mapping[str, Sequence[str]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """Some seconds of one operation.
-
-    Attributes:
-        counts: How many requests count in each of ``SHARES``.
-        response: Times of those that were kept, from when they were due.
-        service: The same from when they were sent.
-    """
+    """Some seconds of one operation; times are those of requests that succeeded."""
 
     requests: int
     counts: Mapping[str, int]

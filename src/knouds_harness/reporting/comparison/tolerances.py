@@ -25,11 +25,7 @@ _DEFAULT_OF_SHARES: Final = 0.001
 
 @dataclass(frozen=True, kw_only=True)
 class Tolerances:
-    """How much of a change is tolerated, and which changes fail the comparison.
-
-    Attributes:
-        given: By operation (with a ``*`` in it every one that fits; the longest counts) and measure.
-    """
+    """How much of a change is tolerated, by operation (or pattern: the longest that fits) and measure."""
 
     given: Mapping[tuple[str, str], float]
 

@@ -123,13 +123,7 @@ def worded(name: str, number: float) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One run.
-
-    Attributes:
-        exit_code: None where the run did not come to that.
-        setting: What else was asked for: ``open, 200/s`` or ``--quick``.
-        is_valid: Whether a load run's generator kept up; None for other runs.
-    """
+    """One run."""
 
     folder: str
     kind: str
