@@ -75,11 +75,7 @@ def tasks_of(mix: Mapping[str, int]) -> list[Task]:
 
 
 def running_only(target: Target, workflows: Sequence[str], models: Sequence[str]) -> Target:
-    """A profile with these workflows and models alone; as it is if none is named.
-
-    Raises:
-        UsageError: One is not in the profile, or cannot succeed.
-    """
+    """A profile with these workflows and models alone; as it is if none is named."""
     if not (workflows or models):
         return target
     for kind, names, known in (
@@ -103,11 +99,7 @@ def running_only(target: Target, workflows: Sequence[str], models: Sequence[str]
 
 
 def read_traffic_inputs(path: Path, target: Target) -> InputFile:
-    """The operations of a HAR file in its proportions, and the inputs of its runs; no more of it is sent.
-
-    Raises:
-        UsageError: It is not a HAR file, or none of its operations can be sent.
-    """
+    """The operations of a HAR file in its proportions, and the inputs of its runs; no more of it is sent."""
     recorded = read_traffic(path)
     redactor = TrafficRedactor(recorded)
     mix: Counter[str] = Counter()
@@ -147,7 +139,6 @@ def read_traffic_inputs(path: Path, target: Target) -> InputFile:
 
 
 def _obstacle(operation: str, name: str, target: Target, *, is_async: bool) -> str:
-    """Why a run of the traffic is not sent; empty if it is."""
     is_workflow = operation == RUN_WORKFLOW
     resource = (target.workflows if is_workflow else target.models).get(name)
     kind = "workflow" if is_workflow else "model"
@@ -165,7 +156,6 @@ def _obstacle(operation: str, name: str, target: Target, *, is_async: bool) -> s
 
 
 def _inputs(exchange: Exchange, redactor: TrafficRedactor) -> Mapping[str, Any] | None:
-    """What a run was sent with; None if that cannot be read, or holds a secret."""
     try:
         body = json.loads(exchange.request.body or b"")
     except ValueError:

@@ -219,7 +219,6 @@ def _read_inputs(environment: Environment, options: LoadOptions, target: Target)
 
 
 def _take_mix(environment: Environment, options: LoadOptions, inputs: InputFile | None) -> None:
-    """Have the users of scenarios do the tasks of ``--mix``, or of the traffic of ``--inputs``."""
     if options.mix and inputs and inputs.mix:
         raise UsageError(f"--mix beside --inputs {inputs.path.name}: that is a mix\n  Leave one out.")
     mix = parse_mix(options.mix) if options.mix else inputs.mix if inputs else {}
@@ -258,7 +257,6 @@ def _show_plan(
 
 
 def _warn(run: LoadRun, warnings: Sequence[str]) -> None:
-    """Say beforehand what will not work, on the terminal and in the record."""
     if not isinstance(run, LeadingRun):
         return
     for each in warnings:

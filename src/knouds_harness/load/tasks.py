@@ -130,7 +130,6 @@ def _follow(user: ScenarioUser, run_request: RunRequest, *, cancel_after_s: floa
 def _is_delivered(
     user: ScenarioUser, submitted: Response, execution_id: str, run_request: RunRequest, submitted_s: float
 ) -> bool:
-    """Wait for the delivery, if one is to come, and ask once when the run ended."""
     webhook_waiter = user.load_run.webhook_waiter
     delivery = _member(submitted, "webhookDelivery")
     if webhook_waiter is None:

@@ -50,12 +50,7 @@ def lag_class(missed: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Undoing:
-    """What undoes the delay of some answers.
-
-    Attributes:
-        inverse: Delays in ns, and how often measured times count less that delay.
-        is_rough: So many were read late that the inverse is not exact.
-    """
+    """What undoes the delay of some answers: delays in ns, and how often times count less those."""
 
     inverse: Sequence[tuple[int, float]]
     lags: Histogram

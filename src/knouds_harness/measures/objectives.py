@@ -54,12 +54,7 @@ class Objective:
 
 
 def load_objectives(path: Path, scenario: str) -> tuple[Objective, ...]:
-    """The objectives of one scenario.
-
-    Args:
-        path: A TOML file with a table for each scenario, in it one for each operation, in it a bound for each
-            measure, and perhaps the ``fact`` that promises it.
-        scenario: Which table to read; one that is not there has no objectives.
+    """The objectives of one scenario, from a TOML file of tables: scenario, operation, bound of each measure.
 
     Raises:
         UsageError: The file cannot be read, or something in it is not an objective; says everything at once.

@@ -64,12 +64,7 @@ class LoadWriter:
 
 
 def read_load(folder: Path, gaps: list[str]) -> LoadRecord | None:
-    """What a load run measured; None for a run of another kind.
-
-    Args:
-        folder: Folder of the run.
-        gaps: Gets a sentence for what cannot be read.
-    """
+    """What a load run measured; None for a run of another kind. ``gaps`` gets what cannot be read."""
     results = read_results(folder, gaps)
     if results is None:
         return None

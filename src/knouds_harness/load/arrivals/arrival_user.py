@@ -32,9 +32,6 @@ class ArrivalUser(KnoudsUser):
     that would have come meanwhile.
 
     Without arrivals it is a user of the closed model, who thinks for ``wait_time`` between tasks.
-
-    Attributes:
-        task_at_hand: What it does, or did last; None before its first task.
     """
 
     abstract = True

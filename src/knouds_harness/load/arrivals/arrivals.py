@@ -133,11 +133,7 @@ class Arrivals:
         self.are_over = True
 
     def await_arrival(self) -> float:
-        """Wait for an arrival, as the greenlet that serves it.
-
-        Returns:
-            The instant at which it was due, in seconds of ``time.perf_counter``.
-        """
+        """Wait for an arrival, as the greenlet that serves it; return when it was due (``perf_counter``)."""
         waiter: Waiter[float] = Waiter()
         self._idle.append(waiter)
         try:

@@ -287,7 +287,6 @@ def _missed(results: LoadResults) -> list[JudgedObjective]:
 
 
 def _targets_fault(results: LoadResults, total: OperationLoad) -> str:
-    """Why the target did not carry the rate; empty if it did."""
     missed = [each for each in _missed(results) if not each.doubt]
     broken = [each for each in results.invariants if each.broken]
     if results.never_kept:

@@ -60,13 +60,7 @@ class Search:
         *,
         on_point: Callable[[Capacity], object] = lambda _: None,
     ) -> Capacity:
-        """Search.
-
-        Args:
-            measure: Runs one point at a rate. Where it raises ``SearchEnded``, or Ctrl-C comes, what was
-                measured until then is kept.
-            on_point: Told after each point what is known.
-        """
+        """Search."""
         points: list[CapacityPoint] = []
         limit = ""
         try:
@@ -141,13 +135,10 @@ class Search:
 
 
 def knee(points: Iterable[CapacityPoint]) -> float | None:
-    """The rate from which on response times rise faster than throughput.
+    """The rate from which on response times rise faster than throughput; None if none of three does.
 
     It is where throughput divided by the mean response time is highest, Kleinrock's *power*: a queue with one
     server and random arrivals has it at half of what it can do.
-
-    Returns:
-        None where throughput gains up to the highest rate, or fewer than three rates were measured.
     """
     by_rate: dict[float, list[CapacityPoint]] = defaultdict(list)
     for point in points:

@@ -157,7 +157,6 @@ class HttpClient:
     def _usable(
         self, connection: Connection | None, now: float, deadline: float, answer: Answer
     ) -> Connection:
-        """That connection if it is still open, another idle one, or a new one."""
         while connection is not None:
             if connection.is_still_open():
                 return connection

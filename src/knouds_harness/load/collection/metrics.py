@@ -289,9 +289,6 @@ def steady_from(values: Sequence[float]) -> int | None:
     MSER (White 1997; by ranks, so that a stall now and then does not count as a beginning): of all beginnings
     up to half of the run, leave out the one after which the mean of the rest has the smallest standard error.
     If that is more than ``MOST_LEFT_OUT`` of the run, the run did not come to a steady state.
-
-    Args:
-        values: One for each second; infinity where a second had none.
     """
     ranks = _ranks(values)
     total = len(ranks)

@@ -26,11 +26,7 @@ def now_unix_s() -> float:
 
 
 class SeriesKey(NamedTuple):
-    """What a histogram is of.
-
-    Attributes:
-        measure: One of those above, or another that ``SecondsRecorder.record`` was given.
-    """
+    """What a histogram is of; a measure is one of those above, or one that ``record`` was given."""
 
     operation: str
     status: RequestStatus
@@ -67,11 +63,7 @@ class Traffic:
 
 @dataclass(kw_only=True)
 class Second:
-    """What ended within one second.
-
-    Attributes:
-        traffic: By operation; of our own client.
-    """
+    """What ended within one second; traffic is that of our own client."""
 
     unix_s: int
     histograms: dict[SeriesKey, Histogram] = field(default_factory=dict)

@@ -165,7 +165,6 @@ class SecondsRecorder:
         return self._kept[name]
 
     def _count_wires(self, name: str, wires: list[Wire]) -> None:
-        """Count phases and bytes of kept answers, and forget them."""
         first_counts = self._counts_of(name, RequestStatus.KEPT, FIRST_BYTE)
         sent = received = 0
         for written_at, first_at, last_at, sent_bytes, received_bytes in wires:
@@ -233,7 +232,6 @@ class SecondsRecorder:
         self._second.errors[error] = self._second.errors.get(error, 0) + count
 
     def _roll(self, *, now: bool = False) -> None:
-        """Begin another second if this one is over, or now."""
         unix_s = int(self._clock())
         if now or unix_s != self._second.unix_s:
             for name, (_, wires) in self._kept.items():

@@ -42,12 +42,7 @@ class FinalReporter:
 
 
 class FinalReports:
-    """In the master: asks every worker that takes part for its final report, and waits for them.
-
-    Attributes:
-        received: Workers whose final report came.
-        missing: Workers that were asked, and did not report in time.
-    """
+    """In the master: asks every worker that takes part for its final report, and waits for them."""
 
     def __init__(self, runner: MasterRunner) -> None:
         self.received: set[str] = set()

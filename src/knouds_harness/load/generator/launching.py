@@ -134,7 +134,6 @@ def _show(told: ProgressMessage, on_progress: Callable[[LoadProgress], object]) 
 
 
 def _wait(process: subprocess.Popen[bytes], asked: Sequence[int], on_look: Callable[[], object]) -> None:
-    """Wait for the end, and pass on each signal that asks for it."""
     passed_on = 0
     while process.poll() is None:
         if len(asked) > passed_on:

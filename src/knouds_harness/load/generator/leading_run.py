@@ -196,7 +196,6 @@ class LeadingRun(LoadRun):
             self.checkpoint()
 
     def _tell_task_errors(self, second: Second) -> None:
-        """Show an exception of a task the first time that it came."""
         for error in second.errors:
             if error.operation.startswith(TASK) and (error.operation, error.code) not in self._told_errors:
                 self._told_errors.add((error.operation, error.code))
@@ -345,7 +344,6 @@ class LeadingRun(LoadRun):
                 self.stop(str(stop), ExitCode.GUARD)
 
     def _is_kept(self, write: Callable[[], object]) -> bool:
-        """Write into the record; if that fails, say why."""
         try:
             write()
         except (HarnessError, OSError) as problem:
@@ -359,7 +357,6 @@ class LeadingRun(LoadRun):
             self._record.write(results)
 
     def _clean_up(self, *, is_urgent: bool) -> None:
-        """Delete what is left of the workflows that the run has created."""
         if self._all_created is None:
             return
         if all(name != "createWorkflow" for name, _ in self._environment.stats.entries):

@@ -104,7 +104,6 @@ def _percentiles_ms(kept: Histogram) -> dict[str, float]:
 
 
 def _most_frequent(errors: Mapping[Error, int]) -> tuple[ErrorCount, ...]:
-    """Kinds of error over all operations."""
     together: Counter[tuple[str, int, str]] = Counter()
     for error, count in errors.items():
         together[error.status.value, error.status_code, error.code] += count

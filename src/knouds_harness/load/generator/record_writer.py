@@ -53,11 +53,7 @@ class BackgroundWriter:
             self._working = gevent.spawn(self._work)
 
     def finish(self) -> None:
-        """Return once all is done.
-
-        Raises:
-            Exception: Of the first job that failed; the others were run nevertheless.
-        """
+        """Return once all is done, or raise what the first job that failed did; the others were run."""
         while self._working is not None:
             self._working.join()
         if self._failure is not None:
@@ -73,7 +69,6 @@ class BackgroundWriter:
 
 
 def _failure_of(job: Callable[[], object]) -> Exception | None:
-    """Return what the job raises, as gevent would print it."""
     try:
         job()
     except Exception as failure:  # noqa: BLE001 - to be raised by finish
@@ -123,7 +118,6 @@ class LoadRecordWriter:
         self._resources.close()
 
     def flush(self) -> None:
-        """Return once everything is written; raises as ``finish`` does."""
         self._background.finish()
 
     def discard(self) -> None:
@@ -145,7 +139,6 @@ class LoadRecordWriter:
 
 
 def scenario_name(environment: Environment) -> str:
-    """What a scenario is called: as its Locust file, without ``.py``."""
     return str(environment.locustfile or "").removesuffix(".py").rpartition("/")[2]
 
 

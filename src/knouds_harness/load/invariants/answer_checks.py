@@ -217,7 +217,6 @@ class Verifier:
         return present
 
     def _judge_closely(self, kind: _AnswerKind, response: Response) -> ContractBroken | None:
-        """Have every check judge an answer, and remember its form if it is right."""
         exchange = self._as_exchange(kind.operation, response)
         context = Context(document=self._document, shapes=self._shapes, is_ours=False)
         claims = list(judge(exchange, context))
@@ -301,7 +300,6 @@ class Verifier:
 
 
 def _is_admitted(kind: _AnswerKind, response: Response) -> bool:
-    """Whether an answer is a JSON object with members that were judged before."""
     try:
         members = _members_of(response.json())
     except ValueError:
@@ -323,7 +321,6 @@ def _keep(kind: _AnswerKind, raw_body: bytes) -> None:
 
 
 def _body_of(response: Response) -> JSON:
-    """The body, read as strict JSON; None if it is not JSON."""
     try:
         body = response.json()
         return body if response.is_strict_json else parsed_json(response.content)[0]

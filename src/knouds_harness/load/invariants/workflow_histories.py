@@ -44,12 +44,7 @@ def _accesses(request: WorkflowRequest) -> Iterator[tuple[str, Access]]:
 
 @dataclass(kw_only=True)
 class _History:
-    """What was sent to one workflow since its states were known.
-
-    Attributes:
-        states: Of the members that its create named, and of the workflow itself (``""``).
-        open_count: How many of the requests are not answered yet.
-    """
+    """What was sent to one workflow since its states were known."""
 
     states: Mapping[str, Collection[Hashable]]
     requests: list[WorkflowRequest] = field(default_factory=list)

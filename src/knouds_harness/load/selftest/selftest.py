@@ -255,7 +255,6 @@ def measure(
 
 
 def measure_at(url: str, *, seconds: float, rate: float | None, users: int | None = None) -> Measured:
-    """As ``measure``, against a truth server that runs."""
     model = (
         ["--closed", str(users or _CLOSED_USERS)]
         if rate is None

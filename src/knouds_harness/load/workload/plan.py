@@ -32,9 +32,7 @@ class Demand:
     """What is asked of one account.
 
     Attributes:
-        share: Of all tasks.
         runs_by_route: How many runs of each limited operation it sends, for each task of all.
-        cost_credits: What these cost on average, for each task of all.
         dearest_credits: What one of them costs at most.
         unpriced_runs: How many of them have an unknown price, for each task of all.
     """
@@ -131,7 +129,6 @@ def _named(names: Sequence[str]) -> str:
 
 
 def _demands(workload: Workload, scenarios: Sequence[Any], unpriced: Collection[str]) -> list[Demand]:
-    """What all tasks of all scenarios ask of each account."""
     by_user: dict[str, Demand] = {}
     weight_of_all = sum(each.weight for each in scenarios)
     for scenario in scenarios:
@@ -157,7 +154,6 @@ def _add(demand: Demand, needs: Sequence[Need[Any]], share: float, unpriced: Col
 
 
 def _unpriced(workload: Workload, scenarios: Sequence[Any]) -> set[str]:
-    """The workflows that are going to be run, and whose price the profile does not say."""
     run = {
         each.path
         for each in workload.run_requests(scenarios)

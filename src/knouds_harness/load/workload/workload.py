@@ -259,7 +259,6 @@ class UserTasks:
 
     Attributes:
         tasks: Those that can be done, each as often as its weight says.
-        own_tasks: Those among them that do not say what they take.
         turns: For each task the accounts that do it, for ever.
     """
 

@@ -83,13 +83,8 @@ def find_baseline(
 ) -> Side | None:
     """What a load run is going to be compared with; asked for before anything is sent.
 
-    Args:
-        name: A run folder, a kept summary or its name; without one the summary that was kept as
-            ``TARGET-SCENARIO``, if there is one and it compares.
-        target: Of the run.
-        scenario: Of the run.
-        is_open: Its model.
-        baselines: The folder of kept summaries.
+    That is a run folder, a kept summary or its name; without one the summary that was kept as
+    ``TARGET-SCENARIO``, if there is one and it compares.
 
     Raises:
         RunRecordError: It is missing, cut short, or something else.
@@ -113,13 +108,7 @@ def find_baseline(
 
 
 def find_check_baseline(name: str | None, *, target: str, baselines: Path) -> Side | None:
-    """What a run of checks is going to be compared with; asked for before anything is sent.
-
-    Args:
-        name: A run folder, a kept summary or its name; without one the summary that was kept as
-            ``TARGET-check``, if there is one.
-        target: Of the run.
-        baselines: The folder of kept summaries.
+    """What a run of checks is going to be compared with, as ``find_baseline``; kept as ``TARGET-check``.
 
     Raises:
         RunRecordError: It is missing, cut short, or something else.
@@ -168,12 +157,7 @@ def set_baseline(folder: Path, baseline: Side, *, objectives: Path) -> None:
 
 
 def read_change(record: RunRecord, gaps: list[str]) -> RunChange | None:
-    """How a run changed against its baseline; None where none was set.
-
-    Args:
-        record: Of the run.
-        gaps: Gets a sentence where it cannot be read.
-    """
+    """How a run changed against its baseline; None where none was set. ``gaps`` gets what cannot be read."""
     try:
         kept = _format().validate_json(file_content(record.folder / BASELINE_FILE))
         return RunChange(baseline=kept.baseline.name, comparison=kept.compared(record))

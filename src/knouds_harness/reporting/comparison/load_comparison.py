@@ -104,11 +104,7 @@ def compare_loads(
     objectives: Path | None,
     added: Sequence[Objective] = (),
 ) -> LoadComparison:
-    """Compare load runs.
-
-    Raises:
-        UsageError: They ran different scenarios, or one side was open and the other closed.
-    """
+    """Compare load runs of one scenario and model; raise ``UsageError`` if they are not."""
     _check_alike(baseline, candidate)
     valid_baseline = [each for each in baseline if not each.doubts]
     valid_candidate = [each for each in candidate if not each.doubts]
@@ -237,7 +233,6 @@ def _broken(runs: Sequence[LoadFigures]) -> set[str]:
 def _missed(
     candidate: Sequence[LoadFigures], objectives: Path | None, scenario: str, added: Sequence[Objective]
 ) -> Iterator[JudgedObjective]:
-    """Objectives that most of the runs miss."""
     if not candidate:
         return
     wanted = (*added, *(load_objectives(objectives, scenario) if objectives else ()))

@@ -351,8 +351,6 @@ def _run_cells(run: LoadFigures | CheckFigures) -> tuple[Words, ...]:
 
 
 def _drawing(row: MeasureRow, change: FigureChange, span: float) -> Figure:
-    """The interval of a change, with no change in the middle."""
-
     def place(share: float) -> float:
         return round(_DRAWING_WIDTH / 2 * (1 + max(-1.0, min(1.0, share / span))), 1)
 

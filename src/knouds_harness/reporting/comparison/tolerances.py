@@ -53,11 +53,6 @@ class Tolerances:
 def read_tolerances(path: Path | None, scenario: str, texts: Iterable[str]) -> Tolerances:
     """The tolerances of one scenario: from the file of objectives, then those of the command line.
 
-    Args:
-        path: In a scenario's operation it may have a table ``tolerance`` of shares by measure; None for none.
-        scenario: Which of its tables.
-        texts: ``measure=share`` for every operation, such as ``p99=10%``.
-
     Raises:
         UsageError: A measure or share is unknown or out of range; says everything at once.
     """

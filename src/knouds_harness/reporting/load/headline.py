@@ -72,7 +72,6 @@ def nothing_measured(load: LoadResults) -> tuple[str, str] | None:
 
 
 def _worst_error(operation: OperationLoad) -> str:
-    """Status and code of the error that came most often."""
     error = next(iter(operation.errors), None)
     return " ".join(filter(None, [str(error.status or ""), error.code])) if error else "errors"
 

@@ -19,19 +19,22 @@ def told(exit_code=None, *, folder=None, at_s=1.0):
     return ProgressMessage(progress=progress, exit_code=exit_code)
 
 
-@pytest.mark.parametrize("code", ExitCode)
-def test_own_exit_code_is_passed_on(code, tmp_path):
-    ending = ending_of(code, told(code, folder=tmp_path), was_interrupted=False)
+@pytest.mark.parametrize(
+    ("status", "verdict", "expected", "note"),
+    [
+        *((code, code, code, "") for code in ExitCode),
+        (-signal.SIGKILL, None, ExitCode.INTERRUPTED, "SIGKILL"),
+        (0, None, ExitCode.BREACH, "without a verdict"),
+        (1, None, ExitCode.BREACH, "without a verdict"),
+        (77, ExitCode.KEPT, ExitCode.BREACH, "77"),  # a plugin of the user's sets it, or all was said before
+        (77, ExitCode.GUARD, ExitCode.GUARD, "77"),
+    ],
+)
+def test_run_ends_with_its_own_verdict_and_without_one_badly(tmp_path, status, verdict, expected, note):
+    ending = ending_of(status, told(verdict, folder=tmp_path), was_interrupted=False)
 
-    assert (ending.exit_code, ending.folder, ending.note) == (code, tmp_path, "")
-
-
-def test_killed_generator_is_no_verdict(tmp_path):
-    ending = ending_of(-signal.SIGKILL, told(folder=tmp_path), was_interrupted=False)
-
-    assert ending.exit_code is ExitCode.INTERRUPTED
-    assert ending.folder == tmp_path
-    assert "SIGKILL" in ending.note
+    assert (ending.exit_code, ending.folder, bool(ending.note)) == (expected, tmp_path, bool(note))
+    assert note in ending.note
 
 
 def test_second_interruption_needs_no_explanation(tmp_path):
@@ -41,30 +44,20 @@ def test_second_interruption_needs_no_explanation(tmp_path):
     assert ending.was_interrupted
 
 
-@pytest.mark.parametrize(("was_interrupted", "code"), [(False, ExitCode.USAGE), (True, ExitCode.INTERRUPTED)])
-def test_locust_that_never_began_is_at_fault_by_its_file_or_options(was_interrupted, code):
-    assert ending_of(1, ProgressMessage(), was_interrupted=was_interrupted).exit_code is code
+@pytest.mark.parametrize(
+    ("status", "verdict", "was_interrupted", "expected"),
+    [
+        *((code, code, False, code) for code in (ExitCode.KEPT, ExitCode.BREACH, ExitCode.UNREACHABLE)),
+        (1, None, False, ExitCode.USAGE),  # its file or options are at fault
+        (1, None, True, ExitCode.INTERRUPTED),
+        (0, None, False, ExitCode.USAGE),  # an option of Locust's only printed something
+    ],
+)
+def test_run_that_never_began_has_no_record(status, verdict, was_interrupted, expected):
+    ending = ending_of(status, ProgressMessage(exit_code=verdict), was_interrupted=was_interrupted)
 
-
-def test_locust_that_ends_well_without_a_word_has_loaded_nothing():
-    """Such as with an option of Locust's that only prints something."""
-    ending = ending_of(0, ProgressMessage(), was_interrupted=False)
-
-    assert ending.exit_code is ExitCode.USAGE
-    assert "nothing was loaded" in ending.note
-
-
-def test_what_a_run_ends_with_before_load_needs_no_record():
-    for code in (ExitCode.KEPT, ExitCode.BREACH, ExitCode.UNREACHABLE):
-        assert ending_of(code, ProgressMessage(exit_code=code), was_interrupted=False).exit_code is code
-
-
-@pytest.mark.parametrize("status", [0, 1])
-def test_run_without_a_verdict_never_ends_well(tmp_path, status):
-    ending = ending_of(status, told(folder=tmp_path), was_interrupted=False)
-
-    assert ending.exit_code is ExitCode.BREACH
-    assert "without a verdict" in ending.note
+    assert ending.exit_code is expected
+    assert ("nothing was loaded" in ending.note) is (status == 0 and verdict is None)
 
 
 @pytest.mark.parametrize(
@@ -84,17 +77,6 @@ def test_record_that_was_given_up_before_load_began_is_not_missed(tmp_path):
     )
 
     assert (ending.exit_code, ending.folder, ending.note) == (ExitCode.USAGE, None, "")
-
-
-@pytest.mark.parametrize(
-    ("verdict", "expected"), [(ExitCode.KEPT, ExitCode.BREACH), (ExitCode.GUARD, ExitCode.GUARD)]
-)
-def test_exit_code_of_nobodys_is_named(tmp_path, verdict, expected):
-    """Such as one that a plugin of the user's sets, or a crash after all was said."""
-    ending = ending_of(77, told(verdict, folder=tmp_path), was_interrupted=False)
-
-    assert ending.exit_code is expected
-    assert "77" in ending.note
 
 
 @pytest.mark.parametrize("name", scenario_names())
