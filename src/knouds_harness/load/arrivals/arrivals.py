@@ -115,7 +115,7 @@ class Arrivals:
         self.timer = ""
         self.are_over = False
         self.handed = self.dropped = self.in_flight = 0
-        self._schedule = schedule
+        self.schedule = schedule
         self._on_taken = on_taken
         self._clock = clock
         self._idle: list[Waiter[float]] = []
@@ -148,7 +148,7 @@ class Arrivals:
     def _serve(self, share: Share) -> None:
         with open_timer() as timer:
             self.timer = timer.precision
-            self.hand_over((self.start_s + at_s for at_s in self._schedule.instants(share)), timer=timer)
+            self.hand_over((self.start_s + at_s for at_s in self.schedule.instants(share)), timer=timer)
         self.are_over = True
 
     def hand_over(self, instants: Iterable[float], *, timer: Timer) -> None:
