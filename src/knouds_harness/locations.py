@@ -1,7 +1,9 @@
 """Where the document, the suite and the built-in targets are: in a checkout or in an installed wheel."""
 
 from pathlib import Path
-from typing import Final
+from typing import Any
+
+import click
 
 _PACKAGE = Path(__file__).parent
 _SHIPPED = _PACKAGE / "shipped"
@@ -33,13 +35,16 @@ def scenario_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in scenarios_path().glob("*.py")))
 
 
-SHIPPED: Final = "shipped"
-"""Names ``objectives_path`` on the command line."""
-
-
 def objectives_path() -> Path:
     """The objectives that come with the harness, for every scenario."""
     return scenarios_path() / "objectives.toml"
+
+
+class ObjectivesFile(click.Path):
+    """A file of objectives on the command line; ``shipped`` names ``objectives_path``."""
+
+    def convert(self, value: Any, *_: Any) -> Path:  # noqa: ANN401 - as click has it
+        return objectives_path() if value == "shipped" else Path(str(value))
 
 
 def builtin_targets_path() -> Path:

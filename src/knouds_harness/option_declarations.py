@@ -106,7 +106,7 @@ class Option:
     def kept(self, value: object) -> object:
         """A parsed value as the dataclass has it."""
         if isinstance(self.type, click.Path):
-            return Path(str(value))
+            return self.type.convert(str(value), None, None)
         return tuple(value) if isinstance(value, list) else value
 
     def _converted(self, text: str) -> Any:  # noqa: ANN401 - what the type makes of it

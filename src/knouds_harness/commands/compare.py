@@ -12,12 +12,12 @@ import click
 
 from knouds_harness.commands.shared_options import (
     baselines_folder_option,
-    chosen_objectives,
     format_option,
     runs_folder_option,
+    usual_objectives,
 )
 from knouds_harness.errors import ExitCode, UsageError
-from knouds_harness.locations import objectives_path
+from knouds_harness.locations import ObjectivesFile, objectives_path
 from knouds_harness.option_declarations import draw_seed
 
 if TYPE_CHECKING:
@@ -62,9 +62,7 @@ measurement."""
     metavar="MEASURE=SHARE",
     help="Tolerate a change up to this share, such as p99=10% (repeatable)",
 )
-@click.option(
-    "--objectives", type=click.Path(path_type=Path), metavar="FILE", help="File of objectives, or shipped"
-)
+@click.option("--objectives", type=ObjectivesFile(), metavar="FILE", help="File of objectives, or shipped")
 @click.option(
     "--objective",
     multiple=True,
@@ -236,7 +234,7 @@ def _compare(
                 "  Leave it out, or name runs of load."
             )
         return compare_checks(before.checks[0], after.checks[0])
-    chosen = chosen_objectives(objectives, after.loads[0].target)
+    chosen = objectives or usual_objectives(after.loads[0].target)
     return compare_loads(
         before.loads,
         after.loads,

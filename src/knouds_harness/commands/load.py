@@ -16,8 +16,8 @@ from click.core import ParameterSource
 
 from knouds_harness.commands.shared_options import (
     baselines_folder_option,
-    chosen_objectives,
     runs_folder_option,
+    usual_objectives,
 )
 from knouds_harness.errors import HarnessError, UsageError
 from knouds_harness.load.options import LoadOptions
@@ -161,7 +161,7 @@ def load(
         side = find_baseline(
             baseline, target=target, scenario=file.stem, is_open=is_open, baselines=baselines_folder
         )
-    asked["objectives"] = chosen_objectives(asked["objectives"], target)
+    asked["objectives"] = asked["objectives"] or usual_objectives(target)
     of_each_run = {name: asked[name] for name in asked if not (find_capacity and name in OF_THE_SEARCH)}
     arguments = ["--target", target, *runner_arguments(LoadOptions, of_each_run)]
     arguments += ["--processes", str(processes)] if processes else []

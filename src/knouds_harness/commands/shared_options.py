@@ -5,7 +5,7 @@ from typing import Final
 
 import click
 
-from knouds_harness.locations import SHIPPED, objectives_path
+from knouds_harness.locations import objectives_path
 
 runs_folder_option: Final = click.option(
     "--runs-folder",
@@ -33,10 +33,8 @@ format_option: Final = click.option(
 )
 
 
-def chosen_objectives(asked: Path | None, target: str) -> Path | None:
-    """The file of objectives: the shipped ones are for the sandbox, and for other targets if named."""
+def usual_objectives(target: str) -> Path | None:
+    """The objectives of the harness, where they hold if none are asked for: for its own sandbox."""
     from knouds_harness.targets.builtin import SANDBOX
 
-    if asked is None:
-        return objectives_path() if target == SANDBOX else None
-    return objectives_path() if str(asked) == SHIPPED else Path(asked)
+    return objectives_path() if target == SANDBOX else None

@@ -16,7 +16,7 @@ from knouds_harness.errors import UsageError
 from knouds_harness.exchange.workflow_names import fresh_token
 from knouds_harness.load.arrivals.schedule import KINDS, SPACINGS, ArrivalSchedule, Shape
 from knouds_harness.load.arrivals.stages import Stages, WrittenStages, parse_stages
-from knouds_harness.locations import SHIPPED, objectives_path
+from knouds_harness.locations import ObjectivesFile
 from knouds_harness.option_declarations import (
     FiniteRange,
     add_runner_options,
@@ -142,6 +142,7 @@ class LoadOptions:
     record: Path | None = option("Keep a run record in this folder of runs", metavar="DIR", in_click=False)
     objectives: Path | None = option(
         "File of objectives, or shipped for those of the harness",
+        type=ObjectivesFile(),
         metavar="FILE",
         default_text="shipped for the target sandbox, else none",
     )
@@ -236,8 +237,6 @@ def read_options(parsed: Namespace) -> LoadOptions:
     read = replace(options_from(LoadOptions, parsed), users=int(parsed.users_in_all), rate=rate)
     if staged:
         read = replace(read, duration_s=staged.shape.duration_s)
-    if str(read.objectives) == SHIPPED:
-        read = replace(read, objectives=objectives_path())
     if rate and rate > MOST_PER_S:
         raise UsageError(f"--stages {read.stages}: one run has at most {MOST_PER_S:,} tasks per second")
     if read.users > MOST_USERS:

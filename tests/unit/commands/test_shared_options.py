@@ -6,20 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from knouds_harness.commands.shared_options import chosen_objectives
+from knouds_harness.commands.shared_options import usual_objectives
+from knouds_harness.load.options import LoadOptions
 from knouds_harness.locations import objectives_path
+from knouds_harness.option_declarations import options_from
+
+
+def test_server_of_others_is_not_held_to_objectives_that_were_not_asked_for():
+    assert usual_objectives("staging") is None
+    assert usual_objectives("sandbox") == objectives_path()
 
 
 @pytest.mark.parametrize(
-    ("asked", "target", "chosen"),
-    [
-        (None, "sandbox", objectives_path()),
-        (None, "staging", None),
-        (Path("shipped"), "staging", objectives_path()),
-        (Path("mine.toml"), "staging", Path("mine.toml")),
-        (Path("mine.toml"), "sandbox", Path("mine.toml")),
-    ],
+    ("asked", "file"), [("shipped", objectives_path()), ("mine.toml", Path("mine.toml"))]
 )
-def test_server_of_others_is_not_held_to_objectives_that_were_not_asked_for(asked, target, chosen):
-    """A file of one's own comes before any other."""
-    assert chosen_objectives(asked, target) == chosen
+def test_objectives_of_the_harness_can_be_named(asked, file):
+    assert options_from(LoadOptions, {"objectives": asked}).objectives == file
