@@ -7,7 +7,6 @@ import shlex
 import sys
 from collections.abc import Mapping
 from inspect import cleandoc
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,7 +40,7 @@ _GROUPS: Final[Mapping[str, str]] = {
     "Target and limits": "target faults credits plan_only yes yes_production",
     "Verdict": "objectives objective abort_on accuracy verified_share baseline baselines_folder",
     "Highest rate": "find_capacity up_to repeats within_s",
-    "Output": "quiet metrics_port otlp_endpoint dashboard runs_folder",
+    "Output": "quiet metrics_port otlp_endpoint dashboard runs_folder help",
 }
 
 # Options of --find-capacity alone; OF_THE_SEARCH has those of every load that then mean the whole search.
@@ -52,11 +51,10 @@ class _GroupedCommand(click.Command):
     """A command whose help shows its options in groups."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        by_name = {each.name: each for each in self.get_params(ctx) if isinstance(each, click.Option)}
-        groups = {title: names.split() for title, names in _GROUPS.items()}
-        groups["Output"] += [each for each in by_name if each not in {*chain(*groups.values())}]
-        for title, names in groups.items():
-            records = [by_name[name].get_help_record(ctx) for name in names]
+        options = (each for each in self.get_params(ctx) if isinstance(each, click.Option))
+        by_name = {"help" if "--help" in each.opts else each.name: each for each in options}
+        for title, names in _GROUPS.items():
+            records = [by_name[name].get_help_record(ctx) for name in names.split()]
             with formatter.section(title):
                 formatter.write_dl([record for record in records if record])
 

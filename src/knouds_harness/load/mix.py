@@ -17,7 +17,7 @@ from knouds_harness.load import tasks
 from knouds_harness.load.workload.accounts import RUN_MODEL, RUN_WORKFLOW, InputLine
 from knouds_harness.load.workload.input_lines import InputFile
 from knouds_harness.load.workload.workload import Task
-from knouds_harness.targets.needs.runs import is_runnable, may_run
+from knouds_harness.targets.needs.runs import is_run_by_any_key, is_runnable
 from knouds_harness.targets.profile import Target
 
 TASK_BY_NAME: Final[Mapping[str, Task]] = {
@@ -150,7 +150,7 @@ def _obstacle(operation: str, name: str, target: Target, *, is_async: bool) -> s
         return f"{operation} of {name}, which the profile knows to fail"
     if is_async and not resource.polled:
         return f"asynchronous {operation} of {name}, which needs polled = true"
-    if not any(may_run(key, resource) for key in target.personas.values()):
+    if not is_run_by_any_key(target, resource):
         return f"{operation} of {name}, which no key may run"
     return ""
 

@@ -37,7 +37,7 @@ from knouds_harness.load.workload.preflight import (
     price_of,
     sandbox_prices,
 )
-from knouds_harness.load.workload.workload import Workload, may_run, scenarios_in
+from knouds_harness.load.workload.workload import Workload, has_runs, scenarios_in
 from knouds_harness.open_files import LEAST_OPEN_FILES, require_open_files
 from knouds_harness.printable import printable
 from knouds_harness.runs.load_progress import ProgressMessage, tell
@@ -206,7 +206,7 @@ def _read_inputs(environment: Environment, options: LoadOptions, target: Target)
         return None
     if options.inputs.suffix == ".har":
         read = read_traffic_inputs(options.inputs, target)
-    elif any(map(may_run, scenarios_in(environment.user_classes))) or options.mix:
+    elif any(map(has_runs, scenarios_in(environment.user_classes))) or options.mix:
         read = read_input_file(options.inputs, target)
     else:
         raise UsageError("--inputs has no effect: no task of this scenario runs anything\n  Leave it out.")

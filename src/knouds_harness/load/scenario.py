@@ -73,7 +73,7 @@ class ScenarioUser(ArrivalUser):
         if turn is not self._turn:
             self._turn = turn
             self.account, self.persona, self._others = turn.account, turn.persona, turn.others
-            self.client.act_as(turn.key_headers)
+            self.client.act_as(turn.sender_headers)
 
     def choose(self, need: RunNeed[Any]) -> RunRequest:
         """One of the things that its account can run: the next line of ``--inputs``, or any by chance.

@@ -15,7 +15,7 @@ from locust.user.users import RestMixin, User
 from knouds_harness.errors import UsageError
 from knouds_harness.load.client.http_client import tls_context
 from knouds_harness.load.client.response import Response
-from knouds_harness.load.client.session import Headers, KeyHeaders, Session
+from knouds_harness.load.client.session import Headers, SenderHeaders, Session
 
 
 class KnoudsUser(User, RestMixin[Response]):
@@ -85,7 +85,7 @@ class FastSession(FastHttpSession):
     """
 
     def __init__(self, user: KnoudsUser) -> None:
-        self._key_headers: dict[str, str] = {}
+        self._sender_headers: dict[str, str] = {}
         self.is_traced = False  # which Locust's client has no place for
         super().__init__(
             user.host,
@@ -112,13 +112,13 @@ class FastSession(FastHttpSession):
         if params:
             url = f"{url}?{urlencode(params)}"
         is_ours = url.startswith(("/", f"{str(self.base_url).rstrip('/')}/"))
-        sent = {**(self._key_headers if is_ours else {}), **(headers or {})}
+        sent = {**(self._sender_headers if is_ours else {}), **(headers or {})}
         options["headers"] = {name: value for name, value in sent.items() if value is not None}
         answered: Any = super().request(method, url, *args, **{**options, "allow_redirects": False})
         return FastAnswer(answered) if isinstance(answered, ResponseContextManager) else answered
 
-    def act_as(self, key_headers: KeyHeaders) -> None:
-        self._key_headers = dict(key_headers)
+    def act_as(self, sender_headers: SenderHeaders) -> None:
+        self._sender_headers = dict(sender_headers)
 
 
 class FastAnswer(ResponseContextManager):

@@ -51,7 +51,7 @@ class RequestStatus(StrEnum):
         return member
 
     @property
-    def label(self) -> str:  # noqa: D102 - said above
+    def label(self) -> str:
         return "ok" if self is RequestStatus.KEPT else self.value
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import pytest
@@ -78,20 +79,23 @@ def operations_of(item: pytest.Item) -> frozenset[str]:
     if succeeding := [each for marker in item.iter_markers("succeeds") for each in marker.args]:
         return frozenset(succeeding)
     own = own_facts_of(item)
-    return frozenset(each.id for each in shipped_document().operations if not own.isdisjoint(_promised(each)))
+    return frozenset(operation for operation, facts in _promised().items() if not own.isdisjoint(facts))
 
 
 def facts_of_others(operation_ids: Collection[str]) -> frozenset[str]:
     """The facts that the document promises for other operations than these alone; none without any."""
-    facts_by_choice: dict[bool, set[str]] = {True: set(), False: set()}
-    for each in shipped_document().operations if operation_ids else ():
-        facts_by_choice[each.id in operation_ids].update(_promised(each))
-    return frozenset(facts_by_choice[False] - facts_by_choice[True])
+    promised = _promised() if operation_ids else {}
+    own = frozenset[str]().union(*(promised[each] for each in operation_ids))
+    return frozenset[str]().union(*promised.values()) - own
 
 
-def _promised(operation: Operation) -> frozenset[str]:
-    """What the document promises for an operation: its own facts, and those of its successes."""
-    return frozenset([*operation.facts, *_facts_of_successes(operation)])
+@cache
+def _promised() -> Mapping[str, frozenset[str]]:
+    """What the document promises for each operation: its own facts, and those of its successes."""
+    return {
+        each.id: frozenset([*each.facts, *_facts_of_successes(each)])
+        for each in shipped_document().operations
+    }
 
 
 def needs_of(item: pytest.Item) -> tuple[Need[object], ...]:
@@ -206,10 +210,8 @@ def _breakable_facts_of(item: pytest.Item) -> frozenset[str]:
     checks = frozenset(checks_of(item))
     of_shapes = checks.intersection(_OF_SUCCESSES)
     facts = frozenset(facts_of(item)).union(*(check.facts for check in checks - of_shapes))
-    operations = [shipped_document().operation_by_id[each] for each in operations_of(item)]
-    return facts.union(
-        *(_promised(each).intersection(check.facts) for each in operations for check in of_shapes)
-    )
+    promised = [_promised()[each] for each in operations_of(item)]
+    return facts.union(*(each.intersection(check.facts) for each in promised for check in of_shapes))
 
 
 def _facts_of_every_answer() -> frozenset[str]:

@@ -28,7 +28,7 @@ _to_json = JSONEncoder().encode  # what json.dumps does, without its look at ten
 Pairs = Mapping[str, Any] | Sequence[tuple[str, Any]]
 Headers = Mapping[str, str | None]
 """By name; None leaves out what is sent by default."""
-KeyHeaders = tuple[tuple[str, str], ...]
+SenderHeaders = tuple[tuple[str, str], ...]
 """The key, and what else the profile has sent with each request, as pairs."""
 
 
@@ -138,16 +138,16 @@ class Session:
             **authorization,
             **(default_headers or {}),
         }
-        self._heads_by_key: dict[KeyHeaders, dict[tuple[Any, ...], tuple[HttpClient, bytes, bool]]] = {}
+        self._heads_by_sender: dict[SenderHeaders, dict[tuple[Any, ...], tuple[HttpClient, bytes, bool]]] = {}
         self.act_as(())
 
-    def act_as(self, key_headers: KeyHeaders) -> None:
+    def act_as(self, sender_headers: SenderHeaders) -> None:
         """Send these headers with each request to the base URL from now on, unless it has its own.
 
         Other servers never get them. A request that was prepared before keeps what it was prepared with.
         """
-        self._key_headers = key_headers
-        self._heads = self._heads_by_key.setdefault(key_headers, {})
+        self._sender_headers = sender_headers
+        self._heads = self._heads_by_sender.setdefault(sender_headers, {})
 
     def request(  # noqa: PLR0917 - the places that Locust's own clients give them
         self,
@@ -295,7 +295,7 @@ class Session:
             client, target, authorization = self._client_for(url)
             defaults = {**self._defaults, **authorization}
         if client is self.client:
-            defaults = {**defaults, **dict(self._key_headers)}
+            defaults = {**defaults, **dict(self._sender_headers)}
         if content_type:
             defaults = {**defaults, "Content-Type": content_type}
         if content_type is _JSON:

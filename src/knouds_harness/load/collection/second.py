@@ -42,8 +42,8 @@ class Error(NamedTuple):
     """
 
     operation: str
-    status: RequestStatus
-    status_code: int
+    outcome: RequestStatus
+    status: int
     code: str
 
 

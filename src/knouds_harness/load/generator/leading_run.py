@@ -40,7 +40,7 @@ from knouds_harness.load.generator.validity import (
 )
 from knouds_harness.load.invariants.verification import open_verification
 from knouds_harness.load.invariants.webhook_waiter import open_webhook_waiter
-from knouds_harness.load.workload.workload import may_create, may_run
+from knouds_harness.load.workload.workload import has_creations, has_runs
 from knouds_harness.measures.delay import Delay
 from knouds_harness.measures.objectives import (
     judge_objectives,
@@ -108,7 +108,7 @@ class LeadingRun(LoadRun):
                 most_credits=target.limits.credits if target else options.credits,
             )
             gevent.spawn(self._tell_progress)
-        if target and Action.WRITE in target.limits.allow and any(map(may_create, self._scenarios)):
+        if target and Action.WRITE in target.limits.allow and any(map(has_creations, self._scenarios)):
             write = self._record.add_created if self._record else lambda _: None
             self._all_created = CreatedWorkflows(target=target, write=write)
             with self._client(self._all_created) as client:
@@ -151,7 +151,7 @@ class LeadingRun(LoadRun):
     def _open_observers(self) -> None:
         """Look at the accounts, and listen for deliveries, where that is asked for."""
         options, target, scenarios = self.options, self._target, self._scenarios
-        if options.finish == "webhook" and scenarios and not any(map(may_run, scenarios)):
+        if options.finish == "webhook" and scenarios and not any(map(has_runs, scenarios)):
             raise UsageError(
                 "--finish webhook has no effect: no task of this scenario runs anything\n  Leave it out."
             )

@@ -17,8 +17,7 @@ from knouds_harness.load.workload.accounts import AccountKeys
 from knouds_harness.load.workload.input_lines import InputFile
 from knouds_harness.load.workload.workload import SharedTask, Workload, scenarios_in, shares
 from knouds_harness.targets.needs.need import Need
-from knouds_harness.targets.needs.runs import RunNeed, is_runnable, resources_of
-from knouds_harness.targets.needs.runs import may_run as may_be_run_by
+from knouds_harness.targets.needs.runs import RunNeed, is_run_by_any_key, is_runnable, resources_of
 from knouds_harness.targets.profile import Target
 
 _GRID: Final = 500
@@ -112,7 +111,7 @@ def _not_run(workload: Workload, scenarios: Sequence[Any]) -> Iterator[str]:
             continue
         if not is_runnable(each):
             failing.append(each.name)
-        elif not any(may_be_run_by(key, each) for key in target.personas.values() if key.state == "active"):
+        elif not is_run_by_any_key(target, each):
             refused.append(each.name)
     parts = [f"{_named(failing)} (runs fail)"] if failing else []
     parts += [f"{_named(refused)} (no key may run it)"] if refused else []

@@ -15,7 +15,7 @@ from knouds_harness.exchange.pricing import Pricing
 from knouds_harness.exchange.profile_check import check_profile
 from knouds_harness.exchange.usage import Marks
 from knouds_harness.load.options import LoadOptions
-from knouds_harness.load.workload.workload import AccountTask, Scenario, Workload, may_run, scenarios_in
+from knouds_harness.load.workload.workload import AccountTask, Scenario, Workload, has_runs, scenarios_in
 from knouds_harness.targets.guards import Guard, check_load
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Model, Workflow
@@ -110,7 +110,7 @@ def _check(workload: Workload, scenarios: Sequence[type[Scenario]], guard: Guard
     if any(each.crosses_limit for each in scenarios):  # even a refused run may count in a window
         target = replace(target, limits=replace(limits, allow=limits.allow - {Action.RUN}))
     with Client(target=target, guard=guard, reads_usage=True) as client:
-        if any(map(may_run, scenarios)):
+        if any(map(has_runs, scenarios)):
             client.watch_charges(each.user for each in target.personas.values())
         found = check_profile(client)
     with suppress(HarnessError):  # nothing may be left to do

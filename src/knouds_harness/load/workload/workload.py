@@ -82,7 +82,7 @@ class ActingAccount:
 
     account: AccountKeys
     persona: Persona
-    key_headers: tuple[tuple[str, str], ...]
+    sender_headers: tuple[tuple[str, str], ...]
     others: Mapping[str, Persona]
 
 
@@ -215,7 +215,7 @@ class Workload:
         return ActingAccount(
             account=account,
             persona=persona,
-            key_headers=(*self.target.http.revealed_headers, ("x-api-key", persona.secret.reveal())),
+            sender_headers=(*self.target.http.revealed_headers, ("x-api-key", persona.secret.reveal())),
             others={each: key for each, key in keys.items() if key is not None and key is not persona},
         )
 
@@ -304,12 +304,12 @@ def _key_that_holds(*capabilities: str) -> Need[Persona]:
     )
 
 
-def may_run(scenario: type[Scenario]) -> bool:
+def has_runs(scenario: type[Scenario]) -> bool:
     """Whether any task runs something, or does not say what it does."""
     return _may(scenario, MAY_RUN)
 
 
-def may_create(scenario: type[Scenario]) -> bool:
+def has_creations(scenario: type[Scenario]) -> bool:
     """Whether any task creates workflows, or does not say what it does."""
     return _may(scenario, MAY_WRITE)
 

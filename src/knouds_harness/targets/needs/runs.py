@@ -44,6 +44,10 @@ def may_run(persona: Persona, resource: Workflow | Model) -> bool:
     return is_open and (persona.holds(f"{resource.kind}:run") or bound in persona.capabilities)
 
 
+def is_run_by_any_key(target: Target, resource: Workflow | Model) -> bool:
+    return any(key.state == "active" and may_run(key, resource) for key in target.personas.values())
+
+
 def has_known_cost(target: Target, resource: Workflow | Model) -> bool:
     """Whether the profile says what a run costs at most, or has a key that may ask."""
     if isinstance(resource, Model) or resource.cost_credits is not None:
