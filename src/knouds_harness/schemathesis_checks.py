@@ -22,8 +22,7 @@ from knouds_harness.contract.tiers import LIMIT_BY_TIER
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.judging.claim import Check, Claim, is_limited_run
 from knouds_harness.judging.context import Context
-from knouds_harness.judging.engine import checks_of_every_answer, checks_that_apply, claims_of
-from knouds_harness.judging.findings import finding_of
+from knouds_harness.judging.engine import checks_of_every_answer, checks_that_apply, claims_of, finding_of
 from knouds_harness.runs.verdicts import verdict_for
 from knouds_harness.targets.profile_format import ONLY_KNOWN_KEYS
 from knouds_harness.targets.waivers import Waiver

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.client import Client
-from knouds_harness.exchange.evidence import Exchange, Request
+from knouds_harness.exchange.evidence import Call, Exchange, Request
 from knouds_harness.exchange.recordings.recorded_answers import (
     RecordedTransport,
     add_recorded_routes,
@@ -24,7 +24,6 @@ from knouds_harness.exchange.recordings.recording import TEST_SECRET, Recording
 from knouds_harness.exchange.traffic.har import HarWriter
 from knouds_harness.judging.claim import Claim
 from knouds_harness.judging.user_checks import check, fact
-from knouds_harness.suite.support.call import Call
 from knouds_harness.suite.tester import Tester
 from knouds_harness.targets.builtin import open_target
 from knouds_harness.targets.guards import Guard

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from knouds_harness.exchange.evidence import Call
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.workflow_names import fresh_name, fresh_token
 from knouds_harness.judging.checks import (
@@ -18,7 +19,6 @@ from knouds_harness.judging.checks import (
 )
 from knouds_harness.judging.checks.concurrency import created_slug
 from knouds_harness.judging.checks.envelopes import form, refusals
-from knouds_harness.suite.support.call import Call
 from knouds_harness.suite.support.usage_rows import await_rows, row_of_request
 from knouds_harness.suite.support.workflow_authoring import objects_in
 from knouds_harness.suite.untested import Untested

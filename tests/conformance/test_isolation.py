@@ -2,10 +2,10 @@
 
 import pytest
 
+from knouds_harness.exchange.evidence import NO_BODY, Call
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks import isolation, usage, workflows
 from knouds_harness.judging.checks.usage import model_ids_of
-from knouds_harness.suite.support.call import NO_BODY, Call
 from knouds_harness.suite.support.usage_rows import await_rows, read_page, read_rows
 from knouds_harness.suite.support.workflow_authoring import (
     filed,

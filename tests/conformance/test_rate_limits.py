@@ -10,11 +10,11 @@ from itertools import pairwise
 import pytest
 
 from knouds_harness.contract.tiers import LIMIT_BY_TIER, WINDOW_S
+from knouds_harness.exchange.evidence import Call
 from knouds_harness.judging.checks import concurrency, rate_limits, schemas, usage
 from knouds_harness.judging.checks.envelopes import form, refusals
 from knouds_harness.judging.checks.rate_limits import is_same_window, seconds_left, window_headers_of
 from knouds_harness.judging.checks.usage import MAX_LIMIT
-from knouds_harness.suite.support.call import Call
 from knouds_harness.suite.support.rate_limit_window import RateLimitWindow
 from knouds_harness.suite.support.subjects import NO_SUCH_MODEL
 from knouds_harness.suite.support.usage_rows import read_page

@@ -28,7 +28,7 @@ def in_other_form(request):
 @pytest.mark.shows("run.inputs-not-object-is-invalid-inputs", WORKFLOW_CALL)
 def test_run_that_is_refused_in_one_form_is_refused_in_the_other(tester):
     """Each refusal of a run that the tests before have met holds for its other form, and costs nothing."""
-    refused = [each for each in tester.refused_runs() if validation.fact_of_refusal(each)]
+    refused = [each for each in tester.runs.refused() if validation.fact_of_refusal(each)]
     if not refused:
         raise Untested("a run that was refused")
     senders = [tester.client.persona(each.request.persona) for each in refused if each.status != 401]

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from knouds_harness.exchange.evidence import Call
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.workflow_names import fresh_name, marked
 from knouds_harness.judging.checks import authentication, schemas
 from knouds_harness.suite.generation.strategies import valid_calls
-from knouds_harness.suite.support.call import Call
 from knouds_harness.targets.needs.keys import ADMIN_KEY, ANY_KEY, AUTHOR, READER
 from knouds_harness.targets.needs.rate_limits import LIMITED_KEY, limited_runs
 from knouds_harness.targets.needs.runs import (

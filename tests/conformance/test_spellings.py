@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 
 from knouds_harness.contract.operations import Action
+from knouds_harness.exchange.evidence import Call
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.judging.checks import capabilities, spellings
 from knouds_harness.judging.checks.envelopes import form
 from knouds_harness.suite.generation.spellings import SPELLINGS, spelled
 from knouds_harness.suite.selection import operations_for
-from knouds_harness.suite.support.call import Call
 from knouds_harness.suite.support.workflow_authoring import filed
 from knouds_harness.targets.needs.keys import AUTHOR_AND_LESSER, TWO_AUTHORS, TWO_AUTHORS_WHO_RUN
 from knouds_harness.targets.needs.workflows import lesser_key
@@ -104,7 +104,7 @@ def test_read_that_names_another_method_changes_nothing(tester, subjects, docume
     for operation_id in WRITES:
         operation = document.operation_by_id[operation_id]
         call = subjects.call_on_existing(operation).having(path_values={"slug": slug})
-        write = call.request(operation, persona=lesser.name, action=Action.READ)
+        write = replace(call.request(operation, persona=lesser.name), action=Action.READ)
         tester.send_unjudged(replace(SPELLINGS[name](write), method="GET", operation_id=None))
 
     after = tester.send("getWorkflow", owner, Call(path_values={"slug": slug}))

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from knouds_harness.exchange.evidence import Call
 from knouds_harness.exchange.workflow_names import marked
 from knouds_harness.judging.checks import validation
 from knouds_harness.judging.checks.envelopes import form
@@ -18,7 +19,6 @@ from knouds_harness.suite.generation.strategies import (
     not_json,
     unusable_names,
 )
-from knouds_harness.suite.support.call import Call
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.keys import (
     ANY_KEY,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from knouds_harness.exchange.evidence import Call
 from knouds_harness.judging.checks import executions, webhooks
-from knouds_harness.suite.support.call import Call
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.need import MAY_CANCEL, KeyAndResource
 from knouds_harness.targets.needs.runs import CANCELLED_MODEL_RUN, FAILING_ASYNC_RUN, FAILING_MODEL_RUN, once

@@ -4,12 +4,12 @@ import re
 
 import pytest
 
+from knouds_harness.exchange.evidence import Call
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks import schemas, times, workflows
 from knouds_harness.judging.claim import answer
 from knouds_harness.judging.workflow_model import WRITABLE_MEMBERS, WorkflowModel, slug_from_name
-from knouds_harness.suite.support.call import Call
 from knouds_harness.suite.support.workflow_authoring import (
     draft,
     folder_of,

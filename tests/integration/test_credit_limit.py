@@ -93,7 +93,7 @@ def prices_of(profile: Path) -> dict[str, float]:
     """What runs cost, by kind and name, as far as the profile and the server say."""
     target = load_target(str(profile))
     with Client(target=target) as client:
-        pricing = Pricing(client, target)
+        pricing = Pricing(client.send, target)
         worst = {f"workflows/{slug}": pricing.worst_case(each) for slug, each in target.workflows.items()}
     worst |= {f"models/{name}": each.cost_credits for name, each in target.models.items()}
     return {name: price for name, price in worst.items() if price is not None}

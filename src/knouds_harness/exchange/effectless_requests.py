@@ -1,11 +1,10 @@
 """Requests without effect or cost, with any key (docs/decisions/requests-without-effect.md)."""
 
-import json
 import uuid
 from typing import Final
 
 from knouds_harness.contract.operations import Operation
-from knouds_harness.exchange.evidence import JSON, Request
+from knouds_harness.exchange.evidence import JSON, NO_BODY, Call, Request
 
 NO_SUCH_WORKFLOW: Final = "harness-no-such-workflow"
 NO_SUCH_MODEL: Final = "harness-no-such-model"
@@ -44,13 +43,5 @@ def effectless_request(operation: Operation, persona: str | None, resource: str 
     if resource is not None:
         values = dict.fromkeys(operation.path_parameters, resource)
         body = {"inputs": []} if body is not None else None
-    return Request(
-        method=operation.method,
-        path=operation.url_path(values),
-        headers=(("content-type", "application/json"),) if body is not None else (),
-        body=None if body is None else json.dumps(body).encode(),
-        operation_id=operation.id,
-        persona=persona,
-        path_values=values,
-        action=operation.action,
-    )
+    call = Call(path_values=values, json=NO_BODY if body is None else body)
+    return call.request(operation, persona=persona)

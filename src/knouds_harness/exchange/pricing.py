@@ -2,9 +2,9 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Final, Protocol
+from typing import Final
 from urllib.parse import unquote
 
 from knouds_harness.contract.operations import Action
@@ -115,21 +115,18 @@ def dearest_credits(target: Target, estimates: Mapping[str, float]) -> float:
     return max((*estimates.values(), *(each.cost_credits or 0.0 for each in resources)), default=0.0)
 
 
-class SendsRequests(Protocol):
-    """What pricing needs of the client (which itself uses this module)."""
-
-    def send(self, request: Request) -> Exchange:
-        """Send one request."""
-
-
 class Pricing:
     """Knows the most that one run of a workflow or a model costs: from the profile, else from the server."""
 
     def __init__(
-        self, client: SendsRequests, target: Target, *, estimates: dict[str, float] | None = None
+        self,
+        send: Callable[[Request], Exchange],
+        target: Target,
+        *,
+        estimates: dict[str, float] | None = None,
     ) -> None:
-        """Ask the server through this client, once per workflow."""
-        self._client = client
+        """Ask the server through ``send``, once per workflow."""
+        self._send = send
         self._target = target
         self._estimates = {} if estimates is None else estimates
         self._asked: set[str] = set()
@@ -158,7 +155,7 @@ class Pricing:
         ]
         if not readers or Action.READ not in self._target.limits.allow:
             return None
-        exchange = self._client.send(
+        exchange = self._send(
             Request(
                 method="GET",
                 path=f"{workflow_path(workflow.slug)}/schema",

@@ -98,7 +98,7 @@ class _Look:
     pricing: Pricing = field(init=False)
 
     def __post_init__(self) -> None:
-        self.pricing = Pricing(self.client, self.client.target, estimates=self.client.estimates)
+        self.pricing = Pricing(self.client.send, self.client.target, estimates=self.client.estimates)
 
     @property
     def target(self) -> Target:

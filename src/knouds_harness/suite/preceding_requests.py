@@ -1,14 +1,15 @@
-"""Steps: what was sent before an answer and may have led to it, by the running test or for what it names."""
+"""What was sent before an answer: what may have led to it, and the runs that count with it."""
 
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.execution_status import body_of
-from knouds_harness.exchange.reproduction.sequence import ended_at
+from knouds_harness.exchange.reproduction.script import ended_at
 
 _SAYS_OF_ITSELF: Final = frozenset(
     {
@@ -17,6 +18,9 @@ _SAYS_OF_ITSELF: Final = frozenset(
     }
 )
 """What checks are told of a request, of its key or of the profile, so that they compare nothing."""
+_RUNS_BEFORE: Final = 4  # each leaves less than all before it
+_LATEST: Final = 128  # twice as many as are in flight at a time
+_CLOCK_S: Final = 0.001  # how exactly the instants of exchanges are taken to be known
 _GIVEN: Final = ("slug", "executionId")
 _GIVEN_BY_CONTROL: Final = ("name", "account")
 _TEXT: Final = re.compile(rb'"([^"\\]+)"')
@@ -148,3 +152,83 @@ def _named_by(exchange: Exchange) -> Iterable[str]:
         yield request.persona
     for found in _TEXT.findall(request.body or b""):
         yield found.decode("utf-8", "replace")
+
+
+def essential_steps(
+    exchanges: Sequence[Exchange], *, shown_by: Exchange, is_compared: bool = False
+) -> tuple[Exchange, ...]:
+    """Of what was sent, all that may have led to an answer.
+
+    Left out are reads by other operations than that answer's and the last one's, unless answers are compared,
+    and of equal answers to one read, until something else is sent than reads, all but the first and the last.
+    """
+    told = {each.request.operation_id for each in (shown_by, exchanges[-1])}
+    acting = [
+        each
+        for each in exchanges
+        if is_compared or each.request.action is not Action.READ or each.request.operation_id in told
+    ]
+    alike: list[list[Exchange]] = []
+    latest: dict[object, list[Exchange]] = {}
+    for each in acting:
+        question = each.url, each.asked_headers
+        if each.request.action is not Action.READ:
+            latest.clear()
+            alike.append([each])
+        elif question in latest and _answer_of(latest[question][0]) == _answer_of(each):
+            latest[question].append(each)
+        else:
+            latest[question] = [each]
+            alike.append(latest[question])
+    kept = {each.id for run in alike for each in (run[0], run[-1])} | {shown_by.id}
+    return tuple(each for each in acting if each.id in kept)
+
+
+def _answer_of(exchange: Exchange) -> object:
+    return exchange.status, exchange.body
+
+
+class RunsSoFar:
+    """The runs of each account and operation, refused ones among them, in the order of their answers."""
+
+    def __init__(self, *, user_of: Callable[[str], str]) -> None:
+        self._user_of = user_of
+        self._runs: dict[tuple[str, str | None], list[Exchange]] = defaultdict(list)
+
+    def note(self, exchange: Exchange) -> None:
+        request = exchange.request
+        if request.action is Action.RUN and request.operation_id is not None:
+            user = self._user_of(request.persona) if request.persona else ""
+            self._runs[user, request.operation_id].append(exchange)
+
+    def before(self, exchange: Exchange) -> Sequence[Exchange] | None:
+        """The last runs of the account, route and form that had ended before one began, and one more."""
+        request = exchange.request
+        if request.action is not Action.RUN or request.operation_id is None or request.persona is None:
+            return None
+        runs = self.of(self._user_of(request.persona), request.operation_id)
+        began_s = exchange.started_at.timestamp() - _CLOCK_S
+        before = [
+            each
+            for each in runs[-_LATEST:]
+            if each.request.query == request.query
+            and each.started_at.timestamp() + each.elapsed_ms / 1e3 < began_s
+        ]
+        return [*before[:-_RUNS_BEFORE][:1], *before[-_RUNS_BEFORE:]]  # the first, for an end that creeps
+
+    def of(self, user: str, operation_id: str) -> Sequence[Exchange]:
+        return tuple(self._runs[user, operation_id])
+
+    def refused(self) -> list[Exchange]:
+        """The refusals, one of each kind, sent with the persona's own key or with none."""
+        found: dict[tuple[object, ...], Exchange] = {}
+        for exchange in (each for runs in self._runs.values() for each in runs):
+            request, keys = exchange.request, exchange.keys_sent
+            is_own = keys == ((f"{{{{key:{request.persona}}}}}",) if request.persona else ())
+            if is_own and 400 <= (exchange.status or 0) < 500 and exchange.status != 429:
+                kind = (request.operation_id, request.query, exchange.status, exchange.code, not keys)
+                found.setdefault(kind, exchange)
+        return list(found.values())
+
+    def has_success(self, user: str) -> bool:
+        return any(each.is_success for (of, _), runs in self._runs.items() if of == user for each in runs)

@@ -15,18 +15,16 @@ from knouds_harness.contract.document import Document
 from knouds_harness.exchange.contradictions import Contradiction
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.reproduction.curl import ShellNames
-from knouds_harness.exchange.reproduction.script import script
-from knouds_harness.exchange.reproduction.sequence import essential_steps, parts_of
+from knouds_harness.exchange.reproduction.script import parts_of, script
 from knouds_harness.judging.claim import Check, Claim
 from knouds_harness.judging.context import Context
 from knouds_harness.judging.drift import FACT, Gatherer, drift_finding
-from knouds_harness.judging.engine import judge
-from knouds_harness.judging.findings import contradiction_finding, finding_of
+from knouds_harness.judging.engine import contradiction_finding, finding_of, judge
 from knouds_harness.judging.user_checks import claims_of, place_of
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.record import RunWriter
 from knouds_harness.runs.results import Cause
-from knouds_harness.suite.preceding_requests import PrecedingRequests, compared_with
+from knouds_harness.suite.preceding_requests import PrecedingRequests, compared_with, essential_steps
 from knouds_harness.targets.waivers import Waiver
 
 _MOST_PARTS: Final = 60

@@ -148,7 +148,7 @@ class SuiteSchedule:
         """Wait until few are left of the window to be filled, or those who use it have ended."""
         persona, waited_s = self._run.tester.need(FILLABLE_WINDOW), 0.0
         while not all(each.are_done for each in self._beside.values()) and waited_s < _LONGEST_PRELUDE_S:
-            runs = self._run.tester.runs_of(persona, "runWorkflow")
+            runs = self._run.tester.runs.of(persona.user, "runWorkflow")
             may_count = sum(each.status not in BEFORE_COUNTING for each in runs)
             if may_count >= LIMIT_BY_TIER["pro"] - _LEFT_TO_FILL or any(each.status == 429 for each in runs):
                 break

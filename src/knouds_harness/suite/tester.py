@@ -1,10 +1,11 @@
 """The tester: what a conformance test holds in its hand to send requests and have the answers judged."""
 
 import threading
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -22,7 +23,7 @@ from knouds_harness.errors import (
 )
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
-from knouds_harness.exchange.evidence import Exchange, KeptBodies, Request
+from knouds_harness.exchange.evidence import Call, Exchange, KeptBodies, Request
 from knouds_harness.exchange.first_contact import health_request
 from knouds_harness.exchange.minting import KeyMint
 from knouds_harness.exchange.pricing import Pricing, resource_named
@@ -32,10 +33,8 @@ from knouds_harness.judging.claim import Check
 from knouds_harness.judging.context import Context
 from knouds_harness.runs.findings import Finding
 from knouds_harness.suite.concurrent_tests import Reservations, RunLock
-from knouds_harness.suite.preceding_requests import compared_with
+from knouds_harness.suite.preceding_requests import RunsSoFar, compared_with
 from knouds_harness.suite.recorder import FindingRecorder, Received
-from knouds_harness.suite.support.call import Call
-from knouds_harness.suite.support.rate_limit_retry import RateLimitRetry, RetryingSender
 from knouds_harness.suite.untested import Untested, more_credits, untested_for
 from knouds_harness.targets.needs.need import CONTROL, Need, may
 from knouds_harness.targets.personas import Persona, Secret
@@ -46,8 +45,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _MOST_AT_ONCE = 64  # each takes a thread, and a profile may allow load thousands
-_RUNS_BEFORE = 4  # each leaves less than all before it
-_CLOCK_S = 0.001  # how exactly the instants of exchanges are taken to be known
+_MOST_WAITED_S = 200  # three windows: others may use the account too
 _MOST_FAILURES_IN_A_ROW = 5
 _MOST_FAILURES_OF_ONE = 10
 
@@ -60,6 +58,45 @@ def disputed_slug(exchange: Exchange, created: CreatedWorkflows) -> str | None:
 
 def _place_of(request: Request) -> str:
     return request.operation_id or f"{request.method} {request.path}"
+
+
+@dataclass(kw_only=True)
+class RateLimitRetry:
+    """Sends again what got a 429.
+
+    Attributes:
+        pass_time: Lets so many seconds pass, on the clock of the target's windows.
+    """
+
+    pass_time: Callable[[float], None]
+    _refused: set[str | None] = field(default_factory=set)
+    _waited_in_vain_s: float = 0.0
+
+    def outlast(self, exchange: Exchange, send_again: Callable[[], Exchange]) -> Exchange:
+        """Send a refused request again until it is admitted, each time when the refusal says.
+
+        Where an operation was refused for longer than three windows, it is not waited for again until it is
+        admitted; where all are refused for so long, for none.
+
+        Returns:
+            The answer; a 429 only where the target refuses it for longer than three windows.
+        """
+        operation = exchange.request.operation_id
+        while (
+            exchange.status == 429
+            and operation not in self._refused
+            and self._waited_in_vain_s < _MOST_WAITED_S
+        ):
+            wait_s = exchange.told_wait_s
+            self.pass_time(wait_s)
+            self._waited_in_vain_s += wait_s
+            exchange = send_again()
+        if exchange.status == 429:
+            self._refused.add(operation)
+        else:
+            self._refused.discard(operation)
+            self._waited_in_vain_s = 0.0
+        return exchange
 
 
 class Tester:
@@ -99,7 +136,7 @@ class Tester:
         self.mint = KeyMint(client) if self.target.control else None
         self.rate_limit_retry = RateLimitRetry(pass_time=self.mint.advance_clock if self.mint else wait)
         self.pricing = Pricing(
-            RetryingSender(send_once=client.send, rate_limit_retry=self.rate_limit_retry),
+            lambda asked: self.rate_limit_retry.outlast(client.send(asked), lambda: client.send(asked)),
             self.target,
             estimates=client.estimates,
         )
@@ -107,9 +144,9 @@ class Tester:
         self.halted_by: HarnessError | None = None
         self.sent = 0
         self.reservations = Reservations(client.while_waiting)
-        self._runs: dict[tuple[str, str | None], list[Exchange]] = defaultdict(list)
+        self.runs = RunsSoFar(user_of=lambda persona: client.persona(persona).user)
         for exchange in checked.exchanges if checked else ():
-            self._note_run(exchange)
+            self.runs.note(exchange)
         self._kept_bodies = KeptBodies()
         self._failures_in_a_row = 0
         self._failures_by_place: Counter[str] = Counter()
@@ -217,7 +254,7 @@ class Tester:
         if operation is None:
             raise UnknownName("operation", operation_id, self.document.operation_by_id)
         self.need(may(operation.action))
-        request = call.request(operation, persona=persona.name if persona else None, action=operation.action)
+        request = call.request(operation, persona=persona.name if persona else None)
         resource = resource_named(request.path, self.target)
         if resource is not None:
             self.pricing.worst_case(resource)  # asked for once, the client knows it too
@@ -335,7 +372,7 @@ class Tester:
             for name, persona in self.client.personas.items()
             if name in borne_out or name not in profile
         }
-        known = {"advanced_s": self.advanced_s, "earlier_runs": self._runs_before(exchange)}
+        known = {"advanced_s": self.advanced_s, "earlier_runs": self.runs.before(exchange)}
         self.recorder.judge(
             exchange, Context(document=self.document, shapes=self.shapes, keys=keys, known=known)
         )
@@ -344,47 +381,7 @@ class Tester:
         self.sent += 1
         kept = self._kept_bodies.kept(exchange)
         self.recorder.steps.note(kept)
-        self._note_run(kept)
-
-    def _note_run(self, exchange: Exchange) -> None:
-        request = exchange.request
-        if request.action is Action.RUN and request.operation_id is not None:
-            user = self.client.persona(request.persona).user if request.persona else ""
-            self._runs[user, request.operation_id].append(exchange)
-
-    def _runs_before(self, exchange: Exchange) -> Sequence[Exchange] | None:
-        """The last runs of the account, route and form that had ended before one began, and one more."""
-        request = exchange.request
-        if request.action is not Action.RUN or request.operation_id is None or request.persona is None:
-            return None
-        runs = self._runs[self.client.persona(request.persona).user, request.operation_id]
-        began_s = exchange.started_at.timestamp() - _CLOCK_S
-        before = [
-            each
-            for each in runs[-2 * _MOST_AT_ONCE :]
-            if each.request.query == request.query
-            and each.started_at.timestamp() + each.elapsed_ms / 1e3 < began_s
-        ]
-        return [*before[:-_RUNS_BEFORE][:1], *before[-_RUNS_BEFORE:]]  # the first, for an end that creeps
-
-    def runs_of(self, persona: Persona, operation_id: str) -> Sequence[Exchange]:
-        """What was answered so far to the runs of an account, refused ones among them."""
-        return tuple(self._runs[persona.user, operation_id])
-
-    def refused_runs(self) -> list[Exchange]:
-        """The refusals of runs so far, one of each kind, sent with the persona's own key or with none."""
-        found: dict[tuple[object, ...], Exchange] = {}
-        for exchange in (each for runs in self._runs.values() for each in runs):
-            request, keys = exchange.request, exchange.keys_sent
-            is_own = keys == ((f"{{{{key:{request.persona}}}}}",) if request.persona else ())
-            if is_own and 400 <= (exchange.status or 0) < 500 and exchange.status != 429:
-                kind = (request.operation_id, request.query, exchange.status, exchange.code, not keys)
-                found.setdefault(kind, exchange)
-        return list(found.values())
-
-    def has_run(self, user: str) -> bool:
-        """Whether any run of an account succeeded so far."""
-        return any(each.is_success for (of, _), runs in self._runs.items() if of == user for each in runs)
+        self.runs.note(kept)
 
     def reserved(self, persona: Persona, operation_id: str, *resource: str) -> AbstractContextManager[None]:
         """Keep other tests from running anything of an account, or one thing, while the context is open."""

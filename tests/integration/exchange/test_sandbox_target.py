@@ -64,7 +64,7 @@ def test_every_key_is_what_the_profile_says(client: Client, target):
 
 
 def test_no_run_costs_more_than_announced(client: Client, target):
-    pricing = Pricing(client, target)
+    pricing = Pricing(client.send, target)
     users = {persona.user: persona.name for persona in target.personas.values() if persona.state == "active"}
     users["ada"] = "full"
 

@@ -19,7 +19,7 @@ def test_profile_s_figure_wins(client_answering):
 
     client = client_answering(refuse)
 
-    assert Pricing(client, client.target).worst_case(replace(PORTRAIT, cost_credits=7.5)) == 7.5
+    assert Pricing(client.send, client.target).worst_case(replace(PORTRAIT, cost_credits=7.5)) == 7.5
 
 
 @pytest.mark.parametrize(
@@ -37,20 +37,20 @@ def test_profile_s_figure_wins(client_answering):
 def test_server_s_estimate_counts_else(client_answering, answer: httpx.Response, price: float | None):
     client = client_answering(answer)
 
-    assert Pricing(client, client.target).worst_case(PORTRAIT) == price
+    assert Pricing(client.send, client.target).worst_case(PORTRAIT) == price
 
 
 def test_null_is_a_price_of_nothing_without_generators(client_answering):
     client = client_answering(httpx.Response(200, json={"estimatedCreditCost": None}))
 
-    assert Pricing(client, client.target).worst_case(replace(PORTRAIT, has_generator=False)) == 0
+    assert Pricing(client.send, client.target).worst_case(replace(PORTRAIT, has_generator=False)) == 0
 
 
 def test_server_is_not_asked_where_reading_is_not_allowed(client_answering):
     target = make_target(allow=frozenset({Action.RUN}))
     client = client_answering(httpx.Response(200, json={"estimatedCreditCost": 8}), target=target)
 
-    assert Pricing(client, target).worst_case(PORTRAIT) is None
+    assert Pricing(client.send, target).worst_case(PORTRAIT) is None
 
 
 def test_server_is_asked_once(client_answering):
@@ -61,7 +61,7 @@ def test_server_is_asked_once(client_answering):
         return httpx.Response(200, json={"estimatedCreditCost": 8})
 
     client = client_answering(answer)
-    pricing = Pricing(client, client.target)
+    pricing = Pricing(client.send, client.target)
     for _ in range(3):
         pricing.worst_case(PORTRAIT)
 
@@ -71,10 +71,10 @@ def test_server_is_asked_once(client_answering):
 def test_workflow_that_nobody_can_read_has_no_price(client_answering):
     client = client_answering(httpx.Response(200, json={"estimatedCreditCost": 8}), target=make_target())
 
-    assert Pricing(client, client.target).worst_case(replace(PORTRAIT, owner="sam")) is None
+    assert Pricing(client.send, client.target).worst_case(replace(PORTRAIT, owner="sam")) is None
 
 
 def test_model_without_a_figure_has_no_price(client_answering):
     client = client_answering(httpx.Response(200, json={}))
 
-    assert Pricing(client, client.target).worst_case(Model(name="suno-v5")) is None
+    assert Pricing(client.send, client.target).worst_case(Model(name="suno-v5")) is None

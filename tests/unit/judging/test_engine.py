@@ -10,8 +10,8 @@ from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.judging.claim import is_answer
 from knouds_harness.judging.context import Context
 from knouds_harness.judging.engine import judge
-from knouds_harness.judging.known_keys import KnownKeys
 from knouds_harness.runs.header import RunPersona
+from knouds_harness.suite.recorded.verification import KnownKeys
 
 REFUSED = {"error": "No.", "code": "UNAUTHORIZED"}
 

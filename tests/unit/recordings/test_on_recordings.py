@@ -9,6 +9,7 @@ from recorded import document, make_target, recording, recordings, request_of, s
 
 from knouds_harness.errors import GuardStop
 from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.evidence import Call
 from knouds_harness.exchange.execution_status import statuses_in
 from knouds_harness.exchange.pricing import Pricing
 from knouds_harness.exchange.profile_check import check_profile
@@ -17,7 +18,6 @@ from knouds_harness.exchange.signature import HEADER, SignatureRefused, verify
 from knouds_harness.judging.checks import all_checks
 from knouds_harness.runs.record import RunHeader, RunWriter
 from knouds_harness.suite.recorder import FindingRecorder
-from knouds_harness.suite.support.call import Call
 from knouds_harness.suite.support.execution_traces import Executions, ExecutionTrace
 from knouds_harness.suite.support.subjects import Subjects
 from knouds_harness.suite.tester import Tester
@@ -196,7 +196,7 @@ def test_price_of_a_workflow_is_what_its_schema_estimates():
     owner = schema.exchange.request.persona or ""
 
     with serving(schema) as client:
-        pricing = Pricing(client, client.target)
+        pricing = Pricing(client.send, client.target)
         prices = {pricing.worst_case(Workflow(slug=slug, owner=owner)) for _ in range(2)}
 
     assert prices == {schema.exchange.json()["estimatedCreditCost"]}

@@ -11,12 +11,12 @@ from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import GuardStop, TargetUnreachable
 from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.evidence import Call
 from knouds_harness.exchange.pricing import Pricing
 from knouds_harness.judging.checks import all_checks, authentication
 from knouds_harness.runs.record import RunHeader, RunWriter, read_run
 from knouds_harness.runs.verdicts import Verdict
 from knouds_harness.suite.recorder import FindingRecorder
-from knouds_harness.suite.support.call import Call
 from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.resources import Workflow
@@ -294,7 +294,7 @@ def refused_clip(make_tester):
         tester = make_tester(answered, credits=credits_left)
         clip = Workflow(slug="clip", owner="ada")
         tester.client.target = tester.target = replace(tester.target, workflows={"clip": clip})
-        tester.pricing = Pricing(tester.client, tester.target, estimates=tester.client.estimates)
+        tester.pricing = Pricing(tester.client.send, tester.target, estimates=tester.client.estimates)
         return tester, sent
 
     return refused_clip

@@ -29,8 +29,7 @@ from knouds_harness.exchange.failures import TOO_LONG
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.judging.claim import Check, Claim
 from knouds_harness.judging.context import Context
-from knouds_harness.judging.engine import judge
-from knouds_harness.judging.findings import finding_of
+from knouds_harness.judging.engine import finding_of, judge
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.invariants.invariants import Tallies
 from knouds_harness.targets.waivers import Waiver

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TypeVar
 
 from knouds_harness.contract.document import Document
@@ -14,7 +15,7 @@ from knouds_harness.contract.operations import Action, Operation
 from knouds_harness.contract.tiers import WITHOUT_MODELS
 from knouds_harness.errors import TargetUnreachable
 from knouds_harness.exchange.client import Client
-from knouds_harness.exchange.evidence import JSON, Exchange
+from knouds_harness.exchange.evidence import JSON, Call, Exchange
 from knouds_harness.judging.checks.usage import rows_of
 from knouds_harness.judging.claim import answer
 from knouds_harness.suite.discovery.described import (
@@ -30,7 +31,6 @@ from knouds_harness.suite.discovery.described import (
     summaries_in,
     workflow_in,
 )
-from knouds_harness.suite.support.call import Call
 from knouds_harness.suite.support.subjects import effectless_call
 from knouds_harness.targets.profile_writer import Found, FoundKey, FoundWorkflow, RefusedKey
 
@@ -222,12 +222,12 @@ class Discovery:
 
     def _read(self, operation_id: str, persona: str | None = None, call: Call | None = None) -> Exchange:
         operation = self._document.operation_by_id[operation_id]
-        request = (call or Call()).request(operation, persona=persona, action=operation.action)
+        request = (call or Call()).request(operation, persona=persona)
         return self._client.send(request)
 
     def _ask(self, operation: Operation, persona: str, call: Call) -> Exchange:
         """Send what could have no effect even if it were let in; for the guard it is a read."""
-        exchange = self._client.send(call.request(operation, persona=persona, action=Action.READ))
+        exchange = self._client.send(replace(call.request(operation, persona=persona), action=Action.READ))
         if operation.action is not Action.READ and exchange.is_success:
             self._remarks.append(
                 f"{operation.method} {exchange.request.path} was answered {answer(exchange)} and had to be "

@@ -118,7 +118,7 @@ def examine(target_name: str, *, yes_production: bool) -> Diagnosis:
             checked = check_profile(client)
             deliveries, can_receive = _deliveries(target)
             lacking = lacking_by_fact(target)
-            price = Pricing(client, target).worst_case
+            price = Pricing(client.send, target).worst_case
             possible = possible_in(collect_suite(), target)
             paid = Spending.of(possible, target, price, limit_credits=target.limits.credits)
             return Diagnosis(

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Action, Operation
 from knouds_harness.exchange.effectless_requests import NO_SUCH_WORKFLOW
+from knouds_harness.exchange.evidence import NO_BODY, Call
 from knouds_harness.exchange.workflow_names import marked
 from knouds_harness.judging.checks.authentication import KEY_PREFIX
-from knouds_harness.suite.support.call import NO_BODY, Call
 from knouds_harness.targets.personas import Secret
 
 if TYPE_CHECKING:  # its import takes half a second, which listing the suite's tests does not need

@@ -18,13 +18,12 @@ from hypothesis.stateful import (
     rule,
 )
 
-from knouds_harness.exchange.evidence import JSON, Exchange
+from knouds_harness.exchange.evidence import JSON, Call, Exchange
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks import capabilities, schemas, workflows
 from knouds_harness.judging.checks.envelopes import refusals
 from knouds_harness.judging.claim import Check
 from knouds_harness.judging.workflow_model import WorkflowModel, slug_from_name
-from knouds_harness.suite.support.call import Call
 from knouds_harness.suite.support.subjects import Subjects
 from knouds_harness.suite.support.workflow_authoring import move, moved_by, read, run_free, write
 from knouds_harness.suite.tester import Tester

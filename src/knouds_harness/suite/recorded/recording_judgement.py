@@ -13,8 +13,7 @@ from knouds_harness.exchange.webhook_receiver import payload_of
 from knouds_harness.judging.checks import all_checks
 from knouds_harness.judging.claim import Check, Claim, explain
 from knouds_harness.judging.context import Context
-from knouds_harness.judging.engine import judge
-from knouds_harness.judging.findings import finding_of
+from knouds_harness.judging.engine import finding_of, judge
 from knouds_harness.targets.waivers import Waiver
 
 

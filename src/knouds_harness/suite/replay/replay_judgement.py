@@ -11,7 +11,7 @@ from knouds_harness.contract.document import Document
 from knouds_harness.contract.shapes import ShapeJudge, as_json
 from knouds_harness.contract.sources import Source
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.exchange.reproduction.sequence import parts_of
+from knouds_harness.exchange.reproduction.script import parts_of
 from knouds_harness.judging.checks import all_checks
 from knouds_harness.judging.claim import Claim, answer
 from knouds_harness.judging.context import Context

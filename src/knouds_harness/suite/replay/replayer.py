@@ -22,11 +22,10 @@ from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.exchange.profile_check import check_profile
 from knouds_harness.exchange.redaction import PLACEHOLDER
-from knouds_harness.exchange.reproduction.sequence import SequencePart, parts_of, pause_s
+from knouds_harness.exchange.reproduction.script import SequencePart, parts_of, pause_s
 from knouds_harness.judging.claim import answer
 from knouds_harness.judging.context import Context
-from knouds_harness.judging.engine import claims_of
-from knouds_harness.judging.findings import PROFILE_CHECK, contradiction_finding
+from knouds_harness.judging.engine import PROFILE_CHECK, claims_of, contradiction_finding
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.runs.verdicts import Verdict

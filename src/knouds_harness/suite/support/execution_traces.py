@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.evidence import Call, Exchange
 from knouds_harness.exchange.execution_status import FINAL, IN_FLIGHT, body_of, status_in
 from knouds_harness.suite.concurrent_tests import Made, made_once
-from knouds_harness.suite.support.call import Call
 from knouds_harness.suite.support.subjects import Subjects
 from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.untested import Untested

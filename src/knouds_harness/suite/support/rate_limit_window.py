@@ -128,7 +128,7 @@ class RateLimitWindow:
         if not run.is_success or headers.limit is None or headers.remaining is None or left is None:
             return None
         counted = headers.limit - headers.remaining
-        all_own = self.tester.runs_of(self.persona, "runWorkflow")
+        all_own = self.tester.runs.of(self.persona.user, "runWorkflow")
         here = sum(is_same_window(each, run) for each in all_own)
         self.tester.judge(remaining_counts, run, admitted=here, is_alone=False)
         if counted < here:

@@ -11,12 +11,11 @@ from knouds_harness.exchange.effectless_requests import (
     effectless_body,
     unknown_path_values,
 )
-from knouds_harness.exchange.evidence import JSON, Exchange
+from knouds_harness.exchange.evidence import JSON, NO_BODY, Call, Exchange
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks.concurrency import created_slug
 from knouds_harness.judging.claim import answer
 from knouds_harness.suite.concurrent_tests import Made
-from knouds_harness.suite.support.call import NO_BODY, Call
 from knouds_harness.suite.tester import Tester, disputed_slug
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.keys import AUTHOR
@@ -285,7 +284,7 @@ class Subjects:
     @property
     def unsuccessful(self) -> dict[str, str]:
         """The accounts of which no run succeeded that was to, and how one was answered."""
-        return {user: told for user, told in self._refusals.items() if not self.tester.has_run(user)}
+        return {user: told for user, told in self._refusals.items() if not self.tester.runs.has_success(user)}
 
     def running(
         self, resource: Workflow | Model, persona: Persona, *, is_async: bool = False

@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 from typing import Final
 
-from knouds_harness.exchange.evidence import JSON, Exchange
+from knouds_harness.exchange.evidence import JSON, Call, Exchange
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks import workflows
 from knouds_harness.judging.claim import answer
-from knouds_harness.suite.support.call import Call
 from knouds_harness.suite.support.subjects import Subjects
 from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.untested import Untested

@@ -11,7 +11,7 @@ import pytest
 from run_records import exchange
 
 from knouds_harness.exchange.reproduction.curl import ShellNames
-from knouds_harness.exchange.reproduction.script import script
+from knouds_harness.exchange.reproduction.script import parts_of, script
 
 pytestmark = pytest.mark.skipif(shutil.which("sh") is None, reason="needs a POSIX shell")
 
@@ -308,3 +308,16 @@ def test_script_says_why_it_may_not_show_it():
     text = script([exchange(1, "getWhoami")], shows="a fact", why_not="It is a delivery.")
 
     assert text.splitlines()[1:3] == ["# a fact", "# It is a delivery."]
+
+
+def test_what_overlaps_went_out_at_once():
+    """One after the other is one by one, and more than a shell sends at once is a loop."""
+    runs = [exchange(number, "runWorkflow") for number in range(1, 31)]
+    slow = [replace(each, elapsed_ms=60_000.0) for each in runs]
+    apart = [
+        replace(each, started_at=each.started_at + timedelta(seconds=n)) for n, each in enumerate(runs[:3])
+    ]
+
+    assert [(len(part.steps), part.is_at_once) for part in parts_of(slow[:8])] == [(8, True)]
+    assert [(len(part.steps), part.is_at_once) for part in parts_of(slow)] == [(30, False)]
+    assert [len(part.steps) for part in parts_of(apart)] == [1, 1, 1]

@@ -8,8 +8,8 @@ import pytest
 from exchanges import exchange
 
 from knouds_harness.judging.checks.rate_limits import ends_apart
-from knouds_harness.suite.support.rate_limit_retry import RateLimitRetry
 from knouds_harness.suite.support.rate_limit_window import RateLimitWindow
+from knouds_harness.suite.tester import RateLimitRetry
 from knouds_harness.suite.untested import Untested
 
 START_UNIX_S = 1_795_000_000
@@ -60,14 +60,19 @@ def window(server, *, price_credits=0.0, left_credits=1000.0, requests_per_s=Non
         wait=server.wait,
         rate_limit_retry=RateLimitRetry(pass_time=server.wait),
         advanced_s=0.0,
-        runs_of=lambda *_: server.own,
+        runs=SimpleNamespace(of=lambda *_: server.own),
         price=lambda _: price_credits,
         client=SimpleNamespace(guard=SimpleNamespace(budget=SimpleNamespace(left_credits=left_credits))),
         send_together=lambda *_, times: [server.run() for _ in range(times)],
         judge=lambda check, *exchanges, **others: server.claims.extend(check.judge(*exchanges, **others)),
     )
     subjects = SimpleNamespace(run=server.run, running=lambda *_: ("runWorkflow", None, None))
-    parts: dict[str, Any] = {"tester": tester, "subjects": subjects, "persona": None, "workflow": None}
+    parts: dict[str, Any] = {
+        "tester": tester,
+        "subjects": subjects,
+        "persona": SimpleNamespace(user="dana"),
+        "workflow": None,
+    }
     return RateLimitWindow(**parts)
 
 
