@@ -13,8 +13,15 @@ from typing import Final
 from xml.etree import ElementTree as ET
 
 from knouds_harness.printable import printable
-from knouds_harness.reporting.check.fact_status import Case, FactRow, FactStatus, contradictions_of, fact_rows
-from knouds_harness.reporting.check.families import Place, duration_s_by_place
+from knouds_harness.reporting.check.fact_status import (
+    Case,
+    FactRow,
+    FactStatus,
+    Place,
+    contradictions_of,
+    duration_s_by_place,
+    fact_rows,
+)
 from knouds_harness.reporting.check.headline import headline
 from knouds_harness.reporting.comparison.baseline import RunChange
 from knouds_harness.reporting.comparison.check_comparison import CheckComparison

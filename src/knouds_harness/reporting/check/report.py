@@ -10,21 +10,20 @@ from typing import Final
 
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.printable import counted
-from knouds_harness.reporting.check.drift import Drift, drift_of
 from knouds_harness.reporting.check.evidence import ShownEvidence, evidence_of
 from knouds_harness.reporting.check.fact_status import (
     FactRow,
     FactStatus,
     contradictions_of,
     fact_rows,
+    family_rows,
     standing_counts,
     untested_rows,
     waiver_rows,
 )
-from knouds_harness.reporting.check.families import family_rows
+from knouds_harness.reporting.check.findings import Drift, drift_of, findings_by_fact
 from knouds_harness.reporting.check.headline import headline
 from knouds_harness.reporting.check.matrix import Matrix, matrix_of
-from knouds_harness.reporting.check.ranking import findings_by_fact
 from knouds_harness.reporting.check.timeline import timeline_of
 from knouds_harness.reporting.comparison.baseline import RunChange, change_section, check_change_blocks
 from knouds_harness.reporting.comparison.check_comparison import CheckComparison

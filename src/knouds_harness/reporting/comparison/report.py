@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from knouds_harness.errors import RunRecordError
-from knouds_harness.reporting.check.ranking import finding_groups
+from knouds_harness.reporting.check.findings import finding_groups
 from knouds_harness.reporting.comparison.change import ChangeVerdict, FigureChange
 from knouds_harness.reporting.comparison.check_comparison import CheckComparison, CheckFigures
 from knouds_harness.reporting.comparison.load_comparison import LoadComparison, MeasureRow

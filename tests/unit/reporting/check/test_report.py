@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from run_records import START, TARGET, add_finding, broken, empty, exchange, healthy, start
 
-from knouds_harness.reporting.check.families import duration_s_by_place, family_rows
+from knouds_harness.reporting.check.fact_status import duration_s_by_place, family_rows
 from knouds_harness.reporting.check.matrix import CellStatus, matrix_of
 from knouds_harness.reporting.check.timeline import timeline_of
 from knouds_harness.reporting.junit import junit

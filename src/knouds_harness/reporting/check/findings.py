@@ -1,7 +1,8 @@
-"""Findings in the order in which one wants to read them: grouped by fact, the worst first."""
+"""What a run found, as one wants to read it: by fact, the worst first; and what is new and undocumented."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
@@ -13,6 +14,7 @@ from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.runs.verdicts import Verdict
 
+_FEW: Final = 3
 _NO_FACTS: Final[Mapping[str, Fact]] = MappingProxyType({})
 
 
@@ -53,3 +55,49 @@ def _about(fact_id: str, fact: Fact | None, findings: list[Finding]) -> list[Wor
         return [counts]
     conflict = [f"The sources disagree. {fact.conflict}"] if fact.conflict else []
     return [(Link(fact_id, f"#fact-{fact_id}"), f" · source: {fact.source} · {counts}"), *conflict]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drift:
+    """One thing that the document does not name, wherever it was seen.
+
+    Attributes:
+        where: A JSON pointer, ``header NAME``, or empty for a status.
+        observed: What it is.
+        findings: One for each operation.
+    """
+
+    where: str
+    observed: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """That show it; empty for deliveries."""
+        return tuple(finding.operation for finding in self.findings if finding.operation)
+
+    @property
+    def seen_on(self) -> str:
+        """Up to three of the operations by name, else how many."""
+        if not self.operations:
+            return "webhook deliveries" if self.where.startswith("delivery") else "any request"
+        few = len(self.operations) <= _FEW
+        return ", ".join(self.operations) if few else f"{len(self.operations)} operations"
+
+    @property
+    def count(self) -> int:
+        """How often it was seen."""
+        return sum(finding.count for finding in self.findings)
+
+
+def drift_of(record: RunRecord) -> list[Drift]:
+    """Everything new in a run; what most operations show first."""
+    found: dict[tuple[str, str, str], list[Finding]] = defaultdict(list)
+    for finding in record.findings:
+        if finding.verdict is Verdict.ADDITIVE:
+            found[finding.check, finding.where, finding.observed].append(finding)
+    together = [
+        Drift(where=where, observed=observed, findings=tuple(findings))
+        for (_, where, observed), findings in found.items()
+    ]
+    return sorted(together, key=lambda drift: -len(drift.findings))
