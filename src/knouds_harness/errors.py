@@ -23,8 +23,6 @@ from typing import Final
 
 
 class ExitCode(IntEnum):
-    """What a command's exit status means."""
-
     KEPT = 0
     BREACH = 1
     USAGE = 2

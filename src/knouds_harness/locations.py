@@ -11,27 +11,22 @@ _CHECKOUT = _PACKAGE.parents[1]
 
 
 def document_path() -> Path:
-    """The OpenAPI document."""
     return _shipped_or("openapi.yaml", _CHECKOUT / "spec" / "openapi.yaml")
 
 
 def suite_path() -> Path:
-    """The folder of the conformance suite."""
     return _shipped_or("conformance", _CHECKOUT / "tests" / "conformance")
 
 
 def recordings_path() -> Path:
-    """The folder of the recordings that come with the harness."""
     return _shipped_or("recordings", _CHECKOUT / "tests" / "recordings")
 
 
 def scenarios_path() -> Path:
-    """The folder of the load scenarios and their objectives."""
     return _shipped_or("load", _CHECKOUT / "load")
 
 
 def scenario_names() -> tuple[str, ...]:
-    """The scenarios that come with the harness."""
     return tuple(sorted(path.stem for path in scenarios_path().glob("*.py")))
 
 
@@ -48,7 +43,6 @@ class ObjectivesFile(click.Path):
 
 
 def builtin_targets_path() -> Path:
-    """The folder of the profiles that come with the harness."""
     return _shipped_or("targets", _CHECKOUT / "targets")
 
 

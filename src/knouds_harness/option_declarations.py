@@ -69,7 +69,6 @@ class Option:
 
     @property
     def text(self) -> str:
-        """The help with the default."""
         return f"{self.help} [default: {self.default_text}]" if self.default_text else self.help
 
     @property
@@ -141,7 +140,6 @@ def option(
 
 
 def draw_seed() -> int:
-    """A seed where none is asked for."""
     return random.SystemRandom().randrange(_LARGEST_SEED)
 
 

@@ -10,8 +10,6 @@ _LONGEST_S: Final = 366 * 24 * 3600
 
 
 class Timespan(click.ParamType[int]):
-    """A time, in seconds."""
-
     name = "time"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:

@@ -79,7 +79,6 @@ def breaking(place: str, says: str, *, is_assumed: bool = False) -> Difference:
 
 
 def additive(place: str, says: str) -> Difference:
-    """A difference that breaks nothing."""
     return Difference(kind=Kind.ADDITIVE, place=place, says=says)
 
 

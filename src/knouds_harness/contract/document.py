@@ -46,7 +46,6 @@ class Document:
 
     @cached_property
     def operation_by_id(self) -> Mapping[str, Operation]:
-        """Each operation under its operationId."""
         return {operation.id: operation for operation in self.operations}
 
     def recognise(self, method: str, path: str) -> tuple[Operation, Mapping[str, str]] | None:

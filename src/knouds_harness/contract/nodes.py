@@ -28,7 +28,6 @@ class Node:
     pointer: str = ""
 
     def flaw(self, reason: str) -> Flaw:
-        """An error about this place, to be raised."""
         return Flaw(self.pointer, reason)
 
     def mapping(self) -> Mapping[str, Any]:

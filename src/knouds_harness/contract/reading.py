@@ -37,7 +37,6 @@ def read_error_code(node: Node) -> ErrorCode:
 
 
 def read_operation(node: Node, *, path: Node, codes: Collection[str]) -> Operation:
-    """One method of one path."""
     parameters = [*_parameters(path), *_parameters(node)]
     body = node.find("requestBody")
     media = body.child("content").child(_JSON) if body else None

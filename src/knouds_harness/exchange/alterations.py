@@ -57,11 +57,9 @@ class Alteration:
         return cls(label=str(stored["label"]), case=case if case in _CASES else "", pieces=pieces)
 
     def stored(self) -> dict[str, Any]:
-        """As JSON."""
         return {"label": self.label, "case": self.case, "pieces": list(self.pieces)}
 
     def apply(self, key: str) -> str:
-        """Alter a key in this way."""
         if self.case:
             return _CASES[self.case][0](key)
         return "".join(each if isinstance(each, str) else key[slice(*each)] for each in self.pieces)

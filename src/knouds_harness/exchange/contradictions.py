@@ -35,7 +35,6 @@ class Contradiction:
 
     @property
     def says(self) -> str:
-        """All of it in one sentence."""
         return f"{self.place}: {self.profile_says}, but {self.target_says}: {self.either}"
 
 

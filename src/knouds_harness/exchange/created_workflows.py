@@ -33,7 +33,6 @@ _OPEN, _NONE, _OURS, _DISPUTED, _DELETED = "sending", "not created", "created", 
 
 
 def is_creation(method: str, path: str) -> bool:
-    """Whether a request asks for a workflow to be created."""
     return method == "POST" and path.rstrip("/") == WORKFLOWS_PATH
 
 
@@ -259,7 +258,6 @@ class CreatedWorkflows:
                     self._shown[each["slug"]] = each
 
     def note_deleted(self, slug: str) -> None:
-        """A workflow is gone."""
         for creation in [each for each in self._creations.values() if each.slug == slug]:
             if creation.state == _OURS:
                 self._become(creation, _DELETED, slug)
@@ -341,7 +339,6 @@ class CreatedWorkflows:
         self._write({"event": "listed", "user": user, "slugs": sorted(self.listed[user])})
 
     def _take(self, event: dict[str, Any]) -> None:
-        """Take a line of a ledger."""
         what, number = event.get("event"), event.get("number")
         if what == "run":
             self.header = event

@@ -20,7 +20,6 @@ _BODIES: Final[dict[str, JSON]] = {
 
 
 def unknown_path_values(operation: Operation) -> dict[str, str]:
-    """Path values that name a resource that does not exist."""
     return {name: _UNKNOWN[name] for name in operation.path_parameters}
 
 

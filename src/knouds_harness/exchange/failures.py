@@ -50,7 +50,6 @@ _BY_ERROR: tuple[tuple[type[Exception], str], ...] = (
 
 
 def describe(error: Exception, *, authority: str, timeout_s: float, proxy: str = "") -> str:
-    """Say what happened."""
     cause = _root(error)
     peer = f"the proxy {proxy}" if proxy else authority
     if isinstance(error, httpx.ProxyError):

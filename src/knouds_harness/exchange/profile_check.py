@@ -102,7 +102,6 @@ class _Look:
 
     @property
     def target(self) -> Target:
-        """Whose profile is looked at."""
         return self.client.target
 
     def at_keys(self) -> None:

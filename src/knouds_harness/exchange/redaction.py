@@ -120,7 +120,6 @@ class Redactor:
 
     @classmethod
     def for_target(cls, target: Target) -> Self:
-        """Know every secret of a profile."""
         redactor = cls((persona.secret for persona in target.personas.values()), members=target.redact)
         others = (target.webhook and target.webhook.secret, target.control and target.control.secret)
         for secret in (*others, *target.http.secrets):
@@ -130,7 +129,6 @@ class Redactor:
         return redactor
 
     def add(self, secret: Secret) -> None:
-        """Replace this secret too, from now on."""
         value = secret.reveal()
         pseudonym = str(secret).encode()
         self._known[value] = secret
@@ -244,7 +242,6 @@ class Redactor:
         return data if end == len(data) else data[:end] + HIDDEN.encode()
 
     def text(self, text: str, altered_key: bytes | None = None) -> str:
-        """Redact text."""
         if len(text) < _LONG:
             return self._short(text, altered_key, len(self._known))
         return self._redacted(text, altered_key)

@@ -163,7 +163,6 @@ class Transport:
         self._extensions = {"timeout": dict.fromkeys(("connect", "read", "write"), timeout_s)}
 
     def close(self) -> None:
-        """Close every connection."""
         self._transport.close()
 
     @property

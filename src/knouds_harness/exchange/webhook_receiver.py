@@ -52,7 +52,6 @@ class Delivery:
 
     @cached_property
     def execution_id(self) -> str | None:
-        """The execution that it names, if any."""
         payload = payload_of(self.body)
         named = payload.get("executionId") if isinstance(payload, dict) else None
         return named if isinstance(named, str) else None
@@ -137,7 +136,6 @@ class Receiver:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port at which it listens."""
         return self._host, self._server.server_address[1]
 
     def url(self, path: str) -> str:
@@ -164,7 +162,6 @@ class Receiver:
             self._is_to_refuse = is_to_refuse
 
     def take_all(self) -> None:
-        """Refuse no more."""
         with self._arrived:
             self._is_to_refuse = _nothing
 

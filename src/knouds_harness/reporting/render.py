@@ -40,8 +40,6 @@ _MOST_ANNOTATIONS: Final = 10
 
 @dataclass(frozen=True, kw_only=True)
 class RenderedPaths:
-    """Where the reports are."""
-
     html: Path
     markdown: Path
     junit: Path

@@ -192,8 +192,6 @@ class Findings:
 
 @dataclass(frozen=True)
 class Heading:
-    """A heading within a section."""
-
     text: str
     _: KW_ONLY
     shown: frozenset[Medium] = ON_PAGES

@@ -48,7 +48,6 @@ def print_report(report: Report, page: Path | None, *, console: Console) -> None
 
 
 def print_block(block: Block, *, console: Console, more: str = "", indent: str = "") -> None:
-    """Print one block."""
     if isinstance(block, Text):
         _print_sentence(_rich(block.words, block.tone, indent="  "), console)
     elif isinstance(block, Items):

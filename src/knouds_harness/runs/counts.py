@@ -29,8 +29,6 @@ class _Tally:
 
 @dataclass(slots=True)
 class _Effort:
-    """How much was sent, counted while the run goes."""
-
     exchanges: int = 0
     answers: Counter[str] = field(default_factory=Counter)
 
@@ -44,7 +42,6 @@ class RunCounts:
     """
 
     def __init__(self) -> None:
-        """Count from now on."""
         self._effort = _Effort()
         self._tallies: dict[tuple[str, str, str | None], _Tally] = {}
         self._untested: dict[tuple[str, str, str | None], UntestedFact] = {}
@@ -54,7 +51,6 @@ class RunCounts:
         self.cost_credits = 0.0
 
     def add_exchange(self, exchange: Exchange) -> None:
-        """Count what was sent and answered."""
         effort = self._effort
         effort.exchanges += 1
         effort.answers["none" if exchange.status is None else str(exchange.status)] += 1
@@ -69,7 +65,6 @@ class RunCounts:
         passed: bool,
         exchange_id: str | None,
     ) -> None:
-        """Count that a check saw a fact kept, or not kept."""
         key = (check, fact, operation)
         tally = self._tallies.get(key)
         if tally is None:
@@ -122,7 +117,6 @@ class RunCounts:
         outcome: Literal["passed", "failed", "skipped"],
         duration_s: float,
     ) -> None:
-        """Count how a test of a check ended, and what it took."""
         key = (check, operation)
         known = self._tests.get(key) or CheckTests(check=check, operation=operation)
         counted = {outcome: getattr(known, outcome) + 1}
@@ -155,16 +149,13 @@ class RunCounts:
 
     @property
     def untested(self) -> tuple[UntestedFact, ...]:
-        """What could not be checked so far."""
         return tuple(self._untested.values())
 
     @property
     def tests(self) -> tuple[CheckTests, ...]:
-        """How the tests of each check ended."""
         return tuple(self._tests.values())
 
     def counts(self, findings: Iterable[Finding]) -> Counts:
-        """In figures, with these findings."""
         tallies = self._tallies.values()
         return Counts(
             exchanges=self._effort.exchanges,
@@ -176,7 +167,6 @@ class RunCounts:
         )
 
     def results(self) -> tuple[Result, ...]:
-        """What each check saw of each fact on each operation."""
         return tuple(
             Result(
                 check=check,

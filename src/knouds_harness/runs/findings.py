@@ -61,7 +61,6 @@ class Finding:
 
     @property
     def who(self) -> str:
-        """Which operation was called, with whose key."""
         key = f"as {self.persona}" if self.persona else "without a key"
         return f"{self.operation or 'no operation'} {key}"
 

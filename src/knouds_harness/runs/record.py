@@ -79,12 +79,10 @@ class RunRecord:
     endless: tuple[str, ...] = ()
 
     def fails(self, finding: Finding) -> bool:
-        """Whether a finding fails this run."""
         return finding.fails(strict=self.setup.strict)
 
     @property
     def duration_s(self) -> float:
-        """How long it took, in seconds."""
         return (self.ended_at - self.started_at).total_seconds()
 
     @property

@@ -73,14 +73,12 @@ OUTCOME_BY_EXIT_CODE: Final = {
 
 
 def verdict_for(fact: Fact) -> Verdict:
-    """The verdict on a server that does not keep a fact."""
     if fact.conflict is not None:
         return Verdict.CONFLICT
     return Verdict.ASSUMPTION if fact.source is Source.ASSUMED else Verdict.BREACH
 
 
 def fails_run(verdict: Verdict, *, strict: bool, is_waived: bool) -> bool:
-    """Whether a finding with this verdict fails the run."""
     if is_waived:
         return False
     failing = (Verdict.BREACH, Verdict.CONFLICT, Verdict.CONTRADICTION)

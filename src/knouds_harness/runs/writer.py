@@ -122,7 +122,6 @@ class RunWriter(RunCounts):
         self._surface = surface
 
     def add_exchange(self, exchange: Exchange) -> None:
-        """Keep an exchange as evidence."""
         super().add_exchange(exchange)
         with self._files.writing(EXCHANGES_FILE):
             self._exchanges.add(exchange)
@@ -153,7 +152,6 @@ class RunWriter(RunCounts):
         self._files.append(LEDGER_FILE, line)
 
     def finish(self, outcome: str, exit_code: int, note: str = "") -> None:
-        """Write down how the run ended."""
         self._outcome, self._exit_code, self._note = RunOutcome(outcome), int(exit_code), note
         self.checkpoint()
 
@@ -220,7 +218,6 @@ class RunFolder:
             self._reserve.write_bytes(bytes(_RESERVE_BYTES))
 
     def append(self, name: str, content: bytes) -> None:
-        """Write more into a file."""
         with self.writing(name), (self.path / name).open("ab", buffering=0) as file:
             file.write(content)
 

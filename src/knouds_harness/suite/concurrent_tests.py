@@ -141,7 +141,6 @@ class ConcurrentTests:
 
     @property
     def are_done(self) -> bool:
-        """Whether all of them have ended."""
         return all(body.done() for body in self._bodies.values())
 
     def stop(self) -> None:
@@ -172,8 +171,6 @@ class Made:
 
 
 class HasMade(Protocol):
-    """Owns what its attributes make once."""
-
     made: Made
 
 
@@ -185,7 +182,6 @@ class made_once(Generic[S, T]):  # noqa: N801 - stands where cached_property wou
         self.__doc__ = make.__doc__
 
     def __get__(self, instance: S, owner: type[S]) -> T:
-        """What was made, now or before."""
         return instance.made.get(self._make.__name__, lambda: self._make(instance))
 
 

@@ -62,7 +62,6 @@ def cell_for(
     account: str | None,
     resource: str | None = None,
 ) -> MatrixCase:
-    """Choose what to send."""
     call = effectless_call(operation) if account is None else subjects.call_on_existing(operation)
     if resource is not None:
         call = call.having(path_values=dict.fromkeys(operation.path_parameters, resource))

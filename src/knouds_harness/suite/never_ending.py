@@ -28,7 +28,6 @@ class NeverEndingRuns:
         self._ended: set[str] = set()
 
     def note(self, exchange: Exchange) -> None:
-        """Take an exchange in."""
         request, body = exchange.request, body_of(exchange)
         if request.operation_id in RUN_OPERATIONS and request.persona:
             execution_id = body.get("executionId")

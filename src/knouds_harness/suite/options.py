@@ -14,8 +14,6 @@ _QUICK_EXAMPLES: Final = 3
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """What the command line asked for."""
-
     target: str = option("Profile in targets/", default="sandbox", metavar="NAME")
     families: tuple[str, ...] = option(
         "Run only this family of checks (repeatable)", flag="--family", default=(), metavar="NAME"
@@ -64,7 +62,6 @@ class RunOptions:
 
     @property
     def examples_per_property(self) -> int:
-        """How many inputs a property is tried with."""
         if self.examples is not None:
             return self.examples
         return _QUICK_EXAMPLES if self.quick else _EXAMPLES

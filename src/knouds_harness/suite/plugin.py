@@ -73,20 +73,17 @@ ONE_BY_ONE = pytest.StashKey[bool]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register markers and read the options."""
     for marker, says in MARKERS.items():
         config.addinivalue_line("markers", f"{marker}: {says}")
     config.stash[_OPTIONS] = options_from(RunOptions, config.option)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """Print the seed."""
     options = options_of(config)
     return [f"knouds-harness: target {options.target}, --seed {options.seed}"]
 
 
 def options_of(config: pytest.Config) -> RunOptions:
-    """What was asked for on the command line."""
     return config.stash[_OPTIONS]
 
 
@@ -102,7 +99,6 @@ def opened_run(config: pytest.Config) -> ConformanceRun:
 
 
 def finished_run(config: pytest.Config) -> ConformanceRun | None:
-    """The run that the session opened, if it did."""
     opened = config.stash.get(_OPENED, None)
     return opened.run if opened else None
 
@@ -403,7 +399,6 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say where the record is."""
     opened = config.stash.get(_OPENED, None)
     if opened is not None and opened.run.is_begun:
         folder = opened.run.recorder.writer.folder

@@ -57,7 +57,6 @@ class PrecedingRequests:
         self._latest: Exchange | None = None
 
     def begin_test(self) -> None:
-        """From here on, the calling thread runs another test."""
         self._running.sent, self._running.is_sequence = [], False
 
     def begin_sequence(self) -> None:
@@ -69,7 +68,6 @@ class PrecedingRequests:
         self.begin_test()
 
     def note(self, exchange: Exchange) -> None:
-        """Take an exchange in, in the order of sending."""
         self._running.sent.append(exchange)
         self._latest = self._latest if exchange.is_control else exchange
         for name in _given_by(exchange):

@@ -67,7 +67,6 @@ class Shown(threading.local):
         self.begin()
 
     def begin(self, test: str = "") -> None:
-        """Forget what was shown by the test before."""
         self.test = test
         self.failing: dict[str, Finding] = {}
         self.new: set[str] = set()
@@ -194,7 +193,6 @@ class FindingRecorder:
                 self.record(own, exchange, claims)
 
     def record_contradiction(self, contradiction: Contradiction) -> None:
-        """Write down that the target contradicts its profile."""
         self.writer.add_finding(
             contradiction_finding(contradiction, document=self.document, names=self.names)
         )
@@ -219,7 +217,6 @@ class FindingRecorder:
             self.writer.add_finding(drift_finding(novelty, self.document.facts[FACT], self.names))
 
     def fails(self, finding: Finding) -> bool:
-        """Whether a finding fails the run."""
         return finding.fails(strict=self.strict)
 
     @property

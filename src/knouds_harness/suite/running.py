@@ -123,12 +123,10 @@ class Trouble:
     trouble: list[str] = field(default_factory=list)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Keep what could not be collected."""
         if report.failed:
             self.trouble.append(report.longreprtext)
 
     def pytest_internalerror(self, excrepr: object) -> None:
-        """Keep what went wrong."""
         self.trouble.append(str(excrepr))
 
 
@@ -137,7 +135,6 @@ class _Collector(Trouble):
     items: list[pytest.Item] = field(default_factory=list)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Keep the tests."""
         self.items = list(session.items)
 
 
@@ -173,7 +170,6 @@ class _Watcher(Trouble):
         opened_run(session.config).lock.on_long_wait = self._show_wait
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Learn what will run."""
         self._config = session.config
         for item in session.items:
             checks = checks_of(item)

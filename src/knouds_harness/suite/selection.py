@@ -60,7 +60,6 @@ def checks_of(item: pytest.Item) -> tuple[Check[...], ...]:
 
 
 def operation_of(item: pytest.Item) -> Operation | None:
-    """The operation that a conformance test is parametrized with."""
     callspec = getattr(item, "callspec", None)
     operation = callspec.params.get("operation") if callspec else None
     return operation if isinstance(operation, Operation) else None

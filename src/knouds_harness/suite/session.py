@@ -158,7 +158,6 @@ class ConformanceRun:
 
     @cached_property
     def client(self) -> Client:
-        """The guarded client."""
         guard = Guard(self.profile, yes_production=self.options.yes_production)
         return self.resources.enter_context(
             Client(
@@ -173,7 +172,6 @@ class ConformanceRun:
 
     @cached_property
     def tester(self) -> Tester:
-        """Sends and judges."""
         return Tester(
             client=self.client,
             document=self.document,
@@ -196,7 +194,6 @@ class ConformanceRun:
 
     @cached_property
     def executions(self) -> Executions:
-        """Executions that tests share."""
         return Executions(self.tester, self.subjects)
 
     @cached_property
@@ -217,7 +214,6 @@ class ConformanceRun:
         return self.resources.enter_context(Receiver(*listen))
 
     def stop(self, outcome: str, error: HarnessError) -> None:
-        """Remember why the run ends early."""
         self.outcome, self.exit_code, self.note = outcome, error.exit_code, str(error)
 
     def conclude(self, *, was_interrupted: bool) -> ExitCode:

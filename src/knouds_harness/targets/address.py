@@ -23,7 +23,6 @@ def is_production_host(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether this host is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

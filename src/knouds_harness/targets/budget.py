@@ -54,7 +54,6 @@ class Budget:
         return max(0, self._left) / _PARTS
 
     def extend(self, credits_more: float) -> None:
-        """Allow so many more to be spent."""
         more = _parts(credits_more)
         self._limit += more
         self._left += more

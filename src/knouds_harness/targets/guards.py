@@ -110,7 +110,6 @@ class Pacer:
         self._first_turn = since + index * self._interval_s
 
     def wait(self) -> None:
-        """Return when the next request may start."""
         if not self._interval_s:
             return
         with self._lock:  # one waits for its turn, and all others for that one

@@ -37,7 +37,6 @@ class Proxy:
 
     @property
     def authority(self) -> str:
-        """Host and port."""
         return urlsplit(self.url).netloc
 
 

@@ -49,7 +49,6 @@ class Workflow:
 
     @property
     def path_values(self) -> dict[str, str]:
-        """Values of the placeholders in its paths."""
         return {"slug": self.slug}
 
 
@@ -81,7 +80,6 @@ class Model:
 
     @property
     def path_values(self) -> dict[str, str]:
-        """Values of the placeholders in its paths."""
         return {"internalName": self.name}
 
 

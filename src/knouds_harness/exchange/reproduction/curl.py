@@ -42,7 +42,6 @@ class ShellNames:
 
     @classmethod
     def of(cls, target: Target) -> ShellNames:
-        """The names that a target's profile gives."""
         secrets = [persona.secret for persona in target.personas.values()]
         secrets += [each for each in (target.control and target.control.secret,) if each]
         secrets += target.http.secrets
@@ -60,7 +59,6 @@ class ShellNames:
         return self.variable_by_label.get(label, f"KNOUDS_OTHER_{_name(label)}")
 
     def having(self, label: str, variable: str) -> ShellNames:
-        """The same names, and one more."""
         return replace(self, variable_by_label={**self.variable_by_label, label: variable})
 
     def addressed(self, url: str) -> str:

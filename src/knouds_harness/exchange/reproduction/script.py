@@ -320,7 +320,6 @@ def _request_of(step: Exchange) -> object:
 
 
 def ended_at(exchange: Exchange) -> datetime:
-    """When its answer had come."""
     return exchange.started_at + timedelta(milliseconds=exchange.elapsed_ms)
 
 

@@ -31,7 +31,6 @@ class HarWriter:
     """
 
     def __init__(self, path: Path) -> None:
-        """Create the file, or empty it."""
         self._file = path.open("wb", buffering=0)
         self._separator = b""
         self._end = len(_HEAD)
@@ -62,7 +61,6 @@ class HarWriter:
         self._separator = b",\n"
 
     def close(self) -> None:
-        """Close the file."""
         self._file.close()
 
     def _write(self, data: bytes) -> None:
@@ -87,7 +85,6 @@ def read_har(path: Path) -> list[Exchange]:
 
 
 def to_entry(exchange: Exchange) -> dict[str, Any]:
-    """One exchange as a HAR entry."""
     request = exchange.request
     content_type = exchange.header("content-type") or ""
     return {

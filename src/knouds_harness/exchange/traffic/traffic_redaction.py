@@ -96,7 +96,6 @@ class TrafficRedactor:
     """Knows every secret that shows itself as one anywhere in a file of traffic."""
 
     def __init__(self, traffic: Iterable[Recorded]) -> None:
-        """Look for secrets in all of it."""
         self._redactor = Redactor()
         self._persona_by_key: dict[str, str] = {}
         hidden: set[str] = set()
@@ -118,7 +117,6 @@ class TrafficRedactor:
                 self._redactor.add(Secret(value, label))
 
     def text(self, text: str) -> str:
-        """Redact text of any kind."""
         text = _PRIVATE_KEY.sub(HIDDEN, self._redactor.text(text))
         text = _PARAMETER.sub(
             lambda found: (

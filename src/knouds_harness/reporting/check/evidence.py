@@ -66,7 +66,6 @@ class ShownEvidence:
 
 
 def evidence_of(exchange: Exchange, *, where: str = "") -> EvidenceView:
-    """Lay an exchange out."""
     request = exchange.request
     code = f" {exchange.code}" if exchange.code else ""
     return EvidenceView(

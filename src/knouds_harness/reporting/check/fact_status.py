@@ -38,17 +38,14 @@ class FactStatus(StrEnum):
 
     @property
     def label(self) -> str:
-        """The word for people."""
         return _LABELS[self]
 
     @property
     def tone(self) -> Literal["good", "bad", "warn", "note", "plain"]:
-        """How it is coloured."""
         return _TONES[self]
 
     @property
     def rank(self) -> int:
-        """Its place in the order, the worst first."""
         return _ORDER.index(self)
 
 
@@ -268,7 +265,6 @@ class WaiverRow:
 
 
 def waiver_rows(record: RunRecord) -> tuple[WaiverRow, ...]:
-    """The profile's waivers, in its order."""
     return tuple(
         WaiverRow(
             waiver=waiver,

@@ -86,7 +86,6 @@ class Drift:
 
     @property
     def count(self) -> int:
-        """How often it was seen."""
         return sum(finding.count for finding in self.findings)
 
 

@@ -11,8 +11,6 @@ from knouds_harness.runs.results import Cell
 
 
 class CellStatus(StrEnum):
-    """What a cell of the table shows."""
-
     ADMITTED = "admitted"
     DENIED = "denied"
     BOTH = "both"
@@ -37,7 +35,6 @@ class MatrixCell:
 
     @property
     def exchange_id(self) -> str | None:
-        """The evidence for what it shows."""
         return self.tries[0].exchange_id
 
     @property
@@ -77,7 +74,6 @@ class Matrix:
 
 
 def matrix_of(record: RunRecord) -> Matrix:
-    """Lay the cells of a run out."""
     personas = record.setup.target.personas
     tries: dict[tuple[str, str], list[Cell]] = defaultdict(list)
     made_for_the_run = set()

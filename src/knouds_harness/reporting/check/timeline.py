@@ -29,7 +29,6 @@ class Column:
 
     @property
     def words(self) -> str:
-        """For a tooltip."""
         answers = ", ".join(f"{count:,} of {kind}" for kind, count in self.counts.items()) or "nothing"
         return f"from {self.from_s:.1f} s: {answers}"
 
@@ -57,8 +56,6 @@ class Mark:
 
 @dataclass(frozen=True, kw_only=True)
 class Timeline:
-    """The whole run."""
-
     step_s: float
     columns: tuple[Column, ...]
     marks: tuple[Mark, ...]
@@ -70,7 +67,6 @@ class Timeline:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """That came."""
         return tuple(kind for kind in KINDS if any(kind in column.counts for column in self.columns))
 
 

@@ -85,7 +85,6 @@ def print_advice(target: Target, console: Console) -> None:
 
 
 def print_steps(steps: Sequence[str], *, console: Console) -> None:
-    """Print next steps that were found before."""
     for number, line in enumerate(steps):
         if not number:
             print_line("To verify more:", console=console)

@@ -142,7 +142,6 @@ def examine(target_name: str, *, yes_production: bool) -> Diagnosis:
 
 
 def print_diagnosis(found: Diagnosis, *, console: Console) -> None:
-    """Print what was found."""
     print_line(f"{found.target}: {found.base_url} answers; profile {found.profile}", console=console)
     print_table(
         [

@@ -25,7 +25,6 @@ def _settings(examples: int) -> hypothesis.settings:
 def seed_properties(
     items: Iterable[pytest.Item], *, seed: int, examples: int, spared: Iterable[pytest.Item] = ()
 ) -> None:
-    """Give each property test the run's seed and number of examples."""
     functions = {item.function for item in spared if isinstance(item, pytest.Function)}
     for function in {item.function for item in items if isinstance(item, pytest.Function)}:
         if is_hypothesis_test(function):

@@ -95,7 +95,6 @@ def capability_sets(universe: Iterable[str]) -> st.SearchStrategy[frozenset[str]
 
 
 def json_values(max_leaves: int = 8) -> st.SearchStrategy[Any]:
-    """Any JSON value."""
     return st.recursive(
         st.none()
         | st.booleans()
@@ -108,7 +107,6 @@ def json_values(max_leaves: int = 8) -> st.SearchStrategy[Any]:
 
 
 def json_but_no_object() -> st.SearchStrategy[Any]:
-    """Any JSON value but an object."""
     return json_values().filter(lambda value: not isinstance(value, dict))
 
 
@@ -158,7 +156,6 @@ def misshapen_documents() -> st.SearchStrategy[dict[str, Any]]:
 
 
 def unusable_names() -> st.SearchStrategy[Any]:
-    """What cannot be a workflow's name."""
     return (
         st.none()
         | st.booleans()

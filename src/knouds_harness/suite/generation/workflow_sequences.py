@@ -298,7 +298,6 @@ class SeveralKeys(RuleBasedStateMachine):
                 self.subjects.delete(persona, slug)
 
     def owner_of(self, slug: str) -> Persona:
-        """Whose workflow it is."""
         return self.users[self.model[slug].owner]
 
     def other_than(self, slug: str) -> Persona | None:
@@ -354,7 +353,6 @@ class SeveralKeys(RuleBasedStateMachine):
         self.judge(workflows.schema_describes, schema, expected=kept.members)
 
     def look_at_list(self, owner: Persona) -> None:
-        """Compare an owner's list with the model."""
         if self.is_over or not self.is_sought(workflows.listed):
             return
         exchange = self.tester.send("listWorkflows", self.readers[owner.user])

@@ -153,5 +153,4 @@ def make_plan(selection: Selection, *, target: Target, price: Price) -> Plan:
 
 
 def tests_of(outcomes: Iterable[Outcome]) -> list[pytest.Item]:
-    """The tests that show outcomes, each once."""
     return list(dict.fromkeys(each.test for each in outcomes))

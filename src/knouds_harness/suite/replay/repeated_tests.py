@@ -49,7 +49,6 @@ class RepeatedTests(Trouble):
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Keep these tests."""
         items[:] = [item for item in items if item.nodeid in self.tests]
         self.found = {item.nodeid for item in items}
 
@@ -59,7 +58,6 @@ class RepeatedTests(Trouble):
             self.skipped[item.nodeid] = str(item.stash[UNTESTED])
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep what passed."""
         if report.when == "call" and report.passed:
             self.passed.add(report.nodeid)
 
@@ -70,7 +68,6 @@ class RepeatedTests(Trouble):
 
     @property
     def left(self) -> Sequence[str]:
-        """What could not be deleted on the target."""
         return self.run.left if self.run else ()
 
     def judge(self, finding: Finding) -> tuple[ReplayStatus, str]:

@@ -47,12 +47,10 @@ class ExecutionTrace:
 
     @property
     def submitted(self) -> Exchange:
-        """The answer to the submit."""
         return self.exchanges[0]
 
     @property
     def last(self) -> Exchange:
-        """The newest answer."""
         return self.exchanges[-1]
 
     @property
@@ -69,7 +67,6 @@ class ExecutionTrace:
 
     @property
     def polls(self) -> list[Exchange]:
-        """The answers to polls."""
         return [each for each in self.exchanges if each.request.operation_id == "getExecution"]
 
     @property
@@ -78,12 +75,10 @@ class ExecutionTrace:
         return body_of(self.submitted).get("requestId")
 
     def with_more(self, *exchanges: Exchange) -> ExecutionTrace:
-        """The trace prolonged."""
         return replace(self, exchanges=(*self.exchanges, *exchanges))
 
 
 def is_cancel(exchange: Exchange) -> bool:
-    """Whether an answer is one to a cancel."""
     return exchange.request.operation_id == "cancelExecution"
 
 
@@ -189,11 +184,9 @@ class Executions:
         return ExecutionTrace(reader=found.key, resource=found.resource, exchanges=(submitted,))
 
     def polled(self, trace: ExecutionTrace) -> ExecutionTrace:
-        """The trace with one more poll."""
         return trace.with_more(self.tester.send("getExecution", trace.reader, self._call(trace)))
 
     def cancelled(self, trace: ExecutionTrace) -> ExecutionTrace:
-        """The trace with the answer to a cancel."""
         return trace.with_more(self.tester.send("cancelExecution", trace.reader, self._call(trace)))
 
     def to_end(self, trace: ExecutionTrace) -> ExecutionTrace:

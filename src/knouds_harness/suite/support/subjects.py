@@ -148,7 +148,6 @@ class Subjects:
         return created, slug
 
     def delete(self, owner: Persona, slug: str) -> Exchange:
-        """Delete a workflow that was made here."""
         return self.tester.send("deleteWorkflow", owner, Call(path_values={"slug": slug}))
 
     def free_workflow(self, owner: Persona) -> Workflow:
@@ -180,14 +179,12 @@ class Subjects:
 
     @property
     def execution_id(self) -> str:
-        """An execution that all tests share."""
         key, resource = self.tester.need(ASYNC_RUN)
         return self._shared.get(
             "execution", lambda: self.execution_id_of(self.run(resource, key, is_async=True))
         )
 
     def execution_id_of(self, submitted: Exchange) -> str:
-        """The id that a submit was answered with."""
         body = submitted.json_or_none()
         execution_id = body.get("executionId") if isinstance(body, dict) else None
         if not isinstance(execution_id, str):

@@ -36,7 +36,6 @@ def read_pages(
 
 
 def read_rows(tester: Tester, persona: Persona) -> list[Row]:
-    """Every row of an account."""
     return [row for page in read_pages(tester, persona) for row in rows_of(page)]
 
 

@@ -64,7 +64,6 @@ class WebhookKey:
 
     @property
     def persona_receives(self) -> bool:
-        """Whether the key may receive."""
         return _RECEIVE in self.persona.capabilities or "webhook:*" in self.persona.capabilities
 
     def has_signed(self, delivery: Delivery) -> bool:

@@ -55,12 +55,10 @@ def read(tester: Tester, reader: Persona | None, slug: str, operation_id: str = 
 
 
 def write(tester: Tester, writer: Persona, slug: str, changes: JSON) -> Exchange:
-    """Update a workflow."""
     return tester.send("updateWorkflow", writer, Call(path_values={"slug": slug}, json=changes))
 
 
 def move(tester: Tester, writer: Persona, slug: str, folder_id: JSON) -> Exchange:
-    """Move a workflow."""
     return tester.send("moveWorkflow", writer, Call(path_values={"slug": slug}, json={"folderId": folder_id}))
 
 

@@ -97,7 +97,6 @@ def given(thing: T_co | None) -> Iterable[T_co]:
 
 @cache
 def may(action: Action) -> Need[bool]:
-    """The profile's permission for one kind of action."""
     return Need(
         says=f'"{action}" in limits.allow',
         fitting=lambda target: (True,) if action in target.limits.allow else (),
