@@ -67,13 +67,6 @@ class UnknownName(UsageError):
     """A name that does not exist; the message lists the known ones and the nearest."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        """Build the message.
-
-        Args:
-            kind: Kind of thing, such as ``target``.
-            name: Name that the user wrote.
-            known: Every valid name.
-        """
         known = sorted(known)
         shown = ", ".join(known) if len(known) <= 12 else f"{', '.join(known[:12])}, … {len(known)} in all"
         message = f'no {kind} "{name}" (known: {shown}).'

@@ -36,13 +36,11 @@ class Option:
     """One option.
 
     Attributes:
-        help: What it does, in words, without the default.
         name: The field's; from the dataclass.
         default: The field's; None where a factory makes it.
         flag: Such as ``--warm-up``; from the name unless given.
         runner_flag: What pytest or Locust calls it; the same unless given.
         type: Checks and converts a value; from the field's type unless given.
-        metavar: Stands for the value in help.
         default_text: The default in words, given where it depends on more than this option.
         bare_value: What the option means without a value; None if it needs one.
         is_flag: It takes no value; from the field's type.
@@ -125,14 +123,7 @@ def option(
     default_factory: Callable[[], object] | None = None,
     **more: Any,  # noqa: ANN401 - attributes of Option
 ) -> Any:  # noqa: ANN401 - as dataclasses.field
-    """Declare a field that is an option.
-
-    Args:
-        help: What it does.
-        default: The field's.
-        default_factory: In its place.
-        more: Attributes of ``Option``.
-    """
+    """Declare a field that is an option; ``more`` are attributes of ``Option``."""
     metadata = {_KEY: Option(help=help, **more)}
     if default_factory is not None:
         return field(default_factory=default_factory, metadata=metadata)

@@ -9,12 +9,9 @@ _COMMAND_OF_AZURE = re.compile(r"##(?=\w*\[)")
 def printable(text: str, *, keep: str = "\n") -> str:
     """Replace what a terminal would obey, and what CI systems would take for a command.
 
-    Args:
-        text: Any text.
-        keep: Characters to leave as they are though they are not printable.
-
     Returns:
-        Text as long as before, with ``·`` for each other unprintable character and in what begins a command.
+        Text as long as before, with ``·`` for each unprintable character that is not in ``keep``, and in what
+        begins a command.
     """
     if not text.isprintable():
         text = "".join(char if char.isprintable() or char in keep else "·" for char in text)

@@ -18,13 +18,7 @@ _GOES_ON_AFTER: Final = (ExitCode.KEPT, ExitCode.BREACH, ExitCode.INVALID_MEASUR
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """One side that is loaded.
-
-    Attributes:
-        name: ``baseline`` or ``candidate``.
-        target: Name of its profile.
-        faults: Promises that its sandbox breaks.
-    """
+    """One side that is loaded."""
 
     name: str
     target: str
@@ -36,8 +30,6 @@ class Rounds:
     """What came of the rounds.
 
     Attributes:
-        folders: Of the runs, by name of their side.
-        exit_code: Kept if every round was run; else what ended them.
         note: Why they ended early.
     """
 
@@ -61,15 +53,6 @@ def run_in_turn(
 
     A run whose generator was the limit is run once more.
 
-    Args:
-        contenders: The sides.
-        scenario: Name or path of the Locust file.
-        rounds: How many.
-        seed: Of the order, and of each round's arrivals, which are the same for all sides.
-        options: Of load, as Locust and the plugin take them.
-        runs_folder: Where the records go.
-        command: The command line, for the records.
-        console: Shows the progress.
 
     Raises:
         HarnessError: The scenario, or the target of any side, is not usable; nothing has been loaded then.

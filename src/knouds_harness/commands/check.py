@@ -63,13 +63,7 @@ def print_plan(options: RunOptions) -> None:
 def run_check(
     asked: Mapping[str, object], *, baseline: Side | None = None, only_failures: bool = False
 ) -> int:
-    """Run the suite, render its reports and print the verdict; returns the exit code.
-
-    Args:
-        asked: Options by their names in ``RunOptions``.
-        baseline: What the run is compared with.
-        only_failures: Print only what fails the run.
-    """
+    """Run the suite, render its reports and print the verdict; returns the exit code."""
     from knouds_harness.command_output import CommandConsole
     from knouds_harness.reporting.comparison.baseline import set_baseline
     from knouds_harness.reporting.render import print_summary, render_all

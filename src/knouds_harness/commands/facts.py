@@ -88,10 +88,6 @@ class FactTraces:
     """One fact and what proves it.
 
     Attributes:
-        fact: The promise, or the assumption.
-        checks: Ids of the checks that may make a claim about it.
-        faults: Ids of the sandbox's faults that break it.
-        recordings: Names of the recordings that show it.
         standing: How it stood in a run; None where no run was asked about.
         ways: What a profile has to offer, in words, for each way to show it, the shortest first.
     """
@@ -121,15 +117,7 @@ def coverage(
     *,
     more_checks: Iterable[DescribesCheck] = (),
 ) -> list[FactTraces]:
-    """What proves each fact.
-
-    Args:
-        facts: In the order in which to list them.
-        standings: How facts stood in a run, by id.
-        recordings: Names of recordings, by fact.
-        ways: What a profile has to offer, in words, by fact.
-        more_checks: Of the user's, besides those of the harness.
-    """
+    """What proves each fact; ``standings`` by the fact's id, ``ways`` in words."""
     from knouds_harness.judging.checks import all_checks
     from knouds_sandbox.faults import FAULTS
 

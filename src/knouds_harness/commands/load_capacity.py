@@ -39,20 +39,6 @@ def search_capacity(
 ) -> Launched:
     """Print the plan, and search.
 
-    Args:
-        scenario: The Locust file.
-        target: The profile.
-        options: Of the command, by name.
-        up_to: Highest rate to try.
-        repeats: How often the rate has to be kept.
-        within_s: Time limit.
-        runs_folder: Where the record goes.
-        arguments: Of Locust and of the plugin, for each point.
-        variables: For the target's profile.
-        command: The command line, for the record.
-        say: Prints lines that stay: the plan, and each point.
-        on_progress: Is called with the progress of the point that runs.
-
     Raises:
         UsageError: The options are not those of a search, or the scenario has no objectives.
         HarnessError: The record cannot be written.

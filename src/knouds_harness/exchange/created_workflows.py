@@ -218,11 +218,7 @@ class CreatedWorkflows:
     ) -> None:
         """Take the answer to a creation: whose the slug is that it names.
 
-        Args:
-            creation: Which.
-            status: Of the answer; None where none came.
-            answered: Its body.
-            read_back: Reads a workflow, where the slug alone proves nothing; None where that is not possible.
+        ``read_back`` reads a workflow, where the slug alone proves nothing; None where it cannot.
         """
         slug = answered.get("slug") if isinstance(answered, dict) else None
         if status is not None and 400 <= status < 500:

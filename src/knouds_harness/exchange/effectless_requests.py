@@ -29,13 +29,10 @@ def effectless_body(operation: Operation) -> JSON | None:
 
 
 def effectless_request(operation: Operation, persona: str | None, resource: str | None = None) -> Request:
-    """A request without effect.
+    """A request without effect; where ``persona`` is None, without a key.
 
-    Args:
-        operation: Which.
-        persona: Whose key to send; None for none.
-        resource: An existing slug or model name instead of an unknown one. A run of it gets inputs that are
-            no object, so that it can't start; only reads and runs may name one.
+    ``resource`` is an existing slug or model name instead of an unknown one. A run of it gets inputs that are
+    no object, so that it can't start; only reads and runs may name one.
     """
     values = unknown_path_values(operation)
     body = effectless_body(operation)

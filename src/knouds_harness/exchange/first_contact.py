@@ -19,10 +19,6 @@ def first_contact(client: Client, *, address: str | None = None) -> Exchange:
 
     Whether the answer is the promised one is for the checks to say.
 
-    Args:
-        client: Sends to the target.
-        address: What messages call the address, by default the profile's ``base_url``.
-
     Raises:
         TargetUnreachable: Nothing answers, or something else than the API: a proxy, a login page, a redirect.
     """

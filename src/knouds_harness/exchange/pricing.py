@@ -93,13 +93,8 @@ def resource_named(path: str, target: Target) -> Workflow | Model | None:
 def known_credits(path: str, target: Target, estimates: Mapping[str, float]) -> float | None:
     """The most that a run costs if the server does not refuse it; None if unknown.
 
-    Args:
-        path: Of the request.
-        target: Its profile names workflows and models.
-        estimates: What the server was heard to say, by slug.
-
-    Returns:
-        0 for what the harness itself made: empty workflows, and others whose runs say what they cost.
+    0 for what the harness itself made: empty workflows, and others whose runs say what they cost.
+    ``estimates`` holds what the server was heard to say, by slug.
     """
     resource = resource_named(path, target)
     if resource is None:

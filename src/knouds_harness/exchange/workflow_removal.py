@@ -38,8 +38,6 @@ class WorkflowRemoval:
 
     Attributes:
         send: Sends an operation with a key to a slug, or to no slug.
-        is_dry: Delete nothing, and say what would be deleted.
-        most_wait_s: How long to wait in all where the target throttles.
     """
 
     created: CreatedWorkflows

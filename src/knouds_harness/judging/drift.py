@@ -164,10 +164,9 @@ class Gatherer:
         )
 
     def novelties(self, findings: Collection[Finding] = ()) -> list[Novelty]:
-        """What of it the document does not know, once for each operation and place.
+        """What the document does not know, once for each operation and place.
 
-        Args:
-            findings: Of the run: a status or code that breaks a promise there is left out.
+        A status or code that breaks a promise in one of the run's ``findings`` is left out.
         """
         broken = {(each.operation, each.status) for each in findings if each.verdict in _BREAKING}
         with_code = {

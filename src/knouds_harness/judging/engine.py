@@ -64,14 +64,7 @@ def finding_of(
 ) -> Finding:
     """The finding that a claim makes which does not hold, reproduced by its one request.
 
-    Args:
-        check: Made the claim.
-        exchange: What the claim is about.
-        claim: Does not hold.
-        document: Has the fact.
-        waivers: Of the target; one that has expired waives nothing.
-        today: The day on which waivers have to hold; the current one in UTC if left out.
-        names: What a shell calls the target and its keys.
+    A waiver that has expired on the day, in UTC the current one if left out, waives nothing.
     """
     fact = document.facts[claim.fact]
     about = _about(check.id, fact, exchange)

@@ -145,12 +145,7 @@ class Verdict(Generic[T]):
 def judge_history(
     model: Model[T], history: Iterable[TimedRequest[T]], *, most_steps: int = MOST_STEPS
 ) -> Verdict[T]:
-    """Find out whether some order explains a history.
-
-    Args:
-        model: What may be answered.
-        history: In any order.
-        most_steps: How often to ask the model in a partition.
+    """Find out whether some order explains a history, with ``most_steps`` questions to the model a partition.
 
     Returns:
         A contradiction where any partition has one, also if another took too long.

@@ -20,11 +20,9 @@ class Finding:
     """Something that was not as the document says, however often it was seen.
 
     Attributes:
-        persona: Whose key was sent, if any.
         where: JSON pointer into the response's body, ``header NAME``, or empty for the whole response.
         picture: What came, drawn in lines of text, where requests overlapped.
         status: HTTP status of the answer; None where none came.
-        code: The ``code`` in the answer's body, if there is one.
         exchange_id: The first exchange that showed it.
         trace_id: By which traces and logs of the server have that exchange; empty where none was sent.
         curl: A line that sends that request again, keys left as shell variables.
@@ -32,7 +30,6 @@ class Finding:
         script: Lines for a shell that send all of them again; empty where it takes one.
         test: The test of the suite that showed it, as pytest names it; empty for recorded traffic and load.
         fingerprint: Names the same finding in every run.
-        count: How often it was seen in this run.
         waived_by: The reason of the waiver that accepts it, if one does.
     """
 

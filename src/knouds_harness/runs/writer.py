@@ -44,8 +44,6 @@ class RunWriter(RunCounts):
 
     Each exchange and each new finding is in its file when the call returns. Counts are written at most once a
     second and at the end, so a process that is killed loses at most the counts of its last second.
-
-    Where the disk gives out, the first call that notices raises a RunRecordError; later ones keep silent.
     """
 
     def __init__(
@@ -204,12 +202,7 @@ class RunFolder:
     """
 
     def __init__(self, path: Path, *, on_lost: Callable[[], object]) -> None:
-        """Keep some room for the end.
-
-        Args:
-            path: Path of the folder, which is empty.
-            on_lost: Told when the disk gives out: half of what was to be written may be in a file.
-        """
+        """Keep some room for the end; ``on_lost`` is told that half of something may be in a file."""
         self.path = path
         self._on_lost = on_lost
         self._is_lost = False

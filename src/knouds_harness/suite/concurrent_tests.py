@@ -118,9 +118,8 @@ class ConcurrentTests:
     def begin(self, items: Iterable[pytest.Function], *, in_order: bool = False) -> None:
         """Begin tests in this order; where this is interrupted, ``stop`` ends those that have begun.
 
-        Args:
-            items: Tests that neither change what another of them sees, nor see what another changes.
-            in_order: Each begins when those before it wait for something that takes long, and not before.
+        None of them changes what another of them sees. ``in_order``, each begins when those before it wait
+        for something that takes long, and not before.
         """
 
         def in_turn(item: pytest.Function, has_begun: threading.Event) -> None:
@@ -215,11 +214,9 @@ class Reservations:
 
     @contextmanager
     def used(self, key: Key, *, owner: int | None = None) -> Iterator[None]:
-        """Use a key while the context is open; wait before that while others have reserved it.
+        """Use one resource while the context is open; wait before that while others have reserved it.
 
-        Args:
-            key: Exactly one resource.
-            owner: The thread on whose behalf the calling one uses it; itself if left out.
+        ``owner`` is the thread on whose behalf the calling one uses it; itself if left out.
         """
         own = (owner or threading.get_ident(), key)
         self._await(own, lambda: self._ahead_of(own), then=lambda: self._in_use.append(own))

@@ -89,11 +89,8 @@ class PrecedingRequests:
         That is what made the resources, keys and accounts that are named, and what changed them since. In a
         sequence it is all that the test had sent until it came, too; of an answer that was compared, all that
         the test has sent by now. Of an execution that was cancelled, it is what polls showed after it as
-        well, which is what cancelling is about.
-
-        Args:
-            exchange: The answer.
-            compared: The others that it was compared with, as far as known; None where it stands by itself.
+        well, which is what cancelling is about. ``compared`` are the answers that it was compared with, as
+        far as known; None where it stands by itself.
         """
         sent = self._running.sent
         if compared is not None:

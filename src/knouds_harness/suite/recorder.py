@@ -83,8 +83,6 @@ class FindingRecorder:
     Attributes:
         strict: Assumptions that do not hold fail the run too.
         names: What a shell calls the target and its keys.
-        steps: Knows what led to an exchange.
-        shown: What the running test has shown.
         user_checks: Judge every exchange, after those of the harness.
         user_errors: What a check of the user's raised first, with its place, by the check's id.
         duration_s_by_test: How long the body of each test took, by the test's id.

@@ -34,7 +34,6 @@ class SuiteResult:
     """What a run ended with.
 
     Attributes:
-        exit_code: For the command.
         folder: The run record, if the run came as far as writing one.
         target: What of the profile the target bore out, if the run came to its end.
     """
@@ -46,11 +45,6 @@ class SuiteResult:
 
 def run_suite(options: Sequence[str], *, console: Console, only_failures: bool = False) -> SuiteResult:
     """Run the conformance suite in this process.
-
-    Args:
-        options: Of the pytest plugin, such as ``--target``.
-        console: Where progress goes.
-        only_failures: Print no line for a family in which no test failed.
 
     Raises:
         SuiteBroken: The suite itself could not run; says why.

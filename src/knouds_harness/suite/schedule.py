@@ -39,14 +39,6 @@ class SuiteSchedule:
         is_quick: bool,
         is_one_by_one: bool = False,
     ) -> None:
-        """Begin no test yet.
-
-        Args:
-            run: Begun.
-            items: The tests that the profile makes possible.
-            is_quick: Windows take too long.
-            is_one_by_one: No test runs beside another one.
-        """
         self._run = run
         self._items = [item for item in items if isinstance(item, pytest.Function) and checks_of(item)]
         self._beside: dict[str, ConcurrentTests] = {}

@@ -165,15 +165,7 @@ class Selection:
         of_tests: UserChecks = UserChecks(),  # noqa: B008 - frozen
         of_file: UserChecks = UserChecks(),  # noqa: B008
     ) -> Selection:
-        """What the options name.
-
-        Args:
-            families: Of checks.
-            operations: Their operationIds.
-            facts: Their ids.
-            is_quick: As the attribute.
-            of_tests: What the user's tests show.
-            of_file: What the user's checks judge every exchange by.
+        """What the options name; ``of_tests`` and ``of_file`` are the user's.
 
         Raises:
             UnknownName: There is no such family, operation or fact.
@@ -231,7 +223,6 @@ class Spending:
     """What tests run and pay for, on a target that keeps the contract.
 
     Attributes:
-        runs: What is run.
         cost_credits: The most that this costs.
         unpaid: Ids of the tests for which the credits do not suffice; the cheapest are paid first.
     """
@@ -249,14 +240,7 @@ class Spending:
         *,
         limit_credits: float,
     ) -> Spending:
-        """Divide credits between tests.
-
-        Args:
-            items: Tests that the profile makes possible.
-            target: What they run.
-            price: The most that one run costs; None where that is unknown.
-            limit_credits: All that may be spent.
-        """
+        """Divide credits between tests that the profile makes possible."""
         operations = [operation_of(item) for item in items]
         is_shared = any(each and each.path_parameters == ("id",) for each in operations)
         wanted = [("", once(ASYNC_RUN)(target))] if is_shared else []  # the execution that tests share

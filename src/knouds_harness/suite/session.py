@@ -97,12 +97,7 @@ class ConformanceRun:
         self.endless = NeverEndingRuns(self.profile)
 
     def add_user_checks(self, of_tests: UserChecks, of_file: UserChecks) -> None:
-        """Count facts and checks of the user's among those of the document; before ``begin``.
-
-        Args:
-            of_tests: Each for one test.
-            of_file: Judge every exchange.
-        """
+        """Count facts and checks of the user's among those of the document; before ``begin``."""
         added = self.user_checks = of_tests.joined(of_file)
         self._every_exchange = tuple(of_file.checks.values())
         if added.facts:

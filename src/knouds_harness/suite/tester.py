@@ -116,13 +116,8 @@ class Tester:
     ) -> None:
         """Send nothing yet.
 
-        Args:
-            client: Sends to the target, within its limits.
-            document: What is promised.
-            recorder: Takes what checks claim.
-            wait: Waits so many seconds; called when the target throttles and its clock can't be moved.
-            lock: Held while a test computes, where tests run side by side.
-            checked: What was learnt of the target before; where given, its target is what is tested.
+        ``wait`` is called when the target throttles and its clock can't be moved. ``checked`` is what was
+        learnt of the target before: its target is what is tested.
         """
         self.target: Target = checked.target if checked else client.target
         self._contradictions = checked.contradictions if checked else ()

@@ -12,12 +12,7 @@ _MOST_NAMED = 3
 
 
 class Untested(BaseException):  # an Exception is what hypothesis takes for a failure, and tries again
-    """Ends a test that needs what is not there; the pytest plugin turns it into a skip.
-
-    Attributes:
-        missing: What is missing, in words.
-        cause: Why it is.
-    """
+    """Ends a test that needs what is not there; the pytest plugin turns it into a skip."""
 
     def __init__(self, missing: str, cause: Cause = "answers") -> None:
         super().__init__(missing)
@@ -33,13 +28,7 @@ def more_credits(target: Target) -> str:
 def untested_for(
     need: Need[Any], *, profile: Target, contradictions: Sequence[Contradiction] = ()
 ) -> Untested:
-    """Why a need is not met.
-
-    Args:
-        need: What is not to be had without what is contradicted.
-        profile: The target as its profile has it.
-        contradictions: What of it the target contradicts.
-    """
+    """Why a need is not met: the profile lacks it, or the target contradicts the profile there."""
     missing = need.missing(profile)
     if not contradictions or missing is not None:
         return Untested(missing or need.says, "profile")

@@ -22,11 +22,7 @@ _MARK: Final = "user_test"
 
 
 def mark_user_tests(items: Iterable[pytest.Item]) -> UserChecks:
-    """Give each test of the user's a check and a fact of its own.
-
-    Returns:
-        All of them.
-    """
+    """Give each test of the user's a check and a fact of its own; returns all of them."""
     facts, checks = {}, {}
     for item in items:
         if checks_of(item) or RUN_FIXTURE not in getattr(item, "fixturenames", ()):

@@ -33,15 +33,7 @@ def open_target(
 ) -> Iterator[Target]:
     """Read a target's profile; where it is the sandbox, its server runs until the context ends.
 
-    Args:
-        name: Name of the profile.
-        environ: Environment variables; the process's own by default.
-        search: Folders of profiles, as for ``load_target``.
-        seed: Seed of the sandbox.
-        faults: Promises that the sandbox is to break.
-        variant: How the sandbox answers what no source settles; its own way by default.
-        db: The sandbox's database file; in memory by default.
-        time_scale: Multiplies the sandbox's simulated latencies.
+    ``search`` is as for ``load_target``; the arguments after it are of the sandbox.
 
     Raises:
         UnknownName: There is no such profile, or no such fault or variant.

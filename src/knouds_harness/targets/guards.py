@@ -152,12 +152,6 @@ class Guard:
     def admit(self, *, action: Action, host: str, cost_credits: float, what: str) -> int:
         """Let one request through, when its turn comes.
 
-        Args:
-            action: Kind of action of the request.
-            host: Host of the request.
-            cost_credits: The most it may cost.
-            what: The request in words, for the message.
-
         Returns:
             The reservation, to be settled with ``budget.settle`` once the answer is there.
 

@@ -25,11 +25,7 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """One half of an exchange.
-
-    Attributes:
-        size_bytes: Of the whole body.
-    """
+    """One half of an exchange; ``size_bytes`` is that of the whole body."""
 
     first_line: str
     headers: tuple[Line, ...]
@@ -39,11 +35,7 @@ class Message:
 
 @dataclass(frozen=True, kw_only=True)
 class EvidenceView:
-    """One exchange.
-
-    Attributes:
-        elapsed_ms: From sending to the last byte.
-    """
+    """One exchange."""
 
     id: str
     persona: str | None
@@ -117,13 +109,8 @@ def _json_lines(
 ) -> Iterator[Line]:
     """Pretty-print a value.
 
-    Args:
-        value: What to print.
-        path: From here to the place to mark: empty for all of this value, None for nothing in it; ``*`` is
-            any item of an array, and then the place is marked in each.
-        indent: Before each line.
-        before: The member's name, if it is a member.
-        after: A comma, if more follow.
+    ``path`` leads from here to the place to mark: empty for all of this value, None for nothing in it; ``*``
+    is any item of an array, and then the place is marked in each. ``after`` is a comma, if more follow.
     """
     is_marked = path == []
     if not isinstance(value, dict | list) or not value:

@@ -21,9 +21,6 @@ class FactStatus(StrEnum):
     """How a fact stands, worst first.
 
     Attributes:
-        BREACH: It is documented, and broken.
-        CONFLICT: The sources disagree, and the server follows the one that lost.
-        ASSUMPTION: It is assumed, and does not hold.
         WAIVED: It does not hold, and the profile accepts that for a while.
         VERIFIED: It was seen to hold, and never seen not to.
         UNTESTED: It was not tested: something was missing for it, or nothing in this run was about it.
@@ -79,8 +76,6 @@ class Case:
 
     Attributes:
         operation: The operationId; None for requests to no documented operation, or for no request at all.
-        exchange_id: An exchange that shows the standing.
-        findings: Those about it, drift included.
         is_denied: Whether a check of it could not be made although the profile offers what it needs: the
             target contradicts the profile there, or its answers did not give it.
     """
@@ -101,7 +96,6 @@ class FactRow:
 
     Attributes:
         standing: The worst that was seen, and verified if it was seen to hold anywhere.
-        checks: Ids of the checks that may make a claim about it.
         is_selected: Whether the run is about it.
     """
 

@@ -63,7 +63,6 @@ class Drift:
 
     Attributes:
         where: A JSON pointer, ``header NAME``, or empty for a status.
-        observed: What it is.
         findings: One for each operation.
     """
 

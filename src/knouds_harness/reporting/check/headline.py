@@ -23,13 +23,7 @@ _ENDLESS: Final = "No execution ended"
 
 
 def headline(record: RunRecord, rows: Sequence[FactRow], change: RunChange | None = None) -> Headline:
-    """Sum a run up.
-
-    Args:
-        record: The run.
-        rows: Its facts.
-        change: What changed against its baseline; where a run that is not bad itself got worse, that is said.
-    """
+    """Sum a run up; where a run that is not bad itself got worse than its baseline, that is said."""
     verdict = _headline(record, rows)
     if change and change.is_worse and verdict.tone != "bad":
         return replace(verdict, tone="bad", title=f"Less verified than {change.baseline}")

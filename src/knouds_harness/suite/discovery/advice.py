@@ -47,12 +47,7 @@ _MODELS: Final[Mapping[str, Mapping[str, Any]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class NextStep:
-    """One thing that a profile could gain.
-
-    Attributes:
-        says: What to add, in words.
-        facts: What a check could verify besides.
-    """
+    """One thing that a profile could gain."""
 
     says: str
     facts: frozenset[str]

@@ -46,15 +46,10 @@ class Diagnosis:
 
     Attributes:
         contradictions: What the profile says and the target does not bear out, in sentences.
-        testable: How many facts a check can verify, by family.
-        expected: How many facts there are, by family.
         untested: What the profile lacks, and the facts that stay untested without it.
-        next_steps: What to add, the most useful first, in words.
         deliveries: Where deliveries are awaited, or why they cannot be; None where none are.
         can_receive: Whether nothing hinders deliveries.
-        most_credits: The most that a full check costs.
         unpaid: How many of its tests the limit does not pay.
-        limit_credits: What the profile lets a run spend.
     """
 
     target: str
@@ -91,7 +86,6 @@ class KeyFound:
         status: What whoami answered; None where nothing came.
         verdict: How that fits the profile, in words.
         is_told: Whether whoami told all that the profile says.
-        is_missing: Whether its secret is not there.
     """
 
     name: str

@@ -61,11 +61,8 @@ def claims_about(
 ) -> Iterator[tuple[Check[...], Claim]]:
     """What checks claim of a recording: those that apply to it, and those that its outcome names.
 
-    Args:
-        recording: Judged as it is; replace its exchange to judge another answer to the same request.
-        document: What is promised.
-        shapes: Made of that document.
-        story: Others of its story; itself may be among them.
+    ``story`` are others of its story; itself may be among them. Replace a recording's exchange to judge
+    another answer to the same request.
 
     Raises:
         KeyError: It names a check that is gone; a test keeps recordings and checks together.

@@ -38,10 +38,6 @@ def with_members_of_now(request: Request, answered: Iterable[tuple[Exchange, Exc
 
     A document that was read and sent back is the one that the target shows now: what was wrong with it in the
     run may be right by now.
-
-    Args:
-        request: As it was sent in the run.
-        answered: Of what was sent before it, the answer of the run and the one of now.
     """
     try:
         sent = json.loads(request.body or b"")

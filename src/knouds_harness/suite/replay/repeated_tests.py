@@ -22,9 +22,6 @@ class RepeatedTests(Trouble):
     """A pytest plugin that runs some tests of the suite alone; what they show is in the record of ``run``.
 
     Attributes:
-        tests: Which, as pytest names them.
-        found: Those of them that the suite has.
-        passed: Those that passed.
         skipped: Why a test could not run, by its name.
     """
 

@@ -23,12 +23,8 @@ def replay(
 ) -> ExitCode:
     """Replay the findings of a run, and print a line for each.
 
-    Args:
-        folder: Of the run.
-        mark: The fingerprint of the one that is meant; None for all that fail the run, or all but drift.
-        target_name: Where to send; None for the run's own target.
-        conditions: Of sending.
-        console: Where to print.
+    ``mark`` is the fingerprint of the one that is meant; None for all that fail the run, or all but drift.
+    Without a ``target_name`` they go to the run's own target.
 
     Returns:
         By those that fail the run, or the one that was named: 1 where any still stands, 2 where of any that

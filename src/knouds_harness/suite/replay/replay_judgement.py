@@ -43,13 +43,7 @@ def is_shown_by_suite(finding: Finding) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class ReplayJudge:
-    """Judges what came back.
-
-    Attributes:
-        document: What is promised.
-        shapes: Of its answers.
-        personas: Keys that were sent, by name.
-    """
+    """Judges what came back."""
 
     document: Document
     shapes: ShapeJudge

@@ -66,8 +66,6 @@ class Conditions:
     Attributes:
         faults: Promises that the built-in sandbox is to break; None for those of the run.
         variant: How it answers what no source settles; None as in the run.
-        yes_production: Agree to a production target.
-        every_finding: Send those again, too, that do not fail the run.
     """
 
     faults: tuple[str, ...] | None = None
@@ -266,13 +264,7 @@ class Replayer:
     def _prepared(
         self, step: Exchange, client: Client, answered: Sequence[tuple[Exchange, Exchange]]
     ) -> tuple[Request, Secret | None]:
-        """The request of a step as it is sent now, and the key where it is not the persona's own.
-
-        Args:
-            step: As it was sent in the run.
-            client: Sends it.
-            answered: Of what was sent before it, the answer of the run and the one of now.
-        """
+        """The request of a step as it is sent now, and the key where it is not the persona's own."""
         given = _given(answered)
         if PLACEHOLDER.search(step.request.path) or PLACEHOLDER.search(_text_of(step.request)):
             raise CannotTell("it holds what stands for a secret, or was written so by the target")

@@ -32,7 +32,6 @@ class ExecutionTrace:
 
     Attributes:
         reader: The key that polls and cancels; of the account that submitted it.
-        resource: What runs.
         exchanges: The submit, then polls and cancels, in the order of sending.
     """
 

@@ -38,12 +38,7 @@ _LEAST_LEFT = 10
 
 @dataclass(frozen=True, kw_only=True)
 class RateLimitWindow:
-    """A window on the run endpoint of workflows.
-
-    Attributes:
-        workflow: What is run to fill it.
-        persona: Whose account it is of.
-    """
+    """A window on the run endpoint of workflows."""
 
     tester: Tester
     subjects: Subjects

@@ -112,11 +112,7 @@ class Subjects:
         return self._shared.get("scratch", self.make_workflow)
 
     def make_workflow(self, owner: Persona | None = None, **document: object) -> str:
-        """Create a workflow that is deleted when the run ends; by the usual author, unless another is given.
-
-        Returns:
-            Its slug.
-        """
+        """A workflow that is deleted when the run ends: its slug. The usual author makes it, or ``owner``."""
         owner = owner or self.tester.need(AUTHOR)
         created, slug = self.create(owner, {"name": fresh_name("scratch"), **document})
         if slug is None:
@@ -192,11 +188,7 @@ class Subjects:
         return execution_id
 
     def await_end(self, submitted: Exchange, reader: Persona, *, deadline_s: float | None) -> Exchange:
-        """Poll an execution until it has ended or its deadline is over.
-
-        Returns:
-            The last poll.
-        """
+        """The last poll of an execution, when it has ended or its deadline is over."""
         call = Call(path_values={"id": self.execution_id_of(submitted)})
         waited_s, pause_s = 0.0, 0.02
         while True:
@@ -226,12 +218,7 @@ class Subjects:
     ) -> Exchange:
         """Run a workflow or model with the inputs of the profile; it may cost what the profile says.
 
-        Args:
-            resource: What to run.
-            persona: Whose key is sent.
-            is_async: Submit it, and do not wait for its result.
-            is_refused: The target is to refuse it, and to charge nothing for that.
-            is_throttling_expected: Take a 429 for an answer instead of waiting for the next window.
+        ``is_refused``, the target is to refuse it, and to charge nothing for that.
 
         Raises:
             Untested: It failed, although the profile lets it succeed.

@@ -38,8 +38,6 @@ class WebhookKey:
 
     Attributes:
         path: Where its deliveries arrive, and no other key's; None where keys share an address.
-        webhook: Address and signing secret, as the key has them.
-        persona: The key.
         own: What it runs, and the key of its account that reads what becomes of that.
         execution_ids: What was submitted with it, and is judged by what came to this mailbox.
     """

@@ -69,13 +69,7 @@ def resources_of(target: Target, *, models_first: bool = False) -> list[Workflow
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RunNeed(Need[KeyAndResource[R]]):
-    """A key, and what it may run.
-
-    Attributes:
-        kind: ``Workflow``, ``Model`` or ``EITHER``.
-        having: What the workflow or model has to be, in the profile's words.
-        fits: The same as a function.
-    """
+    """A key, and what it may run."""
 
     kind: Any
     having: str = ""
