@@ -2,8 +2,7 @@
 
 HarnessError
 ├── UsageError                  2   the command line asks for something impossible
-│   ├── UnknownName                 a target, family, operation or fault that does not exist
-│   └── PortInUse                   the sandbox's port is taken
+│   └── UnknownName                 a target, family, operation or fault that does not exist
 ├── ProfileError                2   a target's profile is missing, broken or incomplete
 ├── DocumentError               2   the OpenAPI document is broken
 ├── RunRecordError              2   a run folder cannot be read or written
@@ -74,10 +73,6 @@ class UnknownName(UsageError):
         if nearest:
             message += f' Did you mean "{nearest[0]}"?'
         super().__init__(message)
-
-
-class PortInUse(UsageError):
-    """A port to listen on is taken."""
 
 
 class ProfileError(HarnessError):

@@ -5,8 +5,6 @@ in the changelog. What Locust files import (docs/locust-users.md) is public, too
 change at any time.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager

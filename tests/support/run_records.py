@@ -16,6 +16,7 @@ from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.exchange.reproduction.curl import curl
 from knouds_harness.runs.findings import Finding, fingerprint
 from knouds_harness.runs.header import RunHeader
+from knouds_harness.runs.results import Cell, UntestedFact
 from knouds_harness.runs.verdicts import Verdict, verdict_for
 from knouds_harness.runs.writer import RunWriter
 from knouds_harness.targets.limits import Limits
@@ -246,13 +247,15 @@ def add_matrix(writer: RunWriter, *, wrong: tuple[tuple[str, str], ...] = ()) ->
             number, operation, status=404 if admitted or is_wrong else 403, body=body, persona=persona.name
         )
         writer.add_exchange(shown)
-        writer.add_cell(
-            operation=operation.id,
-            persona=persona.name,
-            expected="admitted" if admitted else "denied",
-            observed=f"{shown.status} {shown.code}",
-            ok=not is_wrong,
-            exchange_id=shown.id,
+        writer.cells.append(
+            Cell(
+                operation=operation.id,
+                persona=persona.name,
+                expected="admitted" if admitted else "denied",
+                observed=f"{shown.status} {shown.code}",
+                ok=not is_wrong,
+                exchange_id=shown.id,
+            )
         )
         fact = "capability.exact-is-admitted" if admitted else "capability.orthogonal"
         writer.add_result(
@@ -293,7 +296,9 @@ def add_verified(writer: RunWriter, share: Callable[[str], bool] = lambda _: Tru
 def add_untested(writer: RunWriter) -> None:
     for fact in DOCUMENT.facts:
         if fact.startswith("webhook."):
-            writer.add_untested(check="schemas.body", fact=fact, operation=None, missing="a webhook receiver")
+            writer.add_untested(
+                UntestedFact(check="schemas.body", fact=fact, operation=None, missing="a webhook receiver")
+            )
 
 
 @contextmanager

@@ -1,7 +1,5 @@
 """``knouds-harness replay``: the requests of a run's findings, sent again."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

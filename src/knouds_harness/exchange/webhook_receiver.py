@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final, Self
 
 from knouds_harness.contract.operations import Action
-from knouds_harness.errors import PortInUse, UsageError
+from knouds_harness.errors import UsageError
 from knouds_harness.exchange.evidence import JSON, Exchange, Pairs, Request, parsed_json
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.signature import HEADER
@@ -111,8 +111,7 @@ class Receiver:
         """Bind the port, and take what comes from now on.
 
         Raises:
-            PortInUse: Something else listens there.
-            UsageError: The address is not of this machine, or the port may not be used.
+            UsageError: The port is taken or may not be used, or the address is not of this machine.
         """
         self._arrived = threading.Condition()
         self.dropped = 0
@@ -224,7 +223,7 @@ def _bound(host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> Threa
         return Server((host, port), handler)
     except OSError as problem:
         if problem.errno == errno.EADDRINUSE:
-            raise PortInUse(
+            raise UsageError(
                 f"deliveries cannot be received: port {port} of {host} is taken.\n"
                 "  Stop what listens there, or lead webhook.url to another port and name that in listen."
             ) from None

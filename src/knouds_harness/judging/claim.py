@@ -1,7 +1,5 @@
 """What a check is: a pure function from an exchange to claims about facts."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field

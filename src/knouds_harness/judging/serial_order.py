@@ -5,8 +5,6 @@ if the requests can be put in such an order that a model, which knows one reques
 answer (linearizability). Why this is our own, and how it searches: docs/decisions/serial-orders.md.
 """
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence

@@ -4,8 +4,6 @@ It sends nothing and judges nothing: tests tell it what a server accepted, and a
 Source: docs, workflow CRUD.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace

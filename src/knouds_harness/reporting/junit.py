@@ -5,8 +5,6 @@ reason, as is one that was not tested. A run that did not come to its end has a 
 never taken for green. A load run has a case for the generator, and one for each objective and invariant.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Final

@@ -3,8 +3,6 @@
 Words of a server stand in code spans and blocks only, where they neither format anything nor call anybody.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from textwrap import indent

@@ -1,7 +1,5 @@
 """All reports of one run, written into its folder, and what GitHub Actions shows of it."""
 
-from __future__ import annotations
-
 import csv
 import io
 import os

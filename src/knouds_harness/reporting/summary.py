@@ -1,7 +1,5 @@
 """``summary.json``: a run in figures, for programs."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

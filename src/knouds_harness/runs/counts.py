@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.runs.findings import Finding
-from knouds_harness.runs.results import Cause, Cell, CheckTests, Counts, Result, UntestedFact
+from knouds_harness.runs.results import Cell, CheckTests, Counts, Result, UntestedFact
 
 _ABOUT_EXECUTIONS: Final = "execution."
 
@@ -27,12 +27,6 @@ class _Tally:
         return self.passed_by.total()
 
 
-@dataclass(slots=True)
-class _Effort:
-    exchanges: int = 0
-    answers: Counter[str] = field(default_factory=Counter)
-
-
 class RunCounts:
     """Counts while a run goes.
 
@@ -42,7 +36,8 @@ class RunCounts:
     """
 
     def __init__(self) -> None:
-        self._effort = _Effort()
+        self._sent = 0
+        self._answers: Counter[str] = Counter()
         self._tallies: dict[tuple[str, str, str | None], _Tally] = {}
         self._untested: dict[tuple[str, str, str | None], UntestedFact] = {}
         self._tests: dict[tuple[str, str | None], CheckTests] = {}
@@ -51,9 +46,8 @@ class RunCounts:
         self.cost_credits = 0.0
 
     def add_exchange(self, exchange: Exchange) -> None:
-        effort = self._effort
-        effort.exchanges += 1
-        effort.answers["none" if exchange.status is None else str(exchange.status)] += 1
+        self._sent += 1
+        self._answers["none" if exchange.status is None else str(exchange.status)] += 1
 
     def add_result(
         self,
@@ -76,38 +70,12 @@ class RunCounts:
             tally.failed += 1
             tally.failed_exchange = tally.failed_exchange or exchange_id
 
-    def add_cell(
-        self,
-        *,
-        operation: str,
-        persona: str,
-        expected: str,
-        observed: str,
-        ok: bool,
-        exchange_id: str | None,
-    ) -> None:
-        """Keep one try of one operation as one persona: ``expected`` is ``admitted`` or ``denied``."""
-        self.cells.append(
-            Cell(
-                operation=operation,
-                persona=persona,
-                expected=expected,
-                observed=observed,
-                ok=ok,
-                exchange_id=exchange_id,
-            )
-        )
-
-    def add_untested(
-        self, *, check: str, fact: str, operation: str | None, missing: str, cause: Cause = "profile"
-    ) -> None:
+    def add_untested(self, untested: UntestedFact) -> None:
         """Keep that something could not be checked, what is missing for it, and why."""
-        known = self._untested.get((check, fact, operation))
-        if known and known.cause != "profile":
-            return  # a server that gave no chance weighs more than a profile that offers none
-        self._untested[check, fact, operation] = UntestedFact(
-            check=check, fact=fact, operation=operation, missing=missing, cause=cause
-        )
+        key = (untested.check, untested.fact, untested.operation)
+        known = self._untested.get(key)
+        if known is None or known.cause == "profile":  # a server that gave no chance weighs more
+            self._untested[key] = untested
 
     def add_test(
         self,
@@ -137,7 +105,9 @@ class RunCounts:
                     del tally.passed_by[persona]
                 missing = f"an execution of {' or '.join(personas)} that ends by its deadline"
                 self.add_untested(
-                    check=check, fact=fact, operation=operation, missing=missing, cause="answers"
+                    UntestedFact(
+                        check=check, fact=fact, operation=operation, missing=missing, cause="answers"
+                    )
                 )
 
     @property
@@ -158,8 +128,8 @@ class RunCounts:
     def counts(self, findings: Iterable[Finding]) -> Counts:
         tallies = self._tallies.values()
         return Counts(
-            exchanges=self._effort.exchanges,
-            answers=dict(sorted(self._effort.answers.items())),
+            exchanges=self._sent,
+            answers=dict(sorted(self._answers.items())),
             passed=sum(tally.passed for tally in tallies),
             failed=sum(tally.failed for tally in tallies),
             findings=Counter(finding.verdict.value for finding in findings),

@@ -21,20 +21,13 @@ class DescribesCheck(Protocol):
     """What is kept of a check (checks live in a layer above this one)."""
 
     @property
-    def id(self) -> str:
-        """Its id."""
-
+    def id(self) -> str: ...
     @property
-    def family(self) -> str:
-        """Its family."""
-
+    def family(self) -> str: ...
     @property
-    def sentence(self) -> str:
-        """Its promise in one line."""
-
+    def sentence(self) -> str: ...
     @property
-    def facts(self) -> tuple[str, ...]:
-        """Every fact that it may make a claim about."""
+    def facts(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from knouds_harness.exchange.evidence import Call
 from knouds_harness.judging.checks import capabilities
 from knouds_harness.judging.claim import answer
 from knouds_harness.runs.findings import Finding
+from knouds_harness.runs.results import Cell
 from knouds_harness.suite.support.subjects import Subjects, effectless_call
 from knouds_harness.targets.needs.keys import may_run_models
 from knouds_harness.targets.needs.rate_limits import free_workflow
@@ -103,13 +104,15 @@ def prove_cell(subjects: Subjects, cell: MatrixCase) -> list[Finding]:
         held=cell.persona.capabilities,
         path_values=cell.call.path_values,
     )
-    tester.recorder.writer.add_cell(
-        operation=cell.operation.id,
-        persona=cell.persona.name,
-        expected="admitted" if cell.is_admitted else "denied",
-        observed=answer(exchange),
-        ok=not failing,
-        exchange_id=exchange.id,
+    tester.recorder.writer.cells.append(
+        Cell(
+            operation=cell.operation.id,
+            persona=cell.persona.name,
+            expected="admitted" if cell.is_admitted else "denied",
+            observed=answer(exchange),
+            ok=not failing,
+            exchange_id=exchange.id,
+        )
     )
     required = capabilities.required_of(exchange)
     if required and not cell.is_admitted and tester.mint is not None:

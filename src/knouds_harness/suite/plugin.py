@@ -1,7 +1,5 @@
 """The pytest plugin: options, and the step from tests to a run record."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Generator, Iterable
 from contextlib import AbstractContextManager
@@ -21,6 +19,7 @@ from knouds_harness.errors import (
 from knouds_harness.exchange.redaction import shown
 from knouds_harness.judging.user_checks import UserChecks, load_checks
 from knouds_harness.option_declarations import add_runner_options, options_from
+from knouds_harness.runs.results import UntestedFact
 from knouds_harness.suite.generation.examples import seed_properties
 from knouds_harness.suite.options import RunOptions
 from knouds_harness.suite.schedule import SuiteSchedule
@@ -245,10 +244,17 @@ def _record_what_else_is_missing(item: pytest.Item) -> None:
 
 
 def _record_untested(item: pytest.Item, facts: Iterable[str], untested: Untested) -> None:
-    operation = operation_of(item)
-    opened_run(item.config).recorder.record_untested(
-        checks_of(item)[0], facts, operation.id if operation else None, untested.missing, untested.cause
-    )
+    check, operation = checks_of(item)[0], operation_of(item)
+    for fact in facts:
+        opened_run(item.config).recorder.writer.add_untested(
+            UntestedFact(
+                check=check.id,
+                fact=fact,
+                operation=operation.id if operation else None,
+                missing=untested.missing,
+                cause=untested.cause,
+            )
+        )
 
 
 def missing_for(item: pytest.Item) -> Untested | None:

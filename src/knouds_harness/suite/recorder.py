@@ -1,7 +1,5 @@
 """From claims to findings: verdicts, waivers, one finding for one fault however often it shows."""
 
-from __future__ import annotations
-
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +21,6 @@ from knouds_harness.judging.engine import contradiction_finding, finding_of, jud
 from knouds_harness.judging.user_checks import claims_of, place_of
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.record import RunWriter
-from knouds_harness.runs.results import Cause
 from knouds_harness.suite.preceding_requests import PrecedingRequests, compared_with, essential_steps
 from knouds_harness.targets.waivers import Waiver
 
@@ -194,20 +191,6 @@ class FindingRecorder:
         self.writer.add_finding(
             contradiction_finding(contradiction, document=self.document, names=self.names)
         )
-
-    def record_untested(
-        self,
-        check: Check[...],
-        facts: Iterable[str],
-        operation_id: str | None,
-        missing: str,
-        cause: Cause = "profile",
-    ) -> None:
-        """Write down that a check could not show these facts, what is missing for it, and why."""
-        for fact in facts:
-            self.writer.add_untested(
-                check=check.id, fact=fact, operation=operation_id, missing=missing, cause=cause
-            )
 
     def record_drift(self) -> None:
         """Write down what the document does not know; called once, when everything was judged."""

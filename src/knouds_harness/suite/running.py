@@ -1,7 +1,5 @@
 """Running the suite as ``knouds-harness check`` does: pytest inside, our own progress outside."""
 
-from __future__ import annotations
-
 import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -25,8 +23,18 @@ from knouds_harness.suite.session import ConformanceRun
 from knouds_harness.targets.profile import Target
 
 
-class SuiteBroken(HarnessError):
-    """The suite could not be collected, or the harness failed while running it."""
+@dataclass(eq=False, kw_only=True)  # pytest 9.0 hashes plugins
+class Trouble:
+    """A pytest plugin that keeps what could not be collected, or went wrong inside pytest or a plugin."""
+
+    trouble: list[str] = field(default_factory=list)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.trouble.append(report.longreprtext)
+
+    def pytest_internalerror(self, excrepr: object) -> None:
+        self.trouble.append(str(excrepr))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +55,11 @@ def run_suite(options: Sequence[str], *, console: Console, only_failures: bool =
     """Run the conformance suite in this process.
 
     Raises:
-        SuiteBroken: The suite itself could not run; says why.
+        HarnessError: The suite itself could not run; says why.
     """
     watcher = _Watcher(console=console, only_failures=only_failures)
     with watcher.progress:
         code = run_pytest(options, watcher)
-    if watcher.trouble:
-        raise SuiteBroken("the suite could not run:\n" + "\n".join(watcher.trouble))
     run = watcher.run
     if watcher.was_interrupted and code == pytest.ExitCode.INTERRUPTED:
         code = ExitCode.INTERRUPTED  # before there was a run to conclude
@@ -70,17 +76,19 @@ def collect_suite() -> tuple[pytest.Item, ...]:
     """Every test of the suite, without running any or opening a target.
 
     Raises:
-        SuiteBroken: Not all of it could be collected; says why.
+        HarnessError: Not all of it could be collected; says why.
     """
     collector = _Collector()
     run_pytest(["--collect-only"], collector)
-    if collector.trouble:
-        raise SuiteBroken("the suite could not be collected:\n" + "\n".join(collector.trouble))
     return tuple(collector.items)
 
 
-def run_pytest(options: Sequence[str], plugin: object) -> int:
-    """Have pytest run the conformance suite, with its own plugin and another one; returns its exit code."""
+def run_pytest(options: Sequence[str], plugin: Trouble) -> int:
+    """Have pytest run the conformance suite, with its own plugin and another one; returns its exit code.
+
+    Raises:
+        HarnessError: The suite itself could not be collected or run; says why.
+    """
     environment = dict(os.environ)
     # Whatever plugins and options the user's environment holds, the suite runs alike; our plugin is named.
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
@@ -104,24 +112,13 @@ def run_pytest(options: Sequence[str], plugin: object) -> int:
         "--capture=sys",  # nothing writes to descriptors, and to exchange them costs 4 % of a check
     ]
     try:
-        return int(pytest.main([*own, *options, str(folder)], plugins=[plugin]))
+        code = int(pytest.main([*own, *options, str(folder)], plugins=[plugin]))
     finally:
         os.environ.clear()
         os.environ.update(environment)
-
-
-@dataclass(eq=False, kw_only=True)  # pytest 9.0 hashes plugins
-class Trouble:
-    """A pytest plugin that keeps what could not be collected, or went wrong inside pytest or a plugin."""
-
-    trouble: list[str] = field(default_factory=list)
-
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        if report.failed:
-            self.trouble.append(report.longreprtext)
-
-    def pytest_internalerror(self, excrepr: object) -> None:
-        self.trouble.append(str(excrepr))
+    if plugin.trouble:
+        raise HarnessError("the suite could not run:\n" + "\n".join(plugin.trouble))
+    return code
 
 
 @dataclass(eq=False, kw_only=True)

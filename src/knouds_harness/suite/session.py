@@ -1,7 +1,5 @@
 """One conformance run: the target opened, the record started, everything closed again at its end."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress

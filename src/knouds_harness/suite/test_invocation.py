@@ -1,7 +1,5 @@
 """The body of a conformance test: called, and failed where its own check was broken in it."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import time

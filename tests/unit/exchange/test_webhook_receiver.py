@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from knouds_harness.errors import PortInUse, UsageError
+from knouds_harness.errors import UsageError
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.webhook_receiver import Receiver
 from knouds_harness.targets.personas import Secret
@@ -95,7 +95,7 @@ def test_takes_all_once_told(receiver):
 def test_taken_port_is_an_error_that_names_it(receiver):
     host, port = receiver.address
 
-    with pytest.raises(PortInUse, match=f"port {port} of {host} is taken"):
+    with pytest.raises(UsageError, match=f"port {port} of {host} is taken"):
         Receiver(host, port)
 
 

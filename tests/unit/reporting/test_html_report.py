@@ -14,6 +14,7 @@ import knouds_harness.reporting.html as module
 from knouds_harness.reporting.check.report import check_report
 from knouds_harness.reporting.html import html
 from knouds_harness.runs.record import read_run
+from knouds_harness.runs.results import Cell, UntestedFact
 
 VOID = {"meta", "input", "br", "link", "img", "hr"}
 STYLE = (Path(module.__file__).parent / "templates" / "report.css").read_text(encoding="utf-8")
@@ -127,15 +128,17 @@ def test_words_of_a_server_stay_words(tmp_path):
             where=f"/{EVIL}",
             waived_by=EVIL,
         )
-        writer.add_cell(
-            operation="getWhoami",
-            persona="full",
-            expected="denied",
-            observed=EVIL,
-            ok=False,
-            exchange_id="x00001",
+        writer.cells.append(
+            Cell(
+                operation="getWhoami",
+                persona="full",
+                expected="denied",
+                observed=EVIL,
+                ok=False,
+                exchange_id="x00001",
+            )
         )
-        writer.add_untested(check="c", fact="health.shape", operation=None, missing=EVIL)
+        writer.add_untested(UntestedFact(check="c", fact="health.shape", operation=None, missing=EVIL))
         writer.finish("broken", 1, note=EVIL)
 
     page = Page(html_of(read_run(writer.folder)))

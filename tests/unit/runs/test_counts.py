@@ -1,8 +1,11 @@
 """What a run has come to, counted while it goes."""
 
+from dataclasses import replace
+
 import pytest
 
 from knouds_harness.runs.counts import RunCounts
+from knouds_harness.runs.results import UntestedFact
 
 
 @pytest.fixture
@@ -34,10 +37,10 @@ def test_fact_that_was_ever_broken_is_not_verified(counts):
 
 
 def test_server_that_gave_no_chance_weighs_more_than_the_profile(counts):
-    missing = {"check": "c", "fact": "f", "operation": None}
-    counts.add_untested(**missing, missing="a key")
-    counts.add_untested(**missing, missing="an answer", cause="target")
-    counts.add_untested(**missing, missing="a key")
+    no_key = UntestedFact(check="c", fact="f", operation=None, missing="a key")
+    counts.add_untested(no_key)
+    counts.add_untested(replace(no_key, missing="an answer", cause="answers"))
+    counts.add_untested(no_key)
 
     assert [each.missing for each in counts.untested] == ["an answer"]
 

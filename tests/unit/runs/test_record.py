@@ -24,15 +24,17 @@ def test_what_was_written_is_read_back(tmp_path):
             writer.add_result(
                 check="c", fact="f", operation=None, persona="full", passed=passed, exchange_id="x00001"
             )
-        writer.add_cell(
-            operation="getWhoami",
-            persona="full",
-            expected="admitted",
-            observed="200",
-            ok=True,
-            exchange_id="x00001",
+        writer.cells.append(
+            Cell(
+                operation="getWhoami",
+                persona="full",
+                expected="admitted",
+                observed="200",
+                ok=True,
+                exchange_id="x00001",
+            )
         )
-        writer.add_untested(check="c", fact="f", operation="getHealth", missing="a key")
+        writer.add_untested(UntestedFact(check="c", fact="f", operation="getHealth", missing="a key"))
         writer.finish("broken", 1, note="so it is")
 
     record = read_run(writer.folder)

@@ -5,6 +5,7 @@ from unittest import mock
 
 import pytest
 
+from knouds_harness.runs.results import UntestedFact
 from knouds_harness.suite import plugin
 from knouds_harness.suite.untested import Untested
 
@@ -59,6 +60,6 @@ def test_untested_becomes_a_skip_and_an_entry_of_the_record(monkeypatch):
         "skipped",
         ("test_a.py", 7, "untested: needs a second account"),
     )
-    run.recorder.record_untested.assert_called_once_with(
-        check, {"a.fact": ()}, None, "a second account", "profile"
+    run.recorder.writer.add_untested.assert_called_once_with(
+        UntestedFact(check="a.check", fact="a.fact", operation=None, missing="a second account")
     )

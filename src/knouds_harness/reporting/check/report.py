@@ -1,7 +1,5 @@
 """What a run of checks says: the verdict, what was found, and how every fact stands."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property

@@ -1,7 +1,5 @@
 """What a profile could gain next, and how many facts a check would verify then."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final

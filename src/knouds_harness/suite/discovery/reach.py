@@ -1,7 +1,5 @@
 """What a check can verify with a profile: it follows from what the suite's tests need."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from functools import cache

@@ -1,7 +1,5 @@
 """Of a random sequence that broke something, the shortest that still does, within bounds."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace

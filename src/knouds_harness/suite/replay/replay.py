@@ -1,7 +1,5 @@
 """Sending the exchange of each finding of a run again, to say whether it still stands."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path

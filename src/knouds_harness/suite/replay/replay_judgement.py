@@ -1,7 +1,5 @@
 """What the answers of a sequence that was sent again say of a finding."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Sending again what a finding rests on: its requests, its test, or the look at the profile."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence

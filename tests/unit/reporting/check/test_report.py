@@ -12,7 +12,7 @@ from knouds_harness.reporting.check.matrix import CellStatus, matrix_of
 from knouds_harness.reporting.check.timeline import timeline_of
 from knouds_harness.reporting.junit import junit
 from knouds_harness.runs.record import read_run
-from knouds_harness.runs.results import CheckTests, Result
+from knouds_harness.runs.results import Cell, CheckTests, Result
 
 
 @pytest.fixture
@@ -20,13 +20,15 @@ def matrix_with(tmp_path):
     def matrix_with(*cells):
         with start(tmp_path) as writer:
             for operation, persona, expected, ok in cells:
-                writer.add_cell(
-                    operation=operation,
-                    persona=persona,
-                    expected=expected,
-                    observed="200",
-                    ok=ok,
-                    exchange_id=f"x-{ok}",
+                writer.cells.append(
+                    Cell(
+                        operation=operation,
+                        persona=persona,
+                        expected=expected,
+                        observed="200",
+                        ok=ok,
+                        exchange_id=f"x-{ok}",
+                    )
                 )
             writer.finish("kept", 0)
         return matrix_of(read_run(writer.folder))

@@ -19,6 +19,7 @@ from knouds_harness.reporting.comparison.baseline import find_check_baseline, se
 from knouds_harness.reporting.comparison.sides import keep, read_side
 from knouds_harness.reporting.render import print_summary, render_all
 from knouds_harness.runs.record import read_run
+from knouds_harness.runs.results import UntestedFact
 from knouds_harness.suite import running as suite
 from knouds_harness.suite.running import SuiteResult
 
@@ -39,7 +40,9 @@ def poorer(tmp_path):
     with running(tmp_path / "after") as writer:
         add_matrix(writer)
         add_verified(writer, lambda fact: fact != LOST)
-        writer.add_untested(check="schemas.body", fact=LOST, operation="runWorkflow", missing=NEEDS)
+        writer.add_untested(
+            UntestedFact(check="schemas.body", fact=LOST, operation="runWorkflow", missing=NEEDS)
+        )
         writer.finish("kept", 0)
     return writer.folder.rename(writer.folder.with_name("20261126T093000Z-check-staging"))
 
