@@ -173,12 +173,7 @@ def measure(rounds: int, requests: int) -> list[dict[str, float]]:
         personas={"full": key},
         workflows={"portrait": Workflow(slug="portrait", owner="ada", cost_credits=8)},
     )
-    options = LoadOptions(
-        target="nginx",
-        users=USERS,
-        duration_s=3600.0,
-        seed=1,
-    )
+    options = LoadOptions(target="nginx", users=USERS, duration_s=3600.0, seed=1)
     members = {
         "host": target.base_url,
         "wait_time": constant(0),

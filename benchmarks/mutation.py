@@ -176,11 +176,7 @@ def judge(fault: Fault) -> Judged:
 
 
 def in_parallel(
-    work: Mapping[str, Work],
-    *,
-    do: Callable[[Work], Outcome],
-    show: Callable[[Outcome], str],
-    jobs: int,
+    work: Mapping[str, Work], *, do: Callable[[Work], Outcome], show: Callable[[Outcome], str], jobs: int
 ) -> list[Outcome]:
     """Do all work by name, so much at a time, with a line for each as it is done; outcomes in its order."""
     with ThreadPoolExecutor(max_workers=jobs) as workers:

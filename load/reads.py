@@ -25,11 +25,4 @@ class Reads(ScenarioUser):
     """Somebody whose dashboard is open."""
 
     wait_time = between(0.5, 1.5)
-    tasks = {
-        who_am_i: 4,
-        list_workflows: 3,
-        read_schema: 3,
-        list_usage: 2,
-        read_pricing: 1,
-        read_health: 1,
-    }
+    tasks = {who_am_i: 4, list_workflows: 3, read_schema: 3, list_usage: 2, read_pricing: 1, read_health: 1}

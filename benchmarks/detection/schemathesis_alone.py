@@ -42,7 +42,7 @@ def run_with_identities(sandbox: Counted, folder: Path) -> set[str]:
         "auth": [
             {"name": name, "fixedHeaders": [{"name": "x-api-key", "value": sandbox.keys[name]}]}
             for name in ("business", "stranger")
-        ],
+        ]
     }
     (folder / "users.json").write_text(json.dumps(users), encoding="utf-8")
     (folder / "peers.toml").write_text(

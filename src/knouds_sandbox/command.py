@@ -105,9 +105,7 @@ if TYPE_CHECKING:
     help="Deliver webhooks to addresses of this network, too (repeatable)",
 )
 @click.option(
-    "--page/--no-page",
-    default=None,
-    help="Show at / what came in [default: on loopback, without --announce]",
+    "--page/--no-page", default=None, help="Show at / what came in [default: on loopback, without --announce]"
 )
 @click.option("--prefer", is_flag=True, help="Let requests ask for their outcome with the header Prefer")
 @click.option(

@@ -11,13 +11,7 @@ class Refusal(Exception):
     """A request that is refused, with the status, the code and the sentence that say why."""
 
     def __init__(
-        self,
-        status: int,
-        code: str,
-        error: str,
-        *,
-        headers: Mapping[str, str] | None = None,
-        **context: Any,
+        self, status: int, code: str, error: str, *, headers: Mapping[str, str] | None = None, **context: Any
     ) -> None:
         super().__init__(error)
         self.status = status

@@ -383,11 +383,7 @@ def test_key_without_the_capability_is_denied(tester, subjects, operation, need)
         )
         for name, need, fact, *marks in (
             ("getWorkflow-wildcard", holding_only("workflow:*"), "resource-wildcard-is-admitted"),
-            (
-                "getWorkflow-wildcard-of-executions",
-                holding_only("execution:*"),
-                "wildcard-stays-in-resource",
-            ),
+            ("getWorkflow-wildcard-of-executions", holding_only("execution:*"), "wildcard-stays-in-resource"),
             ("getWorkflow-bound", BOUND_TO_WORKFLOW, "bound-form-only-runs"),
             ("listWorkflows-may-only-write", holding_only("workflow:write"), "orthogonal"),
             ("listWorkflows-admin", ADMIN_KEY, "star-is-admitted"),

@@ -16,10 +16,7 @@ from knouds_harness.targets.needs.rate_limits import FREE_RUNNER
 from knouds_harness.targets.needs.runs import MODEL_CALL, WORKFLOW_CALL
 from knouds_harness.targets.resources import Workflow
 
-pytestmark = [
-    pytest.mark.independent,
-    pytest.mark.proves(form.no_server_error, form.envelope),
-]
+pytestmark = [pytest.mark.independent, pytest.mark.proves(form.no_server_error, form.envelope)]
 
 
 @pytest.mark.needs(FREE_RUNNER)

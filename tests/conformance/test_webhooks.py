@@ -15,11 +15,7 @@ from knouds_harness.targets.resources import Model, Workflow
 pytestmark = pytest.mark.waits
 
 
-NEEDS_BY_ENDING = {
-    "completed": (),
-    "failed": (FAILING_MODEL_RUN,),
-    "cancelled": (CANCELLED_MODEL_RUN,),
-}
+NEEDS_BY_ENDING = {"completed": (), "failed": (FAILING_MODEL_RUN,), "cancelled": (CANCELLED_MODEL_RUN,)}
 
 
 def completed_and_cancelled(target):

@@ -253,10 +253,7 @@ def _print_plan(plan: Plan, target: Target, console: Console) -> None:
         f"{len(impossible)} that the profile makes impossible.",
     )
     for says, outcomes in plan.impossible.items():
-        _print(
-            console,
-            f"  {len(outcomes)} need {says}: {_listed([str(each) for each in outcomes])}",
-        )
+        _print(console, f"  {len(outcomes)} need {says}: {_listed([str(each) for each in outcomes])}")
     if CONTROL.find(target) is None and any(
         each.test.get_closest_marker("fills_window") for each in plan.outcomes
     ):

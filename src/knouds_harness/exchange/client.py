@@ -424,11 +424,7 @@ class Client:
         return ((TRACE_HEADER, f"00-{ids[:32]}-{ids[32:]}-01"),)
 
     def _exchange(
-        self,
-        request: Request,
-        key: Secret | None,
-        *,
-        kept: Callable[[bytes], bytes] = lambda body: body,
+        self, request: Request, key: Secret | None, *, kept: Callable[[bytes], bytes] = lambda body: body
     ) -> Exchange:
         number = next(self._numbers)
         http_request = self._http_request(request, key)

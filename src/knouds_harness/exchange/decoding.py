@@ -200,6 +200,5 @@ def _of_hex(view: View) -> Iterator[View]:
 def _bytes_of(digits: View, text: bytes, *, first: int, bits: int) -> View:
     """The bytes that digits of so many bits each say, from one of the digits on."""
     return View(
-        text,
-        lambda start, end: digits.origin(first + start * 8 // bits, first + (end * 8 - 1) // bits + 1),
+        text, lambda start, end: digits.origin(first + start * 8 // bits, first + (end * 8 - 1) // bits + 1)
     )

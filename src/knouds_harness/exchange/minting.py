@@ -86,11 +86,7 @@ class KeyMint:
         tier = sibling.tier if sibling else opened.get("tier")
         if tier is None:
             raise UsageError(f'no persona of account "{account}" in {self._client.target.source}')
-        wanted: dict[str, object] = {
-            "account": account,
-            "capabilities": sorted(capabilities),
-            "state": state,
-        }
+        wanted: dict[str, object] = {"account": account, "capabilities": sorted(capabilities), "state": state}
         if webhook is not None:
             self._client.redactor.add(webhook.secret)
             wanted["webhook"] = {"url": webhook.url, "secret": webhook.secret.reveal()}

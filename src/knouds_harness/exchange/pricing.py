@@ -20,13 +20,7 @@ _RUN_PATH: Final = re.compile(r"/api/(workflows|models)/([^/]+)/run")
 
 
 def charge_told(
-    status: int,
-    content: bytes,
-    body: JSON,
-    *,
-    most_credits: float,
-    is_to_run: bool,
-    is_granted: bool,
+    status: int, content: bytes, body: JSON, *, most_credits: float, is_to_run: bool, is_granted: bool
 ) -> float | None:
     """What an answer to a run says was charged; None if it does not say, so that the worst is assumed.
 

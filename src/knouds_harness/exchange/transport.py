@@ -147,12 +147,7 @@ class Transport:
     """A transport with a bound on how long an answer may be and take."""
 
     def __init__(
-        self,
-        make_transport: MakeTransport,
-        *,
-        timeout_s: float,
-        clock: Callable[[], float],
-        proxy: str = "",
+        self, make_transport: MakeTransport, *, timeout_s: float, clock: Callable[[], float], proxy: str = ""
     ) -> None:
         self._deadline = Deadline(clock)
         self._transport = make_transport(self._deadline)

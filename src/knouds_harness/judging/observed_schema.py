@@ -65,13 +65,7 @@ class ObservedMember:
             yield from self.items.all()
 
 
-def look(
-    place: ObservedMember,
-    value: JSON,
-    exchange: Exchange,
-    *,
-    sent: SentValues | None,
-) -> None:
+def look(place: ObservedMember, value: JSON, exchange: Exchange, *, sent: SentValues | None) -> None:
     """Add what one body shows; called for each member of each answer, so it does little."""
     place.count += 1
     kind = _TYPE_BY_CLASS[type(value)]

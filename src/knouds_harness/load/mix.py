@@ -78,10 +78,7 @@ def running_only(target: Target, workflows: Sequence[str], models: Sequence[str]
     """A profile with these workflows and models alone; as it is if none is named."""
     if not (workflows or models):
         return target
-    for kind, names, known in (
-        ("workflow", workflows, target.workflows),
-        ("model", models, target.models),
-    ):
+    for kind, names, known in (("workflow", workflows, target.workflows), ("model", models, target.models)):
         for name in names:
             if name not in known:
                 raise UsageError(

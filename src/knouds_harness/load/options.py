@@ -101,11 +101,7 @@ class LoadOptions:
         default_text="60s, or 10s for a point of --find-capacity",
     )
     warm_up_s: float = option(
-        "Seconds to leave out of the metrics",
-        default=0,
-        flag="--warm-up",
-        type=FiniteRange(0),
-        metavar="S",
+        "Seconds to leave out of the metrics", default=0, flag="--warm-up", type=FiniteRange(0), metavar="S"
     )
     stages: str | None = option(
         "Levels over time, in straight lines: 30s:50/s,2m:200/s (or users), or a .txt file",

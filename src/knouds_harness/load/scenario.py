@@ -200,11 +200,7 @@ class ScenarioUser(ArrivalUser):
             runner=run_request.persona,
         )
         self._within_guards(
-            self.load_run.limits.settle,
-            reserved,
-            response,
-            run_request,
-            may_be_throttled=self.crosses_limit,
+            self.load_run.limits.settle, reserved, response, run_request, may_be_throttled=self.crosses_limit
         )
         return response
 

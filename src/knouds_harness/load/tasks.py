@@ -203,9 +203,7 @@ _DOCUMENT: Final[dict[str, Any]] = {
         {"id": "in", "type": "requestInput", "position": {"x": 0, "y": 0}, "data": {"fields": []}},
         {"id": "out", "type": "responseOutput", "position": {"x": 320, "y": 0}, "data": {}},
     ],
-    "edges": [
-        {"id": "e1", "source": "in", "target": "out", "sourceHandle": "out", "targetHandle": "in"},
-    ],
+    "edges": [{"id": "e1", "source": "in", "target": "out", "sourceHandle": "out", "targetHandle": "in"}],
     "viewport": {"x": 0, "y": 0, "zoom": 1},
 }
 

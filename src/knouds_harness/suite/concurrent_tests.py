@@ -103,13 +103,7 @@ class RunLock:
 class ConcurrentTests:
     """Tests whose bodies have begun, or will as soon as there is room; pytest asks for them one by one."""
 
-    def __init__(
-        self,
-        *,
-        call: Callable[[pytest.Function], None],
-        lock: RunLock,
-        most_at_once: int,
-    ) -> None:
+    def __init__(self, *, call: Callable[[pytest.Function], None], lock: RunLock, most_at_once: int) -> None:
         self._call = call
         self._lock = lock
         self._threads = ThreadPoolExecutor(most_at_once, thread_name_prefix="test-side-by-side")

@@ -41,10 +41,7 @@ from knouds_harness.suite.user_tests import is_user_test, mark_user_tests, recor
 from knouds_harness.targets.needs.need import Need
 from knouds_harness.targets.needs.webhooks import RECEIVING
 
-pytest_plugins = [
-    "knouds_harness.suite.fixtures",
-    "knouds_harness.suite.printed_reports",
-]
+pytest_plugins = ["knouds_harness.suite.fixtures", "knouds_harness.suite.printed_reports"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -166,10 +166,7 @@ async def _refuse_second_cancel(_: HandlerCall, __: StoredRun) -> None:
 @fault("execution.cancel-in-flight", is_subtle=True)
 def execution_second_cancel_is_404() -> tuple[Edit, ...]:
     """Cancelling is a 404 while an earlier cancel is under way."""
-    return (
-        on_cancel("cancel_requested", _refuse_second_cancel),
-        cancelled_at_once(lambda *_: None),
-    )
+    return (on_cancel("cancel_requested", _refuse_second_cancel), cancelled_at_once(lambda *_: None))
 
 
 @fault("execution.cancel-in-flight", partial(on_poll, status="cancelled"), is_subtle=True)

@@ -184,10 +184,7 @@ MEMBERS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "tags": (lambda value: isinstance(value, list) and all(map(_is_text, value)), "a list of texts"),
     "nodes": (_are_nodes, "a list of nodes with id, type, position and data"),
     "edges": (_are_edges, "a list of edges with id, source and target"),
-    "viewport": (
-        lambda value: _has_numbers(value, "x", "y", "zoom"),
-        "an object with numbers x, y and zoom",
-    ),
+    "viewport": (lambda value: _has_numbers(value, "x", "y", "zoom"), "an object with numbers x, y and zoom"),
     "publicPlayground": (lambda value: isinstance(value, bool), "a boolean"),
     "folderId": (is_folder, "a text or null"),
 }

@@ -73,8 +73,7 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
 
 def test_headers_go_with_every_request_and_stay_secret():
     http = HttpSettings(
-        headers={"traceparent": "00-1-2-01"},
-        secret_headers={"X-Gateway": Secret(TOKEN, "header:x-gateway")},
+        headers={"traceparent": "00-1-2-01"}, secret_headers={"X-Gateway": Secret(TOKEN, "header:x-gateway")}
     )
     with (
         serving(always(b"{}")) as server,

@@ -36,9 +36,7 @@ def test_what_will_not_work_out_is_said_before_load_begins(tmp_path, sandbox):
     profile = str(write_profile(tmp_path, sandbox))
 
     loaded = load(
-        tmp_path / "runs",
-        "rate_limit",
-        *("--target", profile, "--rate", "5", "--duration", "2s", "--quiet"),
+        tmp_path / "runs", "rate_limit", *("--target", profile, "--rate", "5", "--duration", "2s", "--quiet")
     )
 
     warning = "runWorkflow: at most 10 runs in 60 s do not cross the limit of 100"

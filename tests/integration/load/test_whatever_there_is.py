@@ -7,11 +7,7 @@ from loading import load
 from knouds_harness.errors import ExitCode
 
 SHORT = ("--rate", "4", "--duration", "3s", "--quiet", "--seed", "1")
-ASKED = {
-    "sync_runs": set(),
-    "async_cycles": {"getExecution"},
-    "cancels": {"getExecution", "cancelExecution"},
-}
+ASKED = {"sync_runs": set(), "async_cycles": {"getExecution"}, "cancels": {"getExecution", "cancelExecution"}}
 RUNS_MODELS = ("model:run", "execution:read", "execution:cancel")
 
 

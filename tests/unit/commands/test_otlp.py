@@ -63,12 +63,7 @@ def sending(endpoint, metrics=(GAUGE,), *, every_s=60.0):
     """Export these to there; the warnings."""
     warnings: list[str] = []
     with exporting(
-        lambda: metrics,
-        endpoint,
-        scenario="reads",
-        target="staging",
-        warn=warnings.append,
-        every_s=every_s,
+        lambda: metrics, endpoint, scenario="reads", target="staging", warn=warnings.append, every_s=every_s
     ):
         yield warnings
 

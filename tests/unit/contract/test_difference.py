@@ -82,11 +82,7 @@ STATUS = (*USAGE, "parameters", 0, "schema", "enum")
 OPTIONAL = {"name": "after", "in": "query", "schema": {"type": "string"}}
 
 BREAKING = {
-    "operation gone": (
-        [(("paths", "/api/health"), GONE)],
-        "getHealth",
-        "GET /api/health is gone.",
-    ),
+    "operation gone": ([(("paths", "/api/health"), GONE)], "getHealth", "GET /api/health is gone."),
     "path moved": (
         [renamed(("paths", "/api/health"), "/api/status")],
         "getHealth",
@@ -254,16 +250,8 @@ BREAKING = {
         "listWorkflows/requestBody",
         "The body must now be sent.",
     ),
-    "body gone": (
-        [((*RUN, "requestBody"), GONE)],
-        "runWorkflow/requestBody",
-        "The body is gone.",
-    ),
-    "status gone": (
-        [((*RUN, "responses", "402"), GONE)],
-        "runWorkflow/responses/402",
-        "The status is gone.",
-    ),
+    "body gone": ([((*RUN, "requestBody"), GONE)], "runWorkflow/requestBody", "The body is gone."),
+    "status gone": ([((*RUN, "responses", "402"), GONE)], "runWorkflow/responses/402", "The status is gone."),
     "response body gone": (
         [((*WHOAMI, "responses", "200", "content"), GONE)],
         "getWhoami/responses/200/body",

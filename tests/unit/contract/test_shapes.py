@@ -117,10 +117,7 @@ def test_flaw_is_found_anywhere_in_a_long_list(place):
 
     found = JUDGE.body_mismatches(OPERATION["listUsage"], 200, USAGE | {"rows": rows})
 
-    assert {mismatch.where for mismatch in found} == {
-        "/rows",
-        "/rows/*/creditsCost",
-    }
+    assert {mismatch.where for mismatch in found} == {"/rows", "/rows/*/creditsCost"}
 
 
 @pytest.mark.parametrize(("row", "place"), [(0, 0), (0, 99), (50, 99)])

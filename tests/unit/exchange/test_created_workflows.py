@@ -15,9 +15,7 @@ from knouds_harness.targets.resources import Workflow
 
 NAME = "Harness 0123456789ab draft"
 TARGET = Target(
-    name="mine",
-    base_url="http://127.0.0.1:9",
-    workflows={"portrait": Workflow(slug="portrait", owner="ada")},
+    name="mine", base_url="http://127.0.0.1:9", workflows={"portrait": Workflow(slug="portrait", owner="ada")}
 )
 
 
@@ -46,11 +44,7 @@ def test_name_is_written_down_before_the_request(created, lines):
 
 @pytest.mark.parametrize(
     ("slug", "shown"),
-    [
-        ("harness-0123456789ab-draft", None),
-        ("harness-0123456789ab-draft-2", None),
-        ("w-17", {"name": NAME}),
-    ],
+    [("harness-0123456789ab-draft", None), ("harness-0123456789ab-draft-2", None), ("w-17", {"name": NAME})],
 )
 def test_proven_workflow_may_be_written(created, slug, shown):
     """The slug has the token, or reading back what was not there before shows exactly the name."""

@@ -53,8 +53,7 @@ def test_code_is_the_text_in_an_error_body(body: object, code: str | None):
 
 
 @pytest.mark.parametrize(
-    ("written", "read"),
-    [("4.0", 4), ("-0.0", 0), ("4e2", 400), ("4.5", 4.5), ("1e400", sys.float_info.max)],
+    ("written", "read"), [("4.0", 4), ("-0.0", 0), ("4e2", 400), ("4.5", 4.5), ("1e400", sys.float_info.max)]
 )
 def test_number_is_what_it_stands_for(written, read):
     """A whole number may have a fraction of zeros, and none is beyond all doubles."""

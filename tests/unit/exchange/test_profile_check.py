@@ -240,9 +240,7 @@ def test_price_of_a_workflow_is_asked_before_a_run_names_it(check):
 
 def test_run_that_the_credits_do_not_cover_is_not_tried(check):
     result = check(
-        target=replace(
-            target_with(key(capabilities=frozenset({"model:gpt-image-2:run"})), credits=4),
-        )
+        target=replace(target_with(key(capabilities=frozenset({"model:gpt-image-2:run"})), credits=4))
     )
 
     assert not [each for each in result.exchanges if each.request.operation_id == "runModel"]

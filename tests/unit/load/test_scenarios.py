@@ -16,7 +16,7 @@ TEXT_BY_SCENARIO = {
 
 def test_every_scenario_is_looked_at():
     assert TEXT_BY_SCENARIO.keys() >= {
-        *("async_cycles", "cancels", "mixed", "rate_limit", "reads", "sync_runs", "workflow_crud"),
+        *("async_cycles", "cancels", "mixed", "rate_limit", "reads", "sync_runs", "workflow_crud")
     }
     assert len(TEXT_BY_SCENARIO) == len(list(scenarios_path().glob("*.py")))
 

@@ -104,8 +104,5 @@ def test_request_that_is_sent_once_too_often_fails():
 
 def test_unused_recording_fails():
     """A test that does not ask for what it was given tests something else."""
-    with (
-        pytest.raises(AssertionError, match="not asked for"),
-        serving(recording("getWhoami-200-user")),
-    ):
+    with pytest.raises(AssertionError, match="not asked for"), serving(recording("getWhoami-200-user")):
         pass

@@ -54,14 +54,7 @@ def test_fingerprint_is_twelve_hexadecimal_digits(where, code):
     assert re.fullmatch("[0-9a-f]{12}", fingerprint(**{**PARTS, "where": where, "code": code}))
 
 
-@pytest.mark.parametrize(
-    ("earlier", "later", "kept"),
-    [
-        (3, 2, 2),
-        (2, 3, 2),
-        (0, 2, 0),
-    ],
-)
+@pytest.mark.parametrize(("earlier", "later", "kept"), [(3, 2, 2), (2, 3, 2), (0, 2, 0)])
 def test_shorter_sequence_is_kept(earlier, later, kept):
     shown = exchange(1, "getWhoami")
     one, other = (

@@ -349,13 +349,7 @@ def spending(*settled: tuple[float, float | None], limit: float = 60) -> Budget:
 
 
 @pytest.mark.parametrize(
-    ("settled", "is_due"),
-    [
-        ([], False),
-        ([(8, 8)], True),
-        ([(8, None)], True),
-        ([(0, 0)], False),
-    ],
+    ("settled", "is_due"), [([], False), ([(8, 8)], True), ([(8, None)], True), ([(0, 0)], False)]
 )
 def test_usage_is_read_after_the_first_paid_run(settled, is_due):
     assert spending(*settled).is_usage_due(8) is is_due

@@ -39,10 +39,7 @@ FOUND = Found(
     models={"gpt-image-2": 15.0, "claude-sonnet": 0.0},
     remarks=("20 workflows are left out.",),
 )
-SECRETS = {
-    "STAGING_KEY": "knouds_live_0123456789",
-    "OLD_KEY": "knouds_live_9876543210",
-}
+SECRETS = {"STAGING_KEY": "knouds_live_0123456789", "OLD_KEY": "knouds_live_9876543210"}
 STEP = re.compile(r"^(\s*)# (?=\[|\"|[a-z_]+ = )", re.MULTILINE)
 
 JSON = st.recursive(

@@ -91,11 +91,7 @@ def curl(exchange: Exchange, names: ShellNames | None = None) -> str:
 
 
 def command(
-    exchange: Exchange,
-    names: ShellNames,
-    fill: Callable[[str], str],
-    *,
-    options: tuple[str, ...] = ("-i",),
+    exchange: Exchange, names: ShellNames, fill: Callable[[str], str], *, options: tuple[str, ...] = ("-i",)
 ) -> tuple[str, str]:
     """The line without its note.
 

@@ -233,10 +233,7 @@ def _served_to_all(exchange: Exchange, fact: str) -> Claim:
     )
 
 
-@check(
-    "pricing.is-public-json",
-    applies=answers_to("getPublicPricing"),
-)
+@check("pricing.is-public-json", applies=answers_to("getPublicPricing"))
 def public_pricing(exchange: Exchange) -> Iterator[Claim]:
     """Public pricing is served to everybody, as JSON."""
     yield _served_to_all(exchange, "pricing.is-public-json")

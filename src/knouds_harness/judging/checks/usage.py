@@ -99,13 +99,7 @@ def _as_first_row(case: Case) -> Mapping[str, object]:
     return {"user_id": str(rows_of(case.exchange)[0].get("userId"))}
 
 
-@check(
-    "usage.own-rows-only",
-    needs=(ANY_KEY,),
-    given=("user_id",),
-    applies=_shows_users,
-    alone=_as_first_row,
-)
+@check("usage.own-rows-only", needs=(ANY_KEY,), given=("user_id",), applies=_shows_users, alone=_as_first_row)
 def own_user(exchange: Exchange, *, user_id: str) -> Iterator[Claim]:
     """Every row is of the account that the key belongs to, as whoami names it."""
     if not _is_page(exchange):

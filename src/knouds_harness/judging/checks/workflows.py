@@ -200,10 +200,7 @@ def listed_folder(exchange: Exchange, *, slug: str, name: JSON, folder_id: str |
         return
     namesakes = {str(each.get("slug")) for each in summaries if each.get("name") == name}
     yield _none_of(
-        namesakes - {slug},
-        "workflows.move-sets-folder",
-        "the workflow that was moved alone",
-        "besides it",
+        namesakes - {slug}, "workflows.move-sets-folder", "the workflow that was moved alone", "besides it"
     )
     for summary in summaries:
         if summary.get("slug") == slug and "folderId" in summary:
@@ -338,11 +335,7 @@ def foreign_write(exchange: Exchange) -> Iterator[Claim]:
     )
 
 
-@check(
-    "workflows.foreign-write-is-refused",
-    "workflows.foreign-write-status",
-    needs=(FOREIGN_TEMPLATE,),
-)
+@check("workflows.foreign-write-is-refused", "workflows.foreign-write-status", needs=(FOREIGN_TEMPLATE,))
 def template_write(exchange: Exchange) -> Iterator[Claim]:
     """A write to someone else's template is refused, although it can be read."""
     yield from refusal_is(

@@ -63,11 +63,7 @@ def find_capacity(
 ) -> Launched:
     """Search, and keep a record: that of the search, with the points' own in its folder ``points``."""
     seed = random.SystemRandom().randrange(_LARGEST_SEED) if plan.seed is None else plan.seed
-    header = RunHeader(
-        command=(plan.command,),
-        seed=seed,
-        target=target,
-    )
+    header = RunHeader(command=(plan.command,), seed=seed, target=target)
     with ExitStack() as resources:
         run_writer = resources.enter_context(
             RunWriter.start(
@@ -204,10 +200,7 @@ class _Points:
             replace(
                 results,
                 plan=replace(
-                    results.plan,
-                    stages=stages,
-                    duration_s=len(stages) * self._plan.point_s,
-                    seed=self._seed,
+                    results.plan, stages=stages, duration_s=len(stages) * self._plan.point_s, seed=self._seed
                 ),
                 capacity=capacity,
                 cost_credits=self._spent_credits,

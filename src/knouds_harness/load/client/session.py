@@ -283,12 +283,7 @@ class Session:
         return response
 
     def _new_head(
-        self,
-        key: tuple[Any, ...] | None,
-        method: str,
-        url: str,
-        headers: Headers | None,
-        content_type: str,
+        self, key: tuple[Any, ...] | None, method: str, url: str, headers: Headers | None, content_type: str
     ) -> tuple[HttpClient, bytes, bool]:
         client, target, defaults = self.client, self._path + url, self._defaults
         if _ABSOLUTE.match(url):

@@ -61,10 +61,7 @@ def main() -> None:
     options = parser.parse_args()
     logging.disable(logging.WARNING)  # Locust warns of users that all start at once, as they are meant to
     observed = probe(
-        options.url,
-        rate=options.rate or None,
-        users=options.closed or options.users,
-        seconds=options.seconds,
+        options.url, rate=options.rate or None, users=options.closed or options.users, seconds=options.seconds
     )
     sys.stdout.write(json.dumps(asdict(observed)) + "\n")
 

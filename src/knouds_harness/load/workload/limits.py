@@ -126,10 +126,7 @@ class LoadLimits:
                 is_granted=persona.credits == "granted",
             )
         self.budget.settle(
-            reserved,
-            charged,
-            what=f"{response.method} {response.url}",
-            doubted_credits=self._dearest_credits,
+            reserved, charged, what=f"{response.method} {response.url}", doubted_credits=self._dearest_credits
         )
         self._charges_shown.note_run(persona.user)
         self._require_kept()

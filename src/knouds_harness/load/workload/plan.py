@@ -182,9 +182,7 @@ def _tasks(options: LoadOptions, scenarios: Sequence[Any]) -> Tasks | None:
         )
     by_chance = _LARGEST_SURPRISE * math.sqrt(shape.total) if options.spacing == "poisson" else 0.0
     return Tasks(
-        total=shape.total,
-        most=math.ceil(shape.total + by_chance),
-        in_window=most_in(shape, WINDOW_S),
+        total=shape.total, most=math.ceil(shape.total + by_chance), in_window=most_in(shape, WINDOW_S)
     )
 
 

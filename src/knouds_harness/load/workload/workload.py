@@ -132,11 +132,7 @@ class Workload:
 
     def with_receivers(self, receivers: Sequence[Persona]) -> Workload:
         return Workload(
-            self.target,
-            price=self._price,
-            document=self._document,
-            receivers=receivers,
-            lines=self._lines,
+            self.target, price=self._price, document=self._document, receivers=receivers, lines=self._lines
         )
 
     def on(self, target: Target) -> Workload:

@@ -19,13 +19,7 @@ from knouds_harness.runs.operation_load import (
 
 Subject = TypeVar("Subject", OperationLoad, Times)
 
-PHASES: Final = {
-    "dns": "DNS",
-    "connect": "connect",
-    "tls": "TLS",
-    "first_byte": "first byte",
-    "body": "body",
-}
+PHASES: Final = {"dns": "DNS", "connect": "connect", "tls": "TLS", "first_byte": "first byte", "body": "body"}
 """The phases of a request, in their order; three only where a connection is opened."""
 _RANK_BY_PHASE: Final = {"first_byte": 0, "body": 1}
 _RANK_BY_TIME: Final = {"p50_ms": 2, "p99_ms": 0}

@@ -324,11 +324,7 @@ def window_table(windows: Sequence[tuple[Track, DrawnWindow]]) -> Table:
 def throttled_table(spans: Sequence[ThrottledSpan]) -> Table:
     return Table(
         "When requests were throttled",
-        (
-            Column("Seconds", is_name=True),
-            Column("Operations"),
-            *numbers("Throttled", "Kept meanwhile"),
-        ),
+        (Column("Seconds", is_name=True), Column("Operations"), *numbers("Throttled", "Kept meanwhile")),
         [
             (
                 str(span.from_s) if span.to_s == span.from_s else f"{span.from_s} to {span.to_s}",

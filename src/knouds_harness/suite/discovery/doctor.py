@@ -190,8 +190,7 @@ def _print_untested(untested: Mapping[str, Sequence[str]], console: Console) -> 
     if not untested:
         return
     print_line(
-        "Facts not tested, what they need, and their families (--format json lists the ids):",
-        console=console,
+        "Facts not tested, what they need, and their families (--format json lists the ids):", console=console
     )
     most_first = sorted(untested.items(), key=lambda each: -len(each[1]))
     print_table(

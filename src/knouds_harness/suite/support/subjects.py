@@ -25,13 +25,7 @@ from knouds_harness.targets.needs.workflows import ANY_MODEL, ANY_WORKFLOW, PUBL
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.resources import Model, Workflow
 
-__all__ = [
-    "NO_SUCH_EXECUTION",
-    "NO_SUCH_MODEL",
-    "NO_SUCH_WORKFLOW",
-    "Subjects",
-    "effectless_call",
-]
+__all__ = ["NO_SUCH_EXECUTION", "NO_SUCH_MODEL", "NO_SUCH_WORKFLOW", "Subjects", "effectless_call"]
 
 _DEADLINE_S = 60.0
 _LONGEST_PAUSE_S = 2.0

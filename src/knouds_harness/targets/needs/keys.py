@@ -185,7 +185,5 @@ def _author_and_lesser(target: Target) -> Iterator[TwoKeys]:
 
 
 AUTHOR_AND_LESSER: Need[TwoKeys] = Need(
-    says="a key of the same account without workflow:write",
-    fitting=_author_and_lesser,
-    besides=(AUTHOR,),
+    says="a key of the same account without workflow:write", fitting=_author_and_lesser, besides=(AUTHOR,)
 )

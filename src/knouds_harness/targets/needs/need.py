@@ -128,6 +128,5 @@ def permissions(capabilities: Sequence[str]) -> tuple[Need[object], ...]:
 
 
 CONTROL: Need[Control] = Need(
-    says="a control plane that mints keys (the sandbox has one)",
-    fitting=lambda target: given(target.control),
+    says="a control plane that mints keys (the sandbox has one)", fitting=lambda target: given(target.control)
 )

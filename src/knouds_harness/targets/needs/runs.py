@@ -201,11 +201,7 @@ GRANTED_RUN: Runs = key_that_runs(EITHER, funds="granted", fits=is_paid)
 
 # The key that submits an asynchronous run also reads how it ends.
 ASYNC_RUN: Runs = key_that_runs(
-    EITHER,
-    "execution:read",
-    having="with polled = true",
-    fits=is_runnable_and_polled,
-    prefers_models=True,
+    EITHER, "execution:read", having="with polled = true", fits=is_runnable_and_polled, prefers_models=True
 )
 ASYNC_RUN_IN_TIME: Runs = key_that_runs(
     EITHER,

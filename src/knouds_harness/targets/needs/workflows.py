@@ -35,9 +35,7 @@ T = TypeVar("T")
 
 
 def key_with_workflow(
-    *capabilities: str,
-    having: str = "",
-    fits: Callable[[Workflow], bool] = is_runnable,
+    *capabilities: str, having: str = "", fits: Callable[[Workflow], bool] = is_runnable
 ) -> WorkflowRuns:
     """A key that meets these requirements, and a workflow of its account."""
 
@@ -71,8 +69,7 @@ PUBLIC_WORKFLOW: Need[Workflow] = Need(
     fitting=lambda target: (each for each in target.workflows.values() if each.public),
 )
 PRIVATE_WORKFLOW: Need[Workflow] = Need(
-    says="a private workflow",
-    fitting=lambda target: filter(is_private, target.workflows.values()),
+    says="a private workflow", fitting=lambda target: filter(is_private, target.workflows.values())
 )
 
 

@@ -243,10 +243,7 @@ async def _look_at_funds(call: HandlerCall, job: Job) -> Job:
 @fault("run.too-few-credits-is-402", is_subtle=True)
 def run_credits_checked_too_early() -> tuple[Edit, ...]:
     """Simultaneous runs are paid from the same credits."""
-    return (
-        at(Point.JOB, RUNS, _look_at_funds),
-        at(Point.FUNDS, RUNS, lambda *_: True),
-    )
+    return (at(Point.JOB, RUNS, _look_at_funds), at(Point.FUNDS, RUNS, lambda *_: True))
 
 
 @fault("run.too-few-credits-is-402", is_subtle=True)

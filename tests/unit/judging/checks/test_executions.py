@@ -199,11 +199,7 @@ def test_cancelled_is_charged(row, is_claimed, is_broken):
 
 @pytest.mark.parametrize(
     ("is_missing", "status", "facts"),
-    [
-        (True, "cancelled", {"usage.run-has-a-row"}),
-        (False, "cancelled", set()),
-        (True, "completed", set()),
-    ],
+    [(True, "cancelled", {"usage.run-has-a-row"}), (False, "cancelled", set()), (True, "completed", set())],
 )
 def test_cancelled_run_without_a_row(is_missing, status, facts):
     """A row that is known to be missing is found; one that was just not found is not."""

@@ -30,9 +30,7 @@ MISSING = validity(is_valid=False, reasons=("A worker was lost.",), doubts=(Doub
 def kept(took_ms: float, *, late_ms: float = 0.0, name: str = "whoami") -> KeptTimes:
     took = [took_ms * (1 + number / 10_000) for number in range(1000)]
     return KeptTimes(
-        operation=name,
-        service=histogram_of(took),
-        response=histogram_of([each + late_ms for each in took]),
+        operation=name, service=histogram_of(took), response=histogram_of([each + late_ms for each in took])
     )
 
 

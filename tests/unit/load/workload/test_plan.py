@@ -192,11 +192,7 @@ def test_closed_model_has_a_highest_cost_of_its_own():
 @pytest.mark.parametrize(
     ("arguments", "wait_time", "says"),
     [
-        (
-            ("--stages", "30s:50/s,2m:200/s,30s:0/s"),
-            constant(1),
-            "180 s, about 18,750 tasks, at most 200",
-        ),
+        (("--stages", "30s:50/s,2m:200/s,30s:0/s"), constant(1), "180 s, about 18,750 tasks, at most 200"),
         (("--users", "3", "--duration", "8s"), constant(2), "3 users, at most about 15 tasks"),
     ],
     ids=["stages", "thinking"],

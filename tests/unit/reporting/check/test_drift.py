@@ -63,11 +63,7 @@ def test_same_thing_on_several_operations_is_one(record):
         ("/added", 2, 6),
         ("delivery /added", 1, 3),
     ]
-    assert [each.seen_on for each in drift] == [
-        "17 operations",
-        "getWhoami, getHealth",
-        "webhook deliveries",
-    ]
+    assert [each.seen_on for each in drift] == ["17 operations", "getWhoami, getHealth", "webhook deliveries"]
 
 
 def test_html_lists_it_once_with_evidence_and_every_operation(record):

@@ -55,11 +55,7 @@ def test_one_breach_outweighs_any_number_of_verified_operations(tmp_path):
         shown = exchange(1, "getWhoami", status=200, body={})
         for operation in ("listUsage", "listWorkflows", "getHealth"):
             writer.add_result(
-                check="c",
-                fact="ground.json-content-type",
-                operation=operation,
-                passed=True,
-                exchange_id=None,
+                check="c", fact="ground.json-content-type", operation=operation, passed=True, exchange_id=None
             )
         writer.add_finding(finding(shown, "ground.json-content-type"))
         writer.finish("broken", 1)

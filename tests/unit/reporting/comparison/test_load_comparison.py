@@ -102,10 +102,7 @@ def test_runs_whose_generator_was_the_limit_are_left_out(side):
 
 @pytest.mark.parametrize(
     "options",
-    [
-        {"validity": validity(is_valid=False, reasons=("It was late.",))},
-        {"outcome": "interrupted"},
-    ],
+    [{"validity": validity(is_valid=False, reasons=("It was late.",))}, {"outcome": "interrupted"}],
     ids=["late", "interrupted"],
 )
 def test_side_without_a_valid_run_is_no_measurement(side, options):

@@ -93,11 +93,7 @@ def found_with(server):
     """What is found with the keys of a server, each under the name that the server knows it by."""
     personas = {
         name: Persona(
-            name=name,
-            secret=Secret(name, f"key:{name}"),
-            capabilities=frozenset(),
-            user=name,
-            tier="unknown",
+            name=name, secret=Secret(name, f"key:{name}"), capabilities=frozenset(), user=name, tier="unknown"
         )
         for name in server.held
     }

@@ -439,10 +439,7 @@ def test_what_does_not_fail_the_run_is_replayed_where_it_is_asked_for(tmp_path, 
     """And decides about the exit code only where it was named."""
     answer = httpx.Response(401, json={"error": "No", "code": "NO_KEY"})
     record, finding = finding_of(
-        tmp_path,
-        replace(WHOAMI, persona=None),
-        answer=answer,
-        check=authentication.missing_key,
+        tmp_path, replace(WHOAMI, persona=None), answer=answer, check=authentication.missing_key
     )
     assert finding.verdict is Verdict.ASSUMPTION
 

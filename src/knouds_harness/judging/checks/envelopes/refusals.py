@@ -194,10 +194,7 @@ UNKNOWN_EXECUTION = _refusal(
     applies=_of_unknown("getExecution", "cancelExecution"),
 )
 FOREIGN_EXECUTION = _refusal(
-    "foreign-execution",
-    "Someone else's execution is a 404.",
-    fact="execution.foreign-is-404",
-    status=(404,),
+    "foreign-execution", "Someone else's execution is a 404.", fact="execution.foreign-is-404", status=(404,)
 )
 UNKNOWN_MODEL = _refusal(
     "unknown-model",
