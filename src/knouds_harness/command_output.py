@@ -54,12 +54,7 @@ def print_table(
     """Print a table without boxes, of which only the last column is ever wrapped, if it is not of numbers.
 
     In a pipe each row is a line. Where a terminal is too narrow, the cells of a row stand below each other.
-
-    Args:
-        rows: The cells.
-        console: Decides on width and colour.
-        headings: Of the columns; none if left out.
-        right: Numbers of the columns that are aligned to the right.
+    ``right`` has the numbers of the columns that are aligned to the right.
     """
     cells = [[_plain(cell) for cell in row] for row in rows]
     titles = [[Text(title, style="dim") for title in headings]] if headings else []

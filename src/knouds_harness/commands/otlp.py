@@ -31,15 +31,8 @@ def exporting(
 ) -> Iterator[None]:
     """Send metrics every few seconds until the context ends, and the last ones then.
 
-    A thread of its own sends them. A collector that does not accept them causes one warning.
-
-    Args:
-        metrics: Says what there is now.
-        endpoint: The collector's address, without ``/v1/metrics``; None to send nothing.
-        scenario: What the load is, as an attribute.
-        target: The name of the profile, the same.
-        warn: Is told, once, that the collector does not accept them.
-        every_s: How often.
+    A thread of its own sends them. A collector that does not accept them causes one warning. Without an
+    ``endpoint``, which is the address without ``/v1/metrics``, nothing is sent.
 
     Raises:
         UsageError: The address is not one, or the extra ``otlp`` is not installed.

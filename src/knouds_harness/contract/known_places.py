@@ -28,9 +28,7 @@ class KnownPlace:
     """What the document says of one place in a body, whichever condition selects it.
 
     Attributes:
-        members: Places of an object's members, by name.
         required: Names of members that are there in any case.
-        items: Any item, where it is an array.
         types: JSON types that it may have; None for any.
         listed: Values that the document names of an open set; None where another one would be no news.
         is_free: Members that the document does not name are not drift.

@@ -29,10 +29,7 @@ class KeyMint:
         self._opened: dict[str, dict[str, Any]] = {}
 
     def open_account(self, tier: str, **options: object) -> str:
-        """Open an account for which keys can be minted.
-
-        Returns:
-            Its name.
+        """Open an account for which keys can be minted; returns its name.
 
         Raises:
             UsageError: The control plane refused.

@@ -58,9 +58,7 @@ class ProfileCheck:
 def check_profile(client: Client, *, most_at_once: int | None = None) -> ProfileCheck:
     """Hold the profile of a client's target against what the target answers.
 
-    Args:
-        client: Guarded; its target is the one that is looked at.
-        most_at_once: Requests in flight at a time; ``limits.concurrency`` says if left out.
+    Without ``most_at_once``, ``limits.concurrency`` says how many requests are in flight at a time.
 
     Raises:
         GuardStop: The target is production, and that was not agreed to.

@@ -252,13 +252,9 @@ class Redactor:
         return text if redacted is data else redacted.decode("utf-8", "surrogatepass")
 
     def safe(self, value: T) -> T:
-        """Make what is about to be kept or shown safe: every text in it redacted, and made printable.
+        """What is about to be kept or shown, made safe: every text in it redacted, and made printable.
 
-        Args:
-            value: Text, a dataclass, a mapping or a tuple, with more of them within; others stay as they are.
-
-        Returns:
-            The same object where there was nothing to change.
+        A dataclass, a mapping or a tuple may hold more of them. Unchanged values stay the same object.
         """
         kept: Any = value
         clean: Any = value

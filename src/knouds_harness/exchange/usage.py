@@ -31,11 +31,7 @@ def await_usage(
     wait: Callable[[float], object],
     patience_s: float,
 ) -> T:
-    """Read usage until it is enough, or patience ends: rows may come late.
-
-    Returns:
-        What was read last.
-    """
+    """What usage shows once it is enough, or patience ends: rows may come late."""
     waited_s, pause_s = 0.0, _FIRST_PAUSE_S
     while not is_enough(last := read()) and waited_s < patience_s:
         wait(pause_s)

@@ -171,11 +171,7 @@ class Receiver:
             return list(self._deliveries)
 
     def wait_until(self, has_come: Callable[[Sequence[Delivery]], bool], *, timeout_s: float) -> bool:
-        """Wait until what has come is enough.
-
-        Returns:
-            Whether it came in time.
-        """
+        """Wait until what has come is enough; returns whether it came in time."""
         with self._arrived:
             return self._arrived.wait_for(lambda: has_come(self._deliveries), timeout_s)
 

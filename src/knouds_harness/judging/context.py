@@ -31,8 +31,6 @@ class Context:
     """What is known besides an exchange.
 
     Attributes:
-        document: What is promised.
-        shapes: Made of that document.
         keys: What is known of keys, by the name of the persona that sent one.
         is_ours: Whether this harness sent the request, so that what stands in the record is all that was
             sent; a browser's export may leave cookies and keys out.

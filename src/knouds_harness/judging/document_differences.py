@@ -28,14 +28,9 @@ def first_difference(
     """The first place where something written is not read back.
 
     Members that a server added, and a null that it leaves out, are not differences; parts with an id are
-    matched by it, and the order of texts does not count, since no source says that it is kept.
-
-    Args:
-        expected: What was written, or read before.
-        actual: What was read.
-        where: JSON pointer to both.
-        documented: What the document names there. Other members are not compared: a server may change them
-            from answer to answer. Where it names none, such as in the data of a node, all of them are.
+    matched by it, and the order of texts does not count, since no source says that it is kept. Members that
+    ``documented`` does not name are not compared: a server may change them from answer to answer. Where it
+    names none, such as in the data of a node, all of them are.
 
     Returns:
         JSON pointer, what was written there, and what was read; None where all was read back.

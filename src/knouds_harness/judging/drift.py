@@ -59,8 +59,6 @@ class Novelty:
         operation: The operationId; None for webhook deliveries.
         where: A JSON pointer, ``header NAME``, or empty for a status; of a delivery after the word delivery.
         value: The code, status or value that is new; empty for members and headers.
-        says: What was seen.
-        seen: How often, and first where.
     """
 
     kind: str

@@ -85,11 +85,9 @@ class Contradiction(Generic[T]):
     """The shortest part of a history that no order explains.
 
     Attributes:
-        name: Of the partition.
         before: The states that were possible before these requests.
         requests: In the order of their beginning.
         last: The one whose answer nothing explains, given the others.
-        describe: That of the model.
     """
 
     name: str

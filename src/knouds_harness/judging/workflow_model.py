@@ -37,14 +37,8 @@ def accesses_of(
     """What a request to a workflow wrote or showed of its members, as JSON text.
 
     The name ``""`` stands for whether the workflow is there. A refusal other than a 404 changes nothing and
-    may come at any time; that deleting what is gone succeeds, too, is open.
-
-    Args:
-        operation_id: Of the request.
-        status: Of the answer; None where none came. After that, or a 5xx, writes may have taken effect.
-        sent: The body of a write.
-        shown: The body of the answer to a read.
-        members: Those that count.
+    may come at any time; that deleting what is gone succeeds, too, is open. After no answer, or a 5xx, writes
+    may have taken effect.
     """
     is_certain = status is not None and status < 500
     is_success = status is not None and status < 300

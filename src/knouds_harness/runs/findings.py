@@ -96,12 +96,9 @@ def fingerprint(
     status: int | None = None,
     code: str | None = None,
 ) -> str:
-    """Name a finding by what is the same in every run that finds it.
+    """Name a finding, in 12 hexadecimal digits, by what is the same in every run that finds it.
 
     Personas, slugs, ids, times and generated values stay out, and so does the position in an array.
-
-    Returns:
-        12 hexadecimal digits.
     """
     place = _ARRAY_INDEX.sub("/*", where)
     identity = json.dumps([check, fact, operation, place, status, code])

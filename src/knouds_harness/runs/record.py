@@ -144,11 +144,7 @@ def read_run(folder: Path) -> RunRecord:
 
 
 def salvage_run(folder: Path, problem: RunRecordError) -> RunRecord | None:
-    """What the other files of a run tell where ``run.json`` cannot be read.
-
-    Returns:
-        A record without a verdict; None where nothing of a run can be read.
-    """
+    """What the other files tell of a run whose ``run.json`` cannot be read; None for nothing."""
     stored = _readable_json(folder / RUN_FILE)
     if not folder.is_dir() or stored.get("format", FORMAT) != FORMAT:
         return None

@@ -39,11 +39,7 @@ def _surface_in(folder: Path) -> Surface:
 
 
 def surface_differences(old: Surface, new: Surface, document: Document) -> list[Difference]:
-    """Compare what two runs saw.
-
-    Returns:
-        Every difference, by operation and status; ``unknown`` where one run did not come by there.
-    """
+    """Every difference by operation and status; ``unknown`` where one run did not come by there."""
     known = KnownPlaces(document)
     found: list[Difference] = []
     for name in dict.fromkeys([*old.operations, *new.operations]):

@@ -20,7 +20,6 @@ class MatrixCase:
     """One operation as one persona.
 
     Attributes:
-        is_admitted: What the documented rule says.
         call: What to send: a valid request to a resource that exists, so that nothing else can be the reason
             for a refusal. Where the persona is admitted it writes to scratch workflows alone, and a run that
             would cost something has inputs that are not an object instead.
@@ -90,11 +89,7 @@ def _admitted_call(subjects: Subjects, operation: Operation, persona: Persona, c
 
 
 def prove_cell(subjects: Subjects, cell: MatrixCase) -> list[Finding]:
-    """Send what a cell asks for and judge the answer.
-
-    Returns:
-        The findings that fail the run.
-    """
+    """Send what a cell asks for and judge the answer; returns the findings that fail the run."""
     tester = subjects.tester
     exchange = tester.send(cell.operation.id, cell.persona, cell.call)
     failing = tester.judge(

@@ -70,11 +70,7 @@ def _unknown(kind: str, names: Iterable[str], known: Collection[str]) -> Iterato
 
 @dataclass(frozen=True, kw_only=True)
 class VerifiedFacts:
-    """What a run came to.
-
-    Attributes:
-        asked: The facts that it is about.
-    """
+    """What a run came to."""
 
     asked: Collection[str]
     verified: Collection[str]

@@ -129,12 +129,9 @@ class FindingRecorder:
         *,
         compared: Sequence[Exchange] | None = None,
     ) -> list[Finding]:
-        """Write each claim down.
+        """Write each claim down; returns the findings that fail the run, new and known ones alike.
 
         ``compared`` are the other answers that the claims rest on, as known; None if they rest on none.
-
-        Returns:
-            The findings that fail the run, new and known ones alike.
         """
         failing = []
         for claim in claims:

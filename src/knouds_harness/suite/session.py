@@ -210,11 +210,7 @@ class ConformanceRun:
         self.outcome, self.exit_code, self.note = outcome, error.exit_code, str(error)
 
     def conclude(self, *, was_interrupted: bool) -> ExitCode:
-        """Delete what was made on the target and finish the record.
-
-        Returns:
-            What the command exits with.
-        """
+        """Delete what was made on the target and finish the record; returns what the command exits with."""
         self._clean_up(is_urgent=was_interrupted)
         if self.outcome is None and not was_interrupted:
             self._conclude_costs()

@@ -51,8 +51,7 @@ def record_failure(
 ) -> Literal["finding", "waived", "error"]:
     """Write down that the fact of a test did not hold, which all that the test has sent shows.
 
-    Returns:
-        What it is: an error where no assert failed, or where nothing was sent that could show it.
+    Returns an error where no assert failed, or where nothing was sent that could show it.
     """
     if isinstance(error, FoundByChecks):
         return "finding"

@@ -64,11 +64,7 @@ def address_problems(
     plain_http: bool,
     environ: Mapping[str, str],
 ) -> tuple[str, list[Problem]]:
-    """Find the base URL and what is wrong with it.
-
-    Returns:
-        The URL without a slash at the end, and the problems; the URL is usable only if there are none.
-    """
+    """The base URL without a slash at the end, and what is wrong with it; usable if nothing is."""
     where = "base_url" if variable is None else "base_url_env"
     if bool(base_url) == (variable is not None):
         says = "stands beside base_url_env" if base_url else "is missing"

@@ -152,11 +152,7 @@ class Budget:
             )
 
     def stop(self, reason: str) -> None:
-        """Reserve nothing any more, not even for what is free.
-
-        Args:
-            reason: What was charged and by which request; the first reason stands.
-        """
+        """Reserve nothing any more, not even for what is free; of several reasons the first stands."""
         self._overcharge = self._overcharge or (
             f"{reason}\n  {_words(self._spent)} of {_words(self._limit)} credits are spent. No further run "
             "is sent. If that is the price, write it into the profile: cost_credits."

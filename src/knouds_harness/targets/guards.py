@@ -48,11 +48,7 @@ def check_action(target: Target, action: Action, *, what: str) -> None:
 def check_load(target: Target, *, starts_per_s: float, in_flight: int, yes: bool) -> None:
     """Refuse load that the profile does not allow, before any of it is sent.
 
-    Args:
-        target: Target of the load.
-        starts_per_s: Requests per second that are asked for; 0 where no rate is.
-        in_flight: The most requests at once; this machine may be sent any number.
-        yes: Whether the command line says ``--yes``: load may go to another machine.
+    ``starts_per_s`` is 0 where no rate is asked for; ``yes``, load may go to another machine.
 
     Raises:
         GuardStop: It would go to another machine unasked, or is more than the profile's limits allow.
@@ -99,12 +95,8 @@ class Pacer:
         """Keep the pace together with others: each starts requests only while it is its turn.
 
         A turn is as long as one request of all takes, so any time holds at most two starts more than the
-        pace admits, however many share it and however long some of them paused.
-
-        Args:
-            index: Number of this one, from 0.
-            sharers: Number of all.
-            since: When the first turn of the first one began, by the clock of this pacer.
+        pace admits, however many share it and however long some of them paused. ``since`` is when the first turn
+        of the first one began, by the clock of this pacer.
         """
         self._sharers = sharers
         self._first_turn = since + index * self._interval_s

@@ -65,8 +65,6 @@ class Found:
     """Everything that a target told.
 
     Attributes:
-        production: Whether real people are on it; None if the user did not say.
-        plain_http: Whether keys may go to another machine in the clear.
         refused: Keys that it refuses without saying why.
     """
 

@@ -73,11 +73,7 @@ class SecretReader:
     _keyring_error: _KeyringError | None = None
 
     def read(self, source: SecretSource, *, where: str, label: str, form: Form = KEY) -> Secret | None:
-        """Read the secret of one table.
-
-        Returns:
-            The secret; None where it is absent or unusable, which is then noted.
-        """
+        """Read the secret of one table; None where it is absent or unusable, which is then noted."""
         try:
             return Secret(self._usable(self._value(source), where, form), label, source.secret_env or "")
         except _AbsentError as error:

@@ -93,11 +93,7 @@ def curl(exchange: Exchange, names: ShellNames | None = None) -> str:
 def command(
     exchange: Exchange, names: ShellNames, fill: Callable[[str], str], *, options: tuple[str, ...] = ("-i",)
 ) -> tuple[str, str]:
-    """The line without its note.
-
-    Returns:
-        The command, and what else there is to know of its body, if anything.
-    """
+    """The line, and its note: what else there is to know of its body, if anything."""
     request = exchange.request
     if (made := exchange.alteration) is not None:
         names = replace(names, altered_key=made.expression(names.variable(made.label)))

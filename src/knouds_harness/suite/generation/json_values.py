@@ -72,10 +72,7 @@ def each_sent(
 ) -> Iterator[Exchange]:
     """Send values in few requests: together what servers take, and each alone where one of them was refused.
 
-    Args:
-        send: Sends values, known by their names, in one request.
-        names: Of the values.
-        is_refused: The request has to be refused for another reason, so that a refusal tells nothing.
+    Where it ``is_refused`` for another reason, a refusal tells nothing.
     """
     names = list(names)
     alone = [name for name in names if name in _LIKELY_REFUSED]

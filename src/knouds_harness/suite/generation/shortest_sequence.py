@@ -64,16 +64,10 @@ def shorten(
     simpler: Callable[[T], Iterable[T]],
     is_enough: Callable[[], bool],
 ) -> Sequence[T]:
-    """Leave calls out, then parts of calls, as long as what is left still breaks.
+    """Leave calls out, then parts of calls, as long as what is left still breaks; the last call stays.
 
     Hypothesis shrinks choices, not requests, and sends thousands of them; here a sequence of ten calls is
-    tried some thirty times.
-
-    Args:
-        calls: A sequence that breaks; its last call shows it and stays.
-        breaks: Tries a sequence.
-        simpler: The same call with a little less, in several ways.
-        is_enough: Asked before each try; the shortest sequence until then is the result.
+    tried some thirty times. ``is_enough`` is asked before each try.
     """
     shortest = list(calls)
     is_shorter = True
