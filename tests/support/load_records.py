@@ -28,7 +28,7 @@ from knouds_harness.runs.operation_load import (
     SecondRow,
     Times,
 )
-from knouds_harness.runs.record import RunWriter
+from knouds_harness.runs.writer import RunWriter
 
 START_UNIX_S = 1_764_063_000.0
 LIVE_PROGRESS = LoadProgress(

@@ -29,7 +29,7 @@ from knouds_harness.runs.operation_load import (
     SecondRow,
     Times,
 )
-from knouds_harness.runs.record import RunWriter
+from knouds_harness.runs.writer import RunWriter
 
 BEGUN_UNIX_S = 1_764_063_000.0
 _MEDIAN_MS = {"getWhoami": 4.0, "runWorkflow": 45.0, "runWorkflow async": 60.0}

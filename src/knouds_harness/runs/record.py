@@ -16,7 +16,7 @@ from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.traffic.har import read_har
 from knouds_harness.file_content import file_content
 from knouds_harness.runs.findings import Finding
-from knouds_harness.runs.header import RunDocument, RunHeader, RunSetup, RunTarget
+from knouds_harness.runs.header import RunDocument, RunSetup, RunTarget
 from knouds_harness.runs.load_record import LoadRecord, read_load
 from knouds_harness.runs.load_results import LOAD_FILE, LOAD_KIND
 from knouds_harness.runs.results import (
@@ -35,12 +35,10 @@ from knouds_harness.runs.results import (
     surface_format,
 )
 from knouds_harness.runs.verdicts import RunOutcome
-from knouds_harness.runs.writer import EXCHANGES_FILE, FINDINGS_FILE, RUN_FILE, RunWriter
+from knouds_harness.runs.writer import EXCHANGES_FILE, FINDINGS_FILE, RUN_FILE
 from knouds_harness.targets.limits import Limits
 
 _Shape = TypeVar("_Shape")
-
-__all__ = ["RunHeader", "RunRecord", "RunWriter", "read_run", "salvage_run"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from knouds_harness.judging.drift import FACT, Gatherer, drift_finding
 from knouds_harness.judging.engine import contradiction_finding, finding_of, judge
 from knouds_harness.judging.user_checks import claims_of, place_of
 from knouds_harness.runs.findings import Finding
-from knouds_harness.runs.record import RunWriter
+from knouds_harness.runs.writer import RunWriter
 from knouds_harness.suite.preceding_requests import PrecedingRequests, compared_with, essential_steps
 from knouds_harness.targets.waivers import Waiver
 
@@ -114,12 +114,6 @@ class FindingRecorder:
         """From here on, what the calling thread records is shown by another test, or by none."""
         self.steps.begin_test()
         self.shown.begin(test)
-
-    def keep(self, exchange: Exchange) -> None:
-        """Keep an exchange as evidence; one with the control plane, which is not judged, as a step too."""
-        self.writer.add_exchange(exchange)
-        if exchange.is_control:
-            self.steps.note(exchange)
 
     def record(
         self,

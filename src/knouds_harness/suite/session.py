@@ -26,14 +26,14 @@ from knouds_harness.judging.claim import Check
 from knouds_harness.judging.user_checks import UserChecks
 from knouds_harness.locations import recordings_path
 from knouds_harness.printable import counted
-from knouds_harness.runs.record import RunHeader, RunWriter
+from knouds_harness.runs.header import RunHeader
 from knouds_harness.runs.verdicts import LEFT_BEHIND, OWN_CODE_FAILED
+from knouds_harness.runs.writer import RunWriter
 from knouds_harness.suite.concurrent_tests import RunLock
 from knouds_harness.suite.minimum_verified import VerifiedFacts, expected_facts, least_verified, shortfall
-from knouds_harness.suite.never_ending import ENDS_IN_TIME, NeverEndingRuns
 from knouds_harness.suite.options import RunOptions
 from knouds_harness.suite.recorder import FindingRecorder
-from knouds_harness.suite.support.execution_traces import Executions
+from knouds_harness.suite.support.execution_traces import ENDS_IN_TIME, Executions, NeverEndingRuns
 from knouds_harness.suite.support.subjects import Subjects
 from knouds_harness.suite.support.webhook_executions import Deliveries
 from knouds_harness.suite.tester import Tester
@@ -145,8 +145,12 @@ class ConformanceRun:
         return frozenset(self.document.facts) if self.selected is None else self.selected
 
     def _keep(self, exchange: Exchange) -> None:
-        self.recorder.writer.cost_credits = self.client.guard.budget.spent_credits
-        self.recorder.keep(exchange)
+        """Keep an exchange as evidence; one with the control plane, which is not judged, as a step too."""
+        writer = self.recorder.writer
+        writer.cost_credits = self.client.guard.budget.spent_credits
+        writer.add_exchange(exchange)
+        if exchange.is_control:
+            self.recorder.steps.note(exchange)
         self.endless.note(exchange)
 
     @cached_property

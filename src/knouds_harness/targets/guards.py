@@ -95,8 +95,8 @@ class Pacer:
         """Keep the pace together with others: each starts requests only while it is its turn.
 
         A turn is as long as one request of all takes, so any time holds at most two starts more than the
-        pace admits, however many share it and however long some of them paused. ``since`` is when the first turn
-        of the first one began, by the clock of this pacer.
+        pace admits, however many share it and however long some of them paused. ``since`` is when the first
+        turn of the first one began, by the clock of this pacer.
         """
         self._sharers = sharers
         self._first_turn = since + index * self._interval_s

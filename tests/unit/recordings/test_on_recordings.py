@@ -16,7 +16,8 @@ from knouds_harness.exchange.profile_check import check_profile
 from knouds_harness.exchange.recordings.recording import TEST_SECRET
 from knouds_harness.exchange.signature import HEADER, SignatureRefused, verify
 from knouds_harness.judging.checks import all_checks
-from knouds_harness.runs.record import RunHeader, RunWriter
+from knouds_harness.runs.header import RunHeader
+from knouds_harness.runs.writer import RunWriter
 from knouds_harness.suite.recorder import FindingRecorder
 from knouds_harness.suite.support.execution_traces import Executions, ExecutionTrace
 from knouds_harness.suite.support.subjects import Subjects

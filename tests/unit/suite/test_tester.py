@@ -14,8 +14,10 @@ from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Call
 from knouds_harness.exchange.pricing import Pricing
 from knouds_harness.judging.checks import all_checks, authentication
-from knouds_harness.runs.record import RunHeader, RunWriter, read_run
+from knouds_harness.runs.header import RunHeader
+from knouds_harness.runs.record import read_run
 from knouds_harness.runs.verdicts import Verdict
+from knouds_harness.runs.writer import RunWriter
 from knouds_harness.suite.recorder import FindingRecorder
 from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.untested import Untested

@@ -25,8 +25,8 @@ from knouds_harness.runs.load_results import (
     PlannedStage,
 )
 from knouds_harness.runs.operation_load import TASK, OperationLoad, time_ms
-from knouds_harness.runs.record import RunWriter
 from knouds_harness.runs.verdicts import OUTCOME_BY_EXIT_CODE
+from knouds_harness.runs.writer import RunWriter
 from knouds_harness.targets.profile import Target
 
 POINTS_FOLDER: Final = "points"

@@ -27,8 +27,8 @@ from knouds_harness.runs.header import RunHeader
 from knouds_harness.runs.load_record import LoadWriter
 from knouds_harness.runs.load_results import Fingerprint, LoadPlan, LoadResults, PlannedStage
 from knouds_harness.runs.operation_load import SecondRow
-from knouds_harness.runs.record import RunWriter
 from knouds_harness.runs.verdicts import OUTCOME_BY_EXIT_CODE
+from knouds_harness.runs.writer import RunWriter
 from knouds_harness.targets.profile import Target
 
 _LOG = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from exchanges import exchange
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.evidence import Request
-from knouds_harness.suite.never_ending import NeverEndingRuns
+from knouds_harness.suite.support.execution_traces import NeverEndingRuns
 from knouds_harness.targets.resources import Model
 
 START = datetime(2026, 11, 26, tzinfo=UTC)
