@@ -8,70 +8,60 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.suite.generation.strategies import (
-    altered_keys,
-    garbled_query_values,
-    json_but_no_object,
-    malformed_keys,
-    malformed_slugs,
-    misshapen_documents,
-    not_json,
-    unknown_keys,
-    valid_calls,
-)
+from knouds_harness.suite.generation import strategies
 from knouds_harness.targets.personas import Secret
 
 KEY = "knouds_live_0aB1cD2eF3gH4iJ5kL6mN7oP8qR9sT0u"
 
 
-@given(key=altered_keys(Secret(KEY, "key:full")).map(Secret.reveal))
+@given(key=strategies.altered_keys(Secret(KEY, "key:full")).map(Secret.reveal))
 def test_altered_key_is_another_key(key):
     """Every alteration changes the key, and leaves something to send."""
     assert key != KEY
     assert key
 
 
-@given(key=unknown_keys().map(Secret.reveal))
+@given(key=strategies.unknown_keys().map(Secret.reveal))
 def test_unknown_key_has_the_documented_form(key):
     """An unknown key looks like a real one."""
     assert re.fullmatch(r"knouds_live_[A-Za-z0-9]{32,48}", key)
 
 
-@given(key=malformed_keys().map(Secret.reveal))
+@given(key=strategies.malformed_keys().map(Secret.reveal))
 def test_malformed_key_can_be_sent(key):
     """A malformed key is printable ASCII, so that any HTTP client can put it into a header."""
     assert re.fullmatch(r"[!-~]+", key)
     assert not key.startswith("knouds_live_")
 
 
-@given(value=json_but_no_object())
+@given(value=strategies.json_but_no_object())
 def test_json_but_no_object(value):
     """Inputs that must be refused are JSON, and no object."""
     assert not json.dumps(value).startswith("{")
 
 
-@given(body=not_json())
+@given(body=strategies.not_json())
 def test_not_json(body):
     """A body that must be refused is accepted by no reading of JSON."""
     with pytest.raises((json.JSONDecodeError, UnicodeDecodeError)):
         json.loads(body)
 
 
-@given(slug=malformed_slugs())
+@given(slug=strategies.malformed_slugs())
 def test_malformed_slug(slug):
     """A malformed slug has a character too many, and none that would lead to another path."""
     assert not re.fullmatch(r"[a-z0-9-]*", slug)
     assert not {"/", ".", "?", "#"} & set(slug)
 
 
-@given(document=misshapen_documents())
+@given(document=strategies.misshapen_documents())
 def test_misshapen_document_has_a_good_name(document):
     """Only one member is misshapen, so that nothing else can be the reason for a refusal."""
     assert isinstance(document.pop("name"), str)
     assert len(document) == 1
 
 
-@given(value=garbled_query_values())
+@given(value=strategies.garbled_query_values())
 def test_garbled_value_is_no_number_in_range(value):
     """A garbled value is not what a limit may be."""
     assert not (re.fullmatch(r"[0-9]+", value, re.ASCII) and 1 <= int(value) <= 500)
@@ -81,6 +71,6 @@ def test_garbled_value_is_no_number_in_range(value):
 @given(data=st.data())
 def test_valid_create_has_a_name(data):
     """What schemathesis makes of the document keeps the rule that it states."""
-    call = data.draw(valid_calls(shipped_document(), "createWorkflow"))
+    call = data.draw(strategies.valid_calls(shipped_document(), "createWorkflow"))
 
     assert isinstance(call.json["name"], str)
