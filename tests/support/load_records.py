@@ -43,8 +43,8 @@ LIVE_PROGRESS = LoadProgress(
     requests=4711,
     outcomes={"kept": 4600, "throttled": 100, "refused": 0, "failed": 11, "wrong": 0},
     errors=(
-        ErrorCount(outcome="throttled", status=429, code="RATE_LIMIT_EXCEEDED", count=100),
-        ErrorCount(outcome="failed", status=None, code="ConnectionLost", count=11),
+        ErrorCount(status="throttled", status_code=429, code="RATE_LIMIT_EXCEEDED", count=100),
+        ErrorCount(status="failed", status_code=None, code="ConnectionLost", count=11),
     ),
     percentiles_ms={"50": 1.2, "90": 3.4, "99": 120.3, "max": 400.0},
     spent_credits=230.0,

@@ -208,8 +208,8 @@ def _operation(name: str, seconds: int, counts: Mapping[str, int], response: Tim
         outcomes={outcome: counts.get(outcome, 0) for outcome in OUTCOMES},
         errors=tuple(
             ErrorCount(
-                outcome=outcome,
-                status=status,
+                status=outcome,
+                status_code=status,
                 code=code,
                 count=counts[outcome],
                 exchanges=("x00001",) if (name, outcome) == ("runWorkflow", "failed") else (),

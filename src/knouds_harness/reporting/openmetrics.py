@@ -98,7 +98,7 @@ def _of_progress(progress: LoadProgress) -> Iterable[Metric]:
         labels=["outcome", "status", "code"],
     )
     for error in progress.errors:
-        errors.add_metric([error.outcome, str(error.status or "none"), error.code], error.count)
+        errors.add_metric([error.status, str(error.status_code or "none"), error.code], error.count)
     yield errors
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 ALL_OPERATIONS: Final = "all operations"
 """Stands in place of an operation where all of them are meant together."""
@@ -126,15 +126,16 @@ def time_ms(times: Times, measure: str) -> float | None:
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorCount:
-    """How often an operation ended in one way.
+    """How often an operation ended in one way; the record has older names for two of its members.
 
     Attributes:
         code: The envelope's code, or the name of what failed.
         exchanges: Ids of some of them in ``exchanges.har``.
     """
 
-    outcome: str
-    status: int | None
+    __pydantic_config__: ClassVar = ConfigDict(serialize_by_alias=True)
+    status: Annotated[str, Field(alias="outcome")]
+    status_code: Annotated[int | None, Field(alias="status")]
     code: str
     count: int
     exchanges: tuple[str, ...] = ()

@@ -156,7 +156,7 @@ def is_counted_once(record: RunRecord, counts: Counts) -> bool:
     On a machine that stands still for seconds, a server hangs up on connections that requests wait in.
     """
     errors = [error for each in results_of(record).operations for error in each.errors]
-    unanswered = sum(error.count for error in errors if error.status is None)
+    unanswered = sum(error.count for error in errors if error.status_code is None)
     requests = requests_of(record)
     return requests - unanswered <= len(counts.at_s) <= requests
 

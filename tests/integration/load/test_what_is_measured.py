@@ -52,7 +52,7 @@ def test_answers_that_were_not_kept_are_evidence(folder):
 
     (pricing,) = (each for each in loaded.results.operations if each.operation == "getPublicPricing")
     (error,) = pricing.errors
-    assert (error.outcome, error.status) == ("wrong", 404)
+    assert (error.status, error.status_code) == ("wrong", 404)
     exchange = loaded.record.exchange_by_id[error.exchanges[0]]
     assert exchange.request.path == "/api/pricing/public"
     assert exchange.status == 404

@@ -47,7 +47,7 @@ def hostile_check(root):
 def hostile_load(root):
     """A load run on such a server; its record is written as older ones are: nothing was made safe."""
     folder = loaded(root, seconds=3)
-    error = ErrorCount(outcome="wrong", status=200, code=HOSTILE, count=3, exchanges=())
+    error = ErrorCount(status="wrong", status_code=200, code=HOSTILE, count=3, exchanges=())
     invariant = Invariant(
         fact="whoami.role-closed", says="The role is one of two.", seen=3, broken=3, example=HOSTILE
     )

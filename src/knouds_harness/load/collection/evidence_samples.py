@@ -125,7 +125,7 @@ class SampleWriter:
 
 
 def _kind(operation: str, error: ErrorCount) -> Error:
-    return Error(operation, RequestStatus(error.outcome), error.status or 0, error.code)
+    return Error(operation, RequestStatus(error.status), error.status_code or 0, error.code)
 
 
 def _headers_of(head: bytes) -> Pairs:

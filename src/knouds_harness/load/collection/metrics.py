@@ -247,7 +247,7 @@ def _errors_of(counted: Second, name: str) -> list[ErrorCount]:
     mine = [(error, count) for error, count in counted.errors.items() if error.operation == name]
     mine.sort(key=lambda each: -each[1])
     return [
-        ErrorCount(outcome=error.outcome, status=error.status or None, code=error.code, count=count)
+        ErrorCount(status=error.status, status_code=error.status_code or None, code=error.code, count=count)
         for error, count in mine[:_MOST_ERRORS]
     ]
 

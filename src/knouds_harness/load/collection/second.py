@@ -42,8 +42,8 @@ class Error(NamedTuple):
     """
 
     operation: str
-    outcome: RequestStatus
-    status: int
+    status: RequestStatus
+    status_code: int
     code: str
 
 

@@ -106,10 +106,10 @@ def _percentiles_ms(kept: Histogram) -> dict[str, float]:
 def _most_frequent(errors: Mapping[Error, int]) -> tuple[ErrorCount, ...]:
     together: Counter[tuple[str, int, str]] = Counter()
     for error, count in errors.items():
-        together[error.outcome.value, error.status, error.code] += count
+        together[error.status.value, error.status_code, error.code] += count
     return tuple(
-        ErrorCount(outcome=outcome, status=status or None, code=code, count=count)
-        for (outcome, status, code), count in together.most_common(_MOST_ERRORS)
+        ErrorCount(status=status, status_code=status_code or None, code=code, count=count)
+        for (status, status_code, code), count in together.most_common(_MOST_ERRORS)
     )
 
 

@@ -237,8 +237,8 @@ def error_rows(load: LoadResults) -> list[tuple[str, str, str, str, str, str]]:
     return [
         (
             operation,
-            error.outcome,
-            str(error.status or "none"),
+            error.status,
+            str(error.status_code or "none"),
             error.code,
             f"{error.count:,}",
             next(iter(error.exchanges), ""),

@@ -73,7 +73,7 @@ def nothing_measured(load: LoadResults) -> tuple[str, str] | None:
 
 def _worst_error(operation: OperationLoad) -> str:
     error = next(iter(operation.errors), None)
-    return " ".join(filter(None, [str(error.status or ""), error.code])) if error else "errors"
+    return " ".join(filter(None, [str(error.status_code or ""), error.code])) if error else "errors"
 
 
 def _verdict(load: LoadResults, figures: str) -> Headline:

@@ -104,9 +104,9 @@ def view(progress: LoadProgress, *, title: str) -> RenderableType:
     grid.add_row("times", _times(progress) or "none yet")
     grid.add_row("answers", _answers(progress))
     for error in progress.errors:
-        status = str(error.status) if error.status else "no answer"
-        says = f"{error.count:,} {error.outcome}: {status} {error.code}".rstrip()
-        grid.add_row("", Text(says, style=_STYLE_BY_STATUS[error.outcome]))
+        status = str(error.status_code) if error.status_code else "no answer"
+        says = f"{error.count:,} {error.status}: {status} {error.code}".rstrip()
+        grid.add_row("", Text(says, style=_STYLE_BY_STATUS[error.status]))
     if progress.most_credits is not None:
         grid.add_row("credits", f"at most {progress.spent_credits:,.0f} of {progress.most_credits:,.0f}")
     grid.add_row("generator", f"CPU {progress.cpu_share:.0%} of a core, {_lag(progress)}{_dropped(progress)}")

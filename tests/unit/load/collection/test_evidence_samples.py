@@ -110,8 +110,8 @@ def test_metrics_name_the_exchanges(samples):
     for error, exchange in samples.take():
         evidence.add(error, exchange)
     errors = (
-        ErrorCount(outcome="wrong", status=409, code="NO_SUCH_CODE", count=7),
-        ErrorCount(outcome="failed", status=None, code="Timeout", count=1),
+        ErrorCount(status="wrong", status_code=409, code="NO_SUCH_CODE", count=7),
+        ErrorCount(status="failed", status_code=None, code="Timeout", count=1),
     )
 
     (named,) = evidence.named_in((replace(operation("runWorkflow async"), errors=errors),))

@@ -90,7 +90,7 @@ def test_exceptions_in_tasks_count_whenever_they_came():
     metrics = RunMetrics(warm_up_s=10)
     error = Error(f"{TASK}on_start", RequestStatus.FAILED, 0, "KeyError")
     request = Error("whoami", RequestStatus.FAILED, 500, "")
-    histograms = {SeriesKey(each.operation, each.outcome): histogram(0.0) for each in (error, request)}
+    histograms = {SeriesKey(each.operation, each.status): histogram(0.0) for each in (error, request)}
 
     for unix_s in (1001, 1011, 1031):
         if unix_s == 1011:

@@ -73,7 +73,7 @@ def test_exception_counts_under_its_task_with_its_place(task_errors, user, recor
 
     ((error, count),) = errors(recorder).items()
     assert count == 3
-    assert (error.operation, error.outcome, error.status) == ("task look", RequestStatus.FAILED, 0)
+    assert (error.operation, error.status, error.status_code) == ("task look", RequestStatus.FAILED, 0)
     assert error.code.startswith("JSONDecodeError: Expecting property name")
     assert "tests/unit/load/generator/test_task_errors.py:" in error.code
 

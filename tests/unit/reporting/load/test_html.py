@@ -49,7 +49,7 @@ def test_words_of_a_server_stay_words(tmp_path):
     """Codes, reasons and names of operations never become part of the page."""
     record = read_run(loaded(tmp_path, seconds=12))
     assert record.load is not None
-    error = ErrorCount(outcome="failed", status=500, code=EVIL, count=1)
+    error = ErrorCount(status="failed", status_code=500, code=EVIL, count=1)
     evil = replace(operation(EVIL), errors=(error,))
     results = replace(record.load.results, operations=(evil,), note=EVIL)
     rows = (second(0, EVIL), second(1, EVIL))
