@@ -31,6 +31,8 @@ class Fact:
 
     Attributes:
         id: Such as ``auth.revoked-key-is-401``; stands in waivers, faults and reports.
+        says: The promise in one sentence.
+        source: Who states it.
         conflict: What the losing source says instead, where sources disagree.
     """
 

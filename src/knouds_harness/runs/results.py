@@ -23,7 +23,13 @@ class Result:
     """How often one check saw one fact kept and not kept on one operation.
 
     Attributes:
+        check: Id of the check.
+        fact: Id of the fact.
         operation: The operationId; None for requests to no documented operation.
+        passed: How many exchanges kept the fact.
+        failed: How many exchanges broke it.
+        passed_exchange: The first that kept it.
+        failed_exchange: The first that did not.
     """
 
     check: str
@@ -40,10 +46,12 @@ class Cell:
     """One try of one operation as one persona.
 
     Attributes:
+        operation: Operation of the cell.
         persona: The column: a key of the profile, or one that was made for the run.
         expected: ``admitted`` or ``denied``.
         observed: Status and code of the answer.
         ok: Whether that is what the document says.
+        exchange_id: The evidence.
     """
 
     operation: str
@@ -72,7 +80,16 @@ class UntestedFact:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckTests:
-    """How the tests that drive one check fared on one operation, or on none in particular."""
+    """How the tests that drive one check fared on one operation, or on none in particular.
+
+    Attributes:
+        check: Id of the check.
+        operation: The operationId that they were parametrized with.
+        passed: How many passed.
+        failed: How many failed.
+        skipped: How many were skipped.
+        duration_s: Time that they took together.
+    """
 
     check: str
     operation: str | None
@@ -87,7 +104,11 @@ class Counts:
     """How much a run did.
 
     Attributes:
+        exchanges: Requests sent.
         answers: Number of answers by status; ``none`` where no whole answer came.
+        passed: Claims that held.
+        failed: Claims that did not.
+        findings: Different findings, by verdict.
         cost_credits: Credits that the server says it charged, or the most it may have where it does not say.
     """
 

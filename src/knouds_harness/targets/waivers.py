@@ -18,6 +18,11 @@ class Waiver:
     Attributes:
         reason: Why the finding is accepted, for readers of the report.
         expires: The last day on which it holds; afterwards its findings fail the run again.
+        fingerprint: Fingerprint of one finding.
+        fact: The fact that is not kept.
+        check: The check that found it.
+        operation: The operationId that it was found on.
+        status: The HTTP status of the answer.
         code: The ``code`` of the answer; an empty string for an answer without one.
     """
 
