@@ -1,6 +1,7 @@
 """Text of a server, a profile or a file, made safe for a terminal, a log of CI and a comment in a script."""
 
 import re
+from collections.abc import Sequence
 
 _COMMAND = re.compile(r"^(\s*)::", re.MULTILINE)
 _COMMAND_OF_AZURE = re.compile(r"##(?=\w*\[)")
@@ -21,3 +22,9 @@ def printable(text: str, *, keep: str = "\n") -> str:
 def counted(number: int, one: str, several: str = "") -> str:
     """A number of things: ``1 finding``, ``2 findings``."""
     return f"{number:,} {one if number == 1 else several or f'{one}s'}"
+
+
+def first_few(names: Sequence[str], most: int) -> str:
+    """Names in a row; how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from knouds_harness.exchange.effectless_requests import effectless_call
 from knouds_harness.judging.checks import authentication
 from knouds_harness.judging.checks.envelopes import form
 from knouds_harness.suite.generation.strategies import (
@@ -17,7 +18,6 @@ from knouds_harness.suite.generation.strategies import (
     unknown_keys,
 )
 from knouds_harness.suite.selection import operations_for
-from knouds_harness.suite.support.subjects import effectless_call
 from knouds_harness.targets.needs.keys import ANY_KEY, LEGACY_KEY, REVOKED_KEY, UNAPPROVED_KEY
 from knouds_harness.targets.needs.workflows import subject_account
 from knouds_harness.targets.personas import Secret

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knouds_harness.contract.operations import RUN_OPERATIONS
+from knouds_harness.exchange.effectless_requests import effectless_call
 from knouds_harness.exchange.evidence import Call
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.workflow_names import fresh_name
@@ -16,7 +17,6 @@ from knouds_harness.judging.checks import capabilities
 from knouds_harness.suite.generation.strategies import capability_sets
 from knouds_harness.suite.matrix import cell_for, is_decided, prove_cell
 from knouds_harness.suite.selection import operations_for
-from knouds_harness.suite.support.subjects import effectless_call
 from knouds_harness.targets.needs.keys import (
     ADMIN_KEY,
     AUTHOR,

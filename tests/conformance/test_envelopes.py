@@ -2,11 +2,11 @@
 
 import pytest
 
+from knouds_harness.exchange.effectless_requests import NO_SUCH_MODEL, effectless_call
 from knouds_harness.exchange.evidence import NO_BODY, Call
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks import isolation
 from knouds_harness.judging.checks.envelopes import form, refusals
-from knouds_harness.suite.support.subjects import NO_SUCH_MODEL, effectless_call
 from knouds_harness.targets.needs.keys import (
     ANY_KEY,
     EXECUTION_CANCELLER,

@@ -15,7 +15,7 @@ from knouds_harness.commands.shared_options import format_option
 from knouds_harness.contract.sources import Fact, Source
 from knouds_harness.errors import UnknownName
 from knouds_harness.locations import recordings_path
-from knouds_harness.printable import counted
+from knouds_harness.printable import counted, first_few
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -158,7 +158,7 @@ def print_coverage(rows: list[FactTraces], *, gaps_only: bool, console: Console)
                 print_line(f"  {'or' if number else 'needs'}: {way}", console=console)
             print_line(f"  checks: {', '.join(row.checks) or 'none'}", console=console)
             print_line(f"  faults: {', '.join(row.faults) or 'none'}", console=console)
-            print_line(f"  recordings: {_listed(row.recordings)}", console=console)
+            print_line(f"  recordings: {first_few(row.recordings, _MOST_NAMES) or 'none'}", console=console)
     documented = [row for row in rows if row.fact.source not in (Source.ASSUMED, Source.USER)]
     proven = [row for row in documented if row.gap is None]
     print_line(
@@ -192,9 +192,3 @@ def coverage_as_json(rows: list[FactTraces], *, gaps_only: bool) -> list[dict[st
         for row in rows
         if not gaps_only or row.gap
     ]
-
-
-def _listed(names: Sequence[str]) -> str:
-    """The first few, as what holds for every answer shows in nearly all of them."""
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return f"{', '.join(names[:_MOST_NAMES])}{more}" or "none"

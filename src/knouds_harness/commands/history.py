@@ -13,6 +13,7 @@ import click
 
 from knouds_harness.commands.shared_options import baselines_folder_option, format_option, runs_folder_option
 from knouds_harness.errors import RunRecordError, UsageError
+from knouds_harness.printable import first_few
 from knouds_harness.runs.verdicts import RunOutcome
 
 if TYPE_CHECKING:
@@ -229,13 +230,9 @@ def _refuse_nonsense(*, modes: Mapping[str, bool], of_pruning: Mapping[str, bool
 def _say_what_was_met(index: Index, refreshed: Refreshed) -> None:
     if index.note:
         click.echo(index.note, err=True)
-    names = refreshed.unreadable
-    if names:
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        click.echo(
-            f"no readable run: {', '.join(names[:_NAMED])}{more} (knouds-harness report FOLDER says why)",
-            err=True,
-        )
+    if refreshed.unreadable:
+        named = first_few(refreshed.unreadable, _NAMED)
+        click.echo(f"no readable run: {named} (knouds-harness report FOLDER says why)", err=True)
 
 
 def _prune(plan: PruningPlan, runs_folder: Path, *, is_agreed: bool) -> None:

@@ -16,7 +16,7 @@ import click
 
 from knouds_harness.errors import ExitCode, RunRecordError, UsageError
 from knouds_harness.option_declarations import click_options, options_from, runner_arguments
-from knouds_harness.printable import printable
+from knouds_harness.printable import first_few, printable
 from knouds_harness.suite.options import RunOptions
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from knouds_harness.suite.session import ConformanceRun
     from knouds_harness.targets.profile import Target
 
-_SHOWN = 5
+_MOST_NAMED = 5
 
 
 @click.command()
@@ -253,7 +253,10 @@ def _print_plan(plan: Plan, target: Target, console: Console) -> None:
         f"{len(impossible)} that the profile makes impossible.",
     )
     for says, outcomes in plan.impossible.items():
-        _print(console, f"  {len(outcomes)} need {says}: {_listed([str(each) for each in outcomes])}")
+        _print(
+            console,
+            f"  {len(outcomes)} need {says}: {first_few([str(each) for each in outcomes], _MOST_NAMED)}",
+        )
     if CONTROL.find(target) is None and any(
         each.test.get_closest_marker("fills_window") for each in plan.outcomes
     ):
@@ -297,11 +300,6 @@ def _print_left_over(shelf: RecordingFolder, recording: RecordingRun, console: C
             _print(console, f"no test records {kept.name} any more: delete the file, or keep it as it is")
     for error in RecordingFolder.open(shelf.path).damaged.values():
         _print(console, f"still damaged: {str(error).partition(chr(10))[0]}")
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{', '.join(names[:_SHOWN])}{more}"
 
 
 def _print(console: Console, line: str) -> None:

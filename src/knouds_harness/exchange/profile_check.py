@@ -16,7 +16,7 @@ from knouds_harness.contract.tiers import WITHOUT_KEYS, WITHOUT_MODELS
 from knouds_harness.errors import CreditsShort
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.contradictions import Contradiction, line_in_profile, without
-from knouds_harness.exchange.effectless_requests import effectless_request
+from knouds_harness.exchange.effectless_requests import effectless_call
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.exchange.pricing import Pricing, resource_named
 from knouds_harness.printable import printable
@@ -382,4 +382,5 @@ def _may_run_models(key: Persona) -> bool:
 
 
 def _request(operation_id: str, key: Persona, resource: str | None = None) -> Request:
-    return effectless_request(shipped_document().operation_by_id[operation_id], key.name, resource)
+    operation = shipped_document().operation_by_id[operation_id]
+    return effectless_call(operation, resource).request(operation, persona=key.name)

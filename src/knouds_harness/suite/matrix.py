@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 from knouds_harness.contract.operations import Action, Operation
 from knouds_harness.contract.tiers import WITHOUT_KEYS
+from knouds_harness.exchange.effectless_requests import effectless_call
 from knouds_harness.exchange.evidence import Call
 from knouds_harness.judging.checks import capabilities
 from knouds_harness.judging.claim import answer
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.results import Cell
-from knouds_harness.suite.support.subjects import Subjects, effectless_call
+from knouds_harness.suite.support.subjects import Subjects
 from knouds_harness.targets.needs.keys import may_run_models
 from knouds_harness.targets.needs.rate_limits import free_workflow
 from knouds_harness.targets.personas import Persona

@@ -11,7 +11,7 @@ from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.sources import Source
 from knouds_harness.errors import UnknownName, UsageError
 from knouds_harness.judging.checks import all_checks, families, family_by_fact
-from knouds_harness.printable import counted
+from knouds_harness.printable import counted, first_few
 from knouds_harness.runs.results import UntestedFact
 from knouds_harness.targets.problems import Problem, profile_error
 from knouds_harness.targets.profile import Target
@@ -96,7 +96,10 @@ def shortfall(
     if least is not None and count < least:
         verified = f"{count} of {counted(len(seen.asked), 'fact')} verified"
         lines.append(f"{verified}; --min-verified {text} asks for {least}. Missing:")
-        lines += [f"  {family} ({len(facts)}): {_named(facts)}" for family, facts in _by_family(unverified)]
+        lines += [
+            f"  {family} ({len(facts)}): {first_few(facts, _MOST_NAMED)}"
+            for family, facts in _by_family(unverified)
+        ]
     missing = [fact for fact in unverified if fact in expected]
     if missing:
         named = "fact that [expect] in the profile names was", "facts that [expect] in the profile names were"
@@ -112,11 +115,6 @@ def _by_family(facts: Iterable[str]) -> list[tuple[str, list[str]]]:
     for fact in facts:
         by_family[family_by_fact().get(fact, "no check")].append(fact)
     return sorted(by_family.items(), key=lambda item: -len(item[1]))
-
-
-def _named(facts: list[str]) -> str:
-    more = f" and {len(facts) - _MOST_NAMED} more" if len(facts) > _MOST_NAMED else ""
-    return ", ".join(facts[:_MOST_NAMED]) + more
 
 
 def _reason(fact: str, seen: VerifiedFacts) -> str:

@@ -16,6 +16,7 @@ from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.accounts import AccountKeys
 from knouds_harness.load.workload.input_lines import InputFile
 from knouds_harness.load.workload.workload import SharedTask, Workload, scenarios_in, shares
+from knouds_harness.printable import first_few
 from knouds_harness.targets.needs.need import Need
 from knouds_harness.targets.needs.runs import RunNeed, is_run_by_any_key, is_runnable, resources_of
 from knouds_harness.targets.profile import Target
@@ -113,15 +114,10 @@ def _not_run(workload: Workload, scenarios: Sequence[Any]) -> Iterator[str]:
             failing.append(each.name)
         elif not is_run_by_any_key(target, each):
             refused.append(each.name)
-    parts = [f"{_named(failing)} (runs fail)"] if failing else []
-    parts += [f"{_named(refused)} (no key may run it)"] if refused else []
+    parts = [f"{first_few(failing, _MOST_NAMED)} (runs fail)"] if failing else []
+    parts += [f"{first_few(refused, _MOST_NAMED)} (no key may run it)"] if refused else []
     if parts:
         yield f"not run: {'; '.join(parts)}"
-
-
-def _named(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return f"{', '.join(names[:_MOST_NAMED])}{more}"
 
 
 # What is asked of whom

@@ -15,6 +15,7 @@ from knouds_harness.contract.operations import Action, Operation
 from knouds_harness.contract.tiers import WITHOUT_MODELS
 from knouds_harness.errors import TargetUnreachable
 from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.effectless_requests import effectless_call
 from knouds_harness.exchange.evidence import JSON, Call, Exchange
 from knouds_harness.judging.checks.usage import rows_of
 from knouds_harness.judging.claim import answer
@@ -31,7 +32,6 @@ from knouds_harness.suite.discovery.described import (
     summaries_in,
     workflow_in,
 )
-from knouds_harness.suite.support.subjects import effectless_call
 from knouds_harness.targets.profile_writer import Found, FoundKey, FoundWorkflow, RefusedKey
 
 MOST_WORKFLOWS = 20

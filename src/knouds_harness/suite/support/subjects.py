@@ -4,13 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from knouds_harness.contract.operations import Operation
-from knouds_harness.exchange.effectless_requests import (
-    NO_SUCH_EXECUTION,
-    NO_SUCH_MODEL,
-    NO_SUCH_WORKFLOW,
-    effectless_body,
-    unknown_path_values,
-)
+from knouds_harness.exchange.effectless_requests import effectless_call
 from knouds_harness.exchange.evidence import JSON, NO_BODY, Call, Exchange
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks.concurrency import created_slug
@@ -25,22 +19,8 @@ from knouds_harness.targets.needs.workflows import ANY_MODEL, ANY_WORKFLOW, PUBL
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.resources import Model, Workflow
 
-__all__ = ["NO_SUCH_EXECUTION", "NO_SUCH_MODEL", "NO_SUCH_WORKFLOW", "Subjects", "effectless_call"]
-
 _DEADLINE_S = 60.0
 _LONGEST_PAUSE_S = 2.0
-
-
-def effectless_call(operation: Operation) -> Call:
-    """A well-formed request without effect or cost for any key: its resource is unknown."""
-    body = effectless_body(operation)
-    return Call(path_values=unknown_path_values(operation), json=NO_BODY if body is None else body)
-
-
-def _call(operation: Operation, path_values: dict[str, str], bodies: dict[str, Any]) -> Call:
-    if operation.id in bodies:
-        return Call(path_values=path_values, json=bodies[operation.id])
-    return Call(path_values=path_values)
 
 
 class Subjects:
@@ -63,9 +43,8 @@ class Subjects:
             bodies["runWorkflow"] = {"inputs": dict(self._known_workflow.inputs)}
         if operation.id == "runModel":
             bodies["runModel"] = {"inputs": dict(self.tester.need(ANY_MODEL).inputs)}
-        return _call(
-            operation, {name: self._existing(operation, name) for name in operation.path_parameters}, bodies
-        )
+        values = {name: self._existing(operation, name) for name in operation.path_parameters}
+        return Call(path_values=values, json=bodies.get(operation.id, NO_BODY))
 
     def call_without_key(self, operation: Operation) -> Call:
         """A valid request for who has no key: to a resource that exists, where the profile offers one."""

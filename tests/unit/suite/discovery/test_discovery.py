@@ -8,9 +8,9 @@ import pytest
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import TargetUnreachable
 from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.effectless_requests import NO_SUCH_EXECUTION, NO_SUCH_MODEL, NO_SUCH_WORKFLOW
 from knouds_harness.exchange.evidence import KEY_HEADER
 from knouds_harness.suite.discovery.discovery import ASKED, MOST_BOUND_FORMS, Discovery
-from knouds_harness.suite.support.subjects import NO_SUCH_EXECUTION, NO_SUCH_MODEL, NO_SUCH_WORKFLOW
 from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
 
