@@ -48,17 +48,14 @@ CANARY: Final = "c4n4ry-of-the-environment-71f0"
 
 
 def check(*families: str) -> tuple[str, ...]:
-    """Check some families, quickly."""
     return ("check", "--quick", "--examples", "1", "--seed", "1", *(f"--family={each}" for each in families))
 
 
 def load(scenario: str, *more: str) -> tuple[str, ...]:
-    """Two seconds of load."""
     return ("load", scenario, "--rate", "10", "--users", "8", "--duration", "2s", "--quiet", "--yes", *more)
 
 
 def record(outcomes: str) -> tuple[str, ...]:
-    """Record some outcomes."""
     return ("record", "--yes", "--folder", "recordings", "--outcome", outcomes)
 
 

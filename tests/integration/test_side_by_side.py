@@ -29,7 +29,6 @@ TOKEN = re.compile(rb"Harness [0-9a-f]{12}")
 
 @contextmanager
 def distant_sandbox(away_s, *faults):
-    """A sandbox that answers so many seconds late."""
     make_server = serving.make_server
 
     def make_distant(app):

@@ -76,14 +76,12 @@ def saying(recording: Recording, body: object) -> Recording:
 
 
 def breach(changed: Recording, operator: str, *facts: str, place: str = "") -> Mutant:
-    """A mutant that breaks one of these facts."""
     return Mutant(recording=changed, operator=operator, place=place, label=Label.BREACH, facts=facts)
 
 
 def no_breach(
     changed: Recording, operator: str, *, label: Label = Label.EQUIVALENT, place: str = ""
 ) -> Mutant:
-    """A mutant that breaks nothing."""
     return Mutant(recording=changed, operator=operator, place=place, label=label)
 
 

@@ -38,7 +38,6 @@ def value_at(body: object, steps: Steps) -> object:
 
 
 def replaced(body: object, steps: Steps, value: object) -> object:
-    """A copy with another value there."""
     if not steps:
         return value
     changed = copy.deepcopy(body)
@@ -47,7 +46,6 @@ def replaced(body: object, steps: Steps, value: object) -> object:
 
 
 def dropped(body: object, steps: Steps) -> object:
-    """A copy without what stands there."""
     changed = copy.deepcopy(body)
     del value_at(changed, steps[:-1])[steps[-1]]  # type: ignore[attr-defined]
     return changed

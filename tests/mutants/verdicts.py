@@ -50,7 +50,6 @@ class Judged:
 
 
 def mutants() -> Iterator[Mutant]:
-    """Every change of every recording."""
     for recording in recordings().values():
         for operator in OPERATORS:
             yield from operator(recording)

@@ -148,7 +148,6 @@ class LyingServer:
         self.originals = copy.deepcopy(self.workflows)
 
     def left(self) -> dict[str, str]:
-        """The names of workflows that the user has not made, by slug."""
         return {slug: each["name"] for slug, each in self.workflows.items() if slug not in MINE}
 
     def charge(self, amount: float) -> None:

@@ -100,7 +100,6 @@ def test_conflict_fails_until_it_is_waived(judge):
 
 
 def test_expired_waiver_accepts_nothing(judge):
-    """After its last day a waiver's findings fail again."""
     check = check_named(CHECK, waivers=[WAIVER | {"expires": "2020-01-01"}])
 
     with pytest.raises(AssertionError, match="conflict"):

@@ -31,7 +31,6 @@ def address(live):
 
 
 def goes(live, folder):
-    """The load goes, and its record is in this folder."""
     live.show(replace(LIVE_PROGRESS, folder=str(folder)))
 
 

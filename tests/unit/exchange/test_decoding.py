@@ -22,7 +22,6 @@ Encoding = Callable[[bytes], bytes]
 
 
 def each(spelling: str) -> Encoding:
-    """Each byte by itself, in a format."""
     return lambda text: "".join(map(spelling.format, text)).encode()
 
 

@@ -18,8 +18,6 @@ def test_usage_is_read_again_until_it_is_enough(come_at, reads):
 
 
 class Usage:
-    """The usage of an account, the newest row first."""
-
     def __init__(self) -> None:
         self.rows: list[dict[str, object]] = [{"id": 7, "creditsCost": 8, "status": "completed"}]
         self.asked = 0

@@ -244,7 +244,6 @@ def test_key_is_held_against_what_whoami_answers(name, state, contradicted):
 
 
 def signature_of(recording):
-    """The header's value."""
     return dict(recording.exchange.sent_headers)[HEADER]
 
 

@@ -23,7 +23,6 @@ def surface(by_status, operation="getWhoami"):
 
 
 def changes(old, new, *, operation="getWhoami"):
-    """What changed, as kind, place and first words."""
     old, new = (
         each if isinstance(each, Surface) else surface({"200": each}, operation) for each in (old, new)
     )

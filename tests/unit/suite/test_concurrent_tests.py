@@ -282,7 +282,6 @@ class Running:
         self._may_end.set()
 
     def close(self):
-        """Wait for all of them."""
         self.let_go()
         self._threads.shutdown()
 

@@ -82,7 +82,6 @@ def test_cancel_shows_in_the_polls_after_it():
 
 
 def test_submit_stands_for_itself():
-    """Nothing leads to it."""
     steps = PrecedingRequests()
     first, _ = noted(steps, submitted(1), about(2, "getExecution"))
 

@@ -27,7 +27,6 @@ WITHOUT_CLOCK = replace(SANDBOX, control=None)
 
 @pytest.fixture(scope="module")
 def suite():
-    """All tests."""
     return collect_suite()
 
 
@@ -131,7 +130,6 @@ def test_what_runs_in_a_thread_gets_what_it_is_called_with(suite):
 
 
 def spending_of(suite, limit_credits, target=SANDBOX):
-    """What tests cost by the profile."""
     return Spending.of(suite, target, lambda each: each.cost_credits, limit_credits=limit_credits)
 
 

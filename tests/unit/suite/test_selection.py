@@ -14,7 +14,6 @@ IDS = [each.id for each in OPERATIONS]
 
 @pytest.fixture(scope="module")
 def suite():
-    """All tests."""
     return collect_suite()
 
 

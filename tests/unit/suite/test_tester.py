@@ -65,7 +65,6 @@ def make_tester(tmp_path):
 
 
 def full(tester):
-    """The persona that sends."""
     return tester.target.personas["full"]
 
 
@@ -265,7 +264,6 @@ def test_lost_connection_is_no_finding(make_tester, monkeypatch, operation):
 
 
 def test_what_the_profile_forbids_counts_as_untested(make_tester):
-    """An operation whose kind of action is not allowed is skipped, with the reason."""
     tester = make_tester(lambda _: httpx.Response(200, json={}), allow=frozenset({Action.READ}))
 
     with pytest.raises(Untested, match=r'^"run" in limits\.allow'):

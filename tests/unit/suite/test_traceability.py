@@ -30,7 +30,6 @@ def test_shape_check_names_every_fact_of_a_success():
 
 
 def test_checks_have_unique_ids():
-    """An id names one check; a second one would hide the first."""
     ids = [check.id for check in all_checks().values()]
 
     assert len(ids) == len(set(ids))
@@ -46,7 +45,6 @@ def test_missing_resources_are_named_with_the_checks_that_need_them():
 
 
 def persona(**changes):
-    """A working key of a pro account."""
     key = Persona(
         name="pro",
         secret=Secret("knouds_live_0123456789abcdef", "key:pro"),

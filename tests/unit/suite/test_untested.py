@@ -61,7 +61,6 @@ def test_all_are_named_where_only_all_of_them_take_it_away():
 
 @pytest.mark.parametrize("where", ["keys.full.tier", "keys.full", "keys.full.role"])
 def test_contradicted_key_is_dropped(where):
-    """And no other."""
     left = without(TARGET, [replace(refused("full"), where=where)]).personas
 
     assert set(left) == set(TARGET.personas) - {"full"}

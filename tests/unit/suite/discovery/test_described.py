@@ -86,7 +86,6 @@ def test_list_is_read_with_and_without_an_object_around():
 
 
 def test_refused_list_is_empty():
-    """A refusal lists nothing."""
     assert summaries_in(refusal(403, "CAPABILITY_DENIED", required=["portrait"])) == []
 
 
@@ -196,7 +195,6 @@ def test_model_names_are_found_in_any_shape(body):
 
 @pytest.mark.parametrize("body", [None, "gpt-image-2", 4, {}, {"models": 3}, [None, {"id": []}]])
 def test_no_model_names_are_made_up(body):
-    """A body without any has none."""
     assert model_names(body) == set()
 
 

@@ -23,7 +23,6 @@ def test_altered_key_is_another_key(key):
 
 @given(key=strategies.unknown_keys().map(Secret.reveal))
 def test_unknown_key_has_the_documented_form(key):
-    """An unknown key looks like a real one."""
     assert re.fullmatch(r"knouds_live_[A-Za-z0-9]{32,48}", key)
 
 
@@ -36,13 +35,11 @@ def test_malformed_key_can_be_sent(key):
 
 @given(value=strategies.json_but_no_object())
 def test_json_but_no_object(value):
-    """Inputs that must be refused are JSON, and no object."""
     assert not json.dumps(value).startswith("{")
 
 
 @given(body=strategies.not_json())
 def test_not_json(body):
-    """A body that must be refused is accepted by no reading of JSON."""
     with pytest.raises((json.JSONDecodeError, UnicodeDecodeError)):
         json.loads(body)
 
@@ -63,7 +60,6 @@ def test_misshapen_document_has_a_good_name(document):
 
 @given(value=strategies.garbled_query_values())
 def test_garbled_value_is_no_number_in_range(value):
-    """A garbled value is not what a limit may be."""
     assert not (re.fullmatch(r"[0-9]+", value, re.ASCII) and 1 <= int(value) <= 500)
 
 

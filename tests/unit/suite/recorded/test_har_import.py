@@ -32,8 +32,6 @@ def whoami(body, *, status=200):
 
 @pytest.fixture
 def imported(tmp_path):
-    """Import a file of these entries."""
-
     def read(*entries, kept=()):
         path = write_har(tmp_path / "traffic.har", *entries)
         captured = read_captured(path, document(), base_url=None)

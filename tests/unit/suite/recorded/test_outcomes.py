@@ -19,7 +19,6 @@ MODELS = (
 
 @pytest.fixture(scope="module")
 def outcomes():
-    """All that the suite shows."""
     return all_outcomes(collect_suite())
 
 
@@ -42,8 +41,6 @@ def target():
 
 @pytest.fixture
 def plan(outcomes):
-    """Makes a plan."""
-
     def make(target, *, recorded=(), patterns=()):
         selection = Selection.of(outcomes, recorded=recorded, patterns=patterns)
         return make_plan(selection, target=target, price=lambda each: each.cost_credits)
@@ -57,7 +54,6 @@ def names(outcomes):
 
 
 def test_every_outcome_is_planned_kept_or_impossible(outcomes, plan, target):
-    """None is forgotten."""
     made = plan(target)
     impossible = {outcome for missing in made.impossible.values() for outcome in names(missing)}
 
@@ -102,7 +98,6 @@ def test_story_costs_what_its_executions_cost(plan, target):
 
 
 def test_what_is_not_allowed_is_impossible(plan, target):
-    """A profile that allows reads gets reads."""
     reading = replace(target, limits=Limits(allow=frozenset({Action.READ})))
 
     made = plan(reading)

@@ -94,7 +94,6 @@ def test_what_cannot_be_placed_is_listed(tmp_path):
 
 
 def test_kept_contract_is_kept(tmp_path):
-    """A sound answer gives no finding."""
     result, record = verified(tmp_path, entry(f"{API}/api/whoami", WHOAMI))
 
     assert (result.exit_code, record.kind, record.outcome) == (ExitCode.KEPT, "verify", "kept")
@@ -118,7 +117,6 @@ def test_request_on_a_connection_that_was_just_closed_is_nobodys_fault(tmp_path,
 
 
 def test_breach_is_found(tmp_path):
-    """A 5xx in a browser's traffic is the breach that it is."""
     result, record = verified(tmp_path, entry(f"{API}/api/whoami", {"error": "x", "code": "X"}, status=502))
 
     assert result.exit_code is ExitCode.BREACH

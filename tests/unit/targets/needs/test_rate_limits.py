@@ -19,7 +19,6 @@ FOREIGN = Workflow(slug="foreign", owner="ada", has_generator=False)
 
 
 def target(*workflows, capabilities=RUNS, allow=(Action.RUN,), fills=None, tier="pro", has_control=False):
-    """A target with one key."""
     secret = Secret("knouds_live_pia", "key:pro")
     pro = Persona(name="pro", secret=secret, user="pia", capabilities=capabilities, tier=tier)
     return Target(
