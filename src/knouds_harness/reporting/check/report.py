@@ -48,6 +48,7 @@ from knouds_harness.reporting.report import (
     Tone,
     Words,
     badge,
+    numbers,
 )
 from knouds_harness.reporting.run_section import evidence_section, run_section
 from knouds_harness.runs.record import RunRecord
@@ -400,19 +401,11 @@ def _families(record: RunRecord) -> Iterator[Section]:
                 ),
                 Table(
                     "Tests by family",
-                    (
-                        Column("Family", is_name=True),
-                        *(
-                            Column(each, is_number=True)
-                            for each in ("Passed", "Failed", "Skipped", "Seconds")
-                        ),
-                    ),
+                    (Column("Family", is_name=True), *numbers("Passed", "Failed", "Skipped", "Seconds")),
                     [
                         (
                             row.family,
-                            str(row.passed),
-                            str(row.failed),
-                            str(row.skipped),
+                            *map(str, (row.passed, row.failed, row.skipped)),
                             f"{row.duration_s:.1f}",
                         )
                         for row in families
