@@ -14,6 +14,7 @@ from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Model, Webhook, Workflow
 
+_MOST_STEPS: Final = 5
 _PRO_CAPABILITIES: Final = frozenset(
     {
         "workflow:run",
@@ -62,14 +63,14 @@ def next_steps(target: Target) -> tuple[NextStep, ...]:
     return tuple(sorted(steps.values(), key=lambda step: -len(step.facts)))
 
 
-def advice(target: Target, *, most: int = 5) -> list[str]:
+def advice(target: Target) -> list[str]:
     """The next steps as lines, such as ``add a webhook: +9 facts``: so many, and how many more there are."""
     steps = next_steps(target)
     lines = [
         f"add {step.says}: +{len(step.facts)} {'fact' if len(step.facts) == 1 else 'facts'}"
-        for step in steps[:most]
+        for step in steps[:_MOST_STEPS]
     ]
-    return [*lines, f"… and {len(steps) - most} more"] if len(steps) > most else lines
+    return [*lines, f"… and {len(steps) - _MOST_STEPS} more"] if len(steps) > _MOST_STEPS else lines
 
 
 def print_advice(target: Target, console: Console) -> None:

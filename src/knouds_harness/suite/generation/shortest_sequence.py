@@ -12,17 +12,17 @@ MOST_REQUESTS: Final = 500
 T = TypeVar("T")
 
 
-def shorten_broken(scene: Scene, *, clock: Callable[[], float] = time.monotonic) -> None:
+def shorten_broken(scene: Scene) -> None:
     """Play what was broken again and again with less, within bounds; the shortest is kept in the record."""
     if scene.broken_check is None:
         return
-    sought, until_s = scene.broken_check, clock() + MOST_S
+    sought, until_s = scene.broken_check, time.monotonic() + MOST_S
     most_sent = scene.tester.sent + MOST_REQUESTS
     shortest = shorten(
         scene.broken,
         breaks=lambda steps: _breaks(steps, scene, sought),
         simpler=_simpler,
-        is_enough=lambda: clock() >= until_s or scene.tester.sent >= most_sent,
+        is_enough=lambda: time.monotonic() >= until_s or scene.tester.sent >= most_sent,
     )
     _breaks(shortest, scene, sought)  # once without a look at anything else
 

@@ -94,7 +94,7 @@ def capability_sets(universe: Iterable[str]) -> st.SearchStrategy[frozenset[str]
     return st.frozensets(st.sampled_from(sorted(universe)), max_size=8)
 
 
-def json_values(max_leaves: int = 8) -> st.SearchStrategy[Any]:
+def json_values() -> st.SearchStrategy[Any]:
     return st.recursive(
         st.none()
         | st.booleans()
@@ -102,7 +102,7 @@ def json_values(max_leaves: int = 8) -> st.SearchStrategy[Any]:
         | st.floats(allow_nan=False, allow_infinity=False)
         | st.text(),
         lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
-        max_leaves=max_leaves,
+        max_leaves=8,
     )
 
 
