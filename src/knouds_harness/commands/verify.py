@@ -24,7 +24,9 @@ def verify(file: Path, *, base_url: str | None, **asked: object) -> None:
     from knouds_harness.suite.recorded.verification import verify as verify_traffic
 
     options = options_from(RunOptions, asked)
-    result = verify_traffic(file, base_url=base_url, strict=options.strict, runs_folder=options.runs_folder)
-    paths = render_all(result.folder)
-    print_summary(read_run(result.folder), paths, console=CommandConsole())
-    sys.exit(result.exit_code)
+    code, folder = verify_traffic(
+        file, base_url=base_url, strict=options.strict, runs_folder=options.runs_folder
+    )
+    paths = render_all(folder)
+    print_summary(read_run(folder), paths, console=CommandConsole())
+    sys.exit(code)

@@ -76,16 +76,11 @@ class KnownKeys:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrafficVerification:
-    """What the command exits with, and the run record."""
-
-    exit_code: ExitCode
-    folder: Path
-
-
-def verify(path: Path, *, base_url: str | None, strict: bool, runs_folder: Path) -> TrafficVerification:
+def verify(path: Path, *, base_url: str | None, strict: bool, runs_folder: Path) -> tuple[ExitCode, Path]:
     """Judge every exchange of a HAR file that is the API's, one by one, and write a run record of it.
+
+    Returns:
+        What the command exits with, and the run folder.
 
     Raises:
         UsageError: The file is not a HAR file, or holds nothing that can be judged.
@@ -124,7 +119,7 @@ def verify(path: Path, *, base_url: str | None, strict: bool, runs_folder: Path)
             (RunOutcome.BROKEN, ExitCode.BREACH) if recorder.is_broken else (RunOutcome.KEPT, ExitCode.KEPT)
         )
         writer.finish(outcome, code, note=captured.left_out)
-    return TrafficVerification(exit_code=code, folder=writer.folder)
+    return code, writer.folder
 
 
 def _object(body: bytes | None) -> Mapping[str, JSON]:

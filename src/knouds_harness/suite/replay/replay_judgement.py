@@ -1,12 +1,11 @@
 """What the answers of a sequence that was sent again say of a finding."""
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from enum import StrEnum
 
 from knouds_harness.contract.document import Document
-from knouds_harness.contract.shapes import ShapeJudge, as_json
+from knouds_harness.contract.shapes import as_json
 from knouds_harness.contract.sources import Source
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.reproduction.script import parts_of
@@ -18,7 +17,6 @@ from knouds_harness.judging.engine import claims_of
 from knouds_harness.runs.findings import Finding, fingerprint
 from knouds_harness.runs.verdicts import Verdict
 from knouds_harness.suite.replay.id_substitution import value_at
-from knouds_harness.targets.personas import Persona
 
 
 class ReplayStatus(StrEnum):
@@ -39,48 +37,40 @@ def is_shown_by_suite(finding: Finding) -> bool:
     return bool(finding.test) and finding.check in all_checks()
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReplayJudge:
-    """Judges what came back."""
+def judge_again(
+    finding: Finding, steps: Sequence[Exchange], answers: Sequence[Exchange], context: Context
+) -> tuple[ReplayStatus, str]:
+    """What the answers of now show, given that all that led to it was answered as in the run."""
+    place = next(i for i, step in enumerate(steps) if step.id == finding.exchange_id)
+    before, after = steps[place], answers[place]
+    at_once = {step.id for part in parts_of(steps) if part.is_at_once for step in part.steps}
+    for number, (then, now) in enumerate(zip(steps, answers, strict=True), start=1):
+        if then is not before and then.id not in at_once and _is_worse(now, then):
+            raise CannotTell(
+                f"request {number}, {then.request.operation_id or then.request.path}, was answered "
+                f"{answer(now)}, in the run {answer(then)}"
+            )
+    if after.status == 429 and finding.status != 429:
+        raise CannotTell("the target throttles")
+    if after.status is None and finding.status is not None:
+        raise CannotTell(f"no answer: {after.failure}")
+    if finding.verdict is Verdict.ADDITIVE:
+        return _drift(finding, after, context.document)
+    claims = claims_of(finding.check, after, context)
+    verdict = _compared(finding, before, after) if claims is None else _claimed(finding, after, claims)
+    if verdict[0] is ReplayStatus.GONE and at_once:
+        raise CannotTell(f"{verdict[1]}, and requests at once may show it the next time")
+    return verdict
 
-    document: Document
-    shapes: ShapeJudge
-    personas: Mapping[str, Persona]
 
-    def judge(
-        self, finding: Finding, steps: Sequence[Exchange], answers: Sequence[Exchange]
-    ) -> tuple[ReplayStatus, str]:
-        """What the answers of now show, given that all that led to it was answered as in the run."""
-        place = next(i for i, step in enumerate(steps) if step.id == finding.exchange_id)
-        before, after = steps[place], answers[place]
-        at_once = {step.id for part in parts_of(steps) if part.is_at_once for step in part.steps}
-        for number, (then, now) in enumerate(zip(steps, answers, strict=True), start=1):
-            if then is not before and then.id not in at_once and _is_worse(now, then):
-                raise CannotTell(
-                    f"request {number}, {then.request.operation_id or then.request.path}, was answered "
-                    f"{answer(now)}, in the run {answer(then)}"
-                )
-        if after.status == 429 and finding.status != 429:
-            raise CannotTell("the target throttles")
-        if after.status is None and finding.status is not None:
-            raise CannotTell(f"no answer: {after.failure}")
-        if finding.verdict is Verdict.ADDITIVE:
-            return self._drift(finding, after)
-        context = Context(document=self.document, shapes=self.shapes, keys=self.personas)
-        claims = claims_of(finding.check, after, context)
-        verdict = _compared(finding, before, after) if claims is None else _claimed(finding, after, claims)
-        if verdict[0] is ReplayStatus.GONE and at_once:
-            raise CannotTell(f"{verdict[1]}, and requests at once may show it the next time")
-        return verdict
-
-    def _drift(self, finding: Finding, after: Exchange) -> tuple[ReplayStatus, str]:
-        gatherer = Gatherer(self.document)
-        gatherer.add(after)
-        fact = self.document.facts[FACT]
-        for novelty in gatherer.novelties():
-            if drift_finding(novelty, fact).fingerprint == finding.fingerprint:
-                return ReplayStatus.STANDS, f"observed {novelty.says}, which the document does not name"
-        return ReplayStatus.GONE, f"answered {answer(after)}"
+def _drift(finding: Finding, after: Exchange, document: Document) -> tuple[ReplayStatus, str]:
+    gatherer = Gatherer(document)
+    gatherer.add(after)
+    fact = document.facts[FACT]
+    for novelty in gatherer.novelties():
+        if drift_finding(novelty, fact).fingerprint == finding.fingerprint:
+            return ReplayStatus.STANDS, f"observed {novelty.says}, which the document does not name"
+    return ReplayStatus.GONE, f"answered {answer(after)}"
 
 
 def _is_worse(now: Exchange, then: Exchange) -> bool:

@@ -31,9 +31,9 @@ from knouds_harness.suite.replay.id_substitution import GIVES_NAMES, newly_given
 from knouds_harness.suite.replay.repeated_tests import RepeatedTests
 from knouds_harness.suite.replay.replay_judgement import (
     CannotTell,
-    ReplayJudge,
     ReplayStatus,
     is_shown_by_suite,
+    judge_again,
 )
 from knouds_harness.targets.builtin import SANDBOX, open_target
 from knouds_harness.targets.guards import Guard
@@ -163,8 +163,8 @@ class Replayer:
                 return Replayed(finding, *self._profile_again(finding))
             steps = self._evidence(finding)
             answers = self._sent_again(steps)
-            judge = ReplayJudge(document=self.document, shapes=self._shapes, personas=self._personas)
-            status, reason = judge.judge(finding, steps, answers)
+            context = Context(document=self.document, shapes=self._shapes, keys=self._personas)
+            status, reason = judge_again(finding, steps, answers, context)
         except CannotTell as reason_why:
             status, reason = ReplayStatus.OPEN, str(reason_why)
         return Replayed(finding=finding, status=status, reason=reason)
