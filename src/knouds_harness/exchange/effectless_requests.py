@@ -22,7 +22,7 @@ _BODIES: Final[dict[str, JSON]] = {
 def effectless_call(operation: Operation, resource: str | None = None) -> Call:
     """A well-formed request without effect or cost for any key: its resource is unknown.
 
-    ``resource`` is an existing slug or model name instead. A run of it gets inputs that are no object, so
+    ``resource`` is an existing slug or model name instead. A run of it gets inputs that are not an object, so
     that it can't start; only reads and runs may name one.
     """
     values = {name: resource or _UNKNOWN[name] for name in operation.path_parameters}
