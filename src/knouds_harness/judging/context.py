@@ -13,6 +13,7 @@ from knouds_harness.contract.capabilities import EVERYTHING
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import RUN_OPERATIONS, Operation
 from knouds_harness.contract.shapes import ShapeJudge
+from knouds_harness.contract.tiers import WITHOUT_MODELS
 from knouds_harness.exchange.evidence import JSON, KEY_HEADER, Exchange
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.runs.header import RunPersona
@@ -104,6 +105,15 @@ class Case:
         key = self.key
         asks = self.operation is not None and bool(self.operation.alternatives)
         return key is not None and asks and EVERYTHING in key.capabilities and key.role != "admin"
+
+    @property
+    def is_below_models(self) -> bool:
+        """Whether a model is run by an account under business, no administrator's: that is refused.
+
+        With which code is open.
+        """
+        is_below = self.known.get("tier") in WITHOUT_MODELS and self.known.get("role") != "admin"
+        return self.operation_id == "runModel" and is_below
 
     @property
     def is_admitted(self) -> bool:

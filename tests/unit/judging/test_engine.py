@@ -7,6 +7,7 @@ import pytest
 from run_records import DOCUMENT, exchange
 
 from knouds_harness.contract.shapes import ShapeJudge
+from knouds_harness.exchange.effectless_requests import NO_SUCH_WORKFLOW
 from knouds_harness.judging.claim import is_answer
 from knouds_harness.judging.context import Context
 from knouds_harness.judging.engine import judge
@@ -14,6 +15,7 @@ from knouds_harness.runs.header import RunPersona
 from knouds_harness.suite.recorded.verification import KnownKeys
 
 REFUSED = {"error": "No.", "code": "UNAUTHORIZED"}
+DENIED = {"error": "No.", "code": "CAPABILITY_DENIED", "required": "model:run"}
 
 
 def persona(name, *capabilities, **members):
@@ -126,6 +128,8 @@ def test_page_of_usage_is_held_against_its_query():
             {"status": 500, "body": {"error": "No.", "code": "EXECUTION_FAILED"}, "sent": {"inputs": {}}},
             "model.run-under-business-is-403",
         ),
+        ("runModel", "pro", {"status": 403, "body": DENIED, "sent": {"inputs": {}}}, None),
+        ("runModel", "full", {"status": 403, "body": DENIED}, "capability.exact-is-admitted"),
         (
             "runWorkflow",
             "pro",
@@ -139,6 +143,17 @@ def test_known_key_gets_what_it_may(operation, key, answer, fact):
 
     assert broken(shown, keys=KEYS) == {fact} - {None}
     assert broken(shown) == set()
+
+
+@pytest.mark.parametrize(
+    ("status", "fact"), [(404, None), (400, None), (422, None), (200, "workflows.unknown-is-404")]
+)
+def test_body_may_be_refused_before_what_it_is_for(status, fact):
+    """Which of two defects is told first is open."""
+    shown = exchange(1, "updateWorkflow", status=status, sent={"nodes": [1]}, body=REFUSED)
+    shown = replace(shown, request=replace(shown.request, path_values={"slug": NO_SUCH_WORKFLOW}))
+
+    assert broken(shown) == {fact} - {None}
 
 
 def test_minted_key_is_known_by_how_it_was_minted():

@@ -24,6 +24,8 @@ from knouds_harness.targets.needs.runs import (
 )
 from knouds_harness.targets.needs.workflows import FOREIGN_WORKFLOW, FOREIGN_WORKFLOW_RUN, PRIVATE_WORKFLOW
 
+_BAD_BODY: Final = (400, 413, 415, 422)
+"""How a body may be refused, before what it is for is looked for."""
 _NO_SUCH: Final = frozenset({NO_SUCH_WORKFLOW, NO_SUCH_MODEL, NO_SUCH_EXECUTION})
 _UNPOLLED_MODEL: Final = re.compile(r"kling-[a-z0-9-]+|seedream-v5|nano-banana-2|claude-sonnet")
 """Source: overview, and docs, async executions."""
@@ -118,7 +120,8 @@ def _of_unknown(*operation_ids: str) -> Callable[[Case], bool]:
             return False
         if case.is_run:
             return case.run_defect == "" and not _is_async_of_unpolled(case)
-        return case.is_about_input and (case.exchange.request.body is None or case.exchange.status != 400)
+        is_of_body = case.exchange.request.body is not None and case.exchange.status in _BAD_BODY
+        return case.is_about_input and not is_of_body
 
     return applies
 
@@ -130,9 +133,8 @@ def _is_async_of_unpolled(case: Case) -> bool:
 
 def _is_model_run_on_pro(case: Case) -> bool:
     """Whether an account under business, and no administrator's, ran a model that there may be."""
-    is_pro = case.known.get("tier") == "pro" and case.known.get("role") != "admin"
-    is_model = case.operation_id == "runModel" and case.exchange.status not in (400, 401, 404)
-    return is_pro and is_model and case.key_state == "active"
+    is_pro = case.known.get("tier") == "pro" and case.key_state == "active"
+    return is_pro and case.is_below_models and case.exchange.status not in (400, 401, 404)
 
 
 UNKNOWN_WORKFLOW = _refusal(
