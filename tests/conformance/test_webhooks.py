@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from knouds_harness.exchange.evidence import Call
+from knouds_harness.exchange.webhook_receiver import payload_of
 from knouds_harness.judging.checks import executions, webhooks
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.need import MAY_CANCEL, KeyAndResource
 from knouds_harness.targets.needs.runs import CANCELLED_MODEL_RUN, FAILING_ASYNC_RUN, FAILING_MODEL_RUN, once
-from knouds_harness.targets.needs.webhooks import NOT_RECEIVING, RECEIVING, runs_without_webhook
+from knouds_harness.targets.needs.webhooks import (
+    NOT_RECEIVING,
+    RECEIVING,
+    RECEIVING_WORKFLOW,
+    runs_without_webhook,
+)
 from knouds_harness.targets.resources import Model, Workflow
 
 pytestmark = pytest.mark.waits
 
+TEXT = '“Grüße” aus 東京 \U0001f5fc\u2028"quoted", back\\slash, <b> & \u0301'
+WORKFLOWS_TRIED = 2
 
 NEEDS_BY_ENDING = {"completed": (), "failed": (FAILING_MODEL_RUN,), "cancelled": (CANCELLED_MODEL_RUN,)}
 
@@ -142,6 +152,27 @@ def test_signature_covers_the_raw_body(tester, deliveries):
     """The signature covers the raw body."""
     for each in taken_deliveries(deliveries):
         tester.judge(webhooks.signature_fits, each.exchange, raw=each.raw, secret=each.secret)
+
+
+def runs_on_texts(target):
+    """What the key that may receive spends until a result shows the text of its inputs."""
+    return [each.resource for each in RECEIVING_WORKFLOW.fitting(target)][:WORKFLOWS_TRIED]
+
+
+@pytest.mark.spends.with_args(runs_on_texts)
+@pytest.mark.needs(RECEIVING_WORKFLOW)
+@pytest.mark.proves(webhooks.signature_fits, webhooks.one_each)
+def test_delivery_of_any_text_is_signed_as_it_is_sent(tester, deliveries):
+    """A delivery with text beyond ASCII, quotes and escapes is signed as it is sent, and comes once."""
+    for found in list(RECEIVING_WORKFLOW.fitting(tester.target))[:WORKFLOWS_TRIED]:
+        trace, came = deliveries.of_text(found.resource, TEXT)
+        tester.judge(webhooks.one_each, trace.last, taken=sum(each.is_taken for each in came))
+        for each in came:
+            tester.judge(webhooks.signature_fits, each.exchange, raw=each.raw, secret=each.secret)
+            tester.judge(webhooks.agrees, each.exchange, poll=trace.last, submitted=trace.submitted)
+        if any("東京" in json.dumps(payload_of(each.raw), ensure_ascii=False) for each in came):
+            return
+    raise Untested("a workflow whose result shows the texts of its inputs", "profile")
 
 
 @pytest.mark.proves(webhooks.fresh_timestamp)

@@ -90,6 +90,17 @@ def run_charges_the_first_node() -> Edit:
 
 
 @fault("run.charged-per-generator", is_subtle=True)
+def run_halves_the_first_node() -> Edit:
+    """Of a workflow's generator nodes only the first is charged, at half its price."""
+
+    def halved(job: Job) -> Job:
+        first = make_job(job.calls[:1], job.inputs)
+        return replace(job, cost_credits=first.cost_credits // 2) if job.workflow_slug else job
+
+    return _job(halved)
+
+
+@fault("run.charged-per-generator", is_subtle=True)
 def run_charged_once() -> Edit:
     """A run costs one unit, however many it makes."""
     return _priced(lambda _: 1)
@@ -138,6 +149,15 @@ def usage_every_tenth_run_is_free() -> Edit:
 def run_cost_rounded() -> Edit:
     """A run's cost is rounded down to tens; its usage row is not."""
     return on_run(changed("cost", lambda cost: cost // 10 * 10))
+
+
+@fault("run.too-few-credits-is-402", Point.JOB, RUNS, is_subtle=True)
+async def run_charges_overwrite_each_other(call: HandlerCall, job: Job) -> Job:
+    """Each of several runs at once takes its price from what the account had before them."""
+    (balance,) = call.store.row("SELECT credits FROM accounts WHERE id = ?", call.account.id)
+    await pause()
+    call.store.write("UPDATE accounts SET credits = ? WHERE id = ?", (balance, call.account.id))
+    return job
 
 
 @fault("tier.admin-bypasses-gates")

@@ -111,6 +111,12 @@ def webhook_signs_other_spacing(signing: Signing) -> None:
 
 
 @fault("webhook.signature-covers-raw-body", Point.SIGNING, is_subtle=True)
+def webhook_signs_unescaped_text(signing: Signing) -> None:
+    """The signature covers the body with its text in UTF-8, where escapes are sent."""
+    signing.body = json.dumps(json.loads(signing.body), separators=(",", ":"), ensure_ascii=False).encode()
+
+
+@fault("webhook.signature-covers-raw-body", Point.SIGNING, is_subtle=True)
 def webhook_retry_signs_nothing(signing: Signing) -> None:
     """The signature of a second attempt covers no body."""
     if signing.attempt:

@@ -106,13 +106,15 @@ def remaining_never_rises(exchange: Exchange, *, earlier_runs: Sequence[Exchange
     ``earlier_runs`` are some of the account on the route that had been answered when this one was sent.
     """
     in_window = [window_headers_of(each).remaining for each in earlier_runs if is_same_window(exchange, each)]
-    lowest = min((each for each in in_window if each is not None), default=0)
+    lowest = min((each for each in in_window if each is not None), default=None)
     now = window_headers_of(exchange).remaining
-    if now is not None and lowest > 0:
+    if now is not None and lowest is not None:
         yield Claim(
             fact="rate.remaining-falls",
             holds=now < lowest,
-            expected=f"less than {lowest}, which an earlier run of the window left",
+            expected=f"less than {lowest}, which an earlier run of the window left"
+            if lowest
+            else "429, as an earlier run left nothing of the window",
             observed=f"{now}",
             where="header X-RateLimit-Remaining",
         )

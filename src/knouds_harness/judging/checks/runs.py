@@ -122,16 +122,19 @@ def charged_per_node(exchange: Exchange, *, single: Exchange, estimates: Sequenc
     """Each generator node of a workflow is charged.
 
     The exchange is a run of a workflow that has each node of the one that ``single`` ran twice; ``estimates``
-    are what the target says that each of the two costs. Nothing is claimed where these do not tell: that it
-    counts the twins, and is right for the first.
+    are what the target says that each of the two costs. Nothing is claimed where these do not count the
+    twins. Where the first was not charged as estimated, the second has to cost more, no matter how much.
     """
     once, again = (amount(estimate) for estimate in estimates)
-    cost_credits = reported_credits(exchange)
-    if once and again and again > once and reported_credits(single) == once and cost_credits is not None:
+    half_credits, cost_credits = reported_credits(single), reported_credits(exchange)
+    if once and again and again > once and half_credits and cost_credits is not None:
+        is_as_estimated = half_credits == once
         yield Claim(
             fact="run.charged-per-generator",
-            holds=cost_credits == again,
-            expected=f"{again:g} credits, as estimated: {once:g} for half of the nodes",
+            holds=cost_credits == again if is_as_estimated else cost_credits > half_credits,
+            expected=f"{again:g} credits, as estimated: {once:g} for half of the nodes"
+            if is_as_estimated
+            else f"more than {half_credits:g} credits, the cost of half of the nodes",
             observed=f"{cost_credits:g}",
             where="/cost",
         )

@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from knouds_harness.exchange.evidence import Exchange
@@ -12,6 +12,7 @@ from knouds_harness.exchange.webhook_receiver import Delivery, Receiver
 from knouds_harness.suite.concurrent_tests import Made, made_once
 from knouds_harness.suite.recorder import Received
 from knouds_harness.suite.support.execution_traces import Executions, ExecutionTrace
+from knouds_harness.suite.support.workflow_authoring import text_fields
 from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.address import host_of, is_loopback
@@ -276,6 +277,20 @@ class Deliveries:
     def of(self, trace: ExecutionTrace, mailbox: WebhookKey) -> list[Received]:
         """What has come to a mailbox and names an execution."""
         return [each for each in self.to(mailbox) if each.execution_id == self._execution_id(trace)]
+
+    def of_text(self, workflow: Workflow, text: str) -> tuple[ExecutionTrace, list[Received]]:
+        """An ended execution on a text, of the key that may receive, and what came of it until a deadline."""
+        box, _ = self.open_box, self.have_come
+        inputs = dict.fromkeys(text_fields(self.tester, box.own.key, workflow), text)
+        trace = self._submit(box, replace(workflow, inputs={**workflow.inputs, **inputs}))
+        trace = self.executions.to_end(trace)
+        execution_id = self._execution_id(trace)
+        with self.tester.client.while_waiting():
+            self.receiver.wait_until(
+                lambda came: any(each.execution_id == execution_id and each.is_taken for each in came),
+                timeout_s=box.webhook.deadline_s,
+            )
+        return trace, self.of(trace, box)
 
     def _submit(self, mailbox: WebhookKey, resource: Workflow | Model | None = None) -> ExecutionTrace:
         own = KeyAndResource(mailbox.own.key, resource or mailbox.own.resource)

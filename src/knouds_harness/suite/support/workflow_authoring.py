@@ -12,6 +12,7 @@ from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.workflows import FILED_WORKFLOW, OWN_WORKFLOW
 from knouds_harness.targets.personas import Persona
+from knouds_harness.targets.resources import Workflow
 
 GRAPH_MEMBERS: Final = ("nodes", "edges", "viewport")
 DOCUMENTED_TYPES: Final = ("requestInput", "imageGenerator", "responseOutput")
@@ -180,6 +181,13 @@ def objects_in(value: JSON) -> list[dict[str, JSON]]:
 def members_of(value: JSON) -> dict[str, JSON]:
     """The members of an object; of anything else an empty dict."""
     return value if isinstance(value, dict) else {}
+
+
+def text_fields(tester: Tester, reader: Persona, workflow: Workflow) -> list[str]:
+    """Names of the fields of a workflow that take any text, as its schema shows them."""
+    schema = members_of(read(tester, reader, workflow.slug, "getWorkflowSchema").json_or_none())
+    texts = [each for each in objects_in(schema.get("fields")) if each.get("type") in ("text", "textarea")]
+    return [str(each.get("name")) for each in texts]
 
 
 def folder_of(tester: Tester) -> str:

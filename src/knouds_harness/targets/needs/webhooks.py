@@ -86,3 +86,22 @@ NOT_RECEIVING = _webhook_key(
     "for a workflow or model with polled = true",
     receives=False,
 )
+
+
+def _receiving_workflows(target: Target) -> list[Receiving]:
+    """What the key with the webhook may run whose fields can be read, and first what generates nothing."""
+    first = RECEIVING.find(target)
+    found = [each for each in RECEIVING.fitting(target) if first and each.key == first.key]
+    found = [each for each in found if isinstance(each.resource, Workflow)]
+    return sorted(
+        (each for each in found if each.reader.holds("workflow:read")),
+        key=lambda each: getattr(each.resource, "has_generator", True),
+    )
+
+
+RECEIVING_WORKFLOW: Need[Receiving] = Need(
+    says="a workflow of the account with the webhook, with polled = true, and workflow:read beside "
+    "execution:read",
+    fitting=_receiving_workflows,
+    besides=(RECEIVING,),
+)

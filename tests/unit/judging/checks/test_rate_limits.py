@@ -185,9 +185,12 @@ def test_remaining_never_rises(later, is_kept):
     assert (broken(rate_limits.remaining_never_rises, later, earlier_runs=earlier) == set()) == is_kept
 
 
-def test_window_that_is_full_leaves_nothing_to_fall():
-    """A run that was admitted with nothing left is for another check."""
-    assert broken(rate_limits.remaining_never_rises, admitted(0), earlier_runs=[admitted(0)]) == set()
+@pytest.mark.parametrize(
+    ("later", "is_kept"),
+    [(admitted(0), False), (admitted(99, end=END_UNIX_S + 60), True), (REFUSED, True)],
+)
+def test_nothing_is_admitted_when_nothing_is_left(later, is_kept):
+    assert (broken(rate_limits.remaining_never_rises, later, earlier_runs=[admitted(0)]) == set()) == is_kept
 
 
 @pytest.mark.parametrize(("wait", "is_kept"), [("40", True), ("60", True), ("3600", False), ("soon", True)])

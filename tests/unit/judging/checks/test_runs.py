@@ -73,6 +73,24 @@ def test_charged_per_image(double, facts):
     assert broken(runs.charged_per_image, double, single=run(8, images=["a"])) == facts
 
 
+@pytest.mark.parametrize(
+    ("once", "twice", "estimates", "facts"),
+    [
+        (14, 28, (14, 28), set()),
+        (14, 14, (14, 28), GENERATORS),
+        (14, 20, (14, 28), GENERATORS),
+        (8, 8, (14, 28), GENERATORS),
+        (8, 16, (14, 28), set()),
+        (8, 8, (14, 14), set()),
+        (8, 8, (None, None), set()),
+        (0, 0, (14, 28), set()),
+    ],
+)
+def test_charged_per_node(once, twice, estimates, facts):
+    """Where the price is not the estimate, twice the nodes have to cost more than once."""
+    assert broken(runs.charged_per_node, run(twice), single=run(once), estimates=estimates) == facts
+
+
 @pytest.mark.parametrize("check", [runs.granted, runs.nothing_generated])
 @pytest.mark.parametrize(("cost", "is_broken"), [(0, False), (0.0, False), (1, True), (True, False)])
 def test_free_runs(check, cost, is_broken):
