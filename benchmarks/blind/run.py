@@ -2,6 +2,7 @@
 
 ``python benchmarks/blind/run.py second --only usage``. A fault is caught if the check cites a fact that the
 healthy server keeps. Servers and faults are never tuned to the suite: what is missed is a gap of the suite.
+``--healthy 50`` looks for false alarms instead: the healthy server with so many seeds.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -33,6 +35,7 @@ FUNDS = {
         "spent_full": '"exhausted"',
     },
 }
+SIGNED_WITH = "whsec_of_the_blind_server"
 STATED = ("owner", "public", "template", "polled", "needs_tier", "disabled", "fails", "cost_credits")
 LIMITS = 'credits = 1_000_000\nconcurrency = 8\ntimeout_s = 10\nallow = ["read", "write", "run", "cancel"]'
 
@@ -45,6 +48,13 @@ class Checked:
     exit_code: int
     exchanges: int
     wall_s: float
+
+
+def free_port() -> int:
+    """A port of loopback that nothing listens at."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
 
 
 @contextmanager
@@ -63,7 +73,7 @@ def profile_of(
 ) -> tuple[str, dict[str, str]]:
     """The profile of what the server says, and the variables with its secrets."""
     tables = [f'base_url = "{said["base_url"]}"\n\n[limits]\n{LIMITS}']
-    variables = {"BLIND_WEBHOOK": "whsec_of_the_blind_server"}
+    variables = {"BLIND_WEBHOOK": SIGNED_WITH}
     for name, key in said["keys"].items():
         variable = f"BLIND_{name.upper().replace('-', '_')}"
         variables[variable] = key["secret"]
@@ -89,17 +99,17 @@ def profile_of(
     return "\n\n".join(tables) + "\n", variables
 
 
-def check(server: str, fault: str, options: list[str], *, webhook_port: int) -> Checked:
+def check(asked: argparse.Namespace, fault: str, seed: int) -> Checked:
     """Check a server with a fault; an empty text is none."""
-    own = [
-        "--webhook-url",
-        f"http://127.0.0.1:{webhook_port}/",
-        "--webhook-secret",
-        "whsec_of_the_blind_server",
-    ]
-    own += ["--fault", fault] if fault else []
+    webhook_port = free_port()
+    own = ["--webhook-url", f"http://127.0.0.1:{webhook_port}/", "--webhook-secret", SIGNED_WITH]
+    own += [*(["--other-way"] if asked.other_way else []), *(["--fault", fault] if fault else [])]
+    options = ["--seed", str(seed), *([] if asked.full else ["--quick"])]
+    server = asked.server
     with tempfile.TemporaryDirectory() as name, serving(server, *own) as said:
         folder = Path(name)
+        if asked.keys:
+            said["keys"] = {each: said["keys"][each] for each in asked.keys.split(",")}
         text, variables = profile_of(said, FUNDS[server], webhook_port=webhook_port)
         (folder / "blind.toml").write_text(text, encoding="utf-8")
         command = [sys.executable, "-m", "knouds_harness", "check", "--target", str(folder / "blind.toml")]
@@ -131,32 +141,51 @@ def main() -> None:
     parser.add_argument("server", choices=FUNDS)
     parser.add_argument("--only", default="", help="Faults whose name has this in it")
     parser.add_argument("--full", action="store_true", help="Whole checks instead of --quick ones")
+    parser.add_argument(
+        "--other-way", action="store_true", help="Have the server decide open points otherwise"
+    )
+    parser.add_argument("--keys", default="", help="Write a profile of these keys of the server alone")
+    parser.add_argument("--healthy", type=int, default=0, metavar="N", help="Check with N seeds and no fault")
     parser.add_argument("--at-once", type=int, default=3, help="How many checks run at once")
     asked = parser.parse_args()
-    listed = subprocess.run(
-        [sys.executable, str(FOLDER / f"{asked.server}_server.py"), "--list"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    faults = [line.split("\t")[0] for line in listed.stdout.splitlines() if asked.only in line.split("\t")[0]]
-    options = ["--seed", "1"] if asked.full else ["--seed", "1", "--quick"]
-    healthy = check(asked.server, "", options, webhook_port=18_700)
-    print(
-        f"healthy: exit {healthy.exit_code}, {healthy.exchanges} exchanges, {healthy.wall_s:.0f} s",
-        *sorted(healthy.facts),
-    )
+    if asked.healthy:
+        look_for_false_alarms(asked)
+        return
+    healthy = check(asked, "", seed=1)
+    print(shown(healthy))
+    faults = faults_of(asked)
     with ThreadPoolExecutor(asked.at_once) as pool:
-        found = pool.map(
-            lambda numbered: check(asked.server, numbered[1], options, webhook_port=18_701 + numbered[0]),
-            enumerate(faults),
-        )
+        found = pool.map(lambda fault: check(asked, fault, seed=1), faults)
         caught = 0
         for fault, checked in zip(faults, found, strict=True):
             facts = sorted(checked.facts - healthy.facts)
             caught += bool(facts)
             print(f"{'caught' if facts else 'MISSED'}  {fault}  {', '.join(facts)}", flush=True)
     print(f"{caught} of {len(faults)} caught")
+
+
+def look_for_false_alarms(asked: argparse.Namespace) -> None:
+    """Print what checks of the healthy server say is broken, one for each seed."""
+    with ThreadPoolExecutor(asked.at_once) as pool:
+        checks = pool.map(lambda seed: check(asked, "", seed), range(1, asked.healthy + 1))
+        accused = 0
+        for seed, checked in enumerate(checks, start=1):
+            accused += bool(checked.facts)
+            print(f"seed {seed}: {shown(checked)}", flush=True)
+    print(f"{accused} of {asked.healthy} with false alarms")
+
+
+def shown(checked: Checked) -> str:
+    """What a check came to, in a line."""
+    words = [f"exit {checked.exit_code}", f"{checked.exchanges} exchanges", f"{checked.wall_s:.0f} s"]
+    return " ".join((", ".join(words), *sorted(checked.facts)))
+
+
+def faults_of(asked: argparse.Namespace) -> list[str]:
+    """The faults of a server whose name has the asked text in it."""
+    command = [sys.executable, str(FOLDER / f"{asked.server}_server.py"), "--list"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [name for name in (line.split("\t")[0] for line in listed) if asked.only in name]
 
 
 if __name__ == "__main__":
