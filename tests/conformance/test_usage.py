@@ -8,6 +8,7 @@ from knouds_harness.exchange.execution_status import FINAL, body_of, status_in
 from knouds_harness.judging.checks import schemas, usage
 from knouds_harness.judging.checks.runs import reported_credits
 from knouds_harness.judging.checks.usage import DEFAULT_LIMIT, MAX_LIMIT, model_ids_of, rows_of
+from knouds_harness.suite.support.call import Call
 from knouds_harness.suite.support.usage_rows import (
     await_rows,
     read_page,
@@ -36,6 +37,9 @@ from knouds_harness.targets.resources import Model, Workflow
 
 MORE_THAN_A_PAGE = DEFAULT_LIMIT + 5
 SMALL_PAGE = 10
+RUNS_BESIDE = 3
+LOST = 3
+REPEATED_S = 0.5  # a gateway that sends again what was given up does so at once
 RECONCILED = 10  # what goes wrong with one run in ten shows
 
 
@@ -207,6 +211,30 @@ def test_offset_leaves_out_as_many_rows(tester, limit):
         tester.judge(usage.offset, page, before=before, after=after, offset=offset, limit=limit)
 
 
+@pytest.mark.waits
+@pytest.mark.thorough
+@pytest.mark.spends.with_args(once(*[CHEAPEST_RUN] * RUNS_BESIDE))
+@pytest.mark.proves(usage.offset)
+def test_pages_beside_runs_are_parts_of_one_list(tester, subjects):
+    """Pages that are read while runs are made show no row twice, and leave out none between two of theirs."""
+    owner, resource = tester.need(CHEAPEST_RUN)
+    asked = [(MAX_LIMIT, 0), (SMALL_PAGE, 0), (SMALL_PAGE, SMALL_PAGE)] * RUNS_BESIDE
+    before = read_rows(tester, owner)
+
+    sendings = [
+        ("listUsage", owner, Call(query=(("limit", str(limit)), ("offset", str(offset)))))
+        for limit, offset in asked
+    ]
+    for number in range(RUNS_BESIDE):
+        sendings.insert(4 * number, subjects.running(resource, owner))
+    answers = tester.send_at_once(sendings)
+
+    after = read_rows(tester, owner)
+    pages = [each for each in answers if each.request.operation_id == "listUsage"]
+    for (limit, offset), page in zip(asked, pages, strict=True):
+        tester.judge(usage.offset, page, before=before, after=after, offset=offset, limit=limit)
+
+
 @pytest.mark.spends.with_args(runs_to_filter)
 @pytest.mark.proves(usage.filtered)
 def test_filters_leave_all_rows_that_fit_and_no_other(tester, subjects):
@@ -316,24 +344,51 @@ def judge_row_of(tester, subjects, owner, resource, *, is_async):
 def test_rows_add_up_to_what_the_runs_said_they_cost(tester, subjects):
     """What many runs said they cost, sent at once, is what the account's new rows say."""
     owner, resource = tester.need(CHEAPEST_RUN)
-    of_resource = (
-        {"workflowSlug": resource.slug}
-        if isinstance(resource, Workflow)
-        else {"modelId": resource.name, "workflowSlug": None}
-    )
-
-    def come(rows):
-        what = {"status": "completed", **of_resource}
-        return [row for row in rows if row.get("id") not in known and usage.fits(row, what)]
 
     with reserved_run(tester, tester.need(CHEAPEST_RUN)):
-        known = {row.get("id") for row in read_rows(tester, owner)}
+        known = read_rows(tester, owner)
         runs = tester.send_together(*subjects.running(resource, owner), times=RECONCILED)
         said = [reported_credits(run) for run in runs if run.status == 200]
-        rows = await_rows(tester, owner, lambda rows: len(come(rows)) >= len(said))
+        rows = await_rows(
+            tester, owner, lambda rows: len(completed_since(known, rows, resource)) >= len(said)
+        )
 
     if said and None not in said:
-        tester.judge(usage.reconciled, runs[-1], cost_credits=said, rows=come(rows))
+        came = completed_since(known, rows, resource)
+        tester.judge(usage.reconciled, runs[-1], cost_credits=said, rows=came)
+
+
+def completed_since(known, rows, resource):
+    """The rows of runs of one workflow or model that have completed and were not known."""
+    is_workflow = isinstance(resource, Workflow)
+    what = (
+        {"workflowSlug": resource.slug} if is_workflow else {"modelId": resource.name, "workflowSlug": None}
+    )
+    ids = {row.get("id") for row in known}
+    what["status"] = "completed"
+    return [row for row in rows if row.get("id") not in ids and usage.fits(row, what)]
+
+
+@pytest.mark.waits
+@pytest.mark.thorough
+@pytest.mark.spends.with_args(once(*[CHEAPEST_RUN] * (LOST + 1)))
+@pytest.mark.proves(usage.reconciled)
+def test_run_whose_answer_is_lost_is_charged_once(tester, subjects):
+    """Runs whose client closes the connection before an answer comes have a row each, at the usual price."""
+    owner, resource = tester.need(CHEAPEST_RUN)
+    operation_id, _, call = subjects.running(resource, owner)
+    with reserved_run(tester, tester.need(CHEAPEST_RUN)):
+        answered = subjects.run(resource, owner)
+        known = await_rows(tester, owner, lambda rows: bool(completed_since((), rows, resource)))
+        lost = tester.send_at_once([(operation_id, owner, call.having(is_abandoned=True))] * LOST)
+        await_rows(tester, owner, lambda rows: len(completed_since(known, rows, resource)) >= LOST)
+        tester.wait(answered.elapsed_ms / 1000 + REPEATED_S)
+        rows = completed_since(known, read_rows(tester, owner), resource)
+
+    said = reported_credits(answered)
+    if said is None or len(rows) < LOST:
+        raise Untested("a run that goes on, and has a row, when its client has closed the connection")
+    tester.judge(usage.reconciled, lost[-1], cost_credits=[said] * LOST, rows=rows)
 
 
 @pytest.mark.spends.with_args(once(MODEL_RUN, MODEL_RUN))

@@ -431,7 +431,7 @@ class Client:
         trace = self._new_trace(request)
         started_at, start = self._now(), self._clock()
         http_request.headers.update(trace)
-        status, headers, body, failure = self._delivery.send(http_request)
+        status, headers, body, failure = self._delivery.send(http_request, is_abandoned=request.is_abandoned)
         elapsed_ms = (self._clock() - start) * 1000
         is_lost = failure is not None and self._delivery.is_lost
         redactor = self.redactor

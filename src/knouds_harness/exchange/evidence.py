@@ -48,6 +48,7 @@ class Request:
         path_values: What stands for the path's placeholders.
         action: What it may do to the target.
         cost_credits: The most it may cost.
+        is_abandoned: Whether the connection is closed when it is sent, without waiting for an answer.
     """
 
     method: str
@@ -60,6 +61,7 @@ class Request:
     persona: str | None = None
     path_values: Mapping[str, str] = field(default_factory=dict)
     cost_credits: float = 0.0
+    is_abandoned: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,7 @@ class Call:
         headers: Besides those that the client sends.
         cost_credits: The most that the target may charge; 0 where it has to refuse, or the run is free. What
             it would charge if it did not refuse is reserved all the same.
+        is_abandoned: Whether the connection is closed when it is sent, without waiting for an answer.
     """
 
     path_values: Mapping[str, str] = field(default_factory=dict)
@@ -82,6 +85,7 @@ class Call:
     raw: bytes | None = None
     headers: tuple[tuple[str, str], ...] = ()
     cost_credits: float = 0.0
+    is_abandoned: bool = False
 
     def having(self, **changes: Any) -> Call:  # noqa: ANN401 - each member has its own type
         """The same call with some members replaced."""
@@ -113,6 +117,7 @@ class Call:
             path_values=self.path_values,
             action=operation.action,
             cost_credits=self.cost_credits,
+            is_abandoned=self.is_abandoned,
         )
 
 
@@ -132,7 +137,7 @@ class Exchange:
         elapsed_ms: From then until the last byte, by a monotonic clock.
         failure: Why no whole answer came, in words.
         is_lost: Whether nothing came because a connection that had answered before was closed: the server may
-            have done that just before the request, as it is free to.
+            have done that just before the request, as it is free to. Or the request was abandoned.
         alteration: How the key that was sent, ``{{key:altered}}``, was made of a known one.
     """
 

@@ -26,19 +26,22 @@ class Deadline(threading.local):
     Attributes:
         is_reused: Whether it uses a connection that answered before.
         is_answered: Whether anything has come.
-        is_lost: Whether it failed, and the server may have closed that connection just before.
+        is_abandoned: Whether no answer is waited for.
+        is_lost: Whether it failed, and the server may have closed that connection just before, or it was
+            abandoned.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._at_s = float("inf")
-        self.is_reused = self.is_answered = self.is_lost = False
+        self.is_reused = self.is_answered = self.is_lost = self.is_abandoned = False
 
     @contextmanager
-    def within(self, seconds: float) -> Iterator[None]:
+    def within(self, seconds: float, *, is_abandoned: bool = False) -> Iterator[None]:
         """Let the deadline be in so many seconds, while the context is open."""
         self._at_s = self._clock() + seconds
-        self.is_reused = self.is_answered = self.is_lost = False
+        self.is_reused = self.is_answered = False
+        self.is_lost = self.is_abandoned = is_abandoned
         try:
             yield
         finally:
@@ -59,6 +62,8 @@ class _Stream(httpcore.NetworkStream):
         self._has_answered = False
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if self._deadline.is_abandoned:
+            raise httpcore.ReadTimeout
         data = self._stream.read(max_bytes, self._shorter(timeout, httpcore.ReadTimeout))
         if data:
             self._has_answered = self._deadline.is_answered = True
@@ -165,8 +170,13 @@ class Transport:
         """Whether the thread's last request may have met a connection that was closed just before."""
         return self._deadline.is_lost
 
-    def send(self, request: httpx.Request) -> tuple[int | None, Pairs, bytes, str | None]:
-        """Send, and read the answer to its end: status, headers, body and, if it did not get there, why."""
+    def send(
+        self, request: httpx.Request, *, is_abandoned: bool = False
+    ) -> tuple[int | None, Pairs, bytes, str | None]:
+        """Send, and read the answer to its end: status, headers, body and, if it did not get there, why.
+
+        An abandoned request is sent, and its connection closed without reading anything.
+        """
         status: int | None = None
         headers: Pairs = ()
         body = bytearray()
@@ -174,7 +184,7 @@ class Transport:
         if self._is_reuse_unsafe:
             request.headers["connection"] = "close"
         try:
-            with self._deadline.within(self._timeout_s):
+            with self._deadline.within(self._timeout_s, is_abandoned=is_abandoned):
                 response = self._transport.handle_request(request)
                 stream = cast("httpx.SyncByteStream", response.stream)
                 try:
@@ -190,6 +200,8 @@ class Transport:
             encoding = response.headers.get("content-encoding", "")
             return status, headers, decoded(bytes(body), encoding), None
         except FAILURES as error:
+            if is_abandoned and isinstance(error, httpx.ReadTimeout):
+                return None, (), b"", "abandoned: the connection was closed before an answer could come"
             if status is not None and isinstance(error, httpx.ReadTimeout):
                 error = DeadlinePassed()
             if not isinstance(error, httpx.TimeoutException) and self._deadline.is_reused:

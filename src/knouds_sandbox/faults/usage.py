@@ -1,10 +1,14 @@
 """Faults: rows of usage, filters and pages."""
 
+import time
 import uuid
 
+from starlette.responses import Response
+
 from knouds_sandbox.answers import OutgoingAnswer
-from knouds_sandbox.fault_points import Edit
-from knouds_sandbox.faults.editing import in_the_name_of_the_last, on_refusal, with_value
+from knouds_sandbox.calls import HandlerCall
+from knouds_sandbox.fault_points import Edit, Point
+from knouds_sandbox.faults.editing import Handler, in_the_name_of_the_last, on_refusal, pause, with_value
 from knouds_sandbox.faults.fault import fault
 from knouds_sandbox.faults.resource_edits import (
     RUNS,
@@ -15,7 +19,9 @@ from knouds_sandbox.faults.resource_edits import (
     selecting,
 )
 from knouds_sandbox.handlers.usage import DEFAULT_LIMIT, MAX_LIMIT, RowFilter, number
-from knouds_sandbox.state.run_records import accept_run, end_run
+from knouds_sandbox.state.run_records import accept_run, end_run, find_run, select_runs
+
+JUST_NOW_S = 0.1
 
 
 def _adopt_failed(selection: RowFilter) -> None:
@@ -141,6 +147,20 @@ def usage_model_filter_by_prefix(selection: RowFilter) -> None:
         selection.conditions["model"] = condition.replace("value = :model", "value LIKE :model || '%'")
 
 
+@fault("usage.offset-skips", is_subtle=True)
+def usage_page_beside_runs_repeats_a_row() -> Edit:
+    """A page that is read when a run has just been accepted shows its second row twice."""
+
+    def apply(answer: OutgoingAnswer) -> None:
+        rows = answer.body["rows"]
+        run = find_run(answer.store, rows[0]["id"]) if len(rows) > 1 else None
+        if run and time.time() - run.created_unix_s < JUST_NOW_S:
+            rows.insert(1, rows[1])
+            rows.pop()
+
+    return on_usage(apply)
+
+
 @fault("usage.filters", is_subtle=True)
 def usage_filters_not_combined() -> Edit:
     """Of status and workflowSlug together, only workflowSlug filters."""
@@ -164,6 +184,32 @@ def _charge_all_the_same(answer: OutgoingAnswer) -> None:
             duration_s=0.0,
         )
         end_run(answer.store, run, "completed")
+
+
+@fault("usage.run-has-a-row", Point.HANDLER, "runModel", is_subtle=True)
+async def usage_repeats_what_is_given_up(call: HandlerCall, handle: Handler) -> Response:
+    """A run of a model whose client closes the connection before the answer is run once more."""
+    response = await handle(call)
+    await pause()
+    if not call.is_async and await call.request.is_disconnected():
+        mine = "account_id = :account ORDER BY id DESC LIMIT 1"
+        (run,) = select_runs(call.store, mine, {"account": call.account.id})
+        repeated = accept_run(
+            call.store,
+            request_id=f"req_{uuid.uuid4().hex}",
+            execution_id=None,
+            account_id=run.account_id,
+            key_id=run.key_id,
+            source=run.source,
+            workflow_slug=run.workflow_slug,
+            model_ids=run.model_ids,
+            cost_credits=run.cost_credits,
+            is_granted=run.is_granted,
+            outcome=run.outcome,
+            duration_s=0.0,
+        )
+        end_run(call.store, repeated, "completed")
+    return response
 
 
 @fault("run.inputs-not-object-is-invalid-inputs", is_subtle=True)

@@ -3,6 +3,7 @@
 import socket
 import struct
 import threading
+from dataclasses import replace
 
 import pytest
 from example_targets import make_target
@@ -61,6 +62,30 @@ def test_dropped_run_counts_as_charged():
         client.send(RUN)
 
     assert client.guard.budget.spent_credits == 1
+
+
+def test_abandoned_run_is_sent_whole_and_once_and_counts_as_charged():
+    """Its connection is closed at once, also one that answered before; the next request gets another."""
+    seen_closed = threading.Semaphore(0)
+
+    def script(server: RawServer, connection: socket.socket) -> None:
+        while server.read_request(connection):
+            if len(server.requests) == 2:
+                assert connection.recv(1) == b""
+                seen_closed.release()
+                return
+            connection.sendall(ANSWER)
+
+    with serving(script) as server, Client(target=make_target(server.base_url)) as client:
+        client.send(RUN)
+        abandoned = client.send(replace(RUN, is_abandoned=True))
+        assert seen_closed.acquire(timeout=5)
+        after = client.send(RUN)
+
+    assert (abandoned.status, abandoned.is_lost, after.status) == (None, True, 200)
+    assert server.requests[1].endswith(RUN.body)
+    assert (len(server.requests), server.connections) == (3, 2)
+    assert client.guard.budget.spent_credits == 3
 
 
 def test_connection_that_was_closed_while_idle_is_replaced():

@@ -243,11 +243,24 @@ def offset(
 ) -> Iterator[Claim]:
     """A page with an offset is the list without as many rows.
 
-    ``before`` and ``after`` are the whole list, read around the page; where it changed, nothing is claimed.
+    ``before`` and ``after`` are the whole list, read around the page. Where rows came in between, the page
+    shows none twice, and leaves out none of those before between two of them.
     """
-    whole = [_identity(row) for row in before]
-    if _is_page(exchange) and whole == [_identity(row) for row in after]:
-        page = [_identity(row) for row in rows_of(exchange)]
+    whole, grown = ([_identity(row) for row in rows] for rows in (before, after))
+    page = [_identity(row) for row in rows_of(exchange)]
+    if not _is_page(exchange) or [each for each in grown if each in whole] != whole:
+        return
+    known = [each for each in page if each in whole]
+    if whole != grown:
+        part = whole[whole.index(known[0]) : whole.index(known[-1]) + 1] if known else []
+        yield Claim(
+            fact="usage.offset-skips",
+            holds=known == part and len(set(page)) == len(page),
+            expected=f"no row twice, and {len(part)} rows that follow each other in the list before",
+            observed=f"{len(page)} rows, {len(set(page))} different, {len(known)} of the list before",
+            where="/rows",
+        )
+    else:
         expected = whole[offset : offset + limit]
         yield Claim(
             fact="usage.offset-skips",

@@ -58,6 +58,13 @@ def test_default_limit(rows, known, is_kept):
         (page(WHOLE[2]), WHOLE, {"usage.offset-skips"}),
         (page(), WHOLE, {"usage.offset-skips"}),
         (page(WHOLE[0]), [row(4), *WHOLE], set()),
+        (page(row(4), *WHOLE), [row(5), row(4), *WHOLE], set()),
+        (page(WHOLE[0], row(4), *WHOLE[1:]), [row(4), *WHOLE], set()),
+        (page(WHOLE[0], WHOLE[0]), [row(4), *WHOLE], {"usage.offset-skips"}),
+        (page(row(4), row(4)), [row(4), *WHOLE], {"usage.offset-skips"}),
+        (page(WHOLE[0], WHOLE[2]), [row(4), *WHOLE], {"usage.offset-skips"}),
+        (page(WHOLE[1], WHOLE[0]), [row(4), *WHOLE], {"usage.offset-skips"}),
+        (page(*WHOLE[1:]), WHOLE[1:], set()),
         (refusal(400, "INVALID_QUERY"), WHOLE, set()),
     ],
 )
