@@ -9,7 +9,7 @@ from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.fault_points import Edit, Point
 from knouds_sandbox.faults.editing import Handler, changed
 from knouds_sandbox.faults.fault import fault
-from knouds_sandbox.faults.resource_edits import on_document
+from knouds_sandbox.faults.resource_edits import on_document, on_rows
 from knouds_sandbox.handlers.workflows import own_workflow
 from knouds_sandbox.state.workflow_records import change_workflow, find_workflow
 
@@ -33,3 +33,9 @@ async def times_updated_at_stays(call: HandlerCall, handle: Handler) -> Response
     if workflow is not None:
         change_workflow(call.store, workflow, {}, updated_at=before)
     return response
+
+
+@fault("usage.row-shape", is_subtle=True)
+def times_duration_is_the_end() -> Edit:
+    """The durationMs of a row is when its run ended, in milliseconds."""
+    return on_rows(lambda run: {"durationMs": round((run.ended_unix_s or 0) * 1000)})

@@ -5,20 +5,23 @@ from datetime import UTC, datetime
 
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.execution_status import body_of
+from knouds_harness.exchange.usage import rows_in
 from knouds_harness.judging.checks.rate_limits import server_unix_s
+from knouds_harness.judging.checks.runs import amount
 from knouds_harness.judging.claim import Claim, check
-from knouds_harness.targets.needs.keys import AUTHOR
+from knouds_harness.targets.needs.keys import ANY_KEY, AUTHOR
 
+_MOST_AHEAD_S = 14 * 3600  # a time without an offset may be that of any zone
 _TOLERANCE_S = 2.0  # the server's clock tells whole seconds, and its database may have another
 
 
-def _updated_unix_s(exchange: Exchange) -> float | None:
-    """When a workflow was written last, as reading it shows; without an offset it is UTC."""
+def _unix_s(told: object) -> float | None:
+    """A time as a target tells it; without an offset it is UTC."""
     try:
-        told = datetime.fromisoformat(str(body_of(exchange).get("updatedAt")))
+        time = datetime.fromisoformat(str(told))
     except ValueError:
         return None
-    return (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp()
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
 
 @check("workflows.updated-at-is-iso", needs=(AUTHOR,), given=("written", "before"))
@@ -27,7 +30,8 @@ def of_the_last_write(exchange: Exchange, *, written: Exchange, before: Exchange
 
     ``written`` is the answer to the write, ``before`` what was read so long before that another time is told.
     """
-    updated, earlier, answered = _updated_unix_s(exchange), _updated_unix_s(before), server_unix_s(written)
+    updated, earlier = (_unix_s(body_of(each).get("updatedAt")) for each in (exchange, before))
+    answered = server_unix_s(written)
     if updated is None or not written.is_success:
         return
     if answered is not None:
@@ -46,4 +50,28 @@ def of_the_last_write(exchange: Exchange, *, written: Exchange, before: Exchange
             expected="a later time than before the write",
             observed="the same" if updated == earlier else "an earlier one",
             where="/updatedAt",
+        )
+
+
+@check(
+    "usage.row-shape",
+    needs=(ANY_KEY,),
+    applies=lambda case: case.operation_id == "listUsage" and case.is_answered,
+)
+def of_rows(exchange: Exchange) -> Iterator[Claim]:
+    """A run has begun, and taken its `durationMs`, before usage shows it, by the server's own clock."""
+    answered = server_unix_s(exchange)
+    ends = [
+        begun + (amount(row.get("durationMs")) or 0) / 1000
+        for row in rows_in(exchange) or ()
+        if isinstance(row, dict) and (begun := _unix_s(row.get("createdAt"))) is not None
+    ]
+    if answered is not None and ends:
+        late = [each for each in ends if each > answered + _MOST_AHEAD_S]
+        yield Claim(
+            fact="usage.row-shape",
+            holds=not late,
+            expected="runs that had ended, createdAt and durationMs say when, before the answer",
+            observed=f"{len(late)} of {len(ends)} that end later",
+            where="/rows",
         )
