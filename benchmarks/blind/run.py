@@ -2,7 +2,9 @@
 
 ``python benchmarks/blind/run.py second --only usage``. A fault is caught if the check cites a fact that the
 healthy server keeps. Servers and faults are never tuned to the suite: what is missed is a gap of the suite.
-``--healthy 50`` looks for false alarms instead: the healthy server with so many seeds.
+``--healthy 50`` looks for false alarms instead: the healthy server with so many seeds. ``--peer`` has
+schemathesis look, with the document, a full key, one that only reads and one of another account: what it
+reports of a fault and not of the healthy server is caught.
 """
 
 from __future__ import annotations
@@ -19,8 +21,13 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "detection"))
+import schemathesis_alone
+from counted import Counted
 
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.verdicts import Verdict
@@ -35,6 +42,11 @@ FUNDS = {
         "spent_full": '"exhausted"',
     },
 }
+PEER_KEYS = {
+    "first": {"business": "cleo", "read-only": "ana-read", "stranger": "ben"},
+    "second": {"business": "biz1_full", "read-only": "pro1_read", "stranger": "pro2_full"},
+}
+PEER_WORKFLOWS = {"first": ("cleo-poster", "ana-playground"), "second": ("biz-notes", "open-skyline")}
 SIGNED_WITH = "whsec_of_the_blind_server"
 STATED = ("owner", "public", "template", "polled", "needs_tier", "disabled", "fails", "cost_credits")
 LIMITS = 'credits = 1_000_000\nconcurrency = 8\ntimeout_s = 10\nallow = ["read", "write", "run", "cancel"]'
@@ -135,6 +147,20 @@ def check(asked: argparse.Namespace, fault: str, seed: int) -> Checked:
         )
 
 
+def report_of_peer(asked: argparse.Namespace, fault: str) -> Checked:
+    """What schemathesis reports of a server with a fault, in place of facts."""
+    own = [*(["--other-way"] if asked.other_way else []), *(["--fault", fault] if fault else [])]
+    with tempfile.TemporaryDirectory() as folder, serving(asked.server, *own) as said:
+        keys = {as_: said["keys"][name]["secret"] for as_, name in PEER_KEYS[asked.server].items()}
+        workflow, public = PEER_WORKFLOWS[asked.server]
+        server = Counted(
+            base_url=said["base_url"], keys=keys, workflow=workflow, public_workflow=public, never_given={}
+        )
+        begun = time.monotonic()
+        problems = schemathesis_alone.run_with_identities(server, Path(folder))
+    return Checked(facts=frozenset(problems), exit_code=0, exchanges=0, wall_s=time.monotonic() - begun)
+
+
 def main() -> None:
     """Print for each fault whether it was caught, and by which facts."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -146,16 +172,18 @@ def main() -> None:
     )
     parser.add_argument("--keys", default="", help="Write a profile of these keys of the server alone")
     parser.add_argument("--healthy", type=int, default=0, metavar="N", help="Check with N seeds and no fault")
+    parser.add_argument("--peer", action="store_true", help="Have schemathesis look, not this suite")
     parser.add_argument("--at-once", type=int, default=3, help="How many checks run at once")
     asked = parser.parse_args()
     if asked.healthy:
         look_for_false_alarms(asked)
         return
-    healthy = check(asked, "", seed=1)
+    judge = report_of_peer if asked.peer else partial(check, seed=1)
+    healthy = judge(asked, "")
     print(shown(healthy))
     faults = faults_of(asked)
     with ThreadPoolExecutor(asked.at_once) as pool:
-        found = pool.map(lambda fault: check(asked, fault, seed=1), faults)
+        found = pool.map(partial(judge, asked), faults)
         caught = 0
         for fault, checked in zip(faults, found, strict=True):
             facts = sorted(checked.facts - healthy.facts)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -34,12 +34,20 @@ class Counted:
     """A running sandbox; the counts are known once it has stopped.
 
     Attributes:
+        workflow: One that the business account may run.
+        public_workflow: One that anybody may see.
+        never_given: What the document allows beside what is answered: operation and status.
         requests: Answers given.
         runs: Runs among them that were accepted, and so paid.
     """
 
     base_url: str
     keys: dict[str, str]
+    workflow: str = "bea-portrait"
+    public_workflow: str = "public-card"
+    never_given: Mapping[str, str] = field(
+        default_factory=lambda: {"createWorkflow": "200", "cancelExecution": "202"}
+    )
     requests: int = field(default=0)
     runs: int = field(default=0)
 

@@ -21,23 +21,21 @@ _SLUG_BY_OPERATION = {
     "updateWorkflow": "peer-updates",
     "moveWorkflow": "peer-moves",
     "deleteWorkflow": "peer-deletes",
-    "getPublicWorkflowSchema": "public-card",
 }
 _CREATED = ("Peer Updates", "Peer Moves", "Peer Deletes")
 _JOB_OF = ("getExecution", "cancelExecution")
 SEEDING_REQUESTS = len(_CREATED) + len(_JOB_OF)
 SEEDING_RUNS = len(_JOB_OF)
-_NEVER_GIVEN = {"createWorkflow": "200", "cancelExecution": "202"}  # the sandbox's other one is as good
 
 
 def write_openapi_31(sandbox: Counted, folder: Path) -> str:
     """Make what the document's examples name, and write the document for it; returns the file's name."""
-    return _written(document_for(seeded(sandbox)), folder)
+    return _written(document_for(sandbox, seeded(sandbox)), folder)
 
 
 def write_openapi_30(sandbox: Counted, folder: Path) -> str:
     """The same in OpenAPI 3.0."""
-    return _written(as_openapi_30(document_for(seeded(sandbox))), folder)
+    return _written(as_openapi_30(document_for(sandbox, seeded(sandbox))), folder)
 
 
 def _written(document: JSON, folder: Path) -> str:
@@ -63,13 +61,15 @@ def seeded(sandbox: Counted) -> dict[str, str]:
     return jobs
 
 
-def document_for(execution_id_by_operation: Mapping[str, str]) -> dict[str, JSON]:
+def document_for(sandbox: Counted, execution_id_by_operation: Mapping[str, str]) -> dict[str, JSON]:
     """The document with one example for each path parameter, of a resource that the sandbox holds.
 
     Args:
+        sandbox: What it holds, and how it answers.
         execution_id_by_operation: An execution to read and one to cancel.
     """
     document = deepcopy(load_document().raw)
+    slugs = {**_SLUG_BY_OPERATION, "getPublicWorkflowSchema": sandbox.public_workflow}
     for item in document["paths"].values():
         shared = item.pop("parameters", [])
         for method in _METHODS:
@@ -77,11 +77,11 @@ def document_for(execution_id_by_operation: Mapping[str, str]) -> dict[str, JSON
             if operation is None:
                 continue
             known = {
-                "slug": _SLUG_BY_OPERATION.get(operation["operationId"], "bea-portrait"),
+                "slug": slugs.get(operation["operationId"], sandbox.workflow),
                 "internalName": "seedream-v5",
                 "id": execution_id_by_operation.get(operation["operationId"], ""),
             }
-            operation["responses"].pop(_NEVER_GIVEN.get(operation["operationId"]), None)
+            operation["responses"].pop(sandbox.never_given.get(operation["operationId"]), None)
             parameters = [_resolved(each, document) for each in (*shared, *operation.get("parameters", ()))]
             operation["parameters"] = [
                 {**_without(each, "examples"), "example": known[each["name"]]}
