@@ -1,6 +1,5 @@
 """Faults: rows of usage, filters and pages."""
 
-import time
 import uuid
 
 from starlette.responses import Response
@@ -19,9 +18,7 @@ from knouds_sandbox.faults.resource_edits import (
     selecting,
 )
 from knouds_sandbox.handlers.usage import DEFAULT_LIMIT, MAX_LIMIT, RowFilter, number
-from knouds_sandbox.state.run_records import accept_run, end_run, find_run, select_runs
-
-JUST_NOW_S = 0.1
+from knouds_sandbox.state.run_records import accept_run, end_run, last_run_id, select_runs
 
 
 def _adopt_failed(selection: RowFilter) -> None:
@@ -149,14 +146,14 @@ def usage_model_filter_by_prefix(selection: RowFilter) -> None:
 
 @fault("usage.offset-skips", is_subtle=True)
 def usage_page_beside_runs_repeats_a_row() -> Edit:
-    """A page that is read when a run has just been accepted shows its second row twice."""
+    """A smaller page repeats its first row as soon as a run came since the longest page was first read."""
 
     def apply(answer: OutgoingAnswer) -> None:
-        rows = answer.body["rows"]
-        run = find_run(answer.store, rows[0]["id"]) if len(rows) > 1 else None
-        if run and time.time() - run.created_unix_s < JUST_NOW_S:
-            rows.insert(1, rows[1])
-            rows.pop()
+        rows, noted, newest = answer.body["rows"], answer.services.noted, last_run_id(answer.store)
+        if answer.body["pageSize"] == MAX_LIMIT:
+            noted.setdefault("newest", newest)
+        elif len(rows) > 1 and newest > noted.get("newest", newest):
+            rows[1] = rows[0]
 
     return on_usage(apply)
 
