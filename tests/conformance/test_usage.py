@@ -4,11 +4,11 @@ from contextlib import nullcontext
 
 import pytest
 
+from knouds_harness.exchange.evidence import Call
 from knouds_harness.exchange.execution_status import FINAL, body_of, status_in
 from knouds_harness.judging.checks import schemas, usage
 from knouds_harness.judging.checks.runs import reported_credits
 from knouds_harness.judging.checks.usage import DEFAULT_LIMIT, MAX_LIMIT, model_ids_of, rows_of
-from knouds_harness.suite.support.call import Call
 from knouds_harness.suite.support.usage_rows import (
     await_rows,
     read_page,

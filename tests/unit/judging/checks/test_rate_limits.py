@@ -194,8 +194,7 @@ def test_remaining_never_rises(later, is_kept):
 
 
 @pytest.mark.parametrize(
-    ("later", "is_kept"),
-    [(admitted(0), False), (admitted(99, end=END_UNIX_S + 60), True), (REFUSED, True)],
+    ("later", "is_kept"), [(admitted(0), False), (admitted(99, end=END_UNIX_S + 60), True), (REFUSED, True)]
 )
 def test_nothing_is_admitted_when_nothing_is_left(later, is_kept):
     assert (broken(rate_limits.remaining_never_rises, later, earlier_runs=[admitted(0)]) == set()) == is_kept
