@@ -1,7 +1,7 @@
 """The parts of a report that a check and a load run have alike: what was run, and the evidence."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.reporting.check.evidence import evidence_of
@@ -68,7 +68,7 @@ def evidence_section(says: str, exchanges: Sequence[Exchange], *, is_marked: boo
 
 def command_again(record: RunRecord) -> str:
     """What was typed, with the seed that was drawn and without the folder of this machine's tool."""
-    words = typed_words(record.setup.command)
+    words = _typed_words(record.setup.command)
     if not words:
         return ""
     words[0] = words[0].replace("\\", "/").rpartition("/")[2]
@@ -78,7 +78,20 @@ def command_again(record: RunRecord) -> str:
     return shlex.join(words)
 
 
-def typed_words(typed: tuple[str, ...]) -> list[str]:
+def chosen_options(typed: tuple[str, ...], *, flags: Collection[str], valued: Collection[str]) -> str:
+    """Those of these options that a command has, sorted; ``valued`` are followed by a value."""
+    chosen = []
+    words = iter(_typed_words(typed))
+    for word in words:
+        option, _, value = word.partition("=")
+        if option in flags:
+            chosen.append(option)
+        elif option in valued:
+            chosen.append(f"{option} {value or next(words, '')}")
+    return " ".join(sorted(chosen))
+
+
+def _typed_words(typed: tuple[str, ...]) -> list[str]:
     """A command is kept as its words, or as one line for a shell."""
     try:
         return shlex.split(typed[0]) if len(typed) == 1 else list(typed)

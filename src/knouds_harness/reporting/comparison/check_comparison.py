@@ -3,12 +3,16 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.reporting.check.fact_status import FactStatus, fact_rows
+from knouds_harness.reporting.run_section import chosen_options
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.runs.verdicts import RunOutcome
+
+_CHOICES: Final = ("--family", "--operation", "--fact")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +23,7 @@ class CheckFigures:
         doubt: Why it proves nothing of what it did not find; empty where it does.
         selected: The facts that the run was about; None for all.
         missing: What each fact needed that was not tested, in words; not in older summaries.
+        choice: The options that chose its tests, such as ``--quick``; empty in older summaries.
     """
 
     run: str
@@ -32,6 +37,7 @@ class CheckFigures:
     failing: tuple[str, ...]
     selected: frozenset[str] | None = None
     missing: Mapping[str, str] = field(default_factory=dict)
+    choice: str = ""
 
 
 def check_figures(record: RunRecord) -> CheckFigures:
@@ -51,6 +57,7 @@ def check_figures(record: RunRecord) -> CheckFigures:
         failing=tuple(each.fingerprint for each in record.findings if record.fails(each)),
         missing={row.fact.id: f"needs {', '.join(row.missing)}" for row in rows if row.missing},
         selected=None if record.setup.selected is None else frozenset(record.setup.selected),
+        choice=chosen_options(record.setup.command, flags=("--quick",), valued=_CHOICES),
     )
 
 
@@ -71,7 +78,8 @@ class CheckComparison:
         regressions: Findings that fail the run now and did not before, new ones or no longer waived.
         gone: Those not there any more, although their fact was tested.
         not_looked_for: Those not there any more whose fact was not tested.
-        lost: Facts that were verified before and are not tested now, although the run now is about them.
+        lost: Facts that were verified before and are not tested now, although the run now is about them;
+            none where it chose its tests otherwise.
     """
 
     baseline: CheckFigures
@@ -84,6 +92,14 @@ class CheckComparison:
     lost: tuple[str, ...]
     facts: tuple[FactChange, ...]
     notes: tuple[str, ...]
+
+    @property
+    def choice(self) -> str:
+        """The options that chose tests otherwise than those of the baseline, without values; else empty."""
+        if self.candidate.choice == self.baseline.choice:
+            return ""
+        words = self.candidate.choice.split()
+        return " and ".join(dict.fromkeys(word for word in words if word.startswith("--")))
 
     @property
     def lost_with_reasons(self) -> list[str]:
@@ -117,13 +133,15 @@ def compare_checks(baseline: CheckFigures, candidate: CheckFigures) -> CheckComp
         still=tuple(each for key, each in now.items() if key in before and key not in regressed),
         gone=tuple(each for each in missing if each not in unseen),
         not_looked_for=tuple(unseen),
-        lost=() if candidate.doubt else tuple(_lost_facts(baseline, candidate)),
+        lost=tuple(_lost_facts(baseline, candidate)),
         facts=tuple(_changed_facts(baseline, candidate)),
         notes=tuple(_notes(baseline, candidate)),
     )
 
 
 def _lost_facts(baseline: CheckFigures, candidate: CheckFigures) -> Iterator[str]:
+    if candidate.doubt or candidate.choice not in ("", baseline.choice):
+        return  # what showed a fact may have been left out
     for fact, before in baseline.facts.items():
         is_asked_for = candidate.selected is None or fact in candidate.selected
         now = candidate.facts.get(fact, FactStatus.UNTESTED)

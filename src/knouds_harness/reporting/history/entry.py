@@ -9,7 +9,7 @@ from knouds_harness.errors import UnknownName
 from knouds_harness.reporting.check.fact_status import FactStatus, fact_rows, standing_counts
 from knouds_harness.reporting.comparison.load_figures import ALL
 from knouds_harness.reporting.load.headline import value
-from knouds_harness.reporting.run_section import typed_words
+from knouds_harness.reporting.run_section import chosen_options
 from knouds_harness.runs.load_results import LoadResults
 from knouds_harness.runs.operation_load import PERCENTS, TIME_MEASURES, Times, percentile_measure, time_ms
 from knouds_harness.runs.record import RunRecord
@@ -177,7 +177,7 @@ def entry_of(record: RunRecord) -> Entry:
 
 def _setting(record: RunRecord) -> str:
     """What makes the figures of two runs of one target differ, though the target is the same."""
-    chosen = _chosen(record.setup.command)
+    chosen = chosen_options(record.setup.command, flags=_FLAGS, valued=_CHOICES)
     if record.load is None:
         return chosen
     load = record.load.results
@@ -192,16 +192,3 @@ def _setting(record: RunRecord) -> str:
         chosen,
     ]
     return ", ".join(part for part in parts if part)
-
-
-def _chosen(command: tuple[str, ...]) -> str:
-    """The options of a command that say what is run, and on what sandbox."""
-    chosen = []
-    words = iter(typed_words(command))
-    for word in words:
-        option, _, value = word.partition("=")
-        if option in _FLAGS:
-            chosen.append(option)
-        elif option in _CHOICES:
-            chosen.append(f"{option} {value or next(words, '')}")
-    return " ".join(sorted(chosen))

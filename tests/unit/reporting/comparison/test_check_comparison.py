@@ -76,6 +76,8 @@ def test_fact_that_was_verified_and_is_not_tested_now_gates(sound):
     "blind",
     [
         pytest.param({"selected": frozenset({"whoami.user-object"})}, id="not selected"),
+        pytest.param({"choice": "--operation getWorkflow"}, id="tests left out"),
+        pytest.param({"choice": "--quick"}, id="quick"),
         pytest.param({"doubt": "It did not come to its end."}, id="cut short"),
     ],
 )
@@ -83,6 +85,25 @@ def test_fact_that_nobody_asked_for_is_not_lost(sound, blind):
     facts = {**sound.facts, "run.cost-is-credits": FactStatus.UNTESTED}
 
     assert compare_checks(sound, replace(sound, facts=facts, **blind)).lost == ()
+
+
+def test_choice_of_tests_loses_facts_against_the_same_choice_alone(sound):
+    """A nightly check of one family has to notice, too; against a whole check it says what does not count."""
+    chosen = replace(sound, choice="--family runs")
+    blind = replace(chosen, facts={**sound.facts, "run.cost-is-credits": FactStatus.UNTESTED})
+
+    assert compare_checks(chosen, blind).lost == ("run.cost-is-credits",)
+    detail = headline(compare_checks(sound, blind)).detail
+    assert "What --family leaves out does not count as lost." in detail
+
+
+def test_options_that_choose_tests_are_read_from_the_command(tmp_path):
+    record = read_run(healthy(tmp_path / "quick"))
+    command = ("knouds-harness", "check", "--quick", "--target", "staging", "--fact=a", "--credits", "5")
+
+    figures = check_figures(replace(record, setup=replace(record.setup, command=command)))
+
+    assert figures.choice == "--fact a --quick"
 
 
 def test_fact_that_breaks_is_a_regression_and_not_lost(sound, faulty):
