@@ -67,7 +67,8 @@ def run_check(
     from knouds_harness.command_output import CommandConsole
     from knouds_harness.reporting.comparison.baseline import set_baseline
     from knouds_harness.reporting.render import print_summary, render_all
-    from knouds_harness.runs.record import read_run
+    from knouds_harness.runs.record import read_run, rewrite_outcome
+    from knouds_harness.runs.verdicts import LESS_VERIFIED, RunOutcome
     from knouds_harness.suite.discovery.advice import print_advice
     from knouds_harness.suite.running import run_suite
     from knouds_harness.targets.builtin import SANDBOX
@@ -75,13 +76,16 @@ def run_check(
     console = CommandConsole()
     whole = {name: value.absolute() if isinstance(value, Path) else value for name, value in asked.items()}
     result = run_suite(runner_arguments(RunOptions, whole), console=console, only_failures=only_failures)
-    change = None
+    exit_code = result.exit_code
     if result.folder is not None:
         if baseline is not None:
-            set_baseline(result.folder, baseline, objectives=objectives_path())
+            change = set_baseline(result.folder, baseline, objectives=objectives_path())
+            if change.is_worse and exit_code == ExitCode.KEPT:
+                exit_code = ExitCode.BREACH
+                note = f"{LESS_VERIFIED} {baseline.name}"
+                rewrite_outcome(result.folder, RunOutcome.SHORT, exit_code, note=note)
         paths = render_all(result.folder)
-        change = print_summary(read_run(result.folder), paths, console=console, only_failures=only_failures)
+        print_summary(read_run(result.folder), paths, console=console, only_failures=only_failures)
     if result.target is not None and result.target.name != SANDBOX:  # of which every fact can be verified
         print_advice(result.target, console)
-    is_worse = change is not None and change.is_worse and result.exit_code == ExitCode.KEPT
-    return ExitCode.BREACH if is_worse else result.exit_code
+    return exit_code

@@ -63,8 +63,8 @@ def render_readable(folder: Path, problem: RunRecordError) -> RenderedPaths | No
 
 def print_summary(
     record: RunRecord, paths: RenderedPaths, *, console: Console, only_failures: bool = False
-) -> RunChange | None:
-    """Print the end of a run, which fits one screen; return how it changed against its baseline."""
+) -> None:
+    """Print the end of a run, which fits one screen; with ``only_failures``, what fails the run alone."""
     report, change = _report(record)
     if only_failures:
         report = only_failing(report, record)
@@ -73,7 +73,6 @@ def print_summary(
         for command in workflow_commands(record, change):
             console.print(command, markup=False, highlight=False, soft_wrap=True)
         add_to_step_summary(paths.markdown, os.environ)
-    return change
 
 
 def _report(record: RunRecord) -> tuple[Report, RunChange | None]:

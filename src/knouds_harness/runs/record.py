@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from knouds_harness.errors import RunRecordError
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.traffic.har import read_har
-from knouds_harness.file_content import file_content
+from knouds_harness.file_content import file_content, replace_file
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.header import RunDocument, RunSetup, RunTarget
 from knouds_harness.runs.load_record import LoadRecord, read_load
@@ -139,6 +139,20 @@ def read_run(folder: Path) -> RunRecord:
         tests=stored.tests,
         endless=stored.endless,
     )
+
+
+def rewrite_outcome(folder: Path, outcome: RunOutcome, exit_code: int, *, note: str) -> None:
+    """Have the record of a run that has ended say otherwise how it ended.
+
+    Raises:
+        RunRecordError: It cannot be read or written.
+    """
+    changed = replace(_read_run_file(folder), outcome=outcome, exit_code=int(exit_code), note=note)
+    path = folder / RUN_FILE
+    try:
+        replace_file(path, run_file_format().dump_json(changed))
+    except OSError as error:
+        raise RunRecordError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def salvage_run(folder: Path, problem: RunRecordError) -> RunRecord | None:

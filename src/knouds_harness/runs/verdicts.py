@@ -9,6 +9,8 @@ from knouds_harness.errors import ExitCode
 LEFT_BEHIND: Final = "Left on the target"
 OWN_CODE_FAILED: Final = "Your own code failed"
 """How a note begins of what could not be deleted; it fails a run that nothing else fails."""
+LESS_VERIFIED: Final = "Less verified than"
+"""How the note begins of a run that only its baseline fails."""
 
 
 class Verdict(StrEnum):
@@ -37,7 +39,7 @@ class RunOutcome(StrEnum):
     Attributes:
         KEPT: It came to its end, and nothing failed it.
         BROKEN: It came to its end, and at least one finding failed it.
-        SHORT: It came to its end, and verified less than was asked for; the note says what is missing.
+        SHORT: It came to its end, and verified less than was asked for, or than the baseline: see the note.
         UNTESTED: It came to its end, and nothing of what was asked for could be exercised.
         INTERRUPTED: Somebody, or the end of its process, cut it short.
         STOPPED: A guard, an unreachable target or a full disk cut it short; the note says which.

@@ -11,7 +11,7 @@ from knouds_harness.reporting.check.fact_status import FactRow, FactStatus, cont
 from knouds_harness.reporting.report import Headline
 from knouds_harness.runs.load_results import LOAD_KIND
 from knouds_harness.runs.record import RunRecord
-from knouds_harness.runs.verdicts import LEFT_BEHIND, OWN_CODE_FAILED, RunOutcome, Verdict
+from knouds_harness.runs.verdicts import LEFT_BEHIND, LESS_VERIFIED, OWN_CODE_FAILED, RunOutcome, Verdict
 
 if TYPE_CHECKING:
     from knouds_harness.reporting.comparison.baseline import RunChange
@@ -26,7 +26,7 @@ def headline(record: RunRecord, rows: Sequence[FactRow], change: RunChange | Non
     """Sum a run up; where a run that is not bad itself got worse than its baseline, that is said."""
     verdict = _headline(record, rows)
     if change and change.is_worse and verdict.tone != "bad":
-        return replace(verdict, tone="bad", title=f"Less verified than {change.baseline}")
+        return replace(verdict, tone="bad", title=f"{LESS_VERIFIED} {change.baseline}")
     return verdict
 
 
@@ -50,6 +50,8 @@ def _headline(record: RunRecord, rows: Sequence[FactRow]) -> Headline:
 
 
 def _headline_of_too_little(record: RunRecord, detail: str) -> Headline:
+    if record.note.startswith(LESS_VERIFIED):
+        return Headline(tone="bad", title=record.note, detail=detail)
     if record.outcome is RunOutcome.SHORT:
         title = _ENDLESS if record.endless else "Too little verified"
         return Headline(tone="bad", title=title, detail=detail)

@@ -76,6 +76,7 @@ def check_report(record: RunRecord, change: RunChange | None = None) -> Report:
     counts = record.counts
     cost = f", at most {counts.cost_credits:,.0f} credits" if counts.cost_credits else ""
     seed = f", seed {setup.seed}" if setup.command else ""
+    said = "" if record.note == verdict.title else record.note
     lost = record.missing_exchanges
     says_lost = f"The evidence of {counted(lost, 'exchange')} is not in exchanges.har."
     sections = [
@@ -97,7 +98,7 @@ def check_report(record: RunRecord, change: RunChange | None = None) -> Report:
         subject=Code(target.name),
         about=f"{record.started_at:%Y-%m-%d %H:%M UTC} · {counted(counts.exchanges, 'exchange')} in "
         f"{record.duration_s:.1f} s{cost}{seed}",
-        notes=[*([record.note] if record.note else []), *record.gaps, *([says_lost] if lost else [])],
+        notes=[*filter(None, [said]), *record.gaps, *([says_lost] if lost else [])],
         sections=sections,
         tiles=[
             (count, standing.label, standing.value, standing.tone)

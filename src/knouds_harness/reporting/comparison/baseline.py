@@ -127,7 +127,7 @@ def find_check_baseline(name: str | None, *, target: str, baselines: Path) -> Si
     return side
 
 
-def set_baseline(folder: Path, baseline: Side, *, objectives: Path) -> None:
+def set_baseline(folder: Path, baseline: Side, *, objectives: Path) -> RunChange:
     """Have the reports of a run show what changed against a baseline; they are not rendered yet.
 
     Raises:
@@ -148,12 +148,13 @@ def set_baseline(folder: Path, baseline: Side, *, objectives: Path) -> None:
         tolerances = read_tolerances(objectives, run.plan.scenario, [])
         given = tuple((*key, share) for key, share in tolerances.given.items())
         kept = _Kept(baseline=baseline, run=run, tolerances=given)
-    kept.compared(record)
+    change = RunChange(baseline=baseline.name, comparison=kept.compared(record))
     path = folder / BASELINE_FILE
     try:
         path.write_bytes(_format().dump_json(kept, indent=1) + b"\n")
     except OSError as error:
         raise RunRecordError(f"{path}: cannot be written: {error.strerror}") from error
+    return change
 
 
 def read_change(record: RunRecord, gaps: list[str]) -> RunChange | None:

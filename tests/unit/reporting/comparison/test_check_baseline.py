@@ -17,6 +17,7 @@ from knouds_harness.commands.cli import cli
 from knouds_harness.errors import ExitCode, RunRecordError, UsageError
 from knouds_harness.reporting.comparison.baseline import find_check_baseline, set_baseline
 from knouds_harness.reporting.comparison.sides import keep, read_side
+from knouds_harness.reporting.history.entry import entry_of
 from knouds_harness.reporting.render import print_summary, render_all
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.results import UntestedFact
@@ -118,6 +119,21 @@ def test_less_verified_fails_a_check_that_kept_the_contract(ended, exits, named,
 
     assert done.exit_code == exits
     assert f"not tested any more: {LOST}: needs {NEEDS}" in done.output
+
+
+def test_record_ends_as_the_command_did(poorer, baselines, checked):
+    """Every file says it, also when it is rendered again without the baseline; the headline says why."""
+    checked(ExitCode.KEPT)
+
+    CliRunner().invoke(cli, ["check", "--target", "staging", "--baselines-folder", str(baselines)])
+
+    (poorer / "baseline.json").unlink()
+    paths = render_all(poorer)
+    summary = json.loads(paths.summary.read_text())
+    assert (summary["outcome"], summary["exit_code"]) == ("short", 1)
+    assert summary["verdict"].startswith("Less verified than staging-check: ")
+    assert "knouds_harness_exit_code 1.0" in paths.metrics.read_text()
+    assert entry_of(read_run(poorer)).exit_code == 1
 
 
 def test_nothing_is_compared_where_nothing_is_kept(tmp_path, checked):
