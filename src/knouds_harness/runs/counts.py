@@ -39,7 +39,7 @@ class RunCounts:
         self._sent = 0
         self._answers: Counter[str] = Counter()
         self._tallies: dict[tuple[str, str, str | None], _Tally] = {}
-        self._untested: dict[tuple[str, str, str | None], UntestedFact] = {}
+        self._untested: dict[UntestedFact, None] = {}
         self._tests: dict[tuple[str, str | None], CheckTests] = {}
         self.cells: list[Cell] = []
         self.endless: tuple[str, ...] = ()
@@ -72,10 +72,7 @@ class RunCounts:
 
     def add_untested(self, untested: UntestedFact) -> None:
         """Keep that something could not be checked, what is missing for it, and why."""
-        key = (untested.check, untested.fact, untested.operation)
-        known = self._untested.get(key)
-        if known is None or known.cause == "profile":  # a server that gave no chance weighs more
-            self._untested[key] = untested
+        self._untested[untested] = None
 
     def add_test(
         self,
@@ -119,7 +116,15 @@ class RunCounts:
 
     @property
     def untested(self) -> tuple[UntestedFact, ...]:
-        return tuple(self._untested.values())
+        """What could not be checked so far; a server that gave no chance weighs more than the profile."""
+        of_server = [each for each in self._untested if each.cause != "profile"]
+        places = {(each.check, each.fact, each.operation) for each in of_server}
+        of_profile = [
+            each
+            for each in self._untested
+            if each.cause == "profile" and (each.check, each.fact, each.operation) not in places
+        ]
+        return (*of_profile, *of_server)
 
     @property
     def tests(self) -> tuple[CheckTests, ...]:

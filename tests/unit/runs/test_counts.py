@@ -45,6 +45,14 @@ def test_server_that_gave_no_chance_weighs_more_than_the_profile(counts):
     assert [each.missing for each in counts.untested] == ["an answer"]
 
 
+def test_each_test_says_what_it_lacks(counts):
+    """Two tests of one check and fact may lack different things, and either would do."""
+    for missing in ("a key", "more credits", "a key"):
+        counts.add_untested(check="c", fact="f", operation=None, missing=missing)
+
+    assert [each.missing for each in counts.untested] == ["a key", "more credits"]
+
+
 def test_run_is_all_skipped_only_where_there_were_tests(counts):
     assert not counts.is_all_skipped
 

@@ -22,7 +22,7 @@ class CheckFigures:
     Attributes:
         doubt: Why it proves nothing of what it did not find; empty where it does.
         selected: The facts that the run was about; None for all.
-        missing: What each fact needed that was not tested, in words; not in older summaries.
+        reasons: What each fact needs that some test of it could not have; not in older summaries.
         choice: The options that chose its tests, such as ``--quick``; empty in older summaries.
     """
 
@@ -36,7 +36,7 @@ class CheckFigures:
     findings: tuple[Finding, ...]
     failing: tuple[str, ...]
     selected: frozenset[str] | None = None
-    missing: Mapping[str, str] = field(default_factory=dict)
+    reasons: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     choice: str = ""
 
 
@@ -55,7 +55,7 @@ def check_figures(record: RunRecord) -> CheckFigures:
         facts={row.fact.id: row.standing for row in rows},
         findings=record.findings,
         failing=tuple(each.fingerprint for each in record.findings if record.fails(each)),
-        missing={row.fact.id: f"needs {', '.join(row.missing)}" for row in rows if row.missing},
+        reasons={row.fact.id: row.missing for row in rows if row.missing},
         selected=None if record.setup.selected is None else frozenset(record.setup.selected),
         choice=chosen_options(record.setup.command, flags=("--quick",), valued=_CHOICES),
     )
@@ -103,8 +103,13 @@ class CheckComparison:
 
     @property
     def lost_with_reasons(self) -> list[str]:
-        """The facts that were lost, each with what it needs."""
-        return [f"{fact}: {self.candidate.missing.get(fact, 'nothing was about it')}" for fact in self.lost]
+        """The facts that were lost, each with what it needs, and the baseline did not lack as well."""
+        return [f"{fact}: {self._reason(fact)}" for fact in self.lost]
+
+    def _reason(self, fact: str) -> str:
+        now, before = (side.reasons.get(fact, ()) for side in (self.candidate, self.baseline))
+        new = [each for each in now if each not in before]
+        return f"needs {' or '.join(new or now)}" if now else "nothing was about it"
 
     @property
     def is_valid(self) -> bool:

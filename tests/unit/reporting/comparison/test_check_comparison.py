@@ -106,6 +106,30 @@ def test_options_that_choose_tests_are_read_from_the_command(tmp_path):
     assert figures.choice == "--fact a --quick"
 
 
+POLLED = "a polled model"
+CREDITS = "more credits"
+A_KEY = "a second key"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "says"),
+    [
+        ((POLLED,), (POLLED, CREDITS), "needs more credits"),
+        ((), (A_KEY, CREDITS), "needs a second key or more credits"),
+        ((POLLED,), (POLLED,), "needs a polled model"),
+        ((), (), "nothing was about it"),
+    ],
+    ids=["not lacking before", "either", "nothing else known", "no reason"],
+)
+def test_reason_of_a_lost_fact_is_what_the_baseline_did_not_lack(sound, before, now, says):
+    """The baseline verified the fact without what it lacked itself."""
+    fact = "run.cost-is-credits"
+    kept = replace(sound, reasons={fact: before})
+    blind = replace(sound, facts={**sound.facts, fact: FactStatus.UNTESTED}, reasons={fact: now})
+
+    assert compare_checks(kept, blind).lost_with_reasons == [f"{fact}: {says}"]
+
+
 def test_fact_that_breaks_is_a_regression_and_not_lost(sound, faulty):
     assert "run.cost-is-credits" not in compare_checks(sound, faulty).lost
 
