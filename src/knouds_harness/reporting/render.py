@@ -3,7 +3,7 @@
 import csv
 import io
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ from knouds_harness.reporting.check.findings import findings_by_fact
 from knouds_harness.reporting.check.report import check_report, only_failing
 from knouds_harness.reporting.comparison.baseline import RunChange, read_change
 from knouds_harness.reporting.comparison.check_comparison import CheckComparison
+from knouds_harness.reporting.comparison.texts import lost_words
 from knouds_harness.reporting.html import html
 from knouds_harness.reporting.junit import junit, load_junit
 from knouds_harness.reporting.load.columns import TIMES, operation_columns, time_columns
@@ -31,6 +32,7 @@ from knouds_harness.reporting.terminal import print_report
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.load_results import LoadResults
 from knouds_harness.runs.record import RunRecord, read_run, salvage_run
+from knouds_harness.runs.verdicts import LESS_VERIFIED
 
 _MOST_ANNOTATIONS: Final = 10
 """GitHub shows no more of one kind for a step."""
@@ -160,6 +162,8 @@ def _csv(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 
 def workflow_commands(record: RunRecord, change: RunChange | None = None) -> Iterator[str]:
     """Annotations: for each fact in breach or objective missed, and for each that the baseline verified."""
+    if change and isinstance(change.comparison, CheckComparison) and change.comparison.lost:
+        yield from _annotations_of_lost(change.baseline, change.comparison.lost_with_reasons)
     if record.load:
         results = record.load.results
         failed = nothing_measured(results)
@@ -171,11 +175,16 @@ def workflow_commands(record: RunRecord, change: RunChange | None = None) -> Ite
         lines = [("target contradicts the profile", _contradicts(each)) for each in contradictions_of(record)]
         lines += [(group.name, _difference(group.findings[0])) for group in failing]
     for title, says in lines[:_MOST_ANNOTATIONS]:
-        yield f"::error title={_annotation_title(title)}::{_annotation_text(says)}"
-    if change and isinstance(change.comparison, CheckComparison):
-        for says in change.comparison.lost_with_reasons[:_MOST_ANNOTATIONS]:
-            title = f"verified in {change.baseline}, not tested now"
-            yield f"::warning title={_annotation_title(title)}::{_annotation_text(says)}"
+        yield _annotation("error", title, says)
+
+
+def _annotations_of_lost(baseline: str, lost: Sequence[str]) -> Iterator[str]:
+    yield _annotation("error", f"{LESS_VERIFIED} {baseline}", lost_words(len(lost)))
+    most = _MOST_ANNOTATIONS if len(lost) <= _MOST_ANNOTATIONS else _MOST_ANNOTATIONS - 1
+    for says in lost[:most]:
+        yield _annotation("warning", f"verified in {baseline}, not tested now", says)
+    if more := len(lost) - most:
+        yield _annotation("warning", f"{LESS_VERIFIED} {baseline}", f"… and {more} more in report.html")
 
 
 def add_to_step_summary(markdown: Path, environ: Mapping[str, str]) -> None:
@@ -192,6 +201,10 @@ def _difference(finding: Finding) -> str:
 
 def _contradicts(finding: Finding) -> str:
     return f"{finding.expected}, but {finding.observed}"
+
+
+def _annotation(level: str, title: str, says: str) -> str:
+    return f"::{level} title={_annotation_title(title)}::{_annotation_text(says)}"
 
 
 def _annotation_text(text: str) -> str:

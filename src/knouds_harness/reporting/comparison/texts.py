@@ -131,20 +131,24 @@ def _blind_spot(comparison: LoadComparison) -> str:
     return f"A p99 of {row.operation} that is worse by less than {visible:.0%} would not show"
 
 
+def lost_words(count: int) -> str:
+    """How many facts are not tested any more."""
+    return f"{count} {'fact was' if count == 1 else 'facts were'} verified before and not tested now"
+
+
 def _check_headline(comparison: CheckComparison) -> Headline:
     counts = (
         f"{len(comparison.new)} other new, {len(comparison.gone)} gone, {len(comparison.still)} still there"
         f"{f', {len(comparison.not_looked_for)} not looked for' if comparison.not_looked_for else ''}."
         f"{f' What {comparison.choice} leaves out does not count as lost.' if comparison.choice else ''}"
     )
-    found, lost = comparison.regressions, len(comparison.lost)
-    lost_words = f"{lost} {'fact was' if lost == 1 else 'facts were'} verified before and not tested now"
+    found, lost = comparison.regressions, lost_words(len(comparison.lost))
     if found and not comparison.baseline.doubt:
         things = "1 new finding fails" if len(found) == 1 else f"{len(found)} new findings fail"
-        also = f"; {lost_words}" if lost else ""
+        also = f"; {lost}" if comparison.lost else ""
         return Headline(tone="bad", title="Worse", detail=f"{things} the run{also}; {counts}")
-    if lost and not comparison.baseline.doubt:
-        return Headline(tone="bad", title="Less verified", detail=f"{lost_words}; {counts}")
+    if comparison.lost and not comparison.baseline.doubt:
+        return Headline(tone="bad", title="Less verified", detail=f"{lost}; {counts}")
     if not comparison.is_valid:
         return Headline(tone="warn", title="Not a valid comparison", detail=comparison.notes[0])
     fixed = [each for each in comparison.gone if each.fingerprint in comparison.baseline.failing]

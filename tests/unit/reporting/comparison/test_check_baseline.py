@@ -18,7 +18,7 @@ from knouds_harness.errors import ExitCode, RunRecordError, UsageError
 from knouds_harness.reporting.comparison.baseline import find_check_baseline, set_baseline
 from knouds_harness.reporting.comparison.sides import keep, read_side
 from knouds_harness.reporting.history.entry import entry_of
-from knouds_harness.reporting.render import print_summary, render_all
+from knouds_harness.reporting.render import print_summary, render_all, workflow_commands
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.results import UntestedFact
 from knouds_harness.suite import running as suite
@@ -81,6 +81,26 @@ def test_lost_fact_is_an_annotation(compared, monkeypatch, tmp_path):
     title = "verified in staging-check%2C not tested now"
     assert f"::warning title={title}::{LOST}: needs {NEEDS}" in console.export_text()
     assert LOST in (tmp_path / "summary.md").read_text()
+
+
+def test_annotations_say_how_many_facts_were_lost(tmp_path, baselines):
+    """GitHub shows ten warnings of a step: the last tells of the rest, and an error of all."""
+    with running(tmp_path / "after") as writer:
+        add_verified(writer, lambda fact: not fact.startswith("auth."))
+        writer.finish("kept", 0)
+    run = writer.folder.rename(writer.folder.with_name("20261127T093000Z-check-staging"))
+    side = read_side([Path("staging-check")], baselines=baselines)
+    change = set_baseline(run, side, objectives=tmp_path / "none.toml")
+    total = len(change.comparison.lost)
+
+    first, *warnings, last = workflow_commands(read_run(run), change)
+
+    assert first == (
+        "::error title=Less verified than staging-check::"
+        f"{total} facts were verified before and not tested now"
+    )
+    assert [each.startswith("::warning title=verified in staging-check") for each in warnings] == [True] * 9
+    assert last == f"::warning title=Less verified than staging-check::… and {total - 9} more in report.html"
 
 
 def test_run_that_verifies_as_much_keeps_its_verdict(tmp_path, baselines):
