@@ -10,7 +10,7 @@ from knouds_harness.reporting.check.fact_status import FactStatus, fact_rows
 from knouds_harness.reporting.run_section import chosen_options
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.record import RunRecord
-from knouds_harness.runs.verdicts import RunOutcome
+from knouds_harness.runs.verdicts import RunOutcome, Verdict
 
 _CHOICES: Final = ("--family", "--operation", "--fact")
 
@@ -124,9 +124,11 @@ class CheckComparison:
 
 
 def compare_checks(baseline: CheckFigures, candidate: CheckFigures) -> CheckComparison:
-    """Compare two conformance runs by the fingerprints of their findings."""
-    before = {each.fingerprint: each for each in baseline.findings}
-    now = {each.fingerprint: each for each in candidate.findings}
+    """Compare two conformance runs by the fingerprints of their findings; drift depends on what was sent."""
+    before, now = (
+        {each.fingerprint: each for each in run.findings if each.verdict is not Verdict.ADDITIVE}
+        for run in (baseline, candidate)
+    )
     regressed = set(candidate.failing) - set(baseline.failing)
     missing = [each for key, each in before.items() if key not in now]
     unseen = [each for each in missing if candidate.facts.get(each.fact) in (None, FactStatus.UNTESTED)]

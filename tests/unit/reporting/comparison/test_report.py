@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from load_records import load_run, lognormal_seconds
@@ -127,7 +128,9 @@ def test_runs_unlike_each_other_claim_no_figure(tmp_path):
 
 
 def test_terminal_shows_a_few_findings_of_each_kind(checks):
-    text = printed(checks)
+    one_more = replace(checks.new[0], fact="whoami.user-object")
+
+    text = printed(replace(checks, new=(*checks.new, one_more)))
 
     assert text.count("\n  new: ") == 4
     assert text.count("\n  new, fails nothing: ") == 2
