@@ -91,7 +91,7 @@ def _describe(finding: Finding, folder: Path) -> str:
     again = finding.script or f"  {finding.curl}"  # the end of a script has to begin its line
     if finding.has_long_script:
         path = os.path.relpath(folder / script_file(finding))
-        again = f"  {len(finding.steps)} requests: sh {shlex.quote(path)}"
+        again = f"  a script: sh {shlex.quote(path)}"  # a shorter one may replace it while the run goes on
     return (
         f"{_headline(finding)}\n"
         f"  {finding.who}{place}\n"

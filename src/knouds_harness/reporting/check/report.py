@@ -60,8 +60,7 @@ _MOST_EVIDENCE_OF_CELLS: Final = 600
 _UNFOLDED: Final = 5
 _MOST_FINDINGS: Final[dict[Medium, int]] = {"terminal": 5, "markdown": 20}
 _MOST_MISSING: Final[dict[Medium, int]] = {"terminal": 3}
-_MOST_DRIFT: Final = 3
-_MOST_LISTED: Final[dict[Medium, int]] = {"markdown": 20}
+_MOST_DRIFT: Final[dict[Medium, int]] = {"terminal": 3, "markdown": 20}
 _TONE_BY_WAIVER: Final[dict[str, Tone]] = {"used": "note", "unused": "warn", "expired": "warn"}
 
 
@@ -222,28 +221,27 @@ def _change(change: RunChange | None) -> Iterator[Section]:
 
 def _drift(drift: Sequence[Drift], record: RunRecord, evidence: _Evidence) -> Section:
     more = " All that was seen is in surface.json: `knouds-harness diff` compares two runs."
-    shown = ", ".join(each.where or each.observed for each in drift[:_MOST_DRIFT])
-    more_drift = ", …" if len(drift) > _MOST_DRIFT else ""
-    things = "1 thing is" if len(drift) == 1 else f"{len(drift)} things are"
     return Section(
         "drift",
         f"New and undocumented ({len(drift)}), which breaks nothing",
         name="New and undocumented",
         blocks=[
-            Items(
-                [f"{things} new and undocumented, which breaks nothing: {shown}{more_drift}"], shown=TERMINAL
-            ),
             Text(
                 f"What the server has and the document does not name.{more if record.surface else ''}",
                 shown=HTML,
             ),
             Items(
                 [
-                    (Code(each.where or each.observed), ": ", Code(each.observed), f", on {each.seen_on}")
+                    (
+                        *((Code(each.where), ": ") if each.where else ()),
+                        Code(each.observed),
+                        f", on {each.seen_on}",
+                    )
                     for each in drift
                 ],
-                most=_MOST_LISTED,
-                shown=MARKDOWN,
+                label="new, breaks nothing",
+                most=_MOST_DRIFT,
+                shown=IN_TEXT,
             ),
             replace(
                 evidence.findings,
