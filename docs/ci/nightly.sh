@@ -1,6 +1,6 @@
 #!/bin/sh
 # Checks a staging server every night against the last night that passed. cron mails what a job prints, so this prints
-# only failures. The folder holds targets/staging.toml, and keys.env (readable by its owner alone) exports the keys:
+# only failures. The folder holds targets/staging.toml, and keys.env (readable by its owner alone) exports STAGING_KEY:
 #   17 3 * * *  flock -n /srv/contract/lock /srv/contract/nightly.sh
 set -eu
 cd "$(dirname "$0")"

@@ -18,7 +18,7 @@ GIT = str(shutil.which("git"))
 ROOT = Path(__file__).parents[2]
 PROFILE = """base_url = "{url}"
 [keys.full]
-secret_env = "STAGING_FULL_KEY"
+secret_env = "STAGING_KEY"
 capabilities = ["workflow:read"]
 user = "ada"
 tier = "enterprise"
@@ -105,7 +105,7 @@ def test_sample_installs_and_checks_in_an_empty_repository(tmp_path, sample):
             "PIP_NO_BUILD_ISOLATION": "0",
             "PIP_NO_INDEX": "1",
             "GIT_NO_LAZY_FETCH": "1",
-            "STAGING_FULL_KEY": sandbox.keys["only-workflow-read"],
+            "STAGING_KEY": sandbox.keys["only-workflow-read"],
             **variables,
         }
         done = [
@@ -133,7 +133,7 @@ SECOND_KEY = """[limits]
 requests_per_s = 500
 [keys.runs]
 optional = true
-secret_env = "STAGING_READ_KEY"
+secret_env = "STAGING_SECOND_KEY"
 capabilities = ["workflow:run"]
 user = "ada"
 tier = "enterprise"
@@ -142,6 +142,10 @@ tier = "enterprise"
 
 def nightly_of_github():
     (workflow,) = _yaml("docs/ci/nightly-github-actions.yml")
+    [keys] = [
+        each["env"] for each in workflow["jobs"]["check"]["steps"] if "harness check" in each.get("run", "")
+    ]
+    assert list(keys) == ["STAGING_KEY"]
     return [each["run"] for each in workflow["jobs"]["check"]["steps"] if "run" in each and "if" not in each]
 
 
@@ -182,11 +186,12 @@ def test_nightly_sample_keeps_a_night_that_passed_and_notices_what_the_next_one_
         profile = PROFILE.format(url=sandbox.base_url) + SECOND_KEY
         (tmp_path / "targets" / "staging.toml").write_text(profile)
         full, runs = sandbox.keys["only-workflow-read"], sandbox.keys["only-workflow-run"]
-        first = night(STAGING_FULL_KEY=full, STAGING_READ_KEY=runs)
+        first = night(STAGING_KEY=full, STAGING_SECOND_KEY=runs)
         kept = (tmp_path / "reports" / "baselines" / "staging-check.json").read_bytes()
-        second = night(STAGING_FULL_KEY=full)
+        second = night(STAGING_KEY=full)
 
     assert (first.returncode, second.returncode) == (0, 1), first.stdout + first.stderr + second.stdout
     assert "Less verified than staging-check" in second.stdout
+    assert "::error title=Less verified than staging-check::" in second.stdout
     assert "::warning title=verified in staging-check%2C not tested now::" in second.stdout
     assert (tmp_path / "reports" / "baselines" / "staging-check.json").read_bytes() == kept
