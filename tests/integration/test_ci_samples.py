@@ -142,11 +142,10 @@ tier = "enterprise"
 
 def nightly_of_github():
     (workflow,) = _yaml("docs/ci/nightly-github-actions.yml")
-    [keys] = [
-        each["env"] for each in workflow["jobs"]["check"]["steps"] if "harness check" in each.get("run", "")
-    ]
+    steps = [each for each in workflow["jobs"]["check"]["steps"] if "run" in each and "if" not in each]
+    [keys] = [each["env"] for each in steps if "env" in each]
     assert list(keys) == ["STAGING_KEY"]
-    return [each["run"] for each in workflow["jobs"]["check"]["steps"] if "run" in each and "if" not in each]
+    return [each["run"] for each in steps]
 
 
 def nightly_of_gitlab():

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from run_records import exchange, finding
@@ -16,8 +17,8 @@ def test_long_script_is_named_and_its_requests_are_not_counted(tmp_path):
     found = replace(finding(exchange(1, "getWhoami"), "whoami.user-object"), steps=("a", "b"), script=script)
     shown = Shown()
     shown.failing, shown.new = {"f": found}, {"f"}
-    item = SimpleNamespace(nodeid="test", get_closest_marker=lambda _: None)
-    recorder = SimpleNamespace(
+    item: Any = SimpleNamespace(nodeid="test", get_closest_marker=lambda _: None)
+    recorder: Any = SimpleNamespace(
         duration_s_by_test={}, shown=shown, findings={"f": found}, writer=SimpleNamespace(folder=tmp_path)
     )
 

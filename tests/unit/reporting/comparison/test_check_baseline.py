@@ -16,6 +16,7 @@ from run_records import add_matrix, add_verified, healthy, interrupted, running
 from knouds_harness.commands.cli import cli
 from knouds_harness.errors import ExitCode, RunRecordError, UsageError
 from knouds_harness.reporting.comparison.baseline import find_check_baseline, set_baseline
+from knouds_harness.reporting.comparison.check_comparison import CheckComparison
 from knouds_harness.reporting.comparison.sides import keep, read_side
 from knouds_harness.reporting.history.entry import entry_of
 from knouds_harness.reporting.render import print_summary, render_all, workflow_commands
@@ -91,6 +92,7 @@ def test_annotations_say_how_many_facts_were_lost(tmp_path, baselines):
     run = writer.folder.rename(writer.folder.with_name("20261127T093000Z-check-staging"))
     side = read_side([Path("staging-check")], baselines=baselines)
     change = set_baseline(run, side, objectives=tmp_path / "none.toml")
+    assert isinstance(change.comparison, CheckComparison)
     total = len(change.comparison.lost)
 
     first, *warnings, last = workflow_commands(read_run(run), change)
