@@ -140,7 +140,7 @@ def _check_headline(comparison: CheckComparison) -> Headline:
     counts = (
         f"{len(comparison.new)} other new, {len(comparison.gone)} gone, {len(comparison.still)} still there"
         f"{f', {len(comparison.not_looked_for)} not looked for' if comparison.not_looked_for else ''}."
-        f"{f' What {comparison.choice} leaves out does not count as lost.' if comparison.choice else ''}"
+        f"{f' What {comparison.choice} left out does not count as lost.' if comparison.choice else ''}"
     )
     found, lost = comparison.regressions, lost_words(len(comparison.lost))
     if found and not comparison.baseline.doubt:

@@ -105,6 +105,21 @@ def test_annotations_say_how_many_facts_were_lost(tmp_path, baselines):
     assert last == f"::warning title=Less verified than staging-check::… and {total - 9} more in report.html"
 
 
+def test_older_summary_is_read(poorer, baselines):
+    """It has the reasons joined, and no choice of tests."""
+    path = baselines / "staging-check.json"
+    kept = json.loads(path.read_text())
+    [check] = kept["checks"]
+    del check["choice"], check["reasons"]
+    check["missing"] = {LOST: "needs a key, a model"}
+    path.write_text(json.dumps(kept))
+
+    change = set_baseline(poorer, read_side([path], baselines=baselines), objectives=baselines / "none.toml")
+
+    assert isinstance(change.comparison, CheckComparison)
+    assert change.comparison.lost_with_reasons == [f"{LOST}: needs {NEEDS}"]
+
+
 def test_run_that_verifies_as_much_keeps_its_verdict(tmp_path, baselines):
     run = healthy(tmp_path / "after")
     run = run.rename(run.with_name("20261127T093000Z-check-staging"))

@@ -98,7 +98,7 @@ def test_choice_of_tests_loses_facts_against_the_same_choice_alone(sound):
 
     assert compare_checks(chosen, blind).lost == ("run.cost-is-credits",)
     detail = headline(compare_checks(sound, blind)).detail
-    assert "What --family leaves out does not count as lost." in detail
+    assert "What --family left out does not count as lost." in detail
 
 
 def test_options_that_choose_tests_are_read_from_the_command(tmp_path):
