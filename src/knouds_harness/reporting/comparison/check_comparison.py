@@ -79,7 +79,7 @@ class CheckComparison:
         gone: Those not there any more, although their fact was tested.
         not_looked_for: Those not there any more whose fact was not tested.
         lost: Facts that were verified before and are not tested now, although the run now is about them;
-            none where it chose its tests otherwise.
+            none if it chose other tests.
     """
 
     baseline: CheckFigures
@@ -95,7 +95,7 @@ class CheckComparison:
 
     @property
     def choice(self) -> str:
-        """The options that chose tests otherwise than those of the baseline, without values; else empty."""
+        """The options that chose other tests than those of the baseline, without values; empty if none did."""
         if self.candidate.choice == self.baseline.choice:
             return ""
         words = self.candidate.choice.split()
