@@ -95,7 +95,7 @@ class CheckComparison:
 
     @property
     def choice(self) -> str:
-        """The options that chose other tests than those of the baseline, without values; empty if none did."""
+        """The options that chose other tests than those of the baseline; empty if none did."""
         if self.candidate.choice == self.baseline.choice:
             return ""
         words = self.candidate.choice.split()
