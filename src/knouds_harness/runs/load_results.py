@@ -169,6 +169,7 @@ class Validity:
         achieved_per_s: Arrivals that were sent; in the closed model requests.
         arrivals: Arrivals that were due; 0 in the closed model.
         dropped: Arrivals that found no idle user.
+        unsent: Others that were due and not sent before the load ended.
         lateness: Time from an arrival's instant until its request was begun.
         loop_lag: How late a heartbeat of the event loop came.
         cpu_share: Share of one core that the busiest process used, from 0 to 1.
@@ -183,9 +184,15 @@ class Validity:
     lateness: Times
     loop_lag: Times
     cpu_share: float
+    unsent: int = 0
     doubts: tuple[Doubt, ...] = ()
     accuracy: float = 0.01
     delayed: tuple[DelayedFigure, ...] = ()
+
+    @property
+    def not_sent(self) -> int:
+        """Arrivals that were due and not sent, for whatever reason."""
+        return self.dropped + self.unsent
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain, takewhile
 from typing import Final, Protocol
 
 import gevent
@@ -14,6 +15,7 @@ import gevent.hub
 from gevent.hub import Waiter, get_hub
 
 from knouds_harness.load.arrivals.schedule import ArrivalSchedule, Share
+from knouds_harness.measures.histograms import Histogram
 
 _CLOCK_MONOTONIC: Final = 1  # what time.perf_counter reads on Linux
 _NONBLOCK: Final = os.O_NONBLOCK
@@ -98,25 +100,25 @@ def open_timer() -> Iterator[Timer]:
 class Arrivals:
     """The arrivals of one process: its share of a schedule, and the users that wait for them.
 
+    Those due before the warm-up ended are served, and count in nothing.
+
     Attributes:
         start_s: When the schedule starts or started, in seconds of ``time.perf_counter``.
         timer: What drives it, for the record.
-        dropped: Arrivals for which no user was idle.
+        due: Arrivals that were due until the end.
+        handed: Those that a user took, to begin a task.
+        dropped: Those for which no user was idle.
+        lateness: From an arrival's instant until it was taken.
     """
 
-    def __init__(
-        self,
-        schedule: ArrivalSchedule,
-        *,
-        on_taken: Callable[[float], None],
-        clock: Callable[[], float] = time.perf_counter,
-    ) -> None:
-        self.start_s = 0.0
+    def __init__(self, schedule: ArrivalSchedule, *, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.start_s = self._counted_from_s = 0.0
         self.timer = ""
         self.are_over = False
-        self.handed = self.dropped = self.in_flight = 0
+        self.due = self.handed = self.dropped = self.in_flight = 0
+        self.lateness = Histogram()
+        self._stopped_s = 0.0
         self.schedule = schedule
-        self._on_taken = on_taken
         self._clock = clock
         self._idle: list[Waiter[float]] = []
 
@@ -124,12 +126,13 @@ class Arrivals:
     def idle(self) -> int:
         return len(self._idle)
 
-    def begin(self, at_s: float, share: Share) -> None:
+    def begin(self, at_s: float, share: Share, *, counted_from_s: float = 0.0) -> None:
         """Hand over a share of the schedule, which starts at this time of ``time.perf_counter``."""
-        self.start_s = at_s
+        self.start_s, self._counted_from_s = at_s, at_s + counted_from_s
         gevent.spawn(self._serve, share)
 
     def stop(self) -> None:
+        self._stopped_s = self._clock()
         self.are_over = True
 
     def await_arrival(self) -> float:
@@ -142,7 +145,9 @@ class Arrivals:
             with suppress(ValueError):
                 self._idle.remove(waiter)
             raise
-        self._on_taken(self._clock() - due_s)
+        if due_s >= self._counted_from_s:
+            self.handed += 1
+            self.lateness.record(self._clock() - due_s)
         return due_s
 
     def _serve(self, share: Share) -> None:
@@ -154,19 +159,23 @@ class Arrivals:
     def hand_over(self, instants: Iterable[float], *, timer: Timer) -> None:
         """Hand arrivals, due at these times of ``time.perf_counter``, to idle users, until told to stop."""
         later = get_hub().loop.run_callback
+        instants = iter(instants)
         for due_s in instants:
             left_s = due_s - self._clock()
             while left_s > _LONGEST_WAIT_S and not self.are_over:
                 timer.wait_until(self._clock() + _LONGEST_WAIT_S)
                 left_s = due_s - self._clock()
             if self.are_over:
+                missed = takewhile(lambda each_s: each_s < self._stopped_s, chain([due_s], instants))
+                self.due += sum(each_s >= self._counted_from_s for each_s in missed)
                 return
             if left_s > 0:
                 timer.wait_until(due_s)
             else:
                 gevent.sleep(0)  # behind schedule: those who were handed an arrival have to run
+            is_counted = due_s >= self._counted_from_s
+            self.due += is_counted
             if self._idle:
-                self.handed += 1
                 later(self._idle.pop().switch, due_s)
             else:
-                self.dropped += 1
+                self.dropped += is_counted

@@ -58,6 +58,11 @@ def times(histogram: Histogram) -> Times:
     )
 
 
+def measured_from_unix_s(start_unix_s: float, warm_up_s: float) -> int:
+    """The first whole second after the warm-up; without one, that of the start: nothing was before it."""
+    return math.ceil(start_unix_s + warm_up_s) if warm_up_s else int(start_unix_s)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _RecentSecond:
     second: Second
@@ -70,7 +75,7 @@ class RunMetrics:
 
     Attributes:
         start_unix_s: When load began; None before.
-        measured_from_unix_s: The first whole second after the warm-up; without one, that of the start.
+        measured_from_unix_s: As the function of that name says, once load began.
         ended: Requests by status, since the very beginning.
         errors: Errors likewise.
         measured: What ended after the warm-up, and every exception in a task.
@@ -90,8 +95,7 @@ class RunMetrics:
     def begin(self, start_unix_s: float) -> None:
         """Load begins at this instant: of what came before, only exceptions in tasks are measured."""
         self.start_unix_s = start_unix_s
-        whole_s = math.ceil(start_unix_s + self._warm_up_s)
-        self.measured_from_unix_s = whole_s if self._warm_up_s else int(start_unix_s)  # nothing was before it
+        self.measured_from_unix_s = measured_from_unix_s(start_unix_s, self._warm_up_s)
         self._kept_by_second.clear()
         before, self.measured = self.measured, Second(unix_s=0)
         self.measured.add(before, only=TASK)
@@ -114,6 +118,11 @@ class RunMetrics:
         self._recent.append(_RecentSecond(second=second, ended=by_status.total(), kept=kept))
         self._recent = list(self._last(RECENT_S))
         return _rows(at_s, second, kept)
+
+    @property
+    def measured_from_s(self) -> float:
+        """Seconds of the load that are left out."""
+        return 0.0 if self.start_unix_s is None else max(0.0, self.measured_from_unix_s - self.start_unix_s)
 
     @property
     def elapsed_s(self) -> float:

@@ -22,12 +22,15 @@ class Health:
     Attributes:
         lateness: From an arrival's instant until it was taken.
         lags: How late heartbeats of the event loop came, by ``lag_class``.
-        dropped: Arrivals for which no user was idle.
+        due: Arrivals that were due.
+        handed: Those that a user took.
+        dropped: Those for which no user was idle.
         spent_credits: What was charged, or may have been, since the process began.
     """
 
     lateness: Histogram = field(default_factory=Histogram)
     lags: defaultdict[int, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
+    due: int = 0
     handed: int = 0
     dropped: int = 0
     cpu_share: float = 0.0
@@ -56,6 +59,7 @@ def together(processes: Iterable[Health]) -> Health:
         whole.lateness.add(each.lateness)
         for missed, lags in each.lags.items():
             whole.lags[missed].add(lags)
+        whole.due += each.due
         whole.handed += each.handed
         whole.dropped += each.dropped
         whole.cpu_share = max(whole.cpu_share, each.cpu_share)
@@ -70,24 +74,18 @@ class Watch:
     def __init__(self) -> None:
         self._health = Health()
         self._began_s = self._cpu_began_s = 0.0
-        self._taken_before = (0, 0)
         self._beating: gevent.Greenlet[..., None] | None = None
 
-    def begin(self, *, handed: int = 0, dropped: int = 0) -> None:
-        """Forget what was, and count from now; so many arrivals were taken and dropped before."""
+    def begin(self) -> None:
+        """Forget what was, and watch from now."""
         self._health = Health()
-        self._taken_before = (handed, dropped)
         self._began_s, self._cpu_began_s = time.perf_counter(), time.process_time()
         if self._beating is None:
             self._beating = gevent.spawn(self._beat)
 
-    def on_taken(self, late_s: float) -> None:
-        self._health.lateness.record(late_s)
-
-    def health(self, *, handed: int = 0, dropped: int = 0) -> Health:
-        """What was seen since ``begin``; arrivals are counted since the process began."""
+    def health(self) -> Health:
+        """What was seen since ``begin``; arrivals count themselves."""
         health = self._health
-        health.handed, health.dropped = handed - self._taken_before[0], dropped - self._taken_before[1]
         elapsed_s = time.perf_counter() - self._began_s
         health.cpu_share = (time.process_time() - self._cpu_began_s) / elapsed_s if elapsed_s > 0 else 0.0
         return health

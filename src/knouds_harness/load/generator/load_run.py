@@ -27,7 +27,7 @@ from knouds_harness.load.client.http_client import tls_context
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.collection.cycles import CycleLog
 from knouds_harness.load.collection.evidence_samples import Samples
-from knouds_harness.load.collection.metrics import SERVER
+from knouds_harness.load.collection.metrics import SERVER, measured_from_unix_s
 from knouds_harness.load.collection.second import Second, now_unix_s
 from knouds_harness.load.collection.seconds import SecondsCollector
 from knouds_harness.load.generator.health import Health, Watch
@@ -97,9 +97,7 @@ class LoadRun(ABC):
         self._scenarios = scenarios_in(environment.user_classes)
         self._tasks: dict[type[Scenario], UserTasks] = {}
         self._watch = Watch()
-        self.arrivals = (
-            Arrivals(options.schedule, on_taken=self._watch.on_taken) if options.schedule else None
-        )
+        self.arrivals = Arrivals(options.schedule) if options.schedule else None
         self._limits = LoadLimits(target, lease=lease, ahead=setup.ahead) if target else None
         self.created = CreatedWorkflows(target=target or Target(name="", base_url=""))
         self.input_turns = (
@@ -193,28 +191,21 @@ class LoadRun(ABC):
         if self.input_turns:
             self.input_turns.take_share(share)
         if self.arrivals:
-            self.arrivals.begin(time.perf_counter() + delay_s, share)
+            counted_from_s = measured_from_unix_s(start_unix_s, self.options.warm_up_s) - start_unix_s
+            self.arrivals.begin(time.perf_counter() + delay_s, share, counted_from_s=counted_from_s)
         if self._limits:
             self._limits.pace(share, since=time.monotonic() + delay_s)
-        self._watch_anew()
+        self._watch.begin()
         if self.options.warm_up_s:
-            gevent.spawn_later(max(0.0, delay_s + self.options.warm_up_s), self._watch_anew)
+            gevent.spawn_later(max(0.0, delay_s + self.options.warm_up_s), self._watch.begin)
 
     def health(self) -> Health:
-        handed, dropped = self._arrived()
-        health = self._watch.health(handed=handed, dropped=dropped)
+        health = self._watch.health()
         health.spent_credits = self._limits.budget.spent_credits if self._limits else 0.0
-        health.in_flight = self.arrivals.in_flight if self.arrivals else 0
+        if arrivals := self.arrivals:
+            health.due, health.handed, health.dropped = arrivals.due, arrivals.handed, arrivals.dropped
+            health.in_flight, health.lateness = arrivals.in_flight, arrivals.lateness
         return health
-
-    def _watch_anew(self) -> None:
-        handed, dropped = self._arrived()
-        self._watch.begin(handed=handed, dropped=dropped)
-
-    def _arrived(self) -> tuple[int, int]:
-        if self.arrivals is None:
-            return 0, 0
-        return self.arrivals.handed, self.arrivals.dropped
 
     def _draw_anew(self) -> None:
         self.chance = random.Random(f"{self.options.seed} {self._worker_index}")

@@ -25,7 +25,7 @@ from knouds_harness.runs.operation_load import Times
 ACCURACY: Final = 0.01
 """By which share of itself the generator's own delay may move a figure."""
 MOST_DROPPED_SHARE: Final = 0.001
-LEAST_ACHIEVED_SHARE: Final = 0.99
+MOST_UNSENT_SHARE: Final = 0.01
 MOST_CPU_SHARE: Final = 0.95
 _RARE: Final = ("p99.9_ms", "max_ms")
 """A few requests decide them: a run without them is valid."""
@@ -46,6 +46,7 @@ def judge_generator(
     achieved_per_s: float,
     arrivals: int,
     dropped: int,
+    unsent: int = 0,
     lateness: Times,
     loop_lag: Times,
     cpu_share: float,
@@ -66,6 +67,7 @@ def judge_generator(
         achieved_per_s=achieved_per_s,
         arrivals=arrivals,
         dropped=dropped,
+        unsent=unsent,
         lateness=lateness,
         loop_lag=loop_lag,
         cpu_share=cpu_share,
@@ -84,12 +86,12 @@ def judge_generator(
 def _reasons(judged: Validity) -> Iterator[tuple[Doubt, str]]:
     if not judged.achieved_per_s:
         yield Doubt.MISSING, "Nothing was sent after the warm-up."
-    if judged.arrivals and judged.dropped > MOST_DROPPED_SHARE * judged.arrivals:
+    if judged.dropped > MOST_DROPPED_SHARE * judged.arrivals:
         unsent = f"{judged.dropped} of {judged.arrivals} tasks were not sent, as all users were busy"
         yield Doubt.BUSY, f"{unsent}: ask for more users, or a lower rate."
-    elif judged.asked_per_s and judged.achieved_per_s < LEAST_ACHIEVED_SHARE * judged.asked_per_s:
-        sent, asked = f"{judged.achieved_per_s:.0f}", f"{judged.asked_per_s:.0f}"
-        yield Doubt.UNSENT, f"{sent} tasks per second were sent of {asked} asked for."
+    elif judged.not_sent > MOST_UNSENT_SHARE * judged.arrivals:
+        unsent = f"{judged.not_sent} of {judged.arrivals} tasks were due and not sent in time"
+        yield Doubt.UNSENT, f"{unsent}: use more processes, or a quieter machine."
     delayed = [each for each in judged.delayed if each.measure not in _RARE]
     if delayed:
         worst = max(delayed, key=lambda each: each.measured_ms / max(each.undelayed_ms, 1e-3))
@@ -152,17 +154,18 @@ def validity_of(
     missing: Sequence[str],
 ) -> Validity:
     """Judge the generator of a whole run by what was measured so far."""
-    schedule, warm_up_s = options.schedule, options.warm_up_s
+    schedule, from_s = options.schedule, metrics.measured_from_s
     asked_per_s = None
     ended = achieved = metrics.requests()
     if schedule and measured_s:
-        asked_per_s = schedule.shape.area(warm_up_s, measured_s + warm_up_s) / measured_s
+        asked_per_s = schedule.shape.area(from_s, from_s + measured_s) / measured_s
         achieved = health.handed
     return judge_generator(
         asked_per_s=asked_per_s,
         achieved_per_s=achieved / measured_s if measured_s else 0.0,
-        arrivals=health.handed + health.dropped,
+        arrivals=health.due,
         dropped=health.dropped,
+        unsent=health.due - health.handed - health.dropped,
         lateness=times(health.lateness),
         loop_lag=times(health.loop_lag),
         cpu_share=health.cpu_share,

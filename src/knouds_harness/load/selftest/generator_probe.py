@@ -77,7 +77,7 @@ def probe(url: str, *, rate: float | None, users: int, seconds: float) -> Observ
     arrivals = None
     if rate is not None:
         schedule = ArrivalSchedule(shape=Shape.of("constant", rate, seconds))
-        arrivals = GeneratorProbe.arrivals = Arrivals(schedule, on_taken=watch.on_taken)
+        arrivals = GeneratorProbe.arrivals = Arrivals(schedule)
         GeneratorProbe.rate = rate
     runner.start(users, spawn_rate=users)
     while runner.user_count < users:
@@ -107,7 +107,7 @@ def probe(url: str, *, rate: float | None, users: int, seconds: float) -> Observ
         response_counts=kept.counts if kept else {},
         service_counts=service.counts if service else {},
         failed=sum(counted.errors.values()),
-        lateness_counts=health.lateness.counts,
+        lateness_counts=arrivals.lateness.counts if arrivals else {},
         lag_counts={missed: lags.counts for missed, lags in health.lags.items()},
         timer=arrivals.timer if arrivals else "",
         cpu_s=cpu_s,

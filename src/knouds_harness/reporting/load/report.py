@@ -127,7 +127,7 @@ def _validity(load: LoadResults) -> Section:
     figures = {
         "Asked for": "" if validity.asked_per_s is None else f"{validity.asked_per_s:.1f}/s",
         "Sent": f"{validity.achieved_per_s:.1f}/s",
-        "Not sent": f"{validity.dropped:,} of {validity.arrivals:,}" if is_open else "",
+        "Not sent": f"{validity.not_sent:,} of {validity.arrivals:,}" if is_open else "",
         "Sent late, p99": milliseconds(time_ms(validity.lateness, "p99_ms")) if is_open else "",
         "Event loop late, p99": milliseconds(time_ms(validity.loop_lag, "p99_ms")),
         "Busiest process": f"{100 * validity.cpu_share:.0f} % of a core",

@@ -231,9 +231,9 @@ def test_what_workers_report_is_handed_on(run, master):
 def test_metrics_are_those_of_the_workers_together(run, master):
     """The master sends nothing itself; what a worker said last counts."""
     for worker, health in (
-        ("a", Health(handed=3, spent_credits=2)),
-        ("b", Health(handed=4, dropped=1)),
-        ("b", Health(handed=6, dropped=1)),
+        ("a", Health(due=3, handed=3, spent_credits=2)),
+        ("b", Health(due=5, handed=4, dropped=1)),
+        ("b", Health(due=7, handed=6, dropped=1)),
     ):
         report = {HEALTH: health.packed(), SENT_AT: START_UNIX_S}
         master.environment.events.worker_report.fire(client_id=worker, data=report)

@@ -47,7 +47,7 @@ def test_generator_that_kept_up_is_valid():
         ({"achieved_per_s": 0.0, "asked_per_s": None}, Doubt.MISSING, "Nothing was sent"),
         ({"missing": ["A worker was lost."]}, Doubt.MISSING, "A worker was lost."),
         ({"dropped": 16}, Doubt.BUSY, "16 of 15000 tasks were not sent"),
-        ({"achieved_per_s": 480.0}, Doubt.UNSENT, "480 tasks per second were sent of 500"),
+        ({"unsent": 151}, Doubt.UNSENT, "151 of 15000 tasks were due and not sent"),
         ({"asked_per_s": None, "cpu_share": 0.97}, Doubt.UNSENT, "97% of its core"),
         ({"kept": [kept(20, late_ms=3)]}, Doubt.DELAY, "ms) holds about 3.1 ms of the generator's own delay"),
         ({"kept": [kept(30)], "delay": LATE}, Doubt.DELAY, "the generator's own delay"),
@@ -64,6 +64,11 @@ def test_generator_that_was_the_limit_is_not(change, doubt, reason):
 
 def test_lateness_that_moves_no_figure_is_no_reason():
     assert judge_generator(**SOUND, kept=[kept(1500, late_ms=5)]).is_valid
+
+
+def test_rate_that_chance_left_below_its_mean_is_no_reason():
+    """Of Poisson arrivals, those that were drawn are what was to be sent."""
+    assert judge_generator(**(SOUND | {"achieved_per_s": 480.0, "arrivals": 14_400})).is_valid
 
 
 def test_accuracy_can_be_asked_for():
