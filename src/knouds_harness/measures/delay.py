@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from math import ceil
 from typing import Final
@@ -27,6 +28,9 @@ _COARSER: Final = 7
 """Delays are told apart to one part in eight: so there are few to sum up."""
 _MOST_LATE_SHARE: Final = 0.15
 """The error of three terms is the cube of the share that is late."""
+_LAG_PERCENTS: Final = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 100.0)
+_POINTS: Final = 200
+"""Of a distribution that is estimated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +54,17 @@ def lag_class(missed: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Undoing:
-    """What undoes the delay of some answers: delays in ns, and how often times count less those."""
+    """What undoes the delay of some answers.
+
+    Attributes:
+        inverse: Delays in ns, and how often measured times count less that delay.
+        beyond: Delays in ns, and the share that is longer, where so many were read late that the inverse is
+            not exact.
+    """
 
     inverse: Sequence[tuple[int, float]]
     lags: Histogram
-    is_rough: bool
+    beyond: Sequence[tuple[int, float]]
 
 
 class Delay:
@@ -80,7 +90,11 @@ class Delay:
             self._known[last] = Undoing(
                 inverse=[(0, 3.0), *((ns, -3 * p) for ns, p in once), *twice] if once else [(0, 1.0)],
                 lags=lags,
-                is_rough=late > _MOST_LATE_SHARE,
+                beyond=[
+                    (int(at_s * 1e9), 1 - percent / 100)
+                    for at_s, percent in zip(lags.percentiles_s(*_LAG_PERCENTS), _LAG_PERCENTS, strict=True)
+                    if late > _MOST_LATE_SHARE
+                ],
             )
         return self._known[last]
 
@@ -95,57 +109,86 @@ class Delay:
             measured_ms = 1e3 * (times.response.mean_s if measure == "mean_ms" else at_s)
             bound_ms = measured_ms - max(LEAST_MS, accuracy * measured_ms)
             if bound_ms > 0 and undelayed.may_be_under(measure, bound_ms):
+                about_ms = undelayed.figure_ms(measure)
                 moved.append(
                     DelayedFigure(
                         operation=times.operation,
                         measure=measure,
                         measured_ms=measured_ms,
-                        undelayed_ms=min(undelayed.figure_ms(measure), measured_ms),
+                        undelayed_ms=None if about_ms is None else min(about_ms, measured_ms),
                     )
                 )
         return moved
 
 
 class Undelayed:
-    """Times as they would have been without a delay: estimates."""
+    """Times as they would have been without a delay: estimates.
+
+    None is below the shortest that was measured, and a percentile is never below a lower one.
+    """
 
     def __init__(self, measured: Histogram, delay: Delay) -> None:
         self._measured = measured
         self._delay = delay
         self._buckets = sorted(measured.counts)
         self._within = [0, *accumulate(measured.counts[bucket] for bucket in self._buckets)]
+        self._total = self._within[-1]
+        self._least_ms = measured.min_s * 1e3
 
     def may_be_under(self, measure: str, bound_ms: float) -> bool:
         """Whether a figure, of the mean or a percentile, would be at most this without the delay."""
         percent = _percent_of(measure)
-        return self._mean_ms <= bound_ms if percent is None else self._is_within(percent, bound_ms)
+        if bound_ms < self._least_ms:
+            return False
+        if percent is not None:
+            return self._within_ms(bound_ms) > self._rank(percent) - 0.5
+        mean_ms = self._measured.mean_s * 1e3
+        least_ms = mean_ms - self._delay.undoing(mean_ms).lags.mean_s * 1e3
+        return least_ms <= bound_ms and self._mean_ms <= bound_ms
 
-    def figure_ms(self, measure: str) -> float:
+    def figure_ms(self, measure: str) -> float | None:
+        """An estimate; None of a percentile that a single request decides, as the longest."""
         percent = _percent_of(measure)
         if percent is None:
             return self._mean_ms
-        low, high = 0, len(self._buckets) - 1
-        while low < high:
-            middle = (low + high) // 2
-            if self._is_within(percent, middle_of(self._buckets[middle]) / 1e6):
-                high = middle
-            else:
-                low = middle + 1
-        return middle_of(self._buckets[low]) / 1e6
+        rank = self._rank(percent)
+        if rank == self._total:
+            return None
+        points_ms, within = self._curve
+        return points_ms[bisect_right(within, rank - 0.5)]
 
-    @property
+    @cached_property
+    def _curve(self) -> tuple[Sequence[float], Sequence[float]]:
+        """Times, and how many requests would be within each."""
+        points = [*self._buckets[:: ceil(len(self._buckets) / _POINTS)], self._buckets[-1]]
+        points_ms = [middle_of(bucket) / 1e6 for bucket in points]
+        return points_ms, [*accumulate(map(self._within_ms, points_ms[:-1]), max), float(self._total)]
+
+    @cached_property
     def _mean_ms(self) -> float:
+        """Of each answer, take what those delays are in the mean that its time has room for."""
         mean_ms = self._measured.mean_s * 1e3
-        return max(0.0, mean_ms - self._delay.undoing(mean_ms).lags.mean_s * 1e3)
+        lags = self._delay.undoing(mean_ms).lags.counts
+        late_ns = sorted(lags)
+        number = [0, *accumulate(lags[bucket] for bucket in late_ns)]
+        sum_ns = [0, *accumulate(lags[bucket] * middle_of(bucket) for bucket in late_ns)]
+        undone_ns = 0.0
+        for bucket, count in self._measured.counts.items():
+            room = bisect_right(late_ns, bucket_of(middle_of(bucket) - middle_of(self._buckets[0])))
+            undone_ns += count * sum_ns[room] / (number[room] or 1)
+        return max(self._least_ms, mean_ms - undone_ns / self._total / 1e6)
 
-    def _is_within(self, percent: float, bound_ms: float) -> bool:
-        undoing = self._delay.undoing(bound_ms)
-        bound_ns = int(bound_ms * 1e6)
-        rank = max(ceil(self._within[-1] * percent / 100 - 1e-9), 1)  # as Histogram counts
+    def _rank(self, percent: float) -> int:
+        return max(ceil(self._total * percent / 100 - 1e-9), 1)  # as Histogram counts
+
+    def _within_ms(self, bound_ms: float) -> float:
+        """How many requests would be within it."""
+        undoing, bound_ns = self._delay.undoing(bound_ms), int(bound_ms * 1e6)
         count = sum(share * self._count(bound_ns - ns) for ns, share in undoing.inverse if ns <= bound_ns)
-        if undoing.is_rough:  # then all that the delay can have done is taken for done
-            count = max(count, self._count(bound_ns + int(undoing.lags.percentile_s(percent) * 1e9)))
-        return count > rank - 0.5
+        if undoing.beyond:  # at most: all that the delay can have done is taken for done
+            most = min(self._count(bound_ns + ns) + share * self._total for ns, share in undoing.beyond)
+            count = max(count, most)
+        return max(count, self._count(bound_ns))
 
     def _count(self, bound_ns: int) -> int:
         return self._within[bisect_right(self._buckets, bucket_of(bound_ns))]

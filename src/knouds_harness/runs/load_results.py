@@ -132,13 +132,14 @@ class DelayedFigure:
     Attributes:
         operation: Name as in ``OperationLoad``; ``ALL_OPERATIONS`` for all together.
         measure: As in ``operation_load.TIME_MEASURES``.
-        undelayed_ms: What it would be without the delay: an estimate.
+        undelayed_ms: What it may be without the delay, at least. None if a single request decides it, as
+            the longest time.
     """
 
     operation: str
     measure: str
     measured_ms: Amount
-    undelayed_ms: Amount
+    undelayed_ms: Amount | None
 
 
 class Doubt(StrEnum):

@@ -101,7 +101,43 @@ def test_rare_delay_moves_rare_figures_alone():
 
     assert found.keys() <= {"p99.9_ms", "max_ms"}
     assert found["p99.9_ms"].measured_ms > 200
-    assert found["p99.9_ms"].undelayed_ms < 100
+    assert (found["p99.9_ms"].undelayed_ms or 0) < 100
+
+
+@pytest.mark.parametrize("count", [60, 150, 2000])
+@pytest.mark.parametrize("median_ms", [2, 20, 100])
+def test_estimates_of_a_generator_that_was_often_late_fit_together(count, median_ms):
+    """Higher percentiles are not lower, and nothing is below the shortest answer."""
+    chance = random.Random(count + median_ms)
+    lags = [chance.expovariate(1 / 30) if chance.random() < 0.3 else 0.1 for _ in range(count * 20)]
+    took = lognormal(median_ms, count)
+    measured = [each + chance.choice(lags) for each in took]
+    estimated = Undelayed(histogram(measured), delay(lags))
+
+    figures = [estimated.figure_ms(f"p{percent}_ms") for percent in (50, 75, 90, 95, 99)]
+    known = [each for each in figures if each is not None]
+
+    assert known == sorted(known)
+    assert known[0] >= min(measured) * 0.999
+    assert min(measured) * 0.999 <= (estimated.figure_ms("mean_ms") or 0) <= max(measured)
+
+
+def test_quick_answers_hold_no_more_than_they_have_room_for():
+    """A loop that is 20 ms late now and then has not delayed an answer of 2 ms by so much."""
+    took = [0.7, *[2.0] * 9]
+
+    found = moved(took, took, delay([0.1] * 80 + [20.0] * 20))
+
+    assert "mean_ms" not in found
+
+
+@pytest.mark.parametrize(("count", "is_known"), [(50, False), (200, True)])
+def test_figure_that_one_request_decides_is_not_estimated(count, is_known):
+    late = [50.0] * count
+
+    found = moved([each + 20 for each in late], late, NO_DELAY)
+
+    assert (found["p99_ms"].undelayed_ms is not None) is is_known
 
 
 def test_answers_are_quicker_than_a_loop_that_stands_still_is_long():

@@ -94,9 +94,9 @@ def _reasons(judged: Validity) -> Iterator[tuple[Doubt, str]]:
         yield Doubt.UNSENT, f"{unsent}: use more processes, or a quieter machine."
     delayed = [each for each in judged.delayed if each.measure not in _RARE]
     if delayed:
-        worst = max(delayed, key=lambda each: each.measured_ms / max(each.undelayed_ms, 1e-3))
-        more = f", as do {len(delayed) - 1} more figures" if delayed[1:] else ""
-        yield Doubt.DELAY, f"{_described(worst)}{more}: use more processes, or a quieter machine."
+        worst = max(delayed, key=lambda each: each.measured_ms / (each.undelayed_ms or each.measured_ms))
+        others = ", as other figures do" if delayed[1:] else ""
+        yield Doubt.DELAY, f"{_described(worst)}{others}: use more processes, or a quieter machine."
     if judged.asked_per_s is None and judged.cpu_share > MOST_CPU_SHARE:
         # At a rate, only a process that sends less, or reads late, moves a figure.
         yield (
@@ -107,11 +107,9 @@ def _reasons(judged: Validity) -> Iterator[tuple[Doubt, str]]:
 
 def _described(figure: DelayedFigure) -> str:
     name = figure.measure.removesuffix("_ms")
-    own_ms = figure.measured_ms - figure.undelayed_ms
-    return (
-        f"{name} of {figure.operation} ({figure.measured_ms:.1f} ms) holds about {own_ms:.1f} ms of the "
-        "generator's own delay"
-    )
+    known_ms, measured_ms = figure.undelayed_ms, figure.measured_ms
+    own = "much" if known_ms is None else f"up to {measured_ms - known_ms:.1f} ms"
+    return f"{name} of {figure.operation} ({measured_ms:.1f} ms) holds {own} of the generator's own delay"
 
 
 def with_doubts(
@@ -139,9 +137,10 @@ def _doubt(missed: JudgedObjective, validity: Validity, kept: KeptTimes | None, 
     undelayed = Undelayed(kept.service, delay)
     if not undelayed.may_be_under(measure, missed.bound):
         return ""
-    return (
-        f"Without the delay of the generator itself it would be about {undelayed.figure_ms(measure):.1f} ms."
-    )
+    least_ms = undelayed.figure_ms(measure)
+    if least_ms is None:
+        return "The generator's own delay may be why: a single request decides this figure."
+    return f"Without the generator's own delay it may be as low as {least_ms:.1f} ms."
 
 
 def validity_of(

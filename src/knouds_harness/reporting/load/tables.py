@@ -102,7 +102,11 @@ def delayed_figures(load: LoadResults) -> list[Text | Table]:
         (each.operation, name(each.measure), milliseconds(each.measured_ms), milliseconds(each.undelayed_ms))
         for each in worst.values()
     ]
-    columns = (Column("Operation", is_name=True), Column("Figure"), *numbers("Measured", "Without it, about"))
+    columns = (
+        Column("Operation", is_name=True),
+        Column("Figure"),
+        *numbers("Measured", "Without it, at least"),
+    )
     return [
         Text(f"The generator's own delay is more than {share} of {', '.join(said[:_MOST_NAMED])}{more}."),
         Table("What the generator delayed most, by operation", columns, rows, shown=HTML),
@@ -110,7 +114,7 @@ def delayed_figures(load: LoadResults) -> list[Text | Table]:
 
 
 def _moved_by_ms(figure: DelayedFigure) -> float:
-    return figure.measured_ms - figure.undelayed_ms
+    return 0.0 if figure.undelayed_ms is None else figure.measured_ms - figure.undelayed_ms
 
 
 def percentile_table(load: LoadResults) -> Table:
