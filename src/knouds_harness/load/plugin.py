@@ -18,14 +18,17 @@ from locust.event import Events
 from locust.runners import STATE_INIT, MasterRunner, WorkerRunner
 
 from knouds_harness.contract.document import shipped_document
+from knouds_harness.contract.operations import RUN_OPERATIONS
 from knouds_harness.errors import ExitCode, HarnessError, UsageError
+from knouds_harness.load import tasks
 from knouds_harness.load.arrivals.arrival_user import run_of
 from knouds_harness.load.collection.locust_statistics import use_exact_buckets
 from knouds_harness.load.distributed.master_run import MasterRun
 from knouds_harness.load.distributed.messages import STOP
 from knouds_harness.load.distributed.worker_run import WorkerRun
-from knouds_harness.load.generator.leading_run import LeadingRun
+from knouds_harness.load.generator.leading_run import LeadingRun, objectives_of
 from knouds_harness.load.generator.load_run import LoadRun, RunSetup
+from knouds_harness.load.generator.record_writer import scenario_name
 from knouds_harness.load.mix import parse_mix, read_traffic_inputs, running_only, tasks_of
 from knouds_harness.load.options import LoadOptions, add_options, read_options
 from knouds_harness.load.workload.input_lines import InputFile, read_input_file, refuse_idle_lines
@@ -38,6 +41,7 @@ from knouds_harness.load.workload.preflight import (
     sandbox_prices,
 )
 from knouds_harness.load.workload.workload import Workload, has_runs, scenarios_in
+from knouds_harness.measures.objectives import parse_bounds, refuse_unknown_operations
 from knouds_harness.open_files import LEAST_OPEN_FILES, require_open_files
 from knouds_harness.printable import printable
 from knouds_harness.runs.load_progress import ProgressMessage, tell
@@ -134,6 +138,7 @@ def _begin(environment: Environment) -> LoadRun:
     assert environment.parsed_options is not None  # noqa: S101 - it comes from a command line
     try:
         options = read_options(environment.parsed_options)
+        _check_objectives(environment, options)
         if options.target is None and scenarios_in(environment.user_classes):
             raise UsageError(
                 "no target is named, so there are no keys to send with\n"
@@ -192,6 +197,18 @@ def _begin(environment: Environment) -> LoadRun:
             _tell_verdict(environment.parsed_options.progress_descriptor, error.exit_code)
         sys.exit(error.exit_code)
     return run
+
+
+def _check_objectives(environment: Environment, options: LoadOptions) -> None:
+    """Refuse those that cannot be met; tasks of a Locust file's own may send under any name."""
+    if isinstance(environment.runner, WorkerRunner):
+        return
+    objectives = objectives_of(options, scenario_name(environment))
+    parse_bounds(options.abort_on)
+    if all(task.__module__ == tasks.__name__ for user in environment.user_classes for task in user.tasks):
+        operations = shipped_document().operation_by_id
+        known = [*operations, *(f"{each} async" for each in operations if each in RUN_OPERATIONS)]
+        refuse_unknown_operations(objectives, known)
 
 
 def _role_of(environment: Environment) -> type[LeadingRun | WorkerRun]:

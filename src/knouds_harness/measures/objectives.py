@@ -1,15 +1,15 @@
 """Objectives: bounds on the metrics of a scenario, from ``load/objectives.toml`` and the command line."""
 
+import fnmatch
 import math
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
-from knouds_harness.errors import UsageError
+from knouds_harness.errors import UnknownName, UsageError
 from knouds_harness.file_content import file_text
 from knouds_harness.runs.load_results import JudgedObjective
 from knouds_harness.runs.operation_load import (
@@ -156,6 +156,15 @@ def _parsed(text: str) -> Objective:
     return Objective(operation=operation, measure=measure, bound=bound)
 
 
+def refuse_unknown_operations(objectives: Iterable[Objective], known: Collection[str]) -> None:
+    """Raise ``UsageError`` for an objective of what cannot be sent."""
+    for each in objectives:
+        if each.operation != ALL_OPERATIONS and not fnmatch.filter(known, each.operation):
+            raise UsageError(
+                f"objective of {each.operation}: {UnknownName('operation', each.operation, known)}"
+            )
+
+
 def judge_objectives(
     objectives: Iterable[Objective], operations: Sequence[OperationLoad]
 ) -> tuple[JudgedObjective, ...]:
@@ -171,7 +180,7 @@ def _meant_by(
     objective: Objective, operations: Sequence[OperationLoad]
 ) -> list[tuple[str, OperationLoad | None]]:
     meant = objective.operation
-    fitting = [each for each in operations if fnmatchcase(each.operation, meant)]
+    fitting = [each for each in operations if fnmatch.fnmatchcase(each.operation, meant)]
     named = [each for each in fitting if each.operation != ALL_OPERATIONS or meant == ALL_OPERATIONS]
     if not named and EVERY_OPERATION not in meant:
         return [(meant, None)]

@@ -55,6 +55,8 @@ def test_missed_objective_ends_with_1_and_stands_first(profile, runs, tmp_path):
             (("reads", "--within", "10m"), "--within belongs to --find-capacity"),
             (("reads", "--finish", "webhook", *CLOSED), "no task of this scenario runs anything"),
             (("reads", "--objective", "p98 < 3s"), "p98 is not a metric"),
+            (("reads", "--objective", "getWhoam p95 < 3s"), 'Did you mean "getWhoami"?'),
+            (("reads", "--plan-only", "--objective", "getWhoam p95 < 3s"), 'Did you mean "getWhoami"?'),
         ],
         every=8,
     ),

@@ -15,6 +15,7 @@ from knouds_harness.measures.objectives import (
     load_objectives,
     parse_bounds,
     parse_objectives,
+    refuse_unknown_operations,
 )
 from knouds_harness.runs.operation_load import ALL_OPERATIONS, OUTCOMES, TIME_MEASURES, OperationLoad, Times
 
@@ -207,3 +208,15 @@ def test_objective_of_all_is_of_all_together():
 
     assert (together.operation, together.observed, together.is_met) == (ALL_OPERATIONS, 0.01, True)
     assert (each.operation, each.observed, each.is_met) == ("getWhoami", 0.03, False)
+
+
+@pytest.mark.parametrize("text", ["p99 < 1s", "* p99 < 1s", "* async p99 < 1s", "getWhoami p99 < 1s"])
+def test_objective_of_what_can_be_sent_is_taken(text):
+    refuse_unknown_operations(parse_objectives([text]), ["getWhoami", "runWorkflow", "runWorkflow async"])
+
+
+@pytest.mark.parametrize("text", ["getWhoam p99 < 1s", "get*s p99 < 1s"])
+def test_objective_of_an_unknown_operation_is_refused(text):
+    """It would be missed by never being sent, and look like a miss of the target or the generator."""
+    with pytest.raises(UsageError, match="no operation"):
+        refuse_unknown_operations(parse_objectives([text]), ["getWhoami", "runWorkflow"])

@@ -40,9 +40,11 @@ from knouds_harness.load.generator.validity import (
 )
 from knouds_harness.load.invariants.verification import open_verification
 from knouds_harness.load.invariants.webhook_waiter import open_webhook_waiter
+from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.workload import has_creations, has_runs
 from knouds_harness.measures.delay import Delay
 from knouds_harness.measures.objectives import (
+    Objective,
     judge_objectives,
     load_objectives,
     parse_bounds,
@@ -60,6 +62,12 @@ _TELL_EVERY_S: Final = 1.0
 _CLOCK_STANDS: Final = "Ended early: the clock of this machine stands still."
 
 
+def objectives_of(options: LoadOptions, scenario: str) -> tuple[Objective, ...]:
+    """Those of the command line and of the file; raises ``UsageError`` if one cannot be read."""
+    found = parse_objectives(options.objective)
+    return found + (load_objectives(options.objectives, scenario) if options.objectives else ())
+
+
 class LeadingRun(LoadRun):
     """Leads a run; without workers, this process also sends all of the load."""
 
@@ -69,8 +77,7 @@ class LeadingRun(LoadRun):
         super().__init__(environment, setup)
         options, target, inputs = setup.options, setup.target, setup.inputs
         scenario = scenario_name(environment)
-        self._objectives = parse_objectives(options.objective)
-        self._objectives += load_objectives(options.objectives, scenario) if options.objectives else ()
+        self._objectives = objectives_of(options, scenario)
         self._abort_bounds = parse_bounds(options.abort_on)
         self._aborted_for: tuple[JudgedObjective, ...] = ()
         said = [options.mix, *options.workflow, *options.model]

@@ -130,7 +130,8 @@ def _doubt(missed: JudgedObjective, validity: Validity, kept: KeptTimes | None, 
     measure = missed.measure.removeprefix("service_")
     is_time = measure.endswith("_ms")
     for doubt, reason in zip(validity.doubts, validity.reasons, strict=True):
-        if missed.observed is None or measure == "requests_per_s" or (is_time and doubt is Doubt.MISSING):
+        is_rate = missed.observed is None or measure == "requests_per_s"
+        if (is_rate and doubt is not Doubt.DELAY) or (is_time and doubt is Doubt.MISSING):
             return reason
     if kept is None or not is_time or not kept.service.counts:
         return ""

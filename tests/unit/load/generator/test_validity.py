@@ -23,6 +23,7 @@ SOUND: dict[str, Any] = {
     "cpu_share": 0.4,
     "delay": PROMPT,
 }
+DELAYED = validity(is_valid=False, reasons=("The p99 holds a delay.",), doubts=(Doubt.DELAY,))
 BUSY = validity(is_valid=False, reasons=("all users were busy",), doubts=(Doubt.BUSY,))
 MISSING = validity(is_valid=False, reasons=("A worker was lost.",), doubts=(Doubt.MISSING,))
 
@@ -120,6 +121,8 @@ def doubt_of(
         pytest.param(missed("p99_ms", 5.0, 20.0), MISSING, True, id="lost answers may have been quick"),
         pytest.param(missed("requests_per_s", 100, 90.0), BUSY, True, id="less was asked for"),
         pytest.param(missed("requests_per_s", 100, 90.0), validity(), False, id="all was asked for"),
+        pytest.param(missed("requests_per_s", 100, 90.0), DELAYED, False, id="a delay explains times"),
+        pytest.param(missed("p99_ms", 5.0, None), DELAYED, False, id="a delay does not keep back a request"),
         pytest.param(missed("p99_ms", 5.0, None), BUSY, True, id="never measured"),
     ],
 )
