@@ -69,7 +69,11 @@ def target(
 
 
 def workload_of(
-    where: Target, *, unknown: float | None = None, lines: Sequence[InputLine] | None = None
+    where: Target,
+    *,
+    unknown: float | None = None,
+    lines: Sequence[InputLine] | None = None,
+    runs_each: bool = False,
 ) -> Workload:
     """Who sends there, at the prices of the profile."""
     return Workload(
@@ -77,6 +81,7 @@ def workload_of(
         price=lambda each: unknown if each.cost_credits is None else each.cost_credits,
         document=shipped_document(),
         lines=lines,
+        runs_each=runs_each,
     )
 
 

@@ -17,7 +17,7 @@ from knouds_harness.load import tasks
 from knouds_harness.load.workload.accounts import RUN_MODEL, RUN_WORKFLOW, InputLine
 from knouds_harness.load.workload.input_lines import InputFile
 from knouds_harness.load.workload.workload import Task
-from knouds_harness.targets.needs.runs import is_run_by_any_key, is_runnable
+from knouds_harness.targets.needs.runs import is_run_by_any_key, why_not_runnable
 from knouds_harness.targets.profile import Target
 
 TASK_BY_NAME: Final[Mapping[str, Task]] = {
@@ -84,9 +84,10 @@ def running_only(target: Target, workflows: Sequence[str], models: Sequence[str]
                 raise UsageError(
                     f"--{kind}: {UnknownName(kind, name, known)}\n  Or add it to {target.source}."
                 )
-            if not is_runnable(known[name]):
+            if reason := why_not_runnable(known[name]):
                 raise UsageError(
-                    f"--{kind} {name}: {target.source} says that its runs fail\n  Name another {kind}."
+                    f"--{kind} {name}: {target.source} says {reason}, so no run succeeds\n"
+                    f"  Name another {kind}."
                 )
     return replace(
         target,
@@ -143,8 +144,8 @@ def _obstacle(operation: str, name: str, target: Target, *, is_async: bool) -> s
         return f'{operation}, as limits.allow has no "run"'
     if resource is None:
         return f"{operation} of {name}, a {kind} that is not in {target.source}"
-    if not is_runnable(resource):
-        return f"{operation} of {name}, which the profile knows to fail"
+    if reason := why_not_runnable(resource):
+        return f"{operation} of {name}, of which the profile says {reason}"
     if is_async and not resource.polled:
         return f"asynchronous {operation} of {name}, which needs polled = true"
     if not is_run_by_any_key(target, resource):

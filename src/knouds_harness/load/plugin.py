@@ -161,7 +161,8 @@ def _begin(environment: Environment) -> LoadRun:
             inputs = _read_inputs(environment, options, target)
             _take_mix(environment, options, inputs)
             is_asked = options.plan_only and target.base_url == os.environ.get(_SANDBOX_URL)
-            rehearsal = _rehearse(environment, target, inputs, sandbox_prices(target) if is_asked else {})
+            prices = sandbox_prices(target) if is_asked else {}
+            rehearsal = _rehearse(environment, options, target, inputs, prices)
             if options.plan_only:
                 _show_plan(environment, options, rehearsal, inputs, is_asked=is_asked)
             if isinstance(environment.runner, WorkerRunner):
@@ -179,6 +180,7 @@ def _begin(environment: Environment) -> LoadRun:
                 price=lambda each: price_of(each, ahead.prices),
                 document=shipped_document(),
                 lines=inputs.lines if inputs else None,
+                runs_each=bool(options.workflow or options.model),
             )
             warnings = forecast(
                 workload, options, environment.user_classes, is_asked=True, inputs=inputs
@@ -244,7 +246,11 @@ def _take_mix(environment: Environment, options: LoadOptions, inputs: InputFile 
 
 
 def _rehearse(
-    environment: Environment, target: Target, inputs: InputFile | None, prices: Mapping[str, float]
+    environment: Environment,
+    options: LoadOptions,
+    target: Target,
+    inputs: InputFile | None,
+    prices: Mapping[str, float],
 ) -> Workload:
     """Find out who can send what, even what has no known price."""
     rehearsal = Workload(
@@ -252,6 +258,7 @@ def _rehearse(
         price=lambda each: price_of(each, prices, unknown=0.0),
         document=shipped_document(),
         lines=inputs.lines if inputs else None,
+        runs_each=bool(options.workflow or options.model),
     )
     if inputs:
         refuse_idle_lines(inputs, rehearsal.run_requests(scenarios_in(environment.user_classes)))

@@ -57,7 +57,7 @@ def test_named_workflow_is_run_and_nothing_else():
     [
         (["potrait"], [], 'Did you mean "portrait"?'),
         ([], ["gpt-image-1"], 'Did you mean "gpt-image-2"?'),
-        (["broken"], [], "its runs fail"),
+        (["broken"], [], "fails = true"),
     ],
 )
 def test_workflow_that_cannot_be_run_is_refused(workflows, models, says):
@@ -113,7 +113,7 @@ def test_cancel_submits_its_run_itself(read):
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        (run("broken"), "the profile knows to fail"),
+        (run("broken"), "the profile says fails = true"),
         (run("foreign"), "no key may run"),
         (run("unknown"), "not in"),
         (run("portrait", query="?async=true"), "polled = true"),

@@ -18,7 +18,7 @@ from knouds_harness.load.workload.input_lines import InputFile
 from knouds_harness.load.workload.workload import SharedTask, Workload, scenarios_in, shares
 from knouds_harness.printable import first_few
 from knouds_harness.targets.needs.need import Need
-from knouds_harness.targets.needs.runs import RunNeed, is_run_by_any_key, is_runnable, resources_of
+from knouds_harness.targets.needs.runs import RunNeed, is_run_by_any_key, resources_of, why_not_runnable
 from knouds_harness.targets.profile import Target
 
 _GRID: Final = 500
@@ -104,19 +104,22 @@ def _not_run(workload: Workload, scenarios: Sequence[Any]) -> Iterator[str]:
     """The workflows and models of a kind that is run, of which none is sent, in one sentence."""
     target = workload.target
     needs = [need for each in scenarios for part in workload.task_resources(each) for need in part.needs]
-    kinds = [need.kind for need in needs if isinstance(need, RunNeed)]
-    failing: list[str] = []
-    refused: list[str] = []
+    run_needs = [need for need in needs if isinstance(need, RunNeed)]
+    run = {each.path for each in workload.run_requests(scenarios)}
+    able = {each.path for account in workload.accounts for each in account.run_requests(*run_needs)}
+    names_by_reason: dict[str, list[str]] = {}
     for each in resources_of(target):
-        if not any(isinstance(each, kind) for kind in kinds):
+        path = f"/api/{each.kind}s/{each.name}/run"
+        if path in run or not any(isinstance(each, need.kind) for need in run_needs):
             continue
-        if not is_runnable(each):
-            failing.append(each.name)
-        elif not is_run_by_any_key(target, each):
-            refused.append(each.name)
-    parts = [f"{first_few(failing, _MOST_NAMED)} (runs fail)"] if failing else []
-    parts += [f"{first_few(refused, _MOST_NAMED)} (no key may run it)"] if refused else []
-    if parts:
+        reason = why_not_runnable(each)
+        if not reason and not is_run_by_any_key(target, each):
+            reason = "no key may run it"
+        elif not reason and path in able:
+            reason = "only accounts with a rate limit may run it"
+        names_by_reason.setdefault(reason or "no credits, or not what the tasks need", []).append(each.name)
+    if names_by_reason:
+        parts = [f"{first_few(names, _MOST_NAMED)} ({reason})" for reason, names in names_by_reason.items()]
         yield f"not run: {'; '.join(parts)}"
 
 

@@ -108,8 +108,11 @@ class Workload:
         document: Document,
         receivers: Sequence[Persona] = (),
         lines: Sequence[InputLine] | None = None,
+        runs_each: bool = False,
     ) -> None:
+        """With lines or ``runs_each``, whatever can be run is, by whichever account."""
         self.target = target
+        self._runs_each = runs_each or lines is not None
         self._lines = lines
         self._price = price
         self._document = document
@@ -132,12 +135,23 @@ class Workload:
 
     def with_receivers(self, receivers: Sequence[Persona]) -> Workload:
         return Workload(
-            self.target, price=self._price, document=self._document, receivers=receivers, lines=self._lines
+            self.target,
+            price=self._price,
+            document=self._document,
+            receivers=receivers,
+            lines=self._lines,
+            runs_each=self._runs_each,
         )
 
     def on(self, target: Target) -> Workload:
         """The accounts of another profile, at the same prices."""
-        return Workload(target, price=self._price, document=self._document, lines=self._lines)
+        return Workload(
+            target,
+            price=self._price,
+            document=self._document,
+            lines=self._lines,
+            runs_each=self._runs_each,
+        )
 
     def run_requests(self, scenarios: Iterable[type[Scenario]]) -> list[RunRequest]:
         """All that the tasks of some scenarios can run, by any account; some of it more than once."""
@@ -216,7 +230,10 @@ class Workload:
         )
 
     def _able(self, needs: tuple[Need[Any], ...], *, crosses_limit: bool) -> tuple[AccountKeys, ...]:
-        """Who does a task: where there are accounts without a rate limit, only those."""
+        """Who does a task: where there are accounts without a rate limit, only those.
+
+        Where each workflow and model is to be run, so do those that run what these cannot.
+        """
         if forbidden_actions(self.target, needs):
             return ()
         able = [
@@ -226,7 +243,15 @@ class Workload:
         ]
         if crosses_limit:
             return tuple(sorted(able, key=lambda each: LIMIT_BY_TIER[each.tier])[:1])
-        return tuple([each for each in able if each.tier == UNLIMITED] or able)
+        unlimited = [each for each in able if each.tier == UNLIMITED]
+        run = {request.path for each in unlimited for request in each.run_requests(*needs)}
+        return tuple(
+            each
+            for each in able
+            if each in unlimited
+            or not unlimited
+            or (self._runs_each and any(request.path not in run for request in each.run_requests(*needs)))
+        )
 
     def _why_not(self, needs: tuple[Need[Any], ...], *, crosses_limit: bool) -> str:
         if forbidden := forbidden_actions(self.target, needs):
@@ -268,11 +293,10 @@ class UserTasks:
 def shares(accounts: Sequence[AccountKeys]) -> tuple[float, ...]:
     """Which part of a task each takes: as much as its account's limit admits of what all admit.
 
-    A tier whose limit no source tells counts as the lowest that is told.
+    A tier whose limit no source tells counts as the lowest that is told, one without a limit as the highest.
     """
-    if all(each.tier == UNLIMITED for each in accounts):
-        return (1 / len(accounts),) * len(accounts)
-    weights = [LIMIT_BY_TIER.get(each.tier, min(LIMIT_BY_TIER.values())) for each in accounts]
+    limits = {**LIMIT_BY_TIER, UNLIMITED: max(LIMIT_BY_TIER.values())}
+    weights = [limits.get(each.tier, min(LIMIT_BY_TIER.values())) for each in accounts]
     return tuple(weight / sum(weights) for weight in weights)
 
 

@@ -21,10 +21,20 @@ R = TypeVar("R", bound=Workflow | Model)
 
 
 def is_runnable(resource: Workflow | Model) -> bool:
-    """Whether runs of it succeed."""
-    if isinstance(resource, Workflow):
-        return not (resource.fails or resource.template)
-    return not (resource.disabled or resource.fails or resource.needs_tier == "enterprise")
+    """Whether runs of it succeed, by whichever account."""
+    return not (why_not_runnable(resource) or (isinstance(resource, Workflow) and resource.template))
+
+
+def why_not_runnable(resource: Workflow | Model) -> str:
+    """What the profile says for which not even its own account's runs succeed; empty if they do."""
+    if resource.fails:
+        return "fails = true"
+    if isinstance(resource, Model):
+        if resource.disabled:
+            return "disabled = true"
+        if resource.needs_tier == "enterprise":
+            return 'needs_tier = "enterprise"'
+    return ""
 
 
 def is_runnable_and_polled(resource: Workflow | Model) -> bool:

@@ -243,12 +243,23 @@ def test_fullest_window_is_found(kind, duration_s, expected):
 
 
 def test_what_is_not_run_is_named():
-    """A workflow that the profile knows to fail, and one of an account that has no key here."""
+    """What the profile knows to fail, and a workflow of an account without a key; an own template is run."""
     own = Workflow(slug="own", owner="pia", cost_credits=8)
     failing = Workflow(slug="failing", owner="pia", cost_credits=8, fails=True)
     foreign = Workflow(slug="foreign", owner="bea", cost_credits=8)
-    where = target(PIA, workflows=[own, failing, foreign])
+    template = Workflow(slug="template", owner="pia", cost_credits=8, template=True)
+    where = target(PIA, workflows=[own, failing, template, foreign])
 
     _, warnings = planned(where, "--rate", "1", "--duration", "60s")
 
-    assert warnings == ("not run: failing (runs fail); foreign (no key may run it)",)
+    assert warnings == ("not run: failing (fails = true); foreign (no key may run it)",)
+
+
+def test_what_accounts_without_a_limit_do_not_run_is_named():
+    own = Workflow(slug="own", owner="ada", cost_credits=8)
+    theirs = Workflow(slug="theirs", owner="pia", cost_credits=8)
+    ada = persona("full", user="ada", tier="enterprise", capabilities={"workflow:run"})
+
+    _, (warning,) = planned(target(PIA, ada, workflows=[own, theirs]), "--rate", "1", "--duration", "60s")
+
+    assert warning.startswith("not run: theirs (only accounts with a rate limit may")

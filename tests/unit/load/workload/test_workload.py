@@ -293,3 +293,17 @@ def test_shares(keys, expected):
 def test_every_task_says_what_it_takes():
     """So that none of them fails at its first turn for want of something."""
     assert all(isinstance(each, SharedTask) for each in (*ALL_TASKS, run_cheapest))
+
+
+def test_workflows_that_are_named_are_run_by_whoever_may():
+    """Unless they are, accounts without a rate limit do all of a task."""
+    theirs = Workflow(slug="hers", owner="ada", cost_credits=8)
+    where = target(PIA, BEA, ADA, workflows=[WORKFLOW, theirs])
+    task = scenario(run_workflow)
+
+    run = [
+        {each.path for each in workload_of(where, runs_each=asked).run_requests([task])}
+        for asked in (False, True)
+    ]
+
+    assert run == [{"/api/workflows/hers/run"}, {"/api/workflows/hers/run", "/api/workflows/portrait/run"}]
