@@ -30,6 +30,10 @@ def scenario_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in scenarios_path().glob("*.py")))
 
 
+OWN_MIX: Final = "custom"
+"""The scenario of tasks that the command line names."""
+
+
 def objectives_path() -> Path:
     """The objectives that come with the harness, for every scenario."""
     return scenarios_path() / "objectives.toml"

@@ -20,7 +20,7 @@ from knouds_harness.commands.shared_options import (
 )
 from knouds_harness.errors import HarnessError, UsageError
 from knouds_harness.load.options import LoadOptions
-from knouds_harness.locations import objectives_path, scenario_names
+from knouds_harness.locations import OWN_MIX, objectives_path, scenario_names
 from knouds_harness.option_declarations import FiniteRange, click_options, runner_arguments
 from knouds_harness.suite.options import RunOptions
 from knouds_harness.timespan import Timespan
@@ -157,7 +157,12 @@ def load(
         stages = asked["stages"]
         is_open = parse_stages(stages).is_rate if stages else asked["rate"] is not None
         side = find_baseline(
-            baseline, target=target, scenario=file.stem, is_open=is_open, baselines=baselines_folder
+            baseline,
+            target=target,
+            scenario=file.stem,
+            is_open=is_open,
+            baselines=baselines_folder,
+            workload=_own_workload(asked) if file.stem == OWN_MIX else None,
         )
     asked["objectives"] = asked["objectives"] or usual_objectives(target)
     of_each_run = {name: asked[name] for name in asked if not (find_capacity and name in OF_THE_SEARCH)}
@@ -216,7 +221,16 @@ def _scenario_of_own_mix(asked: Mapping[str, Any]) -> str:
             f"no scenario is named (known: {', '.join(scenario_names())})\n"
             "  Name one, or say what to send: --mix run=3,whoami=1, --workflow SLUG, --model NAME."
         )
-    return "custom"
+    return OWN_MIX
+
+
+def _own_workload(asked: Mapping[str, Any]) -> str:
+    """What the record will call it, up to what only reading the file tells."""
+    file = asked["inputs"]
+    said = ", ".join(
+        filter(None, [asked["mix"], *asked["workflow"], *asked["model"], file and Path(file).name])
+    )
+    return f"{OWN_MIX} ({said}{'' if file else ')'}"
 
 
 def _refuse_to_serve(*, dashboard: bool, metrics_port: int | None, otlp_endpoint: str | None) -> None:

@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from pydantic import TypeAdapter
 
+from knouds_harness.locations import OWN_MIX
 from knouds_harness.runs.operation_load import (
     ALL_OPERATIONS,
     NO_TIMES,
@@ -111,6 +112,11 @@ class LoadPlan:
     client: str
     verified_share: float = 0.0
     inputs: str = ""
+
+    @property
+    def workload(self) -> str:
+        """What runs that compare share: the scenario; of a mix of one's own also what it is made of."""
+        return f"{self.scenario} ({self.inputs})" if self.scenario == OWN_MIX else self.scenario
 
 
 @dataclass(frozen=True, kw_only=True)

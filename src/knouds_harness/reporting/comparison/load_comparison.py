@@ -142,10 +142,10 @@ def compare_loads(
 def _check_alike(baseline: Sequence[LoadFigures], candidate: Sequence[LoadFigures]) -> None:
     first = baseline[0]
     for each in (*baseline, *candidate):
-        if each.plan.scenario != first.plan.scenario:
+        if each.plan.workload != first.plan.workload:
             raise UsageError(
-                f"{first.run} ran {first.plan.scenario} and {each.run} ran {each.plan.scenario}: "
-                "different scenarios do not compare\n  Name runs of one scenario."
+                f"{first.run} ran {first.plan.workload} and {each.run} ran {each.plan.workload}: "
+                "different scenarios or mixes do not compare\n  Name runs of one scenario."
             )
         if each.plan.model != first.plan.model:
             raise UsageError(

@@ -189,6 +189,7 @@ def _setting(record: RunRecord) -> str:
         f"{plan.client} client" if plan.client != "knouds" else "",
         f"{plan.workers} workers" if plan.workers > 1 else "",
         f"{plan.verified_share:.0%} verified" if plan.verified_share else "",
+        plan.inputs,
         chosen,
     ]
     return ", ".join(part for part in parts if part)

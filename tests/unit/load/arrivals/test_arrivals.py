@@ -94,7 +94,8 @@ def test_arrivals_that_were_due_when_it_ended_are_not_sent(timer):
     server = serving(arrivals, [])
     gevent.sleep(0)
     now_s = time.perf_counter()
-    gevent.spawn(lambda: (server.kill(block=False), arrivals.stop()))
+    gevent.spawn(server.kill, block=False)
+    gevent.spawn(arrivals.stop)
 
     arrivals.hand_over([now_s - 3, now_s - 2, now_s - 1, now_s + 3600], timer=timer)
 

@@ -57,6 +57,21 @@ def found(baselines, name=None, *, scenario="reads", is_open=True):
     return find_baseline(name, target="staging", scenario=scenario, is_open=is_open, baselines=baselines)
 
 
+@pytest.mark.parametrize(
+    ("workload", "is_found"), [("custom (run=3)", True), ("custom (run=3, whoami=1)", False)]
+)
+def test_mix_is_compared_with_itself_alone(tmp_path, workload, is_found):
+    """All mixes of one's own are called custom."""
+    run = made(tmp_path / "before", plan={"scenario": "custom", "inputs": "run=3"})
+    keep("staging-custom", read_side([run], baselines=tmp_path), baselines=tmp_path)
+
+    side = find_baseline(
+        None, target="staging", scenario="custom", is_open=True, baselines=tmp_path, workload=workload
+    )
+
+    assert bool(side) is is_found
+
+
 def test_reports_say_what_changed(slower, baselines, objectives):
     set_baseline(slower, read_side([Path("staging-reads")], baselines=baselines), objectives=objectives)
 
