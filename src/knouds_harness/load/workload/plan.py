@@ -106,7 +106,6 @@ def _not_run(workload: Workload, scenarios: Sequence[Any]) -> Iterator[str]:
     needs = [need for each in scenarios for part in workload.task_resources(each) for need in part.needs]
     run_needs = [need for need in needs if isinstance(need, RunNeed)]
     run = {each.path for each in workload.run_requests(scenarios)}
-    able = {each.path for account in workload.accounts for each in account.run_requests(*run_needs)}
     names_by_reason: dict[str, list[str]] = {}
     for each in resources_of(target):
         path = f"/api/{each.kind}s/{each.name}/run"
@@ -115,9 +114,9 @@ def _not_run(workload: Workload, scenarios: Sequence[Any]) -> Iterator[str]:
         reason = why_not_runnable(each)
         if not reason and not is_run_by_any_key(target, each):
             reason = "no key may run it"
-        elif not reason and path in able:
-            reason = "only accounts with a rate limit may run it"
-        names_by_reason.setdefault(reason or "no credits, or not what the tasks need", []).append(each.name)
+        if reason or workload.runs_each:
+            reason = reason or "no credits, or not what the tasks need"
+            names_by_reason.setdefault(reason, []).append(each.name)
     if names_by_reason:
         parts = [f"{first_few(names, _MOST_NAMED)} ({reason})" for reason, names in names_by_reason.items()]
         yield f"not run: {'; '.join(parts)}"

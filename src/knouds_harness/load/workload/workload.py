@@ -112,7 +112,7 @@ class Workload:
     ) -> None:
         """With lines or ``runs_each``, whatever can be run is, by whichever account."""
         self.target = target
-        self._runs_each = runs_each or lines is not None
+        self.runs_each = runs_each or lines is not None
         self._lines = lines
         self._price = price
         self._document = document
@@ -140,7 +140,7 @@ class Workload:
             document=self._document,
             receivers=receivers,
             lines=self._lines,
-            runs_each=self._runs_each,
+            runs_each=self.runs_each,
         )
 
     def on(self, target: Target) -> Workload:
@@ -150,7 +150,7 @@ class Workload:
             price=self._price,
             document=self._document,
             lines=self._lines,
-            runs_each=self._runs_each,
+            runs_each=self.runs_each,
         )
 
     def run_requests(self, scenarios: Iterable[type[Scenario]]) -> list[RunRequest]:
@@ -250,7 +250,7 @@ class Workload:
             for each in able
             if each in unlimited
             or not unlimited
-            or (self._runs_each and any(request.path not in run for request in each.run_requests(*needs)))
+            or (self.runs_each and any(request.path not in run for request in each.run_requests(*needs)))
         )
 
     def _why_not(self, needs: tuple[Need[Any], ...], *, crosses_limit: bool) -> str:

@@ -255,11 +255,14 @@ def test_what_is_not_run_is_named():
     assert warnings == ("not run: failing (fails = true); foreign (no key may run it)",)
 
 
-def test_what_accounts_without_a_limit_do_not_run_is_named():
-    own = Workflow(slug="own", owner="ada", cost_credits=8)
-    theirs = Workflow(slug="theirs", owner="pia", cost_credits=8)
-    ada = persona("full", user="ada", tier="enterprise", capabilities={"workflow:run"})
+def test_what_is_named_and_not_run_is_named():
+    """A workflow of an account that has no credits."""
+    poor = persona("poor", user="bea", capabilities={"workflow:run"}, credits="none")
+    named = [
+        Workflow(slug=each, owner=user, cost_credits=8) for each, user in (("own", "pia"), ("hers", "bea"))
+    ]
+    workload = workload_of(target(PIA, poor, workflows=named), runs_each=True)
 
-    _, (warning,) = planned(target(PIA, ada, workflows=[own, theirs]), "--rate", "1", "--duration", "60s")
+    plan = forecast(workload, options("--rate", "1"), [scenario(run_workflow)], is_asked=False)
 
-    assert warning.startswith("not run: theirs (only accounts with a rate limit may")
+    assert plan.warnings == ("not run: hers (no credits, or not what the tasks need)",)
