@@ -156,6 +156,11 @@ def _parsed(text: str) -> Objective:
     return Objective(operation=operation, measure=measure, bound=bound)
 
 
+def worded(measure: str, number: float) -> str:
+    """A figure or bound of a measure, for a sentence."""
+    return f"{100 * number:.3g} %" if measure.endswith("_rate") else f"{number:g}"
+
+
 def refuse_unknown_operations(objectives: Iterable[Objective], known: Collection[str]) -> None:
     """Raise ``UsageError`` for an objective of what cannot be sent."""
     for each in objectives:

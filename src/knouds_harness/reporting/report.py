@@ -6,7 +6,7 @@ each show any of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import ClassVar, Final, Literal
 
@@ -244,7 +244,7 @@ class Report:
         file: The page that shows all of it, for those that do not.
         about: When, where and how long, in a line.
         lead: What the run was to find out; HTML alone.
-        tiles: Counts that lead into the page: number, name, link and tone.
+        tiles: Figures of the first screen: number, name, facts that it leads to (or none), and tone.
         version: Of a page that is served while a run goes; None for a file that needs nothing else.
         folder: Where the record of such a run is.
     """
@@ -256,7 +256,7 @@ class Report:
     notes: Sequence[Words] = ()
     lead: str = ""
     sections: Sequence[Section] = ()
-    tiles: Sequence[tuple[int, str, str, Tone]] = ()
+    tiles: Iterable[tuple[int | str, str, str, Tone]] = ()
     origin: str = ""
     charts: object = None
     scripts: Sequence[str] = ()

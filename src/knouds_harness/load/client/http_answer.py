@@ -49,9 +49,9 @@ def _field(line: str) -> tuple[str, str]:
 
 
 class Opening(NamedTuple):
-    """How long it took to open a connection, in ms; ``tls_ms`` is None for plain HTTP."""
+    """How long it took to open a connection, in ms; None of what was not done: no name, plain HTTP."""
 
-    dns_ms: float
+    dns_ms: float | None
     connect_ms: float
     tls_ms: float | None
 

@@ -64,7 +64,7 @@ def connect(origin: Origin, deadline: float) -> tuple[Connection, Opening]:
                 failure.__cause__ = error
             else:
                 return connection, Opening(
-                    dns_ms=(resolved_s - begun_s) * 1e3,
+                    dns_ms=None if address[0] == origin.host else (resolved_s - begun_s) * 1e3,
                     connect_ms=(connected_s - resolved_s) * 1e3,
                     tls_ms=(perf_counter() - connected_s) * 1e3 if origin.tls else None,
                 )

@@ -196,7 +196,8 @@ class SecondsRecorder:
 
     def _record_opening(self, name: str, opening: Opening) -> None:
         """Count a connection; it stood, whatever became of the request."""
-        self.record(name, RequestStatus.KEPT, DNS, opening.dns_ms)
+        if opening.dns_ms is not None:
+            self.record(name, RequestStatus.KEPT, DNS, opening.dns_ms)
         self.record(name, RequestStatus.KEPT, CONNECT, opening.connect_ms)
         if opening.tls_ms is not None:
             self.record(name, RequestStatus.KEPT, TLS, opening.tls_ms)

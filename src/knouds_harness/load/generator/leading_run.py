@@ -49,6 +49,7 @@ from knouds_harness.measures.objectives import (
     load_objectives,
     parse_bounds,
     parse_objectives,
+    worded,
 )
 from knouds_harness.runs.load_results import JudgedObjective, LoadResults
 from knouds_harness.runs.operation_load import TASK
@@ -195,8 +196,9 @@ class LeadingRun(LoadRun):
         if missed:
             self._aborted_for = (replace(missed, ended_run=True),)
             self.stop(
-                f"Ended early: {missed.operation} {missed.measure} was {missed.observed:g} over ten seconds, "
-                f"and --abort-on allows {missed.bound:g}.",
+                f"Ended early: {missed.operation} {missed.measure} was "
+                f"{worded(missed.measure, missed.observed or 0.0)} over ten seconds, "
+                f"and --abort-on allows {worded(missed.measure, missed.bound)}.",
                 ExitCode.BREACH,
             )
         if time.monotonic() - self._written_s > _CHECKPOINT_EVERY_S:

@@ -11,7 +11,7 @@ from knouds_harness.load.collection.metrics import RECENT_S, RunMetrics, times
 from knouds_harness.load.generator.health import Health
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.measures.delay import Delay, KeptTimes, Undelayed
-from knouds_harness.measures.objectives import Objective, judge_objectives
+from knouds_harness.measures.objectives import Objective, judge_objectives, worded
 from knouds_harness.runs.load_results import (
     DelayedFigure,
     Doubt,
@@ -50,7 +50,7 @@ def judge_generator(
     lateness: Times,
     loop_lag: Times,
     cpu_share: float,
-    kept: Iterable[KeptTimes] = (),
+    kept: Sequence[KeptTimes] = (),
     delay: Delay,
     accuracy: float = ACCURACY,
     missing: Sequence[str] = (),
@@ -74,7 +74,8 @@ def judge_generator(
         accuracy=accuracy,
         delayed=tuple(moved for each in kept for moved in delay.figures_moved(each, accuracy=accuracy)),
     )
-    found = [*((Doubt.MISSING, reason) for reason in missing), *_reasons(judged)]
+    longest_ms = max((each.service.max_s * 1e3 for each in kept), default=0.0)
+    found = [*((Doubt.MISSING, reason) for reason in missing), *_reasons(judged, longest_ms)]
     return replace(
         judged,
         is_valid=not found,
@@ -83,12 +84,15 @@ def judge_generator(
     )
 
 
-def _reasons(judged: Validity) -> Iterator[tuple[Doubt, str]]:
+def _reasons(judged: Validity, longest_ms: float) -> Iterator[tuple[Doubt, str]]:
     if not judged.achieved_per_s:
         yield Doubt.MISSING, "Nothing was sent after the warm-up."
     if judged.dropped > MOST_DROPPED_SHARE * judged.arrivals:
         unsent = f"{judged.dropped} of {judged.arrivals} tasks were not sent, as all users were busy"
-        yield Doubt.BUSY, f"{unsent}: ask for more users, or a lower rate."
+        stalled = (
+            f" The longest answer took {longest_ms:,.0f} ms: a target that stalls keeps users busy, too."
+        )
+        yield Doubt.BUSY, f"{unsent}: ask for more users, or a lower rate.{stalled if longest_ms else ''}"
     elif judged.not_sent > MOST_UNSENT_SHARE * judged.arrivals:
         unsent = f"{judged.not_sent} of {judged.arrivals} tasks were due and not sent in time"
         yield Doubt.UNSENT, f"{unsent}: use more processes, or a quieter machine."
@@ -150,7 +154,7 @@ def validity_of(
     health: Health,
     measured_s: float,
     *,
-    kept: Iterable[KeptTimes],
+    kept: Sequence[KeptTimes],
     missing: Sequence[str],
 ) -> Validity:
     """Judge the generator of a whole run by what was measured so far."""
@@ -199,10 +203,11 @@ def exit_summary(results: LoadResults) -> Iterator[str]:
         yield f"most requests failed: {each.operation}, {each.error_rate:.0%} of {each.requests}"
     for objective in results.objectives:
         if not objective.is_met:
-            observed = "not measured" if objective.observed is None else f"{objective.observed:g}"
+            measure, observed = objective.measure, objective.observed
+            found = "not measured" if observed is None else worded(measure, observed)
             yield (
-                f"objective missed: {objective.operation} {objective.measure} {observed}, "
-                f"bound {objective.bound:g}{objective.doubt and f'. {objective.doubt}'}"
+                f"objective missed: {objective.operation} {measure} {found}, "
+                f"bound {worded(measure, objective.bound)}{objective.doubt and f'. {objective.doubt}'}"
             )
     for reason in results.validity.reasons:
         yield f"not a valid measurement: {reason}"

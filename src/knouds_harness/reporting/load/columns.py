@@ -22,7 +22,7 @@ Subject = TypeVar("Subject", OperationLoad, Times)
 PHASES: Final = {"dns": "DNS", "connect": "connect", "tls": "TLS", "first_byte": "first byte", "body": "body"}
 """The phases of a request, in their order; three only where a connection is opened."""
 _RANK_BY_PHASE: Final = {"first_byte": 0, "body": 1}
-_RANK_BY_TIME: Final = {"p50_ms": 2, "p99_ms": 0}
+_RANK_BY_TIME: Final = {"mean_ms": 4, "p50_ms": 2, "p99_ms": 0}
 TIMES: Final = ("response", "service", *PHASES)
 """The times of an operation that files for programs hold."""
 _TIMES_SAY: Final = "Times of requests that succeeded, or of opening a connection; quantile 1 is the longest."
@@ -184,6 +184,19 @@ TIME_COLUMNS: tuple[LoadColumn[Times], ...] = (
 )
 
 
+def waited_ms(load: OperationLoad) -> float | None:
+    """How long requests waited on average from when they were due until they were sent."""
+    response_ms, service_ms = time_ms(load.response, "mean_ms"), time_ms(load.service, "mean_ms")
+    if response_ms is None or service_ms is None:
+        return None
+    return max(0.0, response_ms - service_ms)
+
+
+_WAITED: Final[LoadColumn[OperationLoad]] = LoadColumn(
+    key="waited_ms", heading="waited mean", unit="ms", figure=waited_ms, metric="", says="", rank=8
+)
+
+
 def milliseconds(number: float | None) -> str:
     """A time, with as many digits as tell something; a dash where it is not known."""
     if number is None:
@@ -267,6 +280,11 @@ def phase_columns(load: LoadResults, *, with_units: bool) -> list[TextColumn]:
     """The columns of a table of text with the phases of ``rows_of``, and what was sent and received."""
     rows = rows_of(load)
     return [
+        *(
+            [_text_column(_WAITED, rows, with_units=with_units)]
+            if load.plan.model == "open" and any(waited_ms(each) is not None for each in rows)
+            else []
+        ),
         *(
             _text_column(
                 replace(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Final
 
 from knouds_harness.reporting.load.columns import milliseconds, point_times
@@ -15,7 +16,7 @@ from knouds_harness.runs.load_results import (
     LoadResults,
     LoadVerdict,
 )
-from knouds_harness.runs.operation_load import TASK, OperationLoad
+from knouds_harness.runs.operation_load import TASK, OperationLoad, RequestStatus, percentile_measure, time_ms
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.runs.verdicts import RunOutcome
 
@@ -42,6 +43,18 @@ def load_headline(record: RunRecord, load: LoadResults) -> Headline:
     if record.outcome in (RunOutcome.RUNNING, RunOutcome.INTERRUPTED):
         return Headline(tone="warn", title=record.outcome.value.capitalize(), detail=figures)
     return _verdict(load, figures)
+
+
+def first_figures(load: LoadResults) -> Iterator[tuple[str, str, str, Tone]]:
+    """What one looks for first."""
+    total = load.total
+    yield f"{total.per_s:,.1f}", "requests/s", "", "note"
+    for percent in ("50", "95", "99"):
+        yield milliseconds(time_ms(total.response, percentile_measure(percent))), f"p{percent}", "", "note"
+    yield value("error_rate", total.error_rate), "errors", "", "bad" if total.error_rate else "plain"
+    throttled = total.outcomes[RequestStatus.THROTTLED]
+    yield f"{throttled:,}", "throttled", "", "warn" if throttled else "plain"
+    yield f"{load.cost_credits:,.10g}", "credits at most", "", "note" if load.cost_credits else "plain"
 
 
 def nothing_measured(load: LoadResults) -> tuple[str, str] | None:

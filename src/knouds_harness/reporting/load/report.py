@@ -25,6 +25,7 @@ from knouds_harness.reporting.load.headline import (
     describe,
     describe_broken,
     describe_steadiness,
+    first_figures,
     load_headline,
 )
 from knouds_harness.reporting.load.rate_limits import Track, listed, throttled_spans, tracks_of
@@ -105,6 +106,7 @@ def load_report(record: RunRecord, measured: LoadRecord, change: RunChange | Non
         f"seed {plan.seed}",
         notes=[each for each in (*notes, *record.gaps) if each != verdict.detail],
         lead=plan.question,
+        tiles=[] if load.capacity else first_figures(load),
         sections=sections,
         origin=f"knouds-harness {setup.tool_version} from {record.folder.resolve().name}",
         charts=charts,
@@ -192,8 +194,7 @@ def _percentiles(load: LoadResults) -> Section:
         "Response times count from the instant at which a request was due, service times from when it was "
         "sent: where the two part, requests waited before they could be sent."
         if is_open
-        else "In the closed model users wait for their answers, so a server that stalls is asked less: these "
-        "times flatter it."
+        else "In the closed model users wait, so a server that stalls is asked less: these times flatter it."
     )
     return Section(
         "percentiles",
@@ -249,8 +250,8 @@ def _phases(load: LoadResults) -> Section:
         "Phases and bytes",
         [
             Text(
-                "First byte: from when a request was written. Body: from there to the last byte. DNS, connect"
-                " and TLS are those of connections that were opened. Bytes count heads and bodies.",
+                "Waited: from when a request was due until it was sent. First byte: from then on. Body: from "
+                "there to the last byte. DNS, connect, TLS: of opened connections. Bytes: heads and bodies.",
                 is_quiet=True,
                 shown=HTML,
             ),
@@ -314,15 +315,14 @@ def _limits(load: LoadResults, measured: LoadRecord, tracks: Sequence[Track]) ->
     if windows:
         blocks.append(tables.window_table(windows))
     if unlisted:
-        drawn = counted(unlisted, "window is", "windows are")
-        words = f"{drawn} drawn and not listed; `load.json` has them all."
+        words = f"{counted(unlisted, 'window is', 'windows are')} drawn and not listed; `load.json` has all."
         blocks.append(Text(words, is_quiet=True, shown=HTML))
     if spans:
         blocks += [
             *([Heading("When requests were throttled", shown=HTML)] if tracks else []),
             Text(
-                f"The target throttled (429) {counted(len(spans), 'time')}. Throttled requests are "
-                "neither errors nor in the times above.",
+                f"The target throttled (429) in {counted(len(spans), 'stretch', 'stretches')} of seconds. "
+                "Throttled requests are neither errors nor in the times above.",
                 shown=HTML,
             ),
             tables.throttled_table(spans),

@@ -20,6 +20,7 @@ from knouds_harness.reporting.load.columns import (
     rows_of,
     text_columns,
     time_columns,
+    waited_ms,
 )
 from knouds_harness.reporting.load.headline import STATE_LABELS, name, value
 from knouds_harness.reporting.load.rate_limits import DrawnWindow, ThrottledSpan, Track
@@ -136,6 +137,12 @@ def percentile_table(load: LoadResults) -> Table:
 
 
 def phase_table(load: LoadResults) -> Table:
+    blank = ["-"] * (len(time_columns()) - 1)
+    waited = [
+        ("waited", each.operation, f"{each.service.count:,}", milliseconds(waited_ms(each)), *blank)
+        for each in load.operations
+        if load.plan.model == "open" and waited_ms(each) is not None
+    ]
     rows = [
         (phase, each.operation, f"{times.count:,}", *_cells(time_columns(), times))
         for kind, phase in PHASES.items()
@@ -143,7 +150,7 @@ def phase_table(load: LoadResults) -> Table:
         if (times := getattr(each, kind)).count
     ]
     columns = (Column("Phase"), Column("Operation", is_name=True), *numbers("Count"))
-    return _figure_table("Phases", columns, time_columns(), rows)
+    return _figure_table("Phases", columns, time_columns(), [*waited, *rows])
 
 
 def traffic_table(load: LoadResults) -> Table:

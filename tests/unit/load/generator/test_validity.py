@@ -48,6 +48,7 @@ def test_generator_that_kept_up_is_valid():
         ({"achieved_per_s": 0.0, "asked_per_s": None}, Doubt.MISSING, "Nothing was sent"),
         ({"missing": ["A worker was lost."]}, Doubt.MISSING, "A worker was lost."),
         ({"dropped": 16}, Doubt.BUSY, "16 of 15000 tasks were not sent"),
+        ({"dropped": 16, "kept": [kept(1500)]}, Doubt.BUSY, "The longest answer took 1,650 ms"),
         ({"unsent": 151}, Doubt.UNSENT, "151 of 15000 tasks were due and not sent"),
         ({"asked_per_s": None, "cpu_share": 0.97}, Doubt.UNSENT, "97% of its core"),
         ({"kept": [kept(20, late_ms=3)]}, Doubt.DELAY, "ms) holds up to 3.1 ms of the generator's own delay"),

@@ -265,18 +265,21 @@ def test_phases_and_bytes_are_in_every_report(phased):
     paths = render_all(phased)
     print_summary(read_run(phased), paths, console=Console(file=screen, width=80))
     name = OPERATIONS[0]
-    expected = ["3.00"] * 6 + ["2", "7", "1.23 MB", "999 B"]
+    operation = json.loads((phased / LOAD_FILE).read_text())["operations"][0]
+    waited = f"{operation['response']['mean_ms'] - operation['service']['mean_ms']:.2f}"
+    expected = [waited, *["3.00"] * 9, "2", "7", "1.23 MB", "999 B"]
 
     lines = screen.getvalue().splitlines()
     head = next(number for number, line in enumerate(lines) if line.startswith("  phases in ms"))
-    assert cells_of(lines[head])[1:5] == ["tls p50", "tls p99", "first byte p50", "first byte p99"]
+    assert cells_of(lines[head])[1:5] == ["waited mean", "tls mean", "tls p50", "tls p99"]
     assert cells_of(lines[head + 1]) == [name, *expected]
-    assert f"| `{name}` | {' | '.join(['3.00 ms'] * 6 + expected[6:])} |" in paths.markdown.read_text()
+    in_markdown = [f"{waited} ms", *["3.00 ms"] * 9, *expected[10:]]
+    assert f"| `{name}` | {' | '.join(in_markdown)} |" in paths.markdown.read_text()
     page = Tables(paths.html.read_text()).rows
     assert [row[:3] for row in page if row[0] in ("DNS", "TLS", "first byte", "body")] == [
         [phase, name, "2"] for phase in ("TLS", "first byte", "body")
     ]
-    assert [name, *expected[6:]] in page
+    assert [name, *expected[10:]] in page
     table = next(csv.DictReader(paths.table.read_text().splitlines()))
     assert (table["sent_bytes"], table["first_byte_p50_ms"], table["dns_p50_ms"]) == ("1234567", "3.0", "")
     metrics = paths.metrics.read_text()
