@@ -188,17 +188,21 @@ class ScenarioUser(ArrivalUser):
             StopUser: It does not fit into the budget; the run ends.
         """
         reserved = self._within_guards(self.load_run.limits.reserve, run_request)
-        response = self.call(
-            run_request.operation,
-            run_request.path,
-            method="POST",
-            json={"inputs": run_request.inputs},
-            params={"async": "true"} if asynchronous else None,
-            name=f"{run_request.operation} async" if asynchronous else run_request.operation,
-            action=Action.RUN,
-            expected=(200, 202) if asynchronous else (200,),
-            runner=run_request.persona,
-        )
+        try:
+            response = self.call(
+                run_request.operation,
+                run_request.path,
+                method="POST",
+                json={"inputs": run_request.inputs},
+                params={"async": "true"} if asynchronous else None,
+                name=f"{run_request.operation} async" if asynchronous else run_request.operation,
+                action=Action.RUN,
+                expected=(200, 202) if asynchronous else (200,),
+                runner=run_request.persona,
+            )
+        except BaseException:  # it may have been sent: a user that does not end is killed
+            self.load_run.limits.budget.settle(reserved, None)
+            raise
         self._within_guards(
             self.load_run.limits.settle, reserved, response, run_request, may_be_throttled=self.crosses_limit
         )

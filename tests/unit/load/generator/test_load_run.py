@@ -27,6 +27,7 @@ from knouds_harness.load.tasks import run_cheapest, who_am_i
 
 KEY = persona("full", tier="enterprise")
 TARGET = target(KEY)
+RUN = {"operation": "runModel", "path": "/api/models/m/run", "inputs": {}, "cost_credits": 8, "persona": KEY}
 
 
 @pytest.fixture
@@ -276,6 +277,21 @@ def test_credits_of_a_worker_are_leased(environment):
     assert run_in(Environment()).limits.budget.left_credits == 1_000
 
     assert run_in(environment, role=WorkerRun).limits.budget.left_credits == 0
+
+
+def test_run_of_a_killed_user_counts_at_its_price(environment, monkeypatch):
+    """It was sent, and what it cost is never known: a worker would else give its credits back."""
+    run = run_in(environment, "--users", "1")
+    (user_class,) = environment.user_classes
+    user_class.host = TARGET.base_url
+    user = user_class(environment)
+    monkeypatch.setattr(user, "call", lambda *_, **__: gevent.sleep(60))
+    sending = gevent.spawn(user.send_run, SimpleNamespace(**RUN))
+    gevent.sleep(0)
+
+    sending.kill()
+
+    assert run.health().spent_credits == RUN["cost_credits"]
 
 
 def test_without_a_target_there_are_no_limits():
