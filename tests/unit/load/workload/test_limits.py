@@ -2,20 +2,28 @@
 
 import json as json_module
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import gevent
 import pytest
+from load_workload import persona, scenario, workload_of
+from load_workload import target as profile
+from lying_server import KEYS, PRICE, lying_server
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import GuardStop
 from knouds_harness.load.arrivals.schedule import Share
+from knouds_harness.load.tasks import run_cheapest
 from knouds_harness.load.workload.limits import LoadLimits
+from knouds_harness.load.workload.preflight import look_ahead
 from knouds_harness.targets.budget import Budget, credits_of
 from knouds_harness.targets.limits import Limits
+from knouds_harness.targets.personas import Secret
 from knouds_harness.targets.profile import Target
+from knouds_harness.targets.resources import Workflow
 
 
 def target(**limits) -> Target:
@@ -161,3 +169,28 @@ def test_no_run_follows_one_that_exceeds_the_limit(lease):
 
     with pytest.raises(GuardStop, match=r"POST http://127\.0\.0\.1:1/run: charged 6 credits"):
         limits.reserve(run_request(0))
+
+
+def test_what_is_sent_before_the_load_counts():
+    """A server may run, and charge, what the harness sends to see whether its profile is right."""
+
+    def runs_everything(server, request, honest):
+        request.content = b'{"inputs": {}}'
+        return honest()
+
+    with lying_server(runs_everything) as server:
+        key = persona("full", tier="business", capabilities=("workflow:portrait:run", "workflow:read"))
+        target = profile(
+            replace(key, secret=Secret(KEYS["full"], "key:full")),
+            workflows=[Workflow(slug="portrait", owner="pia", cost_credits=PRICE)],
+            limits=Limits(credits=10, allow=frozenset(Action)),
+        )
+        target = replace(target, base_url=server.base_url)
+        ahead = look_ahead(target, workload_of(target), [scenario(run_cheapest)], yes_production=False)
+        limits = LoadLimits(target, ahead=ahead)
+
+        with pytest.raises(GuardStop, match="4 of 10 are left"):
+            limits.reserve(run_request(PRICE))
+
+        limits.conclude()
+        assert server.charges == [PRICE]
