@@ -284,7 +284,9 @@ def test_cleanup_leaves_a_run_alone_that_still_goes_on(sandbox, profile_of, tmp_
         wait_for_creations(tmp_path, process)
         os.kill(process.pid, signal.SIGSTOP)
         left = of_harness(sandbox)
-        printed = run(tmp_path, "cleanup")[1]
+        exit_code, printed = run(tmp_path, "cleanup")
 
+    assert exit_code == ExitCode.BREACH
     assert f"process {process.pid} still runs" in printed
+    assert "Nothing to do" not in printed
     assert of_harness(sandbox) == left

@@ -9,8 +9,10 @@ from run_records import START, TARGET, add_finding, broken, empty, exchange, hea
 
 from knouds_harness.reporting.check.fact_status import duration_s_by_place, family_rows
 from knouds_harness.reporting.check.matrix import CellStatus, matrix_of
+from knouds_harness.reporting.check.report import check_report
 from knouds_harness.reporting.check.timeline import timeline_of
 from knouds_harness.reporting.junit import junit
+from knouds_harness.reporting.markdown import markdown
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.results import Cell, CheckTests, Result
 
@@ -179,3 +181,12 @@ def test_junit_has_these_times(record):
 
     assert suites["usage"].get("time") == "0.500"
     assert next(iter(suites["usage"])).get("time") == "0.500"
+
+
+def test_credits_are_the_most_that_was_charged(tmp_path):
+    """What ended without an answer, or in a 5xx, counts at its full price."""
+    with start(tmp_path) as writer:
+        writer.cost_credits = 12
+        writer.finish("kept", 0)
+
+    assert ", at most 12 credits," in markdown(check_report(read_run(writer.folder)))
