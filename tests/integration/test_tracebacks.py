@@ -41,6 +41,17 @@ CRASHING = """
 def pytest_runtest_logreport(report):
     raise MemoryError("no memory for " + report.nodeid)
 """
+CRASHED_CHECK = """
+import sys
+from knouds_harness.commands import cli
+from knouds_harness.suite.session import ConformanceRun
+
+def fail(run):
+    raise RuntimeError("can't start new thread")
+
+ConformanceRun.begin = fail
+cli.main()
+"""
 SHOWS_ALL = ("-l", "--tb=long", "--full-trace", "-rA", "--debug", "--junitxml=j.xml", "--log-cli-level=DEBUG")
 LIMITS = 'credits = 1_000\nconcurrency = 4\nallow = ["read", "write", "run", "cancel"]'
 
@@ -89,6 +100,24 @@ def test_crashed_run_is_not_kept(tmp_path, sandbox):
     (record,) = (tmp_path / "reports/runs").glob("*/run.json")
     ended = json.loads(record.read_text())
     assert (process.returncode, ended["outcome"], ended["exit_code"]) == (2, "failed", 2)
+
+
+@pytest.mark.parametrize("debug", [(), ("--debug",)])
+def test_crashed_check_says_so_in_a_sentence(tmp_path, debug):
+    """As where memory gives out: a traceback only where it is asked for."""
+    words = (*debug, "check", "--family", "schemas")
+    process = subprocess.run(
+        [sys.executable, "-c", CRASHED_CHECK, *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert process.returncode == ExitCode.USAGE
+    assert "error: knouds-harness failed: RuntimeError: can't start new thread\n" in process.stderr
+    assert ("Traceback" in process.stderr) == bool(debug)
+    assert "Traceback" not in process.stdout
 
 
 @pytest.mark.parametrize("suffix", sampled(["-é##[error]x", "/../pia-portrait?x=#"], every=2))

@@ -28,13 +28,16 @@ class Trouble:
     """A pytest plugin that keeps what could not be collected, or went wrong inside pytest or a plugin."""
 
     trouble: list[str] = field(default_factory=list)
+    raised: BaseException | None = None
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
             self.trouble.append(report.longreprtext)
 
-    def pytest_internalerror(self, excrepr: object) -> None:
-        self.trouble.append(str(excrepr))
+    def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> bool:
+        """Keep what was raised; True has pytest print no traceback."""
+        self.raised = excinfo.value
+        return True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +58,7 @@ def run_suite(options: Sequence[str], *, console: Console, only_failures: bool =
     """Run the conformance suite in this process.
 
     Raises:
-        HarnessError: The suite itself could not run; says why.
+        HarnessError: The suite could not be collected; says why.
     """
     watcher = _Watcher(console=console, only_failures=only_failures)
     with watcher.progress:
@@ -87,7 +90,8 @@ def run_pytest(options: Sequence[str], plugin: Trouble) -> int:
     """Have pytest run the conformance suite, with its own plugin and another one; returns its exit code.
 
     Raises:
-        HarnessError: The suite itself could not be collected or run; says why.
+        HarnessError: Not all of it could be collected; says why.
+        BaseException: What was raised inside pytest or a plugin.
     """
     environment = dict(os.environ)
     # Whatever plugins and options the user's environment holds, the suite runs alike; our plugin is named.
@@ -116,8 +120,10 @@ def run_pytest(options: Sequence[str], plugin: Trouble) -> int:
     finally:
         os.environ.clear()
         os.environ.update(environment)
+    if plugin.raised is not None:
+        raise plugin.raised
     if plugin.trouble:
-        raise HarnessError("the suite could not run:\n" + "\n".join(plugin.trouble))
+        raise HarnessError("the suite could not be collected:\n" + "\n".join(plugin.trouble))
     return code
 
 
