@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -124,10 +124,13 @@ def load_target(
 
     Raises:
         UnknownName: There is no such profile.
-        UsageError: There is no such file.
+        UsageError: There is no such file, or its name is none.
         ProfileError: The profile is broken, or a secret that is not optional is missing; lists every problem.
     """
-    source = _profile_path(name, _folders(search))
+    try:
+        source = _profile_path(name, _folders(search))
+    except OSError as error:
+        raise UsageError(f"{name}: {error.strerror}\n  {_NAMED_SO}") from None
     profile, problems = _read(source)
     secrets = SecretReader(environ=os.environ if environ is None else environ, folder=source.parent)
     base_url, problems_of_address = address_problems(
@@ -194,6 +197,9 @@ def load_http(file: Path, *, environ: Mapping[str, str]) -> HttpSettings:
     return http
 
 
+_NAMED_SO: Final = "--target takes the file of a profile, or the name of one in targets/."
+
+
 def target_names(search: Sequence[Path] | None = None) -> list[str]:
     """Every profile that ``load_target`` finds by name."""
     return sorted(_profiles(_folders(search)))
@@ -218,10 +224,7 @@ def _profile_path(name: str, folders: Sequence[Path]) -> Path:
         what = "is a folder" if is_folder else other
         near = [f"{name}.toml"] if Path(f"{name}.toml").is_file() else []
         near += [Path(name).stem] if Path(name).stem in profiles else []
-        raise UsageError(
-            f"{name}: {what}\n  --target takes the file of a profile, or the name of one in targets/."
-            + (f' Did you mean "{near[0]}"?' if near else "")
-        )
+        raise UsageError(f"{name}: {what}\n  {_NAMED_SO}" + (f' Did you mean "{near[0]}"?' if near else ""))
     if name not in profiles:
         raise UnknownName("target", name, profiles)
     return profiles[name]

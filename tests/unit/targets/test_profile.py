@@ -120,9 +120,9 @@ def test_first_folder_wins(tmp_path: Path):
     assert target.base_url == "https://mine.example.com"
 
 
-@pytest.mark.parametrize("name", ["nope.toml", "targets/nope", "./nope.toml"])
+@pytest.mark.parametrize("name", ["nope.toml", "targets/nope", "./nope.toml", "x" * 300, "x" * 300 + ".toml"])
 def test_file_that_is_not_there_is_named(name: str):
-    with pytest.raises(UsageError, match="there is no such file"):
+    with pytest.raises(UsageError, match=rf"{name}: (there is no such file|File name too long)\n  --target"):
         load_target(name)
 
 
