@@ -8,12 +8,13 @@ import threading
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
 from checking import check_for_record, sampled
 from click.testing import CliRunner
-from example_targets import write_profile
+from example_targets import PORTRAIT, PRO, SmallProfile, write_profile
 from hostile_traffic import whole
 from raw_server import Attack, replacing
 
@@ -21,7 +22,9 @@ from knouds_harness.commands.cli import cli
 from knouds_harness.errors import ExitCode
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.pricing import Pricing
+from knouds_harness.reporting.check.fact_status import FactStatus, fact_rows
 from knouds_harness.runs.record import RunRecord
+from knouds_harness.suite.discovery.reach import provable_facts
 from knouds_harness.targets.profile import load_target
 from knouds_sandbox.serving import running_sandbox
 
@@ -38,6 +41,11 @@ FAULTS = (
     *("run-foreign-workflow-accepted", "run-slug-case-ignored", "model-tier-ignored"),
     *("run-without-credits-accepted", "run-exhausted-grant-accepted"),
 )
+LIMITS_OF_ONE_KEY = [
+    ('credits = 50\nallow = ["read"]', 0),
+    ('credits = 50\nallow = ["read", "write"]', 0),
+    ('credits = 50\nfill_rate_windows = false\nallow = ["read", "write", "run", "cancel"]', 152),
+]
 PATH = re.compile(r"/api/((?:workflows|models)/[^/]+)/run")
 
 
@@ -180,3 +188,32 @@ def test_plan_is_of_what_is_asked_for(profile):
     assert "usage " in ended.output
     assert "authentication" not in ended.output
     assert "costs   at most 7 credits" in ended.output
+
+
+def diagnosed(profile: str) -> dict[str, Any]:
+    """What ``doctor`` says of a profile."""
+    ended = CliRunner().invoke(cli, ["doctor", "--target", profile, "--format", "json"])
+    assert ended.exit_code == ExitCode.KEPT, ended.output
+    return dict(json.loads(ended.output))
+
+
+@pytest.mark.parametrize(("limits", "most_credits"), sampled(LIMITS_OF_ONE_KEY, every=3))
+def test_doctor_foretells_the_check(tmp_path, limits, most_credits):
+    """All that it says can be verified is; what credits do not pay is untested, and there is a verdict."""
+    with running_sandbox() as sandbox:
+        small = SmallProfile(folder=tmp_path, sandbox=sandbox, limits=limits)
+        profile = small.key("pro", PRO, user="pia", tier="pro").resource(PORTRAIT).written()
+        foretold = diagnosed(profile)
+        plan = CliRunner().invoke(cli, ["check", "--target", profile, "--plan-only"]).output
+        record = check_for_record(tmp_path, "--target", profile)
+
+    verified = {row.fact.id for row in fact_rows(record) if row.standing is FactStatus.VERIFIED}
+    provable = provable_facts(load_target(profile))
+    unpaid = {each.fact for each in record.untested if each.missing.startswith("more credits than")}
+    assert record.exit_code == ExitCode.KEPT
+    assert provable - verified <= unpaid
+    assert sum(foretold["testable"].values()) == len(provable)
+    assert foretold["most_credits"] == most_credits
+    assert (" stay untested, as limits.credits" in plan) == (foretold["unpaid"] > 0)
+    assert f" {foretold['unpaid']} stay" in plan or not foretold["unpaid"]
+    assert record.counts.cost_credits <= record.setup.target.limits.credits

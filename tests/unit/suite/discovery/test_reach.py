@@ -11,6 +11,7 @@ from knouds_harness.targets.needs.keys import AUTHOR, AUTHOR_AND_LESSER
 
 WAYS = ways_by_fact()
 WITHOUT_KEYS = replace(make_target(), personas={}, workflows={}, models={}, webhook=None, control=None)
+KEY_ON_PRO = "a key of a pro account that holds model:run, not an administrator's"
 NEVER_SHOWN = {
     "ground.additive-change-is-legal",
     "ground.body-needs-json-content-type",
@@ -42,6 +43,10 @@ def test_what_needs_nothing_needs_no_key():
                 "a key that holds execution:read",
                 'a key that holds execution:cancel; "cancel" in limits.allow',
             ),
+        ),
+        (
+            "model.run-under-business-is-403",
+            (f'{KEY_ON_PRO}; a model with cost_credits; "run" in limits.allow',),
         ),
         (
             "capability.denied-names-required",
