@@ -5,8 +5,10 @@ from typing import Any
 
 import gevent
 import pytest
+from locust.argument_parser import LocustArgumentParser
 from locust.event import Events
 
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.load import plugin
 
 
@@ -59,3 +61,14 @@ def test_master_has_no_part_of_a_worker(begun):
     events.test_start.fire(environment=environment)
 
     assert begun == []
+
+
+def test_document_is_read_before_workers_are_forked():
+    """Else each reads it while the master waits for its heartbeat."""
+    events = Events()
+    plugin.install(events)
+    shipped_document.cache_clear()
+
+    events.init_command_line_parser.fire(parser=LocustArgumentParser())
+
+    assert shipped_document.cache_info().currsize == 1

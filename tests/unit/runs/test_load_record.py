@@ -1,6 +1,7 @@
 """The files of a load run are read back as they were written, and what is damaged is named."""
 
 import json
+import re
 
 import pytest
 from hypothesis import example, given
@@ -108,10 +109,15 @@ def without_an_outcome(text):
     return text.replace('"throttled"', '"throttlel"', 1)
 
 
+def with_less_than_nothing(text):
+    """A comparison would divide by the sum."""
+    return re.sub(r'("requests": )\d', r"\1-1", text, count=1)
+
+
 @pytest.mark.parametrize(
     "change",
-    [lambda text: text[:300], lambda _: "[]", other_version, without_an_outcome],
-    ids=["cut", "foreign", "later", "flipped"],
+    [lambda text: text[:300], lambda _: "[]", other_version, without_an_outcome, with_less_than_nothing],
+    ids=["cut", "foreign", "later", "flipped", "negative"],
 )
 def test_damaged_figures_are_named_in_one_sentence(folder, change):
     path = folder / LOAD_FILE
