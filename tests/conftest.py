@@ -37,11 +37,15 @@ def clean_environ(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture(autouse=True)
 def heeded_signals() -> Iterator[None]:
-    """Processes that tests start heed SIGINT and SIGHUP, also under ``nohup`` and in a script's background.
+    """Processes that tests start heed these signals, also under ``nohup`` and in a script's background.
 
-    There both are ignored, which children inherit.
+    There they are ignored, which children inherit.
     """
-    ignored = [each for each in (signal.SIGINT, signal.SIGHUP) if signal.getsignal(each) is signal.SIG_IGN]
+    ignored = [
+        each
+        for each in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+        if signal.getsignal(each) is signal.SIG_IGN
+    ]
     for number in ignored:
         signal.signal(number, signal.SIG_DFL)
     yield
