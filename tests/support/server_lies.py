@@ -535,6 +535,15 @@ def usage_of_3_mb(server, request, answer, kind):
 
 
 @lie("size")
+def texts_of_3_mb(server, request, honest):
+    """Every answer has one member more, a text of 3.5 MB."""
+    answer = honest()
+    if answer.is_object:
+        answer.body |= {"more": "a " * 1_750_000}
+    return answer
+
+
+@lie("size")
 def new_words(server, request, honest):
     """Every answer has a hundred new members and headers."""
     answer, words = honest(), [uuid.uuid4().hex for _ in range(100)]

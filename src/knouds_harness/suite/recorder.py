@@ -14,7 +14,7 @@ from knouds_harness.exchange.contradictions import Contradiction
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.reproduction.curl import ShellNames
 from knouds_harness.exchange.reproduction.script import parts_of, script
-from knouds_harness.judging.claim import Check, Claim
+from knouds_harness.judging.claim import Check, Claim, answer
 from knouds_harness.judging.context import Context
 from knouds_harness.judging.drift import FACT, Gatherer, drift_finding
 from knouds_harness.judging.engine import contradiction_finding, finding_of, judge
@@ -55,8 +55,8 @@ class Shown(threading.local):
         failing: Findings that fail the run, by fingerprint.
         new: The fingerprints of all findings that no test had shown before.
         claimed: Facts that were seen to hold, or not to.
-        last: The newest answer.
-        answers: The newest answer of each operation.
+        last: The newest answer, in words.
+        answers: The newest answer of each operation, where they are kept.
         kept: What the test has named as the answer, or delivery, of an outcome.
     """
 
@@ -68,7 +68,7 @@ class Shown(threading.local):
         self.failing: dict[str, Finding] = {}
         self.new: set[str] = set()
         self.claimed: set[str] = set()
-        self.last: Exchange | None = None
+        self.last: str | None = None
         self.answers: dict[str | None, Exchange] = {}
         self.kept: dict[str, Exchange | Received] = {}
 
@@ -83,6 +83,7 @@ class FindingRecorder:
         user_checks: Judge every exchange, after those of the harness.
         user_errors: What a check of the user's raised first, with its place, by the check's id.
         duration_s_by_test: How long the body of each test took, by the test's id.
+        keeps_answers: Hold the answers of the running test, as long as they may be: ``record`` needs them.
         checks_by_exchange: The ids of the checks that claimed something of each exchange.
         gatherer: Takes what every exchange shows; the run's surface comes from it.
     """
@@ -92,6 +93,7 @@ class FindingRecorder:
     waivers: tuple[Waiver, ...]
     today: date
     strict: bool = False
+    keeps_answers: bool = False
     names: ShellNames = field(default_factory=ShellNames)
     steps: PrecedingRequests = field(default_factory=PrecedingRequests)
     shown: Shown = field(default_factory=Shown)
@@ -169,7 +171,10 @@ class FindingRecorder:
         if context.is_delivery:
             return
         self.gatherer.add(exchange)
-        self.shown.last = self.shown.answers[exchange.request.operation_id] = exchange
+        operation_id = exchange.request.operation_id
+        self.shown.last = f"{operation_id or exchange.request.path} was answered {answer(exchange)}"
+        if self.keeps_answers:
+            self.shown.answers[operation_id] = exchange
         for own in self.user_checks:
             try:
                 claims = iter(claims_of(own, exchange))

@@ -1,13 +1,16 @@
 """Running the suite as ``knouds-harness check`` does: pytest inside, our own progress outside."""
 
+import ctypes
 import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from tempfile import gettempdir
+from typing import Final
 
 import pytest
 from rich.console import Console
@@ -21,6 +24,9 @@ from knouds_harness.suite.plugin import fills_early, finished_run, opened_run
 from knouds_harness.suite.selection import checks_of
 from knouds_harness.suite.session import ConformanceRun
 from knouds_harness.targets.profile import Target
+
+_M_MMAP_THRESHOLD: Final = -3
+_LONG_BYTES: Final = 1_000_000
 
 
 @dataclass(eq=False, kw_only=True)  # pytest 9.0 hashes plugins
@@ -93,6 +99,7 @@ def run_pytest(options: Sequence[str], plugin: Trouble) -> int:
         HarnessError: Not all of it could be collected; says why.
         BaseException: What was raised inside pytest or a plugin.
     """
+    _give_back_long_blocks()
     environment = dict(os.environ)
     # Whatever plugins and options the user's environment holds, the suite runs alike; our plugin is named.
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
@@ -125,6 +132,12 @@ def run_pytest(options: Sequence[str], plugin: Trouble) -> int:
     if plugin.trouble:
         raise HarnessError("the suite could not be collected:\n" + "\n".join(plugin.trouble))
     return code
+
+
+def _give_back_long_blocks() -> None:
+    """Have glibc give the memory of long bodies back at once; by itself it keeps most of it in pieces."""
+    with suppress(AttributeError, OSError, TypeError):  # another C library
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LONG_BYTES)
 
 
 @dataclass(eq=False, kw_only=True)

@@ -128,8 +128,15 @@ class SuiteSchedule:
         if not items:
             return
         run = self._run
+
+        def call(item: pytest.Function) -> None:
+            try:
+                call_body(item, _values_for(item, run), run.recorder)
+            finally:
+                run.recorder.begin_test()  # an idle thread keeps no answers
+
         group = ConcurrentTests(
-            call=lambda item: call_body(item, _values_for(item, run), run.recorder),
+            call=call,
             lock=run.lock,
             most_at_once=at_once or run.tester.most_at_once,
         )

@@ -169,13 +169,14 @@ class ConformanceRun:
 
     @cached_property
     def tester(self) -> Tester:
+        checked, self._checked = self._checked, None  # the tester keeps what it needs
         return Tester(
             client=self.client,
             document=self.document,
             recorder=self.recorder,
             wait=self.lock.wait,
             lock=self.lock,
-            checked=self._checked,
+            checked=checked,
         )
 
     @cached_property

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, ParamSpec, TypeVar, cast
 
+from knouds_harness.body_bounds import KEPT_BYTES
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge
@@ -114,7 +115,7 @@ class Tester:
         lock: RunLock | None = None,
         checked: ProfileCheck | None = None,
     ) -> None:
-        """Send nothing yet.
+        """Send nothing yet; judge long answers of ``checked``.
 
         ``wait`` is called when the target throttles and its clock can't be moved. ``checked`` is what was
         learnt of the target before: its target is what is tested.
@@ -122,7 +123,8 @@ class Tester:
         self.target: Target = checked.target if checked else client.target
         self._contradictions = checked.contradictions if checked else ()
         self._whoami_by_key = dict(checked.whoami_by_key) if checked else {}
-        self._unjudged = {each.id: each for each in checked.exchanges} if checked else {}
+        learnt = checked.exchanges if checked else ()
+        self._unjudged = {each.id: each for each in learnt}
         self.document = document
         self.client = client
         self.recorder = recorder
@@ -140,11 +142,14 @@ class Tester:
         self.sent = 0
         self.reservations = Reservations(client.while_waiting)
         self.runs = RunsSoFar(user_of=lambda persona: client.persona(persona).user)
-        for exchange in checked.exchanges if checked else ():
-            self.runs.note(exchange)
         self._kept_bodies = KeptBodies()
         self._failures_in_a_row = 0
         self._failures_by_place: Counter[str] = Counter()
+        for exchange in learnt:
+            self.runs.note(self._kept_bodies.kept(exchange))
+            if len(exchange.body) > KEPT_BYTES:  # too long to keep: what needs it asks again
+                self._judge_learnt(exchange)
+                self._whoami_by_key.pop(exchange.request.persona or "", None)
 
     def need(self, need: Need[T]) -> T:
         """Look something up in the profile; where it is missing, the running test counts as untested."""

@@ -13,6 +13,7 @@ from knouds_harness.errors import GuardStop, TargetUnreachable
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Call
 from knouds_harness.exchange.pricing import Pricing
+from knouds_harness.exchange.profile_check import check_profile
 from knouds_harness.judging.checks import all_checks, authentication
 from knouds_harness.runs.header import RunHeader
 from knouds_harness.runs.record import read_run
@@ -35,7 +36,7 @@ def make_tester(tmp_path):
     """Make a tester whose target answers as told; afterwards its run folder is complete."""
     opened = []
 
-    def make(answer, *, waivers=(), waited=None, **limits):
+    def make(answer, *, waivers=(), waited=None, is_checked=False, **limits):
         target = make_target(**limits)
         header = RunHeader(
             tool_version="0",
@@ -57,6 +58,7 @@ def make_tester(tmp_path):
             document=shipped_document(),
             recorder=recorder,
             wait=[].append if waited is None else waited.append,
+            checked=check_profile(client, most_at_once=1) if is_checked else None,
         )
 
     yield make
@@ -66,6 +68,22 @@ def make_tester(tmp_path):
 
 def full(tester):
     return tester.target.personas["full"]
+
+
+@pytest.mark.parametrize(("more", "is_kept"), [("", True), ("x" * 100_000, False)])
+def test_long_answer_from_before_the_tests_is_judged_and_not_kept(make_tester, more, is_kept):
+    """Who needs it asks again; of many keys they would take hundreds of megabytes."""
+    asked = []
+
+    def answer(request):
+        asked.append(request.url.path)
+        return httpx.Response(200, json=WHOAMI | {"more": more})
+
+    tester = make_tester(answer, is_checked=True)
+    was_judged, before = bool(tester.recorder.checks_by_exchange), len(asked)
+    tester.whoami(full(tester))
+
+    assert (was_judged, asked[before:]) == ((False, []) if is_kept else (True, ["/api/whoami"]))
 
 
 def test_healthy_answer_has_no_finding(make_tester):

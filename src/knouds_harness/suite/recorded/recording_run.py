@@ -110,6 +110,8 @@ class RecordingRun(Trouble):
         with self._stopping():
             self.agree(self.plan, run)
         self._progress.update(self._task, total=len(session.items))
+        if run.is_begun:
+            run.recorder.keeps_answers = True
         if run.is_begun and MAY_READ.find(run.target) is not None:
             self._meet_users()
 
