@@ -135,11 +135,7 @@ class SuiteSchedule:
             finally:
                 run.recorder.begin_test()  # an idle thread keeps no answers
 
-        group = ConcurrentTests(
-            call=call,
-            lock=run.lock,
-            most_at_once=at_once or run.tester.most_at_once,
-        )
+        group = ConcurrentTests(call=call, lock=run.lock, most_at_once=at_once or run.tester.most_at_once)
         self._beside |= {item.nodeid: group for item in items}  # first, so that Ctrl-C stops it half begun
         group.begin(items, in_order=in_order)
 

@@ -249,10 +249,12 @@ class Connection:
             if not self._is_done:  # else it is rubbish after a whole answer
                 self._end(BadAnswer(f"not HTTP/1.1: {error}", may_have_arrived=True))
                 return
-        if self._is_done:
-            self._switch_to_waiting()
-        elif not self._body and len(self._head) > MAX_HEAD_BYTES:
+        if len(self._head) > MAX_HEAD_BYTES and (
+            not (self._is_done or self._body) or self._head.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES) < 0
+        ):
             self._end(BadAnswer(f"a head of over {MAX_HEAD_BYTES:,} bytes", may_have_arrived=True))
+        elif self._is_done:
+            self._switch_to_waiting()
         elif len(self._more_body) > MAX_BODY_BYTES:
             self._end(BadAnswer(f"a body of over {MAX_BODY_BYTES:,} bytes", may_have_arrived=True))
 

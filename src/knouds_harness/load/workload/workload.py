@@ -146,11 +146,7 @@ class Workload:
     def on(self, target: Target) -> Workload:
         """The accounts of another profile, at the same prices."""
         return Workload(
-            target,
-            price=self._price,
-            document=self._document,
-            lines=self._lines,
-            runs_each=self.runs_each,
+            target, price=self._price, document=self._document, lines=self._lines, runs_each=self.runs_each
         )
 
     def run_requests(self, scenarios: Iterable[type[Scenario]]) -> list[RunRequest]:

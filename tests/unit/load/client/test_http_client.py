@@ -21,7 +21,7 @@ from knouds_harness.load.client.http_answer import (
     TransportFailure,
 )
 from knouds_harness.load.client.http_client import HttpClient, Origin, encode, origin_of
-from knouds_harness.load.client.http_connection import Connection
+from knouds_harness.load.client.http_connection import MAX_HEAD_BYTES, Connection
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 GET = encode("GET", "/", "x")
@@ -204,6 +204,9 @@ def test_connection_that_the_server_closed_while_idle_is_not_used(is_noticed_by,
     assert (len(server.requests), server.connections) == (2, 2)
 
 
+LENGTH_2 = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
+
+
 @pytest.mark.parametrize(
     ("answer", "failure", "says"),
     [
@@ -214,7 +217,13 @@ def test_connection_that_the_server_closed_while_idle_is_not_used(is_noticed_by,
         (CHUNKED + b"zz\r\n", BadAnswer, "not HTTP"),
         (b"<html>\r\n\r\n", BadAnswer, "not HTTP"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}", BadAnswer, "not HTTP"),
-        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 300_000, BadAnswer, "a head of over"),
+        pytest.param(LENGTH_2 + b"X: " + b"x" * 300_000, BadAnswer, "a head of over", id="long head"),
+        pytest.param(
+            LENGTH_2 + b"X: " + b"x" * MAX_HEAD_BYTES + b"\r\n\r\n{}",
+            BadAnswer,
+            "a head of over",
+            id="long, whole",
+        ),
     ],
 )
 def test_broken_answer_is_a_failure_that_says_why(answer, failure, says):
