@@ -1,8 +1,7 @@
 """Where the document, the suite and the built-in targets are: in a checkout or in an installed wheel."""
 
 from pathlib import Path
-from typing import Final
-from typing import Any
+from typing import Any, Final
 
 import click
 

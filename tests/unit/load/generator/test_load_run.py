@@ -1,6 +1,7 @@
 """One run in one process: a sample's way from a user to the figures, and what master and worker exchange."""
 
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import gevent
