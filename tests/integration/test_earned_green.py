@@ -122,8 +122,8 @@ def test_selection_of_which_nothing_can_be_tested_is_no_success(knouds, profile_
         process = knouds("check", "--family", "webhooks", "--target", profile_of(sandbox))
 
     assert process.returncode == ExitCode.USAGE
-    assert "Nothing was tested  All 16 tests were skipped." in process.stdout
-    assert "0 passed, 16 skipped" in process.stdout
+    assert "Nothing was tested  All 17 tests were skipped." in process.stdout
+    assert "0 passed, 17 skipped" in process.stdout
     assert '"run" in limits.allow' in process.stdout
     assert summary_of(folder())["outcome"] == "untested"
 

@@ -164,6 +164,9 @@ def usage_filters_not_combined() -> Edit:
     return ignoring("status", "model", asked="status workflowSlug")
 
 
+_LOOKS = 5  # a client on a busy machine takes a moment to close its connection
+
+
 def _charge_all_the_same(answer: OutgoingAnswer) -> None:
     if answer.key is not None:
         run = accept_run(
@@ -187,8 +190,11 @@ def _charge_all_the_same(answer: OutgoingAnswer) -> None:
 async def usage_repeats_what_is_given_up(call: HandlerCall, handle: Handler) -> Response:
     """A run of a model whose client closes the connection before the answer is run once more."""
     response = await handle(call)
-    await pause()
-    if not call.is_async and await call.request.is_disconnected():
+    is_given_up = False
+    for _ in range(0 if call.is_async else _LOOKS):
+        await pause()
+        is_given_up = is_given_up or await call.request.is_disconnected()
+    if is_given_up:
         mine = "account_id = :account ORDER BY id DESC LIMIT 1"
         (run,) = select_runs(call.store, mine, {"account": call.account.id})
         repeated = accept_run(

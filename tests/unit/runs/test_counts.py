@@ -48,7 +48,9 @@ def test_server_that_gave_no_chance_weighs_more_than_the_profile(counts):
 def test_each_test_says_what_it_lacks(counts):
     """Two tests of one check and fact may lack different things, and either would do."""
     for missing in ("a key", "more credits", "a key"):
-        counts.add_untested(check="c", fact="f", operation=None, missing=missing)
+        counts.add_untested(
+            UntestedFact(check="c", fact="f", operation=None, missing=missing, cause="profile")
+        )
 
     assert [each.missing for each in counts.untested] == ["a key", "more credits"]
 
