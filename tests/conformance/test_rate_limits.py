@@ -371,6 +371,9 @@ def test_business_account_gets_exactly_its_limit(tester, subjects):
 
     last, number = fill(subjects, workflow, persona, limit)
     over = run(subjects, workflow, persona)
+    began = tester.runs.of(persona.user, "runWorkflow")[-limit - 1].started_at
+    if (over.started_at - began).total_seconds() >= WINDOW_S:
+        raise Untested(f"a machine that sends {limit:,} runs within one window")
     tester.judge(rate_limits.within_limit, last, tier="business", number=number)
     tester.judge(refusals.OVER_LIMIT, over)
     tester.next_window()
