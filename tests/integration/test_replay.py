@@ -18,7 +18,7 @@ NOT_CLOSED = {
 """Why a finding of a fault may not show again; a race that does not is never said to be gone."""
 
 
-@pytest.mark.parametrize("fault", sampled(TRIED_FAULTS, every=16), ids=lambda fault: fault.id)
+@pytest.mark.parametrize("fault", sampled(TRIED_FAULTS, every=24), ids=lambda fault: fault.id)
 def test_finding_stands_with_the_fault_and_is_gone_without(fault, tmp_path):
     record, (finding, *_) = findings_of(fault, tmp_path)
 
