@@ -73,7 +73,8 @@ def tests(session: nox.Session) -> None:
         session.run("pytest", *session.posargs)
         return
     environment = {"JUNIT_SCHEMA": str(junit_schema(session))}
-    session.run("pytest", "tests/unit", "tests/mutants", *SIDE_BY_SIDE, env=environment)
+    by_file = ("-n", str(2 * CORES), "--dist=loadfile")  # what a file's tests share is made once
+    session.run("pytest", "tests/unit", "tests/mutants", *by_file, env=environment)
 
 
 def junit_schema(session: nox.Session) -> Path:

@@ -82,8 +82,9 @@ def test_one_key_alone_is_a_part_of_more_keys(table):
 def test_peers_get_a_valid_document(made):
     code = f"""
 from openapi_spec_validator import validate
+from counted import Counted
 from prepared import as_openapi_30, document_for
-document = document_for({{}})
+document = document_for(Counted(base_url="", keys={{}}), {{}})
 validate({made})
 """
     python("-c", code)
