@@ -100,7 +100,9 @@ def test_fault_breaks_its_own_promise_and_no_other(tmp_path, fault):
 def test_sound_server_breaks_nothing(tmp_path, processes):
     """Whoever sees the answers: nothing is broken, and what was seen is told apart from what was not."""
     with serving(tmp_path) as profile:
-        loaded = verified(tmp_path, profile, "mixed", "--rate", "30", "--duration", "4s", *processes)
+        loaded = verified(
+            tmp_path, profile, "mixed", "--rate", "30", "--duration", "4s", "--seed", "1", *processes
+        )
 
     found = invariants(loaded)
     assert found["broken"] == []

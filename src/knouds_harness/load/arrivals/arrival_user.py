@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from locust.env import Environment
 from locust.shape import LoadTestShape
-from locust.user.task import TaskSet
+from locust.user.task import LOCUST_STATE_STOPPING, TaskSet
 
 from knouds_harness.load.arrivals.arrivals import Arrivals
 from knouds_harness.load.collection.second import now_unix_s
@@ -69,7 +69,9 @@ class ArrivalUser(KnoudsUser):
         return of_target or super().tls_context()
 
     def stop(self, force: bool = False) -> bool:  # noqa: FBT001, FBT002 - as Locust's own
-        """Stop after the current task, or at once if idle."""
+        """Stop after the current task, or at once if idle; a second call changes nothing, unless forced."""
+        if self._state == LOCUST_STATE_STOPPING and not force:  # of which Locust makes an exception
+            return False
         return bool(super().stop(force=force or self._is_idle))
 
     def serve_one(self) -> None:

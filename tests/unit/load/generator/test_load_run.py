@@ -11,6 +11,7 @@ from load_workload import FakeMaster, FakeWorker, Said, options, persona, ran, s
 from locust import task
 from locust.env import Environment
 from locust.exception import StopUser
+from locust.user.task import LOCUST_STATE_RUNNING
 
 from knouds_harness.errors import ExitCode, TargetUnreachable, UsageError
 from knouds_harness.load.arrivals.arrival_user import ArrivalUser
@@ -293,6 +294,17 @@ def test_run_of_a_killed_user_counts_at_its_price(environment, monkeypatch):
     sending.kill()
 
     assert run.health().spent_credits == RUN["cost_credits"]
+
+
+def test_user_may_be_told_to_stop_twice(environment):
+    """Locust takes the second time for a state that should never happen."""
+    run_in(environment, "--users", "1")
+    (user_class,) = environment.user_classes
+    user_class.host = TARGET.base_url
+    user = user_class(environment)
+    user._state = LOCUST_STATE_RUNNING  # noqa: SLF001 - as when its first task begins
+
+    assert [user.stop(), user.stop()] == [False, False]
 
 
 def test_without_a_target_there_are_no_limits():
