@@ -362,6 +362,7 @@ def test_bodiless_cancel_needs_no_content_type(tester, subjects):
 
 # Not the run operations: what a lenient server takes for a run would be paid.
 @pytest.mark.independent
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("operation_id", "need"),
     [
