@@ -201,13 +201,12 @@ class RunsSoFar:
         request = exchange.request
         if request.action is not Action.RUN or request.operation_id is None or request.persona is None:
             return None
-        runs = self.of(self._user_of(request.persona), request.operation_id)
+        runs = self._runs[self._user_of(request.persona), request.operation_id]
         began_s = exchange.started_at.timestamp() - _CLOCK_S
         before = [
             each
             for each in runs[-_LATEST:]
-            if each.request.query == request.query
-            and each.started_at.timestamp() + each.elapsed_ms / 1e3 < began_s
+            if each.request.query == request.query and ended_at(each).timestamp() < began_s
         ]
         return [*before[:-_RUNS_BEFORE][:1], *before[-_RUNS_BEFORE:]]  # the first, for an end that creeps
 

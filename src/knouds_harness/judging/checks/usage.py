@@ -247,10 +247,10 @@ def offset(
     shows none twice, and leaves out none of those before between two of them.
     """
     whole, grown = ([_identity(row) for row in rows] for rows in (before, after))
-    page = [_identity(row) for row in rows_of(exchange)]
-    if not _is_page(exchange) or [each for each in grown if each in whole] != whole:
+    page, listed = [_identity(row) for row in rows_of(exchange)], set(whole)
+    if not _is_page(exchange) or [each for each in grown if each in listed] != whole:
         return
-    known = [each for each in page if each in whole]
+    known = [each for each in page if each in listed]
     if whole != grown:
         part = whole[whole.index(known[0]) : whole.index(known[-1]) + 1] if known else []
         yield Claim(

@@ -11,7 +11,7 @@ from knouds_harness.contract.operations import RUN_OPERATIONS
 from knouds_harness.exchange.evidence import Call, Exchange
 from knouds_harness.exchange.execution_status import FINAL, IN_FLIGHT, body_of, status_in
 from knouds_harness.suite.concurrent_tests import Made, made_once
-from knouds_harness.suite.support.subjects import Subjects
+from knouds_harness.suite.support.subjects import DEADLINE_S, Subjects
 from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.need import KeyAndResource
@@ -21,7 +21,6 @@ from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Model, Workflow
 
 ENDS_IN_TIME: Final = "execution.ends-in-time"
-_DEADLINE_S = 60.0  # where the profile has none
 _OWN_ENDS: Final = ("completed", "failed")
 """That somebody cancelled an execution says nothing of whether it would have ended."""
 _FIRST_PAUSE_S = 0.02
@@ -197,7 +196,7 @@ class Executions:
 
     def to_end(self, trace: ExecutionTrace) -> ExecutionTrace:
         """Poll until an answer shows no execution in flight, or the profile's deadline is over."""
-        deadline_s = trace.resource.deadline_s or _DEADLINE_S
+        deadline_s = trace.resource.deadline_s or DEADLINE_S
         waited_s, pause_s = 0.0, _FIRST_PAUSE_S
         while True:
             if len(trace.exchanges) > 1 and not is_cancel(trace.last):
@@ -252,7 +251,7 @@ class NeverEndingRuns:
         resource = target.workflows.get(values.get("slug", "")) or target.models.get(
             values.get("internalName", "")
         )
-        return (resource.deadline_s if resource else None) or _DEADLINE_S
+        return (resource.deadline_s if resource else None) or DEADLINE_S
 
 
 def _seconds(submitted_at: datetime, exchange: Exchange) -> float:

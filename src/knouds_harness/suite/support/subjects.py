@@ -19,7 +19,8 @@ from knouds_harness.targets.needs.workflows import ANY_MODEL, ANY_WORKFLOW, PUBL
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.resources import Model, Workflow
 
-_DEADLINE_S = 60.0
+DEADLINE_S = 60.0
+"""How long an execution is awaited where the profile has no deadline."""
 _LONGEST_PAUSE_S = 2.0
 
 
@@ -168,7 +169,7 @@ class Subjects:
             poll = self.tester.send("getExecution", reader, call)
             body = poll.json_or_none()
             is_in_flight = isinstance(body, dict) and body.get("status") in ("processing", "cancel_requested")
-            if not is_in_flight or waited_s >= (deadline_s or _DEADLINE_S):
+            if not is_in_flight or waited_s >= (deadline_s or DEADLINE_S):
                 return poll
             self.tester.wait(pause_s)
             waited_s += pause_s
@@ -204,7 +205,7 @@ class Subjects:
         )
         if not is_refused and (not is_async or resource.polled):
             self.require_success(exchange, resource, persona)
-            if is_async:
+            if is_async and self.tester.recorder.keeps_answers:  # only record waits for all of them
                 self._submitted.append((exchange, persona, resource.deadline_s))
         return exchange
 
