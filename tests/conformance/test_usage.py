@@ -16,6 +16,7 @@ from knouds_harness.suite.support.usage_rows import (
     read_rows,
     reserved_rows,
     reserved_run,
+    rows_that_came,
 )
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.keys import ANY_KEY, TWO_ACCOUNTS
@@ -360,13 +361,7 @@ def test_rows_add_up_to_what_the_runs_said_they_cost(tester, subjects):
 
 def completed_since(known, rows, resource):
     """The rows of runs of one workflow or model that have completed and were not known."""
-    is_workflow = isinstance(resource, Workflow)
-    what = (
-        {"workflowSlug": resource.slug} if is_workflow else {"modelId": resource.name, "workflowSlug": None}
-    )
-    ids = {row.get("id") for row in known}
-    what["status"] = "completed"
-    return [row for row in rows if row.get("id") not in ids and usage.fits(row, what)]
+    return [row for row in rows_that_came(known, rows, resource) if row.get("status") == "completed"]
 
 
 @pytest.mark.waits

@@ -68,10 +68,15 @@ def _page_of(tester: Tester, run: Run) -> Exchange:
     return read_page(tester, key, **query, limit=MAX_LIMIT)
 
 
+def rows_that_came(before: Sequence[Row], after: Sequence[Row], resource: Workflow | Model) -> list[Row]:
+    """The rows of runs of a workflow or model that came between two looks at usage."""
+    known = {repr(row.get("id")) for row in before}
+    return [row for row in after if repr(row.get("id")) not in known and _is_about(row, resource)]
+
+
 def row_that_came(before: list[Row], after: list[Row], resource: Workflow | Model) -> Row | None:
     """The row of a run between two looks at usage; None where it is not plain which one that is."""
-    known = {repr(row.get("id")) for row in before}
-    new = [row for row in after if repr(row.get("id")) not in known and _is_about(row, resource)]
+    new = rows_that_came(before, after, resource)
     return new[0] if len(new) == 1 else None
 
 
