@@ -226,10 +226,10 @@ def _scenario_of_own_mix(asked: Mapping[str, Any]) -> str:
 
 def _own_workload(asked: Mapping[str, Any]) -> str:
     """What the record will call it, up to what only reading the file tells."""
+    from knouds_harness.runs.load_results import named_inputs
+
     file = asked["inputs"]
-    said = ", ".join(
-        filter(None, [asked["mix"], *asked["workflow"], *asked["model"], file and Path(file).name])
-    )
+    said = named_inputs(asked["mix"], *asked["workflow"], *asked["model"], file and Path(file).name)
     return f"{OWN_MIX} ({said}{'' if file else ')'}"
 
 

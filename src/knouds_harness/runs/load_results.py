@@ -84,6 +84,11 @@ class PlannedStage:
     end: float
 
 
+def named_inputs(*parts: str | None) -> str:
+    """What ``LoadPlan.inputs`` says: mix, what is run, file of inputs; of those that are named."""
+    return ", ".join(filter(None, parts))
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoadPlan:
     """What was asked for.

@@ -51,7 +51,7 @@ from knouds_harness.measures.objectives import (
     parse_objectives,
     worded,
 )
-from knouds_harness.runs.load_results import JudgedObjective, LoadResults
+from knouds_harness.runs.load_results import JudgedObjective, LoadResults, named_inputs
 from knouds_harness.runs.operation_load import TASK
 from knouds_harness.runs.verdicts import LEFT_BEHIND
 from knouds_harness.targets.guards import Guard
@@ -81,9 +81,8 @@ class LeadingRun(LoadRun):
         self._objectives = objectives_of(options, scenario)
         self._abort_bounds = parse_bounds(options.abort_on)
         self._aborted_for: tuple[JudgedObjective, ...] = ()
-        said = [options.mix, *options.workflow, *options.model]
-        said.append(inputs.described(options.inputs_order) if inputs else "")
-        self._inputs = ", ".join(filter(None, said))
+        file = inputs.described(options.inputs_order) if inputs else ""
+        self._inputs = named_inputs(options.mix, *options.workflow, *options.model, file)
         self._redactor = Redactor.for_target(target) if target else Redactor()
         self.metrics = RunMetrics(warm_up_s=options.warm_up_s)
         self.shape = LoadShape(options)

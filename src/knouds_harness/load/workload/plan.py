@@ -20,6 +20,7 @@ from knouds_harness.printable import first_few
 from knouds_harness.targets.needs.need import Need
 from knouds_harness.targets.needs.runs import RunNeed, is_run_by_any_key, resources_of, why_not_runnable
 from knouds_harness.targets.profile import Target
+from knouds_harness.targets.resources import Model, Workflow
 
 _GRID: Final = 500
 _MOST_NAMED: Final = 4
@@ -108,8 +109,7 @@ def _not_run(workload: Workload, scenarios: Sequence[Any]) -> Iterator[str]:
     run = {each.path for each in workload.run_requests(scenarios)}
     names_by_reason: dict[str, list[str]] = {}
     for each in resources_of(target):
-        path = f"/api/{each.kind}s/{each.name}/run"
-        if path in run or not any(isinstance(each, need.kind) for need in run_needs):
+        if _path_of(each) in run or not any(isinstance(each, need.kind) for need in run_needs):
             continue
         reason = why_not_runnable(each)
         if not reason and not is_run_by_any_key(target, each):
@@ -150,6 +150,10 @@ def _add(demand: Demand, needs: Sequence[Need[Any]], share: float, unpriced: Col
         demand.dearest_credits = max(demand.dearest_credits, run_request.cost_credits)
 
 
+def _path_of(resource: Workflow | Model) -> str:
+    return f"/api/{resource.kind}s/{resource.name}/run"
+
+
 def _unpriced(workload: Workload, scenarios: Sequence[Any]) -> set[str]:
     run = {
         each.path
@@ -159,7 +163,7 @@ def _unpriced(workload: Workload, scenarios: Sequence[Any]) -> set[str]:
     return {
         each.slug
         for each in workload.target.workflows.values()
-        if each.cost_credits is None and f"/api/workflows/{each.slug}/run" in run
+        if each.cost_credits is None and _path_of(each) in run
     }
 
 
