@@ -1,4 +1,4 @@
-"""The page at ``/``: what came in lately, what became of it, and the deliveries, for who writes a client.
+"""The page at ``/``, for authors of clients: recent requests and their answers, executions and deliveries.
 
 Paths, headers and bodies are hostile. They are served as JSON, and the page makes nothing but text of them.
 Secrets of keys and webhooks are left out, as is the control plane.
@@ -77,7 +77,7 @@ class _Exchange:
 
 
 class Activity:
-    """The application, with what came in kept in bounds, and the page that shows it."""
+    """Wraps the application: keeps the latest exchanges, and serves the page that shows them."""
 
     def __init__(self, app: ASGIApp, *, store: Store, deliverer: Deliverer) -> None:
         self._app = app
@@ -88,7 +88,7 @@ class Activity:
         self._since = secrets.token_hex(8)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the page, or the application with what it is asked and answers kept."""
+        """Serve the page, or pass the request on to the application and keep the exchange."""
         if scope["type"] != "http" or scope["path"].startswith("/__sandbox__/"):
             await self._app(scope, receive, send)
         elif scope["method"] == "GET" and scope["path"] in ("/", "/activity.json"):
@@ -186,7 +186,7 @@ def _page() -> Response:
 
 
 def _safe(text: str) -> str:
-    """A text without secrets, be they plain, in escapes of JSON, or percent-encoded."""
+    """The text with secrets hidden: plain, with JSON escapes, or percent-encoded."""
     for reading in (text, _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text), unquote(text)):
         if _SECRET.search(reading):
             text = _SECRET.sub(r"\1…", reading)

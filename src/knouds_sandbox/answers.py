@@ -1,4 +1,4 @@
-"""Answers on their way out: what variants and most faults change after the handler."""
+"""Outgoing answers, which variants and most faults change after the handler."""
 
 import json
 import re

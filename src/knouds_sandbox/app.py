@@ -97,7 +97,7 @@ def build_app(
 
 @contextlib.asynccontextmanager
 async def _serving(services: Services, deliverer: Deliverer) -> AsyncIterator[None]:
-    """End executions and deliver webhooks while the application runs; close the store at its end."""
+    """Run the engine and the deliverer as long as the application; close the store at the end."""
     tasks = [asyncio.create_task(services.engine.serve()), asyncio.create_task(deliverer.serve())]
     try:
         yield

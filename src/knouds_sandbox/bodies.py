@@ -16,7 +16,7 @@ TOO_DEEP = f"The body is nested more than {MAX_DEPTH} levels deep."
 
 
 class _TooGreat(ValueError):
-    """A number beyond all doubles."""
+    """A number too large for a double."""
 
 
 async def read_json(request: Request) -> Any:
@@ -95,7 +95,7 @@ def _is_deeper_than(value: Any, levels: int) -> bool:
 
 
 def holds(value: Any, is_odd: Callable[[Any], bool]) -> bool:
-    """For faults: whether a value is odd, or holds one that is, as a member's name too."""
+    """For faults: whether a value, any value in it, or the name of a member is odd."""
     if isinstance(value, dict):
         return any(is_odd(name) or holds(member, is_odd) for name, member in value.items())
     return any(holds(item, is_odd) for item in value) if isinstance(value, list) else is_odd(value)

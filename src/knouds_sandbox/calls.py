@@ -1,4 +1,4 @@
-"""What every handler is given: the request, who sends it, and the parts of the server."""
+"""What each handler is given: the request, its account and key, and the parts of the server."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -68,7 +68,7 @@ class HandlerCall:
         return self.edited(Point.BODY, await read_json(self.request))
 
     def edited(self, point: Point, subject: Any) -> Any:
-        """What faults make of a subject."""
+        """The subject as faults change it."""
         for edit in self.services.edits.at(point, self.operation):
             subject = edit(self, subject)
         return subject

@@ -1,6 +1,6 @@
-"""The background engine: ends every accepted execution when its provider is done or has stopped.
+"""The background engine: ends each accepted execution when its provider is done, or was cancelled.
 
-What is due when stands in the store: an engine on the file of a killed one goes on where that stopped.
+Due times are in the store, so an engine that opens the file of a killed process continues its executions.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ class Engine:
             self._deliverer.wake()
 
     def forget(self) -> None:
-        """Forget what is in flight or on its way to a receiver, for a store that is emptied."""
+        """Drop all executions and deliveries in flight; the store is being emptied."""
         self._due.clear()
         self._deliverer.forget()
 
@@ -65,7 +65,7 @@ class Engine:
             self._woken.set()
 
     def _recover(self) -> None:
-        """Take over from a killed process: executions go on; synchronous runs lost their caller and fail."""
+        """Take over from a killed process: executions continue, synchronous runs fail."""
         for run in runs_in_flight(self._store):
             if run.execution_id is None:
                 with self._store.transaction():

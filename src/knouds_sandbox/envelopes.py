@@ -26,7 +26,7 @@ def unauthorized(error: str = "Unauthorized: send a valid key in x-api-key.") ->
 
 
 def not_found(what: str) -> Refusal:
-    """The plain 404 of what does not exist, or not for this account."""
+    """The plain 404: it does not exist, or this account may not see it."""
     return Refusal(404, "NOT_FOUND", f"There is no such {what}.")
 
 

@@ -1,4 +1,4 @@
-"""What a user can mend: the command prints the message and exits with 2."""
+"""Errors of the user: the command prints the message and exits with 2."""
 
 import difflib
 from collections.abc import Iterable

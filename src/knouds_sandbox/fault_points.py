@@ -1,4 +1,4 @@
-"""The points at which a fault steps in: each is one line of the server; ``faults/`` says what happens there.
+"""The points at which a fault can act. Each is one line of the server; ``faults/`` says what happens there.
 
 Most faults step in at ``Point.ANSWER``: the handler has answered, and they edit status, headers or body.
 """

@@ -1,4 +1,4 @@
-"""Simulated providers: what each model costs, how long it takes, what it makes, and how often it fails.
+"""Simulated providers: cost, latency, result and failure rate of each model.
 
 Everything is drawn from a seed and the number of the run, so that a fresh sandbox repeats itself.
 """

@@ -17,11 +17,11 @@ _RESOLVE_WITHIN_S = 5
 
 
 class ReceiverRefused(Exception):
-    """The URL leads to an address that deliveries may not go to."""
+    """The URL leads to an address that may not receive deliveries."""
 
 
 def is_receivable(url: str) -> bool:
-    """Whether this is an http or https URL with a host at all."""
+    """Whether this is an http or https URL with a host."""
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL:

@@ -182,7 +182,7 @@ def _use(state: str, capabilities: str, *, is_approved: bool) -> str:
 
 
 def seeded_webhook_secret(store: Store) -> str | None:
-    """What signs the deliveries of seeded keys; None where they have no webhook."""
+    """The secret that signs deliveries of seeded keys; None if they have no webhook."""
     row: tuple[str | None] = store.row("SELECT webhook_secret FROM keys WHERE name = 'full'")
     return row[0]
 

@@ -91,7 +91,7 @@ class Deliverer:
         self._woken.set()
 
     def forget(self) -> None:
-        """Break off what is under way, for a store that is emptied."""
+        """Stop all deliveries; the store is being emptied."""
         for task in self._task_by_delivery.values():
             task.cancel()
         self._task_by_delivery.clear()

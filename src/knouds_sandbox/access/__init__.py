@@ -1,1 +1,1 @@
-"""Whether a request is let in: its host, its key, what the key may do, and how often."""
+"""Decides whether a request is let in: its host, its key, the key's capabilities, and the rate limits."""

@@ -1,4 +1,4 @@
-"""Who calls: the key in ``x-api-key``, its state, and its account.
+"""Authentication: the key in ``x-api-key``, its state, and its account.
 
 Source: docs, authentication; that an account not yet approved gets a 401 is from the overview.
 """
@@ -17,7 +17,7 @@ KEY_PREFIX = "knouds_live_"
 
 @dataclass(kw_only=True, slots=True)
 class Credentials:
-    """What a request presents; ``accepted`` is a key that a fault lets in unjudged."""
+    """The keys that a request presents; ``accepted`` is one that a fault lets in without a check."""
 
     request: Request
     store: Store

@@ -1,4 +1,4 @@
-"""Which hosts a request may name: a page of the web that is rebound to this machine names another.
+"""Which ``Host`` headers are accepted: a web page that reaches this machine by DNS rebinding sends another.
 
 Source: docs/decisions/sandbox-on-a-network.md.
 """
@@ -23,7 +23,7 @@ def is_loopback(host: str) -> bool:
 
 
 def with_checked_hosts(app: ASGIApp, allowed: Collection[str]) -> ASGIApp:
-    """Refuse requests whose Host is neither loopback nor one of these names; a browser always sends one."""
+    """Refuse requests whose ``Host`` is neither loopback nor one of these names."""
     names = {name.lower() for name in allowed}
 
     @lru_cache(maxsize=128)

@@ -127,7 +127,7 @@ async def reset_state(request: Request, services: Services) -> Response:
 
 
 async def count_state(request: Request, services: Services) -> Response:
-    """GET /__sandbox__/state: how much there is of what; answer: a number by name."""
+    """GET /__sandbox__/state: how many rows there are; answer: a number for each table."""
     _authorize(request, services)
     counts = {
         name: services.store.row(f"SELECT count(*) FROM {selection}")[0]  # noqa: S608 - constant texts

@@ -38,7 +38,7 @@ INVALID_NAME = "A name has lowercase letters, digits and hyphens only."
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """What is to be run: which models with how many units each, on which inputs, at which price."""
+    """What to run: which models, how many units of each, on which inputs, at which price."""
 
     workflow_slug: str | None
     calls: Sequence[tuple[ProviderModel, int]]

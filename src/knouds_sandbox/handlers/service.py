@@ -1,4 +1,4 @@
-"""Handlers that act on nothing: whoami, pricing and health. The shapes of the last two are assumed."""
+"""Handlers without a resource: whoami, pricing and health. The shapes of the last two are assumed."""
 
 from starlette.requests import Request
 from starlette.responses import Response

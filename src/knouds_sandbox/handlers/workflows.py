@@ -30,7 +30,7 @@ from knouds_sandbox.state.workflow_records import (
 
 @dataclass(kw_only=True, slots=True)
 class NewWorkflow:
-    """What is about to be stored under the slug, or the slug with the first suffix that is free."""
+    """A document about to be stored under the slug, or under the slug with the first free suffix."""
 
     body: dict[str, Any]
     members: dict[str, Any]
@@ -41,7 +41,7 @@ class NewWorkflow:
 
 @dataclass(kw_only=True, slots=True)
 class ChangedWorkflow:
-    """What is about to be changed in a stored workflow."""
+    """Changes about to be made to a stored workflow."""
 
     body: dict[str, Any]
     members: dict[str, Any]
@@ -133,7 +133,7 @@ def own_workflow(call: HandlerCall) -> StoredWorkflow:
 
 
 async def _own_workflow_and_body(call: HandlerCall) -> tuple[StoredWorkflow, Any]:
-    """The workflow as it is once the body has come: until then others may have written to it."""
+    """The workflow as it is after the body was read: others may have written to it meanwhile."""
     own_workflow(call)  # whose it is comes before what is wrong with the body
     body = await call.read_body()
     return own_workflow(call), body

@@ -89,7 +89,7 @@ async def _counted(call: HandlerCall) -> HandlerCall:
 
 
 async def _refuse_for_anything_else(operation: Endpoint, call: HandlerCall) -> None:
-    """Refuse a key for what it asks for, where the order of checks puts that before what it holds."""
+    """Refuse a request for its resource or body, where the variant looks at those before capabilities."""
     if operation.name in ("getWorkflow", "getWorkflowSchema"):
         workflows.readable_workflow(call)
     elif operation.name in ("updateWorkflow", "moveWorkflow", "deleteWorkflow", "runWorkflow"):
@@ -170,7 +170,7 @@ def _controlled(
 
 
 async def _refuse_key(_: Request) -> Response:
-    """Answer on paths for browser sessions, which the sandbox has none of."""
+    """Refuse every request to paths for browser sessions: the sandbox has no sessions."""
     raise unauthorized("Unauthorized: this needs a browser session; no key opens it.")
 
 

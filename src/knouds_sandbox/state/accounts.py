@@ -1,4 +1,4 @@
-"""Accounts and their keys: who calls, on which tier, holding what."""
+"""Accounts, and their keys with tier and capabilities."""
 
 import hmac
 from collections.abc import Collection, Mapping

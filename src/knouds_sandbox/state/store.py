@@ -130,7 +130,7 @@ class Store:
 
 
 def digest(secret: str) -> bytes:
-    """What a key is found by, so that how long that takes says nothing of the keys there are."""
+    """Keys are found by this digest, so that the time a lookup takes tells nothing about existing keys."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 

@@ -1,4 +1,4 @@
-"""Workflow documents: what is accepted, how a slug is made, and what a document says about running it.
+"""Workflow documents: what is accepted, how slugs are made, and what a run takes and costs.
 
 Source: docs, workflow CRUD and workflow schema. The spelling of node types is assumed.
 """
@@ -45,7 +45,7 @@ def joined_words(text: str, joiner: str) -> str:
 
 
 def new_members(body: Any) -> dict[str, Any]:
-    """Take from the body of a create what belongs to a document; what is left out takes its default.
+    """The members of a new document: those in the body of the create, and defaults for the rest.
 
     Raises:
         Refusal: 400 ``INVALID_BODY``.
@@ -57,7 +57,7 @@ def new_members(body: Any) -> dict[str, Any]:
 
 
 def changed_members(body: Any) -> dict[str, Any]:
-    """Take from a body what belongs to a document.
+    """The members of a document that a body changes.
 
     What the server sets (slug, createdBy, updatedAt) and unknown members are left out.
     """
