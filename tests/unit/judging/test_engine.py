@@ -101,6 +101,14 @@ def test_slug_comes_from_a_plain_name(slug, is_broken):
     assert ("workflows.create-makes-slug-from-name" in broken(shown)) is is_broken
 
 
+def test_slug_of_a_long_name_may_be_cut():
+    """No source says how long a slug may be."""
+    name, slug = " ".join(["flow"] * 20), "-".join(["flow"] * 12)
+    shown = exchange(1, "createWorkflow", status=201, sent={"name": name}, body={"slug": slug})
+
+    assert broken(shown) == set()
+
+
 def test_page_of_usage_is_held_against_its_query():
     row = {"id": 1, "userId": "u1", "status": "failed", "source": "api-slim", "modelIds": ["suno-v5"]}
     rows = [row, {**row, "id": 2, "userId": "u2", "source": "canvas"}]

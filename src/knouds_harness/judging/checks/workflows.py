@@ -27,7 +27,7 @@ JSON = Any
 
 _WRITE_NEEDS = (AUTHOR,)
 _TWO_USERS = (TWO_AUTHORS,)
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9]+( [A-Za-z0-9]+)*")
+_PLAIN_NAME = re.compile(r"(?=.{1,48}\Z)[A-Za-z0-9]+( [A-Za-z0-9]+)*")  # how long a slug may be is open
 _STABLE_MEMBERS = ("slug", *WRITABLE_MEMBERS, "createdBy", "folderId")
 
 
