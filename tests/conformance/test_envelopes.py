@@ -1,5 +1,7 @@
 """Every documented refusal, provoked: its status, its code, its envelope."""
 
+from itertools import islice
+
 import pytest
 
 from knouds_harness.exchange.effectless_requests import NO_SUCH_MODEL, effectless_call
@@ -21,7 +23,6 @@ from knouds_harness.targets.needs.keys import (
 from knouds_harness.targets.needs.need import MAY_READ, MAY_WRITE
 from knouds_harness.targets.needs.runs import (
     ASYNC_RUN,
-    BROKE_ASYNC_RUN,
     DISABLED_MODEL,
     ENTERPRISE_MODEL,
     PRO_MODEL_RUN,
@@ -33,7 +34,6 @@ from knouds_harness.targets.needs.runs import (
 )
 from knouds_harness.targets.needs.workflows import (
     CANCELLED_BY_STRANGER,
-    FOREIGN_ASYNC_RUN,
     FOREIGN_WORKFLOW,
     FOREIGN_WORKFLOW_RUN,
     PRIVATE_WORKFLOW,
@@ -182,10 +182,13 @@ def test_foreign_workflow_cannot_be_written(tester, subjects, operation_id, body
     ],
 )
 def test_run_is_refused_for_its_reason(tester, subjects, operation_id, need, check):
-    """Each reason to refuse a run gets the status and the code that the sources name for it."""
+    """Each reason to refuse a run gets the status and the code that the sources name for it, async or not."""
     key, resource = tester.need(need)
+    polled = ((key, resource) for key, resource in need.fitting(tester.target) if resource.polled)
 
     tester.judge(check, subjects.run(resource, key, is_refused=True))
+    for key, resource in islice(polled, 1):
+        tester.judge(check, subjects.run(resource, key, is_async=True, is_refused=True))
 
 
 @provokes(refusals.PRIVATE_PUBLIC_SCHEMA)
@@ -201,17 +204,6 @@ def test_private_workflow_has_no_public_schema(tester, target):
             exchange = tester.send("getPublicWorkflowSchema", persona, call)
             tester.keep("getPublicWorkflowSchema-private", exchange)
             tester.judge(refusals.PRIVATE_PUBLIC_SCHEMA, exchange)
-
-
-@provokes(refusals.RUN_FOREIGN_WORKFLOW)
-@pytest.mark.needs(FOREIGN_ASYNC_RUN)
-def test_async_run_of_a_foreign_workflow_is_not_found(tester, subjects):
-    """Running someone else's private workflow asynchronously is a 404 as well."""
-    stranger, workflow = tester.need(FOREIGN_ASYNC_RUN)
-
-    exchange = subjects.run(workflow, stranger, is_async=True, is_refused=True)
-
-    tester.judge(refusals.RUN_FOREIGN_WORKFLOW, exchange)
 
 
 @provokes(refusals.FOREIGN_EXECUTION)
@@ -249,17 +241,6 @@ def test_async_run_of_an_unpolled_model_is_refused(tester, subjects, target):
     for model in every(UNPOLLED_MODEL)(target):
         exchange = subjects.run(model, key, is_async=True, is_refused=True)
         tester.judge(refusals.ASYNC_NOT_SUPPORTED, exchange)
-
-
-@provokes(refusals.TOO_FEW_CREDITS)
-@pytest.mark.needs(BROKE_ASYNC_RUN)
-def test_async_run_without_enough_credits_is_refused_at_submit(tester, subjects):
-    """An asynchronous run without enough credits is refused when it is submitted."""
-    key, resource = tester.need(BROKE_ASYNC_RUN)
-
-    exchange = subjects.run(resource, key, is_async=True, is_refused=True)
-
-    tester.judge(refusals.TOO_FEW_CREDITS, exchange)
 
 
 @pytest.mark.waits

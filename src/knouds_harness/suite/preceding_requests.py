@@ -214,13 +214,13 @@ class RunsSoFar:
         return tuple(self._runs[user, operation_id])
 
     def refused(self) -> list[Exchange]:
-        """The refusals, one of each kind, sent with the persona's own key or with none."""
+        """The refusals, one of each kind and account, sent with the persona's own key or with none."""
         found: dict[tuple[object, ...], Exchange] = {}
-        for exchange in (each for runs in self._runs.values() for each in runs):
+        for user, exchange in ((user, each) for (user, _), runs in self._runs.items() for each in runs):
             request, keys = exchange.request, exchange.keys_sent
             is_own = keys == ((f"{{{{key:{request.persona}}}}}",) if request.persona else ())
             if is_own and 400 <= (exchange.status or 0) < 500 and exchange.status != 429:
-                kind = (request.operation_id, request.query, exchange.status, exchange.code, not keys)
+                kind = (user, request.operation_id, request.query, exchange.status, exchange.code)
                 found.setdefault(kind, exchange)
         return list(found.values())
 

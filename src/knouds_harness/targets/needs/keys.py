@@ -38,12 +38,12 @@ def active_keys(target: Target) -> list[Persona]:
     return sorted(usable, key=preference, reverse=True)
 
 
-def people(target: Target, *capabilities: str, funds: Funds = "enough") -> list[Persona]:
-    """Usable keys of people that meet requirements, of accounts whose paid runs end in this way."""
+def people(target: Target, *capabilities: str, funds: Funds | None = "enough") -> list[Persona]:
+    """Usable keys of people that meet requirements, of accounts whose paid runs end in this way, or any."""
     return [
         key
         for key in usable_keys(target)
-        if key.role != "admin" and key.credits == funds and key.holds(*capabilities)
+        if key.role != "admin" and funds in (None, key.credits) and key.holds(*capabilities)
     ]
 
 

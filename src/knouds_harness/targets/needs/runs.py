@@ -58,6 +58,13 @@ def is_run_by_any_key(target: Target, resource: Workflow | Model) -> bool:
     return any(key.state == "active" and may_run(key, resource) for key in target.personas.values())
 
 
+def ends_paid_run(key: Persona, resource: Workflow | Model) -> Funds | None:
+    """How a paid run of a key ends; None where the account has a number of credits that may suffice."""
+    if isinstance(key.credits, str):
+        return key.credits
+    return "none" if key.credits < (resource.cost_credits or 0) else None
+
+
 def has_known_cost(target: Target, resource: Workflow | Model) -> bool:
     """Whether the profile says what a run costs at most, or has a key that may ask."""
     if isinstance(resource, Model) or resource.cost_credits is not None:
@@ -112,10 +119,11 @@ def key_that_runs(
     def fitting(target: Target) -> Iterator[KeyAndResource[Any]]:
         resources = resources_of(target, models_first=prefers_models)
         resources = [each for each in resources if isinstance(each, kind) and fits(each)]
-        for key in people(target, *capabilities, funds=funds):
+        for key in people(target, *capabilities, funds=None):
             for resource in resources:
                 is_affordable = not is_charged or has_known_cost(target, resource)
-                if tier in (None, key.tier) and is_affordable and may_run(key, resource):
+                is_meant = tier in (None, key.tier) and ends_paid_run(key, resource) == funds
+                if is_meant and is_affordable and may_run(key, resource):
                     yield KeyAndResource(key, resource)
 
     what, run = {
@@ -203,9 +211,6 @@ def is_paid(resource: Workflow | Model) -> bool:
 
 
 BROKE_RUN: Runs = key_that_runs(EITHER, funds="none", fits=is_paid)
-BROKE_ASYNC_RUN: Runs = key_that_runs(
-    EITHER, funds="none", having="with polled = true", fits=lambda each: is_paid(each) and each.polled
-)
 EXHAUSTED_RUN: Runs = key_that_runs(EITHER, funds="exhausted", fits=is_paid)
 GRANTED_RUN: Runs = key_that_runs(EITHER, funds="granted", fits=is_paid)
 

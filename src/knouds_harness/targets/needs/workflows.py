@@ -212,12 +212,6 @@ FOREIGN_WORKFLOW_RUN = _foreign_workflow(
     what="a private workflow at a known cost (cost_credits, or workflow:read to ask)",
     is_charged=True,
 )
-FOREIGN_ASYNC_RUN = _foreign_workflow(
-    "workflow:run",
-    what="a private workflow with polled = true at a known cost (cost_credits, or workflow:read to ask)",
-    fits=lambda workflow: is_private(workflow) and workflow.polled,
-    is_charged=True,
-)
 FOREIGN_TEMPLATE = _foreign_workflow(
     "workflow:read",
     "workflow:write",

@@ -37,6 +37,7 @@ from knouds_sandbox.faults.resource_edits import (
 )
 from knouds_sandbox.handlers.runs import INVALID_NAME, Job
 from knouds_sandbox.providers import MODELS, ProviderModel
+from knouds_sandbox.state.accounts import Account
 from knouds_sandbox.state.run_records import find_execution, refuse_payment
 from knouds_sandbox.state.workflow_documents import schema
 from knouds_sandbox.state.workflow_records import StoredWorkflow, change_workflow, find_workflow
@@ -328,6 +329,13 @@ def model_run_under_business() -> Edit:
     return with_account(
         lambda account: account if account.reaches("business") else replace(account, tier="business")
     )
+
+
+@fault("model.run-under-business-is-403", Point.TIER, "runModel", is_subtle=True)
+def model_run_under_business_async(call: HandlerCall, account: Account) -> Account:
+    """A pro account runs models asynchronously."""
+    is_gated = not call.is_async or account.reaches("business")
+    return account if is_gated else replace(account, tier="business")
 
 
 @fault("model.run-under-business-is-403")

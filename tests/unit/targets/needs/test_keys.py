@@ -7,7 +7,7 @@ import pytest
 from knouds_harness.contract.operations import Action
 from knouds_harness.targets.limits import Limits
 from knouds_harness.targets.needs.keys import AUTHOR, TWO_AUTHORS
-from knouds_harness.targets.needs.runs import WORKFLOW_CALL, WORKFLOW_RUN
+from knouds_harness.targets.needs.runs import BROKE_RUN, WORKFLOW_CALL, WORKFLOW_RUN
 from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Workflow
@@ -127,3 +127,14 @@ def test_message_names_what_is_missing():
         "(cost_credits, or workflow:read to ask)"
     )
     assert WORKFLOW_CALL.missing(replace(target(runner, workflows=portrait), limits=allowing)) is None
+
+
+@pytest.mark.parametrize(
+    ("credits_left", "is_refused"), [("none", True), (3.0, True), (8.0, False), ("enough", False)]
+)
+def test_account_with_less_than_a_run_costs_shows_its_refusal(credits_left, is_refused):
+    offered = target(key("poor", "pip", credits=credits_left))
+    portrait = Workflow(slug="portrait", owner="pip", cost_credits=8)
+    offered = replace(offered, workflows={"portrait": portrait}, limits=Limits(allow=frozenset({Action.RUN})))
+
+    assert (BROKE_RUN.missing(offered) is None) == is_refused
