@@ -23,10 +23,9 @@ from locust.stats import RequestStats, setup_distributed_stats_event_listeners
 
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.collection.locust_statistics import use_exact_buckets
-from knouds_harness.load.collection.second import packed
-from knouds_harness.load.collection.seconds import REPORT_KEY, SecondsRecorder
-from knouds_harness.load.distributed.messages import HEALTH, SENT_AT
-from knouds_harness.load.generator.health import Health
+from knouds_harness.load.collection.seconds import REPORT_KEY, SecondsRecorder, packed
+from knouds_harness.load.final_reports import HEALTH, SENT_AT
+from knouds_harness.load.generator.validity import Health
 
 REPORT_EVERY_S = 3
 """As ``locust.runners.WORKER_REPORT_INTERVAL``."""

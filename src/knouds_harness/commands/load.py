@@ -134,7 +134,7 @@ def load(
     from knouds_harness.commands.live_server import LiveLoad, serving
     from knouds_harness.commands.load_capacity import OF_THE_SEARCH, search_capacity
     from knouds_harness.commands.otlp import exporting
-    from knouds_harness.load.arrivals.stages import parse_stages
+    from knouds_harness.load.arrivals.schedule import parse_stages
     from knouds_harness.load.generator.launching import launch, scenario_file
     from knouds_harness.reporting.comparison.baseline import find_baseline
     from knouds_harness.reporting.load.live import LiveView

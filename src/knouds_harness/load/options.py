@@ -14,8 +14,15 @@ import click
 
 from knouds_harness.errors import UsageError
 from knouds_harness.exchange.workflow_names import fresh_token
-from knouds_harness.load.arrivals.schedule import KINDS, SPACINGS, ArrivalSchedule, Shape
-from knouds_harness.load.arrivals.stages import Stages, WrittenStages, parse_stages
+from knouds_harness.load.arrivals.schedule import (
+    KINDS,
+    SPACINGS,
+    ArrivalSchedule,
+    Shape,
+    Stages,
+    WrittenStages,
+    parse_stages,
+)
 from knouds_harness.locations import ObjectivesFile
 from knouds_harness.option_declarations import (
     FiniteRange,

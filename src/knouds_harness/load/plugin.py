@@ -23,9 +23,8 @@ from knouds_harness.errors import ExitCode, HarnessError, UsageError
 from knouds_harness.load import tasks
 from knouds_harness.load.arrivals.arrival_user import run_of
 from knouds_harness.load.collection.locust_statistics import use_exact_buckets
-from knouds_harness.load.distributed.master_run import MasterRun
-from knouds_harness.load.distributed.messages import STOP
-from knouds_harness.load.distributed.worker_run import WorkerRun
+from knouds_harness.load.distributed import MasterRun, WorkerRun
+from knouds_harness.load.final_reports import STOP
 from knouds_harness.load.generator.leading_run import LeadingRun, objectives_of
 from knouds_harness.load.generator.load_run import LoadRun, RunSetup
 from knouds_harness.load.generator.record_writer import scenario_name

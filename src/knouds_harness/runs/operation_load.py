@@ -50,6 +50,22 @@ class RequestStatus(StrEnum):
         member.means, member.tone, member.chart_colour, member.is_error = means, tone, chart_colour, is_error
         return member
 
+    @classmethod
+    def of(cls, status_code: int, exception: BaseException | None) -> Self:
+        """Judge a request by what Locust's event ``request`` says of it.
+
+        Args:
+            status_code: 0 where there was no answer.
+            exception: None where the caller took the answer for a success.
+        """
+        if status_code == 429:
+            return cls.THROTTLED
+        if exception is None:
+            return cls.WRONG if 300 <= status_code < 400 else cls.KEPT
+        if status_code in {402, 403}:
+            return cls.REFUSED
+        return cls.FAILED if status_code == 0 or status_code >= 500 else cls.WRONG
+
     @property
     def label(self) -> str:
         return "ok" if self is RequestStatus.KEPT else self.value

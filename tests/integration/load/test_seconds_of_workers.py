@@ -21,7 +21,7 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from knouds_harness.measures.histograms import merged
 from knouds_harness.load.collection.locust_statistics import use_exact_buckets
-from knouds_harness.load.collection.second import Second, SeriesKey
+from knouds_harness.load.collection.seconds import Second, SeriesKey
 from knouds_harness.load.collection.seconds import SecondsCollector
 from knouds_harness.runs.operation_load import RequestStatus
 from knouds_harness.load.users import KnoudsUser

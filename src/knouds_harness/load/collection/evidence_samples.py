@@ -13,7 +13,7 @@ from knouds_harness.exchange.evidence import Exchange, Pairs, Request
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.traffic.har import from_entry, to_entry
 from knouds_harness.load.client.response import Response
-from knouds_harness.load.collection.second import Error
+from knouds_harness.load.collection.seconds import Error
 from knouds_harness.runs.operation_load import ErrorCount, OperationLoad, RequestStatus
 from knouds_harness.targets.profile import Target
 

@@ -13,8 +13,10 @@ the master adds them up; the sums are exactly what one process would have counte
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from dataclasses import astuple, dataclass, field
+from typing import Any, Final, NamedTuple
 
 import gevent
 from locust.env import Environment
@@ -23,51 +25,121 @@ from locust.runners import MasterRunner, WorkerRunner
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.load.client.http_answer import Opening, Wire
 from knouds_harness.load.client.response import Response, error_code
-from knouds_harness.load.collection.second import (
-    BODY,
-    CONNECT,
-    DNS,
-    FIRST_BYTE,
-    RESPONSE,
-    SERVICE,
-    TLS,
-    Error,
-    Second,
-    SeriesKey,
-    Traffic,
-    now_unix_s,
-    packed,
-    unpacked,
-)
-from knouds_harness.load.distributed.final_reports import FinalReporter, FinalReports
-from knouds_harness.measures.histograms import MAX_NS, Histogram, bucket_of
+from knouds_harness.load.final_reports import FinalReporter, FinalReports
+from knouds_harness.measures.histograms import MAX_NS, Histogram, bucket_of, merged
 from knouds_harness.runs.operation_load import RequestStatus
 
+# Read once: NTP or an administrator may set the system's clock, and metrics are sorted by their second.
+_EPOCH_S: Final = time.time() - time.monotonic()
+RESPONSE, SERVICE = "response", "service"
+"""Measures: from the scheduled instant, and from sending. They differ only where requests have a schedule."""
+FIRST_BYTE, BODY = "first_byte", "body"
+"""From the request to the answer's first byte, and from there to its last. The second is recorded only where
+more than one read had the answer: all others are 0."""
+DNS, CONNECT, TLS = "dns", "connect", "tls"
+"""Of connections that were opened."""
 REPORT_KEY = "knouds_harness"
 """Where a worker's message to the master holds its seconds."""
-
 _COUNTED_TOGETHER: Final = 256
 """To count phases in a row costs half as much as between other work."""
 _WORKERS_LAG_S: Final = 8
 """So long after a second, each worker has sent its part, even if one of its reports came late."""
 
 
-def status_of(status_code: int, exception: BaseException | None) -> RequestStatus:
-    """Judge one request by what Locust's ``request`` event says of it.
+def now_unix_s() -> float:
+    """Seconds since the epoch, by the system's clock at this process's start and a monotonic one since."""
+    return _EPOCH_S + time.monotonic()
 
-    Args:
+
+class SeriesKey(NamedTuple):
+    """What a histogram is of; a measure is one of those above, or one that ``record`` was given."""
+
+    operation: str
+    status: RequestStatus
+    measure: str = RESPONSE
+
+
+class Error(NamedTuple):
+    """A kind of answer that was not kept.
+
+    Attributes:
         status_code: 0 where there was no answer.
-        exception: As in the event: None where the caller took the answer for a success.
+        code: The ``code`` of the body, else of the failure, else what that is called; may be empty.
     """
-    if status_code == 429:
-        return RequestStatus.THROTTLED
-    if exception is None:
-        return RequestStatus.WRONG if 300 <= status_code < 400 else RequestStatus.KEPT
-    if status_code in {402, 403}:
-        return RequestStatus.REFUSED
-    if status_code == 0 or status_code >= 500:
-        return RequestStatus.FAILED
-    return RequestStatus.WRONG
+
+    operation: str
+    status: RequestStatus
+    status_code: int
+    code: str
+
+
+@dataclass(slots=True)
+class Traffic:
+    """Heads and bodies that were sent and received, before TLS, whatever came of it."""
+
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    requests: int = 0
+
+    def add(self, other: Traffic) -> None:
+        self.sent_bytes += other.sent_bytes
+        self.received_bytes += other.received_bytes
+        self.requests += other.requests
+
+
+@dataclass(kw_only=True)
+class Second:
+    """What ended within one second; traffic is that of our own client."""
+
+    unix_s: int
+    histograms: dict[SeriesKey, Histogram] = field(default_factory=dict)
+    errors: dict[Error, int] = field(default_factory=dict)
+    traffic: dict[str, Traffic] = field(default_factory=dict)
+
+    def add(self, other: Second, *, only: str | None = None) -> None:
+        """Add what another counted, of any second, or ``only`` operations whose name begins so."""
+        for series, histogram in other.histograms.items():
+            if only is None or series.operation.startswith(only):
+                self.histograms.setdefault(series, Histogram()).add(histogram)
+        for error, count in other.errors.items():
+            if only is None or error.operation.startswith(only):
+                self.errors[error] = self.errors.get(error, 0) + count
+        for operation, traffic in other.traffic.items():
+            if only is None or operation.startswith(only):
+                self.traffic.setdefault(operation, Traffic()).add(traffic)
+
+    def kept(self) -> Histogram:
+        """Response times of all that was kept, over all operations."""
+        return merged(
+            histogram
+            for series, histogram in self.histograms.items()
+            if series.measure == RESPONSE and series.status is RequestStatus.KEPT
+        )
+
+
+def packed(second: Second) -> list[Any]:
+    return [
+        second.unix_s,
+        [[*series, histogram.counts] for series, histogram in second.histograms.items()],
+        [[*error, count] for error, count in second.errors.items()],
+        [[name, *astuple(traffic)] for name, traffic in second.traffic.items()],
+    ]
+
+
+def unpacked(message: list[Any]) -> Second:
+    unix_s, histograms, errors, traffic = message
+    return Second(
+        unix_s=unix_s,
+        histograms={
+            SeriesKey(operation, RequestStatus(status), measure): Histogram(counts)
+            for operation, status, measure, counts in histograms
+        },
+        errors={
+            Error(operation, RequestStatus(status), status_code, code): count
+            for operation, status, status_code, code, count in errors
+        },
+        traffic={name: Traffic(*numbers) for name, *numbers in traffic},
+    )
 
 
 class SecondsRecorder:
@@ -141,7 +213,7 @@ class SecondsRecorder:
         status_code = getattr(response, "status_code", None)
         if status_code is None:
             status_code = 200 if exception is None else 0
-        status = status_of(status_code, exception)
+        status = RequestStatus.of(status_code, exception)
         if response_time is not None:
             self.record(name, status, RESPONSE, response_time)
             service_ms = getattr(response, "elapsed_ms", response_time)

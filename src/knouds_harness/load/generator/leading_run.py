@@ -24,10 +24,9 @@ from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.workflow_removal import MOST_WAIT_S
 from knouds_harness.load.arrivals.arrival_user import LoadShape
 from knouds_harness.load.arrivals.schedule import Share
-from knouds_harness.load.collection.cycles import cycles
 from knouds_harness.load.collection.evidence_samples import SampleWriter
-from knouds_harness.load.collection.metrics import RunMetrics
-from knouds_harness.load.collection.second import Second, now_unix_s
+from knouds_harness.load.collection.metrics import RunMetrics, cycles
+from knouds_harness.load.collection.seconds import Second, now_unix_s
 from knouds_harness.load.generator.load_run import NO_TARGET, LoadRun, RunSetup
 from knouds_harness.load.generator.progress import ProgressTeller
 from knouds_harness.load.generator.record_writer import LoadRecordWriter, fingerprint, plan_of, scenario_name

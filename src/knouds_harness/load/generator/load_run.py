@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import ssl
+import sysconfig
 import time
+import traceback
 from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 import gevent
 from locust.env import Environment
 from locust.exception import StopUser
+from locust.user.task import DefaultTaskSet
 from locust.user.users import User
 
+import knouds_harness
 from knouds_harness.contract.operations import RUN_OPERATIONS
 from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.redaction import Redactor
-from knouds_harness.load.arrivals.arrivals import Arrivals
+from knouds_harness.load.arrivals.arrival_user import Arrivals
 from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.client.http_client import tls_context
 from knouds_harness.load.client.response import Response
-from knouds_harness.load.collection.cycles import CycleLog
 from knouds_harness.load.collection.evidence_samples import Samples
-from knouds_harness.load.collection.metrics import SERVER, measured_from_unix_s
-from knouds_harness.load.collection.second import Second, now_unix_s
-from knouds_harness.load.collection.seconds import SecondsCollector
-from knouds_harness.load.generator.health import Health, Watch
-from knouds_harness.load.generator.task_errors import TaskErrors
+from knouds_harness.load.collection.metrics import SERVER, CycleLog, measured_from_unix_s
+from knouds_harness.load.collection.seconds import Second, SecondsCollector, SecondsRecorder, now_unix_s
+from knouds_harness.load.generator.validity import Health, Watch
 from knouds_harness.load.invariants.verification import LoadVerification
 from knouds_harness.load.invariants.webhook_waiter import WebhookWaiter
 from knouds_harness.load.invariants.workflow_histories import WorkflowRequest
@@ -40,7 +45,7 @@ from knouds_harness.load.workload.input_lines import InputFile, InputTurns
 from knouds_harness.load.workload.limits import CreditLease, LoadLimits
 from knouds_harness.load.workload.preflight import NOT_LOOKED, LookedAhead
 from knouds_harness.load.workload.workload import Scenario, UserTasks, Workload, scenarios_in
-from knouds_harness.runs.operation_load import RequestStatus
+from knouds_harness.runs.operation_load import TASK, RequestStatus
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
 
@@ -48,6 +53,14 @@ NO_TARGET: Final = "name a target: --target sandbox, or another profile in targe
 _FINISH_WITHIN_S: Final = 10.0
 """Without ``--stop-timeout``, for requests in flight at the end, which would not be counted otherwise."""
 _MOST_MS: Final = 1e9
+_MOST_IN_VAIN: Final = 5
+"""So often a task may fail that has never come to its end."""
+_LONGEST_TEXT: Final = 160
+_OWN_FOLDER: Final = str(Path(knouds_harness.__file__).parent)
+_OTHERS_FOLDERS: Final = tuple({sysconfig.get_path(each) for each in ("stdlib", "platlib", "purelib")})
+_LOGGERS: Final = ("locust.user.task", "locust.user.users", "locust.runners")
+_REPEATED: Final = ("%s\n%s", "While stopping users, we encountered a user that didn't have proper args %s")
+"""What Locust logs of each exception, and of each user that has ended by one as it started."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,3 +253,85 @@ def _tls_of(target: Target) -> ssl.SSLContext | None:
     context = tls_context()
     target.http.configure(context)
     return context
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskError:
+    """An exception in a task; ``is_in_vain`` if that failed often, and never came to its end."""
+
+    task: str
+    text: str
+    is_in_vain: bool
+
+
+class TaskErrors:
+    """Counts exceptions in one process; they travel to the leading one as any other error."""
+
+    def __init__(self, recorder: SecondsRecorder, *, users: int, passed: Collection[Any]) -> None:
+        """Keep Locust from logging each of them."""
+        self._recorder = recorder
+        self._most_in_vain = min(_MOST_IN_VAIN, users)
+        self._passed = passed
+        self._counts: Counter[str] = Counter()
+        self._text_by_place: dict[str, str] = {}
+        for name in _LOGGERS:
+            logging.getLogger(name).addFilter(_is_not_repeated)
+
+    def count(
+        self,
+        user_instance: Any,  # noqa: ANN401 - a user, or a TaskSet of one
+        exception: Exception,
+        tb: TracebackType,
+    ) -> TaskError:
+        is_nested = not isinstance(user_instance, User | DefaultTaskSet)
+        user = user_instance if isinstance(user_instance, User) else user_instance.user
+        task = type(user_instance) if is_nested else _task_of(user)
+        name = task.__name__ if task else "on_start"
+        place = place_of(tb)
+        text = self._text_by_place.setdefault(
+            place, self._recorder.safe(f"{_described(exception)} ({place})")
+        )
+        self._recorder.count_error(TASK + name, RequestStatus.FAILED, text)
+        self._counts[name] += 1
+        return TaskError(
+            task=name,
+            text=text,
+            is_in_vain=self._counts[name] == self._most_in_vain and not (is_nested or task in self._passed),
+        )
+
+
+@runtime_checkable
+class DoesTasks(Protocol):
+    """A user that says which task it does; None before its first."""
+
+    task_at_hand: Any
+
+
+def _task_of(user: User) -> Any:  # noqa: ANN401 - a function, or a TaskSet of Locust's
+    return user.task_at_hand if isinstance(user, DoesTasks) else None
+
+
+def place_of(tb: TracebackType) -> str:
+    """File and line that an exception comes from: the last that are neither Python's nor a package's."""
+    frames = traceback.extract_tb(tb)
+    own = [
+        frame
+        for frame in frames
+        if frame.filename.startswith(_OWN_FOLDER) or not frame.filename.startswith(_OTHERS_FOLDERS)
+    ]
+    frame = (own or frames)[-1]
+    return f"{_shortened(frame.filename)}:{frame.lineno}"
+
+
+def _shortened(filename: str) -> str:
+    path = Path(filename)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _described(exception: Exception) -> str:
+    says = " ".join(str(exception).split())[:_LONGEST_TEXT]
+    return f"{type(exception).__name__}{says and f': {says}'}"
+
+
+def _is_not_repeated(record: logging.LogRecord) -> bool:
+    return record.msg not in _REPEATED

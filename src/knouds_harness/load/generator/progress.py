@@ -11,9 +11,8 @@ import gevent
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.collection.metrics import RunMetrics, times
-from knouds_harness.load.collection.second import Error, now_unix_s
-from knouds_harness.load.generator.health import Health
-from knouds_harness.load.generator.validity import judge_generator
+from knouds_harness.load.collection.seconds import Error, now_unix_s
+from knouds_harness.load.generator.validity import Health, judge_generator
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.measures.delay import Delay
 from knouds_harness.measures.histograms import Histogram, merged

@@ -20,7 +20,7 @@ from locust.env import Environment
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.load.collection.second import Second, now_unix_s
+from knouds_harness.load.collection.seconds import Second, now_unix_s
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.measures.hdr_logs import HdrLogWriter, Interval
 from knouds_harness.runs.header import RunHeader

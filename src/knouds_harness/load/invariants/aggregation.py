@@ -18,14 +18,12 @@ from knouds_harness.load.invariants.invariants import (
     ONE_DELIVERY,
     REMAINING_FALLS,
     WINDOWS_APART,
-    Tallies,
-)
-from knouds_harness.load.invariants.observation_batch import (
     Ended,
     LimitedRoute,
     ObservationBatch,
     ObservedRun,
     ObservedWindow,
+    Tallies,
 )
 from knouds_harness.load.invariants.observations import merge_windows
 from knouds_harness.runs.load_results import Invariant, LimitWindow

@@ -18,8 +18,13 @@ from knouds_harness.exchange.evidence import Request
 from knouds_harness.exchange.execution_status import status_in
 from knouds_harness.exchange.usage import await_usage, usage_rows
 from knouds_harness.load.invariants.aggregation import Aggregation
-from knouds_harness.load.invariants.invariants import FINAL_STANDS, HAS_A_ROW, IS_CHARGED, Tallies
-from knouds_harness.load.invariants.observation_batch import ObservedRun
+from knouds_harness.load.invariants.invariants import (
+    FINAL_STANDS,
+    HAS_A_ROW,
+    IS_CHARGED,
+    ObservedRun,
+    Tallies,
+)
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target

@@ -14,17 +14,15 @@ from typing import Any, Final
 from knouds_harness.contract.tiers import LIMIT_BY_TIER, LIMITED_ROUTES, UNLIMITED, WINDOW_S
 from knouds_harness.exchange.execution_status import FINAL, IN_FLIGHT, NEXT_BY_STATUS
 from knouds_harness.load.client.response import Response
-from knouds_harness.load.collection.second import now_unix_s
+from knouds_harness.load.collection.seconds import now_unix_s
 from knouds_harness.load.invariants.invariants import (
     EDGES,
     NEVER_THROTTLED,
     NO_FEWER,
+    SAME_WINDOW_S,
     SHORT_WAIT,
     SLUG_OF_NAME,
     TRUE_WAIT,
-)
-from knouds_harness.load.invariants.observation_batch import (
-    SAME_WINDOW_S,
     Ended,
     LimitedRoute,
     ObservationBatch,

@@ -18,8 +18,7 @@ from knouds_harness.load.client.response import Response
 from knouds_harness.load.invariants.aggregation import Aggregation
 from knouds_harness.load.invariants.answer_checks import Verifier
 from knouds_harness.load.invariants.audit import Audit
-from knouds_harness.load.invariants.invariants import OF_HISTORIES
-from knouds_harness.load.invariants.observation_batch import ObservationBatch
+from knouds_harness.load.invariants.invariants import OF_HISTORIES, ObservationBatch
 from knouds_harness.load.invariants.observations import SHOWING_STATUS, Observations, hash_of
 from knouds_harness.load.invariants.workflow_histories import WorkflowHistories, WorkflowRequest
 from knouds_harness.load.options import LoadOptions

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from knouds_harness.judging.serial_order import Access, TimedRequest, judge_history, register
 from knouds_harness.judging.workflow_model import accesses_of
-from knouds_harness.load.collection.second import now_unix_s
+from knouds_harness.load.collection.seconds import now_unix_s
 from knouds_harness.load.invariants.invariants import IS_THERE, SHOWS_LAST, Tallies
 
 _MEMBERS: Final = ("name", "description")

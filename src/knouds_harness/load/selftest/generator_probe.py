@@ -21,13 +21,11 @@ import gevent
 from locust import constant, task
 from locust.env import Environment
 
-from knouds_harness.load.arrivals.arrival_user import ArrivalUser
-from knouds_harness.load.arrivals.arrivals import Arrivals
+from knouds_harness.load.arrivals.arrival_user import Arrivals, ArrivalUser
 from knouds_harness.load.arrivals.schedule import ArrivalSchedule, Shape, Share
 from knouds_harness.load.collection.locust_statistics import use_exact_buckets
-from knouds_harness.load.collection.second import SERVICE, Second, SeriesKey
-from knouds_harness.load.collection.seconds import SecondsCollector
-from knouds_harness.load.generator.health import Watch
+from knouds_harness.load.collection.seconds import SERVICE, Second, SecondsCollector, SeriesKey
+from knouds_harness.load.generator.validity import Watch
 from knouds_harness.load.selftest.selftest import Observed
 from knouds_harness.runs.operation_load import RequestStatus
 

@@ -5,7 +5,7 @@ import time
 import gevent
 import pytest
 
-from knouds_harness.load.arrivals.arrivals import Arrivals, open_timer
+from knouds_harness.load.arrivals.arrival_user import Arrivals, open_timer
 from knouds_harness.load.arrivals.schedule import ArrivalSchedule, Shape, Share
 
 SOON_S = 0.02

@@ -10,7 +10,7 @@ from run_records import TARGET
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.collection.evidence_samples import MOST_OF_A_KIND, Samples, SampleWriter
-from knouds_harness.load.collection.second import Error
+from knouds_harness.load.collection.seconds import Error
 from knouds_harness.runs.operation_load import ErrorCount, RequestStatus
 
 WRONG = Error("runWorkflow async", RequestStatus.WRONG, 409, "NO_SUCH_CODE")

@@ -1,7 +1,7 @@
 """From seconds to the metrics of a run."""
 
 from knouds_harness.load.collection.metrics import RunMetrics, times
-from knouds_harness.load.collection.second import (
+from knouds_harness.load.collection.seconds import (
     BODY,
     CONNECT,
     FIRST_BYTE,

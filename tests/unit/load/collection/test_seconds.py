@@ -14,18 +14,19 @@ from locust.env import Environment
 
 from knouds_harness.load.client.http_answer import Answer, Opening, TimedOut
 from knouds_harness.load.client.response import Response, error_code
-from knouds_harness.load.collection.second import (
+from knouds_harness.load.collection.seconds import (
     FIRST_BYTE,
     RESPONSE,
     SERVICE,
     Error,
     Second,
+    SecondsCollector,
+    SecondsRecorder,
     SeriesKey,
     Traffic,
     packed,
     unpacked,
 )
-from knouds_harness.load.collection.seconds import SecondsCollector, SecondsRecorder, status_of
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.runs.operation_load import RequestStatus
 
@@ -269,7 +270,7 @@ def test_local_run_hands_out_each_second(monkeypatch):
 )
 def test_status_follows_from_the_answer_and_what_the_caller_expected(status_code, exception, status):
     """A status that the caller expected is kept, but being throttled stays being throttled."""
-    assert status_of(status_code, exception) is status
+    assert RequestStatus.of(status_code, exception) is status
 
 
 @pytest.mark.parametrize(

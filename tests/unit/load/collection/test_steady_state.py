@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from knouds_harness.load.collection.metrics import RunMetrics, steady_from
-from knouds_harness.load.collection.second import Second, SeriesKey
+from knouds_harness.load.collection.seconds import Second, SeriesKey
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.runs.operation_load import RequestStatus
 

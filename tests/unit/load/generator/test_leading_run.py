@@ -8,7 +8,7 @@ from load_workload import options
 from locust.env import Environment
 
 from knouds_harness.errors import ExitCode, GuardStop, TargetUnreachable, UsageError
-from knouds_harness.load.collection.second import Error, Second, SeriesKey, now_unix_s
+from knouds_harness.load.collection.seconds import Error, Second, SeriesKey, now_unix_s
 from knouds_harness.load.generator import leading_run
 from knouds_harness.load.generator.leading_run import LeadingRun
 from knouds_harness.load.generator.load_run import RunSetup

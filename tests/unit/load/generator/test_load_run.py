@@ -14,14 +14,12 @@ from locust.exception import StopUser
 from locust.user.task import LOCUST_STATE_RUNNING
 
 from knouds_harness.errors import ExitCode, TargetUnreachable, UsageError
-from knouds_harness.load.arrivals.arrival_user import ArrivalUser
-from knouds_harness.load.arrivals.arrivals import open_timer
+from knouds_harness.load.arrivals.arrival_user import ArrivalUser, open_timer
 from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.collection.metrics import SERVER
 from knouds_harness.load.collection.seconds import REPORT_KEY
-from knouds_harness.load.distributed.master_run import MasterRun
-from knouds_harness.load.distributed.messages import HEALTH, OBSERVATIONS, SAMPLES, SENT_AT
-from knouds_harness.load.distributed.worker_run import WorkerRun
+from knouds_harness.load.distributed import MasterRun, WorkerRun
+from knouds_harness.load.final_reports import HEALTH, OBSERVATIONS, SAMPLES, SENT_AT
 from knouds_harness.load.generator import leading_run
 from knouds_harness.load.generator.leading_run import LeadingRun
 from knouds_harness.load.generator.load_run import RunSetup

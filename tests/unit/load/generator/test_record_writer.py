@@ -10,7 +10,7 @@ from load_workload import options
 from locust.env import Environment
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.load.collection.second import Second, SeriesKey
+from knouds_harness.load.collection.seconds import Second, SeriesKey
 from knouds_harness.load.generator.leading_run import LeadingRun
 from knouds_harness.load.generator.load_run import RunSetup
 from knouds_harness.load.generator.record_writer import BackgroundWriter

@@ -12,7 +12,7 @@ from locust.env import Environment
 from locust.user.task import DefaultTaskSet
 
 from knouds_harness.load.collection.seconds import SecondsRecorder
-from knouds_harness.load.generator.task_errors import TaskError, TaskErrors, place_of
+from knouds_harness.load.generator.load_run import TaskError, TaskErrors, place_of
 from knouds_harness.runs.operation_load import RequestStatus
 
 

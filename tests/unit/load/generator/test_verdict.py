@@ -9,7 +9,7 @@ from load_records import load_results, missed, operation, validity
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.collection.metrics import RECENT_S, RunMetrics
-from knouds_harness.load.collection.second import Second, SeriesKey
+from knouds_harness.load.collection.seconds import Second, SeriesKey
 from knouds_harness.load.generator.validity import exit_code_of, exit_summary, missed_bound
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.measures.objectives import parse_bounds

@@ -15,9 +15,11 @@ from knouds_harness.load.invariants.invariants import (
     ONE_DELIVERY,
     REMAINING_FALLS,
     WINDOWS_APART,
+    LimitedRoute,
+    ObservationBatch,
+    ObservedWindow,
     Tallies,
 )
-from knouds_harness.load.invariants.observation_batch import LimitedRoute, ObservationBatch, ObservedWindow
 from knouds_harness.load.invariants.observations import hash_of
 
 PRO = LimitedRoute("pia", "runWorkflow", "pro")

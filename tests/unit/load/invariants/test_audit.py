@@ -5,8 +5,7 @@ from collections import Counter
 import pytest
 
 from knouds_harness.load.invariants.audit import Rows, compare
-from knouds_harness.load.invariants.invariants import HAS_A_ROW, IS_CHARGED, Tallies
-from knouds_harness.load.invariants.observation_batch import ObservedRun
+from knouds_harness.load.invariants.invariants import HAS_A_ROW, IS_CHARGED, ObservedRun, Tallies
 
 PORTRAIT, CLIP = "workflows/portrait", "models/seedance"
 

@@ -6,8 +6,15 @@ import pytest
 from clocks import Clock
 from load_workload import RESET_UNIX_S, Said, persona, polled, ran, submitted, throttled
 
-from knouds_harness.load.invariants.invariants import EDGES, NEVER_THROTTLED, SHORT_WAIT, TRUE_WAIT
-from knouds_harness.load.invariants.observation_batch import LimitedRoute, ObservationBatch, ObservedRun
+from knouds_harness.load.invariants.invariants import (
+    EDGES,
+    NEVER_THROTTLED,
+    SHORT_WAIT,
+    TRUE_WAIT,
+    LimitedRoute,
+    ObservationBatch,
+    ObservedRun,
+)
 from knouds_harness.load.invariants.observations import Observations
 
 PRO = persona()

@@ -13,8 +13,8 @@ from locust.env import Environment
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ExitCode
-from knouds_harness.load.distributed.master_run import MasterRun
-from knouds_harness.load.distributed.messages import (
+from knouds_harness.load.distributed import MasterRun
+from knouds_harness.load.final_reports import (
     ASK_CREDITS,
     ASK_FINAL_REPORT,
     CREDITS,
@@ -26,8 +26,8 @@ from knouds_harness.load.distributed.messages import (
     SHARE,
     STOP,
 )
-from knouds_harness.load.generator.health import Health
 from knouds_harness.load.generator.load_run import RunSetup
+from knouds_harness.load.generator.validity import Health
 from knouds_harness.targets.limits import Limits
 
 START_UNIX_S = 1_780_000_000.0

@@ -10,8 +10,8 @@ from locust.env import Environment
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.arrivals.schedule import Share
-from knouds_harness.load.distributed.messages import ASK_CREDITS, CREDITS, SENT_AT, SHARE, SILENCE_S, STOP
-from knouds_harness.load.distributed.worker_run import LeasedCredits, WorkerRun
+from knouds_harness.load.distributed import LeasedCredits, WorkerRun
+from knouds_harness.load.final_reports import ASK_CREDITS, CREDITS, SENT_AT, SHARE, SILENCE_S, STOP
 from knouds_harness.load.generator.load_run import RunSetup
 
 NOW_UNIX_S = 1_780_000_000.0

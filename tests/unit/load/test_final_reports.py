@@ -7,9 +7,8 @@ import gevent
 import pytest
 from locust.env import Environment
 
-from knouds_harness.load.distributed import final_reports
-from knouds_harness.load.distributed.final_reports import FinalReporter, FinalReports
-from knouds_harness.load.distributed.messages import ASK_FINAL_REPORT, IS_FINAL
+from knouds_harness.load import final_reports
+from knouds_harness.load.final_reports import ASK_FINAL_REPORT, IS_FINAL, FinalReporter, FinalReports
 
 
 class Worker:

@@ -1,1 +1,0 @@
-"""Master and workers: shares, credits and messages."""
