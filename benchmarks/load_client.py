@@ -291,7 +291,7 @@ def user_class(name: str, url: str, target: Target) -> type[User]:
 def keep_a_record(environment: Environment, target: Target, folder: Path) -> None:
     """Do what a load run does with each second: metrics, record, HdrHistogram log."""
     from knouds_harness.load.generator.leading_run import LeadingRun  # noqa: PLC0415 - only generators do
-    from knouds_harness.load.generator.load_run import RunSetup  # noqa: PLC0415
+    from knouds_harness.load.generator.load_run import LoadSetup  # noqa: PLC0415
     from knouds_harness.load.options import add_options, read_options  # noqa: PLC0415
 
     parser = argparse.ArgumentParser()
@@ -299,7 +299,7 @@ def keep_a_record(environment: Environment, target: Target, folder: Path) -> Non
     parsed = parser.parse_args(
         ["--record", str(folder)], argparse.Namespace(run_time=None, num_users=CONNECTIONS)
     )
-    run = LeadingRun(environment, RunSetup(options=read_options(parsed), target=target))
+    run = LeadingRun(environment, LoadSetup(options=read_options(parsed), target=target))
     run.begin(time.time())
 
 

@@ -30,7 +30,7 @@ from knouds_harness.load.client.response import Response
 from knouds_harness.load.collection.locust_statistics import use_exact_buckets
 from knouds_harness.load.collection.seconds import SecondsRecorder
 from knouds_harness.load.generator.leading_run import LeadingRun
-from knouds_harness.load.generator.load_run import RunSetup
+from knouds_harness.load.generator.load_run import LoadSetup
 from knouds_harness.load.options import add_options, read_options
 from knouds_harness.runs.load_record import read_load
 from knouds_harness.targets.profile import Target
@@ -86,7 +86,7 @@ def fed(seconds: int, rate: int, operations: int, folder: Path) -> Iterator[int]
     environment = Environment(user_classes=[Idle])
     runner = environment.create_local_runner()
     target = Target(name="memory", base_url="http://127.0.0.1")
-    run = LeadingRun(environment, RunSetup(options=options, target=target))
+    run = LeadingRun(environment, LoadSetup(options=options, target=target))
     run.attach()
     runner.start(USERS, spawn_rate=USERS)
     gevent.sleep(2.0)

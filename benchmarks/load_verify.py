@@ -147,7 +147,7 @@ def measure(rounds: int, requests: int) -> list[dict[str, float]]:
     from knouds_harness.contract.operations import Action
     from knouds_harness.load.collection.locust_statistics import use_exact_buckets
     from knouds_harness.load.generator.leading_run import LeadingRun
-    from knouds_harness.load.generator.load_run import RunSetup
+    from knouds_harness.load.generator.load_run import LoadSetup
     from knouds_harness.load.invariants.verification import LoadVerification
     from knouds_harness.load.options import LoadOptions
     from knouds_harness.load.scenario import ScenarioUser
@@ -184,7 +184,7 @@ def measure(rounds: int, requests: int) -> list[dict[str, float]]:
     environment = Environment(user_classes=[user_class], host=target.base_url)
     runner = environment.create_local_runner()
     workload = Workload(target, price=lambda each: each.cost_credits, document=shipped_document())
-    run = LeadingRun(environment, RunSetup(options=options, target=target, workload=workload))
+    run = LeadingRun(environment, LoadSetup(options=options, target=target, workload=workload))
     run.attach()
     verifications = {
         name: LoadVerification(options, target, share=share, process=0, is_alone=False)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from run_records import HEADER, SteppingClock
+from run_records import SETUP, TARGET, SteppingClock
 
 from knouds_harness.measures.hdr_logs import HdrLogWriter, Interval
 from knouds_harness.measures.histograms import Histogram, merged
@@ -194,10 +194,10 @@ def load_run(
     results = load_results(**{**measured, **changes})
     results = replace(results, plan=replace(results.plan, **(plan or {})))
     clock = SteppingClock()
-    header = replace(HEADER, command=("knouds-harness", "load", "reads"))
+    setup = replace(SETUP, command=("knouds-harness", "load", "reads"))
     with (
         RunWriter.start(
-            root, kind="load", target_name="staging-reads", header=header, now=clock.now, clock=clock
+            root, kind="load", target=TARGET, about="reads", setup=setup, now=clock.now, clock=clock
         ) as writer,
         LoadWriter(writer.folder) as load_writer,
         HdrLogWriter(writer.folder / "times.hlog", start_unix_s=START_UNIX_S) as log,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from load_records import load_results, missed, times, times_of, validity
-from run_records import HEADER, SteppingClock, exchange
+from run_records import SETUP, TARGET, SteppingClock, exchange
 
 from knouds_harness.measures.histograms import Histogram, middle_of
 from knouds_harness.runs.load_record import LoadWriter, spread_text
@@ -250,12 +250,12 @@ def _capacity() -> Capacity:
 
 def _written(root: Path, outcome: str, exit_code: int, results: LoadResults, rows: list[SecondRow]) -> Path:
     clock = SteppingClock()
-    header = replace(
-        HEADER, command=("knouds-harness load mixed --target staging --rate 120 --find-capacity --verify",)
+    setup = replace(
+        SETUP, command=("knouds-harness load mixed --target staging --rate 120 --find-capacity --verify",)
     )
     with (
         RunWriter.start(
-            root, kind="load", target_name="staging-mixed", header=header, now=clock.now, clock=clock
+            root, kind="load", target=TARGET, about="mixed", setup=setup, now=clock.now, clock=clock
         ) as writer,
         LoadWriter(writer.folder) as load_writer,
     ):

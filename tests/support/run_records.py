@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from knouds_harness.contract.operations import Action, Operation
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.exchange.reproduction.curl import curl
 from knouds_harness.runs.findings import Finding, fingerprint
-from knouds_harness.runs.header import RunHeader
+from knouds_harness.runs.header import RunSetup, run_setup
 from knouds_harness.runs.results import Cell, UntestedFact
 from knouds_harness.runs.verdicts import Verdict, verdict_for
 from knouds_harness.runs.writer import RunWriter
@@ -103,14 +103,16 @@ CHECKS = {
         ),
     )
 }
-HEADER = RunHeader(
+SETUP = replace(
+    run_setup(
+        TARGET,
+        command=("knouds-harness", "check", "--target", "staging"),
+        seed=4711,
+        document=DOCUMENT,
+        checks=CHECKS.values(),
+    ),
     tool_version="0.1.0",
     python_version="3.11.7",
-    command=("knouds-harness", "check", "--target", "staging"),
-    seed=4711,
-    target=TARGET,
-    document=DOCUMENT,
-    checks=CHECKS,
 )
 
 
@@ -129,11 +131,9 @@ class SteppingClock(Clock):
         return START + timedelta(seconds=self())
 
 
-def start(root: Path, *, header: RunHeader = HEADER, clock: SteppingClock | None = None) -> RunWriter:
+def start(root: Path, *, setup: RunSetup = SETUP, clock: SteppingClock | None = None) -> RunWriter:
     clock = clock or SteppingClock()
-    return RunWriter.start(
-        root, kind="check", target_name=header.target.name, header=header, now=clock.now, clock=clock
-    )
+    return RunWriter.start(root, kind="check", target=TARGET, setup=setup, now=clock.now, clock=clock)
 
 
 def exchange(

@@ -25,7 +25,7 @@ from knouds_harness.load.final_reports import (
     STOP,
 )
 from knouds_harness.load.generator.leading_run import LeadingRun
-from knouds_harness.load.generator.load_run import LoadRun, RunSetup
+from knouds_harness.load.generator.load_run import LoadRun, LoadSetup
 from knouds_harness.load.generator.validity import Health, together
 from knouds_harness.load.invariants.verification import open_verification
 from knouds_harness.targets.budget import Budget, credits_of
@@ -42,7 +42,7 @@ class MasterRun(LeadingRun):
     _is_distributed = True
 
     def __init__(
-        self, environment: Environment, setup: RunSetup, *, clock: Callable[[], float] = now_unix_s
+        self, environment: Environment, setup: LoadSetup, *, clock: Callable[[], float] = now_unix_s
     ) -> None:
         runner = environment.runner
         assert isinstance(runner, MasterRunner)  # noqa: S101 - this is its role
@@ -241,7 +241,7 @@ class WorkerRun(LoadRun):
     """Sends its share of the load, and reports to the master, which leads the run."""
 
     def __init__(
-        self, environment: Environment, setup: RunSetup, *, clock: Callable[[], float] = now_unix_s
+        self, environment: Environment, setup: LoadSetup, *, clock: Callable[[], float] = now_unix_s
     ) -> None:
         runner = environment.runner
         assert isinstance(runner, WorkerRunner)  # noqa: S101 - this is its role

@@ -26,7 +26,7 @@ from knouds_harness.load.collection.locust_statistics import use_exact_buckets
 from knouds_harness.load.distributed import MasterRun, WorkerRun
 from knouds_harness.load.final_reports import STOP
 from knouds_harness.load.generator.leading_run import LeadingRun, objectives_of
-from knouds_harness.load.generator.load_run import LoadRun, RunSetup
+from knouds_harness.load.generator.load_run import LoadRun, LoadSetup
 from knouds_harness.load.generator.record_writer import scenario_name
 from knouds_harness.load.mix import parse_mix, read_traffic_inputs, running_only, tasks_of
 from knouds_harness.load.options import LoadOptions, add_options, read_options
@@ -185,7 +185,7 @@ def _begin(environment: Environment) -> LoadRun:
                 workload, options, environment.user_classes, is_asked=True, inputs=inputs
             ).warnings
             warnings = [*(inputs.left_out if inputs else ()), *warnings]
-        setup = RunSetup(options=options, target=target, workload=workload, inputs=inputs, ahead=ahead)
+        setup = LoadSetup(options=options, target=target, workload=workload, inputs=inputs, ahead=ahead)
         run = _role_of(environment)(environment, setup)
         run.attach()
         _warn(run, warnings)

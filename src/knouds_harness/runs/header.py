@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Protocol
@@ -28,66 +28,6 @@ class DescribesCheck(Protocol):
     def sentence(self) -> str: ...
     @property
     def facts(self) -> tuple[str, ...]: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunHeader:
-    """What a run starts with, as the run knows it.
-
-    Attributes:
-        checks: Checks by id, in the order in which reports show them.
-        recordings: Names of the recordings of each fact.
-        selected: The facts that the run is about; None for all of the document.
-        variant: How it answers what no source settles; None for its own way.
-        examples: How many inputs each property was tried with; None where none was.
-    """
-
-    seed: int
-    target: Target
-    document: Document = field(default_factory=shipped_document)
-    checks: Mapping[str, DescribesCheck] = field(default_factory=dict)
-    tool_version: str = field(default_factory=lambda: version("knouds-harness"))
-    python_version: str = field(default_factory=platform.python_version)
-    command: tuple[str, ...] = field(default_factory=lambda: tuple(sys.argv))
-    strict: bool = False
-    recordings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    selected: frozenset[str] | None = None
-    faults: tuple[str, ...] = ()
-    variant: str | None = None
-    examples: int | None = None
-
-    def setup(self) -> RunSetup:
-        """The part of it that is kept; no secret is in it."""
-        return RunSetup(
-            tool_version=self.tool_version,
-            python_version=self.python_version,
-            host=f"{platform.platform()}, {os.cpu_count()} cores",
-            command=self.command,
-            seed=self.seed,
-            strict=self.strict,
-            target=_kept_target(self.target),
-            document=RunDocument(
-                title=self.document.title, version=self.document.version, sha256=self.document.sha256
-            ),
-            facts=self.document.facts,
-            operations={
-                each.id: RunOperation(
-                    id=each.id, method=each.method, path=each.path, tag=each.tag, needs=each.alternatives
-                )
-                for each in self.document.operations
-            },
-            checks={
-                each.id: RunCheck(id=each.id, family=each.family, sentence=each.sentence, facts=each.facts)
-                for each in self.checks.values()
-            },
-            recordings=self.recordings,
-            selected=None
-            if self.selected is None
-            else tuple(fact for fact in self.document.facts if fact in self.selected),
-            faults=self.faults,
-            variant=self.variant,
-            examples=self.examples,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,13 +92,16 @@ class RunCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSetup:
-    """What a run was, as the record keeps it; the members are those of ``RunHeader``.
+    """What a run was, as the record keeps it.
 
     Attributes:
+        checks: Checks by id, in the order in which reports show them.
         host: The machine that it ran on, without its name; empty in older records.
-        recordings: None in older records.
-        selected: Facts in the document's order; None for all of them.
+        recordings: Names of the recordings of each fact; none in older records.
+        selected: The facts that the run is about, in the document's order; None for all of them.
         faults: None in older records; so are ``variant`` and ``examples``.
+        variant: How the sandbox answers what no source settles; None for its own way.
+        examples: How many inputs each property was tried with; None where none was.
     """
 
     tool_version: str
@@ -177,6 +120,53 @@ class RunSetup:
     faults: tuple[str, ...] = ()
     variant: str | None = None
     examples: int | None = None
+
+
+def run_setup(
+    target: Target,
+    *,
+    seed: int,
+    document: Document | None = None,
+    checks: Iterable[DescribesCheck] = (),
+    command: Sequence[str] = (),
+    strict: bool = False,
+    recordings: Mapping[str, tuple[str, ...]] | None = None,
+    selected: Collection[str] | None = None,
+    faults: Sequence[str] = (),
+    variant: str | None = None,
+    examples: int | None = None,
+) -> RunSetup:
+    """What is kept of a run that begins, by this tool on this machine; no secret is in it.
+
+    By default it is checked against the shipped document, and the command is that of this process.
+    """
+    document = document or shipped_document()
+    return RunSetup(
+        tool_version=version("knouds-harness"),
+        python_version=platform.python_version(),
+        host=f"{platform.platform()}, {os.cpu_count()} cores",
+        command=tuple(command or sys.argv),
+        seed=seed,
+        strict=strict,
+        target=_kept_target(target),
+        document=RunDocument(title=document.title, version=document.version, sha256=document.sha256),
+        facts=document.facts,
+        operations={
+            each.id: RunOperation(
+                id=each.id, method=each.method, path=each.path, tag=each.tag, needs=each.alternatives
+            )
+            for each in document.operations
+        },
+        checks={
+            each.id: RunCheck(id=each.id, family=each.family, sentence=each.sentence, facts=each.facts)
+            for each in checks
+        },
+        recordings=recordings or {},
+        selected=None if selected is None else tuple(fact for fact in document.facts if fact in selected),
+        faults=tuple(faults),
+        variant=variant,
+        examples=examples,
+    )
 
 
 def _kept_target(target: Target) -> RunTarget:

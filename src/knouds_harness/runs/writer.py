@@ -22,7 +22,7 @@ from knouds_harness.exchange.traffic.har import HarWriter
 from knouds_harness.file_content import replace_file
 from knouds_harness.runs.counts import RunCounts
 from knouds_harness.runs.findings import Finding, script_file
-from knouds_harness.runs.header import RunHeader, RunSetup
+from knouds_harness.runs.header import RunSetup
 from knouds_harness.runs.results import (
     SURFACE_FILE,
     RunFile,
@@ -32,6 +32,7 @@ from knouds_harness.runs.results import (
     surface_format,
 )
 from knouds_harness.runs.verdicts import RunOutcome
+from knouds_harness.targets.profile import Target
 
 RUN_FILE = "run.json"
 FINDINGS_FILE = "findings.jsonl"
@@ -82,19 +83,21 @@ class RunWriter(RunCounts):
         root: Path,
         *,
         kind: str,
-        target_name: str,
-        header: RunHeader,
+        target: Target,
+        setup: RunSetup,
+        about: str = "",
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
     ) -> Self:
-        """Make the folder ``<UTC time>-<kind>-<target>`` and begin the record in it.
+        """Make the folder ``<UTC time>-<kind>-<target>-<about>`` and begin the record in it.
 
         Raises:
             RunRecordError: The folder cannot be made or written to.
         """
-        folder = make_run_folder(root, kind=kind, target_name=target_name, at=now())
-        redactor = Redactor.for_target(header.target)
-        return cls(folder, kind=kind, setup=header.setup(), redactor=redactor, now=now, clock=clock)
+        name = f"{target.name}-{about}" if about else target.name
+        folder = make_run_folder(root, kind=kind, target_name=name, at=now())
+        redactor = Redactor.for_target(target)
+        return cls(folder, kind=kind, setup=setup, redactor=redactor, now=now, clock=clock)
 
     def __enter__(self) -> Self:
         return self

@@ -26,7 +26,7 @@ from knouds_harness.judging.claim import Check
 from knouds_harness.judging.user_checks import UserChecks
 from knouds_harness.locations import recordings_path
 from knouds_harness.printable import counted
-from knouds_harness.runs.header import RunHeader
+from knouds_harness.runs.header import RunSetup, run_setup
 from knouds_harness.runs.verdicts import LEFT_BEHIND, OWN_CODE_FAILED
 from knouds_harness.runs.writer import RunWriter
 from knouds_harness.suite.concurrent_tests import RunLock
@@ -112,9 +112,7 @@ class ConformanceRun:
         """
         self._least, self._expected = self._demands()
         writer = self.resources.enter_context(
-            RunWriter.start(
-                self.options.runs_folder, kind="check", target_name=self.target.name, header=self._header()
-            )
+            RunWriter.start(self.options.runs_folder, kind="check", target=self.profile, setup=self._setup())
         )
         self.recorder = FindingRecorder(
             document=self.document,
@@ -328,13 +326,13 @@ class ConformanceRun:
             seen, least=self._least, text=self.options.min_verified or "", expected=self._expected
         )
 
-    def _header(self) -> RunHeader:
-        return RunHeader(
+    def _setup(self) -> RunSetup:
+        return run_setup(
+            self.profile,
             seed=self.options.seed,
-            target=self.profile,
             document=self.document,
             selected=self.selected,
-            checks={**all_checks(), **self.user_checks.checks},
+            checks={**all_checks(), **self.user_checks.checks}.values(),
             strict=self.options.strict,
             recordings=RecordingFolder.open(recordings_path()).names_by_fact(),
             faults=self.options.faults,

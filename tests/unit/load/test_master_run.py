@@ -26,7 +26,7 @@ from knouds_harness.load.final_reports import (
     SHARE,
     STOP,
 )
-from knouds_harness.load.generator.load_run import RunSetup
+from knouds_harness.load.generator.load_run import LoadSetup
 from knouds_harness.load.generator.validity import Health
 from knouds_harness.targets.limits import Limits
 
@@ -48,7 +48,7 @@ class Run(MasterRun):
     def __init__(self, master: Any, clock: Clock) -> None:
         self.doubts: list[str] = []
         self.stops: list[tuple[str, ExitCode | None]] = []
-        setup = RunSetup(options=options("--rate", "10"), target=TARGET, workload=workload_of(TARGET))
+        setup = LoadSetup(options=options("--rate", "10"), target=TARGET, workload=workload_of(TARGET))
         super().__init__(master.environment, setup, clock=clock)
 
     def doubt(self, sentence: str) -> None:

@@ -12,7 +12,7 @@ from knouds_harness.errors import ExitCode
 from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.distributed import LeasedCredits, WorkerRun
 from knouds_harness.load.final_reports import ASK_CREDITS, CREDITS, SENT_AT, SHARE, SILENCE_S, STOP
-from knouds_harness.load.generator.load_run import RunSetup
+from knouds_harness.load.generator.load_run import LoadSetup
 
 NOW_UNIX_S = 1_780_000_000.0
 TARGET = target(persona("full", tier="enterprise"))
@@ -32,7 +32,7 @@ def worker() -> Any:
 
 @pytest.fixture
 def run(worker, clock) -> WorkerRun:
-    setup = RunSetup(options=options("--rate", "10"), target=TARGET, workload=workload_of(TARGET))
+    setup = LoadSetup(options=options("--rate", "10"), target=TARGET, workload=workload_of(TARGET))
     return WorkerRun(worker.environment, setup, clock=clock)
 
 

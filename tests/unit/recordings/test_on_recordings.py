@@ -16,7 +16,7 @@ from knouds_harness.exchange.profile_check import check_profile
 from knouds_harness.exchange.recordings.recording import TEST_SECRET
 from knouds_harness.exchange.signature import HEADER, SignatureRefused, verify
 from knouds_harness.judging.checks import all_checks
-from knouds_harness.runs.header import RunHeader
+from knouds_harness.runs.header import run_setup
 from knouds_harness.runs.writer import RunWriter
 from knouds_harness.suite.recorder import FindingRecorder
 from knouds_harness.suite.support.execution_traces import Executions, ExecutionTrace
@@ -34,17 +34,9 @@ def make_tester(tmp_path):
     writers = []
 
     def make(client, waits) -> Tester:
-        header = RunHeader(
-            tool_version="0",
-            python_version="3",
-            command=("check",),
-            seed=0,
-            target=client.target,
-            document=document(),
-            checks=all_checks(),
-        )
+        setup = run_setup(client.target, seed=0, checks=all_checks().values())
         writer = RunWriter.start(
-            tmp_path, kind="check", target_name="t", header=header, now=lambda: datetime.now(UTC)
+            tmp_path, kind="check", target=client.target, setup=setup, now=lambda: datetime.now(UTC)
         )
         writers.append(writer)
         client._on_exchange = writer.add_exchange  # noqa: SLF001 - as a run has it

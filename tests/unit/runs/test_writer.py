@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from run_records import HEADER, START, SteppingClock, add_finding, empty, exchange, finding, start
+from run_records import SETUP, START, TARGET, SteppingClock, add_finding, empty, exchange, finding, start
 
 from knouds_harness.errors import RunRecordError
 from knouds_harness.exchange.traffic.har import HarWriter
@@ -76,8 +76,8 @@ def test_clock_that_is_set_back_makes_no_run_end_before_it_began(tmp_path):
     with RunWriter.start(
         tmp_path,
         kind="check",
-        target_name="staging",
-        header=HEADER,
+        target=TARGET,
+        setup=SETUP,
         now=lambda: next(instants),
         clock=lambda: next(seconds),
     ) as writer:

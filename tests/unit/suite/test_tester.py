@@ -15,7 +15,7 @@ from knouds_harness.exchange.evidence import Call
 from knouds_harness.exchange.pricing import Pricing
 from knouds_harness.exchange.profile_check import check_profile
 from knouds_harness.judging.checks import all_checks, authentication
-from knouds_harness.runs.header import RunHeader
+from knouds_harness.runs.header import run_setup
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.verdicts import Verdict
 from knouds_harness.runs.writer import RunWriter
@@ -38,17 +38,9 @@ def make_tester(tmp_path):
 
     def make(answer, *, waivers=(), waited=None, is_checked=False, **limits):
         target = make_target(**limits)
-        header = RunHeader(
-            tool_version="0",
-            python_version="3",
-            command=("check",),
-            seed=0,
-            target=target,
-            document=shipped_document(),
-            checks=all_checks(),
-        )
+        setup = run_setup(target, seed=0, checks=all_checks().values())
         writer = RunWriter.start(
-            tmp_path, kind="check", target_name="t", header=header, now=lambda: datetime.now(UTC)
+            tmp_path, kind="check", target=target, setup=setup, now=lambda: datetime.now(UTC)
         )
         client = Client(target=target, on_exchange=writer.add_exchange, transport=httpx.MockTransport(answer))
         recorder = FindingRecorder(document=shipped_document(), writer=writer, waivers=waivers, today=TODAY)

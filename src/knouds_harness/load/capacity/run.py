@@ -13,7 +13,7 @@ from typing import Final
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.capacity.search import Search, SearchEnded
 from knouds_harness.load.generator.launching import Launched, launch
-from knouds_harness.runs.header import RunHeader
+from knouds_harness.runs.header import run_setup
 from knouds_harness.runs.load_progress import LoadProgress
 from knouds_harness.runs.load_record import LoadRecord, LoadWriter, read_load
 from knouds_harness.runs.load_results import (
@@ -63,14 +63,11 @@ def find_capacity(
 ) -> Launched:
     """Search, and keep a record: that of the search, with the points' own in its folder ``points``."""
     seed = random.SystemRandom().randrange(_LARGEST_SEED) if plan.seed is None else plan.seed
-    header = RunHeader(command=(plan.command,), seed=seed, target=target)
+    setup = run_setup(target, command=[plan.command], seed=seed)
     with ExitStack() as resources:
         run_writer = resources.enter_context(
             RunWriter.start(
-                runs_folder,
-                kind="load",
-                target_name=f"{target.name}-{plan.scenario.stem}-capacity",
-                header=header,
+                runs_folder, kind="load", target=target, about=f"{plan.scenario.stem}-capacity", setup=setup
             )
         )
         load_writer = resources.enter_context(LoadWriter(run_writer.folder))

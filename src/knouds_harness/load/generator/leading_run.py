@@ -27,7 +27,7 @@ from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.collection.evidence_samples import SampleWriter
 from knouds_harness.load.collection.metrics import RunMetrics, cycles
 from knouds_harness.load.collection.seconds import Second, now_unix_s
-from knouds_harness.load.generator.load_run import NO_TARGET, LoadRun, RunSetup
+from knouds_harness.load.generator.load_run import NO_TARGET, LoadRun, LoadSetup
 from knouds_harness.load.generator.progress import ProgressTeller
 from knouds_harness.load.generator.record_writer import LoadRecordWriter, fingerprint, plan_of, scenario_name
 from knouds_harness.load.generator.validity import (
@@ -73,7 +73,7 @@ class LeadingRun(LoadRun):
 
     _is_distributed = False
 
-    def __init__(self, environment: Environment, setup: RunSetup) -> None:
+    def __init__(self, environment: Environment, setup: LoadSetup) -> None:
         super().__init__(environment, setup)
         options, target, inputs = setup.options, setup.target, setup.inputs
         scenario = scenario_name(environment)

@@ -64,7 +64,7 @@ _REPEATED: Final = ("%s\n%s", "While stopping users, we encountered a user that 
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunSetup:
+class LoadSetup:
     """What is known of a run before it begins; without a target there is no workload."""
 
     options: LoadOptions
@@ -96,7 +96,7 @@ class LoadRun(ABC):
     def __init__(
         self,
         environment: Environment,
-        setup: RunSetup,
+        setup: LoadSetup,
         *,
         lease: CreditLease | None = None,
         worker_index: int = 0,

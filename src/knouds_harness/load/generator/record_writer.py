@@ -6,7 +6,6 @@ import os
 import platform
 import shlex
 import shutil
-import sys
 import sysconfig
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -23,7 +22,7 @@ from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.load.collection.seconds import Second, now_unix_s
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.measures.hdr_logs import HdrLogWriter, Interval
-from knouds_harness.runs.header import RunHeader
+from knouds_harness.runs.header import run_setup
 from knouds_harness.runs.load_record import LoadWriter
 from knouds_harness.runs.load_results import Fingerprint, LoadPlan, LoadResults, PlannedStage
 from knouds_harness.runs.operation_load import SecondRow
@@ -82,15 +81,9 @@ class LoadRecordWriter:
     def __init__(self, root: Path, target: Target, options: LoadOptions, *, scenario: str) -> None:
         self._resources = ExitStack()
         self._background = BackgroundWriter()
-        header = RunHeader(
-            command=tuple(shlex.split(options.started_by)) or tuple(sys.argv),
-            seed=options.seed,
-            target=target,
-        )
+        setup = run_setup(target, command=shlex.split(options.started_by), seed=options.seed)
         enter = self._resources.enter_context
-        self._run = enter(
-            RunWriter.start(root, kind="load", target_name=f"{target.name}-{scenario}", header=header)
-        )
+        self._run = enter(RunWriter.start(root, kind="load", target=target, about=scenario, setup=setup))
         self.folder = self._run.folder
         self._load = enter(LoadWriter(self.folder))
         self._histograms = enter(HdrLogWriter(self.folder / "times.hlog", start_unix_s=now_unix_s()))

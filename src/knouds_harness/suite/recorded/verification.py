@@ -19,7 +19,7 @@ from knouds_harness.exchange.recordings.folder import RecordingFolder
 from knouds_harness.judging.checks import all_checks
 from knouds_harness.judging.context import Context
 from knouds_harness.locations import recordings_path
-from knouds_harness.runs.header import RunHeader, RunPersona
+from knouds_harness.runs.header import RunPersona, run_setup
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.verdicts import RunOutcome
 from knouds_harness.runs.writer import EXCHANGES_FILE, RunWriter
@@ -88,18 +88,19 @@ def verify(path: Path, *, base_url: str | None, strict: bool, runs_folder: Path)
     """
     document = shipped_document()
     captured = read_captured(path, document, base_url=base_url, takes_deliveries=True)
-    header = RunHeader(
-        command=tuple(captured.redactor.text(argument) for argument in sys.argv),
+    target = Target(name=urlsplit(captured.base_url).hostname or "traffic", base_url=captured.base_url)
+    setup = run_setup(
+        target,
+        command=[captured.redactor.text(argument) for argument in sys.argv],
         seed=0,
-        target=Target(name=urlsplit(captured.base_url).hostname or "traffic", base_url=captured.base_url),
         document=document,
-        checks=all_checks(),
+        checks=all_checks().values(),
         strict=strict,
         recordings=RecordingFolder.open(recordings_path()).names_by_fact(),
     )
     keys = KnownKeys.beside(path)
     context = Context(document=document, shapes=ShapeJudge(document), keys=keys.by_name)
-    with RunWriter.start(runs_folder, kind="verify", target_name=header.target.name, header=header) as writer:
+    with RunWriter.start(runs_folder, kind="verify", target=target, setup=setup) as writer:
         recorder = FindingRecorder(
             document=document, writer=writer, waivers=(), today=datetime.now(UTC).date(), strict=strict
         )

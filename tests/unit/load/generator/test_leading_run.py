@@ -11,7 +11,7 @@ from knouds_harness.errors import ExitCode, GuardStop, TargetUnreachable, UsageE
 from knouds_harness.load.collection.seconds import Error, Second, SeriesKey, now_unix_s
 from knouds_harness.load.generator import leading_run
 from knouds_harness.load.generator.leading_run import LeadingRun
-from knouds_harness.load.generator.load_run import RunSetup
+from knouds_harness.load.generator.load_run import LoadSetup
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.runs.operation_load import TASK, RequestStatus
 from knouds_harness.runs.record import read_run
@@ -34,7 +34,7 @@ def leading(environment, tmp_path):
 
     def make(*arguments: str) -> LeadingRun:
         asked = options("--record", str(tmp_path), "--duration", "60", *arguments)
-        made.append(LeadingRun(environment, RunSetup(options=asked, target=TARGET)))
+        made.append(LeadingRun(environment, LoadSetup(options=asked, target=TARGET)))
         return made[-1]
 
     yield make

@@ -22,7 +22,7 @@ from knouds_harness.load.distributed import MasterRun, WorkerRun
 from knouds_harness.load.final_reports import HEALTH, OBSERVATIONS, SAMPLES, SENT_AT
 from knouds_harness.load.generator import leading_run
 from knouds_harness.load.generator.leading_run import LeadingRun
-from knouds_harness.load.generator.load_run import RunSetup
+from knouds_harness.load.generator.load_run import LoadSetup
 from knouds_harness.load.tasks import run_cheapest, who_am_i
 
 KEY = persona("full", tier="enterprise")
@@ -40,7 +40,7 @@ def run_in(environment: Environment, *arguments: str, role: Any = LeadingRun) ->
         environment.create_local_runner()
     else:
         {MasterRun: FakeMaster, WorkerRun: FakeWorker}[role](environment)
-    setup = RunSetup(options=options(*arguments), target=TARGET, workload=workload_of(TARGET))
+    setup = LoadSetup(options=options(*arguments), target=TARGET, workload=workload_of(TARGET))
     run = role(environment, setup)
     run.attach()
     return run
@@ -220,7 +220,7 @@ def test_deliveries_need_a_target():
     environment.create_local_runner()
 
     with pytest.raises(UsageError, match="--target"):
-        LeadingRun(environment, RunSetup(options=options("--finish", "webhook")))
+        LeadingRun(environment, LoadSetup(options=options("--finish", "webhook")))
 
 
 def test_arrivals_of_a_share_are_served_from_its_beginning(environment):
@@ -308,7 +308,7 @@ def test_user_may_be_told_to_stop_twice(environment):
 def test_without_a_target_there_are_no_limits():
     environment = Environment()
     environment.create_local_runner()
-    run = LeadingRun(environment, RunSetup(options=options()))
+    run = LeadingRun(environment, LoadSetup(options=options()))
 
     assert run.health().spent_credits == 0
     with pytest.raises(UsageError, match="--target"):

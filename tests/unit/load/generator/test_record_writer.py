@@ -12,7 +12,7 @@ from locust.env import Environment
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.collection.seconds import Second, SeriesKey
 from knouds_harness.load.generator.leading_run import LeadingRun
-from knouds_harness.load.generator.load_run import RunSetup
+from knouds_harness.load.generator.load_run import LoadSetup
 from knouds_harness.load.generator.record_writer import BackgroundWriter
 from knouds_harness.measures.hdr_logs import read_hdr_log
 from knouds_harness.measures.histograms import Histogram
@@ -103,7 +103,7 @@ def test_busy_disk_holds_up_no_run_and_leaves_a_whole_record(tmp_path, disk, mon
     environment.create_local_runner()
     asked = options("--record", str(tmp_path), "--users", "1")
     target = Target(name="staging", base_url="http://127.0.0.1:1")
-    run = LeadingRun(environment, RunSetup(options=asked, target=target))
+    run = LeadingRun(environment, LoadSetup(options=asked, target=target))
     start_unix_s = int(time.time()) + 1
     run.begin(float(start_unix_s))
     run.checkpoint()

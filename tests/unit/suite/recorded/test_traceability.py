@@ -5,7 +5,7 @@ from io import StringIO
 
 from recorded import FOLDER, document, recordings
 from rich.console import Console
-from run_records import HEADER, start
+from run_records import SETUP, start
 
 from knouds_harness.commands.facts import coverage, print_coverage
 from knouds_harness.contract.sources import Source
@@ -67,7 +67,7 @@ def test_table_of_facts_names_recordings():
 
 def test_report_counts_recordings_of_each_fact(tmp_path):
     """From the run record alone: what the harness had when the run began."""
-    with start(tmp_path, header=replace(HEADER, recordings={LEGACY: ("getWhoami-401-legacy",)})) as writer:
+    with start(tmp_path, setup=replace(SETUP, recordings={LEGACY: ("getWhoami-401-legacy",)})) as writer:
         writer.finish("kept", 0)
 
     record = read_run(writer.folder)

@@ -10,7 +10,7 @@ from run_records import exchange
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.judging.checks import all_checks, executions
 from knouds_harness.judging.claim import Claim
-from knouds_harness.runs.header import RunHeader
+from knouds_harness.runs.header import run_setup
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.writer import RunWriter
 from knouds_harness.suite.recorder import FindingRecorder
@@ -31,8 +31,8 @@ def run_of(folder, *claims):
     """A run whose test has claimed this of one answer; its record is closed."""
     folder.mkdir()
     target = Target(name="mine", base_url="https://staging.example.com")
-    header = RunHeader(seed=0, target=target, document=DOCUMENT, checks=all_checks(), examples=7)
-    with RunWriter.start(folder, kind="check", target_name="mine", header=header) as writer:
+    setup = run_setup(target, seed=0, checks=all_checks().values(), examples=7)
+    with RunWriter.start(folder, kind="check", target=target, setup=setup) as writer:
         recorder = FindingRecorder(document=DOCUMENT, writer=writer, waivers=(), today=date(2026, 11, 25))
         recorder.begin_test(TEST)
         polled = exchange(9, "getExecution", persona=None)

@@ -20,7 +20,7 @@ from knouds_harness.exchange.evidence import Request
 from knouds_harness.judging.checks import all_checks, authentication, workflows
 from knouds_harness.judging.claim import Claim
 from knouds_harness.judging.context import Context
-from knouds_harness.runs.header import RunHeader
+from knouds_harness.runs.header import run_setup
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.verdicts import Verdict
 from knouds_harness.runs.writer import RunWriter
@@ -70,17 +70,9 @@ def answering(answer):
 
 def finding_of(tmp_path, request=WHOAMI, *, answer=BROKEN, key=None, check=None, claim=None, first=None):
     """A record with one request and the first finding about its answer."""
-    header = RunHeader(
-        tool_version="0",
-        python_version="3",
-        command=(),
-        seed=0,
-        target=TARGET,
-        document=DOCUMENT,
-        checks=all_checks(),
-    )
+    setup = run_setup(TARGET, seed=0, checks=all_checks().values())
     every_action = replace(TARGET, limits=Limits(allow=frozenset(Action)))
-    with RunWriter.start(tmp_path, kind="check", target_name="mine", header=header) as writer:
+    with RunWriter.start(tmp_path, kind="check", target=TARGET, setup=setup) as writer:
         recorder = FindingRecorder(document=DOCUMENT, writer=writer, waivers=(), today=date(2026, 11, 25))
         if first is not None:
             made = Client(target=every_action, transport=answering(first[1])[0]).send(first[0])
@@ -298,16 +290,8 @@ READ = replace(WHOAMI, path="/api/workflows/made", path_values={"slug": "made"},
 
 def sequence_of(tmp_path, *sent, check, claim):
     """A record of a run that sent these requests and got these answers, and a finding about the last."""
-    header = RunHeader(
-        tool_version="0",
-        python_version="3",
-        command=(),
-        seed=0,
-        target=TARGET,
-        document=DOCUMENT,
-        checks=all_checks(),
-    )
-    with RunWriter.start(tmp_path, kind="check", target_name="mine", header=header) as writer:
+    setup = run_setup(TARGET, seed=0, checks=all_checks().values())
+    with RunWriter.start(tmp_path, kind="check", target=TARGET, setup=setup) as writer:
         recorder = FindingRecorder(document=DOCUMENT, writer=writer, waivers=(), today=date(2026, 11, 25))
         recorder.steps.begin_sequence()
         answers = iter(sent)
