@@ -162,7 +162,7 @@ def load(
             scenario=file.stem,
             is_open=is_open,
             baselines=baselines_folder,
-            workload=_own_workload(asked) if file.stem == OWN_MIX else None,
+            mix=_mix(asked) if file.stem == OWN_MIX else None,
         )
     asked["objectives"] = asked["objectives"] or usual_objectives(target)
     of_each_run = {name: asked[name] for name in asked if not (find_capacity and name in OF_THE_SEARCH)}
@@ -224,13 +224,12 @@ def _scenario_of_own_mix(asked: Mapping[str, Any]) -> str:
     return OWN_MIX
 
 
-def _own_workload(asked: Mapping[str, Any]) -> str:
-    """What the record will call it, up to what only reading the file tells."""
-    from knouds_harness.runs.load_results import named_inputs
+def _mix(asked: Mapping[str, Any]) -> str:
+    """What the record will say of it."""
+    from knouds_harness.runs.load_results import own_mix
 
-    file = asked["inputs"]
-    said = named_inputs(asked["mix"], *asked["workflow"], *asked["model"], file and Path(file).name)
-    return f"{OWN_MIX} ({said}{'' if file else ')'}"
+    file = Path(asked["inputs"]).name if asked["inputs"] else ""
+    return own_mix(asked["mix"], (*asked["workflow"], *asked["model"]), file)
 
 
 def _refuse_to_serve(*, dashboard: bool, metrics_port: int | None, otlp_endpoint: str | None) -> None:

@@ -156,9 +156,35 @@ def _parsed(text: str) -> Objective:
     return Objective(operation=operation, measure=measure, bound=bound)
 
 
-def worded(measure: str, number: float) -> str:
-    """A figure or bound of a measure, for a sentence."""
-    return f"{100 * number:.3g} %" if measure.endswith("_rate") else f"{number:g}"
+def describe(objective: JudgedObjective) -> str:
+    """An objective and what came of it, as every report and message says it."""
+    measure, observed = objective.measure, objective.observed
+    kind = "at least" if measure == "requests_per_s" else "at most"
+    found = "not measured" if observed is None else figure_text(measure, observed)
+    bound = f"{kind} {figure_text(measure, objective.bound)}"
+    doubt = f"; {objective.doubt}" if objective.doubt else ""
+    return f"{objective.operation} {short_name(measure)} {found}, {bound}{doubt}"
+
+
+def short_name(measure: str) -> str:
+    """A measure without its unit: ``p99_ms`` is ``p99``."""
+    return measure.removesuffix("_ms").removesuffix("_per_s").replace("_", " ")
+
+
+def figure_text(measure: str, number: float) -> str:
+    """A figure or bound of a measure, for people."""
+    if measure.endswith("_rate"):
+        return f"{number:.2%}"
+    return f"{number:,.1f}/s" if measure.endswith("_per_s") else milliseconds(number)
+
+
+def milliseconds(number: float | None) -> str:
+    """A time, with as many digits as tell something; a dash where it is not known."""
+    return "-" if number is None else f"{number:,.{digits(number)}f} ms"
+
+
+def digits(number: float) -> int:
+    return 0 if number >= 100 else 1 if number >= 10 else 2
 
 
 def refuse_unknown_operations(objectives: Iterable[Objective], known: Collection[str]) -> None:

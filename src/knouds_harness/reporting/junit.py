@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import Final
 from xml.etree import ElementTree as ET
 
+from knouds_harness.measures.objectives import describe, short_name
 from knouds_harness.printable import printable
 from knouds_harness.reporting.check.fact_status import (
     Case,
@@ -23,8 +24,7 @@ from knouds_harness.reporting.check.fact_status import (
 from knouds_harness.reporting.check.headline import headline
 from knouds_harness.reporting.comparison.baseline import RunChange
 from knouds_harness.reporting.comparison.check_comparison import CheckComparison
-from knouds_harness.reporting.load.headline import describe, describe_broken, load_headline, nothing_measured
-from knouds_harness.reporting.load.headline import name as measure_name
+from knouds_harness.reporting.load.headline import describe_broken, load_headline, nothing_measured
 from knouds_harness.reporting.report import Headline
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.load_results import Invariant, JudgedObjective, LoadResults, LoadVerdict
@@ -182,7 +182,7 @@ def _told_apart(objectives: Sequence[JudgedObjective]) -> list[JudgedObjective]:
 
 def _objective(objective: JudgedObjective) -> ET.Element:
     case = _testcase(
-        f"objective.{objective.operation}", f"{objective.operation} {measure_name(objective.measure)}"
+        f"objective.{objective.operation}", f"{objective.operation} {short_name(objective.measure)}"
     )
     if not objective.is_met:
         tag, kind = ("error", _INVALID) if objective.doubt else ("failure", "objective missed")

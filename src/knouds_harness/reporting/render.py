@@ -12,6 +12,7 @@ from rich.console import Console
 
 from knouds_harness.errors import RunRecordError
 from knouds_harness.file_content import replace_file
+from knouds_harness.measures.objectives import describe
 from knouds_harness.printable import printable
 from knouds_harness.reporting.check.fact_status import contradictions_of, fact_rows
 from knouds_harness.reporting.check.findings import findings_by_fact
@@ -22,7 +23,7 @@ from knouds_harness.reporting.comparison.texts import lost_words
 from knouds_harness.reporting.html import html
 from knouds_harness.reporting.junit import junit, load_junit
 from knouds_harness.reporting.load.columns import TIMES, operation_columns, time_columns
-from knouds_harness.reporting.load.headline import describe, nothing_measured
+from knouds_harness.reporting.load.headline import nothing_measured
 from knouds_harness.reporting.load.report import load_report
 from knouds_harness.reporting.markdown import markdown
 from knouds_harness.reporting.openmetrics import openmetrics

@@ -1,6 +1,6 @@
 """What a load run measured: the shape of ``load.json``, beside ``run.json`` in the folder of the run."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -84,9 +84,9 @@ class PlannedStage:
     end: float
 
 
-def named_inputs(*parts: str | None) -> str:
-    """What ``LoadPlan.inputs`` says: mix, what is run, file of inputs; of those that are named."""
-    return ", ".join(filter(None, parts))
+def own_mix(mix: str | None, run: Iterable[str], file: str) -> str:
+    """What ``LoadPlan.mix`` and ``inputs`` say: mix, what is run, file of inputs; of those that are named."""
+    return ", ".join(filter(None, (mix, *run, file)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,8 @@ class LoadPlan:
         users: Simulated users; in the open model the most requests in flight.
         verified_share: The share of answers that was to be checked against the contract, from 0 to 1; 0 for a
             sample.
-        inputs: The mix, what is run by name, and the file of inputs with its lines and their order; or empty.
+        mix: The mix, what is run by name, and the name of the file of inputs, as asked for; or empty.
+        inputs: The same with the lines of the file, and their order.
     """
 
     scenario: str
@@ -116,6 +117,7 @@ class LoadPlan:
     seed: int
     client: str
     verified_share: float = 0.0
+    mix: str = ""
     inputs: str = ""
 
     @property

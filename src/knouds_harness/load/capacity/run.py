@@ -13,6 +13,7 @@ from typing import Final
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.capacity.search import Search, SearchEnded
 from knouds_harness.load.generator.launching import Launched, launch
+from knouds_harness.measures.objectives import describe
 from knouds_harness.runs.header import run_setup
 from knouds_harness.runs.load_progress import LoadProgress
 from knouds_harness.runs.load_record import LoadRecord, LoadWriter, read_load
@@ -283,10 +284,8 @@ def _targets_fault(results: LoadResults, total: OperationLoad) -> str:
         worst = results.never_kept[0]
         return f"not one of {worst.requests} requests of {worst.operation} succeeded"
     if missed:
-        first = missed[0]
-        observed = "not measured" if first.observed is None else f"{first.observed:.4g}"
         more = f", and {len(missed) - 1} more" if len(missed) > 1 else ""
-        return f"{first.operation} {first.measure} {observed}, at most {first.bound:g}{more}"
+        return f"{describe(missed[0])}{more}"
     if broken:
         return f"{broken[0].says} {broken[0].broken} of {broken[0].seen} times not"
     throttled = total.outcomes["throttled"]

@@ -44,13 +44,13 @@ from knouds_harness.load.workload.workload import has_creations, has_runs
 from knouds_harness.measures.delay import Delay
 from knouds_harness.measures.objectives import (
     Objective,
+    describe,
     judge_objectives,
     load_objectives,
     parse_bounds,
     parse_objectives,
-    worded,
 )
-from knouds_harness.runs.load_results import JudgedObjective, LoadResults, named_inputs
+from knouds_harness.runs.load_results import JudgedObjective, LoadResults
 from knouds_harness.runs.operation_load import TASK
 from knouds_harness.runs.verdicts import LEFT_BEHIND
 from knouds_harness.targets.guards import Guard
@@ -80,8 +80,7 @@ class LeadingRun(LoadRun):
         self._objectives = objectives_of(options, scenario)
         self._abort_bounds = parse_bounds(options.abort_on)
         self._aborted_for: tuple[JudgedObjective, ...] = ()
-        file = inputs.described(options.inputs_order) if inputs else ""
-        self._inputs = named_inputs(options.mix, *options.workflow, *options.model, file)
+        self._inputs = inputs.described(options.inputs_order) if inputs else ""
         self._redactor = Redactor.for_target(target) if target else Redactor()
         self.metrics = RunMetrics(warm_up_s=options.warm_up_s)
         self.shape = LoadShape(options)
@@ -194,10 +193,7 @@ class LeadingRun(LoadRun):
         if missed:
             self._aborted_for = (replace(missed, ended_run=True),)
             self.stop(
-                f"Ended early: {missed.operation} {missed.measure} was "
-                f"{worded(missed.measure, missed.observed or 0.0)} over ten seconds, "
-                f"and --abort-on allows {worded(missed.measure, missed.bound)}.",
-                ExitCode.BREACH,
+                f"Ended early: --abort-on was missed over ten seconds: {describe(missed)}.", ExitCode.BREACH
             )
         if time.monotonic() - self._written_s > _CHECKPOINT_EVERY_S:
             self.checkpoint()

@@ -24,7 +24,7 @@ from knouds_harness.load.options import LoadOptions
 from knouds_harness.measures.hdr_logs import HdrLogWriter, Interval
 from knouds_harness.runs.header import run_setup
 from knouds_harness.runs.load_record import LoadWriter
-from knouds_harness.runs.load_results import Fingerprint, LoadPlan, LoadResults, PlannedStage
+from knouds_harness.runs.load_results import Fingerprint, LoadPlan, LoadResults, PlannedStage, own_mix
 from knouds_harness.runs.operation_load import SecondRow
 from knouds_harness.runs.verdicts import OUTCOME_BY_EXIT_CODE
 from knouds_harness.runs.writer import RunWriter
@@ -138,7 +138,8 @@ def scenario_name(environment: Environment) -> str:
 def plan_of(
     environment: Environment, options: LoadOptions, *, inputs: str, workers: int, verified_share: float
 ) -> LoadPlan:
-    """What is asked for, as the record has it; members are those of ``LoadPlan``."""
+    """What is asked for, as the record has it; ``inputs`` describes the file of them."""
+    run = (*options.workflow, *options.model)
     classes = environment.user_classes
     module = inspect.getmodule(classes[0]) if classes else None
     return LoadPlan(
@@ -157,7 +158,8 @@ def plan_of(
         seed=options.seed,
         client=options.client,
         verified_share=verified_share,
-        inputs=inputs,
+        mix=own_mix(options.mix, run, options.inputs.name if options.inputs else ""),
+        inputs=own_mix(options.mix, run, inputs),
     )
 
 

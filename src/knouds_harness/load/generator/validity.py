@@ -16,7 +16,7 @@ from knouds_harness.load.collection.metrics import RECENT_S, RunMetrics, times
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.measures.delay import BEAT_S, Delay, KeptTimes, Undelayed, lag_class
 from knouds_harness.measures.histograms import Histogram, merged
-from knouds_harness.measures.objectives import Objective, judge_objectives, worded
+from knouds_harness.measures.objectives import Objective, describe, judge_objectives
 from knouds_harness.runs.load_results import (
     DelayedFigure,
     Doubt,
@@ -294,12 +294,7 @@ def exit_summary(results: LoadResults) -> Iterator[str]:
         yield f"most requests failed: {each.operation}, {each.error_rate:.0%} of {each.requests}"
     for objective in results.objectives:
         if not objective.is_met:
-            measure, observed = objective.measure, objective.observed
-            found = "not measured" if observed is None else worded(measure, observed)
-            yield (
-                f"objective missed: {objective.operation} {measure} {found}, "
-                f"bound {worded(measure, objective.bound)}{objective.doubt and f'. {objective.doubt}'}"
-            )
+            yield f"objective missed: {describe(objective)}"
     for reason in results.validity.reasons:
         yield f"not a valid measurement: {reason}"
     for invariant in results.invariants:

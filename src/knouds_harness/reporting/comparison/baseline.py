@@ -79,19 +79,13 @@ class RunChange:
 
 
 def find_baseline(
-    name: str | None,
-    *,
-    target: str,
-    scenario: str,
-    is_open: bool,
-    baselines: Path,
-    workload: str | None = None,
+    name: str | None, *, target: str, scenario: str, is_open: bool, baselines: Path, mix: str | None = None
 ) -> Side | None:
     """What a load run is going to be compared with; asked for before anything is sent.
 
     That is a run folder, a kept summary or its name; without one the summary that was kept as
-    ``TARGET-SCENARIO``, if there is one and it compares. ``workload`` is what ``LoadPlan.workload`` of the
-    run begins with, if that is more than the scenario.
+    ``TARGET-SCENARIO``, if there is one and it compares. ``mix`` is that of the plan, if it is
+    one's own.
 
     Raises:
         RunRecordError: It is missing, cut short, or something else.
@@ -101,18 +95,19 @@ def find_baseline(
     if name is None and not path.is_file():
         return None
     side = read_side([path], baselines=baselines)
-    model, wanted = "open" if is_open else "closed", workload or scenario
+    model = "open" if is_open else "closed"
     others = [
         each
         for each in side.loads
         if (each.plan.scenario, each.plan.model) != (scenario, model)
-        or not each.plan.workload.startswith(wanted)
+        or (mix is not None and each.plan.mix != mix)
     ]
     if side.loads and not others:
         return side
     if name is None:
         return None
     what = f"{others[0].plan.workload} in the {others[0].plan.model} model" if others else "conformance"
+    wanted = scenario if mix is None else f"{scenario} ({mix})"
     raise UsageError(
         f"--baseline {name}: is of {what}, and does not compare with {wanted} in the {model} one\n"
         "  Name one of that scenario and model; knouds-harness history lists runs."

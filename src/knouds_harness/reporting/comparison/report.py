@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from knouds_harness.errors import RunRecordError
+from knouds_harness.measures.objectives import describe
 from knouds_harness.reporting.check.findings import finding_groups
 from knouds_harness.reporting.comparison.change import ChangeVerdict, FigureChange
 from knouds_harness.reporting.comparison.check_comparison import CheckComparison, CheckFigures
@@ -25,7 +26,6 @@ from knouds_harness.reporting.comparison.texts import (
 )
 from knouds_harness.reporting.comparison.tolerances import SHARES
 from knouds_harness.reporting.html import html
-from knouds_harness.reporting.load.headline import describe
 from knouds_harness.reporting.markdown import markdown
 from knouds_harness.reporting.report import (
     EVERYWHERE,

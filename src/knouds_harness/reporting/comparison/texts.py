@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
+from knouds_harness.measures.objectives import describe, figure_text, short_name
 from knouds_harness.printable import counted
 from knouds_harness.reporting.comparison.change import ChangeVerdict, FigureChange
 from knouds_harness.reporting.comparison.check_comparison import CheckComparison
 from knouds_harness.reporting.comparison.load_comparison import LoadComparison, MeasureRow
 from knouds_harness.reporting.comparison.tolerances import RATE, SHARES
-from knouds_harness.reporting.load.headline import describe, name, value
 from knouds_harness.reporting.report import Headline
 from knouds_harness.runs.findings import Finding
 
@@ -29,7 +29,7 @@ def headline(comparison: Comparison) -> Headline:
 
 def measure_name(row: MeasureRow) -> str:
     """A row's measure without its unit."""
-    return "rate" if row.measure == RATE else name(row.measure)
+    return "rate" if row.measure == RATE else short_name(row.measure)
 
 
 def gates_of(rows: Sequence[MeasureRow]) -> list[MeasureRow]:
@@ -56,7 +56,7 @@ def row_line(row: MeasureRow) -> str:
 
 
 def figure(row: MeasureRow, number: float | None) -> str:
-    return "none" if number is None else value(row.measure, number)
+    return "none" if number is None else figure_text(row.measure, number)
 
 
 def percent(row: MeasureRow, number: float, *, signed: bool = True) -> str:

@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Final
 
 from knouds_harness.errors import UnknownName
+from knouds_harness.measures.objectives import figure_text
 from knouds_harness.reporting.check.fact_status import FactStatus, fact_rows, standing_counts
 from knouds_harness.reporting.comparison.load_figures import ALL
-from knouds_harness.reporting.load.headline import value
 from knouds_harness.reporting.run_section import chosen_options
 from knouds_harness.runs.load_results import LoadResults
 from knouds_harness.runs.operation_load import PERCENTS, TIME_MEASURES, Times, percentile_measure, time_ms
@@ -112,12 +112,12 @@ def _figures_of_times(times: Times, prefix: str, operation: str) -> Iterator[tup
             yield f"{prefix}{measure}:{operation}", figure
 
 
-def worded(name: str, number: float) -> str:
+def measure_text(name: str, number: float) -> str:
     measure = name.partition(":")[0]
     if measure == "duration_s":
         return f"{number:,.1f} s"
     if measure.endswith(("_ms", "_rate", "_per_s")):
-        return value(measure, number)
+        return figure_text(measure, number)
     return f"{number:,.10g}"
 
 

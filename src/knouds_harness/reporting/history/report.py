@@ -6,7 +6,7 @@ from typing import Final
 
 from knouds_harness.printable import counted
 from knouds_harness.reporting.history.changes import Series, SeriesPoint
-from knouds_harness.reporting.history.entry import Entry, measure_of, worded
+from knouds_harness.reporting.history.entry import Entry, measure_of, measure_text
 from knouds_harness.reporting.report import (
     HTML,
     Column,
@@ -97,9 +97,9 @@ def found_in(entry: Entry, p99_ms: float | None = None, throttled: float | None 
     counts = [f"{count:,} {verdict}" for verdict, count in entry.findings.items() if count]
     words = counts if counts or entry.scenario else ["no findings"]
     if throttled:
-        words = [f"{worded('throttled_rate', throttled)} throttled", *words]
+        words = [f"{measure_text('throttled_rate', throttled)} throttled", *words]
     if p99_ms is not None:
-        words = [f"p99 {worded('p99_ms', p99_ms)}", *words]
+        words = [f"p99 {measure_text('p99_ms', p99_ms)}", *words]
     if entry.setting:
         words = [entry.setting, *words] if entry.scenario else [*words, entry.setting]
     if entry.is_valid is False:
@@ -149,7 +149,7 @@ def _points(measure: str, series: Series, runs_folder: Path) -> Table:
                 _linked(point.entry, runs_folder),
                 f"{point.entry.started_at:%Y-%m-%d %H:%M}",
                 _ended(point.entry),
-                worded(measure, point.value),
+                measure_text(measure, point.value),
                 found_in(point.entry),
                 "begins here" if point.change else "",
             )
@@ -168,14 +168,14 @@ def _change_words(measure: str, point: SeriesPoint) -> str:
     if change is None:
         return ""
     share = f" ({change.after / change.before - 1:+.1%})" if change.before else ""
-    levels = f"{worded(measure, change.before)} → {worded(measure, change.after)}"
+    levels = f"{measure_text(measure, change.before)} → {measure_text(measure, change.after)}"
     return f"{levels}{share}, from {point.entry.folder} on"
 
 
 def _bars(measure: str, series: Series, width: int, *, is_ascii: bool) -> Iterator[str]:
     """Bars from zero, a column for each run, the newest to the right."""
     highest = max(point.value for point in series.points)
-    labels = {_HEIGHT: worded(measure, highest), 1: worded(measure, 0)}
+    labels = {_HEIGHT: measure_text(measure, highest), 1: measure_text(measure, 0)}
     margin = max(map(len, labels.values())) + 2
     points = series.points[-max(width - margin - 1, 1) :]
     count = len(series.points)
@@ -217,5 +217,5 @@ def _chart(measure: str, series: Series) -> dict[str, object]:
         "unsound": [None if point.entry.is_sound else point.value for point in series.points],
         "level": level,
         "changes": [index for index, point in enumerate(series.points) if point.change],
-        "words": [worded(measure, point.value) for point in series.points],
+        "words": [measure_text(measure, point.value) for point in series.points],
     }

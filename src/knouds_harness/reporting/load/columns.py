@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, Generic, Literal, TypeVar
 
+from knouds_harness.measures.objectives import digits, milliseconds
 from knouds_harness.runs.load_results import CapacityPoint, LoadResults
 from knouds_harness.runs.operation_load import (
     ERRORS,
@@ -197,24 +198,13 @@ _WAITED: Final[LoadColumn[OperationLoad]] = LoadColumn(
 )
 
 
-def milliseconds(number: float | None) -> str:
-    """A time, with as many digits as tell something; a dash where it is not known."""
-    if number is None:
-        return "-"
-    return f"{number:,.{_digits(number)}f} ms"
-
-
 def byte_size(number: float) -> str:
     """An amount of data, with as many digits as tell something."""
     power = 0
     while number >= 1000 and power < len(_BYTE_UNITS) - 1:
         number /= 1000
         power += 1
-    return f"{number:,.{_digits(number) if power else 0}f} {_BYTE_UNITS[power]}"
-
-
-def _digits(number: float) -> int:
-    return 0 if number >= 100 else 1 if number >= 10 else 2
+    return f"{number:,.{digits(number) if power else 0}f} {_BYTE_UNITS[power]}"
 
 
 def rows_of(load: LoadResults) -> list[OperationLoad]:

@@ -6,16 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from knouds_harness.reporting.load.columns import milliseconds, point_times
+from knouds_harness.measures.objectives import describe, figure_text, milliseconds
+from knouds_harness.reporting.load.columns import point_times
 from knouds_harness.reporting.report import Headline, Tone
-from knouds_harness.runs.load_results import (
-    Capacity,
-    CapacityPoint,
-    Invariant,
-    JudgedObjective,
-    LoadResults,
-    LoadVerdict,
-)
+from knouds_harness.runs.load_results import Capacity, CapacityPoint, Invariant, LoadResults, LoadVerdict
 from knouds_harness.runs.operation_load import TASK, OperationLoad, RequestStatus, percentile_measure, time_ms
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.runs.verdicts import RunOutcome
@@ -51,7 +45,7 @@ def first_figures(load: LoadResults) -> Iterator[tuple[str, str, str, Tone]]:
     yield f"{total.per_s:,.1f}", "requests/s", "", "note"
     for percent in ("50", "95", "99"):
         yield milliseconds(time_ms(total.response, percentile_measure(percent))), f"p{percent}", "", "note"
-    yield value("error_rate", total.error_rate), "errors", "", "bad" if total.error_rate else "plain"
+    yield figure_text("error_rate", total.error_rate), "errors", "", "bad" if total.error_rate else "plain"
     throttled = total.outcomes[RequestStatus.THROTTLED]
     yield f"{throttled:,}", "throttled", "", "warn" if throttled else "plain"
     yield f"{load.cost_credits:,.10g}", "credits at most", "", "note" if load.cost_credits else "plain"
@@ -135,26 +129,6 @@ def describe_broken(invariant: Invariant) -> str:
 def count_states(load: LoadResults) -> str:
     counts = Counter[str](each.state for each in load.invariants)
     return ", ".join(f"{counts[state]} {label}" for state, label in STATE_LABELS.items() if counts[state])
-
-
-def describe(objective: JudgedObjective) -> str:
-    kind = "at least" if objective.measure == "requests_per_s" else "at most"
-    observed = "not measured" if objective.observed is None else value(objective.measure, objective.observed)
-    return (
-        f"{objective.operation} {name(objective.measure)} {observed}, "
-        f"{kind} {value(objective.measure, objective.bound)}{objective.doubt and f'; {objective.doubt}'}"
-    )
-
-
-def name(measure: str) -> str:
-    """A measure without its unit: ``p99_ms`` is ``p99``."""
-    return measure.removesuffix("_ms").removesuffix("_per_s").replace("_", " ")
-
-
-def value(measure: str, number: float) -> str:
-    if measure.endswith("_rate"):
-        return f"{number:.2%}"
-    return f"{number:,.1f}/s" if measure.endswith("_per_s") else milliseconds(number)
 
 
 def _and_more(count: int, what: str = "") -> str:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
+from knouds_harness.measures.objectives import describe, milliseconds
 from knouds_harness.printable import counted
 from knouds_harness.reporting.comparison.baseline import RunChange, change_section
 from knouds_harness.reporting.comparison.change import ChangeVerdict
@@ -19,10 +20,8 @@ from knouds_harness.reporting.comparison.report import (
 from knouds_harness.reporting.comparison.texts import telling_gates_of
 from knouds_harness.reporting.load import tables
 from knouds_harness.reporting.load.charts import charts_of
-from knouds_harness.reporting.load.columns import milliseconds
 from knouds_harness.reporting.load.headline import (
     count_states,
-    describe,
     describe_broken,
     describe_steadiness,
     first_figures,

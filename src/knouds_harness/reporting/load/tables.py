@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from knouds_harness.measures.objectives import figure_text, milliseconds, short_name
 from knouds_harness.reporting.load.columns import (
     ERROR_HEADINGS,
     PHASES,
@@ -13,7 +14,6 @@ from knouds_harness.reporting.load.columns import (
     Subject,
     TextColumn,
     error_rows,
-    milliseconds,
     operation_columns,
     phase_columns,
     point_times,
@@ -22,7 +22,7 @@ from knouds_harness.reporting.load.columns import (
     time_columns,
     waited_ms,
 )
-from knouds_harness.reporting.load.headline import STATE_LABELS, name, value
+from knouds_harness.reporting.load.headline import STATE_LABELS
 from knouds_harness.reporting.load.rate_limits import DrawnWindow, ThrottledSpan, Track
 from knouds_harness.reporting.report import (
     HTML,
@@ -64,9 +64,9 @@ def objective_table(load: LoadResults) -> Table:
             (
                 badge("met", "good") if each.is_met else badge("missed", "bad"),
                 each.operation if each.operation == ALL_OPERATIONS else Code(each.operation),
-                name(each.measure),
-                "not measured" if each.observed is None else value(each.measure, each.observed),
-                value(each.measure, each.bound),
+                short_name(each.measure),
+                "not measured" if each.observed is None else figure_text(each.measure, each.observed),
+                figure_text(each.measure, each.bound),
                 bar(observed / longest, "good" if each.is_met else "bad", each.bound / longest)
                 if is_drawn
                 else "",
@@ -94,13 +94,18 @@ def delayed_figures(load: LoadResults) -> list[Text | Table]:
     if not validity.delayed:
         return []
     share = f"{100 * validity.accuracy:.3g} %"
-    said = [f"{name(each.measure)} of {each.operation}" for each in validity.delayed]
+    said = [f"{short_name(each.measure)} of {each.operation}" for each in validity.delayed]
     more = f" and {len(said) - _MOST_NAMED} more" if said[_MOST_NAMED:] else ""
     worst: dict[str, DelayedFigure] = {}  # of each operation; load.json has all
     for each in validity.delayed:
         worst[each.operation] = max(worst.get(each.operation, each), each, key=_moved_by_ms)
     rows = [
-        (each.operation, name(each.measure), milliseconds(each.measured_ms), milliseconds(each.undelayed_ms))
+        (
+            each.operation,
+            short_name(each.measure),
+            milliseconds(each.measured_ms),
+            milliseconds(each.undelayed_ms),
+        )
         for each in worst.values()
     ]
     columns = (
@@ -188,7 +193,7 @@ def _point_cells(point: CapacityPoint, headings: Sequence[str]) -> Sequence[Word
         f"{point.asked_per_s:,.5g}/s",
         f"{point.achieved_per_s:,.1f}/s",
         *(times.get(heading, "") for heading in headings),
-        value("error_rate", point.error_rate),
+        figure_text("error_rate", point.error_rate),
         point.reason,
     )
 

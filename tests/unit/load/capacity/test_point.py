@@ -27,7 +27,7 @@ def test_missed_objective_is_the_targets():
     point = judge_point(10, load_results(objectives=(missed(),)))
 
     assert (point.is_kept, point.is_generator_limit) == (False, False)
-    assert point.reason == "whoami p99_ms 9, at most 5"
+    assert point.reason == "whoami p99 9.00 ms, at most 5.00 ms"
 
 
 def test_missed_throughput_does_not_count():

@@ -203,7 +203,7 @@ def test_missed_bound_ends_the_run(leading, environment):
     run.conclude()
 
     assert environment.process_exit_code == ExitCode.BREACH
-    assert "--abort-on allows 10 %" in run.results().note
+    assert "at most 10.00%" in run.results().note
 
 
 def test_exception_of_a_task_is_told_once(leading, capsys):

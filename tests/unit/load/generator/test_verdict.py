@@ -96,7 +96,7 @@ def test_reasons_of_every_kind_are_said():
     assert list(exit_summary(results)) == [
         "Ended early.",
         "no request succeeded: whoami, of 7 requests",
-        "objective missed: whoami p99_ms 9, bound 5",
+        "objective missed: whoami p99 9.00 ms, at most 5.00 ms",
         "not a valid measurement: Too late.",
     ]
 

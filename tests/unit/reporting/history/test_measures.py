@@ -5,7 +5,7 @@ from load_records import load_run, lognormal_seconds
 from run_records import healthy
 
 from knouds_harness.errors import UnknownName
-from knouds_harness.reporting.history.entry import figures_of, find_measure, measure_of, worded
+from knouds_harness.reporting.history.entry import figures_of, find_measure, measure_of, measure_text
 from knouds_harness.runs.load_results import Capacity
 from knouds_harness.runs.record import read_run
 
@@ -59,4 +59,4 @@ def test_an_unknown_measure_names_the_nearest():
     ],
 )
 def test_values_have_their_unit(name, number, says):
-    assert worded(name, number) == says
+    assert measure_text(name, number) == says
