@@ -110,6 +110,7 @@ class Said:
         self.raw_body = self.content
 
     is_strict_json = False
+    method = "POST"
 
     def json(self) -> Any:
         return json.loads(self.content)

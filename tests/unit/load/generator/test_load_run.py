@@ -24,6 +24,8 @@ from knouds_harness.load.generator import leading_run
 from knouds_harness.load.generator.leading_run import LeadingRun
 from knouds_harness.load.generator.load_run import LoadSetup
 from knouds_harness.load.tasks import run_cheapest, who_am_i
+from knouds_harness.reporting.load.report import load_report
+from knouds_harness.runs.record import read_run
 
 KEY = persona("full", tier="enterprise")
 TARGET = target(KEY)
@@ -279,19 +281,28 @@ def test_credits_of_a_worker_are_leased(environment):
     assert run_in(environment, role=WorkerRun).limits.budget.left_credits == 0
 
 
-def test_run_of_a_killed_user_counts_at_its_price(environment, monkeypatch):
-    """It was sent, and what it cost is never known: a worker would else give its credits back."""
-    run = run_in(environment, "--users", "1")
+def test_report_tells_at_most_what_runs_may_have_cost(environment, monkeypatch, tmp_path):
+    """What a 5xx and a run of a killed user cost is never known: each counts at its price, 8 credits."""
+    run = run_in(environment, "--users", "1", "--record", str(tmp_path))
     (user_class,) = environment.user_classes
     user_class.host = TARGET.base_url
     user = user_class(environment)
-    monkeypatch.setattr(user, "call", lambda *_, **__: gevent.sleep(60))
-    sending = gevent.spawn(user.send_run, SimpleNamespace(**RUN))
+    failed = {"error": "The model failed.", "code": "EXECUTION_FAILED"}
+    answers = iter([ran(cost=8), Said(failed, status=500)])
+    monkeypatch.setattr(user, "call", lambda *_, **__: next(answers, None) or gevent.sleep(60))
+
+    for _ in range(2):
+        user.send_run(SimpleNamespace(**RUN))
+    killed = gevent.spawn(user.send_run, SimpleNamespace(**RUN))
     gevent.sleep(0)
+    killed.kill()
+    run.conclude()
 
-    sending.kill()
-
-    assert run.health().spent_credits == RUN["cost_credits"]
+    (folder,) = tmp_path.iterdir()
+    record = read_run(folder)
+    report = load_report(record, record.load)
+    assert "at most 24 credits" in report.about
+    assert ("24", "credits at most", "", "note") in report.tiles
 
 
 def test_user_may_be_told_to_stop_twice(environment):
