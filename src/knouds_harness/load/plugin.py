@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from functools import cache
 from typing import Final
@@ -150,45 +150,13 @@ def _begin(environment: Environment) -> LoadRun:
             for user_class in environment.user_classes:
                 user_class.wait_time = between(*options.think_s)
         _serve_sandbox(environment, options.target)
-        target = load_target(options.target).spending(options.credits) if options.target else None
-        workload, ahead = None, LookedAhead()
-        warnings: Sequence[str] = ()
-        inputs: InputFile | None = None
-        if target:
-            target = running_only(target, options.workflow, options.model)
-            check_plan(target, options, host=environment.host)
-            inputs = _read_inputs(environment, options, target)
-            _take_mix(environment, options, inputs)
-            is_asked = options.plan_only and target.base_url == os.environ.get(_SANDBOX_URL)
-            prices = sandbox_prices(target) if is_asked else {}
-            rehearsal = _rehearse(environment, options, target, inputs, prices)
-            if options.plan_only:
-                _show_plan(environment, options, rehearsal, inputs, is_asked=is_asked)
-            if isinstance(environment.runner, WorkerRunner):
-                check_production(target, yes_production=options.yes_production)
-                ahead = LookedAhead(**environment.parsed_options.ahead)  # the master asked
-            else:
-                ahead = look_ahead(
-                    target, rehearsal, environment.user_classes, yes_production=options.yes_production
-                )
-                # Locust gives these to workers.
-                environment.parsed_options.ahead = {"prices": dict(ahead.prices), "marks": dict(ahead.marks)}
-            environment.host = target.base_url
-            workload = Workload(
-                target,
-                price=lambda each: price_of(each, ahead.prices),
-                document=shipped_document(),
-                lines=inputs.lines if inputs else None,
-                runs_each=bool(options.workflow or options.model),
-            )
-            warnings = forecast(
-                workload, options, environment.user_classes, is_asked=True, inputs=inputs
-            ).warnings
-            warnings = [*(inputs.left_out if inputs else ()), *warnings]
-        setup = LoadSetup(options=options, target=target, workload=workload, inputs=inputs, ahead=ahead)
+        setup, warnings = _set_up(environment, options)
         run = _role_of(environment)(environment, setup)
         run.attach()
-        _warn(run, warnings)
+        if isinstance(run, LeadingRun):
+            for each in warnings:
+                sys.stderr.write(f"warning: {each}\n")
+                run.note(each)
     except HarnessError as error:
         sys.stderr.write(f"error: {printable(str(error))}\n")
         if isinstance(environment.runner, WorkerRunner):
@@ -198,6 +166,38 @@ def _begin(environment: Environment) -> LoadRun:
             _tell_verdict(environment.parsed_options.progress_descriptor, error.exit_code)
         sys.exit(error.exit_code)
     return run
+
+
+def _set_up(environment: Environment, options: LoadOptions) -> tuple[LoadSetup, list[str]]:
+    """Look at the target and at what is asked for; returns that, and what readers have to be warned of."""
+    parsed, user_classes = vars(environment.parsed_options), environment.user_classes
+    is_worker = isinstance(environment.runner, WorkerRunner)
+    if options.target is None:
+        return LoadSetup(options=options), []
+    target = running_only(
+        load_target(options.target).spending(options.credits), options.workflow, options.model
+    )
+    check_plan(target, options, host=environment.host)
+    inputs = _read_inputs(environment, options, target)
+    _take_mix(environment, options, inputs)
+    is_asked = options.plan_only and target.base_url == os.environ.get(_SANDBOX_URL)
+    # Who can send what, even what has no known price.
+    rehearsal = _workload(options, target, inputs, sandbox_prices(target) if is_asked else {}, unknown=0.0)
+    if inputs:
+        refuse_idle_lines(inputs, rehearsal.run_requests(scenarios_in(user_classes)))
+    if options.plan_only:
+        _show_plan(environment, options, rehearsal, inputs, is_asked=is_asked)
+    if is_worker:
+        check_production(target, yes_production=options.yes_production)
+        ahead = LookedAhead(**parsed["ahead"])  # the master asked
+    else:
+        ahead = look_ahead(target, rehearsal, user_classes, yes_production=options.yes_production)
+        parsed["ahead"] = {"prices": dict(ahead.prices), "marks": dict(ahead.marks)}  # for workers
+    environment.host = target.base_url
+    workload = _workload(options, target, inputs, ahead.prices)
+    plan = forecast(workload, options, user_classes, is_asked=True, inputs=inputs)
+    setup = LoadSetup(options=options, target=target, workload=workload, inputs=inputs, ahead=ahead)
+    return setup, [*(inputs.left_out if inputs else ()), *plan.warnings]
 
 
 def _check_objectives(environment: Environment, options: LoadOptions) -> None:
@@ -244,24 +244,22 @@ def _take_mix(environment: Environment, options: LoadOptions, inputs: InputFile 
         scenario.tasks = tasks_of(mix)
 
 
-def _rehearse(
-    environment: Environment,
+def _workload(
     options: LoadOptions,
     target: Target,
     inputs: InputFile | None,
     prices: Mapping[str, float],
+    *,
+    unknown: float | None = None,
 ) -> Workload:
-    """Find out who can send what, even what has no known price."""
-    rehearsal = Workload(
+    """Who can send what; without a price for what is unknown, only what has a known one."""
+    return Workload(
         target,
-        price=lambda each: price_of(each, prices, unknown=0.0),
+        price=lambda each: price_of(each, prices, unknown=unknown),
         document=shipped_document(),
         lines=inputs.lines if inputs else None,
         runs_each=bool(options.workflow or options.model),
     )
-    if inputs:
-        refuse_idle_lines(inputs, rehearsal.run_requests(scenarios_in(environment.user_classes)))
-    return rehearsal
 
 
 def _show_plan(
@@ -277,14 +275,6 @@ def _show_plan(
     sys.stdout.write("\n".join([*plan.lines, *(f"warning: {each}" for each in warnings)]) + "\n")
     _tell_verdict(options.progress_descriptor, ExitCode.KEPT)
     sys.exit(ExitCode.KEPT)
-
-
-def _warn(run: LoadRun, warnings: Sequence[str]) -> None:
-    if not isinstance(run, LeadingRun):
-        return
-    for each in warnings:
-        sys.stderr.write(f"warning: {each}\n")
-        run.note(each)
 
 
 def _tell_verdict(progress_descriptor: int | None, exit_code: ExitCode) -> None:

@@ -11,24 +11,16 @@ from locust.exception import StopUser
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ExitCode, GuardStop, UsageError
 from knouds_harness.exchange.created_workflows import Creation, written_slug
-from knouds_harness.exchange.evidence import JSON
 from knouds_harness.exchange.workflow_names import name_with
 from knouds_harness.load.arrivals.arrival_user import ArrivalUser
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.generator.load_run import LoadRun
+from knouds_harness.load.invariants.verification import parsed
 from knouds_harness.load.users import FastSession
 from knouds_harness.load.workload.accounts import RUNS, AccountKeys, RunRequest
 from knouds_harness.load.workload.workload import ActingAccount, Task
 from knouds_harness.targets.needs.runs import RunNeed
 from knouds_harness.targets.personas import Persona
-
-
-def _json_of(response: Response) -> JSON:
-    try:
-        return response.json()
-    except ValueError:
-        return None
-
 
 _WITHOUT_KEY: Final[Mapping[str, str | None]] = {"x-api-key": None}
 
@@ -129,7 +121,8 @@ class ScenarioUser(ArrivalUser):
             )
         self._within_guards(self.load_run.limits.admit, action, what=name or operation)
         headers = None if persona is self.persona else {"x-api-key": persona.secret.reveal()}
-        request = self.load_run.begin_request(operation, path, json)
+        verification = self.load_run.verification
+        request = verification.begin_request(operation, path, json) if verification else None
         with self.client.request(
             method,
             path,
@@ -150,10 +143,10 @@ class ScenarioUser(ArrivalUser):
             self.load_run.observe(
                 name or operation, response, sender=None if is_public else runner or persona
             )
-            if request is not None:
+            if verification and request:
                 is_ours = creation is not None and not self.load_run.created.is_disputed(creation)
                 created = creation.slug if creation and is_ours else None
-                self.load_run.end_request(request, response, created=created)
+                verification.end_request(request, response, created=created)
         return response
 
     def workflow_name(self, words: str) -> str:
@@ -163,12 +156,13 @@ class ScenarioUser(ArrivalUser):
     def _settle(self, creation: Creation, response: Response) -> None:
         """Take the answer to a create, which is to name a workflow of ours, or none."""
         created = self.load_run.created
-        created.settle(creation, response.status_code or None, _json_of(response))
+        created.settle(creation, response.status_code or None, parsed(response))
         if creation.slug is not None:
             is_own = not created.is_disputed(creation)
             if not is_own:
                 response.failure("a slug that is not made of the name that was sent")
-            self.load_run.observe_create(creation.slug, is_own=is_own)
+            if self.load_run.verification:
+                self.load_run.verification.look_at_create(creation.slug, is_own=is_own)
 
     def _sender(self, operation: str, runner: Persona | None) -> Persona:
         if runner is None or runner is self.persona:

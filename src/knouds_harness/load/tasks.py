@@ -16,6 +16,7 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.created_workflows import workflow_path
 from knouds_harness.exchange.execution_status import is_final
 from knouds_harness.load.client.response import Response
+from knouds_harness.load.invariants.verification import parsed
 from knouds_harness.load.scenario import ScenarioUser
 from knouds_harness.load.workload.accounts import RunRequest
 from knouds_harness.load.workload.workload import takes
@@ -243,8 +244,5 @@ def workflow_crud(user: ScenarioUser) -> None:
 
 
 def _member(response: Response, name: str) -> Any:  # noqa: ANN401 - JSON
-    try:
-        body = response.json()
-    except ValueError:
-        return None
+    body = parsed(response)
     return body.get(name) if isinstance(body, dict) else None

@@ -72,14 +72,18 @@ def find_capacity(
             )
         )
         load_writer = resources.enter_context(LoadWriter(run_writer.folder))
-        points = _Points(
-            plan,
-            seed=seed,
-            folder=run_writer.folder / POINTS_FOLDER,
-            writer=load_writer,
-            variables=variables,
-            on_progress=on_progress,
-        )
+
+        def launch_point(options: list[str]) -> Launched:
+            return launch(
+                plan.scenario,
+                runs_folder=run_writer.folder / POINTS_FOLDER,
+                options=[*plan.options, *options],
+                variables=variables,
+                command=plan.command,
+                on_progress=on_progress,
+            )
+
+        points = _Points(plan, seed=seed, writer=load_writer, launch=launch_point)
 
         def keep(capacity: Capacity) -> None:
             on_point(capacity.points[-1])
@@ -96,25 +100,16 @@ def find_capacity(
 
 
 class _Points:
-    """Measures points, and keeps what they were."""
+    """Measures points, by a launch that takes what one point has of its own, and keeps what they were."""
 
     def __init__(
-        self,
-        plan: CapacityPlan,
-        *,
-        seed: int,
-        folder: Path,
-        writer: LoadWriter,
-        variables: Mapping[str, str],
-        on_progress: Callable[[LoadProgress], object],
+        self, plan: CapacityPlan, *, seed: int, writer: LoadWriter, launch: Callable[[list[str]], Launched]
     ) -> None:
         self.ended_by: ExitCode | None = None
         self._plan = plan
         self._seed = seed
-        self._folder = folder
         self._writer = writer
-        self._variables = variables
-        self._on_progress = on_progress
+        self._launch_point = launch
         self._began_s = time.monotonic()
         self._longest_s = plan.point_s
         self._spent_credits = 0.0
@@ -154,26 +149,17 @@ class _Points:
 
     def _launch(self, rate: float) -> Launched:
         plan = self._plan
-        return launch(
-            plan.scenario,
-            runs_folder=self._folder,
-            options=[
-                *plan.options,
-                *(
-                    "--rate",
-                    f"{rate:g}",
-                    "--duration",
-                    f"{plan.point_s:g}",
-                    "--warm-up",
-                    f"{plan.warm_up_s:g}",
-                ),
-                *("--seed", str((self._seed + len(self._measured)) % _LARGEST_SEED)),
-                *("--credits", f"{max(0.0, plan.credits - self._spent_credits):.12g}"),
-            ],
-            variables=self._variables,
-            command=plan.command,
-            on_progress=self._on_progress,
-        )
+        options = [
+            "--rate",
+            f"{rate:g}",
+            "--duration",
+            f"{plan.point_s:g}",
+            "--warm-up",
+            f"{plan.warm_up_s:g}",
+        ]
+        options += ["--seed", str((self._seed + len(self._measured)) % _LARGEST_SEED)]
+        options += ["--credits", f"{max(0.0, plan.credits - self._spent_credits):.12g}"]
+        return self._launch_point(options)
 
     def _keep(self, rate: float, record: LoadRecord) -> CapacityPoint:
         results = record.results

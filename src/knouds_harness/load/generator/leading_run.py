@@ -40,7 +40,7 @@ from knouds_harness.load.generator.validity import (
 from knouds_harness.load.invariants.verification import open_verification
 from knouds_harness.load.invariants.webhook_waiter import open_webhook_waiter
 from knouds_harness.load.options import LoadOptions
-from knouds_harness.load.workload.workload import has_creations, has_runs
+from knouds_harness.load.workload.workload import has_runs, may_take
 from knouds_harness.measures.delay import Delay
 from knouds_harness.measures.objectives import (
     Objective,
@@ -54,6 +54,7 @@ from knouds_harness.runs.load_results import JudgedObjective, LoadResults
 from knouds_harness.runs.operation_load import TASK
 from knouds_harness.runs.verdicts import LEFT_BEHIND
 from knouds_harness.targets.guards import Guard
+from knouds_harness.targets.needs.need import MAY_WRITE
 
 _AHEAD_S: Final = 0.5
 """Between the last user's start and the first arrival: for the message to reach every worker."""
@@ -113,7 +114,11 @@ class LeadingRun(LoadRun):
                 most_credits=target.limits.credits if target else options.credits,
             )
             gevent.spawn(self._tell_progress)
-        if target and Action.WRITE in target.limits.allow and any(map(has_creations, self._scenarios)):
+        if (
+            target
+            and Action.WRITE in target.limits.allow
+            and any(may_take(each, MAY_WRITE) for each in self._scenarios)
+        ):
             write = self._record.add_created if self._record else lambda _: None
             self._all_created = CreatedWorkflows(target=target, write=write)
             with self._client(self._all_created) as client:

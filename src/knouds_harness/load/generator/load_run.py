@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final
 
 import gevent
 from locust.env import Environment
@@ -39,7 +39,6 @@ from knouds_harness.load.collection.seconds import Second, SecondsCollector, Sec
 from knouds_harness.load.generator.validity import Health, Watch
 from knouds_harness.load.invariants.verification import LoadVerification
 from knouds_harness.load.invariants.webhook_waiter import WebhookWaiter
-from knouds_harness.load.invariants.workflow_histories import WorkflowRequest
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.input_lines import InputFile, InputTurns
 from knouds_harness.load.workload.limits import CreditLease, LoadLimits
@@ -165,7 +164,11 @@ class LoadRun(ABC):
             raise UsageError(NO_TARGET)
         if scenario not in self._tasks:
             waiter = self.webhook_waiter
-            workload = self._workload.with_receivers(waiter.receivers) if waiter else self._workload
+            workload = (
+                self._workload.on(self._workload.target, receivers=waiter.receivers)
+                if waiter
+                else self._workload
+            )
             self._tasks[scenario] = UserTasks(scenario, workload)
         return self._tasks[scenario]
 
@@ -181,20 +184,6 @@ class LoadRun(ABC):
                 self.recording.recorder.record(operation, RequestStatus.KEPT, SERVER, took_ms)
         if self.verification is not None:
             self.verification.look(operation, response, sender, body)
-
-    def begin_request(self, operation: str, path: str, sent: object) -> WorkflowRequest | None:
-        """A request is about to be sent; None if what it is part of is not followed."""
-        return self.verification.begin_request(operation, path, sent) if self.verification else None
-
-    def end_request(self, request: WorkflowRequest, response: Response, *, created: str | None) -> None:
-        """A request that is followed was answered; ``created`` is the slug of the workflow that it made."""
-        if self.verification is not None:
-            self.verification.end_request(request, response, created=created)
-
-    def observe_create(self, slug: str, *, is_own: bool) -> None:
-        """A create was answered with the slug of the workflow that it made, or of another."""
-        if self.verification is not None:
-            self.verification.look_at_create(slug, is_own=is_own)
 
     # What this process sends
 
@@ -285,12 +274,12 @@ class TaskErrors:
     ) -> TaskError:
         is_nested = not isinstance(user_instance, User | DefaultTaskSet)
         user = user_instance if isinstance(user_instance, User) else user_instance.user
-        task = type(user_instance) if is_nested else _task_of(user)
+        task = type(user_instance) if is_nested else getattr(user, "task_at_hand", None)  # of our users
         name = task.__name__ if task else "on_start"
         place = place_of(tb)
-        text = self._text_by_place.setdefault(
-            place, self._recorder.safe(f"{_described(exception)} ({place})")
-        )
+        says = " ".join(str(exception).split())[:_LONGEST_TEXT]
+        described = f"{type(exception).__name__}{says and f': {says}'} ({place})"
+        text = self._text_by_place.setdefault(place, self._recorder.safe(described))
         self._recorder.count_error(TASK + name, RequestStatus.FAILED, text)
         self._counts[name] += 1
         return TaskError(
@@ -298,17 +287,6 @@ class TaskErrors:
             text=text,
             is_in_vain=self._counts[name] == self._most_in_vain and not (is_nested or task in self._passed),
         )
-
-
-@runtime_checkable
-class DoesTasks(Protocol):
-    """A user that says which task it does; None before its first."""
-
-    task_at_hand: Any
-
-
-def _task_of(user: User) -> Any:  # noqa: ANN401 - a function, or a TaskSet of Locust's
-    return user.task_at_hand if isinstance(user, DoesTasks) else None
 
 
 def place_of(tb: TracebackType) -> str:
@@ -320,17 +298,9 @@ def place_of(tb: TracebackType) -> str:
         if frame.filename.startswith(_OWN_FOLDER) or not frame.filename.startswith(_OTHERS_FOLDERS)
     ]
     frame = (own or frames)[-1]
-    return f"{_shortened(frame.filename)}:{frame.lineno}"
-
-
-def _shortened(filename: str) -> str:
-    path = Path(filename)
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
-
-
-def _described(exception: Exception) -> str:
-    says = " ".join(str(exception).split())[:_LONGEST_TEXT]
-    return f"{type(exception).__name__}{says and f': {says}'}"
+    path = Path(frame.filename)
+    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return f"{shown}:{frame.lineno}"
 
 
 def _is_not_repeated(record: logging.LogRecord) -> bool:

@@ -93,12 +93,12 @@ class LoadVerification:
 
     def end_request(self, request: WorkflowRequest, response: Response, *, created: str | None) -> None:
         if self._histories:
-            self._histories.end(request, response.status_code, _parsed(response), created=created)
+            self._histories.end(request, response.status_code, parsed(response), created=created)
 
     def look(self, name: str, response: Response, sender: Persona | None, body: object) -> None:
         """Look at an answer within its ``catch_response`` block; what breaks the contract is its failure."""
         if sender is not None and (self.share or sender.tier in LIMIT_BY_TIER) and name in self._kept:
-            body = _parsed(response) if body is None else body
+            body = parsed(response) if body is None else body
             self._observations.observe(name, response, sender, body)
         broken = self._verifier.judge(name, response, body)
         if broken is not None:
@@ -194,7 +194,8 @@ def open_verification(
     return LoadVerification(options, target, share=share, is_alone=is_alone, process=process, audit=audit)
 
 
-def _parsed(response: Response) -> object:
+def parsed(response: Response) -> Any:  # noqa: ANN401 - JSON
+    """Its body; None if there is none, or if it is not JSON."""
     try:
         return response.json() if response.status_code else None
     except ValueError:

@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, Final
+from typing import Final
+
+from pydantic import TypeAdapter
 
 from knouds_harness.errors import TargetUnreachable
 from knouds_harness.measures.histograms import Histogram
@@ -35,15 +37,11 @@ _STOP_WITHIN_S: Final = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Observed:
-    """What the generator saw.
+    """What the generator saw: times of answers that were kept, by bucket, and of lags first by ``lag_class``.
 
     Attributes:
         start_s: When the schedule began, in seconds of ``time.perf_counter``; request ``n`` was due ``n``
             divided by the rate after it.
-        response_counts: Response times of answers that were kept, by bucket.
-        service_counts: Service times of these, by bucket.
-        lateness_counts: How late arrivals were taken, by bucket.
-        lag_counts: How late the event loop was, by ``lag_class`` and bucket.
     """
 
     start_s: float
@@ -57,21 +55,6 @@ class Observed:
     lag_counts: dict[int, dict[int, int]]
     timer: str
     cpu_s: float
-
-
-def read_observed(text: str) -> Observed:
-    members: dict[str, Any] = json.loads(text)
-    for name in ("response_counts", "service_counts", "lateness_counts"):
-        members[name] = _with_numbers(members[name])
-    lags = _with_numbers(members["lag_counts"])
-    return Observed(
-        **{**members, "lag_counts": {missed: _with_numbers(each) for missed, each in lags.items()}}
-    )
-
-
-def _with_numbers(counts: dict[str, Any]) -> dict[int, Any]:
-    """Keys of JSON are text."""
-    return {int(key): count for key, count in counts.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +73,6 @@ class Measured:
 
     Attributes:
         rate: Arrivals per second that were asked for; None in the closed model.
-        observed: What the generator saw.
         truth_s: True response times of the open model, in order; empty in the closed one.
         served_s: How long the server took for each, in order.
         seen: How many requests the server answered.
@@ -203,7 +185,6 @@ def judge_counts(runs: Sequence[Measured]) -> SelftestRow:
 
 
 def cost(measured: Measured) -> SelftestRow:
-    """Processor time per request, and how many requests per second one core can send."""
     return SelftestRow(
         measure="processor time of a request",
         found=f"{measured.cpu_us:.0f} µs, so {1e6 / measured.cpu_us:,.0f}/s at most from one process"
@@ -249,7 +230,6 @@ def selftest(
 def measure(
     *, times: ServerTimes, seconds: float, rate: float | None = None, users: int | None = None
 ) -> Measured:
-    """Run the generator against a truth server."""
     with truth_server(times) as url:
         return measure_at(url, seconds=seconds, rate=rate, users=users)
 
@@ -266,7 +246,7 @@ def measure_at(url: str, *, seconds: float, rate: float | None, users: int | Non
     if process.returncode:
         last_line = (process.stderr.strip().splitlines() or ["no reason was given"])[-1]
         raise TargetUnreachable(f"the load generator did not come to its end: {last_line}")
-    observed = read_observed(process.stdout)
+    observed = TypeAdapter(Observed).validate_json(process.stdout)
     with urllib.request.urlopen(f"{url}/log") as response:  # noqa: S310 - our own server's http
         log: list[tuple[str, float, float]] = json.load(response)
     truth_s: list[float] = []

@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Any, ClassVar, Final, Protocol, TypeGuard, runtime_checkable
+from typing import Any, ClassVar, Final, Protocol, runtime_checkable
 
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.tiers import LIMIT_BY_TIER, UNLIMITED, WITHOUT_KEYS
 from knouds_harness.errors import GuardStop, UsageError
 from knouds_harness.load.workload.accounts import RUNS, AccountKeys, InputLine, Price, RunRequest
 from knouds_harness.targets.needs.keys import listed
-from knouds_harness.targets.needs.need import MAY_RUN, MAY_WRITE, Need, forbidden_actions
+from knouds_harness.targets.needs.need import MAY_RUN, Need, forbidden_actions
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
 
@@ -48,12 +48,8 @@ class SharedTask(Protocol):
         """Do it once."""
 
 
-def scenarios_in(user_classes: Iterable[type]) -> list[type[Scenario]]:
-    return [each for each in user_classes if _is_scenario(each)]
-
-
-def _is_scenario(user_class: type) -> TypeGuard[type[Scenario]]:
-    return isinstance(user_class, Scenario)  # the class has the attributes, as its users have
+def scenarios_in(user_classes: Iterable[Any]) -> list[type[Scenario]]:
+    return [each for each in user_classes if isinstance(each, Scenario)]  # type: ignore[misc] # as users are
 
 
 def takes(*needs: Need[Any]) -> Callable[[Task], Task]:
@@ -133,20 +129,15 @@ class Workload:
             for keys in keys_by_user.values()
         )
 
-    def with_receivers(self, receivers: Sequence[Persona]) -> Workload:
+    def on(self, target: Target, *, receivers: Sequence[Persona] = ()) -> Workload:
+        """The accounts of another profile, or with other receivers, at the same prices."""
         return Workload(
-            self.target,
+            target,
             price=self._price,
             document=self._document,
             receivers=receivers,
             lines=self._lines,
             runs_each=self.runs_each,
-        )
-
-    def on(self, target: Target) -> Workload:
-        """The accounts of another profile, at the same prices."""
-        return Workload(
-            target, price=self._price, document=self._document, lines=self._lines, runs_each=self.runs_each
         )
 
     def run_requests(self, scenarios: Iterable[type[Scenario]]) -> list[RunRequest]:
@@ -321,16 +312,11 @@ def _key_that_holds(*capabilities: str) -> Need[Persona]:
 
 
 def has_runs(scenario: type[Scenario]) -> bool:
-    """Whether any task runs something, or does not say what it does."""
-    return _may(scenario, MAY_RUN)
+    return may_take(scenario, MAY_RUN)
 
 
-def has_creations(scenario: type[Scenario]) -> bool:
-    """Whether any task creates workflows, or does not say what it does."""
-    return _may(scenario, MAY_WRITE)
-
-
-def _may(scenario: type[Scenario], permission: Need[bool]) -> bool:
+def may_take(scenario: type[Scenario], permission: Need[bool]) -> bool:
+    """Whether any task needs a permission, or does not say what it does."""
     return any(
         not isinstance(task, SharedTask) or any(permission in need.whole() for need in task.needs)
         for task in scenario.tasks

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from knouds_harness.load.selftest import selftest as module
 from knouds_harness.load.selftest.selftest import (
     PERCENTS_AND_MAX,
@@ -18,7 +20,6 @@ from knouds_harness.load.selftest.selftest import (
     judge_counts,
     judge_percentiles,
     judge_rate,
-    read_observed,
     selftest,
     true_percentile,
 )
@@ -144,4 +145,4 @@ def test_what_the_probe_prints_is_read_as_it_was():
     """JSON makes text of buckets; reading makes numbers of them again."""
     observed = measured(truth()).observed
 
-    assert read_observed(json.dumps(asdict(observed))) == observed
+    assert TypeAdapter(Observed).validate_json(json.dumps(asdict(observed))) == observed

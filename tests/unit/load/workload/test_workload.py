@@ -254,7 +254,8 @@ def test_own_tasks_take_what_the_scenario_says():
 def test_key_that_gets_deliveries_is_preferred():
     hears = persona("hears", capabilities={"workflow:run", "webhook:receive"}, webhook=True)
     able = persona("able", capabilities={"workflow:run", "execution:read", "workflow:read"})
-    workload = workload_of(target(able, hears, workflows=[CLIP])).with_receivers([hears])
+    profile = target(able, hears, workflows=[CLIP])
+    workload = workload_of(profile).on(profile, receivers=[hears])
     (part,) = workload.task_resources(scenario(follow_run))
     (account,) = part.accounts
 
