@@ -27,11 +27,7 @@ class Contender:
 
 @dataclass(frozen=True, kw_only=True)
 class Rounds:
-    """What came of the rounds.
-
-    Attributes:
-        note: Why they ended early.
-    """
+    """What came of the rounds."""
 
     folders: dict[str, list[Path]]
     exit_code: int

@@ -79,7 +79,6 @@ class LoadOptions:
     ``commands/load_capacity.py`` says what ``--find-capacity`` does with each.
 
     Attributes:
-        target: Profile; None for a bare ``--host`` with a key in the environment.
         stages: Stages as written; rate, users and duration follow from them. None for a shape.
         rate: Arrivals per second at the highest level: the open model. None for the closed one.
         users: Users of the closed model at its highest level; in the open model the most requests in flight.

@@ -17,7 +17,8 @@ from knouds_harness.reporting.comparison.texts import headline as headline_of_ch
 from knouds_harness.reporting.comparison.texts import kind_contents
 from knouds_harness.reporting.load.headline import load_headline
 from knouds_harness.runs.findings import Finding
-from knouds_harness.runs.load_results import LoadResults, load_file_format
+from knouds_harness.runs.load_record import load_file_format
+from knouds_harness.runs.load_results import LoadResults
 from knouds_harness.runs.record import RunRecord
 
 _FORMAT = "knouds-harness summary"

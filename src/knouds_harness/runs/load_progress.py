@@ -21,15 +21,10 @@ class LoadProgress:
     Attributes:
         at_s: Seconds since load began; negative before that.
         asked_per_s: Arrivals per second that the plan asks for now; None in the closed model.
-        recent_per_s: Requests that ended, per second.
         in_flight: Requests, or tasks, that are under way; None where workers have not said.
-        users: The most that may be in flight.
-        outcomes: These requests by outcome.
         percentiles_ms: Recent response times of what was kept, by percent as text, and ``max``; or empty.
-        spent_credits: Credits that were charged, or may have been.
         cpu_share: Share of one core that the busiest process used since the warm-up.
         lateness_p99_ms: Lateness of recent arrivals; None in the closed model.
-        dropped: Arrivals that found no idle user, since the warm-up.
         limits: Why the generator, and not the target, is the limit just now; sentences.
         doubts: What the figures lack for good, such as those of a lost worker; sentences.
     """

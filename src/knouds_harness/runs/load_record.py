@@ -6,18 +6,24 @@ from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from functools import cache
 from io import StringIO
-from math import exp2, log2
+from math import log2
 from pathlib import Path
 from typing import Final, Self
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from knouds_harness.file_content import file_content, replace_file
-from knouds_harness.runs.load_results import LOAD_FILE, LoadResults, load_file_format
+from knouds_harness.runs.load_results import LOAD_FILE, LoadResults
 from knouds_harness.runs.operation_load import OUTCOMES, SECOND_TIMES, SecondRow
 
 SECONDS_FILE = "seconds.csv"
 _COLUMNS = ("at_s", "operation", *OUTCOMES, *SECOND_TIMES, "spread")
+
+
+@cache
+def load_file_format() -> TypeAdapter[LoadResults]:
+    """Writes and reads ``load.json``."""
+    return TypeAdapter(LoadResults)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,11 +131,6 @@ _WRITTEN: Final = re.compile(r"(?:\d{1,3}:\d{1,15}(?: |$))*", re.ASCII)
 def spread_bucket(duration_ns: int) -> int:
     """The number of the bucket that a duration belongs to; what is under a microsecond is in the first."""
     return int(log2(max(duration_ns, 1000) / 1000) * PER_DOUBLING)
-
-
-def spread_from_ms(bucket: int) -> float:
-    """Where a bucket begins, in milliseconds."""
-    return exp2(bucket / PER_DOUBLING) / 1000
 
 
 def spread_text(durations: Iterable[tuple[int, int]]) -> str:

@@ -3,10 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
 from typing import Final, Literal
-
-from pydantic import TypeAdapter
 
 from knouds_harness.locations import OWN_MIX
 from knouds_harness.runs.operation_load import (
@@ -25,6 +22,7 @@ LOAD_KIND: Final = "load"
 """What the record of such a run says that it is."""
 FORMAT_VERSION: Final = 1
 MOSTLY: Final = 0.5
+_TRAFFIC: Final = ("connections_opened", "connections_reused", "sent_bytes", "received_bytes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +30,6 @@ class CapacityPoint:
     """One short run at one rate, of a capacity search.
 
     Attributes:
-        mean_ms: Mean response time of all that was kept; so are the percentiles.
         p95_ms: None in older records.
         is_kept: All objectives were met, and the generator kept up.
         is_generator_limit: Whether the generator did not keep up, so that nothing is said of the target.
@@ -56,10 +53,7 @@ class Capacity:
 
     Attributes:
         highest_per_s: The highest rate that kept the objectives; None for none.
-        kept_points: Points that kept them at this rate.
-        tried_points: Points that were tried at this rate.
         kept_share_at_least: Share of all such points that at least keeps them, with 95 % confidence.
-        lowest_failing_per_s: The lowest rate that did not; None where none failed.
         is_generator_limit: At that rate it was the generator that did not keep up: the target carries more.
         knee_per_s: Rate from which response times rise faster than throughput; None where they do not.
     """
@@ -96,9 +90,8 @@ class LoadPlan:
     Attributes:
         model: ``open`` (arrivals on a schedule) or ``closed`` (users who wait for their answers).
         spacing: Spacing of open arrivals: ``constant`` or ``poisson``.
-        stages: The level over time: arrivals per second, or users.
+        users: In the open model the most requests in flight.
         warm_up_s: Left out of every figure.
-        users: Simulated users; in the open model the most requests in flight.
         verified_share: The share of answers that was to be checked against the contract, from 0 to 1; 0 for a
             sample.
         mix: The mix, what is run by name, and the name of the file of inputs, as asked for; or empty.
@@ -143,8 +136,6 @@ class DelayedFigure:
     """A figure that the generator's own delay has moved by more than is allowed.
 
     Attributes:
-        operation: Name as in ``OperationLoad``; ``ALL_OPERATIONS`` for all together.
-        measure: As in ``operation_load.TIME_MEASURES``.
         undelayed_ms: What it may be without the delay, at least. None if a single request decides it, as
             the longest time.
     """
@@ -176,13 +167,9 @@ class Validity:
     """Whether the generator kept up, so that the figures are the target's.
 
     Attributes:
-        doubts: What each reason is about; empty in older records.
-        accuracy: By which share of itself the generator's own delay may move a valid figure.
-        delayed: Figures that it has moved by more. p99.9 and max alone do not make a run invalid.
+        delayed: Figures moved by more than ``accuracy``. p99.9 and max alone do not make a run invalid.
         asked_per_s: Arrivals per second that the plan asked for after the warm-up; None in the closed model.
         achieved_per_s: Arrivals that were sent; in the closed model requests.
-        arrivals: Arrivals that were due; 0 in the closed model.
-        dropped: Arrivals that found no idle user.
         unsent: Others that were due and not sent before the load ended.
         lateness: Time from an arrival's instant until its request was begun.
         loop_lag: How late a heartbeat of the event loop came.
@@ -217,9 +204,8 @@ class Cycles:
         endings: Executions by final status; ``unfinished`` for those whose end was not seen.
         lost_to_polling: From the last poll that saw it in flight to the one that saw its end: at most so much
             was lost by not looking.
-        webhook_delay: Time from the end, as the target tells it, until its delivery came; by two clocks.
-        undelivered: Deliveries that were awaited in vain.
         polls: How many polls a cycle took, by number.
+        webhook_delay: Time from the end, as the target tells it, until its delivery came; by two clocks.
     """
 
     submitted: int
@@ -258,8 +244,6 @@ class Invariant:
     """What had to hold over the whole history of a run.
 
     Attributes:
-        seen: Number of times that it could have been broken.
-        example: One of those, in words.
         excused: Number of times that it was broken without failing the run: only an assumption, or waived.
         missing: What it would have taken to see it, where it was not; it is untested.
     """
@@ -287,7 +271,6 @@ class LimitWindow:
     """A window of a rate limit, as answers told of it.
 
     Attributes:
-        user: Whose account: limits count all keys of one together.
         ends_unix_s: End by ``X-RateLimit-Reset``, by the target's clock.
         longest_wait_s: The most that ``Retry-After`` told one of these to wait; 0 for none.
         waits_kept: How many came again after as long as they were told to wait, and found another window.
@@ -377,10 +360,7 @@ class LoadResults:
             service=response if self.plan.model == "closed" else NO_TIMES,
             refused_response=NO_TIMES,
             server=NO_TIMES,
-            connections_opened=sum(each.connections_opened for each in self.operations),
-            connections_reused=sum(each.connections_reused for each in self.operations),
-            sent_bytes=sum(each.sent_bytes for each in self.operations),
-            received_bytes=sum(each.received_bytes for each in self.operations),
+            **{name: sum(getattr(each, name) for each in self.operations) for name in _TRAFFIC},
         )
 
     @property
@@ -417,9 +397,3 @@ class LoadResults:
     def mostly_failed(self) -> tuple[OperationLoad, ...]:
         """Operations of which at least every second request was an error: the others say little of them."""
         return tuple(each for each in self.operations if each.error_rate >= MOSTLY and each.requests)
-
-
-@cache
-def load_file_format() -> TypeAdapter[LoadResults]:
-    """Writes and reads ``load.json``."""
-    return TypeAdapter(LoadResults)

@@ -176,13 +176,8 @@ class OperationLoad:
         first_byte: From when a request was written to the first byte of its answer, of those that were kept.
             This and all below are of our own client; older records do not have them.
         body: From the first byte to the last; 0 where one read had the whole answer.
-        dns: Looking up the server's name, for each connection that was opened.
-        connect: Opening TCP for it.
-        tls: Its TLS handshake.
-        connections_opened: How many were opened.
         connections_reused: Requests that were sent over one that stood.
         sent_bytes: Heads and bodies of all requests, as HTTP/1.1 has them: before TLS, without TCP.
-        received_bytes: Likewise of all answers, also of those that were not whole.
     """
 
     operation: str
@@ -223,7 +218,6 @@ class SecondRow:
     Those of all have times alone, so that sums over lines count each request once.
 
     Attributes:
-        operation: Name as in ``OperationLoad``; ``ALL_OPERATIONS`` in one line of each second.
         p50_ms: Of response times of kept requests; None where there are none.
         spread: How many of those took how long, by ``load_record.spread_text``; empty in older records.
     """

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from load_records import load_run
 
 from knouds_harness.runs.load_record import (
+    PER_DOUBLING,
     SECONDS_FILE,
     add_spread,
     by_bucket,
     read_load,
     spread_bucket,
-    spread_from_ms,
     spread_text,
 )
 from knouds_harness.runs.load_results import LOAD_FILE
@@ -138,7 +138,8 @@ TEN_MINUTES_NS = 600 * 10**9
 def test_duration_lies_within_its_bucket(duration_ns):
     bucket = spread_bucket(duration_ns)
 
-    assert spread_from_ms(bucket) * (1 - 1e-9) <= duration_ns / 1e6 <= spread_from_ms(bucket + 1) * (1 + 1e-9)
+    from_ms, to_ms = (2 ** (each / PER_DOUBLING) / 1000 for each in (bucket, bucket + 1))  # as load.js has it
+    assert from_ms * (1 - 1e-9) <= duration_ns / 1e6 <= to_ms * (1 + 1e-9)
 
 
 @given(durations=st.lists(st.tuples(st.integers(0, TEN_MINUTES_NS), st.integers(1, 1000))))

@@ -118,10 +118,7 @@ class Arrivals:
 
     Attributes:
         start_s: When the schedule starts or started, in seconds of ``time.perf_counter``.
-        timer: What drives it, for the record.
-        due: Arrivals that were due until the end.
         handed: Those that a user took, to begin a task.
-        dropped: Those for which no user was idle.
         lateness: From an arrival's instant until it was taken.
     """
 

@@ -171,7 +171,6 @@ class ArrivalSchedule:
     What a worker's share is takes as long to say as it has arrivals, however many others there are.
 
     Attributes:
-        shape: The rate over time, in arrivals per second.
         spacing: ``constant`` (as even as the rate allows; each of n workers takes every nth, and
             the whole is the same for any number of them) or ``poisson`` (as independent clients come;
             each worker draws its own, which together are Poisson arrivals again).

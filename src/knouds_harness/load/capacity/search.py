@@ -45,8 +45,6 @@ class Search:
     """What is searched.
 
     Attributes:
-        first: The rate to begin with, in arrivals per second.
-        most: No rate above this one is tried.
         repeats: How many points have to be kept at the rate that is named in the end.
     """
 

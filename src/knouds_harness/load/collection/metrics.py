@@ -83,8 +83,6 @@ class RunMetrics:
     Attributes:
         start_unix_s: When load began; None before.
         measured_from_unix_s: As the function of that name says, once load began.
-        ended: Requests by status, since the very beginning.
-        errors: Errors likewise.
         measured: What ended after the warm-up, and every exception in a task.
     """
 

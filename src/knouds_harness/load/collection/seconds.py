@@ -320,7 +320,6 @@ class SecondsCollector:
     """Counts in every process of a run, and hands finished seconds to the one that leads it.
 
     Attributes:
-        recorder: This process's own counts.
         final_reports: In the master: those that it waits for when a test ends; None elsewhere.
     """
 

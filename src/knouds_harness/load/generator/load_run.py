@@ -81,12 +81,9 @@ class LoadRun(ABC):
 
     Attributes:
         arrivals: Of the open model; None in the closed one.
-        created: The workflows that this process has created, which alone may be changed.
         input_turns: Says which inputs each run has; None for those of the profile.
         passed: Tasks that came to their end at least once in this process.
         samples: Exchanges that show errors, until they are taken; None without a target.
-        verification: Looks at answers; None where nothing is looked at.
-        webhook_waiter: Gets deliveries; None where ends of runs are polled for.
     """
 
     verification: LoadVerification | None = None

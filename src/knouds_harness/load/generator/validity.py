@@ -52,9 +52,7 @@ class Health:
     Attributes:
         lateness: From an arrival's instant until it was taken.
         lags: How late heartbeats of the event loop came, by ``lag_class``.
-        due: Arrivals that were due.
         handed: Those that a user took.
-        dropped: Those for which no user was idle.
         spent_credits: What was charged, or may have been, since the process began.
     """
 

@@ -65,7 +65,6 @@ class _AnswerKind:
     """Answers of one operation with one status.
 
     Attributes:
-        headers: Names of those that matter.
         right_headers: Values of those that were right, and which of them were there.
         forms: By what decides which schemas apply.
         known: Bodies that were right, with which headers.
@@ -73,7 +72,6 @@ class _AnswerKind:
         passed_left: How many of the next ones pass by their form.
         admitted: Members of bodies that broke nothing that fails a run.
         last_admitted: The last of these bodies, as it was sent.
-        seen: How many came since the last ``take``.
         verified: How many of these did not pass by their form.
     """
 

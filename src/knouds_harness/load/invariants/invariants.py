@@ -75,8 +75,6 @@ class Tally:
     """How one invariant fared.
 
     Attributes:
-        seen: How often it could have been broken.
-        broken: How often it was.
         excused: How often it was where that fails no run: assumed only, or waived.
         example: One of those, in words; of broken ones if there are any.
     """
@@ -193,7 +191,6 @@ class ObservedWindow:
     Attributes:
         reset_unix_s: Its end, as the first of them told it.
         remaining: How often each value of ``X-RateLimit-Remaining`` came with a success.
-        throttled: How many were answered 429.
         longest_wait_s: The most that ``Retry-After`` told one of them to wait.
         waits_kept: How many came again after as long as a refusal told, and found another window.
         waits_broken: How many were refused for this one nevertheless.
@@ -224,10 +221,8 @@ class ObservationBatch:
     """What a process hands on; all empty where nothing came since the last time.
 
     Attributes:
-        tallies: What one process alone can judge.
         execution_ids: A hash of each new one, of eight bytes.
         unknown: How many requests may have counted in a window, and their answers say nothing of it.
-        ended: Some of the executions whose end was seen.
         awaited: A hash of each whose end was seen, and has to be delivered.
         undecided: How many histories of workflows took too long to judge.
     """

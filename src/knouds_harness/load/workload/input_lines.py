@@ -37,7 +37,6 @@ class InputFile:
     """A file of inputs, read and found good.
 
     Attributes:
-        digest: SHA-256 of its bytes, as hexadecimal digits.
         mix: Of a HAR file, how often each task of ``load.mix`` comes.
         left_out: And what of it is not sent, in sentences.
     """

@@ -34,7 +34,6 @@ class Demand:
 
     Attributes:
         runs_by_route: How many runs of each limited operation it sends, for each task of all.
-        dearest_credits: What one of them costs at most.
         unpriced_runs: How many of them have an unknown price, for each task of all.
     """
 

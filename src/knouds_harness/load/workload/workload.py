@@ -28,7 +28,6 @@ class Scenario(Protocol):
     """What the users of a scenario offer, as attributes of their class.
 
     Attributes:
-        tasks: Each as often as its weight says.
         needs: Capabilities that a key has to hold for tasks that do not say what they take.
         crosses_limit: Whether it is to send more than a limit admits.
     """
@@ -263,12 +262,7 @@ class Workload:
 
 
 class UserTasks:
-    """What the users of one scenario do in one process, and whose turn it is.
-
-    Attributes:
-        tasks: Those that can be done, each as often as its weight says.
-        turns: For each task the accounts that do it, for ever.
-    """
+    """What the users of one scenario do in one process, and whose turn it is."""
 
     def __init__(self, scenario: type[Scenario], workload: Workload) -> None:
         parts = workload.task_resources(scenario)

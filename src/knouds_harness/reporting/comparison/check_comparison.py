@@ -76,7 +76,6 @@ class CheckComparison:
 
     Attributes:
         regressions: Findings that fail the run now and did not before, new ones or no longer waived.
-        gone: Those not there any more, although their fact was tested.
         not_looked_for: Those not there any more whose fact was not tested.
         lost: Facts that were verified before and are not tested now, although the run now is about them;
             none if it chose other tests.

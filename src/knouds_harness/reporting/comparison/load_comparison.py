@@ -32,10 +32,8 @@ class MeasureRow:
     """One measure of one operation.
 
     Attributes:
-        operation: As in statistics, or ``all``.
         baseline: Mean over the runs of that side, of times the geometric one; None where there is none.
         change: None where it cannot be told; ``verdict`` is then *no evidence*.
-        is_gate: A worsening fails the comparison.
     """
 
     operation: str
@@ -57,7 +55,6 @@ class LoadComparison:
         rows: By operation, ``all`` last, and measure.
         newly_broken: Facts that answers of a candidate's run broke under load, and of no baseline's.
         missed: Objectives that the candidate's runs missed more often than not, the median run's figures.
-        left_out: Runs that do not, each with why.
     """
 
     scenario: str

@@ -148,11 +148,9 @@ class LoadFigures:
     """One load run.
 
     Attributes:
-        fingerprint: What generated the load.
         doubts: Why its figures are not the target's, in sentences; none where they are.
         figures: By operation (and ``all``, where there are several) and measure; what too few requests say is
             left out.
-        has_blocks: Its seconds could be read, so that the errors of its figures are known.
         total: Of all operations together; None in summaries that were kept without.
     """
 

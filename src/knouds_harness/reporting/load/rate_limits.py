@@ -20,7 +20,6 @@ class DrawnWindow:
 
     Attributes:
         left: Where it begins on the track, in percent.
-        width: Of the same.
         filled: What was admitted, in percent of the limit, at most 100.
         waiting: What came of those that waited as long as they were told; empty if none was told to.
     """
