@@ -21,10 +21,6 @@ from knouds_harness.locations import ObjectivesFile, objectives_path
 from knouds_harness.option_declarations import draw_seed
 
 if TYPE_CHECKING:
-    from knouds_harness.reporting.comparison.sides import Side
-    from knouds_harness.reporting.comparison.texts import Comparison
-
-if TYPE_CHECKING:
     from knouds_harness.commands.alternating_runs import Contender
     from knouds_harness.measures.objectives import Objective
     from knouds_harness.reporting.comparison.sides import Side

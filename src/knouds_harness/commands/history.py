@@ -17,10 +17,6 @@ from knouds_harness.printable import first_few
 from knouds_harness.runs.verdicts import RunOutcome
 
 if TYPE_CHECKING:
-    from knouds_harness.reporting.history.entry import Entry
-    from knouds_harness.reporting.history.index import Index, PruningPlan, Refreshed
-
-if TYPE_CHECKING:
     from rich.console import Console
 
     from knouds_harness.reporting.history.entry import Entry

@@ -91,10 +91,9 @@ def find_baseline(
         RunRecordError: It is missing, cut short, or something else.
         UsageError: It is of something that does not compare.
     """
-    path = baselines / f"{target}-{scenario}.json" if name is None else Path(name)
-    if name is None and not path.is_file():
+    side = _named_side(name, f"{target}-{scenario}", baselines)
+    if side is None:
         return None
-    side = read_side([path], baselines=baselines)
     model = "open" if is_open else "closed"
     others = [
         each
@@ -121,10 +120,9 @@ def find_check_baseline(name: str | None, *, target: str, baselines: Path) -> Si
         RunRecordError: It is missing, cut short, or something else.
         UsageError: It is of load, or of a run that did not come to its end.
     """
-    path = baselines / f"{target}-check.json" if name is None else Path(name)
-    if name is None and not path.is_file():
+    side = _named_side(name, f"{target}-check", baselines)
+    if side is None:
         return None
-    side = read_side([path], baselines=baselines)
     if not side.checks:
         raise UsageError(
             f"--baseline {side.name}: is of load\n  Name a run of check; knouds-harness history lists runs."
@@ -132,6 +130,11 @@ def find_check_baseline(name: str | None, *, target: str, baselines: Path) -> Si
     if side.checks[0].doubt:
         raise UsageError(f"--baseline {side.name}: {side.checks[0].doubt}\n  Keep another run in its place.")
     return side
+
+
+def _named_side(name: str | None, usual: str, baselines: Path) -> Side | None:
+    path = baselines / f"{usual}.json" if name is None else Path(name)
+    return None if name is None and not path.is_file() else read_side([path], baselines=baselines)
 
 
 def set_baseline(folder: Path, baseline: Side, *, objectives: Path) -> RunChange:

@@ -163,13 +163,9 @@ def _wanted(
         for measure in MEASURES:
             if measure in SERVICE_TIMES and not is_open:  # without a schedule they are the response times
                 continue
-            if measure != THROTTLED or any(_throttled(each, name) for each in (*baseline, *candidate)):
+            figures = (run.figures.get(name, {}).get(THROTTLED) for run in (*baseline, *candidate))
+            if measure != THROTTLED or any(each.value for each in figures if each):
                 yield name, measure
-
-
-def _throttled(run: LoadFigures, operation: str) -> float:
-    figure = run.figures.get(operation, {}).get(THROTTLED)
-    return figure.value if figure else 0.0
 
 
 def _row(

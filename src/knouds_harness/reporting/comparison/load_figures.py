@@ -24,7 +24,6 @@ from knouds_harness.runs.operation_load import (
     PERCENTS,
     OperationLoad,
     RequestStatus,
-    Times,
     percentile_measure,
     time_ms,
 )
@@ -228,11 +227,14 @@ def _of_operation(
     for percent in PERCENTS:
         measure = percentile_measure(percent)
         for prefix, times in (("", load.response), ("service_", load.service)):
-            error = _time_error(blocks, prefix, percent) if blocks else _error_without_blocks(times, percent)
+            histograms = [each.service if prefix else each.response for each in blocks]
+            if blocks:
+                error = percentile_error(histograms, float(percent))
+            else:  # nothing is known of it; repeated runs and the noise that is expected have to do
+                error = None if times.count * (1 - float(percent) / 100) < LEAST_BEYOND else 0.0
             value = time_ms(times, measure)
             if value is None and error and load.operation == ALL_OPERATIONS:  # load.json does not say it
-                whole = merged(each.service if prefix else each.response for each in blocks)
-                value = whole.percentile_s(float(percent)) * 1e3
+                value = merged(histograms).percentile_s(float(percent)) * 1e3
             if error is not None and value:
                 yield f"{prefix}{measure}", Figure(value=value, error=error)
 
@@ -248,13 +250,3 @@ def _share(measure: str, load: OperationLoad, blocks: Sequence[Block]) -> Figure
     counts = [(each.counts[measure], each.requests) for each in blocks]
     counted, requests = zip(*(counts or [(round(share * load.requests), load.requests)]), strict=True)
     return Figure(value=share, error=share_error(counted, requests))
-
-
-def _time_error(blocks: Sequence[Block], prefix: str, percent: str) -> float | None:
-    histograms = [each.service if prefix else each.response for each in blocks]
-    return percentile_error(histograms, float(percent))
-
-
-def _error_without_blocks(times: Times, percent: str) -> float | None:
-    """Nothing is known of it; repeated runs and the noise that is expected have to do."""
-    return None if times.count * (1 - float(percent) / 100) < LEAST_BEYOND else 0.0

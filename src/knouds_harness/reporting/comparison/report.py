@@ -168,26 +168,16 @@ def _cells(row: MeasureRow, span: float) -> tuple[Words, ...]:
 
 def key_to_changes(confidence: float, span: float) -> list[Block]:
     """What the columns of ``change_table`` mean."""
-    return [
-        Text(
-            (
-                "Gates are bold: one that is worse fails the comparison. All gates together are right "
-                "with 99 %, "
-                f"each interval with {100 * confidence:.2f} %. `Run to run` is how far one run is from the "
-                "next by itself, `would show` the smallest worsening that such data shows four times in five."
-            ),
-            is_quiet=True,
-            shown=ON_PAGES,
-        ),
-        Text(
-            (
-                f"A drawing goes from -{100 * span:.0f} % to +{100 * span:.0f} %: the line is the interval, "
-                "the dot the best estimate. No change is dashed, what is tolerated is shaded."
-            ),
-            is_quiet=True,
-            shown=HTML,
-        ),
-    ]
+    gates = (
+        "Gates are bold: one that is worse fails the comparison. All gates together are right with 99 %, "
+        f"each interval with {100 * confidence:.2f} %. `Run to run` is how far one run is from the next by "
+        "itself, `would show` the smallest worsening that such data shows four times in five."
+    )
+    drawings = (
+        f"A drawing goes from -{100 * span:.0f} % to +{100 * span:.0f} %: the line is the interval, the dot "
+        "the best estimate. No change is dashed, what is tolerated is shaded."
+    )
+    return [Text(gates, is_quiet=True, shown=ON_PAGES), Text(drawings, is_quiet=True, shown=HTML)]
 
 
 def span_of(rows: Sequence[MeasureRow]) -> float:
@@ -206,55 +196,20 @@ def changes_by_operation(rows: Sequence[MeasureRow]) -> Iterator[Block]:
 
 def _of_load(comparison: LoadComparison) -> Iterator[Section]:
     if comparison.newly_broken:
-        yield Section(
-            "broken",
-            "Broken under load, and not so before",
-            name="Broken",
-            blocks=[
-                Items(
-                    label="broken under load",
-                    lines=[(badge("broken", "bad"), " ", Code(fact)) for fact in comparison.newly_broken],
-                    most={"terminal": _MOST_LINES},
-                )
-            ],
-        )
+        lines: list[Words] = [(badge("broken", "bad"), " ", Code(fact)) for fact in comparison.newly_broken]
+        title = "Broken under load, and not so before"
+        yield Section("broken", title, [_listed("broken under load", lines)], name="Broken")
     if comparison.missed:
-        yield Section(
-            "missed",
-            "Objectives missed",
-            [
-                Items(
-                    label="objective",
-                    lines=[
-                        (
-                            badge("missed", "bad"),
-                            " ",
-                            describe(each),
-                            *((" ", Code(each.fact)) if each.fact else ()),
-                        )
-                        for each in comparison.missed
-                    ],
-                    most={"terminal": _MOST_LINES},
-                )
-            ],
-        )
-    if comparison.rows:
-        yield Section(
-            "changes",
-            "Changes",
-            [
-                *key_to_changes(comparison.confidence, span_of(comparison.rows)),
-                *changes_by_operation(comparison.rows),
-                change_table(
-                    gates_of(comparison.rows),
-                    "Gates",
-                    is_named=True,
-                    span=span_of(comparison.rows),
-                    most=_MOST_LINES,
-                    shown=TERMINAL,
-                ),
-            ],
-        )
+        lines = [
+            (badge("missed", "bad"), " ", describe(each), *((" ", Code(each.fact)) if each.fact else ()))
+            for each in comparison.missed
+        ]
+        yield Section("missed", "Objectives missed", [_listed("objective", lines)])
+    if rows := comparison.rows:
+        span, gates = span_of(rows), gates_of(rows)
+        table = change_table(gates, "Gates", is_named=True, span=span, most=_MOST_LINES, shown=TERMINAL)
+        blocks = [*key_to_changes(comparison.confidence, span), *changes_by_operation(rows), table]
+        yield Section("changes", "Changes", blocks)
 
 
 def _of_checks(comparison: CheckComparison) -> Iterator[Section]:
@@ -268,86 +223,58 @@ def _of_checks(comparison: CheckComparison) -> Iterator[Section]:
         if findings:
             yield _found(id_, f"{title} ({len(findings)})", label, findings, in_terminal=in_terminal)
     if comparison.lost:
-        yield Section(
-            "lost",
-            f"Verified before, and not tested now ({len(comparison.lost)})",
-            name="Not tested now",
-            blocks=[
-                Items(
-                    label="not tested any more",
-                    lines=[Code(fact) for fact in comparison.lost],
-                    most={"terminal": _MOST_LINES},
-                )
-            ],
-        )
+        title = f"Verified before, and not tested now ({len(comparison.lost)})"
+        lost = _listed("not tested any more", [Code(fact) for fact in comparison.lost])
+        yield Section("lost", title, [lost], name="Not tested now")
     if comparison.facts:
-        yield Section(
-            "facts",
-            "Facts that changed",
-            [
-                Table(
-                    "Facts that changed",
-                    (Column("Fact", is_name=True), Column("Before"), Column("Now")),
-                    [
-                        (
-                            Code(each.fact),
-                            badge(each.before.label, each.before.tone),
-                            badge(each.now.label, each.now.tone),
-                        )
-                        for each in comparison.facts
-                    ],
-                    shown=ON_PAGES,
-                )
-            ],
-        )
+        columns = (Column("Fact", is_name=True), Column("Before"), Column("Now"))
+        rows = [
+            (
+                Code(each.fact),
+                badge(each.before.label, each.before.tone),
+                badge(each.now.label, each.now.tone),
+            )
+            for each in comparison.facts
+        ]
+        table = Table("Facts that changed", columns, rows, shown=ON_PAGES)
+        yield Section("facts", "Facts that changed", [table])
+
+
+def _listed(label: str, lines: Sequence[Words]) -> Items:
+    return Items(lines, label=label, most={"terminal": _MOST_LINES})
 
 
 def _found(id_: str, title: str, label: str, findings: Sequence[Finding], *, in_terminal: int) -> Section:
-    return Section(
-        id_,
-        title,
-        name=title.partition(":")[0].partition(" (")[0],
-        blocks=[
-            Findings(
-                groups=finding_groups(findings),
-                label=label,
-                most={"terminal": in_terminal, "markdown": _MOST_FINDINGS},
-                shown=EVERYWHERE if in_terminal else ON_PAGES,
-            )
-        ],
+    block = Findings(
+        groups=finding_groups(findings),
+        label=label,
+        most={"terminal": in_terminal, "markdown": _MOST_FINDINGS},
+        shown=EVERYWHERE if in_terminal else ON_PAGES,
     )
+    return Section(id_, title, [block], name=title.partition(":")[0].partition(" (")[0])
 
 
 def _runs(comparison: Comparison) -> Section:
-    is_load = isinstance(comparison, LoadComparison)
-    sides: list[tuple[str, LoadFigures | CheckFigures]]
+    runs: list[tuple[str, LoadFigures | CheckFigures]]
     if isinstance(comparison, LoadComparison):
-        sides = [("baseline", run) for run in comparison.baseline]
-        sides += [("candidate", run) for run in comparison.candidate]
+        runs = [("baseline", run) for run in comparison.baseline]
+        runs += [("candidate", run) for run in comparison.candidate]
     else:
-        sides = [("baseline", comparison.baseline), ("candidate", comparison.candidate)]
-    headings = ("Side", "Run", "Target", "Started", "Seed" if is_load else "Contract")
-    return Section(
-        "runs",
-        "Runs",
-        [
-            Table(
-                "Runs",
-                [Column(each, is_name=each == "Run") for each in headings],
-                [(side, *_run_cells(run)) for side, run in sides],
-                shown=ON_PAGES,
-            )
-        ],
-    )
-
-
-def _run_cells(run: LoadFigures | CheckFigures) -> tuple[Words, ...]:
-    return (
-        Code(run.run),
-        (run.target, " at ", Code(run.base_url)),
-        f"{run.started_at:%d %B %Y, %H:%M UTC}",
-        str(run.plan.seed) if isinstance(run, LoadFigures) else run.document_version,
-    )
+        runs = [("baseline", comparison.baseline), ("candidate", comparison.candidate)]
+    last = "Seed" if isinstance(comparison, LoadComparison) else "Contract"
+    headings = ("Side", "Run", "Target", "Started", last)
+    rows = [
+        (
+            side,
+            Code(run.run),
+            (run.target, " at ", Code(run.base_url)),
+            f"{run.started_at:%d %B %Y, %H:%M UTC}",
+            str(run.plan.seed) if isinstance(run, LoadFigures) else run.document_version,
+        )
+        for side, run in runs
+    ]
+    columns = [Column(each, is_name=each == "Run") for each in headings]
+    return Section("runs", "Runs", [Table("Runs", columns, rows, shown=ON_PAGES)])
 
 
 def _drawing(row: MeasureRow, change: FigureChange, span: float) -> Figure:

@@ -53,9 +53,9 @@ def read_side(places: Sequence[Path], *, baselines: Path) -> Side:
         UsageError: Load and conformance runs are mixed, or there are several of conformance.
     """
     parts = [_read(place, baselines) for place in places]
+    more = f" and {len(parts) - 1} more" if parts[1:] else ""
     side = Side(
-        name=" + ".join(part.name for part in parts[:1])
-        + (f" and {len(parts) - 1} more" if len(parts) > 1 else ""),
+        name=f"{parts[0].name}{more}",
         tool_version=version("knouds-harness"),
         loads=tuple(run for part in parts for run in part.loads),
         checks=tuple(run for part in parts for run in part.checks),
@@ -104,7 +104,10 @@ def keep(name: str, side: Side, *, baselines: Path) -> Path:
 def _read(place: Path, baselines: Path) -> Side:
     kept = baselines / f"{place.name.removesuffix('.json')}.json"
     if place.is_dir():
-        return _read_folder(place)
+        record, name = read_run(place), place.resolve().name
+        if record.kind == LOAD_KIND:
+            return Side(name=name, tool_version="", loads=(load_figures(record),))
+        return Side(name=name, tool_version="", checks=(check_figures(record),))
     if place.is_file():
         return _read_kept(place)
     if place.parent == Path() and kept.is_file():
@@ -115,14 +118,6 @@ def _read(place: Path, baselines: Path) -> Side:
         f"  Give a folder under reports/runs, or one of those kept in {baselines}: "
         f"{', '.join(known) or 'none yet'}."
     )
-
-
-def _read_folder(folder: Path) -> Side:
-    record = read_run(folder)
-    name = folder.resolve().name
-    if record.kind == LOAD_KIND:
-        return Side(name=name, tool_version="", loads=(load_figures(record),))
-    return Side(name=name, tool_version="", checks=(check_figures(record),))
 
 
 def _read_kept(path: Path) -> Side:

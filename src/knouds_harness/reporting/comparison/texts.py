@@ -132,7 +132,6 @@ def _blind_spot(comparison: LoadComparison) -> str:
 
 
 def lost_words(count: int) -> str:
-    """How many facts are not tested any more."""
     return f"{count} {'fact was' if count == 1 else 'facts were'} verified before and not tested now"
 
 

@@ -11,7 +11,14 @@ from knouds_harness.reporting.check.fact_status import FactStatus, fact_rows, st
 from knouds_harness.reporting.comparison.load_figures import ALL
 from knouds_harness.reporting.run_section import chosen_options
 from knouds_harness.runs.load_results import LoadResults
-from knouds_harness.runs.operation_load import PERCENTS, TIME_MEASURES, Times, percentile_measure, time_ms
+from knouds_harness.runs.operation_load import (
+    PERCENTS,
+    TIME_MEASURES,
+    OperationLoad,
+    Times,
+    percentile_measure,
+    time_ms,
+)
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.runs.verdicts import RunOutcome
 
@@ -75,15 +82,15 @@ def find_measure(name: str, known: dict[str, int]) -> str:
 
 def figures_of(record: RunRecord) -> dict[str, float]:
     figures = {"exchanges": float(record.counts.exchanges), "duration_s": record.duration_s}
-    if record.load is None:
-        counts = standing_counts(fact_rows(record))
-        figures["facts_in_breach"] = float(counts[FactStatus.BREACH])
-        figures["facts_verified"] = float(counts[FactStatus.VERIFIED])
-    cost_credits = record.load.results.cost_credits if record.load else record.counts.cost_credits
-    figures["cost_credits"] = cost_credits
-    if record.load is not None:
-        figures.update(_figures_of_load(record.load.results))
-    return figures
+    if record.load:
+        load = record.load.results
+        return figures | {"cost_credits": load.cost_credits} | dict(_figures_of_load(load))
+    counts = standing_counts(fact_rows(record))
+    return figures | {
+        "cost_credits": record.counts.cost_credits,
+        "facts_in_breach": float(counts[FactStatus.BREACH]),
+        "facts_verified": float(counts[FactStatus.VERIFIED]),
+    }
 
 
 def _figures_of_load(load: LoadResults) -> Iterator[tuple[str, float]]:
@@ -92,24 +99,24 @@ def _figures_of_load(load: LoadResults) -> Iterator[tuple[str, float]]:
             yield "capacity_per_s", load.capacity.highest_per_s
         return
     for each in load.operations:
-        yield f"requests_per_s:{each.operation}", each.per_s
-        yield f"error_rate:{each.operation}", each.error_rate
-        yield f"throttled_rate:{each.operation}", each.throttled_rate
-        yield from _figures_of_times(each.response, "", each.operation)
+        yield from _figures_of_operation(each, each.operation)
         yield from _figures_of_times(each.service, "service_", each.operation)
-    total = load.total
-    if total.requests:
-        yield f"requests_per_s:{ALL}", total.per_s
-        yield f"error_rate:{ALL}", total.error_rate
-        yield f"throttled_rate:{ALL}", total.throttled_rate
-    yield from _figures_of_times(total.response, "", ALL)
+    yield from _figures_of_operation(load.total, ALL)
 
 
-def _figures_of_times(times: Times, prefix: str, operation: str) -> Iterator[tuple[str, float]]:
+def _figures_of_operation(load: OperationLoad, name: str) -> Iterator[tuple[str, float]]:
+    if load.requests or name != ALL:
+        yield f"requests_per_s:{name}", load.per_s
+        yield f"error_rate:{name}", load.error_rate
+        yield f"throttled_rate:{name}", load.throttled_rate
+    yield from _figures_of_times(load.response, "", name)
+
+
+def _figures_of_times(times: Times, prefix: str, name: str) -> Iterator[tuple[str, float]]:
     for measure in TIME_MEASURES:
         figure = time_ms(times, measure)
         if figure is not None:
-            yield f"{prefix}{measure}:{operation}", figure
+            yield f"{prefix}{measure}:{name}", figure
 
 
 def measure_text(name: str, number: float) -> str:

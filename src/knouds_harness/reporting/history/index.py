@@ -109,32 +109,23 @@ class Index:
 
     def entries(self) -> list[Entry]:
         with self._told():
-            self._connection.row_factory = sqlite3.Row
-            rows = self._connection.execute("SELECT * FROM runs ORDER BY started_at DESC, folder DESC")
-            return [_entry(row) for row in rows]
+            cursor = self._connection.cursor()
+            cursor.row_factory = sqlite3.Row
+            cursor.execute("SELECT * FROM runs ORDER BY started_at DESC, folder DESC")
+            return [_entry(row) for row in cursor]
 
     def figures(self, measure: str) -> Mapping[str, float]:
         with self._told():
-            return dict(
-                map(
-                    tuple,
-                    self._connection.execute(
-                        "SELECT folder, value FROM figures WHERE measure = ?", (measure,)
-                    ),
-                )
+            found = self._connection.execute(
+                "SELECT folder, value FROM figures WHERE measure = ?", (measure,)
             )
+            return dict(found)
 
     def measures(self) -> dict[str, int]:
         """The full name of every measure, and how many runs have it."""
+        counted = "SELECT measure, count(*) FROM figures GROUP BY measure ORDER BY measure"
         with self._told():
-            return dict(
-                map(
-                    tuple,
-                    self._connection.execute(
-                        "SELECT measure, count(*) FROM figures GROUP BY measure ORDER BY measure"
-                    ),
-                )
-            )
+            return dict(self._connection.execute(counted))
 
     def _write(self, entry: Entry, figures: Mapping[str, float], stamp: str) -> None:
         values = asdict(entry) | {

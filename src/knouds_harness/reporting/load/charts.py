@@ -44,21 +44,7 @@ def charts_of(load: LoadResults, seconds: Sequence[SecondRow]) -> Mapping[str, A
         "secondTimes": SECOND_TIMES,
         "times": _times(seconds, names, points, step_s),
         "heat": _heat(seconds, last_s),
-        "percentiles": {
-            **({ALL_OPERATIONS: {"response": _curve(load.overall)}} if load.overall else {}),
-            **{
-                each.operation: {
-                    name: _curve(times)
-                    for name, times in (
-                        ("response", each.response),
-                        ("service", each.service),
-                        ("the server's own ms", each.server),
-                    )
-                    if times.count
-                }
-                for each in load.operations
-            },
-        },
+        "percentiles": _curves(load),
         "capacity": [
             [point.achieved_per_s, point.p50_ms, point.p99_ms, point.is_kept]
             for point in (load.capacity.points if load.capacity else ())
@@ -102,13 +88,10 @@ def _times(
     for second in seconds:
         if any(getattr(second, name) is None for name in SECOND_TIMES):
             continue
-        of_operation = columns.get(second.operation)
-        if of_operation is None:
-            of_operation = {name: [[] for _ in range(points)] for name in SECOND_TIMES}
-            columns[second.operation] = of_operation
-        at = second.at_s // step_s
-        for name in SECOND_TIMES:
-            of_operation[name][at].append(getattr(second, name))
+        if second.operation not in columns:
+            columns[second.operation] = {name: [[] for _ in range(points)] for name in SECOND_TIMES}
+        for name, column in columns[second.operation].items():
+            column[second.at_s // step_s].append(getattr(second, name))
     ordered = [name for name in (ALL_OPERATIONS, *names) if name in columns] + sorted(
         set(columns) - set(names)
     )
@@ -141,6 +124,14 @@ def _heat(seconds: Sequence[SecondRow], last_s: int) -> Mapping[str, Any] | None
         of_operation = columns.setdefault(operation, [[] for _ in range(ceil((last_s + 1) / step_s))])
         of_operation[column] = [low, *(found.get(bucket, 0) for bucket in range(low, high + 1))]
     return {"step": step_s, "perDoubling": PER_DOUBLING, "columns": columns}
+
+
+def _curves(load: LoadResults) -> Mapping[str, Mapping[str, Any]]:
+    curves = {ALL_OPERATIONS: {"response": _curve(load.overall)}} if load.overall else {}
+    for each in load.operations:
+        kinds = {"response": each.response, "service": each.service, "the server's own ms": each.server}
+        curves[each.operation] = {name: _curve(times) for name, times in kinds.items() if times.count}
+    return curves
 
 
 def _curve(times: Times) -> Mapping[str, Any]:

@@ -76,17 +76,18 @@ class LiveView:
 
 
 def line(progress: LoadProgress) -> str:
+    of_most = "" if progress.most_credits is None else f" of {progress.most_credits:,.0f}"
     parts = [
         f"{_of_duration(progress)}{' (warm-up)' if _is_warming_up(progress) else ''}",
         _rate(progress),
-        _in_flight(progress),
+        f"{progress.users:,} users" if progress.in_flight is None else f"{progress.in_flight:,} in flight",
         _times(progress),
         *[
             f"{count:,} {outcome}"
             for outcome, count in progress.outcomes.items()
             if count and outcome != RequestStatus.KEPT
         ],
-        *([_credits(progress)] if progress.spent_credits else []),
+        f"{progress.spent_credits:,.0f}{of_most} credits" if progress.spent_credits else "",
         f"CPU {progress.cpu_share:.0%}",
         _lag(progress),
     ]
@@ -98,9 +99,14 @@ def view(progress: LoadProgress, *, title: str) -> RenderableType:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     done = min(1.0, max(0.0, progress.at_s / progress.duration_s))
-    grid.add_row(_time(progress), ProgressBar(total=1.0, completed=done, width=32))
+    what = "warm-up" if _is_warming_up(progress) else "load"
+    time = "starting" if progress.at_s < 0 else f"{what} {_of_duration(progress)}"
+    grid.add_row(time, ProgressBar(total=1.0, completed=done, width=32))
     grid.add_row("rate", _rate(progress))
-    grid.add_row("in flight" if progress.in_flight is not None else "users", _in_flight_of(progress))
+    if progress.in_flight is None:
+        grid.add_row("users", f"{progress.users:,}")
+    else:
+        grid.add_row("in flight", f"{progress.in_flight:,} of at most {progress.users:,}")
     grid.add_row("times", _times(progress) or "none yet")
     grid.add_row("answers", _answers(progress))
     for error in progress.errors:
@@ -109,7 +115,8 @@ def view(progress: LoadProgress, *, title: str) -> RenderableType:
         grid.add_row("", Text(says, style=_STYLE_BY_STATUS[error.status]))
     if progress.most_credits is not None:
         grid.add_row("credits", f"at most {progress.spent_credits:,.0f} of {progress.most_credits:,.0f}")
-    grid.add_row("generator", f"CPU {progress.cpu_share:.0%} of a core, {_lag(progress)}{_dropped(progress)}")
+    dropped = f", {progress.dropped:,} tasks not sent" if progress.dropped else ""
+    grid.add_row("generator", f"CPU {progress.cpu_share:.0%} of a core, {_lag(progress)}{dropped}")
     parts: list[RenderableType] = [Text(title, style="bold"), grid]
     parts += [Text(f"warning: {doubt}", style="bold yellow") for doubt in progress.doubts]
     if progress.limits:
@@ -126,13 +133,6 @@ def _is_warming_up(progress: LoadProgress) -> bool:
     return progress.at_s < progress.warm_up_s
 
 
-def _time(progress: LoadProgress) -> str:
-    if progress.at_s < 0:
-        return "starting"
-    what = "warm-up" if _is_warming_up(progress) else "load"
-    return f"{what} {_of_duration(progress)}"
-
-
 def _of_duration(progress: LoadProgress) -> str:
     at_s = min(progress.at_s, progress.duration_s)  # what is in flight at the end takes longer
     return f"{at_s:.0f}/{progress.duration_s:.0f} s"
@@ -142,18 +142,6 @@ def _rate(progress: LoadProgress) -> str:
     asked = f" ({progress.asked_per_s:,.0f} tasks/s asked for)" if progress.asked_per_s else ""
     rate = f"{progress.recent_per_s:,.1f} requests/s" if progress.requests else "no answer yet"
     return f"{rate}{asked}"
-
-
-def _in_flight(progress: LoadProgress) -> str:
-    if progress.in_flight is None:
-        return f"{progress.users:,} users"
-    return f"{progress.in_flight:,} in flight"
-
-
-def _in_flight_of(progress: LoadProgress) -> str:
-    if progress.in_flight is None:
-        return f"{progress.users:,}"
-    return f"{progress.in_flight:,} of at most {progress.users:,}"
 
 
 def _times(progress: LoadProgress) -> str:
@@ -176,20 +164,11 @@ def _answers(progress: LoadProgress) -> Text:
     return text
 
 
-def _credits(progress: LoadProgress) -> str:
-    of_most = "" if progress.most_credits is None else f" of {progress.most_credits:,.0f}"
-    return f"{progress.spent_credits:,.0f}{of_most} credits"
-
-
 def _lag(progress: LoadProgress) -> str:
     loop = f"loop {progress.loop_lag_p99_ms:.1f} ms"
     if progress.lateness_p99_ms is None:
         return f"lag p99: {loop}"
     return f"lag p99: sending {progress.lateness_p99_ms:.1f} ms, {loop}"
-
-
-def _dropped(progress: LoadProgress) -> str:
-    return f", {progress.dropped:,} tasks not sent" if progress.dropped else ""
 
 
 def live_report(folder: Path, *, version: str) -> Report:

@@ -233,10 +233,8 @@ def _capacity(capacity: Capacity, verdict: Headline) -> Section:
 def _operations(load: LoadResults, evidence_ids: Collection[str]) -> Section:
     blocks: list[Block] = [
         tables.operation_table(load),
-        tables.text_table(load, with_units=True, shown=MARKDOWN),
+        *(tables.operation_text_tables(load) if load.operations else ()),
     ]
-    if load.operations:
-        blocks.append(tables.text_table(load, with_units=False, shown=TERMINAL))
     if any(each.errors for each in load.operations):
         blocks.append(Heading("What did not succeed, by status and code"))
         blocks.append(tables.error_table(load, evidence_ids))
@@ -256,8 +254,7 @@ def _phases(load: LoadResults) -> Section:
             ),
             tables.phase_table(load),
             tables.traffic_table(load),
-            tables.phase_text_table(load, with_units=True, shown=MARKDOWN),
-            tables.phase_text_table(load, with_units=False, shown=TERMINAL),
+            *tables.phase_text_tables(load),
         ],
     )
 

@@ -26,7 +26,9 @@ from knouds_harness.reporting.load.headline import STATE_LABELS
 from knouds_harness.reporting.load.rate_limits import DrawnWindow, ThrottledSpan, Track
 from knouds_harness.reporting.report import (
     HTML,
+    MARKDOWN,
     ON_PAGES,
+    TERMINAL,
     Code,
     Column,
     Figure,
@@ -225,14 +227,18 @@ def _cells(columns: Iterable[LoadColumn[Subject]], subject: Subject) -> list[Wor
     return [_cell(column, subject) for column in columns]
 
 
-def text_table(load: LoadResults, *, with_units: bool, shown: frozenset[Medium]) -> Table:
-    columns = text_columns(load, with_units=with_units)
-    return _text_table(load, "Operations", "Operation" if with_units else "Times in ms", columns, shown=shown)
+def operation_text_tables(load: LoadResults) -> list[Table]:
+    return [
+        _text_table(load, "Operations", "Operation", text_columns(load, with_units=True), shown=MARKDOWN),
+        _text_table(load, "Operations", "Times in ms", text_columns(load, with_units=False), shown=TERMINAL),
+    ]
 
 
-def phase_text_table(load: LoadResults, *, with_units: bool, shown: frozenset[Medium]) -> Table:
-    columns = phase_columns(load, with_units=with_units)
-    return _text_table(load, "Phases", "Operation" if with_units else "Phases in ms", columns, shown=shown)
+def phase_text_tables(load: LoadResults) -> list[Table]:
+    return [
+        _text_table(load, "Phases", "Operation", phase_columns(load, with_units=True), shown=MARKDOWN),
+        _text_table(load, "Phases", "Phases in ms", phase_columns(load, with_units=False), shown=TERMINAL),
+    ]
 
 
 def _text_table(
