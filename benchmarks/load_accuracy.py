@@ -29,7 +29,7 @@ from pathlib import Path
 import psutil
 
 from knouds_harness.commands.selftest import RATES
-from knouds_harness.load.generator.validity import ACCURACY, judge_generator
+from knouds_harness.load.generator.validity import judge_generator
 from knouds_harness.load.selftest.selftest import (
     MOST_LATE_P99_MS,
     MOST_OFF_RATE,
@@ -48,6 +48,7 @@ from knouds_harness.load.selftest.selftest import (
 )
 from knouds_harness.measures.delay import LEAST_MS, Delay, KeptTimes
 from knouds_harness.measures.histograms import Histogram
+from knouds_harness.runs.load_results import Validity
 from knouds_harness.runs.operation_load import NO_TIMES, TIME_MEASURES
 
 QUICK = ServerTimes(median_ms=2.0)
@@ -128,7 +129,9 @@ class BusyRun:
     @property
     def is_correct(self) -> bool:
         """Whether the figures that make a run valid were true."""
-        return all(error <= ACCURACY for measure, error in self.errors.items() if measure not in RARE)
+        return all(
+            error <= Validity.accuracy for measure, error in self.errors.items() if measure not in RARE
+        )
 
 
 def judge_busy_runs(busy: int, *, rounds: int, seconds: float) -> None:
@@ -161,7 +164,9 @@ def busy_run(times: ServerTimes, *, rate: float, seconds: float) -> BusyRun:
     observed = measured.observed
     response = Histogram(observed.response_counts)
     lags = {missed: Histogram(counts) for missed, counts in observed.lag_counts.items()}
-    validity = judge_generator(
+    seen = Validity(
+        is_valid=True,
+        reasons=(),
         asked_per_s=rate,
         achieved_per_s=measured.achieved_per_s,
         arrivals=observed.handed + observed.dropped,
@@ -169,9 +174,9 @@ def busy_run(times: ServerTimes, *, rate: float, seconds: float) -> BusyRun:
         lateness=NO_TIMES,
         loop_lag=NO_TIMES,
         cpu_share=0.0,
-        kept=[KeptTimes(operation="n", response=response, service=Histogram(observed.service_counts))],
-        delay=Delay(lags),
     )
+    kept = KeptTimes(operation="n", response=response, service=Histogram(observed.service_counts))
+    validity = judge_generator(seen, kept=[kept], delay=Delay(lags))
     delayed = {each.measure for each in validity.delayed}
     mean_s: Sequence[float] = [statistics.fmean(measured.served_s)]
     found = {"mean_ms": (response.mean_s, mean_s)}
@@ -203,11 +208,11 @@ def print_busy(title: str, runs: Sequence[BusyRun]) -> None:
     refused = sum(bool(run.reasons) for run in correct)
     fixed = sum(run.late_p99_ms > FORMER_MOST_LATE_MS for run in correct)
     errors = sorted(run.errors[measure] for run in runs for measure in run.trusted)
-    beyond = sum(error > ACCURACY for error in errors)
+    beyond = sum(error > Validity.accuracy for error in errors)
     print(
         f"{title}: {len(correct)} of {len(runs)} runs correct, {refused} of these refused "
         f"(by a fixed {FORMER_MOST_LATE_MS:g} ms: {fixed}); of {len(errors)} figures called valid {beyond} "
-        f"are off by more than {ACCURACY:.0%}, the worst by {max(errors, default=0):.1%}"
+        f"are off by more than {Validity.accuracy:.0%}, the worst by {max(errors, default=0):.1%}"
     )
 
 

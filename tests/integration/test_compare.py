@@ -153,7 +153,7 @@ def test_two_targets_are_loaded_in_turn(tmp_path):
 
     assert process.returncode in (0, 1, 5), process.stderr
     lines = [
-        line for line in process.stderr.splitlines() if line.startswith("round ") and "in place" not in line
+        line for line in process.stderr.splitlines() if line.startswith("round ") and "once more" not in line
     ]
     assert sorted(line.split(":")[0] for line in lines) == [
         f"round {number} of 2, {side}" for number in (1, 2) for side in ("baseline", "candidate")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -21,7 +23,6 @@ from knouds_harness.locations import ObjectivesFile, objectives_path
 from knouds_harness.option_declarations import draw_seed
 
 if TYPE_CHECKING:
-    from knouds_harness.commands.alternating_runs import Contender
     from knouds_harness.measures.objectives import Objective
     from knouds_harness.reporting.comparison.sides import Side
     from knouds_harness.reporting.comparison.texts import Comparison
@@ -29,6 +30,17 @@ if TYPE_CHECKING:
 _EPILOG = """Exit codes: 0 nothing got worse, or there is no evidence; 1 something got worse or misses
 an objective; 2 the runs do not compare; 3, 4, 130 a round of --repeat ended so; 5 a side has no valid
 measurement."""
+
+_GOES_ON_AFTER: Final = (ExitCode.KEPT, ExitCode.BREACH, ExitCode.INVALID_MEASUREMENT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """A side that --repeat loads."""
+
+    name: str
+    target: str
+    faults: tuple[str, ...] = ()
 
 
 @click.command(epilog=_EPILOG)
@@ -105,7 +117,6 @@ def compare(
       knouds-harness compare --repeat 5 --scenario reads --candidate-fault ID -- --rate 200
     """
     from knouds_harness.command_output import CommandConsole, print_json
-    from knouds_harness.commands.alternating_runs import Contender
     from knouds_harness.measures.objectives import parse_objectives
     from knouds_harness.reporting.comparison.report import comparison_report, write_comparison
     from knouds_harness.reporting.comparison.sides import keep, read_side
@@ -124,7 +135,7 @@ def compare(
             raise UsageError(
                 "--repeat loads both sides itself: name what with, such as --scenario reads, and no runs"
             )
-        before, after = _repeated(
+        before, after = _run_in_turn(
             [
                 Contender(name="baseline", target=baseline_target),
                 Contender(
@@ -133,7 +144,7 @@ def compare(
             ],
             scenario=scenario,
             rounds=repeat,
-            seed=seed,
+            seed=draw_seed() if seed is None else seed,
             options=runs,
             runs_folder=runs_folder,
         )
@@ -175,36 +186,68 @@ def _named(
     return [Path(each) for each in before], [Path(each) for each in after]
 
 
-def _repeated(
+def _run_in_turn(
     contenders: Sequence[Contender],
     *,
     scenario: str,
     rounds: int,
-    seed: int | None,
+    seed: int,
     options: Sequence[str],
     runs_folder: Path,
 ) -> tuple[list[Path], list[Path]]:
+    """Load each contender once a round, in an order drawn anew, so that other work disturbs both alike.
+
+    A run whose generator was the limit is run once more. If the rounds do not come to their end, neither does
+    the command.
+
+    Raises:
+        HarnessError: The scenario, or the target of any side, is not usable; nothing has been loaded then.
+    """
     from knouds_harness.command_output import CommandConsole
-    from knouds_harness.commands.alternating_runs import run_in_turn
+    from knouds_harness.load.generator.launching import Launched, launch, scenario_file
+    from knouds_harness.reporting.load.live import LiveView
+    from knouds_harness.targets.builtin import open_target, target_environment
 
     console = CommandConsole(stderr=True)
-    seed = draw_seed() if seed is None else seed
     console.print(f"{2 * rounds} runs in turn, seed {seed}; Ctrl-C ends them.", highlight=False)
-    done = run_in_turn(
-        contenders,
-        scenario=scenario,
-        rounds=rounds,
-        seed=seed,
-        options=options,
-        runs_folder=runs_folder,
-        command=shlex.join(["knouds-harness", *sys.argv[1:]]),
-        console=console,
-    )
-    if done.exit_code != ExitCode.KEPT:
-        reason = done.note or "the rounds did not come to their end"
-        click.echo(f"error: {reason}\n  What has been run stays in {runs_folder}.", err=True)
-        sys.exit(done.exit_code)
-    return done.folders["baseline"], done.folders["candidate"]
+    file = scenario_file(scenario)
+    for contender in contenders:
+        with open_target(contender.target, faults=contender.faults):
+            pass  # or it would fail only after another side was loaded
+    chance = random.Random(seed)
+    folders: dict[str, list[Path]] = {each.name: [] for each in contenders}
+
+    def load(contender: Contender, title: str, round_seed: int) -> Launched:
+        console.print(title, markup=False, highlight=False, soft_wrap=True)
+        with (
+            target_environment(contender.target, faults=contender.faults) as variables,
+            LiveView(console, title=title) as live,
+        ):
+            return launch(
+                file,
+                runs_folder=runs_folder,
+                options=["--target", contender.target, "--seed", str(round_seed), *options],
+                variables=variables,
+                command=shlex.join(["knouds-harness", *sys.argv[1:]]),
+                on_progress=live.show,
+            )
+
+    for number in range(1, rounds + 1):
+        round_seed = chance.randrange(2**31)
+        for contender in chance.sample(contenders, len(contenders)):
+            title = f"round {number} of {rounds}, {contender.name}: {file.stem} on {contender.target}"
+            launched = load(contender, title, round_seed)
+            if launched.exit_code == ExitCode.INVALID_MEASUREMENT and not launched.was_interrupted:
+                again = f"{title}, once more: the generator was the limit"
+                launched = load(contender, again, round_seed)
+            if launched.exit_code in _GOES_ON_AFTER and launched.folder and not launched.was_interrupted:
+                folders[contender.name].append(launched.folder)
+                continue
+            reason = launched.note or "the rounds did not come to their end"
+            click.echo(f"error: {reason}\n  What has been run stays in {runs_folder}.", err=True)
+            was_interrupted = launched.was_interrupted and launched.exit_code in _GOES_ON_AFTER
+            sys.exit(ExitCode.INTERRUPTED if was_interrupted else launched.exit_code or ExitCode.USAGE)
+    return folders["baseline"], folders["candidate"]
 
 
 def _compare(

@@ -10,20 +10,9 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from knouds_harness.errors import ExitCode, GuardStop
+from knouds_harness.load import final_reports as messages
 from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.collection.seconds import Second, now_unix_s
-from knouds_harness.load.final_reports import (
-    ASK_CREDITS,
-    CREDITS,
-    HEALTH,
-    IS_FINAL,
-    OBSERVATIONS,
-    SAMPLES,
-    SENT_AT,
-    SHARE,
-    SILENCE_S,
-    STOP,
-)
 from knouds_harness.load.generator.leading_run import LeadingRun
 from knouds_harness.load.generator.load_run import LoadRun, LoadSetup
 from knouds_harness.load.generator.validity import Health, together
@@ -62,8 +51,8 @@ class MasterRun(LeadingRun):
         self._clock_error_s: dict[str, float] = {}
         self._are_workers_ended = False
         environment.events.worker_report.add_listener(self._on_report)
-        runner.register_message(ASK_CREDITS, self._on_ask_credits)
-        runner.register_message(STOP, self._on_stop)
+        runner.register_message(messages.ASK_CREDITS, self._on_ask_credits)
+        runner.register_message(messages.STOP, self._on_stop)
 
     @property
     def workers(self) -> int:
@@ -124,7 +113,7 @@ class MasterRun(LeadingRun):
         self._sharing = self._present()
         for index, worker in enumerate(sorted(self._sharing)):
             share = {"start_unix_s": start_unix_s, "index": index, "workers": len(self._sharing)}
-            self._runner.send_message(SHARE, share, worker)
+            self._runner.send_message(messages.SHARE, share, worker)
         while not self._are_workers_ended:
             self.look()
             gevent.sleep(_LOOK_EVERY_S)
@@ -182,21 +171,21 @@ class MasterRun(LeadingRun):
         else:
             self._reserved[worker] = self._reserved.get(worker, 0) + reserved
             granted = wanted
-        self._runner.send_message(CREDITS, {"granted": granted}, worker)
+        self._runner.send_message(messages.CREDITS, {"granted": granted}, worker)
 
     def _on_report(self, client_id: str, data: Mapping[str, Any], **_: object) -> None:
-        if HEALTH not in data:
+        if messages.HEALTH not in data:
             return
-        health = Health.unpacked(data[HEALTH])
+        health = Health.unpacked(data[messages.HEALTH])
         self._health_by_worker[client_id] = health
         self._heard_unix_s[client_id] = self._clock()
-        error_s = self._clock() - data[SENT_AT]  # the least counts, as messages take some time too
+        error_s = self._clock() - data[messages.SENT_AT]  # the least counts, as messages take some time too
         self._clock_error_s[client_id] = min(error_s, self._clock_error_s.get(client_id, error_s), key=abs)
-        if data.get(IS_FINAL) and client_id in self._reserved:
+        if data.get(messages.IS_FINAL) and client_id in self._reserved:
             self._budget.settle(self._reserved.pop(client_id), health.spent_credits)
-        self.evidence.receive(data.get(SAMPLES, []))
-        if self.verification and OBSERVATIONS in data:
-            self.verification.receive(data[OBSERVATIONS])
+        self.evidence.receive(data.get(messages.SAMPLES, []))
+        if self.verification and messages.OBSERVATIONS in data:
+            self.verification.receive(data[messages.OBSERVATIONS])
 
     def _on_stop(self, msg: Any, **_: object) -> None:  # noqa: ANN401 - Locust's message
         self.stop(msg.data["reason"], ExitCode(msg.data["exit_code"]))
@@ -210,7 +199,7 @@ class LeasedCredits:
         self.budget = Budget(0.0)
         self._answered: Event | None = None
         self._granted = 0.0
-        runner.register_message(CREDITS, self._on_credits)
+        runner.register_message(messages.CREDITS, self._on_credits)
 
     def ask_ahead(self) -> None:
         """Ask for credits before they are needed, unless that was done."""
@@ -226,7 +215,7 @@ class LeasedCredits:
 
     def _ask(self, needed: float, what: str) -> Event:
         self._answered = answered = Event()
-        self._runner.send_message(ASK_CREDITS, {"needed": needed, "what": what})
+        self._runner.send_message(messages.ASK_CREDITS, {"needed": needed, "what": what})
         return answered
 
     def _on_credits(self, msg: Any, **_: object) -> None:  # noqa: ANN401 - Locust's message
@@ -253,11 +242,11 @@ class WorkerRun(LoadRun):
         self._heard_unix_s = clock()
         environment.events.report_to_master.add_listener(self._report)
         environment.events.heartbeat_received.add_listener(self._on_heartbeat)
-        runner.register_message(SHARE, self._on_share)
+        runner.register_message(messages.SHARE, self._on_share)
         gevent.spawn(self._watch_master)
 
     def stop(self, reason: str, exit_code: ExitCode) -> None:
-        self._runner.send_message(STOP, {"reason": reason, "exit_code": int(exit_code)})
+        self._runner.send_message(messages.STOP, {"reason": reason, "exit_code": int(exit_code)})
 
     def add_second(self, second: Second) -> None:
         """Count nothing here: the master counts what this process reports."""
@@ -270,18 +259,17 @@ class WorkerRun(LoadRun):
         self._heard_unix_s = timestamp
 
     def _watch_master(self) -> None:
-        while self._clock() - self._heard_unix_s <= SILENCE_S:
+        while self._clock() - self._heard_unix_s <= messages.SILENCE_S:
             gevent.sleep(_LOOK_EVERY_S)
-        self.stop(
-            f"Ended early: worker {self._runner.client_id} did not hear the master for {SILENCE_S:.0f} s.",
-            ExitCode.INVALID_MEASUREMENT,
-        )
+        silent = f"did not hear the master for {messages.SILENCE_S:.0f} s"
+        reason = f"Ended early: worker {self._runner.client_id} {silent}."
+        self.stop(reason, ExitCode.INVALID_MEASUREMENT)
         self._runner.quit()  # what it sends would not be counted
 
     def _report(self, data: dict[str, Any], **_: object) -> None:
-        data[HEALTH] = self.health().packed()
+        data[messages.HEALTH] = self.health().packed()
         if self.samples:
-            data[SAMPLES] = self.samples.packed()
+            data[messages.SAMPLES] = self.samples.packed()
         if self.verification:
-            data[OBSERVATIONS] = self.verification.take().packed()
-        data[SENT_AT] = self._clock()
+            data[messages.OBSERVATIONS] = self.verification.take().packed()
+        data[messages.SENT_AT] = self._clock()

@@ -13,19 +13,8 @@ from locust.env import Environment
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ExitCode
+from knouds_harness.load import final_reports as messages
 from knouds_harness.load.distributed import MasterRun
-from knouds_harness.load.final_reports import (
-    ASK_CREDITS,
-    ASK_FINAL_REPORT,
-    CREDITS,
-    HEALTH,
-    IS_FINAL,
-    OBSERVATIONS,
-    SAMPLES,
-    SENT_AT,
-    SHARE,
-    STOP,
-)
 from knouds_harness.load.generator.load_run import LoadSetup
 from knouds_harness.load.generator.validity import Health
 from knouds_harness.targets.limits import Limits
@@ -40,7 +29,8 @@ class Master(FakeMaster):  # type: ignore[misc]  # which is Any
     def report(self, worker: str, *, spent: float = 0.0, is_final: bool = False, at: float = START_UNIX_S):
         health = Health(spent_credits=spent).packed()
         self.environment.events.worker_report.fire(
-            client_id=worker, data={HEALTH: health, SENT_AT: at, IS_FINAL: is_final}
+            client_id=worker,
+            data={messages.HEALTH: health, messages.SENT_AT: at, messages.IS_FINAL: is_final},
         )
 
 
@@ -84,11 +74,11 @@ def run(master, waiting: Run) -> Run:
 
 
 def shares_of(master: Any) -> dict[str, tuple[int, int]]:
-    return {worker: (share["index"], share["workers"]) for worker, share in master.take(SHARE)}
+    return {worker: (share["index"], share["workers"]) for worker, share in master.take(messages.SHARE)}
 
 
 def granted_to(master: Any) -> float:
-    ((_, answer),) = master.take(CREDITS)
+    ((_, answer),) = master.take(messages.CREDITS)
     return float(answer["granted"])
 
 
@@ -98,7 +88,7 @@ def test_each_worker_gets_another_share(run, master):
 
 def test_lost_worker_ends_the_run(run, master, clock):
     """It is said by name, since when nothing of it is counted, and what that may have cost."""
-    master.hear(ASK_CREDITS, "b", needed=10, what="a run")
+    master.hear(messages.ASK_CREDITS, "b", needed=10, what="a run")
     clock.now_s += 17
     master.report("b", spent=2, at=clock.now_s)
     clock.now_s += 3
@@ -187,7 +177,7 @@ def test_workers_that_are_lost_before_load_begins_are_missed(waiting, master):
 def test_end_waits_for_the_final_reports(run, master):
     ending = gevent.spawn(run.end_workers)
     gevent.sleep(0)
-    asked = [worker for worker, _ in master.take(ASK_FINAL_REPORT)]
+    asked = [worker for worker, _ in master.take(messages.ASK_FINAL_REPORT)]
     for worker in asked:
         assert not ending.ready()
         master.report(worker, is_final=True)
@@ -217,10 +207,10 @@ def test_what_workers_report_is_handed_on(run, master):
     run.verification = SimpleNamespace(receive=received.append)
     run.evidence = SimpleNamespace(receive=received.append)
     report = {
-        HEALTH: Health().packed(),
-        SENT_AT: START_UNIX_S,
-        SAMPLES: ["sample"],
-        OBSERVATIONS: {"runs": []},
+        messages.HEALTH: Health().packed(),
+        messages.SENT_AT: START_UNIX_S,
+        messages.SAMPLES: ["sample"],
+        messages.OBSERVATIONS: {"runs": []},
     }
 
     master.environment.events.worker_report.fire(client_id="a", data=report)
@@ -235,7 +225,7 @@ def test_metrics_are_those_of_the_workers_together(run, master):
         ("b", Health(due=5, handed=4, dropped=1)),
         ("b", Health(due=7, handed=6, dropped=1)),
     ):
-        report = {HEALTH: health.packed(), SENT_AT: START_UNIX_S}
+        report = {messages.HEALTH: health.packed(), messages.SENT_AT: START_UNIX_S}
         master.environment.events.worker_report.fire(client_id=worker, data=report)
 
     results = run.results()
@@ -254,7 +244,7 @@ def test_clock_of_a_worker_that_differs_is_said(run, master, clock):
 
 
 def test_worker_can_end_the_run(run, master):
-    master.hear(STOP, "c", reason="nobody answers", exit_code=3)
+    master.hear(messages.STOP, "c", reason="nobody answers", exit_code=3)
 
     assert run.stops == [("nobody answers", ExitCode.UNREACHABLE)]
 
@@ -262,7 +252,7 @@ def test_worker_can_end_the_run(run, master):
 def test_credits_that_are_needed_are_granted_while_there_are_any(run, master):
     grants = []
     while not run.stops:
-        master.hear(ASK_CREDITS, "a", needed=4, what="a run")
+        master.hear(messages.ASK_CREDITS, "a", needed=4, what="a run")
         grants.append(granted_to(master))
 
     assert grants[0] == 12.5
@@ -272,10 +262,10 @@ def test_credits_that_are_needed_are_granted_while_there_are_any(run, master):
 
 
 def test_credits_that_are_asked_for_ahead_never_end_the_run(run, master):
-    master.hear(ASK_CREDITS, "a", needed=100, what="a run")
+    master.hear(messages.ASK_CREDITS, "a", needed=100, what="a run")
     assert granted_to(master) == 100
 
-    master.hear(ASK_CREDITS, "b", needed=0, what="")
+    master.hear(messages.ASK_CREDITS, "b", needed=0, what="")
 
     assert granted_to(master) == 0
     assert run.stops == []
@@ -283,12 +273,12 @@ def test_credits_that_are_asked_for_ahead_never_end_the_run(run, master):
 
 def test_credits_come_back_from_who_leaves_in_order(run, master):
     """What it did not spend is there for others; what a lost worker had is not."""
-    master.hear(ASK_CREDITS, "a", needed=60, what="a run")
-    master.hear(ASK_CREDITS, "b", needed=40, what="a run")
-    master.take(CREDITS)
+    master.hear(messages.ASK_CREDITS, "a", needed=60, what="a run")
+    master.hear(messages.ASK_CREDITS, "b", needed=40, what="a run")
+    master.take(messages.CREDITS)
 
     master.report("a", spent=10, is_final=True)
-    master.hear(ASK_CREDITS, "c", needed=50, what="a run")
+    master.hear(messages.ASK_CREDITS, "c", needed=50, what="a run")
 
     assert granted_to(master) == 50
 
@@ -301,6 +291,6 @@ def test_credits_hold_in_total(asks):
     Run(master, Clock())
 
     for worker, needed in asks:
-        master.hear(ASK_CREDITS, worker, needed=needed, what="a run")
+        master.hear(messages.ASK_CREDITS, worker, needed=needed, what="a run")
 
-    assert sum(answer["granted"] for _, answer in master.take(CREDITS)) <= 100
+    assert sum(answer["granted"] for _, answer in master.take(messages.CREDITS)) <= 100

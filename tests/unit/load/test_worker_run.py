@@ -9,9 +9,9 @@ from load_workload import FakeWorker, options, persona, target, workload_of
 from locust.env import Environment
 
 from knouds_harness.errors import ExitCode
+from knouds_harness.load import final_reports as messages
 from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.distributed import LeasedCredits, WorkerRun
-from knouds_harness.load.final_reports import ASK_CREDITS, CREDITS, SENT_AT, SHARE, SILENCE_S, STOP
 from knouds_harness.load.generator.load_run import LoadSetup
 
 NOW_UNIX_S = 1_780_000_000.0
@@ -45,7 +45,7 @@ def test_share_is_sent_from_its_beginning(run, worker, monkeypatch):
     shares: list[Any] = []
     monkeypatch.setattr(run, "take_share", lambda *share: shares.append(share))
 
-    worker.hear(SHARE, start_unix_s=NOW_UNIX_S, index=1, workers=3)
+    worker.hear(messages.SHARE, start_unix_s=NOW_UNIX_S, index=1, workers=3)
 
     assert shares == [(NOW_UNIX_S, Share(index=1, workers=3))]
     assert worker.sent == []
@@ -53,20 +53,20 @@ def test_share_is_sent_from_its_beginning(run, worker, monkeypatch):
 
 def test_worker_that_does_not_hear_its_master_ends(run, worker, clock):
     """Nobody counts what it sends; and a master that hears it after all ends the run."""
-    clock.now_s += SILENCE_S + 1
+    clock.now_s += messages.SILENCE_S + 1
 
     with gevent.Timeout(5):
         while not worker.did:
             gevent.sleep(0.01)
     ((kind, message),) = worker.sent
-    assert (kind, message["exit_code"]) == (STOP, ExitCode.INVALID_MEASUREMENT)
+    assert (kind, message["exit_code"]) == (messages.STOP, ExitCode.INVALID_MEASUREMENT)
     assert "worker a did not hear the master" in message["reason"]
 
 
 def test_worker_that_hears_its_master_goes_on(run, worker, clock):
-    clock.now_s += SILENCE_S - 1
+    clock.now_s += messages.SILENCE_S - 1
     worker.environment.events.heartbeat_received.fire(client_id="a", timestamp=clock())
-    clock.now_s += SILENCE_S - 1
+    clock.now_s += messages.SILENCE_S - 1
 
     gevent.sleep(0)
 
@@ -76,9 +76,9 @@ def test_worker_that_hears_its_master_goes_on(run, worker, clock):
 def test_credits_are_spent_once_they_are_granted(lease, worker):
     getting = gevent.spawn(lease.get_credits, 3, what="a run")
     gevent.sleep(0)
-    assert worker.sent == [(ASK_CREDITS, {"needed": 3, "what": "a run"})]
+    assert worker.sent == [(messages.ASK_CREDITS, {"needed": 3, "what": "a run"})]
 
-    worker.hear(CREDITS, granted=5)
+    worker.hear(messages.CREDITS, granted=5)
 
     assert getting.get(timeout=5)
     assert lease.budget.left_credits == 5
@@ -88,7 +88,7 @@ def test_nothing_granted_is_no_use_to_try_again_for(lease, worker):
     getting = gevent.spawn(lease.get_credits, 3, what="a run")
     gevent.sleep(0)
 
-    worker.hear(CREDITS, granted=0)
+    worker.hear(messages.CREDITS, granted=0)
 
     assert not getting.get(timeout=5)
 
@@ -98,7 +98,7 @@ def test_many_who_need_credits_ask_once(lease, worker):
     gevent.sleep(0)
     assert len(worker.sent) == 1
 
-    worker.hear(CREDITS, granted=20)
+    worker.hear(messages.CREDITS, granted=20)
 
     gevent.joinall(getting, timeout=5)
     assert all(each.value for each in getting)
@@ -107,7 +107,7 @@ def test_many_who_need_credits_ask_once(lease, worker):
 def test_credits_are_asked_for_before_they_run_out(lease, worker):
     """Once half of what was granted last is spent, and not again before the answer."""
     lease.ask_ahead()
-    worker.hear(CREDITS, granted=10)
+    worker.hear(messages.CREDITS, granted=10)
     worker.sent.clear()
 
     lease.budget.reserve(4)
@@ -117,7 +117,7 @@ def test_credits_are_asked_for_before_they_run_out(lease, worker):
     lease.ask_ahead()
     lease.ask_ahead()
 
-    assert worker.sent == [(ASK_CREDITS, {"needed": 0.0, "what": ""})]
+    assert worker.sent == [(messages.ASK_CREDITS, {"needed": 0.0, "what": ""})]
 
 
 def test_each_report_carries_the_time(run, worker):
@@ -125,10 +125,10 @@ def test_each_report_carries_the_time(run, worker):
 
     worker.environment.events.report_to_master.fire(client_id="a", data=report)
 
-    assert report[SENT_AT] == NOW_UNIX_S
+    assert report[messages.SENT_AT] == NOW_UNIX_S
 
 
 def test_worker_can_have_the_run_ended(run, worker):
     run.stop("no key", ExitCode.GUARD)
 
-    assert worker.sent == [(STOP, {"reason": "no key", "exit_code": 4})]
+    assert worker.sent == [(messages.STOP, {"reason": "no key", "exit_code": 4})]

@@ -17,6 +17,7 @@ from knouds_harness.load.options import LoadOptions
 from knouds_harness.measures.delay import Delay
 from knouds_harness.measures.histograms import Histogram, merged
 from knouds_harness.runs.load_progress import LoadProgress, ProgressMessage, tell
+from knouds_harness.runs.load_results import Validity
 from knouds_harness.runs.operation_load import PERCENTS, ErrorCount, RequestStatus
 
 _RECENT_S: Final = 5
@@ -57,7 +58,9 @@ class ProgressTeller:
         lags = {missed: _since(self._told.lags[missed], each) for missed, each in health.lags.items()}
         loop_lag = merged(lags.values())
         handed, dropped = health.handed - self._told.handed, health.dropped - self._told.dropped
-        limits = judge_generator(
+        seen = Validity(
+            is_valid=True,
+            reasons=(),
             asked_per_s=None,  # what workers tell is some seconds old
             achieved_per_s=1.0,
             arrivals=max(0, handed + dropped),
@@ -65,10 +68,9 @@ class ProgressTeller:
             lateness=lateness,
             loop_lag=times(loop_lag),
             cpu_share=health.cpu_share,
-            kept=metrics.kept_times(_RECENT_S)[-1:],
-            delay=Delay(lags),
             accuracy=options.accuracy,
-        ).reasons
+        )
+        judged = judge_generator(seen, kept=metrics.kept_times(_RECENT_S)[-1:], delay=Delay(lags))
         self._told = Health.unpacked(health.packed())
         return LoadProgress(
             folder=str(self._folder) if self._folder else None,
@@ -89,7 +91,7 @@ class ProgressTeller:
             lateness_p99_ms=lateness.percentiles["99"] if is_open else None,
             loop_lag_p99_ms=loop_lag.percentile_s(99) * 1e3,
             dropped=health.dropped,
-            limits=limits if at_s >= _JUDGED_FROM_S else (),
+            limits=judged.reasons if at_s >= _JUDGED_FROM_S else (),
             doubts=tuple(doubts),
         )
 

@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, Final, Self
 
 import gevent
@@ -25,10 +26,7 @@ from knouds_harness.runs.load_results import (
     LoadVerdict,
     Validity,
 )
-from knouds_harness.runs.operation_load import Times
 
-ACCURACY: Final = 0.01
-"""By which share of itself the generator's own delay may move a figure."""
 MOST_DROPPED_SHARE: Final = 0.001
 MOST_UNSENT_SHARE: Final = 0.01
 MOST_CPU_SHARE: Final = 0.95
@@ -130,39 +128,15 @@ class Watch:
 
 
 def judge_generator(
-    *,
-    asked_per_s: float | None,
-    achieved_per_s: float,
-    arrivals: int,
-    dropped: int,
-    unsent: int = 0,
-    lateness: Times,
-    loop_lag: Times,
-    cpu_share: float,
-    kept: Sequence[KeptTimes] = (),
-    delay: Delay,
-    accuracy: float = ACCURACY,
-    missing: Sequence[str] = (),
+    seen: Validity, *, kept: Sequence[KeptTimes] = (), delay: Delay, missing: Sequence[str] = ()
 ) -> Validity:
-    """Judge the generator by what it did; the members are those of ``Validity``.
+    """Judge the generator by what was ``seen`` of it.
 
     What was ``kept`` of each operation, and of all together, is held against the ``delay`` by which answers
     were read late. ``missing`` says why figures are not whole.
     """
-    judged = Validity(
-        is_valid=True,
-        reasons=(),
-        asked_per_s=asked_per_s,
-        achieved_per_s=achieved_per_s,
-        arrivals=arrivals,
-        dropped=dropped,
-        unsent=unsent,
-        lateness=lateness,
-        loop_lag=loop_lag,
-        cpu_share=cpu_share,
-        accuracy=accuracy,
-        delayed=tuple(moved for each in kept for moved in delay.figures_moved(each, accuracy=accuracy)),
-    )
+    moved = [delay.figures_moved(each, accuracy=seen.accuracy) for each in kept]
+    judged = replace(seen, delayed=tuple(chain.from_iterable(moved)))
     longest_ms = max((each.service.max_s * 1e3 for each in kept), default=0.0)
     found = [*((Doubt.MISSING, reason) for reason in missing), *_reasons(judged, longest_ms)]
     return replace(
@@ -253,7 +227,9 @@ def validity_of(
     if schedule and measured_s:
         asked_per_s = schedule.shape.area(from_s, from_s + measured_s) / measured_s
         achieved = health.handed
-    return judge_generator(
+    seen = Validity(
+        is_valid=True,
+        reasons=(),
         asked_per_s=asked_per_s,
         achieved_per_s=achieved / measured_s if measured_s else 0.0,
         arrivals=health.due,
@@ -262,11 +238,10 @@ def validity_of(
         lateness=times(health.lateness),
         loop_lag=times(health.loop_lag),
         cpu_share=health.cpu_share,
-        kept=kept,
-        delay=Delay(health.lags),
         accuracy=options.accuracy,
-        missing=missing if ended or not achieved else (*missing, _NOTHING_ENDED),
     )
+    missing = missing if ended or not achieved else (*missing, _NOTHING_ENDED)
+    return judge_generator(seen, kept=kept, delay=Delay(health.lags), missing=missing)
 
 
 def missed_bound(bounds: Sequence[Objective], metrics: RunMetrics) -> JudgedObjective | None:

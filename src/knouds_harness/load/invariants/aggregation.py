@@ -5,8 +5,7 @@ from __future__ import annotations
 import random
 from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from itertools import pairwise
 from typing import Final
 
 from knouds_harness.contract.tiers import WINDOW_S
@@ -83,7 +82,6 @@ class Aggregation:
         self.runs: Counter[ObservedRun] = Counter()
         self.ended: list[Ended] = []
         self.deliveries = DeliveryMatch()
-        self.windows = WindowLog()
         self.undecided = 0
         self._chance = chance
         self._most_in_flight = most_in_flight
@@ -91,6 +89,7 @@ class Aggregation:
         self._ended = 0
         self._execution_ids = SeenHashes()
         self._windows: dict[LimitedRoute, list[ObservedWindow]] = {}
+        self._room_left = _MOST_WINDOWS
         self._unknown: Counter[LimitedRoute] = Counter()
 
     def add(self, batch: ObservationBatch) -> None:
@@ -106,13 +105,36 @@ class Aggregation:
             elif (place := self._chance.randrange(self._ended)) < _MOST_ENDED:
                 self.ended[place] = each
         self._unknown.update(batch.unknown)
-        self.windows.add(batch.windows)
         merge_windows(self._windows, batch.windows.items())
         for route, windows in self._windows.items():
             windows.sort(key=lambda window: window.reset_unix_s)
-            while len(windows) > _WINDOWS_KEPT:
-                self._judge_window(self.tallies, route, windows[0], later=windows[1])
-                del windows[0]
+            open_ones = [window for window in windows if not window.is_judged]
+            for window, later in pairwise(open_ones[: 1 - _WINDOWS_KEPT]):
+                self._judge_window(self.tallies, route, window, later=later)
+                window.close()
+                self._room_left -= 1
+                if self._room_left < 0:
+                    windows.remove(window)
+
+    def windows(self) -> tuple[LimitWindow, ...]:
+        """All of them, route by route, in order of time; the first two thousand of a long run."""
+        found = [(route, window) for route, windows in self._windows.items() for window in windows]
+        found = sorted(found, key=lambda each: each[1].reset_unix_s)[:_MOST_WINDOWS]
+        return tuple(
+            LimitWindow(
+                user=route.user,
+                operation=route.name,
+                tier=route.tier,
+                limit=route.limit,
+                ends_unix_s=window.reset_unix_s,
+                admitted=window.admitted,
+                throttled=window.throttled,
+                longest_wait_s=window.longest_wait_s,
+                waits_kept=window.waits_kept,
+                waits_broken=window.waits_broken,
+            )
+            for route, window in sorted(found, key=lambda each: each[0])
+        )
 
     def invariants(self) -> tuple[Invariant, ...]:
         tallies = Tallies()
@@ -124,7 +146,8 @@ class Aggregation:
                 *FRESH_ID, example="an executionId that was given before", count=self._execution_ids.again
             )
         for route, windows in self._windows.items():
-            for window, later in zip(windows, [*windows[1:], None], strict=True):
+            open_ones = [window for window in windows if not window.is_judged]
+            for window, later in zip(open_ones, [*open_ones[1:], None], strict=True):
                 self._judge_window(tallies, route, window, later=later)
         return tallies.invariants(needs=NEEDS)
 
@@ -228,57 +251,3 @@ class DeliveryMatch:
             self._mask = self._mask * 2 + 1
             self._expected = {each for each in self._expected if not each & self._mask}
             self._came = Counter({each: n for each, n in self._came.items() if not each & self._mask})
-
-
-class WindowLog:
-    """Adds up what processes saw of each window; keeps the first two thousand."""
-
-    def __init__(self) -> None:
-        self._by_route: dict[LimitedRoute, list[LimitWindow]] = {}
-        self._count = 0
-
-    def add(self, windows_by_route: Mapping[LimitedRoute, Sequence[ObservedWindow]]) -> None:
-        for route, windows in windows_by_route.items():
-            known = self._by_route.setdefault(route, [])
-            for window in windows:
-                place = self._place_of(window, route, known)
-                if place is not None:
-                    known[place] = _added(known[place], window)
-
-    def windows(self) -> tuple[LimitWindow, ...]:
-        """All of them, route by route, in order of time."""
-        return tuple(
-            window
-            for route in sorted(self._by_route)
-            for window in sorted(self._by_route[route], key=lambda each: each.ends_unix_s)
-        )
-
-    def _place_of(self, window: ObservedWindow, route: LimitedRoute, known: list[LimitWindow]) -> int | None:
-        """Its place among those known; it is added if new, unless there are too many (None)."""
-        for place in reversed(range(len(known))):
-            if window.is_same(known[place].ends_unix_s):
-                return place
-        if self._count >= _MOST_WINDOWS:
-            return None
-        self._count += 1
-        known.append(
-            LimitWindow(
-                user=route.user,
-                operation=route.name,
-                tier=route.tier,
-                limit=route.limit,
-                ends_unix_s=window.reset_unix_s,
-            )
-        )
-        return len(known) - 1
-
-
-def _added(known: LimitWindow, window: ObservedWindow) -> LimitWindow:
-    return replace(
-        known,
-        admitted=known.admitted + window.remaining.total(),
-        throttled=known.throttled + window.throttled,
-        longest_wait_s=max(known.longest_wait_s, window.longest_wait_s),
-        waits_kept=known.waits_kept + window.waits_kept,
-        waits_broken=known.waits_broken + window.waits_broken,
-    )

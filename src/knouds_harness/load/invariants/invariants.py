@@ -190,7 +190,7 @@ class ObservedWindow:
 
     Attributes:
         reset_unix_s: Its end, as the first of them told it.
-        remaining: How often each value of ``X-RateLimit-Remaining`` came with a success.
+        remaining: How often each value of ``X-RateLimit-Remaining`` came with a success, until it is judged.
         longest_wait_s: The most that ``Retry-After`` told one of them to wait.
         waits_kept: How many came again after as long as a refusal told, and found another window.
         waits_broken: How many were refused for this one nevertheless.
@@ -202,6 +202,17 @@ class ObservedWindow:
     longest_wait_s: int = 0
     waits_kept: int = 0
     waits_broken: int = 0
+    judged: int = 0
+    is_judged: bool = False
+
+    @property
+    def admitted(self) -> int:
+        return self.judged + self.remaining.total()
+
+    def close(self) -> None:
+        """It has been judged: keep how many it admitted, and nothing that takes more room."""
+        self.judged, self.is_judged = self.admitted, True
+        self.remaining.clear()
 
     def is_same(self, reset_unix_s: int) -> bool:
         """Whether another answer means this window."""

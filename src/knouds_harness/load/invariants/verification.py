@@ -166,7 +166,7 @@ class LoadVerification:
 
     def windows(self) -> tuple[LimitWindow, ...]:
         """The windows of rate limits that answers told of until ``invariants`` was last asked for."""
-        return self._aggregation.windows.windows()
+        return self._aggregation.windows()
 
 
 def open_verification(

@@ -14,12 +14,12 @@ from locust.exception import StopUser
 from locust.user.task import LOCUST_STATE_RUNNING
 
 from knouds_harness.errors import ExitCode, TargetUnreachable, UsageError
+from knouds_harness.load import final_reports as messages
 from knouds_harness.load.arrivals.arrival_user import ArrivalUser, open_timer
 from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.collection.metrics import SERVER
 from knouds_harness.load.collection.seconds import REPORT_KEY
 from knouds_harness.load.distributed import MasterRun, WorkerRun
-from knouds_harness.load.final_reports import HEALTH, OBSERVATIONS, SAMPLES, SENT_AT
 from knouds_harness.load.generator import leading_run
 from knouds_harness.load.generator.leading_run import LeadingRun
 from knouds_harness.load.generator.load_run import LoadSetup
@@ -176,7 +176,13 @@ def test_worker_reports_all_that_it_has(environment):
 
     environment.events.report_to_master.fire(client_id="a", data=report)
 
-    assert {HEALTH, SAMPLES, OBSERVATIONS, SENT_AT, REPORT_KEY} <= report.keys()
+    assert {
+        messages.HEALTH,
+        messages.SAMPLES,
+        messages.OBSERVATIONS,
+        messages.SENT_AT,
+        REPORT_KEY,
+    } <= report.keys()
 
 
 def test_master_counts_what_workers_report(environment):

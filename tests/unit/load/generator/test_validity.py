@@ -21,7 +21,6 @@ SOUND: dict[str, Any] = {
     "lateness": times(0.1, 0.4),
     "loop_lag": times(0.1, 1.0),
     "cpu_share": 0.4,
-    "delay": PROMPT,
 }
 DELAYED = validity(is_valid=False, reasons=("The p99 holds a delay.",), doubts=(Doubt.DELAY,))
 BUSY = validity(is_valid=False, reasons=("all users were busy",), doubts=(Doubt.BUSY,))
@@ -35,9 +34,14 @@ def kept(took_ms: float, *, late_ms: float = 0.0, name: str = "whoami") -> KeptT
     )
 
 
+def judged_with(*, kept=(), delay=PROMPT, missing=(), **changes: Any) -> Validity:
+    seen = Validity(is_valid=True, reasons=(), **(SOUND | changes))
+    return judge_generator(seen, kept=kept, delay=delay, missing=missing)
+
+
 def test_generator_that_kept_up_is_valid():
     """Nothing is said against a generator that did what it was asked to."""
-    judged = judge_generator(**SOUND, kept=[kept(100)])
+    judged = judged_with(kept=[kept(100)])
 
     assert (judged.is_valid, judged.reasons, judged.delayed) == (True, (), ())
 
@@ -57,7 +61,7 @@ def test_generator_that_kept_up_is_valid():
 )
 def test_generator_that_was_the_limit_is_not(change, doubt, reason):
     """Each way of not keeping up is a reason of its own, and says what it is about."""
-    judged = judge_generator(**(SOUND | change))
+    judged = judged_with(**change)
 
     assert not judged.is_valid
     assert judged.doubts == (doubt,)
@@ -65,24 +69,24 @@ def test_generator_that_was_the_limit_is_not(change, doubt, reason):
 
 
 def test_lateness_that_moves_no_figure_is_no_reason():
-    assert judge_generator(**SOUND, kept=[kept(1500, late_ms=5)]).is_valid
+    assert judged_with(kept=[kept(1500, late_ms=5)]).is_valid
 
 
 def test_rate_that_chance_left_below_its_mean_is_no_reason():
     """Of Poisson arrivals, those that were drawn are what was to be sent."""
-    assert judge_generator(**(SOUND | {"achieved_per_s": 480.0, "arrivals": 14_400})).is_valid
+    assert judged_with(achieved_per_s=480.0, arrivals=14_400).is_valid
 
 
 def test_accuracy_can_be_asked_for():
     late = [kept(100, late_ms=3)]
 
-    assert not judge_generator(**SOUND, kept=late).is_valid
-    assert judge_generator(**SOUND, kept=late, accuracy=0.05).is_valid
+    assert not judged_with(kept=late).is_valid
+    assert judged_with(kept=late, accuracy=0.05).is_valid
 
 
 def test_each_operation_is_judged():
     """A delay that is nothing to most requests may be everything to a quick operation."""
-    judged = judge_generator(**SOUND, kept=[kept(1500, late_ms=5, name="run"), kept(20, late_ms=5)])
+    judged = judged_with(kept=[kept(1500, late_ms=5, name="run"), kept(20, late_ms=5)])
 
     assert {each.operation for each in judged.delayed} == {"whoami"}
 
@@ -91,7 +95,7 @@ def test_rare_figures_alone_do_not_make_a_run_invalid():
     took = [20.0] * 998 + [200.0] * 2
     of = KeptTimes(operation="whoami", service=histogram_of([20.0] * 1000), response=histogram_of(took))
 
-    judged = judge_generator(**SOUND, kept=[of])
+    judged = judged_with(kept=[of])
 
     assert judged.is_valid
     assert [each.measure for each in judged.delayed] == ["p99.9_ms", "max_ms"]
@@ -99,11 +103,11 @@ def test_rare_figures_alone_do_not_make_a_run_invalid():
 
 def test_busy_processor_at_a_rate_is_no_reason_by_itself():
     """What it would do, send less or read late, is judged itself."""
-    assert judge_generator(**(SOUND | {"cpu_share": 0.99})).is_valid
+    assert judged_with(cpu_share=0.99).is_valid
 
 
 def test_closed_model_has_no_rate_to_miss():
-    assert judge_generator(**(SOUND | {"asked_per_s": None, "arrivals": 0})).is_valid
+    assert judged_with(asked_per_s=None, arrivals=0).is_valid
 
 
 def doubt_of(

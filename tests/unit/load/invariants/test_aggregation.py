@@ -6,7 +6,7 @@ import pytest
 from load_workload import RESET_UNIX_S
 
 from knouds_harness.load.invariants import aggregation
-from knouds_harness.load.invariants.aggregation import Aggregation, DeliveryMatch, SeenHashes, WindowLog
+from knouds_harness.load.invariants.aggregation import Aggregation, DeliveryMatch, SeenHashes
 from knouds_harness.load.invariants.invariants import (
     FRESH_ID,
     NEEDS,
@@ -173,33 +173,33 @@ def full(admitted, **counts):
     return window(range(admitted), **counts)
 
 
+def windows_of(*reports):
+    whole = Aggregation(chance=random.Random(1), most_in_flight=0, is_alone=False)
+    for windows in reports:
+        whole.add(ObservationBatch(windows=windows))
+    return whole.windows()
+
+
 def test_what_processes_saw_of_a_window_is_added_up():
-    log = WindowLog()
+    (one,) = windows_of(
+        {PRO: [full(60, throttled=1, longest_wait_s=30)]},
+        {PRO: [full(40, reset_unix_s=RESET_UNIX_S + 1, throttled=2, longest_wait_s=20, waits_kept=1)]},
+    )
 
-    log.add({PRO: [full(60, throttled=1, longest_wait_s=30)]})
-    log.add({PRO: [full(40, reset_unix_s=RESET_UNIX_S + 1, throttled=2, longest_wait_s=20, waits_kept=1)]})
-
-    (one,) = log.windows()
     assert (one.user, one.operation, one.tier, one.limit) == ("pia", "runWorkflow", "pro", 100)
     assert (one.ends_unix_s, one.admitted, one.throttled) == (RESET_UNIX_S, 100, 3)
     assert (one.longest_wait_s, one.waits_kept, one.waits_broken) == (30, 1, 0)
 
 
 def test_windows_are_told_route_by_route_in_order_of_time():
-    log = WindowLog()
+    first = {PRO: [full(1, reset_unix_s=RESET_UNIX_S + 60)], BUSINESS: [full(2)]}
 
-    log.add({PRO: [full(1, reset_unix_s=RESET_UNIX_S + 60)], BUSINESS: [full(2)]})
-    log.add({PRO: [full(3)]})
-
-    assert [each.admitted for each in log.windows()] == [2, 3, 1]
+    assert [each.admitted for each in windows_of(first, {PRO: [full(3)]})] == [2, 3, 1]
 
 
 def test_windows_of_a_long_run_are_bounded(monkeypatch):
     """What comes after the first so many is left out, and what is known goes on being counted."""
     monkeypatch.setattr(aggregation, "_MOST_WINDOWS", 2)
-    log = WindowLog()
+    many = {PRO: [full(1, reset_unix_s=RESET_UNIX_S + 60 * number) for number in range(9)]}
 
-    log.add({PRO: [full(1, reset_unix_s=RESET_UNIX_S + 60 * number) for number in range(5)]})
-    log.add({PRO: [full(1)]})
-
-    assert [each.admitted for each in log.windows()] == [2, 1]
+    assert [each.admitted for each in windows_of(many, {PRO: [full(1)]})] == [2, 1]

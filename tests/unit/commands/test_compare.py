@@ -4,12 +4,13 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from rich.console import Console
+from click.testing import CliRunner
 
-from knouds_harness.commands import alternating_runs
-from knouds_harness.commands.alternating_runs import Contender, run_in_turn
+from knouds_harness.commands.compare import compare
 from knouds_harness.errors import ExitCode
+from knouds_harness.load.generator import launching
 from knouds_harness.load.generator.launching import Launched
+from knouds_harness.targets import builtin
 
 
 @pytest.mark.parametrize("exit_code", [ExitCode.KEPT, ExitCode.INVALID_MEASUREMENT])
@@ -24,20 +25,13 @@ def test_interruption_after_a_load_ends_the_rounds(monkeypatch, tmp_path, exit_c
             exit_code=exit_code if is_third else ExitCode.KEPT, folder=tmp_path, was_interrupted=is_third
         )
 
-    monkeypatch.setattr(alternating_runs, "launch", launch)
+    monkeypatch.setattr(launching, "launch", launch)
     for name in ("open_target", "target_environment"):
-        monkeypatch.setattr(alternating_runs, name, lambda *_, **__: nullcontext({}))
+        monkeypatch.setattr(builtin, name, lambda *_, **__: nullcontext({}))
+    arguments = ["--repeat", "5", "--scenario", "reads", "--runs-folder", str(tmp_path)]
 
-    rounds = run_in_turn(
-        [Contender(name="baseline", target="blue"), Contender(name="candidate", target="green")],
-        scenario="reads",
-        rounds=5,
-        seed=1,
-        options=[],
-        runs_folder=tmp_path,
-        command="",
-        console=Console(quiet=True),
-    )
+    ended = CliRunner().invoke(compare, arguments)
 
-    assert rounds.exit_code == ExitCode.INTERRUPTED
-    assert sum(len(each) for each in rounds.folders.values()) == len(launches) == 3
+    assert ended.exit_code == ExitCode.INTERRUPTED
+    assert f"What has been run stays in {tmp_path}." in ended.stderr
+    assert len(launches) == 3
