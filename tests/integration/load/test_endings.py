@@ -67,9 +67,7 @@ def test_interrupted_workers_end_too(runs):
 
 @pytest.mark.nightly
 def test_second_interruption_ends_at_once_with_a_report(runs, profile):
-    with started_load(
-        runs, "reads", "--target", profile, "--users", "4", "--processes", "2", *LONG
-    ) as process:
+    with in_two_processes(runs, profile) as process:
         family = wait_for_load(runs, process)
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGINT)
@@ -134,11 +132,13 @@ def workers_of(process):
     ]
 
 
+def in_two_processes(runs, profile):
+    return started_load(runs, "reads", "--target", profile, "--users", "4", "--processes", "2", *LONG)
+
+
 @pytest.mark.nightly
 def test_workers_end_with_a_master_that_is_killed_while_they_connect(runs, profile):
-    with started_load(
-        runs, "reads", "--target", profile, "--users", "4", "--processes", "2", *LONG
-    ) as process:
+    with in_two_processes(runs, profile) as process:
         wait_until(lambda: len(workers_of(process)) == 2)
         family = family_of(process)
         workers_of(process)[0].parent().kill()
@@ -150,9 +150,7 @@ def test_workers_end_with_a_master_that_is_killed_while_they_connect(runs, profi
 
 @pytest.mark.nightly
 def test_worker_that_is_lost_before_load_begins_ends_the_run(runs, profile):
-    with started_load(
-        runs, "reads", "--target", profile, "--users", "4", "--processes", "2", *LONG
-    ) as process:
+    with in_two_processes(runs, profile) as process:
         wait_until(lambda: len(workers_of(process)) == 2)
         family = family_of(process)
         workers_of(process)[0].kill()
@@ -165,9 +163,7 @@ def test_worker_that_is_lost_before_load_begins_ends_the_run(runs, profile):
 
 @pytest.mark.nightly
 def test_interrupted_worker_ends_in_order(runs, profile):
-    with started_load(
-        runs, "reads", "--target", profile, "--users", "4", "--processes", "2", *LONG
-    ) as process:
+    with in_two_processes(runs, profile) as process:
         wait_for_load(runs, process)
         workers_of(process)[0].send_signal(signal.SIGINT)
         ended = end_of(process, runs)

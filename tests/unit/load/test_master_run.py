@@ -105,29 +105,16 @@ def test_lost_worker_ends_the_run(run, master, clock):
     ]
 
 
-def test_lost_worker_is_said_once(run, master):
-    master.have("a", "c", "d")
-
-    run.look()
-    run.look()
-
-    assert len(run.doubts) == len(run.stops) == 1
-
-
-def test_lost_worker_that_needed_no_credits_has_cost_none(run, master):
-    master.have("a", "c", "d")
-
-    run.look()
-
-    assert run.doubts == ["The run lost a worker, b: nothing of what it sent is counted."]
-
-
-def test_share_of_a_lost_worker_goes_to_nobody(run, master):
+def test_lost_worker_is_said_once_and_its_share_goes_to_nobody(run, master):
+    """One that needed no credits has cost none."""
     shares_of(master)
     master.have("a", "c", "d")
 
     run.look()
+    run.look()
 
+    assert run.doubts == ["The run lost a worker, b: nothing of what it sent is counted."]
+    assert len(run.stops) == 1
     assert master.sent == []
 
 

@@ -42,25 +42,16 @@ def test_worker_that_is_started_before_it_has_set_up_waits_for_that(begun):
     assert begun == ["a worker", "prepared"]
 
 
-def test_worker_begins_its_part_once(begun):
+@pytest.mark.parametrize(("is_worker", "parts"), [(True, ["a runner", "prepared"]), (False, [])])
+def test_worker_begins_its_part_once_and_a_master_has_none(begun, is_worker, parts):
     events = Events()
     plugin.install(events)
-    environment: Any = SimpleNamespace(runner="a worker", parsed_options=SimpleNamespace(worker=True))
+    environment: Any = SimpleNamespace(runner="a runner", parsed_options=SimpleNamespace(worker=is_worker))
 
     events.test_start.fire(environment=environment)
     events.test_start.fire(environment=environment)
 
-    assert begun == ["a worker", "prepared"]
-
-
-def test_master_has_no_part_of_a_worker(begun):
-    events = Events()
-    plugin.install(events)
-    environment: Any = SimpleNamespace(runner="a master", parsed_options=SimpleNamespace(worker=False))
-
-    events.test_start.fire(environment=environment)
-
-    assert begun == []
+    assert begun == parts
 
 
 def test_document_is_read_before_workers_are_forked():

@@ -132,30 +132,21 @@ def test_run_ends_though_the_clock_stands_still(leading, environment, monkeypatc
     assert "stands still" in run.results().note
 
 
-def test_doubt_makes_the_measurement_invalid(leading, environment):
-    """And a run that it stopped ends with what the metrics say."""
+@pytest.mark.parametrize(
+    ("second", "exit_code"), [({"kept": 5}, ExitCode.INVALID_MEASUREMENT), ({"failed": 5}, ExitCode.BREACH)]
+)
+def test_doubt_makes_the_measurement_invalid(leading, environment, second, exit_code):
+    """A run that it stopped ends with what the metrics say: it hides no breach."""
     run = leading()
     run.begin(START_UNIX_S)
-    run.add_second(second_of(0, kept=5))
+    run.add_second(second_of(0, **second))
 
     run.doubt("The run lost a worker.")
     run.stop("Ended early.", None)
     run.conclude()
 
-    assert environment.process_exit_code == ExitCode.INVALID_MEASUREMENT
+    assert environment.process_exit_code == exit_code
     assert "The run lost a worker." in run.results().validity.reasons
-
-
-def test_lost_worker_does_not_hide_a_breach(leading, environment):
-    run = leading()
-    run.begin(START_UNIX_S)
-    run.add_second(second_of(0, failed=5))
-
-    run.doubt("The run lost a worker.")
-    run.stop("Ended early.", None)
-    run.conclude()
-
-    assert environment.process_exit_code == ExitCode.BREACH
 
 
 def test_run_that_ends_before_its_time_was_interrupted(leading, environment, tmp_path):

@@ -101,71 +101,53 @@ def test_reasons_of_every_kind_are_said():
     ]
 
 
-@pytest.mark.parametrize(
-    ("results", "exit_code"),
-    [
-        pytest.param(load_results(), ExitCode.KEPT, id="all is well"),
-        pytest.param(load_results(objectives=(missed(),)), ExitCode.BREACH, id="missed"),
-        pytest.param(load_results(validity=UNSENT), ExitCode.INVALID_MEASUREMENT, id="too few"),
-        pytest.param(load_results(validity=DELAYED), ExitCode.INVALID_MEASUREMENT, id="too late"),
-        pytest.param(
-            load_results(validity=UNSENT, objectives=(missed(),)),
-            ExitCode.BREACH,
-            id="missed, whatever the generator did",
-        ),
-        pytest.param(
-            load_results(objectives=(DOUBTED,)),
-            ExitCode.INVALID_MEASUREMENT,
-            id="missed, and that may be the generator",
-        ),
-        pytest.param(
-            load_results(validity=DELAYED, objectives=(DOUBTED, missed("error_rate", 0.01, 0.5))),
-            ExitCode.BREACH,
-            id="one of two misses is the target's",
-        ),
-        pytest.param(
-            load_results(validity=DELAYED, objectives=(MET,)), ExitCode.KEPT, id="met in spite of a delay"
-        ),
-        pytest.param(
-            load_results(validity=UNSENT, objectives=(MET,)),
-            ExitCode.INVALID_MEASUREMENT,
-            id="met with less load than was asked for",
-        ),
-        pytest.param(
-            load_results(operations=(operation(requests=100, failed=50),), validity=UNSENT),
-            ExitCode.BREACH,
-            id="every second request failed",
-        ),
-        pytest.param(
-            load_results(operations=(operation(requests=100, failed=49),)), ExitCode.KEPT, id="most were kept"
-        ),
-        pytest.param(load_results(invariants=(BROKEN,)), ExitCode.BREACH, id="broken"),
-        pytest.param(
-            load_results(validity=UNSENT, invariants=(BROKEN,)), ExitCode.BREACH, id="invalid and broken"
-        ),
-        pytest.param(load_results(invariants=(KEPT,)), ExitCode.KEPT, id="excused"),
-        pytest.param(
-            load_results(operations=(operation(), operation("runModel", requests=7, refused=7))),
-            ExitCode.BREACH,
-            id="an operation was refused throughout",
-        ),
-        pytest.param(
-            load_results(operations=(operation(requests=7, throttled=7),), validity=UNSENT),
-            ExitCode.BREACH,
-            id="everything was throttled",
-        ),
-        pytest.param(
-            load_results(operations=(operation(), operation(f"{TASK}look", requests=1, failed=1))),
-            ExitCode.BREACH,
-            id="a task raised an exception",
-        ),
-        pytest.param(
-            load_results(operations=(operation(requests=7, refused=6),)),
-            ExitCode.KEPT,
-            id="something was kept",
-        ),
-    ],
-)
+ENDS = {
+    "all is well": (load_results(), ExitCode.KEPT),
+    "missed": (load_results(objectives=(missed(),)), ExitCode.BREACH),
+    "too few": (load_results(validity=UNSENT), ExitCode.INVALID_MEASUREMENT),
+    "too late": (load_results(validity=DELAYED), ExitCode.INVALID_MEASUREMENT),
+    "missed, whatever the generator did": (
+        load_results(validity=UNSENT, objectives=(missed(),)),
+        ExitCode.BREACH,
+    ),
+    "missed, and that may be the generator": (
+        load_results(objectives=(DOUBTED,)),
+        ExitCode.INVALID_MEASUREMENT,
+    ),
+    "one of two misses is the target's": (
+        load_results(validity=DELAYED, objectives=(DOUBTED, missed("error_rate", 0.01, 0.5))),
+        ExitCode.BREACH,
+    ),
+    "met in spite of a delay": (load_results(validity=DELAYED, objectives=(MET,)), ExitCode.KEPT),
+    "met with less load than was asked for": (
+        load_results(validity=UNSENT, objectives=(MET,)),
+        ExitCode.INVALID_MEASUREMENT,
+    ),
+    "every second request failed": (
+        load_results(operations=(operation(requests=100, failed=50),), validity=UNSENT),
+        ExitCode.BREACH,
+    ),
+    "most were kept": (load_results(operations=(operation(requests=100, failed=49),)), ExitCode.KEPT),
+    "broken": (load_results(invariants=(BROKEN,)), ExitCode.BREACH),
+    "invalid and broken": (load_results(validity=UNSENT, invariants=(BROKEN,)), ExitCode.BREACH),
+    "excused": (load_results(invariants=(KEPT,)), ExitCode.KEPT),
+    "an operation was refused throughout": (
+        load_results(operations=(operation(), operation("runModel", requests=7, refused=7))),
+        ExitCode.BREACH,
+    ),
+    "everything was throttled": (
+        load_results(operations=(operation(requests=7, throttled=7),), validity=UNSENT),
+        ExitCode.BREACH,
+    ),
+    "a task raised an exception": (
+        load_results(operations=(operation(), operation(f"{TASK}look", requests=1, failed=1))),
+        ExitCode.BREACH,
+    ),
+    "something was kept": (load_results(operations=(operation(requests=7, refused=6),)), ExitCode.KEPT),
+}
+
+
+@pytest.mark.parametrize(("results", "exit_code"), ENDS.values(), ids=ENDS)
 def test_exit_code_follows_from_the_figures(results, exit_code):
     """What was missed, broken or never came stays so, unless the generator may be why."""
     assert exit_code_of(results, was_interrupted=False) == exit_code
