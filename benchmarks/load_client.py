@@ -196,8 +196,8 @@ def measure(name: str, url: str, seconds: float) -> tuple[float, float]:
 
     from knouds_harness.load.collection.locust_statistics import use_exact_buckets  # noqa: PLC0415
     from knouds_harness.load.collection.seconds import SecondsCollector  # noqa: PLC0415
-    from knouds_harness.targets.limits import Limits  # noqa: PLC0415
     from knouds_harness.targets.profile import Target  # noqa: PLC0415
+    from knouds_harness.targets.resources import Limits  # noqa: PLC0415
 
     if name in {"KnoudsUser, recorded", *KEEP_A_RECORD}:
         use_exact_buckets()  # before there is an environment, as in a Locust file

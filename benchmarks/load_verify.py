@@ -153,10 +153,9 @@ def measure(rounds: int, requests: int) -> list[dict[str, float]]:
     from knouds_harness.load.scenario import ScenarioUser
     from knouds_harness.load.tasks import run_workflow, who_am_i
     from knouds_harness.load.workload.workload import Workload
-    from knouds_harness.targets.limits import Limits
     from knouds_harness.targets.personas import Persona, Secret
     from knouds_harness.targets.profile import Target
-    from knouds_harness.targets.resources import Workflow
+    from knouds_harness.targets.resources import Limits, Workflow
 
     use_exact_buckets()
     key = Persona(

@@ -33,8 +33,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from knouds_harness.errors import ExitCode, HarnessError
+from knouds_harness.runs.findings import Verdict
 from knouds_harness.runs.record import read_run
-from knouds_harness.runs.verdicts import Verdict
 from knouds_sandbox.faults import FAULTS, check_faults
 from knouds_sandbox.faults.fault import Fault
 from knouds_sandbox.variants import VARIANTS

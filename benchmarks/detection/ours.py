@@ -10,8 +10,8 @@ from pathlib import Path
 from peers import PeerFailed, run_peer
 
 from knouds_harness.errors import HarnessError
+from knouds_harness.runs.findings import Verdict
 from knouds_harness.runs.record import read_run
-from knouds_harness.runs.verdicts import Verdict
 
 
 def install() -> str:

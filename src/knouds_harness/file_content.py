@@ -1,13 +1,16 @@
-"""The content of a file, pipe or device that a user names, and its replacement as a whole."""
+"""Files: the content of one that a user names, its replacement as a whole, and how many may be open."""
 
 import errno
 import os
 import select
 import stat
+import sys
 from collections.abc import Iterator
 from io import BytesIO, FileIO
 from pathlib import Path
 from typing import Final
+
+from knouds_harness.errors import UsageError
 
 _WRITES_WITHIN_S: Final = 0.5
 
@@ -71,3 +74,28 @@ def replace_file(path: Path, content: bytes) -> None:
 
 def _without_waiting(name: str, flags: int) -> int:
     return os.open(name, flags | os.O_NONBLOCK)
+
+
+LEAST_OPEN_FILES: Final = 128
+"""For the files of a record, libraries, and some connections."""
+
+
+def require_open_files(count: int) -> None:
+    """Make sure that so many files can be open at once; raises the soft limit where it is less.
+
+    Raises:
+        UsageError: The hard limit is less.
+    """
+    if sys.platform == "win32":
+        return
+    import resource  # noqa: PLC0415 - only here, as Windows has none
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= count:
+        return
+    if hard != resource.RLIM_INFINITY and hard < count:
+        raise UsageError(
+            f"a process may have {hard:,} files open here, and this needs {count:,}\n"
+            "  Raise the limit (ulimit -n, LimitNOFILE=, nofile in limits.conf), or use fewer --users."
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))

@@ -15,17 +15,17 @@ from urllib.parse import parse_qsl, urlsplit
 import schemathesis
 from pydantic import TypeAdapter
 
+from knouds_harness.contract.capabilities import LIMIT_BY_TIER
 from knouds_harness.contract.document import Document, shipped_document
 from knouds_harness.contract.operations import RUN_OPERATIONS, Action
 from knouds_harness.contract.shapes import ShapeJudge
-from knouds_harness.contract.tiers import LIMIT_BY_TIER
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.judging.claim import Check, Claim, is_limited_run
 from knouds_harness.judging.context import Context
 from knouds_harness.judging.engine import checks_of_every_answer, checks_that_apply, claims_of, finding_of
-from knouds_harness.runs.verdicts import verdict_for
+from knouds_harness.runs.findings import verdict_for
 from knouds_harness.targets.profile_format import ONLY_KNOWN_KEYS
-from knouds_harness.targets.waivers import Waiver
+from knouds_harness.targets.resources import Waiver
 
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 """Those whose answers the ground rules are about; a preflight's or a HEAD's has no body to judge."""

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from knouds_harness.contract.tiers import LIMIT_BY_TIER, WINDOW_S
+from knouds_harness.contract.capabilities import LIMIT_BY_TIER, WINDOW_S
 from knouds_harness.exchange.effectless_requests import NO_SUCH_MODEL
 from knouds_harness.exchange.evidence import Call
 from knouds_harness.judging.checks import concurrency, rate_limits, schemas, usage

@@ -9,8 +9,8 @@ from checking import check, knouds
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.locations import document_path
+from knouds_harness.runs.findings import Verdict
 from knouds_harness.runs.record import read_run
-from knouds_harness.runs.verdicts import Verdict
 
 QUICK = ("--quick", "--family", "schemas", "--seed", "1")
 

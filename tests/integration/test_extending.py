@@ -12,9 +12,8 @@ from knouds_harness.contract.sources import Source
 from knouds_harness.errors import CreditsShort
 from knouds_harness.exchange.traffic.har import read_har
 from knouds_harness.judging.user_checks import USER
-from knouds_harness.runs.findings import Finding
+from knouds_harness.runs.findings import Finding, RunOutcome, Verdict
 from knouds_harness.runs.record import RunRecord, read_run
-from knouds_harness.runs.verdicts import RunOutcome, Verdict
 from knouds_harness.testing import Action, Request, open_client
 
 CHECKOUT = Path(__file__).parents[2]

@@ -14,8 +14,8 @@ from clocks import wait_until
 from example_targets import write_profile
 
 from knouds_harness.errors import ExitCode
+from knouds_harness.runs.findings import RunOutcome
 from knouds_harness.runs.record import read_run
-from knouds_harness.runs.verdicts import RunOutcome
 from knouds_sandbox import serving
 from knouds_sandbox.providers import Latency
 from knouds_sandbox.serving import running_sandbox

@@ -21,9 +21,8 @@ import pytest
 
 from knouds_harness.commands.cli import DEFECT, main
 from knouds_harness.judging.checks import all_checks
-from knouds_harness.runs.findings import Finding
+from knouds_harness.runs.findings import Finding, Verdict
 from knouds_harness.runs.record import RunRecord, read_run
-from knouds_harness.runs.verdicts import Verdict
 from knouds_harness.targets import builtin
 from knouds_sandbox import command as sandbox
 from knouds_sandbox.faults import FAULTS

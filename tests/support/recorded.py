@@ -22,9 +22,9 @@ from knouds_harness.exchange.evidence import KEY_HEADER, Exchange, Pairs, Reques
 from knouds_harness.exchange.recordings.recorded_answers import RecordedTransport
 from knouds_harness.exchange.recordings.recording import BASE_URL, Recording, read_recordings
 from knouds_harness.suite.recorded.recording_judgement import judgement_of
-from knouds_harness.targets.limits import Limits
 from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
+from knouds_harness.targets.resources import Limits
 
 FOLDER = Path(__file__).parent.parent / "recordings"
 _KEY = re.compile(r"\{\{key:([\w-]+)\}\}")

@@ -14,15 +14,13 @@ from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action, Operation
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.exchange.reproduction.curl import curl
-from knouds_harness.runs.findings import Finding, fingerprint
+from knouds_harness.runs.findings import Finding, Verdict, fingerprint, verdict_for
 from knouds_harness.runs.header import RunSetup, run_setup
 from knouds_harness.runs.results import Cell, UntestedFact
-from knouds_harness.runs.verdicts import Verdict, verdict_for
 from knouds_harness.runs.writer import RunWriter
-from knouds_harness.targets.limits import Limits
 from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
-from knouds_harness.targets.waivers import Waiver
+from knouds_harness.targets.resources import Limits, Waiver
 
 START = datetime(2026, 11, 25, 9, 30, tzinfo=UTC)
 DOCUMENT = shipped_document()

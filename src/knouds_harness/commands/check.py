@@ -67,8 +67,8 @@ def run_check(
     from knouds_harness.command_output import CommandConsole
     from knouds_harness.reporting.comparison.baseline import set_baseline
     from knouds_harness.reporting.render import print_summary, render_all
+    from knouds_harness.runs.findings import LESS_VERIFIED, RunOutcome
     from knouds_harness.runs.record import read_run, rewrite_outcome
-    from knouds_harness.runs.verdicts import LESS_VERIFIED, RunOutcome
     from knouds_harness.suite.discovery.advice import print_advice
     from knouds_harness.suite.running import run_suite
     from knouds_harness.targets.builtin import SANDBOX

@@ -15,7 +15,7 @@ from typing import Any, Final
 import click
 
 from knouds_harness.errors import ExitCode, HarnessError, OutputClosed
-from knouds_harness.open_files import LEAST_OPEN_FILES, require_open_files
+from knouds_harness.file_content import LEAST_OPEN_FILES, require_open_files
 from knouds_harness.printable import printable
 
 FIRST_COMMANDS: Final = {

@@ -14,7 +14,7 @@ import click
 from knouds_harness.commands.shared_options import baselines_folder_option, format_option, runs_folder_option
 from knouds_harness.errors import RunRecordError, UsageError
 from knouds_harness.printable import first_few
-from knouds_harness.runs.verdicts import RunOutcome
+from knouds_harness.runs.findings import RunOutcome
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -188,8 +188,7 @@ def _import(source: Path, *, base_url: str | None, folder: Path, console: Consol
     """Keep what captured traffic has that is new, and list what is not kept."""
     from knouds_harness.contract.document import shipped_document
     from knouds_harness.exchange.recordings.folder import RecordingFolder
-    from knouds_harness.suite.recorded.captured_traffic import read_captured
-    from knouds_harness.suite.recorded.har_import import import_recordings
+    from knouds_harness.suite.recorded.captured_traffic import import_recordings, read_captured
 
     document = shipped_document()
     shelf = RecordingFolder.open(folder, contract_version=document.version)

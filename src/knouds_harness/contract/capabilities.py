@@ -1,7 +1,11 @@
-"""The words of a key's capabilities, and the rule that says whether a key meets a requirement."""
+"""What a key may do: by its capabilities, and by the tier of its account.
+
+Source: docs, authentication, rate limits and plans. Limits count per user and route, in fixed windows. Custom
+tiers exist, and what those admit no source says.
+"""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final
 
 EVERYTHING: Final = "*"
@@ -23,8 +27,16 @@ def meets(held: Collection[str], required: str) -> bool:
 
     It does when it holds ``*``, exactly what is required, or the wildcard of the required resource.
     Nothing else is implied: ``workflow:write`` does not meet ``workflow:read``.
-
-    Source: docs, authentication.
     """
     resource, separator, _ = required.partition(":")
     return EVERYTHING in held or required in held or (bool(separator) and f"{resource}:*" in held)
+
+
+WINDOW_S: Final = 60
+LIMIT_BY_TIER: Final[Mapping[str, int]] = {"pro": 100, "business": 1000}
+"""Requests to each of the run operations in a window; whether others are limited is open."""
+UNLIMITED: Final = "enterprise"
+WITHOUT_KEYS: Final = frozenset({"free", "creator"})
+WITHOUT_MODELS: Final = WITHOUT_KEYS | {"pro"}
+TIERS: Final = WITHOUT_KEYS | LIMIT_BY_TIER.keys() | {UNLIMITED}
+"""The documented ones."""

@@ -13,8 +13,8 @@ from functools import cached_property, lru_cache
 from typing import Any, Final, NoReturn
 
 from knouds_harness.body_bounds import KEPT_BYTES, MAX_LEVELS, MAX_VALUES, has_too_many_values, is_too_deep
+from knouds_harness.contract.capabilities import WINDOW_S
 from knouds_harness.contract.operations import Action, Operation
-from knouds_harness.contract.tiers import WINDOW_S
 from knouds_harness.exchange.alterations import Alteration
 from knouds_harness.whole_numbers import whole_number
 

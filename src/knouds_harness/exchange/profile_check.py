@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from knouds_harness.contract.capabilities import WITHOUT_KEYS, WITHOUT_MODELS
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.contract.tiers import WITHOUT_KEYS, WITHOUT_MODELS
 from knouds_harness.errors import CreditsShort
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.contradictions import Contradiction, line_in_profile, without

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Concatenate, Generic, ParamSpec, cast
 
+from knouds_harness.contract.capabilities import LIMIT_BY_TIER
 from knouds_harness.contract.shapes import Mismatch
-from knouds_harness.contract.tiers import LIMIT_BY_TIER
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.context import Case
 from knouds_harness.targets.needs.need import Need

@@ -9,11 +9,10 @@ from functools import cached_property
 from typing import Final
 
 from knouds_harness.body_bounds import is_too_deep
-from knouds_harness.contract.capabilities import EVERYTHING
+from knouds_harness.contract.capabilities import EVERYTHING, WITHOUT_MODELS
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import RUN_OPERATIONS, Operation
 from knouds_harness.contract.shapes import ShapeJudge
-from knouds_harness.contract.tiers import WITHOUT_MODELS
 from knouds_harness.exchange.evidence import JSON, KEY_HEADER, Exchange
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.runs.header import RunPersona

@@ -19,9 +19,8 @@ from knouds_harness.judging.observed_schema import (
     look,
     note,
 )
-from knouds_harness.runs.findings import Finding, fingerprint
+from knouds_harness.runs.findings import Finding, Verdict, fingerprint
 from knouds_harness.runs.results import Answers, Place, Surface
-from knouds_harness.runs.verdicts import Verdict
 
 FACT: Final = "ground.additive-change-is-legal"
 

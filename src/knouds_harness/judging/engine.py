@@ -17,9 +17,8 @@ from knouds_harness.exchange.reproduction.curl import ShellNames, curl
 from knouds_harness.judging.checks import all_checks
 from knouds_harness.judging.claim import Check, Claim, is_answer
 from knouds_harness.judging.context import Case, Context
-from knouds_harness.runs.findings import Finding, fingerprint
-from knouds_harness.runs.verdicts import Verdict, verdict_for
-from knouds_harness.targets.waivers import Waiver
+from knouds_harness.runs.findings import Finding, Verdict, fingerprint, verdict_for
+from knouds_harness.targets.resources import Waiver
 
 PROFILE_CHECK: Final = "profile.is-borne-out"
 """Stands in findings in place of a check: the profile as a whole is looked at before the first test."""

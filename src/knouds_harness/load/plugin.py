@@ -20,6 +20,7 @@ from locust.runners import STATE_INIT, MasterRunner, WorkerRunner
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import RUN_OPERATIONS
 from knouds_harness.errors import ExitCode, HarnessError, UsageError
+from knouds_harness.file_content import LEAST_OPEN_FILES, require_open_files
 from knouds_harness.load import tasks
 from knouds_harness.load.arrivals.arrival_user import run_of
 from knouds_harness.load.collection.locust_statistics import use_exact_buckets
@@ -41,7 +42,6 @@ from knouds_harness.load.workload.preflight import (
 )
 from knouds_harness.load.workload.workload import Workload, has_runs, scenarios_in
 from knouds_harness.measures.objectives import parse_bounds, refuse_unknown_operations
-from knouds_harness.open_files import LEAST_OPEN_FILES, require_open_files
 from knouds_harness.printable import printable
 from knouds_harness.runs.load_progress import ProgressMessage, tell
 from knouds_harness.targets.builtin import SANDBOX, target_environment

@@ -26,10 +26,9 @@ from knouds_harness.reporting.comparison.baseline import RunChange
 from knouds_harness.reporting.comparison.check_comparison import CheckComparison
 from knouds_harness.reporting.load.headline import describe_broken, load_headline, nothing_measured
 from knouds_harness.reporting.report import Headline
-from knouds_harness.runs.findings import Finding
+from knouds_harness.runs.findings import Finding, RunOutcome
 from knouds_harness.runs.load_results import Invariant, JudgedObjective, LoadResults, LoadVerdict
 from knouds_harness.runs.record import RunRecord
-from knouds_harness.runs.verdicts import RunOutcome
 
 _INVALID: Final = "invalid measurement"
 

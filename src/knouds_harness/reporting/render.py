@@ -30,10 +30,9 @@ from knouds_harness.reporting.openmetrics import openmetrics
 from knouds_harness.reporting.report import Report
 from knouds_harness.reporting.summary import summary
 from knouds_harness.reporting.terminal import print_report
-from knouds_harness.runs.findings import Finding
+from knouds_harness.runs.findings import LESS_VERIFIED, Finding
 from knouds_harness.runs.load_results import LoadResults
 from knouds_harness.runs.record import RunRecord, read_run, salvage_run
-from knouds_harness.runs.verdicts import LESS_VERIFIED
 
 _MOST_ANNOTATIONS: Final = 10
 """GitHub shows no more of one kind for a step."""

@@ -12,9 +12,8 @@ from typing import Protocol
 
 from knouds_harness.contract.document import Document, shipped_document
 from knouds_harness.contract.sources import Fact
-from knouds_harness.targets.limits import Limits
 from knouds_harness.targets.profile import Target
-from knouds_harness.targets.waivers import Waiver
+from knouds_harness.targets.resources import Limits, Waiver
 
 
 class DescribesCheck(Protocol):

@@ -15,7 +15,7 @@ from knouds_harness.errors import RunRecordError
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.traffic.har import read_har
 from knouds_harness.file_content import file_content, replace_file
-from knouds_harness.runs.findings import Finding
+from knouds_harness.runs.findings import Finding, RunOutcome
 from knouds_harness.runs.header import RunDocument, RunSetup, RunTarget
 from knouds_harness.runs.load_record import LoadRecord, read_load
 from knouds_harness.runs.load_results import LOAD_FILE, LOAD_KIND
@@ -34,9 +34,8 @@ from knouds_harness.runs.results import (
     run_file_format,
     surface_format,
 )
-from knouds_harness.runs.verdicts import RunOutcome
 from knouds_harness.runs.writer import EXCHANGES_FILE, FINDINGS_FILE, RUN_FILE
-from knouds_harness.targets.limits import Limits
+from knouds_harness.targets.resources import Limits
 
 _Shape = TypeVar("_Shape")
 

@@ -8,9 +8,8 @@ from typing import Final, Literal
 
 from pydantic import TypeAdapter
 
-from knouds_harness.runs.findings import Finding
+from knouds_harness.runs.findings import Finding, RunOutcome
 from knouds_harness.runs.header import RunSetup
-from knouds_harness.runs.verdicts import RunOutcome
 
 FORMAT: Final = "knouds-harness run"
 FORMAT_VERSION: Final = 1

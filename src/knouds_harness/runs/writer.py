@@ -21,7 +21,7 @@ from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.traffic.har import HarWriter
 from knouds_harness.file_content import replace_file
 from knouds_harness.runs.counts import RunCounts
-from knouds_harness.runs.findings import Finding, script_file
+from knouds_harness.runs.findings import Finding, RunOutcome, script_file
 from knouds_harness.runs.header import RunSetup
 from knouds_harness.runs.results import (
     SURFACE_FILE,
@@ -31,7 +31,6 @@ from knouds_harness.runs.results import (
     run_file_format,
     surface_format,
 )
-from knouds_harness.runs.verdicts import RunOutcome
 from knouds_harness.targets.profile import Target
 
 RUN_FILE = "run.json"

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from knouds_harness.contract.capabilities import WITHOUT_KEYS
 from knouds_harness.contract.operations import Action, Operation
-from knouds_harness.contract.tiers import WITHOUT_KEYS
 from knouds_harness.exchange.effectless_requests import effectless_call
 from knouds_harness.exchange.evidence import Call
 from knouds_harness.judging.checks import capabilities

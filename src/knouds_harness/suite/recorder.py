@@ -22,7 +22,7 @@ from knouds_harness.judging.user_checks import claims_of, place_of
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.writer import RunWriter
 from knouds_harness.suite.preceding_requests import PrecedingRequests, compared_with, essential_steps
-from knouds_harness.targets.waivers import Waiver
+from knouds_harness.targets.resources import Waiver
 
 _MOST_PARTS: Final = 60
 """A script with more steps repeats everything that was ever done to a resource, which does not help."""

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from knouds_harness.contract.tiers import LIMIT_BY_TIER
+from knouds_harness.contract.capabilities import LIMIT_BY_TIER
 from knouds_harness.errors import HarnessError
 from knouds_harness.suite.concurrent_tests import ConcurrentTests
 from knouds_harness.suite.selection import checks_of, needs_of, operation_of

@@ -26,8 +26,8 @@ from knouds_harness.judging.claim import Check
 from knouds_harness.judging.user_checks import UserChecks
 from knouds_harness.locations import recordings_path
 from knouds_harness.printable import counted
+from knouds_harness.runs.findings import LEFT_BEHIND, OWN_CODE_FAILED
 from knouds_harness.runs.header import RunSetup, run_setup
-from knouds_harness.runs.verdicts import LEFT_BEHIND, OWN_CODE_FAILED
 from knouds_harness.runs.writer import RunWriter
 from knouds_harness.suite.concurrent_tests import RunLock
 from knouds_harness.suite.minimum_verified import VerifiedFacts, expected_facts, least_verified, shortfall

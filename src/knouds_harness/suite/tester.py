@@ -10,10 +10,10 @@ from http import HTTPStatus
 from typing import Any, ParamSpec, TypeVar, cast
 
 from knouds_harness.body_bounds import KEPT_BYTES
+from knouds_harness.contract.capabilities import WINDOW_S
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge
-from knouds_harness.contract.tiers import WINDOW_S
 from knouds_harness.errors import (
     CreditsShort,
     HarnessError,

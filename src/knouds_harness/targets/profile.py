@@ -17,7 +17,6 @@ from knouds_harness.file_content import file_text
 from knouds_harness.locations import builtin_targets_path
 from knouds_harness.targets.address import address_problems, is_url
 from knouds_harness.targets.http_settings import HttpSettings, complete_http
-from knouds_harness.targets.limits import Limits
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.problems import Problem, profile_error, shape_problems, shown, shown_path
 from knouds_harness.targets.profile_format import (
@@ -29,9 +28,8 @@ from knouds_harness.targets.profile_format import (
     Name,
     Text,
 )
-from knouds_harness.targets.resources import Control, Model, Webhook, Workflow
+from knouds_harness.targets.resources import Control, Limits, Model, Waiver, Webhook, Workflow
 from knouds_harness.targets.secrets import SecretReader
-from knouds_harness.targets.waivers import Waiver
 
 __all__ = [
     "Control",

@@ -1,14 +1,27 @@
-"""Resources that a profile knows: workflows, models, the webhook receiver and a control plane."""
+"""The tables of a profile besides its keys: workflows, models, webhook, control plane, limits and waivers."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, StringConstraints
 
+from knouds_harness.contract.operations import Action
 from knouds_harness.targets.address import host_and_port, own_address
 from knouds_harness.targets.personas import SecretSource, SecretValue
-from knouds_harness.targets.profile_format import NOT_IN_FILE, Amount, Duration, Flag, Text
+from knouds_harness.targets.profile_format import (
+    NOT_IN_FILE,
+    Amount,
+    Day,
+    Duration,
+    Flag,
+    Number,
+    Text,
+    Whole,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,3 +131,89 @@ class Control(SecretSource):
 
     secret: SecretValue
     path: Annotated[str, StringConstraints(pattern=r"^/[\w/-]*\w$")] = "/__sandbox__"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The bounds that the guards keep: ``[limits]``.
+
+    Attributes:
+        credits: The most that all runs of one session may cost together; 0 forbids any paid run.
+        requests_per_s: The most requests started per second, evenly spaced; None for no bound.
+        concurrency: The most requests in flight at once; of a load, over all its workers.
+        timeout_s: Seconds that one exchange may take, connecting included.
+        allow: The kinds of action that may be sent at all.
+        fill_rate_windows: Whether windows of rate limits are filled, where that takes a window's time; None
+            fills them where the runs cost nothing.
+        credits_by: What sets the credits: the key of the profile, or what was asked for in its place.
+    """
+
+    credits: Amount = 0.0
+    requests_per_s: Annotated[Number, Field(gt=0)] | None = None
+    concurrency: Annotated[Whole, Field(ge=1, le=1_000_000)] = 4
+    timeout_s: Duration = 30.0
+    allow: frozenset[Action] = frozenset({Action.READ})
+    fill_rate_windows: Flag | None = None
+    credits_by: Annotated[str, NOT_IN_FILE] = "limits.credits"
+
+    def spending(self, asked_credits: float | None, *, by: str) -> Limits:
+        """These limits for a run that was asked to cost at most so much; that can only lower the credits."""
+        if asked_credits is None or asked_credits >= self.credits:
+            return self
+        return replace(self, credits=asked_credits, credits_by=by)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiver:
+    """Accepts the findings that fit everything it names: ``[[waivers]]``.
+
+    A waiver names a fingerprint, a fact, or a check with an operation; status and code narrow it further.
+
+    Attributes:
+        reason: Why the finding is accepted, for readers of the report.
+        expires: The last day on which it holds; afterwards its findings fail the run again.
+        fingerprint: Fingerprint of one finding.
+        fact: The fact that is not kept.
+        check: The check that found it.
+        operation: The operationId that it was found on.
+        status: The HTTP status of the answer.
+        code: The ``code`` of the answer; an empty string for an answer without one.
+    """
+
+    reason: Text
+    expires: Day
+    fingerprint: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12}$")] | None = None
+    fact: Text | None = None
+    check: Text | None = None
+    operation: Text | None = None
+    status: Annotated[Whole, Field(ge=100, le=599)] | None = None
+    code: str | None = None
+
+    def matches(
+        self,
+        *,
+        fingerprint: str,
+        check: str,
+        operation: str | None,
+        status: int | None,
+        code: str | None,
+        fact: str | None = None,
+    ) -> bool:
+        """Whether a finding with these properties is the one meant; whether still, ``is_expired`` says."""
+        return (
+            self.fingerprint in (None, fingerprint)
+            and self.fact in (None, fact)
+            and self.check in (None, check)
+            and self.operation in (None, operation)
+            and self.status in (None, status)
+            and self.code in (None, code or "")
+        )
+
+    def is_expired(self, today: date) -> bool:
+        """Whether its last day has passed."""
+        return today > self.expires
+
+    def __str__(self) -> str:
+        """What it names, as ``fact envelope.plain-401-has-code, status 401``."""
+        names = ("fingerprint", "fact", "check", "operation", "status", "code")
+        return ", ".join(f"{name} {getattr(self, name)}" for name in names if getattr(self, name) is not None)

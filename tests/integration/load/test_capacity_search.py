@@ -13,9 +13,9 @@ from loading import Loaded, latest_record, load, started_load
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from knouds_harness.errors import ExitCode
+from knouds_harness.runs.findings import RunOutcome
 from knouds_harness.runs.load_results import Capacity
 from knouds_harness.runs.record import RunRecord
-from knouds_harness.runs.verdicts import RunOutcome
 from knouds_sandbox import serving
 from knouds_sandbox.providers import Latency
 from knouds_sandbox.serving import running_sandbox

@@ -10,8 +10,8 @@ from clocks import wait_until
 from loading import end_of, started_load
 
 from knouds_harness.errors import ExitCode
+from knouds_harness.runs.findings import RunOutcome
 from knouds_harness.runs.load_results import LOAD_FILE
-from knouds_harness.runs.verdicts import RunOutcome
 
 LONG = ("--duration", "10m")
 

@@ -10,8 +10,8 @@ from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.sources import Source
 from knouds_harness.judging.drift import FACT, Gatherer, drift_finding
+from knouds_harness.runs.findings import Verdict, fails_run, verdict_for
 from knouds_harness.runs.results import finding_format, surface_format
-from knouds_harness.runs.verdicts import Verdict, fails_run, verdict_for
 
 DOCUMENT = shipped_document()
 USER = {"id": "usr_ada", "email": "a@example.com", "role": "user", "tier": "pro", "approved": True}

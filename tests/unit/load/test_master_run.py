@@ -17,7 +17,7 @@ from knouds_harness.load import final_reports as messages
 from knouds_harness.load.distributed import MasterRun
 from knouds_harness.load.generator.load_run import LoadSetup
 from knouds_harness.load.generator.validity import Health
-from knouds_harness.targets.limits import Limits
+from knouds_harness.targets.resources import Limits
 
 START_UNIX_S = 1_780_000_000.0
 TARGET = target(

@@ -9,8 +9,7 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.errors import UsageError
 from knouds_harness.load.mix import parse_mix, read_traffic_inputs, running_only, tasks_of
 from knouds_harness.load.tasks import run_workflow, who_am_i
-from knouds_harness.targets.limits import Limits
-from knouds_harness.targets.resources import Model, Workflow
+from knouds_harness.targets.resources import Limits, Model, Workflow
 
 KEY = "knouds_live_0123456789abcdefghij"
 BEA = persona("bea", user="bea", tier="business", capabilities={"workflow:run", "model:run"})

@@ -9,9 +9,9 @@ from run_records import CHECKS, DOCUMENT, TARGET, broken, empty, exchange, findi
 
 from knouds_harness.errors import ExitCode, RunRecordError
 from knouds_harness.reporting.render import render_all
+from knouds_harness.runs.findings import RunOutcome
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.results import Cell, Result, UntestedFact
-from knouds_harness.runs.verdicts import RunOutcome
 
 
 def test_what_was_written_is_read_back(tmp_path):

@@ -15,10 +15,9 @@ from run_records import SETUP, START, TARGET, SteppingClock, add_finding, empty,
 
 from knouds_harness.errors import RunRecordError
 from knouds_harness.exchange.traffic.har import HarWriter
-from knouds_harness.runs.findings import script_file
+from knouds_harness.runs.findings import RunOutcome, script_file
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.results import Answers, Surface
-from knouds_harness.runs.verdicts import RunOutcome
 from knouds_harness.runs.writer import RunFolder, RunWriter, make_run_folder
 
 COST = "run.cost-is-credits"

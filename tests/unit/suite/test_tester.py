@@ -15,15 +15,14 @@ from knouds_harness.exchange.evidence import Call
 from knouds_harness.exchange.pricing import Pricing
 from knouds_harness.exchange.profile_check import check_profile
 from knouds_harness.judging.checks import all_checks, authentication
+from knouds_harness.runs.findings import Verdict
 from knouds_harness.runs.header import run_setup
 from knouds_harness.runs.record import read_run
-from knouds_harness.runs.verdicts import Verdict
 from knouds_harness.runs.writer import RunWriter
 from knouds_harness.suite.recorder import FindingRecorder
 from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.untested import Untested
-from knouds_harness.targets.resources import Workflow
-from knouds_harness.targets.waivers import Waiver
+from knouds_harness.targets.resources import Waiver, Workflow
 
 TODAY = date(2026, 11, 25)
 WHOAMI = {

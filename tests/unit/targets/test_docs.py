@@ -10,7 +10,7 @@ from knouds_harness.locations import builtin_targets_path
 from knouds_harness.targets.http_settings import HttpSettings
 from knouds_harness.targets.profile import Control, Expect, Limits, Model, Persona, Target, Webhook, Workflow
 from knouds_harness.targets.profile_format import AS_A_PROFILE, keys_of
-from knouds_harness.targets.waivers import Waiver
+from knouds_harness.targets.resources import Waiver
 
 DOCS = builtin_targets_path().parent / "docs"
 GUIDE = (DOCS / "targets.md").read_text(encoding="utf-8")

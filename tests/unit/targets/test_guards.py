@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ExitCode, GuardStop
 from knouds_harness.targets.guards import Guard, Pacer, check_load
-from knouds_harness.targets.limits import Limits
 from knouds_harness.targets.profile import Target
+from knouds_harness.targets.resources import Limits
 
 
 def target(base_url: str = "https://staging.example.com", *, production: bool = False, **limits) -> Target:

@@ -9,7 +9,7 @@ from knouds_harness.judging.checks.envelopes.refusals import refused_alike
 from knouds_harness.judging.checks.workflows import as_written, summaries_of
 from knouds_harness.judging.claim import Claim, answer, check
 from knouds_harness.judging.context import Case
-from knouds_harness.judging.document_differences import documented_body
+from knouds_harness.judging.workflow_model import documented_body
 from knouds_harness.targets.needs.keys import ANY_KEY, AUTHOR
 from knouds_harness.targets.needs.need import CONTROL
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-from knouds_harness.contract.tiers import LIMIT_BY_TIER, WINDOW_S
+from knouds_harness.contract.capabilities import LIMIT_BY_TIER, WINDOW_S
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.claim import Claim, answer, check, is_limited_run
 from knouds_harness.judging.context import Case

@@ -11,8 +11,12 @@ from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.checks.schemas import same_fields
 from knouds_harness.judging.claim import Claim, answer, answers_to, check, nothing_more, refusal_is, status_is
 from knouds_harness.judging.context import Case
-from knouds_harness.judging.document_differences import documented_body, first_difference
-from knouds_harness.judging.workflow_model import WRITABLE_MEMBERS, slug_from_name
+from knouds_harness.judging.workflow_model import (
+    WRITABLE_MEMBERS,
+    documented_body,
+    first_difference,
+    slug_from_name,
+)
 from knouds_harness.targets.needs.keys import (
     ADMIN_KEY,
     AUTHOR,

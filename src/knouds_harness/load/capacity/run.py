@@ -14,6 +14,7 @@ from knouds_harness.errors import ExitCode
 from knouds_harness.load.capacity.search import Search, SearchEnded
 from knouds_harness.load.generator.launching import Launched, launch
 from knouds_harness.measures.objectives import describe
+from knouds_harness.runs.findings import OUTCOME_BY_EXIT_CODE
 from knouds_harness.runs.header import run_setup
 from knouds_harness.runs.load_progress import LoadProgress
 from knouds_harness.runs.load_record import LoadRecord, LoadWriter, read_load
@@ -26,7 +27,6 @@ from knouds_harness.runs.load_results import (
     PlannedStage,
 )
 from knouds_harness.runs.operation_load import TASK, OperationLoad, time_ms
-from knouds_harness.runs.verdicts import OUTCOME_BY_EXIT_CODE
 from knouds_harness.runs.writer import RunWriter
 from knouds_harness.targets.profile import Target
 

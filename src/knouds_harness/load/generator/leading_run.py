@@ -50,9 +50,9 @@ from knouds_harness.measures.objectives import (
     parse_bounds,
     parse_objectives,
 )
+from knouds_harness.runs.findings import LEFT_BEHIND
 from knouds_harness.runs.load_results import JudgedObjective, LoadResults
 from knouds_harness.runs.operation_load import TASK
-from knouds_harness.runs.verdicts import LEFT_BEHIND
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.needs.need import MAY_WRITE
 

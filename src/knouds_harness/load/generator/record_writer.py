@@ -22,11 +22,11 @@ from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.load.collection.seconds import Second, now_unix_s
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.measures.hdr_logs import HdrLogWriter, Interval
+from knouds_harness.runs.findings import OUTCOME_BY_EXIT_CODE
 from knouds_harness.runs.header import run_setup
 from knouds_harness.runs.load_record import LoadWriter
 from knouds_harness.runs.load_results import Fingerprint, LoadPlan, LoadResults, PlannedStage, own_mix
 from knouds_harness.runs.operation_load import SecondRow
-from knouds_harness.runs.verdicts import OUTCOME_BY_EXIT_CODE
 from knouds_harness.runs.writer import RunWriter
 from knouds_harness.targets.profile import Target
 

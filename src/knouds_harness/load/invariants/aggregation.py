@@ -8,7 +8,7 @@ from collections import Counter
 from itertools import pairwise
 from typing import Final
 
-from knouds_harness.contract.tiers import WINDOW_S
+from knouds_harness.contract.capabilities import WINDOW_S
 from knouds_harness.load.invariants.invariants import (
     FRESH_ID,
     NEEDS,

@@ -32,7 +32,7 @@ from knouds_harness.judging.context import Context
 from knouds_harness.judging.engine import finding_of, judge
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.invariants.invariants import Tallies
-from knouds_harness.targets.waivers import Waiver
+from knouds_harness.targets.resources import Waiver
 
 _JUDGED_FIRST: Final = 20
 """So many answers of each operation and status are judged, also of a small share."""

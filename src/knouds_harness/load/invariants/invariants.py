@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Self
 
-from knouds_harness.contract.tiers import LIMIT_BY_TIER
+from knouds_harness.contract.capabilities import LIMIT_BY_TIER
 from knouds_harness.runs.load_results import Invariant
 
 InvariantKey = tuple[str, str]

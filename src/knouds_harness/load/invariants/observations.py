@@ -11,7 +11,8 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
 
-from knouds_harness.contract.tiers import LIMIT_BY_TIER, LIMITED_ROUTES, UNLIMITED, WINDOW_S
+from knouds_harness.contract.capabilities import LIMIT_BY_TIER, UNLIMITED, WINDOW_S
+from knouds_harness.contract.operations import RUN_OPERATIONS
 from knouds_harness.exchange.execution_status import FINAL, IN_FLIGHT, NEXT_BY_STATUS
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.collection.seconds import now_unix_s
@@ -73,7 +74,7 @@ class Observations:
 
     def observe(self, name: str, response: Response, sender: Persona, body: object) -> None:
         """An answer came to what statistics call so, or none did; ``body`` is None if it is not JSON."""
-        if response.status_code == 200 and sender.tier == UNLIMITED and name in LIMITED_ROUTES:
+        if response.status_code == 200 and sender.tier == UNLIMITED and name in RUN_OPERATIONS:
             cost = body.get("cost") if isinstance(body, dict) else None
             # The usual case, in a fifth of the time; no number has neither bound.
             if (type(cost) is int or type(cost) is float) and 0 <= cost < _MOST_CREDITS:
@@ -82,7 +83,7 @@ class Observations:
                 self._unlimited += sender.role != "admin"
                 return
         operation, _, way = name.partition(" ")
-        if operation in LIMITED_ROUTES:
+        if operation in RUN_OPERATIONS:
             self._observe_run(response, sender, body if isinstance(body, dict) else {}, is_async=bool(way))
             if sender.role != "admin":
                 self._observe_limit(name, response, sender, body)

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import gevent
 
+from knouds_harness.contract.capabilities import LIMIT_BY_TIER
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.contract.tiers import LIMIT_BY_TIER, LIMITED_ROUTES
+from knouds_harness.contract.operations import RUN_OPERATIONS
 from knouds_harness.errors import UsageError
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.webhook_receiver import Delivery, Receiver
@@ -33,7 +34,7 @@ from knouds_harness.targets.resources import Webhook
 _LOOK_EVERY_S: Final = 0.2
 _SAMPLED_SHARE: Final = 0.01
 """Of answers that are drawn where no share is asked for."""
-_LIMITED: Final = {*LIMITED_ROUTES, *(f"{each} async" for each in LIMITED_ROUTES)}
+_LIMITED: Final = {*RUN_OPERATIONS, *(f"{each} async" for each in RUN_OPERATIONS)}
 _OBSERVED: Final = {*SHOWING_STATUS, *_LIMITED}
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any, Final
 
+from knouds_harness.contract.capabilities import WITHOUT_MODELS
 from knouds_harness.contract.document import Document
-from knouds_harness.contract.tiers import WITHOUT_MODELS
 from knouds_harness.targets.needs.need import KeyAndResource, Need
 from knouds_harness.targets.needs.runs import RunNeed
 from knouds_harness.targets.personas import Persona

@@ -10,7 +10,7 @@ from itertools import accumulate
 from statistics import fmean
 from typing import Any, Final
 
-from knouds_harness.contract.tiers import LIMIT_BY_TIER, UNLIMITED, WINDOW_S, WITHOUT_MODELS
+from knouds_harness.contract.capabilities import LIMIT_BY_TIER, UNLIMITED, WINDOW_S, WITHOUT_MODELS
 from knouds_harness.load.arrivals.schedule import Shape
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.accounts import AccountKeys

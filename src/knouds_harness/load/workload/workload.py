@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import repeat
 from typing import Any, ClassVar, Final, Protocol, runtime_checkable
 
+from knouds_harness.contract.capabilities import LIMIT_BY_TIER, UNLIMITED, WITHOUT_KEYS
 from knouds_harness.contract.document import Document
-from knouds_harness.contract.tiers import LIMIT_BY_TIER, UNLIMITED, WITHOUT_KEYS
 from knouds_harness.errors import GuardStop, UsageError
 from knouds_harness.load.workload.accounts import RUNS, AccountKeys, InputLine, Price, RunRequest
 from knouds_harness.targets.needs.keys import listed

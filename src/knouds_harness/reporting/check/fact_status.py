@@ -7,11 +7,10 @@ from enum import StrEnum
 from typing import Final, Literal
 
 from knouds_harness.contract.sources import Fact
-from knouds_harness.runs.findings import Finding
+from knouds_harness.runs.findings import Finding, Verdict, verdict_for
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.runs.results import Result, UntestedFact
-from knouds_harness.runs.verdicts import Verdict, verdict_for
-from knouds_harness.targets.waivers import Waiver
+from knouds_harness.targets.resources import Waiver
 
 Place = tuple[str, str | None]
 """A fact and an operation."""

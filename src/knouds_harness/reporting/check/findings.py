@@ -10,9 +10,8 @@ from knouds_harness.contract.sources import Fact
 from knouds_harness.printable import counted
 from knouds_harness.reporting.check.fact_status import standing_of, worst
 from knouds_harness.reporting.report import FindingGroup, Link, Words
-from knouds_harness.runs.findings import Finding
+from knouds_harness.runs.findings import Finding, Verdict
 from knouds_harness.runs.record import RunRecord
-from knouds_harness.runs.verdicts import Verdict
 
 _FEW: Final = 3
 _NO_FACTS: Final[Mapping[str, Fact]] = MappingProxyType({})

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 from knouds_harness.printable import counted
 from knouds_harness.reporting.check.fact_status import FactRow, FactStatus, contradictions_of, standing_counts
 from knouds_harness.reporting.report import Headline
+from knouds_harness.runs.findings import LEFT_BEHIND, LESS_VERIFIED, OWN_CODE_FAILED, RunOutcome, Verdict
 from knouds_harness.runs.load_results import LOAD_KIND
 from knouds_harness.runs.record import RunRecord
-from knouds_harness.runs.verdicts import LEFT_BEHIND, LESS_VERIFIED, OWN_CODE_FAILED, RunOutcome, Verdict
 
 if TYPE_CHECKING:
     from knouds_harness.reporting.comparison.baseline import RunChange

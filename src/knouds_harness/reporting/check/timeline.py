@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.runs.findings import Finding
+from knouds_harness.runs.findings import Finding, Verdict
 from knouds_harness.runs.record import RunRecord
-from knouds_harness.runs.verdicts import Verdict
 
 KINDS: Final = ("2xx", "4xx", "429", "5xx", "other", "none")
 """How a request was answered; ``other`` is 1xx and 3xx, ``none`` no whole answer."""

@@ -8,9 +8,8 @@ from typing import Final
 from knouds_harness.errors import ExitCode
 from knouds_harness.reporting.check.fact_status import FactStatus, fact_rows
 from knouds_harness.reporting.run_section import chosen_options
-from knouds_harness.runs.findings import Finding
+from knouds_harness.runs.findings import Finding, RunOutcome, Verdict
 from knouds_harness.runs.record import RunRecord
-from knouds_harness.runs.verdicts import RunOutcome, Verdict
 
 _CHOICES: Final = ("--family", "--operation", "--fact")
 

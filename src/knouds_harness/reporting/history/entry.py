@@ -10,6 +10,7 @@ from knouds_harness.measures.objectives import figure_text
 from knouds_harness.reporting.check.fact_status import FactStatus, fact_rows, standing_counts
 from knouds_harness.reporting.comparison.load_figures import ALL
 from knouds_harness.reporting.run_section import chosen_options
+from knouds_harness.runs.findings import RunOutcome
 from knouds_harness.runs.load_results import LoadResults
 from knouds_harness.runs.operation_load import (
     PERCENTS,
@@ -20,7 +21,6 @@ from knouds_harness.runs.operation_load import (
     time_ms,
 )
 from knouds_harness.runs.record import RunRecord
-from knouds_harness.runs.verdicts import RunOutcome
 
 _FLAGS: Final = ("--quick", "--strict")
 _CHOICES: Final = ("--family", "--operation", "--fact", "--examples", "--fault", "--variant")

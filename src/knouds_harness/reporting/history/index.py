@@ -13,9 +13,9 @@ from typing import Final, Self
 from knouds_harness.errors import RunRecordError
 from knouds_harness.reporting.comparison.sides import read_side
 from knouds_harness.reporting.history.entry import Entry, entry_of, figures_of
+from knouds_harness.runs.findings import RunOutcome
 from knouds_harness.runs.load_results import LOAD_FILE
 from knouds_harness.runs.record import read_run
-from knouds_harness.runs.verdicts import RunOutcome
 from knouds_harness.runs.writer import FINDINGS_FILE, RUN_FILE
 
 _VERSION: Final = 1

@@ -23,7 +23,7 @@ from knouds_harness.reporting.report import (
     Words,
     badge,
 )
-from knouds_harness.runs.verdicts import RunOutcome
+from knouds_harness.runs.findings import RunOutcome
 
 _TONE_BY_OUTCOME: Final[dict[RunOutcome, Tone]] = {RunOutcome.KEPT: "good", RunOutcome.BROKEN: "bad"}
 _HEIGHT: Final = 6

@@ -9,10 +9,10 @@ from typing import Final
 from knouds_harness.measures.objectives import describe, figure_text, milliseconds
 from knouds_harness.reporting.load.columns import point_times
 from knouds_harness.reporting.report import Headline, Tone
+from knouds_harness.runs.findings import RunOutcome
 from knouds_harness.runs.load_results import Capacity, CapacityPoint, Invariant, LoadResults, LoadVerdict
 from knouds_harness.runs.operation_load import TASK, OperationLoad, RequestStatus, percentile_measure, time_ms
 from knouds_harness.runs.record import RunRecord
-from knouds_harness.runs.verdicts import RunOutcome
 
 _NO_OBJECTIVES: Final = (
     "No objectives were set: --objective '* p99 < 1s' sets one, --objectives shipped those of the harness."

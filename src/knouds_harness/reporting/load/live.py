@@ -13,10 +13,10 @@ from rich.text import Text
 from knouds_harness.errors import RunRecordError
 from knouds_harness.reporting.load.report import load_report
 from knouds_harness.reporting.report import Headline, Report
+from knouds_harness.runs.findings import RunOutcome
 from knouds_harness.runs.load_progress import LoadProgress
 from knouds_harness.runs.operation_load import OUTCOMES, RequestStatus
 from knouds_harness.runs.record import read_run
-from knouds_harness.runs.verdicts import RunOutcome
 
 _LINE_EVERY_S: Final = 5.0
 _LATER_EVERY_S: Final = 30.0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
-from knouds_harness.contract.tiers import WINDOW_S
+from knouds_harness.contract.capabilities import WINDOW_S
 from knouds_harness.runs.load_results import LimitWindow, LoadResults
 from knouds_harness.runs.operation_load import SecondRow
 

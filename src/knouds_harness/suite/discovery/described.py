@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from knouds_harness.contract.tiers import TIERS
+from knouds_harness.contract.capabilities import TIERS
 from knouds_harness.exchange.evidence import JSON, Exchange
 from knouds_harness.judging.claim import answer
 from knouds_harness.targets.personas import Role

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
 
+from knouds_harness.contract.capabilities import WITHOUT_MODELS
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Action, Operation
-from knouds_harness.contract.tiers import WITHOUT_MODELS
 from knouds_harness.errors import TargetUnreachable
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.effectless_requests import effectless_call

@@ -14,7 +14,7 @@ from knouds_harness.judging.checks import all_checks
 from knouds_harness.judging.claim import Check, Claim, explain
 from knouds_harness.judging.context import Context
 from knouds_harness.judging.engine import finding_of, judge
-from knouds_harness.targets.waivers import Waiver
+from knouds_harness.targets.resources import Waiver
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,9 +19,9 @@ from knouds_harness.exchange.recordings.folder import RecordingFolder
 from knouds_harness.judging.checks import all_checks
 from knouds_harness.judging.context import Context
 from knouds_harness.locations import recordings_path
+from knouds_harness.runs.findings import RunOutcome
 from knouds_harness.runs.header import RunPersona, run_setup
 from knouds_harness.runs.record import read_run
-from knouds_harness.runs.verdicts import RunOutcome
 from knouds_harness.runs.writer import EXCHANGES_FILE, RunWriter
 from knouds_harness.suite.recorded.captured_traffic import read_captured
 from knouds_harness.suite.recorder import FindingRecorder

@@ -9,9 +9,8 @@ from rich.console import Console
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ExitCode, UnknownName, UsageError
 from knouds_harness.printable import printable
-from knouds_harness.runs.findings import Finding
+from knouds_harness.runs.findings import LEFT_BEHIND, Finding, Verdict
 from knouds_harness.runs.record import RunRecord, read_run
-from knouds_harness.runs.verdicts import LEFT_BEHIND, Verdict
 from knouds_harness.suite.replay.replay_judgement import ReplayStatus
 from knouds_harness.suite.replay.replayer import Conditions, Replayed, Replayer
 

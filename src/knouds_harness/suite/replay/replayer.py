@@ -24,16 +24,18 @@ from knouds_harness.exchange.reproduction.script import SequencePart, parts_of, 
 from knouds_harness.judging.claim import answer
 from knouds_harness.judging.context import Context
 from knouds_harness.judging.engine import PROFILE_CHECK, claims_of, contradiction_finding
-from knouds_harness.runs.findings import Finding
+from knouds_harness.runs.findings import Finding, Verdict
 from knouds_harness.runs.record import RunRecord
-from knouds_harness.runs.verdicts import Verdict
-from knouds_harness.suite.replay.id_substitution import GIVES_NAMES, newly_given, renamed, with_members_of_now
 from knouds_harness.suite.replay.repeated_tests import RepeatedTests
 from knouds_harness.suite.replay.replay_judgement import (
+    GIVES_NAMES,
     CannotTell,
     ReplayStatus,
     is_shown_by_suite,
     judge_again,
+    newly_given,
+    renamed,
+    with_members_of_now,
 )
 from knouds_harness.targets.builtin import SANDBOX, open_target
 from knouds_harness.targets.guards import Guard

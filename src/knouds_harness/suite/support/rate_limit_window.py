@@ -7,7 +7,7 @@ may count: where another client uses it too, or the runs are too slow for a wind
 from dataclasses import dataclass
 from itertools import pairwise
 
-from knouds_harness.contract.tiers import WINDOW_S
+from knouds_harness.contract.capabilities import WINDOW_S
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.checks.rate_limits import (
     is_same_window,

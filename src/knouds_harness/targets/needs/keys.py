@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
-from knouds_harness.contract.tiers import WITHOUT_KEYS, WITHOUT_MODELS
+from knouds_harness.contract.capabilities import WITHOUT_KEYS, WITHOUT_MODELS
 from knouds_harness.targets.needs.need import MAY_RUN, MAY_WRITE, Need, TwoKeys, permissions
 from knouds_harness.targets.personas import Funds, KeyState
 from knouds_harness.targets.profile import Persona, Target

@@ -13,11 +13,11 @@ from knouds_harness.load.capacity import run as capacity_run
 from knouds_harness.load.capacity.run import CapacityPlan, find_capacity
 from knouds_harness.load.capacity.search import Search
 from knouds_harness.load.generator.launching import Launched
+from knouds_harness.runs.findings import RunOutcome
 from knouds_harness.runs.load_record import LoadWriter
 from knouds_harness.runs.load_results import Capacity, LoadResults
 from knouds_harness.runs.operation_load import SecondRow
 from knouds_harness.runs.record import RunRecord, read_run
-from knouds_harness.runs.verdicts import RunOutcome
 
 
 class Points:

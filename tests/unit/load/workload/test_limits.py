@@ -20,10 +20,9 @@ from knouds_harness.load.tasks import run_cheapest
 from knouds_harness.load.workload.limits import LoadLimits
 from knouds_harness.load.workload.preflight import look_ahead
 from knouds_harness.targets.budget import Budget, credits_of
-from knouds_harness.targets.limits import Limits
 from knouds_harness.targets.personas import Secret
 from knouds_harness.targets.profile import Target
-from knouds_harness.targets.resources import Workflow
+from knouds_harness.targets.resources import Limits, Workflow
 
 
 def target(**limits) -> Target:

@@ -10,8 +10,7 @@ from knouds_harness.errors import UsageError
 from knouds_harness.load.arrivals.schedule import Shape
 from knouds_harness.load.tasks import run_cheapest, run_model, run_workflow, who_am_i
 from knouds_harness.load.workload.plan import forecast, most_in
-from knouds_harness.targets.limits import Limits
-from knouds_harness.targets.resources import Model, Workflow
+from knouds_harness.targets.resources import Limits, Model, Workflow
 
 
 def target(*keys, budget=1_000, workflows=None):

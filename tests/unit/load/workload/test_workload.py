@@ -22,8 +22,7 @@ from knouds_harness.load.tasks import (
     workflow_crud,
 )
 from knouds_harness.load.workload.workload import SharedTask, UserTasks, shares
-from knouds_harness.targets.limits import Limits
-from knouds_harness.targets.resources import Model, Workflow
+from knouds_harness.targets.resources import Limits, Model, Workflow
 
 RUNS_WORKFLOWS = {"workflow:run"}
 ALL_TASKS = (

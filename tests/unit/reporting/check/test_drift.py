@@ -14,9 +14,9 @@ from knouds_harness.reporting.html import html
 from knouds_harness.reporting.junit import junit
 from knouds_harness.reporting.markdown import markdown
 from knouds_harness.reporting.render import print_summary, render_all
+from knouds_harness.runs.findings import Verdict
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.results import Surface
-from knouds_harness.runs.verdicts import Verdict
 
 LEGAL = "ground.additive-change-is-legal"
 

@@ -13,10 +13,10 @@ from knouds_harness.reporting.check.fact_status import (
     waiver_rows,
 )
 from knouds_harness.reporting.check.headline import headline
+from knouds_harness.runs.findings import RunOutcome, Verdict
 from knouds_harness.runs.header import RunCheck
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.results import UntestedFact
-from knouds_harness.runs.verdicts import RunOutcome, Verdict
 
 
 @pytest.fixture

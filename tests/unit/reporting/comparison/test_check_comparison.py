@@ -9,8 +9,8 @@ from knouds_harness.errors import ExitCode
 from knouds_harness.reporting.check.fact_status import FactStatus
 from knouds_harness.reporting.comparison.check_comparison import check_figures, compare_checks
 from knouds_harness.reporting.comparison.texts import headline
+from knouds_harness.runs.findings import Verdict
 from knouds_harness.runs.record import read_run
-from knouds_harness.runs.verdicts import Verdict
 
 
 @pytest.fixture

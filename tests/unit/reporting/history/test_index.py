@@ -11,8 +11,8 @@ from run_records import broken, healthy
 from knouds_harness.errors import RunRecordError
 from knouds_harness.reporting.history import index as indexing
 from knouds_harness.reporting.history.index import Index
+from knouds_harness.runs.findings import RunOutcome
 from knouds_harness.runs.record import read_run
-from knouds_harness.runs.verdicts import RunOutcome
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from knouds_harness.errors import RunRecordError
 from knouds_harness.reporting.history.entry import Entry
 from knouds_harness.reporting.history.index import delete_run, kept_runs, plan_pruning
-from knouds_harness.runs.verdicts import RunOutcome
+from knouds_harness.runs.findings import RunOutcome
 
 NOW = datetime(2026, 11, 25, 9, 30, tzinfo=UTC)
 

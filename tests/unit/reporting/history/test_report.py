@@ -13,8 +13,8 @@ from knouds_harness.reporting.history.entry import Entry, entry_of
 from knouds_harness.reporting.history.report import entries_table, series_report
 from knouds_harness.reporting.html import html
 from knouds_harness.reporting.terminal import print_block, print_report
+from knouds_harness.runs.findings import RunOutcome
 from knouds_harness.runs.record import read_run
-from knouds_harness.runs.verdicts import RunOutcome
 
 
 def entry(number=0, **changes):

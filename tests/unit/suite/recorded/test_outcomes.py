@@ -8,8 +8,7 @@ from recorded import document, make_target, recordings
 from knouds_harness.contract.operations import Action
 from knouds_harness.suite.recorded.outcomes import Selection, all_outcomes, make_plan
 from knouds_harness.suite.running import collect_suite
-from knouds_harness.targets.limits import Limits
-from knouds_harness.targets.resources import Model, Workflow
+from knouds_harness.targets.resources import Limits, Model, Workflow
 
 MODELS = (
     Model(name="polled", polled=True, cost_credits=15.0, inputs={}),

@@ -20,19 +20,24 @@ from knouds_harness.exchange.evidence import Request
 from knouds_harness.judging.checks import all_checks, authentication, workflows
 from knouds_harness.judging.claim import Claim
 from knouds_harness.judging.context import Context
+from knouds_harness.runs.findings import Verdict
 from knouds_harness.runs.header import run_setup
 from knouds_harness.runs.record import read_run
-from knouds_harness.runs.verdicts import Verdict
 from knouds_harness.runs.writer import RunWriter
 from knouds_harness.suite.recorder import FindingRecorder
 from knouds_harness.suite.replay import replay as replaying
 from knouds_harness.suite.replay import replayer as replayer_module
-from knouds_harness.suite.replay.id_substitution import with_members_of_now
-from knouds_harness.suite.replay.replay_judgement import ReplayStatus
+from knouds_harness.suite.replay.replay_judgement import (
+    ReplayStatus,
+    newly_given,
+    renamed,
+    value_at,
+    with_members_of_now,
+)
 from knouds_harness.suite.replay.replayer import Conditions, Replayer
-from knouds_harness.targets.limits import Limits
 from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
+from knouds_harness.targets.resources import Limits
 
 DOCUMENT = shipped_document()
 KEY = "knouds_live_TheKeyOfFull"
@@ -437,3 +442,41 @@ def test_what_does_not_fail_the_run_is_replayed_where_it_is_asked_for(tmp_path, 
     assert code == ExitCode.KEPT
     assert printed.startswith("still stands")
     assert replayed_all(record, finding.fingerprint, answer)[0] == ExitCode.BREACH
+
+
+def test_new_name_replaces_the_old_one_where_it_is_whole():
+    """In the path and in texts of the body, not where it is the beginning of another name."""
+    request = Request(
+        method="PUT",
+        path="/api/workflows/twin/move",
+        path_values={"slug": "twin"},
+        action=Action.WRITE,
+        body=json.dumps({"slug": "twin", "name": "twin-2"}).encode(),
+    )
+
+    again = renamed(request, {"twin": "twin-3"})
+
+    assert again.path == "/api/workflows/twin-3/move"
+    assert again.path_values == {"slug": "twin-3"}
+    assert json.loads(again.body or b"") == {"slug": "twin-3", "name": "twin-2"}
+
+
+def test_answers_give_names():
+    """What one answer gave then and the other gives now; a refusal gives nothing."""
+    then = exchange(1, "createWorkflow", status=201, body={"slug": "twin"})
+    now = exchange(1, "createWorkflow", status=201, body={"slug": "twin-2"})
+    refused = exchange(1, "createWorkflow", status=400, body={"slug": "twin-2"})
+
+    assert newly_given(then, now) == {"twin": "twin-2"}
+    assert newly_given(then, refused) == {}
+
+
+@pytest.mark.parametrize(
+    ("pointer", "value"),
+    [("/a/b", 1), ("/list/1", "y"), ("/x~1y", 2), ("/a/c", None), ("/list/9", None), ("", "whole")],
+)
+def test_value_at_a_pointer(pointer, value):
+    """None where nothing stands."""
+    document = {"a": {"b": 1}, "list": ["x", "y"], "x/y": 2}
+
+    assert value_at(document, pointer) == (document if value == "whole" else value)

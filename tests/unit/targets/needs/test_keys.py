@@ -5,12 +5,11 @@ from dataclasses import replace
 import pytest
 
 from knouds_harness.contract.operations import Action
-from knouds_harness.targets.limits import Limits
 from knouds_harness.targets.needs.keys import AUTHOR, TWO_AUTHORS
 from knouds_harness.targets.needs.runs import BROKE_RUN, WORKFLOW_CALL, WORKFLOW_RUN
 from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
-from knouds_harness.targets.resources import Workflow
+from knouds_harness.targets.resources import Limits, Workflow
 
 EVERYTHING = frozenset(("workflow:*", "model:*", "execution:*"))
 NO_MODELS = frozenset(("workflow:*", "execution:*"))

@@ -3,11 +3,10 @@
 import pytest
 
 from knouds_harness.contract.operations import Action
-from knouds_harness.targets.limits import Limits
 from knouds_harness.targets.needs.rate_limits import FILLABLE_WINDOW, limited_runs
 from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
-from knouds_harness.targets.resources import Control, Workflow
+from knouds_harness.targets.resources import Control, Limits, Workflow
 
 RUNS = frozenset({"workflow:run"})
 READS = RUNS | {"workflow:read"}

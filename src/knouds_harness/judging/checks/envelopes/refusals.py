@@ -9,7 +9,7 @@ from knouds_harness.exchange.effectless_requests import NO_SUCH_EXECUTION, NO_SU
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.claim import Check, Claim, answer, check, code_is, refusal_is, status_is
 from knouds_harness.judging.context import Case
-from knouds_harness.judging.document_differences import documented_body
+from knouds_harness.judging.workflow_model import documented_body
 from knouds_harness.targets.needs.keys import ANY_KEY, MODEL_RUNNER, TWO_AUTHORS, WORKFLOW_RUNNER
 from knouds_harness.targets.needs.need import Need
 from knouds_harness.targets.needs.rate_limits import FILLABLE_WINDOW

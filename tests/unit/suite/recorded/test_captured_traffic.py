@@ -11,8 +11,7 @@ from recorded import document, recording
 from knouds_harness.exchange.recordings.recording import BASE_URL, as_content
 from knouds_harness.exchange.recordings.redaction import RecordingRedactor
 from knouds_harness.exchange.traffic.har import HarWriter
-from knouds_harness.suite.recorded.captured_traffic import read_captured
-from knouds_harness.suite.recorded.har_import import import_recordings
+from knouds_harness.suite.recorded.captured_traffic import import_recordings, read_captured
 
 API = "https://api.shop.example"
 KEY = "knouds_live_do-not-show-0123456789"

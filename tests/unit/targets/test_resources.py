@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from knouds_harness.targets.waivers import Waiver
+from knouds_harness.targets.resources import Waiver
 
 FINDING: dict[str, Any] = {
     "fingerprint": "0123456789ab",
