@@ -14,8 +14,7 @@ from knouds_harness.errors import RunRecordError
 from knouds_harness.file_content import replace_file
 from knouds_harness.measures.objectives import describe
 from knouds_harness.printable import printable
-from knouds_harness.reporting.check.fact_status import contradictions_of, fact_rows
-from knouds_harness.reporting.check.findings import findings_by_fact
+from knouds_harness.reporting.check.fact_status import contradictions_of, fact_rows, findings_by_fact
 from knouds_harness.reporting.check.report import check_report, only_failing
 from knouds_harness.reporting.comparison.baseline import RunChange, read_change
 from knouds_harness.reporting.comparison.check_comparison import CheckComparison

@@ -4,13 +4,13 @@ import json
 from typing import Any
 
 from knouds_harness.reporting.check.fact_status import (
+    drift_of,
     fact_rows,
     family_rows,
     standing_counts,
     untested_rows,
     waiver_rows,
 )
-from knouds_harness.reporting.check.findings import drift_of
 from knouds_harness.reporting.check.headline import headline
 from knouds_harness.reporting.comparison.baseline import RunChange
 from knouds_harness.reporting.comparison.texts import headline as headline_of_change

@@ -8,6 +8,7 @@ from typing import Final, Literal
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.results import Cell, CheckTests, Counts, Result, UntestedFact
+from knouds_harness.targets.budget import Budget
 
 _ABOUT_EXECUTIONS: Final = "execution."
 
@@ -32,7 +33,7 @@ class RunCounts:
 
     Attributes:
         endless: Keys of whose asynchronous runs none ended in time.
-        cost_credits: What was charged, or may have been.
+        budget: What is spent of it is what the run costs; None where nothing is sent.
     """
 
     def __init__(self) -> None:
@@ -43,7 +44,12 @@ class RunCounts:
         self._tests: dict[tuple[str, str | None], CheckTests] = {}
         self.cells: list[Cell] = []
         self.endless: tuple[str, ...] = ()
-        self.cost_credits = 0.0
+        self.budget: Budget | None = None
+
+    @property
+    def cost_credits(self) -> float:
+        """What was charged, or may have been."""
+        return self.budget.spent_credits if self.budget else 0.0
 
     def add_exchange(self, exchange: Exchange) -> None:
         self._sent += 1

@@ -1,15 +1,21 @@
-"""What was sent before an answer: what may have led to it, and the runs that count with it."""
+"""What was sent before an answer: what may have led to it, and the runs of each account.
+
+Of asynchronous runs it follows whether they end.
+"""
 
 import re
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Final
 
-from knouds_harness.contract.operations import Action
+from knouds_harness.contract.operations import RUN_OPERATIONS, Action
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.exchange.execution_status import body_of
+from knouds_harness.exchange.execution_status import IN_FLIGHT, body_of, status_in
+from knouds_harness.exchange.pricing import resource_named
 from knouds_harness.exchange.reproduction.script import ended_at
+from knouds_harness.targets.profile import Target
 
 _SAYS_OF_ITSELF: Final = frozenset(
     {
@@ -18,6 +24,11 @@ _SAYS_OF_ITSELF: Final = frozenset(
     }
 )
 """What checks are told of a request, of its key or of the profile, so that they compare nothing."""
+DEADLINE_S: Final = 60.0
+"""How long an execution is awaited where the profile has no deadline."""
+ENDS_IN_TIME: Final = "execution.ends-in-time"
+_OWN_ENDS: Final = ("completed", "failed")
+"""That somebody cancelled an execution says nothing of whether it would have ended."""
 _RUNS_BEFORE: Final = 4  # each leaves less than all before it
 _LATEST: Final = 128  # twice as many as are in flight at a time
 _CLOCK_S: Final = 0.001  # how exactly the instants of exchanges are taken to be known
@@ -226,3 +237,41 @@ class RunsSoFar:
 
     def has_success(self, user: str) -> bool:
         return any(each.is_success for (of, _), runs in self._runs.items() if of == user for each in runs)
+
+
+class NeverEndingRuns:
+    """Follows each execution from its submit through its polls."""
+
+    def __init__(self, target: Target) -> None:
+        """Take each resource's deadline from the target's profile."""
+        self._target = target
+        self._submits: dict[str, tuple[str, datetime]] = {}
+        self._overdue: dict[str, None] = {}
+        self._ended: set[str] = set()
+
+    def note(self, exchange: Exchange) -> None:
+        request, body = exchange.request, body_of(exchange)
+        if request.operation_id in RUN_OPERATIONS and request.persona:
+            execution_id = body.get("executionId")
+            if isinstance(execution_id, str):
+                due_at = exchange.started_at + timedelta(seconds=self._deadline_s(exchange))
+                self._submits[execution_id] = request.persona, due_at
+        elif request.operation_id == "getExecution" and request.path_values.get("id", "") in self._submits:
+            persona, due_at = self._submits[request.path_values["id"]]
+            if status_in(exchange) in _OWN_ENDS:
+                self._ended.add(self._account_of(persona))
+            elif status_in(exchange) in IN_FLIGHT and exchange.started_at >= due_at:
+                self._overdue[persona] = None
+
+    @property
+    def personas(self) -> tuple[str, ...]:
+        """The keys with an overdue execution, of accounts of which no execution was seen to end."""
+        return tuple(key for key in self._overdue if self._account_of(key) not in self._ended)
+
+    def _account_of(self, persona: str) -> str:
+        key = self._target.personas.get(persona)
+        return key.user if key else persona
+
+    def _deadline_s(self, submit: Exchange) -> float:
+        resource = resource_named(submit.request.path, self._target)
+        return (resource.deadline_s if resource else None) or DEADLINE_S

@@ -183,6 +183,12 @@ class FindingRecorder:
             else:
                 self.record(own, exchange, claims)
 
+    def keep(self, exchange: Exchange) -> None:
+        """Keep an exchange as evidence; one with the control plane, which is not judged, as a step too."""
+        self.writer.add_exchange(exchange)
+        if exchange.is_control:
+            self.steps.note(exchange)
+
     def record_contradiction(self, contradiction: Contradiction) -> None:
         self.writer.add_finding(
             contradiction_finding(contradiction, document=self.document, names=self.names)

@@ -14,7 +14,6 @@ from knouds_harness.errors import ExitCode, GuardStop, HarnessError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.contradictions import Contradiction
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
-from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.exchange.profile_check import ProfileCheck, check_profile
 from knouds_harness.exchange.recordings.folder import RecordingFolder
@@ -32,8 +31,9 @@ from knouds_harness.runs.writer import RunWriter
 from knouds_harness.suite.concurrent_tests import RunLock
 from knouds_harness.suite.minimum_verified import VerifiedFacts, expected_facts, least_verified, shortfall
 from knouds_harness.suite.options import RunOptions
+from knouds_harness.suite.preceding_requests import ENDS_IN_TIME
 from knouds_harness.suite.recorder import FindingRecorder
-from knouds_harness.suite.support.execution_traces import ENDS_IN_TIME, Executions, NeverEndingRuns
+from knouds_harness.suite.support.execution_traces import Executions
 from knouds_harness.suite.support.subjects import Subjects
 from knouds_harness.suite.support.webhook_executions import Deliveries
 from knouds_harness.suite.tester import Tester
@@ -82,7 +82,6 @@ class ConformanceRun:
     contradictions: tuple[Contradiction, ...] = ()
     left: tuple[str, ...] = ()
     target: Target = field(init=False)
-    endless: NeverEndingRuns = field(init=False)
     recorder: FindingRecorder = field(init=False)
     lock: RunLock = field(default_factory=RunLock)
     _checked: ProfileCheck | None = None
@@ -92,7 +91,6 @@ class ConformanceRun:
 
     def __post_init__(self) -> None:
         self.target = self.profile
-        self.endless = NeverEndingRuns(self.profile)
 
     def add_user_checks(self, of_tests: UserChecks, of_file: UserChecks) -> None:
         """Count facts and checks of the user's among those of the document; before ``begin``."""
@@ -142,24 +140,16 @@ class ConformanceRun:
     def _asked(self) -> frozenset[str]:
         return frozenset(self.document.facts) if self.selected is None else self.selected
 
-    def _keep(self, exchange: Exchange) -> None:
-        """Keep an exchange as evidence; one with the control plane, which is not judged, as a step too."""
-        writer = self.recorder.writer
-        writer.cost_credits = self.client.guard.budget.spent_credits
-        writer.add_exchange(exchange)
-        if exchange.is_control:
-            self.recorder.steps.note(exchange)
-        self.endless.note(exchange)
-
     @cached_property
     def client(self) -> Client:
         guard = Guard(self.profile, yes_production=self.options.yes_production)
+        self.recorder.writer.budget = guard.budget
         return self.resources.enter_context(
             Client(
                 target=self.profile,
                 guard=guard,
                 created=CreatedWorkflows(target=self.profile, write=self.recorder.writer.add_created),
-                on_exchange=self._keep,
+                on_exchange=self.recorder.keep,
                 while_waiting=self.lock.released,
                 reads_usage=True,
             )
@@ -234,7 +224,6 @@ class ConformanceRun:
         budget = self.client.guard.budget
         with suppress(HarnessError):
             self.client.note_charges()
-        self.recorder.writer.cost_credits = budget.spent_credits
         if budget.overcharge is not None:
             self.stop("stopped", GuardStop(budget.overcharge))
 
@@ -246,7 +235,7 @@ class ConformanceRun:
             self.left = (f"{LEFT_BEHIND} ({command} tries again):", *(f"  {each}" for each in left))
 
     def _note_endless(self) -> None:
-        keys, all_keys = self.endless.personas, self.client.personas.values()
+        keys, all_keys = self.tester.endless.personas, self.client.personas.values()
         users = {self.client.persona(key).user for key in keys}
         of_accounts = [each.name for each in all_keys if each.user in users]
         self.recorder.writer.note_endless(keys, of_accounts=of_accounts)
@@ -312,7 +301,7 @@ class ConformanceRun:
             waiver.fact == ENDS_IN_TIME and not waiver.is_expired(self.recorder.today)
             for waiver in self.recorder.waivers
         )
-        if self.endless.personas and not is_accepted:
+        if self.tester.endless.personas and not is_accepted:
             lines.append(
                 "Raise deadline_s of what was run in the profile, or accept that no execution ends: "
                 f'[[waivers]] with fact = "{ENDS_IN_TIME}".'

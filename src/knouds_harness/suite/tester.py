@@ -34,7 +34,7 @@ from knouds_harness.judging.claim import Check
 from knouds_harness.judging.context import Context
 from knouds_harness.runs.findings import Finding
 from knouds_harness.suite.concurrent_tests import Reservations, RunLock
-from knouds_harness.suite.preceding_requests import RunsSoFar, compared_with
+from knouds_harness.suite.preceding_requests import NeverEndingRuns, RunsSoFar, compared_with
 from knouds_harness.suite.recorder import FindingRecorder, Received
 from knouds_harness.suite.untested import Untested, more_credits, untested_for
 from knouds_harness.targets.needs.need import CONTROL, Need, may
@@ -142,6 +142,7 @@ class Tester:
         self.sent = 0
         self.reservations = Reservations(client.while_waiting)
         self.runs = RunsSoFar(user_of=lambda persona: client.persona(persona).user)
+        self.endless = NeverEndingRuns(client.target)
         self._kept_bodies = KeptBodies()
         self._failures_in_a_row = 0
         self._failures_by_place: Counter[str] = Counter()
@@ -379,6 +380,7 @@ class Tester:
 
     def _note(self, exchange: Exchange) -> None:
         self.sent += 1
+        self.endless.note(exchange)
         kept = self._kept_bodies.kept(exchange)
         self.recorder.steps.note(kept)
         self.runs.note(kept)

@@ -19,6 +19,7 @@ from knouds_harness.runs.findings import RunOutcome, script_file
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.results import Answers, Surface
 from knouds_harness.runs.writer import RunFolder, RunWriter, make_run_folder
+from knouds_harness.targets.budget import Budget
 
 COST = "run.cost-is-credits"
 
@@ -231,7 +232,8 @@ def test_unanswered_and_costly_exchanges_are_counted(tmp_path):
         writer.add_exchange(exchange(1, "runWorkflow", body={"cost": 12.5}))
         writer.add_exchange(exchange(2, "runWorkflow", status=402, body={"code": "INSUFFICIENT_CREDITS"}))
         writer.add_exchange(exchange(3, "getWhoami", status=None, raw=b""))
-        writer.cost_credits = 12.5
+        writer.budget = Budget(20)
+        writer.budget.settle(writer.budget.reserve(15), 12.5)
         writer.finish("kept", 0)
 
     counts = read_run(writer.folder).counts

@@ -1,12 +1,15 @@
-"""How each fact stands after a run, and how its tests fared: what every report shows, decided once."""
+"""How each fact stands after a run, what was found about it, and what no fact is about."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Literal
+from types import MappingProxyType
+from typing import Final, Self
 
 from knouds_harness.contract.sources import Fact
+from knouds_harness.printable import counted
+from knouds_harness.reporting.report import FindingGroup, Link, Tone, Words
 from knouds_harness.runs.findings import Finding, Verdict, verdict_for
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.runs.results import Result, UntestedFact
@@ -25,48 +28,27 @@ class FactStatus(StrEnum):
         UNTESTED: It was not tested: something was missing for it, or nothing in this run was about it.
     """
 
-    BREACH = "breach"
-    CONFLICT = "conflict"
-    ASSUMPTION = "assumption"
-    WAIVED = "waived"
-    VERIFIED = "verified"
-    UNTESTED = "untested"
+    label: str
+    tone: Tone
 
-    @property
-    def label(self) -> str:
-        return _LABELS[self]
+    BREACH = "breach", "in breach", "bad"
+    CONFLICT = "conflict", "in conflict", "bad"
+    ASSUMPTION = "assumption", "assumption fails", "warn"
+    WAIVED = "waived", "waived", "note"
+    VERIFIED = "verified", "verified", "good"
+    UNTESTED = "untested", "not tested", "plain"
 
-    @property
-    def tone(self) -> Literal["good", "bad", "warn", "note", "plain"]:
-        return _TONES[self]
+    def __new__(cls, value: str, label: str, tone: Tone) -> Self:
+        status = str.__new__(cls, value)
+        status._value_, status.label, status.tone = value, label, tone
+        return status
 
     @property
     def rank(self) -> int:
-        return _ORDER.index(self)
+        return list(FactStatus).index(self)
 
 
-_LABELS = {
-    FactStatus.BREACH: "in breach",
-    FactStatus.CONFLICT: "in conflict",
-    FactStatus.ASSUMPTION: "assumption fails",
-    FactStatus.WAIVED: "waived",
-    FactStatus.VERIFIED: "verified",
-    FactStatus.UNTESTED: "not tested",
-}
-_TONES: Final[Mapping[FactStatus, Literal["good", "bad", "warn", "note", "plain"]]] = {
-    FactStatus.BREACH: "bad",
-    FactStatus.CONFLICT: "bad",
-    FactStatus.ASSUMPTION: "warn",
-    FactStatus.WAIVED: "note",
-    FactStatus.VERIFIED: "good",
-    FactStatus.UNTESTED: "plain",
-}
-_ORDER = list(FactStatus)
-_BY_VERDICT = {
-    Verdict.BREACH: FactStatus.BREACH,
-    Verdict.CONFLICT: FactStatus.CONFLICT,
-    Verdict.ASSUMPTION: FactStatus.ASSUMPTION,
-}
+_BY_VERDICT = {each: FactStatus[each.name] for each in (Verdict.BREACH, Verdict.CONFLICT, Verdict.ASSUMPTION)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,17 +89,14 @@ class FactRow:
 
     @property
     def area(self) -> str:
-        """The first part of the fact's id."""
         return self.fact.id.partition(".")[0]
 
     @property
     def passed(self) -> int:
-        """Claims that held."""
         return sum(case.passed for case in self.cases)
 
     @property
     def failed(self) -> int:
-        """Claims that did not."""
         return sum(case.failed for case in self.cases)
 
     @property
@@ -127,7 +106,6 @@ class FactRow:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """What is missing for checks of it."""
         return tuple(dict.fromkeys(reason for case in self.cases for reason in case.missing))
 
     @property
@@ -233,7 +211,7 @@ def standing_of(finding: Finding) -> FactStatus:
 
 def worst(standings: Iterable[FactStatus]) -> FactStatus:
     """The worst of several; not tested where there is none."""
-    return min(standings, key=_ORDER.index, default=FactStatus.UNTESTED)
+    return min(standings, key=lambda each: each.rank, default=FactStatus.UNTESTED)
 
 
 def contradictions_of(record: RunRecord) -> tuple[Finding, ...]:
@@ -243,8 +221,6 @@ def contradictions_of(record: RunRecord) -> tuple[Finding, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class WaiverRow:
-    """A waiver of the profile, and what became of it."""
-
     waiver: Waiver
     findings: tuple[Finding, ...]
     is_expired: bool
@@ -322,3 +298,90 @@ def duration_s_by_place(record: RunRecord) -> Mapping[Place, float]:
         for place in own:
             spent_s[place] += tests.duration_s / len(own)
     return spent_s
+
+
+_FEW: Final = 3
+_NO_FACTS: Final[Mapping[str, Fact]] = MappingProxyType({})
+
+
+def findings_by_fact(record: RunRecord) -> list[FindingGroup]:
+    """What a run found about facts; drift and contradictions of the profile are not among it."""
+    about_facts = [
+        each for each in record.findings if each.verdict not in (Verdict.ADDITIVE, Verdict.CONTRADICTION)
+    ]
+    # the failing ones first, then the shortest reproduction
+    about_facts.sort(key=lambda each: (not record.fails(each), len(each.reproduction)))
+    return finding_groups(about_facts, record.setup.facts)
+
+
+def finding_groups(findings: Iterable[Finding], facts: Mapping[str, Fact] = _NO_FACTS) -> list[FindingGroup]:
+    """Findings by fact: the worst first, else in the document's order."""
+    by_fact: dict[str, list[Finding]] = defaultdict(list)
+    for finding in findings:
+        by_fact[finding.fact].append(finding)
+    place = {fact_id: index for index, fact_id in enumerate(facts)}
+    standings = {fact_id: worst(map(standing_of, found)) for fact_id, found in by_fact.items()}
+    return [
+        FindingGroup(
+            name=fact_id,
+            label="new" if by_fact[fact_id][0].verdict is Verdict.ADDITIVE else standings[fact_id].label,
+            tone=standings[fact_id].tone,
+            title=facts[fact_id].says if fact_id in facts else "",
+            about=_about(fact_id, facts.get(fact_id), by_fact[fact_id]),
+            findings=by_fact[fact_id],
+        )
+        for fact_id in sorted(by_fact, key=lambda each: (standings[each].rank, place.get(each, len(place))))
+    ]
+
+
+def _about(fact_id: str, fact: Fact | None, findings: list[Finding]) -> list[Words]:
+    seen = sum(finding.count for finding in findings)
+    counts = f"{counted(len(findings), 'finding')}, seen {counted(seen, 'time')}"
+    if fact is None:
+        return [counts]
+    conflict = [f"The sources disagree. {fact.conflict}"] if fact.conflict else []
+    return [(Link(fact_id, f"#fact-{fact_id}"), f" · source: {fact.source} · {counts}"), *conflict]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drift:
+    """One thing that the document does not name, wherever it was seen.
+
+    Attributes:
+        where: A JSON pointer, ``header NAME``, or empty for a status.
+        findings: One for each operation.
+    """
+
+    where: str
+    observed: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """That show it; empty for deliveries."""
+        return tuple(finding.operation for finding in self.findings if finding.operation)
+
+    @property
+    def seen_on(self) -> str:
+        """Up to three of the operations by name, else how many."""
+        if not self.operations:
+            return "webhook deliveries" if self.where.startswith("delivery") else "any request"
+        few = len(self.operations) <= _FEW
+        return ", ".join(self.operations) if few else f"{len(self.operations)} operations"
+
+    @property
+    def count(self) -> int:
+        return sum(finding.count for finding in self.findings)
+
+
+def drift_of(record: RunRecord) -> list[Drift]:
+    """Everything new in a run; what most operations show first."""
+    found: dict[tuple[str, str, str], list[Finding]] = defaultdict(list)
+    for finding in record.findings:
+        if finding.verdict is Verdict.ADDITIVE:
+            found[finding.check, finding.where, finding.observed].append(finding)
+    together = [
+        Drift(where=where, observed=observed, findings=tuple(findings))
+        for (_, where, observed), findings in found.items()
+    ]
+    return sorted(together, key=lambda drift: -len(drift.findings))

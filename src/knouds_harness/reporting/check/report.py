@@ -10,16 +10,18 @@ from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.printable import counted
 from knouds_harness.reporting.check.evidence import ShownEvidence, evidence_of
 from knouds_harness.reporting.check.fact_status import (
+    Drift,
     FactRow,
     FactStatus,
     contradictions_of,
+    drift_of,
     fact_rows,
     family_rows,
+    findings_by_fact,
     standing_counts,
     untested_rows,
     waiver_rows,
 )
-from knouds_harness.reporting.check.findings import Drift, drift_of, findings_by_fact
 from knouds_harness.reporting.check.headline import headline
 from knouds_harness.reporting.check.matrix import Matrix, matrix_of
 from knouds_harness.reporting.check.timeline import timeline_of

@@ -8,7 +8,7 @@ from typing import Final
 
 from knouds_harness.errors import RunRecordError
 from knouds_harness.measures.objectives import describe
-from knouds_harness.reporting.check.findings import finding_groups
+from knouds_harness.reporting.check.fact_status import finding_groups
 from knouds_harness.reporting.comparison.change import ChangeVerdict, FigureChange
 from knouds_harness.reporting.comparison.check_comparison import CheckComparison, CheckFigures
 from knouds_harness.reporting.comparison.load_comparison import LoadComparison, MeasureRow

@@ -10,6 +10,7 @@ from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks.concurrency import created_slug
 from knouds_harness.judging.claim import answer
 from knouds_harness.suite.concurrent_tests import Made
+from knouds_harness.suite.preceding_requests import DEADLINE_S
 from knouds_harness.suite.tester import Tester, disputed_slug
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.keys import AUTHOR
@@ -19,8 +20,6 @@ from knouds_harness.targets.needs.workflows import ANY_MODEL, ANY_WORKFLOW, PUBL
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.resources import Model, Workflow
 
-DEADLINE_S = 60.0
-"""How long an execution is awaited where the profile has no deadline."""
 _LONGEST_PAUSE_S = 2.0
 
 

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from run_records import DOCUMENT, exchange, finding, healthy, start
 
-from knouds_harness.reporting.check.findings import drift_of
+from knouds_harness.reporting.check.fact_status import drift_of
 from knouds_harness.reporting.check.report import check_report
 from knouds_harness.reporting.html import html
 from knouds_harness.reporting.junit import junit

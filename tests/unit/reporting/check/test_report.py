@@ -15,6 +15,7 @@ from knouds_harness.reporting.junit import junit
 from knouds_harness.reporting.markdown import markdown
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.results import Cell, CheckTests, Result
+from knouds_harness.targets.budget import Budget
 
 
 @pytest.fixture
@@ -186,7 +187,8 @@ def test_junit_has_these_times(record):
 def test_credits_are_the_most_that_was_charged(tmp_path):
     """What ended without an answer, or in a 5xx, counts at its full price."""
     with start(tmp_path) as writer:
-        writer.cost_credits = 12
+        writer.budget = Budget(20)
+        writer.budget.settle(writer.budget.reserve(15), 12)
         writer.finish("kept", 0)
 
     assert ", at most 12 credits," in markdown(check_report(read_run(writer.folder)))

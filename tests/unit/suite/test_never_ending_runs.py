@@ -9,7 +9,7 @@ from exchanges import exchange
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.evidence import Request
-from knouds_harness.suite.support.execution_traces import NeverEndingRuns
+from knouds_harness.suite.preceding_requests import NeverEndingRuns
 from knouds_harness.targets.resources import Model
 
 START = datetime(2026, 11, 26, tzinfo=UTC)
@@ -19,7 +19,7 @@ TARGET = replace(make_target(), models={"slow": Model(name="slow", deadline_s=30
 def sent(operation_id, body, *, after_s=0.0, values, persona="full"):
     request = Request(
         method="POST",
-        path="/",
+        path="/api/models/slow/run",
         action=Action.RUN,
         operation_id=operation_id,
         persona=persona,
