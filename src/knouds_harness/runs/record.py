@@ -24,7 +24,6 @@ from knouds_harness.runs.results import (
     FORMAT_VERSION,
     SURFACE_FILE,
     Cell,
-    CheckTests,
     Counts,
     Result,
     RunFile,
@@ -41,46 +40,29 @@ _Shape = TypeVar("_Shape")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunRecord:
-    """One run, as its folder tells it.
+class RunRecord(RunFile):
+    """One run, as its folder tells it: what ``run.json`` holds, and what lies beside it.
 
     Attributes:
         outcome: Outcome; a run without one was interrupted.
-        exit_code: What the command exited with; None where it did not come to that.
-        ended_at: UTC; of a run that was killed, when it last wrote its counts.
-        tests: How the tests of each check fared; none in older records and runs of other kinds.
-        endless: Keys none of whose asynchronous runs ended within the profile's deadline.
         surface: What the server was seen to answer; None for a run that did not gather it.
         load: What a load run measured; None for a run of another kind.
         is_salvaged: Whether ``run.json`` could not be read, so that this is what the other files tell.
     """
 
     folder: Path
-    kind: str
-    outcome: RunOutcome
-    exit_code: int | None
-    note: str
-    started_at: datetime
-    ended_at: datetime
-    setup: RunSetup
-    counts: Counts
-    results: tuple[Result, ...]
-    cells: tuple[Cell, ...]
-    untested: tuple[UntestedFact, ...]
     findings: tuple[Finding, ...]
     gaps: tuple[str, ...]
     surface: Surface | None = None
     load: LoadRecord | None = None
     is_salvaged: bool = False
-    tests: tuple[CheckTests, ...] = ()
-    endless: tuple[str, ...] = ()
 
     def fails(self, finding: Finding) -> bool:
         return finding.fails(strict=self.setup.strict)
 
     @property
     def duration_s(self) -> float:
-        return (self.ended_at - self.started_at).total_seconds()
+        return (self.written_at - self.started_at).total_seconds()
 
     @property
     def missing_exchanges(self) -> int:
@@ -116,27 +98,12 @@ def read_run(folder: Path) -> RunRecord:
     load = read_load(folder, gaps)
     if stored.kind == LOAD_KIND and not (folder / LOAD_FILE).exists():
         gaps.append(f"{LOAD_FILE} is missing: no figures are shown.")
-    was_cut_short = stored.outcome is RunOutcome.RUNNING
+    known = vars(stored)
+    if stored.outcome is RunOutcome.RUNNING:
+        note = stored.note or "The run did not say how it ended: it was killed, or still runs."
+        known = known | {"outcome": RunOutcome.INTERRUPTED, "note": note}
     return RunRecord(
-        folder=folder,
-        kind=stored.kind,
-        outcome=RunOutcome.INTERRUPTED if was_cut_short else stored.outcome,
-        exit_code=stored.exit_code,
-        note=stored.note
-        or ("The run did not say how it ended: it was killed, or still runs." if was_cut_short else ""),
-        started_at=stored.started_at,
-        ended_at=stored.written_at,
-        setup=stored.setup,
-        counts=stored.counts,
-        results=stored.results,
-        cells=stored.cells,
-        untested=stored.untested,
-        findings=tuple(findings),
-        gaps=tuple(gaps),
-        surface=surface,
-        load=load,
-        tests=stored.tests,
-        endless=stored.endless,
+        **known, folder=folder, findings=tuple(findings), gaps=tuple(gaps), surface=surface, load=load
     )
 
 
@@ -176,7 +143,7 @@ def salvage_run(folder: Path, problem: RunRecordError) -> RunRecord | None:
         exit_code=None,
         note="What ran, and how it ended, is not known: this is what the other files tell.",
         started_at=min(times),
-        ended_at=max(times),
+        written_at=max(times),
         setup=_piece(RunSetup, stored.get("setup"), _unknown_setup()),
         counts=Counts(
             exchanges=len(exchanges),
