@@ -29,14 +29,7 @@ _RULES = (
 )
 _ANNOTATIONS = frozenset(
     {
-        "title",
-        "description",
-        "default",
-        "example",
-        "examples",
-        "deprecated",
-        "readOnly",
-        "writeOnly",
+        *("title", "description", "default", "example", "examples", "deprecated", "readOnly", "writeOnly"),
         "$comment",
     }
 )
