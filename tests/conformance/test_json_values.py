@@ -5,12 +5,12 @@ Runs here cost nothing: their workflow generates nothing, or their inputs are no
 
 import pytest
 
-from knouds_harness.exchange.evidence import Call
+from knouds_harness.exchange.evidence import Call, objects_in
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks.envelopes import form
 from knouds_harness.suite.generation.json_values import TEXTS, VALUES, as_document, as_inputs, each_sent
-from knouds_harness.suite.support.workflow_authoring import move, objects_in, read
+from knouds_harness.suite.support.workflow_authoring import move, read
 from knouds_harness.targets.needs.keys import AUTHOR
 from knouds_harness.targets.needs.rate_limits import FREE_RUNNER
 from knouds_harness.targets.needs.runs import MODEL_CALL, WORKFLOW_CALL

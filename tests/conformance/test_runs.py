@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from knouds_harness.exchange.evidence import Call
+from knouds_harness.exchange.evidence import Call, objects_in
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks import runs, schemas
 from knouds_harness.suite.support.usage_rows import row_of_request, row_once_settled, run_with_row
-from knouds_harness.suite.support.workflow_authoring import doubled, known_graph, make, objects_in
+from knouds_harness.suite.support.workflow_authoring import doubled, known_graph, make
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.keys import ADMIN_MODEL_RUNNER
 from knouds_harness.targets.needs.rate_limits import FREE_RUNNER

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from knouds_harness.exchange.evidence import Call
+from knouds_harness.exchange.evidence import Call, members_of, objects_in
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks import schemas, times, workflows
@@ -16,10 +16,8 @@ from knouds_harness.suite.support.workflow_authoring import (
     known_graph,
     make,
     make_own_graph,
-    members_of,
     move,
     moved_by,
-    objects_in,
     read,
     run_free,
     write,

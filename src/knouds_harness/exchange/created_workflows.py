@@ -20,7 +20,7 @@ from urllib.parse import quote, unquote
 
 from knouds_harness.errors import NotCreatedHere, RunRecordError
 from knouds_harness.exchange.effectless_requests import NO_SUCH_WORKFLOW
-from knouds_harness.exchange.evidence import JSON, Exchange, parsed_json
+from knouds_harness.exchange.evidence import JSON, Exchange, members_of, objects_in, parsed_json
 from knouds_harness.exchange.workflow_names import NameMark, name_with
 from knouds_harness.file_content import file_content
 from knouds_harness.targets.profile import Target
@@ -220,7 +220,7 @@ class CreatedWorkflows:
 
         ``read_back`` reads a workflow, where the slug alone proves nothing; None where it cannot.
         """
-        slug = answered.get("slug") if isinstance(answered, dict) else None
+        slug = members_of(answered).get("slug")
         if status is not None and 400 <= status < 500:
             self._become(creation, _NONE, creation.slug, status=status)
         elif status is not None and status < 300:
@@ -248,9 +248,8 @@ class CreatedWorkflows:
             if slug is not None:
                 self.note_deleted(slug)
         elif request.operation_id in ("listWorkflows", "getWorkflow") and status == 200:
-            shown = exchange.json_or_none()
-            for each in shown if isinstance(shown, list) else (shown,):
-                if isinstance(each, dict) and _slug_in(each) in self.target.workflows:
+            for each in objects_in(exchange.json_or_none()) or (exchange.members,):
+                if _slug_in(each) in self.target.workflows:
                     self._shown[each["slug"]] = each
 
     def note_deleted(self, slug: str) -> None:
@@ -363,5 +362,5 @@ class CreatedWorkflows:
 
 
 def _slug_in(summary: JSON) -> str:
-    slug = summary.get("slug") if isinstance(summary, dict) else None
+    slug = members_of(summary).get("slug")
     return slug if isinstance(slug, str) else ""

@@ -63,6 +63,11 @@ class Request:
     cost_credits: float = 0.0
     is_abandoned: bool = False
 
+    @property
+    def members(self) -> dict[str, JSON]:
+        """The members of the body; empty where it is not an object in JSON."""
+        return members_of(parsed_json(self.body or b"")[0])
+
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
@@ -197,6 +202,11 @@ class Exchange:
         return self._parsed[0]
 
     @property
+    def members(self) -> dict[str, JSON]:
+        """The members of the body; empty where it is not an object."""
+        return members_of(self.json_or_none())
+
+    @property
     def is_success(self) -> bool:
         """Whether the request was accepted; which 2xx says so is open."""
         return self.status is not None and 200 <= self.status < 300
@@ -204,8 +214,7 @@ class Exchange:
     @property
     def code(self) -> str | None:
         """The ``code`` of an error body, if it is text."""
-        body = self.json_or_none()
-        code = body.get("code") if isinstance(body, dict) else None
+        code = self.members.get("code")
         return code if isinstance(code, str) else None
 
     @property
@@ -236,6 +245,16 @@ class KeptBodies:
         most_bytes = KEPT_BYTES if self._left_bytes > 0 else _LEAST_KEPT_BYTES
         self._left_bytes -= min(len(exchange.body), most_bytes)
         return replace(exchange, body=exchange.body[:most_bytes])
+
+
+def members_of(value: JSON) -> dict[str, JSON]:
+    """The members of an object; empty for anything else, which a server may show in its place."""
+    return value if isinstance(value, dict) else {}
+
+
+def objects_in(value: JSON) -> list[dict[str, JSON]]:
+    """The objects in a list; a server may show anything else in their place."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def parsed_json(body: bytes) -> tuple[JSON, str | None]:

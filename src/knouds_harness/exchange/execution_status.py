@@ -22,8 +22,7 @@ def is_final(status: object) -> TypeGuard[str]:
 
 def body_of(exchange: Exchange) -> dict[str, JSON]:
     """The members of a success's body; empty for anything else."""
-    body = exchange.json_or_none()
-    return body if exchange.is_success and isinstance(body, dict) else {}
+    return exchange.members if exchange.is_success else {}
 
 
 def status_in(exchange: Exchange) -> str | None:

@@ -154,10 +154,9 @@ class Pricing:
                 action=Action.READ,
             )
         )
-        body = exchange.json_or_none()
-        if exchange.status != 200 or not isinstance(body, dict) or "estimatedCreditCost" not in body:
+        if exchange.status != 200 or "estimatedCreditCost" not in exchange.members:
             return None
-        estimate = body["estimatedCreditCost"]
+        estimate = exchange.members["estimatedCreditCost"]
         if estimate is None and not workflow.has_generator:
             return 0.0
         return amount_of(estimate)

@@ -17,7 +17,7 @@ from knouds_harness.errors import CreditsShort
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.contradictions import Contradiction, line_in_profile, without
 from knouds_harness.exchange.effectless_requests import effectless_call
-from knouds_harness.exchange.evidence import Exchange, Request
+from knouds_harness.exchange.evidence import Exchange, Request, members_of, objects_in
 from knouds_harness.exchange.pricing import Pricing, resource_named
 from knouds_harness.printable import printable
 from knouds_harness.targets.personas import Persona
@@ -142,9 +142,7 @@ class _Look:
             )
 
     def _judge_account(self, key: Persona, whoami: Exchange) -> None:
-        body = whoami.json_or_none()
-        user = body.get("user") if isinstance(body, dict) and _is(whoami, 200) else None
-        account: Mapping[str, Any] = user if isinstance(user, dict) else {}
+        account = members_of(whoami.members.get("user")) if _is(whoami, 200) else {}
         tier, role = account.get("tier"), account.get("role")
         wrong = {
             "tier": (key.tier, tier) if isinstance(tier, str) and tier != key.tier else None,
@@ -369,11 +367,7 @@ def _words(answer: Exchange) -> str:
 
 def _summaries(listed: Exchange | None) -> Mapping[str, Mapping[str, Any]]:
     body = listed.json_or_none() if listed and listed.status == 200 else None
-    return {
-        each["slug"]: each
-        for each in (body if isinstance(body, list) else ())
-        if isinstance(each, dict) and isinstance(each.get("slug"), str)
-    }
+    return {each["slug"]: each for each in objects_in(body) if isinstance(each.get("slug"), str)}
 
 
 def _may_run_models(key: Persona) -> bool:

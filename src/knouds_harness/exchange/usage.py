@@ -19,8 +19,7 @@ _FIRST_PAUSE_S: Final = 0.02
 
 def rows_in(exchange: Exchange) -> list[JSON] | None:
     """The rows of a page of usage; None if the answer is not one."""
-    body = exchange.json_or_none()
-    rows = body.get("rows") if exchange.status == HTTPStatus.OK and isinstance(body, dict) else None
+    rows = exchange.members.get("rows") if exchange.status == HTTPStatus.OK else None
     return rows if isinstance(rows, list) else None
 
 

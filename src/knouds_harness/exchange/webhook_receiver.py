@@ -14,7 +14,7 @@ from typing import Final, Self
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import UsageError
-from knouds_harness.exchange.evidence import JSON, Exchange, Pairs, Request, parsed_json
+from knouds_harness.exchange.evidence import JSON, Exchange, Pairs, Request, members_of, parsed_json
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.signature import HEADER
 
@@ -52,15 +52,13 @@ class Delivery:
 
     @cached_property
     def execution_id(self) -> str | None:
-        payload = payload_of(self.body)
-        named = payload.get("executionId") if isinstance(payload, dict) else None
+        named = members_of(payload_of(self.body)).get("executionId")
         return named if isinstance(named, str) else None
 
     @cached_property
     def is_test(self) -> bool:
         """Whether it was sent to try the webhook, and is of no execution."""
-        payload = payload_of(self.body)
-        return isinstance(payload, dict) and payload.get("event") == "webhook.test"
+        return members_of(payload_of(self.body)).get("event") == "webhook.test"
 
     @property
     def is_taken(self) -> bool:

@@ -9,7 +9,7 @@ from knouds_harness.contract.document import Document
 from knouds_harness.contract.known_places import FREE, KnownPlaces
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.sources import Fact
-from knouds_harness.exchange.evidence import Exchange, Pairs, parsed_json
+from knouds_harness.exchange.evidence import Exchange, Pairs
 from knouds_harness.exchange.reproduction.curl import ShellNames, curl
 from knouds_harness.judging.observed_schema import (
     MOST_OF_A_PLACE,
@@ -136,8 +136,8 @@ class Gatherer:
 
     def add_delivery(self, exchange: Exchange) -> None:
         """Gather from a webhook delivery: the request is the server's, the answer ours."""
-        payload = parsed_json(exchange.request.body or b"")[0]
-        event = payload.get("event") if isinstance(payload, dict) else None
+        payload = exchange.request.members
+        event = payload.get("event")
         if not isinstance(event, str):
             return
         found = self._deliveries.get(event)

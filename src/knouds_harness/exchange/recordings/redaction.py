@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
 
-from knouds_harness.exchange.evidence import JSON, TRACE_HEADER, Exchange, Pairs, parsed_json
+from knouds_harness.exchange.evidence import JSON, TRACE_HEADER, Exchange, Pairs, members_of, parsed_json
 from knouds_harness.exchange.recordings.recording import BASE_URL, TEST_SECRET
 from knouds_harness.exchange.redaction import HIDDEN, PLACEHOLDER
 from knouds_harness.exchange.signature import HEADER, Signature, sign
@@ -51,11 +51,9 @@ class RecordingRedactor(TrafficRedactor):
 
     def introduce(self, whoami: Exchange, name: str) -> None:
         """Learn the account that whoami describes; it shows under this name from now on."""
-        body = whoami.json_or_none()
-        user = body.get("user") if isinstance(body, dict) else None
-        if isinstance(user, dict):
-            self._know(user.get("id"), f"{{{{user:{name}}}}}")
-            self._know(user.get("email"), f"{name}@{_MAIL_HOST}")
+        user = members_of(whoami.members.get("user"))
+        self._know(user.get("id"), f"{{{{user:{name}}}}}")
+        self._know(user.get("email"), f"{name}@{_MAIL_HOST}")
 
     def text(self, text: str) -> str:
         """Redact text of any kind."""

@@ -200,8 +200,7 @@ def whoami_owner(
 
     ``others`` maps the profile's user names to the ids that earlier answers gave them.
     """
-    body = exchange.json_or_none()
-    account = body.get("user") if isinstance(body, dict) else None
+    account = exchange.members.get("user")
     if exchange.status != 200 or not isinstance(account, dict):
         return
     yield Claim(

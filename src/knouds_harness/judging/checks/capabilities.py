@@ -112,14 +112,14 @@ def denied(
         expected=f"403 CAPABILITY_DENIED: holds {_shown(held)}",
         observed=answer(exchange),
     )
-    body = exchange.json_or_none()
-    if exchange.status == 403 and isinstance(body, dict) and body.get("required"):
+    required = exchange.members.get("required")
+    if exchange.status == 403 and required:
         named = required_of(exchange)
         yield Claim(
             fact="capability.denied-names-required",
             holds=any(operation.admits({capability}, path_values) for capability in named),
             expected=" or ".join(operation.required_capabilities(path_values)),
-            observed=_shown(named) if named else as_json(body["required"]),
+            observed=_shown(named) if named else as_json(required),
             where="/required",
         )
 
@@ -165,8 +165,7 @@ def nothing_created(exchange: Exchange, *, name: str) -> Iterator[Claim]:
 
 def required_of(exchange: Exchange) -> tuple[str, ...]:
     """What a refusal names as ``required``: it may be a string or a list (docs leave it open)."""
-    body = exchange.json_or_none()
-    required = body.get("required") if isinstance(body, dict) and exchange.status == 403 else None
+    required = exchange.members.get("required") if exchange.status == 403 else None
     if isinstance(required, str):
         return (required,)
     return tuple(item for item in required if isinstance(item, str)) if isinstance(required, list) else ()

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from knouds_harness.exchange.evidence import Exchange, parsed_json
+from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.execution_status import FINAL, NEXT_BY_STATUS, body_of, status_in
 from knouds_harness.judging.checks.rate_limits import is_same_window, window_headers_of
 from knouds_harness.judging.checks.runs import amount
@@ -280,6 +280,5 @@ def _is_delete(exchange: Exchange) -> bool:
 
 def _accesses(exchange: Exchange, members: Collection[str]) -> Iterator[tuple[str, Access]]:
     request = exchange.request
-    sent, _ = parsed_json(request.body or b"null")
-    named = sent if isinstance(sent, dict) else {}
-    return accesses_of(request.operation_id, exchange.status, named, body_of(exchange), members=members)
+    shown = body_of(exchange)
+    return accesses_of(request.operation_id, exchange.status, request.members, shown, members=members)

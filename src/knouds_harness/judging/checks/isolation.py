@@ -3,10 +3,11 @@
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.execution_status import status_in
+from knouds_harness.exchange.usage import rows_in
 from knouds_harness.judging.checks.usage import listed_models
 from knouds_harness.judging.checks.workflows import summaries_of
 from knouds_harness.judging.claim import Claim, answer, check, refusal_is
@@ -121,9 +122,8 @@ def still_owned(exchange: Exchange) -> Iterator[Claim]:
 @check("usage.own-rows-only", needs=(ANY_KEY, CONTROL))
 def no_rows(exchange: Exchange) -> Iterator[Claim]:
     """An account that never ran anything has no usage, with any workflow or model as a filter."""
-    page: Any = exchange.json_or_none()
-    rows = page.get("rows") if isinstance(page, dict) else None
-    if exchange.status == 200 and isinstance(rows, list):
+    rows = rows_in(exchange)
+    if rows is not None:
         yield Claim(
             fact="usage.own-rows-only",
             holds=not rows,

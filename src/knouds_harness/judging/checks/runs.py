@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from knouds_harness.contract.shapes import as_json
-from knouds_harness.exchange.evidence import JSON, Exchange
+from knouds_harness.exchange.evidence import JSON, Exchange, members_of
 from knouds_harness.exchange.execution_status import status_in
 from knouds_harness.judging.claim import Claim, answer, check, nothing_more
 from knouds_harness.targets.needs.keys import ADMIN_MODEL_RUNNER
@@ -190,8 +190,7 @@ def _costs(exchange: Exchange, wanted_credits: float | None, why: str, *, fact: 
 
 def reported_credits(exchange: Exchange) -> float | None:
     """What a run that succeeded says it cost."""
-    body = exchange.json_or_none()
-    return amount(body.get("cost")) if exchange.status == 200 and isinstance(body, dict) else None
+    return amount(exchange.members.get("cost")) if exchange.status == 200 else None
 
 
 def amount(value: object) -> float | None:
@@ -200,9 +199,7 @@ def amount(value: object) -> float | None:
 
 
 def _result(exchange: Exchange) -> Mapping[str, Any]:
-    body = exchange.json_or_none()
-    result = body.get("result") if exchange.status == 200 and isinstance(body, dict) else None
-    return result if isinstance(result, dict) else {}
+    return members_of(exchange.members.get("result")) if exchange.status == 200 else {}
 
 
 def _images(exchange: Exchange) -> int | None:

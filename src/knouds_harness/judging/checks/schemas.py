@@ -133,14 +133,18 @@ def limited_run_headers(exchange: Exchange) -> Iterator[Claim]:
             )
 
 
+def _summaries(exchange: Exchange) -> Iterator[tuple[int, dict[str, JSON]]]:
+    listed = exchange.json_or_none() if exchange.status == 200 else None
+    for index, summary in enumerate(listed if isinstance(listed, list) else ()):
+        if isinstance(summary, dict):
+            yield index, summary
+
+
 @check("workflows.summary-cost-is-number-or-null", needs=(WITHOUT_GENERATOR,), given=("slugs",))
 def cost_without_generator(exchange: Exchange, *, slugs: frozenset[str]) -> Iterator[Claim]:
     """In the list, a workflow without generator nodes has a null estimatedCreditCost, others a number."""
-    summaries = exchange.json_or_none()
-    if exchange.status != 200 or not isinstance(summaries, list):
-        return
-    for index, summary in enumerate(summaries):
-        if isinstance(summary, dict) and str(summary.get("slug")) in slugs:
+    for index, summary in _summaries(exchange):
+        if str(summary.get("slug")) in slugs:
             yield Claim(
                 fact="workflows.summary-cost-is-number-or-null",
                 holds=summary.get("estimatedCreditCost", 0) is None,
@@ -158,14 +162,9 @@ def cost_as_in_schema(exchange: Exchange, *, estimates: Mapping[str, JSON]) -> I
 
     ``estimates`` holds what schemas say, by slug.
     """
-    summaries = exchange.json_or_none()
-    if exchange.status != 200 or not isinstance(summaries, list):
-        return
-    for index, summary in enumerate(summaries):
-        if not isinstance(summary, dict) or str(summary.get("slug")) not in estimates:
-            continue
-        estimate = estimates[str(summary["slug"])]
-        if "estimatedCreditCost" in summary:
+    for index, summary in _summaries(exchange):
+        if str(summary.get("slug")) in estimates and "estimatedCreditCost" in summary:
+            estimate = estimates[str(summary["slug"])]
             yield Claim(
                 fact="workflows.summary-cost-is-number-or-null",
                 holds=(summary["estimatedCreditCost"] is None) == (estimate is None),
@@ -345,8 +344,7 @@ def public_fields(exchange: Exchange, *, fields: JSON) -> Iterator[Claim]:
 
 def same_fields(exchange: Exchange, fields: JSON, *, fact: str, origin: str) -> Iterator[Claim]:
     """Claim that a schema asks for the fields of another one, where both have a list of them."""
-    schema = exchange.json_or_none()
-    shown = schema.get("fields") if exchange.status == 200 and isinstance(schema, dict) else None
+    shown = exchange.members.get("fields") if exchange.status == 200 else None
     if isinstance(shown, list) and isinstance(fields, list):
         documented = documented_body(exchange).members.get("fields", FREE)
         difference = first_difference(fields, shown, "/fields", documented=documented)

@@ -57,8 +57,7 @@ def _identity(row: Row) -> str:
 
 
 def _is_page(exchange: Exchange) -> bool:
-    body = exchange.json_or_none()
-    return exchange.status == 200 and isinstance(body, dict) and isinstance(body.get("rows"), list)
+    return rows_in(exchange) is not None
 
 
 def _shows_usage(case: Case) -> bool:
@@ -323,8 +322,7 @@ def filtered(
 @check("usage.page-shape", needs=(ANY_KEY,), given=("before", "after"))
 def total(exchange: Exchange, *, before: Sequence[Row], after: Sequence[Row]) -> Iterator[Claim]:
     """The total is the number of rows there are, however few of them the page holds."""
-    body = exchange.json_or_none()
-    said = body.get("total") if _is_page(exchange) else None
+    said = exchange.members.get("total") if _is_page(exchange) else None
     if isinstance(said, int) and not isinstance(said, bool):
         yield Claim(
             fact="usage.page-shape",
@@ -492,11 +490,10 @@ def listed_models(exchange: Exchange) -> list[str] | None:
     """What usage models lists: bare, or in some member of an object (its shape is open); None if nothing."""
     if exchange.request.operation_id != "listUsageModels" or exchange.status != 200:
         return None
-    body = exchange.json_or_none()
-    candidates = list(body.values()) if isinstance(body, dict) else [body]
-    lists = [each for each in candidates if isinstance(each, list)]
-    if isinstance(body, dict) and isinstance(body.get("models"), list):
-        lists = [body["models"]]
+    body, members = exchange.json_or_none(), exchange.members
+    lists = [each for each in members.values() or (body,) if isinstance(each, list)]
+    if isinstance(members.get("models"), list):
+        lists = [members["models"]]
     if len(lists) != 1 or not all(isinstance(each, str) for each in lists[0]):
         return None
     return list(lists[0])

@@ -3,11 +3,11 @@
 The exchange of these checks is the delivery, the target's own request, or else the execution's last poll.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
 from knouds_harness.contract.shapes import ShapeJudge, as_json
-from knouds_harness.exchange.evidence import JSON, Exchange
+from knouds_harness.exchange.evidence import JSON, Exchange, members_of
 from knouds_harness.exchange.execution_status import FINAL, body_of, status_in
 from knouds_harness.exchange.signature import HEADER, WINDOW_S, Signature
 from knouds_harness.exchange.webhook_receiver import payload_of
@@ -59,7 +59,7 @@ def of_an_execution(exchange: Exchange, *, poll: Exchange) -> Iterator[Claim]:
             fact="webhook.one-per-ended-execution",
             holds=poll.status == 200,
             expected="an execution of the account",
-            observed=f"{as_json(_members(exchange).get('executionId'))}, which is a 404 for its key",
+            observed=f"{as_json(exchange.request.members.get('executionId'))}, which is a 404 for its key",
             where="/executionId",
         )
 
@@ -141,7 +141,7 @@ def event(exchange: Exchange, *, ending: str | None) -> Iterator[Claim]:
 
     ``ending`` is the final status that polling showed.
     """
-    named = _members(exchange).get("event")
+    named = exchange.request.members.get("event")
     if ending is not None and named is not None:
         yield Claim(
             fact="webhook.event-fits-ending",
@@ -155,19 +155,23 @@ def event(exchange: Exchange, *, ending: str | None) -> Iterator[Claim]:
 @check("webhook.agrees-with-poll", needs=_NEEDS, given=("poll", "submitted"))
 def agrees(exchange: Exchange, *, poll: Exchange, submitted: Exchange) -> Iterator[Claim]:
     """A delivery says what polling says: status, result or error, and the submit's requestId."""
-    delivered, polled = _members(exchange), body_of(poll)
+    delivered, polled = exchange.request.members, body_of(poll)
     if status_in(poll) not in FINAL:
         return
     pairs = [
         ("/status", delivered.get("status"), polled.get("status")),
         ("/requestId", delivered.get("requestId"), body_of(submitted).get("requestId")),
-        ("/error/code", _inside(delivered, "error").get("code"), _inside(polled, "error").get("code")),
+        (
+            "/error/code",
+            members_of(delivered.get("error")).get("code"),
+            members_of(polled.get("error")).get("code"),
+        ),
     ]
     if "result" in delivered:
         pairs += [
             (f"/result/{kind}", _unsigned(made.get(kind, "nothing")), _unsigned(shown))
-            for made in [_inside(delivered, "result")]
-            for kind, shown in _inside(polled, "result").items()
+            for made in [members_of(delivered.get("result"))]
+            for kind, shown in members_of(polled.get("result")).items()
             if kind in _MADE
         ]
     for where, said, shown in pairs:
@@ -186,7 +190,7 @@ def describes(
     exchange: Exchange, *, user_id: str | None, model_id: str | None = None, workflow_slug: str | None = None
 ) -> Iterator[Claim]:
     """A delivery names the account as whoami does, and the workflow or model that was run."""
-    delivered = _members(exchange)
+    delivered = exchange.request.members
     if user_id is not None and isinstance(delivered.get("userId"), str):
         yield Claim(
             fact="webhook.payload-shape",
@@ -246,7 +250,7 @@ def shown_at_once(exchange: Exchange, *, delivered: Exchange) -> Iterator[Claim]
 
     The exchange is a poll that was sent as soon as it had come.
     """
-    told, shown = _members(delivered).get("status"), status_in(exchange)
+    told, shown = delivered.request.members.get("status"), status_in(exchange)
     if told in FINAL and shown is not None:
         yield Claim(
             fact="webhook.agrees-with-poll",
@@ -278,19 +282,9 @@ def _header(exchange: Exchange) -> str | None:
     return ", ".join(values) if values else None
 
 
-def _members(exchange: Exchange) -> Mapping[str, Any]:
-    document = payload_of(exchange.request.body)
-    return document if isinstance(document, dict) else {}
-
-
 def _unsigned(made: JSON) -> JSON:
     """What was made, with URLs cut before their query: it may hold a signature that is new each time."""
     if isinstance(made, list):
         return [_unsigned(each) for each in made]
     is_url = isinstance(made, str) and made.startswith(("http://", "https://"))
     return made.partition("?")[0] if is_url else made
-
-
-def _inside(document: Mapping[str, Any], member: str) -> Mapping[str, Any]:
-    value = document.get(member)
-    return value if isinstance(value, dict) else {}

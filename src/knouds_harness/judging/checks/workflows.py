@@ -7,7 +7,7 @@ from typing import Any
 
 from knouds_harness.contract.known_places import FREE
 from knouds_harness.contract.shapes import as_json
-from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.evidence import Exchange, members_of, objects_in
 from knouds_harness.judging.checks.schemas import same_fields
 from knouds_harness.judging.claim import Claim, answer, answers_to, check, nothing_more, refusal_is, status_is
 from knouds_harness.judging.context import Case
@@ -40,12 +40,12 @@ def summaries_of(exchange: Exchange) -> list[dict[str, JSON]] | None:
     summaries = exchange.json_or_none()
     if exchange.status != 200 or not isinstance(summaries, list):
         return None
-    return [each for each in summaries if isinstance(each, dict)]
+    return objects_in(summaries)
 
 
 def kept_members(document: JSON) -> dict[str, JSON]:
     """Of a workflow as read, what nothing but a write changes."""
-    members = document if isinstance(document, dict) else {}
+    members = members_of(document)
     return {name: members[name] for name in _STABLE_MEMBERS if name in members}
 
 
@@ -95,8 +95,7 @@ def _slug_claim(exchange: Exchange, slug: str, allowed: Collection[str], *, fact
 @check("workflows.creator-owns", needs=_TWO_USERS, given=("own", "others"))
 def creator(exchange: Exchange, *, own: str | int | None, others: Collection[str | int]) -> Iterator[Claim]:
     """CreatedBy is the account that created the workflow, even if the body names another."""
-    document = exchange.json_or_none()
-    created_by = document.get("createdBy") if isinstance(document, dict) else None
+    created_by = exchange.members.get("createdBy")
     if exchange.status == 200 and isinstance(created_by, str | int):
         yield Claim(
             fact="workflows.creator-owns",
@@ -169,8 +168,7 @@ def updated(exchange: Exchange, *, expected: Mapping[str, JSON]) -> Iterator[Cla
 def slug_stays(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
     """An update never changes the slug."""
     yield status_is(exchange, 200, fact="workflows.slug-never-changes")
-    document = exchange.json_or_none()
-    shown = document.get("slug") if isinstance(document, dict) else None
+    shown = exchange.members.get("slug")
     if exchange.status == 200 and isinstance(shown, str):
         yield Claim(
             fact="workflows.slug-never-changes",

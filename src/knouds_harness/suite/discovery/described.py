@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from knouds_harness.contract.capabilities import TIERS
-from knouds_harness.exchange.evidence import JSON, Exchange
+from knouds_harness.exchange.evidence import JSON, Exchange, members_of, objects_in
 from knouds_harness.judging.claim import answer
 from knouds_harness.targets.personas import Role
 from knouds_harness.targets.profile_writer import FoundWorkflow
@@ -49,10 +49,7 @@ class Holding:
 
 def account_in(whoami: Exchange) -> FoundAccount | None:
     """The account that whoami describes; None where it describes none."""
-    body = whoami.json_or_none()
-    user = body.get("user") if isinstance(body, dict) else None
-    if whoami.status != 200 or not isinstance(user, dict):
-        return None
+    user = members_of(whoami.members.get("user")) if whoami.status == 200 else {}
     identity, tier = user.get("id"), user.get("tier")
     if not isinstance(identity, str | int) or not isinstance(tier, str) or not identity or not tier:
         return None
@@ -82,8 +79,8 @@ def summaries_in(listed: Exchange) -> list[dict[str, JSON]]:
     body = listed.json_or_none() if listed.status == 200 else None
     return [
         each
-        for each in _list_in(body)
-        if isinstance(each, dict) and _is_name(each.get("slug")) and each.get("archived") is not True
+        for each in objects_in(_list_in(body))
+        if _is_name(each.get("slug")) and each.get("archived") is not True
     ]
 
 
@@ -117,18 +114,10 @@ def workflow_in(
 
     Source: docs, workflow schema and workflow CRUD.
     """
-    told, whole = _members(schema), _members(document)
+    told, whole = (each.members if each.status == 200 else {} for each in (schema, document))
     listed_fields, values = told.get("fields"), told.get("values")
-    named = {
-        each["name"]: each
-        for each in (listed_fields if isinstance(listed_fields, list) else ())
-        if isinstance(each, dict) and isinstance(each.get("name"), str)
-    }
-    inputs = {
-        name: value
-        for name, value in (values if isinstance(values, dict) else {}).items()
-        if name in named and _is_plain(value)
-    }
+    named = {each["name"]: each for each in objects_in(listed_fields) if isinstance(each.get("name"), str)}
+    inputs = {name: value for name, value in members_of(values).items() if name in named and _is_plain(value)}
     costs = [each["estimatedCreditCost"] for each in (told, summary) if "estimatedCreditCost" in each]
     return FoundWorkflow(
         workflow=Workflow(
@@ -153,7 +142,7 @@ def _may_count(field: Mapping[str, JSON]) -> bool:
 
 def model_names(value: JSON) -> set[str]:
     """Internal names in an answer of any shape: a list of them or of objects, or an object with one."""
-    models = value.get("models") if isinstance(value, dict) else None
+    models = members_of(value).get("models")
     if isinstance(models, dict):
         models = list(models)
     items = models if isinstance(models, list) else _list_in(value)
@@ -162,8 +151,7 @@ def model_names(value: JSON) -> set[str]:
 
 def priced_models(pricing: JSON) -> set[str]:
     """The models in public pricing: what a member named after them lists, as others may list tiers."""
-    members = pricing.items() if isinstance(pricing, dict) else ()
-    lists = [value for name, value in members if "model" in name.casefold()]
+    lists = [value for name, value in members_of(pricing).items() if "model" in name.casefold()]
     return set().union(*(model_names({"models": each}) for each in lists)) - TIERS
 
 
@@ -183,11 +171,6 @@ def most_credits_by_model(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]
             if _is_name(name) and credits_cost:
                 most[name] = max(most.get(name, 0.0), credits_cost)
     return most
-
-
-def _members(exchange: Exchange) -> dict[str, JSON]:
-    body = exchange.json_or_none()
-    return body if exchange.status == 200 and isinstance(body, dict) else {}
 
 
 def _list_in(body: JSON) -> list[JSON]:

@@ -15,7 +15,7 @@ from knouds_harness.command_output import print_line, print_table
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.exchange.client import Client
-from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.evidence import Exchange, members_of
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.exchange.pricing import Pricing
@@ -256,8 +256,7 @@ def _told(answers: Mapping[str, Exchange], key: Persona) -> bool:
     whoami = answers.get(key.name)
     if whoami is None or whoami.status == HTTPStatus.UNAUTHORIZED:
         return whoami is not None
-    user = body_of(whoami).get("user")
-    account = user if isinstance(user, dict) else {}
+    account = members_of(body_of(whoami).get("user"))
     return (
         isinstance(account.get("tier"), str)
         and account.get("role") in get_args(Role)

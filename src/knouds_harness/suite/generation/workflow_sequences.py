@@ -329,9 +329,7 @@ class SeveralKeys(RuleBasedStateMachine):
             if check is workflows.updated:
                 self.judge(workflows.slug_stays, exchange, slug=slug)
             self.judge(check, exchange, **{parameter: kept.members})
-            document = exchange.json_or_none()
-            created_by = document.get("createdBy") if isinstance(document, dict) else None
-            self.model.note_creator(owner.user, created_by)
+            self.model.note_creator(owner.user, exchange.members.get("createdBy"))
             own, others = self.model.creator(owner.user), self.model.other_creators(owner.user)
             self.judge(workflows.creator, exchange, own=own, others=others)
         self.look_at_schema(slug)

@@ -13,7 +13,7 @@ from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Operation
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.errors import UsageError
-from knouds_harness.exchange.evidence import JSON, Exchange, parsed_json
+from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.recordings.recording import BASE_URL, Recording, RecordingOrigin
 from knouds_harness.exchange.recordings.redaction import RecordingRedactor
 from knouds_harness.exchange.traffic.traffic_file import Recorded, read_traffic
@@ -75,7 +75,9 @@ def read_captured(
     where = _one_base_url(entries, path)
     elsewhere = [each.recorded for each in entries.placed if each.base_url != where]
     deliveries = [
-        each for each in elsewhere if takes_deliveries and each.is_ours and "event" in _members(each.exchange)
+        each
+        for each in elsewhere
+        if takes_deliveries and each.is_ours and "event" in each.exchange.request.members
     ]
     entries.other_hosts += [each for each in elsewhere if each not in deliveries]
     here = [each for each in entries.placed if each.base_url == where]
@@ -91,12 +93,6 @@ def read_captured(
         redactor=redactor,
         left_out=left_out,
     )
-
-
-def _members(exchange: Exchange) -> JSON:
-    """The members of what was sent; none unless that is an object."""
-    sent = parsed_json(exchange.request.body or b"")[0]
-    return sent if isinstance(sent, dict) else {}
 
 
 def sort_traffic(traffic: Iterable[Recorded], document: Document, *, base_url: str | None = None) -> Sorted:

@@ -9,7 +9,6 @@ from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.execution_status import FINAL, body_of, status_in, statuses_in
 from knouds_harness.exchange.recordings.recording import TEST_SECRET, Recording
-from knouds_harness.exchange.webhook_receiver import payload_of
 from knouds_harness.judging.checks import all_checks
 from knouds_harness.judging.claim import Check, Claim, explain
 from knouds_harness.judging.context import Context
@@ -127,8 +126,7 @@ def _of_execution(recording: Recording, others: Sequence[Recording]) -> dict[str
 def _execution_of(recording: Recording) -> str | None:
     request = recording.exchange.request
     if recording.kind == "delivery":
-        payload = payload_of(request.body)
-        named = payload.get("executionId") if isinstance(payload, dict) else None
+        named = request.members.get("executionId")
     else:
         named = request.path_values.get("id") or body_of(recording.exchange).get("executionId")
     return named if isinstance(named, str) else None

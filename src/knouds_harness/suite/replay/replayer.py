@@ -352,10 +352,9 @@ def _given(answered: Iterable[tuple[Exchange, Exchange]]) -> dict[str, str]:
 
 def _names_made(record: RunRecord) -> Iterator[str]:
     for exchange in record.exchange_by_id.values():
-        body = exchange.json_or_none()
-        is_made = exchange.request.action in (Action.WRITE, Action.RUN) and exchange.status in (200, 201, 202)
-        if is_made and isinstance(body, dict):
-            yield from (body[name] for name in GIVES_NAMES if body.get(name) and isinstance(body[name], str))
+        if exchange.request.action in (Action.WRITE, Action.RUN) and exchange.status in (200, 201, 202):
+            given = map(exchange.members.get, GIVES_NAMES)
+            yield from (name for name in given if name and isinstance(name, str))
 
 
 def _text_of(request: Request) -> str:

@@ -5,7 +5,8 @@ from typing import Any
 
 from knouds_harness.contract.operations import Operation
 from knouds_harness.exchange.effectless_requests import effectless_call
-from knouds_harness.exchange.evidence import JSON, NO_BODY, Call, Exchange
+from knouds_harness.exchange.evidence import JSON, NO_BODY, Call, Exchange, members_of
+from knouds_harness.exchange.execution_status import IN_FLIGHT
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks.concurrency import created_slug
 from knouds_harness.judging.claim import answer
@@ -141,9 +142,7 @@ class Subjects:
 
     def account_id(self, persona: Persona) -> str | None:
         """The id of a key's account, as whoami gives it; None where it gives none."""
-        body = self.tester.send("getWhoami", persona).json_or_none()
-        user = body.get("user") if isinstance(body, dict) else None
-        account_id = user.get("id") if isinstance(user, dict) else None
+        account_id = members_of(self.tester.send("getWhoami", persona).members.get("user")).get("id")
         return None if account_id is None else str(account_id)
 
     @property
@@ -154,8 +153,7 @@ class Subjects:
         )
 
     def execution_id_of(self, submitted: Exchange) -> str:
-        body = submitted.json_or_none()
-        execution_id = body.get("executionId") if isinstance(body, dict) else None
+        execution_id = submitted.members.get("executionId")
         if not isinstance(execution_id, str):
             raise Untested(f"an execution: submitting one was answered {answer(submitted)}")
         return execution_id
@@ -166,9 +164,7 @@ class Subjects:
         waited_s, pause_s = 0.0, 0.02
         while True:
             poll = self.tester.send("getExecution", reader, call)
-            body = poll.json_or_none()
-            is_in_flight = isinstance(body, dict) and body.get("status") in ("processing", "cancel_requested")
-            if not is_in_flight or waited_s >= (deadline_s or DEADLINE_S):
+            if poll.members.get("status") not in IN_FLIGHT or waited_s >= (deadline_s or DEADLINE_S):
                 return poll
             self.tester.wait(pause_s)
             waited_s += pause_s

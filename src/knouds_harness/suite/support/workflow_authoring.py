@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from knouds_harness.exchange.evidence import JSON, Call, Exchange
+from knouds_harness.exchange.evidence import JSON, Call, Exchange, members_of, objects_in
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks import workflows
 from knouds_harness.judging.claim import answer
@@ -79,8 +79,7 @@ def attempts(tester: Tester, intruder: Persona, slug: str) -> Iterator[Exchange]
 def known_graph(tester: Tester) -> dict[str, JSON]:
     """Nodes, edges and viewport that the target knows: those of a workflow of the profile."""
     reader, workflow = tester.need(OWN_WORKFLOW)
-    document = read(tester, reader, workflow.slug).json_or_none()
-    members = document if isinstance(document, dict) else {}
+    members = read(tester, reader, workflow.slug).members
     if not all(member in members for member in GRAPH_MEMBERS):
         raise Untested("a workflow whose nodes can be read")
     return {member: members[member] for member in GRAPH_MEMBERS}
@@ -135,7 +134,7 @@ def make_own_graph(tester: Tester, subjects: Subjects, owner: Persona) -> tuple[
     The test counts as untested where the target takes none.
     """
     known = next((w for w in tester.target.workflows.values() if w.owner == owner.user), None)
-    shown = members_of(read(tester, owner, known.slug).json_or_none()) if known else {}
+    shown = read(tester, owner, known.slug).members if known else {}
     refusals = {}
     for graph in own_graphs(shown):
         document = {
@@ -173,28 +172,16 @@ def moved_by(step: float, nodes: JSON) -> list[dict[str, JSON]]:
     ]
 
 
-def objects_in(value: JSON) -> list[dict[str, JSON]]:
-    """The objects in a list; a target may show anything else in their place."""
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
-
-
-def members_of(value: JSON) -> dict[str, JSON]:
-    """The members of an object; of anything else an empty dict."""
-    return value if isinstance(value, dict) else {}
-
-
 def text_fields(tester: Tester, reader: Persona, workflow: Workflow) -> list[str]:
     """Names of the fields of a workflow that take any text, as its schema shows them."""
-    schema = members_of(read(tester, reader, workflow.slug, "getWorkflowSchema").json_or_none())
-    texts = [each for each in objects_in(schema.get("fields")) if each.get("type") in ("text", "textarea")]
-    return [str(each.get("name")) for each in texts]
+    fields = objects_in(read(tester, reader, workflow.slug, "getWorkflowSchema").members.get("fields"))
+    return [str(each.get("name")) for each in fields if each.get("type") in ("text", "textarea")]
 
 
 def folder_of(tester: Tester) -> str:
     """A folder that exists, of the account of the need."""
     reader, workflow = tester.need(FILED_WORKFLOW)
-    filed_document = read(tester, reader, workflow.slug).json_or_none()
-    folder_id = filed_document.get("folderId") if isinstance(filed_document, dict) else None
+    folder_id = read(tester, reader, workflow.slug).members.get("folderId")
     if not isinstance(folder_id, str):
         raise Untested("a folder: the workflow with in_folder = true is in none")
     return folder_id

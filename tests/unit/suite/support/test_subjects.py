@@ -22,7 +22,13 @@ def answering(bodies, lock, asked):
             body = bodies.pop(0)()
         request = SimpleNamespace(operation_id="createWorkflow")
         return SimpleNamespace(
-            json_or_none=lambda: body, status=201, is_success=True, code=None, failure=None, request=request
+            json_or_none=lambda: body,
+            members=body if isinstance(body, dict) else {},
+            status=201,
+            is_success=True,
+            code=None,
+            failure=None,
+            request=request,
         )
 
     return SimpleNamespace(

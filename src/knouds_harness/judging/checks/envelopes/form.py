@@ -230,9 +230,7 @@ def throttled_headers(exchange: Exchange) -> Iterator[Claim]:
             observed=reset,
             where="header X-RateLimit-Reset",
         )
-    body = exchange.json_or_none()
-    if not isinstance(body, dict):
-        return
+    body = exchange.members
     for member, name in (("retryAfter", "Retry-After"), ("limit", "X-RateLimit-Limit")):
         value = exchange.header(name)
         if member in body and value is not None:

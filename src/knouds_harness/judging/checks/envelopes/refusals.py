@@ -47,8 +47,7 @@ def refused_alike(exchange: Exchange, *, of_existing: Exchange, fact: str) -> It
 
 def _told(refusal: Exchange) -> str:
     """What a refusal says to programs, whatever was asked for."""
-    body, documented = refusal.json_or_none(), documented_body(refusal).members
-    members = body if isinstance(body, dict) else {}
+    members, documented = refusal.members, documented_body(refusal).members
     told = {name: members[name] for name in documented if name in members and name not in ("error", "code")}
     text = json.dumps(told, sort_keys=True, ensure_ascii=False)
     for name in refusal.request.path_values.values():
