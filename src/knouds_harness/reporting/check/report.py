@@ -1,9 +1,8 @@
 """What a run of checks says: the verdict, what was found, and how every fact stands."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import groupby
 from typing import Final
 
 from knouds_harness.exchange.evidence import Exchange
@@ -22,15 +21,19 @@ from knouds_harness.reporting.check.fact_status import (
     untested_rows,
     waiver_rows,
 )
+from knouds_harness.reporting.check.figures import (
+    Matrix,
+    facts_section,
+    matrix_of,
+    matrix_section,
+    timeline_section,
+)
 from knouds_harness.reporting.check.headline import headline
-from knouds_harness.reporting.check.matrix import Matrix, matrix_of
-from knouds_harness.reporting.check.timeline import timeline_of
 from knouds_harness.reporting.comparison.baseline import RunChange, change_section, check_change_blocks
 from knouds_harness.reporting.comparison.check_comparison import CheckComparison
 from knouds_harness.reporting.report import (
     HTML,
     IN_TEXT,
-    MARKDOWN,
     ON_PAGES,
     TERMINAL,
     Block,
@@ -69,7 +72,7 @@ _TONE_BY_WAIVER: Final[dict[str, Tone]] = {"used": "note", "unused": "warn", "ex
 def check_report(record: RunRecord, change: RunChange | None = None) -> Report:
     """What a run of checks says, and what changed against its baseline, if it has one."""
     rows = fact_rows(record)
-    drift = drift_of(record)
+    drift, groups = drift_of(record), findings_by_fact(record)
     matrix = matrix_of(record)
     evidence = _Evidence(record, drift, matrix)
     setup, target = record.setup, record.setup.target
@@ -81,12 +84,12 @@ def check_report(record: RunRecord, change: RunChange | None = None) -> Report:
     lost = record.missing_exchanges
     says_lost = f"The evidence of {counted(lost, 'exchange')} is not in exchanges.har."
     sections = [
-        _findings(record, evidence),
+        _findings(record, groups, evidence),
         *_change(change),
         *([_drift(drift, record, evidence)] if drift else []),
-        _matrix(matrix, evidence),
-        *([_facts(rows, evidence)] if rows else []),
-        *_timeline(record),
+        matrix_section(matrix, lambda: evidence.linked),
+        *([facts_section(rows, {group.name for group in groups}, lambda: evidence.linked)] if rows else []),
+        *timeline_section(record),
         *([_untested(record, rows)] if rows else []),
         *_families(record),
         *_waivers(record),
@@ -177,9 +180,8 @@ class _Evidence:
         return Findings(groups=(), sentences=sentences, evidence=lambda: self.of_findings)
 
 
-def _findings(record: RunRecord, evidence: _Evidence) -> Section:
+def _findings(record: RunRecord, groups: Sequence[FindingGroup], evidence: _Evidence) -> Section:
     contradictions = contradictions_of(record)
-    groups = findings_by_fact(record)
     total = sum(len(group.findings) for group in groups) + len(contradictions)
     blocks: list[Block] = []
     if total > 1:
@@ -262,87 +264,6 @@ def _drift(drift: Sequence[Drift], record: RunRecord, evidence: _Evidence) -> Se
             ),
         ],
     )
-
-
-def _matrix(matrix: Matrix, evidence: _Evidence) -> Section:
-    if not matrix.rows:
-        blocks: list[Block] = [Text("No key was tried.", shown=HTML)]
-    else:
-        says = (
-            f"Each key of the target on each operation, {counted(matrix.tries, 'try', 'tries')} in all: what "
-            "the document says, and whether the server did it. A cell leads to its exchange."
-        )
-        left_out = (
-            "Not in the table, because no document says what they may do or because they were not tried: "
-            f"{', '.join(matrix.left_out)}."
-        )
-        blocks = [
-            Text(says, shown=HTML),
-            Figure(
-                "matrix.html.j2", values=lambda: {"matrix": matrix, "linked": evidence.linked}, shown=HTML
-            ),
-            *([Text(left_out, is_quiet=True, shown=HTML)] if matrix.left_out else []),
-        ]
-    return Section("matrix", "Who may do what", blocks)
-
-
-def _facts(rows: Sequence[FactRow], evidence: _Evidence) -> Section:
-    counts = {standing: count for standing, count in standing_counts(rows).items() if count}
-    found = {group.name for group in findings_by_fact(evidence.record)}
-    return Section(
-        "facts",
-        "Facts",
-        [
-            Table(
-                "Facts by standing",
-                [Column(standing.label, is_number=True) for standing in counts],
-                [[str(count) for count in counts.values()]],
-                shown=MARKDOWN,
-            ),
-            Text(
-                "Every sentence of the contract that can be observed over HTTP, and how it stands "
-                "after this run. The counts are of recorded answers that the harness has of it, and of "
-                "exchanges of this run that kept it and that did not.",
-                shown=HTML,
-            ),
-            Figure(
-                "facts.html.j2",
-                values=lambda: {
-                    "areas": [(area, list(mine)) for area, mine in groupby(rows, key=lambda row: row.area)],
-                    "area_standings": _standings,
-                    "found": found,
-                    "linked": evidence.linked,
-                    "standings": list(FactStatus),
-                },
-                shown=HTML,
-            ),
-        ],
-    )
-
-
-def _standings(rows: Iterable[FactRow]) -> str:
-    """How the facts of one area stand, without the zeroes."""
-    counts = standing_counts(rows).items()
-    return ", ".join(f"{count} {standing.label}" for standing, count in counts if count)
-
-
-def _timeline(record: RunRecord) -> Iterator[Section]:
-    timeline = timeline_of(record)
-    if timeline:
-        whole_s = timeline.step_s * len(timeline.columns)
-        mark = " A mark leads to what was first seen then." if timeline.marks else ""
-        yield Section(
-            "timeline",
-            "Time line",
-            [
-                Text(
-                    f"Requests over {whole_s:.1f} s by how they were answered, at most "
-                    f"{timeline.most:,} in {timeline.step_s:.2g} s.{mark}",
-                    shown=HTML,
-                ),
-                Figure("timeline.html.j2", values=lambda: {"timeline": timeline}, shown=HTML),
-            ],
-        )
 
 
 def _untested(record: RunRecord, rows: Sequence[FactRow]) -> Section:

@@ -8,9 +8,8 @@ import pytest
 from run_records import START, TARGET, add_finding, broken, empty, exchange, healthy, start
 
 from knouds_harness.reporting.check.fact_status import duration_s_by_place, family_rows
-from knouds_harness.reporting.check.matrix import CellStatus, matrix_of
+from knouds_harness.reporting.check.figures import CellStatus, matrix_of, timeline_of
 from knouds_harness.reporting.check.report import check_report
-from knouds_harness.reporting.check.timeline import timeline_of
 from knouds_harness.reporting.junit import junit
 from knouds_harness.reporting.markdown import markdown
 from knouds_harness.runs.record import read_run
