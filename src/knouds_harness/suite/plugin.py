@@ -2,8 +2,7 @@
 
 import sys
 from collections.abc import Generator, Iterable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from contextlib import ExitStack
 from typing import Literal, NoReturn
 
 import pytest
@@ -50,13 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add_runner_options(RunOptions, group.addoption)
 
 
-@dataclass
-class _Opened:
-    context: AbstractContextManager[ConformanceRun]
-    run: ConformanceRun
-
-
-_OPENED = pytest.StashKey[_Opened]()
+_RUN = pytest.StashKey[ConformanceRun]()
 UNTESTED = pytest.StashKey[Untested]()
 """Why a test was skipped, on its item: the report of pytest does not have the exception."""
 _OPTIONS = pytest.StashKey[RunOptions]()
@@ -85,18 +78,18 @@ def options_of(config: pytest.Config) -> RunOptions:
 
 def opened_run(config: pytest.Config) -> ConformanceRun:
     """The session's run, opened when first asked for; a user's error ends the session with its exit code."""
-    if _OPENED not in config.stash:
-        context = open_run(options_of(config))
+    if _RUN not in config.stash:
+        resources = ExitStack()
+        config.add_cleanup(resources.close)
         try:
-            config.stash[_OPENED] = _Opened(context, context.__enter__())
+            config.stash[_RUN] = resources.enter_context(open_run(options_of(config)))
         except HarnessError as error:
             _exit(error)
-    return config.stash[_OPENED].run
+    return config.stash[_RUN]
 
 
 def finished_run(config: pytest.Config) -> ConformanceRun | None:
-    opened = config.stash.get(_OPENED, None)
-    return opened.run if opened else None
+    return config.stash.get(_RUN, None)
 
 
 def _exit(error: HarnessError) -> NoReturn:
@@ -161,20 +154,19 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     items = [item for item in session.items if checks_of(item)]
     if session.config.option.collectonly or session.testsfailed or not items:
         return
-    stash = session.config.stash
-    opened_run(session.config).add_user_checks(stash[_CHECKS_OF_TESTS], stash[_CHECKS_OF_FILE])
+    stash, run = session.config.stash, opened_run(session.config)
+    run.add_user_checks(stash[_CHECKS_OF_TESTS], stash[_CHECKS_OF_FILE])
     try:
-        opened_run(session.config).selected = _selected_facts(session.config, items)
+        run.selected = _selected_facts(session.config, items)
         if any(RECEIVING in needs_of(item) for item in items):
-            _ = opened_run(session.config).receiver  # a port that is taken is said before anything is sent
-        opened_run(session.config).begin()
+            _ = run.receiver  # a port that is taken is said before anything is sent
+        run.begin()
     except HarnessError as error:
-        opened_run(session.config).stop("stopped", error)
+        run.stop("stopped", error)
         _exit(error)
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None:
-        _print_contradictions(reporter, opened_run(session.config))
-    run = opened_run(session.config)
+        _print_contradictions(reporter, run)
     possible = [item for item in session.items if missing_for(item) is None]
     run.unpaid = Spending.of(
         possible,
@@ -184,8 +176,8 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     ).unpaid
     possible = [item for item in possible if item.nodeid not in run.unpaid]
     options = options_of(session.config)
-    is_one_by_one = session.config.stash.get(ONE_BY_ONE, False)
-    schedule = session.config.stash[_SCHEDULE] = SuiteSchedule(
+    is_one_by_one = stash.get(ONE_BY_ONE, False)
+    schedule = stash[_SCHEDULE] = SuiteSchedule(
         run, possible, is_quick=options.quick, is_one_by_one=is_one_by_one
     )
     session.items.sort(key=schedule.place)
@@ -382,32 +374,24 @@ def _reason_to_stop(error: BaseException) -> HarnessError | None:
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Clean up on the target, finish the record and turn its outcome into the exit code."""
-    opened = session.config.stash.get(_OPENED, None)
-    if opened is None:
-        return
-    try:
-        if _SCHEDULE in session.config.stash:
-            session.config.stash[_SCHEDULE].stop()
-        if opened.run.is_begun:
-            was_interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
-            if (
-                exitstatus == pytest.ExitCode.INTERNAL_ERROR and opened.run.outcome is None
-            ):  # 3, as unreachable
-                opened.run.stop("failed", HarnessError("An error of the harness itself ended the run early."))
-            code = opened.run.conclude(was_interrupted=was_interrupted)
-            if code != ExitCode.KEPT or exitstatus == pytest.ExitCode.OK:
-                session.exitstatus = code
-    finally:
-        opened.context.__exit__(None, None, None)
+    run = finished_run(session.config)
+    if _SCHEDULE in session.config.stash:
+        session.config.stash[_SCHEDULE].stop()
+    if run is not None and run.is_begun:
+        if exitstatus == pytest.ExitCode.INTERNAL_ERROR and run.outcome is None:  # 3, as unreachable
+            run.stop("failed", HarnessError("An error of the harness itself ended the run early."))
+        code = run.conclude(was_interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
+        if code != ExitCode.KEPT or exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = code
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    opened = config.stash.get(_OPENED, None)
-    if opened is not None and opened.run.is_begun:
-        folder = opened.run.recorder.writer.folder
+    run = finished_run(config)
+    if run is not None and run.is_begun:
+        folder = run.recorder.writer.folder
         terminalreporter.section("knouds-harness")
-        _print_contradictions(terminalreporter, opened.run)
-        terminalreporter.line(f"{opened.run.outcome}: {folder} (render it: knouds-harness report {folder})")
+        _print_contradictions(terminalreporter, run)
+        terminalreporter.line(f"{run.outcome}: {folder} (render it: knouds-harness report {folder})")
 
 
 def _print_contradictions(reporter: pytest.TerminalReporter, run: ConformanceRun) -> None:

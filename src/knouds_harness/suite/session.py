@@ -108,7 +108,9 @@ class ConformanceRun:
             TargetUnreachable: There is no usable answer from it.
             RunRecordError: The record cannot be written.
         """
-        self._least, self._expected = self._demands()
+        text = self.options.min_verified
+        self._least = None if text is None else least_verified(text, of=len(self._asked))
+        self._expected = expected_facts(self.profile)
         writer = self.resources.enter_context(
             RunWriter.start(self.options.runs_folder, kind="check", target=self.profile, setup=self._setup())
         )
@@ -130,11 +132,6 @@ class ConformanceRun:
         self.target, self.contradictions = self._checked.target, self._checked.contradictions
         for contradiction in self.contradictions:
             self.recorder.record_contradiction(contradiction)
-
-    def _demands(self) -> tuple[int | None, frozenset[str]]:
-        text = self.options.min_verified
-        least = None if text is None else least_verified(text, of=len(self._asked))
-        return least, expected_facts(self.profile)
 
     @property
     def _asked(self) -> frozenset[str]:
@@ -212,7 +209,8 @@ class ConformanceRun:
         self._note_endless()
         self.recorder.record_drift()
         if self.outcome is None:
-            self._decide(was_interrupted=was_interrupted)
+            self.outcome, self.exit_code, lines = self._decided(was_interrupted=was_interrupted)
+            self.note = "\n".join(lines)
         if self.left and self.exit_code is ExitCode.KEPT:
             self.outcome, self.exit_code = "broken", ExitCode.BREACH
         note = "\n".join(filter(None, [self.note, *self.left]))
@@ -240,37 +238,29 @@ class ConformanceRun:
         of_accounts = [each.name for each in all_keys if each.user in users]
         self.recorder.writer.note_endless(keys, of_accounts=of_accounts)
 
-    def _decide(self, *, was_interrupted: bool) -> None:
-        writer = self.recorder.writer
+    def _decided(self, *, was_interrupted: bool) -> tuple[str, ExitCode, list[str]]:
+        """How the run ended, and in lines why."""
         if was_interrupted:
-            self.outcome, self.exit_code = "interrupted", ExitCode.INTERRUPTED
-        elif self.recorder.is_broken:
-            self.outcome, self.exit_code = "broken", ExitCode.BREACH
-            unproven = [*self._unproven(), *self._shortfall()]
-            self.note = "\n".join([*self._expired_waivers(), *unproven, *self._user_errors()])
-        elif self.harness_errors:
-            self.outcome, self.exit_code = "failed", ExitCode.BREACH
-            self.note = f"{counted(len(self.harness_errors), 'test')} ended in an error of the harness itself"
-        elif self._user_errors():
-            self.outcome, self.exit_code = "failed", ExitCode.BREACH
-            self.note = "\n".join(self._user_errors())
-        elif writer.is_all_skipped:
-            self.outcome, self.exit_code = "untested", ExitCode.USAGE
-            self.note = "\n".join(["Every test was skipped. What is missing:", *self._missing()])
-        elif self._lacks_keys:
-            self.outcome, self.exit_code = "untested", ExitCode.USAGE
-            self.note = "\n".join(["No key of the profile works. What is missing:", *self._missing()])
-        elif shortfall := [*self._unproven(), *self._shortfall()]:
-            self.outcome, self.exit_code = "short", ExitCode.BREACH
-            self.note = "\n".join(shortfall)
-        else:
-            self.outcome, self.exit_code = "kept", ExitCode.KEPT
-
-    def _expired_waivers(self) -> list[str]:
-        return [
-            f"waiver expired on {waiver.expires}: {waiver}. Mend what it waives, or renew it."
-            for waiver in self.recorder.expired_waivers
-        ]
+            return "interrupted", ExitCode.INTERRUPTED, []
+        unproven, own_errors = [*self._unproven(), *self._shortfall()], self._user_errors()
+        if self.recorder.is_broken:
+            expired = [
+                f"waiver expired on {waiver.expires}: {waiver}. Mend what it waives, or renew it."
+                for waiver in self.recorder.expired_waivers
+            ]
+            return "broken", ExitCode.BREACH, [*expired, *unproven, *own_errors]
+        if errors := len(self.harness_errors):
+            words = f"{counted(errors, 'test')} ended in an error of the harness itself"
+            return "failed", ExitCode.BREACH, [words]
+        if own_errors:
+            return "failed", ExitCode.BREACH, own_errors
+        is_skipped, lacks_keys = self.recorder.writer.is_all_skipped, not active_keys(self.target)
+        if is_skipped or (lacks_keys and not self._asked <= self.recorder.writer.verified_facts):
+            words = "Every test was skipped" if is_skipped else "No key of the profile works"
+            counts = Counter(each.missing for each in self.recorder.writer.untested)
+            missing = [f"  {each}" for each, _ in counts.most_common(_MOST_MISSING)]
+            return "untested", ExitCode.USAGE, [f"{words}. What is missing:", *missing]
+        return ("short", ExitCode.BREACH, unproven) if unproven else ("kept", ExitCode.KEPT, [])
 
     def _user_errors(self) -> list[str]:
         lines = []
@@ -281,15 +271,6 @@ class ConformanceRun:
             lines += [f"{OWN_CODE_FAILED}: checks of --checks that ended in an error:"]
             lines += [f"  {check}: {error}" for check, error in self.recorder.user_errors.items()]
         return lines
-
-    def _missing(self) -> list[str]:
-        counts = Counter(each.missing for each in self.recorder.writer.untested)
-        return [f"  {missing}" for missing, _ in counts.most_common(_MOST_MISSING)]
-
-    @property
-    def _lacks_keys(self) -> bool:
-        """Whether no key works, and something was asked for that needs one."""
-        return not active_keys(self.target) and not self._asked <= self.recorder.writer.verified_facts
 
     def _unproven(self) -> list[str]:
         """Whose runs all failed, or whose executions never ended, unless the profile accepts that."""

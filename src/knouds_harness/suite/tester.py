@@ -23,13 +23,11 @@ from knouds_harness.errors import (
     UnknownName,
 )
 from knouds_harness.exchange.client import Client
-from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.evidence import Call, Exchange, KeptBodies, Request
 from knouds_harness.exchange.first_contact import health_request
 from knouds_harness.exchange.minting import KeyMint
 from knouds_harness.exchange.pricing import Pricing, resource_named
 from knouds_harness.exchange.profile_check import ProfileCheck
-from knouds_harness.judging.checks.concurrency import created_slug
 from knouds_harness.judging.claim import Check
 from knouds_harness.judging.context import Context
 from knouds_harness.runs.findings import Finding
@@ -49,12 +47,6 @@ _MOST_AT_ONCE = 64  # each takes a thread, and a profile may allow load thousand
 _MOST_WAITED_S = 200  # three windows: others may use the account too
 _MOST_FAILURES_IN_A_ROW = 5
 _MOST_FAILURES_OF_ONE = 10
-
-
-def disputed_slug(exchange: Exchange, created: CreatedWorkflows) -> str | None:
-    """The slug that a create answers, where nothing proves that it is that of a new workflow."""
-    slug = created_slug(exchange) if exchange.request.operation_id == "createWorkflow" else None
-    return None if slug is None or created.may_write(slug) else slug
 
 
 def _place_of(request: Request) -> str:

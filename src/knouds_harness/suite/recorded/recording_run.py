@@ -30,7 +30,7 @@ from knouds_harness.suite.recorded.recording_judgement import judgement_of
 from knouds_harness.suite.recorder import Received
 from knouds_harness.suite.running import Trouble, run_pytest
 from knouds_harness.suite.session import ConformanceRun
-from knouds_harness.suite.tester import disputed_slug
+from knouds_harness.suite.support.subjects import disputed_slug
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.builtin import SANDBOX
 from knouds_harness.targets.needs.need import MAY_READ

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from knouds_harness.contract.operations import Operation
+from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.effectless_requests import effectless_call
 from knouds_harness.exchange.evidence import JSON, NO_BODY, Call, Exchange, members_of
 from knouds_harness.exchange.execution_status import IN_FLIGHT
@@ -12,7 +13,7 @@ from knouds_harness.judging.checks.concurrency import created_slug
 from knouds_harness.judging.claim import answer
 from knouds_harness.suite.concurrent_tests import Made
 from knouds_harness.suite.preceding_requests import DEADLINE_S
-from knouds_harness.suite.tester import Tester, disputed_slug
+from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.keys import AUTHOR
 from knouds_harness.targets.needs.rate_limits import free_workflow, may_make_workflows, own_workflow_run
@@ -22,6 +23,12 @@ from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.resources import Model, Workflow
 
 _LONGEST_PAUSE_S = 2.0
+
+
+def disputed_slug(exchange: Exchange, created: CreatedWorkflows) -> str | None:
+    """The slug that a create answers, where nothing proves that it is that of a new workflow."""
+    slug = created_slug(exchange) if exchange.request.operation_id == "createWorkflow" else None
+    return None if slug is None or created.may_write(slug) else slug
 
 
 class Subjects:
