@@ -3,9 +3,9 @@
 import pytest
 
 from knouds_harness.exchange.evidence import NO_BODY, Call
+from knouds_harness.exchange.usage import listed_models, model_ids_of
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks import isolation, usage, workflows
-from knouds_harness.judging.checks.usage import model_ids_of
 from knouds_harness.suite.support.usage_rows import await_rows, read_page, read_rows
 from knouds_harness.suite.support.workflow_authoring import (
     filed,
@@ -141,7 +141,7 @@ def test_foreign_runs_are_not_listed(tester, subjects, order):
 def test_foreign_models_are_not_listed(tester, subjects):
     """A model that one account runs does not turn up among the models of another."""
     (owner, _), other = tester.need(MODEL_RUN_AND_STRANGER)
-    listed = usage.listed_models(tester.send("listUsageModels", other)) or []
+    listed = listed_models(tester.send("listUsageModels", other)) or []
     model = next((each for each in cheapest_first(tester.target) if each.name not in listed), None)
     if model is None:
         raise Untested("a model that the second account does not list already", "profile")

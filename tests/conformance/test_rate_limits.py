@@ -12,10 +12,10 @@ import pytest
 from knouds_harness.contract.capabilities import LIMIT_BY_TIER, WINDOW_S
 from knouds_harness.exchange.effectless_requests import NO_SUCH_MODEL
 from knouds_harness.exchange.evidence import Call
+from knouds_harness.exchange.usage import MAX_LIMIT
 from knouds_harness.judging.checks import concurrency, rate_limits, schemas, usage
 from knouds_harness.judging.checks.envelopes import form, refusals
 from knouds_harness.judging.checks.rate_limits import is_same_window, seconds_left, window_headers_of
-from knouds_harness.judging.checks.usage import MAX_LIMIT
 from knouds_harness.suite.support.rate_limit_window import RateLimitWindow
 from knouds_harness.suite.support.usage_rows import read_page
 from knouds_harness.suite.untested import Untested

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from knouds_harness.exchange.usage import MAX_LIMIT
 from knouds_harness.judging.checks import usage, validation
-from knouds_harness.judging.checks.usage import MAX_LIMIT
 from knouds_harness.suite.support.usage_rows import read_page
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.runs import WORKFLOW_CALL

@@ -6,9 +6,10 @@ import pytest
 
 from knouds_harness.exchange.evidence import Call
 from knouds_harness.exchange.execution_status import FINAL, body_of, status_in
+from knouds_harness.exchange.usage import MAX_LIMIT, model_ids_of, rows_of, rows_of_run, run_of
 from knouds_harness.judging.checks import schemas, usage
 from knouds_harness.judging.checks.runs import reported_credits
-from knouds_harness.judging.checks.usage import DEFAULT_LIMIT, MAX_LIMIT, model_ids_of, rows_of
+from knouds_harness.judging.checks.usage import DEFAULT_LIMIT
 from knouds_harness.suite.support.usage_rows import (
     await_rows,
     read_page,
@@ -130,7 +131,7 @@ def test_no_row_is_of_two_accounts(tester):
     """No row that one account has shows in the other's usage, however long ago the run was."""
     pair = tester.need(TWO_ACCOUNTS)
     for reader, other in (pair, pair[::-1]):
-        theirs = {usage.run_of(row) for row in read_rows(tester, other)}
+        theirs = {run_of(row) for row in read_rows(tester, other)}
         for page in read_pages(tester, reader):
             tester.judge(usage.no_row_of_two, page, theirs=theirs)
 
@@ -335,7 +336,7 @@ def judge_row_of(tester, subjects, owner, resource, *, is_async):
 
     tester.judge(usage.row_of_run, run, rows=rows, known=known, **ended)
     if resource.fails:
-        own, price_credits = usage.rows_of_run(rows, known=known, **what), tester.price(resource)
+        own, price_credits = rows_of_run(rows, known=known, **what), tester.price(resource)
         tester.judge(usage.failed_is_charged_once, run, rows=own, price_credits=price_credits)
 
 

@@ -1,8 +1,8 @@
 """Reading what usage shows: its pages, rows that come late, and what accounts were charged."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.evidence import JSON, Exchange, Request
@@ -10,6 +10,10 @@ from knouds_harness.exchange.pricing import amount_of
 from knouds_harness.targets.personas import Persona
 
 T = TypeVar("T")
+Row = Mapping[str, Any]
+
+MAX_LIMIT: Final = 500
+"""How many rows a page may have."""
 _PAGE_ROWS: Final = 100
 _MOST_ROWS: Final = 20_000
 _LAST_ROWS: Final = 1_000
@@ -21,6 +25,66 @@ def rows_in(exchange: Exchange) -> list[JSON] | None:
     """The rows of a page of usage; None if the answer is not one."""
     rows = exchange.members.get("rows") if exchange.status == HTTPStatus.OK else None
     return rows if isinstance(rows, list) else None
+
+
+def rows_of(exchange: Exchange) -> list[Row]:
+    """The rows of a page; empty if it is not a page.
+
+    An id that is a list or an object, which is judged elsewhere, is its own words here: ids are compared.
+    """
+    return [_with_comparable_ids(row) for row in rows_in(exchange) or () if isinstance(row, dict)]
+
+
+def _with_comparable_ids(row: Row) -> Row:
+    odd = {name: repr(row[name]) for name in ("id", "requestId") if isinstance(row.get(name), list | dict)}
+    return {**row, **odd} if odd else row
+
+
+def model_ids_of(row: Row) -> list[str]:
+    """The model ids of a row."""
+    ids = row.get("modelIds")
+    return [each for each in ids if isinstance(each, str)] if isinstance(ids, list) else []
+
+
+def fits(row: Row, filters: Mapping[str, str]) -> bool:
+    """Whether a row is among those that the query's filters ask for."""
+    return all(
+        value in model_ids_of(row) if name == "modelId" else row.get(name) == value
+        for name, value in filters.items()
+    )
+
+
+def run_of(row: Row) -> tuple[str, ...]:
+    """What tells the run of a row from any other run, of any account."""
+    return tuple(str(row.get(name)) for name in ("id", "requestId", "createdAt"))
+
+
+def rows_of_run(
+    rows: Sequence[Row],
+    *,
+    known: Collection[str],
+    workflow_slug: str | None,
+    model_id: str | None,
+    request_id: str | None,
+) -> list[Row]:
+    """The rows that may be of a run."""
+    wanted = {"workflowSlug": workflow_slug} if workflow_slug else {"modelId": model_id or ""}
+    new = [row for row in rows if row.get("requestId") not in known]
+    own = [row for row in new if row.get("requestId") == request_id] if request_id else new
+    return [row for row in own if fits(row, wanted)]
+
+
+def listed_models(exchange: Exchange) -> list[str] | None:
+    """What usage models lists: bare, or in some member of an object (its shape is open); None if nothing."""
+    if exchange.request.operation_id != "listUsageModels" or exchange.status != 200:
+        return None
+    body, members = exchange.json_or_none(), exchange.members
+    lists = [each for each in members.values() or (body,) if isinstance(each, list)]
+    if isinstance(members.get("models"), list):
+        lists = [members["models"]]
+    if len(lists) != 1 or not all(isinstance(each, str) for each in lists[0]):
+        return None
+    return list(lists[0])
 
 
 def await_usage(

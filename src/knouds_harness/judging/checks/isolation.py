@@ -7,8 +7,7 @@ from typing import Final
 
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.execution_status import status_in
-from knouds_harness.exchange.usage import rows_in
-from knouds_harness.judging.checks.usage import listed_models
+from knouds_harness.exchange.usage import listed_models, rows_in
 from knouds_harness.judging.checks.workflows import summaries_of
 from knouds_harness.judging.claim import Claim, answer, check, refusal_is
 from knouds_harness.targets.needs.keys import ANY_KEY, TWO_ACCOUNTS

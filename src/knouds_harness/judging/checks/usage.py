@@ -4,11 +4,20 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
 
 from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.exchange.usage import rows_in
+from knouds_harness.exchange.usage import (
+    MAX_LIMIT,
+    Row,
+    fits,
+    listed_models,
+    model_ids_of,
+    rows_in,
+    rows_of,
+    rows_of_run,
+    run_of,
+)
 from knouds_harness.judging.checks.runs import amount
 from knouds_harness.judging.claim import Claim, check
 from knouds_harness.judging.context import Case
@@ -17,47 +26,19 @@ from knouds_harness.targets.needs.need import MAY_RUN
 from knouds_harness.targets.needs.runs import ANY_RUN, CHEAPEST_RUN, FAILING_RUN
 from knouds_harness.targets.needs.workflows import RUN_AND_STRANGER
 
-Row = Mapping[str, Any]
-
 DEFAULT_LIMIT = 50
-MAX_LIMIT = 500
 _WHOLE = re.compile(r"[1-9][0-9]{0,8}")
 _PROVIDER_MARKS = (":", "/")  # the names that can be run have lowercase letters, digits and hyphens only
-
-
-def rows_of(exchange: Exchange) -> list[Row]:
-    """The rows of a page; empty if it is not a page.
-
-    An id that is a list or an object, which is judged elsewhere, is its own words here: ids are compared.
-    """
-    return [_with_comparable_ids(row) for row in rows_in(exchange) or () if isinstance(row, dict)]
-
-
-def _with_comparable_ids(row: Row) -> Row:
-    odd = {name: repr(row[name]) for name in ("id", "requestId") if isinstance(row.get(name), list | dict)}
-    return {**row, **odd} if odd else row
-
-
-def model_ids_of(row: Row) -> list[str]:
-    """The model ids of a row."""
-    ids = row.get("modelIds")
-    return [each for each in ids if isinstance(each, str)] if isinstance(ids, list) else []
-
-
-def fits(row: Row, filters: Mapping[str, str]) -> bool:
-    """Whether a row is among those that the query's filters ask for."""
-    return all(
-        value in model_ids_of(row) if name == "modelId" else row.get(name) == value
-        for name, value in filters.items()
-    )
 
 
 def _identity(row: Row) -> str:
     return str(row.get("id"))
 
 
-def _is_page(exchange: Exchange) -> bool:
-    return rows_in(exchange) is not None
+def _of_page(exchange: Exchange, *, fact: str, holds: bool, expected: str, observed: str) -> Iterator[Claim]:
+    """Claim something of a page of rows; of any other answer, nothing."""
+    if rows_in(exchange) is not None:
+        yield Claim(fact=fact, holds=holds, expected=expected, observed=observed, where="/rows")
 
 
 def _shows_usage(case: Case) -> bool:
@@ -101,15 +82,13 @@ def _as_first_row(case: Case) -> Mapping[str, object]:
 @check("usage.own-rows-only", needs=(ANY_KEY,), given=("user_id",), applies=_shows_users, alone=_as_first_row)
 def own_user(exchange: Exchange, *, user_id: str) -> Iterator[Claim]:
     """Every row is of the account that the key belongs to, as whoami names it."""
-    if not _is_page(exchange):
-        return
     others = sorted({str(row.get("userId")) for row in rows_of(exchange)} - {user_id})
-    yield Claim(
+    yield from _of_page(
+        exchange,
         fact="usage.own-rows-only",
         holds=not others,
         expected="rows of the key's own account",
         observed=f"rows of {len(others)} other accounts",
-        where="/rows",
     )
 
 
@@ -119,15 +98,13 @@ def no_foreign_run(exchange: Exchange, *, foreign: Collection[str]) -> Iterator[
 
     ``foreign`` holds the request ids of runs of another account.
     """
-    if not _is_page(exchange):
-        return
     shown = [row for row in rows_of(exchange) if row.get("requestId") in foreign]
-    yield Claim(
+    yield from _of_page(
+        exchange,
         fact="usage.own-rows-only",
         holds=not shown,
         expected="no run of another account",
         observed=f"{len(shown)} of them",
-        where="/rows",
     )
 
 
@@ -137,35 +114,27 @@ def no_row_of_two(exchange: Exchange, *, theirs: Collection[tuple[str, ...]]) ->
 
     ``theirs`` are the other account's rows, as ``run_of`` tells them apart.
     """
-    if _is_page(exchange):
-        shared = [row for row in rows_of(exchange) if run_of(row) in theirs]
-        yield Claim(
-            fact="usage.own-rows-only",
-            holds=not shared,
-            expected="no row that another account has",
-            observed=f"{len(shared)} of them",
-            where="/rows",
-        )
-
-
-def run_of(row: Row) -> tuple[str, ...]:
-    """What tells the run of a row from any other run, of any account."""
-    return tuple(str(row.get(name)) for name in ("id", "requestId", "createdAt"))
+    shared = [row for row in rows_of(exchange) if run_of(row) in theirs]
+    yield from _of_page(
+        exchange,
+        fact="usage.own-rows-only",
+        holds=not shared,
+        expected="no row that another account has",
+        observed=f"{len(shared)} of them",
+    )
 
 
 @check("usage.no-canvas-rows", needs=(ANY_KEY,), applies=_shows_usage)
 def no_canvas_rows(exchange: Exchange) -> Iterator[Claim]:
     """No row comes from the canvas."""
-    if not _is_page(exchange):
-        return
     sources = {str(row["source"]) for row in rows_of(exchange) if "source" in row}
     elsewhere = sorted(source for source in sources if not source.startswith("api"))
-    yield Claim(
+    yield from _of_page(
+        exchange,
         fact="usage.no-canvas-rows",
         holds=not elsewhere,
         expected="rows of API runs only",
         observed=f"rows from {', '.join(elsewhere)}",
-        where="/rows",
     )
 
 
@@ -202,15 +171,14 @@ def limit(exchange: Exchange, *, limit: int) -> Iterator[Claim]:
 
 def at_most(exchange: Exchange, most: int, *, fact: str) -> Iterator[Claim]:
     """Claim that a page has no more rows than this."""
-    if _is_page(exchange):
-        rows = rows_of(exchange)
-        yield Claim(
-            fact=fact,
-            holds=len(rows) <= most,
-            expected=f"at most {most} rows",
-            observed=f"{len(rows)} rows",
-            where="/rows",
-        )
+    rows = rows_of(exchange)
+    yield from _of_page(
+        exchange,
+        fact=fact,
+        holds=len(rows) <= most,
+        expected=f"at most {most} rows",
+        observed=f"{len(rows)} rows",
+    )
 
 
 @check(
@@ -225,15 +193,14 @@ def default_limit(exchange: Exchange, *, total: int) -> Iterator[Claim]:
 
     ``total`` is how many rows there are.
     """
-    if _is_page(exchange):
-        rows = rows_of(exchange)
-        yield Claim(
-            fact="usage.limit-defaults-to-50",
-            holds=len(rows) == min(DEFAULT_LIMIT, total),
-            expected=f"{min(DEFAULT_LIMIT, total)} of {total} rows",
-            observed=f"{len(rows)} rows",
-            where="/rows",
-        )
+    rows = rows_of(exchange)
+    yield from _of_page(
+        exchange,
+        fact="usage.limit-defaults-to-50",
+        holds=len(rows) == min(DEFAULT_LIMIT, total),
+        expected=f"{min(DEFAULT_LIMIT, total)} of {total} rows",
+        observed=f"{len(rows)} rows",
+    )
 
 
 @check("usage.offset-skips", needs=(ANY_KEY,), given=("before", "after", "offset", "limit"))
@@ -247,26 +214,26 @@ def offset(
     """
     whole, grown = ([_identity(row) for row in rows] for rows in (before, after))
     page, listed = [_identity(row) for row in rows_of(exchange)], set(whole)
-    if not _is_page(exchange) or [each for each in grown if each in listed] != whole:
+    if [each for each in grown if each in listed] != whole:
         return
     known = [each for each in page if each in listed]
     if whole != grown:
         part = whole[whole.index(known[0]) : whole.index(known[-1]) + 1] if known else []
-        yield Claim(
+        yield from _of_page(
+            exchange,
             fact="usage.offset-skips",
             holds=known == part and len(set(page)) == len(page),
             expected=f"no row twice, and {len(part)} rows that follow each other in the list before",
             observed=f"{len(page)} rows, {len(set(page))} different, {len(known)} of the list before",
-            where="/rows",
         )
     else:
         expected = whole[offset : offset + limit]
-        yield Claim(
+        yield from _of_page(
+            exchange,
             fact="usage.offset-skips",
             holds=page == expected,
             expected=f"{len(expected)} rows: those from number {offset + 1} on",
             observed=f"{len(page)} rows, {sum(each in expected for each in page)} of them among those",
-            where="/rows",
         )
 
 
@@ -284,45 +251,43 @@ def filtered(
 
     ``before`` and ``after`` are the whole list, read around the page: a run may end, or begin, in between.
     """
-    if not _is_page(exchange):
-        return
     page = rows_of(exchange)
     wrong = [row for row in page if not fits(row, filters)]
     asked = " and ".join(f"{name} {value}" for name, value in filters.items())
-    yield Claim(
+    yield from _of_page(
+        exchange,
         fact="usage.filters",
         holds=not wrong,
         expected=f"rows with {asked}",
         observed=f"{len(wrong)} rows of {len(page)} without",
-        where="/rows",
     )
     if len(page) >= MAX_LIMIT or filters.get("status") == "processing":
         return  # there may be more on the next page; how a run that is being cancelled shows is open
     if len(after) % MAX_LIMIT:  # else the list may go on
         others = {_identity(row) for row in page} - {_identity(row) for row in (*before, *after)}
-        yield Claim(
+        yield from _of_page(
+            exchange,
             fact="usage.filters",
             holds=not others,
             expected="rows that are listed without the filter, too",
             observed=f"{len(others)} rows of {len(page)} are not",
-            where="/rows",
         )
     fitting_before = {_identity(row) for row in before if fits(row, filters)}
     fitting_after = {_identity(row) for row in after if fits(row, filters)}
     lost = (fitting_before & fitting_after) - {_identity(row) for row in page}
-    yield Claim(
+    yield from _of_page(
+        exchange,
         fact="usage.filters",
         holds=not lost,
         expected=f"every row with {asked}",
         observed=f"{len(lost)} of {len(fitting_after)} are missing",
-        where="/rows",
     )
 
 
 @check("usage.page-shape", needs=(ANY_KEY,), given=("before", "after"))
 def total(exchange: Exchange, *, before: Sequence[Row], after: Sequence[Row]) -> Iterator[Claim]:
     """The total is the number of rows there are, however few of them the page holds."""
-    said = exchange.members.get("total") if _is_page(exchange) else None
+    said = exchange.members.get("total") if rows_in(exchange) is not None else None
     if isinstance(said, int) and not isinstance(said, bool):
         yield Claim(
             fact="usage.page-shape",
@@ -331,21 +296,6 @@ def total(exchange: Exchange, *, before: Sequence[Row], after: Sequence[Row]) ->
             observed=f"total {said}",
             where="/total",
         )
-
-
-def rows_of_run(
-    rows: Sequence[Row],
-    *,
-    known: Collection[str],
-    workflow_slug: str | None,
-    model_id: str | None,
-    request_id: str | None,
-) -> list[Row]:
-    """The rows that may be of a run, as ``row_of_run`` finds them."""
-    wanted = {"workflowSlug": workflow_slug} if workflow_slug else {"modelId": model_id or ""}
-    new = [row for row in rows if row.get("requestId") not in known]
-    own = [row for row in new if row.get("requestId") == request_id] if request_id else new
-    return [row for row in own if fits(row, wanted)]
 
 
 @check("run.charged-per-generator", needs=(FAILING_RUN,), given=("rows", "price_credits"))
@@ -484,19 +434,6 @@ def distinct_models(exchange: Exchange, *, used: Collection[str]) -> Iterator[Cl
         expected="every model id of one's rows",
         observed=f"{', '.join(missing)} not listed",
     )
-
-
-def listed_models(exchange: Exchange) -> list[str] | None:
-    """What usage models lists: bare, or in some member of an object (its shape is open); None if nothing."""
-    if exchange.request.operation_id != "listUsageModels" or exchange.status != 200:
-        return None
-    body, members = exchange.json_or_none(), exchange.members
-    lists = [each for each in members.values() or (body,) if isinstance(each, list)]
-    if isinstance(members.get("models"), list):
-        lists = [members["models"]]
-    if len(lists) != 1 or not all(isinstance(each, str) for each in lists[0]):
-        return None
-    return list(lists[0])
 
 
 @check("run.inputs-not-object-is-invalid-inputs", needs=(ANY_KEY, MAY_RUN), given=("before",))

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.judging.checks.usage import MAX_LIMIT, asked_limit, at_most
+from knouds_harness.exchange.usage import MAX_LIMIT
+from knouds_harness.judging.checks.usage import asked_limit, at_most
 from knouds_harness.judging.claim import Claim, answer, check, code_is, status_is
 from knouds_harness.judging.context import Case
 from knouds_harness.targets.needs.keys import ANY_KEY, AUTHOR, WRITER

@@ -251,45 +251,23 @@ def listed(
         return  # that it is an array is for envelopes.json-object to say
     slugs = [slug for each in summaries if isinstance(slug := each.get("slug"), str)]
     by_slug = {each["slug"]: each for each in summaries if each.get("slug") in slugs}
-    yield _none_of(
-        {slug for slug, times in Counter(slugs).items() if times > 1},
-        "workflows.list-own-and-templates",
-        "each workflow once",
-        "more than once",
-    )
-    for fact, wanted, expected in (
-        ("workflows.list-own-and-templates", own, "every workflow of one's own"),
-        ("workflows.list-own-and-templates", templates, "every template"),
-    ):
-        yield _none_of(set(wanted) - set(by_slug), fact, expected, "left out")
-    yield _none_of(
-        {slug for slug in templates if by_slug.get(slug, {}).get("isTemplate") is False},
-        "workflows.list-own-and-templates",
-        "isTemplate: true on other people's workflows",
-        "not said to be templates",
-    )
-    yield _none_of(
-        set(foreign) & set(by_slug),
-        "workflows.list-own-and-templates",
-        "no workflow of another account, except templates",
-        "listed",
-    )
-    if creator is not None and any(
-        by_slug[slug].get("createdBy") == creator for slug in set(own) & set(by_slug)
-    ):
-        yield _none_of(
-            {
-                str(slug)
-                for slug, each in by_slug.items()
-                if each.get("isTemplate") is False and each.get("createdBy") != creator
-            },
-            "workflows.list-own-and-templates",
-            "by createdBy, no workflow of another account, except templates",
-            "listed",
-        )
-    yield _none_of(
-        set(deleted) & set(by_slug), "workflows.delete-then-404", "nothing that was deleted", "listed"
-    )
+    repeated = {slug for slug, times in Counter(slugs).items() if times > 1}
+    unmarked = {slug for slug in templates if by_slug.get(slug, {}).get("isTemplate") is False}
+    no_other = "no workflow of another account, except templates"
+    fact = "workflows.list-own-and-templates"
+    yield _none_of(repeated, fact, "each workflow once", "more than once")
+    yield _none_of({*own} - {*by_slug}, fact, "every workflow of one's own", "left out")
+    yield _none_of({*templates} - {*by_slug}, fact, "every template", "left out")
+    yield _none_of(unmarked, fact, "isTemplate: true on other people's workflows", "not said to be templates")
+    yield _none_of({*foreign} & {*by_slug}, fact, no_other, "listed")
+    if creator is not None and creator in (by_slug.get(slug, {}).get("createdBy") for slug in own):
+        others = {
+            slug
+            for slug, each in by_slug.items()
+            if each.get("isTemplate") is False and each.get("createdBy") != creator
+        }
+        yield _none_of(others, fact, f"by createdBy, {no_other}", "listed")
+    yield _none_of({*deleted} & {*by_slug}, "workflows.delete-then-404", "nothing that was deleted", "listed")
 
 
 @check("workflows.summary-fields", needs=_WRITE_NEEDS, given=("document",))

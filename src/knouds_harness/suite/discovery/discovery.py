@@ -17,7 +17,7 @@ from knouds_harness.errors import TargetUnreachable
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.effectless_requests import effectless_call
 from knouds_harness.exchange.evidence import JSON, Call, Exchange
-from knouds_harness.judging.checks.usage import rows_of
+from knouds_harness.exchange.usage import rows_of
 from knouds_harness.judging.claim import answer
 from knouds_harness.suite.discovery.described import (
     FoundAccount,

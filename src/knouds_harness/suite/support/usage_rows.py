@@ -5,8 +5,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from knouds_harness.exchange.evidence import Call, Exchange
 from knouds_harness.exchange.execution_status import body_of
-from knouds_harness.exchange.usage import await_usage
-from knouds_harness.judging.checks.usage import MAX_LIMIT, Row, rows_of
+from knouds_harness.exchange.usage import MAX_LIMIT, Row, await_usage, rows_of
 from knouds_harness.suite.tester import Tester
 from knouds_harness.targets.needs.need import KeyAndResource
 from knouds_harness.targets.personas import Persona

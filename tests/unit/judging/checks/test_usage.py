@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from exchanges import broken, exchange, refusal
 
+from knouds_harness.exchange.usage import run_of
 from knouds_harness.judging.checks import times, usage
 
 
@@ -114,7 +115,7 @@ def test_row_of_two_accounts():
     mine, theirs = row(1, createdAt="2026-11-25"), row(1, requestId="req_7", createdAt="2026-11-25")
 
     for other, facts in ((theirs, set()), (mine, {"usage.own-rows-only"})):
-        assert broken(usage.no_row_of_two, page(mine), theirs={usage.run_of(other)}) == facts
+        assert broken(usage.no_row_of_two, page(mine), theirs={run_of(other)}) == facts
 
 
 def test_run_that_ends_while_filtering_is_no_loss():
