@@ -1,7 +1,6 @@
 """The one client that every request goes through."""
 
 import itertools
-import json
 import os
 import string
 import threading
@@ -19,7 +18,7 @@ import httpx
 
 from knouds_harness.body_bounds import KEPT_BYTES
 from knouds_harness.contract.operations import Action
-from knouds_harness.errors import NotSent, TargetUnreachable, UnknownName, UsageError
+from knouds_harness.errors import NotSent, UnknownName, UsageError
 from knouds_harness.exchange.created_workflows import (
     WORKFLOWS_PATH,
     CreatedWorkflows,
@@ -27,7 +26,6 @@ from knouds_harness.exchange.created_workflows import (
     workflow_path,
 )
 from knouds_harness.exchange.evidence import (
-    CONTROL_HEADER,
     JSON,
     KEY_HEADER,
     TRACE_HEADER,
@@ -344,55 +342,17 @@ class Client:
             )
         )
 
-    def control(self, path: str, payload: JSON) -> JSON:
-        """Ask the target's control plane; an exchange like others, which no check judges.
+    def send_to_control(self, request: Request, *, kept: Callable[[bytes], bytes]) -> Exchange:
+        """Send a request to the target's control plane, which no limit holds back.
 
         Args:
-            path: Under the control plane's own, such as ``keys``.
-            payload: Sent as JSON.
-
-        Returns:
-            The answer, which may hold a new secret; what is kept as evidence does not.
-
-        Raises:
-            UsageError: The target has none, or it refused.
-            TargetUnreachable: It gave no usable answer.
+            request: What to send.
+            kept: Of the body that came, what is kept as evidence.
         """
-        control = self.target.control
-        if control is None:
-            raise UsageError(
-                f'target "{self.target.name}" has no control plane: only the sandbox can mint keys'
-            )
-        request = Request(
-            method="POST",
-            path=f"{control.path}/{path}",
-            action=Action.WRITE,
-            headers=(("content-type", "application/json"), (CONTROL_HEADER, control.secret.reveal())),
-            body=json.dumps(payload).encode(),
-        )
-        answers: list[JSON] = []
-
-        def without_new_secrets(body: bytes) -> bytes:
-            answer = parsed_json(body)[0]
-            answers.append(answer)
-            if not isinstance(answer, dict):
-                return b""
-            hidden = {"secret": f"{{{{key:{answer.get('name')}}}}}", "webhookSecret": "{{webhook-secret}}"}
-            return json.dumps({name: hidden.get(name, value) for name, value in answer.items()}).encode()
-
-        exchange = self._exchange(request, None, kept=without_new_secrets)
+        exchange = self._exchange(request, None, kept=kept)
         with self._lock:
             self._on_exchange(exchange)
-        if exchange.failure:
-            raise TargetUnreachable(f"{self.target.base_url}: control plane: {exchange.failure}")
-        answer = answers[0]
-        if exchange.status is None or exchange.status >= 300 or not isinstance(answer, dict):
-            reason = answer.get("error") if isinstance(answer, dict) else "the answer is not JSON"
-            raise UsageError(
-                f"{self.target.base_url}: control plane: {path}: {exchange.status} "
-                f"{self.redactor.text(str(reason))}"
-            )
-        return answer
+        return exchange
 
     def _target(self, request: Request) -> str:
         """The path and query as they are sent."""

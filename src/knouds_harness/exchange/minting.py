@@ -1,27 +1,21 @@
 """Keys with chosen capabilities, and a clock that can be moved, by the sandbox's control plane."""
 
+import json
 from collections.abc import Collection
 from typing import Any
 
-from knouds_harness.errors import UsageError
+from knouds_harness.contract.operations import Action
+from knouds_harness.errors import TargetUnreachable, UsageError
 from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.evidence import CONTROL_HEADER, JSON, Request, parsed_json
 from knouds_harness.targets.personas import KeyState, Persona, Secret
-from knouds_harness.targets.resources import Control, Webhook
+from knouds_harness.targets.resources import Webhook
 
 
 class KeyMint:
     """Mints keys on a target that has a control plane, and makes their personas known to the client."""
 
-    def __init__(self, client: Client, control: Control | None = None) -> None:
-        """Mint nothing yet.
-
-        Raises:
-            UsageError: The target has no control plane.
-        """
-        if (control or client.target.control) is None:
-            raise UsageError(
-                f'target "{client.target.name}" has no control plane: only the sandbox can mint keys'
-            )
+    def __init__(self, client: Client) -> None:
         self._client = client
         self.advanced_s = 0.0
         """How far the clock of the rate-limit windows has been moved."""
@@ -36,7 +30,7 @@ class KeyMint:
             TargetUnreachable: The control plane gave no usable answer.
         """
         asked = {"tier": tier, **options}
-        account = str(self._client.control("accounts", asked)["account"])
+        account = str(ask_control(self._client, "accounts", asked)["account"])
         self._opened[account] = asked
         return account
 
@@ -72,7 +66,7 @@ class KeyMint:
             UsageError: The control plane refused.
             TargetUnreachable: The control plane gave no usable answer.
         """
-        self._client.control("clock", {"advance_s": advance_s})
+        ask_control(self._client, "clock", {"advance_s": advance_s})
         self.advanced_s += advance_s
 
     def _mint(
@@ -87,7 +81,7 @@ class KeyMint:
         if webhook is not None:
             self._client.redactor.add(webhook.secret)
             wanted["webhook"] = {"url": webhook.url, "secret": webhook.secret.reveal()}
-        answer = self._client.control("keys", wanted)
+        answer = ask_control(self._client, "keys", wanted)
         name = str(answer["name"])
         persona = Persona(
             name=name,
@@ -101,3 +95,53 @@ class KeyMint:
         )
         self._client.add_persona(persona)
         return persona
+
+
+def ask_control(client: Client, path: str, payload: JSON) -> JSON:
+    """Ask the target's control plane; an exchange like others, which no check judges.
+
+    Args:
+        client: Sends it.
+        path: Under the control plane's own, such as ``keys``.
+        payload: Sent as JSON.
+
+    Returns:
+        The answer, which may hold a new secret; what is kept as evidence does not.
+
+    Raises:
+        UsageError: The target has none, or it refused.
+        TargetUnreachable: It gave no usable answer.
+    """
+    control = client.target.control
+    if control is None:
+        raise UsageError(
+            f'target "{client.target.name}" has no control plane: only the sandbox can mint keys'
+        )
+    request = Request(
+        method="POST",
+        path=f"{control.path}/{path}",
+        action=Action.WRITE,
+        headers=(("content-type", "application/json"), (CONTROL_HEADER, control.secret.reveal())),
+        body=json.dumps(payload).encode(),
+    )
+    answers: list[JSON] = []
+
+    def without_new_secrets(body: bytes) -> bytes:
+        answer = parsed_json(body)[0]
+        answers.append(answer)
+        if not isinstance(answer, dict):
+            return b""
+        hidden = {"secret": f"{{{{key:{answer.get('name')}}}}}", "webhookSecret": "{{webhook-secret}}"}
+        return json.dumps({name: hidden.get(name, value) for name, value in answer.items()}).encode()
+
+    exchange = client.send_to_control(request, kept=without_new_secrets)
+    if exchange.failure:
+        raise TargetUnreachable(f"{client.target.base_url}: control plane: {exchange.failure}")
+    answer = answers[0]
+    if exchange.status is None or exchange.status >= 300 or not isinstance(answer, dict):
+        reason = answer.get("error") if isinstance(answer, dict) else "the answer is not JSON"
+        raise UsageError(
+            f"{client.target.base_url}: control plane: {path}: {exchange.status} "
+            f"{client.redactor.text(str(reason))}"
+        )
+    return answer

@@ -82,7 +82,7 @@ def test_no_run_costs_more_than_announced(client: Client, target):
 
 
 def test_minted_key_holds_what_was_asked(client: Client, target):
-    mint = KeyMint(client, target.control)
+    mint = KeyMint(client)
 
     persona = mint.mint({"workflow:read"}, account="ada")
     listed = client.send(
@@ -97,7 +97,7 @@ def test_minted_key_holds_what_was_asked(client: Client, target):
 
 
 def test_minted_revoked_key_is_refused(client: Client, target):
-    persona = KeyMint(client, target.control).mint({"workflow:read"}, account="ada", state="revoked")
+    persona = KeyMint(client).mint({"workflow:read"}, account="ada", state="revoked")
 
     answer = client.send(Request(method="GET", path="/api/whoami", persona=persona.name, action=Action.READ))
 
@@ -105,7 +105,7 @@ def test_minted_revoked_key_is_refused(client: Client, target):
 
 
 def test_keys_are_minted_for_an_opened_account(client: Client, target):
-    mint = KeyMint(client, target.control)
+    mint = KeyMint(client)
 
     persona = mint.mint({"workflow:read"}, account=mint.open_account("free"))
     answer = client.send(Request(method="GET", path="/api/whoami", persona=persona.name, action=Action.READ))
@@ -120,7 +120,7 @@ def test_clock_opens_the_next_window(client: Client, target):
         return int(answer.header("x-ratelimit-remaining") or -1)
 
     before = [remaining(), remaining()]
-    KeyMint(client, target.control).advance_clock(60)
+    KeyMint(client).advance_clock(60)
 
     assert before[1] == before[0] - 1
     assert remaining() >= before[0]
@@ -128,7 +128,7 @@ def test_clock_opens_the_next_window(client: Client, target):
 
 def test_unknown_account_cannot_be_minted_for(client: Client, target):
     with pytest.raises(UsageError, match='no persona of account "nobody"'):
-        KeyMint(client, target.control).mint(set(), account="nobody")
+        KeyMint(client).mint(set(), account="nobody")
 
 
 def test_unknown_fault_is_named():

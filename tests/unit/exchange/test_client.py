@@ -28,6 +28,7 @@ from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.effectless_requests import NO_SUCH_MODEL
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.exchange.first_contact import first_contact
+from knouds_harness.exchange.minting import ask_control
 from knouds_harness.exchange.reproduction.curl import curl
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.http_settings import HttpSettings
@@ -505,7 +506,7 @@ def test_control_plane_answer_is_kept_without_its_secrets(client_answering):
         on_exchange=seen.append,
     )
 
-    assert client.control("keys", {})["secret"] == "s"
+    assert ask_control(client, "keys", {})["secret"] == "s"
     (kept,) = seen
     assert kept.json() == {
         "name": "minted",
@@ -518,7 +519,7 @@ def test_control_plane_answer_is_kept_without_its_secrets(client_answering):
 
 def test_target_without_control_plane_says_so(client_answering, recording):
     with pytest.raises(UsageError, match="has no control plane"):
-        client_answering(recording).control("keys", {})
+        ask_control(client_answering(recording), "keys", {})
 
 
 def test_first_contact_accepts_any_json(client_answering):

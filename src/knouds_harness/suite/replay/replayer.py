@@ -18,6 +18,7 @@ from knouds_harness.exchange.created_workflows import LEDGER_FILE, CreatedWorkfl
 from knouds_harness.exchange.evidence import KEY_HEADER, Exchange, Request
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.first_contact import first_contact
+from knouds_harness.exchange.minting import ask_control
 from knouds_harness.exchange.profile_check import check_profile
 from knouds_harness.exchange.redaction import PLACEHOLDER
 from knouds_harness.exchange.reproduction.script import SequencePart, parts_of, pause_s
@@ -280,7 +281,7 @@ class Replayer:
             raise CannotTell("it takes a key with a webhook of the run")
         what, before = step.request.path.rpartition("/")[2], body_of(step)
         try:
-            answer = client.control(what, payload)
+            answer = ask_control(client, what, payload)
         except UsageError:
             raise CannotTell("it takes a control plane, which the target has not") from None
         if what == "keys":
