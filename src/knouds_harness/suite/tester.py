@@ -9,19 +9,12 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, ParamSpec, TypeVar, cast
 
+from knouds_harness import errors
 from knouds_harness.body_bounds import KEPT_BYTES
 from knouds_harness.contract.capabilities import WINDOW_S
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge
-from knouds_harness.errors import (
-    CreditsShort,
-    HarnessError,
-    NotCreatedHere,
-    NotSent,
-    TargetUnreachable,
-    UnknownName,
-)
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Call, Exchange, KeptBodies, Request
 from knouds_harness.exchange.first_contact import health_request
@@ -55,24 +48,18 @@ def _place_of(request: Request) -> str:
 
 @dataclass(kw_only=True)
 class RateLimitRetry:
-    """Sends again what got a 429.
-
-    Attributes:
-        pass_time: Lets so many seconds pass, on the clock of the target's windows.
-    """
+    """Sends again what got a 429."""
 
     pass_time: Callable[[float], None]
+    """Lets so many seconds pass, on the clock of the target's windows."""
     _refused: set[str | None] = field(default_factory=set)
     _waited_in_vain_s: float = 0.0
 
     def outlast(self, exchange: Exchange, send_again: Callable[[], Exchange]) -> Exchange:
-        """Send a refused request again until it is admitted, each time when the refusal says.
+        """Send a refused request again, each time when the refusal says, for three windows at most.
 
-        Where an operation was refused for longer than three windows, it is not waited for again until it is
-        admitted; where all are refused for so long, for none.
-
-        Returns:
-            The answer; a 429 only where the target refuses it for longer than three windows.
+        Where an operation was refused for longer, it is not waited for again until it is admitted; where all
+        are refused for so long, for none.
         """
         operation = exchange.request.operation_id
         while (
@@ -130,7 +117,7 @@ class Tester:
             estimates=client.estimates,
         )
         self.shapes = ShapeJudge(document)
-        self.halted_by: HarnessError | None = None
+        self.halted_by: errors.HarnessError | None = None
         self.sent = 0
         self.reservations = Reservations(client.while_waiting)
         self.runs = RunsSoFar(user_of=lambda persona: client.persona(persona).user)
@@ -184,8 +171,8 @@ class Tester:
 
         Args:
             operation_id: Which operation.
-            persona: Whose key is sent; None sends none.
-            call: Path, query and body; nothing of the kind if left out.
+            persona: Whose key is sent, unless ``key`` is; None sends none.
+            call: Path, query and body.
             key: Sent instead of the persona's own.
             is_throttling_expected: Take a 429 for an answer instead of waiting for the next window.
 
@@ -245,11 +232,10 @@ class Tester:
     def _request(self, operation_id: str, persona: Persona | None, call: Call) -> Request:
         operation = self.document.operation_by_id.get(operation_id)
         if operation is None:
-            raise UnknownName("operation", operation_id, self.document.operation_by_id)
+            raise errors.UnknownName("operation", operation_id, self.document.operation_by_id)
         self.need(may(operation.action))
         request = call.request(operation, persona=persona.name if persona else None)
-        resource = resource_named(request.path, self.target)
-        if resource is not None:
+        if resource := resource_named(request.path, self.target):
             self.pricing.worst_case(resource)  # asked for once, the client knows it too
         return request
 
@@ -258,11 +244,8 @@ class Tester:
     ) -> Exchange:
         """Send a request to no documented operation."""
         action = Action.READ if method in ("GET", "HEAD", "OPTIONS") else Action.WRITE
-        return self.send_request(
-            Request(
-                method=method, path=path, body=body, persona=persona.name if persona else None, action=action
-            )
-        )
+        name = persona.name if persona else None
+        return self.send_request(Request(method=method, path=path, body=body, persona=name, action=action))
 
     def send_request(self, request: Request) -> Exchange:
         """Send a request as it is, if the profile allows what it may do, and judge the answer."""
@@ -277,10 +260,9 @@ class Tester:
         return exchange
 
     def judge(self, check: Check[P], exchange: Exchange, *args: P.args, **kwargs: P.kwargs) -> list[Finding]:
-        """Have a check judge an exchange, and record what it claims.
+        """Have a check judge an exchange, and record what it claims; returns what fails the run.
 
-        Returns:
-            The findings that fail the run; a property test asserts that there are none, so that it shrinks.
+        A property test asserts that there is no such finding, so that it shrinks.
         """
         claims = check.judge(exchange, *args, **kwargs)
         return self.recorder.record(check, exchange, claims, compared=compared_with(check.family, kwargs))
@@ -288,17 +270,14 @@ class Tester:
     def keep(self, outcome: str, came: Exchange | Received) -> None:
         """Name an answer, or a delivery, as that of an outcome, for ``record``; the first of a test counts.
 
-        Args:
-            outcome: As the marker ``records`` of the test has it, with ``is_named``.
-            came: As it came.
+        The marker ``records`` of the test has the outcome too, with ``is_named``.
         """
         self.recorder.shown.kept.setdefault(outcome, came)
 
     def findings_about(self, exchange: Exchange) -> list[Finding]:
         """The findings of the running test that fail the run and that this exchange showed."""
-        return [
-            finding for finding in self.recorder.shown.failing.values() if finding.exchange_id == exchange.id
-        ]
+        failing = self.recorder.shown.failing.values()
+        return [each for each in failing if each.exchange_id == exchange.id]
 
     def next_window(self) -> None:
         """Move the target's clock to the next rate-limit window."""
@@ -332,7 +311,7 @@ class Tester:
             raise Untested(f"a whole answer from {place}: {_MOST_FAILURES_OF_ONE} requests to it got none")
         try:
             return self._delivered(request, key)
-        except HarnessError as error:
+        except errors.HarnessError as error:
             self.halted_by = error  # for ever: hypothesis tries again what failed, and must see it fail again
             raise
 
@@ -351,11 +330,11 @@ class Tester:
     def _sent(self, request: Request, key: Secret | None = None) -> Exchange:
         try:
             return self.client.send(request, key=key)
-        except CreditsShort:
+        except errors.CreditsShort:
             raise Untested(more_credits(self.client.target), "profile") from None
-        except NotCreatedHere as refused:
+        except errors.NotCreatedHere as refused:
             raise Untested(f"a workflow that this run has created: {refused}") from refused
-        except NotSent as refused:
+        except errors.NotSent as refused:
             raise Untested(f"a request that can be sent: {refused}") from refused
 
     def _judge(self, exchange: Exchange) -> None:
@@ -366,9 +345,8 @@ class Tester:
             if name in borne_out or name not in profile
         }
         known = {"advanced_s": self.advanced_s, "earlier_runs": self.runs.before(exchange)}
-        self.recorder.judge(
-            exchange, Context(document=self.document, shapes=self.shapes, keys=keys, known=known)
-        )
+        context = Context(document=self.document, shapes=self.shapes, keys=keys, known=known)
+        self.recorder.judge(exchange, context)
 
     def _note(self, exchange: Exchange) -> None:
         self.sent += 1
@@ -385,9 +363,8 @@ class Tester:
         if request.action is not Action.RUN or request.persona is None:
             return nullcontext()
         user = self.client.persona(request.persona).user
-        return self.reservations.used(
-            (user, request.operation_id or "", *request.path_values.values()), owner=owner
-        )
+        what = (user, request.operation_id or "", *request.path_values.values())
+        return self.reservations.used(what, owner=owner)
 
     def _count_failure(self, exchange: Exchange) -> None:
         """Tell a target that has gone away, which ends the run, from one that answers other requests."""
@@ -396,14 +373,14 @@ class Tester:
             return
         self._failures_in_a_row += 1
         self._failures_by_place[_place_of(exchange.request)] += 1
-        if self._failures_in_a_row >= _MOST_FAILURES_IN_A_ROW:
-            if self.client.send(health_request()).status is None:
-                raise TargetUnreachable(
-                    f"{self.target.base_url}: {exchange.failure}\n"
-                    f"  {_MOST_FAILURES_IN_A_ROW} requests in a row got no answer; "
-                    "what was found so far is kept."
-                )
-            self._failures_in_a_row = 0
+        if self._failures_in_a_row < _MOST_FAILURES_IN_A_ROW:
+            return
+        if self.client.send(health_request()).status is None:
+            raise errors.TargetUnreachable(
+                f"{self.target.base_url}: {exchange.failure}\n"
+                f"  {self._failures_in_a_row} requests in a row got no answer; what was found so far is kept."
+            )
+        self._failures_in_a_row = 0
 
     def minted(
         self, capabilities: Collection[str], *, account: str, webhook: Webhook | None = None
@@ -418,7 +395,6 @@ class Tester:
 
     def price(self, resource: Workflow | Model) -> float:
         """The most that one run costs, in credits; what has no known price is never run."""
-        price = self.pricing.worst_case(resource)
-        if price is None:
+        if (price := self.pricing.worst_case(resource)) is None:
             raise Untested("cost_credits of what is to be run", "profile")
         return price
