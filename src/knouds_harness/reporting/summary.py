@@ -3,14 +3,7 @@
 import json
 from typing import Any
 
-from knouds_harness.reporting.check.fact_status import (
-    drift_of,
-    fact_rows,
-    family_rows,
-    standing_counts,
-    untested_rows,
-    waiver_rows,
-)
+from knouds_harness.reporting.check import fact_status
 from knouds_harness.reporting.check.headline import headline
 from knouds_harness.reporting.comparison.baseline import RunChange
 from knouds_harness.reporting.comparison.texts import headline as headline_of_change
@@ -28,7 +21,8 @@ _FORMAT_VERSION = 1
 def summary(record: RunRecord, change: RunChange | None = None) -> str:
     """Sum a run up as JSON text, with what changed against its baseline, if it has one."""
     load = record.load.results if record.load else None
-    rows = [] if load else fact_rows(record)  # load judges invariants, and says so in its own part
+    # Load judges invariants, and says so in its own part.
+    rows = [] if load else fact_status.fact_rows(record)
     verdict = load_headline(record, load) if load else headline(record, rows, change)
     contents = {
         "format": _FORMAT,
@@ -58,7 +52,7 @@ def summary(record: RunRecord, change: RunChange | None = None) -> str:
             "claims_passed": record.counts.passed,
             "claims_failed": record.counts.failed,
             "cost_credits": record.counts.cost_credits,
-            "facts": {standing.value: count for standing, count in standing_counts(rows).items()},
+            "facts": {standing.value: count for standing, count in fact_status.standing_counts(rows).items()},
             "selected_facts": sum(row.is_selected for row in rows),
             "tests": {
                 row.family: {
@@ -67,7 +61,7 @@ def summary(record: RunRecord, change: RunChange | None = None) -> str:
                     "skipped": row.skipped,
                     "duration_s": round(row.duration_s, 3),
                 }
-                for row in family_rows(record)
+                for row in fact_status.family_rows(record)
             },
         },
         "facts": {row.fact.id: row.standing.value for row in rows},
@@ -79,9 +73,9 @@ def summary(record: RunRecord, change: RunChange | None = None) -> str:
                 "operations": list(each.operations),
                 "count": each.count,
             }
-            for each in drift_of(record)
+            for each in fact_status.drift_of(record)
         ],
-        "untested": untested_rows(record),
+        "untested": fact_status.untested_rows(record),
         "endless": list(record.endless),
         "waivers": [
             {
@@ -90,7 +84,7 @@ def summary(record: RunRecord, change: RunChange | None = None) -> str:
                 "expires": row.waiver.expires.isoformat(),
                 "state": row.state,
             }
-            for row in waiver_rows(record)
+            for row in fact_status.waiver_rows(record)
         ],
         "gaps": list(record.gaps),
         **({"load": _load(load)} if load else {}),

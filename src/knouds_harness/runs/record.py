@@ -15,24 +15,11 @@ from knouds_harness.errors import RunRecordError
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.traffic.har import read_har
 from knouds_harness.file_content import file_content, replace_file
+from knouds_harness.runs import results
 from knouds_harness.runs.findings import Finding, RunOutcome
 from knouds_harness.runs.header import RunDocument, RunSetup, RunTarget
 from knouds_harness.runs.load_record import LoadRecord, read_load
 from knouds_harness.runs.load_results import LOAD_FILE, LOAD_KIND
-from knouds_harness.runs.results import (
-    FORMAT,
-    FORMAT_VERSION,
-    SURFACE_FILE,
-    Cell,
-    Counts,
-    Result,
-    RunFile,
-    Surface,
-    UntestedFact,
-    finding_format,
-    run_file_format,
-    surface_format,
-)
 from knouds_harness.runs.writer import EXCHANGES_FILE, FINDINGS_FILE, RUN_FILE
 from knouds_harness.targets.resources import Limits
 
@@ -40,7 +27,7 @@ _Shape = TypeVar("_Shape")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunRecord(RunFile):
+class RunRecord(results.RunFile):
     """One run, as its folder tells it: what ``run.json`` holds, and what lies beside it.
 
     Attributes:
@@ -53,7 +40,7 @@ class RunRecord(RunFile):
     folder: Path
     findings: tuple[Finding, ...]
     gaps: tuple[str, ...]
-    surface: Surface | None = None
+    surface: results.Surface | None = None
     load: LoadRecord | None = None
     is_salvaged: bool = False
 
@@ -94,7 +81,7 @@ def read_run(folder: Path) -> RunRecord:
         gaps.append(f"{FINDINGS_FILE} lacks {lost:,} findings that {RUN_FILE} counts.")
     if not (folder / EXCHANGES_FILE).is_file():
         gaps.append(f"{EXCHANGES_FILE} is missing: no requests and responses are shown.")
-    surface = _read_surface(folder / SURFACE_FILE, gaps)
+    surface = _read_surface(folder / results.SURFACE_FILE, gaps)
     load = read_load(folder, gaps)
     if stored.kind == LOAD_KIND and not (folder / LOAD_FILE).exists():
         gaps.append(f"{LOAD_FILE} is missing: no figures are shown.")
@@ -116,7 +103,7 @@ def rewrite_outcome(folder: Path, outcome: RunOutcome, exit_code: int, *, note: 
     changed = replace(_read_run_file(folder), outcome=outcome, exit_code=int(exit_code), note=note)
     path = folder / RUN_FILE
     try:
-        replace_file(path, run_file_format().dump_json(changed))
+        replace_file(path, results.run_file_format().dump_json(changed))
     except OSError as error:
         raise RunRecordError(f"{path}: cannot be written: {error.strerror}") from error
 
@@ -124,7 +111,7 @@ def rewrite_outcome(folder: Path, outcome: RunOutcome, exit_code: int, *, note: 
 def salvage_run(folder: Path, problem: RunRecordError) -> RunRecord | None:
     """What the other files tell of a run whose ``run.json`` cannot be read; None for nothing."""
     stored = _readable_json(folder / RUN_FILE)
-    if not folder.is_dir() or stored.get("format", FORMAT) != FORMAT:
+    if not folder.is_dir() or stored.get("format", results.FORMAT) != results.FORMAT:
         return None
     gaps = [str(problem).partition("\n")[0].replace(str(folder), folder.resolve().name)]
     findings = _read_findings(folder / FINDINGS_FILE, gaps)
@@ -145,7 +132,7 @@ def salvage_run(folder: Path, problem: RunRecordError) -> RunRecord | None:
         started_at=min(times),
         written_at=max(times),
         setup=_piece(RunSetup, stored.get("setup"), _unknown_setup()),
-        counts=Counts(
+        counts=results.Counts(
             exchanges=len(exchanges),
             answers=Counter(str(exchange.status or "none") for exchange in exchanges),
             passed=0,
@@ -153,12 +140,12 @@ def salvage_run(folder: Path, problem: RunRecordError) -> RunRecord | None:
             findings=Counter(finding.verdict for finding in findings),
             cost_credits=0.0,
         ),
-        results=_piece(tuple[Result, ...], stored.get("results"), ()),
-        cells=_piece(tuple[Cell, ...], stored.get("cells"), ()),
-        untested=_piece(tuple[UntestedFact, ...], stored.get("untested"), ()),
+        results=_piece(tuple[results.Result, ...], stored.get("results"), ()),
+        cells=_piece(tuple[results.Cell, ...], stored.get("cells"), ()),
+        untested=_piece(tuple[results.UntestedFact, ...], stored.get("untested"), ()),
         findings=tuple(findings),
         gaps=tuple(gaps),
-        surface=_read_surface(folder / SURFACE_FILE, gaps),
+        surface=_read_surface(folder / results.SURFACE_FILE, gaps),
         load=load,
         is_salvaged=True,
     )
@@ -203,7 +190,7 @@ def _unknown_setup() -> RunSetup:
     )
 
 
-def _read_run_file(folder: Path) -> RunFile:
+def _read_run_file(folder: Path) -> results.RunFile:
     path = folder / RUN_FILE
     if not folder.is_dir():
         raise RunRecordError(f"{folder}: no such run folder\n  Give a folder under reports/runs.")
@@ -219,7 +206,7 @@ def _read_run_file(folder: Path) -> RunFile:
         ) from error
     _check_version(path, content)
     try:
-        return run_file_format().validate_json(content)
+        return results.run_file_format().validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -236,17 +223,17 @@ def _check_version(path: Path, content: bytes) -> None:
         raise RunRecordError(
             f"{path}: is cut short or is not JSON\n  Take it from a copy of the run, or run again."
         ) from None
-    if not isinstance(stored, dict) or stored.get("format") != FORMAT:
+    if not isinstance(stored, dict) or stored.get("format") != results.FORMAT:
         raise RunRecordError(
             f"{path}: was not written by knouds-harness\n  Give a folder under reports/runs."
         )
     version = stored.get("format_version")
-    if version != FORMAT_VERSION:
+    if version != results.FORMAT_VERSION:
         setup = stored.get("setup")
         writer = setup.get("tool_version") if isinstance(setup, dict) else None
         named = f": {writer:.20}" if isinstance(writer, str) else ""
         raise RunRecordError(
-            f"{path}: has format {version!s:.20}, and this version reads format {FORMAT_VERSION}\n"
+            f"{path}: has format {version!s:.20}, and this version reads format {results.FORMAT_VERSION}\n"
             f"  Render it with the version that wrote it{named}."
         )
 
@@ -260,19 +247,19 @@ def _read_findings(path: Path, gaps: list[str]) -> list[Finding]:
         return []
     for number, line in enumerate(lines, start=1):
         try:
-            findings.append(finding_format().validate_json(line))
+            findings.append(results.finding_format().validate_json(line))
         except ValidationError:
             gaps.append(f"{FINDINGS_FILE}, line {number} is cut short or damaged, and is left out.")
     return findings
 
 
-def _read_surface(path: Path, gaps: list[str]) -> Surface | None:
+def _read_surface(path: Path, gaps: list[str]) -> results.Surface | None:
     try:
-        return surface_format().validate_json(file_content(path))
+        return results.surface_format().validate_json(file_content(path))
     except FileNotFoundError:
         return None
     except OSError as error:
-        gaps.append(f"{SURFACE_FILE} cannot be read ({error.strerror}).")
+        gaps.append(f"{results.SURFACE_FILE} cannot be read ({error.strerror}).")
     except ValidationError:
-        gaps.append(f"{SURFACE_FILE} is damaged or of another version, and is left out.")
+        gaps.append(f"{results.SURFACE_FILE} is damaged or of another version, and is left out.")
     return None

@@ -12,23 +12,16 @@ from knouds_harness.contract.capabilities import LIMIT_BY_TIER, WINDOW_S
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.claim import Claim, answer, check, is_limited_run
 from knouds_harness.judging.context import Case
+from knouds_harness.targets.needs import rate_limits
 from knouds_harness.targets.needs.keys import ADMIN_KEY, PRO_MODEL_KEY
 from knouds_harness.targets.needs.need import CONTROL, MAY_RUN, MAY_WRITE
-from knouds_harness.targets.needs.rate_limits import (
-    BUSINESS_KEY_FOR_BOTH,
-    ENTERPRISE_AUTHOR,
-    FILLABLE_WINDOW,
-    LIMITED_KEY,
-    LIMITED_KEY_AND_STRANGER,
-    TWO_LIMITED_KEYS,
-)
 from knouds_harness.whole_numbers import whole_number
 
 _ROUNDING_S = 2  # Date and Reset are whole seconds, each rounded its own way
 _MILLISECONDS = 10**11
 _FACT_BY_TIER = {"pro": "tier.rate-limit-pro", "business": "tier.rate-limit-business"}
-_LIMITED = (LIMITED_KEY,)
-_FILLED = (FILLABLE_WINDOW,)
+_LIMITED = (rate_limits.LIMITED_KEY,)
+_FILLED = (rate_limits.FILLABLE_WINDOW,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +132,7 @@ def remaining_counts(exchange: Exchange, *, admitted: int, is_alone: bool) -> It
         )
 
 
-@check("rate.separate-per-route", needs=(BUSINESS_KEY_FOR_BOTH,), given=("earlier",))
+@check("rate.separate-per-route", needs=(rate_limits.BUSINESS_KEY_FOR_BOTH,), given=("earlier",))
 def separate_routes(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     """Runs of models in between do not count against runs of workflows."""
     yield from _falls_by_one(
@@ -147,7 +140,7 @@ def separate_routes(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]
     )
 
 
-@check("rate.per-user-not-per-key", needs=(TWO_LIMITED_KEYS,), given=("earlier", "advanced_s"))
+@check("rate.per-user-not-per-key", needs=(rate_limits.TWO_LIMITED_KEYS,), given=("earlier", "advanced_s"))
 def shared_by_keys(exchange: Exchange, *, earlier: Exchange, advanced_s: float) -> Iterator[Claim]:
     """A second key of the account goes on counting where the first one was.
 
@@ -169,7 +162,7 @@ def shared_by_keys(exchange: Exchange, *, earlier: Exchange, advanced_s: float) 
     yield from _falls_by_one(exchange, earlier, fact=fact, expected="one less than the first key was left")
 
 
-@check("rate.per-user-not-per-key", needs=(LIMITED_KEY_AND_STRANGER,), given=("earlier",))
+@check("rate.per-user-not-per-key", needs=(rate_limits.LIMITED_KEY_AND_STRANGER,), given=("earlier",))
 def separate_accounts(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     """Runs of another account in between do not count."""
     yield from _falls_by_one(
@@ -302,7 +295,7 @@ def told_wait(exchange: Exchange) -> Iterator[Claim]:
         )
 
 
-@check("rate.per-user-not-per-key", needs=(*_FILLED, TWO_LIMITED_KEYS), given=("over",))
+@check("rate.per-user-not-per-key", needs=(*_FILLED, rate_limits.TWO_LIMITED_KEYS), given=("over",))
 def refused_for_every_key(exchange: Exchange, *, over: Exchange) -> Iterator[Claim]:
     """While a window is full, a second key of the account is refused too.
 
@@ -317,7 +310,7 @@ def refused_for_every_key(exchange: Exchange, *, over: Exchange) -> Iterator[Cla
         )
 
 
-@check("rate.per-user-not-per-key", needs=(*_FILLED, LIMITED_KEY_AND_STRANGER), given=("over",))
+@check("rate.per-user-not-per-key", needs=(*_FILLED, rate_limits.LIMITED_KEY_AND_STRANGER), given=("over",))
 def others_admitted(exchange: Exchange, *, over: Exchange) -> Iterator[Claim]:
     """While a window is full, another account is admitted all the same."""
     if over.status == 429 and exchange.status is not None:
@@ -340,7 +333,7 @@ def _is_full_still(exchange: Exchange, over: Exchange) -> bool:
 
 @check(
     "tier.rate-limit-enterprise",
-    needs=(ENTERPRISE_AUTHOR, CONTROL),
+    needs=(rate_limits.ENTERPRISE_AUTHOR, CONTROL),
     applies=lambda case: (
         _is_throttled(case) and case.known["tier"] == "enterprise" and case.known["role"] != "admin"
     ),

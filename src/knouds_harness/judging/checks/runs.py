@@ -7,17 +7,9 @@ from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import JSON, Exchange, members_of
 from knouds_harness.exchange.execution_status import status_in
 from knouds_harness.judging.claim import Claim, answer, check, nothing_more
+from knouds_harness.targets.needs import runs
 from knouds_harness.targets.needs.keys import ADMIN_MODEL_RUNNER
 from knouds_harness.targets.needs.rate_limits import FREE_RUNNER
-from knouds_harness.targets.needs.runs import (
-    ANY_RUN,
-    ASYNC_RUN,
-    COUNTED_RUN,
-    EDITED_WORKFLOW_RUN,
-    FREE_WORKFLOW_RUN,
-    GRANTED_RUN,
-    READ_WORKFLOW_RUN,
-)
 from knouds_harness.targets.needs.workflows import ANY_MODEL
 
 _UNRELATED_REFUSALS = (402, 429)
@@ -39,7 +31,7 @@ def administrator(exchange: Exchange) -> Iterator[Claim]:
     )
 
 
-@check("run.defaults-for-left-out-fields", needs=(READ_WORKFLOW_RUN,), given=("with_all", "is_alike"))
+@check("run.defaults-for-left-out-fields", needs=(runs.READ_WORKFLOW_RUN,), given=("with_all", "is_alike"))
 def fields_left_out(exchange: Exchange, *, with_all: Exchange, is_alike: bool) -> Iterator[Claim]:
     """A run with fields left out is accepted where one with all of them is, and costs what the defaults cost.
 
@@ -61,7 +53,7 @@ def fields_left_out(exchange: Exchange, *, with_all: Exchange, is_alike: bool) -
         yield from _costs(exchange, default_credits, "as with the defaults sent", fact=fact)
 
 
-@check("run.defaults-for-left-out-fields", needs=(FREE_WORKFLOW_RUN,), given=("with_defaults",))
+@check("run.defaults-for-left-out-fields", needs=(runs.FREE_WORKFLOW_RUN,), given=("with_defaults",))
 def defaults_as_given(exchange: Exchange, *, with_defaults: Exchange) -> Iterator[Claim]:
     """Where nothing is generated, leaving a field out gives the text that its default gives."""
     left_out, given = _result(exchange).get("text"), _result(with_defaults).get("text")
@@ -75,7 +67,7 @@ def defaults_as_given(exchange: Exchange, *, with_defaults: Exchange) -> Iterato
         )
 
 
-@check("run.result-present", needs=(FREE_WORKFLOW_RUN,), given=("mark", "marks"))
+@check("run.result-present", needs=(runs.FREE_WORKFLOW_RUN,), given=("mark", "marks"))
 def own_result(exchange: Exchange, *, mark: str, marks: Collection[str]) -> Iterator[Claim]:
     """The result of a run is made of its own inputs, whatever else runs at the same time.
 
@@ -99,7 +91,7 @@ def nothing_generated(exchange: Exchange) -> Iterator[Claim]:
     yield from _costs(exchange, 0, "as there is no generator node", fact="run.charged-per-generator")
 
 
-@check("run.charged-per-generator", needs=(COUNTED_RUN,), given=("single",))
+@check("run.charged-per-generator", needs=(runs.COUNTED_RUN,), given=("single",))
 def charged_per_image(exchange: Exchange, *, single: Exchange) -> Iterator[Claim]:
     """Two images cost twice what one costs, where the profile says that each image is charged.
 
@@ -117,7 +109,7 @@ def charged_per_image(exchange: Exchange, *, single: Exchange) -> Iterator[Claim
     )
 
 
-@check("run.charged-per-generator", needs=(EDITED_WORKFLOW_RUN,), given=("single", "estimates"))
+@check("run.charged-per-generator", needs=(runs.EDITED_WORKFLOW_RUN,), given=("single", "estimates"))
 def charged_per_node(exchange: Exchange, *, single: Exchange, estimates: Sequence[JSON]) -> Iterator[Claim]:
     """Each generator node of a workflow is charged.
 
@@ -140,7 +132,7 @@ def charged_per_node(exchange: Exchange, *, single: Exchange, estimates: Sequenc
         )
 
 
-@check("run.charged-per-generator", needs=(ASYNC_RUN,), given=("waited_for", "row"))
+@check("run.charged-per-generator", needs=(runs.ASYNC_RUN,), given=("waited_for", "row"))
 def charged_alike(
     exchange: Exchange, *, waited_for: Exchange, row: Mapping[str, Any] | None
 ) -> Iterator[Claim]:
@@ -159,13 +151,13 @@ def charged_alike(
         )
 
 
-@check("run.granted-run-costs-zero", needs=(GRANTED_RUN,))
+@check("run.granted-run-costs-zero", needs=(runs.GRANTED_RUN,))
 def granted(exchange: Exchange) -> Iterator[Claim]:
     """A run that a trial grant pays has cost 0."""
     yield from _costs(exchange, 0, "as a trial grant pays", fact="run.granted-run-costs-zero")
 
 
-@check("run.charge-equals-usage", needs=(ANY_RUN,), given=("row",))
+@check("run.charge-equals-usage", needs=(runs.ANY_RUN,), given=("row",))
 def charge_in_usage(exchange: Exchange, *, row: Mapping[str, Any] | None) -> Iterator[Claim]:
     """What a run says it cost is what its usage row says.
 

@@ -19,15 +19,10 @@ from knouds_harness.judging.claim import (
     status_is,
 )
 from knouds_harness.judging.workflow_model import documented_body, first_difference
+from knouds_harness.targets.needs import workflows
 from knouds_harness.targets.needs.keys import AUTHOR, READER
 from knouds_harness.targets.needs.rate_limits import LIMITED_KEY
 from knouds_harness.targets.needs.runs import ASYNC_RUN
-from knouds_harness.targets.needs.workflows import (
-    EDITED_WORKFLOW,
-    OWN_WORKFLOW,
-    PUBLIC_WORKFLOW,
-    WITHOUT_GENERATOR,
-)
 from knouds_harness.whole_numbers import whole_number
 
 # Every fact that the schema of a success cites in the document; a test keeps the two equal.
@@ -140,7 +135,7 @@ def _summaries(exchange: Exchange) -> Iterator[tuple[int, dict[str, JSON]]]:
             yield index, summary
 
 
-@check("workflows.summary-cost-is-number-or-null", needs=(WITHOUT_GENERATOR,), given=("slugs",))
+@check("workflows.summary-cost-is-number-or-null", needs=(workflows.WITHOUT_GENERATOR,), given=("slugs",))
 def cost_without_generator(exchange: Exchange, *, slugs: frozenset[str]) -> Iterator[Claim]:
     """In the list, a workflow without generator nodes has a null estimatedCreditCost, others a number."""
     for index, summary in _summaries(exchange):
@@ -156,7 +151,7 @@ def cost_without_generator(exchange: Exchange, *, slugs: frozenset[str]) -> Iter
             )
 
 
-@check("workflows.summary-cost-is-number-or-null", needs=(OWN_WORKFLOW,), given=("estimates",))
+@check("workflows.summary-cost-is-number-or-null", needs=(workflows.OWN_WORKFLOW,), given=("estimates",))
 def cost_as_in_schema(exchange: Exchange, *, estimates: Mapping[str, JSON]) -> Iterator[Claim]:
     """In the list, a workflow has an estimated cost where its schema has one, and null where that has null.
 
@@ -214,7 +209,7 @@ def public_health(exchange: Exchange) -> Iterator[Claim]:
 @check(
     "schema.public-shape-without-cost",
     "schema.public-only-when-public",
-    needs=(PUBLIC_WORKFLOW,),
+    needs=(workflows.PUBLIC_WORKFLOW,),
     applies=lambda case: case.operation_id == "getPublicWorkflowSchema" and case.exchange.status == 200,
 )
 def public_schema(exchange: Exchange) -> Iterator[Claim]:
@@ -236,7 +231,7 @@ def public_schema(exchange: Exchange) -> Iterator[Claim]:
         )
 
 
-@check("workflows.get-round-trips", needs=(EDITED_WORKFLOW,))
+@check("workflows.get-round-trips", needs=(workflows.EDITED_WORKFLOW,))
 def round_trip(exchange: Exchange) -> Iterator[Claim]:
     """A workflow as read can be sent back to create."""
     yield Claim(

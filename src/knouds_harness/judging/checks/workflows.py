@@ -8,31 +8,19 @@ from typing import Any
 from knouds_harness.contract.known_places import FREE
 from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import Exchange, members_of, objects_in
+from knouds_harness.judging import workflow_model
 from knouds_harness.judging.checks.schemas import same_fields
 from knouds_harness.judging.claim import Claim, answer, answers_to, check, nothing_more, refusal_is, status_is
 from knouds_harness.judging.context import Case
-from knouds_harness.judging.workflow_model import (
-    WRITABLE_MEMBERS,
-    documented_body,
-    first_difference,
-    slug_from_name,
-)
-from knouds_harness.targets.needs.keys import (
-    ADMIN_KEY,
-    AUTHOR,
-    AUTHOR_WHO_RUNS,
-    FREE_KEY,
-    READER,
-    TWO_AUTHORS,
-)
+from knouds_harness.targets.needs import keys
 from knouds_harness.targets.needs.workflows import FILED_WORKFLOW, FOREIGN_TEMPLATE, OWN_WORKFLOW
 
 JSON = Any
 
-_WRITE_NEEDS = (AUTHOR,)
-_TWO_USERS = (TWO_AUTHORS,)
+_WRITE_NEEDS = (keys.AUTHOR,)
+_TWO_USERS = (keys.TWO_AUTHORS,)
 _PLAIN_NAME = re.compile(r"(?=.{1,48}\Z)[A-Za-z0-9]+( [A-Za-z0-9]+)*")  # how long a slug may be is open
-_STABLE_MEMBERS = ("slug", *WRITABLE_MEMBERS, "createdBy", "folderId")
+_STABLE_MEMBERS = ("slug", *workflow_model.WRITABLE_MEMBERS, "createdBy", "folderId")
 
 
 def summaries_of(exchange: Exchange) -> list[dict[str, JSON]] | None:
@@ -64,7 +52,7 @@ def _name_and_slug(case: Case) -> tuple[str, str] | None:
 def _any_suffix(case: Case) -> Mapping[str, object]:
     """The slug of the name, with any suffix: which one it has to be takes more than one answer."""
     name, slug = _name_and_slug(case) or ("", "")
-    made = slug_from_name(name)
+    made = workflow_model.slug_from_name(name)
     is_made = re.fullmatch(rf"{re.escape(made)}(-?[1-9]\d*)?", slug) is not None
     return {"slug": slug, "allowed": (slug if is_made else made,)}
 
@@ -112,7 +100,7 @@ def creator_may(exchange: Exchange) -> Iterator[Claim]:
     yield _accepted(exchange, "workflows.creator-owns", "accepted: this key's account created it")
 
 
-@check("workflows.creator-owns", needs=(AUTHOR_WHO_RUNS,))
+@check("workflows.creator-owns", needs=(keys.AUTHOR_WHO_RUNS,))
 def creator_may_run(exchange: Exchange) -> Iterator[Claim]:
     """The creator finds the workflow when running it, even if the run fails."""
     yield Claim(
@@ -129,7 +117,7 @@ def stored(exchange: Exchange, *, sent: Mapping[str, JSON]) -> Iterator[Claim]:
     yield from as_written(exchange, sent, fact="workflows.get-round-trips")
 
 
-@check("workflows.get-round-trips", needs=(AUTHOR, OWN_WORKFLOW), given=("fields",))
+@check("workflows.get-round-trips", needs=(keys.AUTHOR, OWN_WORKFLOW), given=("fields",))
 def copied_fields(exchange: Exchange, *, fields: JSON) -> Iterator[Claim]:
     """What is made of a workflow as read asks for the same fields: reading it left nothing of them out.
 
@@ -140,7 +128,7 @@ def copied_fields(exchange: Exchange, *, fields: JSON) -> Iterator[Claim]:
     )
 
 
-@check("workflows.free-capped-at-one", "workflows.free-cap-status", needs=(FREE_KEY,))
+@check("workflows.free-capped-at-one", "workflows.free-cap-status", needs=(keys.FREE_KEY,))
 def second_of_free_account(exchange: Exchange) -> Iterator[Claim]:
     """A free account that has a workflow may not create another one."""
     yield from refusal_is(
@@ -227,7 +215,7 @@ def gone(exchange: Exchange) -> Iterator[Claim]:
 @check(
     "workflows.list-own-and-templates",
     "workflows.delete-then-404",
-    needs=(READER,),
+    needs=(keys.READER,),
     given=("own", "templates", "foreign", "deleted", "creator"),
     applies=answers_to("listWorkflows"),
     alone=nothing_more,
@@ -283,7 +271,7 @@ def summarised(exchange: Exchange, *, document: Mapping[str, JSON]) -> Iterator[
             if document.get(name) and name in summary:  # what stands for no description is open
                 yield Claim(
                     fact="workflows.summary-fields",
-                    holds=first_difference(document[name], summary[name]) is None,
+                    holds=workflow_model.first_difference(document[name], summary[name]) is None,
                     expected=f"{as_json(document[name])}, as reading it shows",
                     observed=as_json(summary[name]),
                     where=f"/*/{name}",
@@ -329,7 +317,7 @@ def untouched(exchange: Exchange, *, before: Mapping[str, JSON]) -> Iterator[Cla
     yield from as_written(exchange, before, fact="workflows.foreign-write-is-refused")
 
 
-@check("workflows.admin-does-not-own", "workflows.foreign-write-status", needs=(AUTHOR, ADMIN_KEY))
+@check("workflows.admin-does-not-own", "workflows.foreign-write-status", needs=(keys.AUTHOR, keys.ADMIN_KEY))
 def admin_write(exchange: Exchange) -> Iterator[Claim]:
     """An administrator's write to someone else's workflow is refused."""
     yield from refusal_is(
@@ -337,7 +325,7 @@ def admin_write(exchange: Exchange) -> Iterator[Claim]:
     )
 
 
-@check("workflows.admin-does-not-own", needs=(AUTHOR, ADMIN_KEY), given=("before",))
+@check("workflows.admin-does-not-own", needs=(keys.AUTHOR, keys.ADMIN_KEY), given=("before",))
 def untouched_by_admin(exchange: Exchange, *, before: Mapping[str, JSON]) -> Iterator[Claim]:
     """An administrator's write to someone else's workflow changes nothing."""
     yield from as_written(exchange, before, fact="workflows.admin-does-not-own")
@@ -376,12 +364,12 @@ def as_written(exchange: Exchange, expected: Mapping[str, JSON], *, fact: str) -
     document = exchange.json_or_none()
     if exchange.status != 200 or not isinstance(document, dict):
         return
-    documented = documented_body(exchange).members
+    documented = workflow_model.documented_body(exchange).members
     for name, value in expected.items():
         if documented and name not in documented:
             continue
         place = documented.get(name, FREE)
-        difference = first_difference(value, document.get(name), f"/{name}", documented=place)
+        difference = workflow_model.first_difference(value, document.get(name), f"/{name}", documented=place)
         where, wanted, found = difference or (f"/{name}", value, value)
         yield Claim(
             fact=fact,

@@ -7,20 +7,8 @@ from typing import Final
 
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.printable import counted
+from knouds_harness.reporting.check import fact_status
 from knouds_harness.reporting.check.evidence import ShownEvidence, evidence_of
-from knouds_harness.reporting.check.fact_status import (
-    Drift,
-    FactRow,
-    FactStatus,
-    contradictions_of,
-    drift_of,
-    fact_rows,
-    family_rows,
-    findings_by_fact,
-    standing_counts,
-    untested_rows,
-    waiver_rows,
-)
 from knouds_harness.reporting.check.figures import (
     Matrix,
     facts_section,
@@ -71,8 +59,8 @@ _TONE_BY_WAIVER: Final[dict[str, Tone]] = {"used": "note", "unused": "warn", "ex
 
 def check_report(record: RunRecord, change: RunChange | None = None) -> Report:
     """What a run of checks says, and what changed against its baseline, if it has one."""
-    rows = fact_rows(record)
-    drift, groups = drift_of(record), findings_by_fact(record)
+    rows = fact_status.fact_rows(record)
+    drift, groups = fact_status.drift_of(record), fact_status.findings_by_fact(record)
     matrix = matrix_of(record)
     evidence = _Evidence(record, drift, matrix)
     setup, target = record.setup, record.setup.target
@@ -106,7 +94,7 @@ def check_report(record: RunRecord, change: RunChange | None = None) -> Report:
         sections=sections,
         tiles=[
             (count, standing.label, standing.value, standing.tone)
-            for standing, count in standing_counts(rows).items()
+            for standing, count in fact_status.standing_counts(rows).items()
         ]
         if rows
         else (),
@@ -133,7 +121,7 @@ def only_failing(report: Report, record: RunRecord) -> Report:
 class _Evidence:
     """The exchanges that the page of a run shows, worked out if HTML is made."""
 
-    def __init__(self, record: RunRecord, drift: Sequence[Drift], matrix: Matrix) -> None:
+    def __init__(self, record: RunRecord, drift: Sequence[fact_status.Drift], matrix: Matrix) -> None:
         self.record = record
         self._drift = drift
         self._matrix = matrix
@@ -141,9 +129,9 @@ class _Evidence:
     @cached_property
     def of_findings(self) -> ShownEvidence:
         record = self.record
-        about_facts = [each for group in findings_by_fact(record) for each in group.findings]
+        about_facts = [each for group in fact_status.findings_by_fact(record) for each in group.findings]
         shown = [
-            *contradictions_of(record)[:_MOST_CONTRADICTIONS_WITH_EVIDENCE],
+            *fact_status.contradictions_of(record)[:_MOST_CONTRADICTIONS_WITH_EVIDENCE],
             *about_facts[:_MOST_FINDINGS_WITH_EVIDENCE],
             *(each.findings[0] for each in self._drift[:_MOST_DRIFT_WITH_EVIDENCE]),
         ]
@@ -181,7 +169,7 @@ class _Evidence:
 
 
 def _findings(record: RunRecord, groups: Sequence[FindingGroup], evidence: _Evidence) -> Section:
-    contradictions = contradictions_of(record)
+    contradictions = fact_status.contradictions_of(record)
     total = sum(len(group.findings) for group in groups) + len(contradictions)
     blocks: list[Block] = []
     if total > 1:
@@ -223,7 +211,7 @@ def _change(change: RunChange | None) -> Iterator[Section]:
         yield change_section(change, check_change_blocks(change.comparison))
 
 
-def _drift(drift: Sequence[Drift], record: RunRecord, evidence: _Evidence) -> Section:
+def _drift(drift: Sequence[fact_status.Drift], record: RunRecord, evidence: _Evidence) -> Section:
     more = " All that was seen is in surface.json: `knouds-harness diff` compares two runs."
     return Section(
         "drift",
@@ -266,9 +254,11 @@ def _drift(drift: Sequence[Drift], record: RunRecord, evidence: _Evidence) -> Se
     )
 
 
-def _untested(record: RunRecord, rows: Sequence[FactRow]) -> Section:
-    waiting = untested_rows(record)
-    without_reason = [row for row in rows if row.standing is FactStatus.UNTESTED and not row.missing]
+def _untested(record: RunRecord, rows: Sequence[fact_status.FactRow]) -> Section:
+    waiting = fact_status.untested_rows(record)
+    without_reason = [
+        row for row in rows if row.standing is fact_status.FactStatus.UNTESTED and not row.missing
+    ]
     unusable = record.setup.target.missing
     blocks: list[Block] = []
     if waiting:
@@ -310,7 +300,7 @@ def _separated(links: Sequence[Link]) -> Words:
 
 
 def _families(record: RunRecord) -> Iterator[Section]:
-    families = family_rows(record)
+    families = fact_status.family_rows(record)
     if families and record.setup.facts:
         yield Section(
             "families",
@@ -339,7 +329,7 @@ def _families(record: RunRecord) -> Iterator[Section]:
 
 
 def _waivers(record: RunRecord) -> Iterator[Section]:
-    rows = waiver_rows(record)
+    rows = fact_status.waiver_rows(record)
     if rows:
         said = [
             f"waiver {row.state}: {row.waiver}"

@@ -9,14 +9,7 @@ from itertools import pairwise
 
 from knouds_harness.contract.capabilities import WINDOW_S
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.judging.checks.rate_limits import (
-    is_same_window,
-    remaining_counts,
-    remaining_falls,
-    seconds_left,
-    server_unix_s,
-    window_headers_of,
-)
+from knouds_harness.judging.checks import rate_limits
 from knouds_harness.judging.claim import answer
 from knouds_harness.suite.support.subjects import Subjects
 from knouds_harness.suite.tester import Tester
@@ -66,7 +59,7 @@ class RateLimitWindow:
             counted = self._counted_alone(first)
             if counted is not None:
                 return first, counted
-            if first.is_success and seconds_left(first, advanced_s=0) is None:
+            if first.is_success and rate_limits.seconds_left(first, advanced_s=0) is None:
                 raise Untested("headers that say when a window ends")
             self.tester.wait(self._until_next_s(first))
             first = self.run()
@@ -86,7 +79,7 @@ class RateLimitWindow:
             self._require_credits(times)
         one_by_one = [self.run() for _ in range(min(_ONE_BY_ONE, times))]
         for earlier, later in pairwise([first, *one_by_one]):
-            self.tester.judge(remaining_falls, later, earlier=earlier)
+            self.tester.judge(rate_limits.remaining_falls, later, earlier=earlier)
         others = times - len(one_by_one)
         answers = [*one_by_one, *(self.run_at_once(others) if others else ())]
         for each in answers:
@@ -103,8 +96,8 @@ class RateLimitWindow:
 
     def require_open(self, first: Exchange, last: Exchange) -> None:
         """Untested unless the window is still open some seconds after its last answer."""
-        left = seconds_left(last, advanced_s=self.tester.advanced_s)
-        is_one = is_same_window(last, first) or not last.is_success
+        left = rate_limits.seconds_left(last, advanced_s=self.tester.advanced_s)
+        is_one = rate_limits.is_same_window(last, first) or not last.is_success
         if CONTROL.find(self.tester.target) is None and not (
             is_one and left is not None and left > _MARGIN_S
         ):
@@ -119,13 +112,13 @@ class RateLimitWindow:
 
         Whether requests count that were refused is open, so both is taken for one's own.
         """
-        headers, left = window_headers_of(run), seconds_left(run, advanced_s=0)
+        headers, left = rate_limits.window_headers_of(run), rate_limits.seconds_left(run, advanced_s=0)
         if not run.is_success or headers.limit is None or headers.remaining is None or left is None:
             return None
         counted = headers.limit - headers.remaining
         all_own = self.tester.runs.of(self.persona.user, "runWorkflow")
-        here = sum(is_same_window(each, run) for each in all_own)
-        self.tester.judge(remaining_counts, run, admitted=here, is_alone=False)
+        here = sum(rate_limits.is_same_window(each, run) for each in all_own)
+        self.tester.judge(rate_limits.remaining_counts, run, admitted=here, is_alone=False)
         if counted < here:
             return None
         if counted == 1:
@@ -149,7 +142,7 @@ class RateLimitWindow:
     def _until_next_s(self, exchange: Exchange) -> float:
         if exchange.status == 429:
             return exchange.told_wait_s + 1
-        left = seconds_left(exchange, advanced_s=0)
+        left = rate_limits.seconds_left(exchange, advanced_s=0)
         return min(max(left, 0), WINDOW_S) + 1 if left is not None else WINDOW_S + 1
 
     def _require_credits(self, times: int) -> None:
@@ -163,10 +156,10 @@ class RateLimitWindow:
 
 def _is_since(exchange: Exchange, run: Exchange) -> bool:
     """Whether an answer came since the window began that a run was told of."""
-    answered, end = server_unix_s(exchange), window_headers_of(run).reset_unix_s
+    answered, end = rate_limits.server_unix_s(exchange), rate_limits.window_headers_of(run).reset_unix_s
     return answered is not None and end is not None and answered >= end - WINDOW_S - 1
 
 
 def _told(exchange: Exchange) -> str:
-    headers = window_headers_of(exchange)
+    headers = rate_limits.window_headers_of(exchange)
     return f"{headers.remaining} of {headers.limit} left"

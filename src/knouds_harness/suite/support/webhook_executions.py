@@ -16,14 +16,8 @@ from knouds_harness.suite.support.workflow_authoring import text_fields
 from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.address import host_of, is_loopback
+from knouds_harness.targets.needs import webhooks
 from knouds_harness.targets.needs.need import MAY_CANCEL, KeyAndResource
-from knouds_harness.targets.needs.webhooks import (
-    NOT_RECEIVING,
-    RECEIVING,
-    failing_async_run_of,
-    mints_webhooks,
-    runs_without_webhook,
-)
 from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.resources import Model, Webhook, Workflow
 
@@ -131,7 +125,7 @@ class Deliveries:
 
     @property
     def _has_closed_box(self) -> bool:
-        return NOT_RECEIVING.missing(self.tester.target) is None
+        return webhooks.NOT_RECEIVING.missing(self.tester.target) is None
 
     @made_once
     def _all(self) -> _Ended:
@@ -143,8 +137,8 @@ class Deliveries:
         target, box, refusing = self.tester.target, self.open_box, self.refusing_box
         may_cancel = MAY_CANCEL.missing(target) is None and box.own.key.holds("execution:cancel")
         unentitled = self._submit(self.closed_box) if self._has_closed_box else None
-        bystanders = [self.executions.submit(each) for each in runs_without_webhook(target, box.own)]
-        failing = failing_async_run_of(target, box.persona)
+        bystanders = [self.executions.submit(each) for each in webhooks.runs_without_webhook(target, box.own)]
+        failing = webhooks.failing_async_run_of(target, box.persona)
         open_ones = [self._submit(box)] if may_cancel else []
         open_ones += [self._submit(box, failing)] if failing is not None else []
         refused = self._submit(refusing)
@@ -182,7 +176,7 @@ class Deliveries:
     @property
     def unentitled(self) -> ExecutionTrace:
         """An ended execution of the key that may not receive."""
-        self.tester.need(NOT_RECEIVING)
+        self.tester.need(webhooks.NOT_RECEIVING)
         unentitled = self._all.unentitled
         assert unentitled is not None  # noqa: S101 - for the type checker: there is such a key
         return unentitled
@@ -299,9 +293,9 @@ class Deliveries:
         return trace
 
     def _mailbox(self, path: str, *, receives: bool) -> WebhookKey:
-        key, resource, reader = self.tester.need(RECEIVING if receives else NOT_RECEIVING)
+        key, resource, reader = self.tester.need(webhooks.RECEIVING if receives else webhooks.NOT_RECEIVING)
         own, webhook = KeyAndResource(reader, resource), self.tester.target.webhook
-        if mints_webhooks(self.tester.target):
+        if webhooks.mints_webhooks(self.tester.target):
             return self._minted_mailbox(path, own, _RUN | {_RECEIVE} if receives else _RUN)
         assert webhook is not None  # noqa: S101 - for the type checker: the needs ask for it
         return WebhookKey(path=None, webhook=webhook, persona=key, own=own)

@@ -10,18 +10,10 @@ from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.claim import Check, Claim, answer, check, code_is, refusal_is, status_is
 from knouds_harness.judging.context import Case
 from knouds_harness.judging.workflow_model import documented_body
+from knouds_harness.targets.needs import runs
 from knouds_harness.targets.needs.keys import ANY_KEY, MODEL_RUNNER, TWO_AUTHORS, WORKFLOW_RUNNER
 from knouds_harness.targets.needs.need import Need
 from knouds_harness.targets.needs.rate_limits import FILLABLE_WINDOW
-from knouds_harness.targets.needs.runs import (
-    BROKE_RUN,
-    DISABLED_MODEL,
-    ENTERPRISE_MODEL,
-    EXHAUSTED_RUN,
-    FAILING_RUN,
-    PRO_MODEL_RUN,
-    UNPOLLED_MODEL,
-)
 from knouds_harness.targets.needs.workflows import FOREIGN_WORKFLOW, FOREIGN_WORKFLOW_RUN, PRIVATE_WORKFLOW
 
 _BAD_BODY: Final = (400, 413, 415, 422)
@@ -212,7 +204,7 @@ DISABLED_MODEL_REFUSED = _refusal(
     fact="model.disabled-is-404",
     status=(404,),
     code=("MODEL_NOT_FOUND",),
-    needs=(DISABLED_MODEL,),
+    needs=(runs.DISABLED_MODEL,),
 )
 MODEL_ABOVE_TIER = _refusal(
     "model-above-tier",
@@ -220,14 +212,14 @@ MODEL_ABOVE_TIER = _refusal(
     fact="model.above-tier-is-403",
     status=(403,),
     code=("MODEL_TIER_REQUIRED",),
-    needs=(ENTERPRISE_MODEL,),
+    needs=(runs.ENTERPRISE_MODEL,),
 )
 MODEL_RUN_UNDER_BUSINESS = _refusal(
     "model-run-under-business",
     "A model run of an account under business is a 403.",
     fact="model.run-under-business-is-403",
     status=(403,),  # with which code is open
-    needs=(PRO_MODEL_RUN,),
+    needs=(runs.PRO_MODEL_RUN,),
     applies=_is_model_run_on_pro,
 )
 ASYNC_NOT_SUPPORTED = _refusal(
@@ -236,7 +228,7 @@ ASYNC_NOT_SUPPORTED = _refusal(
     fact="model.async-not-supported-is-400",
     status=(400,),
     code=("ASYNC_NOT_SUPPORTED",),
-    needs=(UNPOLLED_MODEL,),
+    needs=(runs.UNPOLLED_MODEL,),
     applies=lambda case: _is_async_of_unpolled(case) and case.exchange.status != 404,
 )
 TOO_FEW_CREDITS = _refusal(
@@ -245,7 +237,7 @@ TOO_FEW_CREDITS = _refusal(
     fact="run.too-few-credits-is-402",
     status=(402,),
     code=("INSUFFICIENT_CREDITS",),
-    needs=(BROKE_RUN,),
+    needs=(runs.BROKE_RUN,),
 )
 EXHAUSTED_GRANT = _refusal(
     "exhausted-grant",
@@ -253,7 +245,7 @@ EXHAUSTED_GRANT = _refusal(
     fact="run.exhausted-grant-is-402",
     status=(402,),
     code=("grant_exhausted",),
-    needs=(EXHAUSTED_RUN,),
+    needs=(runs.EXHAUSTED_RUN,),
 )
 PROVIDER_FAILURE = _refusal(
     "provider-failure",
@@ -261,7 +253,7 @@ PROVIDER_FAILURE = _refusal(
     fact="run.provider-failure-is-500",
     status=(500,),
     code=("EXECUTION_FAILED",),
-    needs=(FAILING_RUN,),
+    needs=(runs.FAILING_RUN,),
 )
 OVER_LIMIT = _refusal(
     "over-limit",
