@@ -121,12 +121,7 @@ class Guard:
     """Keeps one target's limits; one guard for everything that is sent to it."""
 
     def __init__(
-        self,
-        target: Target,
-        *,
-        yes_production: bool = False,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        self, target: Target, *, yes_production: bool = False, sleep: Callable[[float], None] = time.sleep
     ) -> None:
         """Arm the guards.
 
@@ -137,7 +132,7 @@ class Guard:
         self._target = target
         self._credits_remedy = target.credits_remedy
         self._host = host_of(target.base_url)
-        self._pacer = Pacer(target.limits.requests_per_s, clock=clock, sleep=sleep)
+        self._pacer = Pacer(target.limits.requests_per_s, sleep=sleep)
         self._slots = threading.BoundedSemaphore(target.limits.concurrency)
         self.budget = SharedBudget(target.limits.credits)
 
