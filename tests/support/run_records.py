@@ -129,9 +129,11 @@ class SteppingClock(Clock):
         return START + timedelta(seconds=self())
 
 
-def start(root: Path, *, setup: RunSetup = SETUP, clock: SteppingClock | None = None) -> RunWriter:
+def start(
+    root: Path, *, target: Target = TARGET, setup: RunSetup = SETUP, clock: SteppingClock | None = None
+) -> RunWriter:
     clock = clock or SteppingClock()
-    return RunWriter.start(root, kind="check", target=TARGET, setup=setup, now=clock.now, clock=clock)
+    return RunWriter.start(root, kind="check", target=target, setup=setup, now=clock.now, clock=clock)
 
 
 def exchange(

@@ -1,11 +1,12 @@
 """The tester: one judgement for all answers, retries where it is throttled, an end if the target is gone."""
 
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import date
 
 import httpx
 import pytest
 from example_targets import make_target
+from run_records import start
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action
@@ -18,7 +19,6 @@ from knouds_harness.judging.checks import all_checks, authentication
 from knouds_harness.runs.findings import Verdict
 from knouds_harness.runs.header import run_setup
 from knouds_harness.runs.record import read_run
-from knouds_harness.runs.writer import RunWriter
 from knouds_harness.suite.recorder import FindingRecorder
 from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.untested import Untested
@@ -38,9 +38,7 @@ def make_tester(tmp_path):
     def make(answer, *, waivers=(), waited=None, is_checked=False, **limits):
         target = make_target(**limits)
         setup = run_setup(target, seed=0, checks=all_checks().values())
-        writer = RunWriter.start(
-            tmp_path, kind="check", target=target, setup=setup, now=lambda: datetime.now(UTC)
-        )
+        writer = start(tmp_path, target=target, setup=setup)
         client = Client(target=target, on_exchange=writer.add_exchange, transport=httpx.MockTransport(answer))
         recorder = FindingRecorder(document=shipped_document(), writer=writer, waivers=waivers, today=TODAY)
         opened.append(writer)

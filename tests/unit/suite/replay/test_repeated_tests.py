@@ -5,14 +5,13 @@ from datetime import date
 from types import SimpleNamespace
 
 import pytest
-from run_records import exchange
+from run_records import exchange, start
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.judging.checks import all_checks, executions
 from knouds_harness.judging.claim import Claim
 from knouds_harness.runs.header import run_setup
 from knouds_harness.runs.record import read_run
-from knouds_harness.runs.writer import RunWriter
 from knouds_harness.suite.recorder import FindingRecorder
 from knouds_harness.suite.replay.repeated_tests import RepeatedTests
 from knouds_harness.suite.replay.replay_judgement import CannotTell, ReplayStatus
@@ -32,7 +31,7 @@ def run_of(folder, *claims):
     folder.mkdir()
     target = Target(name="mine", base_url="https://staging.example.com")
     setup = run_setup(target, seed=0, checks=all_checks().values(), examples=7)
-    with RunWriter.start(folder, kind="check", target=target, setup=setup) as writer:
+    with start(folder, target=target, setup=setup) as writer:
         recorder = FindingRecorder(document=DOCUMENT, writer=writer, waivers=(), today=date(2026, 11, 25))
         recorder.begin_test(TEST)
         polled = exchange(9, "getExecution", persona=None)

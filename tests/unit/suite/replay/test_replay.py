@@ -1,15 +1,15 @@
 """Findings are sent again as they were, or it is said why that cannot be."""
 
 import json
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import date
 from io import StringIO
 
 import httpx
 import pytest
 from rich.console import Console
-from run_records import exchange
+from run_records import exchange, start
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action
@@ -23,7 +23,6 @@ from knouds_harness.judging.context import Context
 from knouds_harness.runs.findings import Verdict
 from knouds_harness.runs.header import run_setup
 from knouds_harness.runs.record import read_run
-from knouds_harness.runs.writer import RunWriter
 from knouds_harness.suite.recorder import FindingRecorder
 from knouds_harness.suite.replay import replay as replaying
 from knouds_harness.suite.replay import replayer as replayer_module
@@ -51,6 +50,7 @@ TARGET = Target(
         )
     },
 )
+SETUP = run_setup(TARGET, seed=0, checks=all_checks().values())
 WHOAMI = Request(
     method="GET", path="/api/whoami", operation_id="getWhoami", persona="full", action=Action.READ
 )
@@ -73,12 +73,21 @@ def answering(answer):
     return httpx.MockTransport(handle), sent
 
 
+def recorder_of(writer):
+    return FindingRecorder(document=DOCUMENT, writer=writer, waivers=(), today=date(2026, 11, 25))
+
+
+def first_finding(writer):
+    """The record of a run that has ended, and the first of its findings."""
+    record = read_run(writer.folder)
+    return record, record.findings[0]
+
+
 def finding_of(tmp_path, request=WHOAMI, *, answer=BROKEN, key=None, check=None, claim=None, first=None):
     """A record with one request and the first finding about its answer."""
-    setup = run_setup(TARGET, seed=0, checks=all_checks().values())
     every_action = replace(TARGET, limits=Limits(allow=frozenset(Action)))
-    with RunWriter.start(tmp_path, kind="check", target=TARGET, setup=setup) as writer:
-        recorder = FindingRecorder(document=DOCUMENT, writer=writer, waivers=(), today=date(2026, 11, 25))
+    with start(tmp_path, target=TARGET, setup=SETUP) as writer:
+        recorder = recorder_of(writer)
         if first is not None:
             made = Client(target=every_action, transport=answering(first[1])[0]).send(first[0])
             writer.add_exchange(replace(made, id="x00000"))
@@ -94,24 +103,28 @@ def finding_of(tmp_path, request=WHOAMI, *, answer=BROKEN, key=None, check=None,
             recorder.record(check, exchange, [claim] if claim else check.judge(exchange))
         recorder.record_drift()
         writer.finish("broken", 1)
-    record = read_run(writer.folder)
-    assert record.started_at <= datetime.now(UTC)
-    return record, record.findings[0]
+    return first_finding(writer)
 
 
 @pytest.fixture
-def replayed(monkeypatch):
+def serve(monkeypatch):
+    """Has whatever is replayed answered alike; what was sent, the first request being of health."""
+
+    def serve(answer, target=TARGET):
+        transport, sent = answering(answer)
+        monkeypatch.setattr(replayer_module, "open_target", lambda *_, **__: nullcontext(target))
+        monkeypatch.setattr(replayer_module, "Client", lambda **given: Client(**given, transport=transport))
+        return sent
+
+    return serve
+
+
+@pytest.fixture
+def replayed(serve):
     """Replays one finding against a server that answers everything alike; what it got, what was sent."""
 
     def run(record, finding, answer=SOUND, target=TARGET):
-        transport, sent = answering(answer)
-
-        @contextmanager
-        def opened(name, **_):
-            yield target
-
-        monkeypatch.setattr(replayer_module, "open_target", opened)
-        monkeypatch.setattr(replayer_module, "Client", lambda **given: Client(**given, transport=transport))
+        sent = serve(answer, target)
         replayer = Replayer(record=record, document=DOCUMENT, target_name="mine")
         with replayer.resources:
             return replayer.replay(finding), sent[1:]
@@ -295,21 +308,18 @@ READ = replace(WHOAMI, path="/api/workflows/made", path_values={"slug": "made"},
 
 def sequence_of(tmp_path, *sent, check, claim):
     """A record of a run that sent these requests and got these answers, and a finding about the last."""
-    setup = run_setup(TARGET, seed=0, checks=all_checks().values())
-    with RunWriter.start(tmp_path, kind="check", target=TARGET, setup=setup) as writer:
-        recorder = FindingRecorder(document=DOCUMENT, writer=writer, waivers=(), today=date(2026, 11, 25))
+    with start(tmp_path, target=TARGET, setup=SETUP) as writer:
+        recorder = recorder_of(writer)
         recorder.steps.begin_sequence()
         answers = iter(sent)
-        transport = httpx.MockTransport(lambda _: next(answers)[1])
-        client = Client(target=TARGET, transport=transport)
+        client = Client(target=TARGET, transport=httpx.MockTransport(lambda _: next(answers)[1]))
         for request, _ in sent:
             exchange = client.send(request)
             writer.add_exchange(exchange)
             recorder.steps.note(exchange)
         recorder.record(check, exchange, [claim], compared=[])
         writer.finish("broken", 1)
-    record = read_run(writer.folder)
-    return record, record.findings[0]
+    return first_finding(writer)
 
 
 GONE_STILL_THERE = Claim(fact="workflows.delete-then-404", holds=False, expected="404", observed="200")
@@ -389,18 +399,11 @@ def test_sandbox_is_started_as_in_the_run(conditions, started_with, tmp_path):
 
 
 @pytest.fixture
-def replayed_all(monkeypatch):
+def replayed_all(serve):
     """Replays what is chosen of a run, against a server that answers everything alike; code and output."""
 
     def run(record, mark, answer, **conditions):
-        transport, _ = answering(answer)
-
-        @contextmanager
-        def opened(name, **_):
-            yield TARGET
-
-        monkeypatch.setattr(replayer_module, "open_target", opened)
-        monkeypatch.setattr(replayer_module, "Client", lambda **given: Client(**given, transport=transport))
+        serve(answer)
         output = StringIO()
         code = replaying.replay(
             record.folder,
