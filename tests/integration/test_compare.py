@@ -84,7 +84,6 @@ def test_objective_is_a_gate_of_its_own(tmp_path, loads):
 
 
 def test_generator_that_was_the_limit_ends_with_exit_code_5(tmp_path, loads):
-    """No figure is shown that is not the target's."""
     late = loads(1, validity=validity(is_valid=False, reasons=("It was late.",)))
 
     process = compare(*loads(1), *late, cwd=tmp_path)

@@ -221,7 +221,6 @@ def verify(folder: Path) -> Ended:
     ("name", "command"), some(NO_TARGET, ("a reset before the status line", "load"), ("silence", "check"))
 )
 def test_target_without_any_answer_is_unreachable(tmp_path, sandbox, name, command):
-    """Where nothing could be tested, nothing is said to be kept."""
     with replacing(sandbox.base_url, lambda *_: CASES[name]) as proxy:
         ended = run(tmp_path, sandbox, proxy.base_url, command)
 

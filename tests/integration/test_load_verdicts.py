@@ -78,7 +78,6 @@ def test_exception_in_a_task_is_shown_once_and_ends_the_run(tmp_path, pro):
 
 
 def test_no_credits_are_spent_where_none_may_be(tmp_path, pro):
-    """``--credits 0`` is something to ask for."""
     loaded = load(tmp_path / "runs", "sync_runs", "--target", pro.written(), "--credits", "0", *SHORT)
 
     assert loaded.exit_code == ExitCode.GUARD

@@ -39,5 +39,4 @@ def claimed_facts(tmp_path_factory):
 
 @pytest.mark.nightly
 def test_quick_check_exercises_every_fact(claimed_facts):
-    """What a full check of the sandbox sees kept, a quick one sees kept as well."""
     assert claimed_facts("--quick") == claimed_facts()

@@ -45,7 +45,6 @@ def test_what_is_legal_is_no_breach(verdicts, label):
 
 
 def test_every_recording_is_changed(verdicts):
-    """None is out of reach of all operators."""
     changed = Counter(each.mutant.recording_name for each in verdicts)
 
     assert min(changed.values()) >= 10

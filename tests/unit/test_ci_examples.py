@@ -21,7 +21,6 @@ PAGE = (CI / "README.md").read_text(encoding="utf-8")
 
 @pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.name)
 def test_pipeline_is_yaml_and_calls_what_there_is(path):
-    """Each command and option is one of ours."""
     text = path.read_text(encoding="utf-8")
     assert yaml.safe_load(text)
 
@@ -108,7 +107,6 @@ def run_step(tmp_path):
 
 
 def test_action_passes_inputs_on_as_they_are(run_step):
-    """Quotes hold words together, and nothing is expanded or run."""
     args = "--rate 5 --objective 'runWorkflow p95 < 300ms' $(touch/x) *"
 
     code, called, _ = run_step(command="load reads", target="staging", args=args)

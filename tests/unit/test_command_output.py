@@ -22,7 +22,6 @@ def printed(width, *, is_terminal, rows=ROWS, **more):
 
 @pytest.mark.parametrize("width", [1, 80, 200])
 def test_row_is_a_line_in_a_pipe(width):
-    """Whatever the width is said to be, in columns and whole."""
     lines = printed(width, is_terminal=False, headings=("fault", "fact", "says"))
 
     assert len(lines) == 3

@@ -22,7 +22,6 @@ def test_lock_names_pypi_alone_and_every_hash():
 
 
 def test_lock_has_what_the_project_asks_for():
-    """Run ``uv lock`` after a change of the dependencies."""
     version_by_name = {each["name"]: each.get("version") for each in LOCK["package"]}
     groups = PROJECT["dependency-groups"].values()
     asked = [*PROJECT["project"]["dependencies"], *(each for group in groups for each in group)]

@@ -110,7 +110,6 @@ def test_runner_refuses_what_the_command_refuses(arguments, capsys):
 
 
 def test_help_names_the_default():
-    """Once, in click's help and in the runner's."""
     text = " ".join(runner_parser(Sample).format_help().split())
 
     assert "Number of things [default: 3]" in text

@@ -11,7 +11,6 @@ ESCAPES = ["\x1b[31mred", "\x1b]0;title\x07", "a\rb", "\x9b2J", "\u202eabc", "\x
 
 @pytest.mark.parametrize("text", ESCAPES)
 def test_escape_sequence_is_shown_as_dots(text):
-    """Nothing that moves the cursor, changes colours or turns the reading direction is left."""
     assert printable(text).isprintable()
 
 
@@ -41,6 +40,5 @@ def test_length_and_printable_text_stay(text):
 
 @pytest.mark.parametrize(("number", "said"), [(0, "0 findings"), (1, "1 finding"), (1200, "1,200 findings")])
 def test_counts_agree_in_number(number, said):
-    """With their noun."""
     assert counted(number, "finding") == said
     assert counted(1, "try", "tries") == "1 try"

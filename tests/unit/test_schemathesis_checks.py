@@ -81,7 +81,6 @@ def test_exchange_holds_no_key(schema):
 
 
 def test_breach_fails(judge):
-    """A refusal without a code fails, and the message names fact and place."""
     with pytest.raises(AssertionError, match=r"breach: envelope\.error-has-code \(/code\)"):
         judge(check_named(CHECK), "getExecution", 404, NO_CODE)
 
@@ -92,7 +91,6 @@ def test_assumption_does_not_fail(judge):
 
 
 def test_conflict_fails_until_it_is_waived(judge):
-    """A plain 401 without a code fails; with a waiver of the fact it does not."""
     with pytest.raises(AssertionError, match="conflict"):
         judge(check_named(CHECK), "getWhoami", 401, NO_CODE)
 
@@ -119,7 +117,6 @@ def test_preflight_is_not_judged(judge):
 
 
 def test_runs_of_a_limited_account_carry_the_headers(judge):
-    """Once whoami has told that the account is on pro, its runs are held to the three headers."""
     check = check_named("knouds_schemas_limited_run_headers")
     assert judge(check, "runWorkflow", 200, RESULT) is True
 

@@ -19,12 +19,10 @@ ROWS = coverage(shipped_document().facts.values())
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.fact.id)
 def test_documented_fact_is_proven(row):
-    """A documented fact has a check and a fault, or a reason why it cannot have both."""
     assert (row.gap is None) == (row.fact.id not in NOT_PROVABLE)
 
 
 def test_every_fault_breaks_a_fact_of_the_document():
-    """The sandbox writes fact ids down by itself; each of them exists."""
     named = {fault for row in ROWS for fault in row.faults}
 
     assert named == {fault.id for fault in FAULTS}

@@ -13,7 +13,6 @@ LOOKS = [("desktop", "light"), ("phone", "dark")]
 
 @every_report
 def test_nothing_is_asked_of_a_network(open_report, report_paths, name):
-    """The file is all that is loaded, and the browser has nothing to complain about."""
     opened = open_report(name)
 
     assert opened.requests == [report_paths[name].as_uri()]

@@ -33,7 +33,6 @@ def test_run_without_figures_has_no_empty_charts(open_report):
 
 
 def test_run_that_failed_nowhere_has_no_chart_of_errors(open_report):
-    """It is there for what was not kept alone."""
     page = open_report("calm").page
 
     assert page.locator("#chart-rate").is_visible()
@@ -105,7 +104,6 @@ def test_charts_follow_the_scheme(page):
 
 
 def test_objectives_come_before_any_figure_and_validity_before_them(page):
-    """In the order in which one has to know it."""
     headings = page.locator("main h2").all_inner_texts()
 
     assert headings[:3] == ["Generator", "Objectives", "Over time"]

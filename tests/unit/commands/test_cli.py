@@ -88,14 +88,12 @@ def test_help_lists_first_what_the_first_week_needs():
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_listed_help_is_that_of_the_command(name):
-    """The table says what the first sentence of the command's own help says."""
     first = (command_named(name).help or "").partition("\n\n")[0]
 
     assert " ".join(first.split()) == COMMANDS[name]
 
 
 def test_every_command_is_listed():
-    """Each module that defines a command is in the table."""
     names = [module.name for module in pkgutil.iter_modules(commands.__path__)]
     modules = [
         getattr(__import__(f"{commands.__name__}.{name}", fromlist=[name]), name, None) for name in names
@@ -106,7 +104,6 @@ def test_every_command_is_listed():
 
 
 def test_unknown_command_is_refused():
-    """With the usage, as click does."""
     done = CliRunner().invoke(cli, ["chek"])
 
     assert done.exit_code == 2
@@ -225,7 +222,6 @@ def test_error_that_nobody_foresaw_is_no_breach(error, says, option):
 
 
 def test_certificates_that_cannot_be_read_are_a_usage_error(tmp_path):
-    """With the variable that names them."""
     profile = tmp_path / "here.toml"
     profile.write_text(
         'base_url = "https://127.0.0.1:1"\n[keys.full]\nsecret_env = "KEY_HERE"\n'

@@ -104,7 +104,6 @@ def test_page_waits_at_the_server_for_another_version(live, address, tmp_path):
 
 
 def test_end_waits_for_nobody_where_nobody_looks(live, tmp_path):
-    """A run without an open page ends at once."""
     (tmp_path / "report.html").write_text("", encoding="utf-8")
 
     live.end(tmp_path / "report.html")
@@ -113,7 +112,6 @@ def test_end_waits_for_nobody_where_nobody_looks(live, tmp_path):
 
 
 def test_record_that_is_gone_keeps_the_last_page(live, address, tmp_path):
-    """A removed folder is no reason for a traceback."""
     folder = calm(tmp_path)
     goes(live, folder)
     page = httpx.get(f"{address}/").text
@@ -132,14 +130,12 @@ def test_page_of_another_host_gets_nothing(address):
 
 
 def test_page_is_served_only_where_asked_for(live):
-    """Metrics alone need no page."""
     with serving(live, port=0, has_page=False) as address:
         assert httpx.get(f"{address}/").status_code == 404
         assert httpx.get(f"{address}/metrics").is_success
 
 
 def test_port_that_is_taken_is_one_sentence(live):
-    """And nothing was started yet."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with (
@@ -152,6 +148,5 @@ def test_port_that_is_taken_is_one_sentence(live):
 
 
 def test_nothing_is_served_unasked(live):
-    """No port is opened."""
     with serving(live, port=None, has_page=False) as address:
         assert address == ""

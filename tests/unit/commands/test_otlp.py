@@ -91,7 +91,6 @@ def points_of(metrics):
 
 
 def test_collector_gets_what_is_served(collector, tmp_path):
-    """Each figure of a load, by the same name and labels."""
     metrics = live_metrics(LIVE_PROGRESS, read_results(loaded(tmp_path), []))
 
     with sending(collector.address, metrics) as warnings:
@@ -114,7 +113,6 @@ def test_counters_are_cumulative_sums(collector):
 
 
 def test_resource_says_what_the_load_is(collector):
-    """Scenario and profile, by name alone."""
     with sending(collector.address):
         pass
 
@@ -125,7 +123,6 @@ def test_resource_says_what_the_load_is(collector):
 
 
 def test_figures_are_sent_while_load_goes(collector):
-    """Again and again, and once more at its end."""
     with sending(collector.address, every_s=0.01):
         while len(collector.requests) < 3:
             pass
@@ -135,7 +132,6 @@ def test_figures_are_sent_while_load_goes(collector):
 
 
 def test_proxy_of_the_environment_is_not_used(collector, monkeypatch):
-    """As for the target."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:2")
 
     with sending(collector.address) as warnings:
@@ -146,7 +142,6 @@ def test_proxy_of_the_environment_is_not_used(collector, monkeypatch):
 
 
 def test_collector_that_takes_nothing_is_said_once(collector):
-    """The load goes on."""
     collector.status = 400
 
     with sending(collector.address, every_s=0.01) as warnings:
@@ -158,7 +153,6 @@ def test_collector_that_takes_nothing_is_said_once(collector):
 
 
 def test_collector_that_is_away_is_said_once():
-    """It fails nothing."""
     with sending("http://127.0.0.1:2") as warnings:
         pass
 
@@ -192,7 +186,6 @@ def test_figures_that_cannot_be_read_end_nothing(collector):
     ],
 )
 def test_what_is_no_address_is_refused(endpoint, says):
-    """And a password is not shown."""
     with pytest.raises(UsageError, match=says) as caught, sending(endpoint):
         pass
 
@@ -200,7 +193,6 @@ def test_what_is_no_address_is_refused(endpoint, says):
 
 
 def test_extra_that_is_missing_is_named(monkeypatch):
-    """With the command that installs it."""
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.metrics", None)
 
     with (
@@ -211,7 +203,6 @@ def test_extra_that_is_missing_is_named(monkeypatch):
 
 
 def test_nothing_is_sent_unasked():
-    """Without an address nothing begins."""
     with sending(None) as warnings:
         pass
 

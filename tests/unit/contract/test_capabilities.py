@@ -56,7 +56,6 @@ def test_grammar_admits_exactly_the_five_forms(text):
 @example(held=frozenset({"workflow:write"}), required="workflow:read")
 @example(held=frozenset({"workflow:*"}), required="*")
 def test_requirement_is_met_by_equality_wildcard_or_star_alone(held, required):
-    """Held meets required when equal, when a wildcard of the same resource, or when *."""
     resource = required.split(":")[0]
     passing = {"*", required} | ({f"{resource}:*"} if ":" in required else set())
 

@@ -581,7 +581,6 @@ def test_same_contract_in_other_words_has_no_difference(edits):
 
 
 def test_difference_is_told_at_each_place_that_shares_a_shape():
-    """A component that many operations use changes all of them."""
     found = differences(OLD, changed(((*SCHEMAS, "Throttling", "allOf", 1, "then", "required"), ["tier"])))
 
     operations = {each.place.split("/")[0] for each in found}
@@ -608,7 +607,6 @@ def test_recursive_shapes_end():
 
 
 def test_schema_that_refers_to_itself_alone_ends():
-    """Such a schema says nothing."""
     loop = [((*SCHEMAS, "Loop"), {"allOf": [{"$ref": "#/components/schemas/Loop"}]})]
     old = changed(*loop, ((*USER, "properties"), also(loop={"$ref": "#/components/schemas/Loop"})))
 

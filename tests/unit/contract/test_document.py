@@ -239,6 +239,5 @@ def _changed(path, value):
 
 
 def test_device_is_no_document():
-    """Reading it would never end."""
     with pytest.raises(DocumentError, match="is a device"):
         load_document(Path("/dev/zero"))

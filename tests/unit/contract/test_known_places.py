@@ -102,7 +102,6 @@ def test_refusals_have_the_envelope_and_context_fields(operation_id, status):
 
 
 def test_required_names_capabilities():
-    """Those that operations ask for, wildcards, and the bound form."""
     listed = body("runModel", 403).members["required"].listed
 
     assert {"model:run", "model:*:run", "model:*", "*", "workflow:read"} <= listed

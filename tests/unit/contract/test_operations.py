@@ -27,7 +27,6 @@ def test_any_valid_key_suffices_where_nothing_is_required():
 
 @given(operation=st.sampled_from(DOCUMENT.operations), data=st.data())
 def test_address_leads_back_to_operation_and_values(operation, data):
-    """Whatever stands in a path, the address made of it is recognised as what it was made from."""
     values = {name: data.draw(st.text(min_size=1)) for name in operation.path_parameters}
 
     assert DOCUMENT.recognise(operation.method, operation.url_path(values)) == (operation, values)
@@ -36,7 +35,6 @@ def test_address_leads_back_to_operation_and_values(operation, data):
 @given(values=st.fixed_dictionaries({"slug": st.text(min_size=1)}))
 @example(values={"slug": "a/b?c#d"})
 def test_address_keeps_its_number_of_steps(values):
-    """A value never adds a step, a query or a fragment."""
     path = DOCUMENT.operation_by_id["runWorkflow"].url_path(values)
 
     assert (path.count("/"), "?" in path, "#" in path) == (4, False, False)

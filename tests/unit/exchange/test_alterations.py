@@ -18,7 +18,6 @@ SECRETS = (Secret("token-0123456789abcdef", "control-token"), Secret(KEY, "key:f
 @pytest.mark.skipif(shutil.which("sh") is None, reason="needs a POSIX shell")
 @pytest.mark.parametrize("way", key_alterations(KEY))
 def test_shell_alters_another_key_in_the_same_way(way):
-    """What is pasted into a shell gives what was sent, of the key in its variable."""
     alteration = Alteration.of(key_alterations(KEY)[way], SECRETS)
 
     assert alteration is not None
@@ -36,7 +35,6 @@ def test_shell_alters_another_key_in_the_same_way(way):
 @settings(max_examples=50)
 @given(altered=altered_keys(Secret(KEY, "key:full")).map(Secret.reveal))
 def test_alteration_is_told_and_no_key_with_it(altered):
-    """It gives the altered key again, is read as it was written, and holds nothing of the key."""
     alteration = Alteration.of(altered, SECRETS)
 
     if alteration is not None:  # a beginning of three characters is anybody's

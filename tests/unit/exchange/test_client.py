@@ -80,7 +80,6 @@ def test_no_persona_sends_no_key(client_answering, recording, sent):
 
 @pytest.mark.parametrize("key", ["", "not-a-key", SECRETS["full"].swapcase(), "ключ"])
 def test_given_key_replaces_the_persona_s(client_answering, recording, sent, key: str):
-    """Tampered keys are sent as they are, the empty one too."""
     client_answering(recording).send(WHOAMI, key=Secret(key, "key:sent"))
 
     assert [value for name, value in sent[0].headers.raw if name == b"x-api-key"] == [key.encode()]
@@ -548,6 +547,5 @@ def test_first_contact_accepts_any_json(client_answering):
     ],
 )
 def test_first_contact_recognises_what_is_not_the_api(client_answering, answer: httpx.Response, says: str):
-    """A proxy, a login page, a redirect: the target is unreachable, in one sentence and a remedy."""
     with pytest.raises(TargetUnreachable, match=says):
         first_contact(client_answering(answer))

@@ -41,7 +41,6 @@ def send(answer: httpx.Response, request: Request, key: str | None = None):
 @given(secret=secrets, place=places, before=text, after=text, spell=spellings, echo=st.booleans())
 @example(secret=FULL, place="body", before='"', after="\\", spell=str, echo=True)
 def test_no_secret_survives(*, secret: str, place: str, before: str, after: str, spell, echo: bool):
-    """Whatever secret stands wherever, in whatever case, sent or echoed: nothing shown holds it."""
     wrapped = f"{before}{spell(secret)}{after}"
     request = Request(
         method="POST",
@@ -83,7 +82,6 @@ def test_secret_that_is_cut_off_is_hidden(length: int):
     affix=st.text("abc123_-", max_size=5),
 )
 def test_no_tampered_key_gives_the_secret_away(secret: str, start: int, length: int, spell, affix: str):
-    """A key that was cut, prolonged or spelt otherwise is hidden like the whole one, also where echoed."""
     key = spell(secret[start : start + length]) + affix
     answer = httpx.Response(401, json={"error": f"unknown key {key}", "code": "UNAUTHORIZED"})
     request = Request(method="GET", path="/api/whoami", persona="full", action=Action.READ)
@@ -152,7 +150,6 @@ def test_cookies_of_the_answer_are_hidden():
 
 
 def test_body_without_secrets_is_the_same_bytes():
-    """Redaction changes nothing else, not even invalid UTF-8."""
     body = bytes(range(256))
 
     assert Redactor([Secret(FULL, "key:full")]).content(body) is body

@@ -25,7 +25,6 @@ def instants():
 @example(secret="s" * 16, body=b"", sent=300, drift=300)  # the edge is inside the window
 @example(secret="s" * 16, body=b"", sent=300, drift=-300)
 def test_fresh_delivery_is_accepted(secret, body, sent, drift):
-    """A body signed at any instant verifies on any clock within 300 s of it."""
     header = sign(body, secret=secret, at_unix_s=sent)
 
     verify(body, header, secret=secret, now_unix_s=sent + drift)
@@ -34,7 +33,6 @@ def test_fresh_delivery_is_accepted(secret, body, sent, drift):
 @given(body=st.binary(), sent=instants(), drift=st.integers(301, 10**9), is_early=st.booleans())
 @example(body=b"", sent=0, drift=301, is_early=False)
 def test_stale_delivery_is_refused(body, sent, drift, is_early):
-    """Outside the window nothing verifies, however well it is signed."""
     header = sign(body, secret=SECRET, at_unix_s=sent)
 
     with pytest.raises(SignatureRefused, match="away from now"):

@@ -98,7 +98,6 @@ def test_contradiction_is_found_exactly_where_trying_all_orders_finds_none(model
 
 
 def test_many_writes_at_once_are_searched_in_no_time():
-    """Ten overlapping writes, and an answer that no order gives: what may be is followed only once."""
     steps = [step(0, 9, "write", number % 4) for number in range(10)] + [step(10, 11, "read", 7)]
 
     assert judge_history(REGISTER, steps).is_consistent is False

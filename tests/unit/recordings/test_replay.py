@@ -85,7 +85,6 @@ def test_delivery_is_received_whole_and_breaks_nothing(name):
 
 
 def test_stray_request_fails():
-    """Nothing but what was recorded is let through."""
     served, other = recording("getWhoami-200-user"), recording("listWorkflows-200-summaries")
     with serving(served) as client:
         client.send(request_of(served)[0])
@@ -94,7 +93,6 @@ def test_stray_request_fails():
 
 
 def test_request_that_is_sent_once_too_often_fails():
-    """Each recording answers once."""
     served = recording("getWhoami-200-user")
     with serving(served) as client:
         client.send(request_of(served)[0])
@@ -103,6 +101,5 @@ def test_request_that_is_sent_once_too_often_fails():
 
 
 def test_unused_recording_fails():
-    """A test that does not ask for what it was given tests something else."""
     with pytest.raises(AssertionError, match="not asked for"), serving(recording("getWhoami-200-user")):
         pass

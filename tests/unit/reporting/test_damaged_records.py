@@ -60,7 +60,6 @@ def test_findings_and_exchanges_are_rendered_without_a_readable_head(tmp_path, d
 
 @pytest.mark.parametrize("damage", [without, cut_short])
 def test_facts_that_are_not_known_are_not_counted(tmp_path, damage):
-    """No tile says that no fact is in breach, and no line that each was exercised."""
     folder = broken(tmp_path)
     damage(folder)
 

@@ -75,7 +75,6 @@ def test_every_link_leads_somewhere(page):
 
 
 def test_page_has_landmarks_and_one_title(page):
-    """Screen readers find their way: banner, navigation, main, one first heading, a language."""
     tags = Counter(tag for tag, _ in page.elements)
 
     assert (tags["header"], tags["nav"], tags["main"], tags["footer"], tags["h1"]) == (1, 1, 1, 1, 1)
@@ -116,7 +115,6 @@ EVIL = "</script></pre><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7
 
 
 def test_words_of_a_server_stay_words(tmp_path):
-    """Markup in bodies, headers and findings is shown and never becomes part of the page."""
     shown = exchange(1, "getWhoami", body={"code": EVIL, EVIL: EVIL}, headers=((EVIL, EVIL),), sent=EVIL)
     with start(tmp_path) as writer:
         add_finding(
@@ -150,7 +148,6 @@ def test_words_of_a_server_stay_words(tmp_path):
 
 
 def test_hundreds_of_findings_and_large_bodies_stay_small(tmp_path):
-    """A thoroughly broken server makes a report that still opens at once."""
     with start(tmp_path) as writer:
         for number in range(1000):
             shown = exchange(number, "getWhoami", body=["x" * 1000] * 1000)

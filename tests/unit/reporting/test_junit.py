@@ -99,7 +99,6 @@ def broken_record(tmp_path_factory):
 
 @given(words=st.text())
 def test_any_words_of_a_server_make_xml(broken_record, words):
-    """Control characters, lone surrogates and markup do not break the file."""
     findings = [
         replace(each, observed=words, expected=words, curl=words, where=words)
         for each in broken_record.findings

@@ -88,7 +88,6 @@ def test_thousands_of_findings_fit_a_comment(broken_record):
 
 
 def test_one_fact_does_not_crowd_out_the_others(broken_record):
-    """A few findings of each fact are shown before many of one."""
     one = broken_record.findings[0]
     facts = list(broken_record.setup.facts)[:10]
     findings = tuple(

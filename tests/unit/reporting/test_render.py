@@ -109,7 +109,6 @@ def test_metrics_count_findings(tmp_path):
 
 
 def test_facts_are_a_table(folder):
-    """A line for each fact of the document, and how it stands in the summary too."""
     paths = render_all(folder)
     rows = list(csv.DictReader(paths.table.read_text(encoding="utf-8").splitlines()))
     summary = json.loads(paths.summary.read_text(encoding="utf-8"))

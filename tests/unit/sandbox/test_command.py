@@ -28,7 +28,6 @@ def banner(monkeypatch):
 
 
 def test_every_key_is_printed_with_its_use(banner):
-    """Whose it is, what it may do, and a line for the shell; nothing but keys is wider than a terminal."""
     lines = banner().splitlines()
 
     at = lines.index(f"export KNOUDS_SANDBOX_KEY_OTTO={key_secret(0, 'otto')}")

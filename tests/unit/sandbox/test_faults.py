@@ -21,7 +21,6 @@ def test_fault_ids_are_unique():
 
 
 def test_server_names_no_fault():
-    """The server itself reads as one without faults: only their modules name them."""
     package = resources.files("knouds_sandbox")
     sources = {file.name: file.read_text() for file in package.iterdir() if file.name.endswith(".py")}
 

@@ -38,7 +38,6 @@ RUN = "/api/workflows/{}/run"
 @example(data=keyed_request(path="/api/workflows", segment=b"", body=b'{"name": "\\ud800\\u0000"}'))
 @example(data=keyed_request(path="/api/workflows", segment=b"", body=b'{"name": "a", "folderId": "\\udfff"}'))
 def test_no_request_finds_a_defect(fuzzed_sandbox, data):
-    """Every answer is JSON, every error has the envelope, and no 5xx is undocumented."""
     answer = exchange(fuzzed_sandbox.base_url, data)
     if b"\r\ncontent-type: text/html" not in answer.lower():  # GET / is the page
         assert_answered(answer)

@@ -58,7 +58,6 @@ def test_talkative_answers_have_members_that_are_new(clients):
     ],
 )
 def test_strict_refuses_otherwise(clients, path, status):
-    """What may be ignored is refused, with statuses that no source rules out."""
     client, _ = clients["strict"]
 
     assert client.get(path).status_code == status
@@ -66,7 +65,6 @@ def test_strict_refuses_otherwise(clients, path, status):
 
 @pytest.mark.parametrize(("variant", "status"), [(None, 403), ("late", 404)])
 def test_late_judges_the_resource_before_the_key(clients, variant, status):
-    """A key without capabilities learns that a workflow does not exist before it learns what it lacks."""
     client, keys = clients[variant]
 
     answer = client.get("/api/workflows/no-such-workflow", headers={"x-api-key": keys["none"]})
@@ -75,7 +73,6 @@ def test_late_judges_the_resource_before_the_key(clients, variant, status):
 
 
 def test_late_judges_the_body_before_the_key(clients):
-    """A key without capabilities learns that its body is no JSON before it learns what it lacks."""
     client, keys = clients["late"]
 
     answer = client.post(
@@ -88,7 +85,6 @@ def test_late_judges_the_body_before_the_key(clients):
 
 
 def test_volatile_answers_differ_in_what_is_not_promised(clients):
-    """Two answers to one request hold the same documented members, and nothing else is alike."""
     client, _ = clients["volatile"]
 
     one, other = (client.get("/api/workflows/portrait") for _ in range(2))

@@ -184,7 +184,6 @@ def test_server_errors_are_for_runs_alone():
 
 
 def test_source_of_a_place_is_that_of_its_fact():
-    """Who promises a shape is who promises the fact that it cites."""
     cited = [
         (p, node["x-fact"], node["x-source"])
         for p, node in NODES.items()
@@ -321,7 +320,6 @@ def test_no_two_facts_say_the_same():
 
 
 def test_fact_is_cited_where_it_shows():
-    """A fact about an operation or a shape is cited there."""
     cited = {node["x-fact"] for node in NODES.values() if "x-fact" in node}
     cited |= {
         name

@@ -68,7 +68,6 @@ def test_row_needs_the_same_capability(method, path, needs, operation_id):
 
 @ROWS
 def test_async_row_has_its_parameter(method, path, needs, operation_id):
-    """What the overview lists as ?async=true is selected by a parameter of the same operation."""
     asked = "?async=true" in path
 
     assert not asked or "async" in DOCUMENT.operation_by_id[operation_id].query_parameters
@@ -80,7 +79,6 @@ def test_document_has_no_other_operation():
 
 @pytest.mark.parametrize("prefix", ["/api/me", "/api/credits/", "/api/api-keys", "/api/business/admin/"])
 def test_session_only_paths_are_listed(prefix):
-    """Of each group that only browser sessions reach, a path is listed to try."""
     assert any(path.startswith(prefix) for path in DOCUMENT.session_only_paths)
 
 

@@ -44,7 +44,6 @@ def begun(lock):
 
 
 def test_they_wait_at_once(begun, lock):
-    """All of them wait for their answers before the first one comes."""
     items, all_wait = named("a", "b", "c"), threading.Barrier(3, timeout=WITHIN_S)
 
     def call(_):
@@ -59,7 +58,6 @@ def test_they_wait_at_once(begun, lock):
 
 
 def test_one_computes_at_a_time(begun, lock):
-    """Between waits a test is alone, however often others get their answers."""
     computing, most = set(), []
 
     def call(item):
@@ -79,7 +77,6 @@ def test_one_computes_at_a_time(begun, lock):
 
 
 def test_no_more_than_so_many_have_begun(begun, lock):
-    """What is in flight is bounded by the limit, not by the number of tests."""
     begun_names, may_end = [], threading.Event()
     first_two = threading.Barrier(3, timeout=WITHIN_S)
 
@@ -101,8 +98,6 @@ def test_no_more_than_so_many_have_begun(begun, lock):
 
 
 def test_what_a_test_raises_is_raised_for_it(begun):
-    """A failure belongs to the test that failed, whichever ended first."""
-
     def call(item):
         if item.nodeid == "bad":
             pytest.fail("broken", pytrace=False)
@@ -134,7 +129,6 @@ def test_stopping_begins_no_more(begun, lock):
 
 
 def test_lock_is_held_again_after_an_error(lock):
-    """Whatever a request ends in, the test goes on computing alone."""
     with lock.held():
         with pytest.raises(OSError, match="gone"), lock.released():
             raise OSError("gone")
@@ -155,7 +149,6 @@ def test_lock_is_given_up_that_was_taken_as_ctrl_c_came(lock):
 
 
 def test_ctrl_c_before_the_lock_is_taken_back_is_not_lost(lock):
-    """The context of who held it ends as ever."""
     given_back = lock.released()
 
     def be_interrupted():
@@ -181,7 +174,6 @@ def test_who_does_not_hold_the_lock_cannot_release_it(lock):
 
 
 def test_each_begins_when_the_one_before_it_waits(begun, lock):
-    """In order: what the first one does before it waits, it does before the second begins."""
     steps, may_end = [], threading.Event()
 
     def call(item):
@@ -230,7 +222,6 @@ class Things:
 
 
 def test_what_is_being_made_is_waited_for_and_not_made_again(lock):
-    """The second one asks while the first one's request is on its way."""
     begun, may_end, times = threading.Event(), threading.Event(), []
 
     def make():
@@ -309,7 +300,6 @@ def test_runs_wait_while_what_they_run_is_reserved(running, key):
 
 @pytest.mark.parametrize("key", [("sam", "runWorkflow"), ("ada", "runModel"), (*ACCOUNT, "sunset-clip")])
 def test_other_runs_go_on_while_something_is_reserved(running, key):
-    """Of another account, of another operation, of another workflow."""
     with running.reservations.made(key):
         assert running.have(running.reservations.used, (*ACCOUNT, "portrait")).wait(WITHIN_S)
 
@@ -326,7 +316,6 @@ def test_reservation_waits_for_runs_in_flight(running):
 
 
 def test_two_reservations_of_the_same_come_one_after_another(running):
-    """So that two tests never count each other's runs."""
     with running.reservations.made(ACCOUNT):
         other = running.have(running.reservations.made, (*ACCOUNT, "portrait"))
         assert not other.wait(0.05)
@@ -335,7 +324,6 @@ def test_two_reservations_of_the_same_come_one_after_another(running):
 
 
 def test_who_reserved_runs_itself_also_by_other_threads(running):
-    """Several runs at once of the test that counts them are its own."""
     with running.reservations.made(ACCOUNT):
         own = threading.get_ident()
 

@@ -25,7 +25,6 @@ def test_amount_is_a_number_or_a_share(text, least):
 
 @pytest.mark.parametrize("text", ["", "many", "-1", "1.5", "101%", "181", "5 %", "65%%"])
 def test_other_amounts_are_refused(text):
-    """In one sentence that shows how it is written."""
     with pytest.raises(UsageError, match="--min-verified"):
         least_verified(text, of=180)
 
@@ -40,7 +39,6 @@ def test_family_stands_for_its_documented_facts():
 
 
 def test_unknown_names_are_told_at_once():
-    """Each with the nearest that is known."""
     expect = Expect(facts=("auth.revoked-key",), families=("workflow",))
 
     with pytest.raises(ProfileError) as raised:
@@ -55,12 +53,10 @@ def seen(*unverified, untested=()):
 
 
 def test_run_that_has_all_of_it_lacks_nothing():
-    """No lines, no failure."""
     assert shortfall(seen("health.shape"), least=len(FACTS) - 1, expected=["whoami.user-object"]) == []
 
 
 def test_shortfall_says_by_family_what_is_missing():
-    """The family of which the most is missing first."""
     first, *families = shortfall(
         seen("usage.page-shape", "usage.row-shape", "whoami.user-object"), least=len(FACTS), text="100%"
     )
@@ -70,7 +66,6 @@ def test_shortfall_says_by_family_what_is_missing():
 
 
 def test_expected_fact_is_named_with_what_it_needs():
-    """Or that it was not seen to hold."""
     lacking = UntestedFact(check="c.d", fact="usage.row-shape", operation=None, missing="an active key")
     lines = shortfall(
         seen("usage.page-shape", "usage.row-shape", untested=[lacking]),
@@ -83,7 +78,6 @@ def test_expected_fact_is_named_with_what_it_needs():
 
 
 def test_expected_fact_that_the_run_was_not_about_is_not_missed():
-    """A run of one family is judged by that."""
     narrow = VerifiedFacts(asked={"whoami.user-object"}, verified=["whoami.user-object"], untested=())
 
     assert shortfall(narrow, least=1, expected=["usage.row-shape"]) == []

@@ -41,7 +41,6 @@ def poll(status, after_s):
 
 
 def test_run_that_is_in_flight_after_its_deadline_is_endless(endless):
-    """Of the profile."""
     endless.note(poll("processing", 30))
 
     assert endless.personas == ("full",)
@@ -57,7 +56,6 @@ def test_run_that_is_in_flight_after_its_deadline_is_endless(endless):
     ],
 )
 def test_run_that_ends_is_not(endless, polls):
-    """Nor one that nobody waited for."""
     for each in polls:
         endless.note(each)
 

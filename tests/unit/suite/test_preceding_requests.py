@@ -30,7 +30,6 @@ def ids(exchanges):
 
 
 def test_single_request_stands_for_itself():
-    """Outside of a sequence nothing is thought to depend on what was sent before."""
     steps = PrecedingRequests()
     _, second = noted(steps, exchange(1, "getWhoami"), exchange(2, "getWhoami"))
 
@@ -38,7 +37,6 @@ def test_single_request_stands_for_itself():
 
 
 def test_sequence_leads_to_each_of_its_answers():
-    """All that was sent since it began, and nothing after."""
     steps = PrecedingRequests()
     noted(steps, exchange(1, "createWorkflow"))
     steps.begin_sequence()
@@ -48,7 +46,6 @@ def test_sequence_leads_to_each_of_its_answers():
 
 
 def test_ended_sequence_leads_nowhere():
-    """What comes after it stands for itself."""
     steps = PrecedingRequests()
     steps.begin_sequence()
     noted(steps, exchange(1, "createWorkflow"))
@@ -59,7 +56,6 @@ def test_ended_sequence_leads_nowhere():
 
 
 def test_poll_goes_back_to_its_submit():
-    """Whatever else was sent in between, about other executions too."""
     steps = PrecedingRequests()
     sent = noted(
         steps,
@@ -74,7 +70,6 @@ def test_poll_goes_back_to_its_submit():
 
 
 def test_cancel_shows_in_the_polls_after_it():
-    """What cancelling is about is what comes of it."""
     steps = PrecedingRequests()
     sent = noted(steps, submitted(1), about(2, "cancelExecution"), about(3, "getExecution"))
 
@@ -105,7 +100,6 @@ def on(number, operation_id, status):
 
 
 def test_minted_key_leads_back_to_its_account():
-    """What opened the account, and what minted the key."""
     steps = PrecedingRequests()
     opened = control(1, {"tier": "free"}, {"account": "account-1"})
     minted = control(2, {"account": "account-1"}, {"name": "minted-1", "secret": "{{key:minted-1}}"})
@@ -134,7 +128,6 @@ def test_compared_answer_rests_on_all_that_the_test_sent():
 
 
 def test_arguments_tell_whether_answers_are_compared():
-    """What is known of a request and its key is no other answer."""
     one, other = exchange(1, "getWhoami"), exchange(2, "getWhoami")
 
     assert compared_with("capabilities", {"operation": object(), "held": ()}) is None
@@ -144,7 +137,6 @@ def test_arguments_tell_whether_answers_are_compared():
 
 
 def test_other_threads_run_other_tests():
-    """Independent tests run side by side."""
     steps = PrecedingRequests()
     steps.begin_sequence()
     noted(steps, exchange(1, "getWhoami"))

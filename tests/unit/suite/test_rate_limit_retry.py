@@ -27,14 +27,12 @@ def test_wait_is_what_a_refusal_says_within_reason(told, wait_s):
 
 
 def test_admitted_request_is_not_sent_again():
-    """There is nothing to wait for."""
     rate_limit_retry = RateLimitRetry(pass_time=lambda _: pytest.fail("waited"))
 
     assert rate_limit_retry.outlast(ADMITTED, lambda: pytest.fail("sent again")).status == 200
 
 
 def test_refused_request_is_sent_until_it_is_admitted():
-    """Others may have used up the next window as well."""
     waits: list[float] = []
     answers = iter([throttled("60"), throttled("3"), ADMITTED])
 
@@ -45,7 +43,6 @@ def test_refused_request_is_sent_until_it_is_admitted():
 
 
 def test_retrying_ends():
-    """What is refused through three windows will go on being refused."""
     waits: list[float] = []
 
     last = RateLimitRetry(pass_time=waits.append).outlast(throttled("60"), lambda: throttled("60"))
@@ -67,7 +64,6 @@ def test_nobody_waits_again_for_what_is_never_admitted():
 
 
 def test_what_is_admitted_again_is_waited_for_again():
-    """The refusals had an end after all."""
     waits: list[float] = []
     rate_limit_retry = RateLimitRetry(pass_time=waits.append)
     rate_limit_retry.outlast(throttled("60"), lambda: throttled("60"))

@@ -71,7 +71,6 @@ def test_whoever_counts_runs_of_an_account_does_so_alone(suite):
 
 
 def test_what_runs_nothing_comes_while_others_wait(suite):
-    """Tests that need no run fill the time in which runs end, and windows do."""
     place = schedule_of(suite, WITHOUT_CLOCK).place
     without_runs = [each for each in suite if not is_about_runs(each)]
 
@@ -113,7 +112,6 @@ def test_tests_end_when_interrupted_while_others_begin(suite, monkeypatch):
 
 
 def test_tests_of_another_suite_run_alone():
-    """They stand before all that begins threads."""
     other = SimpleNamespace(get_closest_marker=lambda _: None)
 
     assert schedule_of([], SANDBOX).place(other) == 0
@@ -135,7 +133,6 @@ def spending_of(suite, limit_credits, target=SANDBOX):
 
 @pytest.mark.parametrize("limit_credits", [0, 14, 50, 400])
 def test_cheapest_tests_are_paid_first(suite, limit_credits):
-    """As many as the credits pay, and no test that is cheaper than one that is paid."""
     spending, whole = spending_of(suite, limit_credits), spending_of(suite, 1e6)
     cost_by_test = {item.nodeid: sum_of_runs(item) for item in marked(suite, "spends")}
 
@@ -153,7 +150,6 @@ def sum_of_runs(item):
 
 
 def test_who_may_run_nothing_spends_nothing(suite):
-    """Whatever there is to run."""
     may_read = replace(SANDBOX, limits=replace(SANDBOX.limits, allow=frozenset({Action.READ})))
 
     spending = spending_of(suite, 1e6, may_read)

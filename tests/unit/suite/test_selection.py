@@ -24,7 +24,6 @@ def about(suite, operation_id):
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=IDS)
 def test_facts_of_an_operation_are_shown_by_the_tests_about_it(suite, operation):
-    """Each that any test shows."""
     shown_by_all = {fact for item in suite for fact in facts_of(item)}
 
     shown = {fact for item in about(suite, operation.id) for fact in facts_of(item)}
@@ -34,7 +33,6 @@ def test_facts_of_an_operation_are_shown_by_the_tests_about_it(suite, operation)
 
 @pytest.mark.parametrize("operation_id", IDS)
 def test_tests_about_an_operation_are_few(suite, operation_id):
-    """None is parametrized with another one."""
     kept = about(suite, operation_id)
 
     params = [item.callspec.params for item in kept if hasattr(item, "callspec")]

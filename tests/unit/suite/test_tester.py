@@ -76,7 +76,6 @@ def test_long_answer_from_before_the_tests_is_judged_and_not_kept(make_tester, m
 
 
 def test_healthy_answer_has_no_finding(make_tester):
-    """An answer as documented leaves nothing behind but claims that held."""
     tester = make_tester(lambda _: httpx.Response(200, json=WHOAMI))
 
     tester.send("getWhoami", full(tester))
@@ -102,7 +101,6 @@ def test_healthy_answer_has_no_finding(make_tester):
     ],
 )
 def test_every_answer_is_judged(make_tester, response, facts):
-    """What holds for all answers is judged on each, whoever asked for it."""
     tester = make_tester(lambda _: response)
 
     exchange = tester.send("getWhoami", full(tester))
@@ -111,7 +109,6 @@ def test_every_answer_is_judged(make_tester, response, facts):
 
 
 def test_finding_is_recorded_once_with_a_count(make_tester, tmp_path):
-    """The same fault seen thrice is one finding, seen three times."""
     tester = make_tester(lambda _: httpx.Response(404, json={"code": "NOT_FOUND"}))
 
     for _ in range(3):
@@ -123,7 +120,6 @@ def test_finding_is_recorded_once_with_a_count(make_tester, tmp_path):
 
 
 def test_assumption_fails_a_strict_run_only(make_tester):
-    """Another code than the assumed one is noted, and fails nothing unless asked to."""
     tester = make_tester(lambda _: httpx.Response(401, json={"error": "x", "code": "NO_KEY"}))
     exchange = tester.send("getWhoami", None)
 
@@ -138,7 +134,6 @@ def test_assumption_fails_a_strict_run_only(make_tester):
 
 @pytest.mark.parametrize(("expires", "is_broken"), [(TODAY, False), (date(2026, 11, 24), True)])
 def test_conflict_can_be_waived_until_it_expires(make_tester, expires, is_broken):
-    """A plain 401 without a code is a conflict: it fails the run, unless waived for a while."""
     waiver = Waiver(fact="envelope.plain-401-has-code", reason="follows the errors page", expires=expires)
     tester = make_tester(lambda _: httpx.Response(401, json={"error": "Unauthorized"}), waivers=(waiver,))
 
@@ -149,7 +144,6 @@ def test_conflict_can_be_waived_until_it_expires(make_tester, expires, is_broken
 
 
 def test_expired_waiver_fails_a_run_even_unused(make_tester):
-    """A waiver past its last day is a debt that somebody has to look at."""
     waiver = Waiver(fact="envelope.plain-401-has-code", reason="until the release", expires=date(2026, 1, 1))
     tester = make_tester(lambda _: httpx.Response(200, json=WHOAMI), waivers=(waiver,))
 
@@ -160,7 +154,6 @@ def test_expired_waiver_fails_a_run_even_unused(make_tester):
 
 
 def test_throttled_request_is_sent_again_in_the_next_window(make_tester):
-    """A 429 outside the rate-limit checks is waited out as the target says."""
     body = {"error": "x", "code": "RATE_LIMIT_EXCEEDED", "tier": "pro", "limit": 100, "retryAfter": 7}
     headers = {
         "retry-after": "7",
@@ -179,7 +172,6 @@ def test_throttled_request_is_sent_again_in_the_next_window(make_tester):
 
 
 def test_target_that_throttles_for_ever_leaves_a_test_untested(make_tester):
-    """After three windows nothing is known of the request, and nothing is claimed."""
     waited: list[float] = []
     tester = make_tester(lambda _: httpx.Response(429, headers={"retry-after": "60"}), waited=waited)
 
@@ -190,7 +182,6 @@ def test_target_that_throttles_for_ever_leaves_a_test_untested(make_tester):
 
 
 def test_nothing_is_sent_at_once_where_nothing_is_asked_for(make_tester):
-    """A profile that allows no runs leaves a test without any."""
     assert make_tester(lambda _: httpx.Response(200, json=WHOAMI)).send_at_once([]) == []
 
 
@@ -209,7 +200,6 @@ def test_requests_at_once_are_answered_in_the_order_of_asking(make_tester):
 
 
 def test_target_that_has_gone_away_ends_the_run(make_tester):
-    """After a few requests without any answer in a row the run ends, and nothing more is sent."""
     sent = []
 
     def refuse(request):
@@ -278,7 +268,6 @@ def test_what_the_profile_forbids_counts_as_untested(make_tester):
 
 
 def test_run_over_budget_is_untested(make_tester):
-    """A run that may cost more than is left is not sent, and others may follow."""
     tester = make_tester(lambda _: pytest.fail("sent"), credits=5)
     call = Call(path_values={"internalName": "m"}, json={"inputs": {}}, cost_credits=6)
 
@@ -336,7 +325,6 @@ def test_refusals_spend_nothing(refused_clip):
 
 
 def test_run_that_cost_more_than_was_left_ends_the_run(refused_clip):
-    """The next run is not sent, and a guard ends it all."""
     tester, sent = refused_clip(httpx.Response(200, json={"success": True, "cost": 9}), credits_left=8)
     tester.send("runWorkflow", None, CLIP)
 
@@ -347,7 +335,6 @@ def test_run_that_cost_more_than_was_left_ends_the_run(refused_clip):
 
 
 def test_finding_in_a_sequence_carries_what_led_to_it(make_tester):
-    """Within a sequence all requests until then, outside of it one."""
     tester = make_tester(lambda _: httpx.Response(401, json={"error": "No"}))
     tester.recorder.steps.begin_sequence()
     created = tester.send("createWorkflow", full(tester), Call(json={"name": "A"}))

@@ -16,7 +16,6 @@ WHOAMI = {"id": "usr_1", "email": "ada@example.com", "role": "user", "tier": "pr
 
 
 def test_shape_check_names_every_fact_of_a_success():
-    """The facts that select the shape check are those that the schemas of successes cite."""
     successes = [
         response
         for operation in DOCUMENT.operations
@@ -36,7 +35,6 @@ def test_checks_have_unique_ids():
 
 
 def test_missing_resources_are_named_with_the_checks_that_need_them():
-    """Doctor says what a bare profile lacks, and which facts stay untested for want of it."""
     missing = missing_by_need(make_target())
 
     assert "auth.revoked-key-is-401" in missing['a key with state = "revoked"']

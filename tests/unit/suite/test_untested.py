@@ -28,7 +28,6 @@ def refused(name):
 
 
 def test_profile_that_does_not_offer_it_is_the_cause():
-    """With or without contradictions of something else."""
     untested = untested_for(REVOKED_KEY, profile=TARGET, contradictions=[refused("full")])
 
     assert (untested.missing, untested.cause) == ('a key with state = "revoked"', "profile")
@@ -48,7 +47,6 @@ def test_contradiction_is_named_where_the_profile_offers_it():
 
 
 def test_all_are_named_where_only_all_of_them_take_it_away():
-    """Any key would do, and each is refused."""
     contradictions = [refused(name) for name in TARGET.personas]
     assert ANY_KEY.find(without(TARGET, contradictions)) is None
 

@@ -14,7 +14,6 @@ TOKEN = "Bearer gateway 0123"
 
 
 def test_headers_and_proxy_are_read(load):
-    """Those of the file as they stand, secrets by their variables; the proxy without its credentials."""
     target = load(
         ADDRESS
         + 'headers = { X-Tag = "night run" }\nheaders_env = { X-Gateway = "TOKEN" }\nproxy_env = "PROXY"',
@@ -31,7 +30,6 @@ def test_headers_and_proxy_are_read(load):
 
 
 def test_curl_lines_lead_the_same_way(load):
-    """The token is a variable, and so is a proxy that comes from one."""
     target = load(
         ADDRESS + 'headers_env = { X-Gateway = "TOKEN" }\nproxy_env = "PROXY"',
         TOKEN=TOKEN,

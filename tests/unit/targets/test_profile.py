@@ -82,7 +82,6 @@ def test_nothing_paid_is_allowed_unless_said(load):
 
 
 def test_sandbox_profile_names_every_variable_by_its_persona():
-    """The built-in profile reads each key from the variable that the running sandbox is announced in."""
     text = (builtin_targets_path() / "sandbox.toml").read_text()
     variables = re.findall(r'_env = "(\w+)"', text)
     environ = {name: f"knouds_live_{number:032}" for number, name in enumerate(variables)}
@@ -165,7 +164,6 @@ def test_owner_may_have_no_key(load):
 
 
 def test_place_to_change_a_profile_is_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """From the current folder on; a built-in profile is to be copied."""
     monkeypatch.chdir(tmp_path)
     mine = Target(name="mine", base_url="http://127.0.0.1:1", source=tmp_path / "targets" / "mine.toml")
     built_in = replace(mine, source=builtin_targets_path() / "sandbox.toml")

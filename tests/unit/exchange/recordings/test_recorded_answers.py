@@ -23,7 +23,6 @@ def get(transport, path):
 
 
 def test_answer_is_whole():
-    """Status, body and headers, in their order."""
     answer = get(RecordedTransport(WHOAMI), "/api/whoami")
 
     assert answer.status_code == WHOAMI.exchange.status

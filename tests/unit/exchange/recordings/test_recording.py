@@ -140,5 +140,4 @@ def test_damaged_recording_is_a_usage_error():
 
 
 def test_every_recording_is_of_this_contract_version():
-    """After a new version of the document all are recorded anew."""
     assert {each.origin.contract_version for each in recordings().values()} == {document().version}

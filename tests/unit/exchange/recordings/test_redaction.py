@@ -106,7 +106,6 @@ def test_what_was_equal_stays_equal_and_what_differed_differs(redactor):
 
 
 def test_body_keeps_its_layout(redactor):
-    """Blanks, order and escapes are the server's; only the secret is another."""
     body = b'{ "error" : "caf\\u00e9",\n\t"to": "canary.person@private.example" , "n": 1.50}'
 
     clean = redactor.ours(replace(UPDATE, body=body))
@@ -131,7 +130,6 @@ def test_redacting_twice_changes_nothing(redactor):
 
 
 def test_length_of_the_body_fits_what_is_left(redactor):
-    """A client that reads by it gets the whole body."""
     exchange = replace(UPDATE, body=json.dumps({"x": CANARIES}).encode())
 
     clean = redactor.ours(exchange)

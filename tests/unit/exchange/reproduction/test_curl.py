@@ -76,7 +76,6 @@ def test_empty_key_is_sent_as_an_empty_header():
 @example(body='{"name": "Lichtmaß"}'.encode())
 @example(body=b"[" * 5_000 + b"]" * 5_000)
 def test_any_body_arrives(body: bytes):
-    """Every byte that was sent, whatever it means to a shell, to printf or to curl."""
     request = Request(method="POST", path="/api/x", body=body, action=Action.READ)
 
     line = line_for(request)

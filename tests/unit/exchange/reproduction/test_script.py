@@ -95,7 +95,6 @@ def sent_by(text, tmp_path, **environment):
 
 
 def test_given_slug_is_carried_on(tmp_path):
-    """Later requests name the slug that the server gives when the script runs, in path and body."""
     steps = [
         created(1, "h-0123456789ab"),
         on(2, "updateWorkflow", "h-0123456789ab", sent={"slug": "h-0123456789ab", "description": "fresh"}),

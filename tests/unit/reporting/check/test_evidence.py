@@ -71,7 +71,6 @@ def test_any_bytes_can_be_shown(raw, where):
 
 
 def test_long_body_is_cut_around_the_mark():
-    """The beginning and the offending place are shown, and how much is left out."""
     shown = evidence_of(exchange(1, "listUsage", body=list(range(5000))), where="/3000").received.body
 
     texts = [line.text for line in shown]

@@ -81,7 +81,6 @@ def test_bucket_is_the_users_and_the_routes(limiter):
 
 @given(steps=st.lists(st.floats(0, 30), max_size=400))
 def test_no_window_takes_more_than_the_limit(steps):
-    """However requests are spread, at most 100 pass within one window."""
     clock = Clock(1_800_000_000.25)
     limiter = RateLimiter(now_unix_s=clock, edits=ActiveEdits())
     passed: dict[str, int] = {}

@@ -105,7 +105,6 @@ def test_webhook_is_announced_where_it_will_be_sent(ask, mint):
 
 @given(name=st.text())
 def test_slug_has_slug_characters_only(name):
-    """Whatever the name, the slug is lowercase letters, digits and single hyphens between them."""
     slug = make_slug(name)
 
     assert slug
@@ -161,7 +160,6 @@ def test_move_without_folder_is_refused(ask, assert_refused, body):
 
 
 def test_schema_describes_every_kind_of_field(ask):
-    """Each field has a name and a type; values are the defaults."""
     schema = ask("GET", "/api/workflows/all-fields/schema", "full").json()
 
     assert [field["type"] for field in schema["fields"]] == [

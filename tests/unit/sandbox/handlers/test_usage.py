@@ -32,5 +32,4 @@ def rows(ask):
     ],
 )
 def test_query_selects(rows, query, count):
-    """Filters narrow, limit and offset page, and what is garbled is ignored."""
     assert len(rows(query)) == count

@@ -48,7 +48,6 @@ def path_of(operation):
     [(operation, name) for operation in OPERATIONS for name in outcomes_of(operation)],
 )
 def test_outcome_is_as_documented(prefer, assert_refused, operation, outcome):
-    """Status, code and context fields are those of the document's catalogue, by whatever name one asks."""
     status, code = OUTCOMES[outcome]
     documented = CATALOGUE[code]
 
@@ -152,7 +151,6 @@ def test_refused_run_applies_no_end(prefer):
 
 
 def test_prefer_is_ignored_by_default():
-    """A sandbox answers like the API, which knows no preferences."""
     with running_sandbox(seed=7) as sandbox:
         headers = {"x-api-key": sandbox.keys["full"], "prefer": "code=401, nonsense"}
         answer = httpx.get(f"{sandbox.base_url}/api/whoami", headers=headers)

@@ -22,7 +22,6 @@ USER = {"id": "usr_1", "email": "a@example.com", "role": "user", "tier": "pro", 
 
 
 def test_whoami_describes_an_account():
-    """Its id, tier and role."""
     assert account_in(exchange(200, {"user": USER})) == FoundAccount(id="usr_1", tier="pro", role="user")
     assert account_in(exchange(200, {"user": {**USER, "role": "admin"}})) == FoundAccount(
         id="usr_1", tier="pro", role="admin"
@@ -43,7 +42,6 @@ def test_whoami_describes_an_account():
     ],
 )
 def test_whoami_that_describes_no_account(answer):
-    """Anything else is no account, and no exception."""
     assert account_in(answer) is None
 
 
@@ -73,7 +71,6 @@ def test_only_its_code_proves_a_legacy_key():
     ],
 )
 def test_answer_tells_whether_a_key_was_let_in(answer, is_held):
-    """Only a documented denial is one, and what says nothing of the key leaves it open."""
     assert holding_in(answer).is_held is is_held
 
 
@@ -101,7 +98,6 @@ def test_most_telling_workflows_are_of_all_kinds():
 
 
 def test_workflow_is_described_by_three_answers():
-    """List, schema and document each say something of it."""
     fields = [{"name": "prompt", "type": "text"}, {"name": "count", "type": "slider"}]
     schema = {
         "fields": fields,
@@ -132,14 +128,12 @@ def test_workflow_is_described_by_three_answers():
     ],
 )
 def test_field_that_may_count_images_is_proposed(field, is_proposed):
-    """By its name or label, and only if it is a number."""
     found = workflow_in({"slug": "any"}, exchange(200, {"fields": [field]}), exchange(None), owner="pro")
 
     assert found.count_field == (field["name"] if is_proposed else None)
 
 
 def test_what_a_workflow_lacks_is_told():
-    """No estimate is no generator, no field is no Request Input node."""
     found = workflow_in(
         {"slug": "plain"},
         exchange(200, {"fields": [], "values": {}, "estimatedCreditCost": None}),
@@ -151,7 +145,6 @@ def test_what_a_workflow_lacks_is_told():
 
 
 def test_workflow_that_cannot_be_read_keeps_its_defaults():
-    """Nothing is concluded from a refusal."""
     found = workflow_in({"slug": "plain"}, refusal(500), exchange(None), owner="pro")
 
     assert found.workflow.has_generator
@@ -160,7 +153,6 @@ def test_workflow_that_cannot_be_read_keeps_its_defaults():
 
 
 def test_inputs_that_no_profile_can_hold_are_left_out():
-    """Tables, null and very long ones take their defaults."""
     fields = [{"name": name, "type": "text"} for name in ("kept", "table", "nothing")]
     values: dict[str, Any] = {"kept": ["a"], "table": {}, "nothing": None}
     long = {"kept": "x" * 1_000}
@@ -210,12 +202,10 @@ def test_no_model_names_are_made_up(body):
     ],
 )
 def test_tiers_in_pricing_are_no_models(pricing, models):
-    """Whatever they are called."""
     assert priced_models(pricing) == models
 
 
 def test_most_credits_are_those_of_direct_runs():
-    """A workflow's run says nothing of one model, nor does one that was free."""
     rows: list[dict[str, Any]] = [
         {"workflowSlug": None, "modelIds": ["a"], "creditsCost": 5},
         {"workflowSlug": None, "modelIds": ["a"], "creditsCost": 15},

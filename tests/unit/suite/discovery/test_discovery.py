@@ -106,7 +106,6 @@ FULL = {"workflow:read", "workflow:write", "workflow:run", "model:run", "executi
 
 
 def test_every_capability_that_a_request_can_show_is_asked_for():
-    """All that the document requires anywhere, each by one operation."""
     required = {each.alternatives[0] for each in DOCUMENT.operations if each.alternatives}
 
     asked = [DOCUMENT.operation_by_id[each].alternatives[0] for each in ASKED]
@@ -133,7 +132,6 @@ def test_nothing_sent_can_have_an_effect(held, admits_all):
 
 @pytest.mark.parametrize("capability", sorted(FULL))
 def test_each_capability_is_found(capability):
-    """A key with one holds that one, a key with all others does not."""
     found = found_with(Server({"one-key": {capability}, "other-key": FULL - {capability}}))
 
     assert found.keys[0].capabilities == (capability,)
@@ -166,7 +164,6 @@ def test_few_bound_forms_are_tried():
 
 
 def test_throttled_key_is_left_open():
-    """Neither held nor denied, and the profile says why."""
     (key,) = found_with(Server({"full-key": FULL}, is_throttled=True)).keys
 
     assert key.capabilities == ()
@@ -183,20 +180,17 @@ def test_capability_that_nobody_was_denied_is_named():
 
 
 def test_request_that_was_let_in_is_told():
-    """A success where nothing exists is something to look at."""
     found = found_with(Server({"full-key": FULL}, admits_all=True))
 
     assert f"PUT /api/workflows/{NO_SUCH_WORKFLOW}/move was answered 200" in " ".join(found.remarks)
 
 
 def test_keys_of_one_account_share_its_name():
-    """The account's id decides."""
     found = found_with(Server({"full-key": FULL, "none-key": ()}))
 
     assert [key.user for key in found.keys] == ["business", "business"]
 
 
 def test_whoami_that_tells_nothing_ends_it():
-    """A server that does not say whose key it is cannot be described."""
     with pytest.raises(TargetUnreachable, match="whoami was answered 503 with the key of FULL-KEY"):
         found_with(Server({"full-key": FULL}, is_down=True))

@@ -36,7 +36,6 @@ def printed(untested, *, width: int, is_terminal: bool) -> list[str]:
 
 
 def test_what_a_profile_lacks_fits_one_screen():
-    """A profile that allows little lacks much; 80 columns and about 40 lines hold it."""
     untested = missing_by_need(make_target())
 
     lines = printed(untested, width=80, is_terminal=True)
@@ -48,7 +47,6 @@ def test_what_a_profile_lacks_fits_one_screen():
 
 @pytest.mark.parametrize("more", [[], ["usage.own-rows-only"]])
 def test_what_is_lacking_is_counted_by_family(more: list[str]):
-    """Families are named as ``--family`` takes them, ids are not."""
     facts = ["auth.revoked-key-is-401", *more]
 
     lines = printed({"a revoked key": facts}, width=80, is_terminal=False)

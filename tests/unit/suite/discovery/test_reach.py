@@ -21,13 +21,11 @@ NEVER_SHOWN = {
 
 
 def test_every_fact_that_a_test_shows_has_a_way():
-    """What no profile can show is listed, and nothing else."""
     assert shipped_document().facts.keys() - WAYS.keys() == NEVER_SHOWN
     assert all(WAYS.values())
 
 
 def test_what_needs_nothing_needs_no_key():
-    """A profile that offers nothing verifies just that."""
     assert {fact for fact, ways in WAYS.items() if ways == ("nothing",)} == provable_facts(WITHOUT_KEYS)
 
 
@@ -68,7 +66,6 @@ def test_ways_are_the_needs_of_tests_in_words(fact, ways):
 
 @pytest.mark.parametrize("fact", WAYS)
 def test_no_way_says_a_thing_twice(fact):
-    """And each is a line."""
     for way in WAYS[fact]:
         parts = way.split("; ")
 

@@ -13,7 +13,6 @@ PARSED = [name for name in VALUES if name != "nested deeply"]
 
 @pytest.mark.parametrize("name", PARSED)
 def test_each_value_is_json(name):
-    """Nothing that is sent here may be refused as no JSON."""
     assert json.loads(as_inputs([name])).keys() == {"inputs"}
     assert isinstance(json.loads(as_inputs([name], in_a_list=True))["inputs"], list)
     document = json.loads(as_document([name], name="Odd", node=NODE))
@@ -23,7 +22,6 @@ def test_each_value_is_json(name):
 
 
 def test_texts_stand_in_the_words_of_a_document():
-    """Name and tags hold every text of the values."""
     document = json.loads(as_document(list(PARSED), name="Odd", node=NODE))
 
     texts = "".join(json.loads(f'"{text}"') for text in TEXTS.values())

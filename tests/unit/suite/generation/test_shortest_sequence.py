@@ -24,7 +24,6 @@ def holds(*needed):
 
 @given(noise=st.lists(st.sampled_from("abc"), max_size=10), place=st.integers(0, 10))
 def test_only_what_it_takes_is_left(noise, place):
-    """Wherever the call that matters stands among others."""
     calls = [*noise[:place], "make", *noise[place:], "show"]
 
     shortest = shorten(calls, breaks=holds("make", "show"), simpler=lambda _: (), is_enough=never)
@@ -33,8 +32,6 @@ def test_only_what_it_takes_is_left(noise, place):
 
 
 def test_parts_of_calls_are_left_out():
-    """A call says no more than it has to."""
-
     def breaks(calls):
         return "x" in calls[0]
 
@@ -42,8 +39,6 @@ def test_parts_of_calls_are_left_out():
 
 
 def test_pairs_that_need_each_other_stay():
-    """What breaks nothing without another call is kept with it."""
-
     def breaks(calls):
         return "make" in calls and calls.count("a") == calls.count("b") == 1
 
@@ -53,7 +48,6 @@ def test_pairs_that_need_each_other_stay():
 
 
 def test_bound_keeps_the_shortest_until_then():
-    """After three tries nothing more is tried."""
     tries = itertools.count(1)
     tried = []
 

@@ -16,7 +16,6 @@ KEY = "knouds_live_0aB1cD2eF3gH4iJ5kL6mN7oP8qR9sT0u"
 
 @given(key=strategies.altered_keys(Secret(KEY, "key:full")).map(Secret.reveal))
 def test_altered_key_is_another_key(key):
-    """Every alteration changes the key, and leaves something to send."""
     assert key != KEY
     assert key
 
@@ -66,7 +65,6 @@ def test_garbled_value_is_no_number_in_range(value):
 @settings(deadline=None)  # the first draw has schemathesis read the document
 @given(data=st.data())
 def test_valid_create_has_a_name(data):
-    """What schemathesis makes of the document keeps the rule that it states."""
     call = data.draw(strategies.valid_calls(shipped_document(), "createWorkflow"))
 
     assert isinstance(call.json["name"], str)

@@ -59,7 +59,6 @@ def test_each_outcome_is_kept_once(imported):
 
 
 def test_what_is_recorded_already_is_left_out(imported):
-    """A second import of the same file adds nothing."""
     entries = [whoami({"user": ADA}), whoami(UNAUTHORIZED, status=401)]
     first = imported(*entries)
 
@@ -100,7 +99,6 @@ def test_recording_says_where_it_comes_from_and_shows_no_secret(imported):
 
 
 def test_deliveries_in_the_traffic_of_an_own_run_are_left_out(tmp_path):
-    """What the target sent to our receiver is not what the API answered."""
     path = tmp_path / "exchanges.har"
     with HarWriter(path) as har:
         har.add(replace(recording("getHealth-200-up").exchange, url="http://127.0.0.1:8000/api/health"))

@@ -61,7 +61,6 @@ def test_every_outcome_is_planned_kept_or_impossible(outcomes, plan, target):
 
 
 def test_pattern_means_operation_and_outcome(plan, target):
-    """As they stand in the plan's own lines."""
     assert names(plan(target, patterns=["getWhoami-u*", "getHealth-up"]).outcomes) == {
         "getHealth-up",
         "getWhoami-user",
@@ -79,7 +78,6 @@ def test_story_is_recorded_as_a_whole(outcomes, plan, target):
 
 
 def test_what_is_recorded_is_kept(outcomes, plan, target):
-    """With the rest of its story."""
     made = plan(target, recorded=[each.name for each in outcomes])
 
     assert made.outcomes == ()
@@ -88,7 +86,6 @@ def test_what_is_recorded_is_kept(outcomes, plan, target):
 
 
 def test_story_costs_what_its_executions_cost(plan, target):
-    """However many of its outcomes are recorded."""
     failed = plan(target, patterns=["getExecution-failed"])
     both = plan(target, patterns=["getExecution-failed", "runModel-accepted-to-fail"])
 
@@ -107,7 +104,6 @@ def test_what_is_not_allowed_is_impossible(plan, target):
 
 
 def test_target_without_keys_answers_anybody(plan, target):
-    """What is public, and refusals of no key."""
     made = plan(replace(target, personas={}), patterns=["getHealth-*", "getWhoami-*"])
 
     assert names(made.outcomes) == {
@@ -117,7 +113,6 @@ def test_target_without_keys_answers_anybody(plan, target):
 
 
 def test_outcomes_name_what_exists(outcomes):
-    """An operation or a delivery, and a sentence on how it is shown."""
     operations = {each.id for each in document().operations} | {
         "receiveExecutionCompleted",
         "receiveExecutionFailed",
@@ -130,7 +125,6 @@ def test_outcomes_name_what_exists(outcomes):
 
 
 def test_every_outcome_has_its_recording_and_the_other_way_round(outcomes):
-    """What is kept is what can be made again."""
     assert {(each.operation, each.outcome) for each in recordings().values()} == {
         each.name for each in outcomes
     }

@@ -51,7 +51,6 @@ def test_delivery_is_held_against_the_poll_of_its_execution():
 
 
 def test_check_that_needs_the_story_says_nothing_without_it():
-    """Alone, a delivery can agree with nothing."""
     claims = claims_by_check(recording("receiveExecutionFailed-204-taken"))
 
     assert "webhooks.agrees" not in claims
@@ -59,7 +58,6 @@ def test_check_that_needs_the_story_says_nothing_without_it():
 
 
 def test_status_is_held_against_those_before_it():
-    """What ended has ended for good."""
     late = recording("getExecution-200-still-completed")
 
     assert broken(late, story_of(late)) == set()
@@ -69,7 +67,6 @@ def test_status_is_held_against_those_before_it():
 
 
 def test_remaining_is_held_against_the_run_before():
-    """The second run of a window leaves one less than the first."""
     second = recording("runWorkflow-200-second-of-window")
     headers = tuple((name, "99" if "remaining" in name else value) for name, value in second.exchange.headers)
 
@@ -80,7 +77,6 @@ def test_remaining_is_held_against_the_run_before():
 
 
 def test_refusal_is_held_against_what_the_key_holds():
-    """A denial names what would have passed, and denies nobody who may."""
     denied = recording("getWorkflow-403-bound")
     admitted = recording("getWorkflow-200-wildcard")
 
@@ -90,7 +86,6 @@ def test_refusal_is_held_against_what_the_key_holds():
 
 
 def test_limit_is_held_against_the_tier():
-    """The account's, as the profile has it."""
     run = recording("runModel-200-limited")
 
     assert broken(run) == set()
@@ -98,6 +93,5 @@ def test_limit_is_held_against_the_tier():
 
 
 def test_check_that_is_gone_is_an_error():
-    """Recordings and checks are kept together."""
     with pytest.raises(KeyError):
         claims_by_check(replace(recording("getHealth-200-up"), checks=("health.is-up",)))

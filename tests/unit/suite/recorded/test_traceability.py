@@ -23,7 +23,6 @@ SPELT_OTHERWISE = {"INVALID_DOCUMENT", "INVALID_QUERY", "INVALID_EXECUTION_ID", 
 
 
 def test_recordings_come_with_the_harness():
-    """In a checkout they are those of the tree."""
     assert recordings_path() == FOLDER
 
 
@@ -47,14 +46,12 @@ def test_every_operation_is_recorded_with_a_success_and_a_refusal():
 
 
 def test_every_event_is_recorded():
-    """Each ending of an execution was delivered once at least."""
     events = {each.operation for each in recordings().values() if each.kind == "delivery"}
 
     assert events == {"receiveExecutionCompleted", "receiveExecutionFailed", "receiveExecutionCancelled"}
 
 
 def test_table_of_facts_names_recordings():
-    """The first few, how many more there are, and how many facts show in how many."""
     printed = StringIO()
     console = Console(width=400, file=printed)
     print_coverage(coverage(document().facts.values(), None, NAMES), gaps_only=False, console=console)
@@ -66,7 +63,6 @@ def test_table_of_facts_names_recordings():
 
 
 def test_report_counts_recordings_of_each_fact(tmp_path):
-    """From the run record alone: what the harness had when the run began."""
     with start(tmp_path, setup=replace(SETUP, recordings={LEGACY: ("getWhoami-401-legacy",)})) as writer:
         writer.finish("kept", 0)
 
@@ -77,7 +73,6 @@ def test_report_counts_recordings_of_each_fact(tmp_path):
 
 
 def test_record_of_an_older_version_has_no_recordings(tmp_path):
-    """It is still read."""
     with start(tmp_path) as writer:
         writer.finish("kept", 0)
 

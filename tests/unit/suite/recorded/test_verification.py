@@ -43,7 +43,6 @@ def verified(path, *entries, **options):
     ],
 )
 def test_operation_is_recognised(method, url, operation_id, base_url, tmp_path):
-    """By method and path, under any base path."""
     traffic = read_traffic(write_har(tmp_path / "x.har", entry(url, method=method)))
 
     [placed] = sort_traffic(traffic, DOCUMENT).placed
@@ -135,7 +134,6 @@ def test_breach_is_found(tmp_path):
     ids=["nothing of the API", "no answer", "two servers"],
 )
 def test_nothing_to_judge_is_no_success(entries, tmp_path):
-    """Exit code 2 and a reason, and no record."""
     with pytest.raises(UsageError, match=r"nothing in it can be judged|went to 2 places"):
         verified(tmp_path, *entries)
 
@@ -143,7 +141,6 @@ def test_nothing_to_judge_is_no_success(entries, tmp_path):
 
 
 def test_base_url_says_which_server_is_meant(tmp_path):
-    """Of two that look alike."""
     entries = [
         entry(f"{API}/v1/api/whoami", WHOAMI),
         entry("https://other.example.com/api/whoami", status=500),
@@ -177,7 +174,6 @@ SECRETS = [
 
 @pytest.mark.parametrize("is_base64", [False, True], ids=["text", "base64"])
 def test_no_planted_secret_is_written(is_base64, tmp_path):
-    """Whatever the traffic holds in headers, URLs and bodies, none of it is in the run's folder."""
     answer = {
         "error": f"key {SECRETS[9]} and {SECRETS[15]} seen, token {SECRETS[11]}",
         "code": 7,

@@ -134,7 +134,6 @@ def replayed(serve):
 
 @pytest.mark.parametrize(("answer", "expected"), [(BROKEN, ReplayStatus.STANDS), (SOUND, ReplayStatus.GONE)])
 def test_common_check_judges_again(answer, expected, replayed, tmp_path):
-    """The same request with the same key, judged by the check that found it."""
     result, sent = replayed(*finding_of(tmp_path), answer=answer)
 
     assert result.status is expected
@@ -150,7 +149,6 @@ TALKATIVE = httpx.Response(401, json={"error": "No", "code": "UNAUTHORIZED", "do
     ids=["there", "gone"],
 )
 def test_drift_that_is_named_is_looked_for_again(answer, expected, replayed, tmp_path):
-    """What is new and breaks nothing can be looked for as well."""
     record, finding = finding_of(tmp_path, answer=TALKATIVE)
 
     result, _ = replayed(record, finding, answer=answer)
@@ -160,7 +158,6 @@ def test_drift_that_is_named_is_looked_for_again(answer, expected, replayed, tmp
 
 
 def test_drift_is_not_replayed_unless_it_is_named(tmp_path):
-    """There is nothing to mend."""
     record, finding = finding_of(tmp_path, answer=TALKATIVE)
 
     console = Console(file=StringIO())
@@ -172,7 +169,6 @@ def test_drift_is_not_replayed_unless_it_is_named(tmp_path):
 
 @pytest.mark.parametrize(("status", "expected"), [(200, ReplayStatus.STANDS), (401, ReplayStatus.GONE)])
 def test_check_of_one_exchange_judges_again(status, expected, replayed, tmp_path):
-    """A check that needs nothing but the answer."""
     check = authentication.legacy_key
     record, finding = finding_of(tmp_path, answer=httpx.Response(200, json={}), check=check)
 
@@ -219,7 +215,6 @@ def test_check_of_one_exchange_judges_again(status, expected, replayed, tmp_path
     ],
 )
 def test_what_cannot_be_sent_again_says_why(request_, given, reason, replayed, tmp_path):
-    """And is not sent."""
     result, sent = replayed(*finding_of(tmp_path, request_, **given))
 
     assert result.status is ReplayStatus.OPEN
@@ -228,7 +223,6 @@ def test_what_cannot_be_sent_again_says_why(request_, given, reason, replayed, t
 
 
 def test_throttled_request_tells_nothing(replayed, tmp_path):
-    """A 429 says nothing of what else would have been answered."""
     result, _ = replayed(*finding_of(tmp_path), answer=httpx.Response(429, json={}))
 
     assert (result.status, result.reason) == (ReplayStatus.OPEN, "the target throttles")
@@ -244,7 +238,6 @@ def test_key_in_the_query_is_sent_again_and_a_placeholder_of_the_target_as_text(
 
 
 def test_placeholder_that_the_target_answers_now_is_text(replayed, tmp_path):
-    """However it spells one in a document that is read and sent back, no key follows."""
     record, finding = sequence_of(
         tmp_path,
         (WHOAMI, httpx.Response(200, json={"text": "old"})),
@@ -260,14 +253,12 @@ def test_placeholder_that_the_target_answers_now_is_text(replayed, tmp_path):
 
 
 def test_made_up_key_is_sent_as_it_was(replayed, tmp_path):
-    """One that never was a secret stands in the record as it is."""
     _, sent = replayed(*finding_of(tmp_path, key="null"))
 
     assert [request.headers["x-api-key"] for request in sent] == ["null"]
 
 
 def test_what_was_made_again_is_deleted(replayed, tmp_path):
-    """On a target of somebody nothing stays behind."""
     create = replace(WHOAMI, method="POST", path="/api/workflows", operation_id="createWorkflow")
     create = replace(create, action=Action.WRITE, body=b'{"name": "Harness 0123456789ab a"}')
     slug = "harness-0123456789ab-a"
@@ -297,7 +288,6 @@ def test_what_may_be_somebodys_is_not_deleted(replayed, tmp_path):
 
 
 def test_altered_key_is_altered_again(replayed, tmp_path):
-    """As it was in the run."""
     _, sent = replayed(*finding_of(tmp_path, key=KEY[:-2]))
 
     assert [request.headers["x-api-key"] for request in sent] == [KEY[:-2]]
@@ -342,7 +332,6 @@ def test_nothing_is_gone_where_what_led_to_it_failed(replayed, tmp_path):
 
 
 def test_answer_that_is_worse_is_told(replayed, tmp_path):
-    """Which request, what it was answered, and what in the run."""
     record, finding = sequence_of(
         tmp_path,
         (WHOAMI, httpx.Response(200, json={})),
@@ -368,7 +357,6 @@ def test_other_breach_of_the_promise_is_not_gone(replayed, tmp_path):
 
 
 def test_document_that_was_read_and_sent_back_is_read_anew():
-    """What was wrong with it in the run is not sent again."""
     name = {"slug": "made", "name": "A &amp; B", "tags": ["x"]}
     then, now = (
         exchange(1, "getWorkflow", body=name),
@@ -391,7 +379,6 @@ def test_document_that_was_read_and_sent_back_is_read_anew():
     ids=["of the run", "healthy", "others"],
 )
 def test_sandbox_is_started_as_in_the_run(conditions, started_with, tmp_path):
-    """With its faults, variant and seed, unless told otherwise."""
     record, _ = finding_of(tmp_path)
     setup = replace(record.setup, seed=7, faults=("whoami-is-203",), variant="terse")
 
@@ -421,7 +408,6 @@ def replayed_all(serve):
     ("answer", "code"), [(BROKEN, ExitCode.BREACH), (SOUND, ExitCode.KEPT), (THROTTLED, ExitCode.USAGE)]
 )
 def test_exit_code_tells_gone_from_untold(answer, code, tmp_path, replayed_all):
-    """What cannot be told is no success."""
     record, finding = finding_of(tmp_path)
 
     assert replayed_all(record, finding.fingerprint, answer)[0] == code

@@ -52,7 +52,6 @@ def test_polling_stops_at_once_where_nothing_is_in_flight(last):
 
 
 def test_polling_stops_where_the_execution_is_gone():
-    """A refusal shows no execution in flight."""
     executions, trace, waits = following([recording("getExecution-404-unknown").exchange])
 
     assert executions.to_end(trace).ending is None
@@ -60,7 +59,6 @@ def test_polling_stops_where_the_execution_is_gone():
 
 
 def test_polling_stops_at_the_deadline():
-    """Of the profile, with longer and longer pauses."""
     executions, trace, waits = following([shown("processing")] * 100, deadline_s=10.0)
 
     trace = executions.to_end(trace)
@@ -71,7 +69,6 @@ def test_polling_stops_at_the_deadline():
 
 
 def test_watching_leaves_an_execution_alone_once_it_has_changed():
-    """One changed status is proof enough."""
     executions, trace, _ = following([shown("completed"), shown("completed"), shown("failed")])
     ended = executions.to_end(trace)
 

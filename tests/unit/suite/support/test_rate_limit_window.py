@@ -172,7 +172,6 @@ def test_window_whose_count_could_be_off_by_one_is_waited_out(more):
 
 
 def test_what_a_failed_run_counts_is_open():
-    """With a failed run among them nobody knows how many the window has left."""
     server = Target()
     opened = window(server)
     first, _ = opened.begin()
@@ -183,7 +182,6 @@ def test_what_a_failed_run_counts_is_open():
 
 
 def test_window_after_the_refusal_is_over():
-    """The time that a refusal tells, and a second, leads into the next window."""
     server = Target()
     opened = window(server)
     opened.fill(opened.begin()[0], LIMIT - 1)
@@ -206,7 +204,6 @@ def test_short_window_shows_though_others_may_use_it(others):
 
 
 def test_end_that_creeps_shows():
-    """A window that every run prolongs is not fixed."""
     server = Target(creeps_s=1)
     opened = window(server)
 

@@ -42,7 +42,6 @@ def answering(bodies, lock, asked):
 
 
 def test_tests_side_by_side_share_what_the_first_one_makes():
-    """The second asks while the first one's request is on its way, and does not send another."""
     lock, asked, may_answer = RunLock(), threading.Semaphore(0), threading.Event()
 
     def first_body():

@@ -54,7 +54,6 @@ def test_usual_key_is_of_the_account_that_the_profile_knows_best():
 
 
 def test_key_without_a_rate_limit_comes_first_among_equals():
-    """A tier without a limit makes nobody wait."""
     offered = target(key("full", "ada"), key("enterprise", "eve", tier="enterprise"))
 
     assert chosen(AUTHOR, offered).name == "enterprise"
@@ -83,7 +82,6 @@ def test_second_account_whose_key_may_do_most_comes_first():
 
 
 def test_needs_of_one_test_are_met_by_one_account():
-    """A key without a workflow of its account does not hide one that has both."""
     offered = target(
         key("models", "ada"),
         key("more", "ada"),
