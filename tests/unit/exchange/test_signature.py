@@ -66,7 +66,7 @@ def test_time_is_signed_too(body, sent):
         verify(body, f"t={sent - 1},{digest}", secret=SECRET, now_unix_s=sent)
 
 
-def test_against_the_formula():
+def test_signature_is_that_of_the_formula():
     digest = hmac.digest(SECRET.encode(), b'1795000000.{"event":"webhook.test"}', hashlib.sha256).hex()
 
     assert sign(b'{"event":"webhook.test"}', secret=SECRET, at_unix_s=1795000000) == (

@@ -37,7 +37,7 @@ def test_every_check_says_what_it_promises():
         (exchange(None), {"auth.missing-key-is-401"}),
     ],
 )
-def test_missing_key(answer, facts):
+def test_request_without_a_key_gets_a_401(answer, facts):
     """Anything but a 401 breaks the promise; another code breaks an assumption only."""
     assert broken(authentication.missing_key, answer) == facts
 
@@ -54,7 +54,7 @@ def test_missing_key(answer, facts):
         (exchange(None), False),
     ],
 )
-def test_refusal_that_tells_what_exists(unknown, is_broken):
+def test_refusal_tells_nothing_of_what_exists(unknown, is_broken):
     """Status, code and documented members have to be the same; words for people need not be."""
     known = refusal(401, "UNAUTHORIZED")
 
@@ -85,14 +85,14 @@ def asked_for(slug, answer):
         ("HEAD", exchange(200, raw=b""), False),
     ],
 )
-def test_success_without_a_body(method, answer, is_broken):
+def test_success_has_a_body_unless_it_answers_head(method, answer, is_broken):
     answer = replace(answer, request=replace(answer.request, method=method))
 
     assert bool(broken(form.json_object, answer)) == is_broken
 
 
 @pytest.mark.parametrize(("method", "is_broken"), [("GET", True), ("HEAD", False)])
-def test_refusal_without_a_body(method, is_broken):
+def test_refusal_has_a_body_unless_it_answers_head(method, is_broken):
     answer = exchange(404, raw=b"")
     answer = replace(answer, request=replace(answer.request, method=method))
 
@@ -110,7 +110,7 @@ def test_refusal_without_a_body(method, is_broken):
         ("Error\n    at Object.run (index.js:1)", False),
     ],
 )
-def test_no_internals(text, is_clean):
+def test_refusal_shows_no_internals(text, is_clean):
     """Markup, stack traces and paths of the server are found; words and API paths are not."""
     answer = exchange(400, raw=text.encode())
 

@@ -20,12 +20,12 @@ from knouds_harness.judging.checks import concurrency
         (refusal(429, "RATE_LIMIT_EXCEEDED"), set()),
     ],
 )
-def test_distinct_slugs(answer, facts):
+def test_creates_at_once_get_distinct_slugs(answer, facts):
     assert broken(concurrency.distinct_slugs, answer, others=["twin", "twin-2"]) == facts
 
 
 @pytest.mark.parametrize(("charged", "facts"), [(6, set()), (9, set()), (12, {"run.too-few-credits-is-402"})])
-def test_overspending(charged, facts):
+def test_runs_at_once_are_charged_no_more_than_there_was(charged, facts):
     answer = exchange(200, {"cost": 3})
 
     assert broken(concurrency.no_overspending, answer, charged_credits=charged, had_credits=9) == facts
@@ -40,7 +40,7 @@ def test_overspending(charged, facts):
         (3, 503, set()),
     ],
 )
-def test_burst(admitted, others, facts):
+def test_burst_is_admitted_as_far_as_the_window_goes(admitted, others, facts):
     """One more than the window had left is one too many, one less too few, unless something else failed."""
     answers = [exchange(200, {})] * admitted + [exchange(others, {})] * (8 - admitted)
 
@@ -61,7 +61,7 @@ def counted(remaining, *, end="1795000040"):
         (counted(0), 100, set()),
     ],
 )
-def test_all_counted(later, between, facts):
+def test_each_run_at_once_is_counted(later, between, facts):
     answers = [counted(95)] * between
 
     assert broken(concurrency.all_counted, later, earlier=counted(100), between=answers) == facts
@@ -153,7 +153,7 @@ BEFORE = exchange(200, {"description": "old", "folderId": None}, operation_id="g
         (History().put(0, 20, description="a").get(30, 31, 429), True),
     ],
 )
-def test_updates(history, is_kept):
+def test_updates_at_once_leave_what_one_of_them_wrote(history, is_kept):
     """An update that was accepted and is not to be seen is lost; one without an answer may be."""
     facts = broken(
         concurrency.updates_in_some_order,
@@ -174,7 +174,7 @@ def test_updates(history, is_kept):
         (History().move(0, 9, folderId="f").move(0, 9, folderId=None).get(20, 21, folderId=None), True),
     ],
 )
-def test_moves(history, is_kept):
+def test_moves_at_once_leave_a_folder_that_one_of_them_set(history, is_kept):
     last = history.exchanges[-1]
     facts = broken(concurrency.moves_in_some_order, last, before=BEFORE, history=history.exchanges)
 
@@ -197,7 +197,7 @@ def test_moves(history, is_kept):
         (History().delete(0, 20).get(30, 31, 503).get(40, 41, 404), True),
     ],
 )
-def test_deletes(history, is_kept):
+def test_deleted_workflow_stays_away(history, is_kept):
     """Whichever came first, what was deleted stays away."""
     last = history.exchanges[-1]
     facts = broken(concurrency.deletes_in_some_order, last, history=history.exchanges)
@@ -219,7 +219,7 @@ def test_deletes(history, is_kept):
         (History().list(0, 9, "old", "another").list(10, 12, status=429), True),
     ],
 )
-def test_lists(history, is_kept):
+def test_list_shows_a_workflow_from_its_create_to_its_delete(history, is_kept):
     """A workflow is listed once from its create to its delete; one of others says nothing."""
     last = history.exchanges[-1]
     facts = broken(concurrency.lists_in_some_order, last, history=history.exchanges, slugs={"old"})
@@ -250,7 +250,7 @@ def test_lists(history, is_kept):
         ),
     ],
 )
-def test_cancels(history, facts):
+def test_cancels_at_once_leave_one_ending(history, facts):
     last = history.exchanges[-1]
 
     assert broken(concurrency.cancels_in_some_order, last, history=history.exchanges) == facts
@@ -266,7 +266,7 @@ def test_cancels(history, facts):
         ([], set()),
     ],
 )
-def test_charged_once(rows, facts):
+def test_cancels_at_once_are_charged_once(rows, facts):
     last = exchange(200, {"status": "cancelled"})
 
     assert broken(concurrency.charged_once, last, rows=rows, most_credits=15) == facts

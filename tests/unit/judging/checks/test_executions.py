@@ -41,7 +41,7 @@ def shown(status, http_status=200, **members):
         (["cancel_requested", "processing", "completed", "failed"], EDGES | ABSORBING),
     ],
 )
-def test_edges(statuses, facts):
+def test_status_takes_documented_ways(statuses, facts):
     assert broken(executions.edges, shown("completed"), statuses=statuses) == facts
 
 
@@ -86,7 +86,7 @@ def test_leaving_an_end_is_always_found(before, ending, data):
         (refusal(409, "RUNNING"), [], set()),
     ],
 )
-def test_cancel_in_flight(cancel, after, facts):
+def test_cancel_of_what_is_in_flight_is_accepted(cancel, after, facts):
     assert broken(executions.cancel_in_flight, cancel, after=after) == facts
 
 
@@ -101,7 +101,7 @@ def test_cancel_in_flight(cancel, after, facts):
         ([["processing", "completed"]] * 4 + [["processing", "cancel_requested", "completed"]], set()),
     ],
 )
-def test_cancels_take_effect(after_each, facts):
+def test_accepted_cancels_take_effect(after_each, facts):
     assert broken(executions.cancels_take_effect, exchange(200, {}), after_each=after_each) == facts
 
 
@@ -131,7 +131,7 @@ def test_what_was_shown_stays_known(poll, shown_before, facts):
         (exchange(None), "cancel_requested", "cancel_requested", set()),
     ],
 )
-def test_cancelled_again(cancel, before, after, facts):
+def test_second_cancel_finds_the_execution(cancel, before, after, facts):
     """It may be refused, not be unknown; what ended around the cancel says nothing."""
     assert broken(executions.cancelled_again, cancel, before=before, after=after) == facts
 
@@ -189,7 +189,7 @@ def test_poll_is_of_the_execution_asked_for(named, is_broken):
         (None, False, False),
     ],
 )
-def test_cancelled_is_charged(row, is_claimed, is_broken):
+def test_cancelled_run_is_charged(row, is_claimed, is_broken):
     """A cancelled run with a price costs something, and its row says that it was cancelled."""
     answer = shown("cancelled")
 
@@ -229,7 +229,7 @@ def test_cancel_after_the_end_may_be_answered_in_three_ways(status):
         ("cancelled", None, False),
     ],
 )
-def test_end_stands(after, ending, is_broken):
+def test_end_stands_after_a_cancel(after, ending, is_broken):
     assert bool(broken(executions.end_stands, shown(after), ending=ending)) == is_broken
 
 
@@ -237,7 +237,7 @@ def test_end_stands(after, ending, is_broken):
     ("deadline_s", "status", "is_broken"),
     [(30, "completed", False), (30, "processing", True), (None, "processing", False)],
 )
-def test_ends_in_time(deadline_s, status, is_broken):
+def test_execution_ends_by_its_deadline(deadline_s, status, is_broken):
     assert bool(broken(executions.ends_in_time, shown(status), deadline_s=deadline_s)) == is_broken
 
 

@@ -20,7 +20,7 @@ def test_every_operation_on_a_resource_has_its_cell():
 
 
 @pytest.mark.parametrize("operation_id", REFUSAL_BY_OPERATION)
-def test_success_is_broken(operation_id):
+def test_success_on_what_is_somebody_elses_is_broken(operation_id):
     fact = REFUSAL_BY_OPERATION[operation_id].fact
 
     assert broken(isolation.refused, exchange(1, operation_id, body={})) == {fact}

@@ -46,7 +46,7 @@ PLAIN = exchange(200, {"success": True}, operation_id="runWorkflow")
         (admitted(89, end=END_UNIX_S + 1), True),
     ],
 )
-def test_one_less(check, fact, later, is_kept):
+def test_next_run_leaves_one_less(check, fact, later, is_kept):
     assert broken(check, later, earlier=admitted(90)) == (set() if is_kept else {fact})
 
 
@@ -76,11 +76,11 @@ def test_no_claim_where_nothing_can_be_compared(earlier, later):
         (REFUSED, set()),
     ],
 )
-def test_second_key(later, facts):
+def test_second_key_of_an_account_shares_its_window(later, facts):
     assert broken(rate_limits.shared_by_keys, later, earlier=admitted(90), advanced_s=0) == facts
 
 
-def test_second_key_after_the_window_turned():
+def test_second_key_may_be_told_of_a_later_window():
     """Once the first key's window is over, the second key may well be told of another."""
     later = replace(admitted(99, end=END_UNIX_S + 60))
     later = replace(later, started_at=later.started_at + timedelta(seconds=41))
@@ -100,7 +100,7 @@ def test_second_key_after_the_window_turned():
         ((NOW_UNIX_S + 60) * 1000, 0, True),
     ],
 )
-def test_window_ends(end, advanced_s, is_kept):
+def test_window_ends_within_a_minute(end, advanced_s, is_kept):
     """A window ends within 60 s by the server's own clock; in which unit that is told is another fact."""
     findings = broken(rate_limits.window_ends, admitted(90, end=end), advanced_s=advanced_s)
 
@@ -134,7 +134,7 @@ def test_date_may_be_as_old_as_the_request(elapsed_ms, is_kept):
         (REFUSED, True),
     ],
 )
-def test_window_stands(later, is_kept):
+def test_run_does_not_move_its_window(later, is_kept):
     assert (broken(rate_limits.window_stands, later, earlier=admitted(90)) == set()) == is_kept
 
 
@@ -149,7 +149,7 @@ def test_window_stands(later, is_kept):
         (PLAIN, True),
     ],
 )
-def test_window_turned(later, is_kept):
+def test_next_window_begins_when_one_is_over(later, is_kept):
     assert (broken(rate_limits.window_turned, later, earlier=admitted(90)) == set()) == is_kept
 
 
@@ -167,7 +167,7 @@ def test_window_turned(later, is_kept):
         (PLAIN, True),
     ],
 )
-def test_ends_apart(later, is_kept):
+def test_windows_end_a_minute_apart(later, is_kept):
     """Whole seconds are rounded; no window ends before one that an earlier run was told of."""
     earlier = [admitted(99, end=END_UNIX_S - 60), admitted(90), PLAIN]
 
@@ -201,7 +201,7 @@ def test_nothing_is_admitted_when_nothing_is_left(later, is_kept):
 
 
 @pytest.mark.parametrize(("wait", "is_kept"), [("40", True), ("60", True), ("3600", False), ("soon", True)])
-def test_told_wait(wait, is_kept):
+def test_refusal_asks_to_wait_for_a_window_at_most(wait, is_kept):
     answer = exchange(429, {"error": "x", "code": "RATE_LIMIT_EXCEEDED"}, headers={"retry-after": wait})
 
     assert (broken(rate_limits.told_wait, answer) == set()) == is_kept

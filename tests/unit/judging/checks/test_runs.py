@@ -26,7 +26,7 @@ def run(cost=8, **result):
         (exchange(500, {"error": "x", "code": "INTERNAL"}), DEFAULTS),
     ],
 )
-def test_fields_left_out(answer, facts):
+def test_run_takes_defaults_for_fields_left_out(answer, facts):
     assert broken(runs.fields_left_out, answer, with_all=run(), is_alike=False) == facts
 
 
@@ -55,7 +55,7 @@ def test_other_reasons_say_nothing_of_defaults(answer, with_all):
 @pytest.mark.parametrize(
     ("answer", "facts"), [(run(text=["fog"]), set()), (run(text=[""]), DEFAULTS), (run(), set())]
 )
-def test_defaults_as_given(answer, facts):
+def test_defaults_give_what_they_give_when_sent(answer, facts):
     assert broken(runs.defaults_as_given, answer, with_defaults=run(text=["fog"])) == facts
 
 
@@ -69,7 +69,7 @@ def test_defaults_as_given(answer, facts):
         (run("8", images=["a", "b"]), set()),
     ],
 )
-def test_charged_per_image(double, facts):
+def test_two_images_cost_twice_as_much(double, facts):
     assert broken(runs.charged_per_image, double, single=run(8, images=["a"])) == facts
 
 
@@ -86,14 +86,14 @@ def test_charged_per_image(double, facts):
         (0, 0, (14, 28), set()),
     ],
 )
-def test_charged_per_node(once, twice, estimates, facts):
+def test_two_nodes_cost_as_much_as_estimated(once, twice, estimates, facts):
     """Where the price is not the estimate, twice the nodes have to cost more than once."""
     assert broken(runs.charged_per_node, run(twice), single=run(once), estimates=estimates) == facts
 
 
 @pytest.mark.parametrize("check", [runs.granted, runs.nothing_generated])
 @pytest.mark.parametrize(("cost", "is_broken"), [(0, False), (0.0, False), (1, True), (True, False)])
-def test_free_runs(check, cost, is_broken):
+def test_granted_runs_and_those_without_a_generator_are_free(check, cost, is_broken):
     assert bool(broken(check, run(cost))) == is_broken
 
 
@@ -107,7 +107,7 @@ def test_free_runs(check, cost, is_broken):
         (None, set()),
     ],
 )
-def test_charge_in_usage(row, facts):
+def test_usage_shows_what_the_answer_said(row, facts):
     assert claimed(runs.charge_in_usage, run(8), row=row) == facts
     assert broken(runs.charge_in_usage, run(8), row=row) == set()
     assert broken(runs.charge_in_usage, run(9), row=row) == facts
@@ -127,7 +127,7 @@ def row(row_id, slug="portrait", **members):
         ([row(1), row(2, None)], None),
     ],
 )
-def test_row_that_came(after, found):
+def test_row_of_a_run_is_the_one_that_came(after, found):
     came = row_that_came([row(1)], after, PORTRAIT)
 
     assert (came and came["id"]) == found
@@ -140,7 +140,7 @@ def test_row_of_a_model_run_names_no_workflow():
     assert came == row(2, None)
 
 
-def test_row_of_a_request():
+def test_row_is_found_by_its_request():
     rows = [row(1, requestId="req_1"), row(2, requestId="req_2"), row(3)]
 
     assert row_of_request(rows, "req_2") == rows[1]
@@ -157,7 +157,7 @@ def test_row_of_a_request():
         ("failed", {"creditsCost": 0}, set()),  # whether it is charged is open
     ],
 )
-def test_charged_alike(status, row, facts):
+def test_asynchronous_run_costs_what_a_synchronous_one_does(status, row, facts):
     poll = exchange(200, {"status": status}, operation_id="getExecution")
 
     assert broken(runs.charged_alike, poll, waited_for=run(8), row=row) == facts

@@ -38,7 +38,7 @@ WHOLE = [row(3, status="failed"), row(2, workflowSlug="harbour-hd"), row(1, mode
     ("source", "facts"),
     [("api-slim", set()), ("api-batch", set()), ("api", set()), ("canvas", {"usage.no-canvas-rows"})],
 )
-def test_canvas_rows(source, facts):
+def test_usage_shows_no_canvas_rows(source, facts):
     """Whatever begins as the API's sources do is no canvas row; which of those there are is another fact."""
     assert broken(usage.no_canvas_rows, page(row(1, source=source))) == facts
 
@@ -47,7 +47,7 @@ def test_canvas_rows(source, facts):
     ("rows", "known", "is_kept"),
     [(50, 80, True), (3, 3, True), (20, 80, False), (51, 80, False), (0, 3, False)],
 )
-def test_default_limit(rows, known, is_kept):
+def test_page_has_fifty_rows_by_default(rows, known, is_kept):
     answer = page(*map(row, range(rows)))
 
     assert (broken(usage.default_limit, answer, total=known) == set()) == is_kept
@@ -71,7 +71,7 @@ def test_default_limit(rows, known, is_kept):
         (refusal(400, "INVALID_QUERY"), WHOLE, set()),
     ],
 )
-def test_offset(answer, after, facts):
+def test_offset_skips_so_many_rows(answer, after, facts):
     assert broken(usage.offset, answer, before=WHOLE, after=after, offset=1, limit=1) == facts
 
 
@@ -90,7 +90,7 @@ def test_offset(answer, after, facts):
         ({"modelId": "seedream-v5", "status": "failed"}, page(*WHOLE[:2]), False),
     ],
 )
-def test_filters(filters, answer, is_kept):
+def test_filter_shows_what_fits_and_nothing_else(filters, answer, is_kept):
     findings = broken(usage.filtered, answer, before=WHOLE, after=WHOLE, filters=filters)
 
     assert (findings == set()) == is_kept
@@ -110,7 +110,7 @@ def test_filter_shows_no_other_rows():
     assert found([*whole[:499], whole[0]], [*whole[:499]]) == set()
 
 
-def test_row_of_two_accounts():
+def test_no_row_is_of_two_accounts():
     """The same id alone is no other account's run: ids may count from one for each."""
     mine, theirs = row(1, createdAt="2026-11-25"), row(1, requestId="req_7", createdAt="2026-11-25")
 
@@ -137,7 +137,7 @@ def test_run_that_ends_while_filtering_is_no_loss():
         ("3", WHOLE, set()),
     ],
 )
-def test_total(said, after, facts):
+def test_total_counts_all_rows(said, after, facts):
     """The total counts all rows; of what type it is, the schema judges."""
     assert broken(usage.total, page(WHOLE[0], total=said), before=WHOLE, after=after) == facts
 
@@ -153,7 +153,7 @@ def test_total(said, after, facts):
         ([row(5), row(6, requestId="req_5")], "req_5", {"usage.run-has-a-row"}),
     ],
 )
-def test_row_of_workflow_run(rows, request_id, facts):
+def test_run_has_one_row(rows, request_id, facts):
     known = {
         "known": {"req_1"},
         "workflow_slug": "harbour",
@@ -186,7 +186,7 @@ def test_row_of_run_says_how_it_ended(ending, is_kept):
         ({"usage": 2}, True),
     ],
 )
-def test_distinct_models(body, is_kept):
+def test_each_model_that_was_used_is_listed_once(body, is_kept):
     assert (broken(usage.distinct_models, models(body), used={"a", "b"}) == set()) == is_kept
 
 
@@ -203,7 +203,7 @@ def test_distinct_models(body, is_kept):
         ([3, 3], [3, "3"], set()),
     ],
 )
-def test_reconciled(said, charges, facts):
+def test_rows_show_what_the_answers_said(said, charges, facts):
     """A run without a row, or with another charge, shows among many; runs of others are no fault."""
     rows = [{"creditsCost": charge} for charge in charges]
 

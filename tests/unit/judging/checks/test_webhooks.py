@@ -52,11 +52,11 @@ def poll(**changes):
 @pytest.mark.parametrize(
     ("status", "facts"), [(200, set()), (404, {"webhook.one-per-ended-execution"}), (429, set())]
 )
-def test_delivery_of_no_execution(status, facts):
+def test_delivery_is_of_an_execution(status, facts):
     assert broken(webhooks.of_an_execution, delivery(), poll=exchange(status, {})) == facts
 
 
-def test_missing_signature_header():
+def test_delivery_without_a_signature_is_broken():
     unsigned = replace(delivery(), sent_headers=())
 
     assert broken(webhooks.signature_header, unsigned) == {"webhook.signature-header"}
@@ -73,14 +73,14 @@ def test_missing_signature_header():
         (NOW_UNIX_S * 1000, True),
     ],
 )
-def test_fresh_timestamp(at_unix_s, is_broken):
+def test_timestamp_is_at_most_five_minutes_off(at_unix_s, is_broken):
     came = delivery(header=sign(b"", secret=SECRET, at_unix_s=at_unix_s))
 
     assert bool(broken(webhooks.fresh_timestamp, came)) == is_broken
 
 
 @pytest.mark.parametrize("raw", [b"", b"[", b"\xff", b"[" * 100_000, b"[]", b"null"])
-def test_payload_that_is_no_object(raw):
+def test_payload_is_an_object(raw):
     came = delivery(raw=raw)
 
     assert broken(webhooks.payload, came, shapes=ShapeJudge(shipped_document())) == {"webhook.payload-shape"}
@@ -100,7 +100,7 @@ def test_payload_that_is_no_object(raw):
         ({"status": "processing"}, "req_2", False),
     ],
 )
-def test_agrees(changes, request_id, is_broken):
+def test_delivery_agrees_with_the_poll(changes, request_id, is_broken):
     """Documented members that both have are compared; nothing is before the end."""
     submitted = exchange(202, {"requestId": request_id})
 
@@ -108,7 +108,7 @@ def test_agrees(changes, request_id, is_broken):
 
 
 @pytest.mark.parametrize(("taken", "is_broken"), [(1, False), (0, True), (2, True)])
-def test_one_each(taken, is_broken):
+def test_ended_execution_is_delivered_once(taken, is_broken):
     assert bool(broken(webhooks.one_each, poll(), taken=taken)) == is_broken
     assert claimed(webhooks.one_each, poll(status="processing"), taken=0) == set()
 
@@ -117,7 +117,7 @@ def test_one_each(taken, is_broken):
     ("came", "later_came", "is_claimed", "is_broken"),
     [(0, True, True, False), (0, False, False, False), (1, False, True, True), (1, True, True, True)],
 )
-def test_none_without_capability(came, later_came, is_claimed, is_broken):
+def test_key_without_the_capability_gets_no_delivery(came, later_came, is_claimed, is_broken):
     """Silence counts only once later deliveries have arrived."""
     known = {"came": came, "later_came": later_came}
 
@@ -126,7 +126,7 @@ def test_none_without_capability(came, later_came, is_claimed, is_broken):
 
 
 @pytest.mark.parametrize(("attempts", "facts"), [(0, set()), (2, set()), (7, set())])
-def test_retried(attempts, facts):
+def test_refused_delivery_is_tried_again(attempts, facts):
     """A second attempt is enough; where none came at all, another check says so."""
     assert broken(webhooks.retried, poll(), attempts=attempts) == facts
     assert broken(webhooks.retried, poll(), attempts=1) == {"webhook.retries-refused-delivery"}
@@ -136,7 +136,7 @@ def test_retried(attempts, facts):
     ("delivery_says", "is_broken"),
     [({"configured": True, "url": "http://a"}, False), ({"configured": False}, True), ({}, False)],
 )
-def test_announced(delivery_says, is_broken):
+def test_submit_announces_the_delivery(delivery_says, is_broken):
     assert bool(broken(webhooks.announced, exchange(202, {"webhookDelivery": delivery_says}))) == is_broken
 
 
@@ -151,7 +151,7 @@ def test_announced(delivery_says, is_broken):
         ({"modelIds": ["fal-ai/suno"]}, {"/modelIds"}),
     ],
 )
-def test_describes(changes, where):
+def test_delivery_names_account_and_model(changes, where):
     """The account is the one that whoami names, and the model that was run is among the ids."""
     came = delivery({**PAYLOAD, **changes})
 
@@ -169,7 +169,7 @@ def test_describes(changes, where):
         (None, True),
     ],
 )
-def test_agrees_on_what_was_made(delivered, is_broken):
+def test_delivery_agrees_with_the_poll_on_what_was_made(delivered, is_broken):
     """What was made is compared by its URLs without their query; a result without it disagrees."""
     result = {} if delivered is None else {"audios": delivered}
     came = delivery({**PAYLOAD, "result": result})
@@ -186,7 +186,7 @@ def test_agrees_on_what_was_made(delivered, is_broken):
         ("done", set()),
     ],
 )
-def test_poll_at_the_moment_of_a_delivery(shown, facts):
+def test_delivered_execution_has_ended(shown, facts):
     """An execution whose end was delivered has ended; an undocumented status is for the shapes."""
     assert broken(webhooks.shown_at_once, poll(status=shown), delivered=delivery()) == facts
 
@@ -199,7 +199,7 @@ def test_poll_at_the_moment_of_a_delivery(shown, facts):
         (1, False, {"webhook.one-per-ended-execution"}),
     ],
 )
-def test_execution_of_a_key_without_a_webhook(came, later_came, facts):
+def test_key_without_a_webhook_gets_no_delivery(came, later_came, facts):
     """Any delivery is one too many."""
     assert broken(webhooks.none_without_webhook, poll(), came=came, later_came=later_came) == facts
 

@@ -136,7 +136,7 @@ def test_lost_slug_is_not_the_subset_rule():
         ("Twin-2", ("twin-2",), True),
     ],
 )
-def test_slugs(slug, allowed, is_broken):
+def test_created_slug_follows_the_rule(slug, allowed, is_broken):
     answer = exchange(201, {"slug": slug}, operation_id="createWorkflow")
 
     for check in (workflows.made_slug, workflows.suffixed_slug):
@@ -156,7 +156,7 @@ def test_slugs(slug, allowed, is_broken):
         (None, "usr_ada", {"usr_sam"}, False),
     ],
 )
-def test_creator(created_by, own, others, is_broken):
+def test_creator_is_the_owner(created_by, own, others, is_broken):
     """CreatedBy is the owner's own and nobody else's; what names nobody is for the shapes to judge."""
     answer = exchange(200, {**DOCUMENT, "createdBy": created_by})
 
@@ -174,7 +174,7 @@ def test_creator(created_by, own, others, is_broken):
         (refusal(500, "OOPS"), {"workflows.free-capped-at-one"}),
     ],
 )
-def test_free_cap(answer, facts):
+def test_free_account_gets_one_workflow(answer, facts):
     assert {fact for fact, _ in broken(workflows.second_of_free_account, answer)} == facts
 
 
@@ -186,7 +186,7 @@ def test_free_cap(answer, facts):
         (workflows.admin_write, "workflows.admin-does-not-own"),
     ],
 )
-def test_foreign_writes(check, fact):
+def test_write_to_a_foreign_workflow_is_refused(check, fact):
     for answer in (refusal(403, "NOT_OWNER"), refusal(404, "NOT_FOUND")):
         assert broken(check, answer) == set()
     assert broken(check, refusal(400, "BAD")) == {("workflows.foreign-write-status", "")}
@@ -212,7 +212,7 @@ LIST = [
         ({"deleted": {"unknown"}}, {"workflows.delete-then-404"}),
     ],
 )
-def test_list(known, facts):
+def test_list_shows_own_workflows_and_templates(known, facts):
     """What must be listed is, what must not is not; of the rest nothing is said."""
     assert {fact for fact, _ in broken(workflows.listed, exchange(200, LIST), **known)} == facts
 
@@ -243,7 +243,7 @@ def test_schema_describes_its_workflow():
         ({"slug": "another", "name": "Another"}, set()),
     ],
 )
-def test_summarised(changes, where):
+def test_summary_has_the_words_of_the_workflow(changes, where):
     """A summary has the words of the workflow; how it spells the creator is open."""
     words = {"slug": "harbour", "name": "Harbour", "description": "At dusk.", "tags": ["sea", "night"]}
     document = {**words, "createdBy": "usr_1"}
@@ -253,7 +253,7 @@ def test_summarised(changes, where):
     assert {claim.where for claim in claims if not claim.holds} == where
 
 
-def test_summary_without_a_description():
+def test_summary_of_no_description_is_open():
     """What stands for no description in a summary is open."""
     document = {"slug": "harbour", "name": "Harbour", "description": ""}
 
@@ -263,7 +263,7 @@ def test_summary_without_a_description():
 
 
 @pytest.mark.parametrize(("fields", "is_kept"), [([{"name": "prompt", "type": "text"}], True), ([], False)])
-def test_copied_fields(fields, is_kept):
+def test_copy_has_the_fields_of_its_original(fields, is_kept):
     original = [{"name": "prompt", "type": "text"}]
 
     found = broken(workflows.copied_fields, exchange(200, {"fields": fields}), fields=original)

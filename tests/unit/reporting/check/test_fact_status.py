@@ -41,7 +41,7 @@ def standing_of(record, fact):
         ("capability.star-is-admitted", FactStatus.UNTESTED),
     ],
 )
-def test_each_standing(record, fact, standing):
+def test_findings_decide_before_claims_and_the_profile(record, fact, standing):
     """Findings decide, then claims that held, then what the profile lacks."""
     assert standing_of(record, fact) is standing
 

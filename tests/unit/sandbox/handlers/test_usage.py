@@ -31,5 +31,5 @@ def rows(ask):
         ("limit=%00&offset=%ff&status=%ff", 4),
     ],
 )
-def test_query_selects(rows, query, count):
+def test_query_narrows_and_pages(rows, query, count):
     assert len(rows(query)) == count

@@ -33,18 +33,18 @@ def test_malformed_key_can_be_sent(key):
 
 
 @given(value=strategies.json_but_no_object())
-def test_json_but_no_object(value):
+def test_json_of_another_kind_is_no_object(value):
     assert not json.dumps(value).startswith("{")
 
 
 @given(body=strategies.not_json())
-def test_not_json(body):
+def test_body_that_is_not_json_cannot_be_read(body):
     with pytest.raises((json.JSONDecodeError, UnicodeDecodeError)):
         json.loads(body)
 
 
 @given(slug=strategies.malformed_slugs())
-def test_malformed_slug(slug):
+def test_malformed_slug_has_a_character_too_many(slug):
     """A malformed slug has a character too many, and none that would lead to another path."""
     assert not re.fullmatch(r"[a-z0-9-]*", slug)
     assert not {"/", ".", "?", "#"} & set(slug)

@@ -245,6 +245,6 @@ def test_no_planted_secret_is_written(is_base64, tmp_path):
         ("executionId", False),
     ],
 )
-def test_names_of_secrets_are_told(name, is_secret):
+def test_names_of_secrets_are_told_word_by_word(name, is_secret):
     """Word by word, so that an author is no authorization."""
     assert is_secret_name(name) == is_secret
