@@ -11,7 +11,6 @@ from pathlib import Path
 
 import checking
 import pytest
-from example_targets import free_port
 from raw_server import always, serving
 
 PROFILE = """
@@ -60,15 +59,6 @@ def assert_refused(process, code, *words):
     assert process.returncode == code
 
 
-def test_misspelt_target_is_named_with_the_nearest(tmp_path):
-    assert_refused(
-        knouds("check", "--target", "sandbix", cwd=tmp_path),
-        2,
-        'no target "sandbix"',
-        'Did you mean "sandbox"',
-    )
-
-
 @pytest.mark.parametrize(
     ("option", "name", "hint"),
     [
@@ -82,31 +72,6 @@ def test_misspelt_selection_is_named_with_the_nearest(tmp_path, option, name, hi
     assert_refused(knouds("check", option, name, cwd=tmp_path), 2, name, hint)
 
 
-def test_secret_that_is_not_set_is_named(tmp_path):
-    write_profile(tmp_path, PROFILE.format(base_url="http://127.0.0.1:1"))
-
-    assert_refused(
-        knouds("check", "--target", "mine", cwd=tmp_path), 2, "keys.full", "TEST_KEY_FULL is not set"
-    )
-
-
-def test_every_problem_of_a_profile_is_named_at_once(tmp_path):
-    profile = PROFILE.format(base_url="nowhere").replace("timeout_s = 2", "timeout_s = -1")
-    write_profile(tmp_path, profile)
-    process = knouds("check", "--target", "mine", cwd=tmp_path)
-
-    assert_refused(process, 2, "mine.toml", "base_url", "timeout_s")
-
-
-def test_server_that_is_not_there_ends_with_exit_code_3(tmp_path):
-    write_profile(tmp_path, PROFILE.format(base_url=f"http://127.0.0.1:{free_port()}"))
-    process = knouds(
-        "check", "--target", "mine", cwd=tmp_path, environ={"TEST_KEY_FULL": "knouds_live_0123456789"}
-    )
-
-    assert_refused(process, 3, "127.0.0.1", "refused")
-
-
 def test_login_page_is_no_breach_but_an_unreachable_target(tmp_path):
     page = b"<!doctype html><title>Sign in</title>"
     with serving(always(page, content_type="text/html")) as server:
@@ -116,15 +81,6 @@ def test_login_page_is_no_breach_but_an_unreachable_target(tmp_path):
         )
 
     assert_refused(process, 3, "HTML instead of JSON")
-
-
-def test_production_needs_a_word_in_the_profile_and_on_the_command_line(tmp_path):
-    write_profile(tmp_path, PROFILE.format(base_url="https://knouds.ai"))
-    process = knouds(
-        "check", "--target", "mine", cwd=tmp_path, environ={"TEST_KEY_FULL": "knouds_live_0123456789"}
-    )
-
-    assert_refused(process, 4, "production", "--yes-production")
 
 
 def test_target_that_goes_away_ends_the_run_in_words(tmp_path):
@@ -155,13 +111,6 @@ def test_sandbox_says_that_its_port_is_taken(tmp_path):
         process = knouds("sandbox", "--port", str(port), cwd=tmp_path)
 
     assert_refused(process, 2, str(port))
-
-
-def test_runs_folder_that_cannot_be_made_is_named(tmp_path):
-    (tmp_path / "taken").write_text("a file")
-    process = knouds("check", "--runs-folder", "taken/runs", cwd=tmp_path)
-
-    assert_refused(process, 2, "taken/runs")
 
 
 def test_full_disk_keeps_what_was_found(tmp_path):
@@ -237,17 +186,6 @@ def test_check_whose_output_is_closed_ends_with_a_report(tmp_path):
     assert json.loads((folder / "summary.json").read_text())["outcome"] == "interrupted"
 
 
-def test_report_names_a_folder_that_is_not_a_run(tmp_path):
-    assert_refused(knouds("report", str(tmp_path), cwd=tmp_path), 2, str(tmp_path))
-
-
-def test_unknown_option_ends_with_exit_code_2(tmp_path):
-    process = knouds("check", "--no-such-option", cwd=tmp_path)
-
-    assert "No such option" in process.stderr
-    assert process.returncode == 2
-
-
 def test_breach_ends_with_exit_code_1_and_every_report(tmp_path):
     process = knouds(
         "check",
@@ -273,23 +211,6 @@ def test_breach_ends_with_exit_code_1_and_every_report(tmp_path):
     }
     assert "auth.revoked-key-is-401" in process.stdout
     assert process.returncode == 1
-
-
-def test_help_names_commands_and_exit_codes(tmp_path):
-    top = knouds("--help", cwd=tmp_path).stdout
-
-    for command in ("check", "demo", "doctor", "report", "sandbox"):
-        assert command in top
-    assert "130 interrupted" in " ".join(top.split())
-    assert "--fault" in knouds("check", "--help", cwd=tmp_path).stdout
-
-
-def test_doctor_finds_every_key_of_the_sandbox_as_its_profile_says(tmp_path):
-    process = knouds("doctor", cwd=tmp_path)
-
-    assert "untested" not in process.stdout
-    assert "the profile says" in process.stdout
-    assert process.returncode == 0
 
 
 @pytest.mark.nightly

@@ -85,4 +85,5 @@ def test_ids_are_whole_and_each_key_has_a_line():
 
     assert any("auth.missing-key-is-401" in line for line in facts)
     assert sum("as the profile says" in line for line in doctor) == 33
+    assert not any("untested" in line for line in doctor)
     assert max(map(len, doctor)) > 80

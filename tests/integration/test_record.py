@@ -76,15 +76,6 @@ def test_wrong_answer_is_told_and_not_recorded(tmp_path):
     assert [each.outcome for each in read_recordings(tmp_path / "out")] == ["unapproved"]
 
 
-def test_broken_promise_is_told_and_not_recorded(tmp_path):
-    process = record(
-        "--fault", "envelope-404-without-text", "--outcome", "getWorkflow-unknown-slug", cwd=tmp_path
-    )
-
-    assert process.returncode == ExitCode.BREACH
-    assert "not recorded: getWorkflow-unknown-slug: it breaks a promise: envelope." in process.stdout
-
-
 def test_damaged_recording_stops_and_update_heals_it(tmp_path, copied):
     path = copied / "getWhoami-401-legacy.json"
     path.write_text(path.read_text().replace("retired", "old"))
@@ -159,7 +150,6 @@ def test_interrupted_recording_keeps_what_it_has(tmp_path):
     ("options", "says"),
     [
         (("--outcome", "getWhoami-nothing"), "no outcome fits getWhoami-nothing"),
-        (("--target", "sandbx"), 'no target "sandbx"'),
         (("--fault", "none-such"), "none-such"),
         (("--credits", "-1"), "--credits"),
     ],

@@ -32,40 +32,9 @@ def test_verify_finds_the_same_breach(faulted_run, tmp_path):
     assert found == {each.fingerprint for each in read_run(faulted_run).findings if each.fact == FACT}
 
 
-@pytest.mark.parametrize("length", [0, 5_000], ids=["empty", "cut short"])
-def test_broken_file_is_one_message(length, faulted_run, tmp_path):
-    whole = (faulted_run / "exchanges.har").read_bytes()
-    (tmp_path / "x.har").write_bytes(whole[:length])
-
-    process = knouds("verify", "x.har", cwd=tmp_path)
-
-    assert process.returncode == 2
-    assert process.stderr.startswith("error: x.har: is ")
-    assert "Traceback" not in process.stderr
-    assert not (tmp_path / "reports").exists()
-
-
 @pytest.fixture(scope="module")
 def marks(faulted_run):
     return [each.fingerprint for each in read_run(faulted_run).findings if each.fact == FACT]
-
-
-def test_finding_still_stands_with_the_fault(faulted_run, marks, tmp_path):
-    """Sent again to a server that is started as the run's was, and so still breaks the promise."""
-    process = knouds("replay", faulted_run, marks[0], cwd=tmp_path)
-
-    assert process.returncode == 1, process.stderr
-    assert process.stdout.startswith(f"still stands  {marks[0]}  {FACT}  getWhoami as full: ")
-    assert "1 finding: 1 still stands" in process.stdout
-
-
-def test_finding_is_gone_without_the_fault(faulted_run, marks, tmp_path):
-    process = knouds("replay", faulted_run, "--healthy", cwd=tmp_path)
-
-    assert process.returncode == 0, process.stderr
-    assert f"gone          {marks[0]}" in process.stdout
-    assert " 0 still stand" in process.stdout
-    assert not (tmp_path / "reports").exists()
 
 
 def test_unknown_finding_is_named(faulted_run, marks, tmp_path):

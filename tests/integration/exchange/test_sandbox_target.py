@@ -51,18 +51,6 @@ def run(client: Client, path: str, persona: str, inputs: object, cost_credits: f
     )
 
 
-def test_every_key_is_what_the_profile_says(client: Client, target):
-    for persona in target.personas.values():
-        answer = client.send(
-            Request(method="GET", path="/api/whoami", persona=persona.name, action=Action.READ)
-        )
-        if persona.state == "active":
-            user = answer.json()["user"]
-            assert (user["tier"], user["role"]) == (persona.tier, persona.role)
-        else:
-            assert answer.status == 401
-
-
 def test_no_run_costs_more_than_announced(client: Client, target):
     pricing = Pricing(client.send, target)
     users = {persona.user: persona.name for persona in target.personas.values() if persona.state == "active"}
@@ -96,44 +84,9 @@ def test_minted_key_holds_what_was_asked(client: Client, target):
     assert mint.mint({"workflow:read"}, account="ada") is persona
 
 
-def test_minted_revoked_key_is_refused(client: Client, target):
-    persona = KeyMint(client).mint({"workflow:read"}, account="ada", state="revoked")
-
-    answer = client.send(Request(method="GET", path="/api/whoami", persona=persona.name, action=Action.READ))
-
-    assert answer.status == 401
-
-
-def test_keys_are_minted_for_an_opened_account(client: Client, target):
-    mint = KeyMint(client)
-
-    persona = mint.mint({"workflow:read"}, account=mint.open_account("free"))
-    answer = client.send(Request(method="GET", path="/api/whoami", persona=persona.name, action=Action.READ))
-
-    assert persona.tier == "free"
-    assert answer.json()["user"]["tier"] == "free"
-
-
-def test_clock_opens_the_next_window(client: Client, target):
-    def remaining() -> int:
-        answer = run(client, "/api/workflows/pia-portrait/run", "pro", {}, 100)
-        return int(answer.header("x-ratelimit-remaining") or -1)
-
-    before = [remaining(), remaining()]
-    KeyMint(client).advance_clock(60)
-
-    assert before[1] == before[0] - 1
-    assert remaining() >= before[0]
-
-
 def test_unknown_account_cannot_be_minted_for(client: Client, target):
     with pytest.raises(UsageError, match='no persona of account "nobody"'):
         KeyMint(client).mint(set(), account="nobody")
-
-
-def test_unknown_fault_is_named():
-    with pytest.raises(UsageError, match='no fault "nope"'), open_target("sandbox", faults=["nope"]):
-        pass
 
 
 def test_sandbox_ends_with_its_context():

@@ -84,6 +84,7 @@ def test_help_lists_first_what_the_first_week_needs():
         "sandbox",
     ]
     assert {*re.findall(r"(?m)^  (\w+)  ", more)} == COMMANDS.keys() - FIRST_COMMANDS
+    assert ExitCode.explained() in " ".join(printed.split())
 
 
 @pytest.mark.parametrize("name", COMMANDS)

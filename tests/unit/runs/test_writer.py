@@ -7,7 +7,7 @@ import stat
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from knouds_harness.exchange.traffic.har import HarWriter
 from knouds_harness.runs.findings import RunOutcome, script_file
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.results import Answers, Surface
-from knouds_harness.runs.writer import RunFolder, RunWriter, make_run_folder
+from knouds_harness.runs.writer import RunWriter, make_run_folder
 from knouds_harness.targets.budget import Budget
 
 COST = "run.cost-is-credits"
@@ -241,62 +241,14 @@ def test_unanswered_and_costly_exchanges_are_counted(tmp_path):
     assert counts.cost_credits == 12.5
 
 
-AT = datetime(2026, 11, 25, 9, 30, tzinfo=UTC)
-
-
-@pytest.fixture
-def lost() -> list[str]:
-    """One entry for each time that the disk gave out."""
-    return []
-
-
-@pytest.fixture
-def folder(tmp_path, lost) -> RunFolder:
-    return RunFolder(tmp_path, on_lost=lambda: lost.append("lost"))
-
-
 def test_name_of_a_folder_is_a_name_everywhere(tmp_path):
-    made = make_run_folder(tmp_path, kind="load", target_name="my target/é", at=AT)
+    made = make_run_folder(tmp_path, kind="load", target_name="my target/é", at=START)
 
     assert made.name == "20261125T093000Z-load-my_target_"
     assert made.is_dir()
 
 
-def test_file_that_is_replaced_is_whole(folder, tmp_path):
-    folder.replace("run.json", b"old")
-    folder.replace("run.json", b"new")
-
-    assert (tmp_path / "run.json").read_bytes() == b"new"
-    assert not list(tmp_path.glob("*.part"))
-
-
-def test_file_grows_by_what_is_appended(folder, tmp_path):
-    folder.append("findings.jsonl", b"1\n")
-    folder.append("findings.jsonl", b"2\n")
-
-    assert (tmp_path / "findings.jsonl").read_bytes() == b"1\n2\n"
-
-
-def test_failure_to_write_is_said_once(folder, lost, tmp_path):
-    (tmp_path / "run.json").mkdir()
-
-    with pytest.raises(RunRecordError, match=r"run\.json: cannot be written"):
-        folder.replace("run.json", b"new")
-    folder.replace("run.json", b"newer")
-
-    assert lost == ["lost"]
-
-
-def test_room_for_the_end_is_given_up_once_the_disk_is_full(folder, tmp_path):
-    (reserve,) = tmp_path.iterdir()
-    assert reserve.stat().st_size > 100_000
-
-    folder.give_up_reserve()
-
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_nobody_else_reads_a_run(tmp_path):
-    folder = make_run_folder(tmp_path, kind="check", target_name="x", at=AT)
+    folder = make_run_folder(tmp_path, kind="check", target_name="x", at=START)
 
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700

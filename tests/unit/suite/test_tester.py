@@ -75,37 +75,15 @@ def test_long_answer_from_before_the_tests_is_judged_and_not_kept(make_tester, m
     assert (was_judged, asked[before:]) == ((False, []) if is_kept else (True, ["/api/whoami"]))
 
 
-def test_healthy_answer_has_no_finding(make_tester):
-    tester = make_tester(lambda _: httpx.Response(200, json=WHOAMI))
-
-    tester.send("getWhoami", full(tester))
-
-    assert tester.recorder.findings == {}
-
-
-@pytest.mark.parametrize(
-    ("response", "facts"),
-    [
-        (httpx.Response(200, json={"user": {**WHOAMI["user"], "role": "owner"}}), {"whoami.role-closed"}),
-        (
-            httpx.Response(200, json={"user": {**WHOAMI["user"], "approved": "yes"}}),
-            {"whoami.approved-is-true"},
-        ),
-        (
-            httpx.Response(200, text="<html>", headers={"content-type": "text/html"}),
-            {"ground.json-content-type", "ground.responses-are-json-objects"},
-        ),
-        (httpx.Response(503, json={"error": "x", "code": "DOWN"}), {"ground.no-undocumented-server-error"}),
-        (httpx.Response(404, json={"code": "NOT_FOUND"}), {"envelope.error-has-text"}),
-        (httpx.Response(203, json=WHOAMI), {"ground.status-is-documented"}),
-    ],
-)
-def test_every_answer_is_judged(make_tester, response, facts):
+def test_every_answer_is_judged(make_tester):
+    response = httpx.Response(203, text="<html>", headers={"content-type": "text/html"})
     tester = make_tester(lambda _: response)
 
     exchange = tester.send("getWhoami", full(tester))
 
-    assert {finding.fact for finding in tester.findings_about(exchange)} == facts
+    assert {finding.fact for finding in tester.findings_about(exchange)} == {
+        *("ground.json-content-type", "ground.responses-are-json-objects", "ground.status-is-documented")
+    }
 
 
 def test_finding_is_recorded_once_with_a_count(make_tester, tmp_path):
