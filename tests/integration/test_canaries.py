@@ -14,8 +14,8 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import pytest
-from echoed_secrets import FORGED, FORMS, found_in
 from example_targets import free_port, write_profile
+from integration.echoed_secrets import FORGED, FORMS, found_in
 from raw_server import Answered, Proxied, RawServer, Relayed, proxying
 
 from knouds_harness.commands.cli import COMMANDS

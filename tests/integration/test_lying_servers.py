@@ -19,10 +19,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from checking import run_command
-from echoed_secrets import FORMS, found_in
 from example_targets import PRO, SmallProfile
+from integration.echoed_secrets import FORMS, found_in
+from integration.server_lies import ABOUT, LIES
 from lying_server import KEYS, PRICE, lying_server
-from server_lies import ABOUT, LIES
 
 from knouds_harness.errors import ExitCode
 from knouds_sandbox.serving import RunningSandbox

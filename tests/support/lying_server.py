@@ -1,7 +1,7 @@
 """A small server of the API, whole and honest unless lies are put before it.
 
 It was written from the README and ``docs`` alone, and shares nothing with the document or the sandbox. Each
-lie (``server_lies.py``) stands between a request and the honest answer, as a middleware does.
+lie (``integration/server_lies.py``) stands between a request and the honest answer, as a middleware does.
 """
 
 import copy

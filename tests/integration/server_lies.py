@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
-from echoed_secrets import FORGED, FORMS
+from integration.echoed_secrets import FORGED, FORMS
 from lying_server import KEYS, MINE, PRICE, Answer, Honest, Lie, LyingServer, Request, refusal, routed
 
 LIES: Final[dict[str, Lie]] = {}
