@@ -87,18 +87,6 @@ def test_next_steps_are_shown(init):
     assert len(gains) > 2
 
 
-def test_resources_are_described(init):
-    init("--key", "STAGING_KEY_FULL", "--output", "staging.toml")
-
-    workflows = load_target("staging.toml").workflows
-    assert workflows["portrait"].inputs == {"prompt": "a lighthouse in fog", "count": 1}
-    assert (workflows["public-card"].public, workflows["portrait"].public) == (True, False)
-    assert not workflows["no-generator"].has_generator
-    assert not workflows["no-input"].has_request_input
-    assert workflows["in-folder"].in_folder
-    assert workflows["starter-template"].template
-
-
 def test_keys_of_one_account_are_told_apart(init):
     """Each by what it holds, bound forms too; the retired one by its refusal."""
     keys = [

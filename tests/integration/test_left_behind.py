@@ -5,13 +5,11 @@ import os
 import re
 import signal
 import time
-from contextlib import contextmanager
 
 import httpx
 import pytest
 from checking import PRINTED_FILE, knouds, sampled, started
 from example_targets import write_profile
-from hostile_traffic import whole
 from raw_server import replacing
 
 from knouds_harness.errors import ExitCode
@@ -52,31 +50,6 @@ def of_harness(sandbox):
 def run(folder, *arguments):
     done = knouds(*arguments, cwd=folder)
     return done.returncode, done.stdout + done.stderr
-
-
-@contextmanager
-def two_lies(sandbox, slug):
-    """Stands before a sandbox: a create answers this slug, which then shows the name that was sent."""
-    names = []
-
-    def taken(body):
-        names.append(json.loads(body)["name"])
-        return json.dumps({**json.loads(body), "slug": slug}).encode()
-
-    def shown(body):
-        document = json.loads(body)
-        for each in document if isinstance(document, list) else [document]:
-            if each.get("slug") == slug and names:
-                each["name"] = names[-1]
-        return json.dumps(document).encode()
-
-    def choose(target, status):
-        if status == 201 and target == "/api/workflows":
-            return whole(taken, head=b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\n")
-        return whole(shown) if status == 200 and target.startswith("/api/workflows") else None
-
-    with replacing(sandbox.base_url, choose) as server:
-        yield server
 
 
 class Throttle:
@@ -149,24 +122,6 @@ def test_workflow_that_a_run_cannot_prove_to_be_its_own_is_not_touched(
     assert workflows_of(lying_sandbox) == before
     assert says in " ".join(printed.split())
     assert exit_code == ExitCode.BREACH
-
-
-@pytest.mark.parametrize("slug", sampled(["work-of-my-own", "sunset-clip"], every=2))
-@pytest.mark.parametrize("command", sampled(["record", "check", "load"], every=3))
-def test_two_lies_together_cost_no_workflow(sandbox, tmp_path, command, slug):
-    """What a create answers is not ours, though it shows the name that was sent, if it was there before."""
-    headers = {"x-api-key": sandbox.keys["full"]}
-    httpx.post(f"{sandbox.base_url}/api/workflows", json={"name": "Work of my own"}, headers=headers)
-    before = workflows_of(sandbox)
-
-    with two_lies(sandbox, slug) as server:
-        profile = write_profile(tmp_path, sandbox, base_url=server.base_url, limits=LIMITS)
-        exit_code, printed = run(tmp_path, *COMMANDS[command], "--target", str(profile))
-
-    after = workflows_of(sandbox)
-    assert slug in before
-    assert {each: after.get(each) for each in before} == before, printed
-    assert exit_code == ExitCode.BREACH, printed
 
 
 TOLD_TO_END = [(command, each) for command in ("check", "record") for each in (signal.SIGTERM, signal.SIGHUP)]

@@ -5,10 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from checking import knouds, sampled
 from example_targets import write_profile
-from hostile_traffic import whole
-from raw_server import replacing
 
 from knouds_harness.errors import ExitCode
 from knouds_sandbox.serving import running_sandbox
@@ -53,7 +50,6 @@ ConformanceRun.begin = fail
 cli.main()
 """
 SHOWS_ALL = ("-l", "--tb=long", "--full-trace", "-rA", "--debug", "--junitxml=j.xml", "--log-cli-level=DEBUG")
-LIMITS = 'credits = 1_000\nconcurrency = 4\nallow = ["read", "write", "run", "cancel"]'
 
 
 @pytest.fixture(scope="module")
@@ -118,26 +114,3 @@ def test_crashed_check_says_so_in_a_sentence(tmp_path, debug):
     assert "error: knouds-harness failed: RuntimeError: can't start new thread\n" in process.stderr
     assert ("Traceback" in process.stderr) == bool(debug)
     assert "Traceback" not in process.stdout
-
-
-@pytest.mark.parametrize("suffix", sampled(["-é##[error]x", "/../pia-portrait?x=#"], every=2))
-def test_slug_that_no_path_holds_is_a_finding(tmp_path, sandbox, suffix):
-    """It is percent-encoded where a request names it."""
-
-    def change(body):
-        document = json.loads(body)
-        return json.dumps({**document, "slug": document["slug"] + suffix}).encode()
-
-    head = b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\n"
-    with replacing(
-        sandbox.base_url, lambda _, status: whole(change, head=head) if status == 201 else None
-    ) as proxy:
-        profile = write_profile(tmp_path, sandbox, base_url=proxy.base_url, limits=LIMITS)
-        words = ("check", "--quick", "--family", "validation", "--family", "runs", "--target", profile)
-        process = knouds(*words, cwd=tmp_path)
-
-    printed = process.stdout + process.stderr
-    assert process.returncode == ExitCode.BREACH
-    assert "workflows.slug-charset" in printed
-    assert [line for line in printed.splitlines() if ".py:" in line or "Error:" in line] == []
-    assert "##[" not in printed
