@@ -2,7 +2,6 @@
 
 import copy
 import json
-from pathlib import Path
 
 import pytest
 
@@ -52,24 +51,11 @@ def test_hash_names_the_file_as_it_is(tmp_path):
     assert load_document(one).sha256 != load_document(other).sha256
 
 
-def test_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(DocumentError, match=r"nowhere\.yaml: No such file"):
-        load_document(tmp_path / "nowhere.yaml")
-
-
 def test_yaml_error_says_where(tmp_path):
     path = tmp_path / "openapi.yaml"
     path.write_text("openapi: 3.1.0\ninfo: {title: [}\n")
 
     with pytest.raises(DocumentError, match=r"no YAML: .*line 2, column 16"):
-        load_document(path)
-
-
-def test_text_that_is_no_utf8_is_refused(tmp_path):
-    path = tmp_path / "openapi.yaml"
-    path.write_bytes(b"openapi: \xff\xfe")
-
-    with pytest.raises(DocumentError, match="no YAML"):
         load_document(path)
 
 
@@ -236,8 +222,3 @@ def _changed(path, value):
     else:
         node[path[-1]] = value
     return raw
-
-
-def test_device_is_no_document():
-    with pytest.raises(DocumentError, match="is a device"):
-        load_document(Path("/dev/zero"))

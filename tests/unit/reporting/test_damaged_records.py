@@ -1,7 +1,6 @@
 """What is rendered of a run folder of which a part is gone, cut short or of another version."""
 
 import json
-import shutil
 
 import pytest
 from loaded_runs import loaded
@@ -124,13 +123,3 @@ def test_any_file_may_be_cut_short(tmp_path, name, share):
     page = render_all(folder).html.read_text(encoding="utf-8")
 
     assert name in page
-
-
-@pytest.mark.parametrize("name", ["load.json", "seconds.csv", "exchanges.har", "findings.jsonl"])
-def test_any_file_may_be_a_folder(tmp_path, name):
-    folder = loaded(tmp_path, seconds=12)
-    (folder / name).unlink(missing_ok=True)
-    (folder / name).mkdir()
-
-    assert name in render_all(folder).html.read_text(encoding="utf-8")
-    shutil.rmtree(folder)

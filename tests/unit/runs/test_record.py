@@ -11,12 +11,21 @@ from knouds_harness.errors import ExitCode, RunRecordError
 from knouds_harness.reporting.render import render_all
 from knouds_harness.runs.findings import RunOutcome
 from knouds_harness.runs.record import read_run
-from knouds_harness.runs.results import Cell, Result, UntestedFact
+from knouds_harness.runs.results import Cell, UntestedFact
 
 
 def test_what_was_written_is_read_back(tmp_path):
     shown = exchange(1, "runWorkflow", body={"cost": "12"}, sent={"inputs": {"text": "ü"}})
     found = finding(shown, "run.cost-is-credits", where="/cost")
+    untested = UntestedFact(check="c", fact="f", operation="getHealth", missing="a key")
+    cell = Cell(
+        operation="getWhoami",
+        persona="full",
+        expected="admitted",
+        observed="200",
+        ok=True,
+        exchange_id="x00001",
+    )
     with start(tmp_path) as writer:
         writer.add_exchange(shown)
         writer.add_finding(found)
@@ -24,46 +33,18 @@ def test_what_was_written_is_read_back(tmp_path):
             writer.add_result(
                 check="c", fact="f", operation=None, persona="full", passed=passed, exchange_id="x00001"
             )
-        writer.cells.append(
-            Cell(
-                operation="getWhoami",
-                persona="full",
-                expected="admitted",
-                observed="200",
-                ok=True,
-                exchange_id="x00001",
-            )
-        )
-        writer.add_untested(UntestedFact(check="c", fact="f", operation="getHealth", missing="a key"))
+        writer.cells.append(cell)
+        writer.add_untested(untested)
         writer.finish("broken", 1, note="so it is")
 
     record = read_run(writer.folder)
+    (result,) = record.results
     assert (record.kind, record.outcome, record.exit_code, record.note) == ("check", "broken", 1, "so it is")
-    assert record.findings == (found,)
-    assert record.exchange_by_id == {"x00001": shown}
-    assert record.results == (
-        Result(
-            check="c",
-            fact="f",
-            operation=None,
-            passed=2,
-            failed=1,
-            passed_exchange="x00001",
-            failed_exchange="x00001",
-        ),
-    )
-    assert record.cells == (
-        Cell(
-            operation="getWhoami",
-            persona="full",
-            expected="admitted",
-            observed="200",
-            ok=True,
-            exchange_id="x00001",
-        ),
-    )
-    assert record.untested == (UntestedFact(check="c", fact="f", operation="getHealth", missing="a key"),)
-    assert record.gaps == ()
+    assert (record.findings, record.exchange_by_id) == ((found,), {"x00001": shown})
+    assert (record.cells, record.untested, record.gaps) == ((cell,), (untested,), ())
+    assert (result.check, result.fact, result.operation) == ("c", "f", None)
+    assert (result.passed, result.failed) == (2, 1)
+    assert result.passed_exchange == result.failed_exchange == "x00001"
 
 
 def test_setup_needs_nothing_but_the_record(tmp_path):

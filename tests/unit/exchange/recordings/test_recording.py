@@ -71,18 +71,12 @@ def test_layout_is_no_edit(file):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"", "is cut short or not JSON"),
         (b"{", "is cut short or not JSON, from line 1, column 2 on"),
-        (b"<html>", "is cut short or not JSON"),
-        (b"\xff\xfe", "it is not UTF-8 text"),
         (b"[]", "it is JSON of another kind"),
-        (b"{}", "it is JSON of another kind"),
-        (b"7", "it is JSON of another kind"),
-        (b"[" * 100_000, "its JSON cannot be read"),
         (b'{"format": 2}', "has format 2, and this harness reads 1"),
         (b'{"format": 1}', "was edited by hand"),
     ],
-    ids=["empty", "brace", "html", "utf-16", "array", "object", "number", "deep", "newer", "hollow"],
+    ids=["cut", "array", "newer", "hollow"],
 )
 def test_file_that_is_no_recording_is_refused(file, content, says):
     file.write_bytes(content)
