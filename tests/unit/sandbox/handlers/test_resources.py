@@ -70,6 +70,12 @@ def test_unknown_execution_is_not_found(ask, assert_refused, execution_id):
     assert_refused(ask("GET", f"/api/executions/{execution_id}", "full"), 404, "NOT_FOUND")
 
 
+def test_unknown_workflow_is_not_run(ask, assert_refused):
+    answer = ask("POST", "/api/workflows/unknown/run", "full", json={"inputs": {}})
+
+    assert_refused(answer, 404, "NOT_FOUND")
+
+
 def test_webhook_is_announced_where_it_will_be_sent(ask, mint):
     """A key with a webhook and webhook:receive hears so; one without the capability does not."""
     webhook = {"url": "http://127.0.0.1:9/hook", "secret": "s" * 16}
@@ -93,6 +99,19 @@ def test_slug_has_slug_characters_only(name):
     assert slug
     assert set(slug) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
     assert slug.strip("-") == slug
+
+
+def test_taken_slugs_get_the_next_suffix(ask_fresh):
+    """-2, -3, … is appended while the slug is taken, and a freed one is used again."""
+    slugs = [
+        ask_fresh("POST", "/api/workflows", "full", json={"name": "A b"}).json()["slug"] for _ in range(3)
+    ]
+    ask_fresh("DELETE", "/api/workflows/a-b-2", "full")
+
+    again = ask_fresh("POST", "/api/workflows", "stranger", json={"name": "A  B!"}).json()["slug"]
+
+    assert slugs == ["a-b", "a-b-2", "a-b-3"]
+    assert again == "a-b-2"
 
 
 @pytest.mark.parametrize(
