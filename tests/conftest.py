@@ -20,6 +20,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.allow_unix_socket = True
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Keep ids of tests readable whose parameters are long."""
+    text = val if isinstance(val, str) else repr(val) if isinstance(val, bytes | int) else ""
+    return f"{text[:30]}...{len(text)}" if len(text) > 100 else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Refuse other hosts than loopback; the conformance suite has guards of its own."""
     for item in items:

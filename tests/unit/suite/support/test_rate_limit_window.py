@@ -76,6 +76,16 @@ def window(server, *, price_credits=0.0, left_credits=1000.0, requests_per_s=Non
     return RateLimitWindow(**parts)
 
 
+def used_window(runs, **how):
+    """A server that has just begun a window, of which only this check has used anything."""
+    server = Target(**how)
+    opened = window(server)
+    server.ends_unix_s = START_UNIX_S
+    for _ in range(runs):
+        server.run()
+    return server, opened
+
+
 @pytest.mark.parametrize("used", [0, 40, LIMIT, LIMIT + 7])
 def test_new_window_is_waited_for(used):
     """Whatever was sent before, what then is sent is the first of its window, and exactly the limit fits."""
@@ -95,11 +105,7 @@ def test_new_window_is_waited_for(used):
 @pytest.mark.parametrize("are_refused_counted", [True, False])
 def test_window_that_only_this_check_used_is_taken_as_it_is(are_refused_counted):
     """No second one is waited for, whether or not refused requests count, which is open."""
-    server = Target()
-    opened = window(server)
-    server.ends_unix_s = START_UNIX_S
-    for _ in range(20):
-        server.run()
+    server, opened = used_window(20)
     refused = exchange(400, {}, headers={"date": formatdate(server.now_unix_s, usegmt=True)})
     server.own += [refused] * 5
     server.used += 5 if are_refused_counted else 0
@@ -118,11 +124,7 @@ def test_window_that_only_this_check_used_is_taken_as_it_is(are_refused_counted)
 @pytest.mark.parametrize(("others", "seconds"), [(1, 10), (0, 50)])
 def test_window_that_others_used_or_that_ends_soon_is_waited_out(others, seconds):
     """What others count in it nobody knows, and so late it cannot be filled."""
-    server = Target()
-    opened = window(server)
-    server.ends_unix_s = START_UNIX_S
-    for _ in range(20):
-        server.run()
+    server, opened = used_window(20)
     server.used += others
     server.wait(seconds)
     server.waits_s.clear()
@@ -136,11 +138,7 @@ def test_window_that_others_used_or_that_ends_soon_is_waited_out(others, seconds
 @pytest.mark.parametrize("own", [1, 20])
 def test_remaining_that_is_one_too_high_is_cited(own):
     """In place of a window that seems to end one run early."""
-    server = Target(more=1)
-    opened = window(server)
-    server.ends_unix_s = START_UNIX_S
-    for _ in range(own):
-        server.run()
+    server, opened = used_window(own, more=1)
 
     with pytest.raises(Untested, match="no other client uses"):
         opened.begin()
@@ -155,11 +153,7 @@ def test_remaining_that_is_one_too_high_is_cited(own):
 @pytest.mark.parametrize("more", [1, -1])
 def test_window_whose_count_could_be_off_by_one_is_waited_out(more):
     """Where one run was refused, what a header tells may be off by one, or count that run as well."""
-    server = Target()
-    opened = window(server)
-    server.ends_unix_s = START_UNIX_S
-    for _ in range(20):
-        server.run()
+    server, opened = used_window(20)
     server.own.append(exchange(400, {}, headers={"date": formatdate(server.now_unix_s, usegmt=True)}))
     server.used += more == 1
     server.more = more
