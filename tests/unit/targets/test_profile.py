@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from knouds_harness.contract.operations import Action
-from knouds_harness.errors import ExitCode, ProfileError, UnknownName, UsageError
+from knouds_harness.errors import ProfileError, UnknownName, UsageError
 from knouds_harness.locations import builtin_targets_path
 from knouds_harness.targets import secrets
 from knouds_harness.targets.profile import Limits, Target, load_target, target_names
@@ -188,10 +188,6 @@ def test_unknown_target_names_the_nearest(tmp_path: Path):
         UnknownName, match=r'no target "stagin" \(known: staging\)\. Did you mean "staging"\?'
     ):
         load_target("stagin", environ={}, search=[tmp_path])
-
-
-def test_profile_error_ends_with_usage_status():
-    assert ProfileError.exit_code == ExitCode.USAGE
 
 
 def test_missing_secret_says_which_and_what_then(load):

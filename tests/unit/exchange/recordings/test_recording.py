@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from recorded import FOLDER, document, recording, recordings
 
-from knouds_harness.errors import ExitCode, RecordingError
+from knouds_harness.errors import RecordingError
 from knouds_harness.exchange.recordings.recording import read_recording, read_recordings, write_recording
 
 NAME = "getWhoami-401-legacy"
@@ -127,10 +127,6 @@ def test_recording_that_was_renamed_is_refused(file):
 
 def test_folder_that_is_missing_holds_nothing(tmp_path):
     assert read_recordings(tmp_path / "none") == []
-
-
-def test_damaged_recording_is_a_usage_error():
-    assert RecordingError.exit_code == ExitCode.USAGE
 
 
 def test_every_recording_is_of_this_contract_version():
