@@ -2,7 +2,6 @@
 
 import json
 from functools import partial
-from pathlib import Path
 from textwrap import dedent
 from xml.etree import ElementTree as ET
 
@@ -41,8 +40,8 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def profile_of(tmp_path):
-    def profile_of(sandbox, *, key=None, tier="pro", more=""):
+def profile_of(tmp_path, sandbox):
+    def profile_of(*, key=None, tier="pro", more=""):
         (tmp_path / "key").write_text(key or sandbox.keys["pro"])
         profile = tmp_path / "one.toml"
         profile.write_text(
@@ -71,10 +70,7 @@ def summary_of(folder):
 
 def test_wrong_key_is_red_and_the_first_line_says_why(knouds, profile_of, folder):
     """At once, at the end, and in every report; what rests on the key is untested for that reason."""
-    with running_sandbox() as sandbox:
-        process = knouds(
-            "check", "--family", "authentication", "--target", profile_of(sandbox, key=WRONG_KEY)
-        )
+    process = knouds("check", "--family", "authentication", "--target", profile_of(key=WRONG_KEY))
 
     says = (
         "keys.pro (line 5): the key is active, but the target refuses it (401 UNAUTHORIZED): the key is wrong"
@@ -94,7 +90,7 @@ def test_wrong_key_is_red_and_the_first_line_says_why(knouds, profile_of, folder
     assert [suite.get("failures") for suite in suites if suite.get("name") == "profile"] == ["1"]
 
 
-def test_every_contradiction_is_named(knouds, profile_of, tmp_path):
+def test_every_contradiction_is_named(sandbox, knouds, profile_of, tmp_path):
     """By doctor too: a tier, a workflow that is not there, a key that is not revoked."""
     more = dedent("""
         [workflows.of-nobody]
@@ -106,10 +102,9 @@ def test_every_contradiction_is_named(knouds, profile_of, tmp_path):
         tier = "business"
         state = "revoked"
         """)
-    with running_sandbox() as sandbox:
-        (tmp_path / "other-key").write_text(sandbox.keys["stranger"])
-        process = knouds("doctor", "--target", profile_of(sandbox, more=more))
-        other = knouds("doctor", "--target", profile_of(sandbox, tier="business"))
+    (tmp_path / "other-key").write_text(sandbox.keys["stranger"])
+    process = knouds("doctor", "--target", profile_of(more=more))
+    other = knouds("doctor", "--target", profile_of(tier="business"))
 
     assert process.returncode == other.returncode == ExitCode.BREACH
     assert "workflows.of-nobody (line 13): the workflow is there" in process.stdout
@@ -118,8 +113,7 @@ def test_every_contradiction_is_named(knouds, profile_of, tmp_path):
 
 
 def test_selection_of_which_nothing_can_be_tested_is_no_success(knouds, profile_of, folder):
-    with running_sandbox() as sandbox:
-        process = knouds("check", "--family", "webhooks", "--target", profile_of(sandbox))
+    process = knouds("check", "--family", "webhooks", "--target", profile_of())
 
     assert process.returncode == ExitCode.USAGE
     assert "Nothing was tested  All 17 tests were skipped." in process.stdout
@@ -129,8 +123,7 @@ def test_selection_of_which_nothing_can_be_tested_is_no_success(knouds, profile_
 
 
 def test_share_is_in_the_headline_and_all_reports_agree(knouds, profile_of, folder):
-    with running_sandbox() as sandbox:
-        process = knouds("check", "--quick", "--target", profile_of(sandbox))
+    process = knouds("check", "--quick", "--target", profile_of())
 
     summary = summary_of(folder())
     counts = summary["counts"]["facts"]
@@ -154,9 +147,8 @@ DEMANDS = [
 @pytest.mark.parametrize("demand", DEMANDS, ids=["min-verified", "expect"])
 def test_run_that_verifies_less_than_it_has_to_is_red(knouds, profile_of, folder, demand):
     options, more, says = demand
-    with running_sandbox() as sandbox:
-        target = profile_of(sandbox, more=more)
-        process = knouds("check", "--family", "authentication", "--target", target, *options)
+    target = profile_of(more=more)
+    process = knouds("check", "--family", "authentication", "--target", target, *options)
 
     assert process.returncode == ExitCode.BREACH
     assert "Too little verified" in process.stdout
@@ -170,8 +162,7 @@ def test_run_that_verifies_less_than_it_has_to_is_red(knouds, profile_of, folder
 def test_demand_that_makes_no_sense_is_refused_before_anything_is_sent(
     knouds, profile_of, tmp_path, options, more
 ):
-    with running_sandbox() as sandbox:
-        process = knouds("check", "--target", profile_of(sandbox, more=more), *options)
+    process = knouds("check", "--target", profile_of(more=more), *options)
 
     assert process.returncode == ExitCode.USAGE
     assert process.stderr.startswith("error: ")
@@ -181,9 +172,8 @@ def test_demand_that_makes_no_sense_is_refused_before_anything_is_sent(
 
 @pytest.mark.nightly
 def test_key_that_expires_turns_a_comparison_red(knouds, profile_of, tmp_path):
-    with running_sandbox() as sandbox:
-        for key in (None, WRONG_KEY):
-            knouds("check", "--family", "authentication", "--target", profile_of(sandbox, key=key))
+    for key in (None, WRONG_KEY):
+        knouds("check", "--family", "authentication", "--target", profile_of(key=key))
     before, after = sorted((tmp_path / "reports/runs").iterdir())
 
     process = knouds("compare", before, after)
@@ -244,26 +234,20 @@ def refusing_runs(status, code):
     return lambda path, sent: refusal if sent < 300 and path.partition("?")[0].endswith("/run") else None
 
 
-@pytest.mark.parametrize(
-    ("status", "code"),
-    [
-        (402, "INSUFFICIENT_CREDITS"),
-        pytest.param(400, "INVALID_INPUTS", marks=pytest.mark.nightly),
-        pytest.param(404, "NOT_FOUND", marks=pytest.mark.nightly),
-        pytest.param(409, "CONFLICT", marks=pytest.mark.nightly),
-    ],
-)
-def test_run_that_is_refused_is_never_a_pass(knouds, folder, tmp_path, status, code):
+REFUSALS = {"INSUFFICIENT_CREDITS": 402, "INVALID_INPUTS": 400, "NOT_FOUND": 404, "CONFLICT": 409}
+
+
+@pytest.mark.parametrize("code", checking.sampled(list(REFUSALS), every=4))
+def test_run_that_is_refused_is_never_a_pass(sandbox, knouds, folder, tmp_path, code):
     """Whatever the refusal: no test of runs passes, the run is red, and the reason is there."""
-    with running_sandbox() as sandbox, replacing(sandbox.base_url, refusing_runs(status, code)) as proxy:
+    with replacing(sandbox.base_url, refusing_runs(REFUSALS[code], code)) as proxy:
         small = SmallProfile(folder=tmp_path, sandbox=sandbox).key("pro", PRO, user="pia", tier="pro")
         small.key("full", (*PRO, "model:run"), user="ada", tier="enterprise")
-        profile = Path(small.resource(PORTRAIT).resource(CLIP).resource(IMAGE).written())
-        profile.write_text(profile.read_text().replace(sandbox.base_url, proxy.base_url))
+        profile = small.resource(PORTRAIT).resource(CLIP).resource(IMAGE).written(base_url=proxy.base_url)
         facts = ("run.success-shape", "run.charge-equals-usage", "run.charged-per-generator")
         process = knouds("check", "--quick", "--target", profile, *selecting([*facts, "whoami.user-object"]))
 
-    told = f"was answered {status} {code}"
+    told = f"was answered {REFUSALS[code]} {code}"
     counts = summary_of(folder())["counts"]["facts"]
     assert process.returncode == ExitCode.BREACH
     assert "No run of ada succeeded: run" in process.stdout
@@ -283,21 +267,20 @@ WITHOUT_KEY = {
     [WITHOUT_KEY["revoked"], pytest.param(WITHOUT_KEY["missing"], marks=pytest.mark.nightly)],
     ids=["revoked", "missing"],
 )
-def test_without_a_key_that_works_nothing_is_green(knouds, tmp_path, table):
+def test_without_a_key_that_works_nothing_is_green(sandbox, knouds, tmp_path, table):
     """Of check, doctor and record; unless nothing is asked for that needs a key."""
-    with running_sandbox() as sandbox:
-        (tmp_path / "key").write_text(sandbox.keys["revoked"])
-        profile = tmp_path / "keyless.toml"
-        key = 'capabilities = ["workflow:read"]\nuser = "ada"\ntier = "enterprise"\n'
-        profile.write_text(f'base_url = "{sandbox.base_url}"\n{table.format(key=key)}')
-        commands = {
-            "check": ("--family", "schemas", "--quick"),
-            "doctor": (),
-            "record": ("--outcome", "get*", "--folder", "kept"),
-        }
-        ended = {each: knouds(each, "--target", profile, *more) for each, more in commands.items()}
-        public = knouds("check", "--fact", "health.is-public-json", "--target", profile)
-        recorded = knouds("record", "--outcome", "getHealth-*", "--folder", "kept-too", "--target", profile)
+    (tmp_path / "key").write_text(sandbox.keys["revoked"])
+    profile = tmp_path / "keyless.toml"
+    key = 'capabilities = ["workflow:read"]\nuser = "ada"\ntier = "enterprise"\n'
+    profile.write_text(f'base_url = "{sandbox.base_url}"\n{table.format(key=key)}')
+    commands = {
+        "check": ("--family", "schemas", "--quick"),
+        "doctor": (),
+        "record": ("--outcome", "get*", "--folder", "kept"),
+    }
+    ended = {each: knouds(each, "--target", profile, *more) for each, more in commands.items()}
+    public = knouds("check", "--fact", "health.is-public-json", "--target", profile)
+    recorded = knouds("record", "--outcome", "getHealth-*", "--folder", "kept-too", "--target", profile)
 
     assert {each: process.returncode for each, process in ended.items()} == dict.fromkeys(
         commands, ExitCode.USAGE

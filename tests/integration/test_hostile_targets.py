@@ -31,7 +31,7 @@ from knouds_harness.reporting.render import render_all
 from knouds_harness.runs.record import RunRecord, read_run
 from knouds_harness.suite.options import RunOptions
 from knouds_harness.suite.session import open_run
-from knouds_sandbox.serving import RunningSandbox, running_sandbox
+from knouds_sandbox.serving import RunningSandbox
 
 CASES: Final = {**BROKEN_JSON, **BROKEN_HTTP, **NO_ANSWER, **HARMLESS}
 LIMITS: Final = 'credits = 0\nconcurrency = 4\ntimeout_s = 1\nallow = ["read"]'
@@ -70,12 +70,6 @@ BAD_TLS: Final = [(name, command) for name in CERTIFICATES for command in COMMAN
 def some(pairs, *sample):
     """The sample, or all of them where they are asked for."""
     return pairs if os.environ.get("EVERY_CASE") else list(sample)
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    with running_sandbox() as running:
-        yield running
 
 
 CONTRADICTS_THE_PROFILE: Final = {"escape sequences", "markup"}  # no key is whose it should be

@@ -11,16 +11,9 @@ from example_targets import PORTRAIT, PRO, SmallProfile
 from loading import end_of, first_line, load, scenario_of, started_load
 
 from knouds_harness.errors import ExitCode
-from knouds_sandbox.serving import running_sandbox
 
 pytestmark = pytest.mark.slow
 SHORT = ("--users", "2", "--duration", "1s", "--quiet")
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    with running_sandbox() as running:
-        yield running
 
 
 @pytest.fixture

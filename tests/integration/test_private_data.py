@@ -18,7 +18,6 @@ from raw_server import replacing, serving
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ExitCode
-from knouds_sandbox.serving import running_sandbox
 
 ON_LINUX = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
 
@@ -32,14 +31,13 @@ ON_LINUX = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="n
     ],
     ids=lambda command: command[0],
 )
-def test_values_of_members_that_are_to_be_hidden_are_in_no_file(tmp_path, command):
-    with running_sandbox() as sandbox:
-        profile = write_profile(tmp_path, sandbox)
-        profile.write_text('redact = ["email", "userId"]\n' + profile.read_text(encoding="utf-8"))
-        headers = {"x-api-key": sandbox.keys["full"]}
-        user = httpx.get(f"{sandbox.base_url}/api/whoami", headers=headers).json()["user"]
-        runs = tmp_path / "runs"
-        ended = knouds(*command, "--target", profile, "--runs-folder", runs, cwd=tmp_path)
+def test_values_of_members_that_are_to_be_hidden_are_in_no_file(sandbox, tmp_path, command):
+    profile = write_profile(tmp_path, sandbox)
+    profile.write_text('redact = ["email", "userId"]\n' + profile.read_text(encoding="utf-8"))
+    headers = {"x-api-key": sandbox.keys["full"]}
+    user = httpx.get(f"{sandbox.base_url}/api/whoami", headers=headers).json()["user"]
+    runs = tmp_path / "runs"
+    ended = knouds(*command, "--target", profile, "--runs-folder", runs, cwd=tmp_path)
 
     assert ended.returncode in (ExitCode.KEPT, ExitCode.INVALID_MEASUREMENT), ended.stdout + ended.stderr
     written = b"".join(path.read_bytes() for path in runs.rglob("*") if path.is_file())
@@ -122,21 +120,19 @@ def environment(tmp_path, elsewhere):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("command", "execution_id"),
+    "case",
     [
         (("check", "--family", "executions", "--quick"), None),
         (("load", "cancels", "--users", "4", "--duration", "3s", "--quiet"), "../workflows/portrait/run?x="),
         (("load", "cancels", "--users", "4", "--duration", "2s", "--quiet", "--client", "fast"), "/.."),
     ],
 )
-def test_nothing_is_sent_elsewhere(tmp_path, elsewhere, environment, command, execution_id):
+def test_nothing_is_sent_elsewhere(sandbox, tmp_path, elsewhere, environment, case):
+    command, execution_id = case
     members = {"pollUrl": f"{elsewhere.base_url}/api/executions/1"}
     if execution_id:
         members["executionId"] = execution_id
-    with (
-        running_sandbox() as sandbox,
-        replacing(sandbox.base_url, luring(elsewhere.base_url, **members)) as proxy,
-    ):
+    with replacing(sandbox.base_url, luring(elsewhere.base_url, **members)) as proxy:
         profile = write_profile(tmp_path, sandbox, base_url=proxy.base_url, limits=LIMITS)
         ended = knouds(*command, "--target", profile, cwd=tmp_path, **environment)
 

@@ -16,7 +16,6 @@ from recorded import FOLDER, recordings
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.exchange.recordings.recording import read_recordings
-from knouds_sandbox.serving import running_sandbox
 
 
 def record(*options, cwd, folder="out"):
@@ -89,14 +88,13 @@ def test_damaged_recording_stops_and_update_heals_it(tmp_path, copied):
     assert {each.name for each in read_recordings(copied)} == set(recordings())
 
 
-def test_money_is_spent_only_if_agreed_and_within_the_limit(tmp_path):
+def test_money_is_spent_only_if_agreed_and_within_the_limit(sandbox, tmp_path):
     """Somebody's server: the plan is shown, and nothing is run before --yes."""
-    with running_sandbox() as sandbox:
-        profile = str(write_profile(tmp_path, sandbox))
-        refused = record("--target", profile, "--outcome", "run*-result", cwd=tmp_path)
-        stopped = record(
-            "--target", profile, "--outcome", "run*-result", "--yes", "--credits", "10", cwd=tmp_path
-        )
+    profile = str(write_profile(tmp_path, sandbox))
+    refused = record("--target", profile, "--outcome", "run*-result", cwd=tmp_path)
+    stopped = record(
+        "--target", profile, "--outcome", "run*-result", "--yes", "--credits", "10", cwd=tmp_path
+    )
 
     assert refused.returncode == ExitCode.USAGE
     assert "2 outcomes to record" in refused.stdout
@@ -108,14 +106,13 @@ def test_money_is_spent_only_if_agreed_and_within_the_limit(tmp_path):
     assert sandbox.base_url not in (tmp_path / "out" / f"{kept.name}.json").read_text()
 
 
-def test_what_a_profile_lacks_is_told(tmp_path):
-    with running_sandbox() as sandbox:
-        (tmp_path / "key").write_text(sandbox.keys["only-workflow-read"])
-        (tmp_path / "poor.toml").write_text(
-            f'base_url = "{sandbox.base_url}"\n[limits]\nallow = ["read"]\n[keys.reader]\n'
-            'secret_file = "key"\ncapabilities = ["workflow:read"]\nuser = "ada"\ntier = "enterprise"\n'
-        )
-        process = record("--target", "poor.toml", cwd=tmp_path)
+def test_what_a_profile_lacks_is_told(sandbox, tmp_path):
+    (tmp_path / "key").write_text(sandbox.keys["only-workflow-read"])
+    (tmp_path / "poor.toml").write_text(
+        f'base_url = "{sandbox.base_url}"\n[limits]\nallow = ["read"]\n[keys.reader]\n'
+        'secret_file = "key"\ncapabilities = ["workflow:read"]\nuser = "ada"\ntier = "enterprise"\n'
+    )
+    process = record("--target", "poor.toml", cwd=tmp_path)
 
     assert process.returncode == ExitCode.KEPT
     assert re.search(r'6 need a key with state = "legacy": .*getWhoami-legacy', process.stdout)

@@ -8,7 +8,6 @@ import pytest
 from example_targets import write_profile
 
 from knouds_harness.errors import ExitCode
-from knouds_sandbox.serving import running_sandbox
 
 OWN_TESTS = """
 import logging
@@ -50,12 +49,6 @@ ConformanceRun.begin = fail
 cli.main()
 """
 SHOWS_ALL = ("-l", "--tb=long", "--full-trace", "-rA", "--debug", "--junitxml=j.xml", "--log-cli-level=DEBUG")
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    with running_sandbox() as running:
-        yield running
 
 
 def own_tests_run(folder, sandbox, *options):

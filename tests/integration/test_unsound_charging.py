@@ -17,7 +17,6 @@ from raw_server import Answered, Proxied, Relayed, proxying
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.runs.record import RunRecord, read_run
-from knouds_sandbox.serving import running_sandbox
 
 PRICE: Final = 8.0
 """Of the only workflow that the profile names."""
@@ -205,12 +204,6 @@ COMMANDS = {
         *(f"--family={each}" for each in ("runs", "envelopes", "validation")),
     ),
 }
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    with running_sandbox() as running:
-        yield running
 
 
 def spent(tmp_path, sandbox, charging, command: str) -> tuple[int, RunRecord, Ledger]:
