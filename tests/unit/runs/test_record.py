@@ -144,11 +144,3 @@ def test_damaged_surface_is_left_out_and_named(folder, content):
 
     assert record.surface is None
     assert record.gaps == ("surface.json is damaged or of another version, and is left out.",)
-
-
-def test_run_that_never_ended_reads_as_interrupted(tmp_path):
-    """``running`` in the file means that nobody wrote the end."""
-    with start(tmp_path) as writer:
-        record = read_run(writer.folder)
-
-    assert (record.outcome, record.exit_code) == (RunOutcome.INTERRUPTED, None)

@@ -1,7 +1,6 @@
 """A record is written while the run goes, and survives however the run ends."""
 
 import errno
-import json
 import os
 import stat
 import subprocess
@@ -32,16 +31,6 @@ def test_two_runs_of_one_second_get_two_folders(tmp_path):
     first, second, third = empty(tmp_path), empty(tmp_path), empty(tmp_path)
 
     assert [second.name, third.name] == [f"{first.name}-2", f"{first.name}-3"]
-
-
-def test_exchange_and_finding_are_on_disk_at_once(tmp_path):
-    with start(tmp_path) as writer:
-        add_finding(writer, exchange(1, "runWorkflow", body={"cost": "12"}), COST)
-
-        evidence = json.loads((writer.folder / "exchanges.har").read_bytes())
-        assert [entry["_id"] for entry in evidence["log"]["entries"]] == ["x00001"]
-        assert json.loads((writer.folder / "findings.jsonl").read_bytes())["fact"] == COST
-        writer.finish("broken", 1)
 
 
 def test_repeated_finding_is_written_once_and_counted(tmp_path):
