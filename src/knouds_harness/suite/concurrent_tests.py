@@ -14,6 +14,7 @@ S = TypeVar("S", bound="HasMade")
 Key = tuple[str, ...]
 _Entry = tuple[int, Key]
 _QUIET_S: Final = 0.03
+_GLANCE_S: Final = 0.001
 _LONG_WAIT_S: Final = 3.0  # nothing but a throttled account is awaited for so long at a time
 WhileWaiting = Callable[[], AbstractContextManager[None]]
 
@@ -32,6 +33,7 @@ class RunLock:
         self.on_long_wait: Callable[[float], None] = lambda _: None
         self._lock = threading.RLock()  # knows its owner, so that only its holder gives it back
         self._held_until_s = 0.0
+        self._idle_threads: set[int] = set()
         self._is_over = threading.Event()
 
     @contextmanager
@@ -59,6 +61,17 @@ class RunLock:
         finally:
             self._take_back()
 
+    @contextmanager
+    def idle(self) -> Iterator[None]:
+        """Release it likewise, to wait for something else than an answer."""
+        own = threading.get_ident()
+        self._idle_threads.add(own)
+        try:
+            with self.released():
+                yield
+        finally:
+            self._idle_threads.discard(own)
+
     def _take_back(self) -> None:
         interrupt: KeyboardInterrupt | None = None
         while True:
@@ -80,13 +93,15 @@ class RunLock:
         """Wait so many seconds with the lock released, or until waits end."""
         if seconds >= _LONG_WAIT_S and not self._is_over.is_set():
             self.on_long_wait(seconds)
-        with self.released():
+        with self.idle():
             self._is_over.wait(seconds)
 
-    def await_quiet(self) -> None:
-        """Wait until no thread has held it for a moment: all wait for something that takes long."""
-        while not self.is_free() or time.monotonic() - self._held_until_s < _QUIET_S:
-            time.sleep(_QUIET_S / 4)
+    def await_idle(self, thread_id: int, *, or_when: Callable[[], bool]) -> None:
+        """Wait until a thread is idle, or no thread has held the lock for a moment: answers take long."""
+        while not (thread_id in self._idle_threads or or_when()):
+            if self.is_free() and time.monotonic() - self._held_until_s >= _QUIET_S:
+                return
+            time.sleep(_GLANCE_S)
 
     def is_free(self) -> bool:
         """Whether no other thread holds it."""
@@ -112,21 +127,20 @@ class ConcurrentTests:
     def begin(self, items: Iterable[pytest.Function], *, in_order: bool = False) -> None:
         """Begin tests in this order; where this is interrupted, ``stop`` ends those that have begun.
 
-        None of them changes what another of them sees. ``in_order``, each begins when those before it wait
+        None of them changes what another of them sees. ``in_order``, each begins when the one before it waits
         for something that takes long, and not before.
         """
 
-        def in_turn(item: pytest.Function, has_begun: threading.Event) -> None:
+        def in_turn(item: pytest.Function, begun: Future[int]) -> None:
             with self._lock.held():
-                has_begun.set()
+                begun.set_result(threading.get_ident())
                 self._call(item)
 
         for item in items:
-            has_begun = threading.Event()
-            self._bodies[item.nodeid] = self._threads.submit(in_turn, item, has_begun)
+            begun = Future[int]()
+            body = self._bodies[item.nodeid] = self._threads.submit(in_turn, item, begun)
             if in_order:
-                has_begun.wait()
-                self._lock.await_quiet()
+                self._lock.await_idle(begun.result(), or_when=body.done)
 
     def finish(self, item: pytest.Function) -> None:
         """Wait for the body of a test to end, and raise what it raised."""

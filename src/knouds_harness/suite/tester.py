@@ -109,6 +109,7 @@ class Tester:
         self.recorder = recorder
         self.wait = wait
         self._lock_held = lock.held if lock else nullcontext
+        self.idle = lock.idle if lock else nullcontext
         self.mint = KeyMint(client) if self.target.control else None
         self.rate_limit_retry = RateLimitRetry(pass_time=self.mint.advance_clock if self.mint else wait)
         self.pricing = Pricing(
@@ -119,7 +120,7 @@ class Tester:
         self.shapes = ShapeJudge(document)
         self.halted_by: errors.HarnessError | None = None
         self.sent = 0
-        self.reservations = Reservations(client.while_waiting)
+        self.reservations = Reservations(self.idle)
         self.runs = RunsSoFar(user_of=lambda persona: client.persona(persona).user)
         self.endless = NeverEndingRuns(client.target)
         self._kept_bodies = KeptBodies()

@@ -192,6 +192,31 @@ def test_each_begins_when_the_one_before_it_waits(begun, lock):
     assert side_by_side.are_done
 
 
+def test_others_that_compute_do_not_keep_the_next_from_beginning(begun, lock):
+    """In order: once one waits for time to pass, the next begins, however busy the rest is."""
+    steps, is_over = [], threading.Event()
+
+    def compute():
+        while not is_over.wait(0.001):
+            with lock.held():
+                pass
+
+    def call(item):
+        steps.append(item.nodeid)
+        lock.wait(2 * WITHIN_S)
+
+    with ThreadPoolExecutor(2) as others:
+        others.submit(compute)
+        beginning = others.submit(begun, named("a", "b", "c"), call, in_order=True)
+        try:
+            beginning.result(WITHIN_S)
+        finally:
+            is_over.set()
+            lock.end_waits()
+
+    assert steps == ["a", "b", "c"]
+
+
 def test_time_passes_for_all_at_once_and_no_longer_once_waits_end(lock):
     """Who waits releases the lock; an interrupted run waits for no minute to pass."""
     with ThreadPoolExecutor(1) as other:

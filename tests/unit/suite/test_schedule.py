@@ -94,14 +94,14 @@ def test_tests_end_when_interrupted_while_others_begin(suite, monkeypatch):
             wait_until(lambda: run.tester.halted_by is not None)
         ended.append(item)
 
-    def interrupt():
+    def interrupt(*_, **__):
         taken.__enter__()
         raise KeyboardInterrupt
 
     run.recorder = None
     monkeypatch.setattr(schedule_module, "call_body", body)
     monkeypatch.setattr(schedule_module, "_values_for", lambda *_: {})
-    monkeypatch.setattr(run.lock, "await_quiet", interrupt)
+    monkeypatch.setattr(run.lock, "await_idle", interrupt)
     waits = marked(suite, "waits")
 
     with pytest.raises(KeyboardInterrupt):

@@ -87,7 +87,7 @@ class Executions:
     def __init__(self, tester: Tester, subjects: Subjects) -> None:
         self.tester = tester
         self.subjects = subjects
-        self.made = Made(tester.client.while_waiting)
+        self.made = Made(tester.idle)
 
     @made_once
     def of_any(self) -> ExecutionTrace:

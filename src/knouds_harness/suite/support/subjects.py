@@ -36,7 +36,7 @@ class Subjects:
 
     def __init__(self, tester: Tester) -> None:
         self.tester = tester
-        self._shared = Made(tester.client.while_waiting)
+        self._shared = Made(tester.idle)
         self._refusals: dict[str, str] = {}
         self._submitted: list[tuple[Exchange, Persona, float | None]] = []
 

@@ -92,7 +92,7 @@ class Deliveries:
         self.tester = tester
         self.executions = executions
         self.receiver = receiver
-        self.made = Made(tester.client.while_waiting)
+        self.made = Made(tester.idle)
         self._received: dict[int, Received] = {}
 
     @made_once
@@ -163,7 +163,7 @@ class Deliveries:
         polls: dict[str, Exchange] = {}
         deadline_s = time.monotonic() + self.open_box.webhook.deadline_s
         while trace_by_id.keys() > polls.keys() and time.monotonic() < deadline_s:
-            with self.tester.client.while_waiting():
+            with self.tester.idle():
                 self.receiver.wait_until(
                     lambda came: any(each.execution_id in trace_by_id.keys() - polls for each in came),
                     timeout_s=_PAUSE_S,
@@ -279,7 +279,7 @@ class Deliveries:
         trace = self._submit(box, replace(workflow, inputs={**workflow.inputs, **inputs}))
         trace = self.executions.to_end(trace)
         execution_id = self._execution_id(trace)
-        with self.tester.client.while_waiting():
+        with self.tester.idle():
             self.receiver.wait_until(
                 lambda came: any(each.execution_id == execution_id and each.is_taken for each in came),
                 timeout_s=box.webhook.deadline_s,

@@ -27,11 +27,7 @@ def following(answers, *, deadline_s=30.0):
     script = iter(answers)
     waits: list[float] = []
     tester: Any = SimpleNamespace(
-        send=lambda *_: next(script),
-        need=lambda _: None,
-        wait=waits.append,
-        target=None,
-        client=SimpleNamespace(while_waiting=nullcontext),
+        send=lambda *_: next(script), need=lambda _: None, wait=waits.append, target=None, idle=nullcontext
     )
     subjects: Any = SimpleNamespace(execution_id_of=lambda _: "e-1")
     reader: Any = None

@@ -34,9 +34,9 @@ def answering(bodies, lock, asked):
     return SimpleNamespace(
         send=send,
         need=lambda _: "full",
+        idle=lock.idle,
         client=SimpleNamespace(
-            while_waiting=lock.released,
-            created=SimpleNamespace(may_write=lambda slug: slug.startswith("harness"), found=lambda *_: None),
+            created=SimpleNamespace(may_write=lambda slug: slug.startswith("harness"), found=lambda *_: None)
         ),
     )
 
