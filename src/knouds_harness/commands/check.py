@@ -66,9 +66,9 @@ def run_check(
     """Run the suite, render its reports and print the verdict; returns the exit code."""
     from knouds_harness.command_output import CommandConsole
     from knouds_harness.reporting.comparison.baseline import set_baseline
-    from knouds_harness.reporting.render import print_summary, render_all
+    from knouds_harness.reporting.render import render_and_print
     from knouds_harness.runs.findings import LESS_VERIFIED, RunOutcome
-    from knouds_harness.runs.record import read_run, rewrite_outcome
+    from knouds_harness.runs.record import rewrite_outcome
     from knouds_harness.suite.discovery.advice import print_advice
     from knouds_harness.suite.running import run_suite
     from knouds_harness.targets.builtin import SANDBOX
@@ -84,8 +84,7 @@ def run_check(
                 exit_code = ExitCode.BREACH
                 note = f"{LESS_VERIFIED} {baseline.name}"
                 rewrite_outcome(result.folder, RunOutcome.SHORT, exit_code, note=note)
-        paths = render_all(result.folder)
-        print_summary(read_run(result.folder), paths, console=console, only_failures=only_failures)
+        render_and_print(result.folder, console=console, only_failures=only_failures)
     if result.target is not None and result.target.name != SANDBOX:  # of which every fact can be verified
         print_advice(result.target, console)
     return exit_code

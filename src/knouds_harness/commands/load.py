@@ -256,14 +256,11 @@ def _reported(folder: Path, baseline: Side | None, objectives: Path) -> Path:
     """
     from knouds_harness.command_output import CommandConsole
     from knouds_harness.reporting.comparison.baseline import set_baseline
-    from knouds_harness.reporting.render import print_summary, render_all
-    from knouds_harness.runs.record import read_run
+    from knouds_harness.reporting.render import render_and_print
 
     if baseline is not None:
         try:
             set_baseline(folder, baseline, objectives=objectives)
         except HarnessError as problem:
             click.echo(f"error: {problem}", err=True)
-    paths = render_all(folder)
-    print_summary(read_run(folder), paths, console=CommandConsole())
-    return paths.html
+    return render_and_print(folder, console=CommandConsole()).html

@@ -23,17 +23,15 @@ def report(run: Path, *, baseline: Path | None, baselines_folder: Path) -> None:
     from knouds_harness.command_output import CommandConsole
     from knouds_harness.reporting.comparison.baseline import set_baseline
     from knouds_harness.reporting.comparison.sides import read_side
-    from knouds_harness.reporting.render import print_summary, render_all, render_readable
-    from knouds_harness.runs.record import read_run
+    from knouds_harness.reporting.render import render_and_print, render_readable
 
     if baseline is not None:
         side = read_side([baseline], baselines=baselines_folder)
         set_baseline(run, side, objectives=objectives_path())
     try:
-        paths = render_all(run)
+        render_and_print(run, console=CommandConsole())
     except RunRecordError as problem:
         readable = render_readable(run, problem)
         if readable is None:
             raise
         raise RunRecordError(f"{problem}\n  What else could be read is in {readable.html}.") from problem
-    print_summary(read_run(run), paths, console=CommandConsole())

@@ -19,14 +19,12 @@ def verify(file: Path, *, base_url: str | None, **asked: object) -> None:
     Nothing is sent. FILE is a HAR file: a browser's, a proxy's, or the exchanges.har of a run.
     """
     from knouds_harness.command_output import CommandConsole
-    from knouds_harness.reporting.render import print_summary, render_all
-    from knouds_harness.runs.record import read_run
+    from knouds_harness.reporting.render import render_and_print
     from knouds_harness.suite.recorded.verification import verify as verify_traffic
 
     options = options_from(RunOptions, asked)
     code, folder = verify_traffic(
         file, base_url=base_url, strict=options.strict, runs_folder=options.runs_folder
     )
-    paths = render_all(folder)
-    print_summary(read_run(folder), paths, console=CommandConsole())
+    render_and_print(folder, console=CommandConsole())
     sys.exit(code)

@@ -53,27 +53,34 @@ def render_all(folder: Path) -> RenderedPaths:
     Raises:
         RunRecordError: The folder holds no readable record, or cannot be written to.
     """
-    return _render(read_run(folder))
+    record = read_run(folder)
+    return _render(record, *_report(record))
+
+
+def render_and_print(folder: Path, *, console: Console, only_failures: bool = False) -> RenderedPaths:
+    """Render every report of a run, and print its end, which fits one screen.
+
+    With ``only_failures``, what fails the run alone is printed.
+
+    Raises:
+        RunRecordError: As ``render_all``.
+    """
+    record = read_run(folder)
+    report, change = _report(record)
+    paths = _render(record, report, change)
+    shown = only_failing(report, record) if only_failures else report
+    print_report(shown, paths.html, console=console)
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for command in workflow_commands(record, change):
+            console.print(command, markup=False, highlight=False, soft_wrap=True)
+        add_to_step_summary(paths.markdown, os.environ)
+    return paths
 
 
 def render_readable(folder: Path, problem: RunRecordError) -> RenderedPaths | None:
     """Render what can be read of a run whose ``run.json`` cannot; None if nothing can."""
     record = salvage_run(folder, problem)
-    return _render(record) if record else None
-
-
-def print_summary(
-    record: RunRecord, paths: RenderedPaths, *, console: Console, only_failures: bool = False
-) -> None:
-    """Print the end of a run, which fits one screen; with ``only_failures``, what fails the run alone."""
-    report, change = _report(record)
-    if only_failures:
-        report = only_failing(report, record)
-    print_report(report, paths.html, console=console)
-    if os.environ.get("GITHUB_ACTIONS") == "true":
-        for command in workflow_commands(record, change):
-            console.print(command, markup=False, highlight=False, soft_wrap=True)
-        add_to_step_summary(paths.markdown, os.environ)
+    return _render(record, *_report(record)) if record else None
 
 
 def _report(record: RunRecord) -> tuple[Report, RunChange | None]:
@@ -83,9 +90,8 @@ def _report(record: RunRecord) -> tuple[Report, RunChange | None]:
     return (load_report(record, load, change) if load else check_report(record, change)), change
 
 
-def _render(record: RunRecord) -> RenderedPaths:
+def _render(record: RunRecord, report: Report, change: RunChange | None) -> RenderedPaths:
     load = record.load
-    report, change = _report(record)
     return RenderedPaths(
         html=_rendered(record, "report.html", html(report)),
         markdown=_rendered(record, "report.md", markdown(report)),

@@ -11,7 +11,12 @@ from loaded_runs import loaded
 from rich.console import Console
 from run_records import exchange, finding, running
 
-from knouds_harness.reporting.render import add_to_step_summary, print_summary, render_all, workflow_commands
+from knouds_harness.reporting.render import (
+    add_to_step_summary,
+    render_all,
+    render_and_print,
+    workflow_commands,
+)
 from knouds_harness.runs.load_record import LoadWriter
 from knouds_harness.runs.load_results import Invariant
 from knouds_harness.runs.operation_load import ErrorCount
@@ -76,7 +81,7 @@ def obeyed(text: str) -> list[str]:
 
 def test_terminal_shows_text(folder):
     out = StringIO()
-    print_summary(read_run(folder), render_all(folder), console=Console(file=out, width=100))
+    render_and_print(folder, console=Console(file=out, width=100))
 
     assert "add-mask" in out.getvalue()
     assert "[bold]rich[/bold]" in out.getvalue()

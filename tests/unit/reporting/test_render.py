@@ -13,7 +13,7 @@ from rich.console import Console
 from run_records import broken, empty, healthy, interrupted
 
 from knouds_harness.errors import RunRecordError
-from knouds_harness.reporting.render import print_summary, render_all, workflow_commands
+from knouds_harness.reporting.render import render_all, render_and_print, workflow_commands
 from knouds_harness.runs.record import read_run
 
 
@@ -153,9 +153,9 @@ def test_github_gets_annotations_and_the_report(tmp_path, monkeypatch, capsys):
     page.write_text("before\n", encoding="utf-8")
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(page))
-    paths = render_all(folder := broken(tmp_path))
+    folder = broken(tmp_path)
 
-    print_summary(read_run(folder), paths, console=Console(width=60))
+    paths = render_and_print(folder, console=Console(width=60))
 
     assert page.read_text(encoding="utf-8") == "before\n" + paths.markdown.read_text(encoding="utf-8")
     printed = capsys.readouterr().out.splitlines()
@@ -164,8 +164,7 @@ def test_github_gets_annotations_and_the_report(tmp_path, monkeypatch, capsys):
 
 def test_elsewhere_nothing_is_said_to_github(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
-    paths = render_all(folder := broken(tmp_path))
 
-    print_summary(read_run(folder), paths, console=Console(width=60))
+    render_and_print(broken(tmp_path), console=Console(width=60))
 
     assert "::error" not in capsys.readouterr().out

@@ -8,14 +8,15 @@ import pytest
 from rich.console import Console
 from run_records import broken, empty, healthy, interrupted
 
-from knouds_harness.reporting.render import print_summary, render_all
+from knouds_harness.reporting.check.report import check_report, only_failing
+from knouds_harness.reporting.terminal import print_report
 from knouds_harness.runs.record import read_run
 
 
 def printed(folder, change=lambda record: record, **options):
     out = io.StringIO()
-    record = change(read_run(folder))
-    print_summary(record, render_all(folder), console=Console(file=out, **options))
+    report = check_report(change(read_run(folder)))
+    print_report(report, folder / "report.html", console=Console(file=out, **options))
     return out.getvalue()
 
 
@@ -54,9 +55,9 @@ def test_only_what_fails_the_run_is_printed_where_that_is_asked_for(tmp_path):
     """Neither assumptions nor what was not tested; the verdict and the way to the report stay."""
     folder, out = broken(tmp_path), io.StringIO()
     record = read_run(folder)
-    console = Console(file=out, width=200)
+    report = only_failing(check_report(record), record)
 
-    print_summary(record, render_all(folder), console=console, only_failures=True)
+    print_report(report, folder / "report.html", console=Console(file=out, width=200))
 
     text = out.getvalue()
     shown = [each for each in record.findings if f"  {each.fact} " in text]

@@ -13,7 +13,8 @@ from knouds_harness.reporting.check.report import check_report
 from knouds_harness.reporting.html import html
 from knouds_harness.reporting.junit import junit
 from knouds_harness.reporting.markdown import markdown
-from knouds_harness.reporting.render import print_summary, render_all
+from knouds_harness.reporting.render import render_all
+from knouds_harness.reporting.terminal import print_report
 from knouds_harness.runs.findings import Verdict
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.results import Surface
@@ -89,7 +90,7 @@ def test_markdown_lists_it_once(record):
 def test_terminal_says_what_is_new_and_where(record):
     out = io.StringIO()
 
-    print_summary(record, render_all(record.folder), console=Console(file=out, width=80))
+    print_report(check_report(record), record.folder / "report.html", console=Console(file=out, width=80))
 
     lines = [line for line in out.getvalue().splitlines() if "breaks nothing" in line]
     assert lines == [

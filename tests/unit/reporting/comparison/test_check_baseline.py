@@ -19,7 +19,7 @@ from knouds_harness.reporting.comparison.baseline import find_check_baseline, se
 from knouds_harness.reporting.comparison.check_comparison import CheckComparison
 from knouds_harness.reporting.comparison.sides import keep, read_side
 from knouds_harness.reporting.history.entry import entry_of
-from knouds_harness.reporting.render import print_summary, render_all, workflow_commands
+from knouds_harness.reporting.render import render_all, render_and_print, workflow_commands
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.results import UntestedFact
 from knouds_harness.suite import running as suite
@@ -77,7 +77,7 @@ def test_lost_fact_is_an_annotation(compared, monkeypatch, tmp_path):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     console = Console(record=True, width=200)
 
-    print_summary(read_run(compared), render_all(compared), console=console)
+    render_and_print(compared, console=console)
 
     title = "verified in staging-check%2C not tested now"
     assert f"::warning title={title}::{LOST}: needs {NEEDS}" in console.export_text()

@@ -15,9 +15,9 @@ from knouds_harness.reporting.comparison.load_figures import load_figures
 from knouds_harness.reporting.history.entry import figures_of
 from knouds_harness.reporting.load import columns
 from knouds_harness.reporting.load.columns import LoadColumn, operation_columns, time_columns
-from knouds_harness.reporting.render import print_summary, render_all
+from knouds_harness.reporting.render import render_all, render_and_print
 from knouds_harness.runs.load_record import load_file_format
-from knouds_harness.runs.load_results import LOAD_FILE
+from knouds_harness.runs.load_results import LOAD_FILE, load_file_format
 from knouds_harness.runs.operation_load import (
     ALL_OPERATIONS,
     OUTCOMES,
@@ -83,7 +83,7 @@ def shown(folder, *, width: int | None = None) -> list[str]:
         color_system=None,
         legacy_windows=False,
     )
-    print_summary(read_run(folder), render_all(folder), console=console)
+    render_and_print(folder, console=console)
     lines = file.getvalue().splitlines()
     first = next(number for number, line in enumerate(lines) if line.startswith("  times in ms"))
     last = next(number for number, line in enumerate(lines) if line.startswith(f"  {ALL_OPERATIONS}"))
@@ -263,8 +263,7 @@ def phased(folder):
 def test_phases_and_bytes_are_in_every_report(phased):
     """Those of people round them, and leave out phases that never came."""
     screen = StringIO()
-    paths = render_all(phased)
-    print_summary(read_run(phased), paths, console=Console(file=screen, width=80))
+    paths = render_and_print(phased, console=Console(file=screen, width=80))
     name = OPERATIONS[0]
     operation = json.loads((phased / LOAD_FILE).read_text())["operations"][0]
     waited = f"{operation['response']['mean_ms'] - operation['service']['mean_ms']:.2f}"
@@ -395,8 +394,7 @@ def test_errors_are_the_same_in_every_report(folder):
         ]
     (folder / LOAD_FILE).write_text(json.dumps(contents))
     screen = StringIO()
-    paths = render_all(folder)
-    print_summary(read_run(folder), paths, console=Console(file=screen, width=80))
+    paths = render_and_print(folder, console=Console(file=screen, width=80))
 
     lines = screen.getvalue().splitlines()
     first = next(number for number, line in enumerate(lines) if line.startswith("  not ok"))

@@ -7,9 +7,8 @@ import pytest
 from load_records import load_run, validity
 from rich.console import Console
 
-from knouds_harness.reporting.render import print_summary, render_all
+from knouds_harness.reporting.render import render_and_print
 from knouds_harness.runs.load_results import Invariant
-from knouds_harness.runs.record import read_run
 
 BROKEN = Invariant(
     fact="rate.over-limit-is-429", says="No more.", seen=3, broken=1, example="runWorkflow of pia: 101 of 100"
@@ -32,8 +31,8 @@ ALL = (BROKEN, EXCUSED, KEPT, UNTESTED)
 def write(tmp_path):
     def make(*invariants, **changes):
         folder = load_run(tmp_path, {"runWorkflow": [[10.0, 12.0]]}, invariants=invariants, **changes)
-        paths, out = render_all(folder), io.StringIO()
-        print_summary(read_run(folder), paths, console=Console(file=out, width=200))
+        out = io.StringIO()
+        render_and_print(folder, console=Console(file=out, width=200))
         return folder, out.getvalue()
 
     return make

@@ -7,9 +7,8 @@ import pytest
 from load_records import load_run, missed, operation, validity
 from rich.console import Console
 
-from knouds_harness.reporting.render import print_summary, render_all
+from knouds_harness.reporting.render import render_all, render_and_print
 from knouds_harness.runs.load_results import LOAD_FILE
-from knouds_harness.runs.record import read_run
 
 SECONDS = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
 
@@ -17,7 +16,7 @@ SECONDS = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
 def printed(folder, **options):
     file = StringIO()
     console = Console(file=file, **{"width": 100, **options})
-    print_summary(read_run(folder), render_all(folder), console=console)
+    render_and_print(folder, console=console)
     return file.getvalue()
 
 
