@@ -12,7 +12,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from html.entities import html5
 from typing import Final
 
@@ -66,8 +66,7 @@ class View:
         self, pattern: re.Pattern[bytes], fill: Callable[[re.Match[bytes]], bytes], text: bytes
     ) -> View:
         """This text with something filled in for what a pattern finds, which makes it ``text``."""
-        places = cache(lambda: _Places(self.text, pattern, fill))
-        return View(text, lambda start, end: self.origin(*places().of(start, end)))
+        return View(text, _Places(self, pattern, fill).origin)
 
     def without(self, pattern: re.Pattern[bytes]) -> View:
         """The text without the characters of a class."""
@@ -76,33 +75,42 @@ class View:
 
 
 class _Places:
-    """Where the characters of a text stood before something was filled in."""
+    """Where the characters of a text stood before something was filled in; found when first asked for."""
 
     def __init__(
-        self, before: bytes, pattern: re.Pattern[bytes], fill: Callable[[re.Match[bytes]], bytes]
+        self, before: View, pattern: re.Pattern[bytes], fill: Callable[[re.Match[bytes]], bytes]
     ) -> None:
-        self._at, self._size, self._start, self._end = array("L"), array("L"), array("L"), array("L")
-        at = end = 0
-        for found in pattern.finditer(before):
-            at += found.start() - end
-            end = found.end()
-            size = len(fill(found))
-            self._at.append(at)
-            self._size.append(size)
-            self._start.append(found.start())
-            self._end.append(end)
-            at += size
+        self._before = before
+        self._pattern = pattern
+        self._fill = fill
 
-    def of(self, start: int, end: int) -> tuple[int, int]:
-        return self._place(start)[0], self._place(end - 1)[1]
+    def origin(self, start: int, end: int) -> tuple[int, int]:
+        return self._before.origin(self._place(start)[0], self._place(end - 1)[1])
 
     def _place(self, at: int) -> tuple[int, int]:
-        number = bisect_right(self._at, at) - 1
+        places, sizes, starts, ends = self._filled
+        number = bisect_right(places, at) - 1
         if number < 0:
             return at, at + 1
-        past = at - self._at[number] - self._size[number]
-        end = self._end[number]
-        return (self._start[number], end) if past < 0 else (end + past, end + past + 1)
+        past = at - places[number] - sizes[number]
+        end = ends[number]
+        return (starts[number], end) if past < 0 else (end + past, end + past + 1)
+
+    @cached_property
+    def _filled(self) -> tuple[array[int], ...]:
+        """Of all that was filled in: where it is, how long, and from where to where the replaced stood."""
+        places, sizes, starts, ends = array("L"), array("L"), array("L"), array("L")
+        at = end = 0
+        for found in self._pattern.finditer(self._before.text):
+            at += found.start() - end
+            end = found.end()
+            size = len(self._fill(found))
+            places.append(at)
+            sizes.append(size)
+            starts.append(found.start())
+            ends.append(end)
+            at += size
+        return places, sizes, starts, ends
 
 
 @dataclass(frozen=True, slots=True)

@@ -271,14 +271,10 @@ class Redactor:
 
     def pairs(self, pairs: Pairs, altered_key: bytes | None = None) -> Pairs:
         """Redact headers or query parameters, names and values; the same object where they hold no secret."""
-        everything = "\n".join([text for pair in pairs for text in pair]).encode("utf-8", "surrogatepass")
-        is_named = self._members is not None and self._members.search(everything)
-        is_clean = not is_named and next(self._found(everything, altered_key), None) is None
-        if is_clean and not any(name.lower() in _CREDENTIAL_HEADERS for name, _ in pairs):
-            return pairs
-        return tuple(
+        clean = tuple(
             [(self.text(name, altered_key), self._value(name, value, altered_key)) for name, value in pairs]
         )
+        return pairs if clean == pairs else clean
 
     def request(self, request: Request, altered_key: bytes | None = None) -> Request:
         """Redact a request; the same object comes back where it holds no secret."""
