@@ -17,7 +17,7 @@ from knouds_harness.reporting.load import columns
 from knouds_harness.reporting.load.columns import LoadColumn, operation_columns, time_columns
 from knouds_harness.reporting.render import render_all, render_and_print
 from knouds_harness.runs.load_record import load_file_format
-from knouds_harness.runs.load_results import LOAD_FILE, load_file_format
+from knouds_harness.runs.load_results import LOAD_FILE
 from knouds_harness.runs.operation_load import (
     ALL_OPERATIONS,
     OUTCOMES,
