@@ -28,8 +28,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent / "detection"))
 import schemathesis_alone
 from counted import Counted
+from knouds_harness.runs.verdicts import Verdict
 
-from knouds_harness.runs.findings import Verdict
 from knouds_harness.runs.record import read_run
 
 FOLDER = Path(__file__).parent
@@ -41,6 +41,7 @@ FUNDS = {
         "trial_full": '"granted"',
         "spent_full": '"exhausted"',
     },
+    "third": {"poor": "3", "trial_used": '"exhausted"', "trial_pays": '"granted"'},
 }
 PEER_KEYS = {
     "first": {"business": "cleo", "read-only": "ana-read", "stranger": "ben"},
@@ -93,6 +94,9 @@ def profile_of(
         lines += [f'{each} = "{key[each]}"' for each in ("user", "tier", "state", "role")]
         lines += [f"credits = {funds[name]}"] if name in funds else []
         lines += ["webhook = true"] if key["webhook"] else []
+        if key.get("webhook_secret"):
+            variables[f"{variable}_WEBHOOK"] = key["webhook_secret"]
+            lines.append(f'webhook_secret_env = "{variable}_WEBHOOK"')
         tables.append("\n".join((f"[keys.{name.replace('_', '-')}]", *lines)))
     for kind in ("workflows", "models"):
         for name, about in said[kind].items():

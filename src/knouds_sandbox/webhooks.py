@@ -37,9 +37,10 @@ def sign(body: bytes, *, secret: str, at_unix_s: int) -> str:
 
 @dataclass(kw_only=True, slots=True)
 class Signing:
-    """What is signed, when, in the attempt of this number from 0."""
+    """What is signed, with which secret, when, in the attempt of this number from 0."""
 
     body: bytes
+    secret: str
     at_unix_s: int
     attempt: int
 
@@ -132,10 +133,10 @@ class Deliverer:
         url, secret, body, attempts = self._store.row(
             "SELECT url, secret, body, attempts FROM deliveries WHERE id = ?", delivery_id
         )
-        signing = Signing(body=body, at_unix_s=int(time.time()), attempt=attempts)
+        signing = Signing(body=body, secret=secret, at_unix_s=int(time.time()), attempt=attempts)
         for edit in self._edits.at(Point.SIGNING, ""):
             edit(signing)
-        signature = sign(signing.body, secret=secret, at_unix_s=signing.at_unix_s)
+        signature = sign(signing.body, secret=signing.secret, at_unix_s=signing.at_unix_s)
         for edit in self._edits.at(Point.SIGNATURE, ""):
             signature = edit(signature)
         headers = {"Content-Type": "application/json", "X-Knouds-Signature": signature}

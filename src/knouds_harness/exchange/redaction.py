@@ -27,7 +27,7 @@ from knouds_harness.exchange.alterations import Alteration
 from knouds_harness.exchange.decoding import Decoded, View, plain_readings, readings
 from knouds_harness.exchange.evidence import Pairs, Request
 from knouds_harness.printable import printable
-from knouds_harness.targets.personas import Secret
+from knouds_harness.targets.personas import NO_SECRET, Secret
 from knouds_harness.targets.profile import Target
 
 T = TypeVar("T")
@@ -122,8 +122,9 @@ class Redactor:
     def for_target(cls, target: Target) -> Self:
         redactor = cls((persona.secret for persona in target.personas.values()), members=target.redact)
         others = (target.webhook and target.webhook.secret, target.control and target.control.secret)
-        for secret in (*others, *target.http.secrets):
-            if secret:
+        of_keys = (persona.webhook_secret for persona in target.personas.values())
+        for secret in (*others, *of_keys, *target.http.secrets):
+            if secret and secret != NO_SECRET:
                 redactor.add(secret)
         _OF_THIS_PROCESS.add(redactor)
         return redactor

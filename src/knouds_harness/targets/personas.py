@@ -88,6 +88,7 @@ class Persona(SecretSource):
         credits: How a paid run ends: charged to an account with ``enough``, refused for ``none`` or an
             ``exhausted`` trial grant, free of charge for an active one (``granted``). A number where the
             account has no more than so many.
+        webhook_secret: Signs the key's deliveries; none where that is the secret of ``[webhook]``.
 
     Source: docs, authentication, capabilities and tiers.
     """
@@ -101,6 +102,8 @@ class Persona(SecretSource):
     role: Role = "user"
     credits: Annotated[Funds | float, PlainValidator(_funds)] = "enough"
     webhook: Flag = False
+    webhook_secret_env: Text | None = None
+    webhook_secret: SecretValue = NO_SECRET
 
     @property
     def is_open(self) -> bool:

@@ -17,7 +17,7 @@ from knouds_harness.file_content import file_text
 from knouds_harness.locations import builtin_targets_path
 from knouds_harness.targets.address import address_problems, is_url
 from knouds_harness.targets.http_settings import HttpSettings, complete_http
-from knouds_harness.targets.personas import Persona
+from knouds_harness.targets.personas import NO_SECRET, Persona, Secret, SecretSource
 from knouds_harness.targets.problems import Problem, profile_error, shape_problems, shown, shown_path
 from knouds_harness.targets.profile_format import (
     AS_A_PROFILE,
@@ -96,6 +96,12 @@ class Target:
         """The same for a run that was asked to cost at most so much, by this option."""
         return replace(self, limits=self.limits.spending(asked_credits, by=by))
 
+    def webhook_of(self, key: Persona) -> Webhook | None:
+        """The webhook of a key: that of the profile, with the key's own secret if it has one."""
+        if self.webhook is None or key.webhook_secret == NO_SECRET:
+            return self.webhook
+        return replace(self.webhook, secret=key.webhook_secret)
+
     @property
     def place(self) -> str:
         """The file to change the profile in, for messages: not the one that comes with the harness."""
@@ -148,7 +154,11 @@ def load_target(
         name=source.stem,
         source=source,
         base_url=base_url,
-        personas={key_name: replace(key, name=key_name) for key_name, key in read.items() if key},
+        personas={
+            key_name: replace(key, name=key_name, webhook_secret=_webhook_secret(key_name, key, secrets))
+            for key_name, key in read.items()
+            if key
+        },
         workflows={slug: replace(each, slug=slug) for slug, each in profile.workflows.items()},
         models={model: replace(each, name=model) for model, each in profile.models.items()},
         webhook=webhook and _with_secret(webhook, secrets, where="webhook", label="webhook-secret"),
@@ -176,6 +186,14 @@ _Table = TypeVar("_Table", Persona, Webhook, Control)
 def _with_secret(table: _Table, secrets: SecretReader, *, where: str, label: str) -> _Table | None:
     secret = secrets.read(table, where=where, label=label)
     return replace(table, secret=secret) if secret else None
+
+
+def _webhook_secret(name: str, key: Persona, secrets: SecretReader) -> Secret:
+    if key.webhook_secret_env is None:
+        return NO_SECRET
+    source = SecretSource(secret_env=key.webhook_secret_env)
+    where = f"keys.{name}.webhook_secret_env"
+    return secrets.read(source, where=where, label=f"webhook-secret:{name}") or NO_SECRET
 
 
 def load_http(file: Path, *, environ: Mapping[str, str]) -> HttpSettings:

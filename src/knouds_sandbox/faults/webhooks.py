@@ -123,6 +123,18 @@ def webhook_retry_signs_nothing(signing: Signing) -> None:
         signing.body = b""
 
 
+@fault("webhook.signature-covers-raw-body", is_subtle=True)
+def webhook_signed_for_another_key() -> Edit:
+    """Every delivery is signed with the secret that signed the first one."""
+    first: list[str] = []
+
+    def sign_as_first(signing: Signing) -> None:
+        first.append(signing.secret)
+        signing.secret = first[0]
+
+    return at(Point.SIGNING, "", sign_as_first)
+
+
 @fault("webhook.timestamp-is-fresh", Point.SIGNING)
 def webhook_timestamp_is_old(signing: Signing) -> None:
     """The time in the signature is an hour ago."""

@@ -12,6 +12,7 @@ import pytest
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ProfileError, UnknownName, UsageError
+from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.locations import builtin_targets_path
 from knouds_harness.targets import secrets
 from knouds_harness.targets.profile import Limits, Target, load_target, target_names
@@ -485,6 +486,21 @@ def test_key_with_a_webhook_that_is_not_there_is_explained(load):
 
     assert "keys.full.webhook: is true, and the profile has no [webhook]" in problems(
         load, text, STAGING_KEY_FULL=FULL_KEY
+    )
+
+
+def test_key_may_have_a_signing_secret_of_its_own(load):
+    webhook = '[webhook]\nurl = "http://127.0.0.1:9000/"\nsecret_env = "HOOK_SECRET"\n'
+    own = 'webhook = true\nwebhook_secret_env = "OWN_SECRET"\n'
+    shared, other = "whsec_0123456789abcdef", "whsec_of_this_key_alone"
+
+    target = load(
+        f"{ADDRESS}{KEY}{own}{webhook}", STAGING_KEY_FULL=FULL_KEY, HOOK_SECRET=shared, OWN_SECRET=other
+    )
+
+    assert target.webhook_of(target.personas["full"]).secret.reveal() == other
+    assert (
+        Redactor.for_target(target).text(f"{shared} {other}") == "{{webhook-secret}} {{webhook-secret:full}}"
     )
 
 

@@ -17,7 +17,7 @@ from knouds_harness.exchange.webhook_receiver import Delivery, Receiver, payload
 from knouds_harness.load.workload.accounts import AccountKeys
 from knouds_harness.targets.address import host_of, is_loopback
 from knouds_harness.targets.guards import Guard
-from knouds_harness.targets.personas import Persona, Secret
+from knouds_harness.targets.personas import NO_SECRET, Persona, Secret
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Webhook
 
@@ -43,6 +43,8 @@ class WebhookWaiter:
         self.receivers = receivers
         self.webhook = webhook
         self.receiver = receiver
+        own = {each.webhook_secret for each in receivers}
+        self._secrets = {webhook.secret, *own} - {NO_SECRET}
         self._refused = self._unconfigured = 0
         self.is_over = False
         self._awaited: dict[str, AsyncResult[Arrival | None]] = {}
@@ -52,10 +54,7 @@ class WebhookWaiter:
     def take(self, delivery: Delivery) -> None:
         """Believe a delivery if its signature holds, and give it to the user who waits for it."""
         at_unix_s = delivery.received_at.timestamp()
-        try:
-            secret = self.webhook.secret.reveal()
-            verify(delivery.body, delivery.signature, secret=secret, now_unix_s=at_unix_s)
-        except SignatureRefused:
+        if not any(_is_signed(delivery, secret) for secret in self._secrets):
             self._refused += 1
             return
         execution_id = delivery.execution_id
@@ -100,6 +99,15 @@ class WebhookWaiter:
         self.is_over = True
         for waiter in list(self._awaited.values()):
             waiter.set(None)
+
+
+def _is_signed(delivery: Delivery, secret: Secret) -> bool:
+    at_unix_s = delivery.received_at.timestamp()
+    try:
+        verify(delivery.body, delivery.signature, secret=secret.reveal(), now_unix_s=at_unix_s)
+    except SignatureRefused:
+        return False
+    return True
 
 
 def open_webhook_waiter(

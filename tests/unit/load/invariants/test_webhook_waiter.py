@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import gevent
@@ -99,3 +100,17 @@ def test_profile_without_a_webhook_is_said():
 
     assert webhook_waiter is None
     assert "no [webhook]" in reason
+
+
+def test_delivery_is_signed_with_the_profile_s_secret_or_that_of_its_key():
+    own = "whsec_of_this_key_alone"
+    key = replace(TARGET.personas["full"], webhook_secret=Secret(own, "webhook-secret:full"))
+    with Receiver() as receiver:
+        webhook = Webhook(url=receiver.url("/"), secret=Secret(SECRET, "webhook-secret"))
+        waiter = WebhookWaiter(webhook, [key], receiver=receiver)
+        for execution_id, secret in (("shared", SECRET), ("own", own), ("other", "whsec_of_another_key")):
+            waiter.take(post(execution_id, secret=secret))
+
+    assert waiter.await_arrival("shared", timeout_s=0) is not None
+    assert waiter.await_arrival("own", timeout_s=0) is not None
+    assert waiter.await_arrival("other", timeout_s=0) is None
