@@ -1,6 +1,6 @@
 """What a comparison says, and the files that say it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -127,14 +127,9 @@ def change_table(
             Column("Verdict"),
             Column("Operation", shown=EVERYWHERE if is_named else frozenset()),
             Column("Measure", is_name=True),
-            Column("Baseline", is_number=True, rank=3),
-            Column("Now", is_number=True, rank=2),
-            Column("Change", is_number=True),
-            Column("Interval", is_number=True, rank=1),
+            *_ranked({"Baseline": 3, "Now": 2, "Change": 0, "Interval": 1}),
             Column("Drawn", shown=HTML),
-            Column("Tolerated", is_number=True, rank=6),
-            Column("Run to run", is_number=True, rank=5),
-            Column("Would show", is_number=True, rank=4),
+            *_ranked({"Tolerated": 6, "Run to run": 5, "Would show": 4}),
         ),
         [_cells(row, span) for row in rows],
         strong=[number for number, row in enumerate(rows) if row.is_gate],
@@ -142,6 +137,10 @@ def change_table(
         more="gates",
         shown=shown,
     )
+
+
+def _ranked(ranks: Mapping[str, int]) -> list[Column]:
+    return [Column(heading, is_number=True, rank=rank) for heading, rank in ranks.items()]
 
 
 def _cells(row: MeasureRow, span: float) -> tuple[Words, ...]:

@@ -11,7 +11,7 @@ from knouds_harness.reporting.comparison.change import ChangeVerdict, FigureChan
 from knouds_harness.reporting.comparison.check_comparison import CheckComparison
 from knouds_harness.reporting.comparison.load_comparison import LoadComparison, MeasureRow
 from knouds_harness.reporting.comparison.tolerances import RATE, SHARES
-from knouds_harness.reporting.report import Headline
+from knouds_harness.reporting.report import Headline, Tone
 from knouds_harness.runs.findings import Finding
 
 Comparison = LoadComparison | CheckComparison
@@ -87,34 +87,26 @@ def _load_headline(comparison: LoadComparison) -> Headline:
         return Headline(tone="bad", title="Contract broken under load", detail=f"Not so before: {facts}")
     if not comparison.is_valid:
         empty = "candidate" if comparison.baseline else "baseline"
-        return Headline(
-            tone="warn",
-            title="Not a valid measurement",
-            detail=f"No run of the {empty} counts, such as {comparison.left_out[0]}",
-        )
-    return _headline_of_gates(comparison)
-
-
-def _headline_of_gates(comparison: LoadComparison) -> Headline:
+        detail = f"No run of the {empty} counts, such as {comparison.left_out[0]}"
+        return Headline(tone="warn", title="Not a valid measurement", detail=detail)
+    tone, title, says = _told_by_gates(comparison)
     runs = f"{len(comparison.baseline)} and {len(comparison.candidate)} runs of {comparison.scenario}"
+    return Headline(tone=tone, title=title, detail=f"{says}; {runs}.")
+
+
+def _told_by_gates(comparison: LoadComparison) -> tuple[Tone, str, str]:
     if comparison.regressions:
         first, *more = comparison.regressions
         also = f", and {len(more)} more" if more else ""
-        return Headline(tone="bad", title="Worse", detail=f"{row_line(first)}{also}; {runs}.")
+        return "bad", "Worse", f"{row_line(first)}{also}"
     if comparison.missed:
-        return Headline(
-            tone="bad", title="Objectives missed", detail=f"{describe(comparison.missed[0])}; {runs}."
-        )
+        return "bad", "Objectives missed", describe(comparison.missed[0])
     if comparison.verdict is ChangeVerdict.BETTER:
         first = next(row for row in comparison.rows if row.is_gate and row.verdict is ChangeVerdict.BETTER)
-        return Headline(tone="good", title="Better", detail=f"{row_line(first)}; {runs}.")
+        return "good", "Better", row_line(first)
     if comparison.verdict is ChangeVerdict.SAME:
-        return Headline(
-            tone="good", title="Same", detail=f"All changes are within what is tolerated; {runs}."
-        )
-    return Headline(
-        tone="warn", title="No evidence of a change", detail=f"{_blind_spot(comparison)}; {runs}."
-    )
+        return "good", "Same", "All changes are within what is tolerated"
+    return "warn", "No evidence of a change", _blind_spot(comparison)
 
 
 def _blind_spot(comparison: LoadComparison) -> str:

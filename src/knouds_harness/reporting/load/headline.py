@@ -27,16 +27,17 @@ STATE_LABELS: Final = {
 
 def load_headline(record: RunRecord, load: LoadResults) -> Headline:
     """Sum a load run up: the target first; what speaks against the generator stands beside it."""
+    figures = _figures(load)
     if load.capacity:
         tone, title, detail = describe_capacity(load.capacity)
-        return Headline(tone=tone, title=title, detail=detail)
-    figures = _figures(load)
-    if record.outcome is RunOutcome.STOPPED:
+    elif record.outcome is RunOutcome.STOPPED:
         reason = (record.note or "no reason was kept").splitlines()[0]
-        return Headline(tone="warn", title="Stopped early", detail=f"{reason.rstrip('.')}. {figures}")
-    if record.outcome in (RunOutcome.RUNNING, RunOutcome.INTERRUPTED):
-        return Headline(tone="warn", title=record.outcome.value.capitalize(), detail=figures)
-    return _verdict(load, figures)
+        tone, title, detail = "warn", "Stopped early", f"{reason.rstrip('.')}. {figures}"
+    elif record.outcome in (RunOutcome.RUNNING, RunOutcome.INTERRUPTED):
+        tone, title, detail = "warn", record.outcome.value.capitalize(), figures
+    else:
+        tone, title, detail = _verdict(load, figures)
+    return Headline(tone=tone, title=title, detail=detail)
 
 
 def first_figures(load: LoadResults) -> Iterator[tuple[str, str, str, Tone]]:
@@ -83,27 +84,26 @@ def _worst_error(operation: OperationLoad) -> str:
     return " ".join(filter(None, [str(error.status_code or ""), error.code])) if error else "errors"
 
 
-def _verdict(load: LoadResults, figures: str) -> Headline:
+def _verdict(load: LoadResults, figures: str) -> tuple[Tone, str, str]:
     missed = [each for each in load.objectives if not each.is_met]
     match load.verdict:
         case LoadVerdict.BROKEN:
             broken = [each.fact for each in load.invariants if each.broken]
-            detail = f"{', '.join(broken)}. {figures}"
-            return Headline(tone="bad", title="Contract broken under load", detail=detail)
+            return "bad", "Contract broken under load", f"{', '.join(broken)}. {figures}"
         case LoadVerdict.FAILED:
             title, reason = nothing_measured(load) or ("", "")
-            return Headline(tone="bad", title=title, detail=f"{reason}. {figures}")
+            return "bad", title, f"{reason}. {figures}"
         case LoadVerdict.MISSED:
             sure = [each for each in missed if not each.doubt]
             detail = f"{describe(sure[0])}{_and_more(len(missed) - 1)}. {figures}"
-            return Headline(tone="bad", title="Objectives missed", detail=detail)
+            return "bad", "Objectives missed", detail
         case LoadVerdict.INVALID:
             detail = load.validity.reasons[0] if load.validity.reasons else describe(missed[0])
-            return Headline(tone="warn", title="Not a valid measurement", detail=detail)
+            return "warn", "Not a valid measurement", detail
         case LoadVerdict.MEASURED:
-            return Headline(tone="good", title="Measured", detail=f"{figures} {_NO_OBJECTIVES}")
+            return "good", "Measured", f"{figures} {_NO_OBJECTIVES}"
         case LoadVerdict.MET:
-            return Headline(tone="good", title="Objectives met", detail=figures)
+            return "good", "Objectives met", figures
 
 
 def describe_steadiness(load: LoadResults) -> str:

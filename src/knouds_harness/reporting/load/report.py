@@ -135,15 +135,9 @@ def _validity(load: LoadResults) -> Section:
     }
     shown = {heading: figure for heading, figure in figures.items() if figure}
     kept_up = badge("it did", "good") if validity.is_valid else badge("it did not", "bad")
-    return Section(
-        "validity",
-        "Generator",
-        [
-            Text(("Figures are the target's only if the generator kept up. ", kept_up), shown=HTML),
-            Table("Generator", numbers(*shown), [list(shown.values())], shown=HTML),
-            *tables.delayed_figures(load),
-        ],
-    )
+    says = Text(("Figures are the target's only if the generator kept up. ", kept_up), shown=HTML)
+    table = Table("Generator", numbers(*shown), [list(shown.values())], shown=HTML)
+    return Section("validity", "Generator", [says, table, *tables.delayed_figures(load)])
 
 
 def _change_blocks(comparison: LoadComparison) -> Iterator[Block]:
@@ -242,45 +236,35 @@ def _operations(load: LoadResults, evidence_ids: Collection[str]) -> Section:
 
 
 def _phases(load: LoadResults) -> Section:
-    return Section(
-        "phases",
-        "Phases and bytes",
-        [
-            Text(
-                "Waited: from when a request was due until it was sent. First byte: from then on. Body: from "
-                "there to the last byte. DNS, connect, TLS: of opened connections. Bytes: heads and bodies.",
-                is_quiet=True,
-                shown=HTML,
-            ),
-            tables.phase_table(load),
-            tables.traffic_table(load),
-            *tables.phase_text_tables(load),
-        ],
+    says = (
+        "Waited: from when a request was due until it was sent. First byte: from then on. Body: from there "
+        "to the last byte. DNS, connect, TLS: of opened connections. Bytes: heads and bodies."
     )
+    on_page = (Text(says, is_quiet=True, shown=HTML), tables.phase_table(load), tables.traffic_table(load))
+    return Section("phases", "Phases and bytes", [*on_page, *tables.phase_text_tables(load)])
 
 
 def _cycles(load: LoadResults, cycles: Cycles) -> Section:
     endings = ", ".join(f"{count:,} {ending}" for ending, count in cycles.endings.items())
+    kinds = {
+        "to final": cycles.to_final,
+        "lost to polling": cycles.lost_to_polling,
+        "webhook delay": cycles.webhook_delay,
+    }
     medians = [
         f"{what} p50 {milliseconds(median_ms)}"
-        for what, times in (
-            ("to final", cycles.to_final),
-            ("lost to polling", cycles.lost_to_polling),
-            ("webhook delay", cycles.webhook_delay),
-        )
+        for what, times in kinds.items()
         if (median_ms := time_ms(times, "p50_ms")) is not None
     ]
-    undelivered = [f"{counted(cycles.undelivered, 'delivery', 'deliveries')} did not come"]
+    lost = counted(cycles.undelivered, "delivery", "deliveries")
+    undelivered = [f"{lost} did not come"] if cycles.undelivered else []
     summary = f"{cycles.submitted:,} asynchronous runs: {endings or 'none ended'}"
+    since = " after the warm-up" if load.plan.warm_up_s else ""
+    submits = f"{counted(cycles.submitted, 'submit was', 'submits were')} accepted{since}"
+    seen = f"Ends seen since then: {endings or 'none'}"
     blocks: list[Block] = [
-        Text("; ".join([summary, *medians, *(undelivered if cycles.undelivered else [])]), shown=IN_TEXT),
-        Text(
-            f"{counted(cycles.submitted, 'submit was', 'submits were')} accepted"
-            f"{' after the warm-up' if load.plan.warm_up_s else ''}. "
-            f"Ends seen since then: {endings or 'none'}."
-            f"{f' {undelivered[0]}.' if cycles.undelivered else ''}",
-            shown=HTML,
-        ),
+        Text("; ".join([summary, *medians, *undelivered]), shown=IN_TEXT),
+        Text(" ".join(f"{each}." for each in (submits, seen, *undelivered)), shown=HTML),
         tables.cycle_table(cycles),
     ]
     if cycles.polls:
@@ -299,12 +283,9 @@ def _limits(load: LoadResults, measured: LoadRecord, tracks: Sequence[Track]) ->
             "clock, warm-up included. A window is filled as far as it admitted of its limit; a cap marks "
             f"those that throttled (429).{_OF_ONE_POINT if load.capacity else ''}"
         )
+        lines = [(Code(track.name), f": {track.says}") for track in tracks]
         blocks += [
-            Items(
-                [(Code(track.name), f": {track.says}") for track in tracks],
-                most={"markdown": _MOST_LIMITS},
-                shown=MARKDOWN,
-            ),
+            Items(lines, most={"markdown": _MOST_LIMITS}, shown=MARKDOWN),
             Text(says, shown=HTML),
             Figure("load_windows.html.j2", values=lambda: {"tracks": tracks}, shown=HTML),
         ]
@@ -314,15 +295,12 @@ def _limits(load: LoadResults, measured: LoadRecord, tracks: Sequence[Track]) ->
         words = f"{counted(unlisted, 'window is', 'windows are')} drawn and not listed; `load.json` has all."
         blocks.append(Text(words, is_quiet=True, shown=HTML))
     if spans:
-        blocks += [
-            *([Heading("When requests were throttled", shown=HTML)] if tracks else []),
-            Text(
-                f"The target throttled (429) in {counted(len(spans), 'stretch', 'stretches')} of seconds. "
-                "Throttled requests are neither errors nor in the times above.",
-                shown=HTML,
-            ),
-            tables.throttled_table(spans),
-        ]
+        says = (
+            f"The target throttled (429) in {counted(len(spans), 'stretch', 'stretches')} of seconds. "
+            "Throttled requests are neither errors nor in the times above."
+        )
+        heading = [Heading("When requests were throttled", shown=HTML)] if tracks else []
+        blocks += [*heading, Text(says, shown=HTML), tables.throttled_table(spans)]
     else:
         more = "" if tracks else " No answer of an account with a rate limit told of a window."
         blocks.append(Text(f"No request was throttled.{more}", shown=HTML))
@@ -350,19 +328,17 @@ def _contract(load: LoadResults) -> Section:
     whole = "; the history is of all" if share else ""
     kept = [each for each in load.invariants if each.state == "kept"]
     others = [each for each in load.invariants if each.state != "kept"]
+    says = (
+        f"All checks judged {judged}, and each success that is not JSON of a known form{whole}. "
+        "Assumptions, and what the profile waives, fail no run."
+    )
     blocks: list[Block] = [
         Text(f"Promises under load: {count_states(load)}. Verified: {judged}.", shown=IN_TEXT),
-        Text(
-            f"All checks judged {judged}, and each success that is not JSON of a known form{whole}. "
-            "Assumptions, and what the profile waives, fail no run.",
-            is_quiet=True,
-            shown=HTML,
-        ),
+        Text(says, is_quiet=True, shown=HTML),
     ]
     if others:
-        blocks.append(
-            replace(tables.promise_table(others, "What did not hold, or was not seen"), shown=ON_PAGES)
-        )
+        table = tables.promise_table(others, "What did not hold, or was not seen")
+        blocks.append(replace(table, shown=ON_PAGES))
     if kept:
         blocks.append(Folded(f"{len(kept)} kept", [tables.promise_table(kept, "What held")]))
     return Section("invariants", "Contract under load", blocks)
@@ -370,16 +346,14 @@ def _contract(load: LoadResults) -> Section:
 
 def _plan(load: LoadResults) -> list[tuple[str, Words]]:
     plan, made_by = load.plan, load.fingerprint
-    shape = (
-        f"{plan.spacing} spacing of tasks, at most {plan.users} in flight"
-        if plan.model == "open"
-        else f"{plan.users} users at most"
-    )
+    shape = f"{plan.users} users at most"
+    if plan.model == "open":
+        shape = f"{plan.spacing} spacing of tasks, at most {plan.users} in flight"
     stages = ", then ".join(
-        f"{stage.start:g}{'' if stage.end == stage.start else f' to {stage.end:g}'} "
-        f"for {stage.duration_s:g} s"
-        for stage in plan.stages
+        f"{each.start:g}{'' if each.end == each.start else f' to {each.end:g}'} for {each.duration_s:g} s"
+        for each in plan.stages
     )
+    generator = f"{made_by.python} ({made_by.build}), {made_by.cores} cores, {made_by.platform}"
     checked = f"{100 * plan.verified_share:g} %" if plan.verified_share else "a sample"
     timer = f", timer: {made_by.timer}" if made_by.timer else ""
     return [
@@ -387,10 +361,7 @@ def _plan(load: LoadResults) -> list[tuple[str, Words]]:
         ("Inputs", plan.inputs),
         ("Checked", f"{checked} of the answers against the contract"),
         ("Client", plan.client),
-        (
-            "Generator",
-            f"{made_by.python} ({made_by.build}), {made_by.cores} cores, {made_by.platform}{timer}",
-        ),
+        ("Generator", f"{generator}{timer}"),
         ("Versions", ", ".join(f"{package} {number}" for package, number in made_by.versions.items())),
         ("Times", "every one is in `times.hlog` (HdrHistogram)"),
     ]
