@@ -70,10 +70,16 @@ def test_measure_is_held_against_its_bound(measure, bound, is_met):
     assert judged.is_met is is_met
 
 
-def test_operation_that_was_never_sent_misses_its_objective():
-    objective = Objective(operation="runModel", measure="p99_ms", bound=1000)
+OLDER = replace(measured(), response=replace(times(5.0), percentiles={"50": 1.0}))
 
-    (judged,) = judge_objectives([objective], [measured()])
+
+@pytest.mark.parametrize(
+    ("operation", "measure", "of"),
+    [("runModel", "p99_ms", measured()), ("*", "p95_ms", OLDER)],
+    ids=["was never sent", "an older record without a percentile"],
+)
+def test_objective_of_what_was_not_measured_is_missed(operation, measure, of):
+    (judged,) = judge_objectives([Objective(operation=operation, measure=measure, bound=1000)], [of])
 
     assert (judged.observed, judged.is_met) == (None, False)
 
@@ -136,26 +142,18 @@ def test_unknown_measure_is_refused_with_those_that_are_known(tmp_path):
     assert all(parse_bounds([f"{measure}=1"]) for measure in known)
 
 
-def test_older_record_without_a_percentile_misses_its_objective():
-    older = replace(measured(), response=replace(times(5.0), percentiles={"50": 1.0}))
-
-    (judged,) = judge_objectives([Objective(operation="*", measure="p95_ms", bound=100)], [older])
-
-    assert (judged.observed, judged.is_met) == (None, False)
-
-
-@pytest.mark.parametrize("content", [b"[", b"\xff"], ids=["no TOML", "no text"])
-def test_broken_file_is_one_clear_sentence(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(b"[", "not TOML"), (b"\xff", "not TOML"), (None, "cannot be read")],
+    ids=["no TOML", "no text", "no file"],
+)
+def test_broken_file_is_one_clear_sentence(tmp_path, content, says):
     path = tmp_path / "objectives.toml"
-    path.write_bytes(content)
+    if content is not None:
+        path.write_bytes(content)
 
-    with pytest.raises(UsageError, match=r"objectives\.toml: not TOML"):
+    with pytest.raises(UsageError, match=rf"objectives\.toml: {says}"):
         load_objectives(path, "mixed")
-
-
-def test_missing_file_is_named(tmp_path):
-    with pytest.raises(UsageError, match="cannot be read"):
-        load_objectives(tmp_path / "none.toml", "mixed")
 
 
 def test_tolerances_are_no_objectives(tmp_path):

@@ -37,6 +37,12 @@ def loaded(path):
     return file, workload_of(SERVER, lines=file.lines)
 
 
+def turns_of(file, *, order="in-turn", seed=1, **share):
+    turns = InputTurns(file.lines, order=order, seed=seed)
+    turns.take_share(Share(**share))
+    return turns
+
+
 def taken(workload, turns, task, count):
     (part,) = workload.task_resources(scenario(task))
     return [turns.next(part.accounts[0], part.needs[-1]).inputs["n"] for _ in range(count)]
@@ -50,19 +56,16 @@ def why_not(path):
 
 def test_lines_come_in_turn_and_again(tmp_path):
     file, workload = loaded(written(tmp_path, *portraits(3)))
-    turns = InputTurns(file.lines, order="in-turn", seed=1)
-    turns.take_share(Share())
+    turns = turns_of(file)
 
     assert taken(workload, turns, run_workflow, 5) == [0, 1, 2, 0, 1]
 
 
 def test_random_order_is_the_seeds_and_has_each_line_once(tmp_path):
     file, workload = loaded(written(tmp_path, *portraits(50)))
-    drawn = []
-    for seed in (1, 1, 2):
-        turns = InputTurns(file.lines, order="random", seed=seed)
-        turns.take_share(Share())
-        drawn.append(taken(workload, turns, run_workflow, 50))
+    drawn = [
+        taken(workload, turns_of(file, order="random", seed=seed), run_workflow, 50) for seed in (1, 1, 2)
+    ]
 
     assert sorted(drawn[0]) == list(range(50))
     assert drawn[0] == drawn[1]
@@ -74,8 +77,7 @@ def test_workers_divide_the_lines_between_them(tmp_path, order):
     file, workload = loaded(written(tmp_path, *portraits(9)))
     sent = []
     for index in range(3):
-        turns = InputTurns(file.lines, order=order, seed=7)
-        turns.take_share(Share(index=index, workers=3))
+        turns = turns_of(file, order=order, index=index, workers=3)
         sent += taken(workload, turns, run_workflow, 3)
 
     assert sorted(sent) == list(range(9))
@@ -98,8 +100,7 @@ def test_tasks_take_the_lines_that_they_can_run(tmp_path):
     """A run that is followed has to be polled; a task without lines is left out."""
     clip = {"workflow": "clip", "inputs": {"n": 7}}
     file, workload = loaded(written(tmp_path, *portraits(1), clip))
-    turns = InputTurns(file.lines, order="in-turn", seed=1)
-    turns.take_share(Share())
+    turns = turns_of(file)
 
     assert taken(workload, turns, follow_run, 2) == [7, 7]
     assert taken(workload, turns, run_workflow, 3) == [0, 7, 0]
@@ -138,8 +139,7 @@ def test_plan_reckons_with_the_lines(tmp_path):
 def test_price_of_a_line_is_what_is_reserved(tmp_path):
     dear = {"workflow": "portrait", "inputs": {"n": 1}, "cost_credits": 30}
     file, workload = loaded(written(tmp_path, *portraits(1), dear))
-    turns = InputTurns(file.lines, order="in-turn", seed=1)
-    turns.take_share(Share())
+    turns = turns_of(file)
     (part,) = workload.task_resources(scenario(run_workflow))
 
     costs = [turns.next(part.accounts[0], part.needs[-1]).cost_credits for _ in range(2)]
