@@ -1,4 +1,4 @@
-"""What all processes saw, put together."""
+"""What all processes saw, put together and counted."""
 
 import random
 
@@ -203,3 +203,37 @@ def test_windows_of_a_long_run_are_bounded(monkeypatch):
     many = {PRO: [full(1, reset_unix_s=RESET_UNIX_S + 60 * number) for number in range(9)]}
 
     assert [each.admitted for each in windows_of(many, {PRO: [full(1)]})] == [2, 1]
+
+
+FACT = ("async.execution-id-is-fresh", "Fresh.")
+
+
+def test_tallies_of_processes_add_up():
+    """Seen, broken and excused, and an example of a broken one before one of an excused one."""
+    one, other = Tallies(), Tallies()
+    one.see(*FACT, 3)
+    one.break_(*FACT, example="an excused one", is_excused=True)
+    other.see(*FACT, 2)
+    other.break_(*FACT, example="a broken one")
+
+    one.add(Tallies.unpacked(other.packed()))
+
+    (invariant,) = one.invariants(needs={})
+    assert (invariant.seen, invariant.broken, invariant.excused) == (5, 1, 1)
+    assert invariant.example == "a broken one"
+    assert invariant.state == "broken"
+
+
+def test_broken_ones_stand_first_and_unseen_ones_last():
+    tallies = Tallies()
+    tallies.judge("a.kept", "Kept.", holds=True, example="")
+    tallies.judge("b.excused", "Excused.", holds=True, example="")
+    tallies.break_("b.excused", "Excused.", example="x", is_excused=True)
+    tallies.judge("c.broken", "Broken.", holds=False, example="y")
+
+    invariants = tallies.invariants(
+        needs={("a.kept", "Kept."): "nothing", ("d.unseen", "Unseen."): "a miracle"}
+    )
+
+    assert [each.state for each in invariants] == ["broken", "excused", "kept", "untested"]
+    assert invariants[-1].missing == "a miracle"

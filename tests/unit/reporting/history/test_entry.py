@@ -1,4 +1,4 @@
-"""Which runs are of one thing: a change of what was asked for is none of the target."""
+"""What the history keeps of a run, how it is called, and which runs are of one thing."""
 
 from dataclasses import replace
 
@@ -6,7 +6,15 @@ import pytest
 from load_records import load_run, lognormal_seconds
 from run_records import healthy
 
-from knouds_harness.reporting.history.entry import entry_of
+from knouds_harness.errors import UnknownName
+from knouds_harness.reporting.history.entry import (
+    entry_of,
+    figures_of,
+    find_measure,
+    measure_of,
+    measure_text,
+)
+from knouds_harness.runs.load_results import Capacity
 from knouds_harness.runs.record import read_run
 
 
@@ -53,3 +61,55 @@ def test_other_load_parts_runs(tmp_path, plan, setting):
     folder = load_run(tmp_path, {"whoami": lognormal_seconds(1, seconds=2)}, plan=plan)
 
     assert entry_of(read_run(folder)).series == f"reads on staging, {setting}"
+
+
+def test_a_check_has_facts_and_no_times(tmp_path):
+    figures = figures_of(read_run(healthy(tmp_path)))
+
+    assert set(figures) == {"facts_in_breach", "facts_verified", "exchanges", "duration_s", "cost_credits"}
+    assert figures["facts_in_breach"] == 0
+
+
+def test_each_figure_of_load_has_a_measure(tmp_path):
+    folder = load_run(
+        tmp_path,
+        {"whoami": lognormal_seconds(1, seconds=2), "getUsage": lognormal_seconds(2, seconds=2)},
+        failed=5,
+    )
+
+    figures = figures_of(read_run(folder))
+
+    assert all(measure_of(name).says for name in figures)
+    assert figures["requests_per_s:all"] == pytest.approx(205)
+    assert figures["error_rate:all"] == pytest.approx(10 / 410)
+    assert figures["error_rate:whoami"] == pytest.approx(5 / 105)
+    assert figures["p50_ms:whoami"] < figures["p99.9_ms:whoami"] <= figures["max_ms:whoami"]
+
+
+def test_a_capacity_search_has_its_rate_only(tmp_path):
+    capacity = Capacity(highest_per_s=120.0, lowest_failing_per_s=None, knee_per_s=None, points=())
+    folder = load_run(tmp_path, {"whoami": lognormal_seconds(1, seconds=2)}, capacity=capacity)
+
+    figures = figures_of(read_run(folder))
+
+    assert figures["capacity_per_s"] == 120.0
+    assert not any(":" in name for name in figures)
+
+
+def test_an_unknown_measure_names_the_nearest():
+    with pytest.raises(UnknownName, match=r'Did you mean "p99_ms:whoami"\?'):
+        find_measure("p99:whoami", {"p99_ms:whoami": 3, "exchanges": 3})
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "says"),
+    [
+        ("p99_ms:whoami", 123.4, "123 ms"),
+        ("error_rate:all", 0.0123, "1.23%"),
+        ("requests_per_s:all", 1234.5, "1,234.5/s"),
+        ("duration_s", 12.34, "12.3 s"),
+        ("facts_in_breach", 3.0, "3"),
+    ],
+)
+def test_values_have_their_unit(name, number, says):
+    assert measure_text(name, number) == says
