@@ -9,9 +9,8 @@ from load_records import load_results, load_run, validity
 from rich.console import Console
 
 from knouds_harness.reporting.load.headline import describe_capacity, describe_point, describe_steadiness
-from knouds_harness.reporting.render import print_summary, render_all
+from knouds_harness.reporting.render import render_and_print
 from knouds_harness.runs.load_results import Capacity, CapacityPoint, Invariant
-from knouds_harness.runs.record import read_run
 
 MISSED = CapacityPoint(
     asked_per_s=264.0,
@@ -125,8 +124,8 @@ ALL = (BROKEN, EXCUSED, KEPT, UNTESTED)
 def write(tmp_path):
     def make(*invariants, **changes):
         folder = load_run(tmp_path, {"runWorkflow": [[10.0, 12.0]]}, invariants=invariants, **changes)
-        paths, out = render_all(folder), io.StringIO()
-        print_summary(read_run(folder), paths, console=Console(file=out, width=200))
+        out = io.StringIO()
+        render_and_print(folder, console=Console(file=out, width=200))
         return folder, out.getvalue()
 
     return make
