@@ -194,7 +194,6 @@ def test_moves_at_once_leave_a_folder_that_one_of_them_set(history, is_kept):
     ],
 )
 def test_deleted_workflow_stays_away(history, is_kept):
-    """Whichever came first, what was deleted stays away."""
     last = history.exchanges[-1]
     facts = broken(concurrency.deletes_in_some_order, last, history=history.exchanges)
 

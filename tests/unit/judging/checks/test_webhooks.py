@@ -200,7 +200,6 @@ def test_delivered_execution_has_ended(shown, facts):
     ],
 )
 def test_key_without_a_webhook_gets_no_delivery(came, later_came, facts):
-    """Any delivery is one too many."""
     assert broken(webhooks.none_without_webhook, poll(), came=came, later_came=later_came) == facts
 
 
