@@ -7,45 +7,26 @@ import resource
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import checking
 import pytest
+from example_targets import write_profile
 from raw_server import always, serving
 
-PROFILE = """
-base_url = "{base_url}"
 
-[limits]
-timeout_s = 2
-allow = ["read"]
-
-[keys.full]
-secret_env = "TEST_KEY_FULL"
-capabilities = ["workflow:read"]
-user = "ada"
-tier = "pro"
-"""
-
-
-def knouds(*arguments, cwd, environ=None, **options):
+def knouds(*arguments, cwd, **options):
     if not options:
-        return checking.knouds(*arguments, cwd=cwd, **(environ or {}))
+        return checking.knouds(*arguments, cwd=cwd)
     return subprocess.run(
         [sys.executable, "-m", "knouds_harness", *arguments],
         cwd=cwd,
-        env={**os.environ, "NO_COLOR": "1", **(environ or {})},
+        env={**os.environ, "NO_COLOR": "1"},
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
         **options,
     )
-
-
-def write_profile(folder: Path, text: str) -> None:
-    (folder / "targets").mkdir()
-    (folder / "targets" / "mine.toml").write_text(text, encoding="utf-8")
 
 
 def assert_refused(process, code, *words):
@@ -69,13 +50,11 @@ def test_misspelt_selection_is_named_with_the_nearest(tmp_path, option, name, hi
     assert_refused(knouds("check", option, name, cwd=tmp_path), 2, name, hint)
 
 
-def test_login_page_is_no_breach_but_an_unreachable_target(tmp_path):
+def test_login_page_is_no_breach_but_an_unreachable_target(tmp_path, sandbox):
     page = b"<!doctype html><title>Sign in</title>"
     with serving(always(page, content_type="text/html")) as server:
-        write_profile(tmp_path, PROFILE.format(base_url=server.base_url))
-        process = knouds(
-            "check", "--target", "mine", cwd=tmp_path, environ={"TEST_KEY_FULL": "knouds_live_0123456789"}
-        )
+        profile = write_profile(tmp_path, sandbox, base_url=server.base_url)
+        process = knouds("check", "--target", profile, cwd=tmp_path)
 
     assert_refused(process, 3, "HTML instead of JSON")
 

@@ -1,4 +1,4 @@
-"""Fixed windows of 60 s, per user and per route."""
+"""As many requests as the tier allows in a window, and never more."""
 
 import pytest
 from clocks import Clock
