@@ -28,8 +28,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent / "detection"))
 import schemathesis_alone
 from counted import Counted
-from knouds_harness.runs.findings import Verdict
 
+from knouds_harness.runs.findings import Verdict
 from knouds_harness.runs.record import read_run
 
 FOLDER = Path(__file__).parent

@@ -9,7 +9,7 @@ from knouds_harness.contract.document import Document
 from knouds_harness.contract.known_places import FREE, KnownPlaces
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.sources import Fact
-from knouds_harness.exchange.evidence import Exchange, Pairs
+from knouds_harness.exchange.evidence import Exchange, KeptBodies, Pairs
 from knouds_harness.exchange.reproduction.curl import ShellNames, curl
 from knouds_harness.judging.observed_schema import (
     MOST_OF_A_PLACE,
@@ -110,6 +110,7 @@ class Gatherer:
         self._answers: dict[tuple[str, int], _Answers] = {}
         self._deliveries: dict[str, _Answers] = {}
         self._sent_values = SentValues()
+        self._bodies = KeptBodies()
 
     def add(self, exchange: Exchange) -> None:
         """Gather from the answer to a request of ours; nothing where no operation was meant."""
@@ -119,20 +120,20 @@ class Gatherer:
             return
         if exchange.request.action is Action.WRITE and exchange.request.body:
             self._sent_values.remember(exchange.request.body)
-        found = self._answers.get((operation.id, status))
+        found, kept = self._answers.get((operation.id, status)), self._bodies.kept(exchange)
         if found is None:
             found = self._answers[operation.id, status] = _Answers(
                 operation=operation.id,
                 is_documented=status in operation.responses,
-                body=ObservedMember(known=self._known.body(operation, status), first=exchange),
+                body=ObservedMember(known=self._known.body(operation, status), first=kept),
             )
         sent = self._sent_values if operation.tag == _SHOWS_WHAT_WAS_SENT else None
         found.count += 1
-        self._add_headers(found, exchange.headers, exchange)
+        self._add_headers(found, exchange.headers, kept)
         if exchange.body and (body := exchange.json_or_none()) is not None:
-            look(found.body, body, exchange, sent=sent)
+            look(found.body, body, kept, sent=sent)
         if status >= 400 and exchange.code is not None:
-            note(found.codes, exchange.code, exchange)
+            note(found.codes, exchange.code, kept)
 
     def add_delivery(self, exchange: Exchange) -> None:
         """Gather from a webhook delivery: the request is the server's, the answer ours."""

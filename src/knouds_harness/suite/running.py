@@ -25,7 +25,7 @@ from knouds_harness.suite.selection import checks_of
 from knouds_harness.suite.session import ConformanceRun
 from knouds_harness.targets.profile import Target
 
-_M_MMAP_THRESHOLD: Final = -3
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 _LONG_BYTES: Final = 1_000_000
 
 
@@ -99,7 +99,7 @@ def run_pytest(options: Sequence[str], plugin: Trouble) -> int:
         HarnessError: Not all of it could be collected; says why.
         BaseException: What was raised inside pytest or a plugin.
     """
-    _give_back_long_blocks()
+    _keep_little_memory()
     environment = dict(os.environ)
     # Whatever plugins and options the user's environment holds, the suite runs alike; our plugin is named.
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
@@ -134,10 +134,14 @@ def run_pytest(options: Sequence[str], plugin: Trouble) -> int:
     return code
 
 
-def _give_back_long_blocks() -> None:
-    """Have glibc give the memory of long bodies back at once; by itself it keeps most of it in pieces."""
+def _keep_little_memory() -> None:
+    """Have glibc give the memory of long bodies back at once, and keep what is free for all threads alike.
+
+    By itself it keeps most of it in pieces, of each thread apart.
+    """
     with suppress(AttributeError, OSError, TypeError):  # another C library
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LONG_BYTES)
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 @dataclass(eq=False, kw_only=True)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from exchanges import exchange, refusal
 
+from knouds_harness.body_bounds import KEPT_BYTES
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.sources import Source
@@ -217,6 +218,13 @@ def test_misshapen_answer_is_taken_as_it_comes(answer):
 
     assert gatherer.novelties() == []
     gatherer.surface()
+
+
+def test_of_a_long_body_little_is_kept():
+    """Each place keeps the answer that showed it first, and a server may fill each with megabytes."""
+    (novelty,) = gathered(whoami(team="x" * 1_000_000)).novelties()
+
+    assert len(novelty.seen.first.body) == KEPT_BYTES
 
 
 def test_flood_of_names_is_bounded():
