@@ -1,6 +1,7 @@
 """Running the suite as ``knouds-harness check`` does: pytest inside, our own progress outside."""
 
 import ctypes
+import gc
 import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -185,6 +186,7 @@ class _Watcher(Trouble):
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self._config = session.config
+        gc.freeze()  # what is there by now stays, and need not be looked at in each full collection
         for item in session.items:
             checks = checks_of(item)
             if checks:
