@@ -18,7 +18,7 @@ from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.address import host_of, is_loopback
 from knouds_harness.targets.needs import webhooks
 from knouds_harness.targets.needs.need import MAY_CANCEL, KeyAndResource
-from knouds_harness.targets.personas import NO_SECRET, Persona, Secret
+from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.resources import Model, Webhook, Workflow
 
 _RUN: Final = frozenset({"model:run", "workflow:run"})
@@ -293,15 +293,14 @@ class Deliveries:
         return trace
 
     def _mailbox(self, path: str, *, receives: bool, is_other: bool = False) -> WebhookKey:
-        need, target = webhooks.RECEIVING if receives else webhooks.NOT_RECEIVING, self.tester.target
-        key, resource, reader = self.tester.need(need)
+        target = self.tester.target
+        found = self.tester.need(webhooks.RECEIVING if receives else webhooks.NOT_RECEIVING)
+        if is_other:
+            found = next(webhooks.later_keys_of_accounts(target), found)
+        key, resource, reader = found
         own = KeyAndResource(reader, resource)
         if webhooks.mints_webhooks(target):
             return self._minted_mailbox(path, own, _RUN | {_RECEIVE} if receives else _RUN)
-        if is_other:  # of the account, with a secret of its own: a server may sign with that of another key
-            others = (each.key for each in need.fitting(target) if each.resource == resource)
-            others = (each for each in others if each.user == key.user and each.webhook_secret != NO_SECRET)
-            key = next((each for each in others if each != key), key)
         webhook = target.webhook_of(key)
         assert webhook is not None  # noqa: S101 - for the type checker: the needs ask for it
         return WebhookKey(path=None, webhook=webhook, persona=key, own=own)

@@ -12,6 +12,7 @@ from knouds_harness.targets.needs.runs import (
     may_run,
     resources_of,
 )
+from knouds_harness.targets.personas import NO_SECRET
 from knouds_harness.targets.profile import Control, Model, Persona, Target, Webhook, Workflow
 
 
@@ -86,6 +87,18 @@ NOT_RECEIVING = _webhook_key(
     "for a workflow or model with polled = true",
     receives=False,
 )
+
+
+def later_keys_of_accounts(target: Target) -> Iterator[Receiving]:
+    """Keys with a signing secret of their own, of accounts that have another such key before.
+
+    A server may sign with the secret of an account's first key.
+    """
+    before: dict[str, str] = {}
+    for found in RECEIVING.fitting(target):
+        key = found.key
+        if key.webhook_secret != NO_SECRET and before.setdefault(key.user, key.name) != key.name:
+            yield found
 
 
 def _receiving_workflows(target: Target) -> list[Receiving]:
