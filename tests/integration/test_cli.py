@@ -171,7 +171,11 @@ def test_breach_ends_with_exit_code_1_and_every_report(tmp_path):
 
 @pytest.mark.nightly
 def test_healthy_sandbox_keeps_the_contract_at_the_cost_that_doctor_foretells(tmp_path):
-    """The most that doctor foretells is not exceeded, and is no more than a tenth above what is spent."""
+    """The most that doctor foretells is not exceeded, and not far above what is spent.
+
+    It counts the price of runs that fail, which a sandbox does not charge, and in two tests that of the
+    dearest workflow and model, where cheaper ones may do.
+    """
     (words,) = re.findall(r"costs at most ([\d,]+) credits", knouds("doctor", cwd=tmp_path).stdout)
     checked = knouds("check", "--runs-folder", "runs", cwd=tmp_path)
 
@@ -179,4 +183,4 @@ def test_healthy_sandbox_keeps_the_contract_at_the_cost_that_doctor_foretells(tm
     (folder,) = (tmp_path / "runs").iterdir()
     spent = json.loads((folder / "run.json").read_text())["counts"]["cost_credits"]
     foretold = float(words.replace(",", ""))
-    assert 0.9 * foretold <= spent <= foretold
+    assert 0.85 * foretold <= spent <= foretold
