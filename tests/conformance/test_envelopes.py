@@ -7,6 +7,7 @@ from knouds_harness.exchange.evidence import NO_BODY, Call
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks import isolation
 from knouds_harness.judging.checks.envelopes import form, refusals
+from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.keys import (
     ANY_KEY,
     EXECUTION_CANCELLER,
@@ -158,6 +159,16 @@ def test_foreign_workflow_cannot_be_written(tester, subjects, operation_id, body
     tester.judge(refusals.WRITE_FOREIGN_WORKFLOW, tester.send(operation_id, stranger, call))
 
 
+def refusal_of(subjects, resource, key, **form):
+    """The answer to a run that has to be refused; what an account can pay for costs less than it may."""
+    exchange = subjects.run(resource, key, is_refused=True, **form)
+    if exchange.is_success and not isinstance(key.credits, str):
+        raise Untested(
+            f"a run that costs more than the {key.credits:g} credits of keys.{key.name}", "profile"
+        )
+    return exchange
+
+
 @pytest.mark.parametrize(
     ("operation_id", "need", "check"),
     [
@@ -185,8 +196,8 @@ def test_run_is_refused_for_its_reason(tester, subjects, operation_id, need, che
     polled = [found for found in need.fitting(tester.target) if found[1].polled]
 
     for submitter, submitted in polled[:1]:
-        tester.judge(check, subjects.run(submitted, submitter, is_async=True, is_refused=True))
-    tester.judge(check, subjects.run(resource, key, is_refused=True))  # the last is what is recorded
+        tester.judge(check, refusal_of(subjects, submitted, submitter, is_async=True))
+    tester.judge(check, refusal_of(subjects, resource, key))  # the last is what is recorded
 
 
 @provokes(refusals.PRIVATE_PUBLIC_SCHEMA)

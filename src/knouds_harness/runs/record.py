@@ -204,10 +204,10 @@ def _read_run_file(folder: Path) -> results.RunFile:
         raise RunRecordError(
             f"{path}: cannot be read: {error.strerror}\n  Take it from a copy of the run, or run again."
         ) from error
+    _check_version(path, content)
     try:
         return results.run_file_format().validate_json(content)
     except ValidationError as error:
-        _check_version(path, content)
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise RunRecordError(

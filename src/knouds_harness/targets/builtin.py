@@ -103,6 +103,8 @@ def _server(options: Sequence[str], token: str) -> Iterator[Mapping[str, Any]]:
 def _start_error(process: subprocess.Popen[str], errors: IO[str]) -> TargetUnreachable | UsageError:
     with suppress(subprocess.TimeoutExpired):
         process.wait(timeout=_ENDS_WITHIN_S)
+    process.kill()
+    process.wait()
     errors.seek(0)
     reason = errors.read().strip().removeprefix("Error: ").removeprefix("error: ")
     if process.returncode == UsageError.exit_code:

@@ -29,7 +29,7 @@ from knouds_harness.targets.profile_format import (
     Text,
 )
 from knouds_harness.targets.resources import Control, Limits, Model, Waiver, Webhook, Workflow
-from knouds_harness.targets.secrets import SecretReader
+from knouds_harness.targets.secrets import SIGNING_SECRET, SecretReader
 
 __all__ = [
     "Control",
@@ -191,9 +191,9 @@ def _with_secret(table: _Table, secrets: SecretReader, *, where: str, label: str
 def _webhook_secret(name: str, key: Persona, secrets: SecretReader) -> Secret:
     if key.webhook_secret_env is None:
         return NO_SECRET
-    source = SecretSource(secret_env=key.webhook_secret_env)
-    where = f"keys.{name}.webhook_secret_env"
-    return secrets.read(source, where=where, label=f"webhook-secret:{name}") or NO_SECRET
+    source = SecretSource(secret_env=key.webhook_secret_env, optional=key.optional)
+    where, label = f"keys.{name}.webhook_secret_env", f"webhook-secret:{name}"
+    return secrets.read(source, where=where, label=label, form=SIGNING_SECRET) or NO_SECRET
 
 
 def load_http(file: Path, *, environ: Mapping[str, str]) -> HttpSettings:

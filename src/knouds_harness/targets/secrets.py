@@ -36,6 +36,9 @@ KEY = Form(
     "Set it, or mark [{where}] optional = true, or remove it: "
     "the checks that need it then count as untested.",
 )
+SIGNING_SECRET = Form(
+    KEY.pattern, KEY.says, "Set it, or remove the line: then the secret of [webhook] signs."
+)
 HEADER_VALUE = Form(
     re.compile(r"[!-~][ -~]{6,4094}[!-~]"),  # of a shorter one everything would be hidden that looks like it
     "what its variable holds is not a secret of a header: those have 8 to 4,096 printable characters",

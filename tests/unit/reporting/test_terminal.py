@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 from run_records import broken, empty, healthy, interrupted
 
-from knouds_harness.reporting.check.report import check_report, only_failing
+from knouds_harness.reporting.check.report import check_report
+from knouds_harness.reporting.render import render_and_print
 from knouds_harness.reporting.terminal import print_report
 from knouds_harness.runs.record import read_run
 
@@ -55,9 +56,8 @@ def test_only_what_fails_the_run_is_printed_where_that_is_asked_for(tmp_path):
     """Neither assumptions nor what was not tested; the verdict and the way to the report stay."""
     folder, out = broken(tmp_path), io.StringIO()
     record = read_run(folder)
-    report = only_failing(check_report(record), record)
 
-    print_report(report, folder / "report.html", console=Console(file=out, width=200))
+    render_and_print(folder, console=Console(file=out, width=200), only_failures=True)
 
     text = out.getvalue()
     shown = [each for each in record.findings if f"  {each.fact} " in text]

@@ -8,7 +8,7 @@ from typing import Final
 
 from knouds_harness.contract.shapes import ShapeJudge, as_json
 from knouds_harness.exchange.evidence import JSON, Exchange, members_of
-from knouds_harness.exchange.execution_status import FINAL, body_of, status_in
+from knouds_harness.exchange.execution_status import FINAL, body_of, is_final, status_in
 from knouds_harness.exchange.signature import HEADER, WINDOW_S, Signature
 from knouds_harness.exchange.webhook_receiver import payload_of
 from knouds_harness.judging.claim import Claim, check, mismatch_claim
@@ -251,7 +251,7 @@ def shown_at_once(exchange: Exchange, *, delivered: Exchange) -> Iterator[Claim]
     The exchange is a poll that was sent as soon as it had come.
     """
     told, shown = delivered.request.members.get("status"), status_in(exchange)
-    if told in FINAL and shown is not None:
+    if is_final(told) and shown is not None:
         yield Claim(
             fact="webhook.agrees-with-poll",
             holds=shown == told,

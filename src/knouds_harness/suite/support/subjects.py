@@ -7,7 +7,7 @@ from knouds_harness.contract.operations import Operation
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.effectless_requests import effectless_call
 from knouds_harness.exchange.evidence import JSON, NO_BODY, Call, Exchange, members_of
-from knouds_harness.exchange.execution_status import IN_FLIGHT
+from knouds_harness.exchange.execution_status import IN_FLIGHT, status_in
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks.concurrency import created_slug
 from knouds_harness.judging.claim import answer
@@ -171,7 +171,7 @@ class Subjects:
         waited_s, pause_s = 0.0, 0.02
         while True:
             poll = self.tester.send("getExecution", reader, call)
-            if poll.members.get("status") not in IN_FLIGHT or waited_s >= (deadline_s or DEADLINE_S):
+            if status_in(poll) not in IN_FLIGHT or waited_s >= (deadline_s or DEADLINE_S):
                 return poll
             self.tester.wait(pause_s)
             waited_s += pause_s

@@ -119,7 +119,8 @@ def key_that_runs(
     def fitting(target: Target) -> Iterator[KeyAndResource[Any]]:
         resources = resources_of(target, models_first=prefers_models)
         resources = [each for each in resources if isinstance(each, kind) and fits(each)]
-        for key in people(target, *capabilities, funds=None):
+        # an account that has nothing for certain comes before one that has too little
+        for key in sorted(people(target, *capabilities, funds=None), key=lambda each: each.credits != funds):
             for resource in resources:
                 is_affordable = not is_charged or has_known_cost(target, resource)
                 is_meant = tier in (None, key.tier) and ends_paid_run(key, resource) == funds

@@ -12,7 +12,6 @@ from knouds_harness.targets.needs.runs import (
     may_run,
     resources_of,
 )
-from knouds_harness.targets.personas import NO_SECRET
 from knouds_harness.targets.profile import Control, Model, Persona, Target, Webhook, Workflow
 
 
@@ -90,14 +89,14 @@ NOT_RECEIVING = _webhook_key(
 
 
 def later_keys_of_accounts(target: Target) -> Iterator[Receiving]:
-    """Keys with a signing secret of their own, of accounts that have another such key before.
+    """Keys whose deliveries another secret signs than those of their account's first key.
 
     A server may sign with the secret of an account's first key.
     """
-    before: dict[str, str] = {}
+    first: dict[str, Persona] = {}
     for found in RECEIVING.fitting(target):
-        key = found.key
-        if key.webhook_secret != NO_SECRET and before.setdefault(key.user, key.name) != key.name:
+        before = first.setdefault(found.key.user, found.key)
+        if target.webhook_of(found.key) != target.webhook_of(before):
             yield found
 
 

@@ -7,9 +7,10 @@ import pytest
 from knouds_harness.contract.operations import Action
 from knouds_harness.targets.needs.keys import AUTHOR, TWO_AUTHORS
 from knouds_harness.targets.needs.runs import BROKE_RUN, WORKFLOW_CALL, WORKFLOW_RUN
+from knouds_harness.targets.needs.webhooks import later_keys_of_accounts
 from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
-from knouds_harness.targets.resources import Limits, Workflow
+from knouds_harness.targets.resources import Limits, Webhook, Workflow
 
 EVERYTHING = frozenset(("workflow:*", "model:*", "execution:*"))
 NO_MODELS = frozenset(("workflow:*", "execution:*"))
@@ -135,3 +136,27 @@ def test_account_with_less_than_a_run_costs_shows_its_refusal(credits_left, is_r
     offered = replace(offered, workflows={"portrait": portrait}, limits=Limits(allow=frozenset({Action.RUN})))
 
     assert (BROKE_RUN.missing(offered) is None) == is_refused
+
+
+@pytest.mark.parametrize(
+    ("own_secrets", "later"), [((), None), (("b",), "b"), (("a",), "b"), (("a", "b"), "b")]
+)
+def test_later_key_is_one_that_another_secret_signs_for(own_secrets, later):
+    """A server that signs with the secret of an account's first key is right about that key."""
+    capabilities = EVERYTHING | {"webhook:receive"}
+    keys = [key(name, "ada", capabilities=capabilities, webhook=True) for name in ("a", "b")]
+    keys = [
+        replace(each, webhook_secret=Secret(f"whsec_of_{each.name}", each.name))
+        if each.name in own_secrets
+        else each
+        for each in keys
+    ]
+    offered = replace(
+        target(*keys),
+        workflows={"clip": Workflow(slug="clip", owner="ada", polled=True, cost_credits=8)},
+        webhook=Webhook(url="http://127.0.0.1:9000/", secret=Secret("whsec_of_all", "webhook-secret")),
+    )
+
+    found = next(later_keys_of_accounts(offered), None)
+
+    assert (found and found.key.name) == later
