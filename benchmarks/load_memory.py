@@ -92,7 +92,7 @@ def fed(seconds: int, rate: int, operations: int, folder: Path) -> Iterator[int]
     gevent.sleep(2.0)
     run.metrics.begin(start_s)  # and no arrivals
     recorder = SecondsRecorder(clock=lambda: now_s)
-    environment.events.request.remove_listener(run.recording.recorder.on_request)  # instead of its own
+    environment.events.request.remove_listener(run.seconds.recorder.on_request)  # instead of its own
     environment.events.request.add_listener(recorder.on_request)
     kept, failed = Response(), Response()
     kept.status_code, failed.status_code = 200, 500

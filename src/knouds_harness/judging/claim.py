@@ -124,7 +124,7 @@ def is_limited_run(case: Case) -> bool:
 
 
 def nothing_more(_: Case) -> Mapping[str, object]:
-    """For a check of the exchange alone: unless the sender knows that it applies, it only shows breaches."""
+    """For a check that needs the exchange alone: by itself it can show a breach, not that the fact holds."""
     return {}
 
 

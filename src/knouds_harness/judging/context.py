@@ -72,7 +72,7 @@ class Case:
 
     @property
     def is_answered(self) -> bool:
-        """Whether a whole answer came, and not one that says nothing of what was asked: the rate limit's."""
+        """Whether a whole answer came that is not a 429, which says nothing of what was asked."""
         return self.exchange.status not in (None, 429) and not self.context.is_delivery
 
     @property

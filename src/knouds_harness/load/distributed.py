@@ -38,7 +38,7 @@ class MasterRun(LeadingRun):
         self._runner = runner
         self._health_by_worker: dict[str, Health] = {}
         super().__init__(environment, setup)
-        final_reports = self.recording.final_reports
+        final_reports = self.seconds.final_reports
         assert final_reports is not None  # noqa: S101 - a master's
         self._final_reports = final_reports
         self._clock = clock

@@ -55,7 +55,15 @@ class ThinkTime(click.ParamType[str]):
         return str(value)
 
 
-class Share(click.ParamType[float]):
+class WarmUp(FiniteRange):
+    """Seconds, also 0 or 0.5, or a time with a unit."""
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        has_unit = str(value)[-1:] in ("s", "m", "h")
+        return Timespan().convert(value, param, ctx) if has_unit else super().convert(value, param, ctx)
+
+
+class ShareType(click.ParamType[float]):
     """A share of something: 0.05, or 5%."""
 
     name = "share"
@@ -107,7 +115,11 @@ class LoadOptions:
         default_text="60s, or 10s for a point of --find-capacity",
     )
     warm_up_s: float = option(
-        "Seconds to leave out of the metrics", default=0, flag="--warm-up", type=FiniteRange(0), metavar="S"
+        "Time to leave out of the metrics: 5, 30s, 1m",
+        default=0,
+        flag="--warm-up",
+        type=WarmUp(0),
+        metavar="TIME",
     )
     stages: str | None = option(
         "Levels over time, in straight lines: 30s:50/s,2m:200/s (or users), or a .txt file",
@@ -162,7 +174,7 @@ class LoadOptions:
         "Share of a figure that the generator's own delay may be: 0.05, or 5%",
         default=0.01,
         default_text="1%",
-        type=Share(),
+        type=ShareType(),
         metavar="SHARE",
     )
     credits: float | None = option(

@@ -1,7 +1,7 @@
 """What a load run measured: the shape of ``load.json``, beside ``run.json`` in the folder of the run."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Final, Literal
 
@@ -22,7 +22,8 @@ LOAD_KIND: Final = "load"
 """What the record of such a run says that it is."""
 FORMAT_VERSION: Final = 1
 MOSTLY: Final = 0.5
-_TRAFFIC: Final = ("connections_opened", "connections_reused", "sent_bytes", "received_bytes")
+_ADDED_UP: Final = tuple(each.name for each in fields(OperationLoad) if each.default == 0)
+"""Counts of an operation that older records do not have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -360,12 +361,12 @@ class LoadResults:
             service=response if self.plan.model == "closed" else NO_TIMES,
             refused_response=NO_TIMES,
             server=NO_TIMES,
-            **{name: sum(getattr(each, name) for each in self.operations) for name in _TRAFFIC},
+            **{name: sum(getattr(each, name) for each in self.operations) for name in _ADDED_UP},
         )
 
     @property
     def verdict(self) -> LoadVerdict:
-        """The target is judged first: a doubt about the generator hides nothing that it cannot explain."""
+        """The target is judged first: a late generator excuses only misses that it can have caused."""
         missed = [each for each in self.objectives if not each.is_met]
         if any(each.broken for each in self.invariants):
             return LoadVerdict.BROKEN

@@ -208,7 +208,7 @@ class RunsSoFar:
             self._runs[user, request.operation_id].append(exchange)
 
     def before(self, exchange: Exchange) -> Sequence[Exchange] | None:
-        """The last runs of the account, route and form that had ended before one began, and one more."""
+        """Runs of one account, route and form that ended before this began: the latest few, and the first."""
         request = exchange.request
         if request.action is not Action.RUN or request.operation_id is None or request.persona is None:
             return None

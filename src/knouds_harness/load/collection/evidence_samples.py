@@ -34,7 +34,7 @@ class Samples:
         self._waiting: list[tuple[Error, Exchange]] = []
 
     def add(self, error: Error, response: object, start_unix_s: float) -> None:
-        """An answer was not kept: keep the exchange, unless there are enough of its kind."""
+        """Store the exchange of an answer that was not ok, up to a few of each kind."""
         count = self._counts.get(error, 0)
         if count >= MOST_OF_A_KIND or (not count and len(self._counts) >= _MOST_KINDS):
             return

@@ -64,7 +64,7 @@ class Error(NamedTuple):
 
     Attributes:
         status_code: 0 where there was no answer.
-        code: The ``code`` of the body, else of the failure, else what that is called; may be empty.
+        code: The ``code`` of the body; without an answer, the name of the exception; may be empty.
     """
 
     operation: str

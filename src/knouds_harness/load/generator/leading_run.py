@@ -310,7 +310,7 @@ class LeadingRun(LoadRun):
             gevent.spawn_later(self._environment.stop_timeout / 2, self.webhook_waiter.end_waits)
 
     def _on_quitting(self, **_: object) -> None:
-        self.recording.hand_out(everything=True)
+        self.seconds.hand_out(everything=True)
         self.conclude()
 
     def conclude(self) -> None:

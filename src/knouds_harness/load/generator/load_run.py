@@ -43,7 +43,7 @@ from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.input_lines import InputFile, InputTurns
 from knouds_harness.load.workload.limits import CreditLease, LoadLimits
 from knouds_harness.load.workload.preflight import NOT_LOOKED, LookedAhead
-from knouds_harness.load.workload.workload import Scenario, UserTasks, Workload, scenarios_in
+from knouds_harness.load.workload.workload import HasTasks, UserTasks, Workload, scenarios_in
 from knouds_harness.runs.operation_load import TASK, RequestStatus
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
@@ -104,7 +104,7 @@ class LoadRun(ABC):
         self._workload = setup.workload
         self._worker_index = worker_index
         self._scenarios = scenarios_in(environment.user_classes)
-        self._tasks: dict[type[Scenario], UserTasks] = {}
+        self._tasks: dict[type[HasTasks], UserTasks] = {}
         self._watch = Watch()
         self.arrivals = Arrivals(options.schedule) if options.schedule else None
         self._limits = LoadLimits(target, lease=lease, ahead=setup.ahead) if target else None
@@ -122,13 +122,13 @@ class LoadRun(ABC):
         events.test_start.add_listener(self.on_test_start)
         events.test_stopping.add_listener(self._on_test_stopping)  # before the recording's, which may wait
         self.samples = Samples(target) if target else None
-        self.recording = SecondsCollector(
+        self.seconds = SecondsCollector(
             environment,
             on_second=self.add_second,
             on_not_kept=self.samples.add if self.samples else None,
             redactor=Redactor.for_target(target) if target else None,
         )
-        self._task_errors = TaskErrors(self.recording.recorder, users=options.users, passed=self.passed)
+        self._task_errors = TaskErrors(self.seconds.recorder, users=options.users, passed=self.passed)
         events.user_error.add_listener(self._on_user_error)
 
     @abstractmethod
@@ -153,9 +153,9 @@ class LoadRun(ABC):
 
     @cached_property
     def cycles(self) -> CycleLog:
-        return CycleLog(self.recording.recorder)
+        return CycleLog(self.seconds.recorder)
 
-    def tasks_of(self, scenario: type[Scenario]) -> UserTasks:
+    def tasks_of(self, scenario: type[HasTasks]) -> UserTasks:
         """What the users of a scenario do in this process, and by whose keys."""
         if self._workload is None:
             raise UsageError(NO_TARGET)
@@ -178,7 +178,7 @@ class LoadRun(ABC):
             took_ms = body.get("ms") if isinstance(body, dict) else None
             # A bool is an int to isinstance, and slower; not-a-number is not within the bounds.
             if (type(took_ms) is int or type(took_ms) is float) and 0 <= took_ms < _MOST_MS:
-                self.recording.recorder.record(operation, RequestStatus.KEPT, SERVER, took_ms)
+                self.seconds.recorder.record(operation, RequestStatus.KEPT, SERVER, took_ms)
         if self.verification is not None:
             self.verification.look(operation, response, sender, body)
 

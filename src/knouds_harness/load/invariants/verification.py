@@ -24,7 +24,7 @@ from knouds_harness.load.invariants.observations import SHOWING_STATUS, Observat
 from knouds_harness.load.invariants.workflow_histories import WorkflowHistories, WorkflowRequest
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.accounts import AccountKeys
-from knouds_harness.load.workload.workload import Scenario
+from knouds_harness.load.workload.workload import HasTasks
 from knouds_harness.runs.load_results import Invariant, LimitWindow
 from knouds_harness.targets.address import host_of, is_loopback
 from knouds_harness.targets.personas import Persona
@@ -173,7 +173,7 @@ class LoadVerification:
 def open_verification(
     options: LoadOptions,
     target: Target | None,
-    scenarios: Sequence[type[Scenario]],
+    scenarios: Sequence[type[HasTasks]],
     *,
     process: int,
     accounts: Sequence[AccountKeys] | None = None,

@@ -108,8 +108,7 @@ class LoadLimits:
     ) -> None:
         """Turn what was set aside into what was charged, as far as the answer says.
 
-        A run that failed, was only submitted, or was refused though it should not have been, may cost all
-        that was set aside.
+        All that was set aside is counted if the run failed, was only submitted, or was wrongly refused.
         """
         charged, persona = None, run_request.persona
         if response.status_code:

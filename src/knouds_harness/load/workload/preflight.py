@@ -15,7 +15,7 @@ from knouds_harness.exchange.pricing import Pricing
 from knouds_harness.exchange.profile_check import check_profile
 from knouds_harness.exchange.usage import Marks
 from knouds_harness.load.options import LoadOptions
-from knouds_harness.load.workload.workload import AccountTask, Scenario, Workload, has_runs, scenarios_in
+from knouds_harness.load.workload.workload import AccountTask, HasTasks, Workload, has_runs, scenarios_in
 from knouds_harness.targets.guards import Guard, check_load
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Model, Workflow
@@ -100,7 +100,7 @@ def _asked_prices(client: Client, target: Target) -> Mapping[str, float]:
     return {slug: price for slug, price in prices.items() if price is not None}
 
 
-def _check(workload: Workload, scenarios: Sequence[type[Scenario]], guard: Guard) -> Marks:
+def _check(workload: Workload, scenarios: Sequence[type[HasTasks]], guard: Guard) -> Marks:
     """Hold what a run rests on against what the target answers: its keys, and what they are to run.
 
     What turns out to be otherwise counts where without it the run would be another.

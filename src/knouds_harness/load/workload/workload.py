@@ -24,7 +24,7 @@ _NO_ACCOUNT: Final = "an active key of an account that may hold keys (pro and ab
 
 
 @runtime_checkable
-class Scenario(Protocol):
+class HasTasks(Protocol):
     """What the users of a scenario offer, as attributes of their class.
 
     Attributes:
@@ -47,8 +47,8 @@ class SharedTask(Protocol):
         """Do it once."""
 
 
-def scenarios_in(user_classes: Iterable[Any]) -> list[type[Scenario]]:
-    return [each for each in user_classes if isinstance(each, Scenario)]  # type: ignore[misc] # as users are
+def scenarios_in(user_classes: Iterable[Any]) -> list[type[HasTasks]]:
+    return [each for each in user_classes if isinstance(each, HasTasks)]  # type: ignore[misc] # as users are
 
 
 def takes(*needs: Need[Any]) -> Callable[[Task], Task]:
@@ -139,7 +139,7 @@ class Workload:
             runs_each=self.runs_each,
         )
 
-    def run_requests(self, scenarios: Iterable[type[Scenario]]) -> list[RunRequest]:
+    def run_requests(self, scenarios: Iterable[type[HasTasks]]) -> list[RunRequest]:
         """All that the tasks of some scenarios can run, by any account; some of it more than once."""
         parts = [part for each in scenarios for part in self.task_resources(each)]
         return [
@@ -149,7 +149,7 @@ class Workload:
             for found in account.run_requests(*part.needs)
         ]
 
-    def task_resources(self, scenario: type[Scenario]) -> tuple[TaskResources, ...]:
+    def task_resources(self, scenario: type[HasTasks]) -> tuple[TaskResources, ...]:
         """The tasks of a scenario that can be done.
 
         Raises:
@@ -169,11 +169,11 @@ class Workload:
             for task, (needs, accounts) in able.items()
         )
 
-    def accounts_of(self, scenarios: Iterable[type[Scenario]]) -> list[AccountKeys]:
+    def accounts_of(self, scenarios: Iterable[type[HasTasks]]) -> list[AccountKeys]:
         parts = [part for each in scenarios for part in self.task_resources(each)]
         return list(dict.fromkeys(account for part in parts for account in part.accounts))
 
-    def account_tasks(self, scenarios: Iterable[type[Scenario]]) -> list[AccountTask]:
+    def account_tasks(self, scenarios: Iterable[type[HasTasks]]) -> list[AccountTask]:
         return [
             AccountTask(
                 task=part.task,
@@ -187,7 +187,7 @@ class Workload:
             for account in part.accounts
         ]
 
-    def left_out(self, scenario: type[Scenario]) -> list[str]:
+    def left_out(self, scenario: type[HasTasks]) -> list[str]:
         """The tasks that cannot be done, each with what it needs."""
         crosses_limit = scenario.crosses_limit
         return [
@@ -250,7 +250,7 @@ class Workload:
         nearest = min(accounts, key=lambda each: len(each.lacks(needs)))
         return f"{nearest.user} ({nearest.tier}) lacks {', '.join(nearest.lacks(needs))}"
 
-    def _nothing_left(self, scenario: type[Scenario]) -> Exception:
+    def _nothing_left(self, scenario: type[HasTasks]) -> Exception:
         needs = _needs(scenario)
         source, reasons = self.target.source, "; ".join(self.left_out(scenario)) or "it has no tasks"
         problem = f"{source}: nothing of {scenario.__name__} can be done: {reasons}\n"
@@ -264,7 +264,7 @@ class Workload:
 class UserTasks:
     """What the users of one scenario do in one process, and whose turn it is."""
 
-    def __init__(self, scenario: type[Scenario], workload: Workload) -> None:
+    def __init__(self, scenario: type[HasTasks], workload: Workload) -> None:
         parts = workload.task_resources(scenario)
         self.turns = {each.task: workload.turns(each) for each in parts}
         self.tasks = [each for each in scenario.tasks if each in self.turns]
@@ -290,7 +290,7 @@ def _in_turn(found: Sequence[ActingAccount], parts: Sequence[float]) -> Iterator
         yield found[next_one]
 
 
-def _needs(scenario: type[Scenario]) -> dict[Task, tuple[Need[Any], ...]]:
+def _needs(scenario: type[HasTasks]) -> dict[Task, tuple[Need[Any], ...]]:
     own = (_key_that_holds(*scenario.needs),)
     return {
         task: task.needs if isinstance(task, SharedTask) else own for task in dict.fromkeys(scenario.tasks)
@@ -305,11 +305,11 @@ def _key_that_holds(*capabilities: str) -> Need[Persona]:
     )
 
 
-def has_runs(scenario: type[Scenario]) -> bool:
+def has_runs(scenario: type[HasTasks]) -> bool:
     return may_take(scenario, MAY_RUN)
 
 
-def may_take(scenario: type[Scenario], permission: Need[bool]) -> bool:
+def may_take(scenario: type[HasTasks], permission: Need[bool]) -> bool:
     """Whether any task needs a permission, or does not say what it does."""
     return any(
         not isinstance(task, SharedTask) or any(permission in need.whole() for need in task.needs)

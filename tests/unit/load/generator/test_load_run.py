@@ -66,7 +66,7 @@ def test_request_goes_from_the_user_to_the_figures(environment):
     environment.events.test_start.fire(environment=environment)
 
     fire(environment)
-    run.recording.hand_out(everything=True)
+    run.seconds.hand_out(everything=True)
 
     assert [(each.operation, each.requests) for each in run.results().operations] == [("getWhoami", 1)]
 
@@ -94,7 +94,7 @@ def test_clock_that_is_set_while_load_goes_changes_no_figure(environment, monkey
     before_s = time.time()
     monkeypatch.setattr(time, "time", lambda: before_s + by_s)
     fire(environment)
-    run.recording.hand_out(everything=True)
+    run.seconds.hand_out(everything=True)
 
     results = run.results()
     assert [each.requests for each in results.operations] == [2]
@@ -138,7 +138,7 @@ def test_time_that_the_server_names_is_recorded(environment):
 
     run.observe("runWorkflow", ran(), sender=KEY)
 
-    (second,) = run.recording.recorder.take(with_current=True)
+    (second,) = run.seconds.recorder.take(with_current=True)
     assert [series.measure for series in second.histograms] == [SERVER]
 
 
@@ -195,7 +195,7 @@ def test_master_counts_what_workers_report(environment):
     there.events.report_to_master.fire(client_id="a", data=report)
 
     environment.events.worker_report.fire(client_id="a", data=report)
-    run.recording.hand_out(everything=True)
+    run.seconds.hand_out(everything=True)
 
     results = run.results()
     assert [each.requests for each in results.operations] == [1]
