@@ -172,7 +172,7 @@ def _set_up(environment: Environment, options: LoadOptions) -> tuple[LoadSetup, 
     """Look at the target and at what is asked for; returns that, and what readers have to be warned of."""
     parsed, user_classes = vars(environment.parsed_options), environment.user_classes
     is_worker = isinstance(environment.runner, WorkerRunner)
-    if options.target is None:
+    if not options.target:
         return LoadSetup(options=options), []
     target = running_only(
         load_target(options.target).spending(options.credits), options.workflow, options.model

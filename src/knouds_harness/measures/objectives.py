@@ -161,9 +161,11 @@ def describe(objective: JudgedObjective) -> str:
     measure, observed = objective.measure, objective.observed
     kind = "at least" if measure == "requests_per_s" else "at most"
     found = "not measured" if observed is None else figure_text(measure, observed)
-    bound = f"{kind} {figure_text(measure, objective.bound)}"
+    bound = figure_text(measure, objective.bound)
+    if observed is not None and not objective.is_met and found == bound:
+        found, bound = (_exact_text(measure, number) for number in (observed, objective.bound))
     doubt = f"; {objective.doubt}" if objective.doubt else ""
-    return f"{objective.operation} {short_name(measure)} {found}, {bound}{doubt}"
+    return f"{objective.operation} {short_name(measure)} {found}, {kind} {bound}{doubt}"
 
 
 def short_name(measure: str) -> str:
@@ -176,6 +178,12 @@ def figure_text(measure: str, number: float) -> str:
     if measure.endswith("_rate"):
         return f"{number:.2%}"
     return f"{number:,.1f}/s" if measure.endswith("_per_s") else milliseconds(number)
+
+
+def _exact_text(measure: str, number: float) -> str:
+    if measure.endswith("_rate"):
+        return f"{100 * number:g}%"
+    return f"{number:g}/s" if measure.endswith("_per_s") else f"{number:g} ms"
 
 
 def milliseconds(number: float | None) -> str:

@@ -129,7 +129,8 @@ def webhook_signed_for_another_key() -> Edit:
     first: list[str] = []
 
     def sign_as_first(signing: Signing) -> None:
-        first.append(signing.secret)
+        if not first:
+            first.append(signing.secret)
         signing.secret = first[0]
 
     return at(Point.SIGNING, "", sign_as_first)

@@ -17,7 +17,7 @@ from knouds_harness.exchange.traffic.har import HarWriter
 from knouds_harness.runs.findings import RunOutcome, script_file
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.results import Answers, Surface
-from knouds_harness.runs.writer import RunWriter, make_run_folder
+from knouds_harness.runs.writer import FINDINGS_FILE, RunWriter, make_run_folder
 from knouds_harness.targets.budget import Budget
 
 COST = "run.cost-is-credits"
@@ -190,13 +190,18 @@ def test_full_disk_leaves_room_to_say_why_the_run_ended(tmp_path, disk, monkeypa
     with start(tmp_path) as writer:
         (reserve,) = writer.folder.glob(".*")
         is_set_aside = reserve.stat().st_size > 100_000
+        add_finding(writer, exchange(1, "runWorkflow", body={"cost": "12"}), COST)
+        findings = writer.folder / FINDINGS_FILE
+        whole = findings.read_bytes()
+        findings.write_bytes(whole + whole[:20])  # what a full disk leaves of a line
         monkeypatch.setattr(disk, "check", lambda: no_room() if reserve.exists() else None)
         with pytest.raises(RunRecordError):
-            writer.add_exchange(exchange(1, "getWhoami"))
+            writer.add_exchange(exchange(2, "getWhoami"))
         writer.finish("stopped", 2, note="No space left on device")
 
     record = read_run(writer.folder)
     assert is_set_aside
+    assert findings.read_bytes() == whole
     assert (record.outcome, record.note) == (RunOutcome.STOPPED, "No space left on device")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from array import array
 from collections import Counter
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Final
 
@@ -108,13 +109,13 @@ class Aggregation:
         merge_windows(self._windows, batch.windows.items())
         for route, windows in self._windows.items():
             windows.sort(key=lambda window: window.reset_unix_s)
-            open_ones = [window for window in windows if not window.is_judged]
-            for window, later in pairwise(open_ones[: 1 - _WINDOWS_KEPT]):
+            for window, later in pairwise(_to_judge(windows)[: 1 - _WINDOWS_KEPT]):
                 self._judge_window(self.tallies, route, window, later=later)
+                if not window.is_judged:
+                    self._room_left -= 1
+                    if self._room_left < 0:
+                        windows.remove(window)
                 window.close()
-                self._room_left -= 1
-                if self._room_left < 0:
-                    windows.remove(window)
 
     def windows(self) -> tuple[LimitWindow, ...]:
         """All of them, route by route, in order of time; the first two thousand of a long run."""
@@ -146,7 +147,7 @@ class Aggregation:
                 *FRESH_ID, example="an executionId that was given before", count=self._execution_ids.again
             )
         for route, windows in self._windows.items():
-            open_ones = [window for window in windows if not window.is_judged]
+            open_ones = _to_judge(windows)
             for window, later in zip(open_ones, [*open_ones[1:], None], strict=True):
                 self._judge_window(tallies, route, window, later=later)
         return tallies.invariants(needs=NEEDS)
@@ -158,6 +159,11 @@ class Aggregation:
         if self._is_alone:
             missing = self._unknown[route] + (0 if later else self._most_in_flight)
             judge_fullness(tallies, route, window, missing=missing)
+
+
+def _to_judge(windows: Iterable[ObservedWindow]) -> list[ObservedWindow]:
+    """Those of which something has come that was not judged yet, be it late."""
+    return [window for window in windows if not window.is_judged or window.remaining]
 
 
 def judge_window(

@@ -39,7 +39,7 @@ from knouds_harness.reporting.report import (
     badge,
 )
 from knouds_harness.runs.findings import Finding
-from knouds_harness.runs.load_results import LOAD_KIND
+from knouds_harness.runs.load_results import LOAD_KIND, LoadPlan
 from knouds_harness.runs.record import RunRecord, read_run
 
 BASELINE_FILE: Final = "baseline.json"
@@ -99,7 +99,7 @@ def find_baseline(
         each
         for each in side.loads
         if (each.plan.scenario, each.plan.model) != (scenario, model)
-        or (mix is not None and each.plan.mix != mix)
+        or (mix is not None and not _is_of_mix(each.plan, mix))
     ]
     if side.loads and not others:
         return side
@@ -111,6 +111,11 @@ def find_baseline(
         f"--baseline {name}: is of {what}, and does not compare with {wanted} in the {model} one\n"
         "  Name one of that scenario and model; knouds-harness history lists runs."
     )
+
+
+def _is_of_mix(plan: LoadPlan, mix: str) -> bool:
+    """Whether a plan has this mix of one's own; older records have it at the beginning of their inputs."""
+    return (plan.mix or plan.inputs) == mix or (not plan.mix and plan.inputs.startswith(f"{mix} ("))
 
 
 def find_check_baseline(name: str | None, *, target: str, baselines: Path) -> Side | None:

@@ -1,6 +1,7 @@
 """What all processes saw, put together and counted."""
 
 import random
+from collections import Counter
 
 import pytest
 from load_workload import RESET_UNIX_S
@@ -173,11 +174,15 @@ def full(admitted, **counts):
     return window(range(admitted), **counts)
 
 
-def windows_of(*reports):
+def aggregated(*reports):
     whole = Aggregation(chance=random.Random(1), most_in_flight=0, is_alone=False)
     for windows in reports:
         whole.add(ObservationBatch(windows=windows))
-    return whole.windows()
+    return whole
+
+
+def windows_of(*reports):
+    return aggregated(*reports).windows()
 
 
 def test_what_processes_saw_of_a_window_is_added_up():
@@ -201,8 +206,22 @@ def test_windows_of_a_long_run_are_bounded(monkeypatch):
     """What comes after the first so many is left out, and what is known goes on being counted."""
     monkeypatch.setattr(aggregation, "_MOST_WINDOWS", 2)
     many = {PRO: [full(1, reset_unix_s=RESET_UNIX_S + 60 * number) for number in range(9)]}
+    whole = aggregated(many, {PRO: [full(1)]})
 
-    assert [each.admitted for each in windows_of(many, {PRO: [full(1)]})] == [2, 1]
+    assert [each.admitted for each in whole.windows()] == [2, 1]
+    (kept,) = whole._windows.values()  # noqa: SLF001 - it is memory that is bounded
+    assert len(kept) == 2 + 3  # those told of, and those not judged yet
+
+
+def test_what_is_told_late_of_a_window_is_judged():
+    """By a worker that lags behind, or a node of the server that tells another end."""
+    ends = [{PRO: [full(1, reset_unix_s=RESET_UNIX_S + 60 * number)]} for number in range(4)]
+    late = ObservedWindow(reset_unix_s=RESET_UNIX_S, remaining=Counter({5: 2}))
+
+    found = aggregated(*ends, {PRO: [late]}).invariants()
+
+    (falls,) = [each for each in found if each.fact == "rate.remaining-falls"]
+    assert (falls.seen, falls.broken) == (6, 1)
 
 
 FACT = ("async.execution-id-is-fresh", "Fresh.")
