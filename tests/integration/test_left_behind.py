@@ -28,7 +28,7 @@ COMMANDS = {
 }
 QUICK = {
     "check": ("check", "--fact", "workflows.move-body"),
-    "record": ("record", "--yes", "--folder", "recordings", "--outcome", "createWorkflow-*"),
+    "record": ("record", "--yes", "--folder", "recordings", "--outcome", "createWorkflow-as-read"),
     "load": ("load", "workflow_crud", "--rate", "4", "--duration", "2s"),
 }
 

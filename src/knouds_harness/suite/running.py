@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Final
@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from knouds_harness.errors import ExitCode, HarnessError, OutputClosed
+from knouds_harness.errors import HarnessError
 from knouds_harness.exchange.contradictions import Contradiction
 from knouds_harness.locations import suite_path
 from knouds_harness.printable import counted
@@ -32,10 +32,15 @@ _LONG_BYTES: Final = 1_000_000
 
 @dataclass(eq=False, kw_only=True)  # pytest 9.0 hashes plugins
 class Trouble:
-    """A pytest plugin that keeps what could not be collected, or went wrong inside pytest or a plugin."""
+    """A pytest plugin that keeps what could not be collected, or went wrong inside pytest or a plugin.
+
+    Attributes:
+        has_ended_itself: The session was ended by ``pytest.exit``, which has a code of its own.
+    """
 
     trouble: list[str] = field(default_factory=list)
     raised: BaseException | None = None
+    has_ended_itself: bool = False
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
@@ -45,6 +50,10 @@ class Trouble:
         """Keep what was raised; True has pytest print no traceback."""
         self.raised = excinfo.value
         return True
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Tell Ctrl-C from a session that ended itself; pytest has one hook for both."""
+        self.has_ended_itself = issubclass(excinfo.type, pytest.exit.Exception)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +80,6 @@ def run_suite(options: Sequence[str], *, console: Console, only_failures: bool =
     with watcher.progress:
         code = run_pytest(options, watcher)
     run = watcher.run
-    if watcher.was_interrupted and code == pytest.ExitCode.INTERRUPTED:
-        code = ExitCode.INTERRUPTED  # before there was a run to conclude
     if run is None or not run.is_begun:
         return SuiteResult(exit_code=int(code), folder=None)
     is_whole = run.outcome in ("kept", "broken") and run.selected is None
@@ -98,6 +105,7 @@ def run_pytest(options: Sequence[str], plugin: Trouble) -> int:
 
     Raises:
         HarnessError: Not all of it could be collected; says why.
+        KeyboardInterrupt: Ctrl-C came before there was a run record.
         BaseException: What was raised inside pytest or a plugin.
     """
     _keep_little_memory()
@@ -132,6 +140,8 @@ def run_pytest(options: Sequence[str], plugin: Trouble) -> int:
         raise plugin.raised
     if plugin.trouble:
         raise HarnessError("the suite could not be collected:\n" + "\n".join(plugin.trouble))
+    if code == pytest.ExitCode.INTERRUPTED and not plugin.has_ended_itself:
+        raise KeyboardInterrupt  # before there was a run to conclude
     return code
 
 
@@ -143,6 +153,12 @@ def _keep_little_memory() -> None:
     with suppress(AttributeError, OSError, TypeError):  # another C library
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LONG_BYTES)
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+
+
+def show_wait(console: Console, seconds: float) -> None:
+    """Say why nothing moves: what is waited for so long is a window of a rate limit."""
+    until = datetime.now(UTC).astimezone() + timedelta(seconds=seconds)
+    console.print(f"  waiting {seconds:.0f} s: throttled until {until:%H:%M:%S}", highlight=False)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -160,7 +176,6 @@ class _Watcher(Trouble):
     console: Console
     only_failures: bool = False
     run: ConformanceRun | None = None
-    was_interrupted: bool = False
     _left_by_family: Counter[str] = field(default_factory=Counter)
     _family_by_test: dict[str, str] = field(default_factory=dict)
     _ended_by_family: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
@@ -182,7 +197,7 @@ class _Watcher(Trouble):
 
     def pytest_collection(self, session: pytest.Session) -> None:
         """Read the profile first: what is wrong with it is said before some hundred tests are read."""
-        opened_run(session.config).lock.on_long_wait = self._show_wait
+        opened_run(session.config).lock.on_long_wait = partial(show_wait, self.console)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self._config = session.config
@@ -197,10 +212,6 @@ class _Watcher(Trouble):
             profile = opened_run(session.config).profile
             words = f"{profile.name} ({profile.base_url}): {counted(len(session.items), 'test')}"
             self.console.print(f"checking {words}", markup=False, highlight=False, soft_wrap=True)
-
-    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Tell Ctrl-C from a session that ended itself."""
-        self.was_interrupted = excinfo.type in (KeyboardInterrupt, OutputClosed)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Name the family at work, and say beforehand what will take its time."""
@@ -232,12 +243,6 @@ class _Watcher(Trouble):
                 return
             others = "".join(f", {ended[each]} {each}" for each in ("failed", "skipped") if ended[each])
             self.console.print(f"  {family:<16} {ended['passed']:>4} passed{others}", highlight=False)
-
-    def _show_wait(self, seconds: float) -> None:
-        """Say why nothing moves: what is waited for so long is a window of a rate limit."""
-        until = datetime.now(UTC).astimezone() + timedelta(seconds=seconds)
-        words = f"waiting {seconds:.0f} s: throttled until {until:%H:%M:%S}"
-        self.console.print(f"  {words}", highlight=False)
 
     def _show_contradictions(self) -> None:
         """Say once, before the first test, where the target contradicts its profile."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import version
 
 import pytest
@@ -28,7 +29,7 @@ from knouds_harness.suite.recorded.outcomes import (
 )
 from knouds_harness.suite.recorded.recording_judgement import judgement_of
 from knouds_harness.suite.recorder import Received
-from knouds_harness.suite.running import Trouble, run_pytest
+from knouds_harness.suite.running import Trouble, run_pytest, show_wait
 from knouds_harness.suite.session import ConformanceRun
 from knouds_harness.suite.support.subjects import disputed_slug
 from knouds_harness.suite.untested import Untested
@@ -104,6 +105,7 @@ class RecordingRun(Trouble):
         if not hasattr(self, "_selection"):
             return
         self.run = run = opened_run(session.config)
+        run.lock.on_long_wait = partial(show_wait, self.console)
         self._redactor = RecordingRedactor(base_url=run.target.base_url, personas=run.target.personas)
         price = run.tester.pricing.worst_case if run.is_begun else lambda _: 0.0
         self.plan = make_plan(self._selection, target=run.target, price=price)
