@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from knouds_harness.errors import HarnessError
+from knouds_harness.errors import HarnessError, OutputClosed
 from knouds_harness.exchange.contradictions import Contradiction
 from knouds_harness.locations import suite_path
 from knouds_harness.printable import counted
@@ -35,12 +35,12 @@ class Trouble:
     """A pytest plugin that keeps what could not be collected, or went wrong inside pytest or a plugin.
 
     Attributes:
-        has_ended_itself: The session was ended by ``pytest.exit``, which has a code of its own.
+        was_interrupted: Ctrl-C ended the session, or a closed output, and not pytest or a plugin.
     """
 
     trouble: list[str] = field(default_factory=list)
     raised: BaseException | None = None
-    has_ended_itself: bool = False
+    was_interrupted: bool = False
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
@@ -53,7 +53,7 @@ class Trouble:
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Tell Ctrl-C from a session that ended itself; pytest has one hook for both."""
-        self.has_ended_itself = issubclass(excinfo.type, pytest.exit.Exception)
+        self.was_interrupted = excinfo.type in (KeyboardInterrupt, OutputClosed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,8 +140,8 @@ def run_pytest(options: Sequence[str], plugin: Trouble) -> int:
         raise plugin.raised
     if plugin.trouble:
         raise HarnessError("the suite could not be collected:\n" + "\n".join(plugin.trouble))
-    if code == pytest.ExitCode.INTERRUPTED and not plugin.has_ended_itself:
-        raise KeyboardInterrupt  # before there was a run to conclude
+    if code == pytest.ExitCode.INTERRUPTED and plugin.was_interrupted:
+        raise KeyboardInterrupt  # before there was a run to conclude, which would have given another code
     return code
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
+from functools import partial
 from io import StringIO
 from types import SimpleNamespace
 
@@ -38,12 +40,29 @@ def test_first_line_in_a_pipe_says_what_begins(monkeypatch, is_terminal, expecte
 
 def test_long_wait_is_explained(monkeypatch):
     """It says how long, why, and until when; a short one goes unsaid."""
-    lock, shown = RunLock(), watcher()
-    lock.on_long_wait = shown._show_wait  # noqa: SLF001 - as a run has it
+    lock, out = RunLock(), StringIO()
+    lock.on_long_wait = partial(running.show_wait, Console(file=out, width=80))
     monkeypatch.setattr(lock._is_over, "wait", lambda _: None)  # noqa: SLF001 - time does not pass
 
     lock.wait(0.5)
     lock.wait(49)
 
-    printed = shown.console.file.getvalue()
-    assert re.fullmatch(r"  waiting 49 s: throttled until \d\d:\d\d:\d\d\n", printed)
+    assert re.fullmatch(r"  waiting 49 s: throttled until \d\d:\d\d:\d\d\n", out.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("raised", "is_interrupted"), [(KeyboardInterrupt, True), (pytest.exit.Exception, False)]
+)
+def test_ctrl_c_is_not_taken_for_a_session_that_ended_itself(monkeypatch, raised, is_interrupted):
+    """Pytest gives both the code 2, which is a usage error here."""
+
+    def main(_, plugins):
+        for plugin in plugins:
+            plugin.pytest_keyboard_interrupt(SimpleNamespace(type=raised))
+        return pytest.ExitCode.INTERRUPTED
+
+    monkeypatch.setattr(pytest, "main", main)
+    expected = pytest.raises(KeyboardInterrupt) if is_interrupted else nullcontext()
+
+    with expected:
+        assert running.run_pytest([], running.Trouble()) == pytest.ExitCode.INTERRUPTED
