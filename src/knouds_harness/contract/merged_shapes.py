@@ -29,7 +29,14 @@ _RULES = (
 )
 _ANNOTATIONS = frozenset(
     {
-        *("title", "description", "default", "example", "examples", "deprecated", "readOnly", "writeOnly"),
+        "title",
+        "description",
+        "default",
+        "example",
+        "examples",
+        "deprecated",
+        "readOnly",
+        "writeOnly",
         "$comment",
     }
 )

@@ -21,10 +21,35 @@ from knouds_harness.targets.personas import Secret
 
 _SECRET_WORDS: Final = frozenset(
     {
-        *("auth", "authorization", "cookie", "cookies", "credential", "credentials", "csrf", "jwt", "otp"),
-        *("pass", "passcode", "passphrase", "passwd", "password", "passwords", "pw", "pwd", "secret"),
-        *("secrets", "session", "sessionid", "sessions", "sid", "sig", "signature", "signatures", "token"),
-        *("tokens", "xsrf"),
+        "auth",
+        "authorization",
+        "cookie",
+        "cookies",
+        "credential",
+        "credentials",
+        "csrf",
+        "jwt",
+        "otp",
+        "pass",
+        "passcode",
+        "passphrase",
+        "passwd",
+        "password",
+        "passwords",
+        "pw",
+        "pwd",
+        "secret",
+        "secrets",
+        "session",
+        "sessionid",
+        "sessions",
+        "sid",
+        "sig",
+        "signature",
+        "signatures",
+        "token",
+        "tokens",
+        "xsrf",
     }
 )
 _SECRET_PAIRS: Final = ("apikey", "accesskey", "privatekey", "secretkey", "signingkey")
@@ -32,9 +57,19 @@ _CREDENTIALS: Final = frozenset({"authorization", "proxy-authorization", "cookie
 _SENT_AS_THEY_ARE: Final = frozenset({"accept", "content-type", "content-length", "user-agent"})
 _ANSWERED_AS_THEY_ARE: Final = frozenset(
     {
-        *("allow", "cache-control", "content-encoding", "content-length", "content-type", "date"),
-        *("retry-after", "server", "transfer-encoding", "vary", "x-ratelimit-limit"),
-        *("x-ratelimit-remaining", "x-ratelimit-reset"),
+        "allow",
+        "cache-control",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "date",
+        "retry-after",
+        "server",
+        "transfer-encoding",
+        "vary",
+        "x-ratelimit-limit",
+        "x-ratelimit-remaining",
+        "x-ratelimit-reset",
     }
 )
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")

@@ -8,9 +8,22 @@ from typing import Final
 from knouds_harness.judging.claim import Check
 
 _FAMILIES: Final = (
-    *("authentication", "capabilities", "envelopes.form", "envelopes.refusals", "validation", "schemas"),
-    *("workflows", "runs", "executions", "webhooks", "usage", "rate_limits", "concurrency", "isolation"),
-    *("spellings", "times"),
+    "authentication",
+    "capabilities",
+    "envelopes.form",
+    "envelopes.refusals",
+    "validation",
+    "schemas",
+    "workflows",
+    "runs",
+    "executions",
+    "webhooks",
+    "usage",
+    "rate_limits",
+    "concurrency",
+    "isolation",
+    "spellings",
+    "times",
 )
 
 

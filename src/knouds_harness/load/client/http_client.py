@@ -80,9 +80,8 @@ class TlsStream:
         except ssl.SSLWantReadError:
             pass
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-            is_at_end = (
-                True  # many servers end without a goodbye; an answer's own framing tells whether it is whole
-            )
+            # Many servers end without a goodbye; an answer's own framing tells whether it is whole.
+            is_at_end = True
         if self._to_server.pending:
             self._flush()
         if not parts and not is_at_end:

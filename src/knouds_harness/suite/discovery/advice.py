@@ -17,8 +17,12 @@ from knouds_harness.targets.resources import Model, Webhook, Workflow
 _MOST_STEPS: Final = 5
 _PRO_CAPABILITIES: Final = frozenset(
     {
-        *("workflow:run", "workflow:read", "workflow:write", "execution:read", "execution:cancel"),
-        *("webhook:receive",),
+        "workflow:run",
+        "workflow:read",
+        "workflow:write",
+        "execution:read",
+        "execution:cancel",
+        "webhook:receive",
     }
 )
 _WORKFLOWS: Final[Mapping[str, Mapping[str, Any]]] = {

@@ -12,8 +12,13 @@ from knouds_harness.whole_numbers import whole_number
 
 _WORKFLOW_OPERATIONS = frozenset(
     {
-        *("getWorkflow", "updateWorkflow", "moveWorkflow", "deleteWorkflow", "getWorkflowSchema"),
-        *("getPublicWorkflowSchema", "runWorkflow"),
+        "getWorkflow",
+        "updateWorkflow",
+        "moveWorkflow",
+        "deleteWorkflow",
+        "getWorkflowSchema",
+        "getPublicWorkflowSchema",
+        "runWorkflow",
     }
 )
 _FIRST_NO_UNIX_S = 10_000_000_000  # above are counts of milliseconds; seconds stay below for centuries
