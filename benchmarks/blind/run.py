@@ -46,8 +46,13 @@ FUNDS = {
 PEER_KEYS = {
     "first": {"business": "cleo", "read-only": "ana-read", "stranger": "ben"},
     "second": {"business": "biz1_full", "read-only": "pro1_read", "stranger": "pro2_full"},
+    "third": {"business": "business_all", "read-only": "pro_read", "stranger": "pro2_all"},
 }
-PEER_WORKFLOWS = {"first": ("cleo-poster", "ana-playground"), "second": ("biz-notes", "open-skyline")}
+PEER_WORKFLOWS = {
+    "first": ("cleo-poster", "ana-playground"),
+    "second": ("biz-notes", "open-skyline"),
+    "third": ("brand-video", "open-portrait"),
+}
 SIGNED_WITH = "whsec_of_the_blind_server"
 STATED = ("owner", "public", "template", "polled", "needs_tier", "disabled", "fails", "cost_credits")
 LIMITS = 'credits = 1_000_000\nconcurrency = 8\ntimeout_s = 10\nallow = ["read", "write", "run", "cancel"]'

@@ -17,6 +17,8 @@ from knouds_harness.targets.resources import Waiver
 
 Place = tuple[str, str | None]
 """A fact and an operation."""
+_FEW: Final = 3
+_NO_FACTS: Final[Mapping[str, Fact]] = MappingProxyType({})
 
 
 class FactStatus(StrEnum):
@@ -298,10 +300,6 @@ def duration_s_by_place(record: RunRecord) -> Mapping[Place, float]:
         for place in own:
             spent_s[place] += tests.duration_s / len(own)
     return spent_s
-
-
-_FEW: Final = 3
-_NO_FACTS: Final[Mapping[str, Fact]] = MappingProxyType({})
 
 
 def findings_by_fact(record: RunRecord) -> list[FindingGroup]:

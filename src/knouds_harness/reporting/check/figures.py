@@ -16,6 +16,11 @@ from knouds_harness.runs.header import RunPersona
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.runs.results import Cell
 
+KINDS: Final = ("2xx", "4xx", "429", "5xx", "other", "none")
+"""How a request was answered; ``other`` is 1xx and 3xx, ``none`` no whole answer."""
+_COLUMNS: Final = 96
+_COLUMNS_TO_A_MARK: Final = 4  # a mark is as wide as a finger
+
 
 class CellStatus(StrEnum):
     ADMITTED = "admitted"
@@ -147,12 +152,6 @@ def matrix_section(matrix: Matrix, linked: Callable[[], Collection[str]]) -> Sec
             *([Text(left_out, is_quiet=True, shown=HTML)] if matrix.left_out else []),
         ]
     return Section("matrix", "Who may do what", blocks)
-
-
-KINDS: Final = ("2xx", "4xx", "429", "5xx", "other", "none")
-"""How a request was answered; ``other`` is 1xx and 3xx, ``none`` no whole answer."""
-_COLUMNS: Final = 96
-_COLUMNS_TO_A_MARK: Final = 4  # a mark is as wide as a finger
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,9 @@ from knouds_harness.judging.drift import FACT, Gatherer, drift_finding
 from knouds_harness.judging.engine import claims_of
 from knouds_harness.runs.findings import Finding, Verdict, fingerprint
 
+GIVES_NAMES: Final = ("slug", "executionId", "account")
+"""Members by which an answer names what was made."""
+
 
 class ReplayStatus(StrEnum):
     """What sending the exchange of a finding again showed."""
@@ -130,10 +133,6 @@ def _place(finding: Finding, claim: Claim) -> str:
         status=finding.status,
         code=finding.code,
     )
-
-
-GIVES_NAMES: Final = ("slug", "executionId", "account")
-"""Members by which an answer names what was made."""
 
 
 def newly_given(before: Exchange, after: Exchange) -> dict[str, str]:
