@@ -40,7 +40,7 @@ def decoded(body: bytes, content_encoding: str) -> bytes:
     """
     encodings = [part.strip().lower() for part in content_encoding.split(",")]
     if len(encodings) > _MOST_ENCODINGS:
-        raise UndecodableBody(f"the body is said to be encoded {len(encodings)} times over")
+        raise UndecodableBody(f"its Content-Encoding lists {len(encodings)} encodings")
     for encoding in reversed(encodings):
         decode = _DECODERS.get(encoding)
         if decode is not None:

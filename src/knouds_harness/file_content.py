@@ -95,7 +95,7 @@ def require_open_files(count: int) -> None:
         return
     if hard != resource.RLIM_INFINITY and hard < count:
         raise UsageError(
-            f"a process may have {hard:,} files open here, and this needs {count:,}\n"
+            f"a process may have only {hard:,} files open here, but this needs {count:,}\n"
             "  Raise the limit (ulimit -n, LimitNOFILE=, nofile in limits.conf), or use fewer --users."
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))

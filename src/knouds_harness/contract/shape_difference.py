@@ -1,7 +1,7 @@
 """Compare two shapes: what was tightened, what was loosened, and whether that breaks a client.
 
-Tightening breaks the sender, loosening breaks the receiver. Another way to write the same shape is not a change,
-but schemas under ``anyOf``, ``oneOf``, ``not`` and ``if`` are compared as they are written.
+Tightening breaks the sender, loosening breaks the receiver. Another way to write the same shape is not a
+change, but schemas under ``anyOf``, ``oneOf``, ``not`` and ``if`` are compared as they are written.
 """
 
 import json

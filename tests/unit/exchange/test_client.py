@@ -378,7 +378,7 @@ def test_run_to_be_refused_is_not_sent_where_its_price_is_not_left(client_answer
     """A server that does not refuse would overspend."""
     client = client_answering(recording, target=priced(credits=39))
 
-    with pytest.raises(CreditsShort, match="may cost 40 credits, and 39 of 39 are left"):
+    with pytest.raises(CreditsShort, match="may cost 40 credits, but only 39 of 39 are left"):
         client.send(to_be_refused("/api/workflows/clip/run"))
 
     assert sent == []
