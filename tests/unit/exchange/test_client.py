@@ -391,7 +391,7 @@ def test_accepted_run_without_a_price_is_the_last(client_answering, path):
 
     client.send(to_be_refused(path))
 
-    with pytest.raises(GuardStop, match="was run, and its cost is not known"):
+    with pytest.raises(GuardStop, match="was run, but its cost is not known"):
         client.send(to_be_refused("/api/models/suno-v5/run"))
 
 
