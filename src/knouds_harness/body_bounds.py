@@ -14,7 +14,7 @@ KEPT_BYTES: Final = 65_536
 MAX_LEVELS: Final = 200
 """How deep JSON may be nested. The schema checks and Python's own functions cannot follow deeper."""
 MAX_VALUES: Final = 100_000
-"""How many values JSON may hold: each takes up to 150 bytes, and thousands when it is judged."""
+"""How many values JSON may hold: each takes up to 150 bytes, and thousands while it is judged."""
 _PART_BYTES: Final = 1024 * 1024
 _MOST_ENCODINGS: Final = 5
 
@@ -24,7 +24,7 @@ class UndecodableBody(ValueError):
 
 
 class TooLongOnceDecoded(UndecodableBody):
-    """The body is longer than allowed once it is decoded."""
+    """The decoded body is longer than allowed."""
 
 
 def decoded(body: bytes, content_encoding: str) -> bytes:
@@ -35,8 +35,8 @@ def decoded(body: bytes, content_encoding: str) -> bytes:
         content_encoding: The header; unknown encodings are skipped.
 
     Raises:
-        UndecodableBody: It is not what the header says.
-        TooLongOnceDecoded: It is longer than ``MAX_BODY_BYTES``.
+        UndecodableBody: The body does not match the header.
+        TooLongOnceDecoded: The decoded body is longer than ``MAX_BODY_BYTES``.
     """
     encodings = [part.strip().lower() for part in content_encoding.split(",")]
     if len(encodings) > _MOST_ENCODINGS:

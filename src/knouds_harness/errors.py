@@ -10,7 +10,7 @@ HarnessError
 ├── ProfileContradicted         1   the target is not what its profile says, so no load was sent
 ├── TargetUnreachable           3   no usable answer from the target
 ├── GuardStop                   4   a guard refused to send a request
-│   └── CreditsShort                its cost does not fit into the credits that are left
+│   └── CreditsShort                it may cost more credits than are left
 └── NotSent                     4   a request cannot be sent; the tests that need it are untested
     └── NotCreatedHere              it would change a workflow that the run did not create
 """

@@ -127,6 +127,5 @@ async def _answer_defect(request: Request, exception: Exception) -> Response:
 
 
 def _edit_answer(answer: OutgoingAnswer) -> None:
-    """Apply the edits of faults to a response."""
     for edit in answer.services.edits.at(Point.ANSWER, answer.operation):
         edit(answer)

@@ -6,7 +6,7 @@ from typing import Final
 
 
 class Source(StrEnum):
-    """Who says so.
+    """Where a fact, or another statement about the API, comes from.
 
     Attributes:
         OVERVIEW: The overview page; it wins if sources disagree.

@@ -75,7 +75,7 @@ class Client:
         """Set up the client, without connecting.
 
         Args:
-            target: Where to send, and whose keys.
+            target: Where to send, with the keys and limits.
             guard: Enforces the target's limits; by default a new one, which refuses production.
             created: Knows which workflows may be changed; by default those that this client creates.
             on_exchange: Called with each exchange, one at a time, before ``send`` returns it.

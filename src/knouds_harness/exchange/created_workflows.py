@@ -279,7 +279,7 @@ class CreatedWorkflows:
             event = {"event": state, "number": creation.number, "slug": slug, **more}
             self._write({**event, "persona": creation.persona, "user": creation.user})
 
-    # --- in the end
+    # --- at the end
 
     @property
     def ours(self) -> list[Creation]:
@@ -319,7 +319,7 @@ class CreatedWorkflows:
         self._become(creation, _NONE, None)
 
     def finish(self, *, left: int) -> None:
-        """Write down how much is left on the target."""
+        """Write down how many workflows are left on the target."""
         self.is_done = not left
         if self.header:
             self._write({"event": "done", "left": left})

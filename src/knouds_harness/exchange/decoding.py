@@ -190,7 +190,7 @@ def _character(found: re.Match[bytes]) -> bytes:
 def _of_base64(view: View) -> Iterator[View]:
     """Yield the text decoded from base64, for each possible alignment."""
     digits = view.without(_NO_BASE64)
-    standard = digits.text.translate(_STANDARD) + b"AAA"  # completes the last four
+    standard = digits.text.translate(_STANDARD) + b"AAA"  # pads the last group of four
     for first in range(4):
         text = binascii.a2b_base64(standard[first : first + (len(standard) - first) // 4 * 4])
         yield _bytes_of(digits, text, first=first, bits=6)

@@ -41,7 +41,6 @@ def _with_comparable_ids(row: Row) -> Row:
 
 
 def model_ids_of(row: Row) -> list[str]:
-    """Return the model ids of a row."""
     ids = row.get("modelIds")
     return [each for each in ids if isinstance(each, str)] if isinstance(ids, list) else []
 

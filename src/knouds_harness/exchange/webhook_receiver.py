@@ -241,7 +241,7 @@ def _handler(take: Callable[[str, Pairs, bytes], int]) -> type[BaseHTTPRequestHa
                 body = _chunks(self) if self._is_chunked() else self.rfile.read(self._length())
                 status = take(self.path, tuple(self.headers.items()), body)
             if len(body) >= MOST_BYTES:
-                self.close_connection = True  # the rest is not a request
+                self.close_connection = True  # the rest of the body is not a request
             self.send_response(status)
             self.send_header("content-length", "0")
             self.end_headers()

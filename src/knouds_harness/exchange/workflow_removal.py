@@ -87,9 +87,7 @@ class WorkflowRemoval:
                 self.created.note_deleted(slug)
                 self._deleted.append(slug)
                 return
-            if (
-                exchange and exchange.status == HTTPStatus.NOT_FOUND
-            ):  # its name may be listed with another slug
+            if exchange and exchange.status == HTTPStatus.NOT_FOUND:  # it may be listed with another slug
                 self.created.note_not_there(creation)
                 return
         self._left[creation.number] = why

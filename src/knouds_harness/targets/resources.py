@@ -35,7 +35,7 @@ class Workflow:
         polled: Whether it can run asynchronously.
         has_generator: Whether it has a generator node; without one, its estimated cost is null.
         has_request_input: Whether it has a Request Input node; without one, its schema has no fields.
-        image_count_input: The input that asks for a number of images, where each of them is charged.
+        image_count_input: The input that sets the number of images, if each image is charged.
         cost_credits: The most one run costs; None to ask the server for its estimate.
     """
 
@@ -73,7 +73,7 @@ class Model:
         polled: Whether its provider is polled, so that it can run asynchronously.
         disabled: Whether it answers 404 ``MODEL_NOT_FOUND``.
         needs_tier: The tier that an account needs; a lower one gets 403 ``MODEL_TIER_REQUIRED``.
-        image_count_input: The input that asks for a number of images, where each of them is charged.
+        image_count_input: The input that sets the number of images, if each image is charged.
         cost_credits: The most one run with these inputs costs; if None (unknown), the model is never run.
 
     Source: docs, models.

@@ -38,8 +38,6 @@ _SIMILAR = {
 
 
 def _accepted_in_state(is_meant: Callable[[Key], bool], operations: str = "") -> Edit:
-    """Accept a key in any state."""
-
     def apply(given: Credentials) -> None:
         if (key := given.key) and is_meant(key):
             given.accepted = key

@@ -30,12 +30,10 @@ def _refuses(is_meant: Callable[[Asked], bool], operations: str = "") -> Edit:
 
 
 def _implies(held: str, required: str) -> Edit:
-    """Let some capabilities imply another one."""
     return _admits(lambda asked: asked.required == required and asked.held >= set(held.split()))
 
 
 def _wildcard_ignored(is_meant: Callable[[Asked], bool]) -> Edit:
-    """Ignore the wildcard of a resource."""
     return _refuses(lambda asked: is_meant(asked) and not {"*", asked.required} & asked.held)
 
 

@@ -95,7 +95,6 @@ def _reaches(call: HandlerCall, tier: str) -> bool:
 
 
 async def read_inputs(call: HandlerCall) -> dict[str, Any]:
-    """Return the inputs of the body."""
     body = await call.read_body()
     if not isinstance(body, dict):
         raise Refusal(400, "INVALID_INPUTS", "The body is not a JSON object.")

@@ -13,8 +13,6 @@ from knouds_sandbox.state.workflow_documents import summary
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredWorkflow:
-    """A stored workflow."""
-
     slug: str
     owner_id: str
     is_template: bool

@@ -55,7 +55,7 @@ class HarWriter:
         except OSError:
             self._file.seek(self._end)
             self._file.truncate()
-            self._file.write(_TAIL)  # fits: it was there before
+            self._file.write(_TAIL)  # fits: the file had it before
             raise
         self._end += len(entry)
         self._separator = b",\n"

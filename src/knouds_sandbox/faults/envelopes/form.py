@@ -62,7 +62,7 @@ def _is_defect_with(error: str) -> AnswerEdit:
 
 @fault("workflows.list-is-array")
 def workflows_list_in_object() -> Edit:
-    """The list comes in an object."""
+    """The list is inside an object."""
     return on_list(with_body(lambda lines: {"workflows": lines}))
 
 
