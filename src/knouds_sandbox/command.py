@@ -144,7 +144,7 @@ def sandbox(
         _print_faults(form)
         return
     if form != "table":
-        raise SandboxError("--format belongs to --list-faults")
+        raise SandboxError("--format needs --list-faults")
     if not 0 < time_scale < 1e6:
         raise SandboxError(f"--time-scale {time_scale}: expected a number above 0, such as 0.1.")
     if control_token and not (control_token.isascii() and control_token.isprintable()):

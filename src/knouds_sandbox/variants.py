@@ -176,10 +176,10 @@ def _restless_bytes(answer: OutgoingAnswer) -> bytes:
 
 
 VARIANTS = (
-    Variant(id="terse", says="Answers with the least that the documents leave room for.", change=_terse),
+    Variant(id="terse", says="Answers with the least that the documents allow.", change=_terse),
     Variant(id="talkative", says="Adds members, headers and other codes.", change=_talkative),
     Variant(id="strict", says="Refuses what may be ignored, with other statuses.", change=_strict),
-    Variant(id="late", says="Judges what a key holds after everything else.", judges_key_last=True),
+    Variant(id="late", says="Checks capabilities after everything else.", judges_key_last=True),
     Variant(
         id="volatile",
         says="Adds members and headers that differ each time, and writes the same JSON in other ways.",

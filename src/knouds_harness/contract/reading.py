@@ -95,9 +95,7 @@ def _alternatives(node: Node, names: Collection[str]) -> tuple[str, ...]:
         if not is_capability(template.replace("{", "").replace("}", "").lower()):
             raise item.flaw(f'"{template}" is not a capability: write resource:verb or workflow:{{slug}}:run')
     if not alternatives.items():
-        raise alternatives.flaw(
-            "must name a capability; leave x-capabilities out where any valid key suffices"
-        )
+        raise alternatives.flaw("must name a capability; leave x-capabilities out if any valid key suffices")
     return alternatives.texts()
 
 

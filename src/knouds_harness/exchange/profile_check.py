@@ -193,7 +193,7 @@ class _Look:
             self._contradict(
                 f"keys.{name}.capabilities",
                 says=f"the key holds {', '.join(lacks)}",
-                target_says="the target denies it that" if len(lacks) == 1 else "the target denies it these",
+                target_says="the target denies that" if len(lacks) == 1 else "the target denies these",
                 either="the key does not hold it, or the server refuses a key that does",
                 fact=fact,
                 exchange=denials[0][1],

@@ -37,7 +37,7 @@ KEY = Form(
     "the checks that need it then count as untested.",
 )
 SIGNING_SECRET = Form(
-    KEY.pattern, KEY.says, "Set it, or remove the line: then the secret of [webhook] signs."
+    KEY.pattern, KEY.says, "Set it, or remove the line: then the secret of [webhook] is used."
 )
 HEADER_VALUE = Form(
     re.compile(r"[!-~][ -~]{6,4094}[!-~]"),  # a shorter one would redact too much

@@ -139,12 +139,12 @@ WILDCARD_KEY = _particular(
     lambda key: not key.capabilities.isdisjoint(("workflow:*", "execution:*")),
 )
 WILDCARD_ELSEWHERE_KEY = _particular(
-    "a key that holds a wildcard such as execution:*, and no workflow:read",
+    "a key that holds a wildcard such as execution:*, but not workflow:read",
     lambda key: any(":*" in each for each in key.capabilities) and not key.holds("workflow:read"),
 )
 EMPTY_KEY = _particular("a key that holds no capability", lambda key: not key.capabilities)
 LESSER_KEY = _particular(
-    "a key that holds some capability, and no workflow:read",
+    "a key that holds a capability, but not workflow:read",
     lambda key: bool(key.capabilities) and not key.holds("workflow:read"),
 )
 

@@ -168,7 +168,7 @@ def _fillable(target: Target) -> Iterator[Persona]:
 
 
 FILLABLE_WINDOW: Need[Persona] = Need(
-    says="100 runs of a pro account that cost nothing, or limits.fill_rate_windows = true",
+    says="100 free runs of a pro account, or limits.fill_rate_windows = true",
     fitting=_fillable,
     besides=(LIMITED_KEY,),
 )

@@ -27,7 +27,7 @@ def _receivers(target: Target) -> Iterable[Control | Webhook]:
 
 
 REACHABLE_RECEIVER: Need[Control | Webhook] = Need(
-    says="[webhook] whose url leads to this machine, and listen where it does not say so itself "
+    says="[webhook] whose url leads to this machine, with listen if a tunnel or proxy is in between "
     "(or a control plane on this machine, as the sandbox has)",
     fitting=_receivers,
 )
@@ -82,7 +82,7 @@ RECEIVING = _webhook_key(
     receives=True,
 )
 NOT_RECEIVING = _webhook_key(
-    "a key with webhook = true that holds workflow:run or model:run and no webhook:receive, "
+    "a key with webhook = true that holds workflow:run or model:run, but not webhook:receive, "
     "for a workflow or model with polled = true",
     receives=False,
 )
@@ -112,8 +112,8 @@ def _receiving_workflows(target: Target) -> list[Receiving]:
 
 
 RECEIVING_WORKFLOW: Need[Receiving] = Need(
-    says="a workflow of the account with the webhook, with polled = true, and workflow:read beside "
-    "execution:read",
+    says="a workflow of the account with the webhook, with polled = true, and a key that holds "
+    "workflow:read and execution:read",
     fitting=_receiving_workflows,
     besides=(RECEIVING,),
 )

@@ -125,7 +125,7 @@ def lesser_key(operation: Operation) -> Need[Persona]:
             if key.user == user and not is_bound and not key.holds(*required):
                 yield key
 
-    says = f"a key that lacks {listed(required)}, of the account on whose resource that shows"
+    says = f"a key without {listed(required)}, of the account that has the resource"
     return Need(says=says, fitting=fitting, besides=(account,))
 
 
@@ -164,7 +164,7 @@ def _bound_beside_another(target: Target) -> Iterator[KeyAndResource[Workflow | 
 
 
 BOUND_KEY_BESIDE_ANOTHER: Runs = Need(
-    says="another workflow of the account of the bound key (or model), which it may not run",
+    says="another workflow of the bound key's account, or another model, that the key may not run",
     fitting=_bound_beside_another,
     besides=(BOUND_KEY,),
 )
@@ -200,7 +200,7 @@ def _foreign_workflow(
                     yield KeyAndResource(key, workflow)
 
     return Need(
-        says=f"{what} of another account than that of a key that holds {listed(capabilities)}",
+        says=f"{what}, and a key of another account that holds {listed(capabilities)}",
         fitting=fitting,
         besides=permissions(capabilities),
     )
