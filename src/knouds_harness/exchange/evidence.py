@@ -141,7 +141,7 @@ class Exchange:
         started_at: When sending began, UTC.
         elapsed_ms: Time from then until the last byte, by a monotonic clock.
         failure: Why no complete response came, in words.
-        is_lost: Whether no response came on a connection that had been used before: the server may have
+        is_lost: Whether no response came on a connection that had answered before: the server may have
             closed it just before the request, which is legal. Also True if the request was abandoned.
         alteration: How the sent key, ``{{key:altered}}``, was made from a known key.
     """
