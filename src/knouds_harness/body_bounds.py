@@ -1,4 +1,4 @@
-"""Bounds on the body of an answer, so that a hostile one costs bounded memory and time."""
+"""Limit the size and nesting of response bodies, so that a hostile one costs bounded memory and time."""
 
 import zlib
 from collections.abc import Callable, Mapping
@@ -8,39 +8,39 @@ from typing import Any, Final
 import brotli
 
 MAX_BODY_BYTES: Final = 4_000_000
-"""As sent, and once decoded."""
+"""Applies to the body as sent, and again once it is decoded."""
 KEPT_BYTES: Final = 65_536
-"""Of a long body that is not whole, or not JSON, or only kept for what may follow."""
+"""How much is kept of a long body that is incomplete, not JSON, or only kept for later comparisons."""
 MAX_LEVELS: Final = 200
-"""How deep JSON may be nested: neither the judge of shapes nor Python's own functions follow deeper."""
+"""How deep JSON may be nested. The schema checks and Python's own functions cannot follow deeper."""
 MAX_VALUES: Final = 100_000
-"""How many values JSON may hold: each takes up to 150 bytes, and thousands when it is judged."""
+"""How many values JSON may hold: each takes up to 150 bytes, and thousands while it is judged."""
 _PART_BYTES: Final = 1024 * 1024
 _MOST_ENCODINGS: Final = 5
 
 
 class UndecodableBody(ValueError):
-    """The body is not what its ``Content-Encoding`` says, or too long once decoded."""
+    """The body does not match its ``Content-Encoding``, or is too long once decoded."""
 
 
 class TooLongOnceDecoded(UndecodableBody):
-    """The body is longer than allowed once it is decoded."""
+    """The decoded body is longer than allowed."""
 
 
 def decoded(body: bytes, content_encoding: str) -> bytes:
     """Undo the encodings of a body.
 
     Args:
-        body: As it was sent.
-        content_encoding: The header; unknown encodings are left alone.
+        body: The bytes as they were sent.
+        content_encoding: The header; unknown encodings are skipped.
 
     Raises:
-        UndecodableBody: It is not what the header says.
-        TooLongOnceDecoded: It is longer than ``MAX_BODY_BYTES``.
+        UndecodableBody: The body does not match the header.
+        TooLongOnceDecoded: The decoded body is longer than ``MAX_BODY_BYTES``.
     """
     encodings = [part.strip().lower() for part in content_encoding.split(",")]
     if len(encodings) > _MOST_ENCODINGS:
-        raise UndecodableBody(f"the body is said to be encoded {len(encodings)} times over")
+        raise UndecodableBody(f"its Content-Encoding lists {len(encodings)} encodings")
     for encoding in reversed(encodings):
         decode = _DECODERS.get(encoding)
         if decode is not None:
@@ -66,7 +66,7 @@ def _too_long() -> TooLongOnceDecoded:
 
 
 def _deflated(body: bytes) -> bytes:
-    """What ``deflate`` names is zlib's format; some servers send bare deflate, and browsers take both."""
+    """Inflate zlib's format, which ``deflate`` means; also bare deflate, which some servers send."""
     try:
         return _inflated(body, window_bits=zlib.MAX_WBITS)
     except zlib.error:
@@ -96,7 +96,7 @@ _DECODERS: Final[Mapping[str, Callable[[bytes], bytes]]] = {
 
 
 def has_too_many_values(body: bytes) -> bool:
-    """Whether JSON may hold over ``MAX_VALUES``, by what divides them; looks no further than it must."""
+    """Return whether JSON may hold over ``MAX_VALUES`` values, by a count of its separators."""
     if len(body) <= MAX_VALUES:
         return False
     dividers = 0
@@ -108,7 +108,7 @@ def has_too_many_values(body: bytes) -> bool:
 
 
 def is_too_deep(body: bytes, value: Any) -> bool:  # noqa: ANN401 - any JSON
-    """Whether a body is nested over ``MAX_LEVELS`` deep; ``value`` is what it was parsed to."""
+    """Return whether a body is nested over ``MAX_LEVELS`` deep; ``value`` is the parsed body."""
     if body.count(b"[") + body.count(b"{") <= MAX_LEVELS:
         return False
     level = [value]

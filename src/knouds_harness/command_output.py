@@ -1,4 +1,4 @@
-"""What commands print: lines and tables for people, whole in a pipe, and JSON for programs."""
+"""Print the output of commands: lines and tables for people (not wrapped in a pipe), JSON for programs."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -17,14 +17,14 @@ from knouds_harness.printable import printable
 FORMAT_VERSION: Final = 1
 _GAP: Final = "  "
 _LEAST_TEXT: Final = 24
-"""Characters that a terminal must have left beside the other columns for the last one to stand there."""
+"""The last column stands beside the others if the terminal has this many characters left for it."""
 
 
 class CommandConsole(Console):
-    """Prints what a command shows; when the reader has gone, the command ends as with Ctrl-C."""
+    """Prints a command's output. If the reader closes the pipe, the command ends as with Ctrl-C."""
 
     def on_broken_pipe(self) -> None:
-        """Print nothing more, and end what goes on in order, so that what was measured is kept.
+        """End the command in an orderly way, so that measurements are kept.
 
         Raises:
             OutputClosed: Always.
@@ -35,12 +35,12 @@ class CommandConsole(Console):
 
 
 def print_json(name: str, contents: Mapping[str, Any], *, version: int = FORMAT_VERSION) -> None:
-    """Print what a command found, for programs; ``docs/commands.schema.json`` lists the members."""
+    """Print a command's result as JSON; ``docs/commands.schema.json`` lists the members."""
     click.echo(json.dumps({"format": f"knouds-harness {name}", "format_version": version, **contents}))
 
 
 def print_line(line: str | Text, *, console: Console, style: str = "") -> None:
-    """Print a line as it is: no word of it is markup, and only a terminal wraps it."""
+    """Print a line without reading markup in it; only a terminal wraps it."""
     console.print(_plain(line), style=style, soft_wrap=not console.is_terminal)
 
 
@@ -51,10 +51,10 @@ def print_table(
     headings: Sequence[str] = (),
     right: Collection[int] = (),
 ) -> None:
-    """Print a table without boxes, of which only the last column is ever wrapped, if it is not of numbers.
+    """Print a table without boxes. Only the last column is wrapped, and only if it is left-aligned.
 
-    In a pipe each row is a line. Where a terminal is too narrow, the cells of a row stand below each other.
-    ``right`` has the numbers of the columns that are aligned to the right.
+    In a pipe, each row is one line. In a terminal that is too narrow, a row's cells stand below each other.
+    ``right`` has the indexes of the right-aligned columns.
     """
     cells = [[_plain(cell) for cell in row] for row in rows]
     titles = [[Text(title, style="dim") for title in headings]] if headings else []
@@ -89,6 +89,6 @@ def _print_below_each_other(row: Sequence[Text], console: Console) -> None:
 
 
 def _plain(line: str | Text) -> Text:
-    """Words that may be a server's, without anything that a terminal would obey."""
+    """Replace unprintable characters: the text may come from a server."""
     text = Text(line) if isinstance(line, str) else line
     return Text(printable(text.plain, keep=""), style=text.style, spans=text.spans)

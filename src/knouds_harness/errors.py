@@ -1,4 +1,4 @@
-"""Every exception that a user can meet, each with the exit code it ends the command with.
+"""Every exception that a user can meet, with the exit code of the command.
 
 HarnessError
 ├── UsageError                  2   the command line asks for something impossible
@@ -10,8 +10,8 @@ HarnessError
 ├── ProfileContradicted         1   the target is not what its profile says, so no load was sent
 ├── TargetUnreachable           3   no usable answer from the target
 ├── GuardStop                   4   a guard refused to send a request
-│   └── CreditsShort                its cost does not fit into the credits that are left
-└── NotSent                     4   a request cannot be sent; what needed it is untested
+│   └── CreditsShort                it may cost more credits than are left
+└── NotSent                     4   a request cannot be sent; the tests that need it are untested
     └── NotCreatedHere              it would change a workflow that the run did not create
 """
 
@@ -32,12 +32,12 @@ class ExitCode(IntEnum):
 
     @property
     def meaning(self) -> str:
-        """In words, for help and documents."""
+        """Describe the code, for help texts and documents."""
         return _MEANINGS[self]
 
     @classmethod
     def explained(cls) -> str:
-        """All codes with their meanings, in one line."""
+        """List all codes with their meanings in one line."""
         return "; ".join(f"{code.value} {code.meaning}" for code in cls)
 
 
@@ -53,7 +53,7 @@ _MEANINGS: Final = {
 
 
 class HarnessError(Exception):
-    """Something the user can act on; the message says what, where and what to do next."""
+    """An error that the user can act on; the message says what is wrong, where, and what to do next."""
 
     exit_code = ExitCode.USAGE
 
@@ -76,11 +76,11 @@ class UnknownName(UsageError):
 
 
 class ProfileError(HarnessError):
-    """A target's profile is missing, broken or incomplete; lists every problem at once."""
+    """A target's profile is missing, broken or incomplete; the message lists all problems."""
 
 
 class DocumentError(HarnessError):
-    """The OpenAPI document is broken; says where in it."""
+    """The OpenAPI document is broken; the message says where."""
 
 
 class RunRecordError(HarnessError):
@@ -88,11 +88,11 @@ class RunRecordError(HarnessError):
 
 
 class RecordingError(HarnessError):
-    """A recording cannot be read, or must not be relied on; names the file and says why."""
+    """A recording cannot be read or cannot be trusted; the message names the file and says why."""
 
 
 class ProfileContradicted(HarnessError):
-    """The target is not what its profile says, in what a load run rests on; lists every contradiction."""
+    """The target contradicts its profile in something that a load run needs; the message lists it all."""
 
     exit_code = ExitCode.BREACH
 
@@ -110,11 +110,11 @@ class GuardStop(HarnessError):
 
 
 class CreditsShort(GuardStop):
-    """What a request may cost does not fit into the credits that are left."""
+    """A request may cost more credits than are left."""
 
 
 class NotSent(HarnessError):
-    """A request was not sent. It ends no run: what needed the answer is untested."""
+    """A request was not sent. The run goes on, and the tests that need the response are untested."""
 
     exit_code = ExitCode.GUARD
 
@@ -124,4 +124,4 @@ class NotCreatedHere(NotSent):
 
 
 class OutputClosed(KeyboardInterrupt):
-    """The reader of a command's output has gone; handled like Ctrl-C."""
+    """The reader closed the pipe of a command's output; handled like Ctrl-C."""

@@ -1,4 +1,4 @@
-"""Files: the content of one that a user names, its replacement as a whole, and how many may be open."""
+"""Read files that a user names, replace a file atomically, and raise the limit of open files."""
 
 import errno
 import os
@@ -16,10 +16,10 @@ _WRITES_WITHIN_S: Final = 0.5
 
 
 def file_content(path: Path) -> bytes:
-    """All of a file, or of a pipe with a writer, as a shell's ``<(command)`` is.
+    """Read a whole file, or a pipe that has a writer, such as a shell's ``<(command)``.
 
     Raises:
-        OSError: It cannot be read, is a pipe without a writer, or a device, which may have no end.
+        OSError: The file cannot be read, is a pipe without a writer, or a device (which may have no end).
     """
     mode = path.stat().st_mode
     if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
@@ -28,7 +28,7 @@ def file_content(path: Path) -> bytes:
         raise OSError(errno.EINVAL, "is a device or socket, not a file")
     with FileIO(path, opener=_without_waiting) as pipe:
         select.select([pipe], [], [], _WRITES_WITHIN_S)
-        first = pipe.read(1)  # None while its writer has nothing to say
+        first = pipe.read(1)  # None if its writer has not written yet
         if first == b"":
             raise OSError(errno.EPIPE, "is a pipe without a writer")
         os.set_blocking(pipe.fileno(), True)
@@ -36,7 +36,7 @@ def file_content(path: Path) -> bytes:
 
 
 def file_lines(path: Path) -> Iterator[bytes]:
-    """The lines of a file, one after the other: it may be longer than memory.
+    """Yield the lines of a file, which may be larger than memory.
 
     Raises:
         OSError: As ``file_content``.
@@ -49,20 +49,20 @@ def file_lines(path: Path) -> Iterator[bytes]:
 
 
 def file_text(path: Path) -> str:
-    """The same as text in UTF-8, without its byte order mark.
+    """Read a whole file as UTF-8, without its byte order mark.
 
     Raises:
         OSError: As ``file_content``.
-        UnicodeDecodeError: It is other text.
+        UnicodeDecodeError: It is not UTF-8.
     """
     return file_content(path).decode("utf-8-sig")
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write a file so that its readers see the old or the new one, whole.
+    """Write a file atomically: readers see the whole old file or the whole new one.
 
     Raises:
-        OSError: It cannot be written; nothing half done is left.
+        OSError: The file cannot be written; no partial file is left.
     """
     part = path.with_name(f"{path.name}.part")
     try:
@@ -77,14 +77,14 @@ def _without_waiting(name: str, flags: int) -> int:
 
 
 LEAST_OPEN_FILES: Final = 128
-"""For the files of a record, libraries, and some connections."""
+"""Enough for the files of a run record, libraries, and a few connections."""
 
 
 def require_open_files(count: int) -> None:
-    """Make sure that so many files can be open at once; raises the soft limit where it is less.
+    """Make sure that ``count`` files can be open at once; raise the soft limit if it is lower.
 
     Raises:
-        UsageError: The hard limit is less.
+        UsageError: The hard limit is lower.
     """
     if sys.platform == "win32":
         return
@@ -95,7 +95,7 @@ def require_open_files(count: int) -> None:
         return
     if hard != resource.RLIM_INFINITY and hard < count:
         raise UsageError(
-            f"a process may have {hard:,} files open here, and this needs {count:,}\n"
+            f"a process may have only {hard:,} files open here, but this needs {count:,}\n"
             "  Raise the limit (ulimit -n, LimitNOFILE=, nofile in limits.conf), or use fewer --users."
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))

@@ -1,4 +1,4 @@
-"""Where the document, the suite and the built-in targets are: in a checkout or in an installed wheel."""
+"""Find the document, the suite and the built-in targets, in a checkout or in an installed wheel."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -31,16 +31,16 @@ def scenario_names() -> tuple[str, ...]:
 
 
 OWN_MIX: Final = "custom"
-"""The scenario of tasks that the command line names."""
+"""The scenario whose tasks are named on the command line."""
 
 
 def objectives_path() -> Path:
-    """The objectives that come with the harness, for every scenario."""
+    """Return the file of objectives that ships with the harness; it covers every scenario."""
     return scenarios_path() / "objectives.toml"
 
 
 class ObjectivesFile(click.Path):
-    """A file of objectives on the command line; ``shipped`` names ``objectives_path``."""
+    """The option type of a file of objectives; ``shipped`` means ``objectives_path()``."""
 
     def convert(self, value: Any, *_: Any) -> Path:  # noqa: ANN401 - as click has it
         return objectives_path() if value == "shipped" else Path(str(value))

@@ -1,7 +1,7 @@
-"""Options of commands, each declared once as a field of a dataclass.
+"""Declare each command option once, as a field of a dataclass.
 
-click's options, those of the pytest plugin and those of Locust's parser are made from that field, and so is
-the dataclass that all three are read into. The program behind a command, pytest or Locust, is its *runner*.
+The options of click, of the pytest plugin and of Locust's parser are made from that field, and all three are
+parsed into the dataclass. The program behind a command, pytest or Locust, is its *runner*.
 """
 
 import math
@@ -24,7 +24,7 @@ class FiniteRange(click.FloatRange):
     """A finite number between bounds: neither ``nan`` nor ``inf``."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - as click has it
-        """Refuse ``nan`` and ``inf``, too."""
+        """Refuse ``nan`` and ``inf`` as well."""
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number", param, ctx)
@@ -36,18 +36,18 @@ class Option:
     """One option.
 
     Attributes:
-        name: The field's; from the dataclass.
-        default: The field's; None where a factory makes it.
-        flag: Such as ``--warm-up``; from the name unless given.
-        runner_flag: What pytest or Locust calls it; the same unless given.
-        type: Checks and converts a value; from the field's type unless given.
-        default_text: The default in words, given where it depends on more than this option.
-        bare_value: What the option means without a value; None if it needs one.
-        is_flag: It takes no value; from the field's type.
-        is_repeatable: It may be given several times; from the field's type.
-        in_click: Our commands have it.
-        in_runner: It is added to pytest's or Locust's options; False also where they have it themselves.
-        is_hidden: Only our own processes pass it.
+        name: The name of the field.
+        default: The default of the field; None if a factory makes it.
+        flag: Such as ``--warm-up``; derived from the name if not given.
+        runner_flag: The option of pytest or Locust; the same as ``flag`` if not given.
+        type: Checks and converts a value; derived from the field's type if not given.
+        default_text: The default as text, for a default that depends on more than this option.
+        bare_value: The value if the option is given without one; None if it needs one.
+        is_flag: Whether it takes no value; from the field's type.
+        is_repeatable: Whether it may be given several times; from the field's type.
+        in_click: Whether our commands have it.
+        in_runner: Whether it is added to pytest's or Locust's options; False if they already have it.
+        is_hidden: Whether only our own processes pass it.
     """
 
     help: str
@@ -71,11 +71,11 @@ class Option:
 
     @property
     def destination(self) -> str:
-        """The attribute that holds the value in what pytest or Locust has parsed."""
+        """The attribute that holds the value in the namespace that pytest or Locust parsed."""
         return self.runner_flag.lstrip("-").replace("-", "_")
 
     def as_click(self) -> Callable[[_Command], _Command]:
-        """Make click's option; what is not asked for is None, False or an empty tuple."""
+        """Make the click option; its value is None, False or an empty tuple if it is not given."""
         if self.is_flag:
             return click.option(self.flag, self.name, is_flag=True, help=self.text)
         more: dict[str, Any] = {"multiple": True} if self.is_repeatable else {}
@@ -85,7 +85,7 @@ class Option:
         return click.option(self.flag, self.name, type=self.type, metavar=metavar, help=self.text, **more)
 
     def for_argparse(self) -> dict[str, Any]:
-        """Keywords for ``add_argument``."""
+        """Return the keyword arguments for ``add_argument``."""
         text = SUPPRESS if self.is_hidden else self.text.replace("%", "%%")
         if self.is_flag:
             return {"action": "store_true", "help": text}
@@ -101,13 +101,13 @@ class Option:
         return keywords
 
     def kept(self, value: object) -> object:
-        """A parsed value as the dataclass has it."""
+        """Convert a parsed value to the type of the dataclass field."""
         if isinstance(self.type, click.Path):
             return self.type.convert(str(value), None, None)
         return tuple(value) if isinstance(value, list) else value
 
     def _converted(self, text: str) -> Any:  # noqa: ANN401 - what the type makes of it
-        """Check a value as click does; a path stays text, as Locust sends what it has parsed to workers."""
+        """Check a value as click does; a path stays text, because Locust sends parsed options to workers."""
         if self.type is None or isinstance(self.type, click.Path):
             return text
         try:
@@ -135,7 +135,7 @@ def draw_seed() -> int:
 
 
 def options_of(declared: type) -> Mapping[str, Option]:
-    """The options that a dataclass declares, whole, by the field's name."""
+    """Return the options that a dataclass declares, by field name, with all attributes filled in."""
     hints = get_type_hints(declared)
     found = {}
     for each in fields(declared):
@@ -162,7 +162,7 @@ def options_of(declared: type) -> Mapping[str, Option]:
 
 
 def click_options(declared: type, *names: str) -> Callable[[_Command], _Command]:
-    """Give a command the options of a dataclass: all that commands have, or those of the fields named."""
+    """Give a command the options of a dataclass; ``names`` selects fields, the default is all."""
     options = options_of(declared)
 
     def decorate(command: _Command) -> _Command:
@@ -175,14 +175,14 @@ def click_options(declared: type, *names: str) -> Callable[[_Command], _Command]
 
 
 def add_runner_options(declared: type, add: Callable[..., object]) -> None:
-    """Add the options of a dataclass to pytest's or Locust's parser, by its ``add``."""
+    """Add the options of a dataclass to pytest's or Locust's parser with its function ``add``."""
     for each in options_of(declared).values():
         if each.in_runner:
             add(each.runner_flag, **each.for_argparse())
 
 
 def runner_arguments(declared: type, asked: Mapping[str, object]) -> list[str]:
-    """What click has parsed, as arguments of pytest or Locust."""
+    """Turn options that click parsed into command-line arguments of pytest or Locust."""
     arguments: list[str] = []
     options = options_of(declared)
     for name, value in asked.items():
@@ -191,13 +191,13 @@ def runner_arguments(declared: type, asked: Mapping[str, object]) -> list[str]:
             arguments += [part for each in value for part in (flag, str(each))]
         elif value is True:
             arguments.append(flag)
-        elif value is not None and value is not False:  # 0 is something to ask for
+        elif value is not None and value is not False:  # 0 is a value
             arguments += [flag, str(value)]
     return arguments
 
 
 def options_from(declared: type[_Options], asked: Mapping[str, object] | Namespace) -> _Options:
-    """Make the dataclass of what click has parsed, or of what pytest or Locust has."""
+    """Make the dataclass from options that click, pytest or Locust parsed."""
     options = options_of(declared)
     if isinstance(asked, Namespace):
         asked = {name: getattr(asked, each.destination, None) for name, each in options.items()}

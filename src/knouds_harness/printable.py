@@ -1,4 +1,4 @@
-"""Text of a server, a profile or a file, made safe for a terminal, a log of CI and a comment in a script."""
+"""Make text from a server, profile or file safe for a terminal, a CI log and a comment in a script."""
 
 import re
 from collections.abc import Sequence
@@ -8,11 +8,11 @@ _COMMAND_OF_AZURE = re.compile(r"##(?=\w*\[)")
 
 
 def printable(text: str, *, keep: str = "\n") -> str:
-    """Replace what a terminal would obey, and what CI systems would take for a command.
+    """Replace unprintable characters, and the marks that CI systems read as commands.
 
     Returns:
-        Text as long as before, with ``·`` for each unprintable character that is not in ``keep``, and in what
-        begins a command.
+        Text of the same length: ``·`` replaces each unprintable character that is not in ``keep``, and one
+        character of each mark.
     """
     if not text.isprintable():
         text = "".join(char if char.isprintable() or char in keep else "·" for char in text)
@@ -20,11 +20,11 @@ def printable(text: str, *, keep: str = "\n") -> str:
 
 
 def counted(number: int, one: str, several: str = "") -> str:
-    """A number of things: ``1 finding``, ``2 findings``."""
+    """Format a count with its noun: ``1 finding``, ``2 findings``."""
     return f"{number:,} {one if number == 1 else several or f'{one}s'}"
 
 
 def first_few(names: Sequence[str], most: int) -> str:
-    """Names in a row; how many more there are."""
+    """Join the first ``most`` names, and say how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{', '.join(names[:most])}{more}"

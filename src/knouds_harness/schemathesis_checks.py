@@ -1,8 +1,8 @@
-"""Our checks for people who live in schemathesis: ``st run`` loads this module as its ``hooks``.
+"""Our checks as schemathesis checks: ``st run`` loads this module as its ``hooks``.
 
-Each check that can judge an answer by itself is there under its own id, with ``knouds_`` before it:
-``envelopes.envelope`` is ``knouds_envelopes_envelope``. What was only assumed fails nothing. Importing the
-module registers the checks, as schemathesis asks of hooks; so nothing else imports it.
+Each check that can judge a single response is registered under its id with the prefix ``knouds_``:
+``envelopes.envelope`` is ``knouds_envelopes_envelope``. A wrong assumption fails nothing. Importing the
+module registers the checks, as schemathesis requires of hooks; so no other module imports it.
 """
 
 import re
@@ -28,13 +28,13 @@ from knouds_harness.targets.profile_format import ONLY_KNOWN_KEYS
 from knouds_harness.targets.resources import Waiver
 
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
-"""Those whose answers the ground rules are about; a preflight's or a HEAD's has no body to judge."""
+"""The methods that are judged; a response to OPTIONS or HEAD has no body to judge."""
 
 
 def exchange_of(response: schemathesis.Response, case: schemathesis.Case[Any]) -> Exchange:
-    """What schemathesis sent and got, as an exchange; the key is left out.
+    """Make an exchange of a schemathesis request and its response; the key is left out.
 
-    The operation is the one that the request really addresses: a generated path may have become another's.
+    The operation is the one that the request really addresses: a generated path can match another operation.
     """
     sent = response.request
     address = urlsplit(sent.url or "")
@@ -69,18 +69,18 @@ def _contract() -> tuple[Document, ShapeJudge]:
 
 
 class ContractCheck:
-    """One of our checks in the form that schemathesis calls; each registered one is a class of its own."""
+    """One of our checks in the form that schemathesis calls; each check is registered as its own subclass."""
 
     check: ClassVar[Check[...]]
 
     def __init__(self, *, waivers: Sequence[Mapping[str, Any]] = ()) -> None:
-        """Take the check's table in ``schemathesis.toml``.
+        """Read the check's table of ``schemathesis.toml``.
 
         Args:
-            waivers: As in a target's profile, ``expires`` as text: findings that are accepted for a while.
+            waivers: Waivers as in a target's profile, with ``expires`` as text.
 
         Raises:
-            ValueError: A waiver lacks its reason or its end, or does not say what it accepts.
+            ValueError: A waiver lacks a reason or an expiry date, or does not say what it accepts.
         """
         tables = TypeAdapter(tuple[Waiver, ...], config=ONLY_KNOWN_KEYS)
         self._waivers = tables.validate_python([dict(each) for each in waivers], strict=False)
@@ -90,13 +90,13 @@ class ContractCheck:
     def after_response(
         self, _ctx: schemathesis.CheckContext, response: schemathesis.Response, case: schemathesis.Case[Any]
     ) -> bool | None:
-        """Judge one answer.
+        """Judge one response.
 
         Returns:
-            True where there was nothing to judge; schemathesis then counts no success.
+            True if there was nothing to judge; schemathesis then does not count a success.
 
         Raises:
-            AssertionError: Something documented is broken, and not waived.
+            AssertionError: A documented fact is broken and not waived.
         """
         if response.request.method not in _METHODS:
             return True
@@ -107,8 +107,8 @@ class ContractCheck:
             raise AssertionError("\n".join(_described(claim) for claim in broken))
         return None if claims else True
 
-    def claims(self, exchange: Exchange, *, key: str) -> Iterator[Claim]:  # noqa: ARG002 - for those that ask
-        """What the check claims of an answer to somebody with this key."""
+    def claims(self, exchange: Exchange, *, key: str) -> Iterator[Claim]:  # noqa: ARG002 - for subclasses
+        """Yield the claims of the check about a response to a request with this key."""
         return self._claims(exchange, {})
 
     def _claims(self, exchange: Exchange, known: Mapping[str, object]) -> Iterator[Claim]:
@@ -122,9 +122,9 @@ class ContractCheck:
 
 
 class RateLimitCheck(ContractCheck):
-    """A check of a run's rate-limit headers, which only accounts on a limited tier are promised.
+    """A check of the rate-limit headers of a run, which are promised only to accounts on a limited tier.
 
-    Whether the account is one, ``getWhoami`` tells: until it has answered for a key, its runs are not judged.
+    ``getWhoami`` tells the account's tier: runs of a key are judged only after it has answered for that key.
     """
 
     def __init__(self, *, waivers: Sequence[Mapping[str, Any]] = ()) -> None:
@@ -132,7 +132,7 @@ class RateLimitCheck(ContractCheck):
         self._tier_by_key: dict[str, str] = {}
 
     def claims(self, exchange: Exchange, *, key: str) -> Iterator[Claim]:
-        """Learn of the account, or judge a run of it."""
+        """Note the account's tier from ``getWhoami``, and judge a run of an account on a limited tier."""
         operation_id, body = exchange.request.operation_id, exchange.json_or_none()
         if operation_id == "getWhoami" and exchange.status == 200 and isinstance(body, dict):
             user = body.get("user")
@@ -158,5 +158,5 @@ def _register(check: Check[...], kind: type[ContractCheck]) -> None:
 for _check in checks_of_every_answer():
     _register(_check, ContractCheck)
 for _check in checks_that_apply(is_limited_run):
-    if "earlier_runs" not in _check.given:  # of which one answer knows nothing
+    if "earlier_runs" not in _check.given:  # a single response has no earlier runs
         _register(_check, RateLimitCheck)

@@ -1,8 +1,8 @@
-"""The public interface: tests, facts and checks of your own, recordings, the client and the sandbox.
+"""The public interface: your own tests, facts and checks, recordings, the client and the sandbox.
 
-Changes of what stands in ``__all__``, and of the members that docs/extending.md and docs/record.md list, are
-in the changelog. What Locust files import (docs/locust-users.md) is public, too; every other module may
-change at any time.
+The changelog has every change of a name in ``__all__``, and of the members that docs/extending.md and
+docs/record.md list. The modules that Locust files import (docs/locust-users.md) are public, too. Every other
+module may change at any time.
 """
 
 import warnings
@@ -64,20 +64,20 @@ def open_client(
     evidence: Path | None = None,
     yes_production: bool = False,
 ) -> Iterator[Client]:
-    """Open a target for a script; workflows that the script creates are deleted in the end.
+    """Open a target for a script; workflows that the script creates are deleted at the end.
 
     Args:
-        target: Name or file of a profile; the built-in sandbox is started, and stopped in the end.
-        credits: The most to spend, if that is less than the profile's limit.
-        evidence: HAR file that keeps every exchange, redacted.
+        target: Name or file of a profile; the built-in sandbox is started, and stopped at the end.
+        credits: Spend at most this many credits; applies if it is below the profile's limit.
+        evidence: HAR file for every exchange, redacted.
         yes_production: Allow a profile with ``production = true``.
 
     Yields:
         A client that keeps to the profile's limits.
 
     Raises:
-        HarnessError: The profile is not usable, or forbids this.
-        OSError: The file of evidence cannot be written.
+        HarnessError: The profile is not usable, or a guard refuses the target.
+        OSError: The HAR file cannot be written.
     """
     with ExitStack() as resources:
         profile = resources.enter_context(open_target(target)).spending(credits, by="credits")

@@ -1,4 +1,4 @@
-"""Times as people write them on a command line: 90, 30s, 10m or 1h30m, as Locust takes them too."""
+"""Parse durations of the command line: 90, 30s, 10m or 1h30m, the forms that Locust accepts."""
 
 import re
 from typing import Final
@@ -13,7 +13,7 @@ class Timespan(click.ParamType[int]):
     name = "time"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Refuse what is not a time, and zero."""
+        """Return seconds; refuse zero and anything that is not a duration."""
         found = _TIMESPAN.fullmatch(str(value))
         hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
         whole_s = 3600 * hours + 60 * minutes + seconds

@@ -1,12 +1,12 @@
-"""Whole numbers as servers write them into headers: digits alone."""
+"""Parse whole numbers in headers, which consist of digits only."""
 
 from typing import Final
 
 MOST_DIGITS: Final = 18
-"""No header of the API comes near; what is longer fits neither what counts it nor what packs it."""
+"""Far more than any header of the API has; longer numbers overflow the counters and their packed form."""
 
 
 def whole_number(text: str | None) -> int | None:
-    """A number of at most ``MOST_DIGITS`` ASCII digits and nothing else; None for any other text."""
+    """Parse at most ``MOST_DIGITS`` ASCII digits; return None for any other text."""
     is_number = text and len(text) <= MOST_DIGITS and text.isascii() and text.isdigit()
     return int(text) if text and is_number else None

@@ -1,1 +1,1 @@
-"""A complete reference server of the Knouds REST API, written apart from the document that tests it."""
+"""A complete reference server of the Knouds REST API, written independently of the document that tests it."""

@@ -1,7 +1,7 @@
-"""The page at ``/``, for authors of clients: recent requests and their answers, executions and deliveries.
+"""The page at ``/`` for authors of clients: recent requests and responses, executions and deliveries.
 
-Paths, headers and bodies are hostile. They are served as JSON, and the page makes nothing but text of them.
-Secrets of keys and webhooks are left out, as is the control plane.
+Paths, headers and bodies may be hostile: they are served as JSON, and the page inserts them only as text.
+Secrets of keys and webhooks are hidden, and requests to the control plane are not shown.
 """
 
 import json
@@ -45,7 +45,7 @@ _PAGE = (files("knouds_sandbox") / "activity.html").read_text(encoding="utf-8")
 
 @dataclass(kw_only=True, slots=True)
 class _Part:
-    """A request or an answer: its first line, its headers, and the beginning of its body."""
+    """A request or response: its first line, its headers, and the beginning of its body."""
 
     line: str = ""
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
@@ -77,7 +77,7 @@ class _Exchange:
 
 
 class Activity:
-    """Wraps the application: keeps the latest exchanges, and serves the page that shows them."""
+    """Middleware that keeps the latest exchanges, and serves the page that shows them."""
 
     def __init__(self, app: ASGIApp, *, store: Store, deliverer: Deliverer) -> None:
         self._app = app
@@ -186,7 +186,7 @@ def _page() -> Response:
 
 
 def _safe(text: str) -> str:
-    """The text with secrets hidden: plain, with JSON escapes, or percent-encoded."""
+    """Hide secrets in a text, also those with JSON escapes or percent-encoding."""
     for reading in (text, _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text), unquote(text)):
         if _SECRET.search(reading):
             text = _SECRET.sub(r"\1…", reading)

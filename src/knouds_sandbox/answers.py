@@ -1,4 +1,4 @@
-"""Outgoing answers, which variants and most faults change after the handler."""
+"""Outgoing responses, which variants and most faults change after the handler."""
 
 import json
 import re
@@ -19,7 +19,7 @@ from knouds_sandbox.state.store import Store
 
 @dataclass(kw_only=True)
 class OutgoingAnswer:
-    """One answer on its way out, to be changed in place; ``content`` is sent instead of ``body``."""
+    """One outgoing response, to be changed in place; ``content``, if set, is sent instead of ``body``."""
 
     request: Request
     services: Services
@@ -41,7 +41,7 @@ class OutgoingAnswer:
 
     @property
     def route(self) -> str:
-        """Method and path as sent, ``GET /api/whoami``."""
+        """Method and path as sent, such as ``GET /api/whoami``."""
         return f"{self.request.method} {self.request.scope['raw_path'].decode('latin-1')}"
 
     @property
@@ -54,7 +54,7 @@ class OutgoingAnswer:
 
     @property
     def key(self) -> Key | None:
-        """The key in ``x-api-key``, in any state; None if it is unknown."""
+        """The key of ``x-api-key`` in any state; None if it is unknown."""
         return find_key(self.store, self.request.headers.get("x-api-key", ""))
 
     @property
@@ -70,7 +70,7 @@ class OutgoingAnswer:
         return self.body.get("code") if self.status >= 400 and isinstance(self.body, dict) else None
 
     def is_on(self, method: str, path: str) -> bool:
-        """Whether the request went to this method and this path, a regular expression."""
+        """Return whether method and path of the request match these regular expressions."""
         return re.fullmatch(f"{method} {path}", self.route) is not None
 
     def refuse(self, status: int, code: str, error: str = "Refused.", **context: Any) -> None:
@@ -86,7 +86,7 @@ class OutgoingAnswer:
 def change_answers(
     app: ASGIApp, services: Services, changes: Sequence[Callable[[OutgoingAnswer], None]]
 ) -> ASGIApp:
-    """Change each answer that has a body, apart from the control plane's."""
+    """Wrap an app: apply ``changes`` to each response, except those of the control plane."""
     numbers = count()
 
     async def changed(scope: Scope, receive: Receive, send: Send) -> None:

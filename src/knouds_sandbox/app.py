@@ -1,4 +1,4 @@
-"""The application: the parts of a sandbox, put together."""
+"""Build the ASGI application from the parts of a sandbox."""
 
 import asyncio
 import contextlib
@@ -49,9 +49,9 @@ def build_app(
     receivers: ReceiverRules | None = None,
     now_unix_s: Callable[[], float],
 ) -> tuple[ASGIApp, Services]:
-    """Assemble a sandbox; its engine starts with the application's lifespan.
+    """Build a sandbox; its engine starts with the lifespan of the application.
 
-    The arguments are those of ``serving.running_sandbox``; with None as ``allowed_hosts`` any host will do.
+    The arguments are those of ``serving.running_sandbox``; None as ``allowed_hosts`` allows any host.
     """
     edits = active_edits(faults)
     chosen = find_variant(variant) if variant else None
@@ -97,7 +97,7 @@ def build_app(
 
 @contextlib.asynccontextmanager
 async def _serving(services: Services, deliverer: Deliverer) -> AsyncIterator[None]:
-    """Run the engine and the deliverer as long as the application; close the store at the end."""
+    """Run the engine and the deliverer while the application runs; close the store at the end."""
     tasks = [asyncio.create_task(services.engine.serve()), asyncio.create_task(deliverer.serve())]
     try:
         yield
@@ -127,6 +127,5 @@ async def _answer_defect(request: Request, exception: Exception) -> Response:
 
 
 def _edit_answer(answer: OutgoingAnswer) -> None:
-    """Let faults edit an answer."""
     for edit in answer.services.edits.at(Point.ANSWER, answer.operation):
         edit(answer)

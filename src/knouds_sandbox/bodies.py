@@ -1,4 +1,4 @@
-"""Request bodies: JSON of a bounded size and depth."""
+"""Read request bodies: JSON of limited size and depth."""
 
 import json
 import math
@@ -23,10 +23,10 @@ async def read_json(request: Request) -> Any:
     """Read and parse the body.
 
     Returns:
-        What it holds: any JSON value without NaN or infinities, at most ``MAX_DEPTH`` levels deep.
+        Any JSON value, without NaN or infinities, at most ``MAX_DEPTH`` levels deep.
 
     Raises:
-        Refusal: 413 when it is over ``MAX_SIZE_BYTES``, else 400 ``INVALID_BODY``.
+        Refusal: 413 if it is over ``MAX_SIZE_BYTES``, otherwise 400 ``INVALID_BODY``.
     """
     content = await _read(request)
     if not content:
@@ -95,7 +95,7 @@ def _is_deeper_than(value: Any, levels: int) -> bool:
 
 
 def holds(value: Any, is_odd: Callable[[Any], bool]) -> bool:
-    """For faults: whether a value, any value in it, or the name of a member is odd."""
+    """Return whether a value, any value in it, or any name of a member is odd; for faults."""
     if isinstance(value, dict):
         return any(is_odd(name) or holds(member, is_odd) for name, member in value.items())
     return any(holds(item, is_odd) for item in value) if isinstance(value, list) else is_odd(value)

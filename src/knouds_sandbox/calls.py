@@ -1,4 +1,4 @@
-"""What each handler is given: the request, its account and key, and the parts of the server."""
+"""The argument of each handler: the request, its key and account, and the parts of the server."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,8 +20,8 @@ from knouds_sandbox.state.store import Store
 class Services:
     """The parts of one running sandbox; only ``seed`` changes, when the state is reset.
 
-    ``judges_key_last`` is a variant's order of checks, ``heeds_preferences`` whether ``Prefer`` counts; in
-    ``noted`` faults keep what they have to remember.
+    ``judges_key_last`` is the order of checks of a variant. ``heeds_preferences`` enables the header
+    ``Prefer``. Faults keep their state in ``noted``.
     """
 
     store: Store
@@ -39,7 +39,7 @@ class Services:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HandlerCall:
-    """One authenticated request that may go on; ``limit_headers`` go with its success."""
+    """One admitted request; ``limit_headers`` are sent with a successful response."""
 
     request: Request
     operation: str
@@ -60,7 +60,7 @@ class HandlerCall:
         return self.request.query_params.get("async") == "true"
 
     def path_value(self, name: str) -> str:
-        """A path parameter as sent; only unreserved characters in it are percent-decoded."""
+        """Return a path parameter as sent; only unreserved characters are percent-decoded."""
         value: str = self.request.path_params[name]
         return value
 
@@ -68,11 +68,11 @@ class HandlerCall:
         return self.edited(Point.BODY, await read_json(self.request))
 
     def edited(self, point: Point, subject: Any) -> Any:
-        """The subject as faults change it."""
+        """Return the subject after the edits of faults."""
         for edit in self.services.edits.at(point, self.operation):
             subject = edit(self, subject)
         return subject
 
     def is_allowed_by_fault(self, point: Point, *subject: Any) -> bool:
-        """Whether a fault allows what the rules forbid."""
+        """Return whether a fault allows what the rules forbid."""
         return any(allows(self, *subject) for allows in self.services.edits.at(point, self.operation))

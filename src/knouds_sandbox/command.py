@@ -95,19 +95,21 @@ if TYPE_CHECKING:
     "allowed_hosts",
     multiple=True,
     metavar="NAME",
-    help="Answer requests to this host, too (repeatable); on loopback others are refused",
+    help="Also answer requests to this host (repeatable); on loopback, others are refused",
 )
 @click.option(
     "--webhook-network",
     "networks",
     multiple=True,
     metavar="CIDR",
-    help="Deliver webhooks to addresses of this network, too (repeatable)",
+    help="Also deliver webhooks to addresses of this network (repeatable)",
 )
 @click.option(
-    "--page/--no-page", default=None, help="Show at / what came in [default: on loopback, without --announce]"
+    "--page/--no-page",
+    default=None,
+    help="Show recent requests at / [default: on loopback, without --announce]",
 )
-@click.option("--prefer", is_flag=True, help="Let requests ask for their outcome with the header Prefer")
+@click.option("--prefer", is_flag=True, help="Let requests choose their outcome with the header Prefer")
 @click.option(
     "--announce", is_flag=True, help="Print one JSON line when ready; exit when standard input closes"
 )
@@ -142,14 +144,14 @@ def sandbox(
         _print_faults(form)
         return
     if form != "table":
-        raise SandboxError("--format belongs to --list-faults")
+        raise SandboxError("--format needs --list-faults")
     if not 0 < time_scale < 1e6:
         raise SandboxError(f"--time-scale {time_scale}: expected a number above 0, such as 0.1.")
     if control_token and not (control_token.isascii() and control_token.isprintable()):
-        raise SandboxError("--control-token holds characters that no header can; use letters and digits.")
+        raise SandboxError("--control-token has characters that no header can have; use letters and digits.")
     if control_token is not None and not control_token.strip():
         raise SandboxError(
-            "--control-token is empty, and would open the control plane to everybody\n"
+            "--control-token is empty, which would open the control plane to everyone\n"
             "  Give a token that is hard to guess, or leave it out."
         )
     if webhook_url is not None and not is_receivable(webhook_url):
@@ -194,7 +196,7 @@ def main() -> None:
 
 
 def _fixed_s(latency: str) -> float | None:
-    """Seconds for ``--latency``; None for the models' own."""
+    """Return the seconds of ``--latency``; None for the models' own latencies."""
     if latency == "realistic":
         return None
     if latency == "none":
@@ -250,7 +252,7 @@ def _print_banner(
     if faults:
         click.echo(f"\nBroken on purpose: {', '.join(faults)}")
     if has_page:
-        click.echo(f"\nWhat comes in shows at {ready['base_url']}/")
+        click.echo(f"\nRecent requests: {ready['base_url']}/")
     click.echo(f'\ncurl -H "x-api-key: $KNOUDS_SANDBOX_KEY_FULL" {ready["base_url"]}/api/whoami')
 
 

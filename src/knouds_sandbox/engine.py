@@ -1,4 +1,4 @@
-"""The background engine: ends each accepted execution when its provider is done, or was cancelled.
+"""The background engine: ends each accepted execution when its provider is done or cancelled.
 
 Due times are in the store, so an engine that opens the file of a killed process continues its executions.
 """
@@ -13,14 +13,14 @@ from knouds_sandbox.state.store import Store
 from knouds_sandbox.webhooks import Deliverer, queue_delivery
 
 _STOP_S = 0.1
-"""How long a provider takes to stop, before ``time_scale``; it may be faster with its result."""
+"""How long a provider takes to stop, before ``time_scale``; its result may come earlier."""
 
 
 class Engine:
     """Ends executions; one per sandbox."""
 
     def __init__(self, *, store: Store, deliverer: Deliverer, time_scale: float, edits: ActiveEdits) -> None:
-        """Prepare; nothing happens until ``serve`` runs."""
+        """Set up the engine; it does nothing until ``serve`` runs."""
         self._store = store
         self._deliverer = deliverer
         self._time_scale = time_scale
@@ -42,7 +42,7 @@ class Engine:
             self._deliverer.wake()
 
     def forget(self) -> None:
-        """Drop all executions and deliveries in flight; the store is being emptied."""
+        """Drop all executions and deliveries in flight, because the store is being emptied."""
         self._due.clear()
         self._deliverer.forget()
 
@@ -65,7 +65,7 @@ class Engine:
             self._woken.set()
 
     def _recover(self) -> None:
-        """Take over from a killed process: executions continue, synchronous runs fail."""
+        """Recover the runs of a killed process: executions continue, synchronous runs fail."""
         for run in runs_in_flight(self._store):
             if run.execution_id is None:
                 with self._store.transaction():

@@ -1,4 +1,4 @@
-"""Answers: JSON bodies, and the one envelope in which every refusal comes."""
+"""Make responses: JSON bodies, and the envelope of every refusal."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 
 class Refusal(Exception):
-    """A request that is refused, with the status, the code and the sentence that say why."""
+    """The request is refused, with a status, a code and a sentence that says why."""
 
     def __init__(
         self, status: int, code: str, error: str, *, headers: Mapping[str, str] | None = None, **context: Any
@@ -26,17 +26,17 @@ def unauthorized(error: str = "Unauthorized: send a valid key in x-api-key.") ->
 
 
 def not_found(what: str) -> Refusal:
-    """The plain 404: it does not exist, or this account may not see it."""
+    """Make the plain 404: the resource does not exist, or the account may not see it."""
     return Refusal(404, "NOT_FOUND", f"There is no such {what}.")
 
 
 def invalid_body(error: str) -> Refusal:
-    """A body that is not JSON, or not a usable document."""
+    """Make the refusal of a body that is not JSON, or not a usable document."""
     return Refusal(400, "INVALID_BODY", error)
 
 
 def as_json(body: Any) -> bytes:
-    """JSON in ASCII, so that any text that was accepted can be sent back."""
+    """Encode a body as ASCII JSON, so that any accepted text can be sent back."""
     return json.dumps(body, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 

@@ -1,4 +1,4 @@
-"""Errors of the user: the command prints the message and exits with 2."""
+"""Errors of the user: the command prints the message and exits with code 2."""
 
 import difflib
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ import click
 
 
 class SandboxError(click.ClickException):
-    """An option, a file or a name that the sandbox cannot use."""
+    """The sandbox cannot use an option, a file or a name."""
 
     exit_code = 2
 
@@ -17,7 +17,7 @@ class SandboxError(click.ClickException):
 
 
 class UnknownName(SandboxError):
-    """A fault or variant that does not exist; the message names the nearest."""
+    """A fault or variant does not exist; the message names the nearest."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         nearest = difflib.get_close_matches(name, known := list(known), n=1)

@@ -1,6 +1,6 @@
-"""The points at which a fault can act. Each is one line of the server; ``faults/`` says what happens there.
+"""The points where a fault can act. Each is called by one line of the server; the edits are in ``faults/``.
 
-Most faults step in at ``Point.ANSWER``: the handler has answered, and they edit status, headers or body.
+Most faults act at ``Point.ANSWER``, after the handler: they edit status, headers or body of the response.
 """
 
 from collections import defaultdict
@@ -11,36 +11,36 @@ from typing import Any
 
 
 class Point(Enum):
-    """Where a fault steps in, and with what its edit is called there."""
+    """Where a fault acts, with the arguments and the result of its edit there."""
 
     ROUTE = auto()  # the ASGI scope, before it is routed; changes its method or path
-    CREDENTIALS = auto()  # authentication.Credentials, before they are judged
+    CREDENTIALS = auto()  # authentication.Credentials, before they are checked
     REQUIREMENT = auto()  # capabilities.Asked; returns another capability to require
     CAPABILITY = auto()  # capabilities.Asked; True admits, False refuses, None leaves it to the rule
-    DENIED = auto()  # the call that was refused for a capability
-    HANDLER = auto()  # the call and its handler, to be called or not
-    OWNERSHIP = auto()  # the call and a resource of another account; True takes it for the account's own
+    DENIED = auto()  # the call that was refused for lack of a capability
+    HANDLER = auto()  # the call and its handler, which the edit calls or not
+    OWNERSHIP = auto()  # the call and a resource of another account; True treats it as the account's own
     TIER = auto()  # the call and its account; returns the account whose tier counts
-    BODY = auto()  # the call and the request's parsed body; returns another
-    WORKFLOW_LIMIT = auto()  # the call and how many workflows the account has; True allows one more
-    DRAFT = auto()  # the call and the NewWorkflow or ChangedWorkflow that is about to be stored
-    MODEL = auto()  # the call and a ProviderModel; returns another
-    JOB = auto()  # the call and the runs.Job that is about to be run; returns another
+    BODY = auto()  # the call and the parsed body of the request; returns another body
+    WORKFLOW_LIMIT = auto()  # the call and the account's number of workflows; True allows one more
+    DRAFT = auto()  # the call and the NewWorkflow or ChangedWorkflow, before it is stored
+    MODEL = auto()  # the call and a ProviderModel or None; returns another one
+    JOB = auto()  # the call and the runs.Job, before it is run; returns another one
     FUNDS = auto()  # the call, the cost and whether there is a trial grant; True runs without enough credits
-    SELECTION = auto()  # the usage.Selection of rows that is about to be read
-    RATE_LIMIT = auto()  # makes the RateLimitRules, when the server starts
-    COUNT = auto()  # the call before its request is counted; returns the Window to count on from
-    RECEIVER = auto()  # delivers to keys without webhook:receive if there is any edit
-    DELIVERY = auto()  # the run and the payloads of its end; returns others
+    SELECTION = auto()  # the usage.RowFilter, before its rows are read
+    RATE_LIMIT = auto()  # no arguments, when the server starts; returns the RateLimitRules
+    COUNT = auto()  # the call, before its request is counted; returns the Window to continue from
+    RECEIVER = auto()  # never called: any edit here delivers to keys without webhook:receive
+    DELIVERY = auto()  # the run and the payloads of its end; returns other payloads
     SIGNING = auto()  # webhooks.Signing, before a delivery is signed
-    SIGNATURE = auto()  # the signature's header; returns another
-    END = auto()  # the run and the status that it ends with; returns the credits that are charged
+    SIGNATURE = auto()  # the value of the signature header; returns another value
+    END = auto()  # the run and its final status; returns the credits to charge
     ANSWER = auto()  # answers.OutgoingAnswer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Edit:
-    """What one fault does at one point; ``operations`` is empty where it does so on every operation."""
+    """What one fault does at one point; empty ``operations`` mean every operation."""
 
     point: Point
     operations: frozenset[str]
@@ -48,7 +48,7 @@ class Edit:
 
 
 class ActiveEdits:
-    """The edits of a sandbox's faults; false where there is none."""
+    """The edits of a sandbox's faults; false if there are none."""
 
     def __init__(self, edits: Iterable[Edit] = ()) -> None:
         self._by_point: dict[Point, list[Edit]] = defaultdict(list)
@@ -59,11 +59,11 @@ class ActiveEdits:
         return bool(self._by_point)
 
     def has(self, point: Point) -> bool:
-        """Whether a fault steps in at this point."""
+        """Return whether a fault acts at this point."""
         return point in self._by_point
 
     def at(self, point: Point, operation: str) -> list[Callable[..., Any]]:
-        """What to do at this point of this operation."""
+        """Return the edits to apply at this point of this operation."""
         if not self._by_point:
             return []
         return [

@@ -1,6 +1,6 @@
 """Simulated providers: cost, latency, result and failure rate of each model.
 
-Everything is drawn from a seed and the number of the run, so that a fresh sandbox repeats itself.
+Everything is drawn from the seed and the number of the run, so a fresh sandbox gives the same results.
 """
 
 import random
@@ -20,8 +20,8 @@ _JOB_S_WITHOUT_LATENCY = 0.3
 class ProviderModel:
     """One model of the catalogue.
 
-    ``medium`` is the member of the result it fills; ``credits_per_unit`` is charged per ``image``, ``second``
-    or ``call``; ``median_s`` and ``spread`` are those of a lognormal latency.
+    ``medium`` is the member of the result that it fills. ``credits_per_unit`` is charged per ``unit``: image,
+    second or call. ``median_s`` and ``spread`` describe a lognormal latency.
     """
 
     name: str
@@ -36,7 +36,7 @@ class ProviderModel:
     failure_rate: float = 0.0
 
     def units(self, inputs: Mapping[str, Any]) -> int:
-        """How many images, seconds or calls these inputs ask for."""
+        """Return how many images, seconds or calls these inputs request."""
         if self.unit == "image":
             return _whole(inputs, ("count", "numImages"), default=1, most=_MAX_IMAGES)
         if self.unit == "second":
@@ -101,15 +101,15 @@ MODELS: Mapping[str, ProviderModel] = MappingProxyType({model.name: model for mo
 class Latency:
     """How long providers take.
 
-    ``fixed_s`` is None for the models' own distributions; 0 answers at once, except that an asynchronous job
-    still takes a moment, so that it can be polled and cancelled in flight.
+    ``fixed_s`` is None for the models' own distributions. With 0, only asynchronous jobs take a moment, so
+    that they can be polled and cancelled in flight.
     """
 
     fixed_s: float | None = 0.0
     time_scale: float = 1.0
 
     def job_s(self, models: Sequence[ProviderModel], draw: random.Random, *, is_async: bool) -> float:
-        """Seconds until the slowest of these models is done."""
+        """Return the seconds until the slowest of these models is done."""
         if self.fixed_s is None:
             seconds = max(
                 (draw.lognormvariate(0, model.spread) * model.median_s for model in models), default=0.05
@@ -128,7 +128,7 @@ def fails(models: Sequence[ProviderModel], draw: random.Random) -> bool:
 def results(
     calls: Sequence[tuple[ProviderModel, int]], inputs: Mapping[str, Any], request_id: str
 ) -> dict[str, Any]:
-    """What the models make: URLs by medium, or text."""
+    """Return what the models make: URLs by medium, or text."""
     texts = [value for value in inputs.values() if isinstance(value, str)]
     if not calls:
         return {"text": texts}

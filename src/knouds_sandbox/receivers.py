@@ -1,7 +1,7 @@
-"""Where webhooks may go: public addresses, loopback from a sandbox that listens there, allowed networks.
+"""Where webhooks may go: public addresses, allowed networks, and loopback if the sandbox listens on it.
 
-A name is resolved for each attempt, and the connection goes to the address that was checked, so a name cannot
-lead elsewhere in between. Redirects are not followed. Source: docs, webhooks (private addresses are refused);
+A name is resolved for each attempt, and the connection goes to the address that was checked, so that DNS
+rebinding is impossible. Redirects are not followed. Source: docs, webhooks (private addresses are refused);
 docs/decisions/sandbox-on-a-network.md.
 """
 
@@ -17,11 +17,11 @@ _RESOLVE_WITHIN_S = 5
 
 
 class ReceiverRefused(Exception):
-    """The URL leads to an address that may not receive deliveries."""
+    """The URL resolves to an address that may not receive deliveries."""
 
 
 def is_receivable(url: str) -> bool:
-    """Whether this is an http or https URL with a host."""
+    """Return whether a text is an http or https URL with a host."""
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL:
@@ -44,11 +44,11 @@ class ReceiverRules:
         return self.allows_loopback if ip.is_loopback else ip.is_global and not ip.is_multicast
 
     async def addresses(self, url: str) -> list[str]:
-        """The addresses of a URL's host, each of which is allowed.
+        """Return the addresses of a URL's host, all of which are allowed.
 
         Raises:
             OSError: The name is unknown, or its lookup took over 5 s.
-            ReceiverRefused: One of them is not.
+            ReceiverRefused: An address is not allowed.
         """
         host = httpx.URL(url).raw_host.decode("ascii")
         async with asyncio.timeout(_RESOLVE_WITHIN_S):
@@ -63,7 +63,7 @@ class ReceiverRules:
 
 
 def _innermost(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    """The IPv4 address that an IPv6 address stands for, or itself."""
+    """Return the IPv4 address embedded in an IPv6 address, or the address itself."""
     if isinstance(ip, IPv4Address) or ip.is_loopback:
         return ip
     if int(ip) >> 32 in {0, _NAT64}:

@@ -1,6 +1,6 @@
-"""What a new sandbox holds: accounts of every kind, their keys, workflows and some history.
+"""The contents of a new sandbox: accounts of every kind, their keys, workflows and some history.
 
-Names are fixed; keys and ids follow from the seed. They open nothing but a sandbox.
+Names are fixed; keys and ids are derived from the seed. The keys only work on a sandbox.
 """
 
 import base64
@@ -117,7 +117,7 @@ _EVERY_FIELD = (
 
 
 def seed_store(store: Store, seed: int, *, webhook_url: str | None = None) -> None:
-    """Fill an empty store, all or nothing; with a URL, every key of ada and ines has its webhook there."""
+    """Fill an empty store in one transaction; ``webhook_url`` is the webhook of all keys of ada and ines."""
     with store.transaction():
         _add_accounts_and_keys(store, seed, webhook_url)
         _add_workflows(store, seed)
@@ -155,13 +155,13 @@ def _add_workflows(store: Store, seed: int) -> None:
 
 
 def seeded_keys(store: Store) -> dict[str, str]:
-    """Every seeded key's secret by persona; a file that an earlier version made may lack some."""
+    """Return the secrets of seeded keys by persona; a file from an earlier version may lack some."""
     secret_by_name = dict(store.rows("SELECT name, secret FROM keys"))
     return {name: secret_by_name[name] for name in _KEYS if name in secret_by_name}
 
 
 def uses_of_keys(store: Store) -> dict[str, tuple[str, str, str]]:
-    """The account of every seeded key, its tier, and what the key may do, by persona."""
+    """Return account, tier and rights of every seeded key, by persona."""
     rows = store.rows(
         "SELECT keys.name, accounts.name, tier, state, is_approved, capabilities"
         " FROM keys JOIN accounts ON accounts.id = keys.account_id"
@@ -182,7 +182,7 @@ def _use(state: str, capabilities: str, *, is_approved: bool) -> str:
 
 
 def seeded_webhook_secret(store: Store) -> str | None:
-    """The secret that signs deliveries of seeded keys; None if they have no webhook."""
+    """Return the secret that signs deliveries of seeded keys; None if they have no webhook."""
     row: tuple[str | None] = store.row("SELECT webhook_secret FROM keys WHERE name = 'full'")
     return row[0]
 
@@ -192,7 +192,7 @@ def account_id(seed: int, name: str) -> str:
 
 
 def key_secret(seed: int, name: str) -> str:
-    """The secret of a key: the prefix and 43 url-safe characters."""
+    """Return the secret of a key: the prefix and 43 URL-safe characters."""
     return KEY_PREFIX + base64.urlsafe_b64encode(_digest(seed, f"key {name}")).decode().rstrip("=")
 
 
@@ -235,7 +235,7 @@ def _workflow(
     models: Sequence[str] = (),
     **members: Any,
 ) -> dict[str, Any]:
-    """A document: Request Input (unless ``fields`` is None), generators and Response Output in a chain."""
+    """Return a document: a chain of Request Input (if ``fields``), generators and Response Output."""
     kinds: list[tuple[str, dict[str, Any]]] = []
     if fields is not None:
         kinds.append((REQUEST_INPUT, {"fields": [dict(field) for field in fields]}))
@@ -266,7 +266,7 @@ def _workflow(
 
 
 def _add_history(store: Store, seed: int) -> None:
-    """Some ended runs: over the API, on the canvas, one of a provider-internal model."""
+    """Add ended runs: over the API, on the canvas, and one with a provider-internal model."""
     history = (
         ("api-workflow", "portrait", ("seedream-v5",), 8, "completed"),
         ("api-slim", None, ("claude-sonnet",), 3, "completed"),

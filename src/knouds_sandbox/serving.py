@@ -1,4 +1,4 @@
-"""Running a sandbox: in this process's main thread for the command, in a thread of its own for tests."""
+"""Run a sandbox: in the main thread for the command, in a separate thread for tests."""
 
 import contextlib
 import errno
@@ -25,10 +25,10 @@ _START_TIMEOUT_S = 10
 
 
 class EnvelopeProtocol(HttpToolsProtocol):
-    """HTTP whose refusal of an unreadable request comes in the envelope too."""
+    """The HTTP protocol, with the API's envelope for the refusal of an unreadable request."""
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what the parser could not read, and close."""
+        """Refuse a request that the parser could not read, and close the connection."""
         body = json.dumps({"error": msg, "code": "INVALID_REQUEST"}).encode()
         head = (
             "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n"
@@ -40,9 +40,9 @@ class EnvelopeProtocol(HttpToolsProtocol):
 
 @dataclass(frozen=True, kw_only=True)
 class RunningSandbox:
-    """A sandbox that answers at ``base_url``; ``keys`` holds each seeded secret by persona.
+    """A sandbox that runs at ``base_url``; ``keys`` has the seeded secrets by persona.
 
-    ``webhook_secret`` signs the deliveries of ada's keys, where they have a webhook.
+    ``webhook_secret`` signs the deliveries of the keys of ada and ines; None if they have no webhook.
     """
 
     base_url: str
@@ -68,29 +68,29 @@ def running_sandbox(
     now_unix_s: Callable[[], float] = time.time,
     port: int = 0,
 ) -> Iterator[RunningSandbox]:
-    """Run a sandbox on loopback in a thread, as long as the context lasts.
+    """Run a sandbox on loopback in a thread until the context ends.
 
     Args:
         seed: Fixes secrets, ids and the providers' behaviour.
-        faults: Promises to break.
-        control_token: Opens the control plane.
-        variant: How to answer what no source settles; None for the sandbox's own way.
-        webhook_url: Where deliveries of ada's seeded keys go; None for no webhook.
-        prefer: Whether a request may ask for its outcome.
-        page: Whether there is a page at ``/`` that shows what came in.
-        allowed_hosts: What a request may name besides loopback as its host.
-        receivers: Where deliveries may go; to loopback and public addresses if None.
-        database: File to keep the state in, or None for memory.
-        latency: How long providers take; at once if None.
+        faults: Ids of the faults to activate.
+        control_token: Enables the control plane with this token.
+        variant: Id of a variant, for behaviour that no source settles; None for the sandbox's own.
+        webhook_url: Where deliveries for the seeded keys of ada and ines go; None for no webhook.
+        prefer: Whether a request may choose its outcome with the header ``Prefer``.
+        page: Whether a page at ``/`` shows recent requests.
+        allowed_hosts: Hosts that a request may name, in addition to loopback.
+        receivers: Where deliveries may go; if None, to loopback and public addresses.
+        database: File that keeps the state; None keeps it in memory.
+        latency: How long providers take; None for no latency.
         now_unix_s: Clock of the rate-limit windows.
-        port: 0 takes a free one.
+        port: Port to listen on; 0 takes a free one.
 
     Yields:
-        Where it answers, and with which keys.
+        The address and the keys of the sandbox.
 
     Raises:
-        UnknownName: A fault that does not exist.
-        SandboxError: Something else listens there.
+        UnknownName: A fault or variant does not exist.
+        SandboxError: The port cannot be used, or the sandbox did not start.
     """
     with bound_socket("127.0.0.1", port) as listener:
         app, services = build_app(
@@ -128,7 +128,7 @@ def running_sandbox(
 
 
 def make_server(app: ASGIApp) -> uvicorn.Server:
-    """Configure the HTTP server; it listens on the sockets that its ``run`` is given."""
+    """Configure the HTTP server; pass the sockets to its ``run``."""
     config = uvicorn.Config(
         app,
         http=EnvelopeProtocol,
@@ -147,7 +147,7 @@ def make_server(app: ASGIApp) -> uvicorn.Server:
 
 @contextlib.contextmanager
 def bound_socket(host: str, port: int) -> Iterator[socket.socket]:
-    """Bind a port, 0 for a free one."""
+    """Bind a port; 0 takes a free one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,7 +1,7 @@
-"""Variants: servers as sound as the sandbox that answer differently where no source says how.
+"""Variants: correct servers that answer differently from the sandbox where no source says how.
 
-Nothing that a variant does breaks a documented promise, so a harness that finds a breach in one is wrong.
-Most change answers on their way out; what the server does stays as it is. The open points are listed in
+A variant breaks no documented promise, so a harness that finds a breach in one is wrong. Most variants only
+change outgoing responses, not what the server does. The open points are listed in
 docs/decisions/sandbox-open-points.md.
 """
 
@@ -30,7 +30,7 @@ _ANSWERS_PER_CONNECTION = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """A way to answer open points."""
+    """One choice of behaviour for the open points."""
 
     id: str
     says: str
@@ -39,7 +39,7 @@ class Variant:
 
 
 def _terse(answer: OutgoingAnswer) -> None:
-    """The least that a sound server may answer."""
+    """Answer with the least that a correct server may answer."""
     body = answer.body
     if answer.is_on("POST", "/api/workflows") and answer.status == 201:
         answer.status, answer.body = 200, {"slug": body["slug"]}
@@ -67,7 +67,7 @@ def _terse(answer: OutgoingAnswer) -> None:
 
 
 def _talkative(answer: OutgoingAnswer) -> None:
-    """Everything new that may arrive without notice: members, headers, codes of open cases, statuses."""
+    """Add everything that may be added without notice: members, headers and codes of open cases."""
     answer.headers["x-request-id"] = "req-0123456789"
     answer.headers["cache-control"] = "no-store"
     answer.headers["content-type"] = "application/json; charset=utf-8"
@@ -95,7 +95,7 @@ def _add_member(value: object) -> None:
 
 
 def _strict(answer: OutgoingAnswer) -> None:
-    """Refuses what may be ignored, with other statuses."""
+    """Refuse what a server may ignore, and use other statuses."""
     _refuse_garbled_query(answer)
     slug = _WORKFLOW.match(answer.route.partition(" ")[2])
     body = answer.body if isinstance(answer.body, dict) else {}
@@ -135,7 +135,7 @@ def _refuse_garbled_query(answer: OutgoingAnswer) -> None:
 
 
 def _volatile(answer: OutgoingAnswer) -> None:
-    """All that is not promised differs from answer to answer."""
+    """Vary everything that is not promised from response to response."""
     answer.headers["x-trace-id"] = f"trace-{answer.number}"
     answer.headers["server-timing"] = f"app;dur={answer.number % 7}.5"
     if answer.number % _ANSWERS_PER_CONNECTION == 0:
@@ -145,7 +145,7 @@ def _volatile(answer: OutgoingAnswer) -> None:
 
 
 def _restless(value: object, number: int, *, is_ours: bool = True) -> object:
-    """A value in other words; ``is_ours`` where the server may add members to objects."""
+    """Return an equivalent value; ``is_ours`` if the server may add members to objects."""
     if isinstance(value, dict):
         names = list(value)
         names = names[number % len(names) :] + names[: number % len(names)] if names else names
@@ -162,12 +162,12 @@ def _restless(value: object, number: int, *, is_ours: bool = True) -> object:
 
 
 def _restless_bytes(answer: OutgoingAnswer) -> bytes:
-    """The body with other whitespace each time, compressed where the client takes that."""
+    """Return the body with varying whitespace, compressed if the client accepts it."""
     indent = answer.number % 4 or None
     try:
         text = json.dumps(answer.body, indent=indent, ensure_ascii=answer.number % 2 == 0)
         content = f"{text}\n".encode()
-    except UnicodeEncodeError:  # half of a surrogate pair can be written escaped alone
+    except UnicodeEncodeError:  # a lone surrogate must be escaped
         content = json.dumps(answer.body, indent=indent).encode()
     if not answer.takes_gzip:
         return content
@@ -176,10 +176,10 @@ def _restless_bytes(answer: OutgoingAnswer) -> bytes:
 
 
 VARIANTS = (
-    Variant(id="terse", says="Answers with the least that the documents leave room for.", change=_terse),
+    Variant(id="terse", says="Answers with the least that the documents allow.", change=_terse),
     Variant(id="talkative", says="Adds members, headers and other codes.", change=_talkative),
     Variant(id="strict", says="Refuses what may be ignored, with other statuses.", change=_strict),
-    Variant(id="late", says="Judges what a key holds after everything else.", judges_key_last=True),
+    Variant(id="late", says="Checks capabilities after everything else.", judges_key_last=True),
     Variant(
         id="volatile",
         says="Adds members and headers that differ each time, and writes the same JSON in other ways.",

@@ -1,7 +1,7 @@
-"""Webhooks: one signed POST per ended execution, tried again until the receiver takes it.
+"""Webhooks: one signed POST per ended execution, retried until the receiver accepts it.
 
-A delivery is written in the transaction that ends the execution, so none is lost; after a crash it may come
-twice, which is why receivers deduplicate. Source: docs, webhooks. The schedule of retries is assumed.
+A delivery is stored in the transaction that ends the execution, so none is lost. After a crash it may be sent
+twice, so receivers have to deduplicate. Source: docs, webhooks. The schedule of retries is assumed.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from knouds_sandbox.state.run_records import StoredRun
 from knouds_sandbox.state.store import Store
 
 RETRY_AFTER_S = (1, 4, 15, 60, 240)
-"""Pauses between attempts, before ``time_scale``; after the last one a delivery is given up."""
+"""Pauses between attempts, before ``time_scale``; after the last attempt, a delivery is given up."""
 
 _TIMEOUT_S = 5
 _BATCH = 100
@@ -30,14 +30,14 @@ _KEPT_ANSWERS = 1000
 
 
 def sign(body: bytes, *, secret: str, at_unix_s: int) -> str:
-    """The value of X-Knouds-Signature: HMAC-SHA256 over ``<t>.<raw body>``."""
+    """Return the value of X-Knouds-Signature: HMAC-SHA256 over ``<t>.<raw body>``."""
     digest = hmac.new(secret.encode(), f"{at_unix_s}.".encode() + body, hashlib.sha256).hexdigest()
     return f"t={at_unix_s},v1={digest}"
 
 
 @dataclass(kw_only=True, slots=True)
 class Signing:
-    """What is signed, with which secret, when, in the attempt of this number from 0."""
+    """What is signed, with which secret, when, and in which attempt (counted from 0)."""
 
     body: bytes
     secret: str
@@ -46,7 +46,7 @@ class Signing:
 
 
 def queue_delivery(store: Store, run: StoredRun, status: str, *, edits: ActiveEdits) -> bool:
-    """Write the delivery of an ended run inside the caller's transaction; False where none is wanted."""
+    """Store the delivery of an ended run in the caller's transaction; return False if none is wanted."""
     key = store.row("SELECT webhook_url, webhook_secret, capabilities FROM keys WHERE id = ?", run.key_id)
     if key is None or key[0] is None:
         return False
@@ -77,7 +77,7 @@ def _payload(run: StoredRun, status: str) -> dict[str, Any]:
 
 
 class Deliverer:
-    """Sends what is queued; one per sandbox."""
+    """Sends queued deliveries; one per sandbox."""
 
     def __init__(self, *, store: Store, time_scale: float, edits: ActiveEdits, rules: ReceiverRules) -> None:
         self._store = store
@@ -92,7 +92,7 @@ class Deliverer:
         self._woken.set()
 
     def forget(self) -> None:
-        """Stop all deliveries; the store is being emptied."""
+        """Stop all deliveries, because the store is being emptied."""
         for task in self._task_by_delivery.values():
             task.cancel()
         self._task_by_delivery.clear()
@@ -157,10 +157,10 @@ class Deliverer:
     async def _send(
         self, client: httpx.AsyncClient, url: httpx.URL, body: bytes, headers: dict[str, str]
     ) -> str:
-        """Post to the first address of the receiver that can be reached; the status, or why there is none."""
+        """Post to the first reachable address of the receiver; return the status, or why there is none."""
         extensions = {"sni_hostname": url.raw_host.decode("ascii")}
         headers = headers | {"Host": url.netloc.decode("ascii")}
-        if url.scheme == "https":  # connections are kept by address, and another name may have the same
+        if url.scheme == "https":  # connections are pooled by address, which names can share
             headers["Connection"] = "close"
         try:
             for address in await self._rules.addresses(str(url)):

@@ -106,7 +106,7 @@ def test_charge_beyond_the_limit_ends_all_runs(tmp_path):
     assert charges.charged == [7]
     assert record.counts.cost_credits == 7
     assert record.exit_code == ExitCode.GUARD
-    assert "charged 7 credits, and could cost 6 at most" in record.note
+    assert "charged 7 credits, but could cost at most 6" in record.note
 
 
 @pytest.fixture

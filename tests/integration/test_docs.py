@@ -192,7 +192,7 @@ def test_commands_of_the_tutorial_print_what_it_shows(tmp_path):
                 )
             if " sandbox " in command:
                 server = process
-                wait_until(partial(is_shown, f"{output}…What comes in", printed))
+                wait_until(partial(is_shown, f"{output}…Recent requests:", printed))
             else:
                 process.wait(timeout=240)
                 assert is_shown(output, printed), printed.read_text(encoding="utf-8")

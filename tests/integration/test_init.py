@@ -233,7 +233,7 @@ REFUSED = {
     "another scheme": (KEY, "ftp://staging.example.com", 2, *NO_ADDRESS),
     "credentials": (KEY, "https://a:b@example.com", 2, *NO_ADDRESS),
     "an address with /api": (KEY, "https://staging.example.com/api", 2, "ends with /api"),
-    "keys in the clear": (KEY, "http://staging.example.com", 2, "in the clear", "--plain-http"),
+    "keys in the clear": (KEY, "http://staging.example.com", 2, "unencrypted", "--plain-http"),
     "a missing folder": ((*KEY, "--output", "none/mine.toml"), HERE, 2, "there is no folder none"),
     "another suffix": ((*KEY, "--output", "staging"), HERE, 2, "ends with .toml"),
     "production": (KEY, "https://knouds.ai", 4, "production", "--yes-production"),

@@ -68,7 +68,7 @@ def test_schema_holds_every_format():
     [
         (["compare", "--keep", "here", "run"], "--keep compares nothing"),
         (["history", "--prune", "--keep", "1"], "--prune lists nothing"),
-        (["sandbox"], "--format belongs to --list-faults"),
+        (["sandbox"], "--format needs --list-faults"),
     ],
 )
 def test_json_is_refused_where_nothing_is_listed(arguments, says):

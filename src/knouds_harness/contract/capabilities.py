@@ -1,7 +1,7 @@
-"""What a key may do: by its capabilities, and by the tier of its account.
+"""What a key may do, which depends on its capabilities and on the tier of its account.
 
 Source: docs, authentication, rate limits and plans. Limits count per user and route, in fixed windows. Custom
-tiers exist, and what those admit no source says.
+tiers exist, but no source says what they admit.
 """
 
 import re
@@ -15,7 +15,7 @@ _GRAMMAR = re.compile(rf"\*|{_WORD}:(?:\*|{_WORD})|(?:workflow|model):[a-z0-9-]+
 
 
 def is_capability(text: str) -> bool:
-    """Whether a text is written like a capability; which resources and verbs exist is an open set.
+    """Return whether a text has the form of a capability; resources and verbs are open sets.
 
     The forms are ``*``, ``resource:verb``, ``resource:*``, ``workflow:<slug>:run`` and ``model:<name>:run``.
     """
@@ -23,9 +23,9 @@ def is_capability(text: str) -> bool:
 
 
 def meets(held: Collection[str], required: str) -> bool:
-    """Whether a key that holds some capabilities meets one requirement.
+    """Return whether a key that holds these capabilities meets one requirement.
 
-    It does when it holds ``*``, exactly what is required, or the wildcard of the required resource.
+    It does if it holds ``*``, exactly the required capability, or the wildcard of the required resource.
     Nothing else is implied: ``workflow:write`` does not meet ``workflow:read``.
     """
     resource, separator, _ = required.partition(":")
@@ -34,9 +34,9 @@ def meets(held: Collection[str], required: str) -> bool:
 
 WINDOW_S: Final = 60
 LIMIT_BY_TIER: Final[Mapping[str, int]] = {"pro": 100, "business": 1000}
-"""Requests to each of the run operations in a window; whether others are limited is open."""
+"""Requests to each run operation in a window; no source says whether other operations are limited."""
 UNLIMITED: Final = "enterprise"
 WITHOUT_KEYS: Final = frozenset({"free", "creator"})
 WITHOUT_MODELS: Final = WITHOUT_KEYS | {"pro"}
 TIERS: Final = WITHOUT_KEYS | LIMIT_BY_TIER.keys() | {UNLIMITED}
-"""The documented ones."""
+"""The documented tiers."""

@@ -1,8 +1,8 @@
-"""Two documents compared: what breaks a client that relied on the old one, and what only adds to it.
+"""Compare two documents: what breaks a client that relied on the old one, and what only adds to it.
 
-Additive is what the overview lets arrive without notice: a new optional member, capability, code or endpoint,
-and whatever else promises more or asks for less. What only we assumed was never promised, so its going breaks
-nothing. Texts and examples are not compared.
+Additive changes are those that the overview allows without notice: a new optional member, capability, code or
+endpoint, and anything that promises more or requires less. An assumption was never promised, so its removal
+breaks nothing. Texts and examples are not compared.
 """
 
 import re
@@ -20,7 +20,7 @@ from knouds_harness.contract.sources import Source
 from knouds_harness.errors import DocumentError
 
 _Parameter: TypeAlias = tuple[bool, Shape]
-"""Whether it must be sent, and its shape."""
+"""Whether the parameter is required, and its shape."""
 
 _ASSUMED_ONLY = " That was assumed only."
 
@@ -29,7 +29,7 @@ class Kind(StrEnum):
     """Whether a difference breaks clients.
 
     Attributes:
-        UNKNOWN: It cannot be told; only where observations are compared, never between documents.
+        UNKNOWN: Undecidable; occurs only if observations are compared, never between documents.
     """
 
     BREAKING = "breaking"
@@ -42,7 +42,7 @@ class Difference:
     """One difference between two documents.
 
     Attributes:
-        place: An operationId or a section such as ``x-facts``, then steps as of a JSON pointer.
+        place: An operationId or a section such as ``x-facts``, then steps as in a JSON pointer.
     """
 
     kind: Kind
@@ -72,7 +72,7 @@ def differences(old: Document, new: Document) -> list[Difference]:
 
 
 def breaking(place: str, says: str, *, is_assumed: bool = False) -> Difference:
-    """A difference that breaks, unless what goes was assumed only."""
+    """Make a breaking difference, or an additive one if the removed promise was only assumed."""
     if is_assumed:
         return Difference(kind=Kind.ADDITIVE, place=place, says=says + _ASSUMED_ONLY)
     return Difference(kind=Kind.BREAKING, place=place, says=says)
@@ -85,7 +85,7 @@ def additive(place: str, says: str) -> Difference:
 def _set(
     place: str, what: str, old: Iterable[str], new: Iterable[str], *, assumed: Container[str] = ()
 ) -> Iterator[Difference]:
-    """What a set lost, which breaks unless it was assumed only, and what it gained."""
+    """Yield the items that a set lost (breaking, unless only assumed) and those that it gained."""
     before, after = tuple(old), tuple(new)
     for item in [item for item in before if item not in after]:
         yield breaking(place, f"{what} {item} is gone.", is_assumed=item in assumed)
@@ -94,7 +94,7 @@ def _set(
 
 
 def _access(old: Document, new: Document) -> Iterator[Difference]:
-    """Where the API is and how a key is sent."""
+    """Compare servers, the way to send a key, and the paths that are closed to keys."""
     yield from _set("servers", "The address", _addresses(old), _addresses(new))
     yield from _set("components/securitySchemes", "The way to send a key", _key_places(old), _key_places(new))
     yield from _set("x-session-only-paths", "The closed path", old.session_only_paths, new.session_only_paths)
@@ -262,7 +262,7 @@ def _required(place: str, what: str, was: bool, now: bool) -> Iterator[Differenc
 
 
 def _alternatives(operation: Operation) -> tuple[str, ...]:
-    """With placeholders named by their position, as clients do not see a path parameter's name."""
+    """Name placeholders by position: clients do not see the name of a path parameter."""
     values = {name: f"{{{index}}}" for index, name in enumerate(placeholders(operation.path), start=1)}
     return operation.required_capabilities(values)
 
@@ -272,7 +272,7 @@ def _shape(schema: Mapping[str, Any]) -> Shape:
 
 
 def _parameters(document: Document, operation: Operation) -> dict[str, _Parameter]:
-    """By place and name; those in the path by position."""
+    """Return parameters by place and name; those in the path by place and position."""
     path = _root(document).child("paths").child(operation.path)
     return _read_parameters([path, path.child(operation.method.lower())], placeholders(operation.path))
 
@@ -291,7 +291,7 @@ def _read_parameters(nodes: Iterable[Node], in_path: tuple[str, ...]) -> dict[st
 
 
 def _webhooks(old: Document, new: Document) -> Iterator[Difference]:
-    """Deliveries: what is sent to a client's server is received by the client."""
+    """Compare webhook deliveries; a client receives them, although the API sends the request."""
     was, now = _deliveries(old), _deliveries(new)
     yield from _set("webhooks", "The delivery", was, now)
     for event in [event for event in was if event in now]:
@@ -300,7 +300,7 @@ def _webhooks(old: Document, new: Document) -> Iterator[Difference]:
 
 
 def _deliveries(document: Document) -> dict[str, Shape]:
-    """Each delivery as an object of its headers and its body, by event."""
+    """Return each delivery by event, as an object schema with its headers and body as members."""
     webhooks = _root(document).find("webhooks")
     found: dict[str, Shape] = {}
     for event in webhooks.children() if webhooks else ():
@@ -336,7 +336,7 @@ def _error_codes(old: Document, new: Document) -> Iterator[Difference]:
 
 
 def _facts(old: Document, new: Document) -> Iterator[Difference]:
-    """Promises that were made or withdrawn; a better sentence for one is a text."""
+    """Compare facts by id and source; their sentences are texts and may change."""
     for fact, was in old.facts.items():
         place, now = f"x-facts/{escape(fact)}", new.facts.get(fact)
         is_assumed = was.source is Source.ASSUMED

@@ -1,4 +1,4 @@
-"""The OpenAPI document, read once into typed objects; a broken one is refused with place and reason."""
+"""Read the OpenAPI document into typed objects; report a broken one with the place of each flaw."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -19,19 +19,19 @@ from knouds_harness.locations import document_path
 
 _Read = TypeVar("_Read")
 
-MEND_IT: Final = "  Mend the document there; spec/README.md says how it is written."
+MEND_IT: Final = "  Fix the document there; spec/README.md says how it is written."
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 _FLAWS_SHOWN = 20
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)  # one document is itself alone, so it can be a key
+@dataclass(frozen=True, kw_only=True, eq=False)  # compared by identity, so that it can be a key
 class Document:
     """The contract.
 
     Attributes:
-        raw: The document as parsed, for what wants plain OpenAPI.
-        session_only_paths: Paths that a GET with a key must not succeed on.
+        raw: The document as parsed, for tools that take plain OpenAPI.
+        session_only_paths: Paths where a GET with a key must not succeed.
     """
 
     raw: dict[str, Any]
@@ -49,14 +49,14 @@ class Document:
         return {operation.id: operation for operation in self.operations}
 
     def recognise(self, method: str, path: str) -> tuple[Operation, Mapping[str, str]] | None:
-        """Which operation a request addresses.
+        """Find the operation that a request addresses.
 
         Args:
             method: HTTP method, in any case.
             path: Without query, as sent (percent-encoded).
 
         Returns:
-            The operation and its path values, decoded; None where the document knows no such path or method.
+            The operation and its decoded path values; None if the document has no such path or method.
         """
         for operation in self.operations:
             if operation.method == method.upper():
@@ -70,8 +70,8 @@ def load_document(path: Path | None = None) -> Document:
     """Read the OpenAPI document.
 
     Raises:
-        DocumentError: The file cannot be read, is not YAML, or breaks a rule of ``spec/README.md``. Lists
-            every flaw with its place.
+        DocumentError: The file cannot be read, is not YAML, or breaks a rule of ``spec/README.md``. The
+            message lists flaws with their places.
     """
     path = path or document_path()
     try:
@@ -82,9 +82,9 @@ def load_document(path: Path | None = None) -> Document:
         ) from problem
     try:
         raw = yaml.load(content, Loader=_LOADER)  # noqa: S506  both loaders are the safe one
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:  # 9,999 digits, or levels
+    except (yaml.YAMLError, ValueError, RecursionError) as problem:  # 9,999 digits or levels
         raise DocumentError(
-            f"{path}: no YAML: {' '.join(str(problem).split())}\n  Mend the document at that place."
+            f"{path}: not YAML: {' '.join(str(problem).split())}\n  Fix the document at that place."
         ) from problem
     flaws: list[Flaw] = []
     document = _read(Node(value=raw, root=raw), hashlib.sha256(content).hexdigest(), flaws)
@@ -98,7 +98,7 @@ def load_document(path: Path | None = None) -> Document:
 
 @cache
 def shipped_document() -> Document:
-    """The document that comes with the harness, read once in a process.
+    """Return the document that ships with the harness; it is read once per process.
 
     Raises:
         DocumentError: As ``load_document`` does.
@@ -107,7 +107,7 @@ def shipped_document() -> Document:
 
 
 def _read(root: Node, sha256: str, flaws: list[Flaw]) -> Document | None:
-    """Read what can be read, and note every flaw; None where nothing more can be said."""
+    """Read as much as possible and add every flaw to ``flaws``; return None if a main section is unusable."""
     try:
         version = root.child("openapi").text()
         if not version.startswith("3.1."):
@@ -150,7 +150,7 @@ def _read(root: Node, sha256: str, flaws: list[Flaw]) -> Document | None:
 
 
 def _or_note(flaws: list[Flaw], read: Callable[[], _Read]) -> _Read | None:
-    """What was read; or None, and the flaw that prevented it noted."""
+    """Return what ``read`` returns; on a flaw, add it to ``flaws`` and return None."""
     try:
         return read()
     except Flaw as flaw:

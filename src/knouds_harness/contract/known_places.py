@@ -1,6 +1,6 @@
-"""What the document names in answers: members by place, values of open sets, headers, codes, capabilities.
+"""What the document names in responses: members by place, values of open sets, headers, codes, capabilities.
 
-Whatever an answer has besides is new, which is legal. Where a body is open, nothing in it can be new.
+Anything else in a response is new, which is legal. In an open body, nothing counts as new.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _TYPE_BY_JSON = {"integer": "number"}
 
 @dataclass(kw_only=True)
 class KnownPlace:
-    """What the document says of one place in a body, whichever condition selects it.
+    """What the document says about one place in a body, all conditional branches merged.
 
     Attributes:
-        required: Names of members that are there in any case.
+        required: Names of members that are required unconditionally.
         types: JSON types that it may have; None for any.
-        listed: Values that the document names of an open set; None where another one would be no news.
+        listed: Values of an open set that the document names; None if other values are not drift.
         is_free: Members that the document does not name are not drift.
     """
 
@@ -43,18 +43,18 @@ class KnownPlace:
 
 
 FREE: Final = KnownPlace(is_free=True)
-"""A place that nothing is said about."""
+"""A place that the document says nothing about."""
 
 
 class KnownPlaces:
-    """Looks places up in one document; reads each schema once, when it is first needed."""
+    """Looks up places in one document; each schema is read once, on first use."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
         self._bodies: dict[tuple[str, int], KnownPlace] = {}
 
     def body(self, operation: Operation, status: int) -> KnownPlace:
-        """What is known of the body of an answer; of a refusal that is not documented, the envelope."""
+        """Return what is known of a response body; for an undocumented 4xx, the error envelope."""
         key = operation.id, status
         if key not in self._bodies:
             self._bodies[key] = self._read_body(operation, status)
@@ -62,12 +62,12 @@ class KnownPlaces:
 
     @cached_property
     def delivery(self) -> KnownPlace:
-        """What is known of the body of a webhook delivery, whatever its event."""
+        """What is known of the body of a webhook delivery, for all events together."""
         return self._read(DELIVERY)
 
     @cached_property
     def headers(self) -> frozenset[str]:
-        """Names, in lower case, of the headers of any documented answer or delivery."""
+        """Lowercase names of the headers of all documented responses and deliveries."""
         in_answers = {
             name.lower()
             for operation in self._document.operations
@@ -81,12 +81,12 @@ class KnownPlaces:
 
     @property
     def codes(self) -> Mapping[str, object]:
-        """The catalogue of error codes."""
+        """The documented error codes."""
         return self._document.error_codes
 
     @cached_property
     def capabilities(self) -> frozenset[str]:
-        """What operations ask for, the bound form with ``*`` for the resource, and wildcards."""
+        """Capabilities that operations require (with ``*`` for a bound resource), and wildcards."""
         asked = {
             _PLACEHOLDER.sub("*", each)
             for operation in self._document.operations
@@ -120,7 +120,7 @@ class KnownPlaces:
         return self._place([{"$ref": f"#{pointer}"}], frozenset())
 
     def _place(self, schemas: list[Any], within: frozenset[str]) -> KnownPlace:
-        """All schemas of one place, merged generously: what any of them names is known."""
+        """Merge all schemas of one place; a member or value is known if any of them names it."""
         place = KnownPlace()
         members: dict[str, list[Any]] = {}
         items: list[Any] = []
@@ -148,12 +148,12 @@ class KnownPlaces:
         *,
         is_certain: bool = True,
     ) -> Iterator[tuple[Mapping[str, Any], bool]]:
-        """A schema and those that hold beside it, each with whether it holds in any case."""
+        """Yield a schema and its subschemas for the same place, with whether each is unconditional."""
         if not isinstance(schema, dict):
             return
         yield schema, is_certain
         reference = schema.get("$ref")
-        if reference is not None and reference not in within:  # else it is a shape within itself
+        if reference is not None and reference not in within:  # otherwise the schema is recursive
             followed.add(reference)
             target = resolve(self._document.raw, reference, at="").value
             yield from self._parts(target, within, followed, is_certain=is_certain)
@@ -165,7 +165,7 @@ class KnownPlaces:
 
 
 def named_form(value: str) -> str:
-    """A value as open sets list it: the resource of a bound capability is left out."""
+    """Return a value as open sets list it: ``*`` replaces the resource of a bound capability."""
     bound = _BOUND.fullmatch(value)
     return f"{bound[1]}:*:{bound[2]}" if bound else value
 

@@ -1,4 +1,4 @@
-"""What all schemas that hold at one place ask for together: references and ``allOf`` merged into one."""
+"""Merge all schemas that apply at one place into one, with references and ``allOf`` resolved."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ from knouds_harness.errors import DocumentError
 
 Schema: TypeAlias = Mapping[str, Any] | bool
 Shape: TypeAlias = tuple[tuple[Schema, bool], ...]
-"""Schemas that hold together, each with whether what encloses it was only assumed."""
+"""Schemas that apply together, each with whether the schema around it is only assumed."""
 
 NO_SHAPE: Final[Shape] = ()
 
@@ -46,16 +46,16 @@ _NOTHING_SAID = {"additionalProperties": True, "unevaluatedProperties": True, "u
 
 @dataclass(kw_only=True)
 class Merged:
-    """A shape in one piece.
+    """The requirements of a shape, merged.
 
     Attributes:
-        types: A number is an integer too; None for any.
-        values: Allowed values as JSON; None where the set is open.
-        rules: Whatever else must hold, as it is compared; and the keyword.
-        members: Shapes by name; those that are only required have none.
-        conditions: Shapes of ``then`` and ``else``, by rule.
+        types: Allowed JSON types; ``number`` includes ``integer``; None for any.
+        values: Allowed values as JSON; None if the set is open.
+        rules: The keyword of every other rule, by the rule in the text form that is compared.
+        members: Shapes by name; ``NO_SHAPE`` for a member that is only required.
+        conditions: Shapes of ``then`` and ``else``, by the rule of the ``if``.
         known: Examples of an open set, as JSON.
-        assumed: Whether only we ask for it, by keyword, rule or ``required NAME``.
+        assumed: Whether a requirement is only assumed, by keyword, rule or ``required NAME``.
     """
 
     types: frozenset[str] | None = None
@@ -72,7 +72,7 @@ class Merged:
 
 
 def merge(shape: Shape, document: Document) -> Merged:
-    """Merge the schemas of a shape, and what they refer to in their document."""
+    """Merge the schemas of a shape, including those that they refer to in their document."""
     merged = Merged()
     for schema, enclosing_is_assumed in shape:
         for part, is_assumed in _parts(schema, document, enclosing_is_assumed, frozenset()):
@@ -94,7 +94,7 @@ def check_schemas(document: Document) -> None:
     """Refuse a document with an invalid schema.
 
     Raises:
-        DocumentError: Says where.
+        DocumentError: A schema is invalid; the message says where.
     """
     schemas: dict[str, Schema] = dict(document.raw["components"].get("schemas") or {})
     for operation in document.operations:
@@ -109,13 +109,13 @@ def check_schemas(document: Document) -> None:
         jsonschema_rs.meta.validate({"$schema": _DIALECT, "$defs": schemas})
     except jsonschema_rs.ValidationError as problem:
         where = "/".join(map(str, problem.instance_path[1:]))
-        raise DocumentError(f"{where}: no JSON Schema: {problem.message}.") from problem
-    except ValueError as problem:  # of nesting that the validator does not follow
+        raise DocumentError(f"{where}: not a JSON Schema: {problem.message}.") from problem
+    except ValueError as problem:  # nested deeper than the validator follows
         raise DocumentError("a schema is nested too deeply") from problem
 
 
 def is_ruled_out(shape: Shape) -> bool:
-    """Whether no value fits, as where a member must not be there."""
+    """Return whether no value fits the shape, as for a member that must be absent."""
     return any(
         not schema if isinstance(schema, bool) else schema.get("not") in ({}, True) for schema, _ in shape
     )
@@ -179,10 +179,10 @@ def _joined(shape: Shape, schema: Schema, *, is_assumed: bool) -> Shape:
 def _parts(
     schema: Schema,
     document: Document,
-    is_assumed: bool,  # noqa: FBT001  it goes down with the rest
+    is_assumed: bool,  # noqa: FBT001  passed down the recursion
     followed: frozenset[str],
 ) -> Iterator[tuple[Mapping[str, Any], bool]]:
-    """A schema, what it refers to and what it joins, each with whether the nearest fact is an assumption."""
+    """Yield a schema, its ``$ref`` target and ``allOf`` branches, each with whether it is only assumed."""
     if isinstance(schema, bool):
         if not schema:
             yield {"not": {}}, is_assumed
@@ -203,7 +203,7 @@ def _rule(schema: Schema, document: Document) -> str:
 
 
 def _plain(schema: Any, document: Document, followed: frozenset[str]) -> Any:  # noqa: ANN401  any JSON
-    """A schema without texts and with references followed, to be compared as it stands."""
+    """Return a schema without texts and with references resolved, so that it can be compared as text."""
     if isinstance(schema, list):
         return [_plain(item, document, followed) for item in schema]
     if not isinstance(schema, dict):

@@ -1,4 +1,4 @@
-"""A place in the document, and what can be said of it without knowing what it means."""
+"""A place in the document: typed access to its value, references, and checks of cited facts and sources."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# Under these keys stands data of the API, not the language of the document.
+# The values of these keys are data of the API, not OpenAPI.
 _DATA_KEYS = frozenset({"example", "examples", "value", "default", "const", "enum"})
 _REFERENCE_KEYS = frozenset({"$ref", "summary", "description"})
 
 
 class Flaw(Exception):
-    """Something wrong with the document; flaws are gathered into one ``DocumentError``."""
+    """An error in the document; flaws are collected into one ``DocumentError``."""
 
     def __init__(self, pointer: str, reason: str) -> None:
-        """Say where and what, without a full stop."""
+        """Take the place and the reason; the reason has no full stop."""
         super().__init__(f"{pointer or '/'}: {reason}.")
 
 
@@ -31,50 +31,50 @@ class Node:
         return Flaw(self.pointer, reason)
 
     def mapping(self) -> Mapping[str, Any]:
-        """The value as a mapping, or a flaw."""
+        """Return the value if it is a mapping with string keys; raise a flaw otherwise."""
         if not isinstance(self.value, dict):
             raise self.flaw(f"must be a mapping, is {_described(self.value)}")
         for key in self.value:
             if not isinstance(key, str):
-                raise self.flaw(f"the key {key!r} must be a text: put it in quotes")
+                raise self.flaw(f"the key {key!r} must be a string: put it in quotes")
         return self.value
 
     def text(self) -> str:
-        """The value as a text that is not empty, or a flaw."""
+        """Return the value if it is a non-empty string; raise a flaw otherwise."""
         if not isinstance(self.value, str) or not self.value:
-            raise self.flaw(f"must be a text, is {_described(self.value)}")
+            raise self.flaw(f"must be a string, is {_described(self.value)}")
         return self.value
 
     def texts(self) -> tuple[str, ...]:
-        """The value as a list of texts, or a flaw."""
+        """Return the value if it is a list of strings; raise a flaw otherwise."""
         return tuple(item.text() for item in self.items())
 
     def whole_numbers(self) -> tuple[int, ...]:
-        """The value as a list of whole numbers, or a flaw."""
+        """Return the value if it is a list of whole numbers; raise a flaw otherwise."""
         for item in self.items():
             if type(item.value) is not int:
                 raise item.flaw(f"must be a whole number, is {_described(item.value)}")
         return tuple(self.value)
 
     def items(self) -> tuple[Node, ...]:
-        """The nodes of a list, or a flaw."""
+        """Return the nodes of a list; raise a flaw if the value is not a list."""
         if not isinstance(self.value, list):
             raise self.flaw(f"must be a list, is {_described(self.value)}")
         return tuple(self.at(index) for index in range(len(self.value)))
 
     def children(self) -> tuple[Node, ...]:
-        """The nodes of a mapping, or a flaw."""
+        """Return the nodes of a mapping; raise a flaw if the value is not a mapping."""
         return tuple(self.at(key) for key in self.mapping())
 
     def child(self, key: str) -> Node:
-        """A member that must be there, references followed, or a flaw."""
+        """Return a member with references followed; raise a flaw if it is missing."""
         found = self.find(key)
         if found is None:
             raise self.flaw(f"{key} is missing")
         return found
 
     def find(self, key: str) -> Node | None:
-        """A member with references followed, or None where there is none."""
+        """Return a member with references followed, or None if there is no such member."""
         return self.at(key).followed() if key in self.mapping() else None
 
     @property
@@ -83,9 +83,9 @@ class Node:
         return unescape(self.pointer.rpartition("/")[2])
 
     def followed(self) -> Node:
-        """What a reference object points to; the node itself where it is none.
+        """Return the target of a reference object, or the node itself if it is not one.
 
-        A schema with a reference stays as it is: other keywords may stand beside.
+        A node with other keywords beside ``$ref`` than ``summary`` and ``description`` is a schema: it stays.
         """
         node, seen = self, set[str]()
         while isinstance(node.value, dict) and "$ref" in node.value and node.value.keys() <= _REFERENCE_KEYS:
@@ -96,15 +96,15 @@ class Node:
         return node
 
     def at(self, key: str | int) -> Node:
-        """A member or item that is there, references left as they are."""
+        """Return a member or item that exists, without following references."""
         return Node(value=self.value[key], root=self.root, pointer=f"{self.pointer}/{escape(str(key))}")
 
 
 def resolve(root: object, reference: object, *, at: str) -> Node:
-    """The node that a reference within the document leads to.
+    """Return the node that a reference within the document points to.
 
     Raises:
-        Flaw: It leads nowhere, or out of the document.
+        Flaw: The reference points to nothing, or out of the document.
     """
     if not isinstance(reference, str) or not reference.startswith("#/"):
         raise Flaw(at, f"the reference {reference!r} must lead into this document, as #/components/…")
@@ -120,7 +120,7 @@ def resolve(root: object, reference: object, *, at: str) -> Node:
 
 
 def check_citations(root: Node, *, facts: Collection[str], sources: Collection[str]) -> Iterator[Flaw]:
-    """Flaws of every reference and every cited fact and source, wherever in the document they stand."""
+    """Yield a flaw for each broken reference, unknown fact and unknown source, anywhere in the document."""
     pending = [root]
     while pending:
         node = pending.pop()
@@ -147,17 +147,17 @@ def _citation_flaws(node: Node, *, facts: Collection[str], sources: Collection[s
 
 
 def is_for_generators(keyword: str, schema: Mapping[str, Any]) -> bool:
-    """Whether a keyword only names types for generators: ``anyOf`` beside an ``if``, which judges."""
+    """Return whether a keyword serves code generators only: ``anyOf`` beside an ``if``, which judges."""
     return keyword == "anyOf" and "if" in schema
 
 
 def escape(step: str) -> str:
-    """A key as a step of a JSON pointer."""
+    """Turn a key into a step of a JSON pointer."""
     return step.replace("~", "~0").replace("/", "~1")
 
 
 def unescape(step: str) -> str:
-    """A step of a JSON pointer as a key."""
+    """Turn a step of a JSON pointer into a key."""
     return step.replace("~1", "/").replace("~0", "~")
 
 

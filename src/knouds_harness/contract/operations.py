@@ -1,4 +1,4 @@
-"""One operation of the API: how it is addressed, who may use it and what it answers; the error codes."""
+"""The operations of the API (address, access, responses), and its error codes."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -14,11 +14,11 @@ from knouds_harness.contract.sources import Source
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _SUCCESS = 2
 RUN_OPERATIONS: Final = ("runWorkflow", "runModel")
-"""What runs something, and so may cost credits."""
+"""The operations that run something, and so may cost credits."""
 
 
 class Action(StrEnum):
-    """What an operation does to the account; a target's limits allow some of them."""
+    """The kinds of effect that an operation has on the account; the limits of a target allow some of them."""
 
     READ = "read"
     WRITE = "write"
@@ -28,12 +28,12 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorCode:
-    """One constant that programs read in an error's ``code``.
+    """One value of ``code`` in an error body.
 
     Attributes:
         context_fields: Members of the body beside ``error`` and ``code``.
-        source: Who names it; an assumed code is one that a server may spell otherwise.
-        key_can_provoke: False where it only arises while a key is made, which no key can do.
+        source: Who names it; a server may spell an assumed code differently.
+        key_can_provoke: False if it only occurs while a key is created, which no key can do.
     """
 
     code: str
@@ -52,7 +52,7 @@ class Header:
     """A response header.
 
     Attributes:
-        fact: Fact that a mismatch breaks.
+        fact: The fact that a mismatch breaks.
     """
 
     name: str
@@ -67,8 +67,8 @@ class DocumentedResponse:
     """One status that an operation answers with.
 
     Attributes:
-        schema: Schema of the JSON body, with references left in.
-        fact: The fact that names the status, where it is not among the documented ones.
+        schema: Schema of the JSON body, with references unresolved.
+        fact: The fact that names the status, if the response itself cites one.
         facts: Every fact that its headers or its schema cite, in order of appearance.
     """
 
@@ -89,9 +89,9 @@ class Operation:
 
     Attributes:
         path: A template such as ``/api/workflows/{slug}/run``.
-        alternatives: Capabilities of which one suffices, with placeholders; empty for any valid key.
-        source: Who says that it exists.
-        request_schema: Schema of the JSON body, with references left in; None without a body.
+        alternatives: Capabilities, any of which suffices, with placeholders; empty for any valid key.
+        source: Who says that the operation exists.
+        request_schema: Schema of the JSON body, with references unresolved; None without a body.
         facts: Facts about the operation as a whole.
     """
 
@@ -113,20 +113,20 @@ class Operation:
     facts: tuple[str, ...]
 
     def __repr__(self) -> str:
-        """By name: Hypothesis prints the arguments of each explicit example, and schemas fill pages."""
+        """Show the id only: Hypothesis prints the arguments of explicit examples, and schemas fill pages."""
         return f"<Operation {self.id}>"
 
     def required_capabilities(self, path_values: Mapping[str, str]) -> tuple[str, ...]:
-        """The alternatives with placeholders filled: ``("workflow:run", "workflow:portrait:run")``."""
+        """Return the alternatives with placeholders filled: ``("workflow:run", "workflow:portrait:run")``."""
         return tuple(_filled(alternative, path_values) for alternative in self.alternatives)
 
     def admits(self, held: Collection[str], path_values: Mapping[str, str]) -> bool:
-        """Whether a valid key that holds these capabilities may use the operation on this resource."""
+        """Return whether a valid key with these capabilities may use the operation on this resource."""
         required = self.required_capabilities(path_values)
         return not required or any(meets(held, capability) for capability in required)
 
     def url_path(self, path_values: Mapping[str, str]) -> str:
-        """The path with its values percent-encoded.
+        """Return the path with its values filled in, percent-encoded.
 
         Raises:
             KeyError: A placeholder has no value.
@@ -134,18 +134,18 @@ class Operation:
         return _filled(self.path, {name: quote(value, safe="") for name, value in path_values.items()})
 
     def path_values(self, path: str) -> Mapping[str, str] | None:
-        """The values that a concrete path fills in, percent-decoded, or None where it is another path."""
+        """Return the placeholders' values in a path, percent-decoded; None if it does not match."""
         match = self._pattern.fullmatch(path)
         return None if match is None else {name: unquote(value) for name, value in match.groupdict().items()}
 
     def assumption_about(self, status: int) -> str | None:
-        """The assumed fact that an undocumented status goes against, where no source names the right ones.
+        """Return the assumed fact that an undocumented status breaks, if no source names the right statuses.
 
-        A success is a matter of assumption where every documented success is assumed; a refusal where one
-        of the refusals stands for a matter that is open.
+        An undocumented success breaks only an assumption if every documented success is assumed. Any other
+        status does if a documented response of the same class (such as 4xx) cites an assumed fact.
 
         Returns:
-            Its id; None where the status is among the documented ones, or goes against a source.
+            The id of the fact; None if the status is documented, or contradicts a source.
         """
         if status in self.responses:
             return None
@@ -158,7 +158,7 @@ class Operation:
 
     @property
     def action(self) -> Action:
-        """What it does, by the verb of the capability that it needs."""
+        """The kind of effect, from the verb of the required capability."""
         verb = self.alternatives[0].rpartition(":")[2] if self.alternatives else ""
         return _ACTION_BY_VERB.get(verb, Action.READ)
 
@@ -174,7 +174,7 @@ class Operation:
 
 
 def placeholders(template: str) -> tuple[str, ...]:
-    """The names between braces, in order."""
+    """Return the names between braces, in order."""
     return tuple(_PLACEHOLDER.findall(template))
 
 

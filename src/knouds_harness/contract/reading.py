@@ -1,4 +1,4 @@
-"""From places of the document to facts, error codes and operations; a flaw is raised where one is met."""
+"""Read facts, error codes and operations from nodes of the document; each reader raises the first flaw."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ _JSON = "application/json"
 
 
 def read_fact(node: Node) -> Fact:
-    """One entry of ``x-facts``."""
+    """Read one entry of ``x-facts``."""
     conflict = node.find("conflict")
     return Fact(
         id=node.key,
@@ -23,7 +23,7 @@ def read_fact(node: Node) -> Fact:
 
 
 def read_error_code(node: Node) -> ErrorCode:
-    """One entry of ``components.x-error-codes``."""
+    """Read one entry of ``components.x-error-codes``."""
     context = node.find("context")
     provoke = node.find("key-can-provoke")
     return ErrorCode(
@@ -95,9 +95,7 @@ def _alternatives(node: Node, names: Collection[str]) -> tuple[str, ...]:
         if not is_capability(template.replace("{", "").replace("}", "").lower()):
             raise item.flaw(f'"{template}" is not a capability: write resource:verb or workflow:{{slug}}:run')
     if not alternatives.items():
-        raise alternatives.flaw(
-            "must name a capability; leave x-capabilities out where any valid key suffices"
-        )
+        raise alternatives.flaw("must name a capability; leave x-capabilities out if any valid key suffices")
     return alternatives.texts()
 
 
@@ -145,7 +143,7 @@ def _examples(media: Node) -> Mapping[str, Any]:
 
 
 def _facts_of(schema: Node, seen: set[str]) -> Iterator[str]:
-    """Facts that a schema cites, through references, in order of appearance."""
+    """Yield the facts that a schema cites, also through references, in order of appearance."""
     if schema.pointer in seen:
         return
     seen.add(schema.pointer)

@@ -1,7 +1,7 @@
-"""Two shapes compared: what was tightened, what was loosened, and which of it breaks a client.
+"""Compare two shapes: what was tightened, what was loosened, and whether that breaks a client.
 
-Tightening breaks who sends, loosening breaks who receives. A shape that is only written in another way is the
-same shape; what stands under ``anyOf``, ``oneOf``, ``not`` or ``if`` is compared as it is written.
+Tightening breaks the sender, loosening breaks the receiver. Another way to write the same shape is not a
+change, but schemas under ``anyOf``, ``oneOf``, ``not`` and ``if`` are compared as they are written.
 """
 
 import json
@@ -27,7 +27,7 @@ class ShapeChange:
     """One change of a shape.
 
     Attributes:
-        where: Steps into the value, any item written ``*``; ``then`` and ``else`` where a condition decides.
+        where: Steps into the value: ``*`` for any item, ``then`` and ``else`` for branches of a condition.
         breaks: Whether it breaks a client that relied on the old document.
     """
 
@@ -39,12 +39,12 @@ class ShapeChange:
 def shape_changes(
     old: Shape, new: Shape, *, documents: tuple[Document, Document], is_received: bool
 ) -> list[ShapeChange]:
-    """Everything that differs between two shapes, apart from texts and examples."""
+    """Return all differences between two shapes, apart from texts and examples."""
     return list(_Comparison(documents, is_received=is_received).changes(old, new, ""))
 
 
 class _Comparison:
-    """Walks two shapes side by side; knows where it is, so that recursive schemas end."""
+    """Walks two shapes side by side; a pair that is already being compared is skipped, so recursion ends."""
 
     def __init__(self, documents: tuple[Document, Document], *, is_received: bool) -> None:
         self._documents = documents
@@ -127,7 +127,7 @@ class _Comparison:
 
 
 def _presence(name: str, old: Merged, new: Merged) -> tuple[str, bool, bool]:  # noqa: PLR0911  a case each
-    """What became of a member's being there, whether that narrows, whether it widens; no text for nothing."""
+    """Return how a member's presence changed ("" if it did not), whether it narrows, whether it widens."""
     was, now = old.members.get(name), new.members.get(name)
     must_be_there = name in new.required
     if now is not None and is_ruled_out(now):
@@ -167,7 +167,7 @@ def _rule_changes(old: Merged, new: Merged, change: Callable[..., ShapeChange]) 
 
 
 def _compared(old: Iterable[str] | None, new: Iterable[str] | None) -> tuple[bool, bool]:
-    """Whether a set lost something, and whether it gained something; None is the set of everything."""
+    """Return whether a set lost something, and whether it gained something; None stands for all values."""
     if old is None or new is None:
         return old is None, new is None
     return not set(old) <= set(new), not set(new) <= set(old)

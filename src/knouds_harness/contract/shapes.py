@@ -1,4 +1,4 @@
-"""Whether bodies and headers have the documented shape, and which fact a mismatch breaks."""
+"""Compare bodies and headers with the documented shape, and name the fact that a mismatch breaks."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,22 +16,22 @@ from knouds_harness.errors import DocumentError
 from knouds_harness.whole_numbers import whole_number
 
 DELIVERY: Final = "/components/schemas/Delivery"
-"""Where the schema of every webhook delivery stands."""
+"""JSON pointer to the schema of all webhook deliveries."""
 
 _URI = "knouds:document"
 _SHOWN = 80
-_MOST_VALUES = 3_000  # of a body, judged at once: each wrong one costs up to 50 KB until all are told
-_MOST_ITEMS, _MOST_NESTED = 1_000, 3  # of a list and of lists in it, where a body has more values
-_MOST_WRONG_PARTS = 3  # of that many items: a fourth has hardly anything new to tell
+_MOST_VALUES = 3_000  # judged at once: each wrong value takes up to 50 KB until all errors are yielded
+_MOST_ITEMS, _MOST_NESTED = 1_000, 3  # of a list, and of lists in it, if a body has more values
+_MOST_WRONG_PARTS = 3  # parts of _MOST_ITEMS items: a fourth hardly shows a new error
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mismatch:
-    """One difference between what was received and what is documented.
+    """One difference between a response or delivery and the document.
 
     Attributes:
-        fact: The nearest fact around the schema that did not hold.
-        where: A JSON pointer into the body, any item written ``*`` (``/rows/*/status``); or
+        fact: The fact of the innermost schema with one, around the schema that did not hold.
+        where: A JSON pointer into the body with ``*`` for any item (``/rows/*/status``), or
             ``header Retry-After``.
     """
 
@@ -43,7 +43,7 @@ class Mismatch:
 
 
 class ShapeJudge:
-    """Compares with the document; compiles each schema once, when it is first needed."""
+    """Compares with the schemas of one document; each is compiled once, on first use."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
@@ -53,9 +53,9 @@ class ShapeJudge:
         self._validator_by_pointer: dict[str, jsonschema_rs.Draft202012Validator] = {}
 
     def body_mismatches(self, operation: Operation, status: int, body: Any) -> list[Mismatch]:  # noqa: ANN401  any JSON
-        """What is wrong with a parsed body; one entry per place and expectation, however many items show it.
+        """List what is wrong with a parsed body, once per place and expectation, not per item.
 
-        Nothing is said of a status that the document does not know.
+        The list is empty for an undocumented status.
         """
         response = operation.responses.get(status)
         if response is None or response.schema_pointer is None:
@@ -63,19 +63,19 @@ class ShapeJudge:
         return self._mismatches(response.schema_pointer, body)
 
     def is_fitting_body(self, operation: Operation, status: int, body: Any) -> bool:  # noqa: ANN401  any JSON
-        """Whether a parsed body has a documented shape; costs far less than to say what is wrong with it."""
+        """Return whether a parsed body has a documented shape; far cheaper than ``body_mismatches``."""
         response = operation.responses.get(status)
         if response is None or response.schema_pointer is None:
             return False
         return self._validator(response.schema_pointer).is_valid(body)
 
     def body_facts(self, operation: Operation, status: int, body: Any) -> frozenset[str]:  # noqa: ANN401  any JSON
-        """The facts that a body is evidence for or against: those of the schemas that apply to it."""
+        """Return the facts that a body is evidence for or against, from the schemas that apply to it."""
         response = operation.responses.get(status)
         if response is None or response.schema_pointer is None:
             return frozenset()
         evaluation = self._validator(response.schema_pointer).evaluate(_part(body, 0))  # 10 KB for each value
-        # The list alone has what a mismatch drops, and costs five times as much.
+        # Only the list has annotations that a mismatch drops; it costs five times as much.
         units = evaluation.annotations() if evaluation.valid else evaluation.list()["details"]
         notes = (unit.get("annotations") or unit.get("droppedAnnotations") for unit in units)
         return frozenset(str(note["x-fact"]) for note in notes if isinstance(note, dict) and "x-fact" in note)
@@ -83,7 +83,7 @@ class ShapeJudge:
     def header_mismatches(
         self, operation: Operation, status: int, headers: Iterable[tuple[str, str]]
     ) -> list[Mismatch]:
-        """What is wrong with the documented headers of a response; others are not looked at."""
+        """Return what is wrong with the documented headers of a response; other headers are ignored."""
         response = operation.responses.get(status)
         value_by_name = {name.lower(): value for name, value in headers}
         mismatches: list[Mismatch] = []
@@ -99,30 +99,30 @@ class ShapeJudge:
         return mismatches
 
     def webhook_mismatches(self, payload: Any) -> list[Mismatch]:  # noqa: ANN401  any JSON
-        """What is wrong with a webhook's parsed body; its ``event`` selects what must hold."""
+        """Return what is wrong with a delivery's parsed body; its ``event`` selects the rules."""
         return self._mismatches(DELIVERY, payload)
 
     def _mismatches(self, pointer: str, value: object, *, fact: str | None = None) -> list[Mismatch]:
         if self._validator(pointer).is_valid(value):
             return []
         found: dict[tuple[str, str, str], Mismatch] = {}
-        fact_by_path: dict[tuple[str | int, ...], str | None] = {}  # of a million items all have the same
+        fact_by_path: dict[tuple[str | int, ...], str | None] = {}  # many items share one path
         for error in self._errors(pointer, value):
             path = tuple(error.evaluation_path)
             if path not in fact_by_path:
                 fact_by_path[path] = self._nearest_fact(pointer, path)
             cited = fact_by_path[path] or fact
             if cited is None:
-                raise DocumentError(f"{pointer}: what a response is judged by must be enclosed by an x-fact.")
+                raise DocumentError(f"{pointer}: a schema that judges responses must be inside an x-fact.")
             mismatch = self._mismatch(cited, *_described(error))
             found.setdefault((cited, mismatch.where, mismatch.expected), mismatch)
         return list(found.values())
 
     def _errors(self, pointer: str, value: object) -> Iterator[jsonschema_rs.ValidationError]:
-        """All errors, but of bodies so large that the validator's own list of errors would fill the memory.
+        """Yield all errors of a body, or the errors of parts if the whole list would fill the memory.
 
-        Items of their lists are judged part by part, until three parts have shown errors. If no part shows
-        anything, as where only a whole list is wrong (``uniqueItems``), the first error is told.
+        The lists of a large body are judged part by part, until three parts have errors. If no part has one,
+        as when only the whole list is wrong (``uniqueItems``), the first error of the whole body is yielded.
         """
         validator = self._validator(pointer)
         if _part(value, 0) is value:
@@ -159,11 +159,11 @@ class ShapeJudge:
                     validate_formats=True,
                 )
             except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as problem:
-                raise DocumentError(f"{pointer}: no JSON Schema: {problem}") from problem
+                raise DocumentError(f"{pointer}: not a JSON Schema: {problem}") from problem
         return self._validator_by_pointer[pointer]
 
     def _nearest_fact(self, pointer: str, evaluation_path: Sequence[str | int]) -> str | None:
-        """The innermost fact on the way that the evaluation took through the document's schemas."""
+        """Return the innermost fact on the evaluation path through the document's schemas."""
         node: Any = {"$ref": f"#{pointer}"}
         fact = None
         for step in evaluation_path:
@@ -177,7 +177,7 @@ class ShapeJudge:
 
 
 def _judged(node: Any) -> Any:  # noqa: ANN401  any JSON
-    """The document without what is there for generators alone."""
+    """Return the document without keywords that serve code generators only."""
     if isinstance(node, list):
         return [_judged(each) for each in node]
     if not isinstance(node, dict):
@@ -186,19 +186,19 @@ def _judged(node: Any) -> Any:  # noqa: ANN401  any JSON
 
 
 def _longest_list(value: object) -> int:
-    """How many items the longest list has, however deep it is."""
+    """Return the length of the longest list at any depth."""
     if isinstance(value, dict):
         return max(map(_longest_list, value.values()), default=0)
     return max(len(value), max(map(_longest_list, value), default=0)) if isinstance(value, list) else 0
 
 
 def _part(value: object, start: int) -> object:
-    """The value with a part of each list, if it is too large to be judged at once."""
+    """Return the value, with only a part of each list if it is too large to judge at once."""
     return value if _size(value) <= _MOST_VALUES else _thinned(value, start, _MOST_ITEMS)
 
 
 def _size(value: object) -> int:
-    """How many values it is made of."""
+    """Count the values at any depth, including itself."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return 1 + sum(map(_size, inner))
 
@@ -214,13 +214,13 @@ def _thinned(value: object, start: int, most: int) -> object:
 
 
 def _integer(text: str) -> int | str:
-    """A header's whole number; the text where it is none."""
+    """Return a header's whole number, or the text if it is not one."""
     number = whole_number(text.removeprefix("-"))
     return text if number is None else -number if text.startswith("-") else number
 
 
 def _described(error: jsonschema_rs.ValidationError) -> tuple[str, str, str]:
-    """Where, expected and observed."""
+    """Return where the error is, what was expected and what was observed."""
     said: Mapping[str, Any] = error.kind.as_dict()
     where = "".join("/*" if isinstance(step, int) else f"/{escape(step)}" for step in error.instance_path)
     match error.kind.name:
@@ -259,6 +259,6 @@ def _limit(error: jsonschema_rs.ValidationError) -> str:
 
 
 def as_json(value: object) -> str:
-    """A value of a body as people write it down: as JSON, shortened."""
+    """Return a value of a body as JSON, shortened for people."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

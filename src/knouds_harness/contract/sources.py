@@ -1,4 +1,4 @@
-"""Where a statement about the API comes from, and the numbered statements themselves."""
+"""The facts, which are the promises of the API, and the sources that they come from."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,13 +6,13 @@ from typing import Final
 
 
 class Source(StrEnum):
-    """Who says so.
+    """Where a fact, or another statement about the API, comes from.
 
     Attributes:
-        OVERVIEW: The overview page; it wins where sources disagree.
+        OVERVIEW: The overview page; it wins if sources disagree.
         DOCS: Another public reference page.
         ASSUMED: No source; a choice of this project. A mismatch with it is never a breach.
-        USER: Tests and checks of the user's own; never the document.
+        USER: The user's own tests and checks; never the document.
     """
 
     OVERVIEW = "overview"
@@ -22,7 +22,7 @@ class Source(StrEnum):
 
 
 DOCUMENT_SOURCES: Final = (Source.OVERVIEW, Source.DOCS, Source.ASSUMED)
-"""Those that the document may name."""
+"""The sources that the document may name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +30,10 @@ class Fact:
     """One promise of the API that can be observed over HTTP.
 
     Attributes:
-        id: Such as ``auth.revoked-key-is-401``; stands in waivers, faults and reports.
+        id: Such as ``auth.revoked-key-is-401``; waivers, faults and reports name it.
         says: The promise in one sentence.
         source: Who states it.
-        conflict: What the losing source says instead, where sources disagree.
+        conflict: What the losing source says instead, if sources disagree.
     """
 
     id: str

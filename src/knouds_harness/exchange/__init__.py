@@ -1,1 +1,1 @@
-"""Exchanges: the one guarded HTTP client, and what it keeps as evidence."""
+"""Exchanges: the guarded HTTP client of ``check`` and ``record``, and the evidence that it keeps."""

@@ -1,4 +1,4 @@
-"""How a key was altered before it was sent, so that it can be altered again from the key."""
+"""Describe how a key was altered before it was sent, so that a reproduction can alter it again."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _CASES: Final[Mapping[str, tuple[Callable[[str], str], str]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Alteration:
-    """What was made of a key.
+    """The way in which a sent key differs from a known key.
 
     Attributes:
-        label: Of the key that it was made of, such as ``key:full``.
-        case: ``upper``, ``lower`` or ``swapped`` for the whole key in that case; else empty.
-        pieces: Places in the key, from the first to behind the last character, and texts, one after another.
+        label: The label of the known key, such as ``key:full``.
+        case: ``upper``, ``lower`` or ``swapped`` if only the case of the whole key changed; otherwise empty.
+        pieces: The parts of the sent key, in order: slices (start, end) of the known key, and texts.
     """
 
     label: str
@@ -35,7 +35,7 @@ class Alteration:
 
     @classmethod
     def of(cls, altered: str, secrets: Iterable[Secret]) -> Alteration | None:
-        """What was done to one of these secrets; None where that is not plain."""
+        """Find out how one of these secrets was altered; return None if that is not clear."""
         for secret in secrets:
             key = secret.reveal()
             for case, (change, _) in _CASES.items():
@@ -49,7 +49,7 @@ class Alteration:
 
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> Alteration:
-        """What ``stored`` gave."""
+        """Read the result of ``stored``."""
         pieces = tuple(
             each if isinstance(each, str) else (int(each[0]), int(each[1])) for each in stored["pieces"]
         )
@@ -65,7 +65,7 @@ class Alteration:
         return "".join(each if isinstance(each, str) else key[slice(*each)] for each in self.pieces)
 
     def expression(self, variable: str) -> str:
-        """For a POSIX shell, in double quotes: what is made of the key in a variable."""
+        """Return a POSIX shell expression, for use in double quotes, that alters the key in a variable."""
         key = f'printf %s "${{{variable}}}"'
         if self.case:
             return f"$({key} | tr {_CASES[self.case][1]})"
@@ -78,7 +78,7 @@ class Alteration:
 
 
 def _pieces(altered: str, key: str) -> Iterable[tuple[int, int] | str]:
-    """The longest pieces of the key that make up the other text, and single characters between them."""
+    """Split the altered key into the longest slices of the key, and single characters between them."""
     at = 0
     while at < len(altered):
         length = len(altered) - at

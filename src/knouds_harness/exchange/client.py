@@ -1,4 +1,4 @@
-"""The one client that every request goes through."""
+"""The HTTP client that sends every request of ``check`` and ``record``."""
 
 import itertools
 import os
@@ -44,20 +44,19 @@ from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
 
 _IN_PATHS = string.punctuation.replace("#", "")
-_LONGEST_PATH = 60_000  # httpx takes no longer one
+_LONGEST_PATH = 60_000  # the limit of httpx
 _DEFAULT_HEADERS: Pairs = (
     ("user-agent", "knouds-harness"),
     ("accept", "application/json"),
-    ("accept-encoding", "identity"),  # so that the body kept as evidence is the body that was sent
+    ("accept-encoding", "identity"),  # so that the evidence has the body as it was sent
 )
 
 
 class Client:
-    """Sends requests to one target, within its limits, and keeps each exchange as evidence.
+    """Sends requests to one target within its limits, and makes an exchange of each.
 
-    It drives an httpx transport without httpx's own client on top: no cookies, no redirects, no proxy or
-    netrc from the environment, and nothing is ever sent twice (docs/decisions/no-resend.md). Threads may
-    share it.
+    It uses an httpx transport without an httpx client: no cookies, no redirects, no proxy or netrc from the
+    environment, and no request is ever sent twice (docs/decisions/no-resend.md). It is thread-safe.
     """
 
     def __init__(
@@ -73,21 +72,21 @@ class Client:
         while_waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
         reads_usage: bool = False,
     ) -> None:
-        """Open no connection yet.
+        """Set up the client, without connecting.
 
         Args:
-            target: Where to send, and whose keys.
-            guard: Keeps the target's limits; by default a new one, which refuses production.
+            target: Where to send, with the keys and limits.
+            guard: Enforces the target's limits; by default a new one, which refuses production.
             created: Knows which workflows may be changed; by default those that this client creates.
-            on_exchange: Gets each exchange, one at a time, before ``send`` returns it.
-            transport: Carries requests; HTTP/1.1 with keep-alive by default.
-            clock: Monotonic seconds.
-            now: Aware UTC.
-            while_waiting: Open while a request waits for its turn, and then for its answer.
-            reads_usage: Read usage before a run, where that is due, as answers need not tell all charges.
+            on_exchange: Called with each exchange, one at a time, before ``send`` returns it.
+            transport: Sends requests; HTTP/1.1 with keep-alive by default.
+            clock: Returns monotonic seconds.
+            now: Returns the time as aware UTC.
+            while_waiting: Returns a context that is open while a request waits for its turn and its response.
+            reads_usage: Read usage before a run if it is due, because responses may not report all charges.
 
         Raises:
-            GuardStop: The target is production, and that was not agreed to.
+            GuardStop: The target is production, and the profile or the command line does not agree.
         """
         self.target = target
         self.guard = guard or Guard(target)
@@ -119,9 +118,9 @@ class Client:
         self._asked_for_list = {*self.created.listed}
         self._personas = dict(target.personas)
         self.charges_shown = ChargesShown(self.send)
-        """What usage shows of the accounts that have run something."""
+        """The charges in usage of the accounts that have run something."""
         self.estimates: dict[str, float] = {}
-        """What the server was heard to say that a run costs, by slug of the workflow."""
+        """The server's cost estimates seen so far, by slug of the workflow."""
 
     def __enter__(self) -> Self:
         return self
@@ -130,21 +129,21 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close all connections."""
         self._delivery.close()
 
     def add_persona(self, persona: Persona) -> None:
-        """Make a persona known that the profile does not have, such as one minted while testing."""
+        """Add a persona that the profile does not have, such as one with a minted key."""
         self._personas[persona.name] = persona
         self.redactor.add(persona.secret)
 
     @property
     def personas(self) -> Mapping[str, Persona]:
-        """Those of the profile, and those that were added, by name."""
+        """The personas of the profile and the added ones, by name."""
         return self._personas
 
     def persona(self, name: str) -> Persona:
-        """A persona of the profile, or one that was added.
+        """Return a persona of the profile, or an added one.
 
         Raises:
             UnknownName: There is no such persona.
@@ -154,7 +153,7 @@ class Client:
         return self._personas[name]
 
     def secret_of(self, persona: str) -> Secret:
-        """The key of a persona.
+        """Return the key of a persona.
 
         Raises:
             UnknownName: There is no such persona.
@@ -162,21 +161,21 @@ class Client:
         return self.persona(persona).secret
 
     def send(self, request: Request, *, key: Secret | None = None) -> Exchange:
-        """Send one request, once, and wait for the whole answer.
+        """Send one request, once, and wait for the whole response.
 
         Args:
             request: What to send, and as which persona.
-            key: Sent instead of the persona's key; for keys that were tampered with.
+            key: Sent instead of the persona's key, such as an altered key.
 
         Returns:
-            The exchange, redacted. A failure of the network or of HTTP is an exchange with ``failure``, and
-            so is an answer that is too long or takes longer than the profile's ``timeout_s``. Its request
-            says what a run could cost, also where the server is to refuse it.
+            The redacted exchange. It has ``failure`` if the network or HTTP failed, or if the response is too
+            long or takes longer than the profile's ``timeout_s``. ``cost_credits`` of its request is the most
+            that a run could cost, even if the server has to refuse it.
 
         Raises:
-            CreditsShort: The request may cost more than is left.
-            GuardStop: The request is not allowed, or a run has cost more than it could.
-            NotSent: It would change a workflow that was not created through ``created``, or is too long.
+            CreditsShort: The request may cost more credits than are left.
+            GuardStop: The request is not allowed, or earlier runs exceeded the limit of credits.
+            NotSent: The request would change a workflow that is not in ``created``, or its path is too long.
             UnknownName: There is no such persona.
         """
         if key is None and request.persona is not None:
@@ -225,29 +224,29 @@ class Client:
         return exchange
 
     def _with_encoded_path(self, request: Request) -> Request:
-        """The request with its path percent-encoded, as a server's slug may hold anything."""
+        """Percent-encode the path: a slug from a server may hold any characters."""
         if not request.path.startswith("/"):
             raise UsageError(
-                f"{request.method} {self.redactor.safe(request.path)}: a path begins with a slash"
+                f"{request.method} {self.redactor.safe(request.path)}: a path must begin with a slash"
             )
         path = quote(request.path, safe=_IN_PATHS, errors="replace")
-        if len(path) > _LONGEST_PATH:  # of a slug that a server made up
+        if len(path) > _LONGEST_PATH:  # with a slug that a server invented
             raise NotSent(
                 f"{request.method} {path[:60]}…: an address of {len(path):,} characters is too long"
             )
         return request if path == request.path else replace(request, path=path)
 
     def _read_usage_before(self, run: Request, sender: Persona | None) -> None:
-        """Count what usage shows, where answers alone no longer tell that the run fits."""
+        """Read usage and count it, if responses alone no longer prove that the run is affordable."""
         if Action.RUN in self.target.limits.allow:
             self.watch_charges([sender.user] if sender else ())
             if self.guard.budget.is_usage_due(run.cost_credits):
                 self.guard.budget.note_usage(self.charges_shown.credits())
 
     def list_existing(self) -> None:
-        """List what each account has, once, before anything is created: nothing of that is ever changed.
+        """List the workflows of each account once, before anything is created; they are never changed.
 
-        Where no key of an account may read, only the token in its slug proves that a workflow is ours.
+        Without a key that may read, only the token in its slug proves that a workflow is ours.
         """
         readers = self._readers()
         if readers.keys() <= self._asked_for_list:
@@ -265,7 +264,7 @@ class Client:
             self._listing.release()
 
     def _readers(self) -> dict[str, Persona]:
-        """A key of each account that may read workflows."""
+        """Return a key of each account that may read workflows."""
         if Action.READ not in self.target.limits.allow:
             return {}
         return {each.user: each for each in self._personas.values() if each.is_able("workflow:read")}
@@ -273,7 +272,7 @@ class Client:
     def _settle(
         self, reserved: int, exchange: Exchange, sender: Persona | None, *, is_to_run: bool, is_priced: bool
     ) -> None:
-        """Count what a run was charged."""
+        """Settle the reservation of a run with the charge that its response reports."""
         budget, request = self.guard.budget, exchange.request
         charged = charged_credits(exchange, sender, is_to_run=is_to_run)
         what = f"{request.method} {request.path} ({exchange.id})"
@@ -283,22 +282,22 @@ class Client:
             self.charges_shown.note_run(sender.user)
         is_unpriced = not is_priced and not request.cost_credits and charged is None
         if is_unpriced and was_run(exchange.json_or_none()):
-            budget.stop(f"{what}: was run, and its cost is not known")
+            budget.stop(f"{what}: was run, but its cost is not known")
 
     def watch_charges(self, users: Iterable[str]) -> None:
-        """Have what accounts are charged from now on count, whether or not answers tell of it."""
+        """Watch the usage of these accounts: charges from now on count, even if no response reports them."""
         if Action.READ in self.target.limits.allow:
             for user in users:
                 self.charges_shown.begin(user, self._personas.values())
 
     def note_charges(self) -> None:
-        """Count what usage shows in the end beyond what answers told, where it can be read."""
+        """At the end, count the charges in usage that responses did not report, if usage can be read."""
         shown_credits = self.charges_shown.credits(is_last=True)
         if shown_credits is not None:
             self.guard.budget.note_usage(shown_credits)
 
     def _as_read(self, slug: str, *, user: str | None) -> JSON:
-        """A workflow as a key of this account reads it; None where none may."""
+        """Read a workflow with a key of this account; None if no key may."""
         reader = self._readers().get(user or "")
         if reader is None:
             return None
@@ -312,12 +311,12 @@ class Client:
         most_wait_s: float = MOST_WAIT_S,
         wait: Callable[[float], object] = time.sleep,
     ) -> Removed:
-        """Delete what is left of the workflows that were created; of the rest say why it stays.
+        """Delete the created workflows that are left, and say why others stay.
 
         Args:
-            is_dry: Delete nothing, and say what would be deleted.
-            most_wait_s: How long to wait in all where the target throttles.
-            wait: Lets so many seconds pass; Ctrl-C ends it, and with it the removal.
+            is_dry: Delete nothing, and return what would be deleted.
+            most_wait_s: The most seconds to wait in total if the target throttles.
+            wait: Sleeps for a number of seconds; Ctrl-C in it ends the removal.
         """
         return WorkflowRemoval(
             created=self.created,
@@ -329,7 +328,7 @@ class Client:
         ).run()
 
     def _send_to_workflow(self, operation_id: str, persona: Persona, slug: str | None) -> Exchange:
-        """List, read or delete."""
+        """Send ``listWorkflows``, ``getWorkflow`` or ``deleteWorkflow``."""
         is_deletion = operation_id == "deleteWorkflow"
         return self.send(
             Request(
@@ -343,11 +342,11 @@ class Client:
         )
 
     def send_to_control(self, request: Request, *, kept: Callable[[bytes], bytes]) -> Exchange:
-        """Send a request to the target's control plane, which no limit holds back.
+        """Send a request to the target's control plane; the limits do not apply.
 
         Args:
             request: What to send.
-            kept: Of the body that came, what is kept as evidence.
+            kept: Turns the response body into the one that is kept as evidence.
         """
         exchange = self._exchange(request, None, kept=kept)
         with self._lock:
@@ -355,9 +354,9 @@ class Client:
         return exchange
 
     def _target(self, request: Request) -> str:
-        """The path and query as they are sent."""
+        """Return the path and query as they are sent."""
         query = f"?{urlencode(request.query, quote_via=quote)}" if request.query else ""
-        path = request.path.replace("{", "%7B").replace("}", "%7D")  # so braces of a URL are a placeholder's
+        path = request.path.replace("{", "%7B").replace("}", "%7D")  # braces in URLs are placeholders
         return f"{self._base_path}{path}{query}"
 
     def _http_request(self, request: Request, key: Secret | None) -> httpx.Request:
@@ -372,12 +371,12 @@ class Client:
             self._parsed_url(target),
             headers=[(name.encode(), _header_bytes(value)) for name, value in headers],
             content=request.body,
-            # The library resolves dot segments, unless it is told what to send; to a proxy it sends URLs.
+            # Without "target", the library resolves dot segments; a proxy needs the whole URL instead.
             extensions={"target": target.encode()} if "/." in target and not self.target.http.proxy else {},
         )
 
     def _new_trace(self, request: Request) -> Pairs:
-        """A header by which the server's traces show this request; it holds nothing to redact."""
+        """Make a header that identifies this request in the server's traces; it holds no secret."""
         if not self._is_traced or any(name.lower() == TRACE_HEADER for name, _ in request.headers):
             return ()
         ids = os.urandom(24).hex()
@@ -399,7 +398,7 @@ class Client:
         altered = redactor.altered(key.reveal()) if key else None
         body, left_out = kept(body), b""
         problem = parsed_json(body)[1] if len(body) > KEPT_BYTES else None
-        if problem is not None:  # only that is judged; what is left is not JSON either
+        if problem is not None:  # only the problem is judged; the rest is not JSON either
             left_out = f"\n... {len(body):,} bytes, {problem}".encode()
             body = body[:KEPT_BYTES]
         redacted = redactor.cut_content if failure or left_out else redactor.content

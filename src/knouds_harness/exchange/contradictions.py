@@ -1,4 +1,4 @@
-"""Contradictions: what a target's profile says and the target does not bear out."""
+"""Contradictions between a target and its profile."""
 
 import re
 from collections.abc import Iterable
@@ -11,12 +11,12 @@ from knouds_harness.targets.profile import Target
 
 @dataclass(frozen=True, kw_only=True)
 class Contradiction:
-    """Something that the profile says and the target does not bear out.
+    """One statement of the profile that the target contradicts.
 
     Attributes:
         where: The profile's key, such as ``keys.pro``, ``keys.pro.tier`` or ``workflows.portrait``.
-        either: What may be the reason: the profile is wrong, or the server.
-        capabilities: Those that the key turned out not to hold.
+        either: The possible reasons: an error of the profile, or one of the server.
+        capabilities: The capabilities that the target denies the key.
     """
 
     where: str
@@ -30,7 +30,7 @@ class Contradiction:
 
     @property
     def place(self) -> str:
-        """The profile's key and its line."""
+        """``where`` with its line in the profile."""
         return self.where if self.line is None else f"{self.where} (line {self.line})"
 
     @property
@@ -39,9 +39,9 @@ class Contradiction:
 
 
 def without(target: Target, contradictions: Iterable[Contradiction]) -> Target:
-    """The target as far as nothing contradicts its profile: keys, capabilities and resources are dropped.
+    """Return the target without the keys, capabilities and resources that are contradicted.
 
-    A key that should be refused and is not stays: what it may do is for the checks to show.
+    A key stays if the server should refuse it and does not: the checks then show what it may do.
     """
     personas, workflows, models = dict(target.personas), dict(target.workflows), dict(target.models)
     for each in contradictions:
@@ -57,7 +57,7 @@ def without(target: Target, contradictions: Iterable[Contradiction]) -> Target:
 
 
 def line_in_profile(source: Path, where: str) -> int | None:
-    """The line of a profile's key, or of the table that it belongs to; None where it can't be told."""
+    """Return the line of a key of the profile, or of its table; None if it cannot be found."""
     section, name, *member = where.split(".")
     table = re.compile(rf"\s*\[\s*{section}\s*\.\s*[\"']?{re.escape(name)}[\"']?\s*\]")
     try:

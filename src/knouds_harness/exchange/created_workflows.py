@@ -1,9 +1,9 @@
-"""The workflows that a run creates: written down before they are asked for, and what proves that one is ours.
+"""The ledger of workflows that a run creates, and the proof that a workflow is ours.
 
-Each has a name with a token of its own. A workflow is ours if its slug has the token of the name
-that was sent, or if it is shown with exactly that name and its account's list did not have it before the run
-created anything. What the profile names, or was listed before, is never ours. Nothing else is ever changed or
-deleted.
+Each creation is written down before it is sent, and its name has a unique token. A workflow is ours if its
+slug has the token of the name that was sent, or if it is shown with exactly that name and its account's list
+did not have it before the run created anything. A workflow that the profile names, or that was listed before,
+is never ours. Only our own workflows are ever changed or deleted.
 """
 
 import itertools
@@ -37,12 +37,12 @@ def is_creation(method: str, path: str) -> bool:
 
 
 def workflow_path(slug: str) -> str:
-    """The path of a workflow; the slug may hold any characters."""
+    """Return the path of a workflow; the slug may hold any characters."""
     return f"{WORKFLOWS_PATH}/{quote(slug, safe='')}"
 
 
 def written_slug(method: str, path: str) -> str | None:
-    """The slug of the workflow that a request would change, move or delete; None for any other request."""
+    """Return the slug of the workflow that a request would change, move or delete; None for others."""
     found = None if method in ("GET", "HEAD", "OPTIONS") else _ONE.fullmatch(path)
     return unquote(found[1]) if found else None
 
@@ -52,9 +52,9 @@ class Creation:
     """One request to create a workflow.
 
     Attributes:
-        mark: What shows that a workflow is the one that was sent.
-        slug: That the target answered, or that a list shows beside the name.
-        state: ``sending`` until its answer told more.
+        mark: Identifies the workflow by the token and name that were sent.
+        slug: The slug from the response, or from a list that shows the name.
+        state: ``sending`` until the outcome is known.
     """
 
     number: int
@@ -67,13 +67,13 @@ class Creation:
 
 @dataclass(kw_only=True)
 class CreatedWorkflows:
-    """What one run creates on its target; threads may share it.
+    """The workflows that one run creates on its target; thread-safe.
 
     Attributes:
         write: Appends a line to the ledger before it returns.
-        is_done: Nothing is left to delete, as far as is known.
+        is_done: Whether nothing is known to be left to delete.
         listed: The slugs that each account had before anything was created.
-        accounts: Those that anything was created for; None for any of the profile's.
+        accounts: The accounts with creations; None stands for any account of the profile.
     """
 
     target: Target
@@ -90,10 +90,10 @@ class CreatedWorkflows:
 
     @classmethod
     def read(cls, path: Path, target: Target | None = None, *, is_kept: bool = True) -> Self:
-        """Read a ledger, and go on writing it.
+        """Read a ledger, and append to it from now on.
 
         Raises:
-            RunRecordError: It cannot be read; a last line that was cut short is left out.
+            RunRecordError: It cannot be read; an incomplete last line is skipped, without an error.
         """
 
         def write(line: bytes) -> None:
@@ -119,13 +119,13 @@ class CreatedWorkflows:
     def admit(
         self, method: str, path: str, body: JSON, *, persona: str | None, user: str | None
     ) -> Creation | None:
-        """Let a request through, as far as workflows go; write down a creation before it is sent.
+        """Admit a request, unless it would change a workflow that is not ours; write down a creation.
 
         Returns:
-            The creation that the request asks for, if it does.
+            The creation, if the request creates a workflow; otherwise None.
 
         Raises:
-            NotCreatedHere: It would change or delete a workflow that is not proven to be ours.
+            NotCreatedHere: The request would change or delete a workflow that is not proven to be ours.
             RunRecordError: The ledger cannot be written.
         """
         mark = NameMark.of(body)
@@ -134,12 +134,12 @@ class CreatedWorkflows:
         slug = written_slug(method, path)
         if slug is not None and not self.may_write(slug) and not self._repeats(slug, method, body):
             raise NotCreatedHere(f"{method} {path}: this run cannot prove that it created the workflow")
-        if slug in self._ours and mark.member == "name":  # by which it is found if its slug changes too
+        if slug in self._ours and mark.member == "name":  # finds it if a rename changes its slug
             self._become(self._announce(mark, persona=persona, user=user), _NONE, None)
         return None
 
     def note_listed(self, user: str, summaries: JSON) -> None:
-        """Take the list of an account before anything is created there; nothing in it is ever ours."""
+        """Record the list of an account before anything is created there; nothing in it is ever ours."""
         slugs = {_slug_in(each) for each in summaries} if isinstance(summaries, list) else set()
         with self._lock:
             self.listed[user] = frozenset(slugs - self._ours - {""})
@@ -147,31 +147,31 @@ class CreatedWorkflows:
                 self._write_listed(user)
 
     def announce_all(self, token: str) -> None:
-        """Write down that workflows will be created whose names begin with this token."""
+        """Write down once that workflows with this token at the start of their names will be created."""
         text = name_with(token, "").rstrip()
         mark = NameMark(token=token, member="name", text=text, is_beginning=True)
         self._announce(mark, persona=None, user=None)
 
     def may_write(self, slug: str) -> bool:
-        """Whether a workflow is proven to be ours, or the slug has a form that no workflow has."""
+        """Return whether a workflow is proven to be ours, or the slug has a form that no workflow has."""
         if slug in self._ours or slug == NO_SUCH_WORKFLOW:
             return True
         return not (_SLUG.fullmatch(slug) or self._is_protected(slug) or slug in self.disputed)
 
     def _is_protected(self, slug: str) -> bool:
-        """Whether it was there before."""
+        """Return whether the workflow existed before the run."""
         return slug in self.target.workflows or any(slug in slugs for slugs in self.listed.values())
 
     def _is_proven(self, slug: str, mark: NameMark, user: str | None, shown: Callable[[], JSON]) -> bool:
-        """Whether a slug is that of a workflow which was made of what was sent."""
-        if self._is_protected(slug) or not _SLUG.fullmatch(slug):  # else it may lead to another's
+        """Return whether a slug provably belongs to the workflow that was sent."""
+        if self._is_protected(slug) or not _SLUG.fullmatch(slug):  # the path could address another workflow
             return False
         if mark.token and mark.token in slug.lower():
             return True
         return user in self.listed and bool(mark.member) and mark.is_shown_by(shown())
 
     def _is_shown(self, slug: str, mark: NameMark, user: str | None, summary: JSON) -> bool:
-        """Whether a line of a list shows what was sent, and proves that it is ours."""
+        """Return whether an entry of a list shows the workflow that was sent, and proves that it is ours."""
         return mark.is_shown_by(summary) and self._is_proven(slug, mark, user, lambda: summary)
 
     def _announce(self, mark: NameMark, *, persona: str | None, user: str | None) -> Creation:
@@ -196,7 +196,7 @@ class CreatedWorkflows:
         return creation
 
     def _repeats(self, slug: str, method: str, body: JSON) -> bool:
-        """Whether a write sends back what was read last, which changes nothing even where it is let in."""
+        """Return whether a PUT only sends values that were read last, so that it changes nothing."""
         shown = self._shown.get(slug)
         sent = parsed_json(body)[0] if isinstance(body, bytes) else body
         return (
@@ -216,9 +216,9 @@ class CreatedWorkflows:
         *,
         read_back: Callable[[str], JSON] = lambda _: None,
     ) -> None:
-        """Take the answer to a creation: whose the slug is that it names.
+        """Record the response to a creation, and whether its slug is proven to be ours.
 
-        ``read_back`` reads a workflow, where the slug alone proves nothing; None where it cannot.
+        ``read_back`` is called if the slug alone proves nothing: it reads the workflow, or returns None.
         """
         slug = members_of(answered).get("slug")
         if status is not None and 400 <= status < 500:
@@ -229,7 +229,7 @@ class CreatedWorkflows:
             self._become(creation, _OURS if is_ours else _DISPUTED, slug)
 
     def found(self, name: str, summaries: JSON) -> str | None:
-        """The slug of what was created by this name, if a list shows one workflow alone that has it."""
+        """Return the slug of the workflow created with this name, if a list shows exactly one with it."""
         creation = next((each for each in self._creations.values() if each.mark.text == name), None)
         if creation is None or not isinstance(summaries, list):
             return None
@@ -241,7 +241,7 @@ class CreatedWorkflows:
         return slug
 
     def note(self, exchange: Exchange) -> None:
-        """Take any other answer: what was deleted, and what workflows are shown as."""
+        """Record any other exchange: deletions, and the current values of the profile's workflows."""
         request, status = exchange.request, exchange.status
         if request.method == "DELETE" and exchange.is_success:
             slug = written_slug(request.method, request.path)
@@ -258,17 +258,17 @@ class CreatedWorkflows:
                 self._become(creation, _DELETED, slug)
 
     def is_disputed(self, creation: Creation) -> bool:
-        """Whether the answer names a workflow that nothing proves to be ours."""
+        """Return whether the response named a workflow that is not proven to be ours."""
         return creation.state == _DISPUTED
 
     @property
     def disputed(self) -> list[str]:
-        """Slugs that creates answered and that are not proven to be ours."""
+        """Slugs from responses to creations that are not proven to be ours."""
         return [each.slug for each in self.unproven if each.slug]
 
     @property
     def unproven(self) -> list[Creation]:
-        """Creations that were answered with a success, and with no slug that is proven to be ours."""
+        """Creations that succeeded, but whose response has no slug that is proven to be ours."""
         return [each for each in self._creations.values() if each.state == _DISPUTED]
 
     def _become(self, creation: Creation, state: str, slug: str | None, **more: object) -> None:
@@ -279,20 +279,20 @@ class CreatedWorkflows:
             event = {"event": state, "number": creation.number, "slug": slug, **more}
             self._write({**event, "persona": creation.persona, "user": creation.user})
 
-    # --- in the end
+    # --- at the end
 
     @property
     def ours(self) -> list[Creation]:
-        """What is left to delete, of what is known by its slug."""
+        """The workflows that are left to delete, and whose slug is known."""
         return [each for each in self._creations.values() if each.state == _OURS]
 
     @property
     def unsettled(self) -> list[Creation]:
-        """Requests that may have created something: their answers did not tell."""
+        """Creations with an unknown outcome: they may have created a workflow."""
         return [each for each in self._creations.values() if each.state == _OPEN and each.mark.text]
 
     def settle_by_list(self, user: str, persona: str, summaries: Collection[JSON]) -> None:
-        """Take the list of an account: delete what it shows that is ours, even a second time."""
+        """Mark the workflows in an account's list that are ours, even those that were deleted before."""
         known = {each.slug for each in self.ours}
         creations = [each for each in self._creations.values() if each.user in (user, None)]
         proven: set[str] = set()
@@ -307,7 +307,7 @@ class CreatedWorkflows:
                 found = Creation(number=next(self._numbers), persona=persona, user=user)
                 self._creations[found.number] = found
                 self._become(found, _OURS, slug)
-        for each in self.unsettled:  # listed under another name: a user's by now, or a list that lies
+        for each in self.unsettled:  # renamed by a user, or a list that lies
             token = each.mark.token
             slugs = (_slug_in(shown) for shown in summaries if token and token not in proven)
             renamed = next((slug for slug in slugs if token in slug and not self._is_protected(slug)), None)
@@ -315,11 +315,11 @@ class CreatedWorkflows:
                 self._become(each, _DISPUTED, renamed)
 
     def note_not_there(self, creation: Creation) -> None:
-        """No list shows that anything was created."""
+        """Record that nothing was created, because no list shows it."""
         self._become(creation, _NONE, None)
 
     def finish(self, *, left: int) -> None:
-        """Write down how much is left on the target."""
+        """Write down how many workflows are left on the target."""
         self.is_done = not left
         if self.header:
             self._write({"event": "done", "left": left})

@@ -1,7 +1,7 @@
-"""A text with its encodings undone, in which each character knows where it stood.
+"""Undo the encodings of a text, and map each character back to its place in the original.
 
-Undone are, in any order and also within each other: escapes of JSON, JavaScript, URLs and HTML, the NULs of
-UTF-16 and UTF-32, white space, non-ASCII characters, and at most two levels of base64 and hexadecimal.
+Escapes of JSON, JavaScript, URLs and HTML, and at most two levels of base64 and hexadecimal, are undone in
+any order, also nested. The NULs of UTF-16 and UTF-32, white space and non-ASCII characters are removed.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _ESCAPE: Final = re.compile(
     re.IGNORECASE,
 )
 _LETTER, _BYTE, _DECIMAL, _ENTITY = 4, 6, 8, 9
-"""Groups of the pattern that hold no code point in hexadecimal."""
+"""Groups of the pattern that do not hold a code point in hexadecimal."""
 _CONTROLS: Final = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 _UNSEEN: Final = b"\0\xff\xfe" + "\u00a0\u00ad\u200b\u200c\u200d\u200e\u200f\u202e\u2060\ufe0f\ufeff".encode()
-"""Bytes that may stand between any two characters of a secret within base64, and few others."""
+"""Bytes that may separate the characters of a secret within base64: NULs, byte order marks, invisibles."""
 _ASCII: Final = b"a" * 128 + b"\0" * 128
 _NULS: Final = re.compile(rb"\0+")
 _NO_ASCII: Final = re.compile(rb"[\0\x80-\xff]+")
@@ -50,10 +50,10 @@ _ALL_BUT: Final = {each: _left_out(each) for each in (_NULS, _NO_ASCII, _NO_SIGN
 
 
 class View:
-    """A text made of another one.
+    """A text derived from another one.
 
     Attributes:
-        origin: Where what stands from one place to before another stood in the text that all was made of.
+        origin: Maps start and end in this text to start and end in the original text.
     """
 
     __slots__ = ("origin", "text")
@@ -65,17 +65,17 @@ class View:
     def replaced(
         self, pattern: re.Pattern[bytes], fill: Callable[[re.Match[bytes]], bytes], text: bytes
     ) -> View:
-        """This text with something filled in for what a pattern finds, which makes it ``text``."""
+        """Return the view of ``text``, which is this text with each match replaced by ``fill``."""
         return View(text, _Places(self, pattern, fill).origin)
 
     def without(self, pattern: re.Pattern[bytes]) -> View:
-        """The text without the characters of a class."""
+        """Return the text without the characters that a pattern matches."""
         text = self.text.translate(None, _ALL_BUT[pattern])
         return self if len(text) == len(self.text) else self.replaced(pattern, lambda _: b"", text)
 
 
 class _Places:
-    """Where the characters of a text stood before something was filled in; found when first asked for."""
+    """Maps places after a replacement to places before it; computed on first use."""
 
     def __init__(
         self, before: View, pattern: re.Pattern[bytes], fill: Callable[[re.Match[bytes]], bytes]
@@ -98,7 +98,7 @@ class _Places:
 
     @cached_property
     def _filled(self) -> tuple[array[int], ...]:
-        """Of all that was filled in: where it is, how long, and from where to where the replaced stood."""
+        """Per replacement: its place and size in the new text, start and end of the replaced text."""
         places, sizes, starts, ends = array("L"), array("L"), array("L"), array("L")
         at = end = 0
         for found in self._pattern.finditer(self._before.text):
@@ -118,9 +118,9 @@ class Decoded:
     """One reading of a text.
 
     Attributes:
-        whole: With its escapes undone.
-        ascii: That without non-ASCII characters.
-        dense: That without white space, too.
+        whole: The text with its escapes undone, or as it is.
+        ascii: ``whole`` without non-ASCII characters.
+        dense: ``ascii`` without white space.
         is_binary: Whether base64 or hexadecimal was undone.
     """
 
@@ -131,12 +131,12 @@ class Decoded:
 
 
 def readings(data: bytes, *, least: int) -> Iterator[Decoded]:
-    """Every reading of a text, the text as it stands first."""
+    """Yield every reading of a text; the first is the text as it is."""
     yield from _readings(View(data, lambda start, end: (start, end)), least, _MOST_LEVELS)
 
 
 def plain_readings(data: bytes) -> Iterator[Decoded]:
-    """The text as it stands, and with its escapes undone."""
+    """Yield the text as it is, and with its escapes undone."""
     return _readings(View(data, lambda start, end: (start, end)), len(data), 0)
 
 
@@ -172,7 +172,7 @@ def _unescaped(view: View) -> View:
 
 
 def _character(found: re.Match[bytes]) -> bytes:
-    """What an escape stands for."""
+    """Return the bytes that an escape stands for."""
     group = found.lastindex
     if group is None:
         return b"\\"
@@ -188,16 +188,16 @@ def _character(found: re.Match[bytes]) -> bytes:
 
 
 def _of_base64(view: View) -> Iterator[View]:
-    """What the text says in base64, wherever in it that begins."""
+    """Yield the text decoded from base64, for each possible alignment."""
     digits = view.without(_NO_BASE64)
-    standard = digits.text.translate(_STANDARD) + b"AAA"  # completes the last four
+    standard = digits.text.translate(_STANDARD) + b"AAA"  # pads the last group of four
     for first in range(4):
         text = binascii.a2b_base64(standard[first : first + (len(standard) - first) // 4 * 4])
         yield _bytes_of(digits, text, first=first, bits=6)
 
 
 def _of_hex(view: View) -> Iterator[View]:
-    """What the text says in hexadecimal, with whatever between the digits."""
+    """Yield the text decoded from hexadecimal, for both alignments, ignoring other characters."""
     text = view.text.replace(b"0x", b"").replace(b"0X", b"").translate(None, _ALL_BUT[_NO_HEX])
     digits = view.replaced(_NO_HEX, lambda _: b"", text)
     for first in range(2):
@@ -206,7 +206,7 @@ def _of_hex(view: View) -> Iterator[View]:
 
 
 def _bytes_of(digits: View, text: bytes, *, first: int, bits: int) -> View:
-    """The bytes that digits of so many bits each say, from one of the digits on."""
+    """Return the view of the bytes that digits of ``bits`` bits each encode, from digit ``first`` on."""
     return View(
         text, lambda start, end: digits.origin(first + start * 8 // bits, first + (end * 8 - 1) // bits + 1)
     )

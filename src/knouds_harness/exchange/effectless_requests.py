@@ -1,4 +1,4 @@
-"""Requests without effect or cost, with any key (docs/decisions/requests-without-effect.md)."""
+"""Requests that have no effect and no cost, with any key (docs/decisions/requests-without-effect.md)."""
 
 import uuid
 from typing import Final
@@ -20,10 +20,10 @@ _BODIES: Final[dict[str, JSON]] = {
 
 
 def effectless_call(operation: Operation, resource: str | None = None) -> Call:
-    """A well-formed request without effect or cost for any key: its resource is unknown.
+    """Return a well-formed call without effect or cost for any key: its resource does not exist.
 
-    ``resource`` is an existing slug or model name instead. A run of it gets inputs that are not an object, so
-    that it can't start; only reads and runs may name one.
+    ``resource`` names an existing workflow or model instead, for reads and runs only. The inputs of such a
+    run are not an object, so it cannot start.
     """
     values = {name: resource or _UNKNOWN[name] for name in operation.path_parameters}
     body = _BODIES.get(operation.id, NO_BODY)

@@ -1,4 +1,4 @@
-"""Calls, requests and exchanges: what to send to an operation, and what came back, kept as evidence."""
+"""Calls, requests and exchanges: what is sent to an operation, and the response, kept as evidence."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ NO_BODY: Final = object()
 JSON = Any
 Pairs = tuple[tuple[str, str], ...]
 KEY_HEADER = "x-api-key"
-TRACE_HEADER = "traceparent"  # of W3C Trace Context; new for each request
-CONTROL_HEADER = "x-sandbox-token"  # of what mints keys and moves the clock, which no check judges
+TRACE_HEADER = "traceparent"  # W3C Trace Context; new for each request
+CONTROL_HEADER = "x-sandbox-token"  # to the control plane, which no check judges
 _TOO_DEEP = f"the body is nested too deeply: over {MAX_LEVELS} levels"
 _TOO_MANY = f"the body holds over {MAX_VALUES:,} values"
 _LONG_BYTES = 10_000
@@ -39,16 +39,16 @@ class Request:
 
     Attributes:
         method: Upper case.
-        path: Under the target's base URL, from the slash on, percent-encoded.
+        path: Relative to the target's base URL, with the leading slash, percent-encoded.
         query: Parameters in order, not yet encoded.
         headers: In order, without the key.
         body: The bytes to send, or None for no body.
-        operation_id: The operation it exercises, if the document has one for it.
-        persona: Whose key is added; None adds no key.
-        path_values: What stands for the path's placeholders.
-        action: What it may do to the target.
-        cost_credits: The most it may cost.
-        is_abandoned: Whether the connection is closed when it is sent, without waiting for an answer.
+        operation_id: The operation, if the document has one for this request.
+        persona: The persona whose key is sent; None sends no key.
+        path_values: The values of the path's placeholders.
+        action: The kind of effect that it may have.
+        cost_credits: The most that it may cost.
+        is_abandoned: Whether the connection is closed after sending, without waiting for a response.
     """
 
     method: str
@@ -65,7 +65,7 @@ class Request:
 
     @property
     def members(self) -> dict[str, JSON]:
-        """The members of the body; empty where it is not an object in JSON."""
+        """The members of the body; empty if it is not a JSON object."""
         return members_of(parsed_json(self.body or b"")[0])
 
 
@@ -74,14 +74,14 @@ class Call:
     """What to send to one operation.
 
     Attributes:
-        path_values: By path parameter.
-        query: Name and value, in order.
-        json: The body, encoded as JSON; ``NO_BODY`` for none.
-        raw: The body as bytes, sent as JSON all the same; wins over ``json``.
-        headers: Besides those that the client sends.
-        cost_credits: The most that the target may charge; 0 where it has to refuse, or the run is free. What
-            it would charge if it did not refuse is reserved all the same.
-        is_abandoned: Whether the connection is closed when it is sent, without waiting for an answer.
+        path_values: Values by path parameter.
+        query: Names and values, in order.
+        json: The body, to be encoded as JSON; ``NO_BODY`` for none.
+        raw: The body as bytes, also sent with the content type of JSON; takes precedence over ``json``.
+        headers: Sent in addition to the client's own headers.
+        cost_credits: The most that the target may charge; 0 if it has to refuse, or the run is free. The
+            known price of the resource is reserved anyway, in case the target does not refuse.
+        is_abandoned: Whether the connection is closed after sending, without waiting for a response.
     """
 
     path_values: Mapping[str, str] = field(default_factory=dict)
@@ -93,24 +93,24 @@ class Call:
     is_abandoned: bool = False
 
     def having(self, **changes: Any) -> Call:  # noqa: ANN401 - each member has its own type
-        """The same call with some members replaced."""
+        """Return the call with some attributes replaced."""
         return replace(self, **changes)
 
     def encoded_body(self) -> bytes | None:
-        """The body as it is sent."""
+        """Return the body as it is sent."""
         if self.raw is not None or self.json is NO_BODY:
             return self.raw
         return json.dumps(self.json).encode()
 
     def all_headers(self) -> tuple[tuple[str, str], ...]:
-        """The headers, with the content type that a body asks for."""
+        """Return the headers, with the content type of JSON if there is a body and no other type is given."""
         names = {name.lower() for name, _ in self.headers}
         if self.encoded_body() is None or "content-type" in names:
             return self.headers
         return (*self.headers, ("content-type", "application/json"))
 
     def request(self, operation: Operation, *, persona: str | None) -> Request:
-        """This call as one operation's request; where ``persona`` is None, no key is added."""
+        """Turn the call into a request to one operation; without a ``persona``, no key is sent."""
         return Request(
             method=operation.method,
             path=operation.url_path(self.path_values),
@@ -128,22 +128,22 @@ class Call:
 
 @dataclass(frozen=True, kw_only=True)
 class Exchange:
-    """One request and the answer to it, with every secret replaced by a pseudonym such as ``{{key:full}}``.
+    """One request and its response, with every secret replaced by a pseudonym such as ``{{key:full}}``.
 
     Attributes:
         id: Unique in its run, in the order of sending: ``x00001``.
-        request: What was asked for.
-        url: As sent.
-        sent_headers: As sent, the key among them.
-        status: Of the answer; None where no whole answer came.
-        headers: Of the answer, in order, repeated ones repeated.
-        body: Of the answer, whole; what had come until then where no whole answer came.
+        request: The request.
+        url: The URL as sent.
+        sent_headers: All headers as sent, including the key.
+        status: The status of the response; None if no complete response came.
+        headers: The headers of the response, in order, with repetitions.
+        body: The body of the response; if it is not complete, the part that came.
         started_at: When sending began, UTC.
-        elapsed_ms: From then until the last byte, by a monotonic clock.
-        failure: Why no whole answer came, in words.
-        is_lost: Whether nothing came because a connection that had answered before was closed: the server may
-            have done that just before the request, as it is free to. Or the request was abandoned.
-        alteration: How the key that was sent, ``{{key:altered}}``, was made of a known one.
+        elapsed_ms: Time from then until the last byte, by a monotonic clock.
+        failure: Why no complete response came, in words.
+        is_lost: Whether no response came on a connection that had answered before: the server may have
+            closed it just before the request, which is legal. Also True if the request was abandoned.
+        alteration: How the sent key, ``{{key:altered}}``, was made from a known key.
     """
 
     id: str
@@ -161,36 +161,36 @@ class Exchange:
 
     @property
     def is_control(self) -> bool:
-        """Whether it went to the target's control plane."""
+        """Whether the request went to the target's control plane."""
         return any(name.lower() == CONTROL_HEADER for name, _ in self.sent_headers)
 
     @property
     def keys_sent(self) -> tuple[str, ...]:
-        """What was sent as keys, as it stands in the record: ``{{key:full}}``."""
+        """The values of the key header as recorded, such as ``{{key:full}}``."""
         return tuple(value for name, value in self.sent_headers if name.lower() == KEY_HEADER)
 
     @property
     def trace_id(self) -> str:
-        """By which the server's traces and logs have it; empty where none was sent."""
+        """The id of the request in the server's traces and logs; empty if none was sent."""
         sent = (value for name, value in self.sent_headers if name.lower() == TRACE_HEADER)
         return [*next(sent, "").split("-"), ""][1]
 
     @property
     def asked_headers(self) -> Pairs:
-        """What was sent, without what is new in each request."""
+        """The sent headers without the trace header, which differs in each request."""
         return tuple(pair for pair in self.sent_headers if pair[0].lower() != TRACE_HEADER)
 
     def header(self, name: str) -> str | None:
-        """The value of a header of the answer, whatever its case; repeated ones joined as RFC 9110 says."""
+        """Return a response header by name in any case; repeated values are joined as in RFC 9110."""
         name = name.lower()
         values = [value for each, value in self.headers if each.lower() == name]
         return ", ".join(values) if values else None
 
     def json(self) -> JSON:
-        """The body as JSON; shared between callers, so leave it as it is.
+        """Return the body as JSON. The value is shared between callers: do not change it.
 
         Raises:
-            ValueError: It is not UTF-8, or not JSON (NaN and Infinity are not), or nested beyond reason.
+            ValueError: It is not UTF-8, not JSON (nor are NaN and Infinity), too deeply nested or too large.
         """
         value, problem = self._parsed
         if problem is not None:
@@ -198,28 +198,28 @@ class Exchange:
         return value
 
     def json_or_none(self) -> JSON:
-        """The body as JSON, or None where it is not JSON."""
+        """Return the body as JSON, or None if it is not JSON."""
         return self._parsed[0]
 
     @property
     def members(self) -> dict[str, JSON]:
-        """The members of the body; empty where it is not an object."""
+        """The members of the body; empty if it is not an object."""
         return members_of(self.json_or_none())
 
     @property
     def is_success(self) -> bool:
-        """Whether the request was accepted; which 2xx says so is open."""
+        """Whether the status is any 2xx."""
         return self.status is not None and 200 <= self.status < 300
 
     @property
     def code(self) -> str | None:
-        """The ``code`` of an error body, if it is text."""
+        """The ``code`` of an error body, if it is a string."""
         code = self.members.get("code")
         return code if isinstance(code, str) else None
 
     @property
     def told_wait_s(self) -> int:
-        """How long a 429 asks to wait: at least a second, and little more than a window, whatever it says."""
+        """Seconds to wait after a 429, by its Retry-After: at least 1, at most little more than a window."""
         told_s = whole_number(self.header("retry-after"))
         return WINDOW_S if told_s is None else min(max(told_s, 1), _LONGEST_WAIT_S)
 
@@ -233,13 +233,13 @@ class Exchange:
 
 
 class KeptBodies:
-    """Cuts what is kept for long: to ``KEPT_BYTES`` each, and to 1,000 once all take 32 MB."""
+    """Truncates bodies that are kept: to ``KEPT_BYTES``, or to 1,000 bytes once all together take 32 MB."""
 
     def __init__(self) -> None:
         self._left_bytes = _MOST_KEPT_BYTES
 
     def kept(self, exchange: Exchange) -> Exchange:
-        """The exchange with no more of its body than evidence needs, and not yet parsed if that is long."""
+        """Return the exchange with its body truncated; the copy does not keep a parsed body."""
         if len(exchange.body) <= _LEAST_KEPT_BYTES:
             return exchange
         most_bytes = KEPT_BYTES if self._left_bytes > 0 else _LEAST_KEPT_BYTES
@@ -248,21 +248,22 @@ class KeptBodies:
 
 
 def members_of(value: JSON) -> dict[str, JSON]:
-    """The members of an object; empty for anything else, which a server may show in its place."""
+    """Return the members of an object; empty for any other value, which a server may send instead."""
     return value if isinstance(value, dict) else {}
 
 
 def objects_in(value: JSON) -> list[dict[str, JSON]]:
-    """The objects in a list; a server may show anything else in their place."""
+    """Return the objects in a list; skip other items, which a server may send."""
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def parsed_json(body: bytes) -> tuple[JSON, str | None]:
-    """A body as JSON, or None and why it is not JSON.
+    """Parse a body as JSON; return the value, or None and the reason why it is not JSON.
 
-    Half of a surrogate pair is JSON and no text: it becomes U+FFFD, so that the rest can be judged and kept.
-    A number without a fraction is an int, however it is written (4.0 is 4); one beyond all doubles becomes
-    the greatest. What is nested over ``MAX_LEVELS`` deep, or holds over ``MAX_VALUES``, counts as none.
+    A lone surrogate is valid JSON but not valid text: it becomes U+FFFD, so that the rest can be judged and
+    kept. A number without a fraction becomes an int (4.0 is 4), and one beyond the range of a double the
+    largest double. A body that is nested over ``MAX_LEVELS`` deep, or has over ``MAX_VALUES`` values, counts
+    as not JSON.
     """
     if has_too_many_values(body):
         return None, _TOO_MANY
@@ -281,7 +282,7 @@ def parsed_json(body: bytes) -> tuple[JSON, str | None]:
 
 
 _parsed_lately = lru_cache(maxsize=2)(parsed_json)
-"""Long bodies, of which a run may keep hundreds, take ten times their length once they are parsed."""
+"""Long bodies are not kept parsed: a run may keep hundreds, and parsing takes ten times their length."""
 
 
 def _as_text(value: JSON) -> JSON:

@@ -1,4 +1,4 @@
-"""Statuses of executions, and where answers show them."""
+"""The statuses of executions, and where responses show them."""
 
 from collections.abc import Sequence
 from typing import Final, TypeGuard
@@ -12,25 +12,25 @@ NEXT_BY_STATUS: Final = {
     "cancel_requested": {"cancel_requested"} | FINAL,
     **{status: {status} for status in FINAL},
 }
-"""What may be shown after each status; source: docs, async executions."""
+"""The statuses that may follow each status; source: docs, async executions."""
 
 
 def is_final(status: object) -> TypeGuard[str]:
-    """Whether what a server shows as a status, which may be any value, ends an execution."""
+    """Return whether a status from a server, which may be any value, is final."""
     return isinstance(status, str) and status in FINAL
 
 
 def body_of(exchange: Exchange) -> dict[str, JSON]:
-    """The members of a success's body; empty for anything else."""
+    """Return the members of the body of a 2xx response; empty for any other response."""
     return exchange.members if exchange.is_success else {}
 
 
 def status_in(exchange: Exchange) -> str | None:
-    """The documented execution status that an answer shows, if it shows one."""
+    """Return the documented execution status in a response, or None."""
     status = body_of(exchange).get("status")
     return status if isinstance(status, str) and status in IN_FLIGHT | FINAL else None
 
 
 def statuses_in(exchanges: Sequence[Exchange]) -> list[str]:
-    """The documented statuses that answers show, in their order; what shows none is left out."""
+    """Return the documented execution statuses in responses, in order; skip responses without one."""
     return [status for each in exchanges if (status := status_in(each)) is not None]

@@ -1,4 +1,4 @@
-"""Why no whole answer came, in words."""
+"""Describe why a request got no complete response."""
 
 import socket
 import ssl
@@ -12,11 +12,11 @@ TOO_LONG: Final = f"the body is over {MAX_BODY_BYTES // 1_000_000} MB"
 
 
 class BodyTooLong(Exception):
-    """The answer is longer than anything this API sends."""
+    """The response is longer than any response of this API."""
 
 
 class DeadlinePassed(Exception):
-    """The answer was still coming when its time was over."""
+    """The response was not complete by the deadline."""
 
 
 FAILURES = (
@@ -27,7 +27,7 @@ FAILURES = (
     DeadlinePassed,
     UndecodableBody,
 )
-"""What sending one request may raise because of the network or of what came over it."""
+"""The exceptions of a request that come from the network or a malformed response."""
 
 
 _BY_CAUSE: tuple[tuple[type[BaseException], str], ...] = (
@@ -42,7 +42,7 @@ _BY_ERROR: tuple[tuple[type[Exception], str], ...] = (
     (DeadlinePassed, "the answer was not complete within {timeout_s:g} s"),
     (BodyTooLong, TOO_LONG),
     (TooLongOnceDecoded, TOO_LONG),
-    # The library's own message would quote the header, and that may be the key.
+    # The library's own message quotes the header, which may be the key.
     (httpx.LocalProtocolError, "the request is not valid HTTP and was not sent"),
     (httpx.InvalidURL, "the request is not valid HTTP and was not sent"),
     (UndecodableBody, "the body does not fit its Content-Encoding"),
@@ -63,11 +63,11 @@ def describe(error: Exception, *, authority: str, timeout_s: float, proxy: str =
             return sentence.format(authority=authority, peer=peer, timeout_s=timeout_s, error=error)
     if isinstance(error, httpx.RemoteProtocolError):
         return _broken_answer(str(error))
-    return _broken_connection(error, cause, f"{authority} by way of {peer}" if proxy else authority)
+    return _broken_connection(error, cause, f"{authority} through {peer}" if proxy else authority)
 
 
 def remedy(failure: str, address: str) -> str:
-    """What to do where the target cannot be reached."""
+    """Return what the user can do if the target cannot be reached."""
     is_tls = failure.startswith("TLS")
     if is_tls and "not trusted" in failure and ("issuer" in failure or "self-signed" in failure):
         return (

@@ -1,4 +1,4 @@
-"""Whether anything usable answers at a target."""
+"""Find out whether a target answers at all."""
 
 from http import HTTPStatus
 
@@ -10,23 +10,23 @@ from knouds_harness.exchange.failures import remedy
 
 
 def health_request() -> Request:
-    """What every target answers, also without a key."""
+    """Return a request that every target answers, even without a key."""
     return Request(method="GET", path="/api/health", operation_id="getHealth", action=Action.READ)
 
 
 def first_contact(client: Client, *, address: str | None = None) -> Exchange:
-    """Ask for the target's health, to find out whether anything usable answers there at all.
+    """Request the target's health, to find out whether a usable server answers.
 
-    Whether the answer is the promised one is for the checks to say.
+    The response is not judged here; the checks do that.
 
     Raises:
-        TargetUnreachable: Nothing answers, or something else than the API: a proxy, a login page, a redirect.
+        TargetUnreachable: Nothing answers, or something other than the API: a proxy, login page or redirect.
     """
     exchange = client.send(health_request())
     where, address = client.target.base_url, address or f"base_url in {client.target.place}"
     proxy = client.target.http.via
     failure = exchange.failure
-    if proxy and exchange.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:  # over plain HTTP, it answers
+    if proxy and exchange.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:  # comes with plain HTTP
         failure = f"the proxy {proxy.authority} refuses: {exchange.status}"
     if failure:
         raise TargetUnreachable(f"{where}: {failure}\n  {remedy(failure, address)}")
@@ -40,6 +40,6 @@ def first_contact(client: Client, *, address: str | None = None) -> Exchange:
         raise TargetUnreachable(
             f"{where}: answers {exchange.status} with HTML instead of JSON: a proxy, a login page "
             "or another service\n"
-            f"  Check {address}, and whether a proxy or VPN stands between."
+            f"  Check {address}, and whether a proxy or VPN is in between."
         )
     return exchange

@@ -1,4 +1,4 @@
-"""Keys with chosen capabilities, and a clock that can be moved, by the sandbox's control plane."""
+"""Mint keys with chosen capabilities, and move the clock, with the sandbox's control plane."""
 
 import json
 from collections.abc import Collection
@@ -13,17 +13,17 @@ from knouds_harness.targets.resources import Webhook
 
 
 class KeyMint:
-    """Mints keys on a target that has a control plane, and makes their personas known to the client."""
+    """Mints keys on a target with a control plane, and adds their personas to the client."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self.advanced_s = 0.0
-        """How far the clock of the rate-limit windows has been moved."""
+        """Seconds by which the clock of the rate-limit windows has been moved."""
         self._minted: dict[tuple[frozenset[str], str, KeyState, Webhook | None], Persona] = {}
         self._opened: dict[str, dict[str, Any]] = {}
 
     def open_account(self, tier: str, **options: object) -> str:
-        """Open an account for which keys can be minted; returns its name.
+        """Open an account for which keys can be minted; return its name.
 
         Raises:
             UsageError: The control plane refused.
@@ -42,12 +42,12 @@ class KeyMint:
         state: KeyState = "active",
         webhook: Webhook | None = None,
     ) -> Persona:
-        """A key with exactly these capabilities; asking again for the same gives the same key.
+        """Return a key with exactly these capabilities; the same arguments return the same key.
 
         Args:
             capabilities: In any form, whether or not the account's tier could grant them.
-            account: The user that it belongs to; one that the profile knows, or that was opened here.
-            state: Whether it is usable, and if not, why.
+            account: The account of the key: one of the profile, or from ``open_account``.
+            state: Whether the key is usable, and if not, why.
             webhook: Where deliveries of its executions go, and the secret that signs them.
 
         Raises:
@@ -98,19 +98,19 @@ class KeyMint:
 
 
 def ask_control(client: Client, path: str, payload: JSON) -> JSON:
-    """Ask the target's control plane; an exchange like others, which no check judges.
+    """Send a request to the target's control plane; the exchange is recorded, but not judged.
 
     Args:
         client: Sends it.
-        path: Under the control plane's own, such as ``keys``.
+        path: Relative to the control plane, such as ``keys``.
         payload: Sent as JSON.
 
     Returns:
-        The answer, which may hold a new secret; what is kept as evidence does not.
+        The response body, which may hold a new secret; the evidence does not.
 
     Raises:
-        UsageError: The target has none, or it refused.
-        TargetUnreachable: It gave no usable answer.
+        UsageError: The target has no control plane, or it refused.
+        TargetUnreachable: The control plane gave no usable response.
     """
     control = client.target.control
     if control is None:

@@ -1,4 +1,4 @@
-"""What runs cost, before and after they are sent."""
+"""What a run may cost before it is sent, and what its response says it cost."""
 
 import json
 import re
@@ -22,12 +22,12 @@ _RUN_PATH: Final = re.compile(r"/api/(workflows|models)/([^/]+)/run")
 def charge_told(
     status: int, content: bytes, body: JSON, *, most_credits: float, is_to_run: bool, is_granted: bool
 ) -> float | None:
-    """What an answer to a run says was charged; None if it does not say, so that the worst is assumed.
+    """Return the charge that a response to a run reports; None if unknown, so that the worst is assumed.
 
-    A refusal in the documented form costs nothing where the server is to refuse; any other proves nothing. A
-    failed run may cost (the docs do not say), an accepted asynchronous one will. Of all these, a charge
-    counts where it is more than the run could cost. That a run costs nothing counts where a trial grant may
-    have paid it.
+    A completed run counts with its charge; a charge of 0 only if a trial grant may have paid, or the run is
+    free. A refusal in the documented form costs nothing if the server has to refuse. Nothing else proves a
+    charge: a failed run may cost credits (the docs do not say), an accepted asynchronous run will. Only a
+    reported charge above ``most_credits`` always counts.
 
     Source: docs, sync runs and error codes.
     """
@@ -43,7 +43,7 @@ def charge_told(
 
 
 def _has_doubled_members(content: bytes) -> bool:
-    """Whether an object names a member twice, so that readers may differ about it."""
+    """Return whether an object has a member twice: parsers differ in which one they take."""
     try:
         members = json.loads(content, object_pairs_hook=list)
     except (ValueError, RecursionError):
@@ -52,14 +52,14 @@ def _has_doubled_members(content: bytes) -> bool:
 
 
 def was_run(body: JSON) -> bool:
-    """Whether an answer says that something was run, or will be."""
+    """Return whether a response says that something was run, or will be."""
     return isinstance(body, dict) and (
         body.get("success") is True or "executionId" in body or "result" in body
     )
 
 
 def charged_credits(exchange: Exchange, sender: Persona | None, *, is_to_run: bool) -> float | None:
-    """What the server says it charged for a run, as ``charge_told`` reads it; None where no answer came."""
+    """Return the charge of a run, as ``charge_told`` does; None if no response came."""
     if exchange.status is None:
         return None
     funds = sender.credits if sender else "enough"
@@ -74,7 +74,7 @@ def charged_credits(exchange: Exchange, sender: Persona | None, *, is_to_run: bo
 
 
 def resource_named(path: str, target: Target) -> Workflow | Model | None:
-    """What a request of this path runs, in a server's most generous reading; None if the profile lacks it."""
+    """Return what a path runs, in a server's most generous reading; None if the profile lacks it."""
     named = _RUN_PATH.fullmatch(path)
     if named is None:
         return None
@@ -85,10 +85,10 @@ def resource_named(path: str, target: Target) -> Workflow | Model | None:
 
 
 def known_credits(path: str, target: Target, estimates: Mapping[str, float]) -> float | None:
-    """The most that a run costs if the server does not refuse it; None if unknown.
+    """Return the most that a run costs if the server does not refuse it; None if unknown.
 
-    0 for what the harness itself made: empty workflows, and others whose runs say what they cost.
-    ``estimates`` holds what the server was heard to say, by slug.
+    It is 0 for workflows that the harness created: they are empty, or the request itself has the cost.
+    ``estimates`` has the server's estimates seen so far, by slug.
     """
     resource = resource_named(path, target)
     if resource is None:
@@ -99,13 +99,13 @@ def known_credits(path: str, target: Target, estimates: Mapping[str, float]) -> 
 
 
 def dearest_credits(target: Target, estimates: Mapping[str, float]) -> float:
-    """The highest price that is known of a target's workflows and models."""
+    """Return the highest known price of a target's workflows and models."""
     resources: tuple[Workflow | Model, ...] = (*target.workflows.values(), *target.models.values())
     return max((*estimates.values(), *(each.cost_credits or 0.0 for each in resources)), default=0.0)
 
 
 class Pricing:
-    """Knows the most that one run of a workflow or a model costs: from the profile, else from the server."""
+    """Finds the most that one run of a workflow or model costs, in the profile or from the server."""
 
     def __init__(
         self,
@@ -121,9 +121,9 @@ class Pricing:
         self._asked: set[str] = set()
 
     def worst_case(self, resource: Workflow | Model) -> float | None:
-        """The most that one run costs, in credits; None if unknown, and then it must not be run.
+        """Return the most that one run costs, in credits; if None (unknown), it must not be run.
 
-        An estimate of null is a price of 0 only for what is known to have no generator nodes.
+        A null estimate means 0 only for a workflow without generator nodes, according to the profile.
 
         Source: docs, workflow schema (``estimatedCreditCost`` is a number, or null without generator nodes).
         """
@@ -133,7 +133,7 @@ class Pricing:
             estimate = self._estimate(resource)
             if estimate is not None:
                 self._estimates[resource.slug] = estimate
-            self._asked.add(resource.slug)  # only now: threads that ask at the same time all get the answer
+            self._asked.add(resource.slug)  # only now, so that concurrent threads all get the estimate
         return self._estimates.get(resource.slug)
 
     def _estimate(self, workflow: Workflow) -> float | None:
@@ -163,6 +163,6 @@ class Pricing:
 
 
 def amount_of(value: JSON) -> float | None:
-    """A sum of credits or money that may be believed; None for anything else."""
+    """Return a plausible amount of credits or money; None for any other value."""
     is_amount = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _BEYOND_REASON
     return float(value) if is_amount else None

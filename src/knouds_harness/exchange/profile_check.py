@@ -1,7 +1,7 @@
-"""Before anything is tested: whether the target's keys and resources are what its profile says.
+"""Check, before any test, that the target's keys and resources are as its profile says.
 
-Sends reads, and requests without effect (docs/decisions/requests-without-effect.md), of the kinds that the
-profile allows. Only what an answer proves is a contradiction: a 429, a 5xx or no answer prove nothing.
+It sends reads, and requests without effect (docs/decisions/requests-without-effect.md), as far as the profile
+allows. A contradiction needs a response that proves it: a 429, a 5xx or no response proves nothing.
 """
 
 import re
@@ -26,7 +26,7 @@ from knouds_harness.targets.resources import Model
 
 _MOST_AT_ONCE: Final = 16
 _BOUND: Final = re.compile(r"(workflow|model):([a-z0-9-]+):run")
-_OPERATION_BY_CAPABILITY: Final = {  # of several, the one that has no effect whatever the server makes of it
+_OPERATION_BY_CAPABILITY: Final = {  # one that has no effect, whatever the server does
     "workflow:read": "listWorkflows",
     "workflow:write": "updateWorkflow",
     "workflow:run": "runWorkflow",
@@ -43,10 +43,10 @@ _FACT_BY_STATE: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class ProfileCheck:
-    """What came of looking at a target before it is tested.
+    """The result of comparing a target with its profile.
 
     Attributes:
-        target: The target without what was contradicted.
+        target: The target without the contradicted parts of its profile.
     """
 
     contradictions: tuple[Contradiction, ...]
@@ -56,12 +56,12 @@ class ProfileCheck:
 
 
 def check_profile(client: Client, *, most_at_once: int | None = None) -> ProfileCheck:
-    """Hold the profile of a client's target against what the target answers.
+    """Compare the profile of a client's target with what the target answers.
 
-    Without ``most_at_once``, ``limits.concurrency`` says how many requests are in flight at a time.
+    ``most_at_once`` limits the requests in flight; the default is ``limits.concurrency``.
 
     Raises:
-        GuardStop: The target is production, and that was not agreed to.
+        GuardStop: A guard refused a request.
     """
     at_once = min(most_at_once or client.target.limits.concurrency, _MOST_AT_ONCE)
     with ThreadPoolExecutor(at_once) as senders:
@@ -82,7 +82,7 @@ def check_profile(client: Client, *, most_at_once: int | None = None) -> Profile
 
 @dataclass
 class _Look:
-    """What was learnt so far, step by step."""
+    """The steps of the comparison, and their results so far."""
 
     client: Client
     senders: ThreadPoolExecutor
@@ -103,7 +103,7 @@ class _Look:
         return self.client.target
 
     def at_keys(self) -> None:
-        """Ask whoami with every key; a refusal counts where another operation confirms it."""
+        """Send ``getWhoami`` with every key; a refusal counts only if another operation confirms it."""
         personas = list(self.target.personas.values())
         answers = dict(
             zip(personas, self._send([_request("getWhoami", key) for key in personas]), strict=True)
@@ -173,7 +173,7 @@ class _Look:
                 self.account_ids.setdefault(key.user, account["id"])
 
     def at_capabilities(self) -> None:
-        """Try each capability that a working key is said to hold, in its exact or its bound form."""
+        """Try each capability that the profile gives a working key, in its exact or bound form."""
         tries = list(self._tries())
         answers = self._send([request for _, _, request in tries])
         denied: dict[tuple[str, str], list[tuple[str, Exchange]]] = defaultdict(list)
@@ -193,7 +193,7 @@ class _Look:
             self._contradict(
                 f"keys.{name}.capabilities",
                 says=f"the key holds {', '.join(lacks)}",
-                target_says="the target denies it that" if len(lacks) == 1 else "the target denies it these",
+                target_says="the target denies that" if len(lacks) == 1 else "the target denies these",
                 either="the key does not hold it, or the server refuses a key that does",
                 fact=fact,
                 exchange=denials[0][1],
@@ -203,7 +203,7 @@ class _Look:
     def _tries(self) -> Iterator[tuple[Persona, str, Request]]:
         models = iter([model.name for model in self.target.models.values() if self._may_name(model)])
         for key in self.working.values():
-            if key.tier in WITHOUT_KEYS:  # whether a key of such an account may do anything is open
+            if key.tier in WITHOUT_KEYS:  # no source says what such a key may do
                 continue
             for capability in sorted(key.capabilities):
                 bound = _BOUND.fullmatch(capability)
@@ -215,11 +215,11 @@ class _Look:
                     resource = next(models, None)
                 request = _request(operation_id, key, resource)
                 if (named := resource_named(request.path, self.target)) is not None:
-                    self.pricing.worst_case(named)  # asked for once, the client knows it too
+                    self.pricing.worst_case(named)  # the client reserves this price
                 yield key, capability, request
 
     def at_workflows(self) -> None:
-        """Look for each workflow where its owner would see it; of one that is not listed, ask for itself."""
+        """Look up each workflow in a list that should show it; read it by slug if it is not there."""
         unseen: list[tuple[str, Persona]] = []
         for slug, workflow in self.target.workflows.items():
             lists = list(self.lists_by_user.values())
@@ -251,12 +251,12 @@ class _Look:
             )
 
     def _reader(self, user: str) -> Persona | None:
-        """A key of an account that reads by a wildcard, and so was not asked for its list."""
+        """Return a key that may read by a wildcard: ``at_capabilities`` did not list with it."""
         keys = (key for key in self.working.values() if key.user == user)
         return next((key for key in keys if key.holds("workflow:read")), None)
 
     def _judge_owner(self, slug: str, summary: Mapping[str, Any], listed: Exchange) -> None:
-        """Where ``createdBy`` is how the target spells accounts, it tells whose a workflow is."""
+        """Compare ``createdBy`` with the owner, if it evidently holds the account ids of whoami."""
         owner = self.target.workflows[slug].owner
         own_id, creator = self.account_ids.get(owner), summary.get("createdBy")
         others = {account: user for user, account in self.account_ids.items() if user != owner}
@@ -275,7 +275,7 @@ class _Look:
         )
 
     def at_models(self) -> None:
-        """Name each model in a run that can't start, as long as none of them was taken for a run."""
+        """Send each model a run that cannot start, unless the target accepted an earlier one as a run."""
         key = next(
             (each for each in self.working.values() if _may_run_models(each) and each.holds("model:run")),
             None,
@@ -301,12 +301,12 @@ class _Look:
                 )
 
     def _may_name(self, model: Model) -> bool:
-        """Whether the harness may run it at all, in case a server starts what must not start."""
+        """Return whether a run is affordable, in case the server starts a run that it must refuse."""
         most = self.target.limits.credits
         return not model.disabled and model.cost_credits is not None and model.cost_credits <= most
 
     def _send(self, requests: Sequence[Request]) -> list[Exchange | None]:
-        """Send what the profile allows, side by side; None for what it does not, or what got no answer."""
+        """Send in parallel what the profile allows; None for a request not sent or without a response."""
         allowed = self.target.limits.allow
         sent = [
             self.senders.submit(self._send_if_affordable, request) if request.action in allowed else None
@@ -319,7 +319,7 @@ class _Look:
     def _send_if_affordable(self, request: Request) -> Exchange | None:
         try:
             return self.client.send(request)
-        except CreditsShort:  # should the server not refuse it
+        except CreditsShort:  # if the server did not refuse it
             return None
 
     def _contradict(
@@ -371,7 +371,7 @@ def _summaries(listed: Exchange | None) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _may_run_models(key: Persona) -> bool:
-    """Whether the documents say how a run of a model by a key of this account fares."""
+    """Return whether the account's tier, or its role, allows running models."""
     return key.role == "admin" or key.tier not in WITHOUT_MODELS
 
 

@@ -1,11 +1,10 @@
-"""Redaction: every secret is replaced by a stable pseudonym before anything is kept.
+"""Redaction: replace every secret by a stable pseudonym before anything is kept.
 
-All that is written, logged or shown comes from exchanges, and each is redacted when it is made; so nothing
-downstream has to think of secrets. ``{{key:full}}`` stands for the key of persona ``full``,
-``{{key:unknown}}`` for anything else that looks like a key, ``{{key:altered}}`` for a key that was tampered
-with to test the server, ``{{hidden}}`` for credentials of other kinds, ``{{email:1}}`` for the first value of
-a member that the profile's ``redact`` names. A secret is found in every reading that ``decoding`` gives of a
-text, in upper and lower case; a key also without its prefix.
+All output comes from exchanges, and an exchange is redacted when it is made; so no other code has to handle
+secrets. The pseudonyms: ``{{key:full}}`` is the key of persona ``full``, ``{{key:altered}}`` a key that was
+altered to test the server, ``{{key:unknown}}`` any other text that looks like a key, ``{{email:1}}`` the
+first value of member ``email`` if the profile's ``redact`` names it, ``{{hidden}}`` any other credential. A
+secret is found in every reading of a text by ``decoding``, in any case; a key also without its prefix.
 """
 
 from __future__ import annotations
@@ -37,29 +36,27 @@ _KEY = re.compile(rb"knouds_live_[\w-]+")
 PLACEHOLDER = re.compile(
     r"\{\{([\w-]+:[\w:-]+|hidden|webhook[\w-]*|control-token|proxy-password)\}\}", re.ASCII
 )
-"""What stands for a secret; a server may write the same, so where it stands says whether it does."""
+"""A pseudonym. A server may send the same text, so the context decides whether it stands for a secret."""
 _CREDENTIAL = re.compile(rf"(?:\w+ )?{PLACEHOLDER.pattern}", re.ASCII)
 _CREDENTIAL_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
 _SHARED_LENGTH = 8
 _GRAM = 8
-_LEAST_ANYWHERE = (
-    2 * _GRAM - 1
-)  # so long a text holds a whole gram of those that are looked at, wherever it is
+_LEAST_ANYWHERE = 2 * _GRAM - 1  # a text this long covers an aligned gram, wherever it starts
 _MOST_ROUNDS = 6
 _LONG = 1000
-_LEAST_LEARNT = 6  # a shorter text is hidden where it is named alone: it may be part of any other
-_MOST_LEARNT = 200  # each makes looking for all of them slower
-_MOST_AFTER_CUT = 8  # what an escape that is cut in two leaves
+_LEAST_LEARNT = 6  # a shorter value may be part of any text: it is hidden only in its member
+_MOST_LEARNT = 200  # each one slows down the search
+_MOST_AFTER_CUT = 8  # a truncated escape leaves at most this many
 _LEAST_CUT = 4  # fewer characters of a secret give nothing away
 HIDDEN = "{{hidden}}"
 ALTERED = "{{key:altered}}"
 UNKNOWN = "{{key:unknown}}"
 KEY_OF_NOBODY = "knouds_live_" + 8 * "00000"
-"""What a reproduction sends as an unknown key: not a secret, so it is shown."""
+"""The unknown key that reproductions send; it is not a secret, so it is shown."""
 
 
 _Found = tuple[int, int, int, bytes]
-"""How surely it is a secret, 0 most, where that begins, minus where it ends, and what stands for it."""
+"""Rank (0 is the most certain), start, negated end, and pseudonym."""
 
 
 def _places(text: bytes, within: bytes) -> Iterator[int]:
@@ -70,7 +67,7 @@ def _places(text: bytes, within: bytes) -> Iterator[int]:
 
 
 def _replaced(data: bytes, found: Iterable[_Found]) -> bytes:
-    """The data with pseudonyms where secrets were found; ``found`` is in order."""
+    """Return the data with secrets replaced by pseudonyms; ``found`` is sorted."""
     pieces, at = [], 0
     for _, start, end, pseudonym in found:
         if start >= at:
@@ -83,14 +80,14 @@ _OF_THIS_PROCESS: WeakSet[Redactor] = WeakSet()
 
 
 def shown(text: str) -> str:
-    """Text of an exception, made printable, without the secrets of any target that this process uses."""
+    """Make the text of an exception printable, and redact the secrets of all targets of this process."""
     for redactor in (*_OF_THIS_PROCESS, Redactor()):
         text = redactor.text(text)
     return printable(text, keep="\n\t")
 
 
 def _members_named(names: Iterable[str]) -> re.Pattern[bytes] | None:
-    """A pattern of JSON members with these names, also in JSON within a text, where quotes are escaped."""
+    """Return a pattern of JSON members with these names, also inside JSON strings with escaped quotes."""
     alternatives = b"|".join(re.escape(name.encode()) for name in names)
     if not alternatives:
         return None
@@ -101,7 +98,7 @@ def _members_named(names: Iterable[str]) -> re.Pattern[bytes] | None:
 
 
 class Redactor:
-    """Knows the secrets of one target, also those minted while it runs."""
+    """Redacts the secrets of one target, including those minted during the run."""
 
     def __init__(self, secrets: Iterable[Secret] = (), *, members: Iterable[str] = ()) -> None:
         self._members = _members_named(members)
@@ -144,17 +141,20 @@ class Redactor:
         dense, whole = read.dense.text.lower(), read.whole.text.lower()
         if len(dense) >= _LEAST_ANYWHERE:
             self._pseudonym_by_text[dense] = pseudonym
-            for at in range(_GRAM):  # of each place where it may stand, one of these is looked at
+            for at in range(_GRAM):  # one of these is aligned, wherever it starts
                 gram = int.from_bytes(dense[at : at + _GRAM], sys.byteorder)
                 known = self._texts_by_gram.get(gram, ())
                 self._texts_by_gram[gram] = tuple(dict.fromkeys((*known, (dense, at))))
         elif whole and (is_whole or len(whole) >= _SHARED_LENGTH):
-            self._pseudonym_by_whole = {**self._pseudonym_by_whole, whole: pseudonym}  # others may go through
+            self._pseudonym_by_whole = {
+                **self._pseudonym_by_whole,
+                whole: pseudonym,
+            }  # other threads may be iterating
             if len(whole) >= _SHARED_LENGTH:
                 self._least = min(self._least, len(whole))
 
     def content(self, data: bytes, altered_key: bytes | None = None) -> bytes:
-        """Redact bytes; ``altered_key`` is a tampered key that this exchange alone has seen."""
+        """Redact bytes; ``altered_key`` is an altered key that only this exchange sent."""
         if self._members:
             data = self._members.sub(self._hide_member, data)
         for _ in range(_MOST_ROUNDS):
@@ -165,12 +165,12 @@ class Redactor:
         return HIDDEN.encode()
 
     def _found(self, data: bytes, altered_key: bytes | None) -> Iterator[_Found]:
-        """Where secrets stand in the data, in every reading of it."""
+        """Find secrets in every reading of the data."""
         altered = altered_key and [*plain_readings(altered_key)][-1].dense.text.lower()
         for read in readings(data, least=self._least):
             for rank, view, start, end, pseudonym in self._found_in(read, altered):
                 first, last = view.origin(start, end)
-                if not (read.is_binary and b'"' in data[first:last]):  # digits of two members
+                if not (read.is_binary and b'"' in data[first:last]):  # spans two members
                     yield rank, first, -last, pseudonym
 
     def _found_in(self, read: Decoded, altered: bytes | None) -> Iterator[tuple[int, View, int, int, bytes]]:
@@ -189,7 +189,7 @@ class Redactor:
                 yield 2, read.ascii, *found.span(), UNKNOWN.encode()
 
     def _known_in(self, dense: bytes) -> Iterator[tuple[int, int, bytes]]:
-        """Where the longer secrets stand: each is found by the one whole gram at the least that it covers."""
+        """Find the longer secrets, by the aligned gram that each of them must cover."""
         grams = array("Q", dense[: len(dense) // _GRAM * _GRAM])
         if self._texts_by_gram.keys().isdisjoint(grams):
             return
@@ -203,14 +203,14 @@ class Redactor:
                     yield start, end, self._pseudonym_by_text[text]
 
     def _hide_member(self, found: re.Match[bytes]) -> bytes:
-        """Hide the value of a member that the profile names, here and wherever else it stands from now on."""
+        """Hide the value of a member of ``redact``, here and from now on in any other text."""
         begin, quote, text = found["begin"], found["quote"], found["text"]
         if text is None:
-            return begin + b"0"  # a number stays one
+            return begin + b"0"  # a number stays a number
         hidden = HIDDEN
         with suppress(ValueError):
             value = text.decode("utf-8")
-            for _ in range(len(quote).bit_length()):  # once for each JSON that it stands within
+            for _ in range(len(quote).bit_length()):  # once per level of JSON within JSON
                 value = json.loads(f'"{value}"')
             if not value or PLACEHOLDER.fullmatch(value):
                 return found[0]
@@ -218,7 +218,7 @@ class Redactor:
         return begin + quote + hidden.encode() + quote
 
     def _learn(self, value: str, name: str) -> str:
-        """The pseudonym of a member's value, the same for the same value."""
+        """Return the pseudonym of a member's value; equal values have the same one."""
         with self._learning:
             if value not in self._learnt:
                 secret = self._learnt[value] = Secret(value, f"{name}:{len(self._learnt) + 1}")
@@ -227,7 +227,7 @@ class Redactor:
             return str(self._learnt[value])
 
     def cut_content(self, data: bytes, altered_key: bytes | None = None) -> bytes:
-        """Redact bytes whose end is missing, and with it perhaps the end of a secret."""
+        """Redact truncated bytes, which may end within a secret."""
         data = self.content(data, altered_key)
         end = len(data)
         for read in readings(data, least=_SHARED_LENGTH):
@@ -253,9 +253,9 @@ class Redactor:
         return text if redacted is data else redacted.decode("utf-8", "surrogatepass")
 
     def safe(self, value: T) -> T:
-        """What is about to be kept or shown, made safe: every text in it redacted, and made printable.
+        """Return a value that may be kept or shown: every text in it is redacted and made printable.
 
-        A dataclass, a mapping or a tuple may hold more of them. Unchanged values stay the same object.
+        Dataclasses, mappings and tuples are searched recursively. An unchanged value is returned itself.
         """
         kept: Any = value
         clean: Any = value
@@ -271,14 +271,14 @@ class Redactor:
         return value if clean == kept else clean
 
     def pairs(self, pairs: Pairs, altered_key: bytes | None = None) -> Pairs:
-        """Redact headers or query parameters, names and values; the same object where they hold no secret."""
+        """Redact names and values of headers or query parameters; return the same object if unchanged."""
         clean = tuple(
             [(self.text(name, altered_key), self._value(name, value, altered_key)) for name, value in pairs]
         )
         return pairs if clean == pairs else clean
 
     def request(self, request: Request, altered_key: bytes | None = None) -> Request:
-        """Redact a request; the same object comes back where it holds no secret."""
+        """Redact a request; return the same object if it holds no secret."""
         changed: dict[str, Any] = {}
         if (path := self.text(request.path, altered_key)) != request.path:
             changed["path"] = path
@@ -294,7 +294,7 @@ class Redactor:
         return replace(request, **changed) if changed else request
 
     def altered(self, key: str) -> bytes | None:
-        """This key as bytes if it is not a known one, yet gives away part of one; else None."""
+        """Return a key as bytes if it is unknown but reveals part of a known key; otherwise None."""
         if key in self._known:
             return None
         lower = key.lower()
@@ -304,7 +304,7 @@ class Redactor:
         return key.encode("utf-8", "surrogatepass") if shares else None
 
     def alteration(self, key: str) -> Alteration | None:
-        """How this key was made of a known one; None where that is not plain."""
+        """Return how this key was made from a known one; None if that is not clear."""
         return Alteration.of(key, self._known.values())
 
     def _value(self, name: str, value: str, altered_key: bytes | None) -> str:

@@ -1,6 +1,6 @@
-"""Getting one request to the server, once, and its answer back, whole, by one deadline.
+"""Send a request once, and read its whole response, within one deadline.
 
-The network alone knows a timeout for each wait; an exchange has one for all of them.
+The libraries have a timeout for each wait; the deadline holds for all waits of an exchange together.
 """
 
 import os
@@ -21,14 +21,14 @@ from knouds_harness.targets.http_settings import HttpSettings, Proxy
 
 
 class Deadline(threading.local):
-    """When the exchange of the calling thread has to be over, on a monotonic clock; far away at first.
+    """The deadline of the current exchange of each thread, and the state of its connection.
 
     Attributes:
-        is_reused: Whether it uses a connection that answered before.
-        is_answered: Whether anything has come.
-        is_abandoned: Whether no answer is waited for.
-        is_lost: Whether it failed, and the server may have closed that connection just before, or it was
-            abandoned.
+        is_reused: Whether the exchange uses a connection on which a response came before.
+        is_answered: Whether any byte of the response has come.
+        is_abandoned: Whether the exchange does not wait for a response.
+        is_lost: Whether the exchange failed and the server may have closed the connection just before, or
+            the exchange was abandoned.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -38,7 +38,7 @@ class Deadline(threading.local):
 
     @contextmanager
     def within(self, seconds: float, *, is_abandoned: bool = False) -> Iterator[None]:
-        """Let the deadline be in so many seconds, while the context is open."""
+        """Set the deadline to ``seconds`` from now, while the context is open."""
         self._at_s = self._clock() + seconds
         self.is_reused = self.is_answered = False
         self.is_lost = self.is_abandoned = is_abandoned
@@ -49,12 +49,12 @@ class Deadline(threading.local):
 
     @property
     def left_s(self) -> float:
-        """What is left until then; negative once it has passed."""
+        """The seconds left; negative once the deadline has passed."""
         return self._at_s - self._clock()
 
 
 class _Stream(httpcore.NetworkStream):
-    """A connection whose waits all end with the deadline of the exchange that uses it."""
+    """A connection whose waits all end at the deadline of the exchange that uses it."""
 
     def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline) -> None:
         self._stream = stream
@@ -109,7 +109,7 @@ class _Backend(httpcore.SyncBackend):
 
 
 class DeadlineTransport(httpx.HTTPTransport):
-    """HTTP/1.1 with keep-alive, each exchange held to the deadline of its thread; nothing is tried again."""
+    """HTTP/1.1 with keep-alive and no retries; each exchange must keep the deadline of its thread."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class DeadlineTransport(httpx.HTTPTransport):
         proxy: Proxy | None = None,
     ) -> None:
         super().__init__(verify=ssl_context)
-        # The library offers no way to hand it a network of one's own but to replace its pool.
+        # Replacing the pool is the only way to give the library another network backend.
         self._pool = httpcore.ConnectionPool(
             ssl_context=ssl_context,
             proxy=_proxy(proxy, ssl_context) if proxy else None,
@@ -141,7 +141,7 @@ def _proxy(proxy: Proxy, ssl_context: ssl.SSLContext) -> httpcore.Proxy:
     )
 
 
-# A server that closes idle connections after 5 s, as many do, must not do so just as one is used again.
+# Many servers close idle connections after 5 s; reuse must not coincide with that.
 _KEEPALIVE_S = 3.0
 
 
@@ -149,7 +149,7 @@ MakeTransport = Callable[[Deadline], httpx.BaseTransport]
 
 
 class Transport:
-    """A transport with a bound on how long an answer may be and take."""
+    """A transport that limits the size of a response, and the time that it may take."""
 
     def __init__(
         self, make_transport: MakeTransport, *, timeout_s: float, clock: Callable[[], float], proxy: str = ""
@@ -158,7 +158,7 @@ class Transport:
         self._transport = make_transport(self._deadline)
         self._timeout_s = timeout_s
         self._proxy = proxy
-        # Once a server has closed a connection without saying so, each request gets one of its own.
+        # Once a server has closed a connection without notice, each request gets a new connection.
         self._is_reuse_unsafe = False
         self._extensions = {"timeout": dict.fromkeys(("connect", "read", "write"), timeout_s)}
 
@@ -167,15 +167,15 @@ class Transport:
 
     @property
     def is_lost(self) -> bool:
-        """Whether the thread's last request may have met a connection that was closed just before."""
+        """Whether the server may have closed the connection just before the thread's last request."""
         return self._deadline.is_lost
 
     def send(
         self, request: httpx.Request, *, is_abandoned: bool = False
     ) -> tuple[int | None, Pairs, bytes, str | None]:
-        """Send, and read the answer to its end: status, headers, body and, if it did not get there, why.
+        """Send a request, and return status, headers, body, and the reason if the response is incomplete.
 
-        An abandoned request is sent, and its connection closed without reading anything.
+        An abandoned request is sent, and its connection is closed without reading a response.
         """
         status: int | None = None
         headers: Pairs = ()
@@ -189,7 +189,7 @@ class Transport:
                 stream = cast("httpx.SyncByteStream", response.stream)
                 try:
                     status, headers = response.status_code, text_pairs(response.headers)
-                    for part in stream:  # as sent: the library would decode it without a bound
+                    for part in stream:  # still encoded: the library would decode it without a limit
                         body += part
                         if len(body) > MAX_BODY_BYTES:
                             raise BodyTooLong
@@ -211,7 +211,7 @@ class Transport:
                 error, authority=_authority(request.url), proxy=self._proxy, timeout_s=self._timeout_s
             )
             answered = f" (HTTP {status})" if status else ""
-            # A secret in compressed bytes would not be found, so they are not kept as evidence.
+            # Redaction cannot find a secret in compressed bytes, so they are not kept.
             is_plain = not any(name.lower() == "content-encoding" for name, _ in headers)
             return status, headers, bytes(body[:KEPT_BYTES]) if is_plain else b"", f"{failure}{answered}"
 
@@ -219,8 +219,8 @@ class Transport:
 def http_transport(
     scheme: str, concurrency: int, deadline: Deadline, http: HttpSettings
 ) -> httpx.BaseTransport:
-    """HTTP/1.1 with keep-alive; certificates are verified, and nothing is tried again."""
-    # Over plain HTTP no certificate is ever checked, and loading the trusted ones takes 20 ms.
+    """Make a transport for HTTP/1.1 with keep-alive that verifies certificates and never retries."""
+    # Plain HTTP needs no certificates, and loading the trusted ones takes 20 ms.
     is_plain = scheme == "http" and not (http.via and http.via.url.startswith("https"))
     verified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if is_plain else _trusting_context()
     if not is_plain:
@@ -232,10 +232,10 @@ def http_transport(
 
 
 def _trusting_context() -> ssl.SSLContext:
-    """Trust what SSL_CERT_FILE or SSL_CERT_DIR names, else the usual authorities.
+    """Trust the certificates of SSL_CERT_FILE or SSL_CERT_DIR, or the usual authorities.
 
     Raises:
-        UsageError: It cannot be read.
+        UsageError: The certificates cannot be read.
     """
     try:
         return httpx.create_ssl_context()
@@ -249,7 +249,7 @@ def _trusting_context() -> ssl.SSLContext:
 
 
 def text_pairs(headers: httpx.Headers) -> Pairs:
-    """Headers in order, as text, with the case that they were sent in."""
+    """Return headers as text, in order, in their original case."""
     return tuple([(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers.raw])
 
 

@@ -1,4 +1,4 @@
-"""Reading what usage shows: its pages, rows that come late, and what accounts were charged."""
+"""Read usage: its pages and rows, which may come late, and the charges of accounts."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from http import HTTPStatus
@@ -13,24 +13,24 @@ T = TypeVar("T")
 Row = Mapping[str, Any]
 
 MAX_LIMIT: Final = 500
-"""How many rows a page may have."""
+"""The most rows that a page may have."""
 _PAGE_ROWS: Final = 100
 _MOST_ROWS: Final = 20_000
 _LAST_ROWS: Final = 1_000
-"""Of an account that are read in the end, though they were read before."""
+"""The newest rows of an account that are read again at the end."""
 _FIRST_PAUSE_S: Final = 0.02
 
 
 def rows_in(exchange: Exchange) -> list[JSON] | None:
-    """The rows of a page of usage; None if the answer is not one."""
+    """Return the rows of a page of usage; None if the response is not such a page."""
     rows = exchange.members.get("rows") if exchange.status == HTTPStatus.OK else None
     return rows if isinstance(rows, list) else None
 
 
 def rows_of(exchange: Exchange) -> list[Row]:
-    """The rows of a page; empty if it is not a page.
+    """Return the rows of a page that are objects; empty if the response is not a page.
 
-    An id that is a list or an object, which is judged elsewhere, is its own words here: ids are compared.
+    An id that is a list or object, which is judged elsewhere, becomes text, so that ids can be compared.
     """
     return [_with_comparable_ids(row) for row in rows_in(exchange) or () if isinstance(row, dict)]
 
@@ -41,13 +41,12 @@ def _with_comparable_ids(row: Row) -> Row:
 
 
 def model_ids_of(row: Row) -> list[str]:
-    """The model ids of a row."""
     ids = row.get("modelIds")
     return [each for each in ids if isinstance(each, str)] if isinstance(ids, list) else []
 
 
 def fits(row: Row, filters: Mapping[str, str]) -> bool:
-    """Whether a row is among those that the query's filters ask for."""
+    """Return whether a row matches the filters of a query."""
     return all(
         value in model_ids_of(row) if name == "modelId" else row.get(name) == value
         for name, value in filters.items()
@@ -55,7 +54,7 @@ def fits(row: Row, filters: Mapping[str, str]) -> bool:
 
 
 def run_of(row: Row) -> tuple[str, ...]:
-    """What tells the run of a row from any other run, of any account."""
+    """Return the values of a row that identify its run among the runs of all accounts."""
     return tuple(str(row.get(name)) for name in ("id", "requestId", "createdAt"))
 
 
@@ -67,7 +66,7 @@ def rows_of_run(
     model_id: str | None,
     request_id: str | None,
 ) -> list[Row]:
-    """The rows that may be of a run."""
+    """Return the rows that can belong to a run: new ones, with its request id if that is known."""
     wanted = {"workflowSlug": workflow_slug} if workflow_slug else {"modelId": model_id or ""}
     new = [row for row in rows if row.get("requestId") not in known]
     own = [row for row in new if row.get("requestId") == request_id] if request_id else new
@@ -75,7 +74,7 @@ def rows_of_run(
 
 
 def listed_models(exchange: Exchange) -> list[str] | None:
-    """What usage models lists: bare, or in some member of an object (its shape is open); None if nothing."""
+    """Return the ids that ``listUsageModels`` lists, bare or in a member (its shape is open), or None."""
     if exchange.request.operation_id != "listUsageModels" or exchange.status != 200:
         return None
     body, members = exchange.json_or_none(), exchange.members
@@ -94,7 +93,7 @@ def await_usage(
     wait: Callable[[float], object],
     patience_s: float,
 ) -> T:
-    """What usage shows once it is enough, or patience ends: rows may come late."""
+    """Read until the result is enough or ``patience_s`` have passed: rows may come late."""
     waited_s, pause_s = 0.0, _FIRST_PAUSE_S
     while not is_enough(last := read()) and waited_s < patience_s:
         wait(pause_s)
@@ -106,7 +105,7 @@ def await_usage(
 def usage_rows(
     send: Callable[[Request], Exchange], persona: Persona, *, limit: int, offset: int
 ) -> list[JSON] | None:
-    """The rows of one page of usage; None if the key may not read them."""
+    """Request one page of usage; return its rows, or None if the key may not read them."""
     exchange = send(
         Request(
             method="GET",
@@ -124,12 +123,12 @@ Marks = Mapping[str, Collection[str] | None]
 
 
 class ChargesShown:
-    """What usage shows that accounts were charged, since this was first asked for each of them.
+    """The charges of accounts according to usage, each since ``begin`` was called for it.
 
-    Runs of another client of the same account are among it.
+    They include runs of other clients of the same account.
 
     Attributes:
-        marks: The rows that were there before, by account; None if usage cannot be read.
+        marks: The ids of the rows that were there before, by account; None if usage cannot be read.
     """
 
     def __init__(self, send: Callable[[Request], Exchange], marks: Marks = {}) -> None:  # noqa: B006 - copied
@@ -140,7 +139,7 @@ class ChargesShown:
         self._charges: dict[str, float | None] = {}
 
     def begin(self, user: str, personas: Iterable[Persona]) -> None:
-        """Count what an account is charged from now on."""
+        """Count the charges of an account from now on."""
         if user in self.marks and user in self._readers:
             return
         self._readers[user] = [each for each in personas if each.user == user and each.state == "active"]
@@ -150,15 +149,15 @@ class ChargesShown:
             self.marks.setdefault(user, None if rows is None else frozenset(rows))
 
     def note_run(self, user: str) -> None:
-        """Note that a run was answered, so that its account's usage is read again."""
+        """Note that a run got a response, so that its account's usage is read again."""
         self._charges.pop(user, None)
 
     def credits(self, *, is_last: bool = False) -> float | None:
-        """The charges of all accounts together; None if the usage of one cannot be read.
+        """Return the charges of all accounts together; None if the usage of one cannot be read.
 
         Args:
-            is_last: Read again accounts that ran nothing since, and rows that were read before, as another
-                request may have been charged, or a run once more.
+            is_last: Also read again accounts without new runs, and rows that were read before: another
+                request may have been charged, or a run twice.
         """
         if not self._readers:
             return None
@@ -170,9 +169,10 @@ class ChargesShown:
         return None if None in charges else sum(each or 0.0 for each in charges)
 
     def _charged(self, user: str, *, least_rows: int) -> float | None:
-        """The newest rows come first; which ids they have does not matter.
+        """Sum the charges of an account since its mark; None if they cannot be read.
 
-        What is read ends with the rows that were there before, or that show what they showed the last time.
+        Rows come newest first. Reading ends at a page with rows from before the mark, or with rows that have
+        not changed since the last reading.
         """
         before, charge_by_row = self.marks[user], self._charge_by_row[user]
         if before is None:
@@ -193,9 +193,9 @@ class ChargesShown:
         return sum(list(charge_by_row.values()))
 
     def _page(self, user: str, offset: int) -> Mapping[str, float] | None:
-        """What rows say was charged, by their ids.
+        """Return the charges of one page by row id.
 
-        None if no key may read them, or one is unusable.
+        Returns None if no key may read the page, or a row is unusable.
         """
         for reader in self._readers[user]:
             rows = usage_rows(self._send, reader, limit=_PAGE_ROWS, offset=offset)

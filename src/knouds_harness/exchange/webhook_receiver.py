@@ -1,4 +1,4 @@
-"""A receiver of webhook deliveries, of check and of load; it keeps what comes, or hands it on."""
+"""The receiver of webhook deliveries for ``check`` and ``load``; it keeps deliveries or passes them on."""
 
 import errno
 import re
@@ -20,7 +20,7 @@ from knouds_harness.exchange.signature import HEADER
 
 HOST: Final = "127.0.0.1"
 MOST_BYTES: Final = 1_000_000
-"""Of a delivery; those of this API have a thousand."""
+"""The most bytes of a body that are read; deliveries of this API have about a thousand."""
 _MOST_KEPT_BYTES: Final = 32_000_000
 _OVERHEAD_BYTES: Final = 2_000
 _MOST_AT_ONCE: Final = 100
@@ -31,11 +31,11 @@ _CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,8}")
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """One POST as it came, before anything is redacted.
+    """One POST as received, not redacted.
 
     Attributes:
-        number: The first to come is 1.
-        status: What it was answered with.
+        number: Counts deliveries in order of arrival, from 1.
+        status: The status of the response to it.
     """
 
     number: int
@@ -47,7 +47,7 @@ class Delivery:
 
     @cached_property
     def size_bytes(self) -> int:
-        """About how much memory it takes."""
+        """The approximate memory that it takes."""
         return _OVERHEAD_BYTES + len(self.body) + sum(len(name) + len(value) for name, value in self.headers)
 
     @cached_property
@@ -57,21 +57,21 @@ class Delivery:
 
     @cached_property
     def is_test(self) -> bool:
-        """Whether it was sent to try the webhook, and is of no execution."""
+        """Whether it only tests the webhook, and belongs to no execution."""
         return members_of(payload_of(self.body)).get("event") == "webhook.test"
 
     @property
     def is_taken(self) -> bool:
-        """Whether it was answered with 204, not refused."""
+        """Whether it was accepted with 204."""
         return self.status == _TAKEN
 
     @property
     def signature(self) -> str:
-        """The header with its signature; empty without one."""
+        """The signature header; empty without one."""
         return next((value for name, value in self.headers if name.lower() == HEADER.lower()), "")
 
     def as_exchange(self, url: str, redactor: Redactor) -> Exchange:
-        """The delivery as evidence: the target's request, and the receiver's answer."""
+        """Return the delivery as evidence: the target's request and our response."""
         request = Request(
             method="POST", path=self.path, headers=self.headers, body=self.body, action=Action.WRITE
         )
@@ -90,7 +90,7 @@ class Delivery:
 
 
 def payload_of(body: bytes | None) -> JSON:
-    """The body of a delivery as JSON; None if it is not JSON."""
+    """Return the body of a delivery as JSON; None if it is not JSON."""
     return parsed_json(body or b"")[0]
 
 
@@ -99,17 +99,17 @@ Listener = Callable[[Delivery], object]
 
 
 class Receiver:
-    """Takes deliveries until its context ends, in a thread, or in greenlets where gevent has patched threads.
+    """Receives deliveries until its context ends, in threads, or in greenlets if gevent patched them.
 
     Attributes:
-        dropped: How many are not kept any more, the largest first, as too much has come.
+        dropped: How many deliveries were dropped, the largest first, to limit memory.
     """
 
     def __init__(self, host: str = HOST, port: int = 0) -> None:
-        """Bind the port, and take what comes from now on.
+        """Bind the port, and start to receive.
 
         Raises:
-            UsageError: The port is taken or may not be used, or the address is not of this machine.
+            UsageError: The port is taken or not allowed, or the address is not one of this machine.
         """
         self._arrived = threading.Condition()
         self.dropped = 0
@@ -136,16 +136,16 @@ class Receiver:
         return self._host, self._server.server_address[1]
 
     def url(self, path: str) -> str:
-        """The address at which it is reached on this machine."""
+        """Return the URL of a path of the receiver on this machine."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self.address[1]}{path}"
 
     def hand_on(self, listener: Listener) -> None:
-        """Call this with each delivery from now on, and keep none."""
+        """Call ``listener`` with each delivery from now on, and keep no deliveries."""
         self._listeners.append(listener)
 
     def refuse_first(self, is_meant: Callable[[Delivery], bool]) -> None:
-        """Refuse the first delivery of each execution that is meant, and take its later attempts."""
+        """Refuse the first delivery of each execution, if ``is_meant`` selects it; accept later attempts."""
         refused: set[tuple[str, str | None]] = set()
 
         def is_to_refuse(delivery: Delivery) -> bool:
@@ -164,12 +164,12 @@ class Receiver:
 
     @property
     def deliveries(self) -> list[Delivery]:
-        """What has come, refused deliveries too, in order."""
+        """All kept deliveries in order, including refused ones."""
         with self._arrived:
             return list(self._deliveries)
 
     def wait_until(self, has_come: Callable[[Sequence[Delivery]], bool], *, timeout_s: float) -> bool:
-        """Wait until what has come is enough; returns whether it came in time."""
+        """Wait until ``has_come`` is true of the deliveries; return whether it was in time."""
         with self._arrived:
             return self._arrived.wait_for(lambda: has_come(self._deliveries), timeout_s)
 
@@ -211,7 +211,7 @@ def _bound(host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> Threa
         daemon_threads = True
 
         def handle_error(self, *_: object) -> None:
-            """Print nothing: the sender has hung up."""
+            """Print nothing: the sender closed the connection."""
 
     try:
         return Server((host, port), handler)
@@ -219,7 +219,7 @@ def _bound(host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> Threa
         if problem.errno == errno.EADDRINUSE:
             raise UsageError(
                 f"deliveries cannot be received: port {port} of {host} is taken.\n"
-                "  Stop what listens there, or lead webhook.url to another port and name that in listen."
+                "  Stop what listens there, or point webhook.url to another port and name that in listen."
             ) from None
         raise UsageError(
             f"deliveries cannot be received at {host} port {port}: {problem.strerror or problem}.\n"
@@ -231,7 +231,7 @@ def _handler(take: Callable[[str, Pairs, bytes], int]) -> type[BaseHTTPRequestHa
     reading = threading.BoundedSemaphore(_MOST_AT_ONCE)
 
     class Handler(BaseHTTPRequestHandler):
-        """Hands each POST over; http.server refuses anything else."""
+        """Passes each POST to ``take``; http.server refuses other methods."""
 
         protocol_version = "HTTP/1.1"
         timeout = _IDLE_S
@@ -241,7 +241,7 @@ def _handler(take: Callable[[str, Pairs, bytes], int]) -> type[BaseHTTPRequestHa
                 body = _chunks(self) if self._is_chunked() else self.rfile.read(self._length())
                 status = take(self.path, tuple(self.headers.items()), body)
             if len(body) >= MOST_BYTES:
-                self.close_connection = True  # the rest is not a request
+                self.close_connection = True  # the rest of the body is not a request
             self.send_response(status)
             self.send_header("content-length", "0")
             self.end_headers()

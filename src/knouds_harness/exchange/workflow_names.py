@@ -1,4 +1,4 @@
-"""Names of workflows that a run creates: each has a token of its own."""
+"""Names of the workflows that a run creates; each has a unique token."""
 
 import re
 import uuid
@@ -12,22 +12,22 @@ _TOKEN: Final = re.compile(r"\bHarness ([0-9a-f]{12})\b", re.IGNORECASE)
 
 
 def fresh_token() -> str:
-    """What makes a name ours."""
+    """Return a new token, which marks a name as ours."""
     return uuid.uuid4().hex[:12]
 
 
 def name_with(token: str, words: str) -> str:
-    """A workflow's name whose slug is free; letters, digits and single spaces only, as the words are."""
+    """Return a workflow's name with an unused slug; ``words`` are letters, digits and single spaces."""
     return f"Harness {token} {words}"
 
 
 def fresh_name(words: str) -> str:
-    """A workflow's name with a token of its own."""
+    """Return a workflow's name with a new token."""
     return name_with(fresh_token(), words)
 
 
 def marked(document: JSON) -> JSON:
-    """A document as it is, with a token in its name; if that is not usable, in the description."""
+    """Return a document with a token in its name, or in the description if the name is unusable."""
     if not isinstance(document, dict):
         return document
     name = document.get("name")
@@ -38,13 +38,13 @@ def marked(document: JSON) -> JSON:
 
 @dataclass(frozen=True, kw_only=True)
 class NameMark:
-    """What shows that a workflow is made of what was sent.
+    """Identifies the workflow that a creation made, by what was sent.
 
     Attributes:
-        token: Of what was sent; empty where there is none, and then nothing can prove that it is ours.
-        member: Of the document that has the token.
-        text: All of that member, or its beginning.
-        is_beginning: It is long, or stands for all creates of a load run, whose names begin alike.
+        token: The token that was sent; if empty, nothing can prove that the workflow is ours.
+        member: The member of the document that has the token.
+        text: The value of that member, or its beginning.
+        is_beginning: Whether ``text`` is a beginning: of a long value, or of all names of a load run.
     """
 
     token: str = ""
@@ -54,7 +54,7 @@ class NameMark:
 
     @classmethod
     def of(cls, body: JSON) -> Self:
-        """The mark of what is sent to create a workflow, as JSON, or as bytes."""
+        """Return the mark of a body that creates a workflow, given as JSON or as bytes."""
         sent = parsed_json(body)[0] if isinstance(body, bytes) else body
         for member in ("name", "description"):
             text = sent.get(member) if isinstance(sent, dict) else None
@@ -66,7 +66,7 @@ class NameMark:
         return cls(token=found[1].lower() if found else "")
 
     def is_shown_by(self, document: JSON) -> bool:
-        """Whether a document, or a list's summary of it, shows what was sent."""
+        """Return whether a document, or its summary in a list, shows what was sent."""
         shown = document.get(self.member) if isinstance(document, dict) and self.member else None
         return isinstance(shown, str) and (
             shown.startswith(self.text) if self.is_beginning else shown == self.text

@@ -1,4 +1,4 @@
-"""Deletes what is left of the workflows that a run created, and says of the rest why it stays."""
+"""Delete the workflows that a run created and that are left, and say why others stay."""
 
 import sys
 import time
@@ -14,17 +14,17 @@ from knouds_harness.printable import printable
 from knouds_harness.targets.personas import Persona
 
 MOST_WAIT_S: Final = 300.0
-"""In all, for a target that throttles."""
+"""In total, for a target that throttles."""
 _MOST_SHOWN: Final = 100
 _MOST_FAILURES_IN_A_ROW: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Removed:
-    """What became of workflows that were left.
+    """The result of a removal.
 
     Attributes:
-        left: Each with the reason, in words.
+        left: The workflows that stay, each with the reason in words.
     """
 
     deleted: tuple[str, ...] = ()
@@ -34,10 +34,10 @@ class Removed:
 
 @dataclass(kw_only=True)
 class WorkflowRemoval:
-    """Deletes by slug, then looks into the lists of the accounts, and deletes what they still show.
+    """Deletes by slug, then reads the lists of the accounts, and deletes what they still show.
 
     Attributes:
-        send: Sends an operation with a key to a slug, or to no slug.
+        send: Sends an operation with a persona's key, for a slug or None.
     """
 
     created: CreatedWorkflows
@@ -87,15 +87,13 @@ class WorkflowRemoval:
                 self.created.note_deleted(slug)
                 self._deleted.append(slug)
                 return
-            if (
-                exchange and exchange.status == HTTPStatus.NOT_FOUND
-            ):  # its name may be listed with another slug
+            if exchange and exchange.status == HTTPStatus.NOT_FOUND:  # it may be listed with another slug
                 self.created.note_not_there(creation)
                 return
         self._left[creation.number] = why
 
     def _look(self) -> bool:
-        """Read the lists of the accounts; whether they show something to delete."""
+        """Read the lists of the accounts; return whether they show something to delete."""
         users = {each.user for each in self.personas if each.is_able("workflow:write")}
         for user in users if None in self.created.accounts else self.created.accounts:
             readers = self._keys(user, "workflow:read")
@@ -115,7 +113,7 @@ class WorkflowRemoval:
         return any(each.number not in self._left for each in self.created.ours)
 
     def _sent(self, operation_id: str, persona: Persona, slug: str | None) -> tuple[Exchange | None, str]:
-        """The answer, and in words why it is of no use where it is not."""
+        """Send an operation; return the exchange, or None, and the reason in case it is not a success."""
         what = "deleting it" if slug else "listing workflows"
         place = operation_id, persona.user
         if why := self._given_up.get(place) or self._given_up.get(("", "")):
@@ -133,7 +131,7 @@ class WorkflowRemoval:
         return exchange, why
 
     def _sent_in_time(self, operation_id: str, persona: Persona, slug: str | None, what: str) -> Exchange:
-        """The answer; after a 429 once more, when the target says, as long as there is time to wait."""
+        """Send an operation; after a 429, send again when the target says, while there is time."""
         while True:
             exchange = self.send(operation_id, persona, slug)
             wait_s = exchange.told_wait_s
@@ -144,14 +142,14 @@ class WorkflowRemoval:
             self.wait(wait_s)
 
     def _say(self, words: str) -> None:
-        """Only once: a target may ask to wait for a second each time."""
+        """Print a message once: a target may ask to wait a second each time."""
         if words not in self._said:
             self._said.add(words)
             sys.stderr.write(f"{printable(words)} (Ctrl-C ends this)\n")
             sys.stderr.flush()
 
     def _keys(self, user: str | None, capability: str, *, first: str | None = None) -> list[Persona]:
-        """A key of the account that may do something, best the one named first; of each account for None."""
+        """Return a key with this capability, ``first`` if possible; one per account if ``user`` is None."""
         able = [each for each in self.personas if each.is_able(capability) and user in (each.user, None)]
         able.sort(key=lambda each: each.name != first)
         return list({each.user: each for each in reversed(able)}.values())
@@ -170,5 +168,5 @@ class WorkflowRemoval:
 
 
 def _shown(creation: Creation) -> str:
-    """The slug that a server has told, in one line."""
+    """Return the slug from the server as one printable line."""
     return printable((creation.slug or "")[:_MOST_SHOWN], keep="")

@@ -1,1 +1,1 @@
-"""Targets: where to test, with which keys and resources, and the guards that keep the limits."""
+"""Targets: where to test, with which keys and resources; and the guards that enforce the limits."""

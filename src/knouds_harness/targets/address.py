@@ -1,4 +1,4 @@
-"""Base URLs: what may stand in one, and which of them are production."""
+"""Validate base URLs, and recognize production and this machine."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ _HEALTH = "/api/health"
 
 
 def host_of(base_url: str) -> str:
-    """The host of a URL, lowercase, without the dot that a fully qualified name may end with."""
+    """Return the host of a URL, lowercase, without the trailing dot of a fully qualified name."""
     return (urlsplit(base_url).hostname or "").rstrip(".")
 
 
 def is_production_host(host: str) -> bool:
-    """Whether this host is the public Knouds service itself (overview: ``https://knouds.ai``)."""
+    """Return whether the host is the public Knouds service (overview: ``https://knouds.ai``)."""
     return host.lower().rstrip(".") in (_PRODUCTION_DOMAIN, f"www.{_PRODUCTION_DOMAIN}")
 
 
@@ -30,7 +30,7 @@ def is_loopback(host: str) -> bool:
 
 
 def own_address(url: str) -> tuple[str, int] | None:
-    """Host and port of a plain HTTP URL that leads to this machine; None for any other."""
+    """Return host and port of an ``http`` URL on this machine; None for any other URL."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or 80
@@ -40,7 +40,7 @@ def own_address(url: str) -> tuple[str, int] | None:
 
 
 def host_and_port(text: str) -> tuple[str, int] | None:
-    """What ``127.0.0.1:9000`` or ``[::1]:9000`` means; None for other text."""
+    """Parse ``127.0.0.1:9000`` or ``[::1]:9000``; return None for other text."""
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     is_port = port.isascii() and port.isdigit() and 0 < int(port) < 65_536
@@ -48,7 +48,7 @@ def host_and_port(text: str) -> tuple[str, int] | None:
 
 
 def is_url(text: str) -> bool:
-    """Whether requests could go there."""
+    """Return whether a text is an ``http`` or ``https`` URL with a host."""
     try:
         parts = urlsplit(text)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -64,10 +64,10 @@ def address_problems(
     plain_http: bool,
     environ: Mapping[str, str],
 ) -> tuple[str, list[Problem]]:
-    """The base URL without a slash at the end, and what is wrong with it; usable if nothing is."""
+    """Return the base URL without a trailing slash, and its problems; it is usable if there are none."""
     where = "base_url" if variable is None else "base_url_env"
     if bool(base_url) == (variable is not None):
-        says = "stands beside base_url_env" if base_url else "is missing"
+        says = "is set together with base_url_env" if base_url else "is missing"
         remedy = "Write base_url, or base_url_env for a variable that holds it; one of the two."
         return "", [Problem(where="base_url", says=says, remedy=remedy)]
     url = base_url if variable is None else environ.get(variable, "").strip()
@@ -102,7 +102,7 @@ def address_problems(
         problems.append(
             Problem(
                 where=where,
-                says=f"http:// to {host} would send the keys in the clear",
+                says=f"http:// to {host} would send the keys unencrypted",
                 remedy="Write https://, or plain_http = true if you trust that network.",
             )
         )
@@ -111,7 +111,7 @@ def address_problems(
             Problem(
                 where="production",
                 says=f"is missing, and {host} may be production",
-                remedy="Write production = false if no real user is on it, else production = true.",
+                remedy="Write production = false if it has no real users, otherwise production = true.",
             )
         )
     return url.rstrip("/"), problems

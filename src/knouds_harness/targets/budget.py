@@ -1,7 +1,7 @@
-"""The budget: credits are reserved before a request is sent, and settled when its price is known.
+"""The budget: credits are reserved before a request is sent, and settled once its price is known.
 
-Amounts are counted as whole parts of a credit, so that 0.1 + 0.2 fit into 0.3: exact, and cheaper than
-decimal sums, as load counts with each request.
+Amounts are whole numbers of tiny parts of a credit, so sums are exact (0.1 + 0.2 fits into 0.3), and cheaper
+than decimals: load adds one per request.
 """
 
 import math
@@ -13,22 +13,22 @@ from typing import ClassVar, Final
 from knouds_harness.errors import CreditsShort, GuardStop
 
 _PARTS: Final = 10**18
-"""Of a credit; an amount with more decimals than 18 is rounded up."""
+"""Parts of one credit; an amount with more than 18 decimals is rounded up."""
 _MOST: Final = 1e300
-"""A server that says it charged more, or not a number, has said nothing."""
+"""A larger charge, or one that is not a number, counts as no information from the server."""
 _SEND_LESS: Final = "Raise the limit, or send less."
 
 
 class Budget:
-    """Credits that one thread may spend; see ``SharedBudget`` for several.
+    """Credits that one thread may spend; see ``SharedBudget`` for several threads.
 
-    Reserving refuses whatever could overspend even if every open reservation is used to the full, so the
-    order in which answers come does not matter. That holds as long as no run costs more than was reserved for
-    it; once the limit is exceeded, nothing is reserved any more.
+    A reservation is refused if it could overspend, assuming that every open reservation is used in full. So
+    the order of responses does not matter. If a run costs more than was reserved for it, the limit can be
+    exceeded; then every further reservation is refused.
     """
 
     most_doubts: ClassVar[float] = math.inf
-    """How many runs for which nothing was reserved come between two readings of usage, if these are due."""
+    """The most runs without a reservation between two readings of usage."""
 
     def __init__(self, limit_credits: float) -> None:
         self._limit = self._left = _parts(limit_credits)
@@ -40,17 +40,17 @@ class Budget:
 
     @property
     def overcharge(self) -> str | None:
-        """What was charged beyond the limit, and by which request; None while the limit holds."""
+        """Why nothing can be reserved any more, such as a charge over the limit; None if it can."""
         return self._overcharge
 
     @property
     def spent_credits(self) -> float:
-        """What has been charged, or may have been, so far."""
+        """The credits that have been charged, or may have been."""
         return self._spent / _PARTS
 
     @property
     def left_credits(self) -> float:
-        """What can still be reserved."""
+        """The credits that can still be reserved."""
         return max(0, self._left) / _PARTS
 
     def extend(self, credits_more: float) -> None:
@@ -59,19 +59,19 @@ class Budget:
         self._left += more
 
     def reserve(self, cost_credits: float, *, what: str = "a request", remedy: str = _SEND_LESS) -> int:
-        """Set the most that a request may cost aside.
+        """Set aside the most that a request may cost.
 
         Args:
-            cost_credits: Not negative; 0 is granted whatever is left.
+            cost_credits: Not negative; 0 is always granted.
             what: The request in words, for the message.
-            remedy: What to do where it does not fit, for the message.
+            remedy: What the user can do if it does not fit, for the message.
 
         Returns:
-            The reservation, for ``settle``; ``credits_of`` says how much it is.
+            The reservation, for ``settle``; ``credits_of`` converts it to credits.
 
         Raises:
-            CreditsShort: It does not fit into what is left.
-            GuardStop: A run has cost more than was reserved for it.
+            CreditsShort: The cost exceeds the credits that are left.
+            GuardStop: The limit has been exceeded (see ``overcharge``).
         """
         if self._overcharge is not None:
             raise GuardStop(self._overcharge)
@@ -80,7 +80,7 @@ class Budget:
         amount = _parts(cost_credits)
         if amount > self._left:
             raise CreditsShort(
-                f"{what}: may cost {_words(amount)} credits, and {_words(max(0, self._left))} "
+                f"{what}: may cost {_words(amount)} credits, but only {_words(max(0, self._left))} "
                 f"of {_words(self._limit)} are left\n  {remedy}"
             )
         self._left -= amount
@@ -94,14 +94,14 @@ class Budget:
         what: str = "a request",
         doubted_credits: float = 0.0,
     ) -> None:
-        """Turn a reservation into what was charged.
+        """Replace a reservation by the actual charge.
 
         Args:
-            reserved: What ``reserve`` returned; to be settled once.
-            actual_credits: What the server says it charged, perhaps more than was reserved, which beyond the
-                limit ends all reserving; None where it does not say: then the whole reservation counts.
+            reserved: The result of ``reserve``; settle it once.
+            actual_credits: The charge that the server reports; None if it reports none: then the whole
+                reservation counts. More than was reserved is possible; beyond the limit, it ends reserving.
             what: The request in words, for the message.
-            doubted_credits: What it may have cost where nothing was reserved, by the dearest known price.
+            doubted_credits: If nothing was reserved, what the run may have cost, by the highest known price.
         """
         spent = reserved
         if actual_credits is not None and 0 <= actual_credits <= _MOST:
@@ -114,26 +114,26 @@ class Budget:
             self._doubted += _parts(doubted_credits)
             self._doubts += 1
         if self._spent > self._limit:
-            self.stop(f"{what}: charged {_words(spent)} credits, and could cost {_words(reserved)} at most")
+            self.stop(f"{what}: charged {_words(spent)} credits, but could cost at most {_words(reserved)}")
 
     def is_usage_due(self, cost_credits: float) -> bool:
-        """Whether usage has to be read before so much is reserved.
+        """Return whether usage has to be read before this amount is reserved.
 
-        It is after the first paid run; whenever half of what was left has been used, the sooner the more
-        usage showed beyond that the last time; and where what answers said was not charged would not fit
-        into what is left. Of runs for which nothing was reserved, twice as many may come between as were
-        free the last time.
+        It is due after the first paid run, then whenever half of the remaining credits have been used, or
+        sooner if usage last showed more than responses did. It is also due if this amount, plus the reserved
+        credits that responses said were not charged, exceeds what is left. After each reading that shows no
+        excess, twice as many runs without a reservation may come before the next one.
         """
         is_unproven = self._unproven > 0 and self._unproven + _parts(cost_credits) > self._left
         is_doubted = self._doubts >= self._doubts_allowed and self._doubted > self._left
         return is_unproven or is_doubted or self._unread >= self._read_from
 
     def note_usage(self, shown_credits: float | None) -> None:
-        """Count what usage shows beyond what is spent and reserved.
+        """Count the credits that usage shows beyond those spent and reserved.
 
         Args:
-            shown_credits: Of all runs so far; None where usage cannot be read: then what was reserved counts,
-                and not what answers said.
+            shown_credits: The cost of all runs so far. None if usage cannot be read: then the reservations
+                count in full, not the charges that responses reported.
         """
         if shown_credits is None:
             excess = min(self._unproven, max(0, self._left))
@@ -148,11 +148,11 @@ class Budget:
         self._unproven = self._unread = self._doubted = self._doubts = 0
         if shown_credits is not None and self._spent > self._limit:
             self.stop(
-                f"usage shows {_words(_parts(shown_credits))} credits, and answers told of {_words(counted)}"
+                f"usage shows {_words(_parts(shown_credits))} credits, but responses said {_words(counted)}"
             )
 
     def stop(self, reason: str) -> None:
-        """Reserve nothing any more, not even for what is free; of several reasons the first stands."""
+        """Refuse all further reservations, even of 0 credits; the first of several reasons is kept."""
         self._overcharge = self._overcharge or (
             f"{reason}\n  {_words(self._spent)} of {_words(self._limit)} credits are spent. No further run "
             "is sent. If that is the price, write it into the profile: cost_credits."
@@ -160,16 +160,16 @@ class Budget:
 
 
 class SharedBudget(Budget):
-    """A budget that several threads may spend; each settles what it reserved before it reserves more.
+    """A budget that several threads may spend; a thread settles its reservation before it reserves again.
 
-    What does not fit waits as long as it may fit once others have settled.
+    ``reserve`` waits while the amount may still fit once other threads have settled.
     """
 
     most_doubts = 8
 
     def __init__(self, limit_credits: float) -> None:
         super().__init__(limit_credits)
-        self._changed = threading.Condition(threading.RLock())  # settling may stop
+        self._changed = threading.Condition(threading.RLock())  # settle calls stop
 
     def extend(self, credits_more: float) -> None:
         """See ``Budget.extend``."""
@@ -213,11 +213,11 @@ class SharedBudget(Budget):
 
 
 def credits_of(reserved: int) -> float:
-    """How much a reservation is."""
+    """Convert a reservation to credits."""
     return reserved / _PARTS
 
 
-@lru_cache(maxsize=1024)  # prices are few, and load asks for them all the time
+@lru_cache(maxsize=1024)  # prices are few, and load converts them all the time
 def _parts(amount: float) -> int:
     if not math.isfinite(amount) or amount < 0:
         raise ValueError(f"{amount} is not an amount of credits")

@@ -1,4 +1,4 @@
-"""Opening a target; the built-in ``sandbox`` starts, seeds and stops its own server."""
+"""Open a target; for the built-in ``sandbox``, also start, seed and stop its server."""
 
 import json
 import os
@@ -29,9 +29,9 @@ def open_target(
     faults: Sequence[str] = (),
     variant: str | None = None,
 ) -> Iterator[Target]:
-    """Read a target's profile; where it is the sandbox, its server runs until the context ends.
+    """Read a target's profile; for the built-in sandbox, run its server until the context ends.
 
-    ``search`` is as for ``load_target``; the arguments after it are of the sandbox.
+    ``search`` is the same as for ``load_target``; the arguments after it are options of the sandbox.
 
     Raises:
         UnknownName: There is no such profile, or no such fault or variant.
@@ -48,14 +48,14 @@ def open_target(
 def target_environment(
     name: str, *, seed: int = 0, faults: Sequence[str] = (), variant: str | None = None
 ) -> Iterator[Mapping[str, str]]:
-    """The environment variables that a target's profile needs besides the user's own, for other processes.
+    """Yield the environment variables that a target's profile needs besides the user's own.
 
-    The built-in sandbox's server runs until the context ends; of another target nothing is needed. Arguments
-    and exceptions are those of ``open_target``.
+    Other processes can be started with them. The built-in sandbox's server runs until the context ends; other
+    targets need no variables. Arguments and exceptions are those of ``open_target``.
     """
     if name != SANDBOX:
         if faults or variant:
-            raise UsageError(f'target "{name}": faults and variant are options of the sandbox alone')
+            raise UsageError(f'target "{name}": faults and variant are options of the sandbox only')
         yield {}
         return
     token = secrets.token_urlsafe(24)
@@ -76,28 +76,28 @@ def _variables(announced: Mapping[str, Any], token: str) -> dict[str, str]:
 
 @contextmanager
 def _server(options: Sequence[str], token: str) -> Iterator[Mapping[str, Any]]:
-    """Run a sandbox until the context ends; it ends by itself too, once its standard input closes."""
+    """Run a sandbox until the context ends; it also ends when its standard input closes."""
     command = [sys.executable, "-m", "knouds_sandbox", *options]
     with (
         TemporaryFile("w+", encoding="utf-8") as errors,
         subprocess.Popen(  # noqa: S603 -- our own module, our own arguments
             command,
-            env={**os.environ, _TOKEN_VARIABLE: token},  # arguments are for everybody to see
+            env={**os.environ, _TOKEN_VARIABLE: token},  # other users can see arguments
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            start_new_session=True,  # a terminal's Ctrl-C ends those who use it, and they end it
+            start_new_session=True,  # Ctrl-C ends us, not the server; we end it
         ) as process,
     ):
         try:
-            assert process.stdout is not None  # noqa: S101 -- for the type checker: PIPE was asked for
+            assert process.stdout is not None  # noqa: S101 -- for the type checker: it is a PIPE
             line = process.stdout.readline()
             if not line.startswith("{"):
                 raise _start_error(process, errors)
             yield json.loads(line)
         finally:
-            process.kill()  # nothing is kept; to end in order takes it a quarter of a second
+            process.kill()  # it keeps nothing, and an orderly end takes 0.25 s
 
 
 def _start_error(process: subprocess.Popen[str], errors: IO[str]) -> TargetUnreachable | UsageError:

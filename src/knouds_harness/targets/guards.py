@@ -1,4 +1,4 @@
-"""Guards: what decides, before a request is sent, whether and when it may be."""
+"""Guards: decide, before a request is sent, whether and when it may be sent."""
 
 import threading
 import time
@@ -16,7 +16,7 @@ def check_production(target: Target, *, yes_production: bool) -> None:
     """Refuse production unless the profile and the command line both agree.
 
     Raises:
-        GuardStop: One of the two is missing.
+        GuardStop: The profile or the command line does not agree.
     """
     is_public_service = is_production_host(host_of(target.base_url))
     if is_public_service and not target.production:
@@ -28,30 +28,30 @@ def check_production(target: Target, *, yes_production: bool) -> None:
     if target.production and not yes_production:
         raise GuardStop(
             f"{target.source}: production = true: a run would use real accounts and real credits\n"
-            "  Pass --yes-production if that is meant."
+            "  Pass --yes-production if you intend that."
         )
 
 
 def check_action(target: Target, action: Action, *, what: str) -> None:
-    """Refuse a kind of action that the profile does not allow.
+    """Refuse an action that the profile does not allow.
 
     Raises:
-        GuardStop: It is not among ``limits.allow``.
+        GuardStop: The action is not in ``limits.allow``.
     """
     if action not in target.limits.allow:
         raise GuardStop(
             f'{what}: the profile does not allow "{action}"\n'
-            f'  Add "{action}" to limits.allow in {target.place} if that is meant.'
+            f'  Add "{action}" to limits.allow in {target.place} if you intend that.'
         )
 
 
 def check_load(target: Target, *, starts_per_s: float, in_flight: int, yes: bool) -> None:
     """Refuse load that the profile does not allow, before any of it is sent.
 
-    ``starts_per_s`` is 0 where no rate is asked for; ``yes``, load may go to another machine.
+    ``starts_per_s`` is 0 without a fixed rate. ``yes`` allows load on another machine.
 
     Raises:
-        GuardStop: It would go to another machine unasked, or is more than the profile's limits allow.
+        GuardStop: The target is another machine without ``yes``, or the load exceeds the profile's limits.
     """
     limits = target.limits
     if limits.requests_per_s and starts_per_s > limits.requests_per_s:
@@ -63,18 +63,18 @@ def check_load(target: Target, *, starts_per_s: float, in_flight: int, yes: bool
         return
     if not yes:
         raise GuardStop(
-            f"{target.base_url} is another machine, and load may be felt there\n"
-            "  Say --yes if it is yours to load."
+            f"{target.base_url} is another machine, and load can disturb its users\n"
+            "  Pass --yes if you may put load on it."
         )
     if in_flight > limits.concurrency:
         raise GuardStop(
             f"{in_flight} users: the profile allows {limits.concurrency} requests in flight\n"
-            f"  Say --users {limits.concurrency}, or raise limits.concurrency in {target.place}."
+            f"  Pass --users {limits.concurrency}, or raise limits.concurrency in {target.place}."
         )
 
 
 class Pacer:
-    """Spaces the starts of requests evenly, so that no second sees more than its share."""
+    """Spaces the starts of requests evenly, so that no second has more than its share."""
 
     def __init__(
         self,
@@ -92,11 +92,11 @@ class Pacer:
         self._lock = threading.Lock()
 
     def take_turns(self, *, index: int, sharers: int, since: float) -> None:
-        """Keep the pace together with others: each starts requests only while it is its turn.
+        """Share the pace with other pacers: each starts requests only in its own turns.
 
-        A turn is as long as one request of all takes, so any time holds at most two starts more than the
-        pace admits, however many share it and however long some of them paused. ``since`` is when the first
-        turn of the first one began, by the clock of this pacer.
+        A turn lasts one interval of the shared pace. So any period has at most two starts more than the pace
+        allows, no matter how many pacers share it or how long some of them paused. ``since`` is the start of
+        the first turn of pacer 0, by the clock of this pacer.
         """
         self._sharers = sharers
         self._first_turn = since + index * self._interval_s
@@ -104,7 +104,7 @@ class Pacer:
     def wait(self) -> None:
         if not self._interval_s:
             return
-        with self._lock:  # one waits for its turn, and all others for that one
+        with self._lock:  # one thread waits for its turn, the others for the lock
             now = self._clock()
             start = max(now, self._next_start)
             turn, round_s = start, self._interval_s * self._sharers
@@ -118,12 +118,12 @@ class Pacer:
 
 
 class Guard:
-    """Keeps one target's limits; one guard for everything that is sent to it."""
+    """Enforces the limits of one target; a single guard sees every request to it."""
 
     def __init__(
         self, target: Target, *, yes_production: bool = False, sleep: Callable[[float], None] = time.sleep
     ) -> None:
-        """Arm the guards.
+        """Set up the guard.
 
         Raises:
             GuardStop: The target is production, and the profile or the command line does not agree.
@@ -137,19 +137,19 @@ class Guard:
         self.budget = SharedBudget(target.limits.credits)
 
     def admit(self, *, action: Action, host: str, cost_credits: float, what: str) -> int:
-        """Let one request through, when its turn comes.
+        """Admit one request; wait until the pace allows it.
 
         Returns:
-            The reservation, to be settled with ``budget.settle`` once the answer is there.
+            The reservation; pass it to ``budget.settle`` once there is a response.
 
         Raises:
-            CreditsShort: It may cost more than is left.
-            GuardStop: It goes elsewhere, is of a kind that the profile does not allow, or is a run after one
-                that cost too much.
+            CreditsShort: It may cost more credits than are left.
+            GuardStop: The host is another one, the profile does not allow the action, or earlier runs
+                exceeded the limit of credits.
         """
         if host != self._host:
             raise GuardStop(
-                f"{what}: goes to {host}, and the profile allows {self._host} alone\n"
+                f"{what}: goes to {host}, but the profile allows only {self._host}\n"
                 "  Write another profile for another host."
             )
         check_action(self._target, action, what=what)
@@ -164,5 +164,5 @@ class Guard:
         return reserved
 
     def slot(self) -> AbstractContextManager[bool]:
-        """One of the places for requests in flight; held while one is."""
+        """Return a context that holds one of the slots for requests in flight."""
         return self._slots

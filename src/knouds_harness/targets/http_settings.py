@@ -1,4 +1,4 @@
-"""``[http]`` of a profile: what stands between this machine and the target, such as a gateway or a proxy."""
+"""``[http]`` of a profile: settings for a gateway or proxy between this machine and the target."""
 
 import re
 import ssl
@@ -42,17 +42,17 @@ class Proxy:
 
 @dataclass(frozen=True, kw_only=True)
 class HttpSettings:
-    """What each request to the target needs besides its own: ``[http]``.
+    """Headers, proxy and certificates for every request to the target: ``[http]``.
 
     Attributes:
-        headers: Sent with every request that has none of that name.
-        headers_env: Further headers, by the environment variables that hold their values.
+        headers: Sent with every request that does not set the header itself.
+        headers_env: Further headers: name to the environment variable that holds the value.
         proxy: URL without credentials.
-        ca_file: Authorities to trust besides the usual ones, in PEM format.
-        client_key: Its private key; in the same file unless given.
+        ca_file: Additional certificate authorities to trust, in PEM format.
+        client_key: Private key of ``client_certificate``; in the same file if not given.
         traceparent: Send a new trace id with each request.
-        secret_headers: What ``headers_env`` leads to.
-        via: What ``proxy`` or ``proxy_env`` leads to; None to connect to the target itself.
+        secret_headers: The headers of ``headers_env`` with their values.
+        via: The proxy of ``proxy`` or ``proxy_env``; None to connect directly.
     """
 
     headers: Mapping[Text, Text] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class HttpSettings:
 
     @property
     def revealed_headers(self) -> tuple[tuple[str, str], ...]:
-        """The headers as they are sent; never for anything that is kept."""
+        """The headers as they are sent; never write them to a file."""
         return (
             *self.headers.items(),
             *((name, secret.reveal()) for name, secret in self.secret_headers.items()),
@@ -76,18 +76,18 @@ class HttpSettings:
 
     @property
     def is_traced(self) -> bool:
-        """Whether each request gets a trace id of its own: not where the profile gives one for all."""
+        """Whether each request gets its own trace id; False if the profile sets ``traceparent`` itself."""
         names = {name.lower() for name, _ in self.revealed_headers}
         return self.traceparent and "traceparent" not in names
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
-        """What must not be kept or shown."""
+        """The secrets, which must not be kept or shown."""
         password = self.via.password if self.via else None
         return (*self.secret_headers.values(), *((password,) if password else ()))
 
     def configure(self, context: ssl.SSLContext) -> None:
-        """Have a context trust these authorities too, and show the certificate.
+        """Make a context trust ``ca_file`` and use the client certificate.
 
         Raises:
             UsageError: A file cannot be used.
@@ -96,7 +96,7 @@ class HttpSettings:
             raise UsageError(f"[http] {problem.where}: {problem.says}\n  {problem.remedy}")
 
     def problems(self) -> list[Problem]:
-        """Why files cannot be used."""
+        """Return the problems of files that cannot be used."""
         is_plain = self.ca_file is None and self.client_certificate is None
         return [] if is_plain else list(self._unusable(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)))
 
@@ -108,14 +108,14 @@ class HttpSettings:
                 yield _unusable_file("ca_file", self.ca_file, error, "certificates")
         if self.client_certificate is not None:
             try:
-                # Without a password OpenSSL would ask for that of an encrypted key on the terminal.
+                # Without this, OpenSSL would prompt for the password of an encrypted key.
                 context.load_cert_chain(self.client_certificate, self.client_key, password="")
             except OSError as error:
                 yield _unusable_pair(self.client_certificate, self.client_key, error)
 
 
 def complete_http(http: HttpSettings, secrets: SecretReader) -> HttpSettings:
-    """Read the environment variables and find the files."""
+    """Fill in secrets from environment variables and absolute file paths; note problems in ``secrets``."""
 
     def absolute(file: Path | None) -> Path | None:
         return secrets.file_named(str(file)).absolute() if file else None
@@ -138,7 +138,7 @@ def complete_http(http: HttpSettings, secrets: SecretReader) -> HttpSettings:
         client_key=absolute(http.client_key),
     )
     if completed.client_key and not completed.client_certificate:
-        says, remedy = "stands without client_certificate", "Name the certificate that belongs to the key."
+        says, remedy = "is set without client_certificate", "Name the certificate that belongs to the key."
         secrets.problems.append(Problem(where="http.client_key", says=says, remedy=remedy))
     secrets.problems += completed.problems()
     return completed
@@ -158,7 +158,7 @@ def _note_unusable_header(name: str, value: str, problems: list[Problem]) -> Non
 
 def _is_usable_name(name: str, where: str, problems: list[Problem]) -> bool:
     if not _HEADER_NAME.fullmatch(name):
-        says, remedy = "is not a name of a header", "Use letters, digits and hyphens."
+        says, remedy = "is not a header name", "Use letters, digits and hyphens."
     elif name.lower() in _SET_BY_THE_CLIENT:
         says, remedy = "is a header that the harness sets itself", "Remove it."
     else:
@@ -179,7 +179,7 @@ def _proxy(http: HttpSettings, secrets: SecretReader) -> Proxy | None:
     except ValueError:
         is_url = False
     if http.proxy is not None and http.proxy_env is not None:
-        problem, remedy = "stands beside proxy", "Keep one of them."
+        problem, remedy = "is set together with proxy", "Keep one of them."
     elif not url:
         problem, remedy = f"environment variable {http.proxy_env} is not set", "Set it to the proxy's URL."
     elif not is_url or parts.path.strip("/") or parts.query or parts.fragment:
@@ -199,7 +199,7 @@ def _proxy(http: HttpSettings, secrets: SecretReader) -> Proxy | None:
 
 
 def _unusable_pair(certificate: Path, key: Path | None, error: OSError) -> Problem:
-    """Find out which of the two files it is: OpenSSL does not say."""
+    """Find out which of the two files is unusable; OpenSSL does not say."""
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(certificate)
     except OSError as of_certificate:

@@ -1,4 +1,4 @@
-"""Personas: keys known by what they may do."""
+"""Personas: keys with their accounts and rights; and secrets that do not show when printed."""
 
 import math
 from dataclasses import dataclass
@@ -15,20 +15,20 @@ Role = Literal["user", "admin"]
 
 
 class Secret:
-    """A secret that shows its pseudonym wherever it is printed, formatted or logged.
+    """A secret that shows a pseudonym if it is printed, formatted or logged.
 
-    No dataclass: hypothesis and debuggers print the fields of one, whatever its ``__repr__`` says.
+    Not a dataclass: hypothesis and debuggers print the fields of dataclasses, whatever ``__repr__`` says.
 
     Attributes:
-        label: Name that replaces it in evidence: ``key:full`` shows as ``{{key:full}}``.
-        variable: The environment variable that it comes from; empty where it comes from elsewhere.
+        label: The pseudonym in evidence: ``key:full`` shows as ``{{key:full}}``.
+        variable: The environment variable that holds it; empty if it comes from elsewhere.
     """
 
     __slots__ = ("_value", "label", "variable")
 
     def __init__(self, value: str, label: str, variable: str = "") -> None:
         self._value = value
-        self.label = label.replace("{", "").replace("}", "")  # a control plane may have named it
+        self.label = label.replace("{", "").replace("}", "")  # the name may come from a control plane
         self.variable = variable
 
     def __eq__(self, other: object) -> bool:
@@ -38,7 +38,7 @@ class Secret:
         return hash((self._value, self.label))
 
     def reveal(self) -> str:
-        """The secret itself; for the header that sends it, never for anything that is kept."""
+        """Return the secret itself, for the header that sends it; never write it to a file."""
         return self._value
 
     def __repr__(self) -> str:
@@ -53,7 +53,7 @@ SecretValue = Annotated[InstanceOf[Secret], NOT_IN_FILE, Field(default=NO_SECRET
 
 @dataclass(frozen=True, kw_only=True)
 class SecretSource:
-    """Where a secret comes from: never the profile itself.
+    """Where a secret is stored, which is never the profile itself.
 
     Attributes:
         secret_file: Path, relative to the profile's folder.
@@ -79,16 +79,16 @@ def _funds(value: object) -> Funds | float:
 
 @dataclass(frozen=True, kw_only=True)
 class Persona(SecretSource):
-    """One API key and what the profile says of it and of its account: ``[keys.NAME]``.
+    """One API key, with what the profile says about it and its account: ``[keys.NAME]``.
 
     Attributes:
-        user: The account's name in this profile: personas of one account share it.
+        user: The account's name in this profile; personas of one account share it.
         state: Whether the key is usable, and if not, why.
         role: ``admin`` bypasses tier gates and rate limits.
-        credits: How a paid run ends: charged to an account with ``enough``, refused for ``none`` or an
-            ``exhausted`` trial grant, free of charge for an active one (``granted``). A number where the
-            account has no more than so many.
-        webhook_secret: Signs the key's deliveries; none where that is the secret of ``[webhook]``.
+        credits: How a paid run ends: charged (``enough``), refused (``none``, or ``exhausted`` for a used-up
+            trial grant), or free of charge (``granted``, with an active trial grant). A number if the account
+            has only that many credits.
+        webhook_secret: Signs the key's deliveries; ``NO_SECRET`` if the secret of ``[webhook]`` does.
 
     Source: docs, authentication, capabilities and tiers.
     """
@@ -107,14 +107,14 @@ class Persona(SecretSource):
 
     @property
     def is_open(self) -> bool:
-        """Whether it holds ``*`` and is not an administrator's: no source says what that admits to."""
+        """Whether it holds ``*`` but is not an administrator's: no source says what such a key may do."""
         return EVERYTHING in self.capabilities and self.role != "admin"
 
     def holds(self, *capabilities: str) -> bool:
-        """Whether the key meets each of these requirements for certain."""
+        """Return whether the key certainly meets each of these requirements."""
         held = self.capabilities - {EVERYTHING} if self.is_open else self.capabilities
         return all(meets(held, each) for each in capabilities)
 
     def is_able(self, *capabilities: str) -> bool:
-        """Whether the key is active, too."""
+        """Return whether the key is active and meets each of these requirements."""
         return self.state == "active" and self.holds(*capabilities)

@@ -1,4 +1,4 @@
-"""What is wrong with a profile, in sentences: where, which value, what to do. Never a secret."""
+"""Describe what is wrong with a profile: where, which value, what to do. Never shows a secret."""
 
 import difflib
 import json
@@ -18,7 +18,7 @@ _SENSITIVE_NAME = re.compile(r"secret|token|password|api.?key|authorization", re
 _SENSITIVE_VALUE = re.compile(r"knouds_live_|whsec_|://[^/\s]*@", re.IGNORECASE)
 _SECRET_ITSELF = re.compile(r"(?:knouds[_-]live[_-]|whsec[_-])[^\s\"']+", re.IGNORECASE)
 _KEEP_IT_OUT = (
-    "A secret never stands in a profile: name an environment variable with secret_env, or a file with "
+    "Never write a secret into a profile: name an environment variable with secret_env, or a file with "
     "secret_file, and replace this secret if others have seen the file."
 )
 _MAX_SHOWN = 60
@@ -46,7 +46,7 @@ _BOUNDS = {
 
 
 def is_sensitive_name(name: str) -> bool:
-    """Whether what has this name is likely to be a secret."""
+    """Return whether a value with this name is likely to be a secret."""
     return _SENSITIVE_NAME.search(name) is not None
 
 
@@ -64,22 +64,22 @@ class Problem:
 
 
 def profile_error(source: Path, problems: Iterable[Problem]) -> ProfileError:
-    """Put every problem of one file into one exception."""
+    """Make one exception of all problems of a file."""
     file = shown_path(source)
     message = "\n".join(
         f"{file}: {problem.where}{': ' if problem.where else ''}{problem.says}\n  {problem.remedy}"
         for problem in problems
     )
-    return ProfileError(_SECRET_ITSELF.sub("…", message))  # wherever it stands
+    return ProfileError(_SECRET_ITSELF.sub("…", message))  # a secret may be anywhere in it
 
 
 def shape_problems(error: ValidationError, shape: type) -> list[Problem]:
-    """Say what pydantic found, in the words of the profile."""
+    """Turn pydantic's errors into problems, in the words of the profile."""
     return [_shape_problem(details, shape) for details in error.errors(include_url=False)]
 
 
 def shown(value: object) -> str:
-    """A value as TOML would write it, shortened."""
+    """Return a value about as TOML writes it, shortened."""
     try:
         text = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):
@@ -98,7 +98,7 @@ def _shape_problem(details: ErrorDetails, shape: type) -> Problem:
 
 
 def _sentences(details: ErrorDetails, value: str, name: str) -> tuple[str, str]:
-    """What is wrong with one value, and what to do."""
+    """Return what is wrong with one value, and what to do."""
     kind, context = details["type"], details.get("ctx", {})
     if kind in _KINDS:
         return f"{value} should be {_KINDS[kind]}", f"Write {_KINDS[kind]} for {name}."
@@ -150,10 +150,10 @@ def _suggestion(value: object, known: Sequence[str]) -> str:
 
 
 def _known_keys(shape: type, location: Sequence[int | str]) -> list[str]:
-    """The keys of the table at this place, found by walking the types of its fields."""
+    """Return the keys of the table at this place, found by following the types of fields."""
     table = shape
     for part in location:
-        # Names of keys and positions in lists lead to the same table as the section that they are in.
+        # A persona's name or a position in a list has the type of the section around it.
         table = _table_in(keys_of(table).get(str(part))) or table
     return list(keys_of(table))
 
@@ -178,7 +178,7 @@ def _shown_if_safe(location: Sequence[int | str], value: object) -> str:
 
 
 def shown_path(path: Path) -> str:
-    """A file as a user would name it: from the current folder on, if it is in there."""
+    """Return a path relative to the current folder if it is inside, otherwise unchanged."""
     try:
         return str(path.relative_to(Path.cwd()))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Targets, read from their profiles."""
+"""Read targets from their profiles, and validate them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Expect:
-    """What a check of the target has to verify: ``[expect]``."""
+    """The facts and families that ``check`` has to verify on this target: ``[expect]``."""
 
     facts: tuple[Text, ...] = ()
     families: tuple[Text, ...] = ()
@@ -55,16 +55,16 @@ class Expect:
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """Where to test, with which keys and resources, within which limits: a whole profile.
+    """A whole profile: where to test, with which keys and resources, within which limits.
 
     Attributes:
-        base_url: Scheme, host, port and perhaps a path; no slash at the end.
-        production: Whether real users are on it: then the command line has to agree to each run. None if
-            the profile does not say.
-        plain_http: Whether keys may go to another machine in the clear.
-        personas: Keys by name; those whose secret is missing are absent.
+        base_url: Scheme, host, port and perhaps a path, without a trailing slash.
+        production: Whether real users are on it; then each run also needs ``--yes-production``. None if the
+            profile does not say.
+        plain_http: Whether keys may be sent unencrypted to another machine.
+        personas: Keys by name, without those whose optional secret is missing.
         redact: Names of JSON members whose values are never kept.
-        missing: Parts of the profile that this machine lacks: name, such as ``keys.pro``, to reason.
+        missing: Optional parts of the profile whose secret is missing here: name (``keys.pro``) to reason.
     """
 
     __pydantic_config__ = ONLY_KNOWN_KEYS
@@ -89,29 +89,29 @@ class Target:
 
     @cached_property
     def found_by_need(self) -> dict[object, object]:
-        """What needs have found in it, as many tests ask for the same."""
+        """Cache of ``Need.find``: many tests have the same need."""
         return {}
 
     def spending(self, asked_credits: float | None, *, by: str = "--credits") -> Target:
-        """The same for a run that was asked to cost at most so much, by this option."""
+        """Return the target for a run that may cost at most ``asked_credits``, as option ``by`` says."""
         return replace(self, limits=self.limits.spending(asked_credits, by=by))
 
     def webhook_of(self, key: Persona) -> Webhook | None:
-        """The webhook of a key: that of the profile, with the key's own secret if it has one."""
+        """Return the webhook of a key: the profile's, with the key's own secret if it has one."""
         if self.webhook is None or key.webhook_secret == NO_SECRET:
             return self.webhook
         return replace(self.webhook, secret=key.webhook_secret)
 
     @property
     def place(self) -> str:
-        """The file to change the profile in, for messages: not the one that comes with the harness."""
+        """The file where the user can change the profile, for messages; never one that ships with us."""
         if self.source.parent != builtin_targets_path() or self.source.is_relative_to(Path.cwd()):
             return shown_path(self.source)
         return f"targets/{self.source.name} (copy the built-in one there: {self.source})"
 
     @property
     def credits_remedy(self) -> str:
-        """What to do where credits are short."""
+        """What the user can do if credits are short, for messages."""
         by = self.limits.credits_by
         return f"Raise {by}{f' in {self.place}' if by.startswith('limits.') else ''}, or send less."
 
@@ -119,17 +119,17 @@ class Target:
 def load_target(
     name: str, *, environ: Mapping[str, str] | None = None, search: Sequence[Path] | None = None
 ) -> Target:
-    """Read one profile and the secrets that it names.
+    """Read a profile and the secrets that it names.
 
     Args:
         name: Name of a profile in one of the folders, or path of a ``.toml`` file.
         environ: Environment variables; the process's own by default.
-        search: Folders of profiles, first one first; by default ``targets`` here, then the built-in ones.
+        search: Folders of profiles, in order of precedence; by default ``./targets``, then the built-in ones.
 
     Raises:
         UnknownName: There is no such profile.
-        UsageError: There is no such file, or its name is none.
-        ProfileError: The profile is broken, or a secret that is not optional is missing; lists every problem.
+        UsageError: There is no such file, or the name is not a file name.
+        ProfileError: The profile is broken, or a required secret is missing; lists every problem.
     """
     try:
         source = _profile_path(name, _folders(search))
@@ -197,11 +197,11 @@ def _webhook_secret(name: str, key: Persona, secrets: SecretReader) -> Secret:
 
 
 def load_http(file: Path, *, environ: Mapping[str, str]) -> HttpSettings:
-    """Read ``[http]`` of a file that need hold nothing else.
+    """Read ``[http]`` of a file that may have no other table.
 
     Raises:
-        ProfileError: It is broken, or a variable that it names is missing.
-        UsageError: It has no such table.
+        ProfileError: The file is broken, or a variable that it names is missing.
+        UsageError: The file has no ``[http]``.
     """
     profile, problems = _read(file)
     secrets = SecretReader(environ=environ, folder=file.parent)
@@ -217,7 +217,7 @@ _NAMED_SO: Final = "--target takes the file of a profile, or the name of one in 
 
 
 def target_names(search: Sequence[Path] | None = None) -> list[str]:
-    """Every profile that ``load_target`` finds by name."""
+    """Return the names of all profiles that ``load_target`` finds by name."""
     return sorted(_profiles(_folders(search)))
 
 
@@ -252,16 +252,16 @@ def _format() -> TypeAdapter[Target]:
 
 
 def _read(source: Path) -> tuple[Target, list[Problem]]:
-    """Read the file; what is misshapen is named in the problems and absent from the profile."""
+    """Read the file; return the profile without its malformed tables, and their problems."""
     try:
         content = tomllib.loads(file_text(source))
     except tomllib.TOMLDecodeError as error:
-        problem = Problem(where="", says=f"is not valid TOML: {error}", remedy="Mend the file at that place.")
+        problem = Problem(where="", says=f"is not valid TOML: {error}", remedy="Fix the file at that place.")
     except UnicodeDecodeError as error:
         problem = Problem(
             where="", says=f"is not UTF-8 text (byte {error.start})", remedy="Save the file as UTF-8."
         )
-    except ValueError:  # Python reads no number of more than 4,300 digits
+    except ValueError:  # Python refuses numbers of more than 4,300 digits
         problem = Problem(where="", says="has a number that is too long", remedy="Write a shorter one.")
     except RecursionError:
         problem = Problem(where="", says="is nested too deeply", remedy="Write the tables of a profile.")
@@ -279,7 +279,7 @@ def _read(source: Path) -> tuple[Target, list[Problem]]:
 
 
 def _remove(content: dict[str, Any], location: tuple[int | str, ...]) -> None:
-    """Remove the misshapen table, so that the rest can still be judged."""
+    """Remove the malformed table, so that the rest can still be checked."""
     section = content.get(str(location[0]))
     if location[0] in ("keys", "workflows", "models") and isinstance(section, dict) and len(location) > 1:
         section.pop(location[1], None)
@@ -288,7 +288,7 @@ def _remove(content: dict[str, Any], location: tuple[int | str, ...]) -> None:
 
 
 def _account_problems(profile: Target) -> list[Problem]:
-    """Personas of one account have to agree on what the account is."""
+    """Check that personas of one account agree on its tier and role."""
     problems = []
     first_key_by_user: dict[str, str] = {}
     for name, key in profile.personas.items():
@@ -307,7 +307,7 @@ def _account_problems(profile: Target) -> list[Problem]:
 
 
 def _owner_problems(profile: Target) -> list[Problem]:
-    """An owner may have no key here, but not differ from one that has in the spelling alone."""
+    """Find owners that differ only in spelling from an account with a key; owners without a key are fine."""
     users = {key.user for key in profile.personas.values()}
     problems = []
     for slug, workflow in profile.workflows.items():
@@ -323,8 +323,8 @@ def _address_problems_of_webhook(webhook: Webhook | None) -> Iterator[Problem]:
     if webhook is not None and not is_url(webhook.url):
         yield Problem(
             where="webhook.url",
-            says=f"{shown(webhook.url)} is not a URL that deliveries could go to",
-            remedy='Write it as it is set for the keys: url = "https://hooks.example.com/knouds".',
+            says=f"{shown(webhook.url)} is not a URL that deliveries can be sent to",
+            remedy='Write the URL that is set for the keys: url = "https://hooks.example.com/knouds".',
         )
     if webhook is not None and webhook.listen is not None and webhook.receiver is None:
         yield Problem(
@@ -335,13 +335,13 @@ def _address_problems_of_webhook(webhook: Webhook | None) -> Iterator[Problem]:
 
 
 def _webhook_problems(profile: Target, known: Sequence[Problem]) -> list[Problem]:
-    """A key cannot have a webhook that the profile does not name; one that it misspells is known already."""
+    """Find keys with ``webhook = true`` in a profile without ``[webhook]``, unless that is broken itself."""
     if any(problem.where.startswith("webhook") for problem in known):
         return []
     return [
         Problem(
             where=f"keys.{name}.webhook",
-            says="is true, and the profile has no [webhook]",
+            says="is true, but the profile has no [webhook]",
             remedy="Add [webhook] with the url and the secret that are set for the key, or remove this line.",
         )
         for name, key in profile.personas.items()

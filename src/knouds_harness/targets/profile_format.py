@@ -1,7 +1,7 @@
-"""What the values in ``targets/NAME.toml`` may be (docs/profile-reference.md explains each key).
+"""The types of the values in ``targets/NAME.toml`` (docs/profile-reference.md explains each key).
 
-A table of a profile is read into the type that everything uses: ``Target``, ``Persona``, ``Limits`` and so
-on. Values are not converted: ``"true"`` is text and not a boolean.
+Each table of a profile is read directly into the type that all code uses: ``Target``, ``Persona``, ``Limits``
+and so on. Values are not converted: ``"true"`` is a text, not a boolean.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 ONLY_KNOWN_KEYS: Final = ConfigDict(extra="forbid")
 AS_A_PROFILE: Final = "profile"
-"""The context in which a profile is read; a run record that holds the same type is read without."""
+"""The validation context for reading a profile. Run records hold the same types, and are read without it."""
 
 
 def _refuse(value: T, info: ValidationInfo) -> T:
@@ -37,7 +37,7 @@ def _refuse(value: T, info: ValidationInfo) -> T:
 
 
 NOT_IN_FILE: Final = BeforeValidator(_refuse)
-"""Marks what the harness sets itself: in the file it is an unknown key."""
+"""Marks a field that the harness sets itself; in a profile, such a key is unknown."""
 
 
 def _capability(text: str) -> str:
@@ -73,7 +73,7 @@ Member = Annotated[
 
 
 def keys_of(table: type) -> Mapping[str, object]:
-    """The keys that a table may have, to the types of their values."""
+    """Return the keys that a table may have, with the types of their values."""
     types = get_type_hints(table, include_extras=True)
     keys = {}
     for each in fields(table):

@@ -1,4 +1,4 @@
-"""Writes a profile from what a target told: ``profile.toml.j2`` says what stands in it."""
+"""Write a profile from what a target answered, with the template ``profile.toml.j2``."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from knouds_harness.targets.resources import Workflow
 
 _MODELS_OF_POLLED_PROVIDERS: Final = ("seedance-", "suno-", "gpt-image-2")  # docs, async executions
 _NOT_TOLD: Final = ("fails", "polled", "image_count_input", "cost_credits", "deadline_s")
-"""Keys of a workflow that no answer tells."""
+"""Keys of a workflow that no response reveals."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class FoundKey:
     """One key, as the target describes it.
 
     Attributes:
-        untold: Capabilities that it may hold besides, to why that cannot be told.
+        untold: Capabilities that it may also hold, with the reason why that is unknown.
     """
 
     name: str
@@ -39,7 +39,7 @@ class FoundKey:
 
 @dataclass(frozen=True, kw_only=True)
 class RefusedKey:
-    """A key that the target refuses without saying why; its ``answer`` is in words."""
+    """A key that the target refuses without saying why; ``answer`` describes the response."""
 
     name: str
     variable: str
@@ -51,8 +51,8 @@ class FoundWorkflow:
     """One workflow, as the target describes it.
 
     Attributes:
-        estimate_credits: What the server says one run costs; None where it does not.
-        count_field: The input that by its name may ask for a number of images.
+        estimate_credits: The server's estimate of the cost of one run; None without one.
+        count_field: An input that may set the number of images, judging by its name.
     """
 
     workflow: Workflow
@@ -62,10 +62,10 @@ class FoundWorkflow:
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """Everything that a target told.
+    """Everything that a target revealed.
 
     Attributes:
-        refused: Keys that it refuses without saying why.
+        refused: Keys that the target refuses without saying why.
     """
 
     base_url: str
@@ -79,14 +79,14 @@ class Found:
 
 
 def http_text(http: HttpSettings) -> str:
-    """``[http]`` of a profile, whatever folder that is in."""
+    """Return ``[http]`` as TOML, with absolute paths: the profile may be in any folder."""
     values = {key: getattr(http, key) for key in keys_of(HttpSettings)}
     lines = [f"{key} = {toml_value(value)}" for key, value in values.items() if value]
     return "\n".join(["", "[http]", *lines, ""])
 
 
 def profile_text(found: Found, *, target: str) -> str:
-    """The profile; ``target`` is what ``--target`` will take."""
+    """Return the profile as TOML; ``target`` is the value for ``--target``."""
     environment = Environment(  # noqa: S701 - not HTML: finalize writes each value as TOML
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
@@ -111,13 +111,13 @@ def profile_text(found: Found, *, target: str) -> str:
 
 
 class _Written(str):
-    """Text that stands in the profile as it is."""
+    """Text that is written to the profile unchanged."""
 
     __slots__ = ()
 
 
 def _told(workflow: Workflow, *, is_run: bool) -> dict[str, object]:
-    """What the server told of a workflow that is not the default; inputs only if it can be run."""
+    """Return the revealed values of a workflow that are not the default; inputs only if it can be run."""
     left_out = _NOT_TOLD if is_run else (*_NOT_TOLD, "inputs")
     default = Workflow(slug="", owner="")
     values = {key: getattr(workflow, key) for key in keys_of(Workflow) if key not in left_out}
@@ -125,7 +125,7 @@ def _told(workflow: Workflow, *, is_run: bool) -> dict[str, object]:
 
 
 def toml_value(value: Any) -> str:  # noqa: ANN401 - any JSON value but null
-    """A value as TOML: a text, number, truth value, list, or table in one line."""
+    """Return a text, number, boolean, list or table as TOML in one line."""
     if isinstance(value, str | Path):
         return "".join(map(_seen, json.dumps(str(value), ensure_ascii=False)))
     if isinstance(value, bool | int | float):
@@ -137,7 +137,7 @@ def toml_value(value: Any) -> str:  # noqa: ANN401 - any JSON value but null
 
 
 def _seen(char: str) -> str:
-    """A character, or its escape where it would not show, or would change how others show."""
+    """Return a character, or its escape if it is invisible or changes how others are displayed."""
     return char if char.isprintable() else f"\\U{ord(char):08x}"
 
 

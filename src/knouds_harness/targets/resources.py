@@ -1,4 +1,4 @@
-"""The tables of a profile besides its keys: workflows, models, webhook, control plane, limits and waivers."""
+"""The tables of a profile other than its keys: workflows, models, webhook, control plane, limits, waivers."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Workflow:
     """One workflow on the target: ``[workflows.SLUG]``.
 
     Attributes:
-        owner: The account that owns it, as personas name it.
+        owner: The account that owns it, named like ``user`` of the personas.
         public: Whether it is open to everyone (``publicPlayground``).
-        template: Whether everyone sees it listed (``isTemplate``).
+        template: Whether it is listed for everyone (``isTemplate``).
         polled: Whether it can run asynchronously.
-        has_generator: Whether it holds a generator node; without one its estimated cost is null.
-        has_request_input: Whether it holds a Request Input node; without one its schema has no fields.
-        image_count_input: The input that asks for a number of images, where each of them is charged.
+        has_generator: Whether it has a generator node; without one, its estimated cost is null.
+        has_request_input: Whether it has a Request Input node; without one, its schema has no fields.
+        image_count_input: The input that sets the number of images, if each image is charged.
         cost_credits: The most one run costs; None to ask the server for its estimate.
     """
 
@@ -57,7 +57,7 @@ class Workflow:
 
     @property
     def name(self) -> str:
-        """Its name in paths and capabilities, as for a model."""
+        """The name in paths and capabilities, as of a model."""
         return self.slug
 
     @property
@@ -72,9 +72,9 @@ class Model:
     Attributes:
         polled: Whether its provider is polled, so that it can run asynchronously.
         disabled: Whether it answers 404 ``MODEL_NOT_FOUND``.
-        needs_tier: The tier an account needs; below it 403 ``MODEL_TIER_REQUIRED``.
-        image_count_input: The input that asks for a number of images, where each of them is charged.
-        cost_credits: The most one run with these inputs costs; None if not known, and then it is never run.
+        needs_tier: The tier that an account needs; a lower one gets 403 ``MODEL_TIER_REQUIRED``.
+        image_count_input: The input that sets the number of images, if each image is charged.
+        cost_credits: The most one run with these inputs costs; if None (unknown), the model is never run.
 
     Source: docs, models.
     """
@@ -98,11 +98,11 @@ class Model:
 
 @dataclass(frozen=True, kw_only=True)
 class Webhook(SecretSource):
-    """Where deliveries of this target's keys arrive, and the secret that signs them: ``[webhook]``.
+    """Where the deliveries of this target arrive, and the secret that signs them: ``[webhook]``.
 
     Attributes:
-        listen: Host and port of this machine to which a tunnel or proxy leads from there.
-        deadline_s: Seconds that a delivery, or the next attempt of a refused one, is awaited.
+        listen: Host and port on this machine, if a tunnel or proxy forwards deliveries from ``url`` to it.
+        deadline_s: Seconds to wait for a delivery, or for the next attempt of a refused one.
     """
 
     url: Text
@@ -112,18 +112,18 @@ class Webhook(SecretSource):
 
     @property
     def receiver(self) -> tuple[str, int] | None:
-        """Host and port to listen at for deliveries; None if these go to another machine."""
+        """Host and port to receive deliveries on; None if they go to another machine."""
         return own_address(self.url) if self.listen is None else host_and_port(self.listen)
 
     @property
     def is_direct(self) -> bool:
-        """Whether the URL itself names the receiver, with no tunnel or proxy between."""
+        """Whether the URL leads directly to the receiver, without a tunnel or proxy."""
         return self.receiver is not None and self.receiver == own_address(self.url)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Control(SecretSource):
-    """A control plane that mints keys and moves the clock: ``[control]``; only the sandbox has one.
+    """The control plane, which mints keys and moves the clock: ``[control]``; only the sandbox has one.
 
     Attributes:
         secret: Sent as ``x-sandbox-token``.
@@ -135,17 +135,17 @@ class Control(SecretSource):
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """The bounds that the guards keep: ``[limits]``.
+    """The limits that the guards enforce: ``[limits]``.
 
     Attributes:
-        credits: The most that all runs of one session may cost together; 0 forbids any paid run.
-        requests_per_s: The most requests started per second, evenly spaced; None for no bound.
-        concurrency: The most requests in flight at once; of a load, over all its workers.
-        timeout_s: Seconds that one exchange may take, connecting included.
-        allow: The kinds of action that may be sent at all.
-        fill_rate_windows: Whether windows of rate limits are filled, where that takes a window's time; None
-            fills them where the runs cost nothing.
-        credits_by: What sets the credits: the key of the profile, or what was asked for in its place.
+        credits: The most that all runs of one session may cost together; 0 forbids paid runs.
+        requests_per_s: The most requests started per second, evenly spaced; None for no limit.
+        concurrency: The most requests in flight at once; in a load run, over all workers.
+        timeout_s: Seconds that one exchange may take, including connecting.
+        allow: The kinds of action that may be sent.
+        fill_rate_windows: Whether tests may fill rate-limit windows in real time; None fills them only if the
+            runs cost nothing.
+        credits_by: What set the credits, for messages: the key of the profile, or an option.
     """
 
     credits: Amount = 0.0
@@ -157,7 +157,7 @@ class Limits:
     credits_by: Annotated[str, NOT_IN_FILE] = "limits.credits"
 
     def spending(self, asked_credits: float | None, *, by: str) -> Limits:
-        """These limits for a run that was asked to cost at most so much; that can only lower the credits."""
+        """Return the limits with ``asked_credits`` as credits, if that is lower than the profile's."""
         if asked_credits is None or asked_credits >= self.credits:
             return self
         return replace(self, credits=asked_credits, credits_by=by)
@@ -165,19 +165,19 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Waiver:
-    """Accepts the findings that fit everything it names: ``[[waivers]]``.
+    """Accepts the findings that match everything it names: ``[[waivers]]``.
 
     A waiver names a fingerprint, a fact, or a check with an operation; status and code narrow it further.
 
     Attributes:
         reason: Why the finding is accepted, for readers of the report.
-        expires: The last day on which it holds; afterwards its findings fail the run again.
+        expires: The last day on which it holds; after that, its findings fail the run again.
         fingerprint: Fingerprint of one finding.
-        fact: The fact that is not kept.
+        fact: The fact that does not hold.
         check: The check that found it.
-        operation: The operationId that it was found on.
-        status: The HTTP status of the answer.
-        code: The ``code`` of the answer; an empty string for an answer without one.
+        operation: The operationId of the exchange.
+        status: The HTTP status of the response.
+        code: The ``code`` of the response; an empty string for a response without one.
     """
 
     reason: Text
@@ -199,7 +199,7 @@ class Waiver:
         code: str | None,
         fact: str | None = None,
     ) -> bool:
-        """Whether a finding with these properties is the one meant; whether still, ``is_expired`` says."""
+        """Return whether a finding with these properties matches, even if the waiver ``is_expired``."""
         return (
             self.fingerprint in (None, fingerprint)
             and self.fact in (None, fact)
@@ -210,10 +210,10 @@ class Waiver:
         )
 
     def is_expired(self, today: date) -> bool:
-        """Whether its last day has passed."""
+        """Return whether the last day has passed."""
         return today > self.expires
 
     def __str__(self) -> str:
-        """What it names, as ``fact envelope.plain-401-has-code, status 401``."""
+        """Show what it matches, such as ``fact envelope.plain-401-has-code, status 401``."""
         names = ("fingerprint", "fact", "check", "operation", "status", "code")
         return ", ".join(f"{name} {getattr(self, name)}" for name in names if getattr(self, name) is not None)

@@ -1,4 +1,4 @@
-"""Secrets, read from where a profile says they are."""
+"""Read secrets from the environment variable, file or keyring that a profile names."""
 
 import re
 import subprocess
@@ -19,10 +19,10 @@ _KEYRING_WITHIN_S = 30.0  # time to unlock it, if it asks
 
 @dataclass(frozen=True)
 class Form:
-    """What a secret looks like.
+    """The format of a secret.
 
     Attributes:
-        if_absent: What to do without one, with ``{where}`` for its place.
+        if_absent: What the user can do if it is missing, with ``{where}`` for its place.
     """
 
     pattern: re.Pattern[str]
@@ -32,22 +32,22 @@ class Form:
 
 KEY = Form(
     re.compile(r"[!-~]{16,256}"),
-    "what its source holds is not a secret: those have 16 to 256 printable characters and no spaces",
+    "the value there is not a secret: secrets have 16 to 256 printable characters and no spaces",
     "Set it, or mark [{where}] optional = true, or remove it: "
     "the checks that need it then count as untested.",
 )
 SIGNING_SECRET = Form(
-    KEY.pattern, KEY.says, "Set it, or remove the line: then the secret of [webhook] signs."
+    KEY.pattern, KEY.says, "Set it, or remove the line: then the secret of [webhook] is used."
 )
 HEADER_VALUE = Form(
-    re.compile(r"[!-~][ -~]{6,4094}[!-~]"),  # of a shorter one everything would be hidden that looks like it
-    "what its variable holds is not a secret of a header: those have 8 to 4,096 printable characters",
+    re.compile(r"[!-~][ -~]{6,4094}[!-~]"),  # a shorter one would redact too much
+    "the value there is not a secret: secret headers have 8 to 4,096 printable characters",
     "Set it, or remove the header from [http].",
 )
 
 
 class _AbsentError(Exception):
-    """The secret is not where the profile says; the message says so."""
+    """The secret is not where the profile says; the message says why."""
 
 
 class _KeyringError(_AbsentError):
@@ -55,7 +55,7 @@ class _KeyringError(_AbsentError):
 
 
 class _UnusableError(Exception):
-    """What is wrong, and what to do, as two arguments."""
+    """The secret cannot be used; its two arguments say what is wrong and what to do."""
 
 
 @dataclass(kw_only=True)
@@ -63,9 +63,9 @@ class SecretReader:
     """Reads the secrets of one profile and notes what is wrong with them.
 
     Attributes:
-        folder: What relative file names start from: the profile's folder.
-        problems: Secrets that are needed and cannot be used.
-        missing: Secrets that are optional and absent: place to reason.
+        folder: The profile's folder; relative file names start there.
+        problems: Problems of secrets that are required or unusable.
+        missing: Optional secrets that are absent: place to reason.
     """
 
     environ: Mapping[str, str]
@@ -76,7 +76,7 @@ class SecretReader:
     _keyring_error: _KeyringError | None = None
 
     def read(self, source: SecretSource, *, where: str, label: str, form: Form = KEY) -> Secret | None:
-        """Read the secret of one table; None where it is absent or unusable, which is then noted."""
+        """Read the secret of one table; if it is absent or unusable, note that and return None."""
         try:
             return Secret(self._usable(self._value(source), where, form), label, source.secret_env or "")
         except _AbsentError as error:
@@ -91,7 +91,7 @@ class SecretReader:
         return None
 
     def file_named(self, name: str) -> Path:
-        """What a file name of the profile means; ``~nobody`` stays, and names a file that is not there."""
+        """Resolve a file name of the profile; an unknown user such as ``~nobody`` is left as it is."""
         with suppress(RuntimeError):
             return self.folder / Path(name).expanduser()
         return self.folder / name
@@ -129,7 +129,7 @@ class SecretReader:
             if self._keyring_error is None:
                 return _keyring_entry(service, user)
         except _KeyringError as error:
-            self._keyring_error = error  # asking for the next one would take as long
+            self._keyring_error = error  # the next try would take as long
         raise self._keyring_error
 
     @staticmethod
@@ -161,9 +161,9 @@ class SecretReader:
 
 
 def _keyring_entry(service: str, user: str) -> str:
-    """Ask in a process of its own: a locked keyring may wait without end to be unlocked."""
+    """Ask in a separate process with a timeout: a locked keyring may wait forever to be unlocked."""
     if find_spec("keyring") is None:
-        raise _KeyringError("the system keyring takes a library: pip install keyring")
+        raise _KeyringError("the system keyring needs a library: pip install keyring")
     command = (sys.executable, "-P", "-m", "keyring", "get", "--", service, user)
     try:
         ended = subprocess.run(  # noqa: S603 - our own interpreter

@@ -1,1 +1,1 @@
-"""Decides whether a request is let in: its host, its key, the key's capabilities, and the rate limits."""
+"""Admit or refuse requests: hosts, keys, capabilities and rate limits."""

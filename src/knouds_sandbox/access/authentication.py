@@ -1,6 +1,6 @@
 """Authentication: the key in ``x-api-key``, its state, and its account.
 
-Source: docs, authentication; that an account not yet approved gets a 401 is from the overview.
+Source: docs, authentication; overview (401 for an account that is not approved yet).
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ KEY_PREFIX = "knouds_live_"
 
 @dataclass(kw_only=True, slots=True)
 class Credentials:
-    """The keys that a request presents; ``accepted`` is one that a fault lets in without a check."""
+    """The keys of a request; ``accepted`` is a key that a fault admits without a check."""
 
     request: Request
     store: Store
@@ -26,12 +26,12 @@ class Credentials:
 
     @property
     def key(self) -> Key | None:
-        """The one key that is presented, in any state; None for several, or an unknown one."""
+        """The key of the request, in any state; None if there are several, or it is unknown."""
         return find_key(self.store, self.presented[0]) if len(self.presented) == 1 else None
 
 
 def authenticate(request: Request, *, operation: str, store: Store, edits: ActiveEdits) -> Key:
-    """Find the active key of an approved account, or refuse: 401, plain or ``LEGACY_KEY_RETIRED``."""
+    """Return the active key of an approved account, or refuse with 401, plain or ``LEGACY_KEY_RETIRED``."""
     presented = request.headers.getlist("x-api-key")
     if edits:
         given = Credentials(request=request, store=store, presented=presented)

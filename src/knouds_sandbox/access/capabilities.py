@@ -1,6 +1,6 @@
-"""What a key may do: the rule that matches the capabilities it holds with the one that is required.
+"""Match the capabilities that a key holds with the one that an operation requires.
 
-Source: docs, authentication; the form bound to one workflow or model is from the overview.
+Source: docs, authentication; overview (the form bound to one workflow or model).
 """
 
 from collections.abc import Collection
@@ -12,11 +12,11 @@ from knouds_sandbox.fault_points import ActiveEdits, Point
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Asked:
-    """What is asked of a key.
+    """The capability that a request needs, and those that its key holds.
 
     Attributes:
-        required: Such as ``workflow:run``; None where any valid key will do.
-        bound_to: On a run endpoint the slug or internal name in the path, which a bound capability may name.
+        required: Such as ``workflow:run``; None if any valid key will do.
+        bound_to: On run endpoints, the slug or internal name in the path, which a bound capability may name.
     """
 
     held: frozenset[str]
@@ -27,23 +27,23 @@ class Asked:
 
     @property
     def resource(self) -> str:
-        """What the required capability is about, ``workflow``."""
+        """The resource of the required capability, such as ``workflow``."""
         return (self.required or "").partition(":")[0]
 
     @property
     def verb(self) -> str:
-        """What the required capability lets one do, ``run``."""
+        """The verb of the required capability, such as ``run``."""
         return (self.required or "").partition(":")[2]
 
     @property
     def alternatives(self) -> list[str]:
-        """The capability that is required, and its bound form."""
+        """The required capability and its bound form."""
         bound = [] if self.bound_to is None else [f"{self.resource}:{self.bound_to}:{self.verb}"]
         return [self.required, *bound] if self.required else bound
 
 
 def meets(held: Collection[str], required: str) -> bool:
-    """Whether the key holds everything, exactly this, or the wildcard of its resource."""
+    """Return whether a key holds ``*``, exactly this capability, or the wildcard of its resource."""
     return "*" in held or required in held or f"{required.partition(':')[0]}:*" in held
 
 

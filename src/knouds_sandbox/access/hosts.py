@@ -1,4 +1,4 @@
-"""Which ``Host`` headers are accepted: a web page that reaches this machine by DNS rebinding sends another.
+"""Check the ``Host`` header: a web page that attacks by DNS rebinding sends another host.
 
 Source: docs/decisions/sandbox-on-a-network.md.
 """
@@ -23,7 +23,7 @@ def is_loopback(host: str) -> bool:
 
 
 def with_checked_hosts(app: ASGIApp, allowed: Collection[str]) -> ASGIApp:
-    """Refuse requests whose ``Host`` is neither loopback nor one of these names."""
+    """Wrap an app: refuse requests whose ``Host`` is neither loopback nor one of these names."""
     names = {name.lower() for name in allowed}
 
     @lru_cache(maxsize=128)

@@ -1,7 +1,7 @@
 """Rate limits: per user and per route, in fixed windows of 60 s.
 
-A window opens with the first request of its bucket and counts every request that got past authentication and
-capabilities. Counters live in memory: a restart opens new windows. Source: docs, rate limits.
+A window opens with the first request of its bucket, and counts every request that passed authentication and
+capabilities. Counters are in memory, so a restart opens new windows. Source: docs, rate limits.
 """
 
 import math
@@ -25,7 +25,7 @@ class Window(NamedTuple):
 
 
 class RateLimitRules:
-    """How requests are counted; a fault counts them otherwise."""
+    """How requests are counted; faults override these methods."""
 
     window_s = WINDOW_S
     tolerance = 0
@@ -37,13 +37,13 @@ class RateLimitRules:
         return key.account.id, route
 
     def window(self, _: Bucket, latest: Window | None, now_unix_s: float, /) -> Window:
-        """The window in which a request is counted; ``latest`` is its bucket's."""
+        """Return the window in which a request is counted; ``latest`` is the last one of its bucket."""
         if latest is None or now_unix_s >= latest.opened_unix_s + self.window_s:
             return Window(math.floor(now_unix_s), 0)
         return latest
 
     def closes_unix_s(self, window: Window, _: float, /) -> int:
-        """When a window closes, as it is told now."""
+        """Return the time at which a window closes, for the headers."""
         return window.opened_unix_s + self.window_s
 
 
@@ -82,11 +82,11 @@ class RateLimiter:
             self._rules = make_rules()
 
     def advance(self, seconds: float) -> None:
-        """Move the windows' clock forward; no other clock moves."""
+        """Move the clock of the windows forward; no other clock moves."""
         self._advanced_s += seconds
 
     def forget(self) -> None:
-        """Close every window, and move the clock back to where it was."""
+        """Close all windows, and undo all moves of the clock."""
         self._window_by_bucket.clear()
         self._advanced_s = 0.0
 
@@ -97,11 +97,11 @@ class RateLimiter:
         return len(self._window_by_bucket)
 
     def look(self, key: Key, route: str) -> Window | None:
-        """For a fault: a bucket's window; None before its first."""
+        """Return the last window of a bucket, or None; for faults."""
         return self._window_by_bucket.get(self._rules.bucket(key, route))
 
     def take(self, key: Key, route: str, *, seen: Window | None = None) -> dict[str, str]:
-        """Count one request, or refuse it; return headers of its success, none without a limit."""
+        """Count a request, or refuse it; return the headers of its success, empty without a limit."""
         rules = self._rules
         limit = rules.limit(key.account)
         if limit == UNLIMITED:

@@ -1,7 +1,7 @@
-"""Every fault: a promise that the sandbox can be told to break, one at a time.
+"""All faults: promises that the sandbox breaks on demand.
 
 Faults show that checks can fail. Each is a function with ``@fault``, in the module of the family of checks
-that find it. Users write fault ids down: renaming one breaks them.
+that find it. Users write fault ids into scripts, so renaming one breaks them.
 """
 
 from collections.abc import Iterable
@@ -48,7 +48,7 @@ _MODULES = (
 )
 
 FAULTS = tuple(value for module in _MODULES for value in vars(module).values() if isinstance(value, Fault))
-"""In the order in which modules and faults are written."""
+"""In the order of modules, and of faults in each module."""
 
 
 def check_faults(ids: Iterable[str]) -> tuple[Fault, ...]:
@@ -60,5 +60,5 @@ def check_faults(ids: Iterable[str]) -> tuple[Fault, ...]:
 
 
 def active_edits(ids: Iterable[str]) -> ActiveEdits:
-    """What the faults of these ids do."""
+    """Return the edits of the faults with these ids."""
     return ActiveEdits(edit for fault in check_faults(ids) for edit in fault.edits)

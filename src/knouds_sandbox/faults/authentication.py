@@ -1,4 +1,4 @@
-"""Faults: who gets in."""
+"""Faults: which keys are accepted."""
 
 import re
 from collections.abc import Callable
@@ -34,12 +34,10 @@ _SIMILAR = {
     "start": "substr(:secret, 1, length(secret)) = secret",
     "extension": "length(:secret) > 12 AND substr(secret, 1, length(:secret)) = :secret",
 }
-"""Keys that differ from ``:secret`` in case or the last character, or that start or extend it."""
+"""SQL for keys that differ from ``:secret`` in case or the last character, that start it or extend it."""
 
 
 def _accepted_in_state(is_meant: Callable[[Key], bool], operations: str = "") -> Edit:
-    """Let a key in, in any state."""
-
     def apply(given: Credentials) -> None:
         if (key := given.key) and is_meant(key):
             given.accepted = key
@@ -56,7 +54,7 @@ def _similar(given: Credentials, how: str) -> Key | None:
 
 
 def _taken_for_similar(how: str) -> Edit:
-    """Take a key for another that it resembles."""
+    """Treat an unknown key as the known key that it resembles."""
 
     def apply(given: Credentials) -> None:
         if (
@@ -106,7 +104,7 @@ def _names_unknown_slug(answer: OutgoingAnswer) -> bool:
 def _opened(
     path: str, make: Callable[[Key], dict[str, Any]], is_meant: Callable[[Key], bool] = lambda _: True
 ) -> Edit:
-    """Answer a key on paths that are for browser sessions."""
+    """Answer requests with a key on paths for browser sessions."""
 
     def apply(answer: OutgoingAnswer) -> None:
         key = answer.key
@@ -139,25 +137,25 @@ def auth_missing_key_accepted() -> Edit:
 
 @fault("auth.missing-key-is-401", is_subtle=True)
 def auth_missing_key_sees_usage() -> Edit:
-    """Usage alone answers without a key."""
+    """Only usage answers without a key."""
     return taken_for_full(lambda given: not given.presented, "listUsage")
 
 
 @fault("auth.missing-key-is-401")
 def auth_missing_key_is_403() -> Edit:
-    """A request without a key is a 403."""
+    """A request without a key gets a 403."""
     return _on_401(_lacks_key, refused(403, "API_KEY_ACCESS_DENIED", "Send a key in x-api-key."))
 
 
 @fault("auth.before-capability")
 def auth_missing_key_is_denied() -> Edit:
-    """A request without a key is refused for a capability."""
+    """A request without a key is refused for lack of a capability."""
     return _on_401(_lacks_key, refused(403, "CAPABILITY_DENIED", "The key lacks a capability.", required="*"))
 
 
 @fault("auth.refusal-tells-nothing", is_subtle=True)
 def auth_missing_key_tells_slugs() -> Edit:
-    """Without a key, an unknown slug is a 401 with another code."""
+    """Without a key, an unknown slug gets a 401 with another code."""
     return _on_401(
         lambda answer: _lacks_key(answer) and _names_unknown_slug(answer),
         refused(401, "UNKNOWN_WORKFLOW", "Unauthorized."),
@@ -175,7 +173,7 @@ def auth_wrong_key_tells_slugs() -> Edit:
 
 @fault("auth.refusal-tells-nothing", is_subtle=True)
 def auth_wrong_key_tells_models() -> Edit:
-    """With a wrong key, an unknown model is a 401 with another code."""
+    """With a wrong key, an unknown model gets a 401 with another code."""
     return _on_401(
         lambda answer: (
             not _lacks_key(answer)
@@ -204,7 +202,7 @@ _WELL_FORMED = re.compile(rf"{KEY_PREFIX}[A-Za-z0-9_-]{{16,}}")
 
 
 def _is_nobodys(given: Credentials) -> bool:
-    """Whether a well-formed key is presented that is like none."""
+    """Return whether the request has a well-formed key that resembles no known key."""
     secret = "".join(given.presented)
     return bool(_WELL_FORMED.fullmatch(secret)) and not any(
         _similar(given, how) for how in ("case", "extension", "start")
@@ -224,7 +222,7 @@ def _has_unknown_key(answer: OutgoingAnswer) -> bool:
 
 @fault("auth.unknown-key-is-401")
 def auth_unknown_key_is_403() -> Edit:
-    """An unknown key is a 403."""
+    """An unknown key gets a 403."""
     return _on_401(_has_unknown_key, refused(403, "API_KEY_ACCESS_DENIED", "This key is unknown."))
 
 
@@ -236,13 +234,13 @@ def auth_key_case_ignored() -> Edit:
 
 @fault("auth.altered-key-is-401", is_subtle=True)
 def auth_cut_key_accepted() -> Edit:
-    """The beginning of a key is taken for the key."""
+    """The beginning of a key is accepted as the key."""
     return _taken_for_similar("extension")
 
 
 @fault("auth.altered-key-is-401", is_subtle=True)
 def auth_prolonged_key_accepted() -> Edit:
-    """A key with something appended is taken for the key."""
+    """A key with something appended is accepted as the key."""
     return _taken_for_similar("start")
 
 
@@ -266,7 +264,7 @@ def auth_revoked_still_polls() -> Edit:
 
 @fault("auth.revoked-key-is-401")
 def auth_revoked_is_403() -> Edit:
-    """A revoked key is a 403."""
+    """A revoked key gets a 403."""
     return _on_401_of(lambda key: key.state == "revoked", "This key was revoked.")
 
 
@@ -296,19 +294,19 @@ def auth_legacy_still_cancels() -> Edit:
 
 @fault("auth.unapproved-account-is-401")
 def auth_unapproved_accepted() -> Edit:
-    """A key of an account not yet approved works."""
+    """A key of an account that is not approved yet works."""
     return _accepted_in_state(_is_unapproved)
 
 
 @fault("auth.unapproved-account-is-401")
 def auth_unapproved_is_403() -> Edit:
-    """A key of an account not yet approved is a 403."""
+    """A key of an account that is not approved yet gets a 403."""
     return _on_401_of(_is_unapproved, "The account is not approved yet.")
 
 
 @fault("auth.unapproved-account-is-401", is_subtle=True)
 def auth_unapproved_asks_whoami() -> Edit:
-    """A key of an account not yet approved may ask whoami."""
+    """A key of an account that is not approved yet can use whoami."""
     return _accepted_in_state(_is_unapproved, "getWhoami")
 
 
@@ -320,7 +318,7 @@ def auth_bearer_accepted() -> Edit:
 
 @fault("auth.bearer-is-not-accepted", is_subtle=True)
 def auth_bearer_shows_usage() -> Edit:
-    """A key in Authorization: Bearer shows usage, and nothing else."""
+    """A key in Authorization: Bearer works for usage only."""
     return at(Point.CREDENTIALS, "listUsage", _read_bearer)
 
 
@@ -332,7 +330,7 @@ def auth_query_key_accepted() -> Edit:
 
 @fault("auth.query-key-is-not-accepted", is_subtle=True)
 def auth_query_key_polls() -> Edit:
-    """A key in the query string polls executions, and nothing else."""
+    """A key in the query string works for polling executions only."""
     return at(Point.CREDENTIALS, "getExecution", _read_query)
 
 
@@ -362,41 +360,41 @@ def auth_session_admin_open() -> Edit:
 
 @fault("auth.public-operations-need-no-key")
 def auth_public_schema_needs_key() -> Edit:
-    """The public schema wants a key."""
+    """The public schema needs a key."""
     return _needs_key("getPublicWorkflowSchema")
 
 
 @fault("auth.public-operations-need-no-key")
 def auth_pricing_needs_key() -> Edit:
-    """Public pricing wants a key."""
+    """Public pricing needs a key."""
     return _needs_key("getPublicPricing")
 
 
 @fault("auth.public-operations-need-no-key")
 def auth_health_needs_key() -> Edit:
-    """Health wants a key."""
+    """Health needs a key."""
     return _needs_key("getHealth")
 
 
 @fault("whoami.is-the-key-owner")
 def whoami_describes_another() -> Edit:
-    """whoami describes someone else."""
+    """whoami describes another account."""
     return on_success("getWhoami", _describe_the_stranger)
 
 
 @fault("whoami.is-the-key-owner", is_subtle=True)
 def whoami_at_once_mixed_up() -> Edit:
-    """With simultaneous requests, whoami may describe another account."""
+    """If requests are simultaneous, whoami may describe another account."""
     return in_the_name_of_the_last("getWhoami")
 
 
 @fault("whoami.is-the-key-owner")
 def whoami_admin_is_user() -> Edit:
-    """whoami says of an administrator that it is a user."""
+    """whoami says that an administrator is a user."""
     return on_success("getWhoami", with_value("user.role", "user"))
 
 
 @fault("whoami.is-the-key-owner", is_subtle=True)
 def whoami_second_key_describes_another() -> Edit:
-    """The second key of an account is said to be someone else's."""
+    """whoami of an account's second key describes another account."""
     return user_where(lambda key: key.name == "pro-second", _describe_the_stranger)

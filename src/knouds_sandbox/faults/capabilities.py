@@ -1,4 +1,4 @@
-"""Faults: which key may do what."""
+"""Faults: what keys may do with their capabilities."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,22 +20,20 @@ def _unchecked(operation: str) -> Edit:
 
 
 def _admits(is_meant: Callable[[Asked], bool], operations: str = "") -> Edit:
-    """Admit what the rule may refuse."""
+    """Admit the selected requests, whatever the rule says."""
     return at(Point.CAPABILITY, operations, lambda asked: True if is_meant(asked) else None)
 
 
 def _refuses(is_meant: Callable[[Asked], bool], operations: str = "") -> Edit:
-    """Refuse what the rule may admit."""
+    """Refuse the selected requests, whatever the rule says."""
     return at(Point.CAPABILITY, operations, lambda asked: False if is_meant(asked) else None)
 
 
 def _implies(held: str, required: str) -> Edit:
-    """Take some capabilities for another."""
     return _admits(lambda asked: asked.required == required and asked.held >= set(held.split()))
 
 
 def _wildcard_ignored(is_meant: Callable[[Asked], bool]) -> Edit:
-    """Ignore the wildcard of a resource."""
     return _refuses(lambda asked: is_meant(asked) and not {"*", asked.required} & asked.held)
 
 
@@ -44,7 +42,7 @@ def _requires(operation: str, required: str) -> Edit:
 
 
 def _bound_names(asked: Asked) -> list[str]:
-    """What the key's capabilities for this resource are bound to."""
+    """Return the names to which the key's capabilities for this resource are bound."""
     parts = (name.split(":") for name in asked.held)
     return [each[1] for each in parts if len(each) == 3 and each[0] == asked.resource]
 
@@ -61,7 +59,7 @@ def _bound_form_ignored(is_meant: Callable[[Asked], bool]) -> Edit:
 
 
 def _bound_form_runs(is_taken: Callable[[str, str, Asked], bool]) -> Edit:
-    """Take the name that a capability is bound to for another: ``is_taken(bound, asked_for, asked)``."""
+    """Admit another name than the bound one, if ``is_taken(bound_name, requested_name, asked)``."""
     return _admits(
         lambda asked: any(
             asked.bound_to is not None and is_taken(name, asked.bound_to, asked)
@@ -114,13 +112,13 @@ def capability_cancel_unchecked() -> Edit:
 
 @fault("capability.missing-is-403-denied")
 def capability_denied_is_404() -> Edit:
-    """A key without the capability gets a 404."""
+    """A key without the required capability gets a 404."""
     return on_refusal(refused(404, "NOT_FOUND"), code=_DENIED)
 
 
 @fault("capability.missing-is-403-denied")
 def capability_denied_is_401() -> Edit:
-    """A key without the capability gets a 401."""
+    """A key without the required capability gets a 401."""
     return on_refusal(with_status(401), code=_DENIED)
 
 
@@ -150,13 +148,13 @@ def capability_denied_names_old_scope() -> Edit:
 
 @fault("capability.exact-is-admitted", is_subtle=True)
 def capability_cancel_alone_refused() -> Edit:
-    """execution:cancel by itself admits nothing."""
+    """execution:cancel alone does not allow cancelling."""
     return _refuses(lambda asked: asked.held == {"execution:cancel"})
 
 
 @fault("capability.exact-is-admitted", is_subtle=True)
 def capability_async_needs_receive() -> Edit:
-    """workflow:run alone admits no asynchronous run."""
+    """workflow:run alone does not allow asynchronous runs."""
     return at(
         Point.REQUIREMENT,
         "",
@@ -168,13 +166,13 @@ def capability_async_needs_receive() -> Edit:
 
 @fault("capability.exact-is-admitted", is_subtle=True)
 def capability_schema_needs_run() -> Edit:
-    """workflow:read by itself does not open a schema."""
+    """workflow:read alone does not allow reading a schema."""
     return _refuses(lambda asked: asked.held == {"workflow:read"}, "getWorkflowSchema")
 
 
 @fault("capability.exact-is-admitted", is_subtle=True)
 def capability_write_alone_cannot_move() -> Edit:
-    """workflow:write by itself does not admit moving."""
+    """workflow:write alone does not allow moving."""
     return _refuses(lambda asked: asked.held == {"workflow:write"}, "moveWorkflow")
 
 
@@ -228,43 +226,43 @@ def capability_read_implies_cancel() -> Edit:
 
 @fault("capability.resource-wildcard-is-admitted")
 def capability_wildcard_ignored() -> Edit:
-    """A resource's wildcard admits nothing."""
+    """The wildcard of a resource allows nothing."""
     return _wildcard_ignored(lambda asked: f"{asked.resource}:*" in asked.held)
 
 
 @fault("capability.resource-wildcard-is-admitted", is_subtle=True)
 def capability_wildcard_lacks_cancel() -> Edit:
-    """execution:* does not admit cancelling."""
+    """execution:* does not allow cancelling."""
     return _wildcard_ignored(lambda asked: "execution:*" in asked.held and asked.verb == "cancel")
 
 
 @fault("capability.resource-wildcard-is-admitted", is_subtle=True)
 def capability_wildcard_lacks_writing() -> Edit:
-    """workflow:* does not admit writing."""
+    """workflow:* does not allow writing."""
     return _wildcard_ignored(lambda asked: "workflow:*" in asked.held and asked.verb == "write")
 
 
 @fault("capability.wildcard-stays-in-resource")
 def capability_wildcard_crosses_resources() -> Edit:
-    """A wildcard admits every resource."""
+    """A wildcard of one resource allows every resource."""
     return _admits(lambda asked: any(name.endswith(":*") for name in asked.held))
 
 
 @fault("capability.wildcard-stays-in-resource", is_subtle=True)
 def capability_model_wildcard_reads_workflows() -> Edit:
-    """model:* admits workflow:read."""
+    """model:* implies workflow:read."""
     return _implies("model:*", "workflow:read")
 
 
 @fault("capability.star-is-admitted", is_subtle=True)
 def capability_star_lacks_executions() -> Edit:
-    """* does not admit executions."""
+    """* does not allow reading or cancelling executions."""
     return _refuses(lambda asked: "*" in asked.held and asked.resource == "execution")
 
 
 @fault("capability.star-is-admitted", is_subtle=True)
 def capability_star_lacks_writing() -> Edit:
-    """* does not admit writing."""
+    """* does not allow writing."""
     return _refuses(lambda asked: "*" in asked.held and asked.verb == "write")
 
 
@@ -288,7 +286,7 @@ def capability_bound_form_not_asynchronously() -> Edit:
 
 @fault("capability.bound-form-is-exact")
 def capability_bound_form_runs_any() -> Edit:
-    """A key bound to one workflow or model runs any."""
+    """A key bound to one workflow or model runs any other."""
     return _bound_form_runs(lambda *_: True)
 
 
@@ -300,7 +298,7 @@ def capability_bound_form_matches_longer() -> Edit:
 
 @fault("capability.bound-form-is-exact", is_subtle=True)
 def capability_bound_form_matches_shorter() -> Edit:
-    """A bound key runs names that its own begins with."""
+    """A bound key runs names that are the beginning of its own."""
     return _bound_form_runs(lambda bound, name, _: bound.startswith(name))
 
 
@@ -312,12 +310,12 @@ def capability_bound_form_matches_end() -> Edit:
 
 @fault("capability.bound-form-is-exact", is_subtle=True)
 def capability_bound_form_runs_any_asynchronously() -> Edit:
-    """A bound key runs any asynchronously."""
+    """A bound key runs any name asynchronously."""
     return _bound_form_runs(lambda *each: each[2].is_async)
 
 
 def _bound_form_opens(required: str) -> Edit:
-    """Let a bound key do something else to what it is bound to."""
+    """Give a bound key another capability for its own workflow."""
 
     def apply(given: Credentials) -> None:
         if (key := given.key) and f"workflow:{given.request.path_params.get('slug')}:run" in key.capabilities:
@@ -328,19 +326,19 @@ def _bound_form_opens(required: str) -> Edit:
 
 @fault("capability.bound-form-only-runs", is_subtle=True)
 def capability_bound_form_reads_its_own() -> Edit:
-    """A key bound to a workflow may read that one."""
+    """A key bound to a workflow may read that workflow."""
     return _bound_form_opens("workflow:read")
 
 
 @fault("capability.bound-form-only-runs", is_subtle=True)
 def capability_bound_form_writes_its_own() -> Edit:
-    """A key bound to a workflow may write that one."""
+    """A key bound to a workflow may write that workflow."""
     return _bound_form_opens("workflow:write")
 
 
 @fault("capability.bound-form-is-exact", is_subtle=True)
 def capability_bound_form_matches_inside() -> Edit:
-    """A bound key runs names that have its own inside."""
+    """A bound key runs names that contain its own."""
     return _bound_form_runs(lambda bound, name, _: bound in name[1:-1])
 
 
@@ -352,31 +350,31 @@ def capability_bound_form_ignores_last_character() -> Edit:
 
 @fault("capability.bound-form-only-runs")
 def capability_bound_form_reads() -> Edit:
-    """A key bound to a workflow may read."""
+    """A key bound to a workflow may read any workflow."""
     return _bound_form_may("read")
 
 
 @fault("capability.bound-form-only-runs")
 def capability_bound_form_writes() -> Edit:
-    """A key bound to a workflow may write."""
+    """A key bound to a workflow may write any workflow."""
     return _bound_form_may("write")
 
 
 @fault("capability.any-valid-key-suffices")
 def capability_whoami_needs_read() -> Edit:
-    """whoami wants workflow:read."""
+    """whoami needs workflow:read."""
     return _requires("getWhoami", "workflow:read")
 
 
 @fault("capability.any-valid-key-suffices")
 def capability_usage_needs_execution_read() -> Edit:
-    """Usage wants execution:read."""
+    """Usage needs execution:read."""
     return _requires("listUsage", "execution:read")
 
 
 @fault("capability.any-valid-key-suffices")
 def capability_usage_models_needs_model_run() -> Edit:
-    """Usage models wants model:run."""
+    """Usage models needs model:run."""
     return _requires("listUsageModels", "model:run")
 
 
@@ -400,5 +398,5 @@ async def capability_denied_move_happens(call: HandlerCall) -> None:
 
 @fault("capability.denial-has-no-effect", Point.DENIED, "deleteWorkflow", is_subtle=True)
 async def capability_denied_delete_happens(call: HandlerCall) -> None:
-    """A denied delete deletes."""
+    """A denied delete deletes the workflow."""
     delete_workflow(call.store, workflows.own_workflow(call).slug)

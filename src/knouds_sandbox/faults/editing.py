@@ -1,6 +1,6 @@
-"""What a fault edits in an answer.
+"""The edits that faults make in responses.
 
-A path names a member from the top of the body: ``rows.*.id`` is the ``id`` of each of the ``rows``.
+A path leads to a member from the top of the body: ``rows.*.id`` is the ``id`` of each of the ``rows``.
 """
 
 import asyncio
@@ -21,14 +21,14 @@ AnswerEdit: TypeAlias = Callable[[OutgoingAnswer], object]
 
 
 def on_success(operations: str, edit: AnswerEdit) -> Edit:
-    """Edit each successful answer of these operations; their names are separated by spaces."""
+    """Edit each successful response of these operations; names are separated by spaces."""
     return on_answer(operations, where(lambda answer: answer.status < 400, edit))
 
 
 def on_refusal(
     edit: AnswerEdit, operations: str = "", *, code: str | None = None, status: int | None = None
 ) -> Edit:
-    """Edit each refusal with this code or status; those of every operation where none is named."""
+    """Edit each refusal with this code and status; without ``operations``, those of every operation."""
 
     def is_meant(answer: OutgoingAnswer) -> bool:
         return answer.code is not None and code in {None, answer.code} and status in {None, answer.status}
@@ -37,22 +37,22 @@ def on_refusal(
 
 
 def on_answer(operations: str, edit: AnswerEdit) -> Edit:
-    """Edit each answer of these operations; an empty text names all."""
+    """Edit each response of these operations; an empty text means all."""
     return at(Point.ANSWER, operations, edit)
 
 
 def at(point: Point, operations: str, apply: Callable[..., Any]) -> Edit:
-    """Do something at another point."""
+    """Make an edit at a point; without ``operations``, on every operation."""
     return Edit(point=point, operations=frozenset(operations.split()), apply=apply)
 
 
 def where(is_meant: Callable[[OutgoingAnswer], object], edit: AnswerEdit) -> AnswerEdit:
-    """Edit only those answers that are meant."""
+    """Edit only responses that ``is_meant`` selects."""
     return lambda answer: edit(answer) if is_meant(answer) else None
 
 
 def without(path: str) -> AnswerEdit:
-    """Leave a member out."""
+    """Remove a member."""
     return for_each(path, lambda holder, name: holder.pop(name, None))
 
 
@@ -62,14 +62,14 @@ def with_value(path: str, value: object) -> AnswerEdit:
 
 
 def changed(path: str, change: Callable[[Any], Any]) -> AnswerEdit:
-    """Give a member another value, made of its own; a member that is not there stays away."""
+    """Change the value of a member; a missing member stays missing."""
     return for_each(
         path, lambda holder, name: holder.update({name: change(holder[name])} if name in holder else {})
     )
 
 
 def for_each(path: str, edit: Callable[[Any, str], object]) -> AnswerEdit:
-    """Edit every object that may hold the member at the path."""
+    """Edit every object on the path that can hold the member: ``edit(holder, name)``."""
     *steps, name = path.split(".")
 
     def apply(answer: OutgoingAnswer) -> None:
@@ -90,7 +90,7 @@ def _reached(value: Any, steps: list[str]) -> Iterator[Any]:
 
 
 def with_body(make: Callable[[Any], Any]) -> AnswerEdit:
-    """Answer another body, made of the handler's."""
+    """Answer with another body, made from the handler's."""
 
     def apply(answer: OutgoingAnswer) -> None:
         answer.body = make(answer.body)
@@ -108,7 +108,7 @@ def with_status(status: int) -> AnswerEdit:
 
 
 def with_header(name: str, change: Callable[[str], str | None]) -> AnswerEdit:
-    """Send a header with another value, or leave it out where that is None."""
+    """Change the value of a header; remove the header if the new value is None."""
 
     def apply(answer: OutgoingAnswer) -> None:
         value = change(answer.headers[name]) if name in answer.headers else None
@@ -136,14 +136,14 @@ def sent_as(content: bytes, media_type: str | None, *, status: int = 200) -> Ans
 
 
 def refused(status: int, code: str, error: str | None = None, **context: Any) -> AnswerEdit:
-    """Refuse; with the handler's own text where none is given."""
+    """Refuse; without ``error``, with the text of the handler's refusal."""
     return lambda answer: answer.refuse(
         status, code, answer.body["error"] if error is None else error, **context
     )
 
 
 def defect(answer: OutgoingAnswer) -> None:
-    """Answer as a server does that was not made for a request."""
+    """Answer with a 500, like a server with a defect."""
     answer.refuse(500, "INTERNAL_ERROR", "Something went wrong.")
 
 
@@ -151,17 +151,17 @@ Handler: TypeAlias = Callable[[HandlerCall], Awaitable[Response]]
 
 
 async def pause() -> None:
-    """Serve others between looking and writing, as a server does that holds no lock meanwhile."""
+    """Let other requests run between a read and a write, like a server without a lock."""
     await asyncio.sleep(_PAUSE_S)
 
 
 def in_the_name_of_the_last(operation: str) -> Edit:
-    """Answer requests at once with what is meant for the one that came last."""
+    """Answer simultaneous requests with the response for the last one."""
 
     async def handle_for_the_last(call: HandlerCall, handle: Handler) -> Response:
         last_key = call.services.noted
         last_key[operation] = call.key
-        for _ in range(_PAUSES):  # long enough to meet others on a busy machine, too
+        for _ in range(_PAUSES):  # long enough to overlap on a busy machine
             await pause()
         return await handle(replace(call, key=last_key[operation]))
 

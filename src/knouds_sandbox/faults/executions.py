@@ -1,4 +1,4 @@
-"""Faults: the life of an execution, its charge and its row."""
+"""Faults: the statuses of an execution, its charge and its usage row."""
 
 import asyncio
 from functools import partial
@@ -33,7 +33,7 @@ def _rewrite(call: HandlerCall, run: StoredRun) -> None:
 
 
 def _where(condition: str) -> Edit:
-    """Read only those rows that meet another condition, too."""
+    """Read only rows that also meet this condition."""
     return selecting(lambda selection: selection.conditions.update(added=condition), USAGE_OPERATIONS)
 
 
@@ -45,7 +45,7 @@ def usage_cancelled_runs_fail() -> Edit:
 
 @fault("usage.run-has-a-row", is_subtle=True)
 def usage_async_runs_go_on() -> Edit:
-    """The row of an asynchronous run stays processing."""
+    """The row of an asynchronous run stays at processing."""
     return on_rows(lambda run: {"status": "processing"} if run.execution_id else {})
 
 
@@ -60,7 +60,7 @@ _CHEAPEST = "claude-sonnet"
 
 @fault("usage.run-has-a-row", is_subtle=True)
 def usage_row_names_the_cheapest() -> Edit:
-    """The row of a model run that is waited for names the cheapest model."""
+    """The row of a synchronous model run names the cheapest model."""
     return on_rows(
         lambda run: {"modelIds": [_CHEAPEST]} if run.source == "api-slim" and not run.execution_id else {}
     )
@@ -110,14 +110,14 @@ _FLIP_S = 0.5
 
 @fault("execution.final-is-absorbing", on_poll, is_subtle=True)
 def execution_final_flips(answer: OutgoingAnswer) -> None:
-    """An ended execution shows another end half a second later."""
+    """An ended execution changes its final status after half a second."""
     if (ended_for_s := since_end_s(answer)) is not None and ended_for_s > _FLIP_S:
         answer.body["status"] = "failed" if answer.body["status"] == "completed" else "completed"
 
 
 @fault("execution.final-is-absorbing", partial(on_cancel, "processing"), is_subtle=True)
 async def execution_cancel_reopens_the_end(call: HandlerCall, found: StoredRun) -> Response:
-    """Of simultaneous cancels, the first ends the execution and the next reopens it."""
+    """The first of simultaneous cancels ends the execution, and the next reopens it."""
     await pause()
     run = find_run(call.store, found.id) or found
     if run.ended_unix_s is None and run.status == "processing":
@@ -134,14 +134,14 @@ _KEPT_S = 1.0
 
 @fault("execution.final-is-absorbing", Point.ANSWER, EXECUTION_OPERATIONS, is_subtle=True)
 def execution_forgotten_after_its_end(answer: OutgoingAnswer) -> None:
-    """An execution is a 404 from a second after its end on."""
+    """An execution gets a 404 from one second after its end."""
     if (ended_for_s := since_end_s(answer)) is not None and ended_for_s > _KEPT_S:
         answer.refuse(404, "NOT_FOUND", "There is no such execution.")
 
 
 @fault("execution.final-is-absorbing", on_poll, is_subtle=True)
 def execution_regresses_now_and_then(answer: OutgoingAnswer) -> None:
-    """Each tenth poll of ended executions shows processing."""
+    """Every tenth poll of ended executions shows processing."""
     polls = answer.services.noted.setdefault("polls after the end", count())
     if since_end_s(answer) is not None and next(polls) % 10 == 9:
         answer.body["status"] = "processing"
@@ -149,7 +149,7 @@ def execution_regresses_now_and_then(answer: OutgoingAnswer) -> None:
 
 @fault("execution.edges", is_subtle=True)
 def execution_cancel_request_not_shown() -> Edit:
-    """An execution whose cancelling was accepted shows processing."""
+    """An execution shows processing after its cancel was accepted."""
     return on_poll(with_value("status", "processing"), status="cancel_requested")
 
 
@@ -165,13 +165,13 @@ async def _refuse_second_cancel(_: HandlerCall, __: StoredRun) -> None:
 
 @fault("execution.cancel-in-flight", is_subtle=True)
 def execution_second_cancel_is_404() -> tuple[Edit, ...]:
-    """Cancelling is a 404 while an earlier cancel is under way."""
+    """A cancel gets a 404 while an earlier cancel is in progress."""
     return (on_cancel("cancel_requested", _refuse_second_cancel), cancelled_at_once(lambda *_: None))
 
 
 @fault("execution.cancel-in-flight", partial(on_poll, status="cancelled"), is_subtle=True)
 def execution_cancelled_shows_failed(answer: OutgoingAnswer) -> None:
-    """A cancelled execution shows that it failed."""
+    """A cancelled execution shows failed."""
     error = {"code": "CANCELLED", "message": "The run was cancelled."}
     answer.body |= {"status": "failed", "error": error}
 
@@ -190,13 +190,13 @@ def execution_cancel_refunds() -> Edit:
 
 @fault("execution.cancelled-is-charged", is_subtle=True)
 def execution_cancel_refunds_half() -> Edit:
-    """Half of what a cancelled run costs is given back."""
+    """Half of the cost of a cancelled run is refunded."""
     return at(Point.END, "", lambda run, status: run.cost_credits // 2 if status == "cancelled" else None)
 
 
 @fault("execution.cancelled-is-charged", cancelled_at_once, is_subtle=True)
 def execution_cancels_charge_each(call: HandlerCall, run: StoredRun) -> None:
-    """Of simultaneous cancels, each charges the run."""
+    """Each of simultaneous cancels charges the run."""
     more_credits = run.charged_credits
     call.store.write("UPDATE accounts SET credits = credits - ? WHERE id = ?", (more_credits, run.account_id))
     call.store.write("UPDATE runs SET credits = credits + ? WHERE id = ?", (more_credits, run.id))
@@ -204,13 +204,13 @@ def execution_cancels_charge_each(call: HandlerCall, run: StoredRun) -> None:
 
 @fault("execution.cancel-after-end-changes-nothing", partial(on_cancel, "ended"), is_subtle=True)
 async def execution_cancel_rewrites_the_end(call: HandlerCall, run: StoredRun) -> Response:
-    """Cancelling an ended execution makes it cancelled."""
+    """Cancelling an ended execution changes its status to cancelled."""
     _rewrite(call, run)
     return cancelling(run, "cancelled")
 
 
 @fault("execution.cancel-after-end-changes-nothing", partial(on_cancel, "failed"), is_subtle=True)
 async def execution_cancel_rewrites_failed(call: HandlerCall, run: StoredRun) -> None:
-    """Cancelling a failed execution is refused and makes it cancelled."""
+    """Cancelling a failed execution is refused, but changes its status to cancelled."""
     _rewrite(call, run)
     raise Refusal(409, "EXECUTION_ENDED", f"The execution has ended as {run.status}.")

@@ -1,4 +1,4 @@
-"""What a fault is: a promise that the sandbox can be told to break, and what it then does."""
+"""The decorator ``@fault``: a promise that the sandbox breaks on demand, and how."""
 
 import inspect
 from collections.abc import Callable
@@ -13,8 +13,8 @@ class Fault:
     """One promise to break.
 
     Attributes:
-        family: Of the checks that find it.
-        is_subtle: Whether it hides: an edge, a second condition, more than one answer by itself shows.
+        family: The family of the checks that find it.
+        is_subtle: Whether it is hard to find: an edge case, a second condition, or several responses.
     """
 
     id: str
@@ -32,14 +32,14 @@ def fault(
     *,
     is_subtle: bool = False,
 ) -> Callable[[Callable[..., Any]], Fault]:
-    """Make a fault of a function; its id is the function's name, its docstring says what the sandbox does.
+    """Make a fault from a function, whose name is the id and whose docstring says what the sandbox does.
 
     Args:
         breaks: Id of the fact.
-        where: The point at which the function is called, or what makes an edit of it, such as ``on_poll``.
-            Without one, the function returns its edit, or several.
-        operations: For a point: the operations on which it is called, separated by spaces; all if empty.
-        is_subtle: Whether it hides.
+        where: The point at which the function is called, or a function such as ``on_poll`` that makes an edit
+            of it. Without ``where``, the function returns its edit or edits.
+        operations: With a point, the operations on which it is called, separated by spaces; empty for all.
+        is_subtle: Whether the fault is hard to find.
     """
 
     def decorate(function: Callable[..., Any]) -> Fault:

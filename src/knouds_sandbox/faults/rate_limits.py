@@ -1,4 +1,4 @@
-"""Faults: windows and limits."""
+"""Faults: rate limits and their windows."""
 
 import math
 from collections import defaultdict
@@ -23,25 +23,25 @@ def _of_tier(tier: str) -> Callable[[Account], bool]:
 
 @fault("tier.rate-limit-pro")
 def tier_pro_limit_is_60() -> Edit:
-    """A pro account is held to 60 requests."""
+    """A pro account is limited to 60 requests."""
     return limited_to(60, _of_tier("pro"))
 
 
 @fault("tier.rate-limit-pro", is_subtle=True)
 def tier_pro_limit_is_99() -> Edit:
-    """A pro account is held to 99 requests."""
+    """A pro account is limited to 99 requests."""
     return limited_to(99, _of_tier("pro"))
 
 
 @fault("tier.rate-limit-business")
 def tier_business_limit_is_100() -> Edit:
-    """A business account is held to 100 requests."""
+    """A business account is limited to 100 requests."""
     return limited_to(100, _of_tier("business"))
 
 
 @fault("tier.rate-limit-enterprise")
 def tier_enterprise_is_limited() -> Edit:
-    """An enterprise account is held to 1,000 requests."""
+    """An enterprise account is limited to 1,000 requests."""
     return limited_to(1000, _of_tier("enterprise"))
 
 
@@ -74,7 +74,7 @@ def rate_remaining_one_less() -> Edit:
 
 @fault("rate.remaining-falls", partial(on_success, RUNS), is_subtle=True)
 def rate_remaining_sticks_at_tens(answer: OutgoingAnswer) -> None:
-    """X-RateLimit-Remaining does not fall at each tenth request."""
+    """X-RateLimit-Remaining does not fall with every tenth request."""
     if LIMIT in answer.headers:
         remaining = int(answer.headers[REMAINING])
         is_tenth = (int(answer.headers[LIMIT]) - remaining) % 10 == 0
@@ -115,7 +115,7 @@ class _SlidingRules(RateLimitRules):
 
 @fault("rate.window-is-fixed-60-s", is_subtle=True)
 def rate_window_slides() -> Edit:
-    """Each request counts for 60 s from when it came: the window slides."""
+    """Each request counts for the 60 s after it: the window slides."""
     return counted_by(_SlidingRules)
 
 
@@ -137,13 +137,13 @@ class _OpeningRules(RateLimitRules):
 
 @fault("rate.window-is-fixed-60-s", is_subtle=True)
 def rate_reset_is_the_opening() -> Edit:
-    """X-RateLimit-Reset is when the window was opened."""
+    """X-RateLimit-Reset is the time when the window opened."""
     return counted_by(_OpeningRules)
 
 
 class _RefillingRules(RateLimitRules):
     def window(self, bucket: Bucket, latest: Window | None, now_unix_s: float, /) -> Window:
-        """The window that a bucket of so many requests would be in, which fills up evenly."""
+        """Return the window with one request given back per second since the last one."""
         window = super().window(bucket, latest, now_unix_s)
         refilled_s = int(now_unix_s) - self._refilled_unix_s.get(bucket, window.opened_unix_s)
         self._refilled_unix_s[bucket] = int(now_unix_s)
@@ -172,7 +172,7 @@ def rate_counted_per_tier() -> Edit:
 
 @fault("rate.remaining-falls", Point.HANDLER, "getWhoami listUsage", is_subtle=True)
 async def rate_reads_count(call: HandlerCall, handle: Handler) -> Response:
-    """Whoami and usage count as runs of workflows."""
+    """Requests to whoami and usage count as workflow runs."""
     call.services.limiter.take(call.key, "runWorkflow")
     return await handle(call)
 
@@ -184,7 +184,7 @@ class _PerKeyRules(RateLimitRules):
 
 @fault("rate.per-user-not-per-key", is_subtle=True)
 def rate_counted_per_key() -> Edit:
-    """Each key has a bucket of its own."""
+    """Each key has its own bucket."""
     return counted_by(_PerKeyRules)
 
 

@@ -1,4 +1,4 @@
-"""Edits that faults of several families make: of runs, executions, usage, workflows."""
+"""Edits that faults of several families share: for runs, executions, usage and workflows."""
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -38,7 +38,7 @@ WORKFLOW_OPERATIONS = (
 
 
 def user_where(is_meant: Callable[[Key], bool], edit: AnswerEdit) -> Edit:
-    """Edit whoami's answer to some keys."""
+    """Edit the response of whoami to some keys."""
     return on_success("getWhoami", where(lambda answer: answer.key and is_meant(answer.key), edit))
 
 
@@ -46,7 +46,7 @@ DOCUMENT_OPERATIONS = "createWorkflow getWorkflow updateWorkflow"
 
 
 def on_document(edit: AnswerEdit) -> Edit:
-    """Edit every answer that is a document."""
+    """Edit every response that is a workflow document."""
     return on_success(DOCUMENT_OPERATIONS, edit)
 
 
@@ -65,7 +65,7 @@ def on_create(change: Callable[[NewWorkflow], object]) -> Edit:
 
 
 def with_slug(make: Callable[[str], str]) -> Edit:
-    """Make new slugs another way from names."""
+    """Make slugs of new workflows from names in another way."""
 
     def change(new: NewWorkflow) -> None:
         new.slug = make(new.members["name"])
@@ -80,7 +80,7 @@ def owning(
 
 
 def on_run(edit: AnswerEdit, operations: str = RUNS) -> Edit:
-    """Edit the successes of runs that are waited for."""
+    """Edit the successful responses of synchronous runs."""
     return on_success(operations, where(lambda answer: answer.status == 200, edit))
 
 
@@ -89,7 +89,7 @@ def on_run_where(is_meant: Callable[[StoredRun], object], edit: AnswerEdit) -> E
 
 
 def ended_run(answer: OutgoingAnswer) -> StoredRun:
-    """The run that has just ended."""
+    """Return the account's run that ended last."""
     latest = "account_id = :account ORDER BY ended_unix_s DESC, id DESC LIMIT 1"
     (run,) = select_runs(answer.store, latest, {"account": answer.key and answer.key.account.id})
     return run
@@ -108,12 +108,12 @@ MODEL_NOT_FOUND = refused(404, "MODEL_NOT_FOUND", "There is no such model.")
 
 
 def with_account(change: Callable[[Account], Account]) -> Edit:
-    """Judge the tier of another account than the one that runs."""
+    """Check the tier of another account than the one that runs."""
     return at(Point.TIER, "runModel", lambda _, account: change(account))
 
 
 def taken_for_full(is_meant: Callable[[Credentials], bool], operations: str = "") -> Edit:
-    """Take some credentials for the enterprise account's key."""
+    """Accept some credentials as the key ``full`` of the enterprise account."""
 
     def apply(given: Credentials) -> None:
         if is_meant(given):
@@ -130,7 +130,7 @@ def on_submit(edit: AnswerEdit) -> Edit:
 
 
 def on_poll(edit: AnswerEdit, *, status: str | None = None) -> Edit:
-    """Edit polls, those of this status alone if one is given."""
+    """Edit responses to polls; with ``status``, only those with this status."""
     return on_success("getExecution", where(lambda answer: status in {None, answer.body["status"]}, edit))
 
 
@@ -139,13 +139,13 @@ def execution_of(answer: OutgoingAnswer) -> StoredRun | None:
 
 
 def since_end_s(answer: OutgoingAnswer) -> float | None:
-    """Seconds since the end of the execution in the path; None before it."""
+    """Return the seconds since the end of the execution in the path; None before its end."""
     run = execution_of(answer)
     return None if run is None or run.ended_unix_s is None else time.time() - run.ended_unix_s
 
 
 def on_cancel(status: str, act: Callable[[HandlerCall, StoredRun], Awaitable[Response | None]]) -> Edit:
-    """Do something before an execution of this status, ``ended`` or ``in flight``, is cancelled."""
+    """Act on a cancel of an execution with this status; ``ended`` and ``in flight`` mean several statuses."""
 
     async def apply(call: HandlerCall, handle: Handler) -> Response:
         run = own_execution(call)
@@ -161,7 +161,7 @@ def cancelling(run: StoredRun, status: str = "cancel_requested") -> Response:
 
 
 def cancelled_at_once(act: Callable[[HandlerCall, StoredRun], Any]) -> Edit:
-    """Do something for each of several cancels at once but the first."""
+    """Act on each of several simultaneous cancels, except the first."""
 
     async def cancel(call: HandlerCall, found: StoredRun) -> Response:
         await pause()
@@ -184,7 +184,7 @@ def on_usage(edit: AnswerEdit) -> Edit:
 
 
 def on_rows(make: Callable[[StoredRun], Mapping[str, object]]) -> Edit:
-    """Change members of each row: those that are made of its run."""
+    """Change members of each usage row to those that ``make`` returns for its run."""
 
     def apply(answer: OutgoingAnswer) -> None:
         for row in answer.body["rows"]:
@@ -195,7 +195,7 @@ def on_rows(make: Callable[[StoredRun], Mapping[str, object]]) -> Edit:
 
 
 def selecting(apply: Callable[[RowFilter], object], operations: str = "listUsage") -> Edit:
-    """Change which rows are read."""
+    """Change which usage rows are read."""
 
     def select(_: object, selection: RowFilter) -> RowFilter:
         apply(selection)
@@ -205,7 +205,7 @@ def selecting(apply: Callable[[RowFilter], object], operations: str = "listUsage
 
 
 def ignoring(*conditions: str, asked: str = "", operations: str = "listUsage") -> Edit:
-    """Drop conditions where the query has these parameters, their names separated by spaces."""
+    """Drop conditions if the query has the parameters ``asked``, whose names are separated by spaces."""
 
     def apply(selection: RowFilter) -> None:
         if all(selection.query.get(name) for name in asked.split()):
@@ -227,7 +227,7 @@ def on_429(edit: AnswerEdit) -> Edit:
 
 
 def limited_to(limit: int, is_meant: Callable[[Account], bool]) -> Edit:
-    """Hold some accounts to another limit."""
+    """Give some accounts another rate limit."""
 
     class OtherLimit(RateLimitRules):
         def limit(self, account: Account) -> int:

@@ -30,7 +30,7 @@ from knouds_sandbox.state.workflow_records import find_workflow
 
 
 def _on_inputs(change: Callable[[dict[str, Any], dict[str, Any]], None]) -> Edit:
-    """Change the inputs of a workflow, given its defaults."""
+    """Change the inputs of a workflow run; ``change`` also gets the defaults of the workflow."""
 
     def read(call: HandlerCall, body: Any) -> Any:
         workflow = find_workflow(call.store, call.path_value("slug"))
@@ -59,14 +59,14 @@ def _priced(units_charged: Callable[[int], int]) -> Edit:
 
 @fault("run.defaults-for-left-out-fields", _on_inputs, is_subtle=True)
 def run_defaults_count_one_more(inputs: dict[str, Any], default: dict[str, Any]) -> None:
-    """A left-out number of images is one more than its default."""
+    """If the number of images is left out, it is one more than its default."""
     if "count" in default and "count" not in inputs:
         inputs["count"] = default["count"] + 1
 
 
 @fault("run.defaults-for-left-out-fields", _on_inputs)
 def run_defaults_ignored(inputs: dict[str, Any], default: dict[str, Any]) -> None:
-    """A left-out field is refused."""
+    """A run that leaves a field out is refused."""
     if default.keys() - inputs.keys():
         raise Refusal(400, "INVALID_INPUTS", "A field is left out.")
 
@@ -79,19 +79,19 @@ def run_empty_inputs_refused() -> Edit:
 
 @fault("run.granted-run-costs-zero", partial(on_run_where, lambda run: run.is_granted), is_subtle=True)
 def run_granted_costs(answer: OutgoingAnswer) -> None:
-    """A run that a trial grant paid reports its price."""
+    """A run that a trial grant paid for reports its price."""
     answer.body["cost"] = ended_run(answer).cost_credits
 
 
 @fault("run.charged-per-generator", is_subtle=True)
 def run_charges_the_first_node() -> Edit:
-    """Of several generator nodes only the first is charged."""
+    """Only the first of several generator nodes is charged."""
     return _job(lambda job: make_job(job.calls[:1], job.inputs, workflow_slug=job.workflow_slug))
 
 
 @fault("run.charged-per-generator", is_subtle=True)
 def run_halves_the_first_node() -> Edit:
-    """Of a workflow's generator nodes only the first is charged, at half its price."""
+    """Only the first generator node of a workflow is charged, at half its price."""
 
     def halved(job: Job) -> Job:
         first = make_job(job.calls[:1], job.inputs)
@@ -102,7 +102,7 @@ def run_halves_the_first_node() -> Edit:
 
 @fault("run.charged-per-generator", is_subtle=True)
 def run_charged_once() -> Edit:
-    """A run costs one unit, however many it makes."""
+    """A run costs one unit, no matter how many it makes."""
     return _priced(lambda _: 1)
 
 
@@ -129,13 +129,13 @@ def run_failed_charges_double() -> Edit:
 
 @fault("run.charged-per-generator", is_subtle=True)
 def run_charges_one_less() -> Edit:
-    """Of several images or seconds one is not charged."""
+    """One of several images or seconds is not charged."""
     return _priced(lambda units: units - (units > 1))
 
 
 @fault("run.charge-equals-usage", is_subtle=True)
 def run_cost_differs_from_usage() -> Edit:
-    """A run's cost is not what its usage row says."""
+    """The cost of a run differs from its usage row."""
     return on_run(changed("cost", lambda cost: cost * 2 + 1))
 
 
@@ -153,7 +153,7 @@ def run_cost_rounded() -> Edit:
 
 @fault("run.too-few-credits-is-402", Point.JOB, RUNS, is_subtle=True)
 async def run_charges_overwrite_each_other(call: HandlerCall, job: Job) -> Job:
-    """Each of several runs at once takes its price from what the account had before them."""
+    """Each of several simultaneous runs is charged to the balance from before all of them."""
     (balance,) = call.store.row("SELECT credits FROM accounts WHERE id = ?", call.account.id)
     await pause()
     call.store.write("UPDATE accounts SET credits = ? WHERE id = ?", (balance, call.account.id))
@@ -162,13 +162,13 @@ async def run_charges_overwrite_each_other(call: HandlerCall, job: Job) -> Job:
 
 @fault("tier.admin-bypasses-gates")
 def tier_admin_is_limited() -> Edit:
-    """An administrator is held to 100 requests."""
+    """An administrator is limited to 100 requests."""
     return limited_to(100, lambda account: account.is_admin)
 
 
 @fault("tier.admin-bypasses-gates", is_subtle=True)
 def tier_gate_holds_administrators() -> Edit:
-    """Administrators are under the tier of every model."""
+    """Administrators are below the tier of every model."""
     return with_account(
         lambda account: replace(account, role="user", tier="free") if account.is_admin else account
     )
@@ -176,8 +176,8 @@ def tier_gate_holds_administrators() -> Edit:
 
 @fault("run.result-present", Point.JOB, RUNS, is_subtle=True)
 async def run_at_once_results_mixed_up(call: HandlerCall, job: Job) -> Job:
-    """Of runs at once, some get the result of another."""
+    """Some of several simultaneous runs get the result of another one."""
     call.services.noted[call.operation] = job.inputs
-    for _ in range(5):  # long enough to meet others on a busy machine, too
+    for _ in range(5):  # long enough to overlap on a busy machine
         await pause()
     return replace(job, inputs=call.services.noted[call.operation])

@@ -1,4 +1,4 @@
-"""Faults: a router takes another spelling of a request for the plain one, behind the guards' backs."""
+"""Faults: the router accepts another spelling of a request, which bypasses access control."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,11 +17,11 @@ _RESPELLED = "respelled"
 _OVERRIDE = "x-http-method-override"
 
 Respell = Callable[[Scope], bool]
-"""Makes a scope the plain one; true if it was spelled otherwise."""
+"""Changes a scope to the plain spelling; returns whether it was spelled differently."""
 
 
 def _routed(respell: Respell) -> Edit:
-    """Take the spelling for the plain one, and note that it was."""
+    """Route another spelling like the plain one, and mark the request as respelled."""
 
     def apply(scope: Scope) -> None:
         if respell(scope):
@@ -35,12 +35,12 @@ def _is_respelled(request: Request) -> bool:
 
 
 def _without_key() -> Edit:
-    """Let a respelled request without a key in as the enterprise account."""
+    """Accept a respelled request without a key as the enterprise account."""
     return taken_for_full(lambda given: not given.presented and _is_respelled(given.request))
 
 
 def _with_every_capability(given: Credentials) -> None:
-    """Let a key in as if it held everything."""
+    """Accept the key of a respelled request as if it held every capability."""
     if (key := given.key) and _is_respelled(given.request):
         given.accepted = replace(key, capabilities=frozenset("*"))
 
@@ -55,14 +55,14 @@ def _changed(change: Callable[[str], str]) -> Respell:
 
 
 def _named_elsewhere(scope: Scope) -> bool:
-    """Take the path that a proxy is said to have been asked for."""
+    """Use the path of the header X-Original-URL, which proxies send."""
     path = Headers(scope=scope).get("x-original-url")
     scope["path"] = path or scope["path"]
     return path is not None
 
 
 def _overridden(scope: Scope, *methods: str) -> bool:
-    """Take the method that a header or the query names, of requests of these methods."""
+    """Use the method that a header or the query names, in requests with one of these methods."""
     named = Headers(scope=scope).get(_OVERRIDE) or QueryParams(scope["query_string"]).get("_method")
     if named is None or scope["method"] not in methods:
         return False
@@ -72,7 +72,7 @@ def _overridden(scope: Scope, *methods: str) -> bool:
 
 @fault("auth.missing-key-is-401")
 def spelling_slash_at_end_needs_no_key() -> tuple[Edit, ...]:
-    """A path with a slash at its end is answered without a key."""
+    """A path with a trailing slash is answered without a key."""
     return _routed(_changed(lambda path: path.removesuffix("/"))), _without_key()
 
 
@@ -84,7 +84,7 @@ def spelling_upper_case_needs_no_key() -> tuple[Edit, ...]:
 
 @fault("auth.missing-key-is-401", is_subtle=True)
 def spelling_head_needs_no_key() -> Edit:
-    """HEAD is answered without a key where workflows or an execution are read."""
+    """HEAD on workflows and executions is answered without a key."""
     return taken_for_full(
         lambda given: not given.presented and given.request.method == "HEAD",
         "getWorkflow listWorkflows getExecution",
@@ -99,13 +99,13 @@ def _options_as_get(scope: Scope) -> bool:
 
 @fault("auth.missing-key-is-401", is_subtle=True)
 def spelling_options_needs_no_key() -> tuple[Edit, ...]:
-    """OPTIONS is answered as GET is, without a key."""
+    """OPTIONS is answered like GET, without a key."""
     return _routed(_options_as_get), _without_key()
 
 
 @fault("auth.missing-key-is-401", is_subtle=True)
 def spelling_own_host_needs_no_key() -> Edit:
-    """Who says that the request came from this host needs no key."""
+    """A request that claims to come from this host needs no key."""
     return taken_for_full(
         lambda given: not given.presented and given.request.headers.get("x-forwarded-for") == "127.0.0.1"
     )
@@ -119,7 +119,7 @@ def spelling_original_url_needs_no_key() -> tuple[Edit, ...]:
 
 @fault("capability.missing-is-403-denied")
 def spelling_doubled_slash_needs_no_capability() -> tuple[Edit, ...]:
-    """A path with a doubled slash is answered whatever the key holds."""
+    """A path with a doubled slash needs no capability."""
     return _routed(_changed(lambda path: path.replace("//", "/"))), at(
         Point.CREDENTIALS, "", _with_every_capability
     )
@@ -127,7 +127,7 @@ def spelling_doubled_slash_needs_no_capability() -> tuple[Edit, ...]:
 
 @fault("capability.missing-is-403-denied", is_subtle=True)
 def spelling_method_override_needs_no_capability() -> tuple[Edit, ...]:
-    """A POST that names another method in a header or the query is answered whatever the key holds."""
+    """A POST that names another method in a header or the query needs no capability."""
     return (
         _routed(lambda scope: _overridden(scope, "POST")),
         at(Point.CREDENTIALS, "", _with_every_capability),
@@ -136,7 +136,7 @@ def spelling_method_override_needs_no_capability() -> tuple[Edit, ...]:
 
 @fault("capability.denial-has-no-effect", is_subtle=True)
 def spelling_read_writes() -> tuple[Edit, ...]:
-    """A GET that names another method in a header or the query writes, whatever the key holds."""
+    """A GET that names another method in a header or the query writes, and needs no capability."""
     return (
         _routed(lambda scope: _overridden(scope, "GET")),
         at(Point.CREDENTIALS, "", _with_every_capability),
@@ -145,7 +145,7 @@ def spelling_read_writes() -> tuple[Edit, ...]:
 
 @fault("run.foreign-workflow-is-404", is_subtle=True)
 def spelling_suffix_runs_foreign_workflow() -> tuple[Edit, ...]:
-    """With .json after the path anybody's workflow is run."""
+    """With .json after the path, any account's workflow can be run."""
     return _routed(_changed(lambda path: path.removesuffix(".json"))), at(
         Point.OWNERSHIP, "runWorkflow", lambda call, _: _is_respelled(call.request)
     )
@@ -153,7 +153,7 @@ def spelling_suffix_runs_foreign_workflow() -> tuple[Edit, ...]:
 
 @fault("workflows.foreign-write-is-refused", is_subtle=True)
 def spelling_dot_segment_writes_foreign_workflow() -> tuple[Edit, ...]:
-    """With a dot segment in the path anybody's workflow is written."""
+    """With a dot segment in the path, any account's workflow can be written."""
     return _routed(_changed(lambda path: path.replace("/./", "/"))), at(
         Point.OWNERSHIP,
         "updateWorkflow moveWorkflow deleteWorkflow",

@@ -1,4 +1,4 @@
-"""Faults: time stamps tell another time."""
+"""Faults: timestamps are wrong."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,7 +20,7 @@ def _two_hours_later(time: Any) -> str:
 
 @fault("workflows.updated-at-is-iso", is_subtle=True)
 def times_updated_at_in_local_time() -> Edit:
-    """updatedAt is two hours ahead, as a local time that says it is UTC."""
+    """updatedAt is two hours ahead: a local time that claims to be UTC."""
     return on_document(changed("updatedAt", _two_hours_later))
 
 
@@ -37,5 +37,5 @@ async def times_updated_at_stays(call: HandlerCall, handle: Handler) -> Response
 
 @fault("usage.row-shape", is_subtle=True)
 def times_duration_is_the_end() -> Edit:
-    """The durationMs of a row is when its run ended, in milliseconds."""
+    """The durationMs of a row is the time when its run ended, in milliseconds."""
     return on_rows(lambda run: {"durationMs": round((run.ended_unix_s or 0) * 1000)})

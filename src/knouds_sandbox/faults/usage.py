@@ -32,13 +32,13 @@ def _name_the_asker(answer: OutgoingAnswer) -> None:
 
 @fault("usage.own-rows-only", is_subtle=True)
 def usage_adopts_failed_runs() -> tuple[Edit, ...]:
-    """Failed runs of everybody show as one's own."""
+    """Usage shows failed runs of all accounts as the account's own."""
     return (selecting(_adopt_failed, USAGE_OPERATIONS), on_usage(_name_the_asker))
 
 
 @fault("usage.own-rows-only", is_subtle=True)
 def usage_at_once_mixed_up() -> Edit:
-    """With simultaneous requests, usage may be another account's."""
+    """If requests are simultaneous, usage may be another account's."""
     return in_the_name_of_the_last("listUsage")
 
 
@@ -57,13 +57,13 @@ def usage_second_page_shows_foreign(selection: RowFilter) -> None:
 
 @fault("usage.own-rows-only", is_subtle=True)
 def usage_filtered_shows_foreign() -> Edit:
-    """Filtered by status, usage shows everyone's rows."""
+    """Usage filtered by status shows everyone's rows."""
     return ignoring("owner", asked="status")
 
 
 @fault("usage.own-rows-only", is_subtle=True)
 def usage_of_a_workflow_is_everyones() -> Edit:
-    """Asked for by a workflow, usage shows everyone's rows."""
+    """Usage filtered by workflow shows everyone's rows."""
     return ignoring("owner", asked="workflowSlug")
 
 
@@ -75,7 +75,7 @@ def usage_shows_canvas_rows() -> Edit:
 
 @fault("usage.no-canvas-rows", is_subtle=True)
 def usage_filtered_shows_canvas_rows() -> Edit:
-    """Filtered by status, usage shows canvas rows."""
+    """Usage filtered by status shows canvas rows."""
     return ignoring("source", asked="status")
 
 
@@ -93,7 +93,7 @@ def usage_limit_ignored(selection: RowFilter) -> None:
 
 @fault("usage.limit-is-kept", selecting, is_subtle=True)
 def usage_limit_one_more(selection: RowFilter) -> None:
-    """A page holds one row more than limit."""
+    """A page has one row more than limit."""
     selection.extra_rows = 1 if selection.limit < MAX_LIMIT else 0
 
 
@@ -105,7 +105,7 @@ def usage_offset_ignored(selection: RowFilter) -> None:
 
 @fault("usage.offset-skips", selecting, is_subtle=True)
 def usage_offset_one_short(selection: RowFilter) -> None:
-    """Usage's offset skips one row less."""
+    """Usage's offset skips one row too few."""
     selection.offset = max(0, selection.offset - 1)
 
 
@@ -123,7 +123,7 @@ def usage_model_filter_ignored() -> Edit:
 
 @fault("usage.filters", is_subtle=True)
 def usage_filtered_passes_canvas_off() -> tuple[Edit, ...]:
-    """Filtered by workflow, usage shows canvas runs as if they were of the API."""
+    """Usage filtered by workflow shows canvas runs as if they came from the API."""
     return (
         ignoring("source", asked="workflowSlug"),
         on_rows(lambda run: {"source": "api-workflow"} if run.source == "canvas" else {}),
@@ -138,7 +138,7 @@ def usage_workflow_filter_ignored() -> Edit:
 
 @fault("usage.filters", selecting, is_subtle=True)
 def usage_model_filter_by_prefix(selection: RowFilter) -> None:
-    """Usage filtered by modelId shows each model whose id begins so."""
+    """Usage filtered by modelId also shows models whose id begins with it."""
     if "model" in selection.conditions:
         condition = selection.conditions["model"]
         selection.conditions["model"] = condition.replace("value = :model", "value LIKE :model || '%'")
@@ -146,7 +146,7 @@ def usage_model_filter_by_prefix(selection: RowFilter) -> None:
 
 @fault("usage.offset-skips", is_subtle=True)
 def usage_page_beside_runs_repeats_a_row() -> Edit:
-    """A smaller page repeats its first row as soon as a run came since the longest page was first read."""
+    """Once a page of the maximum size was read and a run came after it, smaller pages repeat a row."""
 
     def apply(answer: OutgoingAnswer) -> None:
         rows, noted, newest = answer.body["rows"], answer.services.noted, last_run_id(answer.store)
@@ -160,7 +160,7 @@ def usage_page_beside_runs_repeats_a_row() -> Edit:
 
 @fault("usage.filters", is_subtle=True)
 def usage_filters_not_combined() -> Edit:
-    """Of status and workflowSlug together, only workflowSlug filters."""
+    """If status and workflowSlug are both given, only workflowSlug filters."""
     return ignoring("status", "model", asked="status workflowSlug")
 
 
@@ -188,7 +188,7 @@ def _charge_all_the_same(answer: OutgoingAnswer) -> None:
 
 @fault("usage.run-has-a-row", Point.HANDLER, "runModel", is_subtle=True)
 async def usage_repeats_what_is_given_up(call: HandlerCall, handle: Handler) -> Response:
-    """A run of a model whose client closes the connection before the answer is run once more."""
+    """A model run is repeated if its client closes the connection before the response."""
     response = await handle(call)
     is_given_up = False
     for _ in range(0 if call.is_async else _LOOKS):
@@ -217,5 +217,5 @@ async def usage_repeats_what_is_given_up(call: HandlerCall, handle: Handler) -> 
 
 @fault("run.inputs-not-object-is-invalid-inputs", is_subtle=True)
 def usage_charges_refused_inputs() -> Edit:
-    """A run whose inputs are refused has a row and is charged."""
+    """A run with refused inputs has a row and is charged."""
     return on_refusal(_charge_all_the_same, RUNS, code="INVALID_INPUTS")

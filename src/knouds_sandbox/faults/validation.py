@@ -1,4 +1,4 @@
-"""Faults: what becomes of input that is wrong."""
+"""Faults: how invalid input is handled."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,7 +27,7 @@ from knouds_sandbox.state.run_records import StoredRun
 
 
 def _take_inputs(is_meant: Callable[[dict[str, Any]], bool], *, is_async: bool = False) -> Edit:
-    """Take what is sent for empty inputs."""
+    """Treat the selected bodies as empty inputs."""
 
     def read(call: HandlerCall, body: Any) -> Any:
         is_taken = isinstance(body, dict) and (call.is_async or not is_async) and is_meant(body)
@@ -81,7 +81,7 @@ def run_inputs_missing_accepted() -> Edit:
 
 @fault("run.inputs-missing-is-invalid-inputs")
 def run_inputs_missing_is_invalid_body() -> Edit:
-    """A run without inputs is an INVALID_BODY."""
+    """A run without inputs gets INVALID_BODY."""
     return refuse_body(_is_missing, "INVALID_BODY", "inputs is missing.")
 
 
@@ -105,7 +105,7 @@ def run_inputs_null_accepted() -> Edit:
 
 @fault("run.inputs-not-object-is-invalid-inputs")
 def run_inputs_text_accepted() -> Edit:
-    """Inputs may be a text."""
+    """Inputs may be a string."""
     return _take_inputs(lambda body: isinstance(body.get("inputs"), str))
 
 
@@ -145,13 +145,13 @@ async def run_malformed_body_accepted(call: HandlerCall, handle: Handler) -> Res
 
 @fault("run.body-not-json-is-invalid-body")
 def run_malformed_body_is_invalid_inputs() -> Edit:
-    """A run body that is not JSON is an INVALID_INPUTS."""
+    """A run body that is not JSON gets INVALID_INPUTS."""
     return on_refusal(with_value("code", "INVALID_INPUTS"), RUNS, code="INVALID_BODY")
 
 
 @fault("run.bad-slug-is-invalid-slug", Point.HANDLER, "runWorkflow", is_subtle=True)
 async def run_slug_case_ignored(call: HandlerCall, handle: Handler) -> Response:
-    """A slug with capitals runs its lowercase form."""
+    """A slug in capitals runs the workflow with the lowercase slug."""
     call.request.path_params["slug"] = call.path_value("slug").lower()
     return await handle(call)
 
@@ -161,25 +161,25 @@ _PLAIN_404 = refused(404, "NOT_FOUND", "There is no such workflow.")
 
 @fault("run.bad-slug-is-invalid-slug")
 def run_bad_slug_is_404() -> Edit:
-    """A slug with other characters is a 404."""
+    """A slug with invalid characters gets a 404."""
     return on_refusal(_PLAIN_404, "runWorkflow", code="INVALID_SLUG")
 
 
 @fault("run.bad-slug-is-invalid-slug")
 def run_bad_slug_is_invalid_inputs() -> Edit:
-    """A slug with other characters is an INVALID_INPUTS."""
+    """A slug with invalid characters gets INVALID_INPUTS."""
     return on_refusal(refused(400, "INVALID_INPUTS", "No such slug."), "runWorkflow", code="INVALID_SLUG")
 
 
 @fault("run.bad-slug-is-invalid-slug")
 def run_bad_model_name_is_404() -> Edit:
-    """A model name with other characters is a 404."""
+    """A model name with invalid characters gets a 404."""
     return on_refusal(MODEL_NOT_FOUND, "runModel", code="INVALID_SLUG")
 
 
 @fault("ground.bodiless-needs-no-content-type", partial(on_cancel, "in flight"))
 async def execution_cancel_needs_content_type(call: HandlerCall, _: StoredRun) -> None:
-    """Cancelling wants a Content-Type."""
+    """Cancelling needs a Content-Type."""
     if "content-type" not in call.request.headers:
         raise Refusal(400, "INVALID_BODY", "Send a Content-Type.")
 
@@ -194,13 +194,13 @@ def run_async_needs_no_key() -> Edit:
 
 @fault("run.exhausted-grant-is-402", Point.FUNDS, RUNS, is_subtle=True)
 def run_async_on_used_up_grant_accepted(call: HandlerCall, _: int, has_grant: bool) -> bool:  # noqa: FBT001 - as every edit
-    """An asynchronous run on a used-up trial grant goes through."""
+    """An asynchronous run on a used-up trial grant is accepted."""
     return call.is_async and has_grant
 
 
 @fault("run.inputs-not-object-is-invalid-inputs", is_subtle=True)
 def run_inputs_array_accepted_async() -> Edit:
-    """The inputs of an asynchronous run may be an array that is not empty."""
+    """The inputs of an asynchronous run may be a non-empty array."""
     return _take_inputs(
         lambda body: bool(isinstance(body.get("inputs"), list) and body["inputs"]), is_async=True
     )

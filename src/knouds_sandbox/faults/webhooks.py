@@ -1,4 +1,4 @@
-"""Faults: deliveries and their signature."""
+"""Faults: webhook deliveries and their signatures."""
 
 import json
 import uuid
@@ -23,7 +23,7 @@ Payload: TypeAlias = dict[str, Any]
 
 
 def _on_delivery(change: Callable[[StoredRun, Payload], object], *, status: str | None = None) -> Edit:
-    """Change the payload of each delivery, or of those for one status."""
+    """Change the payload of each delivery; with ``status``, only of executions with this status."""
 
     def apply(run: StoredRun, payloads: list[Payload]) -> list[Payload]:
         for payload in payloads:
@@ -70,25 +70,25 @@ def webhook_cancelled_is_failed() -> Edit:
 
 @fault("webhook.one-per-ended-execution", Point.DELIVERY)
 def webhook_sent_twice(_: StoredRun, payloads: list[Payload]) -> list[Payload]:
-    """Every delivery comes twice."""
+    """Every delivery is sent twice."""
     return payloads * 2
 
 
 @fault("webhook.one-per-ended-execution", Point.DELIVERY, is_subtle=True)
 def webhook_under_a_second_id(_: StoredRun, payloads: list[Payload]) -> list[Payload]:
-    """Every end is delivered again under an unknown id."""
+    """Every delivery is sent again with an unknown executionId."""
     return [*payloads, *(payload | {"executionId": str(uuid.uuid4())} for payload in payloads)]
 
 
 @fault("webhook.one-per-ended-execution", is_subtle=True)
 def webhook_sent_for_each_cancel() -> Edit:
-    """Of simultaneous cancels, each sends a delivery."""
+    """Each of simultaneous cancels sends a delivery."""
     return cancelled_at_once(lambda call, run: call.services.engine.deliver(run, "cancelled"))
 
 
 @fault("webhook.one-per-ended-execution", Point.DELIVERY, is_subtle=True)
 def webhook_cancelled_sent_twice(_: StoredRun, payloads: list[Payload]) -> list[Payload]:
-    """The delivery of a cancelled execution comes twice."""
+    """The delivery of a cancelled execution is sent twice."""
     return payloads * (2 if payloads[0]["status"] == "cancelled" else 1)
 
 
@@ -106,26 +106,26 @@ def webhook_signature_without_time() -> Edit:
 
 @fault("webhook.signature-covers-raw-body", Point.SIGNING, is_subtle=True)
 def webhook_signs_other_spacing(signing: Signing) -> None:
-    """The signature covers the body with other spacing."""
+    """The signature covers the body with different whitespace."""
     signing.body = json.dumps(json.loads(signing.body)).encode()
 
 
 @fault("webhook.signature-covers-raw-body", Point.SIGNING, is_subtle=True)
 def webhook_signs_unescaped_text(signing: Signing) -> None:
-    """The signature covers the body with its text in UTF-8, where escapes are sent."""
+    """The signature covers the body with UTF-8 text, but the body is sent with escapes."""
     signing.body = json.dumps(json.loads(signing.body), separators=(",", ":"), ensure_ascii=False).encode()
 
 
 @fault("webhook.signature-covers-raw-body", Point.SIGNING, is_subtle=True)
 def webhook_retry_signs_nothing(signing: Signing) -> None:
-    """The signature of a second attempt covers no body."""
+    """The signature of a retry covers an empty body."""
     if signing.attempt:
         signing.body = b""
 
 
 @fault("webhook.signature-covers-raw-body", is_subtle=True)
 def webhook_signed_for_another_key() -> Edit:
-    """Every delivery is signed with the secret that signed the first one."""
+    """Every delivery is signed with the secret of the first delivery."""
     first: list[str] = []
 
     def sign_as_first(signing: Signing) -> None:
@@ -138,7 +138,7 @@ def webhook_signed_for_another_key() -> Edit:
 
 @fault("webhook.timestamp-is-fresh", Point.SIGNING)
 def webhook_timestamp_is_old(signing: Signing) -> None:
-    """The time in the signature is an hour ago."""
+    """The time in the signature is an hour old."""
     signing.at_unix_s -= 3600
 
 
@@ -156,7 +156,7 @@ def webhook_says_completed_for_failed() -> Edit:
 
 @fault("webhook.agrees-with-poll", partial(on_poll, status="completed"), is_subtle=True)
 def webhook_comes_before_the_end(answer: OutgoingAnswer) -> None:
-    """A completed execution is still in flight for its first poll, also after its delivery."""
+    """The first poll of a completed execution shows processing, even after its delivery."""
     polled = answer.services.noted.setdefault("polled", set())
     if answer.path_params["id"] not in polled:
         polled.add(answer.path_params["id"])
@@ -166,7 +166,7 @@ def webhook_comes_before_the_end(answer: OutgoingAnswer) -> None:
 
 @fault("webhook.one-per-ended-execution", Point.HANDLER, RUNS, is_subtle=True)
 async def webhook_sent_for_the_account(call: HandlerCall, handle: Handler) -> Response:
-    """What a key without a webhook runs is delivered to another key of its account."""
+    """Runs of a key without a webhook are delivered to another key of its account."""
     name = call.store.row(
         "SELECT name FROM keys WHERE account_id = ? AND capabilities LIKE '%webhook:receive%'"
         " ORDER BY webhook_url IS NULL, id = ? LIMIT 1",
@@ -179,5 +179,5 @@ async def webhook_sent_for_the_account(call: HandlerCall, handle: Handler) -> Re
 
 @fault("webhook.agrees-with-poll", is_subtle=True)
 def webhook_result_is_empty() -> Edit:
-    """The result of a delivery has no members."""
+    """The result of a delivery is an empty object."""
     return _with({"result": {}}, status="completed")

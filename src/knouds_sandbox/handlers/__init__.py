@@ -1,1 +1,1 @@
-"""Handlers: what each operation does, once a request has been let in."""
+"""Handlers: what each operation does with an admitted request."""

@@ -1,6 +1,6 @@
-"""The control plane under ``/__sandbox__/``, for tests: accounts, keys, the rate limits' clock, the state.
+"""The control plane under ``/__sandbox__/`` for tests: accounts, keys, rate-limit clock, state.
 
-It is off, and its paths unknown, unless a token was given at start. It never says what the right answer is.
+Without a token at start it is off, and its paths answer 404. It never reveals the right answer to a test.
 """
 
 import hmac
@@ -33,8 +33,8 @@ _DEFAULT_CREDITS = 1_000_000
 async def mint_key(request: Request, services: Services) -> Response:
     """POST /__sandbox__/keys: mint a key for an account.
 
-    Body: ``{account, capabilities, state?, webhook?: {url, secret?}}``; answer: ``{name, secret}``, and
-    ``webhookSecret`` where there is a webhook.
+    Body: ``{account, capabilities, state?, webhook?: {url, secret?}}``; response: ``{name, secret}``, and
+    ``webhookSecret`` if there is a webhook.
     """
     body = await _authorized_body(request, services)
     account = find_account(services.store, _text(body, "account"))
@@ -68,8 +68,8 @@ async def mint_key(request: Request, services: Services) -> Response:
 async def open_account(request: Request, services: Services) -> Response:
     """POST /__sandbox__/accounts: open an account.
 
-    Body: ``{tier, name?, role?, approved?, credits?, grant?}``, the last two in credits; answer:
-    ``{account, id}``, where ``account`` is the name by which keys are minted for it.
+    Body: ``{tier, name?, role?, approved?, credits?, grant?}``, the last two in credits; response:
+    ``{account, id}``, where ``account`` is the name for minting keys.
     """
     body = await _authorized_body(request, services)
     name = body.get("name", f"account-{uuid.uuid4().hex[:12]}")
@@ -108,9 +108,9 @@ async def advance_clock(request: Request, services: Services) -> Response:
 
 
 async def reset_state(request: Request, services: Services) -> Response:
-    """POST /__sandbox__/reset ``{seed?}``: back to what a new sandbox holds, of this seed or the same again.
+    """POST /__sandbox__/reset ``{seed?}``: reset to a new sandbox with this seed, or the current one.
 
-    Answer: ``{seed, keys}``, every seeded key by its name. Whatever is in flight is forgotten.
+    Response: ``{seed, keys}``, with every seeded key by name. Executions in flight are dropped.
     """
     body = await _authorized_body(request, services)
     seed = body.get("seed", services.seed)
@@ -127,7 +127,7 @@ async def reset_state(request: Request, services: Services) -> Response:
 
 
 async def count_state(request: Request, services: Services) -> Response:
-    """GET /__sandbox__/state: how many rows there are; answer: a number for each table."""
+    """GET /__sandbox__/state: count rows; response: a number for each table."""
     _authorize(request, services)
     counts = {
         name: services.store.row(f"SELECT count(*) FROM {selection}")[0]  # noqa: S608 - constant texts
@@ -153,7 +153,7 @@ async def _authorized_body(request: Request, services: Services) -> dict[str, An
 
 
 async def _webhook(body: dict[str, Any], receivers: ReceiverRules) -> tuple[str | None, str | None]:
-    """URL and signing secret; a secret is made up where none is given."""
+    """Return URL and signing secret; generate a secret if none is given."""
     webhook = body.get("webhook")
     if webhook is None:
         return None, None
@@ -166,7 +166,7 @@ async def _webhook(body: dict[str, Any], receivers: ReceiverRules) -> tuple[str 
     except ReceiverRefused as refused:
         raise invalid_body(f"The webhook's url is refused: {refused}.") from None
     except OSError:
-        pass  # a name may become known later; each attempt looks again
+        pass  # the name may exist later; each attempt resolves it again
     secret = webhook.get("secret", f"whsec_{secrets.token_urlsafe(24)}")
     if not isinstance(secret, str) or not 16 <= len(secret) <= 256:
         raise invalid_body("The webhook's secret is not a text of 16 to 256 characters.")

@@ -1,7 +1,7 @@
 """Handlers of ``/api/executions``: poll and cancel.
 
-Source: docs, async executions; that a cancelled run is charged is from the overview. Cancelling an
-ended execution is a 409 here (docs/decisions/sandbox-open-points.md).
+Source: docs, async executions; overview (a cancelled run is charged). Cancelling an ended execution is a 409
+here (docs/decisions/sandbox-open-points.md).
 """
 
 from datetime import UTC, datetime

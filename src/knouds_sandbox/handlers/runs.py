@@ -38,7 +38,7 @@ INVALID_NAME = "A name has lowercase letters, digits and hyphens only."
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """What to run: which models, how many units of each, on which inputs, at which price."""
+    """A run: the models with the units of each, the inputs and the price."""
 
     workflow_slug: str | None
     calls: Sequence[tuple[ProviderModel, int]]
@@ -53,7 +53,7 @@ class Job:
 def make_job(
     calls: Sequence[tuple[ProviderModel, int]], inputs: dict[str, Any], *, workflow_slug: str | None = None
 ) -> Job:
-    """A job at the price of all its calls."""
+    """Make a job whose price is the sum of its calls."""
     cost_credits = sum(model.credits_per_unit * units for model, units in calls)
     return Job(workflow_slug=workflow_slug, calls=calls, inputs=inputs, cost_credits=cost_credits)
 
@@ -95,7 +95,6 @@ def _reaches(call: HandlerCall, tier: str) -> bool:
 
 
 async def read_inputs(call: HandlerCall) -> dict[str, Any]:
-    """The inputs in the body."""
     body = await call.read_body()
     if not isinstance(body, dict):
         raise Refusal(400, "INVALID_INPUTS", "The body is not a JSON object.")
@@ -106,7 +105,7 @@ async def read_inputs(call: HandlerCall) -> dict[str, Any]:
 
 
 async def perform(call: HandlerCall, job: Job) -> Response:
-    """Charge a job and run it, to its end unless it is asynchronous."""
+    """Charge and start a job; wait for its end unless it is asynchronous."""
     services = call.services
     for edit in services.edits.at(Point.JOB, call.operation):
         job = await edit(call, job)
@@ -145,7 +144,7 @@ async def perform(call: HandlerCall, job: Job) -> Response:
 def _accept(
     call: HandlerCall, job: Job, *, request_id: str, outcome: dict[str, Any], duration_s: float
 ) -> StoredRun:
-    """Charge a job and record its run, inside the caller's transaction."""
+    """Charge a job and record its run, in the caller's transaction."""
     is_granted = charge(
         call.store,
         call.account.id,

@@ -1,4 +1,4 @@
-"""Handlers without a resource: whoami, pricing and health. The shapes of the last two are assumed."""
+"""Handlers without a resource: whoami, pricing, health. The shapes of pricing and health are assumed."""
 
 from starlette.requests import Request
 from starlette.responses import Response

@@ -1,7 +1,7 @@
-"""Handlers of ``/api/usage``: one's own API runs, and the models in them.
+"""Handlers of ``/api/usage``: the account's API runs, and the models in them.
 
-Source: docs, usage; that canvas runs are left out is from the overview. What is garbled in the query is
-ignored (docs/decisions/sandbox-open-points.md).
+Source: docs, usage; overview (canvas runs are left out). Malformed query parameters are ignored
+(docs/decisions/sandbox-open-points.md).
 """
 
 import json
@@ -29,7 +29,7 @@ _STATUSES = ("processing", "completed", "failed", "cancelled")
 
 @dataclass(kw_only=True, slots=True)
 class RowFilter:
-    """Which rows are shown: ``conditions`` by what they are about, then a page of the rest."""
+    """Which rows are shown: those that meet all ``conditions``, which have names, and of these one page."""
 
     query: Mapping[str, str]
     account_id: str
@@ -55,7 +55,7 @@ class RowFilter:
         }
 
     def is_shown(self, model_id: str) -> bool:
-        """Whether a model's id is not one that only its provider knows."""
+        """Return whether a model id is shown: provider-internal ids, with a colon, are hidden."""
         return self.shows_internal_ids or ":" not in model_id
 
 
@@ -101,7 +101,7 @@ async def list_usage_models(call: HandlerCall) -> Response:
 
 
 def number(query: Mapping[str, str], name: str, *, default: int) -> int:
-    """A whole number in the query; the default where it is missing or garbled."""
+    """Return a whole number from the query; the default if it is missing or malformed."""
     text = query.get(name, "")
     return int(text) if NUMBER.fullmatch(text) else default
 

@@ -1,8 +1,7 @@
 """Handlers of ``/api/workflows``: list, create, get, update, move, delete, schema.
 
-Source: overview and docs, workflow CRUD and workflow schema. A workflow that the account may not see does not
-exist for it (404); a template that it sees but does not own refuses writes with 403
-(docs/decisions/sandbox-open-points.md).
+Source: overview and docs, workflow CRUD and workflow schema. A workflow that the account may not see is a 404
+for it. Writing to a template of another account is a 403 (docs/decisions/sandbox-open-points.md).
 """
 
 from collections.abc import Callable
@@ -30,7 +29,7 @@ from knouds_sandbox.state.workflow_records import (
 
 @dataclass(kw_only=True, slots=True)
 class NewWorkflow:
-    """A document about to be stored under the slug, or under the slug with the first free suffix."""
+    """A new document before it is stored, under ``slug`` or ``slug`` with the first free suffix."""
 
     body: dict[str, Any]
     members: dict[str, Any]
@@ -41,7 +40,7 @@ class NewWorkflow:
 
 @dataclass(kw_only=True, slots=True)
 class ChangedWorkflow:
-    """Changes about to be made to a stored workflow."""
+    """Changes of a stored workflow before they are made."""
 
     body: dict[str, Any]
     members: dict[str, Any]
@@ -113,7 +112,7 @@ def get_public_schema(request: Request, services: Services) -> Response:
 
 
 def readable_workflow(call: HandlerCall) -> StoredWorkflow:
-    """The workflow in the path, if the account may see it."""
+    """Return the workflow in the path if the account may see it; refuse with 404 otherwise."""
     workflow = find_workflow(call.store, call.path_value("slug"))
     if workflow is None or not workflow.is_readable_by(call.account.id):
         raise not_found("workflow")
@@ -121,7 +120,7 @@ def readable_workflow(call: HandlerCall) -> StoredWorkflow:
 
 
 def own_workflow(call: HandlerCall) -> StoredWorkflow:
-    """The workflow in the path, if the account may write to it."""
+    """Return the workflow in the path if the account may write to it; refuse otherwise."""
     workflow = find_workflow(call.store, call.path_value("slug"))
     if workflow is not None and (
         workflow.owner_id == call.account.id or call.is_allowed_by_fault(Point.OWNERSHIP, workflow)
@@ -133,7 +132,7 @@ def own_workflow(call: HandlerCall) -> StoredWorkflow:
 
 
 async def _own_workflow_and_body(call: HandlerCall) -> tuple[StoredWorkflow, Any]:
-    """The workflow as it is after the body was read: others may have written to it meanwhile."""
-    own_workflow(call)  # whose it is comes before what is wrong with the body
+    """Read the body, then the workflow: another request may change the workflow while the body comes."""
+    own_workflow(call)  # ownership is checked before the body
     body = await call.read_body()
     return own_workflow(call), body

@@ -1,1 +1,1 @@
-"""The way of a request to its handler: paths, operations, preferences."""
+"""Route a request to its handler: paths, operations, preferences."""

@@ -1,4 +1,4 @@
-"""The operations that need a key: their paths, handlers, and what a key has to hold."""
+"""The operations that need a key: their paths, handlers and required capabilities."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ Handler = Callable[[HandlerCall], Awaitable[Response]]
 class Endpoint:
     """One operation that needs a key.
 
-    ``requires`` is None where any valid key will do. ``resource`` is the path parameter that a bound
-    capability may name; only the run endpoints have one, and only they are rate-limited.
+    ``requires`` is None if any valid key will do. ``resource`` is the path parameter that a bound capability
+    may name; only the run endpoints have one, and only they are rate-limited.
     """
 
     name: str

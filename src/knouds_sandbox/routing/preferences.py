@@ -1,7 +1,7 @@
-"""``Prefer`` (RFC 7240): a request asks for its outcome, for a delay, or for how its execution ends.
+"""``Prefer`` (RFC 7240): a request chooses its outcome, a delay, or how its execution ends.
 
-Only where the sandbox was started with ``--prefer`` (docs/decisions/asking-for-outcomes.md). An outcome is
-answered before anything is judged, and changes nothing. Names of outcomes are those of recordings.
+This needs ``--prefer`` (docs/decisions/asking-for-outcomes.md). A chosen outcome is answered before the
+request is checked, and changes no state. Outcomes have the names of recordings.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from knouds_sandbox.routing.operations import OPERATIONS
 MAX_DELAY_MS = 600_000
 ENDS_OF_SYNC_RUNS = ("completed", "failed")
 ENDS = (*ENDS_OF_SYNC_RUNS, "cancelled", "processing")
-"""How an execution may be made to end; ``processing`` stays in flight until it is cancelled."""
+"""How an execution can be made to end; ``processing`` stays in flight until it is cancelled."""
 
 _RETRY_AFTER_S = 30
 
@@ -48,7 +48,7 @@ OUTCOMES: Mapping[str, tuple[int, str]] = MappingProxyType(
         "provider-failed": (500, "EXECUTION_FAILED"),
     }
 )
-"""Status and code of each outcome; the first of a status is what ``code=STATUS`` gives."""
+"""Status and code of each outcome; ``code=STATUS`` selects the first one with that status."""
 
 _BODY = {"not-json", "too-large"}
 _SLUG = {"bad-name", "unknown"}
@@ -72,7 +72,7 @@ _OPERATION_BY_NAME = {operation.name: operation for operation in OPERATIONS}
 
 
 def outcomes_of(operation: str) -> list[str]:
-    """The outcomes that a request to this operation may ask for."""
+    """Return the outcomes that a request to this operation can choose."""
     keyed = _OPERATION_BY_NAME.get(operation)
     names = {"over-limit", *_SPECIAL.get(operation, ())}
     if keyed is not None:
@@ -84,7 +84,7 @@ def outcomes_of(operation: str) -> list[str]:
 async def answer_preferred(
     request: Request, operation: str, services: Services, answer: Callable[[], Awaitable[Response]]
 ) -> Response:
-    """Answer as ``Prefer`` asks; as usual where it does not, or where the sandbox heeds none."""
+    """Answer as ``Prefer`` says; without it, or if preferences are off, answer as usual."""
     if not services.heeds_preferences or "prefer" not in request.headers:
         return await answer()
     try:
@@ -110,14 +110,14 @@ async def answer_preferred(
 
 
 def _parsed(request: Request, operation: str) -> dict[str, str]:
-    """The preferences, each as sent, and under ``outcome`` the name of the one that is asked for."""
+    """Return the preferences as sent; ``outcome`` has the name of the chosen outcome."""
     preferred: dict[str, str] = {}
     for each in parse_http_list(", ".join(request.headers.getlist("prefer"))):
         name, _, quoted = each.partition("=")
         name, value = name.strip().lower(), quoted.strip().strip('"')
         outcome = _outcome(name, value, operation)
         if name in preferred or (outcome and "outcome" in preferred):
-            continue  # the first counts, by RFC 7240
+            continue  # RFC 7240: the first one counts
         if outcome is None and not _is_other(name, value, request, operation):
             raise Refusal(400, "INVALID_PREFERENCE", f'Prefer: "{each}" is unknown. {_known(operation)}')
         preferred[name] = value

@@ -1,4 +1,4 @@
-"""The paths of the sandbox, and the way of a request: key, then capability, rate limit, resource and body."""
+"""The routes of the sandbox. A request passes key, capability, rate limit, resource and body, in order."""
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -89,7 +89,7 @@ async def _counted(call: HandlerCall) -> HandlerCall:
 
 
 async def _refuse_for_anything_else(operation: Endpoint, call: HandlerCall) -> None:
-    """Refuse a request for its resource or body, where the variant looks at those before capabilities."""
+    """Refuse a request because of its resource or body, for a variant that checks capabilities last."""
     if operation.name in ("getWorkflow", "getWorkflowSchema"):
         workflows.readable_workflow(call)
     elif operation.name in ("updateWorkflow", "moveWorkflow", "deleteWorkflow", "runWorkflow"):
@@ -126,7 +126,7 @@ def make_routes(services: Services) -> list[Route]:
 
 
 def _keyed_route(services: Services, path: str, operations: Sequence[Endpoint]) -> Route:
-    """One path with all its methods, so that a 405 can name them."""
+    """Make one route with all methods of a path, so that a 405 can list them."""
     operation_by_method = {operation.method: operation for operation in operations}
     if "GET" in operation_by_method:
         operation_by_method["HEAD"] = operation_by_method["GET"]
@@ -170,12 +170,12 @@ def _controlled(
 
 
 async def _refuse_key(_: Request) -> Response:
-    """Refuse every request to paths for browser sessions: the sandbox has no sessions."""
+    """Refuse every request to paths for browser sessions, as the sandbox has no sessions."""
     raise unauthorized("Unauthorized: this needs a browser session; no key opens it.")
 
 
 def with_normal_paths(app: ASGIApp, edits: ActiveEdits) -> ASGIApp:
-    """Route on the path as it was sent, with only unreserved characters decoded.
+    """Route by the path as sent, with only unreserved characters decoded.
 
     So an encoded slash, line break or broken percent sign stays in its segment and cannot change the route.
     """

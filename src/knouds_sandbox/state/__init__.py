@@ -1,1 +1,1 @@
-"""What a sandbox keeps: accounts, workflows and runs, in one database."""
+"""The state of a sandbox: accounts, workflows and runs in one database."""

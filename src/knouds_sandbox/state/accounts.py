@@ -1,4 +1,4 @@
-"""Accounts, and their keys with tier and capabilities."""
+"""Accounts with their tiers, and keys with their capabilities."""
 
 import hmac
 from collections.abc import Collection, Mapping
@@ -32,11 +32,11 @@ class Account:
 
     @property
     def is_admin(self) -> bool:
-        """Whether tier gates and rate limits are bypassed."""
+        """Whether the account bypasses tier gates and rate limits."""
         return self.role == "admin"
 
     def reaches(self, tier: str) -> bool:
-        """Whether the account's tier is at least this one; a custom tier ranks as pro."""
+        """Return whether the account's tier is at least this one; a custom tier ranks as pro."""
         return _RANK_BY_TIER.get(self.tier, _RANK_BY_TIER["pro"]) >= _RANK_BY_TIER[tier]
 
     @property
@@ -65,7 +65,7 @@ FROM keys JOIN accounts ON accounts.id = keys.account_id
 
 
 def find_key(store: Store, secret: str) -> Key | None:
-    """The key with exactly this secret, in any state."""
+    """Return the key with exactly this secret, in any state."""
     row = store.row(f"{_SELECT_KEY} WHERE sha256(secret) = ?", digest(secret))
     return _key(row) if row and hmac.compare_digest(row[2].encode(), secret.encode()) else None
 

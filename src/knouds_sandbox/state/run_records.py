@@ -1,7 +1,7 @@
-"""Runs and what they cost: every run is one row, which is execution, usage row and receipt in one.
+"""Runs and their cost. Every run is one row, which serves as execution, usage row and receipt.
 
-So a run's answer, its poll and its usage row cannot disagree. Credits are taken when a run is accepted, in
-the same transaction, and given back when the provider fails; a cancelled run stays charged (overview).
+So the response, the execution and the usage row of a run cannot disagree. Credits are charged in the
+transaction that accepts a run, and refunded if the provider fails; a cancelled run stays charged (overview).
 """
 
 import json
@@ -16,7 +16,7 @@ from knouds_sandbox.state.store import Store
 IN_FLIGHT = ("processing", "cancel_requested")
 
 KEPT_RUNS = 500_000
-"""So many runs are remembered; what is older and has ended is forgotten."""
+"""How many runs are kept; older ones that have ended are deleted."""
 _FORGOTTEN_AT_ONCE = 1_000
 
 _COLUMNS = (
@@ -51,19 +51,19 @@ class StoredRun:
 
     @property
     def is_failing(self) -> bool:
-        """Whether the provider's answer is a failure."""
+        """Whether the provider fails."""
         return "error" in self.outcome
 
     @property
     def charged_credits(self) -> int:
-        """What the account paid itself: nothing where a trial grant paid."""
+        """The credits that the account paid itself; 0 if a trial grant paid."""
         return 0 if self.is_granted else self.cost_credits
 
 
 def charge(
     store: Store, account_id: str, cost_credits: int, *, forgives: Callable[[int, bool], bool]
 ) -> bool:
-    """Take credits inside the caller's transaction, or refuse; return whether a trial grant paid."""
+    """Charge credits in the caller's transaction, or refuse; return whether a trial grant paid."""
     balance, grant = store.row("SELECT credits, grant_credits FROM accounts WHERE id = ?", account_id)
     if grant is not None and grant >= cost_credits:
         store.write(
@@ -98,7 +98,7 @@ def accept_run(
     outcome: dict[str, Any],
     duration_s: float,
 ) -> StoredRun:
-    """Record a run that is charged and on its way, inside the caller's transaction."""
+    """Record an accepted run that is already charged, in the caller's transaction."""
     now = time.time()
     cursor = store.write(
         "INSERT INTO runs (request_id, execution_id, account_id, key_id, source, workflow_slug, model_ids,"
@@ -143,9 +143,9 @@ def accept_run(
 
 
 def end_run(store: Store, run: StoredRun, status: str, *, charged_credits: int | None = None) -> None:
-    """Give a run its final status inside the caller's transaction.
+    """Give a run its final status, in the caller's transaction.
 
-    What is charged is what it costs, nothing where it failed, or ``charged_credits``.
+    The charge is ``charged_credits``; by default the cost of the run, or 0 if it failed.
     """
     if charged_credits is None:
         charged_credits = 0 if status == "failed" else run.cost_credits
@@ -164,7 +164,7 @@ def end_run(store: Store, run: StoredRun, status: str, *, charged_credits: int |
 
 
 def forget_old_runs(store: Store, last_id: int) -> None:
-    """Delete ended runs and their deliveries, but for the last ``KEPT_RUNS``."""
+    """Delete ended runs and their deliveries, except the last ``KEPT_RUNS``."""
     until = last_id - KEPT_RUNS
     store.write("DELETE FROM deliveries WHERE run_id <= ? AND next_unix_s IS NULL", (until,))
     store.write(
@@ -175,12 +175,12 @@ def forget_old_runs(store: Store, last_id: int) -> None:
 
 
 def cancel_when_due(store: Store, run: StoredRun) -> None:
-    """Have a run end as cancelled, without a request."""
+    """Make a run end as cancelled, without a request to cancel it."""
     store.write("UPDATE runs SET cancel_unix_s = due_unix_s WHERE id = ?", (run.id,))
 
 
 def request_cancel(store: Store, run: StoredRun, *, at_unix_s: float) -> None:
-    """Note that the provider was asked to stop, and when it will have."""
+    """Record that the provider was asked to stop, and when it will have stopped."""
     store.write(
         "UPDATE runs SET status = 'cancel_requested', cancel_unix_s = ?"
         " WHERE id = ? AND status = 'processing'",
@@ -194,7 +194,7 @@ def find_run(store: Store, run_id: int) -> StoredRun | None:
 
 
 def find_execution(store: Store, execution_id: str) -> StoredRun | None:
-    """The asynchronous run with this execution id, of any account."""
+    """Return the asynchronous run with this execution id, of any account."""
     row = store.row(f"SELECT {_COLUMNS} FROM runs WHERE execution_id = ?", execution_id)  # noqa: S608 - the same
     return _run(row) if row else None
 
@@ -211,7 +211,7 @@ def runs_in_flight(store: Store) -> list[StoredRun]:
 
 
 def select_runs(store: Store, condition: str, values: dict[str, Any]) -> list[StoredRun]:
-    """The runs that meet a condition on the columns, in its order."""
+    """Return the runs that meet an SQL condition, which may also give the order."""
     return [_run(row) for row in store.rows(f"SELECT {_COLUMNS} FROM runs WHERE {condition}", values)]  # noqa: S608
 
 

@@ -1,4 +1,4 @@
-"""The sandbox's state: one SQLite database, in a file or in memory, used by one thread."""
+"""The database of the sandbox: SQLite, in a file or in memory, used by one thread."""
 
 import hashlib
 import sqlite3
@@ -51,7 +51,7 @@ class Store:
     """The database; every statement is short and runs on the event loop (docs/decisions/sandbox-stack.md)."""
 
     def __init__(self, path: Path | None = None) -> None:
-        """Open or create the database: a file that survives the process, or without a path memory."""
+        """Open or create the database, in a file or, without a path, in memory."""
         try:
             self._connection = sqlite3.connect(
                 path or ":memory:", isolation_level=None, check_same_thread=False, timeout=1
@@ -76,8 +76,8 @@ class Store:
             raise SandboxError(
                 f"--db {path}: not a database of this version of the sandbox. Give a new file."
             )
-        # A commit reaches the operating system before it is acknowledged, so it outlives kill -9; only a
-        # power cut could take the last ones.
+        # A commit reaches the operating system before it is acknowledged, so it survives kill -9; only a
+        # power failure can lose the last commits.
         for pragma in (
             "locking_mode = EXCLUSIVE",
             "journal_mode = WAL",
@@ -96,19 +96,19 @@ class Store:
         return self.row("SELECT 1 FROM accounts LIMIT 1") is None
 
     def row(self, sql: str, *values: Any) -> Any:
-        """The first row, or None; values stand for ``?``, or one mapping for named ones."""
+        """Return the first row or None; values replace ``?``, or one mapping replaces named parameters."""
         return self._connection.execute(sql, _bound(values)).fetchone()
 
     def rows(self, sql: str, *values: Any) -> list[Any]:
         return self._connection.execute(sql, _bound(values)).fetchall()
 
     def write(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> sqlite3.Cursor:
-        """Execute one writing statement; commits by itself outside a transaction."""
+        """Execute one writing statement; outside a transaction, it commits itself."""
         return self._connection.execute(sql, values)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Make several statements one, or part of the transaction around it; never await inside."""
+        """Run statements in one transaction, or as part of the one around it; never await inside."""
         if self._connection.in_transaction:
             yield
             return
@@ -121,7 +121,7 @@ class Store:
         self._connection.execute("COMMIT")
 
     def clear(self) -> None:
-        """Delete everything, inside the caller's transaction."""
+        """Delete all rows, in the caller's transaction."""
         for table in ("deliveries", "runs", "workflows", "keys", "accounts", "sqlite_sequence"):
             self._connection.execute(f"DELETE FROM {table}")  # noqa: S608 - constant names
 
@@ -130,7 +130,7 @@ class Store:
 
 
 def digest(secret: str) -> bytes:
-    """Keys are found by this digest, so that the time a lookup takes tells nothing about existing keys."""
+    """Return the digest by which keys are looked up, so that timing reveals nothing about existing keys."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 

@@ -1,4 +1,4 @@
-"""Workflow documents: what is accepted, how slugs are made, and what a run takes and costs.
+"""Workflow documents: validation, slugs, and the inputs and cost of a run.
 
 Source: docs, workflow CRUD and workflow schema. The spelling of node types is assumed.
 """
@@ -29,23 +29,23 @@ _DEFAULTS = MappingProxyType(
 
 
 def make_slug(name: str, *, joiner: str = "-") -> str:
-    """Make a slug from a name: lowercase letters, digits and hyphens; ``workflow`` where nothing is left."""
+    """Make a slug from a name: lowercase letters, digits and hyphens; ``workflow`` if nothing is left."""
     return joined_words(plain(name).lower(), joiner)
 
 
 def plain(name: str) -> str:
-    """A name in ASCII: letters lose their marks, other characters are dropped."""
+    """Return a name in ASCII: letters lose their marks, other characters are dropped."""
     return unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
 
 
 def joined_words(text: str, joiner: str) -> str:
-    """The letters and digits of a text, joined, up to the greatest length of a slug."""
+    """Join the words of letters and digits in a text, up to the maximum length of a slug."""
     joined = re.sub(r"[^A-Za-z0-9]+", joiner, text).strip("-_")
     return joined[:MAX_SLUG].strip("-_") or "workflow"
 
 
 def new_members(body: Any) -> dict[str, Any]:
-    """The members of a new document: those in the body of the create, and defaults for the rest.
+    """Return the members of a new document: those of the body, and defaults for the rest.
 
     Raises:
         Refusal: 400 ``INVALID_BODY``.
@@ -57,9 +57,9 @@ def new_members(body: Any) -> dict[str, Any]:
 
 
 def changed_members(body: Any) -> dict[str, Any]:
-    """The members of a document that a body changes.
+    """Return the members of a document that a body changes.
 
-    What the server sets (slug, createdBy, updatedAt) and unknown members are left out.
+    Unknown members, and those that the server sets (slug, createdBy, updatedAt), are left out.
     """
     if not isinstance(body, dict):
         raise invalid_body("The document is not a JSON object.")
@@ -76,7 +76,7 @@ def changed_members(body: Any) -> dict[str, Any]:
 
 
 def fields(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The fields of the Request Input node; empty without one."""
+    """Return the fields of the Request Input node; empty without one."""
     declared = [
         field
         for node in document["nodes"]
@@ -93,7 +93,7 @@ def fields(document: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def defaults(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by field name that a run takes where its inputs leave them out."""
+    """Return the default values by field name, for inputs that a run leaves out."""
     return {field["name"]: field.get("default") for field in fields(document)}
 
 
@@ -106,7 +106,7 @@ def generators(document: Mapping[str, Any]) -> list[tuple[ProviderModel, dict[st
 
 
 def estimated_credits(document: Mapping[str, Any]) -> int | None:
-    """What a run with every default costs; None without generator nodes."""
+    """Return the cost of a run with all defaults; None without generator nodes."""
     found = generators(document)
     values = defaults(document)
     return sum(model.cost_credits(settings | values) for model, settings in found) if found else None
@@ -140,7 +140,7 @@ def schema(document: Mapping[str, Any], *, with_cost: bool) -> dict[str, Any]:
 
 
 def is_folder(value: Any) -> bool:
-    """Whether this names a folder, or the root."""
+    """Return whether a value names a folder, or the root (null)."""
     return value is None or (isinstance(value, str) and 0 < len(value) <= _MAX_TEXT)
 
 

@@ -1,4 +1,4 @@
-"""Workflows in the store: each document whole, with its line of the list beside it."""
+"""Workflows in the store: each document with its summary for the list."""
 
 import itertools
 import json
@@ -13,20 +13,18 @@ from knouds_sandbox.state.workflow_documents import summary
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredWorkflow:
-    """A stored workflow."""
-
     slug: str
     owner_id: str
     is_template: bool
     document: dict[str, Any]
 
     def is_readable_by(self, account_id: str) -> bool:
-        """Whether the account owns it, or anyone may copy it."""
+        """Return whether the account owns it, or it is a template, which everyone may copy."""
         return self.is_template or self.owner_id == account_id
 
 
 def find_workflow(store: Store, slug: str) -> StoredWorkflow | None:
-    """The workflow with this slug, of any account."""
+    """Return the workflow with this slug, of any account."""
     row = store.row("SELECT slug, owner_id, is_template, document FROM workflows WHERE slug = ?", slug)
     if row is None:
         return None
@@ -41,7 +39,7 @@ def list_summaries(
 
 
 def numbered(number: int) -> str:
-    """The suffix of a slug that is taken."""
+    """Return the suffix for a slug that is taken."""
     return f"-{number}"
 
 
@@ -54,7 +52,7 @@ def add_workflow(
     is_template: bool = False,
     suffix: Callable[[int], str] = numbered,
 ) -> dict[str, Any]:
-    """Store a workflow under the slug, or slug-2, slug-3, … while that is taken; returns the document."""
+    """Store a workflow under the slug, or slug-2, slug-3, … if that is taken; return the document."""
     with store.transaction():
         free = free_slug(store, slug, suffix)
         document = {"createdBy": owner_id} | dict(members) | {"slug": free, "updatedAt": now_iso()}
@@ -68,7 +66,7 @@ def add_workflow(
 def change_workflow(
     store: Store, workflow: StoredWorkflow, members: Mapping[str, Any], *, updated_at: str | None = None
 ) -> dict[str, Any]:
-    """Replace members of the document, as of now unless a fault says otherwise; returns it."""
+    """Replace members of the document and return it; ``updated_at`` is now unless a fault sets it."""
     document = workflow.document | dict(members) | {"updatedAt": updated_at or now_iso()}
     texts = _texts(document, is_template=workflow.is_template)
     store.write(
@@ -92,12 +90,12 @@ def now_iso() -> str:
 
 
 def iso(instant: datetime) -> str:
-    """An instant as ISO 8601 with milliseconds and Z."""
+    """Format an instant as ISO 8601 with milliseconds and Z."""
     return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def free_slug(store: Store, slug: str, suffix: Callable[[int], str] = numbered) -> str:
-    """The slug, or slug-2, slug-3, … while that is taken."""
+    """Return the slug, or slug-2, slug-3, … if that is taken."""
     candidates = itertools.chain([slug], (f"{slug}{suffix(number)}" for number in itertools.count(2)))
     taken = {
         row[0]

@@ -102,7 +102,7 @@ def test_sandbox_ends_with_its_context():
 
 def test_other_targets_take_no_faults():
     with (
-        pytest.raises(UsageError, match="options of the sandbox alone"),
+        pytest.raises(UsageError, match="options of the sandbox only"),
         open_target("staging", faults=["auth-revoked-accepted"]),
     ):
         pass

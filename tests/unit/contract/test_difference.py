@@ -616,7 +616,7 @@ def test_schema_that_refers_to_itself_alone_ends():
 def test_broken_schema_is_refused():
     broken = changed(((*USER, "properties", "email", "type"), "text"))
 
-    with pytest.raises(DocumentError, match="email/type: no JSON Schema"):
+    with pytest.raises(DocumentError, match="email/type: not a JSON Schema"):
         differences(OLD, broken)
 
 

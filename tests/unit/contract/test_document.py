@@ -55,7 +55,7 @@ def test_yaml_error_says_where(tmp_path):
     path = tmp_path / "openapi.yaml"
     path.write_text("openapi: 3.1.0\ninfo: {title: [}\n")
 
-    with pytest.raises(DocumentError, match=r"no YAML: .*line 2, column 16"):
+    with pytest.raises(DocumentError, match=r"not YAML: .*line 2, column 16"):
         load_document(path)
 
 
@@ -191,7 +191,7 @@ def test_numeric_status_is_refused_with_its_remedy(tmp_path):
     broken = tmp_path / "openapi.yaml"
     broken.write_text(json.dumps(DOCUMENT.raw).replace('"200": ', "200: "))
 
-    with pytest.raises(DocumentError, match="the key 200 must be a text: put it in quotes"):
+    with pytest.raises(DocumentError, match="the key 200 must be a string: put it in quotes"):
         load_document(broken)
 
 

@@ -265,7 +265,7 @@ def test_schema_that_is_none_is_refused():
     raw["components"]["schemas"]["Slug"]["type"] = "txet"
     judge = ShapeJudge(dataclasses.replace(DOCUMENT, raw=raw))
 
-    with pytest.raises(DocumentError, match="no JSON Schema"):
+    with pytest.raises(DocumentError, match="not a JSON Schema"):
         judge.body_mismatches(OPERATION["listWorkflows"], 200, [])
 
 

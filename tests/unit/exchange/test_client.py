@@ -378,7 +378,7 @@ def test_run_to_be_refused_is_not_sent_where_its_price_is_not_left(client_answer
     """A server that does not refuse would overspend."""
     client = client_answering(recording, target=priced(credits=39))
 
-    with pytest.raises(CreditsShort, match="may cost 40 credits, and 39 of 39 are left"):
+    with pytest.raises(CreditsShort, match="may cost 40 credits, but only 39 of 39 are left"):
         client.send(to_be_refused("/api/workflows/clip/run"))
 
     assert sent == []
@@ -391,7 +391,7 @@ def test_accepted_run_without_a_price_is_the_last(client_answering, path):
 
     client.send(to_be_refused(path))
 
-    with pytest.raises(GuardStop, match="was run, and its cost is not known"):
+    with pytest.raises(GuardStop, match="was run, but its cost is not known"):
         client.send(to_be_refused("/api/models/suno-v5/run"))
 
 

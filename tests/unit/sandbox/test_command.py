@@ -50,7 +50,7 @@ def test_every_key_is_printed_with_its_use(banner):
     ],
 )
 def test_page_is_there_on_loopback_or_if_asked_for(banner, options, has_page):
-    assert ("What comes in shows at http://" in banner(*options)) == has_page
+    assert ("Recent requests: http://" in banner(*options)) == has_page
 
 
 def test_sandbox_listens_on_loopback_by_default(banner):
@@ -108,9 +108,9 @@ def test_faults_are_listed():
         (
             ["--control-token", "pass\nword"],
             SandboxError,
-            "--control-token holds characters that no header can",
+            "--control-token has characters that no header can have",
         ),
-        (["--control-token", "\xe9"], SandboxError, "--control-token holds characters that no header can"),
+        (["--control-token", "\xe9"], SandboxError, "--control-token has characters that no header can have"),
         (
             ["--webhook-network", "10.0.0.1/8"],
             SandboxError,

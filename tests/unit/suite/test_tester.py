@@ -276,7 +276,7 @@ def test_run_that_cost_more_than_was_left_ends_the_run(refused_clip):
     tester, sent = refused_clip(httpx.Response(200, json={"success": True, "cost": 9}), credits_left=8)
     tester.send("runWorkflow", None, CLIP)
 
-    with pytest.raises(GuardStop, match=r"\(x00002\): charged 9 credits, and could cost 8 at most"):
+    with pytest.raises(GuardStop, match=r"\(x00002\): charged 9 credits, but could cost at most 8"):
         tester.send("runWorkflow", None, CLIP)
 
     assert sent.count("/api/workflows/clip/run") == 1

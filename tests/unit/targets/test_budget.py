@@ -80,7 +80,7 @@ def test_reservation_counts_until_it_is_settled():
     budget = Budget(10)
     first = budget.reserve(6)
 
-    with pytest.raises(GuardStop, match="may cost 6 credits, and 4 of 10 are left"):
+    with pytest.raises(GuardStop, match="may cost 6 credits, but only 4 of 10 are left"):
         budget.reserve(6)
 
     budget.settle(first, 2)
@@ -106,7 +106,7 @@ def test_nothing_is_reserved_once_the_limit_is_exceeded(next_cost):
     with pytest.raises(GuardStop) as stop:
         budget.reserve(next_cost)
 
-    assert str(stop.value).startswith("POST /run (x00008): charged 13 credits, and could cost 0 at most\n")
+    assert str(stop.value).startswith("POST /run (x00008): charged 13 credits, but could cost at most 0\n")
     assert "25 of 20 credits are spent" in str(stop.value)
     assert budget.spent_credits == 25
 
@@ -383,7 +383,7 @@ def test_what_usage_shows_beyond_what_was_told_is_spent():
     budget.note_usage(61)
 
     assert budget.spent_credits == 61
-    with pytest.raises(GuardStop, match="usage shows 61 credits, and answers told of 16"):
+    with pytest.raises(GuardStop, match="usage shows 61 credits, but responses said 16"):
         budget.reserve(0)
 
 

@@ -54,7 +54,7 @@ def test_guard_stop_has_its_own_exit_code():
 
 def test_other_host_is_refused():
     with pytest.raises(
-        GuardStop, match=r"goes to evil\.example, and the profile allows staging\.example\.com"
+        GuardStop, match=r"goes to evil\.example, but the profile allows only staging\.example\.com"
     ):
         admit(Guard(target()), host="evil.example")
 
@@ -69,7 +69,7 @@ def test_run_beyond_the_budget_is_refused():
     guard = Guard(target(credits=5, allow=frozenset({Action.RUN})))
 
     with pytest.raises(
-        GuardStop, match=r"may cost 6 credits, and 5 of 5 are left\n  Raise limits\.credits in targets"
+        GuardStop, match=r"may cost 6 credits, but only 5 of 5 are left\n  Raise limits\.credits in targets"
     ):
         admit(guard, action=Action.RUN, cost=6)
 

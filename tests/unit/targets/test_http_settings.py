@@ -48,7 +48,7 @@ def test_curl_lines_lead_the_same_way(load):
         ('headers = { X-Access-Token = "x" }', "http.headers.X-Access-Token: may be a secret in the profile"),
         ('headers = { X-API-Key = "x" }', "http.headers.X-API-Key: may be a secret in the profile"),
         ('headers = { Host = "x" }', "http.headers.Host: is a header that the harness sets itself"),
-        ('headers = { "X Tag" = "x" }', "http.headers.X Tag: is not a name of a header"),
+        ('headers = { "X Tag" = "x" }', "http.headers.X Tag: is not a header name"),
         ('headers = { X-Tag = "a\\nb" }', "http.headers.X-Tag: has characters that a header cannot hold"),
         ('headers_env = { X-Gateway = "ABSENT" }', "environment variable ABSENT is not set"),
         ('headers_env = { X-Gateway = "SHORT" }', "8 to 4,096 printable characters"),
@@ -59,7 +59,7 @@ def test_curl_lines_lead_the_same_way(load):
         ('ca_file = "absent.pem"', "/absent.pem cannot be used: no such file"),
         ('ca_file = "staging.toml"', "/staging.toml cannot be used: no certificate or crl found"),
         ('client_certificate = "staging.toml"', "http.client_certificate: "),
-        ('client_key = "staging.toml"', "http.client_key: stands without client_certificate"),
+        ('client_key = "staging.toml"', "http.client_key: is set without client_certificate"),
         ('cafile = "x"', 'Did you mean "ca_file"?'),
     ],
 )

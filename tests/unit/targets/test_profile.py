@@ -405,9 +405,9 @@ expires = "soon"
         ('base_url = "https://staging.example.com/v1/api/"', "ends with /api"),
         ('base_url = "https://staging.example.com:99999"', "is not a base URL"),
         ('base_url = "https://staging.example.com/?x=1"', "is not a base URL"),
-        ('base_url = "http://staging.example.com"', "would send the keys in the clear"),
+        ('base_url = "http://staging.example.com"', "would send the keys unencrypted"),
         ('base_url = "https://eu.knouds.ai"', "production: is missing, and eu.knouds.ai may be production"),
-        (ADDRESS + 'base_url_env = "URL"', "base_url: stands beside base_url_env"),
+        (ADDRESS + 'base_url_env = "URL"', "base_url: is set together with base_url_env"),
         ('base_url_env = "URL"', "base_url_env: environment variable URL is not set"),
         (ADDRESS + '[limits]\nallow = ["read", "delete"]', '"delete" is not one of read, write, run, cancel'),
         (ADDRESS + '[limits]\ncredits_by = "me"', "limits.credits_by: unknown key"),
@@ -484,7 +484,7 @@ def test_broken_webhook_is_explained(load, lines: str, says: str):
 def test_key_with_a_webhook_that_is_not_there_is_explained(load):
     text = f"{ADDRESS}{KEY}webhook = true\n"
 
-    assert "keys.full.webhook: is true, and the profile has no [webhook]" in problems(
+    assert "keys.full.webhook: is true, but the profile has no [webhook]" in problems(
         load, text, STAGING_KEY_FULL=FULL_KEY
     )
 
@@ -534,7 +534,7 @@ def test_secret_in_a_profile_is_never_shown(load, text: str):
 def test_unusable_secret_is_refused_without_showing_it(load):
     said = problems(load, ADDRESS + KEY, STAGING_KEY_FULL="two words")
 
-    assert "keys.full: what its source holds is not a secret" in said
+    assert "keys.full: the value there is not a secret" in said
     assert "two words" not in said
 
 

@@ -1,1 +1,1 @@
-"""Recorded answers as files: redacted, and replaced where their substance changed."""
+"""Recordings: redacted exchanges as files, which are replaced only if their substance changes."""

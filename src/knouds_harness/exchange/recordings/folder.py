@@ -1,6 +1,6 @@
-"""A folder of recordings, kept up to date: what changed in substance is replaced, the rest left alone.
+"""Update a folder of recordings: replace those that changed in substance, and leave the others alone.
 
-Ids, instants and measures differ from day to day: a client that relied on the old ones was wrong.
+Ids, times and measurements differ in every run, so they are not part of the substance.
 """
 
 import difflib
@@ -23,21 +23,21 @@ from knouds_harness.exchange.recordings.recording import (
 
 
 class RecordingChange(StrEnum):
-    """What became of a recording's file."""
+    """What happened to a recording's file."""
 
     NEW = "new"
     CHANGED = "changed"
-    WITH_STORY = "made anew with its story"
+    WITH_STORY = "recorded again with its story"
     UNCHANGED = "unchanged"
-    LEFT = "left alone: others of its story were not recorded"
+    LEFT = "left alone: the rest of its story was not recorded"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Put:
-    """A recording put into the folder.
+    """The result of putting one recording into the folder.
 
     Attributes:
-        lines: What changed in substance, as ``diff`` writes it.
+        lines: The changes in substance, in the format of ``diff``.
     """
 
     recording: Recording
@@ -47,10 +47,10 @@ class Put:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordingFolder:
-    """What a folder holds.
+    """The contents of a folder of recordings.
 
     Attributes:
-        damaged: What cannot be used, by file, and why.
+        damaged: The files that cannot be used, and why.
     """
 
     path: Path
@@ -59,7 +59,7 @@ class RecordingFolder:
 
     @classmethod
     def open(cls, path: Path, *, contract_version: str | None = None) -> Self:
-        """Read every file; one that cannot be used is kept as damaged."""
+        """Read every file; unusable ones go to ``damaged``."""
         recordings: dict[tuple[str, str], Recording] = {}
         damaged: dict[Path, RecordingError] = {}
         for file in sorted(path.glob("*.json")):
@@ -72,7 +72,7 @@ class RecordingFolder:
         return cls(path=path, recordings=recordings, damaged=damaged)
 
     def names_by_fact(self) -> dict[str, tuple[str, ...]]:
-        """In which recordings each fact is seen to be kept, by its id."""
+        """Return the names of the recordings that show each fact to hold, by fact id."""
         names: dict[str, list[str]] = {}
         for recording in self.recordings.values():
             for fact in recording.facts:
@@ -80,7 +80,7 @@ class RecordingFolder:
         return {fact: tuple(sorted(seen)) for fact, seen in names.items()}
 
     def put(self, recordings: Iterable[Recording]) -> list[Put]:
-        """Write what is new or changed in substance; those of one story together or not at all.
+        """Write recordings that are new or changed in substance; a story is written as a whole or not at all.
 
         Raises:
             RecordingError: A file cannot be written.
@@ -111,7 +111,7 @@ class RecordingFolder:
         ]
 
     def _has_more_of(self, story: list[Recording]) -> bool:
-        """Whether the folder holds others of a story, which would not fit what was recorded now."""
+        """Return whether the folder has further recordings of the story, which would no longer fit."""
         given = {(each.operation, each.outcome) for each in story}
         others = (each for outcome, each in self.recordings.items() if outcome not in given)
         return any(each.story == story[0].story for each in others if each.story)
@@ -131,7 +131,7 @@ class RecordingFolder:
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?")
 _TOKEN: Final = re.compile(r"(?<![\w-])(?=[a-z_-]*\d)[a-z]{2,4}_[0-9A-Za-z-]{8,}")
-_MADE: Final = re.compile(r"\b(harness-[a-z-]*[a-z])-\d+\b")  # the name was taken, by how many is chance
+_MADE: Final = re.compile(r"\b(harness-[a-z-]*[a-z])-\d+\b")  # the suffix of a taken name varies
 _STRANGER: Final = re.compile(r"(\{\{user:|person-)\d+")
 _SIGNATURE: Final = re.compile(r"t=\d+,v1=[0-9a-f]{64}")
 _MEASURES: Final = frozenset({"ms", "durationMs", "retryAfter", "total", "id", "uptimeS", "uptime"})
@@ -141,7 +141,7 @@ _NUMBER: Final = "<number>"
 
 
 def comparable_content(recording: Recording) -> dict[str, Any]:
-    """What a client could rely on, as JSON; its keys are those of the file."""
+    """Return what a client can rely on, as JSON, with the keys of the file."""
     content = as_content(recording)
     request, response = content["request"], content["response"]
     return {
@@ -165,7 +165,7 @@ def comparable_content(recording: Recording) -> dict[str, Any]:
 
 
 def differences(old: Recording, new: Recording) -> Iterator[str]:
-    """Lines that say what changed in substance, as ``diff`` writes them; none where nothing did."""
+    """Yield the changes in substance as lines in the format of ``diff``; none if nothing changed."""
     before, after = (
         json.dumps(comparable_content(each), indent=1, ensure_ascii=False).splitlines() for each in (old, new)
     )

@@ -1,4 +1,4 @@
-"""Recorded answers for the tests of a client, as an httpx transport or as routes of respx."""
+"""Serve recordings to the tests of a client, as an httpx transport or as respx routes."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ def load_recordings(folder: Path | str | None = None) -> dict[str, Recording]:
     """Read the recordings of a folder.
 
     Args:
-        folder: As ``knouds-harness record --folder`` wrote it; None for those that come with the harness.
+        folder: A folder written by ``knouds-harness record --folder``; None for the recordings that ship with
+            the harness.
 
     Returns:
         The recordings by name, such as ``getWhoami-401-legacy``.
 
     Raises:
-        RecordingError: There are none, or one was edited, renamed or cut short.
+        RecordingError: There are none, or one was edited, renamed or truncated.
     """
     path = recordings_path() if folder is None else Path(folder)
     found = {each.name: each for each in read_recordings(path)}
@@ -38,34 +39,33 @@ def load_recordings(folder: Path | str | None = None) -> dict[str, Recording]:
 
 
 class RecordedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
-    """Answers the requests of an httpx client with recordings, each once, in the order given.
+    """Answers the requests of an httpx client with recordings, each one once, in the given order.
 
-    A request gets the answer that was recorded for its method, path and query, whatever its host, headers
-    and body are.
+    A request gets the recorded response for its method, path and query. Host, headers and body are ignored.
     """
 
     def __init__(self, *recordings: Recording) -> None:
         """Serve these recordings.
 
         Raises:
-            RecordingError: One is a webhook delivery, which no client asks for.
+            RecordingError: One is a webhook delivery, which no client requests.
         """
         self._left: dict[_Asked, list[Recording]] = defaultdict(list)
         for each in recordings:
             if each.kind == "delivery":
-                raise RecordingError(f"{each.name}: is a webhook delivery, which no client asks for")
+                raise RecordingError(f"{each.name}: is a webhook delivery, which no client requests")
             self._left[_asked(each.exchange.request.method, httpx.URL(each.exchange.url))].append(each)
 
     @property
     def unused(self) -> tuple[str, ...]:
-        """Names of the recordings that have not been asked for."""
+        """The names of the recordings that have not been requested yet."""
         return tuple(each.name for answers in self._left.values() for each in answers)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Answer one request.
 
         Raises:
-            AssertionError: It was not recorded, or its recordings are used up.
+            AssertionError: The request was not recorded, or its recordings are used up.
         """
         asked = f"{request.method} {request.url.raw_path.decode()}"
         answers = self._left.get(_asked(request.method, request.url))
@@ -84,10 +84,10 @@ class RecordedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
 
 
 def add_recorded_routes(router: respx.Router, *recordings: Recording) -> None:
-    """Add a route to a respx router for each recorded request; they answer as ``RecordedTransport`` does.
+    """Add a route for each recorded request to a respx router; it answers like ``RecordedTransport``.
 
     Raises:
-        RecordingError: One is a webhook delivery, which no client asks for.
+        RecordingError: One is a webhook delivery, which no client requests.
     """
     transport = RecordedTransport(*recordings)
     for each in recordings:

@@ -1,6 +1,6 @@
-"""Recordings: exchanges kept as files, redacted, one for each operation and outcome.
+"""Recordings: redacted exchanges as files, one for each operation and outcome.
 
-``knouds-harness record`` writes them. None is edited by hand: each holds a checksum of its content.
+``knouds-harness record`` writes them. They must not be edited by hand: each has a checksum of its content.
 """
 
 import base64
@@ -20,11 +20,11 @@ from knouds_harness.file_content import file_text, replace_file
 
 FORMAT: Final = 1
 BASE_URL: Final = "https://recorded.example"
-"""Stands for wherever the target was; no such host exists."""
+"""Replaces the address of the target; no such host exists."""
 TEST_SECRET: Final = "whsec_signs_recordings_and_is_no_secret"  # noqa: S105 - as it says
-"""Signs recorded deliveries, in place of the secret that signed them when they came."""
+"""Signs recorded deliveries, instead of the original secret."""
 BUILT_IN: Final = "built-in sandbox"
-"""Stands in ``RecordingOrigin.server`` for the server that the harness started itself."""
+"""The value of ``RecordingOrigin.server`` for the sandbox that the harness started itself."""
 _LONG: Final = 10_000
 
 Kind = Literal["answer", "delivery"]
@@ -35,8 +35,8 @@ class RecordingOrigin:
     """Where a recording comes from.
 
     Attributes:
-        server: What answered: the built-in sandbox, or ``BASE_URL`` for any other.
-        seed: Of the sandbox's randomness, and of what was drawn.
+        server: The server that answered: ``BUILT_IN``, or ``BASE_URL`` for any other.
+        seed: The seed of the sandbox's randomness and of generated inputs.
     """
 
     target: str
@@ -52,15 +52,14 @@ class Recording:
     """One outcome of one operation.
 
     Attributes:
-        outcome: Which of its outcomes, such as ``legacy``; with the operation it names what was provoked,
-            whatever the status was.
+        outcome: Such as ``legacy``; with the operation, it identifies what was provoked, for any status.
         says: How it was provoked, in one sentence.
-        exchange: What was sent and answered, without anything secret. Of a delivery, the request is the
-            target's, and its signature is made with ``TEST_SECRET``.
-        story: Recordings of one story share ids and are recorded anew together; None where it stands alone.
-        facts: Ids of the facts that it shows to be kept.
-        checks: Ids of the checks that were asked besides those that judge every exchange.
-        held: The capabilities of the key that was sent, as the profile has them; None without a known key.
+        exchange: The exchange without secrets. The request of a delivery is the target's, signed again with
+            ``TEST_SECRET``.
+        story: Recordings of one story share ids, and are recorded again together; None for a single one.
+        facts: Ids of the facts that it shows to hold.
+        checks: Ids of checks that judged it, other than those that judge every exchange.
+        held: The capabilities of the sent key according to the profile; None without a known key.
     """
 
     operation: str
@@ -77,15 +76,15 @@ class Recording:
 
     @property
     def name(self) -> str:
-        """Of the file, without its ending: ``getWhoami-401-legacy``."""
+        """The name of the file without its suffix: ``getWhoami-401-legacy``."""
         return f"{self.operation}-{self.exchange.status}-{self.outcome}"
 
 
 def write_recording(folder: Path, recording: Recording) -> Path:
-    """Write one recording; a file of its name is replaced as a whole.
+    """Write one recording; an existing file is replaced atomically.
 
     Raises:
-        RecordingError: It cannot be written.
+        RecordingError: The file cannot be written.
     """
     path = folder / f"{recording.name}.json"
     content = as_content(recording)
@@ -102,7 +101,7 @@ def read_recordings(folder: Path, *, contract_version: str | None = None) -> lis
     """Read every recording of a folder, sorted by name; empty if the folder is missing.
 
     Raises:
-        RecordingError: As ``read_recording``.
+        RecordingError: One of them cannot be used, as for ``read_recording``.
     """
     return [read_recording(path, contract_version=contract_version) for path in sorted(folder.glob("*.json"))]
 
@@ -111,14 +110,14 @@ def read_recording(path: Path, *, contract_version: str | None = None) -> Record
     """Read one recording.
 
     Raises:
-        RecordingError: It cannot be read, is cut short or no JSON, was edited or renamed by hand, has another
-            format, or is of another contract version.
+        RecordingError: It cannot be read, is truncated or not JSON, was edited or renamed by hand, or has
+            another format or contract version.
     """
     content = _parsed(path)
     if content.get("format") != FORMAT:
-        raise _refused(path, f"has format {content.get('format')!r}, and this harness reads {FORMAT}")
+        raise _refused(path, f"has format {content.get('format')!r}, but this harness reads {FORMAT}")
     if content.pop("sha256", None) != _checksum(content):
-        raise _refused(path, "was edited by hand: its checksum does not fit")
+        raise _refused(path, "was edited by hand: its checksum does not match")
     try:
         recording = _from_content(content)
     except (AttributeError, KeyError, TypeError, ValueError) as problem:
@@ -128,7 +127,7 @@ def read_recording(path: Path, *, contract_version: str | None = None) -> Record
         raise _refused(path, f"was renamed by hand: it holds {recording.name}")
     recorded = recording.origin.contract_version
     if contract_version is not None and recorded != contract_version:
-        raise _refused(path, f"is of contract version {recorded}, and the document is {contract_version}")
+        raise _refused(path, f"is of contract version {recorded}, but the document is {contract_version}")
     return recording
 
 
@@ -151,19 +150,19 @@ def _parsed(path: Path) -> dict[str, Any]:
 
 def _refused(path: Path, why: str) -> RecordingError:
     return RecordingError(
-        f"{path}: {why}\n  Record it anew, with the --target that it is of: "
+        f"{path}: {why}\n  Record it again from its target (--target): "
         f"knouds-harness record --update --folder {path.parent} --outcome {path.stem}"
     )
 
 
 def _checksum(content: Mapping[str, Any]) -> str:
-    """Of what the file says, not of how it is laid out."""
+    """Return a checksum of the content, independent of the layout of the file."""
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def as_content(recording: Recording) -> dict[str, Any]:
-    """A recording as JSON, as it stands in its file, without the checksum."""
+    """Return a recording as the JSON of its file, without the checksum."""
     exchange, origin = recording.exchange, recording.origin
     request = exchange.request
     return {
@@ -246,7 +245,7 @@ def _from_content(content: Mapping[str, Any]) -> Recording:
 
 
 def _as_text(body: bytes) -> str | dict[str, str | int]:
-    if len(body) > _LONG and len(set(body)) == 1:  # sent to be too long
+    if len(body) > _LONG and len(set(body)) == 1:  # a body that is too long on purpose
         return {"byte": body[0], "times": len(body)}
     try:
         return body.decode("utf-8")

@@ -1,8 +1,7 @@
-"""Redaction of what becomes a recording: after keys and secrets, people and addresses too.
+"""Redaction of recordings: besides keys and secrets, people and addresses are replaced.
 
-Accounts of the profile's personas show as ``{{user:ada}}`` and ``ada@redacted.example``, others by
-number in the order in which they are met, so that what was equal stays equal. Signatures of deliveries are
-made anew. The layout of a body stays.
+Accounts of the profile's personas become ``{{user:ada}}`` and ``ada@redacted.example``. Others get numbers in
+order of appearance, so equal values stay equal. Deliveries are signed again. The layout of bodies is kept.
 """
 
 import json
@@ -18,8 +17,8 @@ from knouds_harness.exchange.redaction import HIDDEN, PLACEHOLDER
 from knouds_harness.exchange.signature import HEADER, Signature, sign
 from knouds_harness.exchange.traffic.traffic_redaction import TrafficRedactor, secrets_in
 
-_EMAIL: Final = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+", re.ASCII)  # linear in the text
-_TOKEN_OF_NAME: Final = re.compile(r"(?<=[Hh]arness[ -])[0-9a-f]{12}(?![0-9a-f])")  # another in each run
+_EMAIL: Final = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+", re.ASCII)  # linear time
+_TOKEN_OF_NAME: Final = re.compile(r"(?<=[Hh]arness[ -])[0-9a-f]{12}(?![0-9a-f])")  # differs in each run
 _MAIL_HOST: Final = "redacted.example"
 _USER_MEMBERS: Final = frozenset({"userId", "createdBy", "ownerId"})
 _OF_THE_CONNECTION: Final = frozenset({"host", "connection", TRACE_HEADER})
@@ -32,7 +31,7 @@ _LEAST_LENGTH: Final = 4
 
 
 class RecordingRedactor(TrafficRedactor):
-    """Knows people by their ids and addresses, besides what shows itself as secret."""
+    """Redacts ids and addresses of people, in addition to secrets."""
 
     def __init__(self, *, base_url: str = BASE_URL, personas: Collection[str] = ()) -> None:
         super().__init__(())
@@ -45,29 +44,29 @@ class RecordingRedactor(TrafficRedactor):
         self._know(base_url, BASE_URL)
 
     def hide_receiver(self, address: str) -> None:
-        """Show another address instead of the one where deliveries are received: its host, or all of it."""
+        """Replace the address where deliveries are received: its host, or the whole URL if it has a path."""
         is_whole = urlsplit(address).path not in ("", "/")
         self._know(address.rstrip("/"), f"{_RECEIVER}{_HOOK}" if is_whole else _RECEIVER)
 
     def introduce(self, whoami: Exchange, name: str) -> None:
-        """Learn the account that whoami describes; it shows under this name from now on."""
+        """Replace the id and address of the account in a whoami response by ``name`` from now on."""
         user = members_of(whoami.members.get("user"))
         self._know(user.get("id"), f"{{{{user:{name}}}}}")
         self._know(user.get("email"), f"{name}@{_MAIL_HOST}")
 
     def text(self, text: str) -> str:
-        """Redact text of any kind."""
+        """Redact any text."""
         if self._values is not None:
             text = self._values.sub(lambda found: self._pseudonym_by_value[found[0]], text)
         text = _TOKEN_OF_NAME.sub(self._number_of_token, text)
         return super().text(_EMAIL.sub(self._address, text))
 
     def _number_of_token(self, found: re.Match[str]) -> str:
-        """Of one exchange, so that two workflows in a list stay two, and the next run records the same."""
+        """Number tokens per exchange: two workflows in a list stay different, and the next run matches."""
         return self._tokens.setdefault(found[0], f"{len(self._tokens):012x}")
 
     def ours(self, exchange: Exchange) -> Exchange:
-        """Redact an exchange of our own, whose keys the client replaced before."""
+        """Redact an exchange of our own, in which the client already replaced the keys."""
         request = exchange.request
         self._tokens.clear()
         for body in (request.body or b"", exchange.body):
@@ -104,9 +103,9 @@ class RecordingRedactor(TrafficRedactor):
         )
 
     def delivery(self, exchange: Exchange, *, raw: bytes, secret: str) -> Exchange:
-        """Redact a delivery, and sign what is left of it with ``TEST_SECRET``.
+        """Redact a delivery, and sign the redacted body with ``TEST_SECRET``.
 
-        A signature that did not fit the raw bytes as they came does not fit afterwards either.
+        A signature that did not match the raw bytes is left unchanged, so it still does not match.
         """
         clean = self.ours(exchange)
 
@@ -125,10 +124,10 @@ class RecordingRedactor(TrafficRedactor):
         )
 
     def _kept(self, data: bytes) -> bytes:
-        """A body without what is secret, in its own layout where that can be had."""
+        """Return a body without secrets, in its own layout if possible."""
         try:
             return self._looked_through(data)
-        except RecursionError:  # so it is not an answer of this API
+        except RecursionError:  # not a response of this API
             return HIDDEN.encode()
 
     def _looked_through(self, data: bytes) -> bytes:
@@ -167,7 +166,7 @@ class RecordingRedactor(TrafficRedactor):
 
 
 def _user_ids(value: JSON) -> Iterator[str]:
-    """Values that stand where ids of users stand."""
+    """Yield the values of members that hold ids of users."""
     if isinstance(value, list):
         for item in value:
             yield from _user_ids(item)
@@ -181,7 +180,7 @@ def _user_ids(value: JSON) -> Iterator[str]:
 
 
 def _fitted(headers: Pairs, body: bytes) -> Pairs:
-    """Headers with the length of what is left of the body."""
+    """Return headers with the length of the redacted body."""
     return tuple(
         (name, str(len(body)) if name.lower() == "content-length" else value) for name, value in headers
     )

@@ -1,1 +1,1 @@
-"""How to send a request, or all that led to an answer, once more: as ``curl`` and as a script."""
+"""Reproduce an exchange: a ``curl`` line for one request, a script for several."""

@@ -1,4 +1,4 @@
-"""A ``curl`` line that sends a request again, with keys left as shell variables."""
+"""Write a ``curl`` line that sends a request again, with shell variables for keys."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from knouds_harness.exchange.redaction import KEY_OF_NOBODY, PLACEHOLDER
 from knouds_harness.targets.profile import Target
 
 _MAX_BODY_BYTES = 8_000
-_MARK = "\0"  # before and after an expression of the shell; text that is sent holds none
+_MARK = "\0"  # encloses a shell expression; sent text never contains it
 _PRINTABLE = range(0x20, 0x7F)
 _PLAIN = re.compile(r"[ -~]*")
 _SAFE_IN_DOUBLE_QUOTES = re.compile(r'[^"$`\\!]*')
@@ -25,13 +25,13 @@ _ADDED_BY_THE_CLIENT = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class ShellNames:
-    """What a shell calls a target's address and its secrets: as the profile does, where it names variables.
+    """Shell variables for a target's address and secrets; those that the profile names, if it does.
 
     Attributes:
-        base_url_variable: Holds it; empty where the profile has the URL itself.
-        variable_by_label: By what stands for a secret in evidence, such as ``key:full``.
-        options: Of curl, which lead to the target: its proxy and certificates.
-        altered_key: What gives the key that was altered to test the server, in double quotes.
+        base_url_variable: The variable that holds the URL; empty if the profile has the URL itself.
+        variable_by_label: Variables by the label of a secret in evidence, such as ``key:full``.
+        options: Options of curl for the target's proxy and certificates.
+        altered_key: The expression, for use in double quotes, of a key that was altered to test the server.
     """
 
     base_url: str = ""
@@ -55,20 +55,20 @@ class ShellNames:
         )
 
     def variable(self, label: str) -> str:
-        """What holds a secret: for one that the profile does not have, a name that is not used elsewhere."""
+        """Return the variable for a secret; one that is not in the profile gets a name of its own."""
         return self.variable_by_label.get(label, f"KNOUDS_OTHER_{_name(label)}")
 
     def having(self, label: str, variable: str) -> ShellNames:
         return replace(self, variable_by_label={**self.variable_by_label, label: variable})
 
     def addressed(self, url: str) -> str:
-        """The URL with a mark for the variable that holds its beginning, if one does."""
+        """Return the URL with the variable in place of the base URL, if there is one."""
         if self.base_url_variable and self.base_url and url.startswith(self.base_url):
             return shell_variable(self.base_url_variable) + url.removeprefix(self.base_url)
         return url
 
     def used_by(self, exchange: Exchange) -> set[str]:
-        """The variables that a command for this exchange may name, but for those that ``fill`` puts in."""
+        """Return the variables that a command for this exchange may use, without those from ``fill``."""
         texts = (exchange.url, *(value for _, value in exchange.sent_headers))
         labels = {label for text in texts for label in PLACEHOLDER.findall(text)}
         if exchange.alteration:
@@ -78,12 +78,12 @@ class ShellNames:
 
 
 def curl(exchange: Exchange, names: ShellNames | None = None) -> str:
-    """One line for a POSIX shell that sends the exchange's request again.
+    """Return one line for a POSIX shell that sends the exchange's request again.
 
-    Keys in headers are variables, as ``$KNOUDS_KEY_FULL`` for persona ``full`` unless the profile names
-    another; in the URL, those that the profile has. A body goes as it is: servers write placeholders. One
-    with bytes that no shell argument can hold comes through a pipe, a long one compressed; one that is too
-    long for a line even so is to be taken from the run's HAR file.
+    Keys in headers are variables, such as ``$KNOUDS_KEY_FULL`` for persona ``full``, or the variable that the
+    profile names. In the URL, only the profile's keys are. Placeholders in a body stay, as a server may have
+    written them. A body with bytes that no shell argument can hold is piped, a long one is compressed. One
+    that is still too long has to be taken from the run's HAR file.
     """
     names = names or ShellNames()
     line, note = command(exchange, names, names.addressed)
@@ -93,7 +93,7 @@ def curl(exchange: Exchange, names: ShellNames | None = None) -> str:
 def command(
     exchange: Exchange, names: ShellNames, fill: Callable[[str], str], *, options: tuple[str, ...] = ("-i",)
 ) -> tuple[str, str]:
-    """The line, and its note: what else there is to know of its body, if anything."""
+    """Return the line, and a note about its body; the note may be empty."""
     request = exchange.request
     if (made := exchange.alteration) is not None:
         names = replace(names, altered_key=made.expression(names.variable(made.label)))
@@ -127,7 +127,7 @@ def _leading_to(target: Target) -> tuple[str, ...]:
 
 
 def shell_variable(name: str) -> str:
-    """A mark that stands in a URL or body for what a variable of the shell holds."""
+    """Return a marked shell variable for a URL or body."""
     return f"{_MARK}${{{name}}}{_MARK}"
 
 
@@ -136,7 +136,7 @@ def _name(label: str) -> str:
 
 
 def _with_secrets(text: str, names: ShellNames, *, are_declared: bool = False) -> str:
-    """The text with marks for its placeholders, or for those alone whose secrets the profile has."""
+    """Replace placeholders by marked variables; if ``are_declared``, only those of the profile's secrets."""
 
     def mark(found: re.Match[str]) -> str:
         if are_declared and found[1] not in names.variable_by_label:
@@ -166,12 +166,12 @@ def _with_long_body(words: list[str], body: bytes, exchange_id: str) -> tuple[st
 
 
 def _is_literal(byte: int) -> bool:
-    """Whether this byte stands for itself both in single quotes and in printf's format."""
+    """Return whether a byte is literal in single quotes as well as in printf's format."""
     return byte in _PRINTABLE and byte not in b"'\\%"
 
 
 def _quoted(text: str) -> str:
-    """Quote for the shell all but what stands between marks."""
+    """Quote text for the shell, except the parts between marks."""
     pieces = text.split(_MARK)
     pieces[::2] = [_printable(each) for each in pieces[::2]]
     if len(pieces) == 1:

@@ -1,4 +1,4 @@
-"""A script of ``curl`` lines that sends all the requests again that an answer rests on."""
+"""Write a script of ``curl`` lines that sends again all the requests that a finding rests on."""
 
 import re
 import shlex
@@ -24,9 +24,9 @@ _VARIABLE: Final = re.compile(r"\$\{(\w+)\}")
 _PRINTABLE: Final = {chr(code) for code in range(0x20, 0x7F)}
 _SHORTEST_PAUSE_S: Final = 0.05
 _WITH_TIME: Final = ("-w", r"'\n(%{time_total} s)\n'")
-AT_ONCE: Final = "Some requests go out at once: what depends on which comes first shows now and then."
+AT_ONCE: Final = "Some requests are sent at the same time: what depends on their order shows only sometimes."
 _STATUS_ALONE: Final = "'%{http_code} '"
-_GIVEN: Final = r"""given() {  # nothing but a plain name, or a path: it becomes part of an address
+_GIVEN: Final = r"""given() {  # only a plain name, or a path: it becomes part of a URL
   case "$1" in pollUrl) plain='\/api\/[a-zA-Z0-9_\/-]*' ;; *) plain='[a-zA-Z0-9_-]*' ;; esac
   printf '%s\n' "$answer" | grep -o "\"$1\" *: *\"[^\"]*\"" | sed -n "$2p" |
     cut -d '"' -f 4 | sed -n "/^$plain\$/p"
@@ -35,11 +35,11 @@ _GIVEN: Final = r"""given() {  # nothing but a plain name, or a path: it becomes
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """A value that an answer gave and that later requests name.
+    """A value from a response that later requests use.
 
     Attributes:
-        member: Of the answer's body.
-        occurrence: Which of the members of this name in the answer's text it is, counted from 1.
+        member: The member of the response body.
+        occurrence: The position among members of this name in the text of the response, from 1.
     """
 
     variable: str
@@ -50,10 +50,10 @@ class Given:
 
 @dataclass(frozen=True, kw_only=True)
 class SequencePart:
-    """Requests that a script sends in one go.
+    """Consecutive requests that a script sends concurrently or in a loop, or a single one.
 
     Attributes:
-        is_at_once: Whether they go out at once; else they are the same request, again and again.
+        is_at_once: Whether they are sent concurrently; otherwise they are one request, repeated.
     """
 
     steps: Sequence[Exchange]
@@ -69,19 +69,18 @@ def script(
     names: ShellNames | None = None,
     why_not: str = "",
 ) -> str:
-    """A script for any shell that sends these requests again, and shows each answer under its number.
+    """Return a script for any POSIX shell that sends these requests again, and prints numbered responses.
 
-    The base URL is a variable, keys are, as in ``reproduction.curl``, and so is each slug, execution, account
-    and key that an answer gives. What was sent at once goes out at once, what was sent again and again goes
-    out in a loop; executions and usage get the time that they had. Workflows that would be left over are
-    deleted in the end.
+    Variables hold the base URL, keys (as in ``reproduction.curl``), and each slug, execution, account and key
+    from a response. Concurrent requests are sent concurrently, repeated ones in a loop. Before a request for
+    an execution or usage, the script pauses as the run did. At the end it deletes workflows that are left.
 
     Args:
-        steps: In the order of sending.
-        shows: What the answers are expected to show and showed, in words.
-        shown_by: Whose answer is shown in any case, and not in a loop.
-        names: Of the variables.
-        why_not: Why the answers of the script alone may not show it, in words.
+        steps: The exchanges in the order of sending.
+        shows: What the responses should show and what they showed, in words.
+        shown_by: The exchange whose response must be printed, so it is not in a loop.
+        names: The names of variables.
+        why_not: Why the responses of the script may not show it, in words.
     """
     names = names or ShellNames()
     last = steps[-1]
@@ -97,10 +96,10 @@ def script(
         before = part.steps[-1]
     for step, each in _left_over(steps, writer.known):
         token = NameMark.of(step.request.body).token
-        if not token or token not in each.value.lower():  # it may be somebody's workflow
+        if not token or token not in each.value.lower():  # it may be another user's workflow
             lines.append("# A workflow may be left: its slug does not show the name that was sent.")
             continue
-        lines.append("# Leaves nothing behind.")
+        lines.append("# Deletes what this script created.")
         sent = writer.sent(_deletion(step, each.value))
         lines.append(f'case "${each.variable}" in *{token}*) {sent} > /dev/null;; esac')
     if any(part.is_at_once for part in parts):
@@ -112,7 +111,7 @@ def script(
 
 @dataclass(kw_only=True)
 class _Writer:
-    """Writes lines, and knows what answers have given until then."""
+    """Writes the lines, and keeps the values that responses have given so far."""
 
     base: str
     names: ShellNames
@@ -147,7 +146,7 @@ class _Writer:
         yield 'rm -r "$at_once"'
 
     def _repeated(self, part: SequencePart) -> Iterator[str]:
-        """One curl that asks for one address with many fragments, which are never sent."""
+        """Write one curl that requests a URL with a range of fragments, which are never sent."""
         first, count = part.steps[0], len(part.steps)
         many = partial(self._many, count=count)
         line, _ = command(first, self.names, many, options=("-o", "/dev/null", "-w", _STATUS_ALONE))
@@ -167,21 +166,21 @@ class _Writer:
         yield "printf '%s\\n' \"$answer\""
         for each in given:
             yield f"{each.variable}=$(given {each.member} {each.occurrence})"
-            if is_sure:  # of twins, another may be the one that succeeds
+            if is_sure:  # of concurrent requests, another may succeed
                 yield f': "${{{each.variable}:?the answer has no {each.member}}}"'
             if each.member == KEY_MEMBER:
                 self.names = self.names.having(each.value.strip("{}"), each.variable)
         self.known += given
 
     def _followed(self, text: str) -> str:
-        """The text, where a whole path that an answer gave is a variable."""
+        """Return the text with a variable for a whole path that a response gave."""
         for each in self.known:
             if text == self.base + each.value:
                 return shell_variable("base") + shell_variable(each.variable)
         return self._filled(text)
 
     def _filled(self, text: str) -> str:
-        """The text with variables for the base URL and given values, where one is a whole segment or text."""
+        """Return the text with variables for the base URL, and for given values that are a whole segment."""
         if text.startswith(self.base):
             path, mark, query = text.removeprefix(self.base).partition("?")
             for each in self.known:
@@ -194,7 +193,7 @@ class _Writer:
 
 
 def _needed(lines: Sequence[str], known: Sequence[Given]) -> Iterator[str]:
-    """The lines without those that take out of an answer what no request names."""
+    """Yield the lines, except those that extract a value that no request uses."""
     text = "\n".join(lines)
     idle = {each.variable for each in known if not re.search(rf"\$\{{?{each.variable}\b(?!:\?)", text)}
     for line in lines:
@@ -211,14 +210,14 @@ def _head(steps: Sequence[Exchange], writer: _Writer, lines: Sequence[str]) -> I
     own = {"base", *(each.variable for each in writer.known)}
     used = {name for step in steps for name in writer.names.used_by(step)} - own
     for variable in dict.fromkeys(_VARIABLE.findall("\n".join(lines))):
-        if variable in used:  # others stand in a text of a server
+        if variable in used:  # any other is text of a server
             yield f': "${{{variable}:?export it first}}"'
     if any("=$(given " in line for line in lines):
         yield _GIVEN
 
 
 def _left_over(steps: Sequence[Exchange], known: Sequence[Given]) -> Iterator[tuple[Exchange, Given]]:
-    """The workflows that were created and not deleted, with what created each."""
+    """Yield the workflows that were created and not deleted, each with the exchange that created it."""
     deleted = {
         (step.request.persona, step.request.path_values.get("slug"))
         for step in steps
@@ -233,7 +232,7 @@ def _left_over(steps: Sequence[Exchange], known: Sequence[Given]) -> Iterator[tu
 
 
 def _deletion(creation: Exchange, slug: str) -> Exchange:
-    """The request that deletes what another one created, with the same key."""
+    """Return the request that deletes a created workflow with the same key."""
     request = replace(creation.request, method="DELETE", body=None)
     headers = tuple(pair for pair in creation.sent_headers if pair[0].lower() != "content-type")
     return replace(creation, request=request, url=f"{creation.url}/{slug}", sent_headers=headers)
@@ -252,12 +251,12 @@ def _said(number: int, step: Exchange) -> str:
 
 
 def _plain(text: str) -> str:
-    """One line of a comment, whatever a server or a profile put into it."""
+    """Return text of a server or profile as a single line that is safe in a comment."""
     return "".join(char if char in _PRINTABLE else "?" for char in " ".join(text.split()))
 
 
 def given_by(step: Exchange, known: Sequence[Given] = ()) -> list[Given]:
-    """The values that an answer gives and that are not known yet."""
+    """Return the values that a response gives and that are not known yet."""
     body = step.json_or_none()
     is_giving = step.request.action in (Action.WRITE, Action.RUN) and step.is_success
     variables = _VARIABLE_BY_CONTROL_MEMBER if step.is_control else _VARIABLE_BY_MEMBER
@@ -274,7 +273,7 @@ def given_by(step: Exchange, known: Sequence[Given] = ()) -> list[Given]:
 
 
 def parts_of(steps: Sequence[Exchange], *, apart: str | None = None) -> list[SequencePart]:
-    """What goes out alone, at once, or in a loop; the exchange of the id ``apart`` is in no loop."""
+    """Split steps into parts to send alone, concurrently or in a loop; ``apart`` is an id to keep alone."""
     parts: list[SequencePart] = []
     number = 0
     while number < len(steps):
@@ -291,7 +290,7 @@ def parts_of(steps: Sequence[Exchange], *, apart: str | None = None) -> list[Seq
 
 
 def _count_at_once(steps: Sequence[Exchange], start: int) -> int:
-    """How many, from one step on, were sent before any of them was answered; more than enough will do."""
+    """Count the steps, from ``start`` on, that were sent before any of them got a response; stop early."""
     end, first_answered_at = start + 1, ended_at(steps[start])
     most = min(len(steps), start + _MOST_AT_ONCE + 1)
     while end < most and steps[end].started_at < first_answered_at:
@@ -301,7 +300,7 @@ def _count_at_once(steps: Sequence[Exchange], start: int) -> int:
 
 
 def _count_alike(steps: Sequence[Exchange], start: int, apart: str | None) -> int:
-    """How many, from one step on, are that one again; a request that gives a name is never a repeat."""
+    """Count the repetitions of a step; one whose response gives a value for later requests is none."""
     end = start
     while (
         end < len(steps)
@@ -309,7 +308,7 @@ def _count_alike(steps: Sequence[Exchange], start: int, apart: str | None) -> in
         and steps[end].request.operation_id not in _CHANGES_BY_ITSELF
         and _request_of(steps[end]) == _request_of(steps[start])
         and not given_by(steps[end])
-        and not re.search(r"[\[\]{}]", steps[end].url)  # curl would take it for several
+        and not re.search(r"[\[\]{}]", steps[end].url)  # curl would expand it
     ):
         end += 1
     return end - start
@@ -324,9 +323,9 @@ def ended_at(exchange: Exchange) -> datetime:
 
 
 def pause_s(earlier: Exchange, later: Exchange) -> float:
-    """How long nothing was sent between two requests, in seconds; no pause is longer than 10 s.
+    """Return the pause between two requests in seconds, at most 10 s.
 
-    Only executions and usage change by themselves; other requests wait for nothing.
+    Only executions and usage change by themselves, so other requests need no pause.
     """
     if later.request.operation_id not in _CHANGES_BY_ITSELF:
         return 0.0

@@ -1,1 +1,1 @@
-"""HAR files: a run's evidence, and traffic that a browser or a proxy captured."""
+"""HAR files: the evidence of a run, and traffic captured by a browser or proxy."""

@@ -1,6 +1,6 @@
-"""Exchanges as HAR 1.2, in a file that is valid JSON after every entry, and back.
+"""Write exchanges as HAR 1.2 to a file that is valid JSON after every entry, and read them back.
 
-What HAR has no place for stands in members that begin with an underscore, as its specification allows.
+Members that begin with an underscore hold what HAR has no member for, as its specification allows.
 """
 
 import base64
@@ -25,9 +25,9 @@ _TAIL = b"\n]}}\n"
 
 
 class HarWriter:
-    """Appends exchanges to a HAR file that stays readable however the run ends.
+    """Appends exchanges to a HAR file that stays readable even if the run is killed.
 
-    Each entry is one line, written together with the end of the document; the next entry overwrites that end.
+    Each entry is one line, written together with the end of the document, which the next entry overwrites.
     """
 
     def __init__(self, path: Path) -> None:
@@ -46,7 +46,7 @@ class HarWriter:
         """Append one exchange.
 
         Raises:
-            OSError: It cannot be written, as on a full disk; the entries before it stay readable.
+            OSError: It cannot be written, as on a full disk; earlier entries stay readable.
         """
         entry = self._separator + json.dumps(to_entry(exchange)).encode()
         self._file.seek(self._end)
@@ -55,7 +55,7 @@ class HarWriter:
         except OSError:
             self._file.seek(self._end)
             self._file.truncate()
-            self._file.write(_TAIL)  # fits: it was there before
+            self._file.write(_TAIL)  # fits: the file had it before
             raise
         self._end += len(entry)
         self._separator = b",\n"
@@ -70,7 +70,7 @@ class HarWriter:
 
 
 def read_har(path: Path) -> list[Exchange]:
-    """Read exchanges that ``HarWriter`` wrote, up to the first line that is not whole; long bodies are cut.
+    """Read exchanges that ``HarWriter`` wrote, up to the first broken line; long bodies are truncated.
 
     Raises:
         OSError: The file cannot be read.
@@ -132,10 +132,10 @@ def to_entry(exchange: Exchange) -> dict[str, Any]:
 
 
 def from_entry(entry: dict[str, Any]) -> Exchange:
-    """One exchange from a HAR entry that ``to_entry`` made.
+    """Make an exchange from a HAR entry of ``to_entry``.
 
     Raises:
-        KeyError, TypeError, ValueError: It was changed since, so that it is none.
+        KeyError, TypeError, ValueError: The entry was damaged since.
     """
     asked, answer, ours = entry["request"], entry["response"], entry["_request"]
     body = _bytes_of(asked["postData"]) if "postData" in asked else None
@@ -196,7 +196,7 @@ def _pairs(lists: list[list[str]]) -> Pairs:
     return tuple([_pair(name, value) for name, value in lists])
 
 
-@lru_cache(maxsize=1024)  # most headers come again and again: one run's take half the memory
+@lru_cache(maxsize=1024)  # most headers repeat: this halves the memory of a run
 def _pair(name: object, value: object) -> tuple[str, str]:
     return _text(name), _text(value)
 

@@ -1,6 +1,6 @@
-"""Recorded exchanges: any HAR 1.2 file, a browser's, a proxy's or our own.
+"""Read exchanges from any HAR 1.2 file: of a browser, of a proxy or our own.
 
-What comes from here is not redacted yet; ``TrafficRedactor`` does that before anything is kept.
+The exchanges are not redacted yet; ``TrafficRedactor`` does that before anything is kept.
 """
 
 import base64
@@ -29,8 +29,8 @@ class Recorded:
     """One entry of a HAR file.
 
     Attributes:
-        is_ours: Whether this harness sent the request, and so knew what it was for.
-        obstacle: Why the answer cannot be judged; None where it can.
+        is_ours: Whether this harness sent the request, so the entry also has operation and persona.
+        obstacle: Why the response cannot be judged; None if it can.
     """
 
     exchange: Exchange
@@ -72,10 +72,10 @@ class _Entry(BaseModel):
 
 
 def read_traffic(path: Path) -> list[Recorded]:
-    """Read every entry of a HAR file; their ids are their places in it, ``x00001`` the first.
+    """Read every entry of a HAR file; ids are positions in the file, from ``x00001``.
 
     Raises:
-        UsageError: It cannot be read, is empty, cut short, or not a HAR file; says where.
+        UsageError: The file cannot be read, is empty, truncated or not HAR; the message says where.
     """
     entries = _entries(path)
     recorded = []
@@ -129,7 +129,7 @@ def _recorded(raw: Any, exchange_id: str) -> Recorded:  # noqa: ANN401 - whateve
     entry = _Entry.model_validate(raw)
     asked, answer = entry.request, entry.response
     address = urlsplit(asked.url)
-    _ = address.port  # raises where it is none
+    _ = address.port  # raises if it is invalid
     body = _bytes(answer.content)
     started_at = entry.started_at
     exchange = Exchange(
@@ -153,7 +153,7 @@ def _recorded(raw: Any, exchange_id: str) -> Recorded:  # noqa: ANN401 - whateve
 
 
 def _obstacle(raw: dict[str, Any], answer: _Answer, exchange: Exchange, body: bytes | None) -> str | None:
-    """Why it would be unfair to judge the server by this entry."""
+    """Return why the server cannot be judged by this entry, or None."""
     if exchange.status is None:
         return "no answer recorded"
     if exchange.status == 304 or raw.get("_fromCache") or raw.get("fromCache"):

@@ -1,8 +1,8 @@
-"""Redaction of traffic that others recorded: its secrets are not known beforehand, so little is kept.
+"""Redact traffic that other tools captured: its secrets are unknown, so little is kept.
 
-Of headers and query parameters only the values that checks and people need are kept. In bodies and URLs hide:
-what looks like a key, a token or a signature, what stands under a name that says so, and each value that was
-seen in such a place anywhere in the file.
+Headers and query parameters keep only values that checks and people need. Bodies and URLs lose everything
+that looks like a key, token or signature, values under names that suggest a secret, and every other
+occurrence of such a value in the file.
 """
 
 import json
@@ -82,18 +82,18 @@ _PRIVATE_KEY: Final = re.compile(
 )
 _USER: Final = re.compile(r"(\w://)[^/\s@\"'?#]+@")
 _LEAST_LENGTH: Final = 8
-_HIDDEN_IN_URL: Final = "hidden"  # so that what has to be a URL stays one
+_HIDDEN_IN_URL: Final = "hidden"  # valid in a URL
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a name says that what stands under it is secret: ``X-Amz-Signature``, ``accessToken``."""
+    """Return whether a name suggests a secret value: ``X-Amz-Signature``, ``accessToken``."""
     words = [word.lower() for word in _WORD.findall(name)]
     joined = "".join(words)
     return not _SECRET_WORDS.isdisjoint(words) or any(pair in joined for pair in _SECRET_PAIRS)
 
 
 class TrafficRedactor:
-    """Knows every secret that shows itself as one anywhere in a file of traffic."""
+    """Redacts every secret that is recognizable anywhere in a file of traffic."""
 
     def __init__(self, traffic: Iterable[Recorded]) -> None:
         self._redactor = Redactor()
@@ -101,7 +101,7 @@ class TrafficRedactor:
         hidden: set[str] = set()
         for recorded in traffic:
             if recorded.is_ours:
-                continue  # redacted when it was written; what is left in key headers was made up for a test
+                continue  # already redacted; other keys were made up for tests
             for name, value in recorded.exchange.sent_headers:
                 if name.lower() == KEY_HEADER:
                     self._persona_by_key.setdefault(value, f"recorded-{len(self._persona_by_key) + 1}")
@@ -111,7 +111,7 @@ class TrafficRedactor:
             self.hide([key], label=f"key:{persona}")
 
     def hide(self, values: Iterable[str], *, label: str = "hidden") -> None:
-        """Hide these values wherever they stand, from now on; too short ones are left alone."""
+        """Hide these values everywhere from now on; values that are too short are left alone."""
         for value in sorted(set(values)):
             if len(value) >= _LEAST_LENGTH and not PLACEHOLDER.fullmatch(value):
                 self._redactor.add(Secret(value, label))
@@ -128,7 +128,7 @@ class TrafficRedactor:
         return _USER.sub(r"\1", text)
 
     def ours(self, exchange: Exchange) -> Exchange:
-        """An exchange of our own, which was redacted when it was written."""
+        """Redact an exchange of our own, which was already redacted when it was written."""
         known = self._redactor
         return replace(
             exchange,
@@ -141,10 +141,10 @@ class TrafficRedactor:
         )
 
     def foreign(self, exchange: Exchange, operation: Operation) -> Exchange:
-        """An exchange of others.
+        """Redact an exchange that another tool captured.
 
         Raises:
-            RecursionError: A body is nested too deeply to be looked through.
+            RecursionError: A body is nested too deeply to be searched.
         """
         request = exchange.request
         query = tuple(
@@ -177,7 +177,7 @@ class TrafficRedactor:
         )
 
     def _sent(self, headers: Pairs) -> Pairs:
-        """What a request needs to be repeated; whatever else a browser adds is left out."""
+        """Return the headers that are needed to repeat a request, without those that a browser adds."""
         kept = []
         for name, value in headers:
             lower = name.lower()
@@ -198,7 +198,7 @@ class TrafficRedactor:
             document, has_twins = _parsed(data.decode())
         except ValueError:
             if is_request:
-                return HIDDEN.encode()  # it is not judged, so nothing is lost
+                return HIDDEN.encode()  # requests are not judged, so nothing is lost
             text = self.text(data.decode("utf-8", "surrogateescape"))
             return _MEMBER.sub(_without_value, text).encode("utf-8", "surrogateescape")
         clean = self._walked(document)
@@ -223,10 +223,10 @@ class TrafficRedactor:
 
 
 def _parsed(text: str) -> tuple[JSON, bool]:
-    """JSON, and whether an object names a member twice: what the first of them holds is lost then.
+    """Parse JSON; also return whether an object has a member twice, because the first value is lost.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The text is not JSON.
         RecursionError: It is nested too deeply.
     """
     twins: list[bool] = []
@@ -240,7 +240,7 @@ def _parsed(text: str) -> tuple[JSON, bool]:
 
 
 def _json_in(text: str) -> tuple[JSON, bool]:
-    """What a text holds that is an object or an array in JSON, as ``_parsed``; None for any other text."""
+    """Parse a text that is a JSON object or array, as ``_parsed`` does; None for any other text."""
     try:
         return _parsed(text) if text.lstrip()[:1] in ("{", "[") else (None, False)
     except ValueError:
@@ -252,7 +252,7 @@ def _without_value(found: re.Match[str]) -> str:
 
 
 def secrets_in(exchange: Exchange) -> Iterator[str]:
-    """Values that stand where secrets stand: in cookies, and under names that say so."""
+    """Yield the values of cookies and of names that suggest secrets."""
     address = urlsplit(exchange.url)
     if address.password:
         yield unquote(address.password)
@@ -294,5 +294,5 @@ def _cookie_values(header: str) -> Iterator[str]:
 
 
 def _is_like_a_token(value: str) -> bool:
-    """Not a word that a body may hold for other reasons, such as a cookie's ``theme=dark``."""
+    """Return whether a cookie's value looks random; a word such as in ``theme=dark`` may be in any body."""
     return len(value) > _LEAST_LENGTH and any(map(str.isdigit, value)) and any(map(str.isalpha, value))

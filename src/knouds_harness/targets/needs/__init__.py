@@ -1,5 +1,5 @@
-"""What a check needs from a target's profile, in capabilities and resources, and how it is found there.
+"""Needs: what a check or test requires of a target's profile, and how it is found there.
 
-A need that a profile does not meet makes the check's facts *untested*; nothing is ever guessed. No need asks
-for more than the requests of its tests do, so that one ordinary key shows all that it can.
+If a profile does not meet a need, the facts of the check are *untested*; nothing is ever guessed. A need
+requires no more than the requests of its tests do, so that one ordinary key verifies as much as it can.
 """

@@ -1,4 +1,4 @@
-"""Keys by what they may do, and pairs of keys that are compared."""
+"""Needs for keys with certain rights, and for pairs of keys that are compared."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -10,16 +10,16 @@ from knouds_harness.targets.profile import Persona, Target
 
 
 def usable_keys(target: Target) -> list[Persona]:
-    """The active keys whose capabilities tell what they may do, the one that shows most first."""
+    """Return the active keys that do not hold ``*`` (administrators' may), the most useful first."""
     return [key for key in active_keys(target) if not key.is_open]
 
 
 def active_keys(target: Target) -> list[Persona]:
-    """The active keys of accounts that may hold keys, the one that shows most first.
+    """Return the active keys of accounts whose tier may hold keys, the most useful first.
 
-    People come before administrators, then the account of which the profile offers the most: whatever stands
-    beside a key, such as the keys of its account that may do less, shows only where that account is chosen.
-    Then no rate limit, then the key that may do the most.
+    Ordinary users come before administrators. Then come the accounts with the most keys and workflows in the
+    profile: they allow comparisons, such as with a key of the same account that may do less. Then accounts
+    without a rate limit, then keys with the most capabilities.
     """
     offered = Counter(key.user for key in target.personas.values())
     offered.update(workflow.owner for workflow in target.workflows.values())
@@ -39,7 +39,7 @@ def active_keys(target: Target) -> list[Persona]:
 
 
 def people(target: Target, *capabilities: str, funds: Funds | None = "enough") -> list[Persona]:
-    """Usable keys of people that meet requirements, of accounts whose paid runs end in this way, or any."""
+    """Return usable keys of ordinary users with these capabilities and funds; ``funds=None`` takes any."""
     return [
         key
         for key in usable_keys(target)
@@ -48,13 +48,13 @@ def people(target: Target, *capabilities: str, funds: Funds | None = "enough") -
 
 
 def _key(*capabilities: str) -> Need[Persona]:
-    """A key that meets these requirements, with the permissions to use them."""
+    """Make the need for a key with these capabilities, and for the permissions to use them."""
     besides = permissions(capabilities)
 
     def fitting(target: Target) -> Iterator[Persona]:
         paying = people(target, *capabilities)
         yield from paying
-        if MAY_RUN not in besides:  # only runs cost something
+        if MAY_RUN not in besides:  # only runs cost credits
             keys = (key for key in usable_keys(target) if key.role != "admin" and key not in paying)
             yield from (key for key in keys if key.holds(*capabilities))
 
@@ -62,7 +62,7 @@ def _key(*capabilities: str) -> Need[Persona]:
 
 
 def listed(words: Sequence[str]) -> str:
-    """Words in a row, as a sentence has them."""
+    """Join words as in a sentence: ``a, b and c``."""
     *most, last = words
     return f"{', '.join(most)} and {last}" if most else last
 
@@ -78,7 +78,7 @@ EXECUTION_CANCELLER = _key("execution:cancel")
 
 
 def may_run_models(persona: Persona) -> bool:
-    """Whether keys of an account of this tier may run models."""
+    """Return whether the tier of the key's account allows running models."""
     return persona.tier not in WITHOUT_MODELS
 
 
@@ -96,7 +96,7 @@ MODEL_RUNNER: Need[Persona] = Need(
 def _particular(
     says: str, fits: Callable[[Persona], bool], *besides: Need[object], state: KeyState = "active"
 ) -> Need[Persona]:
-    """A key that the usual choice passes over."""
+    """Make the need for a special key, one that ``usable_keys`` may leave out."""
     return Need(
         says=says,
         fitting=lambda target: (
@@ -132,19 +132,19 @@ PRO_MODEL_KEY = _particular(
 )
 
 
-# What keys of each form are admitted to and refused shows on lists, which need no resource.
+# These forms of keys are tested on list operations, which need no resource.
 STAR_KEY = _particular('an administrator\'s key that holds "*"', lambda key: "*" in key.capabilities)
 WILDCARD_KEY = _particular(
     "a key that holds workflow:* or execution:*",
     lambda key: not key.capabilities.isdisjoint(("workflow:*", "execution:*")),
 )
 WILDCARD_ELSEWHERE_KEY = _particular(
-    "a key that holds a wildcard such as execution:*, and no workflow:read",
+    "a key that holds a wildcard such as execution:*, but not workflow:read",
     lambda key: any(":*" in each for each in key.capabilities) and not key.holds("workflow:read"),
 )
 EMPTY_KEY = _particular("a key that holds no capability", lambda key: not key.capabilities)
 LESSER_KEY = _particular(
-    "a key that holds some capability, and no workflow:read",
+    "a key that holds a capability, but not workflow:read",
     lambda key: bool(key.capabilities) and not key.holds("workflow:read"),
 )
 
@@ -153,7 +153,7 @@ LESSER_KEY = _particular(
 
 
 def _two_accounts(*capabilities: str) -> Need[TwoKeys]:
-    """Keys of two accounts that meet these requirements; the second is the one that other tests use least."""
+    """Make the need for keys of two accounts; the second is the key that other tests use least."""
 
     def fitting(target: Target) -> Iterator[TwoKeys]:
         keys = people(target, *capabilities)
@@ -173,7 +173,7 @@ TWO_AUTHORS_WHO_RUN = _two_accounts("workflow:read", "workflow:write", "workflow
 
 
 def key_of(target: Target, user: str, *capabilities: str) -> Persona | None:
-    """The key of an account that meets these requirements."""
+    """Return a usable key of an account with these capabilities."""
     keys = (key for key in usable_keys(target) if key.user == user and key.holds(*capabilities))
     return next(keys, None)
 

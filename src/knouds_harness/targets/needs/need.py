@@ -1,4 +1,4 @@
-"""What a need is: something that a profile may offer, and what it is called where it is missing."""
+"""The type of a need: something that a profile may offer, and how to name it if it is missing."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ T_co = TypeVar("T_co", covariant=True)
 R_co = TypeVar("R_co", bound=Workflow | Model, covariant=True)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)  # looked up with each request of a load, so by identity
+@dataclass(frozen=True, kw_only=True, eq=False)  # looked up per request of load: by identity
 class Need(Generic[T_co]):
     """Something that a profile may offer.
 
     Attributes:
-        says: What is missing, in words, where nothing in the profile fits.
-        fitting: All in the profile that fits, the best first.
-        besides: What has to be there as well, such as permissions.
+        says: What is missing if nothing in the profile fits, in words.
+        fitting: Returns everything in the profile that fits, the best first.
+        besides: Needs that must also be met, such as permissions.
     """
 
     says: str
@@ -29,27 +29,27 @@ class Need(Generic[T_co]):
     besides: tuple[Need[object], ...] = field(default=(), repr=False)
 
     def find(self, target: Target) -> T_co | None:
-        """The best that fits, whether or not what is needed besides is there."""
+        """Return the best that fits, or None; ``besides`` is not considered."""
         if self not in target.found_by_need:
             target.found_by_need[self] = next(iter(self.fitting(target)), None)
         return cast("T_co | None", target.found_by_need[self])
 
     def missing(self, target: Target) -> str | None:
-        """What the profile lacks for it, in words; None where it is all there."""
+        """Return what the profile lacks, in words; None if the need and its ``besides`` are met."""
         for need in self.besides:
             if (says := need.missing(target)) is not None:
                 return says
         return self.says if self.find(target) is None else None
 
     def whole(self) -> Iterator[Need[object]]:
-        """What is needed besides, and then this."""
+        """Yield the needs of ``besides``, recursively, and then this one."""
         for need in self.besides:
             yield from need.whole()
         yield self
 
 
 def missing_in(target: Target, needs: Iterable[Need[object]]) -> list[str]:
-    """What a profile lacks of several needs, in words."""
+    """Return what a profile lacks for several needs, in words, without repetition."""
     return list(dict.fromkeys(says for need in needs if (says := need.missing(target)) is not None))
 
 
@@ -61,7 +61,7 @@ class KeyAndResource(NamedTuple, Generic[R_co]):
 
 
 class OnLastCredits(NamedTuple):
-    """A key of an account with so many credits and no more, and what it may run."""
+    """A key of an account with a known number of credits, and what it may run."""
 
     key: Persona
     resource: Workflow | Model
@@ -69,21 +69,21 @@ class OnLastCredits(NamedTuple):
 
 
 class TwoKeys(NamedTuple):
-    """Two keys that are compared, of two accounts or of one."""
+    """Two keys to compare, of two accounts or of one."""
 
     first: Persona
     second: Persona
 
 
 class ResourceAndStranger(NamedTuple):
-    """What one account may use, and a key of another account."""
+    """A key with a resource that it may use, and a key of another account."""
 
     own: KeyAndResource[Workflow | Model]
     stranger: Persona
 
 
 class Receiving(NamedTuple):
-    """A key whose executions are delivered, what it may run, and a key that reads its executions."""
+    """A key whose executions are delivered, what it may run, and a key that can read its executions."""
 
     key: Persona
     resource: Workflow | Model
@@ -91,7 +91,7 @@ class Receiving(NamedTuple):
 
 
 def given(thing: T_co | None) -> Iterable[T_co]:
-    """What fits, where there is one such thing or none."""
+    """Return a thing as the result of ``fitting``: a single item, or nothing if it is None."""
     return () if thing is None else (thing,)
 
 
@@ -116,13 +116,13 @@ _PERMISSION_BY_CAPABILITY: Final[dict[str, Need[object]]] = {
 
 
 def forbidden_actions(target: Target, needs: Iterable[Need[object]]) -> list[Action]:
-    """The kinds of action that needs ask for and a profile does not allow."""
+    """Return the actions that needs require and the profile does not allow."""
     asked = {each for need in needs for each in need.whole()}
     return [action for action in sorted(Action) if may(action) in asked and action not in target.limits.allow]
 
 
 def permissions(capabilities: Sequence[str]) -> tuple[Need[object], ...]:
-    """What a profile has to allow for these capabilities to be used."""
+    """Return the needs for the actions that a profile must allow to use these capabilities."""
     needed = [_PERMISSION_BY_CAPABILITY.get(each) for each in capabilities]
     return tuple(dict.fromkeys(each for each in needed if each is not None))
 

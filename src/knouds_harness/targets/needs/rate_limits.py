@@ -1,4 +1,4 @@
-"""Keys of accounts with a rate limit, and whether their windows may be filled."""
+"""Needs for keys of accounts with a rate limit, and for filling their windows."""
 
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -16,18 +16,18 @@ from knouds_harness.targets.profile import Model, Persona, Target, Workflow
 
 
 def free_workflow(target: Target, owner: Persona) -> Workflow | None:
-    """A workflow of this account whose runs cost nothing, as far as the profile says."""
+    """Return a workflow of this account whose runs are free according to the profile."""
     own = (w for w in target.workflows.values() if w.owner == owner.user and is_runnable(w))
     return next((w for w in own if w.cost_credits == 0 or not w.has_generator), None)
 
 
 def may_make_workflows(target: Target, owner: Persona) -> bool:
-    """Whether this key may make a workflow, and see what its runs cost."""
+    """Return whether this key may create a workflow and read its estimated cost."""
     return owner.holds("workflow:write", "workflow:read") and MAY_WRITE.missing(target) is None
 
 
 def own_workflow_run(target: Target, persona: Persona) -> Workflow | None:
-    """A workflow of the profile that this key may run, at a known cost."""
+    """Return a workflow of the profile that this key may run at a known cost."""
     return next(
         (
             each
@@ -81,7 +81,7 @@ BUSINESS_KEY_FOR_BOTH: Need[KeyAndResource[Model]] = Need(
 
 
 def key_beside(target: Target, persona: Persona, capability: str) -> Persona | None:
-    """Another key of the same account that meets a requirement."""
+    """Return another key of the same account with this capability."""
     keys = (key for key in usable_keys(target) if key.user == persona.user and key.name != persona.name)
     return next((key for key in keys if key.holds(capability)), None)
 
@@ -100,7 +100,7 @@ TWO_LIMITED_KEYS: Need[TwoKeys] = Need(
 
 
 def _pairs(first_of: Need[Persona], *second_of: Need[Persona]) -> Callable[[Target], Iterator[TwoKeys]]:
-    """Two keys of different accounts."""
+    """Return a ``fitting`` for pairs of keys of different accounts."""
     return lambda target: (
         TwoKeys(first, second)
         for first in first_of.fitting(target)
@@ -147,7 +147,7 @@ FREE_RUNNER: Need[Persona] = Need(
 
 
 def limited_runs(times: int, need: Need[Persona] = LIMITED_KEY) -> Callable[[Target], list[Workflow]]:
-    """What so many runs of a limited account spend: nothing where a workflow is free, or can be made."""
+    """Return a function for the paid runs of a limited account: ``times``, or none if a free run will do."""
 
     def runs(target: Target) -> list[Workflow]:
         key = need.find(target)
@@ -168,7 +168,7 @@ def _fillable(target: Target) -> Iterator[Persona]:
 
 
 FILLABLE_WINDOW: Need[Persona] = Need(
-    says="100 runs of a pro account that cost nothing, or limits.fill_rate_windows = true",
+    says="100 free runs of a pro account, or limits.fill_rate_windows = true",
     fitting=_fillable,
     besides=(LIMITED_KEY,),
 )

@@ -1,4 +1,4 @@
-"""Keys with what they may run: workflows of their account, and models."""
+"""Needs for keys together with a workflow of their account, or a model, that they may run."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -21,12 +21,12 @@ R = TypeVar("R", bound=Workflow | Model)
 
 
 def is_runnable(resource: Workflow | Model) -> bool:
-    """Whether runs of it succeed, by whichever account."""
+    """Return whether runs of the resource succeed for any account that may run it."""
     return not (why_not_runnable(resource) or (isinstance(resource, Workflow) and resource.template))
 
 
 def why_not_runnable(resource: Workflow | Model) -> str:
-    """What the profile says for which not even its own account's runs succeed; empty if they do."""
+    """Return the line of the profile that makes even its own account's runs fail; empty without one."""
     if resource.fails:
         return "fails = true"
     if isinstance(resource, Model):
@@ -38,17 +38,17 @@ def why_not_runnable(resource: Workflow | Model) -> str:
 
 
 def is_runnable_and_polled(resource: Workflow | Model) -> bool:
-    """Whether it can run asynchronously, and succeeds."""
+    """Return whether the resource can run asynchronously, and succeeds."""
     return is_runnable(resource) and resource.polled
 
 
 def is_private(workflow: Workflow) -> bool:
-    """Whether only its account may see it."""
+    """Return whether runs of the workflow succeed, and only its account may see it."""
     return is_runnable(workflow) and not workflow.public
 
 
 def may_run(persona: Persona, resource: Workflow | Model) -> bool:
-    """Whether a key may run a workflow of its account, or a model: by any form of capability."""
+    """Return whether a key may run a workflow of its account, or a model, by any form of capability."""
     is_open = resource.owner == persona.user if isinstance(resource, Workflow) else may_run_models(persona)
     bound = f"{resource.kind}:{resource.name}:run"
     return is_open and (persona.holds(f"{resource.kind}:run") or bound in persona.capabilities)
@@ -59,26 +59,26 @@ def is_run_by_any_key(target: Target, resource: Workflow | Model) -> bool:
 
 
 def ends_paid_run(key: Persona, resource: Workflow | Model) -> Funds | None:
-    """How a paid run of a key ends; None where the account has a number of credits that may suffice."""
+    """Return how a paid run of a key ends; None if the account has a number of credits that may suffice."""
     if isinstance(key.credits, str):
         return key.credits
     return "none" if key.credits < (resource.cost_credits or 0) else None
 
 
 def has_known_cost(target: Target, resource: Workflow | Model) -> bool:
-    """Whether the profile says what a run costs at most, or has a key that may ask."""
+    """Return whether the profile has the maximum cost of a run, or a key that may ask the server for it."""
     if isinstance(resource, Model) or resource.cost_credits is not None:
         return resource.cost_credits is not None
     return key_of(target, resource.owner, "workflow:read") is not None
 
 
 def cheapest_first(models: Iterable[Model]) -> list[Model]:
-    """Models by their cost, those of unknown cost last."""
+    """Sort models by cost; an unknown cost comes last."""
     return sorted(models, key=lambda m: math.inf if m.cost_credits is None else m.cost_credits)
 
 
 def resources_of(target: Target, *, models_first: bool = False) -> list[Workflow | Model]:
-    """The workflows and models of a profile: workflows in its order, models the cheapest first."""
+    """Return the workflows of a profile in its order, and its models, the cheapest first."""
     workflows: list[Workflow | Model] = [*target.workflows.values()]
     models = cheapest_first(target.models.values())
     return [*models, *workflows] if models_first else [*workflows, *models]
@@ -86,7 +86,7 @@ def resources_of(target: Target, *, models_first: bool = False) -> list[Workflow
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RunNeed(Need[KeyAndResource[R]]):
-    """A key, and what it may run."""
+    """The need for a key and a resource that it may run."""
 
     kind: Any
     having: str = ""
@@ -103,23 +103,23 @@ def key_that_runs(
     is_charged: bool = True,
     prefers_models: bool = False,
 ) -> RunNeed[Any]:
-    """A key that may run a workflow of its account, or a model, and meets further requirements.
+    """Make the need for a key that may run a workflow of its account, or a model.
 
     Args:
         kind: ``Workflow``, ``Model`` or ``EITHER``.
-        capabilities: What the key has to meet besides.
-        having: What the workflow or model has to be, in the profile's words.
+        capabilities: Further capabilities that the key must hold.
+        having: What the workflow or model must have, in the words of the profile.
         fits: The same as a function.
         funds: How paid runs of the account end.
-        tier: Of the account.
-        is_charged: The run may cost something, and so is sent only where its cost is known.
-        prefers_models: A model is chosen where both would do.
+        tier: The tier of the account; None for any.
+        is_charged: Whether the run may cost credits; then its cost must be known.
+        prefers_models: Choose a model if both would do.
     """
 
     def fitting(target: Target) -> Iterator[KeyAndResource[Any]]:
         resources = resources_of(target, models_first=prefers_models)
         resources = [each for each in resources if isinstance(each, kind) and fits(each)]
-        # an account that has nothing for certain comes before one that has too little
+        # An account with exactly these funds comes before one whose number of credits is too low.
         for key in sorted(people(target, *capabilities, funds=None), key=lambda each: each.credits != funds):
             for resource in resources:
                 is_affordable = not is_charged or has_known_cost(target, resource)
@@ -207,7 +207,7 @@ FREE_WORKFLOW_RUN: WorkflowRuns = key_that_runs(
 
 
 def is_paid(resource: Workflow | Model) -> bool:
-    """Whether a run of it costs something and comes to a good end."""
+    """Return whether a run of the resource costs credits and succeeds."""
     return is_runnable(resource) and resource.cost_credits != 0 and getattr(resource, "has_generator", True)
 
 
@@ -215,7 +215,7 @@ BROKE_RUN: Runs = key_that_runs(EITHER, funds="none", fits=is_paid)
 EXHAUSTED_RUN: Runs = key_that_runs(EITHER, funds="exhausted", fits=is_paid)
 GRANTED_RUN: Runs = key_that_runs(EITHER, funds="granted", fits=is_paid)
 
-# The key that submits an asynchronous run also reads how it ends.
+# The key that submits an asynchronous run also reads its status.
 ASYNC_RUN: Runs = key_that_runs(
     EITHER, "execution:read", having="with polled = true", fits=is_runnable_and_polled, prefers_models=True
 )
@@ -258,7 +258,7 @@ FAILING_MODEL_RUN: ModelRuns = key_that_runs(
     fits=lambda each: each.fails and each.polled,
 )
 
-# Runs that are refused before they could cost anything, or whose cost is found out otherwise.
+# Runs that are refused before they cost anything, or whose cost becomes known in another way.
 WORKFLOW_CALL: RunNeed[Workflow] = key_that_runs(Workflow, is_charged=False)
 MODEL_CALL: RunNeed[Model] = key_that_runs(Model, is_charged=False)
 ASYNC_CALL: RunNeed[Workflow | Model] = key_that_runs(
@@ -286,7 +286,7 @@ BUSINESS_MODEL_RUN: ModelRuns = key_that_runs(Model, tier="business")
 
 
 def cheapest(need: RunNeed[R]) -> RunNeed[R]:
-    """The one workflow that costs least, or the one model if there is no workflow."""
+    """Narrow a need to the cheapest workflow, or to the cheapest model if there is no workflow."""
 
     def fitting(target: Target) -> list[KeyAndResource[R]]:
         found = [each for each in need.fitting(target) if each.resource.cost_credits is not None]
@@ -312,17 +312,17 @@ PRO_MODEL_RUN: ModelRuns = Need(
 
 
 def own_workflows(target: Target, user: str) -> list[Workflow]:
-    """The workflows of an account that can be run to a good end."""
+    """Return the workflows of an account whose runs succeed."""
     return [each for each in target.workflows.values() if each.owner == user and not each.fails]
 
 
 def usable_models(target: Target) -> list[Model]:
-    """The models that can be run to a good end by an account of any tier that may run models."""
+    """Return the models whose runs succeed for any tier that may run models."""
     return [model for model in target.models.values() if is_runnable(model)]
 
 
 def every(need: Need[KeyAndResource[R]]) -> Callable[[Target], list[R]]:
-    """What the key of a need may use, all of it: what a test spends that runs each of these."""
+    """Return a function for the runs of a test that runs everything that the need's key may use."""
 
     def runs(target: Target) -> list[R]:
         found = need.find(target) if need.missing(target) is None else None
@@ -332,7 +332,7 @@ def every(need: Need[KeyAndResource[R]]) -> Callable[[Target], list[R]]:
 
 
 def once(*needs: Need[Any]) -> Callable[[Target], list[Workflow | Model]]:
-    """What a test spends that runs each of these once."""
+    """Return a function for the runs of a test that runs the resource of each need once."""
 
     def runs(target: Target) -> list[Workflow | Model]:
         found: list[Any] = [need.find(target) for need in needs if need.missing(target) is None]

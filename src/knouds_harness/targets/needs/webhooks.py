@@ -1,4 +1,4 @@
-"""Keys whose executions are delivered, and where deliveries are received."""
+"""Needs for keys with a webhook, and for a receiver of deliveries."""
 
 from collections.abc import Iterable, Iterator
 
@@ -16,7 +16,7 @@ from knouds_harness.targets.profile import Control, Model, Persona, Target, Webh
 
 
 def mints_webhooks(target: Target) -> bool:
-    """Whether keys can be made whose deliveries reach a receiver here, at any port."""
+    """Return whether keys can be minted whose deliveries reach a receiver on this machine, at any port."""
     return target.control is not None and is_loopback(host_of(target.base_url))
 
 
@@ -27,14 +27,14 @@ def _receivers(target: Target) -> Iterable[Control | Webhook]:
 
 
 REACHABLE_RECEIVER: Need[Control | Webhook] = Need(
-    says="[webhook] whose url leads to this machine, and listen where it does not say so itself "
+    says="[webhook] whose url leads to this machine, with listen if a tunnel or proxy is in between "
     "(or a control plane on this machine, as the sandbox has)",
     fitting=_receivers,
 )
 
 
 def failing_async_run_of(target: Target, persona: Persona) -> Workflow | Model | None:
-    """What this key may run asynchronously that always fails."""
+    """Return a resource that this key may run asynchronously and whose runs always fail."""
     resources = resources_of(target, models_first=True)
     return next(
         (
@@ -47,7 +47,7 @@ def failing_async_run_of(target: Target, persona: Persona) -> Workflow | Model |
 
 
 def _webhook_key(says: str, *, receives: bool) -> Need[Receiving]:
-    """A key with the profile's webhook, and what it may run; where keys are made, any can be had."""
+    """Make the need for a key with the profile's webhook; if keys can be minted, any key will do."""
 
     def fitting(target: Target) -> Iterator[Receiving]:
         if mints_webhooks(target):
@@ -68,7 +68,7 @@ def _webhook_key(says: str, *, receives: bool) -> Need[Receiving]:
 def runs_without_webhook(
     target: Target, own: KeyAndResource[Workflow | Model]
 ) -> list[KeyAndResource[Workflow | Model]]:
-    """What keys without a webhook may run: one of the account that receives, and one of another account."""
+    """Return runs of keys without a webhook: one of the receiving account, and one of another account."""
     found = [own, *ASYNC_RUN.fitting(target)]
     able = [each for each in found if not each.key.webhook and may_run(each.key, each.resource)]
     same = [each for each in able if each.key.user == own.key.user]
@@ -82,16 +82,16 @@ RECEIVING = _webhook_key(
     receives=True,
 )
 NOT_RECEIVING = _webhook_key(
-    "a key with webhook = true that holds workflow:run or model:run and no webhook:receive, "
+    "a key with webhook = true that holds workflow:run or model:run, but not webhook:receive, "
     "for a workflow or model with polled = true",
     receives=False,
 )
 
 
 def later_keys_of_accounts(target: Target) -> Iterator[Receiving]:
-    """Keys whose deliveries another secret signs than those of their account's first key.
+    """Yield keys whose deliveries are signed with another secret than those of their account's first key.
 
-    A server may sign with the secret of an account's first key.
+    A faulty server may sign all deliveries with the secret of the first key.
     """
     first: dict[str, Persona] = {}
     for found in RECEIVING.fitting(target):
@@ -101,7 +101,7 @@ def later_keys_of_accounts(target: Target) -> Iterator[Receiving]:
 
 
 def _receiving_workflows(target: Target) -> list[Receiving]:
-    """What the key with the webhook may run whose fields can be read, and first what generates nothing."""
+    """Return workflows of the webhook key whose fields can be read; those without a generator first."""
     first = RECEIVING.find(target)
     found = [each for each in RECEIVING.fitting(target) if first and each.key == first.key]
     found = [each for each in found if isinstance(each.resource, Workflow)]
@@ -112,8 +112,8 @@ def _receiving_workflows(target: Target) -> list[Receiving]:
 
 
 RECEIVING_WORKFLOW: Need[Receiving] = Need(
-    says="a workflow of the account with the webhook, with polled = true, and workflow:read beside "
-    "execution:read",
+    says="a workflow of the account with the webhook, with polled = true, and a key that holds "
+    "workflow:read and execution:read",
     fitting=_receiving_workflows,
     besides=(RECEIVING,),
 )

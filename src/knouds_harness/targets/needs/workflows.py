@@ -1,4 +1,4 @@
-"""Workflows, who may read or write them, whose resources operations act on, and keys of other accounts."""
+"""Needs for workflows, for keys that may read or write them, and for keys of other accounts."""
 
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -37,7 +37,7 @@ T = TypeVar("T")
 def key_with_workflow(
     *capabilities: str, having: str = "", fits: Callable[[Workflow], bool] = is_runnable
 ) -> WorkflowRuns:
-    """A key that meets these requirements, and a workflow of its account."""
+    """Make the need for a key with these capabilities, and a workflow of its account."""
 
     def fitting(target: Target) -> Iterator[KeyAndResource[Workflow]]:
         for key in people(target, *capabilities):
@@ -88,7 +88,7 @@ ANY_MODEL: Need[Model] = Need(
 
 
 def subject_account(operation: Operation) -> Need[str]:
-    """An account that has or can make what an operation acts on; of a model, one that may use it."""
+    """Return the need for an account that has, can create or may use the resource of an operation."""
     return _subject_account(operation.id, operation.path_parameters, operation.action)
 
 
@@ -114,7 +114,7 @@ def _user_of(need: Need[T], user: Callable[[T], str], *besides: Need[object]) ->
 
 
 def lesser_key(operation: Operation) -> Need[Persona]:
-    """A key of the account that has what an operation acts on, and that holds nothing to be admitted with."""
+    """Return the need for a key that the operation must refuse, of the account with the resource."""
     account = subject_account(operation)
     required = [each for each in operation.alternatives if "{" not in each]
 
@@ -125,7 +125,7 @@ def lesser_key(operation: Operation) -> Need[Persona]:
             if key.user == user and not is_bound and not key.holds(*required):
                 yield key
 
-    says = f"a key that lacks {listed(required)}, of the account on whose resource that shows"
+    says = f"a key without {listed(required)}, of the account that has the resource"
     return Need(says=says, fitting=fitting, besides=(account,))
 
 
@@ -142,7 +142,7 @@ _SOME_WORKFLOW: Need[str] = Need(
 
 
 def _bound(target: Target) -> Iterator[KeyAndResource[Workflow | Model]]:
-    """Keys that may run a workflow or model because they name it, and for no other reason."""
+    """Yield keys that may run a workflow or model only by the bound form, which names it."""
     for key in people(target):
         for resource in resources_of(target):
             if is_runnable(resource) and may_run(key, resource) and not key.holds(f"{resource.kind}:run"):
@@ -164,7 +164,7 @@ def _bound_beside_another(target: Target) -> Iterator[KeyAndResource[Workflow | 
 
 
 BOUND_KEY_BESIDE_ANOTHER: Runs = Need(
-    says="another workflow of the account of the bound key (or model), which it may not run",
+    says="another workflow of the bound key's account, or another model, that the key may not run",
     fitting=_bound_beside_another,
     besides=(BOUND_KEY,),
 )
@@ -187,9 +187,9 @@ BOUND_WORKFLOW_KEY_AND_AUTHOR: Need[tuple[Persona, Workflow, Persona]] = Need(
 def _foreign_workflow(
     *capabilities: str, what: str, fits: Callable[[Workflow], bool] = is_private, is_charged: bool = False
 ) -> WorkflowRuns:
-    """A key that meets these requirements, the one that other tests use least, and another's workflow.
+    """Make the need for a key, the one that other tests use least, and a workflow of another account.
 
-    Where the run may cost something, if it is let in, its cost has to be known.
+    If ``is_charged``, a run that is wrongly admitted may cost credits, so its cost must be known.
     """
 
     def fitting(target: Target) -> Iterator[KeyAndResource[Workflow]]:
@@ -200,7 +200,7 @@ def _foreign_workflow(
                     yield KeyAndResource(key, workflow)
 
     return Need(
-        says=f"{what} of another account than that of a key that holds {listed(capabilities)}",
+        says=f"{what}, and a key of another account that holds {listed(capabilities)}",
         fitting=fitting,
         besides=permissions(capabilities),
     )
@@ -221,7 +221,7 @@ FOREIGN_TEMPLATE = _foreign_workflow(
 
 
 def and_stranger(need: Need[KeyAndResource[Any]], *capabilities: str) -> Need[ResourceAndStranger]:
-    """What the need asks for, and a key of another account that meets these requirements."""
+    """Extend a need with a key of another account that holds these capabilities."""
 
     def fitting(target: Target) -> Iterator[ResourceAndStranger]:
         keys = people(target, *capabilities)
@@ -240,7 +240,7 @@ CANCELLED_BY_STRANGER = and_stranger(ASYNC_RUN, "execution:cancel")
 
 
 def _other_way_round(need: Need[ResourceAndStranger]) -> Need[ResourceAndStranger]:
-    """The same of another account than the one that is found first."""
+    """Restrict a need to other accounts than the one that it finds first."""
 
     def fitting(target: Target) -> Iterator[ResourceAndStranger]:
         first = need.find(target)

@@ -1,1 +1,1 @@
-"""Faults: what every answer looks like, and which refusal a request gets."""
+"""Faults: the form of all responses, and which refusal a request gets."""

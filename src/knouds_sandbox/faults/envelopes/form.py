@@ -1,4 +1,4 @@
-"""Faults: what every answer looks like: status, media type, error body, rate-limit headers."""
+"""Faults: the form of all responses: status, media type, error body, rate-limit headers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -45,7 +45,7 @@ _EXECUTIONS = "getExecution cancelExecution"
 
 
 def _is_defect_where(is_odd: Callable[[Any], bool]) -> Callable[[HandlerCall, Any], Any]:
-    """Stumble over a body that holds an odd value."""
+    """Answer 500 to a body with an odd value."""
 
     def read(_: HandlerCall, body: Any) -> Any:
         if holds(body, is_odd):
@@ -56,13 +56,13 @@ def _is_defect_where(is_odd: Callable[[Any], bool]) -> Callable[[HandlerCall, An
 
 
 def _is_defect_with(error: str) -> AnswerEdit:
-    """Stumble over what is refused with this text."""
+    """Answer 500 instead of a refusal with this text."""
     return where(lambda answer: answer.body["error"] == error, defect)
 
 
 @fault("workflows.list-is-array")
 def workflows_list_in_object() -> Edit:
-    """The list comes in an object."""
+    """The list is inside an object."""
     return on_list(with_body(lambda lines: {"workflows": lines}))
 
 
@@ -74,7 +74,7 @@ def envelope_provider_failure_is_502() -> Edit:
 
 @fault("ground.no-undocumented-server-error", Point.BODY, RUNS, is_subtle=True)
 def run_inputs_number_is_500(_: HandlerCall, body: Any) -> Any:
-    """Inputs that are a number are a 500."""
+    """Inputs that are a number get a 500."""
     if isinstance(body, dict) and isinstance(body.get("inputs"), (int, float)):
         raise Refusal(500, "INTERNAL_ERROR", "inputs is a number.")
     return body
@@ -82,13 +82,13 @@ def run_inputs_number_is_500(_: HandlerCall, body: Any) -> Any:
 
 @fault("ground.no-undocumented-server-error")
 def run_malformed_body_is_500() -> Edit:
-    """A run body that is not JSON is a 500."""
+    """A run body that is not JSON gets a 500."""
     return on_refusal(refused(500, "INTERNAL_ERROR"), RUNS, code="INVALID_BODY")
 
 
 @fault("ground.no-undocumented-server-error", on_usage)
 def usage_garbled_number_is_500(answer: OutgoingAnswer) -> None:
-    """A garbled limit or offset is a 500."""
+    """A malformed limit or offset gets a 500."""
     for name in ("offset", "limit"):
         if (text := answer.query.get(name)) and not NUMBER.fullmatch(text):
             answer.refuse(500, "INTERNAL_ERROR", f"{name} is not a number.")
@@ -96,37 +96,37 @@ def usage_garbled_number_is_500(answer: OutgoingAnswer) -> None:
 
 @fault("ground.no-undocumented-server-error", is_subtle=True)
 def run_great_number_is_500() -> Edit:
-    """A number beyond all doubles in a run body is a 500."""
+    """A number that overflows a double in a run body gets a 500."""
     return on_refusal(_is_defect_with(BEYOND_DOUBLES), RUNS)
 
 
 @fault("ground.no-undocumented-server-error", is_subtle=True)
 def run_deep_nesting_is_500() -> Edit:
-    """A run body that is nested too deeply is a 500."""
+    """A run body that is nested too deeply gets a 500."""
     return on_refusal(_is_defect_with(TOO_DEEP), RUNS)
 
 
 @fault("ground.no-undocumented-server-error", is_subtle=True)
 def run_half_character_is_500() -> Edit:
-    """Half of a surrogate pair in a run body is a 500."""
+    """A lone surrogate in a run body gets a 500."""
     return at(Point.BODY, RUNS, _is_defect_where(is_half_character))
 
 
 @fault("ground.no-undocumented-server-error", is_subtle=True)
 def create_nul_is_500() -> Edit:
-    """A NUL in a new workflow is a 500."""
+    """A NUL in a new workflow gets a 500."""
     return at(Point.BODY, "createWorkflow", _is_defect_where(has_nul))
 
 
 @fault("ground.no-undocumented-server-error", is_subtle=True)
 def update_long_number_is_500() -> Edit:
-    """A whole number beyond 64 bits in an update is a 500."""
+    """A whole number beyond 64 bits in an update gets a 500."""
     return at(Point.BODY, "updateWorkflow", _is_defect_where(is_long_number))
 
 
 @fault("ground.no-undocumented-server-error", is_subtle=True)
 def workflows_unreadable_half_characters() -> Edit:
-    """A workflow with half of a surrogate pair is created, and reading it is a 500."""
+    """A workflow with a lone surrogate is created, but reading it gets a 500."""
     return on_success("getWorkflow", where(lambda answer: holds(answer.body, is_half_character), defect))
 
 
@@ -192,7 +192,7 @@ def envelope_invalid_inputs_text_is_object() -> Edit:
 
 @fault("envelope.error-has-text", Point.BODY, "createWorkflow updateWorkflow", is_subtle=True)
 def envelope_text_is_what_was_sent(_: HandlerCall, body: Any) -> Any:
-    """The `error` about a member of a workflow is what was sent as that member."""
+    """The `error` about a member of a workflow is the value that was sent."""
     for member, (is_valid, _expected) in MEMBERS.items():
         if isinstance(body, dict) and member in body and not is_valid(body[member]):
             raise invalid_body(body[member])
@@ -273,7 +273,7 @@ def rate_reset_in_ms() -> Edit:
 
 @fault("rate.headers-are-integers")
 def rate_limit_with_unit() -> Edit:
-    """X-RateLimit-Limit carries a window."""
+    """X-RateLimit-Limit also has the window."""
     return on_answer(RUNS, with_header(LIMIT, lambda limit: f"{limit};w={WINDOW_S}"))
 
 
@@ -303,7 +303,7 @@ def rate_refusal_in_ms() -> Edit:
 
 @fault("rate.body-and-headers-agree", is_subtle=True)
 def rate_refusal_tells_other_limit() -> Edit:
-    """The limit in the body of a 429 is one more than in its headers."""
+    """The limit in the body of a 429 is one higher than in its headers."""
     return on_429(changed("limit", lambda limit: limit + 1))
 
 

@@ -44,7 +44,7 @@ from knouds_sandbox.state.workflow_records import StoredWorkflow, change_workflo
 
 
 def _public_where(is_meant: Callable[[OutgoingAnswer, StoredWorkflow], bool]) -> Edit:
-    """Show the public schema of workflows that are not public."""
+    """Show the public schema of selected workflows that are not public."""
 
     def apply(answer: OutgoingAnswer) -> None:
         workflow = find_workflow(answer.store, answer.path_params["slug"])
@@ -55,7 +55,7 @@ def _public_where(is_meant: Callable[[OutgoingAnswer, StoredWorkflow], bool]) ->
 
 
 def _on_404_of(is_meant: Callable[[StoredWorkflow | None], bool], edit: AnswerEdit) -> Edit:
-    """Edit the 404 of a workflow that is unknown (None), or somebody else's."""
+    """Edit the 404 of a run of a workflow that is unknown (None) or another account's."""
     edit = where(lambda answer: is_meant(find_workflow(answer.store, answer.path_params["slug"])), edit)
     return on_refusal(edit, "runWorkflow", status=404)
 
@@ -65,7 +65,7 @@ def _is_unknown(workflow: StoredWorkflow | None) -> bool:
 
 
 def _unpaid(is_meant: Callable[[HandlerCall, bool], bool]) -> Edit:
-    """Run without enough credits; the second argument says whether there is a trial grant."""
+    """Run without enough credits; the second argument of ``is_meant`` is whether there is a trial grant."""
     return at(Point.FUNDS, RUNS, lambda call, _, has_grant: is_meant(call, has_grant))
 
 
@@ -78,7 +78,7 @@ def _on_model_404(is_meant: Callable[[str], bool], edit: AnswerEdit) -> Edit:
 
 
 def _on_tier(edit: AnswerEdit, *, is_direct: bool) -> Edit:
-    """Edit the refusal of every direct run, or of one model, for the account's tier."""
+    """Edit the refusal for the account's tier: of every direct run, or of models with a higher tier."""
 
     def is_meant(answer: OutgoingAnswer) -> bool:
         return answer.key is not None and answer.key.account.reaches("business") != is_direct
@@ -110,7 +110,7 @@ def write_to_foreign_folder_accepted() -> Edit:
 
 @fault("workflows.foreign-write-is-refused", Point.HANDLER, WRITE_OPERATIONS, is_subtle=True)
 async def write_to_foreign_refused_and_done(call: HandlerCall, handle: Handler) -> Response:
-    """A refused write to someone else's workflow changes its description."""
+    """A refused write to another account's workflow changes its description."""
     workflow = find_workflow(call.store, call.path_value("slug"))
     if workflow and not workflow.is_template and workflow.owner_id != call.account.id:
         change_workflow(call.store, workflow, {"description": "changed although refused"})
@@ -119,7 +119,7 @@ async def write_to_foreign_refused_and_done(call: HandlerCall, handle: Handler) 
 
 @fault("workflows.unknown-is-404")
 def workflows_unknown_is_400() -> Edit:
-    """An unknown workflow is a 400 on read."""
+    """Reading an unknown workflow gets a 400."""
     return on_refusal(refused(400, "NOT_FOUND"), "getWorkflow getWorkflowSchema", status=404)
 
 
@@ -131,19 +131,19 @@ def schema_public_of_private() -> Edit:
 
 @fault("schema.public-only-when-public", is_subtle=True)
 def schema_public_of_private_with_a_key() -> Edit:
-    """With a key, the public schema of a private workflow can be read."""
+    """Requests with a key get the public schema of a private workflow."""
     return _public_where(lambda answer, _: "x-api-key" in answer.request.headers)
 
 
 @fault("schema.public-only-when-public", is_subtle=True)
 def schema_public_of_templates() -> Edit:
-    """Templates have a public schema, public or not."""
+    """Templates have a public schema, even if they are not public."""
     return _public_where(lambda _, workflow: workflow.is_template)
 
 
 @fault("schema.unknown-is-404", lambda edit: on_refusal(edit, "getWorkflowSchema", status=404))
 def schema_of_unknown_is_empty(answer: OutgoingAnswer) -> None:
-    """The schema of an unknown workflow is an empty one."""
+    """The schema of an unknown workflow is an empty schema."""
     shown: dict[str, Any] = {
         "fields": [],
         "values": {},
@@ -156,7 +156,7 @@ def schema_of_unknown_is_empty(answer: OutgoingAnswer) -> None:
 
 @fault("execution.unknown-is-404", lambda edit: on_refusal(edit, EXECUTION_OPERATIONS, status=404))
 def execution_unknown_is_400(answer: OutgoingAnswer) -> None:
-    """An unknown execution is a 400."""
+    """An unknown execution gets a 400."""
     if execution_of(answer) is None:
         answer.refuse(400, "INVALID_ID", "There is no such execution.")
 
@@ -181,7 +181,7 @@ def execution_cancelled_by_strangers() -> Edit:
 
 @fault("execution.foreign-is-404", Point.HANDLER, "cancelExecution", is_subtle=True)
 async def execution_foreign_cancel_happens(call: HandlerCall, handle: Handler) -> Response:
-    """A refused cancel of someone else's execution cancels it."""
+    """A refused cancel of another account's execution cancels it."""
     run = find_execution(call.store, call.path_value("id"))
     if run is not None and run.account_id != call.account.id:
         call.services.engine.cancel(run)
@@ -190,48 +190,48 @@ async def execution_foreign_cancel_happens(call: HandlerCall, handle: Handler) -
 
 @fault("run.unknown-workflow-is-404")
 def run_unknown_workflow_is_invalid_slug() -> Edit:
-    """Running an unknown workflow is an INVALID_SLUG."""
+    """Running an unknown workflow gets INVALID_SLUG."""
     return _on_404_of(_is_unknown, INVALID_SLUG)
 
 
 @fault("run.unknown-workflow-is-404")
 def run_unknown_workflow_is_410() -> Edit:
-    """Running an unknown workflow is a 410."""
+    """Running an unknown workflow gets a 410."""
     return _on_404_of(_is_unknown, refused(410, "GONE", "There is no such workflow."))
 
 
 @fault("run.foreign-workflow-is-404")
 def run_foreign_workflow_accepted() -> Edit:
-    """Someone else's private workflow runs."""
+    """Another account's private workflow can be run."""
     return at(Point.OWNERSHIP, "runWorkflow", lambda *_: True)
 
 
 @fault("run.foreign-workflow-is-404")
 def run_foreign_workflow_is_403() -> Edit:
-    """Running someone else's private workflow is a 403."""
+    """Running another account's private workflow gets a 403."""
     return _on_404_of(bool, refused(403, "FORBIDDEN", "The workflow is someone else's."))
 
 
 @fault("run.foreign-workflow-is-404", is_subtle=True)
 def run_foreign_workflow_accepted_async() -> Edit:
-    """Someone else's private workflow runs asynchronously."""
+    """Another account's private workflow can be run asynchronously."""
     return at(Point.OWNERSHIP, "runWorkflow", lambda call, _: call.is_async)
 
 
 @fault("run.too-few-credits-is-402")
 def run_without_credits_accepted() -> Edit:
-    """A run without enough credits goes through."""
+    """A run without enough credits is accepted."""
     return _unpaid(lambda _, has_grant: not has_grant)
 
 
 @fault("run.too-few-credits-is-402")
 def run_without_credits_is_400() -> Edit:
-    """A run without enough credits is a 400."""
+    """A run without enough credits gets a 400."""
     return on_refusal(refused(400, "INVALID_INPUTS"), RUNS, code="INSUFFICIENT_CREDITS")
 
 
 async def _look_at_funds(call: HandlerCall, job: Job) -> Job:
-    """Refuse a job that is not paid for, and take nothing until others have looked too."""
+    """Refuse a job that the account cannot pay, and charge only after other requests were checked too."""
     balance, grant = call.store.row(
         "SELECT credits, grant_credits FROM accounts WHERE id = ?", call.account.id
     )
@@ -249,13 +249,13 @@ def run_credits_checked_too_early() -> tuple[Edit, ...]:
 
 @fault("run.too-few-credits-is-402", is_subtle=True)
 def run_async_without_credits_accepted() -> Edit:
-    """An asynchronous run without enough credits goes through."""
+    """An asynchronous run without enough credits is accepted."""
     return _unpaid(lambda call, has_grant: call.is_async and not has_grant)
 
 
 @fault("run.exhausted-grant-is-402")
 def run_exhausted_grant_accepted() -> Edit:
-    """A run on a used-up trial grant goes through."""
+    """A run on a used-up trial grant is accepted."""
     return _unpaid(lambda _, has_grant: has_grant)
 
 
@@ -267,7 +267,7 @@ def run_exhausted_grant_in_capitals() -> Edit:
 
 @fault("run.exhausted-grant-is-402", Point.FUNDS, RUNS)
 def run_exhausted_grant_is_insufficient_credits(_: HandlerCall, cost_credits: int, has_grant: bool) -> bool:  # noqa: FBT001 - as every edit
-    """A used-up trial grant is an INSUFFICIENT_CREDITS."""
+    """A used-up trial grant gets INSUFFICIENT_CREDITS."""
     if has_grant:
         refuse_payment(cost_credits, has_grant=False)
     return False
@@ -275,7 +275,7 @@ def run_exhausted_grant_is_insufficient_credits(_: HandlerCall, cost_credits: in
 
 @fault("run.provider-failure-is-500", Point.HANDLER, RUNS)
 async def run_provider_failure_is_200(call: HandlerCall, handle: Handler) -> Response:
-    """A provider's failure is a 200."""
+    """A failure of the provider gets a 200."""
     try:
         return await handle(call)
     except Refusal as refusal:
@@ -287,25 +287,25 @@ async def run_provider_failure_is_200(call: HandlerCall, handle: Handler) -> Res
 
 @fault("model.unknown-is-404")
 def model_unknown_is_plain_404() -> Edit:
-    """An unknown model is a plain 404."""
+    """An unknown model gets a plain 404."""
     return _on_model_404(lambda name: name not in MODELS, with_value("code", "NOT_FOUND"))
 
 
 @fault("model.unknown-is-404")
 def model_unknown_is_invalid_slug() -> Edit:
-    """An unknown model is an INVALID_SLUG."""
+    """An unknown model gets INVALID_SLUG."""
     return _on_model_404(lambda name: name not in MODELS, INVALID_SLUG)
 
 
 @fault("model.disabled-is-404")
 def model_disabled_runs() -> Edit:
-    """A disabled model runs."""
+    """A disabled model can be run."""
     return _model(lambda model: replace(model, is_enabled=True))
 
 
 @fault("model.disabled-is-404")
 def model_disabled_is_403() -> Edit:
-    """A disabled model is a 403."""
+    """A disabled model gets a 403."""
     return _on_model_404(
         lambda name: name in MODELS, refused(403, "MODEL_DISABLED", "The model is disabled.")
     )
@@ -313,13 +313,13 @@ def model_disabled_is_403() -> Edit:
 
 @fault("model.above-tier-is-403")
 def model_tier_ignored() -> Edit:
-    """A model above the account's tier runs."""
+    """A model above the account's tier can be run."""
     return _model(lambda model: replace(model, least_tier="free"))
 
 
 @fault("model.above-tier-is-403")
 def model_above_tier_is_404() -> Edit:
-    """A model above the account's tier is a 404."""
+    """A model above the account's tier gets a 404."""
     return _on_tier(MODEL_NOT_FOUND, is_direct=False)
 
 
@@ -340,7 +340,7 @@ def model_run_under_business_async(call: HandlerCall, account: Account) -> Accou
 
 @fault("model.run-under-business-is-403")
 def model_run_under_business_is_402() -> Edit:
-    """A model run of a pro account is a 402."""
+    """A model run of a pro account gets a 402."""
     return _on_tier(refused(402, "INSUFFICIENT_CREDITS"), is_direct=True)
 
 
@@ -368,13 +368,13 @@ class _TolerantRules(RateLimitRules):
 
 @fault("rate.over-limit-is-429", is_subtle=True)
 def rate_one_too_many() -> Edit:
-    """One request over the limit goes through."""
+    """One request over the limit is accepted."""
     return counted_by(_TolerantRules)
 
 
 @fault("rate.over-limit-is-429")
 def rate_refusal_is_503() -> Edit:
-    """A request over the limit is a 503."""
+    """A request over the limit gets a 503."""
     return on_429(with_status(503))
 
 

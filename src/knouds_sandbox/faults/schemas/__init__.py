@@ -1,1 +1,1 @@
-"""Faults: the shape of answers."""
+"""Faults: the shape of responses."""

@@ -37,7 +37,7 @@ def usage_lacks_total() -> Edit:
 
 @fault("usage.page-shape")
 def usage_page_size_as_text() -> Edit:
-    """Usage's pageSize is a text."""
+    """The pageSize of usage is a string."""
     return on_usage(changed("pageSize", str))
 
 
@@ -49,13 +49,13 @@ def usage_row_lacks_request_id() -> Edit:
 
 @fault("usage.row-shape")
 def usage_row_id_as_text() -> Edit:
-    """A row's id is a text."""
+    """A row's id is a string."""
     return on_usage(changed("rows.*.id", str))
 
 
 @fault("usage.row-shape")
 def usage_row_models_as_text() -> Edit:
-    """A row's modelIds are one text."""
+    """A row's modelIds are one string."""
     return on_usage(changed("rows.*.modelIds", ",".join))
 
 
@@ -73,7 +73,7 @@ def usage_row_credits_as_fraction() -> Edit:
 
 @fault("usage.row-status-closed")
 def usage_row_status_is_done() -> Edit:
-    """An ended row is done."""
+    """The row of an ended run has the status done."""
     return on_rows(lambda run: {"status": "done"} if run.ended_unix_s else {})
 
 
@@ -85,7 +85,7 @@ def usage_row_source_is_api() -> Edit:
 
 @fault("usage.slim-has-no-workflow")
 def usage_slim_names_a_workflow() -> Edit:
-    """A direct model run names a workflow."""
+    """The row of a direct model run names a workflow."""
     return on_usage(changed("rows.*.workflowSlug", lambda slug: slug or "direct"))
 
 
@@ -121,7 +121,7 @@ def usage_models_of_everyone() -> Edit:
 
 @fault("whoami.user-object")
 def whoami_without_user_object() -> Edit:
-    """whoami answers the user's members at the top."""
+    """whoami has the user's members at the top level."""
     return on_success("getWhoami", with_body(lambda body: body["user"]))
 
 
@@ -133,7 +133,7 @@ def whoami_lacks_email() -> Edit:
 
 @fault("whoami.user-object", is_subtle=True)
 def whoami_lacks_email_without_capabilities() -> Edit:
-    """A key without capabilities is shown no email."""
+    """whoami shows no email to a key without capabilities."""
     return user_where(lambda key: not key.capabilities, without("user.email"))
 
 
@@ -169,7 +169,7 @@ def whoami_tier_in_object() -> Edit:
 
 @fault("whoami.approved-is-true")
 def whoami_approved_as_text() -> Edit:
-    """whoami's approved is a text."""
+    """whoami's approved is a string."""
     return on_success("getWhoami", with_value("user.approved", "true"))
 
 
@@ -181,19 +181,19 @@ def whoami_is_203() -> Edit:
 
 @fault("ground.status-is-documented", is_subtle=True)
 def run_is_202() -> Edit:
-    """A run that is waited for answers 202."""
+    """A synchronous run answers 202."""
     return on_success(RUNS, with_status(202))
 
 
 @fault("pricing.is-public-json")
 def pricing_is_404() -> Edit:
-    """Public pricing is a 404."""
+    """Public pricing gets a 404."""
     return on_answer("getPublicPricing", refused(404, "NOT_FOUND", "There is no such route."))
 
 
 @fault("pricing.is-public-json")
 def pricing_is_html() -> Edit:
-    """Public pricing is a page."""
+    """Public pricing is an HTML page."""
     return on_answer(
         "getPublicPricing", sent_as(b"<!doctype html><title>Pricing</title>", "text/html; charset=utf-8")
     )
@@ -201,5 +201,5 @@ def pricing_is_html() -> Edit:
 
 @fault("health.is-public-json")
 def health_is_text() -> Edit:
-    """Health is a plain text."""
+    """Health is plain text."""
     return on_answer("getHealth", sent_as(b"ok", "text/plain; charset=utf-8"))

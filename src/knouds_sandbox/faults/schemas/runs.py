@@ -1,4 +1,4 @@
-"""Faults: the shape of runs, submits and polls."""
+"""Faults: the shape of responses to runs, submits and polls."""
 
 from functools import partial
 
@@ -33,7 +33,7 @@ def async_lacks_request_id() -> Edit:
 
 @fault("async.submit-is-processing")
 def async_status_is_queued() -> Edit:
-    """A submitted execution is queued."""
+    """A submitted execution has the status queued."""
     return on_submit(with_value("status", "queued"))
 
 
@@ -45,7 +45,7 @@ def async_execution_id_is_short() -> Edit:
 
 @fault("async.workflow-submit-names-slug")
 def async_lacks_workflow_slug() -> Edit:
-    """A workflow's submit has no workflowSlug."""
+    """The submit of a workflow has no workflowSlug."""
     return on_submit(without("workflowSlug"))
 
 
@@ -57,7 +57,7 @@ def async_poll_url_elsewhere() -> Edit:
 
 @fault("async.poll-url-leads-to-execution", on_submit, is_subtle=True)
 def async_poll_url_of_the_one_before(answer: OutgoingAnswer) -> None:
-    """A submit's pollUrl leads to the account's execution before."""
+    """A submit's pollUrl leads to the previous execution of the account."""
     row = answer.store.row(
         "SELECT old.execution_id FROM runs old, runs new WHERE new.execution_id = ?"
         " AND old.account_id = new.account_id AND old.id < new.id AND old.execution_id IS NOT NULL"
@@ -69,7 +69,7 @@ def async_poll_url_of_the_one_before(answer: OutgoingAnswer) -> None:
 
 @fault("async.webhook-delivery-shape")
 def async_webhook_configured_as_text() -> Edit:
-    """A submit's webhookDelivery.configured is a text."""
+    """A submit's webhookDelivery.configured is a string."""
     return on_submit(changed("webhookDelivery", lambda told: {"configured": str(told["configured"]).lower()}))
 
 
@@ -81,7 +81,7 @@ def async_webhook_lacks_configured() -> Edit:
 
 @fault("execution.poll-shape", on_poll, is_subtle=True)
 def execution_names_the_latest(answer: OutgoingAnswer) -> None:
-    """A poll names the latest execution, whichever was asked for."""
+    """A poll names the latest execution instead of the requested one."""
     (answer.body["executionId"],) = answer.store.row(
         "SELECT execution_id FROM runs WHERE execution_id IS NOT NULL ORDER BY id DESC LIMIT 1"
     )
@@ -95,7 +95,7 @@ def execution_lacks_id() -> Edit:
 
 @fault("execution.status-closed")
 def execution_status_is_done() -> Edit:
-    """A completed execution is done."""
+    """A completed execution has the status done."""
     return on_poll(with_value("status", "done"), status="completed")
 
 
@@ -117,7 +117,7 @@ def execution_result_comes_late(answer: OutgoingAnswer) -> None:
 
 @fault("execution.failed-has-error")
 def execution_error_as_text() -> Edit:
-    """A failed execution's error is a text."""
+    """A failed execution's error is a string."""
     return on_poll(changed("error", lambda error: error["message"]))
 
 
@@ -136,7 +136,7 @@ def execution_failed_shows_completed(answer: OutgoingAnswer) -> None:
 
 @fault("run.success-is-true")
 def run_success_as_text() -> Edit:
-    """A run's success is a text."""
+    """A run's success is a string."""
     return on_run(with_value("success", "true"))
 
 
@@ -160,7 +160,7 @@ def run_lacks_result() -> Edit:
 
 @fault("run.result-present")
 def run_images_as_text() -> Edit:
-    """A result's images are a text."""
+    """A result's images are a string."""
     return on_run(changed("result.images", lambda images: images[0]))
 
 
@@ -174,7 +174,7 @@ def run_text_result_is_null() -> Edit:
 
 @fault("run.cost-is-credits")
 def run_cost_as_text() -> Edit:
-    """A run's cost is a text."""
+    """A run's cost is a string."""
     return on_run(changed("cost", str))
 
 
@@ -186,13 +186,13 @@ def run_cost_negative() -> Edit:
 
 @fault("run.cost-is-credits", is_subtle=True)
 def run_granted_cost_is_null() -> Edit:
-    """The cost of a run that a trial grant paid is null."""
+    """The cost of a run that a trial grant paid for is null."""
     return on_run_where(lambda run: run.is_granted, with_value("cost", None))
 
 
 @fault("run.ms-is-number")
 def run_ms_as_text() -> Edit:
-    """A run's ms is a text."""
+    """A run's ms is a string."""
     return on_run(changed("ms", lambda ms: f"{ms} ms"), "runWorkflow")
 
 

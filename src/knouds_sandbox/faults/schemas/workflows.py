@@ -40,7 +40,7 @@ def create_refuses_what_get_shows(new: NewWorkflow) -> None:
 
 @fault("workflows.get-round-trips", is_subtle=True)
 def workflows_positions_rounded() -> Edit:
-    """Positions of nodes are shown rounded."""
+    """Node positions are shown rounded."""
     return on_document(
         changed("nodes.*.position", lambda at: {axis: round(value) for axis, value in at.items()})
     )
@@ -48,7 +48,7 @@ def workflows_positions_rounded() -> Edit:
 
 @fault("workflows.get-round-trips", on_create, is_subtle=True)
 def create_cuts_description(new: NewWorkflow) -> None:
-    """Create keeps 200 characters of a description."""
+    """Create keeps only 200 characters of a description."""
     if isinstance(new.members.get("description"), str):
         new.members["description"] = new.members["description"][:200]
 
@@ -61,14 +61,14 @@ def workflows_name_escaped() -> Edit:
 
 @fault("workflows.get-round-trips", on_create, is_subtle=True)
 def create_drops_empty_data(new: NewWorkflow) -> None:
-    """Create keeps no null, false, zero or empty data of nodes."""
+    """Create drops null, false, zero and empty values from the data of nodes."""
     for node in new.members["nodes"]:
         node["data"] = {name: value for name, value in node["data"].items() if value}
 
 
 @fault("workflows.get-round-trips", on_create, is_subtle=True)
 def create_name_keeps_ascii(new: NewWorkflow) -> None:
-    """Create keeps no letters of a name but those of ASCII."""
+    """Create keeps only the ASCII characters of a name."""
     new.members["name"] = new.members["name"].encode("ascii", "ignore").decode()
     new.slug = make_slug(new.members["name"])
 
@@ -91,20 +91,20 @@ def workflows_data_left_out() -> Edit:
 
 @fault("workflows.get-round-trips", is_subtle=True)
 def workflows_three_edges_at_most() -> Edit:
-    """No more than three edges of a workflow are shown."""
+    """At most three edges of a workflow are shown."""
     return on_document(changed("edges", lambda edges: edges[:3]))
 
 
 @fault("workflows.get-round-trips", on_create, is_subtle=True)
 def create_keeps_one_edge_per_pair(new: NewWorkflow) -> None:
-    """Create keeps one of several edges between two nodes."""
+    """Create keeps only one of several edges between two nodes."""
     ends = {(edge["source"], edge["target"]): edge for edge in reversed(new.members["edges"])}
     new.members["edges"] = list(reversed(ends.values()))
 
 
 @fault("workflows.get-round-trips", on_create, is_subtle=True)
 def create_drops_loose_nodes(new: NewWorkflow) -> None:
-    """Create keeps no node that no edge leads to."""
+    """Create drops nodes without an edge."""
     tied = {edge[end] for edge in new.members["edges"] for end in ("source", "target")}
     new.members["nodes"] = [node for node in new.members["nodes"] if node["id"] in tied]
 
@@ -147,7 +147,7 @@ def workflows_summary_describes_by_name(line: dict[str, Any], member: str) -> No
 
 @fault("workflows.summary-fields")
 def workflows_summary_tags_as_text() -> Edit:
-    """A summary's tags are one text."""
+    """A summary's tags are one string."""
     return on_list(changed("*.tags", ",".join))
 
 
@@ -159,13 +159,13 @@ def workflows_summary_template_as_number() -> Edit:
 
 @fault("workflows.summary-cost-is-number-or-null")
 def workflows_summary_cost_as_text() -> Edit:
-    """A summary's cost is a text."""
+    """A summary's cost is a string."""
     return on_list(changed("*.estimatedCreditCost", str))
 
 
 @fault("workflows.summary-cost-is-number-or-null", is_subtle=True)
 def workflows_summary_cost_always_null() -> Edit:
-    """A summary's cost is null, with generator nodes too."""
+    """A summary's cost is null, even with generator nodes."""
     return on_list(with_value("*.estimatedCreditCost", None))
 
 
@@ -250,7 +250,7 @@ def schema_lacks_cost() -> Edit:
 
 @fault("schema.shape")
 def schema_cost_as_text() -> Edit:
-    """A schema's estimatedCreditCost is a text."""
+    """A schema's estimatedCreditCost is a string."""
     return _schema(changed("estimatedCreditCost", str), "getWorkflowSchema")
 
 
@@ -269,5 +269,5 @@ def schema_public_lacks_fields() -> Edit:
 
 @fault("schema.public-shape-without-cost", is_subtle=True)
 def schema_public_lacks_the_last_field() -> Edit:
-    """The public schema leaves the last field out."""
+    """The public schema leaves out the last field."""
     return _schema(changed("fields", lambda fields: fields[:-1]), "getPublicWorkflowSchema")

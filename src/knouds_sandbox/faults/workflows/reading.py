@@ -1,4 +1,4 @@
-"""Faults: listing and reading workflows, and what is read is not what was written."""
+"""Faults: listing and reading workflows, and reading something other than what was written."""
 
 import html
 import re
@@ -27,7 +27,7 @@ from knouds_sandbox.state.workflow_records import delete_workflow, list_summarie
 
 
 def _listed_where(condition: str, *, for_admins: bool = False) -> Edit:
-    """List the workflows that meet a condition."""
+    """List the workflows that meet an SQL condition."""
 
     def apply(answer: OutgoingAnswer) -> None:
         if answer.key is not None and (answer.key.account.is_admin or not for_admins):
@@ -46,13 +46,13 @@ async def delete_takes_the_second(call: HandlerCall, handle: Handler) -> Respons
 
 @fault("workflows.list-own-and-templates", is_subtle=True)
 def workflows_list_shows_all_to_admins() -> Edit:
-    """An administrator's list holds everybody's workflows."""
+    """An administrator's list has the workflows of all accounts."""
     return _listed_where("TRUE", for_admins=True)
 
 
 @fault("workflows.list-own-and-templates", is_subtle=True)
 def workflows_at_once_mixed_up() -> Edit:
-    """With simultaneous requests, the list may be another account's."""
+    """If requests are simultaneous, the list may be another account's."""
     return in_the_name_of_the_last("listWorkflows")
 
 
@@ -64,7 +64,7 @@ def workflows_list_repeats_templates() -> Edit:
 
 @fault("workflows.list-own-and-templates", is_subtle=True)
 def workflows_list_lacks_what_is_written() -> tuple[Edit, Edit]:
-    """A list that is read during an update lacks the workflow."""
+    """A list that is read during an update lacks the updated workflow."""
 
     async def write(call: HandlerCall, handle: Handler) -> Response:
         written = call.services.noted.setdefault("written", [])
@@ -83,7 +83,7 @@ def workflows_list_lacks_what_is_written() -> tuple[Edit, Edit]:
 
 @fault("workflows.list-own-and-templates")
 def workflows_list_lacks_templates() -> Edit:
-    """The list leaves other people's templates out."""
+    """The list leaves out templates of other accounts."""
     return _listed_where("owner_id = :id")
 
 
@@ -95,12 +95,12 @@ def workflows_list_shows_foreign() -> Edit:
 
 @fault("workflows.list-own-and-templates", is_subtle=True)
 def workflows_list_shows_foreign_public() -> Edit:
-    """The list shows other people's public playgrounds."""
+    """The list shows public playgrounds of other accounts."""
     return _listed_where("owner_id = :id OR is_template OR json_extract(document, '$.publicPlayground')")
 
 
 def _stored(operation: str, change: Callable[[Any], Any]) -> Edit:
-    """Change every value that is about to be stored."""
+    """Change every value, at any depth, before it is stored."""
 
     async def edit(_: HandlerCall, draft: NewWorkflow | ChangedWorkflow) -> None:
         draft.members = _mapped(draft.members, change)
@@ -122,19 +122,19 @@ def _of_text(change: Callable[[str], str]) -> Callable[[Any], Any]:
 
 @fault("workflows.get-round-trips", is_subtle=True)
 def create_composes_text() -> Edit:
-    """A created workflow's texts are kept in Unicode's composed form."""
+    """Create stores texts in Unicode's composed form (NFC)."""
     return _stored("createWorkflow", _of_text(lambda text: unicodedata.normalize("NFC", text)))
 
 
 @fault("workflows.get-round-trips", is_subtle=True)
 def create_loses_text_beyond_the_first_plane() -> Edit:
-    """A created workflow's characters beyond Unicode's first plane become question marks."""
+    """Create replaces characters beyond U+FFFF by question marks."""
     return _stored("createWorkflow", _of_text(lambda text: re.sub("[\U00010000-\U0010ffff]", "?", text)))
 
 
 @fault("workflows.get-round-trips", is_subtle=True)
 def create_rounds_numbers() -> Edit:
-    """A created workflow's numbers are kept to six digits."""
+    """Create rounds numbers to six digits."""
     return _stored(
         "createWorkflow", lambda value: float(f"{value:.6g}") if isinstance(value, float) else value
     )
@@ -142,7 +142,7 @@ def create_rounds_numbers() -> Edit:
 
 @fault("workflows.get-round-trips", is_subtle=True)
 def create_loses_names_with_dots() -> Edit:
-    """What nodes hold under a name with a dot is left out of a created workflow."""
+    """Create drops members whose name has a dot."""
     return _stored(
         "createWorkflow",
         lambda value: (
@@ -155,13 +155,13 @@ def create_loses_names_with_dots() -> Edit:
 
 @fault("workflows.update-takes-subset", is_subtle=True)
 def update_joins_white_space() -> Edit:
-    """Of white space in an updated workflow's texts one blank is left."""
+    """Update replaces white space in texts by single spaces."""
     return _stored("updateWorkflow", _of_text(lambda text: re.sub(r"\s+", " ", text)))
 
 
 @fault("workflows.update-takes-subset", is_subtle=True)
 def update_takes_digits_for_a_number() -> Edit:
-    """An updated workflow's texts of digits lose their leading zeros."""
+    """Update drops leading zeros from texts of digits."""
     return _stored("updateWorkflow", _of_text(lambda text: str(int(text)) if text.isdecimal() else text))
 
 
@@ -173,7 +173,7 @@ def workflows_list_escapes_text() -> Edit:
 
 @fault("schema.shape", is_subtle=True)
 def schema_cuts_description() -> Edit:
-    """Schemas show 255 characters of a description."""
+    """Schemas show only 255 characters of a description."""
     return on_success(
         "getWorkflowSchema getPublicWorkflowSchema", changed("description", lambda text: text and text[:255])
     )

@@ -35,7 +35,7 @@ def _on_change(change: Callable[[ChangedWorkflow], object], operation: str = "up
 
 
 def _suffix(make: Callable[[int], str]) -> Edit:
-    """Give taken slugs other suffixes; the first is asked for as number 2."""
+    """Give taken slugs other suffixes; ``make`` gets numbers from 2."""
 
     def change(new: NewWorkflow) -> None:
         new.suffix = make
@@ -49,7 +49,7 @@ def _believe_created_by(draft: NewWorkflow | ChangedWorkflow) -> None:
 
 
 def _filled_in(make: Callable[[ChangedWorkflow], dict[str, Any]]) -> Edit:
-    """Change members that an update leaves out."""
+    """Change members that an update does not send."""
 
     def change(changed: ChangedWorkflow) -> None:
         changed.members = make(changed) | changed.members
@@ -77,7 +77,7 @@ def _reslugged(make: Callable[[ChangedWorkflow], str | None]) -> Edit:
 
 
 def _written_late(read: Callable[[dict[str, Any]], dict[str, Any]], *, revives: bool = False) -> Edit:
-    """Write, with an update, members of the document that it had read before others wrote."""
+    """Let an update also write members that it read before other requests changed them."""
 
     async def edit(call: HandlerCall, changed: ChangedWorkflow) -> None:
         changed.members = read(changed.workflow.document) | changed.members
@@ -92,7 +92,7 @@ def _written_late(read: Callable[[dict[str, Any]], dict[str, Any]], *, revives: 
 
 
 def _not_moved(is_meant: Callable[[HandlerCall, str | None], bool]) -> Edit:
-    """Ignore a move to some folders; the root is None."""
+    """Ignore moves to some folders; the root is None."""
 
     async def edit(call: HandlerCall, changed: ChangedWorkflow) -> None:
         if is_meant(call, changed.members["folderId"]):
@@ -115,13 +115,13 @@ def create_free_capped_at_two() -> Edit:
 
 @fault("workflows.free-capped-at-one", Point.DRAFT, "createWorkflow", is_subtle=True)
 async def create_free_cap_is_late(_: HandlerCall, __: NewWorkflow) -> None:
-    """Simultaneous creates of a free account pass its cap together."""
+    """Simultaneous creates let a free account exceed its cap."""
     await pause()
 
 
 @fault("workflows.creator-owns", Point.DRAFT, "createWorkflow", is_subtle=True)
 async def create_gives_away(call: HandlerCall, new: NewWorkflow) -> None:
-    """A new workflow is owned by the account that the body names."""
+    """A new workflow belongs to the account that the body names in createdBy."""
     if is_account(call.store, new.body.get("createdBy")):
         new.owner_id = new.body["createdBy"]
 
@@ -134,7 +134,7 @@ def create_believes_created_by() -> Edit:
 
 @fault("workflows.creator-owns", on_document)
 def workflows_document_names_another_creator(answer: OutgoingAnswer) -> None:
-    """A workflow's createdBy is someone else."""
+    """A workflow's createdBy names another account."""
     answer.body["createdBy"] = find_key_by_name(answer.store, "stranger").account.id
 
 
@@ -152,13 +152,13 @@ def create_slug_keeps_capitals() -> Edit:
 
 @fault("workflows.create-makes-slug-from-name", is_subtle=True)
 def create_slug_lacks_digits() -> Edit:
-    """A new slug leaves the digits of the name out."""
+    """A new slug leaves out the digits of the name."""
     return with_slug(lambda name: make_slug(re.sub(r"[0-9]", "", plain(name))))
 
 
 @fault("workflows.create-makes-slug-from-name", Point.HANDLER, "createWorkflow")
 async def create_answers_an_existing_slug(call: HandlerCall, handle: Handler) -> Response:
-    """Create answers an older workflow and stores nothing."""
+    """Create answers with an older workflow and stores nothing."""
     own = [
         each for each in list_summaries(call.store, call.account.id) if each["createdBy"] == call.account.id
     ]
@@ -175,7 +175,7 @@ async def create_answers_an_existing_slug(call: HandlerCall, handle: Handler) ->
 
 @fault("workflows.create-makes-slug-from-name", on_create, is_subtle=True)
 def create_believes_slug(new: NewWorkflow) -> None:
-    """A new slug is the one in the body, where one stands there."""
+    """Create takes the slug from the body, if it has one."""
     if isinstance(new.body.get("slug"), str):
         new.slug = make_slug(new.body["slug"])
 
@@ -194,7 +194,7 @@ def create_suffixes_without_hyphen() -> Edit:
 
 @fault("workflows.create-suffixes-taken-slug", Point.DRAFT, "createWorkflow", is_subtle=True)
 async def create_twins_share_a_slug(call: HandlerCall, new: NewWorkflow) -> None:
-    """Of simultaneous creates of one name, the later takes the slug of the earlier."""
+    """If two creates with the same name are simultaneous, the later one takes the slug of the earlier."""
     new.slug = free_slug(call.store, new.slug)
     await pause()
     delete_workflow(call.store, new.slug)
@@ -208,7 +208,7 @@ def create_suffixes_skip_3() -> Edit:
 
 @fault("workflows.create-suffixes-taken-slug", Point.DRAFT, "createWorkflow", is_subtle=True)
 async def create_refuses_foreign_namesake(call: HandlerCall, new: NewWorkflow) -> None:
-    """The name of another account's workflow is a 409."""
+    """A create with the name of another account's workflow gets a 409."""
     namesake = find_workflow(call.store, new.slug)
     if namesake and namesake.owner_id != new.owner_id:
         raise Refusal(409, "SLUG_TAKEN", "Another account has a workflow of this name.")
@@ -216,26 +216,26 @@ async def create_refuses_foreign_namesake(call: HandlerCall, new: NewWorkflow) -
 
 @fault("workflows.update-takes-subset", is_subtle=True)
 def update_cannot_empty_tags() -> Edit:
-    """An update without any tag leaves the tags as they were."""
+    """An update with an empty list of tags leaves the tags unchanged."""
     return _keep_what_would_be_empty("tags")
 
 
 @fault("workflows.update-takes-subset", is_subtle=True)
 def update_cannot_empty_description() -> Edit:
-    """An update leaves a description that it would empty."""
+    """An update with an empty description leaves the description unchanged."""
     return _keep_what_would_be_empty("description")
 
 
 @fault("workflows.update-takes-subset", _on_change, is_subtle=True)
 def update_keeps_three_tags(changed: ChangedWorkflow) -> None:
-    """Update keeps three tags."""
+    """Update keeps only three tags."""
     if "tags" in changed.members:
         changed.members["tags"] = changed.members["tags"][:3]
 
 
 @fault("workflows.update-takes-subset", _on_change, is_subtle=True)
 def update_merges_nodes(changed: ChangedWorkflow) -> None:
-    """An update keeps the nodes that it does not name."""
+    """Update keeps old nodes that are not in the new list."""
     if "nodes" in changed.members:
         new_ids = {node["id"] for node in changed.members["nodes"]}
         old = changed.workflow.document["nodes"]
@@ -244,19 +244,19 @@ def update_merges_nodes(changed: ChangedWorkflow) -> None:
 
 @fault("workflows.update-takes-subset", is_subtle=True)
 def update_withdraws_from_the_public() -> Edit:
-    """An update that does not publish the workflow hides it."""
+    """An update without publicPlayground makes the workflow private."""
     return _filled_in(lambda _: {"publicPlayground": False})
 
 
 @fault("workflows.update-takes-subset", is_subtle=True)
 def update_moves_to_the_root() -> Edit:
-    """An update takes the workflow out of its folder."""
+    """An update moves the workflow to the root folder."""
     return _on_change(lambda changed: changed.members.update(folderId=None))
 
 
 @fault("workflows.update-takes-subset", is_subtle=True)
 def update_resets_what_is_left_out() -> Edit:
-    """Update empties the tags and description that it is not given."""
+    """Update empties tags and description if they are not sent."""
     return _filled_in(lambda _: {"tags": [], "description": ""})
 
 
@@ -268,7 +268,7 @@ def update_ignores_description() -> Edit:
 
 @fault("workflows.update-takes-subset", Point.BODY, "updateWorkflow", is_subtle=True)
 def update_refused_in_part(call: HandlerCall, body: Any) -> Any:
-    """A refused update keeps the description that came with it."""
+    """A refused update still changes the description."""
     try:
         changed_members(body)
     except Refusal:
@@ -283,13 +283,13 @@ def _all_but_the_folder(document: dict[str, Any]) -> dict[str, Any]:
 
 @fault("workflows.update-takes-subset", is_subtle=True)
 def update_overwrites_update() -> Edit:
-    """An update undoes those that came while it was under way."""
+    """An update undoes updates that came while it was in progress."""
     return _written_late(_all_but_the_folder)
 
 
 @fault("workflows.update-takes-subset", is_subtle=True)
 def update_shows_late_now_and_then() -> tuple[Edit, Edit]:
-    """After every fifth update of the description alone, the next read shows the one before."""
+    """After every fifth update of only the description, the next read shows the old description."""
 
     async def remember(call: HandlerCall, changed: ChangedWorkflow) -> None:
         noted = call.services.noted
@@ -307,13 +307,13 @@ def update_shows_late_now_and_then() -> tuple[Edit, Edit]:
 
 @fault("workflows.update-takes-subset", is_subtle=True)
 def update_drops_the_last_tag() -> Edit:
-    """Update drops the last tag unless it is given tags."""
+    """Update drops the last tag if tags are not sent."""
     return _filled_in(lambda changed: {"tags": changed.workflow.document["tags"][:-1]})
 
 
 @fault("workflows.slug-never-changes", _reslugged)
 def update_makes_slug_anew(changed: ChangedWorkflow) -> str | None:
-    """A new name makes a new slug."""
+    """Update makes a new slug from a new name."""
     name = changed.members.get("name")
     return None if name is None else make_slug(f"{name} {changed.workflow.slug}")
 
@@ -344,7 +344,7 @@ def _is_new_folder(call: HandlerCall, folder_id: str | None) -> bool:
 
 @fault("workflows.move-sets-folder", is_subtle=True)
 def move_to_new_folders_ignored() -> Edit:
-    """A move to a folder in which nothing lies changes nothing."""
+    """A move to an empty folder changes nothing."""
     return _not_moved(_is_new_folder)
 
 
@@ -356,7 +356,7 @@ def move_to_root_ignored() -> Edit:
 
 @fault("workflows.move-sets-folder", is_subtle=True)
 def update_overwrites_move() -> Edit:
-    """An update undoes a move that came while it was under way."""
+    """An update undoes a move that came while it was in progress."""
     return _written_late(lambda document: {"folderId": document["folderId"]})
 
 
@@ -368,7 +368,7 @@ def move_empties_description() -> Edit:
 
 @fault("workflows.delete-then-404", Point.HANDLER, "deleteWorkflow")
 async def delete_keeps_the_workflow(call: HandlerCall, _: Handler) -> Response:
-    """A deleted workflow is still there."""
+    """Delete answers with success, but deletes nothing."""
     return answer({"success": True, "slug": own_workflow(call).slug})
 
 

@@ -73,7 +73,7 @@ def test_layout_is_no_edit(file):
     [
         (b"{", "is cut short or not JSON, from line 1, column 2 on"),
         (b"[]", "it is JSON of another kind"),
-        (b'{"format": 2}', "has format 2, and this harness reads 1"),
+        (b'{"format": 2}', "has format 2, but this harness reads 1"),
         (b'{"format": 1}', "was edited by hand"),
     ],
     ids=["cut", "array", "newer", "hollow"],
@@ -116,7 +116,7 @@ def test_recording_of_another_shape_is_refused(file, change):
 
 
 def test_recording_of_another_contract_version_is_refused(file):
-    with pytest.raises(RecordingError, match=r"is of contract version 4\.13\.0, and the document is 5\.0\.0"):
+    with pytest.raises(RecordingError, match=r"is of contract version 4\.13\.0, but the document is 5\.0\.0"):
         read_recording(file, contract_version="5.0.0")
 
 

@@ -49,7 +49,7 @@ def test_what_needs_nothing_needs_no_key():
         (
             "capability.denied-names-required",
             (
-                "a key that holds some capability, and no workflow:read",
+                "a key that holds a capability, but not workflow:read",
                 "a control plane that mints keys (the sandbox has one)",
             ),
         ),
