@@ -40,7 +40,7 @@ from knouds_harness.targets.resources import Model, Workflow
 MORE_THAN_A_PAGE = DEFAULT_LIMIT + 5
 SMALL_PAGE = 10
 RUNS_BESIDE = 2
-LOST = 3
+LOST = 2
 REPEATED_S = 0.5  # a gateway that sends again what was given up does so at once
 RECONCILED = 10  # what goes wrong with one run in ten shows
 

@@ -40,7 +40,7 @@ FAULTS = (
 LIMITS_OF_ONE_KEY = [
     ('credits = 50\nallow = ["read"]', 0),
     ('credits = 50\nallow = ["read", "write"]', 0),
-    ('credits = 50\nfill_rate_windows = false\nallow = ["read", "write", "run", "cancel"]', 152),
+    ('credits = 50\nfill_rate_windows = false\nallow = ["read", "write", "run", "cancel"]', 192),
 ]
 PATH = re.compile(r"/api/(?:workflows|models)/[^/]+/run")
 
