@@ -39,7 +39,7 @@ SENT_AT: Final = "knouds_sent_at_unix_s"
 """In a worker's report: the time on its clock."""
 
 SILENCE_S: Final = 10.0
-"""A worker that hears nothing from its master for so long stops. Locust's master takes a silent worker for
+"""A worker stops if it hears nothing from its master for this long. Locust's master takes a silent worker for
 lost after some four seconds."""
 
 

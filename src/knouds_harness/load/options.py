@@ -35,7 +35,7 @@ from knouds_harness.timespan import Timespan
 
 MOST_PER_S: Final = 1_000_000
 MOST_USERS: Final = 100_000
-"""So many take a gigabyte of memory."""
+"""This many take a gigabyte of memory."""
 MOST_STEPS: Final = 1_000
 ORDERS: Final = ("in-turn", "random")
 CLIENTS: Final = ("knouds", "fast")

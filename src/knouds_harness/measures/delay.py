@@ -48,7 +48,7 @@ class KeptTimes:
 
 
 def lag_class(missed: int) -> int:
-    """Return the class of a heartbeat before which so many were due since the loop stood still."""
+    """Return the class of a heartbeat, by how many before it were missed since the loop stood still."""
     return missed.bit_length()
 
 

@@ -33,7 +33,7 @@ class Interval:
 
 
 class HdrLogWriter:
-    """Writes a log as a run goes: each line is whole and on its way to the disk once ``write`` returns."""
+    """Writes a log during a run: each line is complete and handed to the system once ``write`` returns."""
 
     def __init__(self, path: Path, *, start_unix_s: float) -> None:
         self._file = path.open("w", encoding="ascii", buffering=1)

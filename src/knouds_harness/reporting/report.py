@@ -245,7 +245,7 @@ class Report:
         about: When, where and how long, in a line.
         lead: The question that the run answers; HTML only.
         tiles: Figures of the first screen: number, name, status of the facts it leads to (or empty), tone.
-        version: The version of a page that is served while a run goes; None for a self-contained file.
+        version: The version of a page that is served during the run; None for a self-contained file.
         folder: Where the record of such a run is.
     """
 

@@ -1,4 +1,4 @@
-"""Counts of a run while it goes: exchanges, results of checks, and what could not be checked."""
+"""Counts during a run: exchanges, results of checks, and what could not be checked."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -15,7 +15,7 @@ _ABOUT_EXECUTIONS: Final = "execution."
 
 @dataclass(slots=True)
 class _Tally:
-    """How often a fact held in one check on one operation, counted while the run goes."""
+    """How often a fact held in one check on one operation, counted during the run."""
 
     passed_by: Counter[str | None] = field(default_factory=Counter)
     failed: int = 0
@@ -29,7 +29,7 @@ class _Tally:
 
 
 class RunCounts:
-    """Counts while a run goes.
+    """Counts during a run.
 
     Attributes:
         endless: Keys of which no asynchronous run ended in time.

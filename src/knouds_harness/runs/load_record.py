@@ -1,4 +1,4 @@
-"""The files of a load run beside ``run.json``: written while it goes, and read back."""
+"""The files of a load run beside ``run.json``: written during the run, and read back."""
 
 import csv
 import re
@@ -38,7 +38,7 @@ class LoadWriter:
     """Writes a load run's files into its folder."""
 
     def __init__(self, folder: Path) -> None:
-        """Begin an empty ``seconds.csv``."""
+        """Start an empty ``seconds.csv``."""
         self._folder = folder
         self._file = (folder / SECONDS_FILE).open("w", encoding="utf-8", newline="", buffering=1)
         self._rows = csv.writer(self._file, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""Writes a run record while the run goes, so that nothing is lost however the run ends.
+"""Writes a run record during the run, so that nothing is lost however the run ends.
 
 A file that is replaced is replaced whole, and some room is reserved to record that the disk is full.
 """
@@ -176,7 +176,7 @@ class RunWriter(RunCounts):
             exit_code=self._exit_code,
             note=safe(self._note),
             started_at=self._started_at,
-            # The system's clock may be set while the run goes.
+            # The system's clock may be set during the run.
             written_at=self._started_at + timedelta(seconds=self._clock() - self._started_s),
             counts=self.counts(self._findings.values()),
             setup=self._setup,

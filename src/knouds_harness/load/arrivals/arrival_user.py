@@ -33,10 +33,10 @@ _NONBLOCK: Final = os.O_NONBLOCK
 _ABSOLUTE: Final = 1
 _NS_PER_S: Final = 1_000_000_000
 _LONGEST_WAIT_S: Final = 0.1
-"""How soon a stop is noticed between arrivals that are far apart."""
+"""The longest wait at a time, so that a stop is noticed between arrivals that are far apart."""
 _SPREAD_S: Final = 2.0
 _TICKS_BEYOND: Final = 60
-"""So many more ticks than seconds show that the clock stands still: Locust sleeps a second between ticks."""
+"""Ticks beyond the duration that show that the clock stands still: Locust sleeps a second between ticks."""
 
 
 class Timer(Protocol):
@@ -271,7 +271,7 @@ class ArrivalUser(KnoudsUser):
         self._passed.add(task)
 
     def take_turn(self, task: Any) -> None:  # noqa: ANN401 - a function, or a TaskSet of Locust's
-        """Called before each task."""
+        """Prepare for a task; called before each."""
 
 
 class LoadShape(LoadTestShape):

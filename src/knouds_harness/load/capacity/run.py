@@ -35,7 +35,7 @@ _LARGEST_SEED: Final = 2**31
 TOLERATED_SHARE: Final = 0.001
 """The share of requests that may be refused, and the share that may be throttled."""
 SLOWER: Final = 2.0
-"""If all users are busy, a target so many times slower than at its best is the limit, not the generator."""
+"""If all users are busy, a target this many times slower than at its best is the limit, not the generator."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ LEAST_RATE: Final = 1.0
 CONFIDENCE: Final = 0.95
 _AGAINST: Final = 2
 _HOPELESS: Final = 3
-"""If the generator failed at so many rates, and no rate was kept, lower rates would be no better."""
+"""If the generator failed at this many rates, and no rate was kept, lower rates would be no better."""
 _DIGITS: Final = 3
 
 

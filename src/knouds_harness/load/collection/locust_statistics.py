@@ -71,7 +71,7 @@ class BatchedStats(RequestStats):
 
     @property
     def entries(self) -> Any:  # noqa: ANN401 - Locust's dictionary of its own kind
-        """By name and method."""
+        """Entries by name and method."""
         self._add_up()
         return self._entries
 
@@ -82,7 +82,7 @@ class BatchedStats(RequestStats):
 
     @property
     def total(self) -> StatsEntry:
-        """All together."""
+        """The entry of all requests together."""
         self._add_up()
         return self._total
 

@@ -41,9 +41,9 @@ DNS, CONNECT, TLS = "dns", "connect", "tls"
 REPORT_KEY = "knouds_harness"
 """The member of a worker's message to the master that holds its seconds."""
 _COUNTED_TOGETHER: Final = 256
-"""So many requests' phases are counted in a row: that costs half as much as one by one."""
+"""Batch size for counting the phases of requests: a batch costs half as much as counting one by one."""
 _WORKERS_LAG_S: Final = 8
-"""So long after a second, each worker has sent its part of it, even if one of its reports was late."""
+"""Time after which every worker has sent its part of a second, even if one of its reports was late."""
 
 
 def now_unix_s() -> float:

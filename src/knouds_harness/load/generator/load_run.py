@@ -53,7 +53,7 @@ _FINISH_WITHIN_S: Final = 10.0
 """Default of ``--stop-timeout``: time to finish requests in flight at the end, so that they are counted."""
 _MOST_MS: Final = 1e9
 _MOST_IN_VAIN: Final = 5
-"""A task that fails so often, and never completed, ends the run."""
+"""A task that failed this often, and never completed, ends the run."""
 _LONGEST_TEXT: Final = 160
 _OWN_FOLDER: Final = str(Path(knouds_harness.__file__).parent)
 _OTHERS_FOLDERS: Final = tuple({sysconfig.get_path(each) for each in ("stdlib", "platlib", "purelib")})

@@ -1,4 +1,4 @@
-"""The record of a load run, written in the background while load goes on."""
+"""Writes the record of a load run in the background during the load."""
 
 import inspect
 import logging

@@ -35,9 +35,9 @@ from knouds_harness.load.invariants.invariants import Tallies
 from knouds_harness.targets.resources import Waiver
 
 _JUDGED_FIRST: Final = 20
-"""So many responses of each operation and status are judged at first, even if the share is small."""
+"""The first responses of each operation and status are judged, even if the share is small: this many."""
 _JUDGED_TOGETHER: Final = 16
-"""So many responses are judged in a row: that costs half as much as judging scattered ones."""
+"""Batch size for judging responses: a batch costs half as much as judging scattered ones."""
 _MOST_KNOWN: Final = 64
 _MOST_FORMS: Final = 256
 _LONGEST_KNOWN_BYTES: Final = 65_536

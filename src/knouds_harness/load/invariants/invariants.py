@@ -55,7 +55,7 @@ NEEDS: Final[Mapping[InvariantKey, str]] = {
     EDGES: "two polls of an execution in flight",
     FINAL_STANDS: "an execution that was polled to its end",
     HAS_A_ROW: "a run, and usage that can be read",
-    IS_CHARGED: "a run whose answer says its cost, and usage that can be read",
+    IS_CHARGED: "a run whose response says its cost, and usage that can be read",
     ONE_DELIVERY: "an execution that was polled to its end, of a key with webhook = true that holds "
     "webhook:receive, and [webhook] that leads to this machine; on the sandbox, --finish webhook",
     SHOWS_LAST: "a workflow that this load creates and then reads",

@@ -28,7 +28,7 @@ class CreditLease(Protocol):
 
     @property
     def budget(self) -> Budget:
-        """What was granted and is not spent yet."""
+        """The credits that were granted and are not spent yet."""
 
     def ask_ahead(self) -> object:
         """Ask for more before they are needed."""
@@ -38,7 +38,7 @@ class CreditLease(Protocol):
 
 
 class LoadLimits:
-    """Keeps a profile's limits while load goes on; one for all users of a process."""
+    """Enforces a profile's limits during the load; all users of a process share one."""
 
     def __init__(
         self, target: Target, *, lease: CreditLease | None = None, ahead: LookedAhead = NOT_LOOKED

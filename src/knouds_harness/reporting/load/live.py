@@ -1,4 +1,4 @@
-"""Shows a load run while it goes: a live view in a terminal, a line now and then elsewhere."""
+"""Shows a running load: a live view in a terminal, a line now and then elsewhere."""
 
 from dataclasses import replace
 from pathlib import Path
