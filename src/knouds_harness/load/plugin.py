@@ -78,9 +78,7 @@ def _on_init(environment: Environment, **_: object) -> None:
     if environment.parsed_options.started_by:
         logging.getLogger("locust.stats_logger").disabled = True  # the command shows its own tables
     if isinstance(environment.runner, WorkerRunner):
-        gevent.signal_handler(
-            signal.SIGINT, os.kill, os.getpid(), signal.SIGTERM
-        )  # then Locust ends it in order
+        gevent.signal_handler(signal.SIGINT, os.kill, os.getpid(), signal.SIGTERM)  # Locust ends it in order
         return  # the options come with the master's first message
     if environment.parsed_options.command_pid:
         gevent.spawn(_end_without_command, environment, environment.parsed_options.command_pid)
@@ -237,17 +235,13 @@ def _read_inputs(environment: Environment, options: LoadOptions, target: Target)
     if not isinstance(environment.runner, WorkerRunner):
         parsed["inputs_digest"] = read.digest  # Locust sends it to workers
     elif parsed["inputs_digest"] != read.digest:
-        raise UsageError(
-            f"{options.inputs}: differs from the master's file\n  Copy the master's file to each worker."
-        )
+        raise UsageError(f"{options.inputs}: differs from the master's file\n  Copy that to each worker.")
     return read
 
 
 def _take_mix(environment: Environment, options: LoadOptions, inputs: InputFile | None) -> None:
     if options.mix and inputs and inputs.mix:
-        raise UsageError(
-            f"--mix beside --inputs {inputs.path.name}: the file has a mix of its own\n  Leave one out."
-        )
+        raise UsageError(f"--mix beside --inputs {inputs.path.name}: the file is a mix\n  Leave one out.")
     mix = parse_mix(options.mix) if options.mix else inputs.mix if inputs else {}
     for scenario in scenarios_in(environment.user_classes) if mix else ():
         scenario.tasks = tasks_of(mix)

@@ -94,7 +94,7 @@ def _of_progress(progress: LoadProgress) -> Iterable[Metric]:
     )
     errors = GaugeMetricFamily(
         f"{_PREFIX}_live_errors",
-        "The most frequent errors of requests since load began.",
+        "Requests that were not kept since load began, the most frequent kinds.",
         labels=["outcome", "status", "code"],
     )
     for error in progress.errors:
@@ -135,11 +135,7 @@ def _of_every_run(record: RunRecord) -> Iterable[Metric]:
     yield info
     counts = record.counts
     for name, says, value in (
-        (
-            "exit_code",
-            "Exit code; 0 is kept, -1 unknown.",
-            record.exit_code if record.exit_code is not None else -1,
-        ),
+        ("exit_code", "Exit code; 0 is kept.", record.exit_code if record.exit_code is not None else -1),
         ("started_timestamp_seconds", "When the run began.", record.started_at.timestamp()),
         ("duration_seconds", "Duration of the run.", record.duration_s),
         ("cost_credits", "Cost of the run in credits.", counts.cost_credits),
@@ -175,11 +171,7 @@ def _of_load(load: LoadResults) -> Iterable[Metric]:
         ("generator_valid", "1 if the generator kept up.", float(validity.is_valid)),
         ("achieved_per_second", "Arrivals sent; in the closed model requests.", validity.achieved_per_s),
         ("dropped_arrivals", "Arrivals that found no idle user.", validity.dropped),
-        (
-            "objectives_missed",
-            "Objectives that were missed.",
-            sum(not each.is_met for each in load.objectives),
-        ),
+        ("objectives_missed", "Objectives missed.", sum(not each.is_met for each in load.objectives)),
     ):
         yield GaugeMetricFamily(f"{_PREFIX}_{name}", says, value=value)
 

@@ -137,7 +137,7 @@ def time_ms(times: Times, measure: str) -> float | None:
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorCount:
-    """How often an operation ended with one error; the record has older names for two of its members.
+    """How often requests were not kept in one way; the record has older names for two of its members.
 
     Attributes:
         code: The envelope's code, or the name of the exception.

@@ -1,4 +1,4 @@
-"""Evidence of a load run: a few exchanges of each kind of error, with secrets replaced."""
+"""Evidence of a load run: a few exchanges of each kind that was not kept, with secrets replaced."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from knouds_harness.runs.operation_load import ErrorCount, OperationLoad, Reques
 from knouds_harness.targets.profile import Target
 
 MOST_OF_A_KIND: Final = 3
-"""The most exchanges that are stored of one kind of error."""
+"""The most exchanges that are stored of one ``Error``."""
 _MOST_KINDS: Final = 100
 _MOST_BYTES: Final = 100_000
 _KEY_OF: Final = re.compile(r"\{\{key:([\w-]+)\}\}")
@@ -34,7 +34,7 @@ class Samples:
         self._waiting: list[tuple[Error, Exchange]] = []
 
     def add(self, error: Error, response: object, start_unix_s: float) -> None:
-        """Store the exchange of an error, up to a few of each kind."""
+        """Store the exchange of a request that was not kept, up to a few of each kind."""
         count = self._counts.get(error, 0)
         if count >= MOST_OF_A_KIND or (not count and len(self._counts) >= _MOST_KINDS):
             return

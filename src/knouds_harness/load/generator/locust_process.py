@@ -15,7 +15,7 @@ from knouds_harness.errors import ExitCode
 from knouds_harness.exchange.redaction import shown
 
 _OF_THE_PLUGIN: Final = "--progress-descriptor"
-"""Only the plugin adds this option, and the command always passes it: so Locust refuses it without plugin."""
+"""Only the plugin adds this option, and the command always passes it: without plugin, Locust refuses it."""
 _LOOK_EVERY_S: Final = 0.5
 
 

@@ -35,7 +35,7 @@ from knouds_harness.load.invariants.invariants import Tallies
 from knouds_harness.targets.resources import Waiver
 
 _JUDGED_FIRST: Final = 20
-"""The first responses of each operation and status are judged, even if the share is small: this many."""
+"""How many first responses of each operation and status are judged, even if the share is small."""
 _JUDGED_TOGETHER: Final = 16
 """Batch size for judging responses: a batch costs half as much as judging scattered ones."""
 _MOST_KNOWN: Final = 64

@@ -102,7 +102,7 @@ def _headline_of_broken(record: RunRecord, detail: str) -> Headline:
 
 
 def _headline_without_breach(record: RunRecord, rows: Sequence[FactRow], detail: str) -> Headline:
-    """The contract counts as kept if all that the profile allows was verified, and at least half of it."""
+    """The contract counts as kept if all that the profile allows was verified, and at least half of all."""
     if record.kind == VERIFY_KIND:
         return _headline_of_traffic(record, rows)
     if record.endless:

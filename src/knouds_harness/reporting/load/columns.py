@@ -235,7 +235,7 @@ ERROR_HEADINGS: Final = ("operation", "outcome", "status", "code", "count", "suc
 
 
 def error_rows(load: LoadResults) -> list[tuple[str, str, str, str, str, str]]:
-    """Return the errors, the most frequent first: the cells of ``ERROR_HEADINGS``, with one exchange."""
+    """Return what was not kept, the most frequent first: the cells of ``ERROR_HEADINGS``, one exchange."""
     found = [(each.operation, error) for each in load.operations for error in each.errors]
     return [
         (
