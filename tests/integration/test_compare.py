@@ -89,7 +89,7 @@ def test_generator_that_was_the_limit_ends_with_exit_code_5(tmp_path, loads):
     process = compare(*loads(1), *late, cwd=tmp_path)
 
     assert process.returncode == 5
-    assert "No run of the candidate counts" in process.stdout
+    assert "No valid run of the candidate: " in process.stdout
 
 
 def test_new_breach_ends_with_exit_code_1_and_a_repaired_one_with_0(tmp_path):

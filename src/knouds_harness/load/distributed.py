@@ -1,4 +1,4 @@
-"""A run that several workers send: who is there, what each of them gets, and what they report."""
+"""A load run in several processes: which workers take part, what share each sends, what they report."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ _LOOK_EVERY_S: Final = 0.5
 
 
 class MasterRun(LeadingRun):
-    """Divides arrivals, pace and credits between workers, and ends the run if one of them goes."""
+    """Divides arrivals, request rate and credits between workers; ends the run if it loses one."""
 
     _is_distributed = True
 
@@ -62,7 +62,7 @@ class MasterRun(LeadingRun):
         return together(self._health_by_worker.values())
 
     def _assemble(self) -> None:
-        """Wait until all workers that were told to start have done so, within reason."""
+        """Wait until all workers that were told to start have done so, or time is up."""
         clients = self._runner.clients
         deadline_s = time.monotonic() + _ASSEMBLE_WITHIN_S
         assembled: set[str] = set()
@@ -74,7 +74,7 @@ class MasterRun(LeadingRun):
         self._started |= assembled
 
     def _share_out(self, start_unix_s: float) -> None:
-        """Give each worker its share, and watch them from now on."""
+        """Give each worker its share, then watch the workers."""
         gevent.spawn(self._share_and_watch, start_unix_s)
 
     def _on_test_stopping(self, **_: object) -> None:
@@ -86,7 +86,7 @@ class MasterRun(LeadingRun):
         super()._on_quitting()
 
     def end_workers(self) -> None:
-        """Have the workers finish, wait for their final reports, and say what is missing."""
+        """Let the workers finish, wait for their final reports, and note what is missing."""
         if self._are_workers_ended:
             self._final_reports.await_all()
             return
@@ -98,8 +98,8 @@ class MasterRun(LeadingRun):
         for worker, error_s in sorted(self._clock_error_s.items()):
             if abs(error_s) > _LARGEST_CLOCK_ERROR_S:
                 self.doubt(
-                    f"The clock of worker {worker} differs by {-error_s:+.1f} s, and so do the instants of "
-                    "its arrivals and its seconds: have both set by NTP."
+                    f"The clock of worker {worker} differs by {-error_s:+.1f} s, so its arrivals and seconds "
+                    "are shifted as much: synchronize the clocks of both machines (NTP)."
                 )
 
     # Workers that come and go
@@ -119,7 +119,7 @@ class MasterRun(LeadingRun):
             gevent.sleep(_LOOK_EVERY_S)
 
     def look(self) -> None:
-        """End the run where a worker has gone, and say where one came too late."""
+        """End the run if a worker is gone; note workers that joined too late."""
         present = self._present()
         if self._sharing:
             for worker in sorted(present - self._sharing):
@@ -155,10 +155,10 @@ class MasterRun(LeadingRun):
     # What workers say
 
     def _on_ask_credits(self, msg: Any, **_: object) -> None:  # noqa: ANN401 - Locust's message
-        """Hand credits out, the fewer at a time the fewer are left, so that few lie idle with some worker.
+        """Grant credits; the fewer are left, the fewer at a time, so that few lie unused with a worker.
 
-        What a worker was granted is reserved until it has left in order; then what it did not spend comes
-        back. Of a lost worker nothing does: so the whole is never overspent.
+        A grant stays reserved until the worker's final report; then what it did not spend comes back. Nothing
+        comes back from a lost worker, so the budget is never overspent.
         """
         worker, needed, what = msg.node_id, float(msg.data["needed"]), str(msg.data["what"])
         part = self._budget.left_credits / (2 * max(1, len(self._present())))
@@ -179,7 +179,7 @@ class MasterRun(LeadingRun):
         health = Health.unpacked(data[messages.HEALTH])
         self._health_by_worker[client_id] = health
         self._heard_unix_s[client_id] = self._clock()
-        error_s = self._clock() - data[messages.SENT_AT]  # the least counts, as messages take some time too
+        error_s = self._clock() - data[messages.SENT_AT]  # the least counts: messages take time too
         self._clock_error_s[client_id] = min(error_s, self._clock_error_s.get(client_id, error_s), key=abs)
         if data.get(messages.IS_FINAL) and client_id in self._reserved:
             self._budget.settle(self._reserved.pop(client_id), health.spent_credits)
@@ -192,7 +192,7 @@ class MasterRun(LeadingRun):
 
 
 class LeasedCredits:
-    """Credits that the master hands out, some at a time."""
+    """A worker's credits, which the master grants in parts."""
 
     def __init__(self, runner: WorkerRunner) -> None:
         self._runner = runner
@@ -202,14 +202,14 @@ class LeasedCredits:
         runner.register_message(messages.CREDITS, self._on_credits)
 
     def ask_ahead(self) -> None:
-        """Ask for credits before they are needed, unless that was done."""
+        """Ask for more once half of the last grant is used, unless a request is open."""
         if self._answered is None and self.budget.left_credits <= self._granted / 2:
             self._ask(0.0, "")
 
     def get_credits(self, needed: float, *, what: str) -> bool:
         """Get more from the master, and wait for them; return whether to try again."""
         answered = self._answered
-        if answered is not None:  # others wait too, or it was asked ahead
+        if answered is not None:  # a request is open already
             return answered.wait(_ANSWER_WITHIN_S)
         return self._ask(needed, what).wait(_ANSWER_WITHIN_S) and self._granted > 0
 
@@ -249,7 +249,7 @@ class WorkerRun(LoadRun):
         self._runner.send_message(messages.STOP, {"reason": reason, "exit_code": int(exit_code)})
 
     def add_second(self, second: Second) -> None:
-        """Count nothing here: the master counts what this process reports."""
+        """Do nothing: the master counts what this process reports."""
 
     def _on_share(self, msg: Any, **_: object) -> None:  # noqa: ANN401 - Locust's message
         share = Share(index=msg.data["index"], workers=msg.data["workers"])

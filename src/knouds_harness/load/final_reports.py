@@ -1,4 +1,4 @@
-"""What master and workers of a load run tell each other, besides what Locust's own messages say."""
+"""Messages between master and workers of a load run besides Locust's own, and the workers' final reports."""
 
 import time
 from collections.abc import Mapping
@@ -9,13 +9,13 @@ from gevent.event import Event
 from locust.runners import MasterRunner, WorkerRunner
 
 SHARE: Final = "knouds-share"
-"""Master to worker: ``start_unix_s``, ``index``, ``workers``: its share of what all do."""
+"""Master to worker: its share of the load, as ``start_unix_s``, ``index`` and ``workers``."""
 
 ASK_CREDITS: Final = "knouds-ask-credits"
-"""Worker to master: ``needed`` (credits that it must have now, 0 for any), ``what`` for (in words)."""
+"""Worker to master: the credits ``needed`` at least (0 for any number), and ``what`` for, in words."""
 
 CREDITS: Final = "knouds-credits"
-"""The answer: ``granted``, which may be 0."""
+"""Master to worker, in reply: the credits ``granted``, which may be 0."""
 
 STOP: Final = "knouds-stop"
 """Worker to master: end the run early, for a ``reason``, with an ``exit_code``."""
@@ -24,31 +24,31 @@ ASK_FINAL_REPORT: Final = "knouds-ask-final-report"
 """Master to worker: finish what is in flight, and report once more."""
 
 IS_FINAL: Final = "knouds_is_final"
-"""In a worker's report: nothing more is to be counted."""
+"""In a worker's report: true if it is the last."""
 
 HEALTH: Final = "knouds_health"
-"""In a worker's report: how it does."""
+"""In a worker's report: its ``Health``."""
 
 SAMPLES: Final = "knouds_samples"
-"""In a worker's report: exchanges that were not kept."""
+"""In a worker's report: exchanges whose status is not kept."""
 
 OBSERVATIONS: Final = "knouds_observations"
 """In a worker's report: what it saw of runs, executions and rate limits."""
 
 SENT_AT: Final = "knouds_sent_at_unix_s"
-"""In a worker's report: its clock."""
+"""In a worker's report: the time on its clock."""
 
 SILENCE_S: Final = 10.0
-"""A worker that has not heard its master for so long stops; Locust's master takes a silent worker for lost
-after some four seconds."""
+"""A worker stops if it hears nothing from its master for this long. Locust's master takes a silent worker for
+lost after some four seconds."""
 
 
 _WITHIN_S: Final = 30.0
-"""Beyond Locust's stop timeout, for a worker on a busy machine."""
+"""Time for a final report, beyond Locust's stop timeout: a worker's machine may be busy."""
 
 
 class FinalReporter:
-    """In a worker: finishes what is in flight and reports, when the master asks or the worker is ended."""
+    """In a worker: finishes requests in flight and reports, when the master asks or the worker is ended."""
 
     def __init__(self, runner: WorkerRunner) -> None:
         self._runner = runner
@@ -107,7 +107,7 @@ class FinalReports:
             self._awaited.set()
 
     def _taking_part(self) -> set[str]:
-        """Workers that run a part of the test; one that joins after its start may never have heard of it."""
+        """Return the workers that run part of the test; one that joined late may not know of it."""
         clients = self._runner.clients
         ready = {each.id for each in clients.ready} & self._reporting
         return ready.union(each.id for each in (*clients.spawning, *clients.running))

@@ -1,4 +1,4 @@
-"""Tasks in proportions of one's own: ``--mix``, a recorded HAR file, and the workflows and models to run."""
+"""A mix of tasks in place of the scenario's: ``--mix``, a HAR file, ``--workflow`` and ``--model``."""
 
 import hashlib
 import json
@@ -49,7 +49,7 @@ _MOST_WEIGHT: Final = 1000
 
 
 def parse_mix(text: str) -> dict[str, int]:
-    """How often each task comes: ``run=3,whoami=1``.
+    """Parse the weight of each task: ``run=3,whoami=1``.
 
     Raises:
         UsageError: A name is not a task, or a weight not a number from 1 to 1,000.
@@ -69,13 +69,13 @@ def parse_mix(text: str) -> dict[str, int]:
 
 
 def tasks_of(mix: Mapping[str, int]) -> list[Task]:
-    """Each task as often as the mix says, as Locust wants them."""
+    """Repeat each task by its weight, as Locust expects in ``tasks``."""
     scale = min(1.0, _MOST_WEIGHT / sum(mix.values()))
     return [TASK_BY_NAME[name] for name, weight in mix.items() for _ in range(max(1, round(weight * scale)))]
 
 
 def running_only(target: Target, workflows: Sequence[str], models: Sequence[str]) -> Target:
-    """A profile with these workflows and models alone; as it is if none is named."""
+    """Return the profile with only these workflows and models, or unchanged if none is named."""
     if not (workflows or models):
         return target
     for kind, names, known in (("workflow", workflows, target.workflows), ("model", models, target.models)):
@@ -97,7 +97,7 @@ def running_only(target: Target, workflows: Sequence[str], models: Sequence[str]
 
 
 def read_traffic_inputs(path: Path, target: Target) -> InputFile:
-    """The operations of a HAR file in its proportions, and the inputs of its runs; no more of it is sent."""
+    """Read a HAR file: how often each task comes, and the inputs of runs. Nothing else of it is sent."""
     recorded = read_traffic(path)
     redactor = TrafficRedactor(recorded)
     mix: Counter[str] = Counter()
@@ -111,7 +111,7 @@ def read_traffic_inputs(path: Path, target: Target) -> InputFile:
         operation, values = found
         name = _NAME_BY_OPERATION.get(operation.id)
         if name is None:
-            left_out[f"{operation.id}, which other tasks send or none"] += 1
+            left_out[f"{operation.id}, which has no task of its own"] += 1
         elif operation.id in (RUN_WORKFLOW, RUN_MODEL):
             is_async = dict(each.exchange.request.query).get("async") == "true"
             run = next(iter(values.values()), "")

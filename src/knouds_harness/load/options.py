@@ -35,7 +35,7 @@ from knouds_harness.timespan import Timespan
 
 MOST_PER_S: Final = 1_000_000
 MOST_USERS: Final = 100_000
-"""They take a gigabyte."""
+"""This many take a gigabyte of memory."""
 MOST_STEPS: Final = 1_000
 ORDERS: Final = ("in-turn", "random")
 CLIENTS: Final = ("knouds", "fast")
@@ -44,7 +44,7 @@ _THINK_TIME: Final = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)(?:-(\d{1,6}(?:\.\d{1,6
 
 
 class ThinkTime(click.ParamType[str]):
-    """A time in seconds, or two that it lies between; passed on as text."""
+    """Seconds (``0.5``) or a range of seconds (``0.5-2``), passed on as text."""
 
     name = "think time"
 
@@ -56,7 +56,7 @@ class ThinkTime(click.ParamType[str]):
 
 
 class WarmUp(FiniteRange):
-    """Seconds, also 0 or 0.5, or a time with a unit."""
+    """Seconds (0 or 0.5 too), or a time with a unit."""
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
         has_unit = str(value)[-1:] in ("s", "m", "h")
@@ -81,15 +81,15 @@ class ShareType(click.ParamType[float]):
 
 @dataclass(frozen=True, kw_only=True)
 class LoadOptions:
-    """A load run, as asked for.
+    """The options of a load run that Locust and its workers must know.
 
-    Options that Locust and its workers must know are here, all others in ``commands/load.py``;
-    ``commands/load_capacity.py`` says what ``--find-capacity`` does with each.
+    All others are in ``commands/load.py``; ``commands/load_capacity.py`` says what ``--find-capacity`` does
+    with each.
 
     Attributes:
-        stages: Stages as written; rate, users and duration follow from them. None for a shape.
-        rate: Arrivals per second at the highest level: the open model. None for the closed one.
-        users: Users of the closed model at its highest level; in the open model the most requests in flight.
+        stages: Stages as written, from which rate, users and duration follow; None if ``shape`` counts.
+        rate: Arrivals per second at the highest level (open model); None in the closed model.
+        users: Users at the highest level (closed model), or the most requests in flight (open model).
     """
 
     target: str | None = option(
@@ -140,9 +140,11 @@ class LoadOptions:
     )
     mix: str | None = option("Tasks and how often each comes: run=3,whoami=1", metavar="TASK=N,…")
     workflow: tuple[str, ...] = option(
-        "Run this workflow, and nothing else that is not named (repeatable)", default=(), metavar="SLUG"
+        "Run only this workflow (repeatable; --model adds models)", default=(), metavar="SLUG"
     )
-    model: tuple[str, ...] = option("Likewise this model (repeatable)", default=(), metavar="NAME")
+    model: tuple[str, ...] = option(
+        "Run only this model (repeatable; --workflow adds workflows)", default=(), metavar="NAME"
+    )
     inputs: Path | None = option(
         "Inputs of runs: a .jsonl or .csv file with a line for each; or traffic to repeat: a .har file",
         metavar="FILE",
@@ -171,7 +173,7 @@ class LoadOptions:
         metavar="MEASURE=BOUND",
     )
     accuracy: float = option(
-        "Share of a figure that the generator's own delay may be: 0.05, or 5%",
+        "Largest share of a figure that may be the generator's own delay: 0.05, or 5%",
         default=0.01,
         default_text="1%",
         type=ShareType(),
@@ -237,9 +239,9 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def read_options(parsed: Namespace) -> LoadOptions:
-    """The options, out of Locust's parsed ones.
+    """Read our options from Locust's parsed command line.
 
-    Values that are drawn, or given in Locust's own options, are written into ours: only those reach workers.
+    Drawn values, and those of Locust's own options, are written back into ours: only ours reach workers.
     """
     parsed.duration = parsed.duration or parsed.run_time
     staged = parse_stages(parsed.stages) if parsed.stages else None
@@ -278,7 +280,7 @@ def _refuse_beside_stages(parsed: Namespace, staged: WrittenStages) -> None:
     given = {
         "--rate": parsed.rate,
         "--shape": parsed.shape != LoadOptions.shape,
-        "--duration": parsed.duration and parsed.duration != staged.shape.duration_s,  # a worker is told it
+        "--duration": parsed.duration and parsed.duration != staged.shape.duration_s,  # the master sends it
         "--users": parsed.num_users and not staged.is_rate,
     }
     names = [name for name, is_given in given.items() if is_given]
@@ -289,7 +291,7 @@ def _refuse_beside_stages(parsed: Namespace, staged: WrittenStages) -> None:
 
 
 def _refuse_what_has_no_effect(read: LoadOptions) -> None:
-    """An option that is ignored would mislead readers of the command."""
+    """Refuse options without effect: an ignored option would mislead readers of the command."""
     if read.base is not None and read.shape not in {"ramp", "spike"}:
         raise UsageError(
             f"--base has no effect with --shape {read.shape}\n  Leave it out, or use --shape ramp or spike."

@@ -1,4 +1,4 @@
-"""``install(events)`` in a locustfile gives Locust our options, arrivals, guards and records."""
+"""The Locust plugin: ``install(events)`` adds options, arrivals, guards and run records to a locustfile."""
 
 import logging
 import os
@@ -53,13 +53,13 @@ _SANDBOX_URL: Final = "KNOUDS_SANDBOX_URL"
 
 
 def install(events: Events) -> None:
-    """Give a locustfile arrivals, exact percentiles, guards and records.
+    """Add our options, arrivals, exact percentiles, guards and run records to Locust.
 
-    Call it once, with ``locust.events``, in the locustfile. Nothing happens before Locust has read its
-    command line.
+    Call it once in the locustfile, with ``locust.events``. The run is set up once Locust has read its command
+    line.
     """
     use_exact_buckets()
-    # A worker calls it for each option while it is told to start, for seconds without a heartbeat.
+    # At its start a worker calls this for each option: uncached, that takes seconds without a heartbeat.
     vars(argument_parser)["default_args_dict"] = cache(argument_parser.default_args_dict)
     events.init_command_line_parser.add_listener(_on_command_line)
     events.init.add_listener(_on_init)
@@ -68,28 +68,28 @@ def install(events: Events) -> None:
 
 def _on_command_line(parser: LocustArgumentParser, **_: object) -> None:
     add_options(parser)
-    with suppress(HarnessError):  # which is told once a run begins
-        shipped_document()  # workers are forked, or connect, after that: none stands still to read it
+    with suppress(HarnessError):  # reported once a run begins
+        shipped_document()  # before workers fork or connect, so that none stalls while reading it
 
 
 def _on_init(environment: Environment, **_: object) -> None:
     if environment.parsed_options is None:
         return
     if environment.parsed_options.started_by:
-        logging.getLogger("locust.stats_logger").disabled = True  # its tables, as the command shows its own
+        logging.getLogger("locust.stats_logger").disabled = True  # the command shows its own tables
     if isinstance(environment.runner, WorkerRunner):
         gevent.signal_handler(signal.SIGINT, os.kill, os.getpid(), signal.SIGTERM)  # Locust ends it in order
-        return  # what is asked for comes with the master's first message
+        return  # the options come with the master's first message
     if environment.parsed_options.command_pid:
         gevent.spawn(_end_without_command, environment, environment.parsed_options.command_pid)
         gevent.sleep(0)
     run = _begin(environment)
-    assert isinstance(run, LeadingRun)  # noqa: S101 - of another role than a worker's
+    assert isinstance(run, LeadingRun)  # noqa: S101 - not a worker
     environment.parsed_options.run_time = None  # the shape ends the run
     environment.shape_class = run.shape
     environment.shape_class.runner = environment.runner
     environment.process_exit_code = ExitCode.KEPT
-    if environment.parsed_options.headless:  # Locust has handlers of its own, but only once that is over
+    if environment.parsed_options.headless:  # Locust sets its own handlers only after a headless run
         for number in (signal.SIGINT, signal.SIGTERM):
             gevent.signal_handler(number, _end_in_order, run)
     run.checkpoint()
@@ -103,7 +103,7 @@ def _end_in_order(run: LeadingRun) -> None:
 
 
 def _end_without_command(environment: Environment, command_pid: int) -> None:
-    """End the run once the command that started this process has gone, which may be already."""
+    """End the run when the command that started this process is gone; it may be gone already."""
     while os.getppid() == command_pid:
         gevent.sleep(_LOOK_EVERY_S)
     run: LoadRun | None = run_of(environment)
@@ -113,7 +113,7 @@ def _end_without_command(environment: Environment, command_pid: int) -> None:
 
 
 def _watch_workers(environment: Environment, run: LeadingRun, processes: int) -> None:
-    """End a run if a worker process ends before load begins: Locust would wait for it without end."""
+    """End the run if a worker process ends before load begins: Locust would wait for it forever."""
     while environment.runner and environment.runner.state == STATE_INIT:
         running = [each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE]
         if len(running) < processes:
@@ -124,10 +124,10 @@ def _watch_workers(environment: Environment, run: LeadingRun, processes: int) ->
 
 
 def _on_test_start(environment: Environment, **_: object) -> None:
-    """Begin a worker's part at its first start, before Locust starts its users."""
+    """Set up a worker at its first test start, before Locust starts its users."""
     if environment.parsed_options is None or not environment.parsed_options.worker:
         return
-    while environment.runner is None:  # a busy machine's Locust hears its master before it has set up
+    while environment.runner is None:  # on a busy machine the master's message may come before the runner
         gevent.sleep(0.01)
     if run_of(environment) is None:
         _begin(environment).on_test_start()
@@ -169,7 +169,7 @@ def _begin(environment: Environment) -> LoadRun:
 
 
 def _set_up(environment: Environment, options: LoadOptions) -> tuple[LoadSetup, list[str]]:
-    """Look at the target and at what is asked for; returns that, and what readers have to be warned of."""
+    """Check the target against the options; return the setup of the run, and warnings."""
     parsed, user_classes = vars(environment.parsed_options), environment.user_classes
     is_worker = isinstance(environment.runner, WorkerRunner)
     if not options.target:
@@ -181,7 +181,7 @@ def _set_up(environment: Environment, options: LoadOptions) -> tuple[LoadSetup, 
     inputs = _read_inputs(environment, options, target)
     _take_mix(environment, options, inputs)
     is_asked = options.plan_only and target.base_url == os.environ.get(_SANDBOX_URL)
-    # Who can send what, even what has no known price.
+    # This workload also has the runs whose price is not known yet.
     rehearsal = _workload(options, target, inputs, sandbox_prices(target) if is_asked else {}, unknown=0.0)
     if inputs:
         refuse_idle_lines(inputs, rehearsal.run_requests(scenarios_in(user_classes)))
@@ -201,7 +201,10 @@ def _set_up(environment: Environment, options: LoadOptions) -> tuple[LoadSetup, 
 
 
 def _check_objectives(environment: Environment, options: LoadOptions) -> None:
-    """Refuse those that cannot be met; tasks of a Locust file's own may send under any name."""
+    """Refuse objectives that cannot be read, or that name an unknown operation.
+
+    Names are not checked if the Locust file has tasks of its own: these may send under any name.
+    """
     if isinstance(environment.runner, WorkerRunner):
         return
     objectives = objectives_of(options, scenario_name(environment))
@@ -219,7 +222,7 @@ def _role_of(environment: Environment) -> type[LeadingRun | WorkerRun]:
 
 
 def _read_inputs(environment: Environment, options: LoadOptions, target: Target) -> InputFile | None:
-    """Read the file of ``--inputs``; a worker's has to be the master's."""
+    """Read the file of ``--inputs``; refuse it in a worker if it differs from the master's."""
     if options.inputs is None:
         return None
     if options.inputs.suffix == ".har":
@@ -230,15 +233,15 @@ def _read_inputs(environment: Environment, options: LoadOptions, target: Target)
         raise UsageError("--inputs has no effect: no task of this scenario runs anything\n  Leave it out.")
     parsed = vars(environment.parsed_options)
     if not isinstance(environment.runner, WorkerRunner):
-        parsed["inputs_digest"] = read.digest  # which Locust gives to workers
+        parsed["inputs_digest"] = read.digest  # Locust sends it to workers
     elif parsed["inputs_digest"] != read.digest:
-        raise UsageError(f"{options.inputs}: is not the master's file\n  Copy that to each worker.")
+        raise UsageError(f"{options.inputs}: differs from the master's file\n  Copy that to each worker.")
     return read
 
 
 def _take_mix(environment: Environment, options: LoadOptions, inputs: InputFile | None) -> None:
     if options.mix and inputs and inputs.mix:
-        raise UsageError(f"--mix beside --inputs {inputs.path.name}: that is a mix\n  Leave one out.")
+        raise UsageError(f"--mix beside --inputs {inputs.path.name}: the file is a mix\n  Leave one out.")
     mix = parse_mix(options.mix) if options.mix else inputs.mix if inputs else {}
     for scenario in scenarios_in(environment.user_classes) if mix else ():
         scenario.tasks = tasks_of(mix)
@@ -252,7 +255,7 @@ def _workload(
     *,
     unknown: float | None = None,
 ) -> Workload:
-    """Who can send what; without a price for what is unknown, only what has a known one."""
+    """Return the workload; runs of unknown price cost ``unknown``, or are left out if that is None."""
     return Workload(
         target,
         price=lambda each: price_of(each, prices, unknown=unknown),
@@ -283,12 +286,12 @@ def _tell_verdict(progress_descriptor: int | None, exit_code: ExitCode) -> None:
 
 
 def _serve_sandbox(environment: Environment, target: str | None) -> None:
-    """Start the built-in sandbox for plain Locust, if it is the target and not running, until Locust ends."""
+    """Start the built-in sandbox for plain Locust, if it is the target and none runs; end it with Locust."""
     if target != SANDBOX or _SANDBOX_URL in os.environ:
         return
     if isinstance(environment.runner, MasterRunner | WorkerRunner):
         raise UsageError(
-            "target sandbox: the processes of this run need one that runs already\n"
+            "target sandbox: several processes need one sandbox that already runs\n"
             "  Use knouds-harness load NAME --processes N, which starts one for all of them."
         )
     resources = ExitStack()

@@ -1,4 +1,4 @@
-"""Users of scenarios: they act as a key of the target, within its limits, and count under operationIds."""
+"""The user class of scenarios: sends with a key of the target, within its limits; counts by operationId."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ T = TypeVar("T")
 
 
 class ScenarioUser(ArrivalUser):
-    """Acts as one key of the target, and counts what it sends under operationIds.
+    """Sends with a key of the target, and counts its requests by operationId.
 
-    In the open model it serves arrivals; in the closed model it thinks for ``wait_time`` between tasks.
+    In the open model it serves arrivals; in the closed model it waits ``wait_time`` between tasks.
     """
 
     abstract = True
 
     needs: ClassVar[Collection[str]] = ()
-    """Capabilities that its key has to hold for tasks of its own; the harness's own tasks say theirs."""
+    """Capabilities that its key must hold for tasks that do not declare what they need."""
 
     crosses_limit: ClassVar[bool] = False
-    """Whether it is to send more than a limit admits; then all answers are verified."""
+    """Whether it is meant to exceed a rate limit; then all responses are verified."""
 
     load_run: LoadRun
     account: AccountKeys
     persona: Persona
-    """The key that ``client`` sends."""
+    """The key that ``client`` sends by default."""
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         if self.load_run.options.client == "fast":
-            self.client = FastSession(self)  # type: ignore[assignment]  # answers alike to what is asked here
+            self.client = FastSession(self)  # type: ignore[assignment]  # has all that is used here
         self.client.is_traced = self.load_run.is_traced
         self._user_tasks = self.load_run.tasks_of(type(self))
         self._own_tasks = self._user_tasks.tasks
@@ -58,7 +58,10 @@ class ScenarioUser(ArrivalUser):
         self.take_turn(self._own_tasks[0])
 
     def take_turn(self, task: Task) -> None:
-        """Act as the next account that can do a task; in the closed model own tasks keep the first one."""
+        """Switch to the next account that can do the task.
+
+        In the closed model, the Locust file's own tasks keep the current account.
+        """
         if self._turn is not None and self.arrivals is None and task in self._user_tasks.own_tasks:
             return
         turn = next(self._user_tasks.turns[task])
@@ -68,10 +71,10 @@ class ScenarioUser(ArrivalUser):
             self.client.act_as(turn.sender_headers)
 
     def choose(self, need: RunNeed[Any]) -> RunRequest:
-        """One of the things that its account can run: the next line of ``--inputs``, or any by chance.
+        """Choose what the account runs: the next line of ``--inputs``, or at random without such a file.
 
         Raises:
-            UsageError: There is none.
+            UsageError: The account can run nothing that meets the need.
         """
         run_requests = self.account.run_requests(need)
         if not run_requests:
@@ -99,18 +102,18 @@ class ScenarioUser(ArrivalUser):
 
         Args:
             operation: The operationId.
-            path: From the base URL.
-            method: Of HTTP.
+            path: Relative to the base URL.
+            method: The HTTP method.
             json: The body.
             params: The query.
-            name: What statistics call it, where the operationId is not enough.
-            action: What it does; the profile has to allow it.
-            is_public: Sent without a key; otherwise by one of the account that may.
+            name: Its name in statistics, if not the operationId.
+            action: The kind of action; the profile must allow it.
+            is_public: Send it without a key; otherwise a key of the account that may send it is used.
             expected: Statuses that count as kept.
-            runner: Whose run it is about, where it is about one: sent by the same key, if that may.
+            runner: The key that started the run in question, if any; it also sends this request, if it may.
 
         Raises:
-            StopUser: A guard refused; the run ends.
+            StopUser: A guard refused it; the run ends.
             NotCreatedHere: It would change a workflow that this run did not create.
         """
         persona = self._sender(operation, runner)
@@ -150,11 +153,11 @@ class ScenarioUser(ArrivalUser):
         return response
 
     def workflow_name(self, words: str) -> str:
-        """A name for a workflow to create: one without the run's token cannot be changed or deleted."""
+        """Make a name for a new workflow; it holds the run's token, needed to change or delete it."""
         return name_with(self.load_run.options.name_token, words)
 
     def _settle(self, creation: Creation, response: Response) -> None:
-        """Take the answer to a create, which is to name a workflow of ours, or none."""
+        """Note which workflow a create made; a slug that is not of the name that was sent is a failure."""
         created = self.load_run.created
         created.settle(creation, response.status_code or None, parsed(response))
         if creation.slug is not None:
@@ -179,7 +182,7 @@ class ScenarioUser(ArrivalUser):
             asynchronous: Submit it, and do not wait for its result.
 
         Raises:
-            StopUser: It does not fit into the budget; the run ends.
+            StopUser: The budget does not allow it; the load run ends.
         """
         reserved = self._within_guards(self.load_run.limits.reserve, run_request)
         try:
@@ -194,7 +197,7 @@ class ScenarioUser(ArrivalUser):
                 expected=(200, 202) if asynchronous else (200,),
                 runner=run_request.persona,
             )
-        except BaseException:  # it may have been sent: a user that does not end is killed
+        except BaseException:  # killed at the end of the load, perhaps after sending
             self.load_run.limits.budget.settle(reserved, None)
             raise
         self._within_guards(

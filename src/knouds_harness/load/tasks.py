@@ -1,4 +1,4 @@
-"""What users do: one function each, for the ``tasks`` of a scenario."""
+"""The tasks that users do: functions for the ``tasks`` of a scenario."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def list_workflows(user: ScenarioUser) -> None:
 
 @takes(MAY_READ, READER, ANY_WORKFLOW)
 def read_schema(user: ScenarioUser) -> None:
-    """Ask for the fields of one of its own workflows."""
+    """Ask for the fields of one of the account's workflows."""
     user.call("getWorkflowSchema", f"/api/workflows/{user.chance.choice(user.account.own_slugs)}/schema")
 
 
@@ -78,7 +78,7 @@ def read_health(user: ScenarioUser) -> None:
 
 @takes(WORKFLOW_CALL)
 def run_workflow(user: ScenarioUser) -> None:
-    """Run one of its own workflows, and wait for the result."""
+    """Run one of the account's workflows, and wait for the result."""
     user.send_run(user.choose(WORKFLOW_CALL))
 
 
@@ -90,7 +90,7 @@ def run_model(user: ScenarioUser) -> None:
 
 @takes(CHEAPEST_CALL)
 def run_cheapest(user: ScenarioUser) -> None:
-    """Run what costs least: a workflow of its own, or else a model."""
+    """Run what costs least: a workflow of the account, or else a model."""
     user.send_run(user.choose(CHEAPEST_CALL))
 
 
@@ -121,7 +121,7 @@ def _follow(user: ScenarioUser, run_request: RunRequest, *, cancel_after_s: floa
             f"{path}/cancel",
             method="POST",
             action=Action.CANCEL,
-            expected=(200, 202, 400, 409),  # the last two where it has ended meanwhile
+            expected=(200, 202, 400, 409),  # the last two if the run has ended meanwhile
             runner=run_request.persona,
         )
     if not _is_delivered(user, submitted, execution_id, run_request, submitted_s):
@@ -142,7 +142,7 @@ def _is_delivered(
         execution_id, timeout_s=(run_request.deadline_s or _DEADLINE_S) - (time.perf_counter() - submitted_s)
     )
     if arrival is None and webhook_waiter.is_over:
-        return False  # it may still come; how the run ended is asked for while there is time
+        return False  # the delivery may still come; polling finds the end while there is time
     if arrival is None or not is_final(arrival.status):
         user.load_run.cycles.undelivered()
         return False
@@ -158,7 +158,7 @@ def _is_delivered(
 
 
 def _unix_s(text: object) -> float | None:
-    """When an execution ended, which no source promises."""
+    """Read ``endedAt`` of an execution; no source promises that it is there, or a time."""
     try:
         return datetime.fromisoformat(text).timestamp() if isinstance(text, str) else None
     except (ValueError, OverflowError):

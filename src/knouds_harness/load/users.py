@@ -1,4 +1,4 @@
-"""A Locust user with a client that costs a quarter of FastHttpUser's processor time, and one with that."""
+"""The Locust user with our own client (a quarter of FastHttpUser's CPU time), and an adapter for Locust's."""
 
 import ssl
 from collections.abc import Mapping
@@ -19,20 +19,20 @@ from knouds_harness.load.client.session import Headers, SenderHeaders, Session
 
 
 class KnoudsUser(User, RestMixin[Response]):
-    """Sends HTTP requests to any host through ``self.client``, by the names that Locust's own users have.
+    """Sends HTTP requests to any host through ``self.client``, with the methods of Locust's own users.
 
-    Differs from FastHttpUser in this: certificates are verified, redirects are answers and never followed,
-    there are no cookies, a timeout covers the whole request, ``response_length`` counts bytes as they were
-    sent, and nothing is sent twice.
+    Unlike FastHttpUser, it verifies certificates, follows no redirects, keeps no cookies, sends nothing
+    twice, and applies the timeout to the whole request; ``response_length`` counts the bytes of the body as
+    they were sent, such as compressed.
     """
 
     abstract = True
 
     connection_timeout: float = 60.0
-    """Seconds until a connection has to stand."""
+    """Seconds to open a connection."""
 
     network_timeout: float = 60.0
-    """Seconds until a whole answer has to be there, connecting included."""
+    """Seconds for the whole response, connecting included."""
 
     insecure: bool = False
     """Trust any certificate."""
@@ -61,15 +61,15 @@ class KnoudsUser(User, RestMixin[Response]):
             raise StopTest(str(error)) from error
 
     def tls_context(self) -> ssl.SSLContext:
-        """What its connections to HTTPS servers are made with."""
+        """Return the context of its HTTPS connections."""
         factory = type(self).ssl_context_factory
         return factory() if factory else _shared_tls(verify=not self.insecure)
 
     def stop(self, force: bool = False) -> bool:  # noqa: FBT001, FBT002 - as Locust's own
-        """As Locust's; but a user that wakes up as it is stopped sends nothing: it would not be counted."""
+        """Stop as Locust does, but let a waiting user send nothing more: it would not be counted."""
         is_waiting = self._state == LOCUST_STATE_WAITING
         if is_waiting:
-            self._state = LOCUST_STATE_STOPPING  # which Locust looks at after each wait
+            self._state = LOCUST_STATE_STOPPING  # Locust looks at it after each wait
         return bool(super().stop(force=force or is_waiting))
 
 
@@ -79,14 +79,14 @@ def _shared_tls(*, verify: bool) -> ssl.SSLContext:
 
 
 class FastSession(FastHttpSession):
-    """Sends what scenarios send: nothing twice, no redirects, certificates verified.
+    """Locust's own session for scenarios: nothing twice, no redirects, certificates verified.
 
-    It knows no scheduled instant, so it is of the closed model only.
+    It cannot count from a scheduled instant, so it works in the closed model only.
     """
 
     def __init__(self, user: KnoudsUser) -> None:
         self._sender_headers: dict[str, str] = {}
-        self.is_traced = False  # which Locust's client has no place for
+        self.is_traced = False  # set by scenarios, without effect: Locust's client adds no trace header
         super().__init__(
             user.host,
             user.environment.events.request,
@@ -108,7 +108,7 @@ class FastSession(FastHttpSession):
         headers: Headers | None = None,
         **options: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
-        """As Locust's; for a with-block the answer's URL has its query, which tells what was asked for."""
+        """Send as Locust does, with the query in the URL, so that the response shows what was asked for."""
         if params:
             url = f"{url}?{urlencode(params)}"
         is_ours = url.startswith(("/", f"{str(self.base_url).rstrip('/')}/"))
@@ -122,7 +122,7 @@ class FastSession(FastHttpSession):
 
 
 class FastAnswer(ResponseContextManager):
-    """Locust's answer, with what scenarios ask of ours besides."""
+    """Locust's response, with the attributes of ours that scenarios use."""
 
     is_strict_json = False  # it replaces invalid UTF-8
 

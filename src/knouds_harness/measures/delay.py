@@ -1,8 +1,8 @@
-"""How far the delay of the measuring process itself has moved the figures that it measured.
+"""Estimates how far the generator's own delay has moved the figures that it measured.
 
-An answer is read late where the event loop of the generator stands still. Heartbeats sample how late.
-Measured times are true times plus a delay of known distribution, so the true ones can be estimated, by the
-first three terms of the inverse of a convolution (docs/decisions/validity-is-relative.md).
+A response is read late if the event loop of the generator stands still. Heartbeats sample how late. Measured
+times are true times plus a delay of known distribution, so the true ones can be estimated, by the first three
+terms of the inverse of a convolution (docs/decisions/validity-is-relative.md).
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from knouds_harness.runs.load_results import DelayedFigure
 from knouds_harness.runs.operation_load import TIME_MEASURES, percent_of
 
 BEAT_S: Final = 0.005
-"""A heartbeat is due so often."""
+"""Time between two heartbeats."""
 LEAST_MS: Final = 0.5
-"""No figure is called moved for less: about what the client itself needs for a request."""
+"""A figure counts as moved only by more than this: it is about what the client itself needs for a request."""
 _COARSER: Final = 7
-"""Delays are told apart to one part in eight: so there are few to sum up."""
+"""Bits of a bucket that are dropped: delays are then exact to one part in eight, and few are to be summed."""
 _MOST_LATE_SHARE: Final = 0.15
-"""The error of three terms is the cube of the share that is late."""
+"""The error of three terms is the cube of the share that is late: above this share, it is too large."""
 _LAG_PERCENTS: Final = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 100.0)
 _POINTS: Final = 200
-"""Of a distribution that is estimated."""
+"""Number of points at which a distribution is estimated."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeptTimes:
-    """The times of what was kept of an operation.
+    """The times of the kept requests of an operation.
 
     Attributes:
-        response: From the instant at which a request was due, so with what the generator sent it late.
-        service: From the instant of sending.
+        response: From when a request was due, so including how late the generator sent it.
+        service: From sending.
     """
 
     operation: str
@@ -48,18 +48,18 @@ class KeptTimes:
 
 
 def lag_class(missed: int) -> int:
-    """Where a heartbeat counts before which so many were due since the loop stood still."""
+    """Return the class of a heartbeat, by how many before it were missed since the loop stood still."""
     return missed.bit_length()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Undoing:
-    """What undoes the delay of some answers.
+    """What takes the delay out of the times of some responses.
 
     Attributes:
-        inverse: Delays in ns, and how often measured times count less that delay.
-        beyond: Delays in ns, and the share that is longer, where so many were read late that the inverse is
-            not exact.
+        inverse: Delays in ns, and the weight with which measured times count when shortened by the delay.
+        beyond: Delays in ns, and the share that is longer; only if so many responses were read late that the
+            inverse is not exact.
     """
 
     inverse: Sequence[tuple[int, float]]
@@ -68,16 +68,16 @@ class Undoing:
 
 
 class Delay:
-    """By how much answers are read late."""
+    """How late responses are read, from the lags of heartbeats by ``lag_class``."""
 
     def __init__(self, lags: Mapping[int, Histogram]) -> None:
         self._lags = lags
         self._known: dict[int, Undoing] = {}
 
     def undoing(self, took_ms: float) -> Undoing:
-        """What undoes the delay of answers that take so long.
+        """Return what takes the delay out of responses that take so long.
 
-        No request is sent while the loop stands still. So the answer to one that took 20 ms comes at most
+        No request is sent while the loop stands still. So the response to one that took 20 ms comes at most
         20 ms after the loop stopped, and heartbeats that were due later say nothing of it.
         """
         last = lag_class(int(took_ms / 1e3 / BEAT_S))
@@ -99,7 +99,7 @@ class Delay:
         return self._known[last]
 
     def figures_moved(self, times: KeptTimes, *, accuracy: float) -> list[DelayedFigure]:
-        """The figures of an operation that the generator moved by more than this share of them."""
+        """Return the figures of an operation that the delay moved by more than this share of them."""
         if not times.response.counts:
             return []
         undelayed = Undelayed(times.service, self)
@@ -122,9 +122,9 @@ class Delay:
 
 
 class Undelayed:
-    """Times as they would have been without a delay: estimates.
+    """Estimates of times as they would be without the delay.
 
-    None is below the shortest that was measured, and a percentile is never below a lower one.
+    No estimate is below the shortest measured time, and no percentile is below a lower one.
     """
 
     def __init__(self, measured: Histogram, delay: Delay) -> None:
@@ -136,7 +136,7 @@ class Undelayed:
         self._least_ms = measured.min_s * 1e3
 
     def may_be_under(self, measure: str, bound_ms: float) -> bool:
-        """Whether a figure, of the mean or a percentile, would be at most this without the delay."""
+        """Whether the mean or a percentile may be at most this without the delay."""
         percent = _percent_of(measure)
         if bound_ms < self._least_ms:
             return False
@@ -147,7 +147,7 @@ class Undelayed:
         return least_ms <= bound_ms and self._mean_ms <= bound_ms
 
     def figure_ms(self, measure: str) -> float | None:
-        """An estimate; None of a percentile that a single request decides, as the longest."""
+        """Estimate the mean or a percentile; None if a single request decides it, such as the longest."""
         percent = _percent_of(measure)
         if percent is None:
             return self._mean_ms
@@ -166,7 +166,7 @@ class Undelayed:
 
     @cached_property
     def _mean_ms(self) -> float:
-        """Of each answer, take what those delays are in the mean that its time has room for."""
+        """Take from each time the mean of the delays that fit between it and the shortest time."""
         mean_ms = self._measured.mean_s * 1e3
         lags = self._delay.undoing(mean_ms).lags.counts
         late_ns = sorted(lags)
@@ -182,10 +182,10 @@ class Undelayed:
         return max(ceil(self._total * percent / 100 - 1e-9), 1)  # as Histogram counts
 
     def _within_ms(self, bound_ms: float) -> float:
-        """How many requests would be within it."""
+        """Estimate how many requests would take at most this long without the delay."""
         undoing, bound_ns = self._delay.undoing(bound_ms), int(bound_ms * 1e6)
         count = sum(share * self._count(bound_ns - ns) for ns, share in undoing.inverse if ns <= bound_ns)
-        if undoing.beyond:  # at most: all that the delay can have done is taken for done
+        if undoing.beyond:  # an upper bound: the delay is taken to have done all that it can
             most = min(self._count(bound_ns + ns) + share * self._total for ns, share in undoing.beyond)
             count = max(count, most)
         return max(count, self._count(bound_ns))
@@ -195,14 +195,14 @@ class Undelayed:
 
 
 def _percent_of(measure: str) -> float | None:
-    """Of the mean, None."""
+    """Return the percent of a measure; None for the mean."""
     if measure == "mean_ms":
         return None
     return 100.0 if measure == "max_ms" else float(percent_of(measure))
 
 
 def _grouped(delays: Iterable[tuple[int, float]]) -> list[tuple[int, float]]:
-    """Delays and their shares, those that are nearly as long taken together at their mean."""
+    """Merge delays of nearly the same length into their mean, and add up their shares."""
     sums: dict[int, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
     for ns, share in delays:
         group = bucket_of(ns) >> _COARSER

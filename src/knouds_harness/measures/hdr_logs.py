@@ -1,8 +1,8 @@
 """HdrHistogram interval logs (``*.hlog``), which every tool of that family reads.
 
 A line holds one second of one series. Durations are in nanoseconds, with three digits; a line's maximum is in
-milliseconds, as those tools have it. The tag of a line is the parts of its series, joined by ``|``; what a
-tag may not hold is percent-encoded.
+milliseconds, as those tools expect. The tag of a line is the parts of its series, joined by ``|``; what a tag
+may not hold is percent-encoded.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ _LEGEND = '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compresse
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """What one line of a log says; the parts of its tag are a series."""
+    """One line of a log; ``series`` are the parts of its tag."""
 
     series: tuple[str, ...]
     start_unix_s: float
@@ -33,17 +33,17 @@ class Interval:
 
 
 class HdrLogWriter:
-    """Writes a log as a run goes: each line is whole and on its way to the disk once ``write`` returns."""
+    """Writes a log during a run: each line is complete and handed to the system once ``write`` returns."""
 
     def __init__(self, path: Path, *, start_unix_s: float) -> None:
         self._file = path.open("w", encoding="ascii", buffering=1)
         self._file.write("#[Histogram log format version 1.3]\n")
         self._file.write(f"#[StartTime: {start_unix_s:.3f} (seconds since epoch)]\n{_LEGEND}\n")
-        # One for all lines: it holds 0.3 MB in a cycle, and the garbage collector does not see how much.
+        # One for all lines: each has 0.3 MB in a reference cycle, more than the garbage collector sees.
         self._hdr = HdrHistogram(1, MAX_NS, _DIGITS)
 
     def write(self, interval: Interval) -> None:
-        """Write one line; lines are to come in order of time."""
+        """Write one line; call it in order of time."""
         buckets = interval.histogram.counts
         max_ms = highest_of(max(buckets)) / 1e6 if buckets else 0.0
         tag = "|".join(quote(part, safe=_ALLOWED_IN_TAGS).replace(" ", "%20") for part in interval.series)
@@ -74,7 +74,7 @@ class HdrLogWriter:
 
 
 def read_hdr_log(path: Path) -> Iterator[Interval]:
-    """The intervals of a log, in their order; a last line that was cut short is left out."""
+    """Yield the intervals of a log in their order; a last line that was cut short is left out."""
     reader = HistogramLogReader(str(path), HdrHistogram(1, MAX_NS, _DIGITS))
     try:
         while True:
@@ -96,7 +96,7 @@ def read_hdr_log(path: Path) -> Iterator[Interval]:
 
 
 def from_hdr(hdr: HdrHistogram) -> Histogram:
-    """The library's histogram, in nanoseconds, as ours; nothing is lost if it has three digits."""
+    """Convert the library's histogram of nanoseconds to ours; nothing is lost if it has three digits."""
     histogram = Histogram()
     if hdr.get_total_count():
         first, last = (

@@ -1,8 +1,8 @@
 """Histograms of durations: log-linear buckets, merged exactly.
 
 The buckets are HdrHistogram's for three digits and a unit of one nanosecond: exact up to 2,047 ns, and from
-there 1,024 to each doubling, so that none is wider than 0.1 % of its values. A bucket has the number that
-HdrHistogram's count array gives it; hence nothing is lost on the way there and back (``hdr_logs``).
+there 1,024 to each doubling, so that none is wider than 0.1 % of its values. A bucket has its number in
+HdrHistogram's count array, so converting there and back loses nothing (``hdr_logs``).
 
 A count is one addition in a plain dict. Where even a call is too much, count by hand::
 
@@ -16,7 +16,7 @@ from functools import cache
 from math import ceil
 
 MAX_NS = 10 * 60 * 1_000_000_000
-"""What lasts longer counts as ten minutes."""
+"""Longer durations count as ten minutes."""
 
 
 def bucket_of(duration_ns: int) -> int:
@@ -35,12 +35,12 @@ def highest_of(bucket: int) -> int:
 
 @cache  # there are some 30,000 buckets at most, and each second asks for the same ones
 def middle_of(bucket: int) -> int:
-    """What a bucket's durations are taken for, in ns; at most 0.05 % away."""
+    """Return the duration in ns that stands for all of a bucket; at most 0.05 % off."""
     return (lowest_of(bucket) + highest_of(bucket)) // 2
 
 
 class Histogram:
-    """How often which duration came."""
+    """Counts of durations, by bucket."""
 
     __slots__ = ("counts",)
 
@@ -69,11 +69,7 @@ class Histogram:
             mine[bucket] = mine.get(bucket, 0) + count
 
     def percentiles_s(self, *percents: float) -> list[float]:
-        """Durations that so many percent stay within, in seconds.
-
-        Returns:
-            One for each, to within 0.05 %; zeros without any count.
-        """
+        """Return percentiles in seconds, exact to 0.05 %; zeros without any count."""
         total = len(self)
         if not total:
             return [0.0 for _ in percents]
@@ -92,23 +88,23 @@ class Histogram:
 
     @property
     def mean_s(self) -> float:
-        """The mean in seconds, to within 0.05 %; zero without any count."""
+        """The mean in seconds, exact to 0.05 %; zero without any count."""
         total = len(self)
         return total and sum(middle_of(bucket) * count for bucket, count in self.counts.items()) / total / 1e9
 
     @property
     def min_s(self) -> float:
-        """The shortest in seconds, to within 0.05 %; zero without any count."""
+        """The shortest in seconds, exact to 0.05 %; zero without any count."""
         return middle_of(min(self.counts)) / 1e9 if self.counts else 0.0
 
     @property
     def max_s(self) -> float:
-        """The longest in seconds, to within 0.05 %; zero without any count."""
+        """The longest in seconds, exact to 0.05 %; zero without any count."""
         return middle_of(max(self.counts)) / 1e9 if self.counts else 0.0
 
 
 def merged(histograms: Iterable[Histogram]) -> Histogram:
-    """All counts together; the order does not matter."""
+    """Add up histograms; the order does not matter."""
     whole = Histogram()
     for histogram in histograms:
         whole.add(histogram)

@@ -31,7 +31,7 @@ _UNITS: Final[Mapping[str, Mapping[str, float]]] = {
     "rate": {"": 1, "/s": 1},
 }
 _NO_MEASURES: Final = ("fact", "tolerance")
-"""Besides bounds: the promise behind them, and how much may change between runs, which comparing reads."""
+"""Keys beside bounds: the fact behind them, and how much may change between runs, which ``compare`` reads."""
 EVERY_OPERATION: Final = "*"
 
 
@@ -40,7 +40,7 @@ class Objective:
     """One metric and its bound.
 
     Attributes:
-        operation: As in statistics, or ``ALL_OPERATIONS``; with a ``*`` in it, each that was sent and fits.
+        operation: A name in statistics, or ``ALL_OPERATIONS``; with ``*``, each operation sent that matches.
         measure: ``mean_ms``, ``p95_ms`` and other percentiles, and ``max_ms`` of response times, of service
             times with ``service_`` before them; ``error_rate`` and ``throttled_rate``, from 0 to 1;
             ``requests_per_s``.
@@ -54,10 +54,10 @@ class Objective:
 
 
 def load_objectives(path: Path, scenario: str) -> tuple[Objective, ...]:
-    """The objectives of one scenario, from a TOML file of tables: scenario, operation, bound of each measure.
+    """Read the objectives of one scenario from TOML tables: scenario, operation, bound of each measure.
 
     Raises:
-        UsageError: The file cannot be read, or something in it is not an objective; says everything at once.
+        UsageError: The file cannot be read, or something in it is not an objective; names all problems.
     """
     tables = read_tables(path)
     problems: list[str] = []
@@ -68,7 +68,7 @@ def load_objectives(path: Path, scenario: str) -> tuple[Objective, ...]:
 
 
 def read_tables(path: Path) -> Mapping[str, Any]:
-    """A file of objectives as it is, by scenario.
+    """Read a file of objectives, without checks; returns its tables by scenario.
 
     Raises:
         UsageError: It cannot be read, or is not TOML.
@@ -77,8 +77,8 @@ def read_tables(path: Path) -> Mapping[str, Any]:
         return tomllib.loads(file_text(path))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}\n  Name a file of objectives.") from error
-    except (ValueError, RecursionError) as error:  # also of a number of 5,000 digits
-        raise UsageError(f"{path}: not TOML: {error}\n  Mend the file at that place.") from None
+    except (ValueError, RecursionError) as error:  # ValueError also of a number of 5,000 digits
+        raise UsageError(f"{path}: not TOML: {error}\n  Correct the file at that place.") from None
 
 
 def _objectives(scenario: str, table: Any, problems: list[str]) -> Iterator[Objective]:  # noqa: ANN401 - TOML
@@ -94,7 +94,7 @@ def _objectives(scenario: str, table: Any, problems: list[str]) -> Iterator[Obje
             if measure.removeprefix("service_") not in _TIMES and measure not in _OTHERS:
                 problems.append(
                     f"{where}: not a metric\n  Use one of {', '.join((*_TIMES, *_OTHERS))}; "
-                    "service_ before a time is that of the service."
+                    "put service_ before a time for the service time."
                 )
             elif isinstance(bound, bool) or not isinstance(bound, int | float) or not bound >= 0:
                 problems.append(f"{where}: {bound!r} is not a bound\n  Write a number that is not negative.")
@@ -103,7 +103,7 @@ def _objectives(scenario: str, table: Any, problems: list[str]) -> Iterator[Obje
 
 
 def parse_bounds(texts: Iterable[str]) -> tuple[Objective, ...]:
-    """Objectives for every operation, from ``measure=bound``."""
+    """Parse ``measure=bound`` as objectives for every operation."""
     problems: list[str] = []
     found: list[Objective] = []
     for text in texts:
@@ -119,7 +119,7 @@ def parse_bounds(texts: Iterable[str]) -> tuple[Objective, ...]:
 
 
 def parse_objectives(texts: Iterable[str]) -> tuple[Objective, ...]:
-    """Objectives as people write them: ``runWorkflow p95 < 300ms``, or ``error_rate < 1%`` of all."""
+    """Parse objectives like ``runWorkflow p95 < 300ms``, or ``error_rate < 1%`` for all together."""
     return tuple(map(_parsed, texts))
 
 
@@ -137,7 +137,7 @@ def _parsed(text: str) -> Objective:
         names = [each.removesuffix("_ms") for each in (*_TIMES, *_OTHERS)]
         raise UsageError(
             f'"{text}": {written} is not a metric\n'
-            f"  Use one of {', '.join(names)}; service_ before a time is that of the service."
+            f"  Use one of {', '.join(names)}; put service_ before a time for the service time."
         )
     if measure.startswith("service_") and operation == ALL_OPERATIONS:
         raise UsageError(f'"{text}": service times are kept by operation\n  Name one, or * for each.')
@@ -157,7 +157,7 @@ def _parsed(text: str) -> Objective:
 
 
 def describe(objective: JudgedObjective) -> str:
-    """An objective and what came of it, as every report and message says it."""
+    """Describe an objective and its result, as every report and message does."""
     measure, observed = objective.measure, objective.observed
     kind = "at least" if measure == "requests_per_s" else "at most"
     found = "not measured" if observed is None else figure_text(measure, observed)
@@ -174,7 +174,7 @@ def short_name(measure: str) -> str:
 
 
 def figure_text(measure: str, number: float) -> str:
-    """A figure or bound of a measure, for people."""
+    """Format a figure or bound of a measure for people."""
     if measure.endswith("_rate"):
         return f"{number:.2%}"
     return f"{number:,.1f}/s" if measure.endswith("_per_s") else milliseconds(number)
@@ -187,7 +187,7 @@ def _exact_text(measure: str, number: float) -> str:
 
 
 def milliseconds(number: float | None) -> str:
-    """A time, with as many digits as tell something; a dash where it is not known."""
+    """Format a time with as many digits as matter; a dash if it is unknown."""
     return "-" if number is None else f"{number:,.{digits(number)}f} ms"
 
 
@@ -196,7 +196,7 @@ def digits(number: float) -> int:
 
 
 def refuse_unknown_operations(objectives: Iterable[Objective], known: Collection[str]) -> None:
-    """Raise ``UsageError`` for an objective of what cannot be sent."""
+    """Raise ``UsageError`` for an objective of an unknown operation."""
     for each in objectives:
         if each.operation != ALL_OPERATIONS and not fnmatch.filter(known, each.operation):
             raise UsageError(
@@ -207,7 +207,7 @@ def refuse_unknown_operations(objectives: Iterable[Objective], known: Collection
 def judge_objectives(
     objectives: Iterable[Objective], operations: Sequence[OperationLoad]
 ) -> tuple[JudgedObjective, ...]:
-    """Hold objectives against what was measured. An operation that was never sent misses its objective."""
+    """Judge objectives by what was measured; an operation that was never sent misses its objective."""
     return tuple(
         _judged(objective, name, measured)
         for objective in objectives

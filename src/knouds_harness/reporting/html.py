@@ -1,4 +1,4 @@
-"""Shows a report as one HTML file that needs no network: it holds its style and its scripts."""
+"""Renders a report as one HTML file that needs no network: it holds its style and its scripts."""
 
 import base64
 import hashlib
@@ -17,7 +17,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 
 def html(report: Report) -> str:
-    """Lay a report out; whatever is not ours is escaped."""
+    """Render a report; all text that is not our own is escaped."""
     scripts = [_shipped(name) for name in report.scripts]
     style = _shipped("report.css")
     if report.charts is not None:
@@ -42,13 +42,13 @@ def _shipped(name: str) -> Markup:
 
 
 def _embedded(data: object) -> Markup:
-    """JSON that stands in a script element, which nothing in it can end."""
+    """Return JSON for a script element; nothing in it can end the element."""
     text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
     return Markup(text)  # noqa: S704 - escaped above
 
 
 def _script_hashes(scripts: Iterable[str]) -> str:
-    """The only scripts that a page may run, as its content security policy names them."""
+    """Return the hashes of the scripts for the content security policy, which admits no others."""
     hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
     return " ".join(f"'sha256-{each}'" for each in hashes)
 

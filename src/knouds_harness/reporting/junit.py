@@ -1,8 +1,8 @@
 """``junit.xml``, as GitLab, Jenkins and GitHub actions read it.
 
-A fact that does not hold and yet does not fail the run (assumed, or waived) is a skipped case with the
-reason, as is one that was not tested. A run that did not come to its end has a case in error, so that it is
-never taken for green. A load run has a case for the generator, and one for each objective and invariant.
+A fact that was not tested, or that does not hold without failing the run (assumed, or waived), is a skipped
+case with the reason. A run that was not completed has a case in error, so that it is never taken for green.
+A load run has a case for the generator, and one for each objective and invariant.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,7 +34,7 @@ _INVALID: Final = "invalid measurement"
 
 
 def junit(record: RunRecord, change: RunChange | None = None) -> str:
-    """Lay a run out as JUnit XML, with what it verifies less than its baseline."""
+    """Render a run as JUnit XML, with the facts that only its baseline verified."""
     rows = fact_rows(record)
     spent_s = duration_s_by_place(record)
     suites = [
@@ -69,7 +69,7 @@ def _run_suite(record: RunRecord, verdict: Headline) -> ET.Element:
 
 
 def _profile_suite(record: RunRecord) -> list[ET.Element]:
-    """The contradictions of the profile, each a failed case; none where there is none."""
+    """Make a suite with a failed case for each contradiction of the profile; none if there are none."""
     cases = []
     for finding in contradictions_of(record):
         case = _testcase("profile", finding.expected)
@@ -79,7 +79,7 @@ def _profile_suite(record: RunRecord) -> list[ET.Element]:
 
 
 def _baseline_suite(record: RunRecord, change: RunChange | None) -> list[ET.Element]:
-    """A failed case for each fact that was verified in the baseline and is not tested; none without one."""
+    """Make a suite with a failed case for each fact that only the baseline verified; none without one."""
     if change is None or not isinstance(change.comparison, CheckComparison):
         return []
     cases = [_testcase("baseline", "verifies what the baseline verified")]
@@ -169,9 +169,10 @@ def load_junit(record: RunRecord, load: LoadResults) -> str:
 
 
 def _told_apart(objectives: Sequence[JudgedObjective]) -> list[JudgedObjective]:
-    """One for each operation and measure, as readers tell cases by their name: what was missed, if any was.
+    """Return one objective for each operation and measure, a missed one if there is any.
 
-    A run that ``--abort-on`` ended has missed a bound besides those of its scenario.
+    Readers tell cases apart by name, and a run that ``--abort-on`` ended has missed a bound besides the
+    objectives of its scenario.
     """
     by_name: dict[tuple[str, str], JudgedObjective] = {}
     for each in sorted(objectives, key=lambda each: each.is_met):
@@ -196,7 +197,7 @@ def _invariant(invariant: Invariant) -> ET.Element:
     elif invariant.excused:
         _add_outcome(case, "skipped", message=f"assumed only, or waived: {invariant.example}")
     elif not invariant.seen:
-        _add_outcome(case, "skipped", message=f"untested: it takes {invariant.missing}")
+        _add_outcome(case, "skipped", message=f"untested: needs {invariant.missing}")
     return case
 
 
@@ -234,10 +235,10 @@ def _testcase(classname: str, name: str) -> ET.Element:
 def _add_outcome(
     case: ET.Element, tag: str, *, message: str, kind: str | None = None, text: str = ""
 ) -> None:
-    """Say that a case did not pass: ``failure``, ``error`` or ``skipped``.
+    """Record that a case did not pass: ``failure``, ``error`` or ``skipped``.
 
-    Jenkins shows the message of what was skipped, GitLab what the element contains: so without another text
-    the message is repeated there.
+    Jenkins shows the message of a skipped case, GitLab the text of the element: without a text, the message
+    is repeated there.
     """
     element = ET.SubElement(case, tag, {"message": _xml_text(message)})
     if kind:
@@ -246,5 +247,5 @@ def _add_outcome(
 
 
 def _xml_text(text: str) -> str:
-    """The text without what no XML can hold, and what a terminal that shows the file would obey."""
+    """Return the text without what XML cannot hold, and what a terminal would obey."""
     return printable(text, keep="\n\t")

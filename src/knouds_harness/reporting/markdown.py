@@ -1,6 +1,6 @@
-"""Shows a report in GitHub's Markdown, for a pull request's comment or a job's summary page.
+"""Renders a report in GitHub's Markdown, for a comment on a pull request or the summary page of a job.
 
-Words of a server stand in code spans and blocks only, where they neither format anything nor call anybody.
+Text from a server stands in code spans and blocks only, where it neither formats anything nor mentions users.
 """
 
 import re
@@ -32,7 +32,7 @@ _LONGEST_SCRIPT: Final = 1_800
 
 
 def markdown(report: Report) -> str:
-    """Write a report up, well under the 65,536 characters that a comment may have."""
+    """Render a report, with far fewer than the 65,536 characters that a comment may have."""
     headline = report.headline
     subject = f": {_words(report.subject)}" if report.subject else ""
     blocks = [f"## {_SIGN_BY_TONE[headline.tone]} {headline.title}{subject}", escaped(headline.detail)]
@@ -92,7 +92,7 @@ def _cell(row: Sequence[Words], index: int, *, is_strong: bool) -> str:
 
 
 def _findings(findings: Findings, file: str) -> Iterator[str]:
-    """A few findings of each fact before many of one."""
+    """Yield a few findings of each fact rather than many of one."""
     total = sum(len(group.findings) for group in findings.groups)
     left = findings.most.get("markdown", total)
     shown_in_all = 0
@@ -151,7 +151,7 @@ def _written(pieces: Iterable[object], *, in_cell: bool) -> Iterator[str]:
 
 
 def code_span(text: str) -> str:
-    """A code span that holds any text: one line, cut, in more backticks than it contains."""
+    """Make a code span of any text: one line, cut, in more backticks than it contains."""
     text = printable(" ".join(text.split()))
     if len(text) > _LONGEST_VALUE:
         text = f"{text[:_LONGEST_VALUE]}…"
@@ -163,13 +163,13 @@ def code_span(text: str) -> str:
 
 
 def fence(text: str, *, least: int) -> str:
-    """So many backticks, at least, as no run of them in the text has."""
+    """Return more backticks than any run of them in the text, and no fewer than ``least``."""
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     return "`" * max(least, longest + 1)
 
 
 def escaped(text: str) -> str:
-    """Words of this project or of the profile: whole code spans stay, nothing else becomes markup."""
+    """Escape text of this project or the profile: complete code spans stay, nothing else becomes markup."""
     parts = printable(text).split("`")
     is_whole = len(parts) % 2 and not any("\n" in code for code in parts[1::2])
     for index in range(0, len(parts), 2 if is_whole else 1):

@@ -1,4 +1,4 @@
-"""Runs in OpenMetrics text, for tools that collect and draw it: ``metrics.txt``, and a load while it goes."""
+"""Renders runs as OpenMetrics text, for tools that draw it: ``metrics.txt``, and a running load."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
@@ -19,22 +19,22 @@ _MS_PER_S: Final = 1000
 
 
 _LIVE: Final[tuple[tuple[str, str, Callable[[LoadProgress], float | None]], ...]] = (
-    ("elapsed_seconds", "Since load began.", lambda now: max(0.0, now.at_s)),
+    ("elapsed_seconds", "Seconds since load began.", lambda now: max(0.0, now.at_s)),
     ("requests_per_second", "Requests that ended, over the last seconds.", lambda now: now.recent_per_s),
     ("asked_per_second", "Arrivals that the plan asks for now.", lambda now: now.asked_per_s),
-    ("in_flight", "Requests, or tasks, that are under way.", lambda now: now.in_flight),
+    ("in_flight", "Tasks under way.", lambda now: now.in_flight),
     ("users", "Users; in the open model the most in flight.", lambda now: now.users),
-    ("spent_credits", "What was charged, or may have been.", lambda now: now.spent_credits),
-    ("allowed_credits", "The most that may be spent.", lambda now: now.most_credits),
-    ("generator_cpu_ratio", "Of one core, of the busiest process.", lambda now: now.cpu_share),
+    ("spent_credits", "Credits that were charged, or may have been.", lambda now: now.spent_credits),
+    ("allowed_credits", "The most credits that may be spent.", lambda now: now.most_credits),
+    ("generator_cpu_ratio", "Share of one core used by the busiest process.", lambda now: now.cpu_share),
     (
         "lateness_seconds",
-        "Of recent arrivals against their schedule, 99th percentile.",
+        "Lateness of recent arrivals against their schedule, 99th percentile.",
         lambda now: None if now.lateness_p99_ms is None else now.lateness_p99_ms / _MS_PER_S,
     ),
     (
         "loop_lag_seconds",
-        "Of the generator's event loop, recently, 99th percentile.",
+        "Recent lag of the generator's event loop, 99th percentile.",
         lambda now: now.loop_lag_p99_ms / _MS_PER_S,
     ),
     (
@@ -43,16 +43,16 @@ _LIVE: Final[tuple[tuple[str, str, Callable[[LoadProgress], float | None]], ...]
         lambda now: float(not (now.limits or now.doubts)),
     ),
 )
-"""Gauges of a load while it goes: name, what it is, and the figure; None where there is none."""
+"""Gauges of a running load: name, help text, and a function for the value, None if there is none."""
 
 
 def openmetrics(record: RunRecord) -> str:
-    """Lay a run out as OpenMetrics text; times are in seconds, as that format asks for."""
+    """Render a run as OpenMetrics text; times are in seconds, as that format requires."""
     return _text([*_of_every_run(record), *_of_kind(record)])
 
 
 def live_metrics(progress: LoadProgress | None, load: LoadResults | None) -> list[Metric]:
-    """What there is to say of a load that still goes."""
+    """Return the metrics of a running load."""
     return [*(_of_progress(progress) if progress else ()), *(_by_operation(load) if load else ())]
 
 
@@ -74,7 +74,7 @@ def _of_progress(progress: LoadProgress) -> Iterable[Metric]:
             yield GaugeMetricFamily(f"{_PREFIX}_live_{name}", says, value=value)
     times = GaugeMetricFamily(
         f"{_PREFIX}_live_response_time_seconds",
-        "Response times of what was kept in the last seconds; quantile 1 is the longest.",
+        "Response times of requests kept in the last seconds; quantile 1 is the longest.",
         labels=["quantile"],
     )
     for percent, time_ms in progress.percentiles_ms.items():
@@ -94,7 +94,7 @@ def _of_progress(progress: LoadProgress) -> Iterable[Metric]:
     )
     errors = GaugeMetricFamily(
         f"{_PREFIX}_live_errors",
-        "The most frequent requests that were not kept, since load began.",
+        "Requests that were not kept since load began, the most frequent kinds.",
         labels=["outcome", "status", "code"],
     )
     for error in progress.errors:
@@ -108,7 +108,7 @@ class _Collected(Collector):
 
     def collect(self) -> Iterable[Metric]:
         for metric in self._metrics:
-            metric.samples = [  # a label is text of a target, or of a damaged file
+            metric.samples = [  # a label may hold text of a target, or of a damaged file
                 sample._replace(labels={name: printable(value) for name, value in sample.labels.items()})
                 for sample in metric.samples
             ]
@@ -120,7 +120,7 @@ def _of_kind(record: RunRecord) -> Iterable[Metric]:
 
 
 def _of_every_run(record: RunRecord) -> Iterable[Metric]:
-    info = InfoMetricFamily(f"{_PREFIX}_run", "What was run.")
+    info = InfoMetricFamily(f"{_PREFIX}_run", "The run.")
     info.add_metric(
         (),
         {
@@ -135,10 +135,10 @@ def _of_every_run(record: RunRecord) -> Iterable[Metric]:
     yield info
     counts = record.counts
     for name, says, value in (
-        ("exit_code", "Of the command; 0 is kept.", record.exit_code if record.exit_code is not None else -1),
+        ("exit_code", "Exit code; 0 is kept.", record.exit_code if record.exit_code is not None else -1),
         ("started_timestamp_seconds", "When the run began.", record.started_at.timestamp()),
-        ("duration_seconds", "How long it took.", record.duration_s),
-        ("cost_credits", "What it cost.", counts.cost_credits),
+        ("duration_seconds", "Duration of the run.", record.duration_s),
+        ("cost_credits", "Cost of the run in credits.", counts.cost_credits),
     ):
         yield GaugeMetricFamily(f"{_PREFIX}_{name}", says, value=value)
 
@@ -146,7 +146,7 @@ def _of_every_run(record: RunRecord) -> Iterable[Metric]:
 def _of_check(record: RunRecord) -> Iterable[Metric]:
     yield CounterMetricFamily(f"{_PREFIX}_exchanges", "Requests sent.", value=record.counts.exchanges)
     counts = standing_counts(fact_rows(record))
-    yield _labelled("facts", "Facts by how they stand.", "standing", {str(k): v for k, v in counts.items()})
+    yield _labelled("facts", "Facts by status.", "standing", {str(k): v for k, v in counts.items()})
     verdicts: dict[str, float] = {}
     for finding in record.findings:
         verdicts[str(finding.verdict)] = verdicts.get(str(finding.verdict), 0) + 1
@@ -168,10 +168,10 @@ def _of_load(load: LoadResults) -> Iterable[Metric]:
     yield from _by_operation(load)
     validity = load.validity
     for name, says, value in (
-        ("generator_valid", "1 where the generator kept up.", float(validity.is_valid)),
-        ("achieved_per_second", "What was sent.", validity.achieved_per_s),
+        ("generator_valid", "1 if the generator kept up.", float(validity.is_valid)),
+        ("achieved_per_second", "Arrivals sent; in the closed model requests.", validity.achieved_per_s),
         ("dropped_arrivals", "Arrivals that found no idle user.", validity.dropped),
-        ("objectives_missed", "Of all.", sum(not each.is_met for each in load.objectives)),
+        ("objectives_missed", "Objectives missed.", sum(not each.is_met for each in load.objectives)),
     ):
         yield GaugeMetricFamily(f"{_PREFIX}_{name}", says, value=value)
 
@@ -182,7 +182,7 @@ def _add_column(
     prefix: str,
     subjects: Iterable[tuple[str, Subject]],
 ) -> None:
-    """Add a column's figures, by operation, to its family."""
+    """Add the figures of a column, by operation, to its family."""
     if not column.metric:
         return
     name = f"{_PREFIX}_{prefix}{column.metric}"

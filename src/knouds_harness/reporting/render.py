@@ -1,4 +1,4 @@
-"""All reports of one run, written into its folder, and what GitHub Actions shows of it."""
+"""Renders all reports of one run into its folder, and shows its result in GitHub Actions."""
 
 import csv
 import io
@@ -34,7 +34,7 @@ from knouds_harness.runs.load_results import LoadResults
 from knouds_harness.runs.record import RunRecord, read_run, salvage_run
 
 _MOST_ANNOTATIONS: Final = 10
-"""GitHub shows no more of one kind for a step."""
+"""GitHub shows no more annotations of one kind for a step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class RenderedPaths:
 
 
 def render_all(folder: Path) -> RenderedPaths:
-    """Render every report of a run, from its record alone; can be done again at any time.
+    """Render every report of a run from its record alone; this can be repeated at any time.
 
     Raises:
         RunRecordError: The folder holds no readable record, or cannot be written to.
@@ -58,9 +58,9 @@ def render_all(folder: Path) -> RenderedPaths:
 
 
 def render_and_print(folder: Path, *, console: Console, only_failures: bool = False) -> RenderedPaths:
-    """Render every report of a run, and print its end, which fits one screen.
+    """Render every report of a run, and print the one for a terminal, which fits one screen.
 
-    With ``only_failures``, what fails the run alone is printed.
+    With ``only_failures``, print only what fails the run.
 
     Raises:
         RunRecordError: As ``render_all``.
@@ -78,7 +78,7 @@ def render_and_print(folder: Path, *, console: Console, only_failures: bool = Fa
 
 
 def render_readable(folder: Path, problem: RunRecordError) -> RenderedPaths | None:
-    """Render what can be read of a run whose ``run.json`` cannot; None if nothing can."""
+    """Render a run without a readable ``run.json`` from its other files; None if they hold nothing."""
     record = salvage_run(folder, problem)
     return _render(record, *_report(record)) if record else None
 
@@ -115,8 +115,8 @@ def _rendered(record: RunRecord, name: str, text: str) -> Path:
     except OSError as error:
         raise RunRecordError(
             f"{path}: cannot be written: {error.strerror}\n"
-            "  The run record itself is whole; make room, or copy the folder elsewhere, and run the report "
-            "command again."
+            "  The run record itself is complete; make room, or copy the folder elsewhere, and run the "
+            "report command again."
         ) from error
     return path
 
@@ -166,7 +166,7 @@ def _csv(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 
 
 def workflow_commands(record: RunRecord, change: RunChange | None = None) -> Iterator[str]:
-    """Annotations: for each fact in breach or objective missed, and for each that the baseline verified."""
+    """Yield annotations for GitHub: what fails the run, and the facts that only its baseline verified."""
     if change and isinstance(change.comparison, CheckComparison) and change.comparison.lost:
         yield from _annotations_of_lost(change.baseline, change.comparison.lost_with_reasons)
     if record.load:
@@ -193,7 +193,7 @@ def _annotations_of_lost(baseline: str, lost: Sequence[str]) -> Iterator[str]:
 
 
 def add_to_step_summary(markdown: Path, environ: Mapping[str, str]) -> None:
-    """Append ``report.md`` to the job's summary page, where there is one."""
+    """Append ``report.md`` to the job's summary page, if there is one."""
     page = environ.get("GITHUB_STEP_SUMMARY")
     if page:
         with Path(page).open("a", encoding="utf-8") as summary:

@@ -1,4 +1,4 @@
-"""What a report says: a headline, then sections of text, lists, tables, findings and figures.
+"""The document model of reports: a headline, then sections of text, lists, tables, findings and figures.
 
 ``check``, ``load``, ``comparison`` and ``history`` each build one; ``html``, ``markdown`` and ``terminal``
 each show any of them.
@@ -25,7 +25,7 @@ TERMINAL: Final[frozenset[Medium]] = frozenset(("terminal",))
 
 @dataclass(frozen=True, kw_only=True)
 class Headline:
-    """The verdict; ``good`` only for a run that came to its end and failed nothing."""
+    """The verdict; ``good`` only for a run that was completed and failed nothing."""
 
     tone: Tone
     title: str
@@ -34,14 +34,14 @@ class Headline:
 
 @dataclass(frozen=True)
 class Code:
-    """Words of a server, a profile or a file, shown as they are."""
+    """Text from a server, a profile or a file, shown as it is."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Toned:
-    """A figure that is good or bad; a ``badge`` is a verdict, in a coloured field of its own."""
+    """Text with a tone, such as good or bad; with ``is_badge``, a verdict in a coloured field."""
 
     text: str
     tone: Tone
@@ -50,7 +50,7 @@ class Toned:
 
 @dataclass(frozen=True)
 class Link:
-    """Leads to a place of the page, or to a file beside it; plain text outside HTML."""
+    """A link to a place on the page, or to a file beside it; plain text outside HTML."""
 
     text: str
     to: str
@@ -59,11 +59,11 @@ class Link:
 
 @dataclass(frozen=True)
 class Figure:
-    """Something drawn: a template of HTML, and what it takes; text shows none, or the lines given for it.
+    """A drawing: an HTML template and its values; a terminal shows ``lines``, if there are any.
 
     Attributes:
-        values: Makes what the template takes; called for HTML alone.
-        lines: Draws it in characters, for a width and for ASCII alone or not.
+        values: Makes the values of the template; called for HTML only.
+        lines: Draws it in characters, for a width, and in ASCII only or not.
     """
 
     template: str
@@ -76,7 +76,7 @@ class Figure:
 
 Piece = str | Code | Toned | Link | Figure
 Words = Piece | tuple[Piece, ...]
-"""Text of ours, in which backticks mark code, alone or with other pieces."""
+"""One piece or several; in a ``str``, which is text of our own, backticks mark code."""
 
 
 def badge(text: str, tone: Tone) -> Toned:
@@ -133,7 +133,7 @@ class Table:
 
     Attributes:
         most: How many rows are shown, by medium; all if left out.
-        more: What further rows are called in the line that counts them.
+        more: The noun for further rows in the line that counts them.
     """
 
     label: str
@@ -163,7 +163,7 @@ class FindingGroup:
 
     @property
     def rows(self) -> Collection[Sequence[Finding]]:
-        """Those of one check and verdict together, in the order of their first."""
+        """The findings grouped by check and verdict, in the order of the first of each group."""
         alike: dict[tuple[str, str], list[Finding]] = {}
         for each in self.findings:
             alike.setdefault((each.check, each.verdict), []).append(each)
@@ -175,8 +175,8 @@ class Findings:
     """Findings in groups, the worst first.
 
     Attributes:
-        evidence: Makes the exchanges behind findings; called for HTML alone.
-        unfolded: Groups of which the first finding is shown unfolded.
+        evidence: Makes the exchanges behind findings; called for HTML only.
+        unfolded: How many groups have their first finding shown unfolded.
         most: How many are shown, by medium: groups in a terminal, findings in Markdown.
     """
 
@@ -200,7 +200,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class Folded:
-    """Blocks that HTML shows on demand alone."""
+    """Blocks that HTML shows on demand."""
 
     summary: str
     blocks: Sequence[Block]
@@ -211,7 +211,7 @@ class Folded:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Names and what they stand for; those without words are left out."""
+    """Names and values; pairs with an empty value are left out."""
 
     pairs: Sequence[tuple[str, Words]]
     _: KW_ONLY
@@ -238,14 +238,14 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a report says.
+    """A whole report.
 
     Attributes:
-        file: The page that shows all of it, for those that do not.
+        file: The page that shows everything, named by media that show less.
         about: When, where and how long, in a line.
-        lead: What the run was to find out; HTML alone.
-        tiles: Figures of the first screen: number, name, facts that it leads to (or none), and tone.
-        version: Of a page that is served while a run goes; None for a file that needs nothing else.
+        lead: The question that the run answers; HTML only.
+        tiles: Figures of the first screen: number, name, status of the facts it leads to (or empty), tone.
+        version: The version of a page that is served during the run; None for a self-contained file.
         folder: Where the record of such a run is.
     """
 

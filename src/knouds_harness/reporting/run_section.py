@@ -1,4 +1,4 @@
-"""The parts of a report that a check and a load run have alike: what was run, and the evidence."""
+"""The sections that reports of a check and of a load run share: what was run, and the evidence."""
 
 import shlex
 from collections.abc import Collection, Sequence
@@ -48,7 +48,7 @@ def run_section(record: RunRecord, more: Sequence[tuple[str, Words]], *, again_o
 
 
 def evidence_section(says: str, exchanges: Sequence[Exchange], *, is_marked: bool) -> Section:
-    """Exchanges to unfold; ``is_marked`` if the first line of an answer is what each is about."""
+    """Exchanges to unfold; ``is_marked`` marks the first line of each response."""
     return Section(
         "evidence",
         "Evidence",
@@ -67,7 +67,7 @@ def evidence_section(says: str, exchanges: Sequence[Exchange], *, is_marked: boo
 
 
 def command_again(record: RunRecord) -> str:
-    """What was typed, with the seed that was drawn and without the folder of this machine's tool."""
+    """Return the command as typed, with the seed that was drawn and without the folder of the tool."""
     words = _typed_words(record.setup.command)
     if not words:
         return ""
@@ -79,7 +79,7 @@ def command_again(record: RunRecord) -> str:
 
 
 def chosen_options(typed: tuple[str, ...], *, flags: Collection[str], valued: Collection[str]) -> str:
-    """Those of these options that a command has, sorted; ``valued`` are followed by a value."""
+    """Return those of these options that a command has, sorted; ``valued`` ones with their value."""
     chosen = []
     words = iter(_typed_words(typed))
     for word in words:
@@ -92,7 +92,7 @@ def chosen_options(typed: tuple[str, ...], *, flags: Collection[str], valued: Co
 
 
 def _typed_words(typed: tuple[str, ...]) -> list[str]:
-    """A command is kept as its words, or as one line for a shell."""
+    """Split a recorded command into words: it is kept as words, or as one line for a shell."""
     try:
         return shlex.split(typed[0]) if len(typed) == 1 else list(typed)
     except ValueError:

@@ -19,9 +19,9 @@ _FORMAT_VERSION = 1
 
 
 def summary(record: RunRecord, change: RunChange | None = None) -> str:
-    """Sum a run up as JSON text, with what changed against its baseline, if it has one."""
+    """Summarize a run as JSON text, with what changed against its baseline, if it has one."""
     load = record.load.results if record.load else None
-    # Load judges invariants, and says so in its own part.
+    # A load run judges invariants, which are in its own part.
     rows = [] if load else fact_status.fact_rows(record)
     verdict = load_headline(record, load) if load else headline(record, rows, change)
     contents = {
@@ -94,7 +94,7 @@ def summary(record: RunRecord, change: RunChange | None = None) -> str:
 
 
 def _load(load: LoadResults) -> dict[str, Any]:
-    """As in ``load.json``, which has a format of its own."""
+    """Return the contents of ``load.json`` without the members that name its format."""
     contents: dict[str, Any] = load_file_format().dump_python(load, mode="json")
     return {name: value for name, value in contents.items() if not name.startswith("format")}
 

@@ -1,6 +1,6 @@
-"""Shows a report in a terminal: the verdict, the lines that matter, and where the page is.
+"""Prints a report in a terminal: the verdict, the lines that matter, and where the page is.
 
-Sentences and the verdict are wrapped, lists are cut at the edge; in a pipe each line is whole.
+Sentences and the verdict are wrapped, lists are cut at the edge; in a pipe, no line is wrapped or cut.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ _LABEL_WIDTH: Final = 16
 
 
 def print_report(report: Report, page: Path | None, *, console: Console) -> None:
-    """Print a report; how much of each part is for the report to say."""
+    """Print a report; the report says how much of each part is shown."""
     headline = report.headline
     console.print()
     title = (printable(headline.title), f"bold {_STYLE_BY_TONE[headline.tone]}")
@@ -71,7 +71,7 @@ def _print_items(items: Items, console: Console, more: str) -> None:
 
 
 def _print_table(table: Table, console: Console, more: str, indent: str) -> None:
-    """Print a table, in a terminal without the columns for which it is too narrow."""
+    """Print a table; a terminal that is too narrow for it gets fewer columns."""
     most = table.most.get("terminal", len(table.rows))
     rows = table.rows[:most]
     columns = table.columns_on("terminal")
@@ -107,7 +107,7 @@ def _cell(row: Sequence[Words], index: int, *, is_strong: bool) -> RichText:
 
 
 def _print_findings(findings: Findings, console: Console, more: str) -> None:
-    """Two lines for each fact: what it is about, and its first finding."""
+    """Print two lines for each fact: what it is about, and its first finding."""
     most = findings.most.get("terminal", len(findings.groups))
     for group in findings.groups[:most]:
         first = group.findings[0]

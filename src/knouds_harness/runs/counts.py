@@ -1,4 +1,4 @@
-"""What a run has come to so far: its exchanges, what checks saw, and what could not be checked."""
+"""Counts during a run: exchanges, results of checks, and what could not be checked."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -15,7 +15,7 @@ _ABOUT_EXECUTIONS: Final = "execution."
 
 @dataclass(slots=True)
 class _Tally:
-    """How often a fact held in one check on one operation, counted while the run goes."""
+    """How often a fact held in one check on one operation, counted during the run."""
 
     passed_by: Counter[str | None] = field(default_factory=Counter)
     failed: int = 0
@@ -29,11 +29,11 @@ class _Tally:
 
 
 class RunCounts:
-    """Counts while a run goes.
+    """Counts during a run.
 
     Attributes:
-        endless: Keys of whose asynchronous runs none ended in time.
-        budget: What is spent of it is what the run costs; None where nothing is sent.
+        endless: Keys of which no asynchronous run ended in time.
+        budget: The credits spent of it are the cost of the run; None if nothing is sent.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class RunCounts:
 
     @property
     def cost_credits(self) -> float:
-        """What was charged, or may have been."""
+        """Credits that were charged, or may have been."""
         return self.budget.spent_credits if self.budget else 0.0
 
     def add_exchange(self, exchange: Exchange) -> None:
@@ -77,7 +77,7 @@ class RunCounts:
             tally.failed_exchange = tally.failed_exchange or exchange_id
 
     def add_untested(self, untested: UntestedFact) -> None:
-        """Keep that something could not be checked, what is missing for it, and why."""
+        """Record what could not be checked, what is missing for it, and why."""
         self._untested[untested] = None
 
     def add_test(
@@ -100,7 +100,7 @@ class RunCounts:
         return bool(tests) and not any(each.passed or each.failed for each in tests)
 
     def note_endless(self, personas: Collection[str], *, of_accounts: Collection[str]) -> None:
-        """Keep that no asynchronous run of these keys ended in time: that proves nothing about executions."""
+        """Record that no asynchronous run of these keys ended in time: they prove nothing of executions."""
         self.endless = tuple(personas)
         for (check, fact, operation), tally in self._tallies.items():
             if fact.startswith(_ABOUT_EXECUTIONS) and not tally.passed_by.keys().isdisjoint(of_accounts):
@@ -115,14 +115,14 @@ class RunCounts:
 
     @property
     def verified_facts(self) -> frozenset[str]:
-        """The facts that were seen to hold, and never seen not to."""
+        """The facts that were seen to hold, and never to be broken."""
         seen = {fact for (_, fact, _), tally in self._tallies.items() if tally.passed}
         against = {fact for (_, fact, _), tally in self._tallies.items() if tally.failed}
         return frozenset(seen - against)
 
     @property
     def untested(self) -> tuple[UntestedFact, ...]:
-        """What could not be checked so far; a server that gave no chance weighs more than the profile."""
+        """What could not be checked so far; a cause in the server replaces one in the profile."""
         of_server = [each for each in self._untested if each.cause != "profile"]
         places = {(each.check, each.fact, each.operation) for each in of_server}
         of_profile = [

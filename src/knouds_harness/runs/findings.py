@@ -1,4 +1,4 @@
-"""What a run found: each finding with what it means, how to see it again, and whether it fails the run."""
+"""Findings of a run: what each means, how to reproduce it, and whether it fails the run."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from knouds_harness.contract.sources import Fact, Source
 from knouds_harness.errors import ExitCode
 
 LEFT_BEHIND: Final = "Left on the target"
+"""Begins the note on what could not be deleted, which fails a run that nothing else fails."""
 OWN_CODE_FAILED: Final = "Your own code failed"
-"""How a note begins of what could not be deleted; it fails a run that nothing else fails."""
 LESS_VERIFIED: Final = "Less verified than"
-"""How the note begins of a run that only its baseline fails."""
+"""Begins the note of a run that only its baseline fails."""
 
 
 class Verdict(StrEnum):
-    """What it means that something was not as the document says.
+    """What a difference from the document means.
 
     Attributes:
         BREACH: Something documented is broken.
@@ -43,14 +43,14 @@ class RunOutcome(StrEnum):
     """How a run ended.
 
     Attributes:
-        KEPT: It came to its end, and nothing failed it.
-        BROKEN: It came to its end, and at least one finding failed it.
-        SHORT: It came to its end, and verified less than was asked for, or than the baseline: see the note.
-        UNTESTED: It came to its end, and nothing of what was asked for could be exercised.
-        INTERRUPTED: Somebody, or the end of its process, cut it short.
+        KEPT: It was completed, and nothing failed it.
+        BROKEN: It was completed, and at least one finding failed it.
+        SHORT: It was completed, and verified less than was asked for, or than the baseline: see the note.
+        UNTESTED: It was completed, and could exercise nothing of what was asked for.
+        INTERRUPTED: A user, or the end of its process, cut it short.
         STOPPED: A guard, an unreachable target or a full disk cut it short; the note says which.
-        FAILED: The harness itself failed, so that nothing is proven.
-        RUNNING: It has not ended; only ever seen in the file of a run that is still being written.
+        FAILED: The harness itself failed, so nothing is proven.
+        RUNNING: It has not ended; only seen in the file of a run that is still being written.
     """
 
     KEPT = "kept"
@@ -77,7 +77,7 @@ OUTCOME_BY_EXIT_CODE: Final = {
     ExitCode.UNREACHABLE: RunOutcome.STOPPED,
     ExitCode.USAGE: RunOutcome.STOPPED,
 }
-"""Of load runs, which end in nothing else."""
+"""For load runs, which end with no other exit code."""
 
 
 def verdict_for(fact: Fact) -> Verdict:
@@ -103,15 +103,15 @@ class Finding:
 
     Attributes:
         where: JSON pointer into the response's body, ``header NAME``, or empty for the whole response.
-        picture: What came, drawn in lines of text, where requests overlapped.
-        status: HTTP status of the answer; None where none came.
+        picture: The requests that overlapped and their responses, drawn as text; empty if none did.
+        status: HTTP status of the response; None if none came.
         exchange_id: The first exchange that showed it.
-        trace_id: By which traces and logs of the server have that exchange; empty where none was sent.
+        trace_id: The id of that exchange in traces and logs of the server; empty if none was sent.
         curl: A line that sends that request again, keys left as shell variables.
-        steps: The exchanges that show it, in the order of sending, where it takes more than one.
-        script: Lines for a shell that send all of them again; empty where it takes one.
+        steps: The exchanges that show it, in the order sent, if it takes more than one.
+        script: Lines for a shell that send all of them again; empty if it takes one.
         test: The test of the suite that showed it, as pytest names it; empty for recorded traffic and load.
-        fingerprint: Names the same finding in every run.
+        fingerprint: The same for the same finding in every run.
         waived_by: The reason of the waiver that accepts it, if one does.
     """
 
@@ -145,27 +145,27 @@ class Finding:
 
     @property
     def reproduction(self) -> str:
-        """What to paste into a shell to see it again."""
+        """What to paste into a shell to reproduce it."""
         return self.script or self.curl
 
     @property
     def has_long_script(self) -> bool:
-        """Whether it is shown again by more lines than one wants to read in a terminal."""
+        """Whether its script is too long to read in a terminal."""
         return self.script.count("\n") > _MOST_LINES
 
     def fails(self, *, strict: bool) -> bool:
-        """Whether it fails the run; with ``strict``, an assumption that does not hold does so too."""
+        """Whether it fails the run; with ``strict``, an assumption that does not hold fails it too."""
         return fails_run(self.verdict, strict=strict, is_waived=self.waived_by is not None)
 
     def shorter_of(self, other: Finding) -> Finding:
-        """Of two with one fingerprint, the one that takes fewer steps, or less text; with both counts."""
+        """Of two with the same fingerprint, return the one with fewer steps or less text, and both counts."""
         sizes = [(len(each.steps), len(each.script)) for each in (self, other)]
         kept = other if sizes[1] < sizes[0] else self
         return replace(kept, count=self.count + other.count, test=kept.test or self.test or other.test)
 
 
 def script_file(finding: Finding) -> str:
-    """The file of the run folder that holds a long script."""
+    """Return the file in the run folder that holds a long script."""
     return f"reproduce-{finding.fingerprint}.sh"
 
 

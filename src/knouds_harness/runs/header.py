@@ -1,4 +1,4 @@
-"""What a run was: tool, target, document and checks, kept so that a report needs nothing else."""
+"""The setup of a run: tool, target, document and checks, recorded so that a report needs nothing else."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from knouds_harness.targets.resources import Limits, Waiver
 
 
 class DescribesCheck(Protocol):
-    """What is kept of a check (checks live in a layer above this one)."""
+    """What the record keeps of a check (checks live in a layer above this one)."""
 
     @property
     def id(self) -> str: ...
@@ -47,7 +47,7 @@ class RunTarget:
     """The target as its profile describes it, without its secrets.
 
     Attributes:
-        missing: What the profile names and the machine lacked: name, such as ``keys.pro``, to reason.
+        missing: Reasons by name of what the profile names but this machine lacked, such as ``keys.pro``.
     """
 
     name: str
@@ -61,7 +61,7 @@ class RunTarget:
 
 @dataclass(frozen=True, kw_only=True)
 class RunDocument:
-    """Which edition of the document was checked against."""
+    """The edition of the document that the run checked against."""
 
     title: str
     version: str
@@ -70,7 +70,7 @@ class RunDocument:
 
 @dataclass(frozen=True, kw_only=True)
 class RunOperation:
-    """An operation; ``needs`` are capabilities of which one suffices, none for any valid key or no key."""
+    """An operation; one of the capabilities in ``needs`` is enough, and none is needed if it is empty."""
 
     id: str
     method: str
@@ -81,7 +81,7 @@ class RunOperation:
 
 @dataclass(frozen=True, kw_only=True)
 class RunCheck:
-    """A check, and the promise it stands for in one sentence."""
+    """A check, and the promise that it checks in one sentence."""
 
     id: str
     family: str
@@ -91,16 +91,16 @@ class RunCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSetup:
-    """What a run was, as the record keeps it.
+    """The setup of a run, as recorded.
 
     Attributes:
         checks: Checks by id, in the order in which reports show them.
         host: The machine that it ran on, without its name; empty in older records.
         recordings: Names of the recordings of each fact; none in older records.
         selected: The facts that the run is about, in the document's order; None for all of them.
-        faults: None in older records; so are ``variant`` and ``examples``.
-        variant: How the sandbox answers what no source settles; None for its own way.
-        examples: How many inputs each property was tried with; None where none was.
+        faults: Faults of the sandbox; older records have none, and neither ``variant`` nor ``examples``.
+        variant: The variant of the sandbox; None for its default.
+        examples: How many inputs each property was tried with; None if none was.
     """
 
     tool_version: str
@@ -135,9 +135,9 @@ def run_setup(
     variant: str | None = None,
     examples: int | None = None,
 ) -> RunSetup:
-    """What is kept of a run that begins, by this tool on this machine; no secret is in it.
+    """Make the setup of a run by this tool on this machine; it holds no secret.
 
-    By default it is checked against the shipped document, and the command is that of this process.
+    Defaults are the shipped document, and the command of this process.
     """
     document = document or shipped_document()
     return RunSetup(

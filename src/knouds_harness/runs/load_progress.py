@@ -1,4 +1,4 @@
-"""How a load run stands and ends: lines in a pipe, for the process that started it."""
+"""Progress and end of a load run: lines in a pipe to the process that started it."""
 
 import os
 from collections.abc import Mapping
@@ -16,17 +16,17 @@ _PIECE_BYTES: Final = 65_536
 
 @dataclass(frozen=True, kw_only=True)
 class LoadProgress:
-    """One moment of a load run. What is *recent* is of the last seconds that are whole.
+    """The state of a load run at one moment; *recent* means the last complete seconds.
 
     Attributes:
         at_s: Seconds since load began; negative before that.
         asked_per_s: Arrivals per second that the plan asks for now; None in the closed model.
-        in_flight: Requests, or tasks, that are under way; None where workers have not said.
-        percentiles_ms: Recent response times of what was kept, by percent as text, and ``max``; or empty.
+        in_flight: Tasks under way; None in the closed model.
+        percentiles_ms: Recent response times of kept requests, by percent as text, and ``max``; or empty.
         cpu_share: Share of one core that the busiest process used since the warm-up.
         lateness_p99_ms: Lateness of recent arrivals; None in the closed model.
         limits: Why the generator, and not the target, is the limit just now; sentences.
-        doubts: What the figures lack for good, such as those of a lost worker; sentences.
+        doubts: What is missing in the figures for good, such as those of a lost worker; sentences.
     """
 
     folder: str | None
@@ -56,7 +56,7 @@ class ProgressMessage:
     """What a load run has told so far.
 
     Attributes:
-        exit_code: Exit code; None where it came to no verdict, or not yet.
+        exit_code: None if there is no verdict, or not yet.
     """
 
     progress: LoadProgress | None = None
@@ -64,7 +64,6 @@ class ProgressMessage:
 
     @property
     def has_begun(self) -> bool:
-        """Whether load has begun."""
         return self.progress is not None and self.progress.at_s >= 0
 
 
@@ -74,7 +73,7 @@ def _line_format() -> TypeAdapter[ProgressMessage]:
 
 
 def tell(descriptor: int, told: ProgressMessage) -> None:
-    """Write a line into a pipe; a reader that has gone does not disturb the load."""
+    """Write a line into a pipe; ignore a reader that is gone, so that the load goes on."""
     line = _line_format().dump_json(told) + b"\n"
     with suppress(OSError):
         while line:
@@ -82,7 +81,7 @@ def tell(descriptor: int, told: ProgressMessage) -> None:
 
 
 class Listener:
-    """Hears what a load run tells: the end of a pipe, which cannot be removed as a file can."""
+    """Reads the messages of a load run from a pipe, which cannot be removed as a file can."""
 
     def __init__(self) -> None:
         """Open the pipe; ``writing`` is for the process of the run to inherit."""
@@ -92,7 +91,7 @@ class Listener:
         self.told = ProgressMessage()
 
     def hear(self) -> ProgressMessage:
-        """Read what has come; the latest of each."""
+        """Read what has come; return the latest progress and exit code."""
         with suppress(BlockingIOError):
             while piece := os.read(self._reading, _PIECE_BYTES):
                 *lines, self._rest = (self._rest + piece).split(b"\n")
@@ -105,7 +104,6 @@ class Listener:
         return self.told
 
     def close(self) -> None:
-        """Hear nothing more."""
         for descriptor in (self._reading, self.writing):
             with suppress(OSError):
                 os.close(descriptor)

@@ -1,4 +1,4 @@
-"""The files of a load run beside ``run.json``: written while it goes, and read back."""
+"""The files of a load run beside ``run.json``: written during the run, and read back."""
 
 import csv
 import re
@@ -38,7 +38,7 @@ class LoadWriter:
     """Writes a load run's files into its folder."""
 
     def __init__(self, folder: Path) -> None:
-        """Begin an empty ``seconds.csv``."""
+        """Start an empty ``seconds.csv``."""
         self._folder = folder
         self._file = (folder / SECONDS_FILE).open("w", encoding="utf-8", newline="", buffering=1)
         self._rows = csv.writer(self._file, lineterminator="\n")
@@ -51,7 +51,7 @@ class LoadWriter:
         self.close()
 
     def add_seconds(self, rows: Iterable[SecondRow]) -> None:
-        """Keep what a second brought."""
+        """Write the lines of a second."""
         for row in rows:
             counts = [row.outcomes.get(outcome, 0) for outcome in OUTCOMES]
             times = [
@@ -65,12 +65,11 @@ class LoadWriter:
         replace_file(self._folder / LOAD_FILE, load_file_format().dump_json(results, indent=1))
 
     def close(self) -> None:
-        """Write no more."""
         self._file.close()
 
 
 def read_load(folder: Path, gaps: list[str]) -> LoadRecord | None:
-    """What a load run measured; None for a run of another kind. ``gaps`` gets what cannot be read."""
+    """Read what a load run measured; None for a run of another kind. Append unreadable parts to ``gaps``."""
     results = read_results(folder, gaps)
     if results is None:
         return None
@@ -78,7 +77,7 @@ def read_load(folder: Path, gaps: list[str]) -> LoadRecord | None:
 
 
 def read_results(folder: Path, gaps: list[str]) -> LoadResults | None:
-    """The same without what each second brought."""
+    """Read ``load.json`` only, as ``read_load`` does."""
     try:
         return load_file_format().validate_json(file_content(folder / LOAD_FILE))
     except FileNotFoundError:
@@ -129,12 +128,12 @@ _WRITTEN: Final = re.compile(r"(?:\d{1,3}:\d{1,15}(?: |$))*", re.ASCII)
 
 @cache
 def spread_bucket(duration_ns: int) -> int:
-    """The number of the bucket that a duration belongs to; what is under a microsecond is in the first."""
+    """Return the number of a duration's bucket; the first has everything below a microsecond too."""
     return int(log2(max(duration_ns, 1000) / 1000) * PER_DOUBLING)
 
 
 def spread_text(durations: Iterable[tuple[int, int]]) -> str:
-    """Counts in buckets as text, such as ``72:4 73:11``."""
+    """Write counts of durations by bucket as text, such as ``72:4 73:11``."""
     counts: dict[int, int] = {}
     for duration_ns, count in durations:
         bucket = spread_bucket(duration_ns)
@@ -143,18 +142,18 @@ def spread_text(durations: Iterable[tuple[int, int]]) -> str:
 
 
 def add_spread(text: str, counts: MutableMapping[str, int]) -> None:
-    """Add what ``spread_text`` wrote to counts by bucket, the buckets as text."""
+    """Add the text of ``spread_text`` to counts by bucket, with buckets as text."""
     for part in text.split():
         bucket, _, count = part.partition(":")
         counts[bucket] = counts.get(bucket, 0) + int(count)
 
 
 def check_spread(text: str) -> None:
-    """Make sure that a text is what ``spread_text`` writes."""
+    """Raise ``ValueError`` if a text is not what ``spread_text`` writes."""
     if not _WRITTEN.fullmatch(text):
         raise ValueError(text)
 
 
 def by_bucket(counts: Mapping[str, int]) -> dict[int, int]:
-    """Counts that ``add_spread`` added up, by the number of the bucket."""
+    """Return what ``add_spread`` added up, by the number of the bucket."""
     return {int(bucket): count for bucket, count in counts.items()}

@@ -19,7 +19,7 @@ from knouds_harness.runs.operation_load import (
 
 LOAD_FILE: Final = "load.json"
 LOAD_KIND: Final = "load"
-"""What the record of such a run says that it is."""
+"""The ``kind`` in the record of a load run."""
 FORMAT_VERSION: Final = 1
 MOSTLY: Final = 0.5
 _ADDED_UP: Final = tuple(each.name for each in fields(OperationLoad) if each.default == 0)
@@ -33,7 +33,7 @@ class CapacityPoint:
     Attributes:
         p95_ms: None in older records.
         is_kept: All objectives were met, and the generator kept up.
-        is_generator_limit: Whether the generator did not keep up, so that nothing is said of the target.
+        is_generator_limit: The generator did not keep up, so the point says nothing of the target.
     """
 
     asked_per_s: float
@@ -53,10 +53,10 @@ class Capacity:
     """What a capacity search found.
 
     Attributes:
-        highest_per_s: The highest rate that kept the objectives; None for none.
-        kept_share_at_least: Share of all such points that at least keeps them, with 95 % confidence.
-        is_generator_limit: At that rate it was the generator that did not keep up: the target carries more.
-        knee_per_s: Rate from which response times rise faster than throughput; None where they do not.
+        highest_per_s: The highest rate that kept the objectives; None if no rate did.
+        kept_share_at_least: At least this share of points at that rate keeps them, with 95 % confidence.
+        is_generator_limit: It was the generator that did not keep up at ``lowest_failing_per_s``.
+        knee_per_s: Rate from which response times rise faster than throughput; None if none was found.
     """
 
     highest_per_s: float | None
@@ -72,7 +72,7 @@ class Capacity:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedStage:
-    """A straight piece of the load's course: from one level to another, in requests per second or users."""
+    """A straight piece of the planned load, from one level to another, in arrivals per second or users."""
 
     duration_s: float
     start: float
@@ -80,23 +80,22 @@ class PlannedStage:
 
 
 def own_mix(mix: str | None, run: Iterable[str], file: str) -> str:
-    """What ``LoadPlan.mix`` and ``inputs`` say: mix, what is run, file of inputs; of those that are named."""
+    """Join the mix, the workflows and models to run, and the file of inputs, as far as they are given."""
     return ", ".join(filter(None, (mix, *run, file)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadPlan:
-    """What was asked for.
+    """The options of a load run, as recorded.
 
     Attributes:
-        model: ``open`` (arrivals on a schedule) or ``closed`` (users who wait for their answers).
+        model: ``open`` (arrivals on a schedule) or ``closed`` (users who wait for responses).
         spacing: Spacing of open arrivals: ``constant`` or ``poisson``.
         users: In the open model the most requests in flight.
-        warm_up_s: Left out of every figure.
-        verified_share: The share of answers that was to be checked against the contract, from 0 to 1; 0 for a
-            sample.
-        mix: The mix, what is run by name, and the name of the file of inputs, as asked for; or empty.
-        inputs: The same with the lines of the file, and their order.
+        warm_up_s: Seconds at the start that are left out of every figure.
+        verified_share: Share of the responses to check against the contract, from 0 to 1; 0 for a sample.
+        mix: The mix, the workflows and models to run, and the name of the file of inputs; or empty.
+        inputs: The same, with the number of lines in the file and their order.
     """
 
     scenario: str
@@ -116,13 +115,13 @@ class LoadPlan:
 
     @property
     def workload(self) -> str:
-        """What runs that compare share: the scenario; of a mix of one's own also what it is made of."""
+        """What comparable runs have in common: the scenario; for the user's own mix also its contents."""
         return f"{self.scenario} ({self.inputs})" if self.scenario == OWN_MIX else self.scenario
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fingerprint:
-    """What generated the load: two runs compare only as far as these agree."""
+    """The software and machine that generated the load: two runs compare only as far as these agree."""
 
     python: str
     build: str
@@ -137,8 +136,8 @@ class DelayedFigure:
     """A figure that the generator's own delay has moved by more than is allowed.
 
     Attributes:
-        undelayed_ms: What it may be without the delay, at least. None if a single request decides it, as
-            the longest time.
+        undelayed_ms: How low it may be without the delay. None if a single request decides it, such as the
+            longest time.
     """
 
     operation: str
@@ -148,7 +147,7 @@ class DelayedFigure:
 
 
 class Doubt(StrEnum):
-    """What a reason against a measurement is about.
+    """What kind of reason makes a measurement invalid.
 
     Attributes:
         MISSING: Figures are missing, such as those of a lost worker.
@@ -170,9 +169,9 @@ class Validity:
     Attributes:
         delayed: Figures moved by more than ``accuracy``. p99.9 and max alone do not make a run invalid.
         asked_per_s: Arrivals per second that the plan asked for after the warm-up; None in the closed model.
-        achieved_per_s: Arrivals that were sent; in the closed model requests.
-        unsent: Others that were due and not sent before the load ended.
-        lateness: Time from an arrival's instant until its request was begun.
+        achieved_per_s: Arrivals that were sent, per second; in the closed model requests.
+        unsent: Arrivals that were due, not dropped, and not sent before the load ended.
+        lateness: Time from when an arrival was due until a user took it.
         loop_lag: How late a heartbeat of the event loop came.
         cpu_share: Share of one core that the busiest process used, from 0 to 1.
     """
@@ -203,10 +202,10 @@ class Cycles:
 
     Attributes:
         endings: Executions by final status; ``unfinished`` for those whose end was not seen.
-        lost_to_polling: From the last poll that saw it in flight to the one that saw its end: at most so much
-            was lost by not looking.
-        polls: How many polls a cycle took, by number.
-        webhook_delay: Time from the end, as the target tells it, until its delivery came; by two clocks.
+        lost_to_polling: Time from the last poll that saw a run in flight to the one that saw its end: the
+            most that polling can have added.
+        polls: How many cycles took each number of polls.
+        webhook_delay: Time from the end that the target states until the delivery came; by two clocks.
     """
 
     submitted: int
@@ -221,11 +220,11 @@ class Cycles:
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedObjective:
-    """An objective, and what came of it.
+    """An objective and its result.
 
     Attributes:
         bound: At most this; for ``requests_per_s`` at least.
-        observed: Figure; None where nothing was measured, which misses it.
+        observed: The figure; None if nothing was measured, which misses the objective.
         doubt: Why a miss may be the generator's and not the target's, in a sentence; empty if it cannot be.
         ended_run: Whether the miss ended the run early: a bound of ``--abort-on``.
     """
@@ -242,11 +241,11 @@ class JudgedObjective:
 
 @dataclass(frozen=True, kw_only=True)
 class Invariant:
-    """What had to hold over the whole history of a run.
+    """A rule over the whole run, and how often it held.
 
     Attributes:
         excused: Number of times that it was broken without failing the run: only an assumption, or waived.
-        missing: What it would have taken to see it, where it was not; it is untested.
+        missing: What the run lacked to test it; empty if it was tested.
     """
 
     fact: str
@@ -259,7 +258,7 @@ class Invariant:
 
     @property
     def state(self) -> Literal["broken", "excused", "kept", "untested"]:
-        """What came of it, in a word."""
+        """The result in one word."""
         if self.broken:
             return "broken"
         if self.excused:
@@ -269,13 +268,13 @@ class Invariant:
 
 @dataclass(frozen=True, kw_only=True)
 class LimitWindow:
-    """A window of a rate limit, as answers told of it.
+    """A window of a rate limit, as seen in responses.
 
     Attributes:
         ends_unix_s: End by ``X-RateLimit-Reset``, by the target's clock.
-        longest_wait_s: The most that ``Retry-After`` told one of these to wait; 0 for none.
-        waits_kept: How many came again after as long as they were told to wait, and found another window.
-        waits_broken: How many were refused for this one nevertheless.
+        longest_wait_s: The longest wait that a ``Retry-After`` asked for; 0 if none did.
+        waits_kept: How many requests after that wait found another window.
+        waits_broken: How many requests after that wait were refused for this window again.
     """
 
     user: str
@@ -291,13 +290,13 @@ class LimitWindow:
 
 
 class LoadVerdict(StrEnum):
-    """What a whole run says, the first that is true.
+    """The verdict of a whole run: the first of these that applies.
 
     Attributes:
         BROKEN: A promise was broken.
-        FAILED: Nothing was measured of an operation, or a task raised an exception.
-        MISSED: An objective was missed, and that was not the generator.
-        INVALID: The generator may be the reason of what was missed, or nothing can be said of the target.
+        FAILED: No request of an operation was kept, at least half were errors, or a task raised an exception.
+        MISSED: An objective was missed, and the generator was not the cause.
+        INVALID: The generator may be the cause of a miss, or the measurement is not valid.
         MET: All objectives were met.
         MEASURED: There were no objectives.
     """
@@ -315,14 +314,14 @@ class LoadResults:
     """The contents of ``load.json``.
 
     Attributes:
-        answers: Answers that came, warm-up included; 0 in older records.
-        verified_answers: Those that checks judged; each other success had a form that was judged before.
-        begun_unix_s: When load began; None in older records, and where it never did.
+        answers: Responses that came, warm-up included; 0 in older records.
+        verified_answers: Those that were judged; every other success had members that were judged before.
+        begun_unix_s: When load began; None in older records, and if it never did.
         windows: Windows of rate limits, warm-up included; the first two thousand of a run.
-        overall: Response times of all that was kept, of all operations.
-        is_steady: Whether throughput and times became steady; None where the load was to change, or the run
+        overall: Response times of the kept requests of all operations.
+        is_steady: Whether throughput and times became steady; None if the plan changes the load, or the run
             was too short to tell.
-        steady_from_s: Since when, in seconds since the start.
+        steady_from_s: When they became steady, in seconds since the start.
     """
 
     format: Literal["knouds-harness load"] = "knouds-harness load"
@@ -374,7 +373,7 @@ class LoadResults:
             return LoadVerdict.FAILED
         if any(not each.doubt for each in missed):
             return LoadVerdict.MISSED
-        # Where objectives are met in spite of a delay, they are met.
+        # Objectives that are met in spite of a delay are met.
         is_only_delayed = bool(self.objectives) and {*self.validity.doubts} == {Doubt.DELAY}
         if missed or not (self.validity.is_valid or is_only_delayed):
             return LoadVerdict.INVALID
@@ -387,7 +386,7 @@ class LoadResults:
 
     @property
     def never_kept(self) -> tuple[OperationLoad, ...]:
-        """Operations that were sent, and of which not one request was kept: nothing was measured of them."""
+        """Operations of which no request was kept: nothing was measured of them."""
         return tuple(
             each
             for each in self.operations
@@ -396,5 +395,5 @@ class LoadResults:
 
     @property
     def mostly_failed(self) -> tuple[OperationLoad, ...]:
-        """Operations of which at least every second request was an error: the others say little of them."""
+        """Operations of which at least half of the requests were errors: the others say little of them."""
         return tuple(each for each in self.operations if each.error_rate >= MOSTLY and each.requests)

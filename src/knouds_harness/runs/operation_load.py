@@ -8,15 +8,15 @@ from typing import Annotated, ClassVar, Final, Literal, Self
 from pydantic import AfterValidator, ConfigDict, Field
 
 ALL_OPERATIONS: Final = "all operations"
-"""Stands in place of an operation where all of them are meant together."""
+"""Stands in place of an operation for all of them together."""
 SECOND_TIMES: Final = {"p50_ms": "median", "p99_ms": "99th percentile", "max_ms": "longest"}
-"""What ``seconds.csv`` says of the times of one second, and what charts over time call it."""
+"""The times of one second in ``seconds.csv``, and their names in charts over time."""
 TASK: Final = "task "
-"""Begins what stands in place of an operation where a task raised an exception: it counts as one request."""
+"""Prefix of a task's name in place of an operation: an exception in the task counts as one request of it."""
 
 
 class RequestStatus(StrEnum):
-    """How a request of load ended: the one list, from which tables, charts, the live view and files derive.
+    """How a request of load ended; tables, charts, the live view and files derive from this list.
 
     Attributes:
         is_error: It counts in the error rate.
@@ -44,7 +44,6 @@ class RequestStatus(StrEnum):
         chart_colour: str = "",
         is_error: bool = False,  # noqa: FBT001, FBT002 - as members are written
     ) -> Self:
-        """A member, and what is told of it."""
         member = str.__new__(cls, value)
         member._value_ = value
         member.means, member.tone, member.chart_colour, member.is_error = means, tone, chart_colour, is_error
@@ -55,8 +54,8 @@ class RequestStatus(StrEnum):
         """Judge a request by what Locust's event ``request`` says of it.
 
         Args:
-            status_code: 0 where there was no answer.
-            exception: None where the caller took the answer for a success.
+            status_code: 0 if there was no response.
+            exception: None if the caller counts the response as a success.
         """
         if status_code == 429:
             return cls.THROTTLED
@@ -72,7 +71,7 @@ class RequestStatus(StrEnum):
 
 
 OUTCOMES: Final = tuple(each.value for each in RequestStatus)
-"""Statuses as files name them, where ``status`` is the one of HTTP."""
+"""The statuses as files name them; there, ``status`` is the HTTP status."""
 
 
 ERRORS: Final = tuple(each.value for each in RequestStatus if each.is_error)
@@ -86,10 +85,10 @@ Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 @dataclass(frozen=True, kw_only=True)
 class Times:
-    """A distribution of times, in milliseconds. All are 0 where nothing was measured.
+    """A distribution of times, in milliseconds. All are 0 if nothing was measured.
 
     Attributes:
-        percentiles: Percentiles by percent as text, those of ``RECORDED_PERCENTS``; within 0.1 %.
+        percentiles: The percentiles of ``RECORDED_PERCENTS``, by percent as text; exact to 0.1 %.
     """
 
     count: Count
@@ -115,21 +114,17 @@ def percentile_measure(percent: str) -> str:
 
 
 def percent_of(measure: str) -> str:
-    """What ``percentile_measure`` was given."""
+    """The percent of a percentile as a measure: ``95`` for ``p95_ms``."""
     return measure.removeprefix("p").removesuffix("_ms")
 
 
 PERCENTILES: Final = tuple(map(percentile_measure, PERCENTS))
 TIME_MEASURES: Final = ("mean_ms", *PERCENTILES, "max_ms")
-"""All that reports say of a distribution of times, in the order of their columns."""
+"""The measures that reports show of a distribution of times, in the order of their columns."""
 
 
 def time_ms(times: Times, measure: str) -> float | None:
-    """One metric of a distribution.
-
-    Returns:
-        None where nothing was measured, and where an older record does not say it.
-    """
+    """Return one measure of a distribution; None if nothing was measured, or an older record lacks it."""
     if not times.count:
         return None
     match measure:
@@ -142,11 +137,11 @@ def time_ms(times: Times, measure: str) -> float | None:
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorCount:
-    """How often an operation ended in one way; the record has older names for two of its members.
+    """How often requests were not kept in one way; the record has older names for two of its members.
 
     Attributes:
-        code: The envelope's code, or the name of what failed.
-        exchanges: Ids of some of them in ``exchanges.har``.
+        code: The envelope's code, or the name of the exception.
+        exchanges: Ids of some of these exchanges in ``exchanges.har``.
     """
 
     __pydantic_config__: ClassVar = ConfigDict(serialize_by_alias=True)
@@ -165,18 +160,18 @@ def _of_every_outcome(counts: Mapping[str, int]) -> Mapping[str, int]:
 
 @dataclass(frozen=True, kw_only=True)
 class OperationLoad:
-    """One operation after the warm-up.
+    """The metrics of one operation after the warm-up.
 
     Attributes:
-        operation: The operationId, with `` async`` behind it for asynchronous runs.
-        response: Times from the instant at which a request was due (open model) or sent (closed) to the last
-            byte of its answer, of the requests that were kept.
+        operation: The operationId, followed by `` async`` for asynchronous runs.
+        response: Times of kept requests, from when a request was due (open model) or sent (closed) to the
+            last byte of the response.
         refused_response: Response times of all others.
-        server: The server's own ``ms`` where it says them.
-        first_byte: From when a request was written to the first byte of its answer, of those that were kept.
-            This and all below are of our own client; older records do not have them.
-        body: From the first byte to the last; 0 where one read had the whole answer.
-        connections_reused: Requests that were sent over one that stood.
+        server: The ``ms`` in responses of the server.
+        first_byte: Times of kept requests, from when a request was written to the first byte of the response.
+            Only our own client measures this and all below; older records do not have them.
+        body: From the first byte to the last; 0 if one read had the whole response.
+        connections_reused: Requests that were sent over an open connection.
         sent_bytes: Heads and bodies of all requests, as HTTP/1.1 has them: before TLS, without TCP.
     """
 
@@ -215,11 +210,11 @@ class OperationLoad:
 class SecondRow:
     """One second of one operation, or of all, warm-up included: a line of ``seconds.csv``.
 
-    Those of all have times alone, so that sums over lines count each request once.
+    A line for all operations has times only, so that sums over lines count each request once.
 
     Attributes:
-        p50_ms: Of response times of kept requests; None where there are none.
-        spread: How many of those took how long, by ``load_record.spread_text``; empty in older records.
+        p50_ms: Of response times of kept requests; None if there are none.
+        spread: Counts of these times, written by ``load_record.spread_text``; empty in older records.
     """
 
     at_s: int

@@ -1,4 +1,4 @@
-"""A run record, read back: all that any report is made from."""
+"""Reads a run record back: reports are made from nothing else."""
 
 import json
 from collections import Counter
@@ -28,13 +28,13 @@ _Shape = TypeVar("_Shape")
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord(results.RunFile):
-    """One run, as its folder tells it: what ``run.json`` holds, and what lies beside it.
+    """One run, read from its folder: the contents of ``run.json`` and of the files beside it.
 
     Attributes:
-        outcome: Outcome; a run without one was interrupted.
+        outcome: How the run ended; if it did not say so, it was interrupted.
         surface: What the server was seen to answer; None for a run that did not gather it.
         load: What a load run measured; None for a run of another kind.
-        is_salvaged: Whether ``run.json`` could not be read, so that this is what the other files tell.
+        is_salvaged: Whether ``run.json`` could not be read, and this comes from the other files.
     """
 
     folder: Path
@@ -53,12 +53,12 @@ class RunRecord(results.RunFile):
 
     @property
     def missing_exchanges(self) -> int:
-        """How many exchanges were counted and are not among the evidence."""
+        """How many of the counted exchanges are missing in the evidence."""
         return max(0, self.counts.exchanges - len(self.exchange_by_id))
 
     @cached_property
     def exchange_by_id(self) -> Mapping[str, Exchange]:
-        """The evidence, read when first asked for; empty where it is gone or belongs to another tool."""
+        """The evidence, read on first use; empty if the file is missing or another tool's."""
         try:
             return {exchange.id: exchange for exchange in read_har(self.folder / EXCHANGES_FILE)}
         except (OSError, KeyError, TypeError, ValueError):
@@ -68,7 +68,7 @@ class RunRecord(results.RunFile):
 def read_run(folder: Path) -> RunRecord:
     """Read a run folder.
 
-    Whatever else is missing or cut short than ``run.json`` is left out and named in ``gaps``.
+    What is missing or cut short in the other files is left out, and named in ``gaps`` of the record.
 
     Raises:
         RunRecordError: It is not a run folder, or its ``run.json`` is broken or of another version.
@@ -95,7 +95,7 @@ def read_run(folder: Path) -> RunRecord:
 
 
 def rewrite_outcome(folder: Path, outcome: RunOutcome, exit_code: int, *, note: str) -> None:
-    """Have the record of a run that has ended say otherwise how it ended.
+    """Change how the record of an ended run says that it ended.
 
     Raises:
         RunRecordError: It cannot be read or written.
@@ -109,7 +109,7 @@ def rewrite_outcome(folder: Path, outcome: RunOutcome, exit_code: int, *, note: 
 
 
 def salvage_run(folder: Path, problem: RunRecordError) -> RunRecord | None:
-    """What the other files tell of a run whose ``run.json`` cannot be read; None for nothing."""
+    """Make a record from the other files if ``run.json`` cannot be read; None if they hold nothing."""
     stored = _readable_json(folder / RUN_FILE)
     if not folder.is_dir() or stored.get("format", results.FORMAT) != results.FORMAT:
         return None
@@ -128,7 +128,7 @@ def salvage_run(folder: Path, problem: RunRecordError) -> RunRecord | None:
         kind=str(stored.get("kind", "unknown")),
         outcome=RunOutcome.INTERRUPTED,
         exit_code=None,
-        note="What ran, and how it ended, is not known: this is what the other files tell.",
+        note="What ran, and how it ended, is not known: this report is made from the other files.",
         started_at=min(times),
         written_at=max(times),
         setup=_piece(RunSetup, stored.get("setup"), _unknown_setup()),
@@ -160,7 +160,7 @@ def _readable_json(path: Path) -> dict[str, Any]:
 
 
 def _piece(shape: type[_Shape], stored: object, otherwise: _Shape) -> _Shape:
-    """A member of a ``run.json`` that is not whole, where at least the member is."""
+    """Read one member of a damaged ``run.json``; return ``otherwise`` if it is damaged too."""
     try:
         return TypeAdapter(shape).validate_python(stored, strict=False)  # dates are text
     except ValidationError:

@@ -1,4 +1,4 @@
-"""What a run counts, the shape of ``run.json``, which keeps it, and that of ``surface.json``."""
+"""The shapes of ``run.json``, with what a run counts, and of ``surface.json``."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ Cause = Literal["profile", "contradiction", "answers"]
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """How often one check saw one fact kept and not kept on one operation.
+    """How often one fact held, and did not hold, in one check on one operation.
 
     Attributes:
         check: Id of the check.
@@ -45,12 +45,12 @@ class Cell:
     """One try of one operation as one persona.
 
     Attributes:
-        operation: Operation of the cell.
-        persona: The column: a key of the profile, or one that was made for the run.
+        operation: The operationId.
+        persona: A key of the profile, or one that was made for the run.
         expected: ``admitted`` or ``denied``.
-        observed: Status and code of the answer.
+        observed: Status and code of the response.
         ok: Whether that is what the document says.
-        exchange_id: The evidence.
+        exchange_id: The exchange that shows it.
     """
 
     operation: str
@@ -63,11 +63,11 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class UntestedFact:
-    """What could not be checked, and what is missing for it.
+    """A fact that could not be checked, and what is missing for it.
 
     Attributes:
-        cause: Cause: the profile does not offer it, the target contradicts the profile where it does, or the
-            target's answers did not give it.
+        cause: ``profile``: the profile lacks what is missing; ``contradiction``: the target contradicts the
+            profile about it; ``answers``: the target's responses did not provide it.
     """
 
     check: str
@@ -79,7 +79,7 @@ class UntestedFact:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckTests:
-    """How the tests that drive one check fared on one operation, or on none in particular.
+    """The results of the tests of one check on one operation, or on none in particular.
 
     Attributes:
         check: Id of the check.
@@ -100,15 +100,15 @@ class CheckTests:
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """How much a run did.
+    """The totals of a run.
 
     Attributes:
         exchanges: Requests sent.
-        answers: Number of answers by status; ``none`` where no whole answer came.
+        answers: Number of responses by status; ``none`` if no complete response came.
         passed: Claims that held.
         failed: Claims that did not.
         findings: Different findings, by verdict.
-        cost_credits: Credits that the server says it charged, or the most it may have where it does not say.
+        cost_credits: Credits charged: as the server says, or the most that it may have if it does not say.
     """
 
     exchanges: int
@@ -125,8 +125,8 @@ class RunFile:
 
     Attributes:
         written_at: When it was last written, UTC: for a run that has ended, its end.
-        tests: How the tests of each check fared; none in older records.
-        endless: Keys none of whose asynchronous runs ended within the profile's deadline.
+        tests: Results of the tests of each check; none in older records.
+        endless: Keys of which no asynchronous run ended within the profile's deadline.
     """
 
     format: Literal["knouds-harness run"] = FORMAT
@@ -167,7 +167,7 @@ class Place:
 
     Attributes:
         types: The JSON types seen, sorted; integers are numbers. A header has none.
-        is_always: It was there each time that it could have been.
+        is_always: It was there every time that it could be.
         is_drift: The document does not name it.
     """
 
@@ -178,14 +178,14 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """All answers of one operation with one status, or all deliveries of one event.
+    """All responses of one operation with one status, or all deliveries of one event.
 
     Attributes:
         codes: Error codes, sorted.
         headers: Headers by name in lower case, without those of HTTP and of proxies.
-        members: By JSON pointer, any item written ``*``; empty for the body as a whole. What the document
-            does not describe is not looked into.
-        values: Seen of open sets, by JSON pointer.
+        members: Members by JSON pointer, with ``*`` for any item, and empty for the whole body. Members of
+            what the document does not describe are left out.
+        values: Values seen of open sets, by JSON pointer.
     """
 
     codes: tuple[str, ...] = ()
@@ -199,7 +199,7 @@ class Surface:
     """What a server was seen to answer.
 
     Attributes:
-        operations: Answers by operationId and status.
+        operations: Responses by operationId and status.
         webhooks: Deliveries by event.
     """
 

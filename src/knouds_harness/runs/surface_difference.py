@@ -1,7 +1,7 @@
-"""Two observed surfaces compared: what is gone, what is new, and what cannot be told from what was seen.
+"""Compares two observed surfaces: what is gone, what is new, and what cannot be told.
 
-The rules are those for documents, for what clients receive. But what was not seen is not gone: it is only
-where the same place was seen in both runs, and where the document does not let it be missing.
+The rules are those for documents, for what clients receive. But what was not seen is not always gone: it is
+only if the same place was seen in both runs, and the document does not make it optional.
 """
 
 from collections import defaultdict
@@ -23,7 +23,7 @@ def run_differences(old: Path, new: Path, document: Document) -> list[Difference
     """Compare what the runs in two folders saw.
 
     Raises:
-        RunRecordError: One of them holds no readable run, or none that kept what it saw.
+        RunRecordError: One of them holds no readable run, or a run without a readable surface.
     """
     return surface_differences(_surface_in(old), _surface_in(new), document)
 
@@ -39,7 +39,7 @@ def _surface_in(folder: Path) -> Surface:
 
 
 def surface_differences(old: Surface, new: Surface, document: Document) -> list[Difference]:
-    """Every difference by operation and status; ``unknown`` where one run did not come by there."""
+    """Return each difference by operation and status; ``unknown`` if one run did not see that place."""
     known = KnownPlaces(document)
     found: list[Difference] = []
     for name in dict.fromkeys([*old.operations, *new.operations]):
@@ -84,7 +84,7 @@ def _seen_once(*, is_old: bool) -> str:
 
 
 def _statuses(name: str, was: Iterable[str], now: Iterable[str]) -> Iterator[Difference]:
-    """A success that always came with other statuses than now has changed; else a status may yet come."""
+    """A success that came only with other statuses before has changed; any other status may still come."""
     succeeded = [{status for status in each if status < "300"} for each in (was, now)]
     has_moved = all(succeeded) and succeeded[0].isdisjoint(succeeded[1])
     for status in [status for status in was if status not in now]:
@@ -98,7 +98,7 @@ def _statuses(name: str, was: Iterable[str], now: Iterable[str]) -> Iterator[Dif
 
 @dataclass(frozen=True, kw_only=True)
 class _Pair:
-    """The answers of one operation with one status, or the deliveries of one event, in both runs."""
+    """The responses of one operation with one status, or the deliveries of one event, in both runs."""
 
     was: Answers
     now: Answers
@@ -107,7 +107,7 @@ class _Pair:
     document: Document
 
     def differences(self) -> Iterator[Difference]:
-        """Every difference, its place counted from here."""
+        """Yield each difference, its place relative to this pair."""
         yield from self._codes()
         yield from self._headers()
         yield from self._members()
@@ -160,7 +160,7 @@ class _Pair:
         if is_optional:
             return _unknown(place, f"The {what} was seen then and not now; the document lets it be missing.")
         if not was.is_always:
-            return _unknown(place, f"The {what} was there now and then, and was not seen now.")
+            return _unknown(place, f"The {what} was there sometimes, and was not seen now.")
         return breaking(place, f"The {what} is gone: it was always there.")
 
     def _presence(self, pointer: str, was: Place, now: Place) -> Iterator[Difference]:

@@ -1,6 +1,6 @@
-"""Writing a run record while the run goes, so that nothing is lost however the run ends.
+"""Writes a run record during the run, so that nothing is lost however the run ends.
 
-Each file is whole or not changed, and there is room left to say that the disk is full.
+A file that is replaced is replaced whole, and some room is reserved to record that the disk is full.
 """
 
 import os
@@ -114,11 +114,11 @@ class RunWriter(RunCounts):
 
     @property
     def findings(self) -> Mapping[str, Finding]:
-        """What was found so far, by fingerprint, each as it is shown in the fewest steps."""
+        """The findings so far by fingerprint, each as shown in the fewest steps."""
         return self._findings
 
     def watch(self, surface: Callable[[], Surface]) -> None:
-        """Ask for the observed surface from now on, whenever counts are written."""
+        """From now on, write the observed surface whenever counts are written."""
         self._surface = surface
 
     def add_exchange(self, exchange: Exchange) -> None:
@@ -129,10 +129,10 @@ class RunWriter(RunCounts):
             self.checkpoint()
 
     def add_finding(self, finding: Finding) -> Finding:
-        """Keep a finding; where its fingerprint is known, count it, and keep the one that takes fewer steps.
+        """Record a finding; if its fingerprint is known, count it, and keep the one with fewer steps.
 
         Returns:
-            It as it is kept: what servers said in it is redacted and printable.
+            The finding that was passed in, its text redacted and printable.
         """
         finding = self._redactor.safe(finding)
         known = self._findings.get(finding.fingerprint)
@@ -156,7 +156,7 @@ class RunWriter(RunCounts):
         self.checkpoint()
 
     def checkpoint(self) -> None:
-        """Write what changes all the time: the counts, what was seen, and that the run still goes."""
+        """Write what changes all the time: counts, findings seen again, the surface, how the run stands."""
         if self._has_stale_findings:
             lines = [finding_format().dump_json(finding) + b"\n" for finding in self._findings.values()]
             self._files.replace(FINDINGS_FILE, b"".join(lines))
@@ -176,7 +176,7 @@ class RunWriter(RunCounts):
             exit_code=self._exit_code,
             note=safe(self._note),
             started_at=self._started_at,
-            # Somebody may set the time of day while the run goes.
+            # The system's clock may be set during the run.
             written_at=self._started_at + timedelta(seconds=self._clock() - self._started_s),
             counts=self.counts(self._findings.values()),
             setup=self._setup,
@@ -199,17 +199,17 @@ _NOT_IN_A_FOLDER_NAME = re.compile(r"[^\w.-]+", re.ASCII)
 class RunFolder:
     """Writes files of one folder.
 
-    Where the disk gives out, the first call that notices raises a RunRecordError; later ones keep silent, so
-    that the run can still clean up behind itself.
+    If the disk is full, the first call that fails raises a RunRecordError; later ones fail silently, so that
+    the run can still clean up.
     """
 
     def __init__(self, path: Path, *, on_lost: Callable[[], object]) -> None:
-        """Keep some room for the end; ``on_lost`` is told that half of something may be in a file."""
+        """Reserve some room for the end; ``on_lost`` is called when a file may have been written in part."""
         self.path = path
         self._on_lost = on_lost
         self._is_lost = False
         self._reserve = path / _RESERVE_FILE
-        with suppress(OSError):  # then the run may end without saying why, and begins all the same
+        with suppress(OSError):  # the run begins all the same, and may end without saying why
             self._reserve.write_bytes(bytes(_RESERVE_BYTES))
 
     def append(self, name: str, content: bytes) -> None:
@@ -223,7 +223,7 @@ class RunFolder:
 
     @contextmanager
     def writing(self, name: str) -> Iterator[None]:
-        """Make a failure to write this file one of ours."""
+        """Raise a ``RunRecordError`` if writing this file fails."""
         try:
             yield
         except OSError as error:
@@ -238,13 +238,13 @@ class RunFolder:
             ) from error
 
     def give_up_reserve(self) -> None:
-        """Make the room in which a run whose disk is full can still say how it ended."""
+        """Free the reserved room, in which a run whose disk is full can still record how it ended."""
         with suppress(OSError):
             self._reserve.unlink(missing_ok=True)
 
 
 def make_run_folder(root: Path, *, kind: str, target_name: str, at: datetime) -> Path:
-    """Make ``<UTC time>-<kind>-<target>``, with a number where there is one of that name.
+    """Make ``<UTC time>-<kind>-<target>``, with a number if that name is taken.
 
     Raises:
         RunRecordError: It cannot be made.
@@ -261,7 +261,7 @@ def make_run_folder(root: Path, *, kind: str, target_name: str, at: datetime) ->
 
 
 def _made_anew(root: Path, name: str) -> Path:
-    """A folder that no other user can read, with a number behind its name if there is one."""
+    """Make a folder that no other user can read, with a number if its name is taken."""
     for number in count(1):
         folder = root / (name if number == 1 else f"{name}-{number}")
         try:

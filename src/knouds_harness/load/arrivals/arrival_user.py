@@ -1,6 +1,6 @@
-"""Arrivals, each handed to an idle user when it is due; without one it is dropped and counted, never delayed.
+"""Hands each arrival to an idle user when it is due. If none is idle, it is dropped and counted, not delayed.
 
-``ArrivalUser`` waits for them instead of thinking, where there are arrivals.
+In the open model, an ``ArrivalUser`` waits for arrivals instead of ``wait_time``.
 """
 
 import ctypes
@@ -33,10 +33,10 @@ _NONBLOCK: Final = os.O_NONBLOCK
 _ABSOLUTE: Final = 1
 _NS_PER_S: Final = 1_000_000_000
 _LONGEST_WAIT_S: Final = 0.1
-"""How soon a stop is noticed between arrivals that are far apart."""
+"""The longest wait at a time, so that a stop is noticed between arrivals that are far apart."""
 _SPREAD_S: Final = 2.0
 _TICKS_BEYOND: Final = 60
-"""So many more ticks than seconds show that the clock stands: Locust sleeps for a second between them."""
+"""Ticks beyond the duration that show that the clock stands still: Locust sleeps a second between ticks."""
 
 
 class Timer(Protocol):
@@ -46,7 +46,7 @@ class Timer(Protocol):
     """What drives it, for the record: ``timerfd`` or ``event loop``."""
 
     def wait_until(self, instant_s: float) -> None:
-        """Return at the instant, or at once where it is past; other greenlets run meanwhile."""
+        """Return at the instant, or at once if it is past; other greenlets run meanwhile."""
 
 
 class _TimeSpec(ctypes.Structure):
@@ -99,7 +99,7 @@ class _EventLoopTimer:
 
 @contextmanager
 def open_timer() -> Iterator[Timer]:
-    """The most precise timer that this platform has."""
+    """Yield the most precise timer that this platform has."""
     libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
     if libc is None or not hasattr(libc, "timerfd_create"):
         yield _EventLoopTimer()
@@ -114,12 +114,12 @@ def open_timer() -> Iterator[Timer]:
 class Arrivals:
     """The arrivals of one process: its share of a schedule, and the users that wait for them.
 
-    Those due before the warm-up ended are served, and count in nothing.
+    Arrivals that are due during the warm-up are served but not counted.
 
     Attributes:
         start_s: When the schedule starts or started, in seconds of ``time.perf_counter``.
-        handed: Those that a user took, to begin a task.
-        lateness: From an arrival's instant until it was taken.
+        handed: Arrivals that a user took, to begin a task.
+        lateness: From when an arrival was due until a user took it.
     """
 
     def __init__(self, schedule: ArrivalSchedule, *, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -147,7 +147,7 @@ class Arrivals:
         self.are_over = True
 
     def await_arrival(self) -> float:
-        """Wait for an arrival, as the greenlet that serves it; return when it was due (``perf_counter``)."""
+        """Wait for an arrival in the greenlet that serves it; return when it was due (``perf_counter``)."""
         waiter: Waiter[float] = Waiter()
         self._idle.append(waiter)
         try:
@@ -183,7 +183,7 @@ class Arrivals:
             if left_s > 0:
                 timer.wait_until(due_s)
             else:
-                gevent.sleep(0)  # behind schedule: those who were handed an arrival have to run
+                gevent.sleep(0)  # behind schedule: let the users run that were handed an arrival
             is_counted = due_s >= self._counted_from_s
             self.due += is_counted
             if self._idle:
@@ -193,34 +193,34 @@ class Arrivals:
 
 
 def run_of(environment: Environment) -> Any:  # noqa: ANN401 - a LoadRun, which imports this module
-    """The run that the plugin leads or serves in this process; None without it, and before it has begun."""
+    """Return the plugin's run in this process; None without the plugin, or before the run is set up."""
     return vars(environment).get("load_run")
 
 
 class ArrivalUser(KnoudsUser):
     """In the open model, serves one arrival at a time: waits for it, runs one task, waits for the next.
 
-    Arrivals come on a schedule that answers do not change. The number of users is the most that can be in
-    flight; an arrival that finds none idle is dropped and counted. The response time of a task's first
-    request counts from the instant at which the arrival was due, so a server that stalls is charged for all
-    that would have come meanwhile.
+    Arrivals come on a schedule that responses do not change. The number of users is the most that can be in
+    flight; an arrival that finds no idle user is dropped and counted. The response time of a task's first
+    request counts from when the arrival was due, so a stall of the server shows in all requests that were due
+    meanwhile.
 
-    Without arrivals it is a user of the closed model, who thinks for ``wait_time`` between tasks.
+    In the closed model it waits ``wait_time`` between tasks.
     """
 
     abstract = True
 
     arrivals: Arrivals | None = None
-    """Those of this process, if a rate is asked for; from the run where the locustfile has the plugin."""
+    """The arrivals of this process (open model); set by the run if the locustfile has the plugin."""
 
     load_run: Any
-    """The run of this process; None where the locustfile does not have the plugin."""
+    """The run of this process; None if the locustfile does not have the plugin."""
 
     chance: random.Random
-    """Draws what is up to chance, by the run's seed."""
+    """Source of randomness, seeded by the run."""
 
     def __init__(self, environment: Environment) -> None:
-        """Take from the run of this process, if there is one, what all of its users share."""
+        """Take what all users share from the run of this process, if there is one."""
         self.load_run = run = run_of(environment)
         if run is not None:
             self.arrivals = run.arrivals
@@ -238,13 +238,13 @@ class ArrivalUser(KnoudsUser):
             self.wait_time = lambda: 0.0  # type: ignore[method-assign]  # Locust asks the instance
 
     def tls_context(self) -> ssl.SSLContext:
-        """By the certificates that the target's profile names, if it names any."""
+        """Use the certificates that the target's profile names, if it names any."""
         of_target: ssl.SSLContext | None = self.load_run and self.load_run.tls
         return of_target or super().tls_context()
 
     def stop(self, force: bool = False) -> bool:  # noqa: FBT001, FBT002 - as Locust's own
         """Stop after the current task, or at once if idle; a second call changes nothing, unless forced."""
-        if self._state == LOCUST_STATE_STOPPING and not force:  # of which Locust makes an exception
+        if self._state == LOCUST_STATE_STOPPING and not force:  # Locust would raise
             return False
         return bool(super().stop(force=force or self._is_idle))
 
@@ -271,11 +271,11 @@ class ArrivalUser(KnoudsUser):
         self._passed.add(task)
 
     def take_turn(self, task: Any) -> None:  # noqa: ANN401 - a function, or a TaskSet of Locust's
-        """Called before each task."""
+        """Prepare for a task; called before each."""
 
 
 class LoadShape(LoadTestShape):
-    """Follows the shape that is asked for; in the open model all users wait for arrivals from the start."""
+    """Follows the shape of the options; in the open model all users wait for arrivals from the start."""
 
     def __init__(self, options: LoadOptions) -> None:
         super().__init__()
@@ -298,7 +298,7 @@ class LoadShape(LoadTestShape):
         self._is_finishing = True
 
     def tick(self) -> tuple[int, float] | None:
-        """How many users, and how many of them to start per second; None at the end."""
+        """Return how many users to run, and how many to start per second; None at the end."""
         if self._is_finishing and self.runner is not None:
             return self.runner.shape_last_tick  # type: ignore[return-value]  # it was ours
         now_s = self.get_run_time()

@@ -1,6 +1,6 @@
-"""When requests arrive in the open model: a schedule that no answer can move.
+"""When requests arrive in the open model: a schedule that no response can move.
 
-Also levels over time as people write them for ``--stages``: ``30s:50/s,2m:200/s,30s:0/s``, or a file of such.
+Also parses ``--stages``: levels over time as text, ``30s:50/s,2m:200/s,30s:0/s``, or a file of them.
 """
 
 import math
@@ -30,7 +30,7 @@ _MOST_BYTES: Final = 100_000
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One straight piece, from one level to another; it lasts, and no level is negative."""
+    """One straight piece from one level to another; its duration is above 0, and no level is negative."""
 
     duration_s: float
     start: float
@@ -42,11 +42,11 @@ class Stage:
         return self.duration_s * (self.start + self.end) / 2
 
     def level(self, at_s: float) -> float:
-        """The level so many seconds after its beginning."""
+        """Return the level so many seconds after the stage began."""
         return self.start + (self.end - self.start) * at_s / self.duration_s
 
     def instant(self, area: float) -> float:
-        """Seconds after its beginning at which the level has added up to an area of at most its own."""
+        """Return how many seconds after its beginning the stage has reached this area (at most its own)."""
         slope = (self.end - self.start) / self.duration_s
         root = math.sqrt(max(0.0, self.start * self.start + 2 * slope * area))
         # The citardauq form of the quadratic solution: it does not lose digits where the slope is near zero.
@@ -55,7 +55,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Shape:
-    """Stages, at least one, one after another."""
+    """One or more stages, one after another."""
 
     stages: tuple[Stage, ...]
 
@@ -70,7 +70,7 @@ class Shape:
     def of(
         cls, kind: str, level: float, duration_s: float, *, base: float | None = None, steps: int = 5
     ) -> Self:
-        """One of the usual shapes.
+        """Make one of the usual shapes.
 
         Args:
             kind: ``constant``; ``ramp`` from the base to the level; ``steps``, equally long and high, up to
@@ -78,11 +78,11 @@ class Shape:
                 a short ramp and then constant.
             level: The highest level.
             duration_s: Of the whole.
-            base: Where a ramp begins (0 unless told otherwise), and where a spike rises from (a tenth).
-            steps: How many.
+            base: Level at which a ramp begins (default 0) or a spike rises (default a tenth of ``level``).
+            steps: The number of steps.
 
         Raises:
-            ValueError: There is no such kind, or the numbers make no load.
+            ValueError: The kind is unknown, or the numbers make no load.
         """
         match kind:
             case "constant":
@@ -120,18 +120,18 @@ class Shape:
         return last.start == last.end and last.duration_s > self.duration_s / 2
 
     def level(self, at_s: float) -> float:
-        """The level so many seconds after the beginning; 0 before and afterwards."""
+        """Return the level so many seconds after the beginning; 0 before and after the shape."""
         if not 0 <= at_s < self.duration_s:
             return 0.0
         index = bisect_right(self._ends_s, at_s)
         return self.stages[index].level(at_s - _before(self._ends_s, index))
 
     def area(self, from_s: float, until_s: float) -> float:
-        """Level times seconds between two instants: for a rate, how many arrivals are expected."""
+        """Return level times seconds between two instants: for a rate, how many arrivals are expected."""
         return self._area_until(until_s) - self._area_until(from_s)
 
     def instant(self, area: float) -> float:
-        """Seconds until the level has added up to this area; infinity if it never does."""
+        """Return how many seconds the shape takes to reach this area; infinity if it never does."""
         if area >= self.total:
             return math.inf
         index = bisect_right(self._areas, area)
@@ -158,7 +158,7 @@ def _before(sums: Sequence[float], index: int) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """Which arrivals of a schedule are one worker's; the first has the index 0."""
+    """One worker's share of the arrivals; the index of the first worker is 0."""
 
     index: int = 0
     workers: int = 1
@@ -166,15 +166,15 @@ class Share:
 
 @dataclass(frozen=True, kw_only=True)
 class ArrivalSchedule:
-    """Every arrival of a run.
+    """All arrivals of a run.
 
-    What a worker's share is takes as long to say as it has arrivals, however many others there are.
+    The time to compute a worker's share depends on the arrivals of that share only.
 
     Attributes:
-        spacing: ``constant`` (as even as the rate allows; each of n workers takes every nth, and
-            the whole is the same for any number of them) or ``poisson`` (as independent clients come;
-            each worker draws its own, which together are Poisson arrivals again).
-        seed: Of Poisson arrivals; the same seed and shares give the same instants.
+        spacing: ``constant`` (evenly spaced; each of n workers takes every nth arrival, so the whole is
+            the same for any n) or ``poisson`` (as from independent clients; each worker draws its own,
+            which together are Poisson arrivals again).
+        seed: For Poisson arrivals; the same seed and shares give the same instants.
     """
 
     shape: Shape
@@ -186,7 +186,7 @@ class ArrivalSchedule:
             raise ValueError(f"{self.spacing} is not a spacing of arrivals: {' or '.join(SPACINGS)}")
 
     def instants(self, share: Share = Share()) -> Iterator[float]:
-        """The arrivals of a share, all unless told otherwise, in seconds after the start."""
+        """Yield the arrivals of a share (by default all), in seconds after the start."""
         for area in self._areas(share):
             instant_s = self.shape.instant(area)
             if instant_s > self.shape.duration_s:
@@ -194,7 +194,7 @@ class ArrivalSchedule:
             yield instant_s
 
     def _areas(self, share: Share) -> Iterator[float]:
-        """Expected arrivals until each arrival: time, stretched so that the rate is one."""
+        """Yield each arrival in stretched time, in which the rate is one: the area of the shape before it."""
         if self.spacing == "constant":
             yield from map(float, count(share.index, share.workers))
         area = 0.0
@@ -206,7 +206,7 @@ class ArrivalSchedule:
 
 @dataclass(frozen=True, kw_only=True)
 class WrittenStages:
-    """What was written: levels from 0 on, of arrivals per second if ``is_rate``, else of users."""
+    """Stages as parsed, starting at level 0; levels are arrivals per second if ``is_rate``, else users."""
 
     shape: Shape
     is_rate: bool
@@ -217,7 +217,7 @@ class WrittenStages:
 
 
 def parse_stages(text: str) -> WrittenStages:
-    """Read stages: how long each lasts, and the level that it reaches in a straight line."""
+    """Parse stages: how long each lasts, and the level that it reaches in a straight line."""
     stages: list[Stage] = []
     units = set()
     for part in text.split(","):
@@ -232,7 +232,7 @@ def parse_stages(text: str) -> WrittenStages:
 
 
 def _stage(part: str) -> tuple[float, float, bool]:
-    """How long a stage lasts, in seconds, the level that it reaches, and whether that is a rate."""
+    """Parse a stage: its length in seconds, the level that it reaches, and whether that is a rate."""
     time, _, level = part.partition(":")
     try:
         duration_s = Timespan().convert(time, None, None)
@@ -245,7 +245,7 @@ def _stage(part: str) -> tuple[float, float, bool]:
 
 
 def stages_of_file(path: Path) -> str:
-    """The stages of a file as the option takes them: one on each line, or several with commas between them.
+    """Read the stages of a file as text: one on each line, or several with commas between them.
 
     What follows ``#`` is a comment.
     """
@@ -274,12 +274,12 @@ def stages_of_file(path: Path) -> str:
 
 
 class Stages(click.ParamType[str]):
-    """Stages as text, which is passed on as it is."""
+    """Stages, checked, and passed on as text."""
 
     name = "stages"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Read a file, and refuse lines that are not stages."""
+        """Return the text, or that of the file that it names; refuse what are not stages."""
         text = str(value)
         try:
             if text.endswith(_FILE_SUFFIX):

@@ -1,4 +1,4 @@
-"""A capacity search on a target: one Locust after another, and one record of them all."""
+"""Runs a capacity search on a target: one load run after another, and one record of them all."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from knouds_harness.targets.profile import Target
 POINTS_FOLDER: Final = "points"
 _LARGEST_SEED: Final = 2**31
 TOLERATED_SHARE: Final = 0.001
-"""Share of requests that may be refused, and share that may be throttled."""
+"""The share of requests that may be refused, and the share that may be throttled."""
 SLOWER: Final = 2.0
-"""How many times as slow as at its best a target jams that keeps its objectives and has no place left."""
+"""If all users are busy, a target this many times slower than at its best is the limit, not the generator."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CapacityPlan:
-    """A search, as asked for; all points together spend at most ``credits``, within ``within_s``."""
+    """The options of a search; all points together spend at most ``credits``, and take ``within_s``."""
 
     scenario: Path
     search: Search
@@ -62,7 +62,7 @@ def find_capacity(
     on_point: Callable[[CapacityPoint], object] = lambda _: None,
     on_progress: Callable[[LoadProgress], object] = lambda _: None,
 ) -> Launched:
-    """Search, and keep a record: that of the search, with the points' own in its folder ``points``."""
+    """Search, and write a record; the records of the points are in its folder ``points``."""
     seed = random.SystemRandom().randrange(_LARGEST_SEED) if plan.seed is None else plan.seed
     setup = run_setup(target, command=[plan.command], seed=seed)
     with ExitStack() as resources:
@@ -100,7 +100,7 @@ def find_capacity(
 
 
 class _Points:
-    """Measures points, by a launch that takes what one point has of its own, and keeps what they were."""
+    """Measures points, and keeps their results; ``launch`` takes the options that differ between points."""
 
     def __init__(
         self, plan: CapacityPlan, *, seed: int, writer: LoadWriter, launch: Callable[[list[str]], Launched]
@@ -117,7 +117,7 @@ class _Points:
         self._measured: list[tuple[CapacityPoint, LoadResults]] = []
 
     def measure(self, rate: float) -> CapacityPoint:
-        """Run one point, or raise ``SearchEnded`` if none can be run any more, or it came to nothing."""
+        """Run one point; raise ``SearchEnded`` if no more can be run, or if it has no result."""
         began_s = time.monotonic()
         if self._was_interrupted:
             raise SearchEnded("interrupted")
@@ -126,7 +126,7 @@ class _Points:
         launched = self._launch(rate)
         is_asked_again = self._measured and self._has_time() and not launched.was_interrupted
         if launched.exit_code is ExitCode.UNREACHABLE and is_asked_again:
-            launched = self._launch(rate)  # it has answered before, and may not have been itself for a moment
+            launched = self._launch(rate)  # it has answered before, so this may be a short outage
         self._was_interrupted = launched.was_interrupted
         self._longest_s = max(self._longest_s, time.monotonic() - began_s)
         record = read_load(launched.folder, []) if launched.folder else None
@@ -136,7 +136,7 @@ class _Points:
         if record is None or launched.exit_code in {ExitCode.USAGE, ExitCode.GUARD, ExitCode.UNREACHABLE}:
             self.ended_by = launched.exit_code
             note = record.results.note if record else launched.note
-            raise SearchEnded(note or f"the point at {rate:g}/s came to nothing")
+            raise SearchEnded(note or f"the point at {rate:g}/s has no result")
         try:
             return self._keep(rate, record)
         except SearchEnded:
@@ -204,11 +204,10 @@ def _exit_code(capacity: Capacity) -> ExitCode:
 def judge_point(rate: float, results: LoadResults, *, earlier: Iterable[CapacityPoint] = ()) -> CapacityPoint:
     """Judge one point.
 
-    In the open model tasks are not sent once as many are in flight as there are users. Where the target has
-    become twice as slow then as it was at its best, it is the target that does not keep up. Otherwise there
-    were too few users for it, and that is the generator's limit, as it is if less was sent than was asked
-    for, or if a bound may have been missed for the generator's own delay. A bound on ``requests_per_s``
-    counts for nothing in a search over rates.
+    In the open model, tasks are dropped while all users are busy. If the target is then twice as slow as it
+    was at its best, the target does not keep up; if not, there were too few users, and the generator is the
+    limit. It also is if less was sent than asked for, or if its own delay may be why a bound was missed.
+    Bounds on ``requests_per_s`` do not count in a search over rates.
     """
     for task in results.task_errors:
         raised = task.errors[0].code if task.errors else "an exception"
@@ -229,7 +228,7 @@ def judge_point(rate: float, results: LoadResults, *, earlier: Iterable[Capacity
         best_ms = min((each.mean_ms for each in earlier if each.is_kept), default=0.0)
         if best_ms and mean_ms > SLOWER * best_ms:
             target = (
-                f"{results.plan.users} requests were in flight, and {results.validity.dropped} found no place"
+                f"all {results.plan.users} users were busy, and {results.validity.dropped} tasks were dropped"
             )
         else:
             generator = results.validity.reasons[0]
@@ -248,9 +247,9 @@ def judge_point(rate: float, results: LoadResults, *, earlier: Iterable[Capacity
 
 
 def _generators_fault(results: LoadResults) -> str:
-    """Why it may be the generator, by other signs than users who were all busy; empty if it was not.
+    """Say why the generator may be the limit, apart from busy users; empty if it is not.
 
-    A delay of the generator counts only if the target missed a bound that it may explain.
+    A delay of the generator counts only if it may explain a bound that was missed.
     """
     doubts = [each.doubt for each in _missed(results)]
     for doubt, reason in zip(results.validity.doubts, results.validity.reasons, strict=True):
@@ -273,7 +272,7 @@ def _targets_fault(results: LoadResults, total: OperationLoad) -> str:
         more = f", and {len(missed) - 1} more" if len(missed) > 1 else ""
         return f"{describe(missed[0])}{more}"
     if broken:
-        return f"{broken[0].says} {broken[0].broken} of {broken[0].seen} times not"
+        return f"{broken[0].says} Broken {broken[0].broken} of {broken[0].seen} times"
     throttled = total.outcomes["throttled"]
     if throttled > TOLERATED_SHARE * total.requests:
         return f"{throttled} of {total.requests} requests were throttled (429): the keys' own rate limit"

@@ -1,14 +1,13 @@
-"""The search for the highest rate that a target carries: doubling, then halving what is left between.
+"""Searches for the highest rate that a target carries: doubles the rate, then bisects.
 
-A rate is tried in points: short runs of their own, one after another. One point that keeps the objectives is
-enough to go on from a rate, and two that do not keep them give it up, so that one bad moment decides nothing.
-Rates double from the first one on while they are kept, and halve while they are not. What lies between the
-highest kept and the lowest given up is halved (geometrically) until the two are within ``PRECISION``. At last
-the highest is measured until it was kept ``repeats`` times; where that fails it is given up too, and the
-search goes on below.
+A point is a short load run at one rate. One point that keeps the objectives is enough to try a higher rate; a
+rate fails with two points that miss them, so that one bad moment decides nothing. From the first rate on,
+rates double while they are kept, and halve while they fail. The interval between the highest kept and the
+lowest failed rate is bisected (geometrically) until the two are within ``PRECISION``. At last the highest
+rate is measured until it was kept ``repeats`` times; if it fails, the search goes on below it.
 
-A point whose generator was the limit says nothing of the target; two of them give a rate up all the same, and
-the search says that it was the generator's limit it found.
+A point whose generator was the limit says nothing of the target. Two of them fail a rate all the same, and
+the result says that the limit is the generator's.
 """
 
 import math
@@ -26,12 +25,12 @@ LEAST_RATE: Final = 1.0
 CONFIDENCE: Final = 0.95
 _AGAINST: Final = 2
 _HOPELESS: Final = 3
-"""At so many rates the generator did not keep up, and at none it did: lower ones would be no better."""
+"""If the generator failed at this many rates, and no rate was kept, lower rates would be no better."""
 _DIGITS: Final = 3
 
 
 class SearchEnded(Exception):
-    """Raised by a measurement where no further point can follow; says why."""
+    """Raised by a measurement if no further point can follow; says why."""
 
 
 class _PointVerdict(StrEnum):
@@ -42,10 +41,12 @@ class _PointVerdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """What is searched.
+    """A search and its bounds.
 
     Attributes:
-        repeats: How many points have to be kept at the rate that is named in the end.
+        first: The rate to begin with.
+        most: The highest rate to try.
+        repeats: How many points the resulting rate must keep.
     """
 
     first: float
@@ -58,7 +59,7 @@ class Search:
         *,
         on_point: Callable[[Capacity], object] = lambda _: None,
     ) -> Capacity:
-        """Search."""
+        """Measure points until the search is finished, or ``measure`` ends it."""
         points: list[CapacityPoint] = []
         limit = ""
         try:
@@ -72,7 +73,7 @@ class Search:
         return self.known(points, limit=limit)
 
     def next_rate(self, points: Iterable[CapacityPoint]) -> float | None:
-        """The rate to measure next; None once the search is through."""
+        """Return the rate to measure next; None once the search is finished."""
         tallies = _tallies(points)
         highest, lowest = self._bounds(tallies)
         undecided = [
@@ -119,7 +120,7 @@ class Search:
         return min(_AGAINST, self.repeats)
 
     def _bounds(self, tallies: Mapping[float, Counter[_PointVerdict]]) -> tuple[float, float]:
-        """The highest rate that is kept, 0 for none, and the lowest that was given up, infinite for none."""
+        """Return the highest rate that was kept (0 if none) and the lowest that failed (infinite if none)."""
         lowest = min(
             (
                 rate
@@ -133,10 +134,10 @@ class Search:
 
 
 def knee(points: Iterable[CapacityPoint]) -> float | None:
-    """The rate from which on response times rise faster than throughput; None if none of three does.
+    """Return the rate from which response times rise faster than throughput; None below three rates.
 
-    It is where throughput divided by the mean response time is highest, Kleinrock's *power*: a queue with one
-    server and random arrivals has it at half of what it can do.
+    It is the rate with the highest throughput divided by mean response time, Kleinrock's *power*: a queue
+    with one server and random arrivals has it at half of its capacity. None too if it is the highest rate.
     """
     by_rate: dict[float, list[CapacityPoint]] = defaultdict(list)
     for point in points:
@@ -153,9 +154,9 @@ def knee(points: Iterable[CapacityPoint]) -> float | None:
 
 
 def least_share(kept: int, tried: int) -> float:
-    """With 95 % confidence at least this share of all points keeps the objectives, where so many of some did.
+    """Return the share of all points that keeps the objectives at least, with 95 % confidence.
 
-    Clopper and Pearson's exact bound: the share at which so many or more would be kept one time in twenty.
+    Clopper and Pearson's exact bound: at this share, so many or more points would be kept one time in twenty.
     """
     low, high = 0.0, 1.0
     if not kept:

@@ -1,4 +1,4 @@
-"""An HTTP answer, parsed only on demand."""
+"""An HTTP response, parsed only on demand."""
 
 import codecs
 import json
@@ -16,7 +16,7 @@ Wire = tuple[float, float, float, int, int]
 
 
 class Headers(Mapping[str, str]):
-    """Header fields by name, in any case; values of a repeated field are joined by commas."""
+    """Header fields by case-insensitive name; the values of a repeated field are joined by commas."""
 
     def __init__(self, head: bytes) -> None:
         self._fields = [_field(line) for line in head.decode("latin-1").split("\r\n")[1:] if ":" in line]
@@ -43,13 +43,13 @@ class Headers(Mapping[str, str]):
 
 @lru_cache(maxsize=1024)
 def _field(line: str) -> tuple[str, str]:
-    """Name and value; most lines are those of the answer before."""
+    """Split a header line; cached, as most lines repeat those of the response before."""
     name, _, value = line.partition(":")
     return name.lower(), value.strip(" \t")
 
 
 class Opening(NamedTuple):
-    """How long it took to open a connection, in ms; None of what was not done: no name, plain HTTP."""
+    """Times to open a connection; ``dns_ms`` is None for an IP address, ``tls_ms`` for plain HTTP."""
 
     dns_ms: float | None
     connect_ms: float
@@ -57,17 +57,17 @@ class Opening(NamedTuple):
 
 
 class Answer:
-    """What came back to one request.
+    """The response to one request.
 
     Attributes:
-        status_code: The final status; 0 where none came.
+        status_code: The final status; 0 if none came.
         raw_body: The body as it was sent, before any ``Content-Encoding`` is undone.
-        is_strict_json: Whether ``json`` has read JSON by the letter; it reads NaN and UTF-16 too.
+        is_strict_json: Whether ``json`` found strict JSON; it accepts NaN and UTF-16 too.
         arrived_at: When its last bytes were read, on ``time.perf_counter``'s clock.
-        opening: Of the connection that was opened for the request; None where there was one.
-        wire: When the request was written, and when the first and the last bytes of the answer were read, on
-            the same clock; how many bytes were sent, and how many received. One tuple, as each request makes
-            one; zeros where the connection broke while the request was written.
+        opening: How the connection was opened for the request; None if one was reused.
+        wire: When the request was written, and when the first and the last bytes of the response were read,
+            on the same clock; then the bytes sent and the bytes received. One tuple, as that is cheap; zeros
+            if the connection broke while the request was written.
     """
 
     status_code = 0
@@ -84,7 +84,7 @@ class Answer:
     _parsed: Any = _NOTHING
 
     def fill(self, status_code: int, raw_head: bytes, interim: int, raw_body: bytes) -> None:
-        """Keep what a connection read; ``interim`` heads of 1xx answers stand before the final one."""
+        """Store what a connection read; in ``raw_head``, ``interim`` heads of 1xx precede the final one."""
         self.status_code = status_code
         self._raw_head = raw_head
         self._interim = interim
@@ -92,12 +92,12 @@ class Answer:
 
     @property
     def first_byte_ms(self) -> float:
-        """From when the request was written until the first bytes were read; 0 where none came."""
-        return max(self.wire[1] - self.wire[0], 0.0) * 1e3  # an answer may come before its request is whole
+        """From when the request was written until the first bytes were read; 0 if none came."""
+        return max(self.wire[1] - self.wire[0], 0.0) * 1e3  # a response may begin before the request ends
 
     @property
     def body_ms(self) -> float:
-        """From the first bytes to the last; 0 where one read had them all."""
+        """From the first bytes to the last; 0 if one read had them all."""
         return (self.wire[2] - self.wire[1]) * 1e3
 
     @property
@@ -107,12 +107,12 @@ class Answer:
 
     @property
     def received_bytes(self) -> int:
-        """Head and body of the answer with their framing, before TLS; also of half an answer."""
+        """Head and body of the response with their framing, before TLS; also if it is incomplete."""
         return self.wire[4]
 
     @property
     def ok(self) -> bool:
-        """Whether there is a status, and it is not an error."""
+        """Whether there is a status below 400."""
         return 0 < self.status_code < 400
 
     @property
@@ -131,7 +131,7 @@ class Answer:
                 encoding = self.headers.get("content-encoding", "")
                 try:
                     self._content = self.raw_body and decoded(self.raw_body, encoding)
-                except UndecodableBody as error:  # to find that out again may take long
+                except UndecodableBody as error:  # kept, as decoding again may take long
                     self._undecodable = str(error)
                     raise
             else:
@@ -139,20 +139,20 @@ class Answer:
         return self._content
 
     def _may_be_encoded(self) -> bool:
-        """Whether to look for an encoding, by the raw head: cheaper than reading the fields."""
+        """Whether the raw head may name an encoding: cheaper to tell than by parsing the fields."""
         end = self._raw_head.find(b"\r\n\r\n")
         return self._interim > 0 or b"content-encoding" in self._raw_head[:end].lower()
 
     @property
     def text(self) -> str:
-        """The body as text: by the charset that is named, else UTF-8; what cannot be decoded is replaced."""
+        """The body as text, in the charset of the response or UTF-8; what cannot be decoded is replaced."""
         return self.content.decode(_charset(self.headers.get("content-type", "")), "replace")
 
     def json(self) -> Any:  # noqa: ANN401 - it is what the server sent
-        """The body read as JSON; the same object each time, as several may ask.
+        """Parse the body as JSON; returns the same object each time.
 
         Raises:
-            ValueError: It is not JSON, nested too deeply, or holds too many values.
+            ValueError: It is not JSON, is nested too deeply, or holds too many values.
         """
         if self._parsed is _NOTHING:
             self._parsed = self._read()
@@ -160,7 +160,7 @@ class Answer:
 
     def _read(self) -> Any:  # noqa: ANN401 - it is what the server sent
         body = self.raw_body
-        # What begins like JSON and can be read as such was not encoded, so there is no need to look for that.
+        # A body that begins like JSON and parses as JSON was not encoded: no need to look for an encoding.
         content = body if body[:1] == b"{" else self.content
         try:
             read = from_json(_bounded(content), allow_inf_nan=False)  # five times as fast, and strict
@@ -189,10 +189,10 @@ def _charset(content_type: str) -> str:
 
 
 class TransportFailure(Exception):
-    """A request got no answer; the message says why, without ports or times, so that equal failures group.
+    """A request got no response; the message says why, without ports or times, so that equal failures group.
 
     Attributes:
-        may_have_arrived: Some of the request was sent. A paid run may then have been started, and charged.
+        may_have_arrived: Part of the request was sent, so a paid run may have been started, and charged.
     """
 
     def __init__(self, reason: str, *, may_have_arrived: bool) -> None:
@@ -208,12 +208,12 @@ class NotConnected(TransportFailure):
 
 
 class ConnectionLost(TransportFailure):
-    """The connection broke before the answer was whole."""
+    """The connection broke before the response was complete."""
 
 
 class TimedOut(TransportFailure):
-    """The answer was not whole in time."""
+    """The response was not complete in time."""
 
 
 class BadAnswer(TransportFailure):
-    """What came is not HTTP/1.1, or too long."""
+    """The response is not HTTP/1.1, or too long."""

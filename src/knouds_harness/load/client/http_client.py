@@ -42,7 +42,7 @@ class TlsStream:
         self._taken = 0
 
     def handshake_step(self) -> bool:
-        """Go on with the handshake as far as the bytes at hand allow; return whether it is done."""
+        """Continue the handshake as far as the bytes at hand allow; return whether it is done."""
         self._take_from_socket()
         try:
             self._tls.do_handshake()
@@ -66,7 +66,7 @@ class TlsStream:
         return self._taken
 
     def recv(self, _size: int, /) -> bytes:
-        """All that can be decrypted now; empty at the end.
+        """Return all that can be decrypted now; empty at the end.
 
         Raises:
             BlockingIOError: Nothing yet, or no whole record.
@@ -76,11 +76,11 @@ class TlsStream:
         try:
             while part := self._tls.read(_READ_BYTES):
                 parts.append(part)
-            is_at_end = True  # the server has said goodbye
+            is_at_end = True  # the server sent close_notify
         except ssl.SSLWantReadError:
             pass
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-            # Many servers end without a goodbye; an answer's own framing tells whether it is whole.
+            # Many servers send no close_notify; the framing of a response tells whether it is complete.
             is_at_end = True
         if self._to_server.pending:
             self._flush()
@@ -114,7 +114,7 @@ class TlsStream:
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where a server is; ``tls`` says how to encrypt and whom to trust, None for plain HTTP."""
+    """The address of a server; ``tls`` says how to encrypt and whom to trust, None for plain HTTP."""
 
     host: str
     port: int
@@ -155,8 +155,8 @@ def connect(origin: Origin, deadline: float) -> tuple[Connection, Opening]:
 
 
 def _connect(origin: Origin, family: int, address: tuple[object, ...]) -> tuple[Connection, float]:
-    """Open a connection; return also when TCP stood."""
-    # The standard library's own socket, also where locust has put gevent's in its place.
+    """Open a connection; return it, and when TCP was connected."""
+    # The standard library's own socket, even if Locust has put gevent's in its place.
     raw_socket: socket.socket = monkey.get_original("socket", "socket")(family, socket.SOCK_STREAM)
     try:
         raw_socket.setblocking(False)
@@ -201,13 +201,13 @@ def _tls_reason(error: ssl.SSLError) -> str:
 class HttpClient:
     """Sends ready-made requests to one origin.
 
-    A request is written once. If its connection breaks, it fails, also if it is a GET: the server may have
-    seen it (docs/decisions/no-resend.md). So that this stays rare, an idle connection is dropped as soon as
-    the server hangs up, and one that was idle for a while is looked at once more before it is used again.
+    A request is written once. If its connection breaks, it fails, even if it is a GET: the server may have
+    seen it (docs/decisions/no-resend.md). To keep this rare, an idle connection is dropped as soon as the
+    server closes it, and one that was idle for a while is checked once more before it is used again.
     """
 
     def __init__(self, origin: Origin, *, timeout_s: float = 30.0, connect_timeout_s: float = 10.0) -> None:
-        """Open no connection yet; ``timeout_s`` is from sending until the answer is whole."""
+        """Open no connection yet; ``timeout_s`` runs from sending until the response is complete."""
         self.origin = origin
         self.connections_opened = 0
         self._timeout_s = timeout_s
@@ -223,11 +223,11 @@ class HttpClient:
     def send(
         self, request: bytes, answer: Answer, *, head_only: bool = False, timeout_s: float | None = None
     ) -> None:
-        """Send one request, as ``encode`` makes it, once, and wait for the whole answer."""
+        """Send a request that ``encode`` made, once, and wait for the whole response."""
         now = perf_counter()
         deadline = now + (self._timeout_s if timeout_s is None else timeout_s)
         idle = self._idle
-        connection = idle.pop() if idle else None  # the one used last, so that those not needed grow old
+        connection = idle.pop() if idle else None  # the last used, so that the others get old
         if connection is None or not connection.is_open or now - connection.idle_since > _LOOK_AFTER_IDLE_S:
             connection = self._usable(connection, now, deadline, answer)
             now = perf_counter()
@@ -249,7 +249,7 @@ class HttpClient:
         return connection
 
     def close(self) -> None:
-        """Hang up on every idle connection, and on the others once they have their answer."""
+        """Close every idle connection, and the others once they have their response."""
         self._is_closed = True
         while self._idle:
             self._idle.pop().close()
@@ -261,13 +261,13 @@ class HttpClient:
         self.close()
 
     def __del__(self) -> None:
-        """The loop holds what it watches, so idle connections do not go by themselves."""
+        """Close idle connections: the loop watches them, so they would not be collected by themselves."""
         for connection in getattr(self, "_idle", ()):
             connection.close_from_anywhere()
 
 
 def origin_of(base_url: str, *, tls: ssl.SSLContext | None = None, verify: bool = True) -> Origin:
-    """The origin of a URL.
+    """Return the origin of a URL.
 
     Args:
         base_url: Begins with ``http://`` or ``https://``.
@@ -290,7 +290,7 @@ def origin_of(base_url: str, *, tls: ssl.SSLContext | None = None, verify: bool 
 
 
 def tls_context(*, verify: bool = True) -> ssl.SSLContext:
-    """Whom to trust (without ``verify``, anybody); takes some 10 ms to make, so share it."""
+    """Make a context that trusts what the system does, or anybody; it takes some 10 ms, so share it."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     if not verify:
@@ -300,11 +300,11 @@ def tls_context(*, verify: bool = True) -> ssl.SSLContext:
 
 
 def encode_head(method: str, target: str, authority: str, headers: Iterable[tuple[str, str]]) -> bytes:
-    """A request's head, up to where the length of its body is said.
+    """Encode the head of a request, up to but without ``Content-Length``.
 
     Args:
         method: Uppercase.
-        target: Path and query; what may not stand in a request line is percent-encoded, the rest left alone.
+        target: Path and query; what is not allowed in a request line is percent-encoded, the rest left alone.
         authority: For the ``Host`` header, unless ``headers`` have one.
         headers: Sent in this order, as they are.
 
@@ -334,7 +334,7 @@ def encode_head(method: str, target: str, authority: str, headers: Iterable[tupl
 
 
 def complete(head: bytes, method: str, body: bytes | None) -> bytes:
-    """A whole request: a head of ``encode_head``, then the body and its length, if there is to be one."""
+    """Complete a request: append the length of the body, and the body, to a head of ``encode_head``."""
     if body:
         return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
     return head + (b"\r\n" if method in _BODYLESS else b"Content-Length: 0\r\n\r\n")
@@ -347,7 +347,7 @@ def encode(
     headers: Iterable[tuple[str, str]] = (),
     body: bytes | None = None,
 ) -> bytes:
-    """A whole request, from scratch; see ``encode_head`` and ``complete``."""
+    """Encode a whole request; see ``encode_head`` and ``complete``."""
     return complete(encode_head(method, target, authority, headers), method, body)
 
 

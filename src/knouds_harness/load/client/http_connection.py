@@ -1,12 +1,12 @@
 """One HTTP/1.1 connection on gevent's loop, made for little work per request.
 
-The loop watches the socket all the time, so there is nothing to start or stop for a request, and a server
-that hangs up on an idle connection is noticed at once. Parsing happens in the loop's callback: the greenlet
-that sent a request is switched to once, when its answer is whole. A deadline is a number; one timer per
-connection looks at it now and then, so that a request costs no timer of its own. An answer has come when its
-last bytes were read, however long the answers before it are worked off.
+The loop watches the socket all the time, so a request starts and stops no watcher, and a server that closes
+an idle connection is noticed at once. Parsing happens in the loop's callback: the greenlet that sent a
+request is switched to once, when the response is complete. A deadline is a number, which the one timer of the
+connection checks now and then, so that a request needs no timer of its own. A response counts as arrived when
+its last bytes were read, however long it takes to process the responses before it.
 
-Sockets are the standard library's own, patched or not: nothing here waits anywhere but in gevent's hub.
+Sockets are the standard library's own, patched or not: all waiting is done in gevent's hub.
 """
 
 from contextlib import suppress
@@ -30,13 +30,13 @@ from knouds_harness.load.client.http_answer import (
 MAX_HEAD_BYTES = 256 * 1024
 _READ_BYTES = _SEND_BYTES = 64 * 1024
 READ, WRITE = 1, 2  # what a loop watches for
-# As a hub knows its own; patched, it is a greenlet's.
+# The id of the thread, which a hub knows too; the patched function gives a greenlet's.
 _thread_id = monkey.get_original("_thread", "get_ident")
 _EARLY_S = 0.001  # the loop's clock may be a little behind
 
 
 class ByteStream(Protocol):
-    """What a connection needs of a socket that does not block, or of a ``TlsStream``."""
+    """What a connection needs of a non-blocking socket or a ``TlsStream``."""
 
     def send(self, data: bytes | memoryview, /) -> int:
         """Take some of the data, or raise BlockingIOError."""
@@ -49,7 +49,7 @@ class ByteStream(Protocol):
 
 
 class Connection:
-    """Sends one request at a time over an open stream, and waits for its answer."""
+    """Sends one request at a time over an open stream, and waits for the response."""
 
     __slots__ = (
         "_arrived_at",
@@ -78,7 +78,7 @@ class Connection:
     )
 
     def __init__(self, stream: ByteStream, fileno: int) -> None:
-        self.is_open = False  # until all is there: what is half made has nothing to close
+        self.is_open = False  # until the end of this method: before it, there is nothing to close
         self._stream = stream
         self._fileno = fileno
         self._hub = get_hub()
@@ -111,7 +111,7 @@ class Connection:
         deadline: float,
         head_only: bool,  # noqa: FBT001
     ) -> None:
-        """Send a request, once, and wait for the whole answer; times are those of ``time.perf_counter``."""
+        """Send a request, once, and wait for the whole response; times are those of ``time.perf_counter``."""
         self._head = self._body = b""
         self._first_at = 0.0
         self._interim = self._later_bytes = 0
@@ -132,7 +132,7 @@ class Connection:
         except OSError as error:
             self.close()
             raise ConnectionLost(failure_reason(error), may_have_arrived=True) from error
-        except BaseException:  # the greenlet was killed, or timed out by other code: an answer may still come
+        except BaseException:  # the greenlet was killed, or timed out by others: a response may still come
             self.close()
             raise
         finally:
@@ -153,13 +153,13 @@ class Connection:
         answer.arrived_at = self._arrived_at
 
     def is_still_open(self) -> bool:
-        """Look at the socket itself, for a server's goodbye that the loop has not come to see yet."""
+        """Read the socket itself: the server may have closed it without the loop having noticed yet."""
         if self.is_open:
             self._on_readable()
         return self.is_open
 
     def close(self) -> None:
-        """Hang up; a greenlet that waits for an answer must be told by other means."""
+        """Close the connection; this does not wake a greenlet that waits for a response."""
         if self.is_open:
             self.is_open = False
             timer, self._timer = self._timer, None
@@ -172,7 +172,7 @@ class Connection:
             self._parser = None  # it holds this object's methods
 
     def close_from_anywhere(self) -> None:
-        """Hang up from whichever thread: garbage is collected in any, and only its own may touch a loop."""
+        """Close from any thread: garbage is collected in any, but only a loop's own thread may touch it."""
         if _thread_id() == self._hub.thread_ident:
             self.close()
         else:
@@ -186,7 +186,7 @@ class Connection:
             return 0
 
     def _send_rest(self, request: bytes, sent: int) -> tuple[int, float]:
-        """Send what the socket's buffer had no room for; an answer that comes early ends the sending."""
+        """Send what the socket's buffer had no room for; stop if the response comes early."""
         view = memoryview(request)
         watcher = self._hub.loop.io(self._fileno, WRITE)
         watcher.start(self._switch_to_waiting)
@@ -213,19 +213,19 @@ class Connection:
         except OSError as error:
             self._end(ConnectionLost(failure_reason(error), may_have_arrived=True))
             return
-        if self._is_done:  # idle: the server hangs up, or speaks without being asked
+        if self._is_done:  # idle: the server closes it, or sends what belongs to no request
             self.close()
             return
         now = self._arrived_at = perf_counter()
         if not self._first_at:
             self._first_at = now
-        # What else is there is read first: many answers at once are worked off for milliseconds, and none of
-        # them came as late as that.
+        # Other sockets are read first: to process many responses at once takes milliseconds, which must not
+        # delay the time at which the others count as arrived.
         self._hub.loop.run_callback(self._take, data)
 
     def _take(self, data: bytes) -> None:
         if not self.is_open:
-            return  # the greenlet that waited was killed, or out of time
+            return  # the greenlet that waited was killed, or timed out
         if self._is_done:
             self.close()
         elif data:
@@ -246,7 +246,7 @@ class Connection:
             self._is_done = True
         except httptools.HttpParserError as error:
             self._stays_open = False
-            if not self._is_done:  # else it is rubbish after a whole answer
+            if not self._is_done:  # else it is garbage after a complete response
                 self._end(BadAnswer(f"not HTTP/1.1: {error}", may_have_arrived=True))
                 return
         if len(self._head) > MAX_HEAD_BYTES and (
@@ -259,7 +259,7 @@ class Connection:
             self._end(BadAnswer(f"a body of over {MAX_BODY_BYTES:,} bytes", may_have_arrived=True))
 
     def _on_end_of_stream(self) -> None:
-        """The server hung up: fine for an answer that has no other end, else a loss."""
+        """The server closed the connection: the end of a response without a length, else a failure."""
         if self._head and _ends_with_connection(self._head, self._interim):
             self._status = self._parser.get_status_code()
             self._stays_open = False
@@ -301,14 +301,14 @@ class Connection:
     # What the parser calls
 
     def on_message_begin(self) -> None:
-        """A head begins; after a whole answer it belongs to no request."""
+        """A head begins; after a complete response it belongs to no request."""
         if self._is_done:
             self._stays_open = False
 
     def on_headers_complete(self) -> None:
         if self._awaits_head_only and not self._is_done and self._parser.get_status_code() >= 200:
             self.on_message_complete()
-            self._parser = httptools.HttpResponseParser(self)  # this one waits for a body
+            self._parser = httptools.HttpResponseParser(self)  # the old one waits for a body
 
     def on_body(self, data: bytes) -> None:
         if self._is_done:
@@ -319,7 +319,7 @@ class Connection:
             self._body = data
 
     def on_message_complete(self) -> None:
-        """An answer is whole; only now does the parser know whether the connection stays open."""
+        """A response is complete; only now does the parser know whether the connection stays open."""
         if self._is_done:
             return
         status = self._parser.get_status_code()
@@ -332,7 +332,7 @@ class Connection:
 
 
 def _ends_with_connection(head: bytes, interim: int) -> bool:
-    """Whether an answer has neither a length nor chunks, so that only the end of the connection ends it."""
+    """Whether a response has neither a length nor chunks, so that only closing the connection ends it."""
     parts = head.split(b"\r\n\r\n", interim + 1)
     if len(parts) < interim + 2:
         return False
@@ -341,5 +341,5 @@ def _ends_with_connection(head: bytes, interim: int) -> bool:
 
 
 def failure_reason(error: OSError) -> str:
-    """Why, without addresses, so that equal failures group."""
+    """Describe an error without addresses, so that equal failures group."""
     return error.strerror or str(error) or type(error).__name__

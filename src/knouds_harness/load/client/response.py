@@ -1,4 +1,4 @@
-"""An answer as Locust users know it, with ``success()`` and ``failure()``."""
+"""The response that Locust users get, with ``success()`` and ``failure()``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CODE = re.compile(r"(?!.*knouds_live_)[a-z][a-z0-9_.:-]{0,63}", re.IGNORECASE |
 
 
 class BadStatus(ResponseError):
-    """An error status; equal ones group, as their ``repr`` names status and ``code``, and no address."""
+    """An error status; its ``repr`` names only status and ``code``, so that equal ones group."""
 
     def __init__(self, response: Response) -> None:
         super().__init__(response)
@@ -31,11 +31,11 @@ class BadStatus(ResponseError):
 
 
 class Response(Answer):
-    """What a request brought; with ``catch_response=True``, a with-block that decides what it counts as.
+    """The response to a request; with ``catch_response=True``, a with-block decides what it counts as.
 
     Attributes:
-        elapsed_ms: From sending until the answer was whole: the service time.
-        error: Why there is no answer.
+        elapsed_ms: From sending until the response was complete: the service time.
+        error: Why there is no response.
     """
 
     method = ""
@@ -54,14 +54,14 @@ class Response(Answer):
         return timedelta(milliseconds=self.elapsed_ms)
 
     def raise_for_status(self) -> None:
-        """Raise what the request counts as a failure for, if it does."""
+        """Raise the failure that the request counts as, if it is one."""
         if isinstance(self._verdict, Exception):
             raise self._verdict
         if self._verdict is None and (failure := self.failure_by_status()):
             raise failure
 
     def failure_by_status(self) -> Exception | None:
-        """No answer, or a status of 400 and more; redirects are answers."""
+        """Return the failure: no response, or a status of 400 or more; a redirect is none."""
         if self.status_code >= 400:
             return BadStatus(self)
         return self.error
@@ -81,13 +81,13 @@ class Response(Answer):
     ) -> bool:
         if self._meta is None:
             return False
-        meta, self._meta = self._meta, None  # it holds this object: without a cycle, both go at once
+        meta, self._meta = self._meta, None  # it holds this object: without the cycle, both are freed at once
         if self._verdict is not None:
             meta["exception"] = None if self._verdict is True else self._verdict
         elif isinstance(error, ResponseError):
             meta["exception"] = error
         elif error is not None:
-            return False  # a mistake of the locustfile, or its end: no event, as with Locust's own clients
+            return False  # an error in the locustfile, or its end: no event, as with Locust's own clients
         self._event.fire(**meta)
         return self._verdict is None or kind is None
 
@@ -108,7 +108,7 @@ class Response(Answer):
 
 
 def error_code(response: Any) -> str:  # noqa: ANN401 - any client's response: only .json() is asked of it
-    """The ``code`` of an error's body; empty without one, or if it does not look like a constant."""
+    """Return the ``code`` of an error body; empty if it is missing or does not look like a constant."""
     read: Callable[[], object] | None = getattr(response, "json", None)
     try:
         body = read() if read else None

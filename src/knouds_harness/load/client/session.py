@@ -1,4 +1,4 @@
-"""What Locust users call ``self.client``: requests by the names they know, one event each."""
+"""``self.client`` of Locust users: the methods that they know, one Locust event per request."""
 
 import re
 import ssl
@@ -23,24 +23,24 @@ _ABSOLUTE = re.compile(r"https?://", re.IGNORECASE)
 _MOST_HEADS = 4096
 _TRACES_AT_ONCE = 64
 _JSON = "application/json"
-_to_json = JSONEncoder().encode  # what json.dumps does, without its look at ten arguments
+_to_json = JSONEncoder().encode  # as json.dumps, without checking its ten arguments
 
 Pairs = Mapping[str, Any] | Sequence[tuple[str, Any]]
 Headers = Mapping[str, str | None]
-"""By name; None leaves out what is sent by default."""
+"""By name; None leaves out a header that is sent by default."""
 SenderHeaders = tuple[tuple[str, str], ...]
-"""The key, and what else the profile has sent with each request, as pairs."""
+"""The key, and the profile's extra headers for each request, as pairs."""
 
 
 def _trace_lines() -> Iterator[bytes]:
-    """Header lines with new trace ids, not sampled: a server that traces all load would measure that."""
+    """Yield header lines with new trace ids, not sampled: tracing all load would distort the measurement."""
     while True:
         ids = hexlify(urandom(24 * _TRACES_AT_ONCE))
         for at in range(0, len(ids), 48):
             yield b"traceparent: 00-%b-%b-00\r\n" % (ids[at : at + 32], ids[at + 32 : at + 48])
 
 
-_trace_line = _trace_lines().__next__  # begun by the first request, so that forked processes differ
+_trace_line = _trace_lines().__next__  # starts with the first request, so that forked processes differ
 
 
 class CommonOptions(TypedDict, total=False):
@@ -57,19 +57,19 @@ class CommonOptions(TypedDict, total=False):
 
 
 class JsonOptions(CommonOptions, total=False):
-    """Those of a method that takes ``data`` by place."""
+    """Options of a method whose ``data`` may be positional."""
 
     json: Any
 
 
 class RequestOptions(JsonOptions, total=False):
-    """Those of a method that takes a body by name only."""
+    """Options of a method that takes a body by keyword only."""
 
     data: str | bytes | Pairs | None
 
 
 class PreparedRequest(NamedTuple):
-    """A request that is encoded for one session; its ``traceparent`` goes to ``traced_at``, if not 0."""
+    """A request encoded for one session; its ``traceparent`` is inserted at ``traced_at``, if not 0."""
 
     client: HttpClient
     method: str
@@ -80,14 +80,14 @@ class PreparedRequest(NamedTuple):
 
 
 class Session:
-    """Sends requests and tells Locust of each, with the arguments that its own clients tell.
+    """Sends requests, and fires Locust's event for each with the arguments of Locust's own clients.
 
     No cookies, no redirects, nothing sent twice. Any number of greenlets of one thread may share it.
 
     Attributes:
         is_traced: Send a new ``traceparent`` with each request to the base URL that has none; set it before
             the first.
-        request_name: Counts requests without a name of their own under this one.
+        request_name: The name in statistics of requests that have none of their own.
         scheduled_at: Set it, on ``time.perf_counter``'s clock, to count the response time of the next request
             from that instant instead of from sending; it is used once.
     """
@@ -109,10 +109,10 @@ class Session:
         Args:
             base_url: Stands before each path; a name and password in it go to an ``Authorization`` header.
             request_event: Is fired once per request.
-            user: Its ``context()`` is told with each event.
+            user: Its ``context()`` is passed to each event.
             default_headers: Sent with each request, unless it has its own of that name.
-            timeout_s: From sending until the answer is whole.
-            connect_timeout_s: Until a connection stands.
+            timeout_s: From sending until the response is complete.
+            connect_timeout_s: To open a connection.
             tls: Whom to trust; share one among users, as it takes some 10 ms to make.
             verify: False trusts any certificate; not together with ``tls``.
 
@@ -142,9 +142,9 @@ class Session:
         self.act_as(())
 
     def act_as(self, sender_headers: SenderHeaders) -> None:
-        """Send these headers with each request to the base URL from now on, unless it has its own.
+        """Send these headers with each request to the base URL from now on, unless a request has its own.
 
-        Other servers never get them. A request that was prepared before keeps what it was prepared with.
+        Other servers never get them. Requests that were prepared before keep their headers.
         """
         self._sender_headers = sender_headers
         self._heads = self._heads_by_sender.setdefault(sender_headers, {})
@@ -164,25 +164,25 @@ class Session:
         timeout: float | None = None,
         allow_redirects: bool = False,  # noqa: ARG002, FBT001, FBT002 - a redirect is an answer, never followed
     ) -> Response:
-        """Send one request and wait for the whole answer.
+        """Send one request and wait for the whole response.
 
         Args:
             method: Uppercase.
-            url: A path, put after the base URL; or absolute, for another server.
-            name: What statistics call it; by default ``url``. Use the operationId.
+            url: A path, appended to the base URL; or absolute, for another server.
+            name: Its name in statistics; by default ``url``. Use the operationId.
             data: The body: text, bytes, or pairs for a form.
             catch_response: Fire the event at the end of a with-block over the response, which may call
                 ``success()`` or ``failure()``.
-            headers: Besides the session's; one that is None leaves the session's out.
+            headers: Added to the session's; None leaves the session's header of that name out.
             auth: Name and password, for Basic.
-            json: The body where there is no ``data``.
-            params: Put after the path as a query.
-            context: Told with the event.
-            timeout: Seconds until the answer has to be whole.
-            allow_redirects: Accepted for Locust's sake; a redirect is an answer and never followed.
+            json: The body if there is no ``data``.
+            params: The query.
+            context: Passed to the event.
+            timeout: Seconds until the response must be complete.
+            allow_redirects: Accepted for Locust's sake; redirects are never followed.
 
         Returns:
-            The answer; where none came, ``status_code`` is 0 and ``error`` says why.
+            The response; if none came, ``status_code`` is 0 and ``error`` says why.
         """
         name = name or self.request_name or url
         if params:
@@ -308,7 +308,7 @@ class Session:
         return head
 
     def _client_for(self, url: str) -> tuple[HttpClient, str, dict[str, str]]:
-        """The client of a URL's origin, what follows the origin, and the credentials in it as a header."""
+        """Return the client of a URL's origin, what follows the origin, and its credentials as a header."""
         parts = urlsplit(url)
         origin = (parts.scheme, parts.netloc.rpartition("@")[2])
         if origin not in self._clients:
@@ -323,7 +323,7 @@ class Session:
 
     @contextmanager
     def rename_request(self, name: str) -> Iterator[None]:
-        """Count what is sent in a with-block under one name."""
+        """Count all requests in a with-block under one name."""
         self.request_name = name
         try:
             yield
@@ -331,7 +331,7 @@ class Session:
             self.request_name = None
 
     def close(self) -> None:
-        """Hang up on every idle connection."""
+        """Close every idle connection."""
         for client in self._clients.values():
             client.close()
 

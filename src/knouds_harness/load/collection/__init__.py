@@ -1,1 +1,1 @@
-"""What is counted: seconds, samples, and the metrics of a run."""
+"""Counting: seconds, samples of errors, and the metrics of a run."""

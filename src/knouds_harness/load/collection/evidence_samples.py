@@ -1,4 +1,4 @@
-"""Evidence of load: a few exchanges of each kind that was not kept, with secrets replaced."""
+"""Evidence of a load run: a few exchanges of each kind that was not kept, with secrets replaced."""
 
 import json
 import re
@@ -18,14 +18,14 @@ from knouds_harness.runs.operation_load import ErrorCount, OperationLoad, Reques
 from knouds_harness.targets.profile import Target
 
 MOST_OF_A_KIND: Final = 3
-"""Exchanges that are kept of one kind of error."""
+"""The most exchanges that are stored of one ``Error``."""
 _MOST_KINDS: Final = 100
 _MOST_BYTES: Final = 100_000
 _KEY_OF: Final = re.compile(r"\{\{key:([\w-]+)\}\}")
 
 
 class Samples:
-    """Keeps exchanges of one process until they are taken."""
+    """Stores exchanges of one process until they are taken."""
 
     def __init__(self, target: Target) -> None:
         self._redactor = Redactor.for_target(target)
@@ -34,7 +34,7 @@ class Samples:
         self._waiting: list[tuple[Error, Exchange]] = []
 
     def add(self, error: Error, response: object, start_unix_s: float) -> None:
-        """Store the exchange of an answer that was not ok, up to a few of each kind."""
+        """Store the exchange of a request that was not kept, up to a few of each kind."""
         count = self._counts.get(error, 0)
         if count >= MOST_OF_A_KIND or (not count and len(self._counts) >= _MOST_KINDS):
             return
@@ -44,7 +44,7 @@ class Samples:
         self._waiting.append((error, self._exchange(error, response, start_unix_s)))
 
     def take(self) -> list[tuple[Error, Exchange]]:
-        """What has come since the last time; exchanges have no id yet."""
+        """Return the exchanges since the last call; they have no id yet."""
         taken, self._waiting = self._waiting, []
         return taken
 
@@ -69,7 +69,7 @@ class Samples:
         try:
             content = response.content or b""
             failure = response.error
-        except ValueError as undecodable:  # nothing would find a secret in it
+        except ValueError as undecodable:  # secrets cannot be found in it
             content, failure = b"", undecodable
         answered: Pairs = tuple(
             (name, value) for name in response.headers for value in response.headers.get_all(name)
@@ -89,7 +89,7 @@ class Samples:
 
 
 class SampleWriter:
-    """What all processes hand on, in the one that leads: so many of a kind, with ids."""
+    """Writes the samples of all processes in the leading one: up to a few of each kind, with ids."""
 
     def __init__(self, write: Callable[[Exchange], object]) -> None:
         self._write = write
@@ -97,7 +97,7 @@ class SampleWriter:
         self._number = 0
 
     def add(self, error: Error, exchange: Exchange) -> None:
-        """Keep it, unless there are enough of its kind."""
+        """Write an exchange, unless there are enough of its kind."""
         ids = self._ids.setdefault(error, [])
         if len(ids) < MOST_OF_A_KIND:
             self._number += 1
@@ -111,7 +111,7 @@ class SampleWriter:
             )
 
     def named_in(self, operations: tuple[OperationLoad, ...]) -> tuple[OperationLoad, ...]:
-        """The metrics, with the ids of the exchanges that show each error."""
+        """Return the metrics with the ids of the exchanges that show each error."""
         return tuple(
             replace(
                 each,

@@ -1,4 +1,4 @@
-"""True percentiles in Locust's own statistics, for less of the time of each request."""
+"""Exact percentiles in Locust's own statistics, at a lower cost per request."""
 
 import time
 from typing import Any
@@ -8,10 +8,10 @@ from locust.stats import RequestStats, StatsEntry
 
 
 def exact_response_time(response_time_ms: float) -> float:
-    """What Locust counts a response time as: the middle of two of our buckets, in ms.
+    """Return the value under which Locust counts a response time: the middle of two of our buckets, in ms.
 
-    That is at most 0.1 % away. Two, because Locust keeps 20 copies of each operation's counts: an hour of 20
-    operations would need 120 MB.
+    It is at most 0.1 % off. Two buckets, because Locust keeps 20 copies of each operation's counts: an hour
+    of 20 operations would need 120 MB.
     """
     return _middle_ms(int(response_time_ms * 1e6))
 
@@ -24,7 +24,7 @@ def _middle_ms(duration_ns: int) -> float:
 
 
 class _Waiting:
-    """Requests of one name that were not added up yet: how many by bucket's beginning in ns, and sums."""
+    """Requests of one name that are not added up yet: counts by the bucket's start in ns, and sums."""
 
     __slots__ = ("counts", "size_bytes", "sum_ms", "untimed")
 
@@ -35,9 +35,9 @@ class _Waiting:
 
 
 class BatchedStats(RequestStats):
-    """Locust's statistics, which add requests up when they are read, or a second is over.
+    """Locust's statistics, which add up requests only when they are read, or a second is over.
 
-    Locust adds each request up twice, for its name and for the total, which takes longer than our own
+    Locust adds up each request twice, for its name and for the total, which takes longer than our own
     recording. ``environment.stats`` shows every request; the longest and the shortest are as exact as
     percentiles.
     """
@@ -57,7 +57,7 @@ class BatchedStats(RequestStats):
             waiting = self._waiting[name, method]
         except KeyError:
             waiting = self._waiting[name, method] = _Waiting()
-            self._entries[name, method]  # begins now
+            self._entries[name, method]  # makes the entry, whose time begins now
         waiting.size_bytes += content_length
         if response_time is None:
             waiting.untimed += 1
@@ -71,18 +71,18 @@ class BatchedStats(RequestStats):
 
     @property
     def entries(self) -> Any:  # noqa: ANN401 - Locust's dictionary of its own kind
-        """By name and method."""
+        """Entries by name and method."""
         self._add_up()
         return self._entries
 
     @entries.setter
     def entries(self, entries: Any) -> None:  # noqa: ANN401
-        self._waiting = {}  # Locust begins anew
+        self._waiting = {}  # Locust has reset its statistics
         self._entries = entries
 
     @property
     def total(self) -> StatsEntry:
-        """All together."""
+        """The entry of all requests together."""
         self._add_up()
         return self._total
 
@@ -100,7 +100,7 @@ class BatchedStats(RequestStats):
             self._total.extend(batch)
 
     def _batch(self, waiting: _Waiting) -> Any:  # noqa: ANN401 - a StatsEntry, whose ints are to hold floats
-        """In the form of a worker's report."""
+        """Add up requests in the form of a worker's report."""
         batch: Any = StatsEntry(self, "", "")
         timed = sum(waiting.counts.values())
         batch.start_time = batch.last_request_timestamp = self._last_unix_s
@@ -119,10 +119,10 @@ class BatchedStats(RequestStats):
 
 
 def use_exact_buckets() -> None:
-    """Have Locust count in our buckets from now on; its own are up to 50 % off.
+    """Make Locust count in our buckets from now on; its own are up to 50 % off.
 
-    Call it in every process before Locust makes its environment, as while a Locust file is imported: an
-    environment that is there already counts each request by itself. Locust sends the buckets from workers to
+    Call it in every process before Locust makes its environment, such as while a Locust file is imported: an
+    environment that exists already adds up each request by itself. Locust sends the buckets from workers to
     the master as they are, so percentiles stay exact.
     """
     stats.bucket_response_time = exact_response_time  # type: ignore[assignment] # floats do as well

@@ -1,4 +1,4 @@
-"""From what each second brought to the metrics of a run: the one place that adds up."""
+"""Adds up the counts of each second to the metrics of a run; nothing else adds them up."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ from knouds_harness.runs.operation_load import (
 )
 
 SERVER: Final = "server"
-"""The measure of what the server itself says a run took."""
+"""The measure of how long a run took, as the server says."""
 RECENT_S: Final = 10
-"""How many seconds can be asked for as recent."""
+"""How many of the last seconds are remembered one by one."""
 _MOST_ERRORS: Final = 50
 LEAST_SECONDS: Final = 20
-"""Of less the method tells too little."""
+"""With fewer seconds the method says too little."""
 MOST_LEFT_OUT: Final = 0.4
 CYCLE: Final = "cycle"
-"""What cycles are recorded under, beside operations."""
+"""The name under which cycles (asynchronous runs from submit to end) are recorded, like an operation."""
 _ACCEPT, _FINAL, _UNSEEN, _POLLS = "to accept", "to final ", "unseen", "polls"
 _DELAY, _UNDELIVERED = "webhook delay", "undelivered"
 _UNFINISHED: Final = "unfinished"
 
 
 def times(histogram: Histogram) -> Times:
-    """A histogram as the record has it."""
+    """Summarize a histogram for the record."""
     found = histogram.percentiles_s(*map(float, RECORDED_PERCENTS))
     return Times(
         count=len(histogram),
@@ -66,7 +66,7 @@ def times(histogram: Histogram) -> Times:
 
 
 def measured_from_unix_s(start_unix_s: float, warm_up_s: float) -> int:
-    """The first whole second after the warm-up; without one, that of the start: nothing was before it."""
+    """Return the first whole second after the warm-up; without one, the second of the start."""
     return math.ceil(start_unix_s + warm_up_s) if warm_up_s else int(start_unix_s)
 
 
@@ -78,11 +78,11 @@ class _RecentSecond:
 
 
 class RunMetrics:
-    """Sums up what each second brought, once; progress, bounds, record and report read these sums.
+    """Adds up the counts of each second, once; progress, bounds, record and report read these sums.
 
     Attributes:
         start_unix_s: When load began; None before.
-        measured_from_unix_s: As the function of that name says, once load began.
+        measured_from_unix_s: See the function of that name; infinite before load began.
         measured: What ended after the warm-up, and every exception in a task.
     """
 
@@ -98,7 +98,7 @@ class RunMetrics:
         self._first_unix_s = self._newest_unix_s = 0
 
     def begin(self, start_unix_s: float) -> None:
-        """Load begins at this instant: of what came before, only exceptions in tasks are measured."""
+        """Begin the load at this instant; of what came before, keep only exceptions in tasks."""
         self.start_unix_s = start_unix_s
         self.measured_from_unix_s = measured_from_unix_s(start_unix_s, self._warm_up_s)
         self._kept_by_second.clear()
@@ -116,7 +116,7 @@ class RunMetrics:
         self.ended += by_status
         self.errors.update(second.errors)
         self.measured.add(second, only=None if second.unix_s >= self.measured_from_unix_s else TASK)
-        count, sum_s = self._kept_by_second.get(at_s, (0, 0.0))  # of another worker, maybe
+        count, sum_s = self._kept_by_second.get(at_s, (0, 0.0))  # perhaps of another worker
         self._kept_by_second[at_s] = count + len(kept), sum_s + kept.mean_s * len(kept)
         self._newest_unix_s = max(second.unix_s, self._newest_unix_s)
         self._first_unix_s = min(second.unix_s, self._first_unix_s or second.unix_s)
@@ -126,7 +126,7 @@ class RunMetrics:
 
     @property
     def measured_from_s(self) -> float:
-        """Seconds of the load that are left out."""
+        """Seconds from the start of the load to the first that is measured."""
         return 0.0 if self.start_unix_s is None else max(0.0, self.measured_from_unix_s - self.start_unix_s)
 
     @property
@@ -134,17 +134,17 @@ class RunMetrics:
         return 0.0 if self.start_unix_s is None else max(0.0, now_unix_s() - self.start_unix_s)
 
     def measured_s(self, duration_s: float) -> float:
-        """Seconds of a load of this length that were measured so far."""
+        """Return how many seconds of a load of this length were measured so far."""
         if self.start_unix_s is None:
             return 0.0
         until_unix_s = min(now_unix_s(), self.start_unix_s + duration_s)
         return max(0.0, until_unix_s - max(self.start_unix_s, self.measured_from_unix_s))
 
     def recent_per_s(self, length_s: int) -> float:
-        """Requests that ended in the last seconds, per second."""
+        """Return the requests per second that ended in the last seconds."""
         if not self._recent:
             return 0.0
-        # Seconds in which nothing ended do not come at all.
+        # Seconds in which nothing ended are not among them.
         length_s = min(length_s, self._newest_unix_s - self._first_unix_s + 1)
         return sum(each.ended for each in self._last(length_s)) / length_s
 
@@ -152,7 +152,7 @@ class RunMetrics:
         return merged(each.kept for each in self._last(length_s))
 
     def recent_operations(self, length_s: int) -> tuple[OperationLoad, ...] | None:
-        """The metrics of each operation over the last seconds; None while fewer were measured."""
+        """Return the metrics of each operation over the last seconds; None while fewer were measured."""
         if self._newest_unix_s - self.measured_from_unix_s < length_s - 1:
             return None
         together = Second(unix_s=self._newest_unix_s)
@@ -161,14 +161,17 @@ class RunMetrics:
         return _operations(together, length_s)
 
     def operations(self, duration_s: float) -> tuple[OperationLoad, ...]:
-        """The metrics of each operation, over so many seconds without the warm-up."""
+        """Return the metrics of each operation, over this duration without the warm-up."""
         return _operations(self.measured, duration_s)
 
     def overall(self) -> Times:
         return times(self.measured.kept())
 
     def kept_times(self, length_s: int | None = None) -> list[KeptTimes]:
-        """Times of what was kept of each operation, and of all together; of the last seconds, if so asked."""
+        """Return the times of kept requests, by operation and, if several, last of all of them.
+
+        With ``length_s``, only of the last seconds.
+        """
         counted = self.measured
         if length_s is not None:
             counted = Second(unix_s=self._newest_unix_s)
@@ -187,8 +190,8 @@ class RunMetrics:
         return [*found, *([together] if found[1:] else [])]
 
     def steady_from_s(self) -> tuple[bool | None, float | None]:
-        """Whether throughput and mean response time became steady, and when; None if too little tells."""
-        last = max(self._kept_by_second, default=0)  # is not a whole second, as a rule
+        """Whether throughput and mean response time became steady, and when; None if the run is too short."""
+        last = max(self._kept_by_second, default=0)  # usually not a whole second
         if last < LEAST_SECONDS:
             return None, None
         seconds = [self._kept_by_second.get(at_s, (0, 0.0)) for at_s in range(last)]
@@ -298,11 +301,11 @@ def _row(
 
 
 def steady_from(values: Sequence[float]) -> int | None:
-    """The index from which on a series is steady; None where it never is.
+    """Return the index from which a series is steady; None if it never is.
 
     MSER (White 1997; by ranks, so that a stall now and then does not count as a beginning): of all beginnings
     up to half of the run, leave out the one after which the mean of the rest has the smallest standard error.
-    If that is more than ``MOST_LEFT_OUT`` of the run, the run did not come to a steady state.
+    If that is more than ``MOST_LEFT_OUT`` of the run, the run did not reach a steady state.
     """
     ranks = _ranks(values)
     total = len(ranks)
@@ -319,7 +322,7 @@ def steady_from(values: Sequence[float]) -> int | None:
 
 
 def _ranks(values: Sequence[float]) -> list[float]:
-    """From 0; equal values share the mean of theirs, or a level series would seem to rise."""
+    """Rank values from 0; equal values share their mean rank, or a constant series would seem to rise."""
     order = sorted(range(len(values)), key=values.__getitem__)
     ranks = [0.0] * len(values)
     begin = 0
@@ -334,7 +337,7 @@ def _ranks(values: Sequence[float]) -> list[float]:
 
 
 class CycleLog:
-    """Records the cycles of one process where its requests are recorded, so that they travel with them."""
+    """Records the cycles of one process along with its requests, so that they reach the leading process."""
 
     def __init__(self, recorder: SecondsRecorder) -> None:
         self._recorder = recorder
@@ -343,13 +346,13 @@ class CycleLog:
         self._record(_ACCEPT, to_accept_ms)
 
     def ended(self, ending: str, *, to_final_ms: float, unseen_ms: float, polls: int) -> None:
-        """A poll saw the end, so long after the submit, and after the last that saw it in flight."""
+        """Record an end that a poll saw; ``unseen_ms`` counts from the last poll that saw it in flight."""
         self._record(_FINAL + ending, to_final_ms)
         self._record(_UNSEEN, unseen_ms)
-        self._record(_POLLS, polls)  # a number, not a time; exact to more polls than a cycle takes
+        self._record(_POLLS, polls)  # a number, not a time; exact up to more polls than a cycle takes
 
     def delivered(self, ending: str, *, to_final_ms: float, delay_ms: float | None) -> None:
-        """A delivery told the end, so long after the submit, and after the end that the target tells."""
+        """Record an end that was delivered; ``delay_ms`` counts from the end that the target states."""
         self._record(_FINAL + ending, to_final_ms)
         if delay_ms is not None:
             self._record(_DELAY, delay_ms)
@@ -365,7 +368,7 @@ class CycleLog:
 
 
 def cycles(histograms: Mapping[SeriesKey, Histogram]) -> Cycles | None:
-    """The metrics of all cycles; None without any."""
+    """Return the metrics of all cycles; None without any."""
     by_measure = {series.measure: each for series, each in histograms.items() if series.operation == CYCLE}
     if not by_measure:
         return None

@@ -1,4 +1,4 @@
-"""Histograms by operation, status and second, from any Locust user's requests, from all workers.
+"""Histograms by operation, status and second, of the requests of any Locust user in all workers.
 
 In a locustfile::
 
@@ -6,9 +6,9 @@ In a locustfile::
     def record(environment, **_):
         SecondsCollector(environment, on_second=print)
 
-A listener of Locust's ``request`` event counts what every user sends with any client. Once a second
-finished seconds are handed out. In a distributed run workers send theirs along with Locust's own reports, and
-the master adds them up; the sums are exactly what one process would have counted.
+A listener of Locust's ``request`` event counts what every user sends with any client. Finished seconds are
+handed out once a second. In a distributed run, workers send theirs along with Locust's own reports, and the
+master adds them up; the sums are exactly what one process would have counted.
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ from knouds_harness.load.final_reports import FinalReporter, FinalReports
 from knouds_harness.measures.histograms import MAX_NS, Histogram, bucket_of, merged
 from knouds_harness.runs.operation_load import RequestStatus
 
-# Read once: NTP or an administrator may set the system's clock, and metrics are sorted by their second.
+# Read once: NTP or an administrator may set the system's clock, but seconds must stay in order.
 _EPOCH_S: Final = time.time() - time.monotonic()
 RESPONSE, SERVICE = "response", "service"
-"""Measures: from the scheduled instant, and from sending. They differ only where requests have a schedule."""
+"""Measures: time from the scheduled instant, and from sending; they differ only in the open model."""
 FIRST_BYTE, BODY = "first_byte", "body"
-"""From the request to the answer's first byte, and from there to its last. The second is recorded only where
-more than one read had the answer: all others are 0."""
+"""Measures: time from the request to the first byte of the response, and from there to its last. ``BODY`` is
+recorded only if it took more than one read: otherwise it is 0."""
 DNS, CONNECT, TLS = "dns", "connect", "tls"
-"""Of connections that were opened."""
+"""Measures of opening a connection."""
 REPORT_KEY = "knouds_harness"
-"""Where a worker's message to the master holds its seconds."""
+"""The member of a worker's message to the master that holds its seconds."""
 _COUNTED_TOGETHER: Final = 256
-"""To count phases in a row costs half as much as between other work."""
+"""Batch size for counting the phases of requests: a batch costs half as much as counting one by one."""
 _WORKERS_LAG_S: Final = 8
-"""So long after a second, each worker has sent its part, even if one of its reports came late."""
+"""Time after which every worker has sent its part of a second, even if one of its reports was late."""
 
 
 def now_unix_s() -> float:
-    """Seconds since the epoch, by the system's clock at this process's start and a monotonic one since."""
+    """Return seconds since the epoch: the system's clock as the process started, a monotonic one since."""
     return _EPOCH_S + time.monotonic()
 
 
 class SeriesKey(NamedTuple):
-    """What a histogram is of; a measure is one of those above, or one that ``record`` was given."""
+    """What a histogram counts; ``measure`` is one of the above, or any that ``record`` was called with."""
 
     operation: str
     status: RequestStatus
@@ -60,11 +60,11 @@ class SeriesKey(NamedTuple):
 
 
 class Error(NamedTuple):
-    """A kind of answer that was not kept.
+    """A kind of request that was not kept.
 
     Attributes:
-        status_code: 0 where there was no answer.
-        code: The ``code`` of the body; without an answer, the name of the exception; may be empty.
+        status_code: 0 without a response.
+        code: The ``code`` of the body; without a response, the name of the exception; may be empty.
     """
 
     operation: str
@@ -75,7 +75,7 @@ class Error(NamedTuple):
 
 @dataclass(slots=True)
 class Traffic:
-    """Heads and bodies that were sent and received, before TLS, whatever came of it."""
+    """Bytes of heads and bodies, sent and received, before TLS, whatever the status of the requests."""
 
     sent_bytes: int = 0
     received_bytes: int = 0
@@ -89,7 +89,7 @@ class Traffic:
 
 @dataclass(kw_only=True)
 class Second:
-    """What ended within one second; traffic is that of our own client."""
+    """Counts of what ended within one second; traffic is that of our own client only."""
 
     unix_s: int
     histograms: dict[SeriesKey, Histogram] = field(default_factory=dict)
@@ -97,7 +97,7 @@ class Second:
     traffic: dict[str, Traffic] = field(default_factory=dict)
 
     def add(self, other: Second, *, only: str | None = None) -> None:
-        """Add what another counted, of any second, or ``only`` operations whose name begins so."""
+        """Add the counts of another second, ``only`` of operations whose name begins so, if given."""
         for series, histogram in other.histograms.items():
             if only is None or series.operation.startswith(only):
                 self.histograms.setdefault(series, Histogram()).add(histogram)
@@ -109,7 +109,7 @@ class Second:
                 self.traffic.setdefault(operation, Traffic()).add(traffic)
 
     def kept(self) -> Histogram:
-        """Response times of all that was kept, over all operations."""
+        """Return the response times of kept requests, over all operations."""
         return merged(
             histogram
             for series, histogram in self.histograms.items()
@@ -157,8 +157,8 @@ class SecondsRecorder:
         self._clock = clock
         self._finished: list[Second] = []
         self._second = Second(unix_s=int(clock()))
-        # Where to count in the running second: what is kept, by operation (response times, and what is not
-        # counted yet of ``Answer.wire``), and all times.
+        # The counts of the running second: of kept requests, by operation (response times, and each
+        # ``Answer.wire`` that is not counted yet), and of all durations.
         self._kept: dict[str, tuple[dict[int, int], list[Wire]]] = {}
         self._counts: dict[tuple[str, RequestStatus, str], dict[int, int]] = {}
 
@@ -169,7 +169,7 @@ class SecondsRecorder:
         response_time: float | None,
         exception: Exception | None,
         response: Any = None,  # noqa: ANN401 - any client's
-        request_type: object = None,  # noqa: ARG002 - named, so that no dict has to be made of them
+        request_type: object = None,  # noqa: ARG002 - named, so that no dict is made of them
         response_length: object = None,  # noqa: ARG002
         context: object = None,  # noqa: ARG002
         start_time: float | None = None,
@@ -267,7 +267,7 @@ class SecondsRecorder:
             self._record_opening(name, response.opening)
 
     def _record_opening(self, name: str, opening: Opening) -> None:
-        """Count a connection; it stood, whatever became of the request."""
+        """Count an opened connection, whatever the status of its request."""
         if opening.dns_ms is not None:
             self.record(name, RequestStatus.KEPT, DNS, opening.dns_ms)
         self.record(name, RequestStatus.KEPT, CONNECT, opening.connect_ms)
@@ -275,7 +275,7 @@ class SecondsRecorder:
             self.record(name, RequestStatus.KEPT, TLS, opening.tls_ms)
 
     def record(self, operation: str, status: RequestStatus, measure: str, duration_ms: float) -> None:
-        """Count one duration, such as the ``ms`` that the server itself named."""
+        """Count one duration, such as the ``ms`` that the server states."""
         if self._second.unix_s != int(self._clock()):
             self._roll()
         try:
@@ -286,12 +286,12 @@ class SecondsRecorder:
         counts[bucket] = counts.get(bucket, 0) + 1
 
     def count_error(self, operation: str, status: RequestStatus, code: str) -> None:
-        """Count an error that is not an answer, and took no time."""
+        """Count an error without a request, such as an exception in a task; its duration is 0."""
         self.record(operation, status, RESPONSE, 0.0)
         self._count_errors(Error(operation, status, 0, self.safe(code)), 1)
 
     def take(self, *, with_current: bool = False) -> list[Second]:
-        """Hand out the seconds that are over, each once, or also what there is of the running one."""
+        """Return the seconds that are over, each once, and the running one so far if asked for."""
         self._roll(now=with_current)
         taken, self._finished = self._finished, []
         return taken
@@ -317,10 +317,10 @@ class SecondsRecorder:
 
 
 class SecondsCollector:
-    """Counts in every process of a run, and hands finished seconds to the one that leads it.
+    """Counts in every process of a run, and hands finished seconds to the leading one.
 
     Attributes:
-        final_reports: In the master: those that it waits for when a test ends; None elsewhere.
+        final_reports: In the master: waits for the workers' when a test ends; None elsewhere.
     """
 
     def __init__(
@@ -335,10 +335,10 @@ class SecondsCollector:
 
         Args:
             environment: Locust's.
-            on_second: Gets what each second brought, in order of time, in the local or master process. What
-                comes late from a worker is handed out as another part of its second.
-            on_not_kept: Told of each answer that was not kept: its kind, any client's response, its start.
-            redactor: Makes safe what servers and exceptions call an error.
+            on_second: Called in the local or master process with the counts of each second, in order. What
+                a worker sends late is handed out as another part of its second.
+            on_not_kept: Called for each request that was not kept: kind, any client's response, start.
+            redactor: Removes secrets from the error codes of servers and exceptions.
         """
         self.recorder = SecondsRecorder(on_not_kept=on_not_kept, redactor=redactor)
         self.final_reports: FinalReports | None = None
@@ -360,10 +360,10 @@ class SecondsCollector:
         """Hand out the seconds that are over.
 
         Args:
-            everything: Also those that may not be whole yet; for the end of a run.
+            everything: Also seconds that may be incomplete; for the end of a run.
         """
         self._gather(self.recorder.take(with_current=everything))
-        # Workers report every three seconds, each a part of its last one.
+        # Workers report every three seconds; the last second of a report is incomplete.
         newest = max(self._gathered, default=0) - (_WORKERS_LAG_S if self._is_distributed else -1)
         for unix_s in sorted(self._gathered):
             if everything or unix_s < newest:

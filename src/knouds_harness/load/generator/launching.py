@@ -32,7 +32,7 @@ class Launched:
     """How a scenario ended.
 
     Attributes:
-        note: What the record cannot tell of the end, for people; or empty.
+        note: Why it ended, for people, where the record does not say so; may be empty.
         was_interrupted: Whether the user asked for the end, even if the load was over by then.
     """
 
@@ -43,7 +43,7 @@ class Launched:
 
 
 def scenario_file(name: str) -> Path:
-    """The Locust file of a scenario of the harness, or of any other ``.py`` file by its path.
+    """Find a Locust file: by the name of a scenario of the harness, or by the path of a ``.py`` file.
 
     Raises:
         UnknownName: There is no such scenario or file.
@@ -65,8 +65,8 @@ def launch(
 ) -> Launched:
     """Run Locust on a scenario and wait for its end.
 
-    The first Ctrl-C, SIGTERM or SIGHUP ends it in order, a second one at once; its record is readable in any
-    case. If this process is killed, Locust and its workers notice and end.
+    The first Ctrl-C, SIGTERM or SIGHUP ends it in order, a second one at once; the record is readable either
+    way. If this process is killed, Locust and its workers notice and end.
     """
     listener = Listener()
     port = str(_free_port())  # two runs at once must not share workers
@@ -76,12 +76,12 @@ def launch(
     arguments += ["--started-by", command, "--command-pid", str(os.getpid())]
     try:
         with (
-            _signals_counted() as asked,  # from before the start, so that none leaves the process alone
+            _signals_counted() as asked,  # before the start: no signal may end this process alone
             subprocess.Popen(  # noqa: S603 - our own arguments
                 [sys.executable, "-m", _LOCUST, "-f", str(scenario), *arguments, *options],
                 env={**os.environ, **variables},
                 stdin=subprocess.DEVNULL,
-                start_new_session=True,  # a terminal's Ctrl-C comes to this process alone
+                start_new_session=True,  # a terminal's Ctrl-C reaches this process only
                 pass_fds=[listener.writing],
             ) as process,
         ):
@@ -98,7 +98,7 @@ def launch(
 
 
 def ending_of(status: int, told: ProgressMessage, *, was_interrupted: bool) -> Launched:
-    """What a run ends with: its own verdict; without one it failed, even if Locust's process ended well."""
+    """Return how a run ended, by its own verdict; without one it failed, even if Locust exited with 0."""
     folder = Path(told.progress.folder) if told.progress and told.progress.folder else None
     lost = folder if folder and not folder.is_dir() and told.has_begun else None
     if folder is not None and not folder.is_dir():  # given up before load began, or removed since
@@ -124,8 +124,8 @@ def _verdict(
         return ExitCode.INTERRUPTED, ""
     if has_begun:
         return ExitCode.BREACH, f"The load generator ended without a verdict, with exit code {status}."
-    # It never came to load: the Locust file, or an option of Locust's, is at fault.
-    return ExitCode.USAGE, "" if status else "Locust ended at once, and nothing was loaded."
+    # Load never began: the Locust file, or an option of Locust's, is at fault.
+    return ExitCode.USAGE, "" if status else "Locust ended at once, and no load was sent."
 
 
 def _show(told: ProgressMessage, on_progress: Callable[[LoadProgress], object]) -> None:
@@ -140,7 +140,7 @@ def _wait(process: subprocess.Popen[bytes], asked: Sequence[int], on_look: Calla
             _end(process, at_once=bool(passed_on))
             passed_on = len(asked)
         on_look()
-        time.sleep(_LOOK_EVERY_S)  # a signal cuts it short no more than that
+        time.sleep(_LOOK_EVERY_S)  # a signal does not cut it short, and is passed on after it
 
 
 def _end(process: subprocess.Popen[bytes], *, at_once: bool) -> None:
@@ -154,7 +154,7 @@ def _end(process: subprocess.Popen[bytes], *, at_once: bool) -> None:
 
 @contextmanager
 def _signals_counted() -> Iterator[list[int]]:
-    """Note down Ctrl-C and its like instead of ending."""
+    """Collect Ctrl-C and similar signals instead of ending."""
     seen: list[int] = []
 
     def note(number: int, _: FrameType | None) -> None:

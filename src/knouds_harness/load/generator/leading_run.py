@@ -1,4 +1,4 @@
-"""The run where it is led, in the only process or the master: its metrics, record, end and verdict."""
+"""The leading side of a load run (single process or master): metrics, record, end, verdict."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.needs.need import MAY_WRITE
 
 _AHEAD_S: Final = 0.5
-"""Between the last user's start and the first arrival: for the message to reach every worker."""
+"""From the last user's start to the first arrival, so that the message reaches every worker."""
 _CHECKPOINT_EVERY_S: Final = 5.0
 _TELL_EVERY_S: Final = 1.0
 _CLOCK_STANDS: Final = "Ended early: the clock of this machine stands still."
 
 
 def objectives_of(options: LoadOptions, scenario: str) -> tuple[Objective, ...]:
-    """Those of the command line and of the file; raises ``UsageError`` if one cannot be read."""
+    """Return the objectives of command line and file; raise ``UsageError`` if one cannot be read."""
     found = parse_objectives(options.objective)
     return found + (load_objectives(options.objectives, scenario) if options.objectives else ())
 
@@ -133,7 +133,7 @@ class LeadingRun(LoadRun):
     # The beginning
 
     def on_test_start(self, **_: object) -> None:
-        """Users are about to start; in the closed model load begins with them."""
+        """Begin the load of the closed model: it begins when users start."""
         super().on_test_start()
         if self.arrivals is None:
             self.begin(now_unix_s())
@@ -149,7 +149,7 @@ class LeadingRun(LoadRun):
         self.take_share(start_unix_s, Share())
 
     def _assemble(self) -> None:
-        """Wait for all that are to send."""
+        """Wait for all processes that send."""
 
     def _on_spawning_complete(self, **_: object) -> None:
         if self.arrivals is None or self._is_prepared:
@@ -159,7 +159,7 @@ class LeadingRun(LoadRun):
         self.begin(float(math.ceil(now_unix_s() + _AHEAD_S)))  # whole, as the seconds of the metrics are
 
     def _open_observers(self) -> None:
-        """Look at the accounts, and listen for deliveries, where that is asked for."""
+        """Start the usage and webhook observers that the options ask for."""
         options, target, scenarios = self.options, self._target, self._scenarios
         if options.finish == "webhook" and scenarios and not any(map(has_runs, scenarios)):
             raise UsageError(
@@ -171,7 +171,7 @@ class LeadingRun(LoadRun):
             return
         if target is None:
             raise UsageError(NO_TARGET)
-        waiter, reason = None, "a run in several processes has no one place for deliveries"
+        waiter, reason = None, "a run in several processes has no single place for deliveries"
         if not self._is_distributed:
             waiter, reason = open_webhook_waiter(
                 target,
@@ -180,7 +180,7 @@ class LeadingRun(LoadRun):
                 yes_production=options.yes_production,
             )
         if waiter is None:
-            self.note(f"Ends were polled for instead of delivered: {reason}.")
+            self.note(f"Completion was detected by polling instead of webhook: {reason}.")
             return
         self.webhook_waiter = waiter
         if self.verification and self.verification.share and self.verification.receiver is None:
@@ -189,7 +189,7 @@ class LeadingRun(LoadRun):
     # What every second brings
 
     def add_second(self, second: Second) -> None:
-        """A second is over: keep it, and see whether the run has to end."""
+        """Count and record a second that is over; end the run if a bound is missed."""
         self._tell_task_errors(second)
         rows = tuple(self.metrics.add(second))
         if self._record:
@@ -215,17 +215,17 @@ class LeadingRun(LoadRun):
             gevent.sleep(_TELL_EVERY_S)
 
     def checkpoint(self) -> None:
-        """Write the metrics so far, for the case that this process is killed."""
+        """Write the metrics so far, in case this process is killed."""
         self._write(self.results())
         if self._record:
             self._record.checkpoint()
 
     def note(self, sentence: str) -> None:
-        """Keep something that readers of the metrics have to know."""
+        """Add a sentence that readers of the metrics must know."""
         self._notes.append(sentence)
 
     def doubt(self, sentence: str) -> None:
-        """Keep something for which the metrics are not the target's alone: the measurement is not valid."""
+        """Add a reason why the measurement is not valid: the metrics do not show the target alone."""
         self.note(sentence)
         self._doubts.append(sentence)
 
@@ -238,7 +238,7 @@ class LeadingRun(LoadRun):
         operations = self.evidence.named_in(metrics.operations(measured_s))
         kept = metrics.kept_times()
         is_steady, steady_from_s = metrics.steady_from_s() if options.course.ends_level else (None, None)
-        invariants = verification.invariants() if verification else ()  # before the rest, which it adds up
+        invariants = verification.invariants() if verification else ()  # adds up what the next calls read
         verified_answers, answers = verification.verified_answers() if verification else (0, 0)
         results = LoadResults(
             plan=plan_of(
@@ -271,7 +271,7 @@ class LeadingRun(LoadRun):
     # The end
 
     def stop(self, reason: str, exit_code: ExitCode | None) -> None:
-        """End the run early; the first reason stands. Without an exit code the metrics decide on it."""
+        """End the run early; only the first call counts. Without an exit code, the metrics decide it."""
         if self._is_stopped:
             return
         self._is_stopped = True
@@ -284,12 +284,12 @@ class LeadingRun(LoadRun):
         self.shape.end()
         runner, parsed_options = self._environment.runner, self._environment.parsed_options
         if parsed_options and parsed_options.headless:
-            parsed_options.expect_workers = 0  # Locust waits for so many before the first tick
+            parsed_options.expect_workers = 0  # Locust waits for that many before the first tick
         elif runner and not runner.shape_greenlet:
             gevent.spawn(runner.quit)
 
     def end_in_order(self) -> None:
-        """End the load now, and let nothing wait for a target that throttles."""
+        """End the load now, and do not wait for a target that throttles."""
         self.end()
         self._hurry.set()
 
@@ -314,7 +314,7 @@ class LeadingRun(LoadRun):
         self.conclude()
 
     def conclude(self) -> None:
-        """Write the last metrics, and have Locust end with our exit code; only once, also after a signal."""
+        """Write the final metrics and set Locust's exit code; only once, even if a signal comes."""
         with self._concluding:
             if not self._is_concluded:
                 self._is_concluded = True
@@ -343,7 +343,7 @@ class LeadingRun(LoadRun):
             sys.stderr.writelines(f"{line}\n" for line in exit_summary(results))
 
     def _conclude_costs(self) -> None:
-        """Hold what was charged against the limit; last, as a server may charge for any request."""
+        """Compare the charges with the limit; comes last, as a server may charge for any request."""
         with suppress(HarnessError):  # usage that cannot be read shows nothing
             try:
                 if self._limits:
@@ -355,7 +355,7 @@ class LeadingRun(LoadRun):
         try:
             write()
         except (HarnessError, OSError) as problem:
-            sys.stderr.write(f"error: the record is not whole: {problem}\n")
+            sys.stderr.write(f"error: the record is incomplete: {problem}\n")
             return False
         return True
 

@@ -1,4 +1,4 @@
-"""One load run in one process: what its users need, what it sends and what it counts."""
+"""One process of a load run: what its users share, what it sends and what it counts."""
 
 from __future__ import annotations
 
@@ -50,21 +50,21 @@ from knouds_harness.targets.profile import Target
 
 NO_TARGET: Final = "name a target: --target sandbox, or another profile in targets/"
 _FINISH_WITHIN_S: Final = 10.0
-"""Without ``--stop-timeout``, for requests in flight at the end, which would not be counted otherwise."""
+"""Default of ``--stop-timeout``: time to finish requests in flight at the end, so that they are counted."""
 _MOST_MS: Final = 1e9
 _MOST_IN_VAIN: Final = 5
-"""So often a task may fail that has never come to its end."""
+"""A task that failed this often, and never completed, ends the run."""
 _LONGEST_TEXT: Final = 160
 _OWN_FOLDER: Final = str(Path(knouds_harness.__file__).parent)
 _OTHERS_FOLDERS: Final = tuple({sysconfig.get_path(each) for each in ("stdlib", "platlib", "purelib")})
 _LOGGERS: Final = ("locust.user.task", "locust.user.users", "locust.runners")
 _REPEATED: Final = ("%s\n%s", "While stopping users, we encountered a user that didn't have proper args %s")
-"""What Locust logs of each exception, and of each user that has ended by one as it started."""
+"""Locust's log messages of each exception, and of each user that an exception ended as it started."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadSetup:
-    """What is known of a run before it begins; without a target there is no workload."""
+    """What a run is made from; without a target there is no workload."""
 
     options: LoadOptions
     target: Target | None = None
@@ -74,15 +74,15 @@ class LoadSetup:
 
 
 class LoadRun(ABC):
-    """Owns what the process of a run has; ``run_of`` finds it.
+    """The state of a run in one process; ``run_of`` finds it.
 
     A ``LeadingRun`` leads a run, and sends all of it in one process. A ``MasterRun`` leads and sends nothing;
     each ``WorkerRun`` sends a share.
 
     Attributes:
-        arrivals: Of the open model; None in the closed one.
-        input_turns: Says which inputs each run has; None for those of the profile.
-        passed: Tasks that came to their end at least once in this process.
+        arrivals: None in the closed model.
+        input_turns: Chooses the inputs of each run; None to use those of the profile.
+        passed: Tasks that completed at least once in this process.
         samples: Exchanges that show errors, until they are taken; None without a target.
     """
 
@@ -120,7 +120,7 @@ class LoadRun(ABC):
         environment.stop_timeout = environment.stop_timeout or _FINISH_WITHIN_S
         events = environment.events
         events.test_start.add_listener(self.on_test_start)
-        events.test_stopping.add_listener(self._on_test_stopping)  # before the recording's, which may wait
+        events.test_stopping.add_listener(self._on_test_stopping)  # before that of self.seconds: it may wait
         self.samples = Samples(target) if target else None
         self.seconds = SecondsCollector(
             environment,
@@ -133,11 +133,11 @@ class LoadRun(ABC):
 
     @abstractmethod
     def stop(self, reason: str, exit_code: ExitCode) -> None:
-        """End the whole run early, from whichever process, for a reason in words."""
+        """End the whole run early, from any process; ``reason`` is a sentence."""
 
     @abstractmethod
     def add_second(self, second: Second) -> None:
-        """A second is over."""
+        """Take the counts of a second that is over."""
 
     def attach(self) -> None:
         vars(self._environment)["load_run"] = self
@@ -146,7 +146,7 @@ class LoadRun(ABC):
 
     @property
     def limits(self) -> LoadLimits:
-        """What this process may still do to the target; raises ``UsageError`` without one."""
+        """The limits of the target in this process; raises ``UsageError`` without a target."""
         if self._limits is None:
             raise UsageError(NO_TARGET)
         return self._limits
@@ -156,7 +156,7 @@ class LoadRun(ABC):
         return CycleLog(self.seconds.recorder)
 
     def tasks_of(self, scenario: type[HasTasks]) -> UserTasks:
-        """What the users of a scenario do in this process, and by whose keys."""
+        """Return the tasks of a scenario's users in this process, and whose keys they use."""
         if self._workload is None:
             raise UsageError(NO_TARGET)
         if scenario not in self._tasks:
@@ -170,13 +170,13 @@ class LoadRun(ABC):
         return self._tasks[scenario]
 
     def observe(self, operation: str, response: Response, *, sender: Persona | None = None) -> None:
-        """Within its ``catch_response`` block, verify an answer, and record the ``ms`` that it says."""
+        """Verify a response, and record its ``ms``; to be called within the ``catch_response`` block."""
         body = None
         if response.status_code == 200 and operation in RUN_OPERATIONS:
             with suppress(ValueError):
                 body = response.json()
             took_ms = body.get("ms") if isinstance(body, dict) else None
-            # A bool is an int to isinstance, and slower; not-a-number is not within the bounds.
+            # isinstance would take bools, and be slower; the bounds refuse not-a-number.
             if (type(took_ms) is int or type(took_ms) is float) and 0 <= took_ms < _MOST_MS:
                 self.seconds.recorder.record(operation, RequestStatus.KEPT, SERVER, took_ms)
         if self.verification is not None:
@@ -228,9 +228,9 @@ class LoadRun(ABC):
     ) -> None:
         failed = self._task_errors.count(user_instance, exception, tb)
         if failed.is_in_vain:
-            self.stop(f"Ended early, as {failed.task} never came to its end.", ExitCode.BREACH)
+            self.stop(f"Ended early: {failed.task} raised exceptions and never completed.", ExitCode.BREACH)
         if isinstance(user_instance, User):
-            raise StopUser(failed.text)  # it has not started; what it raised would be shown with each user
+            raise StopUser(failed.text)  # it failed to start: Locust would show the exception for each user
 
 
 def _tls_of(target: Target) -> ssl.SSLContext | None:
@@ -243,7 +243,7 @@ def _tls_of(target: Target) -> ssl.SSLContext | None:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskError:
-    """An exception in a task; ``is_in_vain`` if that failed often, and never came to its end."""
+    """An exception in a task; ``is_in_vain`` if the task has failed often and never completed."""
 
     task: str
     text: str
@@ -251,10 +251,10 @@ class TaskError:
 
 
 class TaskErrors:
-    """Counts exceptions in one process; they travel to the leading one as any other error."""
+    """Counts exceptions in tasks of one process; they reach the leading process like other errors."""
 
     def __init__(self, recorder: SecondsRecorder, *, users: int, passed: Collection[Any]) -> None:
-        """Keep Locust from logging each of them."""
+        """Stop Locust from logging each of them."""
         self._recorder = recorder
         self._most_in_vain = min(_MOST_IN_VAIN, users)
         self._passed = passed
@@ -287,7 +287,7 @@ class TaskErrors:
 
 
 def place_of(tb: TracebackType) -> str:
-    """File and line that an exception comes from: the last that are neither Python's nor a package's."""
+    """Return file and line of an exception: the last frame outside Python and other packages."""
     frames = traceback.extract_tb(tb)
     own = [
         frame

@@ -1,4 +1,4 @@
-"""Locust as the command line starts it: an error in a Locust file or an option is told in one sentence."""
+"""The Locust process of ``load``: reports an error in a Locust file or an option in one sentence."""
 
 import os
 import signal
@@ -15,12 +15,12 @@ from knouds_harness.errors import ExitCode
 from knouds_harness.exchange.redaction import shown
 
 _OF_THE_PLUGIN: Final = "--progress-descriptor"
-"""An option that only the plugin adds, and that the command line always gives."""
+"""Only the plugin adds this option, and the command always passes it: without plugin, Locust refuses it."""
 _LOOK_EVERY_S: Final = 0.5
 
 
 def main() -> None:
-    """Run Locust with the arguments of this process, the first two of which name the Locust file."""
+    """Run Locust with the arguments of this process; the first two are ``-f FILE``."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the plugin has its own handlers
     file = sys.argv[2]
     leader = os.getpid()
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def _end_with(leader: int) -> None:
-    """End this worker once its master has gone, even while it connects and Locust fires no event."""
+    """End this worker when its master is gone, even while it connects, when Locust fires no event."""
     sleep = get_original("time", "sleep")
 
     def look() -> None:

@@ -1,4 +1,4 @@
-"""What the leading process tells of a run while it goes; the command that began it shows it."""
+"""The progress of a running load: the leading process sends it to the command, which shows it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from knouds_harness.runs.operation_load import PERCENTS, ErrorCount, RequestStat
 _RECENT_S: Final = 5
 _MOST_ERRORS: Final = 5
 _JUDGED_FROM_S: Final = 3.0
-"""Before that everything is late: connections are opened, code is run for the first time."""
+"""Before that everything is late: connections are opened, and code runs for the first time."""
 _PERCENTS: Final = (*map(float, PERCENTS), 100.0)
 
 
 class ProgressTeller:
-    """Tells the command that began a run how it stands, and at last what it ends with."""
+    """Sends the progress of a run, and at last its exit code, to the command that started it."""
 
     def __init__(
         self, descriptor: int, options: LoadOptions, *, folder: Path | None, most_credits: float | None
@@ -40,7 +40,7 @@ class ProgressTeller:
         self._told = Health()
 
     def tell(self, metrics: RunMetrics, health: Health, doubts: Sequence[str]) -> None:
-        """Say how the run stands; other greenlets go on, however slowly the pipe is read."""
+        """Send the progress; other greenlets go on even if the pipe is read slowly."""
         progress = self._progress(metrics, health, doubts)
         gevent.get_hub().threadpool.apply(tell, (self._descriptor, ProgressMessage(progress=progress)))
 
@@ -61,7 +61,7 @@ class ProgressTeller:
         seen = Validity(
             is_valid=True,
             reasons=(),
-            asked_per_s=None,  # what workers tell is some seconds old
+            asked_per_s=None,  # the workers' numbers are some seconds old
             achieved_per_s=1.0,
             arrivals=max(0, handed + dropped),
             dropped=max(0, dropped),
@@ -115,7 +115,7 @@ def _most_frequent(errors: Mapping[Error, int]) -> tuple[ErrorCount, ...]:
 
 
 def _since(earlier: Histogram, now: Histogram) -> Histogram:
-    """What came since; all of it if counting has begun anew."""
+    """Return the counts added since ``earlier``; all of ``now`` if counting has restarted."""
     grown = {bucket: count - earlier.counts.get(bucket, 0) for bucket, count in now.counts.items()}
     if any(count < 0 for count in grown.values()):
         return now

@@ -1,4 +1,4 @@
-"""The record of a load run, written in the background while load goes on."""
+"""Writes the record of a load run in the background during the load."""
 
 import inspect
 import logging
@@ -37,7 +37,7 @@ _VERSIONS: Final = ("knouds-harness", "locust", "gevent", "httptools")
 class BackgroundWriter:
     """Runs jobs in gevent's pool of threads, one after the other, in the order given.
 
-    A job sees its data as they are when its turn comes: do not change them after giving it.
+    A job reads its data when its turn comes: do not change them after giving it.
     """
 
     def __init__(self) -> None:
@@ -46,13 +46,13 @@ class BackgroundWriter:
         self._failure: Exception | None = None
 
     def give(self, job: Callable[[], object]) -> None:
-        """Run this soon, and return at once."""
+        """Queue a job, and return at once."""
         self._jobs.append(job)
         if self._working is None:
             self._working = gevent.spawn(self._work)
 
     def finish(self) -> None:
-        """Return once all is done, or raise what the first job that failed did; the others were run."""
+        """Wait for all jobs; then, if any failed, raise the first failure."""
         while self._working is not None:
             self._working.join()
         if self._failure is not None:
@@ -76,7 +76,7 @@ def _failure_of(job: Callable[[], object]) -> Exception | None:
 
 
 class LoadRecordWriter:
-    """Writes metrics, seconds, histograms and exchanges; do not change them after giving them."""
+    """Writes metrics, seconds, histograms and exchanges; do not change them after handing them over."""
 
     def __init__(self, root: Path, target: Target, options: LoadOptions, *, scenario: str) -> None:
         self._resources = ExitStack()
@@ -138,7 +138,7 @@ def scenario_name(environment: Environment) -> str:
 def plan_of(
     environment: Environment, options: LoadOptions, *, inputs: str, workers: int, verified_share: float
 ) -> LoadPlan:
-    """What is asked for, as the record has it; ``inputs`` describes the file of them."""
+    """Return the options of the run as recorded; ``inputs`` describes the file of ``--inputs``."""
     run = (*options.workflow, *options.model)
     classes = environment.user_classes
     module = inspect.getmodule(classes[0]) if classes else None

@@ -1,4 +1,4 @@
-"""What a run comes to: whether the generator kept up, whether to end it early, and its exit code."""
+"""Judge a run: whether the generator kept up, whether to end it early, and its exit code."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MOST_DROPPED_SHARE: Final = 0.001
 MOST_UNSENT_SHARE: Final = 0.01
 MOST_CPU_SHARE: Final = 0.95
 _RARE: Final = ("p99.9_ms", "max_ms")
-"""A few requests decide them: a run without them is valid."""
+"""A few requests decide these figures: a delay in them does not make a run invalid."""
 _EXIT_CODES: Final = {
     LoadVerdict.BROKEN: ExitCode.BREACH,
     LoadVerdict.FAILED: ExitCode.BREACH,
@@ -45,12 +45,12 @@ _NOTHING_ENDED: Final = "No request ended after the warm-up, so nothing was meas
 
 @dataclass(kw_only=True)
 class Health:
-    """What one process saw of itself since the warm-up.
+    """What one process measured of itself since the warm-up.
 
     Attributes:
-        lateness: From an arrival's instant until it was taken.
+        lateness: From when an arrival was due until a user took it.
         lags: How late heartbeats of the event loop came, by ``lag_class``.
-        handed: Those that a user took.
+        handed: Arrivals that a user took.
         spent_credits: What was charged, or may have been, since the process began.
     """
 
@@ -79,7 +79,7 @@ class Health:
 
 
 def together(processes: Iterable[Health]) -> Health:
-    """All processes as one; the busiest processor counts."""
+    """Add up the health of all processes; of their CPU shares, take the highest."""
     whole = Health()
     for each in processes:
         whole.lateness.add(each.lateness)
@@ -103,14 +103,14 @@ class Watch:
         self._beating: gevent.Greenlet[..., None] | None = None
 
     def begin(self) -> None:
-        """Forget what was, and watch from now."""
+        """Forget what was measured, and measure from now on."""
         self._health = Health()
         self._began_s, self._cpu_began_s = time.perf_counter(), time.process_time()
         if self._beating is None:
             self._beating = gevent.spawn(self._beat)
 
     def health(self) -> Health:
-        """What was seen since ``begin``; arrivals count themselves."""
+        """Return what was measured since ``begin``; the caller adds the counts of arrivals."""
         health = self._health
         elapsed_s = time.perf_counter() - self._began_s
         health.cpu_share = (time.process_time() - self._cpu_began_s) / elapsed_s if elapsed_s > 0 else 0.0
@@ -121,7 +121,7 @@ class Watch:
         with open_timer() as timer:
             while True:
                 due_s += BEAT_S
-                # Those that were due while the loop stood still count, too: answers came then as well.
+                # Beats that were due while the loop stood still count too: responses came then as well.
                 missed = 0 if due_s > time.perf_counter() else missed + 1
                 timer.wait_until(due_s)
                 self._health.lags[lag_class(missed)].record(time.perf_counter() - due_s)
@@ -130,10 +130,10 @@ class Watch:
 def judge_generator(
     seen: Validity, *, kept: Sequence[KeptTimes] = (), delay: Delay, missing: Sequence[str] = ()
 ) -> Validity:
-    """Judge the generator by what was ``seen`` of it.
+    """Judge whether the generator kept up, by what was ``seen`` of it.
 
-    What was ``kept`` of each operation, and of all together, is held against the ``delay`` by which answers
-    were read late. ``missing`` says why figures are not whole.
+    The times of ``kept`` requests, of each operation and of all together, are compared with the ``delay`` in
+    reading responses. ``missing`` says why figures are incomplete.
     """
     moved = [delay.figures_moved(each, accuracy=seen.accuracy) for each in kept]
     judged = replace(seen, delayed=tuple(chain.from_iterable(moved)))
@@ -176,13 +176,13 @@ def _described(figure: DelayedFigure) -> str:
     name = figure.measure.removesuffix("_ms")
     known_ms, measured_ms = figure.undelayed_ms, figure.measured_ms
     own = "much" if known_ms is None else f"up to {measured_ms - known_ms:.1f} ms"
-    return f"{name} of {figure.operation} ({measured_ms:.1f} ms) holds {own} of the generator's own delay"
+    return f"{name} of {figure.operation} ({measured_ms:.1f} ms) includes {own} of the generator's own delay"
 
 
 def with_doubts(
     objectives: Iterable[JudgedObjective], validity: Validity, *, kept: Iterable[KeptTimes], delay: Delay
 ) -> tuple[JudgedObjective, ...]:
-    """Say of each objective that was missed whether the generator may be why."""
+    """Add to each missed objective why the generator may be the cause, if it may."""
     kept_by_operation = {each.operation: each for each in kept}
     return tuple(
         each
@@ -193,7 +193,10 @@ def with_doubts(
 
 
 def _doubt(missed: JudgedObjective, validity: Validity, kept: KeptTimes | None, delay: Delay) -> str:
-    """Less load makes no answer slower, and no delay of the generator makes the target fail."""
+    """Say why the generator may be the cause; empty if it cannot be.
+
+    Too little load makes no response slower, and a delay of the generator makes no request fail.
+    """
     measure = missed.measure.removeprefix("service_")
     is_time = measure.endswith("_ms")
     for doubt, reason in zip(validity.doubts, validity.reasons, strict=True):
@@ -207,7 +210,7 @@ def _doubt(missed: JudgedObjective, validity: Validity, kept: KeptTimes | None, 
         return ""
     least_ms = undelayed.figure_ms(measure)
     if least_ms is None:
-        return "The generator's own delay may be why: a single request decides this figure."
+        return "The generator's own delay may be the cause: a single request decides this figure."
     return f"Without the generator's own delay it may be as low as {least_ms:.1f} ms."
 
 
@@ -220,7 +223,7 @@ def validity_of(
     kept: Sequence[KeptTimes],
     missing: Sequence[str],
 ) -> Validity:
-    """Judge the generator of a whole run by what was measured so far."""
+    """Judge the generator by all that the run has measured so far."""
     schedule, from_s = options.schedule, metrics.measured_from_s
     asked_per_s = None
     ended = achieved = metrics.requests()
@@ -245,21 +248,21 @@ def validity_of(
 
 
 def missed_bound(bounds: Sequence[Objective], metrics: RunMetrics) -> JudgedObjective | None:
-    """The first bound of ``--abort-on`` that is missed over the last ten seconds, once ten are measured."""
+    """Return the first ``--abort-on`` bound missed over the last ten seconds; None before so many."""
     recent = metrics.recent_operations(RECENT_S) if bounds else None
     judged = judge_objectives(bounds, recent or ())
     return next((each for each in judged if not each.is_met and each.observed is not None), None)
 
 
 def exit_code_of(results: LoadResults, *, was_interrupted: bool) -> ExitCode:
-    """What a run that nothing stopped ends with."""
+    """Return the exit code of a run for which ``stop`` set none."""
     if was_interrupted:
         return ExitCode.INTERRUPTED
     return _EXIT_CODES[results.verdict]
 
 
 def exit_summary(results: LoadResults) -> Iterator[str]:
-    """What plain Locust does not say at the end, as lines for a terminal; none where all is well."""
+    """Yield what plain Locust does not print at the end, as lines for a terminal; none if all is well."""
     yield from results.note.splitlines()
     for each in results.never_kept:
         yield f"no request succeeded: {each.operation}, of {each.requests} requests"

@@ -1,1 +1,1 @@
-"""The contract under load: what was observed, put together, and judged."""
+"""The contract under load: observations of each process, added up and judged."""

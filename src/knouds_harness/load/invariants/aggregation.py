@@ -1,4 +1,4 @@
-"""Invariants of a whole run: what all processes saw, put together in the local or master process."""
+"""Judges invariants of a whole run from what all processes saw, in the local or master process."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _MOST_ENDED: Final = 100
 _WINDOWS_KEPT: Final = 3
 _WINDOWS_APART_S: Final = WINDOW_S - 2
 _MOST_WINDOWS: Final = 2_000
-"""A window takes a few hundred bytes of a file that is written anew every five seconds."""
+"""A window takes a few hundred bytes of a file that is rewritten every five seconds."""
 
 
 class SeenHashes:
-    """Which hashes of eight bytes came again: of all, or of an even share, so that memory is bounded.
+    """Finds repeated hashes of eight bytes: among all or, to bound memory, in a sample.
 
-    A hash is in the share by its own value, so each that is in it is compared with all others.
+    The value of a hash decides whether it is in the sample, so its repetitions are in it too.
     """
 
     def __init__(self, *, most: int = _MOST_HASHES) -> None:
@@ -65,20 +65,18 @@ class SeenHashes:
 
 
 class Aggregation:
-    """What the answers of all processes show together.
+    """What the responses to all processes show together.
+
+    Args:
+        chance: Chooses the ended executions to keep.
+        most_in_flight: How many requests may have been cut off at the end, without a response.
+        is_alone: No other client uses the accounts; otherwise it is unknown who filled a window.
 
     Attributes:
-        ended: Some executions whose end was seen, evenly chosen.
+        ended: A random sample of the executions whose end was seen.
     """
 
     def __init__(self, *, chance: random.Random, most_in_flight: int, is_alone: bool) -> None:
-        """Begin with nothing.
-
-        Args:
-            chance: Chooses the ended executions to keep.
-            most_in_flight: So many requests may have been cut off at the end, without an answer.
-            is_alone: No other client uses the accounts meanwhile; else who filled a window cannot be told.
-        """
         self.tallies = Tallies()
         self.runs: Counter[ObservedRun] = Counter()
         self.ended: list[Ended] = []
@@ -118,7 +116,7 @@ class Aggregation:
                 window.close()
 
     def windows(self) -> tuple[LimitWindow, ...]:
-        """All of them, route by route, in order of time; the first two thousand of a long run."""
+        """Return the windows of each route in order of time; of a long run, the first two thousand."""
         found = [(route, window) for route, windows in self._windows.items() for window in windows]
         found = sorted(found, key=lambda each: each[1].reset_unix_s)[:_MOST_WINDOWS]
         return tuple(
@@ -162,14 +160,14 @@ class Aggregation:
 
 
 def _to_judge(windows: Iterable[ObservedWindow]) -> list[ObservedWindow]:
-    """Those of which something has come that was not judged yet, be it late."""
+    """Return the windows with counts that were not judged yet, including late ones."""
     return [window for window in windows if not window.is_judged or window.remaining]
 
 
 def judge_window(
     tallies: Tallies, route: LimitedRoute, window: ObservedWindow, *, later: ObservedWindow | None
 ) -> None:
-    """What a window has to have kept."""
+    """Judge what must hold for any window."""
     admitted = window.remaining.total()
     name = f"{route.name} of {route.user}"
     tallies.judge(
@@ -195,7 +193,7 @@ def judge_window(
 
 
 def judge_fullness(tallies: Tallies, route: LimitedRoute, window: ObservedWindow, *, missing: int) -> None:
-    """Whether a window of an account that only this run uses admitted all of its limit at first."""
+    """Judge whether a window admitted its whole limit before it refused; only this run uses its account."""
     admitted = window.remaining.total()
     if window.throttled and _is_ours_alone(window, route.limit):
         tallies.judge(
@@ -207,14 +205,14 @@ def judge_fullness(tallies: Tallies, route: LimitedRoute, window: ObservedWindow
 
 
 def _is_ours_alone(window: ObservedWindow, limit: int) -> bool:
-    """Whether its first request was ours, and no gap in what is left shows a request of others."""
+    """Whether all its requests were ours: the values of Remaining fall from the limit without a gap."""
     return len(window.remaining) > 0 and set(window.remaining) == set(range(min(window.remaining), limit))
 
 
 class DeliveryMatch:
-    """Which executions have to be delivered, and how often each was: of all, or of an even share of them.
+    """Which executions must be delivered, and how often each was: of all or, to bound memory, of a sample.
 
-    An execution is in the share by its hash, so that memory is bounded and each that is in it followed whole.
+    The hash of an execution decides whether it is in the sample, so all deliveries of a sampled one count.
     """
 
     def __init__(self, *, most: int = _MOST_HASHES) -> None:
@@ -239,7 +237,7 @@ class DeliveryMatch:
 
     @property
     def are_all_here(self) -> bool:
-        """Whether each that has to be delivered was."""
+        """Whether each expected execution was delivered."""
         return self._expected <= self._came.keys()
 
     def judge(self, tallies: Tallies) -> None:

@@ -1,9 +1,9 @@
-"""Answers under load against the contract, by the checks that judge every exchange.
+"""Judges responses under load by the checks that judge every exchange.
 
-Every success is looked at: unless it is JSON with members that were judged before, all checks judge it.
-So do the first answers of each kind, and a share of the others. Most of these are right, and a compiled
-schema says so in microseconds; only for the rest is it asked what is wrong. An answer that is byte for byte
-one that was right needs no second look.
+Every success is looked at, and judged unless it is JSON with members that were judged before. The first
+responses of each kind are judged too, and a share of the others. Most are right, and a compiled schema says
+so in microseconds; only the rest goes through all checks. A body that is byte for byte one that was right is
+not judged again.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from knouds_harness.load.invariants.invariants import Tallies
 from knouds_harness.targets.resources import Waiver
 
 _JUDGED_FIRST: Final = 20
-"""So many answers of each operation and status are judged, also of a small share."""
+"""How many first responses of each operation and status are judged, even if the share is small."""
 _JUDGED_TOGETHER: Final = 16
-"""To judge so many in a row costs half as much as to judge scattered ones."""
+"""Batch size for judging responses: a batch costs half as much as judging scattered ones."""
 _MOST_KNOWN: Final = 64
 _MOST_FORMS: Final = 256
 _LONGEST_KNOWN_BYTES: Final = 65_536
@@ -45,7 +45,7 @@ _LONGEST_ADMITTED_BYTES: Final = 1_000_000
 
 
 class ContractBroken(CatchResponseError):
-    """What Locust is told of a success that breaks the contract; its code is the fact."""
+    """The failure that Locust counts for a success that breaks the contract; its ``code`` is the fact."""
 
     def __init__(self, fact: str, shown: str) -> None:
         super().__init__(f"{fact}: {shown}")
@@ -54,7 +54,7 @@ class ContractBroken(CatchResponseError):
 
 @dataclass(kw_only=True)
 class _Form:
-    """Right answers with the same members, which show the same facts."""
+    """Right responses with the same members, which show the same facts."""
 
     facts: frozenset[str]
     seen: int = 0
@@ -62,17 +62,17 @@ class _Form:
 
 @dataclass(kw_only=True, slots=True)
 class _AnswerKind:
-    """Answers of one operation with one status.
+    """Responses of one operation with one status.
 
     Attributes:
-        right_headers: Values of those that were right, and which of them were there.
-        forms: By what decides which schemas apply.
-        known: Bodies that were right, with which headers.
-        judged_left: How many of the next ones all checks judge, once those of ``passed_left`` have come.
-        passed_left: How many of the next ones pass by their form.
-        admitted: Members of bodies that broke nothing that fails a run.
+        right_headers: Header values that were right, and which headers were present.
+        forms: Forms by what decides which schemas apply.
+        known: Forms of bodies that were right, by the headers present and the body.
+        judged_left: How many of the next responses are judged, once those of ``passed_left`` have come.
+        passed_left: How many of the next responses pass by their members.
+        admitted: Members of bodies that had no finding that fails a run.
         last_admitted: The last of these bodies, as it was sent.
-        verified: How many of these did not pass by their form.
+        verified: How many responses were judged, and did not pass by their members.
     """
 
     operation: Operation
@@ -91,7 +91,7 @@ class _AnswerKind:
 
 
 class Verifier:
-    """Judges answers that come to one process: a ``share`` of them by all checks, also of known forms."""
+    """Judges responses in one process; of those with known members, a ``share``."""
 
     def __init__(
         self,
@@ -112,10 +112,10 @@ class Verifier:
         self._tallies = Tallies()
 
     def judge(self, name: str, response: Response, body: JSON = None) -> ContractBroken | None:
-        """Judge an answer.
+        """Judge a response.
 
         Returns:
-            What a success is to be counted as; None if it keeps the contract, or is not a success.
+            The failure that a success counts as; None if it keeps the contract, or is not a success.
         """
         try:
             kind = self._kinds[name][response.status_code]
@@ -124,7 +124,7 @@ class Verifier:
         if kind is None:
             return None
         kind.seen += 1
-        if kind.passed_left:  # most are done with here, so nothing is called that need not be
+        if kind.passed_left:  # most responses end here, so it calls as little as possible
             kind.passed_left -= 1
             if type(body) is dict and tuple(body) in kind.admitted and response.is_strict_json:
                 return None
@@ -153,7 +153,7 @@ class Verifier:
         return taken
 
     def _gap(self) -> int:
-        """How many answers pass before the next are judged; so many in a row are drawn together."""
+        """Draw how many responses pass by their members before the next ones are judged."""
         if self._share >= 1:
             return 0
         return _JUDGED_TOGETHER * int(math.log(1 - self._draw()) / math.log1p(-self._share))
@@ -171,7 +171,7 @@ class Verifier:
         return kind
 
     def _form_if_right(self, kind: _AnswerKind, response: Response) -> _Form | None:
-        """The form of an answer that keeps the contract; None if that is in doubt, or the form is new."""
+        """Return the form of a response that keeps the contract; None if in doubt, or if the form is new."""
         present = self._right_headers(kind, response)
         if present is None:
             return None
@@ -195,7 +195,7 @@ class Verifier:
         return form
 
     def _right_headers(self, kind: _AnswerKind, response: Response) -> tuple[bool, ...] | None:
-        """Which of the headers that matter are there; None if one of them is wrong."""
+        """Return which of the documented headers are present; None if one of them is wrong."""
         headers = response.headers
         values = tuple(
             [headers[each] if each in headers else None for each in kind.headers]  # noqa: SIM401 - get() raises
@@ -280,7 +280,7 @@ class Verifier:
             request=Request(
                 method=operation.method,
                 path=url.path,
-                query=tuple(parse_qsl(url.query, keep_blank_values=True)),  # whether a run is waited for
+                query=tuple(parse_qsl(url.query, keep_blank_values=True)),  # says whether a run is async
                 path_values=operation.path_values(url.path) or {},
                 action=operation.action,
                 operation_id=operation.id,
@@ -305,7 +305,7 @@ def _is_admitted(kind: _AnswerKind, response: Response) -> bool:
 
 
 def _members_of(body: JSON) -> Hashable:
-    """The members of an object, with its status, on which those of an execution depend; else None."""
+    """Return the members of an object, with its status, which decides those of an execution; else None."""
     if type(body) is not dict:
         return None
     members = tuple(body)
@@ -326,7 +326,7 @@ def _body_of(response: Response) -> JSON:
 
 
 def _form_of(headers: tuple[bool, ...] | None, body: Any) -> Hashable:  # noqa: ANN401 - any JSON
-    """What decides which schemas apply: the headers, the members, the status of an execution."""
+    """Return what decides which schemas apply: headers present, members, the status of an execution."""
     if isinstance(body, dict):
         status = body.get("status")
         return headers, status if isinstance(status, str) else None, *body

@@ -1,6 +1,6 @@
-"""After the load: whether ended executions still stand, and whether usage has a row for each run.
+"""Checks after the load: whether ended executions keep their status, and each run has a row in usage.
 
-Only reads are sent. Others may use the accounts meanwhile: rows of other clients break nothing.
+Sends reads only. Others may use the accounts meanwhile: rows of other clients break nothing.
 """
 
 import time
@@ -38,13 +38,13 @@ _MOST_TIME_S: Final = 30.0
 
 @dataclass(kw_only=True)
 class Rows:
-    """Rows of an account's usage: their ids, and how many cost so much, by resource."""
+    """Rows of an account's usage: their ids, and how many have each cost, by resource."""
 
     ids: set[str] = field(default_factory=set)
     costs: dict[str, Counter[float]] = field(default_factory=dict)
 
     def add(self, rows: Iterable[Mapping[str, Any]], *, known: Collection[str]) -> None:
-        """Count rows that are not known, each once, also if several pages show it."""
+        """Count rows that are not known, each once, even if several pages show it."""
         for row in rows:
             row_id = repr(row.get("id"))
             if row_id in known or row_id in self.ids:
@@ -59,7 +59,7 @@ class Rows:
 
 
 class Audit:
-    """Looks at the accounts that a load run uses, by a key of each, before and afterwards."""
+    """Reads the accounts that a load run uses, with a key of each, before and after the load."""
 
     def __init__(self, target: Target, personas: Iterable[Persona], *, yes_production: bool) -> None:
         self._target = target
@@ -75,14 +75,14 @@ class Audit:
                     self._rows_before[user] = rows
 
     def after(self, aggregation: Aggregation) -> Iterator[str]:
-        """Judge, into the aggregation's tallies; yield a sentence for what could not be looked at."""
+        """Judge into the aggregation's tallies; yield a sentence for each part that could not be checked."""
         deadline_s = time.monotonic() + _MOST_TIME_S
         try:
             with self._client() as client:
                 self._poll_again(client, aggregation, deadline_s)
                 yield from self._compare_usage(client, aggregation, deadline_s)
         except HarnessError as error:
-            yield f"not all was looked at after the load: {error}"
+            yield f"not everything could be checked after the load: {error}"
 
     def _client(self) -> Client:
         return Client(target=self._target, guard=Guard(self._target, yes_production=self._yes_production))
@@ -147,7 +147,7 @@ class Audit:
 
 
 def compare(tallies: Tallies, runs: Mapping[ObservedRun, int], costs: Mapping[str, Counter[float]]) -> None:
-    """Compare the runs of one account with how many rows cost so much, by resource."""
+    """Compare the runs of one account with its rows, which ``costs`` counts by resource and cost."""
     runs_by_resource: Counter[str] = Counter()
     for run, count in runs.items():
         runs_by_resource[run.resource] += count
@@ -163,15 +163,15 @@ def compare(tallies: Tallies, runs: Mapping[ObservedRun, int], costs: Mapping[st
         unlike = [(run, each - rows[run.cost_credits or 0.0]) for run, each in paid]
         unlike = [(run, excess) for run, excess in unlike if excess > 0]
         tallies.see(*IS_CHARGED, sum(each for _, each in paid))
-        uncharged = sum(excess for _, excess in unlike) - lacking  # what has no row at all is broken once
+        uncharged = sum(excess for _, excess in unlike) - lacking  # a run without a row is counted above
         if uncharged > 0:
             run, excess = unlike[0]
-            example = f"{resource}: {excess} runs more that cost {run.cost_credits:g} than rows that say so"
+            example = f"{resource}: {excess} more runs than rows cost {run.cost_credits:g}"
             tallies.break_(*IS_CHARGED, count=uncharged, example=example)
 
 
 def _rows_since(client: Client, persona: Persona, *, known: Collection[str]) -> Rows | None:
-    """Every row that is not known; None if usage cannot be read, or is too long."""
+    """Return all rows that are not known; None if usage cannot be read, or is too long."""
     rows = Rows()
     for offset in range(0, _MOST_ROWS, _PAGE_ROWS):
         shown = usage_rows(client.send, persona, limit=_PAGE_ROWS, offset=offset)
@@ -185,7 +185,7 @@ def _rows_since(client: Client, persona: Persona, *, known: Collection[str]) -> 
 
 
 def _resources(row: Mapping[str, Any]) -> Iterator[str]:
-    """What a row is of, as runs name it: its workflow, or each of its models."""
+    """Yield what a row is for, named as in runs: its workflow, or each of its models."""
     if isinstance(row.get("workflowSlug"), str):
         yield f"workflows/{row['workflowSlug']}"
     elif isinstance(row.get("modelIds"), list):

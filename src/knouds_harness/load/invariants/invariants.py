@@ -1,4 +1,4 @@
-"""What has to hold over all of a load run: facts, and what of them many answers can show."""
+"""Invariants of a whole load run: facts, each with the part of it that many responses can show."""
 
 from __future__ import annotations
 
@@ -55,28 +55,30 @@ NEEDS: Final[Mapping[InvariantKey, str]] = {
     EDGES: "two polls of an execution in flight",
     FINAL_STANDS: "an execution that was polled to its end",
     HAS_A_ROW: "a run, and usage that can be read",
-    IS_CHARGED: "a run whose answer says its cost, and usage that can be read",
+    IS_CHARGED: "a run whose response says its cost, and usage that can be read",
     ONE_DELIVERY: "an execution that was polled to its end, of a key with webhook = true that holds "
     "webhook:receive, and [webhook] that leads to this machine; on the sandbox, --finish webhook",
     SHOWS_LAST: "a workflow that this load creates and then reads",
     IS_THERE: "a workflow that this load creates and then reads",
     REMAINING_FALLS: "a run of an account with a rate limit",
     NO_MORE: "a run of an account with a rate limit",
-    TRUE_WAIT: "a request that was sent after as long as a 429 before it told to wait",
+    TRUE_WAIT: "a request that was sent after the wait that an earlier 429 asked for",
 }
-"""What it takes to see these; the others need nothing that a report would have to name."""
+"""What a load needs to show these invariants; the others need nothing that a report would have to name."""
 OF_HISTORIES: Final = {*NEEDS, *NO_FEWER.values(), NEVER_THROTTLED, WINDOWS_APART, SHORT_WAIT}
-"""What only many answers show."""
+"""Invariants that only many responses show."""
 SAME_WINDOW_S: Final = 2
 
 
 @dataclass
 class Tally:
-    """How one invariant fared.
+    """The counts of one invariant.
 
     Attributes:
-        excused: How often it was where that fails no run: assumed only, or waived.
-        example: One of those, in words; of broken ones if there are any.
+        seen: How often it could have been broken.
+        broken: How often it was broken.
+        excused: How often it was broken without failing the run: it is only assumed, or waived.
+        example: One of those cases, in words; a broken one if there is any.
     """
 
     seen: int = 0
@@ -87,14 +89,14 @@ class Tally:
 
 @dataclass(kw_only=True)
 class Tallies:
-    """Invariants by fact and what had to hold, in words; and how many answers were verified, of how many."""
+    """Counts of invariants, by fact and sentence; and how many of the responses were verified."""
 
     answers: int = 0
     verified: int = 0
     by_invariant: dict[tuple[str, str], Tally] = field(default_factory=dict)
 
     def see(self, fact: str, says: str, count: int = 1) -> Tally:
-        """Count so many times at which an invariant could have been broken."""
+        """Count cases in which an invariant could have been broken."""
         tally = self.by_invariant.get((fact, says))
         if tally is None:
             tally = self.by_invariant[fact, says] = Tally()
@@ -136,7 +138,7 @@ class Tallies:
         return cls(answers=answers, verified=verified, by_invariant=tallies)
 
     def invariants(self, *, needs: Mapping[tuple[str, str], str]) -> tuple[Invariant, ...]:
-        """For the record, broken ones first; one of ``needs`` that was not seen is untested."""
+        """Return the invariants for the record, broken ones first; unseen ones of ``needs`` are untested."""
         judged = [
             Invariant(fact=fact, says=says, **vars(each))
             for (fact, says), each in sorted(
@@ -152,11 +154,11 @@ class Tallies:
 
 
 class ObservedRun(NamedTuple):
-    """A kind of run that was answered; equal ones are counted.
+    """A run that got a response; equal ones are counted together.
 
     Attributes:
         resource: ``workflows/SLUG`` or ``models/NAME``.
-        cost_credits: As the answer says; None where it does not, as for asynchronous runs.
+        cost_credits: As the response says; None if it does not, as for asynchronous runs.
     """
 
     user: str
@@ -165,7 +167,7 @@ class ObservedRun(NamedTuple):
 
 
 class LimitedRoute(NamedTuple):
-    """What a limit counts for: one user's runs, the asynchronous ones by themselves (whether so is open)."""
+    """What a limit counts: one user's runs of an operation, asynchronous ones apart (no source says so)."""
 
     user: str
     name: str
@@ -177,7 +179,7 @@ class LimitedRoute(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """An execution whose end was seen, and of which account."""
+    """An execution whose end was seen, and its account."""
 
     user: str
     execution_id: str
@@ -186,14 +188,16 @@ class Ended(NamedTuple):
 
 @dataclass(kw_only=True)
 class ObservedWindow:
-    """What answers said of one window of a route.
+    """What responses said of one window of a route.
 
     Attributes:
-        reset_unix_s: Its end, as the first of them told it.
+        reset_unix_s: Its end, as the first response told it.
         remaining: How often each value of ``X-RateLimit-Remaining`` came with a success, until it is judged.
-        longest_wait_s: The most that ``Retry-After`` told one of them to wait.
-        waits_kept: How many came again after as long as a refusal told, and found another window.
-        waits_broken: How many were refused for this one nevertheless.
+        throttled: How many requests it refused.
+        longest_wait_s: The longest wait that a ``Retry-After`` asked for.
+        waits_kept: How many requests after that wait found another window.
+        waits_broken: How many requests after that wait were refused for this window again.
+        judged: How many requests it had admitted when it was judged.
     """
 
     reset_unix_s: int
@@ -210,16 +214,16 @@ class ObservedWindow:
         return self.judged + self.remaining.total()
 
     def close(self) -> None:
-        """It has been judged: keep how many it admitted, and nothing that takes more room."""
+        """Mark it as judged; keep only how many requests it admitted."""
         self.judged, self.is_judged = self.admitted, True
         self.remaining.clear()
 
     def is_same(self, reset_unix_s: int) -> bool:
-        """Whether another answer means this window."""
+        """Whether a response with this reset is about this window."""
         return abs(self.reset_unix_s - reset_unix_s) <= SAME_WINDOW_S
 
     def add(self, other: ObservedWindow) -> None:
-        """Count what another process saw of it."""
+        """Add what another process saw of it."""
         self.remaining.update(other.remaining)
         self.throttled += other.throttled
         self.longest_wait_s = max(self.longest_wait_s, other.longest_wait_s)
@@ -229,12 +233,12 @@ class ObservedWindow:
 
 @dataclass(kw_only=True)
 class ObservationBatch:
-    """What a process hands on; all empty where nothing came since the last time.
+    """What a process observed since its last batch.
 
     Attributes:
-        execution_ids: A hash of each new one, of eight bytes.
-        unknown: How many requests may have counted in a window, and their answers say nothing of it.
-        awaited: A hash of each whose end was seen, and has to be delivered.
+        execution_ids: A hash of eight bytes of each new execution id.
+        unknown: How many requests may have counted in a window without a response that says so.
+        awaited: A hash of each execution that has ended and must be delivered.
         undecided: How many histories of workflows took too long to judge.
     """
 

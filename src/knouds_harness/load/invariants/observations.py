@@ -1,7 +1,7 @@
-"""What the answers of one process say of runs, executions and rate limits, kept until it is handed on.
+"""What the responses in one process say of runs, executions and rate limits, until it is handed on.
 
-Nothing here grows with the length of a run: what has to be compared with all else is handed on in a few bytes
-(``aggregation`` puts the processes together), and of executions only those in flight are remembered.
+Memory does not grow with the length of a run: what must be compared across the run is handed on in a few
+bytes (``aggregation`` adds up the processes), and only executions in flight are remembered.
 """
 
 import random
@@ -41,11 +41,11 @@ _MOST_ENDED: Final = 10
 _ROUNDING_S: Final = 2.0  # Retry-After and Reset are whole seconds, each rounded its own way
 _MILLISECONDS: Final = 10**11
 _MOST_CREDITS: Final = 1e15
-"""Beyond it no amount is believed: sums would lose what matters, or overflow."""
+"""Larger amounts are ignored: sums would lose digits, or overflow."""
 
 
 class Observations:
-    """Reads answers as they come."""
+    """Reads responses as they come."""
 
     def __init__(self, *, chance: random.Random, clock: Callable[[], float] = now_unix_s) -> None:
         self._chance = chance
@@ -58,7 +58,7 @@ class Observations:
         self._unlimited = 0
 
     def observe_create(self, slug: str, *, is_own: bool) -> None:
-        """Count a create that was answered with the slug of its own workflow, or of another."""
+        """Judge a create by the slug in its response: of its own workflow, or of another."""
         example = f"createWorkflow was answered {slug!r}, which does not show the name that was sent"
         self._batch.tallies.judge(*SLUG_OF_NAME, holds=is_own, example=example)
 
@@ -73,10 +73,10 @@ class Observations:
         return taken
 
     def observe(self, name: str, response: Response, sender: Persona, body: object) -> None:
-        """An answer came to what statistics call so, or none did; ``body`` is None if it is not JSON."""
+        """Observe the response to a request of this name, or that none came; ``body`` is None if not JSON."""
         if response.status_code == 200 and sender.tier == UNLIMITED and name in RUN_OPERATIONS:
             cost = body.get("cost") if isinstance(body, dict) else None
-            # The usual case, in a fifth of the time; no number has neither bound.
+            # The usual case, in a fifth of the time; the bounds refuse not-a-number.
             if (type(cost) is int or type(cost) is float) and 0 <= cost < _MOST_CREDITS:
                 run = sender.user, response.url, cost
                 self._plain_runs[run] = self._plain_runs.get(run, 0) + 1
@@ -179,7 +179,7 @@ class Observations:
     def _observe_wait(
         self, route: LimitedRoute, reset_unix_s: int, wait_s: int | None, took_s: float
     ) -> None:
-        """Whether a client that waited as long as an earlier refusal told was refused in the same window."""
+        """Judge whether a request after the wait that a refusal asked for is refused in the same window."""
         if wait_s is not None:
             window = self._window(route, reset_unix_s)
             window.longest_wait_s = max(window.longest_wait_s, wait_s)
@@ -196,7 +196,8 @@ class Observations:
             self._batch.tallies.judge(
                 *TRUE_WAIT,
                 holds=not is_refused_again,
-                example=f"{route.name} of {route.user}: refused {now_s - took_s - told[1]:.0f} s after that",
+                example=f"{route.name} of {route.user}: refused again "
+                f"{now_s - took_s - told[1]:.0f} s after the wait",
             )
             waited_for = self._window(route, told[0])
             waited_for.waits_broken += is_refused_again
@@ -214,7 +215,7 @@ class Observations:
 
 
 def window_of(windows: list[ObservedWindow], reset_unix_s: int) -> ObservedWindow:
-    """The window among these that ends then; added if there is none."""
+    """Return the window that ends then; add one if there is none."""
     for window in reversed(windows):
         if window.is_same(reset_unix_s):
             return window

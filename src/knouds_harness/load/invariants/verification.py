@@ -1,4 +1,4 @@
-"""Conformance under load: what one process sees, and in the leading one, the result of all."""
+"""Verifies the contract under load: each process observes, and the leading one judges all together."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ from knouds_harness.targets.resources import Webhook
 
 _LOOK_EVERY_S: Final = 0.2
 _SAMPLED_SHARE: Final = 0.01
-"""Of answers that are drawn where no share is asked for."""
+"""Share of the responses that is judged if no share is asked for."""
 _LIMITED: Final = {*RUN_OPERATIONS, *(f"{each} async" for each in RUN_OPERATIONS)}
 _OBSERVED: Final = {*SHOWING_STATUS, *_LIMITED}
 
 
 class LoadVerification:
-    """Looks at answers; what workers saw reaches the leading process with their reports.
+    """Verifies responses; what workers saw reaches the leading process with their reports.
 
-    Every success is looked at, and a share of the answers is judged by all checks. Where a share is asked
-    for, runs, executions and rate limits are observed whole, as a part of them would prove nothing; else only
-    the windows of rate limits are kept.
+    Every success is looked at, and a share of the responses is judged by all checks. If a share is asked for,
+    all runs, executions and rate limits are observed, as a part of them would prove nothing; otherwise only
+    the windows of rate limits.
 
     Attributes:
-        share: The share that is asked for; 0 where verifying is not.
+        share: The share that is asked for; 0 if none is.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class LoadVerification:
         is_alone: bool,
         audit: Audit | None = None,
     ) -> None:
-        """Look at nothing yet; the leading process has an audit, and takes deliveries from now on."""
+        """Prepare; the leading process passes an ``audit``, and takes deliveries from now on."""
         self.share = share
         self._kept = _OBSERVED if share else _LIMITED
         self._verifier = Verifier(
@@ -81,7 +81,7 @@ class LoadVerification:
             self.count_deliveries(Receiver(*target.webhook.receiver), target.webhook)
 
     def count_deliveries(self, receiver: Receiver, webhook: Webhook) -> None:
-        """Compare what ends with what is delivered here, from now on; in the leading process."""
+        """In the leading process: from now on, compare executions that end with deliveries here."""
         self.receiver, self._webhook = receiver, webhook
         receiver.hand_on(self._count_delivery)
 
@@ -97,7 +97,7 @@ class LoadVerification:
             self._histories.end(request, response.status_code, parsed(response), created=created)
 
     def look(self, name: str, response: Response, sender: Persona | None, body: object) -> None:
-        """Look at an answer within its ``catch_response`` block; what breaks the contract is its failure."""
+        """Verify a response in its ``catch_response`` block; if it breaks the contract, it is a failure."""
         if sender is not None and (self.share or sender.tier in LIMIT_BY_TIER) and name in self._kept:
             body = parsed(response) if body is None else body
             self._observations.observe(name, response, sender, body)
@@ -119,18 +119,18 @@ class LoadVerification:
         self._aggregation.add(ObservationBatch.unpacked(message))
 
     def conclude(self, *, at_once: bool) -> Iterator[str]:
-        """Look at the accounts once load is over, ``at_once`` at nothing that takes time; only once.
+        """Check the accounts once load is over; ``at_once`` leaves out what takes time. Call it once.
 
         Yields:
-            A sentence for what could not be looked at.
+            A sentence for each part that could not be checked.
         """
         self._aggregation.add(self.take())
         if undecided := self._aggregation.undecided:
-            yield f"Whether reads of {undecided} workflows show what was written took too long to find out."
+            yield f"Reads of {undecided} workflows were not compared with what was written: it took too long."
         if self._audit is None:
             return
         if at_once:
-            yield "The run was cut short: usage, deliveries and ended executions were not looked at."
+            yield "The run was cut short: usage, deliveries and ended executions were not checked."
             return
         yield from self._audit.after(self._aggregation)
         if self.receiver is not None:
@@ -143,7 +143,7 @@ class LoadVerification:
         while not deliveries.are_all_here and time.monotonic() < deadline_s:
             gevent.sleep(_LOOK_EVERY_S)
         if webhook.is_direct and is_loopback(host_of(self._target.base_url)):
-            deliveries.is_reached = True  # nothing stands between
+            deliveries.is_reached = True  # nothing is in between
         if deliveries.is_reached:
             gevent.sleep(_LOOK_EVERY_S)  # a second delivery may follow the first
             deliveries.judge(self._aggregation.tallies)
@@ -154,7 +154,7 @@ class LoadVerification:
             )
 
     def invariants(self) -> tuple[Invariant, ...]:
-        """How each invariant fared so far, in all processes that reported."""
+        """Return the counts of each invariant so far, in all processes that reported."""
         self._aggregation.add(self.take())
         found = self._aggregation.invariants()
         if self.share:
@@ -162,11 +162,11 @@ class LoadVerification:
         return tuple(each for each in found if (each.fact, each.says) not in OF_HISTORIES)
 
     def verified_answers(self) -> tuple[int, int]:
-        """How many answers were verified until ``invariants`` was last asked for, and how many there were."""
+        """Return how many responses were verified, of how many, as of the last call of ``invariants``."""
         return self._aggregation.tallies.verified, self._aggregation.tallies.answers
 
     def windows(self) -> tuple[LimitWindow, ...]:
-        """The windows of rate limits that answers told of until ``invariants`` was last asked for."""
+        """Return the windows of rate limits that responses showed, as of the last call of ``invariants``."""
         return self._aggregation.windows()
 
 
@@ -178,7 +178,7 @@ def open_verification(
     process: int,
     accounts: Sequence[AccountKeys] | None = None,
 ) -> LoadVerification | None:
-    """Look at answers, where that is asked for or a scenario may meet a limit; a worker has no accounts."""
+    """Set up verification for scenarios, or if a share is asked for; a worker passes no ``accounts``."""
     is_alone = any(each.crosses_limit for each in scenarios)
     share = 1.0 if is_alone else options.verified_share
     if target is None:
@@ -196,7 +196,7 @@ def open_verification(
 
 
 def parsed(response: Response) -> Any:  # noqa: ANN401 - JSON
-    """Its body; None if there is none, or if it is not JSON."""
+    """Return the body; None if there is none, or if it is not JSON."""
     try:
         return response.json() if response.status_code else None
     except ValueError:

@@ -1,4 +1,4 @@
-"""Ends of asynchronous runs by webhook: which keys get deliveries, and waiting for one."""
+"""Completion of asynchronous runs by webhook: which keys get deliveries, and waiting for one."""
 
 import secrets
 from collections import OrderedDict
@@ -25,19 +25,19 @@ _RECEIVE: Final = "webhook:receive"
 _MOST_UNCLAIMED: Final = 10_000
 _LONGEST_ID: Final = 1_000
 _DEADLINE_S: Final = 10.0
-"""For deliveries of a sandbox on this machine, which come within milliseconds where it is not busy."""
+"""For deliveries of a sandbox on this machine, which take milliseconds unless the machine is busy."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arrival:
-    """A delivery that may be believed, and the final status that it names, if any."""
+    """A delivery with a valid signature; ``status`` is the final status that it names, or empty."""
 
     status: str
     at_unix_s: float
 
 
 class WebhookWaiter:
-    """Takes deliveries, and gives each to the user who waits for it."""
+    """Takes deliveries, and passes each to the user who waits for it."""
 
     def __init__(self, webhook: Webhook, receivers: Sequence[Persona], *, receiver: Receiver) -> None:
         self.receivers = receivers
@@ -52,7 +52,7 @@ class WebhookWaiter:
         receiver.hand_on(self.take)
 
     def take(self, delivery: Delivery) -> None:
-        """Believe a delivery if its signature holds, and give it to the user who waits for it."""
+        """Pass a delivery to the user who waits for it; ignore one with an invalid signature."""
         at_unix_s = delivery.received_at.timestamp()
         if not any(_is_signed(delivery, secret) for secret in self._secrets):
             self._refused += 1
@@ -65,7 +65,7 @@ class WebhookWaiter:
         if waiter := self._awaited.get(execution_id):
             waiter.set(arrival)
             return
-        self._unclaimed[execution_id] = arrival  # came before the answer to its submit, or once more
+        self._unclaimed[execution_id] = arrival  # before the response to its submit, or a repeated one
         while len(self._unclaimed) > _MOST_UNCLAIMED:
             self._unclaimed.popitem(last=False)
 
@@ -75,11 +75,11 @@ class WebhookWaiter:
     def notes(self) -> Iterator[str]:
         if self._unconfigured:
             yield (
-                f"{self._unconfigured} submits were answered with webhookDelivery.configured not true, "
-                "and polled for instead."
+                f"{self._unconfigured} submits were answered without webhookDelivery.configured = true, "
+                "so the executions were polled."
             )
         if self._refused:
-            yield f"{self._refused} deliveries had a signature that does not hold, and were not believed."
+            yield f"{self._refused} deliveries had an invalid signature, and were ignored."
 
     def await_arrival(self, execution_id: str, *, timeout_s: float) -> Arrival | None:
         """Wait for the delivery of an execution; None if it did not come in time, or waiting is over."""
@@ -95,7 +95,7 @@ class WebhookWaiter:
             del self._awaited[execution_id]
 
     def end_waits(self) -> None:
-        """End all waiting, so that there is time to ask how executions ended."""
+        """End all waiting, so that there is time to poll how executions ended."""
         self.is_over = True
         for waiter in list(self._awaited.values()):
             waiter.set(None)
@@ -113,7 +113,7 @@ def _is_signed(delivery: Delivery, secret: Secret) -> bool:
 def open_webhook_waiter(
     target: Target, accounts: Iterable[AccountKeys], *, receiver: Receiver | None, yes_production: bool
 ) -> tuple[WebhookWaiter | None, str]:
-    """Have executions delivered here; without a waiter, say why there can be none."""
+    """Have executions delivered here; return a waiter, or None and the reason why there can be none."""
     if target.control and is_loopback(host_of(target.base_url)):
         return _minted(target, accounts, yes_production=yes_production), ""
     webhook = target.webhook

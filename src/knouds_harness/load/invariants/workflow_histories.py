@@ -1,4 +1,4 @@
-"""Workflows that a load created: whether reads show what was written, in some order of the requests."""
+"""Judges whether reads of workflows that the load created show what was written, in some serial order."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST_WORKFLOWS: Final = 10_000
 
 @dataclass(kw_only=True, eq=False)
 class WorkflowRequest:
-    """A request to a workflow, from when it is sent; it may never be answered."""
+    """A request to a workflow; ``status`` is None until a response comes, which may be never."""
 
     operation: str
     slug: str
@@ -33,7 +33,7 @@ class WorkflowRequest:
     shown: Mapping[str, Any] = field(default_factory=dict)
 
     def describe(self, about: str) -> str:
-        """In a few words, as far as it is about a member."""
+        """Describe the request in a few words, with its values of one member."""
         values = [f"{name} {access.value}" for name, access in _accesses(self) if about and name == about]
         return f"{' '.join([self.operation, *values])}: {self.status or 'no answer'}"
 
@@ -44,7 +44,7 @@ def _accesses(request: WorkflowRequest) -> Iterator[tuple[str, Access]]:
 
 @dataclass(kw_only=True)
 class _History:
-    """What was sent to one workflow since its states were known."""
+    """The requests to one workflow since its ``states`` were known."""
 
     states: Mapping[str, Collection[Hashable]]
     requests: list[WorkflowRequest] = field(default_factory=list)
@@ -52,14 +52,14 @@ class _History:
 
 
 class WorkflowHistories:
-    """Follows the workflows that this process created: no other one writes to them."""
+    """Follows the workflows that this process created: no other process writes to them."""
 
     def __init__(self, clock: Callable[[], float] = now_unix_s) -> None:
         self._clock = clock
         self._histories: dict[str, _History] = {}
 
     def begin(self, operation: str, path: str, sent: object) -> WorkflowRequest | None:
-        """A request is about to be sent; None if it does not count here."""
+        """Note a request that is about to be sent; return None if it does not count here."""
         if operation not in _OPERATIONS:
             return None
         found = _SLUG.search(path)
@@ -77,7 +77,7 @@ class WorkflowHistories:
         return request
 
     def end(self, request: WorkflowRequest, status: int, body: object, *, created: str | None) -> None:
-        """It was answered, or not (0); ``created`` is the slug of the workflow that it made for sure."""
+        """Note the response (``status`` 0 if none came); ``created`` is the slug that it surely made."""
         request.ended_s, request.status = self._clock(), status or None
         request.shown = body if isinstance(body, dict) else {}
         if history := self._histories.get(request.slug):
@@ -88,7 +88,7 @@ class WorkflowHistories:
             self._histories[created] = _History(states=states)
 
     def judge(self, tallies: Tallies) -> int:
-        """Judge each workflow to which no request is open; return how many took too long."""
+        """Judge each workflow without open requests; return how many took too long."""
         to_judge = [each for each in self._histories.items() if each[1].requests and not each[1].open_count]
         return sum(not self._is_decided(tallies, slug, history) for slug, history in to_judge)
 

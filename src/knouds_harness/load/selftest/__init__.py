@@ -1,1 +1,1 @@
-"""The generator held against a server that knows the truth."""
+"""Compares what the generator measures with a server that knows the true times."""

@@ -1,10 +1,10 @@
-"""The generator, held against the truth server: sends numbered requests on a schedule, and says what it saw.
+"""The generator of the selftest: sends numbered requests to the truth server, and prints what it measured.
 
     python -m knouds_harness.load.selftest.generator_probe URL --rate 500 --seconds 10 [--users 1000]
     python -m knouds_harness.load.selftest.generator_probe URL --closed 20 --seconds 5
 
-It is made of the very parts that a load run is made of. Prints one JSON object; what is in it says
-``Observed``. Begun with ``python -m`` only, as Locust patches its process.
+It consists of the same parts as a load run. It prints one JSON object, described by ``Observed``. Run it with
+``python -m`` only, as Locust patches its process.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ class GeneratorProbe(ArrivalUser):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="The generator, held against the truth server.")
+    parser = argparse.ArgumentParser(description="Send numbered requests to the truth server.")
     parser.add_argument("url")
     parser.add_argument("--rate", type=float, default=0.0, help="arrivals per second")
     parser.add_argument("--closed", type=int, default=0, metavar="USERS", help="users of the closed model")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--users", type=int, default=1000, help="most in flight")
     options = parser.parse_args()
-    logging.disable(logging.WARNING)  # Locust warns of users that all start at once, as they are meant to
+    logging.disable(logging.WARNING)  # Locust would warn that all users start at once, which is meant
     observed = probe(
         options.url, rate=options.rate or None, users=options.closed or options.users, seconds=options.seconds
     )
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def probe(url: str, *, rate: float | None, users: int, seconds: float) -> Observed:
-    """Send, in this process: so many arrivals per second, or without a rate in the closed model."""
+    """Send load from this process: so many arrivals per second, or the closed model without a rate."""
     use_exact_buckets()
     watch = Watch()
     environment = Environment(user_classes=[GeneratorProbe], host=url)

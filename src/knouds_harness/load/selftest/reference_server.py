@@ -1,13 +1,13 @@
-"""A server that knows how long its answers really took, for generators to be held against.
+"""The truth server: it logs how long its responses really took, to compare generators with.
 
     python -m knouds_harness.load.selftest.reference_server [--median-ms 20] [--spread 0.6]
         [--freeze-s 1] [--every-s 10]
 
-Answers ``GET /n/NUMBER``, or ``POST /n`` with the number as its body, after a lognormal time, and stands
-still (its whole process) for a second in every ten, as a garbage collector or a full disk makes a server do.
-``GET /log`` answers ``[[NUMBER, received, sent], …]`` and forgets it, in seconds of this machine's monotonic
-clock, which generators on the same machine read too: the true response time of a request is when its answer
-was sent, less when it was due. Prints its address, and ends with its standard input.
+Answers ``GET /n/NUMBER``, or ``POST /n`` with the number as its body, after a lognormal time. Its whole
+process stands still for a second in every ten, as a garbage collector or a full disk makes a server do.
+``GET /log`` answers ``[[NUMBER, received, sent], …]`` and clears the log. Times are seconds of this machine's
+monotonic clock, which generators on the same machine read too: the true response time of a request is the
+time its response was sent, less the time it was due. Prints its address, and ends with its standard input.
 """
 
 import argparse
@@ -26,7 +26,7 @@ EMPTY = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2
 
 
 class Truth:
-    """What was received and sent, and how long to take: a lognormal time, or the median without spread."""
+    """The log of requests, and how long each takes: a lognormal time, or the median without spread."""
 
     def __init__(self, *, median_s: float, spread: float, seed: int) -> None:
         self.log: list[tuple[str, float, float]] = []
@@ -39,7 +39,7 @@ class Truth:
 
 
 class ServerConnection(asyncio.Protocol):
-    """Answers one request after another."""
+    """Answers the requests of one connection."""
 
     def __init__(self, truth: Truth) -> None:
         self._truth = truth
@@ -84,7 +84,7 @@ def freeze_regularly(freeze_s: float, every_s: float) -> None:
     loop = asyncio.get_running_loop()
 
     def freeze() -> None:
-        time.sleep(freeze_s)  # the whole process, as meant
+        time.sleep(freeze_s)  # stops the whole process, as meant
         loop.call_later(every_s - freeze_s, freeze)
 
     loop.call_later(every_s - freeze_s, freeze)
@@ -95,7 +95,7 @@ async def serve(options: argparse.Namespace, connection: Callable[[], ServerConn
     loop = asyncio.get_running_loop()
     server = await loop.create_server(connection, "127.0.0.1", 0, backlog=4096)
     port = server.sockets[0].getsockname()[1]
-    print(f"http://127.0.0.1:{port}", flush=True)  # noqa: T201 - the address is what it says
+    print(f"http://127.0.0.1:{port}", flush=True)  # noqa: T201 - its caller reads the address
     freeze_regularly(options.freeze_s, options.every_s)
     await loop.run_in_executor(None, sys.stdin.read)
 

@@ -1,7 +1,7 @@
-"""What this machine can be trusted to measure: the generator, held against a server that knows the truth.
+"""Checks whether this machine can generate load accurately, with a server that knows the true times.
 
 Generator and server are processes of their own on this machine. Request ``n`` of an even schedule is due
-``n`` divided by the rate after its start; the server keeps when it sent each answer, on the clock that the
+``n / rate`` seconds after its start; the server logs when it sent each response, on the clock that the
 generator reads too. So the true response time of each request is known independently of the generator.
 """
 
@@ -26,7 +26,7 @@ from knouds_harness.runs.operation_load import PERCENTS
 PERCENTS_AND_MAX: Final = (*map(float, PERCENTS), 100.0)
 TRUTH_RATES: Final = (500, 2000)
 MOST_OFF_RATE: Final = 0.001
-"""Of the rate that was asked for."""
+"""Share of the rate that was asked for."""
 MOST_LATE_P99_MS: Final = 1.0
 MOST_OFF_SHARE: Final = 0.01
 MOST_OFF_MS: Final = 0.5
@@ -37,11 +37,11 @@ _STOP_WITHIN_S: Final = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Observed:
-    """What the generator saw: times of answers that were kept, by bucket, and of lags first by ``lag_class``.
+    """What the generator measured; ``…_counts`` are histograms by bucket, lags by ``lag_class`` first.
 
     Attributes:
-        start_s: When the schedule began, in seconds of ``time.perf_counter``; request ``n`` was due ``n``
-            divided by the rate after it.
+        start_s: When the schedule began, in seconds of ``time.perf_counter``; request ``n`` was due
+            ``n / rate`` seconds after it.
     """
 
     start_s: float
@@ -69,12 +69,12 @@ class ServerTimes:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """One run of the generator against the truth.
+    """One run of the generator against the truth server.
 
     Attributes:
         rate: Arrivals per second that were asked for; None in the closed model.
         truth_s: True response times of the open model, in order; empty in the closed one.
-        served_s: How long the server took for each, in order.
+        served_s: How long the server took for each request, in order.
         seen: How many requests the server answered.
     """
 
@@ -102,7 +102,7 @@ class Measured:
         return self.observed.cpu_s / self.counted * 1e6 if self.counted else 0.0
 
     def percentiles_ms(self) -> Mapping[float, tuple[float, float]]:
-        """Measured and true values by percentile."""
+        """Return measured and true values by percentile."""
         if not self.truth_s:
             return {}
         measured = Histogram(self.observed.response_counts).percentiles_s(*PERCENTS_AND_MAX)
@@ -114,7 +114,7 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class SelftestRow:
-    """A line of the table: what, what came out, and what it has to be, if anything."""
+    """A line of the table: the measure, the value found, and its bound, if any."""
 
     measure: str
     found: str
@@ -124,7 +124,7 @@ class SelftestRow:
 
 @dataclass(frozen=True, kw_only=True)
 class SelftestVerdict:
-    """What the machine can be trusted with."""
+    """What the machine can measure accurately."""
 
     highest_rate: float | None
     is_exact: bool
@@ -138,7 +138,7 @@ class SelftestVerdict:
 
 
 def true_percentile(ordered: Sequence[float], percent: float) -> float:
-    """The smallest value that this share of all values does not exceed, as ``Histogram`` counts."""
+    """Return the smallest value that this share of all values does not exceed, as ``Histogram`` does."""
     return ordered[max(ceil(len(ordered) * percent / 100 - 1e-9), 1) - 1]
 
 
@@ -197,7 +197,7 @@ def cost(measured: Measured) -> SelftestRow:
 def selftest(
     seconds: float, *, rates: Sequence[float], on_rows: Callable[[Sequence[SelftestRow]], object]
 ) -> SelftestVerdict:
-    """Run the whole table: some six measurements, each of so many seconds."""
+    """Measure all rows of the table: some six measurements, each of so many seconds."""
     kept_up: list[float] = []
     is_exact = True
     runs: list[Measured] = []
@@ -245,7 +245,7 @@ def measure_at(url: str, *, seconds: float, rate: float | None, users: int | Non
     process = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own
     if process.returncode:
         last_line = (process.stderr.strip().splitlines() or ["no reason was given"])[-1]
-        raise TargetUnreachable(f"the load generator did not come to its end: {last_line}")
+        raise TargetUnreachable(f"the load generator failed: {last_line}")
     observed = TypeAdapter(Observed).validate_json(process.stdout)
     with urllib.request.urlopen(f"{url}/log") as response:  # noqa: S310 - our own server's http
         log: list[tuple[str, float, float]] = json.load(response)
@@ -263,7 +263,7 @@ def measure_at(url: str, *, seconds: float, rate: float | None, users: int | Non
 
 @contextmanager
 def truth_server(times: ServerTimes) -> Iterator[str]:
-    """A truth server as long as the context lasts; yields its address."""
+    """Run a truth server within the context; yields its address."""
     command = [sys.executable, "-m", "knouds_harness.load.selftest.reference_server"]
     command += ["--median-ms", f"{times.median_ms:g}", "--spread", f"{times.spread:g}"]
     command += ["--freeze-s", f"{times.freeze_s:g}", "--every-s", f"{times.every_s:g}"]

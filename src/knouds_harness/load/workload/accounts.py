@@ -1,4 +1,4 @@
-"""What the keys of one account can do together: the operations that they may use, and what they can run."""
+"""What the keys of one account can do together: which operations they may use, and what they can run."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,21 +14,21 @@ from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Model, Workflow
 
 Price = Callable[[Workflow | Model], float | None]
-"""The most that one run costs, in credits; None if that is unknown."""
+"""Return the most that one run costs, in credits; None if that is unknown."""
 
 RUN_WORKFLOW: Final = "runWorkflow"
 RUN_MODEL: Final = "runModel"
 RUNS: Final = (RUN_WORKFLOW, RUN_MODEL)
 _EVERY_TIER: Final = "business"
-"""What a model needs that all tiers with models may run."""
+"""The ``needs_tier`` of a model that every tier with models may run."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InputLine:
-    """One line of ``--inputs``: a run, and what it is run with.
+    """One line of ``--inputs``: a workflow or model to run, and its inputs.
 
     Attributes:
-        cost_credits: The most that it costs; None if as much as any run of it.
+        cost_credits: The most that this run costs; None for the price of its workflow or model.
     """
 
     number: int
@@ -40,13 +40,14 @@ class InputLine:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRequest:
-    """Something that can be run.
+    """A workflow or model that can be run, and the key that runs it.
 
     Attributes:
+        cost_credits: The most that one run costs.
         deadline_s: How long an asynchronous run may stay in flight; None if unknown.
-        likely_credits: What one run costs on average, as far as lines of ``--inputs`` differ.
-        price_credits: What a line without a price of its own costs; None where each has one.
-        lines: Of ``--inputs`` that say what to run it with, in place of ``inputs``.
+        likely_credits: What one run costs on average over ``lines``.
+        price_credits: What a line without a price of its own costs; None if each has one.
+        lines: Lines of ``--inputs`` for it; they replace ``inputs``.
     """
 
     operation: str
@@ -61,7 +62,7 @@ class RunRequest:
 
 
 class AccountKeys:
-    """The active keys of one account, the ablest first."""
+    """The active keys of one account, in the order in which they are preferred."""
 
     def __init__(
         self,
@@ -99,7 +100,7 @@ class AccountKeys:
         self._keys: dict[tuple[str, Persona | None], Persona | None] = {}
 
     def key_for(self, operation: str, *, first: Persona | None = None) -> Persona | None:
-        """The key that sends an operation other than a run: the first that may; None if none may."""
+        """Return the first key that may send an operation other than a run; None if none may."""
         asked = operation, first
         if asked not in self._keys:
             keys = self.keys if first is None else (first, *self.keys)
@@ -108,7 +109,7 @@ class AccountKeys:
         return self._keys[asked]
 
     def key_of(self, needs: Iterable[Need[Any]]) -> Persona:
-        """The key that a task acts as: the first that meets the most of its needs."""
+        """Return the key that a task sends with: the first of those that meet most of its needs."""
         able = [key for need in needs for key in self._able(need)]
         return max(self.keys, key=able.count)
 
@@ -125,7 +126,7 @@ class AccountKeys:
         return tuple(dict.fromkeys(each.slug for each in found if isinstance(each, Workflow)))
 
     def run_requests(self, *needs: Need[Any]) -> tuple[RunRequest, ...]:
-        """What a task with these needs can run, at a known price, each by the first key that may."""
+        """Return what a task with these needs can run at a known price, each with the first key that may."""
         if needs not in self._run_requests:
             self._run_requests[needs] = tuple(
                 self._run_request(each)
@@ -141,7 +142,7 @@ class AccountKeys:
         return any(_runs_some(key, each.kind) for each in (Workflow, Model))
 
     def lacks(self, needs: Iterable[Need[Any]]) -> list[str]:
-        """What is missing for a task, in words; empty if it can be done."""
+        """Describe what is missing for a task; empty if it can be done."""
         missing = [self._lacks(need) for need in needs]
         return list(dict.fromkeys(each for each in missing if each))
 
@@ -173,7 +174,7 @@ class AccountKeys:
             yield f"a key with {noun}:run or {noun}:{runnable[0]}:run"
 
     def _able(self, need: Need[Any]) -> list[Persona]:
-        """The keys that meet a need, as often as they do, in the order of the account."""
+        """Return the keys that meet a need, in the account's order; repeated for each run that one may do."""
         if isinstance(need, RunNeed):
             found = [each.persona for each in self.run_requests(need)]
         else:
@@ -181,7 +182,7 @@ class AccountKeys:
         return sorted(found, key=self.keys.index)
 
     def _runs(self, need: RunNeed[Any]) -> list[KeyAndResource[Any]]:
-        """What can be run, each by the first key that may, whatever it costs."""
+        """Return what can be run, each with the first key that may, even at an unknown price."""
         first: dict[int, KeyAndResource[Any]] = {}
         for found in sorted(need.fitting(self._runnable), key=lambda each: self.keys.index(each.key)):
             first.setdefault(id(found.resource), found)
@@ -216,7 +217,7 @@ class AccountKeys:
         return max(self._costs(resource), default=None)
 
     def _costs(self, resource: Workflow | Model) -> list[float]:
-        """What each of its lines costs, or a run where there are none; empty where the price is unknown."""
+        """Return the cost of each of its lines, or of a run without lines; empty if a price is unknown."""
         price, lines = self._price(resource), self._lines_of(resource)
         costs = [price if each.cost_credits is None else each.cost_credits for each in lines] or [price]
         told = [each for each in costs if each is not None]
@@ -227,6 +228,6 @@ class AccountKeys:
 
 
 def _runs_some(key: Persona, noun: str) -> bool:
-    """Whether it may run any workflow or model, also one that is not in the profile."""
+    """Whether the key may run any workflow (or any model), even one that is not in the profile."""
     bound = (each for each in key.capabilities if each.startswith(f"{noun}:") and each.endswith(":run"))
     return key.holds(f"{noun}:run") or any(bound)

@@ -1,4 +1,4 @@
-"""``--inputs``: a file with the inputs of each run of a load, and which line comes next."""
+"""``--inputs``: the file with the inputs of runs, and which of its lines comes next."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _EXAMPLE: Final = '{"workflow": "SLUG", "inputs": {}}'
 
 @dataclass(frozen=True, kw_only=True)
 class InputFile:
-    """A file of inputs, read and found good.
+    """A valid file of inputs.
 
     Attributes:
-        mix: Of a HAR file, how often each task of ``load.mix`` comes.
-        left_out: And what of it is not sent, in sentences.
+        mix: How often each task of ``load.mix`` comes; empty unless it is a HAR file.
+        left_out: What of a HAR file is not sent, in sentences.
     """
 
     path: Path
@@ -48,7 +48,7 @@ class InputFile:
     left_out: tuple[str, ...] = ()
 
     def described(self, order: str) -> str:
-        """As the plan and the record name it."""
+        """Describe the file for the plan and the record."""
         return f"{self.path.name}, {len(self.lines):,} lines, {order}, sha256 {self.digest[:12]}"
 
 
@@ -56,7 +56,7 @@ def read_input_file(path: Path, target: Target) -> InputFile:
     """Read a file of inputs: JSON Lines (``.jsonl``), or CSV with a header (``.csv``).
 
     Raises:
-        UsageError: It cannot be read, is too long, or lines in it are wrong; says which, ten at most.
+        UsageError: It cannot be read, is too long, or has wrong lines, of which up to ten are named.
     """
     if path.suffix not in {".jsonl", ".csv"}:
         raise UsageError(f"{path}: --inputs reads .jsonl, .csv and .har files\n  Name it so.")
@@ -84,12 +84,12 @@ def read_input_file(path: Path, target: Target) -> InputFile:
 
 
 def refuse_idle_lines(file: InputFile, used: Iterable[RunRequest]) -> None:
-    """Refuse lines that no task of the scenarios takes, which can run what is ``used``."""
+    """Refuse lines that no task takes; ``used`` is all that the tasks can run."""
     taken = {(line.operation, line.name) for each in used for line in each.lines[:1]}
     _raise_all(
         [
             f"{file.path}:{line.number}: no task of this scenario can run {line.name}\n"
-            "  It takes a key that may run it, credits, a price, and polled = true if runs are followed."
+            "  A task needs a key that may run it, credits, a price, and polled = true if runs are followed."
             for line in file.lines
             if (line.operation, line.name) not in taken
         ]
@@ -97,10 +97,10 @@ def refuse_idle_lines(file: InputFile, used: Iterable[RunRequest]) -> None:
 
 
 class InputTurns:
-    """Whose turn it is among the lines of a file, in one process.
+    """Chooses the next line of a file, in one process.
 
-    Accounts and tasks that can run the same workflows and models share one order, so that no line comes
-    again before all others have come. Several processes divide it between them.
+    Accounts and tasks that can run the same workflows and models share one order, so that a line comes again
+    only after all others. Several processes divide that order between them.
     """
 
     def __init__(self, lines: Sequence[InputLine], *, order: str, seed: int) -> None:
@@ -111,12 +111,12 @@ class InputTurns:
         self._by_need: dict[tuple[AccountKeys, RunNeed[Any]], _Source] = {}
 
     def take_share(self, share: Share) -> None:
-        """Hand out this share of the lines from now on."""
+        """Choose lines of this share from now on."""
         self._share = share
         self._is_shared.set()
 
     def next(self, account: AccountKeys, need: RunNeed[Any]) -> RunRequest:
-        """What an account runs next for a task; waits until there is a share."""
+        """Return what an account runs next for a task; wait until there is a share."""
         self._is_shared.wait()
         asked = account, need
         if asked not in self._by_need:
@@ -142,7 +142,7 @@ _Source = tuple[Iterator[InputLine], Mapping[tuple[str, str], RunRequest]]
 
 
 def _measured(path: Path) -> str:
-    """The digest of a file, read in pieces; refuses a file that is too long."""
+    """Return the digest of a file; refuse one that is too long."""
     size, lines = path.stat().st_size, 0
     if size <= MOST_BYTES:
         digest = hashlib.sha256()
@@ -196,14 +196,14 @@ def _csv_members(path: Path) -> Iterator[tuple[int, Any]]:
 
 
 def _of_cell(text: str) -> Any:  # noqa: ANN401 - JSON
-    """A cell that is JSON is what it says; any other is text."""
+    """Read a cell as JSON, or as text if it is not JSON."""
     with suppress(ValueError, RecursionError):
         return json.loads(text, parse_constant=_refuse_constant)
     return text
 
 
 def _line(number: int, members: Any, target: Target) -> InputLine:  # noqa: ANN401 - of any file
-    """Make a line of what was read."""
+    """Make a line of what was read, or raise ``ValueError`` that says what is wrong."""
     if isinstance(members, str):
         raise ValueError(members)  # noqa: TRY004 - a problem that reading has found
     if not isinstance(members, Mapping):

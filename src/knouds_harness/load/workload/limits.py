@@ -1,4 +1,4 @@
-"""What a load run may do to a target: kinds of action, a pace, and credits, kept in every process."""
+"""The limits of a profile, kept in every process of a load run: kinds of action, request rate, credits."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from knouds_harness.targets.profile import Target
 
 
 class CreditLease(Protocol):
-    """Credits that the master hands out, some at a time."""
+    """Credits that the master grants in parts."""
 
     @property
     def budget(self) -> Budget:
-        """What was granted and is not spent yet."""
+        """The credits that were granted and are not spent yet."""
 
     def ask_ahead(self) -> object:
         """Ask for more before they are needed."""
@@ -38,15 +38,15 @@ class CreditLease(Protocol):
 
 
 class LoadLimits:
-    """Keeps a profile's limits while load goes on; one for all users of a process."""
+    """Enforces a profile's limits during the load; all users of a process share one."""
 
     def __init__(
         self, target: Target, *, lease: CreditLease | None = None, ahead: LookedAhead = NOT_LOOKED
     ) -> None:
-        """With a lease, no request is admitted before there is a ``pace``."""
+        """With a lease, no request is admitted before ``pace`` is called."""
         self._target = target
         self._credits_remedy = target.credits_remedy
-        self._allowed: tuple[Action, ...] = ()  # to look into a set costs a call of Enum's hash
+        self._allowed: tuple[Action, ...] = ()  # a set would call Enum's hash, which is slow
         self._lease = lease
         self._pacer = Pacer(target.limits.requests_per_s, sleep=gevent.sleep)
         self._is_paced = Event()
@@ -54,7 +54,7 @@ class LoadLimits:
             self._is_paced.set()
         self.budget = lease.budget if lease else Budget(target.limits.credits)
         self.budget.settle(0, ahead.spent_credits, what="what was sent before the load")
-        self._client = Client(target=target, guard=Guard(target, yes_production=True))  # agreed to before
+        self._client = Client(target=target, guard=Guard(target, yes_production=True))  # checked before
         self._charges_shown = ChargesShown(self._send, ahead.marks)
         for user in ahead.marks:
             self._charges_shown.begin(user, target.personas.values())
@@ -62,12 +62,12 @@ class LoadLimits:
         self._dearest_credits = dearest_credits(target, ahead.prices)
 
     def pace(self, share: Share, *, since: float) -> None:
-        """Keep the pace together with other workers, in turns that began at this monotonic time."""
+        """Share the request rate with other workers, in turns that began at this monotonic time."""
         self._pacer.take_turns(index=share.index, sharers=share.workers, since=since)
         self._is_paced.set()
 
     def admit(self, action: Action, *, what: str) -> None:
-        """Let a request through when its turn comes; refuse what the profile does not allow."""
+        """Wait for the turn of a request; refuse one that the profile does not allow."""
         if action not in self._allowed:
             check_action(self._target, action, what=what)
             self._allowed = (*self._allowed, action)
@@ -79,7 +79,7 @@ class LoadLimits:
         """Set aside the most that a run may cost.
 
         Raises:
-            GuardStop: It does not fit into what is left, or a run has cost more than it could.
+            GuardStop: Too few credits are left, or an earlier run cost more than it could.
         """
         lease = self._lease
         if self.budget.is_usage_due(run_request.cost_credits):
@@ -106,9 +106,9 @@ class LoadLimits:
     def settle(
         self, reserved: int, response: Response, run_request: RunRequest, *, may_be_throttled: bool = False
     ) -> None:
-        """Turn what was set aside into what was charged, as far as the answer says.
+        """Count the charge that the response states in place of what was set aside.
 
-        All that was set aside is counted if the run failed, was only submitted, or was wrongly refused.
+        All that was set aside counts if the run failed, was only submitted, or was wrongly refused.
         """
         charged, persona = None, run_request.persona
         if response.status_code:
@@ -131,7 +131,7 @@ class LoadLimits:
         self._require_kept()
 
     def conclude(self) -> None:
-        """Hold what usage shows against the limit, once nothing else is sent."""
+        """Compare what usage shows with the limit; call it when nothing else is sent."""
         with self._reading:
             self._read_usage(is_last=True)
         self._client.close()
@@ -142,7 +142,7 @@ class LoadLimits:
             raise GuardStop(self.budget.overcharge)
 
     def _read_usage(self, *, is_last: bool = False) -> None:
-        """Count what usage shows; a worker knows only its part of that, so it looks at the whole limit."""
+        """Count what usage shows; a worker knows only its own runs, so it compares all with the limit."""
         shown_credits = self._charges_shown.credits(is_last=is_last)
         if shown_credits is None and is_last:
             return

@@ -1,6 +1,6 @@
-"""What a load run is going to be, said before it begins: who sends how much, and what it costs.
+"""The plan of a load run, made before it begins: who sends how much, and what it costs.
 
-Nothing is sent for it.
+Planning sends nothing.
 """
 
 import math
@@ -30,11 +30,15 @@ _LARGEST_SURPRISE: Final = 5  # standard deviations of a Poisson number
 
 @dataclass(kw_only=True)
 class Demand:
-    """What is asked of one account.
+    """The part of the load that one account sends.
 
     Attributes:
-        runs_by_route: How many runs of each limited operation it sends, for each task of all.
-        unpriced_runs: How many of them have an unknown price, for each task of all.
+        keys: Names of the keys that send it.
+        share: Its share of all tasks.
+        runs_by_route: Its runs of each operation that is rate-limited, per task of the whole load.
+        cost_credits: What its runs cost, per task of the whole load.
+        dearest_credits: The most that one of its runs costs.
+        unpriced_runs: Its runs whose price is unknown, per task of the whole load.
     """
 
     account: AccountKeys
@@ -48,7 +52,7 @@ class Demand:
 
 @dataclass(frozen=True, kw_only=True)
 class Tasks:
-    """How many tasks there are, at most, and in one window; in the closed model if answers came at once."""
+    """The number of tasks: expected, at most, and in one window; closed model: if responses came at once."""
 
     total: float
     most: float
@@ -57,7 +61,7 @@ class Tasks:
 
 @dataclass(frozen=True, kw_only=True)
 class RunPlan:
-    """What a run is going to be, in lines for people, and what is not going to work out."""
+    """The plan in lines for people, and warnings of what will not work."""
 
     lines: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -71,7 +75,7 @@ def forecast(
     is_asked: bool,
     inputs: InputFile | None = None,
 ) -> RunPlan:
-    """Plan a run; unknown prices are 0 unless the server ``is_asked`` for them."""
+    """Plan a run; ``is_asked`` means that the server was asked for prices that the profile lacks."""
     target = workload.target
     scenarios = scenarios_in(user_classes)
     tasks = _tasks(options, scenarios)
@@ -101,7 +105,7 @@ def forecast(
 
 
 def _not_run(workload: Workload, scenarios: Sequence[Any]) -> Iterator[str]:
-    """The workflows and models of a kind that is run, of which none is sent, in one sentence."""
+    """Name the workflows and models that are not run although tasks run that kind, in one sentence."""
     target = workload.target
     needs = [need for each in scenarios for part in workload.task_resources(each) for need in part.needs]
     run_needs = [need for need in needs if isinstance(need, RunNeed)]
@@ -121,7 +125,7 @@ def _not_run(workload: Workload, scenarios: Sequence[Any]) -> Iterator[str]:
         yield f"not run: {'; '.join(parts)}"
 
 
-# What is asked of whom
+# The part of each account
 
 
 def _demands(workload: Workload, scenarios: Sequence[Any], unpriced: Collection[str]) -> list[Demand]:
@@ -188,7 +192,7 @@ def _tasks(options: LoadOptions, scenarios: Sequence[Any]) -> Tasks | None:
 
 
 def _think_s(scenarios: Sequence[Any]) -> float | None:
-    """Mean think time; None if it depends on more than chance."""
+    """Return the mean think time; None if ``wait_time`` needs a user to be evaluated."""
     try:
         return fmean(each.wait_time(None) for each in scenarios for _ in range(_THINKS))
     except (AttributeError, TypeError, ValueError):
@@ -196,14 +200,14 @@ def _think_s(scenarios: Sequence[Any]) -> float | None:
 
 
 def most_in(shape: Shape, window_s: float) -> float:
-    """The largest area under a shape within so many seconds, wherever these begin."""
+    """Return the largest area under a shape in any window of this length."""
     breaks_s = list(accumulate((stage.duration_s for stage in shape.stages), initial=0.0))
     starts_s = [shape.duration_s * number / _GRID for number in range(_GRID)]
     starts_s += [each - back_s for each in breaks_s for back_s in (0.0, window_s)]
     return max(shape.area(start_s, start_s + window_s) for start_s in starts_s)
 
 
-# What comes of it
+# Warnings
 
 
 def _misfits(demands: Sequence[Demand], tasks: Tasks) -> Iterator[str]:
@@ -224,9 +228,9 @@ def _misfits(demands: Sequence[Demand], tasks: Tasks) -> Iterator[str]:
             if not (route == "runModel" and tier in WITHOUT_MODELS)
         ]
         yield (
-            f"{route}: up to {math.ceil(needed):,} runs in {WINDOW_S} s, and the accounts at hand admit "
+            f"{route}: up to {math.ceil(needed):,} runs in {WINDOW_S} s, and your accounts admit "
             f"{admitted:,}; the rest will be throttled. It takes {', '.join(tiers)} or 1 {UNLIMITED} keys, "
-            "each of another account: limits count accounts."
+            "each of another account: limits are per account."
         )
 
 
@@ -260,7 +264,7 @@ def _unknown(user_classes: Sequence[Any], scenarios: Sequence[Any]) -> Iterator[
         if not isinstance(task, SharedTask)
     ]
     if unknown:
-        yield f"What {', '.join(unknown)} runs is not in this plan, which knows the harness's own tasks."
+        yield f"This plan does not include what {', '.join(unknown)} runs: it knows only the harness's tasks."
 
 
 def _in_window(demand: Demand, route: str, tasks: Tasks) -> float:
@@ -271,7 +275,7 @@ def _expected_credits(tasks: Tasks, demands: Sequence[Demand]) -> float:
     return tasks.total * sum(each.cost_credits for each in demands)
 
 
-# In words
+# Lines for people
 
 
 def _load(options: LoadOptions, tasks: Tasks | None) -> str:
@@ -292,7 +296,7 @@ def _sender(demand: Demand) -> str:
 
 
 def _inputs(inputs: InputFile, options: LoadOptions, tasks: Tasks | None, demands: Sequence[Demand]) -> str:
-    """The file, and how often a line is used: repeated lines may be answered from caches."""
+    """Describe the file, and how often each line is used: caches may answer repeated lines."""
     described = inputs.described(options.inputs_order)
     if tasks is None:
         return described
@@ -323,13 +327,13 @@ def _limits(demands: Sequence[Demand], tasks: Tasks | None) -> Iterator[str]:
 def _costs(
     target: Target, options: LoadOptions, tasks: Tasks | None, demands: Sequence[Demand], *, crosses: bool
 ) -> Iterator[str]:
-    """The likely and the highest cost; the budget where nothing else bounds it."""
+    """Yield the likely and the highest cost; the latter is the budget if nothing else bounds it."""
     if not any(each.runs_by_route for each in demands):
         yield "nothing"
         return
     budget = target.limits.credits
     expected, most = (tasks.total, tasks.most) if tasks else (math.inf, math.inf)
-    if crosses:  # what is refused is free
+    if crosses:  # refused runs are free
         windows = math.ceil(options.course.duration_s / WINDOW_S) + 1
         admitted = windows * sum(LIMIT_BY_TIER.get(each.account.tier, 0) for each in demands)
         expected, most = min(expected, admitted), min(most, admitted)

@@ -1,4 +1,4 @@
-"""Before any load: whether it is allowed, whether the target answers, and what runs cost."""
+"""Checks before any load: whether it is allowed, whether the target answers, and what runs cost."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class LookedAhead:
     """What was learnt of a target before the load.
 
     Attributes:
-        prices: The most that a run costs, by slug, where the server was asked for that.
-        spent_credits: What it was charged, or may have been.
-        marks: Where each account's usage begins that is the load's.
+        prices: The most that a run costs, by slug, if the server was asked for it.
+        spent_credits: What learning it was charged, or may have been.
+        marks: The usage rows of each account that are older than the load.
     """
 
     prices: Mapping[str, float] = field(default_factory=dict)
@@ -44,7 +44,7 @@ def check_plan(target: Target, options: LoadOptions, *, host: str | None) -> Non
 
     Raises:
         UsageError: The command line and the profile name different servers, or the profile has a proxy.
-        GuardStop: Load would go to another machine unasked, or is more than the profile's limits allow.
+        GuardStop: Load would go to another machine without ``--yes``, or exceeds the profile's limits.
     """
     if host and host.rstrip("/") != target.base_url:
         raise UsageError(
@@ -66,15 +66,15 @@ def check_plan(target: Target, options: LoadOptions, *, host: str | None) -> Non
 def look_ahead(
     target: Target, rehearsal: Workload, user_classes: Iterable[Any], *, yes_production: bool
 ) -> LookedAhead:
-    """Make sure that the target answers and is what its profile says, and ask it for missing prices.
+    """Check that the target answers and is as its profile says, and ask it for missing prices.
 
-    What that spends, the load cannot.
+    The credits that this spends are missing in the load's budget.
 
     Raises:
-        GuardStop: The target is production, and somebody has not agreed; or it was charged for what the
-            server should have refused.
+        GuardStop: The target is production, and the profile or the command line does not agree; or the server
+            charged for what it should have refused.
         TargetUnreachable: It gives no usable answer.
-        ProfileContradicted: What the load rests on is not as the profile says.
+        ProfileContradicted: A key or resource that the load needs is not as the profile says.
     """
     guard = Guard(target, yes_production=yes_production)
     with Client(target=target, guard=guard) as client:
@@ -89,7 +89,7 @@ def look_ahead(
 
 
 def sandbox_prices(target: Target) -> Mapping[str, float]:
-    """The same prices from the built-in sandbox, which a plan may ask: nothing is sent to another target."""
+    """Return the prices of the built-in sandbox: a plan may ask it, but no other target."""
     with Client(target=target, guard=Guard(target)) as client:
         return _asked_prices(client, target)
 
@@ -101,9 +101,9 @@ def _asked_prices(client: Client, target: Target) -> Mapping[str, float]:
 
 
 def _check(workload: Workload, scenarios: Sequence[type[HasTasks]], guard: Guard) -> Marks:
-    """Hold what a run rests on against what the target answers: its keys, and what they are to run.
+    """Compare the keys and resources that the load needs with what the target answers.
 
-    What turns out to be otherwise counts where without it the run would be another.
+    A contradiction matters only if the tasks would be others with what the target has.
     """
     target = _resting_on(workload.target, workload.account_tasks(scenarios))
     limits = target.limits
@@ -113,7 +113,7 @@ def _check(workload: Workload, scenarios: Sequence[type[HasTasks]], guard: Guard
         if any(map(has_runs, scenarios)):
             client.watch_charges(each.user for each in target.personas.values())
         found = check_profile(client)
-    with suppress(HarnessError):  # nothing may be left to do
+    with suppress(HarnessError):  # raised if no task is left
         asked, given = (
             workload.on(replace(each, limits=limits)).account_tasks(scenarios)
             for each in (target, found.target)
@@ -131,7 +131,7 @@ def _check(workload: Workload, scenarios: Sequence[type[HasTasks]], guard: Guard
 
 
 def _resting_on(target: Target, tasks: Sequence[AccountTask]) -> Target:
-    """The target with nothing but the keys and resources that load is sent with and to."""
+    """Return the target with only the keys and resources that the load uses."""
     keys = {each for task in tasks for each in task.keys}
     named = {each.split("/")[3] for task in tasks for each in task.paths}
     slugs = {each for task in tasks for each in task.slugs} | named
@@ -146,7 +146,7 @@ def _resting_on(target: Target, tasks: Sequence[AccountTask]) -> Target:
 def price_of(
     resource: Workflow | Model, asked: Mapping[str, float], *, unknown: float | None = None
 ) -> float | None:
-    """The most that one run costs, from the profile or as the server said when asked."""
+    """Return the most that one run costs: by the profile, else by the server, else ``unknown``."""
     if resource.cost_credits is not None or isinstance(resource, Model):
         return resource.cost_credits
     return asked.get(resource.slug, unknown)

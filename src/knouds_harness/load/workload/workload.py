@@ -1,4 +1,4 @@
-"""Who does what in a load run: each task by the accounts that can do it, never guessed."""
+"""Assigns each task of a load run to the accounts that can do it."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
 
 Task = Callable[[Any], object]
-"""A function of a user, or a TaskSet of Locust's."""
+"""A function that takes a user, or a Locust TaskSet."""
 
 _NO_ACCOUNT: Final = "an active key of an account that may hold keys (pro and above), not an administrator's"
 
 
 @runtime_checkable
 class HasTasks(Protocol):
-    """What the users of a scenario offer, as attributes of their class.
+    """The user class of a scenario.
 
     Attributes:
-        needs: Capabilities that a key has to hold for tasks that do not say what they take.
-        crosses_limit: Whether it is to send more than a limit admits.
+        needs: Capabilities that a key must hold for tasks that do not declare what they need.
+        crosses_limit: Whether it is meant to exceed a rate limit.
     """
 
     tasks: list[Any]
@@ -39,12 +39,12 @@ class HasTasks(Protocol):
 
 @runtime_checkable
 class SharedTask(Protocol):
-    """A task that says what it takes, so that any scenario can have it."""
+    """A task that declares what it needs, so that any scenario can use it."""
 
     needs: tuple[Need[Any], ...]
 
     def __call__(self, user: Any, /) -> object:  # noqa: ANN401 - of any scenario
-        """Do it once."""
+        """Run the task once."""
 
 
 def scenarios_in(user_classes: Iterable[Any]) -> list[type[HasTasks]]:
@@ -52,7 +52,10 @@ def scenarios_in(user_classes: Iterable[Any]) -> list[type[HasTasks]]:
 
 
 def takes(*needs: Need[Any]) -> Callable[[Task], Task]:
-    """Say what a task needs of one account, any key of which may meet a need; else its scenario says."""
+    """Declare what a task needs of one account; any of its keys may meet a need.
+
+    For a task without this, the scenario's ``needs`` count.
+    """
 
     def say(task: Task) -> Task:
         task.needs = needs  # type: ignore[attr-defined]  # as Locust's own decorators do
@@ -63,7 +66,7 @@ def takes(*needs: Need[Any]) -> Callable[[Task], Task]:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskResources:
-    """A task of a scenario, its share of all of them, and the accounts that do it."""
+    """A task of a scenario, its share of all tasks, and the accounts that do it."""
 
     task: Task
     needs: tuple[Need[Any], ...]
@@ -73,7 +76,7 @@ class TaskResources:
 
 @dataclass(frozen=True, kw_only=True)
 class ActingAccount:
-    """An account that does a task now: by this key, and by ``others`` for what that may not do."""
+    """An account that does a task with ``persona``, and with ``others`` what that key may not do."""
 
     account: AccountKeys
     persona: Persona
@@ -83,7 +86,7 @@ class ActingAccount:
 
 @dataclass(frozen=True, kw_only=True)
 class AccountTask:
-    """What one account does with a task: with which keys, what is run, which workflows are read."""
+    """What one account does in a task: its keys, the paths that it runs, the workflows that it reads."""
 
     task: Task
     user: str
@@ -105,7 +108,7 @@ class Workload:
         lines: Sequence[InputLine] | None = None,
         runs_each: bool = False,
     ) -> None:
-        """With lines or ``runs_each``, whatever can be run is, by whichever account."""
+        """With ``lines`` or ``runs_each``, everything that can be run is run, by any account that can."""
         self.target = target
         self.runs_each = runs_each or lines is not None
         self._lines = lines
@@ -129,7 +132,7 @@ class Workload:
         )
 
     def on(self, target: Target, *, receivers: Sequence[Persona] = ()) -> Workload:
-        """The accounts of another profile, or with other receivers, at the same prices."""
+        """Return the workload of another profile or with other receivers, at the same prices."""
         return Workload(
             target,
             price=self._price,
@@ -140,7 +143,7 @@ class Workload:
         )
 
     def run_requests(self, scenarios: Iterable[type[HasTasks]]) -> list[RunRequest]:
-        """All that the tasks of some scenarios can run, by any account; some of it more than once."""
+        """Return all that the tasks of these scenarios can run, by any account; some of it may repeat."""
         parts = [part for each in scenarios for part in self.task_resources(each)]
         return [
             found
@@ -150,11 +153,11 @@ class Workload:
         ]
 
     def task_resources(self, scenario: type[HasTasks]) -> tuple[TaskResources, ...]:
-        """The tasks of a scenario that can be done.
+        """Return the tasks of a scenario that can be done.
 
         Raises:
-            UsageError: No task can: keys or resources are missing.
-            GuardStop: None can, as the profile does not allow such actions.
+            UsageError: No task can be done: keys or resources are missing.
+            GuardStop: No task can be done: the profile does not allow their actions.
         """
         able = {
             task: (needs, accounts)
@@ -188,7 +191,7 @@ class Workload:
         ]
 
     def left_out(self, scenario: type[HasTasks]) -> list[str]:
-        """The tasks that cannot be done, each with what it needs."""
+        """Describe each task that cannot be done, and what it needs."""
         crosses_limit = scenario.crosses_limit
         return [
             f"{task.__name__} is left out: {self._why_not(needs, crosses_limit=crosses_limit)}"
@@ -197,7 +200,7 @@ class Workload:
         ]
 
     def turns(self, part: TaskResources) -> Iterator[ActingAccount]:
-        """Whose turn it is with a task, for ever: by their shares, and as evenly as these can be kept."""
+        """Yield endlessly the account that does the task next, by the accounts' shares and evenly spread."""
         found = [self._turn(each, part.needs) for each in part.accounts]
         return repeat(found[0]) if len(found) == 1 else _in_turn(found, shares(part.accounts))
 
@@ -206,7 +209,7 @@ class Workload:
         keys = {
             each.id: account.key_for(each.id, first=persona)
             for each in self._document.operations
-            if not each.is_public and each.id not in RUNS  # whose key the run request names
+            if not each.is_public and each.id not in RUNS  # a run request names its own key
         }
         return ActingAccount(
             account=account,
@@ -216,9 +219,10 @@ class Workload:
         )
 
     def _able(self, needs: tuple[Need[Any], ...], *, crosses_limit: bool) -> tuple[AccountKeys, ...]:
-        """Who does a task: where there are accounts without a rate limit, only those.
+        """Return the accounts that do a task: only those without a rate limit, if there are any.
 
-        Where each workflow and model is to be run, so do those that run what these cannot.
+        If each workflow and model is to be run, also those that run what these cannot. To cross a limit, the
+        account with the lowest one.
         """
         if forbidden_actions(self.target, needs):
             return ()
@@ -262,7 +266,7 @@ class Workload:
 
 
 class UserTasks:
-    """What the users of one scenario do in one process, and whose turn it is."""
+    """The tasks of one scenario's users in one process, and which account is next with each."""
 
     def __init__(self, scenario: type[HasTasks], workload: Workload) -> None:
         parts = workload.task_resources(scenario)
@@ -272,9 +276,9 @@ class UserTasks:
 
 
 def shares(accounts: Sequence[AccountKeys]) -> tuple[float, ...]:
-    """Which part of a task each takes: as much as its account's limit admits of what all admit.
+    """Return each account's share of a task, in proportion to its rate limit.
 
-    A tier whose limit no source tells counts as the lowest that is told, one without a limit as the highest.
+    A tier whose limit no source tells counts as the lowest known one, a tier without a limit as the highest.
     """
     limits = {**LIMIT_BY_TIER, UNLIMITED: max(LIMIT_BY_TIER.values())}
     weights = [limits.get(each.tier, min(LIMIT_BY_TIER.values())) for each in accounts]
@@ -298,7 +302,7 @@ def _needs(scenario: type[HasTasks]) -> dict[Task, tuple[Need[Any], ...]]:
 
 
 def _key_that_holds(*capabilities: str) -> Need[Persona]:
-    """What a scenario says of tasks whose requests are not known, nor which actions these are."""
+    """Return the need of tasks that declare none: their requests and actions are unknown."""
     return Need(
         says=f"a key that holds {listed(capabilities)}" if capabilities else "a key",
         fitting=lambda target: (key for key in target.personas.values() if key.holds(*capabilities)),
@@ -310,7 +314,7 @@ def has_runs(scenario: type[HasTasks]) -> bool:
 
 
 def may_take(scenario: type[HasTasks], permission: Need[bool]) -> bool:
-    """Whether any task needs a permission, or does not say what it does."""
+    """Whether any task needs a permission, or does not declare its needs."""
     return any(
         not isinstance(task, SharedTask) or any(permission in need.whole() for need in task.needs)
         for task in scenario.tasks
@@ -318,5 +322,5 @@ def may_take(scenario: type[HasTasks], permission: Need[bool]) -> bool:
 
 
 def _is_usable(key: Persona) -> bool:
-    """Whether load can be sent with it: not as an administrator, whom no limit holds."""
+    """Whether load can be sent with the key; not if it is an administrator's, whom no limit holds."""
     return key.state == "active" and key.role != "admin" and key.tier not in WITHOUT_KEYS

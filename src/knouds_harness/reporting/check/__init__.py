@@ -1,1 +1,1 @@
-"""What reports of a check show: facts, findings, the matrix, and what was sent when."""
+"""Reports of a check: facts, findings, the matrix, and what was sent when."""

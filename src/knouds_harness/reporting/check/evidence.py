@@ -1,4 +1,4 @@
-"""An exchange laid out for reading: headers, bodies in lines, and the offending place marked."""
+"""Lays an exchange out for reading: headers, bodies in lines, and the offending place marked."""
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -11,13 +11,13 @@ _MOST_LINES = 80
 _LINES_AROUND_A_MARK = 6
 _LONGEST_LINE = 500
 _MOST_LAID_OUT_BYTES = 500_000
-"""Of more, a line for each value takes seconds and hundreds of megabytes, for each finding."""
+"""A larger body is not laid out: a line for each value would take seconds and hundreds of megabytes."""
 _HEADER = "header "
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One line of text; ``is_marked`` where it is what the finding is about."""
+    """One line of text; ``is_marked`` if it is what the finding is about."""
 
     text: str
     is_marked: bool = False
@@ -49,7 +49,7 @@ class ShownEvidence:
     """The exchanges behind the findings of a page.
 
     Attributes:
-        by_fingerprint: Each with the place marked that its finding is about.
+        by_fingerprint: Exchanges by finding, each with the place marked that the finding is about.
         anchored: Fingerprints of the first finding that shows an exchange: links to the exchange lead there.
     """
 
@@ -144,7 +144,7 @@ def _missing(path: list[str]) -> str:
 
 
 def _cut(lines: Sequence[Line]) -> tuple[Line, ...]:
-    """The beginning and what surrounds the first mark; lines that are too long lose their ends."""
+    """Keep the first lines, and those around the first mark; shorten lines that are too long."""
     shown = [line if len(line.text) <= _LONGEST_LINE else _shortened(line) for line in lines]
     if len(shown) <= _MOST_LINES:
         return tuple(shown)

@@ -1,4 +1,4 @@
-"""How each fact stands after a run, what was found about it, and what no fact is about."""
+"""The status of each fact after a run, the findings about it, and drift, which is about no fact."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
@@ -22,11 +22,11 @@ _NO_FACTS: Final[Mapping[str, Fact]] = MappingProxyType({})
 
 
 class FactStatus(StrEnum):
-    """How a fact stands, worst first.
+    """The status of a fact, worst first.
 
     Attributes:
         WAIVED: It does not hold, and the profile accepts that for a while.
-        VERIFIED: It was seen to hold, and never seen not to.
+        VERIFIED: It was seen to hold, and never to be broken.
         UNTESTED: It was not tested: something was missing for it, or nothing in this run was about it.
     """
 
@@ -60,7 +60,7 @@ class Case:
     Attributes:
         operation: The operationId; None for requests to no documented operation, or for no request at all.
         is_denied: Whether a check of it could not be made although the profile offers what it needs: the
-            target contradicts the profile there, or its answers did not give it.
+            target contradicts the profile there, or its responses did not provide it.
     """
 
     operation: str | None
@@ -78,7 +78,7 @@ class FactRow:
     """One fact, over all operations.
 
     Attributes:
-        standing: The worst that was seen, and verified if it was seen to hold anywhere.
+        standing: The worst of all cases; verified if it held somewhere, and was broken nowhere.
         is_selected: Whether the run is about it.
     """
 
@@ -103,7 +103,7 @@ class FactRow:
 
     @property
     def seen_on(self) -> tuple[str, ...]:
-        """The operations on which it was seen to hold or not to; ``others`` are undocumented operations."""
+        """The operations on which it held or was broken; ``others`` are undocumented operations."""
         return tuple(case.operation or "others" for case in self.cases if case.passed or case.failed)
 
     @property
@@ -112,15 +112,15 @@ class FactRow:
 
     @property
     def is_counted(self) -> bool:
-        """Whether it counts among the facts of the run: one that it is about, or that it saw not to hold."""
+        """Whether it counts among the facts of the run: the run is about it, or saw it broken."""
         return self.is_selected or self.standing.rank < FactStatus.VERIFIED.rank
 
     @property
     def is_missed(self) -> bool:
         """Whether it was not tested although the profile makes that possible.
 
-        Where no reason is known, checks of it saw nothing that they could judge. Where the sources disagree,
-        a fact may show only where it is broken.
+        If no reason is known, its checks saw nothing that they could judge. If the sources disagree, a fact
+        may show only when it is broken.
         """
         if self.standing is not FactStatus.UNTESTED:
             return False
@@ -130,7 +130,7 @@ class FactRow:
 
 
 def fact_rows(record: RunRecord) -> tuple[FactRow, ...]:
-    """Every fact of the document, in its order."""
+    """Return a row for every fact of the document, in its order."""
     selected = record.setup.selected
     cases = _cases_by_fact(record)
     checks = defaultdict(list)
@@ -151,7 +151,7 @@ def fact_rows(record: RunRecord) -> tuple[FactRow, ...]:
 
 
 def standing_counts(rows: Iterable[FactRow]) -> dict[FactStatus, int]:
-    """How many of the facts that count stand how, zeroes included, worst first."""
+    """Count the facts of the run by status, zeroes included, worst first."""
     counts = Counter(row.standing for row in rows if row.is_counted)
     return {standing: counts[standing] for standing in FactStatus}
 
@@ -205,19 +205,19 @@ def _standing(fact: Fact, findings: list[Finding], *, passed: int, failed: int) 
 
 
 def standing_of(finding: Finding) -> FactStatus:
-    """What a finding makes of its fact; drift speaks for nothing and against nothing."""
+    """Return the status that a finding gives to its fact; with drift alone, a fact is untested."""
     if finding.waived_by is not None:
         return FactStatus.WAIVED
     return _BY_VERDICT.get(finding.verdict, FactStatus.UNTESTED)
 
 
 def worst(standings: Iterable[FactStatus]) -> FactStatus:
-    """The worst of several; not tested where there is none."""
+    """Return the worst of several; untested if there are none."""
     return min(standings, key=lambda each: each.rank, default=FactStatus.UNTESTED)
 
 
 def contradictions_of(record: RunRecord) -> tuple[Finding, ...]:
-    """Where the target contradicts its profile, in the order of the profile."""
+    """Return the contradictions of the profile by the target, in the order of the profile."""
     return tuple(each for each in record.findings if each.verdict is Verdict.CONTRADICTION)
 
 
@@ -229,7 +229,7 @@ class WaiverRow:
 
     @property
     def state(self) -> str:
-        """In a word or two: what has expired waives nothing any more."""
+        """``expired`` (it waives nothing any more), ``used`` or ``unused``."""
         if self.is_expired:
             return "expired"
         return "used" if self.findings else "unused"
@@ -247,7 +247,7 @@ def waiver_rows(record: RunRecord) -> tuple[WaiverRow, ...]:
 
 
 def untested_rows(record: RunRecord) -> dict[str, list[str]]:
-    """What is missing, and the facts of the run that wait for it; most facts first."""
+    """Return the facts of the run that were not tested, by what is missing for them; most facts first."""
     waiting: dict[str, list[str]] = defaultdict(list)
     for row in fact_rows(record):
         if row.is_selected and row.standing is FactStatus.UNTESTED:
@@ -261,7 +261,7 @@ class FamilyRow:
     """The tests of one family.
 
     Attributes:
-        duration_s: What their bodies took; those that ran side by side are added up.
+        duration_s: Duration of the test bodies; those that ran side by side are added up.
     """
 
     family: str
@@ -288,7 +288,7 @@ def family_rows(record: RunRecord) -> tuple[FamilyRow, ...]:
 
 
 def duration_s_by_place(record: RunRecord) -> Mapping[Place, float]:
-    """What was spent on each fact and operation: a test's time is shared by what its check claimed."""
+    """Return the time spent on each fact and operation; what a check claimed shares the time of a test."""
     places: dict[str, dict[Place, None]] = defaultdict(dict)
     claimed: list[Result | UntestedFact] = [*record.results, *record.untested]
     for each in claimed:
@@ -303,7 +303,7 @@ def duration_s_by_place(record: RunRecord) -> Mapping[Place, float]:
 
 
 def findings_by_fact(record: RunRecord) -> list[FindingGroup]:
-    """What a run found about facts; drift and contradictions of the profile are not among it."""
+    """Group the findings about facts; leave out drift and contradictions of the profile."""
     about_facts = [
         each for each in record.findings if each.verdict not in (Verdict.ADDITIVE, Verdict.CONTRADICTION)
     ]
@@ -313,7 +313,7 @@ def findings_by_fact(record: RunRecord) -> list[FindingGroup]:
 
 
 def finding_groups(findings: Iterable[Finding], facts: Mapping[str, Fact] = _NO_FACTS) -> list[FindingGroup]:
-    """Findings by fact: the worst first, else in the document's order."""
+    """Group findings by fact: the worst first, otherwise in the document's order."""
     by_fact: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
         by_fact[finding.fact].append(finding)
@@ -356,7 +356,7 @@ class Drift:
 
     @property
     def operations(self) -> tuple[str, ...]:
-        """That show it; empty for deliveries."""
+        """The operations that show it; empty for deliveries."""
         return tuple(finding.operation for finding in self.findings if finding.operation)
 
     @property
@@ -373,7 +373,7 @@ class Drift:
 
 
 def drift_of(record: RunRecord) -> list[Drift]:
-    """Everything new in a run; what most operations show first."""
+    """Return the drift of a run; what most operations show comes first."""
     found: dict[tuple[str, str, str], list[Finding]] = defaultdict(list)
     for finding in record.findings:
         if finding.verdict is Verdict.ADDITIVE:

@@ -1,4 +1,4 @@
-"""The figures of a run of checks: who may do what, what was sent when, and how each fact stands."""
+"""The figures of a check: who may do what, what was sent when, and the status of each fact."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -17,9 +17,9 @@ from knouds_harness.runs.record import RunRecord
 from knouds_harness.runs.results import Cell
 
 KINDS: Final = ("2xx", "4xx", "429", "5xx", "other", "none")
-"""How a request was answered; ``other`` is 1xx and 3xx, ``none`` no whole answer."""
+"""Kinds of responses; ``other`` is 1xx and 3xx, ``none`` no complete response."""
 _COLUMNS: Final = 96
-_COLUMNS_TO_A_MARK: Final = 4  # a mark is as wide as a finger
+_COLUMNS_TO_A_MARK: Final = 4  # so wide that a finger can touch it
 
 
 class CellStatus(StrEnum):
@@ -39,7 +39,7 @@ class MatrixCell:
 
     @property
     def status(self) -> CellStatus:
-        """What the documents say of it, unless the server did something else."""
+        """What the document expects, or wrong if the server did something else."""
         if not all(each.ok for each in self.tries):
             return CellStatus.WRONG
         expected = {each.expected for each in self.tries}
@@ -51,7 +51,7 @@ class MatrixCell:
 
     @property
     def words(self) -> str:
-        """What it shows, for a tooltip and for people who do not see colours."""
+        """Its text, for a tooltip and for people who do not see colours."""
         first = self.tries[0]
         more = f" (and {len(self.tries) - 1} more)" if len(self.tries) > 1 else ""
         fits = "as documented" if first.ok else f"should be {first.expected}"
@@ -69,10 +69,10 @@ class MatrixRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Matrix:
-    """The table.
+    """The matrix of keys and operations.
 
     Attributes:
-        left_out: Keys of the profile that were not.
+        left_out: Keys of the profile that were not tried.
     """
 
     operations: tuple[str, ...]
@@ -81,7 +81,7 @@ class Matrix:
 
     @property
     def tries(self) -> int:
-        """How many cells were tried, those behind one another counted one by one."""
+        """The number of tries; several in one cell count one by one."""
         return sum(len(cell.tries) for row in self.rows for cell in row.cells if cell)
 
 
@@ -156,10 +156,10 @@ def matrix_section(matrix: Matrix, linked: Callable[[], Collection[str]]) -> Sec
 
 @dataclass(frozen=True, kw_only=True)
 class TimelineColumn:
-    """What was sent in one stretch of time.
+    """The requests that were sent in one stretch of time.
 
     Attributes:
-        counts: Requests by kind of answer, without zeroes.
+        counts: Requests by kind of response, without zeroes.
     """
 
     from_s: float
@@ -173,10 +173,10 @@ class TimelineColumn:
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """Findings that were first seen at about one time.
+    """Findings that were first seen at about the same time.
 
     Attributes:
-        at_share: Where, from 0 to 1.
+        at_share: Its place on the time line, from 0 to 1.
     """
 
     at_share: float
@@ -186,7 +186,7 @@ class Mark:
 
     @property
     def words(self) -> str:
-        """For a tooltip, and for people who do not see where it stands."""
+        """Its text, for a tooltip and for people who do not see where it stands."""
         facts = list(dict.fromkeys(finding.fact for finding in self.findings))
         more = f" and {len(facts) - 3} more facts" if len(facts) > 3 else ""
         return f"after {self.at_s:.1f} s, {len(self.findings)} first seen: {', '.join(facts[:3])}{more}"
@@ -209,7 +209,7 @@ class Timeline:
 
 
 def timeline_of(record: RunRecord) -> Timeline | None:
-    """Lay the exchanges of a run out over time; None where there are none."""
+    """Lay the exchanges of a run out over time; None if there are none."""
     exchanges = record.exchange_by_id
     if not exchanges:
         return None
@@ -297,9 +297,9 @@ def facts_section(
                 shown=MARKDOWN,
             ),
             Text(
-                "Every sentence of the contract that can be observed over HTTP, and how it stands "
-                "after this run. The counts are of recorded answers that the harness has of it, and of "
-                "exchanges of this run that kept it and that did not.",
+                "Every sentence of the contract that can be observed over HTTP, and its status after this "
+                "run. The counts are of the harness's recordings of it, and of the exchanges of this run "
+                "that kept it and that did not.",
                 shown=HTML,
             ),
             Figure(
@@ -318,6 +318,6 @@ def facts_section(
 
 
 def _standings(rows: Iterable[FactRow]) -> str:
-    """How the facts of one area stand, without the zeroes."""
+    """Describe the status of the facts of one area, without zeroes."""
     counts = standing_counts(rows).items()
     return ", ".join(f"{count} {standing.label}" for standing, count in counts if count)

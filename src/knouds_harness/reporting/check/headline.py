@@ -23,7 +23,7 @@ _ENDLESS: Final = "No execution ended"
 
 
 def headline(record: RunRecord, rows: Sequence[FactRow], change: RunChange | None = None) -> Headline:
-    """Sum a run up; where a run that is not bad itself got worse than its baseline, that is said."""
+    """Summarize a run; one that is not bad itself, but worse than its baseline, is bad too."""
     verdict = _headline(record, rows)
     if change and change.is_worse and verdict.tone != "bad":
         return replace(verdict, tone="bad", title=f"{LESS_VERIFIED} {change.baseline}")
@@ -31,7 +31,7 @@ def headline(record: RunRecord, rows: Sequence[FactRow], change: RunChange | Non
 
 
 def _headline(record: RunRecord, rows: Sequence[FactRow]) -> Headline:
-    if record.kind == LOAD_KIND:  # whose figures, which have a headline of their own, could not be read
+    if record.kind == LOAD_KIND:  # its figures, which have a headline of their own, could not be read
         return Headline(tone="warn", title="No figures", detail=record.gaps[-1] if record.gaps else "")
     detail = _figures(record, rows)
     if record.is_salvaged:
@@ -75,7 +75,7 @@ def _headline_of_unfinished(record: RunRecord, detail: str) -> Headline:
 
 
 def _headline_of_traffic(record: RunRecord, rows: Sequence[FactRow]) -> Headline:
-    """Of recorded traffic without a breach: it shows what it shows, and keeps no promise."""
+    """Summarize recorded traffic without a breach: it never proves that the contract is kept."""
     counts = standing_counts(rows)
     unseen = counts[FactStatus.UNTESTED]
     wrong = "".join(f", {each}" for each in _not_kept(counts))
@@ -102,7 +102,7 @@ def _headline_of_broken(record: RunRecord, detail: str) -> Headline:
 
 
 def _headline_without_breach(record: RunRecord, rows: Sequence[FactRow], detail: str) -> Headline:
-    """Kept is a contract of which all was verified that the profile allows, and at least half."""
+    """The contract counts as kept if all that the profile allows was verified, and at least half of all."""
     if record.kind == VERIFY_KIND:
         return _headline_of_traffic(record, rows)
     if record.endless:

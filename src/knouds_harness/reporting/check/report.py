@@ -1,4 +1,4 @@
-"""What a run of checks says: the verdict, what was found, and how every fact stands."""
+"""The report of a check: the verdict, the findings, and the status of every fact."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
@@ -58,7 +58,7 @@ _TONE_BY_WAIVER: Final[dict[str, Tone]] = {"used": "note", "unused": "warn", "ex
 
 
 def check_report(record: RunRecord, change: RunChange | None = None) -> Report:
-    """What a run of checks says, and what changed against its baseline, if it has one."""
+    """Make the report of a check, with what changed against its baseline, if it has one."""
     rows = fact_status.fact_rows(record)
     drift, groups = fact_status.drift_of(record), fact_status.findings_by_fact(record)
     matrix = matrix_of(record)
@@ -105,7 +105,7 @@ def check_report(record: RunRecord, change: RunChange | None = None) -> Report:
 
 
 def only_failing(report: Report, record: RunRecord) -> Report:
-    """The report of a run of checks with nothing but what fails it, and what changed against its baseline."""
+    """Reduce the report of a check to what fails it, and what changed against its baseline."""
 
     def failing(block: Block) -> Block:
         if not isinstance(block, Findings):
@@ -119,7 +119,7 @@ def only_failing(report: Report, record: RunRecord) -> Report:
 
 
 class _Evidence:
-    """The exchanges that the page of a run shows, worked out if HTML is made."""
+    """The exchanges that the page of a run shows, computed only if HTML is made."""
 
     def __init__(self, record: RunRecord, drift: Sequence[fact_status.Drift], matrix: Matrix) -> None:
         self.record = record
@@ -147,7 +147,7 @@ class _Evidence:
 
     @cached_property
     def of_cells(self) -> list[Exchange]:
-        """Those behind cells of the matrix that no finding shows."""
+        """The exchanges behind cells of the matrix that no finding shows."""
         in_findings = {each.id for each in self.of_findings.by_fingerprint.values()}
         cells = (cell for row in self._matrix.rows for cell in row.cells if cell)
         wanted = dict.fromkeys(cell.exchange_id or "" for cell in cells)
@@ -163,7 +163,7 @@ class _Evidence:
 
     @cached_property
     def findings(self) -> Findings:
-        """Findings without groups yet, with what the page shows of any."""
+        """Findings without groups yet, with the sentences and evidence for any."""
         sentences = {each.id: each.sentence for each in self.record.setup.checks.values()}
         return Findings(groups=(), sentences=sentences, evidence=lambda: self.of_findings)
 
@@ -175,7 +175,7 @@ def _findings(record: RunRecord, groups: Sequence[FindingGroup], evidence: _Evid
     if total > 1:
         blocks.append(Figure("finding_filter.html.j2", shown=HTML))
     if contradictions:
-        says = "Either the profile is wrong, or the server. What rests on it was not tested."
+        says = "Either the profile is wrong, or the server. What depends on it was not tested."
         group = FindingGroup(
             name="contradictions",
             label="contradiction",
@@ -219,7 +219,7 @@ def _drift(drift: Sequence[fact_status.Drift], record: RunRecord, evidence: _Evi
         name="New and undocumented",
         blocks=[
             Text(
-                f"What the server has and the document does not name.{more if record.surface else ''}",
+                f"What the server sends and the document does not name.{more if record.surface else ''}",
                 shown=HTML,
             ),
             Items(
@@ -307,7 +307,7 @@ def _families(record: RunRecord) -> Iterator[Section]:
             "Tests",
             [
                 Text(
-                    "How the tests of each family ended, and what they took; those that ran side by "
+                    "How the tests of each family ended, and how long they took; those that ran side by "
                     "side are added up.",
                     shown=HTML,
                 ),

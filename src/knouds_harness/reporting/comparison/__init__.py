@@ -1,1 +1,1 @@
-"""Two runs, or several of each, held against each other: what changed, and how sure that is."""
+"""Compares two runs, or several on each side: what changed, and how sure that is."""

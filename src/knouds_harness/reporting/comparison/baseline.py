@@ -1,7 +1,7 @@
-"""The baseline that the reports of one run show changes against.
+"""The baseline of one run, against which its reports show changes.
 
-It is kept in the folder of the run; of load with the run's own figures: so the reports can be made again
-anywhere, and quickly, as the times of each second are read once.
+It is stored in the folder of the run, for load with the run's own figures: so the reports can be made again
+anywhere, and quickly, as the times of each second are read only once.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class _Kept:
 
 @dataclass(frozen=True, kw_only=True)
 class RunChange:
-    """How a run changed against its baseline."""
+    """A run compared with its baseline."""
 
     baseline: str
     comparison: Comparison
@@ -81,15 +81,15 @@ class RunChange:
 def find_baseline(
     name: str | None, *, target: str, scenario: str, is_open: bool, baselines: Path, mix: str | None = None
 ) -> Side | None:
-    """What a load run is going to be compared with; asked for before anything is sent.
+    """Find the baseline of a load run, before anything is sent.
 
-    That is a run folder, a kept summary or its name; without one the summary that was kept as
-    ``TARGET-SCENARIO``, if there is one and it compares. ``mix`` is that of the plan, if it is
-    one's own.
+    ``name`` is a run folder, a kept summary or its name. Without it, the summary that was kept as
+    ``TARGET-SCENARIO`` is taken, if there is one and it is comparable. ``mix`` is that of the plan, if it is
+    the user's own.
 
     Raises:
-        RunRecordError: It is missing, cut short, or something else.
-        UsageError: It is of something that does not compare.
+        RunRecordError: The baseline is missing, cut short, or something else.
+        UsageError: It is not comparable.
     """
     side = _named_side(name, f"{target}-{scenario}", baselines)
     if side is None:
@@ -114,16 +114,16 @@ def find_baseline(
 
 
 def _is_of_mix(plan: LoadPlan, mix: str) -> bool:
-    """Whether a plan has this mix of one's own; older records have it at the beginning of their inputs."""
+    """Whether a plan has this mix of the user's own; older records have it at the start of ``inputs``."""
     return (plan.mix or plan.inputs) == mix or (not plan.mix and plan.inputs.startswith(f"{mix} ("))
 
 
 def find_check_baseline(name: str | None, *, target: str, baselines: Path) -> Side | None:
-    """What a run of checks is going to be compared with, as ``find_baseline``; kept as ``TARGET-check``.
+    """Find the baseline of a check, as ``find_baseline`` does; by default ``TARGET-check``.
 
     Raises:
-        RunRecordError: It is missing, cut short, or something else.
-        UsageError: It is of load, or of a run that did not come to its end.
+        RunRecordError: The baseline is missing, cut short, or something else.
+        UsageError: It is of load, or of a run that was not completed.
     """
     side = _named_side(name, f"{target}-check", baselines)
     if side is None:
@@ -143,11 +143,11 @@ def _named_side(name: str | None, usual: str, baselines: Path) -> Side | None:
 
 
 def set_baseline(folder: Path, baseline: Side, *, objectives: Path) -> RunChange:
-    """Have the reports of a run show what changed against a baseline; they are not rendered yet.
+    """Store the baseline of a run, so that its reports show what changed; they are not rendered yet.
 
     Raises:
-        RunRecordError: The run cannot be read, or its folder not be written to.
-        UsageError: The two do not compare, or a tolerance is wrong.
+        RunRecordError: The run cannot be read, or its folder cannot be written to.
+        UsageError: The two are not comparable, or a tolerance is wrong.
     """
     record = read_run(folder)
     name = record.folder.resolve().name
@@ -156,7 +156,7 @@ def set_baseline(folder: Path, baseline: Side, *, objectives: Path) -> RunChange
     if baseline.checks and record.kind == LOAD_KIND:
         raise not_of_one_kind(load=name, check=baseline.name)
     if any(each.run == name for each in baseline.runs):
-        raise UsageError(f"--baseline {baseline.name}: has this very run among its own\n  Name another.")
+        raise UsageError(f"--baseline {baseline.name}: contains this run itself\n  Name another.")
     kept = _Kept(baseline=baseline, run=None)
     if record.kind == LOAD_KIND:
         run = load_figures(record)
@@ -173,7 +173,7 @@ def set_baseline(folder: Path, baseline: Side, *, objectives: Path) -> RunChange
 
 
 def read_change(record: RunRecord, gaps: list[str]) -> RunChange | None:
-    """How a run changed against its baseline; None where none was set. ``gaps`` gets what cannot be read."""
+    """Compare a run with its baseline; None if none was set. Append unreadable parts to ``gaps``."""
     try:
         kept = _format().validate_json(file_content(record.folder / BASELINE_FILE))
         return RunChange(baseline=kept.baseline.name, comparison=kept.compared(record))
@@ -210,7 +210,7 @@ def change_section(change: RunChange, blocks: Sequence[Block]) -> Section:
 
 
 def check_change_blocks(comparison: CheckComparison) -> list[Block]:
-    """What a run of checks lost, and which findings came and went; those that stayed are listed elsewhere."""
+    """List lost facts, and findings that are new or gone; those that stayed are listed elsewhere."""
     return [
         *_listed("not tested any more", "Verified before, and not tested now:", comparison.lost_with_reasons),
         *_listed("new", "New:", [_about(each) for each in (*comparison.regressions, *comparison.new)]),

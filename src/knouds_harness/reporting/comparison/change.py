@@ -9,9 +9,9 @@ from statistics import fmean, variance
 from typing import Final
 
 PRIOR_DEGREES: Final = 10
-"""How many runs' worth of trust is put into the noise that is expected beforehand."""
+"""The weight of the expected noise, as a number of runs."""
 _MOST: Final = math.log(1000)
-"""On the scale of logarithms; two runs that disagree bound nothing, and no figure tells of more than this."""
+"""The largest change that is reported, as a logarithm: two runs that disagree bound nothing."""
 _STEPS: Final = 200
 _POWER_ERRORS: Final = 0.84
 """Standard errors beyond the bound at which a change shows four times in five."""
@@ -19,7 +19,7 @@ _POWER_ERRORS: Final = 0.84
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One measure of one run, and its standard error: of the logarithm, but for a share."""
+    """One measure of one run, and its standard error: that of the logarithm, except for a share."""
 
     value: float
     error: float
@@ -43,12 +43,12 @@ class ChangeVerdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class FigureChange:
-    """From one side to the other; shares of the baseline's value, or for shares plain differences.
+    """The change from baseline to candidate: a share of the baseline's value or, for shares, a difference.
 
     Attributes:
-        noise: How far one run is from the next, one standard deviation.
-        is_noise_seen: Runs were repeated, so that noise was measured rather than expected.
-        visible: The smallest worsening that such data would have shown four times in five.
+        noise: The standard deviation from run to run.
+        is_noise_seen: Runs were repeated, so that the noise was measured rather than expected.
+        visible: The smallest worsening that such data would show four times in five.
     """
 
     estimate: float
@@ -77,14 +77,14 @@ def change_between(
 ) -> FigureChange:
     """Compare the runs of two sides.
 
-    A moderated t: the variance from run to run is the one seen between the runs of a side, or, where that is
-    smaller, its mean with what the blocks within the runs and the expected noise say. So one run a side can
-    be compared too, and a few runs that happen to agree are not taken for proof.
+    A moderated t-test: the variance from run to run is the one seen between the runs of a side. If that is
+    smaller than the variance that the blocks within the runs and the expected noise suggest, it is their
+    weighted mean. So one run per side can be compared too, and a few runs that happen to agree prove nothing.
 
     Args:
         baseline: A figure for each run, at least one.
-        candidate: The same of the other side.
-        is_share: The figures are shares, and their difference counts, not their ratio.
+        candidate: The same for the other side.
+        is_share: The figures are shares, whose difference counts, not their ratio.
         expected_noise: Standard deviation from run to run beyond what blocks show, on the scale of ``error``.
         confidence: Of the interval.
         is_more_worse: Whether a higher figure is the worse one.
@@ -121,7 +121,7 @@ def change_between(
 
 
 def share_within(t: float, degrees: int) -> float:
-    """The probability that a value of the distribution lies within ``-t`` and ``t``.
+    """Return the probability that a value of Student's distribution lies between ``-t`` and ``t``.
 
     Source: Abramowitz and Stegun, 26.7.3 and 26.7.4.
     """
@@ -139,7 +139,7 @@ def share_within(t: float, degrees: int) -> float:
 
 @cache
 def two_sided_quantile(confidence: float, degrees: int) -> float:
-    """How many standard errors to each side hold so much of the distribution."""
+    """Return how many standard errors to each side hold this share of Student's distribution."""
     low, high = 0.0, 1.0
     while share_within(high, degrees) < confidence:
         high *= 2

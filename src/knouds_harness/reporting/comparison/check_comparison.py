@@ -1,4 +1,4 @@
-"""Two conformance runs: which findings are new, gone or still there, and how facts stand now."""
+"""Compares two conformance runs: which findings are new, gone or still there, and which facts changed."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,9 +19,9 @@ class CheckFigures:
     """One run of ``check`` or ``verify``.
 
     Attributes:
-        doubt: Why it proves nothing of what it did not find; empty where it does.
+        doubt: Why what it did not find proves nothing; empty if it does.
         selected: The facts that the run was about; None for all.
-        reasons: What each fact needs that some test of it could not have; not in older summaries.
+        reasons: What tests of each fact lacked; not in older summaries.
         choice: The options that chose its tests, such as ``--quick``; empty in older summaries.
     """
 
@@ -71,11 +71,11 @@ class FactChange:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckComparison:
-    """What came of it.
+    """The comparison of two conformance runs.
 
     Attributes:
         regressions: Findings that fail the run now and did not before, new ones or no longer waived.
-        not_looked_for: Those not there any more whose fact was not tested.
+        not_looked_for: Findings that are missing now and whose fact was not tested.
         lost: Facts that were verified before and are not tested now, although the run now is about them;
             none if it chose other tests.
     """
@@ -101,7 +101,7 @@ class CheckComparison:
 
     @property
     def lost_with_reasons(self) -> list[str]:
-        """The facts that were lost, each with what it needs, and the baseline did not lack as well."""
+        """The facts that were lost, each with what it lacks and the baseline had."""
         return [f"{fact}: {self._reason(fact)}" for fact in self.lost]
 
     def _reason(self, fact: str) -> str:
@@ -111,7 +111,7 @@ class CheckComparison:
 
     @property
     def is_valid(self) -> bool:
-        """Whether both runs came to their end."""
+        """Whether neither run is in doubt."""
         return not (self.baseline.doubt or self.candidate.doubt)
 
     @property
@@ -122,7 +122,7 @@ class CheckComparison:
 
 
 def compare_checks(baseline: CheckFigures, candidate: CheckFigures) -> CheckComparison:
-    """Compare two conformance runs by the fingerprints of their findings; drift depends on what was sent."""
+    """Compare two conformance runs by the fingerprints of findings, without drift: it depends on requests."""
     before, now = (
         {each.fingerprint: each for each in run.findings if each.verdict is not Verdict.ADDITIVE}
         for run in (baseline, candidate)
@@ -146,7 +146,7 @@ def compare_checks(baseline: CheckFigures, candidate: CheckFigures) -> CheckComp
 
 def _lost_facts(baseline: CheckFigures, candidate: CheckFigures) -> Iterator[str]:
     if candidate.doubt or candidate.choice not in ("", baseline.choice):
-        return  # what showed a fact may have been left out
+        return  # the test that showed a fact may have been left out
     for fact, before in baseline.facts.items():
         is_asked_for = candidate.selected is None or fact in candidate.selected
         now = candidate.facts.get(fact, FactStatus.UNTESTED)

@@ -1,4 +1,4 @@
-"""Two sides of load runs, measure by measure, and what follows from that."""
+"""Compares two sides of load runs measure by measure, and draws the verdict."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,9 +22,9 @@ from knouds_harness.reporting.comparison.tolerances import (
 from knouds_harness.runs.load_results import JudgedObjective
 
 CONFIDENCE: Final = 0.99
-"""That no gate of the whole comparison is wrong by chance, either way."""
+"""Confidence that no gate of the whole comparison is wrong by chance, either way."""
 EXPECTED_NOISE: Final = 0.03
-"""How far times are from run to run, where the runs themselves do not tell (benchmarks/README.md)."""
+"""How far times differ from run to run, if the runs themselves do not show it (benchmarks/README.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +32,8 @@ class MeasureRow:
     """One measure of one operation.
 
     Attributes:
-        baseline: Mean over the runs of that side, of times the geometric one; None where there is none.
-        change: None where it cannot be told; ``verdict`` is then *no evidence*.
+        baseline: Mean over the runs of that side, the geometric one except for shares; None without figures.
+        change: None if it cannot be told; ``verdict`` is then *no evidence*.
     """
 
     operation: str
@@ -49,12 +49,12 @@ class MeasureRow:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadComparison:
-    """What came of it.
+    """The comparison of two sides of load runs.
 
     Attributes:
         rows: By operation, ``all`` last, and measure.
-        newly_broken: Facts that answers of a candidate's run broke under load, and of no baseline's.
-        missed: Objectives that the candidate's runs missed more often than not, the median run's figures.
+        newly_broken: Facts broken under load in a run of the candidate, and in none of the baseline.
+        missed: Objectives that most of the candidate's runs missed, with the figures of the median run.
     """
 
     scenario: str
@@ -86,7 +86,7 @@ class LoadComparison:
 
     @property
     def exit_code(self) -> ExitCode:
-        if self.newly_broken:  # an answer is broken, however late it was asked for
+        if self.newly_broken:  # a late generator does not excuse a broken response
             return ExitCode.BREACH
         if not self.is_valid:
             return ExitCode.INVALID_MEASUREMENT
@@ -155,13 +155,13 @@ def _check_alike(baseline: Sequence[LoadFigures], candidate: Sequence[LoadFigure
 def _wanted(
     baseline: Sequence[LoadFigures], candidate: Sequence[LoadFigures], *, is_open: bool
 ) -> Iterator[tuple[str, str]]:
-    """Operation and measure of each row; what only one side did is there too."""
+    """Yield operation and measure of each row, including what only one side sent."""
     if not (baseline and candidate):
         return
     names = {name for each in (*baseline, *candidate) for name in each.figures}
     for name in sorted(names, key=lambda each: (each == ALL, each)):
         for measure in MEASURES:
-            if measure in SERVICE_TIMES and not is_open:  # without a schedule they are the response times
+            if measure in SERVICE_TIMES and not is_open:  # in the closed model they are the response times
                 continue
             figures = (run.figures.get(name, {}).get(THROTTLED) for run in (*baseline, *candidate))
             if measure != THROTTLED or any(each.value for each in figures if each):
@@ -247,13 +247,13 @@ def _notes(baseline: Sequence[LoadFigures], candidate: Sequence[LoadFigures]) ->
         return
     for what, of in _ALIKE.items():
         if any(of(each) != of(runs[0]) for each in runs):
-            yield f"Not the same in all runs: {what}. What changed may come from that."
+            yield f"Not the same in all runs: {what}. Changes may come from that."
     if not all(each.has_blocks for each in runs):
-        yield "A run has no times.hlog: how far its own seconds differ is unknown."
+        yield "A run has no times.hlog: how far its seconds differ from each other is unknown."
     if len(runs) == 2:
         yield (
-            "One run a side cannot tell how far runs differ by themselves: "
-            f"{EXPECTED_NOISE:.0%} is taken for that. Several a side can: --repeat."
+            "One run per side does not show how far runs differ by themselves: "
+            f"{EXPECTED_NOISE:.0%} is assumed. Several runs show it: --repeat."
         )
 
 
@@ -269,4 +269,4 @@ _ALIKE: Final[Mapping[str, Callable[[LoadFigures], object]]] = {
     "the machine that sent": lambda run: (run.fingerprint.platform, run.fingerprint.cores),
     "the versions of the generator": lambda run: run.fingerprint.versions,
 }
-"""What has to agree for a change to be the target's."""
+"""What must be the same in all runs for a change to be the target's."""

@@ -1,7 +1,7 @@
-"""What a load run brings to a comparison, small enough to be kept: figures, and how sure each is.
+"""The figures of a load run for a comparison, each with its standard error; small enough to be stored.
 
 Requests of one second share a garbage collection, a busy neighbour, a queue: they are not independent
-samples. So a run is cut into a few blocks of whole seconds: what differs between blocks is its uncertainty.
+samples. So a run is cut into a few blocks of whole seconds, whose differences show how sure a figure is.
 """
 
 import math
@@ -52,7 +52,7 @@ class Block:
 
 
 def read_blocks(folder: Path, requests: int) -> Mapping[str, Sequence[Block]]:
-    """The blocks of each operation, and of ``all`` together; none where the times are gone."""
+    """Return the blocks of each operation, and of ``all`` together; none if the file of times is missing."""
     path = folder / TIMES_FILE
     if not path.is_file():
         return {}
@@ -75,9 +75,9 @@ def read_blocks(folder: Path, requests: int) -> Mapping[str, Sequence[Block]]:
 
 
 def percentile_error(histograms: Sequence[Histogram], percent: float) -> float | None:
-    """The standard error of the logarithm of a percentile, from what differs between blocks.
+    """Return the standard error of the logarithm of a percentile, from the differences between blocks.
 
-    Woodruff's method: the error of the share of requests under the percentile, between blocks, carried over
+    Woodruff's method: the error of the share of requests below the percentile, between blocks, is translated
     to the times at the edges of that share.
     """
     whole = merged(histograms)
@@ -95,7 +95,7 @@ def percentile_error(histograms: Sequence[Histogram], percent: float) -> float |
 
 
 def share_error(errors: Sequence[int], requests: Sequence[int]) -> float:
-    """The standard error of a share of requests; without any error, of one that would just not have shown."""
+    """Return the standard error of a share of requests; never 0, even if none of them was an error."""
     total = sum(requests)
     share = sum(errors) / total
     least = (sum(errors) + 1) / (total + 2)
@@ -104,7 +104,7 @@ def share_error(errors: Sequence[int], requests: Sequence[int]) -> float:
 
 
 def _sum_error(deviations: Sequence[float]) -> float:
-    """The standard error of a sum over blocks, from how far each is from its share."""
+    """Return the standard error of a sum over blocks, from how far each is from its share."""
     count = len(deviations)
     if count < 2:
         return 0.0
@@ -113,7 +113,7 @@ def _sum_error(deviations: Sequence[float]) -> float:
 
 
 def _measured_seconds(intervals: Iterable[Interval], requests: int) -> list[float]:
-    """The last seconds that together hold so many requests."""
+    """Return the last seconds that together hold so many requests."""
     counts: dict[float, int] = defaultdict(int)
     for each in intervals:
         if each.series[2:] == ("response",):
@@ -147,10 +147,10 @@ class LoadFigures:
     """One load run.
 
     Attributes:
-        doubts: Why its figures are not the target's, in sentences; none where they are.
-        figures: By operation (and ``all``, where there are several) and measure; what too few requests say is
-            left out.
-        total: Of all operations together; None in summaries that were kept without.
+        doubts: Why its figures are not the target's, in sentences; empty if they are.
+        figures: By operation (and ``all``, if there are several) and measure, without those of too few
+            requests.
+        total: All operations together; None in summaries that were kept without it.
     """
 
     run: str
@@ -198,7 +198,7 @@ def _doubts(record: RunRecord, results: LoadResults) -> Iterator[str]:
     elif not record.outcome.is_complete:
         yield "It did not come to its end."
     elif results.capacity:
-        yield "It searched the highest rate, so it has no one load to compare."
+        yield "It was a capacity search, so it has no single load to compare."
     elif not any(each.requests for each in results.operations):
         yield "Nothing was measured."
 
@@ -230,7 +230,7 @@ def _of_operation(
             histograms = [each.service if prefix else each.response for each in blocks]
             if blocks:
                 error = percentile_error(histograms, float(percent))
-            else:  # nothing is known of it; repeated runs and the noise that is expected have to do
+            else:  # the error is unknown: repeated runs and the expected noise stand in for it
                 error = None if times.count * (1 - float(percent) / 100) < LEAST_BEYOND else 0.0
             value = time_ms(times, measure)
             if value is None and error and load.operation == ALL_OPERATIONS:  # load.json does not say it
@@ -240,7 +240,7 @@ def _of_operation(
 
 
 def _rate_error(requests: int, total: int, plan: LoadPlan) -> float:
-    """Evenly spaced arrivals are as many as asked for: only the mix of operations is left to chance."""
+    """Evenly spaced arrivals are exactly as many as asked for: only the mix of operations is random."""
     is_fixed = plan.model == "open" and plan.spacing == "constant"
     return math.sqrt((max(0.0, 1 - requests / total) if is_fixed else 1) / requests)
 

@@ -1,4 +1,4 @@
-"""What a comparison says, and the files that say it."""
+"""The report of a comparison, and its files."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ _PAGE: Final = "compare.html"
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonPaths:
-    """Where the reports are: for people, for a pull request's comment, for programs."""
+    """The files of a comparison: for people, for a comment on a pull request, for programs."""
 
     html: Path
     markdown: Path
@@ -120,7 +120,7 @@ def change_table(
     most: int | None = None,
     shown: frozenset[Medium] = EVERYWHERE,
 ) -> Table:
-    """Rows of a comparison of load; gates are set in bold."""
+    """Make a table of rows of a load comparison; gates are bold."""
     return Table(
         label,
         (
@@ -166,11 +166,11 @@ def _cells(row: MeasureRow, span: float) -> tuple[Words, ...]:
 
 
 def key_to_changes(confidence: float, span: float) -> list[Block]:
-    """What the columns of ``change_table`` mean."""
+    """Explain the columns of ``change_table``."""
     gates = (
-        "Gates are bold: one that is worse fails the comparison. All gates together are right with 99 %, "
-        f"each interval with {100 * confidence:.2f} %. `Run to run` is how far one run is from the next by "
-        "itself, `would show` the smallest worsening that such data shows four times in five."
+        "Gates are bold: one that is worse fails the comparison. The confidence of all gates together is "
+        f"99 %, that of each interval {100 * confidence:.2f} %. `Run to run` is how far one run is from the "
+        "next by itself, `would show` the smallest worsening that such data shows four times in five."
     )
     drawings = (
         f"A drawing goes from -{100 * span:.0f} % to +{100 * span:.0f} %: the line is the interval, the dot "
@@ -180,7 +180,7 @@ def key_to_changes(confidence: float, span: float) -> list[Block]:
 
 
 def span_of(rows: Sequence[MeasureRow]) -> float:
-    """The largest change that the drawings show; what goes beyond is cut at the edge."""
+    """Return the largest change that the drawings show; larger ones are cut at the edge."""
     gates = [row.change for row in rows if row.change and row.is_gate and row.measure not in SHARES]
     reach = [abs(edge) for change in gates for edge in (change.low, change.high)]
     return min(max([_LEAST_SPAN, *reach]) * 1.1, _MOST_SPAN)

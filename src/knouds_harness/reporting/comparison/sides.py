@@ -1,4 +1,4 @@
-"""The sides of a comparison: run folders, or summaries that were kept of some."""
+"""The sides of a comparison: run folders, or summaries that were kept of them."""
 
 import json
 import re
@@ -49,7 +49,7 @@ def read_side(places: Sequence[Path], *, baselines: Path) -> Side:
     """Read one side.
 
     Raises:
-        RunRecordError: One of them is missing, empty, cut short, or something else.
+        RunRecordError: One of the places is missing, empty, cut short, or something else.
         UsageError: Load and conformance runs are mixed, or there are several of conformance.
     """
     parts = [_read(place, baselines) for place in places]
@@ -72,7 +72,7 @@ def read_side(places: Sequence[Path], *, baselines: Path) -> Side:
 
 
 def not_of_one_kind(*, load: str, check: str) -> UsageError:
-    """What to say of a load run beside one of conformance, by their names."""
+    """Make the error for a load run beside a conformance run, by their names."""
     return UsageError(
         f"{load} is a run of load and {check} one of conformance: they do not compare\n"
         "  Name runs of one kind; knouds-harness history lists them."

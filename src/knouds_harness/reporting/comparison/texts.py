@@ -17,7 +17,7 @@ from knouds_harness.runs.findings import Finding
 Comparison = LoadComparison | CheckComparison
 
 _TENFOLD: Final = 9.0
-"""A worsening beyond which an interval is only as wide as its computation allows."""
+"""Beyond this worsening, the width of an interval only shows the limits of its computation."""
 _ORDER: Final = (ChangeVerdict.WORSE, ChangeVerdict.BETTER, ChangeVerdict.NO_EVIDENCE, ChangeVerdict.SAME)
 
 
@@ -33,12 +33,12 @@ def measure_name(row: MeasureRow) -> str:
 
 
 def gates_of(rows: Sequence[MeasureRow]) -> list[MeasureRow]:
-    """The rows whose worsening matters, what got worse first."""
+    """Return the rows whose worsening fails the comparison, those that got worse first."""
     return sorted((row for row in rows if row.is_gate), key=lambda row: _ORDER.index(row.verdict))
 
 
 def telling_gates_of(rows: Sequence[MeasureRow]) -> list[MeasureRow]:
-    """What of these got worse or better, and times whose interval is known; unseen errors tell nothing."""
+    """Return the gates that got worse or better, and times with a known interval: other shares say little."""
     moved = (ChangeVerdict.WORSE, ChangeVerdict.BETTER)
     return [
         row
@@ -60,7 +60,7 @@ def figure(row: MeasureRow, number: float | None) -> str:
 
 
 def percent(row: MeasureRow, number: float, *, signed: bool = True) -> str:
-    """A change as a percentage; of a share in points."""
+    """Format a change as a percentage; of a share, in percentage points."""
     sign = "+" if signed else ""
     if row.measure in SHARES:
         return f"{number * 100:{sign}.2f} pt"
@@ -87,7 +87,7 @@ def _load_headline(comparison: LoadComparison) -> Headline:
         return Headline(tone="bad", title="Contract broken under load", detail=f"Not so before: {facts}")
     if not comparison.is_valid:
         empty = "candidate" if comparison.baseline else "baseline"
-        detail = f"No run of the {empty} counts, such as {comparison.left_out[0]}"
+        detail = f"No valid run of the {empty}: {comparison.left_out[0]}"
         return Headline(tone="warn", title="Not a valid measurement", detail=detail)
     tone, title, says = _told_by_gates(comparison)
     runs = f"{len(comparison.baseline)} and {len(comparison.candidate)} runs of {comparison.scenario}"
@@ -162,7 +162,7 @@ def comparison_json(comparison: Comparison) -> str:
 
 
 def comparison_contents(comparison: Comparison) -> dict[str, Any]:
-    """What there is to say of a comparison; changes are shares, and intervals pairs."""
+    """Return a comparison as data; changes are shares, and intervals are pairs."""
     verdict = headline(comparison)
     contents: dict[str, Any] = {
         "verdict": f"{verdict.title}: {verdict.detail}",

@@ -17,7 +17,7 @@ MEASURES: Final = (RATE, *SHARES, *PERCENTILES, *SERVICE_TIMES)
 ALWAYS_GATES: Final = (ERRORS, "p50_ms", "p99_ms")
 EVERY_OPERATION: Final = "*"
 TABLE: Final = "tolerance"
-"""What a table of tolerances is called within an operation of ``objectives.toml``."""
+"""The name of a table of tolerances within an operation of ``objectives.toml``."""
 
 _DEFAULT: Final = 0.05
 _DEFAULT_OF_SHARES: Final = 0.001
@@ -25,12 +25,12 @@ _DEFAULT_OF_SHARES: Final = 0.001
 
 @dataclass(frozen=True, kw_only=True)
 class Tolerances:
-    """How much of a change is tolerated, by operation (or pattern: the longest that fits) and measure."""
+    """How much of a change is tolerated, by operation (or pattern: the longest match counts) and measure."""
 
     given: Mapping[tuple[str, str], float]
 
     def of(self, operation: str, measure: str) -> float:
-        """The change of a measure that does not matter, as a share; of a share in points."""
+        """Return the change of a measure that is tolerated, as a share; for shares, as a difference."""
         fitting = [
             (name == operation, len(name), share)
             for (name, named), share in self.given.items()
@@ -43,18 +43,18 @@ class Tolerances:
     def is_gate(self, operation: str, measure: str, *, is_open_model: bool) -> bool:
         """Whether a worsening fails the comparison.
 
-        Error rate, p50 and p99 always do, and so does each measure that was given a tolerance. The rate does
-        only in the closed model, as arrivals on a schedule come as the schedule says.
+        That of error rate, p50 and p99 always does, and of each measure with a tolerance of its own. That of
+        the rate does in the closed model only: in the open model, the schedule decides the rate.
         """
         is_named = any(named == measure and fnmatchcase(operation, name) for name, named in self.given)
         return is_named or measure in ALWAYS_GATES or (measure == RATE and not is_open_model)
 
 
 def read_tolerances(path: Path | None, scenario: str, texts: Iterable[str]) -> Tolerances:
-    """The tolerances of one scenario: from the file of objectives, then those of the command line.
+    """Read the tolerances of one scenario: from the file of objectives, then from the command line.
 
     Raises:
-        UsageError: A measure or share is unknown or out of range; says everything at once.
+        UsageError: A measure or share is unknown or out of range; names all problems.
     """
     problems: list[str] = []
     given: dict[tuple[str, str], float] = {}

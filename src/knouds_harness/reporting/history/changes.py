@@ -1,4 +1,4 @@
-"""One measure over runs: a series for each thing that was run, and where it changed for good."""
+"""One measure over runs: a series for each kind of run, and where it changed for good."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from knouds_harness.reporting.history.entry import Entry, Measure, measure_of
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesPoint:
-    """One run, its value, and the change that begins with it."""
+    """One run, its value, and the change that begins with it, if any."""
 
     entry: Entry
     value: float
@@ -24,14 +24,14 @@ class SeriesPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """Runs of one thing, oldest first."""
+    """Comparable runs, oldest first."""
 
     name: str
     points: tuple[SeriesPoint, ...]
 
 
 def series_of(measure: str, entries: Sequence[Entry], figures: Mapping[str, float]) -> list[Series]:
-    """The series of a measure, the longest first."""
+    """Return the series of a measure, the longest first."""
     groups: dict[str, list[Entry]] = defaultdict(list)
     for entry in sorted(entries, key=lambda each: (each.started_at, each.folder)):
         if entry.folder in figures:
@@ -55,7 +55,7 @@ def _series(name: str, entries: Sequence[Entry], figures: Mapping[str, float], m
 
 
 LEAST_RUNS: Final = 3
-"""On either side of a change: a run or two that stand out are none."""
+"""The least runs on either side of a change: one or two that stand out do not make one."""
 _PENALTY: Final = 6.0
 """How much a change must explain, times the logarithm of the number of runs, in units of the noise's square;
 ``benchmarks/change_points.py`` says how often that errs."""
@@ -65,7 +65,7 @@ _MAD_OF_DIFFERENCES: Final = 0.6745 * math.sqrt(2)
 
 @dataclass(frozen=True, kw_only=True)
 class ChangePoint:
-    """A change, by the place of the first run after it, and the median levels before and after it."""
+    """A change: the index of the first run after it, and the median levels before and after it."""
 
     at: int
     before: float
@@ -93,9 +93,10 @@ def change_points(values: Sequence[float], measure: Measure) -> list[ChangePoint
 
 
 def segmented(signal: Sequence[float], *, penalty: float) -> list[int]:
-    """Divide a signal where that pays: each segment costs its squared distance from its mean, and a penalty.
+    """Divide a signal into segments at the least cost; return where each but the first begins.
 
-    Of all divisions into segments of at least ``LEAST_RUNS`` values, none costs less.
+    A segment costs the squared distances of its values from their mean, and a penalty. It has at least
+    ``LEAST_RUNS`` values.
     """
     sums = [0.0, *accumulate(signal)]
     squares = [0.0, *accumulate(each * each for each in signal)]
@@ -104,7 +105,7 @@ def segmented(signal: Sequence[float], *, penalty: float) -> list[int]:
         return squares[end] - squares[start] - (sums[end] - sums[start]) ** 2 / (end - start)
 
     best = [(-penalty, 0), *((math.inf, 0) for _ in signal)]
-    """Of the values up to a place: the least cost, and where its last segment begins."""
+    """For the values up to each place: the least cost, and where the last segment begins."""
     for end in range(LEAST_RUNS, len(best)):
         best[end] = min(
             (best[start][0] + distance(start, end) + penalty, start) for start in range(end - LEAST_RUNS + 1)
@@ -116,7 +117,7 @@ def segmented(signal: Sequence[float], *, penalty: float) -> list[int]:
 
 
 def _clipped(values: Sequence[float], most: float) -> list[float]:
-    """Values no farther than this from the median of five around them: one run alone is not a level."""
+    """Clip values to this distance from the median of the five around them: one run alone is not a level."""
     clipped = []
     for at, value in enumerate(values):
         middle = median(values[max(at - 2, 0) : at + 3])
@@ -125,5 +126,5 @@ def _clipped(values: Sequence[float], most: float) -> list[float]:
 
 
 def _least_noise(measure: Measure, values: Sequence[float]) -> float:
-    """Of a difference; a ratio of values among which there is a zero is taken of the largest."""
+    """Return the least noise as a difference; if a zero rules out ratios, as a share of the largest value."""
     return measure.noise * (max(map(abs, values)) or 1.0) if measure.is_ratio else measure.noise

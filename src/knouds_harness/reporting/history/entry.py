@@ -1,4 +1,4 @@
-"""What the history keeps of a run, so that its folder may go."""
+"""What the history keeps of a run, so that its folder can be deleted."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -31,8 +31,8 @@ class Measure:
     """What is measured, of a whole run or of each operation.
 
     Attributes:
-        name: As it is asked for; of operations, ``:OPERATION`` follows.
-        noise: How far two runs of one thing differ at least: a smaller difference is not a change.
+        name: Its name on the command line, followed by ``:OPERATION`` for one of an operation.
+        noise: How far comparable runs differ anyway: a smaller difference is not a change.
         is_ratio: The noise is a share of the value, not a difference.
     """
 
@@ -66,11 +66,11 @@ MEASURES: Final = {
         *_times("service_", "service"),
     )
 }
-"""By name; the noise is what ``compare`` expects and tolerates."""
+"""Measures by name, with the noise that ``compare`` expects or tolerates."""
 
 
 def measure_of(name: str) -> Measure:
-    """The measure of a full name, such as ``p99_ms:runWorkflow``."""
+    """Return the measure of a full name, such as ``p99_ms:runWorkflow``."""
     return MEASURES[name.partition(":")[0]]
 
 
@@ -94,7 +94,7 @@ def figures_of(record: RunRecord) -> dict[str, float]:
 
 
 def _figures_of_load(load: LoadResults) -> Iterator[tuple[str, float]]:
-    if load.capacity is not None:  # its other figures are those of whichever rate came last
+    if load.capacity is not None:  # its other figures are those of a single point
         if load.capacity.highest_per_s is not None:
             yield "capacity_per_s", load.capacity.highest_per_s
         return
@@ -151,12 +151,12 @@ class Entry:
 
     @property
     def is_sound(self) -> bool:
-        """Whether its figures tell of the target: it came to its end, and its generator kept up."""
+        """Whether its figures are the target's: it was completed, and its generator kept up."""
         return self.outcome.is_complete and self.is_valid is not False
 
     @property
     def series(self) -> str:
-        """What was done, in words: only runs of which they are the same are compared."""
+        """What was run, in words: only runs with the same words are compared."""
         what = f"{self.scenario} on {self.target}" if self.scenario else f"{self.kind} of {self.target}"
         return f"{what}, {self.setting}" if self.setting else what
 
@@ -183,7 +183,7 @@ def entry_of(record: RunRecord) -> Entry:
 
 
 def _setting(record: RunRecord) -> str:
-    """What makes the figures of two runs of one target differ, though the target is the same."""
+    """Describe the options that change figures although the target is the same."""
     chosen = chosen_options(record.setup.command, flags=_FLAGS, valued=_CHOICES)
     if record.load is None:
         return chosen

@@ -38,14 +38,14 @@ _STILL_WRITES: Final = timedelta(minutes=10)
 
 @dataclass(frozen=True, kw_only=True)
 class Refreshed:
-    """What bringing an index up to date came upon."""
+    """The result of a refresh: how many runs were read, and which could not be read."""
 
     read: int
     unreadable: tuple[str, ...]
 
 
 class Index:
-    """Runs, and their figures by measure; one that is gone stays, marked as pruned."""
+    """Runs, and their figures by measure; a run whose folder is gone stays, marked as pruned."""
 
     def __init__(self, path: Path) -> None:
         """Open an index, or make a new one.
@@ -75,7 +75,7 @@ class Index:
         self._connection.close()
 
     def refresh(self, runs_folder: Path) -> Refreshed:
-        """Take in what is new or has changed among the runs, and mark what is gone.
+        """Read new and changed runs, and mark those that are gone.
 
         Raises:
             RunRecordError: The folder does not exist, or the index cannot be written.
@@ -122,7 +122,7 @@ class Index:
             return dict(found)
 
     def measures(self) -> dict[str, int]:
-        """The full name of every measure, and how many runs have it."""
+        """Return the full name of every measure, and how many runs have it."""
         counted = "SELECT measure, count(*) FROM figures GROUP BY measure ORDER BY measure"
         with self._told():
             return dict(self._connection.execute(counted))
@@ -155,7 +155,7 @@ class Index:
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """Put what SQLite and the system say into words."""
+        """Raise errors of SQLite and the system as ``RunRecordError``."""
         try:
             yield
         except sqlite3.DatabaseError as error:
@@ -187,7 +187,7 @@ def _connected(path: Path) -> sqlite3.Connection:
 
 
 class _OtherIndexError(sqlite3.DatabaseError):
-    """It can be opened, and is damaged within or of another version."""
+    """The file can be opened, but it is damaged inside or of another version."""
 
     sqlite_errorcode = sqlite3.SQLITE_CORRUPT
 
@@ -197,12 +197,12 @@ def _is_damage(error: sqlite3.DatabaseError) -> bool:
 
 
 def _code(error: sqlite3.DatabaseError) -> int:
-    """SQLite's code, without what it adds in the upper bits."""
+    """Return SQLite's primary code, without the upper bits."""
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 def _stamp(folder: Path) -> str:
-    """What tells whether a folder has been written to; empty where it holds no run."""
+    """Return a text that changes when a folder is written to; empty if it holds no run."""
     parts = []
     for name in (RUN_FILE, LOAD_FILE, FINDINGS_FILE):
         try:
@@ -232,7 +232,7 @@ def _entry(row: sqlite3.Row) -> Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class PruningPlan:
-    """What would be deleted, and what only a kept summary or a run that still writes holds back."""
+    """The runs to delete, and those held back: a kept summary needs them, or they may still be written."""
 
     doomed: tuple[Entry, ...]
     held_back: tuple[Entry, ...]
@@ -246,7 +246,7 @@ def plan_pruning(
     older_than: timedelta | None,
     kept_runs: Collection[str],
 ) -> PruningPlan:
-    """Choose what may go: neither of the newest, nor newer than that, nor what a summary was made of."""
+    """Choose runs to delete: not the newest, none newer than ``older_than``, none of a kept summary."""
     there = [entry for entry in entries if not entry.is_pruned]
     chosen = [
         entry for entry in there[keep or 0 :] if older_than is None or now - entry.started_at > older_than
@@ -258,7 +258,7 @@ def plan_pruning(
 
 
 def kept_runs(baselines: Path) -> set[str]:
-    """The names of the runs that kept summaries were made of."""
+    """Return the names of the runs of which kept summaries were made."""
     return {
         run.run
         for path in sorted(baselines.glob("*.json"))
@@ -267,7 +267,6 @@ def kept_runs(baselines: Path) -> set[str]:
 
 
 def delete_run(entry: Entry, runs_folder: Path) -> None:
-    """Delete a run's folder."""
     folder = runs_folder / entry.folder
     try:
         shutil.rmtree(folder)

@@ -1,4 +1,4 @@
-"""What the history says: the newest runs, what can be plotted, and one measure over runs."""
+"""The reports of the history: the newest runs, the measures, and one measure over runs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -93,7 +93,7 @@ def series_report(measure: str, series: Sequence[Series], *, runs_folder: Path) 
 
 
 def found_in(entry: Entry, p99_ms: float | None = None, throttled: float | None = None) -> str:
-    """What a run found, or how a load run went."""
+    """Describe what a run found, or how a load run went."""
     counts = [f"{count:,} {verdict}" for verdict, count in entry.findings.items() if count]
     words = counts if counts or entry.scenario else ["no findings"]
     if throttled:
@@ -173,7 +173,7 @@ def _change_words(measure: str, point: SeriesPoint) -> str:
 
 
 def _bars(measure: str, series: Series, width: int, *, is_ascii: bool) -> Iterator[str]:
-    """Bars from zero, a column for each run, the newest to the right."""
+    """Draw bars from zero, a column for each run, the newest to the right."""
     highest = max(point.value for point in series.points)
     labels = {_HEIGHT: measure_text(measure, highest), 1: measure_text(measure, 0)}
     margin = max(map(len, labels.values())) + 2
@@ -194,7 +194,7 @@ def _bars(measure: str, series: Series, width: int, *, is_ascii: bool) -> Iterat
 
 
 def _bar_in(value: float, highest: float, row: int, *, is_ascii: bool) -> str:
-    """The part of a bar that stands in a row, counted from below."""
+    """Draw the part of a bar in one row; rows count from below."""
     eighths = round(8 * _HEIGHT * value / highest) if highest else 0
     filled = min(max(eighths - 8 * (row - 1), 0), 8)
     if is_ascii:
@@ -203,7 +203,7 @@ def _bar_in(value: float, highest: float, row: int, *, is_ascii: bool) -> str:
 
 
 def _chart(measure: str, series: Series) -> dict[str, object]:
-    """What the script draws of a series: points, the level between changes, and what each point is called."""
+    """Return the data of a chart: points, the level between changes, and the label of each point."""
     level: list[float | None] = []
     changes = [point.change for point in series.points if point.change]
     now = changes[0].before if changes else None

@@ -1,4 +1,4 @@
-"""What the script of a load report draws, as plain data."""
+"""The data that the script of a load report draws."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _level(load: LoadResults, at_s: float) -> float | None:
 
 
 def _outcomes(seconds: Sequence[SecondRow], points: int, step_s: int) -> Mapping[str, list[float]]:
-    """Requests per second by outcome; those that never came are left out."""
+    """Return requests per second by status; statuses that never came are left out."""
     counts = {outcome: [0] * points for outcome in OUTCOMES}
     for second in seconds:
         for outcome, count in second.outcomes.items():
@@ -80,9 +80,9 @@ def _outcomes(seconds: Sequence[SecondRow], points: int, step_s: int) -> Mapping
 def _times(
     seconds: Sequence[SecondRow], names: Sequence[str], points: int, step_s: int
 ) -> Mapping[str, Mapping[str, list[float | None]]]:
-    """Times of each second: of all operations, then of each, the one with most requests first.
+    """Return the times of each second: of all operations, then of each, the one with most requests first.
 
-    Of several seconds in a point the highest percentile and maximum count, and the middle one of the medians.
+    A point of several seconds has the highest percentile and maximum of them, and the median of the medians.
     """
     columns: dict[str, dict[str, list[list[float]]]] = {}
     for second in seconds:
@@ -109,7 +109,7 @@ def _figure(number: float) -> float:
 
 
 def _heat(seconds: Sequence[SecondRow], last_s: int) -> Mapping[str, Any] | None:
-    """Spreads by operation: for each column the first bucket that is not empty, then counts from there on."""
+    """Return spreads by operation: for each column the first bucket that is not empty, then its counts."""
     step_s = max(1, ceil((last_s + 1) / _MOST_HEAT_COLUMNS))
     counts: dict[tuple[str, int], dict[str, int]] = defaultdict(dict)
     for second in seconds:
@@ -135,7 +135,7 @@ def _curves(load: LoadResults) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _curve(times: Times) -> Mapping[str, Any]:
-    """A distribution for the plot of percentiles."""
+    """Return a distribution for the plot of percentiles."""
     percentiles = sorted((float(percent), at_ms) for percent, at_ms in times.percentiles.items())
     return {
         "count": times.count,

@@ -21,7 +21,7 @@ from knouds_harness.runs.operation_load import (
 Subject = TypeVar("Subject", OperationLoad, Times)
 
 PHASES: Final = {"dns": "DNS", "connect": "connect", "tls": "TLS", "first_byte": "first byte", "body": "body"}
-"""The phases of a request, in their order; three only where a connection is opened."""
+"""The phases of a request, in their order; the first three only if a connection was opened."""
 _RANK_BY_PHASE: Final = {"first_byte": 0, "body": 1}
 _RANK_BY_TIME: Final = {"mean_ms": 4, "p50_ms": 2, "p99_ms": 0}
 TIMES: Final = ("response", "service", *PHASES)
@@ -36,7 +36,7 @@ class LoadColumn(Generic[Subject]):
     """A column: a figure of an operation, or of some of its times.
 
     Attributes:
-        key: Name in CSV; for times after what ``TIMES`` calls them.
+        key: Name in CSV; for times, after the name that ``TIMES`` has for them.
         heading: Heading in HTML; in lower case in the terminal and in Markdown.
         unit: Unit, which decides the format.
         figure: Returns the figure of an operation; None if it is not known.
@@ -62,7 +62,7 @@ class LoadColumn(Generic[Subject]):
     is_for_programs: bool = False
 
     def text(self, subject: Subject, *, with_unit: bool = True) -> str:
-        """The figure for people; a time ``with_unit`` or not."""
+        """Format the figure for people; a time ``with_unit`` or not."""
         number = self.figure(subject)
         if self.unit == "ms" or number is None:
             return milliseconds(number) if with_unit else milliseconds(number).removesuffix(" ms")
@@ -125,9 +125,9 @@ def _percentile(percent: str) -> LoadColumn[Times]:
 
 TRAFFIC_COLUMNS: Final = (
     _traffic("connections_opened", "Opened", "Connections that were opened.", rank=5),
-    _traffic("connections_reused", "Reused", "Requests over a connection that stood.", rank=6),
+    _traffic("connections_reused", "Reused", "Requests over an open connection.", rank=6),
     _traffic("sent_bytes", "Sent", "Heads and bodies of requests, before TLS.", rank=0),
-    _traffic("received_bytes", "Received", "Heads and bodies of answers, before TLS.", rank=0),
+    _traffic("received_bytes", "Received", "Heads and bodies of responses, before TLS.", rank=0),
 )
 OPERATION_COLUMNS: tuple[LoadColumn[OperationLoad], ...] = (
     LoadColumn(
@@ -136,7 +136,7 @@ OPERATION_COLUMNS: tuple[LoadColumn[OperationLoad], ...] = (
         unit="count",
         figure=lambda load: load.requests,
         metric="",
-        says="Requests that ended, however.",
+        says="Requests that ended, with any status.",
         rank=2,
     ),
     LoadColumn(
@@ -186,7 +186,7 @@ TIME_COLUMNS: tuple[LoadColumn[Times], ...] = (
 
 
 def waited_ms(load: OperationLoad) -> float | None:
-    """How long requests waited on average from when they were due until they were sent."""
+    """Return how long requests waited on average from when they were due until they were sent."""
     response_ms, service_ms = time_ms(load.response, "mean_ms"), time_ms(load.service, "mean_ms")
     if response_ms is None or service_ms is None:
         return None
@@ -199,7 +199,7 @@ _WAITED: Final[LoadColumn[OperationLoad]] = LoadColumn(
 
 
 def byte_size(number: float) -> str:
-    """An amount of data, with as many digits as tell something."""
+    """Format an amount of data with as many digits as matter."""
     power = 0
     while number >= 1000 and power < len(_BYTE_UNITS) - 1:
         number /= 1000
@@ -208,7 +208,7 @@ def byte_size(number: float) -> str:
 
 
 def rows_of(load: LoadResults) -> list[OperationLoad]:
-    """The rows of a table for people: each operation, then all together where there are several."""
+    """Return the rows of a table for people: each operation, then all together if there are several."""
     return [*load.operations, *([load.total] if len(load.operations) > 1 else [])]
 
 
@@ -223,7 +223,7 @@ def time_columns(*, for_programs: bool = False) -> list[LoadColumn[Times]]:
 
 
 def point_times(point: CapacityPoint) -> dict[str, str]:
-    """The times that the record of a capacity search has of a point, by heading, for people."""
+    """Return the recorded times of a point of a capacity search, by heading, formatted for people."""
     return {
         column.heading: milliseconds(time)
         for column in time_columns()
@@ -235,7 +235,7 @@ ERROR_HEADINGS: Final = ("operation", "outcome", "status", "code", "count", "suc
 
 
 def error_rows(load: LoadResults) -> list[tuple[str, str, str, str, str, str]]:
-    """What was not kept, the most frequent first: the cells of ``ERROR_HEADINGS``, with one exchange."""
+    """Return what was not kept, the most frequent first: the cells of ``ERROR_HEADINGS``, one exchange."""
     found = [(each.operation, error) for each in load.operations for error in each.errors]
     return [
         (
@@ -251,7 +251,7 @@ def error_rows(load: LoadResults) -> list[tuple[str, str, str, str, str, str]]:
 
 
 def text_columns(load: LoadResults, *, with_units: bool) -> list[TextColumn]:
-    """The columns of a table of text, with the response times of ``rows_of``."""
+    """Return the columns of a table of text, with the response times of ``rows_of``."""
     rows = rows_of(load)
     return [
         *(
@@ -267,7 +267,7 @@ def text_columns(load: LoadResults, *, with_units: bool) -> list[TextColumn]:
 
 
 def phase_columns(load: LoadResults, *, with_units: bool) -> list[TextColumn]:
-    """The columns of a table of text with the phases of ``rows_of``, and what was sent and received."""
+    """Return the columns of a table of text with the phases of ``rows_of``, and bytes and connections."""
     rows = rows_of(load)
     return [
         *(

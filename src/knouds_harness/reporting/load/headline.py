@@ -15,7 +15,7 @@ from knouds_harness.runs.operation_load import TASK, OperationLoad, RequestStatu
 from knouds_harness.runs.record import RunRecord
 
 _NO_OBJECTIVES: Final = (
-    "No objectives were set: --objective '* p99 < 1s' sets one, --objectives shipped those of the harness."
+    "No objectives were set: --objective '* p99 < 1s' sets one, --objectives shipped sets the harness's."
 )
 STATE_LABELS: Final = {
     "broken": "broken",
@@ -26,12 +26,12 @@ STATE_LABELS: Final = {
 
 
 def load_headline(record: RunRecord, load: LoadResults) -> Headline:
-    """Sum a load run up: the target first; what speaks against the generator stands beside it."""
+    """Summarize a load run: the target is judged first, then the generator."""
     figures = _figures(load)
     if load.capacity:
         tone, title, detail = describe_capacity(load.capacity)
     elif record.outcome is RunOutcome.STOPPED:
-        reason = (record.note or "no reason was kept").splitlines()[0]
+        reason = (record.note or "no reason was recorded").splitlines()[0]
         tone, title, detail = "warn", "Stopped early", f"{reason.rstrip('.')}. {figures}"
     elif record.outcome in (RunOutcome.RUNNING, RunOutcome.INTERRUPTED):
         tone, title, detail = "warn", record.outcome.value.capitalize(), figures
@@ -41,7 +41,7 @@ def load_headline(record: RunRecord, load: LoadResults) -> Headline:
 
 
 def first_figures(load: LoadResults) -> Iterator[tuple[str, str, str, Tone]]:
-    """What one looks for first."""
+    """Yield the figures that readers look for first."""
     total = load.total
     yield f"{total.per_s:,.1f}", "requests/s", "", "note"
     for percent in ("50", "95", "99"):
@@ -53,7 +53,7 @@ def first_figures(load: LoadResults) -> Iterator[tuple[str, str, str, Tone]]:
 
 
 def nothing_measured(load: LoadResults) -> tuple[str, str] | None:
-    """Title and reason where tasks failed, or where of something that was sent nothing was kept."""
+    """Return title and reason if tasks raised, or an operation mostly failed or never succeeded."""
     if load.task_errors:
         worst = max(load.task_errors, key=lambda each: each.requests)
         name = worst.operation.removeprefix(TASK)
@@ -107,21 +107,21 @@ def _verdict(load: LoadResults, figures: str) -> tuple[Tone, str, str]:
 
 
 def describe_steadiness(load: LoadResults) -> str:
-    """Since when a run was steady, in a sentence; empty if nothing was judged."""
+    """Say since when a run was steady; empty if nothing was judged."""
     if load.is_steady is None:
         return ""
     if load.steady_from_s is None:
-        return "Throughput or times did not become steady: the figures are those of a change, not of a state."
+        return "Throughput or times did not become steady: the figures mix different states of the target."
     if load.steady_from_s <= load.plan.warm_up_s:
         return f"Steady from second {load.steady_from_s:g} on."
     return (
         f"Steady from second {load.steady_from_s:g} on, and the figures begin at {load.plan.warm_up_s:g}: "
-        f"--warm-up {load.steady_from_s:g} would leave out what differs."
+        f"--warm-up {load.steady_from_s:g} would leave out what came before."
     )
 
 
 def describe_broken(invariant: Invariant) -> str:
-    """A broken promise: its fact, how often, and one of the times."""
+    """Describe a broken promise: its fact, how often it was broken, and an example."""
     times = f"{invariant.broken:,} of {invariant.seen:,} times"
     return f"{invariant.fact} was broken {times}. {invariant.says} Such as {invariant.example}"
 
@@ -156,7 +156,7 @@ def describe_capacity(capacity: Capacity) -> tuple[Tone, str, str]:
     highest, lowest = capacity.highest_per_s, capacity.lowest_failing_per_s
     at_lowest = [point for point in capacity.points if point.asked_per_s == lowest and point.reason]
     against = at_lowest[-1].reason.rstrip(".") if at_lowest else ""
-    ended = f" The search ended before it was through: {capacity.limit}." if capacity.limit else ""
+    ended = f" The search ended early: {capacity.limit}." if capacity.limit else ""
     if highest is None:
         if capacity.is_generator_limit:
             return "warn", "The generator was the limit", f"{against}. Nothing is known of the target."

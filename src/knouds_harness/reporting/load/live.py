@@ -1,4 +1,4 @@
-"""What one sees while a load run goes: a view on a terminal, now and then a line elsewhere."""
+"""Shows a running load: a live view in a terminal, a line now and then elsewhere."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -49,7 +49,7 @@ class LiveView:
             self._live.stop()
 
     def show(self, progress: LoadProgress) -> None:
-        """Show how the run stands; what is shown already costs nothing."""
+        """Show the progress; showing the same again costs nothing."""
         if progress == self._shown:
             return
         self._shown = progress
@@ -172,7 +172,7 @@ def _lag(progress: LoadProgress) -> str:
 
 
 def live_report(folder: Path, *, version: str) -> Report:
-    """What a load that still goes says; in a browser it follows what its server has at ``/version``."""
+    """Make the report of a running load; in a browser it follows ``/version`` of its server."""
     record = read_run(folder)
     if record.load is None:
         raise RunRecordError(f"{folder}: has no figures yet")
@@ -182,11 +182,9 @@ def live_report(folder: Path, *, version: str) -> Report:
 
 
 def waiting_report() -> Report:
-    """The page before there are figures, which follows likewise."""
+    """Make the page until there are figures, which follows ``/version`` too."""
     return Report(
-        headline=Headline(
-            tone="warn", title="Starting", detail="The figures come as soon as there are some."
-        ),
+        headline=Headline(tone="warn", title="Starting", detail="Figures appear as soon as there are some."),
         file="",
         scripts=("live.js",),
         version="",

@@ -1,4 +1,4 @@
-"""How a load run met rate limits: each window of an account, and the seconds that were throttled."""
+"""The rate limits that a load run met: each window of an account, and the seconds that were throttled."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -16,12 +16,12 @@ _MOST_LISTED: Final = 100
 
 @dataclass(frozen=True, kw_only=True)
 class DrawnWindow:
-    """A window, and where it stands on its track.
+    """A window, and its place on its track.
 
     Attributes:
         left: Where it begins on the track, in percent.
-        filled: What was admitted, in percent of the limit, at most 100.
-        waiting: What came of those that waited as long as they were told; empty if none was told to.
+        filled: Admitted requests in percent of the limit, at most 100.
+        waiting: What became of requests after the wait that was asked for; empty if none was refused.
     """
 
     window: LimitWindow
@@ -51,7 +51,7 @@ class Track:
 
 
 def tracks_of(load: LoadResults) -> list[Track]:
-    """The windows that a run met, by operation and account; all tracks have the same scale."""
+    """Return the windows that a run met, by operation and account; all tracks have the same scale."""
     if not load.windows:
         return []
     first_s = min(each.ends_unix_s for each in load.windows) - WINDOW_S
@@ -81,7 +81,7 @@ def tracks_of(load: LoadResults) -> list[Track]:
 
 
 def listed(tracks: Sequence[Track]) -> list[tuple[Track, DrawnWindow]]:
-    """The windows for a table: all, or the first hundred of those that throttled or admitted too much."""
+    """Return the windows for a table: all, or the first hundred that throttled or admitted too much."""
     everything = [(track, window) for track in tracks for window in track.windows]
     if len(everything) <= _MOST_LISTED:
         return everything
@@ -93,12 +93,12 @@ def _waiting(window: LimitWindow) -> str:
         return f"{window.waits_broken:,} refused again"
     if window.waits_kept:
         return f"{window.waits_kept:,} of {window.waits_kept:,} in the next window"
-    return "none came again" if window.throttled else ""
+    return "none was sent" if window.throttled else ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ThrottledSpan:
-    """Seconds in a row in each of which something was throttled, and what was kept meanwhile."""
+    """Seconds in a row that each had throttled requests, and how many requests were kept meanwhile."""
 
     from_s: int
     to_s: int
@@ -107,7 +107,7 @@ class ThrottledSpan:
 
 
 def throttled_spans(seconds: Sequence[SecondRow]) -> list[ThrottledSpan]:
-    """When the target's rate limits were met; the first fifty times."""
+    """Return when requests were throttled: the first fifty spans."""
     by_second: dict[int, list[SecondRow]] = defaultdict(list)
     for second in seconds:
         if second.outcomes.get("throttled"):

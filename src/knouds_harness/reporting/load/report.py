@@ -1,4 +1,4 @@
-"""What a load run says: first whether its figures can be believed, then the figures."""
+"""The report of a load run: first whether its figures are valid, then the figures."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def load_report(record: RunRecord, measured: LoadRecord, change: RunChange | Non
 
 
 def _shortfalls(load: LoadResults) -> Section:
-    """What the verdict rests on, where sections have no titles."""
+    """What the verdict rests on, for media in which sections have no titles."""
     broken = [describe_broken(each) for each in load.invariants if each.broken]
     missed = [describe(each) for each in load.objectives if not each.is_met]
     items = Items([], tone="bad", is_whole=True, most={"terminal": _MOST_LINES})
@@ -135,7 +135,7 @@ def _validity(load: LoadResults) -> Section:
     }
     shown = {heading: figure for heading, figure in figures.items() if figure}
     kept_up = badge("it did", "good") if validity.is_valid else badge("it did not", "bad")
-    says = Text(("Figures are the target's only if the generator kept up. ", kept_up), shown=HTML)
+    says = Text(("The figures are the target's only if the generator kept up: ", kept_up), shown=HTML)
     table = Table("Generator", numbers(*shown), [list(shown.values())], shown=HTML)
     return Section("validity", "Generator", [says, table, *tables.delayed_figures(load)])
 
@@ -187,7 +187,8 @@ def _percentiles(load: LoadResults) -> Section:
         "Response times count from the instant at which a request was due, service times from when it was "
         "sent: where the two part, requests waited before they could be sent."
         if is_open
-        else "In the closed model users wait, so a server that stalls is asked less: these times flatter it."
+        else "In the closed model users wait for responses, so a stalled server gets fewer requests: these "
+        "times look better than they are."
     )
     return Section(
         "percentiles",
@@ -279,9 +280,9 @@ def _limits(load: LoadResults, measured: LoadRecord, tracks: Sequence[Track]) ->
     blocks: list[Block] = []
     if tracks:
         says = (
-            "Windows of accounts that have a limit, as `X-RateLimit-Reset` named their ends by the target's "
-            "clock, warm-up included. A window is filled as far as it admitted of its limit; a cap marks "
-            f"those that throttled (429).{_OF_ONE_POINT if load.capacity else ''}"
+            "Windows of accounts that have a limit, warm-up included; `X-RateLimit-Reset` says when they "
+            "end, by the target's clock. The filled part is the share of the limit that was admitted; a cap "
+            f"marks windows that throttled (429).{_OF_ONE_POINT if load.capacity else ''}"
         )
         lines = [(Code(track.name), f": {track.says}") for track in tracks]
         blocks += [
@@ -302,7 +303,7 @@ def _limits(load: LoadResults, measured: LoadRecord, tracks: Sequence[Track]) ->
         heading = [Heading("When requests were throttled", shown=HTML)] if tracks else []
         blocks += [*heading, Text(says, shown=HTML), tables.throttled_table(spans)]
     else:
-        more = "" if tracks else " No answer of an account with a rate limit told of a window."
+        more = "" if tracks else " No response to an account with a rate limit showed a window."
         blocks.append(Text(f"No request was throttled.{more}", shown=HTML))
     return Section("limits", "Rate limits", blocks)
 
@@ -325,11 +326,11 @@ def _contract(load: LoadResults) -> Section:
     judged = f"{load.verified_answers:,} of {load.answers:,} answers"
     if not load.answers:  # an older record
         judged = f"{100 * share:g} % of the answers" if share else "a sample of the answers"
-    whole = "; the history is of all" if share else ""
+    whole = "; histories are of all answers" if share else ""
     kept = [each for each in load.invariants if each.state == "kept"]
     others = [each for each in load.invariants if each.state != "kept"]
     says = (
-        f"All checks judged {judged}, and each success that is not JSON of a known form{whole}. "
+        f"All checks judged {judged}, including each success whose JSON members were new{whole}. "
         "Assumptions, and what the profile waives, fail no run."
     )
     blocks: list[Block] = [

@@ -57,7 +57,7 @@ _TONE_BY_STATE: Final[dict[str, Tone]] = {
 
 
 def objective_table(load: LoadResults) -> Table:
-    """Each objective and what came of it, the missed ones first."""
+    """Each objective and its result, the missed ones first."""
     rows = []
     for each in sorted(load.objectives, key=lambda each: each.is_met):
         observed, longest = each.observed or 0.0, max(each.observed or 0.0, each.bound)
@@ -131,7 +131,7 @@ def percentile_table(load: LoadResults) -> Table:
         rows.append((ALL_OPERATIONS, "response", load.overall))
     for each in load.operations:
         rows.append((each.operation, "response", each.response))
-        if load.plan.model == "open":  # without a schedule they are the response times
+        if load.plan.model == "open":  # in the closed model they are the response times
             rows.append((each.operation, "service", each.service))
         if each.refused_response.count:
             rows.append((each.operation, "not ok", each.refused_response))
@@ -218,7 +218,7 @@ def _figure_table(
     *,
     operations: Iterable[str] = (),
 ) -> Table:
-    """A table for the page: what names each row, then its figures; the row of all operations is strong."""
+    """A table for the page: names of each row, then its figures; the row of all operations is strong."""
     headings = (Column(each.heading, is_number=True, rank=each.rank) for each in columns)
     return Table(label, (*named, *headings), rows, strong=_totals(operations), shown=HTML)
 
@@ -263,7 +263,7 @@ def _text_table(
 
 
 def error_table(load: LoadResults, evidence_ids: Collection[str]) -> Table:
-    """What was not kept, by status and code, with an exchange of those that have a place on the page."""
+    """What was not kept, by status and code, each with an exchange, linked if the page shows it."""
     return Table(
         "Answers that did not succeed",
         [
@@ -396,6 +396,6 @@ def _cell(column: LoadColumn[Subject], subject: Subject) -> Words:
 
 
 def bar(share: float, tone: Tone, bound: float | None = None) -> Figure:
-    """A share drawn as a bar, with a mark at a bound."""
+    """Draw a share as a bar, with a mark at a bound."""
     values = {"share": min(max(share, 0.0), 1.0), "tone": tone, "bound": bound}
     return Figure("bar.html.j2", values=lambda: values, shown=HTML)

@@ -62,7 +62,7 @@ def test_target_that_has_become_slow_and_full_is_the_limit():
     point = judge_point(10, load_results(validity=DROPPED, overall=times(40.0)), earlier=earlier)
 
     assert (point.is_kept, point.is_generator_limit) == (False, False)
-    assert point.reason == "1000 requests were in flight, and 60 found no place"
+    assert point.reason == "all 1000 users were busy, and 60 tasks were dropped"
 
 
 def test_too_few_users_for_a_target_as_fast_as_ever_are_the_generators_limit():

@@ -57,7 +57,7 @@ def test_run_that_never_began_has_no_record(status, verdict, was_interrupted, ex
     ending = ending_of(status, ProgressMessage(exit_code=verdict), was_interrupted=was_interrupted)
 
     assert ending.exit_code is expected
-    assert ("nothing was loaded" in ending.note) is (status == 0 and verdict is None)
+    assert ("no load was sent" in ending.note) is (status == 0 and verdict is None)
 
 
 @pytest.mark.parametrize(

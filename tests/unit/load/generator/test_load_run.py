@@ -207,7 +207,7 @@ def test_deliveries_of_several_processes_are_polled_for(environment):
     run = run_in(environment, "--finish", "webhook", role=MasterRun)
 
     assert run.webhook_waiter is None
-    assert "Ends were polled for" in run.results().note
+    assert "Completion was detected by polling" in run.results().note
 
 
 def test_failure_to_receive_deliveries_leaves_no_record(environment, tmp_path, monkeypatch):
@@ -346,4 +346,4 @@ def test_users_that_never_start_are_ended_quietly_and_end_the_run(environment):
             user_instance=user_class(environment), exception=caught.value, tb=caught.tb
         )
 
-    assert run.results().note == "Ended early, as on_start never came to its end."
+    assert run.results().note == "Ended early: on_start raised exceptions and never completed."

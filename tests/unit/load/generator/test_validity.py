@@ -55,7 +55,7 @@ def test_generator_that_kept_up_is_valid():
         ({"dropped": 16, "kept": [kept(1500)]}, Doubt.BUSY, "The longest answer took 1,650 ms"),
         ({"unsent": 151}, Doubt.UNSENT, "151 of 15000 tasks were due and not sent"),
         ({"asked_per_s": None, "cpu_share": 0.97}, Doubt.UNSENT, "97% of its core"),
-        ({"kept": [kept(20, late_ms=3)]}, Doubt.DELAY, "ms) holds up to 3.1 ms of the generator's own delay"),
+        ({"kept": [kept(20, late_ms=3)]}, Doubt.DELAY, "ms) includes up to 3.1 ms of the generator"),
         ({"kept": [kept(30)], "delay": LATE}, Doubt.DELAY, "the generator's own delay"),
     ],
 )

@@ -57,7 +57,7 @@ def test_plan_over_the_limits_says_which_keys_it_takes():
     _, warnings = planned(target(PIA, budget=100_000), "--rate", "50", "--duration", "60s")
 
     (warning,) = warnings
-    assert "up to 3,000 runs in 60 s, and the accounts at hand admit 100" in warning
+    assert "up to 3,000 runs in 60 s, and your accounts admit 100" in warning
     assert "It takes 30 pro, 3 business or 1 enterprise keys" in warning
 
 
@@ -217,7 +217,7 @@ def test_tasks_of_ones_own_are_named():
 
     _, warnings = planned(target(PIA), "--rate", "1", user_class=scenario(sing, who_am_i))
 
-    assert warnings == ("What sing runs is not in this plan, which knows the harness's own tasks.",)
+    assert warnings == ("This plan does not include what sing runs: it knows only the harness's tasks.",)
 
 
 def test_crossing_a_limit_costs_no_more_than_what_is_admitted():

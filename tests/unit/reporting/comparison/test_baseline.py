@@ -146,14 +146,14 @@ def test_run_of_which_nothing_counts_says_why(tmp_path, baselines, objectives):
 
     page = render_all(run).html.read_text()
 
-    assert "No run of the candidate counts" in page
+    assert "No valid run of the candidate: " in page
     assert "It did not come to its end." in page
 
 
 def test_run_is_not_its_own_baseline(tmp_path, baselines, objectives):
     side = read_side([Path("staging-reads")], baselines=baselines)
 
-    with pytest.raises(UsageError, match="this very run"):
+    with pytest.raises(UsageError, match="contains this run itself"):
         set_baseline(tmp_path / "before" / "20261125T093000Z-load-staging-reads", side, objectives=objectives)
 
 

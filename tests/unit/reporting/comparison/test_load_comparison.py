@@ -158,13 +158,13 @@ def test_different_loads_do_not_compare(side, plan, says):
 def test_other_circumstances_are_noted(side):
     comparison = compared(side("a"), side("b", plan={"warm_up_s": 5.0}))
 
-    assert comparison.notes == ("Not the same in all runs: the warm-up. What changed may come from that.",)
+    assert comparison.notes == ("Not the same in all runs: the warm-up. Changes may come from that.",)
 
 
 def test_single_runs_say_what_they_cannot_know(side):
     comparison = compared(side("a", runs=1), side("b", runs=1, first_seed=50))
 
-    assert "One run a side" in comparison.notes[0]
+    assert "One run per side" in comparison.notes[0]
     assert not row(comparison, "p99_ms").change.is_noise_seen
 
 

@@ -54,7 +54,7 @@ LATE = "One arrival in a hundred was sent 9.0 ms late or later"
             "no rate above 240/s",
         ),
         ({"lowest_failing_per_s": None, "limit": "interrupted"}, "warn", "at least 240/s", "interrupted"),
-        ({"limit": "interrupted"}, "warn", "Capacity 240/s", "ended before it was through: interrupted."),
+        ({"limit": "interrupted"}, "warn", "Capacity 240/s", "ended early: interrupted."),
         ({"highest_per_s": None}, "bad", "No rate met the objectives", "264/s did not"),
         (
             {"highest_per_s": None, "is_generator_limit": True},

@@ -70,7 +70,7 @@ def test_window_that_admits_too_much_is_full_and_says_so():
 
 @pytest.mark.parametrize(
     ("kept", "broken", "says"),
-    [(0, 0, "none came again"), (2, 0, "2 of 2 in the next window"), (2, 1, "1 refused again")],
+    [(0, 0, "none was sent"), (2, 0, "2 of 2 in the next window"), (2, 1, "1 refused again")],
 )
 def test_what_came_of_waiting_is_told(kept, broken, says):
     (track,) = tracks(window(throttled=1, waits_kept=kept, waits_broken=broken))
