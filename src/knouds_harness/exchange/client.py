@@ -1,7 +1,5 @@
 """The HTTP client that sends every request of ``check`` and ``record``."""
 
-import itertools
-import os
 import string
 import threading
 import time
@@ -9,14 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import lru_cache
 from http import HTTPStatus
 from typing import Self
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import httpx
 
-from knouds_harness.body_bounds import KEPT_BYTES
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import NotSent, UnknownName, UsageError
 from knouds_harness.exchange.created_workflows import (
@@ -25,18 +21,10 @@ from knouds_harness.exchange.created_workflows import (
     is_creation,
     workflow_path,
 )
-from knouds_harness.exchange.evidence import (
-    JSON,
-    KEY_HEADER,
-    TRACE_HEADER,
-    Exchange,
-    Pairs,
-    Request,
-    parsed_json,
-)
+from knouds_harness.exchange.evidence import JSON, Exchange, Request
 from knouds_harness.exchange.pricing import charged_credits, dearest_credits, known_credits, was_run
 from knouds_harness.exchange.redaction import Redactor
-from knouds_harness.exchange.transport import Transport, http_transport, text_pairs
+from knouds_harness.exchange.sender import Sender
 from knouds_harness.exchange.usage import ChargesShown
 from knouds_harness.exchange.workflow_removal import MOST_WAIT_S, Removed, WorkflowRemoval
 from knouds_harness.targets.guards import Guard
@@ -45,18 +33,12 @@ from knouds_harness.targets.profile import Target
 
 _IN_PATHS = string.punctuation.replace("#", "")
 _LONGEST_PATH = 60_000  # the limit of httpx
-_DEFAULT_HEADERS: Pairs = (
-    ("user-agent", "knouds-harness"),
-    ("accept", "application/json"),
-    ("accept-encoding", "identity"),  # so that the evidence has the body as it was sent
-)
 
 
 class Client:
-    """Sends requests to one target within its limits, and makes an exchange of each.
+    """Sends requests to one target within its limits: guards, budget, and workflows that may be changed.
 
-    It uses an httpx transport without an httpx client: no cookies, no redirects, no proxy or netrc from the
-    environment, and no request is ever sent twice (docs/decisions/no-resend.md). It is thread-safe.
+    No request is ever sent twice (docs/decisions/no-resend.md). It is thread-safe.
     """
 
     def __init__(
@@ -93,26 +75,9 @@ class Client:
         self.created = created or CreatedWorkflows(target=target)
         self.redactor = Redactor.for_target(target)
         self._on_exchange = on_exchange
-        self._default_headers = (*_DEFAULT_HEADERS, *target.http.revealed_headers)
-        self._is_traced = target.http.is_traced
-        self._base = httpx.URL(target.base_url)
-        self._parsed_url = lru_cache(maxsize=256)(lambda path: self._base.copy_with(raw_path=path.encode()))
-        self._origin = str(self._base.copy_with(raw_path=b"/")).removesuffix("/")
-        self._base_path = self._base.raw_path.decode().rstrip("/")
-        self._delivery = Transport(
-            lambda deadline: (
-                transport
-                or http_transport(self._base.scheme, target.limits.concurrency, deadline, target.http)
-            ),
-            timeout_s=target.limits.timeout_s,
-            clock=clock,
-            proxy=target.http.via.authority if target.http.via else "",
-        )
-        self._clock = clock
-        self._now = now
+        self._sender = Sender(target, redactor=self.redactor, transport=transport, clock=clock, now=now)
         self.while_waiting = while_waiting
         self._reads_usage = reads_usage
-        self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._listing = threading.Lock()
         self._asked_for_list = {*self.created.listed}
@@ -130,7 +95,7 @@ class Client:
 
     def close(self) -> None:
         """Close all connections."""
-        self._delivery.close()
+        self._sender.close()
 
     def add_persona(self, persona: Persona) -> None:
         """Add a persona that the profile does not have, such as one with a minted key."""
@@ -200,11 +165,11 @@ class Client:
             self._read_usage_before(request, sender)
         with self.while_waiting():
             reserved = self.guard.admit(
-                action=request.action, host=self._base.host, cost_credits=request.cost_credits, what=what
+                action=request.action, host=self._sender.host, cost_credits=request.cost_credits, what=what
             )
             try:
                 with self.guard.slot():
-                    exchange = self._exchange(request, key)
+                    exchange = self._sender.send(request, key)
             except BaseException:  # it may have been sent
                 self.guard.budget.settle(reserved, None, what=what)
                 raise
@@ -348,78 +313,7 @@ class Client:
             request: What to send.
             kept: Turns the response body into the one that is kept as evidence.
         """
-        exchange = self._exchange(request, None, kept=kept)
+        exchange = self._sender.send(request, None, kept=kept)
         with self._lock:
             self._on_exchange(exchange)
         return exchange
-
-    def _target(self, request: Request) -> str:
-        """Return the path and query as they are sent."""
-        query = f"?{urlencode(request.query, quote_via=quote)}" if request.query else ""
-        path = request.path.replace("{", "%7B").replace("}", "%7D")  # braces in URLs are placeholders
-        return f"{self._base_path}{path}{query}"
-
-    def _http_request(self, request: Request, key: Secret | None) -> httpx.Request:
-        target = self._target(request)
-        given = {name.lower() for name, _ in request.headers}
-        headers = [pair for pair in self._default_headers if pair[0].lower() not in given]
-        headers += request.headers
-        if key is not None:
-            headers.append((KEY_HEADER, key.reveal()))
-        return httpx.Request(
-            request.method,
-            self._parsed_url(target),
-            headers=[(name.encode(), _header_bytes(value)) for name, value in headers],
-            content=request.body,
-            # Without "target", the library resolves dot segments; a proxy needs the whole URL instead.
-            extensions={"target": target.encode()} if "/." in target and not self.target.http.proxy else {},
-        )
-
-    def _new_trace(self, request: Request) -> Pairs:
-        """Make a header that identifies this request in the server's traces; it holds no secret."""
-        if not self._is_traced or any(name.lower() == TRACE_HEADER for name, _ in request.headers):
-            return ()
-        ids = os.urandom(24).hex()
-        return ((TRACE_HEADER, f"00-{ids[:32]}-{ids[32:]}-01"),)
-
-    def _exchange(
-        self, request: Request, key: Secret | None, *, kept: Callable[[bytes], bytes] = lambda body: body
-    ) -> Exchange:
-        number = next(self._numbers)
-        http_request = self._http_request(request, key)
-        trace = self._new_trace(request)
-        started_at, start = self._now(), self._clock()
-        http_request.headers.update(trace)
-        status, headers, body, failure = self._delivery.send(http_request, is_abandoned=request.is_abandoned)
-        elapsed_ms = (self._clock() - start) * 1000
-        is_lost = failure is not None and self._delivery.is_lost
-        redactor = self.redactor
-        sent_headers = tuple(pair for pair in text_pairs(http_request.headers) if pair not in trace)
-        altered = redactor.altered(key.reveal()) if key else None
-        body, left_out = kept(body), b""
-        problem = parsed_json(body)[1] if len(body) > KEPT_BYTES else None
-        if problem is not None:  # only the problem is judged; the rest is not JSON either
-            left_out = f"\n... {len(body):,} bytes, {problem}".encode()
-            body = body[:KEPT_BYTES]
-        redacted = redactor.cut_content if failure or left_out else redactor.content
-        return Exchange(
-            id=f"x{number:05d}",
-            request=redactor.request(request, altered),
-            url=redactor.text(f"{self._origin}{self._target(request)}", altered),
-            sent_headers=(*redactor.pairs(sent_headers, altered), *trace),
-            status=status if failure is None else None,
-            headers=redactor.pairs(headers, altered),
-            body=redacted(body, altered) + left_out,
-            started_at=started_at,
-            elapsed_ms=elapsed_ms,
-            failure=failure and redactor.text(failure, altered),
-            is_lost=is_lost,
-            alteration=redactor.alteration(key.reveal()) if key and altered else None,
-        )
-
-
-def _header_bytes(value: str) -> bytes:
-    try:
-        return value.encode("latin-1")
-    except UnicodeEncodeError:
-        return value.encode("utf-8", "surrogatepass")

@@ -1,0 +1,143 @@
+"""Turns a request into bytes, and what came into an exchange without secrets."""
+
+import itertools
+import os
+from collections.abc import Callable
+from datetime import datetime
+from functools import lru_cache
+from urllib.parse import quote, urlencode
+
+import httpx
+
+from knouds_harness.body_bounds import KEPT_BYTES
+from knouds_harness.exchange.evidence import KEY_HEADER, TRACE_HEADER, Exchange, Pairs, Request, parsed_json
+from knouds_harness.exchange.redaction import Redactor
+from knouds_harness.exchange.transport import Transport, http_transport, text_pairs
+from knouds_harness.targets.personas import Secret
+from knouds_harness.targets.profile import Target
+
+_DEFAULT_HEADERS: Pairs = (
+    ("user-agent", "knouds-harness"),
+    ("accept", "application/json"),
+    ("accept-encoding", "identity"),  # so that the evidence has the body as it was sent
+)
+
+
+class Sender:
+    """Sends requests to one target, whatever its limits, and makes an exchange of each.
+
+    It uses an httpx transport without an httpx client: no cookies, no redirects, no proxy or netrc from the
+    environment, and no request is ever sent twice (docs/decisions/no-resend.md).
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        redactor: Redactor,
+        transport: httpx.BaseTransport | None,
+        clock: Callable[[], float],
+        now: Callable[[], datetime],
+    ) -> None:
+        http = target.http
+        base = httpx.URL(target.base_url)
+        self.host = base.host
+        self._redactor = redactor
+        self._default_headers = (*_DEFAULT_HEADERS, *http.revealed_headers)
+        self._is_traced = http.is_traced
+        self._has_proxy = bool(http.proxy)
+        self._parsed_url = lru_cache(maxsize=256)(lambda path: base.copy_with(raw_path=path.encode()))
+        self._origin = str(base.copy_with(raw_path=b"/")).removesuffix("/")
+        self._base_path = base.raw_path.decode().rstrip("/")
+        self._transport = Transport(
+            lambda deadline: (
+                transport or http_transport(base.scheme, target.limits.concurrency, deadline, http)
+            ),
+            timeout_s=target.limits.timeout_s,
+            clock=clock,
+            proxy=http.via.authority if http.via else "",
+        )
+        self._clock = clock
+        self._now = now
+        self._numbers = itertools.count(1)
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def _target(self, request: Request) -> str:
+        """Return the path and query as they are sent."""
+        query = f"?{urlencode(request.query, quote_via=quote)}" if request.query else ""
+        path = request.path.replace("{", "%7B").replace("}", "%7D")  # braces in URLs are placeholders
+        return f"{self._base_path}{path}{query}"
+
+    def _http_request(self, request: Request, key: Secret | None) -> httpx.Request:
+        target = self._target(request)
+        given = {name.lower() for name, _ in request.headers}
+        headers = [pair for pair in self._default_headers if pair[0].lower() not in given]
+        headers += request.headers
+        if key is not None:
+            headers.append((KEY_HEADER, key.reveal()))
+        return httpx.Request(
+            request.method,
+            self._parsed_url(target),
+            headers=[(name.encode(), _header_bytes(value)) for name, value in headers],
+            content=request.body,
+            # Without "target", the library resolves dot segments; a proxy needs the whole URL instead.
+            extensions={"target": target.encode()} if "/." in target and not self._has_proxy else {},
+        )
+
+    def _new_trace(self, request: Request) -> Pairs:
+        """Make a header that identifies this request in the server's traces; it holds no secret."""
+        if not self._is_traced or any(name.lower() == TRACE_HEADER for name, _ in request.headers):
+            return ()
+        ids = os.urandom(24).hex()
+        return ((TRACE_HEADER, f"00-{ids[:32]}-{ids[32:]}-01"),)
+
+    def send(
+        self, request: Request, key: Secret | None, *, kept: Callable[[bytes], bytes] = lambda body: body
+    ) -> Exchange:
+        """Send a request, once, with a key or without one.
+
+        Args:
+            request: What to send.
+            key: Goes into the key header.
+            kept: Returns the part of the body that may be kept.
+        """
+        number = next(self._numbers)
+        http_request = self._http_request(request, key)
+        trace = self._new_trace(request)
+        started_at, start = self._now(), self._clock()
+        http_request.headers.update(trace)
+        status, headers, body, failure = self._transport.send(http_request, is_abandoned=request.is_abandoned)
+        elapsed_ms = (self._clock() - start) * 1000
+        is_lost = failure is not None and self._transport.is_lost
+        redactor = self._redactor
+        sent_headers = tuple(pair for pair in text_pairs(http_request.headers) if pair not in trace)
+        altered = redactor.altered(key.reveal()) if key else None
+        body, left_out = kept(body), b""
+        problem = parsed_json(body)[1] if len(body) > KEPT_BYTES else None
+        if problem is not None:  # only the problem is judged; the rest is not JSON either
+            left_out = f"\n... {len(body):,} bytes, {problem}".encode()
+            body = body[:KEPT_BYTES]
+        redacted = redactor.cut_content if failure or left_out else redactor.content
+        return Exchange(
+            id=f"x{number:05d}",
+            request=redactor.request(request, altered),
+            url=redactor.text(f"{self._origin}{self._target(request)}", altered),
+            sent_headers=(*redactor.pairs(sent_headers, altered), *trace),
+            status=status if failure is None else None,
+            headers=redactor.pairs(headers, altered),
+            body=redacted(body, altered) + left_out,
+            started_at=started_at,
+            elapsed_ms=elapsed_ms,
+            failure=failure and redactor.text(failure, altered),
+            is_lost=is_lost,
+            alteration=redactor.alteration(key.reveal()) if key and altered else None,
+        )
+
+
+def _header_bytes(value: str) -> bytes:
+    try:
+        return value.encode("latin-1")
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "surrogatepass")
