@@ -42,16 +42,19 @@ FUNDS = {
         "spent_full": '"exhausted"',
     },
     "third": {"poor": "3", "trial_used": '"exhausted"', "trial_pays": '"granted"'},
+    "fourth": {"low": "3", "trial_spent": '"exhausted"', "trial_pays": '"granted"'},
 }
 PEER_KEYS = {
     "first": {"business": "cleo", "read-only": "ana-read", "stranger": "ben"},
     "second": {"business": "biz1_full", "read-only": "pro1_read", "stranger": "pro2_full"},
     "third": {"business": "business_all", "read-only": "pro_read", "stranger": "pro2_all"},
+    "fourth": {"business": "biz_all", "read-only": "pro_read", "stranger": "pro2_all"},
 }
 PEER_WORKFLOWS = {
     "first": ("cleo-poster", "ana-playground"),
     "second": ("biz-notes", "open-skyline"),
     "third": ("brand-video", "open-portrait"),
+    "fourth": ("atlas-hero", "window-shop"),
 }
 SIGNED_WITH = "whsec_of_the_blind_server"
 STATED = ("owner", "public", "template", "polled", "needs_tier", "disabled", "fails", "cost_credits")
@@ -99,7 +102,7 @@ def profile_of(
         lines += [f'{each} = "{key[each]}"' for each in ("user", "tier", "state", "role")]
         lines += [f"credits = {funds[name]}"] if name in funds else []
         lines += ["webhook = true"] if key["webhook"] else []
-        if key.get("webhook_secret"):
+        if key.get("webhook_secret") not in (None, SIGNED_WITH):
             variables[f"{variable}_WEBHOOK"] = key["webhook_secret"]
             lines.append(f'webhook_secret_env = "{variable}_WEBHOOK"')
         tables.append("\n".join((f"[keys.{name.replace('_', '-')}]", *lines)))
@@ -193,12 +196,14 @@ def main() -> None:
     faults = faults_of(asked)
     with ThreadPoolExecutor(asked.at_once) as pool:
         found = pool.map(partial(judge, asked), faults)
-        caught = 0
-        for fault, checked in zip(faults, found, strict=True):
+        caught = dict.fromkeys((True, False), 0)
+        for (fault, is_core), checked in zip(faults.items(), found, strict=True):
             facts = sorted(checked.facts - healthy.facts)
-            caught += bool(facts)
-            print(f"{'caught' if facts else 'MISSED'}  {fault}  {', '.join(facts)}", flush=True)
-    print(f"{caught} of {len(faults)} caught")
+            caught[is_core] += bool(facts)
+            words = (f"{fault}{' (core)' if is_core else ''}", ", ".join(facts))
+            print("  ".join(("caught" if facts else "MISSED", *words)), flush=True)
+    of_core = sum(faults.values())
+    print(f"{sum(caught.values())} of {len(faults)} caught, of the core ones {caught[True]} of {of_core}")
 
 
 def look_for_false_alarms(asked: argparse.Namespace) -> None:
@@ -218,11 +223,16 @@ def shown(checked: Checked) -> str:
     return " ".join((", ".join(words), *sorted(checked.facts)))
 
 
-def faults_of(asked: argparse.Namespace) -> list[str]:
-    """The faults of a server whose name has the asked text in it."""
+def faults_of(asked: argparse.Namespace) -> dict[str, bool]:
+    """The faults of a server whose name has the asked text in it, and whether they are core ones."""
     command = [sys.executable, str(FOLDER / f"{asked.server}_server.py"), "--list"]
-    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    return [name for name in (line.split("\t")[0] for line in listed) if asked.only in name]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    if listed.startswith("["):
+        is_core = {each["name"]: each["core"] for each in json.loads(listed)}
+    else:
+        rows = [line.split("\t") for line in listed.splitlines()]
+        is_core = {name: "core" in more for name, *more in rows}
+    return {name: core for name, core in is_core.items() if asked.only in name}
 
 
 if __name__ == "__main__":
