@@ -1,4 +1,4 @@
-"""What a server makes of input that is not what it asked for."""
+"""How a server handles invalid input."""
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
@@ -62,7 +62,7 @@ def body_no_object(exchange: Exchange) -> Iterator[Claim]:
 
 @check("run.bad-slug-is-invalid-slug", applies=lambda case: case.run_defect == "name")
 def malformed_slug(exchange: Exchange) -> Iterator[Claim]:
-    """A slug or model name with other characters is a 400 INVALID_SLUG."""
+    """A slug or model name with invalid characters is a 400 INVALID_SLUG."""
     yield from _refused(exchange, "run.bad-slug-is-invalid-slug", "INVALID_SLUG")
 
 
@@ -129,7 +129,7 @@ _REFUSED_BY_CODE: Mapping[str, str] = MappingProxyType(
 
 
 def fact_of_refusal(run: Exchange) -> str | None:
-    """The fact by which a run was refused, however it was to be run; None where that is about the form."""
+    """Return the fact that such a run is refused, synchronous or not; None if that may depend on the form."""
     if run.status == 401:
         return "auth.missing-key-is-401" if run.request.persona is None else None
     if run.status == 404 and run.request.operation_id == "runWorkflow":
@@ -145,9 +145,9 @@ def fact_of_refusal(run: Exchange) -> str | None:
     given=("refused",),
 )
 def refused_in_either_form(exchange: Exchange, *, refused: Exchange) -> Iterator[Claim]:
-    """What is refused to a run that is waited for is refused to one that is not, and the other way round.
+    """A run that is refused in one form, synchronous or asynchronous, is refused in the other.
 
-    ``refused`` is the answer to the same request in the other form.
+    ``refused`` is the response to the same request in the other form.
     """
     fact = fact_of_refusal(refused)
     if fact is not None:
