@@ -1,4 +1,4 @@
-"""``knouds-harness check``: the conformance suite on a target."""
+"""``knouds-harness check``: run the conformance suite on a target."""
 
 from __future__ import annotations
 

@@ -202,7 +202,7 @@ def _run() -> None:
         sys.exit(ExitCode.USAGE)
     except Exception as error:  # noqa: BLE001 - a defect, or no memory: neither is a breach
         what = traceback.format_exception_only(error)[0].strip()
-        _say(error, f"{DEFECT}: {what}\n  To see where: knouds-harness --debug, and then the rest.")
+        _say(error, f"{DEFECT}: {what}\n  To see where, run knouds-harness --debug and then the rest.")
         sys.exit(ExitCode.USAGE)
 
 

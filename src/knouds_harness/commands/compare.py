@@ -75,7 +75,7 @@ class Contender:
     "--objective",
     multiple=True,
     metavar="TEXT",
-    help="An objective besides those of the file: 'runWorkflow p95 < 300ms', 'error_rate < 1%' (repeatable)",
+    help="Objective in addition to the file's: 'runWorkflow p95 < 300ms', 'error_rate < 1%' (repeatable)",
 )
 @click.option(
     "--output",
@@ -124,11 +124,11 @@ def compare(
 
     added = parse_objectives(objective)
     if added and kept_name is not None:
-        raise UsageError("--objective belongs to a comparison, and --keep compares nothing")
+        raise UsageError("--objective has no effect with --keep, which compares nothing")
     if repeat is None and (scenario or candidate_target or candidate_fault or seed is not None):
         raise UsageError("--scenario, --candidate-target, --candidate-fault and --seed belong to --repeat N")
     if kept_name is not None and form != "table":
-        raise UsageError("--format belongs to a comparison, and --keep compares nothing")
+        raise UsageError("--format has no effect with --keep, which compares nothing")
     if repeat is not None:
         if baseline or scenario is None:
             raise UsageError(

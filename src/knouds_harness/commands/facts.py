@@ -152,7 +152,7 @@ def print_coverage(rows: list[FactTraces], *, gaps_only: bool, console: Console)
             print_line(f"{row.fact.id} ({kind}{standing})", console=console)
             print_line(f"  {row.fact.says}", console=console)
             none = (
-                "answers that its check judges" if row.fact.source is Source.USER else "no profile shows it"
+                "responses that its check judges" if row.fact.source is Source.USER else "no profile shows it"
             )
             for number, way in enumerate(row.ways or (none,)):
                 print_line(f"  {'or' if number else 'needs'}: {way}", console=console)

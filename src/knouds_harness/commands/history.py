@@ -71,7 +71,7 @@ class _Filter:
     help="Only runs with this outcome",
 )
 @click.option(
-    "--limit", type=click.IntRange(1), metavar="N", help="Newest runs to show [default: 20; 500 in a plot]"
+    "--limit", type=click.IntRange(1), metavar="N", help="Number of newest runs [default: 20; 500 in a plot]"
 )
 @click.option("--measure", metavar="NAME", help="Plot a measure, such as 'p99_ms:runWorkflow'")
 @click.option("--measures", "lists_measures", is_flag=True, help="List the measures that can be plotted")

@@ -75,8 +75,8 @@ def init(
     """Write the profile of your own server.
 
     Asks the server what your keys may do. Keys are named by the environment variables that hold them. Sends
-    only reads, and requests that have no effect even if the server lets them in: nothing is written, run or
-    paid for.
+    only reads, and requests that can have no effect even if the server lets them in: nothing is written, run
+    or paid for.
 
     \b
       knouds-harness init --url https://staging.example.com --key STAGING_KEY
@@ -121,7 +121,7 @@ def init(
     text = profile_text(found, target=name) + (http_text(http) if http_file else "")
     _write(file, text, force=force)
     _print_found(found, console)
-    _say(console, f"Wrote {file}: it allows reading alone, and no credits.")
+    _say(console, f"Wrote {file}: it allows only reads, and no credits.")
     _print_reach(load_target(str(file), environ=environ), console)
     _print_next(name, [each for each in variables if environ[each] != os.environ.get(each)], console, target)
     sys.exit(ExitCode.BREACH if found.refused else ExitCode.KEPT)

@@ -65,7 +65,7 @@ class _GroupedCommand(click.Command):
 @click_options(LoadOptions)
 @click_options(RunOptions, "faults")
 @click.option("--processes", type=click.IntRange(1), metavar="N", help="Number of worker processes")
-@click.option("--find-capacity", is_flag=True, help="Search the highest rate that meets the objectives")
+@click.option("--find-capacity", is_flag=True, help="Search for the highest rate that meets the objectives")
 @click.option("--up-to", type=FiniteRange(1), metavar="N", help="--find-capacity: highest rate to try")
 @click.option(
     "--repeats",
@@ -73,7 +73,7 @@ class _GroupedCommand(click.Command):
     default=3,
     show_default=True,
     metavar="N",
-    help="--find-capacity: points at the rate found",
+    help="--find-capacity: number of points at the rate found",
 )
 @click.option(
     "--within",

@@ -1,4 +1,4 @@
-"""``knouds-harness selftest``: how accurately this machine generates load."""
+"""``knouds-harness selftest``: measure how accurately this machine generates load."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from knouds_harness.targets.needs.need import Need
 
 P = ParamSpec("P")
 
-_CHECKS = "knouds_harness.judging.checks."  # what follows is the family
+_CHECKS = "knouds_harness.judging.checks."  # followed by the family
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +22,11 @@ class Claim:
 
     Attributes:
         fact: Id of the fact in the document.
-        holds: True where the exchange kept the fact.
-        expected: What the fact asks for, in words.
+        holds: Whether the exchange kept the fact.
+        expected: What the fact requires, in words.
         observed: What came instead, in words.
         where: JSON pointer into the response body, ``header NAME``, or empty for the whole response.
-        picture: What came, drawn in lines of text, where requests overlapped.
+        picture: Overlapping requests, drawn in lines of text.
     """
 
     fact: str
@@ -156,7 +156,7 @@ def check(
 
 
 def status_is(exchange: Exchange, *statuses: int, fact: str) -> Claim:
-    """Claim that the answer has one of the statuses."""
+    """Claim that the response has one of the statuses."""
     return Claim(
         fact=fact,
         holds=exchange.status in statuses,
@@ -168,7 +168,7 @@ def status_is(exchange: Exchange, *statuses: int, fact: str) -> Claim:
 def refusal_is(exchange: Exchange, fact: str, status_fact: str | None, *statuses: int) -> Iterator[Claim]:
     """Claim a refusal with one of the statuses.
 
-    ``status_fact`` is the (assumed) fact about the exact status, where ``fact`` promises a refusal only.
+    ``status_fact`` is the (assumed) fact about the exact status, if ``fact`` promises only a refusal.
     """
     if status_fact is None:
         yield status_is(exchange, *statuses, fact=fact)
@@ -180,7 +180,7 @@ def refusal_is(exchange: Exchange, fact: str, status_fact: str | None, *statuses
 
 
 def code_is(exchange: Exchange, *codes: str, fact: str) -> Claim:
-    """Claim that the answer's ``code`` is one of the codes."""
+    """Claim that the response's ``code`` is one of the codes."""
     return Claim(
         fact=fact,
         holds=exchange.code in codes,

@@ -100,14 +100,14 @@ class Case:
 
     @property
     def is_open(self) -> bool:
-        """Whether the sources leave open if the key may do this: ``*``, but not an administrator's."""
+        """Whether it is undocumented if the key may do this: ``*``, but not an administrator's."""
         key = self.key
         asks = self.operation is not None and bool(self.operation.alternatives)
         return key is not None and asks and EVERYTHING in key.capabilities and key.role != "admin"
 
     @property
     def is_below_models(self) -> bool:
-        """Whether an account below business runs a model, which is refused, unless it is an administrator's.
+        """Whether an account below business, not an administrator's, runs a model: that is refused.
 
         The code of the refusal is undocumented.
         """
@@ -210,7 +210,7 @@ class Case:
 
     @cached_property
     def shown(self) -> Mapping[str, JSON]:
-        """The members of the answer; empty if it is not an object."""
+        """The members of the response's body; empty if it is not an object."""
         return body_of(self.exchange)
 
     @cached_property

@@ -1,6 +1,6 @@
 """Run checks on an exchange, and turn claims that do not hold into findings.
 
-No other module runs checks. Here, every check runs that applies and knows enough.
+This is the one place that runs all checks on an exchange: each that applies and knows enough.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -21,7 +21,7 @@ from knouds_harness.runs.findings import Finding, Verdict, fingerprint, verdict_
 from knouds_harness.targets.resources import Waiver
 
 PROFILE_CHECK: Final = "profile.is-borne-out"
-"""Takes the place of a check id in findings about the profile, which is tried before the first test."""
+"""The check id of findings about the profile, which is compared with the target before the first test."""
 _checks = cache(all_checks)
 
 

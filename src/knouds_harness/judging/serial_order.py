@@ -192,7 +192,7 @@ class _Search(Generic[T]):
         self._steps_left = most_steps
 
     def contradiction(self, name: str, parts: Sequence[_Part[T]]) -> Contradiction[T] | None:
-        """The shortest contradiction in the parts of one name."""
+        """Return the shortest contradiction in the parts of one name; None if there is none."""
         found = self._first_unexplained(parts, self._model.initial(name))
         if found is None:
             return None

@@ -39,8 +39,8 @@ def accesses_of(
     """Yield the members that a request to a workflow wrote or read, with their values as JSON text.
 
     The name ``""`` stands for whether the workflow exists. A refusal other than a 404 or 410 changes nothing
-    and may come at any time. Deleting a deleted workflow may succeed, as the sources do not say. Without a
-    response, or after a 5xx, a write may have taken effect.
+    and may come at any time. It is undocumented whether deleting a deleted workflow succeeds, so it may.
+    Without a response, or after a 5xx, a write may have taken effect.
     """
     is_certain = status is not None and status < 500
     is_success = status is not None and status < 300

@@ -90,7 +90,7 @@ class RunLock:
                 self._lock.release()
 
     def wait(self, seconds: float) -> None:
-        """Wait so many seconds with the lock released, or until waits end."""
+        """Wait that many seconds with the lock released, or until all waits end."""
         if seconds >= _LONG_WAIT_S and not self._is_over.is_set():
             self.on_long_wait(seconds)
         with self.idle():

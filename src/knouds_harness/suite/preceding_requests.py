@@ -165,7 +165,7 @@ def essential_steps(
     """Return the exchanges that may have led to a response.
 
     Leaves out reads by other operations than that of ``shown_by`` and of the last exchange, unless responses
-    are compared. Of equal responses to the same read, without a write in between, keeps the first and last.
+    are compared. Of equal responses to the same read, with only reads in between, keeps the first and last.
     """
     told = {each.request.operation_id for each in (shown_by, exchanges[-1])}
     acting = [

@@ -1,4 +1,4 @@
-"""Turn claims into findings and record them: one finding per fault, however often it shows."""
+"""Record claims, and turn those that do not hold into findings, one per fingerprint."""
 
 import threading
 from collections import defaultdict

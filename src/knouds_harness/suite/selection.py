@@ -68,8 +68,8 @@ def operation_of(item: pytest.Item) -> Operation | None:
 def operations_of(item: pytest.Item) -> frozenset[str]:
     """Return the ids of the operations that a conformance test is about; none if it is about the whole API.
 
-    These are its parameter, or those in its marker ``succeeds``; otherwise those that the document gives one
-    of its facts.
+    These are its parameter, or those in its marker ``succeeds``; otherwise those for which the document
+    promises one of the test's facts.
     """
     if operation := operation_of(item):
         return frozenset({operation.id})
@@ -83,7 +83,7 @@ def operations_of(item: pytest.Item) -> frozenset[str]:
 
 
 def facts_of_others(operation_ids: Collection[str]) -> frozenset[str]:
-    """Return the facts that the document promises only for other operations; none if none is given."""
+    """Return the facts that the document promises only for other operations; empty if none are given."""
     promised = _promised() if operation_ids else {}
     own = frozenset[str]().union(*(promised[each] for each in operation_ids))
     return frozenset[str]().union(*promised.values()) - own

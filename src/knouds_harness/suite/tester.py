@@ -309,7 +309,7 @@ class Tester:
             raise self.halted_by
         place = _place_of(request)
         if self._failures_by_place[place] >= _MOST_FAILURES_OF_ONE:
-            raise Untested(f"a whole answer from {place}: {_MOST_FAILURES_OF_ONE} requests to it got none")
+            raise Untested(f"a complete response from {place}: {_MOST_FAILURES_OF_ONE} requests got none")
         try:
             return self._delivered(request, key)
         except errors.HarnessError as error:
@@ -321,7 +321,7 @@ class Tester:
             exchange = self._sent(request, key)
         if exchange.is_lost:  # happens once: no connection is reused afterwards
             if request.action is not Action.READ:
-                raise Untested(f"an answer to {_place_of(request)}: {exchange.failure}")
+                raise Untested(f"a response to {_place_of(request)}: {exchange.failure}")
             exchange = self.client.send(request, key=key)
         self._note(exchange)
         self._judge(exchange)

@@ -18,7 +18,7 @@ def _plain_401(exchange: Exchange, fact: str) -> Iterator[Claim]:
         yield Claim(
             fact="auth.before-capability",
             holds=False,
-            expected="401, as the key is judged before what it may do",
+            expected="401, as the key is judged before its capabilities",
             observed=answer(exchange),
         )
         return
@@ -153,7 +153,7 @@ def public_operation(exchange: Exchange) -> Iterator[Claim]:
     yield Claim(
         fact="auth.public-operations-need-no-key",
         holds=exchange.status not in (401, 403),
-        expected="an answer without a key",
+        expected="a response without a key",
         observed=answer(exchange),
     )
 

@@ -105,7 +105,7 @@ def admitted(
 def denied(
     exchange: Exchange, *, operation: Operation, held: Collection[str], path_values: Mapping[str, str]
 ) -> Iterator[Claim]:
-    """A key without what the operation requires is refused, and told what would have been admitted."""
+    """A key without what the operation requires is refused, and told which capability would suffice."""
     yield Claim(
         fact=why_denied(operation, held, path_values),
         holds=exchange.status == 403 and exchange.code in ("CAPABILITY_DENIED", None),

@@ -119,7 +119,7 @@ def edges(exchange: Exchange, *, statuses: Sequence[str]) -> Iterator[Claim]:
             yield Claim(
                 fact=fact,
                 holds=not wrong,
-                expected="processing, perhaps cancel_requested, then one end for good",
+                expected="processing, perhaps cancel_requested, then one final status",
                 observed=wrong[0] if wrong else "the same",
                 where="/status",
             )

@@ -223,7 +223,7 @@ def offset(
             exchange,
             fact="usage.offset-skips",
             holds=known == part and len(set(page)) == len(page),
-            expected=f"no row twice, and {len(part)} rows that follow each other in the list before",
+            expected=f"no row twice, and {len(part)} consecutive rows of the list before",
             observed=f"{len(page)} rows, {len(set(page))} different, {len(known)} of the list before",
         )
     else:

@@ -81,7 +81,7 @@ def misshapen_create(exchange: Exchange) -> Iterator[Claim]:
 @check("workflows.move-body", needs=(AUTHOR,))
 def misshapen_move(exchange: Exchange) -> Iterator[Claim]:
     """A move without a usable folderId is a 4xx."""
-    yield _is_4xx(exchange, "workflows.move-body", "a 4xx: folderId is missing or no string or null")
+    yield _is_4xx(exchange, "workflows.move-body", "a 4xx: folderId is missing, or neither a string nor null")
 
 
 @check("usage.garbled-query", "usage.limit-at-most-500", needs=(ANY_KEY,), applies=_has_garbled_limit)
@@ -109,7 +109,7 @@ def bodiless(exchange: Exchange) -> Iterator[Claim]:
     yield Claim(
         fact="ground.bodiless-needs-no-content-type",
         holds=(exchange.status or 0) not in (0, 400, 415) and (exchange.status or 0) < 500,
-        expected="an answer as to any request",
+        expected="a response as to any request",
         observed=answer(exchange),
     )
 

@@ -190,7 +190,7 @@ def listed_folder(exchange: Exchange, *, slug: str, name: JSON, folder_id: str |
         return
     namesakes = {str(each.get("slug")) for each in summaries if each.get("name") == name}
     yield _none_of(
-        namesakes - {slug}, "workflows.move-sets-folder", "the workflow that was moved alone", "besides it"
+        namesakes - {slug}, "workflows.move-sets-folder", "only the workflow that was moved", "besides it"
     )
     for summary in summaries:
         if summary.get("slug") == slug and "folderId" in summary:

@@ -128,7 +128,7 @@ def _keys_of_account(target: Target, usual: Persona) -> Iterator[tuple[str, Targ
     yield another("that holds no capability")
     yield another("that holds execution:read alone", "execution:read")
     yield another("that holds execution:* alone", "execution:*")
-    yield another("that holds workflow:run, beside another one", "workflow:run")
+    yield another("that holds workflow:run, besides another one", "workflow:run")
     yield another("that was revoked", *_PRO_CAPABILITIES, state="revoked")
     yield another("that was made before May 2026", *_PRO_CAPABILITIES, state="legacy")
     own = next((each for each in target.workflows.values() if each.owner == user), None)

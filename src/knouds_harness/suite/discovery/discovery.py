@@ -206,7 +206,7 @@ class Discovery:
             for unread in (each for each in (schema, document) if each.status != 200):
                 self._remarks.append(
                     f"{unread.request.path} was answered {answer(unread)}: "
-                    f"[workflows.{summary['slug']}] says less than it could."
+                    f"[workflows.{summary['slug']}] is incomplete."
                 )
             stranger = _OTHERS if summary.get("isTemplate") is True else user
             owner = user_by_id.get(str(summary.get("createdBy")), stranger)

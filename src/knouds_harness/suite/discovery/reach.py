@@ -68,7 +68,7 @@ def _words(proof: Proof) -> list[str]:
 
 
 def _is_implied(text: str, others: Iterable[str]) -> bool:
-    """Whether another text says the same and more."""
+    """Whether one of the other texts says the same, or more."""
     return any(
         (other.startswith(text) and not other.removeprefix(text).startswith(" or "))
         or (text == ANY_KEY.says and " key " in other)

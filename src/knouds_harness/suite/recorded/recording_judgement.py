@@ -22,7 +22,7 @@ class RecordingJudgement:
 
     Attributes:
         facts: The facts that it shows to hold, and nowhere to be broken, in the document's order.
-        breaches: The claims that fail, each in one line.
+        breaches: The claims that would fail a run, each in one line.
     """
 
     facts: tuple[str, ...]

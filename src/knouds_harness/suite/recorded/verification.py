@@ -1,4 +1,4 @@
-"""Judging captured traffic, without sending anything."""
+"""Judge captured traffic, without sending anything."""
 
 from __future__ import annotations
 

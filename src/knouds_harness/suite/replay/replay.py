@@ -25,7 +25,7 @@ def replay(
 
     Returns:
         An exit code, by the findings that fail the run, or the one that was named: 1 if any still stands, 2
-        if that cannot be told of any, otherwise 0; also 1 if something is left on the target.
+        if this cannot be told for one of them, otherwise 0; also 1 if something is left on the target.
 
     Raises:
         UnknownName: The run has no such finding, or there is no such target or fault.

@@ -124,7 +124,7 @@ def _compared(finding: Finding, before: Exchange, after: Exchange) -> tuple[Repl
         return ReplayStatus.STANDS, f"answered {answer(after)}"
     if str(after.status) in re.findall(r"\b\d{3}\b", finding.expected):
         return ReplayStatus.GONE, f"answered {answer(after)}"
-    raise CannotTell(f"answered {answer(after)}, which is neither what was observed nor plainly as expected")
+    raise CannotTell(f"answered {answer(after)}, which is neither what was observed nor clearly as expected")
 
 
 def _place(finding: Finding, claim: Claim) -> str:

@@ -157,7 +157,7 @@ class Replayer:
             return replace(before, reason=str(reason_why))
         if status is ReplayStatus.GONE and finding.test.startswith(_TESTS_OF_RACES):
             status = ReplayStatus.UNSEEN
-            reason = f"in {tries} tries of its test; a race may show only at another time"
+            reason = f"in {tries} tries of its test; a race may show another time"
         return replace(before, status=status, reason=reason)
 
     def replay(self, finding: Finding) -> Replayed:
@@ -197,7 +197,7 @@ class Replayer:
         if finding.verdict is Verdict.ADDITIVE and finding.operation is None:
             raise CannotTell("it is a delivery, which the target sends")
         if is_shown_by_suite(finding) and self._is_relation(finding, found):
-            raise CannotTell("its check relates several answers")
+            raise CannotTell("its check relates several responses")
         return found
 
     def _is_relation(self, finding: Finding, steps: Sequence[Exchange]) -> bool:

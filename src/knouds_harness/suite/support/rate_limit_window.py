@@ -101,7 +101,7 @@ class RateLimitWindow:
         if CONTROL.find(self.tester.target) is None and not (
             is_one and left is not None and left > _MARGIN_S
         ):
-            raise Untested("runs quick enough to fill a window: it was over before")
+            raise Untested("runs quick enough to fill a window: it ended before")
 
     def outlast(self, refused: Exchange) -> None:
         """Wait as long as a 429 says, and another second, as seconds are rounded."""

@@ -47,7 +47,7 @@ class WebhookKey:
         """Return whether a delivery belongs to this mailbox.
 
         A shared address also gets deliveries of other clients' executions, and unrelated requests. So a
-        delivery counts only if it names an execution of this mailbox, or names none but is signed rightly.
+        delivery counts only if it names an execution of this mailbox, or names none but is correctly signed.
         """
         if self.path is not None:
             return delivery.path == self.path
@@ -245,7 +245,7 @@ class Deliveries:
         return any(box.holds(each) for each in self.receiver.deliveries for box in boxes)
 
     def _leads_here(self, webhook: Webhook) -> bool:
-        """Whether the target must reach the receiver, as both are on this machine."""
+        """Whether the target, on this machine, must reach the receiver, as the URL names it directly."""
         return webhook.is_direct and is_loopback(host_of(self.tester.target.base_url))
 
     def to(self, mailbox: WebhookKey) -> list[Received]:
@@ -254,7 +254,7 @@ class Deliveries:
         return [self._keep(each, mailbox) for each in self.receiver.deliveries if mailbox.holds(each)]
 
     def signed(self) -> list[Received]:
-        """Return the deliveries with a right signature, of any execution; test deliveries have none."""
+        """Return the correctly signed deliveries of any execution; test deliveries are of none."""
         _ = self.have_come
         boxes = (self.open_box, self.refusing_box)
         came = [each for each in self.receiver.deliveries if each.execution_id and not each.is_test]

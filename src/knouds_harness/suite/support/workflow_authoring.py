@@ -149,7 +149,7 @@ def make_own_graph(tester: Tester, subjects: Subjects, owner: Persona) -> tuple[
             return slug, document
         refusals[", ".join(sorted({node["type"] for node in graph["nodes"]}))] = answer(created)
     told = "; ".join(f"of {types} was answered {refusal}" for types, refusal in refusals.items())
-    raise Untested(f"a graph of several nodes and edges that the target takes: one {told}")
+    raise Untested(f"a graph of several nodes and edges that the target accepts: one {told}")
 
 
 def doubled(graph: JSON) -> dict[str, JSON]:

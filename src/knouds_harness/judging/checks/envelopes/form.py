@@ -151,7 +151,7 @@ def no_internals(exchange: Exchange) -> Iterator[Claim]:
     yield Claim(
         fact="envelope.no-internals",
         holds=found is None,
-        expected="words for people",
+        expected="a message for people",
         observed=as_json(found[0]) if found else "",
     )
 
