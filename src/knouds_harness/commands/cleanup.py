@@ -90,7 +90,6 @@ def _is_running(pid: object) -> bool:
 def _clean(
     path: Path, header: Mapping[str, object], *, target_name: str | None, is_dry: bool, yes: bool
 ) -> ExitCode:
-    """Delete what one run has left."""
     from knouds_harness.exchange.client import Client
     from knouds_harness.exchange.created_workflows import CreatedWorkflows
     from knouds_harness.exchange.first_contact import first_contact

@@ -175,7 +175,6 @@ def print_coverage(rows: list[FactTraces], *, gaps_only: bool, console: Console)
 
 
 def coverage_as_json(rows: list[FactTraces], *, gaps_only: bool) -> list[dict[str, Any]]:
-    """Return the same as JSON."""
     return [
         {
             "fact": row.fact.id,

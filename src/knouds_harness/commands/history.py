@@ -36,7 +36,6 @@ class Age(click.ParamType[timedelta]):
     name = "age"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """Parse an age, or fail."""
         found = _AGE.fullmatch(str(value))
         if not found:
             self.fail(f"{value!r} is not an age: write 30m, 12h, 7d or 2w", param, ctx)

@@ -44,7 +44,6 @@ class LiveLoad:
         self._is_last_fetched = Event()
 
     def show(self, progress: LoadProgress) -> None:
-        """Keep the latest progress."""
         self._progress = progress
 
     def end(self, page: Path) -> None:
@@ -56,11 +55,9 @@ class LiveLoad:
             self._is_last_fetched.wait(_FETCHED_WITHIN_S)
 
     def metrics(self) -> str:
-        """Return the metrics as OpenMetrics text."""
         return live_openmetrics(*self._known())
 
     def families(self) -> list[Metric]:
-        """Return the metrics as metric families."""
         return live_metrics(*self._known())
 
     def _known(self) -> tuple[LoadProgress | None, LoadResults | None]:

@@ -58,7 +58,6 @@ def selftest(*, seconds: float, rates: tuple[float, ...]) -> None:
 
 
 def said(verdict: SelftestVerdict) -> list[str]:
-    """Return the verdict in sentences."""
     rate = verdict.highest_rate
     lines = [
         f"This machine keeps up to {rate:,g} arrivals per second from one process."

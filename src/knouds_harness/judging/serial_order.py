@@ -97,7 +97,6 @@ class Contradiction(Generic[T]):
     describe: Callable[[T, str], str]
 
     def __str__(self) -> str:
-        """Describe it in one line."""
         *others, last = [
             self.describe(each.what, self.name)
             for each in sorted(self.requests, key=lambda each: each is self.last)

@@ -85,7 +85,6 @@ class WorkflowModel:
         self._creator_by_owner: dict[str, str | int] = {}
 
     def __getitem__(self, slug: str) -> KeptWorkflow:
-        """The workflow under a slug."""
         return self._workflow_by_slug[slug]
 
     def allowed_slugs(self, owner: str, name: str) -> tuple[str, ...]:

@@ -168,7 +168,6 @@ def _asks_for_runs(need: Need[Any]) -> bool:
 
 
 def arguments_of(item: pytest.Function) -> tuple[str, ...]:
-    """Return the names of the fixtures and parameters that a test's function takes."""
     return tuple(inspect.signature(item.obj).parameters)
 
 

@@ -99,7 +99,6 @@ def _promised() -> Mapping[str, frozenset[str]]:
 
 
 def needs_of(item: pytest.Item) -> tuple[Need[object], ...]:
-    """Return what the profile must offer for a conformance test to run."""
     operation = operation_of(item)
     return (
         *(need for check in checks_of(item)[:1] for need in check.needs),

@@ -34,7 +34,7 @@ class WindowHeaders:
 
 
 def window_headers_of(exchange: Exchange) -> WindowHeaders:
-    """Read the three headers."""
+    """Read the three rate-limit headers of a response."""
     return WindowHeaders(
         limit=_number(exchange, "x-ratelimit-limit"),
         remaining=_number(exchange, "x-ratelimit-remaining"),

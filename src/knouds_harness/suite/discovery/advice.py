@@ -74,7 +74,6 @@ def advice(target: Target) -> list[str]:
 
 
 def print_advice(target: Target, console: Console) -> None:
-    """Print the next steps, if any."""
     print_steps(advice(target), console=console)
 
 

@@ -21,7 +21,6 @@ Resource = Workflow | Model
 
 
 def possible_in(items: Iterable[pytest.Item], target: Target) -> list[pytest.Item]:
-    """Return the tests that a profile makes possible."""
     return [item for item in items if not missing_in(target, (MAY_READ, *needs_of(item)))]
 
 

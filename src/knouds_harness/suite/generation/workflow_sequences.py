@@ -293,7 +293,6 @@ class SeveralKeys(RuleBasedStateMachine):
         self.look_at_list(owner)
 
     def teardown(self) -> None:
-        """Leave nothing behind."""
         for user, persona in self.users.items():
             for slug in self.model.kept_by(user):
                 self.subjects.delete(persona, slug)
@@ -365,7 +364,6 @@ class SeveralKeys(RuleBasedStateMachine):
         )
 
     def is_sought(self, *checks: Check[...]) -> bool:
-        """Return whether one of these checks is to be judged."""
         return self.sought is None or any(check.id == self.sought for check in checks)
 
     def judge(self, check: Check[P], exchange: Exchange, *args: P.args, **kwargs: P.kwargs) -> None:

@@ -242,11 +242,7 @@ class RecordingRun(Trouble):
 def select(
     outcomes: list[Outcome], *, recorded: Collection[OutcomeName], patterns: Collection[str]
 ) -> Selection:
-    """Choose what to record.
-
-    Raises:
-        UsageError: No outcome fits the patterns.
-    """
+    """Choose what to record; raises UsageError if no outcome fits the patterns."""
     selection = Selection.of(outcomes, recorded=recorded, patterns=patterns)
     if not (selection.outcomes or selection.kept):
         known = ", ".join(map(str, outcomes[:_MOST_NAMED]))

@@ -19,7 +19,6 @@ _SETTLING_S = 5.0
 
 
 def read_page(tester: Tester, persona: Persona, **query: str | int) -> Exchange:
-    """Read one page of usage with these query parameters."""
     parameters = tuple((name, str(value)) for name, value in query.items())
     return tester.send("listUsage", persona, Call(query=parameters))
 
