@@ -110,7 +110,7 @@ def test_new_breach_ends_with_exit_code_1_and_a_repaired_one_with_0(tmp_path):
         (["nothing", "there"], "neither a run folder nor"),
         (["--keep", "name"], "name the runs to keep"),
         (["--scenario", "reads", "a", "b"], "belong to --repeat"),
-        (["--repeat", "2"], "name what with"),
+        (["--repeat", "2"], "name a scenario"),
         (["--repeat", "2", "--scenario", "writes"], 'no scenario "writes"'),
         (["LOAD", "CHECK"], "they do not compare\n  Name runs of one kind"),
         (["LOAD", "LOAD", "--tolerance", "speed=3%"], "is not a measure"),
@@ -184,5 +184,5 @@ def test_side_that_does_not_answer_ends_the_rounds(tmp_path):
 
     assert process.returncode == 3
     assert sandbox.base_url in process.stderr
-    assert "What has been run stays in reports/runs" in process.stderr
+    assert "The runs so far are kept in reports/runs" in process.stderr
     assert not list(tmp_path.rglob("compare.html"))

@@ -139,11 +139,11 @@ def test_plan_is_printed_and_nothing_is_sent(command, profile, listener, tmp_pat
     assert "getWhoami 1" in ended.output
     assert "read (getWhoami" in ended.output
     assert "write (" not in ended.output
-    assert "keys    of full, none" in ended.output
+    assert "keys    those that a test needs, of full, none" in ended.output
     assert "gpt-image-2" in ended.output
     assert "costs   likely up to" in ended.output
     assert "costs   at most 50 credits" in ended.output
-    assert "the server is asked what" in ended.output
+    assert "asks the server what" in ended.output
     assert not (tmp_path / "recordings").exists()
     with pytest.raises(BlockingIOError):
         listener.accept()

@@ -24,7 +24,7 @@ fact = "user.test_own.test_waived"
 reason = "known"
 expires = 2999-01-01
 """
-ERROR_NOTE = "Your own code failed: tests that ended in an error, not in an assert about an answer:"
+ERROR_NOTE = "Your own code failed: tests that ended in an error, not in an assert about a response:"
 TESTS = '''
 import pytest
 

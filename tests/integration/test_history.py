@@ -163,7 +163,7 @@ def test_a_run_that_still_writes_stays(tmp_path, runs):
         (["--measure", "p99_ms:nothing"], 'no measure "p99_ms:nothing"'),
         (["--measure", "exchanges", "--prune"], "do not go together"),
         (["--keep", "3"], "--keep belongs to --prune"),
-        (["--prune"], "say what may go"),
+        (["--prune"], "say what to delete"),
         (["--since", "soon"], "is not an age"),
         (["--runs-folder", "nowhere"], "nowhere: no such folder of runs"),
     ],

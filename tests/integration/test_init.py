@@ -177,7 +177,7 @@ def test_html_page_is_no_api(init):
 
 def test_json_without_an_account_is_another_api(init):
     with serving(always(b'{"status": "ok"}')) as server:
-        assert_refused(init("--key", PRO, url=server.base_url), 3, "whoami was answered 200", PRO)
+        assert_refused(init("--key", PRO, url=server.base_url), 3, "whoami answered 200", PRO)
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
@@ -185,7 +185,7 @@ def test_server_that_throttles_or_fails_throughout_is_to_be_tried_later(init, st
     refusal = always(b'{"error": "No"}', status=f"{status} No", more="Retry-After: 1\r\n")
     with serving(refusal) as server:
         url = server.base_url
-        assert_refused(init("--key", PRO, url=url), 3, f"whoami was answered {status}", "Try again later")
+        assert_refused(init("--key", PRO, url=url), 3, f"whoami answered {status}", "Try again later")
 
 
 def test_existing_profile_is_left_alone(init):

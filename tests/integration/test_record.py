@@ -199,7 +199,7 @@ def test_captured_traffic_is_kept_once(tmp_path):
     ("options", "says"),
     [
         (("--from", "traffic.har", "--update"), "--from sends nothing"),
-        (("--base-url", "https://api.example"), "--base-url goes with --from"),
+        (("--base-url", "https://api.example"), "--base-url goes only with --from"),
         (("--from", "nowhere.har"), "nowhere.har: cannot be read"),
     ],
 )

@@ -1,4 +1,4 @@
-"""``knouds-harness check``: the conformance suite on a target."""
+"""``knouds-harness check``: run the conformance suite on a target."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def check(*, baseline: str | None, baselines_folder: Path, only_failures: bool, 
 
 
 def print_plan(options: RunOptions) -> None:
-    """Say what a check would send, and to what; nothing is sent."""
+    """Print what a check would send, and to what; sends nothing."""
     from knouds_harness.suite.discovery.run_plan import check_plan
     from knouds_harness.targets.builtin import open_target
 
@@ -85,6 +85,6 @@ def run_check(
                 note = f"{LESS_VERIFIED} {baseline.name}"
                 rewrite_outcome(result.folder, RunOutcome.SHORT, exit_code, note=note)
         render_and_print(result.folder, console=console, only_failures=only_failures)
-    if result.target is not None and result.target.name != SANDBOX:  # of which every fact can be verified
+    if result.target is not None and result.target.name != SANDBOX:  # its profile lacks nothing
         print_advice(result.target, console)
     return exit_code

@@ -1,4 +1,4 @@
-"""``knouds-harness cleanup``: deletes what killed runs have left on their targets."""
+"""``knouds-harness cleanup``: delete what killed runs have left on their targets."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def cleanup(
 ) -> None:
     """Delete what killed runs have left on a target.
 
-    RUN is the folder of one run; without it, all runs are looked at. Deletes only workflows that a run wrote
-    down before it created them, and that show the name that it sent.
+    RUN is the folder of one run; without it, all runs are cleaned up. Deletes only workflows that a run noted
+    before it created them, and that have the name that it sent.
 
     \b
       knouds-harness cleanup --dry-run
@@ -46,13 +46,13 @@ def cleanup(
             continue
         if run is None and _is_running(pid := seen.header.get("pid")):
             click.echo(
-                f"{path.parent}: skipped, as process {pid} still runs. Name the run to clean up all the same."
+                f"{path.parent}: skipped, as process {pid} still runs. Name the run to clean it up anyway."
             )
             codes.append(ExitCode.BREACH)
             continue
         try:
             code = _clean(path, seen.header, target_name=target, is_dry=dry_run, yes=yes_production)
-        except HarnessError as error:  # the others go on
+        except HarnessError as error:  # go on with the other runs
             click.echo(f"error: {path.parent}: {error}", err=True)
             code = error.exit_code
         codes.append(code)
@@ -62,7 +62,7 @@ def cleanup(
 
 
 def _ledgers(folder: Path) -> list[Path]:
-    """Of one run, or of all runs in a folder; those of ``record`` lie in hidden ones."""
+    """Return the ledgers of one run, or of all runs in a folder; those of ``record`` are in hidden ones."""
     from knouds_harness.exchange.created_workflows import LEDGER_FILE
 
     if not folder.is_dir():
@@ -71,14 +71,14 @@ def _ledgers(folder: Path) -> list[Path]:
 
 
 def _is_running(pid: object) -> bool:
-    """Whether the process of a run still lives, which then cleans up itself; a zombie does not."""
+    """Whether a run's process still lives, and so will clean up itself; a zombie will not."""
     if not isinstance(pid, int):
         return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # of another user
+    except PermissionError:  # another user's process
         return True
     try:
         state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
@@ -90,7 +90,6 @@ def _is_running(pid: object) -> bool:
 def _clean(
     path: Path, header: Mapping[str, object], *, target_name: str | None, is_dry: bool, yes: bool
 ) -> ExitCode:
-    """Delete what one run has left."""
     from knouds_harness.exchange.client import Client
     from knouds_harness.exchange.created_workflows import CreatedWorkflows
     from knouds_harness.exchange.first_contact import first_contact

@@ -29,7 +29,7 @@ FIRST_COMMANDS: Final = {
 }
 MORE_COMMANDS: Final = {
     "demo": "Check the built-in sandbox.",
-    "replay": "Send again what findings rest on, and report whether they still occur.",
+    "replay": "Replay findings, and report whether they still occur.",
     "history": "List runs, plot a measure over them, delete old runs.",
     "record": "Record an answer for each documented outcome.",
     "verify": "Check recorded traffic against the contract.",
@@ -39,7 +39,7 @@ MORE_COMMANDS: Final = {
     "selftest": "Check whether this machine can generate load accurately.",
 }
 COMMANDS: Final = {**FIRST_COMMANDS, **MORE_COMMANDS}
-"""What there is, in the order of help, with the first sentence of each command's own help."""
+"""All commands in the order of help, each with the first sentence of its own help."""
 
 DEFECT: Final = "knouds-harness failed"
 _AGAIN_AFTER_S: Final = 0.02
@@ -95,7 +95,7 @@ def cli(*, debug: bool) -> None:
 
 
 def _end_as_ctrl_c_does() -> None:
-    """Let SIGTERM and SIGHUP end a command in order; a signal that is ignored, as under nohup, stays so."""
+    """Treat SIGTERM and SIGHUP like Ctrl-C, unless they are ignored, as under nohup."""
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     numbers = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
 
@@ -109,17 +109,17 @@ def _end_as_ctrl_c_does() -> None:
 
 
 def _interrupt_after_all(ignored: sys.UnraisableHookArgs) -> None:
-    """Have Ctrl-C come once more where Python ignores it: in what the garbage collector calls."""
+    """Send Ctrl-C again if Python ignored it, as in code that the garbage collector calls."""
     if issubclass(ignored.exc_type, KeyboardInterrupt):
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
-        again = (threading.get_ident(), signal.SIGINT)  # a system may give what a process gets to any thread
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+        again = (threading.get_ident(), signal.SIGINT)  # a signal to the process may reach any thread
         threading.Timer(_AGAIN_AFTER_S, signal.pthread_kill, again).start()
     else:
         sys.__unraisablehook__(ignored)
 
 
 def _open_closed_streams() -> None:
-    """What a shell has closed (``>&-``) goes nowhere; else the next file to be opened gets its number."""
+    """Open the null device for streams that a shell has closed (``>&-``), before a file gets their number."""
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
@@ -128,12 +128,12 @@ def _open_closed_streams() -> None:
 
 
 class _Output(io.FileIO):
-    """A descriptor on a device that may be full: what cannot be written is lost, and ``lost`` says so."""
+    """A file descriptor that drops what a full device cannot take, and keeps the error in ``lost``."""
 
     lost: OSError | None = None
 
     def write(self, data: Any, /) -> int:  # noqa: ANN401 - a buffer
-        """Write it, or lose it; a closed pipe is raised."""
+        """Write the data or drop it; raises only for a closed pipe."""
         try:
             return super().write(data)
         except BrokenPipeError:
@@ -144,11 +144,11 @@ class _Output(io.FileIO):
 
 
 def _bear_full_devices() -> _Output | None:
-    """Have both outputs, as far as they have descriptors, bear a full device; the standard one."""
+    """Make stdout and stderr survive a full device; return stdout, or None if it has no descriptor."""
     output = None
     for name in ("stderr", "stdout"):
         stream, output = getattr(sys, name), None
-        with suppress(OSError):  # a stream of a test's has none
+        with suppress(OSError):  # in tests, a stream has no descriptor
             output = _Output(stream.fileno(), "w", closefd=False)
             anew = io.TextIOWrapper(
                 io.BufferedWriter(output),
@@ -175,7 +175,7 @@ def main() -> None:
         exit_code = int(ended.code or 0)
     try:
         sys.stdout.flush()
-    except BrokenPipeError:  # no reader is left, not even for what Python says at its end
+    except BrokenPipeError:  # no reader is left, also for what Python writes at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if output and output.lost:
         click.echo(f"error: standard output: {output.lost.strerror}", err=True)
@@ -202,7 +202,7 @@ def _run() -> None:
         sys.exit(ExitCode.USAGE)
     except Exception as error:  # noqa: BLE001 - a defect, or no memory: neither is a breach
         what = traceback.format_exception_only(error)[0].strip()
-        _say(error, f"{DEFECT}: {what}\n  To see where: knouds-harness --debug, and then the rest.")
+        _say(error, f"{DEFECT}: {what}\n  To see where, run knouds-harness --debug and then the rest.")
         sys.exit(ExitCode.USAGE)
 
 
@@ -217,6 +217,6 @@ def _say_traceback(error: BaseException | None) -> None:
 
 
 def _shown(text: str) -> str:
-    """Text without secrets, as far as this process can know any, and without what a terminal would obey."""
+    """Return text without the secrets that this process may know, and without terminal escapes."""
     redaction = sys.modules.get("knouds_harness.exchange.redaction")
     return redaction.shown(text) if redaction else printable(text, keep="\n\t")

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from knouds_harness.reporting.comparison.texts import Comparison
 
 _EPILOG = """Exit codes: 0 nothing got worse, or there is no evidence; 1 something got worse or misses
-an objective; 2 the runs do not compare; 3, 4, 130 a round of --repeat ended so; 5 a side has no valid
-measurement."""
+an objective; 2 the runs cannot be compared; 3, 4, 130 a round of --repeat ended with this; 5 a side has no
+valid measurement."""
 
 _GOES_ON_AFTER: Final = (ExitCode.KEPT, ExitCode.BREACH, ExitCode.INVALID_MEASUREMENT)
 
@@ -75,7 +75,7 @@ class Contender:
     "--objective",
     multiple=True,
     metavar="TEXT",
-    help="An objective besides those of the file: 'runWorkflow p95 < 300ms', 'error_rate < 1%' (repeatable)",
+    help="Objective in addition to the file's: 'runWorkflow p95 < 300ms', 'error_rate < 1%' (repeatable)",
 )
 @click.option(
     "--output",
@@ -107,8 +107,7 @@ def compare(
 ) -> None:
     """Compare runs: what changed, and how sure that is.
 
-    Compares runs of load, or two of conformance. RUN is a folder under reports/runs/, or the name of a kept
-    summary.
+    Compares load runs, or two check runs. RUN is a folder under reports/runs/, or the name of a kept summary.
 
     \b
       knouds-harness compare BASELINE RUN...
@@ -125,15 +124,15 @@ def compare(
 
     added = parse_objectives(objective)
     if added and kept_name is not None:
-        raise UsageError("--objective belongs to a comparison, and --keep compares nothing")
+        raise UsageError("--objective has no effect with --keep, which compares nothing")
     if repeat is None and (scenario or candidate_target or candidate_fault or seed is not None):
         raise UsageError("--scenario, --candidate-target, --candidate-fault and --seed belong to --repeat N")
     if kept_name is not None and form != "table":
-        raise UsageError("--format belongs to a comparison, and --keep compares nothing")
+        raise UsageError("--format has no effect with --keep, which compares nothing")
     if repeat is not None:
         if baseline or scenario is None:
             raise UsageError(
-                "--repeat loads both sides itself: name what with, such as --scenario reads, and no runs"
+                "--repeat loads both sides itself: name a scenario, such as --scenario reads, and no runs"
             )
         before, after = _run_in_turn(
             [
@@ -195,13 +194,13 @@ def _run_in_turn(
     options: Sequence[str],
     runs_folder: Path,
 ) -> tuple[list[Path], list[Path]]:
-    """Load each contender once a round, in an order drawn anew, so that other work disturbs both alike.
+    """Load each contender once per round, in random order, so that other work disturbs both alike.
 
-    A run whose generator was the limit is run once more. If the rounds do not come to their end, neither does
-    the command.
+    If the generator was the limit, the run is repeated once. If the rounds cannot be completed, the command
+    exits.
 
     Raises:
-        HarnessError: The scenario, or the target of any side, is not usable; nothing has been loaded then.
+        HarnessError: The scenario, or the target of any side, is not usable; nothing has been loaded.
     """
     from knouds_harness.command_output import CommandConsole
     from knouds_harness.load.generator.launching import Launched, launch, scenario_file
@@ -213,7 +212,7 @@ def _run_in_turn(
     file = scenario_file(scenario)
     for contender in contenders:
         with open_target(contender.target, faults=contender.faults):
-            pass  # or it would fail only after another side was loaded
+            pass  # fails before any side is loaded
     chance = random.Random(seed)
     folders: dict[str, list[Path]] = {each.name: [] for each in contenders}
 
@@ -243,8 +242,8 @@ def _run_in_turn(
             if launched.exit_code in _GOES_ON_AFTER and launched.folder and not launched.was_interrupted:
                 folders[contender.name].append(launched.folder)
                 continue
-            reason = launched.note or "the rounds did not come to their end"
-            click.echo(f"error: {reason}\n  What has been run stays in {runs_folder}.", err=True)
+            reason = launched.note or "the rounds were not completed"
+            click.echo(f"error: {reason}\n  The runs so far are kept in {runs_folder}.", err=True)
             was_interrupted = launched.was_interrupted and launched.exit_code in _GOES_ON_AFTER
             sys.exit(ExitCode.INTERRUPTED if was_interrupted else launched.exit_code or ExitCode.USAGE)
     return folders["baseline"], folders["candidate"]
@@ -269,8 +268,8 @@ def _compare(
     if before.checks and after.checks:
         if added:
             raise UsageError(
-                f"--objective has no effect on {before.name}: runs of conformance have no figures\n"
-                "  Leave it out, or name runs of load."
+                f"--objective has no effect on {before.name}: check runs have no figures\n"
+                "  Leave it out, or name load runs."
             )
         return compare_checks(before.checks[0], after.checks[0])
     chosen = objectives or usual_objectives(after.loads[0].target)

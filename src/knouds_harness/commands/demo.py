@@ -1,4 +1,4 @@
-"""``knouds-harness demo``: a check of the built-in sandbox."""
+"""``knouds-harness demo``: check the built-in sandbox."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""``knouds-harness diff``: two documents of the contract, or what two runs saw."""
+"""``knouds-harness diff``: compare two OpenAPI documents, or what two runs saw."""
 
 import sys
 from collections import Counter

@@ -1,4 +1,4 @@
-"""``knouds-harness doctor``: a profile held against its target."""
+"""``knouds-harness doctor``: compare a profile with its target."""
 
 import sys
 from dataclasses import asdict

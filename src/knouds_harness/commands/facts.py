@@ -1,4 +1,4 @@
-"""``knouds-harness facts``: every promise with what proves it, what that needs and how a run went."""
+"""``knouds-harness facts``: list promises, what proves them, what that needs, and their status in a run."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _MOST_NAMES = 3
 def facts(patterns: tuple[str, ...], run: Path | None, checks: Path | None, *, gaps: bool, form: str) -> None:
     """List facts with their source, checks, faults and recordings; all if no ID is given.
 
-    Each comes with what a profile has to offer so that a check can verify it.
+    Each shows what a profile must offer for a check to verify it.
 
     \b
       knouds-harness facts capability.orthogonal       one of them
@@ -88,8 +88,8 @@ class FactTraces:
     """One fact and what proves it.
 
     Attributes:
-        standing: How it stood in a run; None where no run was asked about.
-        ways: What a profile has to offer, in words, for each way to show it, the shortest first.
+        standing: Its status in a run; None if no run was given.
+        ways: What a profile must offer, for each way to show it, the shortest first.
     """
 
     fact: Fact
@@ -101,7 +101,7 @@ class FactTraces:
 
     @property
     def gap(self) -> str | None:
-        """What is missing to prove a documented fact; no other needs proof."""
+        """What is missing to prove the fact; None if nothing is, or if it is not documented."""
         if self.fact.source in (Source.ASSUMED, Source.USER):
             return None
         if not self.checks:
@@ -117,7 +117,7 @@ def coverage(
     *,
     more_checks: Iterable[DescribesCheck] = (),
 ) -> list[FactTraces]:
-    """What proves each fact; ``standings`` by the fact's id, ``ways`` in words."""
+    """Return what proves each fact; the mappings are by fact id."""
     from knouds_harness.judging.checks import all_checks
     from knouds_sandbox.faults import FAULTS
 
@@ -142,7 +142,7 @@ def coverage(
 
 
 def print_coverage(rows: list[FactTraces], *, gaps_only: bool, console: Console) -> None:
-    """Print a few lines for each fact, of which none breaks an id, and lines that count."""
+    """Print a few lines per fact, none of which breaks an id, and totals."""
     from knouds_harness.command_output import print_line
 
     for row in rows:
@@ -152,7 +152,7 @@ def print_coverage(rows: list[FactTraces], *, gaps_only: bool, console: Console)
             print_line(f"{row.fact.id} ({kind}{standing})", console=console)
             print_line(f"  {row.fact.says}", console=console)
             none = (
-                "answers that its check judges" if row.fact.source is Source.USER else "no profile shows it"
+                "responses that its check judges" if row.fact.source is Source.USER else "no profile shows it"
             )
             for number, way in enumerate(row.ways or (none,)):
                 print_line(f"  {'or' if number else 'needs'}: {way}", console=console)
@@ -175,7 +175,6 @@ def print_coverage(rows: list[FactTraces], *, gaps_only: bool, console: Console)
 
 
 def coverage_as_json(rows: list[FactTraces], *, gaps_only: bool) -> list[dict[str, Any]]:
-    """The same for programs."""
     return [
         {
             "fact": row.fact.id,

@@ -1,4 +1,4 @@
-"""``knouds-harness history``: the runs so far, one measure over them, and what may go."""
+"""``knouds-harness history``: list runs, plot a measure over them, delete old runs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,6 @@ class Age(click.ParamType[timedelta]):
     name = "age"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """Refuse anything else."""
         found = _AGE.fullmatch(str(value))
         if not found:
             self.fail(f"{value!r} is not an age: write 30m, 12h, 7d or 2w", param, ctx)
@@ -45,7 +44,7 @@ class Age(click.ParamType[timedelta]):
 
 @dataclass(frozen=True, kw_only=True)
 class _Filter:
-    """Which runs are asked for; None is any."""
+    """Which runs to show; None means any."""
 
     kind: str | None
     target: str | None
@@ -71,7 +70,7 @@ class _Filter:
     help="Only runs with this outcome",
 )
 @click.option(
-    "--limit", type=click.IntRange(1), metavar="N", help="Newest runs to show [default: 20; 500 in a plot]"
+    "--limit", type=click.IntRange(1), metavar="N", help="Number of newest runs [default: 20; 500 in a plot]"
 )
 @click.option("--measure", metavar="NAME", help="Plot a measure, such as 'p99_ms:runWorkflow'")
 @click.option("--measures", "lists_measures", is_flag=True, help="List the measures that can be plotted")
@@ -104,7 +103,7 @@ def history(
 ) -> None:
     """List runs, plot a measure over them, delete old runs.
 
-    The index is beside the folder of runs. Runs of which a kept summary was made are never deleted.
+    The index is beside the folder of runs. Runs with a kept summary are never deleted.
 
     \b
       knouds-harness history --kind check --since 7d
@@ -127,7 +126,7 @@ def history(
     if not console.is_terminal:
         console.width = _WIDTH_IN_A_PIPE
     if prune and form != "table":
-        raise UsageError("--format belongs to what history lists, and --prune lists nothing")
+        raise UsageError("--format has no effect with --prune, which lists nothing")
     now = datetime.now(UTC)
     asked = _Filter(
         kind=kind,
@@ -220,7 +219,7 @@ def _refuse_nonsense(*, modes: Mapping[str, bool], of_pruning: Mapping[str, bool
     if given and "--prune" not in chosen:
         raise UsageError(f"{given[0]} belongs to --prune")
     if "--prune" in chosen and not set(given) & {"--keep", "--older-than"}:
-        raise UsageError("--prune: say what may go, with --keep N, --older-than 30d or both")
+        raise UsageError("--prune: say what to delete, with --keep N, --older-than 30d or both")
 
 
 def _say_what_was_met(index: Index, refreshed: Refreshed) -> None:
@@ -235,7 +234,7 @@ def _prune(plan: PruningPlan, runs_folder: Path, *, is_agreed: bool) -> None:
     from knouds_harness.reporting.history.index import delete_run
 
     for entry in plan.held_back:
-        click.echo(f"stays: {entry.folder}: a kept summary was made of it, or it still runs")
+        click.echo(f"stays: {entry.folder}: it has a kept summary, or still runs")
     for entry in plan.doomed:
         if is_agreed:
             delete_run(entry, runs_folder)

@@ -1,4 +1,4 @@
-"""``knouds-harness init``: a profile of a server, from what it tells of a few keys."""
+"""``knouds-harness init``: write the profile of a server from what it tells about a few keys."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def init(
     """Write the profile of your own server.
 
     Asks the server what your keys may do. Keys are named by the environment variables that hold them. Sends
-    reads, and requests that could have no effect even if the server let them in: nothing is written, run or
-    paid for.
+    only reads, and requests that can have no effect even if the server lets them in: nothing is written, run
+    or paid for.
 
     \b
       knouds-harness init --url https://staging.example.com --key STAGING_KEY
@@ -121,14 +121,14 @@ def init(
     text = profile_text(found, target=name) + (http_text(http) if http_file else "")
     _write(file, text, force=force)
     _print_found(found, console)
-    _say(console, f"Wrote {file}: it allows reading alone, and no credits.")
+    _say(console, f"Wrote {file}: it allows only reads, and no credits.")
     _print_reach(load_target(str(file), environ=environ), console)
     _print_next(name, [each for each in variables if environ[each] != os.environ.get(each)], console, target)
     sys.exit(ExitCode.BREACH if found.refused else ExitCode.KEPT)
 
 
 def _complete(url: str | None, variables: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-    """Ask for what is missing, in a terminal."""
+    """Prompt for what is missing, if there is a terminal."""
     if not (url and variables) and not sys.stdin.isatty():
         raise UsageError(
             "init needs --url and --key: the address of a server, and the name of an environment variable "
@@ -146,11 +146,11 @@ def _complete(url: str | None, variables: tuple[str, ...]) -> tuple[str, tuple[s
 
 
 def _base_url(url: str, *, production: bool | None, plain_http: bool) -> str:
-    """The address as a profile has it.
+    """Return the address in the form of profiles.
 
     Raises:
-        UsageError: It is not an address.
-        GuardStop: It is, or may be, production, and no option agrees.
+        UsageError: It is not a valid address.
+        GuardStop: It is, or may be, production, and no option allows that.
     """
     from knouds_harness.targets.address import address_problems, host_of, is_production_host
 
@@ -174,9 +174,9 @@ def _base_url(url: str, *, production: bool | None, plain_http: bool) -> str:
 
 
 def _name_of(base_url: str, variables: Sequence[str]) -> str:
-    """A name for the profile: the host's first label, or all of an address.
+    """Name the profile after the host's first label, or a whole IP address.
 
-    A host that is this machine says nothing: its name is that of the first key, ``staging`` for STAGING_KEY.
+    A profile for this machine is named after the first key: ``staging`` for STAGING_KEY.
     """
     from knouds_harness.targets.address import host_of, is_loopback
 
@@ -200,7 +200,7 @@ def _check_file(file: Path, *, force: bool) -> None:
 
 
 def _environ(variables: Sequence[str]) -> Mapping[str, str]:
-    """The environment, with the keys that it lacks as they are typed, hidden."""
+    """Return the environment; the user types missing keys, hidden."""
     missing = [each for each in variables if not os.environ.get(each, "").strip()]
     if missing and not sys.stdin.isatty():
         raise UsageError(
@@ -212,7 +212,7 @@ def _environ(variables: Sequence[str]) -> Mapping[str, str]:
 
 def _typed(variable: str) -> str:
     with warnings.catch_warnings():
-        warnings.simplefilter("error", getpass.GetPassWarning)  # it would go on, and show what is typed
+        warnings.simplefilter("error", getpass.GetPassWarning)  # else getpass shows what is typed
         try:
             return getpass.getpass(f"{variable} is not set. The key, hidden and for this time only: ")
         except getpass.GetPassWarning:
@@ -224,10 +224,10 @@ def _typed(variable: str) -> str:
 
 
 def _secrets(variables: Sequence[str], environ: Mapping[str, str]) -> dict[str, Secret]:
-    """By variable; the label of each is that of the persona's key.
+    """Read the keys, by variable; the label of each is that of its persona's key.
 
     Raises:
-        UsageError: A variable does not hold a key, or holds the same as another.
+        UsageError: A variable does not hold a key, or holds the same key as another.
     """
     from knouds_harness.targets.personas import SecretSource
     from knouds_harness.targets.secrets import SecretReader
@@ -315,7 +315,7 @@ def _print_next(name: str, unset: Sequence[str], console: Console, target: Targe
 
 
 def _say(console: Console, line: str) -> None:
-    """Print one line; on a terminal broken between words, whole where it goes to a file or a pipe."""
+    """Print one line: wrapped between words on a terminal, unwrapped in a file or pipe."""
     from rich.text import Text
 
     plain = printable(line, keep="")

@@ -1,4 +1,4 @@
-"""A running load over HTTP, on this machine only: its page, and metrics for Prometheus."""
+"""Serve a running load over HTTP, to this machine only: its report, and metrics for Prometheus."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ _HOST: Final = "127.0.0.1"
 _OWN_NAMES: Final = {_HOST, "localhost"}
 _METRICS_TYPE: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 _LAST: Final = "last"
-"""The version of the page that stays; others are numbers."""
+"""The version of the final page; other versions name the run and when its record was written."""
 _IS_OPEN_WITHIN_S: Final = 10.0
 _FETCHED_WITHIN_S: Final = 10.0
 _HELD_S: Final = 8.0
@@ -32,7 +32,7 @@ _LOOK_EVERY_S: Final = 0.5
 
 
 class LiveLoad:
-    """What is served: the latest of a load, from its progress and its record."""
+    """The latest state of a load, from its progress and its record, in the forms that are served."""
 
     def __init__(self) -> None:
         self._progress: LoadProgress | None = None
@@ -44,11 +44,10 @@ class LiveLoad:
         self._is_last_fetched = Event()
 
     def show(self, progress: LoadProgress) -> None:
-        """Keep the latest progress."""
         self._progress = progress
 
     def end(self, page: Path) -> None:
-        """The load is over, and this page stays; returns once an open browser has it."""
+        """Note that the load is over and this page is final; if a browser is open, wait until it has it."""
         with self._lock:
             self._page = _LAST, page.read_text(encoding="utf-8")
         self._is_over.set()
@@ -56,11 +55,9 @@ class LiveLoad:
             self._is_last_fetched.wait(_FETCHED_WITHIN_S)
 
     def metrics(self) -> str:
-        """As OpenMetrics text."""
         return live_openmetrics(*self._known())
 
     def families(self) -> list[Metric]:
-        """The same as metric families."""
         return live_metrics(*self._known())
 
     def _known(self) -> tuple[LoadProgress | None, LoadResults | None]:
@@ -71,30 +68,30 @@ class LiveLoad:
             return self._progress, self._results[1]
 
     def version(self) -> str:
-        """Changes whenever there is another page."""
+        """Return the version of the page; it changes when the page does."""
         self._asked_s = time.monotonic()
         return _LAST if self._page[0] == _LAST else self._written()[1]
 
     def next_version(self, shown: str) -> str:
-        """Wait a while for another version."""
+        """Wait some seconds for another version than ``shown``, and return the current one."""
         held_until_s = time.monotonic() + _HELD_S
         while (version := self.version()) == shown and time.monotonic() < held_until_s:
             self._is_over.wait(_LOOK_EVERY_S)
         return version
 
     def page(self) -> str:
-        """The report of the record so far; made again only if the record was written again."""
+        """Return the report of the record so far, rendered again only if the record has changed."""
         folder, version = self._written()
         with self._lock:
             if self._page[0] == _LAST:
                 self._is_last_fetched.set()
             elif folder and self._page[0] != version:
-                with suppress(RunRecordError):  # not whole yet; asked for again in a second
+                with suppress(RunRecordError):  # not complete yet; the browser will ask again
                     self._page = version, html(live_report(folder, version=version))
             return self._page[1]
 
     def _written(self) -> tuple[Path | None, str]:
-        """The record, and when its metrics were written; None and an empty text without any."""
+        """Return the run folder and the version of its record; None and an empty string without a record."""
         if self._progress is None or self._progress.folder is None:
             return None, ""
         folder = Path(self._progress.folder)
@@ -125,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         name, _, _ = self.headers.get("host", "").partition(":")
-        if name not in _OWN_NAMES:  # a foreign page, whose name leads here
+        if name not in _OWN_NAMES:  # a foreign page whose host name resolves to this machine
             self._answer(HTTPStatus.FORBIDDEN, "text/plain", f"Ask for {_HOST}.")
         elif self.path.startswith("/version?") and "/version" in self.server.answer_by_path:
             version = self.server.next_version(unquote(self.path.partition("?")[2]))
@@ -155,15 +152,15 @@ def serving(live: LiveLoad, *, port: int | None, has_page: bool) -> Iterator[str
     """Serve a load until the context ends.
 
     Args:
-        live: What is served.
-        port: For metrics; 0 for a free one, None to serve none.
-        has_page: Whether to serve the page too; on a free port, unless one is given.
+        live: The load to serve.
+        port: The port; 0 for a free one, None to serve no metrics.
+        has_page: Whether to serve the report too; without a port, on a free one.
 
     Yields:
         The address, without a slash at the end; empty if nothing is served.
 
     Raises:
-        UsageError: The port is taken, or may not be listened on.
+        UsageError: The port is taken, or listening on it is not permitted.
     """
     if port is None and not has_page:
         yield ""

@@ -1,4 +1,4 @@
-"""``knouds-harness load``: a scenario on a target, and its report."""
+"""``knouds-harness load``: load a target with a scenario, and report."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _GROUPS: Final[Mapping[str, str]] = {
     "Output": "quiet metrics_port otlp_endpoint dashboard runs_folder help",
 }
 
-# Options of --find-capacity alone; OF_THE_SEARCH has those of every load that then mean the whole search.
+# Options only of --find-capacity. OF_THE_SEARCH has options of any load that then apply to the whole search.
 _FLAGS_OF_A_SEARCH: Final = {"up_to": "--up-to", "repeats": "--repeats", "within_s": "--within"}
 
 
@@ -65,7 +65,7 @@ class _GroupedCommand(click.Command):
 @click_options(LoadOptions)
 @click_options(RunOptions, "faults")
 @click.option("--processes", type=click.IntRange(1), metavar="N", help="Number of worker processes")
-@click.option("--find-capacity", is_flag=True, help="Search the highest rate that meets the objectives")
+@click.option("--find-capacity", is_flag=True, help="Search for the highest rate that meets the objectives")
 @click.option("--up-to", type=FiniteRange(1), metavar="N", help="--find-capacity: highest rate to try")
 @click.option(
     "--repeats",
@@ -73,7 +73,7 @@ class _GroupedCommand(click.Command):
     default=3,
     show_default=True,
     metavar="N",
-    help="--find-capacity: points at the rate found",
+    help="--find-capacity: number of points at the rate found",
 )
 @click.option(
     "--within",
@@ -225,7 +225,7 @@ def _scenario_of_own_mix(asked: Mapping[str, Any]) -> str:
 
 
 def _mix(asked: Mapping[str, Any]) -> str:
-    """What the record will say of it."""
+    """Return the mix as the run record describes it."""
     from knouds_harness.runs.load_results import own_mix
 
     file = Path(asked["inputs"]).name if asked["inputs"] else ""

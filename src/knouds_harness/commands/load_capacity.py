@@ -19,7 +19,7 @@ _WARM_UP_PART: Final = 0.2
 _FIRST_RATE: Final = 10.0
 _NOT_FOR_POINTS: Final = ("shape", "base", "steps", "stages", "think", "plan_only")
 OF_THE_SEARCH: Final = ("rate", "duration_s", "warm_up_s", "seed", "credits")
-"""Options that mean the whole search: points get other values."""
+"""Options that apply to the whole search: each point gets its own values."""
 
 
 def search_capacity(
@@ -37,7 +37,7 @@ def search_capacity(
     say: Callable[[str], object],
     on_progress: Callable[[LoadProgress], object],
 ) -> Launched:
-    """Print the plan, and search.
+    """Print the plan, and search for the highest rate.
 
     Raises:
         UsageError: The options are not those of a search, or the scenario has no objectives.
@@ -60,7 +60,7 @@ def search_capacity(
     if plan.warm_up_s >= point_s:
         raise UsageError(f"--warm-up {plan.warm_up_s:g} leaves nothing of a point of {point_s:g} s")
     if within_s < point_s:
-        raise UsageError(f"--within {within_s:g} s: not even one point of {point_s:g} s ends in that time")
+        raise UsageError(f"--within {within_s:g} s: too short for even one point of {point_s:g} s")
     say(_described(plan))
     return find_capacity(
         plan,
@@ -89,7 +89,7 @@ def _described(plan: CapacityPlan) -> str:
     search = plan.search
     until = "" if math.isinf(search.most) else f", up to {search.most:g}/s"
     return (
-        f"Searches the highest rate that meets the objectives, from {search.first:g}/s on{until}: points of "
+        f"Searches for the highest rate that meets the objectives, from {search.first:g}/s{until}: points of "
         f"{plan.point_s:g} s, the first {plan.warm_up_s:g} s of each left out, {search.repeats} at the rate "
         f"found; at most {plan.within_s:g} s and {plan.credits:,.10g} credits in all."
     )

@@ -1,4 +1,4 @@
-"""A load while it goes, sent to an OpenTelemetry collector: the metrics that ``--metrics-port`` serves."""
+"""Send the metrics of a running load, which ``--metrics-port`` serves, to an OpenTelemetry collector."""
 
 import logging
 import re
@@ -29,13 +29,13 @@ def exporting(
     warn: Callable[[str], object],
     every_s: float = _EVERY_S,
 ) -> Iterator[None]:
-    """Send metrics every few seconds until the context ends, and the last ones then.
+    """Send metrics every few seconds, from a thread, until the context ends, and once more at its end.
 
-    A thread of its own sends them. A collector that does not accept them causes one warning. Without an
-    ``endpoint``, which is the address without ``/v1/metrics``, nothing is sent.
+    If the collector does not accept them, ``warn`` is called once. ``endpoint`` is the collector's address
+    without ``/v1/metrics``; if it is None, nothing is sent.
 
     Raises:
-        UsageError: The address is not one, or the extra ``otlp`` is not installed.
+        UsageError: The address is invalid, or the OpenTelemetry exporter is not installed.
     """
     if endpoint is None:
         yield
@@ -50,7 +50,7 @@ def exporting(
             is_last = is_over.wait(every_s)
             try:
                 is_taken = send(metrics())
-            except Exception:  # noqa: BLE001 - the load does not depend on it
+            except Exception:  # noqa: BLE001 - the load must not fail by it
                 is_taken = False
             if not (is_taken or is_warned):
                 is_warned = True
@@ -84,7 +84,7 @@ def _require_usable(endpoint: str) -> None:
 
 
 def _sender(endpoint: str, attributes: dict[str, str]) -> Callable[[Iterable[Metric]], bool]:
-    """Return what sends metrics, and says whether they were accepted."""
+    """Return a function that sends metrics and returns whether they were accepted."""
     try:
         import requests
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -94,7 +94,7 @@ def _sender(endpoint: str, attributes: dict[str, str]) -> Callable[[Iterable[Met
     except ImportError as error:
         says = "--otlp-endpoint: the OpenTelemetry exporter is not installed"
         raise UsageError(f"{says}\n  pip install opentelemetry-exporter-otlp-proto-http") from error
-    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # the warning is ours
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # we warn ourselves
     session = requests.Session()
     session.trust_env = False  # as for the target: no proxy of the environment, no .netrc
     exporter = OTLPMetricExporter(

@@ -1,4 +1,4 @@
-"""``knouds-harness record``: the tests that show documented outcomes run, and their answers kept as files."""
+"""``knouds-harness record``: run the tests that show documented outcomes, and keep responses as files."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def record(
 
     Runs the tests that show these outcomes and keeps the answers as files, without anything secret. Prints
     the plan and its cost first. Existing recordings stay, unless --update is given: then a file is rewritten
-    where something changed that a client could rely on.
+    if something changed that a client could rely on.
 
     \b
     knouds-harness record                                    the built-in sandbox
@@ -88,10 +88,10 @@ def record(
     console = CommandConsole()
     if source is not None:
         if update or outcome:
-            raise UsageError("--from sends nothing, so it goes with --folder and --base-url alone")
+            raise UsageError("--from sends nothing, so it goes only with --folder and --base-url")
         sys.exit(_import(source, base_url=base_url, folder=folder, console=console))
     if base_url is not None:
-        raise UsageError("--base-url goes with --from alone")
+        raise UsageError("--base-url goes only with --from")
     shelf = RecordingFolder.open(folder, contract_version=shipped_document().version)
     if asked["plan_only"]:
         _print_what_would_be_sent(
@@ -116,7 +116,7 @@ def record(
 def _record(
     recording: RecordingRun, asked: Mapping[str, object], shelf: RecordingFolder, console: Console
 ) -> int:
-    """Record; what was recorded is kept and told, also if the run ends early. Returns the exit code."""
+    """Record, keep and print what was recorded even if the run ends early, and return the exit code."""
     from knouds_harness.exchange.recordings.folder import RecordingChange
     from knouds_harness.exchange.redaction import shown
     from knouds_harness.suite.untested import more_credits
@@ -159,7 +159,7 @@ def _record(
 
 @contextmanager
 def _folder_until_clean(runs_folder: Path) -> Iterator[Path]:
-    """A hidden folder beside runs, which stays while something of what is created is left on the target."""
+    """Yield a hidden folder beside runs; delete it unless created workflows are left on the target."""
     from knouds_harness.exchange.created_workflows import LEDGER_FILE, CreatedWorkflows
 
     made = [each for each in (runs_folder, *runs_folder.parents) if not each.exists()]
@@ -185,7 +185,7 @@ def _print_contradictions(run: ConformanceRun, console: Console) -> None:
 
 
 def _import(source: Path, *, base_url: str | None, folder: Path, console: Console) -> ExitCode:
-    """Keep what captured traffic has that is new, and list what is not kept."""
+    """Keep what is new in captured traffic, and list what is not kept."""
     from knouds_harness.contract.document import shipped_document
     from knouds_harness.exchange.recordings.folder import RecordingFolder
     from knouds_harness.suite.recorded.captured_traffic import import_recordings, read_captured
@@ -213,7 +213,7 @@ def _import(source: Path, *, base_url: str | None, folder: Path, console: Consol
 def _print_what_would_be_sent(
     options: RunOptions, shelf: RecordingFolder, patterns: Sequence[str], *, is_update: bool, console: Console
 ) -> None:
-    """Print the plan as far as the profile tells it."""
+    """Print the plan, as far as it follows from the profile."""
     from knouds_harness.suite.discovery.run_plan import record_plan
     from knouds_harness.suite.recorded.outcomes import all_outcomes, make_plan
     from knouds_harness.suite.recorded.recording_run import select
@@ -259,7 +259,7 @@ def _print_plan(plan: Plan, target: Target, console: Console) -> None:
     if CONTROL.find(target) is None and any(
         each.test.get_closest_marker("fills_window") for each in plan.outcomes
     ):
-        _print(console, "  It fills a window of the rate limit: up to two minutes.")
+        _print(console, "  It fills a rate-limit window: up to two minutes.")
 
 
 def _print_cost(plan: Plan, target: Target, console: Console) -> None:
@@ -271,7 +271,7 @@ def _print_cost(plan: Plan, target: Target, console: Console) -> None:
     if plan.most_credits > target.limits.credits:
         _print(
             console,
-            f"  What {target.limits.credits:,.0f} do not pay, which {target.limits.credits_by} sets, is not "
+            f"  What exceeds the {target.limits.credits:,.0f} that {target.limits.credits_by} sets is not "
             "recorded.",
         )
 

@@ -1,4 +1,4 @@
-"""``knouds-harness replay``: the requests of a run's findings, sent again."""
+"""``knouds-harness replay``: replay the findings of a run."""
 
 import sys
 from pathlib import Path
@@ -33,9 +33,10 @@ def replay(
     every_finding: bool,
     **asked: object,
 ) -> None:
-    """Send again what findings rest on, and report whether they still occur.
+    """Replay findings, and report whether they still occur.
 
-    RUN is a folder under reports/runs/; FINGERPRINT names one of its findings, which may be any.
+    Sends the requests that a finding rests on again, or runs its test. RUN is a folder under reports/runs/;
+    FINGERPRINT names one of its findings, by default all that fail the run.
     """
     from knouds_harness.command_output import CommandConsole
     from knouds_harness.suite.replay.replay import replay as replay_findings

@@ -1,4 +1,4 @@
-"""``knouds-harness report``: the reports of a run record, rendered again."""
+"""``knouds-harness report``: render the reports of a run record again."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from knouds_harness.locations import objectives_path
 def report(run: Path, *, baseline: Path | None, baselines_folder: Path) -> None:
     """Render the reports of a run again.
 
-    RUN is a folder under reports/runs/; the baseline of a load run is another, or a summary that was kept.
+    RUN is a folder under reports/runs/; the baseline is another one, or a kept summary.
     """
     from knouds_harness.command_output import CommandConsole
     from knouds_harness.reporting.comparison.baseline import set_baseline

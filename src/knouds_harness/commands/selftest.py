@@ -1,4 +1,4 @@
-"""``knouds-harness selftest``: how accurately this machine generates load."""
+"""``knouds-harness selftest``: measure how accurately this machine generates load."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ _WIDTH: Final = 34
 def selftest(*, seconds: float, rates: tuple[float, ...]) -> None:
     """Check whether this machine can generate load accurately.
 
-    Compares the load generator with a server on this machine that knows how long its answers really took:
-    whether arrivals come at the given rate, percentiles are true, and each request is counted; and what a
-    request costs. Takes about a minute; run it where and when you would measure.
+    Loads a server on this machine that knows how long its responses really took, and compares: do arrivals
+    come at the given rate, are percentiles true, is each request counted, what does a request cost. Takes
+    about a minute. Run it where and when you would measure.
     """
     from rich.text import Text
 
@@ -58,7 +58,6 @@ def selftest(*, seconds: float, rates: tuple[float, ...]) -> None:
 
 
 def said(verdict: SelftestVerdict) -> list[str]:
-    """The verdict in sentences."""
     rate = verdict.highest_rate
     lines = [
         f"This machine keeps up to {rate:,g} arrivals per second from one process."

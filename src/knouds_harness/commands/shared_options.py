@@ -34,7 +34,7 @@ format_option: Final = click.option(
 
 
 def usual_objectives(target: str) -> Path | None:
-    """The objectives of the harness, where they hold if none are asked for: for its own sandbox."""
+    """Return the objectives to use if none are given: the shipped ones for the sandbox, none elsewhere."""
     from knouds_harness.targets.builtin import SANDBOX
 
     return objectives_path() if target == SANDBOX else None

@@ -1,4 +1,4 @@
-"""``knouds-harness verify``: recorded traffic, judged."""
+"""``knouds-harness verify``: judge recorded traffic."""
 
 import sys
 from pathlib import Path

@@ -13,7 +13,7 @@ from knouds_harness.targets.needs.need import Need
 
 P = ParamSpec("P")
 
-_CHECKS = "knouds_harness.judging.checks."  # what follows is the family
+_CHECKS = "knouds_harness.judging.checks."  # followed by the family
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +22,11 @@ class Claim:
 
     Attributes:
         fact: Id of the fact in the document.
-        holds: True where the exchange kept the fact.
-        expected: What the fact asks for, in words.
+        holds: Whether the exchange kept the fact.
+        expected: What the fact requires, in words.
         observed: What came instead, in words.
         where: JSON pointer into the response body, ``header NAME``, or empty for the whole response.
-        picture: What came, drawn in lines of text, where requests overlapped.
+        picture: Overlapping requests, drawn in lines of text.
     """
 
     fact: str
@@ -44,14 +44,14 @@ class Check(Generic[P]):
     Attributes:
         id: ``family.name``, as it stands in findings and waivers.
         facts: Every fact that the check may make a claim about.
-        given: What ``judge`` is called with besides the exchange, by name.
-        told: What of that the exchange tells itself.
+        given: Names of the arguments that ``judge`` takes besides the exchange.
+        told: Reads arguments from the exchange itself.
         needs: What the target's profile must offer; otherwise the facts count as untested.
-        applies: Whether an exchange is what the check is about, as far as the exchange and its context tell;
-            None where only the sender knows.
-        alone: What stands for what is ``given`` where one answer is all that is known. It can break the
-            promise then, and not show that it is kept; None where nothing can be said.
-        judge: Takes an exchange (and what the check must know besides) and yields claims.
+        applies: Decides from the exchange and its context whether the check applies; None if only the sender
+            knows.
+        alone: Replaces missing arguments if this exchange is all that is known. The check then yields only
+            claims that do not hold. None if it can say nothing then.
+        judge: Takes an exchange and the arguments, and yields claims.
     """
 
     id: str
@@ -74,17 +74,17 @@ class Check(Generic[P]):
         return (inspect.getdoc(self.judge) or "").partition("\n")[0]
 
     def applies_to(self, case: Case) -> bool:
-        """Whether an exchange is what the check is about."""
+        """Return whether the check applies to this exchange."""
         if self.id in case.context.applying:
             return True
         return self.applies is not None and bool(self.applies(case))
 
     def lacks_knowledge(self, case: Case) -> bool:
-        """Whether it has to know more to say that a promise is kept."""
+        """Return whether an argument is unknown, so that the check cannot say that a fact holds."""
         return self._known(case).keys() != set(self.given)
 
     def claims_of(self, case: Case) -> Iterator[Claim]:
-        """What it claims of an exchange to which it applies; nothing where it has to know more."""
+        """Return the claims about an exchange to which the check applies; none if it knows too little."""
         judge = cast("Callable[..., Iterator[Claim]]", self.judge)
         known = self._known(case)
         is_asked_for = self.id in case.context.applying
@@ -103,12 +103,12 @@ class Check(Generic[P]):
 
 
 def is_answer(case: Case) -> bool:
-    """Whether it is an answer, or what came in place of one; and no delivery."""
+    """Whether it is a request to the target, with or without a response, and not a webhook delivery."""
     return not case.context.is_delivery
 
 
 def answers_to(operation_id: str) -> Callable[[Case], bool]:
-    """Whether it is an answer of this operation, and not one of the rate limit."""
+    """Return a predicate: the operation responded, and not with a 429."""
     return lambda case: case.operation_id == operation_id and case.is_answered
 
 
@@ -118,13 +118,13 @@ def is_submit(case: Case) -> bool:
 
 
 def is_limited_run(case: Case) -> bool:
-    """Whether it is a run by a known key, which works, of an account whose tier is limited."""
+    """Whether it is a run by a known active key of an account on a rate-limited tier."""
     is_limited = case.known.get("tier") in LIMIT_BY_TIER and case.known.get("role") != "admin"
     return case.is_run and case.key_state == "active" and is_limited
 
 
 def nothing_more(_: Case) -> Mapping[str, object]:
-    """For a check that needs the exchange alone: by itself it can show a breach, not that the fact holds."""
+    """Use as ``alone`` without arguments: one exchange can break the fact, but not show that it holds."""
     return {}
 
 
@@ -136,7 +136,7 @@ def check(
     told: Callable[[Case], Mapping[str, object]] | None = None,
     alone: Callable[[Case], Mapping[str, object]] | None = None,
 ) -> Callable[[Callable[Concatenate[Exchange, P], Iterator[Claim]]], Check[P]]:
-    """Make a check of a judging function; its id is the module's name, or its folder's, and its own."""
+    """Turn a judging function into a check; its id is ``FAMILY.function-name``."""
 
     def decorate(judge: Callable[Concatenate[Exchange, P], Iterator[Claim]]) -> Check[P]:
         family = judge.__module__.removeprefix(_CHECKS).partition(".")[0]
@@ -156,7 +156,7 @@ def check(
 
 
 def status_is(exchange: Exchange, *statuses: int, fact: str) -> Claim:
-    """Claim that the answer has one of the statuses."""
+    """Claim that the response has one of the statuses."""
     return Claim(
         fact=fact,
         holds=exchange.status in statuses,
@@ -168,7 +168,7 @@ def status_is(exchange: Exchange, *statuses: int, fact: str) -> Claim:
 def refusal_is(exchange: Exchange, fact: str, status_fact: str | None, *statuses: int) -> Iterator[Claim]:
     """Claim a refusal with one of the statuses.
 
-    ``status_fact`` is the (assumed) fact about the exact status, where ``fact`` promises a refusal only.
+    ``status_fact`` is the (assumed) fact about the exact status, if ``fact`` promises only a refusal.
     """
     if status_fact is None:
         yield status_is(exchange, *statuses, fact=fact)
@@ -180,7 +180,7 @@ def refusal_is(exchange: Exchange, fact: str, status_fact: str | None, *statuses
 
 
 def code_is(exchange: Exchange, *codes: str, fact: str) -> Claim:
-    """Claim that the answer's ``code`` is one of the codes."""
+    """Claim that the response's ``code`` is one of the codes."""
     return Claim(
         fact=fact,
         holds=exchange.code in codes,
@@ -191,7 +191,7 @@ def code_is(exchange: Exchange, *codes: str, fact: str) -> Claim:
 
 
 def mismatch_claim(mismatch: Mismatch) -> Claim:
-    """Claim that something has not the documented shape."""
+    """Turn a mismatch into a claim that does not hold."""
     return Claim(
         fact=mismatch.fact,
         holds=False,
@@ -202,13 +202,13 @@ def mismatch_claim(mismatch: Mismatch) -> Claim:
 
 
 def explain(check: Check[...], claim: Claim) -> str:
-    """What a claim that does not hold says, in one line."""
+    """Describe a claim that does not hold in one line."""
     place = f" at {claim.where}" if claim.where else ""
     return f"{claim.fact}{place} (expected {claim.expected}, observed {claim.observed}; {check.id})"
 
 
 def answer(exchange: Exchange) -> str:
-    """The outcome of an exchange in words: status and code, or the transport's failure."""
+    """Describe what came back: status and code, or the transport's failure."""
     if exchange.status is None:
         return exchange.failure or "no answer"
     return f"{exchange.status} {exchange.code}" if exchange.code else str(exchange.status)

@@ -1,4 +1,4 @@
-"""What is known besides an exchange, and what was asked in it: by these, checks apply and judge."""
+"""What checks know: an exchange, what its request asked for, and what was learned elsewhere."""
 
 import json
 import math
@@ -21,7 +21,7 @@ from knouds_harness.targets.personas import Persona
 NOT_JSON: Final = object()
 """Stands for a sent body that is not JSON."""
 EXTREME: Final = object()
-"""Stands for a body that sound parsers may refuse or take: of an answer to it nothing is claimed."""
+"""Stands for a body that correct parsers may accept or refuse, so nothing is claimed about the response."""
 _KNOWN_KEY: Final = "{{key:"
 _NAME: Final = re.compile(r"[a-z0-9-]+")
 
@@ -31,12 +31,12 @@ class Context:
     """What is known besides an exchange.
 
     Attributes:
-        keys: What is known of keys, by the name of the persona that sent one.
-        is_ours: Whether this harness sent the request, so that what stands in the record is all that was
-            sent; a browser's export may leave cookies and keys out.
-        is_delivery: Whether the request is the target's own, to a webhook.
+        keys: The known keys, by persona.
+        is_ours: Whether this harness sent the request, so that all that was sent is known; a browser's HAR
+            export may leave out cookies and keys.
+        is_delivery: Whether the request is a webhook delivery, sent by the target.
         applying: Ids of checks that the sender knows to apply.
-        known: More that checks ask for, by the names of their arguments.
+        known: More arguments for checks, by name.
     """
 
     document: Document
@@ -50,7 +50,7 @@ class Context:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One exchange in its context: what checks are told of it, and how they see whether they apply."""
+    """One exchange in its context: tells whether a check applies, and gives it its arguments."""
 
     exchange: Exchange
     context: Context
@@ -67,17 +67,17 @@ class Case:
 
     @property
     def is_run(self) -> bool:
-        """Whether it is a run, and the answer is not a 429."""
+        """Whether it is a run with a response other than a 429."""
         return self.operation_id in RUN_OPERATIONS and self.is_answered
 
     @property
     def is_answered(self) -> bool:
-        """Whether a whole answer came that is not a 429, which says nothing of what was asked."""
+        """Whether the target sent a complete response other than a 429, which says nothing of the request."""
         return self.exchange.status not in (None, 429) and not self.context.is_delivery
 
     @property
     def is_about_input(self) -> bool:
-        """Whether the answer may be about what was sent: who asked did not stand in the way."""
+        """Whether the response may be about the input: the sender was not refused."""
         return self.is_answered and self.exchange.status not in (401, 402, 403)
 
     @cached_property
@@ -87,7 +87,7 @@ class Case:
 
     @cached_property
     def key(self) -> RunPersona | Persona | None:
-        """The known key that was sent as it is, to an operation that asks for one."""
+        """The known key that was sent, unaltered and alone, to an operation that requires one."""
         key = self.context.keys.get(self.exchange.request.persona or "")
         if key is None or self.operation is None or self.operation.is_public:
             return None
@@ -95,21 +95,21 @@ class Case:
 
     @property
     def key_state(self) -> str:
-        """The state of the known key; empty without one, and where nothing or the rate limit answered."""
+        """The state of the known key; empty without one, without a response, or for a 429."""
         return self.key.state if self.key and self.is_answered else ""
 
     @property
     def is_open(self) -> bool:
-        """Whether it is open what the known key may do: it holds ``*``, and is not an administrator's."""
+        """Whether it is undocumented if the key may do this: ``*``, but not an administrator's."""
         key = self.key
         asks = self.operation is not None and bool(self.operation.alternatives)
         return key is not None and asks and EVERYTHING in key.capabilities and key.role != "admin"
 
     @property
     def is_below_models(self) -> bool:
-        """Whether a model is run by an account under business, no administrator's: that is refused.
+        """Whether an account below business, not an administrator's, runs a model: that is refused.
 
-        With which code is open.
+        The code of the refusal is undocumented.
         """
         is_below = self.known.get("tier") in WITHOUT_MODELS and self.known.get("role") != "admin"
         return self.operation_id == "runModel" and is_below
@@ -128,17 +128,17 @@ class Case:
 
     @property
     def path_values(self) -> Mapping[str, str] | None:
-        """What stands for the path's placeholders; None where that is not known of each."""
+        """The values of the path's placeholders; None unless all are known."""
         values = self.exchange.request.path_values
         is_known = self.operation is None or values.keys() >= set(self.operation.path_parameters)
         return values if is_known else None
 
     @cached_property
     def key_sent(self) -> str:
-        """How a key was sent to an operation that asks for one.
+        """How the key was sent, or falsified, to an operation that requires one.
 
-        ``missing``, ``bearer``, ``query``, ``malformed``, ``empty``, ``unknown`` or ``altered``; empty text
-        for any other way, also where that is not known.
+        ``missing``, ``bearer``, ``query``, ``malformed``, ``empty``, ``unknown`` or ``altered``; empty for
+        any other way, or if that is unknown.
         """
         if not (self.context.is_ours and self.is_answered and self.operation) or self.operation.is_public:
             return ""
@@ -155,22 +155,22 @@ class Case:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the path names."""
+        """The names in the path, such as a slug."""
         return tuple(self.exchange.request.path_values.values())
 
     @property
     def query(self) -> Mapping[str, str]:
-        """The query; of repeated parameters the last."""
+        """The query parameters; of repeated ones the last."""
         return dict(self.exchange.request.query)
 
     @property
     def is_async(self) -> bool:
-        """Whether a run was not to be waited for."""
+        """Whether the query asks for an asynchronous run."""
         return self.query.get("async") == "true"
 
     @cached_property
     def is_json_sent(self) -> bool:
-        """Whether the body was sent as JSON."""
+        """Whether the Content-Type header says JSON."""
         types = [value for name, value in self.exchange.sent_headers if name.lower() == "content-type"]
         return "json" in ", ".join(types).lower()
 
@@ -191,10 +191,10 @@ class Case:
 
     @cached_property
     def run_defect(self) -> str | None:
-        """What alone is wrong with the request of a run; empty where nothing is.
+        """The one defect of a run's request; empty if it has none.
 
         ``name``, ``inputs missing``, ``inputs not object`` or ``body not JSON``; None for any other request,
-        for more than one defect, and where the answer may be about something else.
+        for several defects, and if the response may be about something else.
         """
         if not (self.is_run and self.is_about_input) or self.sent is EXTREME:
             return None
@@ -210,12 +210,12 @@ class Case:
 
     @cached_property
     def shown(self) -> Mapping[str, JSON]:
-        """The members of the answer; empty if it is not an object."""
+        """The members of the response's body; empty if it is not an object."""
         return body_of(self.exchange)
 
     @cached_property
     def known(self) -> Mapping[str, object]:
-        """What is known, by the names of what checks ask for; None for what is not."""
+        """The arguments of checks, by name; None for what is unknown."""
         request, key = self.exchange.request, self.key
         own: dict[str, object] = {
             "catalogue": self.context.document.error_codes,
@@ -230,7 +230,7 @@ class Case:
 
 
 def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is not JSON")  # which the parser takes otherwise
+    raise ValueError(f"{constant} is not JSON")  # by default, json.loads accepts NaN and Infinity
 
 
 def _double(text: str) -> float:

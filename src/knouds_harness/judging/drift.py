@@ -1,4 +1,4 @@
-"""Drift: what a server answers beyond the document, gathered from every exchange; it never fails a run."""
+"""Drift: what responses hold beyond the document. Every exchange adds to it; it never fails a run."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator
@@ -24,7 +24,7 @@ from knouds_harness.runs.results import Answers, Place, Surface
 
 FACT: Final = "ground.additive-change-is-legal"
 
-# Headers that say how an answer travels, is kept or is shown by a browser, and nothing of the API.
+# Headers about transport, caching and browsers, not about the API.
 TRANSPORT_HEADERS: Final = frozenset(
     {
         # HTTP itself: RFC 9110 and 9112
@@ -33,11 +33,11 @@ TRANSPORT_HEADERS: Final = frozenset(
         *("trailer", "transfer-encoding", "upgrade", "user-agent", "vary", "via", "www-authenticate"),
         # caches
         *("age", "cache-control", "etag", "expires", "last-modified", "pragma"),
-        # what browsers are asked to do
+        # instructions to browsers
         *("alt-svc", "content-security-policy", "permissions-policy", "referrer-policy"),
         *("strict-transport-security", "x-content-type-options", "x-dns-prefetch-control"),
         *("x-download-options", "x-frame-options", "x-xss-protection", "origin-agent-cluster"),
-        # what stands between
+        # proxies, reporting and tracing
         *("nel", "report-to", "reporting-endpoints", "server-timing", "traceparent", "tracestate"),
         *("x-cache", "x-forwarded-for", "x-forwarded-proto", "x-powered-by", "x-served-by", "x-timer"),
     }
@@ -51,13 +51,13 @@ _BREAKING: Final = frozenset({Verdict.BREACH, Verdict.CONFLICT})
 
 @dataclass(frozen=True, kw_only=True)
 class Novelty:
-    """Something that the document does not know, on one operation.
+    """Something that one operation shows and the document does not name.
 
     Attributes:
         kind: ``member``, ``header``, ``code``, ``status`` or ``value``.
         operation: The operationId; None for webhook deliveries.
-        where: A JSON pointer, ``header NAME``, or empty for a status; of a delivery after the word delivery.
-        value: The code, status or value that is new; empty for members and headers.
+        where: A JSON pointer, ``header NAME``, or empty for a status; after ``delivery`` for webhooks.
+        value: The new code, status or value; empty for members and headers.
     """
 
     kind: str
@@ -70,7 +70,7 @@ class Novelty:
 
 @dataclass(kw_only=True)
 class _Answers:
-    """What was seen of all answers of one operation with one status, or of all deliveries of one event."""
+    """What was seen in all responses of one operation and status, or in all deliveries of one event."""
 
     operation: str | None
     is_documented: bool
@@ -102,7 +102,7 @@ class _Answers:
 
 
 class Gatherer:
-    """Gathers what exchanges show, one by one; sends, writes and decides nothing."""
+    """Collects what exchanges show, one by one; sends, writes and judges nothing."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
@@ -113,7 +113,7 @@ class Gatherer:
         self._bodies = KeptBodies()
 
     def add(self, exchange: Exchange) -> None:
-        """Gather from the answer to a request of ours; nothing where no operation was meant."""
+        """Add a response to one of our requests; ignored if the request is to no documented operation."""
         operation = self._document.operation_by_id.get(exchange.request.operation_id or "")
         status = exchange.status
         if operation is None or status is None:
@@ -136,7 +136,7 @@ class Gatherer:
             note(found.codes, exchange.code, kept)
 
     def add_delivery(self, exchange: Exchange) -> None:
-        """Gather from a webhook delivery: the request is the server's, the answer ours."""
+        """Add a webhook delivery: its request is the server's, its response ours."""
         payload = exchange.request.members
         event = payload.get("event")
         if not isinstance(event, str):
@@ -152,7 +152,7 @@ class Gatherer:
         look(found.body, payload, exchange, sent=None)
 
     def surface(self) -> Surface:
-        """What was seen until now."""
+        """Return all that was seen so far."""
         operations: dict[str, dict[str, Answers]] = defaultdict(dict)
         for (operation, status), found in sorted(self._answers.items()):
             operations[operation][str(status)] = found.answers()
@@ -162,9 +162,9 @@ class Gatherer:
         )
 
     def novelties(self, findings: Collection[Finding] = ()) -> list[Novelty]:
-        """What the document does not know, once for each operation and place.
+        """Return what the document does not name, once per operation and place.
 
-        A status or code that breaks a promise in one of the run's ``findings`` is left out.
+        Statuses and codes that one of ``findings`` reports as a breach or conflict are left out.
         """
         broken = {(each.operation, each.status) for each in findings if each.verdict in _BREAKING}
         with_code = {
@@ -252,7 +252,7 @@ def _join(found: dict[tuple[str, str | None, str, str], Novelty], new: Novelty) 
 
 
 def drift_finding(novelty: Novelty, fact: Fact, names: ShellNames | None = None) -> Finding:
-    """A novelty as the run record keeps it."""
+    """Turn a novelty into a finding."""
     first = novelty.seen.first
     check = f"drift.{novelty.kind}"
     return Finding(

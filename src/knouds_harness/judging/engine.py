@@ -1,6 +1,6 @@
-"""From an exchange to claims, and from a claim that does not hold to a finding.
+"""Run checks on an exchange, and turn claims that do not hold into findings.
 
-This is the one place where checks are run on an exchange: each that applies, and whose knowledge is there.
+This is the one place that runs all checks on an exchange: each that applies and knows enough.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -21,12 +21,12 @@ from knouds_harness.runs.findings import Finding, Verdict, fingerprint, verdict_
 from knouds_harness.targets.resources import Waiver
 
 PROFILE_CHECK: Final = "profile.is-borne-out"
-"""Stands in findings in place of a check: the profile as a whole is looked at before the first test."""
+"""The check id of findings about the profile, which is compared with the target before the first test."""
 _checks = cache(all_checks)
 
 
 def judge(exchange: Exchange, context: Context) -> Iterator[tuple[Check[...], Claim]]:
-    """What all checks claim of one exchange, in the order in which they are written."""
+    """Run all checks that apply to one exchange, in the order of their definition, and yield their claims."""
     case = Case(exchange=exchange, context=context)
     for check in _checks().values():
         if check.applies_to(case):
@@ -35,19 +35,19 @@ def judge(exchange: Exchange, context: Context) -> Iterator[tuple[Check[...], Cl
 
 
 def claims_of(check_id: str, exchange: Exchange, context: Context) -> list[Claim] | None:
-    """What one check claims of an exchange to which it applies; None where it has to know more."""
+    """Run one check on an exchange to which it applies; return None if it knows too little."""
     case = Case(exchange=exchange, context=replace(context, applying=context.applying | {check_id}))
     check = _checks().get(check_id)
     return None if check is None or check.lacks_knowledge(case) else list(check.claims_of(case))
 
 
 def checks_of_every_answer() -> tuple[Check[...], ...]:
-    """The checks that apply to every answer, to any request."""
+    """Return the checks that apply to every response."""
     return checks_that_apply(is_answer)
 
 
 def checks_that_apply(when: Callable[[Case], object]) -> tuple[Check[...], ...]:
-    """The checks that say this of when they apply."""
+    """Return the checks whose ``applies`` is this predicate."""
     return tuple(check for check in _checks().values() if check.applies is when)
 
 
@@ -61,9 +61,9 @@ def finding_of(
     today: date | None = None,
     names: ShellNames | None = None,
 ) -> Finding:
-    """The finding that a claim makes which does not hold, reproduced by its one request.
+    """Turn a claim that does not hold into a finding, reproduced by its one request.
 
-    A waiver that has expired on the day, in UTC the current one if left out, waives nothing.
+    Waivers that have expired on ``today`` (the current day in UTC by default) are ignored.
     """
     fact = document.facts[claim.fact]
     about = _about(check.id, fact, exchange)
@@ -95,7 +95,7 @@ def finding_of(
 def contradiction_finding(
     contradiction: Contradiction, *, document: Document, names: ShellNames | None = None
 ) -> Finding:
-    """The finding that a target makes which contradicts its profile."""
+    """Return the finding that a target contradicts its profile."""
     fact, exchange = document.facts[contradiction.fact], contradiction.exchange
     about = _about(PROFILE_CHECK, fact, exchange)
     return Finding(
@@ -114,7 +114,7 @@ def contradiction_finding(
 
 
 def _about(check: str, fact: Fact, exchange: Exchange) -> dict[str, Any]:
-    """What makes the fingerprint of a finding, with its place."""
+    """Return what, together with the place, makes the fingerprint of a finding."""
     return {
         "check": check,
         "fact": fact.id,

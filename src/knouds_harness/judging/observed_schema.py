@@ -1,4 +1,4 @@
-"""What was seen at each place of an answer, beside what the document says of that place."""
+"""What was seen at each place of a response, and what the document says about that place."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TYPE_BY_CLASS: Final = {
     type(None): "null",
 }
 MOST_OF_A_PLACE: Final = 100
-"""A server that makes up names cannot fill the record."""
+"""Limits names and values per place, so that a server that invents them cannot fill the record."""
 
 _LONGEST_NAME: Final = 80
 _LARGEST_BYTES: Final = 200_000
@@ -41,8 +41,8 @@ class ObservedMember:
     """What was seen at one place: a body, a member, any item of an array, or a header.
 
     Attributes:
-        objects: How often it was an object, so that a member could have been there.
-        values: Of an open set, by value.
+        objects: How often it was an object, and so could have had members.
+        values: Values seen of an open set.
     """
 
     known: KnownPlace
@@ -57,7 +57,7 @@ class ObservedMember:
     values: dict[str, SeenMember] = field(default_factory=dict)
 
     def all(self, *, is_always: bool = True) -> Iterator[tuple[ObservedMember, bool]]:
-        """It and everything below, each with whether it was there each time that it could have been."""
+        """Yield this place and all below, each with whether it was present whenever it could have been."""
         yield self, is_always
         for member in self.members.values():
             yield from member.all(is_always=member.count == self.objects)
@@ -66,7 +66,7 @@ class ObservedMember:
 
 
 def look(place: ObservedMember, value: JSON, exchange: Exchange, *, sent: SentValues | None) -> None:
-    """Add what one body shows; called for each member of each answer, so it does little."""
+    """Add one body. Called for every member of every response, so it has to be fast."""
     place.count += 1
     kind = _TYPE_BY_CLASS[type(value)]
     place.types.add(kind)
@@ -74,7 +74,7 @@ def look(place: ObservedMember, value: JSON, exchange: Exchange, *, sent: SentVa
     if kind == "object":
         place.objects += 1
         if not known.members and place.pointer:
-            return  # a map with names of the user's own, or something new: its members are left out
+            return  # a map with user-defined names, or something new: its members are left out
         members = place.members
         for name, each in value.items():
             member = members.get(name) or _met(place, name, exchange, sent)
@@ -93,7 +93,7 @@ def look(place: ObservedMember, value: JSON, exchange: Exchange, *, sent: SentVa
 def _met(
     place: ObservedMember, name: str, exchange: Exchange, sent: SentValues | None
 ) -> ObservedMember | None:
-    """A member that was not seen before; None for one that is left out."""
+    """Add a member that was not seen before; return None if it is left out."""
     pointer = f"{place.pointer}/{escape(name)}"
     known = place.known.members.get(name)
     if known is None:
@@ -120,7 +120,7 @@ def _note_value(place: ObservedMember, value: str, exchange: Exchange, sent: Sen
 
 
 def note(seen_by_name: dict[str, SeenMember], name: str, exchange: Exchange) -> None:
-    """Count a value or a code; one that is too long, or one too many, is left out."""
+    """Count a value or code, unless it is too long or one too many."""
     seen = seen_by_name.get(name)
     if seen is None:
         if len(name) > _LONGEST_NAME or len(seen_by_name) >= MOST_OF_A_PLACE:
@@ -132,8 +132,8 @@ def note(seen_by_name: dict[str, SeenMember], name: str, exchange: Exchange) -> 
 class SentValues:
     """Members and texts that the suite wrote into workflows: when they come back, they are not drift.
 
-    A workflow that is read and written again holds what the server added to it. So the side
-    that sent a thing first is its author.
+    A workflow that is read and written again also holds what the server added to it. So the side that sent a
+    member or text first counts as its author.
     """
 
     def __init__(self) -> None:
@@ -143,7 +143,7 @@ class SentValues:
         self._their_texts: set[str] = set()
 
     def remember(self, body: bytes) -> None:
-        """Keep what the body of a request holds, as far as it is JSON."""
+        """Note the members and texts of a request body, if it is JSON."""
         if len(body) > _LARGEST_BYTES:
             return
         try:
@@ -165,14 +165,14 @@ class SentValues:
                 self._our_texts.add(each)
 
     def is_our_member(self, pointer: str) -> bool:
-        """Whether a member of an answer came from us; otherwise it is the server's from now on."""
+        """Return whether a member came from us; if not, it counts as the server's from now on."""
         if _has(self._ours, pointer):
             return True
         self._theirs[_last(pointer)].add(pointer)
         return False
 
     def is_our_text(self, text: str) -> bool:
-        """Whether a text in an answer came from us; otherwise it is the server's from now on."""
+        """Return whether a text came from us; if not, it counts as the server's from now on."""
         if text in self._our_texts:
             return True
         self._their_texts.add(text)
@@ -180,7 +180,7 @@ class SentValues:
 
 
 def _has(pointers: dict[str, set[str]], pointer: str) -> bool:
-    """Whether one ends in the other: a list or a schema shows a part of a workflow at another place."""
+    """Whether one pointer ends with the other: lists and schemas show parts of a workflow elsewhere."""
     known = pointers.get(_last(pointer), ())
     return any(each.endswith(pointer) or pointer.endswith(each) for each in known)
 

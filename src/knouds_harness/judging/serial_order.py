@@ -1,8 +1,8 @@
-"""A model checker of histories: whether some serial order explains the answers to requests that overlapped.
+"""A linearizability checker: whether some serial order explains the responses to overlapping requests.
 
-Each request takes effect at one moment between its being sent and its being answered. A history is consistent
-if the requests can be put in such an order that a model, which knows one request at a time, gives each its
-answer (linearizability). Why this is our own, and how it searches: docs/decisions/serial-orders.md.
+Each request takes effect at one moment between its start and its end. A history is consistent if its requests
+can be ordered so that a model, which handles one request at a time, gives the same responses. Why this is our
+own, and how it searches: docs/decisions/serial-orders.md.
 """
 
 import math
@@ -16,8 +16,8 @@ from knouds_harness.exchange.evidence import Exchange
 T = TypeVar("T")
 
 MOST_STEPS: Final = 300_000
-"""How often a model is asked before a history is undecided; so no verdict depends on the machine's speed."""
-_CLOCK_S: Final = 0.001  # how exactly the instants of exchanges are taken to be known
+"""Calls of the model after which a history is undecided; a time limit would depend on the machine."""
+_CLOCK_S: Final = 0.001  # assumed precision of the times of exchanges
 _MOST_ROWS: Final = 12
 _BAR: Final = 24
 
@@ -27,9 +27,9 @@ class TimedRequest(Generic[T]):
     """One request of a history.
 
     Attributes:
-        began_s: Before this instant it cannot have taken effect; in seconds on the history's clock.
-        ended_s: Nor after this one; infinite where it may still take effect, or never.
-        what: The request and its answer, as the model understands them.
+        began_s: The earliest time at which it can have taken effect, in seconds on the history's clock.
+        ended_s: The latest such time; infinite if it may take effect at any later time, or never.
+        what: The request and its response, as the model understands them.
     """
 
     began_s: float
@@ -39,16 +39,16 @@ class TimedRequest(Generic[T]):
 
 @dataclass(frozen=True, kw_only=True)
 class Model(Generic[T]):
-    """What may be answered, one request at a time.
+    """Which responses are possible, one request at a time.
 
     Attributes:
-        initial: The states that a partition may begin with, by its name.
-        step: The states that may follow from a state and a part of a request; none where the answer cannot be
-            given in that state, several where it is open what the request did.
-        partition: The parts of a request, each with the name of what it is about, such as one member of one
-            workflow. The parts of one name are judged apart from all others.
-        is_read: Whether a part leaves every state in which it can be answered as it is.
-        describe: A request and its answer in a few words, as far as it is about a name.
+        initial: Returns the possible initial states of a partition, by its name.
+        step: Returns the states that may follow from a state and a part of a request; none if the response is
+            impossible in that state, several if the effect is uncertain.
+        partition: Splits a request into parts, each with the name of what it is about, such as one member of
+            one workflow. Parts of different names are judged apart.
+        is_read: Whether a part never changes the state.
+        describe: Describes in a few words what a request and its response say about a name.
     """
 
     initial: Callable[[str], Collection[Hashable]]
@@ -59,7 +59,7 @@ class Model(Generic[T]):
 
 
 class Access(NamedTuple):
-    """A value that is written, or was read."""
+    """A value that was written or read."""
 
     is_write: bool
     value: Hashable
@@ -70,7 +70,7 @@ def register(
     partition: Callable[[T], Iterable[tuple[str, Access]]],
     describe: Callable[[T, str], str],
 ) -> Model[T]:
-    """The model of values of which each read shows the last that was written."""
+    """Return the model of registers: each read shows the last written value."""
     return Model(
         initial=initial,
         step=lambda state, access: (access.value,) if access.is_write or access.value == state else (),
@@ -86,8 +86,8 @@ class Contradiction(Generic[T]):
 
     Attributes:
         before: The states that were possible before these requests.
-        requests: In the order of their beginning.
-        last: The one whose answer nothing explains, given the others.
+        requests: Ordered by start.
+        last: The request whose response is impossible, given the others.
     """
 
     name: str
@@ -97,7 +97,6 @@ class Contradiction(Generic[T]):
     describe: Callable[[T, str], str]
 
     def __str__(self) -> str:
-        """In one line."""
         *others, last = [
             self.describe(each.what, self.name)
             for each in sorted(self.requests, key=lambda each: each is self.last)
@@ -105,7 +104,7 @@ class Contradiction(Generic[T]):
         return f"no order explains {last}" + (f", after {'; '.join(others)}" if others else "")
 
     def picture(self) -> str:
-        """A line for each request: when, a bar on the common axis, and what; the last ones of many."""
+        """Draw a line per request: start, bar on a common time axis, description. Of many, draw the last."""
         start_s = self.requests[0].began_s
         span_s = max(self.last.ended_s - start_s, 1e-6)
         lines = []
@@ -125,12 +124,12 @@ class Contradiction(Generic[T]):
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict(Generic[T]):
-    """What a history was found to be.
+    """The verdict on a history.
 
     Attributes:
-        is_consistent: Whether some order explains it; None where that took too long to find out.
+        is_consistent: Whether some order explains it; None if undecided.
         contradiction: The first that was found.
-        states: What each partition may be in after it, where it is consistent.
+        states: The possible states of each partition after it, if it is consistent.
     """
 
     is_consistent: bool | None
@@ -141,10 +140,10 @@ class Verdict(Generic[T]):
 def judge_history(
     model: Model[T], history: Iterable[TimedRequest[T]], *, most_steps: int = MOST_STEPS
 ) -> Verdict[T]:
-    """Find out whether some order explains a history, with ``most_steps`` questions to the model a partition.
+    """Find out whether some order explains a history, with at most ``most_steps`` model calls per partition.
 
     Returns:
-        A contradiction where any partition has one, also if another took too long.
+        A contradiction if any partition has one, even if another partition is undecided.
     """
     parts_by_name: dict[str, list[_Part[T]]] = defaultdict(list)
     for request in history:
@@ -173,7 +172,7 @@ class _Part(NamedTuple, Generic[T]):
 
 
 class _Config(NamedTuple):
-    """What may be: a state, and which of the open requests have taken effect, as bits."""
+    """A possible situation: a state, and which open requests have taken effect, as bits."""
 
     state: Hashable
     done: int
@@ -184,7 +183,7 @@ class _TooManySteps(Exception):
 
 
 class _Search(Generic[T]):
-    """Follows all that may be, from one event to the next: requests begin, and end."""
+    """Follows all possible situations from event to event: a request begins or ends."""
 
     def __init__(self, model: Model[T], most_steps: int) -> None:
         self.states: Collection[Hashable] = ()
@@ -192,7 +191,7 @@ class _Search(Generic[T]):
         self._steps_left = most_steps
 
     def contradiction(self, name: str, parts: Sequence[_Part[T]]) -> Contradiction[T] | None:
-        """The shortest contradiction in the parts of one name."""
+        """Return the shortest contradiction in the parts of one name; None if there is none."""
         found = self._first_unexplained(parts, self._model.initial(name))
         if found is None:
             return None
@@ -208,7 +207,7 @@ class _Search(Generic[T]):
         )
 
     def _reads_first(self, window: Sequence[_Part[T]], last: _Part[T]) -> Iterator[list[_Part[T]]]:
-        """What may be left out without adding a contradiction: all reads, or else one by one."""
+        """Yield what to leave out, which adds no contradiction: all reads, then each read."""
         reads = [each for each in window if each is not last and self._model.is_read(each.what)]
         yield reads
         if len(reads) <= _MOST_ROWS:
@@ -217,9 +216,9 @@ class _Search(Generic[T]):
     def _first_unexplained(
         self, parts: Sequence[_Part[T]], initial: Collection[Hashable]
     ) -> tuple[_Part[T], Collection[Hashable], list[_Part[T]]] | None:
-        """The first answer that nothing explains, the states that were possible before, and all since then.
+        """Return the first impossible response, the states that were possible before, and all parts since.
 
-        Before is an instant at which no request was open: the latest after which something was written.
+        "Before" is the last instant without an open request that a write followed.
         """
         events = sorted(
             [(each.began_s, False, number) for number, each in enumerate(parts)]
@@ -256,9 +255,10 @@ class _Search(Generic[T]):
     def _after(
         self, configs: Iterable[_Config], number: int, opened: Mapping[int, _Part[T]], optional: int
     ) -> set[_Config]:
-        """What may be once a request has taken effect; others that are open may have done so before it.
+        """Return what is possible once a request has taken effect; other open ones may have done so first.
 
-        Of configs that are alike otherwise, the one stays that has used fewer of the optional requests.
+        Of otherwise equal configs, those stay that have used the fewest optional requests (writes that may
+        never take effect).
         """
         bit = 1 << number
         after = set()
@@ -275,13 +275,13 @@ class _Search(Generic[T]):
                 continue
             for other, part in opened.items():
                 if config.done >> other & 1 or (self._model.is_read(part.what) and other != number):
-                    continue  # open reads have taken effect in the first state that they show
+                    continue  # an open read took effect in the first state that matches it
                 for state in self._step(config.state, part.what):
                     reached.append(self._with_reads(_Config(state, config.done | 1 << other), opened))
         return after
 
     def _with_reads(self, config: _Config, opened: Mapping[int, _Part[T]]) -> _Config:
-        """The same, with the open reads that show its state; to have answered them sooner hinders nothing."""
+        """Let all open reads that match the state take effect: doing so early rules nothing out."""
         done = config.done
         for number, part in opened.items():
             if not done >> number & 1 and self._model.is_read(part.what):
@@ -296,12 +296,12 @@ class _Search(Generic[T]):
 
 
 def is_certain(exchange: Exchange) -> bool:
-    """Whether an answer says what became of the request: a 5xx, or none, leaves that open."""
+    """Whether the response tells if the request took effect: a 5xx, or no response, does not."""
     return exchange.status is not None and exchange.status < 500
 
 
 def steps_of(exchanges: Iterable[Exchange]) -> list[TimedRequest[Exchange]]:
-    """Exchanges as a history. One that is not certain may take effect at any time later, or never."""
+    """Turn exchanges into a history. An uncertain one may take effect at any later time, or never."""
     steps = []
     for exchange in exchanges:
         began_s = exchange.started_at.timestamp()

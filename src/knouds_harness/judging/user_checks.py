@@ -1,4 +1,4 @@
-"""Facts and checks of the user's own, beside those of the document and of the harness."""
+"""User-defined facts and checks, besides those of the document and the harness."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.claim import Check, Claim
 
 USER: Final = "user"
-"""The family of the user's checks, and what the ids of their facts begin with."""
+"""The family of user checks, and the prefix of their fact ids."""
 _NAME: Final = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
 
 
 @dataclass(frozen=True, kw_only=True)
 class UserChecks:
-    """What the user adds to a run."""
+    """The user's facts and checks of a run."""
 
     facts: Mapping[str, Fact] = field(default_factory=dict)
     checks: Mapping[str, Check[[]]] = field(default_factory=dict)
 
     def joined(self, other: UserChecks) -> UserChecks:
-        """These and those of another."""
+        """Return the union of both."""
         return UserChecks(facts={**self.facts, **other.facts}, checks={**self.checks, **other.checks})
 
 
 def fact(name: str, says: str) -> Fact:
-    """A promise of the user's own.
+    """Define a promise of your own.
 
     Args:
         name: Lowercase letters, digits, hyphens and dots; the id is ``user.NAME``.
@@ -51,10 +51,10 @@ def fact(name: str, says: str) -> Fact:
 
 
 def check(*facts: Fact) -> Callable[[Callable[[Exchange], Iterator[Claim]]], Check[[]]]:
-    """Make a check of a function that takes an exchange and yields claims about these facts.
+    """Turn a function that takes an exchange and yields claims about these facts into a check.
 
-    It is given every exchange with a documented operation or another path of the target, and yields nothing
-    where it does not apply. Its docstring is what reports show.
+    It is called with every exchange, undocumented paths included, but not with webhook deliveries. It yields
+    nothing if it does not apply. Reports show its docstring.
     """
 
     def decorate(judge: Callable[[Exchange], Iterator[Claim]]) -> Check[[]]:
@@ -65,7 +65,7 @@ def check(*facts: Fact) -> Callable[[Callable[[Exchange], Iterator[Claim]]], Che
 
 
 def load_checks(path: Path) -> UserChecks:
-    """The facts and checks that a Python file defines.
+    """Load the facts and checks that a Python file defines.
 
     Raises:
         UsageError: There is no such file, it fails, or it defines no check.
@@ -90,7 +90,7 @@ def load_checks(path: Path) -> UserChecks:
 
 
 def claims_of(each: Check[[]], exchange: Exchange) -> list[Claim]:
-    """What a check of the user's claims.
+    """Return the claims of a user check.
 
     Raises:
         ValueError: It claims a fact that it does not name.
@@ -103,7 +103,7 @@ def claims_of(each: Check[[]], exchange: Exchange) -> list[Claim]:
 
 
 def place_of(error: BaseException, path: Path | None = None) -> str:
-    """File, line and message of what a user's code raised."""
+    """Return file, line and message of an exception in user code."""
     if isinstance(error, SyntaxError):
         return f"{error.filename}:{error.lineno}: {error.msg}"
     frames = traceback.extract_tb(error.__traceback__)

@@ -1,4 +1,4 @@
-"""What must be read of workflows after what was written, as far as it is documented, and where it is not.
+"""A model of stored workflows: what reads must show after writes, as far as that is documented.
 
 The model sends nothing and judges nothing: tests tell it what a server accepted, and ask what must be there.
 Source: docs, workflow CRUD.
@@ -16,14 +16,14 @@ from knouds_harness.exchange.evidence import JSON, Exchange
 from knouds_harness.judging.serial_order import Access
 
 WRITABLE_MEMBERS = ("name", "description", "tags", "nodes", "edges", "viewport", "publicPlayground")
-"""What create and update take. That create takes a folder is left open: folders are set by move."""
+"""Members that create and update accept. Whether create accepts a folder is undocumented; move sets it."""
 
 
 def slug_from_name(name: str) -> str:
-    """The slug of a free name.
+    """Return the slug that a name gets if it is not taken.
 
     Args:
-        name: ASCII letters and digits, single spaces between them; what becomes of other characters is open.
+        name: ASCII letters and digits with single spaces; the slugs of other characters are undocumented.
     """
     return name.lower().replace(" ", "-")
 
@@ -36,11 +36,11 @@ def accesses_of(
     *,
     members: Collection[str],
 ) -> Iterator[tuple[str, Access]]:
-    """What a request to a workflow wrote or showed of its members, as JSON text.
+    """Yield the members that a request to a workflow wrote or read, with their values as JSON text.
 
-    The name ``""`` stands for whether the workflow is there. A refusal other than a 404 changes nothing and
-    may come at any time; that deleting what is gone succeeds, too, is open. After no answer, or a 5xx, writes
-    may have taken effect.
+    The name ``""`` stands for whether the workflow exists. A refusal other than a 404 or 410 changes nothing
+    and may come at any time. It is undocumented whether deleting a deleted workflow succeeds, so it may.
+    Without a response, or after a 5xx, a write may have taken effect.
     """
     is_certain = status is not None and status < 500
     is_success = status is not None and status < 300
@@ -57,12 +57,12 @@ def accesses_of(
 
 @dataclass(frozen=True, kw_only=True)
 class KeptWorkflow:
-    """One workflow that a server said it keeps.
+    """One workflow that the server accepted.
 
     Attributes:
         slug: Fixed at creation.
         owner: The user who created it, as personas name it.
-        members: What was last written, by member; a member never written may be anything.
+        members: The last written value of each member; a member that was never written may have any value.
     """
 
     slug: str
@@ -77,7 +77,7 @@ class KeptWorkflow:
 
 
 class WorkflowModel:
-    """What each user keeps on a server, told step by step."""
+    """The workflows of each user on a server, updated write by write."""
 
     def __init__(self) -> None:
         self._workflow_by_slug: dict[str, KeptWorkflow] = {}
@@ -85,14 +85,13 @@ class WorkflowModel:
         self._creator_by_owner: dict[str, str | int] = {}
 
     def __getitem__(self, slug: str) -> KeptWorkflow:
-        """The workflow under a slug."""
         return self._workflow_by_slug[slug]
 
     def allowed_slugs(self, owner: str, name: str) -> tuple[str, ...]:
-        """The slugs that a new workflow may get, the first of them unless another account holds it.
+        """Return the slugs that a new workflow may get, in ascending order.
 
-        A slug of the owner's is skipped for sure. Whether one of another account, or a deleted one, counts as
-        taken is open.
+        Slugs of the owner are taken. Whether those of other accounts and deleted ones are taken is
+        undocumented, so the server may use or skip them.
         """
         base = slug_from_name(name)
         allowed = []
@@ -107,23 +106,23 @@ class WorkflowModel:
             number += 1
 
     def create(self, owner: str, slug: str, document: Mapping[str, JSON]) -> KeptWorkflow:
-        """A workflow was created from a document."""
+        """Note that a workflow was created from a document."""
         members = {name: value for name, value in document.items() if name in WRITABLE_MEMBERS}
         workflow = KeptWorkflow(slug=slug, owner=owner, members=members)
         self._workflow_by_slug[slug] = workflow
         return workflow
 
     def update(self, slug: str, changes: Mapping[str, JSON]) -> KeptWorkflow:
-        """Its owner's update was accepted: what it names is new, the rest and the slug stay."""
+        """Note an accepted update by the owner: the members it names change, the others and the slug stay."""
         written = {name: value for name, value in changes.items() if name in WRITABLE_MEMBERS}
         return self._change(slug, written)
 
     def move(self, slug: str, folder_id: str | None) -> KeptWorkflow:
-        """Its owner's move was accepted: the folder is new, the rest stays."""
+        """Note an accepted move by the owner: the folder changes, the rest stays."""
         return self._change(slug, {"folderId": folder_id})
 
     def delete(self, slug: str) -> None:
-        """Its owner's delete was accepted."""
+        """Note an accepted delete by the owner."""
         workflow = self._workflow_by_slug.pop(slug)
         self._deleted_by_owner.setdefault(workflow.owner, set()).add(slug)
 
@@ -141,19 +140,19 @@ class WorkflowModel:
         return gone - frozenset(self._workflow_by_slug)
 
     def note_creator(self, owner: str, created_by: JSON) -> None:
-        """Learn how ``createdBy`` spells an owner, from a workflow where nothing was forged.
+        """Learn an owner's id in ``createdBy`` from a workflow whose create forged nothing.
 
-        That it is text is assumed: a number says whose the workflow is just as well.
+        That the id is text is only assumed, so a number is accepted too.
         """
         if isinstance(created_by, str | int):
             self._creator_by_owner.setdefault(owner, created_by)
 
     def creator(self, owner: str) -> str | int | None:
-        """How ``createdBy`` spells the owner, if that is known."""
+        """Return the owner's id in ``createdBy``, if known."""
         return self._creator_by_owner.get(owner)
 
     def other_creators(self, owner: str) -> frozenset[str | int]:
-        """How it spells everybody else who is known."""
+        """Return the known ids of all other owners in ``createdBy``."""
         return frozenset(creator for each, creator in self._creator_by_owner.items() if each != owner)
 
     def _change(self, slug: str, written: Mapping[str, JSON]) -> KeptWorkflow:
@@ -169,7 +168,7 @@ def _known_places() -> KnownPlaces:
 
 
 def documented_body(exchange: Exchange) -> KnownPlace:
-    """What the document names in the body of an answer."""
+    """Return what the document names in the body of a response."""
     operation = shipped_document().operation_by_id.get(exchange.request.operation_id or "")
     if operation is None or exchange.status is None:
         return FREE
@@ -179,15 +178,14 @@ def documented_body(exchange: Exchange) -> KnownPlace:
 def first_difference(
     expected: JSON, actual: JSON, where: str = "", *, documented: KnownPlace = FREE
 ) -> tuple[str, JSON, JSON] | None:
-    """The first place where something written is not read back.
+    """Return the first place where a written value is not read back.
 
-    Members that a server added, and a null that it leaves out, are not differences; parts with an id are
-    matched by it, and the order of texts does not count, since no source says that it is kept. Members that
-    ``documented`` does not name are not compared: a server may change them from answer to answer. Where it
-    names none, such as in the data of a node, all of them are.
+    Not differences: a member that the server added, a null that it leaves out, another order of items with an
+    id, or of strings (no source promises an order). Only members that ``documented`` names are compared, as a
+    server may change others from response to response; if it names none, as in the data of a node, all are.
 
     Returns:
-        JSON pointer, what was written there, and what was read; None where all was read back.
+        JSON pointer, written value and read value; None if everything was read back.
     """
     if isinstance(expected, Mapping) and isinstance(actual, Mapping):
         known = documented.members

@@ -1,4 +1,4 @@
-"""Tests side by side: while one waits for an answer, or for a run to end, the others go on."""
+"""Tests side by side: while one waits for a response, or for a run to end, others go on."""
 
 import threading
 import time
@@ -15,23 +15,23 @@ Key = tuple[str, ...]
 _Entry = tuple[int, Key]
 _QUIET_S: Final = 0.03
 _GLANCE_S: Final = 0.001
-_LONG_WAIT_S: Final = 3.0  # nothing but a throttled account is awaited for so long at a time
+_LONG_WAIT_S: Final = 3.0  # only a throttled account is waited for that long at a time
 WhileWaiting = Callable[[], AbstractContextManager[None]]
 
 
 class RunLock:
-    """Lets one of several threads compute at a time, so that neither tests nor what they use need locks.
+    """Lets one thread compute at a time, so that neither tests nor what they use need locks.
 
-    Only waiting happens at the same time, which is where the time of a check goes. Ctrl-C may come at any
-    place of the main thread, also just after it took the lock; ``give_up`` then lets the others go on.
+    Only waiting overlaps, and a check spends its time waiting. Ctrl-C may interrupt the main thread anywhere,
+    even just after it took the lock; ``give_up`` then lets the others go on.
 
     Attributes:
-        on_long_wait: Called with the seconds, before a wait that people notice.
+        on_long_wait: Called with the seconds before a wait that people notice.
     """
 
     def __init__(self) -> None:
         self.on_long_wait: Callable[[float], None] = lambda _: None
-        self._lock = threading.RLock()  # knows its owner, so that only its holder gives it back
+        self._lock = threading.RLock()  # only its owner can release it
         self._held_until_s = 0.0
         self._idle_threads: set[int] = set()
         self._is_over = threading.Event()
@@ -44,7 +44,7 @@ class RunLock:
             yield
         finally:
             self._held_until_s = time.monotonic()
-            with suppress(RuntimeError):  # Ctrl-C came before it was taken back
+            with suppress(RuntimeError):  # Ctrl-C came before it was taken again
                 self._lock.release()
 
     @contextmanager
@@ -63,7 +63,7 @@ class RunLock:
 
     @contextmanager
     def idle(self) -> Iterator[None]:
-        """Release it likewise, to wait for something else than an answer."""
+        """Release it likewise, to wait for something other than a response."""
         own = threading.get_ident()
         self._idle_threads.add(own)
         try:
@@ -78,26 +78,26 @@ class RunLock:
             try:
                 self._lock.acquire()
                 break
-            except KeyboardInterrupt as error:  # it ends the test, which releases the lock as it ends
+            except KeyboardInterrupt as error:  # raised once the lock is held, as the ending test releases it
                 interrupt = error
         if interrupt:
             raise interrupt
 
     def give_up(self) -> None:
-        """Release what the calling thread still holds, after Ctrl-C came between taking it and using it."""
+        """Release what the calling thread still holds, if Ctrl-C came just after it took the lock."""
         with suppress(RuntimeError):
             while True:
                 self._lock.release()
 
     def wait(self, seconds: float) -> None:
-        """Wait so many seconds with the lock released, or until waits end."""
+        """Wait that many seconds with the lock released, or until all waits end."""
         if seconds >= _LONG_WAIT_S and not self._is_over.is_set():
             self.on_long_wait(seconds)
         with self.idle():
             self._is_over.wait(seconds)
 
     def await_idle(self, thread_id: int, *, or_when: Callable[[], bool]) -> None:
-        """Wait until a thread is idle, or no thread has held the lock for a moment: answers take long."""
+        """Wait until a thread is idle, or until no thread has held the lock for a moment."""
         while not (thread_id in self._idle_threads or or_when()):
             if self.is_free() and time.monotonic() - self._held_until_s >= _QUIET_S:
                 return
@@ -111,12 +111,12 @@ class RunLock:
         return is_taken
 
     def end_waits(self) -> None:
-        """End all waits for time to pass, and wait for none later."""
+        """End all waits for time to pass, now and later."""
         self._is_over.set()
 
 
 class ConcurrentTests:
-    """Tests whose bodies have begun, or will as soon as there is room; pytest asks for them one by one."""
+    """Tests whose bodies run in threads, ahead of pytest, which then asks for them one by one."""
 
     def __init__(self, *, call: Callable[[pytest.Function], None], lock: RunLock, most_at_once: int) -> None:
         self._call = call
@@ -125,10 +125,10 @@ class ConcurrentTests:
         self._bodies: dict[str, Future[None]] = {}
 
     def begin(self, items: Iterable[pytest.Function], *, in_order: bool = False) -> None:
-        """Begin tests in this order; where this is interrupted, ``stop`` ends those that have begun.
+        """Begin tests in this order. If this is interrupted, ``stop`` ends those that have begun.
 
-        None of them changes what another of them sees. ``in_order``, each begins when the one before it waits
-        for something that takes long, and not before.
+        No test may change what another of them sees. With ``in_order``, each begins only when the one before
+        it waits for something that takes long.
         """
 
         def in_turn(item: pytest.Function, begun: Future[int]) -> None:
@@ -151,19 +151,19 @@ class ConcurrentTests:
         return all(body.done() for body in self._bodies.values())
 
     def stop(self) -> None:
-        """Begin no more of them, and wait for those that have begun; they end at their next request."""
+        """Begin no more tests, and wait for those that have begun, which end at their next request."""
         self._threads.shutdown(cancel_futures=True)
 
 
 class Made:
-    """What is made when a test first asks for it; those beside it wait until it is there."""
+    """Values that are made when a test first asks for them; other tests wait until they are there."""
 
     def __init__(self, while_waiting: WhileWaiting) -> None:
         self._while_waiting = while_waiting
         self._futures: dict[str, Future[Any]] = {}
 
     def get(self, name: str, make: Callable[[], T]) -> T:
-        """What has this name; what could not be made is tried again by who asks later."""
+        """Return the value of this name; making it is tried again on the next call if it failed."""
         if name in self._futures:
             with self._while_waiting():
                 return cast("T", self._futures[name].result())
@@ -182,7 +182,7 @@ class HasMade(Protocol):
 
 
 class made_once(Generic[S, T]):  # noqa: N801 - stands where cached_property would
-    """A cached property for tests side by side, which ask for it while it is being made."""
+    """A cached property for tests side by side, which wait while it is being made."""
 
     def __init__(self, make: Callable[[S], T]) -> None:
         self._make = make
@@ -207,9 +207,9 @@ class Reservations:
 
     @contextmanager
     def made(self, key: Key) -> Iterator[None]:
-        """Have a key, and all that begins with it, to the calling thread while the context is open.
+        """Reserve a key, and all that begin with it, for the calling thread while the context is open.
 
-        What was reserved before, or is in flight, comes first; what comes later waits.
+        Waits for earlier reservations and for uses in flight; later ones wait for this one.
         """
         own = (threading.get_ident(), key)
         with self._changed:
@@ -222,9 +222,9 @@ class Reservations:
 
     @contextmanager
     def used(self, key: Key, *, owner: int | None = None) -> Iterator[None]:
-        """Use one resource while the context is open; wait before that while others have reserved it.
+        """Use one resource while the context is open; wait first while another thread has reserved it.
 
-        ``owner`` is the thread on whose behalf the calling one uses it; itself if left out.
+        ``owner`` is the thread on whose behalf it is used, by default the calling one.
         """
         own = (owner or threading.get_ident(), key)
         self._await(own, lambda: self._ahead_of(own), then=lambda: self._in_use.append(own))
@@ -234,7 +234,7 @@ class Reservations:
             self._leave(self._in_use, own)
 
     def end(self) -> None:
-        """End all waits, and wait for none later."""
+        """End all waits, now and later."""
         with self._changed:
             self._is_over = True
             self._changed.notify_all()
@@ -248,7 +248,7 @@ class Reservations:
             )
 
         with self._changed:
-            if is_free():  # which is the rule: the lock is not released
+            if is_free():  # the usual case: the run's lock need not be released
                 then()
                 return
         with self._while_waiting(), self._changed:
@@ -256,7 +256,7 @@ class Reservations:
             then()
 
     def _ahead_of(self, user: _Entry) -> list[_Entry]:
-        """The reservations that a use waits for: none where it is reserved for its own thread."""
+        """Return the reservations that a use waits for: none if its own thread has reserved it."""
         thread, key = user
         is_own = any(owner == thread and _overlap(reserved, key) for owner, reserved in self._reserved)
         return [] if is_own else self._reserved

@@ -1,4 +1,4 @@
-"""The fixtures of conformance tests: nouns that belong to the session's run."""
+"""The fixtures of conformance tests; all belong to the session's run."""
 
 from collections.abc import Callable
 
@@ -20,19 +20,19 @@ from knouds_harness.targets.profile import Target
 
 @pytest.fixture(scope="session", name=RUN_FIXTURE)
 def knouds_run(request: pytest.FixtureRequest) -> ConformanceRun:
-    """The running conformance run, by a name that no other plugin has."""
+    """The conformance run, under a name that no other plugin uses."""
     return opened_run(request.config)
 
 
 @pytest.fixture(scope="session")
 def run(knouds_run: ConformanceRun) -> ConformanceRun:
-    """The running conformance run."""
+    """The conformance run."""
     return knouds_run
 
 
 @pytest.fixture(scope="session")
 def tester(knouds_run: ConformanceRun) -> Tester:
-    """Sends requests and has answers judged."""
+    """Sends requests and has the responses judged."""
     return knouds_run.tester
 
 
@@ -44,9 +44,9 @@ def subjects(knouds_run: ConformanceRun) -> Subjects:
 
 @pytest.fixture(scope="session")
 def drive(pytestconfig: pytest.Config) -> Callable[[Callable[[], RuleBasedStateMachine], int], None]:
-    """Runs a state machine with the run's seed, of at most so many steps, half as often as a property.
+    """Runs a state machine with the run's seed and at most this many steps, half as often as a property.
 
-    What breaks is not shrunk: the machine's own tests shorten it.
+    Hypothesis does not shrink what fails: tests shorten the sequence themselves.
     """
 
     def drive_machine(make_machine: Callable[[], RuleBasedStateMachine], most_steps: int) -> None:
@@ -59,13 +59,13 @@ def drive(pytestconfig: pytest.Config) -> Callable[[Callable[[], RuleBasedStateM
 
 @pytest.fixture(scope="session")
 def executions(knouds_run: ConformanceRun) -> Executions:
-    """Executions that tests share; the marker ``spends`` stands where each is made first."""
+    """Executions that tests share; the first test that uses one has the marker ``spends``."""
     return knouds_run.executions
 
 
 @pytest.fixture(scope="session")
 def deliveries(knouds_run: ConformanceRun) -> Deliveries:
-    """What was delivered of executions that tests share; ``spends`` stands where each is made first."""
+    """Webhook deliveries of executions that tests share; the first test that uses one has ``spends``."""
     return knouds_run.deliveries
 
 
@@ -77,7 +77,7 @@ def target(knouds_run: ConformanceRun) -> Target:
 
 @pytest.fixture(scope="session")
 def personas(knouds_run: ConformanceRun) -> list[Persona]:
-    """The keys that work, of accounts that may use keys."""
+    """The active keys of accounts that may use keys."""
     return knouds_run.personas
 
 

@@ -1,4 +1,4 @@
-"""The operation by persona matrix: what to send for a cell, what to expect of it, and what it showed."""
+"""The matrix of operations and personas: what to send for a cell, what to expect, and what it showed."""
 
 from dataclasses import dataclass
 
@@ -21,9 +21,9 @@ class MatrixCase:
     """One operation as one persona.
 
     Attributes:
-        call: What to send: a valid request to a resource that exists, so that nothing else can be the reason
-            for a refusal. Where the persona is admitted it writes to scratch workflows alone, and a run that
-            would cost something has inputs that are not an object instead.
+        call: A valid request to a resource that exists, so that only the capability can be the reason for a
+            refusal. If the persona is admitted, it writes only to scratch workflows, and a run that would
+            cost credits has inputs that are not an object.
     """
 
     operation: Operation
@@ -33,18 +33,17 @@ class MatrixCase:
 
 
 def is_decided(operation: Operation, persona: Persona, account: str | None) -> bool:
-    """Whether the documents say how a persona fares with an operation on a resource of an account.
+    """Return whether the documents say if a persona is admitted to an operation on an account's resource.
 
-    Whether a capability or the ownership is judged first is open: a persona of another account is left out
-    where the first would refuse it, as a 404 would be as good an answer. So it is where no account has such
-    a resource.
+    Whether capability or ownership is judged first is undocumented. So a persona of another account, or any
+    if no account has such a resource, is left out if its capability is missing: a 404 would be right too.
     """
     if persona.state != "active" or persona.tier in WITHOUT_KEYS or operation.is_public:
-        return False  # whether a key minted for such an account may do anything is open
+        return False  # whether a key that is minted for such an account may do anything is undocumented
     if persona.is_open and operation.alternatives:
         return False
     if operation.id == "runModel" and not may_run_models(persona):
-        return False  # under business a model:run key is refused with one of two codes: a check of its own
+        return False  # below business a model:run key gets one of two codes, which has a check of its own
     return persona.user == account or not _names_a_possession(operation) or _is_admitted(persona, operation)
 
 
@@ -75,7 +74,7 @@ def cell_for(
 
 
 def _admitted_call(subjects: Subjects, operation: Operation, persona: Persona, call: Call) -> Call:
-    """What the owner's account may do for nothing, and what a server that looks at the body first accepts."""
+    """Return a call that costs the owner nothing, and that a server that reads the body first accepts."""
     if operation.action is Action.RUN:
         free = free_workflow(subjects.tester.target, persona)
         path_values = {"slug": free.slug} if free and operation.id == "runWorkflow" else {}
@@ -90,7 +89,7 @@ def _admitted_call(subjects: Subjects, operation: Operation, persona: Persona, c
 
 
 def prove_cell(subjects: Subjects, cell: MatrixCase) -> list[Finding]:
-    """Send what a cell asks for and judge the answer; returns the findings that fail the run."""
+    """Send a cell's call and judge the response; returns the findings that fail the run."""
     tester = subjects.tester
     exchange = tester.send(cell.operation.id, cell.persona, cell.call)
     failing = tester.judge(

@@ -1,4 +1,4 @@
-"""What a run has to verify at least: ``--min-verified`` and the profile's ``[expect]``."""
+"""What a run must verify at least: ``--min-verified`` and the profile's ``[expect]``."""
 
 import math
 import re
@@ -22,10 +22,10 @@ _MOST_EXPECTED: Final = 10
 
 
 def least_verified(text: str, *, of: int) -> int:
-    """How many facts ``--min-verified`` asks for.
+    """Return how many facts ``--min-verified`` asks for.
 
     Raises:
-        UsageError: The text is neither ``N`` nor ``N%``, or asks for more than all.
+        UsageError: The text is neither ``N`` nor ``N%``, or asks for more facts than there are.
     """
     amount = _AMOUNT.fullmatch(text)
     if amount is None or (not amount[2] and "." in amount[1]):
@@ -39,10 +39,10 @@ def least_verified(text: str, *, of: int) -> int:
 
 
 def expected_facts(target: Target) -> frozenset[str]:
-    """The facts that the profile expects to be verified; of a family, all documented ones.
+    """Return the facts that the profile expects to be verified; for a family, all documented ones.
 
     Raises:
-        ProfileError: There is no such fact or family; lists all of them.
+        ProfileError: A fact or family is unknown; lists the known ones.
     """
     facts = shipped_document().facts
     problems = [
@@ -70,7 +70,7 @@ def _unknown(kind: str, names: Iterable[str], known: Collection[str]) -> Iterato
 
 @dataclass(frozen=True, kw_only=True)
 class VerifiedFacts:
-    """What a run came to."""
+    """The facts that a run was about, and what became of them."""
 
     asked: Collection[str]
     verified: Collection[str]
@@ -78,7 +78,7 @@ class VerifiedFacts:
 
     @property
     def unverified(self) -> list[str]:
-        """The facts asked for that were not verified, in the document's order; then those of the user's."""
+        """The facts that were not verified, in the document's order, the user's last."""
         in_order = dict.fromkeys([*shipped_document().facts, *sorted(self.asked)])
         return [fact for fact in in_order if fact in self.asked and fact not in self.verified]
 
@@ -86,9 +86,9 @@ class VerifiedFacts:
 def shortfall(
     seen: VerifiedFacts, *, least: int | None, text: str = "", expected: Collection[str] = ()
 ) -> list[str]:
-    """What a run lacks of what it has to verify, in lines; none where it has all of it.
+    """Return lines that say what a run has failed to verify; none if it has verified enough.
 
-    ``text`` is how the command line asked for ``least``; facts of ``expected`` count where it is about them.
+    ``text`` is ``least`` as on the command line. Facts of ``expected`` count only if the run is about them.
     """
     lines = []
     unverified = seen.unverified

@@ -1,4 +1,4 @@
-"""What a run of the suite can be asked for: options of ``knouds-harness check`` and of the pytest plugin."""
+"""Options of a run of the suite, for ``knouds-harness check`` and the pytest plugin."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The pytest plugin: options, and the step from tests to a run record."""
+"""The pytest plugin: its options, and how tests become a run record."""
 
 import sys
 from collections.abc import Generator, Iterable
@@ -44,21 +44,21 @@ pytest_plugins = ["knouds_harness.suite.fixtures", "knouds_harness.suite.printed
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add what ``knouds-harness check`` takes."""
+    """Add the options of ``knouds-harness check``."""
     group = parser.getgroup("knouds-harness", "conformance to the Knouds REST API")
     add_runner_options(RunOptions, group.addoption)
 
 
 _RUN = pytest.StashKey[ConformanceRun]()
 UNTESTED = pytest.StashKey[Untested]()
-"""Why a test was skipped, on its item: the report of pytest does not have the exception."""
+"""Why a test was skipped; kept on its item, as pytest's report does not have the exception."""
 _OPTIONS = pytest.StashKey[RunOptions]()
 _CHECKS_OF_TESTS = pytest.StashKey[UserChecks]()
 _CHECKS_OF_FILE = pytest.StashKey[UserChecks]()
 _SHOWN_BY_ALL = pytest.StashKey[frozenset[str]]()
 _SCHEDULE = pytest.StashKey[SuiteSchedule]()
 ONE_BY_ONE = pytest.StashKey[bool]()
-"""Set where tests run one after the other, with the inputs alone that they name: alike every time."""
+"""Set to run tests one after the other, with only the inputs that they name, so that all runs are alike."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -77,7 +77,7 @@ def options_of(config: pytest.Config) -> RunOptions:
 
 
 def opened_run(config: pytest.Config) -> ConformanceRun:
-    """The session's run, opened when first asked for; a user's error ends the session with its exit code."""
+    """Return the session's run, opened on first use; a user error ends the session with its exit code."""
     if _RUN not in config.stash:
         resources = ExitStack()
         config.add_cleanup(resources.close)
@@ -123,7 +123,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the tests of the families, operations and facts asked for; with --quick, fewer of them."""
+    """Keep the tests that --family, --operation, --fact and --quick select."""
     options = options_of(config)
     of_tests = config.stash[_CHECKS_OF_TESTS] = mark_user_tests(items)
     try:
@@ -145,7 +145,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=deselected)
         items[:] = [item for item in items if selection.keeps(item)]
     if deselected and not items:
-        _exit(UsageError("no test is about all that --family, --operation and --fact ask for together"))
+        _exit(UsageError("no test fits --family, --operation and --fact together"))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -159,7 +159,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     try:
         run.selected = _selected_facts(session.config, items)
         if any(RECEIVING in needs_of(item) for item in items):
-            _ = run.receiver  # a port that is taken is said before anything is sent
+            _ = run.receiver  # report a taken port before anything is sent
         run.begin()
     except HarnessError as error:
         run.stop("stopped", error)
@@ -190,7 +190,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
 
 
 def _selected_facts(config: pytest.Config, items: list[pytest.Item]) -> frozenset[str] | None:
-    """What the tests are about that will run; None where none was left out."""
+    """Return the facts that the selected tests are about; None if no test was left out."""
     asked = options_of(config).facts
     if asked:
         return frozenset(asked)
@@ -202,7 +202,7 @@ def _selected_facts(config: pytest.Config, items: list[pytest.Item]) -> frozense
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
-    """Skip what the profile makes impossible, saying what it lacks."""
+    """Skip what the profile makes impossible, and say what it lacks."""
     if not checks_of(item):
         return (yield)
     with opened_run(item.config).lock.held():
@@ -217,7 +217,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
-    """Have fixtures closed while no other test computes."""
+    """Tear down fixtures with the lock held, so that no other test computes meanwhile."""
     if not checks_of(item):
         return (yield)
     with opened_run(item.config).lock.held():
@@ -225,7 +225,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
 
 
 def _record_what_else_is_missing(item: pytest.Item) -> None:
-    """Write down the facts that a test, though it runs, cannot show, as something else is missing."""
+    """Record the facts that a test cannot show although it runs, as they need something else."""
     for fact, needs in facts_of(item).items():
         untested = _first_unmet(opened_run(item.config), needs)
         if untested is not None:
@@ -247,7 +247,7 @@ def _record_untested(item: pytest.Item, facts: Iterable[str], untested: Untested
 
 
 def missing_for(item: pytest.Item) -> Untested | None:
-    """What there is not for a conformance test, and why; None where it can run."""
+    """Return what a conformance test lacks, and why; None if it can run."""
     run = opened_run(item.config)
     if item.nodeid in run.unpaid:
         return Untested(more_credits(run.profile), "profile")
@@ -262,13 +262,13 @@ def _first_unmet(run: ConformanceRun, needs: Iterable[Need[object]]) -> Untested
 
 
 def fills_early(config: pytest.Config) -> bool:
-    """Whether a window of a rate limit is filled in real time, from early on."""
+    """Return whether a rate-limit window is filled in real time, which then begins early."""
     return config.stash[_SCHEDULE].fills_early if _SCHEDULE in config.stash else False
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Call the body of a conformance test when the schedule says."""
+    """Call the body of a conformance test when its schedule says so."""
     if not checks_of(pyfuncitem) or is_user_test(pyfuncitem):
         return None
     pyfuncitem.config.stash[_SCHEDULE].call(pyfuncitem)
@@ -277,7 +277,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 @pytest.hookimpl(wrapper=True, specname="pytest_pyfunc_call")
 def pytest_call_user_test(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
-    """Let pytest, or another plugin, call the body of a test of the user's."""
+    """Let pytest, or another plugin, call the body of a user's test."""
     if not is_user_test(pyfuncitem):
         return (yield)
     run = opened_run(pyfuncitem.config)
@@ -285,11 +285,11 @@ def pytest_call_user_test(pyfuncitem: pytest.Function) -> Generator[None, object
         return (yield)
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)  # so that it sees what others make of a failure, such as xfail
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # outermost, to see how other plugins change a failure (xfail)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Write down what was untested, and end the run where a guard or the network ended it."""
+    """Record the test and what is untested, and end the run if a guard or the network stopped it."""
     checks = checks_of(item)
     if not checks:
         return (yield)
@@ -297,8 +297,8 @@ def pytest_runtest_makereport(
     error = call.excinfo.value if call.excinfo else None
     if isinstance(error, Untested):
         item.stash[UNTESTED] = error
-        call.excinfo = None  # else pytest parses the source of each frame, for a traceback that is not shown
-    # Pytest parses source to show an error, and CPython 3.11 may not while another thread parses as well.
+        call.excinfo = None  # else pytest parses the source of each frame for a traceback that is not shown
+    # Pytest parses source to show an error, and in CPython 3.11 two threads must not parse at once.
     with run.lock.held():
         report = yield
         if error is None:
@@ -308,9 +308,7 @@ def pytest_runtest_makereport(
                     record_kept(item, run.recorder)
             return report
         if isinstance(error, Untested):
-            is_answers = (
-                error.cause == "answers"
-            )  # else nothing was sent, and anything may be missing besides
+            is_answers = error.cause == "answers"  # otherwise nothing was sent, and more may be missing
             facts = {
                 fact: needs
                 for fact, needs in facts_of(item).items()
@@ -335,7 +333,7 @@ def pytest_runtest_makereport(
 def _settle_user_test(
     item: pytest.Item, run: ConformanceRun, report: pytest.TestReport, error: BaseException
 ) -> None:
-    """Make a finding of an assert that failed; skip what a waiver accepts, as pytest knows no waivers."""
+    """Turn a failed assert into a finding; skip a waived one, as pytest knows no waivers."""
     is_skipped = report.skipped
     settled = "" if is_skipped else record_failure(item, run.recorder, error)
     if settled == "error":
@@ -365,7 +363,7 @@ def _record_test(
 
 
 def _reason_to_stop(error: BaseException) -> HarnessError | None:
-    """What ends the run, alone or among what hypothesis met in several tries."""
+    """Return the error that ends the run, also from the group that Hypothesis raises; None if none does."""
     if isinstance(error, BaseExceptionGroup):
         return next((found for each in error.exceptions if (found := _reason_to_stop(each))), None)
     return error if isinstance(error, GuardStop | TargetUnreachable | RunRecordError) else None
@@ -373,12 +371,12 @@ def _reason_to_stop(error: BaseException) -> HarnessError | None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Clean up on the target, finish the record and turn its outcome into the exit code."""
+    """Clean up on the target, finish the record and set the exit code by the run's outcome."""
     run = finished_run(session.config)
     if _SCHEDULE in session.config.stash:
         session.config.stash[_SCHEDULE].stop()
     if run is not None and run.is_begun:
-        if exitstatus == pytest.ExitCode.INTERNAL_ERROR and run.outcome is None:  # 3, as unreachable
+        if exitstatus == pytest.ExitCode.INTERNAL_ERROR and run.outcome is None:  # 3 is "unreachable" for us
             run.stop("failed", HarnessError("An error of the harness itself ended the run early."))
         code = run.conclude(was_interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
         if code != ExitCode.KEPT or exitstatus == pytest.ExitCode.OK:

@@ -1,6 +1,6 @@
-"""What was sent before an answer: what may have led to it, and the runs of each account.
+"""What was sent before a response: the requests that may have led to it, and the runs of each account.
 
-Of asynchronous runs it follows whether they end.
+Also follows whether asynchronous runs end.
 """
 
 import re
@@ -23,24 +23,24 @@ _SAYS_OF_ITSELF: Final = frozenset(
         *("deadline_s", "advanced_s", "slugs"),
     }
 )
-"""What checks are told of a request, of its key or of the profile, so that they compare nothing."""
+"""Arguments of checks that are about the request, its key or the profile, not about other responses."""
 DEADLINE_S: Final = 60.0
-"""How long an execution is awaited where the profile has no deadline."""
+"""How long an execution is awaited if the profile has no deadline."""
 ENDS_IN_TIME: Final = "execution.ends-in-time"
 _OWN_ENDS: Final = ("completed", "failed")
-"""That somebody cancelled an execution says nothing of whether it would have ended."""
-_RUNS_BEFORE: Final = 4  # each leaves less than all before it
+"""A cancelled execution does not count: it might never have ended."""
+_RUNS_BEFORE: Final = 4  # few suffice, as each leaves less than all before it
 _LATEST: Final = 128  # twice as many as are in flight at a time
-_CLOCK_S: Final = 0.001  # how exactly the instants of exchanges are taken to be known
+_CLOCK_S: Final = 0.001  # assumed precision of the times of exchanges
 _GIVEN: Final = ("slug", "executionId")
 _GIVEN_BY_CONTROL: Final = ("name", "account")
 _TEXT: Final = re.compile(rb'"([^"\\]+)"')
 
 
 def compared_with(family: str, arguments: Mapping[str, object]) -> list[Exchange] | None:
-    """Of what a check is told besides an answer, the other answers; None where it compares nothing.
+    """Return the other exchanges among a check's arguments; None if it compares nothing.
 
-    What usage lists rests on what was run before, whether or not anything is compared.
+    Usage always compares, as what it lists rests on earlier runs.
     """
     if arguments.keys() <= _SAYS_OF_ITSELF and family != "usage":
         return None
@@ -52,7 +52,7 @@ def compared_with(family: str, arguments: Mapping[str, object]) -> list[Exchange
 
 
 class _Running(threading.local):
-    """What the test that runs in the calling thread has sent, in order."""
+    """What the calling thread's test has sent, in order."""
 
     def __init__(self) -> None:
         self.sent: list[Exchange] = []
@@ -60,7 +60,7 @@ class _Running(threading.local):
 
 
 class PrecedingRequests:
-    """What belongs together of all that is sent: what a test sent, and all about what a request names."""
+    """Keeps what was sent: by each test, and about each resource, key and account."""
 
     def __init__(self) -> None:
         self._running = _Running()
@@ -71,11 +71,11 @@ class PrecedingRequests:
         self._running.sent, self._running.is_sequence = [], False
 
     def begin_sequence(self) -> None:
-        """From here on, each request may be what the next ones depend on."""
+        """From now on, each request may depend on all before it."""
         self._running.sent, self._running.is_sequence = [], True
 
     def end_sequence(self) -> None:
-        """From here on, each request stands for itself again."""
+        """From now on, each request stands for itself again."""
         self.begin_test()
 
     def note(self, exchange: Exchange) -> None:
@@ -90,18 +90,17 @@ class PrecedingRequests:
 
     @property
     def last_of_test(self) -> Exchange | None:
-        """The last exchange of the running test; where it has sent nothing, the last one before it."""
+        """The last exchange of the running test; if it has sent nothing, the last one before it."""
         own = (each for each in reversed(self._running.sent) if not each.is_control)
         return next(own, self._latest)
 
     def of(self, exchange: Exchange, *, compared: Sequence[Exchange] | None = None) -> tuple[Exchange, ...]:
-        """What shows an answer again: all that led to it, itself among it.
+        """Return the exchanges that reproduce this one: all that led to it, and itself.
 
-        That is what made the resources, keys and accounts that are named, and what changed them since. In a
-        sequence it is all that the test had sent until it came, too; of an answer that was compared, all that
-        the test has sent by now. Of an execution that was cancelled, it is what polls showed after it as
-        well, which is what cancelling is about. ``compared`` are the answers that it was compared with, as
-        far as known; None where it stands by itself.
+        These are the ones that created or changed the resources, keys and accounts that it names. In a
+        sequence, they include all that the test had sent before; if the response was compared, all that the
+        test has sent so far. For a cancel, later polls are included too, as they show its effect.
+        ``compared`` are the exchanges that it was compared with, as far as known; None if with none.
         """
         sent = self._running.sent
         if compared is not None:
@@ -131,7 +130,7 @@ def _place(exchange: Exchange) -> tuple[int, str]:
 
 
 def _given_by(exchange: Exchange) -> Iterator[str]:
-    """The names under which an answer made something known."""
+    """Yield the names of what the exchange created."""
     body = body_of(exchange)
     if exchange.request.action is not Action.READ:
         for member in _GIVEN_BY_CONTROL if exchange.is_control else _GIVEN:
@@ -143,7 +142,7 @@ def _given_by(exchange: Exchange) -> Iterator[str]:
 
 
 def _may_change(exchange: Exchange) -> bool:
-    """Whether what a request names may be another since, or shows by itself how far it is."""
+    """Whether the request may have changed what it names, or is about an execution, which changes itself."""
     if "id" in exchange.request.path_values:
         return True
     return exchange.request.action is Action.WRITE and exchange.is_success
@@ -163,10 +162,10 @@ def _named_by(exchange: Exchange) -> Iterable[str]:
 def essential_steps(
     exchanges: Sequence[Exchange], *, shown_by: Exchange, is_compared: bool = False
 ) -> tuple[Exchange, ...]:
-    """Of what was sent, all that may have led to an answer.
+    """Return the exchanges that may have led to a response.
 
-    Left out are reads by other operations than that answer's and the last one's, unless answers are compared,
-    and of equal answers to one read, until something else is sent than reads, all but the first and the last.
+    Leaves out reads by other operations than that of ``shown_by`` and of the last exchange, unless responses
+    are compared. Of equal responses to the same read, with only reads in between, keeps the first and last.
     """
     told = {each.request.operation_id for each in (shown_by, exchanges[-1])}
     acting = [
@@ -195,7 +194,7 @@ def _answer_of(exchange: Exchange) -> object:
 
 
 class RunsSoFar:
-    """The runs of each account and operation, refused ones among them, in the order of their answers."""
+    """The runs of each account and operation, including refused ones, in the order of their responses."""
 
     def __init__(self, *, user_of: Callable[[str], str]) -> None:
         self._user_of = user_of
@@ -208,7 +207,7 @@ class RunsSoFar:
             self._runs[user, request.operation_id].append(exchange)
 
     def before(self, exchange: Exchange) -> Sequence[Exchange] | None:
-        """Runs of one account, route and form that ended before this began: the latest few, and the first."""
+        """Return the account's last few runs of this operation and form before it, and an earlier one."""
         request = exchange.request
         if request.action is not Action.RUN or request.operation_id is None or request.persona is None:
             return None
@@ -219,13 +218,13 @@ class RunsSoFar:
             for each in runs[-_LATEST:]
             if each.request.query == request.query and ended_at(each).timestamp() < began_s
         ]
-        return [*before[:-_RUNS_BEFORE][:1], *before[-_RUNS_BEFORE:]]  # the first, for an end that creeps
+        return [*before[:-_RUNS_BEFORE][:1], *before[-_RUNS_BEFORE:]]  # the first shows a slowly moving end
 
     def of(self, user: str, operation_id: str) -> Sequence[Exchange]:
         return tuple(self._runs[user, operation_id])
 
     def refused(self) -> list[Exchange]:
-        """The refusals, one of each kind and account, sent with the persona's own key or with none."""
+        """Return one refusal per kind and account, of requests with the persona's own key or without one."""
         found: dict[tuple[object, ...], Exchange] = {}
         for user, exchange in ((user, each) for (user, _), runs in self._runs.items() for each in runs):
             request, keys = exchange.request, exchange.keys_sent
@@ -240,7 +239,7 @@ class RunsSoFar:
 
 
 class NeverEndingRuns:
-    """Follows each execution from its submit through its polls."""
+    """Follows each execution from its submit through its polls, to find those that never end."""
 
     def __init__(self, target: Target) -> None:
         """Take each resource's deadline from the target's profile."""
@@ -265,7 +264,7 @@ class NeverEndingRuns:
 
     @property
     def personas(self) -> tuple[str, ...]:
-        """The keys with an overdue execution, of accounts of which no execution was seen to end."""
+        """The keys with an overdue execution, if no execution of their account was seen to end."""
         return tuple(key for key in self._overdue if self._account_of(key) not in self._ended)
 
     def _account_of(self, persona: str) -> str:

@@ -1,4 +1,4 @@
-"""What pytest prints of a run: no arguments, no locals, no secret, and nothing that a terminal obeys."""
+"""Clean what pytest prints of a run: no arguments, locals or secrets, and nothing that a terminal obeys."""
 
 import logging
 import re
@@ -11,18 +11,18 @@ from knouds_harness.exchange.redaction import shown
 from knouds_harness.suite.selection import checks_of
 
 _OF_PYTEST: Final = re.compile(r"(\x1b\[[\d;]*m|^\r)")
-"""Colours, and what writes a line anew."""
+"""Colors, and a carriage return at the start."""
 _VALUES_OF_FRAMES: Final = ("reprfuncargs", "reprlocals")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Have everything that goes to the terminal pass here, also what no report holds."""
+    """Redact everything that goes to the terminal, also what is in no report."""
     config.option.showlocals = False
-    config.option.fulltrace = False  # prints the arguments of all frames after Ctrl-C
-    logging.getLogger("httpcore").propagate = False  # logs the headers of answers as they came
+    config.option.fulltrace = False  # would print the arguments of all frames after Ctrl-C
+    logging.getLogger("httpcore").propagate = False  # logs response headers unredacted
     trace = config.trace.root
-    if (write_trace := trace._writer) is not None:  # noqa: SLF001 - of --debug, which shows what hooks are given
+    if (write_trace := trace._writer) is not None:  # noqa: SLF001 - of --debug, which prints hook arguments
         trace.setwriter(lambda text: write_trace(shown(text)))
     if config.pluginmanager.has_plugin("terminalreporter"):
         writer = config.get_terminal_writer()

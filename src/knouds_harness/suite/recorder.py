@@ -1,4 +1,4 @@
-"""From claims to findings: verdicts, waivers, one finding for one fault however often it shows."""
+"""Record claims, and turn those that do not hold into findings, one per fingerprint."""
 
 import threading
 from collections import defaultdict
@@ -25,19 +25,19 @@ from knouds_harness.suite.preceding_requests import PrecedingRequests, compared_
 from knouds_harness.targets.resources import Waiver
 
 _MOST_PARTS: Final = 60
-"""A script with more steps repeats everything that was ever done to a resource, which does not help."""
+"""A script with more steps would repeat everything ever done to a resource, which does not help."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Received:
-    """A delivery to a webhook, with what is needed to judge it.
+    """A webhook delivery, with what is needed to judge it.
 
     Attributes:
-        raw: Its bytes as they came.
-        secret: What signs deliveries to this mailbox.
-        exchange: The same as evidence, redacted.
+        raw: The body's bytes as received.
+        secret: Signs deliveries to this mailbox.
+        exchange: The delivery as redacted evidence.
         execution_id: The execution that it names.
-        is_taken: Whether the receiver took it.
+        is_taken: Whether the receiver accepted it.
     """
 
     raw: bytes
@@ -48,16 +48,16 @@ class Received:
 
 
 class Shown(threading.local):
-    """What the test that runs in the calling thread has shown so far.
+    """What the calling thread's test has shown so far.
 
     Attributes:
-        test: What pytest names it; empty between tests, and for a test of the user's.
+        test: Its pytest id; empty between tests, and for a user's test.
         failing: Findings that fail the run, by fingerprint.
         new: The fingerprints of all findings that no test had shown before.
-        claimed: Facts that were seen to hold, or not to.
-        last: The newest answer, in words.
-        answers: The newest answer of each operation, where they are kept.
-        kept: What the test has named as the answer, or delivery, of an outcome.
+        claimed: Facts that were seen to hold, or not to hold.
+        last: The newest response, in words.
+        answers: The newest response of each operation, if responses are kept.
+        kept: The responses or deliveries that the test has named as outcomes.
     """
 
     def __init__(self) -> None:
@@ -79,13 +79,13 @@ class FindingRecorder:
 
     Attributes:
         strict: Assumptions that do not hold fail the run too.
-        names: What a shell calls the target and its keys.
-        user_checks: Judge every exchange, after those of the harness.
-        user_errors: What a check of the user's raised first, with its place, by the check's id.
-        duration_s_by_test: How long the body of each test took, by the test's id.
-        keeps_answers: Hold the answers of the running test, as long as they may be: ``record`` needs them.
-        checks_by_exchange: The ids of the checks that claimed something of each exchange.
-        gatherer: Takes what every exchange shows; the run's surface comes from it.
+        names: Shell variables for the target and its keys.
+        user_checks: The user's checks; they judge every exchange, after those of the harness.
+        user_errors: The first error of each of the user's checks, with its place, by check id.
+        duration_s_by_test: How long the body of each test took, by test id.
+        keeps_answers: Keep the responses of the running test, even long ones, as ``record`` needs them.
+        checks_by_exchange: The ids of the checks that claimed something about each exchange.
+        gatherer: Collects what every exchange shows, for drift and the run's surface.
     """
 
     document: Document
@@ -113,7 +113,7 @@ class FindingRecorder:
         return self.writer.findings
 
     def begin_test(self, test: str = "") -> None:
-        """From here on, what the calling thread records is shown by another test, or by none."""
+        """Attribute what the calling thread records from now on to this test, or to none."""
         self.steps.begin_test()
         self.shown.begin(test)
 
@@ -125,9 +125,9 @@ class FindingRecorder:
         *,
         compared: Sequence[Exchange] | None = None,
     ) -> list[Finding]:
-        """Write each claim down; returns the findings that fail the run, new and known ones alike.
+        """Record each claim; returns the findings that fail the run, whether new or known.
 
-        ``compared`` are the other answers that the claims rest on, as known; None if they rest on none.
+        ``compared`` are the other responses that the claims rest on, as far as known; None if there are none.
         """
         failing = []
         for claim in claims:
@@ -153,7 +153,7 @@ class FindingRecorder:
                 names=self.names,
             )
             known = self.findings.get(finding.fingerprint)
-            if known is None or not known.test:  # what was seen before the first test is shown by the first
+            if known is None or not known.test:  # the first test to show it, even if it was seen before tests
                 self.shown.new.add(finding.fingerprint)
             finding = replace(finding, test=self.shown.test)
             finding = self.writer.add_finding(self._reproduced(finding, exchange, claim, compared, known))
@@ -163,7 +163,7 @@ class FindingRecorder:
         return failing
 
     def judge(self, exchange: Exchange, context: Context) -> None:
-        """Write down what all checks claim of an exchange, and what it shows beyond the document."""
+        """Record the claims of all checks about an exchange, and what it shows beyond the document."""
         for check, made in groupby(judge(exchange, context), key=itemgetter(0)):
             told = {name: context.known[name] for name in check.given if name in context.known}
             compared = compared_with(check.family, told) or None
@@ -184,7 +184,7 @@ class FindingRecorder:
                 self.record(own, exchange, claims)
 
     def keep(self, exchange: Exchange) -> None:
-        """Keep an exchange as evidence; one with the control plane, which is not judged, as a step too."""
+        """Keep an exchange as evidence; with the control plane, which is not judged, also as a step."""
         self.writer.add_exchange(exchange)
         if exchange.is_control:
             self.steps.note(exchange)
@@ -195,7 +195,7 @@ class FindingRecorder:
         )
 
     def record_drift(self) -> None:
-        """Write down what the document does not know; called once, when everything was judged."""
+        """Record what the document does not name; called once, after everything was judged."""
         for novelty in self.gatherer.novelties(list(self.findings.values())):
             self.writer.add_finding(drift_finding(novelty, self.document.facts[FACT], self.names))
 
@@ -204,7 +204,7 @@ class FindingRecorder:
 
     @property
     def is_broken(self) -> bool:
-        """Whether any finding fails the run, or a waiver has expired, whether or not it was still needed."""
+        """Whether a finding fails the run, or a waiver has expired, needed or not."""
         return any(self.fails(finding) for finding in self.findings.values()) or bool(self.expired_waivers)
 
     @property
@@ -220,7 +220,7 @@ class FindingRecorder:
         compared: Sequence[Exchange] | None,
         known: Finding | None,
     ) -> Finding:
-        """The finding shown by all that it rests on; as it is known, where that takes no more than this."""
+        """Return the finding with the steps and script that reproduce it, or the known ones if not longer."""
         if known is not None and not known.steps:
             return replace(finding, script=known.script)
         steps = essential_steps(
@@ -235,16 +235,16 @@ class FindingRecorder:
         return replace(finding, steps=ids, script=sent_again)
 
     def _script(self, exchange: Exchange, steps: Sequence[Exchange], claim: Claim, line: str) -> str:
-        """What sends all steps again, or why nothing does."""
+        """Return a script that sends all steps again, or a comment that says why there is none."""
         sent = [step for step in steps if step.url.startswith(self.names.base_url)]
-        why_not = "It is a delivery, which goes to the webhook's URL: have a receiver listen there."
+        why_not = "This is a webhook delivery: have a receiver listen at the webhook's URL."
         if not sent:
             return f"# {why_not}"
         if len(parts_of(sent, apart=exchange.id)) > _MOST_PARTS:
             return (
                 f"# Rests on {len(steps)} requests, {steps[0].id} to {steps[-1].id} in exchanges.har:\n"
                 f"# too many for a script. Repeat the check with the run's --seed and --fact {claim.fact}.\n"
-                f"# The last answer alone:\n{line}"
+                f"# The last request alone:\n{line}"
             )
         if exchange not in sent:
             return script(sent, shows=_shown(claim), names=self.names, why_not=why_not)

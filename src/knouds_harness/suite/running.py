@@ -1,4 +1,4 @@
-"""Running the suite as ``knouds-harness check`` does: pytest inside, our own progress outside."""
+"""Run the suite for ``knouds-harness check``: pytest inside, our own progress display outside."""
 
 import ctypes
 import gc
@@ -32,10 +32,10 @@ _LONG_BYTES: Final = 1_000_000
 
 @dataclass(eq=False, kw_only=True)  # pytest 9.0 hashes plugins
 class Trouble:
-    """A pytest plugin that keeps what could not be collected, or went wrong inside pytest or a plugin.
+    """A pytest plugin that keeps collection errors and what was raised inside pytest or a plugin.
 
     Attributes:
-        was_interrupted: Ctrl-C ended the session, or a closed output, and not pytest or a plugin.
+        was_interrupted: Ctrl-C or a closed output ended the session, and not pytest or a plugin.
     """
 
     trouble: list[str] = field(default_factory=list)
@@ -47,22 +47,22 @@ class Trouble:
             self.trouble.append(report.longreprtext)
 
     def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> bool:
-        """Keep what was raised; True has pytest print no traceback."""
+        """Keep what was raised; returning True keeps pytest from printing a traceback."""
         self.raised = excinfo.value
         return True
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Tell Ctrl-C from a session that ended itself; pytest has one hook for both."""
+        """Tell Ctrl-C from a session that ended itself, as pytest has one hook for both."""
         self.was_interrupted = excinfo.type in (KeyboardInterrupt, OutputClosed)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SuiteResult:
-    """What a run ended with.
+    """The result of a run.
 
     Attributes:
-        folder: The run record, if the run came as far as writing one.
-        target: What of the profile the target bore out, if the run came to its end.
+        folder: The run record, if one was written.
+        target: The profile without what the target contradicted, if the whole suite ran to its end.
     """
 
     exit_code: int
@@ -90,7 +90,7 @@ def run_suite(options: Sequence[str], *, console: Console, only_failures: bool =
 
 @cache
 def collect_suite() -> tuple[pytest.Item, ...]:
-    """Every test of the suite, without running any or opening a target.
+    """Collect every test of the suite, without running any or opening a target.
 
     Raises:
         HarnessError: Not all of it could be collected; says why.
@@ -101,7 +101,7 @@ def collect_suite() -> tuple[pytest.Item, ...]:
 
 
 def run_pytest(options: Sequence[str], plugin: Trouble) -> int:
-    """Have pytest run the conformance suite, with its own plugin and another one; returns its exit code.
+    """Have pytest run the conformance suite with our plugin and ``plugin``; returns its exit code.
 
     Raises:
         HarnessError: Not all of it could be collected; says why.
@@ -110,10 +110,10 @@ def run_pytest(options: Sequence[str], plugin: Trouble) -> int:
     """
     _keep_little_memory()
     environment = dict(os.environ)
-    # Whatever plugins and options the user's environment holds, the suite runs alike; our plugin is named.
+    # The suite runs alike whatever plugins and options the user's environment has; -p loads our plugin.
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     os.environ.pop("PYTEST_ADDOPTS", None)
-    # Hypothesis keeps tables for next time: not among the user's files.
+    # Keep the tables that Hypothesis stores for next time out of the user's files.
     os.environ.setdefault(
         "HYPOTHESIS_STORAGE_DIRECTORY", str(Path(gettempdir()) / "knouds-harness-hypothesis")
     )
@@ -129,7 +129,7 @@ def run_pytest(options: Sequence[str], plugin: Trouble) -> int:
         "no:terminal",
         "-p",
         "no:unraisableexception",  # the command has a hook of its own, so that no Ctrl-C is lost
-        "--capture=sys",  # nothing writes to descriptors, and to exchange them costs 4 % of a check
+        "--capture=sys",  # nothing writes to file descriptors, and replacing them costs 4 % of a check
     ]
     try:
         code = int(pytest.main([*own, *options, str(folder)], plugins=[plugin]))
@@ -146,17 +146,17 @@ def run_pytest(options: Sequence[str], plugin: Trouble) -> int:
 
 
 def _keep_little_memory() -> None:
-    """Have glibc give the memory of long bodies back at once, and keep what is free for all threads alike.
+    """Have glibc return the memory of long bodies at once, and share free memory between threads.
 
-    By itself it keeps most of it in pieces, of each thread apart.
+    By default it keeps most of it, split up between threads.
     """
-    with suppress(AttributeError, OSError, TypeError):  # another C library
+    with suppress(AttributeError, OSError, TypeError):  # not glibc
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LONG_BYTES)
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def show_wait(console: Console, seconds: float) -> None:
-    """Say why nothing moves: what is waited for so long is a window of a rate limit."""
+    """Say why nothing moves: only a rate-limit window takes that long."""
     until = datetime.now(UTC).astimezone() + timedelta(seconds=seconds)
     console.print(f"  waiting {seconds:.0f} s: throttled until {until:%H:%M:%S}", highlight=False)
 
@@ -171,7 +171,7 @@ class _Collector(Trouble):
 
 @dataclass(eq=False, kw_only=True)
 class _Watcher(Trouble):
-    """A pytest plugin that shows how far the run is, and each finding as it is found."""
+    """A pytest plugin that shows progress, and each finding as soon as it is found."""
 
     console: Console
     only_failures: bool = False
@@ -196,34 +196,34 @@ class _Watcher(Trouble):
         self._task = self.progress.add_task("starting", total=None, broken="")
 
     def pytest_collection(self, session: pytest.Session) -> None:
-        """Read the profile first: what is wrong with it is said before some hundred tests are read."""
+        """Read the profile first, so that its errors show before hundreds of tests are collected."""
         opened_run(session.config).lock.on_long_wait = partial(show_wait, self.console)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self._config = session.config
-        gc.freeze()  # what is there by now stays, and need not be looked at in each full collection
+        gc.freeze()  # all current objects stay, so full collections need not visit them
         for item in session.items:
             checks = checks_of(item)
             if checks:
                 self._family_by_test[item.nodeid] = checks[0].family
         self._left_by_family.update(self._family_by_test.values())
         self.progress.update(self._task, total=len(session.items))
-        if not self.console.is_terminal:  # where the bar tells it
+        if not self.console.is_terminal:  # on a terminal, the progress bar says it
             profile = opened_run(session.config).profile
             words = f"{profile.name} ({profile.base_url}): {counted(len(session.items), 'test')}"
             self.console.print(f"checking {words}", markup=False, highlight=False, soft_wrap=True)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """Name the family at work, and say beforehand what will take its time."""
+        """Show the current family, and announce what takes long."""
         self._show_contradictions()
         if not self._has_begun and fills_early(self._config):
-            words = "  filling a window of the rate limit, beside other tests: a minute, or two"
+            words = "  filling a rate-limit window alongside other tests: one or two minutes"
             self.console.print(words, highlight=False)
         self._has_begun = True
         self.progress.update(self._task, description=self._family_by_test.get(nodeid, ""))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Show a finding at once, and each family as it is done."""
+        """Show a finding at once, and each family when it is done."""
         ended = self._ended_by_family[self._family_by_test.get(report.nodeid, "")]
         if report.when == "call" or not report.passed:
             ended[report.outcome] += 1
@@ -245,7 +245,7 @@ class _Watcher(Trouble):
             self.console.print(f"  {family:<16} {ended['passed']:>4} passed{others}", highlight=False)
 
     def _show_contradictions(self) -> None:
-        """Say once, before the first test, where the target contradicts its profile."""
+        """Print, once and before the first test, where the target contradicts its profile."""
         run = finished_run(self._config)
         if self._shown is None and run is not None:
             self._shown = run.contradictions
@@ -255,5 +255,5 @@ class _Watcher(Trouble):
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self, config: pytest.Config) -> None:
-        """Take the finished run out of pytest's hands."""
+        """Keep the finished run beyond pytest's session."""
         self.run = finished_run(config)

@@ -1,4 +1,4 @@
-"""In which order the tests of a run come, and which of them run side by side."""
+"""The order of the tests of a run, and which of them run side by side."""
 
 import inspect
 from collections.abc import Collection, Sequence
@@ -18,7 +18,7 @@ from knouds_harness.suite.user_tests import is_user_test
 from knouds_harness.targets.needs.need import CONTROL, MAY_RUN, Need
 from knouds_harness.targets.needs.rate_limits import FILLABLE_WINDOW
 
-_LEFT_TO_FILL: Final = 30  # it has to be seen filling up, and those at once may overshoot
+_LEFT_TO_FILL: Final = 30  # the test must see the window fill up, and concurrent runs may overshoot
 _LONGEST_PRELUDE_S: Final = 15.0
 _PAUSE_S: Final = 0.05
 _BEFORE_FILLING: Final = 1
@@ -28,7 +28,7 @@ class SuiteSchedule:
     """When each test of a session runs.
 
     Attributes:
-        fills_early: A window of a rate limit is filled in real time, and so begun as early as possible.
+        fills_early: A rate-limit window is filled in real time, so this begins as early as possible.
     """
 
     def __init__(
@@ -50,9 +50,9 @@ class SuiteSchedule:
         )
 
     def place(self, item: pytest.Item) -> int:
-        """Where a test stands: what can be done while others wait comes before what looks at all runs.
+        """Return a test's position: tests that use others' waiting time precede those that look at all runs.
 
-        Tests of another suite come first, as no other may run beside them.
+        Tests of another suite come first, as no other test may run beside them.
         """
         if not checks_of(item) or is_user_test(item):
             return 0
@@ -71,7 +71,7 @@ class SuiteSchedule:
         return 7 if is_about_runs(item) else 3
 
     def call(self, item: pytest.Function) -> None:
-        """Call the body of a test; of one that has begun beside others, wait until it has ended."""
+        """Call the body of a test; if it has already begun beside others, wait until it ends."""
         if not self._has_begun and self.place(item) != _BEFORE_FILLING:
             self._has_begun = True
             self._begin_early()
@@ -83,7 +83,7 @@ class SuiteSchedule:
                 call_body(item, arguments, self._run.recorder)
 
     def stop(self) -> None:
-        """Have those end that have begun, at their next request, and begin no more."""
+        """Start no more tests, and end the running ones at their next request."""
         self._run.lock.give_up()
         groups = set(self._beside.values())
         if groups:
@@ -94,7 +94,7 @@ class SuiteSchedule:
             each.stop()
 
     def spares_runs(self, item: pytest.Item) -> bool:
-        """Whether a test that is tried often runs with the account whose window is filled."""
+        """Return whether a test runs with the account whose window is filled, and so should run little."""
         if not self.fills_early or not item.get_closest_marker("independent"):
             return False
         found = [need.find(self._run.target) for need in needs_of(item) if _asks_for_runs(need)]
@@ -103,7 +103,7 @@ class SuiteSchedule:
         return any(getattr(key, "user", None) == account for key in keys)
 
     def _begin_early(self) -> None:
-        # Those about usage are first, as they keep others from running what they run.
+        # Tests about usage come first, as they keep others from running what they run.
         waiting = sorted(
             (item for item in self._items if item.get_closest_marker("waits")),
             key=lambda item: checks_of(item)[0].family != "usage",
@@ -113,8 +113,8 @@ class SuiteSchedule:
             self._begin(waiting, at_once=len(waiting), in_order=True)
             self._begin(independent if self._run.is_distant else [])
             return
-        # Until it is nearly full, the window takes runs that have to be made anyway. Who fills it then has it
-        # alone; all others of the account wait for the next one, and leave what runs nothing its time.
+        # Until it is nearly full, the window takes runs that have to be made anyway. Then the test that fills
+        # it has it alone: other runs of the account wait for the next one, while tests without runs go on.
         self._begin([item for item in independent if is_about_runs(item)])
         self._await_use()
         filling = [item for item in self._items if item.get_closest_marker("fills_window")]
@@ -133,14 +133,14 @@ class SuiteSchedule:
             try:
                 call_body(item, _values_for(item, run), run.recorder)
             finally:
-                run.recorder.begin_test()  # an idle thread keeps no answers
+                run.recorder.begin_test()  # an idle thread keeps no responses
 
         group = ConcurrentTests(call=call, lock=run.lock, most_at_once=at_once or run.tester.most_at_once)
-        self._beside |= {item.nodeid: group for item in items}  # first, so that Ctrl-C stops it half begun
+        self._beside |= {item.nodeid: group for item in items}  # before it begins, so that Ctrl-C stops it
         group.begin(items, in_order=in_order)
 
     def _await_use(self) -> None:
-        """Wait until few are left of the window to be filled, or those who use it have ended."""
+        """Wait until the window has few requests left, or the tests that use it have ended."""
         persona, waited_s = self._run.tester.need(FILLABLE_WINDOW), 0.0
         while not all(each.are_done for each in self._beside.values()) and waited_s < _LONGEST_PRELUDE_S:
             runs = self._run.tester.runs.of(persona.user, "runWorkflow")
@@ -152,7 +152,7 @@ class SuiteSchedule:
 
 
 def is_about_runs(item: pytest.Item) -> bool:
-    """Whether a test may run something, an execution to look at among it, or looks at what was run."""
+    """Return whether a test may run something, such as an execution to look at, or looks at past runs."""
     operation = operation_of(item)
     return (
         item.get_closest_marker("runs") is not None
@@ -168,12 +168,11 @@ def _asks_for_runs(need: Need[Any]) -> bool:
 
 
 def arguments_of(item: pytest.Function) -> tuple[str, ...]:
-    """The names of the fixtures and parameters that a test's function takes."""
     return tuple(inspect.signature(item.obj).parameters)
 
 
 def _values_for(item: pytest.Function, run: ConformanceRun) -> dict[str, object]:
-    """What a test in a thread is called with: its parameters, and what the run has of those names."""
+    """Return a test's arguments without pytest's fixtures: its parameters, and attributes of the run."""
     own = {"run": run, "pytestconfig": item.config}
     own |= item.callspec.params if hasattr(item, "callspec") else {}
     return {name: own[name] if name in own else getattr(run, name) for name in arguments_of(item)}

@@ -25,16 +25,16 @@ from knouds_harness.targets.resources import Model, Workflow
 MARKERS: Final = {
     "proves(*checks)": "the checks that the test drives, its own first",
     "needs(*needs)": "what the profile must offer, besides what the test's own check needs",
-    "shows(fact, *needs)": "of its checks' facts, the test shows these alone, where the needs are met",
-    "succeeds(*operation_ids)": "these operations succeed in the test, so that their shapes are shown",
+    "shows(fact, *needs)": "of its checks' facts, the test shows only these, if the needs are met",
+    "succeeds(*operation_ids)": "these operations succeed in the test, so that it shows their shapes",
     "spends(runs)": "what the test runs and pays for: runs(target)",
     "thorough": "repeats another test with more cases; --quick leaves it out",
-    "waits": "changes and sees nothing of other tests, and waits for its own runs: starts early, beside all",
-    "runs": "may run something, although it asks for nothing that it runs",
-    "limited": "counts the runs of an account with a rate limit: last, or first where a window is filled",
-    "fills_window": "has the target throttle an account: last of all, or beside others where that takes long",
-    "independent": "changes and sees nothing of other tests, so that it may run beside others of its kind",
-    "sequence": "a finding of the test is shown by all requests that it sent before",
+    "waits": "is independent of other tests and waits for its own runs: starts early, beside all others",
+    "runs": "may run something, although it needs nothing that it runs",
+    "limited": "counts the runs of a rate-limited account: runs last, or first if a window is filled early",
+    "fills_window": "has the target throttle an account: runs last, or beside others if that takes long",
+    "independent": "neither changes nor sees what other tests do, so that it may run beside others",
+    "sequence": "all requests that the test sent before belong to the evidence of its findings",
     "operations(secured=None, ids=None, shows={}, records={})": "parametrize `operation` over the document",
     "records(outcome, *statuses, **more)": "an OPERATION-OUTCOME that `record` keeps; more as in `Outcome`",
     "user_test": "set by the plugin on a user's own tests that use its fixtures",
@@ -45,7 +45,7 @@ _OF_SUCCESSES: Final = (schemas.body, schemas.headers, schemas.status_is_documen
 
 
 def operations_for(*, secured: bool | None, ids: Collection[str] | None) -> list[Operation]:
-    """The document's operations that a test is parametrized with, by its marker's arguments."""
+    """Return the operations that a test is parametrized with, by its marker's arguments."""
     return [
         each
         for each in shipped_document().operations
@@ -54,7 +54,7 @@ def operations_for(*, secured: bool | None, ids: Collection[str] | None) -> list
 
 
 def checks_of(item: pytest.Item) -> tuple[Check[...], ...]:
-    """The checks that a conformance test drives, its own first; none for any other test."""
+    """Return the checks that a conformance test drives, its own first; none for any other test."""
     marker = item.get_closest_marker("proves")
     return marker.args if marker else ()
 
@@ -66,9 +66,10 @@ def operation_of(item: pytest.Item) -> Operation | None:
 
 
 def operations_of(item: pytest.Item) -> frozenset[str]:
-    """The ids of the operations that a conformance test is about; none if it is about the API as a whole.
+    """Return the ids of the operations that a conformance test is about; none if it is about the whole API.
 
-    What it is parametrized with, or marked to succeed; else those for which the document promises its facts.
+    These are its parameter, or those in its marker ``succeeds``; otherwise those for which the document
+    promises one of the test's facts.
     """
     if operation := operation_of(item):
         return frozenset({operation.id})
@@ -82,7 +83,7 @@ def operations_of(item: pytest.Item) -> frozenset[str]:
 
 
 def facts_of_others(operation_ids: Collection[str]) -> frozenset[str]:
-    """The facts that the document promises for other operations than these alone; none without any."""
+    """Return the facts that the document promises only for other operations; empty if none are given."""
     promised = _promised() if operation_ids else {}
     own = frozenset[str]().union(*(promised[each] for each in operation_ids))
     return frozenset[str]().union(*promised.values()) - own
@@ -90,7 +91,7 @@ def facts_of_others(operation_ids: Collection[str]) -> frozenset[str]:
 
 @cache
 def _promised() -> Mapping[str, frozenset[str]]:
-    """What the document promises for each operation: its own facts, and those of its successes."""
+    """Return the facts of each operation: its own, and those of its successful responses."""
     return {
         each.id: frozenset([*each.facts, *_facts_of_successes(each)])
         for each in shipped_document().operations
@@ -98,7 +99,6 @@ def _promised() -> Mapping[str, frozenset[str]]:
 
 
 def needs_of(item: pytest.Item) -> tuple[Need[object], ...]:
-    """What the profile has to offer for a conformance test to run."""
     operation = operation_of(item)
     return (
         *(need for check in checks_of(item)[:1] for need in check.needs),
@@ -108,10 +108,11 @@ def needs_of(item: pytest.Item) -> tuple[Need[object], ...]:
 
 
 def facts_of(item: pytest.Item) -> dict[str, tuple[Need[object], ...]]:
-    """The facts that a conformance test shows, and what it needs besides to show each.
+    """Return the facts that a conformance test shows, each with what it needs in addition.
 
-    All that its checks may claim, unless markers name some of a check's: then those. The shapes of successes
-    show where a marker says which operations succeed; that of an accepted run is for its own check.
+    These are all facts of its checks, or of a check only those that markers ``shows`` name. The shapes of
+    successful responses count if a marker ``succeeds`` names the operation, except those of accepted
+    asynchronous runs, which have a check of their own.
     """
     named = {marker.args[0]: marker.args[1:] for marker in item.iter_markers("shows")}
     facts: dict[str, tuple[Need[object], ...]] = {}
@@ -134,18 +135,18 @@ def _facts_of_successes(operation: Operation) -> list[str]:
 
 
 def own_facts_of(item: pytest.Item) -> frozenset[str]:
-    """The facts of which a test shows one at least; that a status is documented, any refusal shows."""
+    """Return the facts of which a test shows at least one; a documented status alone is not enough."""
     facts = frozenset(facts_of(item))
     return facts - {_STATUS_FACT} or facts
 
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """What was asked for; where nothing is named, everything is.
+    """The tests that were asked for; an empty set means all.
 
     Attributes:
         common: Facts that any test may show to be broken.
-        is_quick: Leave out what shows more of what another test shows as well.
+        is_quick: Leave out tests that only repeat another test with more cases.
     """
 
     families: frozenset[str]
@@ -165,7 +166,7 @@ class Selection:
         of_tests: UserChecks = UserChecks(),  # noqa: B008 - frozen
         of_file: UserChecks = UserChecks(),  # noqa: B008
     ) -> Selection:
-        """What the options name; ``of_tests`` and ``of_file`` are the user's.
+        """Build a selection from the options; ``of_tests`` and ``of_file`` are the user's checks.
 
         Raises:
             UnknownName: There is no such family, operation or fact.
@@ -183,7 +184,7 @@ class Selection:
         )
 
     def keeps(self, item: pytest.Item) -> bool:
-        """Whether a test runs; one that is not of the suite always does."""
+        """Return whether a test runs; one that is not a conformance test always does."""
         checks = checks_of(item)
         if not checks:
             return True
@@ -197,7 +198,7 @@ class Selection:
 
 
 def _breakable_facts_of(item: pytest.Item) -> frozenset[str]:
-    """The facts that a test may show to be broken, besides those of every answer."""
+    """Return the facts that a test may show to be broken, besides those of every response."""
     checks = frozenset(checks_of(item))
     of_shapes = checks.intersection(_OF_SUCCESSES)
     facts = frozenset(facts_of(item)).union(*(check.facts for check in checks - of_shapes))
@@ -206,7 +207,7 @@ def _breakable_facts_of(item: pytest.Item) -> frozenset[str]:
 
 
 def _facts_of_every_answer() -> frozenset[str]:
-    """The facts that any test may show to be broken; the shape of a success shows in tests that succeed."""
+    """Return the facts that any test may show to be broken; not the shapes of successes, which need one."""
     facts = frozenset(fact for check in checks_of_every_answer() for fact in check.facts)
     return facts - {*schemas.SHAPE_FACTS}
 
@@ -224,7 +225,7 @@ class Spending:
 
     Attributes:
         cost_credits: The most that this costs.
-        unpaid: Ids of the tests for which the credits do not suffice; the cheapest are paid first.
+        unpaid: Ids of the tests that the credits do not suffice for; the cheapest tests are paid first.
     """
 
     runs: tuple[Workflow | Model, ...]
@@ -240,7 +241,7 @@ class Spending:
         *,
         limit_credits: float,
     ) -> Spending:
-        """Divide credits between tests that the profile makes possible."""
+        """Divide the credits among tests that the profile makes possible."""
         operations = [operation_of(item) for item in items]
         is_shared = any(each and each.path_parameters == ("id",) for each in operations)
         wanted = [("", once(ASYNC_RUN)(target))] if is_shared else []  # the execution that tests share

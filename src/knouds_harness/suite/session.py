@@ -1,4 +1,4 @@
-"""One conformance run: the target opened, the record started, everything closed again at its end."""
+"""One conformance run: opens the target, starts the record, and closes everything at its end."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -46,23 +46,23 @@ from knouds_harness.targets.profile import Target
 
 _MOST_MISSING: Final = 5
 _DISTANT_MS: Final = 5.0
-"""From connecting to the first answer; where it is less, threads cost more than they save."""
+"""Time from connecting to the first response; below this, threads cost more than they save."""
 
 
 @dataclass(kw_only=True)
 class ConformanceRun:
-    """An opened target with all that tests need; ``tester`` and ``subjects`` begin the run record.
+    """An opened target with all that tests need.
 
     Attributes:
-        profile: The target as its profile has it.
-        target: The target as far as it does not contradict its profile; the same until that was looked at.
-        user_errors: Tests of the user's that ended in an error, by their ids.
-        user_checks: What the user adds to the facts and checks of the harness.
-        selected: The facts that the tests that will run are about; None for all.
-        unpaid: Ids of the tests for which the credits do not suffice.
+        profile: The target as its profile describes it.
+        target: The profile without what the target contradicts; equal to it before ``begin``.
+        user_errors: Ids of the user's tests that ended in an error.
+        user_checks: The user's facts and checks.
+        selected: The facts that the selected tests are about; None for all.
+        unpaid: Ids of the tests that the credits do not suffice for.
         contradictions: Where the target contradicts its profile.
-        left: Lines that say what could not be deleted; none where all is.
-        is_distant: Answers take so long that independent tests had better wait for them side by side.
+        left: Lines that say what could not be deleted; empty if everything was.
+        is_distant: Responses take so long that independent tests should run side by side.
     """
 
     options: RunOptions
@@ -93,19 +93,19 @@ class ConformanceRun:
         self.target = self.profile
 
     def add_user_checks(self, of_tests: UserChecks, of_file: UserChecks) -> None:
-        """Count facts and checks of the user's among those of the document; before ``begin``."""
+        """Add the user's facts and checks to those of the harness; call it before ``begin``."""
         added = self.user_checks = of_tests.joined(of_file)
         self._every_exchange = tuple(of_file.checks.values())
         if added.facts:
             self.document = replace(self.document, facts={**self.document.facts, **added.facts})
 
     def begin(self) -> None:
-        """Start the record, reach the target, and hold its profile against what it answers.
+        """Start the record, reach the target, and compare its profile with its responses.
 
         Raises:
             UsageError: ``min_verified`` is not a number of facts.
-            ProfileError: ``[expect]`` names what is not there.
-            TargetUnreachable: There is no usable answer from it.
+            ProfileError: ``[expect]`` names an unknown fact or family.
+            TargetUnreachable: The target gives no usable response.
             RunRecordError: The record cannot be written.
         """
         text = self.options.min_verified
@@ -127,7 +127,7 @@ class ConformanceRun:
         self.is_distant = first_contact(self.client).elapsed_ms > _DISTANT_MS
         if Action.RUN in self.target.limits.allow:  # before anything that may be charged
             self.client.watch_charges(each.user for each in active_keys(self.target))
-        # Near by, one after the other takes less time, and comes in the same order each time.
+        # On a near target, one request at a time is faster, and the order is the same in each run.
         self._checked = check_profile(self.client, most_at_once=None if self.is_distant else 1)
         self.target, self.contradictions = self._checked.target, self._checked.contradictions
         for contradiction in self.contradictions:
@@ -154,7 +154,7 @@ class ConformanceRun:
 
     @cached_property
     def tester(self) -> Tester:
-        checked, self._checked = self._checked, None  # the tester keeps what it needs
+        checked, self._checked = self._checked, None  # frees what the tester does not keep
         return Tester(
             client=self.client,
             document=self.document,
@@ -171,7 +171,7 @@ class ConformanceRun:
 
     @property
     def personas(self) -> list[Persona]:
-        """The keys that work, of accounts that may use keys."""
+        """The active keys of accounts that may use keys."""
         working = active_keys(self.target)
         return [persona for persona in self.target.personas.values() if persona in working]
 
@@ -181,15 +181,15 @@ class ConformanceRun:
 
     @cached_property
     def deliveries(self) -> Deliveries:
-        """Executions of keys with a webhook, and what was delivered of them."""
+        """Executions of keys with a webhook, and their deliveries."""
         return Deliveries(self.tester, self.executions, self.receiver)
 
     @cached_property
     def receiver(self) -> Receiver:
-        """Takes deliveries until the run ends: where the profile's webhook leads, or at a free port.
+        """Accepts deliveries until the run ends, at the profile's ``[webhook]`` address or a free port.
 
         Raises:
-            UsageError: Nothing can listen there.
+            UsageError: The port cannot be opened.
         """
         listen = self.target.webhook.receiver if self.target.webhook else None
         if listen is None or mints_webhooks(self.target):
@@ -200,7 +200,7 @@ class ConformanceRun:
         self.outcome, self.exit_code, self.note = outcome, error.exit_code, str(error)
 
     def conclude(self, *, was_interrupted: bool) -> ExitCode:
-        """Delete what was made on the target and finish the record; returns what the command exits with."""
+        """Delete what was made on the target, finish the record and return the exit code."""
         self._clean_up(is_urgent=was_interrupted)
         if self.outcome is None and not was_interrupted:
             self._conclude_costs()
@@ -218,7 +218,7 @@ class ConformanceRun:
         return self.exit_code
 
     def _conclude_costs(self) -> None:
-        """Hold what was charged against the limit: a run that cost more is never one that kept it."""
+        """Compare what was charged with the limit: a run that cost more never passes."""
         budget = self.client.guard.budget
         with suppress(HarnessError):
             self.client.note_charges()
@@ -226,7 +226,7 @@ class ConformanceRun:
             self.stop("stopped", GuardStop(budget.overcharge))
 
     def _clean_up(self, *, is_urgent: bool) -> None:
-        """Delete what was made; waits for a target that throttles, unless the user wants the end."""
+        """Delete what was made; waits for a target that throttles, unless ``is_urgent``."""
         left = self.client.remove_left(most_wait_s=0 if is_urgent else MOST_WAIT_S).left
         if left:
             command = f"knouds-harness cleanup {self.recorder.writer.folder}"
@@ -239,13 +239,13 @@ class ConformanceRun:
         self.recorder.writer.note_endless(keys, of_accounts=of_accounts)
 
     def _decided(self, *, was_interrupted: bool) -> tuple[str, ExitCode, list[str]]:
-        """How the run ended, and in lines why."""
+        """Return the outcome, the exit code, and lines that say why."""
         if was_interrupted:
             return "interrupted", ExitCode.INTERRUPTED, []
         unproven, own_errors = [*self._unproven(), *self._shortfall()], self._user_errors()
         if self.recorder.is_broken:
             expired = [
-                f"waiver expired on {waiver.expires}: {waiver}. Mend what it waives, or renew it."
+                f"waiver expired on {waiver.expires}: {waiver}. Fix what it waives, or renew it."
                 for waiver in self.recorder.expired_waivers
             ]
             return "broken", ExitCode.BREACH, [*expired, *unproven, *own_errors]
@@ -265,7 +265,7 @@ class ConformanceRun:
     def _user_errors(self) -> list[str]:
         lines = []
         if self.user_errors:
-            lines += [f"{OWN_CODE_FAILED}: tests that ended in an error, not in an assert about an answer:"]
+            lines += [f"{OWN_CODE_FAILED}: tests that ended in an error, not in an assert about a response:"]
             lines += [f"  {each}" for each in self.user_errors]
         if self.recorder.user_errors:
             lines += [f"{OWN_CODE_FAILED}: checks of --checks that ended in an error:"]
@@ -273,9 +273,9 @@ class ConformanceRun:
         return lines
 
     def _unproven(self) -> list[str]:
-        """Whose runs all failed, or whose executions never ended, unless the profile accepts that."""
+        """Say whose runs all failed, and whose executions never ended, unless the profile accepts it."""
         lines = [
-            f"No run of {user} succeeded: {told}. If that is as it should be, say so in the profile."
+            f"No run of {user} succeeded: {told}. If that is expected, say so in the profile."
             for user, told in self.subjects.unsuccessful.items()
         ]
         is_accepted = any(
@@ -284,7 +284,7 @@ class ConformanceRun:
         )
         if self.tester.endless.personas and not is_accepted:
             lines.append(
-                "Raise deadline_s of what was run in the profile, or accept that no execution ends: "
+                "In the profile, raise deadline_s of what was run, or accept that no execution ends: "
                 f'[[waivers]] with fact = "{ENDS_IN_TIME}".'
             )
         return lines
@@ -313,7 +313,7 @@ class ConformanceRun:
 
 @contextmanager
 def open_run(options: RunOptions) -> Iterator[ConformanceRun]:
-    """Open the target and read the document; the sandbox is started, seeded and stopped here.
+    """Open the target and read the document; starts, seeds and stops the built-in sandbox.
 
     Raises:
         HarnessError: The target, its profile or the document is not usable.

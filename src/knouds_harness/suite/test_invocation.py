@@ -1,4 +1,4 @@
-"""The body of a conformance test: called, and failed where its own check was broken in it."""
+"""Call the body of a conformance test, and fail it if its own check found a breach."""
 
 import os
 import shlex
@@ -18,15 +18,15 @@ from knouds_harness.suite.untested import Untested
 
 
 class FoundByChecks(pytest.fail.Exception):  # type: ignore[name-defined,misc]  # an attribute of a function
-    """Checks found something in what a test has sent, and that is recorded already."""
+    """Checks found something in what a test has sent; the findings are already recorded."""
 
 
 def call_body(item: pytest.Function, arguments: Mapping[str, object], recorder: FindingRecorder) -> None:
-    """Call the function of a test.
+    """Call a test's function.
 
     Raises:
-        Failed: Its own check was broken in it, or it was the first to show a finding of another.
-        Untested: Nothing that was answered shows any of its facts.
+        Failed: Its own check has a finding, or the test is the first to show a finding of another check.
+        Untested: No response shows any of its facts.
     """
     begun = time.monotonic()
     recorder.begin_test(item.nodeid)
@@ -34,7 +34,7 @@ def call_body(item: pytest.Function, arguments: Mapping[str, object], recorder: 
         recorder.steps.begin_sequence()
     try:
         item.obj(**arguments)
-    except (AssertionError, Flaky):  # what a target shows now and then is found all the same
+    except (AssertionError, Flaky):  # findings count even if the target shows them only now and then
         if not recorder.shown.failing:
             raise
     finally:
@@ -42,7 +42,7 @@ def call_body(item: pytest.Function, arguments: Mapping[str, object], recorder: 
         recorder.steps.end_sequence()
         said = _said_of_findings(item, recorder)
         if said:
-            raise pytest.fail.Exception("\n".join(said), pytrace=False) from None  # also if an error ended it
+            raise pytest.fail.Exception("\n".join(said), pytrace=False) from None  # even if an error ended it
     own = own_facts_of(item)
     if own and recorder.shown.claimed.isdisjoint(own):
         raise _nothing_shown(recorder.shown.last)
@@ -51,15 +51,15 @@ def call_body(item: pytest.Function, arguments: Mapping[str, object], recorder: 
 def _nothing_shown(last: str | None) -> Untested:
     if last is None:
         return Untested("a key or resource in the profile that shows it", "profile")
-    return Untested(f"an answer that shows it: {last}")
+    return Untested(f"a response that shows it: {last}")
 
 
 @contextmanager
 def user_body(item: pytest.Function, recorder: FindingRecorder) -> Iterator[None]:
-    """Let a test of the user's be called, however pytest calls it, while the context is open.
+    """Surround the call of a user's test, however pytest makes it.
 
     Raises:
-        FoundByChecks: It passed, and checks found something in what it sent.
+        FoundByChecks: The test passed, but checks found something in what it sent.
     """
     begun = time.monotonic()
     try:
@@ -85,10 +85,10 @@ def _said_of_findings(item: pytest.Item, recorder: FindingRecorder) -> list[str]
 
 def _describe(finding: Finding, folder: Path) -> str:
     place = f" at {finding.where}" if finding.where else ""
-    again = finding.script or f"  {finding.curl}"  # the end of a script has to begin its line
+    again = finding.script or f"  {finding.curl}"  # a script's here-document must end at the line's start
     if finding.has_long_script:
         path = os.path.relpath(folder / script_file(finding))
-        again = f"  a script: sh {shlex.quote(path)}"  # a shorter one may replace it while the run goes on
+        again = f"  a script: sh {shlex.quote(path)}"  # the run may replace it by a shorter one
     return (
         f"{_headline(finding)}\n"
         f"  {finding.who}{place}\n"

@@ -1,4 +1,4 @@
-"""The tester: what a conformance test holds in its hand to send requests and have the answers judged."""
+"""The tester: conformance tests send requests with it, and it has the responses judged."""
 
 import threading
 from collections import Counter
@@ -36,7 +36,7 @@ from knouds_harness.targets.resources import Model, Webhook, Workflow
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_MOST_AT_ONCE = 64  # each takes a thread, and a profile may allow load thousands
+_MOST_AT_ONCE = 64  # each takes a thread, and a profile may allow thousands, for load
 _MOST_WAITED_S = 200  # three windows: others may use the account too
 _MOST_FAILURES_IN_A_ROW = 5
 _MOST_FAILURES_OF_ONE = 10
@@ -48,18 +48,18 @@ def _place_of(request: Request) -> str:
 
 @dataclass(kw_only=True)
 class RateLimitRetry:
-    """Sends again what got a 429."""
+    """Sends a request again after a 429."""
 
     pass_time: Callable[[float], None]
-    """Lets so many seconds pass, on the clock of the target's windows."""
+    """Lets that many seconds pass on the clock of the target's rate-limit windows."""
     _refused: set[str | None] = field(default_factory=set)
     _waited_in_vain_s: float = 0.0
 
     def outlast(self, exchange: Exchange, send_again: Callable[[], Exchange]) -> Exchange:
-        """Send a refused request again, each time when the refusal says, for three windows at most.
+        """Send a refused request again, each time when the 429 says, for at most three windows.
 
-        Where an operation was refused for longer, it is not waited for again until it is admitted; where all
-        are refused for so long, for none.
+        An operation that was refused for longer is not waited for again until it is admitted. If nothing was
+        admitted for that long, nothing is waited for.
         """
         operation = exchange.request.operation_id
         while (
@@ -80,9 +80,9 @@ class RateLimitRetry:
 
 
 class Tester:
-    """Sends as personas of one target, judges every answer by what holds for all, and more where asked."""
+    """Sends requests as personas of one target, and has every response judged."""
 
-    __test__ = False  # its name begins as those of test classes do
+    __test__ = False  # its name looks like that of a test class
 
     def __init__(
         self,
@@ -94,10 +94,10 @@ class Tester:
         lock: RunLock | None = None,
         checked: ProfileCheck | None = None,
     ) -> None:
-        """Send nothing yet; judge long answers of ``checked``.
+        """Send nothing yet, but judge responses in ``checked`` that are too long to keep.
 
-        ``wait`` is called when the target throttles and its clock can't be moved. ``checked`` is what was
-        learnt of the target before: its target is what is tested.
+        ``wait`` is called when the target throttles and its clock cannot be moved. ``checked`` is what was
+        learned before the first test; its ``target`` is the one to test.
         """
         self.target: Target = checked.target if checked else client.target
         self._contradictions = checked.contradictions if checked else ()
@@ -128,22 +128,22 @@ class Tester:
         self._failures_by_place: Counter[str] = Counter()
         for exchange in learnt:
             self.runs.note(self._kept_bodies.kept(exchange))
-            if len(exchange.body) > KEPT_BYTES:  # too long to keep: what needs it asks again
+            if len(exchange.body) > KEPT_BYTES:  # too long to keep: tests that need it ask again
                 self._judge_learnt(exchange)
                 self._whoami_by_key.pop(exchange.request.persona or "", None)
 
     def need(self, need: Need[T]) -> T:
-        """Look something up in the profile; where it is missing, the running test counts as untested."""
+        """Return what in the profile meets the need; if nothing does, the running test is untested."""
         if need.missing(self.target) is not None:
             raise self.untested_for(need)
         return cast("T", need.find(self.target))
 
     def untested_for(self, need: Need[Any]) -> Untested:
-        """What skips a test whose need is not met."""
+        """Return the exception that skips a test with an unmet need."""
         return untested_for(need, profile=self.client.target, contradictions=self._contradictions)
 
     def whoami(self, persona: Persona) -> Exchange:
-        """What whoami answers a key; where that was asked before the first test, it is not asked again."""
+        """Return whoami's response to a key; taken from before the first test, if it was asked then."""
         known = self._whoami_by_key.get(persona.name)
         if known is None or known.status != HTTPStatus.OK:
             return self.send("getWhoami", persona)
@@ -151,7 +151,7 @@ class Tester:
         return known
 
     def judge_all_learnt(self) -> None:
-        """Judge what was learnt before the first test and no test has looked at."""
+        """Judge the responses from before the first test that no test has used."""
         for exchange in list(self._unjudged.values()):
             self._judge_learnt(exchange)
 
@@ -168,18 +168,18 @@ class Tester:
         key: Secret | None = None,
         is_throttling_expected: bool = False,
     ) -> Exchange:
-        """Send one request and judge the answer by all checks that apply to it.
+        """Send one request and judge the response by all checks that apply to it.
 
         Args:
-            operation_id: Which operation.
-            persona: Whose key is sent, unless ``key`` is; None sends none.
+            operation_id: The operation.
+            persona: The persona whose key is sent, unless ``key`` is given; None sends no key.
             call: Path, query and body.
-            key: Sent instead of the persona's own.
-            is_throttling_expected: Take a 429 for an answer instead of waiting for the next window.
+            key: Sent instead of the persona's own key.
+            is_throttling_expected: Return a 429 instead of waiting for the next window.
 
         Raises:
             GuardStop: The profile's limits forbid the request.
-            TargetUnreachable: The target has gone away.
+            TargetUnreachable: The target no longer responds.
         """
         return self._exchange(
             self._request(operation_id, persona, call or Call()),
@@ -192,12 +192,12 @@ class Tester:
         return self.send_at_once([(operation_id, persona, call)] * times)
 
     def send_at_once(self, sendings: Sequence[tuple[str, Persona, Call]]) -> list[Exchange]:
-        """Send requests at once, begun in this order, and judge each answer as ``send`` does.
+        """Send requests at once, started in this order, and judge each response as ``send`` does.
 
-        How many are in flight at a time, ``limits.concurrency`` says; a 429 is an answer like others.
+        ``limits.concurrency`` says how many are in flight at a time; a 429 is returned like any response.
 
         Raises:
-            GuardStop: The profile's limits forbid one of the requests, or so many of them.
+            GuardStop: The profile's limits forbid one of the requests, or that many.
         """
         if self.halted_by is not None:
             raise self.halted_by
@@ -222,12 +222,12 @@ class Tester:
             if not exchange.is_lost:
                 self._judge(exchange)
         for each in sent:
-            each.result()  # raises what kept a request from being sent
+            each.result()  # raises why a request was not sent
         return exchanges
 
     @property
     def most_at_once(self) -> int:
-        """How many requests a check lets be in flight."""
+        """How many requests may be in flight at a time."""
         return min(self.target.limits.concurrency, _MOST_AT_ONCE)
 
     def _request(self, operation_id: str, persona: Persona | None, call: Call) -> Request:
@@ -237,7 +237,7 @@ class Tester:
         self.need(may(operation.action))
         request = call.request(operation, persona=persona.name if persona else None)
         if resource := resource_named(request.path, self.target):
-            self.pricing.worst_case(resource)  # asked for once, the client knows it too
+            self.pricing.worst_case(resource)  # the client needs the price, and learns it by this
         return request
 
     def send_elsewhere(
@@ -249,34 +249,34 @@ class Tester:
         return self.send_request(Request(method=method, path=path, body=body, persona=name, action=action))
 
     def send_request(self, request: Request) -> Exchange:
-        """Send a request as it is, if the profile allows what it may do, and judge the answer."""
+        """Send a request as it is, if the profile allows its action, and judge the response."""
         self.need(may(request.action))
         return self._exchange(request)
 
     def send_unjudged(self, request: Request) -> Exchange:
-        """Send a request that a router or a proxy may answer, of which nothing is promised."""
+        """Send a request that a router or proxy may answer, so that nothing is promised."""
         self.need(may(request.action))
         exchange = self._sent(request)
         self._note(exchange)
         return exchange
 
     def judge(self, check: Check[P], exchange: Exchange, *args: P.args, **kwargs: P.kwargs) -> list[Finding]:
-        """Have a check judge an exchange, and record what it claims; returns what fails the run.
+        """Have a check judge an exchange, and record its claims; returns the findings that fail the run.
 
-        A property test asserts that there is no such finding, so that it shrinks.
+        A property test asserts that there are none, so that Hypothesis shrinks its input.
         """
         claims = check.judge(exchange, *args, **kwargs)
         return self.recorder.record(check, exchange, claims, compared=compared_with(check.family, kwargs))
 
     def keep(self, outcome: str, came: Exchange | Received) -> None:
-        """Name an answer, or a delivery, as that of an outcome, for ``record``; the first of a test counts.
+        """Keep a response or delivery for ``record`` as that of an outcome; the first in a test counts.
 
-        The marker ``records`` of the test has the outcome too, with ``is_named``.
+        The test's marker ``records`` names the outcome too, with ``is_named``.
         """
         self.recorder.shown.kept.setdefault(outcome, came)
 
     def findings_about(self, exchange: Exchange) -> list[Finding]:
-        """The findings of the running test that fail the run and that this exchange showed."""
+        """Return the findings of the running test that this exchange showed and that fail the run."""
         failing = self.recorder.shown.failing.values()
         return [each for each in failing if each.exchange_id == exchange.id]
 
@@ -290,7 +290,7 @@ class Tester:
 
     @property
     def advanced_s(self) -> float:
-        """How far that clock is ahead of the target's own."""
+        """How far the clock of the rate-limit windows is ahead of the target's own."""
         return self.mint.advanced_s if self.mint else 0.0
 
     def _exchange(
@@ -301,7 +301,7 @@ class Tester:
             return exchange
         exchange = self.rate_limit_retry.outlast(exchange, lambda: self._send_once(request, key))
         if exchange.status == 429:
-            raise Untested("requests that are admitted: one was refused for its rate again and again")
+            raise Untested("requests that are admitted: one got a 429 again and again")
         return exchange
 
     def _send_once(self, request: Request, key: Secret | None) -> Exchange:
@@ -309,19 +309,19 @@ class Tester:
             raise self.halted_by
         place = _place_of(request)
         if self._failures_by_place[place] >= _MOST_FAILURES_OF_ONE:
-            raise Untested(f"a whole answer from {place}: {_MOST_FAILURES_OF_ONE} requests to it got none")
+            raise Untested(f"a complete response from {place}: {_MOST_FAILURES_OF_ONE} requests got none")
         try:
             return self._delivered(request, key)
         except errors.HarnessError as error:
-            self.halted_by = error  # for ever: hypothesis tries again what failed, and must see it fail again
+            self.halted_by = error  # for good: Hypothesis repeats what failed, and must see it fail again
             raise
 
     def _delivered(self, request: Request, key: Secret | None) -> Exchange:
         with self._unless_reserved(request):
             exchange = self._sent(request, key)
-        if exchange.is_lost:  # an accident, which happens once: no connection is used again afterwards
+        if exchange.is_lost:  # happens once: no connection is reused afterwards
             if request.action is not Action.READ:
-                raise Untested(f"an answer to {_place_of(request)}: {exchange.failure}")
+                raise Untested(f"a response to {_place_of(request)}: {exchange.failure}")
             exchange = self.client.send(request, key=key)
         self._note(exchange)
         self._judge(exchange)
@@ -357,7 +357,7 @@ class Tester:
         self.runs.note(kept)
 
     def reserved(self, persona: Persona, operation_id: str, *resource: str) -> AbstractContextManager[None]:
-        """Keep other tests from running anything of an account, or one thing, while the context is open."""
+        """Keep other tests of an account from running anything, or one resource, inside the context."""
         return self.reservations.made((persona.user, operation_id, *resource))
 
     def _unless_reserved(self, request: Request, *, owner: int | None = None) -> AbstractContextManager[None]:
@@ -368,7 +368,7 @@ class Tester:
         return self.reservations.used(what, owner=owner)
 
     def _count_failure(self, exchange: Exchange) -> None:
-        """Tell a target that has gone away, which ends the run, from one that answers other requests."""
+        """End the run if the target is gone; go on if it still responds to other requests."""
         if exchange.status is not None:
             self._failures_in_a_row = 0
             return
@@ -379,14 +379,14 @@ class Tester:
         if self.client.send(health_request()).status is None:
             raise errors.TargetUnreachable(
                 f"{self.target.base_url}: {exchange.failure}\n"
-                f"  {self._failures_in_a_row} requests in a row got no answer; what was found so far is kept."
+                f"  {self._failures_in_a_row} requests in a row got no response; findings so far are kept."
             )
         self._failures_in_a_row = 0
 
     def minted(
         self, capabilities: Collection[str], *, account: str, webhook: Webhook | None = None
     ) -> Persona:
-        """A fresh key of an account with exactly these capabilities."""
+        """Mint a new key of an account with exactly these capabilities."""
         return self._needed_mint().mint(frozenset(capabilities), account=account, webhook=webhook)
 
     def _needed_mint(self) -> KeyMint:
@@ -395,7 +395,7 @@ class Tester:
         return self.mint
 
     def price(self, resource: Workflow | Model) -> float:
-        """The most that one run costs, in credits; what has no known price is never run."""
+        """Return the most that one run can cost, in credits; without a known price, it is never run."""
         if (price := self.pricing.worst_case(resource)) is None:
             raise Untested("cost_credits of what is to be run", "profile")
         return price

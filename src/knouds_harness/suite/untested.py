@@ -1,4 +1,4 @@
-"""Why something cannot be tested: what is missing for it, and whether profile or target are the cause."""
+"""Why something cannot be tested: what is missing, and whether the profile or the target is the cause."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,8 +11,8 @@ from knouds_harness.targets.profile import Target
 _MOST_NAMED = 3
 
 
-class Untested(BaseException):  # an Exception is what hypothesis takes for a failure, and tries again
-    """Ends a test that needs what is not there; the pytest plugin turns it into a skip."""
+class Untested(BaseException):  # Hypothesis takes an Exception for a failure, and tries again
+    """Ends a test that needs something missing; the pytest plugin turns it into a skip."""
 
     def __init__(self, missing: str, cause: Cause = "answers") -> None:
         super().__init__(missing)
@@ -21,14 +21,14 @@ class Untested(BaseException):  # an Exception is what hypothesis takes for a fa
 
 
 def more_credits(target: Target) -> str:
-    """What is missing where a run could cost more than is left."""
+    """Say what is missing if a run could cost more credits than are left."""
     return f"more credits than the {target.limits.credits:,.10g} that {target.limits.credits_by} allows"
 
 
 def untested_for(
     need: Need[Any], *, profile: Target, contradictions: Sequence[Contradiction] = ()
 ) -> Untested:
-    """Why a need is not met: the profile lacks it, or the target contradicts the profile there."""
+    """Return why a need is not met: the profile lacks it, or the target contradicts the profile there."""
     missing = need.missing(profile)
     if not contradictions or missing is not None:
         return Untested(missing or need.says, "profile")

@@ -1,4 +1,4 @@
-"""The user's own tests that use fixtures of the suite: each shows a fact of its own."""
+"""The user's own tests that use fixtures of the suite: each gets a check and a fact of its own."""
 
 import itertools
 import re
@@ -17,12 +17,12 @@ from knouds_harness.suite.selection import checks_of
 from knouds_harness.suite.test_invocation import FoundByChecks
 
 RUN_FIXTURE: Final = "knouds_run"
-"""What all fixtures of the suite rest on, so that a test that takes one of them has this one too."""
+"""All fixtures of the suite depend on this one, so every test that uses them has it too."""
 _MARK: Final = "user_test"
 
 
 def mark_user_tests(items: Iterable[pytest.Item]) -> UserChecks:
-    """Give each test of the user's a check and a fact of its own; returns all of them."""
+    """Give each of the user's tests a check and a fact of its own; returns all of them."""
     facts, checks = {}, {}
     for item in items:
         if checks_of(item) or RUN_FIXTURE not in getattr(item, "fixturenames", ()):
@@ -35,12 +35,12 @@ def mark_user_tests(items: Iterable[pytest.Item]) -> UserChecks:
 
 
 def is_user_test(item: pytest.Item) -> bool:
-    """Whether a test is the user's and takes part in the run."""
+    """Return whether a test is the user's and takes part in the run."""
     return item.get_closest_marker(_MARK) is not None
 
 
 def record_kept(item: pytest.Item, recorder: FindingRecorder) -> None:
-    """Write down that the fact of a test that passed held; a test that has sent nothing shows nothing."""
+    """Record that the fact of a passed test holds, unless the test has sent nothing."""
     check, exchange = checks_of(item)[0], recorder.steps.last_of_test
     if exchange is not None:
         recorder.record(check, exchange, check.judge(exchange))
@@ -49,9 +49,9 @@ def record_kept(item: pytest.Item, recorder: FindingRecorder) -> None:
 def record_failure(
     item: pytest.Item, recorder: FindingRecorder, error: BaseException
 ) -> Literal["finding", "waived", "error"]:
-    """Write down that the fact of a test did not hold, which all that the test has sent shows.
+    """Record that the fact of a failed test does not hold; all that the test has sent is the evidence.
 
-    Returns an error where no assert failed, or where nothing was sent that could show it.
+    Returns ``error`` if no assert failed, or nothing was sent that could be evidence.
     """
     if isinstance(error, FoundByChecks):
         return "finding"
@@ -75,13 +75,13 @@ def _check_of(fact: Fact) -> Check[[]]:
 
 
 def _after_expected(sentence: str) -> str:
-    """A sentence as it goes on after the word "expected"."""
+    """Turn a sentence into what follows the word "expected"."""
     begins_as_name = sentence[1:2].isupper()
     return f"that {sentence if begins_as_name else sentence[:1].lower() + sentence[1:]}".rstrip(".")
 
 
 def _id_of(item: pytest.Item) -> str:
-    """Such as ``user.tests.test_orders.test_price``: the same for all parameters, and in every run."""
+    """Return an id like ``user.tests.test_orders.test_price``, equal for all parameters and in every run."""
     name = item.nodeid.partition("[")[0].replace(".py::", "::")
     return f"{USER}.{re.sub(r'[^A-Za-z0-9_-]+', '.', name).strip('.')}"
 
@@ -93,13 +93,13 @@ def _says(item: pytest.Item) -> str:
 
 
 def _is_assert(error: BaseException) -> bool:
-    if isinstance(error, BaseExceptionGroup):  # of hypothesis, where a property fails in several ways
+    if isinstance(error, BaseExceptionGroup):  # from Hypothesis, if a property fails in several ways
         return all(map(_is_assert, error.exceptions))
     return isinstance(error, AssertionError | pytest.fail.Exception)
 
 
 def _observed(error: BaseException) -> str:
-    """The message of an assert, without where pytest took its values from."""
+    """Return the message of an assert, without pytest's details on its values."""
     lines = itertools.takewhile(
         lambda line: not line.startswith(("+", "-", "?")), map(str.strip, str(error).splitlines())
     )

@@ -53,7 +53,7 @@ def found_by(runs: Path, arguments: list[str]) -> tuple[Loaded, Capacity]:
     loaded = load(runs, *arguments)
     capacity = capacity_of(loaded.record)
     assert capacity.points
-    assert "Searches the highest rate" in loaded.err
+    assert "Searches for the highest rate" in loaded.err
     assert f"at most {WITHIN_S} s" in loaded.err
     if capacity.is_generator_limit:
         assert loaded.exit_code == ExitCode.INVALID_MEASUREMENT
@@ -150,7 +150,7 @@ def test_interrupted_search_keeps_its_points(runs, search):
     sampled(
         [
             (("--shape", "ramp"), "Leave --shape out"),
-            (("--within", "1s"), "not even one point"),
+            (("--within", "1s"), "too short for even one point"),
             (("--warm-up", "2"), "leaves nothing of a point"),
         ],
         every=3,

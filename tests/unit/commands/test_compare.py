@@ -33,5 +33,5 @@ def test_interruption_after_a_load_ends_the_rounds(monkeypatch, tmp_path, exit_c
     ended = CliRunner().invoke(compare, arguments)
 
     assert ended.exit_code == ExitCode.INTERRUPTED
-    assert f"What has been run stays in {tmp_path}." in ended.stderr
+    assert f"The runs so far are kept in {tmp_path}." in ended.stderr
     assert len(launches) == 3

@@ -177,7 +177,7 @@ def test_broken_operation_is_left_alone_and_the_run_goes_on(make_tester):
 
     for _ in range(10):
         assert tester.send("getWhoami", full(tester)).status is None
-    with pytest.raises(Untested, match="a whole answer from getWhoami"):
+    with pytest.raises(Untested, match="a complete response from getWhoami"):
         tester.send("getWhoami", full(tester))
 
     assert tester.send("getHealth", None).status == 200
@@ -201,7 +201,7 @@ def test_lost_connection_is_no_finding(make_tester, monkeypatch, operation):
     if operation == "getWhoami":
         assert tester.send(operation, full(tester)).status == 200
     else:
-        with pytest.raises(Untested, match="an answer to createWorkflow"):
+        with pytest.raises(Untested, match="a response to createWorkflow"):
             tester.send(operation, full(tester), Call(json={"name": "x"}))
 
     assert len(sent) == (2 if operation == "getWhoami" else 1)

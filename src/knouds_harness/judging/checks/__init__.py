@@ -1,4 +1,4 @@
-"""The checks, one module or folder for each family, which is what their ids begin with."""
+"""The checks: one module or folder per family, and ids that begin with the family."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -28,7 +28,7 @@ _FAMILIES: Final = (
 
 
 def all_checks() -> dict[str, Check[...]]:
-    """Every check by id, in the order in which families and checks are written."""
+    """Return every check by id, in the order in which families list them."""
     modules = [import_module(f"{__name__}.{family}") for family in _FAMILIES]
     checks = [each for module in modules for each in vars(module).values() if isinstance(each, Check)]
     return {check.id: check for check in checks}
@@ -36,10 +36,10 @@ def all_checks() -> dict[str, Check[...]]:
 
 @cache
 def family_by_fact() -> Mapping[str, str]:
-    """The family of each fact that a check is about; of several, the first."""
+    """Return the family of the first check of each fact, by fact id."""
     return {fact: each.family for each in reversed(all_checks().values()) for fact in each.facts}
 
 
 def families() -> tuple[str, ...]:
-    """The names of the families, in their order."""
+    """Return the names of the families, in order."""
     return tuple(dict.fromkeys(check.family for check in all_checks().values()))

@@ -18,7 +18,7 @@ def _plain_401(exchange: Exchange, fact: str) -> Iterator[Claim]:
         yield Claim(
             fact="auth.before-capability",
             holds=False,
-            expected="401, as the key is judged before what it may do",
+            expected="401, as the key is judged before its capabilities",
             observed=answer(exchange),
         )
         return
@@ -58,7 +58,7 @@ def empty_key(exchange: Exchange) -> Iterator[Claim]:
 
 @check("auth.malformed-key-is-401", *_PLAIN_401_FACTS, applies=lambda case: case.key_sent == "malformed")
 def malformed_key(exchange: Exchange) -> Iterator[Claim]:
-    """A key that does not look like one is refused."""
+    """A malformed key is refused."""
     yield from _plain_401(exchange, "auth.malformed-key-is-401")
 
 
@@ -75,13 +75,13 @@ def unknown_key(exchange: Exchange) -> Iterator[Claim]:
     applies=lambda case: case.key_sent == "altered",
 )
 def altered_key(exchange: Exchange) -> Iterator[Claim]:
-    """A valid key altered in case, cut or prolonged is refused."""
+    """A valid key in another case, shortened or lengthened, is refused."""
     yield from _plain_401(exchange, "auth.altered-key-is-401")
 
 
 @check("auth.refusal-tells-nothing", given=("of_existing",))
 def tells_nothing(exchange: Exchange, *, of_existing: Exchange) -> Iterator[Claim]:
-    """Without a valid key, the answer is the same whether what is asked for exists or not."""
+    """Without a valid key, the response is the same whether or not the resource exists."""
     yield from refused_alike(exchange, of_existing=of_existing, fact="auth.refusal-tells-nothing")
 
 
@@ -153,7 +153,7 @@ def public_operation(exchange: Exchange) -> Iterator[Claim]:
     yield Claim(
         fact="auth.public-operations-need-no-key",
         holds=exchange.status not in (401, 403),
-        expected="an answer without a key",
+        expected="a response without a key",
         observed=answer(exchange),
     )
 
@@ -198,7 +198,7 @@ def whoami_owner(
 ) -> Iterator[Claim]:
     """Whoami describes the account that the key belongs to.
 
-    ``others`` maps the profile's user names to the ids that earlier answers gave them.
+    ``others`` maps the profile's user names to the ids in earlier responses.
     """
     account = exchange.members.get("user")
     if exchange.status != 200 or not isinstance(account, dict):

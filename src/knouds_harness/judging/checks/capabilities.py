@@ -1,4 +1,4 @@
-"""Which key may do what: admitted by the documented rule, or refused with what would have passed."""
+"""Which key may do what: admitted by the documented rule, or refused and told the missing capability."""
 
 from collections.abc import Collection, Iterator, Mapping
 
@@ -15,12 +15,12 @@ from knouds_harness.targets.needs.need import CONTROL
 
 
 def is_denial(exchange: Exchange) -> bool:
-    """Whether a key was refused for what it holds (and not for what it asked for)."""
+    """Return whether the key or its capabilities were refused, and not what it asked for."""
     return exchange.status == 401 or exchange.code == "CAPABILITY_DENIED"
 
 
 def why_admitted(operation: Operation, held: Collection[str], path_values: Mapping[str, str]) -> str:
-    """The fact by which the rule admits a key, in the documented order of precedence."""
+    """Return the fact that admits a key, in the documented order of precedence."""
     required = operation.required_capabilities(path_values)
     if not required:
         return "capability.any-valid-key-suffices"
@@ -34,7 +34,7 @@ def why_admitted(operation: Operation, held: Collection[str], path_values: Mappi
 
 
 def why_denied(operation: Operation, held: Collection[str], path_values: Mapping[str, str]) -> str:
-    """The fact by which the rule refuses a key: the nearest thing to a permission that it holds."""
+    """Return the fact that refuses a key: the one about the nearest permission that it holds."""
     required = operation.required_capabilities(path_values)
     resource = required[0].partition(":")[0]
     is_bound = any(
@@ -48,7 +48,7 @@ def why_denied(operation: Operation, held: Collection[str], path_values: Mapping
 
 
 def _is_wrongly_denied(case: Case) -> bool:
-    """Whether a key was denied that holds what is asked for, or any key where nothing is asked for."""
+    """Whether a key was denied although it holds what is required, or although nothing is required."""
     is_denied = case.is_answered and case.exchange.code == "CAPABILITY_DENIED"
     if not is_denied or case.operation is None or case.is_open or case.is_below_models:
         return False
@@ -57,7 +57,7 @@ def _is_wrongly_denied(case: Case) -> bool:
 
 
 def _is_denied_or_ought_to_be(case: Case) -> bool:
-    """Whether any key was denied, or a known one was not that lacks what is asked for."""
+    """Whether a key was denied, or a known key that lacks what is required was not."""
     if not case.is_answered or case.operation is None or not case.operation.alternatives:
         return False
     if case.is_admitted or case.is_open:
@@ -81,7 +81,7 @@ def _is_denied_or_ought_to_be(case: Case) -> bool:
 def admitted(
     exchange: Exchange, *, operation: Operation, held: Collection[str], path_values: Mapping[str, str]
 ) -> Iterator[Claim]:
-    """A key that holds what the operation asks for is not refused for its capabilities."""
+    """A key that holds what the operation requires is not refused for its capabilities."""
     yield Claim(
         fact=why_admitted(operation, held, path_values),
         holds=not is_denial(exchange),
@@ -105,7 +105,7 @@ def admitted(
 def denied(
     exchange: Exchange, *, operation: Operation, held: Collection[str], path_values: Mapping[str, str]
 ) -> Iterator[Claim]:
-    """A key without what the operation asks for is refused, and told what would have passed."""
+    """A key without what the operation requires is refused, and told which capability would suffice."""
     yield Claim(
         fact=why_denied(operation, held, path_values),
         holds=exchange.status == 403 and exchange.code in ("CAPABILITY_DENIED", None),
@@ -126,7 +126,7 @@ def denied(
 
 @check("capability.denial-tells-nothing", given=("of_existing",))
 def denied_alike(exchange: Exchange, *, of_existing: Exchange) -> Iterator[Claim]:
-    """A key that may not do something is told the same whether what it asks for exists or not."""
+    """A key without the capability gets the same refusal whether or not the resource exists."""
     yield from refused_alike(exchange, of_existing=of_existing, fact="capability.denial-tells-nothing")
 
 
@@ -143,7 +143,10 @@ def granting_what_was_required(exchange: Exchange, *, granted: str) -> Iterator[
 
 @check("capability.denial-has-no-effect", needs=(AUTHOR,), given=("before",))
 def nothing_changed(exchange: Exchange, *, before: Mapping[str, JSON]) -> Iterator[Claim]:
-    """A refused write leaves the workflow as it was; ``before`` is what was read then."""
+    """A refused write leaves the workflow as it was.
+
+    ``before`` is the workflow as read before it.
+    """
     documented = documented_body(exchange).members or before
     known = {name: before.get(name) for name in documented} if before else {}
     yield from as_written(exchange, known, fact="capability.denial-has-no-effect")
@@ -164,7 +167,7 @@ def nothing_created(exchange: Exchange, *, name: str) -> Iterator[Claim]:
 
 
 def required_of(exchange: Exchange) -> tuple[str, ...]:
-    """What a refusal names as ``required``: it may be a string or a list (docs leave it open)."""
+    """Return the capabilities in ``required``, a string or a list: the docs leave open which."""
     required = exchange.members.get("required") if exchange.status == 403 else None
     if isinstance(required, str):
         return (required,)

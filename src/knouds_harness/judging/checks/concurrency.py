@@ -1,6 +1,6 @@
-"""What has to hold when requests come at once: some order, one after another, explains the answers.
+"""Promises that hold for concurrent requests: some serial order explains the responses.
 
-Each check has a model of one promise and of nothing else; what is open stays open in it
+Each check models one promise and nothing else; its model allows all that the sources leave open
 (docs/decisions/serial-orders.md).
 """
 
@@ -29,16 +29,16 @@ _ANY_IN_FLIGHT = "in flight"
 
 
 def created_slug(exchange: Exchange) -> str | None:
-    """The slug that a create was answered with."""
+    """Return the slug in the response to a create."""
     slug = body_of(exchange).get("slug")
     return slug if isinstance(slug, str) else None
 
 
 @check("workflows.create-suffixes-taken-slug", needs=_WRITES, given=("others",))
 def distinct_slugs(exchange: Exchange, *, others: Collection[str]) -> Iterator[Claim]:
-    """Workflows of one name that are created at once get slugs of their own.
+    """Workflows of one name that are created at once get different slugs.
 
-    ``others`` are the slugs that the other creates were answered with.
+    ``others`` are the slugs that the other creates got.
     """
     slug = created_slug(exchange)
     if slug is not None:
@@ -46,7 +46,7 @@ def distinct_slugs(exchange: Exchange, *, others: Collection[str]) -> Iterator[C
             fact="workflows.create-suffixes-taken-slug",
             holds=slug not in others,
             expected="a slug that no other create got",
-            observed=f"{slug}, as another one",
+            observed=f"{slug}, as another create",
             where="/slug",
         )
 
@@ -55,10 +55,10 @@ def distinct_slugs(exchange: Exchange, *, others: Collection[str]) -> Iterator[C
 def updates_in_some_order(
     exchange: Exchange, *, before: Exchange, history: Sequence[Exchange], members: Sequence[str]
 ) -> Iterator[Claim]:
-    """Updates at once of different members all take effect, one after another.
+    """Concurrent updates of different members all take effect.
 
-    ``before`` is a read before them all, ``history`` everything sent to the workflow since, ``members`` what
-    the updates name. The exchange is the last read.
+    ``before`` is a read before all of them, ``history`` everything sent to the workflow since, ``members``
+    are those that the updates name. The exchange is the last read.
     """
     del exchange
     yield from _members_in_some_order(members, before, history, fact="workflows.update-takes-subset")
@@ -95,7 +95,7 @@ def _members_in_some_order(
 def deletes_in_some_order(exchange: Exchange, *, history: Sequence[Exchange]) -> Iterator[Claim]:
     """A workflow that is deleted while it is written stays deleted.
 
-    ``history`` is everything that was sent to it since it was there for sure. The exchange is the last read.
+    ``history`` is everything sent to it since it certainly existed. The exchange is the last read.
     """
     del exchange
     if any(_is_delete(each) and each.is_success for each in history):
@@ -109,9 +109,9 @@ def deletes_in_some_order(exchange: Exchange, *, history: Sequence[Exchange]) ->
 def lists_in_some_order(
     exchange: Exchange, *, history: Sequence[Exchange], slugs: Collection[str]
 ) -> Iterator[Claim]:
-    """Lists that are read while workflows are written hold those that are there, each once.
+    """A list that is read while workflows are written holds each existing workflow, once.
 
-    ``history`` is everything that was sent, ``slugs`` are workflows that were there before. The exchange is
+    ``history`` is everything that was sent, ``slugs`` are the workflows that existed before. The exchange is
     the last list.
     """
     del exchange
@@ -140,7 +140,7 @@ def lists_in_some_order(
 
 @check("execution.final-is-absorbing", "execution.edges", needs=_CANCELS, given=("history",))
 def cancels_in_some_order(exchange: Exchange, *, history: Sequence[Exchange]) -> Iterator[Claim]:
-    """Cancels of one execution at once lead to one end, and no status comes back.
+    """Concurrent cancels of one execution lead to one final status, and no earlier status returns.
 
     ``history`` holds every poll and cancel of the execution. The exchange is the last poll.
     """
@@ -171,9 +171,9 @@ def cancels_in_some_order(exchange: Exchange, *, history: Sequence[Exchange]) ->
 def charged_once(
     exchange: Exchange, *, rows: Sequence[Mapping[str, Any]], most_credits: float
 ) -> Iterator[Claim]:
-    """However many cancels a run gets at once, it is charged as one run.
+    """A run that gets several cancels at once is charged as one run.
 
-    The exchange is the last poll; ``rows`` are the usage rows of the run, ``most_credits`` is what one costs.
+    The exchange is the last poll; ``rows`` are the run's usage rows, ``most_credits`` is the cost of one run.
     """
     charges = [amount(row.get("creditsCost")) for row in rows]
     charged_credits = sum(each for each in charges if each is not None)
@@ -193,9 +193,9 @@ def no_overspending(
     charged_credits: float,
     had_credits: float,
 ) -> Iterator[Claim]:
-    """Runs that are sent at once do not spend more credits than the account has.
+    """Concurrent runs do not spend more credits than the account has.
 
-    The exchange is the last of the runs that were admitted, ``charged_credits`` what they cost together.
+    The exchange is the last of the admitted runs, ``charged_credits`` what these cost together.
     """
     yield Claim(
         fact="run.too-few-credits-is-402",
@@ -208,9 +208,9 @@ def no_overspending(
 
 @check("rate.over-limit-is-429", "tier.rate-limit-pro", needs=(FILLABLE_WINDOW,), given=("answers", "left"))
 def burst(exchange: Exchange, *, answers: Sequence[Exchange], left: int) -> Iterator[Claim]:
-    """Of requests that are sent at once exactly as many are admitted as the window had left.
+    """Of concurrent requests, exactly as many are admitted as the window had left.
 
-    ``answers`` are all of them; the exchange is one of those that were admitted.
+    ``answers`` are all responses; the exchange is one of the admitted requests.
     """
     del exchange
     admitted = sum(each.is_success for each in answers)
@@ -224,16 +224,17 @@ def burst(exchange: Exchange, *, answers: Sequence[Exchange], left: int) -> Iter
         yield Claim(
             fact="tier.rate-limit-pro",
             holds=admitted >= min(left, len(answers)),
-            expected=f"{left} admitted: so many the window had left",
+            expected=f"{left} admitted, as many as the window had left",
             observed=f"{admitted} admitted",
         )
 
 
 @check("rate.remaining-falls", needs=(LIMITED_KEY,), given=("earlier", "between"))
 def all_counted(exchange: Exchange, *, earlier: Exchange, between: Sequence[Exchange]) -> Iterator[Claim]:
-    """Requests that are sent at once count one by one.
+    """Each of several concurrent requests counts.
 
-    The exchange and ``earlier`` were sent after and before them; what a refused request counts is open.
+    ``earlier`` was sent before them, the exchange after them; whether a refused request counts is
+    undocumented.
     """
     before, now = window_headers_of(earlier).remaining, window_headers_of(exchange).remaining
     all_admitted = all(each.is_success for each in between)

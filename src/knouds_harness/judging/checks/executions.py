@@ -1,4 +1,4 @@
-"""Whether executions go the ways that are documented: submit, poll, cancel, end."""
+"""Whether executions follow the documented life cycle: submit, poll, cancel, end."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -40,7 +40,7 @@ def submit_is_quick(exchange: Exchange, *, elapsed_ms: Sequence[float]) -> Itera
 
 @check("async.execution-id-is-fresh", needs=_RUN_NEEDS, given=("earlier",))
 def fresh_id(exchange: Exchange, *, earlier: Collection[object]) -> Iterator[Claim]:
-    """Each submit gets an executionId that no earlier one got."""
+    """Each submit gets an executionId that no earlier submit got."""
     execution_id = body_of(exchange).get("executionId")
     if isinstance(execution_id, str):
         yield Claim(
@@ -54,7 +54,7 @@ def fresh_id(exchange: Exchange, *, earlier: Collection[object]) -> Iterator[Cla
 
 @check("async.poll-url-leads-to-execution", needs=_RUN_NEEDS, given=("submitted",))
 def poll_url(exchange: Exchange, *, submitted: Exchange) -> Iterator[Claim]:
-    """What a submit's pollUrl leads to is the execution submitted."""
+    """The pollUrl of a submit leads to the submitted execution."""
     execution_id = body_of(submitted).get("executionId")
     if exchange.status in (None, 429):
         return
@@ -77,7 +77,7 @@ def poll_url(exchange: Exchange, *, submitted: Exchange) -> Iterator[Claim]:
 
 @check("async.workflow-submit-names-slug", needs=(ASYNC_WORKFLOW_RUN,), given=("slug",), applies=is_submit)
 def workflow_submit(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
-    """A workflow's submit carries the slug of the workflow that was run."""
+    """The response to a submit of a workflow run names the workflow's slug."""
     if "executionId" in body_of(exchange):
         named = body_of(exchange).get("workflowSlug")
         yield Claim(
@@ -99,9 +99,9 @@ def workflow_submit(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
     alone=lambda _: {"statuses": ()},
 )
 def edges(exchange: Exchange, *, statuses: Sequence[str]) -> Iterator[Claim]:
-    """Polls are of the execution asked for, whose status changes only as documented: no end is left.
+    """A poll shows the requested execution, whose status changes only as documented: a final one stays.
 
-    ``statuses`` are those that were shown of one execution, in order; the exchange showed the last of them.
+    ``statuses`` are those that one execution showed, in order; the exchange showed the last of them.
     """
     asked, named = exchange.request.path_values.get("id"), body_of(exchange).get("executionId")
     if exchange.request.operation_id == "getExecution" and asked and isinstance(named, str):
@@ -119,7 +119,7 @@ def edges(exchange: Exchange, *, statuses: Sequence[str]) -> Iterator[Claim]:
             yield Claim(
                 fact=fact,
                 holds=not wrong,
-                expected="processing, perhaps cancel_requested, then one end for good",
+                expected="processing, perhaps cancel_requested, then one final status",
                 observed=wrong[0] if wrong else "the same",
                 where="/status",
             )
@@ -127,7 +127,7 @@ def edges(exchange: Exchange, *, statuses: Sequence[str]) -> Iterator[Claim]:
 
 @check("execution.final-is-absorbing", "execution.poll-shape", needs=_RUN_NEEDS, given=("shown",))
 def stays_known(exchange: Exchange, *, shown: str) -> Iterator[Claim]:
-    """An execution that a poll has shown is not a 404 for its owner later on, ended or not.
+    """An execution that a poll has shown is never a 404 for its owner afterwards, ended or not.
 
     ``shown`` is the status that an earlier poll showed.
     """
@@ -142,7 +142,7 @@ def stays_known(exchange: Exchange, *, shown: str) -> Iterator[Claim]:
 
 @check("execution.ends-in-time", needs=(ASYNC_RUN_IN_TIME,), given=("deadline_s",))
 def ends_in_time(exchange: Exchange, *, deadline_s: float | None) -> Iterator[Claim]:
-    """An execution has ended when the profile's deadline is over.
+    """An execution ends within the profile's deadline.
 
     The exchange is the last poll, sent when the execution had ended or the deadline was over.
     """
@@ -161,13 +161,13 @@ def ends_in_time(exchange: Exchange, *, deadline_s: float | None) -> Iterator[Cl
 def cancel_in_flight(exchange: Exchange, *, after: Sequence[str]) -> Iterator[Claim]:
     """An execution in flight is cancelled on request, unless its provider is faster.
 
-    ``after`` are the statuses that polls showed after the cancel, the first at once.
+    ``after`` are the statuses that polls showed after the cancel; the first poll came at once.
     """
     if exchange.status in (None, 429) or not after:
         return
     is_accepted = exchange.is_success
     if not is_accepted and after[0] not in IN_FLIGHT:
-        return  # it had ended by then, or a broken promise of another kind cancelled it
+        return  # it had ended by then, or was cancelled by breaking another promise
     is_taken_back = status_in(exchange) in ("cancel_requested", "cancelled") and "processing" in after
     has_effect = is_accepted and ("cancelled" in after or "cancel_requested" in after)
     if has_effect or is_taken_back or not is_accepted:
@@ -181,9 +181,9 @@ def cancel_in_flight(exchange: Exchange, *, after: Sequence[str]) -> Iterator[Cl
 
 @check("execution.cancel-in-flight", needs=_CANCEL_NEEDS, given=("after_each",))
 def cancels_take_effect(exchange: Exchange, *, after_each: Sequence[Sequence[str]]) -> Iterator[Claim]:
-    """Of several accepted cancels of executions in flight, one at least shows in what polls say.
+    """Of several accepted cancels of executions in flight, polls show the effect of at least one.
 
-    ``after_each`` are, of each execution whose cancel was accepted, the statuses that polls showed after it.
+    ``after_each`` are the statuses that polls showed after each accepted cancel.
     """
     is_ignored = [
         after[0] == "processing" and after[-1] in ("completed", "failed") for after in after_each if after
@@ -192,23 +192,23 @@ def cancels_take_effect(exchange: Exchange, *, after_each: Sequence[Sequence[str
         yield Claim(
             fact="execution.cancel-in-flight",
             holds=not all(is_ignored) or any("cancel_requested" in after for after in after_each),
-            expected="cancel_requested or cancelled of one at least",
+            expected="cancel_requested or cancelled for at least one",
             observed=f"{answer(exchange)}, then processing and an end as if never cancelled, every time",
         )
 
 
 @check("execution.cancel-in-flight", needs=_CANCEL_NEEDS, given=("before", "after"))
 def cancelled_again(exchange: Exchange, *, before: str, after: str) -> Iterator[Claim]:
-    """An execution in flight whose cancelling was asked for is not unknown to the next cancel.
+    """A second cancel of an execution in flight is not a 404.
 
-    ``before`` and ``after`` are the statuses that polls showed around that cancel.
-    Whether it is refused is open.
+    ``before`` and ``after`` are the statuses that polls showed around that cancel. Whether it is refused is
+    undocumented.
     """
     if exchange.status not in (None, 429) and before in IN_FLIGHT and after in IN_FLIGHT:
         yield Claim(
             fact="execution.cancel-in-flight",
             holds=exchange.status != 404,
-            expected=f"no 404, as the execution is one's own and {before}",
+            expected=f"no 404, as the execution is the key's own and {before}",
             observed=answer(exchange),
         )
 
@@ -217,10 +217,10 @@ def cancelled_again(exchange: Exchange, *, before: str, after: str) -> Iterator[
 def cancels_do_not_fail(
     exchange: Exchange, *, endings: Sequence[str | None], alone: str | None
 ) -> Iterator[Claim]:
-    """Of several accepted cancels, not every one makes a run fail that completes when left alone.
+    """Not all accepted cancels make a run fail that completes when left alone.
 
-    ``endings`` are how the cancelled executions ended, ``alone`` how one of the same model did that was not
-    cancelled. A provider that is faster may fail too; not each time.
+    ``endings`` are the final statuses of the cancelled executions, ``alone`` is that of an execution of the
+    same model that was not cancelled. The provider may fail before a cancel takes effect, but not each time.
     """
     if len(endings) >= _FEWEST_CANCELS and alone == "completed":
         yield Claim(
@@ -234,7 +234,10 @@ def cancels_do_not_fail(
 
 @check("execution.failed-has-error", needs=(FAILING_ASYNC_RUN,))
 def fails(exchange: Exchange) -> Iterator[Claim]:
-    """An execution of what always fails ends as failed; the exchange is its last poll."""
+    """An execution that the profile expects to fail ends as failed.
+
+    The exchange is its last poll.
+    """
     if status_in(exchange) in FINAL:
         yield Claim(
             fact="execution.failed-has-error",
@@ -258,11 +261,11 @@ def cancelled_is_charged(
     is_missing: bool = False,
     alone: Mapping[str, Any] | None = None,
 ) -> Iterator[Claim]:
-    """A cancelled run that has a price is charged all the same, and its row says that it was cancelled.
+    """A cancelled run with a price is charged nevertheless, and its usage row says that it was cancelled.
 
     The exchange is the last poll of an execution with a price; ``row`` is its usage row, None if not found,
-    and ``is_missing`` says that all rows were looked through and none is of the run. ``alone`` is the row of
-    a run of the same with the same inputs that was not cancelled.
+    and ``is_missing`` says that no usage row belongs to the run. ``alone`` is the row of the same run, with
+    the same inputs, that was not cancelled.
     """
     if status_in(exchange) == "cancelled" and is_missing:
         yield Claim(

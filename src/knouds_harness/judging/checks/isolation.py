@@ -1,4 +1,4 @@
-"""Whether what belongs to one user stays out of the other's reach."""
+"""Whether what belongs to one user stays out of the reach of others."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ from knouds_harness.targets.needs.workflows import (
 
 @dataclass(frozen=True, kw_only=True)
 class ForeignRefusal:
-    """What an operation on someone else's resource is answered with.
+    """How an operation on someone else's resource is refused.
 
     Attributes:
-        fact: Says that it is refused.
-        statuses: Of the refusal.
-        status_fact: The assumed fact about the status, where ``fact`` promises a refusal only.
+        fact: Promises the refusal.
+        statuses: Allowed statuses of the refusal.
+        status_fact: The assumed fact about the status, if ``fact`` promises only a refusal.
     """
 
     fact: str
@@ -53,14 +53,14 @@ ON_WORKFLOWS: Final[Mapping[str, ForeignRefusal]] = MappingProxyType(
         "deleteWorkflow": _WRITE,
     }
 )
-"""Operations on a workflow, which here is private."""
+"""Refusals of operations on a private workflow."""
 
 ON_EXECUTIONS: Final[Mapping[str, ForeignRefusal]] = MappingProxyType(
     {"getExecution": _EXECUTION, "cancelExecution": _EXECUTION}
 )
 
 ON_NOBODYS: Final = frozenset({"runModel"})
-"""Operations on what has no owner."""
+"""Operations on resources without an owner."""
 
 REFUSAL_BY_OPERATION: Final[Mapping[str, ForeignRefusal]] = MappingProxyType(
     {**ON_WORKFLOWS, **ON_EXECUTIONS}
@@ -81,7 +81,7 @@ def refused(exchange: Exchange) -> Iterator[Claim]:
 
 @check("execution.foreign-is-404", needs=(CANCELLED_BY_STRANGER,))
 def not_cancelled(exchange: Exchange) -> Iterator[Claim]:
-    """An execution that only another account tried to cancel goes on, as its owner sees."""
+    """An execution that only another account tried to cancel is not cancelled, as its owner sees."""
     status = status_in(exchange)
     if status is not None:
         yield Claim(
@@ -95,7 +95,7 @@ def not_cancelled(exchange: Exchange) -> Iterator[Claim]:
 
 @check("workflows.list-own-and-templates", needs=(FILED_AND_STRANGER,), given=("slug",))
 def not_received(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
-    """A workflow that is moved to another account's folder does not show in that account's list."""
+    """A workflow that is moved to another account's folder is not in that account's list."""
     summaries = summaries_of(exchange)
     if summaries is not None:
         slugs = [each.get("slug") for each in summaries]
@@ -120,7 +120,7 @@ def still_owned(exchange: Exchange) -> Iterator[Claim]:
 
 @check("usage.own-rows-only", needs=(ANY_KEY, CONTROL))
 def no_rows(exchange: Exchange) -> Iterator[Claim]:
-    """An account that never ran anything has no usage, with any workflow or model as a filter."""
+    """An account that never ran anything has no usage, whatever workflow or model is the filter."""
     rows = rows_in(exchange)
     if rows is not None:
         yield Claim(
@@ -148,12 +148,12 @@ def no_models(exchange: Exchange, *, of_others: Collection[str]) -> Iterator[Cla
 
 @check("usage.models-are-distinct", needs=(MODEL_RUN_AND_STRANGER,), given=("model",))
 def no_foreign_model(exchange: Exchange, *, model: str) -> Iterator[Claim]:
-    """A model that only another account has run is not in one's own history."""
+    """A model that only another account has run is not listed."""
     listed = listed_models(exchange)
     if listed is not None:
         yield Claim(
             fact="usage.models-are-distinct",
             holds=model not in listed,
-            expected="models of one's own history",
+            expected="models of the account's own history",
             observed=f"{model}, since another account ran it",
         )

@@ -1,7 +1,7 @@
 """How many requests an account may make: counted per account and route, in fixed windows of 60 s.
 
-A check that compares two answers makes no claim where the window may have turned between them. Whether a
-refused request counts, and which headers an account without a limit gets, is open.
+A check that compares two responses makes no claim if a new window may have begun between them. Whether a
+refused request counts, and which headers an account without a limit gets, is undocumented.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ _FILLED = (rate_limits.FILLABLE_WINDOW,)
 
 @dataclass(frozen=True, kw_only=True)
 class WindowHeaders:
-    """What the headers of an answer say of its window; None for what they do not say as a whole number."""
+    """The rate-limit headers of a response; None for one that is missing or not a whole number."""
 
     limit: int | None
     remaining: int | None
@@ -34,7 +34,7 @@ class WindowHeaders:
 
 
 def window_headers_of(exchange: Exchange) -> WindowHeaders:
-    """Read the three headers."""
+    """Read the three rate-limit headers of a response."""
     return WindowHeaders(
         limit=_number(exchange, "x-ratelimit-limit"),
         remaining=_number(exchange, "x-ratelimit-remaining"),
@@ -47,7 +47,7 @@ def _number(exchange: Exchange, name: str) -> int | None:
 
 
 def server_unix_s(exchange: Exchange) -> float | None:
-    """When the server answered by its own clock; None where it does not say."""
+    """Return when the server responded, by its Date header; None without one."""
     try:
         return parsedate_to_datetime(exchange.header("date") or "").timestamp()
     except ValueError:
@@ -55,22 +55,22 @@ def server_unix_s(exchange: Exchange) -> float | None:
 
 
 def seconds_left(exchange: Exchange, *, advanced_s: float) -> float | None:
-    """How long the window still was, by the server's clock; None where that cannot be told.
+    """Return how long the window still lasted, by the server's clock; None if unknown.
 
-    ``advanced_s`` is how far the clock of the windows was moved ahead of the server's.
+    ``advanced_s`` is how far the clock of the windows was moved ahead of the Date header.
     """
     now, reset = server_unix_s(exchange), window_headers_of(exchange).reset_unix_s
     return None if now is None or reset is None or reset >= _MILLISECONDS else reset - now - advanced_s
 
 
 def is_same_window(exchange: Exchange, earlier: Exchange) -> bool:
-    """Whether two answers, both of admitted requests, name one end of the window."""
+    """Return whether two admitted requests were told the same end of their window."""
     ends = _end_of(exchange), _end_of(earlier)
     return ends[0] is not None and ends[1] is not None and abs(ends[0] - ends[1]) <= 1
 
 
 def _end_of(exchange: Exchange) -> int | None:
-    """The end of its window that an admitted request was told."""
+    """Return the end of the window that an admitted request was told; None for any other."""
     return window_headers_of(exchange).reset_unix_s if exchange.is_success else None
 
 
@@ -88,15 +88,15 @@ def _falls_by_one(exchange: Exchange, earlier: Exchange, *, fact: str, expected:
 
 @check("rate.remaining-falls", needs=_LIMITED, given=("earlier",))
 def remaining_falls(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
-    """Each call leaves one less."""
+    """Each request lowers the remaining number by one."""
     yield from _falls_by_one(exchange, earlier, fact="rate.remaining-falls", expected="one less")
 
 
 @check("rate.remaining-falls", needs=_LIMITED, given=("earlier_runs",), applies=is_limited_run)
 def remaining_never_rises(exchange: Exchange, *, earlier_runs: Sequence[Exchange]) -> Iterator[Claim]:
-    """Until its window ends, a run leaves less than each one before it, whichever key and test sent that.
+    """Within a window, each run leaves less than every earlier one, whichever key or test sent that.
 
-    ``earlier_runs`` are some of the account on the route that had been answered when this one was sent.
+    ``earlier_runs`` are runs of the account on the route that had ended when this one was sent.
     """
     in_window = [window_headers_of(each).remaining for each in earlier_runs if is_same_window(exchange, each)]
     lowest = min((each for each in in_window if each is not None), default=None)
@@ -115,10 +115,10 @@ def remaining_never_rises(exchange: Exchange, *, earlier_runs: Sequence[Exchange
 
 @check("rate.remaining-falls", needs=_LIMITED, given=("admitted", "is_alone"))
 def remaining_counts(exchange: Exchange, *, admitted: int, is_alone: bool) -> Iterator[Claim]:
-    """What is left of a window is less by all that it has admitted.
+    """What is left of a window is the limit less all admitted requests.
 
-    ``admitted`` is how many of this check's own runs that were, with the exchange; ``is_alone`` says that
-    no other client uses the account.
+    ``admitted`` is the number of the test's own runs that the window admitted, this one included;
+    ``is_alone`` says that no other client uses the account.
     """
     told = window_headers_of(exchange)
     if exchange.is_success and told.limit is not None and told.remaining is not None:
@@ -134,7 +134,7 @@ def remaining_counts(exchange: Exchange, *, admitted: int, is_alone: bool) -> It
 
 @check("rate.separate-per-route", needs=(rate_limits.BUSINESS_KEY_FOR_BOTH,), given=("earlier",))
 def separate_routes(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
-    """Runs of models in between do not count against runs of workflows."""
+    """Model runs in between do not count against workflow runs."""
     yield from _falls_by_one(
         exchange, earlier, fact="rate.separate-per-route", expected="one less than before the other route"
     )
@@ -142,9 +142,9 @@ def separate_routes(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]
 
 @check("rate.per-user-not-per-key", needs=(rate_limits.TWO_LIMITED_KEYS,), given=("earlier", "advanced_s"))
 def shared_by_keys(exchange: Exchange, *, earlier: Exchange, advanced_s: float) -> Iterator[Claim]:
-    """A second key of the account goes on counting where the first one was.
+    """A second key of the account continues the count of the first.
 
-    A bucket of the second key's own would be fuller, and might end at another time.
+    A window of the second key's own would have more left, and might end at another time.
     """
     fact = "rate.per-user-not-per-key"
     left = seconds_left(earlier, advanced_s=advanced_s)
@@ -171,13 +171,13 @@ def separate_accounts(exchange: Exchange, *, earlier: Exchange) -> Iterator[Clai
 
 
 def _is_throttled(case: Case) -> bool:
-    """Whether a known key was."""
+    """Whether a known key got a 429."""
     return case.exchange.status == 429 and case.key is not None
 
 
 @check(*_FACT_BY_TIER.values(), needs=(MAY_RUN,), given=("tier",), applies=is_limited_run)
 def told_limit(exchange: Exchange, *, tier: str) -> Iterator[Claim]:
-    """The limit that the headers tell is the tier's."""
+    """The limit in the headers is the tier's."""
     told = window_headers_of(exchange).limit
     if exchange.is_success and told is not None:
         yield Claim(
@@ -207,7 +207,7 @@ def within_limit(exchange: Exchange, *, tier: str, number: int) -> Iterator[Clai
 def window_ends(exchange: Exchange, *, advanced_s: float) -> Iterator[Claim]:
     """A window ends at most 60 s from now, and not before the request was sent."""
     left = seconds_left(exchange, advanced_s=advanced_s)
-    # The window is that of the admission, and may end during the run; a Date that is kept may be as old.
+    # The window that admitted the run may end during the run; a cached Date may be as old as the run.
     took_s = exchange.elapsed_ms / 1000
     if left is not None:
         yield Claim(
@@ -221,9 +221,9 @@ def window_ends(exchange: Exchange, *, advanced_s: float) -> Iterator[Claim]:
 
 @check("rate.window-is-fixed-60-s", needs=(*_LIMITED, CONTROL), given=("earlier",))
 def window_stands(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
-    """Until it ends a window keeps its end and goes on counting.
+    """Until its end, a window keeps that end and goes on counting.
 
-    The exchange was sent shortly before the end that the earlier one was told.
+    The exchange was sent shortly before the end that ``earlier`` was told.
     """
     before, now = window_headers_of(earlier), window_headers_of(exchange)
     told = (before.remaining, before.reset_unix_s, now.remaining, now.reset_unix_s)
@@ -239,7 +239,7 @@ def window_stands(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
 
 @check("rate.window-is-fixed-60-s", needs=_LIMITED, given=("earlier_runs",), applies=is_limited_run)
 def ends_apart(exchange: Exchange, *, earlier_runs: Sequence[Exchange]) -> Iterator[Claim]:
-    """A run of an account is told the same end of the window as runs before, or one at least 60 s later."""
+    """A run is told the same end of the window as earlier runs of the account, or one at least 60 s later."""
     ends = [each for run in earlier_runs if (each := _end_of(run)) is not None]
     end = _end_of(exchange)
     if ends and end is not None:
@@ -256,9 +256,9 @@ def ends_apart(exchange: Exchange, *, earlier_runs: Sequence[Exchange]) -> Itera
 
 @check("rate.window-is-fixed-60-s", needs=_FILLED, given=("earlier",))
 def window_turned(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
-    """After its end a new window has opened, for 60 s at least, in which nothing but this request counts.
+    """After a window's end, a new window of at least 60 s has begun, in which only this request counts.
 
-    ``earlier`` is an answer of the window before: none ends sooner than 60 s after the one before it.
+    ``earlier`` is a response in the window before: a window ends at least 60 s after the one before it.
     """
     yield _unthrottled(exchange, "admitted: the window is over", fact="rate.window-is-fixed-60-s")
     now = window_headers_of(exchange)
@@ -283,7 +283,7 @@ def window_turned(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
 
 @check("rate.window-is-fixed-60-s", needs=_FILLED)
 def told_wait(exchange: Exchange) -> Iterator[Claim]:
-    """A refusal asks to wait no longer than a window is."""
+    """A 429 asks to wait no longer than a window lasts."""
     wait_s = _number(exchange, "retry-after")
     if exchange.status == 429 and wait_s is not None:
         yield Claim(
@@ -312,20 +312,20 @@ def refused_for_every_key(exchange: Exchange, *, over: Exchange) -> Iterator[Cla
 
 @check("rate.per-user-not-per-key", needs=(*_FILLED, rate_limits.LIMITED_KEY_AND_STRANGER), given=("over",))
 def others_admitted(exchange: Exchange, *, over: Exchange) -> Iterator[Claim]:
-    """While a window is full, another account is admitted all the same."""
+    """While a window is full, another account is still admitted."""
     if over.status == 429 and exchange.status is not None:
         yield _unthrottled(exchange, "admitted: it is another account", fact="rate.per-user-not-per-key")
 
 
 @check("rate.separate-per-route", needs=(*_FILLED, PRO_MODEL_KEY), given=("over",))
 def other_route_open(exchange: Exchange, *, over: Exchange) -> Iterator[Claim]:
-    """While the window of workflow runs is full, a model run of the account is refused for its tier alone."""
+    """While the window of workflow runs is full, a model run is refused for its tier, and not with a 429."""
     if over.status == 429 and exchange.status is not None:
         yield _unthrottled(exchange, "anything but 429: no model was run", fact="rate.separate-per-route")
 
 
 def _is_full_still(exchange: Exchange, over: Exchange) -> bool:
-    """Whether it was sent before the time was over that a refusal told."""
+    """Whether the exchange was sent before the Retry-After of ``over`` had passed."""
     wait_s = _number(over, "retry-after")
     passed_s = (exchange.started_at - over.started_at).total_seconds()
     return over.status == 429 and wait_s is not None and passed_s < wait_s - _ROUNDING_S

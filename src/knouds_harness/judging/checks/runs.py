@@ -1,4 +1,4 @@
-"""Whether a synchronous run takes its defaults, and costs what it should."""
+"""Whether runs apply defaults, return results of their own inputs, and cost what they should."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
@@ -22,7 +22,7 @@ _UNRELATED_REFUSALS = (402, 429)
     alone=nothing_more,
 )
 def administrator(exchange: Exchange) -> Iterator[Claim]:
-    """No model is above the tier of an administrator."""
+    """An administrator's run of a model is never refused for the tier."""
     yield Claim(
         fact="tier.admin-bypasses-gates",
         holds=exchange.code != "MODEL_TIER_REQUIRED",
@@ -33,11 +33,11 @@ def administrator(exchange: Exchange) -> Iterator[Claim]:
 
 @check("run.defaults-for-left-out-fields", needs=(runs.READ_WORKFLOW_RUN,), given=("with_all", "is_alike"))
 def fields_left_out(exchange: Exchange, *, with_all: Exchange, is_alike: bool) -> Iterator[Claim]:
-    """A run with fields left out is accepted where one with all of them is, and costs what the defaults cost.
+    """A run may leave out fields that have a default, and then costs what the defaults cost.
 
-    ``with_all`` is the run of the same workflow with every field, ``is_alike`` whether all but free texts,
-    which have no price, were sent as their defaults are. Nothing is claimed where that one failed,
-    or where credits, the rate limit or the provider stood in the way of this one.
+    ``with_all`` is the run of the same workflow with every field, ``is_alike`` whether it sent the default of
+    each field except free texts, which have no price. Nothing is claimed if that run failed, or if credits,
+    the rate limit or the provider stopped this one.
     """
     if with_all.status != 200 or exchange.status is None or exchange.status in _UNRELATED_REFUSALS:
         return
@@ -55,7 +55,7 @@ def fields_left_out(exchange: Exchange, *, with_all: Exchange, is_alike: bool) -
 
 @check("run.defaults-for-left-out-fields", needs=(runs.FREE_WORKFLOW_RUN,), given=("with_defaults",))
 def defaults_as_given(exchange: Exchange, *, with_defaults: Exchange) -> Iterator[Claim]:
-    """Where nothing is generated, leaving a field out gives the text that its default gives."""
+    """Without generator nodes, leaving a field out gives the same text as sending its default."""
     left_out, given = _result(exchange).get("text"), _result(with_defaults).get("text")
     if left_out is not None and given is not None:
         yield Claim(
@@ -71,7 +71,7 @@ def defaults_as_given(exchange: Exchange, *, with_defaults: Exchange) -> Iterato
 def own_result(exchange: Exchange, *, mark: str, marks: Collection[str]) -> Iterator[Claim]:
     """The result of a run is made of its own inputs, whatever else runs at the same time.
 
-    ``mark`` was sent in the inputs, each of ``marks`` in those of one of the runs.
+    ``mark`` was sent in its inputs, and ``marks`` in those of all the runs, one in each.
     """
     if exchange.status == 200:
         text = as_json(_result(exchange))
@@ -93,9 +93,9 @@ def nothing_generated(exchange: Exchange) -> Iterator[Claim]:
 
 @check("run.charged-per-generator", needs=(runs.COUNTED_RUN,), given=("single",))
 def charged_per_image(exchange: Exchange, *, single: Exchange) -> Iterator[Claim]:
-    """Two images cost twice what one costs, where the profile says that each image is charged.
+    """Two images cost twice as much as one, if the profile says that each image is charged.
 
-    ``single`` is a run that asked for one image. Nothing is claimed unless one and two images came.
+    ``single`` is a run that asked for one image. Nothing is claimed unless one image and two images came.
     """
     one, two = reported_credits(single), reported_credits(exchange)
     if one is None or two is None or (_images(single), _images(exchange)) != (1, 2):
@@ -113,9 +113,9 @@ def charged_per_image(exchange: Exchange, *, single: Exchange) -> Iterator[Claim
 def charged_per_node(exchange: Exchange, *, single: Exchange, estimates: Sequence[JSON]) -> Iterator[Claim]:
     """Each generator node of a workflow is charged.
 
-    The exchange is a run of a workflow that has each node of the one that ``single`` ran twice; ``estimates``
-    are what the target says that each of the two costs. Nothing is claimed where these do not count the
-    twins. Where the first was not charged as estimated, the second has to cost more, no matter how much.
+    ``single`` is a run of a workflow, the exchange a run of a copy with each node twice; ``estimates`` are
+    the target's estimates of the two costs. Nothing is claimed unless the second estimate is higher. If the
+    first run was not charged as estimated, the second only has to cost more.
     """
     once, again = (amount(estimate) for estimate in estimates)
     half_credits, cost_credits = reported_credits(single), reported_credits(exchange)
@@ -136,39 +136,39 @@ def charged_per_node(exchange: Exchange, *, single: Exchange, estimates: Sequenc
 def charged_alike(
     exchange: Exchange, *, waited_for: Exchange, row: Mapping[str, Any] | None
 ) -> Iterator[Claim]:
-    """An asynchronous run that completes costs what the same run costs when it is waited for.
+    """A completed asynchronous run costs as much as the same synchronous run.
 
-    ``waited_for`` is the synchronous run, ``row`` the usage row of the asynchronous one, whose last poll the
-    exchange is. What is charged per image, second or call is the same for the same inputs.
+    ``waited_for`` is the synchronous run, ``row`` the usage row of the asynchronous one; the exchange is the
+    last poll of the latter. The same inputs give the same number of images, seconds or calls.
     """
     said, charged = reported_credits(waited_for), amount(row.get("creditsCost")) if row else None
     if said is not None and charged is not None and status_in(exchange) == "completed":
         yield Claim(
             fact="run.charged-per-generator",
             holds=charged == said,
-            expected=f"{said:g}, as when it was waited for",
+            expected=f"{said:g}, as the synchronous run",
             observed=f"{charged:g}, as the usage row says",
         )
 
 
 @check("run.granted-run-costs-zero", needs=(runs.GRANTED_RUN,))
 def granted(exchange: Exchange) -> Iterator[Claim]:
-    """A run that a trial grant pays has cost 0."""
+    """A run that a trial grant pays costs 0."""
     yield from _costs(exchange, 0, "as a trial grant pays", fact="run.granted-run-costs-zero")
 
 
 @check("run.charge-equals-usage", needs=(runs.ANY_RUN,), given=("row",))
 def charge_in_usage(exchange: Exchange, *, row: Mapping[str, Any] | None) -> Iterator[Claim]:
-    """What a run says it cost is what its usage row says.
+    """The cost in a run's response equals that in its usage row.
 
-    ``row`` is the one row that came with the run; None where there was not exactly one.
+    ``row`` is the one new row after the run; None if there was not exactly one.
     """
     row_credits = amount(row.get("creditsCost")) if row else None
     yield from _costs(exchange, row_credits, "as the usage row says", fact="run.charge-equals-usage")
 
 
 def _costs(exchange: Exchange, wanted_credits: float | None, why: str, *, fact: str) -> Iterator[Claim]:
-    """Claim what a run costs, where it says so and that can be told."""
+    """Claim what a run costs; nothing if either cost is unknown."""
     cost_credits = reported_credits(exchange)
     if cost_credits is not None and wanted_credits is not None:
         yield Claim(
@@ -181,12 +181,12 @@ def _costs(exchange: Exchange, wanted_credits: float | None, why: str, *, fact: 
 
 
 def reported_credits(exchange: Exchange) -> float | None:
-    """What a run that succeeded says it cost."""
+    """Return the cost in the response of a successful run; None for any other."""
     return amount(exchange.members.get("cost")) if exchange.status == 200 else None
 
 
 def amount(value: object) -> float | None:
-    """A number as such; None for anything else."""
+    """Return a number as a float; None for anything else."""
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 

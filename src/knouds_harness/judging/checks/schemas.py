@@ -1,4 +1,4 @@
-"""Whether answers have the documented shape: status, body and headers."""
+"""Whether responses have the documented shape: status, body and headers."""
 
 import uuid
 from collections.abc import Iterator, Mapping
@@ -25,7 +25,7 @@ from knouds_harness.targets.needs.rate_limits import LIMITED_KEY
 from knouds_harness.targets.needs.runs import ASYNC_RUN
 from knouds_harness.whole_numbers import whole_number
 
-# Every fact that the schema of a success cites in the document; a test keeps the two equal.
+# Every fact that the document cites in the schemas of successes; a test keeps the two equal.
 SHAPE_FACTS = (
     "async.execution-id-is-uuid",
     "async.poll-url-leads-to-execution",
@@ -87,16 +87,16 @@ SHAPE_FACTS = (
     applies=is_answer,
 )
 def status_is_documented(exchange: Exchange, *, operation: Operation) -> Iterator[Claim]:
-    """An operation succeeds with a status that its page names; where no page does, with an assumed one.
+    """An operation succeeds with a documented status, or an assumed one if no page names any.
 
-    202 is for runs that are accepted and go on; one that is waited for is a 200.
+    202 is for asynchronous runs; a synchronous run is a 200.
     """
     if exchange.status is None or exchange.status >= 400:
-        return  # which status refuses what has checks of its own, as far as it is documented
+        return  # refusals have checks of their own
     documented = [status for status in operation.responses if status < 400]
     assumption = operation.assumption_about(exchange.status)
     if _is_waited_for(exchange, operation):
-        documented, assumption = [200], None  # 202 is for what is accepted and goes on
+        documented, assumption = [200], None
     yield Claim(
         fact=assumption or "ground.status-is-documented",
         holds=exchange.status in documented,
@@ -114,9 +114,9 @@ def body(exchange: Exchange, *, operation: Operation, shapes: ShapeJudge) -> Ite
     """The body has the documented shape."""
     status, document = exchange.status, exchange.json_or_none()
     if status is None or status >= 400 or document is None:
-        return  # what a refusal looks like is for the envelopes to say
+        return  # the envelopes checks judge refusals
     if status == 202 and _is_waited_for(exchange, operation):
-        status = 200  # its body is the result, whatever is said of its status
+        status = 200  # its body is the result, even if its status is wrong
     mismatches = shapes.body_mismatches(operation, status, document)
     broken = {mismatch.fact for mismatch in mismatches}
     yield from map(mismatch_claim, mismatches)
@@ -139,7 +139,7 @@ def headers(exchange: Exchange, *, operation: Operation, shapes: ShapeJudge) -> 
 
 @check("rate.headers-on-success", "rate.headers-are-integers", needs=(LIMITED_KEY,), applies=is_limited_run)
 def limited_run_headers(exchange: Exchange) -> Iterator[Claim]:
-    """A run of an account on a limited tier carries the three rate-limit headers, and counts with them."""
+    """A run of an account on a limited tier carries the three rate-limit headers, as whole numbers."""
     if exchange.status not in (200, 202):
         return
     for name in ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"):
@@ -170,7 +170,7 @@ def _summaries(exchange: Exchange) -> Iterator[tuple[int, dict[str, JSON]]]:
 
 @check("workflows.summary-cost-is-number-or-null", needs=(workflows.WITHOUT_GENERATOR,), given=("slugs",))
 def cost_without_generator(exchange: Exchange, *, slugs: frozenset[str]) -> Iterator[Claim]:
-    """In the list, a workflow without generator nodes has a null estimatedCreditCost, others a number."""
+    """In the list, a workflow without generator nodes has a null estimatedCreditCost."""
     for index, summary in _summaries(exchange):
         if str(summary.get("slug")) in slugs:
             yield Claim(
@@ -186,9 +186,9 @@ def cost_without_generator(exchange: Exchange, *, slugs: frozenset[str]) -> Iter
 
 @check("workflows.summary-cost-is-number-or-null", needs=(workflows.OWN_WORKFLOW,), given=("estimates",))
 def cost_as_in_schema(exchange: Exchange, *, estimates: Mapping[str, JSON]) -> Iterator[Claim]:
-    """In the list, a workflow has an estimated cost where its schema has one, and null where that has null.
+    """In the list, the estimated cost of a workflow is null if it is null in the schema, and only then.
 
-    ``estimates`` holds what schemas say, by slug.
+    ``estimates`` are the schemas' values, by slug.
     """
     for index, summary in _summaries(exchange):
         if str(summary.get("slug")) in estimates and "estimatedCreditCost" in summary:
@@ -266,7 +266,7 @@ def public_schema(exchange: Exchange) -> Iterator[Claim]:
 
 @check("workflows.get-round-trips", needs=(workflows.EDITED_WORKFLOW,))
 def round_trip(exchange: Exchange) -> Iterator[Claim]:
-    """A workflow as read can be sent back to create."""
+    """A workflow as it was read can be sent to create."""
     yield Claim(
         fact="workflows.get-round-trips",
         holds=exchange.is_success,
@@ -364,14 +364,17 @@ def ended(exchange: Exchange) -> Iterator[Claim]:
 
 @check("schema.public-shape-without-cost", needs=(AUTHOR,), given=("fields",))
 def public_fields(exchange: Exchange, *, fields: JSON) -> Iterator[Claim]:
-    """The public schema asks for the same fields as the one for a key; ``fields`` are those of that one."""
+    """The public schema has the same fields as the schema for a key.
+
+    ``fields`` are those of the latter.
+    """
     yield from same_fields(
         exchange, fields, fact="schema.public-shape-without-cost", origin="the schema for a key"
     )
 
 
 def same_fields(exchange: Exchange, fields: JSON, *, fact: str, origin: str) -> Iterator[Claim]:
-    """Claim that a schema asks for the fields of another one, where both have a list of them."""
+    """Claim that a schema has the same fields as another one; nothing unless both are lists."""
     shown = exchange.members.get("fields") if exchange.status == 200 else None
     if isinstance(shown, list) and isinstance(fields, list):
         documented = documented_body(exchange).members.get("fields", FREE)

@@ -1,4 +1,4 @@
-"""Whether another spelling of a request is guarded as the plain one is."""
+"""Whether other spellings of a request are guarded like the plain one."""
 
 from collections.abc import Iterator
 
@@ -14,15 +14,15 @@ FOREIGN = {
     for operation_id, refusal in ON_WORKFLOWS.items()
     if operation_id != "getPublicWorkflowSchema"  # which needs no key
 }
-"""The fact by which an operation on somebody else's workflow is refused."""
+"""The fact that an operation on somebody else's workflow is refused, by operation."""
 _NAMING_METHODS = ("allow", "access-control-allow-methods")
 
 
 def lets_in(exchange: Exchange) -> bool:
-    """Whether an answer is one that only a request that was let in gets.
+    """Return whether the response shows that the request was let in.
 
-    What is sent to run something has inputs that are not an object, so that it cannot start. An answer that
-    names methods is one to OPTIONS itself.
+    Runs are sent with inputs that are not an object, so that they cannot start: INVALID_INPUTS means let in.
+    A response that names methods is the server's normal one to OPTIONS.
     """
     method = exchange.request.method
     if not exchange.is_success:
@@ -40,10 +40,10 @@ def lets_in(exchange: Exchange) -> bool:
     given=("refused_by", "elsewhere"),
 )
 def guarded(exchange: Exchange, *, refused_by: str, elsewhere: Exchange | None) -> Iterator[Claim]:
-    """What is refused is refused in every spelling of the request.
+    """A refused request is refused in every spelling.
 
-    ``refused_by`` is the fact by which the plain request was refused; ``elsewhere`` the answer to the same
-    spelling of a route that does not exist, which shows what the server answers to anything.
+    ``refused_by`` is the fact that the plain request is refused; ``elsewhere`` the response to the same
+    spelling of an unknown route, which shows what the server responds to anything.
     """
     is_answered_alike = elsewhere is not None and elsewhere.status == exchange.status
     yield Claim(

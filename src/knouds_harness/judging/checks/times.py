@@ -1,4 +1,4 @@
-"""Whether time stamps tell when something happened."""
+"""Whether timestamps tell when something happened."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,12 +11,12 @@ from knouds_harness.judging.checks.runs import amount
 from knouds_harness.judging.claim import Claim, check
 from knouds_harness.targets.needs.keys import ANY_KEY, AUTHOR
 
-_MOST_AHEAD_S = 14 * 3600  # a time without an offset may be that of any zone
-_TOLERANCE_S = 2.0  # the server's clock tells whole seconds, and its database may have another
+_MOST_AHEAD_S = 14 * 3600  # a time without an offset may be in any zone
+_TOLERANCE_S = 2.0  # Date has whole seconds, and the server's database may have another clock
 
 
 def _unix_s(told: object) -> float | None:
-    """A time as a target tells it; without an offset it is UTC."""
+    """Parse a time; without an offset it is taken as UTC."""
     try:
         time = datetime.fromisoformat(str(told))
     except ValueError:
@@ -28,7 +28,7 @@ def _unix_s(told: object) -> float | None:
 def of_the_last_write(exchange: Exchange, *, written: Exchange, before: Exchange) -> Iterator[Claim]:
     """`updatedAt` is the time of the last write, by the server's own clock, and grows with each.
 
-    ``written`` is the answer to the write, ``before`` what was read so long before that another time is told.
+    ``written`` is the response to the write, ``before`` a read so long before it that the times must differ.
     """
     updated, earlier = (_unix_s(body_of(each).get("updatedAt")) for each in (exchange, before))
     answered = server_unix_s(written)
@@ -59,7 +59,7 @@ def of_the_last_write(exchange: Exchange, *, written: Exchange, before: Exchange
     applies=lambda case: case.operation_id == "listUsage" and case.is_answered,
 )
 def of_rows(exchange: Exchange) -> Iterator[Claim]:
-    """A run has begun, and taken its `durationMs`, before usage shows it, by the server's own clock."""
+    """By the server's own clock, a run's `createdAt` plus `durationMs` is past when usage shows the run."""
     answered = server_unix_s(exchange)
     ends = [
         begun + (amount(row.get("durationMs")) or 0) / 1000
@@ -71,7 +71,7 @@ def of_rows(exchange: Exchange) -> Iterator[Claim]:
         yield Claim(
             fact="usage.row-shape",
             holds=not late,
-            expected="runs that had ended, createdAt and durationMs say when, before the answer",
-            observed=f"{len(late)} of {len(ends)} that end later",
+            expected="runs whose createdAt plus durationMs is before the response",
+            observed=f"{len(late)} of {len(ends)} end later",
             where="/rows",
         )

@@ -1,4 +1,4 @@
-"""What usage lists: one's own API runs, all of them, and of those what was asked for."""
+"""Usage: lists all API runs of the account, no others, and of those the ones asked for."""
 
 import math
 import re
@@ -28,7 +28,7 @@ from knouds_harness.targets.needs.workflows import RUN_AND_STRANGER
 
 DEFAULT_LIMIT = 50
 _WHOLE = re.compile(r"[1-9][0-9]{0,8}")
-_PROVIDER_MARKS = (":", "/")  # the names that can be run have lowercase letters, digits and hyphens only
+_PROVIDER_MARKS = (":", "/")  # names of models that can be run have lowercase letters, digits, hyphens only
 
 
 def _identity(row: Row) -> str:
@@ -36,7 +36,7 @@ def _identity(row: Row) -> str:
 
 
 def _of_page(exchange: Exchange, *, fact: str, holds: bool, expected: str, observed: str) -> Iterator[Claim]:
-    """Claim something of a page of rows; of any other answer, nothing."""
+    """Claim something about a page of rows; nothing about any other response."""
     if rows_in(exchange) is not None:
         yield Claim(fact=fact, holds=holds, expected=expected, observed=observed, where="/rows")
 
@@ -50,19 +50,19 @@ def _shows_models(case: Case) -> bool:
 
 
 def asked_limit(case: Case) -> int | None:
-    """The limit in the query; None where there is none that counts."""
+    """Return the limit in the query; None unless it is a positive whole number."""
     limit = case.query.get("limit", "")
     return int(limit) if _WHOLE.fullmatch(limit) else None
 
 
 def _total(case: Case) -> int | None:
-    """How many rows there are, by a page that was asked for without anything."""
+    """Return the total that a page requested without parameters tells."""
     total = case.shown.get("total")
     return total if type(total) is int and not case.query else None
 
 
 def _filters(case: Case) -> Mapping[str, str]:
-    """What the query filters by; nothing where it is open whether that filters."""
+    """Return the filters in the query; empty if it is undocumented whether they filter."""
     filters = {
         name: case.query[name] for name in ("status", "modelId", "workflowSlug") if case.query.get(name)
     }
@@ -81,7 +81,7 @@ def _as_first_row(case: Case) -> Mapping[str, object]:
 
 @check("usage.own-rows-only", needs=(ANY_KEY,), given=("user_id",), applies=_shows_users, alone=_as_first_row)
 def own_user(exchange: Exchange, *, user_id: str) -> Iterator[Claim]:
-    """Every row is of the account that the key belongs to, as whoami names it."""
+    """Every row belongs to the key's account, as whoami names it."""
     others = sorted({str(row.get("userId")) for row in rows_of(exchange)} - {user_id})
     yield from _of_page(
         exchange,
@@ -94,9 +94,9 @@ def own_user(exchange: Exchange, *, user_id: str) -> Iterator[Claim]:
 
 @check("usage.own-rows-only", needs=(RUN_AND_STRANGER,), given=("foreign",))
 def no_foreign_run(exchange: Exchange, *, foreign: Collection[str]) -> Iterator[Claim]:
-    """The row of another account's run does not show.
+    """A run of another account is not listed.
 
-    ``foreign`` holds the request ids of runs of another account.
+    ``foreign`` holds the request ids of such runs.
     """
     shown = [row for row in rows_of(exchange) if row.get("requestId") in foreign]
     yield from _of_page(
@@ -110,9 +110,9 @@ def no_foreign_run(exchange: Exchange, *, foreign: Collection[str]) -> Iterator[
 
 @check("usage.own-rows-only", needs=(TWO_ACCOUNTS,), given=("theirs",))
 def no_row_of_two(exchange: Exchange, *, theirs: Collection[tuple[str, ...]]) -> Iterator[Claim]:
-    """No row shows in the usage of two accounts: the same id, request and time are the same run.
+    """No run is listed for two accounts: rows with the same id, request and time are the same run.
 
-    ``theirs`` are the other account's rows, as ``run_of`` tells them apart.
+    ``theirs`` are the other account's runs, as ``run_of`` tells them apart.
     """
     shared = [row for row in rows_of(exchange) if run_of(row) in theirs]
     yield from _of_page(
@@ -164,13 +164,13 @@ def no_provider_ids(exchange: Exchange) -> Iterator[Claim]:
     told=lambda case: {"limit": asked_limit(case)},
 )
 def limit(exchange: Exchange, *, limit: int) -> Iterator[Claim]:
-    """No more rows come back than limit asks for, and never more than 500."""
+    """No more rows come back than `limit` asks for, and never more than 500."""
     yield from at_most(exchange, limit, fact="usage.limit-is-kept")
     yield from at_most(exchange, MAX_LIMIT, fact="usage.limit-at-most-500")
 
 
 def at_most(exchange: Exchange, most: int, *, fact: str) -> Iterator[Claim]:
-    """Claim that a page has no more rows than this."""
+    """Claim that a page has at most this many rows."""
     rows = rows_of(exchange)
     yield from _of_page(
         exchange,
@@ -189,9 +189,9 @@ def at_most(exchange: Exchange, most: int, *, fact: str) -> Iterator[Claim]:
     told=lambda case: {"total": _total(case)},
 )
 def default_limit(exchange: Exchange, *, total: int) -> Iterator[Claim]:
-    """Without a limit, 50 rows come back, or all where there are fewer.
+    """Without a limit, 50 rows come back, or all if there are fewer.
 
-    ``total`` is how many rows there are.
+    ``total`` is the number of all rows.
     """
     rows = rows_of(exchange)
     yield from _of_page(
@@ -207,10 +207,10 @@ def default_limit(exchange: Exchange, *, total: int) -> Iterator[Claim]:
 def offset(
     exchange: Exchange, *, before: Sequence[Row], after: Sequence[Row], offset: int, limit: int
 ) -> Iterator[Claim]:
-    """A page with an offset is the list without as many rows.
+    """A page with an offset skips that many rows of the list.
 
-    ``before`` and ``after`` are the whole list, read around the page. Where rows came in between, the page
-    shows none twice, and leaves out none of those before between two of them.
+    ``before`` and ``after`` are the whole list, read before and after the page. Even if rows were added in
+    between, the page shows no row twice, and skips no row of ``before`` between two others.
     """
     whole, grown = ([_identity(row) for row in rows] for rows in (before, after))
     page, listed = [_identity(row) for row in rows_of(exchange)], set(whole)
@@ -223,7 +223,7 @@ def offset(
             exchange,
             fact="usage.offset-skips",
             holds=known == part and len(set(page)) == len(page),
-            expected=f"no row twice, and {len(part)} rows that follow each other in the list before",
+            expected=f"no row twice, and {len(part)} consecutive rows of the list before",
             observed=f"{len(page)} rows, {len(set(page))} different, {len(known)} of the list before",
         )
     else:
@@ -247,9 +247,10 @@ def offset(
 def filtered(
     exchange: Exchange, *, before: Sequence[Row], after: Sequence[Row], filters: Mapping[str, str]
 ) -> Iterator[Claim]:
-    """A filtered page has the rows that fit, all of them and no other.
+    """A filtered page has all rows that fit, and no others.
 
-    ``before`` and ``after`` are the whole list, read around the page: a run may end, or begin, in between.
+    ``before`` and ``after`` are the whole list, read before and after the page, as runs may begin or end in
+    between.
     """
     page = rows_of(exchange)
     wrong = [row for row in page if not fits(row, filters)]
@@ -262,8 +263,8 @@ def filtered(
         observed=f"{len(wrong)} rows of {len(page)} without",
     )
     if len(page) >= MAX_LIMIT or filters.get("status") == "processing":
-        return  # there may be more on the next page; how a run that is being cancelled shows is open
-    if len(after) % MAX_LIMIT:  # else the list may go on
+        return  # the next page may hold more; how a run that is being cancelled shows is undocumented
+    if len(after) % MAX_LIMIT:  # else the list may be longer
         others = {_identity(row) for row in page} - {_identity(row) for row in (*before, *after)}
         yield from _of_page(
             exchange,
@@ -286,7 +287,7 @@ def filtered(
 
 @check("usage.page-shape", needs=(ANY_KEY,), given=("before", "after"))
 def total(exchange: Exchange, *, before: Sequence[Row], after: Sequence[Row]) -> Iterator[Claim]:
-    """The total is the number of rows there are, however few of them the page holds."""
+    """The total is the number of all rows, however few the page holds."""
     said = exchange.members.get("total") if rows_in(exchange) is not None else None
     if isinstance(said, int) and not isinstance(said, bool):
         yield Claim(
@@ -305,9 +306,9 @@ def failed_is_charged_once(
     rows: Sequence[Row],
     price_credits: float,
 ) -> Iterator[Claim]:
-    """A run that failed is charged its price at most; whether it is charged at all is open.
+    """A failed run is charged at most its price; whether it is charged at all is undocumented.
 
-    The exchange is the run's; ``rows`` may be of it, and ``price_credits`` is the most that it may cost.
+    The exchange is the run; ``rows`` may belong to it, and ``price_credits`` is the most that it may cost.
     """
     charged: dict[str, float] = defaultdict(float)
     for row in rows:
@@ -318,7 +319,7 @@ def failed_is_charged_once(
             fact="run.charged-per-generator",
             holds=told <= price_credits,
             expected=f"at most {price_credits:g}, the price of one run",
-            observed=f"{told:g}, as usage says of the run that failed",
+            observed=f"{told:g}, as usage says of the failed run",
         )
 
 
@@ -329,7 +330,7 @@ def failed_is_charged_once(
     given=("rows", "known", "workflow_slug", "model_id", "request_id", "ending"),
 )
 def row_of_run(
-    exchange: Exchange,  # noqa: ARG001 - the evidence; what it asked for is said besides
+    exchange: Exchange,  # noqa: ARG001 - the evidence; the arguments say what it asked for
     *,
     rows: Sequence[Row],
     known: Collection[str],
@@ -340,9 +341,9 @@ def row_of_run(
 ) -> Iterator[Claim]:
     """A run, failed or not, has a row that says what was run and how it ended.
 
-    The exchange is the run's; ``rows`` is what usage lists since, ``known`` the request ids that it listed
-    before. The row is found by the run's request id where its answer told one, else it is a new one that
-    fits. A direct model run has no ``workflow_slug``; ``ending`` is the final status, as far as it is known.
+    The exchange is the run; ``rows`` are the rows that usage lists afterwards, ``known`` the request ids that
+    it listed before. The row is found by the run's request id if the response told one; otherwise it is a new
+    row that fits. A direct model run has no ``workflow_slug``; ``ending`` is the final status, if known.
     """
     new = [row for row in rows if row.get("requestId") not in known]
     fitting = rows_of_run(
@@ -378,11 +379,11 @@ def row_of_run(
     "run.charge-equals-usage", "usage.run-has-a-row", needs=(CHEAPEST_RUN,), given=("cost_credits", "rows")
 )
 def reconciled(exchange: Exchange, *, cost_credits: Sequence[float], rows: Sequence[Row]) -> Iterator[Claim]:
-    """Over many runs, what they said they cost is what the account's new rows say.
+    """Over many runs, the costs in their responses equal those in the account's new rows.
 
-    The exchange is one of the runs, ``cost_credits`` what each of them said; ``rows`` are the completed ones
-    of the same model that came since. With more rows than runs, another client ran it too: nothing is
-    claimed, unless there are exactly twice as many.
+    The exchange is one of the runs, ``cost_credits`` the costs in all responses; ``rows`` are the new rows of
+    completed runs of the model. With more rows than runs, another client ran it too: nothing is claimed,
+    unless there are exactly twice as many.
     """
     del exchange
     if len(rows) > len(cost_credits) and len(rows) != 2 * len(cost_credits):
@@ -413,9 +414,9 @@ def reconciled(exchange: Exchange, *, cost_credits: Sequence[float], rows: Seque
     alone=lambda _: {"used": ()},
 )
 def distinct_models(exchange: Exchange, *, used: Collection[str]) -> Iterator[Claim]:
-    """Usage models lists each model of one's history, and each once.
+    """Usage models lists each model of the account's history, once.
 
-    ``used`` are the ids in the rows; whether models of canvas runs are listed too is open.
+    ``used`` are the ids in the rows; whether models of canvas runs are listed too is undocumented.
     """
     listed = listed_models(exchange)
     if listed is None:
@@ -431,16 +432,17 @@ def distinct_models(exchange: Exchange, *, used: Collection[str]) -> Iterator[Cl
     yield Claim(
         fact="usage.models-are-distinct",
         holds=not missing,
-        expected="every model id of one's rows",
+        expected="every model id of the account's rows",
         observed=f"{', '.join(missing)} not listed",
     )
 
 
 @check("run.inputs-not-object-is-invalid-inputs", needs=(ANY_KEY, MAY_RUN), given=("before",))
 def refused_run_is_not_charged(exchange: Exchange, *, before: Exchange) -> Iterator[Claim]:
-    """Runs that were refused between two looks at usage have no row that charges for them.
+    """A refused run has no usage row that charges for it.
 
-    What is charged was not refused. It only shows breaches: no fact about charges is verified by refusals.
+    ``before`` is usage before the refused runs. A run that is charged was not refused. The check only shows
+    breaches: refusals verify no fact about charges.
     """
     known = {row.get("id") for row in rows_of(before)}
     if before.status != 200 or exchange.status != 200 or len(known) >= MAX_LIMIT:

@@ -1,4 +1,4 @@
-"""What a server makes of input that is not what it asked for."""
+"""How a server handles invalid input."""
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
@@ -62,7 +62,7 @@ def body_no_object(exchange: Exchange) -> Iterator[Claim]:
 
 @check("run.bad-slug-is-invalid-slug", applies=lambda case: case.run_defect == "name")
 def malformed_slug(exchange: Exchange) -> Iterator[Claim]:
-    """A slug or model name with other characters is a 400 INVALID_SLUG."""
+    """A slug or model name with invalid characters is a 400 INVALID_SLUG."""
     yield from _refused(exchange, "run.bad-slug-is-invalid-slug", "INVALID_SLUG")
 
 
@@ -81,7 +81,7 @@ def misshapen_create(exchange: Exchange) -> Iterator[Claim]:
 @check("workflows.move-body", needs=(AUTHOR,))
 def misshapen_move(exchange: Exchange) -> Iterator[Claim]:
     """A move without a usable folderId is a 4xx."""
-    yield _is_4xx(exchange, "workflows.move-body", "a 4xx: folderId is missing or no string or null")
+    yield _is_4xx(exchange, "workflows.move-body", "a 4xx: folderId is missing, or neither a string nor null")
 
 
 @check("usage.garbled-query", "usage.limit-at-most-500", needs=(ANY_KEY,), applies=_has_garbled_limit)
@@ -109,7 +109,7 @@ def bodiless(exchange: Exchange) -> Iterator[Claim]:
     yield Claim(
         fact="ground.bodiless-needs-no-content-type",
         holds=(exchange.status or 0) not in (0, 400, 415) and (exchange.status or 0) < 500,
-        expected="an answer as to any request",
+        expected="a response as to any request",
         observed=answer(exchange),
     )
 
@@ -129,7 +129,7 @@ _REFUSED_BY_CODE: Mapping[str, str] = MappingProxyType(
 
 
 def fact_of_refusal(run: Exchange) -> str | None:
-    """The fact by which a run was refused, however it was to be run; None where that is about the form."""
+    """Return the fact that such a run is refused, synchronous or not; None if that may depend on the form."""
     if run.status == 401:
         return "auth.missing-key-is-401" if run.request.persona is None else None
     if run.status == 404 and run.request.operation_id == "runWorkflow":
@@ -145,9 +145,9 @@ def fact_of_refusal(run: Exchange) -> str | None:
     given=("refused",),
 )
 def refused_in_either_form(exchange: Exchange, *, refused: Exchange) -> Iterator[Claim]:
-    """What is refused to a run that is waited for is refused to one that is not, and the other way round.
+    """A run that is refused in one form, synchronous or asynchronous, is refused in the other.
 
-    ``refused`` is the answer to the same request in the other form.
+    ``refused`` is the response to the same request in the other form.
     """
     fact = fact_of_refusal(refused)
     if fact is not None:

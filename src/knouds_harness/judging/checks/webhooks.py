@@ -1,6 +1,6 @@
-"""Whether deliveries arrive, once, signed, and say what polling says.
+"""Whether deliveries arrive once, are signed, and agree with polling.
 
-The exchange of these checks is the delivery, the target's own request, or else the execution's last poll.
+The exchange of these checks is the delivery (a request of the target), or the last poll of the execution.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ _WHERE = f"header {HEADER}"
 
 @check("async.webhook-delivery-shape", needs=_NEEDS)
 def announced(exchange: Exchange) -> Iterator[Claim]:
-    """A submit with a key that has a webhook and may receive says that delivery is configured."""
+    """A submit by a key with a webhook and webhook:receive says that delivery is configured."""
     delivery = body_of(exchange).get("webhookDelivery")
     if isinstance(delivery, dict) and isinstance(delivery.get("configured"), bool):
         yield Claim(
@@ -35,9 +35,9 @@ def announced(exchange: Exchange) -> Iterator[Claim]:
 
 @check("webhook.one-per-ended-execution", needs=_NEEDS, given=("taken",))
 def one_each(exchange: Exchange, *, taken: int) -> Iterator[Claim]:
-    """Each ended execution is delivered once, apart from what the receiver refused.
+    """Each ended execution is delivered once, not counting deliveries that the receiver refused.
 
-    ``taken`` is how many deliveries the receiver took that name the execution of the poll.
+    ``taken`` is the number of deliveries of the polled execution that the receiver accepted.
     """
     if status_in(exchange) in FINAL:
         yield Claim(
@@ -52,7 +52,7 @@ def one_each(exchange: Exchange, *, taken: int) -> Iterator[Claim]:
 def of_an_execution(exchange: Exchange, *, poll: Exchange) -> Iterator[Claim]:
     """A delivery with the right signature names an execution that its account can find.
 
-    ``poll`` is of the execution that it names, by a key of the account.
+    ``poll`` is a poll of that execution by a key of the account.
     """
     if poll.status in (200, 404):
         yield Claim(
@@ -86,7 +86,7 @@ def signature_header(exchange: Exchange) -> Iterator[Claim]:
 def signature_fits(exchange: Exchange, *, raw: bytes, secret: str) -> Iterator[Claim]:
     """The signature is the HMAC-SHA256 of the time and the raw body, with the key's secret.
 
-    ``raw`` are the bytes as they came, before anything was redacted.
+    ``raw`` are the body's bytes as received, before redaction.
     """
     signature = Signature.read(_header(exchange) or "")
     if signature is not None:
@@ -137,7 +137,7 @@ def payload(exchange: Exchange, *, shapes: ShapeJudge) -> Iterator[Claim]:
 
 @check("webhook.event-fits-ending", needs=_NEEDS, given=("ending",))
 def event(exchange: Exchange, *, ending: str | None) -> Iterator[Claim]:
-    """The event names the way in which the execution ended.
+    """The event names the final status of the execution.
 
     ``ending`` is the final status that polling showed.
     """
@@ -222,8 +222,8 @@ def describes(
 def none_without_capability(exchange: Exchange, *, came: int, later_came: bool) -> Iterator[Claim]:
     """A key without webhook:receive gets no delivery.
 
-    The exchange is the last poll of an execution of such a key; ``later_came`` says that deliveries of
-    executions which ended later have arrived, so that this one would have.
+    The exchange is the last poll of an execution of such a key, ``came`` the number of its deliveries.
+    ``later_came`` says that deliveries of executions that ended later have arrived, so this one's would have.
     """
     if came or (later_came and status_in(exchange) in FINAL):
         yield _undelivered(came, "no delivery", fact="webhook.needs-receive-capability")
@@ -231,7 +231,7 @@ def none_without_capability(exchange: Exchange, *, came: int, later_came: bool) 
 
 @check("webhook.one-per-ended-execution", needs=_NEEDS, given=("came", "later_came"))
 def none_without_webhook(exchange: Exchange, *, came: int, later_came: bool) -> Iterator[Claim]:
-    """What a key without a webhook runs is not delivered to any other key, of its account or of another one.
+    """Runs of a key without a webhook are delivered to no key, of its account or another.
 
     The arguments are those of ``none_without_capability``.
     """
@@ -246,9 +246,9 @@ def _undelivered(came: int, expected: str, *, fact: str) -> Claim:
 
 @check("webhook.agrees-with-poll", needs=_NEEDS, given=("delivered",))
 def shown_at_once(exchange: Exchange, *, delivered: Exchange) -> Iterator[Claim]:
-    """When a delivery comes, a poll shows the end that it names.
+    """When a delivery arrives, a poll shows the final status that it names.
 
-    The exchange is a poll that was sent as soon as it had come.
+    The exchange is a poll that was sent as soon as the delivery had arrived.
     """
     told, shown = delivered.request.members.get("status"), status_in(exchange)
     if is_final(told) and shown is not None:
@@ -265,7 +265,7 @@ def shown_at_once(exchange: Exchange, *, delivered: Exchange) -> Iterator[Claim]
 def retried(exchange: Exchange, *, attempts: int) -> Iterator[Claim]:
     """A delivery that the receiver refused comes again.
 
-    ``attempts`` is how many came of the execution, of which the first was refused.
+    ``attempts`` is the number of deliveries of the execution; the first was refused.
     """
     del exchange
     if attempts:
@@ -283,7 +283,7 @@ def _header(exchange: Exchange) -> str | None:
 
 
 def _unsigned(made: JSON) -> JSON:
-    """What was made, with URLs cut before their query: it may hold a signature that is new each time."""
+    """Cut the query off URLs: it may hold a signature that is new each time."""
     if isinstance(made, list):
         return [_unsigned(each) for each in made]
     is_url = isinstance(made, str) and made.startswith(("http://", "https://"))

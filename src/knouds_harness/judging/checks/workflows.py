@@ -1,4 +1,4 @@
-"""Whether workflows are kept as they were written, by whom they were written, and for whom."""
+"""Whether workflows are stored, listed and changed as written, and for their owner alone."""
 
 import re
 from collections import Counter
@@ -19,12 +19,12 @@ JSON = Any
 
 _WRITE_NEEDS = (keys.AUTHOR,)
 _TWO_USERS = (keys.TWO_AUTHORS,)
-_PLAIN_NAME = re.compile(r"(?=.{1,48}\Z)[A-Za-z0-9]+( [A-Za-z0-9]+)*")  # how long a slug may be is open
+_PLAIN_NAME = re.compile(r"(?=.{1,48}\Z)[A-Za-z0-9]+( [A-Za-z0-9]+)*")  # the longest slug is undocumented
 _STABLE_MEMBERS = ("slug", *workflow_model.WRITABLE_MEMBERS, "createdBy", "folderId")
 
 
 def summaries_of(exchange: Exchange) -> list[dict[str, JSON]] | None:
-    """The workflows that a list shows; None if it is not a list."""
+    """Return the workflows in a list response; None if it is not a list."""
     summaries = exchange.json_or_none()
     if exchange.status != 200 or not isinstance(summaries, list):
         return None
@@ -32,7 +32,7 @@ def summaries_of(exchange: Exchange) -> list[dict[str, JSON]] | None:
 
 
 def kept_members(document: JSON) -> dict[str, JSON]:
-    """Of a workflow as read, what nothing but a write changes."""
+    """Return the members of a workflow that only a write may change."""
     members = members_of(document)
     return {name: members[name] for name in _STABLE_MEMBERS if name in members}
 
@@ -41,7 +41,7 @@ def kept_members(document: JSON) -> dict[str, JSON]:
 
 
 def _name_and_slug(case: Case) -> tuple[str, str] | None:
-    """Of a create by a plain name, that name and the slug that was answered."""
+    """Return the name and the slug of a create with a plain name; None for anything else."""
     sent, slug = case.sent, case.shown.get("slug")
     name = sent.get("name") if isinstance(sent, dict) else None
     if case.operation_id != "createWorkflow" or not case.is_answered or not isinstance(slug, str):
@@ -50,7 +50,7 @@ def _name_and_slug(case: Case) -> tuple[str, str] | None:
 
 
 def _any_suffix(case: Case) -> Mapping[str, object]:
-    """The slug of the name, with any suffix: which one it has to be takes more than one answer."""
+    """Allow any suffix to the slug of the name: one response does not tell which it has to be."""
     name, slug = _name_and_slug(case) or ("", "")
     made = workflow_model.slug_from_name(name)
     is_made = re.fullmatch(rf"{re.escape(made)}(-?[1-9]\d*)?", slug) is not None
@@ -65,13 +65,13 @@ def _any_suffix(case: Case) -> Mapping[str, object]:
     alone=_any_suffix,
 )
 def made_slug(exchange: Exchange, *, slug: str, allowed: Collection[str]) -> Iterator[Claim]:
-    """A free name becomes the slug, in lowercase with hyphens."""
+    """A name that is not taken becomes the slug, in lowercase with hyphens."""
     yield _slug_claim(exchange, slug, allowed, fact="workflows.create-makes-slug-from-name")
 
 
 @check("workflows.create-suffixes-taken-slug", needs=_WRITE_NEEDS, given=("slug", "allowed"))
 def suffixed_slug(exchange: Exchange, *, slug: str, allowed: Collection[str]) -> Iterator[Claim]:
-    """A taken slug is followed by -2, then -3, and so on."""
+    """A taken slug gets the suffix -2, then -3, and so on."""
     yield _slug_claim(exchange, slug, allowed, fact="workflows.create-suffixes-taken-slug")
 
 
@@ -82,13 +82,13 @@ def _slug_claim(exchange: Exchange, slug: str, allowed: Collection[str], *, fact
 
 @check("workflows.creator-owns", needs=_TWO_USERS, given=("own", "others"))
 def creator(exchange: Exchange, *, own: str | int | None, others: Collection[str | int]) -> Iterator[Claim]:
-    """CreatedBy is the account that created the workflow, even if the body names another."""
+    """`createdBy` is the account that created the workflow, even if the body names another."""
     created_by = exchange.members.get("createdBy")
     if exchange.status == 200 and isinstance(created_by, str | int):
         yield Claim(
             fact="workflows.creator-owns",
             holds=created_by not in others and own in (None, created_by),
-            expected=str(own or f"another account than {', '.join(sorted(map(str, others)))}"),
+            expected=str(own or f"an account other than {', '.join(sorted(map(str, others)))}"),
             observed=str(created_by),
             where="/createdBy",
         )
@@ -113,13 +113,13 @@ def creator_may_run(exchange: Exchange) -> Iterator[Claim]:
 
 @check("workflows.get-round-trips", needs=_WRITE_NEEDS, given=("sent",))
 def stored(exchange: Exchange, *, sent: Mapping[str, JSON]) -> Iterator[Claim]:
-    """What was sent to create is read back whole: words, nodes, edges and viewport."""
+    """All that was sent to create is read back: texts, nodes, edges and viewport."""
     yield from as_written(exchange, sent, fact="workflows.get-round-trips")
 
 
 @check("workflows.get-round-trips", needs=(keys.AUTHOR, OWN_WORKFLOW), given=("fields",))
 def copied_fields(exchange: Exchange, *, fields: JSON) -> Iterator[Claim]:
-    """What is made of a workflow as read asks for the same fields: reading it left nothing of them out.
+    """A copy made from a read of a workflow has the same fields: the read left none of them out.
 
     The exchange is the schema of the copy, ``fields`` those of the original's schema.
     """
@@ -147,8 +147,8 @@ def update_accepted(exchange: Exchange) -> Iterator[Claim]:
 
 @check("workflows.update-takes-subset", needs=_WRITE_NEEDS, given=("expected",))
 def updated(exchange: Exchange, *, expected: Mapping[str, JSON]) -> Iterator[Claim]:
-    """After an update, what it named is new and the rest is as before."""
-    if exchange.status == 200:  # where the workflow went is for slug_stays to say
+    """An update changes the members that it names, and nothing else."""
+    if exchange.status == 200:  # slug_stays judges any other status
         yield from as_written(exchange, expected, fact="workflows.update-takes-subset")
 
 
@@ -169,19 +169,19 @@ def slug_stays(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
 
 @check("workflows.move-sets-folder", needs=(FILED_WORKFLOW,))
 def move_accepted(exchange: Exchange) -> Iterator[Claim]:
-    """A move of one's own workflow to a folder that exists, or to the root, is accepted."""
+    """The owner may move a workflow to a folder that exists, or to the root."""
     yield _accepted(exchange, "workflows.move-sets-folder", "accepted: the folder exists")
 
 
 @check("workflows.move-sets-folder", needs=_WRITE_NEEDS, given=("expected",))
 def moved(exchange: Exchange, *, expected: Mapping[str, JSON]) -> Iterator[Claim]:
-    """After a move, the folder is the one that was named and the rest is as before."""
+    """A move sets the folder that it names, and changes nothing else."""
     yield from as_written(exchange, expected, fact="workflows.move-sets-folder")
 
 
 @check("workflows.move-sets-folder", needs=_WRITE_NEEDS, given=("slug", "name", "folder_id"))
 def listed_folder(exchange: Exchange, *, slug: str, name: JSON, folder_id: str | None) -> Iterator[Claim]:
-    """After a move, the list names the new folder too, and no other workflow of that name.
+    """After a move, the list shows the new folder, and no second workflow of that name.
 
     ``name`` is unique to this test.
     """
@@ -190,7 +190,7 @@ def listed_folder(exchange: Exchange, *, slug: str, name: JSON, folder_id: str |
         return
     namesakes = {str(each.get("slug")) for each in summaries if each.get("name") == name}
     yield _none_of(
-        namesakes - {slug}, "workflows.move-sets-folder", "the workflow that was moved alone", "besides it"
+        namesakes - {slug}, "workflows.move-sets-folder", "only the workflow that was moved", "besides it"
     )
     for summary in summaries:
         if summary.get("slug") == slug and "folderId" in summary:
@@ -216,7 +216,6 @@ def gone(exchange: Exchange) -> Iterator[Claim]:
     "workflows.list-own-and-templates",
     "workflows.delete-then-404",
     needs=(keys.READER,),
-    given=("own", "templates", "foreign", "deleted", "creator"),
     applies=answers_to("listWorkflows"),
     alone=nothing_more,
 )
@@ -229,14 +228,14 @@ def listed(
     deleted: Collection[str] = (),
     creator: str | int | None = None,
 ) -> Iterator[Claim]:
-    """The list holds what is one's own and other people's templates, nothing else and nothing deleted.
+    """The list holds the account's workflows and other people's templates, nothing else, nothing deleted.
 
-    Where ``creator``, as documents spell the account in ``createdBy``, stands in the list too, it tells whose
-    the rest is.
+    ``creator`` is how documents spell the account in ``createdBy``. If the list spells it in the same way,
+    ``createdBy`` tells whose the other workflows are.
     """
     summaries = summaries_of(exchange)
     if summaries is None:
-        return  # that it is an array is for envelopes.json-object to say
+        return  # envelopes.json-object judges whether it is an array
     slugs = [slug for each in summaries if isinstance(slug := each.get("slug"), str)]
     by_slug = {each["slug"]: each for each in summaries if each.get("slug") in slugs}
     repeated = {slug for slug, times in Counter(slugs).items() if times > 1}
@@ -244,7 +243,7 @@ def listed(
     no_other = "no workflow of another account, except templates"
     fact = "workflows.list-own-and-templates"
     yield _none_of(repeated, fact, "each workflow once", "more than once")
-    yield _none_of({*own} - {*by_slug}, fact, "every workflow of one's own", "left out")
+    yield _none_of({*own} - {*by_slug}, fact, "every workflow of the account", "left out")
     yield _none_of({*templates} - {*by_slug}, fact, "every template", "left out")
     yield _none_of(unmarked, fact, "isTemplate: true on other people's workflows", "not said to be templates")
     yield _none_of({*foreign} & {*by_slug}, fact, no_other, "listed")
@@ -260,15 +259,15 @@ def listed(
 
 @check("workflows.summary-fields", needs=_WRITE_NEEDS, given=("document",))
 def summarised(exchange: Exchange, *, document: Mapping[str, JSON]) -> Iterator[Claim]:
-    """In the list, a workflow has the name, description, tags and creator that reading it shows.
+    """In the list, a workflow has the name, description and tags that reading it shows, and a creator.
 
-    How accounts are spelled in the list is open, so that of the creator only its absence is a difference.
+    How the list spells accounts is undocumented, so only a null creator is a difference.
     """
     for summary in summaries_of(exchange) or ():
         if summary.get("slug") != document.get("slug"):
             continue
         for name in ("name", "description", "tags"):
-            if document.get(name) and name in summary:  # what stands for no description is open
+            if document.get(name) and name in summary:  # how no description shows is undocumented
                 yield Claim(
                     fact="workflows.summary-fields",
                     holds=workflow_model.first_difference(document[name], summary[name]) is None,
@@ -336,7 +335,7 @@ def untouched_by_admin(exchange: Exchange, *, before: Mapping[str, JSON]) -> Ite
 
 @check("schema.public-only-when-public", needs=_WRITE_NEEDS, given=("is_public",))
 def public_schema_follows(exchange: Exchange, *, is_public: bool) -> Iterator[Claim]:
-    """The public schema comes and goes with publicPlayground."""
+    """The public schema is served while `publicPlayground` is true, and only then."""
     yield status_is(exchange, 200 if is_public else 404, fact="schema.public-only-when-public")
 
 
@@ -356,9 +355,9 @@ def _accepted(exchange: Exchange, fact: str, expected: str) -> Claim:
 
 
 def as_written(exchange: Exchange, expected: Mapping[str, JSON], *, fact: str) -> Iterator[Claim]:
-    """Claim, member by member, that a document holds what was written, or read before.
+    """Claim, member by member, that a workflow holds what was written, or read before.
 
-    Only members that are documented are looked at.
+    Undocumented members are ignored.
     """
     yield status_is(exchange, 200, fact=fact)
     document = exchange.json_or_none()

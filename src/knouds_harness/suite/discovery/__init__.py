@@ -1,1 +1,1 @@
-"""What a target has, and what of it can be tested: for `init` and `doctor`."""
+"""What a target has, and what can be tested on it: for `init` and `doctor`."""

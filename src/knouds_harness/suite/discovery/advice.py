@@ -1,4 +1,4 @@
-"""What a profile could gain next, and how many facts a check would verify then."""
+"""Advice on what to add to a profile, and how many more facts a check would verify then."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -46,25 +46,25 @@ _MODELS: Final[Mapping[str, Mapping[str, Any]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class NextStep:
-    """One thing that a profile could gain."""
+    """One thing to add to a profile, and the facts that it would make provable."""
 
     says: str
     facts: frozenset[str]
 
 
 def next_steps(target: Target) -> tuple[NextStep, ...]:
-    """What a profile could gain that lets a check verify more, the most useful first."""
+    """Return what to add to a profile so that a check verifies more, the most useful first."""
     unknown = proofs_by_fact().keys() - provable_facts(target)
     steps: dict[frozenset[str], NextStep] = {}
     for says, extended in _extensions(target):
         gained = provable_facts(extended, among=unknown)
         if gained:
-            steps.setdefault(gained, NextStep(says=says, facts=gained))  # what asks for less comes first
+            steps.setdefault(gained, NextStep(says=says, facts=gained))  # the least demanding comes first
     return tuple(sorted(steps.values(), key=lambda step: -len(step.facts)))
 
 
 def advice(target: Target) -> list[str]:
-    """The next steps as lines, such as ``add a webhook: +9 facts``: so many, and how many more there are."""
+    """Return the first next steps as lines, such as ``add a webhook: +9 facts``, and how many more exist."""
     steps = next_steps(target)
     lines = [
         f"add {step.says}: +{len(step.facts)} {'fact' if len(step.facts) == 1 else 'facts'}"
@@ -74,7 +74,6 @@ def advice(target: Target) -> list[str]:
 
 
 def print_advice(target: Target, console: Console) -> None:
-    """Print the next steps, if any would let a check verify more."""
     print_steps(advice(target), console=console)
 
 
@@ -128,7 +127,7 @@ def _keys_of_account(target: Target, usual: Persona) -> Iterator[tuple[str, Targ
     yield another("that holds no capability")
     yield another("that holds execution:read alone", "execution:read")
     yield another("that holds execution:* alone", "execution:*")
-    yield another("that holds workflow:run, beside another one", "workflow:run")
+    yield another("that holds workflow:run, besides another one", "workflow:run")
     yield another("that was revoked", *_PRO_CAPABILITIES, state="revoked")
     yield another("that was made before May 2026", *_PRO_CAPABILITIES, state="legacy")
     own = next((each for each in target.workflows.values() if each.owner == user), None)

@@ -1,4 +1,4 @@
-"""What single answers tell of accounts, keys, workflows and models, for a profile made from them."""
+"""Read accounts, capabilities, workflows and models from responses, to make a profile."""
 
 import math
 import re
@@ -17,14 +17,14 @@ from knouds_harness.targets.resources import Workflow
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _COUNTING = re.compile(r"count|num|quantity|amount|batch|image|variation", re.IGNORECASE)
 _NAMING_MEMBERS = ("internalName", "id", "modelId", "name", "slug")
-# refusals of what a request asks for: a key that gets one was let in
+# Refusals of what a request asks for: the key itself was let in.
 _OF_WHAT_WAS_ASKED = (400, 402, 404, 409, 410, 415, 422)
-_LONGEST_INPUTS = 400  # characters: beyond, a profile is hard to read, and a field left out has its default
+_LONGEST_INPUTS = 400  # characters: more make a profile hard to read, and omitted fields have defaults
 
 
 @dataclass(frozen=True, kw_only=True)
 class FoundAccount:
-    """Whose key it is.
+    """The account of a key.
 
     Source: docs, whoami.
     """
@@ -36,11 +36,11 @@ class FoundAccount:
 
 @dataclass(frozen=True, kw_only=True)
 class Holding:
-    """Whether a key holds a capability, as one answer shows.
+    """Whether a key holds a capability, by one response.
 
     Attributes:
-        is_held: None where the answer does not tell.
-        why: The answer in words.
+        is_held: None if the response does not tell.
+        why: The response in words.
     """
 
     is_held: bool | None
@@ -48,7 +48,7 @@ class Holding:
 
 
 def account_in(whoami: Exchange) -> FoundAccount | None:
-    """The account that whoami describes; None where it describes none."""
+    """Return the account that whoami describes; None if it describes none."""
     user = members_of(whoami.members.get("user")) if whoami.status == 200 else {}
     identity, tier = user.get("id"), user.get("tier")
     if not isinstance(identity, str | int) or not isinstance(tier, str) or not identity or not tier:
@@ -57,15 +57,15 @@ def account_in(whoami: Exchange) -> FoundAccount | None:
 
 
 def is_legacy(whoami: Exchange) -> bool:
-    """Whether the refusal proves that the key is of a retired kind (docs, authentication)."""
+    """Return whether the refusal proves that the key is of a retired kind (docs, authentication)."""
     return whoami.status == 401 and whoami.code == "LEGACY_KEY_RETIRED"
 
 
 def holding_in(exchange: Exchange) -> Holding:
-    """Whether a key was let in, judging by the answer to a request that had no effect.
+    """Return whether a key was let in, judging by the response to a request without effect.
 
-    A server that looks for the resource before it looks at the key hides a denial behind its 404; who asks
-    has to find out from other answers whether it does.
+    A server that looks for the resource before the capability hides a denial behind a 404. Whether it does
+    so, the caller has to find out from other responses.
     """
     status, why = exchange.status, f"the server answered {answer(exchange)}"
     if status == 403:
@@ -75,7 +75,7 @@ def holding_in(exchange: Exchange) -> Holding:
 
 
 def summaries_in(listed: Exchange) -> list[dict[str, JSON]]:
-    """The workflows of a list that can be addressed and are not archived; also of a list within an object."""
+    """Return the listed workflows that have a slug and are not archived; the list may be in an object."""
     body = listed.json_or_none() if listed.status == 200 else None
     return [
         each
@@ -85,7 +85,7 @@ def summaries_in(listed: Exchange) -> list[dict[str, JSON]]:
 
 
 def most_telling(summaries: Iterable[dict[str, JSON]], most: int) -> list[dict[str, JSON]]:
-    """So many of them, of as many kinds as there are; the cheapest that cost something first."""
+    """Choose up to ``most`` workflows of as many kinds as possible; the cheapest first, free ones last."""
 
     def cost(summary: dict[str, JSON]) -> float:
         estimate = _amount(summary.get("estimatedCreditCost"))
@@ -110,7 +110,7 @@ def most_telling(summaries: Iterable[dict[str, JSON]], most: int) -> list[dict[s
 def workflow_in(
     summary: Mapping[str, JSON], schema: Exchange, document: Exchange, *, owner: str
 ) -> FoundWorkflow:
-    """What a list, the schema and the document say of one workflow; what they do not say keeps its default.
+    """Combine what the list, the schema and the document say about one workflow; the rest keeps its default.
 
     Source: docs, workflow schema and workflow CRUD.
     """
@@ -141,7 +141,7 @@ def _may_count(field: Mapping[str, JSON]) -> bool:
 
 
 def model_names(value: JSON) -> set[str]:
-    """Internal names in an answer of any shape: a list of them or of objects, or an object with one."""
+    """Return the internal names in a response: a list of names or objects, or an object with such a list."""
     models = members_of(value).get("models")
     if isinstance(models, dict):
         models = list(models)
@@ -150,7 +150,7 @@ def model_names(value: JSON) -> set[str]:
 
 
 def priced_models(pricing: JSON) -> set[str]:
-    """The models in public pricing: what a member named after them lists, as others may list tiers."""
+    """Return the models in public pricing: only those in members named after models, not lists of tiers."""
     lists = [value for name, value in members_of(pricing).items() if "model" in name.casefold()]
     return set().union(*(model_names({"models": each}) for each in lists)) - TIERS
 
@@ -162,7 +162,7 @@ def _name_in(item: JSON) -> JSON:
 
 
 def most_credits_by_model(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """The most that usage shows for one direct run, by model (docs, usage: ``api-slim``)."""
+    """Return the highest cost of one direct run in usage, by model (docs, usage: ``api-slim``)."""
     most: dict[str, float] = {}
     for row in rows:
         model_ids, credits_cost = row.get("modelIds"), _amount(row.get("creditsCost"))

@@ -1,6 +1,6 @@
-"""Finds out what a target has for its keys: by reads, and by requests that could have no effect.
+"""Find out what keys may do on a target, and what is there, by reads and by requests without effect.
 
-docs/decisions/finding-out-without-effect.md says which those are, and what is not sent.
+docs/decisions/finding-out-without-effect.md says which requests these are, and what is not sent.
 """
 
 import re
@@ -35,11 +35,11 @@ from knouds_harness.suite.discovery.described import (
 from knouds_harness.targets.profile_writer import Found, FoundKey, FoundWorkflow, RefusedKey
 
 MOST_WORKFLOWS = 20
-"""Of one account; more make a profile no better."""
+"""Per account; more do not make a profile better."""
 MOST_BOUND_FORMS = 20
-"""Of one key and kind: a tier admits a hundred run requests a minute, and refused ones may count."""
+"""Per key and kind: a tier admits a hundred run requests a minute, and refused ones may count."""
 
-# One for each capability that a request can show: it reads, or names a resource that does not exist.
+# One operation per capability that a request can show; each reads, or names a resource that does not exist.
 ASKED = ("listWorkflows", "moveWorkflow", "runWorkflow", "runModel", "getExecution", "cancelExecution")
 _UNREADABLE = b"no JSON"
 _NEVER_SHOWN = {"webhook:receive": "no request shows whether a key holds it"}
@@ -49,7 +49,7 @@ _R = TypeVar("_R")
 
 
 class Discovery:
-    """Asks one target about keys; the limits of its profile need allow nothing but reading."""
+    """Asks one target about keys; the profile's limits need to allow only reading."""
 
     def __init__(self, client: Client, document: Document, *, variables: Mapping[str, str]) -> None:
         self._client = client
@@ -61,7 +61,7 @@ class Discovery:
         """Find out everything.
 
         Raises:
-            TargetUnreachable: The target does not say of a key whose it is, nor refuses it.
+            TargetUnreachable: The target neither says whose a key is, nor refuses it.
         """
         accounts, legacy, refused = self._accounts()
         users = _users(accounts)
@@ -91,7 +91,7 @@ class Discovery:
         )
 
     def _accounts(self) -> tuple[dict[str, FoundAccount], tuple[FoundKey, ...], tuple[RefusedKey, ...]]:
-        """Whose the accepted keys are, which ones are proven to be legacy, which are refused otherwise."""
+        """Return the accounts of accepted keys, the legacy keys, and the keys refused for other reasons."""
         answers = self._together(lambda name: self._read("getWhoami", name), self._variables)
         accounts: dict[str, FoundAccount] = {}
         account_by_id: dict[str, FoundAccount] = {}
@@ -100,7 +100,7 @@ class Discovery:
             account = account_in(whoami)
             if account is not None:
                 accounts[name] = account_by_id.setdefault(account.id, account)
-            elif is_legacy(whoami):  # the server does not say whose it is: the words for that are our own
+            elif is_legacy(whoami):  # the server does not say whose it is, so the user and tier are made up
                 legacy.append(
                     FoundKey(name=name, variable=variable, user=name, tier="unknown", state="legacy")
                 )
@@ -108,21 +108,21 @@ class Discovery:
                 refused.append(RefusedKey(name=name, variable=variable, answer=answer(whoami)))
             else:
                 raise TargetUnreachable(
-                    f"{self._client.target.base_url}: whoami was answered {answer(whoami)} with the key of "
-                    f"{variable}, which says neither whose key it is nor that it is refused\n"
+                    f"{self._client.target.base_url}: whoami answered {answer(whoami)} to the key of "
+                    f"{variable}, which neither names its account nor refuses it\n"
                     "  Try again later, or check that the Knouds API is at this address."
                 )
         return accounts, tuple(legacy), tuple(refused)
 
     def _holdings(self, persona: str) -> dict[str, Holding]:
-        """Whether a key holds each capability in its general form."""
+        """Return whether a key holds each capability in its general form."""
         return {
             operation.alternatives[0]: holding_in(self._ask(operation, persona, effectless_call(operation)))
             for operation in self._asked()
         }
 
     def _note_unproven(self, holdings: Collection[Mapping[str, Holding]]) -> None:
-        """Remark on capabilities that no key was denied: whether the server looks at them first is open."""
+        """Note capabilities that no key was denied, as the server may look for the resource first."""
         unproven = [
             capability
             for operation in self._asked()
@@ -132,8 +132,8 @@ class Discovery:
         ]
         if unproven:
             self._remarks.append(
-                f"Not certain: {', '.join(unproven)}. No key was denied these, and a server that looks for "
-                "the workflow, model or execution first answers so for every key. See the dashboard."
+                f"Not certain: {', '.join(unproven)}. No key was denied these, and a server that first looks "
+                "for the workflow, model or execution answers every key so. See the dashboard."
             )
 
     def _asked(self) -> list[Operation]:
@@ -152,7 +152,7 @@ class Discovery:
         untold = {capability: each.why for capability, each in holdings.items() if each.is_held is None}
         if account.tier in WITHOUT_MODELS and account.role != "admin" and "model:run" in held:
             held.remove("model:run")
-            untold["model:run"] = f"a {account.tier} account may not grant it, and yet nothing denied it"
+            untold["model:run"] = f"a {account.tier} account may not grant it, but it was not denied"
         own = [slug for slug, each in workflows.items() if each.workflow.owner == user]
         for operation_id, known in (("runWorkflow", own), ("runModel", sorted(models))):
             operation = self._document.operation_by_id[operation_id]
@@ -171,10 +171,10 @@ class Discovery:
         )
 
     def _bound_forms(self, persona: str, operation: Operation, names: Iterable[str]) -> dict[str, Holding]:
-        """Whether a key that is denied the general form holds each of the forms that these names make.
+        """Return whether a key that is denied the general form holds the form bound to each of these names.
 
-        Each request names a resource that exists, so its body cannot be read. The first one
-        names none: only a server that denies it looks at what a key holds before it looks at the body.
+        Requests to existing resources have an unreadable body, so that nothing runs. The first request names
+        no resource: only a server that denies it checks capabilities before the body.
         """
 
         def ask(path_values: Mapping[str, str]) -> Exchange:
@@ -188,7 +188,7 @@ class Discovery:
             exchange = ask(path_values)
             holding = holdings[operation.required_capabilities(path_values)[1]] = holding_in(exchange)
             if holding.is_held is None or exchange.is_success:
-                break  # throttled, or it may have run
+                break  # throttled, or something may have run
         return holdings
 
     def _workflows(self, reader: str, user: str, user_by_id: Mapping[str, str]) -> list[FoundWorkflow]:
@@ -206,7 +206,7 @@ class Discovery:
             for unread in (each for each in (schema, document) if each.status != 200):
                 self._remarks.append(
                     f"{unread.request.path} was answered {answer(unread)}: "
-                    f"[workflows.{summary['slug']}] says less than it could."
+                    f"[workflows.{summary['slug']}] is incomplete."
                 )
             stranger = _OTHERS if summary.get("isTemplate") is True else user
             owner = user_by_id.get(str(summary.get("createdBy")), stranger)
@@ -215,7 +215,7 @@ class Discovery:
         return self._together(read, chosen)
 
     def _used_models(self, persona: str) -> dict[str, float]:
-        """The models that an account has used, with the most that one run cost; 0 where none shows."""
+        """Return the models that an account has used, with the highest cost of one run; 0 if unknown."""
         used = dict.fromkeys(model_names(self._read("listUsageModels", persona).json_or_none()), 0.0)
         usage = self._read("listUsage", persona, Call(query=(("limit", "500"),)))
         return used | most_credits_by_model(rows_of(usage))
@@ -226,12 +226,12 @@ class Discovery:
         return self._client.send(request)
 
     def _ask(self, operation: Operation, persona: str, call: Call) -> Exchange:
-        """Send what could have no effect even if it were let in; for the guard it is a read."""
+        """Send a request that has no effect even if it is let in; for the guard it is a read."""
         exchange = self._client.send(replace(call.request(operation, persona=persona), action=Action.READ))
         if operation.action is not Action.READ and exchange.is_success:
             self._remarks.append(
-                f"{operation.method} {exchange.request.path} was answered {answer(exchange)} and had to be "
-                "refused. Look at the server whether that had an effect."
+                f"{operation.method} {exchange.request.path} was answered {answer(exchange)}, but had to be "
+                "refused. Check on the server whether that had an effect."
             )
         return exchange
 
@@ -241,7 +241,7 @@ class Discovery:
 
 
 def _users(accounts: Mapping[str, FoundAccount]) -> dict[str, str]:
-    """A word for the account of each persona: its tier, numbered where several accounts have the same."""
+    """Name the account of each persona by its tier, with a number if several accounts have the same."""
     word_by_id: dict[str, str] = {}
     times: Counter[str] = Counter()
     for account in accounts.values():

@@ -1,4 +1,4 @@
-"""Before a run: does the target answer, are its keys as the profile says, what can be tested at what cost."""
+"""Examine a target before a run: does it respond, is the profile right, what can be tested at what cost."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from knouds_harness.targets.personas import Persona, Role
 from knouds_harness.targets.profile import Target
 
 _MOST_LACKING: Final = 10
-"""Lines of what a profile lacks, so that all fits about one screen."""
+"""Lines about what a profile lacks, so that the output fits about one screen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +45,11 @@ class Diagnosis:
     """What is known of a target before a check.
 
     Attributes:
-        contradictions: What the profile says and the target does not bear out, in sentences.
+        contradictions: Where the target contradicts the profile, in sentences.
         untested: What the profile lacks, and the facts that stay untested without it.
-        deliveries: Where deliveries are awaited, or why they cannot be; None where none are.
-        can_receive: Whether nothing hinders deliveries.
-        unpaid: How many of its tests the limit does not pay.
+        deliveries: Where deliveries are awaited, or why they cannot be; None if none are expected.
+        can_receive: Whether nothing prevents deliveries.
+        unpaid: How many tests the limit does not pay for.
     """
 
     target: str
@@ -71,7 +71,7 @@ class Diagnosis:
 
     @property
     def exit_code(self) -> ExitCode:
-        """2 where no key works; 0 where the profile is borne out and deliveries can be received, else 1."""
+        """2 if no key works; 0 if the profile is right and deliveries can be received; 1 otherwise."""
         if not self.has_working_key and not self.contradictions:
             return ExitCode.USAGE
         is_sure = all(key.is_told or key.is_missing for key in self.keys)
@@ -80,11 +80,11 @@ class Diagnosis:
 
 @dataclass(frozen=True, kw_only=True)
 class KeyFound:
-    """A key of the profile, and what whoami said of it.
+    """A key of the profile, and what whoami said about it.
 
     Attributes:
-        status: What whoami answered; None where nothing came.
-        verdict: How that fits the profile, in words.
+        status: The status of whoami; None without a response.
+        verdict: Whether that fits the profile, in words.
         is_told: Whether whoami told all that the profile says.
     """
 
@@ -99,13 +99,13 @@ class KeyFound:
 
 
 def examine(target_name: str, *, yes_production: bool) -> Diagnosis:
-    """Look at a target; sends reads, and requests without effect.
+    """Examine a target; sends only reads, and requests without effect.
 
     Raises:
-        HarnessError: The profile is not usable, or the target gives no usable answer.
+        HarnessError: The profile is not usable, or the target gives no usable response.
     """
     with open_target(target_name) as target:
-        expected_facts(target)  # names that are not there are said before anything is sent
+        expected_facts(target)  # reports unknown names before anything is sent
         guard = Guard(target, yes_production=yes_production)
         with Client(target=target, guard=guard) as client:
             first_contact(client)
@@ -158,7 +158,7 @@ def print_diagnosis(found: Diagnosis, *, console: Console) -> None:
         )
     for says in found.contradictions:
         print_line(says, style="red", console=console)
-    if not found.has_working_key:  # what could be verified with keys that work would only mislead
+    if not found.has_working_key:  # to say what could be verified with working keys would mislead
         return
     by_family = ", ".join(
         f"{family} {found.testable.get(family, 0)}/{of}" for family, of in found.expected.items()
@@ -186,7 +186,7 @@ def print_diagnosis(found: Diagnosis, *, console: Console) -> None:
 
 
 def _print_untested(untested: Mapping[str, Sequence[str]], console: Console) -> None:
-    """Print what would make the most facts testable, with the families in which they are."""
+    """Print what the profile lacks, first what would make the most facts testable, with their families."""
     if not untested:
         return
     print_line(
@@ -207,7 +207,7 @@ def _print_untested(untested: Mapping[str, Sequence[str]], console: Console) -> 
 
 
 def _families_of(facts: Collection[str]) -> Iterator[str]:
-    """The families whose checks are about these facts, in their order."""
+    """Return the families whose checks are about these facts, in order."""
     checks = all_checks().values()
     return (
         each for each in families() if any(c.family == each and set(c.facts) & set(facts) for c in checks)
@@ -215,13 +215,13 @@ def _families_of(facts: Collection[str]) -> Iterator[str]:
 
 
 def _by_family(facts: Iterable[str]) -> dict[str, int]:
-    """How many facts each family is about that ``--family`` takes, in the order of families."""
+    """Count the facts of each family, in the order of families."""
     counts = Counter(family_by_fact().get(fact, "") for fact in facts)
     return {family: counts[family] for family in families() if counts[family]}
 
 
 def missing_by_need(target: Target) -> dict[str, list[str]]:
-    """What a profile lacks, and the facts that stay untested without it."""
+    """Return what a profile lacks, with the facts that stay untested without it."""
     missing: dict[str, list[str]] = defaultdict(list)
     for fact, lacking in lacking_by_fact(target).items():
         if lacking:
@@ -230,7 +230,7 @@ def missing_by_need(target: Target) -> dict[str, list[str]]:
 
 
 def _keys(checked: ProfileCheck, target: Target) -> Iterator[KeyFound]:
-    """Who each key is, in the profile's order, and then those without a secret."""
+    """Yield what is known of each key, in the profile's order; then the keys without a secret."""
     contradicted = {
         each.where.split(".")[1] for each in checked.contradictions if each.where.startswith("keys.")
     }
@@ -252,7 +252,7 @@ def _keys(checked: ProfileCheck, target: Target) -> Iterator[KeyFound]:
 
 
 def _told(answers: Mapping[str, Exchange], key: Persona) -> bool:
-    """Whether whoami refused the key, or told all that the profile says of its account."""
+    """Whether whoami refused the key, or told all that the profile says about its account."""
     whoami = answers.get(key.name)
     if whoami is None or whoami.status == HTTPStatus.UNAUTHORIZED:
         return whoami is not None
@@ -265,7 +265,7 @@ def _told(answers: Mapping[str, Exchange], key: Persona) -> bool:
 
 
 def _deliveries(target: Target) -> tuple[str | None, bool]:
-    """Where deliveries are awaited, in words, and whether this machine can listen there."""
+    """Say where deliveries are awaited, and whether this machine can listen there."""
     webhook = target.webhook
     if webhook is None or webhook.receiver is None or mints_webhooks(target):
         return None, True

@@ -1,4 +1,4 @@
-"""What a check can verify with a profile: it follows from what the suite's tests need."""
+"""What a check can verify with a profile, by what the suite's tests need."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
@@ -14,12 +14,12 @@ from knouds_harness.targets.profile import Target
 
 _PERMISSIONS: Final[Mapping[Need[object], Action]] = {may(action): action for action in Action}
 Proof = frozenset[Need[object]]
-"""What a test needs that shows a fact."""
+"""What a test that shows a fact needs."""
 
 
 @cache
 def proofs_by_fact() -> Mapping[str, tuple[Proof, ...]]:
-    """Each fact that the suite can show, and what the tests that show it need: the least demanding."""
+    """Return each fact that the suite can show, with the needs of the least demanding tests that show it."""
     proofs: dict[str, dict[Proof, None]] = defaultdict(dict)
     for item in collect_suite():
         needs = (MAY_READ, *needs_of(item))
@@ -32,7 +32,7 @@ def proofs_by_fact() -> Mapping[str, tuple[Proof, ...]]:
 
 
 def lacking_by_fact(target: Target) -> dict[str, list[str]]:
-    """What a profile lacks for each fact, in words, and of the ways to show it the one that is nearest."""
+    """Say what a profile lacks for each fact, by the way of showing it that lacks least."""
 
     def nearest(proofs: Iterable[Proof]) -> list[str]:
         lacking = ((len(proof), sorted(missing_in(target, proof))) for proof in proofs)
@@ -42,9 +42,9 @@ def lacking_by_fact(target: Target) -> dict[str, list[str]]:
 
 
 def ways_by_fact() -> dict[str, tuple[str, ...]]:
-    """What a profile has to offer for each fact, in words: each way to show it, the shortest first.
+    """Say what a profile must offer for each fact: all ways to show it, the shortest first.
 
-    A control plane, which only the sandbox has, comes last.
+    Ways that need a control plane, which only the sandbox has, come last.
     """
     return {fact: _ways(proofs) for fact, proofs in proofs_by_fact().items()}
 
@@ -58,7 +58,7 @@ def _ways(proofs: Iterable[Proof]) -> tuple[str, ...]:
 
 
 def _words(proof: Proof) -> list[str]:
-    """What a proof needs, without what its other needs imply; that reading is allowed goes unsaid."""
+    """Describe a proof's needs, without those that others imply, and without permission to read."""
     whole = {each: len([*each.whole()]) for need in proof for each in need.whole()}
     needs = sorted(whole.keys() - _PERMISSIONS.keys(), key=lambda each: (whole[each], each.says))
     texts = list(dict.fromkeys(each.says for each in needs))
@@ -68,7 +68,7 @@ def _words(proof: Proof) -> list[str]:
 
 
 def _is_implied(text: str, others: Iterable[str]) -> bool:
-    """Whether one of these texts says the same, or the same and more."""
+    """Whether one of the other texts says the same, or more."""
     return any(
         (other.startswith(text) and not other.removeprefix(text).startswith(" or "))
         or (text == ANY_KEY.says and " key " in other)
@@ -77,7 +77,7 @@ def _is_implied(text: str, others: Iterable[str]) -> bool:
 
 
 def provable_facts(target: Target, *, among: Collection[str] | None = None) -> frozenset[str]:
-    """The facts, of all or of these, that a check can verify with this profile."""
+    """Return the facts, of all or of ``among``, that a check can verify with this profile."""
     return frozenset(
         fact
         for fact, proofs in proofs_by_fact().items()

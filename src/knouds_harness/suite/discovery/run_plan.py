@@ -1,7 +1,4 @@
-"""What a check or a recording would send, to what, and what that costs.
-
-It follows from the profile alone: nothing is sent.
-"""
+"""Plan a check or a recording: what it would send, to what, at what cost. Sends nothing itself."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -24,12 +21,11 @@ Resource = Workflow | Model
 
 
 def possible_in(items: Iterable[pytest.Item], target: Target) -> list[pytest.Item]:
-    """The tests that a profile makes possible."""
     return [item for item in items if not missing_in(target, (MAY_READ, *needs_of(item)))]
 
 
 def check_plan(target: Target, options: RunOptions) -> Iterator[str]:
-    """The lines of the plan of a check.
+    """Yield the lines of the plan of a check.
 
     Raises:
         UnknownName: There is no such family, operation or fact.
@@ -52,7 +48,7 @@ def check_plan(target: Target, options: RunOptions) -> Iterator[str]:
     yield f"tests   {len(possible)} of {len(asked)}: {_counted(families)}"
     if spending.unpaid:
         yield (
-            f"tests   {len(spending.unpaid)} stay untested, as {limits.credits_by} does not pay them: "
+            f"tests   {len(spending.unpaid)} stay untested, as {limits.credits_by} does not pay for them: "
             "the cheapest are paid first"
         )
     by_operation = Counter(each.id for item in possible if (each := operation_of(item)))
@@ -62,18 +58,18 @@ def check_plan(target: Target, options: RunOptions) -> Iterator[str]:
         tests = counted(others, "test")
         yield f"sends   {tests} of several operations, of these kinds of action: {_allowed(target)}"
     yield (
-        f"sends   how many requests that takes depends on the answers, and is not known; "
-        f"{options.examples_per_property} for a property with generated inputs"
+        f"sends   an unknown number of requests, as it depends on the responses; "
+        f"{options.examples_per_property} for each property with generated inputs"
     )
     yield from _resources(target, spending.runs)
 
 
 def record_plan(target: Target, plan: Plan) -> Iterator[str]:
-    """The lines of the plan of a recording, but for its outcomes."""
-    operations = shipped_document().operation_by_id  # deliveries come by themselves
+    """Yield the lines of the plan of a recording, without its outcomes."""
+    operations = shipped_document().operation_by_id  # deliveries are not sent
     counts = Counter(each.operation for each in plan.outcomes if each.operation in operations)
     yield f"sends   at least once for each outcome: {_counted(counts) or 'nothing'}"
-    yield f"sends   besides, what tests of outcomes need, of these kinds of action: {_allowed(target)}"
+    yield f"sends   also what the tests of outcomes need, of these kinds of action: {_allowed(target)}"
     yield from _resources(target, plan.runs)
 
 
@@ -84,16 +80,16 @@ def _resources(target: Target, runs: Iterable[Resource]) -> Iterator[str]:
     limit = f"{target.limits.credits:,.0f} credits, which {target.limits.credits_by} sets"
     unknown = sorted(name for name in counts if costs[name] is None)
     likely = sum(count * (costs[name] or 0.0) for name, count in counts.items())
-    yield f"keys    of {', '.join(target.personas) or 'none'} those that a test needs"
-    yield f"runs    about, by the profile: {_counted(counts) or 'nothing that is paid'}"
+    yield f"keys    those that a test needs, of {', '.join(target.personas) or 'none'}"
+    yield f"runs    about, by the profile: {_counted(counts) or 'nothing that is paid for'}"
     yield (
         f"costs   likely up to {min(likely, target.limits.credits):,.0f} credits"
-        f"{' and what the runs without a price cost' if unknown else ''} (an estimate, of a target "
+        f"{' and what the runs without a price cost' if unknown else ''} (an estimate for a target "
         "that keeps the contract)"
     )
-    yield f"costs   at most {limit}, where a target runs what it should refuse"
+    yield f"costs   at most {limit}, if the target runs what it should refuse"
     if unknown:
-        yield f"costs   as a run begins, the server is asked what {', '.join(unknown)} cost"
+        yield f"costs   a run first asks the server what {', '.join(unknown)} cost"
 
 
 def _counted(counts: Counter[str]) -> str:

@@ -1,1 +1,1 @@
-"""Generated input: strategies, unusual values, and random sequences with their model."""
+"""Generated input: strategies, unusual values, and random sequences of requests."""

@@ -1,4 +1,4 @@
-"""How often properties and state machines are tried, and with which seed."""
+"""How often Hypothesis tries properties and state machines, and with which seed."""
 
 from collections.abc import Callable, Iterable
 
@@ -9,14 +9,14 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 
 def _settings(examples: int) -> hypothesis.settings:
-    """So many examples, with 0 those alone that a test names; nothing is remembered between runs."""
+    """Return settings for this many examples (0: only those that a test names); nothing is stored."""
     generating = (Phase.generate, Phase.shrink) if examples else ()
     return hypothesis.settings(
         max_examples=max(1, examples),
         deadline=None,
         database=None,
         print_blob=False,
-        report_multiple_bugs=False,  # findings are recorded, all of them; one error tells that there are some
+        report_multiple_bugs=False,  # all findings are recorded; one error tells that there are some
         phases=(Phase.explicit, *generating),
         suppress_health_check=(HealthCheck.too_slow, HealthCheck.filter_too_much),
     )
@@ -35,9 +35,9 @@ def seed_properties(
 def drive_machine_with(
     make_machine: Callable[[], RuleBasedStateMachine], *, seed: int, examples: int, most_steps: int
 ) -> None:
-    """Run a state machine with the run's seed, of at most so many steps.
+    """Run a state machine with the run's seed and at most this many steps.
 
-    What breaks is not shrunk, which would send thousands of requests.
+    A failure is not shrunk, as that would send thousands of requests.
     """
     hypothesis.seed(seed)(make_machine)
     run_state_machine_as_test(

@@ -1,6 +1,6 @@
-"""JSON values that parsers and databases stumble over, as they are written; what comes of them is open.
+"""JSON texts of values that parsers and databases stumble over: numbers beyond doubles, broken texts, depth.
 
-A server may take or refuse each: numbers that no double holds, texts that are none, depth. It must not fail.
+A server may accept or refuse each of them, but must not fail.
 """
 
 import json
@@ -25,7 +25,7 @@ TEXTS: Final = MappingProxyType(
         "no characters": r"\uffff\ufeff\u202e",
     }
 )
-"""Texts as they stand between quotes."""
+"""Strings as written in JSON, without quotes."""
 
 _OTHERS: Final = MappingProxyType(
     {
@@ -42,19 +42,19 @@ _OTHERS: Final = MappingProxyType(
     }
 )
 VALUES: Final = MappingProxyType({**{name: f'"{text}"' for name, text in TEXTS.items()}, **_OTHERS})
-"""Values as they are written."""
+"""Values as written in JSON."""
 
 _LIKELY_REFUSED: Final = frozenset({"long", "beyond all doubles", "nested deeply"})
 
 
 def as_inputs(names: Iterable[str], *, in_a_list: bool = False) -> bytes:
-    """The body of a run whose inputs hold values, known by their names; as a list they must be refused."""
+    """Return the body of a run whose inputs hold the named values; as a list they must be refused."""
     inputs = f"[{', '.join(VALUES[name] for name in names)}]" if in_a_list else _as_object(names)
     return f'{{"inputs": {inputs}}}'.encode()
 
 
 def as_document(names: Iterable[str], *, name: str, node: JSON) -> bytes:
-    """A workflow whose node holds values, known by their names, in its data; its words hold the texts."""
+    """Return a workflow that holds the named values in a node's data, and the texts in its name and tag."""
     names = list(names)
     text = "".join(TEXTS[each] for each in names if each in TEXTS)
     data = "@harness-data@"
@@ -70,9 +70,9 @@ def _as_object(names: Iterable[str]) -> str:
 def each_sent(
     send: Callable[[list[str]], Exchange], names: Iterable[str], *, is_refused: bool = False
 ) -> Iterator[Exchange]:
-    """Send values in few requests: together what servers take, and each alone where one of them was refused.
+    """Send values in few requests: together those that servers usually accept, and each alone if refused.
 
-    Where it ``is_refused`` for another reason, a refusal tells nothing.
+    With ``is_refused``, the requests are refused anyway, so a refusal tells nothing.
     """
     names = list(names)
     alone = [name for name in names if name in _LIKELY_REFUSED]

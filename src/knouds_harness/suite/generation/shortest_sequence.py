@@ -1,4 +1,4 @@
-"""Of a random sequence that broke something, the shortest that still does, within bounds."""
+"""Shorten a random sequence that broke something, within bounds, as long as it still does."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def shorten_broken(scene: Scene) -> None:
-    """Play what was broken again and again with less, within bounds; the shortest is kept in the record."""
+    """Repeat the broken sequence with fewer and fewer steps, within bounds; the record keeps the shortest."""
     if scene.broken_check is None:
         return
     sought, until_s = scene.broken_check, time.monotonic() + MOST_S
@@ -24,11 +24,11 @@ def shorten_broken(scene: Scene) -> None:
         simpler=_simpler,
         is_enough=lambda: time.monotonic() >= until_s or scene.tester.sent >= most_sent,
     )
-    _breaks(shortest, scene, sought)  # once without a look at anything else
+    _breaks(shortest, scene, sought)  # once with only the reads that the check needs
 
 
 def _breaks(steps: Sequence[SequenceStep], scene: Scene, sought: str) -> bool:
-    """Whether playing these steps breaks the check; those about what was not created are passed over."""
+    """Whether these steps break the check; steps on workflows that were not created are skipped."""
     machine = SeveralKeys(scene, sought=sought)
     scene.broken_check = None
     try:
@@ -64,10 +64,10 @@ def shorten(
     simpler: Callable[[T], Iterable[T]],
     is_enough: Callable[[], bool],
 ) -> Sequence[T]:
-    """Leave calls out, then parts of calls, as long as what is left still breaks; the last call stays.
+    """Leave out calls, then parts of calls, as long as the rest still breaks; the last call stays.
 
-    Hypothesis shrinks choices, not requests, and sends thousands of them; here a sequence of ten calls is
-    tried some thirty times. ``is_enough`` is asked before each try.
+    Hypothesis would shrink its choices and send thousands of requests; this tries a sequence of ten calls
+    some thirty times. ``is_enough`` is asked before each try.
     """
     shortest = list(calls)
     is_shorter = True

@@ -1,4 +1,4 @@
-"""Other spellings of a request that a router, a framework or a proxy may take for the plain one."""
+"""Other spellings of a request that a router, framework or proxy may treat like the plain one."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -23,18 +23,18 @@ def _with(*headers: tuple[str, str], method: str | None = None) -> Respell:
 
 
 def _percent_encoded(path: str) -> str:
-    """The path with the last letter before its end encoded, so that a name is hit where there is one."""
+    """Encode the last character of a path, which belongs to a name if the path ends with one."""
     return f"{path[:-1]}%{ord(path[-1]):02X}"
 
 
 def _upper_case(path: str) -> str:
-    """The path with the fixed part in capitals: names of resources stay."""
+    """Write the first parts of a path in capitals, but not the names of resources."""
     head, _, rest = path.removeprefix("/api/").partition("/")
     return f"/API/{head.upper()}/{rest}".rstrip("/")
 
 
 def _overriding(header: str) -> Respell:
-    """A write whose method stands in a header of a POST."""
+    """Send a write as a POST with its method in a header."""
     return lambda request: (
         _with((header, request.method), method="POST")(request) if request.method in _OVERRIDDEN else request
     )
@@ -84,10 +84,10 @@ SPELLINGS: Final[Mapping[str, Respell]] = MappingProxyType(
         "other content type": _as_text,
     }
 )
-"""By name; one that changes nothing of a request does not apply to it."""
+"""By name. A spelling that does not change a request does not apply to it."""
 
 
 def spelled(request: Request, name: str) -> Request | None:
-    """The request in another spelling; None where that is the plain one."""
+    """Return the request in another spelling; None if that does not change it."""
     other = SPELLINGS[name](request)
     return None if other == request else replace(other, operation_id=None, path_values={}, cost_credits=0.0)

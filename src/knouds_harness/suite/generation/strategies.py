@@ -1,4 +1,4 @@
-"""Hypothesis strategies for what a server must refuse, or must cope with."""
+"""Hypothesis strategies for input that a server must refuse, or must cope with."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from knouds_harness.exchange.workflow_names import marked
 from knouds_harness.judging.checks.authentication import KEY_PREFIX
 from knouds_harness.targets.personas import Secret
 
-if TYPE_CHECKING:  # its import takes half a second, which listing the suite's tests does not need
+if TYPE_CHECKING:  # importing it takes half a second, which listing the suite's tests can do without
     import schemathesis
     from schemathesis.specs.openapi.schemas import OpenApiSchema
 
@@ -36,7 +36,7 @@ def unknown_keys() -> st.SearchStrategy[Secret]:
 
 
 def malformed_keys() -> st.SearchStrategy[Secret]:
-    """Texts that a header can carry and that do not begin as a key does."""
+    """Strings that a header can carry and that do not begin like a key."""
     texts = st.text(_HEADER_SAFE, min_size=1, max_size=60)
     return texts.filter(lambda text: not text.startswith(KEY_PREFIX)).map(
         lambda text: Secret(text, "key:malformed")
@@ -44,7 +44,7 @@ def malformed_keys() -> st.SearchStrategy[Secret]:
 
 
 def key_alterations(key: str) -> dict[str, str]:
-    """A key altered in each way that a careless comparison might overlook, by the name of the way."""
+    """Return a key altered in each way that a careless comparison might overlook, by the way's name."""
     return {
         "upper": key.upper(),
         "lower": key.lower(),
@@ -63,13 +63,13 @@ def key_alterations(key: str) -> dict[str, str]:
 
 
 def _another(key: str, place: int) -> str:
-    """Another character of the key than that at the place: a server may look at its alphabet first."""
+    """Return another character of the same key, as a server may check the alphabet first."""
     return next((each for each in key[len(KEY_PREFIX) :] if each != key[place]), "0")
 
 
 @st.composite
 def altered_keys(draw: st.DrawFn, secret: Secret) -> Secret:
-    """A key with its case altered, cut, prolonged, or with one character replaced."""
+    """A key with its case changed, shortened, lengthened, or with one character replaced."""
     key = secret.reveal()
     place = draw(st.integers(0, len(key) - 1))
     other = draw(st.sampled_from(key[len(KEY_PREFIX) :] or _KEY_CHARACTERS))
@@ -90,7 +90,7 @@ def altered_keys(draw: st.DrawFn, secret: Secret) -> Secret:
 
 
 def capability_sets(universe: Iterable[str]) -> st.SearchStrategy[frozenset[str]]:
-    """Any set of capabilities out of a universe, the empty one included."""
+    """Sets of capabilities from a universe, the empty one included."""
     return st.frozensets(st.sampled_from(sorted(universe)), max_size=8)
 
 
@@ -135,7 +135,7 @@ def _is_no_json(body: bytes) -> bool:
 def malformed_slugs(draw: st.DrawFn) -> str:
     """A path segment with at least one character that a slug may not have."""
     around = st.text(_SLUG_CHARACTERS, max_size=8)
-    # neither a slash nor a dot: those change the path itself
+    # no slash or dot, which would change the path itself
     wrong = st.sampled_from("ABZ_ !$&'()*+,;=:@~%äéßñ漢") | st.characters(
         categories=("Lu", "Lt", "Nd", "Sc"), min_codepoint=0x80
     )
@@ -202,7 +202,7 @@ def _schema(document: Document) -> OpenApiSchema:
 
     return schemathesis.openapi.from_dict(
         dict(document.raw),
-        # the key is ours to send: negating it would only repeat the authentication family
+        # the suite sends the key: altering it would only repeat the authentication family
         config=schemathesis.Config.from_dict({"generation": {"with-security-parameters": False}}),
     )
 
@@ -212,7 +212,7 @@ def _as_call(operation: Operation, case: schemathesis.Case[Any]) -> Call:
     body = marked(case.body) if operation.id == "createWorkflow" else case.body
     values = {name: str((case.path_parameters or {}).get(name, "")) for name in operation.path_parameters}
     if operation.action is Action.WRITE and set(values.get("slug", "")) <= set(_SLUG_CHARACTERS):
-        values["slug"] = NO_SUCH_WORKFLOW  # what was made up may be somebody's
+        values["slug"] = NO_SUCH_WORKFLOW  # a generated slug may be somebody's
     return Call(
         path_values=values,
         query=tuple((name, _as_text(value)) for name, value in (case.query or {}).items()),

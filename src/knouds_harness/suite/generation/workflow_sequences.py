@@ -1,4 +1,4 @@
-"""Random sequences of what several keys do with workflows, compared with a model after each step."""
+"""Random sequences of requests to workflows with several keys, compared with a model after each step."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class SequenceStep:
     """One step of a sequence.
 
     Attributes:
-        arguments: By name; a workflow is named by the number of the step that created it.
+        arguments: By name; a workflow is given by the number of the step that created it.
     """
 
     rule: str
@@ -74,13 +74,14 @@ class SequenceStep:
 
 @dataclass(kw_only=True)
 class Scene:
-    """What sequences are played with, and what came of them.
+    """What sequences are run with, and the sequence that broke a check.
 
     Attributes:
         graph: Nodes, edges and viewport that the target knows.
         folder_id: A folder of the first account, if the profile knows one.
-        known: Fingerprints of findings that were seen before: no shorter sequence is looked for.
-        broken_check: The id of the check that it broke.
+        known: Fingerprints of earlier findings, for which no shorter sequence is sought.
+        broken: The sequence that broke a check.
+        broken_check: The id of that check.
     """
 
     tester: Tester
@@ -95,7 +96,7 @@ class Scene:
 
 
 def reader_for(tester: Tester, owner: Persona) -> Persona | None:
-    """A key of the owner's account that may read workflows and not write them, made where none is known."""
+    """Return a key of the owner's account that may read but not write workflows; minted if none is known."""
     for persona in tester.target.personas.values():
         is_reading = persona.holds("workflow:read")
         is_writing = persona.holds("workflow:write")
@@ -106,7 +107,7 @@ def reader_for(tester: Tester, owner: Persona) -> Persona | None:
 
 
 def _step(play: F) -> F:
-    """A rule that is written down, and that does nothing more once something was broken."""
+    """Make a rule record its call, and do nothing once a check is broken."""
 
     @wraps(play)
     def played(self: SeveralKeys, **arguments: Any) -> Any:  # noqa: ANN401 - what the rule returns
@@ -125,7 +126,7 @@ def _step(play: F) -> F:
 
 
 class SeveralKeys(RuleBasedStateMachine):
-    """An owner with a key for writing and one for reading, and a stranger if there is one, act in turn."""
+    """An owner with a writing and a reading key, and a second user if there is one, act in turn."""
 
     slugs = Bundle("slugs")
 
@@ -147,7 +148,7 @@ class SeveralKeys(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        """Names of their own for each sequence and each user: what others hold is not known."""
+        """Use new names for each sequence and user, as it is unknown which names others have taken."""
         self.tester.recorder.steps.begin_sequence()
         self.names = {user: fresh_name("x") for user in self.users}
 
@@ -159,12 +160,12 @@ class SeveralKeys(RuleBasedStateMachine):
     )
     @_step
     def create(self, which: int, words: str, members: dict[str, JSON]) -> str | MultipleResults[str]:
-        """A name may be taken, by itself or by another name's suffix."""
+        """Create a workflow, whose slug may be taken by the same name or by another name's suffix."""
         user = list(self.users)[which % len(self.users)]
         document = {"name": self.names[user] + words, **members}
         if document.pop("graph", False):
             document |= self.scene.graph
-        if self.model.creator(user) is None:  # how it is spelt is learnt from the first one
+        if self.model.creator(user) is None:  # the first create has to show the account's real id
             document.pop("createdBy", None)
         elif "createdBy" in document:
             document["createdBy"] = next(iter(self.model.other_creators(user)), document["createdBy"])
@@ -183,7 +184,7 @@ class SeveralKeys(RuleBasedStateMachine):
     @rule(slug=slugs, changes=_CHANGES)
     @_step
     def update(self, slug: str, changes: dict[str, JSON]) -> None:
-        """Any subset of the fields."""
+        """Update any subset of the members."""
         owner = self.owner_of(slug)
         written = dict(changes)
         if "name" in written:
@@ -199,7 +200,7 @@ class SeveralKeys(RuleBasedStateMachine):
     @rule(slug=slugs, is_filed=st.booleans())
     @_step
     def move(self, slug: str, *, is_filed: bool) -> None:
-        """To a folder that exists, or to the root."""
+        """Move a workflow to a folder that exists, or to the root."""
         owner = self.owner_of(slug)
         folder_id = self.folders.get(owner.user) if is_filed else None
         exchange = move(self.tester, owner, slug, folder_id)
@@ -211,7 +212,7 @@ class SeveralKeys(RuleBasedStateMachine):
     @rule(slug=slugs, member=st.sampled_from(["slug", "createdBy"]))
     @_step
     def forge(self, slug: str, member: str) -> None:
-        """What the server decides is sent along; it may be ignored or refused."""
+        """Send a member that only the server may set; it may be ignored or refused."""
         owner = self.owner_of(slug)
         forged = {
             "slug": f"{slug_from_name(self.names[owner.user])}-forged",
@@ -223,13 +224,13 @@ class SeveralKeys(RuleBasedStateMachine):
     @rule(slug=slugs)
     @_step
     def misshape(self, slug: str) -> None:
-        """An update of which a part is misshapen; where it is refused, it is refused as a whole."""
+        """Send an update with one invalid member; if it is refused, none of it may take effect."""
         changes = {"name": f"{self.names[self.owner_of(slug).user]} half", "description": "Half.", "nodes": 7}
         exchange = write(self.tester, self.owner_of(slug), slug, changes)
         if exchange.status is not None and 400 <= exchange.status < 500:
             self.look_at(slug, workflows.updated, "expected")
         else:
-            self.is_over = True  # what such a server then keeps is open
+            self.is_over = True  # what the server then keeps is undocumented
 
     @rule(slug=slugs, does=st.sampled_from(["update", "move", "delete"]))
     @_step
@@ -244,7 +245,7 @@ class SeveralKeys(RuleBasedStateMachine):
     @rule(slug=slugs, does=st.sampled_from(["update", "move", "delete"]))
     @_step
     def write_with_reading_key(self, slug: str, does: str) -> None:
-        """The owner tries to write with the key that may read only."""
+        """The owner tries to write with a key that may only read."""
         owner, reader = self.owner_of(slug), self.readers[self.owner_of(slug).user]
         if reader is owner:
             return
@@ -262,7 +263,7 @@ class SeveralKeys(RuleBasedStateMachine):
     @rule(slug=slugs)
     @_step
     def run(self, slug: str) -> None:
-        """Its owner runs what costs nothing, the other user tries to."""
+        """The owner runs a workflow that costs nothing, and the other user tries to."""
         if not self.is_free_to_run(slug):
             return
         self.judge(workflows.creator_may_run, run_free(self.tester, self.owner_of(slug), slug))
@@ -274,7 +275,7 @@ class SeveralKeys(RuleBasedStateMachine):
     @rule(slug=consumes(slugs))
     @_step
     def delete(self, slug: str) -> None:
-        """Gone for everybody and everywhere."""
+        """Delete a workflow: it is gone for every user and operation."""
         owner = self.owner_of(slug)
         is_free_to_run = self.is_free_to_run(slug)
         exchange = self.subjects.delete(owner, slug)
@@ -292,7 +293,6 @@ class SeveralKeys(RuleBasedStateMachine):
         self.look_at_list(owner)
 
     def teardown(self) -> None:
-        """Leave nothing behind."""
         for user, persona in self.users.items():
             for slug in self.model.kept_by(user):
                 self.subjects.delete(persona, slug)
@@ -301,11 +301,11 @@ class SeveralKeys(RuleBasedStateMachine):
         return self.users[self.model[slug].owner]
 
     def other_than(self, slug: str) -> Persona | None:
-        """The user whose workflow it is not, if there is a second one."""
+        """Return the user who does not own the workflow, if there is a second user."""
         return next((each for each in self.users.values() if each != self.owner_of(slug)), None)
 
     def is_free_to_run(self, slug: str) -> bool:
-        """Whether nothing in it can cost anything, and its owner may run it."""
+        """Return whether the owner may run the workflow, and nothing in it can cost credits."""
         is_allowed = MAY_RUN.missing(self.tester.target) is None
         return (
             is_allowed
@@ -314,7 +314,7 @@ class SeveralKeys(RuleBasedStateMachine):
         )
 
     def tried(self, writer: Persona, slug: str, does: str) -> Exchange:
-        """The answer to a write that has to be refused."""
+        """Send a write that has to be refused, and return the exchange."""
         if does == "update":
             return write(self.tester, writer, slug, {"description": "written by somebody else"})
         if does == "move":
@@ -336,7 +336,7 @@ class SeveralKeys(RuleBasedStateMachine):
         self.look_at_list(owner)
 
     def look_at_schema(self, slug: str) -> None:
-        """Compare a workflow's schema with the model: the public one where it says whether it is public."""
+        """Compare a workflow's schema with the model: the public one if publicPlayground was written."""
         checks = (workflows.schema_describes, workflows.public_schema_follows, schemas.public_schema)
         if self.is_over or not self.is_sought(*checks):
             return
@@ -364,11 +364,10 @@ class SeveralKeys(RuleBasedStateMachine):
         )
 
     def is_sought(self, *checks: Check[...]) -> bool:
-        """Whether one of these checks is to be judged."""
         return self.sought is None or any(check.id == self.sought for check in checks)
 
     def judge(self, check: Check[P], exchange: Exchange, *args: P.args, **kwargs: P.kwargs) -> None:
-        """End the sequence at a finding; one that was known before needs no shorter sequence."""
+        """Judge an exchange, and end the sequence at a finding; a new finding raises, to be shortened."""
         if self.is_over:
             return
         failing = self.tester.judge(check, exchange, *args, **kwargs)

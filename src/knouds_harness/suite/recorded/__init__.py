@@ -1,1 +1,1 @@
-"""Recorded answers: taken, imported, compared and judged."""
+"""Recorded responses: made, imported from traffic, and judged."""

@@ -1,4 +1,4 @@
-"""Captured traffic: which of it is the API's, where the API was, and recordings made of it."""
+"""Find the API's exchanges and its address in captured traffic, and make recordings of them."""
 
 import re
 from collections import Counter
@@ -27,12 +27,13 @@ _LIKE_A_TOKEN: Final = re.compile(r"(?=[^/]*\d)[^/]{16,}|[^/]{40,}")
 
 @dataclass(frozen=True, kw_only=True)
 class Captured:
-    """What a file of traffic holds of the API.
+    """The API's exchanges in a traffic file.
 
     Attributes:
-        exchanges: Those that can be judged, without their secrets; never none.
-        deliveries: The webhook's deliveries among what this harness recorded, where they are wanted.
-        left_out: What was not judged, in lines for people; empty where everything was.
+        exchanges: Those that can be judged, without secrets; at least one.
+        ours: Ids of the exchanges that this harness recorded.
+        deliveries: Webhook deliveries that this harness recorded, if they are wanted.
+        left_out: Lines for people on what was not judged; empty if everything was.
     """
 
     base_url: str
@@ -45,7 +46,7 @@ class Captured:
 
 @dataclass(frozen=True, kw_only=True)
 class Placed:
-    """An entry whose operation is known, or that this harness sent to no operation on purpose."""
+    """An entry of the API; its operation is None only if this harness sent it to none on purpose."""
 
     recorded: Recorded
     operation: Operation | None
@@ -54,7 +55,7 @@ class Placed:
 
 @dataclass(kw_only=True)
 class Sorted:
-    """The entries of a file: those of the API, and the others by why they are not judged."""
+    """The entries of a file: those of the API, and the others by the reason why they are not judged."""
 
     placed: list[Placed] = field(default_factory=list)
     other_hosts: list[Recorded] = field(default_factory=list)
@@ -96,10 +97,7 @@ def read_captured(
 
 
 def sort_traffic(traffic: Iterable[Recorded], document: Document, *, base_url: str | None = None) -> Sorted:
-    """Find the API's requests, also under a base path such as ``/v1``.
-
-    With ``base_url`` only those under it count.
-    """
+    """Find the API's requests, also under a base path like ``/v1``; with ``base_url`` only those under it."""
     entries = Sorted()
     unplaced = []
     for recorded in traffic:
@@ -145,7 +143,7 @@ def _placed(recorded: Recorded, document: Document, base_url: str | None) -> Pla
 
 
 def _placed_ours(recorded: Recorded, document: Document, base_url: str | None) -> Placed | None:
-    """What we sent went to the API by any route, and says which operation it was meant for."""
+    """Place an exchange of this harness: it was sent to the API, and its request names the operation."""
     exchange = recorded.exchange
     origin = _origin(exchange.url)
     prefix, _, _ = exchange.url.removeprefix(origin).partition(exchange.request.path)
@@ -167,26 +165,26 @@ def _checked(base_url: str | None) -> str | None:
     address = urlsplit(base_url)
     if address.scheme not in ("http", "https") or not address.hostname or address.query or address.username:
         raise UsageError(
-            "--base-url: give scheme, host and perhaps a path, as https://staging.example.com/v1"
+            "--base-url: give scheme, host and perhaps a path, such as https://staging.example.com/v1"
         )
     return f"{_origin(base_url)}{address.path.rstrip('/')}"
 
 
 def _one_base_url(entries: Sorted, path: Path) -> str:
-    """Where the API is: never guessed where a host that only looks like it may be meant."""
-    meant = [each for each in entries.placed if each.operation]  # our own runs hold deliveries to us, too
+    """Return where the API is; if several hosts look like it, refuse to guess."""
+    meant = [each for each in entries.placed if each.operation]  # our own runs also hold deliveries to us
     counts = Counter(each.base_url for each in meant or entries.placed)
     if len(counts) > 1:
         listed = ", ".join(f"{where} ({count})" for where, count in counts.most_common(_MOST_LISTED))
         raise UsageError(
             f"{path}: requests like the API's went to {len(counts)} places: {listed}\n"
-            "  Say which is meant with --base-url."
+            "  Choose one with --base-url."
         )
     return next(iter(counts), "")
 
 
 def _redacted(placed: Iterable[Placed], redactor: TrafficRedactor) -> tuple[list[Exchange], Counter[str]]:
-    """The exchanges that can be judged, without their secrets, and how many cannot for which reason."""
+    """Return the exchanges that can be judged, without secrets, and the count of others by reason."""
     exchanges, obstacles = [], Counter[str]()
     for each in placed:
         exchange = each.recorded.exchange
@@ -232,7 +230,7 @@ class Imported:
 
     Attributes:
         known: How many exchanges showed nothing new.
-        broken: Why others were not recorded: the promise that each breaks.
+        broken: Exchanges that were not recorded, each with the promise that it breaks.
     """
 
     recordings: tuple[Recording, ...]
@@ -244,9 +242,9 @@ class Imported:
 def import_recordings(
     captured: Captured, *, source: Path, kept: Iterable[Recording], document: Document
 ) -> Imported:
-    """Make recordings of what a file holds that is not recorded yet.
+    """Make recordings of the new responses in a file.
 
-    New is an answer with another status, another code or other members than any recording of its operation.
+    A response is new if its status, code or members differ from those of all recordings of its operation.
     """
     redactor = RecordingRedactor(base_url=captured.base_url)
     shapes = ShapeJudge(document)
@@ -277,7 +275,7 @@ def import_recordings(
 
 
 def _kind_of(exchange: Exchange) -> tuple[object, ...]:
-    """What tells outcomes without a name apart: operation, status, code, and what the body holds."""
+    """Return what tells unnamed outcomes apart: operation, status, code, members and execution status."""
     body = exchange.json_or_none()
     members = frozenset(body) if isinstance(body, dict) else type(body).__name__
     told = exchange.code if (exchange.status or 0) >= 400 else members

@@ -1,4 +1,4 @@
-"""The documented outcomes that tests show, which of them are to be recorded, and what that costs at most."""
+"""The documented outcomes that tests show, which of them to record, and what that costs at most."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Model, Workflow
 
 _STATUS: Final = re.compile(r"-\d{3}-")
-"""As names of files have it between operation and outcome."""
+"""The status in a file name, between operation and outcome."""
 
 Price = Callable[[Workflow | Model], float | None]
 OutcomeName = tuple[str, str]
@@ -29,10 +29,10 @@ class Outcome:
     """One documented outcome of one operation, and the test that shows it.
 
     Attributes:
-        statuses: Any other status does not show it; empty where the checks of the test say what does.
-        is_named: The test names the answer by ``tester.keep``; else its last answer of the operation counts.
-        story: Outcomes of one story share what they act on, and are recorded together.
-        spends: What is run for the story, where other tests of a check run it first.
+        statuses: The statuses that show it; empty if the checks of the test decide.
+        is_named: The test names the response by ``tester.keep``; otherwise the operation's last one counts.
+        story: Outcomes of one story act on the same resources, and are recorded together.
+        spends: What is run for the story, if in a check other tests run it first.
     """
 
     operation: str
@@ -46,7 +46,7 @@ class Outcome:
 
     @property
     def name(self) -> OutcomeName:
-        """Operation and outcome, which no other outcome has."""
+        """Operation and outcome, unique together."""
         return self.operation, self.outcome
 
     def __str__(self) -> str:
@@ -54,12 +54,12 @@ class Outcome:
 
     @property
     def says(self) -> str:
-        """What is done, in one sentence."""
+        """What the test does, in one sentence."""
         return (getattr(self.test, "function", self.test).__doc__ or "").strip().partition("\n")[0]
 
 
 def all_outcomes(items: Iterable[pytest.Item]) -> list[Outcome]:
-    """The outcomes that tests show, by their markers; of several tests of one outcome, the first counts."""
+    """Return the outcomes in the markers of tests; if several tests show one, the first counts."""
     outcomes: dict[OutcomeName, Outcome] = {}
     for item in items:
         for marker in reversed(list(item.iter_markers("records"))):
@@ -81,10 +81,10 @@ def all_outcomes(items: Iterable[pytest.Item]) -> list[Outcome]:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """What is to be recorded, before a profile is looked at.
+    """What to record, regardless of the profile.
 
     Attributes:
-        kept: Recorded already, and not asked for again.
+        kept: Outcomes that are already recorded, and not to be recorded again.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -98,7 +98,7 @@ class Selection:
         recorded: Collection[OutcomeName] = (),
         patterns: Collection[str] = (),
     ) -> Selection:
-        """Choose outcomes, by patterns of their names or of their files' names; a story only as a whole."""
+        """Choose outcomes by patterns of their names or file names; stories only as a whole."""
         names = [_STATUS.sub("-", pattern, count=1) for pattern in patterns]
         asked = [
             each for each in outcomes if not names or any(fnmatchcase(str(each), name) for name in names)
@@ -131,7 +131,7 @@ class Plan:
 
 
 def make_plan(selection: Selection, *, target: Target, price: Price) -> Plan:
-    """Tell what a profile makes possible, and what that costs."""
+    """Plan what a profile makes possible, and what that costs."""
     chosen: list[Outcome] = []
     impossible: dict[str, list[Outcome]] = {}
     for outcome in selection.outcomes:

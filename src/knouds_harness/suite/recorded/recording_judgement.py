@@ -1,4 +1,4 @@
-"""What is known of a recording besides its exchange: what stands in it, and in others of its story."""
+"""Judge a recording by all that is known: its exchange, its own data, and other recordings of its story."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,8 @@ class RecordingJudgement:
     """What a recording shows.
 
     Attributes:
-        facts: Those that it shows to be kept and nowhere broken, in the document's order.
+        facts: The facts that it shows to hold, and nowhere to be broken, in the document's order.
+        breaches: The claims that would fail a run, each in one line.
     """
 
     facts: tuple[str, ...]
@@ -36,7 +37,7 @@ def judgement_of(
     story: Iterable[Recording] = (),
     waivers: Sequence[Waiver] = (),
 ) -> RecordingJudgement:
-    """What all checks together make of a recording, where a waiver of its target may accept what it breaks.
+    """Judge a recording by all checks; ``waivers`` of its target may accept what it breaks.
 
     The other arguments, and the errors, are those of ``claims_about``.
     """
@@ -58,13 +59,13 @@ def judgement_of(
 def claims_about(
     recording: Recording, *, document: Document, shapes: ShapeJudge, story: Iterable[Recording] = ()
 ) -> Iterator[tuple[Check[...], Claim]]:
-    """What checks claim of a recording: those that apply to it, and those that its outcome names.
+    """Yield the claims about a recording, of the checks that apply and of those that it names.
 
-    ``story`` are others of its story; itself may be among them. Replace a recording's exchange to judge
-    another answer to the same request.
+    ``story`` are the recordings of its story, with or without itself. To judge another response to the same
+    request, replace the recording's exchange.
 
     Raises:
-        KeyError: It names a check that is gone; a test keeps recordings and checks together.
+        KeyError: The recording names a check that no longer exists; a test guards against that.
     """
     context = Context(
         document=document,
@@ -93,7 +94,7 @@ def _known(recording: Recording, story: Iterable[Recording]) -> dict[str, object
 
 
 def _before(recording: Recording, others: Sequence[Recording]) -> Exchange | None:
-    """The answer of the same operation that was recorded last before this one, in the story."""
+    """Return the story's last exchange of the same operation before this one."""
     earlier = [
         each.exchange
         for each in others

@@ -1,4 +1,4 @@
-"""Recording: the tests that show outcomes run, and what they were answered is kept."""
+"""Record: run the tests that show outcomes, and keep their responses."""
 
 from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import contextmanager, suppress
@@ -44,11 +44,11 @@ _CHECKS_OF_EVERY_ANSWER = frozenset(each.id for each in checks_of_every_answer()
 
 @dataclass(frozen=True, kw_only=True)
 class KeptAnswer:
-    """What came of one outcome that was to be recorded.
+    """The result for one outcome that was to be recorded.
 
     Attributes:
-        problem: Why it is not a recording of the outcome that was meant; empty where it is one.
-        is_untested: Whether the problem is the profile's, or the target's state, and not a wrong answer.
+        problem: Why there is no recording of this outcome; empty if there is one.
+        is_untested: Whether the problem lies in the profile or the target's state, not in a wrong response.
     """
 
     outcome: Outcome
@@ -59,10 +59,10 @@ class KeptAnswer:
 
 @dataclass(eq=False, kw_only=True)  # pytest hashes plugins
 class RecordingRun(Trouble):
-    """A pytest plugin that runs the tests which show outcomes, one after the other, and keeps their answers.
+    """A pytest plugin that runs the tests that show outcomes, one by one, and keeps their responses.
 
     Attributes:
-        agree: Is told the plan when the target has been reached; raises where nothing may be sent.
+        agree: Called with the plan once the target has responded; raises if nothing may be sent.
     """
 
     recorded: Collection[OutcomeName]
@@ -93,7 +93,7 @@ class RecordingRun(Trouble):
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        """Keep the tests that show what is to be recorded."""
+        """Select the tests that show what is to be recorded."""
         config.stash[ONE_BY_ONE] = True
         self.outcomes = all_outcomes(items)
         with self._stopping():
@@ -101,7 +101,7 @@ class RecordingRun(Trouble):
         items[:] = tests_of(self._selection.outcomes)
 
     def pytest_runtestloop(self, session: pytest.Session) -> None:
-        """Plan when the target has been reached, and before the first test."""
+        """Plan after the target was reached and before the first test."""
         if not hasattr(self, "_selection"):
             return
         self.run = run = opened_run(session.config)
@@ -118,7 +118,7 @@ class RecordingRun(Trouble):
             self._meet_users()
 
     def _meet_users(self) -> None:
-        """Learn the ids and addresses of the profile's users, so that they show by name."""
+        """Learn the ids and addresses of the profile's users, so that recordings show their names instead."""
         run = self.run
         if run.target.webhook:
             self._redactor.hide_receiver(run.target.webhook.url)
@@ -133,7 +133,7 @@ class RecordingRun(Trouble):
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Keep what a test was answered."""
+        """Keep the responses that a test got."""
         report = yield
         error = call.excinfo.value if call.excinfo else item.stash.get(UNTESTED, None)
         is_over = call.when == "call" or (call.when == "setup" and error is not None)
@@ -142,7 +142,7 @@ class RecordingRun(Trouble):
             self.answers += [self._kept(each, error, was_called=call.when == "call") for each in outcomes]
         if call.when == "teardown":
             with suppress(Untested, HarnessError):
-                self.run.subjects.await_all_ends()  # what is recorded next shows nothing that still runs
+                self.run.subjects.await_all_ends()  # so that the next recordings show nothing in flight
             self._progress.update(self._task, advance=1, description=item.name)
         return report
 
@@ -155,9 +155,9 @@ class RecordingRun(Trouble):
             came = shown.answers.get(outcome.operation)
         exchange = came.exchange if isinstance(came, Received) else came
         if came is None or exchange is None:
-            return KeptAnswer(outcome=outcome, problem="no answer showed it", is_untested=True)
+            return KeptAnswer(outcome=outcome, problem="no response showed it", is_untested=True)
         if exchange.status is None:
-            return KeptAnswer(outcome=outcome, problem=f"no answer: {exchange.failure}")
+            return KeptAnswer(outcome=outcome, problem=f"no response: {exchange.failure}")
         return KeptAnswer(
             outcome=outcome, recording=self._recording(outcome, came), problem=self._misses(outcome, exchange)
         )
@@ -203,13 +203,13 @@ class RecordingRun(Trouble):
         )
 
     def _is_known_to_suffice(self, persona: Persona, exchange: Exchange) -> bool:
-        """Whether what a key holds is documented to admit the request."""
+        """Whether the documents say that the key's capabilities admit the request."""
         operation = self.run.document.operation_by_id[exchange.request.operation_id or ""]
         is_open = persona.is_open and bool(operation.alternatives)
         return not is_open and operation.admits(persona.capabilities, exchange.request.path_values)
 
     def judged(self) -> list[KeptAnswer]:
-        """Have checks judge what was recorded: the facts that it shows, or the promise that it breaks."""
+        """Have checks judge the recordings, and add the facts that each shows, or the promise it breaks."""
         recordings = [each.recording for each in self.answers if each.recording]
         return [
             self._judged(each, each.recording, recordings) if each.recording else each
@@ -231,7 +231,7 @@ class RecordingRun(Trouble):
 
     @contextmanager
     def _stopping(self) -> Iterator[None]:
-        """End the session where something may not be done; ``start`` says why."""
+        """End the session on an error, which ``start`` then raises."""
         try:
             yield
         except HarnessError as error:
@@ -242,11 +242,7 @@ class RecordingRun(Trouble):
 def select(
     outcomes: list[Outcome], *, recorded: Collection[OutcomeName], patterns: Collection[str]
 ) -> Selection:
-    """Choose what is to be recorded.
-
-    Raises:
-        UsageError: No outcome fits the patterns.
-    """
+    """Choose what to record; raises UsageError if no outcome fits the patterns."""
     selection = Selection.of(outcomes, recorded=recorded, patterns=patterns)
     if not (selection.outcomes or selection.kept):
         known = ", ".join(map(str, outcomes[:_MOST_NAMED]))

@@ -1,4 +1,4 @@
-"""Judging captured traffic, without sending anything."""
+"""Judge captured traffic, without sending anything."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from knouds_harness.targets.profile import Target
 
 @dataclass(kw_only=True)
 class KnownKeys:
-    """What keys are, by name, and how far a control plane has moved the clock until now."""
+    """The known keys, by name, and how far the control plane has moved the clock so far."""
 
     by_name: dict[str, RunPersona]
     advanced_s: float = 0.0
@@ -37,7 +37,7 @@ class KnownKeys:
 
     @classmethod
     def beside(cls, path: Path) -> KnownKeys:
-        """The keys of the run whose exchanges a file holds; none where no record lies beside it."""
+        """Read the keys of the run that a HAR file belongs to; none if there is no run record beside it."""
         keys: dict[str, RunPersona] = {}
         if path.name == EXCHANGES_FILE:
             with suppress(RunRecordError):
@@ -45,7 +45,7 @@ class KnownKeys:
         return cls(by_name=keys)
 
     def note_control(self, exchange: Exchange) -> None:
-        """Take in what a control plane did: opened an account, minted a key, or moved the clock."""
+        """Note what the control plane did: opened an account, minted a key, or moved the clock."""
         sent, given = exchange.request.members, exchange.members
         what = exchange.request.path.rpartition("/")[2] if given else ""
         if what == "clock":
@@ -74,10 +74,10 @@ class KnownKeys:
 
 
 def verify(path: Path, *, base_url: str | None, strict: bool, runs_folder: Path) -> tuple[ExitCode, Path]:
-    """Judge every exchange of a HAR file that is the API's, one by one, and write a run record of it.
+    """Judge each of the API's exchanges in a HAR file, and write a run record.
 
     Returns:
-        What the command exits with, and the run folder.
+        The exit code and the run folder.
 
     Raises:
         UsageError: The file is not a HAR file, or holds nothing that can be judged.
@@ -106,7 +106,7 @@ def verify(path: Path, *, base_url: str | None, strict: bool, runs_folder: Path)
                 keys.note_control(exchange)
                 continue
             writer.add_exchange(exchange)
-            if not exchange.is_lost:  # an accident of the connection
+            if not exchange.is_lost:  # the connection failed, so there is nothing to judge
                 is_ours, known = exchange.id in captured.ours, {"advanced_s": keys.advanced_s}
                 recorder.judge(exchange, replace(context, is_ours=is_ours, known=known))
         for delivery in captured.deliveries:

@@ -1,1 +1,1 @@
-"""Sending what a finding rests on again, to say whether it still stands."""
+"""Send again what a finding rests on, to say whether it still stands."""

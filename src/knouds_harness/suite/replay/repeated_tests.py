@@ -1,4 +1,4 @@
-"""Running the tests again that showed findings: they relate answers that nothing else puts side by side."""
+"""Run the tests again that showed findings which relate several responses."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -17,10 +17,10 @@ from knouds_harness.suite.session import ConformanceRun
 
 @dataclass(eq=False, kw_only=True)  # pytest hashes plugins
 class RepeatedTests(Trouble):
-    """A pytest plugin that runs some tests of the suite alone; what they show is in the record of ``run``.
+    """A pytest plugin that runs only some tests of the suite; the record of ``run`` has what they show.
 
     Attributes:
-        skipped: Why a test could not run, by its name.
+        skipped: Why a test could not run, by test id.
     """
 
     tests: Collection[str]
@@ -41,7 +41,7 @@ class RepeatedTests(Trouble):
         self.found = {item.nodeid for item in items}
 
     def pytest_runtest_teardown(self, item: pytest.Item) -> None:
-        """Keep why a test could not show anything."""
+        """Note why a test was untested."""
         if UNTESTED in item.stash:
             self.skipped[item.nodeid] = str(item.stash[UNTESTED])
 
@@ -51,7 +51,7 @@ class RepeatedTests(Trouble):
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self, config: pytest.Config) -> None:
-        """Take the finished run out of pytest's hands."""
+        """Keep the finished run beyond pytest's session."""
         self.run = finished_run(config)
 
     @property
@@ -59,10 +59,10 @@ class RepeatedTests(Trouble):
         return self.run.left if self.run else ()
 
     def judge(self, finding: Finding) -> tuple[ReplayStatus, str]:
-        """What its test shows of a finding now.
+        """Return whether a finding still stands, by its test.
 
         Raises:
-            CannotTell: The test did not come to judge it.
+            CannotTell: The test did not get to judge it.
         """
         if finding.test not in self.found:
             raise CannotTell(f"this version has no test {finding.test}")
@@ -81,8 +81,8 @@ class RepeatedTests(Trouble):
         if finding.test in self.skipped:
             raise CannotTell(f"its test needs {self.skipped[finding.test]}")
         kept = {(each.check, each.fact, each.operation) for each in writer.results() if each.passed}
-        # A check may have nothing to say of a sound answer: then its test shows the fact by another one.
+        # A check may claim nothing about a correct response; then another check of the test shows the fact.
         by_others = {each[1:] for each in kept} if finding.test in self.passed else set()
         if about not in kept and about[1:] not in by_others:
-            raise CannotTell(self.run.note.partition("\n")[0] or "its test did not come to judge it")
+            raise CannotTell(self.run.note.partition("\n")[0] or "its test did not get to judge it")
         return ReplayStatus.GONE, "its test ran again, and its check found nothing wrong"

@@ -1,4 +1,4 @@
-"""Sending the exchange of each finding of a run again, to say whether it still stands."""
+"""Replay the findings of a run, to say which still stand."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -20,24 +20,24 @@ def replay(
 ) -> ExitCode:
     """Replay the findings of a run, and print a line for each.
 
-    ``mark`` is the fingerprint of the one that is meant; None for all that fail the run, or all but drift.
-    Without a ``target_name`` they go to the run's own target.
+    ``mark`` is the fingerprint of the one finding to replay; None for all that fail the run (with
+    ``conditions.every_finding``, all but drift). Without a ``target_name``, the run's own target is used.
 
     Returns:
-        By those that fail the run, or the one that was named: 1 where any still stands, 2 where of any that
-        cannot be told, else 0; 1 also where something is left on the target.
+        An exit code, by the findings that fail the run, or the one that was named: 1 if any still stands, 2
+        if this cannot be told for one of them, otherwise 0; also 1 if something is left on the target.
 
     Raises:
         UnknownName: The run has no such finding, or there is no such target or fault.
-        UsageError: It is a run of recorded traffic, and no target was named.
+        UsageError: The run is one of recorded traffic, and no target was named.
         RunRecordError: The folder holds no readable run.
-        GuardStop: The target is production, and somebody has not agreed.
-        TargetUnreachable: There is no usable answer from the target.
+        GuardStop: The target is production, without consent by profile and command line.
+        TargetUnreachable: The target gives no usable response.
     """
     record = read_run(folder)
     findings = _chosen(record, mark, every_finding=conditions.every_finding)
     if target_name is None and record.kind == "verify":
-        raise UsageError(f"{folder}: is a run of recorded traffic\n  Say with --target where to send it.")
+        raise UsageError(f"{folder}: is a run of recorded traffic\n  Name a target with --target.")
     counts: Counter[ReplayStatus] = Counter()
     deciding: set[ReplayStatus] = set()
     left: tuple[str, ...] = ()

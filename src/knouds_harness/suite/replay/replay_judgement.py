@@ -1,4 +1,4 @@
-"""What the answers of a sequence that is sent again say of a finding, with the ids that they give now."""
+"""Judge a finding by the responses to its replayed requests, and carry new ids into later requests."""
 
 import json
 import re
@@ -21,11 +21,11 @@ from knouds_harness.judging.engine import claims_of
 from knouds_harness.runs.findings import Finding, Verdict, fingerprint
 
 GIVES_NAMES: Final = ("slug", "executionId", "account")
-"""Members by which an answer names what was made."""
+"""Members of a response that name what was created."""
 
 
 class ReplayStatus(StrEnum):
-    """What sending the exchange of a finding again showed."""
+    """What the replay of a finding showed."""
 
     STANDS = "still stands"
     GONE = "gone"
@@ -34,18 +34,22 @@ class ReplayStatus(StrEnum):
 
 
 class CannotTell(Exception):
-    """Why a finding cannot be replayed; a user reads it in the finding's line."""
+    """Why a replay cannot tell whether a finding stands; shown to the user in the finding's line."""
 
 
 def is_shown_by_suite(finding: Finding) -> bool:
-    """Whether a test of the suite shows it; a check of the user's is known to the run alone."""
+    """Return whether a test of the suite shows the finding; user checks are known only to their run."""
     return bool(finding.test) and finding.check in all_checks()
 
 
 def judge_again(
     finding: Finding, steps: Sequence[Exchange], answers: Sequence[Exchange], context: Context
 ) -> tuple[ReplayStatus, str]:
-    """What the answers of now show, given that all that led to it was answered as in the run."""
+    """Return what the new responses show, if all earlier ones are as good as in the run.
+
+    Raises:
+        CannotTell: They are not, or the response says nothing about the finding.
+    """
     place = next(i for i, step in enumerate(steps) if step.id == finding.exchange_id)
     before, after = steps[place], answers[place]
     at_once = {step.id for part in parts_of(steps) if part.is_at_once for step in part.steps}
@@ -53,18 +57,18 @@ def judge_again(
         if then is not before and then.id not in at_once and _is_worse(now, then):
             raise CannotTell(
                 f"request {number}, {then.request.operation_id or then.request.path}, was answered "
-                f"{answer(now)}, in the run {answer(then)}"
+                f"{answer(now)}, but {answer(then)} in the run"
             )
     if after.status == 429 and finding.status != 429:
         raise CannotTell("the target throttles")
     if after.status is None and finding.status is not None:
-        raise CannotTell(f"no answer: {after.failure}")
+        raise CannotTell(f"no response: {after.failure}")
     if finding.verdict is Verdict.ADDITIVE:
         return _drift(finding, after, context.document)
     claims = claims_of(finding.check, after, context)
     verdict = _compared(finding, before, after) if claims is None else _claimed(finding, after, claims)
     if verdict[0] is ReplayStatus.GONE and at_once:
-        raise CannotTell(f"{verdict[1]}, and requests at once may show it the next time")
+        raise CannotTell(f"{verdict[1]}, but concurrent requests may show it next time")
     return verdict
 
 
@@ -79,17 +83,17 @@ def _drift(finding: Finding, after: Exchange, document: Document) -> tuple[Repla
 
 
 def _is_worse(now: Exchange, then: Exchange) -> bool:
-    """Whether an answer that led to another one is missing now, or is none on which that may rest."""
+    """Whether an earlier step now has no usable response, or fails although it succeeded in the run."""
     if now.status is None or now.status == 429 or now.status >= 500:
         return now.status != then.status
     return then.is_success and not now.is_success
 
 
 def _claimed(finding: Finding, after: Exchange, claims: Sequence[Claim]) -> tuple[ReplayStatus, str]:
-    """By what the check claims: gone where it was judged, and nothing of it is broken in another way."""
+    """Decide by the check's claims: gone if there are some, and none is broken in another way."""
     about = [claim for claim in claims if claim.fact == finding.fact]
     if not about:
-        raise CannotTell(f"answered {answer(after)}, of which its check says nothing")
+        raise CannotTell(f"answered {answer(after)}, about which its check says nothing")
     broken = [claim for claim in about if not claim.holds]
     for claim in broken:
         if _place(finding, claim) == finding.fingerprint:
@@ -100,31 +104,31 @@ def _claimed(finding: Finding, after: Exchange, claims: Sequence[Claim]) -> tupl
         )
     if finding.where and after.status != finding.status:
         raise CannotTell(
-            f"answered {answer(after)}, in the run {finding.status}: {finding.where} is not there"
+            f"answered {answer(after)}, but {finding.status} in the run: {finding.where} is not there"
         )
     return ReplayStatus.GONE, f"answered {answer(after)}"
 
 
 def _compared(finding: Finding, before: Exchange, after: Exchange) -> tuple[ReplayStatus, str]:
-    """By what was observed and expected, where its check would have to know more."""
+    """Decide by what was expected and observed, as the check itself would have to know more."""
     if finding.where.startswith("/") and after.status == before.status:
-        shown = as_json(value_at(after.json_or_none(), finding.where))  # as checks of documents say it
+        shown = as_json(value_at(after.json_or_none(), finding.where))  # as checks write it in findings
         if shown in (finding.expected, finding.observed):
             is_same = shown == finding.observed
             return (ReplayStatus.STANDS if is_same else ReplayStatus.GONE), f"{finding.where} is {shown}"
     if finding.observed != answer(before):
         if finding.source is Source.USER:
-            raise CannotTell("it is of a check of your own")
-        raise CannotTell("its check has to know more than one answer")
+            raise CannotTell("it is a finding of your own check")
+        raise CannotTell("its check needs more than one response")
     if (after.status, after.code) == (before.status, before.code):
         return ReplayStatus.STANDS, f"answered {answer(after)}"
     if str(after.status) in re.findall(r"\b\d{3}\b", finding.expected):
         return ReplayStatus.GONE, f"answered {answer(after)}"
-    raise CannotTell(f"answered {answer(after)}, which is neither what was observed nor plainly as expected")
+    raise CannotTell(f"answered {answer(after)}, which is neither what was observed nor clearly as expected")
 
 
 def _place(finding: Finding, claim: Claim) -> str:
-    """The fingerprint of the claim, had the status been the one that the finding names."""
+    """Return the fingerprint that the claim would have with the finding's status and code."""
     return fingerprint(
         check=finding.check,
         fact=claim.fact,
@@ -136,7 +140,7 @@ def _place(finding: Finding, claim: Claim) -> str:
 
 
 def newly_given(before: Exchange, after: Exchange) -> dict[str, str]:
-    """The names that an answer gave in the run, each with the one that it gives now."""
+    """Map the names that a response gave in the run to those that it gives now."""
     then, now = body_of(before), body_of(after)
     return {
         then[member]: now[member]
@@ -146,7 +150,7 @@ def newly_given(before: Exchange, after: Exchange) -> dict[str, str]:
 
 
 def renamed(request: Request, new_by_old: Mapping[str, str]) -> Request:
-    """The request with given names in its path and as whole texts in its body."""
+    """Replace names in the request's path, and strings in its body that equal them."""
     path, body = request.path, request.body
     for old, new in new_by_old.items():
         path = re.sub(rf"/{re.escape(old)}(?=/|$)", lambda _, new=new: f"/{new}", path)  # type: ignore[misc]
@@ -156,10 +160,9 @@ def renamed(request: Request, new_by_old: Mapping[str, str]) -> Request:
 
 
 def with_members_of_now(request: Request, answered: Iterable[tuple[Exchange, Exchange]]) -> Request:
-    """The request, where its body repeats members of an answer of the run, with those of the answer of now.
+    """Replace members in the request's body that repeat an earlier response by those of the new response.
 
-    A document that was read and sent back is the one that the target shows now: what was wrong with it in the
-    run may be right by now.
+    So a document that is read and sent back is the one that the target shows now, which may have been fixed.
     """
     try:
         sent = json.loads(request.body or b"")
@@ -175,7 +178,7 @@ def with_members_of_now(request: Request, answered: Iterable[tuple[Exchange, Exc
 
 
 def value_at(document: JSON, pointer: str) -> JSON:
-    """What stands at a JSON pointer; None where nothing does."""
+    """Return the value at a JSON pointer; None if there is none."""
     for part in pointer.split("/")[1:]:
         name = part.replace("~1", "/").replace("~0", "~")
         if isinstance(document, list) and name.isdigit() and int(name) < len(document):

@@ -1,4 +1,4 @@
-"""Sending again what a finding rests on: its requests, its test, or the look at the profile."""
+"""Replay a finding: send its requests again, run its test, or compare target and profile again."""
 
 import json
 import time
@@ -46,14 +46,14 @@ from knouds_harness.targets.profile import Target
 _OF_SEVERAL_EXCHANGES: Final = frozenset({"rate_limits", "concurrency", "webhooks"})
 _TESTS_OF_RACES: Final = "test_concurrency.py::"
 _OF_HISTORY: Final = frozenset({"listUsage", "listUsageModels"})
-"""What their bodies show rests on what was run before, by other tests too."""
+"""Operations whose responses depend on earlier runs, also of other tests."""
 _MOST_TRIES: Final = 5
-"""Of a race."""
+"""Tries to show a race."""
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """One finding, and what became of it, in words."""
+    """One finding, whether it still stands, and why."""
 
     finding: Finding
     status: ReplayStatus
@@ -62,11 +62,12 @@ class Replayed:
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """How findings are sent again.
+    """How findings are replayed.
 
     Attributes:
-        faults: Promises that the built-in sandbox is to break; None for those of the run.
-        variant: How it answers what no source settles; None as in the run.
+        faults: Promises that the built-in sandbox breaks; None for those of the run.
+        variant: The sandbox's behavior where no source decides; None for that of the run.
+        every_finding: Replay also findings that do not fail the run.
     """
 
     faults: tuple[str, ...] | None = None
@@ -75,7 +76,7 @@ class Conditions:
     every_finding: bool = False
 
     def of_sandbox(self, record: RunRecord) -> Mapping[str, Any]:
-        """What the built-in sandbox is started with: as in the run, unless told otherwise."""
+        """Return the options of the built-in sandbox: those of the run, unless others are given."""
         setup = record.setup
         return {
             "seed": setup.seed,
@@ -86,11 +87,11 @@ class Conditions:
 
 @dataclass(kw_only=True)
 class Replayer:
-    """Sends to one target; a sandbox that a request may have changed is started anew for the next.
+    """Replays findings on one target; a sandbox that a request may have changed is restarted.
 
     Attributes:
         left: What could not be deleted on the target.
-        runs: Folders of the runs of tests.
+        runs: Folders of the repeated tests' runs.
     """
 
     record: RunRecord
@@ -109,7 +110,7 @@ class Replayer:
         self._made = frozenset(_names_made(self.record))
 
     def replay_all(self, findings: Iterable[Finding]) -> Iterator[Replayed]:
-        """Send again what each finding rests on; where that does not tell, run the test that showed it."""
+        """Send again what each finding rests on; if that does not tell, run the test that showed it."""
         unsettled: list[Replayed] = []
         for finding in findings:
             replayed = self.replay(finding)
@@ -122,7 +123,7 @@ class Replayer:
 
     def _by_their_tests(self, unsettled: Sequence[Replayed]) -> Iterator[Replayed]:
         self._client = None
-        self.resources.close()  # of a target that lets in one at a time
+        self.resources.close()  # the target may admit only one client at a time
         for number in range(1, _MOST_TRIES + 1):
             repeated = self._repeated({each.finding.test for each in unsettled})
             judged = [self._judged(each, repeated, number) for each in unsettled]
@@ -156,11 +157,11 @@ class Replayer:
             return replace(before, reason=str(reason_why))
         if status is ReplayStatus.GONE and finding.test.startswith(_TESTS_OF_RACES):
             status = ReplayStatus.UNSEEN
-            reason = f"in {tries} tries of its test; requests at once may show it another time"
+            reason = f"in {tries} tries of its test; a race may show another time"
         return replace(before, status=status, reason=reason)
 
     def replay(self, finding: Finding) -> Replayed:
-        """Send the request of one finding again, or the sequence that it takes, and judge the answer."""
+        """Send the request of one finding again, or the sequence that it needs, and judge the response."""
         try:
             if finding.check == PROFILE_CHECK:
                 return Replayed(finding, *self._profile_again(finding))
@@ -173,7 +174,7 @@ class Replayer:
         return Replayed(finding=finding, status=status, reason=reason)
 
     def _profile_again(self, finding: Finding) -> tuple[ReplayStatus, str]:
-        """Whether the target still contradicts its profile there."""
+        """Return whether the target still contradicts its profile in the same place."""
         looked = check_profile(self._opened())
         for each in looked.contradictions:
             if contradiction_finding(each, document=self.document).fingerprint == finding.fingerprint:
@@ -196,16 +197,16 @@ class Replayer:
         if finding.verdict is Verdict.ADDITIVE and finding.operation is None:
             raise CannotTell("it is a delivery, which the target sends")
         if is_shown_by_suite(finding) and self._is_relation(finding, found):
-            raise CannotTell("its check relates several answers")
+            raise CannotTell("its check relates several responses")
         return found
 
     def _is_relation(self, finding: Finding, steps: Sequence[Exchange]) -> bool:
-        """Whether it takes more than the answer that it is about, sent again after those before it."""
+        """Whether the finding needs more than sending its requests again and judging the one response."""
         shown_by = self.record.exchange_by_id[finding.exchange_id or ""]
         if shown_by.request.operation_id in _OF_HISTORY and finding.where.startswith("/"):
             return True
         if any(part.is_at_once and shown_by in part.steps for part in parts_of(steps)):
-            return True  # which of them is answered how may be another the next time
+            return True  # next time, another of the concurrent requests may get this response
         context = Context(document=self.document, shapes=self._shapes, keys=self.record.setup.target.personas)
         return claims_of(finding.check, shown_by, context) is None
 
@@ -222,7 +223,7 @@ class Replayer:
         return self._client
 
     def _ledger_for(self, target: Target) -> CreatedWorkflows | None:
-        """The run's, where this is its target, so that ``cleanup`` can delete what a replay leaves."""
+        """Return the run's ledger if this is its target, so that ``cleanup`` deletes what a replay leaves."""
         path = self.record.folder / LEDGER_FILE
         created = CreatedWorkflows.read(path, target) if path.is_file() else None
         return created if created and created.header.get("base_url") == target.base_url else None
@@ -244,7 +245,7 @@ class Replayer:
     def _part_again(
         self, part: SequencePart, client: Client, answered: list[tuple[Exchange, Exchange]]
     ) -> Iterator[Exchange]:
-        """What is answered to requests that go out at once, or one by one."""
+        """Send the requests of one part, at once or one by one, and yield their exchanges."""
         if part.is_at_once:
             prepared = [self._prepared(step, client, answered) for step in part.steps]
             with ThreadPoolExecutor(len(prepared)) as senders:
@@ -265,25 +266,25 @@ class Replayer:
     def _prepared(
         self, step: Exchange, client: Client, answered: Sequence[tuple[Exchange, Exchange]]
     ) -> tuple[Request, Secret | None]:
-        """The request of a step as it is sent now, and the key where it is not the persona's own."""
+        """Return a step's request as it is sent now, and its key if that is not the persona's own."""
         given = _given(answered)
         if PLACEHOLDER.search(step.request.path) or PLACEHOLDER.search(_text_of(step.request)):
-            raise CannotTell("it holds what stands for a secret, or was written so by the target")
+            raise CannotTell("it holds a secret's placeholder, or text of the target that looks like one")
         request = renamed(with_members_of_now(step.request, answered), given)
         return self._restored(step, request, client, given.values()), self._key(step, client)
 
     def _minted(
         self, step: Exchange, client: Client, answered: Sequence[tuple[Exchange, Exchange]]
     ) -> Exchange:
-        """What a control plane answers now: a key that it mints is the one that later requests send."""
+        """Repeat a step with the control plane; later requests send the key that it mints now."""
         payload = json.loads(renamed(step.request, _given(answered)).body or b"{}")
         if "{{" in json.dumps(payload):
-            raise CannotTell("it takes a key with a webhook of the run")
+            raise CannotTell("it needs a key with a webhook of the run")
         what, before = step.request.path.rpartition("/")[2], body_of(step)
         try:
             answer = ask_control(client, what, payload)
         except UsageError:
-            raise CannotTell("it takes a control plane, which the target has not") from None
+            raise CannotTell("it needs a control plane, which the target does not have") from None
         if what == "keys":
             name = str(before.get("name"))
             client.add_persona(
@@ -314,10 +315,10 @@ class Replayer:
                 raise KeyboardInterrupt
 
     def _restored(self, step: Exchange, request: Request, client: Client, given: Collection[str]) -> Request:
-        """The request with its keys put back, if they are known and it needs nothing else of the run.
+        """Put the keys back into a request; fails if one is unknown, or if it needs resources of the run.
 
-        Secrets stand in headers, and in the query: what else has braces there shows them encoded in the URL.
-        ``given`` are names that the target has given since.
+        Keys are restored in headers and in the query, where any other text with braces is encoded in the URL.
+        ``given`` are the names that the target has given in the replay.
         """
         if request.persona is not None:
             _secret(request.persona, client)
@@ -339,7 +340,7 @@ class Replayer:
 
     def _key(self, before: Exchange, client: Client) -> Secret | None:
         given = [value for name, value in before.request.headers if name.lower() == KEY_HEADER]
-        added = before.keys_sent[len(given) :]  # the client's own comes last
+        added = before.keys_sent[len(given) :]  # the key that the client added comes last
         if added and before.alteration is not None:
             valid = _secret(before.alteration.label.removeprefix("key:"), client)
             return Secret(before.alteration.apply(valid), "key:altered")
@@ -347,7 +348,7 @@ class Replayer:
 
 
 def _given(answered: Iterable[tuple[Exchange, Exchange]]) -> dict[str, str]:
-    """The names that answers gave in the run, each with the one that is given now."""
+    """Map names that the target gave in the run to those that it gave now."""
     return {old: new for pair in answered for old, new in newly_given(*pair).items()}
 
 
@@ -373,5 +374,5 @@ def _secret(persona: str, client: Client) -> str:
 
 
 def _tells(exchange: Exchange) -> bool:
-    """Whether an answer says something of what was asked."""
+    """Whether the response says something about the request: no 429, 5xx or missing response."""
     return exchange.status is not None and exchange.status != 429 and exchange.status < 500

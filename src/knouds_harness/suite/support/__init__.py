@@ -1,1 +1,1 @@
-"""What tests act on: resources, executions, usage pages and rate-limit windows."""
+"""What tests act on: resources, executions, deliveries, usage pages and rate-limit windows."""

@@ -1,4 +1,4 @@
-"""Everything that was answered about executions, from their submits on."""
+"""The requests about each execution and their responses, from its submit on."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _WATCHED = 2
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutionTrace:
-    """What was answered about one execution.
+    """All exchanges about one execution.
 
     Attributes:
-        reader: The key that polls and cancels; of the account that submitted it.
+        reader: The key that polls and cancels, of the account that submitted it.
         exchanges: The submit, then polls and cancels, in the order of sending.
     """
 
@@ -41,7 +41,7 @@ class ExecutionTrace:
 
     @property
     def run(self) -> KeyAndResource[Workflow | Model]:
-        """What runs, and a key of the account that runs it."""
+        """What was run, and a key of the account that ran it."""
         return KeyAndResource(self.reader, self.resource)
 
     @property
@@ -54,13 +54,13 @@ class ExecutionTrace:
 
     @property
     def ending(self) -> str | None:
-        """The final status, if the newest answer shows one."""
+        """The final status, if the last response shows one."""
         status = status_in(self.last)
         return status if status in FINAL else None
 
     @property
     def cancelled_at(self) -> int | None:
-        """Where the first answer to a cancel stands."""
+        """The index of the first cancel."""
         places = (i for i, each in enumerate(self.exchanges) if is_cancel(each))
         return next(places, None)
 
@@ -70,7 +70,7 @@ class ExecutionTrace:
 
     @property
     def request_id(self) -> object:
-        """The ``requestId`` of the submit, by which usage knows the run."""
+        """The ``requestId`` of the submit, which identifies the run in usage."""
         return body_of(self.submitted).get("requestId")
 
     def with_more(self, *exchanges: Exchange) -> ExecutionTrace:
@@ -82,7 +82,7 @@ def is_cancel(exchange: Exchange) -> bool:
 
 
 class Executions:
-    """Executions of the profile's accounts, each made when first asked for, and made once."""
+    """Executions of the profile's accounts, each made once, on first use."""
 
     def __init__(self, tester: Tester, subjects: Subjects) -> None:
         self.tester = tester
@@ -91,7 +91,7 @@ class Executions:
 
     @made_once
     def of_any(self) -> ExecutionTrace:
-        """A run of what can run asynchronously, just submitted and never cancelled."""
+        """A run of any resource that can run asynchronously, just submitted and never cancelled."""
         return self.submit(self.tester.need(ASYNC_RUN))
 
     @made_once
@@ -107,9 +107,9 @@ class Executions:
 
     @made_once
     def samples(self) -> list[ExecutionTrace]:
-        """Several runs of one kind, submitted on a warm connection and, where allowed, cancelled at once.
+        """Several runs of one resource, submitted on a warm connection and, if allowed, cancelled at once.
 
-        The first ones are cancelled again if that did not end them.
+        The first ones are cancelled again if the cancel did not end them.
         """
         is_cancelled = CANCELLED_RUN.missing(self.tester.target) is None
         found = self.tester.need(CANCELLED_RUN if is_cancelled else ASYNC_RUN)
@@ -126,15 +126,15 @@ class Executions:
 
     @made_once
     def cancelled_samples(self) -> list[ExecutionTrace]:
-        """The samples that were cancelled, polled until they ended."""
+        """The samples that were cancelled, polled to their end."""
         self.tester.need(CANCELLED_RUN)
         return [self.to_end(trace) for trace in self.samples]
 
     @made_once
     def left_alone(self) -> list[ExecutionTrace]:
-        """Executions that were not cancelled, of a model, a workflow and what fails: of what there is.
+        """Executions that were not cancelled: of any resource, a workflow and one that fails, as available.
 
-        All are on their way, and polled once, before the first is waited for; each is polled until it ended.
+        All are submitted and polled once before the first is polled to its end.
         """
         target = self.tester.target
         traces = [self.polled(self.of_any)] if ASYNC_RUN.missing(target) is None else []
@@ -146,7 +146,7 @@ class Executions:
 
     @property
     def ended(self) -> list[ExecutionTrace]:
-        """Those that ended without a cancel; the running test counts as untested if none did."""
+        """Executions that ended without a cancel; if none did, the running test is untested."""
         ended = [each for each in self.left_alone if each.ending is not None]
         if not ended:
             raise Untested("an execution that ends by its deadline")
@@ -154,12 +154,12 @@ class Executions:
 
     @made_once
     def watched(self) -> list[ExecutionTrace]:
-        """Ended executions, some of them cancelled, that were watched before anybody cancelled them again."""
+        """Ended executions, some of them cancelled, that were watched before any further cancel."""
         is_cancelled = CANCELLED_RUN.missing(self.tester.target) is None
         return self.watch([*self.ended, *(self.cancelled_samples[:_WATCHED] if is_cancelled else ())])
 
     def watch(self, traces: Sequence[ExecutionTrace]) -> list[ExecutionTrace]:
-        """Poll ended executions again and again for a second; one that shows another status is left alone."""
+        """Poll ended executions repeatedly for a second; stop polling one that shows another status."""
         followed = list(traces)
         for _ in range(round(_WATCH_S / _WATCH_PAUSE_S)):
             self.tester.wait(_WATCH_PAUSE_S)
@@ -172,10 +172,10 @@ class Executions:
     def submit(
         self, found: KeyAndResource[Workflow | Model], *, submitter: Persona | None = None
     ) -> ExecutionTrace:
-        """Submit a run with the profile's inputs; untested where that gives no execution.
+        """Submit a run with the profile's inputs; if that gives no execution, the test is untested.
 
         Args:
-            found: What to run, and the key that reads what becomes of it.
+            found: What to run, and the key that polls the execution.
             submitter: Another key of the account, to submit with.
         """
         submitted = self.subjects.run(found.resource, submitter or found.key, is_async=True)
@@ -189,7 +189,7 @@ class Executions:
         return trace.with_more(self.tester.send("cancelExecution", trace.reader, self._call(trace)))
 
     def to_end(self, trace: ExecutionTrace) -> ExecutionTrace:
-        """Poll until an answer shows no execution in flight, or the profile's deadline is over."""
+        """Poll until the execution is not in flight, or the profile's deadline is over."""
         deadline_s = trace.resource.deadline_s or DEADLINE_S
         waited_s, pause_s = 0.0, _FIRST_PAUSE_S
         while True:

@@ -1,7 +1,7 @@
-"""One window of an account's rate limit: begun, filled, and over, by a clock that moves or by the real one.
+"""Begin, fill and outlast one rate-limit window of an account, by a movable clock or in real time.
 
-On a target whose clock can't be moved this takes up to two windows' time, and only the account's own requests
-may count: where another client uses it too, or the runs are too slow for a window, it is untested.
+In real time this takes up to two windows, and only the test's own requests may count: if another client uses
+the account, or runs are too slow for a window, it is untested.
 """
 
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.resources import Workflow
 
 BEFORE_COUNTING = (401, 403)
-"""How requests are answered that no limit counts: they are refused for the key, or for what it may do."""
+"""Statuses of requests that no limit counts: the key or its capabilities were refused."""
 _FRESH_S = WINDOW_S - 8  # a window with less left may have been begun by others
 _LINGER_S = 6
-_MARGIN_S = 5  # what is sent so shortly before a window's end may come after it
+_MARGIN_S = 5  # a request so shortly before a window's end may arrive after it
 _NOT_FOR_FILLING_S = 2 * _MARGIN_S + _LINGER_S
 _ATTEMPTS = 2
-_ONE_BY_ONE = 12  # past a full ten, wherever one begins
+_ONE_BY_ONE = 12  # passes a multiple of ten, wherever it starts
 _LEAST_LEFT = 10
 
 
@@ -39,17 +39,17 @@ class RateLimitWindow:
     workflow: Workflow
 
     def run(self, persona: Persona | None = None) -> Exchange:
-        """Run once, and take a 429 for an answer."""
+        """Run once, and return a 429 like any response."""
         return self.subjects.run(self.workflow, persona or self.persona, is_throttling_expected=True)
 
     def run_at_once(self, times: int) -> list[Exchange]:
-        """Run so often at once; what comes when the window is full is refused."""
+        """Run that many times at once; runs beyond the window's limit are refused."""
         return self.tester.send_together(*self.subjects.running(self.workflow, self.persona), times=times)
 
     def begin(self) -> tuple[Exchange, int]:
-        """A run in a window in which nothing but this check's own runs counts, and how many do.
+        """Run in a window in which only this check's own runs count; return the run and how many count.
 
-        Such is a new one, and one that this check began and that lasts long enough to be filled.
+        This is a new window, or one that this check began and that still lasts long enough to be filled.
         """
         if CONTROL.find(self.tester.target) is not None:
             self.tester.next_window()
@@ -66,9 +66,9 @@ class RateLimitWindow:
         raise Untested(f"a window that no other client uses: the first run of one was told {_told(first)}")
 
     def fill(self, first: Exchange, times: int) -> list[Exchange]:
-        """As many runs more as have to be admitted, a dozen one by one and the others some at a time.
+        """Make ``times`` more runs that must be admitted, the first dozen one by one, the others at once.
 
-        The first is one that was made in the window before.
+        ``first`` is an earlier run in the same window.
         """
         if not first.is_success:
             raise Untested(f"a run that costs nothing: it was answered {answer(first)}")
@@ -83,34 +83,34 @@ class RateLimitWindow:
         others = times - len(one_by_one)
         answers = [*one_by_one, *(self.run_at_once(others) if others else ())]
         for each in answers:
-            if not each.is_success and each.status != 429:  # what such a one counts is open
+            if not each.is_success and each.status != 429:  # whether it counts is undocumented
                 raise Untested(f"runs that succeed: one was answered {answer(each)}")
         return answers
 
     def linger(self) -> None:
         """Let some seconds of the window pass.
 
-        Where a window slides, what is sent after them still counts when a fixed one is over.
+        In a sliding window, later requests would still count when a fixed window is over.
         """
         self.tester.rate_limit_retry.pass_time(_LINGER_S)
 
     def require_open(self, first: Exchange, last: Exchange) -> None:
-        """Untested unless the window is still open some seconds after its last answer."""
+        """Skip the test unless the window is still open some seconds after its last response."""
         left = rate_limits.seconds_left(last, advanced_s=self.tester.advanced_s)
         is_one = rate_limits.is_same_window(last, first) or not last.is_success
         if CONTROL.find(self.tester.target) is None and not (
             is_one and left is not None and left > _MARGIN_S
         ):
-            raise Untested("runs quick enough to fill a window: it was over before")
+            raise Untested("runs quick enough to fill a window: it ended before")
 
     def outlast(self, refused: Exchange) -> None:
-        """Wait for as long as a refusal says, and a second, as seconds are rounded."""
+        """Wait as long as a 429 says, and another second, as seconds are rounded."""
         self.tester.rate_limit_retry.pass_time(min(refused.told_wait_s, WINDOW_S) + 1)
 
     def _counted_alone(self, run: Exchange) -> int | None:
-        """How many requests a window has counted, as a run in it was told; None if others' may be among them.
+        """Return how many requests the run's window has counted; None if others' may be among them.
 
-        Whether requests count that were refused is open, so both is taken for one's own.
+        Whether refused requests count is undocumented, so either number may be our own.
         """
         headers, left = rate_limits.window_headers_of(run), rate_limits.seconds_left(run, advanced_s=0)
         if not run.is_success or headers.limit is None or headers.remaining is None or left is None:
@@ -127,7 +127,7 @@ class RateLimitWindow:
         admitted = sum(each.is_success for each in own)
         may_count = sum(each.status not in BEFORE_COUNTING for each in own)
         possible = {admitted, may_count, len(own)}
-        is_told_apart = possible.isdisjoint((counted - 1, counted + 1))  # from a header that is off by one
+        is_told_apart = possible.isdisjoint((counted - 1, counted + 1))  # an off-by-one header would show
         is_own = all(each.status is not None for each in own) and counted in possible and is_told_apart
         left_s = left - _NOT_FOR_FILLING_S
         is_long_enough = self._expected_s(run, headers.remaining) <= left_s
@@ -155,7 +155,7 @@ class RateLimitWindow:
 
 
 def _is_since(exchange: Exchange, run: Exchange) -> bool:
-    """Whether an answer came since the window began that a run was told of."""
+    """Whether the response came after the begin of the window that a run was told of."""
     answered, end = rate_limits.server_unix_s(exchange), rate_limits.window_headers_of(run).reset_unix_s
     return answered is not None and end is not None and answered >= end - WINDOW_S - 1
 

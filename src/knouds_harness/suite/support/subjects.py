@@ -1,4 +1,4 @@
-"""What requests act on: resources that exist (made for the purpose where writing), and ones that do not."""
+"""What requests act on: resources that exist, made for the purpose if written to, and ones that do not."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,13 +26,13 @@ _LONGEST_PAUSE_S = 2.0
 
 
 def disputed_slug(exchange: Exchange, created: CreatedWorkflows) -> str | None:
-    """The slug that a create answers, where nothing proves that it is that of a new workflow."""
+    """Return the slug in a create's response if nothing proves that it belongs to a new workflow."""
     slug = created_slug(exchange) if exchange.request.operation_id == "createWorkflow" else None
     return None if slug is None or created.may_write(slug) else slug
 
 
 class Subjects:
-    """Resources of the profile's accounts; what is created is deleted when the run ends."""
+    """Resources of the profile's accounts; created ones are deleted when the run ends."""
 
     def __init__(self, tester: Tester) -> None:
         self.tester = tester
@@ -41,7 +41,7 @@ class Subjects:
         self._submitted: list[tuple[Exchange, Persona, float | None]] = []
 
     def call_on_existing(self, operation: Operation) -> Call:
-        """A valid request to a resource that exists; meant for keys that must be refused."""
+        """Return a valid request to an existing resource, for keys that must be refused."""
         bodies: dict[str, Any] = {
             "createWorkflow": {"name": fresh_name("scratch")},
             "updateWorkflow": {"description": "must not be written"},
@@ -55,17 +55,17 @@ class Subjects:
         return Call(path_values=values, json=bodies.get(operation.id, NO_BODY))
 
     def call_without_key(self, operation: Operation) -> Call:
-        """A valid request for who has no key: to a resource that exists, where the profile offers one."""
+        """Return a valid request to send without a key, to an existing resource if the profile offers one."""
         has_one = self.account_if_any(operation) is not None
         return self.call_on_existing(operation) if has_one else effectless_call(operation)
 
     def account_if_any(self, operation: Operation) -> str | None:
-        """Whose the resource is that ``call_on_existing`` names; None where the profile offers none."""
+        """Return the account of the resource in ``call_on_existing``; None if the profile offers none."""
         need = subject_account(operation)
         return need.find(self.tester.target) if need.missing(self.tester.target) is None else None
 
     def account_of(self, operation: Operation) -> str:
-        """Whose the resource is that ``call_on_existing`` names; without an owner, of who may use it."""
+        """Return the account of the resource in ``call_on_existing``, or a user of one without an owner."""
         return self.tester.need(subject_account(operation))
 
     def _existing(self, operation: Operation, parameter: str) -> str:
@@ -75,7 +75,7 @@ class Subjects:
             return self.execution_id
         if operation.id in ("updateWorkflow", "moveWorkflow"):
             return self.scratch_slug
-        if operation.id == "deleteWorkflow":  # its own: a delete that is let through must not show elsewhere
+        if operation.id == "deleteWorkflow":  # one of its own, so that a wrong delete does not show elsewhere
             return self._shared.get("to delete", self.make_workflow)
         if operation.id == "getPublicWorkflowSchema":
             return self.tester.need(PUBLIC_WORKFLOW).slug
@@ -83,17 +83,17 @@ class Subjects:
 
     @property
     def _known_workflow(self) -> Workflow:
-        """A workflow of the profile, or one that is made if it has none."""
+        """A workflow of the profile, or a new one if it has none."""
         known = ANY_WORKFLOW.find(self.tester.target)
         return known or Workflow(slug=self.scratch_slug, owner=self.tester.need(AUTHOR).user)
 
     @property
     def scratch_slug(self) -> str:
-        """A workflow that may be written at will."""
+        """A workflow that tests may change freely."""
         return self._shared.get("scratch", self.make_workflow)
 
     def make_workflow(self, owner: Persona | None = None, **document: object) -> str:
-        """A workflow that is deleted when the run ends: its slug. The usual author makes it, or ``owner``."""
+        """Create a workflow that is deleted when the run ends, by default as AUTHOR; return its slug."""
         owner = owner or self.tester.need(AUTHOR)
         created, slug = self.create(owner, {"name": fresh_name("scratch"), **document})
         if slug is None:
@@ -101,13 +101,13 @@ class Subjects:
         return slug
 
     def create(self, owner: Persona, document: JSON) -> tuple[Exchange, str | None]:
-        """Create a workflow that is deleted when the run ends, and tell where it is.
+        """Create a workflow that is deleted when the run ends.
 
-        The test counts as untested where nothing proves that the workflow is a new one.
+        If nothing proves that the workflow is new, the test is untested.
 
         Returns:
-            The answer, and the slug: the answer's own, or (what create answers is assumed) that of the one
-            listed workflow of this name; None where there is none.
+            The exchange and the slug: from the response, or (as its form is only assumed) that of the only
+            listed workflow of this name; None if there is none.
         """
         created = self.tester.send("createWorkflow", owner, Call(json=document))
         if created.status is None or created.status >= 300:
@@ -128,7 +128,7 @@ class Subjects:
         return self.tester.send("deleteWorkflow", owner, Call(path_values={"slug": slug}))
 
     def free_workflow(self, owner: Persona) -> Workflow:
-        """A workflow of this account whose runs cost nothing: nothing in it generates. Deleted in the end."""
+        """Return a new workflow of this account without generator nodes, so that its runs cost nothing."""
         slug = self._shared.get(
             f"free run of {owner.user}", lambda: self.make_workflow(owner, name=fresh_name("free run"))
         )
@@ -138,7 +138,7 @@ class Subjects:
         return workflow
 
     def cheapest_workflow(self, owner: Persona) -> Workflow:
-        """A workflow of this account whose runs cost nothing, where one is known or may be made; else any."""
+        """Return a workflow of this account that is free to run, if one is known or may be made; or any."""
         known = free_workflow(self.tester.target, owner)
         if known is None and may_make_workflows(self.tester.target, owner):
             return self.free_workflow(owner)
@@ -148,7 +148,7 @@ class Subjects:
         return known
 
     def account_id(self, persona: Persona) -> str | None:
-        """The id of a key's account, as whoami gives it; None where it gives none."""
+        """Return the id of a key's account from whoami; None if it gives none."""
         account_id = members_of(self.tester.send("getWhoami", persona).members.get("user")).get("id")
         return None if account_id is None else str(account_id)
 
@@ -166,7 +166,7 @@ class Subjects:
         return execution_id
 
     def await_end(self, submitted: Exchange, reader: Persona, *, deadline_s: float | None) -> Exchange:
-        """The last poll of an execution, when it has ended or its deadline is over."""
+        """Poll an execution until it has ended or its deadline is over; return the last poll."""
         call = Call(path_values={"id": self.execution_id_of(submitted)})
         waited_s, pause_s = 0.0, 0.02
         while True:
@@ -178,7 +178,7 @@ class Subjects:
             pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
 
     def await_all_ends(self) -> None:
-        """Wait until everything that was submitted here has ended, or its deadline is over."""
+        """Wait until everything submitted here has ended, or its deadline is over."""
         while self._submitted:
             submitted, reader, deadline_s = self._submitted.pop()
             self.await_end(submitted, reader, deadline_s=deadline_s)
@@ -194,10 +194,10 @@ class Subjects:
     ) -> Exchange:
         """Run a workflow or model with the inputs of the profile; it may cost what the profile says.
 
-        ``is_refused``, the target is to refuse it, and to charge nothing for that.
+        With ``is_refused``, the target is expected to refuse it, free of charge.
 
         Raises:
-            Untested: It failed, although the profile lets it succeed.
+            Untested: The run failed, although it should succeed by the profile.
         """
         operation_id, persona, call = self.running(resource, persona, is_async=is_async)
         if is_refused:
@@ -207,16 +207,16 @@ class Subjects:
         )
         if not is_refused and (not is_async or resource.polled):
             self.require_success(exchange, resource, persona)
-            if is_async and self.tester.recorder.keeps_answers:  # only record waits for all of them
+            if is_async and self.tester.recorder.keeps_answers:  # only `record` waits for all of them
                 self._submitted.append((exchange, persona, resource.deadline_s))
         return exchange
 
     def run_at_once(
         self, runs: Sequence[tuple[Persona, Workflow | Model]], *, may_fail: bool = False
     ) -> list[Exchange]:
-        """Run several workflows or models at once; what is refused for its rate is run again later.
+        """Run several workflows or models at once; those that get a 429 are run again later.
 
-        The test counts as untested where a run fails that the profile lets succeed, unless it ``may_fail``.
+        If a run fails that should succeed by the profile, the test is untested, unless it ``may_fail``.
         """
         sendings = [self.running(resource, key) for key, resource in runs]
         answers = [
@@ -228,10 +228,10 @@ class Subjects:
         return answers
 
     def require_success(self, exchange: Exchange, resource: Workflow | Model, persona: Persona) -> None:
-        """Skip the test where a run was refused, or failed, that the profile lets succeed; 429 tells nothing.
+        """Skip the test if a run was refused or failed that should succeed by the profile; ignores a 429.
 
         Raises:
-            Untested: It was not to be refused.
+            Untested: The run should have succeeded.
         """
         is_to_succeed = is_runnable(resource) and may_run(persona, resource)
         if exchange.is_success or exchange.status == 429 or not is_to_succeed:
@@ -243,13 +243,13 @@ class Subjects:
 
     @property
     def unsuccessful(self) -> dict[str, str]:
-        """The accounts of which no run succeeded that was to, and how one was answered."""
+        """The accounts whose runs all failed although they should not have, each with one response."""
         return {user: told for user, told in self._refusals.items() if not self.tester.runs.has_success(user)}
 
     def running(
         self, resource: Workflow | Model, persona: Persona, *, is_async: bool = False
     ) -> tuple[str, Persona, Call]:
-        """The request that runs a workflow or model with the inputs of the profile."""
+        """Return the request that runs a workflow or model with the inputs of the profile."""
         call = Call(
             path_values=resource.path_values,
             query=(("async", "true"),) if is_async else (),

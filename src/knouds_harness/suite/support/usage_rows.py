@@ -1,4 +1,4 @@
-"""Reading an account's usage: page by page, whole, until a row has come, and which row is that of a run."""
+"""Read an account's usage: by page, as a whole, or until a row appears; and find the row of a run."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -19,7 +19,6 @@ _SETTLING_S = 5.0
 
 
 def read_page(tester: Tester, persona: Persona, **query: str | int) -> Exchange:
-    """One page of usage, by the parameters of its query."""
     parameters = tuple((name, str(value)) for name, value in query.items())
     return tester.send("listUsage", persona, Call(query=parameters))
 
@@ -27,7 +26,7 @@ def read_page(tester: Tester, persona: Persona, **query: str | int) -> Exchange:
 def read_pages(
     tester: Tester, persona: Persona, *, size: int = MAX_LIMIT, most: int = _MOST_PAGES
 ) -> list[Exchange]:
-    """Pages from the first on until one is not full; no more than ``most``."""
+    """Read pages from the first on until one is not full, at most ``most``."""
     pages: list[Exchange] = []
     while len(pages) < most and (not pages or len(rows_of(pages[-1])) >= size):
         pages.append(read_page(tester, persona, limit=size, offset=size * len(pages)))
@@ -39,14 +38,14 @@ def read_rows(tester: Tester, persona: Persona) -> list[Row]:
 
 
 def await_rows(tester: Tester, persona: Persona, is_enough: Callable[[Sequence[Row]], bool]) -> list[Row]:
-    """Every row of an account, read again for a moment until there is enough: rows may come late."""
+    """Read all rows of an account, again for a short time until there are enough, as rows may come late."""
     return await_usage(
         lambda: read_rows(tester, persona), is_enough, wait=tester.wait, patience_s=_PATIENCE_S
     )
 
 
 def row_once_settled(tester: Tester, run: Run, choose: Callable[[list[Row]], Row | None]) -> Row | None:
-    """The chosen row as soon as it is there and no longer processing; None where it is not in time."""
+    """Return the chosen row once it exists and is not processing; None if that takes too long."""
 
     def settled(rows: list[Row]) -> Row | None:
         row = choose(rows)
@@ -61,32 +60,32 @@ def row_once_settled(tester: Tester, run: Run, choose: Callable[[list[Row]], Row
 
 
 def _page_of(tester: Tester, run: Run) -> Exchange:
-    """All usage that an account has of a workflow or model."""
+    """Read the usage that an account has of a workflow or model."""
     key, resource = run
     query = {"workflowSlug": resource.slug} if isinstance(resource, Workflow) else {"modelId": resource.name}
     return read_page(tester, key, **query, limit=MAX_LIMIT)
 
 
 def rows_that_came(before: Sequence[Row], after: Sequence[Row], resource: Workflow | Model) -> list[Row]:
-    """The rows of runs of a workflow or model that came between two looks at usage."""
+    """Return the new rows of a workflow or model between two reads of usage."""
     known = {repr(row.get("id")) for row in before}
     return [row for row in after if repr(row.get("id")) not in known and _is_about(row, resource)]
 
 
 def row_that_came(before: list[Row], after: list[Row], resource: Workflow | Model) -> Row | None:
-    """The row of a run between two looks at usage; None where it is not plain which one that is."""
+    """Return the only new row of a workflow or model between two reads; None if there is not exactly one."""
     new = rows_that_came(before, after, resource)
     return new[0] if len(new) == 1 else None
 
 
 def row_of_request(rows: list[Row], request_id: object) -> Row | None:
-    """The row that carries a request's id."""
+    """Return the row with a request id; None if there is not exactly one."""
     fitting = [row for row in rows if request_id is not None and row.get("requestId") == request_id]
     return fitting[0] if len(fitting) == 1 else None
 
 
 def is_without_row(tester: Tester, run: Run, request_id: object) -> bool:
-    """Whether usage lists all rows of a workflow or model and none of them carries a request's id."""
+    """Return whether usage lists all rows of a workflow or model, and none has the request id."""
     page = _page_of(tester, run)
     rows = rows_of(page)
     is_whole = isinstance(body_of(page).get("rows"), list) and len(rows) < MAX_LIMIT
@@ -102,7 +101,7 @@ def _is_about(row: Row, resource: Workflow | Model) -> bool:
 
 
 def run_with_row(tester: Tester, run: Run, send: Callable[[], Exchange]) -> tuple[Exchange, Row | None]:
-    """Run, with a look at the usage of that workflow or model before and after; the run, and its row."""
+    """Send a run, and find its row by reading usage before and after; return the run and the row."""
     with reserved_run(tester, run):
         before = rows_of(_page_of(tester, run))
         exchange = send()
@@ -115,15 +114,15 @@ def run_with_row(tester: Tester, run: Run, send: Callable[[], Exchange]) -> tupl
 
 
 def reserved_run(tester: Tester, run: Run) -> AbstractContextManager[None]:
-    """Keep other tests from running the same with that account while the context is open."""
+    """Keep other tests from running the same resource with that account while the context is open."""
     return tester.reserved(run.key, run.resource.run_operation, run.resource.name)
 
 
 @contextmanager
 def reserved_rows(tester: Tester, run: Run) -> Iterator[None]:
-    """Keep other tests from adding rows of the same workflow or model, while the context is open.
+    """Keep other tests from adding rows of the same workflow or model while the context is open.
 
-    A workflow may use any model: so where a model is run, none of the account's may be.
+    A workflow may use any model, so for a model no workflow of the account may run.
     """
     with ExitStack() as reserved:
         if isinstance(run.resource, Model):

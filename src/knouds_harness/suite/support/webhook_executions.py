@@ -1,4 +1,4 @@
-"""Executions of keys with a webhook, and what came of them at the receiver."""
+"""Executions of keys with a webhook, and their deliveries at the receiver."""
 
 import secrets
 import time
@@ -29,12 +29,12 @@ _PAUSE_S: Final = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class WebhookKey:
-    """A key with a webhook, and which deliveries are of it.
+    """A key with a webhook, and its deliveries.
 
     Attributes:
-        path: Where its deliveries arrive, and no other key's; None where keys share an address.
-        own: What it runs, and the key of its account that reads what becomes of that.
-        execution_ids: What was submitted with it, and is judged by what came to this mailbox.
+        path: The path where only its deliveries arrive; None if keys share an address.
+        own: What it runs, and a key of its account that polls the executions.
+        execution_ids: The executions that were submitted with it.
     """
 
     path: str | None
@@ -44,10 +44,10 @@ class WebhookKey:
     execution_ids: set[str] = field(default_factory=set)
 
     def holds(self, delivery: Delivery) -> bool:
-        """Whether a delivery is of this mailbox.
+        """Return whether a delivery belongs to this mailbox.
 
-        At a shared address arrives what others do with these keys, and what else finds its way there. So only
-        that counts which names an execution of this mailbox, or names none and has the right signature.
+        A shared address also gets deliveries of other clients' executions, and unrelated requests. So a
+        delivery counts only if it names an execution of this mailbox, or names none but is correctly signed.
         """
         if self.path is not None:
             return delivery.path == self.path
@@ -60,7 +60,7 @@ class WebhookKey:
         return _RECEIVE in self.persona.capabilities or "webhook:*" in self.persona.capabilities
 
     def has_signed(self, delivery: Delivery) -> bool:
-        """Whether a delivery, of any execution, has the signature of this key's webhook."""
+        """Return whether a delivery, of any execution, has the signature of this key's webhook."""
         values = [value for name, value in delivery.headers if name.lower() == HEADER.lower()]
         signature = Signature.read(", ".join(values))
         return signature is not None and signature.covers(delivery.body, secret=self.webhook.secret.reveal())
@@ -75,7 +75,7 @@ class _Ended:
         bystanders: Of keys without a webhook, of the same account and of another one.
         open_ones: Of the key that may receive.
         refused: The one whose first delivery is refused.
-        polls: By execution, the poll that was sent as soon as its delivery had come.
+        polls: The poll that was sent as soon as the delivery had arrived, by execution id.
     """
 
     unentitled: ExecutionTrace | None
@@ -86,7 +86,7 @@ class _Ended:
 
 
 class Deliveries:
-    """Executions that end in each way, made once when first asked for, and what was delivered of them."""
+    """Executions with each final status, made on first use, and their deliveries."""
 
     def __init__(self, tester: Tester, executions: Executions, receiver: Receiver) -> None:
         self.tester = tester
@@ -97,12 +97,12 @@ class Deliveries:
 
     @made_once
     def open_box(self) -> WebhookKey:
-        """Of a key that may receive; everything is taken."""
+        """The mailbox of a key that may receive; every delivery is accepted."""
         return self._mailbox("/open", receives=True)
 
     @made_once
     def refusing_box(self) -> WebhookKey:
-        """Of a key that may receive; the first delivery of each execution is refused."""
+        """The mailbox of a key that may receive; the first delivery of each execution is refused."""
         box = self._mailbox("/refusing", receives=True, is_other=True)
         self.receiver.refuse_first(
             lambda delivery: (
@@ -116,7 +116,7 @@ class Deliveries:
 
     @made_once
     def closed_box(self) -> WebhookKey:
-        """Of a key that has a webhook, and may not receive."""
+        """The mailbox of a key that has a webhook but may not receive."""
         return self._mailbox("/closed", receives=False)
 
     @property
@@ -129,10 +129,10 @@ class Deliveries:
 
     @made_once
     def _all(self) -> _Ended:
-        """All of them, on their way at the same time.
+        """All executions, in flight at the same time except one.
 
-        But for one: it is submitted when those have ended that are not to be delivered. So when its delivery
-        has come, all that comes of the others has come as well.
+        That one is submitted after those that must not be delivered have ended. So once its delivery has
+        arrived, any wrong delivery of theirs has arrived too.
         """
         target, box, refusing = self.tester.target, self.open_box, self.refusing_box
         may_cancel = MAY_CANCEL.missing(target) is None and box.own.key.holds("execution:cancel")
@@ -158,7 +158,7 @@ class Deliveries:
         )
 
     def _polls_at_delivery(self, traces: Sequence[ExecutionTrace]) -> dict[str, Exchange]:
-        """Poll each execution as soon as its delivery has come; by its id, those that came in time."""
+        """Poll each execution as soon as its delivery has arrived; return the polls by execution id."""
         trace_by_id = {self._execution_id(each): each for each in traces}
         polls: dict[str, Exchange] = {}
         deadline_s = time.monotonic() + self.open_box.webhook.deadline_s
@@ -187,12 +187,12 @@ class Deliveries:
         return self._all.bystanders
 
     def poll_at_delivery(self, trace: ExecutionTrace) -> Exchange | None:
-        """The poll that was sent as soon as the delivery of an execution had come, if it came in time."""
+        """Return the poll that was sent when an execution's delivery had arrived, if it arrived in time."""
         return self._all.polls.get(self._execution_id(trace))
 
     @property
     def ended(self) -> list[ExecutionTrace]:
-        """Ended executions of the key that may receive: completed, failed, cancelled, of what there is."""
+        """Ended executions of the key that may receive: completed, failed, cancelled, as available."""
         return self._all.open_ones
 
     @property
@@ -202,23 +202,23 @@ class Deliveries:
 
     @property
     def have_come(self) -> bool:
-        """Whether all has come that has to: one for each execution, and another attempt for the refused one.
+        """Whether all deliveries have arrived: one per execution, and a second attempt for the refused one.
 
-        Waits for it, until a deadline. By then what came of an earlier execution is here as well. Where
-        nothing at all came, and only the profile says that the URL leads here, that is the likelier reason:
-        the running test counts as untested.
+        Waits for them until a deadline, when those of earlier executions have arrived too. If none arrived,
+        and only the profile says that the URL leads here, the profile is probably wrong, so the test is
+        untested.
         """
         is_enough = self._have_come
         box = self.open_box
         if self.receiver.dropped:
             raise Untested(
-                f"a receiver that gets the target's deliveries alone: so many others came to "
+                f"a receiver that gets only the target's deliveries: so many other requests came to "
                 f"{self.receiver.url('/')} that {self.receiver.dropped} could not be kept"
             )
         if not (self._is_reached or self._leads_here(box.webhook)):
             raise Untested(
                 f"a way from {box.webhook.url} to {self.receiver.url('/')}: nothing came within "
-                f"{box.webhook.deadline_s:g} s (is it the one in the dashboard, and does it lead there?)"
+                f"{box.webhook.deadline_s:g} s (is this URL set in the dashboard, and does it lead there?)"
             )
         return is_enough
 
@@ -232,7 +232,7 @@ class Deliveries:
             return wanted <= named and len(attempts) > 1 and attempts[-1].is_taken
 
         deadline_s = self.open_box.webhook.deadline_s
-        waited_s = 0.0 if len(self._all.polls) == len(self.ended) else deadline_s  # it was over before
+        waited_s = 0.0 if len(self._all.polls) == len(self.ended) else deadline_s  # polls waited that long
         while not (has_come := is_enough(self.receiver.deliveries)) and waited_s < deadline_s:
             self.tester.wait(_PAUSE_S)
             waited_s += _PAUSE_S
@@ -245,16 +245,16 @@ class Deliveries:
         return any(box.holds(each) for each in self.receiver.deliveries for box in boxes)
 
     def _leads_here(self, webhook: Webhook) -> bool:
-        """Whether a target on this machine cannot but reach the receiver."""
+        """Whether the target, on this machine, must reach the receiver, as the URL names it directly."""
         return webhook.is_direct and is_loopback(host_of(self.tester.target.base_url))
 
     def to(self, mailbox: WebhookKey) -> list[Received]:
-        """What has come to a mailbox, kept as evidence."""
+        """Return the deliveries to a mailbox, and keep them as evidence."""
         _ = self.have_come
         return [self._keep(each, mailbox) for each in self.receiver.deliveries if mailbox.holds(each)]
 
     def signed(self) -> list[Received]:
-        """What has come with the right signature, of any execution; test deliveries are of none."""
+        """Return the correctly signed deliveries of any execution; test deliveries are of none."""
         _ = self.have_come
         boxes = (self.open_box, self.refusing_box)
         came = [each for each in self.receiver.deliveries if each.execution_id and not each.is_test]
@@ -265,15 +265,15 @@ class Deliveries:
         return [self._keep(each, of[0]) for each, of in signed_by if of]
 
     def naming(self, trace: ExecutionTrace) -> list[Delivery]:
-        """What has come, to any mailbox, and names an execution."""
+        """Return the deliveries that name an execution, to any mailbox."""
         return [each for each in self.receiver.deliveries if each.execution_id == self._execution_id(trace)]
 
     def of(self, trace: ExecutionTrace, mailbox: WebhookKey) -> list[Received]:
-        """What has come to a mailbox and names an execution."""
+        """Return the deliveries to a mailbox that name an execution."""
         return [each for each in self.to(mailbox) if each.execution_id == self._execution_id(trace)]
 
     def of_text(self, workflow: Workflow, text: str) -> tuple[ExecutionTrace, list[Received]]:
-        """An ended execution on a text, of the key that may receive, and what came of it until a deadline."""
+        """Run a workflow on a text with the key that may receive; return the execution and its deliveries."""
         box, _ = self.open_box, self.have_come
         inputs = dict.fromkeys(text_fields(self.tester, box.own.key, workflow), text)
         trace = self._submit(box, replace(workflow, inputs={**workflow.inputs, **inputs}))

@@ -1,4 +1,4 @@
-"""Writing and reading workflows in tests: what is made is deleted when the run ends."""
+"""Write and read workflows in tests; created ones are deleted when the run ends."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -20,7 +20,7 @@ _NODES = 5
 
 
 def make(subjects: Subjects, owner: Persona, document: JSON) -> tuple[Exchange, str]:
-    """Create a workflow that is deleted in the end; the test counts as untested where that is refused."""
+    """Create a workflow that is deleted when the run ends; if that is refused, the test is untested."""
     created, slug = subjects.create(owner, document)
     if slug is None:
         raise Untested(f"a workflow to write to: creating one was answered {answer(created)}")
@@ -28,7 +28,7 @@ def make(subjects: Subjects, owner: Persona, document: JSON) -> tuple[Exchange, 
 
 
 def draft(tester: Tester, subjects: Subjects, owner: Persona, words: str = "Draft") -> tuple[str, JSON]:
-    """A workflow with every member written; its slug and what it holds."""
+    """Create a workflow with every member written; return its slug and members."""
     document = {
         "name": fresh_name(words),
         "description": "As it was.",
@@ -41,7 +41,7 @@ def draft(tester: Tester, subjects: Subjects, owner: Persona, words: str = "Draf
 
 
 def filed(tester: Tester, subjects: Subjects, owner: Persona, *, is_public: bool) -> tuple[str, JSON]:
-    """A workflow in a folder, where the profile knows one of this account; its slug and what it holds."""
+    """Create a workflow, in a folder if the profile knows one of the account; return its slug and members."""
     _, slug = make(subjects, owner, {"name": fresh_name("Mine"), "description": "Mine."})
     write(tester, owner, slug, {"publicPlayground": is_public})
     known = FILED_WORKFLOW.find(tester.target)
@@ -51,7 +51,7 @@ def filed(tester: Tester, subjects: Subjects, owner: Persona, *, is_public: bool
 
 
 def read(tester: Tester, reader: Persona | None, slug: str, operation_id: str = "getWorkflow") -> Exchange:
-    """Read one workflow, or what an operation says of it."""
+    """Read one workflow, or its schema by another operation."""
     return tester.send(operation_id, reader, Call(path_values={"slug": slug}))
 
 
@@ -69,7 +69,7 @@ def run_free(tester: Tester, runner: Persona, slug: str) -> Exchange:
 
 
 def attempts(tester: Tester, intruder: Persona, slug: str) -> Iterator[Exchange]:
-    """What an intruder tries on a workflow; deleting it comes last."""
+    """Send what an intruder tries on a workflow, and yield the exchanges; the delete comes last."""
     yield write(tester, intruder, slug, {"description": "written by somebody else", "tags": ["theirs"]})
     yield write(tester, intruder, slug, {"publicPlayground": True})
     yield move(tester, intruder, slug, None)
@@ -77,7 +77,7 @@ def attempts(tester: Tester, intruder: Persona, slug: str) -> Iterator[Exchange]
 
 
 def known_graph(tester: Tester) -> dict[str, JSON]:
-    """Nodes, edges and viewport that the target knows: those of a workflow of the profile."""
+    """Return nodes, edges and viewport that the target accepts: those of a workflow of the profile."""
     reader, workflow = tester.need(OWN_WORKFLOW)
     members = read(tester, reader, workflow.slug).members
     if not all(member in members for member in GRAPH_MEMBERS):
@@ -86,9 +86,10 @@ def known_graph(tester: Tester) -> dict[str, JSON]:
 
 
 def own_graphs(shown: JSON) -> Iterator[dict[str, JSON]]:
-    """Graphs of our own: with more nodes and edges than any target's need be, then plainer ones.
+    """Yield graphs of our own, with more nodes and edges than the target's workflows may have.
 
-    Their nodes are of the types, and hold the data, that a workflow shows; then of documented types.
+    Nodes first have the types and data of a shown workflow, then documented types; each time, a graph with
+    repeated edges comes before a plain one.
     """
     handles = next(iter(objects_in(members_of(shown).get("edges"))), {})
     templates = [
@@ -104,7 +105,7 @@ def own_graphs(shown: JSON) -> Iterator[dict[str, JSON]]:
 def _graph_of(
     templates: list[dict[str, JSON]], handles: dict[str, JSON], *, is_plain: bool
 ) -> dict[str, JSON]:
-    """Nodes in a row, joined by edges; unless plain, two of them twice, and the last one not at all."""
+    """Join nodes in a row by edges; unless plain, repeat two edges and leave out the last one."""
     nodes = [
         {
             "id": f"harness-{number}",
@@ -129,9 +130,9 @@ def _graph_of(
 
 
 def make_own_graph(tester: Tester, subjects: Subjects, owner: Persona) -> tuple[str, dict[str, JSON]]:
-    """Create a workflow with a graph of our own, the first that is taken; its slug and what was sent.
+    """Create a workflow with the first of our own graphs that the target accepts; return slug and document.
 
-    The test counts as untested where the target takes none.
+    If the target accepts none, the test is untested.
     """
     known = next((w for w in tester.target.workflows.values() if w.owner == owner.user), None)
     shown = read(tester, owner, known.slug).members if known else {}
@@ -148,11 +149,11 @@ def make_own_graph(tester: Tester, subjects: Subjects, owner: Persona) -> tuple[
             return slug, document
         refusals[", ".join(sorted({node["type"] for node in graph["nodes"]}))] = answer(created)
     told = "; ".join(f"of {types} was answered {refusal}" for types, refusal in refusals.items())
-    raise Untested(f"a graph of several nodes and edges that the target takes: one {told}")
+    raise Untested(f"a graph of several nodes and edges that the target accepts: one {told}")
 
 
 def doubled(graph: JSON) -> dict[str, JSON]:
-    """Nodes and edges of a graph, and each again under another id; what the twins refer to are twins, too."""
+    """Return a graph's nodes and edges, each also as a twin with another id; twins refer to twins."""
     return {
         "nodes": _and_twins(members_of(graph).get("nodes"), "id"),
         "edges": _and_twins(members_of(graph).get("edges"), "id", "source", "target"),
@@ -165,7 +166,7 @@ def _and_twins(parts: JSON, *references: str) -> list[dict[str, JSON]]:
 
 
 def moved_by(step: float, nodes: JSON) -> list[dict[str, JSON]]:
-    """The same nodes, in a row."""
+    """Return the nodes moved to a row, ``step`` apart."""
     return [
         {**node, "position": {"y": 0, **members_of(node.get("position")), "x": step * number}}
         for number, node in enumerate(objects_in(nodes), start=1)
@@ -173,13 +174,13 @@ def moved_by(step: float, nodes: JSON) -> list[dict[str, JSON]]:
 
 
 def text_fields(tester: Tester, reader: Persona, workflow: Workflow) -> list[str]:
-    """Names of the fields of a workflow that take any text, as its schema shows them."""
+    """Return the names of a workflow's fields that take any text, by its schema."""
     fields = objects_in(read(tester, reader, workflow.slug, "getWorkflowSchema").members.get("fields"))
     return [str(each.get("name")) for each in fields if each.get("type") in ("text", "textarea")]
 
 
 def folder_of(tester: Tester) -> str:
-    """A folder that exists, of the account of the need."""
+    """Return an existing folder of the account of ``FILED_WORKFLOW``."""
     reader, workflow = tester.need(FILED_WORKFLOW)
     folder_id = read(tester, reader, workflow.slug).members.get("folderId")
     if not isinstance(folder_id, str):

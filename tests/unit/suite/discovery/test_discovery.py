@@ -192,5 +192,5 @@ def test_keys_of_one_account_share_its_name():
 
 
 def test_whoami_that_tells_nothing_ends_it():
-    with pytest.raises(TargetUnreachable, match="whoami was answered 503 with the key of FULL-KEY"):
+    with pytest.raises(TargetUnreachable, match="whoami answered 503 to the key of FULL-KEY"):
         found_with(Server({"full-key": FULL}, is_down=True))

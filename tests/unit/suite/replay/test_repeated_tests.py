@@ -81,7 +81,7 @@ def test_fact_that_its_test_shows_by_another_check_is_kept_where_the_test_passed
 @pytest.mark.parametrize(
     ("claims", "more", "reason"),
     [
-        ([], {}, "did not come to judge it"),
+        ([], {}, "did not get to judge it"),
         ([], {"skipped": {TEST: "a key with workflow:run"}}, "its test needs a key with workflow:run"),
         ([replace(BROKEN, where="/status")], {}, "broken in another way"),
     ],

@@ -198,8 +198,8 @@ def test_check_of_one_exchange_judges_again(status, expected, replayed, tmp_path
             },
             "made for the run",
         ),
-        (replace(CREATE, body=b'{"text": "{{key:full}}"}'), {}, "or was written so by the target"),
-        (replace(WHOAMI, path="/api/executions/{{key:full}}"), {}, "or was written so by the target"),
+        (replace(CREATE, body=b'{"text": "{{key:full}}"}'), {}, "text of the target that looks like one"),
+        (replace(WHOAMI, path="/api/executions/{{key:full}}"), {}, "text of the target that looks like one"),
         (
             WHOAMI,
             {
@@ -343,7 +343,7 @@ def test_answer_that_is_worse_is_told(replayed, tmp_path):
     result, _ = replayed(record, finding, answer=SOUND)
 
     assert result.status is ReplayStatus.OPEN
-    assert result.reason == "request 1, getWhoami, was answered 404 NOT_FOUND, in the run 200"
+    assert result.reason == "request 1, getWhoami, was answered 404 NOT_FOUND, but 200 in the run"
 
 
 def test_other_breach_of_the_promise_is_not_gone(replayed, tmp_path):

@@ -21,7 +21,7 @@ _WORKFLOW_OPERATIONS = frozenset(
         "runWorkflow",
     }
 )
-_FIRST_NO_UNIX_S = 10_000_000_000  # above are counts of milliseconds; seconds stay below for centuries
+_FIRST_NO_UNIX_S = 10_000_000_000  # larger numbers are milliseconds; seconds stay below for centuries
 _INTERNALS = re.compile(
     r"<!doctype|<html|<body|<pre>|Traceback \(most recent call last\)|\n\s+at \S+ \("
     r"|File \"/|/(?:home|usr|var|srv|app)/\S+\.\w+",
@@ -36,7 +36,7 @@ def _is_refusal(exchange: Exchange) -> bool:
 
 @check("ground.json-content-type", applies=is_answer)
 def json_content_type(exchange: Exchange) -> Iterator[Claim]:
-    """Every answer declares application/json."""
+    """Every response declares application/json."""
     if exchange.status is None or not exchange.body:
         return
     declared = exchange.header("content-type") or "no content type"
@@ -51,7 +51,7 @@ def json_content_type(exchange: Exchange) -> Iterator[Claim]:
 
 @check("ground.responses-are-json-objects", "workflows.list-is-array", applies=is_answer)
 def json_object(exchange: Exchange) -> Iterator[Claim]:
-    """Every answer that succeeds is a JSON object, apart from the workflow list, which is an array."""
+    """Every successful response is a JSON object, except the workflow list, which is an array."""
     is_asked_for = exchange.request.method not in ("HEAD", "OPTIONS")
     if not exchange.is_success or not is_asked_for:
         return
@@ -74,7 +74,7 @@ def json_object(exchange: Exchange) -> Iterator[Claim]:
             observed=observed,
         )
     elif exchange.request.operation_id != "listUsageModels" or not isinstance(body, dict | list):
-        # the shape of the models is open: an array is as good
+        # how usage models are listed is undocumented: an array will do
         yield Claim(
             fact="ground.responses-are-json-objects",
             holds=isinstance(body, dict),
@@ -123,7 +123,7 @@ def envelope(exchange: Exchange) -> Iterator[Claim]:
 
 
 def _code_facts(exchange: Exchange, body: Mapping[str, object]) -> Iterator[str]:
-    """Which facts ask for the code: in two cases the sources disagree whether there is one at all."""
+    """Yield the facts that promise the code; for two refusals, the sources disagree whether there is one."""
     if "code" in body and not isinstance(body["code"], str):
         yield "envelope.error-has-code"
         return
@@ -151,7 +151,7 @@ def no_internals(exchange: Exchange) -> Iterator[Claim]:
     yield Claim(
         fact="envelope.no-internals",
         holds=found is None,
-        expected="words for people",
+        expected="a message for people",
         observed=as_json(found[0]) if found else "",
     )
 
@@ -213,7 +213,7 @@ def context_fields(exchange: Exchange) -> Iterator[Claim]:
 
 @check("rate.refusal-headers", "rate.headers-are-integers", "rate.body-and-headers-agree", applies=is_answer)
 def throttled_headers(exchange: Exchange) -> Iterator[Claim]:
-    """A 429 carries the rate-limit headers and Retry-After, and its body says the same."""
+    """A 429 carries the rate-limit headers and Retry-After, and its body agrees with them."""
     if exchange.status != 429:
         return
     for name in ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "Retry-After"):
@@ -250,7 +250,7 @@ def throttled_headers(exchange: Exchange) -> Iterator[Claim]:
 
 @check("ground.no-undocumented-server-error", applies=is_answer)
 def no_server_error(exchange: Exchange) -> Iterator[Claim]:
-    """Nothing gets a 5xx but the documented EXECUTION_FAILED."""
+    """No response is a 5xx, except the documented EXECUTION_FAILED."""
     if exchange.status is None:
         yield Claim(
             fact="ground.no-undocumented-server-error",

@@ -1,4 +1,4 @@
-"""Which cause gets which refusal: its status, its code, and what it may not tell."""
+"""Which cause gets which refusal: its status, its code, and what it must not reveal."""
 
 import json
 import re
@@ -17,17 +17,17 @@ from knouds_harness.targets.needs.rate_limits import FILLABLE_WINDOW
 from knouds_harness.targets.needs.workflows import FOREIGN_WORKFLOW, FOREIGN_WORKFLOW_RUN, PRIVATE_WORKFLOW
 
 _BAD_BODY: Final = (400, 413, 415, 422)
-"""How a body may be refused, before what it is for is looked for."""
+"""Statuses that may refuse a body before the server looks for the resource."""
 _NO_SUCH: Final = frozenset({NO_SUCH_WORKFLOW, NO_SUCH_MODEL, NO_SUCH_EXECUTION})
 _UNPOLLED_MODEL: Final = re.compile(r"kling-[a-z0-9-]+|seedream-v5|nano-banana-2|claude-sonnet")
 """Source: overview, and docs, async executions."""
 
 
 def refused_alike(exchange: Exchange, *, of_existing: Exchange, fact: str) -> Iterator[Claim]:
-    """Claim that a refusal says the same of what does not exist as of what does.
+    """Claim that a refusal is the same whether or not the resource exists.
 
-    Compared are status, code and documented members, without the words for people and the names of resources.
-    Nothing is claimed where one of the requests was throttled, or got a 5xx or no answer.
+    Compares status, code and documented members, without the message for people and the names of resources.
+    Nothing is claimed unless both are refusals, other than a 429.
     """
     refusals = (of_existing, exchange)
     if all(each.status is not None and 400 <= each.status < 500 and each.status != 429 for each in refusals):
@@ -38,7 +38,7 @@ def refused_alike(exchange: Exchange, *, of_existing: Exchange, fact: str) -> It
 
 
 def _told(refusal: Exchange) -> str:
-    """What a refusal says to programs, whatever was asked for."""
+    """Return what a refusal tells programs, with ``*`` for the name of the resource."""
     members, documented = refusal.members, documented_body(refusal).members
     told = {name: members[name] for name in documented if name in members and name not in ("error", "code")}
     text = json.dumps(told, sort_keys=True, ensure_ascii=False)
@@ -88,9 +88,9 @@ def _refusal(
     needs: tuple[Need[object], ...] = (),
     applies: Callable[[Case], object] | None = None,
 ) -> Check[[]]:
-    """A check that one cause is refused as documented.
+    """Make a check that one cause is refused as documented.
 
-    ``status_fact`` is the (assumed) fact about the exact status where ``fact`` promises a refusal only.
+    ``status_fact`` is the (assumed) fact about the exact status, if ``fact`` promises only a refusal.
     """
 
     def judge(exchange: Exchange) -> Iterator[Claim]:
@@ -104,7 +104,7 @@ def _refusal(
 
 
 def _of_unknown(*operation_ids: str) -> Callable[[Case], bool]:
-    """Whether one of these operations was asked for an unknown resource, and nothing else was wrong."""
+    """Return a predicate: a request to one of these for an unknown resource, with nothing else wrong."""
 
     def applies(case: Case) -> bool:
         if case.operation_id not in operation_ids or _NO_SUCH.isdisjoint(case.names):
@@ -123,7 +123,7 @@ def _is_async_of_unpolled(case: Case) -> bool:
 
 
 def _is_model_run_on_pro(case: Case) -> bool:
-    """Whether an account under business, and no administrator's, ran a model that there may be."""
+    """Whether a pro account, not an administrator's, ran a model that may exist."""
     is_pro = case.known.get("tier") == "pro" and case.key_state == "active"
     return is_pro and case.is_below_models and case.exchange.status not in (400, 401, 404)
 
@@ -216,9 +216,9 @@ MODEL_ABOVE_TIER = _refusal(
 )
 MODEL_RUN_UNDER_BUSINESS = _refusal(
     "model-run-under-business",
-    "A model run of an account under business is a 403.",
+    "A model run of an account below business is a 403.",
     fact="model.run-under-business-is-403",
-    status=(403,),  # with which code is open
+    status=(403,),  # the code is undocumented
     needs=(runs.PRO_MODEL_RUN,),
     applies=_is_model_run_on_pro,
 )
