@@ -109,6 +109,14 @@ def test_slug_of_a_long_name_may_be_cut():
     assert broken(shown) == set()
 
 
+def test_list_shows_each_workflow_once():
+    """A list by itself can break that, whatever else is known of the account."""
+    summary = {"slug": "portrait", "name": "Portrait", "isTemplate": False}
+    once, twice = (broken(exchange(1, "listWorkflows", body=[summary] * times)) for times in (1, 2))
+
+    assert twice - once == {"workflows.list-own-and-templates"}
+
+
 def test_page_of_usage_is_held_against_its_query():
     row = {"id": 1, "userId": "u1", "status": "failed", "source": "api-slim", "modelIds": ["suno-v5"]}
     rows = [row, {**row, "id": 2, "userId": "u2", "source": "canvas"}]

@@ -10,7 +10,7 @@ from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import Exchange, members_of, objects_in
 from knouds_harness.judging import workflow_model
 from knouds_harness.judging.checks.schemas import same_fields
-from knouds_harness.judging.claim import Claim, answer, answers_to, check, nothing_more, refusal_is, status_is
+from knouds_harness.judging.claim import Claim, answer, answers_to, check, refusal_is, status_is
 from knouds_harness.judging.context import Case
 from knouds_harness.targets.needs import keys
 from knouds_harness.targets.needs.workflows import FILED_WORKFLOW, FOREIGN_TEMPLATE, OWN_WORKFLOW
@@ -216,8 +216,9 @@ def gone(exchange: Exchange) -> Iterator[Claim]:
     "workflows.list-own-and-templates",
     "workflows.delete-then-404",
     needs=(keys.READER,),
+    given=("own", "templates", "foreign", "deleted", "creator"),
     applies=answers_to("listWorkflows"),
-    alone=nothing_more,
+    alone=lambda _: {"own": (), "templates": (), "foreign": (), "deleted": (), "creator": None},
 )
 def listed(
     exchange: Exchange,
