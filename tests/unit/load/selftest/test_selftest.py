@@ -112,7 +112,7 @@ def test_rate_has_to_be_kept_to_a_thousandth():
 
 
 def test_late_arrivals_fail_the_rate():
-    """One in a hundred may be a millisecond late, and no later."""
+    """The 99th percentile of lateness may be one millisecond, and no more."""
     assert met(judge_rate(measured(truth(), late_s=0.0011))) == [True, False]
 
 
