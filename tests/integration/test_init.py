@@ -268,7 +268,7 @@ def in_terminal(command, answers, *, cwd):
     """Run a command in a terminal of 80 columns, answering each of its questions.
 
     Returns:
-        What was shown, and the exit code.
+        The terminal output, and the exit code.
     """
     terminal, other_end = pty.openpty()
     process = subprocess.Popen(

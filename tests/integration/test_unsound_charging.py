@@ -44,13 +44,13 @@ class Charging:
     """How a server charges for runs.
 
     Attributes:
-        status: What it answers to a run; None for what the sound server answers.
-        body: What it answers; a function of the sound server's body.
-        of: Which runs those that the sound server charges (``accepted``), or ``refused`` ones.
-        charge: What each of these costs, in credits.
-        after: How many runs it answers soundly before it begins.
-        is_shown: Whether usage tells.
-        is_dropped: It charges, and closes the connection.
+        status: Its status for a run; None for that of the sound server.
+        body: Its body, as a function of the sound server's body.
+        of: Which runs it charges: ``accepted`` (those that the sound server charges) or ``refused`` ones.
+        charge: The cost of each of these, in credits.
+        after: How many runs it charges correctly before that.
+        is_shown: Whether usage shows the charge.
+        is_dropped: Whether it closes the connection after charging.
     """
 
     status: int | None = None

@@ -1,4 +1,4 @@
-"""Answers that a client, and requests that a server, has to bear."""
+"""Hostile responses for clients, and hostile requests for servers."""
 
 import gzip
 import json
@@ -32,7 +32,7 @@ _MEGABYTE: Final = b"x" * 1_000_000
 
 
 def whole(change: Callable[[bytes], bytes], *, head: bytes = _OK) -> Attack:
-    """An answer that is sound HTTP around a changed body."""
+    """Send valid HTTP with a changed body."""
 
     def attack(connection: socket.socket, body: bytes) -> None:
         changed = change(body)
@@ -42,12 +42,12 @@ def whole(change: Callable[[bytes], bytes], *, head: bytes = _OK) -> Attack:
 
 
 def raw(make: Callable[[bytes], bytes]) -> Attack:
-    """Bytes, and then the end of the connection."""
+    """Send bytes, and end the connection."""
     return lambda connection, body: connection.sendall(make(body))
 
 
 def endless(begin: bytes, part: bytes, *, pause_s: float = 0.0) -> Attack:
-    """Bytes without end, until the client hangs up."""
+    """Send bytes without end, until the client hangs up."""
 
     def attack(connection: socket.socket, _: bytes) -> None:
         connection.sendall(begin)
@@ -59,7 +59,7 @@ def endless(begin: bytes, part: bytes, *, pause_s: float = 0.0) -> Attack:
 
 
 def altered(random: Random, *, share: float) -> Attack:
-    """Sound HTTP and sound JSON; in a share of the answers some values are of another kind, or gone."""
+    """Send valid HTTP and JSON; in a share of the responses some values have another type, or are missing."""
 
     def alter(value: Any) -> Any:
         if random.random() < 0.15:
@@ -76,7 +76,7 @@ def altered(random: Random, *, share: float) -> Attack:
 
 @cache
 def _gzip_bomb() -> bytes:
-    """One GB, once decoded."""
+    """Return 1 GB once decoded."""
     packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
     begin, part = (packer.compress(bytes(1_000_000)) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
     return begin + part * 999
@@ -84,7 +84,7 @@ def _gzip_bomb() -> bytes:
 
 @cache
 def _brotli_bomb() -> bytes:
-    """One GB, once decoded."""
+    """Return 1 GB once decoded."""
     packer = brotli.Compressor(quality=1)
     return b"".join(packer.process(bytes(1_000_000)) for _ in range(1_000)) + bytes(packer.finish())
 
@@ -98,7 +98,7 @@ def _declared(body: bytes, headers: bytes) -> bytes:
 
 
 def _reset(begin: Callable[[bytes], bytes]) -> Attack:
-    """Bytes, and then an end that takes back what has not been read."""
+    """Send bytes, and reset the connection, which discards what has not been read."""
 
     def attack(connection: socket.socket, body: bytes) -> None:
         connection.sendall(begin(body))
@@ -108,7 +108,7 @@ def _reset(begin: Callable[[bytes], bytes]) -> Attack:
 
 
 def _half_closed(begin: Callable[[bytes], bytes]) -> Attack:
-    """Bytes, and then no more of them, on a connection that stays open for the other side."""
+    """Send bytes and close that direction alone; the connection stays open for the other side."""
 
     def attack(connection: socket.socket, body: bytes) -> None:
         connection.sendall(begin(body))
@@ -130,7 +130,7 @@ def _late(connection: socket.socket, body: bytes) -> None:
 
 
 def _texts_replaced(text: str) -> Callable[[bytes], bytes]:
-    """Another text wherever one stands, and as a member besides."""
+    """Replace every text, and add the new one as a member."""
 
     def replaced(value: Any) -> Any:
         if isinstance(value, dict):
@@ -338,7 +338,7 @@ TYPES = st.sampled_from(
 
 
 def exchange(base_url: str, data: bytes) -> bytes:
-    """Send bytes, close that direction, and return what comes back."""
+    """Send bytes, close that direction, and return the response."""
     address = urlsplit(base_url)
     with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
         connection.sendall(data)
@@ -363,7 +363,7 @@ def keyed_request(
     preference: bytes = b"",
     key: bytes = KEY,
 ) -> bytes:
-    """A request with a key, and with the token of the control plane."""
+    """Make a request with a key and the token of the control plane."""
     headers = [b"x-api-key: " + key, b"Content-Type: " + content_type, b"x-sandbox-token: test-token"]
     headers += [b"Prefer: " + preference] if preference else []
     return request(method.encode(), path.encode().replace(b"{}", segment) + b"?" + query, body, *headers)

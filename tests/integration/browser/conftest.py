@@ -162,8 +162,8 @@ class Opened:
 
     Attributes:
         page: Playwright's.
-        requests: Every URL that was asked for.
-        complaints: What the browser logged: errors of scripts, of the content policy.
+        requests: Every requested URL.
+        complaints: What the browser logged: errors of scripts and of the content policy.
     """
 
     def __init__(self, page: Any, url: str) -> None:

@@ -55,12 +55,12 @@ FED = """
 
 @dataclass
 class Counts:
-    """What a server saw of runs.
+    """The runs that a server received.
 
     Attributes:
-        at_s: When each came.
-        cost_credits: What it charged for all.
-        all_at_s: When each request came, whatever it was for.
+        at_s: When each run arrived.
+        cost_credits: What it charged for all of them.
+        all_at_s: When each request of any kind arrived.
     """
 
     at_s: list[float] = field(default_factory=list)
@@ -69,9 +69,9 @@ class Counts:
 
 
 def counting(app: ASGIApp, counts: Counts) -> ASGIApp:
-    """The app, with an account of its own of the runs that it is asked for and what it answers.
+    """Wrap the app, and count the runs that it receives and their charges.
 
-    Those that nothing can come of do not count: the profile is checked with them before load begins.
+    Runs without effect do not count: the profile is checked with them before load begins.
     """
 
     async def count(scope: Scope, receive: Receive, send: Send) -> None:
@@ -125,9 +125,9 @@ def undisturbed(
     lost: int = 0,
     meanwhile: Callable[[Distributed], object] = lambda _: None,
 ) -> tuple[int, RunRecord]:
-    """The exit code and record of a run in which no more workers were lost than meant to be.
+    """Return exit code and record of a run in which only the given number of workers was lost.
 
-    Nor did it end before all arrivals were served, where a number is named: who is late leaves some unserved.
+    With ``arrivals``, all of them were served too: a late worker leaves some unserved.
     """
     for attempt in range(ATTEMPTS):
         counts.at_s, counts.cost_credits, counts.all_at_s = [], 0.0, []
@@ -151,9 +151,9 @@ def requests_of(record: RunRecord) -> int:
 
 
 def is_counted_once(record: RunRecord, counts: Counts) -> bool:
-    """Whether the server saw all that were sent, and no other; of the unanswered it may have seen any.
+    """Return whether the server received exactly the requests sent; of unanswered ones, it may have any.
 
-    On a machine that stands still for seconds, a server hangs up on connections that requests wait in.
+    On a machine that stalls for seconds, a server closes connections in which requests wait.
     """
     errors = [error for each in results_of(record).operations for error in each.errors]
     unanswered = sum(error.count for error in errors if error.status_code is None)

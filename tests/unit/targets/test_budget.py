@@ -189,9 +189,9 @@ class Planned:
     """One run of a plan, in hundredths of a credit.
 
     Attributes:
-        price: What it costs at most, as the server announced.
-        charged: What the server charges, before it answers.
-        is_told: Whether the answer says so.
+        price: The highest cost, as announced by the server.
+        charged: The charge, made before the response.
+        is_told: Whether the response states it.
     """
 
     price: int
