@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import quote
 
 FORGED: Final = "{{$KNOUDS_CANARY}} {{key:full}} {{key:canary}} {{header:canary}} ${KNOUDS_CANARY}"
-"""What stands for secrets in the harness' own evidence, and for a variable in a shell."""
+"""Placeholders for secrets in the harness's own evidence, and a variable of a shell."""
 FORMS: Final[dict[str, Callable[[str], str]]] = {
     "base64 in lines": lambda key: base64.encodebytes(f"user:{key}\n".encode() * 2).decode(),
     "base64 of base64": lambda key: base64.b64encode(base64.b64encode(key.encode())).decode(),
@@ -26,7 +26,7 @@ FORMS: Final[dict[str, Callable[[str], str]]] = {
     "zero-width spaces": "\u200b".join,
     "without prefix": lambda key: f"key {key.removeprefix('knouds_live_')}!",
 }
-"""Ways to write a key down that anybody can undo."""
+"""Encodings of a key that anyone can undo."""
 
 
 def found_in(content: bytes, value: str) -> bool:

@@ -14,9 +14,9 @@ from lying_server import KEYS, MINE, PRICE, Answer, Honest, Lie, LyingServer, Re
 
 LIES: Final[dict[str, Lie]] = {}
 ABOUT: Final[dict[str, str]] = {}
-"""What each is about."""
+"""The subject of each lie."""
 VICTIM: Final = "precious"
-"""A workflow of the user's that no profile names."""
+"""The user's own workflow that no profile names."""
 CREATE: Final = ("createWorkflow",)
 RUN: Final = ("runWorkflow",)
 LIST: Final = ("listWorkflows",)
@@ -25,10 +25,10 @@ LIST: Final = ("listWorkflows",)
 def lie(
     about: str, *, after: Collection[str] = (), kinds: Mapping[str, Any] | None = None
 ) -> Callable[[Any], Any]:
-    """Register a lie by its name; or one for each kind, which it is given as ``kind``.
+    """Register a lie by its name, or one for each kind, which it gets as ``kind``.
 
-    A lie is given the server, the request, and how to get the honest answer. With ``after``, it is given
-    the answer to one of these operations instead, if that is a success; it changes it or returns another.
+    A lie gets the server, the request, and a function that returns the honest response. With ``after``, it
+    gets the response itself, if that is a success of one of these operations; it changes or replaces it.
     """
 
     def register(function: Any) -> Any:

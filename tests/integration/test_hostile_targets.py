@@ -40,7 +40,7 @@ WHOLE_LIMITS: Final = (
 )
 TIMEOUT_S: Final = 120
 MOST_MB: Final = 300
-"""A command takes 115 without any answer."""
+"""A command needs 115 MB if there is no response."""
 USERS: Final = 2
 
 TO_RUNS: Final = ("--runs-folder", "runs")
@@ -57,9 +57,9 @@ ATTACKED: Final = {
     "load": "/api/usage",
 }
 BROKEN_EXITS: Final = {ExitCode.BREACH, ExitCode.UNREACHABLE}
-"""A finding, or, where five answers in a row did not come, the end of the run."""
+"""A finding, or the end of the run after five requests in a row without a response."""
 TELLS_DOCTOR_NOTHING: Final = {"no content type"}
-"""Broken, but not in what a profile says."""
+"""Broken, but not in anything that a profile describes."""
 CERTIFICATES: Final = ("of another host", "expired", "of nobody known", "none", "garbage")
 
 ONE_ANSWER: Final = [(name, command) for name in CASES for command in COMMANDS]

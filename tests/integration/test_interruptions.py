@@ -24,7 +24,7 @@ from knouds_sandbox import serving
 
 DEATHS = 60
 DEATHS_SEED = "DEATHS_SEED"
-"""Variable of the environment that repeats the instants of a run of these tests."""
+"""Environment variable that repeats the random times of a run of these tests."""
 ENDS_WITHIN_S = 40.0
 KILLING = (signal.SIGQUIT, signal.SIGKILL)
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, *KILLING)
@@ -161,7 +161,7 @@ def test_nothing_goes_on_after_a_kill_at_a_random_time(tmp_path, monkeypatch, he
         assert "Traceback" not in printed, printed
         for run_file in tmp_path.glob("reports/runs/[!.]*/run.json"):
             assert read_run(run_file.parent).outcome
-        # Of a Ctrl-C that comes while Python ends, and of one that was answered, a shell says the same.
+        # A shell shows the same for a Ctrl-C while Python ends as for one that was handled.
         codes = (-sent,) if sent in KILLING else (ExitCode.INTERRUPTED, -signal.SIGINT)
         assert process.returncode in codes, printed
         sys.stdout.write(f"ended within {took_s:.1f} s of it, after {before - begun} requests\n")

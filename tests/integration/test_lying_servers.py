@@ -76,14 +76,14 @@ COMMANDS: Final = {
     "size": (check("schemas", "usage"), load("reads", "--verify"), ("init",)),
     "terminal": (check("schemas", "workflows"), load("reads", "--verify"), ("init",), ("doctor",)),
 }
-"""What is given to servers that lie about it, one after another."""
+"""Commands, in order, for servers that lie about this subject."""
 NEVER_GREEN: Final = {
     "secrets": ("check",),
     "things": ("check",),
     "executions": ("check", "load"),
     "green": ("check", "load", "record"),
 }
-"""What may not end with exit code 0, by what the lies are about."""
+"""Commands that must not end with exit code 0, by the subject of the lies."""
 HARMLESS: Final = {
     "key in names": "new members and headers are additive",
     "keys of others": "new members are additive",
@@ -96,11 +96,11 @@ HARMLESS: Final = {
 }
 """Lies that break no documented promise by themselves."""
 NOT_KNOWN: Final = {"list without ours", "list of disguises", "refused but made"}
-"""Lies that hide what was made and had no slug, or whose it is: nothing can be known of that."""
+"""Lies that hide a creation without a slug, or its owner: the harness cannot know of it."""
 NOT_PROVEN: Final = {"updating moves silently", *NOT_KNOWN}
-"""Lies after which something stays that no later list proves to be the harness's own."""
+"""Lies that leave something that no later list proves to be the harness's own."""
 NOT_OF_RUNS: Final = {each for each in LIES if each.startswith("nothing is free")}
-"""Lies that charge for other requests than runs: seen when usage is read next."""
+"""Lies that charge for requests other than runs, which the next reading of usage shows."""
 TWO_LIES: Final = (
     ("list without ours", "made but answered: 500"),
     ("list of disguises", "made but answered: no answer"),
@@ -116,7 +116,7 @@ TWO_LIES: Final = (
     ("list of 9000", "new words"),
 )
 MONEY_IN_CI: Final = (("free runs cost",), ("nothing is free: deleting",))
-"""The first fails unless the budget reserves and usage is read, the second unless that is done in the end."""
+"""The first needs the budget to reserve and usage to be read, the second a last reading at the end."""
 IN_CI: Final = (("not deleted: success", "made twice"), ("code is key",), *MONEY_IN_CI)
 CASES: Final = [
     *(pytest.param(each, 1, id=f"{' + '.join(each)}, check alone") for each in IN_CI),
@@ -187,7 +187,7 @@ class Desk:
 
 
 IN_FLIGHT: Final = 12
-"""Runs that are sent at once, and those that nothing is reserved for between two readings of usage."""
+"""Concurrent runs, and runs without a reservation between two readings of usage."""
 
 
 def shows_a_secret(content: bytes) -> bool:

@@ -15,7 +15,7 @@ NOT_CLOSED = {
     "execution-regresses-now-and-then": "the fault shows by chance",
     "usage-lacks-every-tenth-run": "what is left out depends on all that the account ran before",
 }
-"""Why a finding of a fault may not show again; a race that does not is never said to be gone."""
+"""Why a finding of this fault may not show again (a race that does not is never reported as gone)."""
 
 
 @pytest.mark.parametrize("fault", sampled(TRIED_FAULTS, every=24), ids=lambda fault: fault.id)

@@ -153,12 +153,12 @@ def steps_of(finding: Finding, record: RunRecord) -> list[Exchange]:
 
 
 def is_shown(finding: Finding, record: RunRecord, *, broken: Printed, healthy: Sequence[Printed]) -> bool:
-    """Whether the broken server's answers show what the finding says, and no healthy one's do.
+    """Return whether the broken server's responses show the finding, and no healthy server's do.
 
-    A check that needs one answer alone judges all of them again. Of other checks, the answer that was judged
-    has to have the finding's status and code, and something in the answers has to be as in the run at the
-    broken server and otherwise at every healthy one: these differ from it in the fault alone, and from each
-    other in what is new each time.
+    A check that needs one response alone judges all of them again. For other checks, the judged response must
+    have the finding's status and code, and something in the responses must be as in the run at the broken
+    server, and different at every healthy one. Healthy servers differ from the broken one only in the fault,
+    and from each other only in values that are new each time.
     """
     steps = steps_of(finding, record)
     here, *there = (list(_judged_answers(finding, steps, each)) for each in (broken, *healthy))
@@ -226,9 +226,9 @@ def _answer(text: str, asked: Exchange) -> Exchange:
 
 
 def _features(steps: Sequence[Exchange], printed: Printed, apart: str | None) -> set[tuple[object, ...]]:
-    """What is in the answers: of each step, or of all that went out at once together; and how often.
+    """Return the contents of the responses by step (concurrent steps together), and how often each occurs.
 
-    A name that is new each time is known by when it came first.
+    Names that are new each time are numbered by their first occurrence.
     """
     first_by_number = {
         number: part.first
@@ -285,9 +285,9 @@ def tried_faults():
 
 
 def shows(finding, record, fault):
-    """Whether the script shows the finding at a broken server, and not at a healthy one.
+    """Return whether the script shows the finding at a broken server, and not at a healthy one.
 
-    A script that sends some requests at once says that it shows the finding now and then: it is tried again.
+    A script with concurrent requests shows the finding only sometimes, so it is tried again.
     """
     for _ in range(TRIES_AT_ONCE if AT_ONCE in finding.reproduction else 1):
         broken, *healthy = (printed_by(finding, record, *faults) for faults in ([fault.id], [], []))

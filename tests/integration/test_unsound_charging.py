@@ -19,7 +19,7 @@ from knouds_harness.errors import ExitCode
 from knouds_harness.runs.record import RunRecord, read_run
 
 PRICE: Final = 8.0
-"""Of the only workflow that the profile names."""
+"""The price of the only workflow in the profile."""
 _RUN: Final = re.compile(r"/api/(?:workflows|models)/[^/]+/run(?:\?.*)?")
 _FIRST_ROW: Final = 1_000_000
 _CODES: Final = {400: "INVALID_INPUTS", 402: "INSUFFICIENT_CREDITS", 404: "NOT_FOUND", 409: "CONFLICT"}
@@ -120,7 +120,7 @@ CHARGINGS: Final[Mapping[str, Charging]] = {
         status=200, body=told('"cost": 24'), charge=3 * PRICE, is_shown=False
     ),
 }
-"""By what is unsound about it; none lies both in its answers, in a way that a sound one may, and in usage."""
+"""By what is wrong; none both hides charges in usage and has only responses that a sound one may have."""
 
 
 @dataclass
@@ -194,7 +194,7 @@ CONCURRENCY = 2
 TIMEOUT_S = 600
 """A check waits up to 265 s for a target that throttles."""
 UNRESERVED = 8
-"""Runs that nothing is reserved for, which come between two readings of usage."""
+"""Runs without a reservation between two readings of usage."""
 COMMANDS = {
     "load": ("load", "sync_runs", "--rate", "20", "--duration", "2s", "--users", f"{CONCURRENCY}", "--yes"),
     "check": (

@@ -25,9 +25,9 @@ class Label(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Mutant:
-    """One change of one recording: what was done, where (a JSON pointer or a header's name), what that is.
+    """One change of one recording: the operator, the place (a JSON pointer or a header's name), the label.
 
-    Any of the ``facts`` is the right one to cite for a breach.
+    A breach may cite any of the ``facts``.
     """
 
     recording: Recording

@@ -95,7 +95,7 @@ STATUS_BY_CODE = {
     "RATE_LIMIT_EXCEEDED": 429,
     "EXECUTION_FAILED": 500,
 }
-"""Source: docs, errors; those that no API key can provoke are left out."""
+"""Source: docs, errors; without codes that no API key can provoke."""
 
 
 def refusal_of(operation: str, outcome: str) -> Refusal:

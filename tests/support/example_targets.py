@@ -28,7 +28,7 @@ PRO = (
     *("workflow:run", "workflow:read", "workflow:write"),
     *("execution:read", "execution:cancel", "webhook:receive"),
 )
-"""Everything that a pro account may grant."""
+"""All capabilities that a pro account may grant."""
 PORTRAIT = '[workflows.pia-portrait]\nowner = "pia"\ncost_credits = 8\ninputs = { prompt = "x" }\n'
 CLIP = """[workflows.sunset-clip]
 owner = "ada"

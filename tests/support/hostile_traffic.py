@@ -26,7 +26,7 @@ _ODD_VALUES: Final[tuple[Any, ...]] = (
 )
 _DRIP_PAUSE_S: Final = 0.1
 _LATE_S: Final = 3.0
-"""Longer than the profiles of these tests let an answer take."""
+"""Longer than the timeout in the profiles of these tests."""
 _ESCAPES: Final = "\x1b]0;owned\x07\x1b[2J\u009b31m\u202e\r\n::error::owned\n"
 _MEGABYTE: Final = b"x" * 1_000_000
 
@@ -187,7 +187,7 @@ BROKEN_JSON: Final[Mapping[str, Attack]] = {
     "markup": whole(_texts_replaced("</script><script>alert(1)</script><!-- `|*[x](javascript:1)")),
     "wrong members": whole(lambda _: json.dumps({"user": {"id": 10**400, "email": "\ud800"}}).encode()),
 }
-"""Answers that HTTP can carry and that break a documented promise."""
+"""Valid HTTP responses that break a documented fact."""
 
 BROKEN_HTTP: Final[Mapping[str, Attack]] = {
     "100 MB": raw(lambda _: _declared(_MEGABYTE * 100, b"Content-Length: 100000000\r\n")),
@@ -240,7 +240,7 @@ BROKEN_HTTP: Final[Mapping[str, Attack]] = {
     "broken gzip": raw(lambda body: _declared(body, b"Content-Encoding: gzip\r\nContent-Length: 9\r\n")),
     "gzip bomb": raw(lambda _: _declared(_gzip_bomb(), b"Content-Encoding: gzip\r\n")),
 }
-"""Answers that are none by the rules of HTTP, or by any measure."""
+"""Invalid HTTP, or beyond any reasonable bound."""
 
 NO_ANSWER: Final[Mapping[str, Attack]] = {
     "early close": raw(lambda _: b""),
@@ -252,7 +252,7 @@ NO_ANSWER: Final[Mapping[str, Attack]] = {
     "slow head": endless(b"HTTP/1.1 200 OK\r\nX-Slow: ", b"a", pause_s=_DRIP_PAUSE_S),
     "endless 1xx": endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n", pause_s=0.001),
 }
-"""Nothing that could be judged, in the time there is."""
+"""No response that could be judged within the timeout."""
 
 HARMLESS: Final[Mapping[str, Attack]] = {
     "HTTP/1.0": raw(lambda body: b"HTTP/1.0 200 OK\r\n%s\r\n%s" % (_JSON, body)),
@@ -268,7 +268,7 @@ HARMLESS: Final[Mapping[str, Attack]] = {
     ),
     "a header twice": whole(bytes, head=_OK + b"X-Twice: 1\r\nx-twice: \xe9\r\n"),
 }
-"""Unusual, and nothing that the contract forbids: additive, or the transport's own affair."""
+"""Unusual responses that the contract allows: additive, or a matter of transport."""
 
 KEY = key_secret(0, "full").encode()
 PATHS = (
@@ -423,4 +423,4 @@ SOUND = (
     _sound("POST", "/__sandbox__/keys", {"account": "ada", "capabilities": ["a:b"], "webhook": _HOOK}),
     _sound("POST", "/__sandbox__/clock", {"advance_s": 1}),
 )
-"""Requests that a sandbox accepts, most of them."""
+"""Requests most of which a sandbox accepts."""

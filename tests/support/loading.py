@@ -18,7 +18,7 @@ from knouds_harness.runs.record import RunRecord, read_run
 
 _ATTEMPTS = 4
 _TIMEOUT_S = 240.0
-"""For a search of many points on a machine that is busy."""
+"""Enough for a search of many points on a busy machine."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -109,7 +109,7 @@ def refusal(status: int, code: str, *, wait_s: int = 1, **more: Any) -> Answer:
 
 
 Honest = Callable[..., Answer]
-"""Answers the request, or another one, without this lie."""
+"""Returns the response to the request, or to another one, without this lie."""
 Lie = Callable[["LyingServer", Request, Honest], Answer]
 
 

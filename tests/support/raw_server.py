@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 Script = Callable[["RawServer", socket.socket], object]
 Attack = Callable[[socket.socket, bytes], object]
-"""Answers on a connection in a server's place; gets the body that the server would have sent."""
+"""Responds on a connection instead of a server; gets the body that the server would have sent."""
 Pairs = Sequence[tuple[str, str]]
 
 
@@ -117,7 +117,7 @@ class Answered:
 
 
 Proxied = bytes | Callable[[socket.socket], object]
-"""What a client gets; after a function has spoken, the connection closes, unless it returns True."""
+"""What a client gets: bytes, or a function that sends; the connection then closes unless it returns True."""
 
 
 @contextmanager

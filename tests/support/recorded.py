@@ -92,10 +92,10 @@ def make_target(*served: Recording, **limits: object) -> Target:
 
 @contextmanager
 def serving(*served: Recording, **limits: object) -> Iterator[Client]:
-    """A client whose target answers what was recorded, each answer once, in the order in which they stand.
+    """Make a client whose target returns recorded responses, each once, in the given order.
 
     Raises:
-        AssertionError: Something else was asked, or a recording was not asked for.
+        AssertionError: Another request was sent, or a recording was not used.
     """
     transport = RecordedTransport(*map(_with_keys_in_its_url, served))
     target = make_target(*served, **limits)

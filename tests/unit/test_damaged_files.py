@@ -52,7 +52,7 @@ BOMB: Final = "\n".join(
         *(f"{c}: &{c} [*{p}, *{p}, *{p}, *{p}, *{p}]" for p, c in zip("abcdefgh", "bcdefghi", strict=True)),
     ]
 )
-"""YAML that is small, and half a million values once its aliases are followed."""
+"""Small YAML, with half a million values once its aliases are followed."""
 
 
 class Damage(NamedTuple):

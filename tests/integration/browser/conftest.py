@@ -103,14 +103,14 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
     "unmeasured": unmeasured,
     "changed": _changed,
 }
-"""How the run of each report comes about."""
+"""Makes the run of each report."""
 PAGES: dict[str, Callable[[Path], Path]] = {
     "compared-loads": _compared_loads,
     "compared-checks": _compared_checks,
     "damaged": _damaged,
     "history": _history,
 }
-"""How pages come about that are not rendered from one whole run."""
+"""Makes pages that are not rendered from one complete run."""
 REPORTS = [*WRITERS, *PAGES]
 SCREENSHOTS = Path(os.environ.get("BROWSER_SCREENSHOTS", "reports/screenshots"))
 _TIMEOUT_MS = 120_000  # a busy machine is slow, not wrong

@@ -40,7 +40,7 @@ REASONS = {
     ),
     "the body does not fit its Content-Encoding": ("broken gzip",),
 }
-"""What is told of answers that are none; of all others, that they are not valid HTTP."""
+"""Reasons of broken responses; that of all others is that they are not valid HTTP."""
 REASON_BY_NAME = {name: reason for reason, names in REASONS.items() for name in names}
 UNANSWERED = {**BROKEN_HTTP, **NO_ANSWER}
 # Whether that many small chunks take too long or are too large depends on the machine.

@@ -21,7 +21,7 @@ from knouds_sandbox.providers import Latency
 from knouds_sandbox.serving import running_sandbox
 
 WITHIN_S = 90
-"""A quiet machine takes a third of that for the longest search here."""
+"""A quiet machine needs a third of it for the longest search here."""
 
 
 @pytest.fixture(scope="module")

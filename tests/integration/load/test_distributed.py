@@ -26,7 +26,7 @@ from knouds_sandbox import serving
 
 WORKERS = 4
 ATTEMPTS = 3
-"""On a machine that is busy enough, workers are lost without anybody's help."""
+"""A very busy machine loses workers by itself."""
 WITHOUT_EFFECT = (400, 403, 404)
 SYNC_RUNS = scenarios_path() / "sync_runs.py"
 

@@ -13,7 +13,7 @@ from raw_server import proxying
 
 FIRST_BYTE_S, BODY_S = 0.03, 0.02
 ROUNDED = 0.999
-"""Times are those of buckets."""
+"""Times are rounded to buckets."""
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n"
 BODY = b'{"status":"ok"}'
 ASKING = """

@@ -164,7 +164,7 @@ def test_rate_limit_is_crossed_and_kept(tmp_path):
 
 
 @pytest.mark.nightly
-def test_invariants_count_all_responses_of_a_verified_share(tmp_path):
+def test_invariants_count_all_runs_even_if_a_share_is_verified(tmp_path):
     with serving(tmp_path) as profile:
         loaded = verified(tmp_path, profile, *RUNS, "--verify", "0.1")
 

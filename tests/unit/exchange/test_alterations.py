@@ -43,7 +43,7 @@ def test_alteration_reveals_nothing_of_the_key(altered):
         assert sum(len(each) for each in alteration.pieces if isinstance(each, str)) <= 4
 
 
-def test_another_key_is_no_alteration():
+def test_another_key_is_not_an_alteration():
     assert Alteration.of(OTHER, SECRETS) is None
 
 

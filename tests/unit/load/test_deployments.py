@@ -26,7 +26,7 @@ BY_THE_OPERATOR = {
     "--enable-rebalancing --only-summary",
     "worker": "--worker --master-port=5557 --master-host=sync-runs-master",
 }
-"""What the operator adds to a command; its source, internal/resources/command.go, 2.3.0."""
+"""What the operator adds to a command, by its source (internal/resources/command.go, 2.3.0)."""
 
 
 def commands() -> dict[str, str]:

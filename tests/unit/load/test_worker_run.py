@@ -63,7 +63,7 @@ def test_worker_that_does_not_hear_its_master_ends(run, worker, clock):
     assert "worker a did not hear the master" in message["reason"]
 
 
-def test_worker_that_hears_its_master_goes_on(run, worker, clock):
+def test_worker_that_hears_its_master_continues(run, worker, clock):
     clock.now_s += messages.SILENCE_S - 1
     worker.environment.events.heartbeat_received.fire(client_id="a", timestamp=clock())
     clock.now_s += messages.SILENCE_S - 1

@@ -140,7 +140,7 @@ def test_figure_decided_by_one_request_is_not_estimated(count, is_known):
     assert (found["p99_ms"].undelayed_ms is not None) is is_known
 
 
-def test_long_stall_delays_only_the_quick_responses_in_flight():
+def test_long_stall_hardly_delays_quick_responses():
     """Nothing is sent during a stall of a second, so responses of 20 ms meet only its first 20 ms."""
     standstill, quiet = 200, 20_000
     lags: dict[int, Histogram] = {0: histogram([0.1] * quiet)}

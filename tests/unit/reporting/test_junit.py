@@ -46,7 +46,7 @@ def test_counts_agree_with_the_cases(tmp_path, write):
         assert int(element.get("skipped", shown["skipped"])) == shown["skipped"]  # the root lacks it
 
 
-def test_only_what_fails_the_run_is_a_failure(tmp_path):
+def test_only_findings_that_fail_the_run_are_failures(tmp_path):
     """Breach and conflict fail; assumptions, waived and untested facts are skipped with a reason."""
     root = parsed(broken(tmp_path))
 

@@ -110,7 +110,7 @@ def without_an_outcome(text):
 
 
 def with_less_than_nothing(text):
-    """A comparison would divide by the sum."""
+    """Make a count negative; a comparison would divide by the sum."""
     return re.sub(r'("requests": )\d', r"\1-1", text, count=1)
 
 

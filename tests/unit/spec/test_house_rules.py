@@ -140,7 +140,7 @@ def test_codes_of_key_creation_are_on_no_operation(operation):
     assert all(DOCUMENT.error_codes[code].key_can_provoke for code in operation.error_codes)
 
 
-def test_every_other_code_is_on_some_operation():
+def test_every_other_code_is_on_an_operation():
     used = {code for operation in DOCUMENT.operations for code in operation.error_codes}
 
     assert used == {code.code for code in DOCUMENT.error_codes.values() if code.key_can_provoke}
@@ -166,7 +166,7 @@ def test_error_example_fits_the_catalogue(operation):
 
 
 @EACH_OPERATION
-def test_assumed_success_says_what_is_assumed(operation):
+def test_assumed_success_cites_an_assumed_fact(operation):
     for response in operation.responses.values():
         if response.status < 300 and response.source is Source.ASSUMED:
             assert DOCUMENT.facts[response.fact].source is Source.ASSUMED

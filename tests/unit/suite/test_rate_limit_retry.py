@@ -51,7 +51,7 @@ def test_retrying_ends():
     assert sum(waits) == 240
 
 
-def test_operation_that_is_never_admitted_is_not_retried_again():
+def test_target_that_never_admits_is_not_waited_for_again():
     """A target that throttles without end costs a few windows once, not for each test."""
     waits: list[float] = []
     rate_limit_retry = RateLimitRetry(pass_time=waits.append)

@@ -136,7 +136,7 @@ def test_free_requests_are_always_granted(limit: float):
     assert Budget(limit).reserve(0) == 0
 
 
-def test_extended_budget_grants_what_it_refused():
+def test_extended_budget_grants_a_refused_run():
     budget = Budget(1)
     with pytest.raises(GuardStop):
         budget.reserve(3)
@@ -147,7 +147,7 @@ def test_extended_budget_grants_what_it_refused():
     assert budget.left_credits == 0
 
 
-def test_fine_amounts_add_up():
+def test_amounts_with_many_digits_add_up():
     budget = Budget(1e12)
 
     for _ in range(3):

@@ -82,7 +82,7 @@ def test_truncated_file_is_read_up_to_its_end(tmp_path: Path, kept_share: float)
     assert len(numbers) >= int(10 * kept_share) - 1
 
 
-def test_full_disk_keeps_what_was_written(tmp_path: Path, monkeypatch):
+def test_full_disk_keeps_the_other_entries(tmp_path: Path, monkeypatch):
     path = tmp_path / "x.har"
     writer = HarWriter(path)
     writer.add(exchange(200, {"n": 1}))

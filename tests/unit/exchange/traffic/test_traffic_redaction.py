@@ -29,7 +29,7 @@ PEM = f"-----BEGIN RSA PRIVATE KEY-----\n{SECRET}\nabc=\n-----END RSA PRIVATE KE
         json.dumps({"note": f'{{"pass": "{SECRET}", "pass": ""}}'}),
     ],
 )
-def test_secret_is_hidden_wherever_it_stands(body: str):
+def test_secret_is_hidden_in_any_notation(body: str):
     """Under a name of a secret, in a PEM block, in a repeated member, in JSON inside a string."""
     seen = exchange(200, raw=body.encode())
 

@@ -46,7 +46,7 @@ def test_poisson_shares_add_up_to_poisson_arrivals():
 
 
 @given(seed=st.integers(0, 2**31))
-def test_arrivals_never_go_back(seed):
+def test_arrivals_are_in_order(seed):
     schedule = ArrivalSchedule(shape=Shape.of("ramp", 80.0, 5.0), spacing="poisson", seed=seed)
 
     instants = list(schedule.instants())

@@ -87,7 +87,7 @@ def test_warm_up_is_left_out_of_the_metrics(leading):
     assert run.results().operations[0].requests == 1
 
 
-def test_what_is_sent_before_load_begins_is_left_out(leading):
+def test_requests_before_the_load_are_left_out(leading):
     run = leading("--rate", "10")
     run.add_second(second_of(0, kept=3))
 

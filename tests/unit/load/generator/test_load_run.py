@@ -323,7 +323,7 @@ def test_user_can_be_stopped_twice(environment):
     assert [user.stop(), user.stop()] == [False, False]
 
 
-def test_without_a_target_there_are_no_limits():
+def test_run_without_a_target_has_no_limits():
     environment = Environment()
     environment.create_local_runner()
     run = LeadingRun(environment, LoadSetup(options=options()))

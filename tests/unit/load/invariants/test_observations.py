@@ -92,7 +92,7 @@ def test_ended_executions_are_forgotten(observations):
     assert observations.take() == ObservationBatch()
 
 
-def test_only_keys_with_a_webhook_await_deliveries(observations):
+def test_only_keys_that_receive_deliveries_await_them(observations):
     deaf = persona(capabilities={"workflow:run"}, webhook=True)
     for sender in (PRO, deaf, persona(webhook=True)):
         tell(observations, "getExecution", polled("completed"), sender=sender)

@@ -87,7 +87,7 @@ def test_markdown_lists_it_once(record):
     assert "- `/added`: `a member (object)`, on getWhoami, getHealth" in text
 
 
-def test_terminal_says_what_is_new_and_where(record):
+def test_terminal_lists_drift_with_its_operations(record):
     out = io.StringIO()
 
     print_report(check_report(record), record.folder / "report.html", console=Console(file=out, width=80))

@@ -106,7 +106,7 @@ def test_run_without_a_baseline_shows_no_changes(slower):
     assert "change" not in json.loads(paths.summary.read_text())
 
 
-def test_reports_are_made_again_from_the_folder_alone(slower, baselines, objectives):
+def test_reports_are_rendered_again_from_the_folder_alone(slower, baselines, objectives):
     """Neither the baseline nor the times of each second are read again."""
     set_baseline(slower, read_side([Path("staging-reads")], baselines=baselines), objectives=objectives)
     first = render_all(slower).html.read_text()
@@ -188,7 +188,7 @@ def test_named_baseline_must_exist(baselines):
         found(baselines, "spring")
 
 
-def test_report_takes_a_baseline(slower, baselines):
+def test_report_command_takes_a_baseline(slower, baselines):
     command = ["report", str(slower), "--baseline", "staging-reads", "--baselines-folder", str(baselines)]
 
     done = CliRunner().invoke(cli, command)

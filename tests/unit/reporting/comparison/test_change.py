@@ -53,7 +53,7 @@ def test_two_different_runs_of_a_side_are_no_evidence():
     assert change.verdict(tolerance=0.05, is_more_worse=True) is ChangeVerdict.NO_EVIDENCE
 
 
-def test_shares_are_subtracted():
+def test_change_of_a_share_is_a_difference():
     change = change_between(
         figures(0.0, error=0.0005),
         figures(0.01, error=0.0005),
@@ -67,7 +67,7 @@ def test_shares_are_subtracted():
 
 
 @given(RUNS, RUNS)
-def test_change_back_undoes_a_change(before, after):
+def test_change_in_the_other_direction_is_the_inverse(before, after):
     there = change_between(figures(*before), figures(*after), **OPTIONS)
     back = change_between(figures(*after), figures(*before), **OPTIONS)
 

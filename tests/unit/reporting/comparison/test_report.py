@@ -97,7 +97,7 @@ def test_names_are_escaped(tmp_path, file):
     assert "<img" not in re.sub(r"`[^`]*`", "", text)
 
 
-def test_conformance_page_lists_what_is_new(tmp_path, checks):
+def test_page_of_checks_lists_new_findings(tmp_path, checks):
     html = write_comparison(checks, tmp_path / "out").html.read_text(encoding="utf-8")
 
     assert all(each.fingerprint in html for each in checks.regressions)

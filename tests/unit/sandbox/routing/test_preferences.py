@@ -18,7 +18,7 @@ OPERATIONS = {
     if "operationId" in operation
 }
 OF_OTHER_SERVERS = {"INVALID_DOCUMENT", "INVALID_QUERY", "INVALID_EXECUTION_ID", "UNSUPPORTED_CONTENT_TYPE"}
-"""Codes of the document that the sandbox answers nowhere: it chose others where no source says any."""
+"""Codes of the document that the sandbox never returns: it chose others, as no source gives any."""
 
 RUN = "/api/workflows/sunset-clip/run"
 ASYNC_RUN = f"{RUN}?async=true"
