@@ -1,4 +1,4 @@
-"""The sandbox that most tests of a module ask something of."""
+"""The sandbox that most tests of a module use."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Forms in which a server may write a secret down, and whether any of them shows in what is kept."""
+"""Forms in which a server may echo a secret, and a search for them in what is kept."""
 
 import base64
 import json
@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import quote
 
 FORGED: Final = "{{$KNOUDS_CANARY}} {{key:full}} {{key:canary}} {{header:canary}} ${KNOUDS_CANARY}"
-"""What stands for secrets in the harness' own evidence, and for a variable in a shell."""
+"""Placeholders for secrets in the harness's own evidence, and a variable of a shell."""
 FORMS: Final[dict[str, Callable[[str], str]]] = {
     "base64 in lines": lambda key: base64.encodebytes(f"user:{key}\n".encode() * 2).decode(),
     "base64 of base64": lambda key: base64.b64encode(base64.b64encode(key.encode())).decode(),
@@ -26,11 +26,11 @@ FORMS: Final[dict[str, Callable[[str], str]]] = {
     "zero-width spaces": "\u200b".join,
     "without prefix": lambda key: f"key {key.removeprefix('knouds_live_')}!",
 }
-"""Ways to write a key down that anybody can undo."""
+"""Encodings of a key that anyone can undo."""
 
 
 def found_in(content: bytes, value: str) -> bool:
-    """Whether a value shows in content: as it is, in other case, escaped, quoted, or inside of base64."""
+    """Return whether content shows a value: as it is, in another case, escaped, quoted, or in base64."""
     lower = _unescaped(content).lower()
     forms = {value, quote(value, safe=""), *(form(value) for form in FORMS.values())}
     spelled = {each for form in forms for each in (form, json.dumps(form)[1:-1])}
@@ -44,6 +44,6 @@ def _unescaped(content: bytes) -> bytes:
 
 
 def _in_base64(value: str, offset: int) -> str:
-    """What stands in base64 for all but the edges of a value that begins at this place of three."""
+    """Return the base64 of a value that begins at one of three offsets, without its edges."""
     encoded = base64.b64encode(b"\0" * offset + value.encode()).decode().rstrip("=")
     return encoded[4 if offset else 0 : -2]

@@ -1,4 +1,4 @@
-"""What hostile servers say and do that is not true: one function for each lie, which its docstring says."""
+"""Lies of hostile servers, in words and deeds: one function for each, described in its docstring."""
 
 import base64
 import re
@@ -14,9 +14,9 @@ from lying_server import KEYS, MINE, PRICE, Answer, Honest, Lie, LyingServer, Re
 
 LIES: Final[dict[str, Lie]] = {}
 ABOUT: Final[dict[str, str]] = {}
-"""What each is about."""
+"""The subject of each lie."""
 VICTIM: Final = "precious"
-"""A workflow of the user's that no profile names."""
+"""The user's own workflow that no profile names."""
 CREATE: Final = ("createWorkflow",)
 RUN: Final = ("runWorkflow",)
 LIST: Final = ("listWorkflows",)
@@ -25,10 +25,10 @@ LIST: Final = ("listWorkflows",)
 def lie(
     about: str, *, after: Collection[str] = (), kinds: Mapping[str, Any] | None = None
 ) -> Callable[[Any], Any]:
-    """Register a lie by its name; or one for each kind, which it is given as ``kind``.
+    """Register a lie by its name, or one for each kind, which it gets as ``kind``.
 
-    A lie is given the server, the request, and how to get the honest answer. With ``after``, it is given
-    the answer to one of these operations instead, if that is a success; it changes it or returns another.
+    A lie gets the server, the request, and a function that returns the honest response. With ``after``, it
+    gets the response itself, if that is a success of one of these operations; it changes or replaces it.
     """
 
     def register(function: Any) -> Any:
@@ -49,23 +49,23 @@ def lie(
 
 
 def forms_of(key: str) -> dict[str, str]:
-    """A key in forms that are promised to be found."""
+    """Return a key in the forms that the harness promises to find."""
     plain = {"plain": key, "loud": key.upper(), "hex": key.encode().hex(), "in a URL": quote(key)}
     plain["base64"] = base64.b64encode(b"k=" + key.encode()).decode()
     return plain | {name: form(key) for name, form in FORMS.items()}
 
 
 def one_line(text: str) -> str:
-    """What a header can hold of a text."""
+    """Return a text as a header can hold it."""
     return re.sub(r"[\r\n\0]", " ", text)
 
 
-# --- Secrets: what the harness sent, where it should not show ---
+# --- Secrets: what the harness sent, in places where it must not be kept ---
 
 
 @lie("secrets")
 def key_in_names(server, request, honest):
-    """Names of members and of headers are the caller's key, in each form."""
+    """The caller's key, in each form, is the name of members and headers."""
     answer = honest()
     if answer.is_object and request.is_known:
         answer.body |= {form: name for name, form in forms_of(request.key).items()}
@@ -85,7 +85,7 @@ def code_is_key(server, request, honest):
 
 @lie("secrets", after=("getWhoami", "listWorkflows", "listUsageModels", "getPublicPricing"))
 def account_is_key(server, request, answer):
-    """The account's address, tier and role are the key, and so are names of workflows and of models."""
+    """The account's email, tier and role are the key, and so are names of workflows and models."""
     key, forms = KEYS["full"], forms_of(KEYS["full"])
     if request.operation == "getWhoami":
         answer.body["user"] |= {
@@ -101,7 +101,7 @@ def account_is_key(server, request, answer):
 
 @lie("secrets")
 def key_is_refused_aloud(server, request, honest):
-    """Every key is refused from the start, and said back in each form."""
+    """Every key is refused from the start, and echoed in each form."""
     if not request.key:
         return honest()
     answer = refusal(401, f"NO_{request.key}", error=" ".join(forms_of(request.key).values()))
@@ -111,7 +111,7 @@ def key_is_refused_aloud(server, request, honest):
 
 @lie("secrets")
 def key_breaks_http(server, request, honest):
-    """Later answers are no HTTP: the key is a status line, a length, an encoding, a charset, half a text."""
+    """After three, responses are invalid HTTP: the key is status line, length, encoding, charset or text."""
     server.seen["broken"] += request.is_known and request.operation != "getWhoami"
     if server.seen["broken"] < 4 or not request.is_known or request.operation == "getWhoami":
         return honest()
@@ -131,7 +131,7 @@ def key_breaks_http(server, request, honest):
 
 @lie("secrets")
 def keys_of_others(server, request, honest):
-    """Every answer shows the keys of all personas, one after another and as one hexadecimal number."""
+    """Every response shows the keys of all personas, also concatenated and as one hexadecimal number."""
     answer, joined = honest(), "".join(KEYS.values())
     if answer.is_object:
         answer.body |= {"keys": [*KEYS.values()], "joined": joined, "number": joined.encode().hex()}
@@ -141,14 +141,14 @@ def keys_of_others(server, request, honest):
 
 @lie("secrets", after=(*CREATE, *RUN))
 def key_in_paths(server, request, answer):
-    """Slugs, `pollUrl` and `requestId` hold the key; sent back, they would put it into paths."""
+    """Slugs, `pollUrl` and `requestId` hold the key, which would then be sent in paths."""
     names = {"slug", "pollUrl", "requestId"} & answer.body.keys()
     answer.body |= {name: f"{answer.body[name]}-{request.key}" for name in names}
 
 
 @lie("secrets")
 def request_dump(server, request, honest):
-    """A debug page: each refusal shows the request's whole head, as text, in base64, and as a command."""
+    """Each refusal is a debug page with the request's head, as text, in base64, and as a command."""
     answer = honest()
     if answer.status >= 400:
         head = "\r\n".join(f"{name}: {value}" for name, value in request.headers.items())
@@ -160,7 +160,7 @@ def request_dump(server, request, honest):
 
 @lie("secrets", after=(*CREATE, *RUN, "getWorkflow"))
 def forged_placeholders(server, request, answer):
-    """Slugs, executions and documents hold what stands for secrets in evidence, or for shell variables."""
+    """Slugs, executions and documents hold placeholders for secrets, and shell variables."""
     names = {"slug", "executionId", "pollUrl", "folderId", "description"} & answer.body.keys()
     answer.body |= {name: f"{answer.body[name]}{FORGED}" for name in names}
     for each in answer.body.get("nodes", ()):
@@ -169,7 +169,7 @@ def forged_placeholders(server, request, answer):
 
 @lie("secrets")
 def redirects_elsewhere(server, request, honest):
-    """`pollUrl` and half of the answers lead to another server, with the key as its user."""
+    """`pollUrl` and half of the responses lead to another server, with the key as the user name."""
     answer, other = honest(), server.elsewhere.replace("//", f"//{request.key}@")
     server.seen["redirects"] += 1
     if answer.is_object and "pollUrl" in answer.body:
@@ -184,7 +184,7 @@ def redirects_elsewhere(server, request, honest):
     return answer
 
 
-# --- Things: what the harness made, and what it did not make ---
+# --- Things: what the harness created, and what it did not ---
 
 
 @lie(
@@ -202,27 +202,27 @@ def redirects_elsewhere(server, request, honest):
     },
 )
 def made_but_answered(server, request, answer, kind):
-    """A create makes a workflow, and two of three answer something else."""
+    """A create makes a workflow, and two of three have another response."""
     server.seen["creates"] += 1
     return kind(answer) if server.seen["creates"] % 3 else None
 
 
 @lie("things", after=CREATE)
 def made_twice(server, request, answer):
-    """Each create makes two workflows, and answers one."""
+    """Each create makes two workflows, and its response shows one."""
     slug = answer.body["slug"] + "-2"
     server.workflows[slug] = server.workflows[answer.body["slug"]] | {"slug": slug}
 
 
 @lie("things", after=CREATE)
 def made_under_a_random_slug(server, request, answer):
-    """The slug has nothing of the name."""
+    """The slug has no part of the name."""
     answer.body["slug"] = server.moved(answer.body["slug"], f"wf-{uuid.uuid4().hex[:12]}")
 
 
 @lie("things")
 def refused_but_made(server, request, honest):
-    """A create that must be refused is refused, and makes a workflow of the server's own name."""
+    """A create that must be refused is refused, and still makes a workflow, with another name."""
     answer = honest()
     if request.operation == "createWorkflow" and answer.status == 400:
         request.content = b'{"name": "Untitled"}'
@@ -243,7 +243,7 @@ def refused_but_made(server, request, honest):
     },
 )
 def odd_slug(server, request, honest, kind):
-    """A created slug has the harness' token, and leads a careless router to another workflow."""
+    """A created slug has the harness's token, and leads a careless router to another workflow."""
     path = unquote(unquote(request.target)).partition("?")[0].partition("\0")[0]
     while (shorter := re.sub(r"/[^/]+/\.\./", "/", path, count=1)) != path:
         path = shorter
@@ -264,13 +264,13 @@ def odd_slug(server, request, honest, kind):
     },
 )
 def not_deleted(server, request, honest, kind):
-    """Nothing is deleted, whatever is answered."""
+    """Nothing is deleted, whatever the response."""
     return kind() if request.operation == "deleteWorkflow" and request.name in server.left() else honest()
 
 
 @lie("things")
 def hidden_instead_of_deleted(server, request, honest):
-    """A deleted workflow is not found any more, but it is there, and in the list."""
+    """A deleted workflow is answered with 404, but exists, and is in the list."""
     hidden = server.memory.setdefault("hidden", set())
     if request.operation == "deleteWorkflow" and request.name in server.left():
         hidden.add(request.name)
@@ -280,7 +280,7 @@ def hidden_instead_of_deleted(server, request, honest):
 
 @lie("things")
 def deleted_comes_back(server, request, honest):
-    """Each deletion leaves a copy under another slug, which can be deleted."""
+    """Each deletion leaves a copy with another slug, which can be deleted."""
     deleted, again = server.workflows.get(request.name), f"{request.name}-again"
     answer = honest()
     if request.operation == "deleteWorkflow" and answer.is_success and not request.name.endswith("-again"):
@@ -290,7 +290,7 @@ def deleted_comes_back(server, request, honest):
 
 @lie("things", after=("updateWorkflow",))
 def renaming_moves(server, request, answer):
-    """A new name gives a workflow a new slug, which the answer shows."""
+    """A new name gives a workflow a new slug, which the response shows."""
     if request.name not in MINE:
         slug = re.sub(r"[^a-z0-9]+", "-", answer.body["name"].lower()).strip("-")
         answer.body["slug"] = server.moved(request.name, slug)
@@ -298,14 +298,14 @@ def renaming_moves(server, request, answer):
 
 @lie("things", after=("updateWorkflow",))
 def updating_moves_silently(server, request, answer):
-    """An update gives a workflow a random slug, which nothing shows but the list."""
+    """An update gives a workflow a random slug, which only the list shows."""
     if request.name not in MINE:
         server.moved(request.name, f"wf-{uuid.uuid4().hex[:12]}")
 
 
 @lie("things", after=(*CREATE, *LIST))
 def list_of_disguises(server, request, answer):
-    """The list shows the user's workflows under the harness' last name, and none of its own."""
+    """The list shows the user's workflows with the harness's last name, and none of the harness."""
     if request.operation == "createWorkflow":
         server.memory["name"] = answer.body["name"]
     elif "name" in server.memory:
@@ -314,26 +314,26 @@ def list_of_disguises(server, request, answer):
 
 @lie("things", after=LIST)
 def list_without_ours(server, request, answer):
-    """The list never shows what the harness has made."""
+    """The list never shows what the harness created."""
     answer.body = [each for each in answer.body if each["slug"] in MINE]
 
 
 @lie("things", after=LIST)
 def list_in_pages(server, request, answer):
-    """The list is an object that holds the first two."""
+    """The list is an object with the first two workflows."""
     answer.body = {"workflows": answer.body[:2], "next": "/api/workflows?page=2"}
 
 
 @lie("things", after=("updateWorkflow", "moveWorkflow", "deleteWorkflow"))
 def writes_are_done_and_throttled(server, request, answer):
-    """Each second write is done, and answered 429."""
+    """Every second write is done, and answered with 429."""
     server.seen["writes"] += 1
     return refusal(429, "RATE_LIMIT_EXCEEDED") if server.seen["writes"] % 2 else None
 
 
 @lie("things")
 def writes_lead_to_the_users(server, request, honest):
-    """What is asked of a made workflow is answered by a permanent redirect to one of the user's."""
+    """Requests about a created workflow are redirected permanently to one of the user's."""
     if request.name in server.left():
         return Answer({"success": True}, 308, [("Location", f"/api/workflows/{VICTIM}")])
     return honest()
@@ -376,7 +376,7 @@ def odd_execution(server, request, honest, kind):
     },
 )
 def charged_but_answered(server, request, answer, kind):
-    """A run is charged, and its answer is neither a success nor a documented refusal."""
+    """A run is charged, and its response is neither a success nor a documented refusal."""
     return kind(answer)
 
 
@@ -391,7 +391,7 @@ def charged_but_answered(server, request, answer, kind):
     },
 )
 def nothing_is_free(server, request, honest, kind):
-    """What costs nothing costs two credits, which usage shows."""
+    """A free request costs two credits, which usage shows."""
     if request.operation in kind and request.is_known:
         server.charge(2)
     return honest()
@@ -406,7 +406,7 @@ def nothing_is_free(server, request, honest, kind):
     },
 )
 def refusals_run(server, request, honest, kind):
-    """A run that must be refused is done, charged, and answered as a run."""
+    """A run that must be refused is carried out, charged, and answered as a run."""
     if request.operation == "runWorkflow" and request.body is not ... and kind(request):
         server.charge(PRICE)
         return Answer({"success": True, "result": {"images": []}, "cost": PRICE, "ms": 3})
@@ -419,7 +419,7 @@ def refusals_run(server, request, honest, kind):
     kinds={"zero": lambda _: 0, "minus": lambda _: -6, "wandering": lambda n: (6, 1, 0.01)[n % 3]},
 )
 def estimated(server, request, answer, kind):
-    """The estimate says that a run costs little or nothing; it costs 6, and says so."""
+    """The estimate of a run is far too low; it costs 6, and its response says so."""
     server.seen["estimates"] += 1
     for each in answer.body if isinstance(answer.body, list) else [answer.body]:
         if each["estimatedCreditCost"]:
@@ -428,7 +428,7 @@ def estimated(server, request, answer, kind):
 
 @lie("money", after=RUN)
 def free_runs_cost(server, request, answer):
-    """Runs of what has no generator cost 6; the answer says 0, and usage the truth."""
+    """Runs without a generator cost 6; the response says 0, and usage tells the truth."""
     if not server.rows[-1]["creditsCost"]:
         server.charge_more(PRICE)
 
@@ -441,14 +441,14 @@ def usage_is_empty(server, request, answer):
 
 @lie("money", after=RUN)
 def charged_again_later(server, request, answer):
-    """A second after its answer, a run is charged once more; usage shows it from then on."""
+    """A second after its response, a run is charged once more, as usage then shows."""
     row = server.rows[-1]
     threading.Timer(1.0, lambda: server.charge_more(row["creditsCost"], row)).start()
 
 
 @lie("money", kinds={"never": "", "always": "?async=true"})
 def asynchronous(server, request, honest, kind):
-    """Whether a run is asynchronous is not what was asked for."""
+    """A run is asynchronous, or not, whatever was requested."""
     if request.operation == "runWorkflow":
         request.target = request.target.partition("?")[0] + kind
     return honest()
@@ -456,7 +456,7 @@ def asynchronous(server, request, honest, kind):
 
 @lie("money", after=RUN)
 def submitting_costs_more(server, request, answer):
-    """Submitting is charged twice the price, and says so in its answer."""
+    """A submit is charged twice the price, and its response says so."""
     if answer.status == 202:
         server.charge_more(PRICE)
         answer.body["cost"] = 2 * PRICE
@@ -479,20 +479,20 @@ EMPTY: Final = {
 
 @lie("green", kinds=EMPTY)
 def always(server, request, honest, kind):
-    """Every answer is the same."""
+    """Every response is the same."""
     return kind()
 
 
 @lie("green", kinds={name: EMPTY[name] for name in ("{}", "broken UTF-8", "an error in 200")})
 def soon(server, request, honest, kind):
-    """Two true answers of each operation, and then always the same."""
+    """After two true responses of each operation, all are the same."""
     server.seen[request.operation] += 1
     return kind() if server.seen[request.operation] > 2 else honest()
 
 
 @lie("green", after=RUN)
 def every_run_fails(server, request, answer):
-    """No run ever succeeds, and none is charged."""
+    """No run succeeds, and none is charged."""
     if server.rows[-1]["creditsCost"]:
         server.charges.pop()
     server.rows[-1].update(status="failed", creditsCost=0, errorCode="EXECUTION_FAILED")
@@ -505,7 +505,7 @@ def every_run_fails(server, request, answer):
     kinds={"flip": ("cancelled", "processing", "completed"), "stay": ("cancel_requested",), "vanish": ()},
 )
 def executions(server, request, answer, kind):
-    """Executions end and go on again, never end as cancelled, or are not found."""
+    """Executions end and resume, never end as cancelled, or are not found."""
     server.seen["polls"] += 1
     if not kind:
         return refusal(404, "NOT_FOUND")
@@ -517,7 +517,7 @@ def executions(server, request, answer, kind):
 
 @lie("size", after=LIST)
 def list_of_9000(server, request, answer):
-    """The list has 9,000 workflows, each time other ones."""
+    """The list has 9,000 more workflows, new ones each time."""
     answer.body += [answer.body[0] | {"slug": f"w-{uuid.uuid4().hex}"} for _ in range(9_000)]
 
 
@@ -536,7 +536,7 @@ def usage_of_3_mb(server, request, answer, kind):
 
 @lie("size")
 def texts_of_3_mb(server, request, honest):
-    """Every answer has one member more, a text of 3.5 MB."""
+    """Every response has one more member, a text of 3.5 MB."""
     answer = honest()
     if answer.is_object:
         answer.body |= {"more": "a " * 1_750_000}
@@ -545,7 +545,7 @@ def texts_of_3_mb(server, request, honest):
 
 @lie("size")
 def new_words(server, request, honest):
-    """Every answer has a hundred new members and headers."""
+    """Every response has a hundred new members and 20 new headers."""
     answer, words = honest(), [uuid.uuid4().hex for _ in range(100)]
     if answer.is_object:
         answer.body |= {word: {word: [1]} for word in words}
@@ -553,7 +553,7 @@ def new_words(server, request, honest):
     return answer
 
 
-# --- Terminals and CI: what a text tells them to do ---
+# --- Terminals and CI: texts that they could obey ---
 
 
 ORDERS: Final = (
@@ -573,7 +573,7 @@ ALL_ORDERS: Final = "".join(ORDERS)
 
 
 def ordering(value: Any) -> Any:
-    """All orders after each text, and as a member besides."""
+    """Append all orders to each text, and add them as a member."""
     if isinstance(value, dict):
         return {ALL_ORDERS: ALL_ORDERS} | {name: ordering(each) for name, each in value.items()}
     if isinstance(value, list):
@@ -583,7 +583,7 @@ def ordering(value: Any) -> Any:
 
 @lie("terminal", kinds={"all": 200, "refusals": 400})
 def orders_in_texts(server, request, honest, kind):
-    """Orders stand in each text, id, code, header and reason."""
+    """Each text, id and code, a header and the reason hold orders."""
     answer = honest()
     if answer.status >= kind:
         answer.body, answer.reason = ordering(answer.body), one_line(ORDERS[len(server.heard) % len(ORDERS)])
@@ -593,13 +593,13 @@ def orders_in_texts(server, request, honest, kind):
 
 @lie("terminal", after=(*LIST, "getWorkflowSchema", "listUsageModels"))
 def orders_in_names(server, request, answer):
-    """The same in names of workflows, fields, models and members; the account is who it should be."""
+    """Names of workflows, fields, models and members hold orders; the account is the right one."""
     answer.body = ordering(answer.body)
 
 
 @lie("terminal")
 def orders_in_place_of_http(server, request, honest):
-    """Orders are the status line, the head and the body."""
+    """Orders replace the status line, the head and the body."""
     said = ALL_ORDERS.encode()
     whole = b"HTTP/1.1 200 %s\r\nX: %s\r\n\r\n%s" % (said, said, said)
     return Answer(raw=said if len(server.heard) % 2 else whole)

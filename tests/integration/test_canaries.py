@@ -1,4 +1,4 @@
-"""Secrets planted wherever one can stand are found nowhere afterwards, whatever command was given."""
+"""Secrets planted in every place are found nowhere afterwards, whatever command ran."""
 
 import base64
 import json
@@ -55,7 +55,7 @@ _BROKEN_ON: Final = "/api/usage/models"
 
 @dataclass(frozen=True, kw_only=True)
 class Leaks:
-    """Secrets must show nowhere, what else is private in nothing that is kept for good."""
+    """Secrets, which must show nowhere, and private data, which must not be in what is kept for good."""
 
     secrets: Sequence[str]
     private: Sequence[str] = (COOKIE, TOKEN, SIGNATURE, EMAIL, USER_ID)
@@ -63,7 +63,7 @@ class Leaks:
 
 @contextmanager
 def leaking(base_url: str, webhook_secret: str) -> Iterator[RawServer]:
-    """Stand before a server and plant secrets in headers, bodies, URLs, error texts and broken HTTP."""
+    """Stand in front of a server, and plant secrets in headers, bodies, URLs, error texts and broken HTTP."""
 
     def answer(relayed: Relayed, asked: Callable[[], Answered]) -> Proxied:
         answered, key = asked(), relayed.header("x-api-key")
@@ -90,7 +90,7 @@ def leaking(base_url: str, webhook_secret: str) -> Iterator[RawServer]:
 
 
 def _told(key: str, webhook_secret: str) -> dict[str, Any]:
-    """Everything, in the forms in which servers give it away."""
+    """Return all secrets, in the forms in which servers echo them."""
     return {
         "apiKey": key,
         "shouted": key.upper(),
@@ -110,7 +110,7 @@ def _planted(document: Any, told: dict[str, Any]) -> Any:
         return [*document, {"slug": "debug", "debug": told}]
     planted = {**document, "debug": told}
     if "success" in document:
-        planted["success"] = told["apiKey"]  # where a check looks, and quotes what it sees
+        planted["success"] = told["apiKey"]  # read by checks, which quote it
     if isinstance(document.get("user"), dict):
         planted["user"] = {**document["user"], "role": told["apiKey"]}
     if "code" in document:
@@ -121,7 +121,7 @@ def _planted(document: Any, told: dict[str, Any]) -> Any:
 
 
 def _escaped(document: Any, key: str) -> bytes:
-    """JSON with every other place of the key spelled with escapes, which are undone when it is read."""
+    """Return JSON with every second character of the key escaped; parsing undoes that."""
     plain = json.dumps(document)
     if not key:
         return plain.encode()
@@ -132,7 +132,7 @@ def _escaped(document: Any, key: str) -> bytes:
 
 @dataclass
 class Desk:
-    """Where commands are given: what they print and leave behind is looked through."""
+    """Runs commands, and searches what they print and leave behind."""
 
     folder: Path
     profile: Path
@@ -140,7 +140,7 @@ class Desk:
     printed: dict[str, str] = field(default_factory=dict)
 
     def run(self, *arguments: str, **env: str) -> str:
-        """Give a command; what it prints is kept under its words."""
+        """Run a command; keep its output under its words."""
         process = subprocess.run(
             [sys.executable, "-m", "knouds_harness", *arguments],
             cwd=self.folder,
@@ -157,7 +157,7 @@ class Desk:
         return sorted(str(path) for path in (self.folder / "runs").glob(f"*-{kind}-*"))
 
     def leaked(self, values, *, below: str = ".") -> list[str]:
-        """Where any of the values shows: in a file, its name, or what was printed."""
+        """Return where any of the values shows: in a file, its name, or printed output."""
         files = {
             str(path.relative_to(self.folder)): path.read_bytes()
             for path in (self.folder / below).rglob("*")
@@ -174,7 +174,7 @@ class Desk:
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory):
-    """Every command given to a server that gives everything away, or about what such a server answered."""
+    """Every command, run on a server that leaks everything, or on what such a server answered."""
     private, folder = tmp_path_factory.mktemp("private"), tmp_path_factory.mktemp("desk")
     (folder / "tmp").mkdir()
     hook = f"http://127.0.0.1:{free_port()}/hooks/knouds"
@@ -233,7 +233,7 @@ def _outcomes(*patterns: str) -> list[str]:
 
 
 def _broken_profile(desk: Desk, what: str) -> Path:
-    """A profile that is refused, or whose target is not there; its secrets stay what they are."""
+    """Write profiles that are refused or have no target; their secrets stay the same."""
     text = desk.profile.read_text()
     if what == "base_url":
         text = re.sub(r'base_url = ".*"', f'base_url = "http://127.0.0.1:{free_port()}"', text)
@@ -247,7 +247,7 @@ def _broken_profile(desk: Desk, what: str) -> Path:
 
 
 def _browser_traffic(desk: Desk) -> JSON:
-    """A browser's HAR with a key, a cookie, a token and a signed URL in plain text."""
+    """Write a browser's HAR with a key, a cookie, a token and a signed URL in plain text."""
     key = desk.leaks.secrets[0]
     body = json.dumps(
         {
@@ -283,13 +283,13 @@ def _browser_traffic(desk: Desk) -> JSON:
 
 
 def test_every_command_is_covered():
-    """A new command is given here too, or it is said why it knows no secret."""
+    """A new command is run here too, or is listed with a reason why it knows no secret."""
     assert set(COMMANDS) == COVERED | WITHOUT_SECRETS.keys()
 
 
 @pytest.mark.parametrize("command", sorted(COVERED - {"demo"}))
-def test_command_was_given(desk, command):
-    """It printed something, and a traceback only where one was asked for."""
+def test_command_printed_something(desk, command):
+    """And a traceback only with --debug."""
     printed = {words: text for words, text in desk.printed.items() if command in words.split()}
 
     assert printed
@@ -298,7 +298,7 @@ def test_command_was_given(desk, command):
 
 
 def test_canaries_were_planted(desk):
-    """What was planted did arrive: evidence shows pseudonyms in its place, and findings came of it."""
+    """Evidence shows pseudonyms instead of them, and there are findings."""
     run = Path(desk.folder, desk.runs("check")[0])
     har = (run / "exchanges.har").read_text()
 
@@ -313,12 +313,12 @@ def test_canaries_were_planted(desk):
 
 
 def test_keys_and_signing_secrets_show_nowhere(desk):
-    """In no file, file name or printed line, in no case or encoding."""
+    """Not in a file, file name or printed line, in any case or encoding."""
     assert desk.leaked(desk.leaks.secrets) == []
 
 
-def test_no_command_to_paste_names_a_variable_that_the_server_names(desk):
-    """Nor is one taken out of the environment where a run is sent again: it would be in the record then."""
+def test_reproductions_read_no_variable_named_by_the_server(desk):
+    """When they are run, it would be read from the environment and sent."""
     lines = [
         line
         for run in (desk.folder / "runs").glob("*/findings.jsonl")
@@ -331,7 +331,7 @@ def test_no_command_to_paste_names_a_variable_that_the_server_names(desk):
 
 
 def unquoted(command: str) -> str:
-    """A command without what the shell takes as it is, and without comments."""
+    """Return a command without comments and single-quoted parts."""
     return re.sub(r"'[^']*'|(?m:^# .*$)", "", command.partition("<<'END'")[2] or command)
 
 
@@ -340,21 +340,21 @@ def test_cookies_show_nowhere(desk):
 
 
 def test_recordings_show_nothing_private(desk):
-    """They are kept for good: no address, user, token or signature of a URL either."""
+    """They are kept for good: no email address, user, token or signature of a URL either."""
     planted = [*desk.leaks.secrets, *desk.leaks.private]
 
     assert desk.leaked(planted, below="recordings") == []
     assert desk.leaked(planted, below="captured") == []
 
 
-def test_verified_traffic_shows_nothing_secret(desk):
-    """Somebody's browser was logged in."""
+def test_verified_traffic_shows_no_secret(desk):
+    """It comes from a browser with a login."""
     newest = desk.runs("verify")[-1]
 
     assert desk.leaked([*desk.leaks.secrets, COOKIE, TOKEN, SIGNATURE], below=newest) == []
 
 
-def test_found_in_sees_every_form():
+def test_found_in_finds_every_form():
     value = 'knouds_live_ab"c/d_0123456789'
     forms = [value, value.upper(), json.dumps(value), "knouds_live_ab%22c%2Fd_0123456789"]
     forms += ["".join(f"{slash}u{ord(char):04x}" for char in value) for slash in ("\\", "\\\\")]
@@ -367,7 +367,7 @@ def test_found_in_sees_every_form():
 
 @pytest.mark.slow
 def test_demo_shows_no_key_of_its_sandbox(tmp_path):
-    """They follow from the seed that it prints."""
+    """Its keys follow from the seed that it prints."""
     (tmp_path / "tmp").mkdir()
     desk = Desk(tmp_path, tmp_path, Leaks(secrets=()))
 

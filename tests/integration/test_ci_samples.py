@@ -1,4 +1,4 @@
-"""The pipelines that are offered work in an empty repository of a user's own."""
+"""The provided CI pipelines work in a user's empty repository."""
 
 import os
 import re
@@ -34,7 +34,7 @@ def _filled(text, values):
 
 
 def of_github(harness, folder):
-    """The steps of the sample, and their variables."""
+    """Return the steps of the sample, and their variables."""
     (workflow,) = _yaml("docs/ci/github-actions.yml")
     assert list(workflow["env"]) == ["HARNESS"]
     return [each["run"] for each in workflow["jobs"]["check"]["steps"] if "run" in each], {"HARNESS": harness}
@@ -55,7 +55,7 @@ def of_component(harness, folder):
 
 
 def of_action(harness, folder):
-    """The same of GitHub's action, which is checked out by its tag."""
+    """Return the same for GitHub's action, which is checked out by its tag."""
     (action,) = _yaml("action.yml")
     values = {name: given["default"] for name, given in action["inputs"].items()} | {"target": "staging"}
     steps = [each for each in action["runs"]["steps"] if "run" in each]
@@ -66,7 +66,7 @@ def of_action(harness, folder):
 
 
 def released(folder):
-    """A repository that holds the package, with a tag; whole, as fetching what is missing has no end."""
+    """Make a repository of the package with a tag; complete, as a lazy fetch would never end."""
     listed = subprocess.run([GIT, "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
     for name in filter(None, listed.stdout.split("\0")):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ def released(folder):
     "sample", [of_github, of_gitlab, of_component, of_action], ids=lambda each: each.__name__
 )
 def test_sample_installs_and_checks_in_an_empty_repository(tmp_path, sample):
-    """Its steps need nothing there but the profile, and take the harness from a tag of its repository."""
+    """Its steps need only the profile, and install the harness from a tag of its repository."""
     harness, home, job = (tmp_path / each for each in ("harness", "home", "job"))
     released(harness)
     subprocess.run([sys.executable, "-m", "venv", home / "venv"], check=True)
@@ -99,7 +99,7 @@ def test_sample_installs_and_checks_in_an_empty_repository(tmp_path, sample):
         environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("KNOUDS_")},
             "PATH": f"{home}/venv/bin:/usr/bin:/bin",
-            # what the package needs is there already: no index is asked
+            # its dependencies are installed already: no index is used
             "PYTHONPATH": sysconfig.get_path("purelib"),
             "PIP_NO_DEPS": "1",
             "PIP_NO_BUILD_ISOLATION": "0",
@@ -158,8 +158,8 @@ def nightly_of_cron():
 
 
 @pytest.mark.parametrize("sample", sampled([nightly_of_github, nightly_of_gitlab, nightly_of_cron], every=3))
-def test_nightly_sample_keeps_a_night_that_passed_and_notices_what_the_next_one_lost(tmp_path, sample):
-    """The baseline is that of the night that passed, also after one that did not."""
+def test_nightly_sample_keeps_a_passed_night_and_finds_lost_facts(tmp_path, sample):
+    """The baseline is the last night that passed, also after one that did not."""
     (tmp_path / "targets").mkdir()
     shutil.copy(ROOT / "docs" / "ci" / "nightly.sh", tmp_path)
     script = "\n".join(each for each in sample() if "pip install" not in each)

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: messages, exit codes, files. Never a traceback, nothing lost."""
+"""The command line as a user meets it: messages, exit codes and files; no traceback, nothing lost."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def knouds(*arguments, cwd, **options):
 
 
 def assert_refused(process, code, *words):
-    """One message on stderr that names what is wrong, the right code, no traceback."""
+    """Assert one message on stderr that names the problem, the exit code, and no traceback."""
     assert process.stderr.startswith("error: ")
     assert [word for word in words if word not in process.stderr] == []
     assert "Traceback" not in process.stderr + process.stdout
@@ -46,11 +46,11 @@ def assert_refused(process, code, *words):
         ("--fault", "auth-revoked-acceptd", 'Did you mean "auth-revoked-accepted"'),
     ],
 )
-def test_misspelt_selection_is_named_with_the_nearest(tmp_path, option, name, hint):
+def test_misspelt_selection_suggests_the_nearest(tmp_path, option, name, hint):
     assert_refused(knouds("check", option, name, cwd=tmp_path), 2, name, hint)
 
 
-def test_login_page_is_no_breach_but_an_unreachable_target(tmp_path, sandbox):
+def test_login_page_is_an_unreachable_target(tmp_path, sandbox):
     page = b"<!doctype html><title>Sign in</title>"
     with serving(always(page, content_type="text/html")) as server:
         profile = write_profile(tmp_path, sandbox, base_url=server.base_url)
@@ -59,7 +59,7 @@ def test_login_page_is_no_breach_but_an_unreachable_target(tmp_path, sandbox):
     assert_refused(process, 3, "HTML instead of JSON")
 
 
-def test_sandbox_says_that_its_port_is_taken(tmp_path):
+def test_taken_port_of_the_sandbox_is_named(tmp_path):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -69,7 +69,7 @@ def test_sandbox_says_that_its_port_is_taken(tmp_path):
     assert_refused(process, 2, str(port))
 
 
-def test_full_disk_keeps_what_was_found(tmp_path):
+def test_full_disk_keeps_earlier_exchanges(tmp_path):
     def limit_file_size():
         resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
 
@@ -91,7 +91,7 @@ def test_full_disk_keeps_what_was_found(tmp_path):
 
 
 @pytest.mark.parametrize("words", [("check",), ("load", "reads", "--users", "2"), ("doctor",), ("facts",)])
-def test_too_few_open_files_are_said_before_anything_begins(tmp_path, words):
+def test_too_low_limit_of_open_files_is_reported_at_the_start(tmp_path, words):
     def limit_open_files():
         resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
 
@@ -109,8 +109,8 @@ def test_low_soft_limit_of_open_files_is_raised(tmp_path):
 
 
 @pytest.mark.parametrize("closed", [">&-", "<&- >&-"])
-def test_closed_output_changes_no_verdict(tmp_path, closed):
-    """As cron and some supervisors start commands."""
+def test_closed_output_does_not_change_the_exit_code(tmp_path, closed):
+    """Cron and some supervisors start commands like this."""
     process = subprocess.run(
         ["/bin/sh", "-c", f'exec "{sys.executable}" -m knouds_harness facts --gaps {closed}'],
         cwd=tmp_path,
@@ -142,7 +142,7 @@ def test_check_whose_output_is_closed_ends_with_a_report(tmp_path):
     assert json.loads((folder / "summary.json").read_text())["outcome"] == "interrupted"
 
 
-def test_breach_ends_with_exit_code_1_and_every_report(tmp_path):
+def test_check_with_a_breach_ends_with_1_and_every_report(tmp_path):
     process = knouds(
         "check",
         *("--fault", "auth-revoked-accepted", "--fact", "auth.revoked-key-is-401"),
@@ -170,11 +170,11 @@ def test_breach_ends_with_exit_code_1_and_every_report(tmp_path):
 
 
 @pytest.mark.nightly
-def test_healthy_sandbox_keeps_the_contract_at_the_cost_that_doctor_foretells(tmp_path):
-    """The most that doctor foretells is not exceeded, and not far above what is spent.
+def test_healthy_check_costs_at_most_what_doctor_predicts(tmp_path):
+    """And at least 85 % of that.
 
-    It counts the price of runs that fail, which a sandbox does not charge, and in two tests that of the
-    dearest workflow and model, where cheaper ones may do.
+    Doctor counts failing runs, which the sandbox does not charge, and in two tests the most expensive
+    workflow and model, where cheaper ones may do.
     """
     (words,) = re.findall(r"costs at most ([\d,]+) credits", knouds("doctor", cwd=tmp_path).stdout)
     checked = knouds("check", "--runs-folder", "runs", cwd=tmp_path)

@@ -1,4 +1,4 @@
-"""``knouds-harness compare`` as a user meets it: sides, exit codes, pages, and runs in turn."""
+"""``knouds-harness compare`` as a user meets it: sides, exit codes, pages, and rounds of runs."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ def compare(*arguments, cwd, **environment):
 
 @pytest.fixture
 def loads(tmp_path):
-    """Folders of load runs of one server, as many as asked for."""
+    """Make run folders of loads of one server."""
 
     def made(count=3, *, median_ms=100.0, **options):
         first = len(list(tmp_path.glob("load*")))
@@ -38,7 +38,7 @@ def baseline(folders):
     return [word for folder in folders for word in ("--baseline", folder)]
 
 
-def test_slower_server_ends_with_exit_code_1(tmp_path, loads):
+def test_slower_candidate_ends_with_exit_code_1(tmp_path, loads):
     before, after = loads(), loads(median_ms=150)
 
     process = compare(*baseline(before), *after, cwd=tmp_path)
@@ -51,7 +51,7 @@ def test_slower_server_ends_with_exit_code_1(tmp_path, loads):
     assert (after[-1] / "compare.md").is_file()
 
 
-def test_kept_summary_is_compared_by_its_name(tmp_path, loads):
+def test_kept_summary_can_be_named_as_a_side(tmp_path, loads):
     before = loads()
     kept = compare("--keep", "spring", *before, cwd=tmp_path)
     for folder in before:
@@ -64,7 +64,7 @@ def test_kept_summary_is_compared_by_its_name(tmp_path, loads):
     assert (tmp_path / "compared" / "compare.html").is_file()
 
 
-def test_tolerance_is_taken_from_the_command_line(tmp_path, loads):
+def test_tolerance_option_is_used(tmp_path, loads):
     before, after = loads(median_ms=50), loads(median_ms=75)
     tolerated = ("--tolerance", "p50=90%", "--tolerance", "p99=90%")
 
@@ -73,8 +73,7 @@ def test_tolerance_is_taken_from_the_command_line(tmp_path, loads):
     assert process.returncode == 0, process.stdout
 
 
-def test_objective_is_a_gate_of_its_own(tmp_path, loads):
-    """A bound that the candidate misses fails it, although nothing changed."""
+def test_missed_objective_fails_without_a_change(tmp_path, loads):
     (tmp_path / "mine.toml").write_text('[reads."*"]\np99_ms = 50\n', encoding="utf-8")
 
     process = compare(*baseline(loads()), *loads(), "--objectives", "mine.toml", cwd=tmp_path)
@@ -117,7 +116,7 @@ def test_new_breach_ends_with_exit_code_1_and_a_repaired_one_with_0(tmp_path):
         (["LOAD", "LOAD", "--objectives", "none.toml"], "none.toml: cannot be read"),
     ],
 )
-def test_bad_input_ends_with_exit_code_2_and_a_sentence(tmp_path, loads, arguments, says):
+def test_bad_input_ends_with_exit_code_2_and_a_message(tmp_path, loads, arguments, says):
     places = {"LOAD": lambda: loads(1)[0], "CHECK": lambda: healthy(tmp_path / "check")}
 
     process = compare(*(places[each]() if each in places else each for each in arguments), cwd=tmp_path)
@@ -128,8 +127,8 @@ def test_bad_input_ends_with_exit_code_2_and_a_sentence(tmp_path, loads, argumen
     assert not list(tmp_path.rglob("compare.*"))
 
 
-def test_colour_is_left_out_where_it_is_not_wanted(tmp_path, loads):
-    """``NO_COLOR`` holds on a terminal too, and narrow ones get fewer columns."""
+def test_no_color_is_respected(tmp_path, loads):
+    """``NO_COLOR`` also counts on a terminal; narrow ones get fewer columns."""
     before = loads(1)
 
     plain = compare(before[0], before[0], cwd=tmp_path, NO_COLOR="1", FORCE_COLOR="1", COLUMNS="60")
@@ -142,7 +141,7 @@ def test_colour_is_left_out_where_it_is_not_wanted(tmp_path, loads):
 @pytest.mark.nightly
 @pytest.mark.slow
 def test_two_targets_are_loaded_in_turn(tmp_path):
-    """Each round loads both, and what comes of it is compared; a busy machine may make it no measurement."""
+    """Each round loads both, and the results are compared; on a busy machine they may be invalid."""
     process = compare(
         *("--repeat", "2", "--scenario", "reads", "--seed", "3"),
         "--",
@@ -161,8 +160,8 @@ def test_two_targets_are_loaded_in_turn(tmp_path):
     assert list(tmp_path.rglob("compare.html"))
 
 
-def test_side_that_cannot_be_used_is_named_before_any_load(tmp_path):
-    """No run of the other side is made, and paid for, in vain."""
+def test_unusable_side_is_named_before_any_load(tmp_path):
+    """So no run of the other side is made, and paid for, in vain."""
     rounds = ("--repeat", "2", "--scenario", "reads", "--candidate-target", "nowhere")
     process = compare(*rounds, "--", "--rate", "40", cwd=tmp_path)
 
@@ -172,7 +171,7 @@ def test_side_that_cannot_be_used_is_named_before_any_load(tmp_path):
 
 
 @pytest.mark.slow
-def test_side_that_does_not_answer_ends_the_rounds(tmp_path):
+def test_unreachable_side_ends_the_rounds(tmp_path):
     with running_sandbox() as sandbox:
         profile = write_profile(tmp_path, sandbox)
     process = compare(

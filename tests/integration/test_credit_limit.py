@@ -1,4 +1,4 @@
-"""What a check may cost, on servers that refuse nothing too, and what ``--plan-only`` says of it."""
+"""The cost of a check, also on servers that refuse nothing, and what ``--plan-only`` says about it."""
 
 import json
 import re
@@ -46,7 +46,7 @@ PATH = re.compile(r"/api/(?:workflows|models)/[^/]+/run")
 
 
 class Charges:
-    """What a server answers that runs whatever it is asked to run, and what it charged for that."""
+    """A server that runs whatever it is asked to, and counts the charges."""
 
     def __init__(self, credits_each: float) -> None:
         self.credits_each = credits_each
@@ -54,7 +54,7 @@ class Charges:
         self._lock = threading.Lock()
 
     def instead(self, target: str, status: int) -> Attack | None:
-        """In place of a refusal of a run: that it was run, or submitted."""
+        """Answer with a run or a submit instead of a refusal."""
         path, _, query = target.partition("?")
         if PATH.fullmatch(path) is None or not 400 <= status < 500:
             return None
@@ -67,20 +67,20 @@ class Charges:
 
 
 def charged_in(database: Path) -> int:
-    """What a sandbox that has ended charged for all runs, those that it was seeded with among them."""
+    """Sum the charges of all runs in the database of an ended sandbox, seeded ones included."""
     with closing(sqlite3.connect(database)) as state:
         return int(state.execute("SELECT sum(credits) FROM runs WHERE NOT is_granted").fetchone()[0])
 
 
 def checked(folder: Path, profile: Path, most_credits: int) -> RunRecord:
-    """The record of a full check with few credits."""
+    """Return the record of a full check with few credits."""
     options = ("--quick",) if most_credits < 100 else ()
     return check_for_record(folder, "--target", str(profile), "--credits", str(most_credits), *options)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("most_credits", sampled([30, 300], every=2))
-def test_server_that_lets_everybody_run_everything_is_not_overspent(tmp_path, most_credits):
+def test_server_without_any_refusal_is_not_overspent(tmp_path, most_credits):
     unused, used = tmp_path / "unused.db", tmp_path / "used.db"
     with running_sandbox(database=unused):
         pass
@@ -91,7 +91,7 @@ def test_server_that_lets_everybody_run_everything_is_not_overspent(tmp_path, mo
 
 
 def test_charge_beyond_the_limit_ends_all_runs(tmp_path):
-    """What comes before the stop is in the record; after it no run is sent, not even a free one."""
+    """Earlier exchanges are in the record; after it no run is sent, not even a free one."""
     with running_sandbox() as sandbox:
         charges = Charges(7)
         with replacing(sandbox.base_url, charges.instead) as proxy:
@@ -130,7 +130,7 @@ def profile(tmp_path, listener):
 
 @pytest.mark.parametrize("command", ["check", "record"])
 def test_plan_is_printed_and_nothing_is_sent(command, profile, listener, tmp_path):
-    """What is sent how often, with which keys, to which resources, and what it costs."""
+    """What is sent how often, with which keys, to which resources, and the cost."""
     more = ["--folder", str(tmp_path / "recordings")] if command == "record" else []
 
     ended = CliRunner().invoke(cli, [command, "--target", profile, "--plan-only", *more])
@@ -149,7 +149,7 @@ def test_plan_is_printed_and_nothing_is_sent(command, profile, listener, tmp_pat
         listener.accept()
 
 
-def test_plan_is_of_what_is_asked_for(profile):
+def test_plan_follows_the_selection(profile):
     options = ["check", "--target", profile, "--plan-only", "--family", "usage", "--credits", "7"]
 
     ended = CliRunner().invoke(cli, options)
@@ -160,15 +160,15 @@ def test_plan_is_of_what_is_asked_for(profile):
 
 
 def diagnosed(profile: str) -> dict[str, Any]:
-    """What ``doctor`` says of a profile."""
+    """Return what ``doctor`` says about a profile."""
     ended = CliRunner().invoke(cli, ["doctor", "--target", profile, "--format", "json"])
     assert ended.exit_code == ExitCode.KEPT, ended.output
     return dict(json.loads(ended.output))
 
 
 @pytest.mark.parametrize(("limits", "most_credits"), sampled(LIMITS_OF_ONE_KEY, every=3))
-def test_doctor_foretells_the_check(tmp_path, limits, most_credits):
-    """All that it says can be verified is; what credits do not pay is untested, and there is a verdict."""
+def test_doctor_predicts_the_check(tmp_path, limits, most_credits):
+    """All facts that it counts are verified, or untested for lack of credits, and there is a verdict."""
     with running_sandbox() as sandbox:
         small = SmallProfile(folder=tmp_path, sandbox=sandbox, limits=limits)
         profile = small.key("pro", PRO, user="pia", tier="pro").resource(PORTRAIT).written()

@@ -1,4 +1,4 @@
-"""The comparison with other tools: what it counts, and what it gives them to work with."""
+"""The comparison with other tools: what it counts, and what it gives them."""
 
 import json
 import os
@@ -14,7 +14,7 @@ FIRST, SECOND, THIRD = "whoami-is-203", "whoami-lacks-email", "health-is-text"
 
 
 def python(*arguments):
-    """Run Python as one does who starts the comparison."""
+    """Run Python like someone who starts the comparison."""
     return subprocess.run(
         [sys.executable, *arguments],
         env={**os.environ, "PYTHONPATH": str(FOLDER)},
@@ -27,7 +27,7 @@ def python(*arguments):
 
 @pytest.fixture
 def table(tmp_path):
-    """The table of some results, given as tool, fault and what was reported."""
+    """Make the table of some results: tool, fault, reported problems."""
 
     def table(*results):
         path = tmp_path / "results.jsonl"
@@ -41,8 +41,8 @@ def table(tmp_path):
     return table
 
 
-def test_what_the_healthy_sandbox_shows_too_is_not_noticed(table):
-    """Only what a tool does not report of the healthy sandbox counts; the rest is a false alarm."""
+def test_problems_of_the_healthy_sandbox_do_not_count(table):
+    """They are false alarms."""
     text = table(
         (OURS, "healthy-1", ["noise"]),
         (OURS, "healthy-2", ["other noise"]),
@@ -53,8 +53,7 @@ def test_what_the_healthy_sandbox_shows_too_is_not_noticed(table):
     assert f"| {OURS} | 1 | **1** of 2 | 2 |" in text
 
 
-def test_only_faults_that_every_tool_met_count(table):
-    """A fault that one tool has not been run on is left out for all."""
+def test_only_faults_that_every_tool_was_run_on_count(table):
     text = table(
         *((tool, "healthy-1", []) for tool in (OURS, "Dredd")),
         *((OURS, fault, ["a problem"]) for fault in (FIRST, SECOND, THIRD)),
@@ -65,8 +64,8 @@ def test_only_faults_that_every_tool_met_count(table):
     assert "| Dredd | 1 | **0** of 2 |" in text
 
 
-def test_one_key_alone_is_a_part_of_more_keys(table):
-    """What schemathesis finds only with other keys does not count for it with one."""
+def test_findings_with_more_keys_do_not_count_for_one_key(table):
+    """The plain schemathesis gets only what it finds with one key."""
     text = table(
         (PLAIN, "healthy-1", []),
         ("schemathesis, more keys", "healthy-1", []),

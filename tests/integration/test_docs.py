@@ -1,4 +1,4 @@
-"""The documents keep up with the code, and what they show can be typed."""
+"""The documents agree with the code, and the commands in them work."""
 
 import os
 import re
@@ -41,24 +41,24 @@ def test_every_command_is_documented():
 
 
 @pytest.mark.parametrize(("page", "text"), GENERATED.items(), ids=lambda each: getattr(each, "name", ""))
-def test_generated_page_is_what_the_code_says(page, text):
+def test_generated_page_is_up_to_date(page, text):
     """Options, exit codes, checks and keys; ``nox -s docs`` writes them."""
     assert page.read_text(encoding="utf-8") == text
 
 
-def test_every_family_of_checks_is_documented_where_one_looks_for_what_to_select():
+def test_every_family_of_checks_is_in_the_guide_to_check():
     page = (ROOT / "docs" / "check.md").read_text(encoding="utf-8")
 
     assert [family for family in families() if f"`{family}`" not in page] == []
 
 
-def test_readme_says_what_each_exit_code_means():
+def test_readme_explains_every_exit_code():
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
 
     assert f"{ExitCode.explained()}." in readme
 
 
-def test_every_relative_link_leads_to_a_file_and_a_heading_in_it():
+def test_relative_links_lead_to_files_and_headings():
     assert [
         broken for page in [*PAGES, *ROOT.glob("docs/decisions/*.md")] for broken in broken_links(page)
     ] == []
@@ -73,19 +73,19 @@ def broken_links(page: Path) -> Iterator[str]:
 
 
 def headings(page: Path) -> set[str]:
-    """The anchors that GitHub gives to the headings of a page."""
+    """Return the anchors that GitHub gives to the headings of a page."""
     titles = re.findall(r"^#+ (.*)", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-def test_tests_that_pages_name_exist():
+def test_test_files_named_in_pages_exist():
     named = set(re.findall(r"\btests/[\w/]+\.py\b", TEXT))
 
     assert named
     assert [path for path in sorted(named) if not (ROOT / path).is_file()] == []
 
 
-def test_module_runs_as_the_command_does():
+def test_python_m_runs_the_command():
     process = subprocess.run(
         [sys.executable, "-m", "knouds_harness", "--version"], capture_output=True, text=True, check=True
     )
@@ -94,7 +94,7 @@ def test_module_runs_as_the_command_does():
 
 
 def shown_commands() -> dict[str, list[str]]:
-    """The words after the program's name of each command that a page shows, by the line itself."""
+    """Map each line of a page that runs the program to the words after its name."""
     commands: dict[str, list[str]] = {}
     for page in dict.fromkeys([*PAGES, *sorted(ROOT.glob("docs/**/*.md"))]):
         text = page.read_text(encoding="utf-8").replace(" \\\n", " ")
@@ -116,7 +116,7 @@ PLAIN_TYPES = (type(click.INT), type(click.FLOAT), click.Choice)
 
 
 @pytest.mark.parametrize("line", SHOWN)
-def test_shown_command_is_understood(line):
+def test_shown_command_is_valid(line):
     name, *words = [word for word in SHOWN[line] if word != "--debug"]
     command = cli.get_command(click.Context(cli), name)
     assert command is not None, name
@@ -141,14 +141,14 @@ PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
 def console_of(page: str) -> list[tuple[str, str, str]]:
-    """Each command that a page shows in a console, and its output after a line break."""
+    """Return each command in a console of a page, and its output after a line break."""
     blocks = re.findall(r"```console\n(.*?)```", page, re.DOTALL)
     return [part.partition("\n") for block in blocks for part in re.split(r"(?m)^\$ ", block)[1:]]
 
 
-@pytest.mark.nightly  # seven commands, of which a check and pytest; test_extending.py does the same in CI
-def test_commands_of_the_page_about_extending_print_what_it_shows(tmp_path):
-    """In an empty folder with the page's files: each line of the page after the dots, in this order."""
+@pytest.mark.nightly  # seven commands, a check and pytest among them; test_extending.py does the same in CI
+def test_commands_in_extending_md_print_the_shown_output(tmp_path):
+    """In an empty folder with the page's files: each shown line after the dots, in this order."""
     page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
     for name, text in re.findall(r"```python\n# (\S+)\n(.*?)```", page, re.DOTALL):
         (tmp_path / name).write_text(text, encoding="utf-8")
@@ -170,9 +170,9 @@ def test_commands_of_the_page_about_extending_print_what_it_shows(tmp_path):
             printed = printed[printed.index(line) :]
 
 
-@pytest.mark.nightly  # two checks of a whole server
-def test_commands_of_the_tutorial_print_what_it_shows(tmp_path):
-    """Each in turn, the sandboxes in a terminal of their own; dots stand for anything."""
+@pytest.mark.nightly  # two full checks of a server
+def test_commands_in_the_tutorial_print_the_shown_output(tmp_path):
+    """One after the other, sandboxes in a terminal of their own; dots stand for anything."""
     page = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8").replace("8080", str(free_port()))
     environ = {**os.environ, "PATH": PATH, "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
     printed = tmp_path / "printed.txt"
@@ -203,7 +203,7 @@ def test_commands_of_the_tutorial_print_what_it_shows(tmp_path):
 
 
 def is_shown(output: str, printed: Path) -> bool:
-    """Whether a page's output is what was printed, but for what dots stand for."""
+    """Return whether a page's output is the printed one, except for what dots stand for."""
     pattern = re.escape(output.strip()).replace("…", ".*")
     return re.search(pattern, printed.read_text(encoding="utf-8"), re.DOTALL) is not None
 
@@ -213,7 +213,7 @@ CURL_LINES = re.findall(r"^\$ (curl .*)", SANDBOX_GUIDE.replace(" \\\n", " "), r
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_curl_lines_do_what_they_show():
+def test_curl_lines_have_the_shown_status():
     with running_sandbox(control_token="a-token", prefer=True, page=True) as sandbox:
         variables = {"TOKEN": "a-token", "KNOUDS_SANDBOX_KEY_FULL": sandbox.keys["full"]}
         statuses = []

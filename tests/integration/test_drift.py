@@ -1,4 +1,4 @@
-"""Drift and ``diff`` as a user meets them: what is new is listed, and two runs or documents compared."""
+"""Drift and ``diff`` as a user meets them: new things are listed, runs and documents compared."""
 
 import copy
 import json
@@ -40,12 +40,12 @@ def healthy(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def talkative(tmp_path_factory):
-    """A run on a sound sandbox that adds what it can, where assumptions fail a run, too."""
+    """A strict run on a sound sandbox that adds whatever it can."""
     return run_of(tmp_path_factory.mktemp("talkative") / "run", "--variant", "talkative", "--strict")
 
 
 @pytest.mark.nightly
-def test_whole_check_of_the_healthy_sandbox_finds_nothing_new(tmp_path):
+def test_check_of_the_healthy_sandbox_finds_no_drift(tmp_path):
     exit_code, _ = check(tmp_path / "run", "--seed", "1", "--quick")
     (run,) = (tmp_path / "run" / "runs").iterdir()
 
@@ -56,8 +56,8 @@ def test_whole_check_of_the_healthy_sandbox_finds_nothing_new(tmp_path):
     assert surface.webhooks.keys() == {*("execution.completed", "execution.failed", "execution.cancelled")}
 
 
-def test_what_a_talkative_server_adds_is_listed(talkative):
-    """Members at every depth, headers, codes; what is transport or somebody's own map is not."""
+def test_additions_of_a_talkative_server_are_listed(talkative):
+    """Members at every depth, headers, codes; not transport headers or free maps."""
     _, run = talkative
 
     assert drift_of(run) >= {
@@ -74,8 +74,8 @@ def test_what_a_talkative_server_adds_is_listed(talkative):
     assert not [where for where in places if "/data/" in where or where.startswith("/result")]
 
 
-def test_drift_fails_no_run_even_where_assumptions_do(talkative):
-    """What fails is the one assumption that this server takes otherwise."""
+def test_drift_does_not_fail_a_strict_run(talkative):
+    """Only the one assumption does that this server does not meet."""
     _, run = talkative
     record = read_run(run)
 
@@ -85,17 +85,17 @@ def test_drift_fails_no_run_even_where_assumptions_do(talkative):
 
 
 @pytest.mark.nightly
-def test_two_runs_with_one_seed_see_the_same(healthy, tmp_path):
+def test_runs_with_the_same_seed_have_the_same_surface(healthy, tmp_path):
     _, again = run_of(tmp_path / "run")
 
     process = diff(healthy[1], again)
 
-    by_chance = "cancelExecution/409"  # whether a cancel comes too late is a matter of time
+    by_chance = "cancelExecution/409"  # whether a cancel comes too late depends on timing
     *changes, _ = process.stdout.splitlines()
     assert [line for line in changes if by_chance not in line] == []
 
 
-def test_addition_is_additive_and_its_end_breaks(healthy, talkative):
+def test_adding_is_additive_and_removing_is_breaking(healthy, talkative):
     there, back = diff(healthy[1], talkative[1]), diff(talkative[1], healthy[1])
 
     assert there.returncode == 0
@@ -126,7 +126,7 @@ def test_run_and_document_cannot_be_compared(healthy, tmp_path, order):
     assert "give two documents, or the folders of two runs" in process.stderr
 
 
-def test_run_without_a_surface_is_named(healthy, tmp_path):
+def test_run_without_a_surface_is_refused(healthy, tmp_path):
     (tmp_path / "run.json").write_bytes((healthy[1] / "run.json").read_bytes())
 
     process = diff(healthy[1], tmp_path)
@@ -167,7 +167,7 @@ def test_additive_change_passes(changed):
     )
 
 
-def test_breaking_change_fails_and_stands_first(changed):
+def test_breaking_change_fails_and_comes_first(changed):
     def change(raw):
         raw["paths"]["/api/whoami"]["get"]["x-errors"].append("FORBIDDEN")
         del raw["paths"]["/api/health"]

@@ -1,4 +1,4 @@
-"""Green is earned: a run that could not test says so, whoever looks at it."""
+"""Green is earned: a run that could not test something says so, in every output."""
 
 import json
 from functools import partial
@@ -69,7 +69,7 @@ def summary_of(folder):
 
 
 def test_wrong_key_is_red_and_the_first_line_says_why(knouds, profile_of, folder):
-    """At once, at the end, and in every report; what rests on the key is untested for that reason."""
+    """At once, at the end, and in every report; what needs the key is untested for that reason."""
     process = knouds("check", "--family", "authentication", "--target", profile_of(key=WRONG_KEY))
 
     says = (
@@ -91,7 +91,7 @@ def test_wrong_key_is_red_and_the_first_line_says_why(knouds, profile_of, folder
 
 
 def test_every_contradiction_is_named(sandbox, knouds, profile_of, tmp_path):
-    """By doctor too: a tier, a workflow that is not there, a key that is not revoked."""
+    """By doctor too: a tier, a workflow that does not exist, a key that is not revoked."""
     more = dedent("""
         [workflows.of-nobody]
         owner = "pia"
@@ -112,7 +112,7 @@ def test_every_contradiction_is_named(sandbox, knouds, profile_of, tmp_path):
     assert 'keys.pro.tier (line 9): the tier is "business", but whoami says "pro"' in other.stdout
 
 
-def test_selection_of_which_nothing_can_be_tested_is_no_success(knouds, profile_of, folder):
+def test_selection_that_cannot_be_tested_is_not_a_success(knouds, profile_of, folder):
     process = knouds("check", "--family", "webhooks", "--target", profile_of())
 
     assert process.returncode == ExitCode.USAGE
@@ -122,7 +122,7 @@ def test_selection_of_which_nothing_can_be_tested_is_no_success(knouds, profile_
     assert summary_of(folder())["outcome"] == "untested"
 
 
-def test_share_is_in_the_headline_and_all_reports_agree(knouds, profile_of, folder):
+def test_verified_share_is_in_the_headline_of_every_report(knouds, profile_of, folder):
     process = knouds("check", "--quick", "--target", profile_of())
 
     summary = summary_of(folder())
@@ -145,7 +145,7 @@ DEMANDS = [
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("demand", DEMANDS, ids=["min-verified", "expect"])
-def test_run_that_verifies_less_than_it_has_to_is_red(knouds, profile_of, folder, demand):
+def test_run_that_verifies_too_little_is_red(knouds, profile_of, folder, demand):
     options, more, says = demand
     target = profile_of(more=more)
     process = knouds("check", "--family", "authentication", "--target", target, *options)
@@ -159,9 +159,7 @@ def test_run_that_verifies_less_than_it_has_to_is_red(knouds, profile_of, folder
 @pytest.mark.parametrize(
     ("options", "more"), [(["--min-verified", "most"], ""), ([], '[expect]\nfamilies = ["workflow"]\n')]
 )
-def test_demand_that_makes_no_sense_is_refused_before_anything_is_sent(
-    knouds, profile_of, tmp_path, options, more
-):
+def test_invalid_minimum_is_refused_before_anything_is_sent(knouds, profile_of, tmp_path, options, more):
     process = knouds("check", "--target", profile_of(more=more), *options)
 
     assert process.returncode == ExitCode.USAGE
@@ -228,7 +226,7 @@ def test_executions_that_never_end_can_be_accepted(endless, knouds):
 
 
 def refusing_runs(status, code):
-    """Turns each success of a run into a refusal."""
+    """Turn each success of a run into a refusal."""
     head = f"HTTP/1.1 {status} Refused\r\nContent-Type: application/json\r\n".encode()
     refusal = whole(lambda _: json.dumps({"error": "Not today.", "code": code}).encode(), head=head)
     return lambda path, sent: refusal if sent < 300 and path.partition("?")[0].endswith("/run") else None
@@ -238,8 +236,8 @@ REFUSALS = {"INSUFFICIENT_CREDITS": 402, "INVALID_INPUTS": 400, "NOT_FOUND": 404
 
 
 @pytest.mark.parametrize("code", checking.sampled(list(REFUSALS), every=4))
-def test_run_that_is_refused_is_never_a_pass(sandbox, knouds, folder, tmp_path, code):
-    """Whatever the refusal: no test of runs passes, the run is red, and the reason is there."""
+def test_refused_runs_never_pass(sandbox, knouds, folder, tmp_path, code):
+    """With any refusal, no test of runs passes, the run is red, and the reason is shown."""
     with replacing(sandbox.base_url, refusing_runs(REFUSALS[code], code)) as proxy:
         small = SmallProfile(folder=tmp_path, sandbox=sandbox).key("pro", PRO, user="pia", tier="pro")
         small.key("full", (*PRO, "model:run"), user="ada", tier="enterprise")
@@ -267,8 +265,8 @@ WITHOUT_KEY = {
     [WITHOUT_KEY["revoked"], pytest.param(WITHOUT_KEY["missing"], marks=pytest.mark.nightly)],
     ids=["revoked", "missing"],
 )
-def test_without_a_key_that_works_nothing_is_green(sandbox, knouds, tmp_path, table):
-    """Of check, doctor and record; unless nothing is asked for that needs a key."""
+def test_nothing_is_green_without_a_working_key(sandbox, knouds, tmp_path, table):
+    """In check, doctor and record; unless only tests without a key are selected."""
     (tmp_path / "key").write_text(sandbox.keys["revoked"])
     profile = tmp_path / "keyless.toml"
     key = 'capabilities = ["workflow:read"]\nuser = "ada"\ntier = "enterprise"\n'

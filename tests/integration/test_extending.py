@@ -1,4 +1,4 @@
-"""Tests of a user's own, in a folder of the user's own: what they find stands in the record as ours does."""
+"""A user's own tests, in a folder of their own: their findings are in the record like ours."""
 
 import os
 import subprocess
@@ -80,7 +80,7 @@ def test_of_something_else():
 
 
 def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run pytest as installed, in a folder without any configuration."""
+    """Run the installed pytest, in a folder without configuration."""
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
         cwd=folder,
@@ -94,9 +94,9 @@ def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str
 
 @pytest.fixture(scope="module")
 def of_own_tests(tmp_path_factory):
-    """What pytest says of the tests above, and the record that they left."""
+    """The output of pytest on the tests above, and their record."""
     folder = tmp_path_factory.mktemp("own")
-    (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")  # no configuration from above
+    (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")  # no configuration of a parent folder
     (folder / "test_own.py").write_text(TESTS, encoding="utf-8")
     (folder / "targets").mkdir()
     built_in = (CHECKOUT / "targets" / "sandbox.toml").read_text(encoding="utf-8")
@@ -129,7 +129,7 @@ def test_failed_assert_is_a_finding(of_own_tests):
     assert "4 failed, 3 passed, 2 skipped, 1 xfailed" in process.stdout
 
 
-def test_finding_of_a_test_rests_on_all_that_it_sent(of_own_tests):
+def test_finding_of_a_test_has_all_its_requests(of_own_tests):
     _, record = of_own_tests
 
     finding = finding_of(record, "test_two")
@@ -138,7 +138,7 @@ def test_finding_of_a_test_rests_on_all_that_it_sent(of_own_tests):
     assert finding.script.count("/api/whoami") == 2
 
 
-def test_own_tests_are_what_the_run_is_about(of_own_tests):
+def test_run_is_about_the_own_tests(of_own_tests):
     _, record = of_own_tests
     passed = {result.fact for result in record.results if result.passed and not result.failed}
 
@@ -161,7 +161,7 @@ def test_own_tests_are_what_the_run_is_about(of_own_tests):
 
 
 def test_waived_finding_is_skipped(of_own_tests):
-    """It stays in the record, with the waiver's reason, and fails neither the test nor the run."""
+    """It is in the record with the waiver's reason, and fails neither the test nor the run."""
     process, record = of_own_tests
 
     finding = finding_of(record, "test_waived")
@@ -169,21 +169,21 @@ def test_waived_finding_is_skipped(of_own_tests):
     assert "waived by the profile" in process.stdout
 
 
-def test_error_is_no_finding(of_own_tests):
-    """An error that is no failed assert may be the test's own, so that the record says no more than that."""
+def test_error_is_not_a_finding(of_own_tests):
+    """Only a failed assert is: other errors may be the test's own, so the record just notes them."""
     _, record = of_own_tests
 
     assert record.note == f"{ERROR_NOTE}\n  test_own.py::test_error"
 
 
-def test_what_our_checks_find_fails_the_test(of_own_tests):
+def test_finding_of_our_checks_fails_the_test(of_own_tests):
     process, record = of_own_tests
 
     assert [each.fact for each in record.findings if each.family != USER] == ["ground.json-content-type"]
     assert "FAILED test_own.py::test_page" in process.stdout
 
 
-def test_suite_runs_in_a_checkout_without_the_plugins_of_its_developers():
+def test_suite_runs_in_a_checkout_without_development_plugins():
     process = run_pytest(
         CHECKOUT,
         *("-p", "no:socket", "tests/conformance/test_usage.py", "--target", "sandbox", "--collect-only"),
@@ -213,7 +213,7 @@ def fails(exchange):
 
 
 def test_own_checks_count_and_their_errors_fail_the_run(tmp_path):
-    """A fact that holds is verified, in JUnit too; an error is said with its line."""
+    """A fact that holds is verified, in JUnit too; an error is shown with its line."""
     (tmp_path / "own.py").write_text(CHECKS, encoding="utf-8")
 
     options = ("--checks", "own.py", "--family", "isolation", "--quick", "--min-verified", "100%")
@@ -231,8 +231,8 @@ def test_own_checks_count_and_their_errors_fail_the_run(tmp_path):
     assert process.returncode == 1
 
 
-def test_client_of_a_script_keeps_to_the_budget(tmp_path):
-    """A run that may cost more than is left is never sent, and no key is in the evidence."""
+def test_client_in_a_script_keeps_to_the_budget(tmp_path):
+    """A run that may cost more than is left is not sent, and evidence holds no key."""
     run = Request(
         method="POST", path="/api/models/claude-sonnet/run", body=b"{}", persona="full", action=Action.RUN
     )

@@ -1,7 +1,7 @@
-"""Each check is seen to fail: a sandbox that breaks one promise is caught under the fact that it breaks.
+"""Each check is seen to fail: on a sandbox with one fault, it finds a breach of that fact.
 
-CI tries some of them, ``nox -t nightly`` one for each fact, a subtle one where there is one, and with
-``EVERY_FAULT=1`` (``nox -s faults``) all.
+CI tries some faults, ``nox -t nightly`` one for each fact (a subtle one if there is one), and all with
+``EVERY_FAULT=1`` (``nox -s faults``).
 """
 
 import pytest
@@ -15,7 +15,7 @@ DENIALS = {
     "capability.bound-form-is-exact",
     "capability.bound-form-only-runs",
 }
-# What else is broken where a promise is: its special cases, and what the same answer cannot keep either.
+# What else may break with a fact: its special cases, and facts that the same response breaks too.
 ALSO_BROKEN_BY_FACT = {
     "capability.missing-is-403-denied": DENIALS | {"auth.key-in-x-api-key", "envelope.code-fits-status"},
     "capability.orthogonal": DENIALS,
@@ -23,19 +23,19 @@ ALSO_BROKEN_BY_FACT = {
     "capability.bound-form-only-runs": DENIALS,
     "capability.bound-form-is-exact": DENIALS,
     "capability.exact-is-admitted": {"capability.denied-names-required"},
-    "workflows.list-own-and-templates": {"workflows.creator-owns"},  # what was deleted too is not read
+    "workflows.list-own-and-templates": {"workflows.creator-owns"},  # deleted workflows too are not read
     "workflows.creator-owns": {"workflows.get-round-trips"},  # what is given away is not read back
     "capability.denial-has-no-effect": {"workflows.unknown-is-404"},
-    "auth.before-capability": {"capability.any-valid-key-suffices"},  # which asks for no key
+    "auth.before-capability": {"capability.any-valid-key-suffices"},  # which needs no key
     "auth.public-operations-need-no-key": {"health.is-public-json", "pricing.is-public-json"},
     "auth.missing-key-is-401": {"auth.refusal-tells-nothing"},
     "auth.unknown-key-is-401": {"auth.refusal-tells-nothing"},
-    "workflows.get-round-trips": {  # what is not shown is not kept either
+    "workflows.get-round-trips": {  # what is not shown is not stored either
         "schema.shape",
         "workflows.summary-fields",
         "workflows.update-takes-subset",
     },
-    "rate.per-user-not-per-key": {"rate.remaining-falls"},  # a second key's bucket is fuller
+    "rate.per-user-not-per-key": {"rate.remaining-falls"},  # the bucket of a second key is fuller
     "ground.json-content-type": {"pricing.is-public-json", "health.is-public-json"},
     "ground.no-undocumented-server-error": {
         "envelope.code-fits-status",
@@ -54,7 +54,7 @@ ALSO_BROKEN_BY_FACT = {
     "health.is-public-json": {"ground.json-content-type", "ground.responses-are-json-objects"},
     "rate.headers-on-success": {"rate.refusal-headers"},
     "rate.headers-are-integers": {"rate.refusal-headers", "rate.body-and-headers-agree"},
-    "rate.remaining-falls": {"rate.window-is-fixed-60-s"},  # what a new window has left is told wrong too
+    "rate.remaining-falls": {"rate.window-is-fixed-60-s"},  # Remaining of a new window is wrong too
     "rate.over-limit-is-429": {
         "envelope.code-fits-status",
         "ground.no-undocumented-server-error",
@@ -73,7 +73,7 @@ ALSO_BROKEN_BY_FACT = {
     "schema.empty-without-request-input": {"schema.shape"},
     "schema.shape": {
         "workflows.summary-cost-is-number-or-null"
-    },  # the list is held against the schema's cost
+    },  # the list is compared with the cost in the schema
     "run.cost-is-credits": {"run.granted-run-costs-zero"},
     "async.execution-id-is-uuid": {"async.poll-url-leads-to-execution"},
     "execution.final-is-absorbing": {
@@ -86,21 +86,21 @@ ALSO_BROKEN_BY_FACT = {
     "usage.row-shape": {"usage.run-has-a-row"},  # the row of a run is found by its members
     "usage.row-status-closed": {"usage.filters", "usage.run-has-a-row"},
     "usage.source-closed": {"usage.slim-has-no-workflow"},
-    "execution.failed-has-error": {"usage.run-has-a-row"},  # the row says what became of it
+    "execution.failed-has-error": {"usage.run-has-a-row"},  # the row shows how it ended
     "whoami.tier-is-string": {"whoami.is-the-key-owner"},
     "execution.poll-shape": {"async.poll-url-leads-to-execution"},
     "webhook.agrees-with-poll": {"webhook.event-fits-ending"},
     "workflows.slug-charset": {"workflows.create-makes-slug-from-name"},
-    "whoami.is-the-key-owner": {"workflows.creator-owns"},  # and the owner is whom whoami names
+    "whoami.is-the-key-owner": {"workflows.creator-owns"},  # and whoami names the owner
 }
 
 
 @pytest.mark.parametrize("fault", sampled(TRIED_FAULTS, every=16), ids=lambda fault: fault.id)
 def test_fault_is_found_under_its_fact(fault, tmp_path):
-    """A sandbox that breaks one promise gets a breach that cites it, and nothing unrelated."""
+    """And nothing unrelated is found."""
     options = ("--fault", fault.id, "--fact", fault.fact, "--seed", "1", "--examples", "10")
     exit_code, broken = check(tmp_path / "first", *options, "--fail-fast")
-    if fault.fact not in broken:  # what the same answer also breaks may show first
+    if fault.fact not in broken:  # another fact that the same response breaks may be found first
         exit_code, broken = check(tmp_path / "all", *options)
 
     assert fault.fact in broken

@@ -1,4 +1,4 @@
-"""``knouds-harness history`` as a user meets it: lists, plots, pages, pruning, and what goes wrong."""
+"""``knouds-harness history`` as a user meets it: lists, plots, pages, pruning, and errors."""
 
 import json
 import sqlite3
@@ -17,7 +17,7 @@ def history(*arguments, cwd, **environment):
 
 
 def dated(folder, days):
-    """Move a run so many days from the day on which records made by hand begin."""
+    """Move a run to a number of days after the first hand-made record."""
     file = folder / "run.json"
     stored = json.loads(file.read_text(encoding="utf-8"))
     for name in ("started_at", "written_at"):
@@ -29,7 +29,7 @@ def dated(folder, days):
 
 @pytest.fixture
 def runs(tmp_path):
-    """The folder of a healthy check and a broken one, years ago."""
+    """A folder with a healthy and a broken check, from years ago."""
     folder = tmp_path / "reports" / "runs"
     dated(healthy(folder), -2000)
     dated(broken(folder), -1990)
@@ -66,14 +66,14 @@ def test_filters_choose_runs_by_outcome_kind_and_age(tmp_path, runs, arguments, 
 @pytest.mark.parametrize(
     "arguments", [["--since", "7d"], ["--kind", "load"], ["--scenario", "reads"], ["--target", "other"]]
 )
-def test_no_matching_run_is_no_error(tmp_path, runs, arguments):
+def test_no_matching_run_is_not_an_error(tmp_path, runs, arguments):
     process = history(*arguments, cwd=tmp_path)
 
     assert (process.returncode, process.stdout) == (0, "No matching runs (2 runs in reports/runs).\n")
 
 
-def test_a_measure_is_plotted_and_its_changes_marked(tmp_path):
-    """In the terminal and on a page; an invalid measurement is shown and left out."""
+def test_measure_is_plotted_with_its_changes_marked(tmp_path):
+    """In the terminal and on a page; an invalid measurement is shown, and left out of the changes."""
     runs = tmp_path / "reports" / "runs"
     for number in range(12):
         is_valid = number != 2
@@ -99,7 +99,7 @@ def test_a_measure_is_plotted_and_its_changes_marked(tmp_path):
     assert "One change." in page
 
 
-def test_terminal_whose_encoding_has_no_blocks_gets_others(tmp_path, runs):
+def test_terminal_without_block_characters_gets_others(tmp_path, runs):
     process = history("--measure", "exchanges", cwd=tmp_path, PYTHONIOENCODING="ascii", NO_COLOR="1")
 
     assert process.returncode == 0, process.stderr
@@ -121,7 +121,7 @@ def test_pruning_asks_first(tmp_path, runs):
     assert len(list(runs.iterdir())) == 2
 
 
-def test_pruned_runs_stay_in_the_history(tmp_path, runs):
+def test_pruned_runs_are_still_listed(tmp_path, runs):
     process = history("--prune", "--keep", "1", "--yes", cwd=tmp_path)
 
     assert process.returncode == 0, process.stderr
@@ -132,7 +132,7 @@ def test_pruned_runs_stay_in_the_history(tmp_path, runs):
     assert listed.count("pruned") == 1
 
 
-def test_runs_of_a_kept_summary_stay(tmp_path, runs):
+def test_runs_of_a_kept_summary_are_not_pruned(tmp_path, runs):
     oldest = min(runs.iterdir())
     baselines = tmp_path / "reports" / "baselines"
     keep("spring", read_side([oldest], baselines=baselines), baselines=baselines)
@@ -144,8 +144,8 @@ def test_runs_of_a_kept_summary_stay(tmp_path, runs):
     assert (baselines / "spring.json").exists()
 
 
-def test_a_run_that_still_writes_stays(tmp_path, runs):
-    """Its counts are seconds old, and it has not said how it ended."""
+def test_running_run_is_not_pruned(tmp_path, runs):
+    """Its counts are seconds old, and it has no end."""
     folder = max(runs.iterdir())
     stored = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     now = datetime.now(START.tzinfo).isoformat()
@@ -168,7 +168,7 @@ def test_a_run_that_still_writes_stays(tmp_path, runs):
         (["--runs-folder", "nowhere"], "nowhere: no such folder of runs"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(tmp_path, runs, arguments, says):
+def test_invalid_options_are_refused(tmp_path, runs, arguments, says):
     process = history(*arguments, cwd=tmp_path)
 
     assert process.returncode == 2
@@ -176,7 +176,7 @@ def test_options_that_make_no_sense_are_refused(tmp_path, runs, arguments, says)
     assert "Traceback" not in process.stderr
 
 
-def test_damaged_index_is_made_anew_and_a_strange_folder_named(tmp_path, runs):
+def test_damaged_index_is_rebuilt_and_a_foreign_folder_is_named(tmp_path, runs):
     (tmp_path / "reports" / "history.sqlite").write_bytes(b"nonsense " * 200)
     (runs / "strange").mkdir()
 
@@ -189,7 +189,7 @@ def test_damaged_index_is_made_anew_and_a_strange_folder_named(tmp_path, runs):
     assert process.stdout.count("-check-staging") == 2
 
 
-def test_a_locked_index_ends_the_command(tmp_path, runs):
+def test_locked_index_ends_the_command(tmp_path, runs):
     history(cwd=tmp_path)
     holder = sqlite3.connect(tmp_path / "reports" / "history.sqlite", isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")

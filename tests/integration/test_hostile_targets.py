@@ -1,4 +1,4 @@
-"""Whatever a target answers: a finding for what it broke, and each command ends in time, in bounds, in words.
+"""Any hostile response leads to a finding, and each command ends in time, in bounds, with a message.
 
 A sample; with ``EVERY_CASE=1`` (``nox -s chaos``) every case meets every command.
 """
@@ -40,7 +40,7 @@ WHOLE_LIMITS: Final = (
 )
 TIMEOUT_S: Final = 120
 MOST_MB: Final = 300
-"""A command takes 115 without any answer."""
+"""A command needs 115 MB if there is no response."""
 USERS: Final = 2
 
 TO_RUNS: Final = ("--runs-folder", "runs")
@@ -57,9 +57,9 @@ ATTACKED: Final = {
     "load": "/api/usage",
 }
 BROKEN_EXITS: Final = {ExitCode.BREACH, ExitCode.UNREACHABLE}
-"""A finding, or, where five answers in a row did not come, the end of the run."""
+"""A finding, or the end of the run after five requests in a row without a response."""
 TELLS_DOCTOR_NOTHING: Final = {"no content type"}
-"""Broken, but not in what a profile says."""
+"""Broken, but not in anything that a profile describes."""
 CERTIFICATES: Final = ("of another host", "expired", "of nobody known", "none", "garbage")
 
 ONE_ANSWER: Final = [(name, command) for name in CASES for command in COMMANDS]
@@ -68,17 +68,17 @@ BAD_TLS: Final = [(name, command) for name in CERTIFICATES for command in COMMAN
 
 
 def some(pairs, *sample):
-    """The sample, or all of them where they are asked for."""
+    """Return the sample, or all on request."""
     return pairs if os.environ.get("EVERY_CASE") else list(sample)
 
 
-CONTRADICTS_THE_PROFILE: Final = {"escape sequences", "markup"}  # no key is whose it should be
+CONTRADICTS_THE_PROFILE: Final = {"escape sequences", "markup"}  # no key belongs to the expected account
 ANSWERING: Final = [name for name in (*BROKEN_JSON, *BROKEN_HTTP) if name not in CONTRADICTS_THE_PROFILE]
 SILENT: Final = list(NO_ANSWER)  # each waits for a timeout with every key of the profile
 
 
 def asked(folder, sandbox, attack):
-    """A run that met an attack on whoami, and then asked for something else: its end, and what it found."""
+    """Send getWhoami, which is attacked, and listWorkflows: exit code, and operations with findings."""
     with corrupting(sandbox.base_url, "/api/whoami", attack) as proxy:
         profile = write_profile(folder, sandbox, base_url=proxy.base_url, limits=WHOLE_LIMITS)
         with open_run(RunOptions(target=str(profile), seed=0, runs_folder=folder / "runs")) as run:
@@ -96,18 +96,18 @@ def asked(folder, sandbox, attack):
 
 
 @pytest.mark.parametrize("name", [*sampled(ANSWERING, every=5), *sampled(SILENT, every=len(SILENT))])
-def test_hostile_answer_is_a_finding_about_the_operation_that_gave_it(tmp_path, sandbox, name):
+def test_hostile_response_is_a_finding_about_its_operation(tmp_path, sandbox, name):
     assert asked(tmp_path, sandbox, CASES[name]) == (ExitCode.BREACH, {"getWhoami"})
 
 
 @pytest.mark.parametrize("name", HARMLESS)
-def test_unusual_answer_that_the_contract_does_not_forbid_is_no_finding(tmp_path, sandbox, name):
+def test_unusual_but_allowed_response_is_not_a_finding(tmp_path, sandbox, name):
     assert asked(tmp_path, sandbox, HARMLESS[name]) == (ExitCode.KEPT, set())
 
 
 @pytest.mark.parametrize("families", sampled(["schemas workflows", ""], every=2))
-def test_no_value_of_any_answer_breaks_the_harness(tmp_path, sandbox, families):
-    """Every check bears what stands where another kind of value should; that is for its shape to judge."""
+def test_values_of_the_wrong_type_do_not_break_the_harness(tmp_path, sandbox, families):
+    """Every check tolerates them; the shapes judge them."""
     with corrupting(sandbox.base_url, None, altered(Random(1), share=0.3)) as proxy:
         profile = write_profile(tmp_path, sandbox, base_url=proxy.base_url, limits=WHOLE_LIMITS)
         options = (
@@ -128,7 +128,7 @@ def test_no_value_of_any_answer_breaks_the_harness(tmp_path, sandbox, families):
 def run(
     folder: Path, sandbox: RunningSandbox, base_url: str, command: str, environ: dict[str, str] | None = None
 ) -> Ended:
-    """Give a command to a target; it ends in time, in bounds, and says nothing that a terminal obeys."""
+    """Run a command on a target: it ends in time and in bounds, and prints nothing that a terminal obeys."""
     small = SmallProfile(folder=folder, sandbox=replace(sandbox, base_url=base_url), limits=LIMITS)
     profile = small.key("full", PRO, user="ada", tier="enterprise").written()
     words = COMMANDS[command]
@@ -143,7 +143,7 @@ def run(
 
 
 def judged(ended: Ended) -> Ended:
-    """What holds however a command ends."""
+    """Assert what holds however a command ends."""
     assert ended.peak_mb < MOST_MB
     assert "\x1b" not in ended.printed
     assert not any(line.startswith("::") for line in ended.printed.splitlines())
@@ -151,7 +151,7 @@ def judged(ended: Ended) -> Ended:
 
 
 def report_of(folder: Path) -> RunRecord:
-    """The record of the only run; its reports can be read, and nothing in them runs."""
+    """Return the record of the only run; its reports can be read, and nothing in them runs."""
     (run_folder,) = folder.iterdir()
     record = read_run(run_folder)
     page = (run_folder / "report.html").read_text(encoding="utf-8")
@@ -177,8 +177,8 @@ def report_of(folder: Path) -> RunRecord:
         ("1,300,000 objects, packed", "load"),
     ),
 )
-def test_hostile_answer_of_one_operation_fails_each_command(tmp_path, sandbox, name, command):
-    """What is broken fails the run and what is unusual does not; the rest of the run is in the report."""
+def test_hostile_response_of_one_operation_fails_each_command(tmp_path, sandbox, name, command):
+    """A broken response fails the run, an unusual one does not; the rest of the run is in the report."""
 
     def choose(target, status):
         is_attacked = status == 200 and target.partition("?")[0] == ATTACKED[command]
@@ -191,7 +191,7 @@ def test_hostile_answer_of_one_operation_fails_each_command(tmp_path, sandbox, n
     exits = {ExitCode.KEPT} if name in HARMLESS else set(BROKEN_EXITS)
     if command == "doctor" and name in TELLS_DOCTOR_NOTHING:
         exits = {ExitCode.KEPT}
-    if command == "load":  # on a busy machine nothing is measured
+    if command == "load":  # on a busy machine the measurement may be invalid
         exits.add(ExitCode.INVALID_MEASUREMENT)
     assert ended.exit_code in exits, ended.printed
     if command == "check":
@@ -203,7 +203,7 @@ def test_hostile_answer_of_one_operation_fails_each_command(tmp_path, sandbox, n
         load = report_of(tmp_path / "runs").load
         assert load is not None
         counted = sum(each.requests for each in load.results.operations)
-        assert 0 <= heard - counted <= USERS  # those that were in flight
+        assert 0 <= heard - counted <= USERS  # in flight at the end
 
 
 def verify(folder: Path) -> Ended:
@@ -214,7 +214,7 @@ def verify(folder: Path) -> Ended:
 @pytest.mark.parametrize(
     ("name", "command"), some(NO_TARGET, ("a reset before the status line", "load"), ("silence", "check"))
 )
-def test_target_without_any_answer_is_unreachable(tmp_path, sandbox, name, command):
+def test_target_without_a_valid_response_is_unreachable(tmp_path, sandbox, name, command):
     with replacing(sandbox.base_url, lambda *_: CASES[name]) as proxy:
         ended = run(tmp_path, sandbox, proxy.base_url, command)
 
@@ -222,8 +222,8 @@ def test_target_without_any_answer_is_unreachable(tmp_path, sandbox, name, comma
 
 
 @pytest.mark.parametrize(("name", "command"), some(BAD_TLS, ("expired", "record")))
-def test_certificate_that_is_not_the_targets_is_unreachable(tmp_path, sandbox, name, command):
-    """No key is ever sent to somebody else."""
+def test_target_with_an_invalid_certificate_is_unreachable(tmp_path, sandbox, name, command):
+    """No key is ever sent to it."""
     authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     is_expired = datetime(2020, 1, 1, tzinfo=UTC) if name == "expired" else None
     host = "elsewhere.example" if name == "of another host" else "127.0.0.1"
@@ -250,7 +250,7 @@ def test_certificate_that_is_not_the_targets_is_unreachable(tmp_path, sandbox, n
 
 @contextmanager
 def sandbox_process() -> Iterator[tuple[RunningSandbox, subprocess.Popen[bytes]]]:
-    """A sandbox in a process of its own, which tests may do anything to."""
+    """Start a sandbox in its own process, which tests may kill or stop."""
     command = [sys.executable, "-m", "knouds_sandbox", "--announce", "--port", "0"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
@@ -268,8 +268,8 @@ def sandbox_process() -> Iterator[tuple[RunningSandbox, subprocess.Popen[bytes]]
         (signal.SIGKILL, "check"),
     ),
 )
-def test_target_that_dies_or_stands_still_is_never_kept(tmp_path, number, command):
-    """What was measured before is in the report, and nothing is said to be kept."""
+def test_target_that_dies_or_stalls_is_never_green(tmp_path, number, command):
+    """Earlier results are in the report."""
     with sandbox_process() as (sandbox, process):
         left = iter(range(5 if command == "check" else 15))
 

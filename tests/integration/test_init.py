@@ -1,4 +1,4 @@
-"""``knouds-harness init`` as a user meets it: the profile that it writes, what it leaves alone, bad input."""
+"""``knouds-harness init`` as a user meets it: the profile that it writes, and bad input."""
 
 import os
 import pty
@@ -50,7 +50,7 @@ def init(tmp_path, monkeypatch, capsys, sandbox):
 
 
 def assert_refused(result, code, *words):
-    """One message on stderr, the exit code, and no profile."""
+    """Assert one message on stderr, the exit code, and no profile."""
     assert result[2].startswith("error: ")
     assert [word for word in words if word not in result[2]] == []
     assert len(result[2].splitlines()) <= 2
@@ -58,7 +58,7 @@ def assert_refused(result, code, *words):
     assert list(Path().rglob("*.toml")) == []
 
 
-def test_profile_describes_two_accounts_and_allows_reading_alone(init):
+def test_profile_describes_two_accounts_and_is_read_only(init):
     code, out, _ = init("--key", PRO, "--key", BUSINESS, "--output", "targets/staging.toml")
 
     target = load_target("targets/staging.toml")
@@ -87,8 +87,8 @@ def test_next_steps_are_shown(init):
     assert len(gains) > 2
 
 
-def test_keys_of_one_account_are_told_apart(init):
-    """Each by what it holds, bound forms too; the retired one by its refusal."""
+def test_keys_of_one_account_are_distinguished(init):
+    """By their capabilities, bound forms too; the legacy one by its refusal."""
     keys = [
         "full",
         "none",
@@ -114,8 +114,8 @@ def test_keys_of_one_account_are_told_apart(init):
     assert code == 0
 
 
-def test_nothing_is_left_behind(init, sandbox):
-    """Workflows and usage of every account are what they were, with the keys that may do most and least."""
+def test_init_changes_nothing_on_the_server(init, sandbox):
+    """Workflows and usage of every account, with the keys that may do the most and the least."""
 
     def state():
         headers = [{"x-api-key": sandbox.keys[name]} for name in ("full", "pro", "business", "stranger")]
@@ -133,8 +133,8 @@ def test_nothing_is_left_behind(init, sandbox):
 
 
 @pytest.mark.parametrize("variant", ["terse", "talkative", "strict", "late"])
-def test_profile_of_a_sound_server_that_answers_otherwise(init, variant):
-    """Shapes that no source settles make no difference; where the order of checks does, it is said."""
+def test_profile_of_a_sound_variant_is_correct(init, variant):
+    """Open shapes make no difference; if the order of checks does, the output says so."""
     with running_sandbox(seed=1, variant=variant) as other:
         code, out, _ = init("--key", PRO, "--key", "STAGING_KEY_READ_ONLY", url=other.base_url)
 
@@ -146,7 +146,7 @@ def test_profile_of_a_sound_server_that_answers_otherwise(init, variant):
     assert code == 0
 
 
-def test_refused_key_beside_a_good_one_becomes_a_comment_and_exit_code_1(init):
+def test_refused_key_beside_a_valid_one_becomes_a_comment(init):
     code, out, _ = init("--key", PRO, "--key", "STAGING_KEY_REVOKED", "--output", "staging.toml")
 
     assert set(load_target("staging.toml").personas) == {"pro"}
@@ -155,7 +155,7 @@ def test_refused_key_beside_a_good_one_becomes_a_comment_and_exit_code_1(init):
     assert code == 1
 
 
-def test_refused_keys_alone_write_no_profile(init):
+def test_no_profile_is_written_if_all_keys_are_refused(init):
     assert_refused(init("--key", "STAGING_KEY_REVOKED"), 2, "STAGING_KEY_REVOKED: 401", "mistyped or revoked")
 
 
@@ -169,26 +169,26 @@ def test_unreachable_host_ends_with_exit_code_3(init):
     assert_refused(init("--key", PRO, url=f"http://127.0.0.1:{free_port()}"), 3, "Check", "--url")
 
 
-def test_html_page_is_no_api(init):
+def test_html_page_is_refused(init):
     page = b"<!doctype html><title>Sign in</title>"
     with serving(always(page, content_type="text/html")) as server:
         assert_refused(init("--key", PRO, url=server.base_url), 3, "HTML instead of JSON", "--url")
 
 
-def test_json_without_an_account_is_another_api(init):
+def test_json_without_an_account_is_refused(init):
     with serving(always(b'{"status": "ok"}')) as server:
         assert_refused(init("--key", PRO, url=server.base_url), 3, "whoami answered 200", PRO)
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_server_that_throttles_or_fails_throughout_is_to_be_tried_later(init, status):
+def test_server_that_always_throttles_or_fails_is_to_be_tried_later(init, status):
     refusal = always(b'{"error": "No"}', status=f"{status} No", more="Retry-After: 1\r\n")
     with serving(refusal) as server:
         url = server.base_url
         assert_refused(init("--key", PRO, url=url), 3, f"whoami answered {status}", "Try again later")
 
 
-def test_existing_profile_is_left_alone(init):
+def test_existing_profile_is_not_overwritten(init):
     Path("mine.toml").write_text("# mine")
 
     code, out, err = init("--key", PRO, "--output", "mine.toml")
@@ -213,7 +213,7 @@ def test_folder_that_cannot_be_written_is_named(init):
     assert_refused(init("--key", PRO), 2, "targets/staging.toml")
 
 
-def test_key_in_place_of_a_variable_is_refused_and_not_repeated(init, sandbox):
+def test_key_instead_of_a_variable_is_refused_and_not_shown(init, sandbox):
     result = init("--key", sandbox.keys["pro"])
 
     assert_refused(result, 2, "never the key itself")
@@ -244,14 +244,14 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED.values(), ids=list(REFUSED))
-def test_mistake_is_refused_and_no_profile_written(init, sandbox, case):
+def test_wrong_arguments_write_no_profile(init, sandbox, case):
     arguments, url, code, *words = case
 
     assert_refused(init(*arguments, url=sandbox.base_url if url is HERE else url), code, *words)
 
 
-def test_terminal_is_asked_and_shows_no_key(tmp_path, sandbox):
-    """What is missing is asked for; a key that is in no variable is typed unseen, and kept nowhere."""
+def test_missing_arguments_are_asked_for_in_a_terminal(tmp_path, sandbox):
+    """A key without a variable is typed unseen, and stored nowhere."""
     answers = [sandbox.base_url, "NO_KEY", sandbox.keys["pro"]]
 
     shown, status = in_terminal([sys.executable, "-m", "knouds_harness", "init"], answers, cwd=tmp_path)
@@ -268,7 +268,7 @@ def in_terminal(command, answers, *, cwd):
     """Run a command in a terminal of 80 columns, answering each of its questions.
 
     Returns:
-        What was shown, and the exit code.
+        The terminal output, and the exit code.
     """
     terminal, other_end = pty.openpty()
     process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""A command that is interrupted ends, whatever it is at, and nothing of it goes on."""
+"""An interrupted command ends, whatever it is doing, and no process or request of it goes on."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from knouds_sandbox import serving
 
 DEATHS = 60
 DEATHS_SEED = "DEATHS_SEED"
-"""Variable of the environment that repeats the instants of a run of these tests."""
+"""Environment variable that repeats the random times of a run of these tests."""
 ENDS_WITHIN_S = 40.0
 KILLING = (signal.SIGQUIT, signal.SIGKILL)
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, *KILLING)
@@ -40,12 +40,12 @@ COMMANDS = {
 
 
 def has_exchanges(folder, more_than_bytes=50_000):
-    """Whether a run below this folder has kept more than a few exchanges."""
+    """Return whether a run below this folder has kept more than a few exchanges."""
     return any(file.stat().st_size > more_than_bytes for file in folder.glob("runs/*/exchanges.har"))
 
 
 def test_interrupted_run_has_a_report(tmp_path):
-    """Ctrl-C ends in a report that says so, exit code 130, and no sandbox left behind."""
+    """Ctrl-C gives a report that says so, exit code 130, and leaves no sandbox."""
     process = subprocess.Popen(
         [sys.executable, "-m", "knouds_harness", "check", "--runs-folder", "runs"],
         cwd=tmp_path,
@@ -56,7 +56,7 @@ def test_interrupted_run_has_a_report(tmp_path):
     )
     wait_until(lambda: has_exchanges(tmp_path), timeout_s=30)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=30)  # which a sandbox that goes on would keep open
+    output, _ = process.communicate(timeout=30)  # a surviving sandbox would keep it open
 
     (folder,) = (tmp_path / "runs").iterdir()
     assert process.returncode == 130
@@ -68,8 +68,8 @@ def test_interrupted_run_has_a_report(tmp_path):
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("number", range(24))
-def test_check_ends_whenever_it_is_interrupted(tmp_path, number):
-    """At any of its exchanges, whatever the main thread does then, as a lock or the garbage collector."""
+def test_check_can_be_interrupted_at_any_time(tmp_path, number):
+    """Whatever the main thread is doing, such as taking a lock or collecting garbage."""
     with started(tmp_path, "check", "--quick", "--runs-folder", "runs") as process:
         wait_until(lambda: has_exchanges(tmp_path, number * 600_000))
         process.send_signal(signal.SIGINT)
@@ -81,7 +81,7 @@ def test_check_ends_whenever_it_is_interrupted(tmp_path, number):
 
 @pytest.fixture
 def heard(monkeypatch):
-    """When each request came to a sandbox that is started from now on."""
+    """Times of the requests to a sandbox that is started from now on."""
     heard_s = []
     make_server = serving.make_server
 
@@ -97,7 +97,7 @@ def heard(monkeypatch):
 
 
 def family_of(mark):
-    """The processes that have inherited this variable, wherever their parents have gone."""
+    """Return the processes that inherited this variable, even if their parents are gone."""
     found = []
     for each in psutil.process_iter():
         with suppress(psutil.Error):
@@ -108,18 +108,18 @@ def family_of(mark):
 
 
 def has_begun(process):
-    """Whether a command is past the imports, in which Python itself answers Ctrl-C with a traceback."""
+    """Return whether a command is past its imports, when Python itself answers Ctrl-C with a traceback."""
     (caught,) = re.findall(r"SigCgt:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text())
     return int(caught, 16) >> (signal.SIGTERM - 1) & 1
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("number", range(DEATHS))
-def test_nothing_goes_on_after_a_death_at_a_random_instant(tmp_path, monkeypatch, heard, number):
-    """No process is left, nothing is sent any more, no traceback is printed, and the record can be read.
+def test_nothing_goes_on_after_a_kill_at_a_random_time(tmp_path, monkeypatch, heard, number):
+    """No process, request or traceback, and the record is readable.
 
-    Of an output whose reader has gone a command learns as it prints. Python ignores the signal: it comes
-    with each connection that a server closes.
+    After SIGPIPE, a command notices the closed output when it prints: Python ignores the signal itself,
+    as each connection that a server closes sends it.
     """
     seed = int(os.environ.get(DEATHS_SEED) or random.randrange(2**31))
     chance = random.Random(f"{seed} {number}")
@@ -161,7 +161,7 @@ def test_nothing_goes_on_after_a_death_at_a_random_instant(tmp_path, monkeypatch
         assert "Traceback" not in printed, printed
         for run_file in tmp_path.glob("reports/runs/[!.]*/run.json"):
             assert read_run(run_file.parent).outcome
-        # Of a Ctrl-C that comes while Python ends, and of one that was answered, a shell says the same.
+        # A shell shows the same for a Ctrl-C while Python ends as for one that was handled.
         codes = (-sent,) if sent in KILLING else (ExitCode.INTERRUPTED, -signal.SIGINT)
         assert process.returncode in codes, printed
         sys.stdout.write(f"ended within {took_s:.1f} s of it, after {before - begun} requests\n")

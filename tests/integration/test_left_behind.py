@@ -1,4 +1,4 @@
-"""What a run creates is deleted, however the run ends, and nothing else is changed or deleted."""
+"""Whatever a run creates is deleted, however it ends, and nothing else is changed or deleted."""
 
 import json
 import os
@@ -34,7 +34,7 @@ QUICK = {
 
 
 def workflows_of(sandbox):
-    """Every workflow, whole, by slug."""
+    """Return every workflow, whole, by slug."""
     found = {}
     for name in ACCOUNTS:
         with httpx.Client(base_url=sandbox.base_url, headers={"x-api-key": sandbox.keys[name]}) as client:
@@ -53,7 +53,7 @@ def run(folder, *arguments):
 
 
 class Throttle:
-    """Refuses to delete workflows, so many times."""
+    """Refuse a number of deletions of workflows."""
 
     def __init__(self, *, times, wait_s):
         self.times, self.wait_s = times, wait_s
@@ -86,7 +86,7 @@ def wait_until(holds, process):
 
 @pytest.fixture
 def sandbox():
-    """A sandbox that was started by hand: it outlives the runs."""
+    """A sandbox that was started by hand, so it outlives the runs."""
     with running_sandbox(seed=1) as sandbox:
         yield sandbox
 
@@ -111,10 +111,10 @@ def profile_of(tmp_path):
         pytest.param("check", FACT, marks=pytest.mark.nightly),
     ],
 )
-def test_workflow_that_a_run_cannot_prove_to_be_its_own_is_not_touched(
+def test_workflow_not_proven_to_be_the_runs_own_is_not_touched(
     lying_sandbox, profile_of, tmp_path, command, says
 ):
-    """Nothing that existed is changed or deleted, and the create is a breach."""
+    """No older workflow is changed or deleted, and the create is a breach."""
     before = workflows_of(lying_sandbox)
 
     exit_code, printed = run(tmp_path, *COMMANDS[command], "--target", profile_of(lying_sandbox))
@@ -128,8 +128,8 @@ TOLD_TO_END = [(command, each) for command in ("check", "record") for each in (s
 
 
 @pytest.mark.parametrize(("command", "number"), sampled(TOLD_TO_END, every=4))
-def test_command_that_is_told_to_end_cleans_up(sandbox, profile_of, tmp_path, command, number):
-    """SIGTERM and SIGHUP end it as Ctrl-C does: all is deleted, and a check has a report."""
+def test_terminated_command_cleans_up(sandbox, profile_of, tmp_path, command, number):
+    """SIGTERM and SIGHUP work like Ctrl-C: all is deleted, and a check has a report."""
     arguments = {
         "check": ("check", "--family", "workflows"),
         "record": ("record", "--yes", "--outcome", "*Workflow*", "--folder", "recordings"),
@@ -147,8 +147,8 @@ def test_command_that_is_told_to_end_cleans_up(sandbox, profile_of, tmp_path, co
 
 
 @pytest.mark.parametrize("command", sampled(["check", "record"], every=2))
-def test_what_a_killed_run_has_left_can_be_deleted(sandbox, profile_of, tmp_path, command):
-    """After SIGKILL, cleanup deletes what the run created and nothing else, and then has nothing to do."""
+def test_cleanup_deletes_what_a_killed_run_left(sandbox, profile_of, tmp_path, command):
+    """And nothing else; a second cleanup has nothing to do."""
     profile, before = profile_of(sandbox), workflows_of(sandbox)
     arguments = {"check": ("--family", "workflows"), "record": ("--yes", "--folder", "recordings")}[command]
     with started(tmp_path, command, "--target", profile, *arguments) as process:
@@ -166,8 +166,8 @@ def test_what_a_killed_run_has_left_can_be_deleted(sandbox, profile_of, tmp_path
     assert run(tmp_path, "cleanup") == (ExitCode.KEPT, "Nothing to do: no run has left a workflow behind.\n")
 
 
-def test_create_without_an_answer_is_found_by_its_name(sandbox, profile_of, tmp_path):
-    """Where a run was killed before the answer came, the list tells what was created."""
+def test_create_without_a_response_is_found_by_its_name(sandbox, profile_of, tmp_path):
+    """The list shows what a run created that was killed before the response."""
     folder = tmp_path / "runs/20260301T090000Z-check-by-hand"
     folder.mkdir(parents=True)
     name = "Harness 0123456789ab draft"
@@ -189,9 +189,9 @@ def test_create_without_an_answer_is_found_by_its_name(sandbox, profile_of, tmp_
 
 
 @pytest.mark.parametrize("command", sampled(["check", "record", "load"], every=3))
-def test_target_that_throttles_deletions_is_waited_for(sandbox, tmp_path, command):
-    """Until all is deleted: waits that the run no longer needs are not those of cleaning up."""
-    throttle = Throttle(times=10 if command == "load" else 2, wait_s=1)  # load sends 8 itself
+def test_deletion_waits_for_a_target_that_throttles(sandbox, tmp_path, command):
+    """Until all is deleted, even if the run itself does not wait any more."""
+    throttle = Throttle(times=10 if command == "load" else 2, wait_s=1)  # load itself sends 8
 
     with replacing(sandbox.base_url, instead=throttle.instead) as server:
         profile = write_profile(tmp_path, sandbox, base_url=server.base_url, limits=LIMITS)
@@ -203,8 +203,8 @@ def test_target_that_throttles_deletions_is_waited_for(sandbox, tmp_path, comman
 
 
 @pytest.mark.parametrize("command", sampled(["check", "record", "load"], every=3))
-def test_what_cannot_be_deleted_is_said_with_the_command_that_will(sandbox, tmp_path, command):
-    """Ctrl-C ends the wait: the exit code is not 0, and the command deletes what is left."""
+def test_failed_deletion_is_reported_with_a_cleanup_command(sandbox, tmp_path, command):
+    """Ctrl-C ends the wait with an exit code other than 0, and the command deletes the rest."""
     throttle = Throttle(times=1000, wait_s=60)
     with replacing(sandbox.base_url, instead=throttle.instead) as server:
         profile = write_profile(tmp_path, sandbox, base_url=server.base_url, limits=LIMITS)
@@ -225,7 +225,7 @@ def test_what_cannot_be_deleted_is_said_with_the_command_that_will(sandbox, tmp_
     assert of_harness(sandbox) == []
 
 
-def test_cleanup_of_a_sandbox_that_is_gone_says_so(tmp_path):
+def test_cleanup_says_that_the_sandbox_of_a_run_is_gone(tmp_path):
     with started(tmp_path, "check", "--family", "workflows") as process:
         wait_for_creations(tmp_path, process)
         process.kill()
@@ -234,7 +234,7 @@ def test_cleanup_of_a_sandbox_that_is_gone_says_so(tmp_path):
     assert "Nothing to do" in run(tmp_path, "cleanup")[1]
 
 
-def test_cleanup_leaves_a_run_alone_that_still_goes_on(sandbox, profile_of, tmp_path):
+def test_cleanup_does_not_touch_a_running_run(sandbox, profile_of, tmp_path):
     with started(tmp_path, "check", "--target", profile_of(sandbox), "--family", "workflows") as process:
         wait_for_creations(tmp_path, process)
         os.kill(process.pid, signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""What load ends with where something is wrong: red, with the reason, however slow the machine is."""
+"""Verdicts of load runs in which something is wrong: red with a reason, on any machine."""
 
 import json
 import os
@@ -23,12 +23,12 @@ def small(tmp_path, sandbox):
 
 @pytest.fixture
 def pro(small):
-    """One key of a pro account, with everything that its tier grants, and one workflow."""
+    """One key of a pro account with all that its tier grants, and one workflow."""
     return small.key("pro", PRO, user="pia", tier="pro").resource(PORTRAIT)
 
 
-def test_key_that_the_target_refuses_ends_load_before_it_begins(tmp_path, small, sandbox):
-    """With both possibilities, and nothing sent but the check."""
+def test_refused_key_ends_load_before_it_begins(tmp_path, small, sandbox):
+    """The message names both possible causes, and no load is sent."""
     profile = small.key("pro", PRO, user="pia", tier="pro", secret="knouds_live_wrong").resource(PORTRAIT)
 
     loaded = load(tmp_path / "runs", "sync_runs", "--target", profile.written(), *SHORT)
@@ -40,8 +40,8 @@ def test_key_that_the_target_refuses_ends_load_before_it_begins(tmp_path, small,
     assert "the key is wrong or revoked, or the server refuses a valid key" in loaded.err
 
 
-def test_load_that_was_refused_throughout_is_red(tmp_path, small):
-    """402 is no error in the figures, and no success either."""
+def test_load_whose_requests_are_all_refused_is_red(tmp_path, small):
+    """A 402 does not count as an error, but not as a success either."""
     profile = small.key("broke", PRO, user="nil", tier="business").resource(PORTRAIT.replace("pia", "nil"))
 
     loaded = load(tmp_path / "runs", "sync_runs", "--target", profile.written(), *SHORT)
@@ -54,7 +54,7 @@ def test_load_that_was_refused_throughout_is_red(tmp_path, small):
 
 
 def test_exception_in_a_task_is_shown_once_and_ends_the_run(tmp_path, pro):
-    """With file and line; a run of ten minutes is over at once."""
+    """With file and line; a run of ten minutes ends at once."""
     scenario = scenario_of(
         tmp_path, "    @task\n    def broken(self):\n        raise KeyError('what is not there')\n"
     )
@@ -70,7 +70,7 @@ def test_exception_in_a_task_is_shown_once_and_ends_the_run(tmp_path, pro):
     assert task.requests >= 2
 
 
-def test_no_credits_are_spent_where_none_may_be(tmp_path, pro):
+def test_no_credits_are_spent_with_a_limit_of_0(tmp_path, pro):
     loaded = load(tmp_path / "runs", "sync_runs", "--target", pro.written(), "--credits", "0", *SHORT)
 
     assert loaded.exit_code == ExitCode.GUARD
@@ -78,8 +78,8 @@ def test_no_credits_are_spent_where_none_may_be(tmp_path, pro):
     assert "of 0 are left" in loaded.out
 
 
-def test_verdict_survives_its_temporary_folder(tmp_path, pro, monkeypatch):
-    """Whoever tidies up may remove every temporary file of a run, and its report is there all the same."""
+def test_report_survives_deletion_of_temporary_files(tmp_path, pro, monkeypatch):
+    """A cleaner may delete every temporary file during a run."""
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setenv("TMPDIR", str(scratch))

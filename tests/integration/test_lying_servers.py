@@ -1,4 +1,4 @@
-"""Servers that lie, met by the commands that users give: what is promised holds, whatever a server says.
+"""Promises of the commands that hold whatever a server says.
 
 CI tries a sample; ``pytest tests/integration/test_lying_servers.py -m nightly`` tries every lie.
 """
@@ -76,14 +76,14 @@ COMMANDS: Final = {
     "size": (check("schemas", "usage"), load("reads", "--verify"), ("init",)),
     "terminal": (check("schemas", "workflows"), load("reads", "--verify"), ("init",), ("doctor",)),
 }
-"""What is given to servers that lie about it, one after another."""
+"""Commands, in order, for servers that lie about this subject."""
 NEVER_GREEN: Final = {
     "secrets": ("check",),
     "things": ("check",),
     "executions": ("check", "load"),
     "green": ("check", "load", "record"),
 }
-"""What may not end with exit code 0, by what the lies are about."""
+"""Commands that must not end with exit code 0, by the subject of the lies."""
 HARMLESS: Final = {
     "key in names": "new members and headers are additive",
     "keys of others": "new members are additive",
@@ -96,11 +96,11 @@ HARMLESS: Final = {
 }
 """Lies that break no documented promise by themselves."""
 NOT_KNOWN: Final = {"list without ours", "list of disguises", "refused but made"}
-"""Lies that hide what was made and had no slug, or whose it is: nothing can be known of that."""
+"""Lies that hide a creation without a slug, or its owner: the harness cannot know of it."""
 NOT_PROVEN: Final = {"updating moves silently", *NOT_KNOWN}
-"""Lies after which something stays that no later list proves to be the harness's own."""
+"""Lies that leave something that no later list proves to be the harness's own."""
 NOT_OF_RUNS: Final = {each for each in LIES if each.startswith("nothing is free")}
-"""Lies that charge for other requests than runs: seen when usage is read next."""
+"""Lies that charge for requests other than runs, which the next reading of usage shows."""
 TWO_LIES: Final = (
     ("list without ours", "made but answered: 500"),
     ("list of disguises", "made but answered: no answer"),
@@ -116,7 +116,7 @@ TWO_LIES: Final = (
     ("list of 9000", "new words"),
 )
 MONEY_IN_CI: Final = (("free runs cost",), ("nothing is free: deleting",))
-"""The first fails unless the budget reserves and usage is read, the second unless that is done in the end."""
+"""The first needs the budget to reserve and usage to be read, the second a last reading at the end."""
 IN_CI: Final = (("not deleted: success", "made twice"), ("code is key",), *MONEY_IN_CI)
 CASES: Final = [
     *(pytest.param(each, 1, id=f"{' + '.join(each)}, check alone") for each in IN_CI),
@@ -129,7 +129,7 @@ CASES: Final = [
 
 @pytest.fixture(scope="module", autouse=True)
 def character_table():
-    """Hypothesis makes it in the first check on a machine, which takes 200 MB more."""
+    """Have Hypothesis make it first: the first check on a machine does, with 200 MB more memory."""
     make = "from hypothesis.internal.charmap import intervals_from_codec as make; make('utf-8')"
     folder = Path(gettempdir()) / "knouds-harness-hypothesis"
     environ = os.environ | {"HYPOTHESIS_STORAGE_DIRECTORY": str(folder)}
@@ -137,7 +137,7 @@ def character_table():
 
 
 class Desk:
-    """Where commands are given; after each, what is promised is looked for."""
+    """Runs commands, and checks the promises after each."""
 
     def __init__(self, folder, server, *, has_prices=True, is_known=True, charges_runs=True):
         self.folder, self.server, self.charged = folder / "work", server, 0.0
@@ -151,7 +151,7 @@ class Desk:
         self.folder.mkdir()
 
     def give(self, words):
-        """Give a command, and judge it; the exit code."""
+        """Run a command, and judge it; return the exit code."""
         to_target: tuple[str, ...] = ("--target", self.profile)
         if words[0] == "init":
             to_target = ("--url", self.server.base_url, "--key", "LYING_KEY", "--output", "made.toml")
@@ -163,7 +163,7 @@ class Desk:
         return ended.exit_code
 
     def judge(self, command, ended):
-        """What is promised of every command, whatever it is told."""
+        """Assert the promises of every command, whatever a server says."""
         server, printed = self.server, ended.printed
         assert ended.exit_code in set(ExitCode), printed
         assert "harness failed" not in printed
@@ -180,18 +180,18 @@ class Desk:
             assert spent <= LIMIT + IN_FLIGHT * max(server.charges, default=0), server.charges
         assert spent <= LIMIT or ended.exit_code == ExitCode.GUARD, printed
         before, self.left = self.left, set(server.left())
-        left = self.left - (set() if command == "cleanup" else before)  # earlier commands said the others
+        left = self.left - (set() if command == "cleanup" else before)  # earlier commands reported the others
         if left and self.is_known and command in ("check", "load", "record", "cleanup"):
             assert ended.exit_code != ExitCode.KEPT, printed
             assert "cleanup" in printed or command == "cleanup", printed
 
 
 IN_FLIGHT: Final = 12
-"""Runs that are sent at once, and those that nothing is reserved for between two readings of usage."""
+"""Concurrent runs, and runs without a reservation between two readings of usage."""
 
 
 def shows_a_secret(content: bytes) -> bool:
-    """In any form; also in a body that a script unpacks."""
+    """Return whether content shows a secret in any form, also within a script's packed body."""
     packed = re.findall(rb"H4sI[A-Za-z0-9+/]{20,}={0,2}", content)
     whole = content + b"".join(gzip.decompress(base64.b64decode(each)) for each in packed)
     secrets = [*KEYS.values(), *(each.removeprefix("knouds_live_") for each in KEYS.values()), CANARY]
@@ -199,21 +199,21 @@ def shows_a_secret(content: bytes) -> bool:
 
 
 def has_key_elsewhere(request: bytes) -> bool:
-    """Whether a key was sent in a path or a body."""
+    """Return whether a key was sent in a path or a body."""
     head, _, body = request.partition(b"\r\n\r\n")
     path = head.split(b" ")[1].partition(b"?")[0]
     return any(each.encode() in path + body for each in KEYS.values())
 
 
 def orders_in(text: str) -> list[str]:
-    """What a terminal or a CI system would obey."""
+    """Return what a terminal or a CI system would obey."""
     return re.findall(
         r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e]|^##(?:vso)?\[|^::", text, re.MULTILINE
     )
 
 
 def is_obeyed(name: str, content: bytes) -> bool:
-    """Whether a file gives an order to what reads it; all that is to be read can be."""
+    """Return whether a file's reader would obey something in it; every file must be readable."""
     if name == "made.toml" and tomllib.loads(content.decode())["limits"]["allow"] != ["read"]:
         return True
     if name == "junit.xml":
@@ -225,7 +225,7 @@ def is_obeyed(name: str, content: bytes) -> bool:
 
 @pytest.mark.parametrize(("lies", "most"), CASES)
 def test_promises_hold_whatever_a_server_says(tmp_path, lies, most):
-    """No secret out, nothing left or changed in silence, nothing over budget, no green that is not earned."""
+    """No secret leaks, nothing is left or changed silently, no overspending, no unearned green."""
     about = ABOUT[lies[-1]]
     never = () if set(lies) <= HARMLESS.keys() else NEVER_GREEN.get(about, ())
     with lying_server(*(LIES[each] for each in lies)) as server:
@@ -249,8 +249,8 @@ def test_promises_hold_whatever_a_server_says(tmp_path, lies, most):
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("about", COMMANDS)
-def test_honest_server_is_kept(tmp_path, about):
-    """So that what is red is red because of the lies."""
+def test_honest_server_is_green(tmp_path, about):
+    """So red results come from the lies."""
     with lying_server() as server:
         desk = Desk(tmp_path, server)
 
@@ -259,8 +259,8 @@ def test_honest_server_is_kept(tmp_path, about):
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_every_form_of_a_secret_is_seen(name):
-    """The test itself can fail."""
+def test_every_form_of_a_secret_is_found(name):
+    """So that the test itself can fail."""
     form = FORMS[name](KEYS["full"]).encode()
 
     assert shows_a_secret(b"x" + form + b"x")

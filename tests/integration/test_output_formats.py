@@ -1,4 +1,4 @@
-"""``--format json`` of every command that has it, by the schema that is published with the documentation."""
+"""``--format json`` of every command that has it, checked with the published schema."""
 
 import json
 from pathlib import Path
@@ -42,7 +42,7 @@ def arguments_for(name, folder):
 @pytest.mark.parametrize(
     "name", ["diagnosis", "facts", "comparison", "runs", "measures", "series", "diff", "faults"]
 )
-def test_json_keeps_its_schema_and_the_exit_code_of_the_table(name, folder):
+def test_json_matches_its_schema_and_keeps_the_exit_code(name, folder):
     arguments = arguments_for(name, folder)
     table = CliRunner().invoke(cli, arguments)
     done = CliRunner().invoke(cli, [*arguments, "--format", "json"])
@@ -53,7 +53,7 @@ def test_json_keeps_its_schema_and_the_exit_code_of_the_table(name, folder):
     assert done.exit_code == table.exit_code
 
 
-def test_schema_holds_every_format():
+def test_schema_requires_the_members_of_every_format():
     """A document without its members breaks it."""
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
     validator = jsonschema_rs.Draft202012Validator(schema)
@@ -71,14 +71,14 @@ def test_schema_holds_every_format():
         (["sandbox"], "--format needs --list-faults"),
     ],
 )
-def test_json_is_refused_where_nothing_is_listed(arguments, says):
+def test_json_is_refused_if_nothing_is_listed(arguments, says):
     done = CliRunner().invoke(cli, [*arguments, "--format", "json"])
 
     assert says in f"{done.exception} {done.stderr}"
 
 
 def test_ids_are_whole_and_each_key_has_a_line():
-    """In a pipe, whatever the width is said to be."""
+    """In a pipe, whatever width the environment says."""
     environment = {"COLUMNS": "80"}
     facts = CliRunner().invoke(cli, ["facts"], env=environment).stdout.splitlines()
     doctor = CliRunner().invoke(cli, ["doctor"], env=environment).stdout.splitlines()

@@ -1,4 +1,4 @@
-"""What belongs to others stays out of files, and keys out of arguments of processes and other servers."""
+"""Private data stays out of files, and keys out of process arguments and away from other servers."""
 
 import json
 import re
@@ -31,7 +31,7 @@ ON_LINUX = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="n
     ],
     ids=lambda command: command[0],
 )
-def test_values_of_members_that_are_to_be_hidden_are_in_no_file(sandbox, tmp_path, command):
+def test_values_of_redacted_members_are_in_no_file(sandbox, tmp_path, command):
     profile = write_profile(tmp_path, sandbox)
     profile.write_text('redact = ["email", "userId"]\n' + profile.read_text(encoding="utf-8"))
     headers = {"x-api-key": sandbox.keys["full"]}
@@ -50,8 +50,8 @@ def test_values_of_members_that_are_to_be_hidden_are_in_no_file(sandbox, tmp_pat
 @ON_LINUX
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [("demo",), ("load", "reads", "--rate", "5", "--duration", "20s")])
-def test_control_token_is_among_nobodys_arguments(tmp_path, command):
-    """Of this machine: whoever sees it could mint keys."""
+def test_control_token_is_not_a_process_argument(tmp_path, command):
+    """Anyone on the machine who could read it could mint keys."""
     process = subprocess.Popen(
         [sys.executable, "-m", "knouds_harness", *command],
         cwd=tmp_path,
@@ -75,7 +75,7 @@ def test_control_token_is_among_nobodys_arguments(tmp_path, command):
 
 
 def tokens_of(process: psutil.Process) -> set[str]:
-    """The control tokens in the environment of its children."""
+    """Return the control tokens in the environment of its children."""
     found = set()
     for child in process.children(recursive=True):
         with suppress(psutil.Error):
@@ -89,7 +89,7 @@ JSON_202 = b"HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\n"
 
 
 def luring(elsewhere: str, **members: str):
-    """Redirects what is listed to another server, and gives members of accepted runs these values."""
+    """Redirect lists to another server, and give accepted runs these members."""
     redirect = b"HTTP/1.1 307 Temporary Redirect\r\nLocation: %s/\r\n" % elsewhere.encode()
 
     def choose(target: str, status: int):
@@ -104,14 +104,14 @@ def luring(elsewhere: str, **members: str):
 
 @pytest.fixture
 def elsewhere():
-    """A server that nobody is to ask anything."""
+    """A server that must not be contacted."""
     with serving(lambda server, connection: server.read_request(connection)) as server:
         yield server
 
 
 @pytest.fixture
 def environment(tmp_path, elsewhere):
-    """Proxies and credentials that a library would use."""
+    """Proxies and credentials that a library could use."""
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login mallory password of-no-use\n")
     netrc.chmod(0o600)
@@ -127,7 +127,7 @@ def environment(tmp_path, elsewhere):
         (("load", "cancels", "--users", "4", "--duration", "2s", "--quiet", "--client", "fast"), "/.."),
     ],
 )
-def test_nothing_is_sent_elsewhere(sandbox, tmp_path, elsewhere, environment, case):
+def test_nothing_is_sent_to_another_server(sandbox, tmp_path, elsewhere, environment, case):
     command, execution_id = case
     members = {"pollUrl": f"{elsewhere.base_url}/api/executions/1"}
     if execution_id:

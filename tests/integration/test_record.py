@@ -1,4 +1,4 @@
-"""``knouds-harness record`` as a user meets it: what is kept, what is told, what it may cost."""
+"""``knouds-harness record`` as a user meets it: what is kept, what is printed, and the cost."""
 
 import json
 import re
@@ -31,8 +31,8 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.glob("*.json")}
 
 
-def test_recordings_of_the_tree_can_be_made_again(tmp_path, copied):
-    """From a sandbox of another seed, on another day: nothing changed in substance, so no file changes."""
+def test_recordings_of_the_repository_can_be_recorded_again(tmp_path, copied):
+    """From a sandbox with another seed, on another day: no substance changes, so no file does."""
     before = contents(copied)
 
     process = record("--update", "--seed", "77", cwd=tmp_path)
@@ -42,7 +42,7 @@ def test_recordings_of_the_tree_can_be_made_again(tmp_path, copied):
     assert contents(copied) == before
 
 
-def test_what_is_there_is_left_alone(tmp_path):
+def test_existing_recordings_are_kept(tmp_path):
     first = record("--outcome", "getWhoami-401*", "--outcome", "getWhoami-user", cwd=tmp_path)
     second = record("--outcome", "getWhoami-*", cwd=tmp_path)
 
@@ -67,7 +67,7 @@ def test_change_is_shown_and_rewritten(tmp_path, copied):
     assert changed == {"createWorkflow-201-created.json", "createWorkflow-200-created.json"}
 
 
-def test_wrong_answer_is_told_and_not_recorded(tmp_path):
+def test_wrong_response_is_reported_and_not_recorded(tmp_path):
     process = record("--fault", "auth-revoked-accepted", "--outcome", "getWhoami-*d", cwd=tmp_path)
 
     assert process.returncode == ExitCode.BREACH
@@ -75,7 +75,7 @@ def test_wrong_answer_is_told_and_not_recorded(tmp_path):
     assert [each.outcome for each in read_recordings(tmp_path / "out")] == ["unapproved"]
 
 
-def test_damaged_recording_stops_and_update_heals_it(tmp_path, copied):
+def test_damaged_recording_is_refused_and_update_repairs_it(tmp_path, copied):
     path = copied / "getWhoami-401-legacy.json"
     path.write_text(path.read_text().replace("retired", "old"))
 
@@ -88,8 +88,8 @@ def test_damaged_recording_stops_and_update_heals_it(tmp_path, copied):
     assert {each.name for each in read_recordings(copied)} == set(recordings())
 
 
-def test_money_is_spent_only_if_agreed_and_within_the_limit(sandbox, tmp_path):
-    """Somebody's server: the plan is shown, and nothing is run before --yes."""
+def test_credits_are_spent_only_with_yes_and_within_the_limit(sandbox, tmp_path):
+    """On another server the plan is shown, and nothing is run before --yes."""
     profile = str(write_profile(tmp_path, sandbox))
     refused = record("--target", profile, "--outcome", "run*-result", cwd=tmp_path)
     stopped = record(
@@ -106,7 +106,7 @@ def test_money_is_spent_only_if_agreed_and_within_the_limit(sandbox, tmp_path):
     assert sandbox.base_url not in (tmp_path / "out" / f"{kept.name}.json").read_text()
 
 
-def test_what_a_profile_lacks_is_told(sandbox, tmp_path):
+def test_missing_needs_of_a_profile_are_listed(sandbox, tmp_path):
     (tmp_path / "key").write_text(sandbox.keys["only-workflow-read"])
     (tmp_path / "poor.toml").write_text(
         f'base_url = "{sandbox.base_url}"\n[limits]\nallow = ["read"]\n[keys.reader]\n'
@@ -121,7 +121,7 @@ def test_what_a_profile_lacks_is_told(sandbox, tmp_path):
     assert {each.exchange.request.method for each in read_recordings(tmp_path / "out")} == {"GET"}
 
 
-def test_interrupted_recording_keeps_what_it_has(tmp_path):
+def test_interrupted_recording_keeps_its_files(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "knouds_harness", "record", "--folder", "out"],
         cwd=tmp_path,
@@ -132,7 +132,7 @@ def test_interrupted_recording_keeps_what_it_has(tmp_path):
     assert process.stdout is not None
     process.stdout.readline()
     process.stdout.readline()
-    time.sleep(0.5)  # some of it
+    time.sleep(0.5)  # enough for some of it
 
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
@@ -151,7 +151,7 @@ def test_interrupted_recording_keeps_what_it_has(tmp_path):
         (("--credits", "-1"), "--credits"),
     ],
 )
-def test_misuse_ends_with_exit_code_2_and_words(tmp_path, options, says):
+def test_misuse_ends_with_exit_code_2_and_a_message(tmp_path, options, says):
     process = record(*options, cwd=tmp_path)
 
     assert process.returncode == ExitCode.USAGE
@@ -159,7 +159,7 @@ def test_misuse_ends_with_exit_code_2_and_words(tmp_path, options, says):
     assert "Traceback" not in process.stderr
 
 
-def test_folder_that_cannot_be_written_is_told(tmp_path):
+def test_unwritable_folder_is_an_error(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "sub").write_text("")
 
@@ -170,7 +170,7 @@ def test_folder_that_cannot_be_written_is_told(tmp_path):
     assert process.stderr.startswith("error: ")
 
 
-def test_recordings_say_where_they_come_from():
+def test_recordings_are_of_the_builtin_sandbox():
     assert {each.origin.server for each in recordings().values()} == {"built-in sandbox"}
     assert len(recordings()) >= 70
     assert all(
@@ -203,7 +203,7 @@ def test_captured_traffic_is_kept_once(tmp_path):
         (("--from", "nowhere.har"), "nowhere.har: cannot be read"),
     ],
 )
-def test_options_that_do_not_fit_are_refused_in_words(tmp_path, options, says):
+def test_options_that_do_not_fit_are_refused(tmp_path, options, says):
     process = record(*options, cwd=tmp_path, folder="empty")
 
     assert process.returncode == ExitCode.USAGE

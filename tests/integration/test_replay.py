@@ -1,4 +1,4 @@
-"""A finding is closed by ``replay``: it still stands at the faulty server, and is gone at a sound one.
+"""``replay`` says that a finding stands at the faulty server, and is gone at a sound one.
 
 CI tries some of the faults, ``nox -t nightly`` one of each fact, and ``nox -s replays`` all.
 """
@@ -15,11 +15,11 @@ NOT_CLOSED = {
     "execution-regresses-now-and-then": "the fault shows by chance",
     "usage-lacks-every-tenth-run": "what is left out depends on all that the account ran before",
 }
-"""Why a finding of a fault may not show again; a race that does not is never said to be gone."""
+"""Why a finding of this fault may not show again (a race that does not is never reported as gone)."""
 
 
 @pytest.mark.parametrize("fault", sampled(TRIED_FAULTS, every=24), ids=lambda fault: fault.id)
-def test_finding_stands_with_the_fault_and_is_gone_without(fault, tmp_path):
+def test_finding_stands_with_its_fault_and_is_gone_without_it(fault, tmp_path):
     record, (finding, *_) = findings_of(fault, tmp_path)
 
     broken, sound = (
@@ -38,8 +38,8 @@ def test_finding_stands_with_the_fault_and_is_gone_without(fault, tmp_path):
         assert (sound.stdout.startswith("gone"), sound.returncode) == (True, ExitCode.KEPT), lines
 
 
-def test_nearly_all_are_closed():
-    """Races apart, which are as honest as they can be; and a reason is kept no longer than its fault."""
+def test_nearly_all_findings_can_be_closed():
+    """Except races; each listed exception is a fault that exists."""
     known = {fault.id for fault in PROVABLE_FAULTS}
 
     assert NOT_CLOSED.keys() <= known

@@ -1,4 +1,4 @@
-"""``st run`` with the shipped configuration: silent on a sound server, fails by our names on a broken one."""
+"""``st run`` with the shipped configuration: passes on a sound server, fails by our checks otherwise."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ waivers = [
 
 
 def st_run(sandbox, *options, key="full", workflow="portrait", config=ROOT / "schemathesis.toml"):
-    """Run schemathesis as a user of the checkout does; returns exit code and output."""
+    """Run schemathesis as a user of the checkout does; return exit code and output."""
     process = subprocess.run(
         [
             *(ST, "--config-file", str(config), "run", "spec/openapi.yaml"),
@@ -41,7 +41,7 @@ def st_run(sandbox, *options, key="full", workflow="portrait", config=ROOT / "sc
 
 
 def rows_of(sandbox, *, key):
-    """How many runs usage shows for the account of a key."""
+    """Return how many runs usage shows for the account of a key."""
     usage = httpx.get(f"{sandbox.base_url}/api/usage", headers={"x-api-key": sandbox.keys[key]})
     return usage.json()["total"]
 
@@ -57,7 +57,7 @@ def test_sound_server_has_no_failure(variant):
 
 @pytest.mark.nightly
 def test_limited_account_has_no_failure_and_bounded_cost():
-    """The same for an account whose runs carry rate-limit headers; what a run costs is bounded."""
+    """Its runs have rate-limit headers."""
     with running_sandbox(seed=1) as sandbox:
         before = rows_of(sandbox, key="pro")
         code, output = st_run(sandbox, key="pro", workflow="pia-portrait")
@@ -78,7 +78,7 @@ FAULTS = [
 
 @pytest.mark.parametrize(("fault", "check", "phase", "operations"), sampled(FAULTS, every=2))
 def test_fault_fails_by_our_check(fault, check, phase, operations):
-    """A broken promise fails under the name of the check that it breaks, and under no other."""
+    """Under the name of the check of the broken fact, and no other."""
     selected = [part for each in operations for part in ("--include-operation-id", each)]
 
     with running_sandbox(seed=1, faults=(fault,)) as sandbox:
@@ -103,7 +103,7 @@ def test_conflict_can_be_waived(tmp_path):
     assert waived == 0, output
 
 
-def test_missing_key_is_said():
+def test_missing_key_is_named():
     environment = {name: value for name, value in os.environ.items() if not name.startswith("KNOUDS_")}
     process = subprocess.run(
         [ST, "run", "spec/openapi.yaml", "--url", "http://127.0.0.1:9"],
@@ -119,7 +119,7 @@ def test_missing_key_is_said():
     assert "KNOUDS_API_KEY" in process.stdout + process.stderr
 
 
-def test_each_check_is_documented():
+def test_each_schemathesis_check_is_documented():
     program = "import knouds_harness.schemathesis_checks; from schemathesis.checks import CHECKS; "
     program += "print(*(name for name in CHECKS.get_all_names() if name.startswith('knouds_')))"
     names = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout

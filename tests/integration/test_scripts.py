@@ -1,4 +1,4 @@
-"""What a finding says to paste into a shell shows it, and recorded traffic shows what one answer shows.
+"""The script of a finding shows it again, and recorded traffic shows what one response shows.
 
 A sample of the faults stands for each way in which that is done; with ``EVERY_FAULT=1`` (``nox -s scripts``)
 all are tried. Scripts of random sequences are short, and finding them takes few requests.
@@ -57,7 +57,7 @@ NOT_BY_SCRIPT = {
     **{fault.id: A_RECEIVER for fault in FAULTS if fault.fact.startswith("webhook.")},
 }
 
-# Why recorded traffic does not show a fault that one answer shows to whoever sent the request.
+# Why recorded traffic does not show a fault that one response shows to its sender.
 OTHER_REFUSALS = "another refusal may come first: the order of checks is open"
 THE_PROFILE = "only the profile says what kind of resource or account it is"
 WHY_IT_WAS_SENT = "only the test knows that this document was read before"
@@ -110,7 +110,7 @@ _LONGEST_WINDOW_S = 62
 
 @dataclass(frozen=True, kw_only=True)
 class Printed:
-    """What a script printed: answers by the number of the step (from 1), statuses of loops, its errors."""
+    """Output of a script: responses by step number (from 1), statuses of loops, errors."""
 
     answers: dict[int, Exchange]
     statuses: tuple[str, ...]
@@ -118,7 +118,7 @@ class Printed:
 
 
 def printed_by(finding: Finding, record: RunRecord, *faults: str) -> Printed:
-    """Run what a finding says to paste into a shell, against a fresh sandbox with these faults."""
+    """Run the reproduction of a finding in a shell, on a fresh sandbox with these faults."""
     steps = steps_of(finding, record)
     with target_environment("sandbox", seed=record.setup.seed, faults=faults) as variables:
         process = subprocess.run(
@@ -146,19 +146,19 @@ def printed_by(finding: Finding, record: RunRecord, *faults: str) -> Printed:
 
 
 def steps_of(finding: Finding, record: RunRecord) -> list[Exchange]:
-    """What the script of a finding sends."""
+    """Return the requests in the script of a finding."""
     ids = finding.steps if finding.script.startswith("sh ") else (finding.exchange_id or "",)
     steps = [record.exchange_by_id[each] for each in ids]
     return [step for step in steps if step.url.startswith(record.setup.target.base_url)]
 
 
 def is_shown(finding: Finding, record: RunRecord, *, broken: Printed, healthy: Sequence[Printed]) -> bool:
-    """Whether the broken server's answers show what the finding says, and no healthy one's do.
+    """Return whether the broken server's responses show the finding, and no healthy server's do.
 
-    A check that needs one answer alone judges all of them again. Of other checks, the answer that was judged
-    has to have the finding's status and code, and something in the answers has to be as in the run at the
-    broken server and otherwise at every healthy one: these differ from it in the fault alone, and from each
-    other in what is new each time.
+    A check that needs one response alone judges all of them again. For other checks, the judged response must
+    have the finding's status and code, and something in the responses must be as in the run at the broken
+    server, and different at every healthy one. Healthy servers differ from the broken one only in the fault,
+    and from each other only in values that are new each time.
     """
     steps = steps_of(finding, record)
     here, *there = (list(_judged_answers(finding, steps, each)) for each in (broken, *healthy))
@@ -172,7 +172,7 @@ def is_shown(finding: Finding, record: RunRecord, *, broken: Printed, healthy: S
     is_added = any(each in in_run for each in one.difference(*others))
     known = {each[2] for each in in_run if len(each) > 2}
     is_missing = any(
-        _is_place(each) or (len(each) == 3 and each[2] in known)  # what the run has shown elsewhere
+        _is_place(each) or (len(each) == 3 and each[2] in known)  # what other parts of the run show
         for each in set.intersection(*others) - one - in_run
     )
     in_loop = {each.statuses for each in healthy}
@@ -180,7 +180,7 @@ def is_shown(finding: Finding, record: RunRecord, *, broken: Printed, healthy: S
 
 
 def _judged_answers(finding: Finding, steps: Sequence[Exchange], printed: Printed) -> Iterator[Exchange]:
-    """The answer that the finding is about; of twins that went out at once, whoever's it became."""
+    """Return the response that the finding is about; of concurrent twins, whichever it became."""
     judged = next((step for step in steps if step.id == finding.exchange_id), None)
     if judged is None:
         return
@@ -193,7 +193,7 @@ def _judged_answers(finding: Finding, steps: Sequence[Exchange], printed: Printe
 
 
 def _claimed(finding: Finding, answers: Sequence[Exchange], *, anywhere: bool = False) -> int:
-    """In how many of the answers a check finds what the finding says."""
+    """Return in how many of the responses a check finds the finding."""
     return sum(
         any(
             not claim.holds and claim.fact == finding.fact and (anywhere or claim.where == finding.where)
@@ -204,7 +204,7 @@ def _claimed(finding: Finding, answers: Sequence[Exchange], *, anywhere: bool = 
 
 
 def _claims_of(finding: Finding, exchange: Exchange) -> list[Claim] | None:
-    """What the finding's check claims of an answer; None where it compares answers."""
+    """Return the claims of the finding's check about a response; None if it compares responses."""
     document = shipped_document()
     return claims_of(finding.check, exchange, Context(document=document, shapes=ShapeJudge(document)))
 
@@ -226,9 +226,9 @@ def _answer(text: str, asked: Exchange) -> Exchange:
 
 
 def _features(steps: Sequence[Exchange], printed: Printed, apart: str | None) -> set[tuple[object, ...]]:
-    """What is in the answers: of each step, or of all that went out at once together; and how often.
+    """Return the contents of the responses by step (concurrent steps together), and how often each occurs.
 
-    A name that is new each time is known by when it came first.
+    Names that are new each time are numbered by their first occurrence.
     """
     first_by_number = {
         number: part.first
@@ -278,16 +278,16 @@ def _values(value: object, place: str) -> Iterator[tuple[str, object]]:
 
 
 def tried_faults():
-    """Every fault, or the sample."""
+    """Return every fault, or the sample."""
     if TRIES_ALL:
         return PROVABLE_FAULTS
     return [fault for fault in PROVABLE_FAULTS if fault.id in SAMPLE]
 
 
 def shows(finding, record, fault):
-    """Whether the script shows the finding at a broken server, and not at a healthy one.
+    """Return whether the script shows the finding at a broken server, and not at a healthy one.
 
-    A script that sends some requests at once says that it shows the finding now and then: it is tried again.
+    A script with concurrent requests shows the finding only sometimes, so it is tried again.
     """
     for _ in range(TRIES_AT_ONCE if AT_ONCE in finding.reproduction else 1):
         broken, *healthy = (printed_by(finding, record, *faults) for faults in ([fault.id], [], []))
@@ -297,8 +297,8 @@ def shows(finding, record, fault):
 
 
 @pytest.mark.parametrize("fault", sampled(tried_faults(), every=3), ids=lambda fault: fault.id)
-def test_fault_is_shown_again(fault, tmp_path):
-    """By the script of a finding in bash; and by the run's own exchanges where one answer shows it."""
+def test_finding_is_shown_again(fault, tmp_path):
+    """By its script in bash, and by the run's own exchanges if one response shows it."""
     record, findings = findings_of(fault, tmp_path)
 
     if fault.id in NOT_BY_SCRIPT:
@@ -312,7 +312,7 @@ def test_fault_is_shown_again(fault, tmp_path):
         assert fault.fact in {each.fact for each in read_run(folder).findings}
 
 
-def test_lists_name_faults_that_exist():
+def test_lists_name_existing_faults():
     known = {fault.id for fault in PROVABLE_FAULTS}
 
     assert NOT_BY_SCRIPT.keys() | NOT_BY_VERIFY.keys() | SAMPLE.keys() <= known
@@ -321,7 +321,7 @@ def test_lists_name_faults_that_exist():
 
 @pytest.fixture(scope="module")
 def found_by_sequences(tmp_path_factory):
-    """Runs the random sequences alone, against a sandbox with a fault: its record."""
+    """Run only the random sequences, on a sandbox with a fault; return the record."""
 
     @cache
     def found(fault):
@@ -342,7 +342,7 @@ SEQUENCES = [
 
 
 @pytest.mark.parametrize(("fault", "fact"), sampled(SEQUENCES, every=2))
-def test_script_of_a_sequence_shows_the_broken_server_and_no_sound_one(found_by_sequences, fault, fact):
+def test_script_of_a_sequence_shows_only_the_broken_server(found_by_sequences, fault, fact):
     record = found_by_sequences(fault)
     (finding,) = [each for each in record.findings if each.fact == fact]
 

@@ -1,4 +1,4 @@
-"""Independent tests run side by side: as many requests as the profile allows, and the same as one by one."""
+"""Independent tests run concurrently, up to the profile's limit, with the same results as one by one."""
 
 import asyncio
 import re
@@ -22,7 +22,7 @@ from knouds_sandbox.serving import running_sandbox
 
 FAULT = "auth-revoked-accepted"
 INDEPENDENT = ("--family", "authentication", "--family", "capabilities", "--family", "validation")
-OF_EXECUTIONS = {"getExecution", "cancelExecution"}  # what they answer is a matter of time
+OF_EXECUTIONS = {"getExecution", "cancelExecution"}  # their responses depend on timing
 GIVEN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|harness-[0-9a-f]{12}-scratch(-\d+)?")
 TOKEN = re.compile(rb"Harness [0-9a-f]{12}")
 
@@ -47,7 +47,7 @@ def distant_sandbox(away_s, *faults):
 
 
 def checked(folder, *, at_once, seed=5):
-    """The record of a check of a faulty, distant sandbox that lets so many requests be in flight."""
+    """Return the record of a check of a faulty, distant sandbox with this many requests in flight."""
     folder.mkdir()
     with distant_sandbox(0.006, FAULT) as sandbox:
         limits = f'credits = 1000\nconcurrency = {at_once}\nallow = ["read", "write", "run", "cancel"]'
@@ -68,7 +68,7 @@ def side_by_side(tmp_path_factory):
 
 
 def requests_of(record):
-    """What was sent, in no order; ids and slugs that the target gave are all alike."""
+    """Return the requests without their order; ids and slugs of the target are replaced."""
     return sorted(
         (
             each.request.method,
@@ -81,7 +81,7 @@ def requests_of(record):
 
 
 def most_in_flight(record):
-    """How many requests had been sent and not been answered at any time, at most."""
+    """Return the highest number of requests in flight at any time."""
     changes = []
     for each in record.exchange_by_id.values():
         start_ms = each.started_at.timestamp() * 1000
@@ -91,7 +91,7 @@ def most_in_flight(record):
 
 @pytest.mark.nightly
 def test_same_seed_sends_the_same_requests(one_by_one, side_by_side):
-    """A run is repeatable by its seed, to the byte of every request, however many are in flight."""
+    """To the byte, however many are in flight."""
     assert len(requests_of(one_by_one)) > 500
     assert requests_of(side_by_side) == requests_of(one_by_one)
 
@@ -102,15 +102,15 @@ def test_another_seed_sends_other_requests(one_by_one, tmp_path):
 
 
 @pytest.mark.nightly
-def test_same_verdicts(one_by_one, side_by_side):
+def test_concurrency_does_not_change_the_verdicts(one_by_one, side_by_side):
     for piece in ("findings", "results", "cells", "untested"):
         assert facts_of(side_by_side, piece) == facts_of(one_by_one, piece), piece
     assert any(each.fact == "auth.revoked-key-is-401" for each in one_by_one.findings)
 
 
 def facts_of(record, piece):
-    """What one part of a record says, without which exchange showed it first, nor in which order."""
-    if piece == "findings":  # not what was observed, which may be how far an execution has come
+    """Return one part of a record, without which exchange showed it first, and in which order."""
+    if piece == "findings":  # not the observation, which may be the state of an execution
         return sorted((each.check, each.operation, each.persona) for each in record.findings)
     if piece == "cells":
         return sorted((each.operation, each.persona, each.expected, each.ok) for each in record.cells)
@@ -124,13 +124,13 @@ def facts_of(record, piece):
 
 
 @pytest.mark.nightly
-def test_limit_is_used_and_kept(one_by_one, side_by_side):
+def test_limit_of_requests_in_flight_is_used_and_kept(one_by_one, side_by_side):
     assert most_in_flight(one_by_one) == 1
     assert 2 < most_in_flight(side_by_side) <= 6
 
 
-def test_interrupted_run_waits_for_what_is_in_flight(tmp_path):
-    """Ctrl-C ends in a whole record, and in nothing left on the target by tests that had begun."""
+def test_interrupted_run_waits_for_requests_in_flight(tmp_path):
+    """Ctrl-C gives a complete record, and tests that had begun leave nothing on the target."""
     with distant_sandbox(0.05) as sandbox:
         profile = write_profile(tmp_path, sandbox)
         command = ["check", "--target", str(profile), "--runs-folder", "runs", *INDEPENDENT]
@@ -147,8 +147,8 @@ def test_interrupted_run_waits_for_what_is_in_flight(tmp_path):
     assert record.counts.exchanges == len(record.exchange_by_id)
 
 
-def test_interrupted_run_waits_for_no_execution(tmp_path):
-    """Ctrl-C ends a check at once whose executions would go on for an hour."""
+def test_interrupted_run_does_not_wait_for_executions(tmp_path):
+    """Ctrl-C ends a check at once, even if its executions would take an hour."""
     with running_sandbox(seed=1, latency=Latency(fixed_s=3600.0)) as sandbox:
         profile = write_profile(tmp_path, sandbox)
         command = ["check", "--target", str(profile), "--runs-folder", "runs", "--family", "executions"]

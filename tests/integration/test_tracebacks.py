@@ -1,4 +1,4 @@
-"""Whatever raises, and whoever shows it: no secret is printed, and nothing that a terminal or CI obeys."""
+"""No output of an error shows a secret, or anything that a terminal or CI obeys."""
 
 import json
 import subprocess
@@ -66,8 +66,8 @@ def own_tests_run(folder, sandbox, *options):
     )
 
 
-def test_pytest_shows_no_secret_however_much_it_is_to_show(tmp_path, sandbox):
-    """Neither arguments, nor locals, nor what tests print, log and raise."""
+def test_pytest_shows_no_secret_with_any_option(tmp_path, sandbox):
+    """Not in arguments, locals, or what tests print, log and raise."""
     process = own_tests_run(tmp_path, sandbox, *SHOWS_ALL)
 
     written = [path for path in tmp_path.rglob("*") if path.is_file() and not path.name.startswith("key-")]
@@ -82,8 +82,8 @@ def test_pytest_shows_no_secret_however_much_it_is_to_show(tmp_path, sandbox):
     assert "##vso[" not in process.stdout
 
 
-def test_crashed_run_is_not_kept(tmp_path, sandbox):
-    """An error in pytest or in a plugin ends the run, and nobody knows what the rest would have shown."""
+def test_crashed_run_is_not_green(tmp_path, sandbox):
+    """An error in pytest or a plugin ends the run, so the rest is unknown."""
     process = own_tests_run(tmp_path, sandbox, "-p", "crashing")
 
     (record,) = (tmp_path / "reports/runs").glob("*/run.json")
@@ -92,8 +92,8 @@ def test_crashed_run_is_not_kept(tmp_path, sandbox):
 
 
 @pytest.mark.parametrize("debug", [(), ("--debug",)])
-def test_crashed_check_says_so_in_a_sentence(tmp_path, debug):
-    """As where memory gives out: a traceback only where it is asked for."""
+def test_crashed_check_is_explained_in_one_line(tmp_path, debug):
+    """As when memory runs out; a traceback is shown only with --debug."""
     words = (*debug, "check", "--family", "schemas")
     process = subprocess.run(
         [sys.executable, "-c", CRASHED_CHECK, *words],

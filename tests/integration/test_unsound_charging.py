@@ -1,4 +1,4 @@
-"""Servers that charge unsoundly, and keep a ledger: what they charged stays within the limit."""
+"""Servers that charge wrongly, with a ledger: their charges stay within the limit."""
 
 import json
 import re
@@ -19,7 +19,7 @@ from knouds_harness.errors import ExitCode
 from knouds_harness.runs.record import RunRecord, read_run
 
 PRICE: Final = 8.0
-"""Of the only workflow that the profile names."""
+"""The price of the only workflow in the profile."""
 _RUN: Final = re.compile(r"/api/(?:workflows|models)/[^/]+/run(?:\?.*)?")
 _FIRST_ROW: Final = 1_000_000
 _CODES: Final = {400: "INVALID_INPUTS", 402: "INSUFFICIENT_CREDITS", 404: "NOT_FOUND", 409: "CONFLICT"}
@@ -44,13 +44,13 @@ class Charging:
     """How a server charges for runs.
 
     Attributes:
-        status: What it answers to a run; None for what the sound server answers.
-        body: What it answers; a function of the sound server's body.
-        of: Which runs those that the sound server charges (``accepted``), or ``refused`` ones.
-        charge: What each of these costs, in credits.
-        after: How many runs it answers soundly before it begins.
-        is_shown: Whether usage tells.
-        is_dropped: It charges, and closes the connection.
+        status: Its status for a run; None for that of the sound server.
+        body: Its body, as a function of the sound server's body.
+        of: Which runs it charges: ``accepted`` (those that the sound server charges) or ``refused`` ones.
+        charge: The cost of each of these, in credits.
+        after: How many runs it charges correctly before that.
+        is_shown: Whether usage shows the charge.
+        is_dropped: Whether it closes the connection after charging.
     """
 
     status: int | None = None
@@ -68,7 +68,7 @@ def refusal(status: int, **more: Any) -> Callable[[Any], Body]:
 
 
 def told(cost: str) -> Callable[[Any], Body]:
-    """A success whose members about cost are written as given."""
+    """Make a success with these members about its cost."""
     return lambda _: f'{{"success": true, "result": {{}}, {cost}, "ms": 1}}'.encode()
 
 
@@ -120,12 +120,12 @@ CHARGINGS: Final[Mapping[str, Charging]] = {
         status=200, body=told('"cost": 24'), charge=3 * PRICE, is_shown=False
     ),
 }
-"""By what is unsound about it; none lies both in its answers, in a way that a sound one may, and in usage."""
+"""By what is wrong; none both hides charges in usage and has only responses that a sound one may have."""
 
 
 @dataclass
 class Ledger:
-    """What a server has charged, one charge for each run, in order."""
+    """Charges of a server, one for each run, in order."""
 
     charges: list[float] = field(default_factory=list)
     runs: int = 0
@@ -133,21 +133,21 @@ class Ledger:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def is_due(self, charging: Charging, status: int, sound_cost: float) -> bool:
-        """Whether a run that the sound server answers like this is answered and charged unsoundly."""
+        """Return whether a run with this sound response is answered and charged wrongly."""
         is_meant = sound_cost > 0 if charging.of == "accepted" else status >= 400 and status != 401
         with self._lock:
             self.runs += is_meant
             return is_meant and self.runs > charging.after
 
     def charge(self, amount: float, key: str, *, known: float) -> None:
-        """Write a charge down; what the sound server's usage does not know of it gets a row of its own."""
+        """Note a charge; one that the sound server's usage does not show gets its own row."""
         with self._lock:
             self.charges.append(amount)
             if amount > known:
                 self._rows[key].append(amount - known)
 
     def with_rows(self, body: Any, key: str) -> Any:
-        """A page of usage, with what else was charged."""
+        """Add the other charges to a page of usage."""
         with self._lock:
             rows = [
                 {**_ROW, "id": _FIRST_ROW + place, "creditsCost": amount}
@@ -158,7 +158,7 @@ class Ledger:
 
 @contextmanager
 def charging_server(base_url: str, charging: Charging) -> Iterator[tuple[str, Ledger]]:
-    """Stand before a sound server, and charge for runs; what the sound one charges counts as well."""
+    """Stand in front of a sound server, and charge for runs; its own charges count as well."""
     ledger = Ledger()
 
     def answer(relayed: Relayed, asked: Callable[[], Answered]) -> Proxied:
@@ -194,7 +194,7 @@ CONCURRENCY = 2
 TIMEOUT_S = 600
 """A check waits up to 265 s for a target that throttles."""
 UNRESERVED = 8
-"""Runs that nothing is reserved for, which come between two readings of usage."""
+"""Runs without a reservation between two readings of usage."""
 COMMANDS = {
     "load": ("load", "sync_runs", "--rate", "20", "--duration", "2s", "--users", f"{CONCURRENCY}", "--yes"),
     "check": (
@@ -207,7 +207,7 @@ COMMANDS = {
 
 
 def spent(tmp_path, sandbox, charging, command: str) -> tuple[int, RunRecord, Ledger]:
-    """What a command with 60 credits ended with, its record, and what it was charged."""
+    """Return exit code and record of a command with 60 credits, and the charges."""
     with charging_server(sandbox.base_url, charging) as (base_url, ledger):
         profile = SmallProfile(
             folder=tmp_path,
@@ -226,8 +226,8 @@ def spent(tmp_path, sandbox, charging, command: str) -> tuple[int, RunRecord, Le
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "command"), sampled(list(product(CHARGINGS, COMMANDS)), every=47))
-def test_unsound_charging_is_not_overspent(tmp_path, sandbox, name, command):
-    """Beyond the limit is at most what was in flight when the first charge that nothing had told showed."""
+def test_wrong_charging_is_not_overspent(tmp_path, sandbox, name, command):
+    """Only runs in flight can exceed the limit, when the first charge shows that no response stated."""
     charging = CHARGINGS[name]
 
     exit_code, record, ledger = spent(tmp_path, sandbox, charging, command)

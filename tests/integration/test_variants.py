@@ -1,4 +1,4 @@
-"""Sound servers that answer otherwise where no source settles it, and quick checks, which see as much."""
+"""Sound servers that differ on open points, and quick checks, which find as much."""
 
 import pytest
 from checking import check, sampled
@@ -16,8 +16,8 @@ def test_sound_variant_has_no_breach(variant, tmp_path):
     assert exit_code == ExitCode.KEPT
 
 
-def test_refused_wildcard_shows_where_keys_are_judged_last(tmp_path):
-    """A server that looks at the resource first cannot hide that it refuses a key that holds enough."""
+def test_refused_wildcard_is_found_if_keys_are_judged_last(tmp_path):
+    """Even if the server looks at the resource first."""
     arguments = ("--variant", "late", "--fault", "capability-wildcard-lacks-writing", "--seed", "1")
 
     _, broken = check(tmp_path, *arguments, "--fact", "capability.resource-wildcard-is-admitted")
@@ -38,5 +38,5 @@ def claimed_facts(tmp_path_factory):
 
 
 @pytest.mark.nightly
-def test_quick_check_exercises_every_fact(claimed_facts):
+def test_quick_check_claims_every_fact(claimed_facts):
     assert claimed_facts("--quick") == claimed_facts()

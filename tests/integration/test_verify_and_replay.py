@@ -1,4 +1,4 @@
-"""Recorded traffic judged, and findings sent again, as a user does it."""
+"""Recorded traffic is judged, and findings sent again, as a user does it."""
 
 import pytest
 from checking import knouds
@@ -13,7 +13,7 @@ FACT = "ground.status-is-documented"
 def faulted_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("faulted")
     process = knouds(
-        *("check", "--family", "authentication", "--family", "spellings"),  # those ask with HEAD, too
+        *("check", "--family", "authentication", "--family", "spellings"),  # those also send HEAD
         *("--seed", 5, "--fault", FAULT),
         cwd=folder,
     )
@@ -42,7 +42,7 @@ def test_unknown_finding_is_named(faulted_run, tmp_path):
     assert any(each in process.stderr for each in marks)
 
 
-def test_recorded_traffic_needs_a_target(faulted_run, tmp_path):
+def test_replay_of_recorded_traffic_needs_a_target(faulted_run, tmp_path):
     knouds("verify", faulted_run / "exchanges.har", cwd=tmp_path)
     [folder] = (tmp_path / "reports" / "runs").iterdir()
 

@@ -13,13 +13,13 @@ WEBHOOK_FAULTS = [fault for fault in FAULTS if fault.id.startswith("webhook-")]
 
 
 def untested(folder):
-    """What was missing, by check."""
+    """Return what was missing, by check."""
     (run,) = (folder / "runs").iterdir()
     return {each.check: each.missing for each in read_run(run).untested if each.check.startswith("webhooks.")}
 
 
 def verified(folder):
-    """The facts that held whenever they were looked at."""
+    """Return the facts of which every claim held."""
     (run,) = (folder / "runs").iterdir()
     return {each.fact for each in read_run(run).results if each.passed and not each.failed}
 
@@ -34,8 +34,8 @@ def url(port):
     return f"http://127.0.0.1:{port}/hooks/knouds"
 
 
-def test_every_promise_about_webhooks_is_verified(tmp_path, url):
-    """Where the URL is on this machine, the harness listens there."""
+def test_every_webhook_fact_is_verified(tmp_path, url):
+    """The URL is on this machine, so the harness listens there."""
     with running_sandbox(webhook_url=url) as sandbox:
         profile = write_profile(tmp_path, sandbox, webhook=f'url = "{url}"')
         exit_code, broken = check(tmp_path, "--family", "webhooks", "--target", str(profile))
@@ -47,7 +47,7 @@ def test_every_promise_about_webhooks_is_verified(tmp_path, url):
 
 
 @pytest.mark.parametrize("fault", sampled(WEBHOOK_FAULTS, every=15), ids=lambda fault: fault.id)
-def test_fault_is_caught_under_its_own_fact(tmp_path, url, fault):
+def test_webhook_fault_is_found_under_its_fact(tmp_path, url, fault):
     with running_sandbox(webhook_url=url, faults=(fault.id,)) as sandbox:
         profile = write_profile(tmp_path, sandbox, webhook=f'url = "{url}"')
         exit_code, broken = check(tmp_path, "--family", "webhooks", "--target", str(profile))
@@ -57,8 +57,8 @@ def test_fault_is_caught_under_its_own_fact(tmp_path, url, fault):
     assert broken <= {each.fact for each in WEBHOOK_FAULTS}
 
 
-def test_proxy_may_stand_between_target_and_receiver(tmp_path, port, url):
-    """The URL in the dashboard is another than where the harness listens."""
+def test_proxy_can_be_between_target_and_receiver(tmp_path, port, url):
+    """The URL in the dashboard is not the one at which the harness listens."""
     with running_sandbox(webhook_url=url) as sandbox:
         lines = f'url = "https://hooks.example.com/knouds"\nlisten = "127.0.0.1:{port}"'
         profile = write_profile(tmp_path, sandbox, webhook=lines)
@@ -68,8 +68,8 @@ def test_proxy_may_stand_between_target_and_receiver(tmp_path, port, url):
     assert untested(tmp_path) == {}
 
 
-def test_url_that_leads_nowhere_is_untested(tmp_path, port):
-    """Nothing came, and only the profile says that it should have: no breach, and the report says why."""
+def test_remote_url_without_deliveries_is_untested(tmp_path, port):
+    """Only the profile says that deliveries should come, so there is no breach; the report says why."""
     with running_sandbox(webhook_url=f"http://127.0.0.1:{free_port()}/") as sandbox:
         lines = f'url = "https://hooks.example.com/knouds"\nlisten = "127.0.0.1:{port}"\ndeadline_s = 0.5'
         profile = write_profile(tmp_path, sandbox, webhook=lines)
@@ -82,7 +82,7 @@ def test_url_that_leads_nowhere_is_untested(tmp_path, port):
     )
 
 
-def test_target_here_that_delivers_nothing_is_in_breach(tmp_path, port, url):
+def test_local_target_without_deliveries_is_in_breach(tmp_path, port, url):
     with running_sandbox(webhook_url=f"http://127.0.0.1:{free_port()}/") as sandbox:
         profile = write_profile(tmp_path, sandbox, webhook=f'url = "{url}"\ndeadline_s = 0.5')
         exit_code, broken = check(tmp_path, "--family", "webhooks", "--target", str(profile))
@@ -91,7 +91,7 @@ def test_target_here_that_delivers_nothing_is_in_breach(tmp_path, port, url):
     assert broken == {"webhook.one-per-ended-execution"}
 
 
-def test_url_elsewhere_without_listen_is_untested(tmp_path):
+def test_remote_url_without_listen_is_untested(tmp_path):
     with running_sandbox() as sandbox:
         profile = write_profile(tmp_path, sandbox, webhook='url = "https://hooks.example.com/knouds"')
         exit_code, _ = check(tmp_path, "--family", "webhooks", "--target", str(profile))
@@ -101,7 +101,7 @@ def test_url_elsewhere_without_listen_is_untested(tmp_path):
 
 
 @pytest.mark.parametrize("command", ["check", "doctor"])
-def test_taken_port_is_said_before_anything_is_sent(tmp_path, command):
+def test_taken_port_is_reported_before_anything_is_sent(tmp_path, command):
     with running_sandbox() as taken, running_sandbox() as sandbox:
         profile = write_profile(tmp_path, sandbox, webhook=f'url = "{taken.base_url}/hook"')
         process = knouds(command, "--target", profile, cwd=tmp_path)

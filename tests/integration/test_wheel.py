@@ -1,4 +1,4 @@
-"""The harness as installed: from a wheel, in an empty folder, with no checkout in sight."""
+"""The installed harness: from a wheel, in an empty folder, without a checkout."""
 
 import os
 import re
@@ -20,7 +20,7 @@ BUILDS = PROJECT["tool"]["hatch"]["build"]["targets"]
 
 @pytest.fixture(scope="module")
 def distributions(tmp_path_factory):
-    """Wheel and source distribution, each built of the checkout and of that source distribution."""
+    """Wheel and source distribution, built from the checkout and again from that source distribution."""
     folder = tmp_path_factory.mktemp("distributions")
     environment = {**os.environ, "SOURCE_DATE_EPOCH": "1767225600"}
     source = CHECKOUT
@@ -35,14 +35,14 @@ def distributions(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def installed(distributions):
-    """A folder that holds what a wheel installs; it goes first on the path of a process."""
+    """A folder with what a wheel installs; it comes first on the path of a process."""
     [wheel] = (distributions / "first").glob("*.whl")
     shutil.unpack_archive(wheel, distributions / "site", "zip")
     return distributions / "site"
 
 
 def test_wheel_and_source_distribution_are_reproducible(distributions):
-    """Built again of the source distribution they are the same to the byte, and PyPI would take them."""
+    """Built again from the source distribution they are equal to the byte, and valid for PyPI."""
     first, second = (
         {path.name: path.read_bytes() for path in (distributions / folder).iterdir()}
         for folder in ("first", "second")
@@ -56,13 +56,13 @@ def test_wheel_and_source_distribution_are_reproducible(distributions):
 
 
 def files_of(folder, *, under=""):
-    """Files of a checkout below a folder (or that file itself), as paths that begin with ``under``."""
+    """Return the files of a checkout below a folder (or that file), as paths that begin with ``under``."""
     paths = [folder] if folder.is_file() else [path for path in folder.rglob("*") if path.is_file()]
     kept = [path for path in paths if path.suffix != ".pyc"]
     return {str(Path(under) / path.relative_to(folder)) for path in kept}
 
 
-def test_wheel_holds_the_package_what_it_ships_and_nothing_else(distributions):
+def test_wheel_holds_only_the_package_and_its_data(distributions):
     shipped = BUILDS["wheel"]["force-include"]
     expected = files_of(CHECKOUT / "src")
     for source, place in shipped.items():
@@ -75,7 +75,7 @@ def test_wheel_holds_the_package_what_it_ships_and_nothing_else(distributions):
     assert names == expected
 
 
-def test_source_distribution_holds_what_the_wheel_is_built_of_and_nothing_else(distributions):
+def test_source_distribution_holds_only_sources_of_the_wheel(distributions):
     expected = {"pyproject.toml", "README.md", "LICENSE", ".gitignore", "PKG-INFO"}
     for each in BUILDS["sdist"]["only-include"]:
         expected |= files_of(CHECKOUT / each, under=each)
@@ -96,7 +96,7 @@ def run_installed(installed, cwd, *arguments, variables=None):
     )
 
 
-def test_everything_travels_in_the_wheel(installed, tmp_path):
+def test_shipped_files_are_found_in_the_wheel(installed, tmp_path):
     code = (
         "from knouds_harness.locations import *; "
         "print(document_path(), suite_path(), builtin_targets_path() / 'sandbox.toml', "
@@ -136,8 +136,8 @@ def test_schemathesis_finds_configuration_and_checks_in_the_wheel(installed, tmp
     assert process.returncode == 1
 
 
-def test_example_of_a_client_runs_in_a_project_of_its_own(installed, tmp_path):
-    """The guide's tests pass with the recordings of the wheel, without the plugin and without a network."""
+def test_client_example_of_the_guide_runs_in_its_own_project(installed, tmp_path):
+    """Its tests pass with the recordings of the wheel, without our plugin and without a network."""
     page = (CHECKOUT / "docs" / "record.md").read_text(encoding="utf-8")
     [(name, text)] = re.findall(r"```python\n# (\S+)\n(.*?)```", page, re.DOTALL)
     (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\n", encoding="utf-8")

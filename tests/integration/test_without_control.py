@@ -1,4 +1,4 @@
-"""What shows without a control plane, on targets whose own data shows little."""
+"""What can be verified without a control plane, on targets with little data of their own."""
 
 import httpx
 import pytest
@@ -27,7 +27,7 @@ def write_profile(folder, sandbox, secret, tables):
 
 
 def of_few_credits(sandbox, folder, *, has, says):
-    """The profile of an account that has so many credits, and of which the profile says how many."""
+    """Write a profile of an account with that many credits, and of what it says about them."""
     with httpx.Client(base_url=sandbox.base_url, headers={"x-sandbox-token": TOKEN}) as client:
         account = client.post("/__sandbox__/accounts", json={"tier": "business", "credits": has}).json()
         wanted = {"account": account["account"], "capabilities": ["model:run"]}
@@ -48,7 +48,7 @@ cost_credits = 3
 
 
 def standing(folder, fact):
-    """How often a fact held and failed, and what was missing where it was not tested."""
+    """Return how often a fact held and failed, and what was missing if it was not tested."""
     (run,) = (folder / "runs").iterdir()
     record = read_run(run)
     results = [each for each in record.results if each.fact == fact]
@@ -58,7 +58,7 @@ def standing(folder, fact):
 @pytest.mark.parametrize(
     ("faults", "broken"), [((), set()), (("run-credits-checked-too-early",), {OVERSPENDING})]
 )
-def test_runs_at_once_show_whether_a_key_overspends(tmp_path, faults, broken):
+def test_concurrent_runs_show_whether_a_key_overspends(tmp_path, faults, broken):
     with running_sandbox(control_token=TOKEN, faults=faults) as sandbox:
         profile = of_few_credits(sandbox, tmp_path, has=10, says=10)
         exit_code, found = check(tmp_path, "--fact", OVERSPENDING, "--target", profile)
@@ -69,7 +69,7 @@ def test_runs_at_once_show_whether_a_key_overspends(tmp_path, faults, broken):
 
 
 def test_account_with_more_credits_than_the_profile_says_is_untested(tmp_path):
-    """An account that can still pay shows that the profile is wrong, and not the target."""
+    """That it can still pay shows that the profile is wrong, and not the target."""
     with running_sandbox(control_token=TOKEN) as sandbox:
         profile = of_few_credits(sandbox, tmp_path, has=1_000, says=10)
         _, found = check(tmp_path, "--fact", OVERSPENDING, "--target", profile)
@@ -79,8 +79,8 @@ def test_account_with_more_credits_than_the_profile_says_is_untested(tmp_path):
 
 
 @pytest.mark.parametrize("fault", ["workflows-last-edge-left-out", "create-drops-loose-nodes"])
-def test_target_without_nodes_is_sent_a_graph_of_our_own(tmp_path, fault):
-    """What a target loses shows although its own workflows have nothing to lose."""
+def test_loss_is_found_even_if_workflows_have_no_nodes(tmp_path, fault):
+    """A graph of our own is sent to the target."""
     with running_sandbox(faults=(fault,)) as sandbox:
         with httpx.Client(base_url=sandbox.base_url, headers={"x-api-key": sandbox.keys["ines"]}) as client:
             client.post("/api/workflows", json={"name": "Bare"})
@@ -101,7 +101,7 @@ owner = "ines"
 
 
 def profile_of(folder, sandbox, *keys):
-    """A profile of the keys, each with the account and capabilities that the sandbox knows, and of ada's."""
+    """Write a profile of these keys, with their accounts and capabilities in the sandbox, and of ada's."""
     tables = []
     with httpx.Client(base_url=sandbox.base_url, headers={"x-sandbox-token": TOKEN}) as client:
         for name, account, minted, table in keys:
@@ -125,8 +125,8 @@ OF_ADA = (
 )
 
 
-def test_administrator_on_a_pro_account_meets_no_gate(tmp_path):
-    """Who bypasses tiers and limits is not the one to try them with."""
+def test_administrator_key_is_not_used_to_test_tiers_and_limits(tmp_path):
+    """It bypasses both."""
     table = 'user = "root"\ntier = "pro"\nrole = "admin"\ncapabilities = ["model:run", "workflow:run"]'
     account = {"tier": "pro", "role": "admin"}
     with running_sandbox(control_token=TOKEN) as sandbox:
@@ -144,8 +144,8 @@ def test_administrator_on_a_pro_account_meets_no_gate(tmp_path):
 @pytest.mark.parametrize(
     "minted", [pytest.param(["*"], marks=pytest.mark.nightly), []], ids=["admits", "admits to nothing"]
 )
-def test_star_of_an_ordinary_account_proves_nothing(tmp_path, minted):
-    """Whether it admits to everything or to nothing there is open, and its holder is no stranger."""
+def test_star_of_an_ordinary_account_is_not_used(tmp_path, minted):
+    """Whether it admits to everything or to nothing is open, and its holder is not a stranger."""
     table = 'user = "sam"\ntier = "business"\ncapabilities = ["*"]'
     with running_sandbox(control_token=TOKEN) as sandbox:
         profile = profile_of(tmp_path, sandbox, OF_ADA, ("star", {"tier": "business"}, minted, table))

@@ -1,4 +1,4 @@
-"""Changes to an answer as a whole: what it is written in, and with which status it comes."""
+"""Changes to a response as a whole: its notation and its status."""
 
 import json
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ _WITH_DOCUMENTED_SUCCESS = frozenset(
 
 
 def wrong_notation(recording: Recording) -> Iterator[Mutant]:
-    """An answer is a JSON object, whole, and declared as JSON."""
+    """Breaches: a response must be a complete JSON object, declared as JSON."""
     if recording.kind != "answer":
         return
     exchange = recording.exchange
@@ -67,7 +67,7 @@ def wrong_notation(recording: Recording) -> Iterator[Mutant]:
 
 
 def same_notation(recording: Recording) -> Iterator[Mutant]:
-    """How JSON is laid out is nobody's business, nor is what else the headers say."""
+    """Equivalent: the layout of JSON, and other parts of the headers, are open."""
     if recording.kind != "answer":
         return
     exchange = recording.exchange
@@ -88,7 +88,7 @@ def same_notation(recording: Recording) -> Iterator[Mutant]:
 
 
 def statuses(recording: Recording) -> Iterator[Mutant]:
-    """A success comes with a status that says so, and the server never breaks down."""
+    """Breaches: a success must have a success status, and the server must not fail."""
     status = recording.exchange.status or 0
     if recording.kind != "answer":
         return
@@ -104,7 +104,7 @@ def statuses(recording: Recording) -> Iterator[Mutant]:
 
 
 def either_of_two(recording: Recording) -> Iterator[Mutant]:
-    """What the sources leave open may be answered either way."""
+    """Equivalent: either response, where the sources leave it open."""
     body = recording.exchange.json_or_none()
     twin = {"createWorkflow": {200: 201, 201: 200}}.get(recording.operation, {})
     if isinstance(body, dict) and "_async" in body:

@@ -1,4 +1,4 @@
-"""Says after the tests how many mutants there were, and which breaches were let pass for which reason."""
+"""After the tests, print how many mutants there were, and which breaches survive for which reason."""
 
 from collections import Counter
 
@@ -17,7 +17,7 @@ def verdicts(pytestconfig: pytest.Config) -> list[Judged]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """One line for each label, and each survivor with its reason."""
+    """Print one line for each label, and each survivor with its reason."""
     verdicts = config.stash.get(VERDICTS, [])
     if not verdicts:
         return

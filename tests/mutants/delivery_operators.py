@@ -1,4 +1,4 @@
-"""Changes to webhook deliveries: what they say, signed anew, and how they are signed."""
+"""Changes to webhook deliveries: their payload, signed anew, and their signature."""
 
 import hashlib
 import hmac
@@ -23,7 +23,7 @@ _WRONG_KINDS = {"string": 7, "array": "text", "object": []}
 
 
 def payloads(recording: Recording) -> Iterator[Mutant]:
-    """What a delivery holds, each change signed as a server would sign it."""
+    """Change the payload, and sign it as a server would."""
     payload = _payload(recording)
     if payload is None:
         return
@@ -44,9 +44,9 @@ def payloads(recording: Recording) -> Iterator[Mutant]:
 
 
 def endings(recording: Recording) -> Iterator[Mutant]:
-    """The event is that of the ending, and polling says the same."""
+    """The event must be that of the end, and agree with polling."""
     payload = _payload(recording)
-    if payload is None or recording.outcome != "taken":  # of no other delivery a poll is recorded, too
+    if payload is None or recording.outcome != "taken":  # no other delivery has a recorded poll
         return
     ended = str(payload["status"])
     fits = "webhook.event-fits-ending"
@@ -64,7 +64,7 @@ def endings(recording: Recording) -> Iterator[Mutant]:
 
 
 def signatures(recording: Recording) -> Iterator[Mutant]:
-    """Over the raw bytes, with the secret, in the documented form, just now."""
+    """The signature must cover the raw bytes, with the secret, in the documented form, and be fresh."""
     if recording.kind != "delivery":
         return
     request = recording.exchange.request

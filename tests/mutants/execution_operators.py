@@ -1,4 +1,4 @@
-"""Changes to what several recordings of one execution say together, and to what usage says of runs."""
+"""Changes to what several recordings of one execution, or usage, say about runs."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ _PROVIDER_ID = "fal:fal-ai/kling"
 
 
 def executions(recording: Recording) -> Iterator[Mutant]:
-    """A poll is of the execution that was submitted, and what has ended stays as it is."""
+    """A poll must show the submitted execution, and what has ended must stay as it is."""
     body = recording.exchange.json_or_none()
     if recording.kind != "answer" or not isinstance(body, dict):
         return
@@ -37,7 +37,7 @@ def executions(recording: Recording) -> Iterator[Mutant]:
 
 
 def usage(recording: Recording) -> Iterator[Mutant]:
-    """No provider's names for models, and no workflow in a row of a direct run."""
+    """No provider's names for models, and no workflow in the row of a direct run."""
     body = recording.exchange.json_or_none()
     if recording.kind != "answer" or recording.exchange.status != 200:
         return

@@ -1,4 +1,4 @@
-"""A recording with one thing changed, and what that makes of it."""
+"""A recording with one change."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -10,12 +10,12 @@ from knouds_harness.exchange.recordings.recording import Recording
 
 
 class Label(StrEnum):
-    """What the sources say of a change.
+    """What the sources say about a change.
 
     Attributes:
         BREACH: Something documented is broken.
-        ADDITIVE: Something new, which may come without notice.
-        EQUIVALENT: The same to every reader of the documentation, or something that it leaves open.
+        ADDITIVE: Something is new, which may come without notice.
+        EQUIVALENT: The documentation means the same by it, or leaves it open.
     """
 
     BREACH = "breach"
@@ -25,9 +25,9 @@ class Label(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Mutant:
-    """One change of one recording: what was done, where (a JSON pointer or a header's name), what that is.
+    """One change of one recording: the operator, the place (a JSON pointer or a header's name), the label.
 
-    Any of the ``facts`` is the right one to cite for a breach.
+    A breach may cite any of the ``facts``.
     """
 
     recording: Recording
@@ -38,12 +38,12 @@ class Mutant:
 
     @property
     def name(self) -> str:
-        """For people: what was done, where, to which recording."""
+        """Return what was done, where, and to which recording, for people."""
         return " ".join(part for part in (self.recording_name, self.operator, self.place) if part)
 
     @property
     def recording_name(self) -> str:
-        """Of the recording that it was made from, without the status, which may have been changed."""
+        """Return the recording that it was made from, without the status, which may have changed."""
         return f"{self.recording.operation}/{self.recording.outcome}"
 
 
@@ -57,7 +57,7 @@ def answering(
     headers: Pairs | None = None,
     body: bytes | None = None,
 ) -> Recording:
-    """The same recording with another answer; what is left out stays."""
+    """Return the recording with another response; parts that are not given stay."""
     exchange = recording.exchange
     return replace(
         recording,
@@ -71,7 +71,7 @@ def answering(
 
 
 def saying(recording: Recording, body: object) -> Recording:
-    """The same recording with another body, in JSON."""
+    """Return the recording with another JSON body."""
     return answering(recording, body=encoded(body))
 
 
@@ -86,15 +86,15 @@ def no_breach(
 
 
 def encoded(body: object) -> bytes:
-    """JSON, as a server might write it."""
+    """Encode JSON as a server might."""
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def without_header(headers: Pairs, name: str) -> Pairs:
-    """All headers but one."""
+    """Return all headers but one."""
     return tuple(pair for pair in headers if pair[0].lower() != name.lower())
 
 
 def with_header(headers: Pairs, name: str, value: str) -> Pairs:
-    """One header set to a value."""
+    """Return the headers with one set to a value."""
     return (*without_header(headers, name), (name, value))

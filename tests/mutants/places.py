@@ -1,4 +1,4 @@
-"""Places in JSON: found by a pointer with ``*`` for any item, changed in a copy."""
+"""Places in JSON: found by a pointer with ``*`` for any item, and changed in a copy."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,7 @@ Steps = tuple[str | int, ...]
 
 
 def places(body: object, pointer: str) -> Iterator[Steps]:
-    """Where a pointer leads: of each array the first item and the last, as the others are like them."""
+    """Return the places that a pointer names: of each array only the first and the last item."""
     yield from _below(body, pointer.split("/")[1:], ())
 
 
@@ -22,7 +22,7 @@ def _below(value: object, rest: Sequence[str], steps: Steps) -> Iterator[Steps]:
 
 
 def objects(body: object, steps: Steps = ()) -> Iterator[Steps]:
-    """Every object in a body; of each array the first item alone."""
+    """Return every object in a body: of each array only the first item."""
     if isinstance(body, dict):
         yield steps
         for name, value in body.items():

@@ -1,16 +1,16 @@
-"""How each cause is promised to be refused, written by hand from the sources and apart from ``spec/``."""
+"""How each cause must be refused, written by hand from the sources and independent of ``spec/``."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """How one cause is promised to be refused.
+    """How one cause must be refused.
 
     Attributes:
-        facts: Any of them is the right one to cite.
-        statuses: Documented; empty where the sources leave open which one it is.
-        code: Documented; empty where none is.
+        facts: A breach may cite any of them.
+        statuses: The documented ones; empty if the sources leave the status open.
+        code: The documented one; empty if there is none.
     """
 
     facts: tuple[str, ...]
@@ -95,10 +95,10 @@ STATUS_BY_CODE = {
     "RATE_LIMIT_EXCEEDED": 429,
     "EXECUTION_FAILED": 500,
 }
-"""Source: docs, errors; those that no API key can provoke are left out."""
+"""Source: docs, errors; without codes that no API key can provoke."""
 
 
 def refusal_of(operation: str, outcome: str) -> Refusal:
-    """What is promised of a refusal beside its envelope; nothing where the sources leave it open."""
+    """Return what a refusal must have besides its envelope; nothing if the sources leave it open."""
     nothing = Refusal(facts=())
     return _REFUSALS_OF_RUNS.get((operation, outcome)) or _REFUSALS.get(outcome, nothing)

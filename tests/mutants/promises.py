@@ -1,7 +1,7 @@
-"""What each answer is promised to hold, written by hand from the sources and apart from ``spec/``.
+"""What each response must hold, written by hand from the sources and independent of ``spec/``.
 
-That checks are judged by a second reading of the same pages, and not by the schemas that they use, gives a
-mutant's label its worth.
+A mutant's label is worth something because it is a second reading of the same pages: checks are not judged by
+the schemas that they use.
 """
 
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ class Member:
 
     Attributes:
         place: JSON pointer; ``*`` stands for each item of an array.
-        facts: Any of them is the right one to cite when it is broken.
-        kinds: What it may be; empty where no source says.
-        is_optional: Whether it may be left out, or no source says.
-        closed: Its only values, where the sources close the set.
+        facts: A breach may cite any of them.
+        kinds: Its allowed types; empty if no source says.
+        is_optional: Whether it may be missing, or no source says.
+        closed: Its only values, if the sources close the set.
         is_open: Whether a new value is additive.
-        form: What its text has to be.
+        form: The form of its text.
     """
 
     place: str
@@ -284,7 +284,7 @@ _OF_AN_OPERATION: dict[str, tuple[Member, ...]] = {
 
 
 def members_of(operation: str, body: object) -> tuple[Member, ...]:
-    """What a success of an operation is promised to hold; which of its shapes it has, its own body tells."""
+    """Return the members that a success of an operation must have; its body tells which shape it is."""
     content = body if isinstance(body, dict) else {}
     if operation.startswith("run"):
         is_workflow = operation == "runWorkflow"

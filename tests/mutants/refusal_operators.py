@@ -1,4 +1,4 @@
-"""Changes to refusals: their envelope, their status and code, and what stands beside them."""
+"""Changes to refusals: their envelope, status and code, and further members."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -22,7 +22,7 @@ _HEADERS = ("rate.refusal-headers", "rate.body-and-headers-agree", "rate.headers
 
 
 def envelopes(recording: Recording) -> Iterator[Mutant]:
-    """``error`` and ``code`` are texts, and neither is empty."""
+    """``error`` and ``code`` must be non-empty strings."""
     body = _refused(recording)
     if body is None:
         return
@@ -41,7 +41,7 @@ def envelopes(recording: Recording) -> Iterator[Mutant]:
 
 
 def causes(recording: Recording) -> Iterator[Mutant]:
-    """What is documented of a cause: its status, and its code."""
+    """Status and code must be those documented for the cause."""
     body = _refused(recording)
     refusal = refusal_of(recording.operation, recording.outcome)
     if body is None or not refusal.facts:
@@ -65,7 +65,7 @@ def causes(recording: Recording) -> Iterator[Mutant]:
 
 
 def denials(recording: Recording) -> Iterator[Mutant]:
-    """A denial names what would have passed, as a text or as a list."""
+    """A denial must name what would have been enough, as a string or a list."""
     body = _refused(recording)
     if body is None or body["code"] != "CAPABILITY_DENIED":
         return
@@ -85,7 +85,7 @@ def denials(recording: Recording) -> Iterator[Mutant]:
 
 
 def throttlings(recording: Recording) -> Iterator[Mutant]:
-    """A 429 says for whom, how many and how long, twice, and says the same both times."""
+    """A 429 must say the tier, limit and wait, in body and headers, and both must agree."""
     body = _refused(recording)
     if body is None or recording.exchange.status != 429:
         return
@@ -121,7 +121,7 @@ def throttlings(recording: Recording) -> Iterator[Mutant]:
 
 
 def limits(recording: Recording) -> Iterator[Mutant]:
-    """A success of a limited account carries the three headers, in whole numbers and unix seconds."""
+    """A success of a limited account must have the three headers, with whole numbers and unix seconds."""
     headers = dict(recording.exchange.headers)
     is_success = (recording.exchange.status or 500) < 400
     if recording.kind != "answer" or not is_success or "x-ratelimit-limit" not in headers:

@@ -1,4 +1,4 @@
-"""Changes to what a success holds: members dropped, of another type, out of a closed set, or new."""
+"""Changes to the body of a success: members missing, of another type, outside of a closed set, or new."""
 
 from collections.abc import Iterator
 

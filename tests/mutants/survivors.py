@@ -1,4 +1,4 @@
-"""Breaches that the checks let pass, each with the reason."""
+"""Breaches that the checks do not find, each with the reason."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Every recording, changed in each way that the sources say something about, and what checks make of it."""
+"""Every recording, changed in each way about which the sources say something, and what checks find."""
 
 from collections import Counter
 
@@ -15,14 +15,14 @@ def described(each):
     return f"{each.mutant.name}: {', '.join(sorted(each.broken)) or 'nothing found'}"
 
 
-def test_there_are_enough(verdicts):
-    """Of each label, so that no side is proven by a handful."""
+def test_there_are_enough_mutants(verdicts):
+    """Of each label too."""
     assert len(verdicts) >= 2_000
     assert all(len(of(verdicts, label)) >= 500 for label in Label)
 
 
 def test_breaches_are_found_with_the_right_fact(verdicts):
-    """All but those that are listed, with their reason; those are less than one in a hundred."""
+    """Except listed ones with a reason, which are less than one in a hundred."""
     breaches = of(verdicts, Label.BREACH)
 
     missed = [each for each in breaches if not each.is_right]
@@ -32,15 +32,15 @@ def test_breaches_are_found_with_the_right_fact(verdicts):
 
 
 def test_listed_survivors_survive(verdicts):
-    """What is found meanwhile is taken off the list."""
+    """A breach that is now found must be removed from the list."""
     missed = {each.mutant.name for each in of(verdicts, Label.BREACH) if not each.is_right}
 
     assert set(SURVIVORS) - missed == set()
 
 
 @pytest.mark.parametrize("label", [Label.ADDITIVE, Label.EQUIVALENT])
-def test_what_is_legal_is_no_breach(verdicts, label):
-    """What is new, and what is the same in other words."""
+def test_legal_changes_are_not_breaches(verdicts, label):
+    """Additions, and other notations of the same."""
     assert [described(each) for each in of(verdicts, label) if not each.is_right] == []
 
 

@@ -1,4 +1,4 @@
-"""What the checks make of a mutant."""
+"""The findings of checks about a mutant."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Judged:
 
     @property
     def is_right(self) -> bool:
-        """Whether a breach was called one, with a right fact, and nothing else was."""
+        """Return whether a breach breaks one of its facts, and another change breaks none."""
         if self.mutant.label is Label.BREACH:
             return not self.broken.isdisjoint(self.mutant.facts)
         return not self.broken
@@ -56,7 +56,7 @@ def mutants() -> Iterator[Mutant]:
 
 
 def judged(changed: Iterable[Mutant]) -> Iterator[Judged]:
-    """Have the checks judge them, each with the rest of its story as it was."""
+    """Judge mutants, each with the rest of its story unchanged."""
     facts = document().facts
     for mutant in changed:
         broken = frozenset(

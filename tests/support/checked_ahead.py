@@ -1,4 +1,4 @@
-"""What every check does first, done once, in the process that the checks of tests are forked from."""
+"""What every check does at first, done once in the process from which checks of tests are forked."""
 
 import gc
 
@@ -15,4 +15,4 @@ finding_format()
 run_file_format()
 html._environment().get_template("report.html.j2")  # noqa: SLF001 - compiles it
 
-gc.freeze()  # pytest collects garbage five times at its end: not what is there for good
+gc.freeze()  # pytest collects garbage five times at its end: spare it what is permanent

@@ -35,7 +35,7 @@ _PEAK_FILE = "peak-kb.txt"
 
 _SERVER = builtin._server  # noqa: SLF001 - replaced in forked processes
 
-# Hundreds of checks take less time than importing does: each is forked from a process that has imported.
+# Importing takes longer than a check: each is forked from a process that has imported everything.
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(["checked_ahead"])
 
@@ -48,7 +48,7 @@ def _start_server_of_forks() -> None:
 
 
 def check(folder: Path, *options: str) -> tuple[int, set[str]]:
-    """Check a sandbox from an empty folder, which is made.
+    """Check a sandbox from an empty folder, which is created.
 
     Returns:
         The exit code, and the facts of the findings that fail a run.
@@ -60,10 +60,10 @@ def check(folder: Path, *options: str) -> tuple[int, set[str]]:
 
 
 def findings_of(fault: Fault, folder: Path) -> tuple[RunRecord, list[Finding]]:
-    """The record of a run that caught a fault, and its findings of the fault's fact."""
+    """Return the record of a run that found a fault, and its findings about the fault's fact."""
     options = ("--fault", fault.id, "--fact", fault.fact, "--seed", "1", "--examples", "10")
     _, broken = check(folder / "first", *options, "--fail-fast")
-    if fault.fact not in broken:  # what the same answer also breaks may show first
+    if fault.fact not in broken:  # another fact that the same response breaks may be found first
         check(folder / "all", *options)
     (run,) = folder.glob("all/runs/*") if (folder / "all").exists() else folder.glob("first/runs/*")
     record = read_run(run)
@@ -74,7 +74,7 @@ def findings_of(fault: Fault, folder: Path) -> tuple[RunRecord, list[Finding]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """A command that has ended: both outputs, and the most memory that it or a process it waited for took."""
+    """A command that has ended: its output, and the peak memory of it or a process that it waited for."""
 
     exit_code: int
     printed: str
@@ -82,9 +82,9 @@ class Ended:
 
 
 def knouds(*arguments: object, cwd: Path, **environ: str) -> CompletedProcess[str]:
-    """Run ``knouds-harness`` in a folder, to its end, with some variables besides the environment's."""
+    """Run ``knouds-harness`` in a folder, to its end, with additional environment variables."""
     words = list(map(str, arguments))
-    if any(name.startswith("PYTHON") for name in environ):  # which Python reads when it starts
+    if any(name.startswith("PYTHON") for name in environ):  # Python reads them when it starts
         command = [sys.executable, "-m", "knouds_harness", *words]
         options: dict[str, Any] = {"cwd": cwd, "env": {**os.environ, **environ}, "timeout": TIMEOUT_S}
         return run(command, capture_output=True, encoding="utf-8", check=False, **options)
@@ -98,7 +98,7 @@ def knouds(*arguments: object, cwd: Path, **environ: str) -> CompletedProcess[st
 
 @contextmanager
 def started(folder: Path, *arguments: str) -> Iterator[Popen[bytes]]:
-    """A command in a process of its own, killed in the end if it still runs; its output goes to a file."""
+    """Start a command in its own process, with output to a file; kill it at the end if it still runs."""
     with (folder / PRINTED_FILE).open("w") as printed:
         command = [sys.executable, "-m", "knouds_harness", *arguments]
         process = Popen(command, cwd=folder, stdout=printed, stderr=printed, start_new_session=True)
@@ -110,12 +110,12 @@ def started(folder: Path, *arguments: str) -> Iterator[Popen[bytes]]:
 
 
 def has_crashed(printed: str) -> bool:
-    """Whether a command met an error that it did not expect."""
+    """Return whether a command met an unexpected error."""
     return "Traceback" in printed or DEFECT in printed
 
 
 def run_unread(*arguments: str, cwd: Path) -> CompletedProcess[str]:
-    """Run ``knouds-harness`` with nobody to read what it prints, as before ``| head -1``."""
+    """Run ``knouds-harness`` with its output closed, as before ``| head -1``."""
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing) as unread:
@@ -126,7 +126,7 @@ def run_unread(*arguments: str, cwd: Path) -> CompletedProcess[str]:
 def run_command(
     folder: Path, *arguments: str, timeout_s: float = TIMEOUT_S, environ: Mapping[str, str] | None = None
 ) -> Ended:
-    """Run a command as ``knouds`` does, and learn how much memory it took.
+    """Run a command like ``knouds``, and measure its memory.
 
     Raises:
         AssertionError: It printed a traceback.
@@ -199,7 +199,7 @@ def _forked_sandbox(options: Sequence[str], token: str) -> Iterator[Mapping[str,
     child = os.fork()
     if not child:
         os.setsid()
-        os.close(to_child)  # its end tells the sandbox that its user is gone
+        os.close(to_child)  # when it is closed, the sandbox ends
         sys.stdin, sys.stdout = os.fdopen(from_parent), os.fdopen(to_parent, "w")
         sys.argv[1:] = [*options, "--control-token", token]
         try:
@@ -217,7 +217,7 @@ def _forked_sandbox(options: Sequence[str], token: str) -> Iterator[Mapping[str,
             line = announced.readline()
             if line:
                 yield json.loads(line)
-            else:  # it has printed why, where nobody reads it
+            else:  # it has printed why, where no one reads it
                 with _SERVER(options, token) as announced_anew:
                     yield announced_anew
         finally:
@@ -226,7 +226,7 @@ def _forked_sandbox(options: Sequence[str], token: str) -> Iterator[Mapping[str,
 
 
 CLAIMED_FACTS = {fact for check in all_checks().values() for fact in check.facts}
-# Faults of facts that no check claims yet break promises that reports list as not exercised.
+# Reports list facts that no check claims yet as not exercised.
 PROVABLE_FAULTS = [fault for fault in FAULTS if fault.fact in CLAIMED_FACTS]
 TRIES_ALL = bool(os.environ.get("EVERY_FAULT"))
 _ONE_BY_FACT = {fault.fact: fault for fault in sorted(PROVABLE_FAULTS, key=lambda fault: fault.is_subtle)}
@@ -234,7 +234,7 @@ TRIED_FAULTS = PROVABLE_FAULTS if TRIES_ALL else list(_ONE_BY_FACT.values())
 
 
 def sampled(cases: Sequence[object], *, every: int) -> list[Any]:
-    """Mark all but every nth case as nightly, the first being one that CI tries."""
+    """Mark all cases but every nth as nightly; CI tries the first."""
     return [
         case
         if place % every == 0

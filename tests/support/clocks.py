@@ -1,11 +1,11 @@
-"""Time in tests: a clock that they move, and waiting for something to become true."""
+"""A clock that tests move, and waiting for a condition."""
 
 import time
 from collections.abc import Callable
 
 
 class Clock:
-    """Seconds that stand still until a test moves them."""
+    """Seconds that change only when a test moves them."""
 
     def __init__(self, now_s: float = 1_780_000_000.0) -> None:
         self.now_s = now_s
@@ -18,7 +18,7 @@ class Clock:
 
 
 def wait_until(is_so: Callable[[], object], *, timeout_s: float = 90.0) -> None:
-    """Wait for something to become true, or raise a TimeoutError."""
+    """Wait for a condition, or raise a TimeoutError."""
     deadline = time.monotonic() + timeout_s
     while not is_so():
         if time.monotonic() > deadline:

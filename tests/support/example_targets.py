@@ -1,4 +1,4 @@
-"""Targets for tests: made by hand, and profiles of sandboxes as users write them."""
+"""Targets for tests: hand-made ones, and profiles of sandboxes as users write them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PRO = (
     *("workflow:run", "workflow:read", "workflow:write"),
     *("execution:read", "execution:cancel", "webhook:receive"),
 )
-"""Everything that a pro account may grant."""
+"""All capabilities that a pro account may grant."""
 PORTRAIT = '[workflows.pia-portrait]\nowner = "pia"\ncost_credits = 8\ninputs = { prompt = "x" }\n'
 CLIP = """[workflows.sunset-clip]
 owner = "ada"
@@ -56,7 +56,7 @@ def make_target(base_url: str = "https://staging.example.com", **limits: Any) ->
 
 
 def free_port() -> int:
-    """A port of loopback that nothing listens at, below those that systems give to whoever asks for any."""
+    """Return a free port of loopback, below the range that the system hands out."""
     while True:
         port = random.randrange(16_384, 32_768)
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
@@ -66,13 +66,13 @@ def free_port() -> int:
 def write_profile(
     folder: Path, sandbox: RunningSandbox, *, base_url: str | None = None, webhook: str = "", limits: str = ""
 ) -> Path:
-    """Write the profile of a sandbox into a folder: the built-in one's keys and resources, no control plane.
+    """Write the profile of a sandbox: keys and resources of the built-in one, and no control plane.
 
     Args:
-        folder: Also gets the files that hold the secrets.
-        sandbox: Whose keys to use.
-        base_url: Where to send, if not to the sandbox itself.
-        webhook: Lines of ``[webhook]`` besides its secret; none leaves the table out.
+        folder: For the profile and the files with its secrets.
+        sandbox: The sandbox whose keys are used.
+        base_url: Where to send, if not to the sandbox.
+        webhook: Lines of ``[webhook]`` besides its secret; empty leaves the table out.
         limits: Lines of ``[limits]`` that replace the built-in ones.
     """
     text = (builtin_targets_path() / "sandbox.toml").read_text(encoding="utf-8")
@@ -99,7 +99,7 @@ def write_profile(
 
 @dataclass(kw_only=True)
 class SmallProfile:
-    """A profile that is put together key by key; ``limits`` are lines of its ``[limits]``."""
+    """A profile put together key by key; ``limits`` are the lines of its ``[limits]``."""
 
     folder: Path
     sandbox: RunningSandbox
@@ -109,7 +109,7 @@ class SmallProfile:
     def key(
         self, name: str, capabilities: Collection[str], *, user: str, tier: str, secret: str | None = None
     ) -> SmallProfile:
-        """Add a key of the sandbox's, or one with another secret."""
+        """Add a key of the sandbox, or one with another secret."""
         (self.folder / f"key-{name}").write_text(secret or self.sandbox.keys[name], encoding="utf-8")
         held = ", ".join(f'"{each}"' for each in capabilities)
         self.tables.append(
@@ -123,7 +123,7 @@ class SmallProfile:
         return self
 
     def written(self, *, base_url: str | None = None) -> str:
-        """Write it, for the sandbox or what stands before it; the path."""
+        """Write the profile, for the sandbox or a server in front of it; return its path."""
         path = self.folder / "small.toml"
         text = [f'base_url = "{base_url or self.sandbox.base_url}"\n[limits]\n{self.limits}\n', *self.tables]
         path.write_text("\n".join(text), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Exchanges and HAR files made by hand, for tests of what reads and judges them."""
+"""Hand-made exchanges and HAR files, for tests of what reads and judges them."""
 
 import json
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ def exchange(
     raw: bytes | None = None,
     persona: str | None = "full",
 ) -> Exchange:
-    """An answer to a request that does not matter; ``raw`` wins over ``body``."""
+    """Make a response to an arbitrary request; ``raw`` takes precedence over ``body``."""
     return Exchange(
         id="x00001",
         request=Request(
@@ -42,12 +42,12 @@ def refusal(status: int, code: str | None = None, **context: Any) -> Exchange:
 
 
 def broken(check: Check[...], answer: Exchange, **known: Any) -> set[str]:
-    """The facts that an exchange breaks by this check."""
+    """Return the facts that an exchange breaks by this check."""
     return {claim.fact for claim in check.judge(answer, **known) if not claim.holds}
 
 
 def claimed(check: Check[...], answer: Exchange, **known: Any) -> set[str]:
-    """The facts that this check says anything of."""
+    """Return the facts about which this check makes a claim."""
     return {claim.fact for claim in check.judge(answer, **known)}
 
 
@@ -63,7 +63,7 @@ def entry(
     content: dict[str, Any] | None = None,
     **members: Any,
 ) -> dict[str, Any]:
-    """One entry; ``body`` is answered as JSON, and ``content`` wins over it."""
+    """Make one entry; ``body`` is sent as JSON, and ``content`` takes precedence over it."""
     text = json.dumps(body)
     answered = {"content-type": "application/json", **(headers or {})}
     return {

@@ -1,4 +1,4 @@
-"""Answers that a client, and requests that a server, has to bear."""
+"""Hostile responses for clients, and hostile requests for servers."""
 
 import gzip
 import json
@@ -26,13 +26,13 @@ _ODD_VALUES: Final[tuple[Any, ...]] = (
 )
 _DRIP_PAUSE_S: Final = 0.1
 _LATE_S: Final = 3.0
-"""Longer than the profiles of these tests let an answer take."""
+"""Longer than the timeout in the profiles of these tests."""
 _ESCAPES: Final = "\x1b]0;owned\x07\x1b[2J\u009b31m\u202e\r\n::error::owned\n"
 _MEGABYTE: Final = b"x" * 1_000_000
 
 
 def whole(change: Callable[[bytes], bytes], *, head: bytes = _OK) -> Attack:
-    """An answer that is sound HTTP around a changed body."""
+    """Send valid HTTP with a changed body."""
 
     def attack(connection: socket.socket, body: bytes) -> None:
         changed = change(body)
@@ -42,12 +42,12 @@ def whole(change: Callable[[bytes], bytes], *, head: bytes = _OK) -> Attack:
 
 
 def raw(make: Callable[[bytes], bytes]) -> Attack:
-    """Bytes, and then the end of the connection."""
+    """Send bytes, and end the connection."""
     return lambda connection, body: connection.sendall(make(body))
 
 
 def endless(begin: bytes, part: bytes, *, pause_s: float = 0.0) -> Attack:
-    """Bytes without end, until the client hangs up."""
+    """Send bytes without end, until the client hangs up."""
 
     def attack(connection: socket.socket, _: bytes) -> None:
         connection.sendall(begin)
@@ -59,7 +59,7 @@ def endless(begin: bytes, part: bytes, *, pause_s: float = 0.0) -> Attack:
 
 
 def altered(random: Random, *, share: float) -> Attack:
-    """Sound HTTP and sound JSON; in a share of the answers some values are of another kind, or gone."""
+    """Send valid HTTP and JSON; in a share of the responses some values have another type, or are missing."""
 
     def alter(value: Any) -> Any:
         if random.random() < 0.15:
@@ -76,7 +76,7 @@ def altered(random: Random, *, share: float) -> Attack:
 
 @cache
 def _gzip_bomb() -> bytes:
-    """One GB, once decoded."""
+    """Return 1 GB once decoded."""
     packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
     begin, part = (packer.compress(bytes(1_000_000)) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
     return begin + part * 999
@@ -84,7 +84,7 @@ def _gzip_bomb() -> bytes:
 
 @cache
 def _brotli_bomb() -> bytes:
-    """One GB, once decoded."""
+    """Return 1 GB once decoded."""
     packer = brotli.Compressor(quality=1)
     return b"".join(packer.process(bytes(1_000_000)) for _ in range(1_000)) + bytes(packer.finish())
 
@@ -98,7 +98,7 @@ def _declared(body: bytes, headers: bytes) -> bytes:
 
 
 def _reset(begin: Callable[[bytes], bytes]) -> Attack:
-    """Bytes, and then an end that takes back what has not been read."""
+    """Send bytes, and reset the connection, which discards what has not been read."""
 
     def attack(connection: socket.socket, body: bytes) -> None:
         connection.sendall(begin(body))
@@ -108,7 +108,7 @@ def _reset(begin: Callable[[bytes], bytes]) -> Attack:
 
 
 def _half_closed(begin: Callable[[bytes], bytes]) -> Attack:
-    """Bytes, and then no more of them, on a connection that stays open for the other side."""
+    """Send bytes and close that direction alone; the connection stays open for the other side."""
 
     def attack(connection: socket.socket, body: bytes) -> None:
         connection.sendall(begin(body))
@@ -130,7 +130,7 @@ def _late(connection: socket.socket, body: bytes) -> None:
 
 
 def _texts_replaced(text: str) -> Callable[[bytes], bytes]:
-    """Another text wherever one stands, and as a member besides."""
+    """Replace every text, and add the new one as a member."""
 
     def replaced(value: Any) -> Any:
         if isinstance(value, dict):
@@ -187,7 +187,7 @@ BROKEN_JSON: Final[Mapping[str, Attack]] = {
     "markup": whole(_texts_replaced("</script><script>alert(1)</script><!-- `|*[x](javascript:1)")),
     "wrong members": whole(lambda _: json.dumps({"user": {"id": 10**400, "email": "\ud800"}}).encode()),
 }
-"""Answers that HTTP can carry and that break a documented promise."""
+"""Valid HTTP responses that break a documented fact."""
 
 BROKEN_HTTP: Final[Mapping[str, Attack]] = {
     "100 MB": raw(lambda _: _declared(_MEGABYTE * 100, b"Content-Length: 100000000\r\n")),
@@ -240,7 +240,7 @@ BROKEN_HTTP: Final[Mapping[str, Attack]] = {
     "broken gzip": raw(lambda body: _declared(body, b"Content-Encoding: gzip\r\nContent-Length: 9\r\n")),
     "gzip bomb": raw(lambda _: _declared(_gzip_bomb(), b"Content-Encoding: gzip\r\n")),
 }
-"""Answers that are none by the rules of HTTP, or by any measure."""
+"""Invalid HTTP, or beyond any reasonable bound."""
 
 NO_ANSWER: Final[Mapping[str, Attack]] = {
     "early close": raw(lambda _: b""),
@@ -252,7 +252,7 @@ NO_ANSWER: Final[Mapping[str, Attack]] = {
     "slow head": endless(b"HTTP/1.1 200 OK\r\nX-Slow: ", b"a", pause_s=_DRIP_PAUSE_S),
     "endless 1xx": endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n", pause_s=0.001),
 }
-"""Nothing that could be judged, in the time there is."""
+"""No response that could be judged within the timeout."""
 
 HARMLESS: Final[Mapping[str, Attack]] = {
     "HTTP/1.0": raw(lambda body: b"HTTP/1.0 200 OK\r\n%s\r\n%s" % (_JSON, body)),
@@ -268,7 +268,7 @@ HARMLESS: Final[Mapping[str, Attack]] = {
     ),
     "a header twice": whole(bytes, head=_OK + b"X-Twice: 1\r\nx-twice: \xe9\r\n"),
 }
-"""Unusual, and nothing that the contract forbids: additive, or the transport's own affair."""
+"""Unusual responses that the contract allows: additive, or a matter of transport."""
 
 KEY = key_secret(0, "full").encode()
 PATHS = (
@@ -338,7 +338,7 @@ TYPES = st.sampled_from(
 
 
 def exchange(base_url: str, data: bytes) -> bytes:
-    """Send bytes, close that direction, and return what comes back."""
+    """Send bytes, close that direction, and return the response."""
     address = urlsplit(base_url)
     with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
         connection.sendall(data)
@@ -363,7 +363,7 @@ def keyed_request(
     preference: bytes = b"",
     key: bytes = KEY,
 ) -> bytes:
-    """A request with a key, and with the token of the control plane."""
+    """Make a request with a key and the token of the control plane."""
     headers = [b"x-api-key: " + key, b"Content-Type: " + content_type, b"x-sandbox-token: test-token"]
     headers += [b"Prefer: " + preference] if preference else []
     return request(method.encode(), path.encode().replace(b"{}", segment) + b"?" + query, body, *headers)
@@ -423,4 +423,4 @@ SOUND = (
     _sound("POST", "/__sandbox__/keys", {"account": "ada", "capabilities": ["a:b"], "webhook": _HOOK}),
     _sound("POST", "/__sandbox__/clock", {"advance_s": 1}),
 )
-"""Requests that a sandbox accepts, most of them."""
+"""Requests most of which a sandbox accepts."""

@@ -1,4 +1,4 @@
-"""Results and records of load runs made by hand, for tests of what is made of them."""
+"""Hand-made results and records of load runs."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -58,7 +58,7 @@ LIVE_PROGRESS = LoadProgress(
 
 
 def times(p50_ms: float = 2.0, p99_ms: float = 9.0, *, count: int = 100) -> Times:
-    """A distribution with two telling percentiles."""
+    """Make a distribution with two distinctive percentiles."""
     percentiles = {"50": p50_ms, "75": p50_ms, "90": p50_ms, "95": p99_ms, "99": p99_ms}
     return Times(
         count=count,
@@ -72,7 +72,7 @@ def times(p50_ms: float = 2.0, p99_ms: float = 9.0, *, count: int = 100) -> Time
 def operation(
     name: str = "whoami", *, requests: int = 100, response: Times | None = None, **outcomes: int
 ) -> OperationLoad:
-    """An operation whose requests were kept, but for those that are named."""
+    """Make an operation whose requests were kept, except those that are named."""
     counts: Mapping[str, int] = {outcome: outcomes.get(outcome, 0) for outcome in OUTCOMES}
     counts = {**counts, "kept": requests - sum(outcomes.values())}
     response = response or times(count=requests)
@@ -109,7 +109,7 @@ def missed(measure: str = "p99_ms", bound: float = 5.0, observed: float | None =
 
 
 def load_results(**changes: Any) -> LoadResults:
-    """A sound run of ten seconds at ten requests per second."""
+    """Make a sound run of ten seconds at ten requests per second."""
     members: dict[str, Any] = {
         "plan": LoadPlan(
             scenario="reads",
@@ -138,7 +138,7 @@ def load_results(**changes: Any) -> LoadResults:
 def lognormal_seconds(
     seed: int, *, median_ms: float = 100.0, spread: float = 0.3, per_s: int = 100, seconds: int = 20
 ) -> list[list[float]]:
-    """Times of each second, in ms."""
+    """Draw the times of each second, in ms."""
     chance = random.Random(seed)
     return [[median_ms * chance.lognormvariate(0, spread) for _ in range(per_s)] for _ in range(seconds)]
 
@@ -171,15 +171,15 @@ def load_run(
     plan: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> Path:
-    """A run of load: each operation's times, in ms and second by second.
+    """Make a load run from the times of each operation, in ms, second by second.
 
     Args:
-        root: The folder of runs, one for each run.
-        seconds_by_operation: After the warm-up.
-        warm_up: Seconds of the first operation that came before.
-        failed: How many requests of the first operation failed besides, in each second after the warm-up.
-        status: What became of those, if they did not fail.
-        outcome: How it ended.
+        root: The folder of runs; each run needs its own.
+        seconds_by_operation: The times after the warm-up.
+        warm_up: Times of the first operation in the warm-up.
+        failed: Additional failed requests of the first operation, in each second after the warm-up.
+        status: The status of those, if not failed.
+        outcome: How the run ended.
         plan: Other members of the plan.
         changes: Other members of ``load.json``.
     """

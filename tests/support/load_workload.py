@@ -1,4 +1,4 @@
-"""What load is made of, by hand: options, keys, targets, scenarios and answers; no server, no client."""
+"""Parts of a load, hand-made without server or client: options, keys, targets, scenarios, responses."""
 
 import json
 from argparse import ArgumentParser
@@ -24,7 +24,7 @@ RESET_UNIX_S = 1_764_063_060
 
 
 def options(*arguments: str) -> LoadOptions:
-    """With Locust's own that ours are read with."""
+    """Parse options of a load, together with Locust's own."""
     parser = ArgumentParser()
     add_options(parser)
     parser.add_argument("--users", dest="num_users", type=int)
@@ -56,7 +56,7 @@ def target(
     models: Iterable[Model] = (),
     limits: Limits | None = None,
 ) -> Target:
-    """A profile that allows every action, and 1,000 credits."""
+    """Make a profile that allows every action, with 1,000 credits."""
     return Target(
         name="staging",
         base_url="https://staging.example.com",
@@ -74,7 +74,7 @@ def workload_of(
     lines: Sequence[InputLine] | None = None,
     runs_each: bool = False,
 ) -> Workload:
-    """Who sends there, at the prices of the profile."""
+    """Return the workload on a target, at the prices of its profile."""
     return Workload(
         where,
         price=lambda each: unknown if each.cost_credits is None else each.cost_credits,
@@ -89,7 +89,7 @@ def scenario(*tasks: Callable[[Any], object], **members: Any) -> type[ScenarioUs
 
 
 class Said:
-    """What verification asks of a response of any client."""
+    """What verification needs of any client's response."""
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ def submitted(execution_id: str = "e-1") -> Said:
 
 
 class Remote:
-    """What a run uses of Locust's runners of several processes."""
+    """What a run uses of Locust's distributed runners."""
 
     client_id, worker_index, user_count = "a", 3, 0
     greenlet = shape_greenlet = None
@@ -175,7 +175,7 @@ class Remote:
         self.clients.running = [SimpleNamespace(id=worker) for worker in workers]
 
     def take(self, kind: str) -> list[tuple[str, Any]]:
-        """Who was sent what of this kind since the last time."""
+        """Return the messages of this kind since the last call, with their receivers."""
         found = [(worker, data) for sent, data, worker in self.sent if sent == kind]
         self.sent = [each for each in self.sent if each[0] != kind]
         return found
@@ -187,6 +187,6 @@ class Remote:
         self.did.append("quit")
 
 
-# Made so, since their methods have fewer arguments than Locust's.
+# Made like this because their methods have fewer arguments than Locust's.
 FakeMaster: Any = type("FakeMaster", (Remote, MasterRunner), {})
 FakeWorker: Any = type("FakeWorker", (Remote, WorkerRunner), {})

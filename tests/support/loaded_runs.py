@@ -1,4 +1,4 @@
-"""A record of a load run with everything in it that a report can show, made by hand."""
+"""A hand-made record of a load run with everything that a report can show."""
 
 import random
 from collections import defaultdict
@@ -44,11 +44,11 @@ _NOTHING = times(0.0, 0.0, count=0)
 def loaded(
     root: Path, *, seconds: int = 60, operations: Mapping[str, float] | None = None, samples: int = 40
 ) -> Path:
-    """A run that slowed down for ten seconds, was throttled, failed now and then, and missed an objective.
+    """Make a run with ten slow seconds, throttling, some failures, and a missed objective.
 
     Args:
         root: The folder of runs.
-        seconds: How long it went.
+        seconds: Its duration.
         operations: Median response times in ms.
         samples: Requests of each operation in each second.
     """
@@ -56,7 +56,7 @@ def loaded(
 
 
 def calm(root: Path) -> Path:
-    """A run in which every request was kept and no objective missed, and that looked for nothing else."""
+    """Make a run in which every request was kept and no objective missed, and nothing else was judged."""
     results, rows = _everything(20, {"getWhoami": 4.0}, is_calm=True)
     objectives = tuple(each for each in results.objectives if each.is_met)
     results = replace(results, objectives=objectives, cycles=None, capacity=None, invariants=(), windows=())
@@ -64,7 +64,7 @@ def calm(root: Path) -> Path:
 
 
 def unmeasured(root: Path) -> Path:
-    """A run that was interrupted before its first answer."""
+    """Make a run that was interrupted before its first response."""
     results = load_results(
         operations=(),
         overall=None,

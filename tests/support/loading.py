@@ -1,4 +1,4 @@
-"""Load as a user runs it, in one process or several, and what it leaves."""
+"""Load as a user runs it, in one process or several, and its results."""
 
 import subprocess
 import sys
@@ -18,12 +18,12 @@ from knouds_harness.runs.record import RunRecord, read_run
 
 _ATTEMPTS = 4
 _TIMEOUT_S = 240.0
-"""For a search of many points on a machine that is busy."""
+"""Enough for a search of many points on a busy machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """A run that has ended; ``found`` is None if it came to no record."""
+    """A run that has ended; ``found`` is None if it has no record."""
 
     exit_code: int
     found: RunRecord | None
@@ -48,13 +48,13 @@ def load(folder: Path, *arguments: str) -> Loaded:
 
 
 def end_of(process: subprocess.Popen[str], folder: Path) -> Loaded:
-    """Wait for the end of a run that ``started_load`` gave."""
+    """Wait for the end of a run that ``started_load`` started."""
     out, err = process.communicate(timeout=_TIMEOUT_S)
     return Loaded(exit_code=process.returncode, found=latest_record(folder), out=out, err=err)
 
 
 def valid_load(folder: Path, *arguments: str) -> Loaded:
-    """Run a scenario until the generator was not the limit: on a busy machine that may take some attempts."""
+    """Run a scenario until the measurement is valid, which may take some attempts on a busy machine."""
     for _ in range(_ATTEMPTS):
         loaded = load(folder, *arguments)
         if loaded.exit_code != ExitCode.INVALID_MEASUREMENT:
@@ -64,7 +64,7 @@ def valid_load(folder: Path, *arguments: str) -> Loaded:
 
 @contextmanager
 def started_load(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Start a scenario; nothing of it outlives the context."""
+    """Start a scenario; no process of it outlives the context."""
     command = [sys.executable, "-m", "knouds_harness", "load", "--runs-folder", str(folder), *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     family: list[psutil.Process] = []
@@ -122,7 +122,7 @@ class Distributed:
 
     @property
     def figures_so_far(self) -> str:
-        """What the master has written of the figures, as text."""
+        """Return the figures that the master has written, as text."""
         return "".join(path.read_text() for path in self.runs.glob(f"*/{LOAD_FILE}"))
 
     @property
@@ -133,7 +133,7 @@ class Distributed:
 
 @contextmanager
 def distributed(scenario: Path, *arguments: str, workers: int, runs: Path) -> Iterator[Distributed]:
-    """Start them with plain Locust, with arguments of the master; none outlives the context."""
+    """Start master and workers with plain Locust, with the master's arguments; none outlives the context."""
     port = str(free_port())
     locust = [sys.executable, "-m", "locust", "-f", str(scenario)]
     as_master = ["--master", "--headless", "--expect-workers", str(workers), "--only-summary"]

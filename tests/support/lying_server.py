@@ -1,7 +1,7 @@
-"""A small server of the API, whole and honest unless lies are put before it.
+"""A small, complete and honest server of the API, in front of which lies can be put.
 
 It was written from the README and ``docs`` alone, and shares nothing with the document or the sandbox. Each
-lie (``integration/server_lies.py``) stands between a request and the honest answer, as a middleware does.
+lie (``integration/server_lies.py``) is called between a request and the honest response, like a middleware.
 """
 
 import copy
@@ -24,12 +24,12 @@ KEYS: Final = {
     "full": "knouds_live_Zk3vQm8sT1yRb6NwXe4LcPf9HdJa2Gu7",
     "reader": "knouds_live_b5Wq2KxYt8ZnVr4DsEj7MgCf1Ap9LhUo",
 }
-"""Both of one account; the second may read workflows."""
+"""Both belong to one account; the second may only read workflows."""
 PRICE: Final = 6.0
 MINE: Final = ("portrait", "clip", "notes", "precious")
-"""The user's own workflows; ``precious`` is the one that no profile names, ``notes`` is free."""
+"""The user's own workflows; no profile names ``precious``, and ``notes`` is free."""
 _DELAY_S: Final = 0.3
-"""Until an asynchronous run ends."""
+"""How long an asynchronous run takes."""
 _LIMIT: Final = 1000
 _USER: Final = {
     "id": "usr_1",
@@ -44,7 +44,7 @@ _ENDED: Final = ("completed", "failed", "cancelled")
 
 @dataclass
 class Request:
-    """What was asked for; ``name`` is the slug, model or execution of the path."""
+    """A request; ``name`` is the slug, model or execution in its path."""
 
     method: str
     target: str
@@ -63,7 +63,7 @@ class Request:
 
     @property
     def body(self) -> Any:
-        """The JSON that was sent, or ``...``."""
+        """The JSON that was sent, or ``...`` if it is invalid."""
         try:
             return json.loads(self.content, parse_constant=_refused)
         except ValueError:
@@ -75,7 +75,7 @@ class Request:
 
 @dataclass
 class Answer:
-    """JSON, or bytes in place of it; ``raw`` replaces the whole answer, and ends the connection."""
+    """A response: JSON, or bytes instead; ``raw`` replaces all of it, and ends the connection."""
 
     body: Any = None
     status: int = 200
@@ -90,7 +90,7 @@ class Answer:
 
     @property
     def is_success(self) -> bool:
-        """Whether it says that what was asked for was done."""
+        """Return whether it says that the request was carried out."""
         return self.raw is None and self.status < 300
 
     def written(self) -> bytes:
@@ -102,27 +102,27 @@ class Answer:
 
 
 def refusal(status: int, code: str, *, wait_s: int = 1, **more: Any) -> Answer:
-    """A refusal in the documented form; a 429 says when to come again."""
+    """Make a refusal in the documented form; a 429 says when to try again."""
     wait = {"retryAfter": wait_s, "tier": "business", "limit": _LIMIT} if status == 429 else {}
     headers = [("Retry-After", str(wait_s))] if status == 429 else []
     return Answer({"error": f"Refused: {code}.", "code": code, **wait, **more}, status, headers)
 
 
 Honest = Callable[..., Answer]
-"""Answers the request, or another one, without this lie."""
+"""Returns the response to the request, or to another one, without this lie."""
 Lie = Callable[["LyingServer", Request, Honest], Answer]
 
 
 @dataclass
 class LyingServer:
-    """One account with two keys; everything that tests want to know of it.
+    """A server with one account and two keys, and what tests have to know of it.
 
     Attributes:
-        charges: What each run has really cost, in credits: the ledger.
+        charges: The ledger: what each run really cost, in credits.
         elsewhere: Another server.
-        heard: Every request, as bytes.
-        strayed: Those that arrived elsewhere; there should be none.
-        memory: What lies remember.
+        heard: Every request as bytes.
+        strayed: Requests that arrived elsewhere; there should be none.
+        memory: State of the lies.
     """
 
     lies: Sequence[Lie] = ()
@@ -151,12 +151,12 @@ class LyingServer:
         return {slug: each["name"] for slug, each in self.workflows.items() if slug not in MINE}
 
     def charge(self, amount: float) -> None:
-        """Take amount; usage shows it."""
+        """Charge an amount; usage shows it."""
         self.charges.append(amount)
         self.rows.append(self.row("portrait", amount))
 
     def charge_more(self, amount: float, row: dict[str, Any] | None = None) -> None:
-        """Take credits for a run that has a row, the last one unless told otherwise, which shows them."""
+        """Charge credits for a run that has a row (the last one by default), which shows them."""
         self.charges.append(amount)
         (row or self.rows[-1])["creditsCost"] += amount
 
@@ -173,7 +173,7 @@ class LyingServer:
         return made | of_it | costs | more
 
     def answer(self, request: Request, place: int = 0) -> Answer:
-        """What the lies from this place on make of the honest answer."""
+        """Return what the lies from this one on make of the honest response."""
         if place == len(self.lies):
             return self._honest(request)
         return self.lies[place](self, request, lambda other=None: self.answer(other or request, place + 1))
@@ -292,7 +292,7 @@ class LyingServer:
         return Answer({name: copy.deepcopy(run[name]) for name in shown}, 202 if is_cancel else 200)
 
     def _settle(self) -> None:
-        """End the runs whose time has come."""
+        """End the runs that are due."""
         for id_, (at, status) in self._ends.items():
             if time.monotonic() >= at and self._runs[id_]["status"] not in _ENDED:
                 self._runs[id_]["status"] = status
@@ -317,7 +317,7 @@ class LyingServer:
 
 
 def _refused(constant: str) -> None:
-    """NaN and Infinity are not JSON."""
+    """Refuse NaN and Infinity, which are not JSON."""
     raise ValueError(constant)
 
 
@@ -335,7 +335,7 @@ def _price(workflow: dict[str, Any]) -> float:
 
 
 def _is_document(body: dict[str, Any]) -> bool:
-    """Whether each documented member has its kind of value, and the name says something."""
+    """Return whether each documented member has a valid type, and the name is not empty."""
     kinds_hold = all(
         isinstance(body[name], type(default) if default is not None else (str, type(None)))
         for name, default in _DOCUMENT.items()
@@ -399,7 +399,7 @@ def request_of(data: bytes) -> Request:
 
 
 def routed(request: Request, path: str) -> Request:
-    """The same request of what a path leads to."""
+    """Return the same request for another path."""
     parts = [unquote(each) for each in path.split("/")]
     is_named = parts[2:3] in (["workflows"], ["models"], ["executions"]) and len(parts) > 3
     shape = "/".join([*parts[:3], "*", *parts[4:]]) if is_named else path
@@ -409,7 +409,7 @@ def routed(request: Request, path: str) -> Request:
 
 @contextmanager
 def lying_server(*lies: Lie) -> Iterator[LyingServer]:
-    """Run one, before another server that nothing should reach."""
+    """Run a lying server, and another server that must not be contacted."""
     lying = LyingServer(lies)
     with serving(lying.speak) as server, serving(lambda other, stream: other.read_request(stream)) as other:
         lying.base_url, lying.elsewhere = server.base_url, other.base_url

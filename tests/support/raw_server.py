@@ -1,4 +1,4 @@
-"""Servers that speak raw bytes, so that they can break every rule; on loopback, on free ports."""
+"""Servers that send raw bytes, so they can break every rule; on loopback, on free ports."""
 
 import http.client
 import socket
@@ -12,20 +12,20 @@ from urllib.parse import urlsplit
 
 Script = Callable[["RawServer", socket.socket], object]
 Attack = Callable[[socket.socket, bytes], object]
-"""Answers on a connection in a server's place; gets the body that the server would have sent."""
+"""Responds on a connection instead of a server; gets the body that the server would have sent."""
 Pairs = Sequence[tuple[str, str]]
 
 
 @dataclass
 class RawServer:
-    """What a raw server heard: the bytes of each request, in order of arrival, and how many connected."""
+    """What a raw server received: the bytes of each request in order of arrival; counts connections."""
 
     base_url: str
     requests: list[bytes] = field(default_factory=list)
     connections: int = 0
 
     def read_request(self, connection: socket.socket) -> bytes:
-        """One request with its body; empty once the client has closed."""
+        """Read one request with its body; empty once the client has closed."""
         data = b""
         while not _is_whole(data):
             part = connection.recv(65536)
@@ -45,7 +45,7 @@ def _is_whole(data: bytes) -> bool:
 
 @contextmanager
 def serving(script: Script, context: ssl.SSLContext | None = None) -> Iterator[RawServer]:
-    """Run a script for each connection, in a thread of its own."""
+    """Run a script for each connection, in its own thread."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = RawServer(f"http{'s' if context else ''}://127.0.0.1:{listener.getsockname()[1]}")
 
@@ -54,7 +54,7 @@ def serving(script: Script, context: ssl.SSLContext | None = None) -> Iterator[R
                 with context.wrap_socket(connection, server_side=True) if context else connection as stream:
                     script(server, stream)
             except OSError:
-                pass  # the client has hung up, as some tests want it to
+                pass  # the client has hung up, as in some tests
 
         def accept() -> None:
             while True:
@@ -77,7 +77,7 @@ def serving(script: Script, context: ssl.SSLContext | None = None) -> Iterator[R
 def always(
     content: bytes, *, status: str = "200 OK", content_type: str = "application/json", more: str = ""
 ) -> Script:
-    """A script that answers every request alike; ``more`` are lines of headers."""
+    """Make a script that answers every request alike; ``more`` are header lines."""
     lines = f"HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\n{more}"
     answer = f"{lines}Content-Length: {len(content)}\r\n\r\n".encode() + content
 
@@ -90,7 +90,7 @@ def always(
 
 @dataclass(frozen=True, kw_only=True)
 class Relayed:
-    """A request, as it came to a proxy."""
+    """A request as it reached a proxy."""
 
     method: str
     target: str
@@ -103,7 +103,7 @@ class Relayed:
 
 @dataclass(frozen=True, kw_only=True)
 class Answered:
-    """What the server behind a proxy answered, without the headers of its connection."""
+    """The response of the server behind a proxy, without connection headers."""
 
     status: int
     reason: str
@@ -117,7 +117,7 @@ class Answered:
 
 
 Proxied = bytes | Callable[[socket.socket], object]
-"""What a client gets; after a function has spoken, the connection closes, unless it returns True."""
+"""What a client gets: bytes, or a function that sends; the connection then closes unless it returns True."""
 
 
 @contextmanager
@@ -126,7 +126,7 @@ def proxying(
     answer: Callable[[Relayed, Callable[[], Answered]], Proxied],
     context: ssl.SSLContext | None = None,
 ) -> Iterator[RawServer]:
-    """Stand before a server, over TLS with a context: ``answer`` may ask it what it would answer."""
+    """Stand in front of a server, optionally with TLS: ``answer`` may ask for its response."""
     netloc = urlsplit(base_url).netloc
 
     def relay(server: RawServer, connection: socket.socket) -> None:
@@ -170,10 +170,10 @@ def replacing(
     *,
     instead: Callable[[str, str], bytes | None] = lambda *_: None,
 ) -> Iterator[RawServer]:
-    """Stand before a server, over TLS with a context; an answer for which there is an attack becomes that.
+    """Stand in front of a server, optionally with TLS; an attack may replace a response.
 
-    ``choose`` is given its path with the query, and its status. ``instead`` is given the method and the path
-    of a request, and may answer in the server's place.
+    ``choose`` gets path (with query) and status of a response, and returns the attack or None.
+    ``instead`` gets method and path of a request, and may answer instead of the server.
     """
 
     def answer(relayed: Relayed, asked: Callable[[], Answered]) -> Proxied:
@@ -191,7 +191,7 @@ def replacing(
 
 @contextmanager
 def corrupting(base_url: str, path: str | None, attack: Attack) -> Iterator[RawServer]:
-    """Stand before a server; every 200 of this path, or of any but health, becomes an attack and closes."""
+    """Stand in front of a server; an attack replaces every 200 of this path (None: any but health)."""
 
     def choose(target: str, status: int) -> Attack | None:
         asked = target.partition("?")[0]

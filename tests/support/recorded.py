@@ -1,7 +1,6 @@
-"""Recordings served again, through the client that sends for real and the checks that judge for real.
+"""Recordings served again, through the client that really sends and the checks that really judge.
 
-Nothing else is let through: a request that nobody recorded fails the test, and so does a recording that
-nobody asks for.
+Nothing else is let through: a request without a recording fails the test, and so does an unused recording.
 """
 
 import re
@@ -31,7 +30,7 @@ _KEY = re.compile(r"\{\{key:([\w-]+)\}\}")
 
 
 class _AllOurs(CreatedWorkflows):
-    """Lets recorded writes through: they go to workflows of another run, and no further than respx."""
+    """Allow all recorded writes: they concern workflows of another run, and go no further than respx."""
 
     def may_write(self, slug: str) -> bool:  # noqa: ARG002 - as its base
         return True
@@ -39,39 +38,39 @@ class _AllOurs(CreatedWorkflows):
 
 @cache
 def document() -> Document:
-    """What is promised; read once."""
+    """Return the shipped document; read once."""
     return shipped_document()
 
 
 @cache
 def shapes() -> ShapeJudge:
-    """Compiles each schema once for all tests."""
+    """Return a judge that compiles each schema once for all tests."""
     return ShapeJudge(document())
 
 
 @cache
 def recordings() -> Mapping[str, Recording]:
-    """Every recording that is kept, by name."""
+    """Return every recording, by name."""
     return {each.name: each for each in read_recordings(FOLDER, contract_version=document().version)}
 
 
 def recording(name: str) -> Recording:
-    """One of them, such as ``getWhoami-401-legacy``."""
+    """Return one of them, such as ``getWhoami-401-legacy``."""
     return recordings()[name]
 
 
 def story_of(recording: Recording) -> list[Recording]:
-    """The recordings that were made together with one."""
+    """Return the recordings that were made together with this one."""
     return [each for each in recordings().values() if recording.story and each.story == recording.story]
 
 
 def secret_of(persona: str) -> str:
-    """What stands for a persona's key while recordings are served."""
+    """Return the stand-in for a persona's key while recordings are served."""
     return f"knouds_live_recorded-{persona}-0123456789"
 
 
 def make_target(*served: Recording, **limits: object) -> Target:
-    """A target with the personas that recordings name."""
+    """Make a target with the personas that recordings name."""
     bounds = {"credits": 0.0, "allow": frozenset(Action), "timeout_s": 5.0, **limits}
     return Target(
         name="recorded",
@@ -93,10 +92,10 @@ def make_target(*served: Recording, **limits: object) -> Target:
 
 @contextmanager
 def serving(*served: Recording, **limits: object) -> Iterator[Client]:
-    """A client whose target answers what was recorded, each answer once, in the order in which they stand.
+    """Make a client whose target returns recorded responses, each once, in the given order.
 
     Raises:
-        AssertionError: Something else was asked, or a recording was not asked for.
+        AssertionError: Another request was sent, or a recording was not used.
     """
     transport = RecordedTransport(*map(_with_keys_in_its_url, served))
     target = make_target(*served, **limits)
@@ -104,7 +103,7 @@ def serving(*served: Recording, **limits: object) -> Iterator[Client]:
     created = _AllOurs(target=target, listed=listed)
     now = served[0].exchange.started_at
     with Client(target=target, created=created, transport=transport, now=lambda: now) as client:
-        for persona in ("full", "unknown"):  # keys that recordings show in other places than their header
+        for persona in ("full", "unknown"):  # keys that recordings show outside of their header
             client.redactor.add(Secret(secret_of(persona), f"key:{persona}"))
         yield client
     assert not transport.unused, "recordings that were not asked for"
@@ -117,7 +116,7 @@ def _with_keys_in_its_url(recording: Recording) -> Recording:
 
 
 def request_of(recording: Recording) -> tuple[Request, Secret | None]:
-    """What to send, and the key where it is not the persona's own."""
+    """Return the request to send, and its key if that is not the persona's own."""
     request = recording.exchange.request
     sent = [value for name, value in recording.exchange.sent_headers if name.lower() == KEY_HEADER]
     key = Secret(_restored(sent[-1]), "key:sent") if sent and request.persona is None else None
@@ -130,14 +129,14 @@ def request_of(recording: Recording) -> tuple[Request, Secret | None]:
 
 
 def replayed(recording: Recording) -> Exchange:
-    """One recording sent through the client again; what comes is what was kept, or the test fails."""
+    """Send one recording through the client again, and return the exchange."""
     with serving(recording) as client:
         request, key = request_of(recording)
         return client.send(request, key=key)
 
 
 def breaches(recording: Recording) -> tuple[str, ...]:
-    """What checks find in a recording that would fail a run."""
+    """Return what checks find in a recording that would fail a run."""
     story = story_of(recording)
     return judgement_of(recording, document=document(), shapes=shapes(), story=story).breaches
 

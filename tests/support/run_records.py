@@ -1,4 +1,4 @@
-"""Run records made by hand, for tests of what is rendered from them."""
+"""Hand-made run records, for tests of what is rendered from them."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -115,7 +115,7 @@ SETUP = replace(
 
 
 class SteppingClock(Clock):
-    """Goes on by a fixed step each time it is read."""
+    """A clock that advances by a fixed step at each reading."""
 
     def __init__(self, step_s: float = 0.01) -> None:
         super().__init__(0.0)
@@ -147,7 +147,7 @@ def exchange(
     sent: Any = None,
     headers: tuple[tuple[str, str], ...] = (),
 ) -> Exchange:
-    """An exchange with one operation, its path values made up."""
+    """Make an exchange with one operation, and made-up path values."""
     if isinstance(operation, str):
         operation = DOCUMENT.operation_by_id[operation]
     path_values = dict.fromkeys(operation.path_parameters, "portrait")
@@ -218,7 +218,7 @@ def finding(
 def add_finding(
     writer: RunWriter, shown_by: Exchange, fact: str, *, is_known: bool = False, **words: Any
 ) -> None:
-    """Write an exchange (unless it is in the record already), the failed result and the finding."""
+    """Write an exchange (unless the record has it), the failed result and the finding."""
     found = finding(shown_by, fact, **words)
     if not is_known:
         writer.add_exchange(shown_by)
@@ -229,7 +229,7 @@ def add_finding(
 
 
 def add_matrix(writer: RunWriter, *, wrong: tuple[tuple[str, str], ...] = ()) -> None:
-    """One cell for each secured operation and persona; the ``wrong`` ones let in whom they should refuse."""
+    """Add a cell for each secured operation and persona; ``wrong`` ones admit whom they should refuse."""
     secured = [each for each in DOCUMENT.operations if not each.is_public]
     for number, (operation, persona) in enumerate(
         ((operation, persona) for operation in secured for persona in TARGET.personas.values()), start=1
@@ -278,7 +278,7 @@ def add_matrix(writer: RunWriter, *, wrong: tuple[tuple[str, str], ...] = ()) ->
 
 
 def add_verified(writer: RunWriter, share: Callable[[str], bool] = lambda _: True) -> None:
-    """Results that hold for every fact that is not about capabilities, and for which ``share`` says so."""
+    """Add results that hold for every fact that is not about capabilities, and that ``share`` selects."""
     for number, fact in enumerate(DOCUMENT.facts.values()):
         if fact.id.startswith(("capability.", "webhook.")) or not share(fact.id):
             continue
@@ -317,7 +317,7 @@ def healthy(root: Path) -> Path:
 
 
 def broken(root: Path) -> Path:
-    """A run with a finding of each verdict, a waived one among them."""
+    """Make a run with a finding of each verdict, one of them waived."""
     costly = exchange(
         900,
         "runWorkflow",
@@ -393,7 +393,7 @@ def broken(root: Path) -> Path:
 
 
 def interrupted(root: Path) -> Path:
-    """A run that somebody ended with Ctrl-C after two findings."""
+    """Make a run that was ended with Ctrl-C after two findings."""
     with running(root) as writer:
         add_matrix(writer, wrong=(("listWorkflows", "only-workflow-run"),))
         add_finding(
@@ -404,7 +404,7 @@ def interrupted(root: Path) -> Path:
 
 
 def empty(root: Path) -> Path:
-    """A run that ended before its first request."""
+    """Make a run that ended before its first request."""
     with running(root) as writer:
         writer.finish("stopped", 3, note="https://staging.example.com: connection refused")
     return writer.folder

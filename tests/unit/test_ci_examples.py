@@ -1,4 +1,4 @@
-"""The pipelines that are offered: to be copied, as an action of GitHub, as a component of GitLab."""
+"""The provided CI pipelines: examples to copy, a GitHub action, a GitLab component."""
 
 import os
 import re
@@ -20,7 +20,7 @@ PAGE = (CI / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.name)
-def test_pipeline_is_yaml_and_calls_what_there_is(path):
+def test_pipeline_is_valid_and_uses_existing_commands(path):
     text = path.read_text(encoding="utf-8")
     assert yaml.safe_load(text)
 
@@ -33,7 +33,7 @@ def test_pipeline_is_yaml_and_calls_what_there_is(path):
 
 
 @pytest.mark.parametrize("name", [*(path.name for path in PIPELINES), "action.yml", "check.yml"])
-def test_every_pipeline_is_explained(name):
+def test_every_pipeline_is_documented(name):
     assert name in PAGE
 
 
@@ -46,8 +46,8 @@ def test_actions_are_pinned_by_commit(path):
 
 
 @pytest.mark.parametrize("path", [*PIPELINES, COMPONENT, ROOT / "action.yml"], ids=lambda path: path.name)
-def test_what_is_installed_has_an_address(path):
-    """Of the harness's own repository: a name could be anybody's, and ``.`` is the user's own project."""
+def test_harness_is_installed_from_its_repository(path):
+    """By name, it could be anyone's package; ``.`` is the user's own project."""
     installed = re.findall(r"pip\"? install (?:--quiet )?(.*)", path.read_text(encoding="utf-8"))
 
     assert installed in (['"$HARNESS"'], ['"$[[ inputs.harness ]]"'], ['"$GITHUB_ACTION_PATH"'])
@@ -59,7 +59,7 @@ def test_component_uses_the_inputs_that_it_declares():
     assert set(re.findall(r"inputs\.(\w+)", str(job))) == set(spec["spec"]["inputs"])
 
 
-# -- the action's own step, in bash, with a harness that notes how it was called
+# -- the action's own step, in bash, with a harness that records how it is called
 
 STUB = """\
 #!/bin/bash
@@ -71,7 +71,7 @@ exit "${STUB_EXIT:-0}"
 
 @pytest.fixture
 def run_step(tmp_path):
-    """Run the step; returns the exit code, how the harness was called, and the outputs."""
+    """Run the step; return the exit code, how the harness was called, and the outputs."""
     [step] = [step for step in ACTION["runs"]["steps"] if step.get("id") == "run"]
     command = tmp_path / "temp" / "knouds-harness" / "bin" / "knouds-harness"
     command.parent.mkdir(parents=True)
@@ -106,7 +106,7 @@ def run_step(tmp_path):
     return run
 
 
-def test_action_passes_inputs_on_as_they_are(run_step):
+def test_action_passes_its_inputs_unchanged(run_step):
     args = "--rate 5 --objective 'runWorkflow p95 < 300ms' $(touch/x) *"
 
     code, called, _ = run_step(command="load reads", target="staging", args=args)
@@ -123,7 +123,7 @@ def test_action_needs_no_input(run_step):
 
 
 @pytest.mark.parametrize("stub_exit", [0, 1, 5])
-def test_action_ends_as_the_harness_does_and_names_the_new_run(run_step, stub_exit):
+def test_action_has_the_harness_exit_code_and_names_the_run(run_step, stub_exit):
     code, _, outputs = run_step(stub_exit=stub_exit)
 
     assert code == stub_exit

@@ -1,4 +1,4 @@
-"""Lines and tables on terminals of any width, and in pipes."""
+"""Lines and tables, on terminals of any width and in pipes."""
 
 import io
 
@@ -21,7 +21,7 @@ def printed(width, *, is_terminal, rows=ROWS, **more):
 
 
 @pytest.mark.parametrize("width", [1, 80, 200])
-def test_row_is_a_line_in_a_pipe(width):
+def test_row_is_one_line_in_a_pipe(width):
     lines = printed(width, is_terminal=False, headings=("fault", "fact", "says"))
 
     assert len(lines) == 3
@@ -32,7 +32,7 @@ def test_row_is_a_line_in_a_pipe(width):
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 200])
 def test_id_is_never_broken(width):
-    """The last column is wrapped, or all cells of a row stand below each other; no line is too wide."""
+    """The last column is wrapped, or the cells of a row are put below each other; no line is too wide."""
     lines = printed(width, is_terminal=True)
 
     assert max(map(len, lines)) <= width
@@ -46,11 +46,11 @@ def test_numbers_are_aligned_to_the_right():
     assert lines == ["a      5 ms  x", "b  1,200 ms  y"]
 
 
-def test_table_without_rows_is_nothing():
+def test_table_without_rows_prints_nothing():
     assert printed(80, is_terminal=True, rows=[]) == []
 
 
-def test_words_are_neither_markup_nor_commands():
+def test_text_is_neither_markup_nor_a_command():
     screen = io.StringIO()
     console = Console(file=screen, width=80)
 

@@ -1,4 +1,4 @@
-"""Whatever a user's file holds, reading it ends soon: well, or with one message that names the file."""
+"""Reading any damaged file ends soon, either well or with one message that names the file."""
 
 import json
 import os
@@ -52,11 +52,11 @@ BOMB: Final = "\n".join(
         *(f"{c}: &{c} [*{p}, *{p}, *{p}, *{p}, *{p}]" for p, c in zip("abcdefgh", "bcdefghi", strict=True)),
     ]
 )
-"""YAML that is small, and half a million values once its aliases are followed."""
+"""Small YAML, with half a million values once its aliases are followed."""
 
 
 class Damage(NamedTuple):
-    """One thing that happens to a file, at a share of a million of it, maybe with an odd value."""
+    """One change of a file, at a place in millionths of its size, maybe with an odd value."""
 
     kind: str
     place: int
@@ -81,7 +81,7 @@ _MEMBER: Final = re.compile(rb'("?[\w.-]+"?)(?=\s*[:=])')
 
 
 def damaged(content: bytes, damages: list[Damage]) -> bytes:
-    """What is left of a text of values: JSON, JSON lines, TOML, YAML or CSV."""
+    """Damage a text of values: JSON, JSON lines, TOML, YAML or CSV."""
     for each in damages:
         content = _HOW[each.kind](content, each)
     return content
@@ -107,7 +107,7 @@ def _byte(content: bytes, damage: Damage) -> bytes:
 
 
 def _line(content: bytes, damage: Damage) -> bytes:
-    """A line that is gone, or comes again somewhere else."""
+    """Remove a line, or repeat it somewhere else."""
     lines = content.splitlines(keepends=True) or [b""]
     at = damage.place * len(lines) // 1_000_000
     if damage.place % 2:
@@ -116,7 +116,7 @@ def _line(content: bytes, damage: Damage) -> bytes:
 
 
 def _in_json(change: Callable[..., None]) -> Callable[[bytes, Damage], bytes]:
-    """Change a member of JSON; of other texts a line."""
+    """Change a member of JSON, or a line of another text."""
 
     def act(content: bytes, damage: Damage) -> bytes:
         try:
@@ -133,7 +133,7 @@ def _in_json(change: Callable[..., None]) -> Callable[[bytes, Damage], bytes]:
 
 
 def _holders(value: Any) -> Any:
-    """Each member with what holds it, to any depth."""
+    """Yield each member with its container, to any depth."""
     pending = [value]
     while pending:
         holder = pending.pop()
@@ -233,16 +233,16 @@ SURFACE: Final = Surface(
 
 
 def read_in_time(read: Callable[[], object], name: str) -> None:
-    """Read a file, which either goes well or is refused by its name, with a remedy and exit code 2."""
+    """Read a file; it must go well, or be refused by name, with a remedy and exit code 2."""
     refused, took_s = ending_of(read)
-    if IS_LONG and took_s >= WITHIN_S:  # of which a collection of garbage may be most
+    if IS_LONG and took_s >= WITHIN_S:  # mostly garbage collection
         _, took_s = ending_of(read)
     assert not IS_LONG or took_s < WITHIN_S
     assert refused is None or says_what_to_do(refused, name)
 
 
 def ending_of(read: Callable[[], object]) -> tuple[HarnessError | None, float]:
-    """What a file was refused with, if it was, and the processor time that this took."""
+    """Return the error with which a file was refused, if any, and the processor time that it took."""
     began_s, refused = time.process_time(), None
     try:
         read()
@@ -252,7 +252,7 @@ def ending_of(read: Callable[[], object]) -> tuple[HarnessError | None, float]:
 
 
 def says_what_to_do(error: HarnessError, *names: str) -> bool:
-    """Whether an error names what it is about, and then a remedy on a line of its own."""
+    """Return whether an error names the file, and has a remedy on a line of its own."""
     text = str(error)
     return error.exit_code == ExitCode.USAGE and any(name in text for name in names) and "\n  " in text
 
@@ -276,7 +276,7 @@ def har(folder: Path) -> Path:
 
 
 def valid(folder: Path, kind: str) -> Path:
-    """A file that is read without complaint."""
+    """Write a file that is read without an error."""
     if kind == "har":
         return har(folder)
     if kind in TEXTS:
@@ -309,12 +309,12 @@ READERS: Final[dict[str, Callable[[Path], object]]] = {
 
 
 @pytest.mark.parametrize("kind", READERS)
-def test_damaged_file_is_read_or_refused_by_its_name(kind, tmp_path_factory):
+def test_damaged_file_is_read_or_refused_by_name(kind, tmp_path_factory):
     path = valid(tmp_path_factory.mktemp(kind), kind)
     content = path.read_bytes()
     READERS[kind](path)
 
-    @(COMMANDS if kind == "document" else READING)  # of half a second each
+    @(COMMANDS if kind == "document" else READING)  # half a second each
     @given(damages=DAMAGES)
     def read(damages):
         path.write_bytes(damaged(content, damages))
@@ -348,8 +348,8 @@ NO_FILES: Final[dict[str, Callable[[Path], object]]] = {
 
 @pytest.mark.parametrize("kind", READERS)
 @pytest.mark.parametrize("make", NO_FILES.values(), ids=list(NO_FILES))
-def test_what_is_not_a_file_is_refused_by_its_name(kind, make, tmp_path):
-    """Also a pipe that nobody writes to, which a reader would wait for."""
+def test_path_that_is_not_a_file_is_refused_by_name(kind, make, tmp_path):
+    """Also a pipe without a writer, which a reader would wait for."""
     path = valid(tmp_path, kind)
     path.unlink()
     make(path)
@@ -362,7 +362,7 @@ def test_what_is_not_a_file_is_refused_by_its_name(kind, make, tmp_path):
 
 @pytest.fixture(scope="module")
 def run_folders(tmp_path_factory) -> list[Path]:
-    """Of a check, of a load, and of a load with a baseline."""
+    """Folders of a check, of a load, and of a load with a baseline."""
     folder = tmp_path_factory.mktemp("runs")
     checked = broken(folder / "check")
     (checked / "surface.json").write_bytes(surface_format().dump_json(SURFACE))
@@ -380,7 +380,7 @@ FILES_OF_RUNS: Final = st.tuples(st.sampled_from([0, 1, 2]), PLACES, DAMAGES)
 
 @READING
 @given(where=FILES_OF_RUNS)
-def test_damaged_run_folder_is_refused_by_its_name(run_folders, tmp_path_factory, where):
+def test_damaged_run_folder_is_read_or_refused_by_name(run_folders, tmp_path_factory, where):
     folder = with_damage(run_folders, tmp_path_factory, where)
 
     read_in_time(lambda: read_run(folder), folder.name)
@@ -391,8 +391,8 @@ def test_damaged_run_folder_is_refused_by_its_name(run_folders, tmp_path_factory
     ("what", "name"),
     [("pipe", name) for name in RUN_FILES] + [("folder", "run.json"), ("endless device", "seconds.csv")],
 )
-def test_run_folder_with_what_is_not_a_file_is_read_or_refused(run_folders, tmp_path, name, what):
-    """Without waiting for it: it is named among what could not be read."""
+def test_run_folder_with_a_part_that_is_not_a_file_is_handled(run_folders, tmp_path, name, what):
+    """Without waiting for it: it is named as unreadable."""
     source = next(folder for folder in run_folders if (folder / name).is_file())
     folder = Path(shutil.copytree(source, tmp_path / source.name))
     (folder / name).unlink()
@@ -413,8 +413,8 @@ COMMAND_LINES: Final = (
 
 
 @pytest.mark.parametrize("arguments", COMMAND_LINES, ids=lambda arguments: arguments[0])
-def test_command_on_a_damaged_run_folder_ends_in_words(run_folders, tmp_path_factory, arguments):
-    proofs_by_fact()  # collects the suite, whose tests use given, once and outside of it
+def test_command_on_a_damaged_run_folder_ends_with_a_message(run_folders, tmp_path_factory, arguments):
+    proofs_by_fact()  # collects the suite once, outside of given, as its tests use given too
 
     @COMMANDS
     @given(where=FILES_OF_RUNS)
@@ -432,7 +432,7 @@ def test_command_on_a_damaged_run_folder_ends_in_words(run_folders, tmp_path_fac
 
 
 @pytest.mark.parametrize("command", ["verify", "record --from"])
-def test_command_on_a_damaged_har_ends_in_words(command, tmp_path_factory):
+def test_command_on_a_damaged_har_ends_with_a_message(command, tmp_path_factory):
     folder = tmp_path_factory.mktemp("har")
     path = har(folder)
     content = path.read_bytes()
@@ -454,7 +454,7 @@ def test_command_on_a_damaged_har_ends_in_words(command, tmp_path_factory):
 
 
 def invoke(arguments: list[str], *names: str) -> None:
-    """Run a command in this process, as ``main`` would; an error names one of these."""
+    """Run a command in this process, as ``main`` would; an error must name one of these files."""
     began_s = time.process_time()
     ended = CliRunner().invoke(cli, arguments)
     if isinstance(ended.exception, HarnessError):
@@ -470,7 +470,7 @@ def invoke(arguments: list[str], *names: str) -> None:
 def with_damage(
     run_folders: list[Path], tmp_path_factory: pytest.TempPathFactory, where: tuple[int, int, list[Damage]]
 ) -> Path:
-    """A copy of a run folder of which one file is damaged."""
+    """Copy a run folder, and damage one file of the copy."""
     which, place, damages = where
     source = run_folders[which]
     folder = tmp_path_factory.getbasetemp() / "damaged" / source.name

@@ -1,4 +1,4 @@
-"""The sandbox stands apart: a server made from the document that tests it would prove nothing."""
+"""The sandbox is independent: a server made from the document that tests it would prove nothing."""
 
 import subprocess
 import sys
@@ -20,8 +20,8 @@ print(*(path for path in opened if "openapi" in path or "/spec/" in path))
 """
 
 
-def test_sandbox_knows_nothing_of_the_document():
-    """A serving sandbox has imported nothing of the harness, and opened no document."""
+def test_sandbox_reads_neither_harness_nor_document():
+    """A running sandbox has not imported the harness, and not opened a document."""
     command = [sys.executable, "-c", SERVE_AND_TELL]
     modules, documents = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split(
         "\n"

@@ -1,4 +1,4 @@
-"""What CI installs: from PyPI alone, each file by its hash."""
+"""CI installs only from PyPI, and each file by its hash."""
 
 import tomllib
 from pathlib import Path
@@ -11,8 +11,8 @@ LOCK = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
-def test_lock_names_pypi_alone_and_every_hash():
-    """No private index, and nothing that could change."""
+def test_lock_names_only_pypi_and_every_hash():
+    """So no private index is used, and no file can change."""
     others = [each for each in LOCK["package"] if each["name"] != "knouds-harness"]
     files = [file for each in others for file in (*each.get("wheels", ()), each.get("sdist")) if file]
 
@@ -21,7 +21,7 @@ def test_lock_names_pypi_alone_and_every_hash():
     assert all(file["hash"].startswith("sha256:") for file in files)
 
 
-def test_lock_has_what_the_project_asks_for():
+def test_lock_meets_the_requirements_of_the_project():
     version_by_name = {each["name"]: each.get("version") for each in LOCK["package"]}
     groups = PROJECT["dependency-groups"].values()
     asked = [*PROJECT["project"]["dependencies"], *(each for group in groups for each in group)]

@@ -1,4 +1,4 @@
-"""Options that are declared once, as a command and pytest or Locust read them."""
+"""Options are declared once, and read by a command and by pytest or Locust."""
 
 from argparse import ArgumentParser
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Sample:
 
 
 def asked_of_click(declared, *arguments):
-    """What click hands to a command that has the options."""
+    """Return what click passes to a command with these options."""
     found = {}
 
     @click.command()
@@ -45,7 +45,7 @@ def asked_of_click(declared, *arguments):
 
 
 def runner_parser(declared):
-    """A parser as pytest's and Locust's are."""
+    """Make a parser like those of pytest and Locust."""
     parser = ArgumentParser()
     add_runner_options(declared, parser.add_argument)
     return parser
@@ -63,7 +63,7 @@ def runner_parser(declared):
         ("--drawn", "0"),
     ],
 )
-def test_runner_reads_what_the_command_was_asked(arguments):
+def test_runner_reads_the_options_of_the_command(arguments):
     asked = asked_of_click(Sample, *arguments)
 
     parsed = runner_parser(Sample).parse_args(runner_arguments(Sample, asked))
@@ -91,8 +91,8 @@ def test_values_have_the_types_of_the_fields():
     assert found == Sample(count=5, names=("a",), is_loud=True, folder=Path("there"), wait_s=60, share=0.5)
 
 
-def test_what_was_not_asked_for_is_not_passed_on():
-    """So that the runner's own defaults hold."""
+def test_defaults_are_not_passed_on():
+    """So that the runner's own defaults apply."""
     assert runner_arguments(Sample, asked_of_click(Sample)) == []
 
 
@@ -100,7 +100,7 @@ def test_what_was_not_asked_for_is_not_passed_on():
     "arguments", [["--count", "0"], ["--wait", "soon"], ["--share", "2"], ["--count", "x"]]
 )
 def test_runner_refuses_what_the_command_refuses(arguments, capsys):
-    """One check of a value, wherever it is given."""
+    """Both use the same check of a value."""
     with pytest.raises(SystemExit):
         runner_parser(Sample).parse_args(arguments)
     with pytest.raises(AssertionError, match="Invalid value"):

@@ -1,4 +1,4 @@
-"""Words of a server reach no terminal, and no log of CI, as anything but words."""
+"""Text of a server cannot act as a command to a terminal or a CI log."""
 
 import pytest
 from hypothesis import given
@@ -15,8 +15,8 @@ def test_escape_sequence_is_shown_as_dots(text):
 
 
 @pytest.mark.parametrize("line", ["::add-mask::it", "  ::error::x", "ok\n::stop-commands::x", "##[group]x"])
-def test_line_is_no_command_to_github(line):
-    """A runner of GitHub Actions finds commands at the beginning of a line, however far it is indented."""
+def test_line_is_not_a_command_to_github(line):
+    """GitHub Actions finds commands at the beginning of a line, after any indentation."""
     shown = printable(line)
 
     assert not any(each.strip().startswith("::") for each in shown.splitlines())
@@ -24,14 +24,14 @@ def test_line_is_no_command_to_github(line):
 
 
 @pytest.mark.parametrize("line", ["x ##vso[task.setvariable]y", "##teamcity[x]", "##[error]x"])
-def test_line_is_no_command_to_azure(line):
+def test_line_is_not_a_command_to_azure(line):
     """Azure Pipelines and TeamCity find them anywhere in a line."""
     assert "##" not in printable(line)
 
 
 @given(st.text())
-def test_length_and_printable_text_stay(text):
-    """Positions in the text still fit, and a second time changes nothing."""
+def test_length_and_printable_text_are_kept(text):
+    """Positions in the text still fit, and a second pass changes nothing."""
     shown = printable(text)
 
     assert len(shown) == len(text)
@@ -39,6 +39,6 @@ def test_length_and_printable_text_stay(text):
 
 
 @pytest.mark.parametrize(("number", "said"), [(0, "0 findings"), (1, "1 finding"), (1200, "1,200 findings")])
-def test_counts_agree_in_number(number, said):
+def test_counted_noun_agrees_with_its_number(number, said):
     assert counted(number, "finding") == said
     assert counted(1, "try", "tries") == "1 try"

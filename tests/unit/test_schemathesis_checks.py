@@ -1,4 +1,4 @@
-"""Our checks as schemathesis calls them: conversion, verdicts, waivers, and what is known of the account."""
+"""Our checks as schemathesis calls them: conversion, verdicts, waivers, and knowledge of the account."""
 
 import json
 from typing import Any
@@ -21,7 +21,7 @@ RESULT = {"success": True, "result": {"images": []}, "cost": 1, "ms": 1}
 
 
 def check_named(name: str, **table: Any) -> Any:
-    """What schemathesis makes of a registered check and its table in the configuration."""
+    """Return what schemathesis makes of a registered check and its configuration."""
     check: Any = CHECKS.get_one(name)
     return check(**table)
 
@@ -62,7 +62,7 @@ def answered(schema, operation_id, status, body, *, headers=None, method=None, p
 
 
 def test_exchange_names_the_operation_under_a_base_path(schema):
-    """The base path is cut off, and path values are read from what was really sent."""
+    """The base path is removed, and path values are read from the request as it was sent."""
     exchange = exchange_of(*answered(schema, "getWorkflow", 404, {}, path="/api/workflows/a%20b?x=1"))
 
     assert (exchange.request.operation_id, exchange.request.path_values) == ("getWorkflow", {"slug": "a b"})
@@ -70,7 +70,7 @@ def test_exchange_names_the_operation_under_a_base_path(schema):
 
 
 def test_exchange_belongs_to_the_operation_that_was_reached(schema):
-    """A generated path that is another operation's is judged as that one."""
+    """A generated path that belongs to another operation is judged as that operation."""
     exchange = exchange_of(*answered(schema, "getWorkflow", 200, [], path="/api/workflows"))
 
     assert exchange.request.operation_id == "listWorkflows"
@@ -86,7 +86,7 @@ def test_breach_fails(judge):
 
 
 def test_assumption_does_not_fail(judge):
-    """An answer to a create without a slug goes against an assumption alone."""
+    """A create whose response lacks the slug breaks only an assumption."""
     assert judge(check_named("knouds_schemas_body"), "createWorkflow", 201, {"id": 1}) is None
 
 
@@ -112,7 +112,7 @@ def test_incomplete_waiver_is_refused(lacking):
 
 
 def test_preflight_is_not_judged(judge):
-    """The ground rules are about the API's methods, not about what a proxy answers to OPTIONS."""
+    """The ground rules are about the API's methods, not a proxy's response to OPTIONS."""
     assert judge(check_named("knouds_envelopes_json_object"), "getHealth", 200, "", method="OPTIONS") is True
 
 
@@ -127,8 +127,8 @@ def test_runs_of_a_limited_account_carry_the_headers(judge):
 
 
 @pytest.mark.parametrize("whoami", [UNLIMITED, {"user": {**LIMITED["user"], "role": "admin"}}, NO_CODE, []])
-def test_runs_of_other_accounts_are_not_held_to_the_headers(judge, whoami):
-    """Whether unlimited accounts get the headers is open, and so it is of accounts that are not known."""
+def test_runs_of_other_accounts_need_no_rate_limit_headers(judge, whoami):
+    """For unlimited accounts the headers are open, and so they are for unknown ones."""
     check = check_named("knouds_schemas_limited_run_headers")
 
     judge(check, "getWhoami", 200, whoami)
@@ -136,7 +136,7 @@ def test_runs_of_other_accounts_are_not_held_to_the_headers(judge, whoami):
     assert judge(check, "runWorkflow", 200, RESULT) is True
 
 
-def test_limit_is_the_tier_s(judge):
+def test_rate_limit_is_that_of_the_tier(judge):
     check = check_named("knouds_rate_limits_told_limit")
     judge(check, "getWhoami", 200, LIMITED)
 

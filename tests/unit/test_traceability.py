@@ -1,4 +1,4 @@
-"""Every documented promise is claimed by a check, and a fault makes that check fail."""
+"""Every documented fact is claimed by a check, and a fault makes that check fail."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from knouds_harness.commands.facts import coverage
 from knouds_harness.contract.document import shipped_document
 from knouds_sandbox.faults import FAULTS
 
-# Documented, and not to be shown over HTTP with a key.
+# Documented, but cannot be shown over HTTP with a key.
 NOT_PROVABLE = {
     "ground.additive-change-is-legal": "a permission to the server; the talkative variant makes use of it",
     "ground.body-needs-json-content-type": "asked of clients; what a server does without it is open",

@@ -1,4 +1,4 @@
-"""Headers hold numbers of any length, and things that only look like numbers."""
+"""Headers may hold numbers of any length, and text that only looks like a number."""
 
 import pytest
 
@@ -12,5 +12,5 @@ from knouds_harness.whole_numbers import whole_number
         *((text, None) for text in (None, "", " 1", "-1", "1.0", "1e3", "²", "٣", "9" * 19, "9" * 5_000)),
     ],
 )
-def test_number_is_digits_that_fit(text, number):
+def test_whole_number_is_ascii_digits_within_a_bound(text, number):
     assert whole_number(text) == number

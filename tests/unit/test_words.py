@@ -1,4 +1,4 @@
-"""Both packages speak plain English: phrases that readers stumble over stay out of them."""
+"""Both packages are written in plain English, without phrases that readers have to read twice."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,6 @@ ALLOWED = ("``~nobody``", "The body is no JSON.")  # a user of Unix; what record
 
 
 def test_source_speaks_plain_english():
-    """A message, docstring or comment is read once."""
     found = [
         f"{path.relative_to(SOURCES)}:{number}: {line.strip()}"
         for path in sorted(SOURCES.rglob("*.py"))

@@ -46,7 +46,7 @@ def _compared_loads(folder: Path) -> Path:
 
 
 def _changed(folder: Path) -> Path:
-    """A load run with a baseline of three others."""
+    """Make a load run with a baseline of three others."""
     runs = [
         load_run(folder / f"{number}", _two_operations(number, median_ms=100)).rename(
             folder / f"run-{number}"
@@ -103,29 +103,29 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
     "unmeasured": unmeasured,
     "changed": _changed,
 }
-"""How the run of each report comes about."""
+"""Makes the run of each report."""
 PAGES: dict[str, Callable[[Path], Path]] = {
     "compared-loads": _compared_loads,
     "compared-checks": _compared_checks,
     "damaged": _damaged,
     "history": _history,
 }
-"""How pages come about that are not rendered from one whole run."""
+"""Makes pages that are not rendered from one complete run."""
 REPORTS = [*WRITERS, *PAGES]
 SCREENSHOTS = Path(os.environ.get("BROWSER_SCREENSHOTS", "reports/screenshots"))
-_TIMEOUT_MS = 120_000  # a machine that does much else is slow, not wrong
+_TIMEOUT_MS = 120_000  # a busy machine is slow, not wrong
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs a browser."""
+    """Mark tests that need a browser."""
     for item in items:
         if item.path.parent == Path(__file__).parent:
             item.add_marker(pytest.mark.browser)
 
 
 def _missing(what: str) -> None:
-    """Skip; where a browser is required (``REQUIRE_BROWSER=1``, as in CI) fail instead."""
+    """Skip the test; fail instead if a browser is required (``REQUIRE_BROWSER=1``, as in CI)."""
     if os.environ.get("REQUIRE_BROWSER"):
         pytest.fail(what)
     pytest.skip(what)
@@ -149,7 +149,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def report_paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """``report.html`` by what it reports on, and other pages by their name."""
+    """``report.html`` by the kind of run, and other pages by name."""
     others = {name: write(tmp_path_factory.mktemp(name)) for name, write in PAGES.items()}
     rendered = {
         name: render_all(write(tmp_path_factory.mktemp(name))).html for name, write in WRITERS.items()
@@ -162,8 +162,8 @@ class Opened:
 
     Attributes:
         page: Playwright's.
-        requests: Every URL that was asked for.
-        complaints: What the browser logged: errors of scripts, of the content policy.
+        requests: Every requested URL.
+        complaints: What the browser logged: errors of scripts and of the content policy.
     """
 
     def __init__(self, page: Any, url: str) -> None:
@@ -178,7 +178,7 @@ class Opened:
 
 @pytest.fixture
 def open_url(browser: Any) -> Iterator[Callable[..., Opened]]:
-    """Opens an address; ``size`` is desktop or phone, ``scheme`` light or dark."""
+    """Open a URL; ``size`` is desktop or phone, ``scheme`` light or dark."""
     contexts = []
 
     def opened(url: str, *, size: str = "desktop", scheme: str = "light") -> Opened:
@@ -195,5 +195,5 @@ def open_url(browser: Any) -> Iterator[Callable[..., Opened]]:
 
 @pytest.fixture
 def open_report(open_url: Callable[..., Opened], report_paths: dict[str, Path]) -> Callable[..., Opened]:
-    """Opens a report by its name, as ``open_url`` does."""
+    """Open a report by its name, like ``open_url``."""
     return lambda name, **look: open_url(report_paths[name].as_uri(), **look)

@@ -1,4 +1,4 @@
-"""Reports of checks, used as people use them."""
+"""Reports of checks, used as a user would."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def test_facts_are_filtered_by_standing(page):
 
 
 def test_facts_are_searched(page):
-    """By every word, wherever in the row it stands."""
+    """Every word must match, in any column of the row."""
     page.fill("#fact-text", "COST credits run.cost-is-credits")
 
     assert shown_facts(page).count() == 1
@@ -48,7 +48,7 @@ def test_findings_are_searched(page):
     assert page.inner_text("#finding-count").startswith("1 of ")
 
 
-def test_cell_leads_to_its_exchange(page):
+def test_cell_opens_its_exchange(page):
     cell = page.locator("td a.cell").last
     target = page.locator(f"[id='{cell.get_attribute('href').removeprefix('#')}']")
     assert not target.is_visible()
@@ -59,7 +59,7 @@ def test_cell_leads_to_its_exchange(page):
     assert page.evaluate("(e) => e.getBoundingClientRect().top < innerHeight", target.element_handle())
 
 
-def test_fact_in_breach_leads_to_its_findings(page):
+def test_fact_in_breach_shows_its_findings(page):
     page.fill("#finding-text", "nothing like this")
     page.locator("#fact-run\\.cost-is-credits a.badge").click()
 
@@ -82,8 +82,8 @@ def test_command_is_copied(page):
     )
 
 
-def test_time_line_leads_to_a_finding(page):
-    """A mark unfolds what was first seen then."""
+def test_timeline_mark_opens_its_finding(page):
+    """The finding that was first seen then."""
     mark = page.locator(".marks a").last
 
     mark.click()
@@ -91,7 +91,7 @@ def test_time_line_leads_to_a_finding(page):
     assert page.locator(f"[id='{mark.get_attribute('href').removeprefix('#')}']").is_visible()
 
 
-def test_everything_is_there_without_a_script(browser, report_paths):
+def test_page_is_complete_without_scripts(browser, report_paths):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(report_paths["broken"].as_uri())

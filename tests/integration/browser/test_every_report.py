@@ -1,4 +1,4 @@
-"""What holds for every report, whatever it reports on, in a real browser."""
+"""Properties of every report, in a real browser."""
 
 import pytest
 from checking import sampled
@@ -12,7 +12,7 @@ LOOKS = [("desktop", "light"), ("phone", "dark")]
 
 
 @every_report
-def test_nothing_is_asked_of_a_network(open_report, report_paths, name):
+def test_page_requests_nothing_from_a_network(open_report, report_paths, name):
     opened = open_report(name)
 
     assert opened.requests == [report_paths[name].as_uri()]
@@ -23,7 +23,7 @@ def test_nothing_is_asked_of_a_network(open_report, report_paths, name):
     ("name", "size", "scheme"), sampled([(name, *look) for name in REPORTS for look in LOOKS], every=3)
 )
 def test_axe_finds_no_violation(open_report, name, size, scheme):
-    """With a dozen things unfolded. A screenshot is kept, in ``reports/screenshots``."""
+    """With a dozen elements unfolded; a screenshot is saved in ``reports/screenshots``."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install --group browser")
     page = open_report(name, size=size, scheme=scheme).page
     page.screenshot(path=SCREENSHOTS / f"{name}-{size}-{scheme}.png", full_page=True)
@@ -38,7 +38,7 @@ def test_axe_finds_no_violation(open_report, name, size, scheme):
 
 @every_report
 @every_size
-def test_page_is_as_wide_as_its_window(open_report, name, size):
+def test_page_fits_the_width_of_its_window(open_report, name, size):
     page = open_report(name, size=size).page
 
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -58,8 +58,7 @@ def test_every_link_leads_somewhere(open_report, name):
 
 
 @every_report
-def test_keyboard_leads_past_the_head(open_report, name):
-    """The first thing that Tab finds skips to the contents."""
+def test_first_tab_stop_skips_to_the_contents(open_report, name):
     page = open_report(name).page
 
     page.keyboard.press("Tab")
@@ -69,8 +68,8 @@ def test_keyboard_leads_past_the_head(open_report, name):
 
 
 @every_report
-def test_paper_is_white(open_report, name):
-    """Whatever the screen's colours; and what only works on a screen is left out."""
+def test_print_has_a_white_background(open_report, name):
+    """Whatever the screen's colours; and controls that work only on a screen are left out."""
     page = open_report(name, scheme="dark").page
 
     page.emulate_media(media="print", color_scheme="dark")

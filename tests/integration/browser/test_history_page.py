@@ -1,4 +1,4 @@
-"""``history.html`` in a real browser: the chart is drawn, and follows the window and its colours."""
+"""``history.html`` in a real browser: its chart is drawn, and follows window size and colour scheme."""
 
 import pytest
 
@@ -12,14 +12,14 @@ PAINTED = """() => {
 
 
 def test_chart_is_drawn(open_report):
-    """Points, level, axes and the change make more than a few colours."""
+    """Points, level, axes and the change give more than a few colours."""
     page = open_report("history").page
 
     assert page.locator(".verdict").inner_text().endswith("over 12 runs. One change.")
     assert page.evaluate(PAINTED) > 5
 
 
-def test_chart_is_as_wide_as_its_place(open_report):
+def test_chart_follows_the_window_width(open_report):
     page = open_report("history").page
 
     page.set_viewport_size({"width": 500, "height": 800})
@@ -28,7 +28,7 @@ def test_chart_is_as_wide_as_its_place(open_report):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_figures_stand_in_a_table(open_report):
+def test_figures_are_also_in_a_table(open_report):
     page = open_report("history").page
 
     page.get_by_text("All figures").click()

@@ -1,4 +1,4 @@
-"""The page of a load while it goes."""
+"""The page of a running load."""
 
 from dataclasses import replace
 from threading import Thread
@@ -17,21 +17,21 @@ _TIMEOUT_MS = 120_000
 
 @pytest.fixture
 def live():
-    """Of a load that has not begun."""
+    """A load that has not begun."""
     return LiveLoad()
 
 
 @pytest.fixture
 def page(browser):
-    """An empty one, and what the browser logs of it."""
+    """An empty page, with the browser's messages about it."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     context.set_default_timeout(_TIMEOUT_MS)
     yield context.new_page()
     context.close()
 
 
-def test_open_page_follows_the_load_until_its_report_stays(page, live, tmp_path):
-    """It begins before there are figures, keeps what was chosen, and outlives its server."""
+def test_open_page_follows_the_load_and_becomes_the_report(page, live, tmp_path):
+    """It is opened before there are figures, keeps the user's choices, and outlives its server."""
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -59,8 +59,8 @@ def test_open_page_follows_the_load_until_its_report_stays(page, live, tmp_path)
     assert complaints == []
 
 
-def test_page_of_a_command_that_was_killed_says_so(page, live, tmp_path):
-    """And keeps the figures that it has."""
+def test_page_says_that_its_command_was_killed(page, live, tmp_path):
+    """And keeps its figures."""
     folder = calm(tmp_path)
     live.show(replace(LIVE_PROGRESS, folder=str(folder)))
     with serving(live, port=None, has_page=True) as address:

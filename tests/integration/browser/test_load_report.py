@@ -1,4 +1,4 @@
-"""Reports of load: what is drawn, and how it is worked."""
+"""Reports of load: what is drawn, and how it is used."""
 
 import pytest
 
@@ -19,20 +19,20 @@ def page(open_report):
 @pytest.mark.parametrize("id_", [*CHARTS, "heat"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_chart_is_drawn(open_report, id_, scheme):
-    """Lines, axes and labels leave many colours on a canvas that was empty."""
+    """Lines, axes and labels give many colours on a canvas that was empty."""
     page = open_report("loaded", scheme=scheme).page
 
     assert page.evaluate(COLOURS, id_) > 10
 
 
 def test_run_without_figures_has_no_empty_charts(open_report):
-    """A frame around nothing would look like a fault of the report."""
+    """An empty frame would look like an error of the report."""
     page = open_report("unmeasured").page
 
     assert page.locator("figure:visible").count() == 0
 
 
-def test_run_that_failed_nowhere_has_no_chart_of_errors(open_report):
+def test_run_without_errors_has_no_error_chart(open_report):
     page = open_report("calm").page
 
     assert page.locator("#chart-rate").is_visible()
@@ -40,7 +40,7 @@ def test_run_that_failed_nowhere_has_no_chart_of_errors(open_report):
 
 
 def test_times_over_all_operations_are_shown_first(page):
-    """And with one choice the 99th percentile of each, without them."""
+    """The other choice is the 99th percentile of each operation."""
     names = page.locator("#chart-times .key")
     first = names.all_inner_texts()
 
@@ -55,14 +55,14 @@ def test_times_over_all_operations_are_shown_first(page):
     ]
 
 
-def test_operation_is_picked(page):
+def test_times_of_an_operation_can_be_chosen(page):
     page.select_option("#pick-times", "runWorkflow")
 
     names = page.locator("#chart-times .key").all_inner_texts()
     assert [name.strip() for name in names] == ["median", "99th percentile", "longest"]
 
 
-def test_line_is_switched_off_by_keyboard(page):
+def test_line_can_be_hidden_by_keyboard(page):
     key = page.locator("#chart-rate .key").first
     assert key.get_attribute("aria-pressed") == "true"
 
@@ -71,20 +71,20 @@ def test_line_is_switched_off_by_keyboard(page):
     page.wait_for_function("(e) => e.getAttribute('aria-pressed') === 'false'", arg=key.element_handle())
 
 
-def test_heat_map_is_read_by_keyboard(page):
+def test_heat_map_can_be_read_by_keyboard(page):
     page.locator("#heat").press("ArrowUp")
 
     assert page.inner_text("#heat-readout").startswith("second 0, ")
 
 
-def test_heat_map_is_read_with_a_pointer(page):
+def test_heat_map_can_be_read_with_a_pointer(page):
     page.locator("#heat").hover(position={"x": 300, "y": 100})
 
     assert " request" in page.inner_text("#heat-readout")
 
 
 def test_heat_map_shows_every_kept_request(page):
-    """All cells of all operations add up to what was measured."""
+    """The cells of all operations add up to the number of requests."""
     drawn = page.evaluate(
         """Object.values(JSON.parse(document.getElementById("charts").textContent).heat.columns)
         .flat().map((column) => column.slice(1)).flat().reduce((sum, count) => sum + count, 0)"""
@@ -93,7 +93,7 @@ def test_heat_map_shows_every_kept_request(page):
     assert drawn == 3 * 60 * 40
 
 
-def test_charts_follow_the_scheme(page):
+def test_charts_follow_the_colour_scheme(page):
     before = page.evaluate("document.querySelector('#chart-rate canvas').toDataURL()")
 
     page.emulate_media(color_scheme="dark")
@@ -103,14 +103,14 @@ def test_charts_follow_the_scheme(page):
     )
 
 
-def test_objectives_come_before_any_figure_and_validity_before_them(page):
+def test_validity_and_objectives_come_before_the_figures(page):
     headings = page.locator("main h2").all_inner_texts()
 
     assert headings[:3] == ["Generator", "Objectives", "Over time"]
 
 
 def test_changes_against_the_baseline_come_before_the_charts(open_report):
-    """What got worse first, with its interval drawn; the rest of the measures are folded up."""
+    """The worst change first, with its interval drawn; other measures are folded up."""
     page = open_report("changed").page
     section = page.locator("section", has=page.locator("#change"))
     first = section.locator("tbody tr").first
@@ -132,8 +132,8 @@ def test_throttled_seconds_are_listed(page):
     assert "getWhoami 48" in row
 
 
-def test_windows_of_limits_fill_their_track(page):
-    """As far as they admitted of the limit; where each was in the run."""
+def test_rate_limit_windows_fill_their_track(page):
+    """Each is drawn at its time, and filled by the share of the limit that it admitted."""
     boxes = page.locator(".limit-window").evaluate_all(
         """(all) => all.map((each) => [
           each.offsetLeft, each.offsetWidth, each.querySelector("i").offsetHeight / each.offsetHeight])"""
@@ -145,14 +145,13 @@ def test_windows_of_limits_fill_their_track(page):
     assert all(abs(width / track - 0.5) < 0.01 for _, width, _ in boxes)
 
 
-def test_error_leads_to_its_evidence(page):
+def test_error_opens_its_evidence(page):
     page.locator("section", has=page.locator("#operations")).locator("a", has_text="x00001").click()
 
     assert page.locator("#x00001 pre").first.is_visible()
 
 
-def test_paper_gets_charts_that_fit(page, tmp_path):
-    """The whole report goes on a few pages."""
+def test_printed_report_fits_on_a_few_pages(page, tmp_path):
     path = tmp_path / "report.pdf"
 
     page.pdf(path=path, format="A4")

@@ -1,4 +1,4 @@
-"""The page of the sandbox in a real browser: live, readable, and deaf to what is sent."""
+"""The page of the sandbox in a real browser: live, readable, and safe against requests."""
 
 import socket
 from urllib.parse import urlsplit
@@ -18,7 +18,7 @@ MARKUP = "<img src=x onerror=document.title='seen'><script>document.title='seen'
 
 @pytest.fixture(scope="module")
 def sandbox():
-    """A sandbox with its page, whose deliveries reach nobody, and which was asked for hostile things."""
+    """A sandbox with its page, unreachable webhooks, and some hostile requests."""
     latency = Latency(time_scale=0.1)
     with running_sandbox(page=True, webhook_url=f"http://127.0.0.1:9/{MARKUP}", latency=latency) as sandbox:
         headers = {"x-api-key": sandbox.keys["full"], "user-agent": MARKUP}
@@ -43,7 +43,7 @@ def _send(base_url, line):
 @pytest.mark.parametrize("size", ["desktop", "phone"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_hostile_requests_are_text(sandbox, open_url, size, scheme):
-    """Nothing that was sent runs, loads, breaks the page, or makes it wider; a screenshot is kept."""
+    """They run and load nothing, and do not break or widen the page; a screenshot is saved."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install --group browser")
     opened = open_url(f"{sandbox.base_url}/", size=size, scheme=scheme)
     page = opened.page
@@ -65,7 +65,7 @@ def test_hostile_requests_are_text(sandbox, open_url, size, scheme):
 
 
 def test_page_is_live(sandbox, open_url):
-    """A new request shows without reloading, and what is unfolded stays so."""
+    """A new request appears without reloading, and unfolded elements stay unfolded."""
     page = open_url(f"{sandbox.base_url}/").page
     page.locator("#requests details").first.click()
 

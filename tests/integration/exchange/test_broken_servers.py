@@ -1,4 +1,4 @@
-"""Whatever a server or a network does, the answer is an exchange with a reason, or one clear error."""
+"""Whatever a server or network does, the result is an exchange with a reason, or one clear error."""
 
 import socket
 import ssl
@@ -40,15 +40,15 @@ REASONS = {
     ),
     "the body does not fit its Content-Encoding": ("broken gzip",),
 }
-"""What is told of answers that are none; of all others, that they are not valid HTTP."""
+"""Reasons of broken responses; that of all others is that they are not valid HTTP."""
 REASON_BY_NAME = {name: reason for reason, names in REASONS.items() for name in names}
 UNANSWERED = {**BROKEN_HTTP, **NO_ANSWER}
-# Whether so many small chunks take too long or are too much is a matter of the machine.
+# Whether that many small chunks take too long or are too large depends on the machine.
 del UNANSWERED["endless chunks of two bytes"]
 
 
 def exchange_with(attack: Attack, *, timeout_s: float = 5.0):
-    """Ask a server that answers so, and closes."""
+    """Send a request to a server that answers like this, and closes."""
 
     def script(server: RawServer, connection: socket.socket) -> None:
         server.read_request(connection)
@@ -61,8 +61,8 @@ def exchange_with(attack: Attack, *, timeout_s: float = 5.0):
 
 
 @pytest.mark.parametrize("name", UNANSWERED)
-def test_broken_answer_is_a_failure_with_a_reason(name):
-    """Whatever comes byte after byte keeps the client waiting no longer, and is kept in part."""
+def test_broken_response_is_a_failure_with_a_reason(name):
+    """A slow stream of bytes does not extend the timeout, and is kept in part."""
     exchange = exchange_with(UNANSWERED[name], timeout_s=0.3 if name in NO_ANSWER else 5.0)
 
     assert exchange.status is None
@@ -70,7 +70,7 @@ def test_broken_answer_is_a_failure_with_a_reason(name):
     assert len(exchange.body) <= KEPT_BYTES
 
 
-def test_cut_answer_keeps_what_came():
+def test_truncated_response_is_kept():
     exchange = exchange_with(raw(lambda _: HEAD + b'Content-Length: 10\r\n\r\n{"a"'))
 
     assert exchange.body == b'{"a"'
@@ -83,8 +83,8 @@ def test_cut_answer_keeps_what_came():
     [b"[" * 3_000_000, b"{}" + b" " * 3_000_000 + b"x", b"[%s0]" % (b"0," * 300_000)],
     ids=["levels", "blanks", "values"],
 )
-def test_long_body_that_is_no_json_is_kept_in_part(body):
-    """It is none in part either, and says how long it was: a run keeps hundreds of bodies."""
+def test_long_body_that_is_not_json_is_kept_in_part(body):
+    """With its length; a run keeps hundreds of bodies. The part is not JSON either."""
     exchange = exchange_with(whole(lambda _: body))
 
     assert exchange.status == 200
@@ -95,7 +95,7 @@ def test_long_body_that_is_no_json_is_kept_in_part(body):
 
 
 @pytest.mark.parametrize("body", [b'{"a": NaN}', b'{"a": "\xff"}', b"<html></html>", b""])
-def test_body_that_is_no_json_is_kept_for_judging(body: bytes):
+def test_body_that_is_not_json_is_kept(body: bytes):
     exchange = exchange_with(whole(lambda _: body))
 
     assert exchange.status == 200
@@ -125,7 +125,7 @@ def test_closed_port_is_unreachable():
     assert "Check that the server runs" in str(caught.value)
 
 
-def test_address_of_version_six_is_shown_in_brackets():
+def test_ipv6_address_is_shown_in_brackets():
     with (
         Client(target=make_target("http://[::1]:9")) as client,
         pytest.raises(TargetUnreachable, match=r"(listens at|connection to) \[::1\]:9"),
@@ -133,7 +133,7 @@ def test_address_of_version_six_is_shown_in_brackets():
         first_contact(client)
 
 
-def test_unknown_name_is_unreachable(monkeypatch):
+def test_unknown_host_name_is_unreachable(monkeypatch):
     def fail(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -160,7 +160,7 @@ def test_untrusted_certificate_is_unreachable():
     assert "Set SSL_CERT_FILE" in str(caught.value)
 
 
-def test_own_authority_can_be_trusted(monkeypatch, tmp_path):
+def test_custom_authority_can_be_trusted(monkeypatch, tmp_path):
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)

@@ -1,4 +1,4 @@
-"""``[http]`` of a profile at work: gateways that want a token or a certificate, and proxies."""
+"""``[http]`` of a profile in use: gateways that need a token or a certificate, and proxies."""
 
 import base64
 import socket
@@ -28,7 +28,7 @@ TOKEN = "Bearer of-the-gateway 0123456789"
 
 @pytest.fixture
 def certified(tmp_path):
-    """A server's context that asks for a client certificate, and the settings that satisfy it."""
+    """A server's context that requires a client certificate, and settings that provide it."""
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
@@ -41,7 +41,7 @@ def certified(tmp_path):
 
 
 def tunnelling(credentials: bytes = b"") -> Script:
-    """The script of a proxy: carries CONNECT and plain requests, 407 without these credentials."""
+    """Make the script of a proxy: CONNECT and plain requests, 407 without these credentials."""
 
     def script(server: RawServer, connection: socket.socket) -> None:
         request = server.read_request(connection)
@@ -71,7 +71,7 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
         pass
 
 
-def test_headers_go_with_every_request_and_stay_secret():
+def test_headers_are_sent_with_every_request_and_stay_secret():
     http = HttpSettings(
         headers={"traceparent": "00-1-2-01"}, secret_headers={"X-Gateway": Secret(TOKEN, "header:x-gateway")}
     )
@@ -87,7 +87,7 @@ def test_headers_go_with_every_request_and_stay_secret():
     assert TOKEN not in repr(exchange)
 
 
-def test_client_certificate_and_own_authority_open_a_connection(certified):
+def test_client_certificate_and_custom_authority_are_used(certified):
     context, http = certified
     with serving(always(b"{}"), context) as server:
         target = make_target(server.base_url)
@@ -102,7 +102,7 @@ def test_client_certificate_and_own_authority_open_a_connection(certified):
             first_contact(client)
 
 
-def test_client_for_load_uses_the_same_files(certified):
+def test_load_client_uses_the_same_certificate_files(certified):
     context, http = certified
     tls = tls_context()
     http.configure(tls)
@@ -112,8 +112,8 @@ def test_client_for_load_uses_the_same_files(certified):
             assert client.exchange(encode("GET", "/", origin.authority)).status_code == 200
 
 
-def test_proxy_is_tunnelled_through(certified):
-    """TLS is the target's own, and its credentials go to the proxy alone."""
+def test_tls_goes_through_a_proxy(certified):
+    """TLS is with the target itself; only the proxy gets its credentials."""
     context, http = certified
     with serving(always(b"{}"), context) as server, serving(tunnelling(b"ada:pass word")) as proxy:
         through = Proxy(url=proxy.base_url, user="ada", password=Secret("pass word", "proxy-password"))
@@ -126,7 +126,7 @@ def test_proxy_is_tunnelled_through(certified):
     assert b"roxy-" not in server.requests[0]
 
 
-def test_plain_requests_go_through_the_proxy_too():
+def test_plain_http_goes_through_a_proxy():
     with serving(tunnelling()) as proxy:
         http = HttpSettings(via=Proxy(url=proxy.base_url))
         with Client(target=replace(make_target("http://127.0.0.1:1"), http=http)) as client:
@@ -135,7 +135,7 @@ def test_plain_requests_go_through_the_proxy_too():
     assert proxy.requests[0].startswith(b"GET http://127.0.0.1:1/api/health ")
 
 
-def test_proxy_that_refuses_plain_requests_is_not_the_server():
+def test_refusal_by_the_proxy_is_not_taken_for_the_target():
     with serving(tunnelling(b"ada:right")) as proxy:
         http = HttpSettings(via=Proxy(url=proxy.base_url))
         with (
@@ -145,7 +145,7 @@ def test_proxy_that_refuses_plain_requests_is_not_the_server():
             first_contact(client)
 
 
-def test_plain_http_server_is_told_from_one_that_wants_a_certificate(certified):
+def test_plain_http_server_is_recognised_despite_a_certificate(certified):
     _, http = certified
     with serving(lambda _, connection: connection.sendall(ANSWER)) as server:
         target = make_target(server.base_url.replace("http:", "https:"))
@@ -156,8 +156,8 @@ def test_plain_http_server_is_told_from_one_that_wants_a_certificate(certified):
             first_contact(client)
 
 
-def test_proxy_that_refuses_or_is_away_is_named(certified):
-    """With what it answered, and never its password."""
+def test_refusing_or_unreachable_proxy_is_named(certified):
+    """With its response, but without the password."""
     _, http = certified
     with serving(tunnelling(b"ada:right")) as proxy:
         wrong = Proxy(url=proxy.base_url, user="ada", password=Secret("wrong-one", "proxy-password"))
@@ -207,11 +207,11 @@ def test_init_check_and_load_pass_a_gateway(certified, tmp_path):
         counts = []
         for command in commands:
             done = knouds(*command, cwd=tmp_path, GATEWAY_TOKEN=TOKEN, FULL_KEY=sandbox.keys["full"])
-            assert done.returncode in (0, 1, 5), done.stderr  # on a busy machine load is no measurement
+            assert done.returncode in (0, 1, 5), done.stderr  # on a busy machine the measurement is invalid
             counts.append(len(gateway.requests))
 
     assert 0 < counts[0] < counts[1] < counts[2]
-    assert sum(b"Accept-Encoding: gzip" in each for each in gateway.requests) > 10  # from the client of load
+    assert sum(b"Accept-Encoding: gzip" in each for each in gateway.requests) > 10  # from the load client
     assert [each for each in gateway.requests if f"X-Gateway: {TOKEN}".encode() not in each] == []
     files = [path for path in (tmp_path / "reports").rglob("*") if path.is_file()]
     files.append(tmp_path / "own.toml")

@@ -1,4 +1,4 @@
-"""What may cost money is sent once, whatever becomes of the connection."""
+"""Requests that may cost money are sent once, whatever happens to the connection."""
 
 import socket
 import struct
@@ -36,7 +36,7 @@ def reset(connection: socket.socket) -> None:
 @pytest.mark.parametrize("hang_up", [close, reset])
 @pytest.mark.parametrize("action", list(Action))
 def test_request_on_a_dropped_connection_is_not_sent_again(hang_up, action: Action):
-    """The server reads the second request on a kept connection, and hangs up instead of answering."""
+    """The server reads the second request on a kept connection, and hangs up without a response."""
 
     def script(server: RawServer, connection: socket.socket) -> None:
         server.read_request(connection)
@@ -64,8 +64,8 @@ def test_dropped_run_counts_as_charged():
     assert client.guard.budget.spent_credits == 1
 
 
-def test_abandoned_run_is_sent_whole_and_once_and_counts_as_charged():
-    """Its connection is closed at once, also one that answered before; the next request gets another."""
+def test_abandoned_run_is_sent_once_and_counts_as_charged():
+    """Its connection is closed at once, even if it was used before; the next request gets another one."""
     seen_closed = threading.Semaphore(0)
 
     def script(server: RawServer, connection: socket.socket) -> None:
@@ -88,8 +88,8 @@ def test_abandoned_run_is_sent_whole_and_once_and_counts_as_charged():
     assert client.guard.budget.spent_credits == 3
 
 
-def test_connection_that_was_closed_while_idle_is_replaced():
-    """Then the request has not been sent yet, and goes out once, on a new connection."""
+def test_connection_closed_while_idle_is_replaced():
+    """The request has not been sent yet, and is sent once, on a new connection."""
     closed = threading.Semaphore(0)
 
     def script(server: RawServer, connection: socket.socket) -> None:
@@ -107,7 +107,7 @@ def test_connection_that_was_closed_while_idle_is_replaced():
     assert server.connections == 3
 
 
-def test_connection_is_kept_between_requests():
+def test_connection_is_reused():
     def script(server: RawServer, connection: socket.socket) -> None:
         while server.read_request(connection):
             connection.sendall(ANSWER)
@@ -120,8 +120,8 @@ def test_connection_is_kept_between_requests():
     assert len(server.requests) == 20
 
 
-def test_connection_lost_when_used_again_is_told_from_a_refusal_to_answer():
-    """The first may be nobody's fault; after it each request has a connection of its own."""
+def test_lost_reused_connection_is_distinguished_from_no_response():
+    """It may be a closed idle connection; from then on, each request has its own connection."""
 
     def script(server: RawServer, connection: socket.socket) -> None:
         server.read_request(connection)

@@ -1,4 +1,4 @@
-"""The built-in target starts its own server, and its profile says what that server has."""
+"""The built-in target starts its own server, and its profile describes that server."""
 
 import json
 
@@ -28,8 +28,8 @@ def client(target):
         yield client
 
 
-def test_control_token_is_no_argument_of_any_process(target):
-    """What arguments say, every user of the machine can read."""
+def test_control_token_is_not_a_process_argument(target):
+    """Every user of the machine can read those."""
     assert target.control is not None
     arguments = [part for each in psutil.Process().children(recursive=True) for part in each.cmdline()]
 
@@ -69,7 +69,7 @@ def test_no_run_costs_more_than_announced(client: Client, target):
             assert answer.status != 200 or answer.json()["cost"] <= price
 
 
-def test_minted_key_holds_what_was_asked(client: Client, target):
+def test_minted_key_holds_the_requested_capabilities(client: Client, target):
     mint = KeyMint(client)
 
     persona = mint.mint({"workflow:read"}, account="ada")
@@ -84,7 +84,7 @@ def test_minted_key_holds_what_was_asked(client: Client, target):
     assert mint.mint({"workflow:read"}, account="ada") is persona
 
 
-def test_unknown_account_cannot_be_minted_for(client: Client, target):
+def test_key_of_an_unknown_account_cannot_be_minted(client: Client, target):
     with pytest.raises(UsageError, match='no persona of account "nobody"'):
         KeyMint(client).mint(set(), account="nobody")
 

@@ -1,4 +1,4 @@
-"""``load --find-capacity`` on a sandbox whose runs take fifty milliseconds."""
+"""``load --find-capacity`` on a sandbox whose runs take 50 ms."""
 
 import asyncio
 import signal
@@ -21,7 +21,7 @@ from knouds_sandbox.providers import Latency
 from knouds_sandbox.serving import running_sandbox
 
 WITHIN_S = 90
-"""A quiet machine takes a third of that for the longest search here."""
+"""A quiet machine needs a third of it for the longest search here."""
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def search_on(tmp_path):
 
 
 def found_by(runs: Path, arguments: list[str]) -> tuple[Loaded, Capacity]:
-    """Search to the end; skips the test where the machine was too busy to tell anything of a target."""
+    """Search to the end; skip the test if the machine was too busy to measure the target."""
     loaded = load(runs, *arguments)
     capacity = capacity_of(loaded.record)
     assert capacity.points
@@ -71,8 +71,8 @@ def capacity_of(record: RunRecord | None) -> Capacity:
 
 
 @pytest.mark.nightly
-def test_rate_that_the_target_carries_is_found(runs, search):
-    """Rates double up to the highest that is allowed; report and terminal say what was found."""
+def test_search_ends_at_the_highest_allowed_rate(runs, search):
+    """Rates double up to it; report and terminal show the result."""
     loaded, capacity = found_by(runs, search(5000, "--rate", "4", "--up-to", "8"))
 
     assert loaded.exit_code == ExitCode.KEPT, loaded.out
@@ -84,8 +84,8 @@ def test_rate_that_the_target_carries_is_found(runs, search):
 
 
 @pytest.mark.nightly
-def test_target_that_is_too_slow_at_any_rate_fails(runs, search):
-    """Where the objectives ask for less than the latency, no rate keeps them, and the exit code is 1."""
+def test_target_that_misses_the_objectives_at_any_rate_fails(runs, search):
+    """The objectives require less than the latency, so the exit code is 1."""
     loaded, capacity = found_by(runs, search(40, "--rate", "1"))
 
     assert loaded.exit_code == ExitCode.BREACH, loaded.out
@@ -107,8 +107,8 @@ def with_one_slot(app: ASGIApp) -> ASGIApp:
 
 
 @pytest.mark.nightly
-def test_capacity_that_the_target_sets_is_found(tmp_path, search_on, monkeypatch):
-    """One run at a time, of fifty milliseconds each, are under twenty per second; the knee is there too."""
+def test_capacity_limited_by_the_target_is_found(tmp_path, search_on, monkeypatch):
+    """One run at a time, of 50 ms each: less than 20 per second; the knee is there too."""
     make_server = serving.make_server
     monkeypatch.setattr(serving, "make_server", lambda app: make_server(with_one_slot(app)))
     with running_sandbox(latency=Latency(fixed_s=0.05)) as sandbox:
@@ -119,7 +119,7 @@ def test_capacity_that_the_target_sets_is_found(tmp_path, search_on, monkeypatch
     assert capacity.limit == ""
     assert capacity.highest_per_s is not None
     assert capacity.lowest_failing_per_s is not None
-    assert 8 <= capacity.highest_per_s <= 22  # a short point may end before the queue is long
+    assert 8 <= capacity.highest_per_s <= 22  # a short point may end before the queue has grown
     assert capacity.lowest_failing_per_s <= 1.11 * capacity.highest_per_s
     assert capacity.knee_per_s is not None
     assert 8 <= capacity.knee_per_s <= 22
@@ -128,7 +128,7 @@ def test_capacity_that_the_target_sets_is_found(tmp_path, search_on, monkeypatch
 
 @pytest.mark.nightly
 def test_interrupted_search_keeps_its_points(runs, search):
-    """Ctrl-C ends the point at hand, and the report has those before it."""
+    """Ctrl-C ends the current point, and the report has the earlier ones."""
     with started_load(runs, *search(5000, "--rate", "2", "--up-to", "1000")) as process:
         wait_until(lambda: any('"capacity": {' in each.read_text() for each in runs.glob("*/load.json")))
         process.send_signal(signal.SIGINT)
@@ -156,7 +156,7 @@ def test_interrupted_search_keeps_its_points(runs, search):
         every=3,
     ),
 )
-def test_what_makes_no_search_is_refused(runs, search, more, message):
+def test_option_that_does_not_fit_a_search_is_refused(runs, search, more, message):
     loaded = load(runs, *search(5000, *more))
 
     assert loaded.exit_code == ExitCode.USAGE

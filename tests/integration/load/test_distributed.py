@@ -1,4 +1,4 @@
-"""One master and four workers on loopback: together they do what one process would, and no more."""
+"""A master and four workers on loopback do together what one process would, and no more."""
 
 import json
 import random
@@ -26,7 +26,7 @@ from knouds_sandbox import serving
 
 WORKERS = 4
 ATTEMPTS = 3
-"""On a machine that is busy enough, workers are lost without anybody's help."""
+"""A very busy machine loses workers by itself."""
 WITHOUT_EFFECT = (400, 403, 404)
 SYNC_RUNS = scenarios_path() / "sync_runs.py"
 
@@ -55,12 +55,12 @@ FED = """
 
 @dataclass
 class Counts:
-    """What a server saw of runs.
+    """The runs that a server received.
 
     Attributes:
-        at_s: When each came.
-        cost_credits: What it charged for all.
-        all_at_s: When each request came, whatever it was for.
+        at_s: When each run arrived.
+        cost_credits: What it charged for all of them.
+        all_at_s: When each request of any kind arrived.
     """
 
     at_s: list[float] = field(default_factory=list)
@@ -69,9 +69,9 @@ class Counts:
 
 
 def counting(app: ASGIApp, counts: Counts) -> ASGIApp:
-    """The app, with an account of its own of the runs that it is asked for and what it answers.
+    """Wrap the app, and count the runs that it receives and their charges.
 
-    Those that nothing can come of do not count: the profile is checked with them before load begins.
+    Runs without effect do not count: the profile is checked with them before load begins.
     """
 
     async def count(scope: Scope, receive: Receive, send: Send) -> None:
@@ -125,9 +125,9 @@ def undisturbed(
     lost: int = 0,
     meanwhile: Callable[[Distributed], object] = lambda _: None,
 ) -> tuple[int, RunRecord]:
-    """The exit code and record of a run in which no more workers were lost than meant to be.
+    """Return exit code and record of a run in which only the given number of workers was lost.
 
-    Nor did it end before all arrivals were served, where a number is named: who is late leaves some unserved.
+    With ``arrivals``, all of them were served too: a late worker leaves some unserved.
     """
     for attempt in range(ATTEMPTS):
         counts.at_s, counts.cost_credits, counts.all_at_s = [], 0.0, []
@@ -151,9 +151,9 @@ def requests_of(record: RunRecord) -> int:
 
 
 def is_counted_once(record: RunRecord, counts: Counts) -> bool:
-    """Whether the server saw all that were sent, and no other; of the unanswered it may have seen any.
+    """Return whether the server received exactly the requests sent; of unanswered ones, it may have any.
 
-    On a machine that stands still for seconds, a server hangs up on connections that requests wait in.
+    On a machine that stalls for seconds, a server closes connections in which requests wait.
     """
     errors = [error for each in results_of(record).operations for error in each.errors]
     unanswered = sum(error.count for error in errors if error.status_code is None)
@@ -163,7 +163,7 @@ def is_counted_once(record: RunRecord, counts: Counts) -> bool:
 
 @pytest.mark.nightly
 @pytest.mark.slow
-def test_workers_keep_one_schedule_and_count_what_the_server_counts(runs, profile, counts):
+def test_workers_share_a_schedule_and_counts_match_the_server(runs, profile, counts):
     """All arrivals are sent once, every request is counted once, and credits agree."""
     plan = ("--target", profile, "--rate", "60", "--duration", "4s", "--users", "40")
 
@@ -179,7 +179,7 @@ def test_workers_keep_one_schedule_and_count_what_the_server_counts(runs, profil
 
 @pytest.mark.nightly
 @pytest.mark.slow
-def test_merged_histogram_is_what_one_process_would_have(runs, profile, tmp_path, counts):
+def test_merged_histogram_is_that_of_one_process(runs, profile, tmp_path, counts):
     """Each sample once, in its bucket, whichever worker took it."""
     scenario = tmp_path / "fed.py"
     scenario.write_text(dedent(FED))
@@ -199,8 +199,8 @@ def test_merged_histogram_is_what_one_process_would_have(runs, profile, tmp_path
 
 @pytest.mark.nightly
 @pytest.mark.slow
-def test_credits_hold_in_total(runs, profile_with, counts):
-    """Together the workers spend what there is, and then the run ends in words."""
+def test_credit_limit_holds_over_all_workers(runs, profile_with, counts):
+    """Together they spend the credits, and the run ends with a message."""
     plan = ("--target", profile_with("credits = 700"), "--users", "40", "--duration", "30s")
 
     exit_code, record = undisturbed(SYNC_RUNS, *plan, runs=runs, counts=counts)
@@ -213,11 +213,8 @@ def test_credits_hold_in_total(runs, profile_with, counts):
 
 @pytest.mark.nightly
 @pytest.mark.slow
-def test_pace_holds_in_total(runs, profile_with, counts):
-    """However many workers there are, the server sees no more per second than the profile allows.
-
-    That holds for what is asked before the load begins, too. A stalled server may see some late.
-    """
+def test_rate_limit_of_the_profile_holds_over_all_workers(runs, profile_with, counts):
+    """Requests before the load count too; a stalled server may see some requests late."""
     limits = "credits = 100000\nrequests_per_s = 20"
     plan = ("--target", profile_with(limits), "--users", "40", "--duration", "6s")
 
@@ -231,8 +228,8 @@ def test_pace_holds_in_total(runs, profile_with, counts):
 
 @pytest.mark.nightly
 @pytest.mark.slow
-def test_lost_worker_ends_the_run_with_what_was_measured(runs, profile, counts):
-    """At once, as a measurement that is not valid; its last seconds are missing, and the figures say so."""
+def test_lost_worker_ends_the_run_and_keeps_its_figures(runs, profile, counts):
+    """At once, as an invalid measurement; its last seconds are missing, and the reason says so."""
     rate = 40
     plan = ("--target", profile, "--rate", str(rate), "--duration", "10m", "--users", "40")
 
@@ -255,8 +252,8 @@ def test_lost_worker_ends_the_run_with_what_was_measured(runs, profile, counts):
 
 @pytest.mark.nightly
 @pytest.mark.slow
-def test_worker_that_is_ended_in_order_interrupts_the_run(runs, profile, counts):
-    """As Kubernetes ends one: what it sent is counted, but for half a load there is no verdict."""
+def test_orderly_end_of_a_worker_interrupts_the_run(runs, profile, counts):
+    """As Kubernetes ends one: its requests are counted, but half a load gets no verdict."""
     plan = ("--target", profile, "--rate", "40", "--duration", "10m", "--users", "40")
 
     def end_one(run: Distributed) -> None:
@@ -273,11 +270,11 @@ def test_worker_that_is_ended_in_order_interrupts_the_run(runs, profile, counts)
 @pytest.mark.nightly
 @pytest.mark.slow
 def test_run_whose_only_worker_is_lost_ends(runs, profile, counts):
-    """Locust stops its test where nobody is left; the record says why."""
+    """Locust stops a test without workers; the record says why."""
     plan = ("--target", profile, "--rate", "20", "--duration", "10m", "--users", "20")
 
     with distributed(SYNC_RUNS, *plan, workers=1, runs=runs) as run:
-        wait_until(lambda: '"operation": "runWorkflow"' in run.figures_so_far)  # reported, and written
+        wait_until(lambda: '"operation": "runWorkflow"' in run.figures_so_far)  # reported and written
         run.workers[0].kill()
         exit_code = run.wait()
 

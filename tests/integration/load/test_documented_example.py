@@ -1,4 +1,4 @@
-"""The Locust file of the guide runs as it is printed."""
+"""The Locust file in the guide runs as printed."""
 
 import re
 import socket
@@ -12,9 +12,9 @@ GUIDE = Path(__file__).parents[3] / "docs/locust-users.md"
 
 
 def test_documented_locustfile_runs(tmp_path):
-    """Some seconds of it, against a server that forgets an order's id.
+    """For some seconds, on a server whose responses lack the order's id.
 
-    Locust's run time begins when its loop last looked at the clock, which may be before its imports.
+    Locust's run time begins when its loop last read the clock, which may be before its imports.
     """
 
     def script(server: RawServer, connection: socket.socket) -> None:

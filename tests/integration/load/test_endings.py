@@ -1,4 +1,4 @@
-"""However a load run ends, its record can be read, and nothing of it goes on."""
+"""However a load run ends, its record is readable, and no process or request of it goes on."""
 
 import re
 import signal
@@ -38,7 +38,7 @@ def wait_for_load(runs, process):
     "number", sampled([signal.SIGINT, signal.SIGTERM], every=2), ids=lambda number: number.name
 )
 def test_interrupted_run_ends_with_130_and_a_complete_report(runs, number):
-    """Ctrl-C and a supervisor's stop: figures, reports, and no process left."""
+    """By Ctrl-C or SIGTERM: figures and reports are there, and no process is left."""
     with started_load(runs, "reads", "--users", "4", *LONG) as process:
         family = wait_for_load(runs, process)
         process.send_signal(number)
@@ -100,8 +100,8 @@ def test_killed_run_controller_leaves_a_readable_record(runs):
 
 
 @pytest.mark.nightly
-def test_killed_command_takes_everything_with_it(runs):
-    """Locust, its workers and the sandbox notice that nobody leads them any more."""
+def test_killed_command_leaves_no_process(runs):
+    """Locust, its workers and the sandbox notice that the command is gone."""
     with started_load(runs, "reads", "--users", "4", "--processes", "2", *LONG) as process:
         family = wait_for_load(runs, process)
         process.kill()
@@ -111,8 +111,8 @@ def test_killed_command_takes_everything_with_it(runs):
     assert ended.record.outcome is RunOutcome.INTERRUPTED
 
 
-def test_command_that_is_killed_at_its_start_leaves_nothing(runs, profile):
-    """Its generator learns of it, though it looks for the first time after that."""
+def test_command_killed_at_its_start_leaves_no_process(runs, profile):
+    """Its generator notices, though it looks for the first time after that."""
     with started_load(runs, "reads", "--target", profile, "--users", "4", *LONG) as process:
         wait_until(lambda: family_of(process))
         family = family_of(process)
@@ -137,7 +137,7 @@ def in_two_processes(runs, profile):
 
 
 @pytest.mark.nightly
-def test_workers_end_with_a_master_that_is_killed_while_they_connect(runs, profile):
+def test_workers_end_if_the_master_is_killed_while_they_connect(runs, profile):
     with in_two_processes(runs, profile) as process:
         wait_until(lambda: len(workers_of(process)) == 2)
         family = family_of(process)
@@ -149,7 +149,7 @@ def test_workers_end_with_a_master_that_is_killed_while_they_connect(runs, profi
 
 
 @pytest.mark.nightly
-def test_worker_that_is_lost_before_load_begins_ends_the_run(runs, profile):
+def test_worker_lost_before_the_load_ends_the_run(runs, profile):
     with in_two_processes(runs, profile) as process:
         wait_until(lambda: len(workers_of(process)) == 2)
         family = family_of(process)

@@ -1,4 +1,4 @@
-"""What `knouds-harness load` ends with, and what it says then."""
+"""Exit codes of `knouds-harness load`, and the messages with them."""
 
 import json
 import socket
@@ -15,7 +15,7 @@ CLOSED = ("--users", "2", "--duration", "2s", "--quiet")
 
 @pytest.mark.nightly
 def test_kept_objectives_end_with_0(profile, runs, tmp_path):
-    """A run that kept everything says so, and where its report is."""
+    """The output says so, and names the report."""
     objectives = tmp_path / "objectives.toml"
     objectives.write_text('[reads."*"]\np99_ms = 60000\nerror_rate = 0\n')
 
@@ -27,7 +27,7 @@ def test_kept_objectives_end_with_0(profile, runs, tmp_path):
     assert loaded.err == ""
 
 
-def test_missed_objective_ends_with_1_and_stands_first(profile, runs, tmp_path):
+def test_missed_objective_ends_with_1_and_is_named_first(profile, runs, tmp_path):
     objectives = tmp_path / "objectives.toml"
     objectives.write_text('[reads."*"]\np50_ms = 0.000001\n')
 
@@ -87,8 +87,8 @@ def test_impossible_command_ends_with_2(runs, arguments, says):
     ),
     ids=["plugin", "syntax", "exception", "import"],
 )
-def test_locust_file_at_fault_is_one_sentence(runs, tmp_path, text, says):
-    """With the line, and without what our own processes tell each other."""
+def test_broken_locust_file_is_explained(runs, tmp_path, text, says):
+    """With the line, and without options that our own processes pass to each other."""
     file = tmp_path / "mine.py"
     file.write_text(text)
 
@@ -124,8 +124,8 @@ def test_unreachable_target_ends_with_3(runs, tmp_path, sandbox):
     assert "Traceback" not in loaded.err
 
 
-def test_spent_budget_ends_with_4_and_a_whole_report(profile, runs):
-    """The guard stops the load, and what was measured until then is shown."""
+def test_spent_budget_ends_with_4_and_a_complete_report(profile, runs):
+    """The guard stops the load, and the figures until then are shown."""
     loaded = load(runs, "sync_runs", "--target", profile, "--credits", "150", "--users", "4", "--seed", "1")
 
     assert loaded.exit_code == ExitCode.GUARD
@@ -136,7 +136,7 @@ def test_spent_budget_ends_with_4_and_a_whole_report(profile, runs):
 
 
 def test_generator_that_was_the_limit_ends_with_5_and_says_so_first(profile, runs):
-    """One user cannot serve arrivals that come faster than it can."""
+    """One user cannot serve arrivals that come faster than its requests."""
     loaded = load(runs, "reads", "--target", profile, "--rate", "3000", "--users", "1", "--duration", "2s")
 
     assert loaded.exit_code == ExitCode.INVALID_MEASUREMENT

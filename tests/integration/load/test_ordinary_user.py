@@ -1,4 +1,4 @@
-"""Load as an ordinary user, who may write into his own folders and nowhere else."""
+"""Load as an ordinary user, who may write only into their own folders."""
 
 import os
 import pwd
@@ -40,8 +40,8 @@ def desk(sandbox):
 @pytest.mark.parametrize(
     "asked", [("--rate", "20", "--duration", "2s"), ("--find-capacity", "--duration", "2s", "--up-to", "12")]
 )
-def test_load_needs_no_rights(desk, asked):
-    """It ends with its own verdict, a whole record and nothing in /dev."""
+def test_load_needs_no_special_rights(desk, asked):
+    """It ends with its own verdict and a complete record, and writes nothing to /dev."""
     before = devices()
 
     done = _run(
@@ -57,7 +57,7 @@ def test_load_needs_no_rights(desk, asked):
 
 
 def _run(*command, cwd):
-    """Run as nobody who may read all, as the interpreter may stand in folders of root; else as we are."""
+    """Run as ``nobody`` with read access to all (root may own the interpreter); if not root, as we are."""
     if os.geteuid() == 0:
         owner = pwd.getpwnam("nobody")
         who = ("--reuid", str(owner.pw_uid), "--regid", str(owner.pw_gid), "--clear-groups")

@@ -1,4 +1,4 @@
-"""Phases and bytes of a load, against a server that takes its time and counts."""
+"""Phases and bytes of a load, on a server that delays its responses and counts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from raw_server import proxying
 
 FIRST_BYTE_S, BODY_S = 0.03, 0.02
 ROUNDED = 0.999
-"""Times are those of buckets."""
+"""Times are rounded to buckets."""
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n"
 BODY = b'{"status":"ok"}'
 ASKING = """
@@ -36,14 +36,14 @@ class Asking(ScenarioUser):
 
 def answer_slowly(connection: socket.socket) -> bool:
     for part, after_s in ((HEAD, FIRST_BYTE_S), (BODY, BODY_S)):
-        threading.Event().wait(after_s)  # what is measured
+        threading.Event().wait(after_s)  # the delay to measure
         connection.sendall(part)
     return True
 
 
 @pytest.mark.parametrize("more", [(), ("--rate", "40")], ids=["closed", "open"])
-def test_phases_and_bytes_are_those_of_the_server(more, tmp_path, sandbox):
-    """No phase is shorter than the server made it, and each byte and connection is counted once."""
+def test_phases_and_bytes_agree_with_the_server(more, tmp_path, sandbox):
+    """No phase is shorter than the server's delay, and each byte and connection is counted once."""
     scenario = tmp_path / "asking.py"
     scenario.write_text(ASKING)
 
@@ -66,7 +66,7 @@ def test_phases_and_bytes_are_those_of_the_server(more, tmp_path, sandbox):
     assert (found.first_byte.mean_ms or 0) + (found.body.mean_ms or 0) >= (
         FIRST_BYTE_S + BODY_S
     ) * 1e3 * ROUNDED
-    assert found.body.max_ms > 0  # in which a busy machine may read all at once
+    assert found.body.max_ms > 0  # a busy machine may read everything at once
     assert found.sent_bytes == sum(map(len, sent))
     assert found.received_bytes == len(sent) * len(HEAD + BODY)
     assert found.connections_opened + found.connections_reused == len(sent)

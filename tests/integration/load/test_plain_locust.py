@@ -18,7 +18,7 @@ def locust(scenario, *arguments):
 
 
 def test_scenario_runs_in_plain_locust():
-    """With a sandbox of its own, and what the exit code comes from."""
+    """With a sandbox of its own; the reason of the exit code is printed."""
     ended = locust("reads", "--target", "sandbox", "--users", "3", "--run-time", "3s")
 
     assert "Aggregated" in ended.stderr
@@ -40,7 +40,7 @@ def test_scenario_runs_in_plain_locust():
     ),
     ids=["no target", "another host", "unknown target"],
 )
-def test_misuse_is_said_in_words(arguments, says):
+def test_misuse_is_explained(arguments, says):
     ended = locust("reads", *arguments)
 
     assert ended.returncode == ExitCode.USAGE
@@ -49,8 +49,8 @@ def test_misuse_is_said_in_words(arguments, says):
 
 
 @pytest.mark.nightly
-def test_plan_that_cannot_be_leaves_no_record(tmp_path, sandbox):
-    """A profile without anything to run is found out before anything is sent, so there is nothing to keep."""
+def test_impossible_plan_leaves_no_record(tmp_path, sandbox):
+    """A profile without anything to run is recognised before anything is sent."""
     profile = write_profile(tmp_path, sandbox)
     profile.write_text(profile.read_text().partition("[workflows.")[0])
     runs = tmp_path / "runs"

@@ -1,4 +1,4 @@
-"""``load --plan-only``: what a run is going to be, without sending it."""
+"""``load --plan-only``: the plan of a run, without sending it."""
 
 import socket
 
@@ -17,7 +17,7 @@ def listener():
 
 
 def test_plan_is_printed_and_nothing_is_sent(tmp_path, sandbox, listener):
-    """It ends with 0, without a record, and without having knocked anywhere."""
+    """It ends with 0, without a record or a connection."""
     profile = write_profile(tmp_path, sandbox, base_url=f"http://127.0.0.1:{listener.getsockname()[1]}")
 
     loaded = load(tmp_path / "runs", "sync_runs", "--target", str(profile), "--rate", "5", "--plan-only")
@@ -31,8 +31,8 @@ def test_plan_is_printed_and_nothing_is_sent(tmp_path, sandbox, listener):
 
 
 @pytest.mark.nightly
-def test_what_will_not_work_out_is_said_before_load_begins(tmp_path, sandbox):
-    """And stands in the record: here a rate that crosses no limit."""
+def test_warning_of_the_plan_is_shown_before_the_load(tmp_path, sandbox):
+    """And is in the record: here, a rate that does not cross the limit."""
     profile = str(write_profile(tmp_path, sandbox))
 
     loaded = load(

@@ -66,11 +66,8 @@ def record(environment, **_):
 """
 
 
-def test_master_has_what_its_workers_sent(tmp_path):
-    """What a master and two workers recorded, what Locust counted, and what the server saw are one number.
-
-    So are connections and bytes.
-    """
+def test_master_counts_what_its_workers_sent(tmp_path):
+    """Master, workers, Locust and the server count the same requests, connections and bytes."""
 
     def script(server: RawServer, connection: Any) -> None:
         while server.read_request(connection):
@@ -92,7 +89,7 @@ def test_master_has_what_its_workers_sent(tmp_path):
             "--processes",
             "2",
         ]
-        options += ["--stop-timeout", "5"]  # so that nobody is killed between sending and counting
+        options += ["--stop-timeout", "5"]  # so no user is killed between sending and counting
         options += ["--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port]
         command = [sys.executable, "-m", "locust", "-f", str(locustfile), "--host", server.base_url, *options]
         process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
@@ -108,4 +105,4 @@ def test_master_has_what_its_workers_sent(tmp_path):
         len(server.requests),
     ]
     assert told["in order"]
-    assert told["locust p50_ms"] == pytest.approx(told["p50_ms"], rel=0.01)  # one rank apart at most
+    assert told["locust p50_ms"] == pytest.approx(told["p50_ms"], rel=0.01)  # at most one rank apart

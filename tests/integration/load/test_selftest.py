@@ -1,4 +1,4 @@
-"""``knouds-harness selftest`` in its shortest form: it says everything, whatever it finds."""
+"""``knouds-harness selftest`` in its shortest form prints every row, whatever the results."""
 
 import subprocess
 import sys
@@ -9,8 +9,8 @@ from knouds_harness.errors import ExitCode
 
 
 @pytest.mark.nightly
-def test_selftest_says_what_the_machine_can_be_trusted_with():
-    """Each row is there, each request is counted, and the exit code agrees with the rows."""
+def test_selftest_prints_every_row():
+    """Each request is counted, and the exit code agrees with the rows."""
     command = [sys.executable, "-m", "knouds_harness", "selftest", "--seconds", "1", "--rate", "50"]
 
     process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
@@ -27,7 +27,7 @@ def test_selftest_says_what_the_machine_can_be_trusted_with():
     assert process.returncode == (ExitCode.KEPT if is_met else ExitCode.INVALID_MEASUREMENT), process.stderr
 
 
-def test_rate_that_is_none_is_refused():
+def test_invalid_rate_is_refused():
     command = [sys.executable, "-m", "knouds_harness", "selftest", "--rate", "0"]
 
     process = subprocess.run(command, capture_output=True, text=True, check=False)

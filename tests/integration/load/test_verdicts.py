@@ -1,4 +1,4 @@
-"""What load ends with where something is wrong, besides what is looked at on any machine."""
+"""Verdicts of load runs in which something is wrong, which do not depend on the machine."""
 
 import itertools
 from dataclasses import replace
@@ -21,7 +21,7 @@ def small(tmp_path, sandbox):
 
 @pytest.fixture
 def pro(small):
-    """One key of a pro account, with everything that its tier grants, and one workflow."""
+    """One key of a pro account with all that its tier grants, and one workflow."""
     return small.key("pro", PRO, user="pia", tier="pro").resource(PORTRAIT)
 
 
@@ -34,7 +34,7 @@ def pro(small):
     ],
     ids=["somebody else's workflow", "no workflow"],
 )
-def test_workflow_that_is_not_there_ends_load_before_it_begins(tmp_path, small, table, says):
+def test_missing_workflow_ends_load_before_it_begins(tmp_path, small, table, says):
     profile = small.key("pro", PRO, user="pia", tier="pro").resource(table).written()
 
     loaded = load(tmp_path / "runs", "sync_runs", "--target", profile, *SHORT)
@@ -44,8 +44,8 @@ def test_workflow_that_is_not_there_ends_load_before_it_begins(tmp_path, small, 
 
 
 @pytest.mark.nightly
-def test_contradiction_that_the_load_does_not_rest_on_is_no_matter(tmp_path, pro):
-    """Another key of the profile is wrong, and may run nothing."""
+def test_contradiction_about_an_unused_key_is_ignored(tmp_path, pro):
+    """The other key of the profile is wrong, and may run nothing."""
     pro.key("other", (), user="bea", tier="business", secret="knouds_live_wrong")
 
     loaded = load(tmp_path / "runs", "sync_runs", "--target", pro.written(), *SHORT)
@@ -54,7 +54,7 @@ def test_contradiction_that_the_load_does_not_rest_on_is_no_matter(tmp_path, pro
     assert loaded.results.operations[0].operation == "runWorkflow"
 
 
-def test_exception_as_users_start_is_shown_once_and_ends_the_run(tmp_path, pro):
+def test_exception_in_on_start_is_shown_once_and_ends_the_run(tmp_path, pro):
     scenario = scenario_of(
         tmp_path, "    tasks = [who_am_i]\n\n    def on_start(self):\n        raise KeyError('x')\n"
     )
@@ -68,7 +68,7 @@ def test_exception_as_users_start_is_shown_once_and_ends_the_run(tmp_path, pro):
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("client", ["knouds", "fast"])
-def test_client_of_ones_own_scenario_sends_the_personas_key(tmp_path, pro, client):
+def test_client_in_a_custom_scenario_sends_the_key(tmp_path, pro, client):
     scenario = scenario_of(
         tmp_path, "    @task\n    def look(self):\n        self.client.get('/api/whoami', name='getWhoami')\n"
     )
@@ -89,8 +89,8 @@ def test_seed_of_0_is_kept(tmp_path, pro):
 @pytest.mark.parametrize(
     "more", [(), pytest.param(("--processes", "2"), marks=pytest.mark.nightly)], ids=["alone", "workers"]
 )
-def test_success_that_is_no_documented_json_is_an_error_unasked(tmp_path, pro, sandbox, more):
-    """Each one, between right ones and after so many that most are not judged by all checks."""
+def test_undocumented_success_is_an_error_without_verify(tmp_path, pro, sandbox, more):
+    """Each one, between correct responses, also after so many that most are not judged by all checks."""
     answers = itertools.count()
     names = ("no members", "nothing", "a login page", "a greeting", "invalid UTF-8", "gzip bomb")
     sent: list[str] = []
@@ -114,8 +114,8 @@ def test_success_that_is_no_documented_json_is_an_error_unasked(tmp_path, pro, s
     assert len(sent) > 1
     assert loaded.exit_code == ExitCode.BREACH
     assert operation.outcomes["wrong"] > 1
-    in_flight = 2  # as the load ended
-    assert 0 < operation.outcomes["kept"] <= operation.requests - len(sent) + in_flight  # some get no answer
+    in_flight = 2  # when the load ended
+    assert 0 < operation.outcomes["kept"] <= operation.requests - len(sent) + in_flight  # some get none
     assert first_line(loaded.out).startswith("Contract broken under load")
     assert {"usage.page-shape", "ground.responses-are-json-objects"} <= {
         each.code for each in operation.errors

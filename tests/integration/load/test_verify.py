@@ -1,4 +1,4 @@
-"""``load --verify``: the contract under load, kept by a sound server and broken by each fault alone."""
+"""``load --verify``: a sound server keeps the contract under load, and each fault breaks it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from knouds_sandbox.serving import running_sandbox
 pytestmark = pytest.mark.slow
 
 CYCLES = ("async_cycles", "--rate", "15", "--duration", "2s")
-WITHOUT_ENDS = (*CYCLES, "--", "--stop-timeout", "1")  # nothing is there under the id that all get
+WITHOUT_ENDS = (*CYCLES, "--", "--stop-timeout", "1")  # there is no execution with the id that all get
 RUNS = ("sync_runs", "--rate", "40", "--duration", "1s")
 ACROSS_THE_LIMIT = ("rate_limit", "--rate", "80", "--duration", "3s")  # a busy machine may not send all
 CASES = {
@@ -53,7 +53,7 @@ def serving(folder, **options):
 
 
 def verified(folder, profile, *arguments):
-    """What a run that is verified comes to, without objectives: those are of a quiet machine."""
+    """Run load with --verify and without objectives, which are for a quiet machine."""
     none = folder / "objectives.toml"
     none.write_text("", encoding="utf-8")
     verify = () if {"rate_limit", "--verify"} & set(arguments) else ("--verify",)
@@ -73,8 +73,8 @@ def facts(found):
 
 
 @pytest.mark.parametrize("fault", sampled(list(CASES), every=16))
-def test_fault_breaks_its_own_promise_and_no_other(tmp_path, fault):
-    """The run ends with 1 and names the fact and an example, in every report."""
+def test_fault_breaks_only_its_own_fact(tmp_path, fault):
+    """The run ends with 1 and names the fact with an example, in every report."""
     with serving(tmp_path, faults=(fault,)) as profile:
         loaded = verified(tmp_path, profile, *CASES[fault])
 
@@ -98,7 +98,7 @@ def test_fault_breaks_its_own_promise_and_no_other(tmp_path, fault):
     "processes", [pytest.param((), marks=pytest.mark.nightly), ("--processes", "2")], ids=["alone", "workers"]
 )
 def test_sound_server_breaks_nothing(tmp_path, processes):
-    """Whoever sees the answers: nothing is broken, and what was seen is told apart from what was not."""
+    """With one process or several; seen and unseen invariants are listed separately."""
     with serving(tmp_path) as profile:
         loaded = verified(
             tmp_path, profile, "mixed", "--rate", "30", "--duration", "4s", "--seed", "1", *processes
@@ -121,7 +121,7 @@ def test_sound_server_breaks_nothing(tmp_path, processes):
 
 
 @pytest.mark.nightly
-def test_promise_is_broken_between_workers(tmp_path):
+def test_breach_between_two_workers_is_found(tmp_path):
     with serving(tmp_path, faults=("async-execution-id-repeats",)) as profile:
         loaded = verified(tmp_path, profile, "--processes", "2", *WITHOUT_ENDS)
 
@@ -133,7 +133,7 @@ def test_promise_is_broken_between_workers(tmp_path):
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("variant", ["talkative", "strict"])
-def test_what_no_source_settles_fails_no_run(tmp_path, variant):
+def test_variant_on_open_points_fails_no_run(tmp_path, variant):
     """Servers may choose; assumptions that do not hold are excused."""
     with serving(tmp_path, variant=variant) as profile:
         loaded = verified(tmp_path, profile, "mixed", "--rate", "30", "--duration", "3s")
@@ -143,8 +143,8 @@ def test_what_no_source_settles_fails_no_run(tmp_path, variant):
 
 
 @pytest.mark.nightly
-def test_limit_is_crossed_and_kept(tmp_path):
-    """The window admits all of the limit and no more, without being asked to verify."""
+def test_rate_limit_is_crossed_and_kept(tmp_path):
+    """The window admits the whole limit and no more; this is judged without --verify."""
     with serving(tmp_path) as profile:
         loaded = verified(tmp_path, profile, *ACROSS_THE_LIMIT)
 
@@ -164,7 +164,7 @@ def test_limit_is_crossed_and_kept(tmp_path):
 
 
 @pytest.mark.nightly
-def test_part_of_the_answers_is_enough_for_invariants(tmp_path):
+def test_invariants_count_all_runs_even_if_a_share_is_verified(tmp_path):
     with serving(tmp_path) as profile:
         loaded = verified(tmp_path, profile, *RUNS, "--verify", "0.1")
 
@@ -174,7 +174,7 @@ def test_part_of_the_answers_is_enough_for_invariants(tmp_path):
 
 
 @pytest.mark.nightly
-def test_without_a_receiver_webhooks_are_untested(tmp_path):
+def test_webhooks_are_untested_without_a_receiver(tmp_path):
     with running_sandbox() as sandbox:
         profile = str(write_profile(tmp_path, sandbox))
         loaded = verified(tmp_path, profile, *CYCLES)
@@ -191,7 +191,7 @@ def delivered_once(loaded):
 
 @pytest.mark.nightly
 @pytest.mark.parametrize(("fault", "state"), [((), "kept"), (("--fault", "webhook-sent-twice"), "broken")])
-def test_deliveries_that_users_wait_for_are_counted_too(tmp_path, fault, state):
+def test_deliveries_that_users_wait_for_are_counted(tmp_path, fault, state):
     """On the built-in sandbox, whose keys with a webhook are minted for the run."""
     loaded = verified(tmp_path, "sandbox", "--finish", "webhook", *fault, *CYCLES)
 
@@ -205,8 +205,8 @@ def test_deliveries_that_users_wait_for_are_counted_too(tmp_path, fault, state):
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("finish", ["poll", "webhook"])
-def test_delivery_that_never_comes_is_missing(tmp_path, finish):
-    """Whoever waits for it in vain asks how the run ended before the load is over."""
+def test_missing_delivery_is_a_breach(tmp_path, finish):
+    """A user that waits in vain polls the end of the run before the load is over."""
     elsewhere, here = (f"http://127.0.0.1:{free_port()}/hooks" for _ in range(2))
     with running_sandbox(webhook_url=elsewhere) as sandbox:
         webhook = f'url = "{here}"\ndeadline_s = 1'

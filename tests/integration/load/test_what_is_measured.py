@@ -1,4 +1,4 @@
-"""What runs keep beside times: ends learnt from webhooks, exchanges as evidence, another client."""
+"""Further data of a load run: ends learnt by webhook, exchanges as evidence, another client."""
 
 import pytest
 from loading import load
@@ -12,8 +12,8 @@ def folder(tmp_path):
 
 
 @pytest.mark.nightly
-def test_ends_come_by_webhook(folder):
-    """Each cycle takes its delivery, asks once, and says how late it was."""
+def test_ends_of_runs_are_learnt_by_webhook(folder):
+    """Each cycle takes its delivery, polls once, and records how late the delivery was."""
     cycles = load(folder, "async_cycles", "--finish", "webhook", *CLOSED).results.cycles
 
     assert cycles is not None
@@ -24,12 +24,12 @@ def test_ends_come_by_webhook(folder):
 
 
 @pytest.mark.nightly
-def test_delivery_with_a_wrong_signature_is_polled_for_instead(folder):
-    """It is not believed, and the report says so; a delivery is waited for as long as a run may take."""
+def test_delivery_with_a_wrong_signature_is_ignored(folder):
+    """The report says so; users wait for a valid one for as long as a run may take."""
     loaded = load(
         folder,
         *("async_cycles", "--finish", "webhook", "--fault", "webhook-signature-without-time", *CLOSED),
-        *("--", "--stop-timeout", "1"),  # or every user waits on
+        *("--", "--stop-timeout", "1"),  # otherwise every user goes on waiting
     )
 
     assert "an invalid signature" in loaded.results.note
@@ -38,7 +38,7 @@ def test_delivery_with_a_wrong_signature_is_polled_for_instead(folder):
 
 
 @pytest.mark.nightly
-def test_target_that_cannot_reach_this_machine_is_polled(folder, profile):
+def test_runs_are_polled_if_the_target_cannot_reach_us(folder, profile):
     loaded = load(folder, "async_cycles", "--finish", "webhook", "--target", profile, *CLOSED)
 
     assert "Completion was detected by polling instead of webhook: " in loaded.out
@@ -47,7 +47,7 @@ def test_target_that_cannot_reach_this_machine_is_polled(folder, profile):
 
 
 @pytest.mark.nightly
-def test_answers_that_were_not_kept_are_evidence(folder):
+def test_failed_responses_are_kept_as_evidence(folder):
     loaded = load(folder, "reads", "--fault", "pricing-is-404", "--rate", "60", "--duration", "2s", "--quiet")
 
     (pricing,) = (each for each in loaded.results.operations if each.operation == "getPublicPricing")
@@ -59,8 +59,8 @@ def test_answers_that_were_not_kept_are_evidence(folder):
     assert len(loaded.record.exchange_by_id) <= 3
 
 
-def test_fast_client_sends_the_same(folder):
-    """FastHttpUser's client under our scenario: same operations, same outcomes."""
+def test_fast_client_sends_the_same_requests(folder):
+    """FastHttpUser's client in our scenario: same operations, same outcomes."""
     loaded = load(folder, "mixed", "--client", "fast", "--verify", *CLOSED)
 
     assert loaded.results.plan.client == "fast"

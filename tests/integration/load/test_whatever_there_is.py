@@ -1,4 +1,4 @@
-"""Scenarios with what an ordinary customer has: one key, a workflow or a model."""
+"""Scenarios with the means of an ordinary customer: one key, a workflow or a model."""
 
 import pytest
 from example_targets import CLIP, IMAGE, PORTRAIT, PRO, SmallProfile
@@ -43,7 +43,7 @@ def test_several_accounts_contribute(tmp_path, small):
 @pytest.mark.nightly
 @pytest.mark.parametrize("run", ["runWorkflow", "runModel"])
 @pytest.mark.parametrize("scenario", ASKED)
-def test_one_key_and_one_thing_to_run_are_enough(tmp_path, small, run, scenario):
+def test_one_key_and_one_workflow_or_model_are_enough(tmp_path, small, run, scenario):
     if run == "runWorkflow":
         profile = small.key("full", PRO, user="ada", tier="enterprise").resource(CLIP)
     else:

@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture
 def spawn():
-    """Start a sandbox as programs do; yields the process, what it announced, and a client."""
+    """Start a sandbox as programs do; yield the process, its first output and a client."""
 
     @contextlib.contextmanager
     def spawn(*options):

@@ -1,4 +1,4 @@
-"""Nothing that was acknowledged is lost when the process is killed, and every accepted execution ends."""
+"""A killed sandbox loses nothing that it acknowledged, and every accepted execution ends."""
 
 import contextlib
 import threading
@@ -17,7 +17,7 @@ def wait_until_ended(client, url, timeout_s=10):
     return poll["status"]
 
 
-def test_killed_sandbox_goes_on_where_it_was(spawn, tmp_path):
+def test_killed_sandbox_resumes_its_state(spawn, tmp_path):
     database = tmp_path / "sandbox.db"
     with spawn("--db", database, "--latency", "60000", "--time-scale", "0.01") as (process, ready, client):
         jobs = {"suno-v5": "completed", "failing-model": "failed"}
@@ -41,7 +41,7 @@ def test_killed_sandbox_goes_on_where_it_was(spawn, tmp_path):
     assert [row["requestId"] for row in rows] == [row["requestId"] for row in usage["rows"]]
 
 
-def test_cancelling_goes_on_after_a_kill(spawn, tmp_path):
+def test_cancel_is_completed_after_a_kill(spawn, tmp_path):
     database = tmp_path / "sandbox.db"
     with spawn("--db", database, "--latency", "3600000", "--time-scale", "5") as (process, _, client):
         url = client.post("/api/models/suno-v5/run?async=true", json={"inputs": {}}).json()["pollUrl"]
@@ -54,7 +54,7 @@ def test_cancelling_goes_on_after_a_kill(spawn, tmp_path):
         assert client.get("/api/usage?limit=1").json()["rows"][0]["creditsCost"] == 20
 
 
-def test_synchronous_run_of_a_killed_sandbox_is_given_back(spawn, tmp_path):
+def test_synchronous_run_of_a_killed_sandbox_is_refunded(spawn, tmp_path):
     """Its caller is gone: the run has failed and costs nothing."""
     database = tmp_path / "sandbox.db"
     with spawn("--db", database, "--latency", "60000") as (process, _, client):
@@ -76,8 +76,8 @@ def post_and_lose(client, path):
         client.post(path, json={"inputs": {}})
 
 
-def test_acknowledged_writes_survive_a_kill_amid_them(spawn, tmp_path):
-    """Killed in the middle of many writes, every acknowledged one is there, and no half one."""
+def test_acknowledged_writes_survive_a_kill(spawn, tmp_path):
+    """After a kill amid many writes, every acknowledged one is there, and none is half done."""
     database = tmp_path / "sandbox.db"
     acknowledged, run_ids = [], []
 

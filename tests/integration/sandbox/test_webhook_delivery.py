@@ -1,4 +1,4 @@
-"""Deliveries to receivers that are slow, move or redirect; the suite tests what they say."""
+"""Deliveries to receivers that are slow, move or redirect; the suite tests their contents."""
 
 import contextlib
 import http.server
@@ -18,7 +18,7 @@ TOKEN = "test-token"
 
 
 class Receiver(http.server.ThreadingHTTPServer):
-    """Keeps the path of every delivery; redirects the first one if it is told to."""
+    """Keeps the path of every delivery; redirects the first one on request."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -87,7 +87,7 @@ def test_redirect_is_not_followed(receiver):
 
 
 class OnceAllowed(ReceiverRules):
-    """Allows what it is first asked for, as of a name that leads elsewhere later."""
+    """Allow only the first request, as for a name that resolves to another address later."""
 
     asked: ClassVar[list[str]] = []
 
@@ -98,8 +98,8 @@ class OnceAllowed(ReceiverRules):
         return await super().addresses(url)
 
 
-def test_receiver_is_judged_at_each_attempt(receiver):
-    """A name may lead elsewhere by then."""
+def test_receiver_address_is_checked_at_each_attempt(receiver):
+    """Its name may resolve to another address by then."""
     with connected(receiver, receivers=OnceAllowed(), page=True) as client:
         submit(client)
         wait_until(lambda: len(OnceAllowed.asked) > 2)
@@ -109,7 +109,7 @@ def test_receiver_is_judged_at_each_attempt(receiver):
     assert delivery["answer"] == "ReceiverRefused: moved"
 
 
-def test_slow_receiver_holds_up_no_other(receiver):
+def test_slow_receiver_does_not_delay_others(receiver):
     receiver.is_slow = True
     with connected(receiver) as client:
         for _ in range(3):

@@ -1,4 +1,4 @@
-"""Whether a run still goes on, which ``cleanup`` then leaves alone."""
+"""Whether a run is still going on, so that ``cleanup`` does not touch it."""
 
 import os
 import subprocess
@@ -10,8 +10,8 @@ from knouds_harness.commands.cleanup import _is_running
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-def test_a_zombie_does_not_run():
-    """It is listed until its parent asks how it ended."""
+def test_zombie_process_is_not_running():
+    """It is listed until its parent reads its exit status."""
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
 

@@ -1,4 +1,4 @@
-"""The group of commands, which imports only the one that runs."""
+"""The group of commands, which imports only the command that runs."""
 
 import os
 import pkgutil
@@ -25,7 +25,7 @@ HEAVY = [
 
 @pytest.mark.parametrize("option", ["--help", "--version"])
 def test_start_imports_no_command(option):
-    """Help and version come without what commands need."""
+    """Help and version do not need what commands import."""
     code = (
         f"import sys; sys.argv = ['knouds-harness', {option!r}]\n"
         "from knouds_harness.commands.cli import main\n"
@@ -43,8 +43,8 @@ def test_start_imports_no_command(option):
     }
 
 
-def test_no_help_imports_what_commands_run_with():
-    """So that the help of each command comes at once."""
+def test_help_of_commands_imports_nothing_heavy():
+    """So that help appears at once."""
     code = (
         "import sys\n"
         "from knouds_harness.commands.cli import COMMANDS, command_named\n"
@@ -56,8 +56,8 @@ def test_no_help_imports_what_commands_run_with():
     assert set(done.stdout.split()).isdisjoint(HEAVY)
 
 
-def test_what_explains_imports_nothing_that_sends_load_or_serves():
-    """``facts`` and ``doctor`` read the suite, and neither the load generator nor a server."""
+def test_facts_and_doctor_import_no_load_or_server():
+    """They read only the suite."""
     code = (
         "import sys\n"
         "import knouds_harness.suite.discovery.doctor, knouds_harness.suite.discovery.reach\n"
@@ -70,7 +70,7 @@ def test_what_explains_imports_nothing_that_sends_load_or_serves():
     )
 
 
-def test_help_lists_first_what_the_first_week_needs():
+def test_help_lists_the_most_used_commands_first():
     printed = CliRunner().invoke(cli, ["--help"]).output
 
     first, more = printed.partition("Commands:")[2].split("More:")
@@ -122,7 +122,7 @@ def test_help_says_what_each_option_does(name):
 
 
 def test_help_of_load_shows_each_option_once_in_a_group():
-    """Forty options in one list are not read."""
+    """A single list of forty options would be unreadable."""
     done = CliRunner().invoke(cli, ["load", "--help"])
 
     listed = re.findall(r"^  (?:-h, )?(--[\w-]+)", done.output, re.MULTILINE)
@@ -136,8 +136,8 @@ def test_help_of_load_shows_each_option_once_in_a_group():
 @pytest.mark.parametrize(
     "arguments", [("sandbox", "--list-faults"), ("facts",), ("facts", "--format", "json")]
 )
-def test_nobody_reads_on_and_the_command_ends_quietly(arguments, tmp_path):
-    """As before ``| head -1``; it says nothing, and above all not that the contract is broken."""
+def test_closed_output_ends_the_command_quietly(arguments, tmp_path):
+    """As before ``| head -1``: it prints nothing, and its exit code does not mean a breach."""
     done = run_unread(*arguments, cwd=tmp_path)
 
     assert done.stderr == ""
@@ -166,7 +166,7 @@ cli.main()
 
 @pytest.mark.parametrize("before", ["", "trap '' INT; "], ids=["in-front", "in-the-background"])
 def test_ctrl_c_that_python_ignores_ends_the_command(before):
-    """Hypothesis measures collections of garbage: Ctrl-C during one is raised in its callback."""
+    """During a garbage collection, Ctrl-C is raised in a callback of Hypothesis, where Python drops it."""
     command = ["sh", "-c", f'{before}exec "$@"', "sh", sys.executable, "-c", INTERRUPTED_IN_A_CALLBACK]
 
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
@@ -175,7 +175,7 @@ def test_ctrl_c_that_python_ignores_ends_the_command(before):
 
 
 @pytest.mark.parametrize("arguments", [("facts",), ("--help",)])
-def test_output_on_a_full_device_is_said(arguments, tmp_path):
+def test_output_to_a_full_device_is_an_error(arguments, tmp_path):
     """Nothing else is lost, but that it was lost is no success."""
     with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-m", "knouds_harness", *arguments]
@@ -209,8 +209,8 @@ cli.main()
         ("OSError(36, 'File name too long', 'x' * 300)", f"error: {'x' * 300}: File name too long\n"),
     ],
 )
-def test_error_that_nobody_foresaw_is_no_breach(error, says, option):
-    """One line and exit code 2; a traceback only with --debug, and without secrets."""
+def test_unexpected_error_does_not_end_like_a_breach(error, says, option):
+    """One line and exit code 2; a traceback only with --debug, and no secrets."""
     done = subprocess.run(
         [sys.executable, "-c", RAISING.format(error, option)], capture_output=True, text=True, check=False
     )
@@ -222,7 +222,7 @@ def test_error_that_nobody_foresaw_is_no_breach(error, says, option):
     assert "\x1b" not in done.stderr
 
 
-def test_certificates_that_cannot_be_read_are_a_usage_error(tmp_path):
+def test_unreadable_certificates_are_a_usage_error(tmp_path):
     profile = tmp_path / "here.toml"
     profile.write_text(
         'base_url = "https://127.0.0.1:1"\n[keys.full]\nsecret_env = "KEY_HERE"\n'

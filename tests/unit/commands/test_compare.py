@@ -15,7 +15,7 @@ from knouds_harness.targets import builtin
 
 @pytest.mark.parametrize("exit_code", [ExitCode.KEPT, ExitCode.INVALID_MEASUREMENT])
 def test_interruption_after_a_load_ends_the_rounds(monkeypatch, tmp_path, exit_code):
-    """The run is whole and stays, also if it measured nothing valid; there is no next one."""
+    """The finished run is kept, even if it measured nothing valid, and no other one begins."""
     launches = []
 
     def launch(_: Path, **options: object) -> Launched:

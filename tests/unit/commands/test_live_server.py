@@ -1,4 +1,4 @@
-"""A load while it goes, over HTTP."""
+"""A running load, over HTTP."""
 
 import shutil
 import socket
@@ -19,13 +19,13 @@ from knouds_harness.runs.load_results import LOAD_FILE
 
 @pytest.fixture
 def live():
-    """Of a load that has not begun."""
+    """A load that has not begun."""
     return LiveLoad()
 
 
 @pytest.fixture
 def address(live):
-    """Where it is served, with its page."""
+    """The URL that serves it, with its page."""
     with serving(live, port=None, has_page=True) as found:
         yield found
 
@@ -35,7 +35,7 @@ def goes(live, folder):
 
 
 def test_metrics_follow_the_load(live, address, tmp_path):
-    """First nothing, then the moment, and what the record has by operation."""
+    """None at first, then the progress, and the figures by operation that the record has."""
     before = httpx.get(f"{address}/metrics")
     goes(live, loaded(tmp_path))
 
@@ -47,8 +47,8 @@ def test_metrics_follow_the_load(live, address, tmp_path):
     assert 'knouds_harness_requests_per_second{operation="' in text
 
 
-def test_page_is_the_report_as_far_as_it_goes(live, address, tmp_path):
-    """It says that it runs, and its version changes with its record."""
+def test_page_is_the_report_so_far(live, address, tmp_path):
+    """It says that the load is running, and its version changes with the record."""
     folder = calm(tmp_path)
     waiting, version_before = httpx.get(f"{address}/").text, httpx.get(f"{address}/version").text
     goes(live, folder)
@@ -64,8 +64,8 @@ def test_page_is_the_report_as_far_as_it_goes(live, address, tmp_path):
     assert httpx.get(f"{address}/version").text != version
 
 
-def test_page_that_stays_is_the_report(live, address, tmp_path):
-    """Byte for byte, and whoever follows is waited for."""
+def test_last_page_is_the_report(live, address, tmp_path):
+    """Byte for byte; the server waits for clients that follow the load."""
     report = tmp_path / "report.html"
     report.write_text("<title>the report</title>", encoding="utf-8")
     httpx.get(f"{address}/version")
@@ -82,8 +82,8 @@ def test_page_that_stays_is_the_report(live, address, tmp_path):
     assert not ending.is_alive()
 
 
-def test_page_waits_at_the_server_for_another_version(live, address, tmp_path):
-    """A browser hardly wakes a page that nobody sees; so one that waits is told of the end, and gets it."""
+def test_request_for_the_version_waits_for_a_new_one(live, address, tmp_path):
+    """Browsers slow down hidden pages, so a waiting page hears of the end at once."""
     report = tmp_path / "report.html"
     report.write_text("<title>the report</title>", encoding="utf-8")
     goes(live, calm(tmp_path))
@@ -103,7 +103,7 @@ def test_page_waits_at_the_server_for_another_version(live, address, tmp_path):
     assert told[-1] == "last"
 
 
-def test_end_waits_for_nobody_where_nobody_looks(live, tmp_path):
+def test_end_does_not_wait_without_clients(live, tmp_path):
     (tmp_path / "report.html").write_text("", encoding="utf-8")
 
     live.end(tmp_path / "report.html")
@@ -111,7 +111,7 @@ def test_end_waits_for_nobody_where_nobody_looks(live, tmp_path):
     assert live.version() == "last"
 
 
-def test_record_that_is_gone_keeps_the_last_page(live, address, tmp_path):
+def test_page_is_kept_if_the_record_is_removed(live, address, tmp_path):
     folder = calm(tmp_path)
     goes(live, folder)
     page = httpx.get(f"{address}/").text
@@ -122,20 +122,20 @@ def test_record_that_is_gone_keeps_the_last_page(live, address, tmp_path):
     assert httpx.get(f"{address}/metrics").is_success
 
 
-def test_page_of_another_host_gets_nothing(address):
-    """A name elsewhere may be made to lead here, in anybody's browser."""
+def test_request_with_another_host_is_refused(address):
+    """A foreign name could resolve to this machine, in any browser."""
     refused = httpx.get(f"{address}/metrics", headers={"host": "evil.example"})
 
     assert refused.status_code == 403
 
 
-def test_page_is_served_only_where_asked_for(live):
+def test_page_is_served_only_on_request(live):
     with serving(live, port=0, has_page=False) as address:
         assert httpx.get(f"{address}/").status_code == 404
         assert httpx.get(f"{address}/metrics").is_success
 
 
-def test_port_that_is_taken_is_one_sentence(live):
+def test_taken_port_is_a_usage_error(live):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with (
@@ -147,6 +147,6 @@ def test_port_that_is_taken_is_one_sentence(live):
             pass
 
 
-def test_nothing_is_served_unasked(live):
+def test_nothing_is_served_by_default(live):
     with serving(live, port=None, has_page=False) as address:
         assert address == ""

@@ -1,4 +1,4 @@
-"""A load while it goes, sent to an OpenTelemetry collector."""
+"""Metrics of a running load, sent to an OpenTelemetry collector."""
 
 import sys
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ GAUGE = GaugeMetricFamily("knouds_harness_live_users", "Users.", value=3)
 
 @dataclass
 class Collector:
-    """What a receiver of OTLP over HTTP was sent."""
+    """What a receiver of OTLP over HTTP got."""
 
     address: str
     status: int = 200
@@ -33,7 +33,7 @@ class Collector:
 
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    """Takes everything, unless its status is changed."""
+    """Accepts everything, unless its status is changed."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -60,7 +60,7 @@ def collector() -> Iterator[Collector]:
 
 @contextmanager
 def sending(endpoint, metrics=(GAUGE,), *, every_s=60.0):
-    """Export these to there; the warnings."""
+    """Export these metrics to an address; return the warnings."""
     warnings: list[str] = []
     with exporting(
         lambda: metrics, endpoint, scenario="reads", target="staging", warn=warnings.append, every_s=every_s
@@ -69,7 +69,7 @@ def sending(endpoint, metrics=(GAUGE,), *, every_s=60.0):
 
 
 def points_in(request):
-    """Name, labels and value of every data point."""
+    """Return name, labels and value of every data point."""
     return {
         (metric.name, *sorted((each.key, each.value.string_value) for each in point.attributes)): (
             point.as_double if point.HasField("as_double") else point.as_int
@@ -82,7 +82,7 @@ def points_in(request):
 
 
 def points_of(metrics):
-    """The same of what is served."""
+    """Return the same of metrics as they are served."""
     return {
         (metric.name, *sorted(sample.labels.items())): sample.value
         for metric in metrics
@@ -90,7 +90,7 @@ def points_of(metrics):
     }
 
 
-def test_collector_gets_what_is_served(collector, tmp_path):
+def test_collector_gets_the_served_metrics(collector, tmp_path):
     metrics = live_metrics(LIVE_PROGRESS, read_results(loaded(tmp_path), []))
 
     with sending(collector.address, metrics) as warnings:
@@ -102,7 +102,7 @@ def test_collector_gets_what_is_served(collector, tmp_path):
 
 
 def test_counters_are_cumulative_sums(collector):
-    """What is counted since load began goes up; the rest are gauges."""
+    """Counts since the beginning of the load are sums; the others are gauges."""
     with sending(collector.address, live_metrics(LIVE_PROGRESS, None)):
         pass
 
@@ -112,7 +112,7 @@ def test_counters_are_cumulative_sums(collector):
     assert kinds["knouds_harness_live_in_flight"] == "gauge"
 
 
-def test_resource_says_what_the_load_is(collector):
+def test_resource_names_scenario_and_target(collector):
     with sending(collector.address):
         pass
 
@@ -122,7 +122,7 @@ def test_resource_says_what_the_load_is(collector):
     assert (said["knouds.scenario"], said["knouds.target"]) == ("reads", "staging")
 
 
-def test_figures_are_sent_while_load_goes(collector):
+def test_metrics_are_sent_during_the_load(collector):
     with sending(collector.address, every_s=0.01):
         while len(collector.requests) < 3:
             pass
@@ -141,7 +141,7 @@ def test_proxy_of_the_environment_is_not_used(collector, monkeypatch):
     assert not warnings
 
 
-def test_collector_that_takes_nothing_is_said_once(collector):
+def test_refusing_collector_is_reported_once(collector):
     collector.status = 400
 
     with sending(collector.address, every_s=0.01) as warnings:
@@ -152,15 +152,15 @@ def test_collector_that_takes_nothing_is_said_once(collector):
     assert collector.address in warnings[0]
 
 
-def test_collector_that_is_away_is_said_once():
+def test_unreachable_collector_is_reported_once():
     with sending("http://127.0.0.1:2") as warnings:
         pass
 
     assert len(warnings) == 1
 
 
-def test_figures_that_cannot_be_read_end_nothing(collector):
-    """A record may be half written; the next ones are sent."""
+def test_unreadable_figures_are_skipped_with_a_warning(collector):
+    """A record may be half written; the next figures are sent."""
     broken = iter([Metric("broken", "", "gauge")])
 
     def figures():
@@ -185,14 +185,14 @@ def test_figures_that_cannot_be_read_end_nothing(collector):
         ("http://ada:hush-hush@127.0.0.1:4318", "OTEL_EXPORTER_OTLP_HEADERS"),
     ],
 )
-def test_what_is_no_address_is_refused(endpoint, says):
+def test_invalid_endpoint_is_refused(endpoint, says):
     with pytest.raises(UsageError, match=says) as caught, sending(endpoint):
         pass
 
     assert "hush-hush" not in str(caught.value)
 
 
-def test_extra_that_is_missing_is_named(monkeypatch):
+def test_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.metrics", None)
 
     with (
@@ -202,7 +202,7 @@ def test_extra_that_is_missing_is_named(monkeypatch):
         pass
 
 
-def test_nothing_is_sent_unasked():
+def test_nothing_is_sent_by_default():
     with sending(None) as warnings:
         pass
 

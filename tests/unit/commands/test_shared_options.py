@@ -1,4 +1,4 @@
-"""Objectives of the harness hold for its own sandbox, and elsewhere only where they are named."""
+"""The shipped objectives apply to the sandbox, and to other targets only if they are named."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from knouds_harness.locations import objectives_path
 from knouds_harness.option_declarations import options_from
 
 
-def test_server_of_others_is_not_held_to_objectives_that_were_not_asked_for():
+def test_shipped_objectives_apply_to_the_sandbox_only():
     assert usual_objectives("staging") is None
     assert usual_objectives("sandbox") == objectives_path()
 
@@ -20,5 +20,5 @@ def test_server_of_others_is_not_held_to_objectives_that_were_not_asked_for():
 @pytest.mark.parametrize(
     ("asked", "file"), [("shipped", objectives_path()), ("mine.toml", Path("mine.toml"))]
 )
-def test_objectives_of_the_harness_can_be_named(asked, file):
+def test_shipped_objectives_can_be_named(asked, file):
     assert options_from(LoadOptions, {"objectives": asked}).objectives == file

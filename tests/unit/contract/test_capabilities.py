@@ -1,4 +1,4 @@
-"""The grammar of capabilities and the rule that matches them, each against an oracle written another way."""
+"""The grammar of capabilities and the rule that matches them, each compared with an independent oracle."""
 
 import string
 
@@ -55,7 +55,7 @@ def test_grammar_admits_exactly_the_five_forms(text):
 @example(held=frozenset({"workflow:portrait:run"}), required="workflow:run")
 @example(held=frozenset({"workflow:write"}), required="workflow:read")
 @example(held=frozenset({"workflow:*"}), required="*")
-def test_requirement_is_met_by_equality_wildcard_or_star_alone(held, required):
+def test_requirement_is_met_only_by_equality_wildcard_or_star(held, required):
     resource = required.split(":")[0]
     passing = {"*", required} | ({f"{resource}:*"} if ":" in required else set())
 
@@ -63,5 +63,5 @@ def test_requirement_is_met_by_equality_wildcard_or_star_alone(held, required):
 
 
 @pytest.mark.parametrize("spelling", ["WORKFLOW:READ", "workflow:Read", " workflow:read", "workflow:read "])
-def test_spelling_is_exact(spelling):
+def test_capabilities_match_exactly(spelling):
     assert not meets({spelling}, "workflow:read")

@@ -1,4 +1,4 @@
-"""What breaks clients and what only adds, rule by rule, on the real document with one thing changed."""
+"""Breaking and additive differences, rule by rule, on the real document with one change."""
 
 import copy
 from typing import Any
@@ -29,7 +29,7 @@ GONE = object()
 
 
 def changed(*edits):
-    """The document after edits: each a path of keys and a new value, a change of the old one, or ``GONE``."""
+    """Apply edits to the document: a path of keys, and a new value, a function of the old one or ``GONE``."""
     raw = copy.deepcopy(OLD.raw)
     for path, value in edits:
         node: Any = raw
@@ -69,7 +69,7 @@ def without(*names):
 
 
 def renamed(path, name):
-    """Edits that move a value to another key of the same mapping."""
+    """Return edits that move a value to another key of the same mapping."""
 
     def move(mapping):
         return {name if key == path[-1] else key: value for key, value in mapping.items()}
@@ -560,7 +560,7 @@ NEUTRAL = {
 
 
 @pytest.mark.parametrize(("edits", "place", "says"), BREAKING.values(), ids=BREAKING)
-def test_what_clients_rely_on_breaks(edits, place, says):
+def test_change_that_clients_may_notice_is_breaking(edits, place, says):
     found = differences(OLD, changed(*edits))
 
     assert (Kind.BREAKING, says) in {(each.kind, each.says) for each in found}
@@ -568,7 +568,7 @@ def test_what_clients_rely_on_breaks(edits, place, says):
 
 
 @pytest.mark.parametrize(("edits", "place", "says"), ADDITIVE.values(), ids=ADDITIVE)
-def test_what_only_adds_breaks_nothing(edits, place, says):
+def test_addition_is_not_breaking(edits, place, says):
     found = differences(OLD, changed(*edits))
 
     assert Difference(kind=Kind.ADDITIVE, place=place, says=says) in found
@@ -576,19 +576,19 @@ def test_what_only_adds_breaks_nothing(edits, place, says):
 
 
 @pytest.mark.parametrize("edits", NEUTRAL.values(), ids=NEUTRAL)
-def test_same_contract_in_other_words_has_no_difference(edits):
+def test_other_notation_of_the_same_contract_is_no_difference(edits):
     assert differences(OLD, changed(*edits)) == []
 
 
-def test_difference_is_told_at_each_place_that_shares_a_shape():
+def test_difference_is_listed_at_each_place_that_uses_a_shape():
     found = differences(OLD, changed(((*SCHEMAS, "Throttling", "allOf", 1, "then", "required"), ["tier"])))
 
     operations = {each.place.split("/")[0] for each in found}
     assert operations == {each.id for each in OLD.operations if 429 in each.responses}
 
 
-def test_recursive_shapes_end():
-    """A shape that holds itself is compared once per way into it."""
+def test_comparison_of_recursive_shapes_ends():
+    """A recursive shape is compared once for each way into it."""
     node = {
         "type": "object",
         "properties": {"next": {"$ref": "#/components/schemas/Link"}, "n": {"type": "integer"}},
@@ -606,7 +606,7 @@ def test_recursive_shapes_end():
     ]
 
 
-def test_schema_that_refers_to_itself_alone_ends():
+def test_comparison_of_a_schema_that_is_its_own_reference_ends():
     loop = [((*SCHEMAS, "Loop"), {"allOf": [{"$ref": "#/components/schemas/Loop"}]})]
     old = changed(*loop, ((*USER, "properties"), also(loop={"$ref": "#/components/schemas/Loop"})))
 
@@ -620,7 +620,7 @@ def test_broken_schema_is_refused():
         differences(OLD, broken)
 
 
-def test_way_to_send_a_key_that_is_no_mapping_is_refused():
+def test_security_scheme_that_is_not_a_mapping_is_refused():
     broken = changed((("components", "securitySchemes", "apiKey"), "x-api-key"))
 
     with pytest.raises(DocumentError, match="securitySchemes/apiKey: must be a mapping"):
@@ -636,13 +636,13 @@ TYPES = st.sampled_from(["string", "integer", "boolean", "object", "array"])
 
 @st.composite
 def additive_edits(draw):
-    """A few edits of the document that the overview lets arrive without notice."""
+    """Draw a few edits that the overview allows without notice."""
     edits = []
     for name in draw(st.lists(NAMES, min_size=1, max_size=5, unique=True)):
         path, method = draw(OPERATIONS)
         place, schema = ("paths", path, method), {"type": draw(TYPES)}
         shapes = [key for key, value in OLD.raw["components"]["schemas"].items() if "properties" in value]
-        shapes.remove("ModelIdsInObject")  # the answer that it shapes is assumed
+        shapes.remove("ModelIdsInObject")  # the response of this shape is assumed
         component = (*SCHEMAS, draw(st.sampled_from(shapes)), "properties")
         code = {"says": "New.", "statuses": [draw(st.integers(400, 599))], "source": "docs"}
         edits += draw(
@@ -672,14 +672,11 @@ def additive_edits(draw):
     return edits
 
 
-@settings(max_examples=settings().max_examples // 3)  # a whole document each time
+@settings(max_examples=settings().max_examples // 3)  # compares whole documents
 @given(edits=additive_edits())
 @example(edits=[])
 def test_additive_edits_never_break(edits):
-    """What the overview lets arrive without notice breaks nothing; what is promised breaks when taken back.
-
-    An assumption alone is not.
-    """
+    """Removing them again is breaking, unless they were only assumed."""
     promised = [
         path
         for path, value in edits

@@ -1,4 +1,4 @@
-"""Reading the document, and refusing a broken one with the place and the reason."""
+"""The document is read, or refused with the place and the reason."""
 
 import copy
 import json
@@ -14,7 +14,7 @@ WHOAMI = "/paths/~1api~1whoami/get"
 LIST = "/paths/~1api~1workflows/get"
 
 
-def test_facts_say_who_says_so():
+def test_fact_has_its_source():
     fact = DOCUMENT.facts["async.submit-status-code"]
 
     assert (fact.source, fact.conflict) == (Source.ASSUMED, None)
@@ -30,19 +30,19 @@ def test_error_code_carries_its_context():
     assert (code.statuses, code.context_fields) == ((429,), ("tier", "limit", "retryAfter"))
 
 
-def test_codes_of_key_making_are_out_of_reach_of_keys():
+def test_codes_of_key_creation_cannot_be_provoked_by_keys():
     out_of_reach = {code.code for code in DOCUMENT.error_codes.values() if not code.key_can_provoke}
 
     assert out_of_reach == {"INVALID_CAPABILITY", "CAPABILITY_ABOVE_CEILING", "API_KEY_ACCESS_DENIED"}
 
 
-def test_response_behind_a_reference_is_read():
+def test_referenced_response_is_read():
     response = DOCUMENT.operation_by_id["getWhoami"].responses[401]
 
     assert set(response.examples) == {"plain", "legacy"}
 
 
-def test_hash_names_the_file_as_it_is(tmp_path):
+def test_hash_is_of_the_bytes_of_the_file(tmp_path):
     one, other = tmp_path / "one.yaml", tmp_path / "other.yaml"
     text = json.dumps(DOCUMENT.raw)
     one.write_text(text)
@@ -51,7 +51,7 @@ def test_hash_names_the_file_as_it_is(tmp_path):
     assert load_document(one).sha256 != load_document(other).sha256
 
 
-def test_yaml_error_says_where(tmp_path):
+def test_yaml_error_names_its_place(tmp_path):
     path = tmp_path / "openapi.yaml"
     path.write_text("openapi: 3.1.0\ninfo: {title: [}\n")
 
@@ -59,7 +59,7 @@ def test_yaml_error_says_where(tmp_path):
         load_document(path)
 
 
-# What is broken (a path of keys and a new value; ... takes the key away), and what is told: place and reason.
+# What is broken (a path of keys and a new value; ... removes the key), and the message: place and reason.
 BROKEN = {
     "empty": ([], None, "/: must be a mapping, is empty."),
     "a list": ([], [], "/: must be a mapping, is a list."),
@@ -187,7 +187,7 @@ def test_broken_document_is_refused_with_place_and_reason(tmp_path, path, value,
     assert str(refusal.value).startswith(f"{broken}: /")
 
 
-def test_numeric_status_is_refused_with_its_remedy(tmp_path):
+def test_numeric_status_is_refused_with_a_remedy(tmp_path):
     broken = tmp_path / "openapi.yaml"
     broken.write_text(json.dumps(DOCUMENT.raw).replace('"200": ', "200: "))
 
@@ -195,7 +195,7 @@ def test_numeric_status_is_refused_with_its_remedy(tmp_path):
         load_document(broken)
 
 
-def test_every_flaw_is_told_at_once(tmp_path):
+def test_all_errors_are_listed_at_once(tmp_path):
     raw = copy.deepcopy(DOCUMENT.raw)
     del raw["paths"]["/api/whoami"]["get"]["operationId"]
     del raw["x-facts"]["health.shape"]["says"]

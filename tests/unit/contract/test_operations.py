@@ -1,4 +1,4 @@
-"""Operations: addresses, capabilities with their placeholders filled, and what kind of action they are."""
+"""Operations: paths, capabilities with their placeholders filled, and kinds of action."""
 
 import pytest
 from hypothesis import example, given
@@ -21,12 +21,12 @@ def test_required_capabilities_name_the_resource(run_workflow):
     assert required == ("workflow:run", "workflow:portrait:run")
 
 
-def test_any_valid_key_suffices_where_nothing_is_required():
+def test_any_valid_key_suffices_without_a_required_capability():
     assert DOCUMENT.operation_by_id["getWhoami"].admits(set(), {})
 
 
 @given(operation=st.sampled_from(DOCUMENT.operations), data=st.data())
-def test_address_leads_back_to_operation_and_values(operation, data):
+def test_path_leads_back_to_operation_and_values(operation, data):
     values = {name: data.draw(st.text(min_size=1)) for name in operation.path_parameters}
 
     assert DOCUMENT.recognise(operation.method, operation.url_path(values)) == (operation, values)
@@ -34,7 +34,7 @@ def test_address_leads_back_to_operation_and_values(operation, data):
 
 @given(values=st.fixed_dictionaries({"slug": st.text(min_size=1)}))
 @example(values={"slug": "a/b?c#d"})
-def test_address_keeps_its_number_of_steps(values):
+def test_values_do_not_change_the_number_of_path_segments(values):
     path = DOCUMENT.operation_by_id["runWorkflow"].url_path(values)
 
     assert (path.count("/"), "?" in path, "#" in path) == (4, False, False)
@@ -51,7 +51,7 @@ def test_address_keeps_its_number_of_steps(values):
         ("GET", "/API/whoami"),
     ],
 )
-def test_unknown_address_is_not_recognised(method, path):
+def test_unknown_path_is_not_recognised(method, path):
     assert DOCUMENT.recognise(method, path) is None
 
 
@@ -84,12 +84,10 @@ def test_action_follows_the_verb_of_the_capability(operation_id, action):
         ("cancelExecution", 410, "execution.cancel-after-end"),
         ("listUsage", 416, "usage.garbled-query"),
         ("createWorkflow", 201, None),  # documented
-        ("getWhoami", 202, None),  # goes against a source
+        ("getWhoami", 202, None),  # against a source
         ("getWhoami", 418, None),
         ("runModel", 201, None),  # 200 is documented, though 202 is assumed
     ],
 )
-def test_undocumented_status_goes_against_an_assumption_where_no_source_names_one(
-    operation_id, status, assumption
-):
+def test_unexpected_status_goes_against_an_assumption_if_undocumented(operation_id, status, assumption):
     assert DOCUMENT.operation_by_id[operation_id].assumption_about(status) == assumption

@@ -1,4 +1,4 @@
-"""Judging shapes: what is told of a mismatch, which fact it goes against, and what is let pass."""
+"""Judging shapes: how a mismatch is described, which fact it breaks, and what is allowed."""
 
 import copy
 import dataclasses
@@ -58,7 +58,7 @@ def json_values():
     )
 
 
-def test_mismatch_says_where_what_and_which_fact():
+def test_mismatch_has_place_values_and_fact():
     found = JUDGE.body_mismatches(OPERATION["getWhoami"], 200, {"user": ADA | {"role": "owner"}})
 
     assert found == [
@@ -96,13 +96,13 @@ BREACHES = [
     BREACHES,
     ids=[f"{operation}-{status}-{fact}{where}" for operation, status, _, fact, where in BREACHES],
 )
-def test_mismatch_goes_against_the_nearest_fact_alone(operation_id, status, body, fact, where):
+def test_mismatch_breaks_only_the_nearest_fact(operation_id, status, body, fact, where):
     found = JUDGE.body_mismatches(OPERATION[operation_id], status, body)
 
     assert [(mismatch.fact, mismatch.where) for mismatch in found] == [(fact, where)]
 
 
-def test_same_flaw_in_many_items_is_told_once():
+def test_same_mismatch_in_many_items_is_listed_once():
     rows = [each | {"creditsCost": "12"} for each in USAGE["rows"]]
 
     found = JUDGE.body_mismatches(OPERATION["listUsage"], 200, USAGE | {"rows": rows})
@@ -111,7 +111,7 @@ def test_same_flaw_in_many_items_is_told_once():
 
 
 @pytest.mark.parametrize("place", [0, 999, 1_000, 4_321])
-def test_flaw_is_found_anywhere_in_a_long_list(place):
+def test_mismatch_is_found_anywhere_in_a_long_list(place):
     rows = [*USAGE["rows"] * 5_000][:5_000]
     rows[place] = rows[place] | {"creditsCost": "12"}
 
@@ -121,7 +121,7 @@ def test_flaw_is_found_anywhere_in_a_long_list(place):
 
 
 @pytest.mark.parametrize(("row", "place"), [(0, 0), (0, 99), (50, 99)])
-def test_flaw_is_found_in_lists_of_a_long_list(row, place):
+def test_mismatch_is_found_in_lists_within_a_long_list(row, place):
     rows = [each | {"modelIds": ["gpt-image-2"] * 100} for each in (USAGE["rows"] * 100)[:100]]
     rows[row]["modelIds"][place] = 7
 
@@ -132,7 +132,7 @@ def test_flaw_is_found_in_lists_of_a_long_list(row, place):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process its own peak")
 def test_memory_for_wrong_items_is_bounded():
-    """The validator makes a list of all errors of what it is given: for these rows it took over 700 MB."""
+    """The validator lists all errors of its input: for these rows that took over 700 MB."""
     process = subprocess.run([sys.executable, "-c", WRONG_ROWS], capture_output=True, check=True)
 
     assert int(process.stdout) < 300_000
@@ -142,17 +142,17 @@ def test_unknown_status_is_not_judged():
     assert JUDGE.body_mismatches(OPERATION["getWhoami"], 418, "teapot") == []
 
 
-def test_long_values_are_shortened():
+def test_observed_value_is_shortened():
     [mismatch] = JUDGE.body_mismatches(OPERATION["getWhoami"], 200, {"user": ADA | {"role": "x" * 500}})
 
     assert len(mismatch.observed) < 100
 
 
-def test_additive_members_are_no_mismatch():
+def test_new_members_are_not_a_mismatch():
     assert JUDGE.body_mismatches(OPERATION["getWhoami"], 200, {"user": ADA | {"team": {}}, "now": 1}) == []
 
 
-def test_facts_of_a_finished_run_are_not_those_of_a_submit():
+def test_finished_run_shows_no_facts_of_a_submit():
     facts = JUDGE.body_facts(OPERATION["runWorkflow"], 200, FINISHED)
 
     assert facts == {
@@ -164,7 +164,7 @@ def test_facts_of_a_finished_run_are_not_those_of_a_submit():
     }
 
 
-def test_facts_of_rows_need_rows():
+def test_empty_page_shows_no_facts_of_rows():
     facts = JUDGE.body_facts(OPERATION["listUsage"], 200, {**USAGE, "rows": []})
 
     assert facts == {"usage.page-shape", "usage.limit-at-most-500"}
@@ -172,7 +172,7 @@ def test_facts_of_rows_need_rows():
 
 @given(operation=st.sampled_from(DOCUMENT.operations), body=json_values(), data=st.data())
 def test_any_body_is_judged(operation, body, data):
-    """Whatever a server answers, the judge names known facts, and among them those that it says apply."""
+    """Broken facts are among those that apply, and those are facts of the response."""
     status = data.draw(st.sampled_from(sorted(operation.responses)))
 
     broken = {mismatch.fact for mismatch in JUDGE.body_mismatches(operation, status, body)}
@@ -189,12 +189,12 @@ def test_headers_are_found_in_any_case():
     assert JUDGE.header_mismatches(OPERATION["runModel"], 429, [*WINDOW, ("retry-after", "48")]) == []
 
 
-def test_unlimited_account_sends_no_rate_limit_headers():
+def test_success_without_rate_limit_headers_is_not_a_mismatch():
     assert JUDGE.header_mismatches(OPERATION["runModel"], 200, []) == []
 
 
 @pytest.mark.parametrize("value", ["soon", "1.5", "", "1780305360000", "Wed, 01 Jul 2026 00:00:00 GMT", "٣"])
-def test_reset_that_is_no_unix_time_is_told(value):
+def test_reset_that_is_not_a_unix_time_is_a_mismatch(value):
     headers = [("X-RateLimit-Reset", value)]
 
     [mismatch] = JUDGE.header_mismatches(OPERATION["runWorkflow"], 200, headers)
@@ -247,7 +247,7 @@ ENDED = {
         (ENDED | {"error": {"code": "X"}}, "webhook.payload-shape", "/error/message"),
     ],
 )
-def test_delivery_goes_against_its_fact(payload, fact, where):
+def test_wrong_delivery_breaks_its_fact(payload, fact, where):
     assert [(mismatch.fact, mismatch.where) for mismatch in JUDGE.webhook_mismatches(payload)] == [
         (fact, where)
     ]
@@ -260,7 +260,7 @@ def test_delivery_of_the_documented_form_passes(payload):
     assert JUDGE.webhook_mismatches(payload) == []
 
 
-def test_schema_that_is_none_is_refused():
+def test_invalid_schema_is_refused():
     raw = copy.deepcopy(DOCUMENT.raw)
     raw["components"]["schemas"]["Slug"]["type"] = "txet"
     judge = ShapeJudge(dataclasses.replace(DOCUMENT, raw=raw))
@@ -277,6 +277,6 @@ def test_value_is_shown_as_json(value, shown):
     assert as_json(value) == shown
 
 
-def test_long_value_is_shown_shortened():
+def test_long_value_is_shortened():
     assert as_json("a" * 500).endswith("a…")
     assert len(as_json("a" * 500)) < 100

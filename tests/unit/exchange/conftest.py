@@ -1,4 +1,4 @@
-"""Clients whose target is a function; nothing here opens a connection."""
+"""Clients whose target is a function; they open no connection."""
 
 import httpx
 import pytest
@@ -10,7 +10,7 @@ from knouds_harness.targets.profile import Target
 
 @pytest.fixture
 def client_answering():
-    """A client whose target answers with what a function of the httpx request returns."""
+    """Make a client whose target answers what a function of the httpx request returns."""
     clients = []
 
     def client_answering(answer, *, target: Target | None = None, **options) -> Client:

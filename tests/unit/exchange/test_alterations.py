@@ -1,4 +1,4 @@
-"""A key is altered again as it was, by whoever has it: in Python and in a shell."""
+"""An altered key is altered again in the same way, in Python and in a shell."""
 
 import shutil
 import subprocess
@@ -34,21 +34,21 @@ def test_shell_alters_another_key_in_the_same_way(way):
 
 @settings(max_examples=50)
 @given(altered=altered_keys(Secret(KEY, "key:full")).map(Secret.reveal))
-def test_alteration_is_told_and_no_key_with_it(altered):
+def test_alteration_reveals_nothing_of_the_key(altered):
     alteration = Alteration.of(altered, SECRETS)
 
-    if alteration is not None:  # a beginning of three characters is anybody's
+    if alteration is not None:  # a prefix of three characters names no key
         assert alteration.apply(KEY) == altered
         assert Alteration.read(alteration.stored()) == alteration
         assert sum(len(each) for each in alteration.pieces if isinstance(each, str)) <= 4
 
 
-def test_another_key_is_no_alteration():
+def test_another_key_is_not_an_alteration():
     assert Alteration.of(OTHER, SECRETS) is None
 
 
-def test_what_is_no_alteration_is_refused():
-    """A stored alteration puts no command into a line for the shell."""
+def test_invalid_stored_alteration_is_refused():
+    """A stored alteration cannot add a command to a shell line."""
     stored = {"label": "key:full", "case": "; id", "pieces": [[0, 4]]}
 
     assert "id" not in Alteration.read(stored).expression("K")

@@ -1,4 +1,4 @@
-"""Everything that is sent goes through the guards once, and comes back as evidence."""
+"""Every request passes the guards once, and comes back as evidence."""
 
 import re
 import threading
@@ -57,7 +57,7 @@ def sent():
 
 @pytest.fixture
 def recording(sent):
-    """An answer to everything that remembers what it was asked."""
+    """Answer every request, and remember it."""
 
     def recording(request: httpx.Request) -> httpx.Response:
         sent.append(request)
@@ -73,14 +73,14 @@ def test_no_persona_sends_no_key(client_answering, recording, sent):
 
 
 @pytest.mark.parametrize("key", ["", "not-a-key", SECRETS["full"].swapcase(), "ключ"])
-def test_given_key_replaces_the_persona_s(client_answering, recording, sent, key: str):
+def test_given_key_replaces_the_key_of_the_persona(client_answering, recording, sent, key: str):
     client_answering(recording).send(WHOAMI, key=Secret(key, "key:sent"))
 
     assert [value for name, value in sent[0].headers.raw if name == b"x-api-key"] == [key.encode()]
 
 
-def test_each_request_has_a_trace_id_of_its_own(client_answering, recording, sent):
-    """As W3C has it; evidence shows it, and a command that sends it again leaves it out."""
+def test_each_request_has_its_own_trace_id(client_answering, recording, sent):
+    """In the W3C form; evidence shows it, and curl lines leave it out."""
     client = client_answering(recording)
 
     exchanges = [client.send(WHOAMI) for _ in range(2)]
@@ -101,9 +101,7 @@ def test_each_request_has_a_trace_id_of_its_own(client_answering, recording, sen
         (HttpSettings(), (("traceparent", "of-the-test"),), "of-the-test"),
     ],
 )
-def test_trace_id_is_the_profile_s_or_the_request_s_where_they_say_so(
-    recording, sent, http, request_headers, expected
-):
+def test_trace_id_can_be_set_by_profile_or_request(recording, sent, http, request_headers, expected):
     target = replace(make_target(), http=http)
     client = Client(target=target, transport=httpx.MockTransport(recording))
 
@@ -112,7 +110,7 @@ def test_trace_id_is_the_profile_s_or_the_request_s_where_they_say_so(
     assert sent[0].headers.get("traceparent") == expected
 
 
-def test_exchange_is_what_was_sent_and_answered(client_answering):
+def test_exchange_holds_request_and_response(client_answering):
     ticks = iter([10.0, 10.0, 10.1, 10.25])
     answer = httpx.Response(
         404,
@@ -136,7 +134,7 @@ def test_exchange_is_what_was_sent_and_answered(client_answering):
     assert ("x-api-key", "{{key:full}}") in exchange.sent_headers
 
 
-def test_every_exchange_is_handed_on(client_answering, recording):
+def test_every_exchange_is_passed_to_the_callback(client_answering, recording):
     seen: list[Exchange] = []
     client = client_answering(recording, on_exchange=seen.append)
 
@@ -180,7 +178,7 @@ PATHS = st.builds(
         max_size=8,
     ),
 )
-def test_nothing_leads_to_another_server_or_to_what_is_not_allowed(base_url, allow, requests):
+def test_no_request_leaves_the_server_or_the_allowed_actions(base_url, allow, requests):
     """Whatever the profile allows and a path holds: a path cannot smuggle a host in."""
     sent: list[httpx.Request] = []
 
@@ -198,14 +196,14 @@ def test_nothing_leads_to_another_server_or_to_what_is_not_allowed(base_url, all
             assert all(each.action in allow and request.method == each.method for request in sent[before:])
 
     base_path = base.raw_path.rstrip(b"/")
-    climbs = any(".." in each.path for each in requests)  # it is still the same server's
+    climbs = any(".." in each.path for each in requests)  # leaves the base path, but not the server
     for request in sent:
         assert request.url.copy_with(raw_path=b"/") == base.copy_with(raw_path=b"/")
         assert request.headers["host"] == base.netloc.decode()
         assert climbs or request.url.raw_path.startswith(base_path + b"/")
 
 
-def test_what_no_path_holds_is_percent_encoded(client_answering, recording, sent):
+def test_invalid_path_characters_are_percent_encoded(client_answering, recording, sent):
     client_answering(recording).send(
         Request(method="GET", path="/api/workflows/%2Fa-é #x?y", action=Action.READ)
     )
@@ -232,7 +230,7 @@ def test_path_without_a_slash_is_refused(client_answering, recording, sent):
 @pytest.mark.parametrize(
     "location", ["https://evil.example/", "//evil.example", "/elsewhere", "http://staging.example.com/"]
 )
-def test_redirect_is_an_answer_and_not_followed(client_answering, sent, location: str):
+def test_redirect_is_not_followed(client_answering, sent, location: str):
     def redirect(request: httpx.Request) -> httpx.Response:
         sent.append(request)
         return httpx.Response(307, headers={"location": location})
@@ -244,7 +242,7 @@ def test_redirect_is_an_answer_and_not_followed(client_answering, sent, location
 
 
 def test_cookies_are_not_kept(client_answering, sent):
-    """One persona's session never travels with another's key."""
+    """So one persona's session is never sent with another's key."""
 
     def cookie(request: httpx.Request) -> httpx.Response:
         sent.append(request)
@@ -289,8 +287,8 @@ def test_cookies_are_not_kept(client_answering, sent):
         (httpx.Response(500, json={"error": "", "code": "EXECUTION_FAILED", "cost": 30}), 30),
     ],
 )
-def test_run_is_settled_with_what_the_answer_says(client_answering, answer: httpx.Response, spent: float):
-    """The price that it gives, else the worst case."""
+def test_run_is_settled_with_the_cost_in_its_response(client_answering, answer: httpx.Response, spent: float):
+    """If there is none, with its highest price."""
     client = client_answering(answer)
 
     client.send(RUN)
@@ -307,7 +305,7 @@ def test_run_is_settled_with_what_the_answer_says(client_answering, answer: http
     ],
 )
 def test_accounts_without_enough_credits_are_charged_nothing(client_answering, funds, answer):
-    """A trial grant pays, or the profile says that the credits do not suffice."""
+    """A trial grant pays, or the profile says that the account has too few credits."""
     target = make_target()
     personas = {name: replace(each, credits=funds) for name, each in target.personas.items()}
     client = client_answering(answer, target=replace(target, personas=personas))
@@ -317,8 +315,8 @@ def test_accounts_without_enough_credits_are_charged_nothing(client_answering, f
     assert client.guard.budget.spent_credits == 0
 
 
-def test_unannounced_charge_beyond_the_limit_is_the_last(client_answering):
-    """A run that should have been refused, and was charged, is in the budget; reading goes on."""
+def test_charged_run_that_should_be_refused_ends_all_runs(client_answering):
+    """Its cost exceeds the limit and counts; reads go on."""
     client = client_answering(httpx.Response(200, json={"cost": 4_000}))
 
     client.send(to_be_refused())
@@ -330,12 +328,12 @@ def test_unannounced_charge_beyond_the_limit_is_the_last(client_answering):
 
 
 def to_be_refused(path: str = "/api/models/x/run") -> Request:
-    """A run that a sound server refuses, so that nothing is said of its cost."""
+    """Make a run that a sound server refuses, so it has no stated cost."""
     return Request(method="POST", path=path, action=Action.RUN, persona="full")
 
 
 def priced(**limits) -> Target:
-    """A target whose profile knows prices, but not that of ``portrait``."""
+    """Make a target whose profile knows prices, but not that of ``portrait``."""
     return replace(
         make_target(**limits),
         workflows={
@@ -357,8 +355,8 @@ def priced(**limits) -> Target:
         ("/api/models/clip/run", 0),
     ],
 )
-def test_what_a_refused_run_would_cost_is_reserved_until_it_is_refused(client_answering, path, reserved):
-    """The price of what the path names, for any server that takes it for that."""
+def test_price_of_a_run_to_be_refused_is_reserved(client_answering, path, reserved):
+    """It is released once the run is refused."""
     left = []
 
     def refuse(_: httpx.Request) -> httpx.Response:
@@ -374,8 +372,8 @@ def test_what_a_refused_run_would_cost_is_reserved_until_it_is_refused(client_an
     assert client.guard.budget.left_credits == 100
 
 
-def test_run_to_be_refused_is_not_sent_where_its_price_is_not_left(client_answering, recording, sent):
-    """A server that does not refuse would overspend."""
+def test_run_to_be_refused_is_not_sent_without_enough_credits(client_answering, recording, sent):
+    """A server that does not refuse it would overspend."""
     client = client_answering(recording, target=priced(credits=39))
 
     with pytest.raises(CreditsShort, match="may cost 40 credits, but only 39 of 39 are left"):
@@ -386,7 +384,7 @@ def test_run_to_be_refused_is_not_sent_where_its_price_is_not_left(client_answer
 
 @pytest.mark.parametrize("path", ["/api/workflows/portrait/run", f"/api/models/{NO_SUCH_MODEL}/run"])
 def test_accepted_run_without_a_price_is_the_last(client_answering, path):
-    """What it costs cannot be told, so no further run can be afforded."""
+    """Its cost is unknown, so there may be no credits left for another run."""
     client = client_answering(httpx.Response(202, json={"_async": True, "executionId": "e"}), target=priced())
 
     client.send(to_be_refused(path))
@@ -396,7 +394,7 @@ def test_accepted_run_without_a_price_is_the_last(client_answering, path):
 
 
 def test_runs_in_flight_wait_for_each_other(client_answering):
-    """Of runs to be refused the credits suffice for one at a time, and all are sent."""
+    """The credits cover only one run to be refused at a time, and all are sent."""
     client = client_answering(
         httpx.Response(401, json={"error": "Unauthorized"}), target=priced(credits=20, concurrency=4)
     )
@@ -408,8 +406,8 @@ def test_runs_in_flight_wait_for_each_other(client_answering):
     assert client.guard.budget.spent_credits == 0
 
 
-def test_crash_in_flight_counts_as_the_worst(client_answering):
-    """An interrupted run may have been charged."""
+def test_run_interrupted_in_flight_counts_at_its_full_price(client_answering):
+    """The server may have charged it."""
 
     def interrupt(_: httpx.Request) -> httpx.Response:
         raise KeyboardInterrupt
@@ -435,7 +433,7 @@ def test_environment_proxy_and_netrc_are_ignored(monkeypatch):
 
 
 def test_production_is_refused_by_default():
-    """A client without a guard of its own gets one that refuses."""
+    """A client without a guard gets one that refuses it."""
     with pytest.raises(GuardStop):
         Client(target=make_target("https://knouds.ai"))
 
@@ -458,7 +456,7 @@ def test_guard_can_be_shared():
     assert guard.budget.spent_credits == 20
 
 
-def test_no_more_requests_in_flight_than_allowed(client_answering):
+def test_requests_in_flight_are_limited(client_answering):
     in_flight, most, lock = 0, 0, threading.Lock()
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -533,6 +531,6 @@ def test_first_contact_accepts_any_json(client_answering):
         ),
     ],
 )
-def test_first_contact_recognises_what_is_not_the_api(client_answering, answer: httpx.Response, says: str):
+def test_first_contact_recognises_other_servers(client_answering, answer: httpx.Response, says: str):
     with pytest.raises(TargetUnreachable, match=says):
         first_contact(client_answering(answer))

@@ -1,4 +1,4 @@
-"""What a run has created, and what proves it: nothing else may be changed."""
+"""Workflows that a run created, and how that is proven: no other workflow may be changed."""
 
 import json
 
@@ -30,12 +30,12 @@ def created(lines):
 
 
 def create(created, slug, *, name=NAME, shown=None, status=201):
-    """Create a workflow that is answered with a slug, and read back as this."""
+    """Create a workflow: the response has this slug, and reading it back shows this."""
     creation = created.admit("POST", "/api/workflows", {"name": name}, persona="full", user="ada")
     created.settle(creation, status, {"slug": slug}, read_back=lambda _: shown)
 
 
-def test_name_is_written_down_before_the_request(created, lines):
+def test_name_is_in_the_ledger_before_the_request(created, lines):
     created.admit("POST", "/api/workflows", json.dumps({"name": NAME}).encode(), persona="full", user="ada")
 
     assert [each["event"] for each in lines] == ["run", "sending"]
@@ -47,7 +47,7 @@ def test_name_is_written_down_before_the_request(created, lines):
     [("harness-0123456789ab-draft", None), ("harness-0123456789ab-draft-2", None), ("w-17", {"name": NAME})],
 )
 def test_proven_workflow_may_be_written(created, slug, shown):
-    """The slug has the token, or reading back what was not there before shows exactly the name."""
+    """Its slug has the token, or it is new and reading it back shows exactly the name."""
     created.note_listed("ada", [{"slug": "portrait"}, {"slug": "clip"}])
 
     create(created, slug, shown=shown)
@@ -65,8 +65,8 @@ def test_proven_workflow_may_be_written(created, slug, shown):
         ("w-17", {}),
     ],
 )
-def test_what_was_there_before_is_never_ours(created, slug, listed):
-    """Though reading it back and a list show the name: of the profile, listed before, or never listed."""
+def test_older_workflow_is_never_ours(created, slug, listed):
+    """Even if it reads back with the name: it is in the profile, was listed, or no list was read."""
     if listed is not None:
         created.note_listed("otto" if listed == {} else "ada", listed)
     create(created, slug, shown={"name": NAME})
@@ -79,7 +79,7 @@ def test_what_was_there_before_is_never_ours(created, slug, listed):
         created.admit("DELETE", f"/api/workflows/{slug}", None, persona="full", user="ada")
 
 
-def test_what_was_there_before_stays_in_the_ledger(created, lines, tmp_path):
+def test_older_workflows_are_kept_in_the_ledger(created, lines, tmp_path):
     created.note_listed("ada", [{"slug": "w-17"}])
     create(created, "w-18", status=502)
     created.note_listed("otto", [{"slug": "w-18"}])
@@ -92,7 +92,7 @@ def test_what_was_there_before_stays_in_the_ledger(created, lines, tmp_path):
     assert [each.slug for each in read.ours] == ["w-19"]
 
 
-def test_a_workflow_whose_slug_follows_its_name_is_found_again(created):
+def test_workflow_whose_slug_changes_with_its_name_is_found(created):
     name = "Harness ba9876543210 renamed"
     create(created, "harness-0123456789ab-draft")
 
@@ -107,8 +107,8 @@ def test_a_workflow_whose_slug_follows_its_name_is_found_again(created):
 @pytest.mark.parametrize(
     "slug", ["clip?0123456789ab", "../clip/0123456789ab", "clip#0123456789ab", "0123456789ab/clip"]
 )
-def test_slug_that_is_none_is_never_ours(created, slug):
-    """A request that names it may reach another workflow, even if it holds the token."""
+def test_invalid_slug_is_never_ours(created, slug):
+    """In a path it may lead to another workflow, even if it holds the token."""
     create(created, slug, shown={"name": NAME})
 
     assert created.ours == []
@@ -140,8 +140,8 @@ def test_slug_is_ours_only_with_the_token(slug):
     assert created.may_write(slug) == ("0123456789ab" in slug)
 
 
-def test_what_is_sent_back_as_it_was_read_changes_nothing(created):
-    """To a workflow of the profile it may be sent, and nothing else."""
+def test_unchanged_document_may_be_written_back(created):
+    """To a workflow of the profile; no other write is allowed."""
     created.note(exchange(1, "getWorkflow", body={"slug": "portrait", "name": "Portrait", "folderId": None}))
 
     created.admit("PUT", "/api/workflows/portrait", {"name": "Portrait"}, persona="full", user="ada")
@@ -150,8 +150,8 @@ def test_what_is_sent_back_as_it_was_read_changes_nothing(created):
         created.admit("PUT", "/api/workflows/portrait", {"name": "Other"}, persona="full", user="ada")
 
 
-def test_ledger_is_read_up_to_the_line_that_was_cut_short(tmp_path):
-    """What was created and not deleted is left, and goes on to be written."""
+def test_truncated_ledger_is_read_up_to_its_last_line(tmp_path):
+    """Created and not deleted workflows are left, and the ledger can be continued."""
     file = tmp_path / "created.jsonl"
     lines: list[bytes] = []
     created = CreatedWorkflows(target=TARGET, write=lines.append)
@@ -169,8 +169,8 @@ def test_ledger_is_read_up_to_the_line_that_was_cut_short(tmp_path):
     assert json.loads(file.read_text().splitlines()[-1])["left"] == 1
 
 
-def test_creation_that_no_list_shows_is_said_to_be_left(created):
-    """A success without a slug of the run may have made something."""
+def test_creation_missing_in_the_list_is_reported_as_left(created):
+    """A success without a slug of the run may have created something."""
     created.note_listed("ada", [])
     create(created, "clip?0123456789ab")
     create(created, None, name="Harness 0123456789ac draft")
@@ -183,7 +183,7 @@ def test_creation_that_no_list_shows_is_said_to_be_left(created):
     assert [each.slug for each in created.unproven] == ["clip?0123456789ab"]
 
 
-def test_twin_of_what_was_deleted_is_found(created):
+def test_copy_of_a_deleted_workflow_is_found(created):
     created.note_listed("ada", [])
     create(created, "harness-0123456789ab-draft")
     created.note_deleted("harness-0123456789ab-draft")
@@ -193,7 +193,7 @@ def test_twin_of_what_was_deleted_is_found(created):
     assert [each.slug for each in created.ours] == ["harness-0123456789ab-draft-2"]
 
 
-def test_creation_without_an_answer_that_is_listed_under_another_name_is_said_to_be_left(created):
+def test_renamed_creation_without_a_response_is_reported_as_left(created):
     """A user may have renamed it; a copy beside the one that was found is not the run's."""
     for name in (NAME, "Harness 0123456789ac draft"):
         created.admit("POST", "/api/workflows", {"name": name}, persona="full", user="ada")
@@ -212,7 +212,7 @@ def test_creation_without_an_answer_that_is_listed_under_another_name_is_said_to
 @pytest.mark.parametrize(
     "document", [{}, {"name": ""}, {"name": 7}, {"name": "A b"}, {"name": None, "tags": 7}]
 )
-def test_marked_document_has_a_token_and_what_it_had(document):
-    """In its name, or where that is none, in its description."""
+def test_marked_document_has_a_token_and_its_other_members(document):
+    """The token is in the name, or in the description if the name is invalid."""
     assert "Harness " in str(marked(document).get("description", marked(document).get("name")))
     assert set(document) <= set(marked(document))

@@ -1,4 +1,4 @@
-"""Whatever encodings a server puts a secret into, one within the other: it is hidden."""
+"""A secret is hidden in any encoding, also in several that are nested."""
 
 import base64
 import json
@@ -26,12 +26,12 @@ def each(spelling: str) -> Encoding:
 
 
 def between(sign: str, *, every: int = 1) -> Encoding:
-    """Something between any two bytes, or after each so many."""
+    """Put something between any two bytes, or after each n of them."""
     return lambda text: sign.encode().join(text[at : at + every] for at in range(0, len(text), every))
 
 
 def hexadecimal(separator: str, spelling: str) -> Encoding:
-    """Pairs of digits with something between them."""
+    """Join pairs of digits with a separator."""
     return lambda text: separator.join(map(spelling.format, text)).encode()
 
 
@@ -83,20 +83,20 @@ around = st.sampled_from([b"", b'"', b"<", b"key=", b" ", "\u00e9".encode(), b"\
 
 @st.composite
 def compositions(draw):
-    """Names of encodings, the innermost first, of which no more are undone than the documentation says."""
+    """Draw encodings, the innermost first; no more than the documented number has to be undone."""
     names = draw(st.lists(st.sampled_from([*TEXTS, *BINARY]), max_size=4))
     binary = [at for at, name in enumerate(names) if name in BINARY]
     assume(len(binary) <= 2)
-    assume(not binary or "upper case" not in names[binary[0] :])  # base64 is another text then
+    assume(not binary or "upper case" not in names[binary[0] :])  # base64 would encode another text then
     escaped = [bool(ESCAPES.search(name)) for name in names]
     for at, name in enumerate(names):
         start = max([0, *(number + 1 for number in binary if number < at)])
-        assume(not BREAKS.search(name) or not any(escaped[start:at]))  # a broken escape is none
+        assume(not BREAKS.search(name) or not any(escaped[start:at]))  # a broken escape is not an escape
     return names
 
 
 def encoded(secret: str, names: list[str]) -> bytes:
-    """The secret in these encodings, the first one innermost."""
+    """Apply encodings to the secret, the first one innermost."""
     text = secret.encode()
     for name in names:
         text = {**TEXTS, **BINARY}[name](text)
@@ -120,7 +120,7 @@ def test_secret_in_one_encoding_is_hidden(secret, name):
     ],
 )
 def test_encoded_secret_that_is_cut_off_is_hidden(name):
-    """Wherever it breaks off, ten characters of it and more are found."""
+    """Wherever it is cut off, if at least ten characters are left."""
     text = encoded(KEY, [name])
     for length in range(len(text) // 2, len(text)):
         clean = REDACTOR.cut_content(b'{"role":"' + text[:length])
@@ -133,7 +133,7 @@ def test_encoded_secret_that_is_cut_off_is_hidden(name):
 @settings(max_examples=60)
 @given(secret=st.sampled_from([KEY, HOOK]), names=compositions(), before=around, after=around)
 def test_secret_in_any_encodings_is_hidden(secret, names, before, after):
-    """Up to two of base64 and hexadecimal, and any number of the others, in any order."""
+    """At most two of base64 and hexadecimal, and any number of the others, in any order."""
     try:
         text = encoded(secret, names)
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""Bodies are read as JSON strictly, and never with a traceback."""
+"""Bodies are read as strict JSON, and every failure is a ValueError."""
 
 import sys
 
@@ -27,7 +27,7 @@ from knouds_harness.exchange.evidence import KeptBodies
         (b"{} {}", "the body is not JSON"),
     ],
 )
-def test_what_is_no_json_says_why(body: bytes, says: str):
+def test_invalid_json_says_why(body: bytes, says: str):
     answer = exchange(200, raw=body)
 
     with pytest.raises(ValueError, match=says):
@@ -40,7 +40,7 @@ def test_what_is_no_json_says_why(body: bytes, says: str):
 @pytest.mark.parametrize(
     "body", [b"[" * 200 + b"]" * 200, b"[" + b"[[]], " * 500 + b"1]", b'"' + b"[" * 900 + b'"']
 )
-def test_many_brackets_are_no_deep_nesting(body: bytes):
+def test_many_brackets_are_not_deep_nesting(body: bytes):
     assert exchange(200, raw=body).json() is not None
 
 
@@ -55,8 +55,8 @@ def test_code_is_the_text_in_an_error_body(body: object, code: str | None):
 @pytest.mark.parametrize(
     ("written", "read"), [("4.0", 4), ("-0.0", 0), ("4e2", 400), ("4.5", 4.5), ("1e400", sys.float_info.max)]
 )
-def test_number_is_what_it_stands_for(written, read):
-    """A whole number may have a fraction of zeros, and none is beyond all doubles."""
+def test_number_is_read_by_its_value(written, read):
+    """Whole numbers become ints, also with a fraction of zeros; a huge one becomes the largest double."""
     value = exchange(raw=written.encode()).json()
 
     assert (value, type(value)) == (read, type(read))
@@ -68,8 +68,8 @@ def test_repeated_headers_are_joined():
     assert answer.header("X-RATELIMIT-LIMIT") == "5, 6"
 
 
-def test_bodies_that_are_kept_fit_into_memory():
-    """Each is cut, and to less once there are many."""
+def test_kept_bodies_are_bounded():
+    """Each is cut, and to fewer bytes once there are many."""
     long, bodies = exchange(200, raw=b"x" * 1_000_000), KeptBodies()
 
     sizes = [len(bodies.kept(long).body) for _ in range(1_000)]
@@ -79,8 +79,8 @@ def test_bodies_that_are_kept_fit_into_memory():
     assert sum(sizes) < 34_000_000
 
 
-def test_body_that_is_kept_is_not_kept_parsed():
-    """It takes ten times its length then."""
+def test_kept_body_is_not_kept_parsed():
+    """Parsed, it takes ten times as much memory."""
     long = exchange(200, {"a": ["x"] * 1_000})
     long.json()
 

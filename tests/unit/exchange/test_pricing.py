@@ -1,4 +1,4 @@
-"""The most that a run may cost: from the profile, else from the server, else it is not run."""
+"""The highest price of a run: from the profile, else from the server; without one it is not run."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from knouds_harness.targets.resources import Model, Workflow
 PORTRAIT = Workflow(slug="portrait", owner="ada")
 
 
-def test_profile_s_figure_wins(client_answering):
+def test_price_in_the_profile_wins(client_answering):
     def refuse(request: httpx.Request) -> httpx.Response:
         raise AssertionError(request)
 
@@ -34,19 +34,19 @@ def test_profile_s_figure_wins(client_answering):
         (httpx.Response(404, json={"error": "no", "code": "NOT_FOUND"}), None),
     ],
 )
-def test_server_s_estimate_counts_else(client_answering, answer: httpx.Response, price: float | None):
+def test_server_estimate_counts_otherwise(client_answering, answer: httpx.Response, price: float | None):
     client = client_answering(answer)
 
     assert Pricing(client.send, client.target).worst_case(PORTRAIT) == price
 
 
-def test_null_is_a_price_of_nothing_without_generators(client_answering):
+def test_null_is_a_price_of_0_without_a_generator(client_answering):
     client = client_answering(httpx.Response(200, json={"estimatedCreditCost": None}))
 
     assert Pricing(client.send, client.target).worst_case(replace(PORTRAIT, has_generator=False)) == 0
 
 
-def test_server_is_not_asked_where_reading_is_not_allowed(client_answering):
+def test_server_is_not_asked_if_reading_is_not_allowed(client_answering):
     target = make_target(allow=frozenset({Action.RUN}))
     client = client_answering(httpx.Response(200, json={"estimatedCreditCost": 8}), target=target)
 
@@ -68,13 +68,13 @@ def test_server_is_asked_once(client_answering):
     assert asked == ["/api/workflows/portrait/schema"]
 
 
-def test_workflow_that_nobody_can_read_has_no_price(client_answering):
+def test_workflow_that_no_key_can_read_has_no_price(client_answering):
     client = client_answering(httpx.Response(200, json={"estimatedCreditCost": 8}), target=make_target())
 
     assert Pricing(client.send, client.target).worst_case(replace(PORTRAIT, owner="sam")) is None
 
 
-def test_model_without_a_figure_has_no_price(client_answering):
+def test_model_without_a_price_in_the_profile_has_no_price(client_answering):
     client = client_answering(httpx.Response(200, json={}))
 
     assert Pricing(client.send, client.target).worst_case(Model(name="suno-v5")) is None

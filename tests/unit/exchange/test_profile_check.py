@@ -1,4 +1,4 @@
-"""A profile is held against what the target answers, before anything is tested."""
+"""A profile is compared with what the target answers, before anything is tested."""
 
 from dataclasses import replace
 from textwrap import dedent
@@ -76,7 +76,7 @@ def found(result):
     return [(each.where, each.fact) for each in result.contradictions]
 
 
-def test_sound_server_bears_the_profile_out(check):
+def test_sound_server_contradicts_nothing(check):
     result = check()
 
     assert not result.contradictions
@@ -93,8 +93,8 @@ def test_refused_key_is_a_contradiction(check):
     assert not result.target.personas
 
 
-def test_key_that_whoami_alone_refuses_stays(check):
-    """Another operation lets it in: that whoami does not is for the checks to show."""
+def test_key_refused_only_by_whoami_is_kept(check):
+    """Another operation accepts it; the checks judge whoami."""
     result = check({"/api/whoami": refusal(401, "UNAUTHORIZED"), "/api/usage/models": account()})
 
     assert not result.contradictions
@@ -116,19 +116,19 @@ def test_other_account_is_a_contradiction(check, said, where):
 
 
 @pytest.mark.parametrize("said", [{"tier": 3}, {"role": "OWNER"}, {"approved": "no"}, {"id": 7}])
-def test_misshapen_whoami_proves_nothing(check, said):
+def test_malformed_whoami_proves_nothing(check, said):
     assert not check({"/api/whoami": account(**said)}).contradictions
 
 
 @pytest.mark.parametrize("status", [403, 429, 500, 503])
-def test_answers_that_prove_nothing(check, status):
+def test_unexpected_refusals_prove_nothing(check, status):
     nothing = refusal(status, "WHATEVER")
     everywhere = dict.fromkeys(("/api/whoami", "/api/workflows", "/api/models/gpt-image-2/run"), nothing)
 
     assert not check(everywhere).contradictions
 
 
-def test_no_answer_proves_nothing(check):
+def test_timeout_proves_nothing(check):
     def time_out(request):
         raise httpx.ReadTimeout("slow")
 
@@ -154,7 +154,7 @@ def test_denied_capability_is_a_contradiction(check, path, capability, fact):
 
 
 def test_model_run_of_a_pro_key_is_not_tried(check):
-    """Under business it is refused with one of two codes, whatever the key holds."""
+    """Tiers below business are refused with one of two codes, whatever the key holds."""
     target = target_with(key(tier="pro", capabilities=frozenset({"model:run"})))
     result = check({"/api/whoami": account(tier="pro")}, target=target)
 
@@ -174,8 +174,8 @@ def test_workflow_that_its_owner_cannot_see_is_a_contradiction(check, status):
     assert not result.target.workflows
 
 
-def test_workflow_that_is_not_listed_and_found_is_there(check):
-    """A list that leaves it out is for the checks to judge."""
+def test_unlisted_workflow_that_can_be_read_exists(check):
+    """The checks judge the list that leaves it out."""
     assert not check({"/api/workflows": httpx.Response(200, json=[])}).contradictions
 
 
@@ -186,8 +186,8 @@ def test_workflow_of_another_creator_is_a_contradiction(check):
     assert found(result) == [("workflows.portrait.owner", "workflows.creator-owns")]
 
 
-def test_workflow_of_an_owner_without_a_key_may_be_ones_own(check):
-    """Then the target says so: the profile would have it refused to its owner."""
+def test_listed_workflow_of_an_unknown_owner_is_a_contradiction(check):
+    """It belongs to the key that lists it; the profile would expect its refusal."""
     target = target_with()
     target = replace(target, workflows={"portrait": Workflow(slug="portrait", owner="zoe")})
 
@@ -195,8 +195,8 @@ def test_workflow_of_an_owner_without_a_key_may_be_ones_own(check):
     assert not check({"/api/workflows": httpx.Response(200, json=[])}, target=target).contradictions
 
 
-def test_created_by_that_is_spelled_otherwise_proves_nothing(check):
-    """It may be a name, and whoami an id."""
+def test_other_form_of_created_by_proves_nothing(check):
+    """It may be a name, while whoami shows an id."""
     assert not check({"/api/workflows": httpx.Response(200, json=[summary(created_by="Ada")])}).contradictions
 
 
@@ -207,8 +207,8 @@ def test_model_that_is_not_found_is_a_contradiction(check):
     assert not result.target.models
 
 
-def test_no_model_is_named_after_one_was_run(check):
-    """A server that takes inputs that are no object for a run is asked for no second one."""
+def test_no_second_model_is_tried_after_one_was_run(check):
+    """This server runs inputs that are not an object; it is not given another chance."""
     models = {name: Model(name=name, cost_credits=5) for name in ("a-model", "b-model", "c-model")}
     result = check(
         {"/api/models/a-model/run": httpx.Response(200, json={"success": True, "cost": 5})},
@@ -220,7 +220,7 @@ def test_no_model_is_named_after_one_was_run(check):
     ]
 
 
-def test_model_beyond_the_budget_is_not_named(check):
+def test_model_over_the_budget_is_not_tried(check):
     models = {"dear": Model(name="dear", cost_credits=500), "unpriced": Model(name="unpriced")}
     result = check(target=replace(target_with(), models=models))
 
@@ -228,8 +228,8 @@ def test_model_beyond_the_budget_is_not_named(check):
     assert not [each for each in result.exchanges if each.request.path_values.get("internalName") in models]
 
 
-def test_price_of_a_workflow_is_asked_before_a_run_names_it(check):
-    """So that what a server charges that takes it for a run was reserved."""
+def test_price_of_a_workflow_is_read_before_a_run_is_tried(check):
+    """So it is reserved, in case the server takes the request for a run."""
     keys = [key(capabilities=frozenset({"workflow:read", "workflow:portrait:run"}))]
     schema = httpx.Response(200, json={"fields": [], "estimatedCreditCost": 8})
     result = check({"/api/workflows/portrait/schema": schema}, target=target_with(*keys))
@@ -249,20 +249,20 @@ def test_run_that_the_credits_do_not_cover_is_not_tried(check):
 
 @pytest.mark.parametrize("state", ["revoked", "legacy", "unapproved"])
 def test_key_that_should_be_refused_and_works_is_a_contradiction(check, state):
-    """It stays in the target: what it may do is for the checks to show."""
+    """It is kept; the checks judge what it may do."""
     result = check(target=target_with(key(), key("dead", OTHER, state=state)))
 
     assert [each.where for each in result.contradictions] == ["keys.dead.state"]
     assert "dead" in result.target.personas
 
 
-def test_nothing_is_sent_that_the_profile_does_not_allow(check):
+def test_only_allowed_actions_are_sent(check):
     result = check(target=target_with(allow=frozenset({Action.READ})))
 
     assert {each.request.action for each in result.exchanges} == {Action.READ}
 
 
-def test_place_names_the_line_of_the_profile(tmp_path):
+def test_contradiction_leads_to_a_line_of_the_profile(tmp_path):
     profile = tmp_path / "staging.toml"
     profile.write_text(
         dedent("""

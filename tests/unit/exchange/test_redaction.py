@@ -1,4 +1,4 @@
-"""No secret survives anywhere in an exchange, nor in what is made of it."""
+"""No secret is left in an exchange, or in anything made of it."""
 
 import json
 from dataclasses import replace
@@ -27,7 +27,7 @@ spellings = st.sampled_from([str, str.upper, str.lower, str.swapcase])
 
 
 def everything_shown(exchange) -> str:
-    """All that anybody could write of an exchange."""
+    """Join all that is written of an exchange."""
     return "\n".join(
         [repr(exchange), json.dumps(to_entry(exchange)), curl(exchange), exchange.body.decode("latin-1")]
     )
@@ -81,7 +81,7 @@ def test_secret_that_is_cut_off_is_hidden(length: int):
     spell=spellings,
     affix=st.text("abc123_-", max_size=5),
 )
-def test_no_tampered_key_gives_the_secret_away(secret: str, start: int, length: int, spell, affix: str):
+def test_altered_key_does_not_reveal_the_secret(secret: str, start: int, length: int, spell, affix: str):
     key = spell(secret[start : start + length]) + affix
     answer = httpx.Response(401, json={"error": f"unknown key {key}", "code": "UNAUTHORIZED"})
     request = Request(method="GET", path="/api/whoami", persona="full", action=Action.READ)
@@ -94,7 +94,7 @@ def test_no_tampered_key_gives_the_secret_away(secret: str, start: int, length: 
     assert not [piece for piece in pieces if piece in shown]
 
 
-def test_known_key_gets_its_persona_s_pseudonym():
+def test_known_key_becomes_the_pseudonym_of_its_persona():
     answer = httpx.Response(200, json={"you sent": FULL, "and": SECRETS["read-only"]})
 
     exchange = send(answer, Request(method="GET", path="/", persona="full", action=Action.READ))
@@ -115,8 +115,8 @@ def test_known_key_gets_its_persona_s_pseudonym():
         (FULL.removeprefix("knouds_live_"), "{{key:altered}}"),
     ],
 )
-def test_replaced_key_is_shown_for_what_it_is(key: str, shown: str):
-    """What holds no secret is shown as sent; what does says so."""
+def test_given_key_is_shown_if_it_is_not_a_secret(key: str, shown: str):
+    """Otherwise its pseudonym says what it is."""
     exchange = send(
         httpx.Response(401), Request(method="GET", path="/", persona="full", action=Action.READ), key=key
     )
@@ -155,7 +155,7 @@ def test_body_without_secrets_is_the_same_bytes():
     assert Redactor([Secret(FULL, "key:full")]).content(body) is body
 
 
-def test_prefix_alone_is_no_secret():
+def test_prefix_alone_is_not_a_secret():
     assert Redactor().text("keys begin with knouds_live_") == "keys begin with knouds_live_"
 
 
@@ -178,8 +178,8 @@ def test_secret_added_later_is_hidden_from_then_on():
         ("".join(f"%{ord(char):02X}" for char in FULL.upper()), "{{key:full}}"),
     ],
 )
-def test_what_is_kept_is_safe_wherever_it_stands(said: str, safe: str):
-    """In a dataclass, a mapping, a tuple, as a name and as a value; what is no text stays."""
+def test_secrets_are_hidden_in_any_structure(said: str, safe: str):
+    """In dataclasses, mappings and tuples, as keys and values; values that are not strings stay."""
     redactor = Redactor.for_target(make_target())
     request = Request(
         method="GET", path=said, query=((said, "x"),), path_values={said: said}, action=Action.READ
@@ -191,14 +191,14 @@ def test_what_is_kept_is_safe_wherever_it_stands(said: str, safe: str):
     assert clean == (expected, safe, 7, None)
 
 
-def test_what_is_safe_already_is_left_alone():
+def test_object_without_secrets_is_returned_as_it_is():
     request = Request(method="GET", path="/api/health", action=Action.READ)
 
     assert Redactor().safe(request) is request
 
 
-def test_secret_that_was_shown_before_it_was_known_is_hidden_afterwards():
-    """Remembered texts are forgotten with each new secret."""
+def test_secret_shown_before_it_was_known_is_hidden_afterwards():
+    """A new secret clears the cache of redacted texts."""
     redactor = Redactor()
     assert redactor.safe("a-webhook-secret-of-ours") == "a-webhook-secret-of-ours"
 
@@ -216,7 +216,7 @@ def test_secret_that_was_shown_before_it_was_known_is_hidden_afterwards():
     ],
 )
 def test_members_that_the_profile_names_are_hidden(data):
-    """However they are written, and from then on wherever their value stands; each value by one name."""
+    """In any notation, and afterwards wherever the value appears; each value gets one name."""
     redactor = Redactor.for_target(replace(make_target(), redact=("email", "userId")))
 
     clean = redactor.content(data)
@@ -231,7 +231,7 @@ def test_members_that_the_profile_names_are_hidden(data):
 
 
 def test_hidden_members_stay_json():
-    """Numbers stay numbers; short texts are hidden where they are named alone; others are left."""
+    """Numbers stay numbers; a short text is hidden only in its own member; other members are unchanged."""
     redactor = Redactor(members=("userId",))
 
     clean = redactor.content(b'{"userId": 17, "x": {"userId":"ada", "userIds": "ada"}, "n": -1}')

@@ -1,4 +1,4 @@
-"""Signatures of deliveries: what was signed verifies, and nothing else does."""
+"""Signatures of deliveries: what was signed verifies, and nothing else."""
 
 import hashlib
 import hmac
@@ -22,7 +22,7 @@ def instants():
 
 
 @given(secret=secrets(), body=st.binary(), sent=instants(), drift=st.integers(-300, 300))
-@example(secret="s" * 16, body=b"", sent=300, drift=300)  # the edge is inside the window
+@example(secret="s" * 16, body=b"", sent=300, drift=300)  # the window includes its edge
 @example(secret="s" * 16, body=b"", sent=300, drift=-300)
 def test_fresh_delivery_is_accepted(secret, body, sent, drift):
     header = sign(body, secret=secret, at_unix_s=sent)
@@ -59,14 +59,14 @@ def test_other_secret_is_refused(body, sent, other):
 
 @given(body=st.binary(), sent=st.integers(1, 10**9))
 def test_time_is_signed_too(body, sent):
-    """A signature cannot be carried to another time, nor its dot moved into the body."""
+    """A signature is not valid for another time, nor can the dot be moved into the body."""
     digest = sign(body, secret=SECRET, at_unix_s=sent).partition(",")[2]
 
     with pytest.raises(SignatureRefused, match="does not match"):
         verify(body, f"t={sent - 1},{digest}", secret=SECRET, now_unix_s=sent)
 
 
-def test_signature_is_that_of_the_formula():
+def test_signature_follows_the_documented_formula():
     digest = hmac.digest(SECRET.encode(), b'1795000000.{"event":"webhook.test"}', hashlib.sha256).hex()
 
     assert sign(b'{"event":"webhook.test"}', secret=SECRET, at_unix_s=1795000000) == (
@@ -95,12 +95,12 @@ def test_signature_is_that_of_the_formula():
         f"T=1,V1={DIGEST}",
     ],
 )
-def test_other_forms_are_refused(header):
+def test_undocumented_forms_are_refused(header):
     with pytest.raises(SignatureRefused, match="is not t="):
         verify(b"", header, secret=SECRET, now_unix_s=1)
 
 
 @pytest.mark.parametrize("header", [f"t=1,v1={DIGEST}", f"t=1,v1={'F' * 64}", f"t=1,v1={DIGEST},v2=abc"])
 def test_documented_forms_are_read(header):
-    """Hexadecimal in either case; what is appended may be new."""
+    """Hexadecimal in either case; further parts may be new."""
     assert Signature.read(header) is not None

@@ -1,4 +1,4 @@
-"""What usage shows: of charges, and of rows that come late."""
+"""Charges that usage shows, and rows that appear late."""
 
 import httpx
 import pytest
@@ -7,7 +7,7 @@ from knouds_harness.exchange.usage import ChargesShown, await_usage
 
 
 @pytest.mark.parametrize(("come_at", "reads"), [(1, 1), (3, 3), (99, 5)])
-def test_usage_is_read_again_until_it_is_enough(come_at, reads):
+def test_usage_is_read_until_enough_rows_show(come_at, reads):
     read = iter(range(1, 100))
     waited: list[float] = []
 
@@ -47,8 +47,8 @@ def shown(client_answering, usage):
 
 
 @pytest.mark.parametrize("rows", [1, 99, 100, 101, 350])
-def test_charges_since_the_beginning_are_summed(shown, usage, rows):
-    """Over as many pages as it takes; older ones are none of the run's."""
+def test_charges_of_the_run_are_summed(shown, usage, rows):
+    """Over as many pages as it takes; older charges do not count."""
     for _ in range(rows):
         usage.add(2)
 
@@ -59,7 +59,7 @@ def test_charges_since_the_beginning_are_summed(shown, usage, rows):
 
 
 def test_charge_of_a_run_in_flight_may_grow(shown, usage):
-    """Until it has ended, its row is read again, and those after it."""
+    """Its row, and those after it, are read again until it has ended."""
     usage.add(0, status="processing")
     usage.add(2)
     assert shown.credits() == 2
@@ -71,7 +71,7 @@ def test_charge_of_a_run_in_flight_may_grow(shown, usage):
 
 
 @pytest.mark.parametrize("status", [[], {}, None, 1])
-def test_charge_of_a_row_of_no_status_counts(shown, usage, status):
+def test_charge_of_a_row_without_a_status_counts(shown, usage, status):
     usage.add(5, status=status)
 
     assert shown.credits() == 5
@@ -87,8 +87,8 @@ def test_usage_is_not_read_again_before_the_next_run(shown, usage):
 
 
 @pytest.mark.parametrize("rows", [1, 100, 999])
-def test_last_look_sees_runs_that_were_charged_again(shown, usage, rows):
-    """Though they had ended; and none of what was there before."""
+def test_last_reading_finds_runs_that_were_charged_again(shown, usage, rows):
+    """Even if they had ended; older rows do not count."""
     usage.rows[:] = [{"id": number, "creditsCost": 3, "status": "completed"} for number in range(150)]
     shown.marks["ada"] = frozenset(str(number) for number in range(50, 150))
     for _ in range(rows):
@@ -100,7 +100,7 @@ def test_last_look_sees_runs_that_were_charged_again(shown, usage, rows):
     assert shown.credits(is_last=True) == 2 * rows + 2
 
 
-def test_last_look_sees_charges_for_other_requests(shown, usage):
+def test_last_reading_finds_charges_for_other_requests(shown, usage):
     """Such as for a poll after the last run."""
     shown.credits()
     usage.add(2)

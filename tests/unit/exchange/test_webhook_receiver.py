@@ -1,4 +1,4 @@
-"""The receiver keeps what comes, byte for byte, and survives what is no delivery."""
+"""The receiver keeps deliveries byte for byte, and survives anything else."""
 
 import socket
 import struct
@@ -27,7 +27,7 @@ def post(url, **options):
 
 
 def send_raw(url, data):
-    """Send bytes as they are, and wait until the receiver closes the connection or answers."""
+    """Send raw bytes, and wait until the receiver answers or closes the connection."""
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname, parts.port), timeout=TIMEOUT_S) as connection:
         connection.sendall(data)
@@ -51,7 +51,7 @@ def test_chunked_body_is_put_together(receiver):
     assert [each.body for each in receiver.deliveries] == [b'{"a": 1}']
 
 
-def test_deliveries_are_numbered_and_say_where_they_came(receiver):
+def test_deliveries_have_a_number_and_a_path(receiver):
     post(receiver.url("/a"), content=b"1")
     post(receiver.url("/b"), content=b"2")
 
@@ -59,7 +59,7 @@ def test_deliveries_are_numbered_and_say_where_they_came(receiver):
 
 
 def test_first_delivery_of_each_execution_is_refused(receiver):
-    """Its next attempts are taken, and so is all that is not meant."""
+    """Later attempts are accepted, and so is all that is not selected."""
     receiver.refuse_first(lambda delivery: delivery.path == "/a")
 
     statuses = [
@@ -71,7 +71,7 @@ def test_first_delivery_of_each_execution_is_refused(receiver):
     assert [each.is_taken for each in receiver.deliveries] == [False, True, False, True, True]
 
 
-def test_deliveries_that_are_handed_on_are_not_kept(receiver):
+def test_deliveries_passed_to_a_callback_are_not_kept(receiver):
     came = []
     receiver.hand_on(
         lambda delivery: came.append((delivery.number, delivery.execution_id, delivery.signature))
@@ -85,7 +85,7 @@ def test_deliveries_that_are_handed_on_are_not_kept(receiver):
     assert receiver.deliveries == []
 
 
-def test_takes_all_once_told(receiver):
+def test_refusing_can_be_ended(receiver):
     receiver.refuse_first(lambda _: True)
     receiver.take_all()
 
@@ -130,14 +130,14 @@ def test_wait_ends_with_the_delivery_or_the_deadline(receiver):
         b"\x16\x03\x01 no HTTP at all\r\n\r\n",
     ],
 )
-def test_survives_what_is_no_delivery(receiver, data):
+def test_other_traffic_does_no_harm(receiver, data):
     send_raw(receiver.url("/a"), data)
 
     assert post(receiver.url("/b"), content=b"").status_code == 204
 
 
 def test_evidence_shows_no_secret(receiver):
-    """A delivery that gives a secret away is redacted; the raw bytes are kept for the signature alone."""
+    """Only the signature is checked with the raw bytes."""
     secret = Secret("whsec_0123456789abcdef", "webhook")
     post(receiver.url("/a"), content=f'{{"secret": "{secret.reveal()}"}}'.encode())
     (came,) = receiver.deliveries
@@ -149,7 +149,7 @@ def test_evidence_shows_no_secret(receiver):
 
 
 def test_flood_is_bounded_and_drops_the_largest_first(receiver):
-    """Whoever finds the port may send what they like; a delivery of the API is small."""
+    """Anyone who finds the port can send; real deliveries are small."""
     post(receiver.url("/a"), content=b'{"executionId": "e-1"}')
     for _ in range(50):
         post(receiver.url("/a"), content=b"x" * 2_000_000)

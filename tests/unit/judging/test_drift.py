@@ -1,4 +1,4 @@
-"""What exchanges show beyond the document: gathered from hand-made answers, one by one."""
+"""What exchanges show beyond the document, gathered from hand-made responses."""
 
 import json
 from dataclasses import replace
@@ -29,7 +29,7 @@ def gathered(*exchanges):
 
 
 def new(*exchanges):
-    """What the document does not know, as kind, operation, place and value."""
+    """Return what the document does not have, as kind, operation, place and value."""
     return [(each.kind, each.operation, each.where, each.value) for each in gathered(*exchanges).novelties()]
 
 
@@ -38,7 +38,7 @@ def whoami(**members):
 
 
 def sent(answer, body, *, action=Action.WRITE):
-    """An answer to a request that carried a body."""
+    """Give the request of an exchange a body."""
     return replace(answer, request=replace(answer.request, action=action, body=json.dumps(body).encode()))
 
 
@@ -48,7 +48,7 @@ def delivered(payload, **headers):
     return replace(answer, request=request)
 
 
-def test_answer_as_documented_has_nothing_new():
+def test_documented_response_has_nothing_new():
     assert new(whoami()) == []
 
 
@@ -64,7 +64,7 @@ def test_items_of_an_array_share_a_place():
     assert found == [("member", "listUsage", "/rows/*/region", "")]
 
 
-def test_thing_is_listed_once_with_its_first_exchange_and_count():
+def test_novelty_is_listed_once_with_first_exchange_and_count():
     first = replace(whoami(team="blue"), id="x00007")
     gatherer = gathered(whoami(), first, whoami(team="red"))
 
@@ -73,7 +73,7 @@ def test_thing_is_listed_once_with_its_first_exchange_and_count():
     assert (novelty.seen.first.id, novelty.seen.count) == ("x00007", 2)
 
 
-def test_statuses_do_not_multiply_a_place():
+def test_place_is_listed_once_for_all_statuses():
     answers = (refusal(401, "UNAUTHORIZED", docs="…"), refusal(429, "RATE_LIMIT_EXCEEDED", docs="…"))
 
     assert new(*answers) == [("member", "getWhoami", "/docs", "")]
@@ -94,7 +94,7 @@ def test_header_of_the_api_is_new(name):
         *("X-RateLimit-Limit", "Retry-After"),
     ],
 )
-def test_header_of_transport_or_limits_is_not(name):
+def test_header_of_transport_or_rate_limits_is_not_new(name):
     assert new(replace(whoami(), headers=((name, "x"),))) == []
 
 
@@ -109,12 +109,12 @@ def test_status_of_a_refusal_is_new():
 
 
 @pytest.mark.parametrize("status", [206, 302, 503])
-def test_status_that_breaks_a_promise_is_no_news(status):
-    """Undocumented successes and server errors have checks of their own."""
+def test_status_that_breaks_a_promise_is_not_drift(status):
+    """Undocumented successes and server errors have their own checks."""
     assert new(exchange(status, {"error": "Refused", "code": "UNAUTHORIZED", "more": 1})) == []
 
 
-def test_status_and_code_of_a_breach_are_no_news():
+def test_status_and_code_of_a_breach_are_not_drift():
     answer = refusal(451, "GONE_FISHING")
     gatherer = gathered(answer)
     template = drift_finding(gatherer.novelties()[0], DOCUMENT.facts[FACT])
@@ -129,14 +129,14 @@ def test_named_value_of_an_open_set_is_known(tier):
     assert new(whoami(tier=tier)) == []
 
 
-def test_other_values_of_an_open_set_are_new_one_by_one():
+def test_each_other_value_of_an_open_set_is_new():
     assert new(whoami(tier="platinum"), whoami(tier="gold")) == [
         ("value", "getWhoami", "/user/tier", "platinum"),
         ("value", "getWhoami", "/user/tier", "gold"),
     ]
 
 
-def test_capability_that_no_operation_asks_for_is_new():
+def test_capability_that_no_operation_requires_is_new():
     known = refusal(403, "CAPABILITY_DENIED", required=["workflow:run", "workflow:portrait:run"])
     other = refusal(403, "CAPABILITY_DENIED", required=["workflow:paint"])
 
@@ -145,22 +145,22 @@ def test_capability_that_no_operation_asks_for_is_new():
     assert found == [("value", "getWhoami", "/required/*", "workflow:paint")]
 
 
-def test_free_maps_are_not_looked_into():
-    """They hold what a workflow's author or a model wrote."""
+def test_free_maps_are_not_searched():
+    """They hold what the author of a workflow, or a model, wrote."""
     assert new(exchange(200, WORKFLOW, operation_id="getWorkflow")) == []
     run = {"success": True, "result": {"stills": []}, "cost": 1, "ms": 2}
     assert new(exchange(200, run, operation_id="runWorkflow")) == []
 
 
-def test_open_body_has_no_news_and_shows_in_the_surface():
-    """The rest of a poll is open; an earlier run can be compared with all the same."""
+def test_open_body_is_not_drift_and_is_in_the_surface():
+    """Further members of a poll are open; comparisons with earlier runs need them all the same."""
     gatherer = gathered(exchange(200, {"status": "processing", "queue": 4}, operation_id="getExecution"))
 
     assert gatherer.novelties() == []
     assert "/queue" in gatherer.surface().operations["getExecution"]["200"].members
 
 
-def test_member_that_we_sent_is_no_news():
+def test_member_that_we_sent_is_not_drift():
     written = {**WORKFLOW, "mood": "calm", "nodes": [{**NODE, "mark": 1}]}
     created = sent(exchange(201, written, operation_id="createWorkflow"), written)
 
@@ -168,7 +168,7 @@ def test_member_that_we_sent_is_no_news():
     assert new(created, exchange(200, [{"slug": "s", "mood": "calm"}], operation_id="listWorkflows")) == []
 
 
-def test_member_that_the_server_added_stays_news_when_it_is_sent_back():
+def test_member_added_by_the_server_stays_drift_when_sent_back():
     read = exchange(200, {**WORKFLOW, "mood": "calm"}, operation_id="getWorkflow")
     created = sent(exchange(201, {**WORKFLOW, "mood": "calm"}, operation_id="createWorkflow"), read.json())
 
@@ -178,13 +178,13 @@ def test_member_that_the_server_added_stays_news_when_it_is_sent_back():
     ]
 
 
-def test_what_we_sent_to_workflows_says_nothing_about_others():
+def test_member_sent_to_workflows_is_still_new_elsewhere():
     created = sent(exchange(201, WORKFLOW, operation_id="createWorkflow"), {**WORKFLOW, "team": "blue"})
 
     assert new(created, whoami(team="blue")) == [("member", "getWhoami", "/user/team", "")]
 
 
-def test_delivery_is_gathered_once_for_all_events():
+def test_deliveries_of_all_events_are_gathered_together():
     gatherer = Gatherer(DOCUMENT)
     for event in ("execution.completed", "execution.failed", "execution.paused"):
         gatherer.add_delivery(
@@ -213,22 +213,22 @@ def test_delivery_is_gathered_once_for_all_events():
         exchange(200, raw=b'{"a":' * 5000),
     ],
 )
-def test_misshapen_answer_is_taken_as_it_comes(answer):
+def test_malformed_response_is_tolerated(answer):
     gatherer = gathered(answer)
 
     assert gatherer.novelties() == []
     gatherer.surface()
 
 
-def test_of_a_long_body_little_is_kept():
-    """Each place keeps the answer that showed it first, and a server may fill each with megabytes."""
+def test_long_body_is_kept_in_part():
+    """Each place keeps its first response, and a server could fill each with megabytes."""
     (novelty,) = gathered(whoami(team="x" * 1_000_000)).novelties()
 
     assert len(novelty.seen.first.body) == KEPT_BYTES
 
 
 def test_flood_of_names_is_bounded():
-    """A server that makes names up, or puts ids into codes, cannot fill the record."""
+    """A server that invents names, or puts ids into codes, cannot fill the record."""
     members = gathered(whoami(**{f"member{number}": 1 for number in range(5000)}))
     codes = gathered(*(refusal(401, f"NO_{number}") for number in range(500)))
     headers = gathered(replace(whoami(), headers=tuple((f"x-{number}", "1") for number in range(500))))
@@ -240,7 +240,7 @@ def test_flood_of_names_is_bounded():
         assert 90 < len(gatherer.novelties()) <= 100
 
 
-def test_words_that_no_file_can_hold_are_written_all_the_same():
+def test_text_that_is_not_unicode_can_be_written():
     gatherer = gathered(exchange(200, raw=b'{"user": {"\\ud800": 1, "tier": "\\udfff"}}'))
 
     assert len(gatherer.novelties()) == 2
@@ -249,7 +249,7 @@ def test_words_that_no_file_can_hold_are_written_all_the_same():
         assert finding_format().dump_json(drift_finding(novelty, DOCUMENT.facts[FACT]))
 
 
-def test_surface_tells_what_was_always_there():
+def test_surface_says_which_members_were_always_there():
     gatherer = gathered(whoami(team="blue"), whoami(), refusal(401, "UNAUTHORIZED"))
 
     answers = gatherer.surface().operations["getWhoami"]
@@ -267,8 +267,8 @@ def test_surface_does_not_depend_on_the_order_of_exchanges():
     assert gathered(*answers).surface() == gathered(*reversed(answers)).surface()
 
 
-def test_drift_is_legal_by_a_fact_and_fails_no_run():
-    """The verdict does not follow from the fact's source, and ``--strict`` changes nothing."""
+def test_drift_cites_a_fact_and_fails_no_run():
+    """Its verdict does not follow from the fact's source, and ``--strict`` changes nothing."""
     (novelty,) = gathered(whoami(team="blue")).novelties()
     fact = DOCUMENT.facts[FACT]
 
@@ -279,7 +279,7 @@ def test_drift_is_legal_by_a_fact_and_fails_no_run():
     assert not fails_run(finding.verdict, strict=True, is_waived=False)
 
 
-def test_fingerprint_names_the_thing_whatever_showed_it():
+def test_fingerprint_does_not_depend_on_the_exchange():
     marks = {
         drift_finding(each, DOCUMENT.facts[FACT]).fingerprint
         for each in (

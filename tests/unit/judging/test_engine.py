@@ -1,4 +1,4 @@
-"""What one request and its answer decide: breaches that a live check would find, and nothing that is open."""
+"""The engine's verdict on one exchange: the breaches that a live check would find, and nothing open."""
 
 import json
 from dataclasses import replace
@@ -60,8 +60,8 @@ def with_key(shown, *headers, query=()):
         ((), (("key", "{{key:full}}"),), "auth.query-key-is-not-accepted"),
     ],
 )
-def test_key_that_is_none_gets_nothing(headers, query, fact):
-    """Only of what this harness sent: an export of a browser leaves keys out."""
+def test_success_with_a_missing_or_wrong_key_is_broken(headers, query, fact):
+    """Only in traffic of this harness: a browser's export leaves keys out."""
     accepted = with_key(exchange(1, "listWorkflows", body=[]), *headers, query=query)
     refused = with_key(exchange(1, "listWorkflows", body=REFUSED, status=401), *headers, query=query)
 
@@ -80,7 +80,7 @@ def test_key_that_is_none_gets_nothing(headers, query, fact):
     ],
 )
 @pytest.mark.parametrize("operation", ["runWorkflow", "runModel"])
-def test_run_without_usable_inputs_is_refused(operation, sent, fact):
+def test_success_of_a_run_without_usable_inputs_is_broken(operation, sent, fact):
     shown = exchange(1, operation, sent={}, body={"success": True})
     body = sent if isinstance(sent, bytes) else json.dumps(sent).encode()
     json_sent = (*shown.sent_headers, ("content-type", "application/json"))
@@ -102,7 +102,7 @@ def test_slug_comes_from_a_plain_name(slug, is_broken):
 
 
 def test_slug_of_a_long_name_may_be_cut():
-    """No source says how long a slug may be."""
+    """No source limits the length of a slug."""
     name, slug = " ".join(["flow"] * 20), "-".join(["flow"] * 12)
     shown = exchange(1, "createWorkflow", status=201, sent={"name": name}, body={"slug": slug})
 
@@ -117,7 +117,7 @@ def test_list_shows_each_workflow_once():
     assert twice - once == {"workflows.list-own-and-templates"}
 
 
-def test_page_of_usage_is_held_against_its_query():
+def test_page_of_usage_is_compared_with_its_query():
     row = {"id": 1, "userId": "u1", "status": "failed", "source": "api-slim", "modelIds": ["suno-v5"]}
     rows = [row, {**row, "id": 2, "userId": "u2", "source": "canvas"}]
     shown = exchange(1, "listUsage", body={"rows": rows, "total": 2})
@@ -154,7 +154,7 @@ def test_page_of_usage_is_held_against_its_query():
         ),
     ],
 )
-def test_known_key_gets_what_it_may(operation, key, answer, fact):
+def test_response_is_judged_by_the_rights_of_a_known_key(operation, key, answer, fact):
     shown = exchange(1, operation, persona=key, **answer)
 
     assert broken(shown, keys=KEYS) == {fact} - {None}
@@ -164,15 +164,15 @@ def test_known_key_gets_what_it_may(operation, key, answer, fact):
 @pytest.mark.parametrize(
     ("status", "fact"), [(404, None), (400, None), (422, None), (200, "workflows.unknown-is-404")]
 )
-def test_body_may_be_refused_before_what_it_is_for(status, fact):
-    """Which of two defects is told first is open."""
+def test_bad_body_may_be_refused_before_the_missing_workflow(status, fact):
+    """Which of two defects a server names is open."""
     shown = exchange(1, "updateWorkflow", status=status, sent={"nodes": [1]}, body=REFUSED)
     shown = replace(shown, request=replace(shown.request, path_values={"slug": NO_SUCH_WORKFLOW}))
 
     assert broken(shown) == {fact} - {None}
 
 
-def test_minted_key_is_known_by_how_it_was_minted():
+def test_minted_key_is_known_by_the_request_that_minted_it():
     keys = KnownKeys(by_name={"full": KEYS["full"]})
     minted = exchange(
         1, "createWorkflow", status=201, body={"name": "minted-1", "secret": "{{key:minted-1}}"}
@@ -201,8 +201,8 @@ def test_minted_key_is_known_by_how_it_was_minted():
         r'{"a": "\udfff"}',
     ],
 )
-def test_what_parsers_may_refuse_decides_nothing(inputs):
-    """A sound server may call it no JSON at all."""
+def test_inputs_that_parsers_may_refuse_decide_nothing(inputs):
+    """A sound server may say that this is not JSON."""
     shown = exchange(1, "runModel", status=400, body={"error": "No.", "code": "INVALID_BODY"})
     body = f'{{"inputs": {inputs}}}'.encode()
     shown = replace(

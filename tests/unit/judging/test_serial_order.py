@@ -1,4 +1,4 @@
-"""Contradictions are found exactly where no serial order explains a history."""
+"""A contradiction is found exactly if no serial order explains a history."""
 
 import math
 from dataclasses import replace
@@ -14,7 +14,7 @@ from knouds_harness.judging.serial_order import Access, TimedRequest, judge_hist
 
 
 def alone(access: Access) -> list[tuple[str, Access]]:
-    """All steps are about one register."""
+    """Put all steps into one partition."""
     return [("", access)]
 
 
@@ -36,7 +36,7 @@ def step(began, ended, kind, value):
 
 @st.composite
 def histories(draw):
-    """Some steps on a register, with instants few enough to overlap, to touch and to follow."""
+    """Draw steps on a register, with times that often overlap, touch or follow each other."""
     steps = []
     for _ in range(draw(st.integers(0, 5))):
         began = draw(st.integers(0, 6))
@@ -46,7 +46,7 @@ def histories(draw):
 
 
 def is_in_time(order):
-    """Whether nothing stands before what had ended when it began."""
+    """Return whether no step comes before one that had ended when it began."""
     return not any(
         later.ended_s < earlier.began_s
         for number, earlier in enumerate(order)
@@ -55,7 +55,7 @@ def is_in_time(order):
 
 
 def is_explained(order):
-    """Whether a register, told step by step, can give each answer."""
+    """Return whether a register, given the steps in order, can give each response."""
     state = 0
     for each in order:
         if each.what.is_write:
@@ -66,7 +66,7 @@ def is_explained(order):
 
 
 def some_order_explains(steps):
-    """Whether trying all orders, with and without what may never have taken effect, finds one."""
+    """Try all orders, with and without the steps that may never have taken effect."""
     maybe = [each for each in steps if each.ended_s == math.inf]
     sure = [each for each in steps if each.ended_s < math.inf]
     return any(
@@ -79,11 +79,11 @@ def some_order_explains(steps):
 
 @given(steps=histories())
 @example(steps=[step(0, 1, "write", 1), step(2, 3, "read", 0)])
-@example(steps=[step(0, 2, "write", 1), step(2, 3, "read", 0)])  # what touches overlaps
+@example(steps=[step(0, 2, "write", 1), step(2, 3, "read", 0)])  # steps that touch overlap
 @example(steps=[step(0, 9, "write", 0), step(1, 2, "write", 1), step(3, 4, "read", 0)])
 @pytest.mark.parametrize("model", [REGISTER, ANY_STEP], ids=["reads are known", "any step may write"])
-def test_contradiction_is_found_exactly_where_trying_all_orders_finds_none(model, steps):
-    """The search agrees with trying every order, and so does what it shows as the contradiction."""
+def test_search_agrees_with_trying_all_orders(model, steps):
+    """On whether there is a contradiction, and on the requests that it shows."""
     verdict = judge_history(model, steps)
 
     assert verdict.is_consistent == some_order_explains(steps)
@@ -97,29 +97,29 @@ def test_contradiction_is_found_exactly_where_trying_all_orders_finds_none(model
         )
 
 
-def test_many_writes_at_once_are_searched_in_no_time():
+def test_many_concurrent_writes_are_searched_quickly():
     steps = [step(0, 9, "write", number % 4) for number in range(10)] + [step(10, 11, "read", 7)]
 
     assert judge_history(REGISTER, steps).is_consistent is False
 
 
-def test_what_takes_too_long_is_undecided():
-    """A history that was not followed to its end is not consistent."""
+def test_search_that_takes_too_long_is_undecided():
+    """Its history does not count as consistent."""
     steps = [step(0, 9, "write", number) for number in range(15)]
 
     assert judge_history(REGISTER, steps, most_steps=100).is_consistent is None
 
 
-def test_writes_that_may_never_have_come_do_not_add_up():
-    """Each may be what a later read shows; what used more of them than it had to is not followed."""
+def test_many_uncertain_writes_are_searched_quickly():
+    """Any may be what a later read shows; orders that use more of them than needed are not searched."""
     steps = [step(number, number, "maybe", number) for number in range(60)]
 
     assert judge_history(REGISTER, [*steps, step(99, 99, "read", 30)]).is_consistent
     assert judge_history(REGISTER, [*steps, step(99, 99, "read", 99)]).is_consistent is False
 
 
-def test_contradiction_is_as_short_as_can_be():
-    """It begins with the last write before it, and leaves out the reads that are explained."""
+def test_contradiction_is_as_short_as_possible():
+    """It begins with the last write before it, and leaves out reads that can be explained."""
     steps = [step(0, 1, "write", 1), step(2, 3, "read", 1), step(4, 5, "write", 2), step(6, 7, "read", 2)]
 
     shown = judge_history(REGISTER, [*steps, step(8, 9, "read", 1), step(10, 11, "write", 5)]).contradiction
@@ -129,8 +129,8 @@ def test_contradiction_is_as_short_as_can_be():
     assert [each.what.value for each in shown.requests] == [2, 1]
 
 
-def test_picture_shows_when_each_request_was_open():
-    """A line for each, on a common axis, and which answer fits no order."""
+def test_picture_shows_when_each_request_was_in_flight():
+    """A line for each, on a common axis, and which response fits no order."""
     steps = [step(0, 0.010, "write", 1), step(0.005, 1, "maybe", 2), step(0.020, 0.023, "read", 0)]
 
     shown = judge_history(REGISTER, steps).contradiction
@@ -144,8 +144,8 @@ def test_picture_shows_when_each_request_was_open():
     assert str(shown) == "no order explains read 0, after write 1; write 2"
 
 
-def test_partitions_are_judged_apart():
-    """What is written to one member says nothing of another; states are told for each."""
+def test_partitions_are_judged_separately():
+    """A write to one member says nothing about another; each has its own states."""
 
     def own(parts: list[tuple[str, Access]]) -> list[tuple[str, Access]]:
         return parts
@@ -160,7 +160,7 @@ def test_partitions_are_judged_apart():
     assert verdict.states == {"a": {1}, "b": {0}}
 
 
-def test_exchanges_follow_each_other_by_their_instants():
+def test_exchanges_are_ordered_by_their_times():
     first = exchange(200)
     second = replace(first, started_at=first.started_at + timedelta(milliseconds=5))
 
@@ -170,14 +170,14 @@ def test_exchanges_follow_each_other_by_their_instants():
 
 
 @pytest.mark.parametrize("status", [None, 500, 504])
-def test_what_became_of_a_request_without_a_certain_answer_is_open(status):
-    """What was sent may arrive later than anything."""
+def test_request_without_a_certain_response_may_arrive_later(status):
+    """After any other request."""
     (unknown,) = steps_of([exchange(status)])
 
     assert unknown.ended_s == math.inf
 
 
-def test_clocks_are_not_trusted_to_the_microsecond():
+def test_requests_within_the_clock_tolerance_overlap():
     first = exchange(200)
     second = replace(first, started_at=first.started_at + timedelta(milliseconds=1.5))
 

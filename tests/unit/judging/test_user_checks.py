@@ -1,4 +1,4 @@
-"""Files with checks of the user's own: what is read, and what is refused in which words."""
+"""Files with a user's own checks: what is read, and the messages for what is refused."""
 
 import re
 
@@ -12,8 +12,8 @@ HEAD = "from knouds_harness.testing import Claim, check, fact\n"
 CHECK = '@check({})\ndef is_so(exchange):\n    """It is so."""\n    yield from ()\n'
 
 
-def test_facts_and_checks_of_a_file(tmp_path):
-    """Ids begin with ``user.``; what the file only imports is none of its own."""
+def test_facts_and_checks_of_a_file_are_found(tmp_path):
+    """Ids begin with ``user.``; imported checks are not the file's own."""
     file = tmp_path / "own.py"
     file.write_text(HEAD + 'A = fact("a-b", "It is so.")\n' + CHECK.format("A"), encoding="utf-8")
 

@@ -22,7 +22,7 @@ def test_free_name_has_one_slug(model):
     assert model.allowed_slugs("ada", "Twin") == ("twin",)
 
 
-def test_own_slugs_are_skipped(model):
+def test_own_taken_slugs_are_skipped(model):
     model.create("ada", "twin", {})
     model.create("ada", "twin-2", {})
 
@@ -30,8 +30,8 @@ def test_own_slugs_are_skipped(model):
     assert model.allowed_slugs("ada", "Twin 2") == ("twin-2-2",)
 
 
-def test_slugs_of_others_may_be_skipped(model):
-    """Whether slugs are taken across accounts is open."""
+def test_slugs_of_other_users_may_be_skipped(model):
+    """Whether slugs are shared by all accounts is open."""
     model.create("ada", "twin", {})
 
     assert model.allowed_slugs("sam", "Twin") == ("twin", "twin-2")
@@ -47,7 +47,7 @@ def test_deleted_slug_may_be_free_again(model):
     assert model.deleted() == {"twin-2"}
 
 
-def test_slug_made_again_is_not_deleted(model):
+def test_slug_that_was_created_again_is_not_deleted(model):
     model.create("ada", "twin", {})
     model.delete("twin")
     model.create("ada", "twin", {})
@@ -55,7 +55,7 @@ def test_slug_made_again_is_not_deleted(model):
     assert model.deleted() == frozenset()
 
 
-def test_update_keeps_the_rest(model):
+def test_update_keeps_the_other_members(model):
     model.create("ada", "twin", {"name": "Twin", "tags": ["a"], "description": "x"})
 
     model.update("twin", {"description": "y", "slug": "other", "createdBy": "sam"})
@@ -75,13 +75,13 @@ def test_only_move_sets_the_folder(model):
 
 
 @pytest.mark.parametrize(("changes", "is_public"), [({}, None), ({"publicPlayground": False}, False)])
-def test_public_only_where_said(model, changes, is_public):
+def test_workflow_is_public_only_if_an_update_says_so(model, changes, is_public):
     model.create("ada", "twin", {"name": "Twin"})
 
     assert model.update("twin", changes).is_public is is_public
 
 
-def test_each_user_keeps_their_own(model):
+def test_each_user_has_their_own_workflows(model):
     model.create("ada", "one", {})
     model.create("sam", "two", {})
 
@@ -90,8 +90,8 @@ def test_each_user_keeps_their_own(model):
     assert model.kept_by("nobody") == frozenset()
 
 
-def test_creators_are_learnt_once(model):
-    """The first createdBy that was read is the owner's; one that is no text teaches nothing."""
+def test_creator_of_a_user_is_the_first_one_read(model):
+    """A number counts, null does not."""
     model.note_creator("ada", None)
     assert model.creator("ada") is None
 

@@ -1,4 +1,4 @@
-"""Locust without its patches: the tests of load run in the process of all the others."""
+"""Locust without gevent's patches: the tests of load run in the same process as all others."""
 
 import importlib
 

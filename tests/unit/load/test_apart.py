@@ -1,4 +1,4 @@
-"""Load stays apart: gevent's patches reach no process that has not asked for them."""
+"""gevent's patches reach only processes that ask for them."""
 
 import subprocess
 import sys
@@ -33,8 +33,8 @@ print("locust" in sys.modules, monkey.is_module_patched("socket"))
         pytest.param(CLIENT_AND_HISTOGRAMS, "False False\n", id="client and histograms"),
     ],
 )
-def test_importing_what_needs_no_locust_patches_nothing(code, printed):
-    """No part of the harness but load imports Locust or gevent, and not even the client patches a process."""
+def test_imports_outside_of_load_patch_nothing(code, printed):
+    """Only ``load`` imports Locust or gevent, and its HTTP client does not patch the process."""
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert (process.stdout, process.stderr) == (printed, "")

@@ -1,4 +1,4 @@
-"""The files for several machines and the pages: what they tell Locust is what Locust and the plugin know."""
+"""The deployment files and the pages: Locust and the plugin accept the commands in them."""
 
 import re
 import shlex
@@ -26,7 +26,7 @@ BY_THE_OPERATOR = {
     "--enable-rebalancing --only-summary",
     "worker": "--worker --master-port=5557 --master-host=sync-runs-master",
 }
-"""What the operator adds to a command; its source, internal/resources/command.go, 2.3.0."""
+"""What the operator adds to a command, by its source (internal/resources/command.go, 2.3.0)."""
 
 
 def commands() -> dict[str, str]:
@@ -47,8 +47,8 @@ def parsed(command: str) -> Any:
 
 
 @pytest.mark.parametrize("name", commands())
-def test_command_is_understood(name):
-    """Every option is known, and the scenario is one that the image has."""
+def test_deployed_command_is_valid(name):
+    """Every option is known, and the image has the scenario."""
     options = parsed(commands()[name])
 
     scenario = Path(options.locustfile)
@@ -58,7 +58,7 @@ def test_command_is_understood(name):
 
 @pytest.mark.parametrize("name", [name for name in commands() if name.endswith("master")])
 def test_master_keeps_a_record_and_waits_for_all_workers(name):
-    """Else figures would be lost, or load would begin with some of it missing."""
+    """Otherwise figures would be lost, or load would begin without some of its workers."""
     options = parsed(commands()[name])
 
     assert options.record
@@ -67,8 +67,7 @@ def test_master_keeps_a_record_and_waits_for_all_workers(name):
 
 
 @pytest.mark.parametrize("name", [name for name in commands() if name.endswith("master")])
-def test_profile_can_allow_so_many_users(name, tmp_path):
-    """A profile that says limits.concurrency as high as the command asks for is a valid one."""
+def test_profile_can_allow_the_users_of_the_command(name, tmp_path):
     users = parsed(commands()[name]).num_users
     profile = tmp_path / "large.toml"
     profile.write_text(f'base_url = "https://x.example"\n[limits]\nconcurrency = {users}\n')
@@ -77,8 +76,8 @@ def test_profile_can_allow_so_many_users(name, tmp_path):
 
 
 @pytest.mark.parametrize("line", SHOWN)
-def test_shown_command_is_understood(line):
-    """Each scenario that a page loads is there, and every option is known."""
+def test_command_on_a_page_is_valid(line):
+    """The scenario exists, and every option is known."""
     scenario = Path(parsed(line).locustfile)
 
     assert (scenarios_path() / scenario.name).is_file()

@@ -1,4 +1,4 @@
-"""FastHttpUser's client under our scenarios: its answers tell what ours tell."""
+"""FastHttpUser's client in our scenarios: its responses offer what ours do."""
 
 import socket
 from contextlib import closing
@@ -40,8 +40,8 @@ def sessions(events):
             yield user.client, fast
 
 
-def test_query_is_sent_and_told_alike(sessions, events):
-    """A submit is told from a run that is waited for by its query alone, whichever client sent it."""
+def test_query_is_in_the_url_of_both_clients(sessions, events):
+    """Only the query distinguishes a submit from a synchronous run."""
     for session in sessions:
         with session.request(
             "POST", "/run", name="runWorkflow async", params={"async": "true"}, catch_response=True
@@ -55,7 +55,7 @@ def test_query_is_sent_and_told_alike(sessions, events):
     assert [event["url"] for event in events] == [ours.url, ours.url]
 
 
-def test_key_is_sent_to_the_base_url_alone():
+def test_key_is_sent_only_to_the_base_url():
     with serving(tell_key) as server, serving(tell_key) as other:
         environment = Environment(host=server.base_url)
         fast = FastSession(type("User", (KnoudsUser,), {"host": server.base_url})(environment))

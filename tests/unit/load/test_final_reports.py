@@ -1,4 +1,4 @@
-"""Nothing that was measured is lost with a slow worker: its master asks for a final report, and waits."""
+"""A slow worker loses no measurements: the master asks each for a final report, and waits."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -67,8 +67,8 @@ def reports(master) -> FinalReports:
     return reports
 
 
-def test_nobody_is_waited_for_before_the_test(master):
-    """A run that ends while it starts: Locust hears its workers no more by then."""
+def test_no_wait_before_the_test_has_started(master):
+    """If a run ends while it starts, Locust no longer listens to its workers."""
     reports = FinalReports(master)
     master.clients.ready = master.clients.running
     for each in ("a", "b"):
@@ -80,7 +80,7 @@ def test_nobody_is_waited_for_before_the_test(master):
 
 
 def test_final_report_follows_the_last_request(reporter, worker):
-    """What was in flight is in it, and whatever listens to reports adds to it."""
+    """It includes requests that were in flight, and what event listeners add."""
     worker.environment.events.report_to_master.add_listener(lambda data, **_: data.update(seen=3))
 
     worker.listeners[ASK_FINAL_REPORT]()
@@ -95,13 +95,13 @@ def test_final_report_is_sent_once(reporter, worker):
     assert len(worker.did) == 2
 
 
-def test_worker_that_is_ended_reports_unasked(reporter, worker):
+def test_worker_that_quits_reports_unasked(reporter, worker):
     worker.environment.events.quitting.fire(environment=worker.environment)
 
     assert worker.did[-1] == ("stats", {IS_FINAL: True})
 
 
-def test_next_test_has_a_final_report_of_its_own(reporter, worker):
+def test_each_test_has_its_own_final_report(reporter, worker):
     reporter.report()
     worker.environment.events.test_start.fire(environment=worker.environment)
 
@@ -126,7 +126,7 @@ def test_master_waits_for_every_worker(reports, master):
     assert reports.missing == frozenset()
 
 
-def test_who_asks_meanwhile_waits_too(reports, master):
+def test_second_caller_waits_too(reports, master):
     waiting = [gevent.spawn(reports.await_all) for _ in range(2)]
     gevent.sleep(0)
     assert not any(each.ready() for each in waiting)
@@ -139,7 +139,7 @@ def test_who_asks_meanwhile_waits_too(reports, master):
     assert len(master.asked) == 2
 
 
-def test_worker_that_reported_already_is_not_asked(reports, master):
+def test_worker_that_has_reported_is_not_asked(reports, master):
     master.report("a")
     master.clients.running.pop()
 
@@ -148,8 +148,8 @@ def test_worker_that_reported_already_is_not_asked(reports, master):
     assert master.asked == []
 
 
-def test_worker_that_never_took_part_is_not_waited_for(reports, master):
-    """One that joined after the start may not know what is asked of it."""
+def test_idle_worker_is_not_waited_for(reports, master):
+    """A worker that joined after the start may not know the request for a report."""
     master.clients.ready = master.clients.running
     master.clients.running = []
 
@@ -158,7 +158,7 @@ def test_worker_that_never_took_part_is_not_waited_for(reports, master):
     assert master.asked == []
 
 
-def test_worker_that_is_lost_meanwhile_is_not_waited_for(reports, master):
+def test_lost_worker_is_not_waited_for(reports, master):
     waiting = gevent.spawn(reports.await_all)
     gevent.sleep(0)
     master.report("a")
@@ -171,7 +171,7 @@ def test_worker_that_is_lost_meanwhile_is_not_waited_for(reports, master):
 
 
 def test_worker_that_does_not_report_is_named(reports, master, monkeypatch):
-    """After a time in which any machine would have found a moment."""
+    """After a time that is enough for any machine."""
     monkeypatch.setattr(final_reports, "_WITHIN_S", 0.05)
     waiting = gevent.spawn(reports.await_all)
     gevent.sleep(0)

@@ -1,4 +1,4 @@
-"""What a master tells its workers, and what it makes of what they say."""
+"""What a master sends its workers, and what it does with their messages."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -82,12 +82,12 @@ def granted_to(master: Any) -> float:
     return float(answer["granted"])
 
 
-def test_each_worker_gets_another_share(run, master):
+def test_each_worker_gets_its_own_share(run, master):
     assert shares_of(master) == {"a": (0, 4), "b": (1, 4), "c": (2, 4), "d": (3, 4)}
 
 
 def test_lost_worker_ends_the_run(run, master, clock):
-    """It is said by name, since when nothing of it is counted, and what that may have cost."""
+    """The doubt names it, says since when its requests are not counted, and what they may have cost."""
     master.hear(messages.ASK_CREDITS, "b", needed=10, what="a run")
     clock.now_s += 17
     master.report("b", spent=2, at=clock.now_s)
@@ -105,8 +105,8 @@ def test_lost_worker_ends_the_run(run, master, clock):
     ]
 
 
-def test_lost_worker_is_said_once_and_its_share_goes_to_nobody(run, master):
-    """One that needed no credits has cost none."""
+def test_lost_worker_is_reported_once_and_its_share_is_dropped(run, master):
+    """A worker that needed no credits has cost none."""
     shares_of(master)
     master.have("a", "c", "d")
 
@@ -118,8 +118,8 @@ def test_lost_worker_is_said_once_and_its_share_goes_to_nobody(run, master):
     assert master.sent == []
 
 
-def test_worker_that_prepares_is_not_lost(run, master):
-    """Its heartbeats may say that it is ready to be started, when that has been done."""
+def test_worker_that_is_still_preparing_is_not_lost(run, master):
+    """Its heartbeats may still say "ready" when it has been started."""
     master.clients.ready = [master.clients.running.pop()]
 
     run.look()
@@ -127,8 +127,8 @@ def test_worker_that_prepares_is_not_lost(run, master):
     assert (run.stops, run.doubts) == ([], [])
 
 
-def test_worker_that_is_ended_in_order_interrupts_the_run(run, master):
-    """As by a SIGTERM; all that it sent is in the figures, so they stay the target's."""
+def test_orderly_end_of_a_worker_interrupts_the_run(run, master):
+    """As by SIGTERM; all that it sent is counted, so the figures are not in doubt."""
     master.report("b", is_final=True)
     master.have("a", "c", "d")
 
@@ -138,8 +138,8 @@ def test_worker_that_is_ended_in_order_interrupts_the_run(run, master):
     assert run.doubts == []
 
 
-def test_worker_that_joins_late_casts_doubt_on_the_figures(run, master):
-    """Locust gives it users of the others, and it has no share of the load for them."""
+def test_late_worker_makes_the_measurement_doubtful(run, master):
+    """Locust moves users of the others to it, but it has no share of the load for them."""
     shares_of(master)
     master.have("a", "b", "c", "d", "e")
 
@@ -149,8 +149,8 @@ def test_worker_that_joins_late_casts_doubt_on_the_figures(run, master):
     assert (run.stops, master.sent) == ([], [])
 
 
-def test_workers_that_are_lost_before_load_begins_are_missed(waiting, master):
-    """The run says why it came to nothing, even if no worker had started a user."""
+def test_workers_lost_before_the_load_are_reported(waiting, master):
+    """The run says why it failed, even if no worker had started a user."""
     master.clients.ready, master.clients.running = master.clients.running, []
     master.environment.events.test_start.fire(environment=master.environment)
     master.clients.ready = []
@@ -176,8 +176,8 @@ def test_end_waits_for_the_final_reports(run, master):
     assert run.doubts == []
 
 
-def test_workers_that_go_once_all_is_over_are_not_missed(run, master):
-    """Locust has them quit, and asks for the end a second time."""
+def test_workers_that_quit_after_the_end_are_not_lost(run, master):
+    """Locust has them quit, and signals the end a second time."""
     for worker in "abcd":
         master.report(worker, is_final=True)
     run.end_workers()
@@ -188,8 +188,8 @@ def test_workers_that_go_once_all_is_over_are_not_missed(run, master):
     assert (run.stops, run.doubts) == ([], [])
 
 
-def test_what_workers_report_is_handed_on(run, master):
-    """What they observed to the verification, and their samples into the record."""
+def test_reports_of_workers_are_passed_on(run, master):
+    """Observations to the verification, and samples to the record."""
     received: list[Any] = []
     run.verification = SimpleNamespace(receive=received.append)
     run.evidence = SimpleNamespace(receive=received.append)
@@ -205,8 +205,8 @@ def test_what_workers_report_is_handed_on(run, master):
     assert received == [["sample"], {"runs": []}]
 
 
-def test_metrics_are_those_of_the_workers_together(run, master):
-    """The master sends nothing itself; what a worker said last counts."""
+def test_metrics_are_the_sum_of_all_workers(run, master):
+    """The master itself sends nothing; of each worker, the last report counts."""
     for worker, health in (
         ("a", Health(due=3, handed=3, spent_credits=2)),
         ("b", Health(due=5, handed=4, dropped=1)),
@@ -220,7 +220,7 @@ def test_metrics_are_those_of_the_workers_together(run, master):
     assert (results.cost_credits, results.plan.workers) == (2, 2)
 
 
-def test_clock_of_a_worker_that_differs_is_said(run, master, clock):
+def test_clock_difference_of_a_worker_is_reported(run, master, clock):
     for worker in "abcd":
         master.report(worker, is_final=True, at=clock.now_s + (2.5 if worker == "c" else 0.1))
 
@@ -236,7 +236,7 @@ def test_worker_can_end_the_run(run, master):
     assert run.stops == [("nobody answers", ExitCode.UNREACHABLE)]
 
 
-def test_credits_that_are_needed_are_granted_while_there_are_any(run, master):
+def test_needed_credits_are_granted_until_none_are_left(run, master):
     grants = []
     while not run.stops:
         master.hear(messages.ASK_CREDITS, "a", needed=4, what="a run")
@@ -248,7 +248,7 @@ def test_credits_that_are_needed_are_granted_while_there_are_any(run, master):
     assert run.stops[0][1] is ExitCode.GUARD
 
 
-def test_credits_that_are_asked_for_ahead_never_end_the_run(run, master):
+def test_credits_requested_ahead_never_end_the_run(run, master):
     master.hear(messages.ASK_CREDITS, "a", needed=100, what="a run")
     assert granted_to(master) == 100
 
@@ -258,8 +258,8 @@ def test_credits_that_are_asked_for_ahead_never_end_the_run(run, master):
     assert run.stops == []
 
 
-def test_credits_come_back_from_who_leaves_in_order(run, master):
-    """What it did not spend is there for others; what a lost worker had is not."""
+def test_worker_that_ends_in_order_gives_back_its_credits(run, master):
+    """Those of a lost worker do not come back."""
     master.hear(messages.ASK_CREDITS, "a", needed=60, what="a run")
     master.hear(messages.ASK_CREDITS, "b", needed=40, what="a run")
     master.take(messages.CREDITS)
@@ -271,8 +271,8 @@ def test_credits_come_back_from_who_leaves_in_order(run, master):
 
 
 @given(asks=st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 60)), max_size=40))
-def test_credits_hold_in_total(asks):
-    """Whoever asks for how much and however often, together they get no more than there is."""
+def test_credit_limit_holds_over_all_workers(asks):
+    """Whatever they ask for, together they get no more than there is."""
     master = Master(Environment())
     master.have("a", "b", "c", "d")
     Run(master, Clock())

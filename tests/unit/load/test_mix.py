@@ -1,4 +1,4 @@
-"""A mix of one's own: by name, by resource, or from recorded traffic."""
+"""A mix of one's own: tasks by name, resources by name, or recorded traffic."""
 
 import json
 
@@ -37,14 +37,14 @@ def test_mix_says_how_often_each_task_comes():
         ("", 'no task ""'),
     ],
 )
-def test_wrong_mix_is_refused_with_near_names(mix, says):
+def test_wrong_mix_is_refused_with_similar_names(mix, says):
     with pytest.raises(UsageError) as refused:
         parse_mix(mix)
 
     assert says in str(refused.value)
 
 
-def test_named_workflow_is_run_and_nothing_else():
+def test_only_the_named_workflow_is_run():
     narrowed = running_only(SERVER, ["portrait"], [])
 
     assert (list(narrowed.workflows), list(narrowed.models)) == (["portrait"], [])
@@ -90,7 +90,7 @@ def read(tmp_path):
 
 
 def test_traffic_is_repeated_in_its_proportions(read):
-    """Runs with their inputs; polls come with the runs that are followed."""
+    """Runs keep their inputs; polls are part of ``follow``."""
     whoami, poll = entry("GET", "/api/whoami"), entry("GET", "/api/executions/ex1")
 
     found = read(whoami, run("portrait"), run("portrait", "a cat"), run("clip", query="?async=true"), poll)
@@ -103,7 +103,7 @@ def test_traffic_is_repeated_in_its_proportions(read):
     ]
 
 
-def test_cancel_submits_its_run_itself(read):
+def test_recorded_submit_and_cancel_are_one_cancel_task(read):
     cancel = entry("POST", "/api/executions/ex1/cancel")
 
     assert read(run("clip", query="?async=true"), cancel).mix == {"cancel": 1}
@@ -120,7 +120,7 @@ def test_cancel_submits_its_run_itself(read):
         (entry("GET", "/logo.png"), "not of the API"),
     ],
 )
-def test_what_cannot_be_sent_is_left_out_and_named(read, asked, says):
+def test_requests_that_cannot_be_sent_are_left_out_and_named(read, asked, says):
     found = read(entry("GET", "/api/whoami"), asked)
 
     assert found.mix == {"whoami": 1}
@@ -130,8 +130,8 @@ def test_what_cannot_be_sent_is_left_out_and_named(read, asked, says):
     assert KEY not in left_out
 
 
-def test_runs_are_sent_only_where_they_are_allowed(read):
-    """A profile that reads alone stays so, whatever was recorded."""
+def test_runs_are_sent_only_if_the_profile_allows_them(read):
+    """A read-only profile stays read-only, whatever was recorded."""
     reading = target(BEA, workflows=[PORTRAIT], limits=Limits(credits=0, allow=frozenset({Action.READ})))
 
     found = read(entry("GET", "/api/whoami"), run("portrait"), where=reading)
@@ -139,6 +139,6 @@ def test_runs_are_sent_only_where_they_are_allowed(read):
     assert (found.mix, found.lines) == ({"whoami": 1}, ())
 
 
-def test_traffic_of_which_nothing_can_be_sent_is_refused(read):
+def test_traffic_without_a_usable_request_is_refused(read):
     with pytest.raises(UsageError, match="left out 1 runWorkflow of broken"):
         read(run("broken"))

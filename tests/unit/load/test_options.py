@@ -1,4 +1,4 @@
-"""Options of a load, on the master and on workers, which hear only what is not Locust's own."""
+"""Options of a load run, on the master and on its workers, which get only what is not Locust's own."""
 
 import pytest
 from locust.argument_parser import default_args_dict, get_empty_argument_parser, setup_parser_arguments
@@ -24,8 +24,8 @@ def parsed(*arguments):
         ("--stages", "60s:7"),
     ],
 )
-def test_worker_reads_what_the_master_was_asked(asked):
-    """Users, seed and duration in all are those of the master's command line, though a worker's has none."""
+def test_worker_has_the_options_of_the_master(asked):
+    """Users, seed and duration come from the master's command line, as a worker's has none."""
     asked_s = () if "--stages" in asked else ("--run-time", "60")
     of_master, of_worker = parsed(*asked, *asked_s), parsed("--worker")
     options = read_options(of_master)
@@ -55,7 +55,7 @@ def test_worker_reads_what_the_master_was_asked(asked):
         ),
     ],
 )
-def test_number_that_is_no_sensible_one_is_refused(asked, capsys):
+def test_number_out_of_range_is_refused(asked, capsys):
     with pytest.raises(SystemExit) as ended:
         parsed(*asked)
 
@@ -63,7 +63,7 @@ def test_number_that_is_no_sensible_one_is_refused(asked, capsys):
     assert asked[0] in capsys.readouterr().err
 
 
-def test_more_users_than_a_machine_bears_are_refused():
+def test_too_many_users_are_refused():
     with pytest.raises(UsageError, match="at most 100,000 users"):
         read_options(parsed("--users", "9999999"))
 
@@ -97,7 +97,7 @@ def test_option_with_an_effect_is_read(asked):
 
 
 def test_stages_say_rate_users_and_duration():
-    """Each goes in a straight line from the level before, the first from 0."""
+    """Each stage goes in a straight line from the level before it, the first from 0."""
     options = read_options(parsed("--stages", "30s:50/s, 2m:200/s,30s:0/s"))
 
     assert (options.rate, options.users, options.duration_s) == (200, 1000, 180)
@@ -125,7 +125,7 @@ def test_stages_of_users_are_the_closed_model():
         ("none.txt", "none.txt: cannot be read: No such file or directory"),
     ],
 )
-def test_what_are_no_stages_is_refused(stages, says, capsys):
+def test_invalid_stages_are_refused(stages, says, capsys):
     with pytest.raises(SystemExit) as ended:
         parsed("--stages", stages)
 
@@ -144,18 +144,18 @@ def test_what_are_no_stages_is_refused(stages, says, capsys):
         (("--stages", "9s:9999999"), "at most 100,000 users"),
     ],
 )
-def test_what_stages_say_already_is_refused(asked, says):
+def test_options_that_stages_imply_are_refused(asked, says):
     with pytest.raises(UsageError, match=says):
         read_options(parsed(*asked))
 
 
 @pytest.mark.parametrize(("think", "think_s"), [("0.5", (0.5, 0.5)), ("0-2", (0, 2)), ("0", (0, 0))])
-def test_time_to_think_is_read(think, think_s):
+def test_think_time_is_read(think, think_s):
     assert read_options(parsed("--think", think)).think_s == think_s
 
 
 @pytest.mark.parametrize("think", ["-1", "2-1", "nan", "x", "1-", "1e9"])
-def test_what_is_no_time_to_think_is_refused(think, capsys):
+def test_invalid_think_time_is_refused(think, capsys):
     with pytest.raises(SystemExit):
         parsed(f"--think={think}")
 
@@ -163,7 +163,7 @@ def test_what_is_no_time_to_think_is_refused(think, capsys):
 
 
 def test_stages_are_read_from_a_file(tmp_path):
-    """One on each line, with comments; workers get them as text, without the file."""
+    """One per line, with comments; workers get them as text, without the file."""
     path = tmp_path / "day.txt"
     path.write_text("# an ordinary day\n30s:50/s  # up\n\n2m:50/s,\n30s:0/s\n", encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""What a locustfile gets from the plugin, in a worker's process."""
+"""What the plugin sets up for a locustfile, in a worker's process."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +14,7 @@ from knouds_harness.load import plugin
 
 @pytest.fixture
 def begun(monkeypatch) -> list[Any]:
-    """The environments whose part was begun, and each start of users that was prepared."""
+    """The environments whose part has begun, and each prepared start of users."""
     begun: list[Any] = []
 
     def begin(environment: Any) -> Any:
@@ -26,8 +26,8 @@ def begun(monkeypatch) -> list[Any]:
     return begun
 
 
-def test_worker_that_is_started_before_it_has_set_up_waits_for_that(begun):
-    """Its users would know nothing of arrivals, and send as fast as they can."""
+def test_worker_started_too_early_waits_for_its_setup(begun):
+    """Otherwise its users would know no arrivals, and send as fast as they can."""
     events = Events()
     plugin.install(events)
     environment: Any = SimpleNamespace(runner=None, parsed_options=SimpleNamespace(worker=True))
@@ -55,7 +55,7 @@ def test_worker_begins_its_part_once_and_a_master_has_none(begun, is_worker, par
 
 
 def test_document_is_read_before_workers_are_forked():
-    """Else each reads it while the master waits for its heartbeat."""
+    """Otherwise each worker reads it while the master waits for its heartbeat."""
     events = Events()
     plugin.install(events)
     shipped_document.cache_clear()

@@ -1,4 +1,4 @@
-"""Each scenario says what it is for before anybody runs it."""
+"""Each scenario describes itself."""
 
 import ast
 import re
@@ -14,7 +14,7 @@ TEXT_BY_SCENARIO = {
 }
 
 
-def test_every_scenario_is_looked_at():
+def test_every_scenario_file_is_tested():
     assert TEXT_BY_SCENARIO.keys() >= {
         *("async_cycles", "cancels", "mixed", "rate_limit", "reads", "sync_runs", "workflow_crud")
     }
@@ -23,7 +23,7 @@ def test_every_scenario_is_looked_at():
 
 @pytest.mark.parametrize("name", TEXT_BY_SCENARIO)
 def test_docstring_begins_with_the_question(name):
-    """Reports show it as what the run is meant to answer, so it stands in the first line."""
+    """Reports show its first line as the question that the run answers."""
     assert TEXT_BY_SCENARIO[name].partition("\n")[0].endswith("?")
 
 
@@ -38,12 +38,11 @@ def test_docstring_begins_with_the_question(name):
     ],
 )
 def test_docstring_says_model_mix_cost_and_keys(name, what):
-    """What it sends, in which model, what that costs at most, and which keys it takes."""
     assert re.search(what, " ".join(TEXT_BY_SCENARIO[name].split()))
 
 
 @pytest.mark.parametrize("name", TEXT_BY_SCENARIO)
-def test_scenario_is_in_the_table_of_the_page(name):
+def test_scenario_is_listed_in_the_guide(name):
     page = scenarios_path().parent / "docs" / "load.md"
 
     assert f"\n| `{name}` |" in page.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""KnoudsUser against FastHttpUser: the same calls, the same events."""
+"""KnoudsUser compared with FastHttpUser: the same calls, the same events."""
 
 from __future__ import annotations
 
@@ -178,15 +178,15 @@ def told(heard: Heard, call: Callable[[Any], object]) -> tuple[list[dict[str, An
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_events_are_those_of_fast_http_user(server, call, hear):
-    """The same keyword arguments with the same values, as often, and the same exceptions for the caller."""
+    """The same keyword arguments and values, as often, and the same exceptions for the caller."""
     ours, fast = (told(hear(user_class, server.base_url), call) for user_class in (Ours, Fast))
 
     assert ours == fast
 
 
 @pytest.mark.parametrize("call", ["json", "empty json", "text", "bytes", "form", "basic", "own headers"])
-def test_requests_say_what_those_of_fast_http_user_say(server, call, hear):
-    """The same request line, body and headers, but for what names the client."""
+def test_requests_are_those_of_fast_http_user(server, call, hear):
+    """The same request line, body and headers, except those that name the client."""
     told(hear(Ours, server.base_url), CALLS[call])
     told(hear(Fast, server.base_url), CALLS[call])
 
@@ -203,8 +203,8 @@ def parsed(request: bytes) -> tuple[bytes, dict[bytes, bytes], bytes]:
     return line, headers, body
 
 
-def test_params_are_sent_and_name_nothing(ours, server):
-    """Else each value would get a line of its own in the statistics."""
+def test_params_are_sent_and_not_part_of_the_name(ours, server):
+    """Otherwise each value would get its own line in the statistics."""
     ours.client.get("/a", params={"b": "c d"})
     ours.client.get("/a?b=c", params=[("d", 1), ("d", 2)])
 
@@ -223,7 +223,7 @@ def test_status_raised_in_a_with_block_is_a_failure(ours):
     assert isinstance(event["exception"], BadStatus)
 
 
-def test_no_answer_is_one_event_with_the_failure(hear):
+def test_failed_request_is_one_event_with_its_exception(hear):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     heard = hear(Ours, f"http://127.0.0.1:{port}")
@@ -259,7 +259,7 @@ def test_failures_of_a_kind_group_in_locusts_table(hear):
 
 
 def test_error_statuses_group_by_status_and_code(ours):
-    """So that Locust's table of errors tells a rate limit from a lack of credits."""
+    """So that Locust's table of errors distinguishes a rate limit from a lack of credits."""
     ours.client.post("/429/a", json={"code": "RATE_LIMIT_EXCEEDED"})
     ours.client.post("/429/b", json={"code": "RATE_LIMIT_EXCEEDED"})
     ours.client.post("/500/c")
@@ -270,7 +270,7 @@ def test_error_statuses_group_by_status_and_code(ours):
 
 
 def test_scheduled_instant_counts_for_one_request(ours):
-    """Response time from the instant it was due, service time from sending."""
+    """Response time begins at the due time, service time with sending."""
     ours.client.scheduled_at = time.perf_counter() - 2.0
     first = ours.client.get("/a")
     ours.client.get("/b")
@@ -282,7 +282,7 @@ def test_scheduled_instant_counts_for_one_request(ours):
     assert first.elapsed.total_seconds() * 1000 == pytest.approx(first.elapsed_ms, abs=0.001)
 
 
-def test_prepared_request_is_sent_as_any_other(ours, server):
+def test_prepared_request_is_sent_like_any_other(ours, server):
     prepared = ours.client.prepare("POST", "/a", name="x", json={"a": 1}, headers={"X-Api-Key": "k"})
     for _ in range(2):
         ours.client.send(prepared, context={"b": 2})
@@ -296,8 +296,8 @@ def test_prepared_request_is_sent_as_any_other(ours, server):
     assert isinstance(ours.events[-1]["exception"], CatchResponseError)
 
 
-def test_each_request_to_the_base_url_has_a_trace_id_of_its_own(ours, server):
-    """Prepared or not, unless it has one; its bytes are what was sent."""
+def test_each_request_to_the_base_url_has_its_own_trace_id(ours, server):
+    """Prepared or not, unless it already has one."""
     ours.client.is_traced = True
     prepared = ours.client.prepare("POST", "/a", name="x", json={"a": 1})
     answers = [ours.client.send(prepared), ours.client.send(prepared), ours.client.post("/a", json={"a": 1})]
@@ -312,8 +312,8 @@ def test_each_request_to_the_base_url_has_a_trace_id_of_its_own(ours, server):
     assert len({len(each.sent) for each in answers}) == 1
 
 
-def test_key_is_sent_until_there_is_another(ours, server):
-    """With what the request has of its own, and with nothing where it says so."""
+def test_key_is_sent_until_it_is_replaced(ours, server):
+    """A header of the request wins, and None leaves the key out."""
     for name in ("one", "two", "one"):
         ours.client.act_as((("x-api-key", name),))
         ours.client.get("/a", headers={"x-more": "m"})
@@ -330,7 +330,7 @@ def test_key_is_sent_until_there_is_another(ours, server):
 
 
 def test_key_is_sent_to_no_other_server(ours, server):
-    """Whose URL is absolute; that of the base URL's own server may be absolute too."""
+    """An absolute URL may name another server, or the base URL's own."""
     ours.client.act_as((("x-api-key", "secret"),))
     with serving(echo) as other:
         ours.client.get(f"{other.base_url}/a")
@@ -340,8 +340,8 @@ def test_key_is_sent_to_no_other_server(ours, server):
     assert parsed(server.requests[0])[1][b"x-api-key"] == b"secret"
 
 
-def test_heads_in_store_are_bounded(ours, monkeypatch):
-    """A path with an id of its own in each request costs bounded memory."""
+def test_cached_request_heads_are_bounded(ours, monkeypatch):
+    """Even if each request has an id in its path."""
     monkeypatch.setattr("knouds_harness.load.client.session._MOST_HEADS", 3)
 
     for number in range(10):
@@ -350,7 +350,7 @@ def test_heads_in_store_are_bounded(ours, monkeypatch):
     assert len(ours.client._heads) <= 3  # noqa: SLF001 - memory shows nowhere else
 
 
-def test_absolute_address_is_another_server(ours):
+def test_absolute_url_goes_to_its_own_server(ours):
     with serving(echo) as other:
         for _ in range(2):
             response = ours.client.post(f"{other.base_url}/a", data="x", name="other")
@@ -361,7 +361,7 @@ def test_absolute_address_is_another_server(ours):
 
 
 def test_path_and_password_of_the_host_are_used(server, hear):
-    """A base URL with a path, and credentials that go to a header and not into the URL of events."""
+    """The path of the base URL is kept; credentials go into a header, and not into the URL of events."""
     heard = hear(Ours, server.base_url.replace("://", "://ada:s%20ecret@") + "/base/")
 
     heard.client.get("/a")
@@ -379,8 +379,8 @@ def test_user_without_a_usable_host_stops_the_test(host, hear):
 
 
 @pytest.mark.parametrize("decision", [("success",), ("failure", "x")], ids=" ".join)
-def test_deciding_without_catch_response_is_a_mistake(ours, decision):
-    """As with Locust's own clients, since the event is out already."""
+def test_success_or_failure_needs_catch_response(ours, decision):
+    """As with Locust's own clients, because the event has already been fired."""
     response = ours.client.get("/a")
 
     with pytest.raises(LocustError, match="catch_response"):
@@ -399,8 +399,8 @@ def test_certificates_are_verified_unless_told_otherwise(hear):
     assert [bool(context.check_hostname) for context in contexts] == [True, True, False]
 
 
-def test_answer_goes_with_its_last_reader(ours):
-    """Its event held it, and it held its event: garbage collection would cost a busy generator time."""
+def test_response_is_freed_without_garbage_collection(ours):
+    """Response and event must not refer to each other: collections would slow down a busy generator."""
     with ours.client.get("/", catch_response=True) as response:
         response.success()
     known = weakref.ref(response)
@@ -415,8 +415,8 @@ def test_answer_goes_with_its_last_reader(ours):
         gc.enable()
 
 
-def test_answer_has_come_when_it_was_read(ours):
-    """However long those that came with it are worked off: here, the first holds everybody up."""
+def test_response_time_ends_when_the_response_is_read(ours):
+    """Even if a response that was read with it blocks the process afterwards."""
     held_s = 1.0
     connected = Event()
     answered = []
@@ -425,7 +425,7 @@ def test_answer_has_come_when_it_was_read(ours):
         ours.client.get("/a")
         connected.wait()
         answered.append(ours.client.get("/a").elapsed_ms)
-        time.sleep(held_s)  # the whole process
+        time.sleep(held_s)  # blocks the whole process
 
     asking = [gevent.spawn(ask) for _ in range(2)]
     while len(ours.events) < 2:
@@ -438,10 +438,10 @@ def test_answer_has_come_when_it_was_read(ours):
     assert abs(answered[0] - answered[1]) < held_s * 1e3 / 2
 
 
-def test_user_who_wakes_as_he_is_stopped_sends_nothing(server):
-    """Locust kills whoever waits; what he sent in that instant would be counted by the server alone."""
+def test_user_that_wakes_while_being_stopped_sends_nothing(server):
+    """Locust kills waiting users; only the server would count a request sent in that instant."""
     environment = Environment()
-    environment.create_local_runner()  # counts
+    environment.create_local_runner()  # which counts requests
 
     @task
     def get(user: Ours) -> None:

@@ -1,4 +1,4 @@
-"""What a worker does with what its master hands out, and without a master."""
+"""What a worker does with its master's messages, and without a master."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ def lease(worker) -> LeasedCredits:
     return LeasedCredits(worker)
 
 
-def test_share_is_sent_from_its_beginning(run, worker, monkeypatch):
+def test_worker_takes_the_share_of_its_master(run, worker, monkeypatch):
     shares: list[Any] = []
     monkeypatch.setattr(run, "take_share", lambda *share: shares.append(share))
 
@@ -52,7 +52,7 @@ def test_share_is_sent_from_its_beginning(run, worker, monkeypatch):
 
 
 def test_worker_that_does_not_hear_its_master_ends(run, worker, clock):
-    """Nobody counts what it sends; and a master that hears it after all ends the run."""
+    """Its requests would not be counted; its last message ends the run of a master that still listens."""
     clock.now_s += messages.SILENCE_S + 1
 
     with gevent.Timeout(5):
@@ -63,7 +63,7 @@ def test_worker_that_does_not_hear_its_master_ends(run, worker, clock):
     assert "worker a did not hear the master" in message["reason"]
 
 
-def test_worker_that_hears_its_master_goes_on(run, worker, clock):
+def test_worker_that_hears_its_master_continues(run, worker, clock):
     clock.now_s += messages.SILENCE_S - 1
     worker.environment.events.heartbeat_received.fire(client_id="a", timestamp=clock())
     clock.now_s += messages.SILENCE_S - 1
@@ -84,7 +84,7 @@ def test_credits_are_spent_once_they_are_granted(lease, worker):
     assert lease.budget.left_credits == 5
 
 
-def test_nothing_granted_is_no_use_to_try_again_for(lease, worker):
+def test_run_is_not_sent_if_no_credits_are_granted(lease, worker):
     getting = gevent.spawn(lease.get_credits, 3, what="a run")
     gevent.sleep(0)
 
@@ -93,7 +93,7 @@ def test_nothing_granted_is_no_use_to_try_again_for(lease, worker):
     assert not getting.get(timeout=5)
 
 
-def test_many_who_need_credits_ask_once(lease, worker):
+def test_concurrent_needs_for_credits_are_one_request(lease, worker):
     getting = [gevent.spawn(lease.get_credits, 3, what="a run") for _ in range(5)]
     gevent.sleep(0)
     assert len(worker.sent) == 1
@@ -104,8 +104,8 @@ def test_many_who_need_credits_ask_once(lease, worker):
     assert all(each.value for each in getting)
 
 
-def test_credits_are_asked_for_before_they_run_out(lease, worker):
-    """Once half of what was granted last is spent, and not again before the answer."""
+def test_credits_are_requested_before_they_run_out(lease, worker):
+    """Once half of the last grant is spent, and not again before the answer."""
     lease.ask_ahead()
     worker.hear(messages.CREDITS, granted=10)
     worker.sent.clear()
@@ -128,7 +128,7 @@ def test_each_report_carries_the_time(run, worker):
     assert report[messages.SENT_AT] == NOW_UNIX_S
 
 
-def test_worker_can_have_the_run_ended(run, worker):
+def test_worker_can_end_the_run(run, worker):
     run.stop("no key", ExitCode.GUARD)
 
     assert worker.sent == [(messages.STOP, {"reason": "no key", "exit_code": 4})]

@@ -1,4 +1,4 @@
-"""What the generator's own delay has done to figures is told from what the target took."""
+"""The effect of the generator's own delay on the figures, separated from the target's times."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def moved(response: Sequence[float], service: Sequence[float], lags: Delay, *, a
     return {each.measure: each for each in lags.figures_moved(times, accuracy=accuracy)}
 
 
-def test_figures_of_a_generator_that_was_never_late_are_as_measured():
+def test_figures_without_delay_are_those_measured():
     took = lognormal(20, 5000)
 
     assert not moved(took, took, NO_DELAY)
     assert not moved(took, took, delay([0.1] * 1000))
 
 
-def test_lateness_counts_against_the_times_measured():
-    """Five milliseconds late is nothing for answers of 1.5 s, and everything for answers of 5 ms."""
+def test_lateness_counts_relative_to_the_measured_times():
+    """Five milliseconds do not matter at 1.5 s, and matter a lot at 5 ms."""
     slow, quick = lognormal(1500, 2000), lognormal(5, 2000)
 
     assert not moved([each + 5 for each in slow], slow, NO_DELAY)
@@ -50,22 +50,22 @@ def test_lateness_counts_against_the_times_measured():
 
 
 @pytest.mark.parametrize(("late_ms", "is_moved"), [(0.9, False), (1.1, True)])
-def test_one_percent_is_the_edge(late_ms, is_moved):
-    """Of a constant 100 ms, a delay under one millisecond is within the promise, and one over it is not."""
+def test_delay_up_to_one_percent_is_allowed(late_ms, is_moved):
+    """Of a constant 100 ms: one millisecond."""
     took = [100.0] * 1000
 
     assert ("p50_ms" in moved([each + late_ms for each in took], took, NO_DELAY)) is is_moved
 
 
 @pytest.mark.parametrize(("late_ms", "is_moved"), [(0.45, False), (0.6, True)])
-def test_half_a_millisecond_never_counts(late_ms, is_moved):
-    """One percent of 5 ms is less than a client needs for a request."""
+def test_delay_up_to_half_a_millisecond_is_allowed(late_ms, is_moved):
+    """One percent of 5 ms is less than a client itself needs per request."""
     took = [5.0] * 1000
 
     assert ("p50_ms" in moved([each + late_ms for each in took], took, NO_DELAY)) is is_moved
 
 
-def test_bound_can_be_wider():
+def test_allowed_delay_can_be_raised():
     took = [100.0] * 1000
     late = [each + 3 for each in took]
 
@@ -77,7 +77,7 @@ def test_bound_can_be_wider():
 @pytest.mark.parametrize("median_ms", [5, 20, 100, 1500])
 @pytest.mark.parametrize("share_late", [0.02, 0.1])
 def test_estimate_is_what_the_target_took(median_ms, share_late):
-    """Answers read late by delays of their own distribution: the percentiles before that are found again."""
+    """Responses are read late by random delays; the percentiles without them are found again."""
     chance = random.Random(3)
 
     def lag():
@@ -92,8 +92,8 @@ def test_estimate_is_what_the_target_took(median_ms, share_late):
         assert estimated.figure_ms(measure) == pytest.approx(true_ms, rel=0.03, abs=0.3)
 
 
-def test_rare_delay_moves_rare_figures_alone():
-    """Two beats in a thousand, 200 ms late: p99.9 is not the target's, all others but the longest are."""
+def test_rare_delay_changes_only_rare_figures():
+    """Two beats in a thousand, 200 ms late: only p99.9 and the maximum are affected."""
     took = lognormal(20, 10_000, spread=0.1)
     measured = [each + (200 if number % 500 == 0 else 0) for number, each in enumerate(took)]
 
@@ -106,8 +106,8 @@ def test_rare_delay_moves_rare_figures_alone():
 
 @pytest.mark.parametrize("count", [60, 150, 2000])
 @pytest.mark.parametrize("median_ms", [2, 20, 100])
-def test_estimates_of_a_generator_that_was_often_late_fit_together(count, median_ms):
-    """Higher percentiles are not lower, and nothing is below the shortest answer."""
+def test_estimates_with_frequent_delay_are_consistent(count, median_ms):
+    """Percentiles rise, and none is below the shortest time."""
     chance = random.Random(count + median_ms)
     lags = [chance.expovariate(1 / 30) if chance.random() < 0.3 else 0.1 for _ in range(count * 20)]
     took = lognormal(median_ms, count)
@@ -122,8 +122,8 @@ def test_estimates_of_a_generator_that_was_often_late_fit_together(count, median
     assert min(measured) * 0.999 <= (estimated.figure_ms("mean_ms") or 0) <= max(measured)
 
 
-def test_quick_answers_hold_no_more_than_they_have_room_for():
-    """A loop that is 20 ms late now and then has not delayed an answer of 2 ms by so much."""
+def test_delay_is_never_longer_than_the_response_time():
+    """A loop that is sometimes 20 ms late has not delayed a response of 2 ms by that much."""
     took = [0.7, *[2.0] * 9]
 
     found = moved(took, took, delay([0.1] * 80 + [20.0] * 20))
@@ -132,7 +132,7 @@ def test_quick_answers_hold_no_more_than_they_have_room_for():
 
 
 @pytest.mark.parametrize(("count", "is_known"), [(50, False), (200, True)])
-def test_figure_that_one_request_decides_is_not_estimated(count, is_known):
+def test_figure_decided_by_one_request_is_not_estimated(count, is_known):
     late = [50.0] * count
 
     found = moved([each + 20 for each in late], late, NO_DELAY)
@@ -140,8 +140,8 @@ def test_figure_that_one_request_decides_is_not_estimated(count, is_known):
     assert (found["p99_ms"].undelayed_ms is not None) is is_known
 
 
-def test_answers_are_quicker_than_a_loop_that_stands_still_is_long():
-    """Nothing is sent meanwhile: of a second's standstill, answers of 20 ms meet the first 20 ms alone."""
+def test_long_stall_hardly_delays_quick_responses():
+    """Nothing is sent during a stall of a second, so responses of 20 ms meet only its first 20 ms."""
     standstill, quiet = 200, 20_000
     lags: dict[int, Histogram] = {0: histogram([0.1] * quiet)}
     for missed in range(standstill):

@@ -1,4 +1,4 @@
-"""Interval logs that other tools read."""
+"""Interval logs, which other tools can read."""
 
 import gc
 from pathlib import Path
@@ -32,14 +32,14 @@ def written(path: Path, *intervals: Interval) -> Path:
     return path
 
 
-def test_log_is_read_back_as_it_was_written(path):
+def test_log_is_read_back(path):
     intervals = [interval(0, 0.001, 0.002, 600), interval(1, 1e-6), interval(1, 0.5, series=("a", "b", "c"))]
 
     assert list(read_hdr_log(written(path, *intervals))) == intervals
 
 
 @given(series=st.lists(st.text(st.characters(codec="utf-8"), min_size=1), min_size=1).map(tuple))
-def test_any_name_makes_a_tag(tmp_path_factory, series):
+def test_any_name_can_be_a_tag(tmp_path_factory, series):
     path = tmp_path_factory.mktemp("logs") / "latency.hlog"
     one = interval(0, 0.001, series=series)
 
@@ -60,7 +60,7 @@ def test_other_tools_read_the_log(path):
     assert "Tag=getWhoami|kept,1780000003.000,1.000,1000.3" in path.read_text()
 
 
-def test_log_of_an_interrupted_run_is_read_as_far_as_it_goes(path):
+def test_truncated_log_is_read_up_to_its_end(path):
     whole = [interval(0, 0.001), interval(1, 0.002)]
     data = written(path, *whole, interval(2, 0.003)).read_bytes()
     path.write_bytes(data[:-20])
@@ -68,7 +68,7 @@ def test_log_of_an_interrupted_run_is_read_as_far_as_it_goes(path):
     assert list(read_hdr_log(path)) == whole
 
 
-def test_line_is_on_the_disk_once_it_is_written(path):
+def test_line_can_be_read_as_soon_as_it_is_written(path):
     with HdrLogWriter(path, start_unix_s=1_780_000_000.0) as log:
         log.write(interval(0, 0.001))
 
@@ -76,7 +76,7 @@ def test_line_is_on_the_disk_once_it_is_written(path):
 
 
 def test_lines_leave_no_garbage(tmp_path):
-    """An hour has 72,000 lines, each with arrays of which the garbage collector does not see the size."""
+    """An hour has 72,000 lines, with arrays whose size the garbage collector does not know."""
     histogram = Histogram()
     histogram.record(0.02, 7)
     interval = Interval(

@@ -17,13 +17,13 @@ from knouds_harness.measures.histograms import (
     middle_of,
 )
 
-# Drawn by order of magnitude: most durations of an even draw would be minutes.
+# Drawn by order of magnitude: an even distribution would give mostly minutes.
 DURATIONS_NS = st.floats(0, math.log2(MAX_NS)).map(lambda exponent: min(int(2**exponent), MAX_NS))
 SAMPLES_S = st.lists(st.floats(1e-6, 600), max_size=200)
 
 
 def is_told(told_s, true_s):
-    """Whether it is right to within 0.05 %, and the nanosecond that counting in whole ones costs."""
+    """Return whether a value is right to within 0.05 % and a nanosecond."""
     return abs(told_s - true_s) <= true_s * 0.0005 + 1e-9
 
 
@@ -33,7 +33,7 @@ def is_told(told_s, true_s):
 @example(2048)
 @example(MAX_NS)
 def test_bucket_is_at_most_a_thousandth_wide(duration_ns):
-    """From a nanosecond to ten minutes, what is told of a duration is at most 0.05 % away."""
+    """From a nanosecond to ten minutes, the reported value is at most 0.05 % off."""
     bucket = bucket_of(duration_ns)
 
     assert lowest_of(bucket) <= duration_ns <= highest_of(bucket)
@@ -42,7 +42,7 @@ def test_bucket_is_at_most_a_thousandth_wide(duration_ns):
 
 
 @given(duration_ns=DURATIONS_NS)
-def test_bucket_has_the_number_that_hdr_histogram_gives_it(duration_ns):
+def test_bucket_has_the_number_of_hdr_histogram(duration_ns):
     hdr = HdrHistogram(1, MAX_NS, 3)
 
     hdr.record_value(duration_ns)
@@ -58,7 +58,7 @@ def test_longer_durations_have_later_buckets(first, second):
 
 @given(parts=st.lists(SAMPLES_S, max_size=5))
 def test_merged_parts_are_the_whole(parts):
-    """Four workers and one process that saw everything count the same, in any order."""
+    """Four workers count the same as one process that saw everything, in any order."""
     whole = Histogram()
     histograms = []
     for part in parts:
@@ -79,7 +79,7 @@ def test_merged_parts_are_the_whole(parts):
 @example([0.001, 1.0], 100)
 @example([0.001, 1.0], 0)
 def test_percentile_is_the_sample_of_that_rank(samples, percent):
-    """Nearest rank: the smallest sample that so many percent do not exceed, to within 0.05 % and 1 ns."""
+    """Nearest rank: the smallest sample that this percentage does not exceed, to within 0.05 % and 1 ns."""
     histogram = Histogram()
     for sample in samples:
         histogram.record(sample)
@@ -101,7 +101,7 @@ def test_mean_and_extremes_are_those_of_the_samples(samples):
     assert is_told(histogram.max_s, max(samples))
 
 
-def test_percentiles_come_in_the_order_asked_for():
+def test_percentiles_keep_the_requested_order():
     histogram = Histogram()
     for number in range(1, 101):
         histogram.record(number * 1e-9)
@@ -109,14 +109,14 @@ def test_percentiles_come_in_the_order_asked_for():
     assert histogram.percentiles_s(99, 50, 100, 50) == [99e-9, 50e-9, 100e-9, 50e-9]
 
 
-def test_empty_histogram_says_zero():
+def test_empty_histogram_has_zeros():
     histogram = Histogram()
 
     assert histogram.percentiles_s(50, 99) == [0.0, 0.0]
     assert (histogram.mean_s, histogram.min_s, histogram.max_s, len(histogram)) == (0, 0, 0, 0)
 
 
-def test_durations_out_of_range_count_at_the_ends():
+def test_durations_out_of_range_count_as_the_nearest():
     histogram = Histogram()
     histogram.record(-1.0)
     histogram.record(3600.0)
@@ -135,7 +135,7 @@ def to_hdr(histogram: Histogram) -> HdrHistogram:
 @given(samples=SAMPLES_S)
 @example([0.0])
 @example([0.0, 600.0])
-def test_nothing_is_lost_in_hdr_histograms_format(samples):
+def test_hdr_histogram_format_loses_nothing(samples):
     histogram = Histogram()
     for sample in samples:
         histogram.record(sample)

@@ -62,7 +62,7 @@ def measured(operation: str = "getWhoami", *, failed: int = 0, p99_ms: float = 5
         ("requests_per_s", 10.1, False),
     ],
 )
-def test_measure_is_held_against_its_bound(measure, bound, is_met):
+def test_measure_is_compared_with_its_bound(measure, bound, is_met):
     objective = Objective(operation="getWhoami", measure=measure, bound=bound)
 
     (judged,) = judge_objectives([objective], [measured(failed=2)])
@@ -78,13 +78,13 @@ OLDER = replace(measured(), response=replace(times(5.0), percentiles={"50": 1.0}
     [("runModel", "p99_ms", measured()), ("*", "p95_ms", OLDER)],
     ids=["was never sent", "an older record without a percentile"],
 )
-def test_objective_of_what_was_not_measured_is_missed(operation, measure, of):
+def test_objective_without_a_measurement_is_missed(operation, measure, of):
     (judged,) = judge_objectives([Objective(operation=operation, measure=measure, bound=1000)], [of])
 
     assert (judged.observed, judged.is_met) == (None, False)
 
 
-def test_star_is_each_operation_that_was_sent():
+def test_star_stands_for_each_operation_that_was_sent():
     objective = Objective(operation="*", measure="p99_ms", bound=6)
 
     judged = judge_objectives([objective], [measured("getWhoami"), measured("getUsage", p99_ms=7)])
@@ -92,8 +92,8 @@ def test_star_is_each_operation_that_was_sent():
     assert [(each.operation, each.is_met) for each in judged] == [("getWhoami", True), ("getUsage", False)]
 
 
-def test_star_in_a_name_is_each_operation_that_fits():
-    """What a scenario does not send is not judged, unless it is named alone."""
+def test_star_in_a_name_stands_for_each_matching_operation():
+    """An operation that was not sent is judged only if it is named without a star."""
     objective = Objective(operation="* async", measure="p99_ms", bound=6)
 
     judged = judge_objectives([objective], [measured("runWorkflow"), measured("runWorkflow async")])
@@ -103,7 +103,7 @@ def test_star_in_a_name_is_each_operation_that_fits():
 
 
 def test_shipped_objectives_can_be_read():
-    """The file of the repository is sound, cites facts that exist, and holds the documented promise."""
+    """The file is valid, cites existing facts, and has the documented bound."""
     objectives = load_objectives(SHIPPED, "async_cycles")
 
     assert {each.fact for each in objectives} <= set(load_document(document_path()).facts) | {""}
@@ -113,7 +113,7 @@ def test_shipped_objectives_can_be_read():
     )
 
 
-def test_every_problem_of_a_file_is_said_at_once(tmp_path):
+def test_all_problems_of_a_file_are_listed_at_once(tmp_path):
     path = tmp_path / "objectives.toml"
     path.write_text('reads = 3\n[mixed."*"]\np98_ms = 1\np99_ms = "fast"\nerror_rate = -1\n')
 
@@ -130,7 +130,7 @@ def test_every_problem_of_a_file_is_said_at_once(tmp_path):
     ]
 
 
-def test_unknown_measure_is_refused_with_those_that_are_known(tmp_path):
+def test_unknown_measure_lists_the_known_ones(tmp_path):
     path = tmp_path / "objectives.toml"
     path.write_text('[reads."*"]\np98_ms = 1\n', encoding="utf-8")
 
@@ -147,7 +147,7 @@ def test_unknown_measure_is_refused_with_those_that_are_known(tmp_path):
     [(b"[", "not TOML"), (b"\xff", "not TOML"), (None, "cannot be read")],
     ids=["no TOML", "no text", "no file"],
 )
-def test_broken_file_is_one_clear_sentence(tmp_path, content, says):
+def test_broken_file_is_explained(tmp_path, content, says):
     path = tmp_path / "objectives.toml"
     if content is not None:
         path.write_bytes(content)
@@ -156,7 +156,7 @@ def test_broken_file_is_one_clear_sentence(tmp_path, content, says):
         load_objectives(path, "mixed")
 
 
-def test_tolerances_are_no_objectives(tmp_path):
+def test_tolerances_are_not_objectives(tmp_path):
     path = tmp_path / "objectives.toml"
     path.write_text('[reads."*"]\np99_ms = 250\ntolerance = { p99_ms = "10%" }\n', encoding="utf-8")
 
@@ -195,12 +195,12 @@ def test_written_objective_is_read(text, operation, measure, bound):
         ("service_p95 < 3", "service times are kept by operation"),
     ],
 )
-def test_what_is_no_objective_is_refused(text, says):
+def test_invalid_objective_is_refused(text, says):
     with pytest.raises(UsageError, match=re.escape(says)):
         parse_objectives([text])
 
 
-def test_objective_of_all_is_of_all_together():
+def test_objective_without_an_operation_is_over_all_operations():
     operations = [measured(failed=3), replace(measured(failed=1), operation=ALL_OPERATIONS)]
     together, each = judge_objectives(parse_objectives(["error_rate < 2%", "* error_rate < 2%"]), operations)
 
@@ -209,12 +209,12 @@ def test_objective_of_all_is_of_all_together():
 
 
 @pytest.mark.parametrize("text", ["p99 < 1s", "* p99 < 1s", "* async p99 < 1s", "getWhoami p99 < 1s"])
-def test_objective_of_what_can_be_sent_is_taken(text):
+def test_objective_of_a_known_operation_is_accepted(text):
     refuse_unknown_operations(parse_objectives([text]), ["getWhoami", "runWorkflow", "runWorkflow async"])
 
 
 @pytest.mark.parametrize("text", ["getWhoam p99 < 1s", "get*s p99 < 1s"])
 def test_objective_of_an_unknown_operation_is_refused(text):
-    """It would be missed by never being sent, and look like a miss of the target or the generator."""
+    """Otherwise it would be missed because nothing was sent, and look like a miss of the target."""
     with pytest.raises(UsageError, match="no operation"):
         refuse_unknown_operations(parse_objectives([text]), ["getWhoami", "runWorkflow"])

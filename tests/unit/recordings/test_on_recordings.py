@@ -1,4 +1,4 @@
-"""Polling and retries on answers as servers really give them."""
+"""Polling and retries with real responses."""
 
 from datetime import date
 
@@ -18,7 +18,7 @@ from knouds_harness.targets.resources import Model
 
 @pytest.fixture
 def make_tester(tmp_path):
-    """A tester that sends with a client; what it waits for is kept instead."""
+    """Make a tester that sends with a client, and keeps its waits instead of waiting."""
     writers = []
 
     def make(client, waits) -> Tester:
@@ -44,7 +44,7 @@ def make_tester(tmp_path):
     ],
 )
 def test_execution_is_polled_from_submit_to_end(make_tester, submit, polls, ending):
-    """Each recorded poll is asked for once, and none after the end."""
+    """Each recorded poll is sent once, and none after the end."""
     submitted = recording(submit)
     waits: list[float] = []
 
@@ -61,8 +61,8 @@ def test_execution_is_polled_from_submit_to_end(make_tester, submit, polls, endi
     assert tester.recorder.findings == {}
 
 
-def test_throttled_run_is_sent_again_when_the_refusal_says(make_tester):
-    """In the next window it is admitted; nothing is sent in between."""
+def test_throttled_run_is_sent_again_after_retry_after(make_tester):
+    """The next window admits it; nothing is sent in between."""
     refused = recording("runWorkflow-429-over-limit")
     admitted = recording("runWorkflow-200-next-window")
     request = refused.exchange.request

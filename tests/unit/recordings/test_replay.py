@@ -1,4 +1,4 @@
-"""Every recording, whole, through the client and the checks; each answer once, and nothing else."""
+"""Every recording, sent through the client and the checks; each response once, and nothing else."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ DELIVERIES = [name for name, each in recordings().items() if each.kind == "deliv
 
 
 def facts_shown(recording):
-    """What checks find kept, and nothing against it."""
+    """Return the facts of which every claim holds."""
     claims = [
         claim
         for _, claim in claims_about(
@@ -29,8 +29,8 @@ def facts_shown(recording):
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-def test_answer_is_replayed_whole_and_breaks_nothing(name):
-    """The client makes of it what it made then, and the checks find what they found then."""
+def test_replayed_response_shows_the_recorded_facts(name):
+    """The client returns the recorded exchange, and the checks find what they found when it was recorded."""
     recorded = recording(name)
 
     exchange = replayed(recorded)
@@ -52,8 +52,8 @@ def test_answer_is_replayed_whole_and_breaks_nothing(name):
 
 
 @pytest.mark.parametrize("name", DELIVERIES)
-def test_delivery_is_received_whole_and_breaks_nothing(name):
-    """Sent to a receiver on this machine, byte by byte as it came."""
+def test_received_delivery_shows_the_recorded_facts(name):
+    """It is sent to a receiver on this machine, byte for byte."""
     recorded = recording(name)
     request = recorded.exchange.request
 

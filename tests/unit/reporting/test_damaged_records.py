@@ -1,4 +1,4 @@
-"""What is rendered of a run folder of which a part is gone, cut short or of another version."""
+"""Reports of a run folder with parts that are missing, cut short or of another version."""
 
 import json
 
@@ -41,8 +41,8 @@ def of_a_later_version(folder):
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
-def test_findings_and_exchanges_are_rendered_without_a_readable_head(tmp_path, damage, says):
-    """One message says what is wrong; the page says it too, gives no verdict, and shows the rest."""
+def test_check_is_rendered_without_a_readable_run_json(tmp_path, damage, says):
+    """The message and the page say what is wrong; the page has no verdict, and shows the rest."""
     folder = broken(tmp_path)
     damage(folder)
 
@@ -58,7 +58,7 @@ def test_findings_and_exchanges_are_rendered_without_a_readable_head(tmp_path, d
 
 
 @pytest.mark.parametrize("damage", [without, cut_short])
-def test_facts_that_are_not_known_are_not_counted(tmp_path, damage):
+def test_unknown_facts_are_not_counted(tmp_path, damage):
     folder = broken(tmp_path)
     damage(folder)
 
@@ -69,7 +69,7 @@ def test_facts_that_are_not_known_are_not_counted(tmp_path, damage):
     assert "every fact was exercised" not in page
 
 
-def test_parts_of_a_later_version_that_fit_are_used(tmp_path):
+def test_known_parts_of_a_later_version_are_used(tmp_path):
     folder = broken(tmp_path)
     of_a_later_version(folder)
 
@@ -80,7 +80,7 @@ def test_parts_of_a_later_version_that_fit_are_used(tmp_path):
 
 
 @pytest.mark.parametrize("damage", [without, cut_short])
-def test_figures_of_load_are_rendered_without_a_readable_head(tmp_path, damage):
+def test_load_is_rendered_without_a_readable_run_json(tmp_path, damage):
     folder = loaded(tmp_path, seconds=12)
     damage(folder)
 
@@ -93,7 +93,7 @@ def test_figures_of_load_are_rendered_without_a_readable_head(tmp_path, damage):
 
 @pytest.mark.parametrize("content", [None, b"", b"{}", b'{"format": "another tool"}', b"\x00\xff", b"[1]"])
 def test_folder_of_something_else_gets_no_report(tmp_path, content):
-    """One message, and nothing is written into what is not ours."""
+    """There is one message, and nothing is written into it."""
     if content is not None:
         (tmp_path / "run.json").write_bytes(content)
     before = sorted(tmp_path.iterdir())
@@ -105,7 +105,7 @@ def test_folder_of_something_else_gets_no_report(tmp_path, content):
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_folder_that_is_not_there_is_said(tmp_path):
+def test_missing_folder_is_named(tmp_path):
     message, page = message_of(tmp_path / "gone")
 
     assert "no such run folder" in message

@@ -1,4 +1,4 @@
-"""What a hostile server says is shown as text: no report of a check or a load run is obeyed by anything."""
+"""Text of a hostile server stays text: nothing in a report is obeyed by what reads it."""
 
 import re
 from dataclasses import replace
@@ -50,7 +50,7 @@ def hostile_check(root):
 
 
 def hostile_load(root):
-    """A load run on such a server; its record is written as older ones are: nothing was made safe."""
+    """Make a load run on such a server; like an older one, its record was not sanitized."""
     folder = loaded(root, seconds=3)
     error = ErrorCount(status="wrong", status_code=200, code=HOSTILE, count=3, exchanges=())
     invariant = Invariant(
@@ -79,7 +79,7 @@ def obeyed(text: str) -> list[str]:
     ]
 
 
-def test_terminal_shows_text(folder):
+def test_terminal_obeys_nothing(folder):
     out = StringIO()
     render_and_print(folder, console=Console(file=out, width=100))
 
@@ -88,7 +88,7 @@ def test_terminal_shows_text(folder):
     assert obeyed(out.getvalue()) == []
 
 
-def test_markdown_and_step_summary_are_text(folder, tmp_path):
+def test_markdown_and_step_summary_have_no_markup_of_the_server(folder, tmp_path):
     paths, page = render_all(folder), tmp_path / "summary.md"
     add_to_step_summary(paths.markdown, {"GITHUB_STEP_SUMMARY": str(page)})
 
@@ -101,14 +101,14 @@ def test_markdown_and_step_summary_are_text(folder, tmp_path):
         assert "[a](" not in outside
 
 
-def test_junit_is_xml_of_text(folder):
+def test_junit_is_valid_xml_and_obeyed_by_nothing(folder):
     text = render_all(folder).junit.read_text(encoding="utf-8")
 
     assert ET.fromstring(text) is not None  # noqa: S314 - our own
     assert obeyed(text) == []
 
 
-def test_html_runs_nothing(folder):
+def test_html_runs_no_script_of_the_server(folder):
     text = render_all(folder).html.read_text(encoding="utf-8")
 
     assert "<script>alert" not in text
@@ -116,7 +116,7 @@ def test_html_runs_nothing(folder):
 
 
 def test_annotations_are_one_command_each(folder):
-    """What the server says ends no command and begins no other."""
+    """Text of the server cannot end a command or begin another."""
     lines = list(workflow_commands(read_run(folder)))
 
     assert all(line.startswith(("::error ", "::warning ")) and "\n" not in line for line in lines)

@@ -1,4 +1,4 @@
-"""``report.html``: self-contained, harmless whatever the server sent, and made for everybody."""
+"""``report.html``: self-contained, safe whatever the server sent, and accessible."""
 
 import re
 from collections import Counter
@@ -25,7 +25,7 @@ def html_of(record):
 
 
 class Page(HTMLParser):
-    """A page as a browser would take it apart; fails where tags are not closed in order."""
+    """Parse a page like a browser; fail if tags are not closed in order."""
 
     def __init__(self, html):
         super().__init__()
@@ -60,7 +60,7 @@ def page(request, tmp_path):
     return Page(html_of(read_run(request.param(tmp_path))))
 
 
-def test_nothing_is_loaded_from_anywhere(page):
+def test_page_loads_nothing(page):
     assert [tag for tag, _ in page.elements if tag in {"link", "img", "iframe", "object", "embed"}] == []
     assert [attributes for _, attributes in page.elements if "src" in attributes] == []
     assert not re.search(r"url\(|@import", STYLE)
@@ -98,13 +98,12 @@ def test_controls_have_labels(page):
 
 
 def test_controls_that_need_a_script_are_hidden_without_one(page):
-    """Without JavaScript nothing is shown that would do nothing."""
     assert all("hidden" in attributes for _, attributes in page.elements if "data-needs-script" in attributes)
     assert all("data-needs-script" in attributes for attributes in page.all("button"))
 
 
-def test_content_policy_allows_the_own_script_only(page):
-    """Even a hole in the escaping could not run or load anything."""
+def test_content_policy_allows_only_the_own_script(page):
+    """Even an error in the escaping could not run or load anything."""
     (policy,) = [attributes["content"] for attributes in page.all("meta") if "http-equiv" in attributes]
 
     assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-")
@@ -114,7 +113,7 @@ def test_content_policy_allows_the_own_script_only(page):
 EVIL = "</script></pre><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}<!-- \" ' `"
 
 
-def test_words_of_a_server_stay_words(tmp_path):
+def test_text_of_a_server_is_escaped(tmp_path):
     shown = exchange(1, "getWhoami", body={"code": EVIL, EVIL: EVIL}, headers=((EVIL, EVIL),), sent=EVIL)
     with start(tmp_path) as writer:
         add_finding(
@@ -147,7 +146,7 @@ def test_words_of_a_server_stay_words(tmp_path):
     assert page.text.count("<img src=x onerror=alert(1)>{{ 7*7 }}") >= 8
 
 
-def test_hundreds_of_findings_and_large_bodies_stay_small(tmp_path):
+def test_page_with_many_findings_and_large_bodies_is_small(tmp_path):
     with start(tmp_path) as writer:
         for number in range(1000):
             shown = exchange(number, "getWhoami", body=["x" * 1000] * 1000)
@@ -167,7 +166,7 @@ def test_hundreds_of_findings_and_large_bodies_stay_small(tmp_path):
 
 
 def test_findings_of_one_check_and_verdict_are_one_row(tmp_path):
-    """With their count; the first is there to read, the others are folded away, with their anchors."""
+    """With their count; the first is shown, the others are folded up and keep their anchors."""
     record = read_run(broken(tmp_path))
     alike = [replace(record.findings[0], where=f"/{each}", fingerprint=f"{each:012}") for each in range(84)]
 
@@ -179,7 +178,7 @@ def test_findings_of_one_check_and_verdict_are_one_row(tmp_path):
     assert 'id="f-000000000083"' in folded.partition("</article>")[0]
 
 
-def test_script_is_copied_whole(tmp_path):
+def test_script_is_in_the_page_unchanged(tmp_path):
     script = "sh -eu <<'END'\ncurl one\ncurl two\nEND"
     record = read_run(broken(tmp_path))
     one = replace(record.findings[0], steps=("x00001", "x00900"), script=script)
@@ -196,7 +195,7 @@ def test_verdict_comes_first(tmp_path):
     assert "Contract broken" in page.text.split("Findings")[0]
 
 
-def test_lost_evidence_is_said(tmp_path):
+def test_missing_exchanges_are_reported(tmp_path):
     folder = broken(tmp_path)
     (folder / "exchanges.har").unlink()
 
@@ -235,7 +234,7 @@ def luminance(colour):
 @pytest.mark.parametrize("scheme", [LIGHT, DARK], ids=["light", "dark"])
 @pytest.mark.parametrize(("text", "ground"), PAIRS, ids="-on-".join)
 def test_contrast_is_enough(scheme, text, ground):
-    """Text stands out from what it stands on by at least 4.5 to 1 (WCAG 2.2, AA)."""
+    """Text has a contrast of at least 4.5 to 1 (WCAG 2.2, AA)."""
     dark, light = sorted((luminance(scheme[text]), luminance(scheme[ground])))
 
     assert (light + 0.05) / (dark + 0.05) >= 4.5

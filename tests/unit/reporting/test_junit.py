@@ -1,4 +1,4 @@
-"""``junit.xml`` as CI systems read it: Jenkins by its schema, GitLab by its documentation, an action.
+"""``junit.xml`` as CI systems read it: Jenkins, GitLab, and a GitHub action.
 
 Jenkins's schema is not ours: ``nox -s tests`` fetches it.
 """
@@ -35,7 +35,7 @@ def outcomes(root):
 
 
 @pytest.mark.parametrize("write", [healthy, broken, interrupted, empty])
-def test_counts_are_those_of_the_cases(tmp_path, write):
+def test_counts_agree_with_the_cases(tmp_path, write):
     root = parsed(write(tmp_path))
 
     for element in (root, *root.iter("testsuite")):
@@ -43,11 +43,11 @@ def test_counts_are_those_of_the_cases(tmp_path, write):
         assert int(element.get("tests")) == shown.total()
         assert int(element.get("failures")) == shown["failure"]
         assert int(element.get("errors")) == shown["error"]
-        assert int(element.get("skipped", shown["skipped"])) == shown["skipped"]  # the root has none
+        assert int(element.get("skipped", shown["skipped"])) == shown["skipped"]  # the root lacks it
 
 
-def test_only_what_fails_the_run_is_a_failure(tmp_path):
-    """Breach and conflict fail; assumed, waived and untested are skipped with the reason."""
+def test_only_findings_that_fail_the_run_are_failures(tmp_path):
+    """Breach and conflict fail; assumptions, waived and untested facts are skipped with a reason."""
     root = parsed(broken(tmp_path))
 
     failed = {case.get("classname") for case in root.iter("testcase") if case.find("failure") is not None}
@@ -81,7 +81,7 @@ def test_strict_run_fails_on_assumptions(tmp_path):
 
 
 @pytest.mark.parametrize(("write", "errors"), [(healthy, 0), (broken, 0), (interrupted, 1), (empty, 1)])
-def test_run_without_an_end_is_in_error(tmp_path, write, errors):
+def test_unfinished_run_has_an_error(tmp_path, write, errors):
     assert outcomes(parsed(write(tmp_path)))["error"] == errors
 
 
@@ -98,7 +98,7 @@ def broken_record(tmp_path_factory):
 
 
 @given(words=st.text())
-def test_any_words_of_a_server_make_xml(broken_record, words):
+def test_any_text_of_a_server_gives_valid_xml(broken_record, words):
     findings = [
         replace(each, observed=words, expected=words, curl=words, where=words)
         for each in broken_record.findings
@@ -130,14 +130,14 @@ def read(path: Path) -> ET.Element:
 
 
 @every_run
-def test_jenkins_accepts_the_file(tmp_path, schema, write):
-    """The xUnit plugin fails the build for one that its schema refuses."""
+def test_file_matches_the_schema_of_jenkins(tmp_path, schema, write):
+    """The xUnit plugin fails builds whose file does not."""
     found = [f"{each.path}: {each.reason}" for each in schema.iter_errors(str(junit_of(write, tmp_path)))]
 
     assert found == []
 
 
-def test_schema_refuses_what_jenkins_does_not_know(tmp_path, schema):
+def test_schema_of_jenkins_refuses_unknown_attributes(tmp_path, schema):
     path = junit_of(healthy, tmp_path)
     path.write_text(path.read_text().replace("<testsuites ", '<testsuites skipped="20" '))
 
@@ -145,7 +145,7 @@ def test_schema_refuses_what_jenkins_does_not_know(tmp_path, schema):
 
 
 @every_run
-def test_parser_of_actions_counts_as_we_do(tmp_path, write):
+def test_junitparser_counts_as_we_do(tmp_path, write):
     path = junit_of(write, tmp_path)
     root = read(path)
 
@@ -160,8 +160,8 @@ def test_parser_of_actions_counts_as_we_do(tmp_path, write):
 
 
 @every_run
-def test_gitlab_can_tell_cases_apart(tmp_path, write):
-    """Of cases with the same class and name it shows the first alone (docs, unit test reports)."""
+def test_cases_have_distinct_names_for_gitlab(tmp_path, write):
+    """Of cases with the same class and name it shows only the first (docs, unit test reports)."""
     cases = read(junit_of(write, tmp_path)).iter("testcase")
 
     times = Counter((case.attrib["classname"], case.attrib["name"]) for case in cases)
@@ -169,7 +169,7 @@ def test_gitlab_can_tell_cases_apart(tmp_path, write):
 
 
 def test_measure_with_two_bounds_is_one_case(tmp_path):
-    """That of --abort-on was missed, that of the scenario met: GitLab would show the first alone."""
+    """The bound of --abort-on was missed, that of the scenario met; GitLab would show only one."""
     met = replace(missed(bound=20.0), is_met=True)
     run = load_run(tmp_path, {"whoami": [[1.0]]}, outcome="broken", objectives=(met, missed(bound=5.0)))
 
@@ -183,8 +183,8 @@ def test_measure_with_two_bounds_is_one_case(tmp_path):
 
 
 @every_run
-def test_every_reader_finds_the_reason(tmp_path, write):
-    """GitLab shows what failure, error and skipped contain, Jenkins the message of what was skipped."""
+def test_every_reader_shows_the_reason(tmp_path, write):
+    """GitLab shows the text of failure, error and skipped, Jenkins the message of skipped."""
     path = junit_of(write, tmp_path)
 
     reasons = [each for case in read(path).iter("testcase") for each in case]

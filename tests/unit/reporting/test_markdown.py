@@ -1,4 +1,4 @@
-"""``report.md`` in a pull request's comment."""
+"""``report.md``, for the comment of a pull request."""
 
 import re
 from dataclasses import replace
@@ -37,7 +37,7 @@ def test_verdict_is_the_first_line(tmp_path, write, first):
     assert markdown_of(read_run(write(tmp_path))).partition("\n")[0] == first
 
 
-def test_findings_come_with_their_reproduction(broken_record):
+def test_findings_have_their_curl_line(broken_record):
     text = markdown_of(broken_record)
 
     assert (
@@ -47,8 +47,8 @@ def test_findings_come_with_their_reproduction(broken_record):
     assert "  ```sh\n  curl -sS -i -X POST https://staging.example.com/api/workflows/portrait/run" in text
 
 
-def test_picture_stays_as_it_was_drawn(broken_record):
-    """In a block of its own, so that bars stand below each other."""
+def test_picture_is_kept_as_it_was_drawn(broken_record):
+    """In its own code block, so that bars are aligned."""
     picture = "   0.0 ms |==  | updateWorkflow\n   1.0 ms |  ==| getWorkflow"
     drawn = replace(broken_record.findings[0], picture=picture)
     text = markdown_of(replace(broken_record, findings=(drawn,)))
@@ -66,7 +66,7 @@ def test_script_of_several_requests_is_shown_whole(broken_record):
     assert ", after 2 requests: expected" in text
 
 
-def test_long_script_is_left_to_the_record(broken_record):
+def test_long_script_is_only_in_the_record(broken_record):
     one = replace(broken_record.findings[0], steps=("x00001", "x00002"), script="c" * 5_000)
 
     text = markdown_of(replace(broken_record, findings=(one,)))
@@ -74,7 +74,7 @@ def test_long_script_is_left_to_the_record(broken_record):
     assert "# too long for here: see x00001, x00002 in exchanges.har" in text
 
 
-def test_thousands_of_findings_fit_a_comment(broken_record):
+def test_thousands_of_findings_fit_into_a_comment(broken_record):
     one = broken_record.findings[0]
     many = tuple(
         replace(one, fingerprint=f"{number:012x}", observed="x" * 5000, expected="y" * 5000, curl="c" * 5000)
@@ -104,7 +104,7 @@ def test_one_fact_does_not_crowd_out_the_others(broken_record):
 @example(words="`")
 @example(words="@everyone")
 @example(words="``` </details><img src=x>")
-def test_words_of_a_server_stay_in_code(broken_record, words):
+def test_text_of_a_server_stays_in_code(broken_record, words):
     one = replace(broken_record.findings[0], observed=words, expected=words, where=words, persona=words)
 
     text = markdown_of(replace(broken_record, findings=(one,)))

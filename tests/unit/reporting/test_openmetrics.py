@@ -1,4 +1,4 @@
-"""A load while it goes, as Prometheus reads it and Grafana draws it."""
+"""Live metrics of a load, as Prometheus reads them and Grafana draws them."""
 
 import json
 import re
@@ -18,7 +18,7 @@ _METRIC = re.compile(r"\bknouds_harness_\w+")
 
 
 def samples(text):
-    """Every sample by name and values of labels, as the reference parser reads them."""
+    """Return every sample by name and label values, as the reference parser reads it."""
     return {
         (sample.name.removeprefix("knouds_harness_"), *sorted(sample.labels.values())): sample.value
         for family in text_string_to_metric_families(text)
@@ -26,7 +26,7 @@ def samples(text):
     }
 
 
-def test_moment_is_served_in_base_units():
+def test_progress_is_served_in_base_units():
     found = samples(live_openmetrics(LIVE_PROGRESS, None))
 
     assert found["live_requests_per_second",] == 198.2
@@ -42,8 +42,8 @@ def test_moment_is_served_in_base_units():
     assert found["live_generator_valid",] == 1
 
 
-def test_figures_by_operation_are_those_of_the_file(tmp_path):
-    """The same families as in ``metrics.txt``, as far as the record is written."""
+def test_figures_by_operation_are_those_of_metrics_txt(tmp_path):
+    """The same families, as far as the record is written."""
     folder = loaded(tmp_path)
     in_file = samples(openmetrics(read_run(folder)))
 
@@ -54,11 +54,11 @@ def test_figures_by_operation_are_those_of_the_file(tmp_path):
     assert any(name == "response_time_seconds" for name, *_ in found)
 
 
-def test_nothing_is_known_before_a_load_has_begun():
+def test_no_metrics_before_the_load_begins():
     assert live_openmetrics(None, None) == "# EOF\n"
 
 
-def test_grafana_draws_only_what_is_served(tmp_path):
+def test_dashboard_uses_only_served_metrics(tmp_path):
     results = read_results(loaded(tmp_path), [])
     served = {f"knouds_harness_{name}" for name, *_ in samples(live_openmetrics(LIVE_PROGRESS, results))}
     panels = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]

@@ -1,4 +1,4 @@
-"""Rendering a folder, and what programs read of it: ``summary.json``, OpenMetrics, CSV, GitHub's commands."""
+"""Rendering a run folder, and its files for programs: ``summary.json``, OpenMetrics, CSV, annotations."""
 
 import csv
 import errno
@@ -39,7 +39,7 @@ def test_rendering_again_gives_the_same(tmp_path):
     assert [path.read_bytes() for path in vars(render_all(folder)).values()] == first
 
 
-def test_folder_that_was_moved_renders_the_same(tmp_path):
+def test_moved_folder_renders_the_same(tmp_path):
     folder = broken(tmp_path / "a")
     first = render_all(folder).html.read_bytes()
     (tmp_path / "b").mkdir()
@@ -47,7 +47,7 @@ def test_folder_that_was_moved_renders_the_same(tmp_path):
     assert render_all(folder.rename(tmp_path / "b" / folder.name)).html.read_bytes() == first
 
 
-def test_full_disk_is_said(tmp_path, monkeypatch):
+def test_full_disk_is_an_error(tmp_path, monkeypatch):
     folder = healthy(tmp_path)
 
     def refuse(*args, **options):
@@ -83,7 +83,7 @@ def folder(request, tmp_path):
 
 
 def samples(folder):
-    """Every sample of ``metrics.txt``, by name and labels, as the reference parser reads it."""
+    """Return every sample of ``metrics.txt`` by name and label values, as the reference parser reads it."""
     text = render_all(folder).metrics.read_text(encoding="utf-8")
     return {
         (sample.name, *sorted(sample.labels.values())): sample.value
@@ -92,7 +92,7 @@ def samples(folder):
     }
 
 
-def test_metrics_are_openmetrics(folder):
+def test_metrics_are_valid_openmetrics(folder):
     found = samples(folder)
     record = read_run(folder)
 
@@ -108,7 +108,7 @@ def test_metrics_count_findings(tmp_path):
     assert samples(folder)["knouds_harness_findings", "breach"] == breaches
 
 
-def test_facts_are_a_table(folder):
+def test_facts_are_in_the_csv_file(folder):
     paths = render_all(folder)
     rows = list(csv.DictReader(paths.table.read_text(encoding="utf-8").splitlines()))
     summary = json.loads(paths.summary.read_text(encoding="utf-8"))
@@ -116,7 +116,7 @@ def test_facts_are_a_table(folder):
     assert {row["fact"]: row["standing"] for row in rows} == summary["facts"]
 
 
-def test_record_keeps_its_schema(folder):
+def test_record_matches_its_schema(folder):
     validator = jsonschema_rs.Draft202012Validator(json.loads(RECORD_SCHEMA.read_text(encoding="utf-8")))
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
 
@@ -124,7 +124,7 @@ def test_record_keeps_its_schema(folder):
     assert not validator.is_valid({**record, "format_version": 2})
 
 
-def test_summary_keeps_its_schema(folder):
+def test_summary_matches_its_schema(folder):
     validator = jsonschema_rs.Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
     summary = json.loads(render_all(folder).summary.read_text(encoding="utf-8"))
 
@@ -132,7 +132,7 @@ def test_summary_keeps_its_schema(folder):
 
 
 @pytest.mark.parametrize("member", ["format", "outcome", "exit_code", "findings", "facts", "counts"])
-def test_schema_asks_for_what_gates_rely_on(tmp_path, member):
+def test_summary_schema_requires_what_gates_need(tmp_path, member):
     validator = jsonschema_rs.Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
     summary = json.loads(render_all(healthy(tmp_path)).summary.read_text(encoding="utf-8"))
 
@@ -162,7 +162,7 @@ def test_github_gets_annotations_and_the_report(tmp_path, monkeypatch, capsys):
     assert [line for line in printed if line.startswith("::error")] == [*workflow_commands(read_run(folder))]
 
 
-def test_elsewhere_nothing_is_said_to_github(tmp_path, monkeypatch, capsys):
+def test_no_annotations_outside_of_github(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
 
     render_and_print(broken(tmp_path), console=Console(width=60))

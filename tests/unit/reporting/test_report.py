@@ -1,4 +1,4 @@
-"""A report that is built once, in the three forms that people read."""
+"""A report, built once and rendered in three forms."""
 
 import io
 
@@ -63,7 +63,7 @@ TABLE = Table(
         pytest.param(TABLE, id="table"),
     ],
 )
-def test_block_is_shown_in_every_form(medium, block):
+def test_block_is_rendered_in_every_form(medium, block):
     shown = SHOWN[medium](report(block))
 
     assert shown.index("Broken") < shown.rindex("fig")
@@ -77,7 +77,7 @@ def test_block_is_shown_in_every_form(medium, block):
         pytest.param(Folded("more", [Text("fig")]), id="folded"),
     ],
 )
-def test_block_for_the_page_is_not_in_text(block):
+def test_block_for_the_page_is_only_on_the_page(block):
     it = report(block)
 
     assert "fig" in html(it)
@@ -107,7 +107,7 @@ def test_narrow_terminal_drops_columns_by_their_rank():
     assert "  fruit  count\n" in printed(report(TABLE), width=16, is_terminal=True)
 
 
-def test_what_is_left_out_is_counted():
+def test_items_left_out_are_counted():
     it = report(Items(["a", "b", "c"], most={"terminal": 1, "markdown": 2}))
 
     assert "… and 2 more in report.html" in printed(it)

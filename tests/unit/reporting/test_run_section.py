@@ -1,4 +1,4 @@
-"""The command line that runs a run again."""
+"""The command line that repeats a run."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ from knouds_harness.runs.record import read_run
         (("it's",), "'it'\"'\"'s' --seed 4711"),
     ],
 )
-def test_command_is_given_with_its_seed(tmp_path, typed, again):
+def test_command_to_repeat_a_run_has_its_seed(tmp_path, typed, again):
     record = read_run(healthy(tmp_path))
 
     assert command_again(replace(record, setup=replace(record.setup, command=typed))) == again

@@ -1,4 +1,4 @@
-"""What one sees at the end of a run."""
+"""Terminal output at the end of a run."""
 
 import io
 import re
@@ -22,8 +22,8 @@ def printed(folder, change=lambda record: record, **options):
 
 
 @pytest.mark.parametrize("write", [healthy, broken, interrupted, empty])
-def test_end_fits_one_screen(tmp_path, write):
-    """24 lines of 80 characters, the last of which leads to the report."""
+def test_summary_fits_on_one_screen(tmp_path, write):
+    """24 lines of 80 characters; the last one names the report."""
     folder = write(tmp_path)
 
     lines = printed(folder, width=80, force_terminal=True, color_system=None).rstrip().splitlines()
@@ -33,7 +33,7 @@ def test_end_fits_one_screen(tmp_path, write):
     assert lines[-1] == f"  report {folder / 'report.html'}"
 
 
-def test_many_findings_fit_one_screen_too(tmp_path):
+def test_many_findings_fit_on_one_screen(tmp_path):
     def change(record):
         facts = list(record.setup.facts)
         return replace(record, findings=tuple(replace(record.findings[0], fact=fact) for fact in facts))
@@ -44,7 +44,7 @@ def test_many_findings_fit_one_screen_too(tmp_path):
     assert "… and 182 more facts in report.html" in text
 
 
-def test_several_requests_are_said(tmp_path):
+def test_finding_of_several_requests_refers_to_its_script(tmp_path):
     def change(record):
         one = replace(record.findings[0], steps=("x00001", "x00002"), script="curl")
         return replace(record, findings=(one,))
@@ -52,8 +52,8 @@ def test_several_requests_are_said(tmp_path):
     assert "after 2 requests: a script in the report" in printed(broken(tmp_path), change)
 
 
-def test_only_what_fails_the_run_is_printed_where_that_is_asked_for(tmp_path):
-    """Neither assumptions nor what was not tested; the verdict and the way to the report stay."""
+def test_only_failures_are_printed_on_request(tmp_path):
+    """Neither assumptions nor untested facts; the verdict and the path of the report are kept."""
     folder, out = broken(tmp_path), io.StringIO()
     record = read_run(folder)
 
@@ -76,7 +76,7 @@ def test_no_color_means_no_escapes(tmp_path, monkeypatch):
     assert "\x1b" not in printed(folder)
 
 
-def test_piped_lines_keep_their_ends(tmp_path):
+def test_piped_lines_are_not_cut(tmp_path):
     text = printed(broken(tmp_path), width=40)
 
     assert "expected 403 CAPABILITY_DENIED: holds workflow:run, observed 404 NOT_FOUND" in text

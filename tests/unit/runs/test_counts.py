@@ -1,4 +1,4 @@
-"""What a run has come to, counted while it goes."""
+"""Results of a run, counted while it goes on."""
 
 from dataclasses import replace
 
@@ -36,7 +36,7 @@ def test_fact_that_was_ever_broken_is_not_verified(counts):
     assert counts.verified_facts == {"kept"}
 
 
-def test_server_that_gave_no_chance_weighs_more_than_the_profile(counts):
+def test_missing_response_replaces_a_need_of_the_profile(counts):
     no_key = UntestedFact(check="c", fact="f", operation=None, missing="a key")
     counts.add_untested(no_key)
     counts.add_untested(replace(no_key, missing="an answer", cause="answers"))
@@ -45,7 +45,7 @@ def test_server_that_gave_no_chance_weighs_more_than_the_profile(counts):
     assert [each.missing for each in counts.untested] == ["an answer"]
 
 
-def test_each_test_says_what_it_lacks(counts):
+def test_different_needs_of_one_check_are_all_listed(counts):
     """Two tests of one check and fact may lack different things, and either would do."""
     for missing in ("a key", "more credits", "a key"):
         counts.add_untested(
@@ -55,7 +55,7 @@ def test_each_test_says_what_it_lacks(counts):
     assert [each.missing for each in counts.untested] == ["a key", "more credits"]
 
 
-def test_run_is_all_skipped_only_where_there_were_tests(counts):
+def test_run_without_tests_is_not_all_skipped(counts):
     assert not counts.is_all_skipped
 
     counts.add_test(check="c", operation=None, outcome="skipped", duration_s=0.1)

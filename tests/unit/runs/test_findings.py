@@ -1,4 +1,4 @@
-"""Fingerprints name the same finding in every run."""
+"""A fingerprint names the same finding in every run; which findings fail a run."""
 
 import re
 from dataclasses import replace
@@ -22,8 +22,8 @@ PARTS: dict[str, Any] = {
 }
 
 
-def test_fingerprint_is_known():
-    """Waivers hold it: the same parts give the same digits for ever."""
+def test_fingerprint_never_changes():
+    """Waivers hold it: the same parts must always give the same digits."""
     assert fingerprint(**PARTS) == "d4957bc3578a"
 
 
@@ -46,7 +46,7 @@ def test_position_in_an_array_does_not_matter(index):
     ],
     ids=str,
 )
-def test_every_part_matters(other):
+def test_every_part_changes_the_fingerprint(other):
     assert fingerprint(**{**PARTS, **other}) != fingerprint(**PARTS)
 
 
@@ -69,7 +69,7 @@ def test_shorter_sequence_is_kept(earlier, later, kept):
     assert shorter.count == 2
 
 
-def test_what_to_paste_is_the_script_where_there_is_one():
+def test_reproduction_is_the_script_if_there_is_one():
     one = finding(exchange(1, "getWhoami"), "whoami.user-object")
 
     assert one.reproduction == one.curl
@@ -85,7 +85,7 @@ def test_what_to_paste_is_the_script_where_there_is_one():
         (Source.OVERVIEW, "docs: the opposite", Verdict.CONFLICT),
     ],
 )
-def test_verdict_follows_from_who_states_the_fact(source, conflict, verdict):
+def test_verdict_follows_from_the_source_of_the_fact(source, conflict, verdict):
     assert verdict_for(Fact(id="a.b", says="It is so.", source=source, conflict=conflict)) is verdict
 
 
@@ -100,17 +100,17 @@ def test_verdict_follows_from_who_states_the_fact(source, conflict, verdict):
         (Verdict.UNTESTED, False, False),
     ],
 )
-def test_only_documented_promises_fail_a_run_unless_it_is_strict(verdict, fails, fails_strictly):
+def test_assumptions_fail_only_a_strict_run(verdict, fails, fails_strictly):
     assert fails_run(verdict, strict=False, is_waived=False) is fails
     assert fails_run(verdict, strict=True, is_waived=False) is fails_strictly
 
 
 @pytest.mark.parametrize("verdict", Verdict)
-def test_waived_finding_fails_nothing(verdict):
+def test_waived_finding_never_fails_a_run(verdict):
     assert not fails_run(verdict, strict=True, is_waived=True)
 
 
-def test_only_a_run_that_came_to_its_end_is_complete():
+def test_only_a_run_that_was_not_cut_short_is_complete():
     complete = {outcome for outcome in RunOutcome if outcome.is_complete}
 
     assert complete == {RunOutcome.KEPT, RunOutcome.BROKEN, RunOutcome.SHORT}

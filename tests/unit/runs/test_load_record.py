@@ -1,4 +1,4 @@
-"""The files of a load run are read back as they were written, and what is damaged is named."""
+"""The files of a load run are read back, and damaged parts are named."""
 
 import json
 import re
@@ -59,7 +59,7 @@ def test_damaged_spread_is_left_out_with_its_line(folder, spread):
 
 @pytest.mark.parametrize("place", ["at_s,", "\n0,", "\n1,"], ids=["header", "first", "second"])
 @pytest.mark.parametrize("text", ["\r", "9" * 200_000], ids=["line end", "long cell"])
-def test_what_is_no_csv_is_left_out_from_its_line_on(folder, place, text):
+def test_invalid_csv_is_left_out_from_its_line_on(folder, place, text):
     path = folder / SECONDS_FILE
     before, after = path.read_text().split(place, 1)
     path.write_text(f"{before}{place}{text}x,{after}", newline="")
@@ -80,7 +80,7 @@ def test_record_is_read_back(folder):
     assert gaps == []
 
 
-def test_line_that_is_cut_short_is_left_out_and_named(folder):
+def test_truncated_line_is_left_out_and_named(folder):
     path = folder / SECONDS_FILE
     path.write_text(path.read_text()[:-12])
 
@@ -90,7 +90,7 @@ def test_line_that_is_cut_short_is_left_out_and_named(folder):
     assert gaps == [f"{SECONDS_FILE}, line 3 is cut short, and is left out."]
 
 
-def test_missing_seconds_leave_the_figures(folder):
+def test_figures_are_read_without_the_seconds(folder):
     (folder / SECONDS_FILE).unlink()
 
     results, seconds, gaps = read(folder)
@@ -105,12 +105,12 @@ def other_version(text):
 
 
 def without_an_outcome(text):
-    """A bit of the name of an outcome has flipped."""
+    """Flip one bit in the name of an outcome."""
     return text.replace('"throttled"', '"throttlel"', 1)
 
 
 def with_less_than_nothing(text):
-    """A comparison would divide by the sum."""
+    """Make a count negative; a comparison would divide by the sum."""
     return re.sub(r'("requests": )\d', r"\1-1", text, count=1)
 
 
@@ -119,7 +119,7 @@ def with_less_than_nothing(text):
     [lambda text: text[:300], lambda _: "[]", other_version, without_an_outcome, with_less_than_nothing],
     ids=["cut", "foreign", "later", "flipped", "negative"],
 )
-def test_damaged_figures_are_named_in_one_sentence(folder, change):
+def test_damaged_figures_are_named(folder, change):
     path = folder / LOAD_FILE
     path.write_text(change(path.read_text()))
 
@@ -138,12 +138,12 @@ TEN_MINUTES_NS = 600 * 10**9
 def test_duration_lies_within_its_bucket(duration_ns):
     bucket = spread_bucket(duration_ns)
 
-    from_ms, to_ms = (2 ** (each / PER_DOUBLING) / 1000 for each in (bucket, bucket + 1))  # as load.js has it
+    from_ms, to_ms = (2 ** (each / PER_DOUBLING) / 1000 for each in (bucket, bucket + 1))  # as in load.js
     assert from_ms * (1 - 1e-9) <= duration_ns / 1e6 <= to_ms * (1 + 1e-9)
 
 
 @given(durations=st.lists(st.tuples(st.integers(0, TEN_MINUTES_NS), st.integers(1, 1000))))
-def test_nothing_is_lost_on_the_way_through_text(durations):
+def test_spread_text_keeps_all_counts(durations):
     counts: dict[str, int] = {}
 
     add_spread(spread_text(durations), counts)
@@ -152,6 +152,6 @@ def test_nothing_is_lost_on_the_way_through_text(durations):
     assert sum(by_bucket(counts).values()) == 2 * sum(count for _, count in durations)
 
 
-def test_what_is_no_spread_is_refused():
+def test_invalid_spread_is_refused():
     with pytest.raises(ValueError, match="invalid literal"):
         add_spread("72:many", {})

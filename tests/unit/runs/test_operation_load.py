@@ -1,4 +1,4 @@
-"""One list of percentiles, and the figures of a distribution by their names."""
+"""One list of percentiles, and reading the figures of a distribution by name."""
 
 from dataclasses import replace
 
@@ -14,13 +14,13 @@ from knouds_harness.runs.operation_load import RECORDED_PERCENTS, TIME_MEASURES,
 HUNDRED = times_of(histogram_of([float(ms) for ms in range(1, 101)]))
 
 
-def test_list_is_what_users_ask_for():
+def test_time_measures_are_mean_six_percentiles_and_max():
     assert TIME_MEASURES == (
         "mean_ms", "p50_ms", "p75_ms", "p90_ms", "p95_ms", "p99_ms", "p99.9_ms", "max_ms"
     )  # fmt: skip
 
 
-def test_every_list_of_percentiles_is_this_one():
+def test_every_list_of_percentiles_is_the_same():
     percentiles = TIME_MEASURES[1:-1]
 
     assert set(percentiles) <= {f"p{percent}_ms" for percent in RECORDED_PERCENTS}
@@ -38,7 +38,7 @@ def test_figure_is_read_by_the_name_of_its_measure(measure, expected_ms):
     assert time_ms(HUNDRED, measure) == pytest.approx(expected_ms, rel=0.001)
 
 
-def test_what_was_not_measured_or_recorded_is_unknown_and_not_zero():
+def test_missing_figures_are_none_and_not_zero():
     older = replace(HUNDRED, mean_ms=None, percentiles={"50": 50.0})
 
     assert [time_ms(replace(HUNDRED, count=0), measure) for measure in TIME_MEASURES] == [None] * 8

@@ -1,4 +1,4 @@
-"""Reading a record back: whole, in part, or refused in one sentence."""
+"""A record is read back whole or in part, or refused in one message."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ from knouds_harness.runs.record import read_run
 from knouds_harness.runs.results import Cell, UntestedFact
 
 
-def test_what_was_written_is_read_back(tmp_path):
+def test_record_is_read_back(tmp_path):
     shown = exchange(1, "runWorkflow", body={"cost": "12"}, sent={"inputs": {"text": "ü"}})
     found = finding(shown, "run.cost-is-credits", where="/cost")
     untested = UntestedFact(check="c", fact="f", operation="getHealth", missing="a key")
@@ -47,7 +47,7 @@ def test_what_was_written_is_read_back(tmp_path):
     assert result.passed_exchange == result.failed_exchange == "x00001"
 
 
-def test_setup_needs_nothing_but_the_record(tmp_path):
+def test_setup_is_read_from_the_record_alone(tmp_path):
     setup = read_run(empty(tmp_path)).setup
 
     assert setup.facts == DOCUMENT.facts
@@ -64,7 +64,7 @@ def test_record_holds_no_key(tmp_path):
     assert not any(b"no-secret" in path.read_bytes() for path in folder.iterdir())
 
 
-def test_duration_is_from_the_first_to_the_last_writing(tmp_path):
+def test_duration_is_from_the_first_to_the_last_write(tmp_path):
     assert 0 < read_run(healthy(tmp_path)).duration_s < 10
 
 
@@ -81,7 +81,7 @@ def refusal(folder) -> str:
 
 
 @pytest.mark.parametrize("version", [0, 2, None, "1"])
-def test_other_version_is_refused_with_the_version_that_can_read_it(folder, version):
+def test_other_format_names_the_version_that_wrote_it(folder, version):
     stored = json.loads((folder / "run.json").read_bytes())
     (folder / "run.json").write_text(json.dumps({**stored, "format_version": version}))
 
@@ -89,8 +89,8 @@ def test_other_version_is_refused_with_the_version_that_can_read_it(folder, vers
     assert "the version that wrote it: 0.1.0" in refusal(folder)
 
 
-def test_record_of_the_first_writer_still_opens_and_renders(tmp_path):
-    """It has no tests, surface and script yet; of what 0.1.0 wrote in November 2026, a part is kept here."""
+def test_record_of_version_0_1_0_still_renders(tmp_path):
+    """It has no tests, surface or script; part of a record that 0.1.0 wrote in November 2026 is kept here."""
     folder = shutil.copytree(Path(__file__).with_name("format-1"), tmp_path / "run")
 
     record = read_run(folder)
@@ -123,7 +123,7 @@ def test_truncated_finding_is_left_out_and_named(folder):
 
 
 @pytest.mark.parametrize("content", [b"", b"no HAR\nat all", b'{"log": {"entries": [\n{"foreign": 1}\n]}}'])
-def test_foreign_evidence_is_no_evidence(folder, content):
+def test_har_file_of_something_else_is_not_evidence(folder, content):
     (folder / "exchanges.har").write_bytes(content)
 
     record = read_run(folder)
@@ -131,7 +131,7 @@ def test_foreign_evidence_is_no_evidence(folder, content):
     assert record.missing_exchanges == record.counts.exchanges
 
 
-def test_run_without_a_surface_is_whole(folder):
+def test_run_without_a_surface_is_complete(folder):
     assert read_run(folder).surface is None
     assert read_run(folder).gaps == ()
 

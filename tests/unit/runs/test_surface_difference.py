@@ -1,4 +1,4 @@
-"""Two surfaces compared: gone, new, changed, and what cannot be told."""
+"""Comparison of two surfaces: gone, new, changed, and unknown."""
 
 import pytest
 
@@ -35,7 +35,7 @@ def test_same_surface_has_no_difference():
     assert changes(both, both) == []
 
 
-def test_member_that_was_always_there_and_is_not_is_gone():
+def test_missing_member_that_was_always_there_is_gone():
     old, new = answers({"/user/team": place("string")}), answers()
 
     assert changes(old, new) == [
@@ -44,14 +44,14 @@ def test_member_that_was_always_there_and_is_not_is_gone():
     assert changes(new, old) == [("additive", "getWhoami/200/user/team", "The member is new (string).")]
 
 
-def test_member_that_was_there_now_and_then_may_come_again():
+def test_missing_member_that_was_sometimes_there_is_unknown():
     old = answers({"/user/team": place("string", is_always=False)})
 
     assert changes(old, answers())[0][0] == "unknown"
 
 
-def test_member_that_the_document_lets_be_missing_is_not_gone():
-    """A summary's cover is optional."""
+def test_missing_optional_member_is_unknown():
+    """The document makes a summary's cover optional."""
     members = {"": place("array"), "/*": OBJECT}
     old, new = Answers(members={**members, "/*/cover": place("string")}), Answers(members=members)
 
@@ -61,21 +61,21 @@ def test_member_that_the_document_lets_be_missing_is_not_gone():
     assert "lets it be missing" in says
 
 
-def test_member_around_which_nothing_was_seen_is_not_gone():
-    """An empty list says nothing of its items."""
+def test_missing_member_of_unseen_items_is_not_gone():
+    """An empty list shows nothing about its items."""
     old = answers({"/teams": place("array"), "/teams/*": OBJECT, "/teams/*/name": place("string")})
 
     assert changes(old, answers({"/teams": place("array")})) == []
 
 
-def test_only_the_outermost_of_what_is_gone_is_named():
+def test_only_the_outermost_missing_member_is_named():
     old = answers({"/team": place("object"), "/team/name": place("string")})
 
     assert [where for _, where, _ in changes(old, answers())] == ["getWhoami/200/team"]
 
 
 @pytest.mark.parametrize(("member", "kind"), [("email", "breaking"), ("team", "unknown")])
-def test_member_that_is_missing_now_and_then_breaks_where_it_is_required(member, kind):
+def test_member_that_is_sometimes_missing_breaks_if_required(member, kind):
     old = answers({f"/user/{member}": place("string")})
     new = answers({f"/user/{member}": place("string", is_always=False)})
 
@@ -92,21 +92,21 @@ def test_member_that_is_missing_now_and_then_breaks_where_it_is_required(member,
         (["string"], ["null", "string"], ["unknown"]),
     ],
 )
-def test_type_that_nobody_documents_may_only_narrow(was, now, kinds):
+def test_undocumented_type_may_only_narrow(was, now, kinds):
     old, new = answers({"/user/team": place(*was)}), answers({"/user/team": place(*now)})
 
     assert [kind for kind, *_ in changes(old, new)] == kinds
 
 
 @pytest.mark.parametrize(("types", "kinds"), [(["null", "string"], []), (["array", "string"], ["breaking"])])
-def test_type_that_the_document_allows_is_no_change(types, kinds):
-    """A folder is a text or null, whatever was seen of it."""
+def test_documented_type_is_not_a_change(types, kinds):
+    """A folder is a string or null, whichever was seen."""
     old, new = answers({"/folderId": place("string")}), answers({"/folderId": place(*types)})
 
     assert [kind for kind, *_ in changes(old, new, operation="getWorkflow")] == kinds
 
 
-def test_header_that_was_always_there_and_is_not_is_gone():
+def test_missing_header_that_was_always_there_is_gone():
     old = answers(headers={"x-request-id": place(), "x-ratelimit-limit": place()})
 
     assert [(kind, where) for kind, where, _ in changes(old, answers())] == [
@@ -127,13 +127,13 @@ def test_header_that_was_always_there_and_is_not_is_gone():
     ],
     ids=["not provoked", "another cause", "renamed", "renamed, undocumented", "renamed, assumed only"],
 )
-def test_code_is_gone_where_an_unknown_one_took_its_place(was, now, kinds):
+def test_code_is_gone_if_an_undocumented_one_replaced_it(was, now, kinds):
     old, new = (surface({"401": Answers(codes=tuple(codes))}) for codes in (was, now))
 
     assert [kind for kind, *_ in changes(old, new)] == kinds
 
 
-def test_value_of_an_open_set_is_new_and_never_gone():
+def test_value_of_an_open_set_is_never_gone():
     old, new = answers(values={"/user/tier": ("pro",)}), answers(values={"/user/tier": ("gold",)})
 
     assert changes(old, new) == [
@@ -151,7 +151,7 @@ def test_status_that_was_not_seen_is_not_gone():
     ]
 
 
-def test_success_that_has_another_status_now_has_changed():
+def test_success_with_another_status_is_a_breaking_change():
     old, new = surface({"201": answers()}), surface({"200": answers()})
 
     assert changes(old, new) == [
@@ -160,14 +160,14 @@ def test_success_that_has_another_status_now_has_changed():
     ]
 
 
-def test_statuses_that_changed_alike_share_a_line():
+def test_same_change_of_several_statuses_is_one_line():
     old = surface({status: answers({"/docs": place("string")}) for status in ("401", "429")})
     new = surface({status: answers() for status in ("401", "429")})
 
     assert [where for _, where, _ in changes(old, new)] == ["getWhoami/401,429/docs"]
 
 
-def test_operation_that_one_run_did_not_exercise_cannot_be_told():
+def test_operation_of_only_one_run_is_unknown():
     whoami, health = surface({"200": answers()}), surface({"200": answers()}, "getHealth")
 
     assert [(kind, where) for kind, where, _ in changes(whoami, health)] == [
@@ -188,8 +188,8 @@ def test_deliveries_are_compared_by_event():
     ]
 
 
-def test_operation_that_the_document_lost_is_compared_all_the_same():
-    """A run of another version knew more."""
+def test_operation_missing_in_the_document_is_compared():
+    """A run of another version may have it."""
     old = surface({"200": answers({"/a": place("string")})}, "listTeams")
 
     assert [kind for kind, *_ in changes(old, surface({"200": answers()}, "listTeams"))] == ["breaking"]

@@ -1,4 +1,4 @@
-"""A record is written while the run goes, and survives however the run ends."""
+"""A record is written while the run goes on, and survives however the run ends."""
 
 import errno
 import os
@@ -44,8 +44,8 @@ def test_repeated_finding_is_written_once_and_counted(tmp_path):
 
 
 @pytest.mark.parametrize(("lines", "is_file"), [(10, False), (12, True)])
-def test_long_script_has_a_file_of_its_own(tmp_path, lines, is_file):
-    """Which a shell runs; the finding keeps it, too."""
+def test_long_script_has_its_own_file(tmp_path, lines, is_file):
+    """For a shell to run; the finding also keeps it."""
     script = "\n".join(["sh -eu <<'END'", *["curl one"] * (lines - 2), "END"])
     shown = exchange(1, "getWhoami")
     found = replace(finding(shown, "whoami.user-object"), steps=("x00001", "x00002"), script=script)
@@ -59,7 +59,7 @@ def test_long_script_has_a_file_of_its_own(tmp_path, lines, is_file):
     assert (path.read_text() if path.exists() else "") == (f"{script}\n" if is_file else "")
 
 
-def test_clock_that_is_set_back_makes_no_run_end_before_it_began(tmp_path):
+def test_clock_set_back_does_not_make_the_duration_negative(tmp_path):
     instants = iter([START, START, *[START - timedelta(hours=1)] * 9])
     seconds = iter([0.0, 1.0, 2.0, 3.0, 4.0])
     with RunWriter.start(
@@ -103,7 +103,7 @@ def test_surface_is_written_whenever_counts_are(tmp_path):
     assert read_run(writer.folder).surface == seen
 
 
-def test_leaving_without_an_end_means_interrupted(tmp_path):
+def test_run_left_without_an_end_is_interrupted(tmp_path):
     def run():
         with start(tmp_path) as writer:
             add_finding(writer, exchange(1, "runWorkflow", body={"cost": "12"}), COST)
@@ -143,7 +143,7 @@ def test_killed_process_leaves_a_readable_record(tmp_path):
 
 
 class FullDisk:
-    """Refuses every write from a certain point on."""
+    """Refuse every write from a certain point on."""
 
     def __init__(self, monkeypatch):
         self.is_full = False
@@ -165,8 +165,8 @@ def disk(monkeypatch):
     return FullDisk(monkeypatch)
 
 
-def test_full_disk_is_said_once_and_keeps_what_was_written(tmp_path, disk):
-    """Then it is silent, so that cleaning up on the target goes on."""
+def test_full_disk_is_reported_once_and_keeps_the_record(tmp_path, disk):
+    """Later writes are silent, so that cleaning up on the target goes on."""
     with start(tmp_path) as writer:
         add_finding(writer, exchange(1, "runWorkflow", body={"cost": "12"}), COST)
         disk.is_full = True
@@ -186,14 +186,14 @@ def test_full_disk_is_said_once_and_keeps_what_was_written(tmp_path, disk):
     assert not list(writer.folder.glob("*.part"))
 
 
-def test_full_disk_leaves_room_to_say_why_the_run_ended(tmp_path, disk, monkeypatch):
+def test_full_disk_leaves_room_for_the_reason_of_the_end(tmp_path, disk, monkeypatch):
     with start(tmp_path) as writer:
         (reserve,) = writer.folder.glob(".*")
         is_set_aside = reserve.stat().st_size > 100_000
         add_finding(writer, exchange(1, "runWorkflow", body={"cost": "12"}), COST)
         findings = writer.folder / FINDINGS_FILE
         whole = findings.read_bytes()
-        findings.write_bytes(whole + whole[:20])  # what a full disk leaves of a line
+        findings.write_bytes(whole + whole[:20])  # the part of a line that a full disk keeps
         monkeypatch.setattr(disk, "check", lambda: no_room() if reserve.exists() else None)
         with pytest.raises(RunRecordError):
             writer.add_exchange(exchange(2, "getWhoami"))
@@ -205,14 +205,14 @@ def test_full_disk_leaves_room_to_say_why_the_run_ended(tmp_path, disk, monkeypa
     assert (record.outcome, record.note) == (RunOutcome.STOPPED, "No space left on device")
 
 
-def test_room_set_aside_is_given_back(tmp_path):
+def test_reserved_room_is_released(tmp_path):
     with start(tmp_path) as writer:
         writer.finish("kept", 0)
 
     assert not list(writer.folder.glob(".*"))
 
 
-def test_runs_folder_that_cannot_be_made_is_named(tmp_path):
+def test_runs_folder_that_cannot_be_created_is_named(tmp_path):
     (tmp_path / "runs").write_text("a file")
 
     with pytest.raises(
@@ -221,7 +221,7 @@ def test_runs_folder_that_cannot_be_made_is_named(tmp_path):
         start(tmp_path / "runs")
 
 
-def test_unanswered_and_costly_exchanges_are_counted(tmp_path):
+def test_responses_and_cost_are_counted(tmp_path):
     with start(tmp_path) as writer:
         writer.add_exchange(exchange(1, "runWorkflow", body={"cost": 12.5}))
         writer.add_exchange(exchange(2, "runWorkflow", status=402, body={"code": "INSUFFICIENT_CREDITS"}))
@@ -235,14 +235,14 @@ def test_unanswered_and_costly_exchanges_are_counted(tmp_path):
     assert counts.cost_credits == 12.5
 
 
-def test_name_of_a_folder_is_a_name_everywhere(tmp_path):
+def test_folder_name_is_valid_on_every_system(tmp_path):
     made = make_run_folder(tmp_path, kind="load", target_name="my target/é", at=START)
 
     assert made.name == "20261125T093000Z-load-my_target_"
     assert made.is_dir()
 
 
-def test_nobody_else_reads_a_run(tmp_path):
+def test_run_folder_is_readable_only_by_its_user(tmp_path):
     folder = make_run_folder(tmp_path, kind="check", target_name="x", at=START)
 
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700

@@ -1,4 +1,4 @@
-"""The page of what came in: bounded, without secrets, and text whatever was sent."""
+"""The page of received requests: bounded, without secrets, and text whatever was sent."""
 
 import json
 
@@ -33,7 +33,7 @@ def activity(client, after=0):
 
 
 def test_page_loads_nothing_from_elsewhere(client):
-    """One file, whose policy allows its own script, and nobody to frame it."""
+    """One file; its policy allows only its own script, and no frame around it."""
     answer = client.get("/")
 
     policy = answer.headers["content-security-policy"]
@@ -45,7 +45,7 @@ def test_page_loads_nothing_from_elsewhere(client):
     assert "innerHTML" not in answer.text
 
 
-def test_exchange_shows_with_its_answer(client, sandbox):
+def test_exchange_is_shown_with_its_response(client, sandbox):
     client.get("/api/whoami?a=b", headers={"x-api-key": sandbox.keys["pro"]})
 
     shown = activity(client)["requests"][-1]
@@ -55,7 +55,7 @@ def test_exchange_shows_with_its_answer(client, sandbox):
     assert activity(client, after=shown["number"])["requests"] == []
 
 
-def test_no_secret_shows(client, sandbox):
+def test_no_secret_is_shown(client, sandbox):
     secret = sandbox.keys["full"]
     escaped = "".join(f"\\u{ord(each):04x}" for each in secret)
     encoded = "".join(f"%{ord(each):02x}" for each in secret)
@@ -73,7 +73,7 @@ def test_no_secret_shows(client, sandbox):
     ] == []
 
 
-def test_control_plane_does_not_show(client):
+def test_control_plane_requests_are_not_shown(client):
     before = activity(client)["requests"]
 
     client.post(
@@ -85,7 +85,7 @@ def test_control_plane_does_not_show(client):
     assert activity(client)["requests"] == before
 
 
-def test_execution_and_delivery_show(client, sandbox):
+def test_execution_and_delivery_are_shown(client, sandbox):
     headers = {"x-api-key": sandbox.keys["full"]}
     path = "/api/workflows/sunset-clip/run?async=true"
     run = client.post(path, headers=headers, json={"inputs": {}}).json()
@@ -100,10 +100,10 @@ def test_execution_and_delivery_show(client, sandbox):
     assert delivery["answer"] == "not reached"
 
 
-def test_what_is_kept_is_bounded(client, sandbox):
+def test_kept_requests_are_bounded(client, sandbox):
     for _ in range(KEPT_REQUESTS + 5):
         client.get("/api/health")
-    headers = {"x-api-key": sandbox.keys["full"]}  # whoever has none is not listened to
+    headers = {"x-api-key": sandbox.keys["full"]}  # without a key, the body is not read
     client.post("/api/workflows", headers=headers, content=b"<" * (3 * KEPT_BYTES))
 
     requests = activity(client)["requests"]
@@ -113,7 +113,7 @@ def test_what_is_kept_is_bounded(client, sandbox):
     assert requests[-1]["request"].endswith(f"… and {2 * KEPT_BYTES} more bytes")
 
 
-def test_there_is_no_page_unless_asked_for():
+def test_page_is_off_by_default():
     with running_sandbox() as sandbox:
         codes = [httpx.get(f"{sandbox.base_url}/{path}").json()["code"] for path in ("", "activity.json")]
 

@@ -49,7 +49,7 @@ def test_every_key_is_printed_with_its_use(banner):
         (["--host", "0.0.0.0", "--page"], True),  # noqa: S104
     ],
 )
-def test_page_is_there_on_loopback_or_if_asked_for(banner, options, has_page):
+def test_page_is_on_for_loopback_or_on_request(banner, options, has_page):
     assert ("Recent requests: http://" in banner(*options)) == has_page
 
 
@@ -67,7 +67,7 @@ def test_sandbox_listens_on_loopback_by_default(banner):
     ],
 )
 def test_hosts_are_checked_on_loopback_or_if_named(banner, monkeypatch, options, allowed):
-    """Elsewhere its names are not known, and webhooks do not go to loopback."""
+    """On another address its names are not known, and webhooks do not go to loopback."""
     built = []
 
     def build(**given):
@@ -126,7 +126,7 @@ def test_wrong_option_is_explained(arguments, error, message):
     assert message in str(problem)
 
 
-def test_file_that_is_no_database_is_explained(tmp_path):
+def test_file_that_is_not_a_database_is_explained(tmp_path):
     file = tmp_path / "notes.txt"
     file.write_text("These are notes, not a database. " * 100)
 
@@ -137,7 +137,7 @@ def test_file_that_is_no_database_is_explained(tmp_path):
     assert file.read_text().startswith("These are notes")
 
 
-def test_database_of_something_else_is_left_alone(tmp_path):
+def test_database_of_another_program_is_refused(tmp_path):
     file = tmp_path / "other.db"
     with contextlib.closing(sqlite3.connect(file)) as other:
         other.execute("CREATE TABLE accounts (id)")

@@ -1,4 +1,4 @@
-"""The list of faults, and what each of them does."""
+"""The list of faults."""
 
 from collections import Counter
 from importlib import resources
@@ -20,7 +20,7 @@ def test_fault_ids_are_unique():
     assert [fault_id for fault_id, count in Counter(ids).items() if count > 1] == []
 
 
-def test_server_names_no_fault():
+def test_server_code_names_no_fault():
     package = resources.files("knouds_sandbox")
     sources = {file.name: file.read_text() for file in package.iterdir() if file.name.endswith(".py")}
 
@@ -29,22 +29,22 @@ def test_server_names_no_fault():
     ] == []
 
 
-def test_edits_name_operations_that_there_are():
-    """A misspelt operation would leave a fault without effect on it."""
+def test_edits_name_existing_operations():
+    """A misspelt operation would have no effect."""
     known = {operation.name for operation in OPERATIONS} | PUBLIC.keys()
 
     assert {name for fault in FAULTS for edit in fault.edits for name in edit.operations} <= known
 
 
-def test_every_module_of_faults_is_listed():
-    """A fault in a module that is not imported would break nothing."""
+def test_every_module_of_faults_is_imported():
+    """Faults in another module would not exist."""
     folder = Path(faults.__file__).parent
     written = sum(path.read_text().count("\n@fault(") for path in folder.rglob("*.py"))
 
     assert written == len(FAULTS)
 
 
-def test_faults_stand_in_families_of_checks():
+def test_families_of_faults_are_families_of_checks():
     assert {fault.family for fault in FAULTS} <= set(families())
 
 
@@ -55,7 +55,7 @@ def test_each_area_has_several_faults(subject):
     assert sum(fault.id.startswith(f"{subject}-") for fault in FAULTS) >= 8
 
 
-def test_fault_says_what_it_does():
+def test_fault_has_a_sentence():
     assert [fault.id for fault in FAULTS if not fault.says.endswith(".")] == []
 
 
@@ -63,6 +63,6 @@ def test_a_third_of_the_faults_is_subtle():
     assert sum(fault.is_subtle for fault in FAULTS) * 3 >= len(FAULTS)
 
 
-def test_unknown_fault_is_named_with_its_nearest():
+def test_unknown_fault_suggests_the_nearest():
     with pytest.raises(UnknownName, match='Did you mean "auth-revoked-accepted"'):
         check_faults(["auth-revoked-acepted"])

@@ -1,4 +1,4 @@
-"""Whatever is sent, the answer is JSON, errors come in the envelope, and nothing is a defect."""
+"""Any request gets a JSON response, errors have the envelope, and none is a 500."""
 
 import json
 
@@ -37,7 +37,7 @@ RUN = "/api/workflows/{}/run"
 @example(data=keyed_request(path=RUN, segment=b"portrait", body=b'{"inputs": {"a": "\\ud800"}}'))
 @example(data=keyed_request(path="/api/workflows", segment=b"", body=b'{"name": "\\ud800\\u0000"}'))
 @example(data=keyed_request(path="/api/workflows", segment=b"", body=b'{"name": "a", "folderId": "\\udfff"}'))
-def test_no_request_finds_a_defect(fuzzed_sandbox, data):
+def test_any_request_is_answered(fuzzed_sandbox, data):
     answer = exchange(fuzzed_sandbox.base_url, data)
     if b"\r\ncontent-type: text/html" not in answer.lower():  # GET / is the page
         assert_answered(answer)
@@ -84,7 +84,7 @@ BROKEN_BODIES = {
 
 
 @pytest.mark.parametrize("what", BROKEN_BODIES)
-def test_broken_body_is_an_invalid_body(ask, assert_refused, what):
+def test_broken_body_is_refused_as_invalid(ask, assert_refused, what):
     headers = {"content-type": "application/json"}
 
     answer = ask("POST", "/api/workflows/portrait/run", "full", content=BROKEN_BODIES[what], headers=headers)
@@ -93,7 +93,7 @@ def test_broken_body_is_an_invalid_body(ask, assert_refused, what):
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "", "json"])
-def test_body_of_another_type_is_an_invalid_body(ask, assert_refused, content_type):
+def test_body_of_another_type_is_refused_as_invalid(ask, assert_refused, content_type):
     headers = {"content-type": content_type}
 
     answer = ask("POST", "/api/workflows/portrait/run", "full", content=b'{"inputs": {}}', headers=headers)

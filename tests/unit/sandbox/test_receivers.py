@@ -1,4 +1,4 @@
-"""Where deliveries may go."""
+"""Addresses that deliveries may go to."""
 
 import asyncio
 from ipaddress import ip_network
@@ -34,7 +34,7 @@ def test_private_address_is_refused(address):
 
 
 @pytest.mark.parametrize("address", LOOPBACK)
-def test_loopback_is_allowed_where_the_sandbox_is_there(address):
+def test_loopback_is_allowed_unless_switched_off(address):
     assert ReceiverRules().allows(address)
     assert not ReceiverRules(allows_loopback=False).allows(address)
 
@@ -59,7 +59,7 @@ def test_name_is_resolved_before_it_is_judged(host):
         asyncio.run(rules.addresses(f"http://{host}/"))
 
 
-def test_one_private_address_of_a_name_is_enough(monkeypatch):
+def test_one_private_address_refuses_the_name(monkeypatch):
     async def getaddrinfo(*_, **__):
         return [(0, 0, 0, "", ("8.8.8.8", 0)), (0, 0, 0, "", ("10.0.0.1", 0))]
 
@@ -79,6 +79,6 @@ def test_given_url_is_allowed_whatever_its_address():
         asyncio.run(rules.addresses("http://10.0.0.1/other"))
 
 
-def test_name_that_is_too_long_is_an_unknown_one():
+def test_name_that_is_too_long_is_unknown():
     with pytest.raises(OSError, match="label"):
         asyncio.run(ReceiverRules().addresses(f"http://{'a' * 70}.example/"))

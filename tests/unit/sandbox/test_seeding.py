@@ -1,4 +1,4 @@
-"""Keys, accounts and webhooks as they are seeded, how a key is found, and the guide that names them all."""
+"""Seeded keys, accounts and webhooks, the lookup of keys, and the guide that names them all."""
 
 import hmac
 from pathlib import Path
@@ -31,14 +31,14 @@ def test_keys_of_two_accounts_have_the_webhook():
     assert all((name in ("ada", "ines")) == (url == URL) for name, url in rows)
 
 
-def test_no_key_has_a_webhook_unless_told():
+def test_no_key_has_a_webhook_by_default():
     store = seeded()
 
     assert seeded_webhook_secret(store) is None
     assert store.row("SELECT count(*) FROM keys WHERE webhook_url IS NOT NULL") == (0,)
 
 
-def test_secret_follows_from_the_seed():
+def test_webhook_secret_follows_from_the_seed():
     secret = seeded_webhook_secret(seeded(webhook_url=URL))
 
     assert secret is not None
@@ -47,13 +47,13 @@ def test_secret_follows_from_the_seed():
 
 
 @pytest.mark.parametrize("url", ["hooks.example.com", "ftp://hooks.example.com", "http://", "http://[::"])
-def test_what_is_no_address_is_refused(url):
+def test_invalid_webhook_url_is_refused(url):
     with pytest.raises(SandboxError, match="not an http or https URL"):
         sandbox(["--webhook-url", url], standalone_mode=False)
 
 
 def test_key_is_found_by_its_digest(store):
-    """No statement compares the secret itself, and the database searches an index of digests."""
+    """The query uses an index of digests, and never compares the secret itself."""
     plan = store.rows("EXPLAIN QUERY PLAN SELECT * FROM keys WHERE sha256(secret) = ?", b"")
 
     assert "USING INDEX keys_by_digest" in plan[0][3]
@@ -83,7 +83,7 @@ def test_keys_follow_from_the_seed(shared_sandbox, fresh_sandbox):
 
 
 @pytest.mark.parametrize("secret", ["", "\udcff", "knouds_live_", "\0"])
-def test_odd_secret_is_nobodys(store, secret):
+def test_malformed_secret_belongs_to_no_key(store, secret):
     assert find_key(store, secret) is None
 
 

@@ -1,4 +1,4 @@
-"""Each variant answers open points otherwise, and only those."""
+"""Each variant differs in its responses on open points, and only there."""
 
 from contextlib import ExitStack
 
@@ -12,7 +12,7 @@ from knouds_sandbox.variants import VARIANTS, find_variant
 
 @pytest.fixture(scope="module")
 def clients():
-    """A client for each variant, and one for the sandbox's own way (None), as its persona ``full``."""
+    """A client for each variant, and one for the sandbox without a variant (None), as ``full``."""
     with ExitStack() as stack:
         opened = {}
         for variant in (None, *(each.id for each in VARIANTS)):
@@ -23,7 +23,7 @@ def clients():
         yield opened
 
 
-def test_terse_create_answers_the_slug_alone(clients):
+def test_terse_create_returns_only_the_slug(clients):
     client, _ = clients["terse"]
 
     created = client.post("/api/workflows", json={"name": "Only a slug"})
@@ -39,7 +39,7 @@ def test_terse_denial_names_one_capability(clients):
     assert denied.json()["required"] == "workflow:read"
 
 
-def test_talkative_answers_have_members_that_are_new(clients):
+def test_talkative_responses_have_new_members(clients):
     client, _ = clients["talkative"]
 
     body = client.get("/api/whoami").json()
@@ -57,7 +57,7 @@ def test_talkative_answers_have_members_that_are_new(clients):
         ("/api/usage?limit=2", 200),
     ],
 )
-def test_strict_refuses_otherwise(clients, path, status):
+def test_strict_uses_other_refusals(clients, path, status):
     client, _ = clients["strict"]
 
     assert client.get(path).status_code == status
@@ -84,7 +84,7 @@ def test_late_judges_the_body_before_the_key(clients):
     assert answer.json()["code"] == "INVALID_BODY"
 
 
-def test_volatile_answers_differ_in_what_is_not_promised(clients):
+def test_volatile_responses_differ_in_undocumented_parts(clients):
     client, _ = clients["volatile"]
 
     one, other = (client.get("/api/workflows/portrait") for _ in range(2))
@@ -96,10 +96,10 @@ def test_volatile_answers_differ_in_what_is_not_promised(clients):
         assert part["trace"] == one.json()["trace"] != other.json()["trace"]
     assert one.json()["updatedAt"].endswith("+00:00")
     assert '"zoom": 1.0' in one.text
-    assert set(one.json()["nodes"][0]["data"]) == {"fields"}  # what users wrote stays as it is
+    assert set(one.json()["nodes"][0]["data"]) == {"fields"}  # users' data is unchanged
 
 
-def test_volatile_closes_connections_now_and_then(clients):
+def test_volatile_sometimes_closes_the_connection(clients):
     client, _ = clients["volatile"]
 
     answers = [client.get("/api/health") for _ in range(20)]
@@ -108,7 +108,7 @@ def test_volatile_closes_connections_now_and_then(clients):
     assert {each.json()["status"] for each in answers} == {"ok"}
 
 
-def test_volatile_compresses_for_those_who_take_it(clients):
+def test_volatile_compresses_only_if_accepted(clients):
     client, _ = clients["volatile"]
 
     answer = client.get("/api/health", headers={"accept-encoding": "identity"})
@@ -116,6 +116,6 @@ def test_volatile_compresses_for_those_who_take_it(clients):
     assert "content-encoding" not in answer.headers
 
 
-def test_unknown_variant_is_named():
+def test_unknown_variant_suggests_the_nearest():
     with pytest.raises(UnknownName, match='Did you mean "terse"'):
         find_variant("ters")

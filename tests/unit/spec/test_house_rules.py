@@ -1,4 +1,4 @@
-"""The rules of this document that no standard asks for, one test each; spec/README.md gives the reasons."""
+"""Rules for the document beyond OpenAPI, one test each; spec/README.md gives the reasons."""
 
 import re
 from collections import Counter
@@ -16,7 +16,7 @@ EACH_OPERATION = pytest.mark.parametrize("operation", DOCUMENT.operations, ids=l
 
 # Exempt from naming a capability: any valid key may.
 ANY_VALID_KEY = {"getWhoami", "listUsage", "listUsageModels"}
-# Closed by a source, so that `enum` is right.
+# Sets that a source closes, so `enum` is right.
 CLOSED_SETS = [
     ["user", "admin"],
     ["processing", "completed", "failed"],
@@ -25,7 +25,7 @@ CLOSED_SETS = [
     ["completed", "failed"],  # selects a branch
     ["api-slim", "api-workflow"],
 ]
-# Facts about the API at large, or about one kind of key; no single operation or shape could cite them.
+# Facts about the whole API, or about one kind of key; no single operation or shape could cite them.
 AT_LARGE = re.compile(
     r"(ground|envelope|auth|tier)\.|capability\.(?!any-valid)|rate\.(remaining|window|over|body|per-user|headers-on)"
     r"|async\.submit-status-code"
@@ -35,7 +35,7 @@ DATA_KEYS = {"example", "examples", "value", "default", "const"}
 
 
 def nodes(node, pointer=""):
-    """Every mapping of the document that is no data, with the pointer to it."""
+    """Yield every mapping of the document that is not data, with its pointer."""
     if isinstance(node, dict):
         yield pointer, node
         for key, value in node.items():
@@ -57,7 +57,7 @@ def operation_node(operation):
     return RAW["paths"][operation.path][operation.method.lower()]
 
 
-def test_sections_stand_in_the_usual_order():
+def test_sections_have_the_usual_order():
     order = [
         "openapi",
         "info",
@@ -107,7 +107,7 @@ def test_capabilities_follow_the_grammar(operation):
 
 
 @EACH_OPERATION
-def test_bound_form_is_admitted_on_runs_only(operation):
+def test_only_runs_admit_bound_forms(operation):
     bound = [capability for capability in operation.alternatives if placeholders(capability)]
 
     assert bool(bound) == operation.id.startswith("run")
@@ -119,12 +119,12 @@ def test_secured_operation_answers_401(operation):
 
 
 @EACH_OPERATION
-def test_operation_that_asks_for_a_capability_answers_403(operation):
+def test_operation_with_a_capability_answers_403(operation):
     assert (403 in operation.responses) == bool(operation.alternatives)
 
 
 @EACH_OPERATION
-def test_every_error_code_is_shown_and_every_shown_one_is_listed(operation):
+def test_error_codes_are_those_of_the_examples(operation):
     shown = {
         example["code"]
         for response in operation.responses.values()
@@ -136,11 +136,11 @@ def test_every_error_code_is_shown_and_every_shown_one_is_listed(operation):
 
 
 @EACH_OPERATION
-def test_codes_of_key_making_are_on_no_operation(operation):
+def test_codes_of_key_creation_are_on_no_operation(operation):
     assert all(DOCUMENT.error_codes[code].key_can_provoke for code in operation.error_codes)
 
 
-def test_every_other_code_is_on_some_operation():
+def test_every_other_code_is_on_an_operation():
     used = {code for operation in DOCUMENT.operations for code in operation.error_codes}
 
     assert used == {code.code for code in DOCUMENT.error_codes.values() if code.key_can_provoke}
@@ -166,24 +166,24 @@ def test_error_example_fits_the_catalogue(operation):
 
 
 @EACH_OPERATION
-def test_assumed_success_says_what_is_assumed(operation):
+def test_assumed_success_cites_an_assumed_fact(operation):
     for response in operation.responses.values():
         if response.status < 300 and response.source is Source.ASSUMED:
             assert DOCUMENT.facts[response.fact].source is Source.ASSUMED
 
 
 @EACH_OPERATION
-def test_response_shape_is_attributed(operation):
+def test_response_cites_a_fact(operation):
     assert [response.status for response in operation.responses.values() if not response.facts] == []
 
 
-def test_server_errors_are_for_runs_alone():
+def test_only_runs_document_server_errors():
     statuses = {(operation.id, status) for operation in DOCUMENT.operations for status in operation.responses}
 
     assert {pair for pair in statuses if pair[1] >= 500} == {("runWorkflow", 500), ("runModel", 500)}
 
 
-def test_source_of_a_place_is_that_of_its_fact():
+def test_source_of_a_schema_is_that_of_its_fact():
     cited = [
         (p, node["x-fact"], node["x-source"])
         for p, node in NODES.items()
@@ -193,8 +193,8 @@ def test_source_of_a_place_is_that_of_its_fact():
     assert [place for place in cited if DOCUMENT.facts[place[1]].source != place[2]] == []
 
 
-def test_assumed_schema_cites_what_is_assumed():
-    """Without a fact of its own, what is assumed would be judged as the documented shape around it."""
+def test_assumed_schema_has_its_own_fact():
+    """Otherwise it would be judged as part of the documented shape around it."""
     schemas = nodes(RAW["components"]["schemas"])
 
     assert [pointer for pointer, node in schemas if "x-source" in node and "x-fact" not in node] == []
@@ -207,8 +207,8 @@ def test_objects_are_open():
     assert [p for p, node in NODES.items() if node.get("additionalProperties", True) is not True] == []
 
 
-def test_object_without_named_members_says_that_it_is_open():
-    """Generators would make a type of it that takes no member."""
+def test_object_without_named_members_is_explicitly_open():
+    """Generators would create a type without members."""
     mute = [
         pointer
         for pointer, node in NODES.items()
@@ -224,37 +224,37 @@ def test_enumerations_are_closed_by_a_source():
     ] == []
 
 
-def test_open_sets_say_so():
+def test_open_sets_have_strings_and_examples():
     said = {p: node for p, node in NODES.items() if str(node.get("description", "")).startswith("Open set:")}
 
     assert said
     for pointer, node in said.items():
-        if "in" not in node:  # a parameter has its examples beside its schema
+        if "in" not in node:  # a parameter's examples are beside its schema
             assert node["type"] == "string", pointer
         assert node["examples"], pointer
 
 
-def test_judged_shapes_offer_no_choice():
-    """A mismatch of anyOf or oneOf would not say which branch was meant; if and then do."""
+def test_judged_shapes_have_no_anyof_or_oneof():
+    """Their mismatches would not say which branch was meant; if and then do."""
     choices = [
         p
         for p, node in NODES.items()
         if p.startswith("/components/schemas") and {"anyOf", "oneOf"} & node.keys()
     ]
 
-    assert choices == ["/components/schemas/LooksSubmitted"]  # stands under if
+    assert choices == ["/components/schemas/LooksSubmitted"]  # used in if
 
 
-def test_alternatives_of_a_body_are_named_for_generators():
-    """They do not read if: an anyOf of the same two shapes beside it, which the harness does not judge by."""
+def test_alternatives_of_a_body_have_an_anyof_for_generators():
+    """Generators do not read if; the harness does not judge by the anyOf of the same two shapes."""
     alternatives = [node for node in NODES.values() if "else" in node]
 
     assert len(alternatives) == 3
     assert [node for node in alternatives if node["anyOf"] not in permuted(node["then"], node["else"])] == []
 
 
-def test_what_a_reference_is_extended_by_is_a_branch_too():
-    """Generators take an allOf of one reference for the reference, and drop what is required beside it."""
+def test_extension_of_a_reference_is_its_own_branch():
+    """Generators take an allOf with one reference for the reference, and drop ``required`` beside it."""
     assert [
         pointer
         for pointer, node in NODES.items()
@@ -262,8 +262,8 @@ def test_what_a_reference_is_extended_by_is_a_branch_too():
     ] == []
 
 
-def test_members_that_a_condition_types_are_named_beside_it():
-    """Generators read no condition; so a client has the member, of any type."""
+def test_members_typed_in_a_condition_are_named_outside_of_it():
+    """Generators do not read conditions; this way clients have the member, with any type."""
     unnamed = [
         (pointer, name)
         for pointer, node in NODES.items()
@@ -276,7 +276,7 @@ def test_members_that_a_condition_types_are_named_beside_it():
 
 
 def test_schemas_are_objects():
-    """True and false are schemas in 3.1, which generators refuse."""
+    """OpenAPI 3.1 allows true and false as schemas, but generators refuse them."""
     boolean = [
         (pointer, name)
         for pointer, node in NODES.items()
@@ -288,13 +288,13 @@ def test_schemas_are_objects():
     assert boolean == []
 
 
-def test_arrays_say_what_is_in_them():
+def test_arrays_have_items():
     mute = [p for p, node in NODES.items() if "array" in str(node.get("type")) and "items" not in node]
 
     assert mute == []
 
 
-def test_conflicts_are_told_where_they_show():
+def test_conflicts_are_noted_at_their_places():
     told = [pointer for pointer, node in NODES.items() if "x-conflict" in node]
     in_conflict = {fact.id for fact in DOCUMENT.facts.values() if fact.conflict}
 
@@ -319,7 +319,7 @@ def test_no_two_facts_say_the_same():
     ] == []
 
 
-def test_fact_is_cited_where_it_shows():
+def test_fact_is_cited_in_the_document():
     cited = {node["x-fact"] for node in NODES.values() if "x-fact" in node}
     cited |= {
         name
@@ -388,7 +388,7 @@ def test_each_event_has_its_webhook():
 
 
 @pytest.mark.parametrize("event", EVENTS)
-def test_webhook_is_signed_and_shown(event):
+def test_webhook_has_a_signature_and_examples(event):
     delivery = RAW["webhooks"][event]["post"]
     examples = delivery["requestBody"]["content"]["application/json"]["examples"]
 

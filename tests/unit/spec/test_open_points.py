@@ -1,4 +1,4 @@
-"""What no source settles: every reasonable answer must pass, or go against an assumption and never a promise.
+"""No reasonable response on a point that no source settles breaks more than an assumption.
 
 One case per open point; a server that answers like this keeps the contract.
 """
@@ -171,7 +171,7 @@ OPEN_POINTS = {
 
 
 @pytest.mark.parametrize(("operation_id", "status", "body"), OPEN_POINTS.values(), ids=OPEN_POINTS)
-def test_answer_to_an_open_point_breaks_no_promise(operation_id, status, body):
+def test_response_on_an_open_point_breaks_only_assumptions(operation_id, status, body):
     operation = OPERATION[operation_id]
 
     mismatches = JUDGE.body_mismatches(operation, status, body)
@@ -184,8 +184,7 @@ def test_answer_to_an_open_point_breaks_no_promise(operation_id, status, body):
     ("operation_id", "status"),
     [("createWorkflow", 202), ("deleteWorkflow", 204), ("cancelExecution", 204), ("cancelExecution", 422)],
 )
-def test_status_of_an_open_point_breaks_no_promise(operation_id, status):
-    """Where no source names the status, an unexpected one goes against an assumption."""
+def test_status_on_an_open_point_breaks_only_assumptions(operation_id, status):
     assumption = OPERATION[operation_id].assumption_about(status)
 
     assert assumption is not None

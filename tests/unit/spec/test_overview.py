@@ -1,4 +1,4 @@
-"""The overview's table of endpoints, copied by hand from the page and held against the document."""
+"""The overview's table of endpoints, copied by hand from the page, compared with the document."""
 
 import pytest
 
@@ -42,13 +42,13 @@ ROWS = pytest.mark.parametrize(
 
 
 def written_as_template(path):
-    """``/api/workflows/:slug/run?async=true`` as ``/api/workflows/{slug}/run``."""
+    """Turn ``/api/workflows/:slug/run?async=true`` into ``/api/workflows/{slug}/run``."""
     steps = path.partition("?")[0].split("/")
     return "/".join(f"{{{step[1:]}}}" if step.startswith(":") else step for step in steps)
 
 
 @ROWS
-def test_row_has_its_operation(method, path, needs, operation_id):
+def test_overview_row_has_its_operation(method, path, needs, operation_id):
     operation = DOCUMENT.operation_by_id[operation_id]
 
     assert (operation.method, operation.path, operation.source) == (
@@ -59,7 +59,7 @@ def test_row_has_its_operation(method, path, needs, operation_id):
 
 
 @ROWS
-def test_row_needs_the_same_capability(method, path, needs, operation_id):
+def test_overview_row_needs_the_same_capability(method, path, needs, operation_id):
     operation = DOCUMENT.operation_by_id[operation_id]
     expected = tuple(need.replace("<", "{").replace(">", "}") for need in needs or ())
 
@@ -67,13 +67,13 @@ def test_row_needs_the_same_capability(method, path, needs, operation_id):
 
 
 @ROWS
-def test_async_row_has_its_parameter(method, path, needs, operation_id):
+def test_async_overview_row_has_its_parameter(method, path, needs, operation_id):
     asked = "?async=true" in path
 
     assert not asked or "async" in DOCUMENT.operation_by_id[operation_id].query_parameters
 
 
-def test_document_has_no_other_operation():
+def test_document_has_only_operations_of_the_overview():
     assert set(DOCUMENT.operation_by_id) == {row[3] for row in OVERVIEW}
 
 
@@ -82,7 +82,7 @@ def test_session_only_paths_are_listed(prefix):
     assert any(path.startswith(prefix) for path in DOCUMENT.session_only_paths)
 
 
-# The error page's table: status, code, context fields; a star where only the making of a key meets it.
+# The error page's table: status, code, context fields; * marks codes of key creation alone.
 ERROR_PAGE = [
     (400, "INVALID_INPUTS", ()),
     (400, "INVALID_SLUG", ()),
@@ -103,7 +103,7 @@ ERROR_PAGE = [
 
 
 @pytest.mark.parametrize(("status", "name", "context"), ERROR_PAGE, ids=[row[1] for row in ERROR_PAGE])
-def test_error_page_has_its_code(status, name, context):
+def test_code_of_the_error_page_is_in_the_document(status, name, context):
     code = DOCUMENT.error_codes[name.removesuffix(" *")]
 
     assert (code.statuses, code.context_fields, code.key_can_provoke, code.source) == (

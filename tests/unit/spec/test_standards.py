@@ -1,4 +1,4 @@
-"""The document is OpenAPI 3.1, and every example in it is what its schema says."""
+"""The document is valid OpenAPI 3.1, and every example matches its schema."""
 
 import pytest
 import yaml
@@ -32,7 +32,7 @@ def operations():
 
 
 def bodies():
-    """Each example of a body: a name to find it by, its schema, its value."""
+    """Yield each example of a body: its name, schema and value."""
     for operation_id, _, operation, _ in operations():
         contents = {"request": followed(operation.get("requestBody", {})).get("content", {})}
         for status, response in operation["responses"].items():
@@ -44,7 +44,7 @@ def bodies():
 
 
 def values():
-    """Each example of a parameter or header."""
+    """Yield each example of a parameter or header."""
     for operation_id, shared, operation, _ in operations():
         for parameter in map(followed, [*shared, *operation.get("parameters", [])]):
             for name, example in parameter["examples"].items():
@@ -63,12 +63,12 @@ EXAMPLES = [*bodies(), *values(), *schemas()]
 REGISTRY = Registry().with_resource("knouds:document", DRAFT202012.create_resource(RAW))
 
 
-def test_document_is_openapi():
+def test_document_is_valid_openapi():
     assert list(OpenAPIV31SpecValidator(RAW).iter_errors()) == []
 
 
 @pytest.mark.parametrize(("schema", "value"), [e[1:] for e in EXAMPLES], ids=[e[0] for e in EXAMPLES])
-def test_example_fits_its_schema(schema, value):
+def test_example_matches_its_schema(schema, value):
     """By another validator than the one that judges servers."""
     anchored = {"$id": "knouds:document-example", **_absolute(schema)}
     validator = OAS31Validator(anchored, registry=REGISTRY, format_checker=oas31_format_checker)
@@ -77,7 +77,7 @@ def test_example_fits_its_schema(schema, value):
 
 
 def _absolute(schema):
-    """References lead into the document, not into the schema that is tried on its own."""
+    """Make references absolute, so that they lead into the document and not into the schema alone."""
     if isinstance(schema, dict):
         return {
             key: f"knouds:document{value}" if key == "$ref" else _absolute(value)
@@ -87,7 +87,7 @@ def _absolute(schema):
 
 
 class NoTwins(yaml.SafeLoader):
-    """Refuses a mapping that has a key twice; YAML readers take the last one in silence."""
+    """Refuse a mapping with a repeated key; YAML readers silently take the last one."""
 
     def construct_mapping(self, node, deep=False):  # noqa: FBT002  as the base class has it
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -95,6 +95,6 @@ class NoTwins(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-def test_no_key_stands_twice():
+def test_no_key_is_repeated():
     with document_path().open(encoding="utf-8") as stream:
         yaml.load(stream, Loader=NoTwins)  # noqa: S506  a subclass of the safe one

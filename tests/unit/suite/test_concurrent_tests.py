@@ -1,4 +1,4 @@
-"""Independent tests: one computes at a time, and all that wait do so at once."""
+"""Independent tests: one computes at a time, and all that wait do so at the same time."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -12,25 +12,25 @@ WITHIN_S = 10
 
 
 def named(*names):
-    """Stand-ins for what pytest collects."""
+    """Return stand-ins for pytest items."""
     return [SimpleNamespace(nodeid=name) for name in names]
 
 
 def elsewhere(ask):
-    """What another thread is told."""
+    """Return what a function returns in another thread."""
     with ThreadPoolExecutor(1) as other:
         return other.submit(ask).result(WITHIN_S)
 
 
 @pytest.fixture
 def lock():
-    """Nobody's."""
+    """A lock that no thread holds."""
     return RunLock()
 
 
 @pytest.fixture
 def begun(lock):
-    """Begins tests side by side, and stops them in the end."""
+    """Begin tests side by side, and stop them in the end."""
     all_begun = []
 
     def begin(items, call, *, most_at_once=4, in_order=False):
@@ -43,7 +43,7 @@ def begun(lock):
         each.stop()
 
 
-def test_they_wait_at_once(begun, lock):
+def test_tests_wait_at_the_same_time(begun, lock):
     items, all_wait = named("a", "b", "c"), threading.Barrier(3, timeout=WITHIN_S)
 
     def call(_):
@@ -57,7 +57,7 @@ def test_they_wait_at_once(begun, lock):
     assert not all_wait.broken
 
 
-def test_one_computes_at_a_time(begun, lock):
+def test_one_test_computes_at_a_time(begun, lock):
     computing, most = set(), []
 
     def call(item):
@@ -76,7 +76,7 @@ def test_one_computes_at_a_time(begun, lock):
     assert most == [1] * 200
 
 
-def test_no_more_than_so_many_have_begun(begun, lock):
+def test_number_of_begun_tests_is_limited(begun, lock):
     begun_names, may_end = [], threading.Event()
     first_two = threading.Barrier(3, timeout=WITHIN_S)
 
@@ -97,7 +97,7 @@ def test_no_more_than_so_many_have_begun(begun, lock):
     assert begun_names == ["a", "b", "c"]
 
 
-def test_what_a_test_raises_is_raised_for_it(begun):
+def test_exception_of_a_test_is_raised_by_finish(begun):
     def call(item):
         if item.nodeid == "bad":
             pytest.fail("broken", pytrace=False)
@@ -110,8 +110,8 @@ def test_what_a_test_raises_is_raised_for_it(begun):
         side_by_side.finish(items[0])
 
 
-def test_stopping_begins_no_more(begun, lock):
-    """Those that have begun end; those that have not never will."""
+def test_no_test_begins_after_stop(begun, lock):
+    """Tests that have begun end; the others never begin."""
     begun_names, may_end, first = [], threading.Event(), threading.Event()
 
     def call(item):
@@ -137,10 +137,10 @@ def test_lock_is_held_again_after_an_error(lock):
     assert elsewhere(lock.is_free)
 
 
-def test_lock_is_given_up_that_was_taken_as_ctrl_c_came(lock):
-    """Threads that wait for it would never end."""
+def test_lock_taken_during_ctrl_c_is_given_up(lock):
+    """Otherwise threads that wait for it would never end."""
     taken = lock.held()
-    taken.__enter__()  # Ctrl-C comes here, so that nobody leaves the context
+    taken.__enter__()  # Ctrl-C comes here, so the context is never left
 
     assert not elsewhere(lock.is_free)
     lock.give_up()
@@ -153,7 +153,7 @@ def test_ctrl_c_before_the_lock_is_taken_back_is_not_lost(lock):
 
     def be_interrupted():
         with lock.held():
-            given_back.__enter__()  # Ctrl-C comes here, so that nobody leaves the context
+            given_back.__enter__()  # Ctrl-C comes here, so the context is never left
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -162,8 +162,8 @@ def test_ctrl_c_before_the_lock_is_taken_back_is_not_lost(lock):
     assert elsewhere(lock.is_free)
 
 
-def test_who_does_not_hold_the_lock_cannot_release_it(lock):
-    """Requests of the main thread, and those that one test sends at once, take part in no turns."""
+def test_only_the_holder_can_release_the_lock(lock):
+    """Requests of the main thread, and concurrent ones of one test, do not take turns."""
 
     def wait_like_a_sender():
         with lock.released():
@@ -173,7 +173,7 @@ def test_who_does_not_hold_the_lock_cannot_release_it(lock):
         assert not elsewhere(wait_like_a_sender)
 
 
-def test_each_begins_when_the_one_before_it_waits(begun, lock):
+def test_each_test_begins_when_the_one_before_waits(begun, lock):
     steps, may_end = [], threading.Event()
 
     def call(item):
@@ -192,8 +192,8 @@ def test_each_begins_when_the_one_before_it_waits(begun, lock):
     assert side_by_side.are_done
 
 
-def test_others_that_compute_do_not_keep_the_next_from_beginning(begun, lock):
-    """In order: once one waits for time to pass, the next begins, however busy the rest is."""
+def test_other_computation_does_not_delay_the_next_test(begun, lock):
+    """In order: once a test waits for time to pass, the next one begins, however busy the rest is."""
     steps, is_over = [], threading.Event()
 
     def compute():
@@ -217,8 +217,8 @@ def test_others_that_compute_do_not_keep_the_next_from_beginning(begun, lock):
     assert steps == ["a", "b", "c"]
 
 
-def test_time_passes_for_all_at_once_and_no_longer_once_waits_end(lock):
-    """Who waits releases the lock; an interrupted run waits for no minute to pass."""
+def test_wait_releases_the_lock_and_can_be_ended(lock):
+    """An interrupted run does not wait for minutes to pass."""
     with ThreadPoolExecutor(1) as other:
 
         def wait_long():
@@ -234,7 +234,7 @@ def test_time_passes_for_all_at_once_and_no_longer_once_waits_end(lock):
 
 
 class Things:
-    """Makes one thing, while others may have the lock."""
+    """Make one thing, while others may have the lock."""
 
     def __init__(self, lock, make):
         self.made = Made(lock.released)
@@ -242,11 +242,11 @@ class Things:
 
     @made_once
     def thing(self):
-        """Something that takes a while."""
+        """Make something that takes a while."""
         return self._make()
 
 
-def test_what_is_being_made_is_waited_for_and_not_made_again(lock):
+def test_second_caller_waits_for_the_thing_being_made(lock):
     begun, may_end, times = threading.Event(), threading.Event(), []
 
     def make():
@@ -282,7 +282,7 @@ class Running:
         self._may_end = threading.Event()
 
     def have(self, how, key, **options):
-        """Whether a thread has a key now; it keeps it until all are let go."""
+        """Return an event that is set once a thread has a key, which it keeps until all are let go."""
         has = threading.Event()
 
         def keep():
@@ -294,7 +294,7 @@ class Running:
         return has
 
     def let_go(self):
-        """Everybody may end."""
+        """Let all threads end."""
         self._may_end.set()
 
     def close(self):
@@ -304,7 +304,7 @@ class Running:
 
 @pytest.fixture
 def running(lock):
-    """Nobody has anything."""
+    """Threads that have no key yet."""
     threads = Running(lock)
     yield threads
     threads.close()
@@ -314,8 +314,8 @@ ACCOUNT = ("ada", "runWorkflow")
 
 
 @pytest.mark.parametrize("key", [ACCOUNT, (*ACCOUNT, "portrait"), ("ada",)])
-def test_runs_wait_while_what_they_run_is_reserved(running, key):
-    """Of the account and operation, of exactly that, or of all that the account may run."""
+def test_runs_wait_while_they_are_reserved(running, key):
+    """The account and operation, exactly that resource, or all that the account may run."""
     with running.reservations.made(key):
         runs = running.have(running.reservations.used, (*ACCOUNT, "portrait"))
         assert not runs.wait(0.05)
@@ -324,13 +324,13 @@ def test_runs_wait_while_what_they_run_is_reserved(running, key):
 
 
 @pytest.mark.parametrize("key", [("sam", "runWorkflow"), ("ada", "runModel"), (*ACCOUNT, "sunset-clip")])
-def test_other_runs_go_on_while_something_is_reserved(running, key):
+def test_other_runs_do_not_wait_for_a_reservation(running, key):
     with running.reservations.made(key):
         assert running.have(running.reservations.used, (*ACCOUNT, "portrait")).wait(WITHIN_S)
 
 
 def test_reservation_waits_for_runs_in_flight(running):
-    """Who counts runs does not begin beside one; one that comes after the reservation waits for its end."""
+    """So a test that counts runs begins without others."""
     assert running.have(running.reservations.used, (*ACCOUNT, "portrait")).wait(WITHIN_S)
     reserved = running.have(running.reservations.made, ACCOUNT)
     assert not reserved.wait(0.05)
@@ -340,7 +340,7 @@ def test_reservation_waits_for_runs_in_flight(running):
     assert reserved.wait(WITHIN_S)
 
 
-def test_two_reservations_of_the_same_come_one_after_another(running):
+def test_overlapping_reservations_take_turns(running):
     with running.reservations.made(ACCOUNT):
         other = running.have(running.reservations.made, (*ACCOUNT, "portrait"))
         assert not other.wait(0.05)
@@ -348,7 +348,7 @@ def test_two_reservations_of_the_same_come_one_after_another(running):
     assert other.wait(WITHIN_S)
 
 
-def test_who_reserved_runs_itself_also_by_other_threads(running):
+def test_owner_of_a_reservation_can_run_in_other_threads(running):
     with running.reservations.made(ACCOUNT):
         own = threading.get_ident()
 
@@ -356,7 +356,7 @@ def test_who_reserved_runs_itself_also_by_other_threads(running):
             assert running.have(running.reservations.used, (*ACCOUNT, "portrait"), owner=own).wait(WITHIN_S)
 
 
-def test_ended_reservations_keep_nobody_waiting(running):
+def test_ended_reservations_block_no_run(running):
     """An interrupted run must come to its end."""
     with running.reservations.made(ACCOUNT):
         runs = running.have(running.reservations.used, (*ACCOUNT, "portrait"))
@@ -366,8 +366,8 @@ def test_ended_reservations_keep_nobody_waiting(running):
         assert runs.wait(WITHIN_S)
 
 
-def test_runs_wait_for_a_reservation_that_itself_waits_for_one_in_flight(running):
-    """Else it might never come, as long as others run."""
+def test_runs_wait_for_a_waiting_reservation(running):
+    """Otherwise other runs could block it forever."""
     assert running.have(running.reservations.used, (*ACCOUNT, "portrait")).wait(WITHIN_S)
     reserved = running.have(running.reservations.made, ACCOUNT)
     assert not reserved.wait(0.05)
@@ -380,8 +380,8 @@ def test_runs_wait_for_a_reservation_that_itself_waits_for_one_in_flight(running
     assert later.wait(WITHIN_S)
 
 
-def test_who_has_reserved_runs_though_others_wait_to_reserve_the_same(running):
-    """Each would wait for the other."""
+def test_owner_of_a_reservation_can_run_while_others_wait_for_it(running):
+    """Otherwise each would wait for the other."""
     with running.reservations.made((*ACCOUNT, "portrait")):
         own, other = threading.get_ident(), running.have(running.reservations.made, ACCOUNT)
         assert not other.wait(0.05)

@@ -1,4 +1,4 @@
-"""What a run has to verify at least."""
+"""The facts that a run has to verify at least."""
 
 from dataclasses import replace
 
@@ -30,7 +30,7 @@ def test_other_amounts_are_refused(text):
 
 
 def test_family_stands_for_its_documented_facts():
-    """What is assumed may turn out otherwise, and fails no run."""
+    """An assumption that fails does not fail a run."""
     expected = expected_facts(replace(make_target(), expect=Expect(families=("executions",))))
 
     claimed = {fact for each in all_checks().values() if each.family == "executions" for fact in each.facts}
@@ -38,7 +38,7 @@ def test_family_stands_for_its_documented_facts():
     assert "execution.ends-in-time" in claimed - expected
 
 
-def test_unknown_names_are_told_at_once():
+def test_all_unknown_names_are_named():
     expect = Expect(facts=("auth.revoked-key",), families=("workflow",))
 
     with pytest.raises(ProfileError) as raised:
@@ -52,11 +52,11 @@ def seen(*unverified, untested=()):
     return VerifiedFacts(asked=FACTS, verified=FACTS - set(unverified), untested=untested)
 
 
-def test_run_that_has_all_of_it_lacks_nothing():
+def test_run_that_verified_enough_has_no_shortfall():
     assert shortfall(seen("health.shape"), least=len(FACTS) - 1, expected=["whoami.user-object"]) == []
 
 
-def test_shortfall_says_by_family_what_is_missing():
+def test_shortfall_lists_missing_facts_by_family():
     first, *families = shortfall(
         seen("usage.page-shape", "usage.row-shape", "whoami.user-object"), least=len(FACTS), text="100%"
     )
@@ -77,7 +77,7 @@ def test_expected_fact_is_named_with_what_it_needs():
     assert "  usage.page-shape: it was not seen to hold" in lines
 
 
-def test_expected_fact_that_the_run_was_not_about_is_not_missed():
+def test_expected_fact_outside_of_the_selection_is_not_missed():
     narrow = VerifiedFacts(asked={"whoami.user-object"}, verified=["whoami.user-object"], untested=())
 
     assert shortfall(narrow, least=1, expected=["usage.row-shape"]) == []

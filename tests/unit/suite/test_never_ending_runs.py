@@ -1,4 +1,4 @@
-"""Whose asynchronous runs never end."""
+"""Keys whose asynchronous runs never end."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -30,7 +30,7 @@ def sent(operation_id, body, *, after_s=0.0, values, persona="full"):
 
 @pytest.fixture
 def endless():
-    """Follows one run of full that was submitted at the start."""
+    """Follows one run of ``full`` that was submitted at the start."""
     found = NeverEndingRuns(TARGET)
     found.note(sent("runModel", {"executionId": "e-1"}, values={"internalName": "slow"}))
     return found
@@ -40,7 +40,7 @@ def poll(status, after_s):
     return sent("getExecution", {"status": status}, after_s=after_s, values={"id": "e-1"})
 
 
-def test_run_that_is_in_flight_after_its_deadline_is_endless(endless):
+def test_run_in_flight_after_its_deadline_is_never_ending(endless):
     endless.note(poll("processing", 30))
 
     assert endless.personas == ("full",)
@@ -55,23 +55,23 @@ def test_run_that_is_in_flight_after_its_deadline_is_endless(endless):
         pytest.param([poll("cancelled", 2)], id="cancelled"),
     ],
 )
-def test_run_that_ends_is_not(endless, polls):
+def test_run_that_ends_is_not_never_ending(endless, polls):
     for each in polls:
         endless.note(each)
 
     assert endless.personas == ()
 
 
-def test_cancelled_run_does_not_speak_for_its_key(endless):
-    """It ended because somebody asked for that."""
+def test_cancelled_run_does_not_clear_its_key(endless):
+    """It ended only because of the cancel."""
     endless.note(poll("processing", 31))
     endless.note(poll("cancelled", 32))
 
     assert endless.personas == ("full",)
 
 
-def test_one_that_ended_speaks_for_its_key(endless):
-    """Then it is for the checks to say what became of the other."""
+def test_completed_run_clears_its_key(endless):
+    """Then the checks judge the other run."""
     endless.note(poll("processing", 31))
     endless.note(sent("runModel", {"executionId": "e-2"}, values={"internalName": "slow"}))
     endless.note(sent("getExecution", {"status": "completed"}, after_s=5, values={"id": "e-2"}))

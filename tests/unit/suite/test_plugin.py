@@ -1,4 +1,4 @@
-"""The pytest plugin, beside tests that run in threads."""
+"""The pytest plugin, while tests run in threads."""
 
 from contextlib import contextmanager
 from unittest import mock
@@ -11,7 +11,7 @@ from knouds_harness.suite.untested import Untested
 
 
 def test_error_is_shown_while_no_other_test_computes(monkeypatch):
-    """To show one, pytest parses source: a crash of CPython 3.11 where another thread parses meanwhile."""
+    """To show it, pytest parses source, which can crash CPython 3.11 if another thread parses too."""
     events = []
 
     @contextmanager
@@ -36,8 +36,8 @@ def test_error_is_shown_while_no_other_test_computes(monkeypatch):
     assert events == ["lock held", "error shown", "lock released"]
 
 
-def test_untested_becomes_a_skip_and_an_entry_of_the_record(monkeypatch):
-    """Whoever raises it knows nothing of pytest."""
+def test_untested_becomes_a_skip_and_an_entry_in_the_record(monkeypatch):
+    """The code that raises it does not depend on pytest."""
 
     def lack():
         raise Untested("a second account", "profile")

@@ -1,4 +1,4 @@
-"""What led to an answer: a sequence's requests, or those about one execution."""
+"""The requests that led to a response: those of a sequence, or those about one execution."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -29,14 +29,14 @@ def ids(exchanges):
     return [each.id for each in exchanges]
 
 
-def test_single_request_stands_for_itself():
+def test_single_request_has_only_itself():
     steps = PrecedingRequests()
     _, second = noted(steps, exchange(1, "getWhoami"), exchange(2, "getWhoami"))
 
     assert steps.of(second) == (second,)
 
 
-def test_sequence_leads_to_each_of_its_answers():
+def test_response_in_a_sequence_has_the_requests_before_it():
     steps = PrecedingRequests()
     noted(steps, exchange(1, "createWorkflow"))
     steps.begin_sequence()
@@ -45,7 +45,7 @@ def test_sequence_leads_to_each_of_its_answers():
     assert ids(steps.of(third)) == ["x00002", "x00003"]
 
 
-def test_ended_sequence_leads_nowhere():
+def test_request_after_a_sequence_has_only_itself():
     steps = PrecedingRequests()
     steps.begin_sequence()
     noted(steps, exchange(1, "createWorkflow"))
@@ -55,7 +55,7 @@ def test_ended_sequence_leads_nowhere():
     assert steps.of(second) == (second,)
 
 
-def test_poll_goes_back_to_its_submit():
+def test_poll_has_its_submit():
     steps = PrecedingRequests()
     sent = noted(
         steps,
@@ -69,22 +69,22 @@ def test_poll_goes_back_to_its_submit():
     assert ids(steps.of(sent[3])) == ["x00001", "x00004"]
 
 
-def test_cancel_shows_in_the_polls_after_it():
+def test_cancel_has_its_submit_and_the_polls_after_it():
     steps = PrecedingRequests()
     sent = noted(steps, submitted(1), about(2, "cancelExecution"), about(3, "getExecution"))
 
     assert ids(steps.of(sent[1])) == ["x00001", "x00002", "x00003"]
 
 
-def test_submit_stands_for_itself():
+def test_submit_has_only_itself():
     steps = PrecedingRequests()
     first, _ = noted(steps, submitted(1), about(2, "getExecution"))
 
     assert steps.of(first) == (first,)
 
 
-def test_resource_leads_back_to_what_made_and_changed_it():
-    """In whichever test that was; reads of it and refused writes changed nothing."""
+def test_read_has_the_create_and_changes_of_its_resource():
+    """From any test; reads and refused writes are left out, as they changed nothing."""
     steps = PrecedingRequests()
     created = exchange(1, "createWorkflow", status=201, body={"slug": "fresh"})
     noted(steps, created, on(2, "updateWorkflow", 200), on(3, "getWorkflow", 200), on(4, "moveWorkflow", 403))
@@ -99,7 +99,7 @@ def on(number, operation_id, status):
     return replace(shown, request=replace(shown.request, path_values={"slug": "fresh"}))
 
 
-def test_minted_key_leads_back_to_its_account():
+def test_request_with_a_minted_key_has_its_minting():
     steps = PrecedingRequests()
     opened = control(1, {"tier": "free"}, {"account": "account-1"})
     minted = control(2, {"account": "account-1"}, {"name": "minted-1", "secret": "{{key:minted-1}}"})
@@ -116,8 +116,8 @@ def control(number, sent, body):
     return replace(shown, request=request, sent_headers=(("x-sandbox-token", "{{control-token}}"),))
 
 
-def test_compared_answer_rests_on_all_that_the_test_sent():
-    """Before it, after it, and what it was compared with though another test sent that."""
+def test_compared_response_has_all_requests_of_the_test():
+    """Before and after it, and the one that it was compared with, even if another test sent that."""
     steps = PrecedingRequests()
     (earlier, _) = noted(steps, exchange(1, "getWhoami"), exchange(2, "getWhoami"))
     steps.begin_test()
@@ -127,7 +127,7 @@ def test_compared_answer_rests_on_all_that_the_test_sent():
     assert ids(steps.of(run)) == ["x00004"]
 
 
-def test_arguments_tell_whether_answers_are_compared():
+def test_arguments_of_a_check_show_whether_it_compares():
     one, other = exchange(1, "getWhoami"), exchange(2, "getWhoami")
 
     assert compared_with("capabilities", {"operation": object(), "held": ()}) is None
@@ -136,7 +136,7 @@ def test_arguments_tell_whether_answers_are_compared():
     assert compared_with("runs", {"earlier": one, "between": [other], "tier": "pro"}) == [one, other]
 
 
-def test_other_threads_run_other_tests():
+def test_requests_of_other_threads_are_left_out():
     steps = PrecedingRequests()
     steps.begin_sequence()
     noted(steps, exchange(1, "getWhoami"))
@@ -169,7 +169,7 @@ def test_other_reads_are_left_out():
     assert [step.id for step in told] == ["x00001", "x00003", "x00004", "x00005"]
 
 
-def test_polls_that_say_the_same_are_left_out():
+def test_repeated_polls_are_left_out():
     polls = [exchange(number, "getExecution", body={"status": "processing"}) for number in range(2, 7)]
     end = exchange(7, "getExecution", body={"status": "completed"})
 
@@ -178,8 +178,8 @@ def test_polls_that_say_the_same_are_left_out():
     assert [step.id for step in steps] == ["x00001", "x00002", "x00006", "x00007"]
 
 
-def test_polls_of_several_executions_in_turn_are_left_out_alike():
-    """Each execution's first and last stay; a cancel in between may change any of them."""
+def test_repeated_polls_of_several_executions_are_left_out():
+    """The first and last of each execution are kept; a cancel in between may change any of them."""
     polls = [
         replace(exchange(number, "getExecution", body={"status": "processing"}), url=f"/{number % 2}")
         for number in range(1, 21)
@@ -192,7 +192,7 @@ def test_polls_of_several_executions_in_turn_are_left_out_alike():
     assert numbers == [1, 2, 9, 10, 30, 11, 12, 19, 20, 31]
 
 
-def test_all_reads_stay_where_answers_are_compared():
+def test_all_reads_are_kept_if_responses_are_compared():
     steps = [exchange(1, "getWhoami", body={"user": {}}), exchange(2, "listUsage", body={"rows": []})]
 
     assert essential_steps(steps, shown_by=steps[-1], is_compared=True) == tuple(steps)

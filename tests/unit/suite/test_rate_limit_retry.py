@@ -1,4 +1,4 @@
-"""Patience: what is refused for its rate is sent again until it is admitted, and not for ever."""
+"""Throttled requests are sent again until they are admitted, but not forever."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ ADMITTED = recording("runWorkflow-200-next-window").exchange
 
 
 def throttled(wait=None):
-    """The recorded 429, asking to wait for so long."""
+    """Return the recorded 429 with another Retry-After."""
     others = [(name, value) for name, value in REFUSED.headers if name.lower() != "retry-after"]
     return replace(REFUSED, headers=tuple(others if wait is None else [*others, ("retry-after", wait)]))
 
@@ -21,8 +21,8 @@ def throttled(wait=None):
     ("told", "wait_s"),
     [("7", 7), ("0", 1), ("3600", 65), (None, 60), ("soon", 60), ("Wed, 25 Nov 2026 00:00:00 GMT", 60)],
 )
-def test_wait_is_what_a_refusal_says_within_reason(told, wait_s):
-    """At least a second, little more than a window, and a window where nothing is said."""
+def test_wait_follows_retry_after_within_bounds(told, wait_s):
+    """At least a second and at most little more than a window; a window if there is no Retry-After."""
     assert throttled(told).told_wait_s == wait_s
 
 
@@ -51,8 +51,8 @@ def test_retrying_ends():
     assert sum(waits) == 240
 
 
-def test_nobody_waits_again_for_what_is_never_admitted():
-    """A target that refuses without end costs some windows, not some for each test."""
+def test_target_that_never_admits_is_not_waited_for_again():
+    """A target that throttles without end costs a few windows once, not for each test."""
     waits: list[float] = []
     rate_limit_retry = RateLimitRetry(pass_time=waits.append)
     other = replace(throttled("60"), request=replace(REFUSED.request, operation_id="runModel"))
@@ -63,7 +63,7 @@ def test_nobody_waits_again_for_what_is_never_admitted():
     assert sum(waits) == 240
 
 
-def test_what_is_admitted_again_is_waited_for_again():
+def test_retries_resume_after_an_admitted_request():
     waits: list[float] = []
     rate_limit_retry = RateLimitRetry(pass_time=waits.append)
     rate_limit_retry.outlast(throttled("60"), lambda: throttled("60"))

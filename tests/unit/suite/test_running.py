@@ -1,4 +1,4 @@
-"""What a check prints while it runs."""
+"""Output of a check while it runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from knouds_harness.suite.concurrent_tests import RunLock
 
 
 def watcher(*, is_terminal=False):
-    """One that prints into its console's file."""
+    """Make a watcher that prints into its console's file."""
     console = Console(file=StringIO(), force_terminal=is_terminal, color_system=None, width=80)
     return running._Watcher(console=console)  # noqa: SLF001 - pytest alone meets it otherwise
 
@@ -26,8 +26,8 @@ def watcher(*, is_terminal=False):
     [(False, "checking staging (https://staging.example.com): 1 test\n"), (True, "")],
     ids=["pipe", "terminal"],
 )
-def test_first_line_in_a_pipe_says_what_begins(monkeypatch, is_terminal, expected):
-    """Before anything is sent; in a terminal the bar says it."""
+def test_first_line_in_a_pipe_says_what_is_checked(monkeypatch, is_terminal, expected):
+    """Before anything is sent; in a terminal the progress bar says it."""
     profile = SimpleNamespace(name="staging", base_url="https://staging.example.com")
     monkeypatch.setattr(running, "opened_run", lambda _: SimpleNamespace(profile=profile))
     monkeypatch.setattr(running, "checks_of", lambda _: ())
@@ -39,7 +39,7 @@ def test_first_line_in_a_pipe_says_what_begins(monkeypatch, is_terminal, expecte
 
 
 def test_long_wait_is_explained(monkeypatch):
-    """It says how long, why, and until when; a short one goes unsaid."""
+    """How long, why, and until when; a short wait is not mentioned."""
     lock, out = RunLock(), StringIO()
     lock.on_long_wait = partial(running.show_wait, Console(file=out, width=80))
     monkeypatch.setattr(lock._is_over, "wait", lambda _: None)  # noqa: SLF001 - time does not pass
@@ -53,8 +53,8 @@ def test_long_wait_is_explained(monkeypatch):
 @pytest.mark.parametrize(
     ("raised", "is_interrupted"), [(KeyboardInterrupt, True), (pytest.exit.Exception, False)]
 )
-def test_ctrl_c_is_not_taken_for_a_session_that_ended_itself(monkeypatch, raised, is_interrupted):
-    """Pytest gives both the code 2, which is a usage error here."""
+def test_ctrl_c_is_distinguished_from_other_ends_of_a_session(monkeypatch, raised, is_interrupted):
+    """Pytest returns 2 for both, which is a usage error here."""
 
     def main(_, plugins):
         for plugin in plugins:

@@ -1,4 +1,4 @@
-"""The schedule: what waits begins first, and nobody counts runs while others run."""
+"""The schedule: tests that wait begin first, and tests that count runs do so while no other test runs any."""
 
 import re
 from dataclasses import replace
@@ -31,27 +31,27 @@ def suite():
 
 
 def schedule_of(suite, target, *, is_quick=False):
-    """When which of them has its turn on a target."""
+    """Return the schedule of these tests on a target."""
     possible = [item for item in suite if all(need.missing(target) is None for need in needs_of(item))]
     run: Any = SimpleNamespace(target=target, tester=SimpleNamespace(need=lambda need: need.find(target)))
     return SuiteSchedule(run, possible, is_quick=is_quick)
 
 
 def marked(suite, *names):
-    """The tests that have any of these markers."""
+    """Return the tests with any of these markers."""
     return [item for item in suite if any(item.get_closest_marker(name) for name in names)]
 
 
-def test_window_is_filled_early_where_it_takes_its_time(suite):
-    """With nobody to move its clock, a minute passes; where somebody can, and in a quick check, none."""
+def test_window_is_filled_early_if_it_takes_real_time(suite):
+    """It takes a minute if the clock cannot be moved; a quick check fills none."""
     assert schedule_of(suite, WITHOUT_CLOCK).fills_early
     assert not schedule_of(suite, WITHOUT_CLOCK, is_quick=True).fills_early
     assert not schedule_of(suite, SANDBOX).fills_early
 
 
 @pytest.mark.parametrize("target", [SANDBOX, WITHOUT_CLOCK], ids=["clock moves", "clock stands"])
-def test_whoever_looks_at_runs_comes_after_those_that_wait_for_theirs(suite, target):
-    """Usage pages and totals are compared when nothing is on its way any more."""
+def test_tests_that_read_runs_start_after_tests_that_wait_for_runs(suite, target):
+    """Usage pages and totals are compared when no run is in flight."""
     place = schedule_of(suite, target).place
     waits = marked(suite, "waits")
     looks = [each for each in suite if checks_of(each)[0].family == "usage" and each not in waits]
@@ -60,8 +60,8 @@ def test_whoever_looks_at_runs_comes_after_those_that_wait_for_theirs(suite, tar
     assert min(map(place, looks)) > max(map(place, waits))
 
 
-def test_whoever_counts_runs_of_an_account_does_so_alone(suite):
-    """Before all that run side by side where a window is filled early, else after all others."""
+def test_tests_that_count_runs_of_an_account_run_alone(suite):
+    """Before all tests that run side by side if a window is filled early, else after all others."""
     counts, others = marked(suite, "limited"), set(suite) - set(marked(suite, "limited", "fills_window"))
     early, late = schedule_of(suite, WITHOUT_CLOCK).place, schedule_of(suite, SANDBOX).place
 
@@ -70,7 +70,7 @@ def test_whoever_counts_runs_of_an_account_does_so_alone(suite):
     assert min(map(late, counts)) > max(map(late, others))
 
 
-def test_what_runs_nothing_comes_while_others_wait(suite):
+def test_tests_without_runs_come_before_tests_that_wait(suite):
     place = schedule_of(suite, WITHOUT_CLOCK).place
     without_runs = [each for each in suite if not is_about_runs(each)]
 
@@ -78,10 +78,10 @@ def test_what_runs_nothing_comes_while_others_wait(suite):
     assert max(map(place, without_runs)) < min(map(place, marked(suite, "waits", "fills_window")))
 
 
-def test_tests_end_when_interrupted_while_others_begin(suite, monkeypatch):
-    """Ctrl-C between two that begin one after the other leaves none running while the record is finished.
+def test_ctrl_c_between_two_starts_ends_all_tests(suite, monkeypatch):
+    """No test still runs when the record is finished.
 
-    It comes as the main thread has just taken the lock.
+    Ctrl-C comes just when the main thread has taken the lock.
     """
     schedule = schedule_of(suite, SANDBOX)
     run = schedule._run  # noqa: SLF001 - what a whole run would hold
@@ -117,8 +117,8 @@ def test_tests_of_another_suite_run_alone():
     assert schedule_of([], SANDBOX).place(other) == 0
 
 
-def test_what_runs_in_a_thread_gets_what_it_is_called_with(suite):
-    """Threads know nothing of fixtures: parameters are the test's own, or the run has them."""
+def test_tests_in_threads_need_no_fixtures(suite):
+    """Their arguments are parameters, or attributes of the run."""
     in_threads = marked(suite, "waits", "independent", "fills_window")
 
     for item in in_threads:
@@ -132,7 +132,7 @@ def spending_of(suite, limit_credits, target=SANDBOX):
 
 
 @pytest.mark.parametrize("limit_credits", [0, 14, 50, 400])
-def test_cheapest_tests_are_paid_first(suite, limit_credits):
+def test_cheapest_tests_get_the_credits_first(suite, limit_credits):
     spending, whole = spending_of(suite, limit_credits), spending_of(suite, 1e6)
     cost_by_test = {item.nodeid: sum_of_runs(item) for item in marked(suite, "spends")}
 
@@ -144,12 +144,12 @@ def test_cheapest_tests_are_paid_first(suite, limit_credits):
 
 
 def sum_of_runs(item):
-    """What one test costs by the profile."""
+    """Return what one test costs by the profile."""
     runs = [run for marker in item.iter_markers("spends") for run in marker.args[0](SANDBOX)]
     return sum(each.cost_credits or 0 for each in runs)
 
 
-def test_who_may_run_nothing_spends_nothing(suite):
+def test_profile_without_runs_spends_nothing(suite):
     may_read = replace(SANDBOX, limits=replace(SANDBOX.limits, allow=frozenset({Action.READ})))
 
     spending = spending_of(suite, 1e6, may_read)

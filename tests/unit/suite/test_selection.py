@@ -1,4 +1,4 @@
-"""Which tests ``--operation`` runs, of those that there are."""
+"""The tests that ``--operation`` selects."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_facts_of_an_operation_are_shown_by_the_tests_about_it(suite, operation)
 
 
 @pytest.mark.parametrize("operation_id", IDS)
-def test_tests_about_an_operation_are_few(suite, operation_id):
+def test_few_tests_are_about_one_operation(suite, operation_id):
     kept = about(suite, operation_id)
 
     params = [item.callspec.params for item in kept if hasattr(item, "callspec")]
@@ -41,7 +41,7 @@ def test_tests_about_an_operation_are_few(suite, operation_id):
     assert len(kept) < len(suite) / 4
 
 
-def test_facts_of_other_operations_alone_are_left_out():
+def test_facts_only_of_other_operations_are_left_out():
     left_out = facts_of_others({"getWhoami"})
 
     assert "run.bad-slug-is-invalid-slug" in left_out

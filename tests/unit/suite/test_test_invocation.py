@@ -1,4 +1,4 @@
-"""What is said of a finding while the run goes on."""
+"""Messages about findings while the run goes on."""
 
 from dataclasses import replace
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""The tester: one judgement for all answers, retries where it is throttled, an end if the target is gone."""
+"""The tester: one judgement for all responses, retries if throttled, an end if the target is gone."""
 
 from dataclasses import replace
 from datetime import date
@@ -31,7 +31,7 @@ WHOAMI = {
 
 @pytest.fixture
 def make_tester(tmp_path):
-    """Make a tester whose target answers as told; afterwards its run folder is complete."""
+    """Make a tester whose target answers like this; afterwards its run folder is complete."""
     opened = []
 
     def make(answer, *, waivers=(), waited=None, is_checked=False, **limits):
@@ -59,8 +59,8 @@ def full(tester):
 
 
 @pytest.mark.parametrize(("more", "is_kept"), [("", True), ("x" * 100_000, False)])
-def test_long_answer_from_before_the_tests_is_judged_and_not_kept(make_tester, more, is_kept):
-    """Who needs it asks again; of many keys they would take hundreds of megabytes."""
+def test_long_response_from_the_profile_check_is_not_kept(make_tester, more, is_kept):
+    """A test that needs it asks again; for many keys they would take hundreds of megabytes."""
     asked = []
 
     def answer(request):
@@ -74,7 +74,7 @@ def test_long_answer_from_before_the_tests_is_judged_and_not_kept(make_tester, m
     assert (was_judged, asked[before:]) == ((False, []) if is_kept else (True, ["/api/whoami"]))
 
 
-def test_every_answer_is_judged(make_tester):
+def test_every_response_is_judged(make_tester):
     response = httpx.Response(203, text="<html>", headers={"content-type": "text/html"})
     tester = make_tester(lambda _: response)
 
@@ -85,7 +85,7 @@ def test_every_answer_is_judged(make_tester):
     }
 
 
-def test_assumption_fails_a_strict_run_only(make_tester):
+def test_assumption_fails_only_a_strict_run(make_tester):
     tester = make_tester(lambda _: httpx.Response(401, json={"error": "x", "code": "NO_KEY"}))
     exchange = tester.send("getWhoami", None)
 
@@ -119,7 +119,7 @@ def test_expired_waiver_fails_a_run_even_unused(make_tester):
     assert tester.recorder.is_broken
 
 
-def test_target_that_throttles_for_ever_leaves_a_test_untested(make_tester):
+def test_endless_throttling_leaves_a_test_untested(make_tester):
     waited: list[float] = []
     tester = make_tester(lambda _: httpx.Response(429, headers={"retry-after": "60"}), waited=waited)
 
@@ -129,12 +129,12 @@ def test_target_that_throttles_for_ever_leaves_a_test_untested(make_tester):
     assert sum(waited) == 240
 
 
-def test_nothing_is_sent_at_once_where_nothing_is_asked_for(make_tester):
+def test_no_concurrent_requests_send_nothing(make_tester):
     assert make_tester(lambda _: httpx.Response(200, json=WHOAMI)).send_at_once([]) == []
 
 
-def test_requests_at_once_are_answered_in_the_order_of_asking(make_tester):
-    """Each is sent and judged; a 429 among them is an answer."""
+def test_concurrent_responses_keep_the_order_of_their_requests(make_tester):
+    """Each is sent and judged; a 429 among them is a response like any other."""
     tester = make_tester(
         lambda request: httpx.Response(429 if "usage" in str(request.url) else 200, json=WHOAMI)
     )
@@ -147,7 +147,7 @@ def test_requests_at_once_are_answered_in_the_order_of_asking(make_tester):
     assert {each.fact for each in tester.recorder.findings.values()} >= {"rate.refusal-headers"}
 
 
-def test_target_that_has_gone_away_ends_the_run(make_tester):
+def test_unreachable_target_ends_the_run(make_tester):
     sent = []
 
     def refuse(request):
@@ -165,8 +165,8 @@ def test_target_that_has_gone_away_ends_the_run(make_tester):
     assert [request.url.path for request in sent] == ["/api/whoami"] * 5 + ["/api/health"]
 
 
-def test_broken_operation_is_left_alone_and_the_run_goes_on(make_tester):
-    """After some requests without a whole answer it counts as untested; the others are asked as before."""
+def test_operation_without_complete_responses_becomes_untested(make_tester):
+    """After some attempts; other operations are still sent."""
 
     def answer(request):
         if request.url.path == "/api/whoami":
@@ -184,8 +184,8 @@ def test_broken_operation_is_left_alone_and_the_run_goes_on(make_tester):
 
 
 @pytest.mark.parametrize("operation", ["getWhoami", "createWorkflow"])
-def test_lost_connection_is_no_finding(make_tester, monkeypatch, operation):
-    """Reads are asked anew, as another exchange; anything else is not sent twice, and untested."""
+def test_closed_idle_connection_is_not_a_finding(make_tester, monkeypatch, operation):
+    """Reads are sent again, as another exchange; other requests are not, and the test is untested."""
     tester = make_tester(lambda _: httpx.Response(200, json=WHOAMI))
     tester.client.list_existing()
     send, sent = tester.client.send, []
@@ -208,7 +208,7 @@ def test_lost_connection_is_no_finding(make_tester, monkeypatch, operation):
     assert tester.recorder.findings == {}
 
 
-def test_what_the_profile_forbids_counts_as_untested(make_tester):
+def test_forbidden_action_is_untested(make_tester):
     tester = make_tester(lambda _: httpx.Response(200, json={}), allow=frozenset({Action.READ}))
 
     with pytest.raises(Untested, match=r'^"run" in limits\.allow'):
@@ -225,7 +225,7 @@ def test_run_over_budget_is_untested(make_tester):
 
 @pytest.fixture
 def refused_clip(make_tester):
-    """A tester with so many credits whose target answers as told, and what it sent; a clip costs 8."""
+    """A tester with that many credits whose target answers like this, and the requests; a clip costs 8."""
 
     def refused_clip(answer, *, credits_left):
         sent = []
@@ -249,7 +249,7 @@ CLIP = Call(path_values={"slug": "clip"}, json={"inputs": {}})
 
 
 def test_refusal_that_the_credits_do_not_cover_is_untested(refused_clip):
-    """If the server did not refuse, too much would be spent; the run goes on."""
+    """A server that does not refuse would spend too much; the run goes on."""
     tester, sent = refused_clip(REFUSED, credits_left=7)
 
     with pytest.raises(Untested, match=r"more credits than the 7"):
@@ -262,7 +262,7 @@ def test_refusal_that_the_credits_do_not_cover_is_untested(refused_clip):
 
 
 def test_refusals_spend_nothing(refused_clip):
-    """However many there are; what a run would cost is asked for once."""
+    """However many there are; the price of the run is read once."""
     tester, sent = refused_clip(REFUSED, credits_left=8)
 
     for _ in range(3):
@@ -272,7 +272,7 @@ def test_refusals_spend_nothing(refused_clip):
     assert tester.client.guard.budget.spent_credits == 0
 
 
-def test_run_that_cost_more_than_was_left_ends_the_run(refused_clip):
+def test_run_over_the_credits_left_ends_the_run(refused_clip):
     tester, sent = refused_clip(httpx.Response(200, json={"success": True, "cost": 9}), credits_left=8)
     tester.send("runWorkflow", None, CLIP)
 
@@ -282,7 +282,7 @@ def test_run_that_cost_more_than_was_left_ends_the_run(refused_clip):
     assert sent.count("/api/workflows/clip/run") == 1
 
 
-def test_finding_in_a_sequence_carries_what_led_to_it(make_tester):
+def test_finding_in_a_sequence_has_its_requests_and_a_script(make_tester):
     tester = make_tester(lambda _: httpx.Response(401, json={"error": "No"}))
     tester.recorder.steps.begin_sequence()
     created = tester.send("createWorkflow", full(tester), Call(json={"name": "A"}))
@@ -295,6 +295,6 @@ def test_finding_in_a_sequence_carries_what_led_to_it(make_tester):
 
 
 @pytest.mark.parametrize(("concurrency", "at_once"), [(1, 1), (8, 8), (1_000_000, 64)])
-def test_a_check_takes_no_thousand_threads(make_tester, concurrency, at_once):
-    """Where a profile allows load thousands of requests in flight, a check still sends a few."""
+def test_check_has_few_requests_in_flight(make_tester, concurrency, at_once):
+    """Even if the profile allows load thousands of them."""
     assert make_tester(lambda _: httpx.Response(200), concurrency=concurrency).most_at_once == at_once

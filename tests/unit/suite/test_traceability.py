@@ -1,4 +1,4 @@
-"""Checks, facts and profile fit together: nothing is claimed unsaid, and nothing is needed untold."""
+"""Checks, facts and profile fit together: no claim is undeclared, and every need is named."""
 
 from dataclasses import replace
 
@@ -57,6 +57,6 @@ def persona(**changes):
         (persona(), 7),
     ],
 )
-def test_cells_are_what_the_documents_decide(key, count):
-    """The matrix leaves out what is open: keys of lower tiers, and refusals on somebody else's resources."""
+def test_matrix_has_only_the_documented_cells(key, count):
+    """Open are keys of lower tiers, and refusals on resources of other users."""
     assert sum(is_decided(operation, key, "ada") for operation in DOCUMENT.operations) == count

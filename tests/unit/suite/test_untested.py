@@ -27,14 +27,14 @@ def refused(name):
     )
 
 
-def test_profile_that_does_not_offer_it_is_the_cause():
+def test_need_missing_in_the_profile_is_caused_by_the_profile():
     untested = untested_for(REVOKED_KEY, profile=TARGET, contradictions=[refused("full")])
 
     assert (untested.missing, untested.cause) == ('a key with state = "revoked"', "profile")
 
 
-def test_contradiction_is_named_where_the_profile_offers_it():
-    """The one that alone takes it away, with its line."""
+def test_contradiction_that_removed_the_key_is_named():
+    """Only the one that did, with its line."""
     need: Need[Persona] = Need(
         says="the full key",
         fitting=lambda target: (key for key in target.personas.values() if key.name == "full"),
@@ -46,7 +46,7 @@ def test_contradiction_is_named_where_the_profile_offers_it():
     assert untested.missing == "keys.full (line 7) as the profile has it, but the target refuses it"
 
 
-def test_all_are_named_where_only_all_of_them_take_it_away():
+def test_all_contradictions_are_named_if_any_key_would_do():
     contradictions = [refused(name) for name in TARGET.personas]
     assert ANY_KEY.find(without(TARGET, contradictions)) is None
 
@@ -58,7 +58,7 @@ def test_all_are_named_where_only_all_of_them_take_it_away():
 
 
 @pytest.mark.parametrize("where", ["keys.full.tier", "keys.full", "keys.full.role"])
-def test_contradicted_key_is_dropped(where):
+def test_contradicted_key_is_removed_from_the_target(where):
     left = without(TARGET, [replace(refused("full"), where=where)]).personas
 
     assert set(left) == set(TARGET.personas) - {"full"}

@@ -1,4 +1,4 @@
-"""Profiles written on the spot."""
+"""Write profiles for tests."""
 
 from pathlib import Path
 

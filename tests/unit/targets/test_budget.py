@@ -1,4 +1,4 @@
-"""The budget is never overspent, whatever the order of answers."""
+"""The budget is never overspent, in whatever order responses come."""
 
 import sys
 import threading
@@ -20,7 +20,7 @@ amounts = st.floats(0, 1000, allow_nan=False).map(lambda amount: round(amount, 3
 
 
 class SpendingMachine(RuleBasedStateMachine):
-    """Reserve and settle in any order; the model adds up with exact fractions of its own."""
+    """Reserve and settle in any order; the model adds up exact fractions."""
 
     reservations = Bundle("reservations")
 
@@ -88,7 +88,7 @@ def test_reservation_counts_until_it_is_settled():
 
 
 @pytest.mark.parametrize("said", [None, float("nan"), float("inf"), -3.0, 10**400])
-def test_price_that_nobody_says_or_that_is_none_counts_as_the_worst(said: float | None):
+def test_unknown_or_invalid_price_counts_as_the_highest(said: float | None):
     budget = Budget(10)
 
     budget.settle(budget.reserve(6), said)
@@ -98,7 +98,7 @@ def test_price_that_nobody_says_or_that_is_none_counts_as_the_worst(said: float 
 
 @pytest.mark.parametrize("next_cost", [0, 1])
 def test_nothing_is_reserved_once_the_limit_is_exceeded(next_cost):
-    """Not even for what is free: the message says what was charged, by what, and what the limit is."""
+    """Not even a free run; the message names the charge, the run and the limit."""
     budget = Budget(20)
     budget.settle(budget.reserve(1), 12, what="POST /run (x00007)")
     budget.settle(0, 13, what="POST /run (x00008)")
@@ -111,8 +111,8 @@ def test_nothing_is_reserved_once_the_limit_is_exceeded(next_cost):
     assert budget.spent_credits == 25
 
 
-def test_overcharge_within_the_limit_is_spent_and_ends_nothing():
-    """A check has to see that runs cost more than they should; the limit still holds."""
+def test_overcharge_within_the_limit_does_not_end_the_run():
+    """A check must be able to see that runs cost too much; the limit still holds."""
     budget = Budget(20)
 
     budget.settle(budget.reserve(1), 12)
@@ -122,7 +122,7 @@ def test_overcharge_within_the_limit_is_spent_and_ends_nothing():
         budget.reserve(1)
 
 
-def test_rounding_over_the_limit_stops_all_the_same():
+def test_rounding_error_over_the_limit_ends_all_runs():
     budget = Budget(0.3)
 
     budget.settle(budget.reserve(0.3), 0.1 + 0.2)
@@ -136,7 +136,7 @@ def test_free_requests_are_always_granted(limit: float):
     assert Budget(limit).reserve(0) == 0
 
 
-def test_extended_budget_grants_what_it_refused():
+def test_extended_budget_grants_a_refused_run():
     budget = Budget(1)
     with pytest.raises(GuardStop):
         budget.reserve(3)
@@ -147,7 +147,7 @@ def test_extended_budget_grants_what_it_refused():
     assert budget.left_credits == 0
 
 
-def test_fine_amounts_add_up():
+def test_amounts_with_many_digits_add_up():
     budget = Budget(1e12)
 
     for _ in range(3):
@@ -158,7 +158,7 @@ def test_fine_amounts_add_up():
 
 
 def test_threads_cannot_overspend_together():
-    """Each takes one credit at a time, and all of them together take what there is."""
+    """Each takes one credit at a time, and together they take all there are."""
     budget = SharedBudget(1000)
 
     def take(_: int) -> int:
@@ -181,7 +181,7 @@ def test_threads_cannot_overspend_together():
     assert (budget.spent_credits, budget.left_credits) == (1000, 0)
 
 
-# --- Plans: what a server charges is counted on its side, as soon as it is asked
+# --- Plans: the server counts its charges itself, when a request arrives
 
 
 @dataclass(frozen=True)
@@ -189,9 +189,9 @@ class Planned:
     """One run of a plan, in hundredths of a credit.
 
     Attributes:
-        price: What it costs at most, as the server announced.
-        charged: What the server charges, before it answers.
-        is_told: Whether the answer says so.
+        price: The highest cost, as announced by the server.
+        charged: The charge, made before the response.
+        is_told: Whether the response states it.
     """
 
     price: int
@@ -200,13 +200,13 @@ class Planned:
 
     @property
     def told_credits(self) -> float | None:
-        """What the answer says."""
+        """Return the cost in the response."""
         return self.charged / 100 if self.is_told else None
 
 
 @st.composite
 def planned_runs(draw, *, most_over=0):
-    """A run that is refused, charged in part or in full, or, where ``most_over`` allows it, beyond that."""
+    """Draw runs that are refused, charged in part or in full, or up to ``most_over`` beyond."""
     price = draw(st.integers(0, 900))
     refused, full = Planned(price, 0, is_told=True), Planned(price, price, is_told=draw(st.booleans()))
     partly = Planned(price, draw(st.integers(0, price)), is_told=draw(st.booleans()))
@@ -222,7 +222,7 @@ STEPS = st.tuples(
 @settings(max_examples=1_000)
 @given(limit=st.integers(0, 3_000), steps=st.lists(STEPS, max_size=40))
 def test_workers_with_leases_never_exceed_the_credits(limit, steps):
-    """Whatever is in flight, and whichever worker leaves in order or is lost with what it was granted."""
+    """With runs in flight, and workers that leave in order or are lost with their grant."""
     master, charged = Budget(limit / 100), 0
     workers = [Budget(0) for _ in range(4)]
     granted: list[int] = [0] * 4
@@ -258,7 +258,7 @@ def test_workers_with_leases_never_exceed_the_credits(limit, steps):
 
 
 class ChargingServer:
-    """Charges as planned, and counts that; answers take a while, so that several runs are in flight."""
+    """Charge as planned, and count it; responses take a while, so several runs are in flight."""
 
     def __init__(self) -> None:
         self.charged = 0
@@ -269,12 +269,12 @@ class ChargingServer:
         with self._lock:
             self.charged += planned.charged
             self.over += max(0, planned.charged - planned.price)
-        time.sleep(0)  # lets others run
+        time.sleep(0)  # let other threads run
         return planned.told_credits
 
 
 def spend(budget: SharedBudget, server: ChargingServer, plan: list[Planned], stops: list[GuardStop]) -> None:
-    """Send what is planned, as the client does, until a guard ends it."""
+    """Send planned runs, as the client does, until a guard ends it."""
     for planned in plan:
         try:
             reserved = budget.reserve(planned.price / 100)
@@ -289,7 +289,7 @@ def spend(budget: SharedBudget, server: ChargingServer, plan: list[Planned], sto
 
 
 def all_spent(limit: int, plans: list[list[Planned]]) -> tuple[SharedBudget, ChargingServer, list[GuardStop]]:
-    """What comes of plans that threads carry out side by side; an exception of theirs is raised here."""
+    """Carry out plans in threads; return budget, server and stops, or raise a thread's exception."""
     budget, server = SharedBudget(limit / 100), ChargingServer()
     stops: list[GuardStop] = []
     with ThreadPoolExecutor(len(plans)) as threads:
@@ -303,9 +303,9 @@ PLANS = st.lists(st.lists(planned_runs(), max_size=12), min_size=1, max_size=6)
 
 @settings(deadline=None)
 @given(limit=st.integers(0, 3_000), plans=PLANS)
-@example(limit=900, plans=[[Planned(900, 0, is_told=True)] * 12] * 6)  # each one fits alone
+@example(limit=900, plans=[[Planned(900, 0, is_told=True)] * 12] * 6)  # each fits alone
 def test_threads_never_exceed_the_credits(limit, plans):
-    """And what does not fit beside the others waits for them, and is refused where it fits no more."""
+    """A run that does not fit beside those in flight waits; one that cannot fit any more is refused."""
     budget, server, stops = all_spent(limit, plans)
 
     assert server.charged <= limit
@@ -320,7 +320,7 @@ def test_threads_never_exceed_the_credits(limit, plans):
     plans=st.lists(st.lists(planned_runs(most_over=500), max_size=12), min_size=1, max_size=6),
 )
 def test_exceeding_the_limit_ends_all_spending(limit, plans):
-    """What is spent beyond the limit is what the server charged beyond its own word, of runs in flight."""
+    """Beyond the limit is only what the server charged above the announced price, for runs in flight."""
     budget, server, _ = all_spent(limit, plans)
 
     assert server.charged <= limit + server.over
@@ -333,7 +333,7 @@ def test_exceeding_the_limit_ends_all_spending(limit, plans):
 
 
 def spending(*settled: tuple[float, float | None], limit: float = 60) -> Budget:
-    """A budget of which runs were reserved and settled like this."""
+    """Make a budget with runs reserved and settled like this."""
     budget = Budget(limit)
     for reserved, actual in settled:
         budget.settle(budget.reserve(reserved), actual)
@@ -348,7 +348,7 @@ def test_usage_is_read_after_the_first_paid_run(settled, is_due):
 
 
 def test_usage_is_read_again_once_half_of_the_rest_is_used():
-    """A server that charges more than answers tell is found out before the limit."""
+    """So a server that charges more than its responses say is found before the limit."""
     budget = spending((8, 8))
     budget.note_usage(8)
 
@@ -361,8 +361,8 @@ def test_usage_is_read_again_once_half_of_the_rest_is_used():
     assert budget.is_usage_due(8)
 
 
-def test_usage_is_read_where_refusals_could_have_used_up_the_credits():
-    """Each refusal is believed as long as the credits would suffice if it were not true."""
+def test_usage_is_read_if_refusals_could_hide_charges():
+    """Refusals are believed as long as the credits would cover their prices."""
     budget = Budget(1000)
     budget.settle(budget.reserve(10), 10)
     budget.note_usage(10)
@@ -375,7 +375,7 @@ def test_usage_is_read_where_refusals_could_have_used_up_the_credits():
     assert refused == 50
 
 
-def test_what_usage_shows_beyond_what_was_told_is_spent():
+def test_charges_that_only_usage_shows_are_spent():
     budget = spending((8, 0), (8, 8))
     budget.note_usage(16)
     assert (budget.spent_credits, budget.left_credits) == (16, 44)
@@ -388,8 +388,8 @@ def test_what_usage_shows_beyond_what_was_told_is_spent():
 
 
 @pytest.mark.parametrize("estimate", [0.01, 1, 5])
-def test_runs_that_cost_more_than_answers_tell_end_at_the_limit(estimate):
-    """Usage tells, and is read the sooner, the more it shows; at most one run is sent beyond the limit."""
+def test_runs_that_cost_more_than_responses_say_end_at_the_limit(estimate):
+    """The more usage shows, the sooner it is read; at most one run is sent beyond the limit."""
     budget, charged, readings = Budget(600), 0, 0
 
     with suppress(GuardStop):
@@ -404,7 +404,7 @@ def test_runs_that_cost_more_than_answers_tell_end_at_the_limit(estimate):
     assert readings < 15
 
 
-def test_usage_that_shows_less_takes_nothing_back():
+def test_usage_that_shows_less_gives_nothing_back():
     budget = spending((8, 8))
 
     budget.note_usage(0)
@@ -421,8 +421,8 @@ def test_runs_in_flight_may_show_in_usage():
     assert budget.spent_credits == 0
 
 
-def test_unreadable_usage_proves_no_refusal():
-    """What was reserved counts then, and never exceeds the limit by itself."""
+def test_unreadable_usage_counts_refused_runs_at_their_price():
+    """But they never exceed the limit by themselves."""
     budget = spending((8, 0), (50, 0), (50, 0))
 
     budget.note_usage(None)
@@ -430,8 +430,8 @@ def test_unreadable_usage_proves_no_refusal():
     assert (budget.spent_credits, budget.overcharge) == (60, None)
 
 
-def test_free_runs_are_doubted_less_often_the_longer_they_are_free():
-    """Where their charges would not fit into what is left."""
+def test_free_runs_are_doubted_ever_less_often():
+    """If their charges would not fit into the credits left."""
     budget, due = Budget(0), []
 
     for _ in range(8):

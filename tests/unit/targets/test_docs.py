@@ -1,4 +1,4 @@
-"""The reference of profiles names every key that a profile may have, and the examples of both pages load."""
+"""The reference of profiles names every key, and the examples of both pages are valid."""
 
 import re
 import tomllib
@@ -26,5 +26,5 @@ def test_reference_names_every_key(key: str):
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_examples_have_the_right_shape(example: str):
+def test_examples_are_valid_profiles(example: str):
     TypeAdapter(Target).validate_python(tomllib.loads(example), context=AS_A_PROFILE)

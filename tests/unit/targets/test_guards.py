@@ -1,4 +1,4 @@
-"""What is not allowed is not sent, and the message says how to allow it."""
+"""A forbidden request is not sent, and the message says how to allow it."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -34,7 +34,7 @@ def admit(guard: Guard, *, action: Action = Action.READ, host: str = "staging.ex
     "base_url", ["https://knouds.ai", "https://KNOUDS.ai", "https://knouds.ai.", "https://www.knouds.ai/x"]
 )
 def test_public_service_is_refused_unless_the_profile_agrees(base_url: str):
-    """However it is spelt, and whatever the command line says."""
+    """However its URL is written, and whatever the command line says."""
     with pytest.raises(GuardStop, match="is the production service"):
         Guard(target(base_url), yes_production=True)
 
@@ -44,7 +44,7 @@ def test_production_is_refused_unless_the_command_line_agrees():
         Guard(target("https://knouds.ai", production=True))
 
 
-def test_production_runs_where_both_agree():
+def test_production_is_allowed_if_profile_and_command_agree():
     Guard(target("https://knouds.ai", production=True), yes_production=True)
 
 
@@ -74,7 +74,7 @@ def test_run_beyond_the_budget_is_refused():
         admit(guard, action=Action.RUN, cost=6)
 
 
-def test_request_that_waits_for_its_turn_and_is_interrupted_spends_nothing():
+def test_request_interrupted_before_its_turn_spends_nothing():
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt
 
@@ -88,8 +88,8 @@ def test_request_that_waits_for_its_turn_and_is_interrupted_spends_nothing():
 
 
 @given(rate=st.floats(0.5, 100), pauses=st.lists(st.floats(0, 3), max_size=30))
-def test_no_second_sees_more_than_its_share(rate: float, pauses: list[float]):
-    """However unevenly requests come, two starts are never closer than the rate allows."""
+def test_starts_are_never_closer_than_the_rate_allows(rate: float, pauses: list[float]):
+    """However unevenly requests come."""
     now = 0.0
 
     def sleep(seconds: float) -> None:
@@ -119,8 +119,8 @@ def test_unbounded_rate_never_waits():
     rate=st.integers(1, 500),
     pauses_by_sharer=st.lists(st.lists(st.floats(0, 3), min_size=1, max_size=60), min_size=1, max_size=12),
 )
-def test_pace_that_several_keep_holds_for_all_of_them_together(rate, pauses_by_sharer):
-    """Whatever pauses each makes, no time holds more than two starts beyond the pace."""
+def test_shared_rate_holds_over_all_processes(rate, pauses_by_sharer):
+    """Whatever pauses each makes, no interval has more than two starts beyond the rate."""
     starts = []
     for index, pauses in enumerate(pauses_by_sharer):
         clock = Clock(1000.0)
@@ -137,8 +137,8 @@ def test_pace_that_several_keep_holds_for_all_of_them_together(rate, pauses_by_s
             assert last - first + 1 <= rate * (starts[last] - start) + 2 + 1e-6
 
 
-def test_turn_that_has_begun_is_used():
-    """An arrival on a schedule comes a little after its instant: it need not wait for the next turn."""
+def test_turn_can_be_used_after_its_beginning():
+    """An arrival a little after its instant need not wait for the next turn."""
     clock = Clock(1000.0)
     pacer = Pacer(10, clock=clock, sleep=clock.sleep)
     pacer.take_turns(index=1, sharers=4, since=1000.0)
@@ -160,7 +160,7 @@ def test_load_on_this_machine_needs_no_agreement():
     check_load(load_target("http://127.0.0.1:1", concurrency=2), starts_per_s=5000, in_flight=1000, yes=False)
 
 
-def test_load_on_another_machine_is_refused_until_somebody_agrees():
+def test_load_on_another_machine_needs_agreement():
     target = load_target("https://staging.example.com", concurrency=50)
 
     with pytest.raises(GuardStop, match="is another machine"):
@@ -169,14 +169,14 @@ def test_load_on_another_machine_is_refused_until_somebody_agrees():
     check_load(target, starts_per_s=1, in_flight=50, yes=True)
 
 
-def test_load_with_more_in_flight_than_the_profile_allows_is_refused():
+def test_load_with_too_many_requests_in_flight_is_refused():
     target = load_target("https://staging.example.com", concurrency=50)
 
     with pytest.raises(GuardStop, match="51 users: the profile allows 50 requests in flight"):
         check_load(target, starts_per_s=1, in_flight=51, yes=True)
 
 
-def test_load_that_is_faster_than_the_profile_allows_is_refused():
+def test_load_with_too_high_a_rate_is_refused():
     target = load_target("http://127.0.0.1:1", requests_per_s=10)
 
     with pytest.raises(GuardStop, match="20 arrivals per second: the profile allows 10"):

@@ -1,4 +1,4 @@
-"""``[http]`` of a profile: what is read, and what is refused in which words."""
+"""``[http]`` of a profile: what is read, and the messages for what is refused."""
 
 import re
 
@@ -29,7 +29,7 @@ def test_headers_and_proxy_are_read(load):
     assert Redactor.for_target(target).text(f"{TOKEN} pass@word") == "{{header:x-gateway}} {{proxy-password}}"
 
 
-def test_curl_lines_lead_the_same_way(load):
+def test_curl_lines_use_the_same_proxy_and_headers(load):
     target = load(
         ADDRESS + 'headers_env = { X-Gateway = "TOKEN" }\nproxy_env = "PROXY"',
         TOKEN=TOKEN,
@@ -63,7 +63,7 @@ def test_curl_lines_lead_the_same_way(load):
         ('cafile = "x"', 'Did you mean "ca_file"?'),
     ],
 )
-def test_what_cannot_be_used_is_refused(load, text, says):
+def test_unusable_http_settings_are_refused(load, text, says):
     with pytest.raises(ProfileError, match=re.escape(says)) as caught:
         load(ADDRESS + text, SHORT="short")
 
@@ -93,7 +93,7 @@ def test_what_cannot_be_used_is_refused(load, text, says):
         ('ca_file = "empty.pem"', "ca_file: FOLDER/empty.pem cannot be used: no certificate or crl found"),
     ],
 )
-def test_files_of_a_certificate_are_told_apart(load, tmp_path, text, says):
+def test_unusable_certificate_files_are_refused(load, tmp_path, text, says):
     authority = trustme.CA()
     mine, other = authority.issue_cert("ada@example.com"), authority.issue_cert("bea@example.com")
     mine.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")

@@ -1,4 +1,4 @@
-"""Profiles become targets, or say everything that is wrong with them at once."""
+"""A profile becomes a target, or a list of everything that is wrong with it."""
 
 import os
 import re
@@ -29,7 +29,7 @@ tier = "pro"
 
 
 def problems(load, text: str, **environ: str) -> str:
-    """What loading this profile says, the file's folder left out."""
+    """Return the message about this profile, without its folder."""
     with pytest.raises(ProfileError) as caught:
         load(text, **environ)
     return re.sub(r"\S*/staging\.toml", "staging.toml", str(caught.value))
@@ -75,7 +75,7 @@ expires = 2027-01-31
     assert target.waivers[0].expires == date(2027, 1, 31)
 
 
-def test_nothing_paid_is_allowed_unless_said(load):
+def test_only_reading_is_allowed_by_default(load):
     target = load(ADDRESS)
 
     assert target.limits.allow == {Action.READ}
@@ -97,7 +97,7 @@ def test_sandbox_profile_names_every_variable_by_its_persona():
     assert not target.missing
 
 
-def test_example_profile_needs_one_key_alone():
+def test_example_profile_needs_only_one_key():
     example = builtin_targets_path() / "staging.example.toml"
 
     target = load_target(str(example), environ={"STAGING_KEY_FULL": FULL_KEY})
@@ -106,7 +106,7 @@ def test_example_profile_needs_one_key_alone():
     assert "keys.revoked" in target.missing
 
 
-def test_example_is_no_target():
+def test_example_is_not_listed_as_a_target():
     assert "staging.example" not in target_names([builtin_targets_path()])
 
 
@@ -121,13 +121,13 @@ def test_first_folder_wins(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["nope.toml", "targets/nope", "./nope.toml", "x" * 300, "x" * 300 + ".toml"])
-def test_file_that_is_not_there_is_named(name: str):
+def test_missing_file_is_named(name: str):
     with pytest.raises(UsageError, match=rf"{name}: (there is no such file|File name too long)\n  --target"):
         load_target(name)
 
 
 @pytest.mark.parametrize("name", ["staging.toml", "staging", "."])
-def test_folder_is_no_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+def test_folder_is_not_a_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
     (tmp_path / name).mkdir(exist_ok=True)
     monkeypatch.chdir(tmp_path)
 
@@ -138,7 +138,7 @@ def test_folder_is_no_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n
 @pytest.mark.parametrize(
     ("name", "meant"), [("targets/mine", "targets/mine.toml"), ("mine.toml", "mine"), ("x/mine.toml", "mine")]
 )
-def test_file_that_is_meant_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, meant: str):
+def test_similar_name_is_suggested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, meant: str):
     (tmp_path / "targets").mkdir()
     (tmp_path / "targets" / "mine.toml").touch()
     monkeypatch.chdir(tmp_path)
@@ -148,7 +148,7 @@ def test_file_that_is_meant_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_owner_that_differs_from_a_user_in_case_is_refused(load):
-    """It would count as somebody else, and every check of the workflow would be wrong."""
+    """It would count as another user, and every check of the workflow would be wrong."""
     text = ADDRESS + KEY + '[workflows.portrait]\nowner = "Ada"\n'
 
     says = problems(load, text, STAGING_KEY_FULL=FULL_KEY)
@@ -164,7 +164,7 @@ def test_owner_may_have_no_key(load):
     assert load(text, STAGING_KEY_FULL=FULL_KEY).workflows["portrait"].owner == "zoe"
 
 
-def test_place_to_change_a_profile_is_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_builtin_profile_is_copied_to_be_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     mine = Target(name="mine", base_url="http://127.0.0.1:1", source=tmp_path / "targets" / "mine.toml")
     built_in = replace(mine, source=builtin_targets_path() / "sandbox.toml")
@@ -173,7 +173,7 @@ def test_place_to_change_a_profile_is_the_users_own(tmp_path: Path, monkeypatch:
     assert built_in.place.startswith("targets/sandbox.toml (copy ")
 
 
-def test_remedy_names_what_set_the_credits():
+def test_remedy_names_the_setting_of_the_credits():
     mine = Target(name="mine", base_url="http://127.0.0.1:1", limits=Limits(credits=5), source=Path("m.toml"))
 
     assert mine.spending(3).credits_remedy == "Raise --credits, or send less."
@@ -191,7 +191,7 @@ def test_unknown_target_names_the_nearest(tmp_path: Path):
         load_target("stagin", environ={}, search=[tmp_path])
 
 
-def test_missing_secret_says_which_and_what_then(load):
+def test_missing_secret_is_named_with_its_consequence(load):
     assert problems(load, ADDRESS + KEY) == (
         "staging.toml: keys.full: environment variable STAGING_KEY_FULL is not set\n"
         "  Set it, or mark [keys.full] optional = true, or remove it: "
@@ -199,7 +199,7 @@ def test_missing_secret_says_which_and_what_then(load):
     )
 
 
-def test_optional_key_without_secret_is_missing_and_no_error(load):
+def test_optional_key_without_a_secret_is_not_an_error(load):
     target = load(ADDRESS + KEY + "optional = true\n")
 
     assert target.personas == {}
@@ -207,7 +207,7 @@ def test_optional_key_without_secret_is_missing_and_no_error(load):
 
 
 def test_secret_is_read_from_a_file_beside_the_profile(load, tmp_path: Path):
-    """A relative secret_file starts from the profile's folder; the line end does not count."""
+    """A relative secret_file is in the profile's folder; the line end does not count."""
     (tmp_path / "full.key").write_text(FULL_KEY + "\n")
 
     target = load(ADDRESS + KEY.replace("secret_env", "secret_file").replace("STAGING_KEY_FULL", "full.key"))
@@ -232,7 +232,7 @@ def test_unreadable_secret_file_is_named(load, name: str, reason: str):
 
 
 @pytest.mark.parametrize("kind", ["FIFO", "folder", "device", "NUL"])
-def test_secret_file_that_is_no_file_is_refused_at_once(load, tmp_path: Path, kind: str):
+def test_secret_file_that_is_not_a_file_is_refused_at_once(load, tmp_path: Path, kind: str):
     if kind == "FIFO":
         os.mkfifo(tmp_path / "no.key")
     elif kind == "folder":
@@ -327,8 +327,8 @@ def test_missing_keyring_library_is_named(load, monkeypatch):
     assert "pip install keyring" in target.missing["keys.full"]
 
 
-def test_keyring_that_cannot_be_read_is_asked_once(load, keyring, monkeypatch):
-    """However many keys it should hold: each time could take as long."""
+def test_unreadable_keyring_is_asked_once(load, keyring, monkeypatch):
+    """However many keys it should hold: each attempt could take as long."""
     asked = []
 
     def run(command, **options):
@@ -343,7 +343,7 @@ def test_keyring_that_cannot_be_read_is_asked_once(load, keyring, monkeypatch):
     assert len(asked) == 1
 
 
-def test_byte_order_mark_counts_for_nothing(tmp_path: Path):
+def test_byte_order_mark_is_ignored(tmp_path: Path):
     (tmp_path / "full.key").write_text(FULL_KEY, encoding="utf-8-sig")
     text = ADDRESS + KEY.replace("secret_env", "secret_file").replace("STAGING_KEY_FULL", "full.key")
     (tmp_path / "staging.toml").write_text(text, encoding="utf-8-sig")
@@ -354,7 +354,7 @@ def test_byte_order_mark_counts_for_nothing(tmp_path: Path):
 
 
 @pytest.mark.parametrize("host", ["a..b", "x" * 64 + ".example.com", ".example.com", "exa mple.com", "[::1"])
-def test_address_of_no_host_is_explained(load, host: str):
+def test_base_url_without_a_valid_host_is_explained(load, host: str):
     assert "is not a base URL" in problems(load, f'base_url = "https://{host}"\n')
 
 
@@ -457,7 +457,7 @@ def test_broken_profile_is_explained(load, text: str, says: str):
     ],
 )
 def test_deliveries_are_received_where_the_profile_says(load, lines: str, listen, *, is_direct: bool):
-    """At ``listen``, or at a plain URL of this machine; else nowhere."""
+    """At ``listen``, or at a plain-HTTP URL of this machine; otherwise nowhere."""
     text = f'{ADDRESS}[webhook]\nsecret_env = "HOOK_SECRET"\n{lines}\n'
 
     webhook = load(text, HOOK_SECRET="whsec_0123456789abcdef").webhook
@@ -481,7 +481,7 @@ def test_broken_webhook_is_explained(load, lines: str, says: str):
     assert says in problems(load, text, HOOK_SECRET="whsec_0123456789abcdef")
 
 
-def test_key_with_a_webhook_that_is_not_there_is_explained(load):
+def test_key_with_a_webhook_needs_a_webhook_table(load):
     text = f"{ADDRESS}{KEY}webhook = true\n"
 
     assert "keys.full.webhook: is true, but the profile has no [webhook]" in problems(
@@ -489,7 +489,7 @@ def test_key_with_a_webhook_that_is_not_there_is_explained(load):
     )
 
 
-def test_key_may_have_a_signing_secret_of_its_own(load):
+def test_key_may_have_its_own_signing_secret(load):
     webhook = '[webhook]\nurl = "http://127.0.0.1:9000/"\nsecret_env = "HOOK_SECRET"\n'
     own = 'webhook = true\nwebhook_secret_env = "OWN_SECRET"\n'
     shared, other = "whsec_0123456789abcdef", "whsec_of_this_key_alone"
@@ -538,7 +538,7 @@ def test_unusable_secret_is_refused_without_showing_it(load):
     assert "two words" not in said
 
 
-def test_persona_prints_its_pseudonym(load):
+def test_persona_is_printed_without_its_secret(load):
     target = load(ADDRESS + KEY, STAGING_KEY_FULL=FULL_KEY)
 
     assert FULL_KEY not in f"{target!r} {target.personas['full']} {target.personas['full'].secret}"

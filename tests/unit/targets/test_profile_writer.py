@@ -1,4 +1,4 @@
-"""Profiles that are written: valid as they stand, safe, and every step further is a line that holds."""
+"""Generated profiles: valid and safe as they are, and each commented-out step is valid too."""
 
 import re
 import tomllib
@@ -49,7 +49,7 @@ JSON = st.recursive(
 )
 
 
-def test_profile_is_valid_as_it_stands(load):
+def test_generated_profile_is_valid(load):
     target = load(profile_text(FOUND, target="staging"), **SECRETS)
 
     assert target.base_url == "https://staging.example.com"
@@ -58,15 +58,15 @@ def test_profile_is_valid_as_it_stands(load):
     assert (set(target.personas), set(target.models)) == ({"full"}, set())
 
 
-def test_profile_is_safe_as_it_stands(load):
+def test_generated_profile_is_read_only(load):
     target = load(profile_text(FOUND, target="staging"), **SECRETS)
 
     assert target.limits.allow == {Action.READ}
     assert target.limits.credits == 0
 
 
-def test_every_step_further_holds(load):
-    """With the # removed from each line that is a step, all of them together are a profile."""
+def test_every_commented_step_is_valid(load):
+    """With the # removed from each of them, the whole is a profile."""
     text = STEP.sub(r"\1", profile_text(FOUND, target="staging"))
 
     target = load(text, **SECRETS, KNOUDS_WEBHOOK_SECRET="whsec_0123456789abcdef")
@@ -85,7 +85,7 @@ def test_every_step_further_holds(load):
     )
 
 
-def test_second_account_is_proposed_where_there_is_one():
+def test_second_account_is_proposed_if_only_one_is_known():
     other = FoundKey(name="other", variable="OTHER_KEY", user="business", tier="business")
     two = Found(base_url=FOUND.base_url, keys=(KEY, other))
 
@@ -93,7 +93,7 @@ def test_second_account_is_proposed_where_there_is_one():
     assert "[keys.second]" not in profile_text(two, target="staging")
 
 
-def test_legacy_key_is_no_comment(load):
+def test_legacy_key_is_not_commented_out(load):
     legacy = FoundKey(name="legacy", variable="STAGING_KEY", user="legacy", tier="unknown", state="legacy")
 
     target = load(profile_text(Found(base_url=FOUND.base_url, keys=(legacy,)), target="staging"), **SECRETS)
@@ -105,8 +105,8 @@ def test_legacy_key_is_no_comment(load):
     "words",
     ['x"\nallow = ["run"]\n"', "x\r[limits]\u2028\x1b[31m", "x\x7f\\", "\u009b31m\u202ex\u2066\u200b"],
 )
-def test_words_of_a_server_stay_words(load, words):
-    """They add no line, and nothing that a terminal obeys."""
+def test_text_of_a_server_is_escaped(load, words):
+    """It adds no line, and nothing that a terminal obeys."""
     key = FoundKey(
         name="full", variable="STAGING_KEY", user="pro", tier=words, untold={"webhook:receive": words}
     )
@@ -121,6 +121,6 @@ def test_words_of_a_server_stay_words(load, words):
 
 
 @given(value=JSON, name=st.text())
-def test_value_is_read_back_as_it_was(value, name):
+def test_toml_value_is_read_back(value, name):
     assert toml_value({name: value}).isprintable()
     assert tomllib.loads(f"value = {toml_value({name: value})}") == {"value": {name: value}}

@@ -1,4 +1,4 @@
-"""A waiver accepts what it names, and nothing else, until it expires."""
+"""A waiver accepts what it names and nothing else, until it expires."""
 
 from datetime import date
 from typing import Any
@@ -30,8 +30,8 @@ def waiver(**names: Any) -> Waiver:
         {"check": "envelopes.code", "operation": "getWhoami", "status": 401, "code": ""},
     ],
 )
-def test_waiver_fits_what_it_names(names: dict[str, Any]):
-    """By fingerprint, by fact, or by check and operation; an empty code stands for none."""
+def test_waiver_matches_what_it_names(names: dict[str, Any]):
+    """A fingerprint, a fact, or a check and operation; an empty code means no code."""
     assert waiver(**names).matches(**FINDING)
 
 
@@ -45,14 +45,14 @@ def test_waiver_fits_what_it_names(names: dict[str, Any]):
         {"check": "envelopes.code", "operation": "getWhoami", "code": "UNAUTHORIZED"},
     ],
 )
-def test_waiver_fits_nothing_else(names: dict[str, Any]):
+def test_waiver_matches_nothing_else(names: dict[str, Any]):
     assert not waiver(**names).matches(**FINDING)
 
 
-def test_last_day_still_counts():
+def test_waiver_is_valid_on_its_last_day():
     assert not waiver(fact="x").is_expired(date(2027, 6, 30))
     assert waiver(fact="x").is_expired(date(2027, 7, 1))
 
 
-def test_waiver_says_what_it_names():
+def test_waiver_is_printed_as_what_it_names():
     assert str(waiver(fact="x.y", status=401)) == "fact x.y, status 401"

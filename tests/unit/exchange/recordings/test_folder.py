@@ -1,4 +1,4 @@
-"""A folder of recordings changes where something changed that a client could rely on."""
+"""A recording's file changes only if something changed that a client could rely on."""
 
 import json
 import uuid
@@ -17,7 +17,7 @@ LIMITED = recording("runWorkflow-200-first-of-window")
 
 
 def answering(recording, *, status=None, headers=None, **members):
-    """The recording with another answer; a member that is ... is left out."""
+    """Return the recording with another response; a member that is ... is left out."""
     exchange = recording.exchange
     body = {name: value for name, value in {**exchange.json(), **members}.items() if value is not ...}
     return replace(
@@ -46,7 +46,7 @@ def answering(recording, *, status=None, headers=None, **members):
         ),
     ],
 )
-def test_ids_instants_and_measures_are_no_change(again):
+def test_other_ids_times_and_measures_are_not_a_change(again):
     before = POLL if again.operation == "getExecution" else LIMITED
 
     assert list(differences(before, again)) == []
@@ -67,13 +67,13 @@ def test_ids_instants_and_measures_are_no_change(again):
         (replace(POLL, says="Otherwise."), '+ "says": "Otherwise.",'),
     ],
 )
-def test_what_a_client_could_rely_on_is_a_change(again, line):
+def test_difference_that_a_client_could_notice_is_a_change(again, line):
     before = POLL if again.operation == "getExecution" else LIMITED
 
     assert line in list(differences(before, again))
 
 
-def test_recording_that_did_not_change_keeps_its_file(tmp_path):
+def test_unchanged_recording_keeps_its_file(tmp_path):
     path = write_recording(tmp_path, WHOAMI)
     before = path.read_bytes()
     later = replace(WHOAMI, origin=replace(WHOAMI.origin, seed=7))
@@ -84,8 +84,8 @@ def test_recording_that_did_not_change_keeps_its_file(tmp_path):
     assert path.read_bytes() == before
 
 
-def test_recording_that_changed_replaces_its_file_also_under_another_name(tmp_path):
-    """The status stands in the name, and the outcome stays the same."""
+def test_changed_recording_replaces_its_file_and_file_name(tmp_path):
+    """The file name has the status; the outcome is the same."""
     write_recording(tmp_path, WHOAMI)
 
     (put,) = RecordingFolder.open(tmp_path).put([answering(WHOAMI, status=203)])
@@ -95,7 +95,7 @@ def test_recording_that_changed_replaces_its_file_also_under_another_name(tmp_pa
 
 
 def test_recordings_of_one_story_are_replaced_together(tmp_path):
-    """They share ids, which would not fit any more."""
+    """They share ids, which would no longer agree."""
     submit = recording("runModel-202-accepted")
     for each in (submit, POLL):
         write_recording(tmp_path, each)
@@ -107,8 +107,8 @@ def test_recordings_of_one_story_are_replaced_together(tmp_path):
     assert [put.change for put in puts] == [RecordingChange.WITH_STORY, RecordingChange.CHANGED]
 
 
-def test_story_of_which_some_could_not_be_recorded_is_left_alone(tmp_path):
-    """Half of it would not fit the other half."""
+def test_incomplete_story_changes_no_file(tmp_path):
+    """One half of a story does not fit the other half of an older one."""
     submit = recording("runModel-202-accepted")
     for each in (submit, POLL):
         write_recording(tmp_path, each)
@@ -121,7 +121,7 @@ def test_story_of_which_some_could_not_be_recorded_is_left_alone(tmp_path):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_damaged_file_is_kept_apart_and_recorded_anew(tmp_path):
+def test_damaged_file_is_listed_and_recorded_anew(tmp_path):
     path = write_recording(tmp_path, WHOAMI)
     path.write_text(path.read_text().replace("ada", "eve"))
     folder = RecordingFolder.open(tmp_path)
@@ -133,5 +133,5 @@ def test_damaged_file_is_kept_apart_and_recorded_anew(tmp_path):
     assert RecordingFolder.open(tmp_path).damaged == {}
 
 
-def test_recordings_of_the_tree_are_all_usable():
+def test_recordings_of_the_repository_are_usable():
     assert RecordingFolder.open(FOLDER).damaged == {}

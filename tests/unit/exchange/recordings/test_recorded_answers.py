@@ -1,4 +1,4 @@
-"""Recorded answers behind a client of httpx, and as routes of respx."""
+"""Recorded responses, served to an httpx client and as respx routes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def get(transport, path):
         return client.get(path)
 
 
-def test_answer_is_whole():
+def test_response_is_complete():
     answer = get(RecordedTransport(WHOAMI), "/api/whoami")
 
     assert answer.status_code == WHOAMI.exchange.status
@@ -38,8 +38,8 @@ def test_async_client_gets_the_same_answer():
     assert asyncio.run(ask()).content == WHOAMI.exchange.body
 
 
-def test_answers_to_one_request_come_in_turn():
-    """Each once; a poll too many fails, and what is left is named."""
+def test_responses_to_one_request_come_in_turn():
+    """Each once; one poll too many fails, and unused responses are named."""
     transport = RecordedTransport(*POLLS)
     path = POLLS[0].exchange.request.path
 
@@ -56,8 +56,8 @@ def test_other_request_fails(path):
         get(RecordedTransport(WHOAMI), path)
 
 
-def test_routes_of_respx_are_one_for_each_request():
-    """So that ``assert_all_called`` finds one that was not sent."""
+def test_respx_gets_one_route_for_each_request():
+    """So that ``assert_all_called`` finds a request that was not sent."""
     with respx.mock(assert_all_called=False) as router:
         add_recorded_routes(router, WHOAMI, *POLLS)
         statuses = [httpx.get(POLLS[0].exchange.url).json()["status"] for _ in POLLS]

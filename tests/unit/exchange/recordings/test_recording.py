@@ -1,4 +1,4 @@
-"""A recording that must not be relied on is refused in one message that names the file."""
+"""An unusable recording is refused, in one message that names the file."""
 
 import hashlib
 import json
@@ -62,7 +62,7 @@ def test_recording_edited_by_hand_is_refused(file, change):
     assert "knouds-harness record --update" in str(refused.value)
 
 
-def test_layout_is_no_edit(file):
+def test_other_layout_is_not_an_edit(file):
     spoilt(file, lambda _: None)
 
     assert read_recording(file) == recording(NAME)
@@ -78,7 +78,7 @@ def test_layout_is_no_edit(file):
     ],
     ids=["cut", "array", "newer", "hollow"],
 )
-def test_file_that_is_no_recording_is_refused(file, content, says):
+def test_file_of_something_else_is_refused(file, content, says):
     file.write_bytes(content)
 
     with pytest.raises(RecordingError) as refused:
@@ -125,7 +125,7 @@ def test_recording_that_was_renamed_is_refused(file):
         read_recording(file.rename(file.with_name("getWhoami-401-revoked.json")))
 
 
-def test_folder_that_is_missing_holds_nothing(tmp_path):
+def test_missing_folder_holds_no_recordings(tmp_path):
     assert read_recordings(tmp_path / "none") == []
 
 

@@ -1,4 +1,4 @@
-"""What becomes a recording holds nobody's secret, in no place, and what was equal stays equal."""
+"""Recordings hold no secret or personal data anywhere; equal values stay equal."""
 
 import json
 from dataclasses import replace
@@ -31,7 +31,7 @@ SECRET_PARTS = ("c4n4ry", "51gnedcanary", "canary.person")
 
 @pytest.fixture
 def redactor():
-    """One that has met a user, and knows where target and receiver are."""
+    """A redactor that knows a user, the target and the receiver."""
     redactor = RecordingRedactor(base_url=CANARIES["target"], personas=["full"])
     redactor.hide_receiver(CANARIES["receiver"])
     user = {**WHOAMI.json()["user"], "id": CANARIES["known user"], "email": "known.canary@private.example"}
@@ -65,14 +65,14 @@ PLACES = {
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("kind", CANARIES)
-def test_secret_is_taken_out_of_every_place(redactor, kind, place):
+def test_secret_is_removed_in_every_place(redactor, kind, place):
     clean = redactor.ours(PLACES[place](UPDATE, CANARIES[kind]))
 
     assert [part for part in SECRET_PARTS if part in everything(clean)] == []
 
 
 @pytest.mark.parametrize("member", ["userId", "createdBy", "ownerId"])
-def test_stranger_is_taken_out_by_the_member_that_names_them(redactor, member):
+def test_unknown_user_is_removed_everywhere_once_a_member_names_them(redactor, member):
     body = {"rows": [{member: "usr_c4n4rystranger", "says": "made by usr_c4n4rystranger"}]}
 
     clean = redactor.ours(replace(UPDATE, body=json.dumps(body).encode()))
@@ -80,7 +80,7 @@ def test_stranger_is_taken_out_by_the_member_that_names_them(redactor, member):
     assert clean.json() == {"rows": [{member: "{{user:1}}", "says": "made by {{user:1}}"}]}
 
 
-def test_secret_is_known_wherever_it_stands_once_it_was_seen_as_one(redactor):
+def test_secret_seen_in_one_place_is_removed_everywhere(redactor):
     exchange = replace(
         UPDATE,
         headers=(*UPDATE.headers, ("set-cookie", "sid=c4n4ry0123456789abcdef")),
@@ -92,7 +92,7 @@ def test_secret_is_known_wherever_it_stands_once_it_was_seen_as_one(redactor):
     assert clean.json() == {"note": "{{hidden}}", "password": "{{hidden}}", "x": "{{hidden}}"}
 
 
-def test_what_was_equal_stays_equal_and_what_differed_differs(redactor):
+def test_equal_values_stay_equal_and_different_ones_different(redactor):
     first, second = (
         redactor.ours(replace(UPDATE, body=json.dumps(body).encode())).json()
         for body in (
@@ -119,7 +119,7 @@ def test_body_without_secrets_stays_as_it_is(redactor):
 
 
 @pytest.mark.parametrize("body", [b"[" * 100_000, b'{"text": "%s"}' % (b"[" * 100_000)])
-def test_body_that_is_nested_too_deeply_is_kept_out(redactor, body):
+def test_body_that_is_nested_too_deeply_is_hidden_whole(redactor, body):
     assert redactor.ours(replace(WHOAMI, body=body)).body == HIDDEN.encode()
 
 
@@ -129,7 +129,7 @@ def test_redacting_twice_changes_nothing(redactor):
     assert redactor.ours(once) == once
 
 
-def test_length_of_the_body_fits_what_is_left(redactor):
+def test_content_length_is_that_of_the_redacted_body(redactor):
     exchange = replace(UPDATE, body=json.dumps({"x": CANARIES}).encode())
 
     clean = redactor.ours(exchange)
@@ -137,8 +137,8 @@ def test_length_of_the_body_fits_what_is_left(redactor):
     assert clean.header("content-length") == str(len(clean.body))
 
 
-def test_minted_key_gets_a_name_that_stays(redactor):
-    """Its own is drawn at random."""
+def test_minted_key_gets_a_stable_name(redactor):
+    """Its own name is random."""
     minted = "minted-4c350e6fc28e"
     request = replace(UPDATE.request, persona=minted)
     exchange = replace(UPDATE, request=request, sent_headers=(("x-api-key", f"{{{{key:{minted}}}}}"),))
@@ -150,7 +150,7 @@ def test_minted_key_gets_a_name_that_stays(redactor):
 
 
 def delivered(*, by="whsec_c4n4ry0123456789", to="whsec_c4n4ry0123456789"):
-    """A delivery with a user's id, signed with one secret, to a receiver that expects another."""
+    """Return a delivery with a user's id, signed with one secret, its body, and the receiver's secret."""
     raw = (DELIVERY.request.body or b"").replace(b"{{user:ada}}", b"usr_c4n4ryknown")
     at = int(DELIVERY.started_at.timestamp())
     headers = (
@@ -163,7 +163,7 @@ def delivered(*, by="whsec_c4n4ry0123456789", to="whsec_c4n4ry0123456789"):
 
 
 def test_delivery_is_signed_anew(redactor):
-    """What was redacted would not fit the old signature, and the old secret is nobody's business."""
+    """The old signature would not fit the redacted body, and would depend on the real secret."""
     exchange, raw, secret = delivered()
 
     clean = redactor.delivery(exchange, raw=raw, secret=secret)

@@ -1,4 +1,4 @@
-"""The curl line sends what was sent: a shell takes it apart again."""
+"""A curl line sends the original request: a shell parses it."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from knouds_harness.targets.personas import Secret
 
 pytestmark = pytest.mark.skipif(shutil.which("sh") is None, reason="needs a POSIX shell")
 
-# A function named curl that shows how many arguments it got, and which, and then what came through the pipe.
+# A function named curl that prints how many arguments it got, and which, and then its standard input.
 FAKE_CURL = """curl() { printf '%s\\0' "$#" "$@"; case "$*" in *'--data-binary @-') cat;; esac; }; """
 
 
@@ -33,7 +33,7 @@ def line_for(request: Request, key: str | None = None) -> str:
 
 
 def take_apart(line: str) -> tuple[list[str], bytes]:
-    """The arguments that a shell hands to curl, and what comes through the pipe."""
+    """Return the arguments that a shell hands to curl, and its standard input."""
     shown = subprocess.run(
         ["/bin/sh", "-c", FAKE_CURL + line],
         capture_output=True,
@@ -51,7 +51,7 @@ def test_key_is_left_as_a_variable():
     assert line == 'curl -sS -i https://staging.example.com/api/whoami -H "x-api-key: ${KNOUDS_KEY_FULL}"'
 
 
-def test_shell_puts_the_key_in():
+def test_shell_inserts_the_key():
     arguments, _ = take_apart(
         line_for(Request(method="GET", path="/api/whoami", persona="full", action=Action.READ))
     )
@@ -75,7 +75,7 @@ def test_empty_key_is_sent_as_an_empty_header():
 @example(body=b"keys begin with knouds_live_")
 @example(body='{"name": "Lichtmaß"}'.encode())
 @example(body=b"[" * 5_000 + b"]" * 5_000)
-def test_any_body_arrives(body: bytes):
+def test_any_body_survives_the_shell(body: bytes):
     request = Request(method="POST", path="/api/x", body=body, action=Action.READ)
 
     line = line_for(request)
@@ -91,7 +91,7 @@ def test_any_body_arrives(body: bytes):
     value=st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=30).map(str.strip)
 )
 @example(value='it\'s $HOME `id` "x" \\ !')
-def test_any_header_arrives(value: str):
+def test_any_header_survives_the_shell(value: str):
     headers = (("x-note", f"{value}{SECRETS['full']}"),)
 
     arguments, _ = take_apart(line_for(Request(method="GET", path="/", headers=headers, action=Action.READ)))
@@ -99,8 +99,8 @@ def test_any_header_arrives(value: str):
     assert f"x-note: {value}{SECRETS['full']}" in arguments
 
 
-def test_placeholders_that_were_sent_are_text():
-    """Where a server's words go into path, query and body, no key follows; a key in the query does."""
+def test_placeholders_sent_by_a_server_stay_text():
+    """In path, query and body, they are not replaced by a key; a key that was in the query is."""
     forged = "{{key:full}}/{{$PATH}}/{{key:read-only}}/{{hidden}}"
     request = Request(
         method="POST",
@@ -126,7 +126,7 @@ def test_curl_adds_no_content_type_of_its_own():
     assert "-H 'content-type:'" in line
 
 
-def test_long_body_is_left_in_the_har_file():
+def test_long_body_is_not_in_the_line():
     body = random.Random(1).randbytes(1_000_000)
     line = line_for(Request(method="POST", path="/", body=body, action=Action.READ))
 
@@ -134,7 +134,7 @@ def test_long_body_is_left_in_the_har_file():
     assert "1000000 bytes: exchanges.har, x00001" in line
 
 
-def test_dots_of_the_path_stay():
+def test_dots_in_the_path_are_kept():
     """Curl would resolve them."""
     request = Request(method="GET", path="/api/%2e%2e/..x", query=(("a", "1"),), action=Action.READ)
 

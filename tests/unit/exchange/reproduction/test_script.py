@@ -1,4 +1,4 @@
-"""The script of a sequence: it sends what was sent, in order, with what the server gives this time."""
+"""The script of a sequence sends the same requests in order, with the ids that the server gives this time."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from knouds_harness.exchange.reproduction.script import parts_of, script
 pytestmark = pytest.mark.skipif(shutil.which("sh") is None, reason="needs a POSIX shell")
 
 BASE = "https://staging.example.com"
-# A curl that shows where it sends and what, and answers as a server whose slugs differ from those of the run.
+# A curl that prints its request, and answers like a server whose slugs differ from those of the run.
 FAKE_CURL = r"""#!/bin/sh
 sent="" is_next_body="" method=GET is_next_method="" secret=""
 for word in "$@"; do
@@ -65,7 +65,7 @@ def on(number, operation_id, slug, **options):
 
 
 def created(number, slug, **options):
-    """A create and what it answers; its nodes have slugs too."""
+    """Make a create and its response, whose nodes have slugs too."""
     body = {"nodes": [{"slug": "inner"}], "slug": slug}
     return exchange(
         number, "createWorkflow", status=201, sent={"name": "Harness 0123456789ab"}, body=body, **options
@@ -73,7 +73,7 @@ def created(number, slug, **options):
 
 
 def sent_by(text, tmp_path, **environment):
-    """What a shell's curl is asked to send, and the finished shell."""
+    """Run a script; return the requests of its curl, and the finished shell."""
     (tmp_path / "curl").write_text(FAKE_CURL)
     (tmp_path / "curl").chmod(0o755)
     sent = tmp_path / "sent"
@@ -94,7 +94,7 @@ def sent_by(text, tmp_path, **environment):
     return sent.read_text().splitlines(), process
 
 
-def test_given_slug_is_carried_on(tmp_path):
+def test_later_requests_use_the_new_slug(tmp_path):
     steps = [
         created(1, "h-0123456789ab"),
         on(2, "updateWorkflow", "h-0123456789ab", sent={"slug": "h-0123456789ab", "description": "fresh"}),
@@ -112,7 +112,7 @@ def test_given_slug_is_carried_on(tmp_path):
     ]
 
 
-def test_nothing_is_deleted_twice(tmp_path):
+def test_deleted_workflow_is_not_deleted_again(tmp_path):
     steps = [
         created(1, "h-0123456789ab"),
         on(2, "deleteWorkflow", "h-0123456789ab"),
@@ -124,8 +124,8 @@ def test_nothing_is_deleted_twice(tmp_path):
     assert [line.partition(" ")[0] for line in sent] == ["POST", "DELETE", "GET"]
 
 
-def test_what_may_be_somebodys_is_not_deleted(tmp_path):
-    """Neither where the slug of the run did not show the name, nor where that of the script does not."""
+def test_unproven_workflow_is_not_deleted(tmp_path):
+    """The slug in the run, and the slug in the script, must show the name."""
     alien, own = ([created(1, slug), on(2, "getWorkflow", slug)] for slug in ("portrait", "h-0123456789ab"))
 
     text = script(alien, shows="")
@@ -136,7 +136,7 @@ def test_what_may_be_somebodys_is_not_deleted(tmp_path):
     assert [line.partition(" ")[0] for line in sent] == ["POST", "GET"]
 
 
-def test_slug_that_begins_with_another_is_its_own(tmp_path):
+def test_slug_with_another_slug_as_its_prefix_is_kept_apart(tmp_path):
     steps = [
         created(1, "h-0123456789ab"),
         created(2, "h-0123456789ab-2"),
@@ -160,7 +160,7 @@ def test_base_url_is_a_variable(tmp_path):
     assert sent[0].startswith("POST http://127.0.0.1:1/api/workflows ")
 
 
-def test_missing_key_is_said_before_anything_is_sent(tmp_path):
+def test_missing_key_is_reported_before_anything_is_sent(tmp_path):
     steps = [created(1, "h-0123456789ab", persona="other"), on(2, "getWorkflow", "h-0123456789ab")]
 
     sent, process = sent_by(script(steps, shows=""), tmp_path)
@@ -170,8 +170,8 @@ def test_missing_key_is_said_before_anything_is_sent(tmp_path):
     assert process.returncode != 0
 
 
-def test_placeholders_of_a_server_are_text(tmp_path):
-    """Where words of a server are written back, nothing of the environment follows or is asked for."""
+def test_placeholders_sent_by_a_server_stay_text(tmp_path):
+    """Text of a server that is sent back reads no variable of the environment."""
     forged = "{{$AWS_SECRET}} {{key:other}} {{key:full}} {{header:x-gateway}} {{control-token}} ${AWS_SECRET}"
     steps = [
         created(1, "h-0123456789ab"),
@@ -192,7 +192,7 @@ def test_placeholders_of_a_server_are_text(tmp_path):
     assert "my-key" not in sent[1]
 
 
-def test_answer_without_the_slug_ends_the_script(tmp_path):
+def test_response_without_the_slug_ends_the_script(tmp_path):
     steps = [
         at(1, created(1, "h-0123456789ab"), body=json.dumps({"slug": "h-0123456789ab"}).encode()),
         at(2, on(2, "getWorkflow", "h-0123456789ab")),
@@ -206,8 +206,8 @@ def test_answer_without_the_slug_ends_the_script(tmp_path):
 
 
 @pytest.mark.parametrize("slug", ["mine?h-0123456789ab", "../mine/0123456789ab", "mine#0123456789ab"])
-def test_slug_that_may_lead_elsewhere_ends_the_script(tmp_path, slug):
-    """When the script runs, a server may answer what names somebody's workflow."""
+def test_slug_that_could_change_the_path_ends_the_script(tmp_path, slug):
+    """A server may answer a slug that leads to another workflow."""
     steps = [
         at(1, created(1, "h-0123456789ab"), body=json.dumps({"slug": "h-0123456789ab"}).encode()),
         at(2, on(2, "deleteWorkflow", "h-0123456789ab")),
@@ -219,7 +219,7 @@ def test_slug_that_may_lead_elsewhere_ends_the_script(tmp_path, slug):
     assert process.returncode != 0
 
 
-def test_words_of_a_server_stay_in_their_comment(tmp_path):
+def test_text_of_a_server_stays_in_its_comment(tmp_path):
     steps = [created(1, "h-0123456789ab"), on(2, "getWorkflow", "h-0123456789ab")]
 
     sent, process = sent_by(script(steps, shows="observed \nEND\necho $(touch pwned) \x1b[31m`id`"), tmp_path)
@@ -228,8 +228,8 @@ def test_words_of_a_server_stay_in_their_comment(tmp_path):
     assert len(sent) == 3
 
 
-def test_executions_get_the_time_that_they_had():
-    """What ends by itself has to have ended; nothing else is waited for."""
+def test_script_waits_before_a_poll_as_the_run_did():
+    """It does not wait before other requests."""
     first = exchange(1, "runModel", status=202, body={"executionId": "e"})
     polled, read = (
         replace(exchange(2, each), started_at=first.started_at + timedelta(seconds=1.2))
@@ -240,8 +240,8 @@ def test_executions_get_the_time_that_they_had():
     assert "\nsleep" not in script([first, read], shows="")
 
 
-def test_requests_at_once_go_out_at_once(tmp_path):
-    """Each in the background, and each answer shown under its number; the slugs are known afterwards."""
+def test_concurrent_requests_are_sent_concurrently(tmp_path):
+    """In the background; responses are printed with their numbers, and slugs are known afterwards."""
     twins = [replace(created(number, f"h-0123456789ab-{number}"), elapsed_ms=9_000.0) for number in (1, 2, 3)]
     later = replace(
         on(4, "getWorkflow", "h-0123456789ab-2"), started_at=twins[0].started_at + timedelta(seconds=60)
@@ -257,8 +257,8 @@ def test_requests_at_once_go_out_at_once(tmp_path):
     assert '-X DELETE "${base}/api/workflows/${slug3}"' in text
 
 
-def test_one_request_again_and_again_is_a_loop(tmp_path):
-    """A window is filled by one curl, which asks for one address so often."""
+def test_repeated_request_is_a_loop(tmp_path):
+    """One curl fills a window by requesting one URL that many times."""
     runs = [exchange(number, "runWorkflow", sent={"inputs": {}}) for number in range(1, 99)]
     over = exchange(99, "runWorkflow", status=429, sent={"inputs": {}})
     text = script([*runs, over], shows="")
@@ -273,7 +273,7 @@ def test_one_request_again_and_again_is_a_loop(tmp_path):
 
 
 def test_minted_key_is_minted_again(tmp_path):
-    """The key that the control plane gives this time is sent, to an account that it gives as well."""
+    """The script sends the new key, of a new account, that the control plane returns."""
     opened = minting(1, "accounts", {"tier": "free"}, {"account": "account-1"})
     minted = minting(2, "keys", {"account": "account-1"}, {"name": "minted-1", "secret": "{{key:minted-1}}"})
     asked = exchange(3, "getWhoami", persona="minted-1")
@@ -290,7 +290,7 @@ def test_minted_key_is_minted_again(tmp_path):
     ]
 
 
-def test_profile_names_the_variables():
+def test_variables_are_those_of_the_profile():
     text = script([exchange(1, "getWhoami"), exchange(2, "getWhoami")], shows="", names=NAMES)
 
     assert 'base="${STAGING_URL:-https://staging.example.com}"' in text
@@ -298,14 +298,14 @@ def test_profile_names_the_variables():
     assert "KNOUDS" not in text
 
 
-def test_script_says_why_it_may_not_show_it():
+def test_script_says_why_it_may_not_show_the_finding():
     text = script([exchange(1, "getWhoami")], shows="a fact", why_not="It is a delivery.")
 
     assert text.splitlines()[1:3] == ["# a fact", "# It is a delivery."]
 
 
-def test_what_overlaps_went_out_at_once():
-    """One after the other is one by one, and more than a shell sends at once is a loop."""
+def test_overlapping_requests_are_concurrent():
+    """Others are sent one by one; too many concurrent ones for a shell are a loop."""
     runs = [exchange(number, "runWorkflow") for number in range(1, 31)]
     slow = [replace(each, elapsed_ms=60_000.0) for each in runs]
     apart = [

@@ -1,4 +1,4 @@
-"""HAR files are valid after every entry, and come back as they were."""
+"""HAR files are valid after every entry, and exchanges are read back unchanged."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -46,7 +46,7 @@ exchanges = st.builds(
 
 
 @given(original=exchanges)
-def test_every_exchange_comes_back(original: Exchange):
+def test_every_exchange_is_read_back(original: Exchange):
     assert from_entry(json.loads(json.dumps(to_entry(original)))) == original
 
 
@@ -67,7 +67,7 @@ def test_empty_file_is_valid(tmp_path: Path):
 
 
 @pytest.mark.parametrize("kept_share", [0.3, 0.6, 0.9, 0.99])
-def test_torn_file_is_read_up_to_the_tear(tmp_path: Path, kept_share: float):
+def test_truncated_file_is_read_up_to_its_end(tmp_path: Path, kept_share: float):
     """Only the last entry is lost."""
     path = tmp_path / "x.har"
     with HarWriter(path) as writer:
@@ -82,7 +82,7 @@ def test_torn_file_is_read_up_to_the_tear(tmp_path: Path, kept_share: float):
     assert len(numbers) >= int(10 * kept_share) - 1
 
 
-def test_full_disk_keeps_what_was_written(tmp_path: Path, monkeypatch):
+def test_full_disk_keeps_the_other_entries(tmp_path: Path, monkeypatch):
     path = tmp_path / "x.har"
     writer = HarWriter(path)
     writer.add(exchange(200, {"n": 1}))
@@ -112,8 +112,8 @@ def test_full_disk_keeps_what_was_written(tmp_path: Path, monkeypatch):
     json.loads(path.read_text())
 
 
-def test_entry_has_what_har_readers_need():
-    """The members that HAR 1.2 requires, so that browsers and proxies open the file."""
+def test_entry_has_the_members_that_har_requires():
+    """So that browsers and proxies open the file."""
     entry = to_entry(exchange(200, {"ok": True}))
 
     assert {"startedDateTime", "time", "request", "response", "cache", "timings"} <= set(entry)
@@ -134,8 +134,8 @@ def test_entry_has_what_har_readers_need():
     ("place", "name"),
     [((), "time"), (("request",), "url"), (("response", "headers", 0), "name"), (("_request",), "path")],
 )
-def test_entry_that_was_changed_is_none(place: tuple[str | int, ...], name: str):
-    """A member that is null now is refused where it is read, and not where a report shows it."""
+def test_entry_with_a_null_member_is_refused(place: tuple[str | int, ...], name: str):
+    """When it is read, and not when a report shows it."""
     entry = to_entry(exchange(200, {}))
     member: Any = entry
     for step in place:

@@ -1,4 +1,4 @@
-"""Any HAR file is read; what is none is refused in one message."""
+"""Any HAR file is read; another file is refused in one message."""
 
 import base64
 import json
@@ -28,7 +28,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("kind", BROKEN)
-def test_what_is_no_har_is_refused(kind, tmp_path):
+def test_file_of_something_else_is_refused(kind, tmp_path):
     text, says = BROKEN[kind]
     path = tmp_path / "traffic.har"
     path.write_text(text, encoding="utf-8")
@@ -69,13 +69,13 @@ def test_byte_order_mark_is_skipped(tmp_path):
         (entry(URL, status=204, content={"size": 0, "mimeType": ""}), None),
     ],
 )
-def test_what_was_not_recorded_is_not_held_against_the_server(given, obstacle, tmp_path):
+def test_incomplete_recording_does_not_count_against_the_server(given, obstacle, tmp_path):
     [recorded] = read_traffic(write_har(tmp_path / "x.har", given))
 
     assert recorded.obstacle == obstacle
 
 
-def test_our_own_file_comes_back_as_it_was(tmp_path):
+def test_own_file_is_read_back(tmp_path):
     with HarWriter(tmp_path / "x.har") as writer:
         writer.add(exchange(200, {"n": 1}))
 

@@ -1,4 +1,4 @@
-"""Secrets of others' traffic are hidden by where they stand, however they are written down."""
+"""Secrets in traffic of others are hidden by their names, in any notation."""
 
 import json
 
@@ -29,8 +29,8 @@ PEM = f"-----BEGIN RSA PRIVATE KEY-----\n{SECRET}\nabc=\n-----END RSA PRIVATE KE
         json.dumps({"note": f'{{"pass": "{SECRET}", "pass": ""}}'}),
     ],
 )
-def test_secret_is_hidden_wherever_it_stands(body: str):
-    """Under a name that says so, in a PEM block, in a member that is named twice, in JSON in a text."""
+def test_secret_is_hidden_in_any_notation(body: str):
+    """Under a name of a secret, in a PEM block, in a repeated member, in JSON inside a string."""
     seen = exchange(200, raw=body.encode())
 
     shown = TrafficRedactor(()).foreign(seen, WHOAMI)
@@ -39,7 +39,7 @@ def test_secret_is_hidden_wherever_it_stands(body: str):
 
 
 @pytest.mark.parametrize("name", ["passed", "compass", "passenger", "pwned"])
-def test_names_that_only_look_like_it_are_no_secrets(name: str):
+def test_similar_names_are_not_secrets(name: str):
     assert not is_secret_name(name)
 
 

@@ -1,4 +1,4 @@
-"""Checks are pure: an exchange goes in, claims come out. No target is needed to see one fail."""
+"""Checks are pure: an exchange goes in, claims come out. They fail without a target."""
 
 import inspect
 from dataclasses import replace
@@ -21,7 +21,7 @@ def test_every_check_cites_facts_of_the_document():
     assert unknown == set()
 
 
-def test_every_check_says_what_it_promises():
+def test_every_check_has_a_sentence():
     assert [check.id for check in all_checks().values() if not check.sentence.endswith(".")] == []
 
 
@@ -38,7 +38,7 @@ def test_every_check_says_what_it_promises():
     ],
 )
 def test_request_without_a_key_gets_a_401(answer, facts):
-    """Anything but a 401 breaks the promise; another code breaks an assumption only."""
+    """Another status breaks the promise; another code breaks only an assumption."""
     assert broken(authentication.missing_key, answer) == facts
 
 
@@ -54,16 +54,16 @@ def test_request_without_a_key_gets_a_401(answer, facts):
         (exchange(None), False),
     ],
 )
-def test_refusal_tells_nothing_of_what_exists(unknown, is_broken):
-    """Status, code and documented members have to be the same; words for people need not be."""
+def test_refusal_does_not_reveal_what_exists(unknown, is_broken):
+    """Status, code and documented members must be the same; the text may differ."""
     known = refusal(401, "UNAUTHORIZED")
 
     assert bool(broken(authentication.tells_nothing, unknown, of_existing=known)) == is_broken
 
 
 @pytest.mark.parametrize(("named", "is_broken"), [("unknown", False), ("portrait", True)])
-def test_denial_names_the_resource_that_was_asked_for(named, is_broken):
-    """A bound form in `required` differs by the name of what was asked for, and in nothing else."""
+def test_denial_names_the_requested_resource(named, is_broken):
+    """`required` may differ only in the requested name in a bound form."""
     known, unknown = (
         asked_for(slug, refusal(403, "CAPABILITY_DENIED", required=["workflow:run", f"workflow:{shown}:run"]))
         for slug, shown in (("portrait", "portrait"), ("unknown", named))
@@ -85,14 +85,14 @@ def asked_for(slug, answer):
         ("HEAD", exchange(200, raw=b""), False),
     ],
 )
-def test_success_has_a_body_unless_it_answers_head(method, answer, is_broken):
+def test_success_has_a_body_except_for_head(method, answer, is_broken):
     answer = replace(answer, request=replace(answer.request, method=method))
 
     assert bool(broken(form.json_object, answer)) == is_broken
 
 
 @pytest.mark.parametrize(("method", "is_broken"), [("GET", True), ("HEAD", False)])
-def test_refusal_has_a_body_unless_it_answers_head(method, is_broken):
+def test_refusal_has_a_body_except_for_head(method, is_broken):
     answer = exchange(404, raw=b"")
     answer = replace(answer, request=replace(answer.request, method=method))
 
@@ -111,7 +111,7 @@ def test_refusal_has_a_body_unless_it_answers_head(method, is_broken):
     ],
 )
 def test_refusal_shows_no_internals(text, is_clean):
-    """Markup, stack traces and paths of the server are found; words and API paths are not."""
+    """Markup, stack traces and server paths are found; plain text and API paths are not."""
     answer = exchange(400, raw=text.encode())
 
     assert (broken(form.no_internals, answer) == set()) == is_clean
@@ -126,7 +126,7 @@ def test_refusal_shows_no_internals(text, is_clean):
         ({"workflow:portrai:run"}, "capability.bound-form-is-exact"),
     ],
 )
-def test_denied_run_cites_the_nearest_permission(held, fact):
+def test_run_without_permission_cites_the_nearest_fact(held, fact):
     operation = shipped_document().operation_by_id["runWorkflow"]
 
     facts = broken(
@@ -141,12 +141,12 @@ def test_denied_run_cites_the_nearest_permission(held, fact):
 
 
 @pytest.mark.parametrize("check", all_checks().values(), ids=lambda check: check.id)
-def test_id_of_a_check_leads_to_its_file(check):
+def test_id_of_a_check_names_its_file(check):
     written_in = Path(inspect.getfile(check.judge)).relative_to(Path(checks.__file__).parent)
 
     assert check.family == written_in.parts[0].removesuffix(".py")
 
 
 @pytest.mark.parametrize("check", all_checks().values(), ids=lambda check: check.id)
-def test_check_declares_what_it_is_called_with(check):
+def test_check_declares_its_arguments(check):
     assert check.given == tuple(inspect.signature(check.judge).parameters)[1:]

@@ -1,4 +1,4 @@
-"""Checks of requests sent at once are pure: only what they are told of the others decides."""
+"""Checks of concurrent requests are pure: they get all the exchanges that they compare."""
 
 import json
 from dataclasses import replace
@@ -20,12 +20,12 @@ from knouds_harness.judging.checks import concurrency
         (refusal(429, "RATE_LIMIT_EXCEEDED"), set()),
     ],
 )
-def test_creates_at_once_get_distinct_slugs(answer, facts):
+def test_concurrent_creates_get_distinct_slugs(answer, facts):
     assert broken(concurrency.distinct_slugs, answer, others=["twin", "twin-2"]) == facts
 
 
 @pytest.mark.parametrize(("charged", "facts"), [(6, set()), (9, set()), (12, {"run.too-few-credits-is-402"})])
-def test_runs_at_once_are_charged_no_more_than_there_was(charged, facts):
+def test_concurrent_runs_are_charged_no_more_than_the_credits(charged, facts):
     answer = exchange(200, {"cost": 3})
 
     assert broken(concurrency.no_overspending, answer, charged_credits=charged, had_credits=9) == facts
@@ -40,8 +40,8 @@ def test_runs_at_once_are_charged_no_more_than_there_was(charged, facts):
         (3, 503, set()),
     ],
 )
-def test_burst_is_admitted_as_far_as_the_window_goes(admitted, others, facts):
-    """One more than the window had left is one too many, one less too few, unless something else failed."""
+def test_burst_is_admitted_up_to_the_rest_of_the_window(admitted, others, facts):
+    """One more is too many, and one less too few, unless another request failed."""
     answers = [exchange(200, {})] * admitted + [exchange(others, {})] * (8 - admitted)
 
     assert broken(concurrency.burst, answers[0], answers=answers, left=4) == facts
@@ -61,20 +61,20 @@ def counted(remaining, *, end="1795000040"):
         (counted(0), 100, set()),
     ],
 )
-def test_each_run_at_once_is_counted(later, between, facts):
+def test_each_concurrent_run_counts_in_the_window(later, between, facts):
     answers = [counted(95)] * between
 
     assert broken(concurrency.all_counted, later, earlier=counted(100), between=answers) == facts
 
 
-def test_what_a_refused_request_counts_is_open():
+def test_no_claim_if_a_request_was_refused():
     claims = concurrency.all_counted.judge(counted(97), earlier=counted(100), between=[refusal(503)])
 
     assert list(claims) == []
 
 
 class History:
-    """Answers to requests to one workflow or execution, each with its instants in milliseconds."""
+    """Exchanges about one workflow or execution, with their times in milliseconds."""
 
     def __init__(self):
         self.exchanges = []
@@ -144,8 +144,8 @@ def lost_updates(history):
         History().put(0, 20, description="a").get(30, 31, 429),
     ],
 )
-def test_updates_at_once_leave_what_one_of_them_wrote(history):
-    """One without an answer may be lost."""
+def test_concurrent_updates_leave_one_of_their_documents(history):
+    """An update without a response may be lost."""
     assert lost_updates(history) == set()
 
 
@@ -158,7 +158,7 @@ def test_updates_at_once_leave_what_one_of_them_wrote(history):
         History().put(0, 20, 409, description="a").get(30, 31, description="a"),
     ],
 )
-def test_update_that_was_accepted_and_is_not_to_be_seen_is_lost(history):
+def test_accepted_update_that_does_not_show_is_lost(history):
     assert lost_updates(history) == {"workflows.update-takes-subset"}
 
 
@@ -170,7 +170,7 @@ def test_update_that_was_accepted_and_is_not_to_be_seen_is_lost(history):
         (History().move(0, 9, folderId="f").move(0, 9, folderId=None).get(20, 21, folderId=None), True),
     ],
 )
-def test_moves_at_once_leave_a_folder_that_one_of_them_set(history, is_kept):
+def test_concurrent_moves_leave_one_of_their_folders(history, is_kept):
     last = history.exchanges[-1]
     facts = broken(concurrency.moves_in_some_order, last, before=BEFORE, history=history.exchanges)
 
@@ -193,7 +193,7 @@ def test_moves_at_once_leave_a_folder_that_one_of_them_set(history, is_kept):
         (History().delete(0, 20).get(30, 31, 503).get(40, 41, 404), True),
     ],
 )
-def test_deleted_workflow_stays_away(history, is_kept):
+def test_deleted_workflow_stays_deleted(history, is_kept):
     last = history.exchanges[-1]
     facts = broken(concurrency.deletes_in_some_order, last, history=history.exchanges)
 
@@ -215,7 +215,7 @@ def test_deleted_workflow_stays_away(history, is_kept):
     ],
 )
 def test_list_shows_a_workflow_from_its_create_to_its_delete(history, is_kept):
-    """A workflow is listed once from its create to its delete; one of others says nothing."""
+    """It is listed once from its create to its delete; others are not judged."""
     last = history.exchanges[-1]
     facts = broken(concurrency.lists_in_some_order, last, history=history.exchanges, slugs={"old"})
 
@@ -245,7 +245,7 @@ def test_list_shows_a_workflow_from_its_create_to_its_delete(history, is_kept):
         ),
     ],
 )
-def test_cancels_at_once_leave_one_ending(history, facts):
+def test_concurrent_cancels_leave_one_end(history, facts):
     last = history.exchanges[-1]
 
     assert broken(concurrency.cancels_in_some_order, last, history=history.exchanges) == facts
@@ -261,7 +261,7 @@ def test_cancels_at_once_leave_one_ending(history, facts):
         ([], set()),
     ],
 )
-def test_cancels_at_once_are_charged_once(rows, facts):
+def test_concurrent_cancels_are_charged_once(rows, facts):
     last = exchange(200, {"status": "cancelled"})
 
     assert broken(concurrency.charged_once, last, rows=rows, most_credits=15) == facts

@@ -1,4 +1,4 @@
-"""The checks of executions: what they find broken, and where they keep silent."""
+"""The checks of executions: what breaks them, and when they make no claim."""
 
 from dataclasses import replace
 
@@ -41,7 +41,7 @@ def shown(status, http_status=200, **members):
         (["cancel_requested", "processing", "completed", "failed"], EDGES | ABSORBING),
     ],
 )
-def test_status_takes_documented_ways(statuses, facts):
+def test_status_follows_documented_transitions(statuses, facts):
     assert broken(executions.edges, shown("completed"), statuses=statuses) == facts
 
 
@@ -51,14 +51,14 @@ def test_status_takes_documented_ways(statuses, facts):
     ending=st.sampled_from(sorted(FINAL)),
     after=st.integers(1, 5),
 )
-def test_every_documented_way_is_fine(polls, requested, ending, after):
+def test_every_documented_sequence_of_statuses_holds(polls, requested, ending, after):
     statuses = ["processing"] * polls + ["cancel_requested"] * requested + [ending] * after
 
     assert broken(executions.edges, shown(ending), statuses=statuses) == set()
 
 
 @given(before=st.lists(st.sampled_from(STATUSES)), ending=st.sampled_from(sorted(FINAL)), data=st.data())
-def test_leaving_an_end_is_always_found(before, ending, data):
+def test_leaving_a_final_status_is_always_found(before, ending, data):
     next_status = data.draw(st.sampled_from([status for status in STATUSES if status != ending]))
     after = data.draw(st.lists(st.sampled_from(STATUSES)))
 
@@ -86,7 +86,7 @@ def test_leaving_an_end_is_always_found(before, ending, data):
         (refusal(409, "RUNNING"), [], set()),
     ],
 )
-def test_cancel_of_what_is_in_flight_is_accepted(cancel, after, facts):
+def test_cancel_in_flight_is_accepted(cancel, after, facts):
     assert broken(executions.cancel_in_flight, cancel, after=after) == facts
 
 
@@ -116,7 +116,7 @@ def test_accepted_cancels_take_effect(after_each, facts):
         (exchange(None), "completed", set()),
     ],
 )
-def test_what_was_shown_stays_known(poll, shown_before, facts):
+def test_execution_that_was_shown_is_still_found(poll, shown_before, facts):
     assert broken(executions.stays_known, poll, shown=shown_before) == facts
 
 
@@ -132,7 +132,7 @@ def test_what_was_shown_stays_known(poll, shown_before, facts):
     ],
 )
 def test_second_cancel_finds_the_execution(cancel, before, after, facts):
-    """It may be refused, not be unknown; what ended around the cancel says nothing."""
+    """It may be refused, but not with 404; no claim if the execution ended in the meantime."""
     assert broken(executions.cancelled_again, cancel, before=before, after=after) == facts
 
 
@@ -164,14 +164,14 @@ def test_cancels_do_not_fail(endings, alone, facts):
         ([700] * 4, False),
     ],
 )
-def test_submit_is_quick(elapsed_ms, is_broken):
-    """The median counts, and only of enough samples."""
+def test_submit_must_be_quick(elapsed_ms, is_broken):
+    """The median counts, if there are enough samples."""
     assert bool(broken(executions.submit_is_quick, exchange(202, {}), elapsed_ms=elapsed_ms)) == is_broken
 
 
 @pytest.mark.parametrize(("named", "is_broken"), [("A1", False), ("b2", True), (None, False)])
-def test_poll_is_of_the_execution_asked_for(named, is_broken):
-    """Another execution's id is found; that there is one is for the shape to say."""
+def test_poll_shows_the_requested_execution(named, is_broken):
+    """The id of another execution is found; the shapes judge a missing one."""
     poll = exchange(200, {"status": "completed", "executionId": named}, operation_id="getExecution")
     poll = replace(poll, request=replace(poll.request, path_values={"id": "a1"}))
 
@@ -190,7 +190,7 @@ def test_poll_is_of_the_execution_asked_for(named, is_broken):
     ],
 )
 def test_cancelled_run_is_charged(row, is_claimed, is_broken):
-    """A cancelled run with a price costs something, and its row says that it was cancelled."""
+    """A cancelled run with a price costs something, and its row has the status ``cancelled``."""
     answer = shown("cancelled")
 
     assert bool(claimed(executions.cancelled_is_charged, answer, row=row)) == is_claimed
@@ -201,21 +201,21 @@ def test_cancelled_run_is_charged(row, is_claimed, is_broken):
     ("is_missing", "status", "facts"),
     [(True, "cancelled", {"usage.run-has-a-row"}), (False, "cancelled", set()), (True, "completed", set())],
 )
-def test_cancelled_run_without_a_row(is_missing, status, facts):
-    """A row that is known to be missing is found; one that was just not found is not."""
+def test_cancelled_run_must_have_a_row(is_missing, status, facts):
+    """No claim if the row was just not found."""
     check = executions.cancelled_is_charged
 
     assert broken(check, shown(status), row=None, is_missing=is_missing) == facts
 
 
-def test_a_faster_provider_may_leave_the_run_free():
+def test_failed_run_with_a_cancelled_row_may_be_free():
     row = {"status": "cancelled", "creditsCost": 0}
 
     assert claimed(executions.cancelled_is_charged, shown("failed"), row=row) == set()
 
 
 @pytest.mark.parametrize("status", [200, 400, 409])
-def test_cancel_after_the_end_may_be_answered_in_three_ways(status):
+def test_cancel_after_the_end_may_have_any_of_three_statuses(status):
     assert broken(executions.cancel_after_end, exchange(status, {})) == set()
     assert broken(executions.cancel_after_end, exchange(404, {})) == {"execution.cancel-after-end"}
 
@@ -229,7 +229,7 @@ def test_cancel_after_the_end_may_be_answered_in_three_ways(status):
         ("cancelled", None, False),
     ],
 )
-def test_end_stands_after_a_cancel(after, ending, is_broken):
+def test_final_status_stays_after_a_cancel(after, ending, is_broken):
     assert bool(broken(executions.end_stands, shown(after), ending=ending)) == is_broken
 
 

@@ -1,4 +1,4 @@
-"""The matrix of isolation is whole, and each of its checks can fail."""
+"""The matrix of isolation is complete, and each of its checks can fail."""
 
 import pytest
 from exchanges import broken
@@ -12,15 +12,15 @@ from knouds_harness.judging.checks.isolation import ON_NOBODYS, REFUSAL_BY_OPERA
 DOCUMENT = shipped_document()
 
 
-def test_every_operation_on_a_resource_has_its_cell():
-    """An operation that is documented anew is either tried as the other user or said to be nobody's."""
+def test_every_operation_on_a_resource_has_a_cell():
+    """A new operation is tried as the other user, or listed as one on resources without an owner."""
     on_a_resource = {each.id for each in DOCUMENT.operations if each.path_parameters}
 
     assert on_a_resource == set(REFUSAL_BY_OPERATION) | ON_NOBODYS
 
 
 @pytest.mark.parametrize("operation_id", REFUSAL_BY_OPERATION)
-def test_success_on_what_is_somebody_elses_is_broken(operation_id):
+def test_success_on_a_foreign_resource_is_broken(operation_id):
     fact = REFUSAL_BY_OPERATION[operation_id].fact
 
     assert broken(isolation.refused, exchange(1, operation_id, body={})) == {fact}
@@ -28,8 +28,8 @@ def test_success_on_what_is_somebody_elses_is_broken(operation_id):
 
 @pytest.mark.parametrize("operation_id", REFUSAL_BY_OPERATION)
 @pytest.mark.parametrize("status", [403, 404])
-def test_status_is_strict_where_it_is_documented(operation_id, status):
-    """A 404 will always do; a 403 does where no page names the status."""
+def test_documented_refusal_status_is_strict(operation_id, status):
+    """404 always holds; 403 holds if no page documents the status."""
     answer = exchange(1, operation_id, status=status, body={"error": "No.", "code": "NO"})
     refusal = REFUSAL_BY_OPERATION[operation_id]
     is_open = DOCUMENT.facts[refusal.status_fact or refusal.fact].source is Source.ASSUMED
@@ -53,5 +53,5 @@ def test_other_refusal_of_a_write_is_an_assumption(operation_id):
         ("cancelled", {"execution.foreign-is-404"}),
     ],
 )
-def test_cancel_of_somebody_else_shows(status, facts):
+def test_cancel_by_another_user_is_found(status, facts):
     assert broken(isolation.not_cancelled, exchange(1, "getExecution", body={"status": status})) == facts

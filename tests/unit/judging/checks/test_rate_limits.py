@@ -1,4 +1,4 @@
-"""Checks of rate limits are pure: answers made by hand show what they let pass and what not."""
+"""Checks of rate limits are pure: hand-made responses show what breaks them."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -14,7 +14,7 @@ END_UNIX_S = NOW_UNIX_S + 40
 
 
 def admitted(remaining, *, end=END_UNIX_S, limit=100, status=200):
-    """A run, by an account that is left with so many."""
+    """Make a run of an account that has so many requests left in its window."""
     headers = {
         "x-ratelimit-limit": str(limit),
         "x-ratelimit-remaining": str(remaining),
@@ -46,7 +46,7 @@ PLAIN = exchange(200, {"success": True}, operation_id="runWorkflow")
         (admitted(89, end=END_UNIX_S + 1), True),
     ],
 )
-def test_next_run_leaves_one_less(check, fact, later, is_kept):
+def test_next_run_leaves_one_fewer(check, fact, later, is_kept):
     assert broken(check, later, earlier=admitted(90)) == (set() if is_kept else {fact})
 
 
@@ -62,7 +62,7 @@ def test_next_run_leaves_one_less(check, fact, later, is_kept):
         (admitted("many"), admitted(90)),
     ],
 )
-def test_no_claim_where_nothing_can_be_compared(earlier, later):
+def test_no_claim_without_comparable_headers(earlier, later):
     assert claimed(rate_limits.remaining_falls, later, earlier=earlier) == set()
 
 
@@ -80,8 +80,8 @@ def test_second_key_of_an_account_shares_its_window(later, facts):
     assert broken(rate_limits.shared_by_keys, later, earlier=admitted(90), advanced_s=0) == facts
 
 
-def test_second_key_may_be_told_of_a_later_window():
-    """Once the first key's window is over, the second key may well be told of another."""
+def test_second_key_may_show_a_later_window():
+    """Once the window of the first key is over."""
     later = replace(admitted(99, end=END_UNIX_S + 60))
     later = replace(later, started_at=later.started_at + timedelta(seconds=41))
 
@@ -101,14 +101,14 @@ def test_second_key_may_be_told_of_a_later_window():
     ],
 )
 def test_window_ends_within_a_minute(end, advanced_s, is_kept):
-    """A window ends within 60 s by the server's own clock; in which unit that is told is another fact."""
+    """By the server's own clock; the unit of Reset is another fact."""
     findings = broken(rate_limits.window_ends, admitted(90, end=end), advanced_s=advanced_s)
 
     assert (findings == set()) == is_kept
 
 
 def test_window_may_end_during_a_long_run():
-    """The headers are of the window that admitted the run."""
+    """The headers belong to the window that admitted the run."""
     run = admitted(90, end=NOW_UNIX_S - 38)
 
     assert broken(rate_limits.window_ends, replace(run, elapsed_ms=40_000.0), advanced_s=0) == set()
@@ -117,7 +117,7 @@ def test_window_may_end_during_a_long_run():
 
 @pytest.mark.parametrize(("elapsed_ms", "is_kept"), [(7_000.0, True), (500.0, False)])
 def test_date_may_be_as_old_as_the_request(elapsed_ms, is_kept):
-    """A server that stood still may tell the time at which it did."""
+    """A server that stalled may send the time of its stall."""
     run = replace(admitted(90, end=NOW_UNIX_S + 68), elapsed_ms=elapsed_ms)
 
     assert (broken(rate_limits.window_ends, run, advanced_s=0) == set()) == is_kept
@@ -149,7 +149,7 @@ def test_run_does_not_move_its_window(later, is_kept):
         (PLAIN, True),
     ],
 )
-def test_next_window_begins_when_one_is_over(later, is_kept):
+def test_next_window_begins_when_the_last_one_is_over(later, is_kept):
     assert (broken(rate_limits.window_turned, later, earlier=admitted(90)) == set()) == is_kept
 
 
@@ -168,7 +168,7 @@ def test_next_window_begins_when_one_is_over(later, is_kept):
     ],
 )
 def test_windows_end_a_minute_apart(later, is_kept):
-    """Whole seconds are rounded; no window ends before one that an earlier run was told of."""
+    """Seconds are rounded; no window ends before one of an earlier run."""
     earlier = [admitted(99, end=END_UNIX_S - 60), admitted(90), PLAIN]
 
     assert (broken(rate_limits.ends_apart, later, earlier_runs=earlier) == set()) == is_kept
@@ -187,7 +187,7 @@ def test_windows_end_a_minute_apart(later, is_kept):
     ],
 )
 def test_remaining_never_rises(later, is_kept):
-    """Others may use the account, and so it may fall by more; in another window it begins anew."""
+    """Within a window; other clients of the account may let it fall by more."""
     earlier = [admitted(90), admitted(87), REFUSED, PLAIN, admitted(12, end=END_UNIX_S - 60)]
 
     assert (broken(rate_limits.remaining_never_rises, later, earlier_runs=earlier) == set()) == is_kept
@@ -196,12 +196,12 @@ def test_remaining_never_rises(later, is_kept):
 @pytest.mark.parametrize(
     ("later", "is_kept"), [(admitted(0), False), (admitted(99, end=END_UNIX_S + 60), True), (REFUSED, True)]
 )
-def test_nothing_is_admitted_when_nothing_is_left(later, is_kept):
+def test_no_run_is_admitted_after_remaining_0(later, is_kept):
     assert (broken(rate_limits.remaining_never_rises, later, earlier_runs=[admitted(0)]) == set()) == is_kept
 
 
 @pytest.mark.parametrize(("wait", "is_kept"), [("40", True), ("60", True), ("3600", False), ("soon", True)])
-def test_refusal_asks_to_wait_for_a_window_at_most(wait, is_kept):
+def test_retry_after_is_at_most_one_window(wait, is_kept):
     answer = exchange(429, {"error": "x", "code": "RATE_LIMIT_EXCEEDED"}, headers={"retry-after": wait})
 
     assert (broken(rate_limits.told_wait, answer) == set()) == is_kept

@@ -1,4 +1,4 @@
-"""The checks of runs: what they find broken, and where they keep silent."""
+"""The checks of runs: what breaks them, and when they make no claim."""
 
 import pytest
 from exchanges import broken, claimed, exchange, refusal
@@ -26,15 +26,15 @@ def run(cost=8, **result):
         (exchange(500, {"error": "x", "code": "INTERNAL"}), DEFAULTS),
     ],
 )
-def test_run_takes_defaults_for_fields_left_out(answer, facts):
+def test_run_uses_defaults_for_missing_fields(answer, facts):
     assert broken(runs.fields_left_out, answer, with_all=run(), is_alike=False) == facts
 
 
 @pytest.mark.parametrize(
     ("cost", "is_alike", "facts"), [(16, True, DEFAULTS), (8, True, set()), (16, False, set())]
 )
-def test_left_out_fields_cost_what_their_defaults_cost(cost, is_alike, facts):
-    """Another price shows another value than the default, where the defaults themselves were sent."""
+def test_missing_fields_cost_as_much_as_their_defaults(cost, is_alike, facts):
+    """If the default values were sent before, another price shows another value."""
     assert broken(runs.fields_left_out, run(cost), with_all=run(8), is_alike=is_alike) == facts
 
 
@@ -48,14 +48,14 @@ def test_left_out_fields_cost_what_their_defaults_cost(cost, is_alike, facts):
         (exchange(None), run()),
     ],
 )
-def test_other_reasons_say_nothing_of_defaults(answer, with_all):
+def test_run_refused_for_another_reason_makes_no_claim(answer, with_all):
     assert claimed(runs.fields_left_out, answer, with_all=with_all, is_alike=True) == set()
 
 
 @pytest.mark.parametrize(
     ("answer", "facts"), [(run(text=["fog"]), set()), (run(text=[""]), DEFAULTS), (run(), set())]
 )
-def test_defaults_give_what_they_give_when_sent(answer, facts):
+def test_defaults_give_the_same_result_as_when_sent(answer, facts):
     assert broken(runs.defaults_as_given, answer, with_defaults=run(text=["fog"])) == facts
 
 
@@ -87,13 +87,13 @@ def test_two_images_cost_twice_as_much(double, facts):
     ],
 )
 def test_two_nodes_cost_as_much_as_estimated(once, twice, estimates, facts):
-    """Where the price is not the estimate, twice the nodes have to cost more than once."""
+    """If the price is not the estimate, two nodes must cost more than one."""
     assert broken(runs.charged_per_node, run(twice), single=run(once), estimates=estimates) == facts
 
 
 @pytest.mark.parametrize("check", [runs.granted, runs.nothing_generated])
 @pytest.mark.parametrize(("cost", "is_broken"), [(0, False), (0.0, False), (1, True), (True, False)])
-def test_granted_runs_and_those_without_a_generator_are_free(check, cost, is_broken):
+def test_trial_runs_and_runs_without_a_generator_are_free(check, cost, is_broken):
     assert bool(broken(check, run(cost))) == is_broken
 
 
@@ -107,7 +107,7 @@ def test_granted_runs_and_those_without_a_generator_are_free(check, cost, is_bro
         (None, set()),
     ],
 )
-def test_usage_shows_what_the_answer_said(row, facts):
+def test_usage_shows_the_cost_of_the_response(row, facts):
     assert claimed(runs.charge_in_usage, run(8), row=row) == facts
     assert broken(runs.charge_in_usage, run(8), row=row) == set()
     assert broken(runs.charge_in_usage, run(9), row=row) == facts
@@ -127,20 +127,20 @@ def row(row_id, slug="portrait", **members):
         ([row(1), row(2, None)], None),
     ],
 )
-def test_row_of_a_run_is_the_one_that_came(after, found):
+def test_row_of_a_run_is_the_new_one(after, found):
     came = row_that_came([row(1)], after, PORTRAIT)
 
     assert (came and came["id"]) == found
 
 
 def test_row_of_a_model_run_names_no_workflow():
-    """A workflow's row is not that of a direct run of its model."""
+    """A row with a workflow is not that of a direct run of its model."""
     came = row_that_came([], [row(1), row(2, None)], Model(name="seedream-v5"))
 
     assert came == row(2, None)
 
 
-def test_row_is_found_by_its_request():
+def test_row_is_found_by_its_request_id():
     rows = [row(1, requestId="req_1"), row(2, requestId="req_2"), row(3)]
 
     assert row_of_request(rows, "req_2") == rows[1]
@@ -157,7 +157,7 @@ def test_row_is_found_by_its_request():
         ("failed", {"creditsCost": 0}, set()),  # whether it is charged is open
     ],
 )
-def test_asynchronous_run_costs_what_a_synchronous_one_does(status, row, facts):
+def test_asynchronous_run_costs_as_much_as_a_synchronous_one(status, row, facts):
     poll = exchange(200, {"status": status}, operation_id="getExecution")
 
     assert broken(runs.charged_alike, poll, waited_for=run(8), row=row) == facts

@@ -1,4 +1,4 @@
-"""The checks of shapes that ask for more than the document's schemas do."""
+"""The checks of shapes that require more than the schemas of the document."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from knouds_harness.judging.checks import schemas
 
 
 @pytest.mark.parametrize("status", [200, 201, 202])
-def test_any_success_says_created(status):
+def test_any_success_confirms_the_create(status):
     [claim] = schemas.round_trip.judge(exchange(status, {"slug": "harbour"}))
 
     assert claim.holds
@@ -27,7 +27,7 @@ def test_refused_round_trip_is_found():
     [(4, 4, True), (4.0, 5, True), (None, None, True), (None, 4, False), (4, None, False)],
 )
 def test_list_and_schema_agree_on_whether_there_is_a_cost(listed, in_schema, holds):
-    """A cost is a number in both, or null in both; how it is rounded is open."""
+    """Both are a number, or both are null; rounding is open."""
     answer = exchange(200, [{"slug": "harbour", "estimatedCreditCost": listed}, {"slug": "other"}, "odd"])
 
     [claim] = schemas.cost_as_in_schema.judge(answer, estimates={"harbour": in_schema, "gone": 1})
@@ -46,8 +46,8 @@ def test_list_and_schema_agree_on_whether_there_is_a_cost(listed, in_schema, hol
         (500, (), False),
     ],
 )
-def test_only_what_goes_on_is_merely_accepted(operation_id, status, query, is_broken):
-    """A run that is waited for is a 200; which success a submit is stays open."""
+def test_only_a_submit_may_be_a_202(operation_id, status, query, is_broken):
+    """A synchronous run is a 200; a submit may be either."""
     answer = exchange(status, {}, operation_id=operation_id)
     answer = replace(answer, request=replace(answer.request, query=query))
     operation = shipped_document().operation_by_id[operation_id]

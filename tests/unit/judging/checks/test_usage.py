@@ -1,4 +1,4 @@
-"""Checks of usage are pure: pages made by hand show what they let pass and what not."""
+"""Checks of usage are pure: hand-made pages show what breaks them."""
 
 from dataclasses import replace
 
@@ -39,7 +39,7 @@ WHOLE = [row(3, status="failed"), row(2, workflowSlug="harbour-hd"), row(1, mode
     [("api-slim", set()), ("api-batch", set()), ("api", set()), ("canvas", {"usage.no-canvas-rows"})],
 )
 def test_usage_shows_no_canvas_rows(source, facts):
-    """Whatever begins as the API's sources do is no canvas row; which of those there are is another fact."""
+    """A source that begins like the API's is not canvas; which sources exist is another fact."""
     assert broken(usage.no_canvas_rows, page(row(1, source=source))) == facts
 
 
@@ -71,7 +71,7 @@ def test_page_has_fifty_rows_by_default(rows, known, is_kept):
         (refusal(400, "INVALID_QUERY"), WHOLE, set()),
     ],
 )
-def test_offset_skips_so_many_rows(answer, after, facts):
+def test_offset_skips_that_many_rows(answer, after, facts):
     assert broken(usage.offset, answer, before=WHOLE, after=after, offset=1, limit=1) == facts
 
 
@@ -90,14 +90,14 @@ def test_offset_skips_so_many_rows(answer, after, facts):
         ({"modelId": "seedream-v5", "status": "failed"}, page(*WHOLE[:2]), False),
     ],
 )
-def test_filter_shows_what_fits_and_nothing_else(filters, answer, is_kept):
+def test_filter_shows_exactly_the_matching_rows(filters, answer, is_kept):
     findings = broken(usage.filtered, answer, before=WHOLE, after=WHOLE, filters=filters)
 
     assert (findings == set()) == is_kept
 
 
-def test_filter_shows_no_other_rows():
-    """A row that no list without the filter has is found, unless that list may go on."""
+def test_filter_shows_no_row_that_the_whole_list_lacks():
+    """Unless the whole list may go on."""
     other, filters = row(99, workflowSlug="harbour"), {"workflowSlug": "harbour"}
     whole = [row(number, workflowSlug="harbour") for number in range(500)]
 
@@ -106,20 +106,20 @@ def test_filter_shows_no_other_rows():
 
     assert found(whole[:3], [other, *whole[:3]]) == {"usage.filters"}
     assert found(whole[:3], whole[:3]) == set()
-    assert found(whole, [row(501, workflowSlug="harbour"), *whole[:498]]) == {"usage.filters"}  # 2 are lost
+    assert found(whole, [row(501, workflowSlug="harbour"), *whole[:498]]) == {"usage.filters"}  # 2 missing
     assert found([*whole[:499], whole[0]], [*whole[:499]]) == set()
 
 
-def test_no_row_is_of_two_accounts():
-    """The same id alone is no other account's run: ids may count from one for each."""
+def test_no_row_belongs_to_two_accounts():
+    """An equal id alone is not the same run: ids may count from one in each account."""
     mine, theirs = row(1, createdAt="2026-11-25"), row(1, requestId="req_7", createdAt="2026-11-25")
 
     for other, facts in ((theirs, set()), (mine, {"usage.own-rows-only"})):
         assert broken(usage.no_row_of_two, page(mine), theirs={run_of(other)}) == facts
 
 
-def test_run_that_ends_while_filtering_is_no_loss():
-    """A row is missed only where it fitted all the time."""
+def test_run_that_ends_while_filtering_is_not_missed():
+    """A row must show only if it matched all the time."""
     before, after = [row(1, status="processing")], [row(1)]
 
     assert (
@@ -138,7 +138,7 @@ def test_run_that_ends_while_filtering_is_no_loss():
     ],
 )
 def test_total_counts_all_rows(said, after, facts):
-    """The total counts all rows; of what type it is, the schema judges."""
+    """The schema judges its type."""
     assert broken(usage.total, page(WHOLE[0], total=said), before=WHOLE, after=after) == facts
 
 
@@ -167,7 +167,7 @@ def test_run_has_one_row(rows, request_id, facts):
 
 @pytest.mark.parametrize(("ending", "is_kept"), [("completed", True), ("failed", False), (None, True)])
 def test_row_of_run_says_how_it_ended(ending, is_kept):
-    """A row's status is the run's own end, where that is known."""
+    """Its status is the end of the run, if that is known."""
     known = {"known": (), "workflow_slug": "harbour", "model_id": None, "request_id": None, "ending": ending}
 
     found = broken(usage.row_of_run, exchange(200, {}), rows=[row(5, status="completed")], **known)
@@ -186,7 +186,7 @@ def test_row_of_run_says_how_it_ended(ending, is_kept):
         ({"usage": 2}, True),
     ],
 )
-def test_each_model_that_was_used_is_listed_once(body, is_kept):
+def test_each_used_model_is_listed_once(body, is_kept):
     assert (broken(usage.distinct_models, models(body), used={"a", "b"}) == set()) == is_kept
 
 
@@ -203,8 +203,8 @@ def test_each_model_that_was_used_is_listed_once(body, is_kept):
         ([3, 3], [3, "3"], set()),
     ],
 )
-def test_rows_show_what_the_answers_said(said, charges, facts):
-    """A run without a row, or with another charge, shows among many; runs of others are no fault."""
+def test_rows_show_the_costs_of_the_responses(said, charges, facts):
+    """A missing row, or another charge, is found among many; runs of others do not matter."""
     rows = [{"creditsCost": charge} for charge in charges]
 
     claims = usage.reconciled.judge(exchange(200, {}), cost_credits=said, rows=rows)
@@ -216,7 +216,7 @@ def test_rows_show_what_the_answers_said(said, charges, facts):
     ("charges", "holds"), [((0,), [True]), ((5,), [True]), ((10,), [False]), ((5, 5), [False]), ((None,), [])]
 )
 def test_failed_run_is_charged_once(charges, holds):
-    """In one row or in two of one request; for nothing as well."""
+    """In one row, or in two of one request; it may also cost nothing."""
     rows = [{"requestId": "r-1", "status": "failed", "creditsCost": each} for each in charges]
 
     claims = usage.failed_is_charged_once.judge(exchange(500, {}), rows=rows, price_credits=5)
@@ -229,13 +229,13 @@ def test_failed_run_is_charged_once(charges, holds):
     [
         ("2026-09-01T12:00:00Z", 4_000, True),
         ("2026-09-01T12:00:00Z", None, True),
-        ("2026-09-01T20:00:00", 4_000, True),  # of another zone
+        ("2026-09-01T20:00:00", 4_000, True),  # in another time zone
         ("some day", 9e15, True),
         ("2026-09-01T12:00:00Z", 1_788_264_000_000, False),
         ("2026-09-03T12:00:00Z", 4_000, False),
     ],
 )
-def test_run_has_ended_before_usage_shows_it(created_at, duration_ms, is_kept):
+def test_created_at_and_duration_end_before_the_response(created_at, duration_ms, is_kept):
     shown = page({"id": 1, "createdAt": created_at, "durationMs": duration_ms})
     shown = replace(shown, headers=(("date", "Tue, 01 Sep 2026 12:00:05 GMT"),))
 

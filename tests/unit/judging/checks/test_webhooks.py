@@ -1,4 +1,4 @@
-"""The checks of deliveries: what they find broken, and where they keep silent."""
+"""The checks of deliveries: what breaks them, and when they make no claim."""
 
 import json
 from dataclasses import replace
@@ -101,7 +101,7 @@ def test_payload_is_an_object(raw):
     ],
 )
 def test_delivery_agrees_with_the_poll(changes, request_id, is_broken):
-    """Documented members that both have are compared; nothing is before the end."""
+    """Documented members that both have are compared; no claim before the end."""
     submitted = exchange(202, {"requestId": request_id})
 
     assert bool(broken(webhooks.agrees, delivery(), poll=poll(**changes), submitted=submitted)) == is_broken
@@ -118,7 +118,7 @@ def test_ended_execution_is_delivered_once(taken, is_broken):
     [(0, True, True, False), (0, False, False, False), (1, False, True, True), (1, True, True, True)],
 )
 def test_key_without_the_capability_gets_no_delivery(came, later_came, is_claimed, is_broken):
-    """Silence counts only once later deliveries have arrived."""
+    """No delivery counts as evidence only if later ones have arrived."""
     known = {"came": came, "later_came": later_came}
 
     assert bool(claimed(webhooks.none_without_capability, poll(), **known)) == is_claimed
@@ -127,7 +127,7 @@ def test_key_without_the_capability_gets_no_delivery(came, later_came, is_claime
 
 @pytest.mark.parametrize(("attempts", "facts"), [(0, set()), (2, set()), (7, set())])
 def test_refused_delivery_is_tried_again(attempts, facts):
-    """A second attempt is enough; where none came at all, another check says so."""
+    """A second attempt is enough; another check judges a missing first one."""
     assert broken(webhooks.retried, poll(), attempts=attempts) == facts
     assert broken(webhooks.retried, poll(), attempts=1) == {"webhook.retries-refused-delivery"}
 
@@ -144,7 +144,7 @@ def test_submit_announces_the_delivery(delivery_says, is_broken):
     ("changes", "where"),
     [
         ({}, set()),
-        ({"userId": None, "modelIds": "suno-v5"}, set()),  # the shape says so
+        ({"userId": None, "modelIds": "suno-v5"}, set()),  # the shape judges that
         ({"modelIds": ["suno-v5", "claude-sonnet"]}, set()),
         ({"userId": "ada@example.com"}, {"/userId"}),
         ({"modelIds": []}, {"/modelIds"}),
@@ -152,7 +152,7 @@ def test_submit_announces_the_delivery(delivery_says, is_broken):
     ],
 )
 def test_delivery_names_account_and_model(changes, where):
-    """The account is the one that whoami names, and the model that was run is among the ids."""
+    """The account that whoami names; the model of the run is among the ids."""
     came = delivery({**PAYLOAD, **changes})
 
     claims = webhooks.describes.judge(came, user_id="usr_ada", model_id="suno-v5")
@@ -169,8 +169,8 @@ def test_delivery_names_account_and_model(changes, where):
         (None, True),
     ],
 )
-def test_delivery_agrees_with_the_poll_on_what_was_made(delivered, is_broken):
-    """What was made is compared by its URLs without their query; a result without it disagrees."""
+def test_delivery_and_poll_have_the_same_results(delivered, is_broken):
+    """URLs are compared without their query; a missing result disagrees."""
     result = {} if delivered is None else {"audios": delivered}
     came = delivery({**PAYLOAD, "result": result})
 
@@ -187,7 +187,7 @@ def test_delivery_agrees_with_the_poll_on_what_was_made(delivered, is_broken):
     ],
 )
 def test_delivered_execution_has_ended(shown, facts):
-    """An execution whose end was delivered has ended; an undocumented status is for the shapes."""
+    """The shapes judge an undocumented status."""
     assert broken(webhooks.shown_at_once, poll(status=shown), delivered=delivery()) == facts
 
 
@@ -203,6 +203,6 @@ def test_key_without_a_webhook_gets_no_delivery(came, later_came, facts):
     assert broken(webhooks.none_without_webhook, poll(), came=came, later_came=later_came) == facts
 
 
-def test_nothing_is_said_of_deliveries_that_may_still_come():
-    """That none came shows something only once later ones did."""
+def test_no_claim_while_a_delivery_may_still_come():
+    """That none came is evidence only if later ones did."""
     assert list(webhooks.none_without_webhook.judge(poll(), came=0, later_came=False)) == []

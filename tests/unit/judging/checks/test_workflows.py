@@ -1,4 +1,4 @@
-"""The checks of workflows: each is seen to hold and to fail, and nothing that is left open fails."""
+"""The checks of workflows hold and fail as they should; nothing that is open fails them."""
 
 import json
 from typing import Any
@@ -42,15 +42,15 @@ def broken(check, answer, **known):
         {"updatedAt": "2030-01-01T00:00:00Z"},
     ],
 )
-def test_what_is_open_is_no_difference(changes):
-    """Added members, the order of parts and tags, and how whole numbers are written are left open."""
+def test_open_differences_hold(changes):
+    """New members, the order of nodes, edges and tags, and how whole numbers are written."""
     answer = exchange(200, {**DOCUMENT, **changes}, operation_id="getWorkflow")
 
     assert broken(workflows.stored, answer, sent=workflows.kept_members(DOCUMENT)) == set()
 
 
-def test_members_that_are_not_documented_may_differ():
-    """What the server adds to documents and their parts may be new in each answer."""
+def test_undocumented_members_may_differ():
+    """Servers may add them to documents and their parts, with new values in each response."""
     traced = [{**each, "trace": 1} for each in (FIRST_NODE, SECOND_NODE)]
     viewport: Any = DOCUMENT["viewport"]
     before = {**DOCUMENT, "nodes": traced, "servedIn": 1, "viewport": {**viewport, "trace": 1}}
@@ -63,7 +63,7 @@ def test_members_that_are_not_documented_may_differ():
 @pytest.mark.parametrize("name", ["description", "folderId", "updatedAt"])
 @pytest.mark.parametrize("was", ["Before.", None])
 def test_change_by_a_refused_request_is_named_with_both_values(name, was):
-    """Where the document differs from what was read before, and in what."""
+    """The claim says in which member, and shows both values."""
     before = {**DOCUMENT, name: was} if was else {k: v for k, v in DOCUMENT.items() if k != name}
     answer = exchange(200, {**DOCUMENT, name: "After."}, operation_id="getWorkflow")
 
@@ -94,7 +94,7 @@ def test_change_by_a_refused_request_is_named_with_both_values(name, was):
         ({"publicPlayground": 0}, "/publicPlayground"),
     ],
 )
-def test_what_is_lost_is_named(changes, where):
+def test_lost_member_is_named(changes, where):
     answer = exchange(200, {**DOCUMENT, **changes}, operation_id="getWorkflow")
 
     assert broken(workflows.stored, answer, sent=workflows.kept_members(DOCUMENT)) == {
@@ -116,13 +116,13 @@ def test_what_is_lost_is_named(changes, where):
     ],
 )
 @pytest.mark.parametrize("answer", [refusal(404, "NOT_FOUND"), refusal(403, "FORBIDDEN"), exchange(None)])
-def test_refusal_breaks_what_was_promised(check, fact, known, answer):
-    """One claim is broken where the workflow cannot be read or written: the one about what was done to it."""
+def test_failed_read_or_write_breaks_the_fact_about_it(check, fact, known, answer):
+    """Exactly one claim fails: the one about what was done to the workflow."""
     assert broken(check, answer, **known) == {(fact, "")}
 
 
-def test_lost_slug_is_not_the_subset_rule():
-    """Where the workflow went after an update is for the slug's check to say."""
+def test_lost_slug_does_not_break_the_subset_rule():
+    """The check of the slug judges that."""
     assert broken(workflows.updated, refusal(404, "NOT_FOUND"), expected=DOCUMENT) == set()
 
 
@@ -157,7 +157,7 @@ def test_created_slug_follows_the_rule(slug, allowed, is_broken):
     ],
 )
 def test_creator_is_the_owner(created_by, own, others, is_broken):
-    """CreatedBy is the owner's own and nobody else's; what names nobody is for the shapes to judge."""
+    """The owner's own createdBy, and no other user's; the shapes judge one that names no one."""
     answer = exchange(200, {**DOCUMENT, "createdBy": created_by})
 
     assert bool(broken(workflows.creator, answer, own=own, others=others)) is is_broken
@@ -213,17 +213,17 @@ LIST = [
     ],
 )
 def test_list_shows_own_workflows_and_templates(known, facts):
-    """What must be listed is, what must not is not; of the rest nothing is said."""
+    """Own ones must be listed, foreign ones must not; of the rest no claim is made."""
     assert {fact for fact, _ in broken(workflows.listed, exchange(200, LIST), **known)} == facts
 
 
-def test_misshapen_list_is_not_judged_here():
-    """That the list is an array is for envelopes.json-object to say."""
+def test_malformed_list_is_not_judged_here():
+    """envelopes.json-object judges whether the list is an array."""
     assert list(workflows.listed.judge(exchange(200, {"workflows": []}), own={"own"})) == []
 
 
 def test_schema_describes_its_workflow():
-    """Name and description are the workflow's; where they were never written, nothing is claimed."""
+    """By name and description; no claim if these were never written."""
     answer = exchange(200, {"name": "Harbour", "description": ""}, operation_id="getWorkflowSchema")
 
     assert broken(workflows.schema_describes, answer, expected={"name": "Harbour"}) == set()
@@ -243,8 +243,8 @@ def test_schema_describes_its_workflow():
         ({"slug": "another", "name": "Another"}, set()),
     ],
 )
-def test_summary_has_the_words_of_the_workflow(changes, where):
-    """A summary has the words of the workflow; how it spells the creator is open."""
+def test_summary_has_the_texts_of_the_workflow(changes, where):
+    """The form of the creator is open."""
     words = {"slug": "harbour", "name": "Harbour", "description": "At dusk.", "tags": ["sea", "night"]}
     document = {**words, "createdBy": "usr_1"}
 
@@ -253,8 +253,7 @@ def test_summary_has_the_words_of_the_workflow(changes, where):
     assert {claim.where for claim in claims if not claim.holds} == where
 
 
-def test_summary_of_no_description_is_open():
-    """What stands for no description in a summary is open."""
+def test_empty_description_in_a_summary_is_open():
     document = {"slug": "harbour", "name": "Harbour", "description": ""}
 
     assert not broken(
@@ -263,7 +262,7 @@ def test_summary_of_no_description_is_open():
 
 
 @pytest.mark.parametrize(("fields", "is_kept"), [([{"name": "prompt", "type": "text"}], True), ([], False)])
-def test_copy_has_the_fields_of_its_original(fields, is_kept):
+def test_copy_has_the_fields_of_the_original(fields, is_kept):
     original = [{"name": "prompt", "type": "text"}]
 
     found = broken(workflows.copied_fields, exchange(200, {"fields": fields}), fields=original)

@@ -1,4 +1,4 @@
-"""Arrivals go to whoever is idle, at their instant, and are dropped where nobody is."""
+"""Arrivals go to idle users when they are due, and are dropped if no user is idle."""
 
 import time
 
@@ -27,11 +27,10 @@ def serving(arrivals, taken, *, busy_s=0.0):
     return gevent.spawn(serve)
 
 
-def test_each_arrival_is_handed_over_with_its_instant(timer):
-    """Whoever is idle gets every arrival, and is told when it was due."""
+def test_arrival_goes_to_an_idle_user_with_its_due_time(timer):
     taken: list[float] = []
     arrivals = Arrivals(SCHEDULE)
-    servers = [serving(arrivals, taken) for _ in range(20)]  # as a machine may stall over several arrivals
+    servers = [serving(arrivals, taken) for _ in range(20)]  # a machine may stall for several arrivals
     gevent.sleep(0)
     due = [time.perf_counter() + SOON_S + number / 1000 for number in range(20)]
 
@@ -44,8 +43,8 @@ def test_each_arrival_is_handed_over_with_its_instant(timer):
     assert len(arrivals.lateness) == 20
 
 
-def test_arrivals_without_anybody_idle_are_dropped(timer):
-    """An arrival that nobody can take is counted and gone, not put off."""
+def test_arrivals_without_an_idle_user_are_dropped(timer):
+    """They are counted as dropped, and not sent later."""
     taken: list[float] = []
     arrivals = Arrivals(SCHEDULE)
     servers = [serving(arrivals, taken, busy_s=60) for _ in range(3)]
@@ -59,7 +58,7 @@ def test_arrivals_without_anybody_idle_are_dropped(timer):
     assert (arrivals.handed, arrivals.dropped, len(taken)) == (3, 7, 3)
 
 
-def test_nothing_is_handed_to_who_was_killed(timer):
+def test_killed_user_gets_no_arrival(timer):
     taken: list[float] = []
     arrivals = Arrivals(SCHEDULE)
     server = serving(arrivals, taken)
@@ -71,8 +70,8 @@ def test_nothing_is_handed_to_who_was_killed(timer):
     assert (arrivals.idle, arrivals.handed, arrivals.dropped) == (0, 0, 1)
 
 
-def test_arrivals_count_from_the_end_of_the_warm_up_on(timer):
-    """The one at its very end is the first that counts, as its request is."""
+def test_arrivals_count_from_the_end_of_the_warm_up(timer):
+    """The arrival at the very end of the warm-up counts, and so does its request."""
     schedule = ArrivalSchedule(shape=Shape.of("constant", 100.0, 0.1))
     arrivals = Arrivals(schedule)
     taken: list[float] = []
@@ -88,8 +87,8 @@ def test_arrivals_count_from_the_end_of_the_warm_up_on(timer):
     assert (arrivals.due, arrivals.handed, len(arrivals.lateness)) == (5, 5, 5)
 
 
-def test_arrivals_that_were_due_when_it_ended_are_not_sent(timer):
-    """One was handed to a user that is killed before it runs; two, and not the fourth, were due by then."""
+def test_arrivals_due_at_the_end_of_the_load_are_not_sent(timer):
+    """One goes to a user that is killed before it runs; two more were due by then, and the fourth was not."""
     arrivals = Arrivals(SCHEDULE)
     server = serving(arrivals, [])
     gevent.sleep(0)
@@ -102,7 +101,7 @@ def test_arrivals_that_were_due_when_it_ended_are_not_sent(timer):
     assert (arrivals.due, arrivals.handed, arrivals.dropped) == (3, 0, 0)
 
 
-def test_stop_is_noticed_long_before_the_next_arrival(timer):
+def test_stop_does_not_wait_for_the_next_arrival(timer):
     arrivals = Arrivals(SCHEDULE)
     gevent.spawn(arrivals.stop)
 

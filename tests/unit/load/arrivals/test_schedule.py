@@ -19,8 +19,8 @@ def test_constant_arrivals_are_even():
 
 
 @given(kind=st.sampled_from(KINDS), workers=st.integers(1, 5))
-def test_shares_of_workers_are_the_one_schedule(kind, workers):
-    """However many workers share a schedule, together they hold each arrival once, at its instant."""
+def test_shares_of_workers_add_up_to_the_schedule(kind, workers):
+    """Together the workers have each arrival once, at its instant, however many workers there are."""
     schedule = ArrivalSchedule(shape=Shape.of(kind, 50.0, 4.0))
 
     taken = [
@@ -33,7 +33,7 @@ def test_shares_of_workers_are_the_one_schedule(kind, workers):
 
 
 def test_poisson_shares_add_up_to_poisson_arrivals():
-    """Each worker draws its own; together they keep the rate, and gaps spread as their mean."""
+    """Each worker draws its own arrivals; together they keep the rate, and the gaps spread as their mean."""
     schedule = ArrivalSchedule(shape=Shape.of("constant", 1000.0, 100.0), spacing="poisson", seed=7)
 
     taken = sorted(
@@ -46,7 +46,7 @@ def test_poisson_shares_add_up_to_poisson_arrivals():
 
 
 @given(seed=st.integers(0, 2**31))
-def test_arrivals_never_go_back(seed):
+def test_arrivals_are_in_order(seed):
     schedule = ArrivalSchedule(shape=Shape.of("ramp", 80.0, 5.0), spacing="poisson", seed=seed)
 
     instants = list(schedule.instants())
@@ -56,7 +56,7 @@ def test_arrivals_never_go_back(seed):
 
 
 def test_seed_repeats_poisson_arrivals():
-    """The same seed gives the same instants, another one others."""
+    """The same seed gives the same instants; another seed gives others."""
     shape = Shape.of("constant", 100.0, 1.0)
 
     first, again, other = (
@@ -77,7 +77,7 @@ SHAPES = st.lists(STAGES, min_size=1, max_size=5).filter(lambda them: sum(each.a
 
 
 def area_until(shape: Shape, at_s: float, *, pieces: int = 1000) -> float:
-    """Level times seconds, added up in small steps of each stage: the slow way, as an oracle."""
+    """Add up level times seconds in small steps of each stage: slow, as an oracle."""
     area = since_s = 0.0
     for stage in shape.stages:
         width = min(stage.duration_s, max(0.0, at_s - since_s)) / pieces
@@ -87,8 +87,7 @@ def area_until(shape: Shape, at_s: float, *, pieces: int = 1000) -> float:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_reaches_its_level_and_lasts_as_long_as_asked(kind):
-    """Each usual shape has the asked highest level and duration."""
+def test_every_shape_has_the_requested_level_and_duration(kind):
     shape = Shape.of(kind, 100.0, 60.0)
 
     assert shape.duration_s == pytest.approx(60)
@@ -111,7 +110,7 @@ def test_steps_rise_equally():
 @example(stages=[Stage(duration_s=10, start=0, end=100)], part=0.25)  # from a standstill
 @example(stages=[Stage(duration_s=10, start=100, end=0)], part=0.9999)  # to a standstill
 @example(stages=[Stage(duration_s=1, start=0, end=0), Stage(duration_s=1, start=9, end=9)], part=0.01)
-def test_instant_is_where_the_level_has_added_up(stages, part):
+def test_arrival_is_due_when_the_level_has_added_up_to_its_number(stages, part):
     shape = Shape(tuple(stages))
 
     instant_s = shape.instant(part * shape.total)
@@ -119,7 +118,7 @@ def test_instant_is_where_the_level_has_added_up(stages, part):
     assert area_until(shape, instant_s) == pytest.approx(part * shape.total, rel=0.01, abs=0.01 * shape.total)
 
 
-def test_instant_never_comes_beyond_the_whole():
+def test_arrival_beyond_the_last_one_is_never_due():
     assert Shape.of("constant", 10.0, 10.0).instant(100.0) == math.inf
 
 
@@ -137,6 +136,6 @@ def test_impossible_stages_are_refused(stages):
         Shape(stages)
 
 
-def test_unknown_kind_is_refused_with_the_known_ones():
+def test_unknown_shape_is_refused_and_the_known_ones_are_named():
     with pytest.raises(ValueError, match="constant, ramp, steps, spike, soak"):
         Shape.of("zigzag", 1.0, 1.0)

@@ -1,4 +1,4 @@
-"""A point of a capacity search speaks against the target only where it was the target."""
+"""A point of a capacity search counts against the target only if the target was the limit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_run_that_met_its_objectives_is_kept():
     assert (point.asked_per_s, point.p50_ms, point.p99_ms) == (10, 2.0, 9.0)
 
 
-def test_missed_objective_is_the_targets():
+def test_missed_objective_counts_against_the_target():
     point = judge_point(10, load_results(objectives=(missed(),)))
 
     assert (point.is_kept, point.is_generator_limit) == (False, False)
@@ -31,32 +31,32 @@ def test_missed_objective_is_the_targets():
 
 
 def test_missed_throughput_does_not_count():
-    """A bound on requests per second is missed at each low rate, and says nothing in a search."""
+    """A search begins with low rates, at which any bound on requests per second is missed."""
     assert judge_point(10, load_results(objectives=(missed("requests_per_s", 500, 10.0),))).is_kept
 
 
 @pytest.mark.parametrize("doubt", [Doubt.MISSING, Doubt.UNSENT])
-def test_less_load_than_asked_for_is_the_generators_limit(doubt):
+def test_too_little_load_is_the_generators_limit(doubt):
     point = judge_point(10, load_results(validity=validity(is_valid=False, reasons=("no",), doubts=(doubt,))))
 
     assert (point.is_kept, point.is_generator_limit, point.reason) == (False, True, "no")
 
 
-def test_miss_that_may_be_the_generators_is_never_held_against_the_target():
-    """What the generator's own delay may have missed is its own fault."""
+def test_doubtful_miss_counts_as_the_generators_limit():
+    """The generator's own delay may have caused the miss."""
     point = judge_point(10, load_results(objectives=(replace(missed(), doubt="It may be late."),)))
 
     assert (point.is_kept, point.is_generator_limit, point.reason) == (False, True, "It may be late.")
 
 
-def test_delay_that_missed_no_bound_is_no_limit():
+def test_delay_without_a_missed_bound_is_not_a_limit():
     late = validity(is_valid=False, reasons=("late",), doubts=(Doubt.DELAY,))
 
     assert judge_point(10, load_results(validity=late)).is_kept
 
 
-def test_target_that_has_become_slow_and_full_is_the_limit():
-    """Arrivals are dropped by the target's fault where it takes more than twice its best time."""
+def test_dropped_arrivals_count_against_a_target_that_got_slower():
+    """It takes more than twice its best time."""
     earlier = [judge_point(5, load_results(overall=times(2.0)))]
 
     point = judge_point(10, load_results(validity=DROPPED, overall=times(40.0)), earlier=earlier)
@@ -65,22 +65,22 @@ def test_target_that_has_become_slow_and_full_is_the_limit():
     assert point.reason == "all 1000 users were busy, and 60 tasks were dropped"
 
 
-def test_too_few_users_for_a_target_as_fast_as_ever_are_the_generators_limit():
-    """Arrivals are dropped by the generator's fault where answers take as long as before."""
+def test_dropped_arrivals_at_a_fast_target_are_the_generators_limit():
+    """Responses take as long as before: there were too few users."""
     earlier = [judge_point(5, load_results(overall=times(2.0)))]
 
     assert judge_point(10, load_results(validity=DROPPED), earlier=earlier).is_generator_limit
 
 
-def test_throttled_requests_do_not_pass_for_capacity():
-    """Where the keys' own limit was reached, the rate is not kept, and the reason says so."""
+def test_rate_with_throttled_requests_is_not_kept():
+    """The reason says that the limit of the keys was reached."""
     point = judge_point(10, load_results(operations=(operation(throttled=30),)))
 
     assert not point.is_kept
     assert "30 of 100 requests were throttled" in point.reason
 
 
-def test_operation_of_which_nothing_was_kept_misses_the_rate():
+def test_rate_is_not_kept_if_an_operation_never_succeeded():
     point = judge_point(10, load_results(operations=(operation(), operation("runModel", failed=100))))
 
     assert not point.is_kept
@@ -103,8 +103,8 @@ def test_errors_are_counted_over_all_operations():
     assert point.error_rate == 4 / 200
 
 
-def test_point_that_was_ended_early_is_the_targets():
-    """What ``--abort-on`` ended has not kept its rate, whatever bound that was."""
+def test_point_ended_by_abort_on_counts_against_the_target():
+    """The rate was not kept, whatever the bound was."""
     bound = replace(missed("requests_per_s"), ended_run=True)
     note = "Ended early: whoami requests_per_s was 9 over ten seconds.\nMore."
     point = judge_point(10, load_results(objectives=(bound,), note=note))

@@ -21,7 +21,7 @@ from knouds_harness.runs.record import RunRecord, read_run
 
 
 class Points:
-    """Stands in for Locust: a target that carries so much, and what each point was asked for."""
+    """Stand in for Locust: a target with a known capacity; remembers the options of each point."""
 
     def __init__(
         self,
@@ -96,8 +96,7 @@ def search(tmp_path, monkeypatch):
     return run
 
 
-def test_record_holds_every_point_and_the_figures_of_the_rate_that_was_found(search):
-    """The record opens in the report as any other, with the curve beside it."""
+def test_record_holds_every_point_and_the_figures_of_the_found_rate(search):
     points = Points(50)
 
     launched = search(points)
@@ -113,7 +112,7 @@ def test_record_holds_every_point_and_the_figures_of_the_rate_that_was_found(sea
 
 
 def test_points_share_the_credits(search):
-    """What a point has spent is no longer there for the next; seeds differ, and follow from the search's."""
+    """A point can spend what the points before it left; seeds count up from the seed of the search."""
     points = Points(10, cost_credits=30.0)
 
     launched = search(points)
@@ -135,8 +134,8 @@ def test_points_share_the_credits(search):
     ],
     ids=["interrupted", "stopped by a guard"],
 )
-def test_search_that_is_ended_keeps_what_was_measured(search, ended, outcome, note):
-    """The points before it stand in the record, which says why there are no more."""
+def test_search_that_ends_early_keeps_its_points(search, ended, outcome, note):
+    """The record says why there are no more points."""
     launched = search(Points(1000, then=ended))
 
     record, _, capacity = found_by(launched)
@@ -145,7 +144,7 @@ def test_search_that_is_ended_keeps_what_was_measured(search, ended, outcome, no
     assert len(capacity.points) == 2
 
 
-def test_interruption_after_the_load_of_a_point_ends_the_search(search):
+def test_interruption_between_points_ends_the_search(search):
     launched = search(Points(1000, interrupted_at=2))
 
     record, _, capacity = found_by(launched)
@@ -154,8 +153,8 @@ def test_interruption_after_the_load_of_a_point_ends_the_search(search):
     assert len(capacity.points) == 2
 
 
-def test_target_that_did_not_answer_once_is_asked_once_more(search):
-    """It did before, so that one bad moment decides nothing; a second one ends the search."""
+def test_unreachable_target_is_tried_once_more(search):
+    """It answered before, so one bad moment decides nothing; a second failure ends the search."""
     unreachable = Launched(exit_code=ExitCode.UNREACHABLE, folder=None, note="nobody answers")
     points = Points(1000, then=unreachable)
 
@@ -166,15 +165,15 @@ def test_target_that_did_not_answer_once_is_asked_once_more(search):
     assert found_by(launched)[2].limit == "nobody answers"
 
 
-def test_search_that_comes_to_nothing_has_no_report(search):
-    """Where not even the first point could be measured, the command says why instead."""
+def test_search_without_a_measured_point_has_no_report(search):
+    """The command says why, if not even the first point could be measured."""
     unreachable = Launched(exit_code=ExitCode.UNREACHABLE, folder=None, note="nobody answers")
 
     assert search(Points(0, then=unreachable, after=0)) == unreachable
 
 
-def test_search_that_was_refused_from_the_beginning_is_red(search):
-    """Nothing was found, and it is not the generator that was the limit."""
+def test_search_whose_requests_are_all_refused_is_a_breach(search):
+    """No rate was found, and the generator was not the limit."""
     refused = (operation(requests=7, refused=7),)
 
     launched = search(Points(1000, operations=refused))
@@ -184,7 +183,7 @@ def test_search_that_was_refused_from_the_beginning_is_red(search):
     assert "7 of 7 requests were refused" in launched.note
 
 
-def test_no_point_begins_that_would_not_end_in_time(search):
+def test_point_that_would_not_end_in_time_is_not_started(search):
     launched = search(Points(1000), within_s=4.0)
 
     assert (launched.folder, launched.exit_code) == (None, ExitCode.INVALID_MEASUREMENT)

@@ -26,7 +26,7 @@ def point(rate: float, *, kept: bool = True, generator: bool = False, mean_ms: f
 
 
 def carries(capacity: float, *, generator: float = math.inf) -> Callable[[float], CapacityPoint]:
-    """A target that keeps its objectives up to a rate, before a generator that keeps up to another."""
+    """Make a target that keeps its objectives up to a rate, and a generator that keeps up to another one."""
     return lambda rate: point(rate, kept=rate <= capacity, generator=rate > generator)
 
 
@@ -35,7 +35,7 @@ def carries(capacity: float, *, generator: float = math.inf) -> Callable[[float]
 @example(capacity=10.0, first=10.0)
 @example(capacity=50_000.0, first=1.0)
 def test_capacity_is_found_within_the_precision(capacity, first):
-    """Whatever a target carries, the search ends next to it, kept below and given up above."""
+    """The search ends close to the capacity: a kept rate below it, a failed rate above it."""
     found = Search(first=first).run(carries(capacity))
 
     assert found.highest_per_s is not None
@@ -52,8 +52,8 @@ def test_rates_double_and_then_close_in():
     assert rates == [10, 20, 40, 80, 80, 56.6, 56.6, 47.6, 51.9, 51.9, 47.6]
 
 
-def test_one_bad_moment_decides_nothing():
-    """A rate that missed its objectives once and then keeps them is not given up."""
+def test_single_miss_does_not_fail_a_rate():
+    """A rate that misses its objectives once, and then keeps them, counts as kept."""
     is_first = iter([True])
     measure = carries(100)
 
@@ -65,8 +65,8 @@ def test_one_bad_moment_decides_nothing():
     assert 90 <= found.highest_per_s <= 100
 
 
-def test_one_point_of_a_late_generator_is_repeated_even_if_one_point_is_asked_for():
-    """It says nothing of the target, so that nothing is given up for it."""
+def test_point_with_a_late_generator_is_repeated():
+    """Even if only one point per rate is requested: it says nothing about the target."""
     is_first = iter([True])
     measure = carries(100)
 
@@ -79,8 +79,8 @@ def test_one_point_of_a_late_generator_is_repeated_even_if_one_point_is_asked_fo
     assert not found.is_generator_limit
 
 
-def test_rate_that_was_kept_by_luck_is_given_up():
-    """The rate that is named at last has to be kept again, or the search goes on below it."""
+def test_rate_kept_by_luck_is_measured_again():
+    """The found rate has to be kept again; if it is not, the search goes on below it."""
     lucky = iter([True])
     measure = carries(100)
 
@@ -95,14 +95,14 @@ def test_rate_that_was_kept_by_luck_is_given_up():
 
 
 def test_target_that_carries_nothing_has_no_capacity():
-    """Where even the least rate misses the objectives the search ends without a rate."""
+    """The search ends without a rate if even the lowest rate misses the objectives."""
     found = Search(first=8).run(carries(0))
 
     assert (found.highest_per_s, found.lowest_failing_per_s) == (None, LEAST_RATE)
 
 
-def test_limit_of_the_generator_is_no_capacity_of_the_target():
-    """A generator that does not keep up ends the search upwards, and the search says whose limit it was."""
+def test_generator_limit_is_not_reported_as_capacity():
+    """The search stops at the rate that the generator cannot keep, and says that this was the limit."""
     found = Search(first=10).run(carries(10_000, generator=300))
 
     assert found.is_generator_limit
@@ -110,22 +110,21 @@ def test_limit_of_the_generator_is_no_capacity_of_the_target():
     assert 270 <= found.highest_per_s <= 300
 
 
-def test_machine_that_is_too_busy_for_any_rate_is_soon_given_up():
-    """Where the generator keeps up at no rate the search does not go on to the lowest."""
+def test_search_on_a_busy_machine_soon_ends():
+    """If the generator keeps up at no rate, the search does not go down to the lowest."""
     found = Search(first=100).run(carries(1000, generator=0))
 
     assert [each.asked_per_s for each in found.points] == [100, 100, 50, 50, 25, 25]
     assert (found.highest_per_s, found.is_generator_limit) == (None, True)
 
 
-def test_target_below_the_generators_limit_is_the_limit():
-    """The generator's limit above the target's own is not what was found."""
+def test_target_is_the_limit_if_the_generator_can_do_more():
     found = Search(first=100).run(carries(250, generator=300))
 
     assert not found.is_generator_limit
 
 
-def test_no_rate_above_the_highest_allowed_is_tried():
+def test_search_never_exceeds_the_highest_allowed_rate():
     found = Search(first=10, most=35).run(carries(1000))
 
     assert max(each.asked_per_s for each in found.points) == 35
@@ -135,7 +134,7 @@ def test_no_rate_above_the_highest_allowed_is_tried():
 @pytest.mark.parametrize(
     ("ending", "limit"), [(SearchEnded("no time left"), "no time left"), (KeyboardInterrupt(), "interrupted")]
 )
-def test_search_that_is_ended_keeps_what_it_measured(ending, limit):
+def test_search_that_ends_early_keeps_its_points(ending, limit):
     measure = carries(1000)
 
     def measure_some(rate: float) -> CapacityPoint:
@@ -157,20 +156,20 @@ def test_knee_of_a_queue_with_one_server_is_at_half_its_capacity():
 
 
 def test_knee_of_a_server_that_jams_at_a_rate_is_that_rate():
-    """Where response times are level up to a rate and then ten times as long, the knee is the rate."""
+    """Response times are level up to the rate, and ten times as long above it."""
     points = [point(rate, mean_ms=5 if rate <= 400 else 50) for rate in (100, 200, 400, 800)]
 
     assert knee(points) == 400
 
 
 @pytest.mark.parametrize("rates", [(100, 200, 400), (100, 200)])
-def test_no_knee_where_times_do_not_rise(rates):
+def test_no_knee_if_response_times_do_not_rise(rates):
     assert knee([point(rate) for rate in rates]) is None
 
 
 @pytest.mark.parametrize(
     ("kept", "tried", "share"), [(3, 3, 0.05 ** (1 / 3)), (1, 1, 0.05), (0, 3, 0.0), (2, 3, 0.1353)]
 )
-def test_share_that_is_kept_at_least(kept, tried, share):
-    """The exact bound: of n that were all kept the n-th root of 0.05; others as tables have them."""
+def test_lower_bound_of_the_kept_share(kept, tried, share):
+    """If all of n were kept, the exact bound is the n-th root of 0.05; the others are from tables."""
     assert least_share(kept, tried) == pytest.approx(share, abs=1e-4)

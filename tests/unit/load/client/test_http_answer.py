@@ -1,4 +1,4 @@
-"""Answers, looked into when somebody asks."""
+"""Responses of the load client: decoded and parsed on demand."""
 
 import gzip
 import json
@@ -44,7 +44,7 @@ def test_compressed_body_after_early_hints_is_decoded():
     assert answer(gzip.compress(BODY), "content-encoding: gzip", interim=1).content == BODY
 
 
-def test_body_that_speaks_of_encodings_is_left_alone():
+def test_header_name_in_a_body_is_not_an_encoding():
     assert answer(b"Content-Encoding: gzip").content == b"Content-Encoding: gzip"
 
 
@@ -54,8 +54,8 @@ def test_body_encoded_twice_is_decoded_twice():
 
 @pytest.mark.parametrize(("encoding", "encode"), ENCODERS, ids=["gzip", "zlib", "bare deflate", "br"])
 @pytest.mark.parametrize("is_cut_short", [True, False])
-def test_broken_compression_is_said(encoding, encode, is_cut_short):
-    """One exception for all of them, which is a ValueError as broken JSON is."""
+def test_broken_compression_raises_undecodable_body(encoding, encode, is_cut_short):
+    """A ValueError for every encoding, as broken JSON is."""
     body = encode(BODY)[:-9] if is_cut_short else b"\xff\xff" + encode(BODY)
 
     with pytest.raises(UndecodableBody):
@@ -63,7 +63,7 @@ def test_broken_compression_is_said(encoding, encode, is_cut_short):
 
 
 @pytest.mark.parametrize(("encoding", "encode"), ENCODERS, ids=["gzip", "zlib", "bare deflate", "br"])
-def test_bomb_is_cut_off(encoding, encode):
+def test_decompression_bomb_is_refused(encoding, encode):
     """A small body that decodes to a huge one costs bounded memory."""
     with pytest.raises(UndecodableBody, match="over 4,000,000 bytes once decoded"):
         _ = answer(encode(bytes(5_000_000)), f"Content-Encoding: {encoding}").content
@@ -138,7 +138,7 @@ def test_json_is_read_as_python_reads_it(body):
 
 @pytest.mark.parametrize("interim", [0, 1, 2])
 def test_headers_are_those_of_the_final_answer(interim):
-    """By name, whatever the case; interim answers have headers of their own."""
+    """Looked up by name in any case; headers of interim responses do not count."""
     headers = answer(b"a: b\r\n\r\nc: d", "X-A: 1", "x-a:2 ", "X-B:", interim=interim).headers
 
     assert dict(headers) == {"x-a": "1, 2", "x-b": ""}

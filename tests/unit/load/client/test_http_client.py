@@ -1,4 +1,4 @@
-"""The load client against servers that keep the rules of HTTP, and against those that break them."""
+"""The load client against servers that keep the rules of HTTP, and servers that break them."""
 
 import socket
 import ssl
@@ -31,7 +31,7 @@ CHUNKED_BODY = b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
 
 
 def answering(*answers: bytes, byte_by_byte: bool = False):
-    """A script that gives one answer to each request of a connection, and then hangs up."""
+    """Make a script that answers each request of a connection in turn, and then hangs up."""
 
     def script(server: RawServer, connection: socket.socket) -> None:
         for answer in answers:
@@ -64,7 +64,7 @@ def test_requests_one_after_another_share_a_connection():
 
 
 def test_requests_at_once_have_a_connection_each():
-    """Greenlets share a client: no answer gets to the wrong one, and connections are kept for the next."""
+    """Greenlets share a client: no response goes to the wrong one, and connections are kept for reuse."""
 
     def script(server: RawServer, connection: socket.socket) -> None:
         while request := server.read_request(connection):
@@ -102,7 +102,7 @@ def test_requests_at_once_have_a_connection_each():
     ],
 )
 def test_answer_is_read_to_its_end(answer, body, stays_open, byte_by_byte):
-    """Lengths, chunks, statuses without a body, interim answers, and bodies that only the hang-up ends."""
+    """Lengths, chunks, statuses without a body, interim responses, bodies that end with the connection."""
     ends_with_connection = b"\r\n\r\nto the end" in answer
     script = answering(answer, *[answer] * (not ends_with_connection), byte_by_byte=byte_by_byte)
 
@@ -116,7 +116,7 @@ def test_answer_is_read_to_its_end(answer, body, stays_open, byte_by_byte):
 
 @pytest.mark.parametrize("length", [b"", b"Content-Length: 9\r\n"])
 def test_head_has_no_body_whatever_its_length(length):
-    """The length of an answer to HEAD is that of the body a GET would get."""
+    """The Content-Length of a response to HEAD is that of the body of a GET."""
     with serving(always(b"HTTP/1.1 200 OK\r\n" + length + b"\r\n")) as server, client_of(server) as client:
         answers = [client.exchange(encode("HEAD", "/", "x"), head_only=True) for _ in range(2)]
 
@@ -135,8 +135,8 @@ def test_large_body_in_many_parts_is_whole():
     assert server.connections == 1
 
 
-def test_early_answer_to_a_large_body_is_the_answer():
-    """A server that refuses by the head need not read the body; the connection is of no more use."""
+def test_response_sent_before_the_body_was_read_counts():
+    """A server that refuses by the head need not read the body; the connection is not used again."""
 
     def script(server: RawServer, connection: socket.socket) -> None:
         server.requests.append(connection.recv(1024))
@@ -163,7 +163,7 @@ def reset(connection: socket.socket) -> None:
 @pytest.mark.parametrize("hang_up", [socket.socket.close, reset])
 @pytest.mark.parametrize("request_bytes", [GET, POST])
 def test_request_on_a_dropped_connection_is_not_sent_again(hang_up, request_bytes):
-    """The server reads the second request on a kept connection, and hangs up instead of answering."""
+    """The server reads the second request on a kept connection, and hangs up without a response."""
 
     def script(server: RawServer, connection: socket.socket) -> None:
         server.read_request(connection)
@@ -182,8 +182,8 @@ def test_request_on_a_dropped_connection_is_not_sent_again(hang_up, request_byte
 
 
 @pytest.mark.parametrize("is_noticed_by", ["the loop", "a look"])
-def test_connection_that_the_server_closed_while_idle_is_not_used(is_noticed_by, monkeypatch):
-    """The next request gets a new connection, and arrives once, even where the loop had no chance to run."""
+def test_connection_closed_while_idle_is_not_used(is_noticed_by, monkeypatch):
+    """The next request arrives once, on a new connection, even if the event loop had no chance to run."""
     look_after_s = {"the loop": 1000.0, "a look": 0.0}[is_noticed_by]
     monkeypatch.setattr("knouds_harness.load.client.http_client._LOOK_AFTER_IDLE_S", look_after_s)
     hung_up = threading.Event()
@@ -226,8 +226,8 @@ LENGTH_2 = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
         ),
     ],
 )
-def test_broken_answer_is_a_failure_that_says_why(answer, failure, says):
-    """Each gets its own kind, and the connection is not used again."""
+def test_broken_response_fails_with_a_reason(answer, failure, says):
+    """Each has its own kind of failure, and the connection is not used again."""
     with serving(answering(answer)) as server, client_of(server, timeout_s=10) as client:
         with pytest.raises(failure, match=says) as caught:
             client.exchange(GET)
@@ -255,8 +255,8 @@ def test_endless_body_is_cut_off(monkeypatch):
         client.exchange(GET)
 
 
-def test_rubbish_after_an_answer_reaches_no_other_request():
-    """An answer nobody asked for ends the connection, whether it comes at once or later."""
+def test_extra_bytes_after_a_response_reach_no_other_request():
+    """An unrequested response ends the connection, whether it comes at once or later."""
     with (
         serving(always(OK + b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong")) as server,
         client_of(server) as client,
@@ -269,7 +269,7 @@ def test_rubbish_after_an_answer_reaches_no_other_request():
 
 @pytest.mark.parametrize("sent_first", [b"", b"HTTP/1.1 200 OK\r\n", OK[:-1]])
 def test_slow_answer_is_cut_off_at_the_deadline(sent_first):
-    """The deadline covers the whole answer, however much of it came."""
+    """The deadline covers the whole response, whatever part of it has come."""
     released = threading.Event()
 
     def script(server: RawServer, connection: socket.socket) -> None:
@@ -289,7 +289,7 @@ def test_slow_answer_is_cut_off_at_the_deadline(sent_first):
 
 
 def test_deadline_of_an_earlier_request_does_not_end_a_later_one():
-    """One timer serves all requests of a connection; it looks at the deadline of the one at hand."""
+    """One timer serves all requests of a connection; only the deadline of the current request counts."""
 
     def script(server: RawServer, connection: socket.socket) -> None:
         server.read_request(connection)
@@ -305,8 +305,8 @@ def test_deadline_of_an_earlier_request_does_not_end_a_later_one():
     assert server.connections == 1
 
 
-def test_killed_greenlet_takes_its_connection_along():
-    """Its answer may still come, and must not reach the next request."""
+def test_connection_of_a_killed_greenlet_is_closed():
+    """The response may still come, and must not reach the next request."""
     arrived, released = threading.Event(), threading.Event()
 
     def script(server: RawServer, connection: socket.socket) -> None:
@@ -331,7 +331,7 @@ def test_killed_greenlet_takes_its_connection_along():
     assert server.connections == 2
 
 
-def test_nobody_listening_is_said_before_anything_is_sent():
+def test_refused_connection_fails_before_anything_is_sent():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
@@ -344,7 +344,7 @@ def test_nobody_listening_is_said_before_anything_is_sent():
     assert not caught.value.may_have_arrived
 
 
-def test_unknown_host_is_said():
+def test_unknown_host_is_named():
     with (
         HttpClient(Origin(host="no-such-host.invalid", port=80, tls=None)) as client,
         pytest.raises(NotConnected, match=r"no-such-host\.invalid cannot"),
@@ -353,7 +353,7 @@ def test_unknown_host_is_said():
 
 
 def test_ipv6_address_is_reached():
-    """The brackets of a URL are no part of the address, and are part of the Host header."""
+    """The brackets of the URL are in the Host header, but are not part of the address."""
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
         origin = origin_of(f"http://[::1]:{listener.getsockname()[1]}")
 
@@ -404,8 +404,8 @@ def test_tls_with_a_certificate_of_ssl_cert_file(server_tls):
 
 
 @pytest.mark.usefixtures("trusting")
-def test_opening_is_told_of_the_request_that_needed_it(server_tls):
-    """With the handshake where there is one; bytes are those of HTTP in both cases."""
+def test_connect_times_belong_to_the_request_that_connected(server_tls):
+    """With the TLS handshake, if there is one; bytes count HTTP alone."""
     for context in (None, server_tls):
         with serving(always(OK), context) as server, client_of(server, timeout_s=10) as client:
             first, second = client.exchange(POST), client.exchange(POST)
@@ -424,13 +424,13 @@ def test_opening_is_told_of_the_request_that_needed_it(server_tls):
     "framing", [b"Content-Length: 2\r\n\r\n{}", CHUNKED_BODY, b"Connection: close\r\n\r\n{}"]
 )
 def test_phases_are_at_least_what_the_server_took(framing):
-    """First byte and body; every byte of head and framing is counted."""
+    """First byte and body; all bytes of head and framing are counted."""
     answer = b"HTTP/1.1 200 OK\r\n" + framing
 
     def script(server: RawServer, connection: socket.socket) -> None:
         server.read_request(connection)
         for part in (answer[:1], answer[1:-1], answer[-1:]):
-            threading.Event().wait(0.02)  # what is measured
+            threading.Event().wait(0.02)  # the delay to measure
             connection.sendall(part)
 
     with serving(script) as server, client_of(server) as client:
@@ -441,7 +441,7 @@ def test_phases_are_at_least_what_the_server_took(framing):
     assert answered.received_bytes == len(answer)
 
 
-def test_answer_in_one_piece_has_no_body_phase():
+def test_response_in_one_piece_has_no_body_phase():
     with serving(always(OK)) as server, client_of(server) as client:
         answered = client.exchange(GET)
 
@@ -449,7 +449,7 @@ def test_answer_in_one_piece_has_no_body_phase():
     assert answered.body_ms == 0
 
 
-def test_bytes_of_half_an_answer_are_counted():
+def test_bytes_of_an_incomplete_response_are_counted():
     half = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}"
     answer = Answer()
 
@@ -460,8 +460,7 @@ def test_bytes_of_half_an_answer_are_counted():
 
 
 @pytest.mark.usefixtures("trusting")
-def test_tls_server_that_hangs_up_in_the_middle_is_a_loss(server_tls):
-    """An encrypted answer that is cut short is not taken for a whole one."""
+def test_tls_response_that_is_cut_short_is_a_failure(server_tls):
     script = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}")
 
     with (
@@ -485,14 +484,14 @@ def test_unknown_certificate_is_refused_unless_told_otherwise(server_tls):
     assert server.requests == [POST]
 
 
-def test_plain_server_on_an_https_address_is_said():
+def test_plain_http_server_at_an_https_url_is_an_error():
     with serving(answering(OK)) as server:
         origin = origin_of(server.base_url.replace("http:", "https:"))
         with HttpClient(origin, timeout_s=1) as client, pytest.raises(NotConnected):
             client.exchange(GET)
 
 
-def test_server_that_never_shakes_hands_is_cut_off():
+def test_tls_handshake_ends_at_the_deadline():
     released = threading.Event()
     with serving(lambda *_: released.wait(timeout=10)) as server:
         origin = origin_of(server.base_url.replace("http:", "https:"), verify=False)
@@ -505,13 +504,13 @@ def test_server_that_never_shakes_hands_is_cut_off():
 
 
 @pytest.mark.parametrize("url", ["ftp://x", "127.0.0.1:80", "http://", "http://x:port", ""])
-def test_address_that_is_no_url_is_said(url):
+def test_invalid_url_is_refused(url):
     with pytest.raises(UsageError, match=r"not a URL|begins with http"):
         origin_of(url)
 
 
-def test_forgotten_client_leaves_no_connection_behind():
-    """Locust throws users away without a word; the loop must not hold their sockets."""
+def test_garbage_collected_client_closes_its_connection():
+    """Locust drops users without closing them; the event loop must not keep their sockets."""
     hung_up = threading.Event()
 
     def script(server: RawServer, connection: socket.socket) -> None:
@@ -527,8 +526,8 @@ def test_forgotten_client_leaves_no_connection_behind():
         assert hung_up.wait(timeout=5)
 
 
-def test_client_collected_in_another_thread_hangs_up_in_its_own(monkeypatch):
-    """Garbage is collected in any thread, and a loop that another one touches crashes the process."""
+def test_connection_is_closed_in_the_thread_of_its_client(monkeypatch):
+    """Garbage is collected in any thread, but only the loop's own thread may touch the loop."""
     closed_in = []
     close = Connection.close
 
@@ -550,8 +549,8 @@ def test_client_collected_in_another_thread_hangs_up_in_its_own(monkeypatch):
     assert set(closed_in) == {threading.get_ident()}
 
 
-def test_half_made_connection_has_nothing_to_close():
-    """Its socket belongs to whoever tried; here the loop refuses to watch it."""
+def test_connection_that_failed_to_open_closes_nothing():
+    """Its socket belongs to the caller; here the loop refuses to watch it."""
     left, right = socket.socketpair()
     connection = Connection.__new__(Connection)
     with left, right:
@@ -563,7 +562,7 @@ def test_half_made_connection_has_nothing_to_close():
         assert left.fileno() >= 0
 
 
-def test_connection_whose_loop_is_gone_closes_its_socket():
+def test_connection_closes_its_socket_after_its_loop_is_gone():
     left, right = socket.socketpair()
     left.setblocking(False)
     made = []
@@ -582,5 +581,5 @@ def test_connection_whose_loop_is_gone_closes_its_socket():
         assert left.fileno() == -1
 
 
-def test_client_that_was_never_made_goes_in_silence():
+def test_client_without_init_is_deleted_silently():
     HttpClient.__new__(HttpClient).__del__()

@@ -1,4 +1,4 @@
-"""Requests as bytes."""
+"""Encoding requests as bytes."""
 
 import httptools
 import pytest
@@ -38,7 +38,7 @@ class Parsed:
 )
 @example(method="POST", target="/a b?c=ä#d", value="ä", body=b"")
 def test_parser_reads_what_was_encoded(method, target, value, body):
-    """Any path is made one that may be sent, and header and body arrive as they are."""
+    """Any path becomes one that can be sent; header and body arrive unchanged."""
     request = Parsed(encode(method, target, "host:1", [("X-Value", value)], body))
 
     assert (request.method, request.body, request.is_whole) == (method, body, True)
@@ -58,7 +58,7 @@ def test_parser_reads_what_was_encoded(method, target, value, body):
         ("", "/"),
     ],
 )
-def test_target_is_left_alone_unless_it_cannot_be_sent(target, sent):
+def test_target_is_encoded_only_if_it_cannot_be_sent(target, sent):
     assert Parsed(encode("GET", target, "x")).target == sent
 
 
@@ -73,8 +73,8 @@ def test_target_is_left_alone_unless_it_cannot_be_sent(target, sent):
         ("POST", [("transfer-encoding", "chunked")]),
     ],
 )
-def test_what_would_make_another_request_is_refused(method, headers):
-    """No name or value smuggles a line, and the message repeats no value."""
+def test_request_injection_is_refused(method, headers):
+    """No name or value can add a line, and the message repeats no value."""
     with pytest.raises(ValueError, match=r".") as caught:
         encode(method, "/", "x", headers, b"{}")
 
@@ -82,11 +82,11 @@ def test_what_would_make_another_request_is_refused(method, headers):
 
 
 @pytest.mark.parametrize(("method", "says_length"), [("GET", False), ("DELETE", True), ("POST", True)])
-def test_empty_body_has_a_length_where_one_is_expected(method, says_length):
+def test_methods_with_a_body_send_a_length_of_0(method, says_length):
     assert (("Content-Length", "0") in Parsed(encode(method, "/", "x")).headers) is says_length
 
 
-def test_own_host_header_stands_alone():
+def test_given_host_header_replaces_the_default():
     request = Parsed(encode("GET", "/", "x", [("host", "y")]))
 
     assert request.headers == [("host", "y")]

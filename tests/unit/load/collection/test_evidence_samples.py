@@ -1,4 +1,4 @@
-"""Evidence of load is bounded, has no secret in it, and reaches the record from any process."""
+"""Evidence of load is bounded, holds no secret, and reaches the record from any process."""
 
 import json
 from dataclasses import replace
@@ -46,7 +46,7 @@ def test_exchange_is_kept_whole(samples):
     assert exchange.header("content-type") == "application/json"
 
 
-def test_few_of_a_kind_are_kept(samples):
+def test_few_exchanges_of_a_kind_are_kept(samples):
     for _ in range(1000):
         samples.add(WRONG, response(), 0.0)
     samples.add(WRONG._replace(code="OTHER"), response(), 0.0)
@@ -54,7 +54,7 @@ def test_few_of_a_kind_are_kept(samples):
     assert len(samples.take()) == MOST_OF_A_KIND + 1
 
 
-def test_kinds_are_bounded_too(samples):
+def test_number_of_kinds_is_bounded(samples):
     for number in range(1000):
         samples.add(WRONG._replace(code=f"CODE_{number}"), response(), 0.0)
 
@@ -73,13 +73,13 @@ def test_secrets_are_replaced(samples):
     assert "{{key:" in str(exchange.sent_headers)
 
 
-def test_another_clients_answer_is_left_out(samples):
+def test_response_of_another_client_is_left_out(samples):
     samples.add(WRONG, object(), 0.0)
 
     assert samples.take() == []
 
 
-def test_worker_hands_its_exchanges_on(samples):
+def test_exchanges_of_workers_reach_the_record(samples):
     kept: list[Exchange] = []
     evidence = SampleWriter(kept.append)
     samples.add(WRONG, response(), 0.0)
@@ -91,7 +91,7 @@ def test_worker_hands_its_exchanges_on(samples):
     assert (exchange.id, exchange.status) == ("x00001", 409)
 
 
-def test_few_of_a_kind_are_written_whichever_process_sent_them(samples):
+def test_few_exchanges_of_a_kind_are_written_over_all_processes(samples):
     kept: list[Exchange] = []
     evidence = SampleWriter(kept.append)
     samples.add(WRONG, response(), 0.0)
@@ -103,8 +103,8 @@ def test_few_of_a_kind_are_written_whichever_process_sent_them(samples):
     assert len(kept) == MOST_OF_A_KIND
 
 
-def test_metrics_name_the_exchanges(samples):
-    """So that a report can link each kind of error to what shows it."""
+def test_metrics_name_the_exchanges_of_each_error(samples):
+    """So that a report can link each kind of error to its evidence."""
     evidence = SampleWriter(lambda _: None)
     samples.add(WRONG, response(), 0.0)
     for error, exchange in samples.take():

@@ -1,4 +1,4 @@
-"""Locust's own percentiles, in our buckets."""
+"""Locust's own percentiles, computed from our buckets."""
 
 import math
 import statistics
@@ -29,7 +29,7 @@ def exact_buckets(monkeypatch) -> None:
 
 @given(response_time_ms=st.floats(0, 600_000))
 def test_response_time_is_at_most_a_thousandth_off(response_time_ms):
-    """From a nanosecond to ten minutes, and equal for all that share a bucket of ours."""
+    """From a nanosecond to ten minutes, and equal for all times in one bucket."""
     told_ms = exact_response_time(response_time_ms)
     bucket = bucket_of(int(response_time_ms * 1e6))
 
@@ -39,7 +39,7 @@ def test_response_time_is_at_most_a_thousandth_off(response_time_ms):
 
 @pytest.mark.usefixtures("exact_buckets")
 def test_percentiles_are_those_of_the_samples():
-    """Where Locust's own buckets are 50 % wide: around a millisecond."""
+    """Around a millisecond, where Locust's own buckets are 50 % wide."""
     samples_ms = [1 + number / 1000 for number in range(999)]
     requests = stats.RequestStats()
     for sample_ms in samples_ms:
@@ -54,7 +54,7 @@ def test_percentiles_are_those_of_the_samples():
 
 @pytest.mark.usefixtures("exact_buckets")
 def test_percentiles_of_merged_statistics_are_those_of_one_process():
-    """What a worker serializes, the master adds up to the same."""
+    """A master that merges serialized statistics of workers gets the same."""
     whole, master, worker = stats.RequestStats(), stats.RequestStats(), stats.RequestStats()
     for number in range(1, 1000):
         for requests in (whole, (master, worker)[number % 2]):
@@ -75,7 +75,7 @@ REQUESTS = st.tuples(
 
 @given(requests=st.lists(REQUESTS, max_size=30), looked_at=st.sets(st.integers(0, 29)))
 def test_batched_statistics_are_those_of_single_requests(requests, looked_at):
-    """Whenever somebody looks, and whatever was asked for; the extremes are as near as a bucket is wide."""
+    """Whenever they are read, and whatever is read; extremes are off by at most a bucket's width."""
     now = [time.time()]
     clock = SimpleNamespace(time=lambda: now[0])
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""From seconds to the metrics of a run, and where it became steady."""
+"""Metrics of a run, made from its seconds; when the run became steady."""
 
 import math
 import random
@@ -47,7 +47,7 @@ def rows(histograms):
 
 
 def test_percentiles_of_all_operations_are_those_of_their_requests():
-    """Not of their percentiles: a rare slow operation has little part in them."""
+    """They are not means of percentiles: a rare slow operation has little weight."""
     fast, slow = histogram(*[2.0] * 98), histogram(80.0, 90.0)
 
     found = rows(
@@ -62,8 +62,8 @@ def test_percentiles_of_all_operations_are_those_of_their_requests():
     assert round(together.p99_ms or 0) == 80
 
 
-def test_requests_of_a_second_are_counted_under_their_operation_alone():
-    """So that sums over lines count each once; what was not kept has no part in times."""
+def test_requests_of_a_second_are_counted_only_per_operation():
+    """So that a sum over lines counts each once; failed requests do not count in times."""
     found = rows(
         {
             SeriesKey("whoami", RequestStatus.KEPT): histogram(2.0),
@@ -78,11 +78,11 @@ def test_requests_of_a_second_are_counted_under_their_operation_alone():
     assert found[ALL_OPERATIONS].max_ms == found["whoami"].max_ms
 
 
-def test_second_in_which_nothing_was_kept_has_no_times_of_all():
+def test_second_without_a_kept_request_has_no_total_times():
     assert list(rows({SeriesKey("whoami", RequestStatus.FAILED): histogram(500.0)})) == ["whoami"]
 
 
-def test_times_of_a_distribution_are_those_of_the_one_list():
+def test_distribution_has_all_recorded_percentiles():
     found = times(histogram(*[float(ms) for ms in range(1, 101)]))
 
     assert tuple(found.percentiles) == RECORDED_PERCENTS
@@ -91,8 +91,8 @@ def test_times_of_a_distribution_are_those_of_the_one_list():
     ]  # fmt: skip
 
 
-def test_exceptions_in_tasks_count_whenever_they_came():
-    """As users start, in the warm-up and after it; requests count after it alone."""
+def test_exceptions_in_tasks_count_at_any_time():
+    """At the start of users, in the warm-up and after it; requests count only after it."""
     metrics = RunMetrics(warm_up_s=10)
     error = Error(f"{TASK}on_start", RequestStatus.FAILED, 0, "KeyError")
     request = Error("whoami", RequestStatus.FAILED, 500, "")
@@ -110,7 +110,7 @@ def test_exceptions_in_tasks_count_whenever_they_came():
     }
 
 
-def test_requests_and_errors_are_counted_from_the_very_beginning():
+def test_all_requests_and_errors_count_from_the_beginning():
     metrics = begun(1000, warm_up_s=10)
     error = Error("whoami", RequestStatus.FAILED, 500, "")
 
@@ -123,7 +123,7 @@ def test_requests_and_errors_are_counted_from_the_very_beginning():
 
 
 def test_recent_rate_is_of_the_last_seconds():
-    """What was before does not blur it; seconds in which nothing ended count."""
+    """Earlier seconds do not count, and seconds without a response do."""
     metrics = begun(100)
     for unix_s in (*range(100, 110), 115, 119):
         metrics.add(Second(unix_s=unix_s, histograms={SeriesKey("a", RequestStatus.KEPT): histogram(1, 2)}))
@@ -132,7 +132,7 @@ def test_recent_rate_is_of_the_last_seconds():
     assert len(metrics.recently_kept(5)) == 4
 
 
-def test_parts_of_one_second_are_one_second():
+def test_parts_of_a_second_are_added_up():
     metrics = begun(100)
     for _ in range(5):
         metrics.add(Second(unix_s=100, histograms={SeriesKey("a", RequestStatus.KEPT): histogram(1, 2)}))
@@ -140,7 +140,7 @@ def test_parts_of_one_second_are_one_second():
     assert metrics.recent_per_s(5) == 10
 
 
-def test_answer_in_one_piece_took_no_time_for_its_body():
+def test_response_in_one_piece_counts_as_a_body_time_of_0():
     key = SeriesKey("whoami", RequestStatus.KEPT)
     metrics = begun(1000)
     histograms = {
@@ -180,14 +180,14 @@ def test_level_series_is_steady_from_the_beginning():
 
 @pytest.mark.parametrize("seconds", [5, 12, 20])
 def test_slow_beginning_is_left_out(seconds):
-    """A run whose first seconds are slower is steady from when they end, give or take two."""
+    """A run whose first seconds are slower is steady after them, give or take two seconds."""
     values = [value + (60 if index < seconds else 0) for index, value in enumerate(noise(60))]
 
     assert steady_from(values) == pytest.approx(seconds, abs=2)
 
 
-def test_times_that_settle_are_steady_once_they_have():
-    """What decays with a time constant of four seconds is steady within some four of them."""
+def test_settling_times_become_steady():
+    """If they decay with a time constant of four seconds, they are steady within some four of those."""
     values = [value + 200 * math.exp(-index / 4) for index, value in enumerate(noise(60))]
 
     found = steady_from(values)
@@ -197,12 +197,12 @@ def test_times_that_settle_are_steady_once_they_have():
 
 @pytest.mark.parametrize("slope", [1, -1])
 def test_drift_is_never_steady(slope):
-    """Times that rise, or fall, all the time come to no steady state."""
+    """Times that rise or fall all the time never become steady."""
     assert steady_from([value + 2 * slope * index for index, value in enumerate(noise(60))]) is None
 
 
-def test_seconds_that_stand_still_are_no_beginning():
-    """A server that stalls for a second in every ten is steady all the same, in the way that it is."""
+def test_repeated_stalls_are_steady():
+    """A server that stalls for one second in ten is steady in its own way."""
     values = [math.inf if index % 10 == 9 else value for index, value in enumerate(noise(60))]
 
     found = steady_from(values)
@@ -211,12 +211,12 @@ def test_seconds_that_stand_still_are_no_beginning():
 
 
 def test_noise_alone_is_steady():
-    """Of fifty runs with nothing but noise at most one is called unsteady."""
+    """Of fifty runs with only noise, at most one counts as unsteady."""
     assert sum(steady_from(list(noise(60, seed))) is None for seed in range(50)) <= 1
 
 
-def test_run_is_as_steady_as_its_throughput_and_its_times():
-    """The later of the two counts, over all operations together."""
+def test_run_is_steady_once_throughput_and_times_are():
+    """The later of the two decides, over all operations together."""
     metrics = RunMetrics()
     metrics.begin(1000)
     for at_s in range(41):

@@ -1,4 +1,4 @@
-"""Counts by operation, status and second, the same from one process as from several."""
+"""Counts by operation, status and second: the same from one process as from several."""
 
 import itertools
 import json
@@ -98,8 +98,8 @@ def test_requests_are_counted_by_second_operation_and_status(recorder, clock):
 
 
 @pytest.mark.parametrize("waited_ms", [0.0, 5.0], ids=["closed", "open"])
-def test_connections_and_bytes_are_counted_whatever_came_of_the_request(recorder, waited_ms):
-    """Phases of answers are those of kept ones; a connection stood, even if what it was for failed."""
+def test_connections_and_bytes_of_all_requests_are_counted(recorder, waited_ms):
+    """Response phases count for kept requests alone; connections count even if the request failed."""
     tell(recorder, 2000.0 + waited_ms, response=answer(200, 2000.0, b"{}"))
     tell(recorder, 3.0 + waited_ms, response=answer(200, 3.0))
     tell(recorder, 4000.0 + waited_ms, response=answer(503, 4000.0), exception=ValueError())
@@ -124,8 +124,8 @@ def test_seconds_without_requests_are_left_out(recorder, clock):
     assert [second.unix_s - 1_780_000_000 for second in recorder.take()] == [0, 60]
 
 
-def test_service_time_is_counted_where_it_differs(recorder):
-    """Response time from the scheduled instant, service time from sending."""
+def test_service_time_is_counted_if_it_differs(recorder):
+    """Response time begins at the scheduled instant, service time with sending."""
     tell(recorder, 50.0, response=answer(200, 2.0))
     tell(recorder, 60.0, response=answer(503, 3.0), exception=ValueError())
 
@@ -141,7 +141,7 @@ def test_service_time_is_counted_where_it_differs(recorder):
 
 
 def test_errors_are_counted_by_status_and_code(recorder):
-    """What was not kept, with the code of its body or the name of its failure."""
+    """The code is that of the body, or the name of the failure."""
     limited = answer(429, 1.0, json.dumps({"code": "RATE_LIMIT_EXCEEDED"}).encode())
     for _ in range(2):
         tell(recorder, response=limited, exception=ValueError())
@@ -169,8 +169,8 @@ def test_errors_are_counted_by_status_and_code(recorder):
         (SimpleNamespace(status_code=500), ValueError(), RequestStatus.FAILED),
     ],
 )
-def test_other_users_requests_are_counted(recorder, response, exception, status):
-    """FastHttpUser's, HttpUser's, and those of users that speak no HTTP."""
+def test_requests_of_other_user_classes_are_counted(recorder, response, exception, status):
+    """FastHttpUser, HttpUser, and users that do not speak HTTP."""
     tell(recorder, 1.0, response=response, exception=exception)
 
     [second] = recorder.take(with_current=True)
@@ -178,7 +178,7 @@ def test_other_users_requests_are_counted(recorder, response, exception, status)
     assert second.histograms == {SeriesKey("getWhoami", status): counted(1.0)}
 
 
-def test_event_without_a_time_counts_as_no_duration(recorder):
+def test_event_without_a_time_counts_only_as_an_error(recorder):
     tell(recorder, response_time=None, exception=ValueError(), response=None)
 
     [second] = recorder.take(with_current=True)
@@ -228,7 +228,7 @@ def test_four_workers_and_one_process_count_the_same(shares):
     assert gathered == expected
 
 
-def test_local_run_hands_out_each_second(monkeypatch):
+def test_local_run_passes_on_each_second(monkeypatch):
     clock = Clock()
     monkeypatch.setattr("knouds_harness.load.collection.seconds.gevent.spawn", lambda _: None)
     environment = Environment()
@@ -268,8 +268,8 @@ def test_local_run_hands_out_each_second(monkeypatch):
         (404, FAILURE, RequestStatus.WRONG),
     ],
 )
-def test_status_follows_from_the_answer_and_what_the_caller_expected(status_code, exception, status):
-    """A status that the caller expected is kept, but being throttled stays being throttled."""
+def test_status_depends_on_response_and_expected_statuses(status_code, exception, status):
+    """A status that the caller expected is kept; only a throttled request stays throttled."""
     assert RequestStatus.of(status_code, exception) is status
 
 
@@ -285,8 +285,8 @@ def test_status_follows_from_the_answer_and_what_the_caller_expected(status_code
         (["code"], ""),
     ],
 )
-def test_code_is_a_constant_for_programs(body, code):
-    """Anything else would make a kind of error of every answer."""
+def test_error_code_must_look_like_a_constant(body, code):
+    """Otherwise each response could be its own kind of error."""
     answer = Answer()
     answer.fill(400, b"HTTP/1.1 400 \r\n\r\n", 0, json.dumps(body).encode())
 
@@ -294,5 +294,5 @@ def test_code_is_a_constant_for_programs(body, code):
 
 
 @pytest.mark.parametrize("response", [None, Answer(), object()])
-def test_no_readable_body_has_no_code(response):
+def test_error_without_a_readable_body_has_no_code(response):
     assert error_code(response) == ""

@@ -1,4 +1,4 @@
-"""However Locust's process ends, the command ends with a code of ours."""
+"""The command ends with an exit code of ours, however Locust's process ends."""
 
 import signal
 import subprocess
@@ -30,14 +30,14 @@ def told(exit_code=None, *, folder=None, at_s=1.0):
         (77, ExitCode.GUARD, ExitCode.GUARD, "77"),
     ],
 )
-def test_run_ends_with_its_own_verdict_and_without_one_badly(tmp_path, status, verdict, expected, note):
+def test_exit_code_is_the_verdict_or_an_error_if_there_is_none(tmp_path, status, verdict, expected, note):
     ending = ending_of(status, told(verdict, folder=tmp_path), was_interrupted=False)
 
     assert (ending.exit_code, ending.folder, bool(ending.note)) == (expected, tmp_path, bool(note))
     assert note in ending.note
 
 
-def test_second_interruption_needs_no_explanation(tmp_path):
+def test_no_note_after_a_second_interruption(tmp_path):
     ending = ending_of(-signal.SIGKILL, told(folder=tmp_path), was_interrupted=True)
 
     assert ending.note == ""
@@ -63,7 +63,7 @@ def test_run_that_never_began_has_no_record(status, verdict, was_interrupted, ex
 @pytest.mark.parametrize(
     ("verdict", "expected"), [(ExitCode.KEPT, ExitCode.USAGE), (ExitCode.BREACH, ExitCode.BREACH)]
 )
-def test_run_whose_record_is_gone_never_ends_well(tmp_path, verdict, expected):
+def test_run_whose_record_was_removed_never_passes(tmp_path, verdict, expected):
     ending = ending_of(verdict, told(verdict, folder=tmp_path / "gone"), was_interrupted=False)
 
     assert ending.exit_code is expected
@@ -71,7 +71,7 @@ def test_run_whose_record_is_gone_never_ends_well(tmp_path, verdict, expected):
     assert "has been removed" in ending.note
 
 
-def test_record_that_was_given_up_before_load_began_is_not_missed(tmp_path):
+def test_record_discarded_before_the_load_is_not_reported_missing(tmp_path):
     ending = ending_of(
         ExitCode.USAGE, told(ExitCode.USAGE, folder=tmp_path / "gone", at_s=-1), was_interrupted=False
     )
@@ -106,7 +106,7 @@ threading.Event().wait()
 
 
 def launched_endless(monkeypatch, tmp_path, meanwhile):
-    """Launch a generator that never ends by itself; the command has ended when this returns."""
+    """Launch a generator that never ends by itself; return when the command has ended."""
     monkeypatch.setattr(launching, "_LOCUST", "endless")
     monkeypatch.setattr(launching, "_show", lambda told, _: meanwhile(told))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -114,8 +114,8 @@ def launched_endless(monkeypatch, tmp_path, meanwhile):
     return launch(tmp_path / "mine.py", runs_folder=tmp_path, options=[], variables={}, command="")
 
 
-def test_load_ends_where_its_progress_cannot_be_shown(monkeypatch, tmp_path):
-    """As with an output that is closed: nobody would know that it goes on."""
+def test_load_ends_if_its_progress_cannot_be_printed(monkeypatch, tmp_path):
+    """As when the output is closed: otherwise it would go on unnoticed."""
 
     def fail(told):
         if told.exit_code is not None:
@@ -125,7 +125,7 @@ def test_load_ends_where_its_progress_cannot_be_shown(monkeypatch, tmp_path):
         launched_endless(monkeypatch, tmp_path, fail)
 
 
-def test_signal_that_comes_while_the_generator_starts_ends_it(monkeypatch, tmp_path):
+def test_signal_during_the_start_of_the_generator_ends_it(monkeypatch, tmp_path):
     start = subprocess.Popen
 
     def interrupted_start(*arguments, **options):

@@ -1,4 +1,4 @@
-"""Where a run is led, seconds become metrics and a record, and whatever ends it is said."""
+"""The leading side of a run makes metrics and a record of seconds, and says why the run ended."""
 
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ def record_in(folder: Path) -> Any:
 
 
 def test_seconds_become_metrics(leading):
-    """Whichever process counted them, and however late they come."""
+    """Whichever process counted them, and however late they arrive."""
     run = leading("--users", "3")
     run.begin(START_UNIX_S)
 
@@ -87,7 +87,7 @@ def test_warm_up_is_left_out_of_the_metrics(leading):
     assert run.results().operations[0].requests == 1
 
 
-def test_what_is_sent_before_load_begins_is_left_out(leading):
+def test_requests_before_the_load_are_left_out(leading):
     run = leading("--rate", "10")
     run.add_second(second_of(0, kept=3))
 
@@ -96,7 +96,7 @@ def test_what_is_sent_before_load_begins_is_left_out(leading):
     assert run.results().operations == ()
 
 
-def test_first_reason_to_stop_stands(leading, tmp_path):
+def test_first_reason_to_stop_wins(leading, tmp_path):
     run = leading()
     run.begin(START_UNIX_S)
     run.note("Something.")
@@ -118,8 +118,8 @@ def test_shape_ends_once_the_run_is_stopped(leading):
     assert run.shape.tick() is None
 
 
-def test_run_ends_though_the_clock_stands_still(leading, environment, monkeypatch):
-    """Locust looks at the shape once a second, by a timer of the system's."""
+def test_run_ends_if_the_clock_stands_still(leading, environment, monkeypatch):
+    """Locust asks the shape once a second, by a system timer."""
     run = leading("--users", "2")
     monkeypatch.setattr(run.shape, "get_run_time", lambda: 0.0)
     run.begin(now_unix_s())
@@ -136,7 +136,7 @@ def test_run_ends_though_the_clock_stands_still(leading, environment, monkeypatc
     ("second", "exit_code"), [({"kept": 5}, ExitCode.INVALID_MEASUREMENT), ({"failed": 5}, ExitCode.BREACH)]
 )
 def test_doubt_makes_the_measurement_invalid(leading, environment, second, exit_code):
-    """A run that it stopped ends with what the metrics say: it hides no breach."""
+    """But a breach stays a breach, also in a run that was stopped."""
     run = leading()
     run.begin(START_UNIX_S)
     run.add_second(second_of(0, **second))
@@ -159,7 +159,7 @@ def test_run_that_ends_before_its_time_was_interrupted(leading, environment, tmp
 
 
 def test_usage_is_read_after_the_last_request(leading, environment, monkeypatch):
-    """A server may charge for deleting what was made, too: over the limit is never green."""
+    """Deletions can be charged too, and a run over its limit is never green."""
     run, done = leading(), []
 
     def read_usage() -> None:
@@ -197,7 +197,7 @@ def test_missed_bound_ends_the_run(leading, environment):
     assert "at most 10.00%" in run.results().note
 
 
-def test_exception_of_a_task_is_told_once(leading, capsys):
+def test_exception_of_a_task_is_printed_once(leading, capsys):
     run = leading()
     run.begin(START_UNIX_S)
 
@@ -207,7 +207,7 @@ def test_exception_of_a_task_is_told_once(leading, capsys):
     assert capsys.readouterr().err.count("KeyError") == 1
 
 
-def test_objectives_that_cannot_be_read_leave_no_record(leading, tmp_path):
+def test_unreadable_objectives_leave_no_record(leading, tmp_path):
     (tmp_path / "broken.toml").write_text("[")
 
     with pytest.raises(UsageError):
@@ -216,7 +216,7 @@ def test_objectives_that_cannot_be_read_leave_no_record(leading, tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["broken.toml"]
 
 
-def test_target_that_does_not_answer_leaves_no_record(leading, tmp_path, monkeypatch):
+def test_unreachable_target_leaves_no_record(leading, tmp_path, monkeypatch):
     def fail(*_: object, **__: object) -> None:
         raise TargetUnreachable("no answer")
 

@@ -1,4 +1,4 @@
-"""One run in one process: a sample's way from a user to the figures, and what master and worker exchange."""
+"""One load run: from a request to the metrics, and the messages between master and worker."""
 
 import time
 from types import SimpleNamespace
@@ -60,8 +60,7 @@ def fire(environment: Environment, took_ms: float = 5.0) -> None:
     )
 
 
-def test_request_goes_from_the_user_to_the_figures(environment):
-    """Recorded where it was sent, and counted where the run is led."""
+def test_request_of_a_user_is_counted_in_the_results(environment):
     run = run_in(environment)
     environment.events.test_start.fire(environment=environment)
 
@@ -72,8 +71,8 @@ def test_request_goes_from_the_user_to_the_figures(environment):
 
 
 @pytest.mark.parametrize(("own_s", "used_s"), [(60.0, 30.0), (5.0, 5.0)])
-def test_users_wait_for_an_answer_as_long_as_the_profile_says(environment, own_s, used_s):
-    """Or as long as their class says, where that is less: a silent target does not hold them up."""
+def test_users_time_out_as_the_profile_says(environment, own_s, used_s):
+    """Or as their class says, if that is less: a silent target does not block them."""
     (user_class,) = environment.user_classes
     user_class.network_timeout = user_class.connection_timeout = own_s
 
@@ -85,8 +84,8 @@ def test_users_wait_for_an_answer_as_long_as_the_profile_says(environment, own_s
 
 
 @pytest.mark.parametrize("by_s", [-3600, 3600])
-def test_clock_that_is_set_while_load_goes_changes_no_figure(environment, monkeypatch, by_s):
-    """By an administrator or NTP: nothing is left out as being before the start, and time goes on."""
+def test_changing_the_clock_during_load_changes_no_figure(environment, monkeypatch, by_s):
+    """As by an administrator or NTP: no request counts as sent before the start, and time goes on."""
     run = run_in(environment, "--users", "2")
     environment.events.test_start.fire(environment=environment)
     fire(environment)
@@ -109,7 +108,7 @@ def test_closed_model_begins_with_the_test(environment):
     assert run.results().begun_unix_s == pytest.approx(time.time(), abs=60)
 
 
-def test_open_model_begins_at_a_whole_second_once_all_users_are_there(environment):
+def test_open_model_begins_at_a_whole_second_after_spawning(environment):
     run = run_in(environment, "--rate", "10", "--duration", "10m")
     environment.events.test_start.fire(environment=environment)
     assert run.results().begun_unix_s is None
@@ -123,7 +122,7 @@ def test_open_model_begins_at_a_whole_second_once_all_users_are_there(environmen
     run.arrivals.stop()
 
 
-def test_users_find_their_run(environment):
+def test_users_have_their_run(environment):
     run = run_in(environment, "--rate", "10")
     (user_class,) = environment.user_classes
 
@@ -133,7 +132,7 @@ def test_users_find_their_run(environment):
     assert (user.load_run, user.arrivals, user.chance) == (run, run.arrivals, run.chance)
 
 
-def test_time_that_the_server_names_is_recorded(environment):
+def test_time_reported_by_the_server_is_recorded(environment):
     run = run_in(environment)
 
     run.observe("runWorkflow", ran(), sender=KEY)
@@ -142,8 +141,8 @@ def test_time_that_the_server_names_is_recorded(environment):
     assert [series.measure for series in second.histograms] == [SERVER]
 
 
-def test_test_that_stops_ends_the_arrivals_and_the_shape_waits(environment):
-    """What is in flight is finished; a second end must not cut that short."""
+def test_stop_ends_the_arrivals_and_the_shape_waits(environment):
+    """Requests in flight are finished; a second stop must not cut that short."""
     run = run_in(environment, "--rate", "10", "--duration", "10m")
     environment.events.test_start.fire(environment=environment)
     run.shape.runner = environment.runner
@@ -156,7 +155,7 @@ def test_test_that_stops_ends_the_arrivals_and_the_shape_waits(environment):
     assert run.shape.tick() == environment.runner.shape_last_tick
 
 
-def test_run_concludes_as_locust_quits(environment):
+def test_run_concludes_when_locust_quits(environment):
     run = run_in(environment)
     environment.events.test_start.fire(environment=environment)
     fire(environment)
@@ -167,8 +166,8 @@ def test_run_concludes_as_locust_quits(environment):
     assert run.results().operations[0].requests == 1
 
 
-def test_worker_reports_all_that_it_has(environment):
-    """In the one message that Locust sends every three seconds."""
+def test_worker_report_has_all_parts(environment):
+    """All are in the one message that Locust sends every three seconds."""
     run_in(environment, role=WorkerRun)
     environment.events.test_start.fire(environment=environment)
     fire(environment)
@@ -202,7 +201,7 @@ def test_master_counts_what_workers_report(environment):
     assert results.plan.workers == 1
 
 
-def test_deliveries_of_several_processes_are_polled_for(environment):
+def test_several_processes_poll_instead_of_receiving_deliveries(environment):
     environment.user_classes = [scenario(who_am_i, run_cheapest)]
     run = run_in(environment, "--finish", "webhook", role=MasterRun)
 
@@ -231,8 +230,8 @@ def test_deliveries_need_a_target():
         LeadingRun(environment, LoadSetup(options=options("--finish", "webhook")))
 
 
-def test_arrivals_of_a_share_are_served_from_its_beginning(environment):
-    """Those of the other workers are not; one that finds no idle user is dropped."""
+def test_worker_serves_the_arrivals_of_its_share_alone(environment):
+    """An arrival without an idle user is dropped."""
     run = run_in(environment, "--rate", "20", "--duration", "1s")
 
     run.take_share(time.time(), Share(index=1, workers=2))
@@ -253,8 +252,8 @@ def test_closed_model_has_no_arrivals(environment):
     assert (run.health().handed, run.health().in_flight) == (0, 0)
 
 
-def test_who_serves_an_arrival_is_in_flight(environment):
-    """From when a task was due until it has ended; users that Locust ends meanwhile are not."""
+def test_task_of_an_arrival_is_in_flight(environment):
+    """From its due time until it has ended; users that Locust stops meanwhile do not count."""
     gate = Event()
 
     class Waiting(ArrivalUser):
@@ -280,15 +279,15 @@ def test_who_serves_an_arrival_is_in_flight(environment):
     assert (before, meanwhile, run.health().in_flight) == (0, 1, 0)
 
 
-def test_credits_of_a_worker_are_leased(environment):
-    """It has none of its own, though the profile allows a thousand."""
+def test_worker_has_no_credits_of_its_own(environment):
+    """The profile allows a thousand."""
     assert run_in(Environment()).limits.budget.left_credits == 1_000
 
     assert run_in(environment, role=WorkerRun).limits.budget.left_credits == 0
 
 
-def test_report_tells_at_most_what_runs_may_have_cost(environment, monkeypatch, tmp_path):
-    """What a 5xx and a run of a killed user cost is never known: each counts at its price, 8 credits."""
+def test_report_gives_the_most_that_runs_can_have_cost(environment, monkeypatch, tmp_path):
+    """The cost of a 5xx and of a killed user's run is unknown: each counts at its price, 8 credits."""
     run = run_in(environment, "--users", "1", "--record", str(tmp_path))
     (user_class,) = environment.user_classes
     user_class.host = TARGET.base_url
@@ -313,8 +312,8 @@ def test_report_tells_at_most_what_runs_may_have_cost(environment, monkeypatch, 
     assert ("24", "credits at most", "", "note") in report.tiles
 
 
-def test_user_may_be_told_to_stop_twice(environment):
-    """Locust takes the second time for a state that should never happen."""
+def test_user_can_be_stopped_twice(environment):
+    """Locust takes the second stop for an impossible state."""
     run_in(environment, "--users", "1")
     (user_class,) = environment.user_classes
     user_class.host = TARGET.base_url
@@ -324,7 +323,7 @@ def test_user_may_be_told_to_stop_twice(environment):
     assert [user.stop(), user.stop()] == [False, False]
 
 
-def test_without_a_target_there_are_no_limits():
+def test_run_without_a_target_has_no_limits():
     environment = Environment()
     environment.create_local_runner()
     run = LeadingRun(environment, LoadSetup(options=options()))
@@ -334,7 +333,7 @@ def test_without_a_target_there_are_no_limits():
         run.limits  # noqa: B018 - it raises
 
 
-def test_users_that_never_start_are_ended_quietly_and_end_the_run(environment):
+def test_failing_on_start_ends_the_run(environment):
     run = run_in(environment, "--users", "1")
     (user_class,) = environment.user_classes
     user_class.host = TARGET.base_url

@@ -1,4 +1,4 @@
-"""How a run stands is told once a second, from what its processes counted."""
+"""The progress of a run, sent once a second from the counts of its processes."""
 
 import os
 from types import SimpleNamespace
@@ -67,7 +67,7 @@ def second(unix_s, *, late_s=0.0, **counts):
     return Second(unix_s=unix_s, histograms=histograms)
 
 
-def test_requests_are_told_since_the_beginning_and_recent_ones_by_their_rate(progress, metrics):
+def test_progress_has_all_requests_and_the_recent_rate(progress, metrics):
     for unix_s in range(100, 120):
         metrics.add(second(unix_s, kept=10 if unix_s < 110 else 50))
 
@@ -77,7 +77,7 @@ def test_requests_are_told_since_the_beginning_and_recent_ones_by_their_rate(pro
     assert now.requests == 10 * 10 + 10 * 50
 
 
-def test_errors_are_told_by_kind_most_frequent_first(progress, metrics):
+def test_errors_are_grouped_most_frequent_first(progress, metrics):
     rare, frequent = (
         Error("a", RequestStatus.FAILED, 500, "X"),
         Error("b", RequestStatus.THROTTLED, 429, "Y"),
@@ -87,7 +87,7 @@ def test_errors_are_told_by_kind_most_frequent_first(progress, metrics):
     assert [(each.code, each.count) for each in progress().errors] == [("Y", 10), ("X", 1)]
 
 
-def test_late_generator_is_told_while_it_lasts(progress, metrics):
+def test_late_generator_is_reported_only_while_it_is_late(progress, metrics):
     for unix_s in range(100, 105):
         metrics.add(second(unix_s, late_s=0.5, kept=10))
     late = progress()
@@ -106,7 +106,7 @@ def test_first_seconds_are_not_judged(progress, metrics):
     assert progress().limits == ()
 
 
-def test_what_is_told_is_heard(teller, listener, metrics, health):
+def test_message_is_received_as_it_was_sent(teller, listener, metrics, health):
     metrics.add(second(100, kept=10))
     teller.tell(metrics, health, [])
     metrics.add(second(101, failed=1))
@@ -122,14 +122,14 @@ def test_what_is_told_is_heard(teller, listener, metrics, health):
     assert (told.progress.spent_credits, told.progress.most_credits, told.progress.in_flight) == (12, 100, 3)
 
 
-def test_verdict_is_kept_whatever_is_told_afterwards(teller, listener, metrics, health):
+def test_verdict_survives_later_messages(teller, listener, metrics, health):
     teller.conclude(metrics, health, [], exit_code=ExitCode.KEPT)
     teller.tell(metrics, health, [])
 
     assert listener.hear().exit_code == ExitCode.KEPT
 
 
-def test_half_a_line_waits_for_its_other_half(listener):
+def test_incomplete_line_waits_for_its_end(listener):
     os.write(listener.writing, b'{"exit_')
     assert listener.hear() == ProgressMessage()
 
@@ -137,7 +137,7 @@ def test_half_a_line_waits_for_its_other_half(listener):
     assert listener.hear() == ProgressMessage(exit_code=4)
 
 
-def test_pipe_that_nobody_reads_disturbs_nothing(teller, listener, metrics, health):
+def test_closed_pipe_is_ignored(teller, listener, metrics, health):
     listener.close()
 
     teller.tell(metrics, health, [])

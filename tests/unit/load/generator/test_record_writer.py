@@ -1,4 +1,4 @@
-"""A slow disk holds up what is written, and nothing else."""
+"""A slow disk delays the writing of the record, and nothing else."""
 
 import os
 import time
@@ -44,7 +44,7 @@ def disk() -> Iterator[Disk]:
 
 
 def test_jobs_are_done_in_order_while_the_loop_goes_on(disk):
-    """The first one blocks; who gave it is not held up, nor is any other greenlet."""
+    """The first job blocks; neither its caller nor another greenlet waits for it."""
     background_writer, done = BackgroundWriter(), []
 
     def blocked() -> None:
@@ -62,8 +62,8 @@ def test_jobs_are_done_in_order_while_the_loop_goes_on(disk):
     assert done == ["first", "second"]
 
 
-def test_what_is_given_later_is_done_too():
-    """Also once there was nothing to do for a while, and while somebody waits for the end."""
+def test_later_jobs_are_done_too():
+    """Also after a while without jobs, and while the end is awaited."""
     background_writer, done = BackgroundWriter(), []
 
     background_writer.give(lambda: done.append(1))
@@ -90,8 +90,8 @@ def test_failure_is_raised_at_the_end_and_stops_nothing():
     assert done == ["later"]
 
 
-def test_busy_disk_holds_up_no_run_and_leaves_a_whole_record(tmp_path, disk, monkeypatch):
-    """Every second is in the record, in order, and how the run ended, once ``conclude`` returns."""
+def test_slow_disk_leaves_a_complete_record(tmp_path, disk, monkeypatch):
+    """Every second, in order, and how the run ended, once ``conclude`` returns."""
     write = LoadWriter.write
 
     def slowly(writer: LoadWriter, results: object) -> None:

@@ -1,4 +1,4 @@
-"""Exceptions in tasks count, are told with their place, and end a run where a task never comes to its end."""
+"""Exceptions in tasks count, are shown with their place, and end the run if a task never completes."""
 
 import json
 import logging
@@ -78,8 +78,8 @@ def test_exception_counts_under_its_task_with_its_place(task_errors, user, recor
     assert "tests/unit/load/generator/test_task_errors.py:" in error.code
 
 
-def test_place_is_told_in_the_same_words_each_time(task_errors, user, recorder):
-    """However the message differs: there are no more kinds of error than places."""
+def test_exceptions_at_one_place_are_one_kind_of_error(task_errors, user, recorder):
+    """Even if their messages differ."""
 
     def fail(number):
         raise ValueError(number)
@@ -92,7 +92,7 @@ def test_place_is_told_in_the_same_words_each_time(task_errors, user, recorder):
     assert error.code.startswith("ValueError: 0 (")
 
 
-def test_task_that_never_came_to_its_end_fails_in_vain(task_errors, user):
+def test_task_that_never_completes_is_in_vain(task_errors, user):
     """Once it has failed as often as there are users, or five times."""
     failures = [told(task_errors, DefaultTaskSet(user)) for _ in range(4)]
 
@@ -100,26 +100,26 @@ def test_task_that_never_came_to_its_end_fails_in_vain(task_errors, user):
     assert {each.task for each in failures} == {"look"}
 
 
-def test_task_that_came_to_its_end_once_ends_no_run(task_errors, user, passed):
+def test_task_that_completed_once_is_not_in_vain(task_errors, user, passed):
     passed.add(look)
 
     assert not any(told(task_errors, DefaultTaskSet(user)).is_in_vain for _ in range(9))
 
 
-def test_task_within_a_task_ends_no_run(task_errors, user, recorder):
-    """Whether others of its set come to their end is not known."""
+def test_task_in_a_nested_set_is_not_in_vain(task_errors, user, recorder):
+    """Whether other tasks of its set complete is not known."""
     assert not any(told(task_errors, Nested(user)).is_in_vain for _ in range(9))
     assert {each.operation for each in errors(recorder)} == {"task Nested"}
 
 
-def test_user_that_cannot_start_fails_in_vain(task_errors, recorder):
+def test_failing_on_start_is_in_vain(task_errors, recorder):
     failures = [told(task_errors, Mine(Environment())) for _ in range(2)]
 
     assert {each.operation for each in errors(recorder)} == {"task on_start"}
     assert [each.is_in_vain for each in failures] == [False, True]
 
 
-def test_what_locust_says_of_each_exception_is_not_shown(task_errors, caplog):
+def test_tracebacks_logged_by_locust_are_hidden(task_errors, caplog):
     logger = logging.getLogger("locust.user.task")
     logger.error("%s\n%s", "what", "Traceback …")
     logger.error("something else")
@@ -127,7 +127,7 @@ def test_what_locust_says_of_each_exception_is_not_shown(task_errors, caplog):
     assert [each.getMessage() for each in caplog.records] == ["something else"]
 
 
-def test_place_of_an_exception_within_python_alone_is_told_too():
+def test_exception_outside_of_user_code_has_a_place():
     try:
         json.loads("{")
     except ValueError as error:

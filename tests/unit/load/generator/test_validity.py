@@ -1,4 +1,4 @@
-"""A generator is judged by what it did to the figures, and a miss that it cannot explain stays a miss."""
+"""A generator is judged by its effect on the figures; a miss that it cannot explain stays a miss."""
 
 from __future__ import annotations
 
@@ -40,7 +40,6 @@ def judged_with(*, kept=(), delay=PROMPT, missing=(), **changes: Any) -> Validit
 
 
 def test_generator_that_kept_up_is_valid():
-    """Nothing is said against a generator that did what it was asked to."""
     judged = judged_with(kept=[kept(100)])
 
     assert (judged.is_valid, judged.reasons, judged.delayed) == (True, (), ())
@@ -59,8 +58,8 @@ def test_generator_that_kept_up_is_valid():
         ({"kept": [kept(30)], "delay": LATE}, Doubt.DELAY, "the generator's own delay"),
     ],
 )
-def test_generator_that_was_the_limit_is_not(change, doubt, reason):
-    """Each way of not keeping up is a reason of its own, and says what it is about."""
+def test_generator_that_was_the_limit_is_invalid(change, doubt, reason):
+    """Each way of not keeping up has its own doubt and reason."""
     judged = judged_with(**change)
 
     assert not judged.is_valid
@@ -68,24 +67,24 @@ def test_generator_that_was_the_limit_is_not(change, doubt, reason):
     assert reason in judged.reasons[0]
 
 
-def test_lateness_that_moves_no_figure_is_no_reason():
+def test_lateness_without_effect_on_figures_is_valid():
     assert judged_with(kept=[kept(1500, late_ms=5)]).is_valid
 
 
-def test_rate_that_chance_left_below_its_mean_is_no_reason():
-    """Of Poisson arrivals, those that were drawn are what was to be sent."""
+def test_random_rate_below_its_mean_is_valid():
+    """Poisson arrivals are compared with those that were drawn."""
     assert judged_with(achieved_per_s=480.0, arrivals=14_400).is_valid
 
 
-def test_accuracy_can_be_asked_for():
+def test_required_accuracy_can_be_lowered():
     late = [kept(100, late_ms=3)]
 
     assert not judged_with(kept=late).is_valid
     assert judged_with(kept=late, accuracy=0.05).is_valid
 
 
-def test_each_operation_is_judged():
-    """A delay that is nothing to most requests may be everything to a quick operation."""
+def test_each_operation_is_judged_by_itself():
+    """A delay that is small for most requests can be large for a quick operation."""
     judged = judged_with(kept=[kept(1500, late_ms=5, name="run"), kept(20, late_ms=5)])
 
     assert {each.operation for each in judged.delayed} == {"whoami"}
@@ -101,8 +100,8 @@ def test_rare_figures_alone_do_not_make_a_run_invalid():
     assert [each.measure for each in judged.delayed] == ["p99.9_ms", "max_ms"]
 
 
-def test_busy_processor_at_a_rate_is_no_reason_by_itself():
-    """What it would do, send less or read late, is judged itself."""
+def test_busy_processor_alone_is_valid_in_the_open_model():
+    """Its effects, fewer requests or late reads, are judged themselves."""
     assert judged_with(cpu_share=0.99).is_valid
 
 
@@ -131,22 +130,22 @@ def doubt_of(
         pytest.param(missed("p99_ms", 5.0, None), BUSY, True, id="never measured"),
     ],
 )
-def test_doubt_is_about_what_it_can_explain(objective, judged, is_doubted):
+def test_doubt_covers_only_what_it_can_explain(objective, judged, is_doubted):
     """A server that failed every second request has done so, however few requests it was sent."""
     assert bool(doubt_of(objective, judged=judged)) is is_doubted
 
 
 @pytest.mark.parametrize(("bound_ms", "is_doubted"), [(30.0, True), (22.5, True), (15.0, False)])
-def test_delay_explains_a_miss_up_to_its_own_length(bound_ms, is_doubted):
-    """Answers of 20 ms, half of them read 20 ms late: a bound of 15 ms was missed by the target itself."""
+def test_delay_explains_only_misses_up_to_its_length(bound_ms, is_doubted):
+    """Responses take 20 ms, half of them are read 20 ms late: the target itself missed a bound of 15 ms."""
     seen = histogram_of([20 + number / 500 + (20 if number % 2 else 0.1) for number in range(1000)])
     of = KeptTimes(operation="whoami", response=seen, service=seen)
 
     assert bool(doubt_of(missed("p99_ms", bound_ms, 41.0), of=of, delay=LATE)) is is_doubted
 
 
-def test_requests_that_were_sent_late_are_not_held_against_the_target():
-    """Sent 30 ms late, they took 20 ms: the bound of 25 is not the target's to have missed."""
+def test_late_sending_does_not_count_against_the_target():
+    """Sent 30 ms late, they took 20 ms: the target did not miss the bound of 25 ms."""
     of = kept(20, late_ms=30)
 
     assert doubt_of(missed("p99_ms", 25.0, 52.0), of=of)

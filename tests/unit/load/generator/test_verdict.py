@@ -1,4 +1,4 @@
-"""What a run comes to: the target is judged first, and a doubt hides only what it can explain."""
+"""The verdict of a run: the target is judged first, and a doubt hides only what it can explain."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def second(unix_s, *, kept=0, failed=0, took_s=0.001):
 
 
 def first_miss(bound, seconds, *, warm_up_s=0.0):
-    """When a bound was missed first in a load that began at 100, and what was missed; or None."""
+    """Return when a load that began at 100 first missed a bound, and the judged bound; or None."""
     metrics = RunMetrics(warm_up_s=warm_up_s)
     metrics.begin(100)
     for each in seconds:
@@ -44,27 +44,27 @@ def first_miss(bound, seconds, *, warm_up_s=0.0):
     return None
 
 
-def test_miss_over_the_window_is_told():
+def test_miss_over_the_whole_window_is_found():
     at, judged = first_miss("error_rate=0.2", [second(100 + i, kept=1, failed=1) for i in range(20)])
 
     assert at == 100 + RECENT_S - 1
     assert (judged.operation, judged.measure, judged.observed) == ("getWhoami", "error_rate", 0.5)
 
 
-def test_short_trouble_is_borne():
+def test_short_outage_is_tolerated():
     seconds = [second(100 + i, kept=10, failed=10 * (i == 4)) for i in range(30)]
 
     assert first_miss("error_rate=0.2", seconds) is None
 
 
 def test_warm_up_does_not_count():
-    """A slow beginning that is left out of the metrics ends nothing either."""
+    """A slow warm-up is not in the metrics, so it does not end the run either."""
     seconds = [second(100 + i, kept=5, took_s=3.0 if i < 20 else 0.001) for i in range(60)]
 
     assert first_miss("p99_ms=100", seconds, warm_up_s=20) is None
 
 
-def test_trouble_that_begins_late_is_told():
+def test_slowdown_that_begins_late_is_found():
     at, _ = first_miss(
         "p50_ms=100", [second(100 + i, kept=5, took_s=3.0 if i >= 30 else 0.001) for i in range(60)]
     )
@@ -73,19 +73,19 @@ def test_trouble_that_begins_late_is_told():
 
 
 @pytest.mark.parametrize("gap", [1, 3])
-def test_seconds_without_an_answer_are_part_of_the_window(gap):
-    """Ten seconds are ten seconds, however few of them brought something."""
+def test_seconds_without_a_response_are_part_of_the_window(gap):
+    """The window is ten seconds long, however few of them had a response."""
     at, _ = first_miss("error_rate=0", [second(unix_s, failed=1) for unix_s in range(100, 140, gap)])
 
     assert at - 100 in range(RECENT_S - 1, RECENT_S + gap)
 
 
-def test_nothing_is_said_of_a_run_in_which_all_is_well():
+def test_summary_of_a_good_run_is_empty():
     assert list(exit_summary(load_results())) == []
 
 
-def test_reasons_of_every_kind_are_said():
-    """Why it ended early, what speaks against the generator, which objectives were missed."""
+def test_summary_has_reasons_of_every_kind():
+    """Why it ended early, operations that never succeeded, missed objectives, doubts about the generator."""
     results = load_results(
         note="Ended early.",
         operations=(operation("whoami", requests=7, refused=7),),
@@ -149,9 +149,9 @@ ENDS = {
 
 @pytest.mark.parametrize(("results", "exit_code"), ENDS.values(), ids=ENDS)
 def test_exit_code_follows_from_the_figures(results, exit_code):
-    """What was missed, broken or never came stays so, unless the generator may be why."""
+    """Misses, breaches and missing successes count, unless the generator can be the reason."""
     assert exit_code_of(results, was_interrupted=False) == exit_code
 
 
-def test_interruption_comes_before_everything():
+def test_interruption_decides_the_exit_code():
     assert exit_code_of(load_results(objectives=(missed(),)), was_interrupted=True) == ExitCode.INTERRUPTED

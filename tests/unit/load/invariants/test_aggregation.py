@@ -1,4 +1,4 @@
-"""What all processes saw, put together and counted."""
+"""Observations of all processes, merged and judged."""
 
 import random
 from collections import Counter
@@ -50,13 +50,13 @@ def batch(*windows, unknown=0, ids=()):
     return made
 
 
-def test_execution_id_of_another_worker_is_no_fresh_one():
+def test_execution_id_seen_by_two_workers_is_not_fresh():
     assert judged(batch(ids=["a", "b"]), batch(ids=["c"]))[FRESH_ID] == 0
     assert judged(batch(ids=["a", "b"]), batch(ids=["b"]))[FRESH_ID] == 1
 
 
-def test_hashes_are_bounded_and_still_compared():
-    """Beyond the bound an even share is followed, each of it with all others."""
+def test_hashes_are_bounded_and_repeats_are_still_found():
+    """Beyond the bound only a share of the values is tracked, and each of those is compared with all."""
     hashes = SeenHashes(most=100)
     for number in range(1000):
         hashes.add(hash_of(f"e-{number}"))
@@ -79,7 +79,7 @@ def test_hashes_are_bounded_and_still_compared():
     ids=["all of it", "one more", "each once", "one twice", "nothing left twice"],
 )
 def test_window_is_judged_over_all_workers(first, second, invariant, broken):
-    """No more than the limit, and each Remaining once, but for 0: that is for the number admitted to tell."""
+    """At most the limit is admitted, and no Remaining comes twice but 0, which the limit itself covers."""
     assert judged(batch(window(first)), batch(window(second)))[invariant] == broken
 
 
@@ -96,18 +96,18 @@ def test_window_is_judged_over_all_workers(first, second, invariant, broken):
     ids=["whole", "cut short", "lost answers", "not refused", "begun by another", "shared with another"],
 )
 def test_window_admits_all_of_its_limit(seen, unknown, broken):
-    """Where every request of it can be told to be ours: what others sent counts too."""
+    """Only if all its requests are known to be ours: those of other clients count too."""
     assert judged(batch(seen, unknown=unknown)).get(NO_FEWER["pro"]) == broken
 
 
-def test_whoever_shares_an_account_may_fill_its_window():
-    """Only where no other client uses it can a refusal have come too early."""
+def test_other_clients_of_an_account_may_fill_its_window():
+    """A refusal can be judged too early only if no other client uses the account."""
     early = batch(window(range(40, 100), throttled=5))
 
     assert NO_FEWER["pro"] not in judged(early, is_alone=False)
 
 
-def test_requests_that_were_cut_off_at_the_end_may_have_counted():
+def test_requests_cut_off_at_the_end_may_have_counted():
     cut = batch(window(range(3, 100), throttled=1))
 
     assert judged(cut, in_flight=3)[NO_FEWER["pro"]] == 0
@@ -115,7 +115,7 @@ def test_requests_that_were_cut_off_at_the_end_may_have_counted():
 
 
 def test_windows_end_a_minute_apart():
-    """A Reset that slides shows as many windows close together."""
+    """A sliding Reset shows up as many windows close together."""
     sound = [window([99], reset_unix_s=RESET_UNIX_S + 60 * number) for number in range(6)]
     sliding = [window([99 - number], reset_unix_s=RESET_UNIX_S + 5 * number) for number in range(6)]
 
@@ -133,7 +133,7 @@ def test_old_windows_are_judged_once_and_forgotten():
     assert (admitted.seen, admitted.broken) == (20, 0)
 
 
-def test_what_was_not_seen_says_what_it_takes():
+def test_unseen_invariant_says_what_it_needs():
     assert judged()[FRESH_ID] == "a submit of an asynchronous run"
 
 
@@ -158,7 +158,7 @@ def test_each_ended_execution_is_delivered_once(delivered, broken, are_all_here)
     assert match.are_all_here is are_all_here
 
 
-def test_bounded_match_follows_a_share_whole():
+def test_bounded_match_follows_a_share_of_the_executions():
     names = [f"e-{number}" for number in range(1000)]
 
     tally, _ = matched(names, [*names, *names[:500]], most=100)
@@ -185,7 +185,7 @@ def windows_of(*reports):
     return aggregated(*reports).windows()
 
 
-def test_what_processes_saw_of_a_window_is_added_up():
+def test_observations_of_a_window_are_added_up():
     (one,) = windows_of(
         {PRO: [full(60, throttled=1, longest_wait_s=30)]},
         {PRO: [full(40, reset_unix_s=RESET_UNIX_S + 1, throttled=2, longest_wait_s=20, waits_kept=1)]},
@@ -196,25 +196,25 @@ def test_what_processes_saw_of_a_window_is_added_up():
     assert (one.longest_wait_s, one.waits_kept, one.waits_broken) == (30, 1, 0)
 
 
-def test_windows_are_told_route_by_route_in_order_of_time():
+def test_windows_are_listed_by_route_and_time():
     first = {PRO: [full(1, reset_unix_s=RESET_UNIX_S + 60)], BUSINESS: [full(2)]}
 
     assert [each.admitted for each in windows_of(first, {PRO: [full(3)]})] == [2, 3, 1]
 
 
 def test_windows_of_a_long_run_are_bounded(monkeypatch):
-    """What comes after the first so many is left out, and what is known goes on being counted."""
+    """Windows beyond the bound are left out; those that are known go on counting."""
     monkeypatch.setattr(aggregation, "_MOST_WINDOWS", 2)
     many = {PRO: [full(1, reset_unix_s=RESET_UNIX_S + 60 * number) for number in range(9)]}
     whole = aggregated(many, {PRO: [full(1)]})
 
     assert [each.admitted for each in whole.windows()] == [2, 1]
     (kept,) = whole._windows.values()  # noqa: SLF001 - it is memory that is bounded
-    assert len(kept) == 2 + 3  # those told of, and those not judged yet
+    assert len(kept) == 2 + 3  # those listed, and those not judged yet
 
 
-def test_what_is_told_late_of_a_window_is_judged():
-    """By a worker that lags behind, or a node of the server that tells another end."""
+def test_late_observation_of_a_window_is_judged():
+    """As of a worker that lags behind, or of a server node with another Reset."""
     ends = [{PRO: [full(1, reset_unix_s=RESET_UNIX_S + 60 * number)]} for number in range(4)]
     late = ObservedWindow(reset_unix_s=RESET_UNIX_S, remaining=Counter({5: 2}))
 
@@ -228,7 +228,7 @@ FACT = ("async.execution-id-is-fresh", "Fresh.")
 
 
 def test_tallies_of_processes_add_up():
-    """Seen, broken and excused, and an example of a broken one before one of an excused one."""
+    """Seen, broken and excused; an example of a broken one replaces one of an excused one."""
     one, other = Tallies(), Tallies()
     one.see(*FACT, 3)
     one.break_(*FACT, example="an excused one", is_excused=True)
@@ -243,7 +243,7 @@ def test_tallies_of_processes_add_up():
     assert invariant.state == "broken"
 
 
-def test_broken_ones_stand_first_and_unseen_ones_last():
+def test_invariants_are_listed_broken_first_unseen_last():
     tallies = Tallies()
     tallies.judge("a.kept", "Kept.", holds=True, example="")
     tallies.judge("b.excused", "Excused.", holds=True, example="")

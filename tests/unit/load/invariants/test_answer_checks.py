@@ -1,4 +1,4 @@
-"""Answers under load against the contract."""
+"""Checks of responses under load."""
 
 import gzip
 import json
@@ -30,8 +30,8 @@ def whoami(**changes):
     return Said({"user": {**ACCOUNT, **changes}}, path="/api/whoami")
 
 
-def test_right_answers_count_for_every_fact_they_show():
-    """The same bytes again, and the same members with other values, as much as the first."""
+def test_correct_responses_count_for_every_fact_they_show():
+    """The same bytes again, and other values of the same members, count as much as the first."""
     verdicts, facts = judged("getWhoami", whoami(), whoami(), whoami(id="usr_2"))
 
     assert verdicts == [None, None, None]
@@ -39,8 +39,8 @@ def test_right_answers_count_for_every_fact_they_show():
     assert facts["ground.json-content-type"] == (3, 0, 0)
 
 
-def test_judged_answers_are_counted_apart_from_those_that_passed():
-    """The first twenty of a kind are judged; of a share of nothing, none of the others."""
+def test_judged_and_all_responses_are_counted():
+    """The first twenty of a kind are judged; with a share of almost nothing, none of the others."""
     one = Verifier(DOCUMENT, share=1e-9)
     for _ in range(50):
         one.judge("getWhoami", whoami())
@@ -51,7 +51,7 @@ def test_judged_answers_are_counted_apart_from_those_that_passed():
     assert (one.take().verified, one.take().answers) == (0, 0)
 
 
-def test_answer_shows_only_the_facts_that_apply_to_it():
+def test_response_shows_only_the_facts_that_apply_to_it():
     _, facts = judged("getExecution", polled("processing"), polled("processing", "e-2"))
 
     assert facts["execution.status-closed"] == (2, 0, 0)
@@ -59,8 +59,8 @@ def test_answer_shows_only_the_facts_that_apply_to_it():
 
 
 @pytest.mark.parametrize(("base", "is_told"), [("", True), ("/staging", False)])
-def test_refusal_for_its_capabilities_is_judged(base, is_told):
-    """By what its path names; where that is not known, nothing is claimed."""
+def test_capability_refusal_is_judged(base, is_told):
+    """By the resource in its path; if the path is not recognised, no claim is made."""
     denied = {"error": "No", "code": "CAPABILITY_DENIED", "required": "workflow:read"}
     answer = Said(denied, path=f"{base}/api/workflows/portrait/run", status=403)
 
@@ -73,7 +73,7 @@ def test_refusal_for_its_capabilities_is_judged(base, is_told):
     ("changes", "fact"),
     [({"role": "owner"}, "whoami.role-closed"), ({"approved": "yes"}, "whoami.approved-is-true")],
 )
-def test_wrong_success_is_named_by_its_fact(changes, fact):
+def test_wrong_success_is_reported_under_its_fact(changes, fact):
     verdicts, facts = judged("getWhoami", whoami(), whoami(), whoami(**changes), whoami(**changes))
 
     assert verdicts[:2] == [None, None]
@@ -95,7 +95,7 @@ def test_wrong_success_is_named_by_its_fact(changes, fact):
     ],
     ids=["cut short", "an array", "another type", "another status"],
 )
-def test_success_that_is_none_is_wrong(answer, fact):
+def test_success_of_the_wrong_form_is_wrong(answer, fact):
     (verdict,), facts = judged("getWhoami", answer)
 
     assert verdict.code
@@ -139,8 +139,8 @@ def answered(content_encoding, body, *, extra=b""):
         "nothing",
     ],
 )
-def test_answer_that_cannot_be_judged_is_wrong(answer):
-    """Each time that it comes, also after right ones; with an example, and without an exception."""
+def test_response_that_cannot_be_judged_is_wrong(answer):
+    """Every time, also after correct responses; with an example, and without an exception."""
     one = Verifier(DOCUMENT)
     right = [one.judge("getWhoami", whoami()) for _ in range(2)]
     verdicts = [one.judge("getWhoami", answer) for _ in range(3)]
@@ -154,7 +154,7 @@ def test_answer_that_cannot_be_judged_is_wrong(answer):
 
 @pytest.mark.parametrize("digits", [19, 5_000])
 @pytest.mark.parametrize("name", ["limit", "remaining", "reset"])
-def test_header_of_countless_digits_is_wrong(name, digits):
+def test_rate_limit_header_with_too_many_digits_is_wrong(name, digits):
     answer = ran(99)
     answer.headers[f"x-ratelimit-{name}"] = "9" * digits
 
@@ -165,8 +165,8 @@ def test_header_of_countless_digits_is_wrong(name, digits):
 
 
 @pytest.mark.parametrize("role", [KEY, KEY.upper(), "\x1b[2J\n::add-mask::x"])
-def test_what_an_answer_gives_away_is_in_no_verdict(role):
-    """Nor in the example; nothing in either is obeyed by a terminal or by CI."""
+def test_verdict_and_example_show_no_secret(role):
+    """And nothing that a terminal or CI would obey."""
     one = Verifier(DOCUMENT, redactor=Redactor([Secret(KEY, "key:full")]))
 
     verdict = one.judge("getWhoami", whoami(role=role))
@@ -189,7 +189,7 @@ def test_headers_are_judged_too():
     assert facts["rate.headers-are-integers"] == (3, 1, 0)
 
 
-def test_refusal_is_judged_and_stays_what_it_is():
+def test_wrong_refusal_is_broken_and_not_a_failed_request():
     half = throttled(30)
     half.headers["retry-after"] = "15"
 
@@ -219,12 +219,11 @@ def test_waived_breach_is_excused_until_the_waiver_expires(expires, is_excused):
     assert facts["whoami.role-closed"] == ((1, 0, 1) if is_excused else (1, 1, 0))
 
 
-def test_what_is_no_operation_is_left_alone():
+def test_unknown_operation_is_not_judged():
     assert judged("something else", whoami(), Said(status=0)) == ([None, None], {})
 
 
-def test_many_forms_are_counted_and_forgotten():
-    """Members that differ from answer to answer do not pile up."""
+def test_changing_members_do_not_pile_up():
     answers = [Said({"status": "ok", f"build-{number}": 1}, path="/api/health") for number in range(600)]
 
     _, facts = judged("getHealth", *answers)

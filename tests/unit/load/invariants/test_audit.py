@@ -1,4 +1,4 @@
-"""The runs of an account against the rows of its usage."""
+"""The runs of an account compared with its usage rows."""
 
 from collections import Counter
 
@@ -45,8 +45,8 @@ def test_each_run_has_a_row_that_costs_as_much(runs, costs, expected):
     assert broken(runs, costs) == expected
 
 
-def test_row_that_two_pages_show_counts_once():
-    """Rows move to later pages as new ones come; what was there before counts not at all."""
+def test_row_on_two_pages_counts_once():
+    """Rows move to later pages as new ones come; rows from before the load do not count."""
     rows = Rows()
     row = {"id": 7, "workflowSlug": "portrait", "creditsCost": 8}
 

@@ -1,4 +1,4 @@
-"""What one process reads out of answers, and hands on."""
+"""What one process reads from responses, and passes on."""
 
 import random
 
@@ -51,8 +51,8 @@ def tally(batch, invariant):
     ],
     ids=["plain", "cancelled", "back", "undocumented"],
 )
-def test_status_of_an_execution_in_flight_goes_only_forward(observations, statuses, expected):
-    """From the submit on, whatever is no documented status left to the shapes."""
+def test_status_of_an_execution_only_goes_forward(observations, statuses, expected):
+    """From the submit on; the shapes judge an undocumented status."""
     tell(observations, "runWorkflow async", submitted())
 
     tell(observations, "getExecution", *map(polled, statuses))
@@ -60,15 +60,15 @@ def test_status_of_an_execution_in_flight_goes_only_forward(observations, status
     assert tally(observations.take(), EDGES) == expected
 
 
-def test_status_that_is_no_text_is_no_status(observations):
+def test_status_that_is_not_a_string_is_ignored(observations):
     tell(observations, "runWorkflow async", Said({"executionId": "e-1", "status": ["processing"]}))
     tell(observations, "getExecution", Said({"status": {}}, path="/api/executions/e-1"))
 
     assert tally(observations.take(), EDGES) == (0, 0)
 
 
-def test_what_a_cancel_answers_counts_as_a_status(observations):
-    """Whoever was told that it was requested must not be told that it was not."""
+def test_response_to_a_cancel_counts_as_a_status(observations):
+    """After ``cancel_requested``, no poll may say ``processing``."""
     tell(observations, "runWorkflow async", submitted())
     cancelled = polled("cancel_requested")
     cancelled.url += "/cancel"
@@ -79,8 +79,8 @@ def test_what_a_cancel_answers_counts_as_a_status(observations):
     assert tally(observations.take(), EDGES) == (2, 1)
 
 
-def test_executions_in_flight_do_not_pile_up(observations):
-    """An execution that ended is forgotten, but for the few that are looked at again."""
+def test_ended_executions_are_forgotten(observations):
+    """Except a few that are looked at again."""
     for number in range(50):
         tell(observations, "runWorkflow async", submitted(f"e-{number}"))
         tell(observations, "getExecution", polled("completed", f"e-{number}"))
@@ -92,7 +92,7 @@ def test_executions_in_flight_do_not_pile_up(observations):
     assert observations.take() == ObservationBatch()
 
 
-def test_only_keys_that_receive_await_deliveries(observations):
+def test_only_keys_that_receive_deliveries_await_them(observations):
     deaf = persona(capabilities={"workflow:run"}, webhook=True)
     for sender in (PRO, deaf, persona(webhook=True)):
         tell(observations, "getExecution", polled("completed"), sender=sender)
@@ -100,7 +100,7 @@ def test_only_keys_that_receive_await_deliveries(observations):
     assert len(observations.take().awaited) == 8
 
 
-def test_runs_are_counted_by_what_they_cost(observations):
+def test_runs_are_counted_by_cost(observations):
     failed = Said({"error": "No.", "code": "EXECUTION_FAILED"}, status=500)
     refused = Said({"error": "No.", "code": "INSUFFICIENT_CREDITS"}, status=402)
 
@@ -113,8 +113,8 @@ def test_runs_are_counted_by_what_they_cost(observations):
     }
 
 
-def test_windows_are_told_apart_by_their_end(observations):
-    """A second of rounding makes no other window, a minute does; an answer that is lost may have counted."""
+def test_windows_are_distinguished_by_their_end(observations):
+    """A second of rounding is the same window, a minute is not; a lost response may have counted."""
     lost = Said(status=0)
 
     tell(observations, "runWorkflow", ran(99), ran(98, reset_unix_s=RESET_UNIX_S + 1), throttled(), lost)
@@ -130,8 +130,8 @@ def test_windows_are_told_apart_by_their_end(observations):
 @pytest.mark.parametrize(
     ("waited_s", "is_same_window", "expected"), [(33, True, (1, 1)), (33, False, (1, 0)), (20, True, (0, 0))]
 )
-def test_waiting_as_long_as_told_helps(observations, clock, waited_s, is_same_window, expected):
-    """Refused again for the same window, although the wait was over: Retry-After was not true."""
+def test_waiting_for_retry_after_is_enough(observations, clock, waited_s, is_same_window, expected):
+    """A refusal by the same window after that wait shows that Retry-After was wrong."""
     tell(observations, "runWorkflow", throttled(30))
     clock.now_s += waited_s
 
@@ -142,8 +142,8 @@ def test_waiting_as_long_as_told_helps(observations, clock, waited_s, is_same_wi
     assert tally(observations.take(), TRUE_WAIT) == expected
 
 
-def test_window_keeps_what_came_of_those_whom_it_told_to_wait(observations, clock):
-    """The longest wait that was told, and who was refused for it afterwards and who was not."""
+def test_window_counts_waits_that_helped_and_that_did_not(observations, clock):
+    """With the longest Retry-After."""
     tell(observations, "runWorkflow", throttled(20), throttled(30))
     told = observations.take().windows[ROUTE][0]
     clock.now_s += 25
@@ -159,13 +159,13 @@ def test_window_keeps_what_came_of_those_whom_it_told_to_wait(observations, cloc
     ]
 
 
-def test_nobody_waits_longer_than_a_window(observations):
+def test_retry_after_is_at_most_a_window(observations):
     tell(observations, "runWorkflow", throttled(60), throttled(3600))
 
     assert tally(observations.take(), SHORT_WAIT) == (2, 1)
 
 
-def test_told_limit_is_that_of_the_tier(observations):
+def test_limit_header_is_the_limit_of_the_tier(observations):
     answer = ran(98)
     answer.headers["x-ratelimit-limit"] = "99"
 
@@ -175,8 +175,8 @@ def test_told_limit_is_that_of_the_tier(observations):
     assert tally(observations.take(), invariant) == (2, 1)
 
 
-def test_limits_of_the_others_are_not_looked_at(observations):
-    """An enterprise account is never throttled; an administrator and a custom tier are left alone."""
+def test_limits_of_other_tiers_are_not_judged(observations):
+    """An enterprise account must never be throttled; an administrator and a custom tier are not judged."""
     tell(observations, "runWorkflow", ran(1), throttled(), sender=persona(tier="enterprise"))
     tell(observations, "runWorkflow", ran(1), throttled(), sender=persona(tier="partner"))
     tell(observations, "runWorkflow", ran(1), throttled(), sender=persona(role="admin"))
@@ -186,7 +186,7 @@ def test_limits_of_the_others_are_not_looked_at(observations):
     assert tally(batch, NEVER_THROTTLED) == (2, 1)
 
 
-def test_batch_survives_the_way_to_the_master(observations):
+def test_batch_survives_serialization(observations):
     tell(observations, "runWorkflow", ran(99), throttled(), Said(status=0))
     tell(observations, "runWorkflow async", submitted())
     tell(observations, "getExecution", polled("completed"), sender=persona(webhook=True))
@@ -198,7 +198,7 @@ def test_batch_survives_the_way_to_the_master(observations):
 @pytest.mark.parametrize(
     "cost", [10**400, -(10**400), float("inf"), float("nan"), 1e300, -1, True, "8", None]
 )
-def test_cost_that_is_no_amount_counts_as_none(observations, cost):
+def test_invalid_cost_counts_as_unknown(observations, cost):
     tell(observations, "runWorkflow", ran(cost=cost), sender=persona(tier="enterprise"))
 
     batch = observations.take()
@@ -206,8 +206,8 @@ def test_cost_that_is_no_amount_counts_as_none(observations, cost):
     assert ObservationBatch.unpacked(batch.packed()).runs == batch.runs
 
 
-def test_ids_and_headers_that_no_server_should_send_are_borne(observations):
-    """Half a surrogate pair, and numbers that nothing can count."""
+def test_odd_ids_and_headers_are_tolerated(observations):
+    """Half a surrogate pair, and numbers with too many digits."""
     tell(observations, "runWorkflow async", submitted("\ud800"))
     odd = ran(99)
     odd.headers.update({f"x-ratelimit-{name}": "9" * 5_000 for name in ("limit", "remaining", "reset")})

@@ -1,4 +1,4 @@
-"""Conformance under load in one process: a share of the answers by all checks, each success by its form."""
+"""The contract under load in one process: a share is judged by all checks, each success by its form."""
 
 import json
 from typing import Any
@@ -62,7 +62,7 @@ def looked_at(one, body, *, count=1, head=b""):
 
 
 @pytest.mark.parametrize(("share", "least", "most"), [(0.1, 800, 1200), (1.0, 10_000, 10_000)])
-def test_share_thins_out_answers_and_not_observations(share, least, most):
+def test_share_limits_judged_responses_and_not_observations(share, least, most):
     auditor = Auditor()
     one = verification(share=share, audit=auditor)
     for _ in range(10_000):
@@ -74,8 +74,8 @@ def test_share_thins_out_answers_and_not_observations(share, least, most):
     assert auditor.looked_for == seen["usage.run-has-a-row"] == 10_000
 
 
-def test_sample_is_judged_where_nothing_is_asked_for():
-    """The first answers of each kind, and some of the later ones; the history of none."""
+def test_sample_is_judged_without_verify():
+    """The first responses of each kind, and some later ones; no histories."""
     one = verification(share=0.0)
 
     few = looked_at(one, WHOAMI, count=15)
@@ -106,7 +106,7 @@ def test_sample_is_judged_where_nothing_is_asked_for():
     ],
     ids=["{}", "nothing", "HTML", "hello", "null", "no UTF-8", "NaN", "UTF-16", "300 levels", "a list"],
 )
-def test_success_of_no_known_form_is_an_error_each_time_whatever_is_drawn(body):
+def test_success_of_an_unknown_form_is_always_an_error(body):
     one = verification(share=0.0)
 
     at_first = looked_at(one, body)
@@ -119,8 +119,8 @@ def test_success_of_no_known_form_is_an_error_each_time_whatever_is_drawn(body):
     assert max(each.broken for each in one.invariants()) >= 51
 
 
-def test_success_with_other_members_is_looked_at_and_may_be_right():
-    """Servers may add members; what is only assumed breaks nothing."""
+def test_success_with_new_members_is_judged_and_may_be_correct():
+    """Servers may add members."""
     one = verification(share=0.0)
 
     verdicts = [looked_at(one, {**WHOAMI, f"more-{number}": 1}) for number in range(600)]
@@ -128,7 +128,8 @@ def test_success_with_other_members_is_looked_at_and_may_be_right():
     assert set(verdicts) == {None}
 
 
-def test_windows_of_limits_are_kept_without_verifying_and_their_history_is_not_judged():
+def test_rate_limit_windows_are_kept_without_verify():
+    """Their history is not judged."""
     one = verification(share=0.0)
     for sender in (ADA, PIA):
         one.look("runWorkflow", ran(99), sender, None)
@@ -147,7 +148,7 @@ def test_success_that_breaks_the_contract_is_a_failure():
     assert getattr(answer.failed, "code", None) == "run.success-is-true"
 
 
-def test_run_that_is_cut_short_waits_for_nothing():
+def test_interrupted_run_does_not_wait_for_usage():
     auditor = Auditor()
     one = verification(audit=auditor)
     one.look("runWorkflow", ran(), ADA, ran().body)
@@ -159,7 +160,7 @@ def test_run_that_is_cut_short_waits_for_nothing():
     assert {each.fact: each.state for each in one.invariants()}["usage.run-has-a-row"] == "untested"
 
 
-def test_what_a_worker_saw_counts_where_the_run_is_led():
+def test_observations_of_a_worker_count_in_the_leading_process():
     worker, controller = verification(), verification(audit=Auditor())
     worker.look("runWorkflow", ran(), ADA, ran().body)
 
@@ -168,8 +169,7 @@ def test_what_a_worker_saw_counts_where_the_run_is_led():
     assert {each.fact: each.seen for each in controller.invariants()}["run.success-shape"] == 1
 
 
-def test_create_with_the_slug_of_another_workflow_is_broken_without_verifying():
-    """Whoever asked for no more than a sample is told of it all the same."""
+def test_create_with_a_foreign_slug_is_broken_without_verify():
     one = verification(share=0.0)
     one.look_at_create("harness-0123456789ab-draft", is_own=True)
     assert [each.state for each in one.invariants()] == ["kept"]

@@ -1,4 +1,4 @@
-"""Deliveries reach the user who waits, and only those that may be believed."""
+"""Deliveries reach the user that waits for them, if their signature holds."""
 
 import json
 import time
@@ -42,7 +42,7 @@ def post(execution_id="e1", status="completed", *, secret=SECRET):
     return delivery_of(body, sign(body, secret=secret, at_unix_s=int(now)), now)
 
 
-def test_delivery_wakes_who_waits(webhook_waiter):
+def test_delivery_wakes_its_waiter(webhook_waiter):
     gevent.spawn(webhook_waiter.take, post("e1", "failed"))
 
     assert webhook_waiter.await_arrival("e1", timeout_s=5).status == "failed"
@@ -54,15 +54,15 @@ def test_delivery_before_the_wait_is_kept(webhook_waiter):
     assert webhook_waiter.await_arrival("e1", timeout_s=0).status == "completed"
 
 
-def test_delivery_of_another_execution_wakes_nobody(webhook_waiter):
+def test_delivery_of_another_execution_wakes_no_one(webhook_waiter):
     gevent.spawn(webhook_waiter.take, post("e2"))
 
     assert webhook_waiter.await_arrival("e1", timeout_s=0.01) is None
     assert webhook_waiter.await_arrival("e2", timeout_s=5) is not None
 
 
-def test_nobody_waits_once_it_is_over(webhook_waiter):
-    """What came is given out; for the rest there has to be time to poll."""
+def test_no_wait_after_the_end(webhook_waiter):
+    """Deliveries that have arrived are still returned; the rest has to be polled in time."""
     gevent.spawn(webhook_waiter.end_waits)
 
     assert webhook_waiter.await_arrival("e1", timeout_s=60) is None
@@ -71,7 +71,7 @@ def test_nobody_waits_once_it_is_over(webhook_waiter):
     assert webhook_waiter.await_arrival("e3", timeout_s=0) is not None
 
 
-def test_wrong_signature_is_not_believed(webhook_waiter):
+def test_delivery_with_a_wrong_signature_is_ignored_and_counted(webhook_waiter):
     webhook_waiter.take(post(secret="another-secret-0"))
 
     assert webhook_waiter.await_arrival("e1", timeout_s=0) is None
@@ -79,7 +79,7 @@ def test_wrong_signature_is_not_believed(webhook_waiter):
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"executionId": 7}', b"\xff"], ids=repr)
-def test_misshapen_delivery_is_left_alone(webhook_waiter, body):
+def test_malformed_delivery_is_ignored(webhook_waiter, body):
     webhook_waiter.take(delivery_of(body, sign(body, secret=SECRET, at_unix_s=0), 0.0))
 
     assert webhook_waiter.await_arrival("e1", timeout_s=0) is None
@@ -93,14 +93,14 @@ def test_unclaimed_deliveries_are_bounded(webhook_waiter):
     assert webhook_waiter.await_arrival("e10000", timeout_s=0) is not None
 
 
-def test_profile_without_a_webhook_is_said():
+def test_profile_without_a_webhook_is_the_reason():
     webhook_waiter, reason = open_webhook_waiter(TARGET, [], receiver=None, yes_production=False)
 
     assert webhook_waiter is None
     assert "no [webhook]" in reason
 
 
-def test_delivery_is_signed_with_the_profile_s_secret_or_that_of_its_key():
+def test_secret_of_the_profile_or_of_a_key_verifies():
     own = "whsec_of_this_key_alone"
     key = replace(TARGET.personas["full"], webhook_secret=Secret(own, "webhook-secret:full"))
     with Receiver() as receiver:

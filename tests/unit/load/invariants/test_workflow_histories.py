@@ -1,4 +1,4 @@
-"""Workflows that a load created are read as they were written, in some order of the requests."""
+"""Reads of workflows that the load created agree with the writes, in some order of the requests."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Followed:
         self.end(self.begin(operation, **sent), status, shown)
 
     def judged(self):
-        """How often each invariant was seen, and broken; and how many histories were not decided."""
+        """Return (seen, broken) of both invariants, and the number of undecided histories."""
         undecided = self.histories.judge(self.tallies)
         counts = [
             (tally.seen, tally.broken) if (tally := self.tallies.by_invariant.get(each)) else (0, 0)
@@ -48,7 +48,7 @@ def followed():
 
 @pytest.mark.parametrize(("shown", "broken"), [("new", 0), ("old", 1)])
 def test_read_after_an_update_shows_it(followed, shown, broken):
-    """What was there before an update that was answered is stale."""
+    """A value from before an answered update is stale."""
     followed.send("updateWorkflow", description="new")
     followed.send("getWorkflow", shown={"description": shown, "folderId": None})
 
@@ -56,8 +56,8 @@ def test_read_after_an_update_shows_it(followed, shown, broken):
 
 
 @pytest.mark.parametrize("shown", ["new", "old"])
-def test_read_beside_an_update_shows_either(followed, shown):
-    """Neither had ended when the other began; nothing is judged before both have."""
+def test_concurrent_read_may_show_the_old_or_the_new_value(followed, shown):
+    """Nothing is judged until both have ended."""
     update = followed.begin("updateWorkflow", description="new")
     followed.send("getWorkflow", shown={"description": shown})
     assert followed.judged() == ((0, 0), (0, 0), 0)
@@ -68,15 +68,15 @@ def test_read_beside_an_update_shows_either(followed, shown):
 
 @pytest.mark.parametrize(("shown", "broken"), [("new", 0), ("old", 0), ("other", 1)])
 @pytest.mark.parametrize("status", [500, 0])
-def test_update_without_a_certain_answer_may_have_come(followed, status, shown, broken):
+def test_uncertain_update_may_have_happened(followed, status, shown, broken):
     followed.send("updateWorkflow", status, description="new")
     followed.send("getWorkflow", shown={"description": shown})
 
     assert followed.judged() == ((1, broken), (1, 0), 0)
 
 
-def test_what_is_known_is_carried_on(followed):
-    """A read is held against what was written before the last time of judging."""
+def test_state_is_carried_over_between_judgements(followed):
+    """A read is compared with writes that were judged earlier."""
     followed.send("updateWorkflow", description="new")
     followed.judged()
     followed.send("getWorkflow", shown={"description": "old"})
@@ -97,19 +97,19 @@ def test_what_is_known_is_carried_on(followed):
     ],
     ids=["lost", "deleted", "back", "perhaps deleted", "refused"],
 )
-def test_workflow_is_there_from_its_create_to_its_delete(followed, requests, broken):
+def test_workflow_exists_from_create_to_delete(followed, requests, broken):
     for operation, status in requests:
         followed.send(operation, status)
 
     assert followed.judged()[1][1] == broken
 
 
-def test_workflows_of_others_are_left_alone(followed):
+def test_foreign_workflows_are_not_followed(followed):
     assert followed.histories.begin("updateWorkflow", "/api/workflows/theirs", {"name": "n"}) is None
     assert followed.histories.begin("getWhoami", "/api/whoami", None) is None
 
 
-def test_create_that_is_not_proven_begins_no_history(followed):
+def test_unproven_create_begins_no_history(followed):
     create = followed.histories.begin("createWorkflow", "/api/workflows", {"name": "n"})
     followed.end(create, 201, {"slug": "theirs"})
 

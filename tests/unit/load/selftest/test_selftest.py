@@ -1,4 +1,4 @@
-"""The self-test tells a generator that can be believed from one that cannot."""
+"""The self-test distinguishes an accurate generator from an inaccurate one."""
 
 from __future__ import annotations
 
@@ -74,25 +74,25 @@ def met(rows: Sequence[SelftestRow]) -> list[bool]:
 
 
 def test_percentile_of_a_hundred_numbers_is_known():
-    """The median of 1 to 100 is 50, the 99th percentile 99, the maximum 100: the rank is rounded up."""
+    """The median of 1 to 100 is 50, the 99th percentile 99, the maximum 100: ranks are rounded up."""
     numbers = list(range(1, 101))
 
     assert [true_percentile(numbers, percent) for percent in (50, 99, 99.9, 100)] == [50, 99, 100, 100]
 
 
-def test_exact_generator_is_exact():
-    """A generator that measured the truth, but for its buckets, passes at every percentile."""
+def test_exact_generator_passes():
+    """At every percentile, if it is wrong by no more than a histogram bucket."""
     assert met(judge_percentiles(measured(truth()))) == [True] * len(PERCENTS_AND_MAX)
 
 
-def test_half_a_millisecond_is_allowed_and_no_more():
-    """What a loopback adds may be there; two milliseconds at a median of twenty may not."""
+def test_half_a_millisecond_of_delay_is_allowed():
+    """The loopback may add that; two milliseconds at a median of twenty are too much."""
     assert met(judge_percentiles(measured(truth(), off_s=0.0004))) == [True] * len(PERCENTS_AND_MAX)
     assert met(judge_percentiles(measured(truth(), off_s=0.002)))[0] is False
 
 
-def test_coordinated_omission_is_seen():
-    """A generator that misses those who came while the server stood still is found out."""
+def test_coordinated_omission_is_found():
+    """A generator that omits requests while the server stands still fails."""
     stalled = [0.02] * 450 + [1.0] * 50
     run = measured(stalled)
     blind = Measured(
@@ -112,12 +112,12 @@ def test_rate_has_to_be_kept_to_a_thousandth():
 
 
 def test_late_arrivals_fail_the_rate():
-    """One in a hundred may be a millisecond late, and no later."""
+    """The 99th percentile of lateness may be one millisecond, and no more."""
     assert met(judge_rate(measured(truth(), late_s=0.0011))) == [True, False]
 
 
 def test_every_request_has_to_be_counted():
-    """Failed ones are counted too; one that the server saw and the generator did not is a miss."""
+    """Failed ones too; a request that only the server counted is a miss."""
     whole = measured(truth(), failed=3)
     lacking = replace(whole, seen=whole.seen + 1)
 
@@ -126,7 +126,7 @@ def test_every_request_has_to_be_counted():
 
 
 def test_verdict_names_the_highest_rate_that_was_kept(monkeypatch):
-    """A machine that is late at the highest rate can still be trusted below it."""
+    """A machine that is late at the highest rate can still be accurate below it."""
 
     def measure(*, times: ServerTimes, seconds: float, rate: float | None = None, **_: Any) -> Measured:
         return measured(truth(round(rate or 500)), rate=rate, late_s=0.01 if rate == 5000 else 0.0001)
@@ -141,8 +141,8 @@ def test_verdict_names_the_highest_rate_that_was_kept(monkeypatch):
     assert len(rows) == 3 * 2 + 2 * len(PERCENTS_AND_MAX) + 2
 
 
-def test_what_the_probe_prints_is_read_as_it_was():
-    """JSON makes text of buckets; reading makes numbers of them again."""
+def test_output_of_the_probe_is_read_back():
+    """JSON turns bucket numbers into strings; reading turns them back."""
     observed = measured(truth()).observed
 
     assert TypeAdapter(Observed).validate_json(json.dumps(asdict(observed))) == observed

@@ -1,4 +1,4 @@
-"""What runs are run with, from a file."""
+"""Inputs of runs, from a file."""
 
 import json
 
@@ -54,14 +54,14 @@ def why_not(path):
     return str(refused.value)
 
 
-def test_lines_come_in_turn_and_again(tmp_path):
+def test_lines_are_taken_in_turn_and_repeated(tmp_path):
     file, workload = loaded(written(tmp_path, *portraits(3)))
     turns = turns_of(file)
 
     assert taken(workload, turns, run_workflow, 5) == [0, 1, 2, 0, 1]
 
 
-def test_random_order_is_the_seeds_and_has_each_line_once(tmp_path):
+def test_random_order_follows_the_seed_and_has_each_line_once(tmp_path):
     file, workload = loaded(written(tmp_path, *portraits(50)))
     drawn = [
         taken(workload, turns_of(file, order="random", seed=seed), run_workflow, 50) for seed in (1, 1, 2)
@@ -83,7 +83,7 @@ def test_workers_divide_the_lines_between_them(tmp_path, order):
     assert sorted(sent) == list(range(9))
 
 
-def test_nothing_is_handed_out_before_there_is_a_share(tmp_path):
+def test_lines_are_handed_out_only_once_there_is_a_share(tmp_path):
     file, workload = loaded(written(tmp_path, *portraits(2)))
     turns = InputTurns(file.lines, order="in-turn", seed=1)
     waiting = gevent.spawn(taken, workload, turns, run_workflow, 1)
@@ -97,7 +97,7 @@ def test_nothing_is_handed_out_before_there_is_a_share(tmp_path):
 
 
 def test_tasks_take_the_lines_that_they_can_run(tmp_path):
-    """A run that is followed has to be polled; a task without lines is left out."""
+    """A followed run must be pollable; a task without lines is left out."""
     clip = {"workflow": "clip", "inputs": {"n": 7}}
     file, workload = loaded(written(tmp_path, *portraits(1), clip))
     turns = turns_of(file)
@@ -109,7 +109,7 @@ def test_tasks_take_the_lines_that_they_can_run(tmp_path):
     ]
 
 
-def test_line_that_no_task_takes_is_refused(tmp_path):
+def test_line_that_no_task_can_run_is_refused(tmp_path):
     path = written(tmp_path, *portraits(1), {"workflow": "clip", "inputs": {}})
     file, workload = loaded(path)
 
@@ -118,7 +118,7 @@ def test_line_that_no_task_takes_is_refused(tmp_path):
     refuse_idle_lines(file, workload.run_requests([scenario(run_workflow)]))
 
 
-def test_plan_reckons_with_the_lines(tmp_path):
+def test_plan_counts_with_the_lines(tmp_path):
     path = written(tmp_path, *portraits(3), {"workflow": "clip", "inputs": {}, "cost_credits": 30})
     file, workload = loaded(path)
 
@@ -136,7 +136,7 @@ def test_plan_reckons_with_the_lines(tmp_path):
     assert "about 60 runs, each line 15.0 times" in text
 
 
-def test_price_of_a_line_is_what_is_reserved(tmp_path):
+def test_price_of_a_line_is_reserved(tmp_path):
     dear = {"workflow": "portrait", "inputs": {"n": 1}, "cost_credits": 30}
     file, workload = loaded(written(tmp_path, *portraits(1), dear))
     turns = turns_of(file)
@@ -148,7 +148,7 @@ def test_price_of_a_line_is_what_is_reserved(tmp_path):
 
 
 def test_csv_has_a_column_for_each_input(tmp_path):
-    """Cells that are JSON are what they say; empty ones are left out."""
+    """JSON cells are parsed, and empty ones are left out."""
     path = written(
         tmp_path,
         "workflow,model,prompt,steps",
@@ -165,7 +165,7 @@ def test_csv_has_a_column_for_each_input(tmp_path):
     ]
 
 
-def test_bad_lines_are_told_all_at_once(tmp_path):
+def test_all_bad_lines_are_listed_at_once(tmp_path):
     problems = why_not(
         written(
             tmp_path,
@@ -192,7 +192,7 @@ def test_bad_lines_are_told_all_at_once(tmp_path):
     assert "runs.jsonl:9: is not an object" in problems
 
 
-def test_a_thousand_bad_lines_are_summed_up(tmp_path):
+def test_many_bad_lines_are_summed_up(tmp_path):
     problems = why_not(written(tmp_path, *["{"] * 1_000))
 
     assert len(problems.splitlines()) == 11
@@ -211,7 +211,7 @@ def test_a_thousand_bad_lines_are_summed_up(tmp_path):
         ("runs.csv", ["workflow,prompt", "portrait"], "runs.csv:2: has 1 cells, and the header 2"),
     ],
 )
-def test_unusable_file_is_one_sentence(tmp_path, name, lines, reason):
+def test_unusable_file_is_explained(tmp_path, name, lines, reason):
     problem = why_not(written(tmp_path, *lines, name=name))
 
     assert reason in problem

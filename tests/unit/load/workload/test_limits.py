@@ -1,4 +1,4 @@
-"""Limits of the profile in each process of a load run."""
+"""Limits of the profile, in each process of a load run."""
 
 import json as json_module
 import time
@@ -80,7 +80,7 @@ def test_worker_sends_nothing_before_it_has_a_share():
     assert sending.ready()
 
 
-def test_run_waits_for_credits_of_the_master():
+def test_run_uses_credits_granted_by_the_master():
     limits = LoadLimits(target(), lease=lease_of(master_has=10))
 
     reserved = [limits.reserve(run_request(4)) for _ in range(2)]
@@ -90,7 +90,7 @@ def test_run_waits_for_credits_of_the_master():
         limits.reserve(run_request(4))
 
 
-def test_credits_are_looked_after_with_each_run():
+def test_each_run_checks_if_more_credits_are_needed():
     lease = lease_of(master_has=10)
     limits = LoadLimits(target(), lease=lease)
 
@@ -99,7 +99,7 @@ def test_credits_are_looked_after_with_each_run():
     assert lease.asked_ahead == 1
 
 
-def test_process_of_its_own_has_all_credits():
+def test_single_process_has_all_credits():
     limits = LoadLimits(target(credits=5))
 
     limits.reserve(run_request(5))
@@ -142,8 +142,8 @@ THROTTLED = {"error": "Slow down", "code": "RATE_LIMIT_EXCEEDED"}
         (0, None, 5),
     ],
 )
-def test_run_is_settled_by_its_answer(status_code, body, spent):
-    """A run that was to be accepted costs what it could, unless the answer says what it did cost."""
+def test_run_is_settled_by_its_response(status_code, body, spent):
+    """It counts at its full price, unless the response states another cost."""
     limits = LoadLimits(target(credits=10))
 
     limits.settle(limits.reserve(run_request(5)), answered(status_code, body), run_request(5))
@@ -151,7 +151,7 @@ def test_run_is_settled_by_its_answer(status_code, body, spent):
     assert limits.budget.spent_credits == spent
 
 
-def test_refusal_of_what_goes_beyond_the_rate_costs_nothing():
+def test_throttled_run_costs_nothing():
     limits = LoadLimits(target(credits=10))
 
     reserved = limits.reserve(run_request(5))
@@ -161,7 +161,7 @@ def test_refusal_of_what_goes_beyond_the_rate_costs_nothing():
 
 
 @pytest.mark.parametrize("lease", [None, lease_of(master_has=100)])
-def test_no_run_follows_one_that_exceeds_the_limit(lease):
+def test_run_over_the_limit_is_the_last(lease):
     limits = LoadLimits(target(credits=5), lease=lease)
     with pytest.raises(GuardStop):
         limits.settle(limits.reserve(run_request(5)), answered(200, {"cost": 6}), run_request(5))
@@ -170,8 +170,8 @@ def test_no_run_follows_one_that_exceeds_the_limit(lease):
         limits.reserve(run_request(0))
 
 
-def test_what_is_sent_before_the_load_counts():
-    """A server may run, and charge, what the harness sends to see whether its profile is right."""
+def test_runs_before_the_load_count():
+    """A server may run, and charge, the requests with which the harness checks the profile."""
 
     def runs_everything(server, request, honest):
         request.content = b'{"inputs": {}}'

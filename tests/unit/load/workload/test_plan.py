@@ -1,4 +1,4 @@
-"""What is said before load is sent."""
+"""The plan, printed before load is sent."""
 
 import pytest
 from load_workload import options, persona, scenario, workload_of
@@ -42,7 +42,7 @@ PIA, BEA = persona(), persona("business", user="bea", tier="business")
 
 
 def test_plan_within_the_limits_has_no_warnings():
-    """It says who sends how much, against which limit, and at what cost."""
+    """It says which key sends how much, against which limit, and at what cost."""
     lines, warnings = planned(target(PIA), "--rate", "1", "--duration", "60s")
 
     assert warnings == ()
@@ -53,7 +53,7 @@ def test_plan_within_the_limits_has_no_warnings():
 
 
 def test_plan_over_the_limits_says_which_keys_it_takes():
-    """How many accounts of which tier, and that more keys of the same are of no use."""
+    """How many accounts of which tier."""
     _, warnings = planned(target(PIA, budget=100_000), "--rate", "50", "--duration", "60s")
 
     (warning,) = warnings
@@ -61,8 +61,8 @@ def test_plan_over_the_limits_says_which_keys_it_takes():
     assert "It takes 30 pro, 3 business or 1 enterprise keys" in warning
 
 
-def test_load_is_spread_by_what_limits_admit():
-    """A business account takes ten times as much as a pro one; together they carry what neither could."""
+def test_load_is_spread_by_the_limits_of_the_accounts():
+    """A business account takes ten times as much as a pro one; together they can send more than either."""
     lines, warnings = planned(target(PIA, BEA, budget=100_000), "--rate", "18", "--duration", "60s")
 
     assert warnings == ()
@@ -84,7 +84,7 @@ def test_limits_count_windows_and_not_the_whole_run():
     assert warnings == ()
 
 
-def test_pro_accounts_are_no_remedy_for_model_runs():
+def test_pro_accounts_are_not_proposed_for_model_runs():
     key = persona("business", user="bea", tier="business", capabilities={"model:run"})
     user_class = scenario(run_model)
 
@@ -94,7 +94,7 @@ def test_pro_accounts_are_no_remedy_for_model_runs():
     assert "3 business" in warnings[0]
 
 
-def test_plan_over_the_budget_is_warned_of():
+def test_plan_over_the_budget_has_a_warning():
     lines, warnings = planned(target(PIA), "--rate", "1", "--credits", "100")
 
     assert "about 100 credits, at most 100 credits; --credits is 100" in lines
@@ -109,7 +109,7 @@ def test_reads_cost_nothing_and_meet_no_documented_limit():
     assert "limits" not in lines
 
 
-def test_prices_that_nobody_asked_for_are_named():
+def test_unknown_prices_are_named():
     unpriced = [Workflow(slug="portrait", owner="pia")]
 
     lines, _ = planned(target(PIA, workflows=unpriced), "--rate", "1", is_asked=False)
@@ -124,7 +124,7 @@ def test_account_with_nothing_to_run_is_an_error():
         planned(target(PIA, workflows=[]), "--rate", "1")
 
 
-def test_task_that_is_left_out_is_said_and_not_reckoned():
+def test_task_that_is_left_out_is_named_and_not_counted():
     user_class = scenario(run_workflow, run_model)
 
     lines, warnings = planned(target(PIA), "--rate", "1", user_class=user_class)
@@ -136,8 +136,8 @@ def test_task_that_is_left_out_is_said_and_not_reckoned():
     )
 
 
-def test_each_account_is_reckoned_by_what_it_does():
-    """Three in four by the pro account, whose key may run workflows; the others by the business account's."""
+def test_each_account_counts_with_its_own_tasks():
+    """The pro account's key runs workflows, three in four tasks; the business account runs the models."""
     models = persona("models", user="bea", tier="business", capabilities={"model:run"})
     user_class = scenario(run_workflow, run_workflow, run_workflow, run_model)
 
@@ -149,7 +149,7 @@ def test_each_account_is_reckoned_by_what_it_does():
     assert "about 270 credits" in lines
 
 
-def test_account_that_two_scenarios_use_is_reckoned_once():
+def test_account_in_two_scenarios_counts_once():
     plan = forecast(
         workload_of(target(PIA)),
         options("--rate", "1"),
@@ -168,13 +168,13 @@ def test_more_credits_than_the_profile_allows_are_not_spent():
     assert "100 may be spent (limits.credits)" in warnings[0]
 
 
-def test_no_credits_are_something_to_ask_for():
+def test_credits_option_of_0_is_kept():
     lines, _ = planned(target(PIA), "--rate", "1", "--credits", "0")
 
     assert "at most 0 credits; --credits is 0" in lines
 
 
-def test_closed_model_is_planned_as_if_answers_came_at_once():
+def test_closed_model_is_planned_with_immediate_responses():
     lines, _ = planned(target(PIA), "--users", "2", "--duration", "60s")
 
     assert "closed model, 60 s, 2 users, at most about 122 tasks" in lines
@@ -182,7 +182,7 @@ def test_closed_model_is_planned_as_if_answers_came_at_once():
     assert "likely about 610 credits, at most 1,000 credits" in lines
 
 
-def test_closed_model_has_a_highest_cost_of_its_own():
+def test_closed_model_has_its_own_highest_cost():
     lines, _ = planned(target(PIA, budget=1_000_000), "--users", "2", "--duration", "60s")
 
     assert "likely about 610 credits, at most 1,424 credits" in lines
@@ -196,13 +196,13 @@ def test_closed_model_has_a_highest_cost_of_its_own():
     ],
     ids=["stages", "thinking"],
 )
-def test_tasks_are_those_of_the_course_and_of_pauses(arguments, wait_time, says):
+def test_number_of_tasks_follows_from_stages_and_think_time(arguments, wait_time, says):
     lines, _ = planned(target(PIA), *arguments, user_class=scenario(run_workflow, wait_time=wait_time))
 
     assert says in lines
 
 
-def test_think_time_that_depends_on_the_user_is_not_guessed():
+def test_unpredictable_think_time_is_not_guessed():
     user_class = scenario(run_workflow, wait_time=constant_pacing(1))
 
     lines, warnings = planned(target(PIA), "--users", "2", user_class=user_class)
@@ -211,7 +211,7 @@ def test_think_time_that_depends_on_the_user_is_not_guessed():
     assert "at most 1,000 credits" in lines
 
 
-def test_tasks_of_ones_own_are_named():
+def test_custom_tasks_are_named_as_not_planned():
     def sing(_user):
         pass
 
@@ -220,7 +220,7 @@ def test_tasks_of_ones_own_are_named():
     assert warnings == ("This plan does not include what sing runs: it knows only the harness's tasks.",)
 
 
-def test_crossing_a_limit_costs_no_more_than_what_is_admitted():
+def test_crossing_a_limit_costs_only_the_admitted_runs():
     user_class = scenario(run_cheapest, crosses_limit=True)
 
     lines, warnings = planned(target(PIA, BEA), "--rate", "5", user_class=user_class)
@@ -237,12 +237,12 @@ def test_crossing_a_limit_costs_no_more_than_what_is_admitted():
     [("constant", 30, 300), ("constant", 600, 600), ("spike", 600, 600), ("ramp", 120, 450)],
 )
 def test_fullest_window_is_found(kind, duration_s, expected):
-    """Wherever it begins: that of a spike lies within it, that of a ramp at its end."""
+    """A spike's fullest window lies within it, a ramp's at its end."""
     assert most_in(Shape.of(kind, 10.0, duration_s), 60) == pytest.approx(expected)
 
 
-def test_what_is_not_run_is_named():
-    """What the profile knows to fail, and a workflow of an account without a key; an own template is run."""
+def test_workflows_that_are_not_run_are_named():
+    """Known to fail, or no key may run them; a template of one's own is run."""
     own = Workflow(slug="own", owner="pia", cost_credits=8)
     failing = Workflow(slug="failing", owner="pia", cost_credits=8, fails=True)
     foreign = Workflow(slug="foreign", owner="bea", cost_credits=8)
@@ -254,8 +254,8 @@ def test_what_is_not_run_is_named():
     assert warnings == ("not run: failing (fails = true); foreign (no key may run it)",)
 
 
-def test_what_is_named_and_not_run_is_named():
-    """A workflow of an account that has no credits."""
+def test_requested_workflow_that_is_not_run_is_named():
+    """Its account has no credits."""
     poor = persona("poor", user="bea", capabilities={"workflow:run"}, credits="none")
     named = [
         Workflow(slug=each, owner=user, cost_credits=8) for each, user in (("own", "pia"), ("hers", "bea"))

@@ -1,4 +1,4 @@
-"""Who does which task, and in whose turn."""
+"""Which account does which task, and in which order."""
 
 from collections import Counter
 from itertools import islice
@@ -64,8 +64,8 @@ def why(where, task):
     ],
     ids=lambda value: " ".join(value) or "nothing" if isinstance(value, tuple) else "",
 )
-def test_one_key_does_all_that_it_may(capabilities, tasks):
-    """In any form of capability, with workflows alone or models alone."""
+def test_one_key_does_all_tasks_that_it_may(capabilities, tasks):
+    """With any form of capability, workflows alone or models alone."""
     key = persona(tier="business", capabilities=capabilities)
     without = {who_am_i, list_usage, read_pricing, read_health}
 
@@ -97,7 +97,7 @@ def test_keys_of_different_accounts_share_no_task():
 
 
 def test_several_accounts_contribute_what_each_can():
-    """What a pro account may not do, the business account does."""
+    """The business account does the tasks that a pro account may not."""
     where = target(PIA, BEA, workflows=[WORKFLOW], models=[MODEL])
 
     assert done(where, run_workflow, run_model, follow_run) == {
@@ -107,7 +107,7 @@ def test_several_accounts_contribute_what_each_can():
     }
 
 
-def test_shares_of_a_mix_are_kept_whoever_does_what():
+def test_mix_is_kept_across_accounts():
     user_class = scenario(run_workflow, run_workflow, run_workflow, run_model, workflow_crud)
     parts = workload_of(target(PIA, BEA, workflows=[WORKFLOW], models=[MODEL])).task_resources(user_class)
 
@@ -126,13 +126,13 @@ def test_shares_of_a_mix_are_kept_whoever_does_what():
         ((PIA, persona("second", user="x", capabilities={"workflow:run"})), ["pia", "x"]),
     ],
 )
-def test_runs_are_sent_by_able_accounts_without_a_limit_if_there_are_any(keys, expected):
+def test_accounts_without_a_rate_limit_send_all_runs(keys, expected):
     workflows = [Workflow(slug=f"of-{key.user}", owner=key.user, cost_credits=1) for key in keys]
 
     assert done(target(*keys, workflows=workflows), run_workflow) == {run_workflow: expected}
 
 
-def test_account_without_credits_reads_all_the_same():
+def test_account_without_credits_still_reads():
     broke = persona(capabilities={"workflow:run"}, credits="none")
 
     assert set(done(target(broke, workflows=[WORKFLOW]), who_am_i, run_workflow)) == {who_am_i}
@@ -206,7 +206,7 @@ def test_account_without_credits_reads_all_the_same():
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_is_missing_is_named(where, task, lacks):
+def test_task_left_out_names_what_is_missing(where, task, lacks):
     user_class = scenario(task, crosses_limit=task is run_cheapest)
     (reason,) = workload_of(where).left_out(user_class)
 
@@ -215,7 +215,7 @@ def test_what_is_missing_is_named(where, task, lacks):
         workload_of(where).task_resources(user_class)
 
 
-def test_what_only_limits_forbid_is_stopped_by_the_guard():
+def test_action_outside_limits_allow_is_stopped_by_the_guard():
     where = target(PIA, workflows=[WORKFLOW], limits=Limits(credits=1))
 
     with pytest.raises(GuardStop, match=r'"run" in limits\.allow'):
@@ -225,8 +225,8 @@ def test_what_only_limits_forbid_is_stopped_by_the_guard():
 @pytest.mark.parametrize(
     ("keys", "expected"), [((PIA, BEA), ["pia"]), ((BEA,), ["bea"])], ids=["both", "business"]
 )
-def test_lowest_limit_is_the_one_to_cross(keys, expected):
-    """It costs least; where its account has no workflow to run, a model will do."""
+def test_account_with_the_lowest_limit_crosses_it(keys, expected):
+    """That costs least; an account without a workflow runs a model."""
     where = target(*keys, workflows=[WORKFLOW, CLIP], models=[MODEL])
     (part,) = workload_of(where).task_resources(scenario(run_cheapest, crosses_limit=True))
 
@@ -235,7 +235,7 @@ def test_lowest_limit_is_the_one_to_cross(keys, expected):
     assert run_request.cost_credits == (8 if expected == ["pia"] else 20)
 
 
-def test_own_tasks_take_what_the_scenario_says():
+def test_custom_task_gets_a_key_for_the_scenarios_needs():
     def sing(_user):
         pass
 
@@ -266,8 +266,8 @@ def accounts(*keys):
     return workload_of(target(*keys)).accounts
 
 
-def test_turns_keep_the_shares_all_along():
-    """Not ten in a row and then another: any stretch is as even as it can be."""
+def test_turns_keep_the_shares_at_all_times():
+    """Accounts alternate as evenly as they can; none gets ten turns in a row and then waits."""
     bea = persona("business", user="bea", tier="business")
     workload = workload_of(target(PIA, bea))
     (part,) = workload.task_resources(scenario(who_am_i))
@@ -286,17 +286,17 @@ def test_turns_keep_the_shares_all_along():
     ],
     ids=["no limits", "a limit that no source tells", "by limits"],
 )
-def test_shares(keys, expected):
+def test_tasks_are_shared_by_rate_limit(keys, expected):
     assert shares(accounts(*keys)) == pytest.approx(expected)
 
 
-def test_every_task_says_what_it_takes():
-    """So that none of them fails at its first turn for want of something."""
+def test_every_task_declares_its_needs():
+    """So that none fails at its first turn because something is missing."""
     assert all(isinstance(each, SharedTask) for each in (*ALL_TASKS, run_cheapest))
 
 
-def test_workflows_that_are_named_are_run_by_whoever_may():
-    """Unless they are, accounts without a rate limit do all of a task."""
+def test_requested_workflows_are_run_by_every_account_that_may():
+    """If none are requested, accounts without a rate limit do the whole task."""
     theirs = Workflow(slug="hers", owner="ada", cost_credits=8)
     where = target(PIA, BEA, ADA, workflows=[WORKFLOW, theirs])
     task = scenario(run_workflow)

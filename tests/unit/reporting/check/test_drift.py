@@ -1,4 +1,4 @@
-"""What is new and undocumented, in every report: once, however many operations show it."""
+"""Drift in every report: once, however many operations show it."""
 
 import io
 import json
@@ -56,7 +56,7 @@ def record(tmp_path):
     return read_run(writer.folder)
 
 
-def test_same_thing_on_several_operations_is_one(record):
+def test_same_drift_on_several_operations_is_one_entry(record):
     drift = drift_of(record)
 
     assert [(each.where, len(each.findings), each.count) for each in drift] == [
@@ -87,7 +87,7 @@ def test_markdown_lists_it_once(record):
     assert "- `/added`: `a member (object)`, on getWhoami, getHealth" in text
 
 
-def test_terminal_says_what_is_new_and_where(record):
+def test_terminal_lists_drift_with_its_operations(record):
     out = io.StringIO()
 
     print_report(check_report(record), record.folder / "report.html", console=Console(file=out, width=80))
@@ -100,7 +100,7 @@ def test_terminal_says_what_is_new_and_where(record):
     ]
 
 
-def test_summary_has_each_thing_and_each_finding(record):
+def test_summary_has_each_drift_and_each_finding(record):
     contents = json.loads(render_all(record.folder).summary.read_text(encoding="utf-8"))
 
     assert [each["where"] for each in contents["drift"]] == [
@@ -112,12 +112,12 @@ def test_summary_has_each_thing_and_each_finding(record):
     assert [each["fails_run"] for each in contents["findings"]] == [False] * 20
 
 
-def test_drift_is_neither_failure_nor_standing(record):
+def test_drift_fails_no_case_and_changes_no_verdict(record):
     assert 'failures="0"' in junit(record).splitlines()[1]
     assert "No breach found" in markdown(check_report(record)).splitlines()[0]
 
 
-def test_run_without_drift_says_nothing_of_it(tmp_path):
+def test_run_without_drift_does_not_mention_it(tmp_path):
     record = read_run(healthy(tmp_path))
 
     assert drift_of(record) == []

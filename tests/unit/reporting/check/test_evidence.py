@@ -1,4 +1,4 @@
-"""Exchanges laid out for reading."""
+"""Exchanges, laid out for reading."""
 
 import json
 
@@ -34,7 +34,7 @@ USER = {"user": {"id": "u1", "tags": ["a", "b"], "a/b~c": 1}, "empty": {}}
     ],
 )
 def test_offending_place_is_marked(where, lines):
-    """A JSON pointer marks its value, or says where the value is missing."""
+    """A JSON pointer marks its value, or the place where the value is missing."""
     assert marked(USER, where) == lines
 
 
@@ -44,11 +44,11 @@ def test_place_in_any_item_is_marked_in_each():
     assert marked(body, "/rows/*/id") == ['"id": "5"', '"id": 6', "{}   ← id is missing"]
 
 
-def test_offending_header_is_marked_whatever_its_case():
+def test_offending_header_is_marked_in_any_case():
     assert marked({}, "header Content-Type") == ["content-type: application/json"]
 
 
-def test_missing_header_is_said():
+def test_missing_header_is_named():
     assert marked({}, "header Retry-After") == ["(Retry-After is missing)"]
 
 
@@ -88,8 +88,8 @@ def test_long_line_is_cut():
     assert line.text.endswith("… 99,502 characters left out")
 
 
-def test_body_of_very_many_values_is_shown_as_it_came():
-    """A line for each of them would cost more than anybody reads."""
+def test_body_with_too_many_values_is_shown_unformatted():
+    """A line for each value would be unreadable."""
     body = b"[" + b"[]," * 200_000 + b"[]]"
 
     (line,) = evidence_of(exchange(1, "getWhoami", raw=body)).received.body
@@ -106,7 +106,7 @@ def test_deeply_nested_body_is_shown_as_text():
     assert line.text.startswith("[[[[")
 
 
-def test_exchange_without_an_answer_says_why():
+def test_exchange_without_a_response_says_why():
     shown = evidence_of(exchange(1, "getHealth", status=None, raw=b""))
 
     assert shown.received.first_line == "the connection was closed before the answer"

@@ -1,4 +1,4 @@
-"""How facts stand after a run."""
+"""The status of facts after a run, and the headline."""
 
 from dataclasses import replace
 
@@ -42,11 +42,11 @@ def standing_of(record, fact):
     ],
 )
 def test_findings_decide_before_claims_and_the_profile(record, fact, standing):
-    """Findings decide, then claims that held, then what the profile lacks."""
+    """Then come claims that held, then what the profile lacks."""
     assert standing_of(record, fact) is standing
 
 
-def test_every_fact_has_one_standing(record):
+def test_every_fact_has_one_status(record):
     assert sum(standing_counts(fact_rows(record)).values()) == len(record.setup.facts)
 
 
@@ -65,14 +65,14 @@ def test_one_breach_outweighs_any_number_of_verified_operations(tmp_path):
     assert [case.standing for case in row.cases] == [FactStatus.VERIFIED] * 3 + [FactStatus.BREACH]
 
 
-def test_failed_claim_without_its_finding_is_no_verified_fact(tmp_path):
+def test_fact_with_a_failed_claim_is_a_breach_without_its_finding(tmp_path):
     folder = broken(tmp_path)
     (folder / "findings.jsonl").unlink()
 
     assert standing_of(read_run(folder), "run.cost-is-credits") is FactStatus.BREACH
 
 
-def test_what_is_missing_is_listed_with_the_facts_that_wait_for_it(record):
+def test_missing_needs_are_listed_with_their_facts(record):
     waiting = untested_rows(record)
 
     assert list(waiting) == ["a webhook receiver"]
@@ -133,7 +133,7 @@ def sound(tmp_path):
     return about(record, verified)
 
 
-def test_run_that_verified_all_that_it_could_says_kept(sound):
+def test_run_that_verified_all_it_could_kept_the_contract(sound):
     verdict = headline(sound, fact_rows(sound))
 
     assert (verdict.tone, verdict.title) == ("good", "Contract kept")
@@ -149,16 +149,16 @@ def missing(fact, cause):
     ("cause", "title"),
     [("profile", "Contract kept"), ("answers", "No breach found"), ("contradiction", "No breach found")],
 )
-def test_kept_allows_for_what_the_profile_does_not_offer_alone(sound, cause, title):
-    """What the target's answers did not give could have been verified."""
+def test_contract_is_kept_if_only_the_profile_lacks_something(sound, cause, title):
+    """What is missing because of the target's responses could have been verified."""
     asked = about(sound, (*sound.setup.selected, "webhook.payload-shape"))
     record = replace(asked, untested=(missing("webhook.payload-shape", cause),))
 
     assert headline(record, fact_rows(record)).title == title
 
 
-def test_fact_whose_checks_saw_nothing_to_judge_is_no_part_of_kept(sound):
-    """Such as the end of an execution that never ends: its tests pass, and claim nothing."""
+def test_contract_is_not_kept_if_a_fact_was_never_claimed(sound):
+    """As the end of an execution that never ends: its tests pass without a claim."""
     seen = {each.fact for each in sound.results}
     fact = next(fact.id for fact in sound.setup.facts.values() if fact.id not in seen and not fact.conflict)
     check = RunCheck(id="executions.end", family="executions", sentence="It ends.", facts=(fact,))
@@ -168,7 +168,7 @@ def test_fact_whose_checks_saw_nothing_to_judge_is_no_part_of_kept(sound):
     assert headline(record, fact_rows(record)).title == "No breach found"
 
 
-def test_quarter_of_the_facts_is_never_kept(sound):
+def test_contract_is_never_kept_with_a_quarter_of_the_facts(sound):
     facts = tuple(sound.setup.facts)
     few = tuple(each for each in sound.results if each.fact in facts[: len(facts) // 4])
     lacking = tuple(missing(fact, "profile") for fact in facts)
@@ -197,7 +197,7 @@ def contradiction(number=1):
 
 
 def test_headline_says_where_the_target_contradicts_its_profile(sound):
-    """In the first line, with how many more there are; the fact itself stands as claims have it."""
+    """The first contradiction, and how many more there are; facts keep the status that claims give them."""
     record = replace(sound, outcome=RunOutcome.BROKEN, findings=(contradiction(1), contradiction(2)))
 
     verdict = headline(record, fact_rows(record))

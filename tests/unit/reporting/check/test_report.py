@@ -53,14 +53,14 @@ def test_status_of_a_cell(matrix_with, tries, status):
     assert matrix.rows[0].cells[0].status is status
 
 
-def test_wrong_try_is_the_one_that_is_linked(matrix_with):
+def test_cell_links_to_the_wrong_try(matrix_with):
     matrix = matrix_with(("getWhoami", "full", "admitted", True), ("getWhoami", "full", "admitted", False))
 
     assert matrix.rows[0].cells[0].exchange_id == "x-False"
     assert matrix.rows[0].cells[0].words == "full, getWhoami: 200, should be admitted (and 1 more)"
 
 
-def test_keys_made_for_the_run_share_the_last_row(matrix_with):
+def test_keys_minted_for_the_run_share_the_last_row(matrix_with):
     generated = [("getWhoami", f"minted-{number}", "admitted", True) for number in range(100)]
 
     matrix = matrix_with(*generated, ("getWhoami", "none", "admitted", True))
@@ -90,7 +90,7 @@ def test_each_exchange_is_counted_once(tmp_path):
     assert sum(sum(column.counts.values()) for column in timeline.columns) == len(record.exchange_by_id)
 
 
-def test_answers_are_told_apart(tmp_path):
+def test_responses_are_counted_by_status(tmp_path):
     with start(tmp_path) as writer:
         for number, status in enumerate((200, 404, 429, 503, None, 302)):
             writer.add_exchange(sent_at(number, 0.0, status=status))
@@ -102,7 +102,7 @@ def test_answers_are_told_apart(tmp_path):
     assert timeline.columns[0].counts == {"2xx": 1, "4xx": 1, "429": 1, "5xx": 1, "other": 1, "none": 1}
 
 
-def test_finding_is_marked_when_it_was_first_seen(tmp_path):
+def test_finding_is_marked_at_its_first_exchange(tmp_path):
     with start(tmp_path) as writer:
         writer.add_exchange(sent_at(1, 0.0))
         add_finding(writer, sent_at(2, 5.0), "whoami.user-object")
@@ -132,7 +132,7 @@ def test_run_without_a_finding_has_no_marks(tmp_path):
     assert timeline.marks == ()
 
 
-def test_run_that_sent_nothing_has_no_line(tmp_path):
+def test_run_without_exchanges_has_no_timeline(tmp_path):
     assert timeline_of(read_run(empty(tmp_path))) is None
 
 
@@ -163,28 +163,28 @@ def record(tmp_path):
     return replace(read_run(healthy(tmp_path)), tests=tests, results=results, untested=())
 
 
-def test_families_tell_passed_failed_and_skipped_apart(record):
+def test_families_count_passed_failed_and_skipped(record):
     rows = {row.family: (row.passed, row.failed, row.skipped, row.duration_s) for row in family_rows(record)}
 
     assert rows == {"workflows": (2, 1, 4, 3.0), "usage": (1, 0, 0, 0.5)}
 
 
-def test_time_of_a_test_is_shared_by_what_its_check_claimed(record):
+def test_time_of_a_test_is_shared_by_its_claims(record):
     spent_s = duration_s_by_place(record)
 
     assert spent_s["workflows.list-is-array", "listWorkflows"] == 1.5
     assert sum(spent_s.values()) == 3.5
 
 
-def test_junit_has_these_times(record):
+def test_junit_has_the_times_of_tests(record):
     suites = {suite.get("name"): suite for suite in ET.fromstring(junit(record))}  # noqa: S314 - our own
 
     assert suites["usage"].get("time") == "0.500"
     assert next(iter(suites["usage"])).get("time") == "0.500"
 
 
-def test_credits_are_the_most_that_was_charged(tmp_path):
-    """What ended without an answer, or in a 5xx, counts at its full price."""
+def test_credits_are_the_highest_possible_charge(tmp_path):
+    """A run without a response, or with a 5xx, counts at its full price."""
     with start(tmp_path) as writer:
         writer.budget = Budget(20)
         writer.budget.settle(writer.budget.reserve(15), 12)

@@ -1,4 +1,4 @@
-"""The baseline of one load run: where it comes from, and what the run's reports make of it."""
+"""The baseline of a load run: where it comes from, and how the reports show it."""
 
 import json
 from contextlib import nullcontext
@@ -58,8 +58,8 @@ def found(baselines, name=None, *, scenario="reads", is_open=True):
 
 
 @pytest.mark.parametrize(("mix", "is_found"), [("run=3", True), ("run=3,whoami=1", False), ("run", False)])
-def test_mix_is_compared_with_itself_alone(tmp_path, mix, is_found):
-    """All mixes of one's own are called custom."""
+def test_mix_is_compared_only_with_the_same_mix(tmp_path, mix, is_found):
+    """The scenario of every mix is called custom."""
     run = made(tmp_path / "before", plan={"scenario": "custom", "mix": "run=3"})
     keep("staging-custom", read_side([run], baselines=tmp_path), baselines=tmp_path)
 
@@ -68,7 +68,7 @@ def test_mix_is_compared_with_itself_alone(tmp_path, mix, is_found):
     assert bool(side) is is_found
 
 
-def test_reports_say_what_changed(slower, baselines, objectives):
+def test_reports_show_changes_against_the_baseline(slower, baselines, objectives):
     set_baseline(slower, read_side([Path("staging-reads")], baselines=baselines), objectives=objectives)
 
     paths = render_all(slower)
@@ -83,8 +83,8 @@ def test_reports_say_what_changed(slower, baselines, objectives):
     assert (p50["verdict"], p50["interval"][0] > 0.2, p50["noise"] > 0) == ("worse", True, True)
 
 
-def test_page_shows_what_tells_something_and_folds_up_the_rest(tmp_path, objectives):
-    """Operations with a handful of requests each are folded up."""
+def test_page_shows_telling_changes_and_folds_up_the_rest(tmp_path, objectives):
+    """Operations with only a few requests are folded up."""
     rare = {"whoami": lognormal_seconds(0, seconds=10), "moveWorkflow": [[1.0]] * 3}
     before = load_run(tmp_path / "before", rare).rename(tmp_path / "run")
     after = load_run(tmp_path / "after", rare)
@@ -99,14 +99,14 @@ def test_page_shows_what_tells_something_and_folds_up_the_rest(tmp_path, objecti
     assert "moveWorkflow" in folded
 
 
-def test_run_without_a_baseline_says_nothing_of_changes(slower):
+def test_run_without_a_baseline_shows_no_changes(slower):
     paths = render_all(slower)
 
     assert 'id="change"' not in paths.html.read_text()
     assert "change" not in json.loads(paths.summary.read_text())
 
 
-def test_reports_are_made_again_from_the_folder_alone(slower, baselines, objectives):
+def test_reports_are_rendered_again_from_the_folder_alone(slower, baselines, objectives):
     """Neither the baseline nor the times of each second are read again."""
     set_baseline(slower, read_side([Path("staging-reads")], baselines=baselines), objectives=objectives)
     first = render_all(slower).html.read_text()
@@ -117,7 +117,7 @@ def test_reports_are_made_again_from_the_folder_alone(slower, baselines, objecti
     assert render_all(slower).html.read_text() == first
 
 
-def test_tolerances_are_those_of_the_day(slower, baselines, objectives):
+def test_tolerances_are_kept_with_the_run(slower, baselines, objectives):
     objectives.write_text('[reads."*"]\ntolerance = { p50_ms = "90%", p99_ms = "90%" }\n')
 
     set_baseline(slower, read_side([Path("staging-reads")], baselines=baselines), objectives=objectives)
@@ -129,7 +129,7 @@ def test_tolerances_are_those_of_the_day(slower, baselines, objectives):
     assert {row.verdict for row in change.comparison.rows if row.measure == "p50_ms"} == {"same"}
 
 
-def test_damaged_baseline_is_a_gap(slower, baselines, objectives):
+def test_damaged_baseline_is_reported(slower, baselines, objectives):
     set_baseline(slower, read_side([Path("staging-reads")], baselines=baselines), objectives=objectives)
     path = slower / BASELINE_FILE
     path.write_bytes(path.read_bytes()[:500])
@@ -140,7 +140,7 @@ def test_damaged_baseline_is_a_gap(slower, baselines, objectives):
     assert 'id="change"' not in page
 
 
-def test_run_of_which_nothing_counts_says_why(tmp_path, baselines, objectives):
+def test_interrupted_run_says_why_it_is_not_compared(tmp_path, baselines, objectives):
     run = made(tmp_path / "after", 51, outcome="interrupted")
     set_baseline(run, read_side([Path("staging-reads")], baselines=baselines), objectives=objectives)
 
@@ -150,14 +150,14 @@ def test_run_of_which_nothing_counts_says_why(tmp_path, baselines, objectives):
     assert "It did not come to its end." in page
 
 
-def test_run_is_not_its_own_baseline(tmp_path, baselines, objectives):
+def test_run_cannot_be_its_own_baseline(tmp_path, baselines, objectives):
     side = read_side([Path("staging-reads")], baselines=baselines)
 
     with pytest.raises(UsageError, match="contains this run itself"):
         set_baseline(tmp_path / "before" / "20261125T093000Z-load-staging-reads", side, objectives=objectives)
 
 
-def test_load_is_no_baseline_of_conformance(tmp_path, baselines, objectives):
+def test_load_run_cannot_be_the_baseline_of_a_check(tmp_path, baselines, objectives):
     side = read_side([Path("staging-reads")], baselines=baselines)
 
     with pytest.raises(UsageError, match="they do not compare"):
@@ -172,23 +172,23 @@ def test_kept_summary_of_target_and_scenario_is_the_baseline(baselines):
 
 
 @pytest.mark.parametrize("question", [{"scenario": "mixed"}, {"is_open": False}], ids=str)
-def test_kept_summary_of_something_else_is_no_baseline(baselines, question):
-    """Another scenario has another name, and of a closed run nothing compares with an open one."""
+def test_kept_summary_of_something_else_is_not_the_baseline(baselines, question):
+    """Other scenarios have other names, and open and closed runs do not compare."""
     assert found(baselines, **question) is None
 
 
 @pytest.mark.parametrize("question", [{"scenario": "mixed"}, {"is_open": False}], ids=str)
-def test_named_baseline_has_to_compare(baselines, question):
+def test_named_baseline_must_be_comparable(baselines, question):
     with pytest.raises(UsageError, match="--baseline staging-reads: is of reads in the open model"):
         found(baselines, "staging-reads", **question)
 
 
-def test_named_baseline_has_to_be_there(baselines):
+def test_named_baseline_must_exist(baselines):
     with pytest.raises(RunRecordError, match="staging-reads"):
         found(baselines, "spring")
 
 
-def test_report_takes_a_baseline(slower, baselines):
+def test_report_command_takes_a_baseline(slower, baselines):
     command = ["report", str(slower), "--baseline", "staging-reads", "--baselines-folder", str(baselines)]
 
     done = CliRunner().invoke(cli, command)
@@ -200,7 +200,7 @@ def test_report_takes_a_baseline(slower, baselines):
 
 @pytest.fixture
 def launched(monkeypatch, slower):
-    """In place of a load: a run that was made before, and the exit code that it ended with."""
+    """Instead of a load: a run that was made before, and its exit code."""
     monkeypatch.setattr(builtin, "target_environment", lambda *_, **__: nullcontext({}))
     monkeypatch.setattr(
         launching, "launch", lambda *_, **__: launching.Launched(exit_code=ExitCode.KEPT, folder=slower)
@@ -219,7 +219,7 @@ def test_load_shows_changes_and_fails_for_none(baselines, named):
 
 
 @pytest.mark.usefixtures("launched")
-def test_search_of_the_highest_rate_takes_no_baseline():
+def test_capacity_search_takes_no_baseline():
     done = CliRunner().invoke(cli, ["load", "reads", "--find-capacity", "--baseline", "spring"])
 
     assert isinstance(done.exception, UsageError)

@@ -1,4 +1,4 @@
-"""What blocks of seconds say of a run's own figures."""
+"""The error of a run's own figures, estimated from blocks of seconds."""
 
 import math
 
@@ -13,12 +13,12 @@ def test_independent_requests_have_the_textbook_error():
 
     error = percentile_error(histograms, 99)
 
-    textbook = 0.3 * math.sqrt(0.0099 / 10_000) / 0.02665  # spread times that of a normal quantile
+    textbook = 0.3 * math.sqrt(0.0099 / 10_000) / 0.02665  # spread times the error of a normal quantile
     assert error == pytest.approx(textbook, rel=0.5)
 
 
-def test_seconds_that_differ_widen_the_error():
-    """Where every fourth second is slow as a whole, the error is far larger than independent samples say."""
+def test_differences_between_seconds_widen_the_error():
+    """If every fourth second is slow, the error is far larger than independent samples suggest."""
     seconds = [
         lognormal_seconds(seed, median_ms=300 if seed % 4 == 0 else 100, per_s=500, seconds=1)[0]
         for seed in range(20)
@@ -33,20 +33,20 @@ def test_seconds_that_differ_widen_the_error():
     assert clustered > 3 * independent
 
 
-def test_percentile_beyond_nearly_all_requests_is_left_out():
-    """Of 400 requests only four lie beyond p99: too few to say anything."""
+def test_percentile_with_too_few_requests_beyond_it_is_left_out():
+    """Of 400 requests, only four are beyond p99."""
     assert percentile_error([histogram_of([1.0] * 200), histogram_of([2.0] * 200)], 99) is None
 
 
-def test_no_error_seen_is_not_no_error_at_all():
-    """Without any error a rate is still uncertain, the more so the fewer requests there were."""
+def test_rate_without_errors_is_still_uncertain():
+    """The fewer requests there were, the more."""
     few, many = share_error([0], [100]), share_error([0], [10_000])
 
     assert few > 10 * many > 0
 
 
-def test_operation_of_which_only_times_of_sending_are_left_has_no_blocks(tmp_path):
-    """A damaged log: nothing says how many requests there were."""
+def test_operation_without_response_times_has_no_blocks(tmp_path):
+    """Its log is damaged, so the number of requests is not known."""
     folder = load_run(tmp_path, {name: lognormal_seconds(1, seconds=5) for name in ("whoami", "usage")})
     log = folder / "times.hlog"
     lines = log.read_text().splitlines(keepends=True)
@@ -65,7 +65,7 @@ def test_warm_up_is_in_no_block(tmp_path):
     assert max(each.response.max_s for each in blocks["whoami"]) < 1
 
 
-def test_errors_are_counted_where_they_came(tmp_path):
+def test_errors_are_counted_in_their_block(tmp_path):
     folder = load_run(tmp_path, {"whoami": lognormal_seconds(1, seconds=10)}, failed=20)
 
     last = read_blocks(folder, 1_200)["whoami"][-1]
@@ -73,7 +73,7 @@ def test_errors_are_counted_where_they_came(tmp_path):
     assert (last.requests, last.counts["error_rate"], len(last.response)) == (120, 20, 100)
 
 
-def test_operations_are_together_in_all(tmp_path):
+def test_all_has_the_requests_of_every_operation(tmp_path):
     folder = load_run(tmp_path, {"whoami": lognormal_seconds(1), "list": lognormal_seconds(2)})
 
     blocks = read_blocks(folder, 4_000)
@@ -81,7 +81,7 @@ def test_operations_are_together_in_all(tmp_path):
     assert sum(each.requests for each in blocks["all"]) == 4_000
 
 
-def test_without_a_log_there_are_no_blocks(tmp_path):
+def test_run_without_a_log_has_no_blocks(tmp_path):
     folder = load_run(tmp_path, {"whoami": lognormal_seconds(1)})
     (folder / "times.hlog").unlink()
 

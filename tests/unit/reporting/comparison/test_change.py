@@ -1,4 +1,4 @@
-"""How much a figure changed and how sure that is, on figures whose truth is known."""
+"""How much a figure changed, and how sure that is, on figures with a known truth."""
 
 import math
 import random
@@ -30,7 +30,7 @@ def drawn(chance, median, *, noise, runs):
 
 
 def test_twice_as_slow_is_worse_by_a_hundred_percent():
-    """The estimate is the ratio of the means, less one, and lies within its interval."""
+    """The estimate is the ratio of the means minus one, and lies within its interval."""
     change = change_between(figures(100, 100, 100), figures(200, 200, 200), **OPTIONS)
 
     assert change.estimate == pytest.approx(1.0)
@@ -38,22 +38,22 @@ def test_twice_as_slow_is_worse_by_a_hundred_percent():
     assert change.verdict(tolerance=0.05, is_more_worse=True) is ChangeVerdict.WORSE
 
 
-def test_fewer_requests_a_second_are_worse():
+def test_fewer_requests_per_second_are_worse():
     change = change_between(figures(200, 200), figures(100, 100), **OPTIONS, is_more_worse=False)
 
     assert change.verdict(tolerance=0.05, is_more_worse=False) is ChangeVerdict.WORSE
     assert change.verdict(tolerance=0.05, is_more_worse=True) is ChangeVerdict.BETTER
 
 
-def test_two_runs_that_disagree_bound_nothing():
-    """Their noise has one degree of freedom: with dozens of gates the interval has no end, and is cut."""
+def test_two_different_runs_of_a_side_are_no_evidence():
+    """Their noise has one degree of freedom: with many gates the interval is unbounded, and cut off."""
     change = change_between(figures(1, 60), figures(30), **{**OPTIONS, "confidence": 0.9998})
 
     assert [change.low, change.high] == pytest.approx([-0.999, 999])
     assert change.verdict(tolerance=0.05, is_more_worse=True) is ChangeVerdict.NO_EVIDENCE
 
 
-def test_shares_are_subtracted():
+def test_change_of_a_share_is_a_difference():
     change = change_between(
         figures(0.0, error=0.0005),
         figures(0.01, error=0.0005),
@@ -67,7 +67,7 @@ def test_shares_are_subtracted():
 
 
 @given(RUNS, RUNS)
-def test_change_back_undoes_a_change(before, after):
+def test_change_in_the_other_direction_is_the_inverse(before, after):
     there = change_between(figures(*before), figures(*after), **OPTIONS)
     back = change_between(figures(*after), figures(*before), **OPTIONS)
 
@@ -75,15 +75,15 @@ def test_change_back_undoes_a_change(before, after):
     assert math.log1p(there.low) == pytest.approx(-math.log1p(back.high), abs=1e-6)
 
 
-def test_runs_that_agree_by_chance_do_not_convince():
-    """Three equal runs a side are no proof that runs do not differ: the expected noise stays."""
+def test_equal_runs_still_have_the_expected_noise():
+    """Three equal runs per side do not prove that runs never differ."""
     change = change_between(figures(100, 100, 100), figures(103, 103, 103), **OPTIONS)
 
     assert change.low < 0 < change.high
     assert change.noise > 0.02
 
 
-def test_noise_that_is_seen_counts_in_full():
+def test_observed_noise_counts_in_full():
     change = change_between(figures(100, 150, 220), figures(120, 180, 260), **OPTIONS)
 
     assert change.is_noise_seen
@@ -91,7 +91,7 @@ def test_noise_that_is_seen_counts_in_full():
     assert change.low < 0 < change.high
 
 
-def test_one_run_a_side_has_noise_that_was_expected():
+def test_one_run_per_side_has_the_expected_noise():
     one = change_between(figures(100), figures(110), **OPTIONS)
     five = change_between(figures(*[100] * 5), figures(*[110] * 5), **OPTIONS)
 
@@ -99,8 +99,8 @@ def test_one_run_a_side_has_noise_that_was_expected():
     assert one.high - one.low > 2 * (five.high - five.low)
 
 
-def test_interval_misses_the_truth_no_more_often_than_it_says():
-    """Of 2,000 comparisons of noisy runs of one thing no more than one in a hundred misses."""
+def test_interval_misses_the_truth_as_rarely_as_it_promises():
+    """In at most one of a hundred comparisons of noisy runs of one server."""
     chance = random.Random(7)
     for noise in (0.01, 0.05, 0.15):
         misses = 0
@@ -110,11 +110,11 @@ def test_interval_misses_the_truth_no_more_often_than_it_says():
             )
             misses += not change.low <= 0 <= change.high
 
-        assert misses <= 26  # 20 are expected at most; 27 and more come once in ten tries of such a test
+        assert misses <= 26  # at most 20 are expected; one in ten random tests would have 27 or more
 
 
 def test_smallest_visible_change_is_seen_four_times_in_five():
-    """A change of the size that is said to show does show in about four of five tries."""
+    """A change of the size that should be visible is seen in about four of five tries."""
     chance = random.Random(8)
     noise = 0.1
     truth = change_between(
@@ -137,7 +137,7 @@ def test_smallest_visible_change_is_seen_four_times_in_five():
     ("low", "estimate", "high", "verdict"),
     [
         (-0.02, 0.0, 0.02, ChangeVerdict.SAME),
-        (0.01, 0.02, 0.04, ChangeVerdict.SAME),  # sure, and small enough for nobody to mind
+        (0.01, 0.02, 0.04, ChangeVerdict.SAME),  # certain, but too small to matter
         (0.02, 0.10, 0.20, ChangeVerdict.WORSE),
         (-0.20, -0.10, -0.02, ChangeVerdict.BETTER),
         (-0.02, 0.10, 0.20, ChangeVerdict.NO_EVIDENCE),
@@ -146,7 +146,7 @@ def test_smallest_visible_change_is_seen_four_times_in_five():
     ],
 )
 def test_verdict_follows_from_interval_and_tolerance(low, estimate, high, verdict):
-    """Worse needs an interval beyond no change and an estimate beyond what is tolerated."""
+    """Worse needs an interval without 0, and an estimate beyond the tolerance."""
     change = FigureChange(estimate=estimate, low=low, high=high, noise=0.02, is_noise_seen=True, visible=0.1)
 
     assert change.verdict(tolerance=0.05, is_more_worse=True) is verdict
@@ -170,5 +170,5 @@ def test_quantiles_are_those_of_the_tables(confidence, degrees, printed):
 
 
 @given(confidence=st.floats(0.5, 0.9999), degrees=st.integers(1, 200))
-def test_quantile_undoes_the_share(confidence, degrees):
+def test_quantile_is_the_inverse_of_the_share(confidence, degrees):
     assert share_within(two_sided_quantile(confidence, degrees), degrees) == pytest.approx(confidence)

@@ -1,4 +1,4 @@
-"""The baseline of a run of checks: what every report says of what it verifies less."""
+"""The baseline of a check: every report names the facts that are verified no longer."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def compared(poorer, baselines, tmp_path):
     return poorer
 
 
-def test_every_report_names_what_is_not_tested_any_more(compared):
-    """With what it needs; the first line, the summary and JUnit are no success."""
+def test_every_report_names_lost_facts(compared):
+    """With what they need; headline, summary and JUnit show no success."""
     paths = render_all(compared)
 
     assert "Less verified than staging-check" in paths.html.read_text()
@@ -85,7 +85,7 @@ def test_lost_fact_is_an_annotation(compared, monkeypatch, tmp_path):
 
 
 def test_annotations_say_how_many_facts_were_lost(tmp_path, baselines):
-    """GitHub shows ten warnings of a step: the last tells of the rest, and an error of all."""
+    """GitHub shows ten warnings per step: the last one counts the rest, and an error counts all."""
     with running(tmp_path / "after") as writer:
         add_verified(writer, lambda fact: not fact.startswith("auth."))
         writer.finish("kept", 0)
@@ -106,7 +106,7 @@ def test_annotations_say_how_many_facts_were_lost(tmp_path, baselines):
 
 
 def test_older_summary_is_read(poorer, baselines):
-    """It has the reasons joined, and no choice of tests."""
+    """Its reasons are one text, and it has no choice of tests."""
     path = baselines / "staging-check.json"
     kept = json.loads(path.read_text())
     [check] = kept["checks"]
@@ -120,7 +120,7 @@ def test_older_summary_is_read(poorer, baselines):
     assert change.comparison.lost_with_reasons == [f"{LOST}: needs {NEEDS}"]
 
 
-def test_run_that_verifies_as_much_keeps_its_verdict(tmp_path, baselines):
+def test_run_without_lost_facts_keeps_its_verdict(tmp_path, baselines):
     run = healthy(tmp_path / "after")
     run = run.rename(run.with_name("20261127T093000Z-check-staging"))
     side = read_side([Path("staging-check")], baselines=baselines)
@@ -135,7 +135,7 @@ def test_run_that_verifies_as_much_keeps_its_verdict(tmp_path, baselines):
 
 @pytest.fixture
 def checked(monkeypatch, poorer):
-    """In place of a check: a run that was made before, and the exit code that it ended with."""
+    """Instead of a check: a run that was made before, and its exit code."""
 
     def end_with(exit_code):
         result = SuiteResult(exit_code=exit_code, folder=poorer)
@@ -148,7 +148,7 @@ def checked(monkeypatch, poorer):
 @pytest.mark.parametrize(
     ("ended", "exits"), [(ExitCode.KEPT, ExitCode.BREACH), (ExitCode.GUARD, ExitCode.GUARD)]
 )
-def test_less_verified_fails_a_check_that_kept_the_contract(ended, exits, named, baselines, checked):
+def test_lost_facts_fail_a_check_that_kept_the_contract(ended, exits, named, baselines, checked):
     checked(ended)
     command = ["check", "--target", "staging", *named, "--baselines-folder", str(baselines)]
 
@@ -158,8 +158,8 @@ def test_less_verified_fails_a_check_that_kept_the_contract(ended, exits, named,
     assert f"not tested any more: {LOST}: needs {NEEDS}" in done.output
 
 
-def test_record_ends_as_the_command_did(poorer, baselines, checked):
-    """Every file says it, also when it is rendered again without the baseline; the headline says why."""
+def test_record_has_the_exit_code_of_the_command(poorer, baselines, checked):
+    """In every file, also when rendered again without the baseline; the headline says why."""
     checked(ExitCode.KEPT)
 
     CliRunner().invoke(cli, ["check", "--target", "staging", "--baselines-folder", str(baselines)])
@@ -173,7 +173,7 @@ def test_record_ends_as_the_command_did(poorer, baselines, checked):
     assert entry_of(read_run(poorer)).exit_code == 1
 
 
-def test_nothing_is_compared_where_nothing_is_kept(tmp_path, checked):
+def test_check_without_a_kept_baseline_compares_nothing(tmp_path, checked):
     checked(ExitCode.KEPT)
 
     done = CliRunner().invoke(
@@ -188,7 +188,7 @@ def found(name, baselines):
     return find_check_baseline(name, target="staging", baselines=baselines)
 
 
-def test_baseline_has_to_be_there_and_to_compare(tmp_path, baselines):
+def test_baseline_must_exist_and_be_comparable(tmp_path, baselines):
     load = load_run(tmp_path / "load", {"whoami": lognormal_seconds(0, seconds=3)})
     cut_short = interrupted(tmp_path / "cut short")
 

@@ -1,4 +1,4 @@
-"""Two conformance runs, by the fingerprints of their findings."""
+"""Comparison of two checks, by the fingerprints of their findings."""
 
 from dataclasses import replace
 
@@ -28,10 +28,7 @@ def facts_of(findings):
 
 
 def test_new_breaches_are_regressions(sound, faulty):
-    """What fails the run now and did not before ends with exit code 1; waived ones do not.
-
-    Drift counts as nothing: more of it shows where more was sent.
-    """
+    """Waived ones are not, and drift never is: more of it shows if more is sent."""
     comparison = compare_checks(sound, faulty)
 
     assert "run.cost-is-credits" in facts_of(comparison.regressions)
@@ -47,7 +44,7 @@ def test_old_breaches_are_still_there(faulty):
     assert comparison.exit_code == ExitCode.KEPT
 
 
-def test_finding_is_gone_where_its_fact_was_tested(sound, faulty):
+def test_finding_is_gone_if_its_fact_was_tested(sound, faulty):
     comparison = compare_checks(faulty, sound)
 
     changed = {each.fact: (each.before, each.now) for each in comparison.facts}
@@ -55,7 +52,7 @@ def test_finding_is_gone_where_its_fact_was_tested(sound, faulty):
     assert changed["run.cost-is-credits"] == (FactStatus.BREACH, FactStatus.VERIFIED)
 
 
-def test_finding_is_not_gone_where_nobody_looked(sound, faulty):
+def test_finding_is_not_gone_if_its_fact_was_not_tested(sound, faulty):
     blind = replace(sound, facts={**sound.facts, "run.cost-is-credits": FactStatus.UNTESTED})
 
     comparison = compare_checks(faulty, blind)
@@ -65,8 +62,8 @@ def test_finding_is_not_gone_where_nobody_looked(sound, faulty):
     assert comparison.lost == ()
 
 
-def test_fact_that_was_verified_and_is_not_tested_now_gates(sound):
-    """An expired key must not pass for a run that found nothing."""
+def test_lost_fact_fails_the_comparison(sound):
+    """An expired key must not look like a run without findings."""
     blind = replace(sound, facts={**sound.facts, "run.cost-is-credits": FactStatus.UNTESTED})
 
     comparison = compare_checks(sound, blind)
@@ -85,14 +82,14 @@ def test_fact_that_was_verified_and_is_not_tested_now_gates(sound):
         pytest.param({"doubt": "It did not come to its end."}, id="cut short"),
     ],
 )
-def test_fact_that_nobody_asked_for_is_not_lost(sound, blind):
+def test_fact_left_out_or_not_reached_is_not_lost(sound, blind):
     facts = {**sound.facts, "run.cost-is-credits": FactStatus.UNTESTED}
 
     assert compare_checks(sound, replace(sound, facts=facts, **blind)).lost == ()
 
 
-def test_choice_of_tests_loses_facts_against_the_same_choice_alone(sound):
-    """A nightly check of one family has to notice, too; against a whole check it says what does not count."""
+def test_selection_loses_facts_only_against_the_same_selection(sound):
+    """So a nightly check of one family finds losses; against a whole check it says what does not count."""
     chosen = replace(sound, choice="--family runs")
     blind = replace(chosen, facts={**sound.facts, "run.cost-is-credits": FactStatus.UNTESTED})
 
@@ -101,7 +98,7 @@ def test_choice_of_tests_loses_facts_against_the_same_choice_alone(sound):
     assert "What --family left out does not count as lost." in detail
 
 
-def test_options_that_choose_tests_are_read_from_the_command(tmp_path):
+def test_selection_is_read_from_the_command(tmp_path):
     record = read_run(healthy(tmp_path / "quick"))
     command = ("knouds-harness", "check", "--quick", "--target", "staging", "--fact=a", "--credits", "5")
 
@@ -125,8 +122,8 @@ A_KEY = "a second key"
     ],
     ids=["not lacking before", "either", "nothing else known", "no reason"],
 )
-def test_reason_of_a_lost_fact_is_what_the_baseline_did_not_lack(sound, before, now, says):
-    """The baseline verified the fact without what it lacked itself."""
+def test_reason_of_a_lost_fact_is_new_since_the_baseline(sound, before, now, says):
+    """What the baseline lacked too cannot be the reason."""
     fact = "run.cost-is-credits"
     kept = replace(sound, reasons={fact: before})
     blind = replace(sound, facts={**sound.facts, fact: FactStatus.UNTESTED}, reasons={fact: now})
@@ -138,14 +135,14 @@ def test_fact_that_breaks_is_a_regression_and_not_lost(sound, faulty):
     assert "run.cost-is-credits" not in compare_checks(sound, faulty).lost
 
 
-def test_waiver_that_ends_is_a_regression(faulty):
+def test_breach_whose_waiver_ended_is_a_regression(faulty):
     [waived] = [each for each in faulty.findings if each.waived_by]
     lapsed = replace(faulty, failing=(*faulty.failing, waived.fingerprint))
 
     assert facts_of(compare_checks(faulty, lapsed).regressions) == {waived.fact}
 
 
-def test_run_that_was_cut_short_proves_no_repair(tmp_path, sound):
+def test_interrupted_run_proves_no_repair(tmp_path, sound):
     cut = check_figures(read_run(interrupted(tmp_path / "cut")))
 
     assert compare_checks(cut, sound).exit_code == ExitCode.INVALID_MEASUREMENT

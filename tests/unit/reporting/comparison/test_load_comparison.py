@@ -1,4 +1,4 @@
-"""Sides of load runs, from their folders to a verdict and an exit code, and what they tolerate."""
+"""Comparison of load runs, from folders to verdict and exit code, with tolerances."""
 
 import pytest
 from load_records import load_run, lognormal_seconds, validity
@@ -34,7 +34,7 @@ def row(comparison, measure, operation="whoami"):
     return next(each for each in comparison.rows if (each.operation, each.measure) == (operation, measure))
 
 
-def test_same_server_is_not_called_worse(side):
+def test_same_server_is_not_worse(side):
     comparison = compared(side("a"), side("b", first_seed=50))
 
     assert comparison.verdict in (ChangeVerdict.SAME, ChangeVerdict.NO_EVIDENCE)
@@ -62,8 +62,8 @@ def test_more_errors_are_a_regression(side):
     assert [each.measure for each in comparison.regressions] == ["error_rate"]
 
 
-def test_throttled_requests_are_shown_and_fail_nothing_unless_asked_for(side):
-    """What a rate limit refuses is no error of the server; sides without any have no row of it."""
+def test_throttled_requests_fail_only_with_a_tolerance(side):
+    """They are not errors of the server; runs without any show no row."""
     usual, throttled = side("a"), side("b", first_seed=50, failed=50, status="throttled")
 
     shown = row(compared(usual, throttled), "throttled_rate")
@@ -74,7 +74,7 @@ def test_throttled_requests_are_shown_and_fail_nothing_unless_asked_for(side):
     assert "throttled_rate" not in {each.measure for each in compared(usual, usual).rows}
 
 
-def test_what_is_tolerated_is_no_regression(side):
+def test_tolerated_change_is_not_a_regression(side):
     tolerances = read_tolerances(None, "reads", ["p50=50%", "p99=50%"])
 
     comparison = compared(side("a", runs=5), side("b", runs=5, median_ms=120, first_seed=50), tolerances)
@@ -83,14 +83,14 @@ def test_what_is_tolerated_is_no_regression(side):
     assert row(comparison, "p50_ms").verdict is ChangeVerdict.SAME
 
 
-def test_rare_percentiles_say_that_requests_were_too_few(side):
+def test_percentile_with_too_few_requests_says_so(side):
     comparison = compared(side("a"), side("b", first_seed=50))
 
     assert row(comparison, "p99.9_ms").reason == "too few requests"
     assert row(comparison, "p99.9_ms").verdict is ChangeVerdict.NO_EVIDENCE
 
 
-def test_runs_whose_generator_was_the_limit_are_left_out(side):
+def test_runs_with_an_invalid_measurement_are_left_out(side):
     late = validity(is_valid=False, reasons=("It was late.",))
 
     comparison = compared([*side("a"), *side("late", runs=1, validity=late)], side("b", first_seed=50))
@@ -105,14 +105,14 @@ def test_runs_whose_generator_was_the_limit_are_left_out(side):
     [{"validity": validity(is_valid=False, reasons=("It was late.",))}, {"outcome": "interrupted"}],
     ids=["late", "interrupted"],
 )
-def test_side_without_a_valid_run_is_no_measurement(side, options):
+def test_side_without_a_valid_run_is_an_invalid_measurement(side, options):
     comparison = compared(side("a"), side("b", **options))
 
     assert comparison.exit_code == ExitCode.INVALID_MEASUREMENT
     assert comparison.rows == ()
 
 
-def test_missed_objective_fails_although_nothing_changed(side, tmp_path):
+def test_missed_objective_fails_even_if_nothing_changed(side, tmp_path):
     objectives = tmp_path / "objectives.toml"
     objectives.write_text('[reads."*"]\np99_ms = 50\n', encoding="utf-8")
 
@@ -134,8 +134,8 @@ def test_objectives_of_the_command_line_count_too(side):
     assert comparison.exit_code == ExitCode.BREACH
 
 
-def test_contract_that_breaks_under_load_is_a_regression(side):
-    """Even where the generator was the limit: an answer is broken, however late it was asked for."""
+def test_contract_newly_broken_under_load_is_a_regression(side):
+    """Even if the generator was the limit: a wrong response is wrong, however late it was requested."""
     fact = "async.final-status-is-kept"
     broken = (Invariant(fact=fact, says="A final status is kept.", seen=9, broken=1),)
     late = validity(is_valid=False, reasons=("It was late.",))
@@ -161,14 +161,14 @@ def test_other_circumstances_are_noted(side):
     assert comparison.notes == ("Not the same in all runs: the warm-up. Changes may come from that.",)
 
 
-def test_single_runs_say_what_they_cannot_know(side):
+def test_comparison_of_single_runs_has_a_note(side):
     comparison = compared(side("a", runs=1), side("b", runs=1, first_seed=50))
 
     assert "One run per side" in comparison.notes[0]
     assert not row(comparison, "p99_ms").change.is_noise_seen
 
 
-def test_operation_of_one_side_alone_has_no_change(tmp_path):
+def test_operation_of_only_one_side_has_no_change(tmp_path):
     both = {"whoami": lognormal_seconds(1), "list": lognormal_seconds(2)}
     sides = [
         read_side([load_run(tmp_path / name, seconds)], baselines=tmp_path).loads
@@ -180,7 +180,7 @@ def test_operation_of_one_side_alone_has_no_change(tmp_path):
     assert (found.reason, found.candidate, found.change) == ("only one side sent it", None, None)
 
 
-def test_all_operations_together_are_shown_and_no_gate(tmp_path):
+def test_figures_over_all_operations_are_shown_and_not_gated(tmp_path):
     both = {"whoami": lognormal_seconds(1), "list": lognormal_seconds(2)}
     loads = read_side([load_run(tmp_path / "a", both)], baselines=tmp_path).loads
 
@@ -190,7 +190,7 @@ def test_all_operations_together_are_shown_and_no_gate(tmp_path):
     assert not any(each.is_gate for each in comparison.rows if each.operation == "all")
 
 
-def test_run_without_its_times_is_compared_by_its_figures(side, tmp_path):
+def test_run_without_times_is_compared_by_its_figures(side, tmp_path):
     folder = load_run(tmp_path / "bare", {"whoami": lognormal_seconds(9, per_s=200)})
     (folder / "times.hlog").unlink()
     bare = read_side([folder], baselines=tmp_path).loads
@@ -212,7 +212,7 @@ def objectives(tmp_path):
     return path
 
 
-def test_operation_goes_before_every_operation(objectives):
+def test_tolerance_of_an_operation_wins_over_that_of_all(objectives):
     tolerances = read_tolerances(objectives, "reads", [])
 
     assert tolerances.of("whoami", "p99_ms") == 0.2
@@ -220,7 +220,7 @@ def test_operation_goes_before_every_operation(objectives):
     assert tolerances.of("whoami", "error_rate") == pytest.approx(0.005)
 
 
-def test_longest_name_that_fits_counts(tmp_path):
+def test_tolerance_with_the_longest_matching_name_wins(tmp_path):
     path = tmp_path / "objectives.toml"
     path.write_text(
         '[mixed."*".tolerance]\np99_ms = "10%"\n[mixed."* async".tolerance]\np99_ms = "20%"\n',
@@ -232,7 +232,7 @@ def test_longest_name_that_fits_counts(tmp_path):
     assert tolerances.of("runModel", "p99_ms") == 0.1
 
 
-def test_command_line_is_for_every_operation(objectives):
+def test_tolerance_of_the_command_line_is_for_all_operations(objectives):
     tolerances = read_tolerances(objectives, "reads", ["p99.9=30%"])
 
     assert tolerances.of("whoami", "p99.9_ms") == pytest.approx(0.3)
@@ -240,8 +240,8 @@ def test_command_line_is_for_every_operation(objectives):
     assert not tolerances.is_gate("whoami", "p90_ms", is_open_model=True)
 
 
-def test_rate_is_a_gate_where_users_wait():
-    """Arrivals on a schedule come as the schedule says, so only the closed model's rate is the server's."""
+def test_rate_is_a_gate_only_in_the_closed_model():
+    """In the open model the rate is that of the schedule."""
     tolerances = read_tolerances(None, "reads", [])
 
     assert tolerances.is_gate("whoami", "requests_per_s", is_open_model=False)

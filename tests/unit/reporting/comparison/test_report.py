@@ -1,4 +1,4 @@
-"""A comparison in every form: page, Markdown, JSON and terminal."""
+"""A comparison as a page, Markdown, JSON and in the terminal."""
 
 import io
 import json
@@ -60,7 +60,7 @@ def printed(comparison, *, width=80, is_terminal=False):
     return text.getvalue()
 
 
-def test_files_say_the_same(tmp_path, slower):
+def test_files_have_the_same_verdict(tmp_path, slower):
     paths = write_comparison(slower, tmp_path / "out")
 
     stored = json.loads(paths.json.read_text(encoding="utf-8"))
@@ -80,7 +80,7 @@ def test_json_has_each_interval(tmp_path, slower):
     assert p50["is_noise_seen"]
 
 
-def test_page_draws_each_interval_of_a_time(tmp_path, slower):
+def test_page_draws_the_interval_of_each_time(tmp_path, slower):
     html = write_comparison(slower, tmp_path / "out").html.read_text(encoding="utf-8")
 
     drawn = [row for row in slower.rows if row.change and row.measure != "error_rate"]
@@ -97,14 +97,14 @@ def test_names_are_escaped(tmp_path, file):
     assert "<img" not in re.sub(r"`[^`]*`", "", text)
 
 
-def test_conformance_page_lists_what_is_new(tmp_path, checks):
+def test_page_of_checks_lists_new_findings(tmp_path, checks):
     html = write_comparison(checks, tmp_path / "out").html.read_text(encoding="utf-8")
 
     assert all(each.fingerprint in html for each in checks.regressions)
     assert "Facts that changed" in html
 
 
-def test_terminal_says_verdict_and_gates_first(slower):
+def test_terminal_shows_verdict_and_gates_first(slower):
     lines = printed(slower).strip().splitlines()
 
     assert lines[0].startswith("Worse  whoami p50")
@@ -116,7 +116,7 @@ def test_lines_fit_a_terminal(slower, width):
     assert max(map(len, printed(slower, width=width, is_terminal=True).splitlines())) <= width
 
 
-def test_runs_unlike_each_other_claim_no_figure(tmp_path):
+def test_erratic_runs_claim_no_figure(tmp_path):
     erratic = compared_runs(tmp_path, before_ms=(1, 1000), after_ms=(1000, 1))
 
     assert erratic.verdict is ChangeVerdict.NO_EVIDENCE

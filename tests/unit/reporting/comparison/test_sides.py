@@ -17,7 +17,7 @@ def load_folder(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["load", "check"])
-def test_kept_summary_says_what_its_runs_said(tmp_path, load_folder, kind):
+def test_kept_summary_has_the_figures_of_its_runs(tmp_path, load_folder, kind):
     folder = load_folder if kind == "load" else broken(tmp_path / "checks")
     side = read_side([folder], baselines=tmp_path)
 
@@ -34,26 +34,26 @@ def test_kept_summary_is_small(tmp_path, load_folder):
 
 
 @pytest.mark.parametrize("name", ["../spring", "", ".hidden", "a b"])
-def test_name_that_is_no_file_name_is_refused(tmp_path, load_folder, name):
+def test_invalid_file_name_is_refused(tmp_path, load_folder, name):
     side = read_side([load_folder], baselines=tmp_path)
 
     with pytest.raises(UsageError, match="is not a name for a file"):
         keep(name, side, baselines=tmp_path / "baselines")
 
 
-def test_load_and_conformance_do_not_mix(tmp_path, load_folder):
+def test_side_of_load_and_conformance_is_refused(tmp_path, load_folder):
     with pytest.raises(UsageError, match="they do not compare"):
         read_side([load_folder, healthy(tmp_path / "checks")], baselines=tmp_path)
 
 
-def test_several_conformance_runs_are_no_side(tmp_path):
+def test_side_of_several_conformance_runs_is_refused(tmp_path):
     folders = [healthy(tmp_path / name) for name in ("a", "b")]
 
     with pytest.raises(UsageError, match="several conformance runs"):
         read_side(folders, baselines=tmp_path)
 
 
-def test_missing_run_names_what_is_kept(tmp_path, load_folder):
+def test_missing_run_names_the_kept_summaries(tmp_path, load_folder):
     keep("spring", read_side([load_folder], baselines=tmp_path), baselines=tmp_path)
 
     with pytest.raises(RunRecordError, match=r"kept in .*: spring"):
@@ -90,7 +90,7 @@ def of_another_tool(folder):
     ],
     ids=["cut load", "no load", "cut run", "another tool", "cut summary", "another version", "no runs"],
 )
-def test_what_cannot_be_read_is_named_in_words(tmp_path, load_folder, break_it, says):
+def test_unreadable_side_is_explained(tmp_path, load_folder, break_it, says):
     place = break_it(load_folder)
 
     with pytest.raises(HarnessError, match=says) as caught:

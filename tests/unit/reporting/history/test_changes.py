@@ -1,4 +1,4 @@
-"""Where a measure changed: only where it did, with three runs on either side."""
+"""Where a measure changed, with at least three runs on either side."""
 
 import random
 from importlib import import_module
@@ -19,7 +19,7 @@ def noisy(level, count, seed):
     return [level * chance.lognormvariate(0, 0.03) for _ in range(count)]
 
 
-def test_a_lasting_rise_is_one_change():
+def test_lasting_rise_is_one_change():
     found = change_points([*noisy(100, 12, 1), *noisy(130, 6, 2)], P99)
 
     assert [change.at for change in found] == [12]
@@ -27,7 +27,7 @@ def test_a_lasting_rise_is_one_change():
     assert found[0].after == pytest.approx(130, rel=0.05)
 
 
-def test_a_rise_and_its_end_are_two_changes():
+def test_rise_and_its_end_are_two_changes():
     found = change_points([*noisy(100, 8, 1), *noisy(150, 8, 2), *noisy(100, 8, 3)], P99)
 
     assert [change.at for change in found] == [8, 16]
@@ -35,21 +35,21 @@ def test_a_rise_and_its_end_are_two_changes():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_noise_is_no_change(seed):
+def test_noise_is_not_a_change(seed):
     assert change_points(noisy(100, 20, seed), P99) == []
 
 
-def test_one_run_that_stands_out_is_no_change():
+def test_single_outlier_is_not_a_change():
     values = noisy(100, 20, 4)
 
     assert change_points([*values[:10], 150.0, *values[10:]], P99) == []
 
 
-def test_equal_runs_leave_the_least_noise():
+def test_equal_runs_have_the_smallest_assumed_noise():
     assert change_points([100.0] * 10 + [101.0] * 10, P99) == []
 
 
-def test_too_few_runs_show_nothing():
+def test_too_few_runs_show_no_change():
     assert change_points([100.0, 100.0, 300.0, 300.0, 300.0], P99) == []
 
 
@@ -59,7 +59,7 @@ def test_one_fact_in_breach_is_a_change():
     ]
 
 
-def test_a_measure_that_falls_to_zero_is_seen():
+def test_fall_to_zero_is_a_change():
     found = change_points([100.0] * 6 + [0.0] * 6, MEASURES["requests_per_s"])
 
     assert [change.at for change in found] == [6]
@@ -71,9 +71,9 @@ def test_a_measure_that_falls_to_zero_is_seen():
 )
 @example(signal=[0.0] * 3 + [9.0] * 3, penalty=1.0)
 @example(signal=[1.0] * 20, penalty=6.0)
-def test_no_division_costs_less_than_that_of_ruptures(signal, penalty):
-    """The library that the method comes from divides as well, and no better."""
-    ruptures = import_module("ruptures")  # with scipy: seconds, of which one worker is enough
+def test_segments_cost_no_more_than_those_of_ruptures(signal, penalty):
+    """The reference implementation of the method finds nothing better."""
+    ruptures = import_module("ruptures")  # imports scipy, which takes seconds
     search = ruptures.KernelCPD(kernel="linear", min_size=LEAST_RUNS).fit(np.array(signal).reshape(-1, 1))
 
     *theirs, _ = search.predict(pen=penalty)
@@ -82,7 +82,7 @@ def test_no_division_costs_less_than_that_of_ruptures(signal, penalty):
 
 
 def cost(signal, places, penalty):
-    """Of a division: squared distances from the means of its segments, and a penalty for each."""
+    """Cost of a division: squared distances from the means of its segments, and a penalty for each."""
     parts = np.split(np.array(signal), places)
     assert min(map(len, parts)) >= LEAST_RUNS
     return sum(((part - part.mean()) ** 2).sum() + penalty for part in parts)

@@ -1,4 +1,4 @@
-"""What the history keeps of a run, how it is called, and which runs are of one thing."""
+"""The history's entry of a run, its measures, and which runs form a series."""
 
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ def check(tmp_path, *command):
     return entry_of(replace(record, setup=replace(record.setup, command=("knouds-harness", *command))))
 
 
-def test_seed_and_target_do_not_part_runs(tmp_path):
+def test_seed_and_target_do_not_split_a_series(tmp_path):
     first = check(tmp_path, "check", "--target", "staging", "--seed", "1")
 
     assert first.series == check(tmp_path, "check").series == "check of staging"
@@ -37,11 +37,11 @@ def test_seed_and_target_do_not_part_runs(tmp_path):
         (["--fault=auth-revoked-accepted"], "--fault auth-revoked-accepted"),
     ],
 )
-def test_other_checks_part_runs(tmp_path, command, setting):
+def test_other_checks_are_another_series(tmp_path, command, setting):
     assert check(tmp_path, "check", *command).setting == setting
 
 
-def test_a_command_kept_as_one_line_is_read_too(tmp_path):
+def test_command_stored_as_one_line_is_read(tmp_path):
     record = read_run(healthy(tmp_path))
     setup = replace(record.setup, command=("knouds-harness load reads --fault async-slow-submit",))
 
@@ -57,13 +57,13 @@ def test_a_command_kept_as_one_line_is_read_too(tmp_path):
         ({"verified_share": 0.1}, "open, 10/s, 10% verified"),
     ],
 )
-def test_other_load_parts_runs(tmp_path, plan, setting):
+def test_other_load_is_another_series(tmp_path, plan, setting):
     folder = load_run(tmp_path, {"whoami": lognormal_seconds(1, seconds=2)}, plan=plan)
 
     assert entry_of(read_run(folder)).series == f"reads on staging, {setting}"
 
 
-def test_a_check_has_facts_and_no_times(tmp_path):
+def test_check_has_facts_and_no_times(tmp_path):
     figures = figures_of(read_run(healthy(tmp_path)))
 
     assert set(figures) == {"facts_in_breach", "facts_verified", "exchanges", "duration_s", "cost_credits"}
@@ -86,7 +86,7 @@ def test_each_figure_of_load_has_a_measure(tmp_path):
     assert figures["p50_ms:whoami"] < figures["p99.9_ms:whoami"] <= figures["max_ms:whoami"]
 
 
-def test_a_capacity_search_has_its_rate_only(tmp_path):
+def test_capacity_search_has_only_its_rate(tmp_path):
     capacity = Capacity(highest_per_s=120.0, lowest_failing_per_s=None, knee_per_s=None, points=())
     folder = load_run(tmp_path, {"whoami": lognormal_seconds(1, seconds=2)}, capacity=capacity)
 
@@ -96,7 +96,7 @@ def test_a_capacity_search_has_its_rate_only(tmp_path):
     assert not any(":" in name for name in figures)
 
 
-def test_an_unknown_measure_names_the_nearest():
+def test_unknown_measure_names_the_nearest():
     with pytest.raises(UnknownName, match=r'Did you mean "p99_ms:whoami"\?'):
         find_measure("p99:whoami", {"p99_ms:whoami": 3, "exchanges": 3})
 

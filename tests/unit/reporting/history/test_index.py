@@ -1,4 +1,4 @@
-"""The index follows the folders of runs, survives what happens to both, and says what may go."""
+"""The index follows the run folders, survives damage, and says which runs may be deleted."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ def path(tmp_path):
     return tmp_path / "history.sqlite"
 
 
-def test_entry_says_what_the_record_says(runs, path):
+def test_entry_has_the_data_of_the_record(runs, path):
     with Index(path) as index:
         index.refresh(runs)
         (entry,) = index.entries()
@@ -49,7 +49,7 @@ def test_entry_says_what_the_record_says(runs, path):
 
 
 def test_broken_facts_are_counted(runs, path):
-    """A fact in breach counts once, however many findings it has, and a waived one not at all."""
+    """A fact counts once, however many findings it has, and a waived one does not count."""
     with Index(path) as index:
         index.refresh(runs)
         figures = index.figures("facts_in_breach")
@@ -75,7 +75,7 @@ def test_load_figures_are_those_of_the_run(tmp_path, path):
     assert "error_rate:all" in measures
 
 
-def test_an_invalid_measurement_is_not_sound(tmp_path, path):
+def test_invalid_measurement_is_not_sound(tmp_path, path):
     load_run(
         tmp_path / "runs",
         {"whoami": lognormal_seconds(1, seconds=2)},
@@ -91,7 +91,7 @@ def test_an_invalid_measurement_is_not_sound(tmp_path, path):
     assert not entry.is_sound
 
 
-def test_a_second_look_reads_nothing_again(runs, path):
+def test_second_refresh_reads_nothing_again(runs, path):
     with Index(path) as index:
         index.refresh(runs)
         before = index.entries()
@@ -102,7 +102,7 @@ def test_a_second_look_reads_nothing_again(runs, path):
         assert index.entries() == before
 
 
-def test_a_run_that_was_written_on_is_read_again(runs, path):
+def test_changed_run_is_read_again(runs, path):
     file = next(runs.iterdir()) / "run.json"
     with Index(path) as index:
         index.refresh(runs)
@@ -113,7 +113,7 @@ def test_a_run_that_was_written_on_is_read_again(runs, path):
         assert index.entries()[0].outcome is RunOutcome.KEPT
 
 
-def test_what_is_gone_stays_as_pruned_until_it_is_back(runs, path, tmp_path):
+def test_missing_run_is_kept_as_pruned_until_it_is_back(runs, path, tmp_path):
     folder = next(runs.iterdir())
     with Index(path) as index:
         index.refresh(runs)
@@ -140,7 +140,7 @@ def test_unreadable_folders_are_named(runs, path):
 
 
 @pytest.mark.parametrize("content", [b"no database at all, " * 100, None])
-def test_a_damaged_index_is_made_anew(runs, path, content):
+def test_damaged_index_is_rebuilt(runs, path, content):
     with Index(path) as index:
         index.refresh(runs)
     whole = path.read_bytes()
@@ -152,7 +152,7 @@ def test_a_damaged_index_is_made_anew(runs, path, content):
     assert path.with_name("history.sqlite.damaged").exists()
 
 
-def test_an_index_of_another_version_is_made_anew(runs, path):
+def test_index_of_another_version_is_rebuilt(runs, path):
     connection = sqlite3.connect(path)
     connection.execute("CREATE TABLE other (x)")
     connection.close()
@@ -162,7 +162,7 @@ def test_an_index_of_another_version_is_made_anew(runs, path):
         assert index.refresh(runs).read == 1
 
 
-def test_a_locked_index_is_said_to_be(runs, path, monkeypatch):
+def test_locked_index_is_an_error(runs, path, monkeypatch):
     monkeypatch.setattr(indexing, "_LOCK_WAIT_S", 0.01)
     with Index(path):
         pass
@@ -174,12 +174,12 @@ def test_a_locked_index_is_said_to_be(runs, path, monkeypatch):
     holder.close()
 
 
-def test_a_missing_folder_of_runs_is_named(tmp_path, path):
+def test_missing_runs_folder_is_named(tmp_path, path):
     with Index(path) as index, pytest.raises(RunRecordError, match="cannot be read as a folder of runs"):
         index.refresh(tmp_path / "nothing")
 
 
-def test_an_index_where_nothing_can_be_is_an_error(tmp_path):
+def test_index_that_cannot_be_opened_is_an_error(tmp_path):
     (tmp_path / "history.sqlite").mkdir()
 
     with pytest.raises(RunRecordError, match="unable to open"):
@@ -224,33 +224,33 @@ def doomed(entries, *, keep=None, days=None, kept=()):
     ],
 )
 def test_count_and_age_both_protect(keep, days, gone):
-    """What is among the newest stays however old, what is young stays however many there are."""
+    """The newest runs are kept however old they are, young ones however many there are."""
     assert doomed([entry(1), entry(10), entry(40)], keep=keep, days=days) == gone
 
 
-def test_what_is_gone_counts_no_more():
+def test_pruned_runs_do_not_count():
     assert doomed([entry(1, is_pruned=True), entry(10), entry(40)], keep=1) == ["40-days-ago"]
 
 
-def test_runs_of_kept_summaries_stay():
+def test_runs_of_kept_summaries_are_kept():
     assert doomed([entry(10), entry(40)], keep=0, kept={"40-days-ago"}) == ["10-days-ago"]
 
 
-def test_a_run_without_an_end_stays_while_it_may_write():
+def test_unfinished_run_is_kept_while_it_may_still_write():
     writing = entry(0, exit_code=None, folder="writing")
     killed = entry(2, exit_code=None, folder="killed")
 
     assert doomed([writing, killed], keep=0) == ["killed"]
 
 
-def test_a_kept_summary_that_cannot_be_read_is_an_error(tmp_path):
+def test_unreadable_kept_summary_is_an_error(tmp_path):
     (tmp_path / "spring.json").write_text("{", encoding="utf-8")
 
     with pytest.raises(RunRecordError, match=r"spring\.json"):
         kept_runs(tmp_path)
 
 
-def test_no_link_is_followed(tmp_path):
+def test_symbolic_link_is_not_followed(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "40-days-ago").symlink_to(tmp_path / "elsewhere")

@@ -1,4 +1,4 @@
-"""The history on terminals of any width, and its page."""
+"""The history on terminals of any width, and on its page."""
 
 import io
 from datetime import UTC, datetime, timedelta
@@ -54,7 +54,7 @@ def test_no_line_is_wider_than_the_terminal(width):
     assert any("20261125T093000Z-check-staging" in line for line in lines)
 
 
-def test_words_of_a_record_are_no_commands():
+def test_text_of_a_record_is_not_obeyed_by_the_terminal():
     lines = listed([entry(setting="\x1b[31m[bold]x[/nothing]")], width=120)
 
     assert "·[31m[bold]x[/nothing]" in lines[1]
@@ -81,7 +81,7 @@ def plotted(values, *, width=80, **changes):
     return lines[next(at for at, line in enumerate(lines) if line.startswith("check of staging")) :]
 
 
-def test_bars_stand_on_zero():
+def test_bars_begin_at_zero():
     lines = plotted([10.0, 5.0])
 
     bars = [line.split(" ")[-1] for line in lines[1:7]]
@@ -89,11 +89,11 @@ def test_bars_stand_on_zero():
     assert bars[0] == "█"
 
 
-def test_only_zeroes_make_no_bars():
+def test_zeros_have_no_bars():
     assert not any("█" in line for line in plotted([0.0, 0.0]))
 
 
-def test_more_runs_than_columns_show_the_newest():
+def test_newest_runs_are_shown_if_there_are_too_many():
     lines = plotted([1.0] * 59 + [2.0], width=30)
 
     assert lines[0].startswith("check of staging, 60 runs")
@@ -101,7 +101,7 @@ def test_more_runs_than_columns_show_the_newest():
     assert max(map(len, lines)) <= 30
 
 
-def test_a_change_and_an_unsound_run_are_marked_below_their_bars():
+def test_change_and_unsound_run_are_marked_below_their_bars():
     change = ChangePoint(at=2, before=10.0, after=20.0)
 
     lines = plotted([10.0, 10.0, 20.0], at2=change, **{"1": {"outcome": RunOutcome.INTERRUPTED}})
@@ -118,13 +118,13 @@ def page_of(root, **plan):
     return folder, html(series_report("p99_ms:whoami", series, runs_folder=root / "runs"))
 
 
-def test_words_of_a_record_stay_words(tmp_path):
+def test_text_of_a_record_is_escaped(tmp_path):
     _, page = page_of(tmp_path, scenario="</script><script>alert(1)</script>")
 
     assert "<script>alert" not in page
 
 
-def test_reports_that_are_there_are_linked(tmp_path):
+def test_existing_reports_are_linked(tmp_path):
     folder, page = page_of(tmp_path)
     assert "href=" not in page.split("<main", 1)[1]
 

@@ -1,4 +1,4 @@
-"""The columns of load's tables: described once, the same in every report."""
+"""The columns of load's tables: declared once, and the same in every report."""
 
 import csv
 import json
@@ -59,7 +59,7 @@ class Tables(HTMLParser):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two operations, of which one failed now and then; half of each time was waiting to be sent."""
+    """Two operations, one of which sometimes failed; half of each time was spent waiting to be sent."""
     seconds = {
         name: lognormal_seconds(number, median_ms=8.0 * 30**number, spread=1.0)
         for number, name in enumerate(OPERATIONS)
@@ -132,7 +132,7 @@ def in_record(folder, operation: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("operation", [*OPERATIONS, ALL_OPERATIONS])
 def test_figures_are_the_same_in_every_report_for_people(folder, operation):
-    """Of each operation, and of all together; tables of text leave out outcomes that never came."""
+    """For each operation and all together; text tables leave out statuses that never occurred."""
     expected = in_record(folder, operation)
     text = {name: figure for name, figure in expected.items() if name not in NEVER_CAME}
 
@@ -143,7 +143,7 @@ def test_figures_are_the_same_in_every_report_for_people(folder, operation):
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_figures_are_the_same_in_every_file_for_programs(folder, operation):
+def test_figures_are_the_same_in_csv_and_summary(folder, operation):
     paths = render_all(folder)
     table = next(
         row for row in csv.DictReader(paths.table.read_text().splitlines()) if row["operation"] == operation
@@ -162,7 +162,7 @@ def test_figures_are_the_same_in_every_file_for_programs(folder, operation):
 
 
 def test_all_operations_are_the_sum_of_each(folder):
-    """And their times those of all requests, no mean of percentiles."""
+    """Their times are those of all requests, not means of percentiles."""
     results = load_file_format().validate_json((folder / LOAD_FILE).read_bytes())
     total = results.total
 
@@ -173,14 +173,14 @@ def test_all_operations_are_the_sum_of_each(folder):
     assert total.response.count == 4000
 
 
-def test_single_operation_is_not_said_twice(tmp_path):
+def test_single_operation_has_no_row_for_all(tmp_path):
     paths = render_all(load_run(tmp_path, {"getWhoami": [[1.0, 2.0]]}))
 
     assert ALL_OPERATIONS not in paths.markdown.read_text()
     assert [ALL_OPERATIONS] not in [row[:1] for row in Tables(paths.html.read_text()).rows]
 
 
-def test_new_column_is_one_description(folder, monkeypatch):
+def test_new_column_needs_one_declaration(folder, monkeypatch):
     share: LoadColumn[OperationLoad] = LoadColumn(
         key="kept_rate",
         heading="Kept rate",
@@ -226,7 +226,7 @@ def test_new_column_is_one_description(folder, monkeypatch):
     assert samples["knouds_harness_response_min_time_seconds", operation] == load.response.min_ms / 1000
 
 
-def test_metrics_have_each_figure(folder):
+def test_metrics_have_every_figure(folder):
     results = load_file_format().validate_json((folder / LOAD_FILE).read_bytes())
     load = results.operations[0]
 
@@ -249,7 +249,7 @@ def test_metrics_have_each_figure(folder):
 
 @pytest.fixture
 def phased(folder):
-    """The first operation waited 3 ms for its first byte, over two connections of TLS."""
+    """The first operation waited 3 ms for its first byte, over two TLS connections."""
     contents = json.loads((folder / LOAD_FILE).read_text())
     percentiles = dict.fromkeys(RECORDED_PERCENTS, 3.0)
     times = {"count": 2, "mean_ms": 3.0, "min_ms": 3.0, "max_ms": 3.0, "percentiles": percentiles}
@@ -261,7 +261,7 @@ def phased(folder):
 
 
 def test_phases_and_bytes_are_in_every_report(phased):
-    """Those of people round them, and leave out phases that never came."""
+    """Tables round them, and leave out phases that never occurred."""
     screen = StringIO()
     paths = render_and_print(phased, console=Console(file=screen, width=80))
     name = OPERATIONS[0]
@@ -287,14 +287,14 @@ def test_phases_and_bytes_are_in_every_report(phased):
     assert f'knouds_harness_tls_time_seconds{{operation="{name}",quantile="0.99"}} 0.003' in metrics
 
 
-def test_run_without_phases_has_no_table_of_them(folder):
+def test_run_without_phases_has_no_phase_table(folder):
     assert "first byte" not in render_all(folder).markdown.read_text()
     assert "Phases" not in render_all(folder).html.read_text()
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120])
-def test_terminal_leaves_columns_out_and_shortens_nothing(folder, width):
-    """Names and figures are whole, each line fits, and the essential columns stay to the last."""
+def test_terminal_drops_columns_and_shortens_nothing(folder, width):
+    """Names and figures are complete, each line fits, and the essential columns are kept."""
     head, *rows = shown(folder, width=width)
 
     assert max(len(line) for line in (head, *rows)) <= width
@@ -305,15 +305,15 @@ def test_terminal_leaves_columns_out_and_shortens_nothing(folder, width):
     assert {"errors", "p50", "p95", "p99"} <= set(cells_of(head))
 
 
-def test_terminal_that_is_too_narrow_keeps_lines_whole(folder):
-    """The terminal itself wraps them then; nothing is folded within a column."""
+def test_lines_are_kept_whole_in_a_terminal_that_is_too_narrow(folder):
+    """The terminal wraps them; nothing is folded within a column."""
     head, *rows = shown(folder, width=30)
 
     assert cells_of(head)[1:] == ["errors", "p50", "p95", "p99"]
     assert [cells_of(row)[0] for row in rows] == [*OPERATIONS, ALL_OPERATIONS]
 
 
-def test_usual_terminal_has_mean_and_requests_too(folder):
+def test_terminal_of_80_columns_has_mean_and_requests_too(folder):
     assert {"requests", "errors", "mean", "p50", "p95", "p99"} <= set(cells_of(shown(folder, width=80)[0]))
 
 
@@ -327,7 +327,7 @@ def test_pipe_gets_every_column_and_no_wrapping(folder):
 
 @pytest.fixture
 def older(folder):
-    """A record without what newer ones say: mean, some percentiles, and times of all operations."""
+    """A record without newer figures: mean, some percentiles, and times of all operations."""
     path = folder / LOAD_FILE
     contents = json.loads(path.read_text())
     del contents["overall"]
@@ -340,8 +340,8 @@ def older(folder):
     return folder
 
 
-def test_older_record_opens_and_says_what_it_has(older):
-    """A dash stands for what it does not say, and nothing for zero."""
+def test_older_record_is_shown_with_dashes_for_missing_figures(older):
+    """Not with zeros."""
     whole = in_terminal(older, OPERATIONS[0])
 
     assert (whole["mean"], whole["p75"], whole["p95"]) == ("-", "-", "-")
@@ -353,8 +353,8 @@ def test_older_record_opens_and_says_what_it_has(older):
     assert table["response_p95_ms"] == table["response_mean_ms"] == ""
 
 
-def test_older_record_is_compared_and_followed_as_far_as_it_goes(older):
-    """A figure that it lacks is missing there too, and every other is there."""
+def test_older_record_is_compared_by_the_figures_it_has(older):
+    """And listed in the history with those."""
     operation = OPERATIONS[0]
     compared = load_figures(read_run(older)).figures[operation]
     followed = figures_of(read_run(older))
@@ -376,8 +376,8 @@ def test_comparison_has_the_figures_of_the_reports(folder):
     assert compared["requests_per_s"].value == results.total.per_s
 
 
-def test_terminal_obeys_no_name_of_an_operation(tmp_path):
-    """A Locust file of anybody's may call its requests anything."""
+def test_operation_names_are_not_obeyed_by_the_terminal(tmp_path):
+    """A user's Locust file may call its requests anything."""
     folder = load_run(tmp_path, {"\x1b[2J\ngone": [[1.0]], "getWhoami": [[1.0]]})
 
     assert "\x1b" not in "".join(shown(folder))
@@ -385,7 +385,7 @@ def test_terminal_obeys_no_name_of_an_operation(tmp_path):
 
 
 def test_errors_are_the_same_in_every_report(folder):
-    """The most frequent first, with an exchange that shows it; each cell as it is in the other reports."""
+    """The most frequent first, with an exchange as evidence."""
     contents = json.loads((folder / LOAD_FILE).read_text())
     kinds = [("failed", 502, "BAD_GATEWAY", 3, ["x00001"]), ("throttled", 429, "RATE_LIMIT_EXCEEDED", 40, [])]
     for operation, error in zip(contents["operations"], kinds, strict=True):

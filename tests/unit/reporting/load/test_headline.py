@@ -1,4 +1,4 @@
-"""A load run in words: what a capacity search found, whether it was steady, how it kept the contract."""
+"""Texts about a load run: the result of a capacity search, steadiness, broken facts."""
 
 import io
 from typing import Any
@@ -70,7 +70,7 @@ LATE = "One arrival in a hundred was sent 9.0 ms late or later"
         ),
     ],
 )
-def test_what_was_found_is_said(changes, tone, title, says):
+def test_result_of_a_capacity_search_is_described(changes, tone, title, says):
     found = describe_capacity(Capacity(**{**FOUND, **changes}))
 
     assert found[0] == tone
@@ -78,7 +78,7 @@ def test_what_was_found_is_said(changes, tone, title, says):
     assert says in found[2]
 
 
-def test_point_is_said_in_a_line():
+def test_point_is_one_line():
     line = " ".join(describe_point(MISSED).split())
 
     times = "mean 80.0 ms, p50 60.0 ms, p95 200 ms, p99 300 ms"
@@ -95,8 +95,8 @@ def test_point_is_said_in_a_line():
         (False, None, "did not become steady"),
     ],
 )
-def test_steadiness_is_said(is_steady, from_s, says):
-    """Of a run whose first two seconds are left out of the figures."""
+def test_steadiness_is_described(is_steady, from_s, says):
+    """The first two seconds are left out of the run's figures."""
     said = describe_steadiness(load_results(is_steady=is_steady, steady_from_s=from_s))
 
     assert says in said
@@ -131,7 +131,7 @@ def write(tmp_path):
     return make
 
 
-def test_broken_promise_stands_first_with_fact_and_example(write):
+def test_broken_fact_comes_first_with_an_example(write):
     folder, screen = write(*ALL)
 
     assert screen.strip().startswith("Contract broken under load  rate.over-limit-is-429.")
@@ -141,22 +141,22 @@ def test_broken_promise_stands_first_with_fact_and_example(write):
     assert "Promises under load: 1 broken, 1 assumed or waived, 1 kept, 1 untested" in screen
 
 
-def test_number_of_verified_answers_is_said(write):
+def test_number_of_verified_responses_is_shown(write):
     folder, screen = write(KEPT, answers=6163, verified_answers=312)
 
     assert "Verified: 312 of 6,163 answers." in screen
     assert "All checks judged 312 of 6,163 answers" in (folder / "report.html").read_text(encoding="utf-8")
 
 
-def test_untested_promise_says_what_it_takes(write):
+def test_untested_invariant_says_what_it_needs(write):
     folder, _ = write(*ALL)
 
     for report in ("report.md", "report.html", "junit.xml"):
         assert "a key with webhook = true" in (folder / report).read_text(encoding="utf-8")
 
 
-def test_every_promise_is_a_test_case(write):
-    """A broken one fails, one that is excused or untested is skipped, and a kept one passes."""
+def test_every_invariant_is_a_junit_test_case(write):
+    """A broken one fails, an excused or untested one is skipped, a kept one passes."""
     folder, _ = write(*ALL)
 
     (suite,) = ET.parse(folder / "junit.xml").iterfind("testsuite[@name='invariants']")  # noqa: S314 - our own
@@ -170,7 +170,7 @@ def test_every_promise_is_a_test_case(write):
     }
 
 
-def test_broken_promise_is_broken_however_late_the_generator_was(write):
+def test_broken_invariant_counts_even_if_the_generator_was_late(write):
     late = validity(is_valid=False, reasons=("One arrival in a hundred was sent 9.0 ms late or later",))
 
     _, screen = write(BROKEN, validity=late)
@@ -179,7 +179,7 @@ def test_broken_promise_is_broken_however_late_the_generator_was(write):
     assert "9.0 ms late" in screen
 
 
-def test_excused_promise_breaks_nothing(write):
+def test_excused_invariant_breaks_nothing(write):
     _, screen = write(EXCUSED, KEPT)
 
     assert "Contract broken" not in screen

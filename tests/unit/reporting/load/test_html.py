@@ -1,4 +1,4 @@
-"""``report.html`` of a load run: what it is given to draw, and that it stays harmless."""
+"""``report.html`` of a load run: the data of its charts, and its safety."""
 
 import json
 import re
@@ -45,8 +45,8 @@ def second(at_s, name="whoami", *, kept=1, throttled=0, p99_ms=9.0, spread="80:1
     )
 
 
-def test_words_of_a_server_stay_words(tmp_path):
-    """Codes, reasons and names of operations never become part of the page."""
+def test_text_of_a_server_is_escaped(tmp_path):
+    """Codes, reasons and operation names never become markup."""
     record = read_run(loaded(tmp_path, seconds=12))
     assert record.load is not None
     error = ErrorCount(status="failed", status_code=500, code=EVIL, count=1)
@@ -69,7 +69,7 @@ def test_data_for_the_script_is_json(tmp_path):
     assert json.loads(found[1])["warmUp"] == 5.0
 
 
-def test_seconds_without_an_answer_are_gaps():
+def test_seconds_without_a_response_are_gaps():
     charts = charts_of(load_results(), [second(0), second(2)])
 
     assert charts["times"]["whoami"]["p99_ms"] == [9.0, None, 9.0]
@@ -86,7 +86,7 @@ def test_times_of_all_operations_come_first():
     assert list(charts["heat"]["columns"]) == ["whoami"]
 
 
-def test_records_without_times_of_all_operations_offer_those_of_each(tmp_path):
+def test_older_record_offers_the_times_of_each_operation(tmp_path):
     record = read_run(calm(tmp_path))
     assert record.load is not None
 
@@ -97,8 +97,8 @@ def test_records_without_times_of_all_operations_offer_those_of_each(tmp_path):
     assert '<select id="pick-times"><option value="">99th percentile of each</option>' in old
 
 
-def test_promises_that_were_kept_are_folded_up(tmp_path):
-    """Dozens of them would hide what was broken, and push the rest off a phone's screen."""
+def test_kept_invariants_are_folded_up(tmp_path):
+    """Dozens of them would hide broken ones, and fill a phone's screen."""
     page = html_of(loaded(tmp_path, seconds=12))
 
     contract = page.partition('id="invariants"')[2].partition("</section>")[0]
@@ -109,7 +109,7 @@ def test_promises_that_were_kept_are_folded_up(tmp_path):
 
 
 def test_percentiles_of_all_operations_head_the_table(tmp_path):
-    """Where there are several; of a single one they would be said twice."""
+    """But not if there is only one, whose row would be the same."""
     several = html_of(loaded(tmp_path / "several", seconds=12))
     single = html_of(calm(tmp_path / "single"))
 
@@ -118,7 +118,7 @@ def test_percentiles_of_all_operations_head_the_table(tmp_path):
     assert row not in single
 
 
-def test_long_runs_get_fewer_points_that_hide_no_peak():
+def test_long_run_has_fewer_points_and_keeps_its_peaks():
     """Two hours: a point is two seconds, with the higher percentile and the rate of both."""
     rows = [second(at_s, p99_ms=100.0 if at_s == 7001 else 9.0) for at_s in range(7200)]
 
@@ -129,7 +129,7 @@ def test_long_runs_get_fewer_points_that_hide_no_peak():
     assert set(charts["outcomes"]["kept"]) == {1.0}
 
 
-def test_heat_map_has_every_request_and_few_columns():
+def test_heat_map_has_every_request_in_few_columns():
     charts = charts_of(load_results(), [second(at_s, spread="80:3 83:2") for at_s in range(1000)])
 
     columns = charts["heat"]["columns"]["whoami"]
@@ -138,7 +138,7 @@ def test_heat_map_has_every_request_and_few_columns():
     assert columns[0][0] == 80
 
 
-def test_records_without_spreads_have_no_heat_map():
+def test_record_without_spreads_has_no_heat_map():
     charts = charts_of(load_results(), [second(0, spread="")])
 
     assert charts["heat"] is None

@@ -1,4 +1,4 @@
-"""What one sees while load goes, on terminals and elsewhere."""
+"""The live view of a load, in terminals and elsewhere."""
 
 from dataclasses import replace
 from io import StringIO
@@ -38,7 +38,7 @@ def shown(*moments, **options):
 @pytest.mark.parametrize("what", WHAT_IS_SHOWN)
 @pytest.mark.parametrize("is_terminal", [True, False], ids=["terminal", "pipe"])
 def test_figure_is_shown(what, is_terminal):
-    """Rates, what is in flight, percentiles, errors, credits, and how the generator does."""
+    """Rates, requests in flight, percentiles, errors, credits, and the state of the generator."""
     assert what in shown(LIVE_PROGRESS, force_terminal=is_terminal)
 
 
@@ -50,15 +50,15 @@ def test_terminal_shows_errors_by_status_and_code():
 
 
 @pytest.mark.parametrize("is_terminal", [True, False], ids=["terminal", "pipe"])
-def test_generator_that_is_the_limit_is_warned_of(is_terminal):
+def test_generator_that_is_the_limit_causes_a_warning(is_terminal):
     text = " ".join(shown(LIMITED, force_terminal=is_terminal).split())
 
     assert "the generator, not the target, is the limit" in text
     assert "use more processes" in text
 
 
-def test_lost_worker_is_told_once():
-    """As soon as it is missed, whatever else was warned of; a terminal goes on showing it."""
+def test_lost_worker_is_reported_once():
+    """At once, whatever other warnings there are; a terminal goes on showing it."""
     lost = replace(LIMITED, doubts=("Worker b was lost.",))
 
     piped = shown(LIMITED, lost, lost)
@@ -67,12 +67,12 @@ def test_lost_worker_is_told_once():
     assert "warning: Worker b was lost." in shown(lost, force_terminal=True)
 
 
-def test_sound_generator_is_not_warned_of():
+def test_sound_generator_causes_no_warning():
     assert "warning" not in shown(LIVE_PROGRESS, force_terminal=True)
 
 
 def test_pipe_gets_a_line_every_five_seconds():
-    """However often the figures come; and it is warned only once."""
+    """However often the figures change; each warning comes only once."""
     moments = [replace(LIMITED, at_s=float(at_s) / 2) for at_s in range(60)]
 
     lines = shown(*moments).splitlines()
@@ -82,7 +82,7 @@ def test_pipe_gets_a_line_every_five_seconds():
 
 
 @pytest.mark.parametrize("is_terminal", [False, True], ids=["pipe", "terminal"])
-def test_what_is_in_flight_at_the_end_takes_no_longer_than_the_load(is_terminal):
+def test_time_shown_never_exceeds_the_duration(is_terminal):
     assert "60/60 s" in shown(replace(LIVE_PROGRESS, at_s=63.0), force_terminal=is_terminal)
 
 
@@ -102,7 +102,7 @@ def test_no_color_is_respected(monkeypatch):
 
 
 def test_view_fits_a_narrow_terminal():
-    """Long lines are folded, so that the view can be renewed in place."""
+    """Long lines are folded, so that the view can be redrawn in place."""
     text = shown(LIMITED, force_terminal=True, width=44, color_system=None)
 
     assert "429" in text

@@ -1,4 +1,4 @@
-"""Windows of rate limits, and throttled seconds, as a load report shows them."""
+"""Rate-limit windows and throttled seconds, as a load report shows them."""
 
 from dataclasses import replace
 
@@ -43,8 +43,8 @@ def second(at_s, name="whoami", *, kept=1, throttled=0):
     )
 
 
-def test_windows_stand_where_they_were_in_the_run():
-    """One that had begun before the load too; every account has the same scale."""
+def test_windows_are_drawn_at_their_times():
+    """Also one that began before the load; all accounts share one scale."""
     pia, ron = tracks(window(), window(1), window(1, user="ron"))
 
     assert [(each.from_s, each.to_s) for each in pia.windows] == [(-15, 45), (45, 105)]
@@ -52,8 +52,8 @@ def test_windows_stand_where_they_were_in_the_run():
     assert [(each.left, each.width) for each in ron.windows] == [(50, 50)]
 
 
-def test_load_that_began_late_in_a_window_leaves_no_gap_before_it():
-    """The scale begins with the first window, or with the load if that was earlier."""
+def test_scale_begins_with_the_first_window():
+    """Or with the load, if that began earlier."""
     (track,) = tracks(window(1))
 
     (one,) = track.windows
@@ -61,7 +61,7 @@ def test_load_that_began_late_in_a_window_leaves_no_gap_before_it():
     assert one.left == pytest.approx(100 * 45 / 105)
 
 
-def test_window_that_admits_too_much_is_full_and_says_so():
+def test_window_that_admits_too_much_is_full_and_marked():
     (track,) = tracks(window(admitted=50), window(1, admitted=120, throttled=3))
 
     assert [(each.filled, each.is_over) for each in track.windows] == [(50, False), (100, True)]
@@ -72,27 +72,27 @@ def test_window_that_admits_too_much_is_full_and_says_so():
     ("kept", "broken", "says"),
     [(0, 0, "none was sent"), (2, 0, "2 of 2 in the next window"), (2, 1, "1 refused again")],
 )
-def test_what_came_of_waiting_is_told(kept, broken, says):
+def test_outcome_of_waits_is_described(kept, broken, says):
     (track,) = tracks(window(throttled=1, waits_kept=kept, waits_broken=broken))
 
     assert track.windows[0].waiting == says
 
 
-def test_long_runs_list_the_windows_that_matter():
+def test_long_run_lists_only_noteworthy_windows():
     found = tracks(*(window(number, throttled=number % 4 == 0) for number in range(120)))
 
     assert len(listed(found)) == 30
     assert len(found[0].windows) == 120
 
 
-def test_records_without_the_start_of_the_load_count_from_the_first_window():
+def test_record_without_a_start_counts_from_the_first_window():
     (track,) = tracks(window(), window(1), begun_unix_s=None)
 
     assert [each.from_s for each in track.windows] == [0, 60]
 
 
 def test_report_lists_each_window(tmp_path):
-    """Admitted against the limit, throttled apart, and whether Retry-After was true."""
+    """Admitted against the limit, throttled, and whether waiting for Retry-After helped."""
     record = read_run(calm(tmp_path))
     assert record.load is not None
     one = window(admitted=100, throttled=7, longest_wait_s=31, waits_kept=2)
@@ -106,7 +106,7 @@ def test_report_lists_each_window(tmp_path):
     assert "2 of 2 in the next window" in page
 
 
-def test_comment_has_a_line_for_each_account_that_met_its_limit(tmp_path):
+def test_markdown_has_a_line_for_each_throttled_account(tmp_path):
     record = read_run(loaded(tmp_path, seconds=12))
     assert record.load is not None
 
@@ -116,7 +116,7 @@ def test_comment_has_a_line_for_each_account_that_met_its_limit(tmp_path):
 
 
 def test_throttled_seconds_in_a_row_are_one_span():
-    """With what was throttled by operation, and kept meanwhile."""
+    """With the throttled requests by operation, and those kept meanwhile."""
     rows = [second(at_s, throttled=2 if at_s in (3, 4, 8) else 0) for at_s in range(10)]
     rows.append(second(4, "runModel", throttled=5, kept=7))
 

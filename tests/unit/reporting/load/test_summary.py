@@ -1,4 +1,4 @@
-"""Every report of a load run comes from its record, whatever is left of that."""
+"""Every report of a load run is made from its record, also if parts are missing."""
 
 import json
 from io import StringIO
@@ -34,14 +34,14 @@ def test_summary_json_holds_the_figures(tmp_path):
 
 
 def test_summary_json_of_load_claims_no_facts(tmp_path):
-    """That a load run tests none of the suite's facts is no verdict on them."""
+    """Facts that a load run does not test have no status in it."""
     summary = json.loads(render_all(load_run(tmp_path, {"getWhoami": SECONDS})).summary.read_text())
 
     assert summary["facts"] == {}
     assert summary["findings"] == []
 
 
-def test_verdict_is_the_same_everywhere(tmp_path):
+def test_verdict_is_the_same_in_every_report(tmp_path):
     folder = load_run(tmp_path, {"getWhoami": SECONDS}, outcome="broken", objectives=(missed(),))
 
     paths = render_all(folder)
@@ -77,7 +77,7 @@ def test_verdict_is_the_same_everywhere(tmp_path):
     ],
     ids=["refused", "refused and throttled", "one of two", "task"],
 )
-def test_run_that_measured_nothing_of_something_is_red(tmp_path, operations, title, reason):
+def test_run_without_a_success_of_an_operation_is_red(tmp_path, operations, title, reason):
     """Whatever its objectives say, and however late its generator was."""
     folder = load_run(
         tmp_path,
@@ -93,7 +93,7 @@ def test_run_that_measured_nothing_of_something_is_red(tmp_path, operations, tit
 
 
 @pytest.mark.parametrize("change", [None, lambda text: text[:100]], ids=["missing", "cut short"])
-def test_record_without_figures_says_so_and_claims_nothing(tmp_path, change):
+def test_record_without_figures_has_no_verdict(tmp_path, change):
     folder = load_run(tmp_path, {"getWhoami": SECONDS})
     path = folder / LOAD_FILE
     if change:

@@ -1,4 +1,4 @@
-"""A request names this machine as its host, or is refused: DNS rebinding makes a browser name another."""
+"""Only requests with a host of this machine are answered: DNS rebinding makes a browser send others."""
 
 import httpx
 import pytest

@@ -1,4 +1,4 @@
-"""As many requests as the tier allows in a window, and never more."""
+"""A window admits as many requests as the tier allows, and never more."""
 
 import pytest
 from clocks import Clock
@@ -37,7 +37,7 @@ def limiter(clock):
 @pytest.mark.parametrize(
     ("tier", "limit"), [("pro", 100), ("business", 1000), ("custom", 100), ("free", 100)]
 )
-def test_limit_is_the_tiers(limiter, tier, limit):
+def test_limit_is_that_of_the_tier(limiter, tier, limit):
     remaining = [int(limiter.take(key(tier), "run")["X-RateLimit-Remaining"]) for _ in range(limit)]
 
     assert remaining == list(range(limit - 1, -1, -1))
@@ -51,7 +51,7 @@ def test_unlimited_accounts_get_no_headers(limiter):
 
 
 @given(steps=st.lists(st.floats(0, 30), max_size=400))
-def test_no_window_takes_more_than_the_limit(steps):
+def test_no_window_admits_more_than_the_limit(steps):
     clock = Clock(1_800_000_000.25)
     limiter = RateLimiter(now_unix_s=clock, edits=ActiveEdits())
     passed: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""The control plane: closed without a token, exact with one."""
+"""The control plane: closed without a token, and exact with one."""
 
 import hmac
 
@@ -54,7 +54,7 @@ def test_token_is_compared_in_constant_time(ask, control, monkeypatch):
     assert compared == [(b"test-token", b"test-token"), (b"wrong", b"test-token")]
 
 
-def test_minted_key_holds_what_it_was_given(ask, mint):
+def test_minted_key_holds_the_requested_capabilities(ask, mint):
     headers = mint("workflow:read")
 
     assert ask("GET", "/api/workflows/portrait", headers=headers).status_code == 200
@@ -62,11 +62,11 @@ def test_minted_key_holds_what_it_was_given(ask, mint):
 
 
 @pytest.mark.parametrize(("state", "code"), [("revoked", "UNAUTHORIZED"), ("legacy", "LEGACY_KEY_RETIRED")])
-def test_minted_key_may_be_out_of_use(ask, assert_refused, mint, state, code):
+def test_minted_key_may_be_revoked_or_legacy(ask, assert_refused, mint, state, code):
     assert_refused(ask("GET", "/api/whoami", headers=mint(state=state)), 401, code)
 
 
-def test_opened_account_is_as_described(ask, control, mint):
+def test_opened_account_is_as_requested(ask, control, mint):
     opened = control("accounts", {"tier": "custom", "role": "admin", "credits": 5, "grant": 3}).json()
 
     user = ask("GET", "/api/whoami", headers=mint(account=opened["account"])).json()["user"]
@@ -100,7 +100,7 @@ def test_opened_account_is_as_described(ask, control, mint):
         ("reset", {"seed": 2**63}),
     ],
 )
-def test_unusable_order_is_refused(control, assert_refused, path, body):
+def test_invalid_control_request_is_refused(control, assert_refused, path, body):
     assert_refused(control(path, body), 400, "INVALID_BODY")
 
 
@@ -126,8 +126,8 @@ def state(client):
     return client.get("/__sandbox__/state").json()
 
 
-def test_reset_brings_back_what_was_seeded(fresh, fresh_sandbox):
-    """Nothing of what happened is left, in flight or ended, and the keys are the same."""
+def test_reset_restores_the_seeded_state(fresh, fresh_sandbox):
+    """Nothing is left in flight or ended, and the keys are the same."""
     before = state(fresh)
     submit = {"url": "/api/workflows/sunset-clip/run?async=true", "json": {"inputs": {}}}
     fresh.post("/api/workflows", json={"name": "Mine"})
@@ -167,7 +167,7 @@ def test_old_runs_are_forgotten(fresh, monkeypatch):
     assert fresh.get(in_flight["pollUrl"]).json()["status"] == "processing"
 
 
-def test_state_counts_what_there_is(fresh):
+def test_state_counts_runs(fresh):
     before = state(fresh)
 
     answer = fresh.post("/api/workflows/sunset-clip/run?async=true", json={"inputs": {}})

@@ -1,4 +1,4 @@
-"""Runs, executions and workflows where no source says what to answer; the suite tests the rest."""
+"""Behaviour that no source documents, of runs, executions and workflows; the suite tests the rest."""
 
 import time
 
@@ -14,8 +14,8 @@ URL = "https://media.sandbox.example/"
 @pytest.mark.parametrize(
     ("count", "cost"), [(1, 8), (3, 24), (99, 64), (-1, 8), (1e300, 64), (10**400, 64), (True, 8)]
 )
-def test_images_are_charged_each(ask, count, cost):
-    """A run costs its units, and says so; nonsense is taken for the nearest number of units."""
+def test_each_image_is_charged(ask, count, cost):
+    """An invalid count is taken for the nearest valid one."""
     run = ask("POST", "/api/workflows/portrait/run", "full", json={"inputs": {"count": count}}).json()
 
     assert (run["success"], run["cost"], len(run["result"]["images"])) == (True, cost, cost // 8)
@@ -40,7 +40,7 @@ def test_result_is_of_the_models_medium(ask, model, medium):
     assert all(item.startswith("claude-sonnet" if medium == "text" else URL) for item in result[medium])
 
 
-def test_failed_run_gives_its_credits_back(ask_fresh):
+def test_failed_run_is_refunded(ask_fresh):
     ask_fresh("POST", "/api/models/failing-model/run", "business", json={"inputs": {}})
 
     row = ask_fresh("GET", "/api/usage?limit=1", "business").json()["rows"][0]
@@ -76,8 +76,8 @@ def test_unknown_workflow_is_not_run(ask, assert_refused):
     assert_refused(answer, 404, "NOT_FOUND")
 
 
-def test_webhook_is_announced_where_it_will_be_sent(ask, mint):
-    """A key with a webhook and webhook:receive hears so; one without the capability does not."""
+def test_webhook_is_announced_if_it_will_be_sent(ask, mint):
+    """Only a key with a webhook and webhook:receive gets deliveries."""
     webhook = {"url": "http://127.0.0.1:9/hook", "secret": "s" * 16}
     deliveries = [
         ask(
@@ -102,7 +102,7 @@ def test_slug_has_slug_characters_only(name):
 
 
 def test_taken_slugs_get_the_next_suffix(ask_fresh):
-    """-2, -3, … is appended while the slug is taken, and a freed one is used again."""
+    """-2, -3, … is appended while the slug is taken; a freed one is used again."""
     slugs = [
         ask_fresh("POST", "/api/workflows", "full", json={"name": "A b"}).json()["slug"] for _ in range(3)
     ]
@@ -139,7 +139,7 @@ def test_taken_slugs_get_the_next_suffix(ask_fresh):
         {"name": "x" * 10_001},
     ],
 )
-def test_misshapen_document_is_refused(ask, assert_refused, body):
+def test_malformed_document_is_refused(ask, assert_refused, body):
     assert_refused(ask("POST", "/api/workflows", "full", json=body), 400, "INVALID_BODY")
 
 

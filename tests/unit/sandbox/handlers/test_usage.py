@@ -1,4 +1,4 @@
-"""Usage rows: one's own, over the API, page by page."""
+"""Usage rows of one's own, over the API, page by page."""
 
 import pytest
 
@@ -31,5 +31,5 @@ def rows(ask):
         ("limit=%00&offset=%ff&status=%ff", 4),
     ],
 )
-def test_query_narrows_and_pages(rows, query, count):
+def test_query_filters_and_pages(rows, query, count):
     assert len(rows(query)) == count

@@ -1,4 +1,4 @@
-"""A request may ask for its outcome; the document says what each outcome is."""
+"""A request may choose its outcome; the document says what each outcome is."""
 
 import httpx
 import pytest
@@ -18,7 +18,7 @@ OPERATIONS = {
     if "operationId" in operation
 }
 OF_OTHER_SERVERS = {"INVALID_DOCUMENT", "INVALID_QUERY", "INVALID_EXECUTION_ID", "UNSUPPORTED_CONTENT_TYPE"}
-"""Codes of the document that the sandbox answers nowhere: it chose others where no source says any."""
+"""Codes of the document that the sandbox never returns: it chose others, as no source gives any."""
 
 RUN = "/api/workflows/sunset-clip/run"
 ASYNC_RUN = f"{RUN}?async=true"
@@ -61,7 +61,7 @@ def test_outcome_is_as_documented(prefer, assert_refused, operation, outcome):
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_each_documented_code_can_be_asked_for(operation):
+def test_each_documented_code_can_be_requested(operation):
     known = {OUTCOMES[name][1] for name in outcomes_of(operation)}
 
     missing = set(OPERATIONS[operation][2]) - known - OF_OTHER_SERVERS
@@ -70,11 +70,11 @@ def test_each_documented_code_can_be_asked_for(operation):
 
 
 def test_status_gives_the_first_outcome_that_has_it(prefer, assert_refused):
-    """``code=402`` is too few credits, not a grant that is used up."""
+    """``code=402`` means too few credits, and not a used-up grant."""
     assert_refused(prefer("code=402", "POST", RUN), 402, "INSUFFICIENT_CREDITS")
 
 
-def test_refused_for_the_rate_limit_says_when_to_come_back(prefer):
+def test_rate_limit_refusal_has_retry_after_and_headers(prefer):
     answer = prefer("example=over-limit")
 
     assert answer.headers["retry-after"] == str(answer.json()["retryAfter"])
@@ -103,21 +103,21 @@ def test_unknown_preference_is_refused(prefer, assert_refused, preference, named
     assert "example= (no-key, legacy, over-limit), delay_ms= (0 to 600000)." in error
 
 
-def test_first_preference_counts(prefer, assert_refused):
+def test_first_of_several_preferences_wins(prefer, assert_refused):
     answer = prefer("example=legacy, code=429, delay_ms=1, delay_ms=2")
 
     assert_refused(answer, 401, "LEGACY_KEY_RETIRED")
     assert answer.headers["preference-applied"] == "example=legacy, delay_ms=1"
 
 
-def test_delay_comes_on_top(prefer):
+def test_delay_is_added_to_the_normal_response(prefer):
     answer = prefer("delay_ms=5", persona="full")
 
     assert (answer.status_code, answer.headers["preference-applied"]) == (200, "delay_ms=5")
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_execution_ends_as_it_should(ask, prefer, end):
+def test_execution_ends_as_requested(ask, prefer, end):
     answer = prefer(f"execution={end}", "POST", ASYNC_RUN, "full", json={"inputs": {}})
     assert (answer.status_code, answer.headers["preference-applied"]) == (202, f"execution={end}")
     poll = answer.json()["pollUrl"]
@@ -132,18 +132,18 @@ def test_execution_ends_as_it_should(ask, prefer, end):
 
 
 @pytest.mark.parametrize(("end", "status"), [("completed", 200), ("failed", 500)])
-def test_synchronous_run_ends_as_it_should(prefer, end, status):
+def test_synchronous_run_ends_as_requested(prefer, end, status):
     path = "/api/workflows/always-fails/run"
 
     assert prefer(f"execution={end}", "POST", path, "full", json={"inputs": {}}).status_code == status
 
 
 @pytest.mark.parametrize("end", ["cancelled", "processing"])
-def test_synchronous_run_has_no_other_end(prefer, assert_refused, end):
+def test_synchronous_run_cannot_be_cancelled_or_unfinished(prefer, assert_refused, end):
     assert_refused(prefer(f"execution={end}", "POST", RUN, "full"), 400, "INVALID_PREFERENCE")
 
 
-def test_refused_run_applies_no_end(prefer):
+def test_refused_run_applies_no_preference(prefer):
     answer = prefer("execution=failed", "POST", ASYNC_RUN, "none")
 
     assert answer.status_code == 403

@@ -1,4 +1,4 @@
-"""What single answers tell of accounts, keys, workflows and models, whatever shape they have."""
+"""What single responses tell about accounts, keys, workflows and models, in any shape."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ def test_whoami_describes_an_account():
         exchange(None),
     ],
 )
-def test_whoami_that_describes_no_account(answer):
+def test_unusable_whoami_describes_no_account(answer):
     assert account_in(answer) is None
 
 
@@ -70,12 +70,12 @@ def test_only_its_code_proves_a_legacy_key():
         (exchange(None), None),
     ],
 )
-def test_answer_tells_whether_a_key_was_let_in(answer, is_held):
+def test_response_shows_whether_a_key_holds_the_capability(answer, is_held):
     assert holding_in(answer).is_held is is_held
 
 
-def test_list_is_read_with_and_without_an_object_around():
-    """The sources disagree on which it is."""
+def test_list_is_read_as_an_array_and_within_an_object():
+    """The sources disagree."""
     listed = [{"slug": "portrait"}, {"slug": "old", "archived": True}, {"slug": "No Slug"}, {}, "portrait"]
 
     assert summaries_in(exchange(200, listed)) == [{"slug": "portrait"}]
@@ -86,8 +86,8 @@ def test_refused_list_is_empty():
     assert summaries_in(refusal(403, "CAPABILITY_DENIED", required=["portrait"])) == []
 
 
-def test_most_telling_workflows_are_of_all_kinds():
-    """One of each kind before a second of any; those that cost something first, the cheapest before all."""
+def test_chosen_workflows_are_of_all_kinds():
+    """One of each kind before a second of any; those with a cost first, the cheapest before all."""
     paid = [{"slug": f"paid-{cost}", "estimatedCreditCost": cost, "folderId": None} for cost in (9, 2, 5)]
     free = {"slug": "free", "estimatedCreditCost": None, "folderId": None}
     filed = {"slug": "filed", "estimatedCreditCost": 7, "folderId": "folder"}
@@ -97,7 +97,7 @@ def test_most_telling_workflows_are_of_all_kinds():
     assert [each["slug"] for each in chosen] == ["paid-2", "paid-5", "filed", "free"]
 
 
-def test_workflow_is_described_by_three_answers():
+def test_workflow_is_described_by_three_responses():
     fields = [{"name": "prompt", "type": "text"}, {"name": "count", "type": "slider"}]
     schema = {
         "fields": fields,
@@ -133,7 +133,7 @@ def test_field_that_may_count_images_is_proposed(field, is_proposed):
     assert found.count_field == (field["name"] if is_proposed else None)
 
 
-def test_what_a_workflow_lacks_is_told():
+def test_workflow_without_generator_and_input_is_recognised():
     found = workflow_in(
         {"slug": "plain"},
         exchange(200, {"fields": [], "values": {}, "estimatedCreditCost": None}),
@@ -152,7 +152,7 @@ def test_workflow_that_cannot_be_read_keeps_its_defaults():
     assert found.estimate_credits is None
 
 
-def test_inputs_that_no_profile_can_hold_are_left_out():
+def test_inputs_that_a_profile_cannot_hold_are_left_out():
     fields = [{"name": name, "type": "text"} for name in ("kept", "table", "nothing")]
     values: dict[str, Any] = {"kept": ["a"], "table": {}, "nothing": None}
     long = {"kept": "x" * 1_000}
@@ -162,7 +162,7 @@ def test_inputs_that_no_profile_can_hold_are_left_out():
 
 
 def inputs_of(fields, values):
-    """The inputs of a workflow with these fields and values."""
+    """Return the inputs of a workflow with these fields and values."""
     schema = exchange(200, {"fields": fields, "values": values})
     return workflow_in({"slug": "plain"}, schema, exchange(None), owner="pro").workflow.inputs
 
@@ -186,7 +186,7 @@ def test_model_names_are_found_in_any_shape(body):
 
 
 @pytest.mark.parametrize("body", [None, "gpt-image-2", 4, {}, {"models": 3}, [None, {"id": []}]])
-def test_no_model_names_are_made_up(body):
+def test_other_values_are_not_model_names(body):
     assert model_names(body) == set()
 
 
@@ -201,11 +201,11 @@ def test_no_model_names_are_made_up(body):
         ({"models": {"pro": ["suno-v5"], "business": []}}, set()),
     ],
 )
-def test_tiers_in_pricing_are_no_models(pricing, models):
+def test_tiers_in_pricing_are_not_models(pricing, models):
     assert priced_models(pricing) == models
 
 
-def test_most_credits_are_those_of_direct_runs():
+def test_highest_costs_of_models_are_those_of_direct_runs():
     rows: list[dict[str, Any]] = [
         {"workflowSlug": None, "modelIds": ["a"], "creditsCost": 5},
         {"workflowSlug": None, "modelIds": ["a"], "creditsCost": 15},

@@ -1,4 +1,4 @@
-"""Finding out about keys: what is sent has no effect, and what is concluded is what the answers show."""
+"""Discovery of what keys may do: its requests have no effect, and its conclusions rest on responses."""
 
 import json
 
@@ -30,7 +30,7 @@ WORKFLOWS = [
 
 
 class Server:
-    """Answers as a sound server does that knows one account with workflows, and what each key holds."""
+    """Answer as a sound server that knows one account with workflows, and what each key holds."""
 
     def __init__(
         self, held, *, is_down=False, is_throttled=False, admits_all=False, looks_at_body_first=False
@@ -71,7 +71,7 @@ class Server:
 
 
 def is_json(content):
-    """Whether a body can be read."""
+    """Return whether a body can be parsed."""
     try:
         json.loads(content)
     except ValueError:
@@ -80,7 +80,7 @@ def is_json(content):
 
 
 def operation_of(request):
-    """The documented operation of a request, and what stands for its placeholders."""
+    """Return the documented operation of a request, and the values of its placeholders."""
     return next(
         (operation, values)
         for operation in DOCUMENT.operations
@@ -90,7 +90,7 @@ def operation_of(request):
 
 
 def found_with(server):
-    """What is found with the keys of a server, each under the name that the server knows it by."""
+    """Return what is found with the keys of a server, each under the server's name for it."""
     personas = {
         name: Persona(
             name=name, secret=Secret(name, f"key:{name}"), capabilities=frozenset(), user=name, tier="unknown"
@@ -105,7 +105,7 @@ def found_with(server):
 FULL = {"workflow:read", "workflow:write", "workflow:run", "model:run", "execution:read", "execution:cancel"}
 
 
-def test_every_capability_that_a_request_can_show_is_asked_for():
+def test_every_required_capability_is_tried():
     required = {each.alternatives[0] for each in DOCUMENT.operations if each.alternatives}
 
     asked = [DOCUMENT.operation_by_id[each].alternatives[0] for each in ASKED]
@@ -115,8 +115,8 @@ def test_every_capability_that_a_request_can_show_is_asked_for():
 
 @pytest.mark.parametrize("admits_all", [False, True])
 @pytest.mark.parametrize("held", [(), FULL, {"workflow:read"}])
-def test_nothing_sent_can_have_an_effect(held, admits_all):
-    """Besides reads: a resource that does not exist, or a body that nobody can read; whoever lets it in."""
+def test_no_request_can_have_an_effect(held, admits_all):
+    """Requests are reads, name a missing resource, or have a malformed body, even if a server admits all."""
     server = Server({"first-key": FULL, "second-key": held}, admits_all=admits_all)
 
     found_with(server)
@@ -140,14 +140,14 @@ def test_each_capability_is_found(capability):
 
 @pytest.mark.parametrize("form", ["workflow:own-3:run", "model:gpt-image-2:run"])
 def test_bound_form_is_found(form):
-    """A key that is denied the general form is tried with the resources that are known."""
+    """A key that is denied the general form is tried with the known resources."""
     found = found_with(Server({"full-key": FULL, "bound-key": {form}}))
 
     assert found.keys[1].capabilities == (form,)
 
 
-def test_bound_form_that_cannot_be_told_is_not_claimed():
-    """A server that looks at the body first refuses an unreadable one whatever a key holds."""
+def test_uncertain_bound_form_is_not_claimed():
+    """A server that reads the body first refuses a malformed one, whatever the key holds."""
     server = Server({"full-key": FULL, "none-key": ()}, looks_at_body_first=True)
 
     assert found_with(server).keys[1].capabilities == ()
@@ -163,15 +163,15 @@ def test_few_bound_forms_are_tried():
     assert len([each for each in runs if "/own-" in each.url.path]) == MOST_BOUND_FORMS
 
 
-def test_throttled_key_is_left_open():
+def test_throttled_key_has_unknown_capabilities():
     (key,) = found_with(Server({"full-key": FULL}, is_throttled=True)).keys
 
     assert key.capabilities == ()
     assert key.untold["workflow:run"] == "the server answered 429 RATE_LIMIT_EXCEEDED"
 
 
-def test_capability_that_nobody_was_denied_is_named():
-    """Where no key shows that a server looks at the key first, it may look for the resource first."""
+def test_capability_that_no_key_was_denied_is_uncertain():
+    """Only a denied key shows that the server looks at the key before the resource."""
     alone = found_with(Server({"full-key": FULL}))
     beside = found_with(Server({"full-key": FULL, "none-key": ()}))
 
@@ -179,7 +179,7 @@ def test_capability_that_nobody_was_denied_is_named():
     assert "Not certain" not in " ".join(beside.remarks)
 
 
-def test_request_that_was_let_in_is_told():
+def test_admitted_request_is_reported():
     found = found_with(Server({"full-key": FULL}, admits_all=True))
 
     assert f"PUT /api/workflows/{NO_SUCH_WORKFLOW}/move was answered 200" in " ".join(found.remarks)
@@ -191,6 +191,6 @@ def test_keys_of_one_account_share_its_name():
     assert [key.user for key in found.keys] == ["business", "business"]
 
 
-def test_whoami_that_tells_nothing_ends_it():
+def test_failing_whoami_ends_the_discovery():
     with pytest.raises(TargetUnreachable, match="whoami answered 503 to the key of FULL-KEY"):
         found_with(Server({"full-key": FULL}, is_down=True))

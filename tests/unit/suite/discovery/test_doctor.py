@@ -1,4 +1,4 @@
-"""What ``doctor`` prints fits one screen, whatever a profile lacks."""
+"""The output of ``doctor`` fits on one screen, whatever a profile lacks."""
 
 from io import StringIO
 
@@ -10,7 +10,7 @@ from knouds_harness.suite.discovery.doctor import Diagnosis, KeyFound, missing_b
 
 
 def printed(untested, *, width: int, is_terminal: bool) -> list[str]:
-    """The lines of a diagnosis that lacks this."""
+    """Return the lines of a diagnosis with these missing needs."""
     output = StringIO()
     console = Console(file=output, width=width, force_terminal=is_terminal, color_system=None)
     found = Diagnosis(
@@ -35,7 +35,7 @@ def printed(untested, *, width: int, is_terminal: bool) -> list[str]:
     return output.getvalue().splitlines()
 
 
-def test_what_a_profile_lacks_fits_one_screen():
+def test_missing_needs_fit_on_one_screen():
     untested = missing_by_need(make_target())
 
     lines = printed(untested, width=80, is_terminal=True)
@@ -46,7 +46,7 @@ def test_what_a_profile_lacks_fits_one_screen():
 
 
 @pytest.mark.parametrize("more", [[], ["usage.own-rows-only"]])
-def test_what_is_lacking_is_counted_by_family(more: list[str]):
+def test_missing_needs_are_counted_by_family(more: list[str]):
     facts = ["auth.revoked-key-is-401", *more]
 
     lines = printed({"a revoked key": facts}, width=80, is_terminal=False)

@@ -20,12 +20,12 @@ NEVER_SHOWN = {
 }
 
 
-def test_every_fact_that_a_test_shows_has_a_way():
+def test_every_shown_fact_has_a_way():
     assert shipped_document().facts.keys() - WAYS.keys() == NEVER_SHOWN
     assert all(WAYS.values())
 
 
-def test_what_needs_nothing_needs_no_key():
+def test_facts_without_needs_are_those_shown_without_a_key():
     assert {fact for fact, ways in WAYS.items() if ways == ("nothing",)} == provable_facts(WITHOUT_KEYS)
 
 
@@ -60,12 +60,12 @@ def test_what_needs_nothing_needs_no_key():
     ],
 )
 def test_ways_are_the_needs_of_tests_in_words(fact, ways):
-    """The shortest first and a control plane last, without what another need implies."""
+    """The shortest comes first, a control plane last; needs that another one implies are left out."""
     assert WAYS[fact] == ways
 
 
 @pytest.mark.parametrize("fact", WAYS)
-def test_no_way_says_a_thing_twice(fact):
+def test_no_way_repeats_a_need(fact):
     for way in WAYS[fact]:
         parts = way.split("; ")
 

@@ -1,4 +1,4 @@
-"""Values that servers stumble over are JSON, and are sent in few requests."""
+"""JSON values that servers often handle badly, sent in few requests."""
 
 import json
 
@@ -21,7 +21,7 @@ def test_each_value_is_json(name):
     assert document["name"].startswith("Odd ")
 
 
-def test_texts_stand_in_the_words_of_a_document():
+def test_texts_are_sent_as_tags_of_a_document():
     document = json.loads(as_document(list(PARSED), name="Odd", node=NODE))
 
     texts = "".join(json.loads(f'"{text}"') for text in TEXTS.values())
@@ -38,7 +38,7 @@ def test_texts_stand_in_the_words_of_a_document():
     ],
 )
 def test_values_are_sent_together_until_one_is_refused(answer, is_refused, sent):
-    """Then each alone; those that most servers refuse are sent alone in any case."""
+    """Then each alone; values that most servers refuse are sent alone in any case."""
     requests = []
 
     def send(names):

@@ -1,4 +1,4 @@
-"""Shortening leaves only what it takes to break something, within its bounds."""
+"""A sequence is shortened to what still breaks something, within a bound."""
 
 import itertools
 
@@ -13,17 +13,17 @@ def never():
 
 
 def less(text):
-    """The call with one of its letters left out."""
+    """Yield the call with one letter left out, for each letter."""
     return (text[:place] + text[place + 1 :] for place in range(len(text)) if len(text) > 1)
 
 
 def holds(*needed):
-    """Breaks where these calls are there, whatever else is."""
+    """Return a predicate that breaks if all these calls are there."""
     return lambda calls: set(needed) <= set(calls)
 
 
 @given(noise=st.lists(st.sampled_from("abc"), max_size=10), place=st.integers(0, 10))
-def test_only_what_it_takes_is_left(noise, place):
+def test_only_the_needed_calls_are_left(noise, place):
     calls = [*noise[:place], "make", *noise[place:], "show"]
 
     shortest = shorten(calls, breaks=holds("make", "show"), simpler=lambda _: (), is_enough=never)
@@ -38,7 +38,7 @@ def test_parts_of_calls_are_left_out():
     assert shorten(["axbc", "d"], breaks=breaks, simpler=less, is_enough=never) == ["x", "d"]
 
 
-def test_pairs_that_need_each_other_stay():
+def test_calls_that_need_each_other_are_kept():
     def breaks(calls):
         return "make" in calls and calls.count("a") == calls.count("b") == 1
 
@@ -47,7 +47,7 @@ def test_pairs_that_need_each_other_stay():
     assert shorten(calls, breaks=breaks, simpler=lambda _: (), is_enough=never) == calls
 
 
-def test_bound_keeps_the_shortest_until_then():
+def test_bound_returns_the_shortest_so_far():
     tries = itertools.count(1)
     tried = []
 

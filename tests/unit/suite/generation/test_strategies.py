@@ -1,4 +1,4 @@
-"""Generated input is what its strategy says, by an oracle of its own."""
+"""Generated input is what its strategy promises, by another oracle."""
 
 import json
 import re
@@ -27,38 +27,38 @@ def test_unknown_key_has_the_documented_form(key):
 
 @given(key=strategies.malformed_keys().map(Secret.reveal))
 def test_malformed_key_can_be_sent(key):
-    """A malformed key is printable ASCII, so that any HTTP client can put it into a header."""
+    """It is printable ASCII, so any HTTP client can put it into a header."""
     assert re.fullmatch(r"[!-~]+", key)
     assert not key.startswith("knouds_live_")
 
 
 @given(value=strategies.json_but_no_object())
-def test_json_of_another_kind_is_no_object(value):
+def test_json_of_another_kind_is_not_an_object(value):
     assert not json.dumps(value).startswith("{")
 
 
 @given(body=strategies.not_json())
-def test_body_that_is_not_json_cannot_be_read(body):
+def test_body_that_is_not_json_cannot_be_parsed(body):
     with pytest.raises((json.JSONDecodeError, UnicodeDecodeError)):
         json.loads(body)
 
 
 @given(slug=strategies.malformed_slugs())
-def test_malformed_slug_has_a_character_too_many(slug):
-    """A malformed slug has a character too many, and none that would lead to another path."""
+def test_malformed_slug_has_one_invalid_character(slug):
+    """But none that would change the path."""
     assert not re.fullmatch(r"[a-z0-9-]*", slug)
     assert not {"/", ".", "?", "#"} & set(slug)
 
 
 @given(document=strategies.misshapen_documents())
-def test_misshapen_document_has_a_good_name(document):
-    """Only one member is misshapen, so that nothing else can be the reason for a refusal."""
+def test_malformed_document_has_a_valid_name(document):
+    """Only one member is malformed, so a refusal has no other reason."""
     assert isinstance(document.pop("name"), str)
     assert len(document) == 1
 
 
 @given(value=strategies.garbled_query_values())
-def test_garbled_value_is_no_number_in_range(value):
+def test_garbled_query_value_is_not_a_valid_number(value):
     assert not (re.fullmatch(r"[0-9]+", value, re.ASCII) and 1 <= int(value) <= 500)
 
 

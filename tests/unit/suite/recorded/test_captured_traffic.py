@@ -1,4 +1,4 @@
-"""Captured traffic becomes recordings: what is new in it, without anything secret."""
+"""Captured traffic becomes recordings of what is new in it, without secrets."""
 
 import json
 from dataclasses import replace
@@ -40,7 +40,7 @@ def imported(tmp_path):
 
 
 def test_each_outcome_is_kept_once(imported):
-    """Told apart by operation, status and code, or by what a success holds."""
+    """Outcomes differ by operation, status and code, or by the members of a success."""
     found = imported(
         whoami({"user": ADA}),
         whoami({"user": {**ADA, "tier": "business"}}),
@@ -58,7 +58,7 @@ def test_each_outcome_is_kept_once(imported):
     assert found.known == 1
 
 
-def test_what_is_recorded_already_is_left_out(imported):
+def test_recorded_outcome_is_left_out(imported):
     entries = [whoami({"user": ADA}), whoami(UNAUTHORIZED, status=401)]
     first = imported(*entries)
 
@@ -67,8 +67,8 @@ def test_what_is_recorded_already_is_left_out(imported):
     assert (again.recordings, again.known) == ((), 2)
 
 
-def test_another_outcome_of_one_status_gets_a_name_of_its_own(imported):
-    """A success that holds other members is another outcome."""
+def test_second_outcome_of_a_status_gets_its_own_name(imported):
+    """A success with other members is another outcome."""
     found = imported(
         entry(f"{API}/api/health", {"status": "ok"}),
         entry(f"{API}/api/health", {"status": "ok", "region": "eu"}),
@@ -77,7 +77,7 @@ def test_another_outcome_of_one_status_gets_a_name_of_its_own(imported):
     assert [each.outcome for each in found.recordings] == ["captured", "captured-2"]
 
 
-def test_answer_that_breaks_a_promise_is_no_recording(imported):
+def test_response_that_breaks_a_promise_is_not_recorded(imported):
     """Replaying it would break a test on every commit."""
     found = imported(whoami({"user": {**ADA, "role": "owner"}}), whoami({"user": ADA}))
 
@@ -89,7 +89,7 @@ def test_answer_that_breaks_a_promise_is_no_recording(imported):
 
 
 def test_recording_says_where_it_comes_from_and_shows_no_secret(imported):
-    """The file and the address; keys, people and their addresses by pseudonym."""
+    """It names file and base URL; keys, users and their addresses become pseudonyms."""
     (recording,) = imported(whoami({"user": ADA})).recordings
 
     assert (recording.origin.target, recording.origin.server) == ("traffic.har", BASE_URL)
@@ -98,7 +98,7 @@ def test_recording_says_where_it_comes_from_and_shows_no_secret(imported):
         assert secret not in json.dumps(as_content(recording))
 
 
-def test_deliveries_in_the_traffic_of_an_own_run_are_left_out(tmp_path):
+def test_deliveries_in_our_own_traffic_are_left_out(tmp_path):
     path = tmp_path / "exchanges.har"
     with HarWriter(path) as har:
         har.add(replace(recording("getHealth-200-up").exchange, url="http://127.0.0.1:8000/api/health"))
@@ -114,5 +114,5 @@ def test_deliveries_in_the_traffic_of_an_own_run_are_left_out(tmp_path):
 
 @pytest.mark.parametrize("text", ["x" * 2_000_000, "x." * 1_000_000, '{"a": "' + "y" * 2_000_000 + '"}'])
 def test_long_text_is_redacted_in_one_pass(text):
-    """A body that is sent to be too long holds nobody up for minutes."""
+    """A very long body must not take minutes."""
     assert RecordingRedactor().text(text) == text

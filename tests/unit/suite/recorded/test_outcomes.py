@@ -1,4 +1,4 @@
-"""What will be recorded is known beforehand: which outcomes, what keeps others from it, what it costs."""
+"""The plan of a recording: which outcomes, what prevents the others, and what it costs."""
 
 from dataclasses import replace
 
@@ -48,7 +48,7 @@ def plan(outcomes):
 
 
 def names(outcomes):
-    """As files begin and end."""
+    """Return the names of outcomes, as in file names."""
     return set(map(str, outcomes))
 
 
@@ -60,7 +60,7 @@ def test_every_outcome_is_planned_kept_or_impossible(outcomes, plan, target):
     assert names(made.outcomes).isdisjoint(impossible)
 
 
-def test_pattern_means_operation_and_outcome(plan, target):
+def test_pattern_matches_operation_and_outcome(plan, target):
     assert names(plan(target, patterns=["getWhoami-u*", "getHealth-up"]).outcomes) == {
         "getHealth-up",
         "getWhoami-user",
@@ -69,7 +69,7 @@ def test_pattern_means_operation_and_outcome(plan, target):
 
 
 def test_story_is_recorded_as_a_whole(outcomes, plan, target):
-    """Its recordings share ids: one of them alone would fit nothing."""
+    """Its recordings share ids, so one alone would not fit the rest."""
     story = names(each for each in outcomes if each.story == "failed-run")
 
     assert len(story) == 2
@@ -77,7 +77,7 @@ def test_story_is_recorded_as_a_whole(outcomes, plan, target):
     assert names(plan(target, patterns=["*fail*"], recorded=[("getExecution", "failed")]).outcomes) >= story
 
 
-def test_what_is_recorded_is_kept(outcomes, plan, target):
+def test_recorded_outcomes_are_kept(outcomes, plan, target):
     made = plan(target, recorded=[each.name for each in outcomes])
 
     assert made.outcomes == ()
@@ -85,7 +85,7 @@ def test_what_is_recorded_is_kept(outcomes, plan, target):
     assert made.most_credits == 0
 
 
-def test_story_costs_what_its_executions_cost(plan, target):
+def test_outcomes_of_a_story_cost_its_executions_once(plan, target):
     failed = plan(target, patterns=["getExecution-failed"])
     both = plan(target, patterns=["getExecution-failed", "runModel-accepted-to-fail"])
 
@@ -93,7 +93,7 @@ def test_story_costs_what_its_executions_cost(plan, target):
     assert "failing" in [each.name for each in failed.runs]
 
 
-def test_what_is_not_allowed_is_impossible(plan, target):
+def test_outcomes_that_need_a_forbidden_action_are_impossible(plan, target):
     reading = replace(target, limits=Limits(allow=frozenset({Action.READ})))
 
     made = plan(reading)
@@ -103,7 +103,7 @@ def test_what_is_not_allowed_is_impossible(plan, target):
     assert {'"run" in limits.allow', '"write" in limits.allow'} <= made.impossible.keys()
 
 
-def test_target_without_keys_answers_anybody(plan, target):
+def test_outcomes_without_a_key_can_be_recorded_without_keys(plan, target):
     made = plan(replace(target, personas={}), patterns=["getHealth-*", "getWhoami-*"])
 
     assert names(made.outcomes) == {
@@ -112,7 +112,7 @@ def test_target_without_keys_answers_anybody(plan, target):
     }
 
 
-def test_outcomes_name_what_exists(outcomes):
+def test_outcomes_name_existing_operations(outcomes):
     operations = {each.id for each in document().operations} | {
         "receiveExecutionCompleted",
         "receiveExecutionFailed",
@@ -124,7 +124,7 @@ def test_outcomes_name_what_exists(outcomes):
         assert outcome.says.endswith(".")
 
 
-def test_every_outcome_has_its_recording_and_the_other_way_round(outcomes):
+def test_outcomes_and_recordings_correspond(outcomes):
     assert {(each.operation, each.outcome) for each in recordings().values()} == {
         each.name for each in outcomes
     }

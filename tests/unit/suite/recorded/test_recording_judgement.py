@@ -1,4 +1,4 @@
-"""A recording is judged by its answer, by what its key may do, and by the others of its story."""
+"""A recording is judged by its response, the rights of its key, and the rest of its story."""
 
 import json
 from collections import defaultdict
@@ -11,13 +11,13 @@ from knouds_harness.suite.recorded.recording_judgement import claims_about
 
 
 def answering(recording, **members):
-    """The recording with other members in its answer."""
+    """Return the recording with other members in its response."""
     body = json.dumps({**recording.exchange.json(), **members}).encode()
     return replace(recording, exchange=replace(recording.exchange, body=body))
 
 
 def claims_by_check(recording, story=()):
-    """What was claimed, by the id of the check."""
+    """Return the claims by check id."""
     found = defaultdict(list)
     for check, claim in claims_about(recording, document=document(), shapes=shapes(), story=story):
         found[check.id].append(claim)
@@ -25,7 +25,7 @@ def claims_by_check(recording, story=()):
 
 
 def broken(recording, story=()):
-    """Facts that do not hold."""
+    """Return the facts that do not hold."""
     return {
         claim.fact
         for claims in claims_by_check(recording, story).values()
@@ -34,8 +34,8 @@ def broken(recording, story=()):
     }
 
 
-def test_delivery_is_held_against_the_poll_of_its_execution():
-    """Both were recorded in one story; the poll of another execution is no evidence."""
+def test_delivery_is_compared_with_the_poll_of_its_execution():
+    """Both are in one story; the poll of another execution is not evidence."""
     delivery = recording("receiveExecutionFailed-204-taken")
     story = story_of(delivery)
     other_error = [
@@ -50,14 +50,14 @@ def test_delivery_is_held_against_the_poll_of_its_execution():
     assert broken(recording("receiveExecutionCompleted-204-taken"), other_error) == set()
 
 
-def test_check_that_needs_the_story_says_nothing_without_it():
+def test_check_that_needs_the_story_makes_no_claim_without_it():
     claims = claims_by_check(recording("receiveExecutionFailed-204-taken"))
 
     assert "webhooks.agrees" not in claims
     assert "webhooks.signature-fits" in claims
 
 
-def test_status_is_held_against_those_before_it():
+def test_status_is_compared_with_earlier_ones():
     late = recording("getExecution-200-still-completed")
 
     assert broken(late, story_of(late)) == set()
@@ -66,7 +66,7 @@ def test_status_is_held_against_those_before_it():
     )
 
 
-def test_remaining_is_held_against_the_run_before():
+def test_remaining_is_compared_with_the_run_before():
     second = recording("runWorkflow-200-second-of-window")
     headers = tuple((name, "99" if "remaining" in name else value) for name, value in second.exchange.headers)
 
@@ -76,7 +76,7 @@ def test_remaining_is_held_against_the_run_before():
     )
 
 
-def test_refusal_is_held_against_what_the_key_holds():
+def test_refusal_is_compared_with_the_rights_of_the_key():
     denied = recording("getWorkflow-403-bound")
     admitted = recording("getWorkflow-200-wildcard")
 
@@ -85,13 +85,13 @@ def test_refusal_is_held_against_what_the_key_holds():
     assert "capability.resource-wildcard-is-admitted" in broken(replace(admitted, exchange=denied.exchange))
 
 
-def test_limit_is_held_against_the_tier():
+def test_limit_is_compared_with_the_tier():
     run = recording("runModel-200-limited")
 
     assert broken(run) == set()
     assert broken(replace(run, tier="pro")) == {"tier.rate-limit-pro"}
 
 
-def test_check_that_is_gone_is_an_error():
+def test_missing_check_is_an_error():
     with pytest.raises(KeyError):
         claims_by_check(replace(recording("getHealth-200-up"), checks=("health.is-up",)))

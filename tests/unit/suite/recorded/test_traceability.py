@@ -1,4 +1,4 @@
-"""Which promise is seen in which recording: in the table of facts, in run records, in reports."""
+"""Which fact is seen in which recording: in the table of facts, run records and reports."""
 
 from dataclasses import replace
 from io import StringIO
@@ -18,16 +18,16 @@ from knouds_harness.runs.record import read_run
 
 NAMES = RecordingFolder.open(FOLDER).names_by_fact()
 LEGACY = "auth.legacy-key-is-401-retired"
-# Documented codes, assumed by no other page than ours, that the sandbox spells otherwise.
+# Codes that only our document names, as an assumption, and that the sandbox spells differently.
 SPELT_OTHERWISE = {"INVALID_DOCUMENT", "INVALID_QUERY", "INVALID_EXECUTION_ID", "UNSUPPORTED_CONTENT_TYPE"}
 
 
-def test_recordings_come_with_the_harness():
+def test_recordings_are_shipped_with_the_harness():
     assert recordings_path() == FOLDER
 
 
 def test_every_code_that_a_key_can_provoke_is_recorded():
-    """Apart from spellings that are only assumed, and that the sandbox does not use."""
+    """Except assumed spellings that the sandbox does not use."""
     recorded = {each.exchange.code for each in recordings().values()}
     provokable = {code.code for code in document().error_codes.values() if code.key_can_provoke}
 
@@ -36,7 +36,7 @@ def test_every_code_that_a_key_can_provoke_is_recorded():
 
 
 def test_every_operation_is_recorded_with_a_success_and_a_refusal():
-    """A public operation with a success alone, unless its resource can be missing."""
+    """A public operation may lack the refusal."""
     for operation in document().operations:
         statuses = {
             each.exchange.status or 0 for each in recordings().values() if each.operation == operation.id

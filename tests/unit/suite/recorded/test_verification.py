@@ -1,4 +1,4 @@
-"""Recorded traffic is placed, freed of its secrets and judged."""
+"""Recorded traffic is assigned to operations, redacted and judged."""
 
 import base64
 import json
@@ -27,7 +27,7 @@ WHOAMI = next(iter(DOCUMENT.operation_by_id["getWhoami"].responses[200].examples
 
 
 def verified(path, *entries, **options):
-    """Verify a file with these entries; the exit code and the record."""
+    """Verify a file with these entries; return the exit code and the record."""
     given = {"base_url": None, "strict": False, "runs_folder": path / "runs", **options}
     code, folder = verify(write_har(path / "traffic.har", *entries), **given)
     return code, read_run(folder)
@@ -42,7 +42,7 @@ def verified(path, *entries, **options):
         ("POST", f"{API}:8443/api/workflows/por%2Ftrait/run?async=true", "runWorkflow", f"{API}:8443"),
     ],
 )
-def test_operation_is_recognised(method, url, operation_id, base_url, tmp_path):
+def test_operation_of_an_entry_is_recognised(method, url, operation_id, base_url, tmp_path):
     traffic = read_traffic(write_har(tmp_path / "x.har", entry(url, method=method)))
 
     [placed] = sort_traffic(traffic, DOCUMENT).placed
@@ -51,8 +51,8 @@ def test_operation_is_recognised(method, url, operation_id, base_url, tmp_path):
     assert placed.base_url == base_url
 
 
-def test_command_of_foreign_traffic_names_no_variable_that_anybody_has(tmp_path):
-    """What stands for a key in a file may be a trap: only names of the file's own follow."""
+def test_curl_line_of_traffic_reads_only_variables_of_its_own(tmp_path):
+    """A placeholder in a file may be a trap, so it gets a variable that no one has set."""
     forged = "{{key:full}} {{$HOME}} {{header:x-gateway}}"
     post = {"mimeType": "application/json", "text": json.dumps({"name": forged})}
     theirs = entry(
@@ -75,8 +75,8 @@ def test_command_of_foreign_traffic_names_no_variable_that_anybody_has(tmp_path)
     assert any("{{$HOME}}" in line for line in lines)
 
 
-def test_what_cannot_be_placed_is_listed(tmp_path):
-    """Other hosts and unknown routes are counted and named, and nothing of them is judged or kept."""
+def test_entries_without_an_operation_are_listed(tmp_path):
+    """Other hosts and unknown routes are counted and named, but not judged or kept."""
     _, record = verified(
         tmp_path,
         entry(f"{API}/api/whoami", WHOAMI),
@@ -92,15 +92,15 @@ def test_what_cannot_be_placed_is_listed(tmp_path):
     assert "GET /api/nothing/like-it 1" in record.note
 
 
-def test_kept_contract_is_kept(tmp_path):
+def test_traffic_that_keeps_the_contract_passes(tmp_path):
     code, record = verified(tmp_path, entry(f"{API}/api/whoami", WHOAMI))
 
     assert (code, record.kind, record.outcome) == (ExitCode.KEPT, "verify", "kept")
 
 
 @pytest.mark.parametrize(("is_lost", "exit_code"), [(True, ExitCode.KEPT), (False, ExitCode.BREACH)])
-def test_request_on_a_connection_that_was_just_closed_is_nobodys_fault(tmp_path, is_lost, exit_code):
-    """As when it was sent; every other request without an answer is the server's."""
+def test_closed_idle_connection_is_not_counted_as_an_error(tmp_path, is_lost, exit_code):
+    """Any other request without a response counts against the server."""
     answered, unanswered = (
         exchange(1, "getHealth", body=HEALTH),
         exchange(2, "getWhoami", status=None, raw=b""),
@@ -117,7 +117,7 @@ def test_request_on_a_connection_that_was_just_closed_is_nobodys_fault(tmp_path,
     assert read_run(folder).counts.exchanges == 2
 
 
-def test_breach_is_found(tmp_path):
+def test_breach_in_traffic_is_found(tmp_path):
     code, record = verified(tmp_path, entry(f"{API}/api/whoami", {"error": "x", "code": "X"}, status=502))
 
     assert code is ExitCode.BREACH
@@ -133,14 +133,14 @@ def test_breach_is_found(tmp_path):
     ],
     ids=["nothing of the API", "no answer", "two servers"],
 )
-def test_nothing_to_judge_is_no_success(entries, tmp_path):
+def test_traffic_without_anything_to_judge_is_refused(entries, tmp_path):
     with pytest.raises(UsageError, match=r"nothing in it can be judged|went to 2 places"):
         verified(tmp_path, *entries)
 
     assert not (tmp_path / "runs").exists()
 
 
-def test_base_url_says_which_server_is_meant(tmp_path):
+def test_base_url_chooses_the_server(tmp_path):
     entries = [
         entry(f"{API}/v1/api/whoami", WHOAMI),
         entry("https://other.example.com/api/whoami", status=500),
@@ -245,6 +245,6 @@ def test_no_planted_secret_is_written(is_base64, tmp_path):
         ("executionId", False),
     ],
 )
-def test_names_of_secrets_are_told_word_by_word(name, is_secret):
-    """Word by word, so that an author is no authorization."""
+def test_names_of_secrets_are_recognised_by_whole_words(name, is_secret):
+    """So "author" is not taken for an authorization."""
     assert is_secret_name(name) == is_secret

@@ -1,4 +1,4 @@
-"""Where answers have to be related, the test that found a finding runs again and decides."""
+"""A finding that relates several exchanges is replayed by the test that found it."""
 
 from dataclasses import replace
 from datetime import date
@@ -27,7 +27,7 @@ BROKEN = replace(HELD, holds=False, observed="cancelled")
 
 
 def run_of(folder, *claims):
-    """A run whose test has claimed this of one answer; its record is closed."""
+    """Make a run whose test has made these claims about one exchange; its record is closed."""
     folder.mkdir()
     target = Target(name="mine", base_url="https://staging.example.com")
     setup = run_setup(target, seed=0, checks=all_checks().values(), examples=7)
@@ -55,19 +55,19 @@ def test_finding_names_the_test_that_found_it(finding):
     assert finding.test == TEST
 
 
-def test_what_its_test_finds_again_stands(finding, tmp_path):
+def test_finding_that_its_test_finds_again_stands(finding, tmp_path):
     status, reason = repeated(run_of(tmp_path / "again", BROKEN)).judge(finding)
 
     assert (status, reason) == (ReplayStatus.STANDS, "expected completed, observed cancelled")
 
 
-def test_what_its_check_found_kept_is_gone(finding, tmp_path):
+def test_finding_whose_fact_now_holds_is_gone(finding, tmp_path):
     assert repeated(run_of(tmp_path / "again", HELD)).judge(finding)[0] is ReplayStatus.GONE
 
 
 @pytest.mark.parametrize("passed", [{TEST}, set()])
-def test_fact_that_its_test_shows_by_another_check_is_kept_where_the_test_passed(finding, tmp_path, passed):
-    """Of a page without rows, no check of rows says anything."""
+def test_finding_is_gone_if_its_passed_test_shows_the_fact(finding, tmp_path, passed):
+    """Also by another check: a page without rows gives a check of rows nothing to judge."""
     another = replace(finding, check="usage.own-user")
     again = repeated(run_of(tmp_path / "again", HELD), passed=passed)
 
@@ -86,12 +86,12 @@ def test_fact_that_its_test_shows_by_another_check_is_kept_where_the_test_passed
         ([replace(BROKEN, where="/status")], {}, "broken in another way"),
     ],
 )
-def test_nothing_is_gone_that_was_not_judged(claims, more, reason, finding, tmp_path):
+def test_finding_that_was_not_judged_again_is_not_gone(claims, more, reason, finding, tmp_path):
     with pytest.raises(CannotTell, match=reason):
         repeated(run_of(tmp_path / "again", *claims), **more).judge(finding)
 
 
-def test_test_that_is_not_there_any_more_is_named(finding, tmp_path):
+def test_finding_of_a_missing_test_cannot_be_judged(finding, tmp_path):
     elsewhere = RepeatedTests(tests={TEST}, run=run_of(tmp_path / "again", HELD))
 
     with pytest.raises(CannotTell, match=f"no test {TEST}"):
@@ -100,7 +100,7 @@ def test_test_that_is_not_there_any_more_is_named(finding, tmp_path):
 
 @pytest.fixture
 def replayed(monkeypatch):
-    """Replays the findings of a run, whose tests then show this; returns what came of it and what was run."""
+    """Replay the findings of a run, whose tests then show this; return the results and the tests run."""
 
     def replay(record, *runs):
         tried = []
@@ -116,8 +116,8 @@ def replayed(monkeypatch):
     return replay
 
 
-def test_relation_is_sent_by_its_test_alone(finding, tmp_path, replayed):
-    """With the seed and the inputs of the run, once for all findings, into the folder of the run."""
+def test_finding_of_a_relation_is_replayed_by_its_test_alone(finding, tmp_path, replayed):
+    """Once for all findings, with the run's seed and inputs, into its folder."""
     record = read_run(next((tmp_path / "first").iterdir()))
 
     [result], [(tests, options)] = replayed(record, run_of(tmp_path / "again", HELD))
@@ -128,7 +128,7 @@ def test_relation_is_sent_by_its_test_alone(finding, tmp_path, replayed):
     assert options["runs_folder"] == record.folder
 
 
-def test_race_that_does_not_show_is_never_gone(tmp_path, replayed):
+def test_race_that_does_not_show_again_is_not_gone(tmp_path, replayed):
     """It is tried five times."""
     record = read_run(run_of(tmp_path / "first", BROKEN).recorder.writer.folder)
     raced = replace(record.findings[0], test="test_concurrency.py::test_polls_at_once")

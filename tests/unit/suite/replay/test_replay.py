@@ -1,4 +1,4 @@
-"""Findings are sent again as they were, or it is said why that cannot be."""
+"""Findings are sent again as they were, or the result says why they cannot be."""
 
 import json
 from contextlib import nullcontext
@@ -63,7 +63,7 @@ SOUND = httpx.Response(404, json={"error": "No such thing", "code": "NOT_FOUND"}
 
 
 def answering(answer):
-    """A transport that answers health as it should be and everything else with this."""
+    """Make a transport that answers health correctly, and everything else with this."""
     sent = []
 
     def handle(request):
@@ -78,13 +78,13 @@ def recorder_of(writer):
 
 
 def first_finding(writer):
-    """The record of a run that has ended, and the first of its findings."""
+    """Return the record of an ended run, and the first of its findings."""
     record = read_run(writer.folder)
     return record, record.findings[0]
 
 
 def finding_of(tmp_path, request=WHOAMI, *, answer=BROKEN, key=None, check=None, claim=None, first=None):
-    """A record with one request and the first finding about its answer."""
+    """Make a record with one request, and the first finding about its response."""
     every_action = replace(TARGET, limits=Limits(allow=frozenset(Action)))
     with start(tmp_path, target=TARGET, setup=SETUP) as writer:
         recorder = recorder_of(writer)
@@ -108,7 +108,7 @@ def finding_of(tmp_path, request=WHOAMI, *, answer=BROKEN, key=None, check=None,
 
 @pytest.fixture
 def serve(monkeypatch):
-    """Has whatever is replayed answered alike; what was sent, the first request being of health."""
+    """Answer every replayed request alike; return the requests, the first of them to health."""
 
     def serve(answer, target=TARGET):
         transport, sent = answering(answer)
@@ -121,7 +121,7 @@ def serve(monkeypatch):
 
 @pytest.fixture
 def replayed(serve):
-    """Replays one finding against a server that answers everything alike; what it got, what was sent."""
+    """Replay one finding on a server that answers every request alike; return result and requests."""
 
     def run(record, finding, answer=SOUND, target=TARGET):
         sent = serve(answer, target)
@@ -148,7 +148,7 @@ TALKATIVE = httpx.Response(401, json={"error": "No", "code": "UNAUTHORIZED", "do
     [(TALKATIVE, ReplayStatus.STANDS), (SOUND, ReplayStatus.GONE)],
     ids=["there", "gone"],
 )
-def test_drift_that_is_named_is_looked_for_again(answer, expected, replayed, tmp_path):
+def test_drift_named_by_its_fingerprint_is_replayed(answer, expected, replayed, tmp_path):
     record, finding = finding_of(tmp_path, answer=TALKATIVE)
 
     result, _ = replayed(record, finding, answer=answer)
@@ -157,7 +157,7 @@ def test_drift_that_is_named_is_looked_for_again(answer, expected, replayed, tmp
     assert result.status is expected
 
 
-def test_drift_is_not_replayed_unless_it_is_named(tmp_path):
+def test_drift_is_not_replayed_by_default(tmp_path):
     record, finding = finding_of(tmp_path, answer=TALKATIVE)
 
     console = Console(file=StringIO())
@@ -214,7 +214,7 @@ def test_check_of_one_exchange_judges_again(status, expected, replayed, tmp_path
         *("placeholder in the body", "placeholder in the path", "several exchanges"),
     ],
 )
-def test_what_cannot_be_sent_again_says_why(request_, given, reason, replayed, tmp_path):
+def test_finding_that_cannot_be_sent_again_says_why(request_, given, reason, replayed, tmp_path):
     result, sent = replayed(*finding_of(tmp_path, request_, **given))
 
     assert result.status is ReplayStatus.OPEN
@@ -222,14 +222,14 @@ def test_what_cannot_be_sent_again_says_why(request_, given, reason, replayed, t
     assert sent == []
 
 
-def test_throttled_request_tells_nothing(replayed, tmp_path):
+def test_throttled_replay_is_open(replayed, tmp_path):
     result, _ = replayed(*finding_of(tmp_path), answer=httpx.Response(429, json={}))
 
     assert (result.status, result.reason) == (ReplayStatus.OPEN, "the target throttles")
 
 
-def test_key_in_the_query_is_sent_again_and_a_placeholder_of_the_target_as_text(replayed, tmp_path):
-    """What a target answered and a test sent back is no key, also where it looks like one."""
+def test_key_in_the_query_is_sent_and_a_placeholder_stays_text(replayed, tmp_path):
+    """A placeholder that came from the target is not a key."""
     query = (("api_key", KEY), ("offset", "{{key:full}}"))
 
     _, sent = replayed(*finding_of(tmp_path, replace(WHOAMI, query=query)))
@@ -237,7 +237,7 @@ def test_key_in_the_query_is_sent_again_and_a_placeholder_of_the_target_as_text(
     assert [tuple(each.url.params.items()) for each in sent] == [query]
 
 
-def test_placeholder_that_the_target_answers_now_is_text(replayed, tmp_path):
+def test_placeholder_in_a_new_response_stays_text(replayed, tmp_path):
     record, finding = sequence_of(
         tmp_path,
         (WHOAMI, httpx.Response(200, json={"text": "old"})),
@@ -252,13 +252,13 @@ def test_placeholder_that_the_target_answers_now_is_text(replayed, tmp_path):
     assert json.loads(sent[1].content) == {"text": "{{key:full}}"}
 
 
-def test_made_up_key_is_sent_as_it_was(replayed, tmp_path):
+def test_made_up_key_is_sent_unchanged(replayed, tmp_path):
     _, sent = replayed(*finding_of(tmp_path, key="null"))
 
     assert [request.headers["x-api-key"] for request in sent] == ["null"]
 
 
-def test_what_was_made_again_is_deleted(replayed, tmp_path):
+def test_workflow_created_by_a_replay_is_deleted(replayed, tmp_path):
     create = replace(WHOAMI, method="POST", path="/api/workflows", operation_id="createWorkflow")
     create = replace(create, action=Action.WRITE, body=b'{"name": "Harness 0123456789ab a"}')
     slug = "harness-0123456789ab-a"
@@ -274,8 +274,8 @@ def test_what_was_made_again_is_deleted(replayed, tmp_path):
     ]
 
 
-def test_what_may_be_somebodys_is_not_deleted(replayed, tmp_path):
-    """A create that answers another slug than one made from its name deletes nothing."""
+def test_unproven_workflow_is_not_deleted(replayed, tmp_path):
+    """The create returned a slug that was not made from the name."""
     create = replace(CREATE, body=b'{"name": "Harness 0123456789ab a"}')
     writer = replace(TARGET.personas["full"], capabilities=frozenset({"workflow:*"}))
     answer = httpx.Response(201, json={"slug": "portrait", "name": "Portrait"})
@@ -297,7 +297,7 @@ READ = replace(WHOAMI, path="/api/workflows/made", path_values={"slug": "made"},
 
 
 def sequence_of(tmp_path, *sent, check, claim):
-    """A record of a run that sent these requests and got these answers, and a finding about the last."""
+    """Make a record of a run with these requests and responses, and a finding about the last one."""
     with start(tmp_path, target=TARGET, setup=SETUP) as writer:
         recorder = recorder_of(writer)
         recorder.steps.begin_sequence()
@@ -315,8 +315,8 @@ def sequence_of(tmp_path, *sent, check, claim):
 GONE_STILL_THERE = Claim(fact="workflows.delete-then-404", holds=False, expected="404", observed="200")
 
 
-def test_nothing_is_gone_where_what_led_to_it_failed(replayed, tmp_path):
-    """A create that is refused now says nothing of the workflow that it made in the run."""
+def test_finding_is_not_gone_if_an_earlier_request_fails(replayed, tmp_path):
+    """A create that is refused now shows nothing about the workflow that it made in the run."""
     record, finding = sequence_of(
         tmp_path,
         (CREATE, httpx.Response(201, json={"slug": "made"})),
@@ -331,7 +331,7 @@ def test_nothing_is_gone_where_what_led_to_it_failed(replayed, tmp_path):
     assert result.reason == "it is about a resource that was made for the run"
 
 
-def test_answer_that_is_worse_is_told(replayed, tmp_path):
+def test_earlier_request_with_a_worse_response_is_named(replayed, tmp_path):
     record, finding = sequence_of(
         tmp_path,
         (WHOAMI, httpx.Response(200, json={})),
@@ -346,8 +346,8 @@ def test_answer_that_is_worse_is_told(replayed, tmp_path):
     assert result.reason == "request 1, getWhoami, was answered 404 NOT_FOUND, but 200 in the run"
 
 
-def test_other_breach_of_the_promise_is_not_gone(replayed, tmp_path):
-    """Retired with the wrong code is neither accepted nor as it should be."""
+def test_other_breach_of_the_fact_is_not_gone(replayed, tmp_path):
+    """The legacy key is no longer accepted, but not refused as documented either."""
     check = authentication.legacy_key
     record, finding = finding_of(tmp_path, answer=httpx.Response(200, json={}), check=check)
 
@@ -356,7 +356,7 @@ def test_other_breach_of_the_promise_is_not_gone(replayed, tmp_path):
     assert result.status is not ReplayStatus.GONE
 
 
-def test_document_that_was_read_and_sent_back_is_read_anew():
+def test_document_sent_back_has_the_values_read_in_the_replay():
     name = {"slug": "made", "name": "A &amp; B", "tags": ["x"]}
     then, now = (
         exchange(1, "getWorkflow", body=name),
@@ -387,7 +387,7 @@ def test_sandbox_is_started_as_in_the_run(conditions, started_with, tmp_path):
 
 @pytest.fixture
 def replayed_all(serve):
-    """Replays what is chosen of a run, against a server that answers everything alike; code and output."""
+    """Replay chosen findings of a run on a server that answers all alike; return code and output."""
 
     def run(record, mark, answer, **conditions):
         serve(answer)
@@ -407,14 +407,14 @@ def replayed_all(serve):
 @pytest.mark.parametrize(
     ("answer", "code"), [(BROKEN, ExitCode.BREACH), (SOUND, ExitCode.KEPT), (THROTTLED, ExitCode.USAGE)]
 )
-def test_exit_code_tells_gone_from_untold(answer, code, tmp_path, replayed_all):
+def test_exit_code_shows_whether_a_finding_is_gone_or_open(answer, code, tmp_path, replayed_all):
     record, finding = finding_of(tmp_path)
 
     assert replayed_all(record, finding.fingerprint, answer)[0] == code
 
 
-def test_what_does_not_fail_the_run_is_replayed_where_it_is_asked_for(tmp_path, replayed_all):
-    """And decides about the exit code only where it was named."""
+def test_findings_that_fail_no_run_are_replayed_on_request(tmp_path, replayed_all):
+    """They decide about the exit code only if they are named."""
     answer = httpx.Response(401, json={"error": "No", "code": "NO_KEY"})
     record, finding = finding_of(
         tmp_path, replace(WHOAMI, persona=None), answer=answer, check=authentication.missing_key
@@ -433,8 +433,8 @@ def test_what_does_not_fail_the_run_is_replayed_where_it_is_asked_for(tmp_path, 
     assert replayed_all(record, finding.fingerprint, answer)[0] == ExitCode.BREACH
 
 
-def test_new_name_replaces_the_old_one_where_it_is_whole():
-    """In the path and in texts of the body, not where it is the beginning of another name."""
+def test_new_name_replaces_only_the_whole_old_name():
+    """In the path and in strings of the body, not as the prefix of another name."""
     request = Request(
         method="PUT",
         path="/api/workflows/twin/move",
@@ -450,8 +450,8 @@ def test_new_name_replaces_the_old_one_where_it_is_whole():
     assert json.loads(again.body or b"") == {"slug": "twin-3", "name": "twin-2"}
 
 
-def test_answers_give_names():
-    """What one answer gave then and the other gives now; a refusal gives nothing."""
+def test_new_names_are_read_from_two_responses():
+    """The value then, and the value now; a refusal has none."""
     then = exchange(1, "createWorkflow", status=201, body={"slug": "twin"})
     now = exchange(1, "createWorkflow", status=201, body={"slug": "twin-2"})
     refused = exchange(1, "createWorkflow", status=400, body={"slug": "twin-2"})
@@ -464,8 +464,8 @@ def test_answers_give_names():
     ("pointer", "value"),
     [("/a/b", 1), ("/list/1", "y"), ("/x~1y", 2), ("/a/c", None), ("/list/9", None), ("", "whole")],
 )
-def test_value_at_a_pointer(pointer, value):
-    """None where nothing stands."""
+def test_value_at_a_json_pointer(pointer, value):
+    """None if there is none."""
     document = {"a": {"b": 1}, "list": ["x", "y"], "x/y": 2}
 
     assert value_at(document, pointer) == (document if value == "whole" else value)

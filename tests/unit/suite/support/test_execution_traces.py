@@ -18,12 +18,12 @@ POLL = recording("getExecution-200-processing").exchange
 
 
 def shown(status):
-    """The recorded poll, showing another status."""
+    """Return the recorded poll with another status."""
     return replace(POLL, body=json.dumps({**POLL.json(), "status": status}).encode())
 
 
 def following(answers, *, deadline_s=30.0):
-    """Executions of a target that answers so, a trace that begins with a submit, and what was waited."""
+    """Return executions of a target with these responses, a trace that has a submit, and the waits."""
     script = iter(answers)
     waits: list[float] = []
     tester: Any = SimpleNamespace(
@@ -37,8 +37,8 @@ def following(answers, *, deadline_s=30.0):
 
 
 @pytest.mark.parametrize("last", ["completed", "failed", "cancelled", "done", None])
-def test_polling_stops_at_once_where_nothing_is_in_flight(last):
-    """On the right end, the wrong one, or what is no documented status."""
+def test_polling_stops_at_once_unless_in_flight(last):
+    """At any final status, and at an undocumented one."""
     executions, trace, _ = following([shown("processing"), shown("cancel_requested"), shown(last)])
 
     trace = executions.to_end(trace)
@@ -47,7 +47,7 @@ def test_polling_stops_at_once_where_nothing_is_in_flight(last):
     assert trace.ending == (last if last in ("completed", "failed", "cancelled") else None)
 
 
-def test_polling_stops_where_the_execution_is_gone():
+def test_polling_stops_if_the_execution_is_not_found():
     executions, trace, waits = following([recording("getExecution-404-unknown").exchange])
 
     assert executions.to_end(trace).ending is None
@@ -64,7 +64,7 @@ def test_polling_stops_at_the_deadline():
     assert waits == sorted(waits)
 
 
-def test_watching_leaves_an_execution_alone_once_it_has_changed():
+def test_watching_stops_at_the_first_change():
     executions, trace, _ = following([shown("completed"), shown("completed"), shown("failed")])
     ended = executions.to_end(trace)
 

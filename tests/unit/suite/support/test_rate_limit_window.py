@@ -1,4 +1,4 @@
-"""Windows of targets whose clock stands: waited for, filled, and left alone where nothing would show."""
+"""Rate-limit windows of targets whose clock cannot be moved: waited for, filled, or left alone."""
 
 from email.utils import formatdate
 from types import SimpleNamespace
@@ -52,7 +52,7 @@ class Target:
 
 
 def window(server, *, price_credits=0.0, left_credits=1000.0, requests_per_s=None):
-    """A window of that server's bucket."""
+    """Return a window of that server's bucket."""
     limits = SimpleNamespace(requests_per_s=requests_per_s)
     tester = SimpleNamespace(
         target=SimpleNamespace(control=None, limits=limits, found_by_need={}),
@@ -77,7 +77,7 @@ def window(server, *, price_credits=0.0, left_credits=1000.0, requests_per_s=Non
 
 
 def used_window(runs, **how):
-    """A server that has just begun a window, of which only this check has used anything."""
+    """Return a server in a new window, which only this check has used so far."""
     server = Target(**how)
     opened = window(server)
     server.ends_unix_s = START_UNIX_S
@@ -88,7 +88,7 @@ def used_window(runs, **how):
 
 @pytest.mark.parametrize("used", [0, 40, LIMIT, LIMIT + 7])
 def test_new_window_is_waited_for(used):
-    """Whatever was sent before, what then is sent is the first of its window, and exactly the limit fits."""
+    """Whatever was sent before: the next request is the first of its window, and the limit fits exactly."""
     server = Target(used=used)
     opened = window(server)
 
@@ -103,8 +103,8 @@ def test_new_window_is_waited_for(used):
 
 
 @pytest.mark.parametrize("are_refused_counted", [True, False])
-def test_window_that_only_this_check_used_is_taken_as_it_is(are_refused_counted):
-    """No second one is waited for, whether or not refused requests count, which is open."""
+def test_window_that_only_this_check_used_is_filled_at_once(are_refused_counted):
+    """Whether refused requests count is open, and makes no difference."""
     server, opened = used_window(20)
     refused = exchange(400, {}, headers={"date": formatdate(server.now_unix_s, usegmt=True)})
     server.own += [refused] * 5
@@ -122,8 +122,8 @@ def test_window_that_only_this_check_used_is_taken_as_it_is(are_refused_counted)
 
 
 @pytest.mark.parametrize(("others", "seconds"), [(1, 10), (0, 50)])
-def test_window_that_others_used_or_that_ends_soon_is_waited_out(others, seconds):
-    """What others count in it nobody knows, and so late it cannot be filled."""
+def test_window_used_by_others_or_ending_soon_is_waited_out(others, seconds):
+    """The use by others is unknown, and too little time is left to fill it."""
     server, opened = used_window(20)
     server.used += others
     server.wait(seconds)
@@ -137,7 +137,7 @@ def test_window_that_others_used_or_that_ends_soon_is_waited_out(others, seconds
 
 @pytest.mark.parametrize("own", [1, 20])
 def test_remaining_that_is_one_too_high_is_cited(own):
-    """In place of a window that seems to end one run early."""
+    """The finding is about Remaining, and not about a window that ends one run early."""
     server, opened = used_window(own, more=1)
 
     with pytest.raises(Untested, match="no other client uses"):
@@ -151,8 +151,8 @@ def test_remaining_that_is_one_too_high_is_cited(own):
 
 
 @pytest.mark.parametrize("more", [1, -1])
-def test_window_whose_count_could_be_off_by_one_is_waited_out(more):
-    """Where one run was refused, what a header tells may be off by one, or count that run as well."""
+def test_window_with_an_uncertain_count_is_waited_out(more):
+    """After a refused run, Remaining may be off by one, or count that run as well."""
     server, opened = used_window(20)
     server.own.append(exchange(400, {}, headers={"date": formatdate(server.now_unix_s, usegmt=True)}))
     server.used += more == 1
@@ -165,7 +165,7 @@ def test_window_whose_count_could_be_off_by_one_is_waited_out(more):
     assert len(server.waits_s) > waited_before
 
 
-def test_what_a_failed_run_counts_is_open():
+def test_failed_run_makes_the_count_uncertain():
     server = Target()
     opened = window(server)
     first, _ = opened.begin()
@@ -175,7 +175,7 @@ def test_what_a_failed_run_counts_is_open():
         opened.fill(first, 15)
 
 
-def test_window_after_the_refusal_is_over():
+def test_outlasting_a_refusal_reaches_the_next_window():
     server = Target()
     opened = window(server)
     opened.fill(opened.begin()[0], LIMIT - 1)
@@ -186,8 +186,8 @@ def test_window_after_the_refusal_is_over():
 
 
 @pytest.mark.parametrize("others", [0, 3])
-def test_short_window_shows_though_others_may_use_it(others):
-    """What ends after 30 s is never taken for a window of one's own, and is a breach all the same."""
+def test_short_window_is_a_breach_even_if_others_use_it(others):
+    """A window that ends after 30 s is not taken for a shared one."""
     server = Target(window_s=30, others=others)
 
     with pytest.raises(Untested, match="no other client uses"):
@@ -197,7 +197,7 @@ def test_short_window_shows_though_others_may_use_it(others):
     assert [claim.holds for claim in ends] == [False, False]
 
 
-def test_end_that_creeps_shows():
+def test_sliding_reset_is_found():
     server = Target(creeps_s=1)
     opened = window(server)
 
@@ -216,8 +216,8 @@ def test_end_that_creeps_shows():
         (Target(), {"price_credits": 20.0}, "1980 needed, 1000 left"),
     ],
 )
-def test_what_cannot_be_told_is_untested(server, options, missing):
-    """Other clients, slow runs, a low rate and too few credits are no fault of the target."""
+def test_window_that_cannot_be_filled_is_untested(server, options, missing):
+    """Other clients, slow runs, a low rate and too few credits do not count against the target."""
     opened = window(server, **options)
 
     with pytest.raises(Untested, match=missing):

@@ -1,4 +1,4 @@
-"""Subjects: made once, whoever asks first, and by the next one where that failed."""
+"""Subjects are created once, by the first test that needs one; after a failure, the next test tries."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +14,7 @@ WITHIN_S = 10
 
 
 def answering(bodies, lock, asked):
-    """A tester that answers creates with these bodies, while others have the lock."""
+    """Make a tester whose creates get these bodies; others get the lock meanwhile."""
 
     def send(*_):
         asked.release()
@@ -41,7 +41,7 @@ def answering(bodies, lock, asked):
     )
 
 
-def test_tests_side_by_side_share_what_the_first_one_makes():
+def test_concurrent_tests_share_one_workflow():
     lock, asked, may_answer = RunLock(), threading.Semaphore(0), threading.Event()
 
     def first_body():
@@ -64,8 +64,8 @@ def test_tests_side_by_side_share_what_the_first_one_makes():
         assert first.result(WITHIN_S) == second.result(WITHIN_S) == "harness-scratch"
 
 
-def test_what_could_not_be_made_is_tried_again():
-    """A create that fails once does not leave all later tests without a workflow."""
+def test_failed_create_is_tried_again():
+    """Otherwise later tests would have no workflow."""
     lock = RunLock()
     bodies = [dict, list, lambda: {"slug": "harness-scratch"}]
     subjects = Subjects(answering(bodies, lock, threading.Semaphore(0)))

@@ -1,4 +1,4 @@
-"""Which key of a profile a check gets, where several would do."""
+"""Which key of a profile a check gets if several would do."""
 
 from dataclasses import replace
 
@@ -42,8 +42,8 @@ def chosen(need, offered):
     return found
 
 
-def test_usual_key_is_of_the_account_that_the_profile_knows_best():
-    """Keys that may do less show something only beside a full key of their own account."""
+def test_usual_key_is_of_the_best_described_account():
+    """A key with fewer rights shows something only beside a full key of its account."""
     offered = target(
         key("enterprise", "eve", tier="enterprise"),
         key("full", "ada"),
@@ -54,7 +54,7 @@ def test_usual_key_is_of_the_account_that_the_profile_knows_best():
     assert chosen(AUTHOR, offered).name == "full"
 
 
-def test_key_without_a_rate_limit_comes_first_among_equals():
+def test_key_without_a_rate_limit_is_preferred_among_equals():
     offered = target(key("full", "ada"), key("enterprise", "eve", tier="enterprise"))
 
     assert chosen(AUTHOR, offered).name == "enterprise"
@@ -71,7 +71,7 @@ def test_second_account_may_be_of_any_tier(tier):
     assert (first.user, second.name) == ("ada", "stranger")
 
 
-def test_second_account_whose_key_may_do_most_comes_first():
+def test_second_account_with_the_most_capable_key_is_preferred():
     offered = target(
         key("full", "ada"),
         key("read", "ada"),
@@ -82,7 +82,7 @@ def test_second_account_whose_key_may_do_most_comes_first():
     assert chosen(TWO_AUTHORS, offered).second.name == "other"
 
 
-def test_needs_of_one_test_are_met_by_one_account():
+def test_key_and_workflow_of_a_test_belong_to_one_account():
     offered = target(
         key("models", "ada"),
         key("more", "ada"),
@@ -105,14 +105,14 @@ def test_needs_of_one_test_are_met_by_one_account():
         ({"workflow:read", "workflow:write"}, False),
     ],
 )
-def test_run_is_for_any_key_that_may_run(held, is_met):
+def test_any_key_that_may_run_meets_the_need(held, is_met):
     offered = target(key("pro", "pia", capabilities=frozenset(held)), workflows=(("portrait", "pia"),))
 
     assert (WORKFLOW_CALL.find(offered) is not None) == is_met
 
 
 def test_message_names_what_is_missing():
-    """First the permission, then the key and the workflow, then what the run costs."""
+    """First the permission, then the key and the workflow, then the cost of the run."""
     runner, portrait = key("pro", "pia", capabilities=frozenset({"workflow:run"})), (("portrait", "pia"),)
     allowing = Limits(allow=frozenset({Action.READ, Action.RUN}))
 
@@ -130,7 +130,7 @@ def test_message_names_what_is_missing():
 @pytest.mark.parametrize(
     ("credits_left", "is_refused"), [("none", True), (3.0, True), (8.0, False), ("enough", False)]
 )
-def test_account_with_less_than_a_run_costs_shows_its_refusal(credits_left, is_refused):
+def test_account_with_too_few_credits_can_show_the_refusal(credits_left, is_refused):
     offered = target(key("poor", "pip", credits=credits_left))
     portrait = Workflow(slug="portrait", owner="pip", cost_credits=8)
     offered = replace(offered, workflows={"portrait": portrait}, limits=Limits(allow=frozenset({Action.RUN})))
@@ -141,8 +141,8 @@ def test_account_with_less_than_a_run_costs_shows_its_refusal(credits_left, is_r
 @pytest.mark.parametrize(
     ("own_secrets", "later"), [((), None), (("b",), "b"), (("a",), "b"), (("a", "b"), "b")]
 )
-def test_later_key_is_one_that_another_secret_signs_for(own_secrets, later):
-    """A server that signs with the secret of an account's first key is right about that key."""
+def test_later_key_of_an_account_has_another_signing_secret(own_secrets, later):
+    """A server that signs with the secret of the account's first key would be right otherwise."""
     capabilities = EVERYTHING | {"webhook:receive"}
     keys = [key(name, "ada", capabilities=capabilities, webhook=True) for name in ("a", "b")]
     keys = [

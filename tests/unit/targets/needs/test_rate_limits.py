@@ -1,4 +1,4 @@
-"""When a window of the rate limit may be filled, and what that costs."""
+"""When a rate-limit window may be filled, and what that costs."""
 
 import pytest
 
@@ -48,10 +48,10 @@ def target(*workflows, capabilities=RUNS, allow=(Action.RUN,), fills=None, tier=
         (target(FREE, tier="business"), False, 0),
     ],
 )
-def test_window_is_filled_for_nothing_or_by_agreement(offered, is_filled, paid_runs):
-    """Runs that cost nothing need nobody's leave, others do; a window that takes time may be forbidden.
+def test_window_is_filled_if_free_or_allowed(offered, is_filled, paid_runs):
+    """Free runs need no permission, paid ones do; filling that takes real time can be forbidden.
 
-    What a run costs, the profile has to say, or a key that may read the workflow.
+    The cost must be in the profile, or a key must be able to read the workflow.
     """
     assert bool(FILLABLE_WINDOW.find(offered)) == is_filled
     assert len(limited_runs(104)(offered)) == paid_runs
