@@ -70,8 +70,8 @@ def build_app(
         edits=edits,
         control_token=control_token,
         receivers=receivers,
-        heeds_preferences=prefer,
-        judges_key_last=bool(chosen and chosen.judges_key_last),
+        allows_prefer=prefer,
+        checks_capabilities_last=bool(chosen and chosen.checks_capabilities_last),
     )
 
     app = Starlette(

@@ -20,7 +20,7 @@ from knouds_sandbox.state.store import Store
 class Services:
     """The parts of one running sandbox; only ``seed`` changes, when the state is reset.
 
-    ``judges_key_last`` is the order of checks of a variant. ``heeds_preferences`` enables the header
+    ``checks_capabilities_last`` is the order of checks of a variant. ``allows_prefer`` enables the header
     ``Prefer``. Faults keep their state in ``noted``.
     """
 
@@ -32,8 +32,8 @@ class Services:
     edits: ActiveEdits
     control_token: str | None
     receivers: ReceiverRules
-    judges_key_last: bool = False
-    heeds_preferences: bool = False
+    checks_capabilities_last: bool = False
+    allows_prefer: bool = False
     noted: dict[str, Any] = field(default_factory=dict)
 
 

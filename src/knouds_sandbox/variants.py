@@ -35,7 +35,7 @@ class Variant:
     id: str
     says: str
     change: Callable[[OutgoingAnswer], None] = lambda _: None
-    judges_key_last: bool = False
+    checks_capabilities_last: bool = False
 
 
 def _terse(answer: OutgoingAnswer) -> None:
@@ -179,7 +179,7 @@ VARIANTS = (
     Variant(id="terse", says="Answers with the least that the documents allow.", change=_terse),
     Variant(id="talkative", says="Adds members, headers and other codes.", change=_talkative),
     Variant(id="strict", says="Refuses what may be ignored, with other statuses.", change=_strict),
-    Variant(id="late", says="Checks capabilities after everything else.", judges_key_last=True),
+    Variant(id="late", says="Checks capabilities after everything else.", checks_capabilities_last=True),
     Variant(
         id="volatile",
         says="Adds members and headers that differ each time, and writes the same JSON in other ways.",

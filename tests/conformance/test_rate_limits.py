@@ -348,7 +348,7 @@ def judge_full_window(tester, subjects, window):
     tester.judge(rate_limits.told_wait, over)
     judge_others_of_full_window(tester, subjects, window, over)
 
-    window.outlast(over)
+    window.retry(over)
     after = window.run()
     tester.judge(rate_limits.window_turned, after, earlier=over)
     tester.keep("runWorkflow-over-limit", over)

@@ -42,12 +42,14 @@ def all_that_is_run(target):
 @pytest.mark.proves(webhooks.none_without_capability)
 def test_no_delivery_without_the_capability(tester, deliveries):
     """A key without webhook:receive gets no delivery."""
-    later_came = deliveries.have_come
-    unentitled = deliveries.unentitled
+    later_delivered = deliveries.all_delivered
+    not_receiving = deliveries.not_receiving
 
     came = len(deliveries.to(deliveries.closed_box))
 
-    tester.judge(webhooks.none_without_capability, unentitled.last, came=came, later_came=later_came)
+    tester.judge(
+        webhooks.none_without_capability, not_receiving.last, came=came, later_delivered=later_delivered
+    )
 
 
 def runs_of_bystanders(target):
@@ -61,12 +63,12 @@ def runs_of_bystanders(target):
 @pytest.mark.proves(webhooks.none_without_webhook)
 def test_no_delivery_of_a_key_without_a_webhook(tester, deliveries):
     """What a key of the same account, or of another one, runs without a webhook is not delivered."""
-    later_came = deliveries.have_come
+    later_delivered = deliveries.all_delivered
     if not deliveries.bystanders:
         raise Untested("a key without a webhook that may run the same", "profile")
     for trace in deliveries.bystanders:
         came = len(deliveries.naming(trace))
-        tester.judge(webhooks.none_without_webhook, trace.last, came=came, later_came=later_came)
+        tester.judge(webhooks.none_without_webhook, trace.last, came=came, later_delivered=later_delivered)
 
 
 @pytest.mark.spends.with_args(completed_and_cancelled)

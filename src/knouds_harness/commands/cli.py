@@ -143,7 +143,7 @@ class _Output(io.FileIO):
             return memoryview(data).nbytes
 
 
-def _bear_full_devices() -> _Output | None:
+def _tolerate_full_devices() -> _Output | None:
     """Make stdout and stderr survive a full device; return stdout, or None if it has no descriptor."""
     output = None
     for name in ("stderr", "stdout"):
@@ -164,7 +164,7 @@ def _bear_full_devices() -> _Output | None:
 def main() -> None:
     """Run the command line; every error that a user can meet ends in one message and its exit code."""
     _open_closed_streams()
-    output = _bear_full_devices()
+    output = _tolerate_full_devices()
     _end_as_ctrl_c_does()
     sys.unraisablehook = _interrupt_after_all
     threading.excepthook = lambda thrown: _say_traceback(thrown.exc_value)

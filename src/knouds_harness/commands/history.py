@@ -235,12 +235,12 @@ def _prune(plan: PruningPlan, runs_folder: Path, *, is_agreed: bool) -> None:
 
     for entry in plan.held_back:
         click.echo(f"stays: {entry.folder}: it has a kept summary, or still runs")
-    for entry in plan.doomed:
+    for entry in plan.to_delete:
         if is_agreed:
             delete_run(entry, runs_folder)
         click.echo(f"{'deleted' if is_agreed else 'would delete'}: {entry.folder}")
-    runs = "1 run" if len(plan.doomed) == 1 else f"{len(plan.doomed):,} runs"
-    if plan.doomed and not is_agreed:
+    runs = "1 run" if len(plan.to_delete) == 1 else f"{len(plan.to_delete):,} runs"
+    if plan.to_delete and not is_agreed:
         raise UsageError(f"{runs} would be deleted\n  Agree to that with --yes.")
     click.echo(f"{runs} deleted; the index keeps their figures.")
 

@@ -285,10 +285,10 @@ def _print_found(found: Found, console: Console) -> None:
 def _holds(key: FoundKey) -> str:
     if key.state != "active":
         return f"{key.state}, says the server"
-    open_ = [f"{name} ({why})" for name, why in key.untold.items() if name != "webhook:receive"]
+    open_ = [f"{name} ({why})" for name, why in key.unknown_capabilities.items() if name != "webhook:receive"]
     held = ", ".join(key.capabilities) or "nothing that shows"
-    untold = f"; not told: {', '.join(open_)}" if open_ else ""
-    return f"account {key.user} ({key.tier}), holds {held}{untold}"
+    unknown_capabilities = f"; not told: {', '.join(open_)}" if open_ else ""
+    return f"account {key.user} ({key.tier}), holds {held}{unknown_capabilities}"
 
 
 def _refusals(found: Found) -> str:

@@ -92,14 +92,14 @@ def record(
         sys.exit(_import(source, base_url=base_url, folder=folder, console=console))
     if base_url is not None:
         raise UsageError("--base-url goes only with --from")
-    shelf = RecordingFolder.open(folder, contract_version=shipped_document().version)
+    recordings_folder = RecordingFolder.open(folder, contract_version=shipped_document().version)
     if asked["plan_only"]:
         _print_what_would_be_sent(
-            options_from(RunOptions, asked), shelf, outcome, is_update=update, console=console
+            options_from(RunOptions, asked), recordings_folder, outcome, is_update=update, console=console
         )
         return
-    if shelf.damaged and not update:
-        raise next(iter(shelf.damaged.values()))
+    if recordings_folder.damaged and not update:
+        raise next(iter(recordings_folder.damaged.values()))
 
     def agree(plan: Plan, run: ConformanceRun) -> None:
         _print_contradictions(run, console)
@@ -108,13 +108,16 @@ def record(
         _require_agreement(plan, run.target, is_agreed=yes)
 
     recording = RecordingRun(
-        recorded=() if update else shelf.recordings.keys(), patterns=outcome, agree=agree, console=console
+        recorded=() if update else recordings_folder.recordings.keys(),
+        patterns=outcome,
+        agree=agree,
+        console=console,
     )
-    sys.exit(_record(recording, asked, shelf, console))
+    sys.exit(_record(recording, asked, recordings_folder, console))
 
 
 def _record(
-    recording: RecordingRun, asked: Mapping[str, object], shelf: RecordingFolder, console: Console
+    recording: RecordingRun, asked: Mapping[str, object], recordings_folder: RecordingFolder, console: Console
 ) -> int:
     """Record, keep and print what was recorded even if the run ends early, and return the exit code."""
     from knouds_harness.exchange.recordings.folder import RecordingChange
@@ -129,16 +132,16 @@ def _record(
             return code
     run, plan = recording.run, recording.plan
     judged = recording.judged()
-    puts = shelf.put(each.recording for each in judged if each.recording and not each.problem)
+    puts = recordings_folder.put(each.recording for each in judged if each.recording and not each.problem)
     _print_outcomes(judged, puts, console)
-    _print_left_over(shelf, recording, console)
+    _print_left_over(recordings_folder, recording, console)
     counts = Counter(put.change for put in puts)
     listed = "".join(f", {counts[change]} {change}" for change in RecordingChange if counts[change])
     _print(
         console,
         f"{len(puts)} of {len(plan.outcomes)} outcomes recorded{listed}, in "
         f"{time.monotonic() - begun:.1f} s, at most {run.recorder.writer.cost_credits:,.0f} credits, "
-        f"seed {run.options.seed}: {shelf.path}",
+        f"seed {run.options.seed}: {recordings_folder.path}",
     )
     _print_contradictions(run, console)
     sys.stderr.writelines(f"{printable(line)}\n" for line in run.left)
@@ -191,12 +194,14 @@ def _import(source: Path, *, base_url: str | None, folder: Path, console: Consol
     from knouds_harness.suite.recorded.captured_traffic import import_recordings, read_captured
 
     document = shipped_document()
-    shelf = RecordingFolder.open(folder, contract_version=document.version)
-    if shelf.damaged:
-        raise next(iter(shelf.damaged.values()))
+    recordings_folder = RecordingFolder.open(folder, contract_version=document.version)
+    if recordings_folder.damaged:
+        raise next(iter(recordings_folder.damaged.values()))
     captured = read_captured(source, document, base_url=base_url)
-    imported = import_recordings(captured, source=source, kept=shelf.recordings.values(), document=document)
-    for put in shelf.put(imported.recordings):
+    imported = import_recordings(
+        captured, source=source, kept=recordings_folder.recordings.values(), document=document
+    )
+    for put in recordings_folder.put(imported.recordings):
         _print(console, f"new: {put.recording.name}")
     for line in [*imported.broken, *captured.left_out.splitlines()]:
         _print(console, f"not recorded: {line}")
@@ -211,7 +216,12 @@ def _import(source: Path, *, base_url: str | None, folder: Path, console: Consol
 
 
 def _print_what_would_be_sent(
-    options: RunOptions, shelf: RecordingFolder, patterns: Sequence[str], *, is_update: bool, console: Console
+    options: RunOptions,
+    recordings_folder: RecordingFolder,
+    patterns: Sequence[str],
+    *,
+    is_update: bool,
+    console: Console,
 ) -> None:
     """Print the plan, as far as it follows from the profile."""
     from knouds_harness.suite.discovery.run_plan import record_plan
@@ -221,7 +231,9 @@ def _print_what_would_be_sent(
     from knouds_harness.targets.builtin import open_target
 
     outcomes = all_outcomes(collect_suite())
-    selection = select(outcomes, recorded=() if is_update else shelf.recordings.keys(), patterns=patterns)
+    selection = select(
+        outcomes, recorded=() if is_update else recordings_folder.recordings.keys(), patterns=patterns
+    )
     with open_target(options.target, faults=options.faults, variant=options.variant) as target:
         plan = make_plan(selection, target=target, price=lambda each: each.cost_credits)
         _print_plan(plan, target, console)
@@ -289,15 +301,15 @@ def _print_outcomes(judged: Sequence[KeptAnswer], puts: Sequence[Put], console: 
             _print(console, f"not recorded: {each.outcome}: {each.problem}")
 
 
-def _print_left_over(shelf: RecordingFolder, recording: RecordingRun, console: Console) -> None:
+def _print_left_over(recordings_folder: RecordingFolder, recording: RecordingRun, console: Console) -> None:
     """Name the files that no test records any more, and those that are still damaged."""
     from knouds_harness.exchange.recordings.folder import RecordingFolder
 
     known = {outcome.name for outcome in recording.outcomes}
-    for name, kept in shelf.recordings.items():
+    for name, kept in recordings_folder.recordings.items():
         if name not in known:
             _print(console, f"no test records {kept.name} any more: delete the file, or keep it as it is")
-    for error in RecordingFolder.open(shelf.path).damaged.values():
+    for error in RecordingFolder.open(recordings_folder.path).damaged.values():
         _print(console, f"still damaged: {str(error).partition(chr(10))[0]}")
 
 

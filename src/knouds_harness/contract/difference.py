@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
 
-from knouds_harness.contract.document import MEND_IT, Document
+from knouds_harness.contract.document import FIX_REMEDY, Document
 from knouds_harness.contract.merged_shapes import NO_SHAPE, Shape, check_schemas
-from knouds_harness.contract.nodes import Flaw, Node, escape
+from knouds_harness.contract.nodes import DocumentFlaw, Node, escape
 from knouds_harness.contract.operations import DocumentedResponse, Operation, placeholders
 from knouds_harness.contract.shape_difference import shape_changes
 from knouds_harness.contract.sources import Source
@@ -64,11 +64,11 @@ def differences(old: Document, new: Document) -> list[Difference]:
         try:
             check_schemas(document)
         except DocumentError as error:
-            raise DocumentError(f"{document.source}: {error}\n{MEND_IT}") from error
+            raise DocumentError(f"{document.source}: {error}\n{FIX_REMEDY}") from error
     try:
         return list(dict.fromkeys(found for part in parts for found in part(old, new)))
-    except Flaw as flaw:
-        raise DocumentError(f"{old.source} or {new.source}: {flaw}\n{MEND_IT}") from flaw
+    except DocumentFlaw as flaw:
+        raise DocumentError(f"{old.source} or {new.source}: {flaw}\n{FIX_REMEDY}") from flaw
 
 
 def breaking(place: str, says: str, *, is_assumed: bool = False) -> Difference:

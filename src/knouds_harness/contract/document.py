@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 import yaml
 
-from knouds_harness.contract.nodes import Flaw, Node, check_citations
+from knouds_harness.contract.nodes import DocumentFlaw, Node, check_citations
 from knouds_harness.contract.operations import ErrorCode, Operation
 from knouds_harness.contract.reading import read_error_code, read_fact, read_operation
 from knouds_harness.contract.sources import DOCUMENT_SOURCES, Fact
@@ -19,7 +19,7 @@ from knouds_harness.locations import document_path
 
 _Read = TypeVar("_Read")
 
-MEND_IT: Final = "  Fix the document there; spec/README.md says how it is written."
+FIX_REMEDY: Final = "  Fix the document there; spec/README.md says how it is written."
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 _FLAWS_SHOWN = 20
@@ -86,13 +86,13 @@ def load_document(path: Path | None = None) -> Document:
         raise DocumentError(
             f"{path}: not YAML: {' '.join(str(problem).split())}\n  Fix the document at that place."
         ) from problem
-    flaws: list[Flaw] = []
+    flaws: list[DocumentFlaw] = []
     document = _read(Node(value=raw, root=raw), hashlib.sha256(content).hexdigest(), flaws)
     if document is None or flaws:
         lines = [f"{path}: {flaw}" for flaw in flaws[:_FLAWS_SHOWN]]
         if len(flaws) > _FLAWS_SHOWN:
             lines.append(f"… and {len(flaws) - _FLAWS_SHOWN} more flaws.")
-        raise DocumentError("\n".join([*lines, MEND_IT]))
+        raise DocumentError("\n".join([*lines, FIX_REMEDY]))
     return replace(document, source=str(path))
 
 
@@ -106,7 +106,7 @@ def shipped_document() -> Document:
     return load_document()
 
 
-def _read(root: Node, sha256: str, flaws: list[Flaw]) -> Document | None:
+def _read(root: Node, sha256: str, flaws: list[DocumentFlaw]) -> Document | None:
     """Read as much as possible and add every flaw to ``flaws``; return None if a main section is unusable."""
     try:
         version = root.child("openapi").text()
@@ -117,7 +117,7 @@ def _read(root: Node, sha256: str, flaws: list[Flaw]) -> Document | None:
         title, contract_version = info.child("title").text(), info.child("version").text()
         session_only_paths = root.child("x-session-only-paths").texts()
         items = (facts_node.children(), codes_node.children(), paths.children())
-    except Flaw as flaw:
+    except DocumentFlaw as flaw:
         flaws.append(flaw)
         return None
     facts = {fact.id: fact for node in items[0] if (fact := _or_note(flaws, partial(read_fact, node)))}
@@ -149,10 +149,10 @@ def _read(root: Node, sha256: str, flaws: list[Flaw]) -> Document | None:
     )
 
 
-def _or_note(flaws: list[Flaw], read: Callable[[], _Read]) -> _Read | None:
+def _or_note(flaws: list[DocumentFlaw], read: Callable[[], _Read]) -> _Read | None:
     """Return what ``read`` returns; on a flaw, add it to ``flaws`` and return None."""
     try:
         return read()
-    except Flaw as flaw:
+    except DocumentFlaw as flaw:
         flaws.append(flaw)
         return None

@@ -11,7 +11,7 @@ _DATA_KEYS = frozenset({"example", "examples", "value", "default", "const", "enu
 _REFERENCE_KEYS = frozenset({"$ref", "summary", "description"})
 
 
-class Flaw(Exception):
+class DocumentFlaw(Exception):
     """An error in the document; flaws are collected into one ``DocumentError``."""
 
     def __init__(self, pointer: str, reason: str) -> None:
@@ -27,8 +27,8 @@ class Node:
     root: Any
     pointer: str = ""
 
-    def flaw(self, reason: str) -> Flaw:
-        return Flaw(self.pointer, reason)
+    def flaw(self, reason: str) -> DocumentFlaw:
+        return DocumentFlaw(self.pointer, reason)
 
     def mapping(self) -> Mapping[str, Any]:
         """Return the value if it is a mapping with string keys; raise a flaw otherwise."""
@@ -104,10 +104,10 @@ def resolve(root: object, reference: object, *, at: str) -> Node:
     """Return the node that a reference within the document points to.
 
     Raises:
-        Flaw: The reference points to nothing, or out of the document.
+        DocumentFlaw: The reference points to nothing, or out of the document.
     """
     if not isinstance(reference, str) or not reference.startswith("#/"):
-        raise Flaw(at, f"the reference {reference!r} must lead into this document, as #/components/…")
+        raise DocumentFlaw(at, f"the reference {reference!r} must lead into this document, as #/components/…")
     node = Node(value=root, root=root)
     for step in map(unescape, reference[2:].split("/")):
         if isinstance(node.value, list) and step.isdigit() and int(step) < len(node.value):
@@ -115,11 +115,13 @@ def resolve(root: object, reference: object, *, at: str) -> Node:
         elif isinstance(node.value, dict) and step in node.value:
             node = node.at(step)
         else:
-            raise Flaw(at, f'the reference "{reference}" leads nowhere')
+            raise DocumentFlaw(at, f'the reference "{reference}" leads nowhere')
     return node
 
 
-def check_citations(root: Node, *, facts: Collection[str], sources: Collection[str]) -> Iterator[Flaw]:
+def check_citations(
+    root: Node, *, facts: Collection[str], sources: Collection[str]
+) -> Iterator[DocumentFlaw]:
     """Yield a flaw for each broken reference, unknown fact and unknown source, anywhere in the document."""
     pending = [root]
     while pending:
@@ -131,12 +133,14 @@ def check_citations(root: Node, *, facts: Collection[str], sources: Collection[s
             pending.extend(node.at(key) for key in node.value if key not in _DATA_KEYS)
 
 
-def _citation_flaws(node: Node, *, facts: Collection[str], sources: Collection[str]) -> Iterator[Flaw]:
+def _citation_flaws(
+    node: Node, *, facts: Collection[str], sources: Collection[str]
+) -> Iterator[DocumentFlaw]:
     value = node.value
     if "$ref" in value:
         try:
             resolve(node.root, value["$ref"], at=node.pointer)
-        except Flaw as flaw:
+        except DocumentFlaw as flaw:
             yield flaw
     cited = value["x-facts"] if isinstance(value.get("x-facts"), list) else []
     for fact in [*cited, value["x-fact"]] if "x-fact" in value else cited:

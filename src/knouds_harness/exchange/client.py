@@ -22,7 +22,7 @@ from knouds_harness.exchange.created_workflows import (
     workflow_path,
 )
 from knouds_harness.exchange.evidence import JSON, Exchange, Request
-from knouds_harness.exchange.pricing import charged_credits, dearest_credits, known_credits, was_run
+from knouds_harness.exchange.pricing import charged_credits, highest_price_credits, known_credits, was_run
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.sender import Sender
 from knouds_harness.exchange.usage import ChargesShown
@@ -241,7 +241,7 @@ class Client:
         budget, request = self.guard.budget, exchange.request
         charged = charged_credits(exchange, sender, is_to_run=is_to_run)
         what = f"{request.method} {request.path} ({exchange.id})"
-        doubted_credits = dearest_credits(self.target, self.estimates)
+        doubted_credits = highest_price_credits(self.target, self.estimates)
         budget.settle(reserved, charged, what=what, doubted_credits=doubted_credits)
         if sender is not None:
             self.charges_shown.note_run(sender.user)

@@ -21,7 +21,7 @@ from urllib.parse import quote, unquote
 from knouds_harness.errors import NotCreatedHere, RunRecordError
 from knouds_harness.exchange.effectless_requests import NO_SUCH_WORKFLOW
 from knouds_harness.exchange.evidence import JSON, Exchange, members_of, objects_in, parsed_json
-from knouds_harness.exchange.workflow_names import NameMark, name_with
+from knouds_harness.exchange.workflow_names import SentName, name_with
 from knouds_harness.file_content import file_content
 from knouds_harness.targets.profile import Target
 
@@ -60,7 +60,7 @@ class Creation:
     number: int
     persona: str | None
     user: str | None
-    mark: NameMark = field(default_factory=NameMark)
+    mark: SentName = field(default_factory=SentName)
     slug: str | None = None
     state: str = _OPEN
 
@@ -128,14 +128,14 @@ class CreatedWorkflows:
             NotCreatedHere: The request would change or delete a workflow that is not proven to be ours.
             RunRecordError: The ledger cannot be written.
         """
-        mark = NameMark.of(body)
+        mark = SentName.of(body)
         if is_creation(method, path):
             return self._announce(mark, persona=persona, user=user)
         slug = written_slug(method, path)
         if slug is not None and not self.may_write(slug) and not self._repeats(slug, method, body):
             raise NotCreatedHere(f"{method} {path}: this run cannot prove that it created the workflow")
         if slug in self._ours and mark.member == "name":  # finds it if a rename changes its slug
-            self._become(self._announce(mark, persona=persona, user=user), _NONE, None)
+            self._set_state(self._announce(mark, persona=persona, user=user), _NONE, None)
         return None
 
     def note_listed(self, user: str, summaries: JSON) -> None:
@@ -149,7 +149,7 @@ class CreatedWorkflows:
     def announce_all(self, token: str) -> None:
         """Write down once that workflows with this token at the start of their names will be created."""
         text = name_with(token, "").rstrip()
-        mark = NameMark(token=token, member="name", text=text, is_beginning=True)
+        mark = SentName(token=token, member="name", text=text, is_beginning=True)
         self._announce(mark, persona=None, user=None)
 
     def may_write(self, slug: str) -> bool:
@@ -162,7 +162,7 @@ class CreatedWorkflows:
         """Return whether the workflow existed before the run."""
         return slug in self.target.workflows or any(slug in slugs for slugs in self.listed.values())
 
-    def _is_proven(self, slug: str, mark: NameMark, user: str | None, shown: Callable[[], JSON]) -> bool:
+    def _is_proven(self, slug: str, mark: SentName, user: str | None, shown: Callable[[], JSON]) -> bool:
         """Return whether a slug provably belongs to the workflow that was sent."""
         if self._is_protected(slug) or not _SLUG.fullmatch(slug):  # the path could address another workflow
             return False
@@ -170,11 +170,11 @@ class CreatedWorkflows:
             return True
         return user in self.listed and bool(mark.member) and mark.is_shown_by(shown())
 
-    def _is_shown(self, slug: str, mark: NameMark, user: str | None, summary: JSON) -> bool:
+    def _is_shown(self, slug: str, mark: SentName, user: str | None, summary: JSON) -> bool:
         """Return whether an entry of a list shows the workflow that was sent, and proves that it is ours."""
         return mark.is_shown_by(summary) and self._is_proven(slug, mark, user, lambda: summary)
 
-    def _announce(self, mark: NameMark, *, persona: str | None, user: str | None) -> Creation:
+    def _announce(self, mark: SentName, *, persona: str | None, user: str | None) -> Creation:
         with self._lock:
             creation = Creation(number=next(self._numbers), persona=persona, user=user, mark=mark)
             if not self.header:
@@ -222,11 +222,11 @@ class CreatedWorkflows:
         """
         slug = members_of(answered).get("slug")
         if status is not None and 400 <= status < 500:
-            self._become(creation, _NONE, creation.slug, status=status)
+            self._set_state(creation, _NONE, creation.slug, status=status)
         elif status is not None and status < 300:
             slug = slug if isinstance(slug, str) else ""
             is_ours = self._is_proven(slug, creation.mark, creation.user, lambda: read_back(slug))
-            self._become(creation, _OURS if is_ours else _DISPUTED, slug)
+            self._set_state(creation, _OURS if is_ours else _DISPUTED, slug)
 
     def found(self, name: str, summaries: JSON) -> str | None:
         """Return the slug of the workflow created with this name, if a list shows exactly one with it."""
@@ -237,7 +237,7 @@ class CreatedWorkflows:
         slug = _slug_in(shown[0]) if len(shown) == 1 else ""
         if not slug or not self._is_shown(slug, creation.mark, creation.user, shown[0]):
             return None
-        self._become(creation, _OURS, slug)
+        self._set_state(creation, _OURS, slug)
         return slug
 
     def note(self, exchange: Exchange) -> None:
@@ -255,7 +255,7 @@ class CreatedWorkflows:
     def note_deleted(self, slug: str) -> None:
         for creation in [each for each in self._creations.values() if each.slug == slug]:
             if creation.state == _OURS:
-                self._become(creation, _DELETED, slug)
+                self._set_state(creation, _DELETED, slug)
 
     def is_disputed(self, creation: Creation) -> bool:
         """Return whether the response named a workflow that is not proven to be ours."""
@@ -271,7 +271,7 @@ class CreatedWorkflows:
         """Creations that succeeded, but whose response has no slug that is proven to be ours."""
         return [each for each in self._creations.values() if each.state == _DISPUTED]
 
-    def _become(self, creation: Creation, state: str, slug: str | None, **more: object) -> None:
+    def _set_state(self, creation: Creation, state: str, slug: str | None, **more: object) -> None:
         with self._lock:
             creation.state, creation.slug = state, slug
             if state == _OURS and slug is not None:
@@ -302,21 +302,21 @@ class CreatedWorkflows:
             proven.update(each.mark.token for each in of_it)
             for each in of_it:
                 if each.state == _DISPUTED:
-                    self._become(each, _NONE, None)
+                    self._set_state(each, _NONE, None)
             if slug and slug not in known and (of_it or slug in self._ours):
                 found = Creation(number=next(self._numbers), persona=persona, user=user)
                 self._creations[found.number] = found
-                self._become(found, _OURS, slug)
+                self._set_state(found, _OURS, slug)
         for each in self.unsettled:  # renamed by a user, or a list that lies
             token = each.mark.token
             slugs = (_slug_in(shown) for shown in summaries if token and token not in proven)
             renamed = next((slug for slug in slugs if token in slug and not self._is_protected(slug)), None)
             if renamed and each.user in (user, None):
-                self._become(each, _DISPUTED, renamed)
+                self._set_state(each, _DISPUTED, renamed)
 
     def note_not_there(self, creation: Creation) -> None:
         """Record that nothing was created, because no list shows it."""
-        self._become(creation, _NONE, None)
+        self._set_state(creation, _NONE, None)
 
     def finish(self, *, left: int) -> None:
         """Write down how many workflows are left on the target."""
@@ -348,7 +348,7 @@ class CreatedWorkflows:
                 number, Creation(number=number, persona=event.get("persona"), user=event.get("user"))
             )
             if what == _OPEN:
-                creation.mark = NameMark(
+                creation.mark = SentName(
                     token=str(event.get("token")),
                     member=str(event.get("member")),
                     text=str(event.get("text")),

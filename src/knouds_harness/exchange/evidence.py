@@ -218,7 +218,7 @@ class Exchange:
         return code if isinstance(code, str) else None
 
     @property
-    def told_wait_s(self) -> int:
+    def retry_after_s(self) -> int:
         """Seconds to wait after a 429, by its Retry-After: at least 1, at most little more than a window."""
         told_s = whole_number(self.header("retry-after"))
         return WINDOW_S if told_s is None else min(max(told_s, 1), _LONGEST_WAIT_S)

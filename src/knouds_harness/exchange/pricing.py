@@ -19,7 +19,7 @@ _BEYOND_REASON = 10**12
 _RUN_PATH: Final = re.compile(r"/api/(workflows|models)/([^/]+)/run")
 
 
-def charge_told(
+def reported_charge(
     status: int, content: bytes, body: JSON, *, most_credits: float, is_to_run: bool, is_granted: bool
 ) -> float | None:
     """Return the charge that a response to a run reports; None if unknown, so that the worst is assumed.
@@ -59,11 +59,11 @@ def was_run(body: JSON) -> bool:
 
 
 def charged_credits(exchange: Exchange, sender: Persona | None, *, is_to_run: bool) -> float | None:
-    """Return the charge of a run, as ``charge_told`` does; None if no response came."""
+    """Return the charge of a run, as ``reported_charge`` does; None if no response came."""
     if exchange.status is None:
         return None
     funds = sender.credits if sender else "enough"
-    return charge_told(
+    return reported_charge(
         exchange.status,
         exchange.body,
         exchange.json_or_none(),
@@ -98,7 +98,7 @@ def known_credits(path: str, target: Target, estimates: Mapping[str, float]) -> 
     return resource.cost_credits
 
 
-def dearest_credits(target: Target, estimates: Mapping[str, float]) -> float:
+def highest_price_credits(target: Target, estimates: Mapping[str, float]) -> float:
     """Return the highest known price of a target's workflows and models."""
     resources: tuple[Workflow | Model, ...] = (*target.workflows.values(), *target.models.values())
     return max((*estimates.values(), *(each.cost_credits or 0.0 for each in resources)), default=0.0)

@@ -37,7 +37,7 @@ def marked(document: JSON) -> JSON:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NameMark:
+class SentName:
     """Identifies the workflow that a creation made, by what was sent.
 
     Attributes:

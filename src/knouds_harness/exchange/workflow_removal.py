@@ -134,7 +134,7 @@ class WorkflowRemoval:
         """Send an operation; after a 429, send again when the target says, while there is time."""
         while True:
             exchange = self.send(operation_id, persona, slug)
-            wait_s = exchange.told_wait_s
+            wait_s = exchange.retry_after_s
             if exchange.status != HTTPStatus.TOO_MANY_REQUESTS or wait_s > self.most_wait_s:
                 return exchange
             self.most_wait_s -= wait_s

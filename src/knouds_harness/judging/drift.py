@@ -12,10 +12,10 @@ from knouds_harness.contract.sources import Fact
 from knouds_harness.exchange.evidence import Exchange, KeptBodies, Pairs
 from knouds_harness.exchange.reproduction.curl import ShellNames, curl
 from knouds_harness.judging.observed_schema import (
-    MOST_OF_A_PLACE,
-    ObservedMember,
-    SeenMember,
+    MOST_PER_PLACE,
+    ObservedPlace,
     SentValues,
+    Sighting,
     look,
     note,
 )
@@ -65,7 +65,7 @@ class Novelty:
     where: str
     value: str = ""
     says: str
-    seen: SeenMember
+    seen: Sighting
 
 
 @dataclass(kw_only=True)
@@ -74,9 +74,9 @@ class _Answers:
 
     operation: str | None
     is_documented: bool
-    body: ObservedMember
-    codes: dict[str, SeenMember] = field(default_factory=dict)
-    headers: dict[str, ObservedMember] = field(default_factory=dict)
+    body: ObservedPlace
+    codes: dict[str, Sighting] = field(default_factory=dict)
+    headers: dict[str, ObservedPlace] = field(default_factory=dict)
     count: int = 0
 
     def answers(self) -> Answers:
@@ -125,7 +125,7 @@ class Gatherer:
             found = self._answers[operation.id, status] = _Answers(
                 operation=operation.id,
                 is_documented=status in operation.responses,
-                body=ObservedMember(known=self._known.body(operation, status), first=kept),
+                body=ObservedPlace(known=self._known.body(operation, status), first=kept),
             )
         sent = self._sent_values if operation.tag == _SHOWS_WHAT_WAS_SENT else None
         found.count += 1
@@ -143,9 +143,9 @@ class Gatherer:
             return
         found = self._deliveries.get(event)
         if found is None:
-            if len(self._deliveries) >= MOST_OF_A_PLACE:
+            if len(self._deliveries) >= MOST_PER_PLACE:
                 return
-            body = ObservedMember(known=self._known.delivery, first=exchange)
+            body = ObservedPlace(known=self._known.delivery, first=exchange)
             found = self._deliveries[event] = _Answers(operation=None, is_documented=True, body=body)
         found.count += 1
         self._add_headers(found, exchange.request.headers, exchange)
@@ -189,16 +189,16 @@ class Gatherer:
                 continue
             seen = found.headers.get(name)
             if seen is None:
-                if len(found.headers) >= MOST_OF_A_PLACE:
+                if len(found.headers) >= MOST_PER_PLACE:
                     continue
                 is_drift = name not in self._known.headers
-                seen = found.headers[name] = ObservedMember(known=FREE, first=exchange, is_drift=is_drift)
+                seen = found.headers[name] = ObservedPlace(known=FREE, first=exchange, is_drift=is_drift)
             seen.count += 1
 
     def _new_in(self, found: _Answers, status: int | None) -> Iterator[Novelty]:
         operation = found.operation
         if not found.is_documented and status is not None and 400 <= status < 500:
-            seen = SeenMember(first=found.body.first, count=found.count)
+            seen = Sighting(first=found.body.first, count=found.count)
             yield Novelty(
                 kind="status",
                 operation=operation,
@@ -219,13 +219,13 @@ class Gatherer:
                 )
         for name, header in found.headers.items():
             if header.is_drift:
-                seen = SeenMember(first=header.first, count=header.count)
+                seen = Sighting(first=header.first, count=header.count)
                 yield Novelty(
                     kind="header", operation=operation, where=f"header {name}", says="a header", seen=seen
                 )
         for place, _ in found.body.all():
             if place.is_drift:
-                seen = SeenMember(first=place.first, count=place.count)
+                seen = Sighting(first=place.first, count=place.count)
                 says = f"a member ({' or '.join(sorted(place.types))})"
                 yield Novelty(kind="member", operation=operation, where=place.pointer, says=says, seen=seen)
             for value, seen in place.values.items():
@@ -248,7 +248,7 @@ def _join(found: dict[tuple[str, str | None, str, str], Novelty], new: Novelty) 
         found[key] = new
         return
     first = min(known.seen.first, new.seen.first, key=lambda exchange: exchange.started_at)
-    found[key] = replace(known, seen=SeenMember(first=first, count=known.seen.count + new.seen.count))
+    found[key] = replace(known, seen=Sighting(first=first, count=known.seen.count + new.seen.count))
 
 
 def drift_finding(novelty: Novelty, fact: Fact, names: ShellNames | None = None) -> Finding:

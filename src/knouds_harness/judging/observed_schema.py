@@ -21,7 +21,7 @@ _TYPE_BY_CLASS: Final = {
     bool: "boolean",
     type(None): "null",
 }
-MOST_OF_A_PLACE: Final = 100
+MOST_PER_PLACE: Final = 100
 """Limits names and values per place, so that a server that invents them cannot fill the record."""
 
 _LONGEST_NAME: Final = 80
@@ -29,7 +29,7 @@ _LARGEST_BYTES: Final = 200_000
 
 
 @dataclass(kw_only=True, slots=True)
-class SeenMember:
+class Sighting:
     """How often something new was seen, and the exchange that showed it first."""
 
     first: Exchange
@@ -37,7 +37,7 @@ class SeenMember:
 
 
 @dataclass(kw_only=True, slots=True)
-class ObservedMember:
+class ObservedPlace:
     """What was seen at one place: a body, a member, any item of an array, or a header.
 
     Attributes:
@@ -52,11 +52,11 @@ class ObservedMember:
     count: int = 0
     objects: int = 0
     types: set[str] = field(default_factory=set)
-    members: dict[str, ObservedMember] = field(default_factory=dict)
-    items: ObservedMember | None = None
-    values: dict[str, SeenMember] = field(default_factory=dict)
+    members: dict[str, ObservedPlace] = field(default_factory=dict)
+    items: ObservedPlace | None = None
+    values: dict[str, Sighting] = field(default_factory=dict)
 
-    def all(self, *, is_always: bool = True) -> Iterator[tuple[ObservedMember, bool]]:
+    def all(self, *, is_always: bool = True) -> Iterator[tuple[ObservedPlace, bool]]:
         """Yield this place and all below, each with whether it was present whenever it could have been."""
         yield self, is_always
         for member in self.members.values():
@@ -65,7 +65,7 @@ class ObservedMember:
             yield from self.items.all()
 
 
-def look(place: ObservedMember, value: JSON, exchange: Exchange, *, sent: SentValues | None) -> None:
+def look(place: ObservedPlace, value: JSON, exchange: Exchange, *, sent: SentValues | None) -> None:
     """Add one body. Called for every member of every response, so it has to be fast."""
     place.count += 1
     kind = _TYPE_BY_CLASS[type(value)]
@@ -83,7 +83,7 @@ def look(place: ObservedMember, value: JSON, exchange: Exchange, *, sent: SentVa
     elif kind == "array":
         if known.items is not None and value:
             if place.items is None:
-                place.items = ObservedMember(known=known.items, pointer=f"{place.pointer}/*", first=exchange)
+                place.items = ObservedPlace(known=known.items, pointer=f"{place.pointer}/*", first=exchange)
             for each in value:
                 look(place.items, each, exchange, sent=sent)
     elif kind == "string" and known.listed is not None:
@@ -91,18 +91,18 @@ def look(place: ObservedMember, value: JSON, exchange: Exchange, *, sent: SentVa
 
 
 def _met(
-    place: ObservedMember, name: str, exchange: Exchange, sent: SentValues | None
-) -> ObservedMember | None:
+    place: ObservedPlace, name: str, exchange: Exchange, sent: SentValues | None
+) -> ObservedPlace | None:
     """Add a member that was not seen before; return None if it is left out."""
     pointer = f"{place.pointer}/{escape(name)}"
     known = place.known.members.get(name)
     if known is None:
         is_left_out = place.known.is_free and place.pointer
-        if is_left_out or len(name) > _LONGEST_NAME or len(place.members) >= MOST_OF_A_PLACE:
+        if is_left_out or len(name) > _LONGEST_NAME or len(place.members) >= MOST_PER_PLACE:
             return None
         if sent is not None and sent.is_our_member(pointer):
             return None
-    member = ObservedMember(
+    member = ObservedPlace(
         known=known or FREE,
         pointer=pointer,
         first=exchange,
@@ -112,20 +112,20 @@ def _met(
     return member
 
 
-def _note_value(place: ObservedMember, value: str, exchange: Exchange, sent: SentValues | None) -> None:
+def _note_value(place: ObservedPlace, value: str, exchange: Exchange, sent: SentValues | None) -> None:
     name = named_form(value)
     is_listed = name in (place.known.listed or ())
     if name in place.values or is_listed or sent is None or not sent.is_our_text(value):
         note(place.values, name, exchange)
 
 
-def note(seen_by_name: dict[str, SeenMember], name: str, exchange: Exchange) -> None:
+def note(seen_by_name: dict[str, Sighting], name: str, exchange: Exchange) -> None:
     """Count a value or code, unless it is too long or one too many."""
     seen = seen_by_name.get(name)
     if seen is None:
-        if len(name) > _LONGEST_NAME or len(seen_by_name) >= MOST_OF_A_PLACE:
+        if len(name) > _LONGEST_NAME or len(seen_by_name) >= MOST_PER_PLACE:
             return
-        seen = seen_by_name[name] = SeenMember(first=exchange)
+        seen = seen_by_name[name] = Sighting(first=exchange)
     seen.count += 1
 
 

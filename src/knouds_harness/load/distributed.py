@@ -73,7 +73,7 @@ class MasterRun(LeadingRun):
             gevent.sleep(0.05)
         self._started |= assembled
 
-    def _share_out(self, start_unix_s: float) -> None:
+    def _distribute(self, start_unix_s: float) -> None:
         """Give each worker its share, then watch the workers."""
         gevent.spawn(self._share_and_watch, start_unix_s)
 

@@ -208,15 +208,15 @@ class LoadOptions:
     )
 
     @cached_property
-    def course(self) -> Shape:
+    def load_shape(self) -> Shape:
         if self.stages is not None:
             return parse_stages(self.stages).shape
         level = float(self.rate or self.users)
         return Shape.of(self.shape, level, float(self.duration_s), base=self.base, steps=self.steps)
 
     @property
-    def course_peak(self) -> float:
-        return max(max(stage.start, stage.end) for stage in self.course.stages)
+    def peak_level(self) -> float:
+        return max(max(stage.start, stage.end) for stage in self.load_shape.stages)
 
     @property
     def think_s(self) -> tuple[float, float] | None:
@@ -230,7 +230,7 @@ class LoadOptions:
     def schedule(self) -> ArrivalSchedule | None:
         if self.rate is None:
             return None
-        return ArrivalSchedule(shape=self.course, spacing=self.spacing, seed=self.seed)
+        return ArrivalSchedule(shape=self.load_shape, spacing=self.spacing, seed=self.seed)
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -270,7 +270,7 @@ def read_options(parsed: Namespace) -> LoadOptions:
         )
     _refuse_what_has_no_effect(read)
     try:
-        _ = read.course
+        _ = read.load_shape
     except (ValueError, ZeroDivisionError) as error:
         raise UsageError(f"--shape {read.shape}: {error}") from error
     return read

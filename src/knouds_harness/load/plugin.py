@@ -34,10 +34,10 @@ from knouds_harness.load.options import LoadOptions, add_options, read_options
 from knouds_harness.load.workload.input_lines import InputFile, read_input_file, refuse_idle_lines
 from knouds_harness.load.workload.plan import forecast
 from knouds_harness.load.workload.preflight import (
-    LookedAhead,
+    Preflight,
     check_plan,
-    look_ahead,
     price_of,
+    run_preflight,
     sandbox_prices,
 )
 from knouds_harness.load.workload.workload import Workload, has_runs, scenarios_in
@@ -189,9 +189,9 @@ def _set_up(environment: Environment, options: LoadOptions) -> tuple[LoadSetup, 
         _show_plan(environment, options, rehearsal, inputs, is_asked=is_asked)
     if is_worker:
         check_production(target, yes_production=options.yes_production)
-        ahead = LookedAhead(**parsed["ahead"])  # the master asked
+        ahead = Preflight(**parsed["ahead"])  # the master asked
     else:
-        ahead = look_ahead(target, rehearsal, user_classes, yes_production=options.yes_production)
+        ahead = run_preflight(target, rehearsal, user_classes, yes_production=options.yes_production)
         parsed["ahead"] = {"prices": dict(ahead.prices), "marks": dict(ahead.marks)}  # for workers
     environment.host = target.base_url
     workload = _workload(options, target, inputs, ahead.prices)

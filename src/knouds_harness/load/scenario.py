@@ -18,7 +18,7 @@ from knouds_harness.load.generator.load_run import LoadRun
 from knouds_harness.load.invariants.verification import parsed
 from knouds_harness.load.users import FastSession
 from knouds_harness.load.workload.accounts import RUNS, AccountKeys, RunRequest
-from knouds_harness.load.workload.workload import ActingAccount, Task
+from knouds_harness.load.workload.workload import Task, TaskAccount
 from knouds_harness.targets.needs.runs import RunNeed
 from knouds_harness.targets.personas import Persona
 
@@ -54,7 +54,7 @@ class ScenarioUser(ArrivalUser):
         self.client.is_traced = self.load_run.is_traced
         self._user_tasks = self.load_run.tasks_of(type(self))
         self._own_tasks = self._user_tasks.tasks
-        self._turn: ActingAccount | None = None
+        self._turn: TaskAccount | None = None
         self.take_turn(self._own_tasks[0])
 
     def take_turn(self, task: Task) -> None:

@@ -53,7 +53,7 @@ def lag_class(missed: int) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Undoing:
+class DelayCorrection:
     """What takes the delay out of the times of some responses.
 
     Attributes:
@@ -72,9 +72,9 @@ class Delay:
 
     def __init__(self, lags: Mapping[int, Histogram]) -> None:
         self._lags = lags
-        self._known: dict[int, Undoing] = {}
+        self._known: dict[int, DelayCorrection] = {}
 
-    def undoing(self, took_ms: float) -> Undoing:
+    def undoing(self, took_ms: float) -> DelayCorrection:
         """Return what takes the delay out of responses that take so long.
 
         No request is sent while the loop stands still. So the response to one that took 20 ms comes at most
@@ -87,7 +87,7 @@ class Delay:
             once = _grouped((middle_of(bucket), count / total) for bucket, count in lags.counts.items())
             twice = _grouped((a + b, p * q) for a, p in once for b, q in once)
             late = sum(share for ns, share in once if ns > LEAST_MS * 1e6)
-            self._known[last] = Undoing(
+            self._known[last] = DelayCorrection(
                 inverse=[(0, 3.0), *((ns, -3 * p) for ns, p in once), *twice] if once else [(0, 1.0)],
                 lags=lags,
                 beyond=[
@@ -102,7 +102,7 @@ class Delay:
         """Return the figures of an operation that the delay moved by more than this share of them."""
         if not times.response.counts:
             return []
-        undelayed = Undelayed(times.service, self)
+        undelayed = CorrectedTimes(times.service, self)
         at = times.response.percentiles_s(*(_percent_of(measure) or 0.0 for measure in TIME_MEASURES))
         moved = []
         for measure, at_s in zip(TIME_MEASURES, at, strict=True):
@@ -121,7 +121,7 @@ class Delay:
         return moved
 
 
-class Undelayed:
+class CorrectedTimes:
     """Estimates of times as they would be without the delay.
 
     No estimate is below the shortest measured time, and no percentile is below a lower one.

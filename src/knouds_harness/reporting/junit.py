@@ -156,7 +156,7 @@ def load_junit(record: RunRecord, load: LoadResults) -> str:
         _add_outcome(measured, "failure", message=": ".join(failed), kind="nothing measured")
     cases_by_suite = {
         "run": [run, generator, measured],
-        "objectives": [_objective(each) for each in _told_apart(load.objectives)],
+        "objectives": [_objective(each) for each in _one_per_name(load.objectives)],
         "invariants": [_invariant(each) for each in load.invariants],
     }
     return _testsuites(
@@ -168,7 +168,7 @@ def load_junit(record: RunRecord, load: LoadResults) -> str:
     )
 
 
-def _told_apart(objectives: Sequence[JudgedObjective]) -> list[JudgedObjective]:
+def _one_per_name(objectives: Sequence[JudgedObjective]) -> list[JudgedObjective]:
     """Return one objective for each operation and measure, a missed one if there is any.
 
     Readers tell cases apart by name, and a run that ``--abort-on`` ended has missed a bound besides the

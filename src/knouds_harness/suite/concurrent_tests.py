@@ -155,7 +155,7 @@ class ConcurrentTests:
         self._threads.shutdown(cancel_futures=True)
 
 
-class Made:
+class SharedValues:
     """Values that are made when a test first asks for them; other tests wait until they are there."""
 
     def __init__(self, while_waiting: WhileWaiting) -> None:
@@ -178,10 +178,10 @@ class Made:
 
 
 class HasMade(Protocol):
-    made: Made
+    made: SharedValues
 
 
-class made_once(Generic[S, T]):  # noqa: N801 - stands where cached_property would
+class shared_once(Generic[S, T]):  # noqa: N801 - stands where cached_property would
     """A cached property for tests side by side, which wait while it is being made."""
 
     def __init__(self, make: Callable[[S], T]) -> None:

@@ -47,7 +47,7 @@ class Received:
     is_taken: bool
 
 
-class Shown(threading.local):
+class CurrentTest(threading.local):
     """What the calling thread's test has shown so far.
 
     Attributes:
@@ -96,7 +96,7 @@ class FindingRecorder:
     keeps_answers: bool = False
     names: ShellNames = field(default_factory=ShellNames)
     steps: PrecedingRequests = field(default_factory=PrecedingRequests)
-    shown: Shown = field(default_factory=Shown)
+    shown: CurrentTest = field(default_factory=CurrentTest)
     user_checks: tuple[Check[[]], ...] = ()
     user_errors: dict[str, str] = field(default_factory=dict)
     duration_s_by_test: dict[str, float] = field(default_factory=dict)

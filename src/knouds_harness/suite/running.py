@@ -31,7 +31,7 @@ _LONG_BYTES: Final = 1_000_000
 
 
 @dataclass(eq=False, kw_only=True)  # pytest 9.0 hashes plugins
-class Trouble:
+class SessionErrors:
     """A pytest plugin that keeps collection errors and what was raised inside pytest or a plugin.
 
     Attributes:
@@ -100,7 +100,7 @@ def collect_suite() -> tuple[pytest.Item, ...]:
     return tuple(collector.items)
 
 
-def run_pytest(options: Sequence[str], plugin: Trouble) -> int:
+def run_pytest(options: Sequence[str], plugin: SessionErrors) -> int:
     """Have pytest run the conformance suite with our plugin and ``plugin``; returns its exit code.
 
     Raises:
@@ -162,7 +162,7 @@ def show_wait(console: Console, seconds: float) -> None:
 
 
 @dataclass(eq=False, kw_only=True)
-class _Collector(Trouble):
+class _Collector(SessionErrors):
     items: list[pytest.Item] = field(default_factory=list)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -170,7 +170,7 @@ class _Collector(Trouble):
 
 
 @dataclass(eq=False, kw_only=True)
-class _Watcher(Trouble):
+class _Watcher(SessionErrors):
     """A pytest plugin that shows progress, and each finding as soon as it is found."""
 
     console: Console

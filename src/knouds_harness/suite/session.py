@@ -205,7 +205,7 @@ class ConformanceRun:
         if self.outcome is None and not was_interrupted:
             self._conclude_costs()
         self.recorder.begin_test()
-        self.tester.judge_all_learnt()
+        self.tester.judge_first_contacts()
         self._note_endless()
         self.recorder.record_drift()
         if self.outcome is None:

@@ -55,7 +55,7 @@ class RateLimitRetry:
     _refused: set[str | None] = field(default_factory=set)
     _waited_in_vain_s: float = 0.0
 
-    def outlast(self, exchange: Exchange, send_again: Callable[[], Exchange]) -> Exchange:
+    def retry(self, exchange: Exchange, send_again: Callable[[], Exchange]) -> Exchange:
         """Send a refused request again, each time when the 429 says, for at most three windows.
 
         An operation that was refused for longer is not waited for again until it is admitted. If nothing was
@@ -67,7 +67,7 @@ class RateLimitRetry:
             and operation not in self._refused
             and self._waited_in_vain_s < _MOST_WAITED_S
         ):
-            wait_s = exchange.told_wait_s
+            wait_s = exchange.retry_after_s
             self.pass_time(wait_s)
             self._waited_in_vain_s += wait_s
             exchange = send_again()
@@ -113,7 +113,7 @@ class Tester:
         self.mint = KeyMint(client) if self.target.control else None
         self.rate_limit_retry = RateLimitRetry(pass_time=self.mint.advance_clock if self.mint else wait)
         self.pricing = Pricing(
-            lambda asked: self.rate_limit_retry.outlast(client.send(asked), lambda: client.send(asked)),
+            lambda asked: self.rate_limit_retry.retry(client.send(asked), lambda: client.send(asked)),
             self.target,
             estimates=client.estimates,
         )
@@ -129,7 +129,7 @@ class Tester:
         for exchange in learnt:
             self.runs.note(self._kept_bodies.kept(exchange))
             if len(exchange.body) > KEPT_BYTES:  # too long to keep: tests that need it ask again
-                self._judge_learnt(exchange)
+                self._judge_first_contact(exchange)
                 self._whoami_by_key.pop(exchange.request.persona or "", None)
 
     def need(self, need: Need[T]) -> T:
@@ -147,15 +147,15 @@ class Tester:
         known = self._whoami_by_key.get(persona.name)
         if known is None or known.status != HTTPStatus.OK:
             return self.send("getWhoami", persona)
-        self._judge_learnt(known)
+        self._judge_first_contact(known)
         return known
 
-    def judge_all_learnt(self) -> None:
+    def judge_first_contacts(self) -> None:
         """Judge the responses from before the first test that no test has used."""
         for exchange in list(self._unjudged.values()):
-            self._judge_learnt(exchange)
+            self._judge_first_contact(exchange)
 
-    def _judge_learnt(self, exchange: Exchange) -> None:
+    def _judge_first_contact(self, exchange: Exchange) -> None:
         if self._unjudged.pop(exchange.id, None) and not exchange.is_lost:
             self._judge(exchange)
 
@@ -299,7 +299,7 @@ class Tester:
         exchange = self._send_once(request, key)
         if is_throttling_expected:
             return exchange
-        exchange = self.rate_limit_retry.outlast(exchange, lambda: self._send_once(request, key))
+        exchange = self.rate_limit_retry.retry(exchange, lambda: self._send_once(request, key))
         if exchange.status == 429:
             raise Untested("requests that are admitted: one got a 429 again and again")
         return exchange

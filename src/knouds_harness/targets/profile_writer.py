@@ -24,7 +24,7 @@ class FoundKey:
     """One key, as the target describes it.
 
     Attributes:
-        untold: Capabilities that it may also hold, with the reason why that is unknown.
+        unknown_capabilities: Capabilities that it may also hold, with the reason why that is unknown.
     """
 
     name: str
@@ -34,7 +34,7 @@ class FoundKey:
     role: Role = "user"
     state: KeyState = "active"
     capabilities: tuple[str, ...] = ()
-    untold: Mapping[str, str] = field(default_factory=dict)
+    unknown_capabilities: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

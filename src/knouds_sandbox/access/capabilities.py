@@ -11,7 +11,7 @@ from knouds_sandbox.fault_points import ActiveEdits, Point
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Asked:
+class CapabilityRequest:
     """The capability that a request needs, and those that its key holds.
 
     Attributes:
@@ -47,7 +47,7 @@ def meets(held: Collection[str], required: str) -> bool:
     return "*" in held or required in held or f"{required.partition(':')[0]}:*" in held
 
 
-def require(asked: Asked, edits: ActiveEdits) -> None:
+def require(asked: CapabilityRequest, edits: ActiveEdits) -> None:
     """Refuse a key that does not hold what the operation requires."""
     for require_instead in edits.at(Point.REQUIREMENT, asked.operation):
         asked = replace(asked, required=require_instead(asked))

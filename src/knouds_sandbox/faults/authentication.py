@@ -9,8 +9,8 @@ from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.fault_points import Edit, Point
 from knouds_sandbox.faults.editing import (
     AnswerEdit,
+    answers_for_last_request,
     at,
-    in_the_name_of_the_last,
     on_answer,
     on_refusal,
     on_success,
@@ -385,7 +385,7 @@ def whoami_describes_another() -> Edit:
 @fault("whoami.is-the-key-owner", is_subtle=True)
 def whoami_at_once_mixed_up() -> Edit:
     """If requests are simultaneous, whoami may describe another account."""
-    return in_the_name_of_the_last("getWhoami")
+    return answers_for_last_request("getWhoami")
 
 
 @fault("whoami.is-the-key-owner")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from knouds_sandbox.access.authentication import Credentials
-from knouds_sandbox.access.capabilities import Asked, meets
+from knouds_sandbox.access.capabilities import CapabilityRequest, meets
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.fault_points import Edit, Point
 from knouds_sandbox.faults.editing import at, on_refusal, refused, with_status, with_value, without
@@ -19,12 +19,12 @@ def _unchecked(operation: str) -> Edit:
     return at(Point.CAPABILITY, operation, lambda _: True)
 
 
-def _admits(is_meant: Callable[[Asked], bool], operations: str = "") -> Edit:
+def _admits(is_meant: Callable[[CapabilityRequest], bool], operations: str = "") -> Edit:
     """Admit the selected requests, whatever the rule says."""
     return at(Point.CAPABILITY, operations, lambda asked: True if is_meant(asked) else None)
 
 
-def _refuses(is_meant: Callable[[Asked], bool], operations: str = "") -> Edit:
+def _refuses(is_meant: Callable[[CapabilityRequest], bool], operations: str = "") -> Edit:
     """Refuse the selected requests, whatever the rule says."""
     return at(Point.CAPABILITY, operations, lambda asked: False if is_meant(asked) else None)
 
@@ -33,7 +33,7 @@ def _implies(held: str, required: str) -> Edit:
     return _admits(lambda asked: asked.required == required and asked.held >= set(held.split()))
 
 
-def _wildcard_ignored(is_meant: Callable[[Asked], bool]) -> Edit:
+def _wildcard_ignored(is_meant: Callable[[CapabilityRequest], bool]) -> Edit:
     return _refuses(lambda asked: is_meant(asked) and not {"*", asked.required} & asked.held)
 
 
@@ -41,13 +41,13 @@ def _requires(operation: str, required: str) -> Edit:
     return at(Point.REQUIREMENT, operation, lambda _: required)
 
 
-def _bound_names(asked: Asked) -> list[str]:
+def _bound_names(asked: CapabilityRequest) -> list[str]:
     """Return the names to which the key's capabilities for this resource are bound."""
     parts = (name.split(":") for name in asked.held)
     return [each[1] for each in parts if len(each) == 3 and each[0] == asked.resource]
 
 
-def _bound_form_ignored(is_meant: Callable[[Asked], bool]) -> Edit:
+def _bound_form_ignored(is_meant: Callable[[CapabilityRequest], bool]) -> Edit:
     return _refuses(
         lambda asked: (
             asked.bound_to is not None
@@ -58,7 +58,7 @@ def _bound_form_ignored(is_meant: Callable[[Asked], bool]) -> Edit:
     )
 
 
-def _bound_form_runs(is_taken: Callable[[str, str, Asked], bool]) -> Edit:
+def _bound_form_runs(is_taken: Callable[[str, str, CapabilityRequest], bool]) -> Edit:
     """Admit another name than the bound one, if ``is_taken(bound_name, requested_name, asked)``."""
     return _admits(
         lambda asked: any(

@@ -155,7 +155,7 @@ async def pause() -> None:
     await asyncio.sleep(_PAUSE_S)
 
 
-def in_the_name_of_the_last(operation: str) -> Edit:
+def answers_for_last_request(operation: str) -> Edit:
     """Answer simultaneous requests with the response for the last one."""
 
     async def handle_for_the_last(call: HandlerCall, handle: Handler) -> Response:

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.fault_points import Edit, Point
-from knouds_sandbox.faults.editing import Handler, in_the_name_of_the_last, on_refusal, pause, with_value
+from knouds_sandbox.faults.editing import Handler, answers_for_last_request, on_refusal, pause, with_value
 from knouds_sandbox.faults.fault import fault
 from knouds_sandbox.faults.resource_edits import (
     RUNS,
@@ -39,7 +39,7 @@ def usage_adopts_failed_runs() -> tuple[Edit, ...]:
 @fault("usage.own-rows-only", is_subtle=True)
 def usage_at_once_mixed_up() -> Edit:
     """If requests are simultaneous, usage may be another account's."""
-    return in_the_name_of_the_last("listUsage")
+    return answers_for_last_request("listUsage")
 
 
 @fault("usage.own-rows-only")

@@ -85,7 +85,7 @@ async def answer_preferred(
     request: Request, operation: str, services: Services, answer: Callable[[], Awaitable[Response]]
 ) -> Response:
     """Answer as ``Prefer`` says; without it, or if preferences are off, answer as usual."""
-    if not services.heeds_preferences or "prefer" not in request.headers:
+    if not services.allows_prefer or "prefer" not in request.headers:
         return await answer()
     try:
         preferred = _parsed(request, operation)

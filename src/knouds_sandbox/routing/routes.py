@@ -12,7 +12,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from knouds_sandbox.access.authentication import authenticate
-from knouds_sandbox.access.capabilities import Asked, require
+from knouds_sandbox.access.capabilities import CapabilityRequest, require
 from knouds_sandbox.calls import HandlerCall, Services
 from knouds_sandbox.envelopes import Refusal, refuse, unauthorized
 from knouds_sandbox.fault_points import ActiveEdits, Point
@@ -63,7 +63,7 @@ def _wrapped(around: Callable[[HandlerCall, Handler], Awaitable[Response]], hand
 async def _require_capability(operation: Endpoint, call: HandlerCall) -> None:
     if operation.requires is None and not call.services.edits:
         return
-    asked = Asked(
+    asked = CapabilityRequest(
         held=call.key.capabilities,
         required=operation.requires,
         operation=operation.name,
@@ -73,7 +73,7 @@ async def _require_capability(operation: Endpoint, call: HandlerCall) -> None:
     try:
         require(asked, call.services.edits)
     except Refusal:
-        if call.services.judges_key_last:
+        if call.services.checks_capabilities_last:
             await _refuse_for_anything_else(operation, call)
         for happen in call.services.edits.at(Point.DENIED, operation.name):
             await happen(call)

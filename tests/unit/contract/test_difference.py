@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from knouds_harness.contract.difference import Difference, Kind, differences
 from knouds_harness.contract.document import _read, shipped_document
-from knouds_harness.contract.nodes import Flaw, Node
+from knouds_harness.contract.nodes import DocumentFlaw, Node
 from knouds_harness.errors import DocumentError
 
 OLD = shipped_document()
@@ -46,7 +46,7 @@ def changed(*edits):
 
 
 def load(raw):
-    flaws: list[Flaw] = []
+    flaws: list[DocumentFlaw] = []
     document = _read(Node(value=raw, root=raw), "", flaws)
     assert flaws == []
     return document

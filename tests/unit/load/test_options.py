@@ -93,7 +93,7 @@ def test_option_without_effect_is_refused(asked, says):
     ],
 )
 def test_option_with_an_effect_is_read(asked):
-    assert read_options(parsed(*asked)).course.total > 0
+    assert read_options(parsed(*asked)).load_shape.total > 0
 
 
 def test_stages_say_rate_users_and_duration():
@@ -101,15 +101,16 @@ def test_stages_say_rate_users_and_duration():
     options = read_options(parsed("--stages", "30s:50/s, 2m:200/s,30s:0/s"))
 
     assert (options.rate, options.users, options.duration_s) == (200, 1000, 180)
-    assert [options.course.level(at_s) for at_s in (0, 15, 30, 90, 150, 165)] == [0, 25, 50, 125, 200, 100]
+    levels = [options.load_shape.level(at_s) for at_s in (0, 15, 30, 90, 150, 165)]
+    assert levels == [0, 25, 50, 125, 200, 100]
     assert options.schedule is not None
-    assert sum(1 for _ in options.schedule.instants()) == pytest.approx(options.course.total, abs=1)
+    assert sum(1 for _ in options.schedule.instants()) == pytest.approx(options.load_shape.total, abs=1)
 
 
 def test_stages_of_users_are_the_closed_model():
     options = read_options(parsed("--stages", "10s:20,10s:20"))
 
-    assert (options.rate, options.users, options.course_peak, options.schedule) == (None, 20, 20, None)
+    assert (options.rate, options.users, options.peak_level, options.schedule) == (None, 20, 20, None)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +171,7 @@ def test_stages_are_read_from_a_file(tmp_path):
     found = parsed("--stages", str(path))
 
     assert found.stages == "30s:50/s,2m:50/s,30s:0/s"
-    assert read_options(found).course.duration_s == 180
+    assert read_options(found).load_shape.duration_s == 180
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from knouds_harness.measures.delay import BEAT_S, Delay, KeptTimes, Undelayed, lag_class
+from knouds_harness.measures.delay import BEAT_S, CorrectedTimes, Delay, KeptTimes, lag_class
 from knouds_harness.measures.histograms import Histogram
 
 NO_DELAY = Delay({})
@@ -85,7 +85,7 @@ def test_estimate_is_what_the_target_took(median_ms, share_late):
 
     took = lognormal(median_ms, 50_000)
     measured = histogram([each + lag() for each in took])
-    estimated = Undelayed(measured, delay([lag() for _ in range(50_000)]))
+    estimated = CorrectedTimes(measured, delay([lag() for _ in range(50_000)]))
 
     for measure, percent in (("p50_ms", 50), ("p90_ms", 90), ("p99_ms", 99)):
         true_ms = histogram(took).percentile_s(percent) * 1e3
@@ -112,7 +112,7 @@ def test_estimates_with_frequent_delay_are_consistent(count, median_ms):
     lags = [chance.expovariate(1 / 30) if chance.random() < 0.3 else 0.1 for _ in range(count * 20)]
     took = lognormal(median_ms, count)
     measured = [each + chance.choice(lags) for each in took]
-    estimated = Undelayed(histogram(measured), delay(lags))
+    estimated = CorrectedTimes(histogram(measured), delay(lags))
 
     figures = [estimated.figure_ms(f"p{percent}_ms") for percent in (50, 75, 90, 95, 99)]
     known = [each for each in figures if each is not None]

@@ -6,7 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from knouds_harness.suite.concurrent_tests import ConcurrentTests, Made, Reservations, RunLock, made_once
+from knouds_harness.suite.concurrent_tests import (
+    ConcurrentTests,
+    Reservations,
+    RunLock,
+    SharedValues,
+    shared_once,
+)
 
 WITHIN_S = 10
 
@@ -237,10 +243,10 @@ class Things:
     """Make one thing, while others may have the lock."""
 
     def __init__(self, lock, make):
-        self.made = Made(lock.released)
+        self.made = SharedValues(lock.released)
         self._make = make
 
-    @made_once
+    @shared_once
     def thing(self):
         """Make something that takes a while."""
         return self._make()

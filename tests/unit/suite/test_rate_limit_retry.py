@@ -23,20 +23,20 @@ def throttled(wait=None):
 )
 def test_wait_follows_retry_after_within_bounds(told, wait_s):
     """At least a second and at most little more than a window; a window if there is no Retry-After."""
-    assert throttled(told).told_wait_s == wait_s
+    assert throttled(told).retry_after_s == wait_s
 
 
 def test_admitted_request_is_not_sent_again():
     rate_limit_retry = RateLimitRetry(pass_time=lambda _: pytest.fail("waited"))
 
-    assert rate_limit_retry.outlast(ADMITTED, lambda: pytest.fail("sent again")).status == 200
+    assert rate_limit_retry.retry(ADMITTED, lambda: pytest.fail("sent again")).status == 200
 
 
 def test_refused_request_is_sent_until_it_is_admitted():
     waits: list[float] = []
     answers = iter([throttled("60"), throttled("3"), ADMITTED])
 
-    last = RateLimitRetry(pass_time=waits.append).outlast(throttled("60"), lambda: next(answers))
+    last = RateLimitRetry(pass_time=waits.append).retry(throttled("60"), lambda: next(answers))
 
     assert last.status == 200
     assert waits == [60, 60, 3]
@@ -45,7 +45,7 @@ def test_refused_request_is_sent_until_it_is_admitted():
 def test_retrying_ends():
     waits: list[float] = []
 
-    last = RateLimitRetry(pass_time=waits.append).outlast(throttled("60"), lambda: throttled("60"))
+    last = RateLimitRetry(pass_time=waits.append).retry(throttled("60"), lambda: throttled("60"))
 
     assert last.status == 429
     assert sum(waits) == 240
@@ -58,7 +58,7 @@ def test_target_that_never_admits_is_not_waited_for_again():
     other = replace(throttled("60"), request=replace(REFUSED.request, operation_id="runModel"))
 
     for refused in (throttled("60"), throttled("60"), other):
-        assert rate_limit_retry.outlast(refused, lambda: throttled("60")).status == 429
+        assert rate_limit_retry.retry(refused, lambda: throttled("60")).status == 429
 
     assert sum(waits) == 240
 
@@ -66,9 +66,9 @@ def test_target_that_never_admits_is_not_waited_for_again():
 def test_retries_resume_after_an_admitted_request():
     waits: list[float] = []
     rate_limit_retry = RateLimitRetry(pass_time=waits.append)
-    rate_limit_retry.outlast(throttled("60"), lambda: throttled("60"))
+    rate_limit_retry.retry(throttled("60"), lambda: throttled("60"))
 
-    rate_limit_retry.outlast(ADMITTED, lambda: ADMITTED)
+    rate_limit_retry.retry(ADMITTED, lambda: ADMITTED)
 
-    assert rate_limit_retry.outlast(throttled("7"), lambda: ADMITTED).status == 200
+    assert rate_limit_retry.retry(throttled("7"), lambda: ADMITTED).status == 200
     assert waits[-1] == 7

@@ -65,4 +65,4 @@ def test_ctrl_c_is_distinguished_from_other_ends_of_a_session(monkeypatch, raise
     expected = pytest.raises(KeyboardInterrupt) if is_interrupted else nullcontext()
 
     with expected:
-        assert running.run_pytest([], running.Trouble()) == pytest.ExitCode.INTERRUPTED
+        assert running.run_pytest([], running.SessionErrors()) == pytest.ExitCode.INTERRUPTED

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from run_records import exchange, finding
 
-from knouds_harness.suite.recorder import Shown
+from knouds_harness.suite.recorder import CurrentTest
 from knouds_harness.suite.test_invocation import FoundByChecks, user_body
 
 
@@ -15,7 +15,7 @@ def test_long_script_is_named_and_its_requests_are_not_counted(tmp_path):
     """A shorter script may replace it before the run ends."""
     script = "\n".join(["curl"] * 12)
     found = replace(finding(exchange(1, "getWhoami"), "whoami.user-object"), steps=("a", "b"), script=script)
-    shown = Shown()
+    shown = CurrentTest()
     shown.failing, shown.new = {"f": found}, {"f"}
     item: Any = SimpleNamespace(nodeid="test", get_closest_marker=lambda _: None)
     recorder: Any = SimpleNamespace(

@@ -24,7 +24,7 @@ KEY = FoundKey(
     user="pro",
     tier="pro",
     capabilities=("workflow:read", "workflow:portrait:run"),
-    untold={"webhook:receive": "no request shows it"},
+    unknown_capabilities={"webhook:receive": "no request shows it"},
 )
 PORTRAIT = FoundWorkflow(
     workflow=Workflow(slug="portrait", owner="pro", inputs={"prompt": "a “lighthouse”\n", "count": 1}),
@@ -108,7 +108,11 @@ def test_legacy_key_is_not_commented_out(load):
 def test_text_of_a_server_is_escaped(load, words):
     """It adds no line, and nothing that a terminal obeys."""
     key = FoundKey(
-        name="full", variable="STAGING_KEY", user="pro", tier=words, untold={"webhook:receive": words}
+        name="full",
+        variable="STAGING_KEY",
+        user="pro",
+        tier=words,
+        unknown_capabilities={"webhook:receive": words},
     )
     found = Found(base_url=FOUND.base_url, keys=(key,), remarks=(words,))
 

@@ -11,7 +11,7 @@ from typing import Final
 from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.reproduction.curl import ShellNames, command, shell_variable
-from knouds_harness.exchange.workflow_names import NameMark
+from knouds_harness.exchange.workflow_names import SentName
 
 KEY_MEMBER: Final = "secret"
 _VARIABLE_BY_MEMBER: Final = {"slug": "slug", "executionId": "execution", "pollUrl": "poll_url"}
@@ -34,7 +34,7 @@ _GIVEN: Final = r"""given() {  # only a plain name, or a path: it becomes part o
 
 
 @dataclass(frozen=True, kw_only=True)
-class Given:
+class ResponseValue:
     """A value from a response that later requests use.
 
     Attributes:
@@ -95,7 +95,7 @@ def script(
         lines += writer.part(part)
         before = part.steps[-1]
     for step, each in _left_over(steps, writer.known):
-        token = NameMark.of(step.request.body).token
+        token = SentName.of(step.request.body).token
         if not token or token not in each.value.lower():  # it may be another user's workflow
             lines.append("# A workflow may be left: its slug does not show the name that was sent.")
             continue
@@ -115,7 +115,7 @@ class _Writer:
 
     base: str
     names: ShellNames
-    known: list[Given] = field(default_factory=list)
+    known: list[ResponseValue] = field(default_factory=list)
 
     @property
     def base_variable(self) -> str:
@@ -192,7 +192,7 @@ class _Writer:
         return text
 
 
-def _needed(lines: Sequence[str], known: Sequence[Given]) -> Iterator[str]:
+def _needed(lines: Sequence[str], known: Sequence[ResponseValue]) -> Iterator[str]:
     """Yield the lines, except those that extract a value that no request uses."""
     text = "\n".join(lines)
     idle = {each.variable for each in known if not re.search(rf"\$\{{?{each.variable}\b(?!:\?)", text)}
@@ -216,7 +216,9 @@ def _head(steps: Sequence[Exchange], writer: _Writer, lines: Sequence[str]) -> I
         yield _GIVEN
 
 
-def _left_over(steps: Sequence[Exchange], known: Sequence[Given]) -> Iterator[tuple[Exchange, Given]]:
+def _left_over(
+    steps: Sequence[Exchange], known: Sequence[ResponseValue]
+) -> Iterator[tuple[Exchange, ResponseValue]]:
     """Yield the workflows that were created and not deleted, each with the exchange that created it."""
     deleted = {
         (step.request.persona, step.request.path_values.get("slug"))
@@ -255,12 +257,12 @@ def _plain(text: str) -> str:
     return "".join(char if char in _PRINTABLE else "?" for char in " ".join(text.split()))
 
 
-def given_by(step: Exchange, known: Sequence[Given] = ()) -> list[Given]:
+def given_by(step: Exchange, known: Sequence[ResponseValue] = ()) -> list[ResponseValue]:
     """Return the values that a response gives and that are not known yet."""
     body = step.json_or_none()
     is_giving = step.request.action in (Action.WRITE, Action.RUN) and step.is_success
     variables = _VARIABLE_BY_CONTROL_MEMBER if step.is_control else _VARIABLE_BY_MEMBER
-    given: list[Given] = []
+    given: list[ResponseValue] = []
     for member, name in variables.items() if is_giving and isinstance(body, dict) else ():
         value = body.get(member)
         values = re.findall(rf'"{member}" *: *"([^"]*)"', step.body.decode("utf-8", "replace"))
@@ -268,7 +270,9 @@ def given_by(step: Exchange, known: Sequence[Given] = ()) -> list[Given]:
         if value in values and not is_known:
             number = 1 + sum(each.variable.startswith(name) for each in known)
             occurrence = 1 + values.index(value)
-            given.append(Given(variable=f"{name}{number}", value=value, member=member, occurrence=occurrence))
+            given.append(
+                ResponseValue(variable=f"{name}{number}", value=value, member=member, occurrence=occurrence)
+            )
     return given
 
 

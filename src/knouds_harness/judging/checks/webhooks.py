@@ -218,24 +218,25 @@ def describes(
         )
 
 
-@check("webhook.needs-receive-capability", needs=(*_NEEDS, NOT_RECEIVING), given=("came", "later_came"))
-def none_without_capability(exchange: Exchange, *, came: int, later_came: bool) -> Iterator[Claim]:
+@check("webhook.needs-receive-capability", needs=(*_NEEDS, NOT_RECEIVING), given=("came", "later_delivered"))
+def none_without_capability(exchange: Exchange, *, came: int, later_delivered: bool) -> Iterator[Claim]:
     """A key without webhook:receive gets no delivery.
 
     The exchange is the last poll of an execution of such a key, ``came`` the number of its deliveries.
-    ``later_came`` says that deliveries of executions that ended later have arrived, so this one's would have.
+    ``later_delivered`` says that deliveries of executions that ended later have arrived, so that this one's
+    would have arrived too.
     """
-    if came or (later_came and status_in(exchange) in FINAL):
+    if came or (later_delivered and status_in(exchange) in FINAL):
         yield _undelivered(came, "no delivery", fact="webhook.needs-receive-capability")
 
 
-@check("webhook.one-per-ended-execution", needs=_NEEDS, given=("came", "later_came"))
-def none_without_webhook(exchange: Exchange, *, came: int, later_came: bool) -> Iterator[Claim]:
+@check("webhook.one-per-ended-execution", needs=_NEEDS, given=("came", "later_delivered"))
+def none_without_webhook(exchange: Exchange, *, came: int, later_delivered: bool) -> Iterator[Claim]:
     """Runs of a key without a webhook are delivered to no key, of its account or another.
 
     The arguments are those of ``none_without_capability``.
     """
-    if came or (later_came and status_in(exchange) in FINAL):
+    if came or (later_delivered and status_in(exchange) in FINAL):
         expected = "no delivery: the key has no webhook"
         yield _undelivered(came, expected, fact="webhook.one-per-ended-execution")
 

@@ -282,13 +282,13 @@ class LoadShape(LoadTestShape):
         self._options = options
         self.is_clock_standing = False
         self._ticks = 0
-        self._ends_at_s = options.course.duration_s  # after the first tick
+        self._ends_at_s = options.load_shape.duration_s  # after the first tick
         self._is_over = False
         self._is_finishing = False
 
     def begin(self, start_unix_s: float) -> None:
         delay_s = start_unix_s - now_unix_s()
-        self._ends_at_s = self.get_run_time() + delay_s + self._options.course.duration_s
+        self._ends_at_s = self.get_run_time() + delay_s + self._options.load_shape.duration_s
 
     def end(self) -> None:
         self._is_over = True
@@ -310,5 +310,5 @@ class LoadShape(LoadTestShape):
         users = self._options.users
         if self._options.rate is not None:
             return users, float(users)
-        level = max(1, round(self._options.course.level(now_s)))
+        level = max(1, round(self._options.load_shape.level(now_s)))
         return level, max(1.0, users / _SPREAD_S)

@@ -34,7 +34,7 @@ POINTS_FOLDER: Final = "points"
 _LARGEST_SEED: Final = 2**31
 TOLERATED_SHARE: Final = 0.001
 """The share of requests that may be refused, and the share that may be throttled."""
-SLOWER: Final = 2.0
+SLOWDOWN_LIMIT: Final = 2.0
 """If all users are busy, a target this many times slower than at its best is the limit, not the generator."""
 
 
@@ -226,7 +226,7 @@ def judge_point(rate: float, results: LoadResults, *, earlier: Iterable[Capacity
     generator = "" if target else _generators_fault(results)
     if not generator and not target and Doubt.BUSY in results.validity.doubts:
         best_ms = min((each.mean_ms for each in earlier if each.is_kept), default=0.0)
-        if best_ms and mean_ms > SLOWER * best_ms:
+        if best_ms and mean_ms > SLOWDOWN_LIMIT * best_ms:
             target = (
                 f"all {results.plan.users} users were busy, and {results.validity.dropped} tasks were dropped"
             )

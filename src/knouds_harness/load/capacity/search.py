@@ -23,8 +23,8 @@ from knouds_harness.runs.load_results import Capacity, CapacityPoint
 PRECISION: Final = 0.1
 LEAST_RATE: Final = 1.0
 CONFIDENCE: Final = 0.95
-_AGAINST: Final = 2
-_HOPELESS: Final = 3
+_MISSES_TO_FAIL: Final = 2
+_MOST_INVALID_RATES: Final = 3
 """If the generator failed at this many rates, and no rate was kept, lower rates would be no better."""
 _DIGITS: Final = 3
 
@@ -85,7 +85,9 @@ class Search:
             if highest < self.most:
                 return min(highest * 2 or self.first, self.most)
         elif not highest:
-            is_hopeless = sum(tally[_PointVerdict.NOTHING] > 0 for tally in tallies.values()) >= _HOPELESS
+            is_hopeless = (
+                sum(tally[_PointVerdict.NOTHING] > 0 for tally in tallies.values()) >= _MOST_INVALID_RATES
+            )
             is_lowest = lowest <= LEAST_RATE
             return None if is_lowest or is_hopeless else max(LEAST_RATE, _rounded(lowest / 2))
         elif lowest / highest > 1 + PRECISION:
@@ -107,7 +109,7 @@ class Search:
             tried_points=tried,
             kept_share_at_least=least_share(tally[_PointVerdict.KEPT], tried),
             lowest_failing_per_s=None if math.isinf(lowest) else lowest,
-            is_generator_limit=tallies[lowest][_PointVerdict.NOTHING] >= _AGAINST
+            is_generator_limit=tallies[lowest][_PointVerdict.NOTHING] >= _MISSES_TO_FAIL
             if lowest in tallies
             else False,
             knee_per_s=knee(points),
@@ -117,7 +119,7 @@ class Search:
 
     @property
     def _against(self) -> int:
-        return min(_AGAINST, self.repeats)
+        return min(_MISSES_TO_FAIL, self.repeats)
 
     def _bounds(self, tallies: Mapping[float, Counter[_PointVerdict]]) -> tuple[float, float]:
         """Return the highest rate that was kept (0 if none) and the lowest that failed (infinite if none)."""
@@ -125,7 +127,8 @@ class Search:
             (
                 rate
                 for rate, tally in tallies.items()
-                if tally[_PointVerdict.MISSED] >= self._against or tally[_PointVerdict.NOTHING] >= _AGAINST
+                if tally[_PointVerdict.MISSED] >= self._against
+                or tally[_PointVerdict.NOTHING] >= _MISSES_TO_FAIL
             ),
             default=math.inf,
         )

@@ -143,9 +143,9 @@ class LeadingRun(LoadRun):
             self._all_created.announce_all(self.options.name_token)
         self.metrics.begin(start_unix_s)
         self.shape.begin(start_unix_s)
-        self._share_out(start_unix_s)
+        self._distribute(start_unix_s)
 
-    def _share_out(self, start_unix_s: float) -> None:
+    def _distribute(self, start_unix_s: float) -> None:
         self.take_share(start_unix_s, Share())
 
     def _assemble(self) -> None:
@@ -234,10 +234,10 @@ class LeadingRun(LoadRun):
             for error, exchange in self.samples.take():
                 self.evidence.add(error, exchange)
         options, metrics, verification = self.options, self.metrics, self.verification
-        health, measured_s = self.health(), metrics.measured_s(options.course.duration_s)
+        health, measured_s = self.health(), metrics.measured_s(options.load_shape.duration_s)
         operations = self.evidence.named_in(metrics.operations(measured_s))
         kept = metrics.kept_times()
-        is_steady, steady_from_s = metrics.steady_from_s() if options.course.ends_level else (None, None)
+        is_steady, steady_from_s = metrics.steady_from_s() if options.load_shape.ends_level else (None, None)
         invariants = verification.invariants() if verification else ()  # adds up what the next calls read
         verified_answers, answers = verification.verified_answers() if verification else (0, 0)
         results = LoadResults(
@@ -323,7 +323,7 @@ class LeadingRun(LoadRun):
     def _conclude(self) -> None:
         if self.shape.is_clock_standing:
             self.stop(_CLOCK_STANDS, ExitCode.INVALID_MEASUREMENT)
-        was_cut_short = not self._is_stopped and self.metrics.elapsed_s < self.options.course.duration_s
+        was_cut_short = not self._is_stopped and self.metrics.elapsed_s < self.options.load_shape.duration_s
         is_whole = self._is_kept(lambda: self._clean_up(is_urgent=was_cut_short))
         self._notes += self.webhook_waiter.notes() if self.webhook_waiter else ()
         self._notes += self.verification.conclude(at_once=was_cut_short) if self.verification else ()

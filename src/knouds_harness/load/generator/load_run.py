@@ -36,13 +36,13 @@ from knouds_harness.load.client.response import Response
 from knouds_harness.load.collection.evidence_samples import Samples
 from knouds_harness.load.collection.metrics import SERVER, CycleLog, measured_from_unix_s
 from knouds_harness.load.collection.seconds import Second, SecondsCollector, SecondsRecorder, now_unix_s
-from knouds_harness.load.generator.validity import Health, Watch
+from knouds_harness.load.generator.validity import Health, HealthMonitor
 from knouds_harness.load.invariants.verification import LoadVerification
 from knouds_harness.load.invariants.webhook_waiter import WebhookWaiter
 from knouds_harness.load.options import LoadOptions
-from knouds_harness.load.workload.input_lines import InputFile, InputTurns
+from knouds_harness.load.workload.input_lines import InputFile, InputSequence
 from knouds_harness.load.workload.limits import CreditLease, LoadLimits
-from knouds_harness.load.workload.preflight import NOT_LOOKED, LookedAhead
+from knouds_harness.load.workload.preflight import NOT_LOOKED, Preflight
 from knouds_harness.load.workload.workload import HasTasks, UserTasks, Workload, scenarios_in
 from knouds_harness.runs.operation_load import TASK, RequestStatus
 from knouds_harness.targets.personas import Persona
@@ -52,7 +52,7 @@ NO_TARGET: Final = "name a target: --target sandbox, or another profile in targe
 _FINISH_WITHIN_S: Final = 10.0
 """Default of ``--stop-timeout``: time to finish requests in flight at the end, so that they are counted."""
 _MOST_MS: Final = 1e9
-_MOST_IN_VAIN: Final = 5
+_MOST_FAILURES: Final = 5
 """A task that failed this often, and never completed, ends the run."""
 _LONGEST_TEXT: Final = 160
 _OWN_FOLDER: Final = str(Path(knouds_harness.__file__).parent)
@@ -70,7 +70,7 @@ class LoadSetup:
     target: Target | None = None
     workload: Workload | None = None
     inputs: InputFile | None = None
-    ahead: LookedAhead = NOT_LOOKED
+    ahead: Preflight = NOT_LOOKED
 
 
 class LoadRun(ABC):
@@ -105,12 +105,12 @@ class LoadRun(ABC):
         self._worker_index = worker_index
         self._scenarios = scenarios_in(environment.user_classes)
         self._tasks: dict[type[HasTasks], UserTasks] = {}
-        self._watch = Watch()
+        self._watch = HealthMonitor()
         self.arrivals = Arrivals(options.schedule) if options.schedule else None
         self._limits = LoadLimits(target, lease=lease, ahead=setup.ahead) if target else None
         self.created = CreatedWorkflows(target=target or Target(name="", base_url=""))
         self.input_turns = (
-            InputTurns(inputs.lines, order=options.inputs_order, seed=options.seed) if inputs else None
+            InputSequence(inputs.lines, order=options.inputs_order, seed=options.seed) if inputs else None
         )
         self.passed: set[Any] = set()
         self.answer_within_s = target.limits.timeout_s if target else float("inf")
@@ -227,7 +227,7 @@ class LoadRun(ABC):
         **_: object,
     ) -> None:
         failed = self._task_errors.count(user_instance, exception, tb)
-        if failed.is_in_vain:
+        if failed.never_completes:
             self.stop(f"Ended early: {failed.task} raised exceptions and never completed.", ExitCode.BREACH)
         if isinstance(user_instance, User):
             raise StopUser(failed.text)  # it failed to start: Locust would show the exception for each user
@@ -243,11 +243,11 @@ def _tls_of(target: Target) -> ssl.SSLContext | None:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskError:
-    """An exception in a task; ``is_in_vain`` if the task has failed often and never completed."""
+    """An exception in a task; ``never_completes`` if the task has failed often and never completed."""
 
     task: str
     text: str
-    is_in_vain: bool
+    never_completes: bool
 
 
 class TaskErrors:
@@ -256,7 +256,7 @@ class TaskErrors:
     def __init__(self, recorder: SecondsRecorder, *, users: int, passed: Collection[Any]) -> None:
         """Stop Locust from logging each of them."""
         self._recorder = recorder
-        self._most_in_vain = min(_MOST_IN_VAIN, users)
+        self._most_failures = min(_MOST_FAILURES, users)
         self._passed = passed
         self._counts: Counter[str] = Counter()
         self._text_by_place: dict[str, str] = {}
@@ -282,7 +282,8 @@ class TaskErrors:
         return TaskError(
             task=name,
             text=text,
-            is_in_vain=self._counts[name] == self._most_in_vain and not (is_nested or task in self._passed),
+            never_completes=self._counts[name] == self._most_failures
+            and not (is_nested or task in self._passed),
         )
 
 

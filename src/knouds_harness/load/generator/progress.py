@@ -75,9 +75,9 @@ class ProgressTeller:
         return LoadProgress(
             folder=str(self._folder) if self._folder else None,
             at_s=at_s,
-            duration_s=options.course.duration_s,
+            duration_s=options.load_shape.duration_s,
             warm_up_s=options.warm_up_s,
-            asked_per_s=options.course.level(at_s) if is_open else None,
+            asked_per_s=options.load_shape.level(at_s) if is_open else None,
             recent_per_s=metrics.recent_per_s(_RECENT_S),
             in_flight=health.in_flight if is_open else None,
             users=options.users,

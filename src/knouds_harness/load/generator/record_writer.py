@@ -149,9 +149,9 @@ def plan_of(
         spacing=options.spacing,
         stages=tuple(
             PlannedStage(duration_s=each.duration_s, start=each.start, end=each.end)
-            for each in options.course.stages
+            for each in options.load_shape.stages
         ),
-        duration_s=options.course.duration_s,
+        duration_s=options.load_shape.duration_s,
         warm_up_s=options.warm_up_s,
         users=options.users,
         workers=workers,

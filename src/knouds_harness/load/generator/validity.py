@@ -15,7 +15,7 @@ from knouds_harness.errors import ExitCode
 from knouds_harness.load.arrivals.arrival_user import open_timer
 from knouds_harness.load.collection.metrics import RECENT_S, RunMetrics, times
 from knouds_harness.load.options import LoadOptions
-from knouds_harness.measures.delay import BEAT_S, Delay, KeptTimes, Undelayed, lag_class
+from knouds_harness.measures.delay import BEAT_S, CorrectedTimes, Delay, KeptTimes, lag_class
 from knouds_harness.measures.histograms import Histogram, merged
 from knouds_harness.measures.objectives import Objective, describe, judge_objectives
 from knouds_harness.runs.load_results import (
@@ -94,7 +94,7 @@ def together(processes: Iterable[Health]) -> Health:
     return whole
 
 
-class Watch:
+class HealthMonitor:
     """Watches this process; begin it when load begins, and again when the warm-up is over."""
 
     def __init__(self) -> None:
@@ -205,7 +205,7 @@ def _doubt(missed: JudgedObjective, validity: Validity, kept: KeptTimes | None, 
             return reason
     if kept is None or not is_time or not kept.service.counts:
         return ""
-    undelayed = Undelayed(kept.service, delay)
+    undelayed = CorrectedTimes(kept.service, delay)
     if not undelayed.may_be_under(measure, missed.bound):
         return ""
     least_ms = undelayed.figure_ms(measure)

@@ -32,7 +32,7 @@ from knouds_harness.targets.profile import Target
 _MOST_CREDITS: Final = 1e15
 _PAGE_ROWS: Final = 500
 _MOST_ROWS: Final = 100_000
-_PATIENCE_S: Final = 5.0
+_USAGE_WAIT_S: Final = 5.0
 _MOST_TIME_S: Final = 30.0
 
 
@@ -129,7 +129,7 @@ class Audit:
         runs: Mapping[ObservedRun, int],
         deadline_s: float,
     ) -> Rows | None:
-        deadline_s = min(deadline_s, time.monotonic() + _PATIENCE_S)
+        deadline_s = min(deadline_s, time.monotonic() + _USAGE_WAIT_S)
 
         def are_enough(rows: Rows | None) -> bool:
             trial = Tallies()
@@ -142,7 +142,7 @@ class Audit:
             lambda: _rows_since(client, persona, known=before.ids),
             are_enough,
             wait=gevent.sleep,
-            patience_s=_PATIENCE_S,
+            patience_s=_USAGE_WAIT_S,
         )
 
 

@@ -25,7 +25,7 @@ from knouds_harness.load.arrivals.arrival_user import Arrivals, ArrivalUser
 from knouds_harness.load.arrivals.schedule import ArrivalSchedule, Shape, Share
 from knouds_harness.load.collection.locust_statistics import use_exact_buckets
 from knouds_harness.load.collection.seconds import SERVICE, Second, SecondsCollector, SeriesKey
-from knouds_harness.load.generator.validity import Watch
+from knouds_harness.load.generator.validity import HealthMonitor
 from knouds_harness.load.selftest.selftest import Observed
 from knouds_harness.runs.operation_load import RequestStatus
 
@@ -67,7 +67,7 @@ def main() -> None:
 def probe(url: str, *, rate: float | None, users: int, seconds: float) -> Observed:
     """Send load from this process: so many arrivals per second, or the closed model without a rate."""
     use_exact_buckets()
-    watch = Watch()
+    watch = HealthMonitor()
     environment = Environment(user_classes=[GeneratorProbe], host=url)
     runner = environment.create_local_runner()
     counted = Second(unix_s=0)

@@ -96,7 +96,7 @@ def refuse_idle_lines(file: InputFile, used: Iterable[RunRequest]) -> None:
     )
 
 
-class InputTurns:
+class InputSequence:
     """Chooses the next line of a file, in one process.
 
     Accounts and tasks that can run the same workflows and models share one order, so that a line comes again

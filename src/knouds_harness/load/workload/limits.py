@@ -12,12 +12,12 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.errors import CreditsShort, GuardStop
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Exchange, Request
-from knouds_harness.exchange.pricing import charge_told, dearest_credits
+from knouds_harness.exchange.pricing import highest_price_credits, reported_charge
 from knouds_harness.exchange.usage import ChargesShown
 from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.workload.accounts import RunRequest
-from knouds_harness.load.workload.preflight import NOT_LOOKED, LookedAhead
+from knouds_harness.load.workload.preflight import NOT_LOOKED, Preflight
 from knouds_harness.targets.budget import Budget, credits_of
 from knouds_harness.targets.guards import Guard, Pacer, check_action
 from knouds_harness.targets.profile import Target
@@ -41,7 +41,7 @@ class LoadLimits:
     """Enforces a profile's limits during the load; all users of a process share one."""
 
     def __init__(
-        self, target: Target, *, lease: CreditLease | None = None, ahead: LookedAhead = NOT_LOOKED
+        self, target: Target, *, lease: CreditLease | None = None, ahead: Preflight = NOT_LOOKED
     ) -> None:
         """With a lease, no request is admitted before ``pace`` is called."""
         self._target = target
@@ -59,7 +59,7 @@ class LoadLimits:
         for user in ahead.marks:
             self._charges_shown.begin(user, target.personas.values())
         self._reading = RLock()
-        self._dearest_credits = dearest_credits(target, ahead.prices)
+        self._dearest_credits = highest_price_credits(target, ahead.prices)
 
     def pace(self, share: Share, *, since: float) -> None:
         """Share the request rate with other workers, in turns that began at this monotonic time."""
@@ -116,7 +116,7 @@ class LoadLimits:
                 body = response.json()
             except (ValueError, RecursionError):
                 body = None
-            charged = charge_told(
+            charged = reported_charge(
                 response.status_code,
                 response.content,
                 body,

@@ -29,7 +29,7 @@ _LARGEST_SURPRISE: Final = 5  # standard deviations of a Poisson number
 
 
 @dataclass(kw_only=True)
-class Demand:
+class AccountLoad:
     """The part of the load that one account sends.
 
     Attributes:
@@ -37,7 +37,7 @@ class Demand:
         share: Its share of all tasks.
         runs_by_route: Its runs of each operation that is rate-limited, per task of the whole load.
         cost_credits: What its runs cost, per task of the whole load.
-        dearest_credits: The most that one of its runs costs.
+        highest_price_credits: The most that one of its runs costs.
         unpriced_runs: Its runs whose price is unknown, per task of the whole load.
     """
 
@@ -46,7 +46,7 @@ class Demand:
     share: float = 0.0
     runs_by_route: dict[str, float] = field(default_factory=dict)
     cost_credits: float = 0.0
-    dearest_credits: float = 0.0
+    highest_price_credits: float = 0.0
     unpriced_runs: float = 0.0
 
 
@@ -128,18 +128,18 @@ def _not_run(workload: Workload, scenarios: Sequence[Any]) -> Iterator[str]:
 # The part of each account
 
 
-def _demands(workload: Workload, scenarios: Sequence[Any], unpriced: Collection[str]) -> list[Demand]:
-    by_user: dict[str, Demand] = {}
+def _demands(workload: Workload, scenarios: Sequence[Any], unpriced: Collection[str]) -> list[AccountLoad]:
+    by_user: dict[str, AccountLoad] = {}
     weight_of_all = sum(each.weight for each in scenarios)
     for scenario in scenarios:
         for part in workload.task_resources(scenario):
             for account, share in zip(part.accounts, shares(part.accounts), strict=True):
-                demand = by_user.setdefault(account.user, Demand(account=account))
+                demand = by_user.setdefault(account.user, AccountLoad(account=account))
                 _add(demand, part.needs, share * part.share * scenario.weight / weight_of_all, unpriced)
     return sorted(by_user.values(), key=lambda each: -each.share)
 
 
-def _add(demand: Demand, needs: Sequence[Need[Any]], share: float, unpriced: Collection[str]) -> None:
+def _add(demand: AccountLoad, needs: Sequence[Need[Any]], share: float, unpriced: Collection[str]) -> None:
     account = demand.account
     run_requests = account.run_requests(*needs)
     demand.keys += [key for key in account.keys_of(needs) if key not in demand.keys]
@@ -150,7 +150,7 @@ def _add(demand: Demand, needs: Sequence[Need[Any]], share: float, unpriced: Col
         runs[run_request.operation] = runs.get(run_request.operation, 0.0) + part
         demand.cost_credits += part * run_request.likely_credits
         demand.unpriced_runs += part * (run_request.path.split("/")[3] in unpriced)
-        demand.dearest_credits = max(demand.dearest_credits, run_request.cost_credits)
+        demand.highest_price_credits = max(demand.highest_price_credits, run_request.cost_credits)
 
 
 def _path_of(resource: Workflow | Model) -> str:
@@ -172,7 +172,7 @@ def _unpriced(workload: Workload, scenarios: Sequence[Any]) -> set[str]:
 
 def _tasks(options: LoadOptions, scenarios: Sequence[Any]) -> Tasks | None:
     """None if a ``wait_time`` cannot be evaluated."""
-    shape = options.course
+    shape = options.load_shape
     if options.rate is None:
         think_s = _think_s(scenarios)
         if not think_s:
@@ -210,7 +210,7 @@ def most_in(shape: Shape, window_s: float) -> float:
 # Warnings
 
 
-def _misfits(demands: Sequence[Demand], tasks: Tasks) -> Iterator[str]:
+def _misfits(demands: Sequence[AccountLoad], tasks: Tasks) -> Iterator[str]:
     for route in sorted({route for each in demands for route in each.runs_by_route}):
         over = [
             each
@@ -234,7 +234,7 @@ def _misfits(demands: Sequence[Demand], tasks: Tasks) -> Iterator[str]:
         )
 
 
-def _too_few(demands: Sequence[Demand], tasks: Tasks) -> Iterator[str]:
+def _too_few(demands: Sequence[AccountLoad], tasks: Tasks) -> Iterator[str]:
     for each in demands:
         limit = LIMIT_BY_TIER.get(each.account.tier, math.inf)
         for route in each.runs_by_route:
@@ -246,7 +246,7 @@ def _too_few(demands: Sequence[Demand], tasks: Tasks) -> Iterator[str]:
                 )
 
 
-def _too_dear(target: Target, tasks: Tasks, demands: Sequence[Demand]) -> Iterator[str]:
+def _too_dear(target: Target, tasks: Tasks, demands: Sequence[AccountLoad]) -> Iterator[str]:
     cost, budget = _expected_credits(tasks, demands), target.limits.credits
     if cost > budget:
         yield (
@@ -267,11 +267,11 @@ def _unknown(user_classes: Sequence[Any], scenarios: Sequence[Any]) -> Iterator[
         yield f"This plan does not include what {', '.join(unknown)} runs: it knows only the harness's tasks."
 
 
-def _in_window(demand: Demand, route: str, tasks: Tasks) -> float:
+def _in_window(demand: AccountLoad, route: str, tasks: Tasks) -> float:
     return tasks.in_window * demand.runs_by_route.get(route, 0.0)
 
 
-def _expected_credits(tasks: Tasks, demands: Sequence[Demand]) -> float:
+def _expected_credits(tasks: Tasks, demands: Sequence[AccountLoad]) -> float:
     return tasks.total * sum(each.cost_credits for each in demands)
 
 
@@ -279,23 +279,25 @@ def _expected_credits(tasks: Tasks, demands: Sequence[Demand]) -> float:
 
 
 def _load(options: LoadOptions, tasks: Tasks | None) -> str:
-    duration = f"{options.course.duration_s:g} s"
+    duration = f"{options.load_shape.duration_s:g} s"
     if options.rate is not None:
         total = tasks.total if tasks else 0.0
         return (
-            f"open model, {duration}, about {total:,.0f} tasks, at most {options.course_peak:g} per second "
+            f"open model, {duration}, about {total:,.0f} tasks, at most {options.peak_level:g} per second "
             f"and {options.users:,} in flight"
         )
     upper = f", at most about {tasks.total:,.0f} tasks (if answers came at once)" if tasks else ""
     return f"closed model, {duration}, {options.users:,} users{upper}"
 
 
-def _sender(demand: Demand) -> str:
+def _sender(demand: AccountLoad) -> str:
     keys = " and ".join(demand.keys)
     return f"{keys} ({demand.account.user}, {demand.account.tier}): {demand.share:.0%}"
 
 
-def _inputs(inputs: InputFile, options: LoadOptions, tasks: Tasks | None, demands: Sequence[Demand]) -> str:
+def _inputs(
+    inputs: InputFile, options: LoadOptions, tasks: Tasks | None, demands: Sequence[AccountLoad]
+) -> str:
     """Describe the file, and how often each line is used: caches may answer repeated lines."""
     described = inputs.described(options.inputs_order)
     if tasks is None:
@@ -304,7 +306,7 @@ def _inputs(inputs: InputFile, options: LoadOptions, tasks: Tasks | None, demand
     return f"{described}: about {runs:,.0f} runs, each line {runs / len(inputs.lines):,.1f} times"
 
 
-def _limits(demands: Sequence[Demand], tasks: Tasks | None) -> Iterator[str]:
+def _limits(demands: Sequence[AccountLoad], tasks: Tasks | None) -> Iterator[str]:
     for each in demands:
         if not each.runs_by_route:
             continue
@@ -325,7 +327,12 @@ def _limits(demands: Sequence[Demand], tasks: Tasks | None) -> Iterator[str]:
 
 
 def _costs(
-    target: Target, options: LoadOptions, tasks: Tasks | None, demands: Sequence[Demand], *, crosses: bool
+    target: Target,
+    options: LoadOptions,
+    tasks: Tasks | None,
+    demands: Sequence[AccountLoad],
+    *,
+    crosses: bool,
 ) -> Iterator[str]:
     """Yield the likely and the highest cost; the latter is the budget if nothing else bounds it."""
     if not any(each.runs_by_route for each in demands):
@@ -334,7 +341,7 @@ def _costs(
     budget = target.limits.credits
     expected, most = (tasks.total, tasks.most) if tasks else (math.inf, math.inf)
     if crosses:  # refused runs are free
-        windows = math.ceil(options.course.duration_s / WINDOW_S) + 1
+        windows = math.ceil(options.load_shape.duration_s / WINDOW_S) + 1
         admitted = windows * sum(LIMIT_BY_TIER.get(each.account.tier, 0) for each in demands)
         expected, most = min(expected, admitted), min(most, admitted)
     mean, unpriced = (
@@ -345,6 +352,6 @@ def _costs(
     if math.isfinite(expected):
         likely = f"likely about {min(budget, expected * mean):,.0f} credits"
         likely += f" and what {expected * unpriced:,.0f} runs without a price cost" if unpriced else ""
-    dearest = max(each.dearest_credits for each in demands)
+    dearest = max(each.highest_price_credits for each in demands)
     highest = budget if unpriced or not math.isfinite(most) else min(budget, most * dearest)
     yield f"{likely}, at most {highest:,.0f} credits; {target.limits.credits_by} is {budget:,.0f}"

@@ -22,7 +22,7 @@ from knouds_harness.targets.resources import Model, Workflow
 
 
 @dataclass(frozen=True, kw_only=True)
-class LookedAhead:
+class Preflight:
     """What was learnt of a target before the load.
 
     Attributes:
@@ -36,7 +36,7 @@ class LookedAhead:
     marks: Marks = field(default_factory=dict)
 
 
-NOT_LOOKED: Final = LookedAhead()
+NOT_LOOKED: Final = Preflight()
 
 
 def check_plan(target: Target, options: LoadOptions, *, host: str | None) -> None:
@@ -57,15 +57,15 @@ def check_plan(target: Target, options: LoadOptions, *, host: str | None) -> Non
         )
     check_load(
         target,
-        starts_per_s=options.course_peak if options.rate else 0.0,
+        starts_per_s=options.peak_level if options.rate else 0.0,
         in_flight=options.users,
         yes=options.yes,
     )
 
 
-def look_ahead(
+def run_preflight(
     target: Target, rehearsal: Workload, user_classes: Iterable[Any], *, yes_production: bool
-) -> LookedAhead:
+) -> Preflight:
     """Check that the target answers and is as its profile says, and ask it for missing prices.
 
     The credits that this spends are missing in the load's budget.
@@ -85,7 +85,7 @@ def look_ahead(
     if guard.budget.overcharge is not None:
         raise GuardStop(guard.budget.overcharge)
     listed = {user: None if rows is None else [*rows] for user, rows in marks.items()}
-    return LookedAhead(prices=prices, spent_credits=guard.budget.spent_credits, marks=listed)
+    return Preflight(prices=prices, spent_credits=guard.budget.spent_credits, marks=listed)
 
 
 def sandbox_prices(target: Target) -> Mapping[str, float]:

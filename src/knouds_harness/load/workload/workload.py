@@ -75,7 +75,7 @@ class TaskResources:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ActingAccount:
+class TaskAccount:
     """An account that does a task with ``persona``, and with ``others`` what that key may not do."""
 
     account: AccountKeys
@@ -199,19 +199,19 @@ class Workload:
             if not self._able(needs, crosses_limit=crosses_limit)
         ]
 
-    def turns(self, part: TaskResources) -> Iterator[ActingAccount]:
+    def turns(self, part: TaskResources) -> Iterator[TaskAccount]:
         """Yield endlessly the account that does the task next, by the accounts' shares and evenly spread."""
         found = [self._turn(each, part.needs) for each in part.accounts]
         return repeat(found[0]) if len(found) == 1 else _in_turn(found, shares(part.accounts))
 
-    def _turn(self, account: AccountKeys, needs: tuple[Need[Any], ...]) -> ActingAccount:
+    def _turn(self, account: AccountKeys, needs: tuple[Need[Any], ...]) -> TaskAccount:
         persona = account.key_of(needs)
         keys = {
             each.id: account.key_for(each.id, first=persona)
             for each in self._document.operations
             if not each.is_public and each.id not in RUNS  # a run request names its own key
         }
-        return ActingAccount(
+        return TaskAccount(
             account=account,
             persona=persona,
             sender_headers=(*self.target.http.revealed_headers, ("x-api-key", persona.secret.reveal())),
@@ -285,7 +285,7 @@ def shares(accounts: Sequence[AccountKeys]) -> tuple[float, ...]:
     return tuple(weight / sum(weights) for weight in weights)
 
 
-def _in_turn(found: Sequence[ActingAccount], parts: Sequence[float]) -> Iterator[ActingAccount]:
+def _in_turn(found: Sequence[TaskAccount], parts: Sequence[float]) -> Iterator[TaskAccount]:
     owed = [0.0] * len(found)
     while True:
         owed = [each + share for each, share in zip(owed, parts, strict=True)]

@@ -48,7 +48,7 @@ _MOST: Final[dict[Medium, int]] = {"terminal": 5, "markdown": 20}
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Kept:
+class _StoredBaseline:
     """The contents of ``baseline.json``."""
 
     format: Literal["knouds-harness baseline of a run"] = _FORMAT
@@ -157,12 +157,12 @@ def set_baseline(folder: Path, baseline: Side, *, objectives: Path) -> RunChange
         raise not_of_one_kind(load=name, check=baseline.name)
     if any(each.run == name for each in baseline.runs):
         raise UsageError(f"--baseline {baseline.name}: contains this run itself\n  Name another.")
-    kept = _Kept(baseline=baseline, run=None)
+    kept = _StoredBaseline(baseline=baseline, run=None)
     if record.kind == LOAD_KIND:
         run = load_figures(record)
         tolerances = read_tolerances(objectives, run.plan.scenario, [])
         given = tuple((*key, share) for key, share in tolerances.given.items())
-        kept = _Kept(baseline=baseline, run=run, tolerances=given)
+        kept = _StoredBaseline(baseline=baseline, run=run, tolerances=given)
     change = RunChange(baseline=baseline.name, comparison=kept.compared(record))
     path = folder / BASELINE_FILE
     try:
@@ -187,8 +187,8 @@ def read_change(record: RunRecord, gaps: list[str]) -> RunChange | None:
 
 
 @cache
-def _format() -> TypeAdapter[_Kept]:
-    return TypeAdapter(_Kept)
+def _format() -> TypeAdapter[_StoredBaseline]:
+    return TypeAdapter(_StoredBaseline)
 
 
 def change_section(change: RunChange, blocks: Sequence[Block]) -> Section:

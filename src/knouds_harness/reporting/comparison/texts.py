@@ -37,7 +37,7 @@ def gates_of(rows: Sequence[MeasureRow]) -> list[MeasureRow]:
     return sorted((row for row in rows if row.is_gate), key=lambda row: _ORDER.index(row.verdict))
 
 
-def telling_gates_of(rows: Sequence[MeasureRow]) -> list[MeasureRow]:
+def informative_gates_of(rows: Sequence[MeasureRow]) -> list[MeasureRow]:
     """Return the gates that got worse or better, and times with a known interval: other shares say little."""
     moved = (ChangeVerdict.WORSE, ChangeVerdict.BETTER)
     return [

@@ -234,7 +234,7 @@ def _entry(row: sqlite3.Row) -> Entry:
 class PruningPlan:
     """The runs to delete, and those held back: a kept summary needs them, or they may still be written."""
 
-    doomed: tuple[Entry, ...]
+    to_delete: tuple[Entry, ...]
     held_back: tuple[Entry, ...]
 
 
@@ -253,7 +253,7 @@ def plan_pruning(
     ]
     held_back = [entry for entry in chosen if entry.folder in kept_runs or _may_still_run(entry, now)]
     return PruningPlan(
-        doomed=tuple(entry for entry in chosen if entry not in held_back), held_back=tuple(held_back)
+        to_delete=tuple(entry for entry in chosen if entry not in held_back), held_back=tuple(held_back)
     )
 
 

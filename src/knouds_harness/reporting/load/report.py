@@ -17,7 +17,7 @@ from knouds_harness.reporting.comparison.report import (
     key_to_changes,
     span_of,
 )
-from knouds_harness.reporting.comparison.texts import telling_gates_of
+from knouds_harness.reporting.comparison.texts import informative_gates_of
 from knouds_harness.reporting.load import tables
 from knouds_harness.reporting.load.charts import charts_of
 from knouds_harness.reporting.load.headline import (
@@ -141,7 +141,7 @@ def _validity(load: LoadResults) -> Section:
 
 
 def _change_blocks(comparison: LoadComparison) -> Iterator[Block]:
-    gates = telling_gates_of(comparison.rows)
+    gates = informative_gates_of(comparison.rows)
     moved = [row for row in gates if row.verdict is not ChangeVerdict.SAME][:_MOST_MOVED]
     span = span_of(comparison.rows)
     yield Text("The verdict on this run stands by itself.", is_quiet=True, shown=HTML)

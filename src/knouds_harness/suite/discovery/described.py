@@ -84,7 +84,7 @@ def summaries_in(listed: Exchange) -> list[dict[str, JSON]]:
     ]
 
 
-def most_telling(summaries: Iterable[dict[str, JSON]], most: int) -> list[dict[str, JSON]]:
+def choose_workflows(summaries: Iterable[dict[str, JSON]], most: int) -> list[dict[str, JSON]]:
     """Choose up to ``most`` workflows of as many kinds as possible; the cheapest first, free ones last."""
 
     def cost(summary: dict[str, JSON]) -> float:

@@ -23,11 +23,11 @@ from knouds_harness.suite.discovery.described import (
     FoundAccount,
     Holding,
     account_in,
+    choose_workflows,
     holding_in,
     is_legacy,
     model_names,
     most_credits_by_model,
-    most_telling,
     priced_models,
     summaries_in,
     workflow_in,
@@ -149,17 +149,23 @@ class Discovery:
     ) -> FoundKey:
         workflows, models = resources
         held = [capability for capability, each in holdings.items() if each.is_held]
-        untold = {capability: each.why for capability, each in holdings.items() if each.is_held is None}
+        unknown_capabilities = {
+            capability: each.why for capability, each in holdings.items() if each.is_held is None
+        }
         if account.tier in WITHOUT_MODELS and account.role != "admin" and "model:run" in held:
             held.remove("model:run")
-            untold["model:run"] = f"a {account.tier} account may not grant it, but it was not denied"
+            unknown_capabilities["model:run"] = (
+                f"a {account.tier} account may not grant it, but it was not denied"
+            )
         own = [slug for slug, each in workflows.items() if each.workflow.owner == user]
         for operation_id, known in (("runWorkflow", own), ("runModel", sorted(models))):
             operation = self._document.operation_by_id[operation_id]
             if holdings[operation.alternatives[0]].is_held is False:
                 bound = self._bound_forms(name, operation, known[:MOST_BOUND_FORMS])
                 held += [form for form, each in bound.items() if each.is_held]
-                untold |= {form: each.why for form, each in bound.items() if each.is_held is None}
+                unknown_capabilities |= {
+                    form: each.why for form, each in bound.items() if each.is_held is None
+                }
         return FoundKey(
             name=name,
             variable=self._variables[name],
@@ -167,7 +173,7 @@ class Discovery:
             tier=account.tier,
             role=account.role,
             capabilities=tuple(held),
-            untold={**untold, **_NEVER_SHOWN},
+            unknown_capabilities={**unknown_capabilities, **_NEVER_SHOWN},
         )
 
     def _bound_forms(self, persona: str, operation: Operation, names: Iterable[str]) -> dict[str, Holding]:
@@ -193,7 +199,7 @@ class Discovery:
 
     def _workflows(self, reader: str, user: str, user_by_id: Mapping[str, str]) -> list[FoundWorkflow]:
         summaries = summaries_in(self._read("listWorkflows", reader))
-        chosen = most_telling(summaries, MOST_WORKFLOWS)
+        chosen = choose_workflows(summaries, MOST_WORKFLOWS)
         if len(chosen) < len(summaries):
             self._remarks.append(
                 f"{len(summaries)} workflows are listed for the account {user}: {len(chosen)} are here."

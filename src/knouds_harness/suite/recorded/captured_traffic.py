@@ -45,7 +45,7 @@ class Captured:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Placed:
+class ApiEntry:
     """An entry of the API; its operation is None only if this harness sent it to none on purpose."""
 
     recorded: Recorded
@@ -54,10 +54,10 @@ class Placed:
 
 
 @dataclass(kw_only=True)
-class Sorted:
+class SortedTraffic:
     """The entries of a file: those of the API, and the others by the reason why they are not judged."""
 
-    placed: list[Placed] = field(default_factory=list)
+    placed: list[ApiEntry] = field(default_factory=list)
     other_hosts: list[Recorded] = field(default_factory=list)
     unknown_routes: list[Recorded] = field(default_factory=list)
 
@@ -96,9 +96,11 @@ def read_captured(
     )
 
 
-def sort_traffic(traffic: Iterable[Recorded], document: Document, *, base_url: str | None = None) -> Sorted:
+def sort_traffic(
+    traffic: Iterable[Recorded], document: Document, *, base_url: str | None = None
+) -> SortedTraffic:
     """Find the API's requests, also under a base path like ``/v1``; with ``base_url`` only those under it."""
-    entries = Sorted()
+    entries = SortedTraffic()
     unplaced = []
     for recorded in traffic:
         found = _placed(recorded, document, base_url)
@@ -113,7 +115,7 @@ def sort_traffic(traffic: Iterable[Recorded], document: Document, *, base_url: s
     return entries
 
 
-def _placed(recorded: Recorded, document: Document, base_url: str | None) -> Placed | None:
+def _placed(recorded: Recorded, document: Document, base_url: str | None) -> ApiEntry | None:
     exchange = recorded.exchange
     if recorded.is_ours:
         return _placed_ours(recorded, document, base_url)
@@ -134,7 +136,7 @@ def _placed(recorded: Recorded, document: Document, base_url: str | None) -> Pla
                 path_values=values,
                 action=operation.action,
             )
-            return Placed(
+            return ApiEntry(
                 recorded=replace(recorded, exchange=replace(exchange, request=request)),
                 operation=operation,
                 base_url=f"{origin}{path[:start]}",
@@ -142,7 +144,7 @@ def _placed(recorded: Recorded, document: Document, base_url: str | None) -> Pla
     return None
 
 
-def _placed_ours(recorded: Recorded, document: Document, base_url: str | None) -> Placed | None:
+def _placed_ours(recorded: Recorded, document: Document, base_url: str | None) -> ApiEntry | None:
     """Place an exchange of this harness: it was sent to the API, and its request names the operation."""
     exchange = recorded.exchange
     origin = _origin(exchange.url)
@@ -151,7 +153,7 @@ def _placed_ours(recorded: Recorded, document: Document, base_url: str | None) -
     if base_url is not None and where != base_url:
         return None
     operation = document.operation_by_id.get(exchange.request.operation_id or "")
-    return Placed(recorded=recorded, operation=operation, base_url=where)
+    return ApiEntry(recorded=recorded, operation=operation, base_url=where)
 
 
 def _origin(url: str) -> str:
@@ -170,7 +172,7 @@ def _checked(base_url: str | None) -> str | None:
     return f"{_origin(base_url)}{address.path.rstrip('/')}"
 
 
-def _one_base_url(entries: Sorted, path: Path) -> str:
+def _one_base_url(entries: SortedTraffic, path: Path) -> str:
     """Return where the API is; if several hosts look like it, refuse to guess."""
     meant = [each for each in entries.placed if each.operation]  # our own runs also hold deliveries to us
     counts = Counter(each.base_url for each in meant or entries.placed)
@@ -183,7 +185,7 @@ def _one_base_url(entries: Sorted, path: Path) -> str:
     return next(iter(counts), "")
 
 
-def _redacted(placed: Iterable[Placed], redactor: TrafficRedactor) -> tuple[list[Exchange], Counter[str]]:
+def _redacted(placed: Iterable[ApiEntry], redactor: TrafficRedactor) -> tuple[list[Exchange], Counter[str]]:
     """Return the exchanges that can be judged, without secrets, and the count of others by reason."""
     exchanges, obstacles = [], Counter[str]()
     for each in placed:
@@ -200,7 +202,7 @@ def _redacted(placed: Iterable[Placed], redactor: TrafficRedactor) -> tuple[list
     return exchanges, obstacles
 
 
-def _left_out(entries: Sorted, obstacles: Counter[str], redactor: TrafficRedactor, total: int) -> str:
+def _left_out(entries: SortedTraffic, obstacles: Counter[str], redactor: TrafficRedactor, total: int) -> str:
     hosts = Counter(_origin(each.exchange.url) for each in entries.other_hosts)
     routes = Counter(_route(each.exchange, redactor) for each in entries.unknown_routes)
     count = hosts.total() + routes.total() + obstacles.total()

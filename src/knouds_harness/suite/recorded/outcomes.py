@@ -80,7 +80,7 @@ def all_outcomes(items: Iterable[pytest.Item]) -> list[Outcome]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Selection:
+class OutcomeSelection:
     """What to record, regardless of the profile.
 
     Attributes:
@@ -97,7 +97,7 @@ class Selection:
         *,
         recorded: Collection[OutcomeName] = (),
         patterns: Collection[str] = (),
-    ) -> Selection:
+    ) -> OutcomeSelection:
         """Choose outcomes by patterns of their names or file names; stories only as a whole."""
         names = [_STATUS.sub("-", pattern, count=1) for pattern in patterns]
         asked = [
@@ -130,7 +130,7 @@ class Plan:
     most_credits: float
 
 
-def make_plan(selection: Selection, *, target: Target, price: Price) -> Plan:
+def make_plan(selection: OutcomeSelection, *, target: Target, price: Price) -> Plan:
     """Plan what a profile makes possible, and what that costs."""
     chosen: list[Outcome] = []
     impossible: dict[str, list[Outcome]] = {}

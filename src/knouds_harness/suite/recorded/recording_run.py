@@ -21,15 +21,15 @@ from knouds_harness.suite.plugin import ONE_BY_ONE, UNTESTED, opened_run
 from knouds_harness.suite.recorded.outcomes import (
     Outcome,
     OutcomeName,
+    OutcomeSelection,
     Plan,
-    Selection,
     all_outcomes,
     make_plan,
     tests_of,
 )
 from knouds_harness.suite.recorded.recording_judgement import judgement_of
 from knouds_harness.suite.recorder import Received
-from knouds_harness.suite.running import Trouble, run_pytest, show_wait
+from knouds_harness.suite.running import SessionErrors, run_pytest, show_wait
 from knouds_harness.suite.session import ConformanceRun
 from knouds_harness.suite.support.subjects import disputed_slug
 from knouds_harness.suite.untested import Untested
@@ -58,7 +58,7 @@ class KeptAnswer:
 
 
 @dataclass(eq=False, kw_only=True)  # pytest hashes plugins
-class RecordingRun(Trouble):
+class RecordingRun(SessionErrors):
     """A pytest plugin that runs the tests that show outcomes, one by one, and keeps their responses.
 
     Attributes:
@@ -73,7 +73,7 @@ class RecordingRun(Trouble):
     answers: list[KeptAnswer] = field(default_factory=list)
     plan: Plan = field(init=False)
     run: ConformanceRun = field(init=False)
-    _selection: Selection = field(init=False)
+    _selection: OutcomeSelection = field(init=False)
     _redactor: RecordingRedactor = field(init=False)
     _refused: HarnessError | None = None
 
@@ -241,9 +241,9 @@ class RecordingRun(Trouble):
 
 def select(
     outcomes: list[Outcome], *, recorded: Collection[OutcomeName], patterns: Collection[str]
-) -> Selection:
+) -> OutcomeSelection:
     """Choose what to record; raises UsageError if no outcome fits the patterns."""
-    selection = Selection.of(outcomes, recorded=recorded, patterns=patterns)
+    selection = OutcomeSelection.of(outcomes, recorded=recorded, patterns=patterns)
     if not (selection.outcomes or selection.kept):
         known = ", ".join(map(str, outcomes[:_MOST_NAMED]))
         raise UsageError(

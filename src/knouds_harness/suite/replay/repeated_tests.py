@@ -11,12 +11,12 @@ from knouds_harness.runs.findings import Finding
 from knouds_harness.suite.options import RunOptions
 from knouds_harness.suite.plugin import UNTESTED, finished_run
 from knouds_harness.suite.replay.replay_judgement import CannotTell, ReplayStatus
-from knouds_harness.suite.running import Trouble, run_pytest
+from knouds_harness.suite.running import SessionErrors, run_pytest
 from knouds_harness.suite.session import ConformanceRun
 
 
 @dataclass(eq=False, kw_only=True)  # pytest hashes plugins
-class RepeatedTests(Trouble):
+class RepeatedTests(SessionErrors):
     """A pytest plugin that runs only some tests of the suite; the record of ``run`` has what they show.
 
     Attributes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from knouds_harness.exchange.evidence import Call, Exchange
 from knouds_harness.exchange.execution_status import FINAL, IN_FLIGHT, body_of, status_in
-from knouds_harness.suite.concurrent_tests import Made, made_once
+from knouds_harness.suite.concurrent_tests import SharedValues, shared_once
 from knouds_harness.suite.preceding_requests import DEADLINE_S
 from knouds_harness.suite.support.subjects import Subjects
 from knouds_harness.suite.tester import Tester
@@ -87,25 +87,25 @@ class Executions:
     def __init__(self, tester: Tester, subjects: Subjects) -> None:
         self.tester = tester
         self.subjects = subjects
-        self.made = Made(tester.idle)
+        self.made = SharedValues(tester.idle)
 
-    @made_once
+    @shared_once
     def of_any(self) -> ExecutionTrace:
         """A run of any resource that can run asynchronously, just submitted and never cancelled."""
         return self.submit(self.tester.need(ASYNC_RUN))
 
-    @made_once
+    @shared_once
     def of_workflow(self) -> ExecutionTrace:
         """A run of a workflow, just submitted and never cancelled."""
         found = self.tester.need(ASYNC_WORKFLOW_RUN)
         return self.of_any if found == self.tester.need(ASYNC_RUN) else self.submit(found)
 
-    @made_once
+    @shared_once
     def of_failing(self) -> ExecutionTrace:
         """A run that fails, just submitted."""
         return self.submit(self.tester.need(FAILING_ASYNC_RUN))
 
-    @made_once
+    @shared_once
     def samples(self) -> list[ExecutionTrace]:
         """Several runs of one resource, submitted on a warm connection and, if allowed, cancelled at once.
 
@@ -124,13 +124,13 @@ class Executions:
             traces.append(trace)
         return traces
 
-    @made_once
+    @shared_once
     def cancelled_samples(self) -> list[ExecutionTrace]:
         """The samples that were cancelled, polled to their end."""
         self.tester.need(CANCELLED_RUN)
         return [self.to_end(trace) for trace in self.samples]
 
-    @made_once
+    @shared_once
     def left_alone(self) -> list[ExecutionTrace]:
         """Executions that were not cancelled: of any resource, a workflow and one that fails, as available.
 
@@ -152,7 +152,7 @@ class Executions:
             raise Untested("an execution that ends by its deadline")
         return ended
 
-    @made_once
+    @shared_once
     def watched(self) -> list[ExecutionTrace]:
         """Ended executions, some of them cancelled, that were watched before any further cancel."""
         is_cancelled = CANCELLED_RUN.missing(self.tester.target) is None

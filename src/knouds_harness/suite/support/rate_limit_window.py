@@ -1,4 +1,4 @@
-"""Begin, fill and outlast one rate-limit window of an account, by a movable clock or in real time.
+"""Begin, fill and retry one rate-limit window of an account, by a movable clock or in real time.
 
 In real time this takes up to two windows, and only the test's own requests may count: if another client uses
 the account, or runs are too slow for a window, it is untested.
@@ -103,9 +103,9 @@ class RateLimitWindow:
         ):
             raise Untested("runs quick enough to fill a window: it ended before")
 
-    def outlast(self, refused: Exchange) -> None:
+    def retry(self, refused: Exchange) -> None:
         """Wait as long as a 429 says, and another second, as seconds are rounded."""
-        self.tester.rate_limit_retry.pass_time(min(refused.told_wait_s, WINDOW_S) + 1)
+        self.tester.rate_limit_retry.pass_time(min(refused.retry_after_s, WINDOW_S) + 1)
 
     def _counted_alone(self, run: Exchange) -> int | None:
         """Return how many requests the run's window has counted; None if others' may be among them.
@@ -141,7 +141,7 @@ class RateLimitWindow:
 
     def _until_next_s(self, exchange: Exchange) -> float:
         if exchange.status == 429:
-            return exchange.told_wait_s + 1
+            return exchange.retry_after_s + 1
         left = rate_limits.seconds_left(exchange, advanced_s=0)
         return min(max(left, 0), WINDOW_S) + 1 if left is not None else WINDOW_S + 1
 

@@ -11,7 +11,7 @@ from knouds_harness.exchange.execution_status import IN_FLIGHT, status_in
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks.concurrency import created_slug
 from knouds_harness.judging.claim import answer
-from knouds_harness.suite.concurrent_tests import Made
+from knouds_harness.suite.concurrent_tests import SharedValues
 from knouds_harness.suite.preceding_requests import DEADLINE_S
 from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.untested import Untested
@@ -36,7 +36,7 @@ class Subjects:
 
     def __init__(self, tester: Tester) -> None:
         self.tester = tester
-        self._shared = Made(tester.idle)
+        self._shared = SharedValues(tester.idle)
         self._refusals: dict[str, str] = {}
         self._submitted: list[tuple[Exchange, Persona, float | None]] = []
 

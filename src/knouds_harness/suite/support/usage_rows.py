@@ -14,7 +14,7 @@ from knouds_harness.targets.resources import Model, Workflow
 Run = KeyAndResource[Workflow | Model]
 """What was run, and a key of the account that ran it."""
 _MOST_PAGES = 12
-_PATIENCE_S = 2.0
+_USAGE_WAIT_S = 2.0
 _SETTLING_S = 5.0
 
 
@@ -40,7 +40,7 @@ def read_rows(tester: Tester, persona: Persona) -> list[Row]:
 def await_rows(tester: Tester, persona: Persona, is_enough: Callable[[Sequence[Row]], bool]) -> list[Row]:
     """Read all rows of an account, again for a short time until there are enough, as rows may come late."""
     return await_usage(
-        lambda: read_rows(tester, persona), is_enough, wait=tester.wait, patience_s=_PATIENCE_S
+        lambda: read_rows(tester, persona), is_enough, wait=tester.wait, patience_s=_USAGE_WAIT_S
     )
 
 

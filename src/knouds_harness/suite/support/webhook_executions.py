@@ -9,7 +9,7 @@ from typing import Final
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.signature import HEADER, Signature
 from knouds_harness.exchange.webhook_receiver import Delivery, Receiver
-from knouds_harness.suite.concurrent_tests import Made, made_once
+from knouds_harness.suite.concurrent_tests import SharedValues, shared_once
 from knouds_harness.suite.recorder import Received
 from knouds_harness.suite.support.execution_traces import Executions, ExecutionTrace
 from knouds_harness.suite.support.workflow_authoring import text_fields
@@ -71,14 +71,14 @@ class _Ended:
     """Ended executions.
 
     Attributes:
-        unentitled: Of the key that may not receive.
+        not_receiving: Of the key that may not receive.
         bystanders: Of keys without a webhook, of the same account and of another one.
         open_ones: Of the key that may receive.
         refused: The one whose first delivery is refused.
         polls: The poll that was sent as soon as the delivery had arrived, by execution id.
     """
 
-    unentitled: ExecutionTrace | None
+    not_receiving: ExecutionTrace | None
     bystanders: list[ExecutionTrace]
     open_ones: list[ExecutionTrace]
     refused: ExecutionTrace
@@ -92,15 +92,15 @@ class Deliveries:
         self.tester = tester
         self.executions = executions
         self.receiver = receiver
-        self.made = Made(tester.idle)
+        self.made = SharedValues(tester.idle)
         self._received: dict[int, Received] = {}
 
-    @made_once
+    @shared_once
     def open_box(self) -> WebhookKey:
         """The mailbox of a key that may receive; every delivery is accepted."""
         return self._mailbox("/open", receives=True)
 
-    @made_once
+    @shared_once
     def refusing_box(self) -> WebhookKey:
         """The mailbox of a key that may receive; the first delivery of each execution is refused."""
         box = self._mailbox("/refusing", receives=True, is_other=True)
@@ -114,7 +114,7 @@ class Deliveries:
         )
         return box
 
-    @made_once
+    @shared_once
     def closed_box(self) -> WebhookKey:
         """The mailbox of a key that has a webhook but may not receive."""
         return self._mailbox("/closed", receives=False)
@@ -127,7 +127,7 @@ class Deliveries:
     def _has_closed_box(self) -> bool:
         return webhooks.NOT_RECEIVING.missing(self.tester.target) is None
 
-    @made_once
+    @shared_once
     def _all(self) -> _Ended:
         """All executions, in flight at the same time except one.
 
@@ -136,21 +136,21 @@ class Deliveries:
         """
         target, box, refusing = self.tester.target, self.open_box, self.refusing_box
         may_cancel = MAY_CANCEL.missing(target) is None and box.own.key.holds("execution:cancel")
-        unentitled = self._submit(self.closed_box) if self._has_closed_box else None
+        not_receiving = self._submit(self.closed_box) if self._has_closed_box else None
         bystanders = [self.executions.submit(each) for each in webhooks.runs_without_webhook(target, box.own)]
         failing = webhooks.failing_async_run_of(target, box.persona)
         open_ones = [self._submit(box)] if may_cancel else []
         open_ones += [self._submit(box, failing)] if failing is not None else []
         refused = self._submit(refusing)
         polls = self._polls_at_delivery(open_ones)
-        if unentitled is not None:
-            unentitled = self.executions.to_end(unentitled)
+        if not_receiving is not None:
+            not_receiving = self.executions.to_end(not_receiving)
         bystanders = [self.executions.to_end(each) for each in bystanders]
         last = self._submit(box)
         open_ones.append(self.executions.cancelled(last) if may_cancel else last)
         polls |= self._polls_at_delivery(open_ones[-1:])
         return _Ended(
-            unentitled=unentitled,
+            not_receiving=not_receiving,
             bystanders=bystanders,
             open_ones=[self.executions.to_end(each) for each in open_ones],
             refused=self.executions.to_end(refused),
@@ -174,12 +174,12 @@ class Deliveries:
         return polls
 
     @property
-    def unentitled(self) -> ExecutionTrace:
+    def not_receiving(self) -> ExecutionTrace:
         """An ended execution of the key that may not receive."""
         self.tester.need(webhooks.NOT_RECEIVING)
-        unentitled = self._all.unentitled
-        assert unentitled is not None  # noqa: S101 - for the type checker: there is such a key
-        return unentitled
+        not_receiving = self._all.not_receiving
+        assert not_receiving is not None  # noqa: S101 - for the type checker: there is such a key
+        return not_receiving
 
     @property
     def bystanders(self) -> list[ExecutionTrace]:
@@ -201,7 +201,7 @@ class Deliveries:
         return self._all.refused
 
     @property
-    def have_come(self) -> bool:
+    def all_delivered(self) -> bool:
         """Whether all deliveries have arrived: one per execution, and a second attempt for the refused one.
 
         Waits for them until a deadline, when those of earlier executions have arrived too. If none arrived,
@@ -222,7 +222,7 @@ class Deliveries:
             )
         return is_enough
 
-    @made_once
+    @shared_once
     def _have_come(self) -> bool:
         wanted = {self._execution_id(trace) for trace in self.ended}
 
@@ -250,12 +250,12 @@ class Deliveries:
 
     def to(self, mailbox: WebhookKey) -> list[Received]:
         """Return the deliveries to a mailbox, and keep them as evidence."""
-        _ = self.have_come
+        _ = self.all_delivered
         return [self._keep(each, mailbox) for each in self.receiver.deliveries if mailbox.holds(each)]
 
     def signed(self) -> list[Received]:
         """Return the correctly signed deliveries of any execution; test deliveries are of none."""
-        _ = self.have_come
+        _ = self.all_delivered
         boxes = (self.open_box, self.refusing_box)
         came = [each for each in self.receiver.deliveries if each.execution_id and not each.is_test]
         signed_by = [
@@ -274,7 +274,7 @@ class Deliveries:
 
     def of_text(self, workflow: Workflow, text: str) -> tuple[ExecutionTrace, list[Received]]:
         """Run a workflow on a text with the key that may receive; return the execution and its deliveries."""
-        box, _ = self.open_box, self.have_come
+        box, _ = self.open_box, self.all_delivered
         inputs = dict.fromkeys(text_fields(self.tester, box.own.key, workflow), text)
         trace = self._submit(box, replace(workflow, inputs={**workflow.inputs, **inputs}))
         trace = self.executions.to_end(trace)

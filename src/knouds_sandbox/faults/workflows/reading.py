@@ -13,9 +13,9 @@ from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.fault_points import Edit, Point
 from knouds_sandbox.faults.editing import (
     Handler,
+    answers_for_last_request,
     at,
     changed,
-    in_the_name_of_the_last,
     on_success,
     pause,
     with_body,
@@ -53,7 +53,7 @@ def workflows_list_shows_all_to_admins() -> Edit:
 @fault("workflows.list-own-and-templates", is_subtle=True)
 def workflows_at_once_mixed_up() -> Edit:
     """If requests are simultaneous, the list may be another account's."""
-    return in_the_name_of_the_last("listWorkflows")
+    return answers_for_last_request("listWorkflows")
 
 
 @fault("workflows.list-own-and-templates", is_subtle=True)

@@ -114,12 +114,12 @@ def test_ended_execution_is_delivered_once(taken, is_broken):
 
 
 @pytest.mark.parametrize(
-    ("came", "later_came", "is_claimed", "is_broken"),
+    ("came", "later_delivered", "is_claimed", "is_broken"),
     [(0, True, True, False), (0, False, False, False), (1, False, True, True), (1, True, True, True)],
 )
-def test_key_without_the_capability_gets_no_delivery(came, later_came, is_claimed, is_broken):
+def test_key_without_the_capability_gets_no_delivery(came, later_delivered, is_claimed, is_broken):
     """No delivery counts as evidence only if later ones have arrived."""
-    known = {"came": came, "later_came": later_came}
+    known = {"came": came, "later_delivered": later_delivered}
 
     assert bool(claimed(webhooks.none_without_capability, poll(), **known)) == is_claimed
     assert bool(broken(webhooks.none_without_capability, poll(), **known)) == is_broken
@@ -192,17 +192,17 @@ def test_delivered_execution_has_ended(shown, facts):
 
 
 @pytest.mark.parametrize(
-    ("came", "later_came", "facts"),
+    ("came", "later_delivered", "facts"),
     [
         (0, True, set()),
         (1, True, {"webhook.one-per-ended-execution"}),
         (1, False, {"webhook.one-per-ended-execution"}),
     ],
 )
-def test_key_without_a_webhook_gets_no_delivery(came, later_came, facts):
-    assert broken(webhooks.none_without_webhook, poll(), came=came, later_came=later_came) == facts
+def test_key_without_a_webhook_gets_no_delivery(came, later_delivered, facts):
+    assert broken(webhooks.none_without_webhook, poll(), came=came, later_delivered=later_delivered) == facts
 
 
 def test_no_claim_while_a_delivery_may_still_come():
     """That none came is evidence only if later ones did."""
-    assert list(webhooks.none_without_webhook.judge(poll(), came=0, later_came=False)) == []
+    assert list(webhooks.none_without_webhook.judge(poll(), came=0, later_delivered=False)) == []

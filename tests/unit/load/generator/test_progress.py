@@ -38,7 +38,7 @@ def metrics():
 @pytest.fixture
 def teller(tmp_path, listener):
     options = SimpleNamespace(
-        rate=50.0, users=100, warm_up_s=2.0, accuracy=0.01, course=Shape.of("constant", 50.0, 60.0)
+        rate=50.0, users=100, warm_up_s=2.0, accuracy=0.01, load_shape=Shape.of("constant", 50.0, 60.0)
     )
     return ProgressTeller(
         listener.writing,

@@ -96,19 +96,19 @@ def test_task_that_never_completes_is_in_vain(task_errors, user):
     """Once it has failed as often as there are users, or five times."""
     failures = [told(task_errors, DefaultTaskSet(user)) for _ in range(4)]
 
-    assert [each.is_in_vain for each in failures] == [False, True, False, False]
+    assert [each.never_completes for each in failures] == [False, True, False, False]
     assert {each.task for each in failures} == {"look"}
 
 
 def test_task_that_completed_once_is_not_in_vain(task_errors, user, passed):
     passed.add(look)
 
-    assert not any(told(task_errors, DefaultTaskSet(user)).is_in_vain for _ in range(9))
+    assert not any(told(task_errors, DefaultTaskSet(user)).never_completes for _ in range(9))
 
 
 def test_task_in_a_nested_set_is_not_in_vain(task_errors, user, recorder):
     """Whether other tasks of its set complete is not known."""
-    assert not any(told(task_errors, Nested(user)).is_in_vain for _ in range(9))
+    assert not any(told(task_errors, Nested(user)).never_completes for _ in range(9))
     assert {each.operation for each in errors(recorder)} == {"task Nested"}
 
 
@@ -116,7 +116,7 @@ def test_failing_on_start_is_in_vain(task_errors, recorder):
     failures = [told(task_errors, Mine(Environment())) for _ in range(2)]
 
     assert {each.operation for each in errors(recorder)} == {"task on_start"}
-    assert [each.is_in_vain for each in failures] == [False, True]
+    assert [each.never_completes for each in failures] == [False, True]
 
 
 def test_tracebacks_logged_by_locust_are_hidden(task_errors, caplog):

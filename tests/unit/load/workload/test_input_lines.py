@@ -10,7 +10,7 @@ from knouds_harness.errors import UsageError
 from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.tasks import follow_run, run_model, run_workflow
 from knouds_harness.load.workload import input_lines
-from knouds_harness.load.workload.input_lines import InputTurns, read_input_file, refuse_idle_lines
+from knouds_harness.load.workload.input_lines import InputSequence, read_input_file, refuse_idle_lines
 from knouds_harness.load.workload.plan import forecast
 from knouds_harness.targets.resources import Model, Workflow
 
@@ -38,7 +38,7 @@ def loaded(path):
 
 
 def turns_of(file, *, order="in-turn", seed=1, **share):
-    turns = InputTurns(file.lines, order=order, seed=seed)
+    turns = InputSequence(file.lines, order=order, seed=seed)
     turns.take_share(Share(**share))
     return turns
 
@@ -85,7 +85,7 @@ def test_workers_divide_the_lines_between_them(tmp_path, order):
 
 def test_lines_are_handed_out_only_once_there_is_a_share(tmp_path):
     file, workload = loaded(written(tmp_path, *portraits(2)))
-    turns = InputTurns(file.lines, order="in-turn", seed=1)
+    turns = InputSequence(file.lines, order="in-turn", seed=1)
     waiting = gevent.spawn(taken, workload, turns, run_workflow, 1)
     gevent.sleep(0)
     was_waiting = not waiting.ready()

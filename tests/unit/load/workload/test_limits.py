@@ -18,7 +18,7 @@ from knouds_harness.errors import GuardStop
 from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.tasks import run_cheapest
 from knouds_harness.load.workload.limits import LoadLimits
-from knouds_harness.load.workload.preflight import look_ahead
+from knouds_harness.load.workload.preflight import run_preflight
 from knouds_harness.targets.budget import Budget, credits_of
 from knouds_harness.targets.personas import Secret
 from knouds_harness.targets.profile import Target
@@ -185,7 +185,7 @@ def test_runs_before_the_load_count():
             limits=Limits(credits=10, allow=frozenset(Action)),
         )
         target = replace(target, base_url=server.base_url)
-        ahead = look_ahead(target, workload_of(target), [scenario(run_cheapest)], yes_production=False)
+        ahead = run_preflight(target, workload_of(target), [scenario(run_cheapest)], yes_production=False)
         limits = LoadLimits(target, ahead=ahead)
 
         with pytest.raises(GuardStop, match="4 of 10 are left"):

@@ -207,10 +207,10 @@ def entry(days, **changes):
     return Entry(**{**members, **changes})
 
 
-def doomed(entries, *, keep=None, days=None, kept=()):
+def to_delete(entries, *, keep=None, days=None, kept=()):
     older_than = None if days is None else timedelta(days=days)
     plan = plan_pruning(entries, now=NOW, keep=keep, older_than=older_than, kept_runs=kept)
-    return [each.folder for each in plan.doomed]
+    return [each.folder for each in plan.to_delete]
 
 
 @pytest.mark.parametrize(
@@ -225,22 +225,22 @@ def doomed(entries, *, keep=None, days=None, kept=()):
 )
 def test_count_and_age_both_protect(keep, days, gone):
     """The newest runs are kept however old they are, young ones however many there are."""
-    assert doomed([entry(1), entry(10), entry(40)], keep=keep, days=days) == gone
+    assert to_delete([entry(1), entry(10), entry(40)], keep=keep, days=days) == gone
 
 
 def test_pruned_runs_do_not_count():
-    assert doomed([entry(1, is_pruned=True), entry(10), entry(40)], keep=1) == ["40-days-ago"]
+    assert to_delete([entry(1, is_pruned=True), entry(10), entry(40)], keep=1) == ["40-days-ago"]
 
 
 def test_runs_of_kept_summaries_are_kept():
-    assert doomed([entry(10), entry(40)], keep=0, kept={"40-days-ago"}) == ["10-days-ago"]
+    assert to_delete([entry(10), entry(40)], keep=0, kept={"40-days-ago"}) == ["10-days-ago"]
 
 
 def test_unfinished_run_is_kept_while_it_may_still_write():
     writing = entry(0, exit_code=None, folder="writing")
     killed = entry(2, exit_code=None, folder="killed")
 
-    assert doomed([writing, killed], keep=0) == ["killed"]
+    assert to_delete([writing, killed], keep=0) == ["killed"]
 
 
 def test_unreadable_kept_summary_is_an_error(tmp_path):

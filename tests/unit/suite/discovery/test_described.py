@@ -8,11 +8,11 @@ from exchanges import exchange, refusal
 from knouds_harness.suite.discovery.described import (
     FoundAccount,
     account_in,
+    choose_workflows,
     holding_in,
     is_legacy,
     model_names,
     most_credits_by_model,
-    most_telling,
     priced_models,
     summaries_in,
     workflow_in,
@@ -92,7 +92,7 @@ def test_chosen_workflows_are_of_all_kinds():
     free = {"slug": "free", "estimatedCreditCost": None, "folderId": None}
     filed = {"slug": "filed", "estimatedCreditCost": 7, "folderId": "folder"}
 
-    chosen = most_telling([*paid, free, filed], 4)
+    chosen = choose_workflows([*paid, free, filed], 4)
 
     assert [each["slug"] for each in chosen] == ["paid-2", "paid-5", "filed", "free"]
 

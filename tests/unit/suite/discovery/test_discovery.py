@@ -167,7 +167,7 @@ def test_throttled_key_has_unknown_capabilities():
     (key,) = found_with(Server({"full-key": FULL}, is_throttled=True)).keys
 
     assert key.capabilities == ()
-    assert key.untold["workflow:run"] == "the server answered 429 RATE_LIMIT_EXCEEDED"
+    assert key.unknown_capabilities["workflow:run"] == "the server answered 429 RATE_LIMIT_EXCEEDED"
 
 
 def test_capability_that_no_key_was_denied_is_uncertain():

@@ -6,7 +6,7 @@ import pytest
 from recorded import document, make_target, recordings
 
 from knouds_harness.contract.operations import Action
-from knouds_harness.suite.recorded.outcomes import Selection, all_outcomes, make_plan
+from knouds_harness.suite.recorded.outcomes import OutcomeSelection, all_outcomes, make_plan
 from knouds_harness.suite.running import collect_suite
 from knouds_harness.targets.resources import Limits, Model, Workflow
 
@@ -41,7 +41,7 @@ def target():
 @pytest.fixture
 def plan(outcomes):
     def make(target, *, recorded=(), patterns=()):
-        selection = Selection.of(outcomes, recorded=recorded, patterns=patterns)
+        selection = OutcomeSelection.of(outcomes, recorded=recorded, patterns=patterns)
         return make_plan(selection, target=target, price=lambda each: each.cost_credits)
 
     return make
