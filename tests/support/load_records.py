@@ -21,8 +21,8 @@ from knouds_harness.runs.load_results import (
     Validity,
 )
 from knouds_harness.runs.operation_load import (
-    OUTCOMES,
     RECORDED_PERCENTS,
+    STATUSES,
     ErrorCount,
     OperationLoad,
     SecondRow,
@@ -41,7 +41,7 @@ LIVE_PROGRESS = LoadProgress(
     in_flight=7,
     users=1000,
     requests=4711,
-    outcomes={"kept": 4600, "throttled": 100, "refused": 0, "failed": 11, "wrong": 0},
+    by_status={"kept": 4600, "throttled": 100, "refused": 0, "failed": 11, "wrong": 0},
     errors=(
         ErrorCount(status="throttled", status_code=429, code="RATE_LIMIT_EXCEEDED", count=100),
         ErrorCount(status="failed", status_code=None, code="ConnectionLost", count=11),
@@ -73,14 +73,14 @@ def operation(
     name: str = "whoami", *, requests: int = 100, response: Times | None = None, **outcomes: int
 ) -> OperationLoad:
     """Make an operation whose requests were kept, except those that are named."""
-    counts: Mapping[str, int] = {outcome: outcomes.get(outcome, 0) for outcome in OUTCOMES}
+    counts: Mapping[str, int] = {outcome: outcomes.get(outcome, 0) for outcome in STATUSES}
     counts = {**counts, "kept": requests - sum(outcomes.values())}
     response = response or times(count=requests)
     return OperationLoad(
         operation=name,
         requests=requests,
         per_s=requests / 10,
-        outcomes=counts,
+        by_status=counts,
         errors=(),
         response=response,
         service=response,
@@ -223,5 +223,5 @@ def _row(at_s: int, name: str, times_ms: Sequence[float]) -> SecondRow:
     whole = histogram_of(times_ms)
     p50, p99, longest = (each * 1e3 for each in whole.percentiles_s(50, 99, 100))
     return SecondRow(
-        at_s=at_s, operation=name, outcomes={"kept": len(times_ms)}, p50_ms=p50, p99_ms=p99, max_ms=longest
+        at_s=at_s, operation=name, by_status={"kept": len(times_ms)}, p50_ms=p50, p99_ms=p99, max_ms=longest
     )

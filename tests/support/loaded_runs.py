@@ -23,7 +23,7 @@ from knouds_harness.runs.load_results import (
 )
 from knouds_harness.runs.operation_load import (
     ALL_OPERATIONS,
-    OUTCOMES,
+    STATUSES,
     ErrorCount,
     OperationLoad,
     SecondRow,
@@ -191,7 +191,7 @@ def _row(at_s: int, name: str, outcomes: Mapping[str, int], histogram: Histogram
     return SecondRow(
         at_s=at_s,
         operation=name,
-        outcomes=outcomes,
+        by_status=outcomes,
         p50_ms=p50,
         p99_ms=p99,
         max_ms=longest,
@@ -205,7 +205,7 @@ def _operation(name: str, seconds: int, counts: Mapping[str, int], response: Tim
         operation=name,
         requests=requests,
         per_s=requests / seconds,
-        outcomes={outcome: counts.get(outcome, 0) for outcome in OUTCOMES},
+        by_status={outcome: counts.get(outcome, 0) for outcome in STATUSES},
         errors=tuple(
             ErrorCount(
                 status=outcome,

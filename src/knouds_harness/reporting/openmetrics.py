@@ -84,8 +84,8 @@ def _of_progress(progress: LoadProgress) -> Iterable[Metric]:
     ended = CounterMetricFamily(
         f"{_PREFIX}_live_requests", "Requests that ended since load began.", labels=["outcome"]
     )
-    for outcome, count in progress.outcomes.items():
-        ended.add_metric([outcome], count)
+    for status, count in progress.by_status.items():
+        ended.add_metric([status], count)
     yield ended
     yield CounterMetricFamily(
         f"{_PREFIX}_live_dropped_arrivals",

@@ -38,7 +38,7 @@ class LoadProgress:
     in_flight: int | None
     users: int
     requests: int
-    outcomes: Mapping[str, int]
+    by_status: Mapping[str, int]
     errors: tuple[ErrorCount, ...]
     percentiles_ms: Mapping[str, float]
     spent_credits: float

@@ -14,10 +14,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from knouds_harness.file_content import file_content, replace_file
 from knouds_harness.runs.load_results import LOAD_FILE, LoadResults
-from knouds_harness.runs.operation_load import OUTCOMES, SECOND_TIMES, SecondRow
+from knouds_harness.runs.operation_load import SECOND_TIMES, STATUSES, SecondRow
 
 SECONDS_FILE = "seconds.csv"
-_COLUMNS = ("at_s", "operation", *OUTCOMES, *SECOND_TIMES, "spread")
+_COLUMNS = ("at_s", "operation", *STATUSES, *SECOND_TIMES, "spread")
 
 
 @cache
@@ -53,7 +53,7 @@ class LoadWriter:
     def add_seconds(self, rows: Iterable[SecondRow]) -> None:
         """Write the lines of a second."""
         for row in rows:
-            counts = [row.outcomes.get(outcome, 0) for outcome in OUTCOMES]
+            counts = [row.by_status.get(status, 0) for status in STATUSES]
             times = [
                 "" if time is None else f"{time:.6g}"
                 for time in (getattr(row, name) for name in SECOND_TIMES)
@@ -116,7 +116,7 @@ def _row(cells: dict[str, str]) -> SecondRow:
     return SecondRow(
         at_s=int(cells["at_s"]),
         operation=cells["operation"],
-        outcomes={outcome: int(cells[outcome]) for outcome in OUTCOMES},
+        by_status={status: int(cells[status]) for status in STATUSES},
         spread=cells.get("spread") or "",
         **times,
     )

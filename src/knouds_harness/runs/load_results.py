@@ -9,7 +9,7 @@ from knouds_harness.locations import OWN_MIX
 from knouds_harness.runs.operation_load import (
     ALL_OPERATIONS,
     NO_TIMES,
-    OUTCOMES,
+    STATUSES,
     TASK,
     Amount,
     Count,
@@ -352,8 +352,8 @@ class LoadResults:
             operation=ALL_OPERATIONS,
             requests=sum(each.requests for each in self.operations),
             per_s=sum(each.per_s for each in self.operations),
-            outcomes={
-                outcome: sum(each.outcomes[outcome] for each in self.operations) for outcome in OUTCOMES
+            by_status={
+                status: sum(each.by_status[status] for each in self.operations) for status in STATUSES
             },
             errors=(),
             response=response,
@@ -390,7 +390,7 @@ class LoadResults:
         return tuple(
             each
             for each in self.operations
-            if each.requests and not each.outcomes["kept"] and each not in self.task_errors
+            if each.requests and not each.by_status["kept"] and each not in self.task_errors
         )
 
     @property

@@ -70,7 +70,7 @@ class RequestStatus(StrEnum):
         return "ok" if self is RequestStatus.KEPT else self.value
 
 
-OUTCOMES: Final = tuple(each.value for each in RequestStatus)
+STATUSES: Final = tuple(each.value for each in RequestStatus)
 """The statuses as files name them; there, ``status`` is the HTTP status."""
 
 
@@ -152,8 +152,8 @@ class ErrorCount:
     exchanges: tuple[str, ...] = ()
 
 
-def _of_every_outcome(counts: Mapping[str, int]) -> Mapping[str, int]:
-    if set(counts) != set(OUTCOMES):
+def _of_every_status(counts: Mapping[str, int]) -> Mapping[str, int]:
+    if set(counts) != set(STATUSES):
         raise ValueError(f"counts of {', '.join(counts)}")
     return counts
 
@@ -164,6 +164,7 @@ class OperationLoad:
 
     Attributes:
         operation: The operationId, followed by `` async`` for asynchronous runs.
+        by_status: The number of requests of each ``RequestStatus``; ``outcomes`` in files.
         response: Times of kept requests, from when a request was due (open model) or sent (closed) to the
             last byte of the response.
         refused_response: Response times of all others.
@@ -175,10 +176,11 @@ class OperationLoad:
         sent_bytes: Heads and bodies of all requests, as HTTP/1.1 has them: before TLS, without TCP.
     """
 
+    __pydantic_config__: ClassVar = ConfigDict(serialize_by_alias=True)
     operation: str
     requests: Count
     per_s: Amount
-    outcomes: Annotated[Mapping[str, Count], AfterValidator(_of_every_outcome)]
+    by_status: Annotated[Mapping[str, Count], Field(alias="outcomes"), AfterValidator(_of_every_status)]
     errors: tuple[ErrorCount, ...]
     response: Times
     service: Times
@@ -197,13 +199,13 @@ class OperationLoad:
     @property
     def error_rate(self) -> float:
         """The share of requests that failed or were wrong; throttled and refused ones are not errors."""
-        errors = min(sum(self.outcomes[name] for name in ERRORS), self.requests)
+        errors = min(sum(self.by_status[name] for name in ERRORS), self.requests)
         return errors / self.requests if self.requests else 0.0
 
     @property
     def throttled_rate(self) -> float:
         """The share of requests that a rate limit refused (429)."""
-        return self.outcomes[RequestStatus.THROTTLED] / self.requests if self.requests else 0.0
+        return self.by_status[RequestStatus.THROTTLED] / self.requests if self.requests else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,7 +221,7 @@ class SecondRow:
 
     at_s: int
     operation: str
-    outcomes: Mapping[str, int]
+    by_status: Mapping[str, int]
     p50_ms: float | None
     p99_ms: float | None
     max_ms: float | None

@@ -76,7 +76,7 @@ def test_client_in_a_custom_scenario_sends_the_key(tmp_path, pro, client):
     loaded = load(tmp_path / "runs", scenario, "--target", pro.written(), "--client", client, *SHORT)
 
     (operation,) = loaded.results.operations
-    assert operation.outcomes["kept"] == operation.requests > 0
+    assert operation.by_status["kept"] == operation.requests > 0
 
 
 @pytest.mark.nightly
@@ -113,9 +113,9 @@ def test_undocumented_success_is_an_error_without_verify(tmp_path, pro, sandbox,
     (operation,) = loaded.results.operations
     assert len(sent) > 1
     assert loaded.exit_code == ExitCode.BREACH
-    assert operation.outcomes["wrong"] > 1
+    assert operation.by_status["wrong"] > 1
     in_flight = 2  # when the load ended
-    assert 0 < operation.outcomes["kept"] <= operation.requests - len(sent) + in_flight  # some get none
+    assert 0 < operation.by_status["kept"] <= operation.requests - len(sent) + in_flight  # some get none
     assert first_line(loaded.out).startswith("Contract broken under load")
     assert {"usage.page-shape", "ground.responses-are-json-objects"} <= {
         each.code for each in operation.errors

@@ -149,7 +149,7 @@ def test_rate_limit_is_crossed_and_kept(tmp_path):
         loaded = verified(tmp_path, profile, *ACROSS_THE_LIMIT)
 
     found = invariants(loaded)
-    outcomes = loaded.results.operations[0].outcomes
+    outcomes = loaded.results.operations[0].by_status
     assert found["broken"] == []
     assert outcomes["kept"] == 100
     assert outcomes["throttled"] > 0

@@ -17,7 +17,7 @@ from knouds_harness.measures.objectives import (
     parse_objectives,
     refuse_unknown_operations,
 )
-from knouds_harness.runs.operation_load import ALL_OPERATIONS, OUTCOMES, TIME_MEASURES, OperationLoad, Times
+from knouds_harness.runs.operation_load import ALL_OPERATIONS, STATUSES, TIME_MEASURES, OperationLoad, Times
 
 SHIPPED = Path(__file__).parents[3] / "load" / "objectives.toml"
 RATES = ["error_rate", "throttled_rate", "requests_per_s"]
@@ -29,12 +29,12 @@ def times(p99_ms: float, *, count: int = 100) -> Times:
 
 
 def measured(operation: str = "getWhoami", *, failed: int = 0, p99_ms: float = 5.0) -> OperationLoad:
-    outcomes = dict.fromkeys(OUTCOMES, 0) | {"kept": 100 - failed, "failed": failed}
+    by_status = dict.fromkeys(STATUSES, 0) | {"kept": 100 - failed, "failed": failed}
     return OperationLoad(
         operation=operation,
         requests=100,
         per_s=10.0,
-        outcomes=outcomes,
+        by_status=by_status,
         errors=(),
         response=times(p99_ms),
         service=times(p99_ms - 1),

@@ -213,9 +213,9 @@ def judge_point(rate: float, results: LoadResults, *, earlier: Iterable[Capacity
         raised = task.errors[0].code if task.errors else "an exception"
         raise SearchEnded(f"{task.operation.removeprefix(TASK)} raised {raised} at {rate:g}/s")
     total = results.total
-    if total.outcomes["refused"] > TOLERATED_SHARE * total.requests:
+    if total.by_status["refused"] > TOLERATED_SHARE * total.requests:
         raise SearchEnded(
-            f"{total.outcomes['refused']} of {total.requests} requests were refused (402 or 403) "
+            f"{total.by_status['refused']} of {total.requests} requests were refused (402 or 403) "
             f"at {rate:g}/s: no credits are left, or the keys may not do this"
         )
     mean_ms, p50_ms, p95_ms, p99_ms = (
@@ -273,7 +273,7 @@ def _targets_fault(results: LoadResults, total: OperationLoad) -> str:
         return f"{describe(missed[0])}{more}"
     if broken:
         return f"{broken[0].says} Broken {broken[0].broken} of {broken[0].seen} times"
-    throttled = total.outcomes["throttled"]
+    throttled = total.by_status["throttled"]
     if throttled > TOLERATED_SHARE * total.requests:
         return f"{throttled} of {total.requests} requests were throttled (429): the keys' own rate limit"
     return ""

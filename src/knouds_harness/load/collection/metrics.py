@@ -218,8 +218,8 @@ def _operations(counted: Second, duration_s: float) -> tuple[OperationLoad, ...]
 def _operation(counted: Second, name: str, duration_s: float) -> OperationLoad:
     response = _by_status(counted, name, RESPONSE)
     service = _by_status(counted, name, SERVICE)
-    outcomes = {status.value: len(response.get(status, ())) for status in RequestStatus}
-    requests = sum(outcomes.values())
+    counts = {status.value: len(response.get(status, ())) for status in RequestStatus}
+    requests = sum(counts.values())
     kept = response.get(RequestStatus.KEPT, Histogram())
     first_byte, body, dns, connect, tls = (
         counted.histograms.get(SeriesKey(name, RequestStatus.KEPT, measure), Histogram())
@@ -232,7 +232,7 @@ def _operation(counted: Second, name: str, duration_s: float) -> OperationLoad:
         operation=name,
         requests=requests,
         per_s=requests / duration_s if duration_s else 0.0,
-        outcomes=outcomes,
+        by_status=counts,
         errors=tuple(_errors_of(counted, name)),
         response=times(kept),
         service=times(service.get(RequestStatus.KEPT, kept)),
@@ -278,21 +278,19 @@ def _rows(at_s: int, second: Second, kept_of_all: Histogram) -> Iterator[SecondR
             by_operation[series.operation][series.status] = histogram
     for operation, by_status in by_operation.items():
         kept = by_status.get(RequestStatus.KEPT, Histogram())
-        outcomes = {status.value: len(histogram) for status, histogram in by_status.items()}
+        counts = {status.value: len(histogram) for status, histogram in by_status.items()}
         spread = spread_text((middle_of(each), times) for each, times in kept.counts.items())
-        yield _row(at_s, operation, outcomes, kept, spread=spread)
+        yield _row(at_s, operation, counts, kept, spread=spread)
 
 
-def _row(
-    at_s: int, operation: str, outcomes: Mapping[str, int], kept: Histogram, *, spread: str
-) -> SecondRow:
+def _row(at_s: int, operation: str, counts: Mapping[str, int], kept: Histogram, *, spread: str) -> SecondRow:
     p50, p99, longest = (
         [at * 1e3 for at in kept.percentiles_s(50, 99, 100)] if kept.counts else (None, None, None)
     )
     return SecondRow(
         at_s=at_s,
         operation=operation,
-        outcomes=outcomes,
+        by_status=counts,
         p50_ms=p50,
         p99_ms=p99,
         max_ms=longest,

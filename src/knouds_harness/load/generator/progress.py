@@ -82,7 +82,7 @@ class ProgressTeller:
             in_flight=health.in_flight if is_open else None,
             users=options.users,
             requests=metrics.ended.total(),
-            outcomes={status.value: metrics.ended[status] for status in RequestStatus},
+            by_status={status.value: metrics.ended[status] for status in RequestStatus},
             errors=_most_frequent(metrics.errors),
             percentiles_ms=_percentiles_ms(metrics.recently_kept(_RECENT_S)),
             spent_credits=health.spent_credits,

@@ -12,8 +12,8 @@ from knouds_harness.runs.load_record import PER_DOUBLING, add_spread, by_bucket
 from knouds_harness.runs.load_results import LoadResults
 from knouds_harness.runs.operation_load import (
     ALL_OPERATIONS,
-    OUTCOMES,
     SECOND_TIMES,
+    STATUSES,
     RequestStatus,
     SecondRow,
     Times,
@@ -40,7 +40,7 @@ def charts_of(load: LoadResults, seconds: Sequence[SecondRow]) -> Mapping[str, A
         else None,
         "statusColours": {each.value: each.chart_colour for each in RequestStatus},
         "statusLabels": {each.value: each.label for each in RequestStatus},
-        "outcomes": _outcomes(seconds, points, step_s),
+        "by_status": _by_status(seconds, points, step_s),
         "secondTimes": SECOND_TIMES,
         "times": _times(seconds, names, points, step_s),
         "heat": _heat(seconds, last_s),
@@ -64,16 +64,16 @@ def _level(load: LoadResults, at_s: float) -> float | None:
     return None
 
 
-def _outcomes(seconds: Sequence[SecondRow], points: int, step_s: int) -> Mapping[str, list[float]]:
+def _by_status(seconds: Sequence[SecondRow], points: int, step_s: int) -> Mapping[str, list[float]]:
     """Return requests per second by status; statuses that never came are left out."""
-    counts = {outcome: [0] * points for outcome in OUTCOMES}
+    counts = {status: [0] * points for status in STATUSES}
     for second in seconds:
-        for outcome, count in second.outcomes.items():
-            counts[outcome][second.at_s // step_s] += count
+        for status, count in second.by_status.items():
+            counts[status][second.at_s // step_s] += count
     return {
-        outcome: [count / step_s if step_s > 1 else count for count in column]
-        for outcome, column in counts.items()
-        if outcome == "kept" or any(column)
+        status: [count / step_s if step_s > 1 else count for count in column]
+        for status, column in counts.items()
+        if status == "kept" or any(column)
     }
 
 

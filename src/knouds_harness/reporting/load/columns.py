@@ -8,9 +8,9 @@ from knouds_harness.measures.objectives import digits, milliseconds
 from knouds_harness.runs.load_results import CapacityPoint, LoadResults
 from knouds_harness.runs.operation_load import (
     ERRORS,
-    OUTCOMES,
     PERCENTS,
     RECORDED_PERCENTS,
+    STATUSES,
     OperationLoad,
     RequestStatus,
     Times,
@@ -80,18 +80,18 @@ class TextColumn:
     rank: int
 
 
-def _outcome(outcome: str) -> LoadColumn[OperationLoad]:
+def _of_status(status: str) -> LoadColumn[OperationLoad]:
     return LoadColumn(
-        key=outcome,
-        heading=RequestStatus(outcome).label.capitalize(),
+        key=status,
+        heading=RequestStatus(status).label.capitalize(),
         unit="count",
-        figure=lambda load: load.outcomes[outcome],
+        figure=lambda load: load.by_status[status],
         metric="requests",
-        label=("outcome", outcome),
+        label=("outcome", status),
         says="Requests after the warm-up.",
-        rank=9 if outcome == "kept" else 3,
-        is_bad=outcome in ERRORS,
-        is_hidden_if_zero=outcome != "kept",
+        rank=9 if status == "kept" else 3,
+        is_bad=status in ERRORS,
+        is_hidden_if_zero=status != "kept",
     )
 
 
@@ -148,7 +148,7 @@ OPERATION_COLUMNS: tuple[LoadColumn[OperationLoad], ...] = (
         says="Requests per second after the warm-up.",
         rank=6,
     ),
-    *map(_outcome, OUTCOMES),
+    *map(_of_status, STATUSES),
     LoadColumn(
         key="error_rate",
         heading="Errors",

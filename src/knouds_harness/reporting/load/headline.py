@@ -47,7 +47,7 @@ def first_figures(load: LoadResults) -> Iterator[tuple[str, str, str, Tone]]:
     for percent in ("50", "95", "99"):
         yield milliseconds(time_ms(total.response, percentile_measure(percent))), f"p{percent}", "", "note"
     yield figure_text("error_rate", total.error_rate), "errors", "", "bad" if total.error_rate else "plain"
-    throttled = total.outcomes[RequestStatus.THROTTLED]
+    throttled = total.by_status[RequestStatus.THROTTLED]
     yield f"{throttled:,}", "throttled", "", "warn" if throttled else "plain"
     yield f"{load.cost_credits:,.10g}", "credits at most", "", "note" if load.cost_credits else "plain"
 
@@ -137,7 +137,7 @@ def _and_more(count: int, what: str = "") -> str:
 
 def _figures(load: LoadResults) -> str:
     total = load.total
-    requests, throttled = total.requests, total.outcomes["throttled"]
+    requests, throttled = total.requests, total.by_status["throttled"]
     asked = load.validity.asked_per_s
     achieved = f"{load.validity.achieved_per_s:,.1f}"
     rate = f", {achieved} tasks/s of {asked:,.1f} asked for" if asked else f" at {achieved}/s"

@@ -15,7 +15,7 @@ from knouds_harness.reporting.load.report import load_report
 from knouds_harness.reporting.report import Headline, Report
 from knouds_harness.runs.findings import RunOutcome
 from knouds_harness.runs.load_progress import LoadProgress
-from knouds_harness.runs.operation_load import OUTCOMES, RequestStatus
+from knouds_harness.runs.operation_load import STATUSES, RequestStatus
 from knouds_harness.runs.record import read_run
 
 _LINE_EVERY_S: Final = 5.0
@@ -83,9 +83,9 @@ def line(progress: LoadProgress) -> str:
         f"{progress.users:,} users" if progress.in_flight is None else f"{progress.in_flight:,} in flight",
         _times(progress),
         *[
-            f"{count:,} {outcome}"
-            for outcome, count in progress.outcomes.items()
-            if count and outcome != RequestStatus.KEPT
+            f"{count:,} {status}"
+            for status, count in progress.by_status.items()
+            if count and status != RequestStatus.KEPT
         ],
         f"{progress.spent_credits:,.0f}{of_most} credits" if progress.spent_credits else "",
         f"CPU {progress.cpu_share:.0%}",
@@ -154,12 +154,12 @@ def _times(progress: LoadProgress) -> str:
 
 def _answers(progress: LoadProgress) -> Text:
     text = Text()
-    for outcome in OUTCOMES:
-        count = progress.outcomes.get(outcome, 0)
-        if count or outcome == RequestStatus.KEPT:
+    for status in STATUSES:
+        count = progress.by_status.get(status, 0)
+        if count or status == RequestStatus.KEPT:
             text.append(
-                f"{', ' if text else ''}{count:,} {RequestStatus(outcome).label}",
-                style=_STYLE_BY_STATUS[outcome],
+                f"{', ' if text else ''}{count:,} {RequestStatus(status).label}",
+                style=_STYLE_BY_STATUS[status],
             )
     return text
 

@@ -110,7 +110,7 @@ def throttled_spans(seconds: Sequence[SecondRow]) -> list[ThrottledSpan]:
     """Return when requests were throttled: the first fifty spans."""
     by_second: dict[int, list[SecondRow]] = defaultdict(list)
     for second in seconds:
-        if second.outcomes.get("throttled"):
+        if second.by_status.get("throttled"):
             by_second[second.at_s].append(second)
     spans: list[list[SecondRow]] = []
     for at_s in sorted(by_second):
@@ -124,10 +124,10 @@ def throttled_spans(seconds: Sequence[SecondRow]) -> list[ThrottledSpan]:
 def _span(rows: Sequence[SecondRow]) -> ThrottledSpan:
     throttled: dict[str, int] = defaultdict(int)
     for row in rows:
-        throttled[row.operation] += row.outcomes["throttled"]
+        throttled[row.operation] += row.by_status["throttled"]
     return ThrottledSpan(
         from_s=rows[0].at_s,
         to_s=rows[-1].at_s,
         throttled=dict(throttled),
-        kept=sum(row.outcomes.get("kept", 0) for row in rows),
+        kept=sum(row.by_status.get("kept", 0) for row in rows),
     )

@@ -29,7 +29,7 @@
         if (data.warmUp) chart.ctx.fillRect(left, top, at(data.warmUp) - left, height);
         if (end < Infinity) chart.ctx.fillRect(at(end), top, left + width - at(end), height);
         chart.ctx.fillStyle = colour("--warn");
-        (data.outcomes.throttled || []).forEach((count, index) => {
+        (data.by_status.throttled || []).forEach((count, index) => {
           if (count) chart.ctx.fillRect(at(data.seconds[index]), top, Math.max(2, at(data.seconds[index] + data.step) - at(data.seconds[index])), 4);
         });
         chart.ctx.restore();
@@ -107,8 +107,8 @@
 
   const seconds = data.seconds;
   const drawRate = () => {
-    const names = Object.keys(data.outcomes);
-    const columns = [seconds, ...names.map((name) => whileSending(data.outcomes[name]))];
+    const names = Object.keys(data.by_status);
+    const columns = [seconds, ...names.map((name) => whileSending(data.by_status[name]))];
     const series = names.map((name) => ({ label: data.statusLabels[name], stroke: colour(data.statusColours[name]), value: (_, number) => (number == null ? "" : `${brief(number)}/s`) }));
     if (data.asked) {
       columns.push(data.asked);
@@ -119,9 +119,9 @@
   };
 
   const drawErrors = () => {
-    const names = Object.keys(data.outcomes).filter((name) => name !== "kept");
-    const all = seconds.map((_, index) => Object.values(data.outcomes).reduce((sum, column) => sum + column[index], 0));
-    const columns = names.map((name) => data.outcomes[name].map((count, index) => (all[index] ? (100 * count) / all[index] : null)));
+    const names = Object.keys(data.by_status).filter((name) => name !== "kept");
+    const all = seconds.map((_, index) => Object.values(data.by_status).reduce((sum, column) => sum + column[index], 0));
+    const columns = names.map((name) => data.by_status[name].map((count, index) => (all[index] ? (100 * count) / all[index] : null)));
     const series = names.map((name) => ({ label: data.statusLabels[name], stroke: colour(data.statusColours[name]), value: (_, number) => (number == null ? "" : `${number.toFixed(2)} %`) }));
     draw("chart-errors", names.length ? [seconds, ...columns] : [[]], series, { x: "seconds", y: "% of requests", time: true });
   };

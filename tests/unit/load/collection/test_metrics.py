@@ -72,8 +72,8 @@ def test_requests_of_a_second_are_counted_only_per_operation():
         }
     )
 
-    assert found["whoami"].outcomes == {"kept": 1, "failed": 1}
-    assert found[ALL_OPERATIONS].outcomes == {}
+    assert found["whoami"].by_status == {"kept": 1, "failed": 1}
+    assert found[ALL_OPERATIONS].by_status == {}
     assert found[ALL_OPERATIONS].spread == ""
     assert found[ALL_OPERATIONS].max_ms == found["whoami"].max_ms
 

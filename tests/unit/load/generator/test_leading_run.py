@@ -72,7 +72,7 @@ def test_seconds_become_metrics(leading):
 
     results = run.results()
     assert [(each.operation, each.requests) for each in results.operations] == [("getWhoami", 7)]
-    assert results.operations[0].outcomes["failed"] == 1
+    assert results.operations[0].by_status["failed"] == 1
     assert results.begun_unix_s == START_UNIX_S
     assert (results.plan.model, results.plan.users, results.plan.workers) == ("closed", 3, 1)
 

@@ -117,7 +117,7 @@ def test_message_is_received_as_it_was_sent(teller, listener, metrics, health):
     assert told.has_begun
     assert told.exit_code == ExitCode.BREACH
     assert told.progress is not None
-    assert told.progress.outcomes["failed"] == 1
+    assert told.progress.by_status["failed"] == 1
     assert told.progress.percentiles_ms["50"] == pytest.approx(1.0, rel=0.001)
     assert (told.progress.spent_credits, told.progress.most_credits, told.progress.in_flight) == (12, 100, 3)
 

@@ -20,8 +20,8 @@ from knouds_harness.runs.load_record import load_file_format
 from knouds_harness.runs.load_results import LOAD_FILE
 from knouds_harness.runs.operation_load import (
     ALL_OPERATIONS,
-    OUTCOMES,
     RECORDED_PERCENTS,
+    STATUSES,
     OperationLoad,
     Times,
 )
@@ -151,7 +151,7 @@ def test_figures_are_the_same_in_csv_and_summary(folder, operation):
     rows = json.loads(paths.summary.read_text())["load"]["operations"]
     summary = next(row for row in rows if row["operation"] == operation)
 
-    assert {name: int(table[name]) for name in OUTCOMES} == summary["outcomes"]
+    assert {name: int(table[name]) for name in STATUSES} == summary["outcomes"]
     assert float(table["per_s"]) == summary["per_s"]
     for kind in ("response", "service"):
         times = summary[kind]
@@ -167,7 +167,7 @@ def test_all_operations_are_the_sum_of_each(folder):
     total = results.total
 
     assert total.requests == sum(each.requests for each in results.operations) == 4060
-    assert total.outcomes["failed"] == 60
+    assert total.by_status["failed"] == 60
     assert total.error_rate == pytest.approx(60 / 4060)
     assert total.response == results.overall
     assert total.response.count == 4000
@@ -185,7 +185,7 @@ def test_new_column_needs_one_declaration(folder, monkeypatch):
         key="kept_rate",
         heading="Kept rate",
         unit="share",
-        figure=lambda load: load.outcomes["kept"] / load.requests,
+        figure=lambda load: load.by_status["kept"] / load.requests,
         metric="kept_rate",
         says="The share of requests that were kept.",
         rank=9,

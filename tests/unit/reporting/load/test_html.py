@@ -37,7 +37,7 @@ def second(at_s, name="whoami", *, kept=1, throttled=0, p99_ms=9.0, spread="80:1
     return SecondRow(
         at_s=at_s,
         operation=name,
-        outcomes={"kept": kept, "throttled": throttled},
+        by_status={"kept": kept, "throttled": throttled},
         p50_ms=p99_ms / 3,
         p99_ms=p99_ms,
         max_ms=p99_ms,
@@ -73,16 +73,16 @@ def test_seconds_without_a_response_are_gaps():
     charts = charts_of(load_results(), [second(0), second(2)])
 
     assert charts["times"]["whoami"]["p99_ms"] == [9.0, None, 9.0]
-    assert charts["outcomes"]["kept"] == [1, 0, 1]
+    assert charts["by_status"]["kept"] == [1, 0, 1]
 
 
 def test_times_of_all_operations_come_first():
-    of_all = replace(second(0, ALL_OPERATIONS, spread=""), outcomes={})
+    of_all = replace(second(0, ALL_OPERATIONS, spread=""), by_status={})
 
     charts = charts_of(load_results(), [second(0), of_all])
 
     assert list(charts["times"]) == [ALL_OPERATIONS, "whoami"]
-    assert charts["outcomes"]["kept"] == [1]
+    assert charts["by_status"]["kept"] == [1]
     assert list(charts["heat"]["columns"]) == ["whoami"]
 
 
@@ -126,7 +126,7 @@ def test_long_run_has_fewer_points_and_keeps_its_peaks():
 
     assert (charts["step"], len(charts["seconds"])) == (2, 3600)
     assert charts["times"]["whoami"]["p99_ms"][3500] == 100.0
-    assert set(charts["outcomes"]["kept"]) == {1.0}
+    assert set(charts["by_status"]["kept"]) == {1.0}
 
 
 def test_heat_map_has_every_request_in_few_columns():

@@ -36,7 +36,7 @@ def second(at_s, name="whoami", *, kept=1, throttled=0):
     return SecondRow(
         at_s=at_s,
         operation=name,
-        outcomes={"kept": kept, "throttled": throttled},
+        by_status={"kept": kept, "throttled": throttled},
         p50_ms=3.0,
         p99_ms=9.0,
         max_ms=9.0,
