@@ -296,7 +296,7 @@ class Deliveries:
         target = self.tester.target
         found = self.tester.need(webhooks.RECEIVING if receives else webhooks.NOT_RECEIVING)
         if is_other:
-            found = next(webhooks.later_keys_of_accounts(target), found)
+            found = next(iter(webhooks.keys_with_another_secret(target)), found)
         key, resource, reader = found
         own = KeyAndResource(reader, resource)
         if webhooks.mints_webhooks(target):

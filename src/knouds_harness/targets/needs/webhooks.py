@@ -88,16 +88,20 @@ NOT_RECEIVING = _webhook_key(
 )
 
 
-def later_keys_of_accounts(target: Target) -> Iterator[Receiving]:
-    """Yield keys whose deliveries are signed with another secret than those of their account's first key.
+def keys_with_another_secret(target: Target) -> list[Receiving]:
+    """Return keys whose deliveries are signed with another secret than those of the first key.
 
-    A faulty server may sign all deliveries with the secret of the first key.
+    A faulty server may sign all deliveries with one secret, or those of an account. So keys come first that
+    are not the first one of their account.
     """
-    first: dict[str, Persona] = {}
-    for found in RECEIVING.fitting(target):
-        before = first.setdefault(found.key.user, found.key)
-        if target.webhook_of(found.key) != target.webhook_of(before):
-            yield found
+    found = list(RECEIVING.fitting(target))
+    first_by_user = {each.key.user: each.key for each in reversed(found)}
+    later = [each for each in found if _signs_otherwise(target, each.key, first_by_user[each.key.user])]
+    return [*later, *(each for each in found if _signs_otherwise(target, each.key, found[0].key))]
+
+
+def _signs_otherwise(target: Target, key: Persona, other: Persona) -> bool:
+    return target.webhook_of(key) != target.webhook_of(other)
 
 
 def _receiving_workflows(target: Target) -> list[Receiving]:

@@ -7,10 +7,10 @@ import pytest
 from knouds_harness.contract.operations import Action
 from knouds_harness.targets.needs.keys import AUTHOR, TWO_AUTHORS
 from knouds_harness.targets.needs.runs import BROKE_RUN, WORKFLOW_CALL, WORKFLOW_RUN
-from knouds_harness.targets.needs.webhooks import later_keys_of_accounts
+from knouds_harness.targets.needs.webhooks import keys_with_another_secret
 from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
-from knouds_harness.targets.resources import Limits, Webhook, Workflow
+from knouds_harness.targets.resources import Limits, Model, Webhook, Workflow
 
 EVERYTHING = frozenset(("workflow:*", "model:*", "execution:*"))
 NO_MODELS = frozenset(("workflow:*", "execution:*"))
@@ -139,12 +139,24 @@ def test_account_with_too_few_credits_can_show_the_refusal(credits_left, is_refu
 
 
 @pytest.mark.parametrize(
-    ("own_secrets", "later"), [((), None), (("b",), "b"), (("a",), "b"), (("a", "b"), "b")]
+    ("users", "own_secrets", "other"),
+    [
+        (("ada", "ada"), (), None),
+        (("ada", "ada"), ("b",), "b"),
+        (("ada", "ada"), ("a",), "b"),
+        (("ada", "ada"), ("a", "b"), "b"),
+        (("ada", "bea"), (), None),
+        (("ada", "bea"), ("b",), "b"),
+        (("ada", "bea", "bea"), ("b", "c"), "c"),
+    ],
 )
-def test_later_key_of_an_account_has_another_signing_secret(own_secrets, later):
-    """A server that signs with the secret of the account's first key would be right otherwise."""
+def test_second_webhook_key_has_another_signing_secret(users, own_secrets, other):
+    """Otherwise a server that signs with one secret for all, or for an account, would not be noticed."""
     capabilities = EVERYTHING | {"webhook:receive"}
-    keys = [key(name, "ada", capabilities=capabilities, webhook=True) for name in ("a", "b")]
+    keys = [
+        key(name, user, capabilities=capabilities, webhook=True)
+        for name, user in zip("abc", users, strict=False)
+    ]
     keys = [
         replace(each, webhook_secret=Secret(f"whsec_of_{each.name}", each.name))
         if each.name in own_secrets
@@ -153,10 +165,10 @@ def test_later_key_of_an_account_has_another_signing_secret(own_secrets, later):
     ]
     offered = replace(
         target(*keys),
-        workflows={"clip": Workflow(slug="clip", owner="ada", polled=True, cost_credits=8)},
+        models={"suno": Model(name="suno", polled=True, cost_credits=8, inputs={"prompt": "x"})},
         webhook=Webhook(url="http://127.0.0.1:9000/", secret=Secret("whsec_of_all", "webhook-secret")),
     )
 
-    found = next(later_keys_of_accounts(offered), None)
+    found = keys_with_another_secret(offered)
 
-    assert (found and found.key.name) == later
+    assert (found[0].key.name if found else None) == other
