@@ -1,5 +1,6 @@
 """What usage lists: every API run of one's own, no other, and of those what was asked for."""
 
+from collections import Counter
 from contextlib import nullcontext
 
 import pytest
@@ -211,6 +212,34 @@ def test_offset_leaves_out_as_many_rows(tester, limit):
     after = rows_of(read_page(tester, owner, limit=MAX_LIMIT))
     for offset, page in pages.items():
         tester.judge(usage.offset, page, before=before, after=after, offset=offset, limit=limit)
+
+
+@pytest.mark.proves(usage.offset)
+@pytest.mark.parametrize("name", ["status", "modelId", "workflowSlug"])
+def test_offset_skips_rows_that_fit_a_filter(tester, name):
+    """With a filter, the offset skips as many of the rows that fit."""
+    owner = tester.need(ANY_KEY)
+    values = Counter(value for row in read_rows(tester, owner) for value in values_to_filter(row)[name])
+    value, times = max(values.items(), key=lambda each: each[1], default=("", 0))
+    if times < 2:
+        raise Untested(f"two rows of usage with the same {name}")
+    query = {name: value, "limit": MAX_LIMIT}
+    before = rows_of(read_page(tester, owner, **query))
+
+    page = read_page(tester, owner, **(query | {"limit": 2, "offset": 1}))
+
+    after = rows_of(read_page(tester, owner, **query))
+    tester.judge(usage.offset, page, before=before, after=after, offset=1, limit=2)
+
+
+def values_to_filter(row):
+    """What selects a row, by the name of the filter; only final statuses, as others change."""
+    slug, status = row.get("workflowSlug"), row.get("status")
+    return {
+        "status": [status] if status in ("completed", "failed") else [],
+        "modelId": model_ids_of(row),
+        "workflowSlug": [slug] if isinstance(slug, str) else [],
+    }
 
 
 @pytest.mark.waits

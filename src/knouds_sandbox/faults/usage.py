@@ -104,6 +104,13 @@ def usage_offset_ignored(selection: RowFilter) -> None:
 
 
 @fault("usage.offset-skips", selecting, is_subtle=True)
+def usage_offset_lost_with_a_filter(selection: RowFilter) -> None:
+    """Usage with a filter ignores offset."""
+    if selection.query.keys() & {"status", "modelId", "workflowSlug"}:
+        selection.offset = 0
+
+
+@fault("usage.offset-skips", selecting, is_subtle=True)
 def usage_offset_one_short(selection: RowFilter) -> None:
     """Usage's offset skips one row too few."""
     selection.offset = max(0, selection.offset - 1)
