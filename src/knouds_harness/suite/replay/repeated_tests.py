@@ -82,7 +82,7 @@ class RepeatedTests(SessionErrors):
             raise CannotTell(f"its test needs {self.skipped[finding.test]}")
         kept = {(each.check, each.fact, each.operation) for each in writer.results() if each.passed}
         # A check may claim nothing about a correct response; then another check of the test shows the fact.
-        by_others = {each[1:] for each in kept} if finding.test in self.passed else set()
-        if about not in kept and about[1:] not in by_others:
+        shown = {fact for _, fact, _ in kept} if finding.test in self.passed else set()
+        if about not in kept and finding.fact not in shown:
             raise CannotTell(self.run.note.partition("\n")[0] or "its test did not get to judge it")
         return ReplayStatus.GONE, "its test ran again, and its check found nothing wrong"
