@@ -85,6 +85,23 @@ def test_test_files_named_in_pages_exist():
     assert [path for path in sorted(named) if not (ROOT / path).is_file()] == []
 
 
+def test_tests_named_by_a_word_in_pages_exist():
+    """``pytest FILE -k WORD`` selects at least one test of the file."""
+    selections = re.findall(r"pytest ((?:tests/[\w/]+\.py )+)-k (\w+|\"[^\"]*\")", TEXT)
+    selected = {
+        f"{files}-k {words}": [
+            name
+            for file in files.split()
+            for name in re.findall(r"def (test_\w+)", (ROOT / file).read_text(encoding="utf-8"))
+            if any(word in name for word in words.strip('"').split(" or "))
+        ]
+        for files, words in selections
+    }
+
+    assert selected
+    assert [line for line, names in selected.items() if not names] == []
+
+
 def test_python_m_runs_the_command():
     process = subprocess.run(
         [sys.executable, "-m", "knouds_harness", "--version"], capture_output=True, text=True, check=True
