@@ -66,8 +66,8 @@ def test_schema_requires_the_members_of_every_format():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["compare", "--keep", "here", "run"], "--keep compares nothing"),
-        (["history", "--prune", "--keep", "1"], "--prune lists nothing"),
+        (["compare", "--keep", "here", "run"], "--keep, which compares nothing"),
+        (["history", "--prune", "--keep", "1"], "--prune, which lists nothing"),
         (["sandbox"], "--format needs --list-faults"),
     ],
 )
