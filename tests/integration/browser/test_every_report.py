@@ -20,7 +20,7 @@ def test_page_requests_nothing_from_a_network(open_report, report_paths, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "scheme"), sampled([(name, *look) for name in REPORTS for look in LOOKS], every=3)
+    ("name", "size", "scheme"), sampled([(name, *look) for name in REPORTS for look in LOOKS], every=5)
 )
 def test_axe_finds_no_violation(open_report, name, size, scheme):
     """With a dozen elements unfolded; a screenshot is saved in ``reports/screenshots``."""
