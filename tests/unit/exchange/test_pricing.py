@@ -1,5 +1,6 @@
 """The highest price of a run: from the profile, else from the server; without one it is not run."""
 
+import json
 from dataclasses import replace
 
 import httpx
@@ -7,7 +8,7 @@ import pytest
 from example_targets import make_target
 
 from knouds_harness.contract.operations import Action
-from knouds_harness.exchange.pricing import Pricing
+from knouds_harness.exchange.pricing import Pricing, reported_charge
 from knouds_harness.targets.resources import Model, Workflow
 
 PORTRAIT = Workflow(slug="portrait", owner="ada")
@@ -78,3 +79,23 @@ def test_model_without_a_price_in_the_profile_has_no_price(client_answering):
     client = client_answering(httpx.Response(200, json={}))
 
     assert Pricing(client.send, client.target).worst_case(Model(name="suno-v5")) is None
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-32-le"])
+@pytest.mark.parametrize(
+    ("text", "charge"),
+    [
+        ('{"success": true, "result": {}, "cost": 3}', 3),
+        ('{"success": true, "result": {}, "cost": 3, "cost": 2}', None),
+        (r'{"success": true, "result": {}, "cost": 3, "co\u0073t": 2}', None),
+        ('{"success": true, "result": {"cost": 9}, "cost": 3}', 3),
+        ('{"success": true, "cost": 3, "executionId": "e", "executionId": "e"}', None),
+    ],
+)
+def test_charge_of_a_doubled_member_is_unknown(text, charge, encoding):
+    """However its name is written; parsers differ in which of the two they take."""
+    content, body = text.encode(encoding), json.loads(text)
+
+    told = reported_charge(200, content, body, most_credits=5, is_to_run=True, is_granted=False)
+
+    assert told == charge
