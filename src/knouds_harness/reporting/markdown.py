@@ -117,11 +117,12 @@ def _finding(finding: Finding) -> str:
         lines = f"# too long for here: see {', '.join(finding.steps) or finding.exchange_id} in exchanges.har"
     trace = f", trace `{finding.trace_id}`" if finding.trace_id else ""
     key = f"as {code_span(finding.persona)}" if finding.persona else "without a key"
+    who = finding.who if finding.is_about_delivery else f"`{finding.operation or 'no operation'}` {key}"
     ticks = fence(lines, least=3)
     frame = fence(finding.picture, least=3)
     picture = f"\n  {frame}text\n{indent(finding.picture, '  ')}\n  {frame}\n" if finding.picture else ""
     return (
-        f"- `{finding.operation or 'no operation'}` {key}{place}{times}{after}{waived}: "
+        f"- {who}{place}{times}{after}{waived}: "
         f"expected {code_span(finding.expected)}, observed {code_span(finding.observed)}{trace}\n{picture}"
         f"  <details><summary>Reproduce {finding.fingerprint}</summary>\n\n"
         f"  {ticks}sh\n{indent(lines, '  ')}\n  {ticks}\n\n  </details>"

@@ -139,7 +139,14 @@ class Finding:
     waived_by: str | None = None
 
     @property
+    def is_about_delivery(self) -> bool:
+        """Whether it is about a webhook delivery, which is the target's request and not ours."""
+        return self.operation is None and (self.exchange_id or "").startswith("w")  # w00005; ours are x00005
+
+    @property
     def who(self) -> str:
+        if self.is_about_delivery:
+            return "webhook delivery"
         key = f"as {self.persona}" if self.persona else "without a key"
         return f"{self.operation or 'no operation'} {key}"
 

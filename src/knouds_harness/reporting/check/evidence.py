@@ -57,8 +57,10 @@ class ShownEvidence:
     anchored: Collection[str] = ()
 
 
-def evidence_of(exchange: Exchange, *, where: str = "") -> EvidenceView:
+def evidence_of(exchange: Exchange, *, where: str = "", is_delivery: bool = False) -> EvidenceView:
+    """Lay out an exchange, with one place marked: of our request's response, or of a delivery's request."""
     request = exchange.request
+    in_request, in_response = (where, "") if is_delivery else ("", where)
     code = f" {exchange.code}" if exchange.code else ""
     return EvidenceView(
         id=exchange.id,
@@ -66,14 +68,14 @@ def evidence_of(exchange: Exchange, *, where: str = "") -> EvidenceView:
         elapsed_ms=exchange.elapsed_ms,
         sent=Message(
             first_line=f"{request.method} {exchange.url}",
-            headers=tuple(_header_lines(exchange.sent_headers, "")),
-            body=_cut(_body_lines(request.body or b"", "")),
+            headers=tuple(_header_lines(exchange.sent_headers, in_request)),
+            body=_cut(_body_lines(request.body or b"", in_request)),
             size_bytes=len(request.body or b""),
         ),
         received=Message(
             first_line=exchange.failure or f"{exchange.status}{code}",
-            headers=tuple(_header_lines(exchange.headers, where)),
-            body=_cut(_body_lines(exchange.body, where)),
+            headers=tuple(_header_lines(exchange.headers, in_response)),
+            body=_cut(_body_lines(exchange.body, in_response)),
             size_bytes=len(exchange.body),
         ),
     )

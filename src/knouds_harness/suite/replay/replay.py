@@ -94,7 +94,5 @@ def _chosen(record: RunRecord, mark: str | None, *, every_finding: bool) -> Sequ
 
 def _print(replayed: Replayed, console: Console) -> None:
     finding = replayed.finding
-    key = f"as {finding.persona}" if finding.persona else "without a key"
-    who = f"{finding.operation or 'no operation'} {key}"
-    line = f"{replayed.status:<12}  {finding.fingerprint}  {finding.fact}  {who}: {replayed.reason}"
+    line = f"{replayed.status:<12}  {finding.fingerprint}  {finding.fact}  {finding.who}: {replayed.reason}"
     console.print(printable(line, keep=""), markup=False, highlight=False, soft_wrap=True)
