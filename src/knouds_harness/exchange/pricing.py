@@ -17,12 +17,7 @@ from knouds_harness.targets.resources import Model, Workflow
 
 _BEYOND_REASON = 10**12
 _RUN_PATH: Final = re.compile(r"/api/(workflows|models)/([^/]+)/run")
-
-
-_DECIDING = tuple(
-    f'"{name}"'.encode() for name in ("cost", "success", "_async", "executionId", "error", "result")
-)
-_PAIRS = json.JSONDecoder(object_pairs_hook=list)
+_PAIRS: Final = json.JSONDecoder(object_pairs_hook=list)  # json.loads would make one for each response
 
 
 def reported_charge(
@@ -50,10 +45,8 @@ def reported_charge(
 
 def _has_doubled_members(content: bytes) -> bool:
     """Return whether an object has a member twice: parsers differ in which one they take."""
-    if b"\\" not in content and b"\0" not in content and all(content.count(each) < 2 for each in _DECIDING):
-        return False  # no name is escaped or in UTF-16, so this need not be parsed a second time
     try:
-        members = _PAIRS.decode(content.decode(json.detect_encoding(content)))
+        members = _PAIRS.decode(content.decode(json.detect_encoding(content), "surrogatepass"))
     except (ValueError, RecursionError):
         return True
     return len({name for name, _ in members}) < len(members)

@@ -90,6 +90,7 @@ def test_model_without_a_price_in_the_profile_has_no_price(client_answering):
         (r'{"success": true, "result": {}, "cost": 3, "co\u0073t": 2}', None),
         ('{"success": true, "result": {"cost": 9}, "cost": 3}', 3),
         ('{"success": true, "cost": 3, "executionId": "e", "executionId": "e"}', None),
+        ('{"success": true, "result": {}, "cost": 3, "ms": 1, "ms": 2}', None),
     ],
 )
 def test_charge_of_a_doubled_member_is_unknown(text, charge, encoding):
