@@ -85,7 +85,7 @@ def workload_of(
 
 
 def scenario(*tasks: Callable[[Any], object], **members: Any) -> type[ScenarioUser]:
-    return type("HasTasks", (ScenarioUser,), {"tasks": list(tasks), "wait_time": between(1, 1), **members})
+    return type("Scenario", (ScenarioUser,), {"tasks": list(tasks), "wait_time": between(1, 1), **members})
 
 
 class Said:

@@ -287,8 +287,8 @@ def _holds(key: FoundKey) -> str:
         return f"{key.state}, says the server"
     open_ = [f"{name} ({why})" for name, why in key.unknown_capabilities.items() if name != "webhook:receive"]
     held = ", ".join(key.capabilities) or "nothing that shows"
-    unknown_capabilities = f"; not told: {', '.join(open_)}" if open_ else ""
-    return f"account {key.user} ({key.tier}), holds {held}{unknown_capabilities}"
+    unknown = f"; not told: {', '.join(open_)}" if open_ else ""
+    return f"account {key.user} ({key.tier}), holds {held}{unknown}"
 
 
 def _refusals(found: Found) -> str:

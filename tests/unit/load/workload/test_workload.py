@@ -211,7 +211,7 @@ def test_task_left_out_names_what_is_missing(where, task, lacks):
     (reason,) = workload_of(where).left_out(user_class)
 
     assert reason == f"{task.__name__} is left out: {lacks}"
-    with pytest.raises((UsageError, GuardStop), match="nothing of HasTasks can be done"):
+    with pytest.raises((UsageError, GuardStop), match="nothing of Scenario can be done"):
         workload_of(where).task_resources(user_class)
 
 
