@@ -38,7 +38,6 @@ GUIDES: Final = {
     "load": "load.md",
     "report": "../reports/README.md",
     "compare": "compare.md",
-    "history": "history.md",
     "replay": "verify-and-replay.md",
     "init": "targets.md",
     "doctor": "targets.md",
@@ -47,7 +46,6 @@ GUIDES: Final = {
     "record": "record.md",
     "cleanup": "cleanup.md",
     "verify": "verify-and-replay.md",
-    "diff": "diff.md",
 }
 TABLE_OF_KEYS: Final = re.compile(r"(\| key \| account \| may \|\n\|---\|---\|---\|\n)(?:\|.*\n)*")
 TABLE_OF_OUTCOMES: Final = re.compile(

@@ -29,20 +29,7 @@ WITHOUT_SECRETS = {
     "selftest": "loads servers of its own, which have no keys",
 }
 COVERED = {
-    *(
-        "check",
-        "cleanup",
-        "compare",
-        "demo",
-        "diff",
-        "doctor",
-        "facts",
-        "history",
-        "init",
-        "load",
-        "record",
-        "replay",
-    ),
+    *("check", "cleanup", "compare", "demo", "doctor", "facts", "init", "load", "record", "replay"),
     *("report", "verify"),
 }
 COOKIE: Final = "c00kie5e55ion7d1e9a44b2f0"
@@ -209,7 +196,6 @@ def _give_commands(desk: Desk, profile: str, base_url: str) -> None:
     desk.run("replay", desk.runs("check")[0], *to_target)
     desk.run("facts", "--run", desk.runs("check")[0])
     desk.run("cleanup", *to_target, "--runs-folder", "runs")
-    desk.run("diff", *desk.runs("check")[:2])
     desk.run("compare", *desk.runs("check")[:2], "--output", "compared")
     (desk.folder.parent / "traffic.har").write_text(json.dumps(_browser_traffic(desk)))
     desk.run("verify", str(desk.folder.parent / "traffic.har"), "--runs-folder", "runs")
@@ -221,8 +207,6 @@ def _give_commands(desk: Desk, profile: str, base_url: str) -> None:
         *("load", "mixed", *to_target, "--rate", "20", "--duration", "3s", "--verify", "--yes"),
         *("--runs-folder", "runs", "--credits", "1000"),
     )
-    desk.run("history", "--runs-folder", "runs")
-    desk.run("history", "--runs-folder", "runs", "--measure", "exchanges")
     desk.run("--debug", "load", "mixed", *to_target, "--rate", "20", "--duration", "1s", "--fault", "x")
     desk.run("--debug", "check", "--target", str(_broken_profile(desk, "base_url")))
     desk.run("--debug", "doctor", "--target", str(_broken_profile(desk, "secret")))

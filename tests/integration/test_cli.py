@@ -161,7 +161,6 @@ def test_check_with_a_breach_ends_with_1_and_every_report(tmp_path):
         "report.md",
         "junit.xml",
         "summary.json",
-        "surface.json",
         "metrics.txt",
         "facts.csv",
     }

@@ -9,7 +9,6 @@ from click.testing import CliRunner
 from run_records import broken, healthy
 
 from knouds_harness.commands.cli import cli
-from knouds_harness.locations import document_path
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "commands.schema.json"
 
@@ -26,22 +25,15 @@ def runs_of(folder):
 
 
 def arguments_for(name, folder):
-    in_folder = ("--runs-folder", str(folder))
     return {
         "diagnosis": ["doctor"],
         "facts": ["facts"],
         "comparison": ["compare", *runs_of(folder)],
-        "runs": ["history", *in_folder],
-        "measures": ["history", "--measures", *in_folder],
-        "series": ["history", "--measure", "duration_s", *in_folder],
-        "diff": ["diff", str(document_path()), str(document_path())],
         "faults": ["sandbox", "--list-faults"],
     }[name]
 
 
-@pytest.mark.parametrize(
-    "name", ["diagnosis", "facts", "comparison", "runs", "measures", "series", "diff", "faults"]
-)
+@pytest.mark.parametrize("name", ["diagnosis", "facts", "comparison", "faults"])
 def test_json_matches_its_schema_and_keeps_the_exit_code(name, folder):
     arguments = arguments_for(name, folder)
     table = CliRunner().invoke(cli, arguments)
@@ -67,7 +59,6 @@ def test_schema_requires_the_members_of_every_format():
     ("arguments", "says"),
     [
         (["compare", "--keep", "here", "run"], "--keep, which compares nothing"),
-        (["history", "--prune", "--keep", "1"], "--prune, which lists nothing"),
         (["sandbox"], "--format needs --list-faults"),
     ],
 )

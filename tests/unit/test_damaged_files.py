@@ -20,7 +20,6 @@ from loaded_runs import loaded
 from run_records import broken
 
 from knouds_harness.commands.cli import cli
-from knouds_harness.contract.difference import differences
 from knouds_harness.contract.document import load_document, shipped_document
 from knouds_harness.errors import ExitCode, HarnessError
 from knouds_harness.exchange.recordings.recording import read_recording
@@ -29,7 +28,6 @@ from knouds_harness.reporting.comparison.baseline import set_baseline
 from knouds_harness.reporting.comparison.sides import keep, read_side
 from knouds_harness.reporting.comparison.tolerances import read_tolerances
 from knouds_harness.runs.record import read_run
-from knouds_harness.runs.results import Answers, Place, Surface, surface_format
 from knouds_harness.suite.discovery.reach import proofs_by_fact
 from knouds_harness.suite.recorded.captured_traffic import read_captured
 from knouds_harness.targets.profile import load_target
@@ -213,22 +211,8 @@ RUN_FILES: Final = (
     "exchanges.har",
     "load.json",
     "seconds.csv",
-    "surface.json",
     "times.hlog",
     "baseline.json",
-)
-SURFACE: Final = Surface(
-    operations={
-        "getWhoami": {
-            "200": Answers(
-                headers={"x-region": Place(is_always=True, is_drift=True)},
-                members={"/user/tier": Place(types=("string",), is_always=True, is_drift=False)},
-                values={"/user/tier": ("business", "pro")},
-            ),
-            "401": Answers(codes=("LEGACY_KEY_RETIRED", "UNAUTHORIZED")),
-        }
-    },
-    webhooks={"execution.completed": Answers(members={"/status": Place(is_always=True, is_drift=False)})},
 )
 
 
@@ -304,7 +288,7 @@ READERS: Final[dict[str, Callable[[Path], object]]] = {
     "summary": lambda path: read_side([path], baselines=path.parent),
     "recording": read_recording,
     "har": lambda path: read_captured(path, shipped_document(), base_url=None),
-    "document": lambda path: differences(shipped_document(), load_document(path)),
+    "document": load_document,
 }
 
 
@@ -365,7 +349,6 @@ def run_folders(tmp_path_factory) -> list[Path]:
     """Folders of a check, of a load, and of a load with a baseline."""
     folder = tmp_path_factory.mktemp("runs")
     checked = broken(folder / "check")
-    (checked / "surface.json").write_bytes(surface_format().dump_json(SURFACE))
     before, after = (
         load_run(folder / name, {"whoami": lognormal_seconds(seed, seconds=6)})
         for seed, name in enumerate(("before", "after"))
@@ -405,8 +388,6 @@ def test_run_folder_with_a_part_that_is_not_a_file_is_handled(run_folders, tmp_p
 COMMAND_LINES: Final = (
     ("report", "{damaged}"),
     ("compare", "{whole}", "{damaged}"),
-    ("diff", "{damaged}", "{whole}"),
-    ("history", "--runs-folder", "{runs}"),
     ("facts", "--run", "{damaged}"),
     ("replay", "{damaged}", "--target", "{nowhere}"),
 )
@@ -420,12 +401,7 @@ def test_command_on_a_damaged_run_folder_ends_with_a_message(run_folders, tmp_pa
     @given(where=FILES_OF_RUNS)
     def run(where):
         folder = with_damage(run_folders, tmp_path_factory, where)
-        words = {
-            "damaged": folder,
-            "whole": run_folders[where[0]],
-            "runs": folder.parent,
-            "nowhere": folder / "none.toml",
-        }
+        words = {"damaged": folder, "whole": run_folders[where[0]], "nowhere": folder / "none.toml"}
         invoke([each.format(**words) for each in arguments], folder.name, "none.toml")
 
     run()

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import click
 
-from knouds_harness.errors import ExitCode, HarnessError, OutputClosed
+from knouds_harness.errors import ExitCode, HarnessError, OutputClosed, UsageError
 from knouds_harness.file_content import LEAST_OPEN_FILES, require_open_files
 from knouds_harness.printable import printable
 
@@ -30,16 +30,20 @@ FIRST_COMMANDS: Final = {
 MORE_COMMANDS: Final = {
     "demo": "Check the built-in sandbox.",
     "replay": "Replay findings, and report whether they still occur.",
-    "history": "List runs, plot a measure over them, delete old runs.",
     "record": "Record an answer for each documented outcome.",
     "verify": "Check recorded traffic against the contract.",
     "facts": "List facts with their source, checks, faults and recordings; all if no ID is given.",
-    "diff": "Compare two OpenAPI documents, or what two runs saw.",
     "cleanup": "Delete what killed runs have left on a target.",
     "selftest": "Check whether this machine can generate load accurately.",
 }
 COMMANDS: Final = {**FIRST_COMMANDS, **MORE_COMMANDS}
 """All commands in the order of help, each with the first sentence of its own help."""
+
+REMOVED_COMMANDS: Final = {
+    "diff": "each check lists what is new (drift), and `oasdiff` compares two documents",
+    "history": "`check --baseline` and `compare` say what changed; old runs are folders to delete",
+}
+"""Commands of earlier versions, each with what replaces it."""
 
 DEFECT: Final = "knouds-harness failed"
 _AGAIN_AFTER_S: Final = 0.02
@@ -62,7 +66,13 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - the same
-        """Import a command; None if it is unknown."""
+        """Import a command; None if it is unknown.
+
+        Raises:
+            UsageError: It was removed; the message says what replaces it.
+        """
+        if cmd_name in REMOVED_COMMANDS:
+            raise UsageError(f"{cmd_name} was removed in 0.3.0: {REMOVED_COMMANDS[cmd_name]}")
         return command_named(cmd_name) if cmd_name in COMMANDS else None
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it

@@ -1,6 +1,5 @@
 """Drift: what responses hold beyond the document. Every exchange adds to it; it never fails a run."""
 
-from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -20,7 +19,6 @@ from knouds_harness.judging.observed_schema import (
     note,
 )
 from knouds_harness.runs.findings import Finding, Verdict, fingerprint
-from knouds_harness.runs.results import Answers, Place, Surface
 
 FACT: Final = "ground.additive-change-is-legal"
 
@@ -79,27 +77,6 @@ class _Answers:
     headers: dict[str, ObservedPlace] = field(default_factory=dict)
     count: int = 0
 
-    def answers(self) -> Answers:
-        places = list(self.body.all()) if self.body.count else []
-        return Answers(
-            codes=tuple(sorted(self.codes)),
-            headers={
-                name: Place(is_always=seen.count == self.count, is_drift=seen.is_drift)
-                for name, seen in sorted(self.headers.items())
-            },
-            members={
-                each.pointer: Place(
-                    types=tuple(sorted(each.types)), is_always=is_always, is_drift=each.is_drift
-                )
-                for each, is_always in sorted(places, key=lambda place: place[0].pointer)
-            },
-            values={
-                each.pointer: tuple(sorted(each.values))
-                for each, _ in sorted(places, key=lambda place: place[0].pointer)
-                if each.values
-            },
-        )
-
 
 class Gatherer:
     """Collects what exchanges show, one by one; sends, writes and judges nothing."""
@@ -150,16 +127,6 @@ class Gatherer:
         found.count += 1
         self._add_headers(found, exchange.request.headers, exchange)
         look(found.body, payload, exchange, sent=None)
-
-    def surface(self) -> Surface:
-        """Return all that was seen so far."""
-        operations: dict[str, dict[str, Answers]] = defaultdict(dict)
-        for (operation, status), found in sorted(self._answers.items()):
-            operations[operation][str(status)] = found.answers()
-        return Surface(
-            operations=operations,
-            webhooks={event: found.answers() for event, found in sorted(self._deliveries.items())},
-        )
 
     def novelties(self, findings: Collection[Finding] = ()) -> list[Novelty]:
         """Return what the document does not name, once per operation and place.
@@ -223,7 +190,7 @@ class Gatherer:
                 yield Novelty(
                     kind="header", operation=operation, where=f"header {name}", says="a header", seen=seen
                 )
-        for place, _ in found.body.all():
+        for place in found.body.all():
             if place.is_drift:
                 seen = Sighting(first=place.first, count=place.count)
                 says = f"a member ({' or '.join(sorted(place.types))})"

@@ -41,7 +41,6 @@ class ObservedPlace:
     """What was seen at one place: a body, a member, any item of an array, or a header.
 
     Attributes:
-        objects: How often it was an object, and so could have had members.
         values: Values seen of an open set.
     """
 
@@ -50,17 +49,16 @@ class ObservedPlace:
     first: Exchange
     is_drift: bool = False
     count: int = 0
-    objects: int = 0
     types: set[str] = field(default_factory=set)
     members: dict[str, ObservedPlace] = field(default_factory=dict)
     items: ObservedPlace | None = None
     values: dict[str, Sighting] = field(default_factory=dict)
 
-    def all(self, *, is_always: bool = True) -> Iterator[tuple[ObservedPlace, bool]]:
-        """Yield this place and all below, each with whether it was present whenever it could have been."""
-        yield self, is_always
+    def all(self) -> Iterator[ObservedPlace]:
+        """Yield this place and all below."""
+        yield self
         for member in self.members.values():
-            yield from member.all(is_always=member.count == self.objects)
+            yield from member.all()
         if self.items is not None:
             yield from self.items.all()
 
@@ -72,7 +70,6 @@ def look(place: ObservedPlace, value: JSON, exchange: Exchange, *, sent: SentVal
     place.types.add(kind)
     known = place.known
     if kind == "object":
-        place.objects += 1
         if not known.members and place.pointer:
             return  # a map with user-defined names, or something new: its members are left out
         members = place.members

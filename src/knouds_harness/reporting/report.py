@@ -1,6 +1,6 @@
 """The document model of reports: a headline, then sections of text, lists, tables, findings and figures.
 
-``check``, ``load``, ``comparison`` and ``history`` each build one; ``html``, ``markdown`` and ``terminal``
+``check``, ``load`` and ``comparison`` each build one; ``html``, ``markdown`` and ``terminal``
 each show any of them.
 """
 

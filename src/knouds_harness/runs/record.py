@@ -32,7 +32,6 @@ class RunRecord(results.RunFile):
 
     Attributes:
         outcome: How the run ended; if it did not say so, it was interrupted.
-        surface: What the server was seen to answer; None for a run that did not gather it.
         load: What a load run measured; None for a run of another kind.
         is_salvaged: Whether ``run.json`` could not be read, and this comes from the other files.
     """
@@ -40,7 +39,6 @@ class RunRecord(results.RunFile):
     folder: Path
     findings: tuple[Finding, ...]
     gaps: tuple[str, ...]
-    surface: results.Surface | None = None
     load: LoadRecord | None = None
     is_salvaged: bool = False
 
@@ -81,7 +79,6 @@ def read_run(folder: Path) -> RunRecord:
         gaps.append(f"{FINDINGS_FILE} lacks {lost:,} findings that {RUN_FILE} counts.")
     if not (folder / EXCHANGES_FILE).is_file():
         gaps.append(f"{EXCHANGES_FILE} is missing: no requests and responses are shown.")
-    surface = _read_surface(folder / results.SURFACE_FILE, gaps)
     load = read_load(folder, gaps)
     if stored.kind == LOAD_KIND and not (folder / LOAD_FILE).exists():
         gaps.append(f"{LOAD_FILE} is missing: no figures are shown.")
@@ -89,9 +86,7 @@ def read_run(folder: Path) -> RunRecord:
     if stored.outcome is RunOutcome.RUNNING:
         note = stored.note or "The run did not say how it ended: it was killed, or still runs."
         known = known | {"outcome": RunOutcome.INTERRUPTED, "note": note}
-    return RunRecord(
-        **known, folder=folder, findings=tuple(findings), gaps=tuple(gaps), surface=surface, load=load
-    )
+    return RunRecord(**known, folder=folder, findings=tuple(findings), gaps=tuple(gaps), load=load)
 
 
 def rewrite_outcome(folder: Path, outcome: RunOutcome, exit_code: int, *, note: str) -> None:
@@ -145,7 +140,6 @@ def salvage_run(folder: Path, problem: RunRecordError) -> RunRecord | None:
         untested=_piece(tuple[results.UntestedFact, ...], stored.get("untested"), ()),
         findings=tuple(findings),
         gaps=tuple(gaps),
-        surface=_read_surface(folder / results.SURFACE_FILE, gaps),
         load=load,
         is_salvaged=True,
     )
@@ -251,15 +245,3 @@ def _read_findings(path: Path, gaps: list[str]) -> list[Finding]:
         except ValidationError:
             gaps.append(f"{FINDINGS_FILE}, line {number} is cut short or damaged, and is left out.")
     return findings
-
-
-def _read_surface(path: Path, gaps: list[str]) -> results.Surface | None:
-    try:
-        return results.surface_format().validate_json(file_content(path))
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        gaps.append(f"{results.SURFACE_FILE} cannot be read ({error.strerror}).")
-    except ValidationError:
-        gaps.append(f"{results.SURFACE_FILE} is damaged or of another version, and is left out.")
-    return None

@@ -1,7 +1,7 @@
-"""The shapes of ``run.json``, with what a run counts, and of ``surface.json``."""
+"""The shape of ``run.json``, with what a run counts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Final, Literal
@@ -156,60 +156,3 @@ def run_file_format() -> TypeAdapter[RunFile]:
 def finding_format() -> TypeAdapter[Finding]:
     """Writes and reads a line of ``findings.jsonl``."""
     return TypeAdapter(Finding)
-
-
-SURFACE_FILE: Final = "surface.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """A header, or a member of a body.
-
-    Attributes:
-        types: The JSON types seen, sorted; integers are numbers. A header has none.
-        is_always: It was there every time that it could be.
-        is_drift: The document does not name it.
-    """
-
-    types: tuple[str, ...] = ()
-    is_always: bool
-    is_drift: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answers:
-    """All responses of one operation with one status, or all deliveries of one event.
-
-    Attributes:
-        codes: Error codes, sorted.
-        headers: Headers by name in lower case, without those of HTTP and of proxies.
-        members: Members by JSON pointer, with ``*`` for any item, and empty for the whole body. Members of
-            what the document does not describe are left out.
-        values: Values seen of open sets, by JSON pointer.
-    """
-
-    codes: tuple[str, ...] = ()
-    headers: Mapping[str, Place] = field(default_factory=dict)
-    members: Mapping[str, Place] = field(default_factory=dict)
-    values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Surface:
-    """What a server was seen to answer.
-
-    Attributes:
-        operations: Responses by operationId and status.
-        webhooks: Deliveries by event.
-    """
-
-    format: Literal["knouds-harness surface"] = "knouds-harness surface"
-    format_version: Literal[1] = 1
-    operations: Mapping[str, Mapping[str, Answers]] = field(default_factory=dict)
-    webhooks: Mapping[str, Answers] = field(default_factory=dict)
-
-
-@cache
-def surface_format() -> TypeAdapter[Surface]:
-    """Writes and reads ``surface.json``."""
-    return TypeAdapter(Surface)

@@ -23,14 +23,7 @@ from knouds_harness.file_content import replace_file
 from knouds_harness.runs.counts import RunCounts
 from knouds_harness.runs.findings import Finding, RunOutcome, script_file
 from knouds_harness.runs.header import RunSetup
-from knouds_harness.runs.results import (
-    SURFACE_FILE,
-    RunFile,
-    Surface,
-    finding_format,
-    run_file_format,
-    surface_format,
-)
+from knouds_harness.runs.results import RunFile, finding_format, run_file_format
 from knouds_harness.targets.profile import Target
 
 RUN_FILE = "run.json"
@@ -68,7 +61,6 @@ class RunWriter(RunCounts):
         self._exit_code: int | None = None
         self._note = ""
         self._findings: dict[str, Finding] = {}
-        self._surface: Callable[[], Surface] | None = None
         self._has_stale_findings = False
         self._files = RunFolder(folder, on_lost=self._on_lost)
         with self._files.writing(EXCHANGES_FILE):
@@ -117,10 +109,6 @@ class RunWriter(RunCounts):
         """The findings so far by fingerprint, each as shown in the fewest steps."""
         return self._findings
 
-    def watch(self, surface: Callable[[], Surface]) -> None:
-        """From now on, write the observed surface whenever counts are written."""
-        self._surface = surface
-
     def add_exchange(self, exchange: Exchange) -> None:
         super().add_exchange(exchange)
         with self._files.writing(EXCHANGES_FILE):
@@ -156,15 +144,11 @@ class RunWriter(RunCounts):
         self.checkpoint()
 
     def checkpoint(self) -> None:
-        """Write what changes all the time: counts, findings seen again, the surface, how the run stands."""
+        """Write what changes all the time: counts, findings seen again, how the run stands."""
         if self._has_stale_findings:
             lines = [finding_format().dump_json(finding) + b"\n" for finding in self._findings.values()]
             self._files.replace(FINDINGS_FILE, b"".join(lines))
             self._has_stale_findings = False
-        if self._surface is not None:
-            self._files.replace(
-                SURFACE_FILE, surface_format().dump_json(self._redactor.safe(self._surface()), indent=1)
-            )
         self._files.replace(RUN_FILE, run_file_format().dump_json(self._run_file()))
         self._next_checkpoint = self._clock() + _CHECKPOINT_EVERY_S
 

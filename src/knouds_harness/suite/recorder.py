@@ -85,7 +85,7 @@ class FindingRecorder:
         duration_s_by_test: How long the body of each test took, by test id.
         keeps_answers: Keep the responses of the running test, even long ones, as ``record`` needs them.
         checks_by_exchange: The ids of the checks that claimed something about each exchange.
-        gatherer: Collects what every exchange shows, for drift and the run's surface.
+        gatherer: Collects what every exchange shows, for drift.
     """
 
     document: Document
@@ -105,7 +105,6 @@ class FindingRecorder:
 
     def __post_init__(self) -> None:
         self.gatherer = Gatherer(self.document)
-        self.writer.watch(self.gatherer.surface)
 
     @property
     def findings(self) -> Mapping[str, Finding]:

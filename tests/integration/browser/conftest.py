@@ -19,10 +19,6 @@ from knouds_harness.reporting.comparison.load_comparison import compare_loads
 from knouds_harness.reporting.comparison.report import write_comparison
 from knouds_harness.reporting.comparison.sides import read_side
 from knouds_harness.reporting.comparison.tolerances import read_tolerances
-from knouds_harness.reporting.history.changes import series_of
-from knouds_harness.reporting.history.index import Index
-from knouds_harness.reporting.history.report import series_report
-from knouds_harness.reporting.html import html
 from knouds_harness.reporting.render import render_all, render_readable
 from knouds_harness.runs.record import read_run
 
@@ -78,21 +74,6 @@ def _damaged(root: Path) -> Path:
     return paths.html
 
 
-def _history(folder: Path) -> Path:
-    runs = folder / "runs"
-    for number in range(12):
-        median_ms = 100 if number < 7 else 150
-        made = load_run(runs, {"whoami": lognormal_seconds(number, median_ms=median_ms, seconds=4)})
-        made.rename(runs / f"20261125T0930{number:02}Z-load-staging-reads")  # in the order of their names
-    with Index(folder / "history.sqlite") as index:
-        index.refresh(runs)
-        series = series_of("p99_ms:whoami", index.entries(), index.figures("p99_ms:whoami"))
-    page = folder / "history.html"
-    report = series_report("p99_ms:whoami", series, runs_folder=runs)
-    page.write_text(html(report), encoding="utf-8")
-    return page
-
-
 WRITERS: dict[str, Callable[[Path], Path]] = {
     "healthy": healthy,
     "broken": broken,
@@ -108,7 +89,6 @@ PAGES: dict[str, Callable[[Path], Path]] = {
     "compared-loads": _compared_loads,
     "compared-checks": _compared_checks,
     "damaged": _damaged,
-    "history": _history,
 }
 """Makes pages that are not rendered from one complete run."""
 REPORTS = [*WRITERS, *PAGES]

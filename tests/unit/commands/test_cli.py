@@ -14,8 +14,8 @@ from checking import run_unread
 from click.testing import CliRunner
 
 from knouds_harness import commands
-from knouds_harness.commands.cli import COMMANDS, FIRST_COMMANDS, cli, command_named
-from knouds_harness.errors import ExitCode
+from knouds_harness.commands.cli import COMMANDS, FIRST_COMMANDS, REMOVED_COMMANDS, cli, command_named
+from knouds_harness.errors import ExitCode, UsageError
 
 HEAVY = [
     *("gevent", "httpx", "hypothesis", "jinja2", "locust", "prometheus_client", "pydantic", "pytest", "rich"),
@@ -102,6 +102,16 @@ def test_every_command_is_listed():
 
     defined = {each.name for each in modules if isinstance(each, click.Command) and each is not cli}
     assert defined == COMMANDS.keys() - {"sandbox"}
+
+
+@pytest.mark.parametrize("name", REMOVED_COMMANDS)
+def test_removed_command_says_what_replaces_it(name):
+    done = CliRunner().invoke(cli, [name, "--format", "json", "x"])
+
+    assert isinstance(done.exception, UsageError)
+    assert done.exception.exit_code == 2
+    assert str(done.exception) == f"{name} was removed in 0.3.0: {REMOVED_COMMANDS[name]}"
+    assert name not in COMMANDS
 
 
 def test_unknown_command_is_refused():

@@ -90,7 +90,7 @@ def test_other_format_names_the_version_that_wrote_it(folder, version):
 
 
 def test_record_of_version_0_1_0_still_renders(tmp_path):
-    """It has no tests, surface or script; part of a record that 0.1.0 wrote in November 2026 is kept here."""
+    """It has no tests or script; part of a record that 0.1.0 wrote in November 2026 is kept here."""
     folder = shutil.copytree(Path(__file__).with_name("format-1"), tmp_path / "run")
 
     record = read_run(folder)
@@ -129,18 +129,3 @@ def test_har_file_of_something_else_is_not_evidence(folder, content):
     record = read_run(folder)
     assert record.exchange_by_id == {}
     assert record.missing_exchanges == record.counts.exchanges
-
-
-def test_run_without_a_surface_is_complete(folder):
-    assert read_run(folder).surface is None
-    assert read_run(folder).gaps == ()
-
-
-@pytest.mark.parametrize("content", [b"", b'{"format": "knouds-harness surface"', b'{"format_version": 2}'])
-def test_damaged_surface_is_left_out_and_named(folder, content):
-    (folder / "surface.json").write_bytes(content)
-
-    record = read_run(folder)
-
-    assert record.surface is None
-    assert record.gaps == ("surface.json is damaged or of another version, and is left out.",)

@@ -16,7 +16,6 @@ from knouds_harness.errors import RunRecordError
 from knouds_harness.exchange.traffic.har import HarWriter
 from knouds_harness.runs.findings import RunOutcome, script_file
 from knouds_harness.runs.record import read_run
-from knouds_harness.runs.results import Answers, Surface
 from knouds_harness.runs.writer import FINDINGS_FILE, RunWriter, make_run_folder
 from knouds_harness.targets.budget import Budget
 
@@ -88,19 +87,6 @@ def test_counts_are_written_at_most_once_a_second(tmp_path):
         seconds = clock.now_s
 
     assert len(seen) <= seconds + 1
-
-
-def test_surface_is_written_whenever_counts_are(tmp_path):
-    seen = Surface(operations={"getHealth": {"200": Answers()}})
-    with start(tmp_path, clock=SteppingClock(step_s=0.6)) as writer:
-        writer.watch(lambda: seen)
-        for number in range(3):
-            writer.add_exchange(exchange(number, "getHealth"))
-        assert read_run(writer.folder).surface == seen
-        seen = replace(seen, webhooks={"webhook.test": Answers()})
-
-    assert read_run(writer.folder).outcome is RunOutcome.INTERRUPTED
-    assert read_run(writer.folder).surface == seen
 
 
 def test_run_left_without_an_end_is_interrupted(tmp_path):

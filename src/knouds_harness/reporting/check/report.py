@@ -74,7 +74,7 @@ def check_report(record: RunRecord, change: RunChange | None = None) -> Report:
     sections = [
         _findings(record, groups, evidence),
         *_change(change),
-        *([_drift(drift, record, evidence)] if drift else []),
+        *([_drift(drift, evidence)] if drift else []),
         matrix_section(matrix, lambda: evidence.linked),
         *([facts_section(rows, {group.name for group in groups}, lambda: evidence.linked)] if rows else []),
         *timeline_section(record),
@@ -211,17 +211,13 @@ def _change(change: RunChange | None) -> Iterator[Section]:
         yield change_section(change, check_change_blocks(change.comparison))
 
 
-def _drift(drift: Sequence[fact_status.Drift], record: RunRecord, evidence: _Evidence) -> Section:
-    more = " All that was seen is in surface.json: `knouds-harness diff` compares two runs."
+def _drift(drift: Sequence[fact_status.Drift], evidence: _Evidence) -> Section:
     return Section(
         "drift",
         f"New and undocumented ({len(drift)}), which breaks nothing",
         name="New and undocumented",
         blocks=[
-            Text(
-                f"What the server sends and the document does not name.{more if record.surface else ''}",
-                shown=HTML,
-            ),
+            Text("What the server sends and the document does not name.", shown=HTML),
             Items(
                 [
                     (

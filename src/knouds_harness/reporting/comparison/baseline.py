@@ -109,7 +109,7 @@ def find_baseline(
     wanted = scenario if mix is None else f"{scenario} ({mix})"
     raise UsageError(
         f"--baseline {name}: is of {what}, and does not compare with {wanted} in the {model} one\n"
-        "  Name one of that scenario and model; knouds-harness history lists runs."
+        "  Name a run of that scenario and model."
     )
 
 
@@ -130,7 +130,7 @@ def find_check_baseline(name: str | None, *, target: str, baselines: Path) -> Si
         return None
     if not side.checks:
         raise UsageError(
-            f"--baseline {side.name}: is of load\n  Name a run of check; knouds-harness history lists runs."
+            f"--baseline {side.name}: is of load\n  Name a run of check: its folder ends in -check-TARGET."
         )
     if side.checks[0].doubt:
         raise UsageError(f"--baseline {side.name}: {side.checks[0].doubt}\n  Keep another run in its place.")

@@ -75,7 +75,7 @@ def not_of_one_kind(*, load: str, check: str) -> UsageError:
     """Make the error for a load run beside a conformance run, by their names."""
     return UsageError(
         f"{load} is a run of load and {check} one of conformance: they do not compare\n"
-        "  Name runs of one kind; knouds-harness history lists them."
+        "  Name runs of one kind: each folder's name says which."
     )
 
 

@@ -17,7 +17,6 @@ from knouds_harness.reporting.render import render_all
 from knouds_harness.reporting.terminal import print_report
 from knouds_harness.runs.findings import Verdict
 from knouds_harness.runs.record import read_run
-from knouds_harness.runs.results import Surface
 
 LEGAL = "ground.additive-change-is-legal"
 
@@ -51,7 +50,6 @@ def record(tmp_path):
             passed=True,
             exchange_id="x00001",
         )
-        writer.watch(Surface)
         writer.finish("kept", 0)
     return read_run(writer.folder)
 
@@ -76,7 +74,6 @@ def test_html_lists_it_once_with_evidence_and_every_operation(record):
     assert "on 17 operations" in section
     assert all(f">{operation.id}</b>" in section for operation in DOCUMENT.operations)
     assert "<mark>x-request-id: r-1</mark>" in section
-    assert "surface.json" in section
 
 
 def test_markdown_lists_it_once(record):

@@ -18,7 +18,6 @@ from knouds_harness.errors import ExitCode, RunRecordError, UsageError
 from knouds_harness.reporting.comparison.baseline import find_check_baseline, set_baseline
 from knouds_harness.reporting.comparison.check_comparison import CheckComparison
 from knouds_harness.reporting.comparison.sides import keep, read_side
-from knouds_harness.reporting.history.entry import entry_of
 from knouds_harness.reporting.render import render_all, render_and_print, workflow_commands
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.results import UntestedFact
@@ -170,7 +169,7 @@ def test_record_has_the_exit_code_of_the_command(poorer, baselines, checked):
     assert (summary["outcome"], summary["exit_code"]) == ("short", 1)
     assert summary["verdict"].startswith("Less verified than staging-check: ")
     assert "knouds_harness_exit_code 1.0" in paths.metrics.read_text()
-    assert entry_of(read_run(poorer)).exit_code == 1
+    assert read_run(poorer).exit_code == 1
 
 
 def test_check_without_a_kept_baseline_compares_nothing(tmp_path, checked):

@@ -1,1 +1,0 @@
-"""Runs over time: an index of their records, its measures, and where those changed."""
