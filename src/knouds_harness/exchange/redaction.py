@@ -4,26 +4,25 @@ All output comes from exchanges, and an exchange is redacted when it is made; so
 secrets. The pseudonyms: ``{{key:full}}`` is the key of persona ``full``, ``{{key:altered}}`` a key that was
 altered to test the server, ``{{key:unknown}}`` any other text that looks like a key, ``{{email:1}}`` the
 first value of member ``email`` if the profile's ``redact`` names it, ``{{hidden}}`` any other credential. A
-secret is found in every reading of a text by ``decoding``, in any case; a key also without its prefix.
+secret is found as it is and in the encodings that ``decoding`` undoes, in any case; a key also without its
+prefix. Of an encoded secret the whole word around it is replaced.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import sys
-from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
-from itertools import takewhile
+from itertools import chain, islice, takewhile
 from threading import RLock
 from typing import Any, Self, TypeVar
 from weakref import WeakSet
 
 from knouds_harness.exchange.alterations import Alteration
-from knouds_harness.exchange.decoding import Decoded, View, plain_readings, readings
+from knouds_harness.exchange.decoding import readings
 from knouds_harness.exchange.evidence import Pairs, Request
 from knouds_harness.printable import printable
 from knouds_harness.targets.personas import NO_SECRET, Secret
@@ -32,7 +31,6 @@ from knouds_harness.targets.profile import Target
 T = TypeVar("T")
 
 _PREFIX = b"knouds_live_"  # docs, authentication: every key begins with it
-_KEY = re.compile(rb"knouds_live_[\w-]+")
 PLACEHOLDER = re.compile(
     r"\{\{([\w-]+:[\w:-]+|hidden|webhook[\w-]*|control-token|proxy-password)\}\}", re.ASCII
 )
@@ -40,40 +38,23 @@ PLACEHOLDER = re.compile(
 _CREDENTIAL = re.compile(rf"(?:\w+ )?{PLACEHOLDER.pattern}", re.ASCII)
 _CREDENTIAL_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
 _SHARED_LENGTH = 8
-_GRAM = 8
-_LEAST_ANYWHERE = 2 * _GRAM - 1  # a text this long covers an aligned gram, wherever it starts
-_MOST_ROUNDS = 6
 _LONG = 1000
 _LEAST_LEARNT = 6  # a shorter value may be part of any text: it is hidden only in its member
 _MOST_LEARNT = 200  # each one slows down the search
 _MOST_AFTER_CUT = 8  # a truncated escape leaves at most this many
 _LEAST_CUT = 4  # fewer characters of a secret give nothing away
+_LONGEST_TAIL = 4096
+_PIECES = (
+    re.compile(rb"(?:[^\s\"'<>?=,/\\]|\\+(?![\"'\\]))+"),
+    re.compile(rb"(?:[^\s\"'<>\\]|\\+(?![\"'\\]))+"),
+    re.compile(rb".+", re.DOTALL),
+)
+"""What an encoded secret is replaced with, the narrowest first: a part of a word, a word, everything."""
 HIDDEN = "{{hidden}}"
 ALTERED = "{{key:altered}}"
 UNKNOWN = "{{key:unknown}}"
 KEY_OF_NOBODY = "knouds_live_" + 8 * "00000"
 """The unknown key that reproductions send; it is not a secret, so it is shown."""
-
-
-_Found = tuple[int, int, int, bytes]
-"""Rank (0 is the most certain), start, negated end, and pseudonym."""
-
-
-def _places(text: bytes, within: bytes) -> Iterator[int]:
-    at = within.find(text)
-    while at >= 0:
-        yield at
-        at = within.find(text, at + len(text))
-
-
-def _replaced(data: bytes, found: Iterable[_Found]) -> bytes:
-    """Return the data with secrets replaced by pseudonyms; ``found`` is sorted."""
-    pieces, at = [], 0
-    for _, start, end, pseudonym in found:
-        if start >= at:
-            pieces += [data[at:start], pseudonym]
-        at = max(at, -end)
-    return b"".join([*pieces, data[at:]])
 
 
 _OF_THIS_PROCESS: WeakSet[Redactor] = WeakSet()
@@ -97,6 +78,35 @@ def _members_named(names: Iterable[str]) -> re.Pattern[bytes] | None:
     )
 
 
+def _without_literal(data: bytes, pseudonyms: Mapping[bytes, bytes]) -> bytes:
+    """Replace secrets that stand in the data as they are, in any case."""
+    lower = data.lower()
+    found = sorted((text for text in pseudonyms if text in lower), key=len, reverse=True)
+    if not found and _PREFIX not in lower:
+        return data
+    known = b"|".join(map(re.escape, found)) or b"(?!)"
+    pattern = re.compile(rb"(?:%b)?(%b)|%b[\w-]+" % (_PREFIX, known, _PREFIX), re.IGNORECASE)
+
+    def pseudonym(secret: re.Match[bytes]) -> bytes:
+        if secret[1]:
+            return pseudonyms[secret[1].lower()]
+        return secret[0] if secret[0] == KEY_OF_NOBODY.encode() else UNKNOWN.encode()
+
+    return pattern.sub(pseudonym, data)
+
+
+def _encoded_in(data: bytes, pseudonyms: Mapping[bytes, bytes]) -> bytes | None:
+    """Return the pseudonym of a secret that the data holds in an encoding; None without one."""
+    for text in islice(readings(data), 1, None):
+        lower = text.lower()
+        for secret, pseudonym in pseudonyms.items():
+            if len(secret) >= _SHARED_LENGTH and secret in lower:
+                return pseudonym
+        if _PREFIX in lower and UNKNOWN.encode() in _without_literal(text, {}):
+            return UNKNOWN.encode()
+    return None
+
+
 class Redactor:
     """Redacts the secrets of one target, including those minted during the run."""
 
@@ -104,10 +114,7 @@ class Redactor:
         self._members = _members_named(members)
         self._learnt: dict[str, Secret] = {}
         self._learning = RLock()
-        self._pseudonym_by_text: dict[bytes, bytes] = {}
-        self._pseudonym_by_whole: dict[bytes, bytes] = {}
-        self._texts_by_gram: dict[int, tuple[tuple[bytes, int], ...]] = {}
-        self._least = len(_PREFIX) + 1
+        self._pseudonym_by_text: dict[bytes, bytes] = {}  # texts in lower case, a key without its prefix
         self._known: dict[str, Secret] = {}
         self._fragments: set[str] = set()
         self._safe_text = lru_cache(maxsize=4096)(lambda text, _: printable(self.text(text)))
@@ -128,79 +135,29 @@ class Redactor:
 
     def add(self, secret: Secret) -> None:
         value = secret.reveal()
-        pseudonym = str(secret).encode()
         self._known[value] = secret
-        is_key = value.lower().startswith(_PREFIX.decode())
-        for text in (value, value[len(_PREFIX) :]) if is_key else (value,):
-            for read in plain_readings(text.encode("utf-8", "surrogatepass")):
-                self._look_for(read, pseudonym, is_whole=text is value)
         rest = value.lower().removeprefix(_PREFIX.decode())
+        text = rest if len(rest) >= _SHARED_LENGTH else value.lower()
+        if text:
+            new = {text.encode("utf-8", "surrogatepass"): str(secret).encode()}
+            self._pseudonym_by_text = {**self._pseudonym_by_text, **new}  # other threads may be iterating
         self._fragments.update(rest[i : i + _SHARED_LENGTH] for i in range(len(rest) - _SHARED_LENGTH + 1))
-
-    def _look_for(self, read: Decoded, pseudonym: bytes, *, is_whole: bool) -> None:
-        dense, whole = read.dense.text.lower(), read.whole.text.lower()
-        if len(dense) >= _LEAST_ANYWHERE:
-            self._pseudonym_by_text[dense] = pseudonym
-            for at in range(_GRAM):  # one of these is aligned, wherever it starts
-                gram = int.from_bytes(dense[at : at + _GRAM], sys.byteorder)
-                known = self._texts_by_gram.get(gram, ())
-                self._texts_by_gram[gram] = tuple(dict.fromkeys((*known, (dense, at))))
-        elif whole and (is_whole or len(whole) >= _SHARED_LENGTH):
-            self._pseudonym_by_whole = {
-                **self._pseudonym_by_whole,
-                whole: pseudonym,
-            }  # other threads may be iterating
-            if len(whole) >= _SHARED_LENGTH:
-                self._least = min(self._least, len(whole))
 
     def content(self, data: bytes, altered_key: bytes | None = None) -> bytes:
         """Redact bytes; ``altered_key`` is an altered key that only this exchange sent."""
         if self._members:
             data = self._members.sub(self._hide_member, data)
-        for _ in range(_MOST_ROUNDS):
-            found = sorted(self._found(data, altered_key))
-            if not found:
-                return data
-            data = _replaced(data, [each for each in found if each[0] == found[0][0]])
-        return HIDDEN.encode()
-
-    def _found(self, data: bytes, altered_key: bytes | None) -> Iterator[_Found]:
-        """Find secrets in every reading of the data."""
-        altered = altered_key and [*plain_readings(altered_key)][-1].dense.text.lower()
-        for read in readings(data, least=self._least):
-            for rank, view, start, end, pseudonym in self._found_in(read, altered):
-                first, last = view.origin(start, end)
-                if not (read.is_binary and b'"' in data[first:last]):  # spans two members
-                    yield rank, first, -last, pseudonym
-
-    def _found_in(self, read: Decoded, altered: bytes | None) -> Iterator[tuple[int, View, int, int, bytes]]:
-        dense = read.dense.text.lower()
-        for at in _places(altered, dense) if altered else ():
-            yield 0, read.dense, at, at + len(altered or b""), ALTERED.encode()
-        for start, end, pseudonym in self._known_in(dense):
-            yield 1, read.dense, start, end, pseudonym
-        whole = read.whole.text.lower() if self._pseudonym_by_whole else b""
-        for text, pseudonym in self._pseudonym_by_whole.items():
-            for at in _places(text, whole):
-                yield 1, read.whole, at, at + len(text), pseudonym
-        plain = read.ascii.text.lower()
-        for found in _KEY.finditer(plain) if _PREFIX in plain else ():
-            if found[0] != KEY_OF_NOBODY.encode():
-                yield 2, read.ascii, *found.span(), UNKNOWN.encode()
-
-    def _known_in(self, dense: bytes) -> Iterator[tuple[int, int, bytes]]:
-        """Find the longer secrets, by the aligned gram that each of them must cover."""
-        grams = array("Q", dense[: len(dense) // _GRAM * _GRAM])
-        if self._texts_by_gram.keys().isdisjoint(grams):
-            return
-        end = 0
-        for number, gram in enumerate(grams):
-            for text, offset in self._texts_by_gram.get(gram, ()):
-                at = number * _GRAM - offset
-                if at >= end and dense.startswith(text, at):
-                    end = at + len(text)
-                    start = at - len(_PREFIX) if dense.endswith(_PREFIX, 0, at) else at
-                    yield start, end, self._pseudonym_by_text[text]
+        pseudonyms = self._pseudonym_by_text
+        if altered_key:
+            altered = {altered_key.lower(): ALTERED.encode()}
+            data = re.sub(re.escape(altered_key), ALTERED.encode(), data, flags=re.IGNORECASE)
+            pseudonyms = altered | pseudonyms | altered  # comes first, also where it is a key without prefix
+        data = _without_literal(data, pseudonyms)
+        for piece in _PIECES:
+            if _encoded_in(data, pseudonyms) is None:
+                break
+            data = piece.sub(lambda found: _encoded_in(found[0], pseudonyms) or found[0], data)
+        return data
 
     def _hide_member(self, found: re.Match[bytes]) -> bytes:
         """Hide the value of a member of ``redact``, here and from now on in any other text."""
@@ -229,18 +186,27 @@ class Redactor:
     def cut_content(self, data: bytes, altered_key: bytes | None = None) -> bytes:
         """Redact truncated bytes, which may end within a secret."""
         data = self.content(data, altered_key)
-        end = len(data)
-        for read in readings(data, least=_SHARED_LENGTH):
-            dense = read.dense.text.lower()
-            for secret in (*self._pseudonym_by_text, *self._pseudonym_by_whole):
-                first = max(0, len(dense) - len(secret) - _MOST_AFTER_CUT)
-                for at in _places(secret[:_LEAST_CUT], dense[first:]):
-                    pairs = zip(secret, dense[first + at :], strict=False)
-                    shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-                    after = len(dense) - first - at - shared
-                    if after == 0 or (shared >= _SHARED_LENGTH and after <= _MOST_AFTER_CUT):
-                        end = min(end, read.dense.origin(first + at, len(dense))[0])
-        return data if end == len(data) else data[:end] + HIDDEN.encode()
+        tail = data[-_LONGEST_TAIL:]
+        for separators in (b" \t\r\n\"'<>?=,/", b" \t\r\n\"'<>"):
+            start = 1 + max(tail.rfind(separators[at : at + 1]) for at in range(len(separators)))
+            lines = chain.from_iterable(read.split(b"\n") for read in readings(tail[start:]))
+            if any(map(self._ends_within_secret, lines)):
+                return data[: len(data) - len(tail) + start] + HIDDEN.encode()
+        return data
+
+    def _ends_within_secret(self, text: bytes) -> bool:
+        lower = text.lower()
+        for secret in (_PREFIX, *self._pseudonym_by_text):
+            first = max(0, len(lower) - len(secret) - _MOST_AFTER_CUT)
+            at = lower.find(secret[:_LEAST_CUT], first)
+            while at >= 0:
+                pairs = zip(secret, lower[at:], strict=False)
+                shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+                after = len(lower) - at - shared
+                if after == 0 or (shared >= _SHARED_LENGTH and after <= _MOST_AFTER_CUT):
+                    return True
+                at = lower.find(secret[:_LEAST_CUT], at + 1)
+        return False
 
     def text(self, text: str, altered_key: bytes | None = None) -> str:
         if len(text) < _LONG:

@@ -25,16 +25,6 @@ def each(spelling: str) -> Encoding:
     return lambda text: "".join(map(spelling.format, text)).encode()
 
 
-def between(sign: str, *, every: int = 1) -> Encoding:
-    """Put something between any two bytes, or after each n of them."""
-    return lambda text: sign.encode().join(text[at : at + every] for at in range(0, len(text), every))
-
-
-def hexadecimal(separator: str, spelling: str) -> Encoding:
-    """Join pairs of digits with a separator."""
-    return lambda text: separator.join(map(spelling.format, text)).encode()
-
-
 TEXTS: dict[str, Encoding] = {
     "upper case": bytes.upper,
     "without prefix": lambda text: text.removeprefix(b"knouds_live_"),
@@ -52,47 +42,27 @@ TEXTS: dict[str, Encoding] = {
     "HTML with zeros": each("&#{:09d};"),
     "hexadecimal HTML": each("&#x{:06X};"),
     "HTML within HTML": each("&amp;#x{:x};"),
-    "spaces": between(" "),
-    "lines": between("\r\n", every=7),
-    "escaped line ends": between("\\r\\n", every=9),
-    "no-break spaces": between("\u00a0"),
-    "zero-width spaces": between("\u200b"),
-    "zero-width joiners": between("\u200d", every=3),
-    "byte order marks": between("\ufeff"),
-    "soft hyphens": between("\u00ad"),
-    "UTF-16": lambda text: text.decode().encode("utf-16"),
-    "UTF-16 from the greater end": lambda text: text.decode().encode("utf-16-be"),
-    "UTF-32": lambda text: text.decode().encode("utf-32-be"),
 }
 BINARY: dict[str, Encoding] = {
     "base64": base64.b64encode,
     "base64 for URLs": lambda text: base64.urlsafe_b64encode(text).rstrip(b"="),
-    "base64 in lines": lambda text: base64.encodebytes(b"user: " + text + b"\n").replace(b"\n", b"\r\n"),
     "base64 after a name": lambda text: base64.b64encode(b"me:" + text + b"!"),
     "base64 after a longer name": lambda text: base64.b64encode(b"user:" + text),
     "base64 after a name with more": lambda text: base64.b64encode(b"me2:" + text + b"\n"),
-    "hexadecimal": hexadecimal("", "{:02x}"),
-    "hexadecimal with colons": hexadecimal(":", "{:02X}"),
-    "hexadecimal with spaces": hexadecimal(" ", "{:02x}"),
-    "hexadecimal with commas": hexadecimal(", ", "0x{:02x}"),
+    "hexadecimal": lambda text: text.hex().encode(),
+    "hexadecimal in upper case": lambda text: text.hex().upper().encode(),
 }
-ESCAPES = re.compile("escape|JSON|percent|HTML")
-BREAKS = re.compile("spaces|line|joiners|marks|hyphens")
+TWICE = {"escapes of JSON within JSON", "percent signs twice", "HTML within HTML"}
 around = st.sampled_from([b"", b'"', b"<", b"key=", b" ", "\u00e9".encode(), b"\\n", b"/"])
 
 
 @st.composite
 def compositions(draw):
-    """Draw encodings, the innermost first; no more than the documented number has to be undone."""
-    names = draw(st.lists(st.sampled_from([*TEXTS, *BINARY]), max_size=4))
-    binary = [at for at, name in enumerate(names) if name in BINARY]
-    assume(len(binary) <= 2)
-    assume(not binary or "upper case" not in names[binary[0] :])  # base64 would encode another text then
-    escaped = [bool(ESCAPES.search(name)) for name in names]
-    for at, name in enumerate(names):
-        start = max([0, *(number + 1 for number in binary if number < at)])
-        assume(not BREAKS.search(name) or not any(escaped[start:at]))  # a broken escape is not an escape
-    return names
+    """Draw encodings, the innermost first: at most one binary one, then escapes up to four deep."""
+    binary = draw(st.lists(st.sampled_from(sorted(BINARY)), max_size=1))
+    escapes = draw(st.lists(st.sampled_from(sorted(TEXTS.keys() - {"upper case"})), max_size=2))
+    assume(sum(1 + (name in TWICE) + 2 * (name == "percent signs thrice") for name in escapes) <= 4)
+    return binary + escapes
 
 
 def encoded(secret: str, names: list[str]) -> bytes:
@@ -115,7 +85,7 @@ def test_secret_in_one_encoding_is_hidden(secret, name):
     "name",
     [
         *("escapes of JSON", "escapes of JSON within JSON", "percent signs", "HTML", "hexadecimal HTML"),
-        *("UTF-16", "UTF-16 from the greater end", "UTF-32", "base64", "base64 for URLs"),
+        *("base64", "base64 for URLs"),
         *("base64 after a name", "base64 after a longer name", "hexadecimal"),
     ],
 )
@@ -133,7 +103,7 @@ def test_encoded_secret_that_is_cut_off_is_hidden(name):
 @settings(max_examples=60)
 @given(secret=st.sampled_from([KEY, HOOK]), names=compositions(), before=around, after=around)
 def test_secret_in_any_encodings_is_hidden(secret, names, before, after):
-    """At most two of base64 and hexadecimal, and any number of the others, in any order."""
+    """In base64 or hexadecimal and that escaped, or escaped up to four deep."""
     try:
         text = encoded(secret, names)
     except UnicodeDecodeError:
