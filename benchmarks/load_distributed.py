@@ -1,6 +1,6 @@
 """One schedule shared by four workers, their histograms together, and what their messages cost a master.
 
-Everything runs on one machine: the server (``knouds_harness.load.selftest.reference_server``, which notes
+Everything runs on one machine: the server (``reference_server``, which notes
 when each request came), a master and four workers, and for the last part a master whose workers only talk
 (``distributed/puppets.py``). What four workers do is held against one process in the same round.
 """
@@ -25,8 +25,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import psutil
+from reference_server import ServerTimes, reference_server
 
-from knouds_harness.load.selftest.selftest import ServerTimes, truth_server
 from knouds_harness.measures.hdr_logs import read_hdr_log
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.targets.builtin import target_environment
@@ -91,7 +91,7 @@ def share(rate: int, processes: int, seconds: float) -> tuple[float, float, floa
         Achieved over asked rate, less 1; the coefficient of variation of the gaps between requests as the
         server saw them; the share of gaps that are under a tenth of their mean.
     """
-    with truth_server(ServerTimes(median_ms=2.0)) as url:
+    with reference_server(ServerTimes(median_ms=2.0)) as url:
         run_locust("numbered", rate, processes, seconds, "--host", url)
         with urllib.request.urlopen(f"{url}/log") as response:  # noqa: S310 - our own server's http
             log = json.load(response)

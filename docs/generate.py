@@ -41,7 +41,6 @@ GUIDES: Final = {
     "replay": "verify-and-replay.md",
     "init": "targets.md",
     "doctor": "targets.md",
-    "selftest": "selftest.md",
     "sandbox": "sandbox.md",
     "record": "record.md",
     "cleanup": "cleanup.md",

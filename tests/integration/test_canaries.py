@@ -24,10 +24,7 @@ from knouds_sandbox.serving import running_sandbox
 
 pytestmark = pytest.mark.nightly  # one whole check, one demo, and every other command
 LIMITS = 'credits = 100_000\nconcurrency = 4\ntimeout_s = 5\nallow = ["read", "write", "run", "cancel"]'
-WITHOUT_SECRETS = {
-    "sandbox": "prints the keys of the sandbox that it starts: they open nothing else",
-    "selftest": "loads servers of its own, which have no keys",
-}
+WITHOUT_SECRETS = {"sandbox": "prints the keys of the sandbox that it starts: they open nothing else"}
 COVERED = {
     *("check", "cleanup", "compare", "demo", "doctor", "facts", "init", "load", "record", "replay"),
     *("report", "verify"),

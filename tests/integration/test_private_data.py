@@ -124,7 +124,6 @@ def environment(tmp_path, elsewhere):
     [
         (("check", "--family", "executions", "--quick"), None),
         (("load", "cancels", "--users", "4", "--duration", "3s", "--quiet"), "../workflows/portrait/run?x="),
-        (("load", "cancels", "--users", "4", "--duration", "2s", "--quiet", "--client", "fast"), "/.."),
     ],
 )
 def test_nothing_is_sent_to_another_server(sandbox, tmp_path, elsewhere, environment, case):

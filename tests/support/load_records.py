@@ -122,7 +122,6 @@ def load_results(**changes: Any) -> LoadResults:
             users=1000,
             workers=1,
             seed=7,
-            client="knouds",
         ),
         "fingerprint": Fingerprint(
             python="CPython 3.11.7", build="GCC", versions={}, platform="Linux", cores=2, timer="timerfd"

@@ -34,7 +34,6 @@ MORE_COMMANDS: Final = {
     "verify": "Check recorded traffic against the contract.",
     "facts": "List facts with their source, checks, faults and recordings; all if no ID is given.",
     "cleanup": "Delete what killed runs have left on a target.",
-    "selftest": "Check whether this machine can generate load accurately.",
 }
 COMMANDS: Final = {**FIRST_COMMANDS, **MORE_COMMANDS}
 """All commands in the order of help, each with the first sentence of its own help."""
@@ -42,6 +41,7 @@ COMMANDS: Final = {**FIRST_COMMANDS, **MORE_COMMANDS}
 REMOVED_COMMANDS: Final = {
     "diff": "each check lists what is new (drift), and `oasdiff` compares two documents",
     "history": "`check --baseline` and `compare` say what changed; old runs are folders to delete",
+    "selftest": "each load run measures its own delay",
 }
 """Commands of earlier versions, each with what replaces it."""
 

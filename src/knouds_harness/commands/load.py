@@ -36,7 +36,7 @@ _EPILOG = """Open model (--rate): tasks start on a schedule, however slow the an
 _GROUPS: Final[Mapping[str, str]] = {
     "Load": """rate users duration_s warm_up_s mix workflow model inputs inputs_order stages
         shape base steps spacing think seed
-        finish client processes""",
+        finish processes""",
     "Target and limits": "target faults credits plan_only yes yes_production",
     "Verdict": "objectives objective abort_on accuracy verified_share baseline baselines_folder",
     "Highest rate": "find_capacity up_to repeats within_s",

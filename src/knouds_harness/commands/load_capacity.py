@@ -74,8 +74,8 @@ def search_capacity(
 
 def _refuse_other_loads(scenario: Path, options: Mapping[str, Any]) -> None:
     unfitting = [name for name in _NOT_FOR_POINTS if options.get(name)]
-    if unfitting or options.get("client") == "fast":
-        names = ", ".join(f"--{name.replace('_', '-')}" for name in unfitting) or "--client fast"
+    if unfitting:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in unfitting)
         raise UsageError(f"--find-capacity searches over constant rates\n  Leave {names} out.")
     file = options.get("objectives")
     if not (parse_objectives(options["objective"]) or (file and load_objectives(file, scenario.stem))):

@@ -38,7 +38,6 @@ MOST_USERS: Final = 100_000
 """This many take a gigabyte of memory."""
 MOST_STEPS: Final = 1_000
 ORDERS: Final = ("in-turn", "random")
-CLIENTS: Final = ("knouds", "fast")
 FINISHES: Final = ("poll", "webhook")
 _THINK_TIME: Final = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)(?:-(\d{1,6}(?:\.\d{1,6})?))?")
 
@@ -195,9 +194,6 @@ class LoadOptions:
     finish: str = option(
         "How completion of async runs is detected", default="poll", type=click.Choice(FINISHES)
     )
-    client: str = option(
-        "HTTP client: ours, or that of Locust's FastHttpUser", default="knouds", type=click.Choice(CLIENTS)
-    )
     yes: bool = option("Allow load on another machine", default=False)
     yes_production: bool = option("Allow a profile with production = true", default=False)
     progress_descriptor: int | None = option("A pipe", in_click=False, is_hidden=True)
@@ -262,11 +258,6 @@ def read_options(parsed: Namespace) -> LoadOptions:
         raise UsageError(
             f"--warm-up {read.warm_up_s:g} leaves nothing of {read.duration_s:g} s\n"
             "  Ask for a longer --duration."
-        )
-    if read.rate and read.client == "fast":
-        raise UsageError(
-            "--rate needs our own client: FastHttpUser does not know when a request was due\n"
-            "  Leave --client fast out, or use --users."
         )
     _refuse_what_has_no_effect(read)
     try:

@@ -16,7 +16,6 @@ from knouds_harness.load.arrivals.arrival_user import ArrivalUser
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.generator.load_run import LoadRun
 from knouds_harness.load.invariants.verification import parsed
-from knouds_harness.load.users import FastSession
 from knouds_harness.load.workload.accounts import RUNS, AccountKeys, RunRequest
 from knouds_harness.load.workload.workload import Task, TaskAccount
 from knouds_harness.targets.needs.runs import RunNeed
@@ -49,8 +48,6 @@ class ScenarioUser(ArrivalUser):
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        if self.load_run.options.client == "fast":
-            self.client = FastSession(self)  # type: ignore[assignment]  # has all that is used here
         self.client.is_traced = self.load_run.is_traced
         self._user_tasks = self.load_run.tasks_of(type(self))
         self._own_tasks = self._user_tasks.tasks

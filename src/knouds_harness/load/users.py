@@ -1,12 +1,10 @@
-"""The Locust user with our own client (a quarter of FastHttpUser's CPU time), and an adapter for Locust's."""
+"""The Locust user with our own client, which takes a quarter of FastHttpUser's processor time."""
 
 import ssl
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
-from urllib.parse import urlencode
 
-from locust.contrib.fasthttp import FastHttpSession, ResponseContextManager
 from locust.env import Environment
 from locust.exception import StopTest
 from locust.user.task import LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING
@@ -15,7 +13,7 @@ from locust.user.users import RestMixin, User
 from knouds_harness.errors import UsageError
 from knouds_harness.load.client.http_client import tls_context
 from knouds_harness.load.client.response import Response
-from knouds_harness.load.client.session import Headers, SenderHeaders, Session
+from knouds_harness.load.client.session import Session
 
 
 class KnoudsUser(User, RestMixin[Response]):
@@ -76,68 +74,3 @@ class KnoudsUser(User, RestMixin[Response]):
 @cache
 def _shared_tls(*, verify: bool) -> ssl.SSLContext:
     return tls_context(verify=verify)
-
-
-class FastSession(FastHttpSession):
-    """Locust's own session for scenarios: nothing twice, no redirects, certificates verified.
-
-    It cannot count from a scheduled instant, so it works in the closed model only.
-    """
-
-    def __init__(self, user: KnoudsUser) -> None:
-        self._sender_headers: dict[str, str] = {}
-        self.is_traced = False  # set by scenarios, without effect: Locust's client adds no trace header
-        super().__init__(
-            user.host,
-            user.environment.events.request,
-            user,
-            insecure=False,
-            ssl_context_factory=user.tls_context,
-            network_timeout=user.network_timeout,
-            connection_timeout=user.connection_timeout,
-            max_redirects=0,
-            max_retries=0,
-        )
-
-    def request(
-        self,
-        method: str,
-        url: str,
-        *args: Any,  # noqa: ANN401 - Locust's own arguments
-        params: Mapping[str, Any] | None = None,
-        headers: Headers | None = None,
-        **options: Any,  # noqa: ANN401
-    ) -> Any:  # noqa: ANN401
-        """Send as Locust does, with the query in the URL, so that the response shows what was asked for."""
-        if params:
-            url = f"{url}?{urlencode(params)}"
-        is_ours = url.startswith(("/", f"{str(self.base_url).rstrip('/')}/"))
-        sent = {**(self._sender_headers if is_ours else {}), **(headers or {})}
-        options["headers"] = {name: value for name, value in sent.items() if value is not None}
-        answered: Any = super().request(method, url, *args, **{**options, "allow_redirects": False})
-        return FastAnswer(answered) if isinstance(answered, ResponseContextManager) else answered
-
-    def act_as(self, sender_headers: SenderHeaders) -> None:
-        self._sender_headers = dict(sender_headers)
-
-
-class FastAnswer(ResponseContextManager):
-    """Locust's response, with the attributes of ours that scenarios use."""
-
-    is_strict_json = False  # it replaces invalid UTF-8
-
-    def __init__(self, answered: ResponseContextManager) -> None:
-        meta = answered.request_meta
-        super().__init__(answered, answered._request_event, meta, catch_response=True)  # noqa: SLF001 - copied
-        meta["response"] = self
-        self.elapsed_ms: float = meta["response_time"]
-        self.method: str = meta["request_type"]
-
-    @property
-    def raw_body(self) -> bytes:
-        return self.content or b""
-
-    def json(self) -> Any:  # noqa: ANN401 - JSON
-        if self.text is None:
-            raise ValueError("there is no body")
-        return super().json()

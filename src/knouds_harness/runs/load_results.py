@@ -108,7 +108,6 @@ class LoadPlan:
     users: int
     workers: int
     seed: int
-    client: str
     verified_share: float = 0.0
     mix: str = ""
     inputs: str = ""

@@ -72,13 +72,12 @@ def test_exception_in_on_start_is_shown_once_and_ends_the_run(tmp_path, pro):
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("client", ["knouds", "fast"])
-def test_client_in_a_custom_scenario_sends_the_key(tmp_path, pro, client):
+def test_client_in_a_custom_scenario_sends_the_key(tmp_path, pro):
     scenario = scenario_of(
         tmp_path, "    @task\n    def look(self):\n        self.client.get('/api/whoami', name='getWhoami')\n"
     )
 
-    loaded = load(tmp_path / "runs", scenario, "--target", pro.written(), "--client", client, *SHORT)
+    loaded = load(tmp_path / "runs", scenario, "--target", pro.written(), *SHORT)
 
     (operation,) = loaded.results.operations
     assert operation.by_status["kept"] == operation.requests > 0

@@ -57,13 +57,3 @@ def test_failed_responses_are_kept_as_evidence(folder):
     assert exchange.request.path == "/api/pricing/public"
     assert exchange.status == 404
     assert len(loaded.record.exchange_by_id) <= 3
-
-
-def test_fast_client_sends_the_same_requests(folder):
-    """FastHttpUser's client in our scenario: same operations, same outcomes."""
-    loaded = load(folder, "mixed", "--client", "fast", "--verify", *CLOSED)
-
-    assert loaded.results.plan.client == "fast"
-    assert loaded.results.operations
-    assert [(each.operation, each.errors) for each in loaded.results.operations if each.errors] == []
-    assert "Traceback" not in loaded.err

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 from load_records import histogram_of, times_of
 
-from knouds_harness.load.selftest.selftest import PERCENTS_AND_MAX
 from knouds_harness.reporting.comparison.tolerances import MEASURES as COMPARED
 from knouds_harness.reporting.load.columns import time_columns
 from knouds_harness.runs.operation_load import RECORDED_PERCENTS, TIME_MEASURES, time_ms
@@ -25,7 +24,6 @@ def test_every_list_of_percentiles_is_the_same():
     assert set(percentiles) <= {f"p{percent}_ms" for percent in RECORDED_PERCENTS}
     assert tuple(column.key for column in time_columns()) == TIME_MEASURES
     assert tuple(each for each in COMPARED if each.startswith("p")) == percentiles
-    assert tuple(f"p{percent:g}_ms" for percent in PERCENTS_AND_MAX[:-1]) == percentiles
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,6 @@ def plan_of(
         users=options.users,
         workers=workers,
         seed=options.seed,
-        client=options.client,
         verified_share=verified_share,
         mix=own_mix(options.mix, run, options.inputs.name if options.inputs else ""),
         inputs=own_mix(options.mix, run, inputs),

@@ -261,7 +261,6 @@ _ALIKE: Final[Mapping[str, Callable[[LoadFigures], object]]] = {
     "the load over time": lambda run: run.plan.stages,
     "the warm-up": lambda run: run.plan.warm_up_s,
     "the number of users": lambda run: run.plan.users,
-    "the client": lambda run: run.plan.client,
     "the processes that sent": lambda run: run.plan.workers,
     "the inputs of runs": lambda run: run.plan.inputs,
     "the share of checked answers": lambda run: run.plan.verified_share,

@@ -361,7 +361,6 @@ def _plan(load: LoadResults) -> list[tuple[str, Words]]:
         ("Plan", f"{plan.model} model, {shape}, {counted(plan.workers, 'process', 'processes')}; {stages}"),
         ("Inputs", plan.inputs),
         ("Checked", f"{checked} of the answers against the contract"),
-        ("Client", plan.client),
         ("Generator", f"{generator}{timer}"),
         ("Versions", ", ".join(f"{package} {number}" for package, number in made_by.versions.items())),
         ("Times", "every one is in `times.hlog` (HdrHistogram)"),

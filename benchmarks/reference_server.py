@@ -1,28 +1,75 @@
-"""The truth server: it logs how long its responses really took, to compare generators with.
+"""A server of known latency: it logs how long its answers really took, to compare generators with.
 
-    python -m knouds_harness.load.selftest.reference_server [--median-ms 20] [--spread 0.6]
-        [--freeze-s 1] [--every-s 10]
+    python benchmarks/reference_server.py [--median-ms 20] [--spread 0.6] [--freeze-s 1] [--every-s 10]
 
-Answers ``GET /n/NUMBER``, or ``POST /n`` with the number as its body, after a lognormal time. Its whole
-process stands still for a second in every ten, as a garbage collector or a full disk makes a server do.
-``GET /log`` answers ``[[NUMBER, received, sent], …]`` and clears the log. Times are seconds of this machine's
+Answers any request after a lognormal time, as the API answers ``/api/health``. Its whole process stands still
+for a second in every ten, as a garbage collector or a full disk makes a server do.
+``GET /log`` answers ``[[NAME, received, sent], …]`` and clears the log; the name is what follows the last
+``/`` or ``=`` of the URL, or the body. Times are seconds of this machine's
 monotonic clock, which generators on the same machine read too: the true response time of a request is the
 time its response was sent, less the time it was due. Prints its address, and ends with its standard input.
 """
+
+from __future__ import annotations
 
 import argparse
 import asyncio
 import json
 import random
+import re
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import cast
 
 import httptools
 import uvloop
 
-EMPTY = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
+STOP_WITHIN_S = 5.0
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+HEALTH = b'{"status":"ok"}'
+WHOAMI = b'{"user":{"id":"u1","email":"a@example.com","role":"user","tier":"enterprise","approved":true}}'
+AT_ONCE = {"/api/whoami": WHOAMI}
+"""What is asked before load, with its answer; it is not logged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerTimes:
+    """How the server behaves: lognormal times, and how long and often it stands still."""
+
+    median_ms: float
+    spread: float = 0.6
+    freeze_s: float = 0.0
+    every_s: float = 10.0
+
+
+@contextmanager
+def reference_server(times: ServerTimes) -> Iterator[str]:
+    """Run the server within the context; yields its address."""
+    command = [
+        sys.executable,
+        __file__,
+        "--median-ms",
+        f"{times.median_ms:g}",
+        "--spread",
+        f"{times.spread:g}",
+    ]
+    command += ["--freeze-s", f"{times.freeze_s:g}", "--every-s", f"{times.every_s:g}"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            url = process.stdout.readline().strip() if process.stdout else ""
+            if not url:
+                sys.exit("the reference server did not start")
+            yield url
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=STOP_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 class Truth:
@@ -68,14 +115,17 @@ class ServerConnection(asyncio.Protocol):
             self._truth.log.clear()
             return
         loop = asyncio.get_running_loop()
-        number = self._body.decode() or path.rpartition("/")[2]
-        loop.call_later(self._truth.duration_s(), self._answer, number, received_s)
+        if path in AT_ONCE:
+            self._transport.write(HEAD % (len(AT_ONCE[path]), AT_ONCE[path]))
+            return
+        name = self._body.decode() or re.split("[/=]", path)[-1]
+        loop.call_later(self._truth.duration_s(), self._answer, name, received_s)
 
-    def _answer(self, number: str, received_s: float) -> None:
+    def _answer(self, name: str, received_s: float) -> None:
         if self._transport.is_closing():
             return
-        self._truth.log.append((number, received_s, time.perf_counter()))
-        self._transport.write(EMPTY)
+        self._truth.log.append((name, received_s, time.perf_counter()))
+        self._transport.write(HEAD % (len(HEALTH), HEALTH))
 
 
 def freeze_regularly(freeze_s: float, every_s: float) -> None:
@@ -95,7 +145,7 @@ async def serve(options: argparse.Namespace, connection: Callable[[], ServerConn
     loop = asyncio.get_running_loop()
     server = await loop.create_server(connection, "127.0.0.1", 0, backlog=4096)
     port = server.sockets[0].getsockname()[1]
-    print(f"http://127.0.0.1:{port}", flush=True)  # noqa: T201 - its caller reads the address
+    print(f"http://127.0.0.1:{port}", flush=True)
     freeze_regularly(options.freeze_s, options.every_s)
     await loop.run_in_executor(None, sys.stdin.read)
 

@@ -1,1 +1,0 @@
-"""Compares what the generator measures with a server that knows the true times."""
