@@ -46,6 +46,10 @@ class ObjectivesFile(click.Path):
         return objectives_path() if value == "shipped" else Path(str(value))
 
 
+SANDBOX: Final = "sandbox"
+"""The built-in target; no profile of the user may have its name."""
+
+
 def builtin_targets_path() -> Path:
     return _shipped_or("targets", _CHECKOUT / "targets")
 

@@ -71,7 +71,6 @@ def run_check(
     from knouds_harness.runs.record import rewrite_outcome
     from knouds_harness.suite.discovery.advice import print_advice
     from knouds_harness.suite.running import run_suite
-    from knouds_harness.targets.builtin import SANDBOX
 
     console = CommandConsole()
     whole = {name: value.absolute() if isinstance(value, Path) else value for name, value in asked.items()}
@@ -85,6 +84,6 @@ def run_check(
                 note = f"{LESS_VERIFIED} {baseline.name}"
                 rewrite_outcome(result.folder, RunOutcome.SHORT, exit_code, note=note)
         render_and_print(result.folder, console=console, only_failures=only_failures)
-    if result.target is not None and result.target.name != SANDBOX:  # its profile lacks nothing
+    if result.target is not None and not result.target.is_built_in:  # its profile lacks nothing
         print_advice(result.target, console)
     return exit_code

@@ -93,7 +93,7 @@ def _clean(
     from knouds_harness.exchange.client import Client
     from knouds_harness.exchange.created_workflows import CreatedWorkflows
     from knouds_harness.exchange.first_contact import first_contact
-    from knouds_harness.targets.builtin import SANDBOX
+    from knouds_harness.locations import SANDBOX
     from knouds_harness.targets.guards import Guard
 
     run = path.parent

@@ -242,9 +242,7 @@ def _print_what_would_be_sent(
 
 
 def _require_agreement(plan: Plan, target: Target, *, is_agreed: bool) -> None:
-    from knouds_harness.targets.builtin import SANDBOX
-
-    if plan.most_credits and not is_agreed and target.name != SANDBOX:
+    if plan.most_credits and not is_agreed and not target.is_built_in:
         raise UsageError(
             f"recording may cost {plan.most_credits:,.0f} credits\n  Agree to that with --yes, or leave out "
             "what costs with --outcome."
@@ -253,10 +251,9 @@ def _require_agreement(plan: Plan, target: Target, *, is_agreed: bool) -> None:
 
 def _print_plan(plan: Plan, target: Target, console: Console) -> None:
     from knouds_harness.exchange.recordings.recording import BUILT_IN
-    from knouds_harness.targets.builtin import SANDBOX
     from knouds_harness.targets.needs.need import CONTROL
 
-    where = BUILT_IN if target.name == SANDBOX else target.base_url
+    where = BUILT_IN if target.is_built_in else target.base_url
     impossible = {outcome.name for outcomes in plan.impossible.values() for outcome in outcomes}
     _print(
         console,
@@ -275,9 +272,7 @@ def _print_plan(plan: Plan, target: Target, console: Console) -> None:
 
 
 def _print_cost(plan: Plan, target: Target, console: Console) -> None:
-    from knouds_harness.targets.builtin import SANDBOX
-
-    money = " of the sandbox, not real money" if target.name == SANDBOX else ""
+    money = " of the sandbox, not real money" if target.is_built_in else ""
     cost = f"{plan.most_credits:,.0f} credits{money}"
     _print(console, f"On a target that keeps the contract, that costs at most {cost}.")
     if plan.most_credits > target.limits.credits:

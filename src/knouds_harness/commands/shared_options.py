@@ -35,6 +35,6 @@ format_option: Final = click.option(
 
 def usual_objectives(target: str) -> Path | None:
     """Return the objectives to use if none are given: the shipped ones for the sandbox, none elsewhere."""
-    from knouds_harness.targets.builtin import SANDBOX
+    from knouds_harness.locations import SANDBOX
 
     return objectives_path() if target == SANDBOX else None

@@ -41,10 +41,11 @@ from knouds_harness.load.workload.preflight import (
     sandbox_prices,
 )
 from knouds_harness.load.workload.workload import Workload, has_runs, scenarios_in
+from knouds_harness.locations import SANDBOX
 from knouds_harness.measures.objectives import parse_bounds, refuse_unknown_operations
 from knouds_harness.printable import printable
 from knouds_harness.runs.load_progress import ProgressMessage, tell
-from knouds_harness.targets.builtin import SANDBOX, target_environment
+from knouds_harness.targets.builtin import target_environment
 from knouds_harness.targets.guards import check_production
 from knouds_harness.targets.profile import Target, load_target
 

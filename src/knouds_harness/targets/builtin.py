@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -9,14 +10,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Any
+from typing import IO, Any, Final
 
 from knouds_harness.errors import TargetUnreachable, UsageError
+from knouds_harness.locations import SANDBOX
 from knouds_harness.targets.profile import Target, load_target
 
-SANDBOX = "sandbox"
 _TOKEN_VARIABLE = "KNOUDS_SANDBOX_SERVED_TOKEN"  # noqa: S105 - a name
 _ENDS_WITHIN_S = 2.0
+_PASSED_ON: Final = re.compile(
+    r"PATH|HOME|LANG|LC_\w+|TZ|TMPDIR|TEMP|TMP|SYSTEMROOT|LD_LIBRARY_PATH|PYTHON\w+"
+)
+"""The variables that a sandbox gets; any other may hold a key of another target."""
 
 
 @contextmanager
@@ -77,12 +82,13 @@ def _variables(announced: Mapping[str, Any], token: str) -> dict[str, str]:
 @contextmanager
 def _server(options: Sequence[str], token: str) -> Iterator[Mapping[str, Any]]:
     """Run a sandbox until the context ends; it also ends when its standard input closes."""
-    command = [sys.executable, "-m", "knouds_sandbox", *options]
+    command = [sys.executable, "-P", "-m", "knouds_sandbox", *options]
+    variables = {name: value for name, value in os.environ.items() if _PASSED_ON.fullmatch(name)}
     with (
         TemporaryFile("w+", encoding="utf-8") as errors,
         subprocess.Popen(  # noqa: S603 -- our own module, our own arguments
             command,
-            env={**os.environ, _TOKEN_VARIABLE: token},  # other users can see arguments
+            env={**variables, _TOKEN_VARIABLE: token},  # other users can see arguments
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,

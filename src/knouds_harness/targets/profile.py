@@ -13,8 +13,8 @@ from typing import Annotated, Any, Final, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError
 
 from knouds_harness.errors import UnknownName, UsageError
-from knouds_harness.file_content import file_text
-from knouds_harness.locations import builtin_targets_path
+from knouds_harness.file_content import file_content, file_text
+from knouds_harness.locations import SANDBOX, builtin_targets_path
 from knouds_harness.targets.address import address_problems, is_url
 from knouds_harness.targets.http_settings import HttpSettings, complete_http
 from knouds_harness.targets.personas import NO_SECRET, Persona, Secret, SecretSource
@@ -103,11 +103,16 @@ class Target:
         return replace(self.webhook, secret=key.webhook_secret)
 
     @property
+    def is_built_in(self) -> bool:
+        """Whether it is the sandbox that the harness starts: its keys and credits are worth nothing."""
+        return self.source == _BUILT_IN
+
+    @property
     def place(self) -> str:
         """The file where the user can change the profile, for messages; never one that ships with us."""
-        if self.source.parent != builtin_targets_path() or self.source.is_relative_to(Path.cwd()):
+        if not self.is_built_in:
             return shown_path(self.source)
-        return f"targets/{self.source.name} (copy the built-in one there: {self.source})"
+        return "a profile of your own for `knouds-harness sandbox`"
 
     @property
     def credits_remedy(self) -> str:
@@ -124,11 +129,12 @@ def load_target(
     Args:
         name: Name of a profile in one of the folders, or path of a ``.toml`` file.
         environ: Environment variables; the process's own by default.
-        search: Folders of profiles, in order of precedence; by default ``./targets``, then the built-in ones.
+        search: Folders of profiles, in order of precedence; by default ``./targets``.
 
     Raises:
         UnknownName: There is no such profile.
-        UsageError: There is no such file, or the name is not a file name.
+        UsageError: There is no such file, the name is not a file name, or a file has the name of the built-in
+            target.
         ProfileError: The profile is broken, or a required secret is missing; lists every problem.
     """
     try:
@@ -221,18 +227,37 @@ def target_names(search: Sequence[Path] | None = None) -> list[str]:
     return sorted(_profiles(_folders(search)))
 
 
+_BUILT_IN: Final = builtin_targets_path() / f"{SANDBOX}.toml"
+
+
 def _folders(search: Sequence[Path] | None) -> Sequence[Path]:
-    return (Path.cwd() / "targets", builtin_targets_path()) if search is None else search
+    return (Path.cwd() / "targets",) if search is None else search
 
 
 def _profiles(folders: Sequence[Path]) -> dict[str, Path]:
     files = [file for folder in reversed(folders) for file in folder.glob("*.toml")]
-    return {file.stem: file for file in files if not file.stem.endswith(".example")}
+    return {file.stem: file for file in files if not file.stem.endswith(".example")} | {SANDBOX: _BUILT_IN}
+
+
+def _refuse_reserved_name(folders: Sequence[Path]) -> None:
+    """Refuse a file with the name of the built-in target, unless it is the same, as in our own repository.
+
+    Raises:
+        UsageError: There is such a file.
+    """
+    for file in (folder / _BUILT_IN.name for folder in folders):
+        if file.exists() and not (file.is_file() and file_content(file) == file_content(_BUILT_IN)):
+            raise UsageError(
+                f'{shown_path(file)}: "{SANDBOX}" is the name of the built-in target\n'
+                "  Rename the file to test its server, or remove it."
+            )
 
 
 def _profile_path(name: str, folders: Sequence[Path]) -> Path:
     if name.endswith(".toml") and Path(name).is_file():
         return Path(name)
+    if name == SANDBOX:
+        _refuse_reserved_name(folders)
     profiles = _profiles(folders)
     is_folder = Path(name).is_dir() and name not in profiles
     if name.endswith(".toml") or "/" in name or is_folder:

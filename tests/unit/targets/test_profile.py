@@ -15,7 +15,7 @@ from knouds_harness.errors import ProfileError, UnknownName, UsageError
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.locations import builtin_targets_path
 from knouds_harness.targets import secrets
-from knouds_harness.targets.profile import Limits, Target, load_target, target_names
+from knouds_harness.targets.profile import Limits, Target, _profile_path, load_target, target_names
 
 FULL_KEY = "knouds_live_" + "f" * 32
 ADDRESS = 'base_url = "https://staging.example.com"\n'
@@ -120,6 +120,17 @@ def test_first_folder_wins(tmp_path: Path):
     assert target.base_url == "https://mine.example.com"
 
 
+def test_file_named_like_the_builtin_target_is_refused_unless_it_is_the_same(tmp_path: Path):
+    """As in the harness's own repository, whose file is the one that is shipped."""
+    file = tmp_path / "sandbox.toml"
+    file.write_bytes((builtin_targets_path() / "sandbox.toml").read_bytes())
+
+    assert _profile_path("sandbox", [tmp_path]) != file
+    file.write_text(ADDRESS)
+    with pytest.raises(UsageError, match=r'sandbox\.toml: "sandbox" is the name of the built-in target\n'):
+        _profile_path("sandbox", [tmp_path])
+
+
 @pytest.mark.parametrize("name", ["nope.toml", "targets/nope", "./nope.toml", "x" * 300, "x" * 300 + ".toml"])
 def test_missing_file_is_named(name: str):
     with pytest.raises(UsageError, match=rf"{name}: (there is no such file|File name too long)\n  --target"):
@@ -164,13 +175,13 @@ def test_owner_may_have_no_key(load):
     assert load(text, STAGING_KEY_FULL=FULL_KEY).workflows["portrait"].owner == "zoe"
 
 
-def test_builtin_profile_is_copied_to_be_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_builtin_profile_cannot_be_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     mine = Target(name="mine", base_url="http://127.0.0.1:1", source=tmp_path / "targets" / "mine.toml")
     built_in = replace(mine, source=builtin_targets_path() / "sandbox.toml")
 
     assert mine.place == "targets/mine.toml"
-    assert built_in.place.startswith("targets/sandbox.toml (copy ")
+    assert built_in.place == "a profile of your own for `knouds-harness sandbox`"
 
 
 def test_remedy_names_the_setting_of_the_credits():
@@ -186,7 +197,7 @@ def test_unknown_target_names_the_nearest(tmp_path: Path):
     (tmp_path / "staging.toml").write_text(ADDRESS)
 
     with pytest.raises(
-        UnknownName, match=r'no target "stagin" \(known: staging\)\. Did you mean "staging"\?'
+        UnknownName, match=r'no target "stagin" \(known: sandbox, staging\)\. Did you mean "staging"\?'
     ):
         load_target("stagin", environ={}, search=[tmp_path])
 

@@ -78,7 +78,7 @@ def launch(
         with (
             _signals_counted() as asked,  # before the start: no signal may end this process alone
             subprocess.Popen(  # noqa: S603 - our own arguments
-                [sys.executable, "-m", _LOCUST, "-f", str(scenario), *arguments, *options],
+                [sys.executable, "-P", "-m", _LOCUST, "-f", str(scenario), *arguments, *options],
                 env={**os.environ, **variables},
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # a terminal's Ctrl-C reaches this process only

@@ -33,7 +33,6 @@ from knouds_harness.suite.running import SessionErrors, run_pytest, show_wait
 from knouds_harness.suite.session import ConformanceRun
 from knouds_harness.suite.support.subjects import disputed_slug
 from knouds_harness.suite.untested import Untested
-from knouds_harness.targets.builtin import SANDBOX
 from knouds_harness.targets.needs.need import MAY_READ
 from knouds_harness.targets.needs.webhooks import mints_webhooks
 from knouds_harness.targets.personas import Persona
@@ -194,7 +193,7 @@ class RecordingRun(SessionErrors):
             tier=persona.tier if persona else None,
             origin=RecordingOrigin(
                 target=run.target.name,
-                server=BUILT_IN if run.target.name == SANDBOX else BASE_URL,
+                server=BUILT_IN if run.target.is_built_in else BASE_URL,
                 recorded_at=exchange.started_at,
                 contract_version=run.document.version,
                 tool_version=version("knouds-harness"),

@@ -25,6 +25,7 @@ from knouds_harness.exchange.reproduction.script import SequencePart, parts_of, 
 from knouds_harness.judging.claim import answer
 from knouds_harness.judging.context import Context
 from knouds_harness.judging.engine import PROFILE_CHECK, claims_of, contradiction_finding
+from knouds_harness.locations import SANDBOX
 from knouds_harness.runs.findings import Finding, Verdict
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.suite.replay.repeated_tests import RepeatedTests
@@ -38,7 +39,7 @@ from knouds_harness.suite.replay.replay_judgement import (
     renamed,
     with_members_of_now,
 )
-from knouds_harness.targets.builtin import SANDBOX, open_target
+from knouds_harness.targets.builtin import open_target
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target

@@ -1,0 +1,124 @@
+"""The current folder is data: nothing in it is run as code, read as configuration, or gets a key."""
+
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from raw_server import always, serving
+
+KNOUDS = Path(sys.executable).with_name("knouds-harness")
+KEY = "knouds_live_of_another_target_0123"
+OPTION_VALUES = ("sandbox", "authentication", "auth.revoked-key-is-401")
+CONFIGURATION = {
+    "pytest.ini": "[pytest]\naddopts = -p conftest\n",
+    ".pytest.ini": "[pytest]\naddopts = -p conftest\n",
+    "pytest.toml": '[pytest]\naddopts = ["-p", "conftest"]\n',
+    "tox.ini": "[pytest]\naddopts = -p conftest\n",
+    "setup.cfg": "[tool:pytest]\naddopts = -p conftest\n",
+    "pyproject.toml": '[tool.pytest.ini_options]\naddopts = "-p conftest"\n',
+    "schemathesis.toml": "is = no = toml",
+    ".coveragerc": "[run]\nplugins = conftest\n",
+    ".env": "KNOUDS_SANDBOX_URL=http://127.0.0.1:9\n",
+    ".netrc": "machine 127.0.0.1 login a password b\n",
+}
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory):
+    """A folder with a trap for every module that can be imported, and configuration that loads one."""
+    folder = tmp_path_factory.mktemp("foreign")
+    trap = f"open({str(folder / 'ran')!r}, 'a').write(__file__ + '\\n')\n"
+    modules = {
+        *sys.stdlib_module_names,
+        *packages_distributions(),
+        "conftest",
+        "sitecustomize",
+        "usercustomize",
+    }
+    for name in modules:
+        (folder / f"{name}.py").write_text(trap)
+    for name, text in CONFIGURATION.items():
+        (folder / name).write_text(text)
+    for name in OPTION_VALUES:  # pytest may take an option's value for a folder of tests
+        (folder / name).mkdir()
+        (folder / name / "conftest.py").write_text(trap)
+        (folder / name / "test_trap.py").write_text(trap)
+    return folder
+
+
+def run(foreign, *arguments):
+    return subprocess.run(
+        [KNOUDS, *arguments], cwd=foreign, capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("check", "--family", "authentication"),
+        ("check", "--target", "sandbox", "--fact", "auth.revoked-key-is-401"),
+        ("doctor",),
+    ],
+    ids=" ".join,
+)
+def test_nothing_in_the_current_folder_is_executed(foreign, arguments):
+    process = run(foreign, *arguments)
+
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert not (foreign / "ran").exists()
+
+
+def test_sandbox_executes_nothing_in_the_current_folder(foreign):
+    with subprocess.Popen(
+        [KNOUDS, "sandbox", "--port", "0"],
+        cwd=foreign,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        process.terminate()
+
+    assert "http://" in said
+    assert not (foreign / "ran").exists()
+
+
+@pytest.mark.parametrize("command", ["check", "doctor", "load", "demo"])
+def test_file_named_like_the_sandbox_gets_no_key(tmp_path, monkeypatch, command):
+    """Its profile could send any variable to any host."""
+    monkeypatch.setenv("OTHER_KEY", KEY)
+    arguments = [command, "reads"] if command == "load" else [command]
+    (tmp_path / "targets").mkdir()
+    with serving(always(b"{}")) as stranger:
+        (tmp_path / "targets" / "sandbox.toml").write_text(
+            f'base_url = "{stranger.base_url}"\n[keys.full]\nsecret_env = "OTHER_KEY"\n'
+            'capabilities = ["workflow:read"]\nuser = "ada"\ntier = "pro"\n'
+        )
+        process = run(tmp_path, *arguments)
+
+    assert process.returncode == 2
+    assert 'error: targets/sandbox.toml: "sandbox" is the name of the built-in target' in process.stderr
+    assert stranger.requests == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc to read an environment")
+def test_sandbox_process_gets_no_secret_of_another_target(tmp_path, monkeypatch):
+    monkeypatch.setenv("STAGING_KEY", KEY)
+    program = (
+        "import os, pathlib\n"
+        "from knouds_harness.targets.builtin import target_environment\n"
+        "with target_environment('sandbox'):\n"
+        "    children = pathlib.Path(f'/proc/self/task/{os.getpid()}/children').read_text().split()\n"
+        "    for each in children:\n"
+        "        print(pathlib.Path(f'/proc/{each}/environ').read_text().replace('\\0', '\\n'))\n"
+    )
+
+    process = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+
+    assert "KNOUDS_SANDBOX_SERVED_TOKEN=" in process.stdout
+    assert KEY not in process.stdout
