@@ -55,9 +55,11 @@ class Page(HTMLParser):
         return "".join(self.texts)
 
 
-@pytest.fixture(params=[healthy, broken, interrupted, empty], ids=lambda write: write.__name__)
-def page(request, tmp_path):
-    return Page(html_of(read_run(request.param(tmp_path))))
+@pytest.fixture(
+    params=[healthy, broken, interrupted, empty], ids=lambda write: write.__name__, scope="module"
+)
+def page(request, rendered):
+    return Page(rendered(request.param).html.read_text(encoding="utf-8"))
 
 
 def test_page_loads_nothing(page):
@@ -165,9 +167,9 @@ def test_page_with_many_findings_and_large_bodies_is_small(tmp_path):
     assert len(html_of(read_run(writer.folder))) < 6_000_000
 
 
-def test_findings_of_one_check_and_verdict_are_one_row(tmp_path):
+def test_findings_of_one_check_and_verdict_are_one_row(rendered):
     """With their count; the first is shown, the others are folded up and keep their anchors."""
-    record = read_run(broken(tmp_path))
+    record = read_run(rendered(broken).html.parent)
     alike = [replace(record.findings[0], where=f"/{each}", fingerprint=f"{each:012}") for each in range(84)]
 
     page = html_of(replace(record, findings=tuple(alike)))
@@ -178,9 +180,9 @@ def test_findings_of_one_check_and_verdict_are_one_row(tmp_path):
     assert 'id="f-000000000083"' in folded.partition("</article>")[0]
 
 
-def test_script_is_in_the_page_unchanged(tmp_path):
+def test_script_is_in_the_page_unchanged(rendered):
     script = "sh -eu <<'END'\ncurl one\ncurl two\nEND"
-    record = read_run(broken(tmp_path))
+    record = read_run(rendered(broken).html.parent)
     one = replace(record.findings[0], steps=("x00001", "x00900"), script=script)
 
     page = Page(html_of(replace(record, findings=(one,))))
@@ -189,8 +191,8 @@ def test_script_is_in_the_page_unchanged(tmp_path):
     assert "It rests on 2 requests; in exchanges.har x00001, x00900." in page.text
 
 
-def test_verdict_comes_first(tmp_path):
-    page = Page(html_of(read_run(broken(tmp_path))))
+def test_verdict_comes_first(rendered):
+    page = Page(rendered(broken).html.read_text(encoding="utf-8"))
 
     assert "Contract broken" in page.text.split("Findings")[0]
 

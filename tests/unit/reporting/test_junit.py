@@ -23,8 +23,8 @@ from knouds_harness.reporting.render import render_all
 from knouds_harness.runs.record import read_run
 
 
-def parsed(folder):
-    return ET.fromstring(junit(read_run(folder)))  # noqa: S314 - our own
+def read(path: Path) -> ET.Element:
+    return ET.fromstring(path.read_text(encoding="utf-8"))  # noqa: S314 - our own file
 
 
 def outcomes(root):
@@ -35,20 +35,20 @@ def outcomes(root):
 
 
 @pytest.mark.parametrize("write", [healthy, broken, interrupted, empty])
-def test_counts_agree_with_the_cases(tmp_path, write):
-    root = parsed(write(tmp_path))
+def test_counts_agree_with_the_cases(rendered, write):
+    root = read(rendered(write).junit)
 
     for element in (root, *root.iter("testsuite")):
         shown = outcomes(element)
-        assert int(element.get("tests")) == shown.total()
-        assert int(element.get("failures")) == shown["failure"]
-        assert int(element.get("errors")) == shown["error"]
-        assert int(element.get("skipped", shown["skipped"])) == shown["skipped"]  # the root lacks it
+        assert int(element.attrib["tests"]) == shown.total()
+        assert int(element.attrib["failures"]) == shown["failure"]
+        assert int(element.attrib["errors"]) == shown["error"]
+        assert int(element.attrib.get("skipped", shown["skipped"])) == shown["skipped"]  # the root lacks it
 
 
-def test_only_findings_that_fail_the_run_are_failures(tmp_path):
+def test_only_findings_that_fail_the_run_are_failures(rendered):
     """Breach and conflict fail; assumptions, waived and untested facts are skipped with a reason."""
-    root = parsed(broken(tmp_path))
+    root = read(rendered(broken).junit)
 
     failed = {case.get("classname") for case in root.iter("testcase") if case.find("failure") is not None}
     assert failed == {
@@ -58,7 +58,7 @@ def test_only_findings_that_fail_the_run_are_failures(tmp_path):
         "envelope.unknown-workflow-404-has-code",
     }
     reasons = {
-        case.get("classname"): skipped.get("message")
+        case.attrib["classname"]: skipped.attrib["message"]
         for case in root.iter("testcase")
         for skipped in case.iter("skipped")
     }
@@ -67,8 +67,8 @@ def test_only_findings_that_fail_the_run_are_failures(tmp_path):
     assert reasons["webhook.payload-shape"] == "not tested: needs a webhook receiver"
 
 
-def test_strict_run_fails_on_assumptions(tmp_path):
-    record = read_run(broken(tmp_path))
+def test_strict_run_fails_on_assumptions(broken_record):
+    record = broken_record
     root = ET.fromstring(junit(replace(record, setup=replace(record.setup, strict=True))))  # noqa: S314
 
     messages = [
@@ -81,20 +81,20 @@ def test_strict_run_fails_on_assumptions(tmp_path):
 
 
 @pytest.mark.parametrize(("write", "errors"), [(healthy, 0), (broken, 0), (interrupted, 1), (empty, 1)])
-def test_unfinished_run_has_an_error(tmp_path, write, errors):
-    assert outcomes(parsed(write(tmp_path)))["error"] == errors
+def test_unfinished_run_has_an_error(rendered, write, errors):
+    assert outcomes(read(rendered(write).junit))["error"] == errors
 
 
-def test_each_case_is_one_fact_on_one_operation(tmp_path):
-    root = parsed(broken(tmp_path))
+def test_each_case_is_one_fact_on_one_operation(rendered):
+    root = read(rendered(broken).junit)
 
     names = Counter((case.get("classname"), case.get("name")) for case in root.iter("testcase"))
     assert max(names.values()) == 1
 
 
 @pytest.fixture(scope="module")
-def broken_record(tmp_path_factory):
-    return read_run(broken(tmp_path_factory.mktemp("runs")))
+def broken_record(rendered):
+    return read_run(rendered(broken).junit.parent)
 
 
 @given(words=st.text())
@@ -121,32 +121,24 @@ def schema():
     return xmlschema.XMLSchema(path)
 
 
-def junit_of(write, root: Path) -> Path:
-    return render_all(write(root)).junit
-
-
-def read(path: Path) -> ET.Element:
-    return ET.fromstring(path.read_text(encoding="utf-8"))  # noqa: S314 - our own file
-
-
 @every_run
-def test_file_matches_the_schema_of_jenkins(tmp_path, schema, write):
+def test_file_matches_the_schema_of_jenkins(rendered, schema, write):
     """The xUnit plugin fails builds whose file does not."""
-    found = [f"{each.path}: {each.reason}" for each in schema.iter_errors(str(junit_of(write, tmp_path)))]
+    found = [f"{each.path}: {each.reason}" for each in schema.iter_errors(str(rendered(write).junit))]
 
     assert found == []
 
 
 def test_schema_of_jenkins_refuses_unknown_attributes(tmp_path, schema):
-    path = junit_of(healthy, tmp_path)
+    path = render_all(healthy(tmp_path)).junit
     path.write_text(path.read_text().replace("<testsuites ", '<testsuites skipped="20" '))
 
     assert not schema.is_valid(str(path))
 
 
 @every_run
-def test_junitparser_counts_as_we_do(tmp_path, write):
-    path = junit_of(write, tmp_path)
+def test_junitparser_counts_as_we_do(rendered, write):
+    path = rendered(write).junit
     root = read(path)
 
     theirs = junitparser.JUnitXml.fromfile(str(path))
@@ -160,9 +152,9 @@ def test_junitparser_counts_as_we_do(tmp_path, write):
 
 
 @every_run
-def test_cases_have_distinct_names_for_gitlab(tmp_path, write):
+def test_cases_have_distinct_names_for_gitlab(rendered, write):
     """Of cases with the same class and name it shows only the first (docs, unit test reports)."""
-    cases = read(junit_of(write, tmp_path)).iter("testcase")
+    cases = read(rendered(write).junit).iter("testcase")
 
     times = Counter((case.attrib["classname"], case.attrib["name"]) for case in cases)
     assert [each for each, count in times.items() if count > 1] == []
@@ -183,9 +175,9 @@ def test_measure_with_two_bounds_is_one_case(tmp_path):
 
 
 @every_run
-def test_every_reader_shows_the_reason(tmp_path, write):
+def test_every_reader_shows_the_reason(rendered, write):
     """GitLab shows the text of failure, error and skipped, Jenkins the message of skipped."""
-    path = junit_of(write, tmp_path)
+    path = rendered(write).junit
 
     reasons = [each for case in read(path).iter("testcase") for each in case]
     assert all((each.text or "").strip() and each.attrib["message"] for each in reasons)

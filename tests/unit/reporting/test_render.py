@@ -59,8 +59,8 @@ def test_full_disk_is_an_error(tmp_path, monkeypatch):
         render_all(folder)
 
 
-def test_summary_has_every_fact_and_finding(tmp_path):
-    summary = json.loads(render_all(broken(tmp_path)).summary.read_text(encoding="utf-8"))
+def test_summary_has_every_fact_and_finding(rendered):
+    summary = json.loads(rendered(broken).summary.read_text(encoding="utf-8"))
 
     assert (summary["format"], summary["format_version"]) == ("knouds-harness summary", 1)
     assert (summary["outcome"], summary["exit_code"]) == ("broken", 1)
@@ -78,13 +78,13 @@ RECORD_SCHEMA = SCHEMA.with_name("run.schema.json")
 
 
 @pytest.fixture(params=[healthy, broken, interrupted, empty], ids=lambda write: write.__name__)
-def folder(request, tmp_path):
-    return request.param(tmp_path)
+def paths(request, rendered):
+    return rendered(request.param)
 
 
-def samples(folder):
+def samples(paths):
     """Return every sample of ``metrics.txt`` by name and label values, as the reference parser reads it."""
-    text = render_all(folder).metrics.read_text(encoding="utf-8")
+    text = paths.metrics.read_text(encoding="utf-8")
     return {
         (sample.name, *sorted(sample.labels.values())): sample.value
         for family in text_string_to_metric_families(text)
@@ -92,57 +92,57 @@ def samples(folder):
     }
 
 
-def test_metrics_are_valid_openmetrics(folder):
-    found = samples(folder)
-    record = read_run(folder)
+def test_metrics_are_valid_openmetrics(paths):
+    found = samples(paths)
+    record = read_run(paths.metrics.parent)
 
     assert found["knouds_harness_exchanges_total",] == record.counts.exchanges
     assert found["knouds_harness_cost_credits",] == record.counts.cost_credits
 
 
-def test_metrics_count_findings(tmp_path):
-    record = read_run(folder := broken(tmp_path))
+def test_metrics_count_findings(rendered):
+    paths = rendered(broken)
+    record = read_run(paths.metrics.parent)
     breaches = sum(finding.verdict == "breach" for finding in record.findings)
 
     assert breaches
-    assert samples(folder)["knouds_harness_findings", "breach"] == breaches
+    assert samples(paths)["knouds_harness_findings", "breach"] == breaches
 
 
-def test_facts_are_in_the_csv_file(folder):
-    paths = render_all(folder)
+def test_facts_are_in_the_csv_file(paths):
     rows = list(csv.DictReader(paths.table.read_text(encoding="utf-8").splitlines()))
     summary = json.loads(paths.summary.read_text(encoding="utf-8"))
 
     assert {row["fact"]: row["standing"] for row in rows} == summary["facts"]
 
 
-def test_record_matches_its_schema(folder):
+def test_record_matches_its_schema(paths):
     validator = jsonschema_rs.Draft202012Validator(json.loads(RECORD_SCHEMA.read_text(encoding="utf-8")))
-    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    record = json.loads((paths.html.parent / "run.json").read_text(encoding="utf-8"))
 
     assert [error.message for error in validator.iter_errors(record)] == []
     assert not validator.is_valid({**record, "format_version": 2})
 
 
-def test_summary_matches_its_schema(folder):
+def test_summary_matches_its_schema(paths):
     validator = jsonschema_rs.Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
-    summary = json.loads(render_all(folder).summary.read_text(encoding="utf-8"))
+    summary = json.loads(paths.summary.read_text(encoding="utf-8"))
 
     assert [error.message for error in validator.iter_errors(summary)] == []
 
 
 @pytest.mark.parametrize("member", ["format", "outcome", "exit_code", "findings", "facts", "counts"])
-def test_summary_schema_requires_what_gates_need(tmp_path, member):
+def test_summary_schema_requires_what_gates_need(rendered, member):
     validator = jsonschema_rs.Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
-    summary = json.loads(render_all(healthy(tmp_path)).summary.read_text(encoding="utf-8"))
+    summary = json.loads(rendered(healthy).summary.read_text(encoding="utf-8"))
 
     del summary[member]
 
     assert not validator.is_valid(summary)
 
 
-def test_each_broken_fact_is_an_annotation(tmp_path):
-    lines = list(workflow_commands(read_run(broken(tmp_path))))
+def test_each_broken_fact_is_an_annotation(rendered):
+    lines = list(workflow_commands(read_run(rendered(broken).html.parent)))
 
     assert lines
     assert all(line.startswith("::error title=") and "\n" not in line for line in lines)

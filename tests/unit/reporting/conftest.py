@@ -1,0 +1,17 @@
+"""Sample runs, written and rendered once for all tests that only read them."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from knouds_harness.reporting.render import RenderedPaths, render_all
+
+Write = Callable[[Path], Path]
+
+
+@pytest.fixture(scope="session")
+def rendered(tmp_path_factory) -> Callable[[Write], RenderedPaths]:
+    """Return the reports of a sample run; whoever changes a file writes a run of its own."""
+    return cache(lambda write: render_all(write(tmp_path_factory.mktemp(write.__name__))))
