@@ -16,7 +16,6 @@ from starlette.types import ASGIApp
 
 from knouds_sandbox.access.hosts import with_checked_hosts
 from knouds_sandbox.access.rate_limits import RateLimiter
-from knouds_sandbox.activity import Activity
 from knouds_sandbox.answers import OutgoingAnswer, change_answers
 from knouds_sandbox.calls import Services
 from knouds_sandbox.engine import Engine
@@ -44,7 +43,6 @@ def build_app(
     variant: str | None = None,
     webhook_url: str | None = None,
     prefer: bool = False,
-    page: bool = False,
     allowed_hosts: Collection[str] | None = None,
     receivers: ReceiverRules | None = None,
     now_unix_s: Callable[[], float],
@@ -88,8 +86,6 @@ def build_app(
     outermost = with_normal_paths(app, edits)
     if changes:
         outermost = change_answers(outermost, services, changes)
-    if page:
-        outermost = Activity(outermost, store=store, deliverer=deliverer)
     if allowed_hosts is not None:
         outermost = with_checked_hosts(outermost, allowed_hosts)
     return outermost, services

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
@@ -21,6 +23,11 @@ from knouds_sandbox.variants import VARIANTS
 
 if TYPE_CHECKING:
     import uvicorn
+
+    from knouds_sandbox.observed import Observer
+
+HarOpener: TypeAlias = "Callable[[Path, str, Mapping[str, str]], AbstractContextManager[Observer]]"
+"""Opens a HAR file, for a base URL and keys by persona. Who runs the command passes one as click's object."""
 
 
 @click.command()
@@ -105,15 +112,18 @@ if TYPE_CHECKING:
     help="Also deliver webhooks to addresses of this network (repeatable)",
 )
 @click.option(
-    "--page/--no-page",
-    default=None,
-    help="Show recent requests at / [default: on loopback, without --announce]",
+    "--har",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write requests and answers to this HAR file, without secrets",
 )
 @click.option("--prefer", is_flag=True, help="Let requests choose their outcome with the header Prefer")
 @click.option(
     "--announce", is_flag=True, help="Print one JSON line when ready; exit when standard input closes"
 )
+@click.pass_obj
 def sandbox(
+    open_har: HarOpener | None,
     *,
     host: str,
     port: int,
@@ -129,13 +139,14 @@ def sandbox(
     webhook_url: str | None,
     allowed_hosts: tuple[str, ...],
     networks: tuple[str, ...],
-    page: bool | None,
+    har: Path | None,
     prefer: bool,
     announce: bool,
 ) -> None:
     """Run a complete server of the Knouds API on this machine."""
     from knouds_sandbox.access.hosts import is_loopback
     from knouds_sandbox.app import build_app
+    from knouds_sandbox.observed import with_observer
     from knouds_sandbox.receivers import ReceiverRules, is_receivable
     from knouds_sandbox.seeding import seeded_keys, seeded_webhook_secret, uses_of_keys
     from knouds_sandbox.serving import base_url_of, bound_socket, make_server
@@ -154,12 +165,13 @@ def sandbox(
             "--control-token is empty, which would open the control plane to everyone\n"
             "  Give a token that is hard to guess, or leave it out."
         )
+    if har and not open_har:
+        raise SandboxError("--har needs `knouds-harness sandbox`, which writes HAR files.")
     if webhook_url is not None and not is_receivable(webhook_url):
         raise SandboxError(f'--webhook-url "{webhook_url}" is not an http or https URL.')
     is_local = is_loopback(host)
-    has_page = page if page is not None else is_local and not announce
     receivers = ReceiverRules(allows_loopback=is_local, networks=tuple(map(_network, networks)))
-    with bound_socket(host, port) as listener:
+    with contextlib.ExitStack() as open_files, bound_socket(host, port) as listener:
         app, services = build_app(
             database=database,
             seed=seed,
@@ -169,24 +181,28 @@ def sandbox(
             variant=variant,
             webhook_url=webhook_url,
             prefer=prefer,
-            page=has_page,
             allowed_hosts=allowed_hosts if is_local or allowed_hosts else None,
             receivers=receivers,
             now_unix_s=time.time,
         )
         keys = seeded_keys(services.store)
+        base_url = base_url_of(listener)
         ready = {
-            "base_url": base_url_of(listener),
+            "base_url": base_url,
             "control_token": control_token,
             "webhook_secret": seeded_webhook_secret(services.store),
             "keys": keys,
         }
+        if har and open_har:
+            app = with_observer(app, open_files.enter_context(open_har(har, base_url, keys)))
         server = make_server(app)
         if announce:
             threading.Thread(target=_exit_with_parent, args=(server,), daemon=True).start()
             threading.Thread(target=_announce, args=(server, ready), daemon=True).start()
         else:
-            _print_banner(ready, uses=uses_of_keys(services.store), faults=faults, has_page=has_page)
+            _print_banner(ready, uses=uses_of_keys(services.store), faults=faults)
+            logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+            logging.getLogger("knouds_sandbox").setLevel(logging.INFO)
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
 
@@ -232,11 +248,7 @@ def _exit_with_parent(server: uvicorn.Server) -> None:
 
 
 def _print_banner(
-    ready: dict[str, Any],
-    *,
-    uses: Mapping[str, tuple[str, str, str]],
-    faults: tuple[str, ...],
-    has_page: bool,
+    ready: dict[str, Any], *, uses: Mapping[str, tuple[str, str, str]], faults: tuple[str, ...]
 ) -> None:
     click.echo(f"Knouds sandbox on {ready['base_url']} (Ctrl-C stops it)\n")
     click.echo(f"export KNOUDS_SANDBOX_URL={ready['base_url']}")
@@ -251,8 +263,6 @@ def _print_banner(
         click.echo(f"\nexport KNOUDS_SANDBOX_WEBHOOK_SECRET={ready['webhook_secret']}")
     if faults:
         click.echo(f"\nBroken on purpose: {', '.join(faults)}")
-    if has_page:
-        click.echo(f"\nRecent requests: {ready['base_url']}/")
     click.echo(f'\ncurl -H "x-api-key: $KNOUDS_SANDBOX_KEY_FULL" {ready["base_url"]}/api/whoami')
 
 

@@ -60,7 +60,6 @@ def running_sandbox(
     variant: str | None = None,
     webhook_url: str | None = None,
     prefer: bool = False,
-    page: bool = False,
     allowed_hosts: Collection[str] = (),
     receivers: ReceiverRules | None = None,
     database: Path | None = None,
@@ -77,7 +76,6 @@ def running_sandbox(
         variant: Id of a variant, for behaviour that no source settles; None for the sandbox's own.
         webhook_url: Where deliveries for the seeded keys of ada and ines go; None for no webhook.
         prefer: Whether a request may choose its outcome with the header ``Prefer``.
-        page: Whether a page at ``/`` shows recent requests.
         allowed_hosts: Hosts that a request may name, in addition to loopback.
         receivers: Where deliveries may go; if None, to loopback and public addresses.
         database: File that keeps the state; None keeps it in memory.
@@ -102,7 +100,6 @@ def running_sandbox(
             variant=variant,
             webhook_url=webhook_url,
             prefer=prefer,
-            page=page,
             allowed_hosts=allowed_hosts,
             receivers=receivers,
             now_unix_s=now_unix_s,

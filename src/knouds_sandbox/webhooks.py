@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import logging
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +27,7 @@ RETRY_AFTER_S = (1, 4, 15, 60, 240)
 
 _TIMEOUT_S = 5
 _BATCH = 100
-_KEPT_ANSWERS = 1000
+_LOG = logging.getLogger(__name__)
 
 
 def sign(body: bytes, *, secret: str, at_unix_s: int) -> str:
@@ -86,7 +87,6 @@ class Deliverer:
         self._rules = rules
         self._woken = asyncio.Event()
         self._task_by_delivery: dict[int, asyncio.Task[None]] = {}
-        self.answer_by_delivery: dict[int, str] = {}
 
     def wake(self) -> None:
         self._woken.set()
@@ -96,7 +96,6 @@ class Deliverer:
         for task in self._task_by_delivery.values():
             task.cancel()
         self._task_by_delivery.clear()
-        self.answer_by_delivery.clear()
 
     async def serve(self) -> None:
         async with (
@@ -142,9 +141,7 @@ class Deliverer:
         headers = {"Content-Type": "application/json", "X-Knouds-Signature": signature}
         answer = await self._send(client, httpx.URL(url), body, headers)
         is_taken = answer.startswith("2")
-        self.answer_by_delivery[delivery_id] = answer
-        if len(self.answer_by_delivery) > _KEPT_ANSWERS:
-            del self.answer_by_delivery[next(iter(self.answer_by_delivery))]
+        _LOG.info("delivery %d, attempt %d: %s", delivery_id, attempts + 1, answer)
         is_last = is_taken or attempts >= len(RETRY_AFTER_S)
         next_unix_s = None if is_last else time.time() + RETRY_AFTER_S[attempts] * self._time_scale
         self._store.write(

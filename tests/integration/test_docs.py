@@ -209,7 +209,7 @@ def test_commands_in_the_tutorial_print_the_shown_output(tmp_path):
                 )
             if " sandbox " in command:
                 server = process
-                wait_until(partial(is_shown, f"{output}…Recent requests:", printed))
+                wait_until(partial(is_shown, f"{output}…curl -H", printed))
             else:
                 process.wait(timeout=240)
                 assert is_shown(output, printed), printed.read_text(encoding="utf-8")
@@ -231,7 +231,7 @@ CURL_LINES = re.findall(r"^\$ (curl .*)", SANDBOX_GUIDE.replace(" \\\n", " "), r
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_curl_lines_have_the_shown_status():
-    with running_sandbox(control_token="a-token", prefer=True, page=True) as sandbox:
+    with running_sandbox(control_token="a-token", prefer=True) as sandbox:
         variables = {"TOKEN": "a-token", "KNOUDS_SANDBOX_KEY_FULL": sandbox.keys["full"]}
         statuses = []
         for line in CURL_LINES:

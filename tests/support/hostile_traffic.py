@@ -291,7 +291,6 @@ PATHS = (
     "/__sandbox__/accounts",
     "/__sandbox__/clock",
     "/__sandbox__/state",
-    "/activity.json",
     "/{}",
 )
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE")

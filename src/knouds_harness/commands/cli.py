@@ -96,12 +96,21 @@ class LazyGroup(click.Group):
 )
 @click.version_option(package_name="knouds-harness")
 @click.option("--debug", is_flag=True, help="Show a traceback with every error")
-def cli(*, debug: bool) -> None:
+@click.pass_context
+def cli(context: click.Context, *, debug: bool) -> None:
     """Test whether a server keeps the contract of the Knouds REST API, and how much load it carries.
 
     Begin with `knouds-harness demo`: it checks a sandbox that it starts itself, and needs no account.
     """
     del debug  # main() looks at it
+    context.obj = _open_har
+
+
+def _open_har(*arguments: Any) -> Any:  # noqa: ANN401 - as the function that it calls
+    """Write a HAR file for ``sandbox --har``: the sandbox imports nothing of the harness."""
+    from knouds_harness.commands.sandbox_traffic import writing_har
+
+    return writing_har(*arguments)
 
 
 def _end_as_ctrl_c_does() -> None:

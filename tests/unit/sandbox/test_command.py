@@ -40,19 +40,6 @@ def test_every_key_is_printed_with_its_use(banner):
     assert [line for line in lines if len(line) > 80 and "knouds_live_" not in line] == []
 
 
-@pytest.mark.parametrize(
-    ("options", "has_page"),
-    [
-        ([], True),
-        (["--no-page"], False),
-        (["--host", "0.0.0.0"], False),  # noqa: S104 - what it does is the question
-        (["--host", "0.0.0.0", "--page"], True),  # noqa: S104
-    ],
-)
-def test_page_is_on_for_loopback_or_on_request(banner, options, has_page):
-    assert ("Recent requests: http://" in banner(*options)) == has_page
-
-
 def test_sandbox_listens_on_loopback_by_default(banner):
     assert banner().startswith("Knouds sandbox on http://127.0.0.1:")
 

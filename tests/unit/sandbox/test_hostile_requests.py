@@ -11,7 +11,7 @@ from knouds_sandbox.serving import running_sandbox
 
 @pytest.fixture(scope="module")
 def fuzzed_sandbox():
-    with running_sandbox(control_token="test-token", prefer=True, page=True) as sandbox:
+    with running_sandbox(control_token="test-token", prefer=True) as sandbox:
         yield sandbox
 
 
@@ -38,9 +38,7 @@ RUN = "/api/workflows/{}/run"
 @example(data=keyed_request(path="/api/workflows", segment=b"", body=b'{"name": "\\ud800\\u0000"}'))
 @example(data=keyed_request(path="/api/workflows", segment=b"", body=b'{"name": "a", "folderId": "\\udfff"}'))
 def test_any_request_is_answered(fuzzed_sandbox, data):
-    answer = exchange(fuzzed_sandbox.base_url, data)
-    if b"\r\ncontent-type: text/html" not in answer.lower():  # GET / is the page
-        assert_answered(answer)
+    assert_answered(exchange(fuzzed_sandbox.base_url, data))
 
 
 HOSTILE = {
