@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
+SENT_NAMES = "sent_header_names"
+"""The key of an ASGI scope that holds the names of headers in the case in which they were sent."""
+
 
 class Point(Enum):
     """Where a fault acts, with the arguments and the result of its edit there."""

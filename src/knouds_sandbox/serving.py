@@ -10,13 +10,15 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from knouds_sandbox.app import build_app
 from knouds_sandbox.errors import SandboxError
+from knouds_sandbox.fault_points import SENT_NAMES
 from knouds_sandbox.providers import Latency
 from knouds_sandbox.receivers import ReceiverRules
 from knouds_sandbox.seeding import seeded_keys, seeded_webhook_secret
@@ -25,7 +27,15 @@ _START_TIMEOUT_S = 10
 
 
 class EnvelopeProtocol(HttpToolsProtocol):
-    """The HTTP protocol, with the API's envelope for the refusal of an unreadable request."""
+    """The HTTP protocol, with the API's envelope for the refusal of an unreadable request.
+
+    It keeps the names of headers as they were sent, which only faults read.
+    """
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Note a header."""
+        cast("Scope", self.scope).setdefault(SENT_NAMES, []).append(name)
+        super().on_header(name, value)
 
     def send_400_response(self, msg: str) -> None:
         """Refuse a request that the parser could not read, and close the connection."""

@@ -1,18 +1,21 @@
-"""Every spelling of a request that reaches a handler is guarded as the plain one is."""
+"""Every spelling of a request that reaches a handler is guarded, and answered, as the plain one is."""
 
 from dataclasses import replace
+from random import Random
 
 import pytest
 
 from knouds_harness.contract.operations import Action
+from knouds_harness.exchange.effectless_requests import effectless_call
 from knouds_harness.exchange.evidence import Call
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.judging.checks import capabilities, spellings
 from knouds_harness.judging.checks.envelopes import form
+from knouds_harness.suite.generation.header_forms import header_form, in_form, needed
 from knouds_harness.suite.generation.spellings import SPELLINGS, spelled
 from knouds_harness.suite.selection import operations_for
 from knouds_harness.suite.support.workflow_authoring import filed
-from knouds_harness.targets.needs.keys import AUTHOR_AND_LESSER, TWO_AUTHORS, TWO_AUTHORS_WHO_RUN
+from knouds_harness.targets.needs.keys import ANY_KEY, AUTHOR_AND_LESSER, TWO_AUTHORS, TWO_AUTHORS_WHO_RUN
 from knouds_harness.targets.needs.workflows import lesser_key
 
 pytestmark = pytest.mark.independent
@@ -109,3 +112,31 @@ def test_read_that_names_another_method_changes_nothing(tester, subjects, docume
 
     after = tester.send("getWorkflow", owner, Call(path_values={"slug": slug}))
     tester.judge(capabilities.nothing_changed, after, before=before)
+
+
+@pytest.mark.operations
+@pytest.mark.proves(spellings.answered_alike)
+@pytest.mark.shows(spellings.HEADERS)
+def test_request_with_other_headers_is_answered_alike(run, tester, document, operation):
+    """Case and order of header names, Accept, Accept-Encoding and User-Agent do not matter."""
+    key = None if operation.is_public else tester.need(ANY_KEY)
+    plain = tester.send(operation.id, key, effectless_call(operation))
+    number = Random(run.options.seed).randrange(100) + document.operations.index(operation)
+    forms = {}
+
+    def is_different(varied):
+        request = in_form(plain.request, varied)
+        sent = tester.send_unjudged(request)
+        came = tester.rate_limit_retry.retry(sent, lambda: tester.send_unjudged(request))
+        forms[tuple(varied)] = came
+        return came.status != 429 and not came.is_lost and not spellings.is_alike(came, plain)
+
+    varied = header_form(number)
+    if is_different(varied):
+        varied = needed(varied, is_different)
+    came = forms[tuple(varied)]
+    if came.status is not None and came.status >= 500:
+        tester.judge(form.no_server_error, came)
+    elif plain.status not in (None, 429) and plain.status < 500 and came.status != 429 and not came.is_lost:
+        statuses = set(operation.responses)
+        tester.judge(spellings.answered_alike, came, plain=plain, form=varied, statuses=statuses)

@@ -22,8 +22,16 @@ NO_BODY: Final = object()
 JSON = Any
 Pairs = tuple[tuple[str, str], ...]
 KEY_HEADER = "x-api-key"
+KEY_HERE: Final = "{{the key}}"
+"""The value of a header of a request in whose place, and under whose name, the key is sent."""
 TRACE_HEADER = "traceparent"  # W3C Trace Context; new for each request
 CONTROL_HEADER = "x-sandbox-token"  # to the control plane, which no check judges
+DEFAULT_HEADERS: Final[Pairs] = (
+    ("user-agent", "knouds-harness"),
+    ("accept", "application/json"),
+    ("accept-encoding", "identity"),  # so that the evidence has the body as it was sent
+)
+"""Sent with each request that does not name them itself."""
 _TOO_DEEP = f"the body is nested too deeply: over {MAX_LEVELS} levels"
 _TOO_MANY = f"the body holds over {MAX_VALUES:,} values"
 _LONG_BYTES = 10_000
@@ -41,7 +49,7 @@ class Request:
         method: Upper case.
         path: Relative to the target's base URL, with the leading slash, percent-encoded.
         query: Parameters in order, not yet encoded.
-        headers: In order, without the key.
+        headers: In order, without the key; one with the value ``KEY_HERE`` says where the key goes.
         body: The bytes to send, or None for no body.
         operation_id: The operation, if the document has one for this request.
         persona: The persona whose key is sent; None sends no key.

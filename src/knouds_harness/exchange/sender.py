@@ -10,17 +10,20 @@ from urllib.parse import quote, urlencode
 import httpx
 
 from knouds_harness.body_bounds import KEPT_BYTES
-from knouds_harness.exchange.evidence import KEY_HEADER, TRACE_HEADER, Exchange, Pairs, Request, parsed_json
+from knouds_harness.exchange.evidence import (
+    DEFAULT_HEADERS,
+    KEY_HEADER,
+    KEY_HERE,
+    TRACE_HEADER,
+    Exchange,
+    Pairs,
+    Request,
+    parsed_json,
+)
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.transport import Transport, http_transport, text_pairs
 from knouds_harness.targets.personas import Secret
 from knouds_harness.targets.profile import Target
-
-_DEFAULT_HEADERS: Pairs = (
-    ("user-agent", "knouds-harness"),
-    ("accept", "application/json"),
-    ("accept-encoding", "identity"),  # so that the evidence has the body as it was sent
-)
 
 
 class Sender:
@@ -43,7 +46,7 @@ class Sender:
         base = httpx.URL(target.base_url)
         self.host = base.host
         self._redactor = redactor
-        self._default_headers = (*_DEFAULT_HEADERS, *http.revealed_headers)
+        self._default_headers = (*DEFAULT_HEADERS, *http.revealed_headers)
         self._is_traced = http.is_traced
         self._has_proxy = bool(http.proxy)
         self._parsed_url = lru_cache(maxsize=256)(lambda path: base.copy_with(raw_path=path.encode()))
@@ -76,7 +79,9 @@ class Sender:
         headers = [pair for pair in self._default_headers if pair[0].lower() not in given]
         headers += request.headers
         if key is not None:
-            headers.append((KEY_HEADER, key.reveal()))
+            if all(value != KEY_HERE for _, value in headers):
+                headers.append((KEY_HEADER, KEY_HERE))
+            headers = [(name, key.reveal() if value == KEY_HERE else value) for name, value in headers]
         return httpx.Request(
             request.method,
             self._parsed_url(target),

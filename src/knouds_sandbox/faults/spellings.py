@@ -1,4 +1,4 @@
-"""Faults: the router accepts another spelling of a request, which bypasses access control."""
+"""Faults: another spelling of a request bypasses access control, or is not understood."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,8 +8,10 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from knouds_sandbox.access.authentication import Credentials
-from knouds_sandbox.fault_points import Edit, Point
-from knouds_sandbox.faults.editing import at
+from knouds_sandbox.answers import OutgoingAnswer
+from knouds_sandbox.envelopes import as_json
+from knouds_sandbox.fault_points import SENT_NAMES, Edit, Point
+from knouds_sandbox.faults.editing import at, on_answer, refused, where
 from knouds_sandbox.faults.fault import fault
 from knouds_sandbox.faults.resource_edits import taken_for_full
 
@@ -159,3 +161,53 @@ def spelling_dot_segment_writes_foreign_workflow() -> tuple[Edit, ...]:
         "updateWorkflow moveWorkflow deleteWorkflow",
         lambda call, _: _is_respelled(call.request),
     )
+
+
+@fault("auth.key-in-x-api-key", Point.CREDENTIALS)
+def spelling_key_header_in_capitals_is_not_read(given: Credentials) -> None:
+    """A key is read from x-api-key in lower case only, not from X-API-KEY."""
+    if b"x-api-key" not in given.request.scope.get(SENT_NAMES, ()):
+        given.presented = []
+
+
+@fault("auth.key-in-x-api-key", Point.CREDENTIALS, is_subtle=True)
+def spelling_key_before_accept_is_not_read(given: Credentials) -> None:
+    """A key is not read if its header comes before Accept."""
+    names = [name for name, _ in given.request.scope["headers"]]
+    if b"accept" in names and b"x-api-key" in names and names.index(b"x-api-key") < names.index(b"accept"):
+        given.presented = []
+
+
+def _accepts_more(answer: OutgoingAnswer) -> bool:
+    return any(value != "application/json" for value in answer.request.headers.getlist("accept"))
+
+
+_NOT_ACCEPTABLE = refused(406, "NOT_ACCEPTABLE", "Accept application/json.")
+
+
+@fault("ground.status-is-documented", is_subtle=True)
+def spelling_second_accept_is_406() -> Edit:
+    """A request with two Accept headers gets a 406."""
+    return on_answer(
+        "", where(lambda answer: len(answer.request.headers.getlist("accept")) > 1, _NOT_ACCEPTABLE)
+    )
+
+
+@fault("ground.status-is-documented", is_subtle=True)
+def spelling_accept_must_be_json_alone() -> Edit:
+    """A request whose Accept is not application/json, without parameters, gets a 406."""
+    return on_answer("", where(_accepts_more, _NOT_ACCEPTABLE))
+
+
+@fault("ground.responses-are-json-objects", Point.ANSWER, is_subtle=True)
+def spelling_gzip_is_garbled(answer: OutgoingAnswer) -> None:
+    """To a client that accepts gzip, the body is declared as gzip, but is not compressed."""
+    if answer.takes_gzip:
+        answer.headers["content-encoding"] = "gzip"
+
+
+@fault("ground.responses-are-json-objects", Point.ANSWER, is_subtle=True)
+def spelling_answer_to_browser_is_cut(answer: OutgoingAnswer) -> None:
+    """The body of an answer to a browser is cut."""
+    if "Mozilla" in answer.request.headers.get("user-agent", ""):
+        answer.send_as(as_json(answer.body)[:-2], "application/json")

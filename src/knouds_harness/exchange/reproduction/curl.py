@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from knouds_harness.exchange.evidence import TRACE_HEADER, Exchange
+from knouds_harness.exchange.evidence import TRACE_HEADER, Exchange, Request
 from knouds_harness.exchange.redaction import KEY_OF_NOBODY, PLACEHOLDER
 from knouds_harness.targets.profile import Target
 
@@ -18,9 +18,8 @@ _MARK = "\0"  # encloses a shell expression; sent text never contains it
 _PRINTABLE = range(0x20, 0x7F)
 _PLAIN = re.compile(r"[ -~]*")
 _SAFE_IN_DOUBLE_QUOTES = re.compile(r'[^"$`\\!]*')
-_ADDED_BY_THE_CLIENT = frozenset(
-    {"host", "user-agent", "accept", "accept-encoding", "connection", "content-length", TRACE_HEADER}
-)
+_ADDED_BY_THE_CLIENT = frozenset({"host", "connection", "content-length", TRACE_HEADER})
+_USUAL = frozenset({"user-agent", "accept", "accept-encoding"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,9 +103,11 @@ def command(
         words.append("--globoff")
     if "/." in exchange.url:
         words.append("--path-as-is")
+    left_out = _left_out(request)
+    words += ["--compressed"] * ("accept-encoding" not in left_out)  # so that curl decodes
     words.append(_quoted(fill(_with_secrets(exchange.url, names, are_declared=True))))
     for name, value in exchange.sent_headers:
-        if name.lower() not in _ADDED_BY_THE_CLIENT:
+        if name.lower() not in left_out:
             words += ["-H", _quoted(_with_secrets(f"{name}: {value}" if value else f"{name};", names))]
     if request.body is None:
         return " ".join(words), ""
@@ -115,6 +116,11 @@ def command(
     if len(request.body) > _MAX_BODY_BYTES:
         return _with_long_body(words, request.body, exchange.id)
     return _with_body(words, request.body, fill), ""
+
+
+def _left_out(request: Request) -> frozenset[str]:
+    """Return the headers that curl sends itself, in place of those that any client of HTTP sends."""
+    return _ADDED_BY_THE_CLIENT | (_USUAL - {name.lower() for name, _ in request.headers})
 
 
 def _leading_to(target: Target) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
-"""Whether other spellings of a request are guarded like the plain one."""
+"""Whether other spellings of a request are guarded, and answered, like the plain one."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from http import HTTPStatus
 
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.checks.isolation import ON_WORKFLOWS
@@ -15,6 +16,13 @@ FOREIGN = {
     if operation_id != "getPublicWorkflowSchema"  # which needs no key
 }
 """The fact that an operation on somebody else's workflow is refused, by operation."""
+_KEY, _JSON, _STATUS = (
+    "auth.key-in-x-api-key",
+    "ground.responses-are-json-objects",
+    "ground.status-is-documented",
+)
+HEADERS = "ground.header-forms-are-equal"
+"""The (assumed) fact that other headers of a client do not change the answer."""
 _NAMING_METHODS = ("allow", "access-control-allow-methods")
 
 
@@ -52,3 +60,48 @@ def guarded(exchange: Exchange, *, refused_by: str, elsewhere: Exchange | None) 
         expected="refused, as the plain request was",
         observed=answer(exchange),
     )
+
+
+@check(HEADERS, _KEY, _JSON, _STATUS, needs=(ANY_KEY,), given=("plain", "form", "statuses"))
+def answered_alike(
+    exchange: Exchange, *, plain: Exchange, form: Mapping[str, str], statuses: Collection[int]
+) -> Iterator[Claim]:
+    """A request is answered alike with other headers that HTTP gives the same meaning.
+
+    ``plain`` is the response to the usual headers, ``form`` the variation by dimension, and ``statuses`` are
+    those that the document names. An answer that no page allows breaks what that page says; any other
+    difference is one that no page speaks of.
+    """
+    sent = ", ".join(f"{name} {value}" for name, value in form.items())
+    yield Claim(
+        fact=_broken_by(exchange, plain, form, statuses),
+        holds=is_alike(exchange, plain),
+        expected=f"{answer(plain)}, as with the usual headers",
+        observed=f"{_what_came(exchange)}, which needs only: {sent}",
+    )
+
+
+def is_alike(exchange: Exchange, plain: Exchange) -> bool:
+    """Return whether two responses have the same status, code and kind of body."""
+    first, second = (
+        (each.status, each.code, type(each.json_or_none()).__name__) for each in (exchange, plain)
+    )
+    return first == second
+
+
+def _what_came(exchange: Exchange) -> str:
+    is_json = exchange.status is None or exchange.json_or_none() is not None
+    return answer(exchange) if is_json else f"{answer(exchange)} and a body that is not JSON"
+
+
+def _broken_by(
+    exchange: Exchange, plain: Exchange, form: Mapping[str, str], statuses: Collection[int]
+) -> str:
+    if is_alike(exchange, plain):
+        return HEADERS
+    if exchange.status == HTTPStatus.UNAUTHORIZED:
+        return _KEY if form.keys() & {"header names", "order"} else HEADERS
+    if exchange.json_or_none() is None:
+        is_page = (exchange.header("content-type") or "").startswith("text/html")
+        return HEADERS if is_page else _JSON  # a page comes from something in between
+    return HEADERS if exchange.status in statuses else _STATUS

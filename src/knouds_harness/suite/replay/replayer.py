@@ -15,7 +15,7 @@ from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.errors import GuardStop, NotSent, UsageError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.created_workflows import LEDGER_FILE, CreatedWorkflows
-from knouds_harness.exchange.evidence import KEY_HEADER, Exchange, Request
+from knouds_harness.exchange.evidence import KEY_HEADER, KEY_HERE, Exchange, Request
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.exchange.minting import ask_control
@@ -340,7 +340,8 @@ class Replayer:
         )
 
     def _key(self, before: Exchange, client: Client) -> Secret | None:
-        given = [value for name, value in before.request.headers if name.lower() == KEY_HEADER]
+        headers = before.request.headers
+        given = [value for name, value in headers if name.lower() == KEY_HEADER and value != KEY_HERE]
         added = before.keys_sent[len(given) :]  # the key that the client added comes last
         if added and before.alteration is not None:
             valid = _secret(before.alteration.label.removeprefix("key:"), client)
