@@ -34,9 +34,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def clean_environ(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clear ``KNOUDS_*``, apart from the conformance suite, whose keys may be there."""
+def clean_environ(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Clear ``KNOUDS_*`` and leave out the user's configuration, apart from the conformance suite."""
     if not request.node.get_closest_marker("proves"):
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "config"))
         for name in [name for name in os.environ if name.startswith("KNOUDS_")]:
             monkeypatch.delenv(name)
 

@@ -11,6 +11,13 @@ from raw_server import always, serving
 KNOUDS = Path(sys.executable).with_name("knouds-harness")
 KEY = "knouds_live_of_another_target_0123"
 OPTION_VALUES = ("sandbox", "authentication", "auth.revoked-key-is-401")
+PROFILE = """base_url = "{url}"
+[keys.full]
+secret_env = "OTHER_KEY"
+capabilities = ["workflow:read"]
+user = "ada"
+tier = "enterprise"
+"""
 CONFIGURATION = {
     "pytest.ini": "[pytest]\naddopts = -p conftest\n",
     ".pytest.ini": "[pytest]\naddopts = -p conftest\n",
@@ -93,10 +100,7 @@ def test_file_named_like_the_sandbox_gets_no_key(tmp_path, monkeypatch, command)
     arguments = [command, "reads"] if command == "load" else [command]
     (tmp_path / "targets").mkdir()
     with serving(always(b"{}")) as stranger:
-        (tmp_path / "targets" / "sandbox.toml").write_text(
-            f'base_url = "{stranger.base_url}"\n[keys.full]\nsecret_env = "OTHER_KEY"\n'
-            'capabilities = ["workflow:read"]\nuser = "ada"\ntier = "pro"\n'
-        )
+        (tmp_path / "targets" / "sandbox.toml").write_text(PROFILE.format(url=stranger.base_url))
         process = run(tmp_path, *arguments)
 
     assert process.returncode == 2
@@ -122,3 +126,37 @@ def test_sandbox_process_gets_no_secret_of_another_target(tmp_path, monkeypatch)
 
     assert "KNOUDS_SANDBOX_SERVED_TOKEN=" in process.stdout
     assert KEY not in process.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("check", "--target", "staging"),
+        ("doctor", "--target", "staging"),
+        ("load", "reads", "--target", "staging", "--users", "1", "--duration", "1s"),
+        ("record", "--target", "staging", "--folder", "recordings", "--yes"),
+        ("init", "--url", "{url}", "--key", "OTHER_KEY"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_no_command_contacts_a_host_that_is_not_listed(tmp_path, monkeypatch, arguments):
+    """As a pull request that changes ``base_url`` would have it."""
+    monkeypatch.setenv("OTHER_KEY", KEY)
+    monkeypatch.setenv("KNOUDS_HARNESS_HOSTS", "staging.example.com")
+    (tmp_path / "targets").mkdir()
+    with serving(always(b"{}")) as stranger:
+        (tmp_path / "targets" / "staging.toml").write_text(PROFILE.format(url=stranger.base_url))
+        process = run(tmp_path, *(each.format(url=stranger.base_url) for each in arguments))
+
+    assert stranger.connections == 0
+    assert "is not among the hosts that keys may go to (KNOUDS_HARNESS_HOSTS)" in process.stderr
+    assert process.returncode == 4
+
+
+def test_listed_hosts_leave_the_built_in_sandbox_alone(tmp_path, monkeypatch):
+    """Its keys are no secrets, so a job that has a list can still check it."""
+    monkeypatch.setenv("KNOUDS_HARNESS_HOSTS", "staging.example.com")
+
+    process = run(tmp_path, "check", "--fact", "auth.missing-key-is-401")
+
+    assert process.returncode == 0, process.stdout + process.stderr

@@ -21,6 +21,7 @@ from knouds_harness.printable import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from knouds_harness.targets.allowed_hosts import AllowedHosts
     from knouds_harness.targets.personas import Persona, Secret
     from knouds_harness.targets.profile import Target
     from knouds_harness.targets.profile_writer import Found, FoundKey
@@ -96,9 +97,12 @@ def init(
     base_url = _base_url(url, production=yes_production, plain_http=plain_http)
     file = output or _FOLDER / f"{_name_of(base_url, variables)}.toml"
     _check_file(file, force=force)
+    hosts = _hosts_with(base_url)
     environ = _environ(variables)
     secrets = _secrets(variables, environ)
     http = load_http(http_file, environ=environ) if http_file else HttpSettings()
+    if hosts and http.via:
+        hosts.require(http.via.url, where=f"{http_file}: http.proxy")
     target = Target(
         name=file.stem,
         base_url=base_url,
@@ -123,7 +127,8 @@ def init(
     _print_found(found, console)
     _say(console, f"Wrote {file}: it allows only reads, and no credits.")
     _print_reach(load_target(str(file), environ=environ), console)
-    _print_next(name, [each for each in variables if environ[each] != os.environ.get(each)], console, target)
+    unset = [each for each in variables if environ[each] != os.environ.get(each)]
+    _print_next(name, unset, console, target, is_host_listed=hosts is not None)
     sys.exit(ExitCode.BREACH if found.refused else ExitCode.KEPT)
 
 
@@ -171,6 +176,34 @@ def _base_url(url: str, *, production: bool | None, plain_http: bool) -> str:
             remedy = "Write https://, or pass --plain-http if you trust that network."
         raise UsageError(f"--url: {problem.says}\n  {remedy}")
     return base_url
+
+
+def _hosts_with(base_url: str) -> AllowedHosts | None:
+    """Return the hosts that keys may go to; on a terminal, offer to add the server's to the user's file.
+
+    Raises:
+        GuardStop: There is a list, and the server's host is not on it.
+    """
+    from knouds_harness.targets.address import host_of, is_loopback
+    from knouds_harness.targets.allowed_hosts import (
+        HOSTS_VARIABLE,
+        allow_host,
+        allowed_hosts,
+        entry_of,
+        hosts_file,
+    )
+
+    hosts, entry = allowed_hosts(), entry_of(base_url)
+    is_offered = hosts is None and not is_loopback(host_of(base_url))
+    is_offered |= hosts is not None and entry not in hosts.entries and HOSTS_VARIABLE not in os.environ
+    if is_offered and sys.stdin.isatty():
+        question = f"Allow keys to be sent to {entry}, and only to hosts in {hosts_file()}?"
+        if click.confirm(question, err=True):
+            allow_host(entry)
+            hosts = allowed_hosts()
+    if hosts:
+        hosts.require(base_url, where="--url")
+    return hosts
 
 
 def _name_of(base_url: str, variables: Sequence[str]) -> str:
@@ -306,8 +339,15 @@ def _print_reach(target: Target, console: Console) -> None:
     print_advice(target, console)
 
 
-def _print_next(name: str, unset: Sequence[str], console: Console, target: Target) -> None:
+def _print_next(
+    name: str, unset: Sequence[str], console: Console, target: Target, *, is_host_listed: bool
+) -> None:
+    from knouds_harness.targets.address import host_of, is_loopback
+    from knouds_harness.targets.allowed_hosts import HOSTS_VARIABLE, entry_of
+
     _say(console, "Next:")
+    if not is_host_listed and not is_loopback(host_of(target.base_url)):
+        _say(console, f"  export {HOSTS_VARIABLE}={entry_of(target.base_url)}  # keys go to no other host")
     for variable in unset:
         _say(console, f"  read -rs {variable} && export {variable}")
     agreement = " --yes-production" if target.production else ""

@@ -16,6 +16,7 @@ from knouds_harness.errors import UnknownName, UsageError
 from knouds_harness.file_content import file_content, file_text
 from knouds_harness.locations import SANDBOX, builtin_targets_path
 from knouds_harness.targets.address import address_problems, is_url
+from knouds_harness.targets.allowed_hosts import allowed_hosts
 from knouds_harness.targets.http_settings import HttpSettings, complete_http
 from knouds_harness.targets.personas import NO_SECRET, Persona, Secret, SecretSource
 from knouds_harness.targets.problems import Problem, profile_error, shape_problems, shown, shown_path
@@ -133,6 +134,7 @@ def load_target(
 
     Raises:
         UnknownName: There is no such profile.
+        GuardStop: The user has listed the hosts that keys may go to, and this target's is not among them.
         UsageError: There is no such file, the name is not a file name, or a file has the name of the built-in
             target.
         ProfileError: The profile is broken, or a required secret is missing; lists every problem.
@@ -150,6 +152,9 @@ def load_target(
         plain_http=profile.plain_http,
         environ=secrets.environ,
     )
+    hosts = None if source == _BUILT_IN else allowed_hosts()
+    if hosts and base_url:
+        hosts.require(base_url, where=f"{shown_path(source)}: base_url")
     read = {
         key_name: _with_secret(key, secrets, where=f"keys.{key_name}", label=f"key:{key_name}")
         for key_name, key in profile.personas.items()
@@ -183,6 +188,8 @@ def load_target(
     ]
     if problems:
         raise profile_error(source, problems)
+    if hosts and target.http.via:  # with a ca_file it could read the keys
+        hosts.require(target.http.via.url, where=f"{shown_path(source)}: http.proxy")
     return target
 
 

@@ -29,6 +29,8 @@ from knouds_harness.suite.discovery.run_plan import possible_in
 from knouds_harness.suite.minimum_verified import expected_facts
 from knouds_harness.suite.running import collect_suite
 from knouds_harness.suite.selection import Spending
+from knouds_harness.targets.address import host_of, is_loopback
+from knouds_harness.targets.allowed_hosts import HOSTS_VARIABLE, allowed_hosts, entry_of, hosts_file
 from knouds_harness.targets.builtin import open_target
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.needs.keys import active_keys
@@ -50,6 +52,7 @@ class Diagnosis:
         deliveries: Where deliveries are awaited, or why they cannot be; None if none are expected.
         can_receive: Whether nothing prevents deliveries.
         unpaid: How many tests the limit does not pay for.
+        are_hosts_listed: Whether the user has listed the hosts that keys may go to.
     """
 
     target: str
@@ -68,6 +71,7 @@ class Diagnosis:
     most_credits: float
     unpaid: int
     limit_credits: float
+    are_hosts_listed: bool
 
     @property
     def exit_code(self) -> ExitCode:
@@ -132,11 +136,19 @@ def examine(target_name: str, *, yes_production: bool) -> Diagnosis:
                 most_credits=Spending.of(possible, target, price, limit_credits=math.inf).cost_credits,
                 unpaid=len(paid.unpaid),
                 limit_credits=target.limits.credits,
+                are_hosts_listed=allowed_hosts() is not None,
             )
 
 
 def print_diagnosis(found: Diagnosis, *, console: Console) -> None:
     print_line(f"{found.target}: {found.base_url} answers; profile {found.profile}", console=console)
+    if not found.are_hosts_listed and not is_loopback(host_of(found.base_url)):
+        print_line(
+            "A change of the profile can send its keys to any host. To prevent that, set "
+            f"{HOSTS_VARIABLE}={entry_of(found.base_url)} where the keys are set, or list the host in "
+            f"{hosts_file()}.",
+            console=console,
+        )
     print_table(
         [
             (

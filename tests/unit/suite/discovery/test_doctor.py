@@ -9,13 +9,13 @@ from rich.console import Console
 from knouds_harness.suite.discovery.doctor import Diagnosis, KeyFound, missing_by_need, print_diagnosis
 
 
-def printed(untested, *, width: int, is_terminal: bool) -> list[str]:
+def printed(untested, *, width: int, is_terminal: bool, **others) -> list[str]:
     """Return the lines of a diagnosis with these missing needs."""
     output = StringIO()
     console = Console(file=output, width=width, force_terminal=is_terminal, color_system=None)
+    members = {"base_url": "https://staging.example.com", "are_hosts_listed": True, **others}
     found = Diagnosis(
         target="staging",
-        base_url="https://staging.example.com",
         profile="targets/staging.toml",
         has_working_key=True,
         keys=(KeyFound(name="full", verdict="as the profile says"),),
@@ -30,6 +30,7 @@ def printed(untested, *, width: int, is_terminal: bool) -> list[str]:
         most_credits=0,
         unpaid=0,
         limit_credits=0,
+        **members,
     )
     print_diagnosis(found, console=console)
     return output.getvalue().splitlines()
@@ -54,3 +55,17 @@ def test_missing_needs_are_counted_by_family(more: list[str]):
     (line,) = [line for line in lines if "a revoked key" in line]
     assert line.startswith(f"  {len(facts)}  a revoked key (authentication")
     assert not any(fact in line for fact in facts)
+
+
+@pytest.mark.parametrize(
+    ("url", "is_listed", "is_told"),
+    [
+        ("https://staging.example.com", False, True),
+        ("https://staging.example.com", True, False),
+        ("http://127.0.0.1:1", False, False),
+    ],
+)
+def test_profile_that_may_send_keys_to_any_host_is_told(url, is_listed, is_told):
+    lines = printed({}, width=80, is_terminal=False, base_url=url, are_hosts_listed=is_listed)
+
+    assert ("set KNOUDS_HARNESS_HOSTS=staging.example.com where" in lines[1]) == is_told
