@@ -69,6 +69,27 @@ def test_taken_port_of_the_sandbox_is_named(tmp_path):
     assert_refused(process, 2, str(port))
 
 
+@pytest.mark.parametrize("encoding", [{}, {"PYTHONIOENCODING": "ascii"}], ids=["C", "ascii"])
+def test_ascii_terminal_changes_no_verdict(tmp_path, encoding):
+    """Its characters are escaped; the exit code is that of the breach."""
+    process = subprocess.run(
+        [
+            *(sys.executable, "-m", "knouds_harness", "check", "--fact", "auth.revoked-key-is-401"),
+            *("--fault", "auth-revoked-accepted"),
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", **encoding},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert process.returncode == 1, process.stderr
+    assert "Contract broken" in process.stdout
+    assert process.stdout.isascii()
+
+
 def test_full_disk_keeps_earlier_exchanges(tmp_path):
     def limit_file_size():
         resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))

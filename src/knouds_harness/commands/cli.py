@@ -172,7 +172,7 @@ def _tolerate_full_devices() -> _Output | None:
             anew = io.TextIOWrapper(
                 io.BufferedWriter(output),
                 encoding=stream.encoding,
-                errors=stream.errors,
+                errors="backslashreplace",  # an ASCII terminal must not end a run
                 line_buffering=stream.line_buffering,
                 write_through=stream.write_through,
             )

@@ -203,7 +203,7 @@ def _import(source: Path, *, base_url: str | None, folder: Path, console: Consol
     )
     for put in recordings_folder.put(imported.recordings):
         _print(console, f"new: {put.recording.name}")
-    for line in [*imported.broken, *captured.left_out.splitlines()]:
+    for line in [*imported.broken, *imported.unnamed, *captured.left_out.splitlines()]:
         _print(console, f"not recorded: {line}")
     without = imported.without_operation
     _print(

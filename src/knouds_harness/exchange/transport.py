@@ -4,10 +4,11 @@ The libraries have a timeout for each wait; the deadline holds for all waits of 
 """
 
 import os
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 import httpcore
@@ -93,8 +94,11 @@ class _Stream(httpcore.NetworkStream):
 
 
 class _Backend(httpcore.SyncBackend):
+    """Opens connections; of a host with several addresses, to the first that accepts one in a second."""
+
     def __init__(self, deadline: Deadline) -> None:
         self._deadline = deadline
+        self._answering: dict[str, str] = {}
 
     def connect_tcp(
         self,
@@ -104,8 +108,25 @@ class _Backend(httpcore.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        stream = super().connect_tcp(host, port, timeout, local_address, socket_options)
+        addresses = self._addresses(host, port)
+        within_s = _NEXT_ADDRESS_AFTER_S if timeout is None else min(timeout, _NEXT_ADDRESS_AFTER_S)
+        for address in addresses if len(addresses) > 1 else ():
+            with suppress(httpcore.ConnectTimeout, httpcore.ConnectError):
+                stream = super().connect_tcp(address, port, within_s, local_address, socket_options)
+                self._answering[host] = address
+                return _Stream(stream, self._deadline)
+        only = addresses[0] if len(addresses) == 1 else host
+        stream = super().connect_tcp(only, port, timeout, local_address, socket_options)
         return _Stream(stream, self._deadline)
+
+    def _addresses(self, host: str, port: int) -> list[str]:
+        """Return the addresses of a host, first the one that answered before; none if it is unknown."""
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):  # the library fails alike
+            return []
+        addresses = dict.fromkeys(str(each[4][0]) for each in found)
+        return sorted(addresses, key=lambda address: address != self._answering.get(host))
 
 
 class DeadlineTransport(httpx.HTTPTransport):
@@ -141,6 +162,7 @@ def _proxy(proxy: Proxy, ssl_context: ssl.SSLContext) -> httpcore.Proxy:
     )
 
 
+_NEXT_ADDRESS_AFTER_S = 1.0
 # Many servers close idle connections after 5 s; reuse must not coincide with that.
 _KEEPALIVE_S = 3.0
 

@@ -16,6 +16,7 @@ from knouds_harness.targets.profile import Target
 _MAX_BODY_BYTES = 8_000
 _MARK = "\0"  # encloses a shell expression; sent text never contains it
 _PRINTABLE = range(0x20, 0x7F)
+_NO_PROXY = ("--noproxy", "*")
 _PLAIN = re.compile(r"[ -~]*")
 _SAFE_IN_DOUBLE_QUOTES = re.compile(r'[^"$`\\!]*')
 _ADDED_BY_THE_CLIENT = frozenset({"host", "connection", "content-length", TRACE_HEADER})
@@ -29,14 +30,15 @@ class ShellNames:
     Attributes:
         base_url_variable: The variable that holds the URL; empty if the profile has the URL itself.
         variable_by_label: Variables by the label of a secret in evidence, such as ``key:full``.
-        options: Options of curl for the target's proxy and certificates.
+        options: Options of curl for the target's certificates and its proxy. The environment's proxy is not
+            used, as the harness uses only one that the profile names.
         altered_key: The expression, for use in double quotes, of a key that was altered to test the server.
     """
 
     base_url: str = ""
     base_url_variable: str = ""
     variable_by_label: Mapping[str, str] = field(default_factory=dict)
-    options: tuple[str, ...] = ()
+    options: tuple[str, ...] = _NO_PROXY
     altered_key: str = ""
 
     @classmethod
@@ -127,9 +129,15 @@ def _leading_to(target: Target) -> tuple[str, ...]:
     http = target.http
     files = (("--cacert", http.ca_file), ("--cert", http.client_certificate), ("--key", http.client_key))
     options = [part for option, file in files if file for part in (option, str(file))]
-    if http.via is not None:
-        options += ["--proxy", shell_variable(http.proxy_env) if http.proxy_env else http.via.url]
-    return tuple(options)
+    if http.via is None:
+        return (*options, *_NO_PROXY)
+    return (
+        *options,
+        "--noproxy",
+        "",
+        "--proxy",
+        shell_variable(http.proxy_env) if http.proxy_env else http.via.url,
+    )
 
 
 def shell_variable(name: str) -> str:

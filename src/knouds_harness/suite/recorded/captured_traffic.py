@@ -22,6 +22,8 @@ from knouds_harness.suite.recorded.recording_judgement import judgement_of
 
 _MOST_LISTED: Final = 10
 _API: Final = re.compile(r"(?=/api/)")
+_PLAIN_CODE: Final = re.compile(r"[\w-]{0,80}", re.ASCII)
+"""A code that can be a part of a file's name."""
 _LIKE_A_TOKEN: Final = re.compile(r"(?=[^/]*\d)[^/]{16,}|[^/]{40,}")
 
 
@@ -233,11 +235,13 @@ class Imported:
     Attributes:
         known: How many exchanges showed nothing new.
         broken: Exchanges that were not recorded, each with the promise that it breaks.
+        unnamed: Exchanges that were not recorded, as their code cannot be part of a file's name.
     """
 
     recordings: tuple[Recording, ...]
     known: int
     broken: tuple[str, ...]
+    unnamed: tuple[str, ...]
     without_operation: int
 
 
@@ -254,6 +258,7 @@ def import_recordings(
     names = {(each.operation, each.outcome) for each in kept}
     recordings: list[Recording] = []
     broken: list[str] = []
+    unnamed: list[str] = []
     known = without_operation = 0
     for exchange in captured.exchanges:
         if exchange.request.operation_id is None or exchange.status is None:
@@ -261,6 +266,9 @@ def import_recordings(
             continue
         if _kind_of(exchange) in seen:
             known += 1
+            continue
+        if not _PLAIN_CODE.fullmatch(exchange.code or ""):
+            unnamed.append(f"{exchange.id}, {exchange.request.operation_id}: its code is not a plain name")
             continue
         outcome = _outcome(exchange, names)
         recording = _recording(redactor.ours(exchange), outcome, source, document)
@@ -272,7 +280,11 @@ def import_recordings(
         names.add((recording.operation, outcome))
         recordings.append(replace(recording, facts=judgement.facts))
     return Imported(
-        recordings=tuple(recordings), known=known, broken=tuple(broken), without_operation=without_operation
+        recordings=tuple(recordings),
+        known=known,
+        broken=tuple(broken),
+        unnamed=tuple(unnamed),
+        without_operation=without_operation,
     )
 
 

@@ -48,7 +48,10 @@ def take_apart(line: str) -> tuple[list[str], bytes]:
 def test_key_is_left_as_a_variable():
     line = line_for(Request(method="GET", path="/api/whoami", persona="full", action=Action.READ))
 
-    assert line == 'curl -sS -i https://staging.example.com/api/whoami -H "x-api-key: ${KNOUDS_KEY_FULL}"'
+    assert line == (
+        "curl -sS -i --noproxy '*' https://staging.example.com/api/whoami -H "
+        '"x-api-key: ${KNOUDS_KEY_FULL}"'
+    )
 
 
 def test_shell_inserts_the_key():

@@ -88,6 +88,15 @@ def test_response_that_breaks_a_promise_is_not_recorded(imported):
     )
 
 
+@pytest.mark.parametrize("code", ["X/../../../../pwn", ".hidden", "x" * 300, "ÜBER", "a\nb", "\ud800"])
+def test_code_that_is_no_name_leaves_out_its_entry_alone(imported, code):
+    """It becomes part of a file's name, and whoever wrote the traffic chose it."""
+    found = imported(whoami({"error": "No.", "code": code}, status=401), whoami({"user": ADA}))
+
+    assert [each.name for each in found.recordings] == ["getWhoami-200-captured"]
+    assert found.unnamed == ("x00001, getWhoami: its code is not a plain name",)
+
+
 def test_recording_says_where_it_comes_from_and_shows_no_secret(imported):
     """It names file and base URL; keys, users and their addresses become pseudonyms."""
     (recording,) = imported(whoami({"user": ADA})).recordings
