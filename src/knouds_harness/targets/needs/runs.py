@@ -122,9 +122,8 @@ def key_that_runs(
         # An account with exactly these funds comes before one whose number of credits is too low.
         for key in sorted(people(target, *capabilities, funds=None), key=lambda each: each.credits != funds):
             for resource in resources:
-                is_affordable = not is_charged or has_known_cost(target, resource)
                 is_meant = tier in (None, key.tier) and ends_paid_run(key, resource) == funds
-                if is_meant and is_affordable and may_run(key, resource):
+                if is_meant and may_run(key, resource):
                     yield KeyAndResource(key, resource)
 
     what, run = {
@@ -133,29 +132,26 @@ def key_that_runs(
     }.get(kind, ("a workflow or model", "workflow:run or model:run"))
     account = f" of a {tier} account" if tier else ""
     account += f' with credits = "{funds}"' if funds != "enough" else ""
-    says = f"a key{account} that holds {listed((*capabilities, run))}, for {what}{having and f' {having}'}"
     need: RunNeed[Any] = RunNeed(
-        says=says,
+        says=f"a key{account} that holds {listed((*capabilities, run))}, for {what}{having and f' {having}'}",
         fitting=fitting,
         besides=(MAY_RUN, *permissions(capabilities)),
         kind=kind,
         having=having,
         fits=fits,
     )
-    if not is_charged:
-        return need
-    uncharged = key_that_runs(
-        kind,
-        *capabilities,
-        having=having,
-        fits=fits,
-        funds=funds,
-        tier=tier,
-        is_charged=False,
-        prefers_models=prefers_models,
-    )
-    cost = "cost_credits" if kind is Model else "a known cost (cost_credits, or workflow:read to ask)"
-    return replace(need, says=f"{says} {'and' if having else 'with'} {cost}", besides=(uncharged,))
+    return _of_known_cost(need) if is_charged else need
+
+
+def _of_known_cost(need: RunNeed[R]) -> RunNeed[R]:
+    """Narrow a need to what can be paid for: the maximum cost of the run is known."""
+
+    def fitting(target: Target) -> Iterator[KeyAndResource[R]]:
+        return (each for each in need.fitting(target) if has_known_cost(target, each.resource))
+
+    cost = "cost_credits" if need.kind is Model else "a known cost (cost_credits, or workflow:read to ask)"
+    says = f"{need.says} {'and' if need.having else 'with'} {cost}"
+    return replace(need, says=says, fitting=fitting, besides=(need,))
 
 
 EITHER: Final = (Workflow, Model)
