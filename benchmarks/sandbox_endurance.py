@@ -54,7 +54,7 @@ def main() -> int:
 @contextmanager
 def sandbox(*options: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any], httpx.Client]]:
     """A sandbox in a process of its own, and a client of its control plane."""
-    with sandbox_process("--page", "--control-token", TOKEN, *options) as (process, ready):
+    with sandbox_process("--control-token", TOKEN, *options) as (process, ready):
         headers = {"x-sandbox-token": TOKEN, "x-api-key": ready["keys"]["full"]}
         with httpx.Client(base_url=ready["base_url"], headers=headers, timeout=60) as client:
             yield process, ready, client

@@ -101,13 +101,5 @@ def holds(value: Any, is_odd: Callable[[Any], bool]) -> bool:
     return any(holds(item, is_odd) for item in value) if isinstance(value, list) else is_odd(value)
 
 
-def has_nul(value: Any) -> bool:
-    return isinstance(value, str) and "\0" in value
-
-
 def is_half_character(value: Any) -> bool:
     return isinstance(value, str) and any("\ud800" <= each <= "\udfff" for each in value)
-
-
-def is_long_number(value: Any) -> bool:
-    return isinstance(value, int) and abs(value) >= 2**63

@@ -62,7 +62,6 @@ OTHER_REFUSALS = "another refusal may come first: the order of checks is open"
 THE_PROFILE = "only the profile says what kind of resource or account it is"
 WHY_IT_WAS_SENT = "only the test knows that this document was read before"
 NOT_BY_VERIFY = {
-    "capability-denied-has-retired-code": OTHER_REFUSALS,
     "capability-denied-is-404": OTHER_REFUSALS,
     "create-refuses-what-get-shows": WHY_IT_WAS_SENT,
     "model-above-tier-is-404": THE_PROFILE,
@@ -72,7 +71,6 @@ NOT_BY_VERIFY = {
     "run-async-without-credits-accepted": THE_PROFILE,
     "run-exhausted-grant-accepted": THE_PROFILE,
     "run-exhausted-grant-in-capitals": THE_PROFILE,
-    "run-exhausted-grant-is-insufficient-credits": THE_PROFILE,
     "run-foreign-workflow-accepted": THE_PROFILE,
     "run-foreign-workflow-accepted-async": THE_PROFILE,
     "run-foreign-workflow-is-403": THE_PROFILE,
@@ -90,7 +88,7 @@ TRIES_AT_ONCE = 30
 SAMPLE = {
     "auth-cut-key-accepted": "an altered key, in one line",
     "auth-unknown-key-accepted": "a key of nobody",
-    "capability-receive-implies-execution-read": "a minted key, on an execution",
+    "capability-write-implies-read": "a minted key",
     "create-slug-lacks-digits": "a created workflow",
     "run-malformed-body-is-500": "a body that is not JSON",
     "usage-limit-defaults-to-20": "a history that is filled in a loop",

@@ -78,7 +78,7 @@ def test_account_with_more_credits_than_the_profile_says_is_untested(tmp_path):
     assert "the credits of keys.few" in standing(tmp_path, OVERSPENDING)[1]
 
 
-@pytest.mark.parametrize("fault", ["workflows-last-edge-left-out", "create-drops-loose-nodes"])
+@pytest.mark.parametrize("fault", ["workflows-name-escaped", "create-drops-loose-nodes"])
 def test_loss_is_found_even_if_workflows_have_no_nodes(tmp_path, fault):
     """A graph of our own is sent to the target."""
     with running_sandbox(faults=(fault,)) as sandbox:

@@ -9,7 +9,7 @@ from knouds_harness.command_output import print_line, print_table
 
 ROWS = [
     ("auth-revoked-accepted", "auth.revoked-key-is-401", "A revoked key is accepted as if nothing had been."),
-    ("run-is-202", "ground.status-is-documented", "A run that is waited for answers 202."),
+    ("whoami-is-203", "ground.status-is-documented", "A run that is waited for answers 202."),
 ]
 
 

@@ -19,7 +19,7 @@ from knouds_sandbox.faults.editing import (
     with_value,
 )
 from knouds_sandbox.faults.fault import fault
-from knouds_sandbox.faults.resource_edits import taken_for_full, user_where
+from knouds_sandbox.faults.resource_edits import taken_for_full
 from knouds_sandbox.providers import MODELS
 from knouds_sandbox.state.accounts import Key, as_user, find_key, find_key_by_name, find_key_where
 
@@ -135,18 +135,6 @@ def auth_missing_key_accepted() -> Edit:
     return taken_for_full(lambda given: not given.presented)
 
 
-@fault("auth.missing-key-is-401", is_subtle=True)
-def auth_missing_key_sees_usage() -> Edit:
-    """Only usage answers without a key."""
-    return taken_for_full(lambda given: not given.presented, "listUsage")
-
-
-@fault("auth.missing-key-is-401")
-def auth_missing_key_is_403() -> Edit:
-    """A request without a key gets a 403."""
-    return _on_401(_lacks_key, refused(403, "API_KEY_ACCESS_DENIED", "Send a key in x-api-key."))
-
-
 @fault("auth.before-capability")
 def auth_missing_key_is_denied() -> Edit:
     """A request without a key is refused for lack of a capability."""
@@ -159,15 +147,6 @@ def auth_missing_key_tells_slugs() -> Edit:
     return _on_401(
         lambda answer: _lacks_key(answer) and _names_unknown_slug(answer),
         refused(401, "UNKNOWN_WORKFLOW", "Unauthorized."),
-    )
-
-
-@fault("auth.refusal-tells-nothing", is_subtle=True)
-def auth_wrong_key_tells_slugs() -> Edit:
-    """With a wrong key, the 401 of an unknown slug has `required`."""
-    return _on_401(
-        lambda answer: not _lacks_key(answer) and answer.key is None and _names_unknown_slug(answer),
-        refused(401, "UNAUTHORIZED", "Unauthorized.", required=["workflow:read"]),
     )
 
 
@@ -215,17 +194,6 @@ def auth_unknown_key_accepted() -> Edit:
     return taken_for_full(_is_nobodys)
 
 
-def _has_unknown_key(answer: OutgoingAnswer) -> bool:
-    presented = answer.request.headers.getlist("x-api-key")
-    return len(presented) == 1 and presented[0].startswith(KEY_PREFIX) and answer.key is None
-
-
-@fault("auth.unknown-key-is-401")
-def auth_unknown_key_is_403() -> Edit:
-    """An unknown key gets a 403."""
-    return _on_401(_has_unknown_key, refused(403, "API_KEY_ACCESS_DENIED", "This key is unknown."))
-
-
 @fault("auth.altered-key-is-401", is_subtle=True)
 def auth_key_case_ignored() -> Edit:
     """Keys are compared without regard to case."""
@@ -236,12 +204,6 @@ def auth_key_case_ignored() -> Edit:
 def auth_cut_key_accepted() -> Edit:
     """The beginning of a key is accepted as the key."""
     return _taken_for_similar("extension")
-
-
-@fault("auth.altered-key-is-401", is_subtle=True)
-def auth_prolonged_key_accepted() -> Edit:
-    """A key with something appended is accepted as the key."""
-    return _taken_for_similar("start")
 
 
 @fault("auth.altered-key-is-401", is_subtle=True)
@@ -268,12 +230,6 @@ def auth_revoked_is_403() -> Edit:
     return _on_401_of(lambda key: key.state == "revoked", "This key was revoked.")
 
 
-@fault("auth.revoked-key-is-401", is_subtle=True)
-def auth_revoked_still_lists_models() -> Edit:
-    """A revoked key still lists the models of its usage."""
-    return _accepted_in_state(lambda key: key.state == "revoked", "listUsageModels")
-
-
 @fault("auth.legacy-key-is-401-retired")
 def auth_legacy_accepted() -> Edit:
     """A key made before May 2026 still works."""
@@ -296,12 +252,6 @@ def auth_legacy_still_cancels() -> Edit:
 def auth_unapproved_accepted() -> Edit:
     """A key of an account that is not approved yet works."""
     return _accepted_in_state(_is_unapproved)
-
-
-@fault("auth.unapproved-account-is-401")
-def auth_unapproved_is_403() -> Edit:
-    """A key of an account that is not approved yet gets a 403."""
-    return _on_401_of(_is_unapproved, "The account is not approved yet.")
 
 
 @fault("auth.unapproved-account-is-401", is_subtle=True)
@@ -340,12 +290,6 @@ def auth_session_me_open() -> Edit:
     return _opened("/api/me", lambda key: {"id": key.account.id, "email": key.account.email})
 
 
-@fault("auth.session-paths-refuse-keys")
-def auth_session_credits_open() -> Edit:
-    """/api/credits/* answers any key."""
-    return _opened("/api/credits", lambda _: {"credits": 1})
-
-
 @fault("auth.session-paths-refuse-keys", is_subtle=True)
 def auth_session_keys_open_to_star() -> Edit:
     """/api/api-keys/* answers a key that holds *."""
@@ -364,18 +308,6 @@ def auth_public_schema_needs_key() -> Edit:
     return _needs_key("getPublicWorkflowSchema")
 
 
-@fault("auth.public-operations-need-no-key")
-def auth_pricing_needs_key() -> Edit:
-    """Public pricing needs a key."""
-    return _needs_key("getPublicPricing")
-
-
-@fault("auth.public-operations-need-no-key")
-def auth_health_needs_key() -> Edit:
-    """Health needs a key."""
-    return _needs_key("getHealth")
-
-
 @fault("whoami.is-the-key-owner")
 def whoami_describes_another() -> Edit:
     """whoami describes another account."""
@@ -392,9 +324,3 @@ def whoami_at_once_mixed_up() -> Edit:
 def whoami_admin_is_user() -> Edit:
     """whoami says that an administrator is a user."""
     return on_success("getWhoami", with_value("user.role", "user"))
-
-
-@fault("whoami.is-the-key-owner", is_subtle=True)
-def whoami_second_key_describes_another() -> Edit:
-    """whoami of an account's second key describes another account."""
-    return user_where(lambda key: key.name == "pro-second", _describe_the_stranger)

@@ -7,10 +7,10 @@ from knouds_sandbox.access.authentication import Credentials
 from knouds_sandbox.access.capabilities import CapabilityRequest, meets
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.fault_points import Edit, Point
-from knouds_sandbox.faults.editing import at, on_refusal, refused, with_status, with_value, without
+from knouds_sandbox.faults.editing import at, on_refusal, refused, with_value, without
 from knouds_sandbox.faults.fault import fault
 from knouds_sandbox.handlers import workflows
-from knouds_sandbox.state.workflow_records import change_workflow, delete_workflow
+from knouds_sandbox.state.workflow_records import delete_workflow
 
 _DENIED = "CAPABILITY_DENIED"
 
@@ -81,51 +81,9 @@ def capability_workflow_run_unchecked() -> Edit:
 
 
 @fault("capability.missing-is-403-denied")
-def capability_model_run_unchecked() -> Edit:
-    """Running a model needs no capability."""
-    return _unchecked("runModel")
-
-
-@fault("capability.missing-is-403-denied")
-def capability_list_unchecked() -> Edit:
-    """Listing workflows needs no capability."""
-    return _unchecked("listWorkflows")
-
-
-@fault("capability.missing-is-403-denied")
-def capability_schema_unchecked() -> Edit:
-    """A workflow's schema needs no capability."""
-    return _unchecked("getWorkflowSchema")
-
-
-@fault("capability.missing-is-403-denied")
-def capability_move_unchecked() -> Edit:
-    """Moving a workflow needs no capability."""
-    return _unchecked("moveWorkflow")
-
-
-@fault("capability.missing-is-403-denied")
-def capability_cancel_unchecked() -> Edit:
-    """Cancelling an execution needs no capability."""
-    return _unchecked("cancelExecution")
-
-
-@fault("capability.missing-is-403-denied")
 def capability_denied_is_404() -> Edit:
     """A key without the required capability gets a 404."""
     return on_refusal(refused(404, "NOT_FOUND"), code=_DENIED)
-
-
-@fault("capability.missing-is-403-denied")
-def capability_denied_is_401() -> Edit:
-    """A key without the required capability gets a 401."""
-    return on_refusal(with_status(401), code=_DENIED)
-
-
-@fault("capability.missing-is-403-denied")
-def capability_denied_has_retired_code() -> Edit:
-    """The denial has the retired code SCOPE_DENIED."""
-    return on_refusal(with_value("code", "SCOPE_DENIED"), code=_DENIED)
 
 
 @fault("capability.denied-names-required")
@@ -138,12 +96,6 @@ def capability_denied_names_nothing() -> Edit:
 def capability_denied_names_another() -> Edit:
     """The denial always requires webhook:receive."""
     return on_refusal(with_value("required", ["webhook:receive"]), code=_DENIED)
-
-
-@fault("capability.denied-names-required")
-def capability_denied_names_old_scope() -> Edit:
-    """The denial requires a retired scope."""
-    return on_refusal(with_value("required", "deployment"), code=_DENIED)
 
 
 @fault("capability.exact-is-admitted", is_subtle=True)
@@ -170,22 +122,10 @@ def capability_schema_needs_run() -> Edit:
     return _refuses(lambda asked: asked.held == {"workflow:read"}, "getWorkflowSchema")
 
 
-@fault("capability.exact-is-admitted", is_subtle=True)
-def capability_write_alone_cannot_move() -> Edit:
-    """workflow:write alone does not allow moving."""
-    return _refuses(lambda asked: asked.held == {"workflow:write"}, "moveWorkflow")
-
-
 @fault("capability.orthogonal")
 def capability_write_implies_read() -> Edit:
     """workflow:write implies workflow:read."""
     return _implies("workflow:write", "workflow:read")
-
-
-@fault("capability.orthogonal")
-def capability_run_implies_read() -> Edit:
-    """workflow:run implies workflow:read."""
-    return _implies("workflow:run", "workflow:read")
 
 
 @fault("capability.orthogonal")
@@ -194,46 +134,16 @@ def capability_run_implies_model_run() -> Edit:
     return _implies("workflow:run", "model:run")
 
 
-@fault("capability.orthogonal")
-def capability_read_implies_execution_read() -> Edit:
-    """workflow:read implies execution:read."""
-    return _implies("workflow:read", "execution:read")
-
-
-@fault("capability.orthogonal")
-def capability_cancel_implies_execution_read() -> Edit:
-    """execution:cancel implies execution:read."""
-    return _implies("execution:cancel", "execution:read")
-
-
-@fault("capability.orthogonal", is_subtle=True)
-def capability_receive_implies_execution_read() -> Edit:
-    """webhook:receive implies execution:read."""
-    return _implies("webhook:receive", "execution:read")
-
-
 @fault("capability.orthogonal", is_subtle=True)
 def capability_read_and_run_imply_write() -> Edit:
     """workflow:read and workflow:run together imply workflow:write."""
     return _implies("workflow:read workflow:run", "workflow:write")
 
 
-@fault("capability.orthogonal", is_subtle=True)
-def capability_read_implies_cancel() -> Edit:
-    """execution:read implies execution:cancel."""
-    return _implies("execution:read", "execution:cancel")
-
-
 @fault("capability.resource-wildcard-is-admitted")
 def capability_wildcard_ignored() -> Edit:
     """The wildcard of a resource allows nothing."""
     return _wildcard_ignored(lambda asked: f"{asked.resource}:*" in asked.held)
-
-
-@fault("capability.resource-wildcard-is-admitted", is_subtle=True)
-def capability_wildcard_lacks_cancel() -> Edit:
-    """execution:* does not allow cancelling."""
-    return _wildcard_ignored(lambda asked: "execution:*" in asked.held and asked.verb == "cancel")
 
 
 @fault("capability.resource-wildcard-is-admitted", is_subtle=True)
@@ -272,12 +182,6 @@ def capability_bound_workflow_ignored() -> Edit:
     return _bound_form_ignored(lambda asked: asked.resource == "workflow")
 
 
-@fault("capability.bound-form-is-admitted")
-def capability_bound_model_ignored() -> Edit:
-    """A key bound to a model may not run it."""
-    return _bound_form_ignored(lambda asked: asked.resource == "model")
-
-
 @fault("capability.bound-form-is-admitted", is_subtle=True)
 def capability_bound_form_not_asynchronously() -> Edit:
     """A bound key may not run asynchronously."""
@@ -294,18 +198,6 @@ def capability_bound_form_runs_any() -> Edit:
 def capability_bound_form_matches_longer() -> Edit:
     """A bound key runs names that begin with its own."""
     return _bound_form_runs(lambda bound, name, _: name.startswith(bound))
-
-
-@fault("capability.bound-form-is-exact", is_subtle=True)
-def capability_bound_form_matches_shorter() -> Edit:
-    """A bound key runs names that are the beginning of its own."""
-    return _bound_form_runs(lambda bound, name, _: bound.startswith(name))
-
-
-@fault("capability.bound-form-is-exact", is_subtle=True)
-def capability_bound_form_matches_end() -> Edit:
-    """A bound key runs names that end with its own."""
-    return _bound_form_runs(lambda bound, name, _: name.endswith(bound))
 
 
 @fault("capability.bound-form-is-exact", is_subtle=True)
@@ -336,28 +228,10 @@ def capability_bound_form_writes_its_own() -> Edit:
     return _bound_form_opens("workflow:write")
 
 
-@fault("capability.bound-form-is-exact", is_subtle=True)
-def capability_bound_form_matches_inside() -> Edit:
-    """A bound key runs names that contain its own."""
-    return _bound_form_runs(lambda bound, name, _: bound in name[1:-1])
-
-
-@fault("capability.bound-form-is-exact", is_subtle=True)
-def capability_bound_form_ignores_last_character() -> Edit:
-    """A bound key runs names that differ from its own in the last character."""
-    return _bound_form_runs(lambda bound, name, _: len(bound) == len(name) and bound[:-1] == name[:-1])
-
-
 @fault("capability.bound-form-only-runs")
 def capability_bound_form_reads() -> Edit:
     """A key bound to a workflow may read any workflow."""
     return _bound_form_may("read")
-
-
-@fault("capability.bound-form-only-runs")
-def capability_bound_form_writes() -> Edit:
-    """A key bound to a workflow may write any workflow."""
-    return _bound_form_may("write")
 
 
 @fault("capability.any-valid-key-suffices")
@@ -366,34 +240,10 @@ def capability_whoami_needs_read() -> Edit:
     return _requires("getWhoami", "workflow:read")
 
 
-@fault("capability.any-valid-key-suffices")
-def capability_usage_needs_execution_read() -> Edit:
-    """Usage needs execution:read."""
-    return _requires("listUsage", "execution:read")
-
-
-@fault("capability.any-valid-key-suffices")
-def capability_usage_models_needs_model_run() -> Edit:
-    """Usage models needs model:run."""
-    return _requires("listUsageModels", "model:run")
-
-
 @fault("capability.denial-has-no-effect", Point.DENIED, "createWorkflow", is_subtle=True)
 async def capability_denied_create_happens(call: HandlerCall) -> None:
     """A denied create leaves a workflow behind."""
     await workflows.create_workflow(call)
-
-
-@fault("capability.denial-has-no-effect", Point.DENIED, "updateWorkflow", is_subtle=True)
-async def capability_denied_update_happens(call: HandlerCall) -> None:
-    """A denied update changes the workflow."""
-    change_workflow(call.store, workflows.own_workflow(call), {"description": "changed although denied"})
-
-
-@fault("capability.denial-has-no-effect", Point.DENIED, "moveWorkflow", is_subtle=True)
-async def capability_denied_move_happens(call: HandlerCall) -> None:
-    """A denied move changes the folder."""
-    change_workflow(call.store, workflows.own_workflow(call), {"folderId": "moved-although-denied"})
 
 
 @fault("capability.denial-has-no-effect", Point.DENIED, "deleteWorkflow", is_subtle=True)

@@ -13,7 +13,6 @@ from knouds_sandbox.fault_points import Edit, Point
 from knouds_sandbox.faults.editing import Handler, at, pause, with_value
 from knouds_sandbox.faults.fault import fault
 from knouds_sandbox.faults.resource_edits import (
-    EXECUTION_OPERATIONS,
     SELDOM,
     USAGE_OPERATIONS,
     cancelled_at_once,
@@ -37,24 +36,6 @@ def _where(condition: str) -> Edit:
     return selecting(lambda selection: selection.conditions.update(added=condition), USAGE_OPERATIONS)
 
 
-@fault("usage.run-has-a-row", is_subtle=True)
-def usage_cancelled_runs_fail() -> Edit:
-    """The row of a cancelled run says that it failed."""
-    return on_rows(lambda run: {"status": "failed"} if run.status == "cancelled" else {})
-
-
-@fault("usage.run-has-a-row", is_subtle=True)
-def usage_async_runs_go_on() -> Edit:
-    """The row of an asynchronous run stays at processing."""
-    return on_rows(lambda run: {"status": "processing"} if run.execution_id else {})
-
-
-@fault("usage.run-has-a-row", is_subtle=True)
-def usage_lacks_failed_runs() -> Edit:
-    """Failed runs have no row."""
-    return _where("status <> 'failed'")
-
-
 _CHEAPEST = "claude-sonnet"
 
 
@@ -67,21 +48,9 @@ def usage_row_names_the_cheapest() -> Edit:
 
 
 @fault("usage.run-has-a-row", is_subtle=True)
-def usage_lacks_cancelled_runs() -> Edit:
-    """Cancelled runs have no row."""
-    return _where("status <> 'cancelled'")
-
-
-@fault("usage.run-has-a-row", is_subtle=True)
 def usage_lacks_every_tenth_run() -> Edit:
     """Every tenth run has no row."""
     return _where(f"id % {SELDOM}")
-
-
-@fault("usage.run-has-a-row", is_subtle=True)
-def usage_lacks_async_workflow_runs() -> Edit:
-    """Asynchronous runs of workflows have no row."""
-    return _where("(execution_id IS NULL OR workflow_slug IS NULL)")
 
 
 _ONE_ID = "00000000-0000-4000-8000-000000000000"
@@ -129,16 +98,6 @@ async def execution_cancel_reopens_the_end(call: HandlerCall, found: StoredRun) 
     return cancelling(run)
 
 
-_KEPT_S = 1.0
-
-
-@fault("execution.final-is-absorbing", Point.ANSWER, EXECUTION_OPERATIONS, is_subtle=True)
-def execution_forgotten_after_its_end(answer: OutgoingAnswer) -> None:
-    """An execution gets a 404 from one second after its end."""
-    if (ended_for_s := since_end_s(answer)) is not None and ended_for_s > _KEPT_S:
-        answer.refuse(404, "NOT_FOUND", "There is no such execution.")
-
-
 @fault("execution.final-is-absorbing", on_poll, is_subtle=True)
 def execution_regresses_now_and_then(answer: OutgoingAnswer) -> None:
     """Every tenth poll of ended executions shows processing."""
@@ -169,13 +128,6 @@ def execution_second_cancel_is_404() -> tuple[Edit, ...]:
     return (on_cancel("cancel_requested", _refuse_second_cancel), cancelled_at_once(lambda *_: None))
 
 
-@fault("execution.cancel-in-flight", partial(on_poll, status="cancelled"), is_subtle=True)
-def execution_cancelled_shows_failed(answer: OutgoingAnswer) -> None:
-    """A cancelled execution shows failed."""
-    error = {"code": "CANCELLED", "message": "The run was cancelled."}
-    answer.body |= {"status": "failed", "error": error}
-
-
 @fault("execution.cancel-in-flight", partial(on_cancel, "processing"), is_subtle=True)
 async def execution_cancel_does_nothing(_: HandlerCall, run: StoredRun) -> Response:
     """Cancelling is accepted and ignored."""
@@ -186,12 +138,6 @@ async def execution_cancel_does_nothing(_: HandlerCall, run: StoredRun) -> Respo
 def execution_cancel_refunds() -> Edit:
     """A cancelled run is not charged."""
     return at(Point.END, "", lambda _, status: 0 if status == "cancelled" else None)
-
-
-@fault("execution.cancelled-is-charged", is_subtle=True)
-def execution_cancel_refunds_half() -> Edit:
-    """Half of the cost of a cancelled run is refunded."""
-    return at(Point.END, "", lambda run, status: run.cost_credits // 2 if status == "cancelled" else None)
 
 
 @fault("execution.cancelled-is-charged", cancelled_at_once, is_subtle=True)

@@ -11,7 +11,7 @@ from knouds_sandbox.access.rate_limits import WINDOW_S, Bucket, RateLimitRules, 
 from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.fault_points import Edit, Point
-from knouds_sandbox.faults.editing import AnswerEdit, Handler, on_success
+from knouds_sandbox.faults.editing import Handler, on_success
 from knouds_sandbox.faults.fault import fault
 from knouds_sandbox.faults.resource_edits import LIMIT, REMAINING, RUNS, counted_by, limited_to
 from knouds_sandbox.state.accounts import Account, Key
@@ -19,12 +19,6 @@ from knouds_sandbox.state.accounts import Account, Key
 
 def _of_tier(tier: str) -> Callable[[Account], bool]:
     return lambda account: account.tier == tier and not account.is_admin
-
-
-@fault("tier.rate-limit-pro")
-def tier_pro_limit_is_60() -> Edit:
-    """A pro account is limited to 60 requests."""
-    return limited_to(60, _of_tier("pro"))
 
 
 @fault("tier.rate-limit-pro", is_subtle=True)
@@ -52,26 +46,6 @@ def rate_remaining_stands_still(answer: OutgoingAnswer) -> None:
         answer.headers[REMAINING] = str(int(answer.headers[LIMIT]) - 1)
 
 
-def _tell_more(added: int) -> AnswerEdit:
-    def apply(answer: OutgoingAnswer) -> None:
-        if LIMIT in answer.headers:
-            answer.headers[REMAINING] = str(max(0, int(answer.headers[REMAINING]) + added))
-
-    return apply
-
-
-@fault("rate.remaining-falls", is_subtle=True)
-def rate_remaining_one_more() -> Edit:
-    """X-RateLimit-Remaining is one more than is left."""
-    return on_success(RUNS, _tell_more(1))
-
-
-@fault("rate.remaining-falls", is_subtle=True)
-def rate_remaining_one_less() -> Edit:
-    """X-RateLimit-Remaining is one less than is left."""
-    return on_success(RUNS, _tell_more(-1))
-
-
 @fault("rate.remaining-falls", partial(on_success, RUNS), is_subtle=True)
 def rate_remaining_sticks_at_tens(answer: OutgoingAnswer) -> None:
     """X-RateLimit-Remaining does not fall with every tenth request."""
@@ -89,16 +63,6 @@ class _HourlyRules(RateLimitRules):
 def rate_window_is_an_hour() -> Edit:
     """The window is an hour long."""
     return counted_by(_HourlyRules)
-
-
-class _HalfMinuteRules(RateLimitRules):
-    window_s = 30
-
-
-@fault("rate.window-is-fixed-60-s", is_subtle=True)
-def rate_window_is_half_a_minute() -> Edit:
-    """The window is 30 s long."""
-    return counted_by(_HalfMinuteRules)
 
 
 class _SlidingRules(RateLimitRules):
@@ -128,35 +92,6 @@ class _SlidingResetRules(RateLimitRules):
 def rate_reset_slides() -> Edit:
     """X-RateLimit-Reset is always 60 s from now."""
     return counted_by(_SlidingResetRules)
-
-
-class _OpeningRules(RateLimitRules):
-    def closes_unix_s(self, window: Window, _: float, /) -> int:
-        return window.opened_unix_s
-
-
-@fault("rate.window-is-fixed-60-s", is_subtle=True)
-def rate_reset_is_the_opening() -> Edit:
-    """X-RateLimit-Reset is the time when the window opened."""
-    return counted_by(_OpeningRules)
-
-
-class _RefillingRules(RateLimitRules):
-    def window(self, bucket: Bucket, latest: Window | None, now_unix_s: float, /) -> Window:
-        """Return the window with one request given back per second since the last one."""
-        window = super().window(bucket, latest, now_unix_s)
-        refilled_s = int(now_unix_s) - self._refilled_unix_s.get(bucket, window.opened_unix_s)
-        self._refilled_unix_s[bucket] = int(now_unix_s)
-        return window._replace(requests=max(0, window.requests - max(0, refilled_s)))
-
-    def __init__(self) -> None:
-        self._refilled_unix_s: dict[Bucket, int] = {}
-
-
-@fault("rate.over-limit-is-429", is_subtle=True)
-def rate_window_refills() -> Edit:
-    """Each second of a window gives one request back."""
-    return counted_by(_RefillingRules)
 
 
 class _PerTierRules(RateLimitRules):

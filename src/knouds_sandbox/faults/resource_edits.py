@@ -10,7 +10,7 @@ from knouds_sandbox.access.authentication import Credentials
 from knouds_sandbox.access.rate_limits import RateLimitRules
 from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.calls import HandlerCall
-from knouds_sandbox.envelopes import Refusal, answer
+from knouds_sandbox.envelopes import answer
 from knouds_sandbox.fault_points import Edit, Point
 from knouds_sandbox.faults.editing import (
     AnswerEdit,
@@ -93,15 +93,6 @@ def ended_run(answer: OutgoingAnswer) -> StoredRun:
     latest = "account_id = :account ORDER BY ended_unix_s DESC, id DESC LIMIT 1"
     (run,) = select_runs(answer.store, latest, {"account": answer.key and answer.key.account.id})
     return run
-
-
-def refuse_body(is_meant: Callable[[dict[str, Any]], bool], code: str, error: str) -> Edit:
-    def read(_: HandlerCall, body: Any) -> Any:
-        if isinstance(body, dict) and is_meant(body):
-            raise Refusal(400, code, error)
-        return body
-
-    return at(Point.BODY, RUNS, read)
 
 
 MODEL_NOT_FOUND = refused(404, "MODEL_NOT_FOUND", "There is no such model.")

@@ -19,7 +19,6 @@ from knouds_sandbox.faults.resource_edits import (
     on_rows,
     on_run,
     on_run_where,
-    refuse_body,
     with_account,
 )
 from knouds_sandbox.handlers.runs import Job, make_job
@@ -48,15 +47,6 @@ def _job(change: Callable[[Job], Job]) -> Edit:
     return at(Point.JOB, RUNS, edit)
 
 
-def _priced(units_charged: Callable[[int], int]) -> Edit:
-    """Charge another number of units of each model."""
-    return _job(
-        lambda job: replace(
-            job, cost_credits=sum(model.credits_per_unit * units_charged(units) for model, units in job.calls)
-        )
-    )
-
-
 @fault("run.defaults-for-left-out-fields", _on_inputs, is_subtle=True)
 def run_defaults_count_one_more(inputs: dict[str, Any], default: dict[str, Any]) -> None:
     """If the number of images is left out, it is one more than its default."""
@@ -71,12 +61,6 @@ def run_defaults_ignored(inputs: dict[str, Any], default: dict[str, Any]) -> Non
         raise Refusal(400, "INVALID_INPUTS", "A field is left out.")
 
 
-@fault("run.defaults-for-left-out-fields", is_subtle=True)
-def run_empty_inputs_refused() -> Edit:
-    """Inputs without any member are refused."""
-    return refuse_body(lambda body: body.get("inputs") == {}, "INVALID_INPUTS", "inputs is empty.")
-
-
 @fault("run.granted-run-costs-zero", partial(on_run_where, lambda run: run.is_granted), is_subtle=True)
 def run_granted_costs(answer: OutgoingAnswer) -> None:
     """A run that a trial grant paid for reports its price."""
@@ -87,23 +71,6 @@ def run_granted_costs(answer: OutgoingAnswer) -> None:
 def run_charges_the_first_node() -> Edit:
     """Only the first of several generator nodes is charged."""
     return _job(lambda job: make_job(job.calls[:1], job.inputs, workflow_slug=job.workflow_slug))
-
-
-@fault("run.charged-per-generator", is_subtle=True)
-def run_halves_the_first_node() -> Edit:
-    """Only the first generator node of a workflow is charged, at half its price."""
-
-    def halved(job: Job) -> Job:
-        first = make_job(job.calls[:1], job.inputs)
-        return replace(job, cost_credits=first.cost_credits // 2) if job.workflow_slug else job
-
-    return _job(halved)
-
-
-@fault("run.charged-per-generator", is_subtle=True)
-def run_charged_once() -> Edit:
-    """A run costs one unit, no matter how many it makes."""
-    return _priced(lambda _: 1)
 
 
 @fault("run.charged-per-generator", is_subtle=True)
@@ -127,12 +94,6 @@ def run_failed_charges_double() -> Edit:
     return on_rows(doubled)
 
 
-@fault("run.charged-per-generator", is_subtle=True)
-def run_charges_one_less() -> Edit:
-    """One of several images or seconds is not charged."""
-    return _priced(lambda units: units - (units > 1))
-
-
 @fault("run.charge-equals-usage", is_subtle=True)
 def run_cost_differs_from_usage() -> Edit:
     """The cost of a run differs from its usage row."""
@@ -143,21 +104,6 @@ def run_cost_differs_from_usage() -> Edit:
 def usage_every_tenth_run_is_free() -> Edit:
     """The row of every tenth run says that it cost nothing."""
     return on_rows(lambda run: {} if run.id % SELDOM else {"creditsCost": 0})
-
-
-@fault("run.charge-equals-usage", is_subtle=True)
-def run_cost_rounded() -> Edit:
-    """A run's cost is rounded down to tens; its usage row is not."""
-    return on_run(changed("cost", lambda cost: cost // 10 * 10))
-
-
-@fault("run.too-few-credits-is-402", Point.JOB, RUNS, is_subtle=True)
-async def run_charges_overwrite_each_other(call: HandlerCall, job: Job) -> Job:
-    """Each of several simultaneous runs is charged to the balance from before all of them."""
-    (balance,) = call.store.row("SELECT credits FROM accounts WHERE id = ?", call.account.id)
-    await pause()
-    call.store.write("UPDATE accounts SET credits = ? WHERE id = ?", (balance, call.account.id))
-    return job
 
 
 @fault("tier.admin-bypasses-gates")

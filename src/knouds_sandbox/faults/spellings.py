@@ -47,15 +47,6 @@ def _with_every_capability(given: Credentials) -> None:
         given.accepted = replace(key, capabilities=frozenset("*"))
 
 
-def _changed(change: Callable[[str], str]) -> Respell:
-    def respell(scope: Scope) -> bool:
-        sent: str = scope["path"]
-        scope["path"] = plain = change(sent)
-        return plain != sent
-
-    return respell
-
-
 def _named_elsewhere(scope: Scope) -> bool:
     """Use the path of the header X-Original-URL, which proxies send."""
     path = Headers(scope=scope).get("x-original-url")
@@ -72,59 +63,10 @@ def _overridden(scope: Scope, *methods: str) -> bool:
     return True
 
 
-@fault("auth.missing-key-is-401")
-def spelling_slash_at_end_needs_no_key() -> tuple[Edit, ...]:
-    """A path with a trailing slash is answered without a key."""
-    return _routed(_changed(lambda path: path.removesuffix("/"))), _without_key()
-
-
-@fault("auth.missing-key-is-401", is_subtle=True)
-def spelling_upper_case_needs_no_key() -> tuple[Edit, ...]:
-    """A path in capitals is answered without a key."""
-    return _routed(_changed(str.lower)), _without_key()
-
-
-@fault("auth.missing-key-is-401", is_subtle=True)
-def spelling_head_needs_no_key() -> Edit:
-    """HEAD on workflows and executions is answered without a key."""
-    return taken_for_full(
-        lambda given: not given.presented and given.request.method == "HEAD",
-        "getWorkflow listWorkflows getExecution",
-    )
-
-
-def _options_as_get(scope: Scope) -> bool:
-    is_options: bool = scope["method"] == "OPTIONS"
-    scope["method"] = "GET" if is_options else scope["method"]
-    return is_options
-
-
-@fault("auth.missing-key-is-401", is_subtle=True)
-def spelling_options_needs_no_key() -> tuple[Edit, ...]:
-    """OPTIONS is answered like GET, without a key."""
-    return _routed(_options_as_get), _without_key()
-
-
-@fault("auth.missing-key-is-401", is_subtle=True)
-def spelling_own_host_needs_no_key() -> Edit:
-    """A request that claims to come from this host needs no key."""
-    return taken_for_full(
-        lambda given: not given.presented and given.request.headers.get("x-forwarded-for") == "127.0.0.1"
-    )
-
-
 @fault("auth.missing-key-is-401", is_subtle=True)
 def spelling_original_url_needs_no_key() -> tuple[Edit, ...]:
     """X-Original-URL leads from a public path to any other, without a key."""
     return _routed(_named_elsewhere), _without_key()
-
-
-@fault("capability.missing-is-403-denied")
-def spelling_doubled_slash_needs_no_capability() -> tuple[Edit, ...]:
-    """A path with a doubled slash needs no capability."""
-    return _routed(_changed(lambda path: path.replace("//", "/"))), at(
-        Point.CREDENTIALS, "", _with_every_capability
-    )
 
 
 @fault("capability.missing-is-403-denied", is_subtle=True)
@@ -142,24 +84,6 @@ def spelling_read_writes() -> tuple[Edit, ...]:
     return (
         _routed(lambda scope: _overridden(scope, "GET")),
         at(Point.CREDENTIALS, "", _with_every_capability),
-    )
-
-
-@fault("run.foreign-workflow-is-404", is_subtle=True)
-def spelling_suffix_runs_foreign_workflow() -> tuple[Edit, ...]:
-    """With .json after the path, any account's workflow can be run."""
-    return _routed(_changed(lambda path: path.removesuffix(".json"))), at(
-        Point.OWNERSHIP, "runWorkflow", lambda call, _: _is_respelled(call.request)
-    )
-
-
-@fault("workflows.foreign-write-is-refused", is_subtle=True)
-def spelling_dot_segment_writes_foreign_workflow() -> tuple[Edit, ...]:
-    """With a dot segment in the path, any account's workflow can be written."""
-    return _routed(_changed(lambda path: path.replace("/./", "/"))), at(
-        Point.OWNERSHIP,
-        "updateWorkflow moveWorkflow deleteWorkflow",
-        lambda call, _: _is_respelled(call.request),
     )
 
 

@@ -7,33 +7,11 @@ from starlette.responses import Response
 from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.fault_points import Edit, Point
-from knouds_sandbox.faults.editing import Handler, answers_for_last_request, on_refusal, pause, with_value
+from knouds_sandbox.faults.editing import Handler, answers_for_last_request, on_refusal, pause
 from knouds_sandbox.faults.fault import fault
-from knouds_sandbox.faults.resource_edits import (
-    RUNS,
-    USAGE_OPERATIONS,
-    ignoring,
-    on_rows,
-    on_usage,
-    selecting,
-)
+from knouds_sandbox.faults.resource_edits import RUNS, USAGE_OPERATIONS, ignoring, on_usage, selecting
 from knouds_sandbox.handlers.usage import DEFAULT_LIMIT, MAX_LIMIT, RowFilter, number
 from knouds_sandbox.state.run_records import accept_run, end_run, last_run_id, select_runs
-
-
-def _adopt_failed(selection: RowFilter) -> None:
-    selection.conditions["owner"] = "(account_id = :account OR status = 'failed')"
-
-
-def _name_the_asker(answer: OutgoingAnswer) -> None:
-    if answer.key is not None:
-        with_value("rows.*.userId", answer.key.account.id)(answer)
-
-
-@fault("usage.own-rows-only", is_subtle=True)
-def usage_adopts_failed_runs() -> tuple[Edit, ...]:
-    """Usage shows failed runs of all accounts as the account's own."""
-    return (selecting(_adopt_failed, USAGE_OPERATIONS), on_usage(_name_the_asker))
 
 
 @fault("usage.own-rows-only", is_subtle=True)
@@ -53,18 +31,6 @@ def usage_second_page_shows_foreign(selection: RowFilter) -> None:
     """Pages after the first show everyone's rows."""
     if selection.offset:
         del selection.conditions["owner"]
-
-
-@fault("usage.own-rows-only", is_subtle=True)
-def usage_filtered_shows_foreign() -> Edit:
-    """Usage filtered by status shows everyone's rows."""
-    return ignoring("owner", asked="status")
-
-
-@fault("usage.own-rows-only", is_subtle=True)
-def usage_of_a_workflow_is_everyones() -> Edit:
-    """Usage filtered by workflow shows everyone's rows."""
-    return ignoring("owner", asked="workflowSlug")
 
 
 @fault("usage.no-canvas-rows")
@@ -110,37 +76,10 @@ def usage_offset_lost_with_a_filter(selection: RowFilter) -> None:
         selection.offset = 0
 
 
-@fault("usage.offset-skips", selecting, is_subtle=True)
-def usage_offset_one_short(selection: RowFilter) -> None:
-    """Usage's offset skips one row too few."""
-    selection.offset = max(0, selection.offset - 1)
-
-
 @fault("usage.filters")
 def usage_status_filter_ignored() -> Edit:
     """Usage does not filter by status."""
     return ignoring("status")
-
-
-@fault("usage.filters")
-def usage_model_filter_ignored() -> Edit:
-    """Usage does not filter by modelId."""
-    return ignoring("model")
-
-
-@fault("usage.filters", is_subtle=True)
-def usage_filtered_passes_canvas_off() -> tuple[Edit, ...]:
-    """Usage filtered by workflow shows canvas runs as if they came from the API."""
-    return (
-        ignoring("source", asked="workflowSlug"),
-        on_rows(lambda run: {"source": "api-workflow"} if run.source == "canvas" else {}),
-    )
-
-
-@fault("usage.filters")
-def usage_workflow_filter_ignored() -> Edit:
-    """Usage does not filter by workflowSlug."""
-    return ignoring("workflow")
 
 
 @fault("usage.filters", selecting, is_subtle=True)

@@ -14,14 +14,7 @@ from knouds_sandbox.envelopes import Refusal
 from knouds_sandbox.fault_points import Edit, Point
 from knouds_sandbox.faults.editing import Handler, at, on_refusal, refused, with_value
 from knouds_sandbox.faults.fault import fault
-from knouds_sandbox.faults.resource_edits import (
-    MODEL_NOT_FOUND,
-    RUNS,
-    on_cancel,
-    refuse_body,
-    selecting,
-    taken_for_full,
-)
+from knouds_sandbox.faults.resource_edits import RUNS, on_cancel, selecting, taken_for_full
 from knouds_sandbox.handlers.usage import DEFAULT_LIMIT, RowFilter, number
 from knouds_sandbox.state.run_records import StoredRun
 
@@ -38,10 +31,6 @@ def _take_inputs(is_meant: Callable[[dict[str, Any]], bool], *, is_async: bool =
 
 def _is_null(body: dict[str, Any]) -> bool:
     return "inputs" in body and body["inputs"] is None
-
-
-def _is_array(body: dict[str, Any]) -> bool:
-    return isinstance(body.get("inputs"), list)
 
 
 def _is_missing(body: dict[str, Any]) -> bool:
@@ -61,12 +50,6 @@ def usage_limit_unbounded() -> Edit:
     return selecting(_take_up_to(10**15))
 
 
-@fault("usage.limit-at-most-500", is_subtle=True)
-def usage_limit_at_most_501() -> Edit:
-    """Usage's limit is capped at 501."""
-    return selecting(_take_up_to(501))
-
-
 @fault("workflows.create-requires-name", Point.BODY, "createWorkflow")
 def create_without_name_accepted(_: HandlerCall, body: Any) -> Any:
     """A workflow without a name is created."""
@@ -79,12 +62,6 @@ def run_inputs_missing_accepted() -> Edit:
     return _take_inputs(_is_missing)
 
 
-@fault("run.inputs-missing-is-invalid-inputs")
-def run_inputs_missing_is_invalid_body() -> Edit:
-    """A run without inputs gets INVALID_BODY."""
-    return refuse_body(_is_missing, "INVALID_BODY", "inputs is missing.")
-
-
 @fault("run.inputs-missing-is-invalid-inputs", is_subtle=True)
 def run_inputs_missing_accepted_async() -> Edit:
     """An asynchronous run without inputs is accepted."""
@@ -95,30 +72,6 @@ def run_inputs_missing_accepted_async() -> Edit:
 def run_inputs_array_accepted() -> Edit:
     """Inputs may be an array."""
     return _take_inputs(lambda body: isinstance(body.get("inputs"), list))
-
-
-@fault("run.inputs-not-object-is-invalid-inputs", is_subtle=True)
-def run_inputs_null_accepted() -> Edit:
-    """Inputs may be null."""
-    return _take_inputs(_is_null)
-
-
-@fault("run.inputs-not-object-is-invalid-inputs")
-def run_inputs_text_accepted() -> Edit:
-    """Inputs may be a string."""
-    return _take_inputs(lambda body: isinstance(body.get("inputs"), str))
-
-
-@fault("run.inputs-not-object-is-invalid-inputs", is_subtle=True)
-def run_inputs_empty_array_accepted() -> Edit:
-    """Inputs may be an empty array."""
-    return _take_inputs(lambda body: body.get("inputs") == [])
-
-
-@fault("run.inputs-not-object-is-invalid-inputs", is_subtle=True)
-def run_inputs_false_accepted() -> Edit:
-    """Inputs may be false."""
-    return _take_inputs(lambda body: body.get("inputs") is False)
 
 
 @fault("run.inputs-not-object-is-invalid-inputs", is_subtle=True)
@@ -171,12 +124,6 @@ def run_bad_slug_is_invalid_inputs() -> Edit:
     return on_refusal(refused(400, "INVALID_INPUTS", "No such slug."), "runWorkflow", code="INVALID_SLUG")
 
 
-@fault("run.bad-slug-is-invalid-slug")
-def run_bad_model_name_is_404() -> Edit:
-    """A model name with invalid characters gets a 404."""
-    return on_refusal(MODEL_NOT_FOUND, "runModel", code="INVALID_SLUG")
-
-
 @fault("ground.bodiless-needs-no-content-type", partial(on_cancel, "in flight"))
 async def execution_cancel_needs_content_type(call: HandlerCall, _: StoredRun) -> None:
     """Cancelling needs a Content-Type."""
@@ -196,11 +143,3 @@ def run_async_needs_no_key() -> Edit:
 def run_async_on_used_up_grant_accepted(call: HandlerCall, _: int, has_grant: bool) -> bool:  # noqa: FBT001 - as every edit
     """An asynchronous run on a used-up trial grant is accepted."""
     return call.is_async and has_grant
-
-
-@fault("run.inputs-not-object-is-invalid-inputs", is_subtle=True)
-def run_inputs_array_accepted_async() -> Edit:
-    """The inputs of an asynchronous run may be a non-empty array."""
-    return _take_inputs(
-        lambda body: bool(isinstance(body.get("inputs"), list) and body["inputs"]), is_async=True
-    )

@@ -1,7 +1,6 @@
 """Faults: webhook deliveries and their signatures."""
 
 import json
-import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -50,12 +49,6 @@ def webhook_names_the_key() -> Edit:
     return _on_delivery(lambda run, payload: payload.update(userId=f"key_{run.key_id}"))
 
 
-@fault("webhook.payload-shape")
-def webhook_names_no_model() -> Edit:
-    """The modelIds of a delivery are empty."""
-    return _with({"modelIds": []})
-
-
 @fault("webhook.event-fits-ending")
 def webhook_event_always_completed() -> Edit:
     """Every event is execution.completed."""
@@ -74,22 +67,10 @@ def webhook_sent_twice(_: StoredRun, payloads: list[Payload]) -> list[Payload]:
     return payloads * 2
 
 
-@fault("webhook.one-per-ended-execution", Point.DELIVERY, is_subtle=True)
-def webhook_under_a_second_id(_: StoredRun, payloads: list[Payload]) -> list[Payload]:
-    """Every delivery is sent again with an unknown executionId."""
-    return [*payloads, *(payload | {"executionId": str(uuid.uuid4())} for payload in payloads)]
-
-
 @fault("webhook.one-per-ended-execution", is_subtle=True)
 def webhook_sent_for_each_cancel() -> Edit:
     """Each of simultaneous cancels sends a delivery."""
     return cancelled_at_once(lambda call, run: call.services.engine.deliver(run, "cancelled"))
-
-
-@fault("webhook.one-per-ended-execution", Point.DELIVERY, is_subtle=True)
-def webhook_cancelled_sent_twice(_: StoredRun, payloads: list[Payload]) -> list[Payload]:
-    """The delivery of a cancelled execution is sent twice."""
-    return payloads * (2 if payloads[0]["status"] == "cancelled" else 1)
 
 
 @fault("webhook.needs-receive-capability")
@@ -108,12 +89,6 @@ def webhook_signature_without_time() -> Edit:
 def webhook_signs_other_spacing(signing: Signing) -> None:
     """The signature covers the body with different whitespace."""
     signing.body = json.dumps(json.loads(signing.body)).encode()
-
-
-@fault("webhook.signature-covers-raw-body", Point.SIGNING, is_subtle=True)
-def webhook_signs_unescaped_text(signing: Signing) -> None:
-    """The signature covers the body with UTF-8 text, but the body is sent with escapes."""
-    signing.body = json.dumps(json.loads(signing.body), separators=(",", ":"), ensure_ascii=False).encode()
 
 
 @fault("webhook.signature-covers-raw-body", Point.SIGNING, is_subtle=True)
@@ -175,9 +150,3 @@ async def webhook_sent_for_the_account(call: HandlerCall, handle: Handler) -> Re
     )
     receiver = find_key_by_name(call.store, name[0]) if name and call.is_async else None
     return await handle(replace(call, key=receiver or call.key))
-
-
-@fault("webhook.agrees-with-poll", is_subtle=True)
-def webhook_result_is_empty() -> Edit:
-    """The result of a delivery is an empty object."""
-    return _with({"result": {}}, status="completed")

@@ -48,19 +48,15 @@ def test_families_of_faults_are_families_of_checks():
     assert {fault.family for fault in FAULTS} <= set(families())
 
 
-@pytest.mark.parametrize(
-    "subject", ["auth", "capability", "envelope", "run", "schema", "whoami", "workflows"]
-)
-def test_each_area_has_several_faults(subject):
-    assert sum(fault.id.startswith(f"{subject}-") for fault in FAULTS) >= 8
+def test_a_fact_has_at_most_three_faults():
+    """The bluntest, one with a condition, one that needs a moment: more show nothing new about checks."""
+    counts = Counter(fault.fact for fault in FAULTS)
+
+    assert [fact for fact, count in counts.items() if count > 3] == []
 
 
 def test_fault_has_a_sentence():
     assert [fault.id for fault in FAULTS if not fault.says.endswith(".")] == []
-
-
-def test_a_third_of_the_faults_is_subtle():
-    assert sum(fault.is_subtle for fault in FAULTS) * 3 >= len(FAULTS)
 
 
 def test_unknown_fault_suggests_the_nearest():

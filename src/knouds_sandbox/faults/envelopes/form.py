@@ -1,17 +1,14 @@
 """Faults: the form of all responses: status, media type, error body, rate-limit headers."""
 
-from collections.abc import Callable
 from typing import Any
 
 from knouds_sandbox.access.rate_limits import WINDOW_S
-from knouds_sandbox.answers import OutgoingAnswer
-from knouds_sandbox.bodies import BEYOND_DOUBLES, TOO_DEEP, has_nul, holds, is_half_character, is_long_number
+from knouds_sandbox.bodies import TOO_DEEP, holds, is_half_character
 from knouds_sandbox.calls import HandlerCall
-from knouds_sandbox.envelopes import Refusal, invalid_body
+from knouds_sandbox.envelopes import invalid_body
 from knouds_sandbox.fault_points import Edit, Point
 from knouds_sandbox.faults.editing import (
     AnswerEdit,
-    at,
     changed,
     defect,
     of_type,
@@ -36,23 +33,10 @@ from knouds_sandbox.faults.resource_edits import (
     WORKFLOW_OPERATIONS,
     on_429,
     on_list,
-    on_usage,
 )
-from knouds_sandbox.handlers.usage import NUMBER
 from knouds_sandbox.state.workflow_documents import MEMBERS
 
 _EXECUTIONS = "getExecution cancelExecution"
-
-
-def _is_defect_where(is_odd: Callable[[Any], bool]) -> Callable[[HandlerCall, Any], Any]:
-    """Answer 500 to a body with an odd value."""
-
-    def read(_: HandlerCall, body: Any) -> Any:
-        if holds(body, is_odd):
-            raise Refusal(500, "INTERNAL_ERROR", "Something went wrong.")
-        return body
-
-    return read
 
 
 def _is_defect_with(error: str) -> AnswerEdit:
@@ -67,37 +51,9 @@ def workflows_list_in_object() -> Edit:
 
 
 @fault("ground.no-undocumented-server-error")
-def envelope_provider_failure_is_502() -> Edit:
-    """EXECUTION_FAILED comes with 502."""
-    return on_refusal(with_status(502), code="EXECUTION_FAILED")
-
-
-@fault("ground.no-undocumented-server-error", Point.BODY, RUNS, is_subtle=True)
-def run_inputs_number_is_500(_: HandlerCall, body: Any) -> Any:
-    """Inputs that are a number get a 500."""
-    if isinstance(body, dict) and isinstance(body.get("inputs"), (int, float)):
-        raise Refusal(500, "INTERNAL_ERROR", "inputs is a number.")
-    return body
-
-
-@fault("ground.no-undocumented-server-error")
 def run_malformed_body_is_500() -> Edit:
     """A run body that is not JSON gets a 500."""
     return on_refusal(refused(500, "INTERNAL_ERROR"), RUNS, code="INVALID_BODY")
-
-
-@fault("ground.no-undocumented-server-error", on_usage)
-def usage_garbled_number_is_500(answer: OutgoingAnswer) -> None:
-    """A malformed limit or offset gets a 500."""
-    for name in ("offset", "limit"):
-        if (text := answer.query.get(name)) and not NUMBER.fullmatch(text):
-            answer.refuse(500, "INTERNAL_ERROR", f"{name} is not a number.")
-
-
-@fault("ground.no-undocumented-server-error", is_subtle=True)
-def run_great_number_is_500() -> Edit:
-    """A number that overflows a double in a run body gets a 500."""
-    return on_refusal(_is_defect_with(BEYOND_DOUBLES), RUNS)
 
 
 @fault("ground.no-undocumented-server-error", is_subtle=True)
@@ -107,33 +63,9 @@ def run_deep_nesting_is_500() -> Edit:
 
 
 @fault("ground.no-undocumented-server-error", is_subtle=True)
-def run_half_character_is_500() -> Edit:
-    """A lone surrogate in a run body gets a 500."""
-    return at(Point.BODY, RUNS, _is_defect_where(is_half_character))
-
-
-@fault("ground.no-undocumented-server-error", is_subtle=True)
-def create_nul_is_500() -> Edit:
-    """A NUL in a new workflow gets a 500."""
-    return at(Point.BODY, "createWorkflow", _is_defect_where(has_nul))
-
-
-@fault("ground.no-undocumented-server-error", is_subtle=True)
-def update_long_number_is_500() -> Edit:
-    """A whole number beyond 64 bits in an update gets a 500."""
-    return at(Point.BODY, "updateWorkflow", _is_defect_where(is_long_number))
-
-
-@fault("ground.no-undocumented-server-error", is_subtle=True)
 def workflows_unreadable_half_characters() -> Edit:
     """A workflow with a lone surrogate is created, but reading it gets a 500."""
     return on_success("getWorkflow", where(lambda answer: holds(answer.body, is_half_character), defect))
-
-
-@fault("ground.json-content-type")
-def envelope_plain_401_as_text() -> Edit:
-    """The plain 401 declares text/plain."""
-    return on_refusal(of_type("text/plain; charset=utf-8"), code="UNAUTHORIZED")
 
 
 @fault("ground.json-content-type")
@@ -155,33 +87,15 @@ def usage_as_text() -> Edit:
 
 
 @fault("ground.responses-are-json-objects")
-def health_is_json_string() -> Edit:
-    """Health is a JSON string."""
-    return on_success("getHealth", with_body(lambda _: "ok"))
-
-
-@fault("ground.responses-are-json-objects")
 def delete_answers_204() -> Edit:
     """A delete is answered with 204 and no body."""
     return on_success("deleteWorkflow", sent_as(b"", None, status=204))
-
-
-@fault("ground.responses-are-json-objects")
-def move_answers_nothing() -> Edit:
-    """A move is answered with 200 and no body."""
-    return on_success("moveWorkflow", sent_as(b"", "application/json"))
 
 
 @fault("envelope.error-has-text")
 def envelope_404_without_text() -> Edit:
     """A 404 has no `error`."""
     return on_refusal(without("error"), status=404)
-
-
-@fault("envelope.error-has-text")
-def envelope_denial_with_empty_text() -> Edit:
-    """The text of a denial is empty."""
-    return on_refusal(with_value("error", ""), code="CAPABILITY_DENIED")
 
 
 @fault("envelope.error-has-text")
@@ -203,12 +117,6 @@ def envelope_text_is_what_was_sent(_: HandlerCall, body: Any) -> Any:
 def envelope_unknown_execution_without_code() -> Edit:
     """The 404 of an execution has no `code`."""
     return on_refusal(without("code"), _EXECUTIONS, status=404)
-
-
-@fault("envelope.error-has-code")
-def envelope_unknown_execution_code_is_number() -> Edit:
-    """The `code` of an execution's 404 is a number."""
-    return on_refusal(with_value("code", 404), _EXECUTIONS, status=404)
 
 
 @fault("envelope.error-has-code")
@@ -235,12 +143,6 @@ def envelope_unknown_execution_is_array() -> Edit:
     return on_refusal(with_body(lambda envelope: [envelope]), _EXECUTIONS, status=404)
 
 
-@fault("envelope.error-is-object")
-def envelope_unknown_execution_is_string() -> Edit:
-    """The 404 of an execution is a string."""
-    return on_refusal(with_body(lambda envelope: envelope["error"]), _EXECUTIONS, status=404)
-
-
 @fault("envelope.code-fits-status")
 def envelope_invalid_inputs_is_422() -> Edit:
     """INVALID_INPUTS comes with 422."""
@@ -257,12 +159,6 @@ def envelope_model_not_found_is_400() -> Edit:
 def envelope_insufficient_credits_is_403() -> Edit:
     """INSUFFICIENT_CREDITS comes with 403."""
     return on_refusal(with_status(403), code="INSUFFICIENT_CREDITS")
-
-
-@fault("envelope.code-fits-status")
-def envelope_async_not_supported_is_409() -> Edit:
-    """ASYNC_NOT_SUPPORTED comes with 409."""
-    return on_refusal(with_status(409), code="ASYNC_NOT_SUPPORTED")
 
 
 @fault("rate.headers-are-integers", is_subtle=True)
@@ -293,12 +189,6 @@ def rate_refusal_lacks_retry_after() -> Edit:
 def rate_remaining_below_zero() -> Edit:
     """X-RateLimit-Remaining of a 429 is -1."""
     return on_429(with_header(REMAINING, lambda _: "-1"))
-
-
-@fault("rate.body-and-headers-agree", is_subtle=True)
-def rate_refusal_in_ms() -> Edit:
-    """retryAfter is in milliseconds."""
-    return on_429(changed("retryAfter", lambda seconds: seconds * 1000))
 
 
 @fault("rate.body-and-headers-agree", is_subtle=True)

@@ -102,12 +102,6 @@ def write_to_foreign_template_accepted() -> Edit:
     return owning(lambda _, workflow: workflow.is_template)
 
 
-@fault("workflows.foreign-write-is-refused", is_subtle=True)
-def write_to_foreign_folder_accepted() -> Edit:
-    """Anyone may move any workflow."""
-    return owning(lambda *_: True, "moveWorkflow")
-
-
 @fault("workflows.foreign-write-is-refused", Point.HANDLER, WRITE_OPERATIONS, is_subtle=True)
 async def write_to_foreign_refused_and_done(call: HandlerCall, handle: Handler) -> Response:
     """A refused write to another account's workflow changes its description."""
@@ -168,12 +162,6 @@ def execution_shown_to_strangers() -> Edit:
 
 
 @fault("execution.foreign-is-404", is_subtle=True)
-def execution_shown_to_strangers_when_ended() -> Edit:
-    """Anyone may poll an execution that has ended."""
-    return at(Point.OWNERSHIP, EXECUTION_OPERATIONS, lambda _, run: run.ended_unix_s is not None)
-
-
-@fault("execution.foreign-is-404", is_subtle=True)
 def execution_cancelled_by_strangers() -> Edit:
     """Anyone may cancel an execution."""
     return at(Point.OWNERSHIP, "cancelExecution", lambda *_: True)
@@ -192,12 +180,6 @@ async def execution_foreign_cancel_happens(call: HandlerCall, handle: Handler) -
 def run_unknown_workflow_is_invalid_slug() -> Edit:
     """Running an unknown workflow gets INVALID_SLUG."""
     return _on_404_of(_is_unknown, INVALID_SLUG)
-
-
-@fault("run.unknown-workflow-is-404")
-def run_unknown_workflow_is_410() -> Edit:
-    """Running an unknown workflow gets a 410."""
-    return _on_404_of(_is_unknown, refused(410, "GONE", "There is no such workflow."))
 
 
 @fault("run.foreign-workflow-is-404")
@@ -222,12 +204,6 @@ def run_foreign_workflow_accepted_async() -> Edit:
 def run_without_credits_accepted() -> Edit:
     """A run without enough credits is accepted."""
     return _unpaid(lambda _, has_grant: not has_grant)
-
-
-@fault("run.too-few-credits-is-402")
-def run_without_credits_is_400() -> Edit:
-    """A run without enough credits gets a 400."""
-    return on_refusal(refused(400, "INVALID_INPUTS"), RUNS, code="INSUFFICIENT_CREDITS")
 
 
 async def _look_at_funds(call: HandlerCall, job: Job) -> Job:
@@ -265,14 +241,6 @@ def run_exhausted_grant_in_capitals() -> Edit:
     return on_refusal(with_value("code", "GRANT_EXHAUSTED"), RUNS, code="grant_exhausted")
 
 
-@fault("run.exhausted-grant-is-402", Point.FUNDS, RUNS)
-def run_exhausted_grant_is_insufficient_credits(_: HandlerCall, cost_credits: int, has_grant: bool) -> bool:  # noqa: FBT001 - as every edit
-    """A used-up trial grant gets INSUFFICIENT_CREDITS."""
-    if has_grant:
-        refuse_payment(cost_credits, has_grant=False)
-    return False
-
-
 @fault("run.provider-failure-is-500", Point.HANDLER, RUNS)
 async def run_provider_failure_is_200(call: HandlerCall, handle: Handler) -> Response:
     """A failure of the provider gets a 200."""
@@ -289,12 +257,6 @@ async def run_provider_failure_is_200(call: HandlerCall, handle: Handler) -> Res
 def model_unknown_is_plain_404() -> Edit:
     """An unknown model gets a plain 404."""
     return _on_model_404(lambda name: name not in MODELS, with_value("code", "NOT_FOUND"))
-
-
-@fault("model.unknown-is-404")
-def model_unknown_is_invalid_slug() -> Edit:
-    """An unknown model gets INVALID_SLUG."""
-    return _on_model_404(lambda name: name not in MODELS, INVALID_SLUG)
 
 
 @fault("model.disabled-is-404")
@@ -338,12 +300,6 @@ def model_run_under_business_async(call: HandlerCall, account: Account) -> Accou
     return account if is_gated else replace(account, tier="business")
 
 
-@fault("model.run-under-business-is-403")
-def model_run_under_business_is_402() -> Edit:
-    """A model run of a pro account gets a 402."""
-    return _on_tier(refused(402, "INSUFFICIENT_CREDITS"), is_direct=True)
-
-
 @fault("model.async-not-supported-is-400")
 def model_async_for_all() -> Edit:
     """Every model runs asynchronously."""
@@ -376,12 +332,6 @@ def rate_one_too_many() -> Edit:
 def rate_refusal_is_503() -> Edit:
     """A request over the limit gets a 503."""
     return on_429(with_status(503))
-
-
-@fault("rate.over-limit-is-429")
-def rate_refusal_has_other_code() -> Edit:
-    """The code over the limit is TOO_MANY_REQUESTS."""
-    return on_429(with_value("code", "TOO_MANY_REQUESTS"))
 
 
 @fault("rate.over-limit-is-429", Point.COUNT, RUNS, is_subtle=True)

@@ -7,14 +7,12 @@ from knouds_sandbox.faults.editing import (
     on_success,
     refused,
     sent_as,
-    with_body,
     with_status,
     with_value,
     without,
 )
 from knouds_sandbox.faults.fault import fault
 from knouds_sandbox.faults.resource_edits import (
-    RUNS,
     USAGE_OPERATIONS,
     ignoring,
     on_rows,
@@ -35,12 +33,6 @@ def usage_lacks_total() -> Edit:
     return on_usage(without("total"))
 
 
-@fault("usage.page-shape")
-def usage_page_size_as_text() -> Edit:
-    """The pageSize of usage is a string."""
-    return on_usage(changed("pageSize", str))
-
-
 @fault("usage.row-shape")
 def usage_row_lacks_request_id() -> Edit:
     """A row has no requestId."""
@@ -48,27 +40,9 @@ def usage_row_lacks_request_id() -> Edit:
 
 
 @fault("usage.row-shape")
-def usage_row_id_as_text() -> Edit:
-    """A row's id is a string."""
-    return on_usage(changed("rows.*.id", str))
-
-
-@fault("usage.row-shape")
-def usage_row_models_as_text() -> Edit:
-    """A row's modelIds are one string."""
-    return on_usage(changed("rows.*.modelIds", ",".join))
-
-
-@fault("usage.row-shape")
 def usage_row_created_at_epoch() -> Edit:
     """A row's createdAt is a number."""
     return on_rows(lambda run: {"createdAt": int(run.created_unix_s * 1000)})
-
-
-@fault("usage.row-shape")
-def usage_row_credits_as_fraction() -> Edit:
-    """A row's creditsCost is not a whole number."""
-    return on_usage(changed("rows.*.creditsCost", lambda cost: cost + 0.5))
 
 
 @fault("usage.row-status-closed")
@@ -120,12 +94,6 @@ def usage_models_of_everyone() -> Edit:
 
 
 @fault("whoami.user-object")
-def whoami_without_user_object() -> Edit:
-    """whoami has the user's members at the top level."""
-    return on_success("getWhoami", with_body(lambda body: body["user"]))
-
-
-@fault("whoami.user-object")
 def whoami_lacks_email() -> Edit:
     """The user has no email."""
     return on_success("getWhoami", without("user.email"))
@@ -143,12 +111,6 @@ def whoami_role_in_capitals() -> Edit:
     return on_success("getWhoami", changed("user.role", str.upper))
 
 
-@fault("whoami.role-closed")
-def whoami_role_is_owner() -> Edit:
-    """whoami's role is owner."""
-    return on_success("getWhoami", with_value("user.role", "owner"))
-
-
 @fault("whoami.role-closed", is_subtle=True)
 def whoami_admin_is_superuser() -> Edit:
     """The role of an administrator is superuser."""
@@ -159,12 +121,6 @@ def whoami_admin_is_superuser() -> Edit:
 def whoami_tier_as_number() -> Edit:
     """whoami's tier is a number."""
     return on_success("getWhoami", with_value("user.tier", 4))
-
-
-@fault("whoami.tier-is-string")
-def whoami_tier_in_object() -> Edit:
-    """whoami's tier is an object."""
-    return on_success("getWhoami", changed("user.tier", lambda tier: {"id": tier}))
 
 
 @fault("whoami.approved-is-true")
@@ -179,24 +135,10 @@ def whoami_is_203() -> Edit:
     return on_success("getWhoami", with_status(203))
 
 
-@fault("ground.status-is-documented", is_subtle=True)
-def run_is_202() -> Edit:
-    """A synchronous run answers 202."""
-    return on_success(RUNS, with_status(202))
-
-
 @fault("pricing.is-public-json")
 def pricing_is_404() -> Edit:
     """Public pricing gets a 404."""
     return on_answer("getPublicPricing", refused(404, "NOT_FOUND", "There is no such route."))
-
-
-@fault("pricing.is-public-json")
-def pricing_is_html() -> Edit:
-    """Public pricing is an HTML page."""
-    return on_answer(
-        "getPublicPricing", sent_as(b"<!doctype html><title>Pricing</title>", "text/html; charset=utf-8")
-    )
 
 
 @fault("health.is-public-json")

@@ -25,12 +25,6 @@ def async_lacks_marker() -> Edit:
     return on_submit(without("_async"))
 
 
-@fault("async.submit-shape")
-def async_lacks_request_id() -> Edit:
-    """A submit has no requestId."""
-    return on_submit(without("requestId"))
-
-
 @fault("async.submit-is-processing")
 def async_status_is_queued() -> Edit:
     """A submitted execution has the status queued."""
@@ -65,12 +59,6 @@ def async_poll_url_of_the_one_before(answer: OutgoingAnswer) -> None:
         answer.body["executionId"],
     )
     answer.body["pollUrl"] = f"/api/executions/{row[0] if row else answer.body['executionId']}"
-
-
-@fault("async.webhook-delivery-shape")
-def async_webhook_configured_as_text() -> Edit:
-    """A submit's webhookDelivery.configured is a string."""
-    return on_submit(changed("webhookDelivery", lambda told: {"configured": str(told["configured"]).lower()}))
 
 
 @fault("async.webhook-delivery-shape")
@@ -116,12 +104,6 @@ def execution_result_comes_late(answer: OutgoingAnswer) -> None:
 
 
 @fault("execution.failed-has-error")
-def execution_error_as_text() -> Edit:
-    """A failed execution's error is a string."""
-    return on_poll(changed("error", lambda error: error["message"]))
-
-
-@fault("execution.failed-has-error")
 def execution_error_lacks_code() -> Edit:
     """A failed execution's error has no code."""
     return on_poll(without("error.code"), status="failed")
@@ -132,12 +114,6 @@ def execution_failed_shows_completed(answer: OutgoingAnswer) -> None:
     """A failed execution is shown as completed."""
     del answer.body["error"]
     answer.body |= {"status": "completed", "result": {"text": "Nothing."}}
-
-
-@fault("run.success-is-true")
-def run_success_as_text() -> Edit:
-    """A run's success is a string."""
-    return on_run(with_value("success", "true"))
 
 
 @fault("run.success-is-true")
@@ -158,12 +134,6 @@ def run_lacks_result() -> Edit:
     return on_run(without("result"))
 
 
-@fault("run.result-present")
-def run_images_as_text() -> Edit:
-    """A result's images are a string."""
-    return on_run(changed("result.images", lambda images: images[0]))
-
-
 @fault("run.result-present", is_subtle=True)
 def run_text_result_is_null() -> Edit:
     """The result of a run that makes text is null."""
@@ -178,22 +148,10 @@ def run_cost_as_text() -> Edit:
     return on_run(changed("cost", str))
 
 
-@fault("run.cost-is-credits")
-def run_cost_negative() -> Edit:
-    """A run's cost is negative."""
-    return on_run(changed("cost", lambda cost: -1 - cost))
-
-
 @fault("run.cost-is-credits", is_subtle=True)
 def run_granted_cost_is_null() -> Edit:
     """The cost of a run that a trial grant paid for is null."""
     return on_run_where(lambda run: run.is_granted, with_value("cost", None))
-
-
-@fault("run.ms-is-number")
-def run_ms_as_text() -> Edit:
-    """A run's ms is a string."""
-    return on_run(changed("ms", lambda ms: f"{ms} ms"), "runWorkflow")
 
 
 @fault("run.ms-is-number")

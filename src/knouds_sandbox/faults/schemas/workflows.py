@@ -1,25 +1,16 @@
 """Faults: the shape of workflows, summaries and schemas."""
 
 import html
-import re
 from typing import Any
 
 from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.envelopes import invalid_body
 from knouds_sandbox.fault_points import Edit
-from knouds_sandbox.faults.editing import (
-    AnswerEdit,
-    changed,
-    for_each,
-    on_success,
-    with_body,
-    with_value,
-    without,
-)
+from knouds_sandbox.faults.editing import AnswerEdit, changed, for_each, on_success, with_value, without
 from knouds_sandbox.faults.fault import fault
 from knouds_sandbox.faults.resource_edits import on_create, on_document, on_list, with_slug
 from knouds_sandbox.handlers.workflows import NewWorkflow
-from knouds_sandbox.state.workflow_documents import MAX_SLUG, estimated_credits, make_slug, plain
+from knouds_sandbox.state.workflow_documents import estimated_credits, make_slug
 from knouds_sandbox.state.workflow_records import find_workflow
 
 _EPOCH_MS = 1_780_000_000_000
@@ -39,67 +30,9 @@ def create_refuses_what_get_shows(new: NewWorkflow) -> None:
 
 
 @fault("workflows.get-round-trips", is_subtle=True)
-def workflows_positions_rounded() -> Edit:
-    """Node positions are shown rounded."""
-    return on_document(
-        changed("nodes.*.position", lambda at: {axis: round(value) for axis, value in at.items()})
-    )
-
-
-@fault("workflows.get-round-trips", on_create, is_subtle=True)
-def create_cuts_description(new: NewWorkflow) -> None:
-    """Create keeps only 200 characters of a description."""
-    if isinstance(new.members.get("description"), str):
-        new.members["description"] = new.members["description"][:200]
-
-
-@fault("workflows.get-round-trips", is_subtle=True)
 def workflows_name_escaped() -> Edit:
     """Names are shown escaped for HTML."""
     return on_document(changed("name", html.escape))
-
-
-@fault("workflows.get-round-trips", on_create, is_subtle=True)
-def create_drops_empty_data(new: NewWorkflow) -> None:
-    """Create drops null, false, zero and empty values from the data of nodes."""
-    for node in new.members["nodes"]:
-        node["data"] = {name: value for name, value in node["data"].items() if value}
-
-
-@fault("workflows.get-round-trips", on_create, is_subtle=True)
-def create_name_keeps_ascii(new: NewWorkflow) -> None:
-    """Create keeps only the ASCII characters of a name."""
-    new.members["name"] = new.members["name"].encode("ascii", "ignore").decode()
-    new.slug = make_slug(new.members["name"])
-
-
-def _escaped(data: dict[str, Any]) -> dict[str, Any]:
-    return {name: html.escape(value) if isinstance(value, str) else value for name, value in data.items()}
-
-
-@fault("workflows.get-round-trips", is_subtle=True)
-def workflows_data_escaped() -> Edit:
-    """Texts in the data of nodes are shown escaped for HTML."""
-    return on_document(changed("nodes.*.data", _escaped))
-
-
-@fault("workflows.get-round-trips", is_subtle=True)
-def workflows_data_left_out() -> Edit:
-    """The data of nodes is not shown."""
-    return on_document(with_value("nodes.*.data", {}))
-
-
-@fault("workflows.get-round-trips", is_subtle=True)
-def workflows_three_edges_at_most() -> Edit:
-    """At most three edges of a workflow are shown."""
-    return on_document(changed("edges", lambda edges: edges[:3]))
-
-
-@fault("workflows.get-round-trips", on_create, is_subtle=True)
-def create_keeps_one_edge_per_pair(new: NewWorkflow) -> None:
-    """Create keeps only one of several edges between two nodes."""
-    ends = {(edge["source"], edge["target"]): edge for edge in reversed(new.members["edges"])}
-    new.members["edges"] = list(reversed(ends.values()))
 
 
 @fault("workflows.get-round-trips", on_create, is_subtle=True)
@@ -109,22 +42,10 @@ def create_drops_loose_nodes(new: NewWorkflow) -> None:
     new.members["nodes"] = [node for node in new.members["nodes"] if node["id"] in tied]
 
 
-@fault("workflows.get-round-trips", is_subtle=True)
-def workflows_last_edge_left_out() -> Edit:
-    """The last edge of a workflow is not shown."""
-    return on_document(changed("edges", lambda edges: edges[:-1]))
-
-
 @fault("workflows.slug-charset")
 def create_slug_with_underscores() -> Edit:
     """A new slug has underscores."""
     return with_slug(lambda name: make_slug(name, joiner="_"))
-
-
-@fault("workflows.slug-charset", with_slug, is_subtle=True)
-def create_slug_keeps_underscores(name: str) -> str:
-    """A new slug keeps the underscores of the name."""
-    return re.sub(r"[^A-Za-z0-9_]+", "-", plain(name).lower())[:MAX_SLUG].strip("-") or "workflow"
 
 
 @fault("workflows.summary-fields")
@@ -133,34 +54,10 @@ def workflows_summary_lacks_folder() -> Edit:
     return on_list(without("*.folderId"))
 
 
-@fault("workflows.summary-fields", is_subtle=True)
-def workflows_summary_lacks_the_creator() -> Edit:
-    """A summary's createdBy is null."""
-    return on_list(with_value("*.createdBy", None))
-
-
 @fault("workflows.summary-fields", lambda edit: on_list(for_each("*.description", edit)), is_subtle=True)
 def workflows_summary_describes_by_name(line: dict[str, Any], member: str) -> None:
     """A summary's description is the workflow's name."""
     line[member] = line["name"]
-
-
-@fault("workflows.summary-fields")
-def workflows_summary_tags_as_text() -> Edit:
-    """A summary's tags are one string."""
-    return on_list(changed("*.tags", ",".join))
-
-
-@fault("workflows.summary-fields")
-def workflows_summary_template_as_number() -> Edit:
-    """A summary's isTemplate is a number."""
-    return on_list(changed("*.isTemplate", int))
-
-
-@fault("workflows.summary-cost-is-number-or-null")
-def workflows_summary_cost_as_text() -> Edit:
-    """A summary's cost is a string."""
-    return on_list(changed("*.estimatedCreditCost", str))
 
 
 @fault("workflows.summary-cost-is-number-or-null", is_subtle=True)
@@ -170,21 +67,9 @@ def workflows_summary_cost_always_null() -> Edit:
 
 
 @fault("workflows.updated-at-is-iso")
-def workflows_summary_updated_at_epoch() -> Edit:
-    """A summary's updatedAt is a number."""
-    return on_list(with_value("*.updatedAt", _EPOCH_MS))
-
-
-@fault("workflows.updated-at-is-iso")
 def workflows_document_updated_at_epoch() -> Edit:
     """A workflow's updatedAt is a number."""
     return on_document(with_value("updatedAt", _EPOCH_MS))
-
-
-@fault("workflows.document-shape")
-def workflows_get_in_object() -> Edit:
-    """A workflow comes in an object."""
-    return on_success("getWorkflow", with_body(lambda document: {"workflow": document}))
 
 
 @fault("workflows.document-shape")
@@ -205,13 +90,6 @@ def workflows_node_lacks_position() -> Edit:
     return on_document(without("nodes.*.position"))
 
 
-@fault("workflows.node-shape", on_document)
-def workflows_node_id_as_number(answer: OutgoingAnswer) -> None:
-    """A node's id is a number."""
-    for number, node in enumerate(answer.body["nodes"]):
-        node["id"] = number
-
-
 @fault("workflows.edge-shape")
 def workflows_edge_lacks_handle() -> Edit:
     """An edge has no targetHandle."""
@@ -222,12 +100,6 @@ def workflows_edge_lacks_handle() -> Edit:
 def schema_field_lacks_type() -> Edit:
     """A field has no type."""
     return _schema(without("fields.*.type"))
-
-
-@fault("schema.fields-have-name-and-type")
-def schema_field_lacks_name() -> Edit:
-    """A field has no name."""
-    return _schema(without("fields.*.name"))
 
 
 @fault("schema.empty-without-request-input")
@@ -243,12 +115,6 @@ def schema_lacks_values() -> Edit:
 
 
 @fault("schema.shape")
-def schema_lacks_cost() -> Edit:
-    """A schema has no estimatedCreditCost."""
-    return _schema(without("estimatedCreditCost"), "getWorkflowSchema")
-
-
-@fault("schema.shape")
 def schema_cost_as_text() -> Edit:
     """A schema's estimatedCreditCost is a string."""
     return _schema(changed("estimatedCreditCost", str), "getWorkflowSchema")
@@ -259,12 +125,6 @@ def schema_public_with_cost(answer: OutgoingAnswer) -> None:
     """The public schema shows the cost."""
     workflow = find_workflow(answer.store, answer.path_params["slug"])
     answer.body["estimatedCreditCost"] = workflow and estimated_credits(workflow.document)
-
-
-@fault("schema.public-shape-without-cost")
-def schema_public_lacks_fields() -> Edit:
-    """The public schema has no fields."""
-    return _schema(without("fields"), "getPublicWorkflowSchema")
 
 
 @fault("schema.public-shape-without-cost", is_subtle=True)

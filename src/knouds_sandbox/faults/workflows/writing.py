@@ -16,10 +16,9 @@ from knouds_sandbox.faults.resource_edits import on_create, on_document, owning,
 from knouds_sandbox.handlers.runs import make_job, perform
 from knouds_sandbox.handlers.workflows import ChangedWorkflow, NewWorkflow, own_workflow
 from knouds_sandbox.state.accounts import find_key_by_name, is_account
-from knouds_sandbox.state.workflow_documents import changed_members, joined_words, make_slug, plain
+from knouds_sandbox.state.workflow_documents import make_slug, plain
 from knouds_sandbox.state.workflow_records import (
     add_workflow,
-    change_workflow,
     delete_workflow,
     find_workflow,
     free_slug,
@@ -53,14 +52,6 @@ def _filled_in(make: Callable[[ChangedWorkflow], dict[str, Any]]) -> Edit:
 
     def change(changed: ChangedWorkflow) -> None:
         changed.members = make(changed) | changed.members
-
-    return _on_change(change)
-
-
-def _keep_what_would_be_empty(member: str) -> Edit:
-    def change(changed: ChangedWorkflow) -> None:
-        if changed.members.get(member) in ("", []):
-            del changed.members[member]
 
     return _on_change(change)
 
@@ -107,12 +98,6 @@ def create_free_uncapped() -> Edit:
     return at(Point.WORKFLOW_LIMIT, "createWorkflow", lambda *_: True)
 
 
-@fault("workflows.free-capped-at-one", is_subtle=True)
-def create_free_capped_at_two() -> Edit:
-    """A free account may have two workflows."""
-    return at(Point.WORKFLOW_LIMIT, "createWorkflow", lambda _, count: count < 2)
-
-
 @fault("workflows.free-capped-at-one", Point.DRAFT, "createWorkflow", is_subtle=True)
 async def create_free_cap_is_late(_: HandlerCall, __: NewWorkflow) -> None:
     """Simultaneous creates let a free account exceed its cap."""
@@ -136,18 +121,6 @@ def create_believes_created_by() -> Edit:
 def workflows_document_names_another_creator(answer: OutgoingAnswer) -> None:
     """A workflow's createdBy names another account."""
     answer.body["createdBy"] = find_key_by_name(answer.store, "stranger").account.id
-
-
-@fault("workflows.creator-owns", is_subtle=True)
-def update_believes_created_by() -> Edit:
-    """Update takes createdBy from the body."""
-    return _on_change(_believe_created_by)
-
-
-@fault("workflows.create-makes-slug-from-name")
-def create_slug_keeps_capitals() -> Edit:
-    """A new slug keeps the name's capitals."""
-    return with_slug(lambda name: joined_words(plain(name), "-"))
 
 
 @fault("workflows.create-makes-slug-from-name", is_subtle=True)
@@ -186,24 +159,12 @@ def create_suffixes_from_1() -> Edit:
     return _suffix(lambda number: f"-{number - 1}")
 
 
-@fault("workflows.create-suffixes-taken-slug")
-def create_suffixes_without_hyphen() -> Edit:
-    """The suffix of a taken slug has no hyphen."""
-    return _suffix(str)
-
-
 @fault("workflows.create-suffixes-taken-slug", Point.DRAFT, "createWorkflow", is_subtle=True)
 async def create_twins_share_a_slug(call: HandlerCall, new: NewWorkflow) -> None:
     """If two creates with the same name are simultaneous, the later one takes the slug of the earlier."""
     new.slug = free_slug(call.store, new.slug)
     await pause()
     delete_workflow(call.store, new.slug)
-
-
-@fault("workflows.create-suffixes-taken-slug", is_subtle=True)
-def create_suffixes_skip_3() -> Edit:
-    """After the suffix -2 comes -4."""
-    return _suffix(lambda number: f"-{number + (number > 2)}")
 
 
 @fault("workflows.create-suffixes-taken-slug", Point.DRAFT, "createWorkflow", is_subtle=True)
@@ -215,76 +176,9 @@ async def create_refuses_foreign_namesake(call: HandlerCall, new: NewWorkflow) -
 
 
 @fault("workflows.update-takes-subset", is_subtle=True)
-def update_cannot_empty_tags() -> Edit:
-    """An update with an empty list of tags leaves the tags unchanged."""
-    return _keep_what_would_be_empty("tags")
-
-
-@fault("workflows.update-takes-subset", is_subtle=True)
-def update_cannot_empty_description() -> Edit:
-    """An update with an empty description leaves the description unchanged."""
-    return _keep_what_would_be_empty("description")
-
-
-@fault("workflows.update-takes-subset", _on_change, is_subtle=True)
-def update_keeps_three_tags(changed: ChangedWorkflow) -> None:
-    """Update keeps only three tags."""
-    if "tags" in changed.members:
-        changed.members["tags"] = changed.members["tags"][:3]
-
-
-@fault("workflows.update-takes-subset", _on_change, is_subtle=True)
-def update_merges_nodes(changed: ChangedWorkflow) -> None:
-    """Update keeps old nodes that are not in the new list."""
-    if "nodes" in changed.members:
-        new_ids = {node["id"] for node in changed.members["nodes"]}
-        old = changed.workflow.document["nodes"]
-        changed.members["nodes"] += [node for node in old if node["id"] not in new_ids]
-
-
-@fault("workflows.update-takes-subset", is_subtle=True)
-def update_withdraws_from_the_public() -> Edit:
-    """An update without publicPlayground makes the workflow private."""
-    return _filled_in(lambda _: {"publicPlayground": False})
-
-
-@fault("workflows.update-takes-subset", is_subtle=True)
-def update_moves_to_the_root() -> Edit:
-    """An update moves the workflow to the root folder."""
-    return _on_change(lambda changed: changed.members.update(folderId=None))
-
-
-@fault("workflows.update-takes-subset", is_subtle=True)
 def update_resets_what_is_left_out() -> Edit:
     """Update empties tags and description if they are not sent."""
     return _filled_in(lambda _: {"tags": [], "description": ""})
-
-
-@fault("workflows.update-takes-subset")
-def update_ignores_description() -> Edit:
-    """Update does not change the description."""
-    return _on_change(lambda changed: changed.members.pop("description", None))
-
-
-@fault("workflows.update-takes-subset", Point.BODY, "updateWorkflow", is_subtle=True)
-def update_refused_in_part(call: HandlerCall, body: Any) -> Any:
-    """A refused update still changes the description."""
-    try:
-        changed_members(body)
-    except Refusal:
-        if isinstance(body, dict) and isinstance(body.get("description"), str):
-            change_workflow(call.store, own_workflow(call), {"description": body["description"]})
-    return body
-
-
-def _all_but_the_folder(document: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in document.items() if name != "folderId"}
-
-
-@fault("workflows.update-takes-subset", is_subtle=True)
-def update_overwrites_update() -> Edit:
-    """An update undoes updates that came while it was in progress."""
-    return _written_late(_all_but_the_folder)
 
 
 @fault("workflows.update-takes-subset", is_subtle=True)
@@ -305,12 +199,6 @@ def update_shows_late_now_and_then() -> tuple[Edit, Edit]:
     return at(Point.DRAFT, "updateWorkflow", remember), on_success("getWorkflow", show)
 
 
-@fault("workflows.update-takes-subset", is_subtle=True)
-def update_drops_the_last_tag() -> Edit:
-    """Update drops the last tag if tags are not sent."""
-    return _filled_in(lambda changed: {"tags": changed.workflow.document["tags"][:-1]})
-
-
 @fault("workflows.slug-never-changes", _reslugged)
 def update_makes_slug_anew(changed: ChangedWorkflow) -> str | None:
     """Update makes a new slug from a new name."""
@@ -324,28 +212,10 @@ def update_believes_slug(changed: ChangedWorkflow) -> str | None:
     return make_slug(changed.body["slug"]) if isinstance(changed.body.get("slug"), str) else None
 
 
-@fault("workflows.move-sets-folder", Point.DRAFT, "moveWorkflow", is_subtle=True)
-async def move_leaves_a_copy(call: HandlerCall, changed: ChangedWorkflow) -> None:
-    """A move makes a copy of the workflow."""
-    old = changed.workflow
-    add_workflow(call.store, old.document, slug=f"{old.slug}-moved", owner_id=call.account.id)
-
-
 @fault("workflows.move-sets-folder")
 def move_changes_nothing() -> Edit:
     """Move leaves the folder alone."""
     return _not_moved(lambda *_: True)
-
-
-def _is_new_folder(call: HandlerCall, folder_id: str | None) -> bool:
-    lines = list_summaries(call.store, call.account.id)
-    return folder_id is not None and all(line["folderId"] != folder_id for line in lines)
-
-
-@fault("workflows.move-sets-folder", is_subtle=True)
-def move_to_new_folders_ignored() -> Edit:
-    """A move to an empty folder changes nothing."""
-    return _not_moved(_is_new_folder)
 
 
 @fault("workflows.move-sets-folder", is_subtle=True)
@@ -358,12 +228,6 @@ def move_to_root_ignored() -> Edit:
 def update_overwrites_move() -> Edit:
     """An update undoes a move that came while it was in progress."""
     return _written_late(lambda document: {"folderId": document["folderId"]})
-
-
-@fault("workflows.move-sets-folder", is_subtle=True)
-def move_empties_description() -> Edit:
-    """Move empties the description."""
-    return _on_change(lambda changed: changed.members.update(description=""), "moveWorkflow")
 
 
 @fault("workflows.delete-then-404", Point.HANDLER, "deleteWorkflow")

@@ -374,7 +374,10 @@ def test_document_sent_back_has_the_values_read_in_the_replay():
     [
         (Conditions(), {"faults": ("whoami-is-203",), "variant": "terse"}),
         (Conditions(faults=()), {"faults": (), "variant": "terse"}),
-        (Conditions(faults=("run-is-202",), variant="late"), {"faults": ("run-is-202",), "variant": "late"}),
+        (
+            Conditions(faults=("whoami-is-203",), variant="late"),
+            {"faults": ("whoami-is-203",), "variant": "late"},
+        ),
     ],
     ids=["of the run", "healthy", "others"],
 )
