@@ -334,7 +334,6 @@ def bench(session: nox.Session) -> None:
     session.run("python", "benchmarks/sandbox_speed.py", *session.posargs)
     session.run("python", "benchmarks/check_speed.py", *session.posargs)
     session.run("python", "benchmarks/check_latency.py")
-    session.run("python", "benchmarks/report_scale.py", *session.posargs)
     session.run("python", "benchmarks/load_client.py", *session.posargs)
     session.run("python", "benchmarks/load_phases.py")
     session.run("python", "benchmarks/load_memory.py")

@@ -1,6 +1,6 @@
 """Check a server by another author, healthy and with each of its faults.
 
-``python benchmarks/blind/run.py second --only usage``. A fault is caught if the check cites a fact that the
+``python benchmarks/blind/run.py flask --only usage``. A fault is caught if the check cites a fact that the
 healthy server keeps. Servers and faults are never tuned to the suite: what is missed is a gap of the suite.
 ``--healthy 50`` looks for false alarms instead: the healthy server with so many seeds. ``--peer`` has
 schemathesis look, with the document, a full key, one that only reads and one of another account: what it
@@ -34,28 +34,14 @@ from knouds_harness.runs.record import read_run
 
 FOLDER = Path(__file__).parent
 FUNDS = {
-    "first": {"dan": '"none"', "tia": '"granted"'},
-    "second": {
-        "zero_full": '"none"',
-        "low_full": "45",
-        "trial_full": '"granted"',
-        "spent_full": '"exhausted"',
-    },
-    "third": {"poor": "3", "trial_used": '"exhausted"', "trial_pays": '"granted"'},
-    "fourth": {"low": "3", "trial_spent": '"exhausted"', "trial_pays": '"granted"'},
+    "aiohttp": {"poor": "3", "trial_used": '"exhausted"', "trial_pays": '"granted"'},
+    "flask": {"low": "3", "trial_spent": '"exhausted"', "trial_pays": '"granted"'},
 }
 PEER_KEYS = {
-    "first": {"business": "cleo", "read-only": "ana-read", "stranger": "ben"},
-    "second": {"business": "biz1_full", "read-only": "pro1_read", "stranger": "pro2_full"},
-    "third": {"business": "business_all", "read-only": "pro_read", "stranger": "pro2_all"},
-    "fourth": {"business": "biz_all", "read-only": "pro_read", "stranger": "pro2_all"},
+    "aiohttp": {"business": "business_all", "read-only": "pro_read", "stranger": "pro2_all"},
+    "flask": {"business": "biz_all", "read-only": "pro_read", "stranger": "pro2_all"},
 }
-PEER_WORKFLOWS = {
-    "first": ("cleo-poster", "ana-playground"),
-    "second": ("biz-notes", "open-skyline"),
-    "third": ("brand-video", "open-portrait"),
-    "fourth": ("atlas-hero", "window-shop"),
-}
+PEER_WORKFLOWS = {"aiohttp": ("brand-video", "open-portrait"), "flask": ("atlas-hero", "window-shop")}
 SIGNED_WITH = "whsec_of_the_blind_server"
 STATED = ("owner", "public", "template", "polled", "needs_tier", "disabled", "fails", "cost_credits")
 LIMITS = 'credits = 1_000_000\nconcurrency = 8\ntimeout_s = 10\nallow = ["read", "write", "run", "cancel"]'

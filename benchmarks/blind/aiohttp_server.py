@@ -3,7 +3,7 @@
 Everything lives in dictionaries on one event loop, so a stretch of code without
 an `await` is atomic; that is the whole locking story of the healthy server.
 
-    python third_server.py [--port 0] [--fault NAME] [--other-way] [--list] [--run-seconds S]
+    python aiohttp_server.py [--port 0] [--fault NAME] [--other-way] [--list] [--run-seconds S]
                            [--webhook-url URL] [--webhook-secret SECRET]
 
 When it listens it prints a line of JSON: address, keys, workflows and models.
