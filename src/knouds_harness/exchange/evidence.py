@@ -16,6 +16,7 @@ from knouds_harness.body_bounds import KEPT_BYTES, MAX_LEVELS, MAX_VALUES, has_t
 from knouds_harness.contract.capabilities import WINDOW_S
 from knouds_harness.contract.operations import Action, Operation
 from knouds_harness.exchange.alterations import Alteration
+from knouds_harness.exchange.failures import TOO_LONG
 from knouds_harness.whole_numbers import whole_number
 
 NO_BODY: Final = object()
@@ -210,9 +211,24 @@ class Exchange:
         return self._parsed[0]
 
     @property
+    def is_beyond_bounds(self) -> bool:
+        """Whether the body is longer, deeper or of more values than this harness reads: it may be right."""
+        if (self.failure or "").startswith(TOO_LONG):
+            return True
+        is_kept_in_part = self.body.endswith((_TOO_DEEP.encode(), _TOO_MANY.encode()))
+        return is_kept_in_part or self._parsed[1] in (_TOO_DEEP, _TOO_MANY)
+
+    @property
     def members(self) -> dict[str, JSON]:
         """The members of the body; empty if it is not an object."""
         return members_of(self.json_or_none())
+
+    @property
+    def answer(self) -> str:
+        """What came back, in words: status and code, or the transport's failure."""
+        if self.status is None:
+            return self.failure or "no answer"
+        return f"{self.status} {self.code}" if self.code else str(self.status)
 
     @property
     def is_success(self) -> bool:

@@ -13,8 +13,8 @@ from typing import Any, Final
 import gevent
 
 from knouds_harness.contract.operations import Action
+from knouds_harness.exchange.created_workflows import workflow_path
 from knouds_harness.exchange.execution_status import is_final
-from knouds_harness.exchange.workflow_requests import workflow_path
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.invariants.verification import parsed
 from knouds_harness.load.scenario import ScenarioUser
@@ -139,9 +139,7 @@ def _is_delivered(
         webhook_waiter.count_unconfigured()
         return False
     arrival = webhook_waiter.await_arrival(
-        execution_id,
-        timeout_s=(run_request.deadline_s or _DEADLINE_S) - (time.perf_counter() - submitted_s),
-        submitter=run_request.persona,
+        execution_id, timeout_s=(run_request.deadline_s or _DEADLINE_S) - (time.perf_counter() - submitted_s)
     )
     if arrival is None and webhook_waiter.is_over:
         return False  # the delivery may still come; polling finds the end while there is time
