@@ -83,6 +83,26 @@ def test_waivers_say_whether_they_are_used_or_expired(record):
     assert [row.state for row in waiver_rows(record)] == ["used", "expired"]
 
 
+def alone_about(record, fact):
+    """Return the record as one of a run about this fact alone, without findings about others."""
+    findings = tuple(each for each in record.findings if each.fact == fact)
+    setup = replace(record.setup, selected=(fact,))
+    return replace(record, outcome=RunOutcome.KEPT, findings=findings, setup=setup)
+
+
+def test_waiver_of_another_fact_is_not_called_unused(record):
+    assert [row.state for row in waiver_rows(alone_about(record, "run.cost-is-credits"))] == [
+        "not selected",
+        "expired",
+    ]
+
+
+def test_run_about_a_waived_fact_tested_something(record):
+    waived = alone_about(record, "envelope.plain-401-has-code")
+
+    assert headline(waived, fact_rows(waived)).title == "No breach found"
+
+
 @pytest.mark.parametrize(
     ("outcome", "tone", "title"),
     [

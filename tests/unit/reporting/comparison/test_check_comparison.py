@@ -62,6 +62,12 @@ def test_finding_is_not_gone_if_its_fact_was_not_tested(sound, faulty):
     assert comparison.lost == ()
 
 
+def test_finding_is_not_gone_if_its_fact_was_not_selected(sound, faulty):
+    narrow = replace(sound, selected=frozenset({"whoami.user-object"}))
+
+    assert compare_checks(faulty, narrow).gone == ()
+
+
 def test_lost_fact_fails_the_comparison(sound):
     """An expired key must not look like a run without findings."""
     blind = replace(sound, facts={**sound.facts, "run.cost-is-credits": FactStatus.UNTESTED})
