@@ -95,7 +95,9 @@ def test_run_without_inputs_is_refused(tester, operation_id, need, body):
     """A run without inputs is a 400 INVALID_INPUTS."""
     call = call_that_would_run(tester.need(need)).having(json=body)
 
-    tester.send(operation_id, tester.need(need).key, call)
+    exchange = tester.send(operation_id, tester.need(need).key, call)
+
+    tester.judge(validation.inputs_missing, exchange)
 
 
 @pytest.mark.independent
@@ -116,7 +118,7 @@ def test_inputs_that_are_no_object_are_refused(tester, operation_id, need, input
 
     if inputs == []:
         tester.keep(f"{operation_id}-inputs-array", exchange)
-    assert not tester.findings_about(exchange)
+    assert not tester.judge(validation.inputs_not_object, exchange)
 
 
 @pytest.mark.independent
@@ -127,9 +129,10 @@ def test_asynchronous_run_needs_inputs(tester, operation_id, need):
     call = call_that_would_run(tester.need(need)).having(query=(("async", "true"),))
     owner = tester.need(need).key
 
-    tester.send(operation_id, owner, call.having(json={}))
+    tester.judge(validation.inputs_missing, tester.send(operation_id, owner, call.having(json={})))
     for inputs in (None, [], [{"prompt": "a"}], "", "a", 0, 1.5, False, True):
-        tester.send(operation_id, owner, call.having(json={"inputs": inputs}))
+        exchange = tester.send(operation_id, owner, call.having(json={"inputs": inputs}))
+        tester.judge(validation.inputs_not_object, exchange)
 
 
 @pytest.mark.independent
@@ -147,7 +150,7 @@ def test_body_that_is_no_json_is_refused(tester, operation_id, need, body):
 
     if body == CUT_SHORT:
         tester.keep(f"{operation_id}-not-json", exchange)
-    assert not tester.findings_about(exchange)
+    assert not tester.judge(validation.body_not_json, exchange)
 
 
 NEARLY_JSON = {
@@ -181,7 +184,8 @@ def test_body_that_is_nearly_json_is_refused(tester, operation_id, need, query):
     call = call_that_would_run(tester.need(need)).having(query=query)
 
     for body in NEARLY_JSON.values():
-        tester.send(operation_id, tester.need(need).key, call.having(raw=body.encode()))
+        exchange = tester.send(operation_id, tester.need(need).key, call.having(raw=body.encode()))
+        tester.judge(validation.body_not_json, exchange)
 
 
 @pytest.mark.independent
@@ -192,7 +196,9 @@ def test_body_that_is_no_object_is_refused(tester, operation_id, need, raw):
     """A run body that is JSON but not an object, or is empty, is a 400."""
     call = call_that_would_run(tester.need(need)).having(raw=raw)
 
-    tester.send(operation_id, tester.need(need).key, call)
+    exchange = tester.send(operation_id, tester.need(need).key, call)
+
+    tester.judge(validation.body_no_object, exchange)
 
 
 @pytest.mark.independent
@@ -206,13 +212,13 @@ def test_body_that_is_no_object_is_refused(tester, operation_id, need, raw):
 def test_malformed_slug_is_refused(tester, operation_id, need, slug):
     """A slug or model name with other characters is a 400 INVALID_SLUG."""
     (parameter,) = tester.document.operation_by_id[operation_id].path_parameters
-    call = Call(path_values={parameter: slug}, json={"inputs": {}})
+    call = Call(path_values={parameter: slug}, json={"inputs": {}}, is_deliberate=True)
 
     exchange = tester.send(operation_id, tester.need(need), call)
 
     if slug == "portrait hd":
         tester.keep(f"{operation_id}-bad-name", exchange)
-    assert not tester.findings_about(exchange)
+    assert not tester.judge(validation.malformed_slug, exchange)
 
 
 @pytest.mark.independent
@@ -228,9 +234,13 @@ def test_existing_name_has_no_other_spelling(tester, operation_id, need, spell):
     if path_values == call.path_values:
         raise Untested("a workflow or model whose name has letters", "profile")
 
-    tester.send(
-        operation_id, tester.need(need).key, call.having(path_values=path_values, json={"inputs": {}})
+    exchange = tester.send(
+        operation_id,
+        tester.need(need).key,
+        call.having(path_values=path_values, json={"inputs": {}}, is_deliberate=True),
     )
+
+    tester.judge(validation.malformed_slug, exchange)
 
 
 @pytest.mark.independent
@@ -239,7 +249,9 @@ def test_existing_name_has_no_other_spelling(tester, operation_id, need, spell):
 @pytest.mark.parametrize("body", [{"description": "no name"}, {}, {"Name": "a"}], ids=json.dumps)
 def test_create_without_a_name_is_refused(tester, subjects, body):
     """Create without a name is refused."""
-    tester.send("createWorkflow", tester.need(WRITER), Call(json=marked(body)))
+    exchange = tester.send("createWorkflow", tester.need(WRITER), Call(json=marked(body)))
+
+    tester.judge(validation.create_without_name, exchange)
 
 
 @pytest.mark.independent
@@ -276,7 +288,9 @@ def test_move_without_a_usable_folder_is_refused(tester, subjects, body):
     """A move without a usable folderId is a 4xx."""
     call = Call(path_values={"slug": subjects.scratch_slug}, json=body)
 
-    tester.send("moveWorkflow", tester.need(AUTHOR), call)
+    exchange = tester.send("moveWorkflow", tester.need(AUTHOR), call)
+
+    tester.judge(validation.misshapen_move, exchange)
 
 
 @pytest.mark.independent
@@ -326,7 +340,9 @@ def test_bodiless_read_needs_no_content_type(tester, subjects, document, operati
     if isinstance(found, KeyAndResource) and "slug" in call.path_values:
         call = call.having(path_values={"slug": found.resource.slug})
 
-    tester.send(operation_id, key, call)
+    exchange = tester.send(operation_id, key, call)
+
+    tester.judge(validation.bodiless, exchange)
 
 
 @pytest.mark.spends.with_args(once(CANCELLED_RUN))

@@ -27,7 +27,7 @@ def answering(bodies, lock, asked):
             status=201,
             is_success=True,
             code=None,
-            answer="201",
+            failure=None,
             request=request,
         )
 
