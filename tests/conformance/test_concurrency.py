@@ -222,7 +222,7 @@ def runs_within_means(target):
 
 @pytest.mark.spends.with_args(runs_within_means)
 @pytest.mark.needs(MODEL_RUN, CONTROL)
-@pytest.mark.proves(concurrency.no_overspending, refusals.TOO_FEW_CREDITS, form.code_fits_status)
+@pytest.mark.proves(concurrency.no_overspending, refusals.too_few_credits, form.code_fits_status)
 def test_runs_on_the_last_credits(tester):
     """Runs that are sent at once do not spend more credits than the account has."""
     tester.need(CONTROL)
@@ -246,7 +246,7 @@ def test_runs_on_the_last_credits(tester):
         )
     for exchange in exchanges:
         if exchange not in admitted:
-            tester.judge(refusals.TOO_FEW_CREDITS, exchange)
+            tester.judge(refusals.too_few_credits, exchange)
 
 
 def runs_on_few_credits(target):
@@ -258,7 +258,7 @@ def runs_on_few_credits(target):
 
 @pytest.mark.spends.with_args(runs_on_few_credits)
 @pytest.mark.needs(LAST_CREDITS)
-@pytest.mark.proves(concurrency.no_overspending, refusals.TOO_FEW_CREDITS)
+@pytest.mark.proves(concurrency.no_overspending, refusals.too_few_credits)
 def test_runs_of_a_key_on_its_last_credits(tester, subjects):
     """Runs at once of the account whose profile says how many credits it has do not spend more than these."""
     persona, resource, had_credits = tester.need(LAST_CREDITS)
@@ -279,7 +279,7 @@ def test_runs_of_a_key_on_its_last_credits(tester, subjects):
     if last.status != 402:
         raise Untested(f"a run that is refused for its credits: it was answered {answer(last)}")
 
-    tester.judge(refusals.TOO_FEW_CREDITS, last)
+    tester.judge(refusals.too_few_credits, last)
     admitted = are_admitted(exchanges)
     costs = [cost for each in admitted if (cost := runs.reported_credits(each)) is not None]
     if admitted and len(costs) == len(admitted):

@@ -6,6 +6,8 @@ from knouds_harness.exchange.evidence import NO_BODY, Call
 from knouds_harness.exchange.usage import listed_models, model_ids_of
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks import isolation, usage, workflows
+from knouds_harness.judging.checks.envelopes import refusals
+from knouds_harness.suite.selection import operations_for
 from knouds_harness.suite.support.usage_rows import await_rows, read_page, read_rows
 from knouds_harness.suite.support.workflow_authoring import (
     filed,
@@ -31,6 +33,15 @@ from knouds_harness.targets.needs.workflows import (
 
 pytestmark = pytest.mark.sequence
 
+REFUSED = {
+    "runWorkflow": refusals.run_foreign_workflow,
+    "getWorkflowSchema": refusals.read_foreign_workflow,
+    "getPublicWorkflowSchema": refusals.private_public_schema,
+    "getWorkflow": refusals.read_foreign_workflow,
+    "updateWorkflow": refusals.write_foreign_workflow,
+    "moveWorkflow": refusals.write_foreign_workflow,
+    "deleteWorkflow": refusals.write_foreign_workflow,
+}
 BODIES = {
     "runWorkflow": {"inputs": {}},
     "updateWorkflow": {"description": "written by somebody else", "publicPlayground": True},
@@ -48,8 +59,14 @@ def tried(tester, operation, intruder, name, value):
 
 
 @in_both_directions
-@pytest.mark.operations(ids=isolation.ON_WORKFLOWS, shows=isolation.FACTS_BY_OPERATION)
-@pytest.mark.proves(isolation.refused, workflows.untouched)
+@pytest.mark.parametrize(
+    "operation",
+    [
+        pytest.param(each, id=each.id, marks=[pytest.mark.shows(fact) for fact in REFUSED[each.id].facts])
+        for each in operations_for(secured=None, ids=REFUSED)
+    ],
+)
+@pytest.mark.proves(*dict.fromkeys(REFUSED.values()), workflows.untouched)
 @pytest.mark.needs(TWO_AUTHORS)
 def test_private_workflow_is_refused_to_others_and_stays_as_it_was(tester, subjects, operation, order):
     """Someone else's private workflow is refused, and is afterwards what it was, as its owner reads it."""
@@ -57,7 +74,7 @@ def test_private_workflow_is_refused_to_others_and_stays_as_it_was(tester, subje
     owner, intruder = tester.need(need)[::order]
     slug, before = filed(tester, subjects, owner, is_public=False)
 
-    tester.judge(isolation.refused, tried(tester, operation, intruder, "slug", slug))
+    tried(tester, operation, intruder, "slug", slug)
 
     tester.judge(workflows.untouched, read(tester, owner, slug), before=before)
 
@@ -75,7 +92,7 @@ def test_private_workflow_is_refused_to_others_and_stays_as_it_was(tester, subje
         )
     ],
 )
-@pytest.mark.proves(isolation.refused, isolation.not_cancelled)
+@pytest.mark.proves(refusals.foreign_execution, isolation.not_cancelled)
 @pytest.mark.shows("execution.foreign-is-404")
 def test_execution_is_hidden_from_others_and_not_cancelled_by_them(
     tester, subjects, document, operation_id, need
@@ -85,8 +102,7 @@ def test_execution_is_hidden_from_others_and_not_cancelled_by_them(
     submitted = subjects.run(resource, owner, is_async=True)
     execution_id = subjects.execution_id_of(submitted)
 
-    operation = document.operation_by_id[operation_id]
-    tester.judge(isolation.refused, tried(tester, operation, intruder, "id", execution_id))
+    tried(tester, document.operation_by_id[operation_id], intruder, "id", execution_id)
 
     poll = tester.send("getExecution", owner, Call(path_values={"id": execution_id}))
     tester.judge(isolation.not_cancelled, poll)
@@ -104,7 +120,7 @@ def test_foreign_workflow_is_not_listed(tester, subjects, order):
     tester.judge(workflows.listed, tester.send("listWorkflows", intruder), foreign={slug})
 
 
-@pytest.mark.proves(isolation.not_received, isolation.still_owned)
+@pytest.mark.proves(isolation.not_received, workflows.creator_may)
 def test_workflow_moved_to_a_foreign_folder_does_not_show_there(tester, subjects):
     """A workflow that says it is in somebody else's folder neither shows there nor becomes theirs."""
     (other, _), owner = tester.need(FILED_AND_STRANGER)
@@ -114,7 +130,7 @@ def test_workflow_moved_to_a_foreign_folder_does_not_show_there(tester, subjects
     move(tester, owner, slug, folder_id)  # whether that is refused is open
 
     tester.judge(isolation.not_received, tester.send("listWorkflows", other), slug=slug)
-    tester.judge(isolation.still_owned, write(tester, owner, slug, {"description": "still mine"}))
+    write(tester, owner, slug, {"description": "still mine"})
 
 
 @in_both_directions

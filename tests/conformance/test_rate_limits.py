@@ -241,7 +241,7 @@ def window_to_fill(tester, subjects, pytestconfig):
 
 
 @pytest.mark.limited
-@pytest.mark.proves(refusals.OVER_LIMIT, rate_limits.told_wait)
+@pytest.mark.proves(refusals.over_limit, rate_limits.told_wait)
 @pytest.mark.needs(PRO_MODEL_KEY, CONTROL)
 @pytest.mark.records("runModel-over-limit", 429)
 def test_runs_of_models_are_limited_too(tester):
@@ -256,7 +256,7 @@ def test_runs_of_models_are_limited_too(tester):
     else:
         raise Untested("a limit that counts refused requests")
 
-    tester.judge(refusals.OVER_LIMIT, exchange)
+    tester.judge(refusals.over_limit, exchange)
     tester.judge(rate_limits.told_wait, exchange)
     tester.next_window()
 
@@ -296,7 +296,7 @@ def what_a_window_spends(target):
 @pytest.mark.shows("rate.refusal-fields")
 @pytest.mark.spends.with_args(what_a_window_spends)
 @pytest.mark.proves(
-    refusals.OVER_LIMIT,
+    refusals.over_limit,
     rate_limits.within_limit,
     rate_limits.remaining_falls,
     rate_limits.remaining_counts,
@@ -341,10 +341,10 @@ def judge_full_window(tester, subjects, window):
         left -= sum(each.is_success for each in before)
         tester.judge(concurrency.burst, admitted[-1], answers=at_once, left=left)
         for each in at_once:
-            tester.judge(schemas.limited_run_headers if each in admitted else refusals.OVER_LIMIT, each)
+            tester.judge(schemas.limited_run_headers if each in admitted else refusals.over_limit, each)
 
     over = window.run()
-    tester.judge(refusals.OVER_LIMIT, over)
+    tester.judge(refusals.over_limit, over)
     tester.judge(rate_limits.told_wait, over)
     judge_others_of_full_window(tester, subjects, window, over)
 
@@ -359,7 +359,7 @@ def judge_full_window(tester, subjects, window):
 
 @pytest.mark.limited
 @pytest.mark.thorough
-@pytest.mark.proves(rate_limits.within_limit, refusals.OVER_LIMIT, usage.limit)
+@pytest.mark.proves(rate_limits.within_limit, refusals.over_limit, usage.limit)
 @pytest.mark.needs(CONTROL, BUSINESS_KEY, AUTHOR_WHO_RUNS)
 @pytest.mark.shows("tier.rate-limit-business")
 def test_business_account_gets_exactly_its_limit(tester, subjects):
@@ -375,7 +375,7 @@ def test_business_account_gets_exactly_its_limit(tester, subjects):
     if (over.started_at - began).total_seconds() >= WINDOW_S:
         raise Untested(f"a machine that sends {limit:,} runs within one window")
     tester.judge(rate_limits.within_limit, last, tier="business", number=number)
-    tester.judge(refusals.OVER_LIMIT, over)
+    tester.judge(refusals.over_limit, over)
     tester.next_window()
 
     for asked in (MAX_LIMIT + 1, limit):

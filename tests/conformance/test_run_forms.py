@@ -28,7 +28,8 @@ def in_other_form(request):
 @pytest.mark.shows("run.inputs-not-object-is-invalid-inputs", WORKFLOW_CALL)
 def test_run_that_is_refused_in_one_form_is_refused_in_the_other(tester):
     """Each refusal of a run that the tests before have met holds for its other form, and costs nothing."""
-    refused = [each for each in tester.runs.refused() if validation.fact_of_refusal(each)]
+    fact_by_id = {each.id: tester.refused_by(each) for each in tester.runs.refused()}
+    refused = [each for each in tester.runs.refused() if fact_by_id[each.id]]
     if not refused:
         raise Untested("a run that was refused")
     senders = [tester.client.persona(each.request.persona) for each in refused if each.status != 401]
@@ -48,4 +49,6 @@ def test_run_that_is_refused_in_one_form_is_refused_in_the_other(tester):
     finally:  # what was accepted may have used up the credits, which ends the test
         tester.recorder.steps.end_sequence()  # a finding below rests on two requests, not on all
         for exchange, other in zip(refused, others, strict=False):
-            tester.judge(validation.refused_in_either_form, other, refused=exchange)
+            tester.judge(
+                validation.refused_in_either_form, other, refused=exchange, refused_by=fact_by_id[exchange.id]
+            )

@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
@@ -33,50 +32,55 @@ def _filled(text, values):
     return re.sub(r"\$(?:\{\{|\[\[) inputs\.([\w-]+) (?:\}\}|\]\])", lambda found: values[found[1]], text)
 
 
-def of_github(harness, folder):
+PLACES = ("https://github.com/OWNER/knouds-harness", "https://gitlab.com/GROUP/knouds-harness")
+
+
+def of_github(folder):
     """Return the steps of the sample, and their variables."""
     (workflow,) = _yaml("docs/ci/github-actions.yml")
-    assert list(workflow["env"]) == ["HARNESS"]
-    return [each["run"] for each in workflow["jobs"]["check"]["steps"] if "run" in each], {"HARNESS": harness}
+    steps = [each["run"] for each in workflow["jobs"]["check"]["steps"] if "run" in each]
+    return steps, {**workflow["env"], "TARGET": "staging"}
 
 
-def of_gitlab(harness, folder):
+def of_gitlab(folder):
     (pipeline,) = _yaml("docs/ci/gitlab-ci.yml")
-    assert "HARNESS" in pipeline["contract"]["variables"]
-    return pipeline["contract"]["script"], {"HARNESS": harness}
+    job = pipeline["contract"]
+    variables = {name: value for name, value in job["variables"].items() if name != "PIP_CACHE_DIR"}
+    return [each.replace("/tmp/", f"{folder}/") for each in job["script"]], variables  # noqa: S108 - its own
 
 
-def of_component(harness, folder):
+def of_component(folder):
     spec, job = _yaml("templates/check.yml")
     inputs = {name: (given or {}).get("default") for name, given in spec["spec"]["inputs"].items()}
-    inputs |= {"harness": harness, "target": "staging", "args": "--credits 50"}
+    inputs |= {"harness": PLACES[1], "target": "staging", "args": "--credits 50"}
     (script,) = (each["script"] for each in job.values())
     return [_filled(each.replace("/tmp/", f"{folder}/"), inputs) for each in script], {}  # noqa: S108 - its own
 
 
-def of_action(harness, folder):
-    """Return the same for GitHub's action, which is checked out by its tag."""
+def of_action(folder):
+    """Return the same for GitHub's action, which GitHub checks out."""
     (action,) = _yaml("action.yml")
     values = {name: given["default"] for name, given in action["inputs"].items()} | {"target": "staging"}
     steps = [each for each in action["runs"]["steps"] if "run" in each]
     variables = {name: _filled(text, values) for each in steps for name, text in each.get("env", {}).items()}
-    checkout = harness.removeprefix("git+file://").partition("@")[0]
-    variables |= {"GITHUB_ACTION_PATH": checkout, "RUNNER_TEMP": str(folder)}
-    return [each["run"] for each in steps], {**variables, "GITHUB_OUTPUT": str(folder / "outputs")}
+    checkout = folder / "action"
+    subprocess.run([GIT, "clone", "--quiet", folder.parent / "bare", checkout], check=True)
+    variables |= {"GITHUB_ACTION_PATH": str(checkout), "GITHUB_OUTPUT": str(folder / "outputs")}
+    return [each["run"] for each in steps], variables
 
 
-def released(folder):
-    """Make a repository of the package with a tag; complete, as a lazy fetch would never end."""
+def publish(folder, bare):
+    """Make a bare repository of the package, as it is here, with the branch that the samples name."""
     listed = subprocess.run([GIT, "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
     for name in filter(None, listed.stdout.split("\0")):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     author = ("-c", "user.name=a", "-c", "user.email=a@example.com")
     for words in (
-        ("init", "--quiet"),
+        ("init", "--quiet", "--initial-branch", "main"),
         ("add", "."),
         (*author, "commit", "--quiet", "-m", "x"),
-        ("tag", "v0.1.0"),
+        ("clone", "--quiet", "--bare", ".", bare),
     ):
         subprocess.run([GIT, *words], cwd=folder, check=True)
 
@@ -86,26 +90,25 @@ def released(folder):
     "sample", [of_github, of_gitlab, of_component, of_action], ids=lambda each: each.__name__
 )
 def test_sample_installs_and_checks_in_an_empty_repository(tmp_path, sample):
-    """Its steps need only the profile, and install the harness from a tag of its repository."""
-    harness, home, job = (tmp_path / each for each in ("harness", "home", "job"))
-    released(harness)
+    """Its steps need only the profile, and install what they say: that branch, and what its lock says."""
+    bare, home, job = (tmp_path / each for each in ("bare", "home", "job"))
+    publish(tmp_path / "source", bare)
     subprocess.run([sys.executable, "-m", "venv", home / "venv"], check=True)
     (job / "targets").mkdir(parents=True)
     subprocess.run([GIT, "init", "--quiet"], cwd=job, check=True)
-    steps, variables = sample(f"git+file://{harness}@v0.1.0", home)
+    steps, variables = sample(home)
 
     with running_sandbox(seed=1) as sandbox:
         (job / "targets" / "staging.toml").write_text(PROFILE.format(url=sandbox.base_url))
         environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("KNOUDS_")},
             "PATH": f"{home}/venv/bin:/usr/bin:/bin",
-            # its dependencies are installed already: no index is used
-            "PYTHONPATH": sysconfig.get_path("purelib"),
-            "PIP_NO_DEPS": "1",
-            "PIP_NO_BUILD_ISOLATION": "0",
-            "PIP_NO_INDEX": "1",
-            "GIT_NO_LAZY_FETCH": "1",
+            "RUNNER_TEMP": str(home),
             "STAGING_KEY": sandbox.keys["only-workflow-read"],
+            "KNOUDS_HARNESS_HOSTS": sandbox.base_url.removeprefix("http://"),
+            "GIT_CONFIG_COUNT": str(len(PLACES)),
+            **{f"GIT_CONFIG_KEY_{number}": f"url.file://{bare}.insteadOf" for number in range(len(PLACES))},
+            **{f"GIT_CONFIG_VALUE_{number}": place for number, place in enumerate(PLACES)},
             **variables,
         }
         done = [
@@ -116,7 +119,7 @@ def test_sample_installs_and_checks_in_an_empty_repository(tmp_path, sample):
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=120,
+                timeout=600,
             )
             for step in steps
         ]
@@ -144,7 +147,7 @@ def nightly_of_github():
     (workflow,) = _yaml("docs/ci/nightly-github-actions.yml")
     steps = [each for each in workflow["jobs"]["check"]["steps"] if "run" in each and "if" not in each]
     [keys] = [each["env"] for each in steps if "env" in each]
-    assert list(keys) == ["STAGING_KEY"]
+    assert list(keys) == ["KNOUDS_HARNESS_HOSTS", "STAGING_KEY"]
     return [each["run"] for each in steps]
 
 
@@ -162,7 +165,7 @@ def test_nightly_sample_keeps_a_passed_night_and_finds_lost_facts(tmp_path, samp
     """The baseline is the last night that passed, also after one that did not."""
     (tmp_path / "targets").mkdir()
     shutil.copy(ROOT / "docs" / "ci" / "nightly.sh", tmp_path)
-    script = "\n".join(each for each in sample() if "pip install" not in each)
+    script = "\n".join(each for each in sample() if "install.py" not in each and "git clone" not in each)
 
     def night(**keys):
         (tmp_path / "keys.env").write_text("".join(f"export {name}={key}\n" for name, key in keys.items()))
@@ -184,10 +187,11 @@ def test_nightly_sample_keeps_a_passed_night_and_finds_lost_facts(tmp_path, samp
     with running_sandbox(seed=1) as sandbox:
         profile = PROFILE.format(url=sandbox.base_url) + SECOND_KEY
         (tmp_path / "targets" / "staging.toml").write_text(profile)
+        hosts = sandbox.base_url.removeprefix("http://")
         full, runs = sandbox.keys["only-workflow-read"], sandbox.keys["only-workflow-run"]
-        first = night(STAGING_KEY=full, STAGING_SECOND_KEY=runs)
+        first = night(KNOUDS_HARNESS_HOSTS=hosts, STAGING_KEY=full, STAGING_SECOND_KEY=runs)
         kept = (tmp_path / "reports" / "baselines" / "staging-check.json").read_bytes()
-        second = night(STAGING_KEY=full)
+        second = night(KNOUDS_HARNESS_HOSTS=hosts, STAGING_KEY=full)
 
     assert (first.returncode, second.returncode) == (0, 1), first.stdout + first.stderr + second.stdout
     assert "Less verified than staging-check" in second.stdout

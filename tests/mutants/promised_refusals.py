@@ -11,11 +11,13 @@ class Refusal:
         facts: A breach may cite any of them.
         statuses: The documented ones; empty if the sources leave the status open.
         code: The documented one; empty if there is none.
+        open: Statuses and codes that another reason may have, which a server may look at first.
     """
 
     facts: tuple[str, ...]
     statuses: tuple[int, ...] = ()
     code: str = ""
+    open: tuple[int | str, ...] = ()
 
 
 def _unauthorized(fact: str, *, code: str = "") -> Refusal:
@@ -32,13 +34,18 @@ _REFUSALS: dict[str, Refusal] = {
     "revoked": _unauthorized("auth.revoked-key-is-401"),
     "unapproved": _unauthorized("auth.unapproved-account-is-401"),
     "bearer": _unauthorized("auth.bearer-is-not-accepted"),
-    "key-in-query": _unauthorized("auth.query-key-is-not-accepted"),
+    "key-in-query": Refusal(
+        facts=("auth.query-key-is-not-accepted",), statuses=(401,), open=(400, 422)
+    ),  # a server may know no such parameter
     "legacy": _unauthorized("auth.legacy-key-is-401-retired", code="LEGACY_KEY_RETIRED"),
     "lacks-capability": Refusal(
         facts=("capability.missing-is-403-denied",), statuses=(403,), code="CAPABILITY_DENIED"
     ),
     "async-not-supported": Refusal(
-        facts=("model.async-not-supported-is-400",), statuses=(400,), code="ASYNC_NOT_SUPPORTED"
+        facts=("model.async-not-supported-is-400",),
+        statuses=(400,),
+        code="ASYNC_NOT_SUPPORTED",
+        open=("INVALID_INPUTS",),
     ),
     "bad-name": Refusal(facts=("run.bad-slug-is-invalid-slug",), statuses=(400,), code="INVALID_SLUG"),
     "inputs-array": Refusal(
@@ -67,8 +74,10 @@ _REFUSALS: dict[str, Refusal] = {
 }
 _REFUSALS_OF_RUNS: dict[tuple[str, str], Refusal] = {
     ("runModel", "unknown"): Refusal(facts=("model.unknown-is-404",), statuses=(404,), code=_NOT_FOUND_MODEL),
-    ("runWorkflow", "unknown"): Refusal(facts=("run.unknown-workflow-is-404",), statuses=(404,)),
-    ("runWorkflow", "foreign"): Refusal(facts=("run.foreign-workflow-is-404",), statuses=(404,)),
+    ("runWorkflow", "unknown"): Refusal(facts=("run.unknown-workflow-is-404",), statuses=(404,), open=(402,)),
+    ("runWorkflow", "foreign"): Refusal(
+        facts=("run.foreign-workflow-is-404",), statuses=(404,), open=(400, 402, 422)
+    ),
     ("runModel", "not-json"): Refusal(
         facts=("run.body-not-json-is-invalid-body",), statuses=(400,), code="INVALID_BODY"
     ),

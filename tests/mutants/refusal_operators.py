@@ -17,6 +17,10 @@ _NO_TEXTS: Final[tuple[object, ...]] = (None, 7, "", [], {}, True)
 _NO_NAMES: Final[tuple[object, ...]] = ("", [], None, 7, "nothing:known", ["nothing:known"])
 _NO_FIELDS: Final[tuple[object, ...]] = (None, [], "soon")
 _OTHER_STATUSES = (200, 400, 401, 402, 403, 404, 418, 422, 429)
+_SHOWN_BY_STATUS = (
+    *("ground.status-is-documented", "auth.key-in-x-api-key", "auth.public-operations-need-no-key"),
+    "rate.refusal-headers",
+)
 _FIELDS = ("rate.refusal-fields", "rate.body-and-headers-agree")
 _HEADERS = ("rate.refusal-headers", "rate.body-and-headers-agree", "rate.headers-are-integers")
 
@@ -48,20 +52,22 @@ def causes(recording: Recording) -> Iterator[Mutant]:
         return
     facts = (*refusal.facts, "envelope.code-fits-status")
     for status in _OTHER_STATUSES:
-        if status not in refusal.statuses:
-            changed, undocumented = answering(recording, status=status), "ground.status-is-documented"
-            yield breach(changed, "refuse with another status", *facts, undocumented, place=str(status))
+        if status not in (*refusal.statuses, *refusal.open):
+            changed = answering(recording, status=status)
+            yield breach(changed, "refuse with another status", *facts, *_SHOWN_BY_STATUS, place=str(status))
     for code, status in STATUS_BY_CODE.items():
-        if code == body["code"]:
+        if code == body["code"] or code in refusal.open:
             continue
         if refusal.code or status not in refusal.statuses:
-            yield _breach(recording, "name another cause", {**body, "code": code}, *facts, place=code)
-    if refusal.code:
+            also = ("capability.exact-is-admitted",) if code == "CAPABILITY_DENIED" else ()
+            yield _breach(recording, "name another cause", {**body, "code": code}, *facts, *also, place=code)
+    invented = {**body, "code": "SOMETHING_ELSE"}
+    if not refusal.code:
+        yield _same(recording, "invent a code", invented, Label.EQUIVALENT)
+    elif refusal.code != "CAPABILITY_DENIED" or not recording.exchange.request.path_values:
+        # what is somebody else's may be a 403 too, with any code, and whose it is is not recorded
         for code in (_other_case(refusal.code), f"{refusal.code}_", "SOMETHING_ELSE"):
             yield _breach(recording, "invent a code", {**body, "code": code}, *facts, place=code)
-    else:
-        invented = {**body, "code": "SOMETHING_ELSE"}
-        yield _same(recording, "invent a code", invented, Label.EQUIVALENT)
 
 
 def denials(recording: Recording) -> Iterator[Mutant]:

@@ -5,8 +5,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from knouds_harness.contract.document import shipped_document
+from knouds_harness.contract.operations import Action
+from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.evidence import Exchange, Request
-from knouds_harness.judging.claim import Check
+from knouds_harness.judging.claim import Check, RuleCheck
+from knouds_harness.judging.context import Context
+from knouds_harness.judging.engine import claims_of
 
 
 def exchange(
@@ -21,7 +26,9 @@ def exchange(
     """Make a response to an arbitrary request; ``raw`` takes precedence over ``body``."""
     return Exchange(
         id="x00001",
-        request=Request(method="GET", path="/api/any", operation_id=operation_id, persona=persona),
+        request=Request(
+            method="GET", path="/api/any", action=Action.READ, operation_id=operation_id, persona=persona
+        ),
         url="http://127.0.0.1/api/any",
         sent_headers=(),
         status=status,
@@ -39,7 +46,11 @@ def refusal(status: int, code: str | None = None, **context: Any) -> Exchange:
 
 
 def broken(check: Check[...], answer: Exchange, **known: Any) -> set[str]:
-    """Return the facts that an exchange breaks by this check."""
+    """Return the facts that an exchange breaks by this check; a reason to refuse is known to apply."""
+    if isinstance(check, RuleCheck):
+        document = shipped_document()
+        context = Context(document=document, shapes=ShapeJudge(document), is_ours=False, known=known)
+        return {claim.fact for claim in claims_of(check.id, answer, context) or () if not claim.holds}
     return {claim.fact for claim in check.judge(answer, **known) if not claim.holds}
 
 

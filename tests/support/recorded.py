@@ -32,7 +32,7 @@ _KEY = re.compile(r"\{\{key:([\w-]+)\}\}")
 class _AllOurs(CreatedWorkflows):
     """Allow all recorded writes: they concern workflows of another run, and go no further than respx."""
 
-    def is_ours(self, slug: str) -> bool:  # noqa: ARG002 - as its base
+    def may_write(self, slug: str) -> bool:  # noqa: ARG002 - as its base
         return True
 
 
@@ -99,8 +99,8 @@ def serving(*served: Recording, **limits: object) -> Iterator[Client]:
     """
     transport = RecordedTransport(*map(_with_keys_in_its_url, served))
     target = make_target(*served, **limits)
-    created = _AllOurs(target=target)
-    created.proof.listed.update((each.user, frozenset()) for each in target.personas.values())
+    listed = {each.user: frozenset[str]() for each in target.personas.values()}
+    created = _AllOurs(target=target, listed=listed)
     now = served[0].exchange.started_at
     with Client(target=target, created=created, transport=transport, now=lambda: now) as client:
         for persona in ("full", "unknown"):  # keys that recordings show outside of their header
@@ -124,7 +124,6 @@ def request_of(recording: Recording) -> tuple[Request, Secret | None]:
         request,
         query=tuple((name, _restored(value)) for name, value in request.query),
         headers=_restored_pairs(request.headers),
-        is_deliberate=True,
     )
     return restored, key
 

@@ -46,11 +46,39 @@ def test_actions_are_pinned_by_commit(path):
 
 
 @pytest.mark.parametrize("path", [*PIPELINES, COMPONENT, ROOT / "action.yml"], ids=lambda path: path.name)
-def test_harness_is_installed_from_its_repository(path):
-    """By name, it could be anyone's package; ``.`` is the user's own project."""
-    installed = re.findall(r"pip\"? install (?:--quiet )?(.*)", path.read_text(encoding="utf-8"))
+def test_harness_is_installed_with_what_its_lock_says(path):
+    """By name it could be anyone's package, and the newest of a dependency anyone's code."""
+    text = path.read_text(encoding="utf-8")
 
-    assert installed in (['"$HARNESS"'], ['"$[[ inputs.harness ]]"'], ['"$GITHUB_ACTION_PATH"'])
+    assert not re.search(r'pip"? install', text)
+    assert re.findall(r"python\"? -P \"?[^ ]*/\.ci/install\.py", text)
+
+
+@pytest.mark.parametrize("path", [*PIPELINES, COMPONENT, CI / "nightly.sh"], ids=lambda path: path.name)
+def test_pipeline_keeps_keys_to_listed_hosts(path):
+    """The list is set beside the keys, not in the repository, and a missing one is no list of all hosts."""
+    text = path.read_text(encoding="utf-8")
+
+    assert "${{ vars.KNOUDS_HARNESS_HOSTS }}" in text or "${KNOUDS_HARNESS_HOSTS:?" in text
+
+
+@pytest.mark.parametrize("name", ["github-actions.yml", "gitlab-ci.yml"])
+def test_pull_request_gets_no_key(name):
+    """It may change the profile, so it is checked on the sandbox."""
+    text = (CI / name).read_text(encoding="utf-8")
+
+    assert '--target "$TARGET"' in text
+    if name.startswith("github"):
+        keys = re.findall(r"(\w+): \$\{\{ (.*) secrets\.\w+ \|\| '' \}\}", text)
+        assert keys == [("STAGING_KEY", "github.event_name != 'pull_request' &&")]
+        assert text.count("secrets.") == 1
+        assert "TARGET: ${{ github.event_name == 'pull_request' && 'sandbox' || 'staging' }}" in text
+    else:
+        first, *_ = yaml.safe_load(text)["contract"]["rules"]
+        assert first == {
+            "if": '$CI_PIPELINE_SOURCE == "merge_request_event"',
+            "variables": {"TARGET": "sandbox"},
+        }
 
 
 def test_component_uses_the_inputs_that_it_declares():
@@ -64,6 +92,7 @@ def test_component_uses_the_inputs_that_it_declares():
 STUB = """\
 #!/bin/bash
 printf '%s\\n' "$@" >called
+echo "${KNOUDS_HARNESS_HOSTS-not set}" >hosts
 mkdir -p reports/runs/20260102T000000Z-check-staging
 exit "${STUB_EXIT:-0}"
 """
@@ -79,7 +108,7 @@ def run_step(tmp_path):
     command.chmod(0o700)
     (tmp_path / "reports" / "runs" / "20260101T000000Z-check-staging").mkdir(parents=True)
 
-    def run(*, stub_exit=0, **inputs):
+    def run(*, stub_exit=0, is_fork="", **inputs):
         values = {name: given["default"] for name, given in ACTION["inputs"].items()} | inputs
         variables = {
             name: re.sub(r"\$\{\{ inputs\.([\w-]+) \}\}", lambda found: values[found[1]], value)
@@ -92,6 +121,7 @@ def run_step(tmp_path):
             env={
                 **os.environ,
                 **variables,
+                "IS_FORK": is_fork,
                 "RUNNER_TEMP": str(tmp_path / "temp"),
                 "GITHUB_OUTPUT": str(outputs),
                 "STUB_EXIT": str(stub_exit),
@@ -120,6 +150,19 @@ def test_action_passes_its_inputs_unchanged(run_step):
 
 def test_action_needs_no_input(run_step):
     assert run_step()[1] == ["check", "--target", "sandbox"]
+
+
+def test_action_checks_pull_requests_of_forks_on_the_sandbox(run_step):
+    """Also where a workflow gives them secrets, as pull_request_target does."""
+    assert run_step(target="staging", is_fork="true")[1] == ["check", "--target", "sandbox"]
+    assert run_step(target="staging", is_fork="false")[1] == ["check", "--target", "staging"]
+
+
+@pytest.mark.parametrize(("hosts", "seen"), [("staging.example.com", "staging.example.com"), ("", "not set")])
+def test_action_lists_the_hosts_that_keys_may_go_to(run_step, tmp_path, hosts, seen):
+    run_step(hosts=hosts)
+
+    assert (tmp_path / "hosts").read_text().strip() == seen
 
 
 @pytest.mark.parametrize("stub_exit", [0, 1, 5])

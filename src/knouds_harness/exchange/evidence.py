@@ -11,13 +11,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import Any, Final, NoReturn
-from urllib.parse import quote, urlencode
 
 from knouds_harness.body_bounds import KEPT_BYTES, MAX_LEVELS, MAX_VALUES, has_too_many_values, is_too_deep
 from knouds_harness.contract.capabilities import WINDOW_S
-from knouds_harness.contract.effects import Effect, effect_of
 from knouds_harness.contract.operations import Action, Operation
 from knouds_harness.exchange.alterations import Alteration
+from knouds_harness.exchange.failures import TOO_LONG
 from knouds_harness.whole_numbers import whole_number
 
 NO_BODY: Final = object()
@@ -56,16 +55,14 @@ class Request:
         operation_id: The operation, if the document has one for this request.
         persona: The persona whose key is sent; None sends no key.
         path_values: The values of the path's placeholders.
+        action: The kind of effect that it may have.
         cost_credits: The most that it may cost.
         is_abandoned: Whether the connection is closed after sending, without waiting for a response.
-        is_effectless: Whether it has no effect, whatever the server makes of it, as its resource does not
-            exist or its body cannot be read; then it may be sent where only reads may.
-        is_deliberate: Whether it is meant to be one that the document does not have, such as an unknown path
-            or another spelling of a known one. Neither is ever read from a record.
     """
 
     method: str
     path: str
+    action: Action
     query: Pairs = ()
     headers: Pairs = ()
     body: bytes | None = None
@@ -74,25 +71,6 @@ class Request:
     path_values: Mapping[str, str] = field(default_factory=dict)
     cost_credits: float = 0.0
     is_abandoned: bool = False
-    is_effectless: bool = False
-    is_deliberate: bool = False
-
-    @property
-    def path_and_query(self) -> str:
-        """The path and the query as they are sent."""
-        path = self.path.replace("{", "%7B").replace("}", "%7D")  # braces in URLs are placeholders
-        return f"{path}?{urlencode(self.query, quote_via=quote, errors='replace')}" if self.query else path
-
-    @cached_property
-    def effect(self) -> Effect:
-        """What it may do, however a server reads it."""
-        effect = effect_of(self.method, self.path_and_query, self.headers)
-        return replace(effect, actions=frozenset({Action.READ})) if self.is_effectless else effect
-
-    @property
-    def action(self) -> Action:
-        """The most harmful kind of action that it may be."""
-        return self.effect.action
 
     @property
     def members(self) -> dict[str, JSON]:
@@ -113,7 +91,6 @@ class Call:
         cost_credits: The most that the target may charge; 0 if it has to refuse, or the run is free. The
             known price of the resource is reserved anyway, in case the target does not refuse.
         is_abandoned: Whether the connection is closed after sending, without waiting for a response.
-        is_deliberate: Whether its path values are meant to be unknown, or none that the document admits.
     """
 
     path_values: Mapping[str, str] = field(default_factory=dict)
@@ -123,7 +100,6 @@ class Call:
     headers: tuple[tuple[str, str], ...] = ()
     cost_credits: float = 0.0
     is_abandoned: bool = False
-    is_deliberate: bool = False
 
     def having(self, **changes: Any) -> Call:  # noqa: ANN401 - each member has its own type
         """Return the call with some attributes replaced."""
@@ -153,9 +129,9 @@ class Call:
             operation_id=operation.id,
             persona=persona,
             path_values=self.path_values,
+            action=operation.action,
             cost_credits=self.cost_credits,
             is_abandoned=self.is_abandoned,
-            is_deliberate=self.is_deliberate,
         )
 
 
@@ -235,9 +211,24 @@ class Exchange:
         return self._parsed[0]
 
     @property
+    def is_beyond_bounds(self) -> bool:
+        """Whether the body is longer, deeper or of more values than this harness reads: it may be right."""
+        if (self.failure or "").startswith(TOO_LONG):
+            return True
+        is_kept_in_part = self.body.endswith((_TOO_DEEP.encode(), _TOO_MANY.encode()))
+        return is_kept_in_part or self._parsed[1] in (_TOO_DEEP, _TOO_MANY)
+
+    @property
     def members(self) -> dict[str, JSON]:
         """The members of the body; empty if it is not an object."""
         return members_of(self.json_or_none())
+
+    @property
+    def answer(self) -> str:
+        """What came back, in words: status and code, or the transport's failure."""
+        if self.status is None:
+            return self.failure or "no answer"
+        return f"{self.status} {self.code}" if self.code else str(self.status)
 
     @property
     def is_success(self) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
+from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.evidence import JSON, Exchange, Request
 from knouds_harness.exchange.pricing import amount_of
 from knouds_harness.targets.personas import Persona
@@ -112,6 +113,7 @@ def usage_rows(
             query=(("limit", str(limit)), ("offset", str(offset))),
             operation_id="listUsage",
             persona=persona.name,
+            action=Action.READ,
         )
     )
     return rows_in(exchange)

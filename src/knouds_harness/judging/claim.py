@@ -9,6 +9,9 @@ from knouds_harness.contract.capabilities import LIMIT_BY_TIER
 from knouds_harness.contract.shapes import Mismatch
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.context import Case
+from knouds_harness.judging.rule.outside import is_from_outside
+from knouds_harness.judging.rule.reading import read
+from knouds_harness.judging.rule.reasons import Reason
 from knouds_harness.targets.needs.need import Need
 
 P = ParamSpec("P")
@@ -27,6 +30,7 @@ class Claim:
         observed: What came instead, in words.
         where: JSON pointer into the response body, ``header NAME``, or empty for the whole response.
         picture: Overlapping requests, drawn in lines of text.
+        cause: What answered in place of the API; such claims are one finding, whatever was asked.
     """
 
     fact: str
@@ -35,6 +39,7 @@ class Claim:
     observed: str
     where: str = ""
     picture: str = ""
+    cause: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +97,7 @@ class Check(Generic[P]):
             return judge(case.exchange, **known)
         if self.alone is None or is_asked_for:
             return iter(())
-        known = {**self.alone(case), **known}
+        known |= self.alone(case)
         if known.keys() < set(self.given):
             return iter(())
         return (claim for claim in judge(case.exchange, **known) if not claim.holds)
@@ -102,9 +107,61 @@ class Check(Generic[P]):
         return {name: known[name] for name in self.given if known.get(name) is not None}
 
 
+class RuleCheck(Check[[]]):
+    """A check whose claims are what the rule reads about one reason to refuse, or about what admits."""
+
+    def applies_to(self, _case: Case) -> bool:
+        """Return False: the engine has every answer read by the rule, once."""
+        return False
+
+    def lacks_knowledge(self, case: Case) -> bool:
+        """Return whether the rule can say nothing of its facts."""
+        return not any(True for _ in self.claims_of(case))
+
+    def claims_of(self, case: Case) -> Iterator[Claim]:
+        """Return what the rule says of its facts."""
+        return (claim for check, claim in claims_by_rule(case) if check == self.id)
+
+
+def by_rule(
+    reason_or_id: Reason | str, says: str = "", *facts: str, needs: tuple[Need[object], ...] = ()
+) -> RuleCheck:
+    """Make the check of a reason to refuse, or of facts that admit a request."""
+    if isinstance(reason_or_id, Reason):
+        reason = reason_or_id
+        also = (
+            ("auth.before-capability", "auth.plain-401-code") if reason.is_of_key and not reason.codes else ()
+        )
+        facts = tuple(filter(None, (reason.fact, reason.status_fact, *reason.facts, *also)))
+        reason_or_id, says, needs = reason.id, reason.says, reason.needs
+
+    def judge(_: Exchange) -> Iterator[Claim]:
+        return iter(())
+
+    judge.__doc__ = says
+    return RuleCheck(id=reason_or_id, facts=facts, needs=needs, judge=judge)
+
+
+def claims_by_rule(case: Case) -> Iterator[tuple[str, Claim]]:
+    """Yield what the rule reads in an answer, each with the id of its check."""
+    if case.context.is_delivery:
+        return
+    for each in read(case.exchange, case.allowed):
+        claim = Claim(
+            fact=each.fact, holds=each.holds, expected=each.expected, observed=each.observed, where=each.where
+        )
+        yield each.check, claim
+
+
 def is_answer(case: Case) -> bool:
-    """Whether it is a request to the target, with or without a response, and not a webhook delivery."""
-    return not case.context.is_delivery
+    """Whether it is a request to the API, answered or not, and not a delivery; nor beyond our own bounds."""
+    is_readable = not is_from_outside(case.exchange) and not case.exchange.is_beyond_bounds
+    return not case.context.is_delivery and is_readable
+
+
+def is_from_elsewhere(case: Case) -> bool:
+    """Whether something in front of the API answered."""
+    return not case.context.is_delivery and is_from_outside(case.exchange)
 
 
 def answers_to(operation_id: str) -> Callable[[Case], bool]:
@@ -209,6 +266,4 @@ def explain(check: Check[...], claim: Claim) -> str:
 
 def answer(exchange: Exchange) -> str:
     """Describe what came back: status and code, or the transport's failure."""
-    if exchange.status is None:
-        return exchange.failure or "no answer"
-    return f"{exchange.status} {exchange.code}" if exchange.code else str(exchange.status)
+    return exchange.answer

@@ -15,19 +15,22 @@ from knouds_harness.exchange.contradictions import Contradiction
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.reproduction.curl import ShellNames, curl
 from knouds_harness.judging.checks import all_checks
-from knouds_harness.judging.claim import Check, Claim, is_answer
+from knouds_harness.judging.claim import Check, Claim, claims_by_rule, is_answer, is_from_elsewhere
 from knouds_harness.judging.context import Case, Context
 from knouds_harness.runs.findings import Finding, Verdict, fingerprint, verdict_for
 from knouds_harness.targets.resources import Waiver
 
 PROFILE_CHECK: Final = "profile.is-borne-out"
 """The check id of findings about the profile, which is compared with the target before the first test."""
+_OF_EVERY_ANSWER: Final = (is_answer, is_from_elsewhere)
 _checks = cache(all_checks)
 
 
 def judge(exchange: Exchange, context: Context) -> Iterator[tuple[Check[...], Claim]]:
-    """Run all checks that apply to one exchange, in the order of their definition, and yield their claims."""
+    """Read an exchange by the rule, run all other checks that apply, and yield their claims."""
     case = Case(exchange=exchange, context=context)
+    for check_id, claim in claims_by_rule(case):
+        yield _checks()[check_id], claim
     for check in _checks().values():
         if check.applies_to(case):
             for claim in check.claims_of(case):
@@ -38,12 +41,19 @@ def claims_of(check_id: str, exchange: Exchange, context: Context) -> list[Claim
     """Run one check on an exchange to which it applies; return None if it knows too little."""
     case = Case(exchange=exchange, context=replace(context, applying=context.applying | {check_id}))
     check = _checks().get(check_id)
-    return None if check is None or check.lacks_knowledge(case) else list(check.claims_of(case))
+    if check is None or check.lacks_knowledge(case):
+        return None
+    is_of_every_answer = check.applies in _OF_EVERY_ANSWER
+    return (
+        []
+        if is_of_every_answer and not check.applies_to(replace(case, context=context))
+        else list(check.claims_of(case))
+    )
 
 
 def checks_of_every_answer() -> tuple[Check[...], ...]:
     """Return the checks that apply to every response."""
-    return checks_that_apply(is_answer)
+    return tuple(check for check in _checks().values() if check.applies in _OF_EVERY_ANSWER)
 
 
 def checks_that_apply(when: Callable[[Case], object]) -> tuple[Check[...], ...]:
@@ -67,7 +77,9 @@ def finding_of(
     """
     fact = document.facts[claim.fact]
     about = _about(check.id, fact, exchange)
-    mark = fingerprint(**about, where=claim.where)
+    if claim.cause:
+        about |= {"operation": None, "code": None}
+    mark = fingerprint(**about, where=claim.where or claim.cause)
     day = today or datetime.now(UTC).date()
     reasons = (
         waiver.reason

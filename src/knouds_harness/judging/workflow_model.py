@@ -5,14 +5,11 @@ Source: docs, workflow CRUD.
 """
 
 import json
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
 
-from knouds_harness.contract.document import shipped_document
-from knouds_harness.contract.known_places import FREE, KnownPlace, KnownPlaces
-from knouds_harness.exchange.evidence import JSON, Exchange
+from knouds_harness.exchange.evidence import JSON
+from knouds_harness.judging.rule.values import as_kept
 from knouds_harness.judging.serial_order import Access
 
 WRITABLE_MEMBERS = ("name", "description", "tags", "nodes", "edges", "viewport", "publicPlayground")
@@ -52,7 +49,7 @@ def accesses_of(
     if is_success or (is_write and not is_certain):
         for name, value in (sent if is_write else shown).items():
             if name in members:
-                yield name, Access(is_write=is_write, value=json.dumps(value))
+                yield name, Access(is_write=is_write, value=json.dumps(as_kept(value)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,69 +157,3 @@ class WorkflowModel:
         changed = replace(kept, members={**kept.members, **written})
         self._workflow_by_slug[slug] = changed
         return changed
-
-
-@cache
-def _known_places() -> KnownPlaces:
-    return KnownPlaces(shipped_document())
-
-
-def documented_body(exchange: Exchange) -> KnownPlace:
-    """Return what the document names in the body of a response."""
-    operation = shipped_document().operation_by_id.get(exchange.request.operation_id or "")
-    if operation is None or exchange.status is None:
-        return FREE
-    return _known_places().body(operation, exchange.status)
-
-
-def first_difference(
-    expected: JSON, actual: JSON, where: str = "", *, documented: KnownPlace = FREE
-) -> tuple[str, JSON, JSON] | None:
-    """Return the first place where a written value is not read back.
-
-    Not differences: a member that the server added, a null that it leaves out, another order of items with an
-    id, or of strings (no source promises an order). Only members that ``documented`` names are compared, as a
-    server may change others from response to response; if it names none, as in the data of a node, all are.
-
-    Returns:
-        JSON pointer, written value and read value; None if everything was read back.
-    """
-    if isinstance(expected, Mapping) and isinstance(actual, Mapping):
-        known = documented.members
-        pairs = (
-            (name, value, actual.get(name), known.get(name, FREE))
-            for name, value in expected.items()
-            if not known or name in known
-        )
-        return _first(pairs, where)
-    if isinstance(expected, list) and isinstance(actual, list):
-        return _first_list_difference(expected, actual, where, documented.items or FREE)
-    is_same = expected == actual and isinstance(expected, bool) == isinstance(actual, bool)
-    return None if is_same else (where, expected, actual)
-
-
-def _first_list_difference(
-    expected: list[JSON], actual: list[JSON], where: str, documented: KnownPlace
-) -> tuple[str, JSON, JSON] | None:
-    if len(expected) != len(actual):
-        return where, f"{len(expected)} items", f"{len(actual)} items"
-    if all(isinstance(item, str) for item in (*expected, *actual)):
-        return None if Counter(expected) == Counter(actual) else (where, expected, actual)
-    if all(isinstance(item, Mapping) and isinstance(item.get("id"), str) for item in (*expected, *actual)):
-        part_by_id = {item["id"]: item for item in actual}
-        return _first(
-            ((number, item, part_by_id.get(item["id"]), documented) for number, item in enumerate(expected)),
-            where,
-        )
-    pairs = zip(expected, actual, strict=True)
-    return _first(((number, *pair, documented) for number, pair in enumerate(pairs)), where)
-
-
-def _first(
-    parts: Iterable[tuple[str | int, JSON, JSON, KnownPlace]], where: str
-) -> tuple[str, JSON, JSON] | None:
-    for name, expected, actual, documented in parts:
-        difference = first_difference(expected, actual, f"{where}/{name}", documented=documented)
-        if difference is not None:
-            return difference
-    return None

@@ -12,8 +12,9 @@ from typing import Any, Final
 
 import gevent
 
+from knouds_harness.contract.operations import Action
+from knouds_harness.exchange.created_workflows import workflow_path
 from knouds_harness.exchange.execution_status import is_final
-from knouds_harness.exchange.workflow_requests import workflow_path
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.invariants.verification import parsed
 from knouds_harness.load.scenario import ScenarioUser
@@ -119,6 +120,7 @@ def _follow(user: ScenarioUser, run_request: RunRequest, *, cancel_after_s: floa
             "cancelExecution",
             f"{path}/cancel",
             method="POST",
+            action=Action.CANCEL,
             expected=(200, 202, 400, 409),  # the last two if the run has ended meanwhile
             runner=run_request.persona,
         )
@@ -137,9 +139,7 @@ def _is_delivered(
         webhook_waiter.count_unconfigured()
         return False
     arrival = webhook_waiter.await_arrival(
-        execution_id,
-        timeout_s=(run_request.deadline_s or _DEADLINE_S) - (time.perf_counter() - submitted_s),
-        submitter=run_request.persona,
+        execution_id, timeout_s=(run_request.deadline_s or _DEADLINE_S) - (time.perf_counter() - submitted_s)
     )
     if arrival is None and webhook_waiter.is_over:
         return False  # the delivery may still come; polling finds the end while there is time
@@ -218,6 +218,7 @@ def workflow_crud(user: ScenarioUser) -> None:
         "/api/workflows",
         method="POST",
         json={"name": name, **_DOCUMENT},
+        action=Action.WRITE,
         expected=(200, 201),
     )
     slug = _member(created, "slug")
@@ -226,13 +227,20 @@ def workflow_crud(user: ScenarioUser) -> None:
     path = workflow_path(slug)
     try:
         change = {"description": "Changed by a load test."}
-        user.call("updateWorkflow", path, method="PUT", json=change, expected=range(200, 300))
+        user.call(
+            "updateWorkflow", path, method="PUT", json=change, action=Action.WRITE, expected=range(200, 300)
+        )
         user.call("getWorkflow", path)
         user.call(
-            "moveWorkflow", f"{path}/move", method="PUT", json={"folderId": None}, expected=range(200, 300)
+            "moveWorkflow",
+            f"{path}/move",
+            method="PUT",
+            json={"folderId": None},
+            action=Action.WRITE,
+            expected=range(200, 300),
         )
     finally:
-        user.call("deleteWorkflow", path, method="DELETE", expected=range(200, 300))
+        user.call("deleteWorkflow", path, method="DELETE", action=Action.WRITE, expected=range(200, 300))
 
 
 def _member(response: Response, name: str) -> Any:  # noqa: ANN401 - JSON

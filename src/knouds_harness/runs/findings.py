@@ -11,10 +11,13 @@ from typing import Final
 
 from knouds_harness.contract.sources import Fact, Source
 from knouds_harness.errors import ExitCode
+from knouds_harness.printable import counted
 
 LEFT_BEHIND: Final = "Left on the target"
 """Begins the note on what could not be deleted, which fails a run that nothing else fails."""
 OWN_CODE_FAILED: Final = "Your own code failed"
+INTERMEDIARY: Final = "envelopes.intermediary"
+"""The check of answers that never came from the API."""
 LESS_VERIFIED: Final = "Less verified than"
 """Begins the note of a run that only its baseline fails."""
 
@@ -144,9 +147,16 @@ class Finding:
         return self.operation is None and (self.exchange_id or "").startswith("w")  # w00005; ours are x00005
 
     @property
+    def is_about_intermediary(self) -> bool:
+        """Whether something in front of the API answered."""
+        return self.check == INTERMEDIARY
+
+    @property
     def who(self) -> str:
         if self.is_about_delivery:
             return "webhook delivery"
+        if self.is_about_intermediary:
+            return f"in front of the API: {self.observed}, {counted(self.count, 'time')}"
         key = f"as {self.persona}" if self.persona else "without a key"
         return f"{self.operation or 'no operation'} {key}"
 
@@ -157,8 +167,8 @@ class Finding:
 
     @property
     def has_long_script(self) -> bool:
-        """Whether its script is too long to read in a terminal, or holds a body in base64."""
-        return self.script.count("\n") > _MOST_LINES or is_hard_to_read(self.script)
+        """Whether its script is too long to read in a terminal."""
+        return self.script.count("\n") > _MOST_LINES
 
     def fails(self, *, strict: bool) -> bool:
         """Whether it fails the run; with ``strict``, an assumption that does not hold fails it too."""
@@ -192,8 +202,3 @@ def fingerprint(
     place = _ARRAY_INDEX.sub("/*", where)
     identity = json.dumps([check, fact, operation, place, status, code])
     return hashlib.sha256(identity.encode()).hexdigest()[:12]
-
-
-def is_hard_to_read(shell: str) -> bool:
-    """Whether a command holds a body that is compressed in base64."""
-    return "| base64 -d" in shell

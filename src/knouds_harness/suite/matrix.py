@@ -2,16 +2,16 @@
 
 from dataclasses import dataclass
 
-from knouds_harness.contract.capabilities import WITHOUT_KEYS
 from knouds_harness.contract.operations import Action, Operation
 from knouds_harness.exchange.effectless_requests import effectless_call
 from knouds_harness.exchange.evidence import Call
 from knouds_harness.judging.checks import capabilities
 from knouds_harness.judging.claim import answer
+from knouds_harness.judging.rule.reading import required_of
+from knouds_harness.judging.rule.reasons import CAPABILITY
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.results import Cell
 from knouds_harness.suite.support.subjects import Subjects
-from knouds_harness.targets.needs.keys import may_run_models
 from knouds_harness.targets.needs.rate_limits import free_workflow
 from knouds_harness.targets.personas import Persona
 
@@ -30,29 +30,6 @@ class MatrixCase:
     persona: Persona
     is_admitted: bool
     call: Call
-
-
-def is_decided(operation: Operation, persona: Persona, account: str | None) -> bool:
-    """Return whether the documents say if a persona is admitted to an operation on an account's resource.
-
-    Whether capability or ownership is judged first is undocumented. So a persona of another account, or any
-    if no account has such a resource, is left out if its capability is missing: a 404 would be right too.
-    """
-    if persona.state != "active" or persona.tier in WITHOUT_KEYS or operation.is_public:
-        return False  # whether a key that is minted for such an account may do anything is undocumented
-    if persona.is_open and operation.alternatives:
-        return False
-    if operation.id == "runModel" and not may_run_models(persona):
-        return False  # below business a model:run key gets one of two codes, which has a check of its own
-    return persona.user == account or not _names_a_possession(operation) or _is_admitted(persona, operation)
-
-
-def _names_a_possession(operation: Operation) -> bool:
-    return bool(operation.path_parameters) and operation.id != "runModel"
-
-
-def _is_admitted(persona: Persona, operation: Operation) -> bool:
-    return operation.admits(persona.capabilities, dict.fromkeys(operation.path_parameters, ""))
 
 
 def cell_for(
@@ -89,27 +66,23 @@ def _admitted_call(subjects: Subjects, operation: Operation, persona: Persona, c
 
 
 def prove_cell(subjects: Subjects, cell: MatrixCase) -> list[Finding]:
-    """Send a cell's call and judge the response; returns the findings that fail the run."""
+    """Send a cell's call, which the rule judges; returns the findings that fail the run."""
     tester = subjects.tester
     exchange = tester.send(cell.operation.id, cell.persona, cell.call)
-    failing = tester.judge(
-        capabilities.admitted if cell.is_admitted else capabilities.denied,
-        exchange,
-        operation=cell.operation,
-        held=cell.persona.capabilities,
-        path_values=cell.call.path_values,
-    )
-    tester.recorder.writer.cells.append(
-        Cell(
-            operation=cell.operation.id,
-            persona=cell.persona.name,
-            expected="admitted" if cell.is_admitted else "denied",
-            observed=answer(exchange),
-            ok=not failing,
-            exchange_id=exchange.id,
+    failing, may = tester.findings_about(exchange), tester.allowed(exchange)
+    is_open = any(each.has_any_code and 403 in each.statuses for each in may.possible)
+    if may.reasons[CAPABILITY] is not None and not is_open:
+        tester.recorder.writer.cells.append(
+            Cell(
+                operation=cell.operation.id,
+                persona=cell.persona.name,
+                expected="admitted" if cell.is_admitted else "denied",
+                observed=answer(exchange),
+                ok=not failing,
+                exchange_id=exchange.id,
+            )
         )
-    )
-    required = capabilities.required_of(exchange)
+    required = required_of(exchange)
     if required and not cell.is_admitted and tester.mint is not None:
         granted = tester.minted(cell.persona.capabilities | {required[0]}, account=cell.persona.user)
         failing += tester.judge(

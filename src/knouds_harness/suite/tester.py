@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -21,8 +21,12 @@ from knouds_harness.exchange.first_contact import health_request
 from knouds_harness.exchange.minting import KeyMint
 from knouds_harness.exchange.pricing import Pricing, resource_named
 from knouds_harness.exchange.profile_check import ProfileCheck
-from knouds_harness.judging.claim import Check
-from knouds_harness.judging.context import Context
+from knouds_harness.judging.claim import Check, Claim, RuleCheck
+from knouds_harness.judging.context import Case, Context
+from knouds_harness.judging.engine import claims_of
+from knouds_harness.judging.rule.allowed import Allowed
+from knouds_harness.judging.rule.reading import lasting_fact
+from knouds_harness.judging.rule.resources import KnownResources
 from knouds_harness.runs.findings import Finding
 from knouds_harness.suite.concurrent_tests import Reservations, RunLock
 from knouds_harness.suite.preceding_requests import NeverEndingRuns, RunsSoFar, compared_with
@@ -123,6 +127,9 @@ class Tester:
         self.reservations = Reservations(self.idle)
         self.runs = RunsSoFar(user_of=lambda persona: client.persona(persona).user)
         self.endless = NeverEndingRuns(client.target)
+        self.resources = KnownResources(
+            self.target.workflows, self.target.models, user_of=lambda persona: client.persona(persona).user
+        )
         self._kept_bodies = KeptBodies()
         self._failures_in_a_row = 0
         self._failures_by_place: Counter[str] = Counter()
@@ -234,32 +241,28 @@ class Tester:
         operation = self.document.operation_by_id.get(operation_id)
         if operation is None:
             raise errors.UnknownName("operation", operation_id, self.document.operation_by_id)
+        self.need(may(operation.action))
         request = call.request(operation, persona=persona.name if persona else None)
-        self._need_allowed(request)
         if resource := resource_named(request.path, self.target):
             self.pricing.worst_case(resource)  # the client needs the price, and learns it by this
         return request
-
-    def _need_allowed(self, request: Request) -> None:
-        for action in request.effect.actions:
-            self.need(may(action))
 
     def send_elsewhere(
         self, method: str, path: str, persona: Persona | None, *, body: bytes | None = None
     ) -> Exchange:
         """Send a request to no documented operation."""
+        action = Action.READ if method in ("GET", "HEAD", "OPTIONS") else Action.WRITE
         name = persona.name if persona else None
-        request = Request(method=method, path=path, body=body, persona=name, is_deliberate=True)
-        return self.send_request(request)
+        return self.send_request(Request(method=method, path=path, body=body, persona=name, action=action))
 
     def send_request(self, request: Request) -> Exchange:
-        """Send a request as it is, if the profile allows its actions, and judge the response."""
-        self._need_allowed(request)
+        """Send a request as it is, if the profile allows its action, and judge the response."""
+        self.need(may(request.action))
         return self._exchange(request)
 
     def send_unjudged(self, request: Request) -> Exchange:
         """Send a request that a router or proxy may answer, so that nothing is promised."""
-        self._need_allowed(request)
+        self.need(may(request.action))
         exchange = self._sent(request)
         self._note(exchange)
         return exchange
@@ -267,10 +270,22 @@ class Tester:
     def judge(self, check: Check[P], exchange: Exchange, *args: P.args, **kwargs: P.kwargs) -> list[Finding]:
         """Have a check judge an exchange, and record its claims; returns the findings that fail the run.
 
+        A check of the rule reads the answer once more, now that its reason is known to apply.
         A property test asserts that there are none, so that Hypothesis shrinks its input.
         """
-        claims = check.judge(exchange, *args, **kwargs)
+        if isinstance(check, RuleCheck):
+            claims: Iterable[Claim] = claims_of(check.id, exchange, self.context(exchange)) or ()
+        else:
+            claims = check.judge(exchange, *args, **kwargs)
         return self.recorder.record(check, exchange, claims, compared=compared_with(check.family, kwargs))
+
+    def refused_by(self, exchange: Exchange) -> str | None:
+        """Return the fact that refuses a request in any form and at any time; None if none certainly does."""
+        return lasting_fact(exchange, self.allowed(exchange))
+
+    def allowed(self, exchange: Exchange) -> Allowed:
+        """Return what might have been answered to a request."""
+        return Case(exchange=exchange, context=self.context(exchange)).allowed
 
     def keep(self, outcome: str, came: Exchange | Received) -> None:
         """Keep a response or delivery for ``record`` as that of an outcome; the first in a test counts.
@@ -281,8 +296,7 @@ class Tester:
 
     def findings_about(self, exchange: Exchange) -> list[Finding]:
         """Return the findings of the running test that this exchange showed and that fail the run."""
-        failing = self.recorder.shown.failing.values()
-        return [each for each in failing if each.exchange_id == exchange.id]
+        return list(self.recorder.shown.failing_by_exchange[exchange.id])
 
     def next_window(self) -> None:
         """Move the target's clock to the next rate-limit window."""
@@ -343,33 +357,25 @@ class Tester:
             raise Untested(f"a request that can be sent: {refused}") from refused
 
     def _judge(self, exchange: Exchange) -> None:
+        self.recorder.judge(exchange, self.context(exchange))
+
+    def context(self, exchange: Exchange) -> Context:
+        """Return all that is known besides an exchange."""
         profile, borne_out = self.client.target.personas, self.target.personas
         keys = {
             name: borne_out.get(name, persona)
             for name, persona in self.client.personas.items()
             if name in borne_out or name not in profile
         }
-        known: dict[str, object] = {
-            "advanced_s": self.advanced_s,
-            "earlier_runs": self.runs.before(exchange),
-            **self._known_of_others(exchange.request),
-        }
-        context = Context(document=self.document, shapes=self.shapes, keys=keys, known=known)
-        self.recorder.judge(exchange, context)
-
-    def _known_of_others(self, request: Request) -> dict[str, object]:
-        """Return what the profile says of other accounts' workflows, which no list shows to a key."""
-        sender = self.client.personas.get(request.persona or "")
-        if sender is None or request.operation_id != "listWorkflows":
-            return {}
-        workflows = self.target.workflows.values()
-        return {
-            "foreign": {each.slug for each in workflows if each.owner != sender.user and not each.template}
-        }
+        known = {"advanced_s": self.advanced_s, "earlier_runs": self.runs.before(exchange)}
+        return Context(
+            document=self.document, shapes=self.shapes, keys=keys, known=known, resources=self.resources
+        )
 
     def _note(self, exchange: Exchange) -> None:
         self.sent += 1
         self.endless.note(exchange)
+        self.resources.note(exchange)
         kept = self._kept_bodies.kept(exchange)
         self.recorder.steps.note(kept)
         self.runs.note(kept)

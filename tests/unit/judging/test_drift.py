@@ -8,6 +8,7 @@ from exchanges import exchange, refusal
 
 from knouds_harness.body_bounds import KEPT_BYTES
 from knouds_harness.contract.document import shipped_document
+from knouds_harness.contract.operations import Action
 from knouds_harness.contract.sources import Source
 from knouds_harness.judging.drift import FACT, Gatherer, drift_finding
 from knouds_harness.runs.findings import Verdict, fails_run, verdict_for
@@ -36,10 +37,9 @@ def whoami(**members):
     return exchange(200, {"user": {**USER, **members}})
 
 
-def sent(answer, body):
+def sent(answer, body, *, action=Action.WRITE):
     """Give the request of an exchange a body."""
-    request = replace(answer.request, method="POST", path="/api/workflows", body=json.dumps(body).encode())
-    return replace(answer, request=request)
+    return replace(answer, request=replace(answer.request, action=action, body=json.dumps(body).encode()))
 
 
 def delivered(payload, **headers):

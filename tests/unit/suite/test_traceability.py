@@ -1,15 +1,10 @@
 """Checks, facts and profile fit together: no claim is undeclared, and every need is named."""
 
-from dataclasses import replace
-
-import pytest
 from example_targets import make_target
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.judging.checks import schemas
 from knouds_harness.suite.discovery.doctor import missing_by_need
-from knouds_harness.suite.matrix import is_decided
-from knouds_harness.targets.personas import Persona, Secret
 
 DOCUMENT = shipped_document()
 
@@ -33,30 +28,3 @@ def test_missing_resources_are_named_with_the_checks_that_need_them():
     assert "auth.revoked-key-is-401" in missing['a key with state = "revoked"']
     assert "capability.star-is-admitted" in missing['an administrator\'s key that holds "*"']
     assert "run.success-shape" in missing["a key that holds workflow:run, for a workflow of its account"]
-
-
-def persona(**changes):
-    key = Persona(
-        name="pro",
-        secret=Secret("knouds_live_0123456789abcdef", "key:pro"),
-        capabilities=frozenset({"workflow:read"}),
-        user="pia",
-        tier="pro",
-    )
-    return replace(key, **changes)
-
-
-@pytest.mark.parametrize(
-    ("key", "count"),
-    [
-        (persona(user="ada"), 13),  # all but runModel, which pro accounts are refused in one of two ways
-        (persona(user="ada", tier="business"), 14),
-        (persona(user="ada", tier="free"), 0),
-        (persona(user="ada", state="revoked"), 0),
-        # of another account: what needs no resource of the owner, and what its capability admits
-        (persona(), 7),
-    ],
-)
-def test_matrix_has_only_the_documented_cells(key, count):
-    """Open are keys of lower tiers, and refusals on resources of other users."""
-    assert sum(is_decided(operation, key, "ada") for operation in DOCUMENT.operations) == count

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import quote, urlencode
 
+from knouds_harness.contract.operations import Action
 from knouds_harness.errors import RecordingError
 from knouds_harness.exchange.evidence import Exchange, Pairs, Request
 from knouds_harness.file_content import file_text, replace_file
@@ -148,10 +149,10 @@ def _parsed(path: Path) -> dict[str, Any]:
 
 
 def _refused(path: Path, why: str) -> RecordingError:
-    command, how = f"--update --folder {path.parent} --outcome {path.stem}", "from its target (--target)"
-    if "-captured" in path.stem:  # no test shows it
-        command, how = f"--from FILE.har --folder {path.parent}", "from its traffic, without this file"
-    return RecordingError(f"{path}: {why}\n  Record it again {how}: knouds-harness record {command}")
+    return RecordingError(
+        f"{path}: {why}\n  Record it again from its target (--target): "
+        f"knouds-harness record --update --folder {path.parent} --outcome {path.stem}"
+    )
 
 
 def _checksum(content: Mapping[str, Any]) -> str:
@@ -227,6 +228,7 @@ def _from_content(content: Mapping[str, Any]) -> Recording:
                 path_values=asked["path_values"],
                 query=query,
                 persona=asked["persona"],
+                action=Action(asked["action"]),
                 headers=_headers(asked["headers"]),
                 body=None if asked["body"] is None else _as_bytes(asked["body"]),
                 operation_id=content["operation"] if content["kind"] == "answer" else None,

@@ -18,7 +18,7 @@ from knouds_harness.judging.claim import (
     mismatch_claim,
     status_is,
 )
-from knouds_harness.judging.workflow_model import documented_body, first_difference
+from knouds_harness.judging.rule.values import documented_body, first_difference
 from knouds_harness.targets.needs import workflows
 from knouds_harness.targets.needs.keys import AUTHOR, READER
 from knouds_harness.targets.needs.rate_limits import LIMITED_KEY

@@ -11,8 +11,8 @@ from knouds_harness.targets.needs.keys import ANY_KEY
 WITHOUT_KEY = "auth.missing-key-is-401"
 WITHOUT_CAPABILITY = "capability.missing-is-403-denied"
 FOREIGN = {
-    operation_id: refusal.fact
-    for operation_id, refusal in ON_WORKFLOWS.items()
+    operation_id: reason.fact
+    for operation_id, reason in ON_WORKFLOWS.items()
     if operation_id != "getPublicWorkflowSchema"  # which needs no key
 }
 """The fact that an operation on somebody else's workflow is refused, by operation."""

@@ -5,15 +5,16 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from knouds_harness.contract.known_places import FREE
 from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import Exchange, members_of, objects_in
 from knouds_harness.judging import workflow_model
 from knouds_harness.judging.checks.schemas import same_fields
-from knouds_harness.judging.claim import Claim, answer, answers_to, check, refusal_is, status_is
+from knouds_harness.judging.claim import Claim, answer, answers_to, by_rule, check, status_is
 from knouds_harness.judging.context import Case
+from knouds_harness.judging.rule import reasons
+from knouds_harness.judging.rule.values import documented_body, first_difference, is_same_text
 from knouds_harness.targets.needs import keys
-from knouds_harness.targets.needs.workflows import FILED_WORKFLOW, FOREIGN_TEMPLATE, OWN_WORKFLOW
+from knouds_harness.targets.needs.workflows import FILED_WORKFLOW, OWN_WORKFLOW
 
 JSON = Any
 
@@ -94,21 +95,18 @@ def creator(exchange: Exchange, *, own: str | int | None, others: Collection[str
         )
 
 
-@check("workflows.creator-owns", needs=_WRITE_NEEDS)
-def creator_may(exchange: Exchange) -> Iterator[Claim]:
-    """The creator may read and write the workflow."""
-    yield _accepted(exchange, "workflows.creator-owns", "accepted: this key's account created it")
-
-
-@check("workflows.creator-owns", needs=(keys.AUTHOR_WHO_RUNS,))
-def creator_may_run(exchange: Exchange) -> Iterator[Claim]:
-    """The creator finds the workflow when running it, even if the run fails."""
-    yield Claim(
-        fact="workflows.creator-owns",
-        holds=exchange.status not in (403, 404),
-        expected="found: this key's account created it",
-        observed=answer(exchange),
-    )
+creator_may = by_rule(
+    "workflows.creator-may",
+    "The creator may read and write the workflow.",
+    "workflows.creator-owns",
+    needs=_WRITE_NEEDS,
+)
+creator_may_run = by_rule(
+    "workflows.creator-may-run",
+    "The creator finds the workflow when running it, even if the run fails.",
+    "workflows.creator-owns",
+    needs=(keys.AUTHOR_WHO_RUNS,),
+)
 
 
 @check("workflows.get-round-trips", needs=_WRITE_NEEDS, given=("sent",))
@@ -128,12 +126,7 @@ def copied_fields(exchange: Exchange, *, fields: JSON) -> Iterator[Claim]:
     )
 
 
-@check("workflows.free-capped-at-one", "workflows.free-cap-status", needs=(keys.FREE_KEY,))
-def second_of_free_account(exchange: Exchange) -> Iterator[Claim]:
-    """A free account that has a workflow may not create another one."""
-    yield from refusal_is(
-        exchange, "workflows.free-capped-at-one", "workflows.free-cap-status", 402, 403, 409
-    )
+second_of_free_account = by_rule(reasons.SECOND_OF_FREE_ACCOUNT)
 
 
 # --- update, move, delete
@@ -188,7 +181,7 @@ def listed_folder(exchange: Exchange, *, slug: str, name: JSON, folder_id: str |
     summaries = summaries_of(exchange)
     if summaries is None:
         return
-    namesakes = {str(each.get("slug")) for each in summaries if each.get("name") == name}
+    namesakes = {str(each.get("slug")) for each in summaries if is_same_text(each.get("name"), name)}
     yield _none_of(
         namesakes - {slug}, "workflows.move-sets-folder", "only the workflow that was moved", "besides it"
     )
@@ -203,10 +196,7 @@ def listed_folder(exchange: Exchange, *, slug: str, name: JSON, folder_id: str |
             )
 
 
-@check("workflows.delete-then-404", needs=_WRITE_NEEDS)
-def gone(exchange: Exchange) -> Iterator[Claim]:
-    """Every operation on a deleted workflow is a 404."""
-    yield status_is(exchange, 404, fact="workflows.delete-then-404")
+gone = by_rule(reasons.DELETED_WORKFLOW)
 
 
 # --- list
@@ -271,7 +261,7 @@ def summarised(exchange: Exchange, *, document: Mapping[str, JSON]) -> Iterator[
             if document.get(name) and name in summary:  # how no description shows is undocumented
                 yield Claim(
                     fact="workflows.summary-fields",
-                    holds=workflow_model.first_difference(document[name], summary[name]) is None,
+                    holds=first_difference(document[name], summary[name]) is None,
                     expected=f"{as_json(document[name])}, as reading it shows",
                     observed=as_json(summary[name]),
                     where=f"/*/{name}",
@@ -295,34 +285,13 @@ def _none_of(wrong: Collection[str], fact: str, expected: str, what: str) -> Cla
 # --- other people's
 
 
-@check("workflows.foreign-write-is-refused", "workflows.foreign-write-status", needs=_TWO_USERS)
-def foreign_write(exchange: Exchange) -> Iterator[Claim]:
-    """A write to someone else's workflow is refused, public or not."""
-    yield from refusal_is(
-        exchange, "workflows.foreign-write-is-refused", "workflows.foreign-write-status", 403, 404
-    )
-
-
-@check("workflows.foreign-write-is-refused", "workflows.foreign-write-status", needs=(FOREIGN_TEMPLATE,))
-def template_write(exchange: Exchange) -> Iterator[Claim]:
-    """A write to someone else's template is refused, although it can be read."""
-    yield from refusal_is(
-        exchange, "workflows.foreign-write-is-refused", "workflows.foreign-write-status", 403, 404
-    )
-
-
 @check("workflows.foreign-write-is-refused", needs=_TWO_USERS, given=("before",))
 def untouched(exchange: Exchange, *, before: Mapping[str, JSON]) -> Iterator[Claim]:
     """A write to someone else's workflow changes nothing."""
     yield from as_written(exchange, before, fact="workflows.foreign-write-is-refused")
 
 
-@check("workflows.admin-does-not-own", "workflows.foreign-write-status", needs=(keys.AUTHOR, keys.ADMIN_KEY))
-def admin_write(exchange: Exchange) -> Iterator[Claim]:
-    """An administrator's write to someone else's workflow is refused."""
-    yield from refusal_is(
-        exchange, "workflows.admin-does-not-own", "workflows.foreign-write-status", 403, 404
-    )
+admin_write = by_rule(reasons.WRITE_BY_ADMIN)
 
 
 @check("workflows.admin-does-not-own", needs=(keys.AUTHOR, keys.ADMIN_KEY), given=("before",))
@@ -332,12 +301,6 @@ def untouched_by_admin(exchange: Exchange, *, before: Mapping[str, JSON]) -> Ite
 
 
 # --- schema
-
-
-@check("schema.public-only-when-public", needs=_WRITE_NEEDS, given=("is_public",))
-def public_schema_follows(exchange: Exchange, *, is_public: bool) -> Iterator[Claim]:
-    """The public schema is served while `publicPlayground` is true, and only then."""
-    yield status_is(exchange, 200 if is_public else 404, fact="schema.public-only-when-public")
 
 
 @check("schema.shape", needs=_WRITE_NEEDS, given=("expected",))
@@ -364,12 +327,11 @@ def as_written(exchange: Exchange, expected: Mapping[str, JSON], *, fact: str) -
     document = exchange.json_or_none()
     if exchange.status != 200 or not isinstance(document, dict):
         return
-    documented = workflow_model.documented_body(exchange).members
+    documented = documented_body(exchange)
     for name, value in expected.items():
-        if documented and name not in documented:
+        if documented.members and name not in documented.members:
             continue
-        place = documented.get(name, FREE)
-        difference = workflow_model.first_difference(value, document.get(name), f"/{name}", documented=place)
+        difference = first_difference({name: value}, document, documented=documented)
         where, wanted, found = difference or (f"/{name}", value, value)
         yield Claim(
             fact=fact,

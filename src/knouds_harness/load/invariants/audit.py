@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import gevent
 
+from knouds_harness.contract.operations import Action
 from knouds_harness.errors import HarnessError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Request
@@ -100,6 +101,7 @@ class Audit:
                     operation_id="getExecution",
                     persona=persona.name,
                     path_values={"id": each.execution_id},
+                    action=Action.READ,
                 )
             )
             status = status_in(exchange)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 VERIFY_KIND = "verify"
 _LEAST_SHARE: Final = 0.5
+_MOST_OUTSIDE: Final = 0.2
+"""The share of answers from something in front of the API above which the headline names it first."""
 _NOTHING: Final = "Nothing was tested"
 _ENDLESS: Final = "No execution ended"
 
@@ -25,6 +27,12 @@ _ENDLESS: Final = "No execution ended"
 def headline(record: RunRecord, rows: Sequence[FactRow], change: RunChange | None = None) -> Headline:
     """Summarize a run; one that is not bad itself, but worse than its baseline, is bad too."""
     verdict = _headline(record, rows)
+    outside = [each for each in record.findings if each.is_about_intermediary]
+    count = sum(each.count for each in outside)
+    if count > record.counts.exchanges * _MOST_OUTSIDE:
+        share = f"{count:,} of {record.counts.exchanges:,} answers never came from the API"
+        causes = ", ".join(f"{each.observed} {counted(each.count, 'time')}" for each in outside)
+        return Headline(tone="bad", title=share, detail=f"{causes}. {verdict.title}: {verdict.detail}")
     if change and change.is_worse and verdict.tone != "bad":
         return replace(verdict, tone="bad", title=f"{LESS_VERIFIED} {change.baseline}")
     return verdict
@@ -109,7 +117,7 @@ def _headline_without_breach(record: RunRecord, rows: Sequence[FactRow], detail:
         return Headline(tone="warn", title=_ENDLESS, detail=detail)
     selected = [row for row in rows if row.is_selected]
     verified = sum(row.standing is FactStatus.VERIFIED for row in selected)
-    if all(row.standing is FactStatus.UNTESTED for row in selected):
+    if not verified:
         return Headline(tone="warn", title=_NOTHING, detail=detail)
     is_whole = not any(row.is_missed for row in selected)
     if is_whole and verified >= len(selected) * _LEAST_SHARE:

@@ -239,7 +239,7 @@ class SeveralKeys(RuleBasedStateMachine):
         intruder = self.other_than(slug)
         if intruder is None:
             return
-        self.judge(workflows.foreign_write, self.tried(intruder, slug, does))
+        self.judge(refusals.write_foreign_workflow, self.tried(intruder, slug, does))
         self.look_at(slug, workflows.untouched, "before")
 
     @rule(slug=slugs, does=st.sampled_from(["update", "move", "delete"]))
@@ -251,13 +251,7 @@ class SeveralKeys(RuleBasedStateMachine):
             return
         before = read(self.tester, owner, slug).json_or_none()
         exchange = self.tried(reader, slug, does)
-        self.judge(
-            capabilities.denied,
-            exchange,
-            operation=self.tester.document.operation_by_id[f"{does}Workflow"],
-            held=reader.capabilities,
-            path_values={"slug": slug},
-        )
+        self.judge(capabilities.denied, exchange)
         self.judge(capabilities.nothing_changed, read(self.tester, owner, slug), before=before)
 
     @rule(slug=slugs)
@@ -270,7 +264,7 @@ class SeveralKeys(RuleBasedStateMachine):
         other = self.other_than(slug)
         if other and other.holds("workflow:run") and self.model[slug].is_public is not True:
             exchange = run_free(self.tester, other, slug)
-            self.judge(refusals.RUN_FOREIGN_WORKFLOW, exchange)
+            self.judge(refusals.run_foreign_workflow, exchange)
 
     @rule(slug=consumes(slugs))
     @_step
@@ -337,7 +331,7 @@ class SeveralKeys(RuleBasedStateMachine):
 
     def look_at_schema(self, slug: str) -> None:
         """Compare a workflow's schema with the model: the public one if publicPlayground was written."""
-        checks = (workflows.schema_describes, workflows.public_schema_follows, schemas.public_schema)
+        checks = (workflows.schema_describes, refusals.private_public_schema, schemas.public_schema)
         if self.is_over or not self.is_sought(*checks):
             return
         kept = self.model[slug]
@@ -345,9 +339,10 @@ class SeveralKeys(RuleBasedStateMachine):
             schema = read(self.tester, self.readers[kept.owner], slug, "getWorkflowSchema")
         else:
             schema = read(self.tester, None, slug, "getPublicWorkflowSchema")
-            self.judge(workflows.public_schema_follows, schema, is_public=kept.is_public)
             if kept.is_public:
                 self.judge(schemas.public_schema, schema)
+            else:
+                self.judge(refusals.private_public_schema, schema)
         self.judge(workflows.schema_describes, schema, expected=kept.members)
 
     def look_at_list(self, owner: Persona) -> None:

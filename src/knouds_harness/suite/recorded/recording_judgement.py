@@ -9,7 +9,6 @@ from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.execution_status import FINAL, body_of, status_in, statuses_in
 from knouds_harness.exchange.recordings.recording import TEST_SECRET, Recording
-from knouds_harness.judging.checks import all_checks
 from knouds_harness.judging.claim import Check, Claim, explain
 from knouds_harness.judging.context import Context
 from knouds_harness.judging.engine import finding_of, judge
@@ -39,7 +38,7 @@ def judgement_of(
 ) -> RecordingJudgement:
     """Judge a recording by all checks; ``waivers`` of its target may accept what it breaks.
 
-    The other arguments, and the errors, are those of ``claims_about``.
+    The other arguments are those of ``claims_about``.
     """
     kept: set[str] = set()
     broken: set[str] = set()
@@ -63,15 +62,12 @@ def claims_about(
 
     ``story`` are the recordings of its story, with or without itself. To judge another response to the same
     request, replace the recording's exchange.
-
-    Raises:
-        KeyError: The recording names a check that no longer exists; a test guards against that.
     """
     context = Context(
         document=document,
         shapes=shapes,
         is_delivery=recording.kind == "delivery",
-        applying=frozenset(all_checks()[each].id for each in recording.checks),
+        applying=frozenset(recording.checks),
         known=_known(recording, story),
     )
     yield from judge(recording.exchange, context)
@@ -84,6 +80,7 @@ def _known(recording: Recording, story: Iterable[Recording]) -> dict[str, object
     known: dict[str, object] = {
         "held": recording.held,
         "tier": recording.tier,
+        **({} if recording.held is None else {"state": _state_of_key(recording)}),
         "earlier": before,
         "earlier_runs": None if before is None else (before,),
         **_of_execution(recording, others),
@@ -91,6 +88,13 @@ def _known(recording: Recording, story: Iterable[Recording]) -> dict[str, object
     if recording.kind == "delivery":
         known |= {"raw": recording.exchange.request.body or b"", "secret": TEST_SECRET}
     return known
+
+
+def _state_of_key(recording: Recording) -> str:
+    refusing = {
+        f"authentication.{each}": each for each in ("revoked-key", "legacy-key", "unapproved-account")
+    }
+    return next((refusing[each].partition("-")[0] for each in recording.checks if each in refusing), "active")
 
 
 def _before(recording: Recording, others: Sequence[Recording]) -> Exchange | None:

@@ -17,6 +17,7 @@ from knouds_harness.exchange.evidence import JSON, Exchange
 from knouds_harness.exchange.recordings.folder import RecordingFolder
 from knouds_harness.judging.checks import all_checks
 from knouds_harness.judging.context import Context
+from knouds_harness.judging.rule.resources import KnownResources
 from knouds_harness.locations import recordings_path
 from knouds_harness.runs.findings import RunOutcome
 from knouds_harness.runs.header import RunPersona, run_setup
@@ -43,6 +44,10 @@ class KnownKeys:
             with suppress(RunRecordError):
                 keys |= read_run(path.parent).setup.target.personas
         return cls(by_name=keys)
+
+    def user_of(self, persona: str) -> str | None:
+        """Return the account of a key; None if it is not known."""
+        return self.by_name[persona].user if persona in self.by_name else None
 
     def note_control(self, exchange: Exchange) -> None:
         """Note what the control plane did: opened an account, minted a key, or moved the clock."""
@@ -96,7 +101,16 @@ def verify(path: Path, *, base_url: str | None, strict: bool, runs_folder: Path)
         recordings=RecordingFolder.open(recordings_path()).names_by_fact(),
     )
     keys = KnownKeys.beside(path)
-    context = Context(document=document, shapes=ShapeJudge(document), keys=keys.by_name)
+    resources = KnownResources(user_of=keys.user_of)
+    for (
+        exchange
+    ) in captured.exchanges:  # all at first: what was changed while a request was under way is open
+        if exchange.is_control:
+            keys.note_control(exchange)
+        else:
+            resources.note(exchange)
+    keys.advanced_s = 0.0
+    context = Context(document=document, shapes=ShapeJudge(document), keys=keys.by_name, resources=resources)
     with RunWriter.start(runs_folder, kind="verify", target=target, setup=setup) as writer:
         recorder = FindingRecorder(
             document=document, writer=writer, waivers=(), today=datetime.now(UTC).date(), strict=strict

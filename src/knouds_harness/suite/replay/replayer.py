@@ -6,9 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from secrets import token_hex
 from typing import Any, Final
 
 from knouds_harness.contract.document import Document
@@ -16,19 +14,18 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.errors import GuardStop, NotSent, UsageError
 from knouds_harness.exchange.client import Client
-from knouds_harness.exchange.created_workflows import CreatedWorkflows
+from knouds_harness.exchange.created_workflows import LEDGER_FILE, CreatedWorkflows
 from knouds_harness.exchange.evidence import KEY_HEADER, KEY_HERE, Exchange, Request
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.exchange.minting import ask_control
-from knouds_harness.exchange.pricing import Pricing, resource_named
 from knouds_harness.exchange.profile_check import check_profile
 from knouds_harness.exchange.redaction import PLACEHOLDER
 from knouds_harness.exchange.reproduction.script import SequencePart, parts_of, pause_s
-from knouds_harness.exchange.workflow_ledger import Ledger, append
 from knouds_harness.judging.claim import answer
 from knouds_harness.judging.context import Context
 from knouds_harness.judging.engine import PROFILE_CHECK, claims_of, contradiction_finding
+from knouds_harness.judging.rule.resources import KnownResources
 from knouds_harness.locations import SANDBOX
 from knouds_harness.runs.findings import Finding, Verdict
 from knouds_harness.runs.record import RunRecord
@@ -172,11 +169,26 @@ class Replayer:
                 return Replayed(finding, *self._profile_again(finding))
             steps = self._evidence(finding)
             answers = self._sent_again(steps)
-            context = Context(document=self.document, shapes=self._shapes, keys=self._personas)
+            context = Context(
+                document=self.document,
+                shapes=self._shapes,
+                keys=self._personas,
+                resources=self._known(answers),
+            )
             status, reason = judge_again(finding, steps, answers, context)
         except CannotTell as reason_why:
             status, reason = ReplayStatus.OPEN, str(reason_why)
         return Replayed(finding=finding, status=status, reason=reason)
+
+    def _known(self, answers: Sequence[Exchange]) -> KnownResources:
+        """Return what the target's profile and the answers so far tell of what is there."""
+        target = self._opened().target
+        known = KnownResources(
+            target.workflows, target.models, user_of=lambda persona: self._personas[persona].user
+        )
+        for each in answers:
+            known.note(each)
+        return known
 
     def _profile_again(self, finding: Finding) -> tuple[ReplayStatus, str]:
         """Return whether the target still contradicts its profile in the same place."""
@@ -221,21 +233,17 @@ class Replayer:
             target = self.resources.enter_context(open_target(self.target_name, **options))
             guard = Guard(target, yes_production=self.conditions.yes_production)
             self._client = self.resources.enter_context(
-                Client(target=target, guard=guard, created=self._created_on(target))
+                Client(target=target, guard=guard, created=self._ledger_for(target))
             )
             self._personas = self._client.personas
             first_contact(self._client)
         return self._client
 
-    def _created_on(self, target: Target) -> CreatedWorkflows:
-        """Return a ledger of this replay, so that ``cleanup`` deletes what it leaves; the sandbox just ends.
-
-        The run's own ledger may come from elsewhere: nothing in it may be changed or deleted.
-        """
-        if self.target_name == SANDBOX:
-            return CreatedWorkflows(target=target)
-        path = self.record.folder / f"created-{token_hex(6)}.jsonl"
-        return CreatedWorkflows(target=target, ledger=Ledger(write=partial(append, path)))
+    def _ledger_for(self, target: Target) -> CreatedWorkflows | None:
+        """Return the run's ledger if this is its target, so that ``cleanup`` deletes what a replay leaves."""
+        path = self.record.folder / LEDGER_FILE
+        created = CreatedWorkflows.read(path, target) if path.is_file() else None
+        return created if created and created.header.get("base_url") == target.base_url else None
 
     def _sent_again(self, steps: Sequence[Exchange]) -> list[Exchange]:
         client = self._opened()
@@ -245,8 +253,8 @@ class Replayer:
                 if answers:
                     self.wait(pause_s(steps[len(answers) - 1], part.steps[0]))
                 answers += self._part_again(part, client, list(zip(steps, answers, strict=False)))
-        except (GuardStop, NotSent) as refused:
-            raise CannotTell(f"a guard forbids it: {str(refused).partition(chr(10))[0]}") from None
+        except GuardStop as stop:
+            raise CannotTell(f"a guard forbids it: {str(stop).partition(chr(10))[0]}") from None
         finally:
             self._undo(steps, answers, client)
         return answers
@@ -265,7 +273,10 @@ class Replayer:
                 now = self._minted(step, client, answered)
             else:
                 request, key = self._prepared(step, client, answered)
-                now = client.send(request, key=key)
+                try:
+                    now = client.send(request, key=key)
+                except NotSent as refused:
+                    raise CannotTell(str(refused)) from None
             yield now
             answered.append((step, now))
 
@@ -287,8 +298,6 @@ class Replayer:
         if "{{" in json.dumps(payload):
             raise CannotTell("it needs a key with a webhook of the run")
         what, before = step.request.path.rpartition("/")[2], body_of(step)
-        if what not in ("keys", "accounts", "clock"):
-            raise CannotTell(f"no test asks a control plane for {what}")
         try:
             answer = ask_control(client, what, payload)
         except UsageError:
@@ -334,15 +343,11 @@ class Replayer:
         body = _text_of(request)
         if not made.isdisjoint(request.path_values.values()) or any(f'"{name}"' in body for name in made):
             raise CannotTell("it is about a resource that was made for the run")
-        resource = resource_named(request.path, client.target)
-        if (
-            resource is not None
-            and Pricing(client.send, client.target, estimates=client.estimates).worst_case(resource) is None
-        ):
-            raise CannotTell("its cost is unknown")
+        operation = self.document.operation_by_id.get(request.operation_id or "")
+        is_reading = request.method in ("GET", "HEAD", "OPTIONS")
         return replace(
             request,
-            cost_credits=0.0,  # the record's word is no price
+            action=operation.action if operation else Action.READ if is_reading else Action.WRITE,
             query=tuple(
                 (name, _with_keys(value, client) if f"{name}={value}" in step.url else value)
                 for name, value in request.query

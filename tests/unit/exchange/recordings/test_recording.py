@@ -94,12 +94,13 @@ def test_file_of_something_else_is_refused(file, content, says):
         lambda content: content.pop("request"),
         lambda content: content.update(request=[]),
         lambda content: content["request"].update(query=[["a"]]),
+        lambda content: content["request"].update(action="delete"),
         lambda content: content["request"].update(headers=7),
         lambda content: content["response"].update(body={"base64": 7}),
         lambda content: content["origin"].update(recorded_at="soon"),
         lambda content: content["origin"].update(more=1),
     ],
-    ids=["no request", "an array", "half a pair", "a number", "no body", "no time", "more"],
+    ids=["no request", "an array", "half a pair", "another action", "a number", "no body", "no time", "more"],
 )
 def test_recording_of_another_shape_is_refused(file, change):
     """Even if its checksum fits."""
@@ -130,15 +131,3 @@ def test_missing_folder_holds_no_recordings(tmp_path):
 
 def test_every_recording_is_of_this_contract_version():
     assert {each.origin.contract_version for each in recordings().values()} == {document().version}
-
-
-def test_hint_for_captured_traffic_names_no_outcome(tmp_path):
-    """No test shows it, so it cannot be recorded again from the target."""
-    path = tmp_path / "getWhoami-200-captured.json"
-    path.write_text("{", encoding="utf-8")
-
-    with pytest.raises(RecordingError) as refused:
-        read_recording(path)
-
-    assert "record --from FILE.har" in str(refused.value)
-    assert "--outcome" not in str(refused.value)

@@ -5,7 +5,6 @@ import os
 import random
 import shutil
 import subprocess
-from dataclasses import replace
 from urllib.parse import quote
 
 import httpx
@@ -14,6 +13,7 @@ from example_targets import SECRETS, make_target
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Request
 from knouds_harness.exchange.reproduction.curl import ShellNames, curl
@@ -29,7 +29,7 @@ def line_for(request: Request, key: str | None = None) -> str:
     transport = httpx.MockTransport(lambda _: httpx.Response(401))
     with Client(target=make_target(), transport=transport) as client:
         sent = None if key is None else Secret(key, "key:sent")
-        return curl(client.send(replace(request, is_deliberate=True), key=sent), ShellNames.of(client.target))
+        return curl(client.send(request, key=sent), ShellNames.of(client.target))
 
 
 def take_apart(line: str) -> tuple[list[str], bytes]:
@@ -46,7 +46,7 @@ def take_apart(line: str) -> tuple[list[str], bytes]:
 
 
 def test_key_is_left_as_a_variable():
-    line = line_for(Request(method="GET", path="/api/whoami", persona="full"))
+    line = line_for(Request(method="GET", path="/api/whoami", persona="full", action=Action.READ))
 
     assert line == (
         "curl -sS -i --noproxy '*' https://staging.example.com/api/whoami -H "
@@ -55,13 +55,15 @@ def test_key_is_left_as_a_variable():
 
 
 def test_shell_inserts_the_key():
-    arguments, _ = take_apart(line_for(Request(method="GET", path="/api/whoami", persona="full")))
+    arguments, _ = take_apart(
+        line_for(Request(method="GET", path="/api/whoami", persona="full", action=Action.READ))
+    )
 
     assert arguments[-1] == f"x-api-key: {SECRETS['full']}"
 
 
 def test_empty_key_is_sent_as_an_empty_header():
-    line = line_for(Request(method="GET", path="/", persona="full"), key="")
+    line = line_for(Request(method="GET", path="/", persona="full", action=Action.READ), key="")
 
     assert "-H 'x-api-key;'" in line
 
@@ -77,7 +79,7 @@ def test_empty_key_is_sent_as_an_empty_header():
 @example(body='{"name": "Lichtmaß"}'.encode())
 @example(body=b"[" * 5_000 + b"]" * 5_000)
 def test_any_body_survives_the_shell(body: bytes):
-    request = Request(method="POST", path="/api/x", body=body)
+    request = Request(method="POST", path="/api/x", body=body, action=Action.READ)
 
     line = line_for(request)
 
@@ -95,7 +97,7 @@ def test_any_body_survives_the_shell(body: bytes):
 def test_any_header_survives_the_shell(value: str):
     headers = (("x-note", f"{value}{SECRETS['full']}"),)
 
-    arguments, _ = take_apart(line_for(Request(method="GET", path="/", headers=headers)))
+    arguments, _ = take_apart(line_for(Request(method="GET", path="/", headers=headers, action=Action.READ)))
 
     assert f"x-note: {value}{SECRETS['full']}" in arguments
 
@@ -109,6 +111,7 @@ def test_placeholders_sent_by_a_server_stay_text():
         query=(("offset", forged), ("api_key", SECRETS["full"])),
         body=json.dumps({"text": forged}).encode(),
         persona="full",
+        action=Action.READ,
     )
 
     arguments, _ = take_apart(line_for(request))
@@ -121,14 +124,14 @@ def test_placeholders_sent_by_a_server_stay_text():
 
 
 def test_curl_adds_no_content_type_of_its_own():
-    line = line_for(Request(method="POST", path="/", body=b"{}"))
+    line = line_for(Request(method="POST", path="/", body=b"{}", action=Action.READ))
 
     assert "-H 'content-type:'" in line
 
 
 def test_long_body_is_not_in_the_line():
     body = random.Random(1).randbytes(1_000_000)
-    line = line_for(Request(method="POST", path="/", body=body))
+    line = line_for(Request(method="POST", path="/", body=body, action=Action.READ))
 
     assert len(line) < 300
     assert "1000000 bytes: exchanges.har, x00001" in line
@@ -136,6 +139,6 @@ def test_long_body_is_not_in_the_line():
 
 def test_dots_in_the_path_are_kept():
     """Curl would resolve them."""
-    request = Request(method="GET", path="/api/%2e%2e/..x", query=(("a", "1"),))
+    request = Request(method="GET", path="/api/%2e%2e/..x", query=(("a", "1"),), action=Action.READ)
 
     assert "--path-as-is" in line_for(request)

@@ -5,9 +5,8 @@ from exchanges import broken
 from run_records import exchange
 
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.contract.sources import Source
 from knouds_harness.judging.checks import isolation
-from knouds_harness.judging.checks.isolation import ON_NOBODYS, REFUSAL_BY_OPERATION
+from knouds_harness.judging.checks.isolation import ON_EXECUTIONS, ON_NOBODYS, ON_WORKFLOWS
 
 DOCUMENT = shipped_document()
 
@@ -16,32 +15,7 @@ def test_every_operation_on_a_resource_has_a_cell():
     """A new operation is tried as the other user, or listed as one on resources without an owner."""
     on_a_resource = {each.id for each in DOCUMENT.operations if each.path_parameters}
 
-    assert on_a_resource == set(REFUSAL_BY_OPERATION) | ON_NOBODYS
-
-
-@pytest.mark.parametrize("operation_id", REFUSAL_BY_OPERATION)
-def test_success_on_a_foreign_resource_is_broken(operation_id):
-    fact = REFUSAL_BY_OPERATION[operation_id].fact
-
-    assert broken(isolation.refused, exchange(1, operation_id, body={})) == {fact}
-
-
-@pytest.mark.parametrize("operation_id", REFUSAL_BY_OPERATION)
-@pytest.mark.parametrize("status", [403, 404])
-def test_documented_refusal_status_is_strict(operation_id, status):
-    """404 always holds; 403 holds if no page documents the status."""
-    answer = exchange(1, operation_id, status=status, body={"error": "No.", "code": "NO"})
-    refusal = REFUSAL_BY_OPERATION[operation_id]
-    is_open = DOCUMENT.facts[refusal.status_fact or refusal.fact].source is Source.ASSUMED
-
-    assert broken(isolation.refused, answer) == (set() if status == 404 or is_open else {refusal.fact})
-
-
-@pytest.mark.parametrize("operation_id", ["updateWorkflow", "moveWorkflow", "deleteWorkflow"])
-def test_other_refusal_of_a_write_is_an_assumption(operation_id):
-    answer = exchange(1, operation_id, status=409, body={"error": "No.", "code": "NO"})
-
-    assert broken(isolation.refused, answer) == {"workflows.foreign-write-status"}
+    assert on_a_resource == {*ON_WORKFLOWS} | ON_EXECUTIONS | ON_NOBODYS
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,6 @@ def test_lost_member_is_named(changes, where):
         (workflows.untouched, "workflows.foreign-write-is-refused", {"before": DOCUMENT}),
         (workflows.untouched_by_admin, "workflows.admin-does-not-own", {"before": DOCUMENT}),
         (workflows.slug_stays, "workflows.slug-never-changes", {"slug": "harbour"}),
-        (workflows.creator_may, "workflows.creator-owns", {}),
         (workflows.update_accepted, "workflows.update-takes-subset", {}),
         (workflows.move_accepted, "workflows.move-sets-folder", {}),
     ],
@@ -161,37 +160,6 @@ def test_creator_is_the_owner(created_by, own, others, is_broken):
     answer = exchange(200, {**DOCUMENT, "createdBy": created_by})
 
     assert bool(broken(workflows.creator, answer, own=own, others=others)) is is_broken
-
-
-@pytest.mark.parametrize(
-    ("answer", "facts"),
-    [
-        (refusal(403, "CAP"), set()),
-        (refusal(402, "CAP"), set()),
-        (refusal(409, "CAP"), set()),
-        (refusal(422, "CAP"), {"workflows.free-cap-status"}),
-        (exchange(201, {"slug": "second"}), {"workflows.free-capped-at-one"}),
-        (refusal(500, "OOPS"), {"workflows.free-capped-at-one"}),
-    ],
-)
-def test_free_account_gets_one_workflow(answer, facts):
-    assert {fact for fact, _ in broken(workflows.second_of_free_account, answer)} == facts
-
-
-@pytest.mark.parametrize(
-    ("check", "fact"),
-    [
-        (workflows.foreign_write, "workflows.foreign-write-is-refused"),
-        (workflows.template_write, "workflows.foreign-write-is-refused"),
-        (workflows.admin_write, "workflows.admin-does-not-own"),
-    ],
-)
-def test_write_to_a_foreign_workflow_is_refused(check, fact):
-    for answer in (refusal(403, "NOT_OWNER"), refusal(404, "NOT_FOUND")):
-        assert broken(check, answer) == set()
-    assert broken(check, refusal(400, "BAD")) == {("workflows.foreign-write-status", "")}
-    for answer in (exchange(200, {}), exchange(204, raw=b""), exchange(None)):
-        assert broken(check, answer) == {(fact, "")}
 
 
 LIST = [

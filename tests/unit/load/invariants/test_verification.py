@@ -101,10 +101,9 @@ def test_sample_is_judged_without_verify():
         b'{"user": "\xff\xfe"}',
         b'{"user": NaN}',
         '{"user": {}}'.encode("utf-16"),
-        b'{"user": ' + b"[" * 300 + b"]" * 300 + b"}",
         [WHOAMI],
     ],
-    ids=["{}", "nothing", "HTML", "hello", "null", "no UTF-8", "NaN", "UTF-16", "300 levels", "a list"],
+    ids=["{}", "nothing", "HTML", "hello", "null", "no UTF-8", "NaN", "UTF-16", "a list"],
 )
 def test_success_of_an_unknown_form_is_always_an_error(body):
     one = verification(share=0.0)

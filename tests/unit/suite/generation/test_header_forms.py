@@ -4,6 +4,7 @@ import httpx
 import pytest
 from example_targets import SECRETS, make_target
 
+from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Request
 from knouds_harness.exchange.reproduction.curl import ShellNames, curl
@@ -13,6 +14,7 @@ WRITE = Request(
     method="POST",
     path="/api/workflows",
     persona="full",
+    action=Action.WRITE,
     headers=(("content-type", "application/json"),),
     body=b"{}",
 )
@@ -69,7 +71,7 @@ def test_evidence_and_curl_line_have_the_headers_as_sent():
 
 
 def test_request_without_a_key_gets_none():
-    got, _, _ = sent_as(in_form(Request(method="GET", path="/api/health"), {}))
+    got, _, _ = sent_as(in_form(Request(method="GET", path="/api/health", action=Action.READ), {}))
 
     assert "x-api-key" not in {name.lower() for name, _ in got}
 

@@ -1,11 +1,9 @@
 """Findings are sent again as they were, or the result says why they cannot be."""
 
 import json
-import re
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import date
-from functools import partial
 from io import StringIO
 
 import httpx
@@ -16,14 +14,13 @@ from run_records import exchange, start
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge
-from knouds_harness.errors import ExitCode, UsageError
+from knouds_harness.errors import ExitCode
 from knouds_harness.exchange.client import Client
-from knouds_harness.exchange.effectless_requests import NO_SUCH_EXECUTION
 from knouds_harness.exchange.evidence import Request
-from knouds_harness.exchange.workflow_ledger import LEDGER_FILE, Ledger, append
 from knouds_harness.judging.checks import all_checks, authentication, workflows
-from knouds_harness.judging.claim import Claim
+from knouds_harness.judging.claim import Claim, RuleCheck
 from knouds_harness.judging.context import Context
+from knouds_harness.judging.engine import claims_of
 from knouds_harness.runs.findings import Verdict
 from knouds_harness.runs.header import run_setup
 from knouds_harness.runs.record import read_run
@@ -55,8 +52,12 @@ TARGET = Target(
     },
 )
 SETUP = run_setup(TARGET, seed=0, checks=all_checks().values())
-WHOAMI = Request(method="GET", path="/api/whoami", operation_id="getWhoami", persona="full")
-CREATE = replace(WHOAMI, method="POST", path="/api/workflows", operation_id="createWorkflow")
+WHOAMI = Request(
+    method="GET", path="/api/whoami", operation_id="getWhoami", persona="full", action=Action.READ
+)
+CREATE = replace(
+    WHOAMI, method="POST", path="/api/workflows", operation_id="createWorkflow", action=Action.WRITE
+)
 BROKEN = httpx.Response(404, text="<html>", headers={"content-type": "text/html"})
 THROTTLED = httpx.Response(429, json={})
 SOUND = httpx.Response(404, json={"error": "No such thing", "code": "NOT_FOUND"})
@@ -83,21 +84,10 @@ def first_finding(writer):
     return record, record.findings[0]
 
 
-def finding_of(
-    tmp_path,
-    request=WHOAMI,
-    *,
-    answer=BROKEN,
-    key=None,
-    check=None,
-    claim=None,
-    first=None,
-    setup=SETUP,
-    edit=None,
-):
+def finding_of(tmp_path, request=WHOAMI, *, answer=BROKEN, key=None, check=None, claim=None, first=None):
     """Make a record with one request, and the first finding about its response."""
     every_action = replace(TARGET, limits=Limits(allow=frozenset(Action)))
-    with start(tmp_path, target=TARGET, setup=setup) as writer:
+    with start(tmp_path, target=TARGET, setup=SETUP) as writer:
         recorder = recorder_of(writer)
         if first is not None:
             made = Client(target=every_action, transport=answering(first[1])[0]).send(first[0])
@@ -107,10 +97,12 @@ def finding_of(
             replace(TARGET.personas["full"], name="minted", secret=Secret("m" * 20, "key:minted"))
         )
         exchange = client.send(request, key=None if key is None else Secret(key, "key:sent"))
-        exchange = edit(exchange) if edit else exchange
         writer.add_exchange(exchange)
         if check is None:
             recorder.judge(exchange, Context(document=DOCUMENT, shapes=ShapeJudge(DOCUMENT)))
+        elif isinstance(check, RuleCheck):
+            context = Context(document=DOCUMENT, shapes=ShapeJudge(DOCUMENT))
+            recorder.record(check, exchange, claims_of(check.id, exchange, context) or ())
         else:
             recorder.record(check, exchange, [claim] if claim else check.judge(exchange))
         recorder.record_drift()
@@ -179,45 +171,6 @@ def test_drift_is_not_replayed_by_default(tmp_path):
     assert code == ExitCode.KEPT
 
 
-@pytest.mark.parametrize(
-    ("name", "says"),
-    [
-        ("planted.toml", "targets/ has no profile of that name"),
-        ("../planted", "targets/ has no profile of that name"),
-        ("mine", f"the run was on {TARGET.base_url}, and "),
-    ],
-)
-def test_profile_of_a_record_is_one_of_targets_for_the_same_server(name, says, serve, tmp_path, monkeypatch):
-    """A record comes from elsewhere: it names no file, and its address is only compared; nothing is sent."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "targets").mkdir()
-    for file in ("planted.toml", "targets/mine.toml"):
-        (tmp_path / file).write_text('base_url = "http://127.0.0.1:10"\n')
-    record, _ = finding_of(tmp_path, setup=run_setup(replace(TARGET, name=name), seed=0))
-    sent = serve(SOUND)
-
-    with pytest.raises(UsageError, match=re.escape(says)):
-        replaying.replay(
-            record.folder, None, target_name=None, conditions=Conditions(), console=Console(file=StringIO())
-        )
-    assert sent == []
-
-
-def test_ledger_of_a_run_lets_replay_change_nothing(replayed, tmp_path):
-    """What the run created may belong to its user by now, and the ledger may come from elsewhere."""
-    request = replace(WHOAMI, method="DELETE", path="/api/workflows/pipeline", operation_id="deleteWorkflow")
-    record, finding = finding_of(tmp_path, edit=lambda exchange: replace(exchange, request=request))
-    ledger = Ledger(write=partial(append, record.folder / LEDGER_FILE))
-    ledger.add({"event": "run", "ledger": ledger.id, "base_url": TARGET.base_url})
-    ledger.add({"event": "created", "number": 1, "slug": "pipeline", "user": "ada"})
-
-    result, sent = replayed(record, finding)
-
-    assert result.status is ReplayStatus.OPEN
-    assert "cannot prove that it created" in result.reason
-    assert sent == []
-
-
 @pytest.mark.parametrize(("status", "expected"), [(200, ReplayStatus.STANDS), (401, ReplayStatus.GONE)])
 def test_check_of_one_exchange_judges_again(status, expected, replayed, tmp_path):
     check = authentication.legacy_key
@@ -235,13 +188,18 @@ def test_check_of_one_exchange_judges_again(status, expected, replayed, tmp_path
         (replace(WHOAMI, persona="minted"), {}, 'key "minted" is not in the profile'),
         (WHOAMI, {"key": f"qrstuv{KEY[-9:]}"}, 'key "altered" is not in the profile'),
         (
-            replace(WHOAMI, method="POST", path=f"/api/executions/{NO_SUCH_EXECUTION}/cancel"),
+            replace(WHOAMI, operation_id="runModel", method="POST", action=Action.RUN),
             {},
-            'the profile does not allow "cancel"',
+            'a guard forbids it: POST /api/whoami: the profile does not allow "run"',
         ),
         (
             replace(WHOAMI, path="/api/workflows/made", path_values={"slug": "made"}),
-            {"first": (CREATE, httpx.Response(201, json={"slug": "made"}))},
+            {
+                "first": (
+                    replace(WHOAMI, method="POST", operation_id="createWorkflow", action=Action.WRITE),
+                    httpx.Response(201, json={"slug": "made"}),
+                )
+            },
             "made for the run",
         ),
         (replace(CREATE, body=b'{"text": "{{key:full}}"}'), {}, "text of the target that looks like one"),
@@ -306,7 +264,7 @@ def test_made_up_key_is_sent_unchanged(replayed, tmp_path):
 
 def test_workflow_created_by_a_replay_is_deleted(replayed, tmp_path):
     create = replace(WHOAMI, method="POST", path="/api/workflows", operation_id="createWorkflow")
-    create = replace(create, body=b'{"name": "Harness 0123456789ab a"}')
+    create = replace(create, action=Action.WRITE, body=b'{"name": "Harness 0123456789ab a"}')
     slug = "harness-0123456789ab-a"
     writer = replace(TARGET.personas["full"], capabilities=frozenset({"workflow:write"}))
     target = replace(TARGET, personas={"full": writer})
@@ -488,6 +446,7 @@ def test_new_name_replaces_only_the_whole_old_name():
         method="PUT",
         path="/api/workflows/twin/move",
         path_values={"slug": "twin"},
+        action=Action.WRITE,
         body=json.dumps({"slug": "twin", "name": "twin-2"}).encode(),
     )
 

@@ -27,7 +27,7 @@ def answering(bodies, lock, asked):
             status=201,
             is_success=True,
             code=None,
-            failure=None,
+            answer="201",
             request=request,
         )
 

@@ -7,7 +7,8 @@ from knouds_harness.contract.operations import RUN_OPERATIONS, ErrorCode
 from knouds_harness.contract.shapes import as_json
 from knouds_harness.contract.sources import Source
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.judging.claim import Claim, answer, check, is_answer
+from knouds_harness.judging.claim import Claim, answer, check, is_answer, is_from_elsewhere
+from knouds_harness.judging.rule.outside import cause_of
 from knouds_harness.whole_numbers import whole_number
 
 _WORKFLOW_OPERATIONS = frozenset(
@@ -32,6 +33,19 @@ _INTERNALS = re.compile(
 def _is_refusal(exchange: Exchange) -> bool:
     has_body = exchange.request.method != "HEAD"
     return exchange.status is not None and exchange.status >= 400 and has_body
+
+
+@check("ground.no-undocumented-server-error", "envelope.error-is-object", applies=is_from_elsewhere)
+def intermediary(exchange: Exchange) -> Iterator[Claim]:
+    """The API itself answers, with its envelope, and nothing that stands in front of it."""
+    is_error = (exchange.status or 0) >= 500
+    yield Claim(
+        fact="ground.no-undocumented-server-error" if is_error else "envelope.error-is-object",
+        holds=False,
+        expected="an answer of the API, with its envelope",
+        observed=cause_of(exchange),
+        cause=cause_of(exchange),
+    )
 
 
 @check("ground.json-content-type", applies=is_answer)

@@ -1,0 +1,21 @@
+"""Answers that never came from the API, but from gateways, balancers, firewalls or proxies before it."""
+
+from typing import Final
+
+from knouds_harness.exchange.evidence import Exchange
+
+_STATUSES: Final = frozenset({403, 407, 408, 413, 414, 421, 429, 431, 494, 502, 503, 504, *range(520, 531)})
+"""Statuses with which what stands in between answers by itself; those of an API have the envelope."""
+
+
+def is_from_outside(exchange: Exchange) -> bool:
+    """Return whether something in front of the API answered: by its status, and without the envelope."""
+    is_bare = not exchange.members and not exchange.is_beyond_bounds
+    return exchange.status in _STATUSES and is_bare and exchange.request.method != "HEAD"
+
+
+def cause_of(exchange: Exchange) -> str:
+    """Name what answered: ``403 text/html from cloudflare``."""
+    declared = (exchange.header("content-type") or "no type").partition(";")[0].strip().lower()
+    server = exchange.header("server")
+    return f"{exchange.status} {declared}{f' from {server}' if server else ''}"
