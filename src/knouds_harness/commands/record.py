@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import rmtree
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from knouds_harness.exchange.recordings.folder import Put, RecordingFolder
-    from knouds_harness.suite.recorded.outcomes import Plan
+    from knouds_harness.suite.recorded.outcomes import OutcomeName, Plan
     from knouds_harness.suite.recorded.recording_run import KeptAnswer, RecordingRun
     from knouds_harness.suite.session import ConformanceRun
     from knouds_harness.targets.profile import Target
@@ -55,6 +55,14 @@ _MOST_NAMED = 5
     metavar="FILE.har",
     help="Send nothing; keep what is new in captured traffic",
 )
+@click.option(
+    "--compare",
+    "compared",
+    nargs=2,
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    metavar="OLD NEW",
+    help="Send nothing; print what a client would notice between two folders",
+)
 @click.option("--base-url", metavar="URL", help="--from: address of the API, if FILE.har has several servers")
 @click.option("--yes", is_flag=True, help="Agree to the cost")
 @click_options(RunOptions, "credits", "seed", "faults", "variant", "plan_only", "yes_production")
@@ -64,6 +72,7 @@ def record(
     outcome: tuple[str, ...],
     update: bool,
     source: Path | None,
+    compared: tuple[Path, Path] | None,
     base_url: str | None,
     yes: bool,
     **asked: object,
@@ -79,6 +88,7 @@ def record(
     knouds-harness record --target staging --yes             a profile of your own
     knouds-harness record --update --outcome 'getWhoami-*'   some of them, anew
     knouds-harness record --from traffic.har                 of a browser, a proxy or a run
+    knouds-harness record --compare blue green               what changed between two folders
     """
     from knouds_harness.command_output import CommandConsole
     from knouds_harness.contract.document import shipped_document
@@ -86,6 +96,11 @@ def record(
     from knouds_harness.suite.recorded.recording_run import RecordingRun
 
     console = CommandConsole()
+    if compared:
+        if update or outcome or source:
+            raise UsageError("--compare sends nothing, so it goes only with two folders")
+        _print_changes(*compared, console)
+        return
     if source is not None:
         if update or outcome:
             raise UsageError("--from sends nothing, so it goes only with --folder and --base-url")
@@ -103,7 +118,7 @@ def record(
 
     def agree(plan: Plan, run: ConformanceRun) -> None:
         _print_contradictions(run, console)
-        _print_plan(plan, run.target, console)
+        _print_plan(plan, run.target, console, recorded=recordings_folder.recordings.keys())
         _print_cost(plan, run.target, console)
         _require_agreement(plan, run.target, is_agreed=yes)
 
@@ -236,7 +251,7 @@ def _print_what_would_be_sent(
     )
     with open_target(options.target, faults=options.faults, variant=options.variant) as target:
         plan = make_plan(selection, target=target, price=lambda each: each.cost_credits)
-        _print_plan(plan, target, console)
+        _print_plan(plan, target, console, recorded=recordings_folder.recordings.keys())
         for line in record_plan(target.spending(options.credits), plan):
             _print(console, line)
 
@@ -249,15 +264,39 @@ def _require_agreement(plan: Plan, target: Target, *, is_agreed: bool) -> None:
         )
 
 
-def _print_plan(plan: Plan, target: Target, console: Console) -> None:
+def _print_changes(old: Path, new: Path, console: Console) -> None:
+    """Print what a client would notice between two folders of recordings, one line for each change."""
+    from knouds_harness.exchange.recordings.folder import RecordingFolder, differences
+
+    folders = [RecordingFolder.open(each) for each in (old, new)]
+    for damaged in (error for folder in folders for error in folder.damaged.values()):
+        raise damaged
+    before, after = (folder.recordings for folder in folders)
+    counts: Counter[str] = Counter()
+    for name in dict.fromkeys([*before, *after]):
+        lines = tuple(differences(before[name], after[name])) if name in before and name in after else ()
+        change = "gone" if name not in after else "new" if name not in before else "unchanged"
+        change = "changed" if lines else change
+        counts[change] += 1
+        if change != "unchanged":
+            _print(console, f"{change}: {(after.get(name) or before[name]).name}")
+        for line in lines:
+            _print(console, f"    {line}")
+    told = ", ".join(f"{counts[each]} {each}" for each in ("changed", "gone", "new", "unchanged"))
+    _print(console, f"{told}: {old} and {new}")
+
+
+def _print_plan(plan: Plan, target: Target, console: Console, *, recorded: Collection[OutcomeName]) -> None:
     from knouds_harness.exchange.recordings.recording import BUILT_IN
     from knouds_harness.targets.needs.need import CONTROL
 
     where = BUILT_IN if target.is_built_in else target.base_url
     impossible = {outcome.name for outcomes in plan.impossible.values() for outcome in outcomes}
+    again = sum(each.name in recorded for each in plan.outcomes)
     _print(
         console,
-        f"{target.name} ({where}): {len(plan.outcomes)} outcomes to record, {len(plan.kept)} there already, "
+        f"{target.name} ({where}): {len(plan.outcomes)} outcomes to record"
+        f"{f' ({again} of them again)' if again else ''}, {len(plan.kept)} there already, "
         f"{len(impossible)} that the profile makes impossible.",
     )
     for says, outcomes in plan.impossible.items():

@@ -97,7 +97,7 @@ class Check(Generic[P]):
             return judge(case.exchange, **known)
         if self.alone is None or is_asked_for:
             return iter(())
-        known |= self.alone(case)
+        known = {**self.alone(case), **known}
         if known.keys() < set(self.given):
             return iter(())
         return (claim for claim in judge(case.exchange, **known) if not claim.holds)

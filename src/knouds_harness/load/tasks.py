@@ -139,7 +139,9 @@ def _is_delivered(
         webhook_waiter.count_unconfigured()
         return False
     arrival = webhook_waiter.await_arrival(
-        execution_id, timeout_s=(run_request.deadline_s or _DEADLINE_S) - (time.perf_counter() - submitted_s)
+        execution_id,
+        timeout_s=(run_request.deadline_s or _DEADLINE_S) - (time.perf_counter() - submitted_s),
+        submitter=run_request.persona,
     )
     if arrival is None and webhook_waiter.is_over:
         return False  # the delivery may still come; polling finds the end while there is time

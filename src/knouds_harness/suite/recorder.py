@@ -1,5 +1,6 @@
 """Record claims, and turn those that do not hold into findings, one per fingerprint."""
 
+import re
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,16 +15,19 @@ from knouds_harness.exchange.contradictions import Contradiction
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.reproduction.curl import ShellNames
 from knouds_harness.exchange.reproduction.script import parts_of, script
-from knouds_harness.judging.claim import Check, Claim, answer
+from knouds_harness.judging.claim import Check, Claim, answer, explain
 from knouds_harness.judging.context import Context
 from knouds_harness.judging.drift import FACT, Gatherer, drift_finding
 from knouds_harness.judging.engine import contradiction_finding, finding_of, judge
 from knouds_harness.judging.user_checks import claims_of, place_of
+from knouds_harness.printable import printable
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.writer import RunWriter
 from knouds_harness.suite.preceding_requests import PrecedingRequests, compared_with, essential_steps
 from knouds_harness.targets.resources import Waiver
 
+_MOST_SHOWN: Final = 300
+_IN_BASE64: Final = re.compile(r"[A-Za-z0-9+/=_-]{100,}")
 _MOST_PARTS: Final = 60
 """A script with more steps would repeat everything ever done to a resource, which does not help."""
 
@@ -85,6 +89,8 @@ class FindingRecorder:
         user_errors: The first error of each of the user's checks, with its place, by check id.
         duration_s_by_test: How long the body of each test took, by test id.
         keeps_answers: Keep the responses of the running test, even long ones, as ``record`` needs them.
+        answered: The answer that each finding was first seen in, for a terminal, by fingerprint.
+        broken_by_exchange: What fails the run about each exchange, each in one line.
         checks_by_exchange: The ids of the checks that claimed something about each exchange.
         gatherer: Collects what every exchange shows, for drift.
     """
@@ -101,6 +107,8 @@ class FindingRecorder:
     user_checks: tuple[Check[[]], ...] = ()
     user_errors: dict[str, str] = field(default_factory=dict)
     duration_s_by_test: dict[str, float] = field(default_factory=dict)
+    answered: dict[str, str] = field(default_factory=dict)
+    broken_by_exchange: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     checks_by_exchange: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     gatherer: Gatherer = field(init=False)
 
@@ -152,12 +160,14 @@ class FindingRecorder:
                 today=self.today,
                 names=self.names,
             )
+            self.answered.setdefault(finding.fingerprint, shown_answer(exchange))
             known = self.findings.get(finding.fingerprint)
             if known is None or not known.test:  # the first test to show it, even if it was seen before tests
                 self.shown.new.add(finding.fingerprint)
             finding = replace(finding, test=self.shown.test)
             finding = self.writer.add_finding(self._reproduced(finding, exchange, claim, compared, known))
             if self.fails(finding):
+                self.broken_by_exchange[exchange.id].append(explain(check, claim))
                 self.shown.failing[finding.fingerprint] = finding
                 self.shown.failing_by_exchange[exchange.id].append(finding)
                 failing.append(finding)
@@ -256,3 +266,15 @@ class FindingRecorder:
 def _shown(claim: Claim) -> str:
     place = f" at {claim.where}" if claim.where else ""
     return f"{claim.fact}{place}: expected {claim.expected}, observed {claim.observed}"
+
+
+def shown_answer(exchange: Exchange) -> str:
+    """Return status, type and start of a body in one line; a run of base64 is shown by its length."""
+    if exchange.status is None:
+        return ""
+    kind = exchange.header("content-type") or "without a content type"
+    text = _IN_BASE64.sub(
+        lambda found: f"<{len(found[0])} characters>", exchange.body.decode("utf-8", "replace")
+    )
+    body = printable(" ".join(text[:_MOST_SHOWN].split()), keep="")
+    return f"{exchange.status} {printable(kind, keep='')}: {body}{'…' if len(text) > _MOST_SHOWN else ''}"

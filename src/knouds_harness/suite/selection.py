@@ -15,7 +15,6 @@ from knouds_harness.errors import UnknownName
 from knouds_harness.judging.checks import families as all_families
 from knouds_harness.judging.checks import schemas
 from knouds_harness.judging.claim import Check
-from knouds_harness.judging.engine import checks_of_every_answer
 from knouds_harness.judging.user_checks import USER, UserChecks
 from knouds_harness.targets.needs.need import Need, may
 from knouds_harness.targets.needs.runs import ASYNC_RUN, once
@@ -145,14 +144,14 @@ class Selection:
     """The tests that were asked for; an empty set means all.
 
     Attributes:
-        common: Facts that any test may show to be broken.
+        of_file: Facts of the user's ``--checks``, which judge what any test sends.
         is_quick: Leave out tests that only repeat another test with more cases.
     """
 
     families: frozenset[str]
     operations: frozenset[str]
     facts: frozenset[str]
-    common: frozenset[str]
+    of_file: frozenset[str]
     is_quick: bool
 
     @classmethod
@@ -179,7 +178,7 @@ class Selection:
             facts=_known(
                 "fact", facts, {**shipped_document().facts, **of_tests.joined(of_file).facts} if facts else ()
             ),
-            common=_facts_of_every_answer().union(of_file.facts),
+            of_file=frozenset(of_file.facts),
             is_quick=is_quick,
         )
 
@@ -193,23 +192,17 @@ class Selection:
             not (self.is_quick and item.get_closest_marker("thorough"))
             and (not self.families or family in self.families)
             and (not self.operations or family == USER or not self.operations.isdisjoint(operations_of(item)))
-            and (not self.facts or not self.facts.isdisjoint(self.common | _breakable_facts_of(item)))
+            and (not self.facts or not self.facts.isdisjoint(self.of_file | _breakable_facts_of(item)))
         )
 
 
 def _breakable_facts_of(item: pytest.Item) -> frozenset[str]:
-    """Return the facts that a test may show to be broken, besides those of every response."""
+    """Return the facts that a test is about, by its checks and by what succeeds in it."""
     checks = frozenset(checks_of(item))
     of_shapes = checks.intersection(_OF_SUCCESSES)
     facts = frozenset(facts_of(item)).union(*(check.facts for check in checks - of_shapes))
     promised = [_promised()[each] for each in operations_of(item)]
     return facts.union(*(each.intersection(check.facts) for each in promised for check in of_shapes))
-
-
-def _facts_of_every_answer() -> frozenset[str]:
-    """Return the facts that any test may show to be broken; not the shapes of successes, which need one."""
-    facts = frozenset(fact for check in checks_of_every_answer() for fact in check.facts)
-    return facts - {*schemas.SHAPE_FACTS}
 
 
 def _known(kind: str, names: Collection[str], known: Iterable[str]) -> frozenset[str]:

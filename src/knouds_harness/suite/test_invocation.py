@@ -11,7 +11,7 @@ import pytest
 from hypothesis.errors import Flaky
 
 from knouds_harness.judging.engine import checks_of_every_answer
-from knouds_harness.runs.findings import Finding, script_file
+from knouds_harness.runs.findings import Finding, is_hard_to_read, script_file
 from knouds_harness.suite.recorder import FindingRecorder
 from knouds_harness.suite.selection import checks_of, own_facts_of
 from knouds_harness.suite.untested import Untested
@@ -75,28 +75,34 @@ def _said_of_findings(item: pytest.Item, recorder: FindingRecorder) -> list[str]
     own = next((each.id for each in checks_of(item)[:1] if each not in checks_of_every_answer()), None)
     shown = recorder.shown
     return [
-        _describe(recorder.findings[mark], recorder.writer.folder)
+        _describe(recorder.findings[mark], recorder.answered.get(mark, ""), recorder.writer.folder)
         if mark in shown.new
-        else f"again: {_headline(finding)}"
+        else f"again: {_headline(finding)}: {finding.who}: {_difference(finding, ', ')}"
         for mark, finding in shown.failing.items()
         if finding.check == own or mark in shown.new
     ]
 
 
-def _describe(finding: Finding, folder: Path) -> str:
+def _describe(finding: Finding, answered: str, folder: Path) -> str:
     place = f" at {finding.where}" if finding.where else ""
     again = finding.script or f"  {finding.curl}"  # a script's here-document must end at the line's start
     if finding.has_long_script:
         path = os.path.relpath(folder / script_file(finding))
         again = f"  a script: sh {shlex.quote(path)}"  # the run may replace it by a shorter one
+    elif not finding.script and is_hard_to_read(finding.curl):
+        again = f"  sent again by: knouds-harness replay {shlex.quote(os.path.relpath(folder))}"
     return (
         f"{_headline(finding)}\n"
         f"  {finding.who}{place}\n"
-        f"  expected {finding.expected}\n"
-        f"  observed {finding.observed}\n"
+        f"  {_difference(finding, chr(10) + '  ')}\n"
+        f"{f'  answered {answered}{chr(10)}' if answered else ''}"
         f"{f'  trace {finding.trace_id}{chr(10)}' if finding.trace_id else ''}"
         f"{again}"
     )
+
+
+def _difference(finding: Finding, separator: str) -> str:
+    return f"expected {finding.expected}{separator}observed {finding.observed}"
 
 
 def _headline(finding: Finding) -> str:

@@ -367,10 +367,24 @@ class Tester:
             for name, persona in self.client.personas.items()
             if name in borne_out or name not in profile
         }
-        known = {"advanced_s": self.advanced_s, "earlier_runs": self.runs.before(exchange)}
+        known: dict[str, object] = {
+            "advanced_s": self.advanced_s,
+            "earlier_runs": self.runs.before(exchange),
+            **self._known_of_others(exchange.request),
+        }
         return Context(
             document=self.document, shapes=self.shapes, keys=keys, known=known, resources=self.resources
         )
+
+    def _known_of_others(self, request: Request) -> dict[str, object]:
+        """Return what the profile says of other accounts' workflows, which no list shows to a key."""
+        sender = self.client.personas.get(request.persona or "")
+        if sender is None or request.operation_id != "listWorkflows":
+            return {}
+        workflows = self.target.workflows.values()
+        return {
+            "foreign": {each.slug for each in workflows if each.owner != sender.user and not each.template}
+        }
 
     def _note(self, exchange: Exchange) -> None:
         self.sent += 1

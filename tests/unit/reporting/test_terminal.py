@@ -41,7 +41,7 @@ def test_many_findings_fit_on_one_screen(tmp_path):
     text = printed(broken(tmp_path), change, width=80)
 
     assert len(text.splitlines()) < 24
-    assert "… and 182 more facts in report.html" in text
+    assert "… and 183 more facts in report.html" in text
 
 
 def test_finding_of_several_requests_refers_to_its_script(tmp_path):

@@ -49,3 +49,13 @@ def test_facts_only_of_other_operations_are_left_out():
         {"capability.any-valid-key-suffices", "whoami.user-object", "auth.key-in-x-api-key"}
     )
     assert facts_of_others(()) == frozenset()
+
+
+@pytest.mark.parametrize("fact", ["envelope.no-internals", "ground.json-content-type"])
+def test_fact_of_every_answer_selects_the_tests_that_are_about_it(suite, fact):
+    selection = Selection.of(families=(), operations=(), facts=(fact,), is_quick=False)
+
+    kept = [item for item in suite if selection.keeps(item)]
+
+    assert any(fact in facts_of(item) for item in kept)
+    assert len(kept) < len(suite) / 5

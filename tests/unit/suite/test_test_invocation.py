@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from run_records import exchange, finding
 
-from knouds_harness.suite.recorder import CurrentTest
+from knouds_harness.suite.recorder import CurrentTest, shown_answer
 from knouds_harness.suite.test_invocation import FoundByChecks, user_body
 
 
@@ -19,7 +19,11 @@ def test_long_script_is_named_and_its_requests_are_not_counted(tmp_path):
     shown.failing, shown.new = {"f": found}, {"f"}
     item: Any = SimpleNamespace(nodeid="test", get_closest_marker=lambda _: None)
     recorder: Any = SimpleNamespace(
-        duration_s_by_test={}, shown=shown, findings={"f": found}, writer=SimpleNamespace(folder=tmp_path)
+        duration_s_by_test={},
+        answered={},
+        shown=shown,
+        findings={"f": found},
+        writer=SimpleNamespace(folder=tmp_path),
     )
 
     with pytest.raises(FoundByChecks) as said, user_body(item, recorder):
@@ -27,3 +31,32 @@ def test_long_script_is_named_and_its_requests_are_not_counted(tmp_path):
 
     assert "\n  a script: sh " in str(said.value)
     assert "requests" not in str(said.value)
+
+
+def test_finding_shows_its_answer_but_no_base64(tmp_path):
+    """Status and type of the answer, some of its body, and another way to send a body that is compressed."""
+    sent = replace(exchange(1, "getWhoami"), body=b'{"cover": "' + b"QUJD" * 99 + b'"}' + b" long" * 99)
+    found = replace(
+        finding(sent, "whoami.user-object"), curl="echo H4sIAAAA | base64 -d | gunzip | curl", script=""
+    )
+    shown = CurrentTest()
+    shown.failing, shown.new = {"f": found}, {"f"}
+    item: Any = SimpleNamespace(nodeid="test", get_closest_marker=lambda _: None)
+    recorder: Any = SimpleNamespace(
+        duration_s_by_test={},
+        answered={"f": shown_answer(sent)},
+        shown=shown,
+        findings={"f": found},
+        writer=SimpleNamespace(folder=tmp_path),
+    )
+
+    with pytest.raises(FoundByChecks) as said, user_body(item, recorder):
+        pass
+
+    (line,) = [each for each in str(said.value).splitlines() if "answered" in each]
+    assert line.startswith(f"  answered {sent.status} ")
+    assert '"cover": "<396 characters>"' in line
+    assert line.endswith("…")
+    assert len(line) < 400
+    assert "H4sI" not in str(said.value)
+    assert "replay" in str(said.value)

@@ -3,7 +3,6 @@
 Ids, times and measurements differ in every run, so they are not part of the substance.
 """
 
-import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -37,7 +36,7 @@ class Put:
     """The result of putting one recording into the folder.
 
     Attributes:
-        lines: The changes in substance, in the format of ``diff``.
+        lines: The changes in substance, one line for each.
     """
 
     recording: Recording
@@ -137,6 +136,8 @@ _SIGNATURE: Final = re.compile(r"t=\d+,v1=[0-9a-f]{64}")
 _MEASURES: Final = frozenset({"ms", "durationMs", "retryAfter", "total", "id", "uptimeS", "uptime"})
 _MEASURED_HEADERS: Final = frozenset({"retry-after", "x-ratelimit-remaining", "x-ratelimit-reset"})
 _OF_THE_WAY: Final = frozenset({"content-length", "date", "server", "user-agent"})
+_CLOCK: Final = re.compile(r"uptime|elapsed|latency|duration", re.IGNORECASE)
+_HISTORIES: Final = frozenset({"rows"})
 _NUMBER: Final = "<number>"
 
 
@@ -149,7 +150,7 @@ def comparable_content(recording: Recording) -> dict[str, Any]:
         "facts": content["facts"],
         "contract_version": recording.origin.contract_version,
         "request": {
-            **{name: request[name] for name in ("method", "persona", "held", "tier", "action")},
+            **{name: request[name] for name in ("method", "persona", "tier", "action")},
             "path": _text(request["path"]),
             "path_values": {name: _text(value) for name, value in request["path_values"].items()},
             "query": request["query"],
@@ -165,13 +166,29 @@ def comparable_content(recording: Recording) -> dict[str, Any]:
 
 
 def differences(old: Recording, new: Recording) -> Iterator[str]:
-    """Yield the changes in substance as lines in the format of ``diff``; none if nothing changed."""
-    before, after = (
-        json.dumps(comparable_content(each), indent=1, ensure_ascii=False).splitlines() for each in (old, new)
-    )
-    for line in difflib.unified_diff(before, after, n=0, lineterm=""):
-        if not line.startswith(("---", "+++", "@@")):
-            yield line
+    """Yield the changes in substance, one line for each; none if nothing changed."""
+    before, after = (dict(_leaves(comparable_content(each))) for each in (old, new))
+    for place in dict.fromkeys([*before, *after]):
+        was, now = before.get(place), after.get(place)
+        if was is None:
+            yield f"{place} is new: {now}"
+        elif now is None:
+            yield f"{place} is gone, was {was}"
+        elif was != now:
+            yield f"{place} is {now}, was {was}"
+
+
+def _leaves(value: JSON, place: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the place and the JSON of each value that is no object or list, and of each empty one."""
+    if isinstance(value, Mapping) and value:
+        for name, each in value.items():
+            yield from _leaves(each, f"{place} {name}".lstrip())
+    elif isinstance(value, list) and value:
+        is_of_names = all(isinstance(each, str) for each in value)
+        for number, each in enumerate(value):
+            yield from _leaves(each, f"{place} {each if is_of_names else number}")
+    else:
+        yield place, json.dumps(value, ensure_ascii=False)
 
 
 def _headers(headers: Pairs) -> dict[str, str]:
@@ -196,10 +213,20 @@ def _walked(value: JSON, name: str = "") -> JSON:
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, int | float):
-        return _NUMBER if name in _MEASURES else value
+        return _NUMBER if name in _MEASURES or _CLOCK.search(name) else value
     if isinstance(value, Mapping):
         return {member: _walked(item, member) for member, item in value.items()}
-    return [_walked(item, name) for item in value]
+    items = [_walked(item, name) for item in value]
+    return _kinds(items) if name in _HISTORIES else items
+
+
+def _kinds(items: list[JSON]) -> JSON:
+    """Return the members of the items, with the types of their values."""
+    kinds: dict[str, set[str]] = {}
+    for item in items:
+        for member, value in (item if isinstance(item, Mapping) else {"item": item}).items():
+            kinds.setdefault(member, set()).add("null" if value is None else type(value).__name__)
+    return {member: " or ".join(sorted(each)) for member, each in sorted(kinds.items())}
 
 
 def _text(text: str) -> str:

@@ -70,7 +70,7 @@ class RecordedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         asked = f"{request.method} {request.url.raw_path.decode()}"
         answers = self._left.get(_asked(request.method, request.url))
         if answers is None:
-            known = sorted({f"{method} {path}" for method, path, _ in self._left})
+            known = sorted({_shown(*each) for each in self._left})
             raise AssertionError(f"{asked}: not recorded; there are {', '.join(known)}")
         if not answers:
             raise AssertionError(f"{asked}: sent more often than recorded")
@@ -99,3 +99,7 @@ def add_recorded_routes(router: respx.Router, *recordings: Recording) -> None:
 
 def _asked(method: str, url: httpx.URL) -> _Asked:
     return method, url.raw_path.partition(b"?")[0].decode(), tuple(sorted(url.params.multi_items()))
+
+
+def _shown(method: str, path: str, query: tuple[tuple[str, str], ...]) -> str:
+    return f"{method} {path}{'?' if query else ''}{httpx.QueryParams(query)}"

@@ -71,6 +71,9 @@ class RecordingRedactor(TrafficRedactor):
         self._tokens.clear()
         for body in (request.body or b"", exchange.body):
             self._meet(_user_ids(parsed_json(body)[0]))
+        receiver = members_of(exchange.members.get("webhookDelivery")).get("url")
+        if isinstance(receiver, str) and not self.text(receiver).startswith(_RECEIVER):
+            self.hide_receiver(receiver)
         signatures = {value for name, value in exchange.sent_headers if name.lower() == HEADER.lower()}
         self.hide(set(secrets_in(exchange)) - signatures)
         persona = request.persona

@@ -30,10 +30,16 @@ _DEADLINE_S: Final = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class Arrival:
-    """A delivery with a valid signature; ``status`` is the final status that it names, or empty."""
+    """A delivery with a valid signature.
+
+    Attributes:
+        status: The final status that it names, or empty.
+        signed_with: Those of the known secrets with which its signature holds.
+    """
 
     status: str
     at_unix_s: float
+    signed_with: frozenset[Secret] = frozenset()
 
 
 class WebhookWaiter:
@@ -47,23 +53,30 @@ class WebhookWaiter:
         self._secrets = {webhook.secret, *own} - {NO_SECRET}
         self._refused = self._unconfigured = 0
         self.is_over = False
-        self._awaited: dict[str, AsyncResult[Arrival | None]] = {}
+        self._awaited: dict[str, tuple[AsyncResult[Arrival | None], Secret]] = {}
         self._unclaimed: OrderedDict[str, Arrival] = OrderedDict()
         receiver.hand_on(self.take)
 
     def take(self, delivery: Delivery) -> None:
         """Pass a delivery to the user who waits for it; ignore one with an invalid signature."""
         at_unix_s = delivery.received_at.timestamp()
-        if not any(_is_signed(delivery, secret) for secret in self._secrets):
+        signed_with = frozenset(each for each in self._secrets if _is_signed(delivery, each))
+        if not signed_with:
             self._refused += 1
             return
         execution_id = delivery.execution_id
         if execution_id is None or len(execution_id) > _LONGEST_ID:
             return
         status = payload_of(delivery.body).get("status")
-        arrival = Arrival(status=status if is_final(status) else "", at_unix_s=at_unix_s)
-        if waiter := self._awaited.get(execution_id):
-            waiter.set(arrival)
+        arrival = Arrival(
+            status=status if is_final(status) else "", at_unix_s=at_unix_s, signed_with=signed_with
+        )
+        if execution_id in self._awaited:
+            waiter, secret = self._awaited[execution_id]
+            if secret in signed_with:
+                waiter.set(arrival)
+            else:
+                self._refused += 1
             return
         self._unclaimed[execution_id] = arrival  # before the response to its submit, or a repeated one
         while len(self._unclaimed) > _MOST_UNCLAIMED:
@@ -81,12 +94,23 @@ class WebhookWaiter:
         if self._refused:
             yield f"{self._refused} deliveries had an invalid signature, and were ignored."
 
-    def await_arrival(self, execution_id: str, *, timeout_s: float) -> Arrival | None:
-        """Wait for the delivery of an execution; None if it did not come in time, or waiting is over."""
+    def await_arrival(
+        self, execution_id: str, *, timeout_s: float, submitter: Persona | None = None
+    ) -> Arrival | None:
+        """Wait for the delivery of an execution; None if it did not come in time, or waiting is over.
+
+        Only a delivery that is signed with the secret of the key that submitted the execution counts.
+        """
+        own = submitter.webhook_secret if submitter else NO_SECRET
+        secret = self.webhook.secret if own == NO_SECRET else own
         early = self._unclaimed.pop(execution_id, None)
+        if early and secret not in early.signed_with:
+            self._refused += 1
+            early = None
         if early or self.is_over:
             return early
-        waiter = self._awaited[execution_id] = AsyncResult()
+        waiter: AsyncResult[Arrival | None] = AsyncResult()
+        self._awaited[execution_id] = waiter, secret
         try:
             return waiter.get(timeout=max(0.0, timeout_s))
         except gevent.Timeout:
@@ -97,7 +121,7 @@ class WebhookWaiter:
     def end_waits(self) -> None:
         """End all waiting, so that there is time to poll how executions ended."""
         self.is_over = True
-        for waiter in list(self._awaited.values()):
+        for waiter, _ in list(self._awaited.values()):
             waiter.set(None)
 
 

@@ -226,21 +226,27 @@ class WaiverRow:
     waiver: Waiver
     findings: tuple[Finding, ...]
     is_expired: bool
+    is_selected: bool = True
 
     @property
     def state(self) -> str:
-        """``expired`` (it waives nothing any more), ``used`` or ``unused``."""
+        """``expired`` (it waives nothing any more), ``used``, ``unused``, or ``not selected`` in this run."""
         if self.is_expired:
             return "expired"
+        if not (self.findings or self.is_selected):
+            return "not selected"
         return "used" if self.findings else "unused"
 
 
 def waiver_rows(record: RunRecord) -> tuple[WaiverRow, ...]:
+    """Return the profile's waivers; a run about some facts selects those that name one of them."""
+    selected = record.setup.selected
     return tuple(
         WaiverRow(
             waiver=waiver,
             findings=tuple(each for each in record.findings if each.waived_by == waiver.reason),
             is_expired=waiver.is_expired(record.started_at.date()),
+            is_selected=selected is None or waiver.fact in selected,
         )
         for waiver in record.setup.target.waivers
     )

@@ -117,7 +117,7 @@ def _headline_without_breach(record: RunRecord, rows: Sequence[FactRow], detail:
         return Headline(tone="warn", title=_ENDLESS, detail=detail)
     selected = [row for row in rows if row.is_selected]
     verified = sum(row.standing is FactStatus.VERIFIED for row in selected)
-    if not verified:
+    if all(row.standing is FactStatus.UNTESTED for row in selected):
         return Headline(tone="warn", title=_NOTHING, detail=detail)
     is_whole = not any(row.is_missed for row in selected)
     if is_whole and verified >= len(selected) * _LEAST_SHARE:

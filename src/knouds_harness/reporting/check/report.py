@@ -54,7 +54,12 @@ _UNFOLDED: Final = 5
 _MOST_FINDINGS: Final[dict[Medium, int]] = {"terminal": 5, "markdown": 20}
 _MOST_MISSING: Final[dict[Medium, int]] = {"terminal": 3}
 _MOST_DRIFT: Final[dict[Medium, int]] = {"terminal": 3, "markdown": 20}
-_TONE_BY_WAIVER: Final[dict[str, Tone]] = {"used": "note", "unused": "warn", "expired": "warn"}
+_TONE_BY_WAIVER: Final[dict[str, Tone]] = {
+    "used": "note",
+    "unused": "warn",
+    "not selected": "note",
+    "expired": "warn",
+}
 
 
 def check_report(record: RunRecord, change: RunChange | None = None) -> Report:
@@ -330,7 +335,8 @@ def _waivers(record: RunRecord) -> Iterator[Section]:
         said = [
             f"waiver {row.state}: {row.waiver}"
             for row in rows
-            if row.is_expired or (record.outcome.is_complete and not row.findings)
+            if (row.state == "expired" and f"waiver expired on {row.waiver.expires}" not in record.note)
+            or (row.state == "unused" and record.outcome.is_complete)
         ]
         yield Section(
             "waivers",

@@ -129,7 +129,12 @@ def compare_checks(baseline: CheckFigures, candidate: CheckFigures) -> CheckComp
     )
     regressed = set(candidate.failing) - set(baseline.failing)
     missing = [each for key, each in before.items() if key not in now]
-    unseen = [each for each in missing if candidate.facts.get(each.fact) in (None, FactStatus.UNTESTED)]
+    asked = candidate.facts if candidate.selected is None else candidate.selected
+    unseen = [
+        each
+        for each in missing
+        if each.fact not in asked or candidate.facts.get(each.fact) in (None, FactStatus.UNTESTED)
+    ]
     return CheckComparison(
         baseline=baseline,
         candidate=candidate,

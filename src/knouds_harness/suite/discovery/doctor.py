@@ -166,7 +166,9 @@ def print_diagnosis(found: Diagnosis, *, console: Console) -> None:
     )
     if not found.has_working_key:
         print_line(
-            "No key of the profile works: nothing that needs one can be tested.", style="red", console=console
+            f"{_without_keys(found.keys)}: nothing that needs one can be tested.",
+            style="red",
+            console=console,
         )
     for says in found.contradictions:
         print_line(says, style="red", console=console)
@@ -195,6 +197,14 @@ def print_diagnosis(found: Diagnosis, *, console: Console) -> None:
             "raise the limit, or pass --family or --fact.",
             console=console,
         )
+
+
+def _without_keys(keys: Sequence[KeyFound]) -> str:
+    """Say why no key helps: none works, or the tiers of those that whoami admits may hold no capability."""
+    tiers = sorted({key.tier for key in keys if key.state == "active" and key.status == HTTPStatus.OK})
+    if not tiers:
+        return "No key of the profile works"
+    return f"The server admits a key, but accounts of the tier {' or '.join(tiers)} may hold no capability"
 
 
 def _print_untested(untested: Mapping[str, Sequence[str]], console: Console) -> None:

@@ -157,6 +157,9 @@ class RecordingRun(SessionErrors):
             return KeptAnswer(outcome=outcome, problem="no response showed it", is_untested=True)
         if exchange.status is None:
             return KeptAnswer(outcome=outcome, problem=f"no response: {exchange.failure}")
+        asked = exchange.request.operation_id
+        if isinstance(came, Exchange) and asked != outcome.operation:
+            return KeptAnswer(outcome=outcome, problem=f"only {asked} showed it", is_untested=True)
         return KeptAnswer(
             outcome=outcome, recording=self._recording(outcome, came), problem=self._misses(outcome, exchange)
         )
@@ -169,6 +172,8 @@ class RecordingRun(SessionErrors):
         if outcome.statuses and exchange.status not in outcome.statuses:
             expected = " or ".join(map(str, outcome.statuses))
             return f"answered {answer(exchange)}, expected {expected}"
+        if broken := self.run.recorder.broken_by_exchange.get(exchange.id):
+            return f"it breaks a promise: {broken[0]}"
         return ""
 
     def _recording(self, outcome: Outcome, came: Exchange | Received) -> Recording:

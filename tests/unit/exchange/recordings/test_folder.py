@@ -55,22 +55,33 @@ def test_other_ids_times_and_measures_are_not_a_change(again):
 @pytest.mark.parametrize(
     ("again", "line"),
     [
-        (answering(POLL, status=202), '+  "status": 202,'),
-        (answering(POLL, cost="15"), '+   "cost": "15",'),
-        (answering(POLL, cost=...), '-   "cost": 15,'),
-        (answering(POLL, more=True), '+   "more": true'),
-        (answering(POLL, executionId="exec-1"), '+   "executionId": "exec-1",'),
-        (answering(POLL, endedAt=None), '+   "endedAt": null,'),
-        (answering(LIMITED, ms="77"), '+   "ms": "77"'),
-        (answering(LIMITED, headers=()), '-   "x-ratelimit-limit": "100",'),
-        (replace(POLL, facts=()), '-  "execution.poll-shape",'),
-        (replace(POLL, says="Otherwise."), '+ "says": "Otherwise.",'),
+        (answering(POLL, status=202), "response status is 202, was 200"),
+        (answering(POLL, cost="15"), 'response body cost is "15", was 15'),
+        (answering(POLL, cost=...), "response body cost is gone, was 15"),
+        (answering(POLL, more=True), "response body more is new: true"),
+        (answering(POLL, executionId="exec-1"), 'response body executionId is "exec-1", was "<uuid>"'),
+        (answering(POLL, endedAt=None), 'response body endedAt is null, was "<instant>"'),
+        (answering(LIMITED, ms="77"), 'response body ms is "77", was "<number>"'),
+        (answering(LIMITED, headers=()), 'response headers x-ratelimit-limit is gone, was "100"'),
+        (replace(POLL, facts=()), 'facts execution.poll-shape is gone, was "execution.poll-shape"'),
+        (replace(POLL, says="Otherwise."), f'says is "Otherwise.", was "{POLL.says}"'),
     ],
 )
 def test_difference_that_a_client_could_notice_is_a_change(again, line):
     before = POLL if again.operation == "getExecution" else LIMITED
 
     assert line in list(differences(before, again))
+
+
+def test_what_the_past_and_the_clock_decide_is_not_a_change():
+    """Capabilities that the profile learns of, how long a server is up, and which rows usage has."""
+    health, usage = recording("getHealth-200-up"), recording("listUsage-200-rows")
+    rows = usage.exchange.json()["rows"]
+
+    assert list(differences(answering(health, uptimeSeconds=1), answering(health, uptimeSeconds=99))) == []
+    assert list(differences(usage, answering(usage, rows=[*rows, *rows]))) == []
+    assert list(differences(WHOAMI, replace(WHOAMI, held=("workflow:read",)))) == []
+    assert list(differences(usage, answering(usage, rows=[{**rows[0], "more": 1}]))) != []
 
 
 def test_unchanged_recording_keeps_its_file(tmp_path):
@@ -90,7 +101,7 @@ def test_changed_recording_replaces_its_file_and_file_name(tmp_path):
 
     (put,) = RecordingFolder.open(tmp_path).put([answering(WHOAMI, status=203)])
 
-    assert (put.change, put.lines) == (RecordingChange.CHANGED, ('-  "status": 200,', '+  "status": 203,'))
+    assert (put.change, put.lines) == (RecordingChange.CHANGED, ("response status is 203, was 200",))
     assert [path.name for path in tmp_path.iterdir()] == ["getWhoami-203-user.json"]
 
 

@@ -56,6 +56,13 @@ def test_other_request_fails(path):
         get(RecordedTransport(WHOAMI), path)
 
 
+def test_recorded_query_is_named():
+    usage = RECORDINGS["listUsage-200-page"]
+
+    with pytest.raises(AssertionError, match=re.escape("there are GET /api/usage?limit=")):
+        get(RecordedTransport(usage), "/api/usage")
+
+
 def test_respx_gets_one_route_for_each_request():
     """So that ``assert_all_called`` finds a request that was not sent."""
     with respx.mock(assert_all_called=False) as router:

@@ -131,3 +131,15 @@ def test_missing_folder_holds_no_recordings(tmp_path):
 
 def test_every_recording_is_of_this_contract_version():
     assert {each.origin.contract_version for each in recordings().values()} == {document().version}
+
+
+def test_hint_for_captured_traffic_names_no_outcome(tmp_path):
+    """No test shows it, so it cannot be recorded again from the target."""
+    path = tmp_path / "getWhoami-200-captured.json"
+    path.write_text("{", encoding="utf-8")
+
+    with pytest.raises(RecordingError) as refused:
+        read_recording(path)
+
+    assert "record --from FILE.har" in str(refused.value)
+    assert "--outcome" not in str(refused.value)

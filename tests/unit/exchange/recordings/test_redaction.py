@@ -182,3 +182,16 @@ def test_wrong_signature_stays_wrong(redactor):
     signature = Signature.read(dict(clean.sent_headers)[HEADER])
     assert signature is not None
     assert not signature.covers(clean.request.body or b"", secret=TEST_SECRET)
+
+
+def test_receiver_that_an_answer_names_is_hidden():
+    """Also if the profile has no [webhook]."""
+    body = {
+        "executionId": "e1",
+        "webhookDelivery": {"configured": True, "url": "https://hooks.example.org/x"},
+    }
+    exchange = replace(UPDATE, body=json.dumps(body).encode())
+
+    clean = RecordingRedactor().ours(exchange)
+
+    assert clean.json()["webhookDelivery"]["url"] == "https://receiver.example/webhook"
