@@ -271,6 +271,8 @@ def _secrets(variables: Sequence[str], environ: Mapping[str, str]) -> dict[str, 
     for variable in variables:
         whole = re.sub("[^a-z0-9]+", "-", variable.lower()).strip("-") or "key"
         short = whole.partition("-key-")[2] or whole
+        if short == "key":  # PENDING_KEY_KEY
+            short = whole.removesuffix("-key")
         names.append(short if short not in names else whole)
         secret = reader.read(SecretSource(secret_env=variable), where=variable, label=f"key:{names[-1]}")
         if secret:

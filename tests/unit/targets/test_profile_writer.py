@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -128,3 +129,14 @@ def test_text_of_a_server_is_escaped(load, words):
 def test_toml_value_is_read_back(value, name):
     assert toml_value({name: value}).isprintable()
     assert tomllib.loads(f"value = {toml_value({name: value})}") == {"value": {name: value}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "state"), [("401 ACCOUNT_NOT_APPROVED", "unapproved"), ("401 UNAUTHORIZED", "revoked")]
+)
+def test_refused_key_is_offered_in_the_state_that_its_code_names(answer, state):
+    refused = RefusedKey(name="pending", variable="PENDING_KEY", answer=answer)
+
+    text = profile_text(replace(FOUND, refused=(refused,)), target="staging")
+
+    assert f'\n# state = "{state}"' in text
