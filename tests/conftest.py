@@ -37,9 +37,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def clean_environ(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Clear ``KNOUDS_*`` and leave out the user's configuration, apart from the conformance suite."""
+    """Clear ``KNOUDS_*`` and leave out the user's own files, apart from the conformance suite."""
     if not request.node.get_closest_marker("proves"):
-        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "config"))
+        for kind in ("config", "data"):
+            monkeypatch.setenv(f"XDG_{kind.upper()}_HOME", str(tmp_path_factory.getbasetemp() / kind))
         for name in [name for name in os.environ if name.startswith("KNOUDS_")]:
             monkeypatch.delenv(name)
 

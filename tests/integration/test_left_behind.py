@@ -13,7 +13,7 @@ from example_targets import write_profile
 from raw_server import replacing
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.exchange.created_workflows import LEDGER_FILE
+from knouds_harness.exchange.workflow_ledger import LEDGER_FILE, Ledger, append
 from knouds_harness.runs.record import read_run
 from knouds_sandbox.serving import running_sandbox
 
@@ -21,6 +21,8 @@ ACCOUNTS = ("full", "business", "pro", "stranger", "admin", "granted", "ines", "
 FACT = "workflows.create-makes-slug-from-name"
 LIMITS = 'credits = 3000\nconcurrency = 8\nallow = ["read", "write", "run", "cancel"]'
 TIMEOUT_S = 120
+NAME = "Harness 0123456789ab draft"
+SENT = {"event": "sending", "number": 1, "user": "ada", "member": "name", "text": NAME}
 COMMANDS = {
     "check": ("check", "--family", "workflows", "--examples", "3"),
     "record": ("record", "--yes", "--folder", "recordings", "--outcome", "*Workflow-*"),
@@ -100,7 +102,32 @@ def lying_sandbox():
 
 @pytest.fixture
 def profile_of(tmp_path):
-    return lambda sandbox: str(write_profile(tmp_path, sandbox, limits=LIMITS))
+    """Write a profile into ``targets/``, where ``cleanup`` finds it by its name; return its path."""
+
+    def profile_of(sandbox, **options):
+        (tmp_path / "targets").mkdir(exist_ok=True)
+        return str(write_profile(tmp_path / "targets", sandbox, limits=LIMITS, **options))
+
+    return profile_of
+
+
+@pytest.fixture
+def note(tmp_path):
+    """Write a ledger that says what a run has created, signed or not; return its folder."""
+
+    def note(*events, is_signed=True, **header):
+        folder = tmp_path / "reports/runs/20260301T090000Z-check-by-hand"
+        folder.mkdir(parents=True)
+        ledger = Ledger(write=lambda line: append(folder / LEDGER_FILE, line), id="1" if is_signed else None)
+        for event in ({"event": "run", "ledger": "1", "target": "by-hand", **header}, *events):
+            ledger.add(event)
+        return folder
+
+    return note
+
+
+def owner_of(sandbox):
+    return httpx.Client(base_url=sandbox.base_url, headers={"x-api-key": sandbox.keys["full"]})
 
 
 @pytest.mark.parametrize(
@@ -166,36 +193,93 @@ def test_cleanup_deletes_what_a_killed_run_left(sandbox, profile_of, tmp_path, c
     assert run(tmp_path, "cleanup") == (ExitCode.KEPT, "Nothing to do: no run has left a workflow behind.\n")
 
 
-def test_create_without_a_response_is_found_by_its_name(sandbox, profile_of, tmp_path):
-    """The list shows what a run created that was killed before the response."""
-    folder = tmp_path / "runs/20260301T090000Z-check-by-hand"
-    folder.mkdir(parents=True)
-    name = "Harness 0123456789ab draft"
-    headers = {"x-api-key": sandbox.keys["full"]}
-    with httpx.Client(base_url=sandbox.base_url, headers=headers) as client:
-        for each in (name, "Harness of somebody else", f"{name} copied by a user"):
+def test_create_without_a_response_is_found_by_its_name(sandbox, profile_of, note, tmp_path):
+    """The list shows what a run created that was killed before the response, and within a line."""
+    profile_of(sandbox)
+    with owner_of(sandbox) as client:
+        for each in (NAME, "Harness of somebody else", f"{NAME} copied by a user"):
             client.post("/api/workflows", json={"name": each})
-    lines = [
-        {"event": "run", "target": "by-hand", "profile": profile_of(sandbox), "base_url": sandbox.base_url},
-        {"event": "sending", "number": 1, "user": "ada", "member": "name", "text": name, "token": name[8:20]},
-    ]
-    text = "".join(f"{json.dumps(each)}\n" for each in lines)
-    (folder / LEDGER_FILE).write_text(f'{text}{{"event": "sen')
+    folder = note(SENT, base_url=sandbox.base_url)
+    with (folder / LEDGER_FILE).open("a") as file:
+        file.write('{"event": "sen')
 
-    exit_code, printed = run(tmp_path, "cleanup", "--runs-folder", "runs")
+    exit_code, printed = run(tmp_path, "cleanup")
 
     assert exit_code == ExitCode.KEPT, printed
     assert of_harness(sandbox) == ["harness-0123456789ab-draft-copied-by-a-user", "harness-of-somebody-else"]
 
 
+def test_ledger_of_somebody_else_is_shown_and_not_acted_on(sandbox, profile_of, note, tmp_path):
+    """``--trust`` lets it count, and then still only what shows a name with a token that was sent."""
+    profile_of(sandbox)
+    with owner_of(sandbox) as client:
+        client.post("/api/workflows", json={"name": NAME})
+        client.post("/api/workflows", json={"name": "Pipeline"})
+    forged = {"event": "created", "number": 2, "user": "ada", "slug": "pipeline"}
+    profiled = {"event": "created", "number": 3, "user": "ada", "slug": "sunset-clip"}
+    before = workflows_of(sandbox)
+    folder = note(SENT, forged, profiled, is_signed=False, base_url=sandbox.base_url)
+
+    shown = run(tmp_path, "cleanup")
+    assert workflows_of(sandbox) == before
+    trusted = run(tmp_path, "cleanup", "--trust", str(folder))
+
+    assert shown[0] == trusted[0] == ExitCode.BREACH
+    assert f"clean it up with --trust {folder.relative_to(tmp_path)}" in shown[1]
+    assert all(f"not deleted {each}\n" in shown[1] for each in (NAME, "pipeline", "sunset-clip"))
+    assert 'left pipeline: it is not deleted, as it is now named "Pipeline"' in trusted[1]
+    assert before.keys() - workflows_of(sandbox).keys() == {"harness-0123456789ab-draft"}
+
+
+@pytest.mark.parametrize("option", [(), ("--dry-run",)])
+def test_workflow_that_its_user_has_renamed_is_kept(sandbox, profile_of, note, tmp_path, option):
+    profile_of(sandbox)
+    with owner_of(sandbox) as client:
+        slug = client.post("/api/workflows", json={"name": NAME}).json()["slug"]
+        client.put(f"/api/workflows/{slug}", json={"name": "Customer launch 2027"})
+    note(SENT, {"event": "created", "number": 1, "user": "ada", "slug": slug}, base_url=sandbox.base_url)
+
+    exit_code, printed = run(tmp_path, "cleanup", *option)
+
+    assert (exit_code, of_harness(sandbox)) == (ExitCode.BREACH, [slug])
+    assert f'left {slug}: it is not deleted, as it is now named "Customer launch 2027"' in printed
+
+
+@pytest.mark.parametrize("command", ["cleanup", "cleanup --dry-run", "cleanup --target by-hand"])
+def test_run_of_another_server_ends_the_command(sandbox, profile_of, note, tmp_path, command):
+    """Before the first request, with one sentence; its address is only compared."""
+    profile_of(sandbox, base_url="http://127.0.0.1:9")
+    note(SENT, base_url=sandbox.base_url)
+
+    exit_code, printed = run(tmp_path, *command.split())
+
+    assert exit_code == ExitCode.USAGE
+    assert f"the run was on {sandbox.base_url}, and " in printed
+    assert "targets/by-hand.toml is for http://127.0.0.1:9" in printed
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [("planted.toml", ()), ("./planted", ("--dry-run",)), (["planted"], ())]
+)
+def test_profile_that_a_run_names_is_not_read(sandbox, note, tmp_path, name, option):
+    """Not by a path, and not by the name of a file that is not in ``targets/``."""
+    planted = write_profile(tmp_path, sandbox, limits=LIMITS).rename(tmp_path / "planted.toml")
+    note(SENT, target=name, profile=str(planted), base_url=sandbox.base_url)
+
+    exit_code, printed = run(tmp_path, "cleanup", *option)
+
+    assert exit_code == ExitCode.USAGE, printed
+    assert "targets/ has no profile of that name" in printed
+
+
 @pytest.mark.parametrize("command", sampled(["check", "record", "load"], every=3))
-def test_deletion_waits_for_a_target_that_throttles(sandbox, tmp_path, command):
+def test_deletion_waits_for_a_target_that_throttles(sandbox, profile_of, tmp_path, command):
     """Until all is deleted, even if the run itself does not wait any more."""
     throttle = Throttle(times=10 if command == "load" else 2, wait_s=1)  # load itself sends 8
 
     with replacing(sandbox.base_url, instead=throttle.instead) as server:
-        profile = write_profile(tmp_path, sandbox, base_url=server.base_url, limits=LIMITS)
-        _, printed = run(tmp_path, *QUICK[command], "--target", str(profile))
+        profile = profile_of(sandbox, base_url=server.base_url)
+        _, printed = run(tmp_path, *QUICK[command], "--target", profile)
 
     assert "deleting it was answered 429: waiting 1 s" in printed
     assert throttle.times == 0
@@ -203,12 +287,12 @@ def test_deletion_waits_for_a_target_that_throttles(sandbox, tmp_path, command):
 
 
 @pytest.mark.parametrize("command", sampled(["check", "record", "load"], every=3))
-def test_failed_deletion_is_reported_with_a_cleanup_command(sandbox, tmp_path, command):
+def test_failed_deletion_is_reported_with_a_cleanup_command(sandbox, profile_of, tmp_path, command):
     """Ctrl-C ends the wait with an exit code other than 0, and the command deletes the rest."""
     throttle = Throttle(times=1000, wait_s=60)
     with replacing(sandbox.base_url, instead=throttle.instead) as server:
-        profile = write_profile(tmp_path, sandbox, base_url=server.base_url, limits=LIMITS)
-        with started(tmp_path, *QUICK[command], "--target", str(profile)) as process:
+        profile = profile_of(sandbox, base_url=server.base_url)
+        with started(tmp_path, *QUICK[command], "--target", profile) as process:
             wait_until(lambda: "waiting 60 s" in (tmp_path / PRINTED_FILE).read_text(), process)
             process.send_signal(signal.SIGINT)
             exit_code = process.wait(TIMEOUT_S)

@@ -99,8 +99,8 @@ def serving(*served: Recording, **limits: object) -> Iterator[Client]:
     """
     transport = RecordedTransport(*map(_with_keys_in_its_url, served))
     target = make_target(*served, **limits)
-    listed = {each.user: frozenset[str]() for each in target.personas.values()}
-    created = _AllOurs(target=target, listed=listed)
+    created = _AllOurs(target=target)
+    created.proof.listed.update((each.user, frozenset()) for each in target.personas.values())
     now = served[0].exchange.started_at
     with Client(target=target, created=created, transport=transport, now=lambda: now) as client:
         for persona in ("full", "unknown"):  # keys that recordings show outside of their header

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,50 +10,67 @@ import click
 
 from knouds_harness.commands.shared_options import runs_folder_option
 from knouds_harness.errors import ExitCode, HarnessError, UsageError
-from knouds_harness.printable import printable
+from knouds_harness.printable import counted, printable
 
 if TYPE_CHECKING:
+    from knouds_harness.exchange.workflow_ledger import Ledger, LedgerContent
     from knouds_harness.exchange.workflow_removal import Removed
-    from knouds_harness.targets.profile import Target
+
+_MOST_SHOWN, _MOST_SHOWN_TEXT = 20, 100
 
 
 @click.command()
 @click.argument("run", required=False, type=click.Path(path_type=Path, exists=True, file_okay=False))
 @runs_folder_option
-@click.option("--target", metavar="NAME", help="Profile in targets/ [default: that of the run]")
+@click.option(
+    "--target",
+    metavar="NAME",
+    help="Profile to use [default: the one in targets/ that is named as the run's]",
+)
+@click.option(
+    "--trust",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Clean up this run, although its notes are not signed by you",
+)
 @click.option("--dry-run", is_flag=True, help="List what would be deleted, and delete nothing")
 @click.option("--yes-production", is_flag=True, help="Allow a profile with production = true")
 def cleanup(
-    *, run: Path | None, runs_folder: Path, target: str | None, dry_run: bool, yes_production: bool
+    *,
+    run: Path | None,
+    runs_folder: Path,
+    target: str | None,
+    trust: Path | None,
+    dry_run: bool,
+    yes_production: bool,
 ) -> None:
     """Delete what killed runs have left on a target.
 
-    RUN is the folder of one run; without it, all runs are cleaned up. Deletes only workflows that a run noted
-    before it created them, and that have the name that it sent.
+    RUN is the folder of one run; without it, all runs are cleaned up. Deletes only workflows that a run of
+    yours noted before it created them, and that still have the name that it sent.
 
     \b
       knouds-harness cleanup --dry-run
       knouds-harness cleanup reports/runs/20260301T090000Z-check-staging
     """
-    from knouds_harness.exchange.created_workflows import CreatedWorkflows
-
+    if run is not None and trust is not None:
+        raise UsageError("RUN and --trust both name a folder\n  Name one: --trust cleans up its folder, too.")
     codes = []
-    for path in _ledgers(run or runs_folder):
-        seen = CreatedWorkflows.read(path, is_kept=False)
-        if seen.is_done:
-            continue
-        if run is None and _is_running(pid := seen.header.get("pid")):
-            click.echo(
-                f"{path.parent}: skipped, as process {pid} still runs. Name the run to clean it up anyway."
-            )
-            codes.append(ExitCode.BREACH)
-            continue
+    for path in _ledgers(trust or run or runs_folder):
         try:
-            code = _clean(path, seen.header, target_name=target, is_dry=dry_run, yes=yes_production)
+            code = _clean(
+                path,
+                is_named=bool(trust or run),
+                is_trusted=trust is not None,
+                target_name=target,
+                is_dry=dry_run,
+                yes_production=yes_production,
+            )
         except HarnessError as error:  # go on with the other runs
-            click.echo(f"error: {path.parent}: {error}", err=True)
+            where = "" if str(path) in str(error) else f"{path.parent}: "
+            click.echo(printable(f"error: {where}{error}"), err=True)
             code = error.exit_code
-        codes.append(code)
+        codes += [] if code is None else [code]
     if not codes:
         click.echo("Nothing to do: no run has left a workflow behind.")
     sys.exit(max(codes, default=ExitCode.KEPT))
@@ -63,72 +78,98 @@ def cleanup(
 
 def _ledgers(folder: Path) -> list[Path]:
     """Return the ledgers of one run, or of all runs in a folder; those of ``record`` are in hidden ones."""
-    from knouds_harness.exchange.created_workflows import LEDGER_FILE
+    from knouds_harness.exchange.workflow_ledger import LEDGER_FILES
 
     if not folder.is_dir():
         raise UsageError(f"{folder}: there is no such folder\n  Name it with --runs-folder.")
-    return sorted(path for depth in ("", "*/", "*/*/") for path in folder.glob(f"{depth}{LEDGER_FILE}"))
-
-
-def _is_running(pid: object) -> bool:
-    """Whether a run's process still lives, and so will clean up itself; a zombie will not."""
-    if not isinstance(pid, int):
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's process
-        return True
-    try:
-        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
-    except OSError:  # not Linux
-        return True
-    return state not in (b"Z", b"X")
+    return sorted(path for depth in ("", "*/", "*/*/") for path in folder.glob(f"{depth}{LEDGER_FILES}"))
 
 
 def _clean(
-    path: Path, header: Mapping[str, object], *, target_name: str | None, is_dry: bool, yes: bool
-) -> ExitCode:
+    path: Path,
+    *,
+    is_named: bool,
+    is_trusted: bool,
+    target_name: str | None,
+    is_dry: bool,
+    yes_production: bool,
+) -> ExitCode | None:
+    """Clean up after one run; return None if it has left nothing."""
+    from knouds_harness.exchange.created_workflows import CreatedWorkflows
+    from knouds_harness.exchange.process_start import is_running
+    from knouds_harness.exchange.workflow_ledger import Ledger, read_ledger
+    from knouds_harness.locations import SANDBOX
+
+    run = path.parent
+    content = read_ledger(path, is_trusted=is_trusted)
+    is_unsigned = not CreatedWorkflows.of_events(content.unsigned).is_done
+    if is_unsigned:
+        _print_unsigned(run, content)
+    code = ExitCode.BREACH if is_unsigned else None
+    seen = CreatedWorkflows.of_events(content.events)
+    if seen.is_done:
+        return code
+    header = seen.header
+    if not is_named and is_running(header.get("pid"), header.get("started")):
+        click.echo(
+            f"{run}: skipped, as process {header['pid']} still runs. Name the run to clean it up anyway."
+        )
+        return ExitCode.BREACH
+    ledger = Ledger() if is_dry else content.ledger()
+    if header.get("target") == SANDBOX and target_name is None:
+        click.echo(f"{run}: the sandbox of this run has ended, and its workflows are gone with it.")
+        CreatedWorkflows.of_events(content.events, ledger=ledger).finish(left=0)
+        return code or ExitCode.KEPT
+    removed = _remove(content, ledger, target_name=target_name, is_dry=is_dry, yes_production=yes_production)
+    _print(run, removed, is_dry=is_dry)
+    if removed.was_interrupted:
+        raise KeyboardInterrupt
+    return ExitCode.BREACH if removed.left else code or ExitCode.KEPT
+
+
+def _remove(
+    content: LedgerContent, ledger: Ledger, *, target_name: str | None, is_dry: bool, yes_production: bool
+) -> Removed:
     from knouds_harness.exchange.client import Client
     from knouds_harness.exchange.created_workflows import CreatedWorkflows
     from knouds_harness.exchange.first_contact import first_contact
-    from knouds_harness.locations import SANDBOX
     from knouds_harness.targets.guards import Guard
+    from knouds_harness.targets.profile import load_target
+    from knouds_harness.targets.recorded_target import load_recorded_target, require_same_server
 
-    run = path.parent
-    if header.get("target") == SANDBOX and target_name is None:
-        click.echo(f"{run}: the sandbox of this run has ended, and its workflows are gone with it.")
-        CreatedWorkflows.read(path, is_kept=not is_dry).finish(left=0)
-        return ExitCode.KEPT
-    target = _target(target_name or str(header.get("profile")), base_url=str(header.get("base_url")))
-    created = CreatedWorkflows.read(path, target, is_kept=not is_dry)
-    guard = Guard(target, yes_production=yes)
+    header = CreatedWorkflows.of_events(content.events).header
+    base_url = header.get("base_url")
+    if target_name is None:
+        target = load_recorded_target(header.get("target"), base_url)
+    else:
+        target = load_target(target_name)
+        require_same_server(target, base_url)
+    created = CreatedWorkflows.of_events(content.events, target, ledger)
+    guard = Guard(target, yes_production=yes_production)
     with Client(target=target, guard=guard, created=created) as client:
         first_contact(client)
-        removed = client.remove_left(is_dry=is_dry)
-    _print(run, removed, verb="would delete" if is_dry else "deleted")
-    if removed.was_interrupted:
-        raise KeyboardInterrupt
-    return ExitCode.BREACH if removed.left else ExitCode.KEPT
+        return client.remove_left(is_dry=is_dry)
 
 
-def _target(name: str, *, base_url: str) -> Target:
-    from knouds_harness.targets.profile import load_target
+def _print_unsigned(run: Path, content: LedgerContent) -> None:
+    """Show what a ledger says that anybody may have written."""
+    texts = (each.get("text") or each.get("slug") for each in content.unsigned)
+    said = list(dict.fromkeys(str(each)[:_MOST_SHOWN_TEXT] for each in texts if each))
+    lines = [
+        f"{run}: notes {counted(len(said), 'workflow')} without your signature, and was not acted on",
+        *(f"  not deleted {each}" for each in said[:_MOST_SHOWN]),
+        *([f"  and {len(said) - _MOST_SHOWN:,} more"] if len(said) > _MOST_SHOWN else []),
+        *([f"  Nothing can be signed here: {content.problem}"] if content.problem else []),
+        f"  If it is your own run, clean it up with --trust {run}",
+    ]
+    for line in lines:
+        click.echo(printable(line, keep=""))
 
-    target = load_target(name)
-    if target.base_url != base_url:
-        raise UsageError(
-            f"the run was on {base_url}, and {target.source} is for {target.base_url}\n"
-            "  Name the profile of that server with --target."
-        )
-    return target
 
-
-def _print(run: Path, removed: Removed, *, verb: str) -> None:
-    count = len(removed.deleted)
-    lines = [f"{run}: {count} workflow{'' if count == 1 else 's'} {verb}, {len(removed.left)} left"]
-    lines += [f"  {verb} {slug}" for slug in removed.deleted]
+def _print(run: Path, removed: Removed, *, is_dry: bool) -> None:
+    done, each_done = ("would be deleted", "would delete") if is_dry else ("deleted", "deleted")
+    lines = [f"{run}: {counted(len(removed.deleted), 'workflow')} {done}, {len(removed.left)} left"]
+    lines += [f"  {each_done} {slug}" for slug in removed.deleted]
     lines += [f"  left {each}" for each in removed.left]
     for line in lines:
         click.echo(printable(line))

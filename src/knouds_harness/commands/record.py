@@ -178,7 +178,8 @@ def _record(
 @contextmanager
 def _folder_until_clean(runs_folder: Path) -> Iterator[Path]:
     """Yield a hidden folder beside runs; delete it unless created workflows are left on the target."""
-    from knouds_harness.exchange.created_workflows import LEDGER_FILE, CreatedWorkflows
+    from knouds_harness.exchange.created_workflows import CreatedWorkflows
+    from knouds_harness.exchange.workflow_ledger import LEDGER_FILE, read_ledger
 
     made = [each for each in (runs_folder, *runs_folder.parents) if not each.exists()]
     try:
@@ -190,7 +191,9 @@ def _folder_until_clean(runs_folder: Path) -> Iterator[Path]:
         yield folder
     finally:
         ledgers = list(folder.glob(f"*/{LEDGER_FILE}"))
-        if all(CreatedWorkflows.read(each).is_done for each in ledgers):
+        if all(
+            CreatedWorkflows.of_events(read_ledger(each, is_trusted=True).events).is_done for each in ledgers
+        ):
             rmtree(folder, ignore_errors=True)
             for each in made:
                 with suppress(OSError):  # others may have put something there

@@ -15,18 +15,14 @@ import httpx
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import NotSent, UnknownName, UsageError
-from knouds_harness.exchange.created_workflows import (
-    WORKFLOWS_PATH,
-    CreatedWorkflows,
-    is_creation,
-    workflow_path,
-)
+from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.evidence import JSON, Exchange, Request
 from knouds_harness.exchange.pricing import charged_credits, highest_price_credits, known_credits, was_run
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.sender import Sender
 from knouds_harness.exchange.usage import ChargesShown
 from knouds_harness.exchange.workflow_removal import MOST_WAIT_S, Removed, WorkflowRemoval
+from knouds_harness.exchange.workflow_requests import WORKFLOWS_PATH, is_creation, workflow_path
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
@@ -80,7 +76,7 @@ class Client:
         self._reads_usage = reads_usage
         self._lock = threading.Lock()
         self._listing = threading.Lock()
-        self._asked_for_list = {*self.created.listed}
+        self._asked_for_list = {*self.created.proof.listed}
         self._personas = dict(target.personas)
         self.charges_shown = ChargesShown(self.send)
         """The charges in usage of the accounts that have run something."""

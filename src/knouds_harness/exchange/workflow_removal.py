@@ -9,7 +9,7 @@ from typing import Final
 
 from knouds_harness.errors import HarnessError
 from knouds_harness.exchange.created_workflows import CreatedWorkflows, Creation
-from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.evidence import JSON, Exchange, objects_in
 from knouds_harness.printable import printable
 from knouds_harness.targets.personas import Persona
 
@@ -17,6 +17,11 @@ MOST_WAIT_S: Final = 300.0
 """In total, for a target that throttles."""
 _MOST_SHOWN: Final = 100
 _MOST_FAILURES_IN_A_ROW: Final = 3
+_WHAT: Final = {
+    "deleteWorkflow": "deleting it",
+    "getWorkflow": "reading it",
+    "listWorkflows": "listing workflows",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +40,8 @@ class Removed:
 @dataclass(kw_only=True)
 class WorkflowRemoval:
     """Deletes by slug, then reads the lists of the accounts, and deletes what they still show.
+
+    Each workflow is read before it is deleted, and stays if its name is not one that was sent.
 
     Attributes:
         send: Sends an operation with a persona's key, for a slug or None.
@@ -74,10 +81,45 @@ class WorkflowRemoval:
     def _delete(self) -> None:
         for creation in self.created.ours:
             slug = creation.slug or ""
+            is_told = self.is_dry and slug in self._deleted
+            if is_told or creation.number in self._left or not self._is_to_delete(creation, slug):
+                continue
             if self.is_dry:
                 self._deleted.append(slug)
-            elif creation.number not in self._left:
+            else:
                 self._delete_one(creation, slug)
+
+    def _is_to_delete(self, creation: Creation, slug: str) -> bool:
+        """Read a workflow, and return whether it still shows a name that was sent."""
+        if not self.created.proof.may_be_ours(slug):
+            self._left[creation.number] = (
+                "the profile names it, it was there before, or its slug is not valid"
+            )
+            return False
+        readers = self._keys(creation.user, "workflow:read", first=creation.persona)
+        if not readers and not creation.is_read:  # then its slug alone has proven that this run created it
+            return True
+        why = "no key of its account may read it"
+        for persona in readers:
+            exchange, why = self._sent("getWorkflow", persona, slug)
+            if exchange and exchange.status == HTTPStatus.NOT_FOUND:
+                self.created.note_not_there(creation)
+                return False
+            if exchange and exchange.status == HTTPStatus.OK:
+                document = exchange.members or self._listed_now(persona, slug)
+                if self.created.may_delete(slug, document):
+                    return True
+                why = f'it is not deleted, as it is now named "{_printed(document.get("name"))}"'
+        self._left[creation.number] = why
+        return False
+
+    def _listed_now(self, persona: Persona, slug: str) -> dict[str, JSON]:
+        """Return a workflow as the list shows it: the workflow itself may be nested too deeply to be read."""
+        exchange, _ = self._sent("listWorkflows", persona, None)
+        summaries = (
+            objects_in(exchange.json_or_none()) if exchange and exchange.status == HTTPStatus.OK else ()
+        )
+        return next((each for each in summaries if each.get("slug") == slug), {})
 
     def _delete_one(self, creation: Creation, slug: str) -> None:
         why = "no key of its account may delete it"
@@ -106,7 +148,8 @@ class WorkflowRemoval:
             if isinstance(summaries, list):
                 self.created.settle_by_list(str(user), readers[0].name, summaries)
             else:
-                self._unlisted[user] = why
+                is_success = exchange is not None and exchange.is_success
+                self._unlisted[user] = f"{why}, without a list" if is_success else why
         for creation in self.created.unsettled:
             if creation.user not in self._unlisted and (creation.user or not self._unlisted):
                 self.created.note_not_there(creation)
@@ -114,7 +157,7 @@ class WorkflowRemoval:
 
     def _sent(self, operation_id: str, persona: Persona, slug: str | None) -> tuple[Exchange | None, str]:
         """Send an operation; return the exchange, or None, and the reason in case it is not a success."""
-        what = "deleting it" if slug else "listing workflows"
+        what = _WHAT[operation_id]
         place = operation_id, persona.user
         if why := self._given_up.get(place) or self._given_up.get(("", "")):
             return None, why
@@ -155,18 +198,19 @@ class WorkflowRemoval:
         return list({each.user: each for each in reversed(able)}.values())
 
     def _why_left(self, reason: str) -> Iterator[str]:
-        if not self.is_dry:
-            for creation in self.created.ours:
-                yield f"{_shown(creation)}: {self._left.get(creation.number, reason)}"
+        for creation in self.created.ours:
+            if not self.is_dry or creation.number in self._left:
+                yield f"{_printed(creation.slug)}: {self._left.get(creation.number, reason)}"
         for creation in self.created.unsettled:
             why = self._unlisted.get(creation.user) or next(iter(self._unlisted.values()), reason)
-            yield f'"{creation.mark.text}" of account {creation.user or "unknown"}: {why}'
+            yield f'"{_printed(creation.sent.text)}" of account {creation.user or "unknown"}: {why}'
         for creation in self.created.unproven:
-            told = _shown(creation)
+            told = _printed(creation.slug)
             named = f'named "{told}", which is not proven to be new' if told else "not named"
-            yield f'"{creation.mark.text}" of account {creation.user or "unknown"}: created, {named}'
+            sent = _printed(creation.sent.text)
+            yield f'"{sent}" of account {creation.user or "unknown"}: created, {named}'
 
 
-def _shown(creation: Creation) -> str:
-    """Return the slug from the server as one printable line."""
-    return printable((creation.slug or "")[:_MOST_SHOWN], keep="")
+def _printed(text: JSON) -> str:
+    """Return a slug or name from elsewhere as a printable line."""
+    return printable(str(text or "")[:_MOST_SHOWN], keep="")

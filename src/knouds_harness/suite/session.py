@@ -19,6 +19,7 @@ from knouds_harness.exchange.profile_check import ProfileCheck, check_profile
 from knouds_harness.exchange.recordings.folder import RecordingFolder
 from knouds_harness.exchange.reproduction.curl import ShellNames
 from knouds_harness.exchange.webhook_receiver import Receiver
+from knouds_harness.exchange.workflow_ledger import Ledger
 from knouds_harness.exchange.workflow_removal import MOST_WAIT_S
 from knouds_harness.judging.checks import all_checks
 from knouds_harness.judging.claim import Check
@@ -145,7 +146,9 @@ class ConformanceRun:
             Client(
                 target=self.profile,
                 guard=guard,
-                created=CreatedWorkflows(target=self.profile, write=self.recorder.writer.add_created),
+                created=CreatedWorkflows(
+                    target=self.profile, ledger=Ledger(write=self.recorder.writer.add_created)
+                ),
                 on_exchange=self.recorder.keep,
                 while_waiting=self.lock.released,
                 reads_usage=True,

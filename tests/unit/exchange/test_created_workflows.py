@@ -9,7 +9,8 @@ from run_records import exchange
 
 from knouds_harness.errors import NotCreatedHere
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
-from knouds_harness.exchange.workflow_names import fresh_name, marked
+from knouds_harness.exchange.workflow_ledger import Ledger
+from knouds_harness.exchange.workflow_names import fresh_name, marked, with_marked_name
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Workflow
 
@@ -26,7 +27,7 @@ def lines():
 
 @pytest.fixture
 def created(lines):
-    return CreatedWorkflows(target=TARGET, write=lambda line: lines.append(json.loads(line)))
+    return CreatedWorkflows(target=TARGET, ledger=Ledger(write=lambda line: lines.append(json.loads(line))))
 
 
 def create(created, slug, *, name=NAME, shown=None, status=201):
@@ -79,14 +80,12 @@ def test_older_workflow_is_never_ours(created, slug, listed):
         created.admit("DELETE", f"/api/workflows/{slug}", None, persona="full", user="ada")
 
 
-def test_older_workflows_are_kept_in_the_ledger(created, lines, tmp_path):
+def test_older_workflows_are_kept_in_the_ledger(created, lines):
     created.note_listed("ada", [{"slug": "w-17"}])
     create(created, "w-18", status=502)
     created.note_listed("otto", [{"slug": "w-18"}])
-    file = tmp_path / "created.jsonl"
-    file.write_text("".join(f"{json.dumps(each)}\n" for each in lines))
 
-    read = CreatedWorkflows.read(file)
+    read = CreatedWorkflows.of_events(lines)
     read.settle_by_list("ada", "full", [{"slug": f"w-{number}", "name": NAME} for number in (17, 18, 19)])
 
     assert [each.slug for each in read.ours] == ["w-19"]
@@ -150,23 +149,87 @@ def test_unchanged_document_may_be_written_back(created):
         created.admit("PUT", "/api/workflows/portrait", {"name": "Other"}, persona="full", user="ada")
 
 
-def test_truncated_ledger_is_read_up_to_its_last_line(tmp_path):
-    """Created and not deleted workflows are left, and the ledger can be continued."""
-    file = tmp_path / "created.jsonl"
-    lines: list[bytes] = []
-    created = CreatedWorkflows(target=TARGET, write=lines.append)
+def test_ledger_says_what_is_left(created, lines):
     names = [fresh_name("a"), fresh_name("b")]
-    for name in names:
-        create(created, name.lower().replace(" ", "-"), name=name)
-    created.note_deleted(names[0].lower().replace(" ", "-"))
-    file.write_bytes(b"".join(lines) + b'{"event": "sen')
+    slugs = [name.lower().replace(" ", "-") for name in names]
+    for name, slug in zip(names, slugs, strict=True):
+        create(created, slug, name=name)
+    created.note_deleted(slugs[0])
 
-    read = CreatedWorkflows.read(file)
-    read.finish(left=1)
+    read = CreatedWorkflows.of_events(lines)
 
     assert not read.is_done
-    assert read.may_write(names[1].lower().replace(" ", "-"))
-    assert json.loads(file.read_text().splitlines()[-1])["left"] == 1
+    assert [each.slug for each in read.ours] == slugs[1:]
+
+
+def test_sent_name_as_a_server_may_store_it_is_still_ours(created):
+    """Trimmed, composed, and with other line ends; any other difference makes it a renamed workflow."""
+    slug = "harness-0123456789ab-draft"
+    create(created, slug, name=f"  {NAME} e\u0301\nb ")
+
+    assert created.may_delete(slug, {"slug": slug, "name": f"{NAME} \xe9\r\nb"})
+    for other in ("Customer launch 2027", f"{NAME} e b", NAME, "", None, 7):
+        assert not created.may_delete(slug, {"slug": slug, "name": other})
+
+
+@pytest.mark.parametrize("listed", [[], [{"slug": "harness-0123456789ab-draft"}]])
+def test_workflow_with_another_slug_or_listed_before_may_not_be_deleted(created, listed):
+    slug = "harness-0123456789ab-draft"
+    create(created, slug)
+    created.proof.listed["ada"] = frozenset(each["slug"] for each in listed)
+
+    assert created.may_delete(slug, {"slug": slug, "name": NAME}) == (not listed)
+    assert not created.may_delete(slug, {"slug": "portrait", "name": NAME})
+    assert not created.may_delete("portrait", {"slug": "portrait", "name": NAME})
+
+
+@pytest.mark.parametrize("name", ["Harness 0123456789ac again", "as text", "", 7])
+def test_name_that_this_process_sent_may_be_deleted(created, name):
+    """Also one without a token, as tests send; cleanup later knows only those with a token."""
+    slug = "harness-0123456789ab-draft"
+    create(created, slug)
+
+    created.admit("PUT", f"/api/workflows/{slug}", {"name": name}, persona="full", user="ada")
+
+    assert created.may_delete(slug, {"name": name})
+
+
+@pytest.mark.parametrize("end", ["", '"}', '", "a": ' + "[" * 5000, '", "n": 1e400}', '", "b": "\\ud800"}'])
+def test_name_in_a_body_that_is_not_read_as_json_finds_the_workflow(created, end):
+    """A server may read more than the harness does, and answer nothing that can be read."""
+    created.note_listed("ada", [])
+    body = f'{{"description": "x", "name" : "{NAME} \\"b\\"{end or chr(34)}'.encode()
+    creation = created.admit("POST", "/api/workflows", body, persona="full", user="ada")
+    created.settle(creation, 201, None)
+
+    created.settle_by_list("ada", "full", [{"slug": "w-17", "name": f'{NAME} "b"'}])
+
+    assert [each.slug for each in created.ours] == ["w-17"]
+
+
+@given(
+    events=st.lists(
+        st.fixed_dictionaries(
+            {"event": st.sampled_from(["run", "listed", "done", "sending", "created", "deleted", "x"])},
+            optional={
+                name: st.sampled_from([None, 1, "portrait", "prod-pipeline", NAME, [], ["a", 1], {}, True])
+                for name in ("number", "slug", "slugs", "user", "text", "member", "token", "left", "persona")
+            },
+        )
+    )
+)
+@example(
+    events=[
+        {"event": "sending", "number": 1, "member": "name", "text": "Production", "token": "x"},
+        {"event": "created", "number": 1, "slug": "prod-pipeline"},
+    ]
+)
+def test_no_ledger_lets_a_workflow_be_deleted_that_shows_no_sent_name(events):
+    """Whatever a ledger says that its user trusts: only what shows a name with a token may be deleted."""
+    created = CreatedWorkflows.of_events(events, TARGET)
+
+    for slug, name in (("prod-pipeline", "Production"), ("portrait", NAME), ("prod-pipeline", "portrait")):
+        assert not created.may_delete(slug, {"slug": slug, "name": name})
 
 
 def test_creation_missing_in_the_list_is_reported_as_left(created):
@@ -216,3 +279,13 @@ def test_marked_document_has_a_token_and_its_other_members(document):
     """The token is in the name, or in the description if the name is invalid."""
     assert "Harness " in str(marked(document).get("description", marked(document).get("name")))
     assert set(document) <= set(marked(document))
+
+
+@pytest.mark.parametrize("document", [{"name": "0", "tags": []}, {"name": ""}, {"tags": 7}, 7, None])
+def test_marked_update_changes_a_usable_name_only(document):
+    """The workflow can be told from one that a user has renamed; a body to be refused stays as it is."""
+    sent = with_marked_name(document)
+
+    is_usable = isinstance(document, dict) and bool(document.get("name"))
+    assert (sent != document) == is_usable
+    assert not is_usable or sent["name"].endswith(" 0")

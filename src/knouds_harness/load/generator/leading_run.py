@@ -21,6 +21,7 @@ from knouds_harness.errors import ExitCode, GuardStop, HarnessError, UsageError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.redaction import Redactor
+from knouds_harness.exchange.workflow_ledger import Ledger
 from knouds_harness.exchange.workflow_removal import MOST_WAIT_S
 from knouds_harness.load.arrivals.arrival_user import LoadShape
 from knouds_harness.load.arrivals.schedule import Share
@@ -119,8 +120,8 @@ class LeadingRun(LoadRun):
             and Action.WRITE in target.limits.allow
             and any(may_take(each, MAY_WRITE) for each in self._scenarios)
         ):
-            write = self._record.add_created if self._record else lambda _: None
-            self._all_created = CreatedWorkflows(target=target, write=write)
+            ledger = Ledger(write=self._record.add_created if self._record else None)
+            self._all_created = CreatedWorkflows(target=target, ledger=ledger)
             with self._client(self._all_created) as client:
                 client.list_existing()
         environment.events.spawning_complete.add_listener(self._on_spawning_complete)

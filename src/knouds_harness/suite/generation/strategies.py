@@ -14,7 +14,7 @@ from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Action, Operation
 from knouds_harness.exchange.effectless_requests import NO_SUCH_WORKFLOW
 from knouds_harness.exchange.evidence import NO_BODY, Call
-from knouds_harness.exchange.workflow_names import marked
+from knouds_harness.exchange.workflow_names import marked, with_marked_name
 from knouds_harness.judging.checks.authentication import KEY_PREFIX
 from knouds_harness.targets.personas import Secret
 
@@ -209,7 +209,8 @@ def _schema(document: Document) -> OpenApiSchema:
 
 def _as_call(operation: Operation, case: schemathesis.Case[Any]) -> Call:
     has_body = isinstance(case.body, dict | list | str | int | float | bool | None)
-    body = marked(case.body) if operation.id == "createWorkflow" else case.body
+    mark = {"createWorkflow": marked, "updateWorkflow": with_marked_name}.get(operation.id)
+    body = mark(case.body) if mark else case.body
     values = {name: str((case.path_parameters or {}).get(name, "")) for name in operation.path_parameters}
     if operation.action is Action.WRITE and set(values.get("slug", "")) <= set(_SLUG_CHARACTERS):
         values["slug"] = NO_SUCH_WORKFLOW  # a generated slug may be somebody's

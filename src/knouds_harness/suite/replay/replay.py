@@ -8,11 +8,13 @@ from rich.console import Console
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ExitCode, UnknownName, UsageError
+from knouds_harness.locations import SANDBOX
 from knouds_harness.printable import printable
 from knouds_harness.runs.findings import LEFT_BEHIND, Finding, Verdict
 from knouds_harness.runs.record import RunRecord, read_run
 from knouds_harness.suite.replay.replay_judgement import ReplayStatus
 from knouds_harness.suite.replay.replayer import Conditions, Replayed, Replayer
+from knouds_harness.targets.recorded_target import load_recorded_target
 
 
 def replay(
@@ -29,7 +31,8 @@ def replay(
 
     Raises:
         UnknownName: The run has no such finding, or there is no such target or fault.
-        UsageError: The run is one of recorded traffic, and no target was named.
+        UsageError: The run is one of recorded traffic, or its target is not one of targets/ on that address,
+            and no target was named.
         RunRecordError: The folder holds no readable run.
         GuardStop: The target is production, without consent by profile and command line.
         TargetUnreachable: The target gives no usable response.
@@ -45,7 +48,7 @@ def replay(
         replayer = Replayer(
             record=record,
             document=shipped_document(),
-            target_name=target_name or record.setup.target.name,
+            target_name=target_name or _target_name(record),
             conditions=conditions,
         )
         with replayer.resources:
@@ -77,6 +80,14 @@ def replay(
         return ExitCode.BREACH
     is_open = not deciding.isdisjoint({ReplayStatus.OPEN, ReplayStatus.UNSEEN})
     return ExitCode.USAGE if is_open else ExitCode.KEPT
+
+
+def _target_name(record: RunRecord) -> str:
+    """Return the name of the run's target in ``targets/``, if that is on the address of the run."""
+    recorded = record.setup.target
+    if recorded.name != SANDBOX:
+        load_recorded_target(recorded.name, recorded.base_url)
+    return recorded.name
 
 
 def _chosen(record: RunRecord, mark: str | None, *, every_finding: bool) -> Sequence[Finding]:

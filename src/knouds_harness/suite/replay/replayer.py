@@ -6,7 +6,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, Final
 
 from knouds_harness.contract.document import Document
@@ -14,7 +16,7 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.errors import GuardStop, NotSent, UsageError
 from knouds_harness.exchange.client import Client
-from knouds_harness.exchange.created_workflows import LEDGER_FILE, CreatedWorkflows
+from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.evidence import KEY_HEADER, KEY_HERE, Exchange, Request
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.first_contact import first_contact
@@ -22,6 +24,7 @@ from knouds_harness.exchange.minting import ask_control
 from knouds_harness.exchange.profile_check import check_profile
 from knouds_harness.exchange.redaction import PLACEHOLDER
 from knouds_harness.exchange.reproduction.script import SequencePart, parts_of, pause_s
+from knouds_harness.exchange.workflow_ledger import Ledger, append
 from knouds_harness.judging.claim import answer
 from knouds_harness.judging.context import Context
 from knouds_harness.judging.engine import PROFILE_CHECK, claims_of, contradiction_finding
@@ -233,17 +236,21 @@ class Replayer:
             target = self.resources.enter_context(open_target(self.target_name, **options))
             guard = Guard(target, yes_production=self.conditions.yes_production)
             self._client = self.resources.enter_context(
-                Client(target=target, guard=guard, created=self._ledger_for(target))
+                Client(target=target, guard=guard, created=self._created_on(target))
             )
             self._personas = self._client.personas
             first_contact(self._client)
         return self._client
 
-    def _ledger_for(self, target: Target) -> CreatedWorkflows | None:
-        """Return the run's ledger if this is its target, so that ``cleanup`` deletes what a replay leaves."""
-        path = self.record.folder / LEDGER_FILE
-        created = CreatedWorkflows.read(path, target) if path.is_file() else None
-        return created if created and created.header.get("base_url") == target.base_url else None
+    def _created_on(self, target: Target) -> CreatedWorkflows:
+        """Return a ledger of this replay, so that ``cleanup`` deletes what it leaves; the sandbox just ends.
+
+        The run's own ledger may come from elsewhere: nothing in it may be changed or deleted.
+        """
+        if self.target_name == SANDBOX:
+            return CreatedWorkflows(target=target)
+        path = self.record.folder / f"created-{token_hex(6)}.jsonl"
+        return CreatedWorkflows(target=target, ledger=Ledger(write=partial(append, path)))
 
     def _sent_again(self, steps: Sequence[Exchange]) -> list[Exchange]:
         client = self._opened()

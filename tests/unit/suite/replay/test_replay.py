@@ -1,9 +1,11 @@
 """Findings are sent again as they were, or the result says why they cannot be."""
 
 import json
+import re
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from io import StringIO
 
 import httpx
@@ -14,9 +16,10 @@ from run_records import exchange, start
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge
-from knouds_harness.errors import ExitCode
+from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Request
+from knouds_harness.exchange.workflow_ledger import LEDGER_FILE, Ledger, append
 from knouds_harness.judging.checks import all_checks, authentication, workflows
 from knouds_harness.judging.claim import Claim, RuleCheck
 from knouds_harness.judging.context import Context
@@ -84,10 +87,21 @@ def first_finding(writer):
     return record, record.findings[0]
 
 
-def finding_of(tmp_path, request=WHOAMI, *, answer=BROKEN, key=None, check=None, claim=None, first=None):
+def finding_of(
+    tmp_path,
+    request=WHOAMI,
+    *,
+    answer=BROKEN,
+    key=None,
+    check=None,
+    claim=None,
+    first=None,
+    setup=SETUP,
+    edit=None,
+):
     """Make a record with one request, and the first finding about its response."""
     every_action = replace(TARGET, limits=Limits(allow=frozenset(Action)))
-    with start(tmp_path, target=TARGET, setup=SETUP) as writer:
+    with start(tmp_path, target=TARGET, setup=setup) as writer:
         recorder = recorder_of(writer)
         if first is not None:
             made = Client(target=every_action, transport=answering(first[1])[0]).send(first[0])
@@ -97,6 +111,7 @@ def finding_of(tmp_path, request=WHOAMI, *, answer=BROKEN, key=None, check=None,
             replace(TARGET.personas["full"], name="minted", secret=Secret("m" * 20, "key:minted"))
         )
         exchange = client.send(request, key=None if key is None else Secret(key, "key:sent"))
+        exchange = edit(exchange) if edit else exchange
         writer.add_exchange(exchange)
         if check is None:
             recorder.judge(exchange, Context(document=DOCUMENT, shapes=ShapeJudge(DOCUMENT)))
@@ -169,6 +184,45 @@ def test_drift_is_not_replayed_by_default(tmp_path):
 
     assert finding.verdict is Verdict.ADDITIVE
     assert code == ExitCode.KEPT
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("planted.toml", "targets/ has no profile of that name"),
+        ("../planted", "targets/ has no profile of that name"),
+        ("mine", f"the run was on {TARGET.base_url}, and "),
+    ],
+)
+def test_profile_of_a_record_is_one_of_targets_for_the_same_server(name, says, serve, tmp_path, monkeypatch):
+    """A record comes from elsewhere: it names no file, and its address is only compared; nothing is sent."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "targets").mkdir()
+    for file in ("planted.toml", "targets/mine.toml"):
+        (tmp_path / file).write_text('base_url = "http://127.0.0.1:10"\n')
+    record, _ = finding_of(tmp_path, setup=run_setup(replace(TARGET, name=name), seed=0))
+    sent = serve(SOUND)
+
+    with pytest.raises(UsageError, match=re.escape(says)):
+        replaying.replay(
+            record.folder, None, target_name=None, conditions=Conditions(), console=Console(file=StringIO())
+        )
+    assert sent == []
+
+
+def test_ledger_of_a_run_lets_replay_change_nothing(replayed, tmp_path):
+    """What the run created may belong to its user by now, and the ledger may come from elsewhere."""
+    request = replace(WHOAMI, method="DELETE", path="/api/workflows/pipeline", operation_id="deleteWorkflow")
+    record, finding = finding_of(tmp_path, edit=lambda exchange: replace(exchange, request=request))
+    ledger = Ledger(write=partial(append, record.folder / LEDGER_FILE))
+    ledger.add({"event": "run", "ledger": ledger.id, "base_url": TARGET.base_url})
+    ledger.add({"event": "created", "number": 1, "slug": "pipeline", "user": "ada"})
+
+    result, sent = replayed(record, finding)
+
+    assert result.status is ReplayStatus.OPEN
+    assert "cannot prove that it created" in result.reason
+    assert sent == []
 
 
 @pytest.mark.parametrize(("status", "expected"), [(200, ReplayStatus.STANDS), (401, ReplayStatus.GONE)])
