@@ -65,7 +65,7 @@ def of_public_schema(_: AskedRequest, __: Known) -> Admission:
 
 
 def of_run(asked: AskedRequest, known: Known) -> Admission:
-    """Whoever may run it is admitted, whatever is said of the body."""
+    """A key that may run it is admitted, whatever is said of the body."""
     return of_capabilities(asked, known)
 
 
