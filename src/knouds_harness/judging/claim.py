@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Concatenate, Generic, ParamSpec, cast
 
 from knouds_harness.contract.capabilities import LIMIT_BY_TIER
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.shapes import Mismatch
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.context import Case
@@ -110,6 +111,11 @@ class Check(Generic[P]):
 class RuleCheck(Check[[]]):
     """A check whose claims are what the rule reads about one reason to refuse, or about what admits."""
 
+    @property
+    def sentence(self) -> str:
+        """The promise, in the words of the document."""
+        return shipped_document().facts[self.facts[0]].says
+
     def applies_to(self, _case: Case) -> bool:
         """Return False: the engine has every answer read by the rule, once."""
         return False
@@ -123,23 +129,20 @@ class RuleCheck(Check[[]]):
         return (claim for check, claim in claims_by_rule(case) if check == self.id)
 
 
-def by_rule(
-    reason_or_id: Reason | str, says: str = "", *facts: str, needs: tuple[Need[object], ...] = ()
-) -> RuleCheck:
-    """Make the check of a reason to refuse, or of facts that admit a request."""
-    if isinstance(reason_or_id, Reason):
-        reason = reason_or_id
-        also = (
-            ("auth.before-capability", "auth.plain-401-code") if reason.is_of_key and not reason.codes else ()
-        )
-        facts = tuple(filter(None, (reason.fact, reason.status_fact, *reason.facts, *also)))
-        reason_or_id, says, needs = reason.id, reason.says, reason.needs
+def by_rule(reason: Reason, *needs: Need[object]) -> RuleCheck:
+    """Make the check of a reason to refuse; ``needs`` is what the profile must offer to show it."""
+    also = ("auth.before-capability", "auth.plain-401-code") if reason.is_of_key and not reason.codes else ()
+    facts = (*reason.facts, *filter(None, (reason.status_fact,)), *also)
+    return RuleCheck(id=reason.id, facts=facts, needs=needs, judge=_judged_by_rule)
 
-    def judge(_: Exchange) -> Iterator[Claim]:
-        return iter(())
 
-    judge.__doc__ = says
-    return RuleCheck(id=reason_or_id, facts=facts, needs=needs, judge=judge)
+def admitting(check_id: str, *facts: str, needs: tuple[Need[object], ...] = ()) -> RuleCheck:
+    """Make the check of facts that admit a request, broken by a refusal without a reason."""
+    return RuleCheck(id=check_id, facts=facts, needs=needs, judge=_judged_by_rule)
+
+
+def _judged_by_rule(_: Exchange) -> Iterator[Claim]:
+    return iter(())
 
 
 def claims_by_rule(case: Case) -> Iterator[tuple[str, Claim]]:

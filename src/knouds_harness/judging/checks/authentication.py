@@ -4,24 +4,19 @@ from collections.abc import Iterator
 
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.checks.envelopes.refusals import refused_alike
-from knouds_harness.judging.claim import Claim, by_rule, check
+from knouds_harness.judging.claim import Claim, admitting, by_rule, check
 from knouds_harness.judging.rule import reasons
-from knouds_harness.targets.needs.keys import ANY_KEY
+from knouds_harness.targets.needs.keys import ANY_KEY, LEGACY_KEY, REVOKED_KEY, UNAPPROVED_KEY
 from knouds_harness.targets.personas import Secret
 
 KEY_PREFIX = "knouds_live_"
 
-key_is_accepted = by_rule(
-    "authentication.key-is-accepted",
-    "A valid key in the x-api-key header authenticates.",
-    "auth.key-in-x-api-key",
-    needs=(ANY_KEY,),
-)
+key_is_accepted = admitting("authentication.key-is-accepted", "auth.key-in-x-api-key", needs=(ANY_KEY,))
 missing_key = by_rule(reasons.MISSING_KEY)
 empty_key = by_rule(reasons.EMPTY_KEY)
 malformed_key = by_rule(reasons.MALFORMED_KEY)
 unknown_key = by_rule(reasons.UNKNOWN_KEY)
-altered_key = by_rule(reasons.ALTERED_KEY)
+altered_key = by_rule(reasons.ALTERED_KEY, ANY_KEY)
 
 
 @check("auth.refusal-tells-nothing", given=("of_existing",))
@@ -30,17 +25,13 @@ def tells_nothing(exchange: Exchange, *, of_existing: Exchange) -> Iterator[Clai
     yield from refused_alike(exchange, of_existing=of_existing, fact="auth.refusal-tells-nothing")
 
 
-revoked_key = by_rule(reasons.REVOKED_KEY)
-legacy_key = by_rule(reasons.LEGACY_KEY)
-unapproved_account = by_rule(reasons.UNAPPROVED_ACCOUNT)
-bearer = by_rule(reasons.BEARER)
-key_in_query = by_rule(reasons.KEY_IN_QUERY)
-public_operation = by_rule(
-    "authentication.public-operation",
-    "A public operation answers without a key.",
-    "auth.public-operations-need-no-key",
-)
-session_only_path = by_rule(reasons.SESSION_ONLY)
+revoked_key = by_rule(reasons.REVOKED_KEY, REVOKED_KEY)
+legacy_key = by_rule(reasons.LEGACY_KEY, LEGACY_KEY)
+unapproved_account = by_rule(reasons.UNAPPROVED_ACCOUNT, UNAPPROVED_KEY)
+bearer = by_rule(reasons.BEARER, ANY_KEY)
+key_in_query = by_rule(reasons.KEY_IN_QUERY, ANY_KEY)
+public_operation = admitting("authentication.public-operation", "auth.public-operations-need-no-key")
+session_only_path = by_rule(reasons.SESSION_ONLY, ANY_KEY)
 
 
 @check("auth.keys-begin-with-prefix", needs=(ANY_KEY,), given=("secret",))

@@ -5,15 +5,14 @@ from collections.abc import Iterator, Mapping
 from knouds_harness.exchange.evidence import JSON, Exchange
 from knouds_harness.judging.checks.envelopes.refusals import refused_alike
 from knouds_harness.judging.checks.workflows import as_written, summaries_of
-from knouds_harness.judging.claim import Claim, answer, by_rule, check
+from knouds_harness.judging.claim import Claim, admitting, answer, by_rule, check
 from knouds_harness.judging.rule import reasons
 from knouds_harness.judging.rule.values import documented_body, is_same_text
 from knouds_harness.targets.needs.keys import ANY_KEY, AUTHOR
 from knouds_harness.targets.needs.need import CONTROL
 
-admitted = by_rule(
+admitted = admitting(
     "capabilities.admitted",
-    "A key that holds what the operation requires is not refused for its capabilities.",
     "capability.any-valid-key-suffices",
     "capability.star-is-admitted",
     "capability.exact-is-admitted",
@@ -21,7 +20,7 @@ admitted = by_rule(
     "capability.bound-form-is-admitted",
     needs=(ANY_KEY,),
 )
-denied = by_rule(reasons.CAPABILITY)
+denied = by_rule(reasons.CAPABILITY, ANY_KEY)
 
 
 @check("capability.denial-tells-nothing", given=("of_existing",))

@@ -6,7 +6,7 @@ from typing import Any
 from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import JSON, Exchange, members_of
 from knouds_harness.exchange.execution_status import status_in
-from knouds_harness.judging.claim import Claim, answer, by_rule, check
+from knouds_harness.judging.claim import Claim, admitting, answer, check
 from knouds_harness.targets.needs import runs
 from knouds_harness.targets.needs.keys import ADMIN_MODEL_RUNNER
 from knouds_harness.targets.needs.rate_limits import FREE_RUNNER
@@ -15,11 +15,8 @@ from knouds_harness.targets.needs.workflows import ANY_MODEL
 _UNRELATED_REFUSALS = (402, 429)
 
 
-administrator = by_rule(
-    "runs.administrator",
-    "An administrator's run of a model is never refused for the tier.",
-    "tier.admin-bypasses-gates",
-    needs=(ADMIN_MODEL_RUNNER, ANY_MODEL),
+administrator = admitting(
+    "runs.administrator", "tier.admin-bypasses-gates", needs=(ADMIN_MODEL_RUNNER, ANY_MODEL)
 )
 
 

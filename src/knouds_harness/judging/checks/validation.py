@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.usage import MAX_LIMIT
 from knouds_harness.judging.checks.usage import asked_limit, at_most
-from knouds_harness.judging.claim import Claim, answer, by_rule, check
+from knouds_harness.judging.claim import Claim, admitting, answer, by_rule, check
 from knouds_harness.judging.context import Case
 from knouds_harness.judging.rule import reasons
-from knouds_harness.targets.needs.keys import ANY_KEY
+from knouds_harness.targets.needs.keys import ANY_KEY, AUTHOR, WRITER
 from knouds_harness.targets.needs.need import MAY_RUN
 
 
@@ -22,9 +22,9 @@ inputs_not_object = by_rule(reasons.INPUTS_NOT_OBJECT)
 body_not_json = by_rule(reasons.BODY_NOT_JSON)
 body_no_object = by_rule(reasons.BODY_NO_OBJECT)
 malformed_slug = by_rule(reasons.MALFORMED_SLUG)
-create_without_name = by_rule(reasons.CREATE_WITHOUT_NAME)
-misshapen_create = by_rule(reasons.MISSHAPEN_CREATE)
-misshapen_move = by_rule(reasons.MISSHAPEN_MOVE)
+create_without_name = by_rule(reasons.CREATE_WITHOUT_NAME, WRITER)
+misshapen_create = by_rule(reasons.MISSHAPEN_CREATE, WRITER)
+misshapen_move = by_rule(reasons.MISSHAPEN_MOVE, AUTHOR)
 
 
 @check("usage.garbled-query", "usage.limit-at-most-500", needs=(ANY_KEY,), applies=_has_garbled_limit)
@@ -40,12 +40,7 @@ def garbled_usage_query(exchange: Exchange) -> Iterator[Claim]:
     yield from at_most(exchange, MAX_LIMIT, fact="usage.limit-at-most-500")
 
 
-bodiless = by_rule(
-    "validation.bodiless",
-    "A request without a body needs no Content-Type header.",
-    "ground.bodiless-needs-no-content-type",
-    needs=(ANY_KEY,),
-)
+bodiless = admitting("validation.bodiless", "ground.bodiless-needs-no-content-type", needs=(ANY_KEY,))
 
 
 @check(

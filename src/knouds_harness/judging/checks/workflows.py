@@ -9,7 +9,7 @@ from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import Exchange, members_of, objects_in
 from knouds_harness.judging import workflow_model
 from knouds_harness.judging.checks.schemas import same_fields
-from knouds_harness.judging.claim import Claim, answer, answers_to, by_rule, check, status_is
+from knouds_harness.judging.claim import Claim, admitting, answer, answers_to, by_rule, check, status_is
 from knouds_harness.judging.context import Case
 from knouds_harness.judging.rule import reasons
 from knouds_harness.judging.rule.values import documented_body, first_difference, is_same_text
@@ -95,17 +95,9 @@ def creator(exchange: Exchange, *, own: str | int | None, others: Collection[str
         )
 
 
-creator_may = by_rule(
-    "workflows.creator-may",
-    "The creator may read and write the workflow.",
-    "workflows.creator-owns",
-    needs=_WRITE_NEEDS,
-)
-creator_may_run = by_rule(
-    "workflows.creator-may-run",
-    "The creator finds the workflow when running it, even if the run fails.",
-    "workflows.creator-owns",
-    needs=(keys.AUTHOR_WHO_RUNS,),
+creator_may = admitting("workflows.creator-may", "workflows.creator-owns", needs=_WRITE_NEEDS)
+creator_may_run = admitting(
+    "workflows.creator-may-run", "workflows.creator-owns", needs=(keys.AUTHOR_WHO_RUNS,)
 )
 
 
@@ -126,7 +118,7 @@ def copied_fields(exchange: Exchange, *, fields: JSON) -> Iterator[Claim]:
     )
 
 
-second_of_free_account = by_rule(reasons.SECOND_OF_FREE_ACCOUNT)
+second_of_free_account = by_rule(reasons.SECOND_OF_FREE_ACCOUNT, keys.FREE_KEY)
 
 
 # --- update, move, delete
@@ -196,7 +188,7 @@ def listed_folder(exchange: Exchange, *, slug: str, name: JSON, folder_id: str |
             )
 
 
-gone = by_rule(reasons.DELETED_WORKFLOW)
+gone = by_rule(reasons.DELETED_WORKFLOW, *_WRITE_NEEDS)
 
 
 # --- list
@@ -291,7 +283,7 @@ def untouched(exchange: Exchange, *, before: Mapping[str, JSON]) -> Iterator[Cla
     yield from as_written(exchange, before, fact="workflows.foreign-write-is-refused")
 
 
-admin_write = by_rule(reasons.WRITE_BY_ADMIN)
+admin_write = by_rule(reasons.WRITE_BY_ADMIN, keys.AUTHOR, keys.ADMIN_KEY)
 
 
 @check("workflows.admin-does-not-own", needs=(keys.AUTHOR, keys.ADMIN_KEY), given=("before",))

@@ -145,7 +145,7 @@ def test_reasons_are_told_with_yes_no_or_unknown():
     told = why_expected(allowed(*READ_THEIRS_UNABLE))
 
     assert "yes: the key lacks the capability → 403 CAPABILITY_DENIED" in told
-    assert "yes: the workflow is somebody else's → 403 or 404" in told
+    assert "yes: it is somebody else's → 403 or 404" in told
     assert "no: the key works" in told
     assert "unknown: the rate-limit window may be full → 429 RATE_LIMIT_EXCEEDED" in told
 

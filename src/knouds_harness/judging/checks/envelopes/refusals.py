@@ -7,7 +7,10 @@ from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.claim import Claim, answer, by_rule, check
 from knouds_harness.judging.rule import reasons
 from knouds_harness.judging.rule.values import documented_body
-from knouds_harness.targets.needs.keys import ANY_KEY
+from knouds_harness.targets.needs import runs
+from knouds_harness.targets.needs.keys import ANY_KEY, MODEL_RUNNER, TWO_AUTHORS, WORKFLOW_RUNNER
+from knouds_harness.targets.needs.rate_limits import FILLABLE_WINDOW
+from knouds_harness.targets.needs.workflows import FOREIGN_WORKFLOW, FOREIGN_WORKFLOW_RUN, PRIVATE_WORKFLOW
 
 
 def refused_alike(exchange: Exchange, *, of_existing: Exchange, fact: str) -> Iterator[Claim]:
@@ -51,19 +54,19 @@ wrong_method = by_rule(reasons.WRONG_METHOD)
 oversized_body = by_rule(reasons.OVERSIZED)
 unknown_workflow = by_rule(reasons.UNKNOWN_WORKFLOW)
 unknown_schema = by_rule(reasons.UNKNOWN_SCHEMA)
-private_public_schema = by_rule(reasons.PRIVATE_PUBLIC_SCHEMA)
-run_unknown_workflow = by_rule(reasons.RUN_UNKNOWN_WORKFLOW)
-run_foreign_workflow = by_rule(reasons.RUN_FOREIGN_WORKFLOW)
-read_foreign_workflow = by_rule(reasons.READ_FOREIGN_WORKFLOW)
-write_foreign_workflow = by_rule(reasons.WRITE_FOREIGN_WORKFLOW)
+private_public_schema = by_rule(reasons.PRIVATE_PUBLIC_SCHEMA, PRIVATE_WORKFLOW)
+run_unknown_workflow = by_rule(reasons.RUN_UNKNOWN_WORKFLOW, WORKFLOW_RUNNER)
+run_foreign_workflow = by_rule(reasons.RUN_FOREIGN_WORKFLOW, FOREIGN_WORKFLOW_RUN)
+read_foreign_workflow = by_rule(reasons.READ_FOREIGN_WORKFLOW, FOREIGN_WORKFLOW)
+write_foreign_workflow = by_rule(reasons.WRITE_FOREIGN_WORKFLOW, TWO_AUTHORS)
 unknown_execution = by_rule(reasons.UNKNOWN_EXECUTION)
 foreign_execution = by_rule(reasons.FOREIGN_EXECUTION)
-unknown_model = by_rule(reasons.UNKNOWN_MODEL)
-disabled_model = by_rule(reasons.DISABLED_MODEL)
-model_above_tier = by_rule(reasons.MODEL_ABOVE_TIER)
-model_run_under_business = by_rule(reasons.MODEL_RUN_UNDER_BUSINESS)
-async_not_supported = by_rule(reasons.ASYNC_NOT_SUPPORTED)
-too_few_credits = by_rule(reasons.TOO_FEW_CREDITS)
-exhausted_grant = by_rule(reasons.EXHAUSTED_GRANT)
-provider_failure = by_rule(reasons.PROVIDER_FAILURE)
-over_limit = by_rule(reasons.OVER_LIMIT)
+unknown_model = by_rule(reasons.UNKNOWN_MODEL, MODEL_RUNNER)
+disabled_model = by_rule(reasons.DISABLED_MODEL, runs.DISABLED_MODEL)
+model_above_tier = by_rule(reasons.MODEL_ABOVE_TIER, runs.ENTERPRISE_MODEL)
+model_run_under_business = by_rule(reasons.MODEL_RUN_UNDER_BUSINESS, runs.PRO_MODEL_RUN)
+async_not_supported = by_rule(reasons.ASYNC_NOT_SUPPORTED, runs.UNPOLLED_MODEL)
+too_few_credits = by_rule(reasons.TOO_FEW_CREDITS, runs.BROKE_RUN)
+exhausted_grant = by_rule(reasons.EXHAUSTED_GRANT, runs.EXHAUSTED_RUN)
+provider_failure = by_rule(reasons.PROVIDER_FAILURE, runs.FAILING_RUN)
+over_limit = by_rule(reasons.OVER_LIMIT, FILLABLE_WINDOW)
