@@ -47,7 +47,8 @@ def cleanup(
     """Delete what killed runs have left on a target.
 
     RUN is the folder of one run; without it, all runs are cleaned up. Deletes only workflows that a run of
-    yours noted before it created them, and that still have the name that it sent.
+    yours noted before it created them, and that still have the name that it sent. If usage was not settled
+    when a run ended, says what the run was charged.
 
     \b
       knouds-harness cleanup --dry-run
@@ -71,6 +72,9 @@ def cleanup(
             click.echo(printable(f"error: {where}{error}"), err=True)
             code = error.exit_code
         codes += [] if code is None else [code]
+    if not dry_run:
+        folder = trust or run or runs_folder
+        codes += _settle(folder, target_name=target, yes_production=yes_production)
     if not codes:
         click.echo("Nothing to do: no run has left a workflow behind.")
     sys.exit(max(codes, default=ExitCode.KEPT))
@@ -164,6 +168,36 @@ def _print_unsigned(run: Path, content: LedgerContent) -> None:
     ]
     for line in lines:
         click.echo(printable(line, keep=""))
+
+
+def _settle(folder: Path, *, target_name: str | None, yes_production: bool) -> list[ExitCode]:
+    """Read usage again for the runs in a folder whose charges may not all have shown when they ended."""
+    from knouds_harness.exchange.client import Client
+    from knouds_harness.runs.record import read_run
+    from knouds_harness.runs.unsettled import UNSETTLED_FILE, settle, unsettled_in
+    from knouds_harness.targets.guards import Guard
+    from knouds_harness.targets.profile import load_target
+    from knouds_harness.targets.recorded_target import load_recorded_target, require_same_server
+
+    codes = []
+    for path in sorted({*folder.glob(UNSETTLED_FILE), *folder.glob(f"*/{UNSETTLED_FILE}")}):
+        try:
+            if (unsettled := unsettled_in(path.parent)) is None:
+                continue
+            if target_name is None:
+                name = read_run(path.parent).setup.target.name
+                target = load_recorded_target(name, unsettled.base_url)
+            else:
+                target = load_target(target_name)
+                require_same_server(target, unsettled.base_url)
+            with Client(target=target, guard=Guard(target, yes_production=yes_production)) as client:
+                words, code = settle(path.parent, client)
+            click.echo(printable(words))
+        except HarnessError as error:  # go on with the other runs
+            click.echo(f"error: {path.parent}: {error}", err=True)
+            code = error.exit_code
+        codes.append(code)
+    return codes
 
 
 def _print(run: Path, removed: Removed, *, is_dry: bool) -> None:

@@ -47,6 +47,7 @@ class Contender:
 @click.argument("runs", nargs=-1)
 @click.option("--baseline", multiple=True, metavar="RUN", help="Baseline run or kept summary (repeatable)")
 @click.option("--keep", "kept_name", metavar="NAME", help="Keep a summary of the runs, and compare nothing")
+@click.option("--allow-short", is_flag=True, help="--keep: also of a check that was cut short")
 @click.option("--repeat", type=click.IntRange(2, 50), metavar="N", help="Load two targets in turn, N times")
 @click.option("--scenario", metavar="NAME", help="--repeat: scenario to load them with")
 @click.option(
@@ -91,6 +92,7 @@ def compare(
     runs: tuple[str, ...],
     baseline: tuple[str, ...],
     kept_name: str | None,
+    allow_short: bool,
     repeat: int | None,
     scenario: str | None,
     baseline_target: str,
@@ -118,7 +120,7 @@ def compare(
     from knouds_harness.command_output import CommandConsole, print_json
     from knouds_harness.measures.objectives import parse_objectives
     from knouds_harness.reporting.comparison.report import comparison_report, write_comparison
-    from knouds_harness.reporting.comparison.sides import keep, read_side
+    from knouds_harness.reporting.comparison.sides import keep, read_side, refuse_cut_short
     from knouds_harness.reporting.comparison.texts import comparison_contents
     from knouds_harness.reporting.terminal import print_report
 
@@ -151,6 +153,8 @@ def compare(
         before, after = _named(runs, baseline, is_keeping=kept_name is not None)
     if kept_name is not None:
         side = read_side(after, baselines=baselines_folder)
+        if not allow_short:
+            refuse_cut_short(after)
         path = keep(kept_name, side, baselines=baselines_folder)
         click.echo(f"kept {len(side.runs)} {'run' if len(side.runs) == 1 else 'runs'} as {path}")
         return

@@ -17,10 +17,16 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.errors import NotSent, UnknownName, UsageError
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.evidence import JSON, Exchange, Request
-from knouds_harness.exchange.pricing import charged_credits, highest_price_credits, known_credits, was_run
+from knouds_harness.exchange.pricing import (
+    charged_account,
+    charged_credits,
+    highest_price_credits,
+    known_credits,
+    was_run,
+)
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.sender import Sender
-from knouds_harness.exchange.usage import ChargesShown
+from knouds_harness.exchange.usage import ChargesShown, ShownCharges
 from knouds_harness.exchange.workflow_removal import MOST_WAIT_S, Removed, WorkflowRemoval
 from knouds_harness.exchange.workflow_requests import WORKFLOWS_PATH, is_creation, workflow_path
 from knouds_harness.targets.guards import Guard
@@ -78,7 +84,7 @@ class Client:
         self._listing = threading.Lock()
         self._asked_for_list = {*self.created.proof.listed}
         self._personas = dict(target.personas)
-        self.charges_shown = ChargesShown(self.send)
+        self.charges_shown = ChargesShown(self.send, settle_s=target.limits.settle_s)
         """The charges in usage of the accounts that have run something."""
         self.estimates: dict[str, float] = {}
         """The server's cost estimates seen so far, by slug of the workflow."""
@@ -202,7 +208,8 @@ class Client:
         if Action.RUN in self.target.limits.allow:
             self.watch_charges([sender.user] if sender else ())
             if self.guard.budget.is_usage_due(run.cost_credits):
-                self.guard.budget.note_usage(self.charges_shown.credits())
+                shown = self.charges_shown.read()
+                self.guard.budget.note_usage(shown.credits, unread=shown.unread)
 
     def list_existing(self) -> None:
         """List the workflows of each account once, before anything is created; they are never changed.
@@ -238,7 +245,8 @@ class Client:
         charged = charged_credits(exchange, sender, is_to_run=is_to_run)
         what = f"{request.method} {request.path} ({exchange.id})"
         doubted_credits = highest_price_credits(self.target, self.estimates)
-        budget.settle(reserved, charged, what=what, doubted_credits=doubted_credits)
+        account = charged_account(exchange, sender, self.target)
+        budget.settle(reserved, charged, account=account, what=what, doubted_credits=doubted_credits)
         if sender is not None:
             self.charges_shown.note_run(sender.user)
         is_unpriced = not is_priced and not request.cost_credits and charged is None
@@ -251,11 +259,12 @@ class Client:
             for user in users:
                 self.charges_shown.begin(user, self._personas.values())
 
-    def note_charges(self) -> None:
+    def note_charges(self) -> ShownCharges:
         """At the end, count the charges in usage that responses did not report, if usage can be read."""
-        shown_credits = self.charges_shown.credits(is_last=True)
-        if shown_credits is not None:
-            self.guard.budget.note_usage(shown_credits)
+        shown = self.charges_shown.read(is_last=True)
+        if shown.credits is not None:
+            self.guard.budget.note_usage(shown.credits, unread=shown.unread, settled_rows=shown.settled_rows)
+        return shown
 
     def _as_read(self, slug: str, *, user: str | None) -> JSON:
         """Read a workflow with a key of this account; None if no key may."""

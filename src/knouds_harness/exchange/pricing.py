@@ -74,6 +74,19 @@ def charged_credits(exchange: Exchange, sender: Persona | None, *, is_to_run: bo
     )
 
 
+def charged_account(exchange: Exchange, sender: Persona | None, target: Target) -> str | None:
+    """Return the account that a run is charged to, if it is charged; None if that is not known.
+
+    If the server does not know the sender, as it is to refuse the key with 401 and does, or if there is no
+    key, it can charge only the owner of what is run.
+    """
+    is_refused = exchange.status == HTTPStatus.UNAUTHORIZED
+    if sender is not None and not (is_refused and sender.state != "active"):
+        return sender.user
+    resource = resource_named(exchange.request.path, target)
+    return resource.owner if isinstance(resource, Workflow) else None
+
+
 def resource_named(path: str, target: Target) -> Workflow | Model | None:
     """Return what a path runs, in a server's most generous reading; None if the profile lacks it."""
     named = _RUN_PATH.fullmatch(path)

@@ -1,6 +1,9 @@
 """Read usage: its pages and rows, which may come late, and the charges of accounts."""
 
+import math
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
@@ -122,6 +125,30 @@ def usage_rows(
 Marks = Mapping[str, Collection[str] | None]
 
 
+@dataclass(frozen=True, kw_only=True)
+class ShownCharges:
+    """What usage shows.
+
+    Attributes:
+        credits: The charges of all accounts together whose usage can be read; None if there is none.
+        unread: The accounts whose usage cannot be read.
+        rows: How many rows came since.
+        marks: The ids of the rows that were there before.
+        is_settled: No run was in progress, and the last one ended long enough ago.
+    """
+
+    credits: float | None
+    unread: frozenset[str] = frozenset()
+    rows: int = 0
+    marks: Marks = field(default_factory=dict)
+    is_settled: bool = True
+
+    @property
+    def settled_rows(self) -> int | None:
+        """How many rows came; None if more may come."""
+        return self.rows if self.is_settled else None
+
+
 class ChargesShown:
     """The charges of accounts according to usage, each since ``begin`` was called for it.
 
@@ -131,8 +158,20 @@ class ChargesShown:
         marks: The ids of the rows that were there before, by account; None if usage cannot be read.
     """
 
-    def __init__(self, send: Callable[[Request], Exchange], marks: Marks = {}) -> None:  # noqa: B006 - copied
+    def __init__(
+        self,
+        send: Callable[[Request], Exchange],
+        marks: Marks = {},  # noqa: B006 - copied
+        *,
+        settle_s: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Read nothing yet; charges may show up to ``settle_s`` after a run has ended."""
         self._send = send
+        self._settle_s = settle_s
+        self._clock = clock
+        self._last_run_s = -math.inf
+        self._processing: set[tuple[str, str]] = set()
         self.marks = {user: None if rows is None else frozenset(rows) for user, rows in marks.items()}
         self._readers: dict[str, list[Persona]] = {}
         self._charge_by_row: dict[str, dict[str, float]] = {}
@@ -151,22 +190,33 @@ class ChargesShown:
     def note_run(self, user: str) -> None:
         """Note that a run got a response, so that its account's usage is read again."""
         self._charges.pop(user, None)
+        self.note_end()
 
-    def credits(self, *, is_last: bool = False) -> float | None:
-        """Return the charges of all accounts together; None if the usage of one cannot be read.
+    def note_end(self) -> None:
+        """Note that a run may have ended just now, so that charges may still come."""
+        self._last_run_s = self._clock()
+
+    def read(self, *, is_last: bool = False) -> ShownCharges:
+        """Return the charges of all accounts.
 
         Args:
             is_last: Also read again accounts without new runs, and rows that were read before: another
                 request may have been charged, or a run twice.
         """
-        if not self._readers:
-            return None
         if is_last:
             self._charges.clear()
         for user in set(self._readers) & set(self.marks) - set(self._charges):
             self._charges[user] = self._charged(user, least_rows=_LAST_ROWS if is_last else 0)
-        charges = list(self._charges.values())
-        return None if None in charges else sum(each or 0.0 for each in charges)
+        charges = dict(self._charges)
+        known = [each for each in charges.values() if each is not None]
+        return ShownCharges(
+            credits=sum(known) if known else None,
+            unread=frozenset(user for user, each in charges.items() if each is None),
+            rows=sum(map(len, self._charge_by_row.values())),
+            marks=self.marks,
+            is_settled=not any(row in self._charge_by_row[user] for user, row in self._processing)
+            and self._clock() - self._last_run_s >= self._settle_s,
+        )
 
     def _charged(self, user: str, *, least_rows: int) -> float | None:
         """Sum the charges of an account since its mark; None if they cannot be read.
@@ -200,6 +250,11 @@ class ChargesShown:
         for reader in self._readers[user]:
             rows = usage_rows(self._send, reader, limit=_PAGE_ROWS, offset=offset)
             if rows is not None:
+                for row in rows:
+                    if isinstance(row, dict) and "id" in row:
+                        is_processing = row.get("status") == "processing"
+                        change = self._processing.add if is_processing else self._processing.discard
+                        change((user, repr(row["id"])))
                 charges = dict(filter(None, map(_charge_of, rows)))
                 return charges if len(charges) == len(rows) else None
         return None

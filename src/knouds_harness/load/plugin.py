@@ -192,13 +192,15 @@ def _set_up(environment: Environment, options: LoadOptions) -> tuple[LoadSetup, 
         check_production(target, yes_production=options.yes_production)
         ahead = Preflight(**parsed["ahead"])  # the master asked
     else:
-        ahead = run_preflight(target, rehearsal, user_classes, yes_production=options.yes_production)
+        ahead = run_preflight(
+            target, rehearsal, user_classes, yes_production=options.yes_production, runs_folder=options.record
+        )
         parsed["ahead"] = {"prices": dict(ahead.prices), "marks": dict(ahead.marks)}  # for workers
     environment.host = target.base_url
     workload = _workload(options, target, inputs, ahead.prices)
     plan = forecast(workload, options, user_classes, is_asked=True, inputs=inputs)
     setup = LoadSetup(options=options, target=target, workload=workload, inputs=inputs, ahead=ahead)
-    return setup, [*(inputs.left_out if inputs else ()), *plan.warnings]
+    return setup, [*ahead.about_costs, *(inputs.left_out if inputs else ()), *plan.warnings]
 
 
 def _check_objectives(environment: Environment, options: LoadOptions) -> None:

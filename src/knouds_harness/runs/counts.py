@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.runs.cost import UsageShown
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.results import Cell, CheckTests, Counts, Result, UntestedFact
 from knouds_harness.targets.budget import Budget
@@ -34,6 +35,7 @@ class RunCounts:
     Attributes:
         endless: Keys of which no asynchronous run ended in time.
         budget: The credits spent of it are the cost of the run; None if nothing is sent.
+        usage: What usage showed of that at the end.
     """
 
     def __init__(self) -> None:
@@ -45,6 +47,7 @@ class RunCounts:
         self.cells: list[Cell] = []
         self.endless: tuple[str, ...] = ()
         self.budget: Budget | None = None
+        self.usage: UsageShown | None = None
 
     @property
     def cost_credits(self) -> float:
@@ -145,6 +148,7 @@ class RunCounts:
             failed=sum(tally.failed for tally in tallies),
             findings=Counter(finding.verdict.value for finding in findings),
             cost_credits=self.cost_credits,
+            usage=self.usage,
         )
 
     def results(self) -> tuple[Result, ...]:

@@ -16,7 +16,8 @@ from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.traffic.har import read_har
 from knouds_harness.file_content import file_content, replace_file
 from knouds_harness.runs import results
-from knouds_harness.runs.findings import Finding, RunOutcome
+from knouds_harness.runs.cost import UsageShown
+from knouds_harness.runs.findings import CUT_SHORT, NOT_SETTLED, Finding, RunOutcome
 from knouds_harness.runs.header import RunDocument, RunSetup, RunTarget
 from knouds_harness.runs.load_record import LoadRecord, read_load
 from knouds_harness.runs.load_results import LOAD_FILE, LOAD_KIND
@@ -44,6 +45,11 @@ class RunRecord(results.RunFile):
 
     def fails(self, finding: Finding) -> bool:
         return finding.fails(strict=self.setup.strict)
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether less was tested than the profile and the limits had promised."""
+        return any(line.startswith(CUT_SHORT) for line in self.note.splitlines())
 
     @property
     def duration_s(self) -> float:
@@ -95,7 +101,25 @@ def rewrite_outcome(folder: Path, outcome: RunOutcome, exit_code: int, *, note: 
     Raises:
         RunRecordError: It cannot be read or written.
     """
-    changed = replace(_read_run_file(folder), outcome=outcome, exit_code=int(exit_code), note=note)
+    stored = _read_run_file(folder)
+    _rewrite(folder, replace(stored, outcome=outcome, exit_code=int(exit_code), note=note))
+
+
+def rewrite_usage(folder: Path, usage: UsageShown) -> float:
+    """Change what the record of an ended run says that it cost; return its limit of credits.
+
+    Raises:
+        RunRecordError: It cannot be read or written.
+    """
+    stored = _read_run_file(folder)
+    lines = [each for each in stored.note.split("\n") if NOT_SETTLED not in each]
+    cost_credits = max(stored.counts.cost_credits, usage.credits or 0.0)
+    counts = replace(stored.counts, cost_credits=cost_credits, usage=usage)
+    _rewrite(folder, replace(stored, counts=counts, note="\n".join(lines)))
+    return stored.setup.target.limits.credits
+
+
+def _rewrite(folder: Path, changed: results.RunFile) -> None:
     path = folder / RUN_FILE
     try:
         replace_file(path, results.run_file_format().dump_json(changed))

@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from pydantic import TypeAdapter
 
+from knouds_harness.runs.cost import UsageShown
 from knouds_harness.runs.findings import Finding, RunOutcome
 from knouds_harness.runs.header import RunSetup
 
@@ -109,6 +110,7 @@ class Counts:
         failed: Claims that did not.
         findings: Different findings, by verdict.
         cost_credits: Credits charged: as the server says, or the most that it may have if it does not say.
+        usage: What usage showed of that at the end; None if it was not read, as in older records.
     """
 
     exchanges: int
@@ -117,6 +119,7 @@ class Counts:
     failed: int
     findings: Mapping[str, int]
     cost_credits: float
+    usage: UsageShown | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

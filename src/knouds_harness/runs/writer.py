@@ -139,6 +139,10 @@ class RunWriter(RunCounts):
         """Write a line about a workflow that the run creates, before the next request is sent."""
         self._files.append(LEDGER_FILE, line)
 
+    def add_file(self, name: str, content: bytes) -> None:
+        """Write another file beside the record."""
+        self._files.replace(name, content)
+
     def finish(self, outcome: str, exit_code: int, note: str = "") -> None:
         self._outcome, self._exit_code, self._note = RunOutcome(outcome), int(exit_code), note
         self.checkpoint()

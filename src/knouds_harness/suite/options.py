@@ -43,6 +43,7 @@ class RunOptions:
     min_verified: str | None = option(
         "Fail when fewer facts are verified: a number, or a share such as 65%", metavar="N"
     )
+    allow_short: bool = option("Accept that the budget cuts tests that it was to pay for", default=False)
     checks: Path | None = option("Python file with checks of your own", metavar="FILE")
     fail_fast: bool = option(
         "Stop at the first failed test", default=False, runner_flag="-x", in_runner=False

@@ -308,6 +308,7 @@ def pytest_runtest_makereport(
                     record_kept(item, run.recorder)
             return report
         if isinstance(error, Untested):
+            run.note_untested(item.nodeid, error)
             is_answers = error.cause == "answers"  # otherwise nothing was sent, and more may be missing
             facts = {
                 fact: needs

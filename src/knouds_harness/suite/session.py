@@ -26,8 +26,9 @@ from knouds_harness.judging.claim import Check
 from knouds_harness.judging.user_checks import UserChecks
 from knouds_harness.locations import recordings_path
 from knouds_harness.printable import counted
-from knouds_harness.runs.findings import LEFT_BEHIND, OWN_CODE_FAILED
+from knouds_harness.runs.findings import CUT_SHORT, LEFT_BEHIND, OWN_CODE_FAILED
 from knouds_harness.runs.header import RunSetup, run_setup
+from knouds_harness.runs.unsettled import note_usage, settle_earlier
 from knouds_harness.runs.writer import RunWriter
 from knouds_harness.suite.concurrent_tests import RunLock
 from knouds_harness.suite.minimum_verified import VerifiedFacts, expected_facts, least_verified, shortfall
@@ -38,6 +39,7 @@ from knouds_harness.suite.support.execution_traces import Executions
 from knouds_harness.suite.support.subjects import Subjects
 from knouds_harness.suite.support.webhook_executions import Deliveries
 from knouds_harness.suite.tester import Tester
+from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.builtin import open_target
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.needs.keys import active_keys
@@ -61,8 +63,10 @@ class ConformanceRun:
         user_checks: The user's facts and checks.
         selected: The facts that the selected tests are about; None for all.
         unpaid: Ids of the tests that the credits do not suffice for.
+        cut: Ids of the tests that they were to suffice for, and did not.
         contradictions: Where the target contradicts its profile.
         left: Lines that say what could not be deleted; empty if everything was.
+        about_costs: Lines about what this run may still be charged, and what earlier ones were.
         is_distant: Responses take so long that independent tests should run side by side.
     """
 
@@ -80,8 +84,10 @@ class ConformanceRun:
     is_distant: bool = False
     selected: frozenset[str] | None = None
     unpaid: frozenset[str] = frozenset()
+    cut: list[str] = field(default_factory=list)
     contradictions: tuple[Contradiction, ...] = ()
     left: tuple[str, ...] = ()
+    about_costs: list[str] = field(default_factory=list)
     target: Target = field(init=False)
     recorder: FindingRecorder = field(init=False)
     lock: RunLock = field(default_factory=RunLock)
@@ -126,6 +132,7 @@ class ConformanceRun:
         )
         self.is_begun = True
         self.is_distant = first_contact(self.client).elapsed_ms > _DISTANT_MS
+        self.about_costs += settle_earlier(self.options.runs_folder, self.client)
         if Action.RUN in self.target.limits.allow:  # before anything that may be charged
             self.client.watch_charges(each.user for each in active_keys(self.target))
         # On a near target, one request at a time is faster, and the order is the same in each run.
@@ -199,6 +206,11 @@ class ConformanceRun:
             return self.resources.enter_context(Receiver())
         return self.resources.enter_context(Receiver(*listen))
 
+    def note_untested(self, test: str, untested: Untested) -> None:
+        """Note a test that was skipped, if the credits were to suffice for it."""
+        if untested.is_unpaid and test not in self.unpaid:
+            self.cut.append(test)
+
     def stop(self, outcome: str, error: HarnessError) -> None:
         self.outcome, self.exit_code, self.note = outcome, error.exit_code, str(error)
 
@@ -216,7 +228,7 @@ class ConformanceRun:
             self.note = "\n".join(lines)
         if self.left and self.exit_code is ExitCode.KEPT:
             self.outcome, self.exit_code = "broken", ExitCode.BREACH
-        note = "\n".join(filter(None, [self.note, *self.left]))
+        note = "\n".join(filter(None, [self.note, *self.left, *self.about_costs]))
         self.recorder.writer.finish(self.outcome or "", int(self.exit_code), note=note)
         return self.exit_code
 
@@ -224,7 +236,9 @@ class ConformanceRun:
         """Compare what was charged with the limit: a run that cost more never passes."""
         budget = self.client.guard.budget
         with suppress(HarnessError):
-            self.client.note_charges()
+            shown = self.client.note_charges()
+            writer, counted = self.recorder.writer, budget.spent_credits
+            self.about_costs += note_usage(writer, self.profile, shown, counted_credits=counted)
         if budget.overcharge is not None:
             self.stop("stopped", GuardStop(budget.overcharge))
 
@@ -245,7 +259,8 @@ class ConformanceRun:
         """Return the outcome, the exit code, and lines that say why."""
         if was_interrupted:
             return "interrupted", ExitCode.INTERRUPTED, []
-        unproven, own_errors = [*self._unproven(), *self._shortfall()], self._user_errors()
+        cut, own_errors = self._cut_short(), self._user_errors()
+        unproven = [*([] if self._accepts_cut else cut), *self._unproven(), *self._shortfall()]
         if self.recorder.is_broken:
             expired = [
                 f"waiver expired on {waiver.expires}: {waiver}. Fix what it waives, or renew it."
@@ -263,7 +278,27 @@ class ConformanceRun:
             counts = Counter(each.missing for each in self.recorder.writer.untested)
             missing = [f"  {each}" for each, _ in counts.most_common(_MOST_MISSING)]
             return "untested", ExitCode.USAGE, [f"{words}. What is missing:", *missing]
-        return ("short", ExitCode.BREACH, unproven) if unproven else ("kept", ExitCode.KEPT, [])
+        return ("short", ExitCode.BREACH, unproven) if unproven else ("kept", ExitCode.KEPT, cut)
+
+    @property
+    def _accepts_cut(self) -> bool:
+        """Whether the user says what has to be verified, or that less will do."""
+        expect = self.profile.expect
+        return self.options.allow_short or bool(expect.facts or expect.families)
+
+    def _cut_short(self) -> list[str]:
+        """Say which tests ran out of credits that doctor had foretold, and which asked family has none."""
+        lines = []
+        if self.cut:
+            tests, limits = counted(len(self.cut), "test"), self.profile.limits
+            lines.append(
+                f"{CUT_SHORT}: {tests} found no credits left of the {limits.credits:,.10g} that "
+                f"{limits.credits_by} allows, which was to pay for them."
+            )
+        passed = {each.check.partition(".")[0] for each in self.recorder.writer.tests if each.passed}
+        if missing := [each for each in self.options.families if each not in passed]:
+            lines.append(f"{CUT_SHORT}: not one test passed of {', '.join(missing)}.")
+        return lines
 
     def _user_errors(self) -> list[str]:
         lines = []

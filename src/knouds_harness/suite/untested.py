@@ -19,6 +19,11 @@ class Untested(BaseException):  # Hypothesis takes an Exception for a failure, a
         self.missing = missing
         self.cause = cause
 
+    @property
+    def is_unpaid(self) -> bool:
+        """Whether credits are missing."""
+        return self.missing.startswith(("more credits than", "credits for "))
+
 
 def more_credits(target: Target) -> str:
     """Say what is missing if a run could cost more credits than are left."""

@@ -6,6 +6,8 @@ than decimals: load adds one per request.
 
 import math
 import threading
+from collections import defaultdict
+from collections.abc import Collection
 from decimal import Decimal
 from functools import lru_cache
 from typing import ClassVar, Final
@@ -34,7 +36,10 @@ class Budget:
         self._limit = self._left = _parts(limit_credits)
         self._spent = 0
         self._overcharge: str | None = None
-        self._unproven = self._unread = self._doubted = self._doubts = 0
+        self._reserved = self._told = self._untold_runs = 0
+        self._spent_by: defaultdict[str | None, int] = defaultdict(int)
+        self._unproven_by: defaultdict[str | None, int] = defaultdict(int)
+        self._unread = self._doubted = self._doubts = 0
         self._read_from = 1
         self._doubts_allowed: float = 1
 
@@ -47,6 +52,11 @@ class Budget:
     def spent_credits(self) -> float:
         """The credits that have been charged, or may have been."""
         return self._spent / _PARTS
+
+    @property
+    def given_back_credits(self) -> float:
+        """The credits that were reserved for runs that have ended, and not spent."""
+        return max(0, self._reserved - self._spent) / _PARTS
 
     @property
     def left_credits(self) -> float:
@@ -91,6 +101,7 @@ class Budget:
         reserved: int,
         actual_credits: float | None,
         *,
+        account: str | None = None,
         what: str = "a request",
         doubted_credits: float = 0.0,
     ) -> None:
@@ -100,6 +111,7 @@ class Budget:
             reserved: The result of ``reserve``; settle it once.
             actual_credits: The charge that the server reports; None if it reports none: then the whole
                 reservation counts. More than was reserved is possible; beyond the limit, it ends reserving.
+            account: Who is charged, as in ``note_usage``; None if that is not known.
             what: The request in words, for the message.
             doubted_credits: If nothing was reserved, what the run may have cost, by the highest known price.
         """
@@ -107,8 +119,14 @@ class Budget:
         if actual_credits is not None and 0 <= actual_credits <= _MOST:
             spent = _parts(actual_credits)
             self._left += reserved - spent
+            self._told += spent
+        elif reserved:
+            self._untold_runs += 1
+        self._reserved += reserved
         self._spent += spent
-        self._unproven += max(0, reserved - spent)
+        self._spent_by[account] += spent
+        if spent < reserved:
+            self._unproven_by[account] += reserved - spent
         self._unread += max(reserved, spent)
         if not reserved and doubted_credits:
             self._doubted += _parts(doubted_credits)
@@ -124,28 +142,47 @@ class Budget:
         credits that responses said were not charged, exceeds what is left. After each reading that shows no
         excess, twice as many runs without a reservation may come before the next one.
         """
-        is_unproven = self._unproven > 0 and self._unproven + _parts(cost_credits) > self._left
+        unproven = sum(self._unproven_by.values())
+        is_unproven = unproven > 0 and unproven + _parts(cost_credits) > self._left
         is_doubted = self._doubts >= self._doubts_allowed and self._doubted > self._left
         return is_unproven or is_doubted or self._unread >= self._read_from
 
-    def note_usage(self, shown_credits: float | None) -> None:
+    def note_usage(
+        self, shown_credits: float | None, *, unread: Collection[str] = (), settled_rows: int | None = None
+    ) -> None:
         """Count the credits that usage shows beyond those spent and reserved.
 
+        What responses to runs of an unread account said was not charged counts as charged, and nothing of any
+        other account does.
+
         Args:
-            shown_credits: The cost of all runs so far. None if usage cannot be read: then the reservations
-                count in full, not the charges that responses reported.
+            shown_credits: The cost of all runs so far of the accounts whose usage can be read. None if there
+                is no such account.
+            unread: The accounts whose usage cannot be read.
+            settled_rows: How many runs usage shows, if no charge can still come and nothing more is sent. If
+                it shows all that told no charge, then what was counted for them and is not shown was not
+                charged.
         """
-        if shown_credits is None:
-            excess = min(self._unproven, max(0, self._left))
-        else:
-            excess = max(0, _parts(min(shown_credits, _MOST)) - (self._limit - self._left))
         counted = self._spent
+        if shown_credits is None:
+            excess = min(sum(self._unproven_by.values()), max(0, self._left))
+        else:
+            shown = _parts(min(shown_credits, _MOST))
+            of_unread = sum(self._spent_by[each] for each in unread)
+            excess = max(0, shown - (self._limit - self._left - of_unread))
+            for account in unread:
+                unproven = min(self._unproven_by[account], max(0, self._left - excess))
+                self._spent_by[account] += unproven
+                excess += unproven
+            if settled_rows is not None and settled_rows >= self._untold_runs:
+                self._spent -= max(0, self._spent - max(self._told, shown + of_unread))
         self._spent += excess
         self._left -= excess
         self._doubts_allowed = 1 if excess else min(2 * self._doubts_allowed, self.most_doubts)
         told = max(1, self._unread)
         self._read_from = max(1, self._left * told // (told + excess) // 2)
-        self._unproven = self._unread = self._doubted = self._doubts = 0
+        self._unread = self._doubted = self._doubts = 0
+        self._unproven_by.clear()
         if shown_credits is not None and self._spent > self._limit:
             self.stop(
                 f"usage shows {_words(_parts(shown_credits))} credits, but responses said {_words(counted)}"
@@ -191,18 +228,23 @@ class SharedBudget(Budget):
         reserved: int,
         actual_credits: float | None,
         *,
+        account: str | None = None,
         what: str = "a request",
         doubted_credits: float = 0.0,
     ) -> None:
         """See ``Budget.settle``."""
         with self._changed:
-            super().settle(reserved, actual_credits, what=what, doubted_credits=doubted_credits)
+            super().settle(
+                reserved, actual_credits, account=account, what=what, doubted_credits=doubted_credits
+            )
             self._changed.notify_all()
 
-    def note_usage(self, shown_credits: float | None) -> None:
+    def note_usage(
+        self, shown_credits: float | None, *, unread: Collection[str] = (), settled_rows: int | None = None
+    ) -> None:
         """See ``Budget.note_usage``."""
         with self._changed:
-            super().note_usage(shown_credits)
+            super().note_usage(shown_credits, unread=unread, settled_rows=settled_rows)
             self._changed.notify_all()
 
     def stop(self, reason: str) -> None:

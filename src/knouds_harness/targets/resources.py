@@ -143,6 +143,7 @@ class Limits:
         concurrency: The most requests in flight at once; in a load run, over all workers.
         timeout_s: Seconds that one exchange may take, including connecting.
         allow: The kinds of action that may be sent.
+        settle_s: Seconds until a charge shows in usage, at most; 0 if it is there at once.
         fill_rate_windows: Whether tests may fill rate-limit windows in real time; None fills them only if the
             runs cost nothing.
         credits_by: What set the credits, for messages: the key of the profile, or an option.
@@ -153,6 +154,7 @@ class Limits:
     concurrency: Annotated[Whole, Field(ge=1, le=1_000_000)] = 4
     timeout_s: Duration = 30.0
     allow: frozenset[Action] = frozenset({Action.READ})
+    settle_s: Annotated[Number, Field(ge=0, le=3_600)] = 20.0
     fill_rate_windows: Flag | None = None
     credits_by: Annotated[str, NOT_IN_FILE] = "limits.credits"
 

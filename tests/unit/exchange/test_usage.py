@@ -52,36 +52,36 @@ def test_charges_of_the_run_are_summed(shown, usage, rows):
     for _ in range(rows):
         usage.add(2)
 
-    assert shown.credits() == 2 * rows
+    assert shown.read().credits == 2 * rows
     usage.add(3)
     shown.note_run("ada")
-    assert shown.credits() == 2 * rows + 3
+    assert shown.read().credits == 2 * rows + 3
 
 
 def test_charge_of_a_run_in_flight_may_grow(shown, usage):
     """Its row, and those after it, are read again until it has ended."""
     usage.add(0, status="processing")
     usage.add(2)
-    assert shown.credits() == 2
+    assert shown.read().credits == 2
 
     usage.rows[1] |= {"creditsCost": 8, "status": "completed"}
     shown.note_run("ada")
 
-    assert shown.credits() == 10
+    assert shown.read().credits == 10
 
 
 @pytest.mark.parametrize("status", [[], {}, None, 1])
 def test_charge_of_a_row_without_a_status_counts(shown, usage, status):
     usage.add(5, status=status)
 
-    assert shown.credits() == 5
+    assert shown.read().credits == 5
 
 
 def test_usage_is_not_read_again_before_the_next_run(shown, usage):
-    shown.credits()
+    shown.read()
     asked = usage.asked
 
-    shown.credits()
+    shown.read()
 
     assert usage.asked == asked
 
@@ -93,23 +93,56 @@ def test_last_reading_finds_runs_that_were_charged_again(shown, usage, rows):
     shown.marks["ada"] = frozenset(str(number) for number in range(50, 150))
     for _ in range(rows):
         usage.add(2)
-    shown.credits()
+    shown.read()
 
     usage.rows[150] |= {"creditsCost": 4}
 
-    assert shown.credits(is_last=True) == 2 * rows + 2
+    assert shown.read(is_last=True).credits == 2 * rows + 2
 
 
 def test_last_reading_finds_charges_for_other_requests(shown, usage):
     """Such as for a poll after the last run."""
-    shown.credits()
+    shown.read()
     usage.add(2)
 
-    assert shown.credits(is_last=True) == 2
+    assert shown.read(is_last=True).credits == 2
+
+
+@pytest.mark.parametrize(("passed_s", "is_settled"), [(19, False), (20, True)])
+def test_usage_is_settled_some_time_after_the_last_run(client_answering, usage, passed_s, is_settled):
+    now_s = [100.0]
+    client = client_answering(usage)
+    shown = ChargesShown(client.send, settle_s=20, clock=lambda: now_s[0])
+    shown.begin("ada", client.personas.values())
+    assert shown.read().is_settled
+    shown.note_run("ada")
+
+    now_s[0] += passed_s
+
+    assert shown.read(is_last=True).is_settled == is_settled
+
+
+def test_usage_is_not_settled_while_a_run_is_in_progress(shown, usage):
+    usage.add(0, status="processing")
+    assert not shown.read(is_last=True).is_settled
+
+    usage.rows[1] |= {"creditsCost": 8, "status": "completed"}
+
+    assert shown.read(is_last=True).is_settled
+
+
+def test_account_without_a_key_that_works_is_named(shown, usage, client_answering):
+    """And the charges of the others are summed."""
+    shown.begin("una", [])
+    usage.add(2)
+
+    read = shown.read()
+
+    assert (read.credits, read.unread) == (2, {"una"})
 
 
 @pytest.mark.parametrize("credits_cost", ["8", None, -8, True])
 def test_unusable_rows_show_nothing(shown, usage, credits_cost):
     usage.add(credits_cost)
 
-    assert shown.credits() is None
+    assert shown.read().credits is None

@@ -181,6 +181,44 @@ def test_threads_cannot_overspend_together():
     assert (budget.spent_credits, budget.left_credits) == (1000, 0)
 
 
+@pytest.mark.parametrize(("unread", "spent"), [((), 6), (("una",), 14), (("una", "ada"), 17)])
+def test_only_runs_of_accounts_that_cannot_be_read_count_in_full(unread, spent):
+    """What their responses called free may have been charged, and usage would not show it."""
+    budget = Budget(20)
+    budget.settle(budget.reserve(8), 6, account="ada")
+    budget.settle(budget.reserve(1), 0, account="ada")
+    budget.settle(budget.reserve(8), 0, account="una")
+
+    budget.note_usage(0 if "ada" in unread else 6, unread=unread)
+
+    assert budget.spent_credits == spent
+
+
+def test_charge_that_usage_shows_counts_beside_an_account_that_cannot_be_read():
+    budget = Budget(20)
+    budget.settle(budget.reserve(3), 3, account="una")
+    budget.settle(budget.reserve(3), 3, account="ada")
+
+    budget.note_usage(5, unread=["una"])
+
+    assert budget.spent_credits == 8
+
+
+def test_settled_usage_gives_back_what_was_counted_untold():
+    """Of a run without a stated cost the reservation counts until then; a stated cost counts for good."""
+    budget = Budget(100)
+    budget.settle(budget.reserve(30), None, account="ada")
+    budget.settle(budget.reserve(8), 6, account="ada")
+
+    budget.note_usage(16, settled_rows=0)  # it hides the run
+    assert budget.spent_credits == 36
+    budget.note_usage(16, settled_rows=2)
+
+    assert (budget.spent_credits, budget.given_back_credits) == (16, 22)
+    budget.note_usage(2, settled_rows=2)
+    assert budget.spent_credits == 6
+
+
 # --- Plans: the server counts its charges itself, when a request arrives
 
 

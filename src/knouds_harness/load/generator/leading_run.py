@@ -21,6 +21,7 @@ from knouds_harness.errors import ExitCode, GuardStop, HarnessError, UsageError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.redaction import Redactor
+from knouds_harness.exchange.usage import ShownCharges
 from knouds_harness.exchange.workflow_ledger import Ledger
 from knouds_harness.exchange.workflow_removal import MOST_WAIT_S
 from knouds_harness.load.arrivals.arrival_user import LoadShape
@@ -348,9 +349,15 @@ class LeadingRun(LoadRun):
         with suppress(HarnessError):  # usage that cannot be read shows nothing
             try:
                 if self._limits:
-                    self._limits.conclude()
+                    self._note_usage(self._limits.conclude(has_just_ended=self._is_distributed))
             except GuardStop as stop:
                 self.stop(str(stop), ExitCode.GUARD)
+
+    def _note_usage(self, shown: ShownCharges) -> None:
+        if self._record and self._target:
+            counted = self.health().spent_credits
+            for line in self._record.note_usage(self._target, shown, counted_credits=counted):
+                self.note(line)
 
     def _is_kept(self, write: Callable[[], object]) -> bool:
         try:

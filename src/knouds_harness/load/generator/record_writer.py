@@ -19,6 +19,7 @@ from locust.env import Environment
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.usage import ShownCharges
 from knouds_harness.load.collection.seconds import Second, now_unix_s
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.measures.hdr_logs import HdrLogWriter, Interval
@@ -27,6 +28,7 @@ from knouds_harness.runs.header import run_setup
 from knouds_harness.runs.load_record import LoadWriter
 from knouds_harness.runs.load_results import Fingerprint, LoadPlan, LoadResults, PlannedStage, own_mix
 from knouds_harness.runs.operation_load import SecondRow
+from knouds_harness.runs.unsettled import note_usage
 from knouds_harness.runs.writer import RunWriter
 from knouds_harness.targets.profile import Target
 
@@ -100,6 +102,10 @@ class LoadRecordWriter:
 
     def write(self, results: LoadResults) -> None:
         self._background.give(lambda: self._load.write(results))
+
+    def note_usage(self, target: Target, shown: ShownCharges, *, counted_credits: float) -> list[str]:
+        """Record what usage showed at the end; return lines about what may still come."""
+        return note_usage(self._run, target, shown, counted_credits=counted_credits)
 
     def checkpoint(self) -> None:
         self._background.give(self._run.checkpoint)

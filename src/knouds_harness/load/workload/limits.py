@@ -13,7 +13,7 @@ from knouds_harness.errors import CreditsShort, GuardStop
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.exchange.pricing import highest_price_credits, reported_charge
-from knouds_harness.exchange.usage import ChargesShown
+from knouds_harness.exchange.usage import ChargesShown, ShownCharges
 from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.workload.accounts import RunRequest
@@ -55,7 +55,7 @@ class LoadLimits:
         self.budget = lease.budget if lease else Budget(target.limits.credits)
         self.budget.settle(0, ahead.spent_credits, what="what was sent before the load")
         self._client = Client(target=target, guard=Guard(target, yes_production=True))  # checked before
-        self._charges_shown = ChargesShown(self._send, ahead.marks)
+        self._charges_shown = ChargesShown(self._send, ahead.marks, settle_s=target.limits.settle_s)
         for user in ahead.marks:
             self._charges_shown.begin(user, target.personas.values())
         self._reading = RLock()
@@ -125,33 +125,45 @@ class LoadLimits:
                 is_granted=persona.credits == "granted",
             )
         self.budget.settle(
-            reserved, charged, what=f"{response.method} {response.url}", doubted_credits=self._dearest_credits
+            reserved,
+            charged,
+            account=persona.user,
+            what=f"{response.method} {response.url}",
+            doubted_credits=self._dearest_credits,
         )
         self._charges_shown.note_run(persona.user)
         self._require_kept()
 
-    def conclude(self) -> None:
-        """Compare what usage shows with the limit; call it when nothing else is sent."""
+    def conclude(self, *, has_just_ended: bool = False) -> ShownCharges:
+        """Compare what usage shows with the limit, and return it; call it when nothing else is sent.
+
+        ``has_just_ended`` says that other processes may have run something until now.
+        """
+        if has_just_ended:
+            self._charges_shown.note_end()
         with self._reading:
-            self._read_usage(is_last=True)
+            shown = self._read_usage(is_last=True)
         self._client.close()
         self._require_kept()
+        return shown
 
     def _require_kept(self) -> None:
         if self.budget.overcharge is not None:
             raise GuardStop(self.budget.overcharge)
 
-    def _read_usage(self, *, is_last: bool = False) -> None:
+    def _read_usage(self, *, is_last: bool = False) -> ShownCharges:
         """Count what usage shows; a worker knows only its own runs, so it compares all with the limit."""
-        shown_credits = self._charges_shown.credits(is_last=is_last)
-        if shown_credits is None and is_last:
-            return
-        most_credits = self._target.limits.credits
-        if self._lease is not None and shown_credits is not None:
-            if shown_credits > most_credits:
-                self.budget.stop(f"usage shows {shown_credits:g} credits, and {most_credits:g} are allowed")
-            shown_credits = 0.0
-        self.budget.note_usage(shown_credits)
+        shown = self._charges_shown.read(is_last=is_last)
+        if shown.credits is None and is_last:
+            return shown
+        counted, most_credits = shown.credits, self._target.limits.credits
+        if self._lease is not None and counted is not None:
+            if counted > most_credits:
+                self.budget.stop(f"usage shows {counted:g} credits, and {most_credits:g} are allowed")
+            counted = 0.0
+        rows = shown.settled_rows if is_last and self._lease is None else None
+        self.budget.note_usage(counted, unread=shown.unread, settled_rows=rows)
+        return shown
 
     def _send(self, request: Request) -> Exchange:
         self._pacer.wait()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final
 
 from knouds_harness.contract.operations import Action
@@ -16,6 +17,7 @@ from knouds_harness.exchange.profile_check import check_profile
 from knouds_harness.exchange.usage import Marks
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.workload import AccountTask, HasTasks, Workload, has_runs, scenarios_in
+from knouds_harness.runs.unsettled import settle_earlier
 from knouds_harness.targets.guards import Guard, check_load
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Model, Workflow
@@ -29,11 +31,13 @@ class Preflight:
         prices: The most that a run costs, by slug, if the server was asked for it.
         spent_credits: What learning it was charged, or may have been.
         marks: The usage rows of each account that are older than the load.
+        about_costs: Lines about what earlier runs were charged, as usage shows by now.
     """
 
     prices: Mapping[str, float] = field(default_factory=dict)
     spent_credits: float = 0.0
     marks: Marks = field(default_factory=dict)
+    about_costs: Sequence[str] = ()
 
 
 NOT_LOOKED: Final = Preflight()
@@ -64,7 +68,12 @@ def check_plan(target: Target, options: LoadOptions, *, host: str | None) -> Non
 
 
 def run_preflight(
-    target: Target, rehearsal: Workload, user_classes: Iterable[Any], *, yes_production: bool
+    target: Target,
+    rehearsal: Workload,
+    user_classes: Iterable[Any],
+    *,
+    yes_production: bool,
+    runs_folder: Path | None = None,
 ) -> Preflight:
     """Check that the target answers and is as its profile says, and ask it for missing prices.
 
@@ -79,13 +88,16 @@ def run_preflight(
     guard = Guard(target, yes_production=yes_production)
     with Client(target=target, guard=guard) as client:
         first_contact(client)
+        about_costs = settle_earlier(runs_folder, client) if runs_folder else []
         scenarios = scenarios_in(user_classes)
         marks = _check(rehearsal, scenarios, guard)
         prices = _asked_prices(client, target)
     if guard.budget.overcharge is not None:
         raise GuardStop(guard.budget.overcharge)
     listed = {user: None if rows is None else [*rows] for user, rows in marks.items()}
-    return Preflight(prices=prices, spent_credits=guard.budget.spent_credits, marks=listed)
+    return Preflight(
+        prices=prices, spent_credits=guard.budget.spent_credits, marks=listed, about_costs=about_costs
+    )
 
 
 def sandbox_prices(target: Target) -> Mapping[str, float]:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Final
 from knouds_harness.printable import counted
 from knouds_harness.reporting.check.fact_status import FactRow, FactStatus, contradictions_of, standing_counts
 from knouds_harness.reporting.report import Headline
-from knouds_harness.runs.findings import LEFT_BEHIND, LESS_VERIFIED, OWN_CODE_FAILED, RunOutcome, Verdict
+from knouds_harness.runs.findings import (
+    CUT_SHORT,
+    LEFT_BEHIND,
+    LESS_VERIFIED,
+    NOT_SETTLED,
+    OWN_CODE_FAILED,
+    RunOutcome,
+    Verdict,
+)
 from knouds_harness.runs.load_results import LOAD_KIND
 from knouds_harness.runs.record import RunRecord
 
@@ -60,6 +68,8 @@ def _headline(record: RunRecord, rows: Sequence[FactRow]) -> Headline:
 def _headline_of_too_little(record: RunRecord, detail: str) -> Headline:
     if record.note.startswith(LESS_VERIFIED):
         return Headline(tone="bad", title=record.note, detail=detail)
+    if record.is_cut_short:
+        return Headline(tone="bad", title=CUT_SHORT, detail=detail)
     if record.outcome is RunOutcome.SHORT:
         title = _ENDLESS if record.endless else "Too little verified"
         return Headline(tone="bad", title=title, detail=detail)
@@ -113,6 +123,8 @@ def _headline_without_breach(record: RunRecord, rows: Sequence[FactRow], detail:
     """The contract counts as kept if all that the profile allows was verified, and at least half of all."""
     if record.kind == VERIFY_KIND:
         return _headline_of_traffic(record, rows)
+    if record.is_cut_short:
+        return Headline(tone="warn", title=CUT_SHORT, detail=detail)
     if record.endless:
         return Headline(tone="warn", title=_ENDLESS, detail=detail)
     selected = [row for row in rows if row.is_selected]
@@ -147,4 +159,6 @@ def _figures(record: RunRecord, rows: Sequence[FactRow]) -> str:
         *(["1 contradiction of the profile"] if contradictions == 1 else []),
     ]
     never = f"No execution of {' or '.join(record.endless)} ended by its deadline. " if record.endless else ""
-    return f"{never}{', '.join(parts)}{'; of others, ' if besides else ''}{', '.join(besides)}."
+    usage = record.counts.usage
+    open_cost = f" {NOT_SETTLED}." if usage and not usage.is_settled else ""
+    return f"{never}{', '.join(parts)}{'; of others, ' if besides else ''}{', '.join(besides)}.{open_cost}"

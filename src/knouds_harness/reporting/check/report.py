@@ -44,6 +44,7 @@ from knouds_harness.reporting.report import (
     numbers,
 )
 from knouds_harness.reporting.run_section import evidence_section, run_section
+from knouds_harness.runs.cost import cost_words
 from knouds_harness.runs.record import RunRecord
 
 _MOST_FINDINGS_WITH_EVIDENCE: Final = 200
@@ -71,7 +72,8 @@ def check_report(record: RunRecord, change: RunChange | None = None) -> Report:
     setup, target = record.setup, record.setup.target
     verdict = headline(record, rows, change)
     counts = record.counts
-    cost = f", at most {counts.cost_credits:,.0f} credits" if counts.cost_credits else ""
+    words = cost_words(counts.cost_credits, counts.usage)
+    cost = f", {words}" if words else ""
     seed = f", seed {setup.seed}" if setup.command else ""
     said = "" if record.note == verdict.title else record.note
     lost = record.missing_exchanges
@@ -371,8 +373,10 @@ def _waivers(record: RunRecord) -> Iterator[Section]:
 def _run(record: RunRecord) -> list[tuple[str, Words]]:
     setup, counts = record.setup, record.counts
     limit = setup.target.limits.credits
+    cost, unread = cost_words(counts.cost_credits, counts.usage), counts.usage.unread if counts.usage else ()
     return [
-        ("Cost", f"at most {counts.cost_credits:,.10g} credits; the limit is {limit:,.10g}"),
+        ("Cost", f"{cost or 'nothing'}; the limit is {limit:,.10g} credits"),
+        *([("Usage not readable", f"of {', '.join(unread)}: no key of them works")] if unread else []),
         (
             "Answers",
             ", ".join(f"{count:,} of {status}" for status, count in counts.answers.items()) or "none",

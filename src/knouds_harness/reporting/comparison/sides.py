@@ -79,6 +79,20 @@ def not_of_one_kind(*, load: str, check: str) -> UsageError:
     )
 
 
+def refuse_cut_short(places: Sequence[Path]) -> None:
+    """Refuse runs that tested less than they were to: nothing that they lack would be missed later.
+
+    Raises:
+        UsageError: One of the runs was cut short.
+    """
+    for place in places:
+        if place.is_dir() and read_run(place).is_cut_short:
+            raise UsageError(
+                f"{place}: the check was cut short, so it is no baseline for whole ones\n"
+                "  Run it again with more credits, or pass --allow-short."
+            )
+
+
 def keep(name: str, side: Side, *, baselines: Path) -> Path:
     """Keep a summary of runs, in place of an earlier one of that name.
 

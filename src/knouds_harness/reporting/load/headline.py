@@ -9,7 +9,7 @@ from typing import Final
 from knouds_harness.measures.objectives import describe, figure_text, milliseconds
 from knouds_harness.reporting.load.columns import point_times
 from knouds_harness.reporting.report import Headline, Tone
-from knouds_harness.runs.findings import RunOutcome
+from knouds_harness.runs.findings import NOT_SETTLED, RunOutcome
 from knouds_harness.runs.load_results import Capacity, CapacityPoint, Invariant, LoadResults, LoadVerdict
 from knouds_harness.runs.operation_load import TASK, OperationLoad, RequestStatus, percentile_measure, time_ms
 from knouds_harness.runs.record import RunRecord
@@ -37,6 +37,9 @@ def load_headline(record: RunRecord, load: LoadResults) -> Headline:
         tone, title, detail = "warn", record.outcome.value.capitalize(), figures
     else:
         tone, title, detail = _verdict(load, figures)
+    usage = record.counts.usage
+    if usage and not usage.is_settled:
+        tone, detail = "warn" if tone == "good" else tone, f"{detail} {NOT_SETTLED}."
     return Headline(tone=tone, title=title, detail=detail)
 
 

@@ -50,6 +50,7 @@ from knouds_harness.reporting.report import (
     numbers,
 )
 from knouds_harness.reporting.run_section import evidence_section, run_section
+from knouds_harness.runs.cost import cost_words
 from knouds_harness.runs.load_record import LoadRecord
 from knouds_harness.runs.load_results import Capacity, Cycles, LoadResults
 from knouds_harness.runs.operation_load import ALL_OPERATIONS, RequestStatus, time_ms
@@ -67,6 +68,7 @@ _OF_ONE_POINT: Final = " They are those of one point, from its start on."
 def load_report(record: RunRecord, measured: LoadRecord, change: RunChange | None = None) -> Report:
     load, plan, setup = measured.results, measured.results.plan, record.setup
     verdict = load_headline(record, load)
+    words = cost_words(load.cost_credits, record.counts.usage)
     noted = (record.note or load.note).splitlines()
     notes = [*load.validity.reasons, *(line for line in noted if line not in load.validity.reasons)]
     tracks = tracks_of(load)
@@ -87,7 +89,7 @@ def load_report(record: RunRecord, measured: LoadRecord, change: RunChange | Non
         *([_phases(load)] if any(each.sent_bytes for each in load.operations) else []),
         *([_cycles(load, load.cycles)] if load.cycles else []),
         _limits(load, measured, tracks),
-        _cost(load, setup.target.limits.credits),
+        _cost(load, setup.target.limits.credits, words),
         *([_contract(load)] if load.invariants else []),
         run_section(record, _plan(load), again_on="the same keys"),
         *([evidence_section(_EVIDENCE_SAYS, evidence, is_marked=True)] if evidence else []),
@@ -96,7 +98,7 @@ def load_report(record: RunRecord, measured: LoadRecord, change: RunChange | Non
     times = f"{plan.duration_s:g} s{left_out}"
     if load.capacity:
         times = f"{len(plan.stages)} points of {plan.stages[0].duration_s:g} s{left_out}"
-    cost = f" · at most {load.cost_credits:,.0f} credits" if load.cost_credits else ""
+    cost = f" · {words}" if words else ""
     return Report(
         headline=verdict,
         file="report.html",
@@ -308,14 +310,14 @@ def _limits(load: LoadResults, measured: LoadRecord, tracks: Sequence[Track]) ->
     return Section("limits", "Rate limits", blocks)
 
 
-def _cost(load: LoadResults, limit: float) -> Section:
+def _cost(load: LoadResults, limit: float, words: str) -> Section:
     share = load.cost_credits / limit if limit else 0.0
     part = f", {100 * share:.1f} %" if limit else ""
     return Section(
         "cost",
         "Cost",
         [
-            Text(f"At most {load.cost_credits:,.10g} of {limit:,.10g} credits{part}.", shown=HTML),
+            Text(f"{words or 'Nothing'}; {limit:,.10g} credits are allowed{part}.", shown=HTML),
             *([tables.bar(share, "note")] if limit else []),
         ],
     )

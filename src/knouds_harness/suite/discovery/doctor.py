@@ -13,6 +13,7 @@ from rich.console import Console
 
 from knouds_harness.command_output import print_line, print_table
 from knouds_harness.contract.document import shipped_document
+from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Exchange, members_of
@@ -53,6 +54,7 @@ class Diagnosis:
         can_receive: Whether nothing prevents deliveries.
         unpaid: How many tests the limit does not pay for.
         are_hosts_listed: Whether the user has listed the hosts that keys may go to.
+        unread: Accounts whose usage cannot be read.
     """
 
     target: str
@@ -70,6 +72,7 @@ class Diagnosis:
     can_receive: bool
     most_credits: float
     unpaid: int
+    unread: tuple[str, ...]
     limit_credits: float
     are_hosts_listed: bool
 
@@ -135,6 +138,7 @@ def examine(target_name: str, *, yes_production: bool) -> Diagnosis:
                 can_receive=can_receive,
                 most_credits=Spending.of(possible, target, price, limit_credits=math.inf).cost_credits,
                 unpaid=len(paid.unpaid),
+                unread=tuple(_unread(client)),
                 limit_credits=target.limits.credits,
                 are_hosts_listed=allowed_hosts() is not None,
             )
@@ -191,6 +195,12 @@ def print_diagnosis(found: Diagnosis, *, console: Console) -> None:
         f"limits.credits is {found.limit_credits:,.0f}.",
         console=console,
     )
+    if found.unread:
+        print_line(
+            f"Usage of {', '.join(found.unread)} cannot be read: a run with a key of theirs that is not "
+            "refused with 401 counts at its full price.",
+            console=console,
+        )
     if found.unpaid:
         print_line(
             f"  That leaves {counted(found.unpaid, 'test')} untested, as the cheapest are paid first: "
@@ -205,6 +215,13 @@ def _without_keys(keys: Sequence[KeyFound]) -> str:
     if not tiers:
         return "No key of the profile works"
     return f"The server admits a key, but accounts of the tier {' or '.join(tiers)} may hold no capability"
+
+
+def _unread(client: Client) -> list[str]:
+    """Return the accounts of the profile's keys whose usage cannot be read, if anything may be run."""
+    if Action.RUN in client.target.limits.allow:
+        client.watch_charges(each.user for each in client.target.personas.values())
+    return sorted(user for user, rows in client.charges_shown.marks.items() if rows is None)
 
 
 def _print_untested(untested: Mapping[str, Sequence[str]], console: Console) -> None:

@@ -162,7 +162,7 @@ def test_usage_is_read_after_the_last_request(leading, environment, monkeypatch)
     """Deletions can be charged too, and a run over its limit is never green."""
     run, done = leading(), []
 
-    def read_usage() -> None:
+    def read_usage(**_: object) -> None:
         done.append("read usage")
         raise GuardStop("usage shows 61 credits")
 

@@ -29,6 +29,7 @@ def printed(untested, *, width: int, is_terminal: bool, **others) -> list[str]:
         can_receive=True,
         most_credits=0,
         unpaid=0,
+        unread=(),
         limit_credits=0,
         **members,
     )

@@ -1,0 +1,119 @@
+"""Runs whose charges may not all have shown in usage when they ended, and reading usage again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from knouds_harness.errors import ExitCode, RunRecordError
+from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.usage import ChargesShown, ShownCharges
+from knouds_harness.file_content import file_content
+from knouds_harness.runs.cost import UsageShown
+from knouds_harness.runs.findings import NOT_SETTLED
+from knouds_harness.runs.record import rewrite_usage
+from knouds_harness.runs.writer import RunWriter
+from knouds_harness.targets.profile import Target
+
+UNSETTLED_FILE: Final = "unsettled.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnsettledUsage:
+    """The contents of ``unsettled.json``: a run whose charges may not all have shown when it ended.
+
+    Attributes:
+        settles_at: From when on usage shows all charges, UTC.
+        counted_credits: What was known of them.
+        marks: The ids of the rows that were there before the run, by account.
+    """
+
+    format: Literal["knouds-harness unsettled"] = "knouds-harness unsettled"
+    base_url: str
+    settles_at: datetime
+    counted_credits: float
+    marks: Mapping[str, tuple[str, ...]]
+
+
+@cache
+def unsettled_format() -> TypeAdapter[UnsettledUsage]:
+    return TypeAdapter(UnsettledUsage)
+
+
+def unsettled_in(folder: Path) -> UnsettledUsage | None:
+    """Return what a run folder says of usage that was not settled; None if nothing, or nothing readable."""
+    try:
+        return unsettled_format().validate_json(file_content(folder / UNSETTLED_FILE))
+    except (OSError, ValidationError):
+        return None
+
+
+def note_usage(
+    writer: RunWriter, target: Target, shown: ShownCharges, *, counted_credits: float
+) -> list[str]:
+    """Record what usage showed at the end of a run; return lines about what may still come."""
+    writer.usage = UsageShown(
+        credits=shown.credits,
+        given_back_credits=writer.budget.given_back_credits if writer.budget else 0.0,
+        unread=tuple(sorted(shown.unread)),
+        is_settled=shown.is_settled,
+    )
+    if shown.is_settled or shown.credits is None:
+        return []
+    settle_s = target.limits.settle_s
+    unsettled = UnsettledUsage(
+        base_url=target.base_url,
+        settles_at=datetime.now(UTC) + timedelta(seconds=settle_s),
+        counted_credits=counted_credits,
+        marks={user: tuple(sorted(rows)) for user, rows in shown.marks.items() if rows is not None},
+    )
+    writer.add_file(UNSETTLED_FILE, unsettled_format().dump_json(unsettled))
+    return [
+        f"{NOT_SETTLED}: charges may show up to {settle_s:g} s after a run (limits.settle_s).",
+        f"  knouds-harness cleanup {writer.folder} reads usage again, as does the next command.",
+    ]
+
+
+def settle(folder: Path, client: Client) -> tuple[str, ExitCode]:
+    """Read usage again for a run that was not settled; return what it cost in words, and an exit code.
+
+    Once it is settled, the run record says what it cost, and ``unsettled.json`` is removed.
+    """
+    unsettled = unsettled_in(folder)
+    if unsettled is None or unsettled.base_url != client.target.base_url:
+        return "", ExitCode.KEPT
+    if (now := datetime.now(UTC)) < unsettled.settles_at:
+        seconds = (unsettled.settles_at - now).total_seconds()
+        return f"{folder}: usage is not settled yet, in {seconds:.0f} s", ExitCode.BREACH
+    charges = ChargesShown(client.send, unsettled.marks)
+    for user in unsettled.marks:
+        charges.begin(user, client.personas.values())
+    shown = charges.read(is_last=True)
+    if shown.credits is None:
+        return f"{folder}: usage cannot be read", ExitCode.BREACH
+    usage = UsageShown(credits=shown.credits, unread=tuple(sorted(shown.unread)))
+    limit_credits = rewrite_usage(folder, usage)
+    (folder / UNSETTLED_FILE).unlink(missing_ok=True)
+    words = f"{folder}: charged {shown.credits:,.10g} credits (usage)"
+    if shown.credits > unsettled.counted_credits:
+        words += f", not {unsettled.counted_credits:,.10g} as counted when it ended"
+    if shown.credits > limit_credits:
+        return f"{words}; the limit was {limit_credits:,.10g}", ExitCode.GUARD
+    return words, ExitCode.KEPT
+
+
+def settle_earlier(root: Path, client: Client) -> list[str]:
+    """Read usage again for the runs in a folder that were on the same target; return lines that say it."""
+    lines = []
+    for path in sorted(root.glob(f"*/{UNSETTLED_FILE}")):
+        try:
+            words, _ = settle(path.parent, client)
+        except RunRecordError:
+            continue
+        if words:
+            lines.append(words)
+    return lines

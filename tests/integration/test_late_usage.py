@@ -1,0 +1,58 @@
+"""Usage that shows charges late: said by the run, and read again by ``cleanup`` and the next command."""
+
+import json
+import time
+from functools import partial
+
+import checking
+import pytest
+from clocks import wait_until
+from example_targets import PORTRAIT, PRO, SmallProfile
+from raw_server import proxying
+
+from knouds_harness.errors import ExitCode
+from knouds_harness.runs.record import read_run
+from knouds_harness.runs.unsettled import UNSETTLED_FILE
+
+LATE_S = 2.0
+SETTLE_S = 4.0
+OVERCHARGED = 1_000
+
+
+@pytest.mark.slow
+def test_overcharges_that_show_late_are_told(tmp_path, sandbox):
+    """The headline says that usage is not settled, and ``cleanup`` what came."""
+    knouds = partial(checking.knouds, cwd=tmp_path)
+    last_run_s = [time.monotonic()]
+
+    def answer(relayed, asked):
+        answered = asked()
+        if "/run" in relayed.target:
+            last_run_s[0] = time.monotonic()
+        if relayed.target.startswith("/api/usage?") and time.monotonic() - last_run_s[0] > LATE_S:
+            page = json.loads(answered.content)
+            for row in page["rows"]:
+                row["creditsCost"] = row["creditsCost"] and OVERCHARGED
+            answered = answered.__class__(**{**vars(answered), "content": json.dumps(page).encode()})
+        return answered.in_bytes()
+
+    limits = f'credits = 100\nsettle_s = {SETTLE_S}\nallow = ["read", "run"]'
+    small = SmallProfile(folder=tmp_path, sandbox=sandbox, limits=limits)
+    small.key("pro", PRO, user="pia", tier="pro").resource(PORTRAIT)
+    with proxying(sandbox.base_url, answer) as server:
+        path = small.written(base_url=server.base_url)
+        checked = knouds("check", "--fact", "run.cost-is-credits", "--target", path)
+        (folder,) = (tmp_path / "reports/runs").iterdir()
+        assert "Usage is not settled yet" in checked.stdout
+        assert "at most" not in checked.stdout
+        counted = read_run(folder).counts.cost_credits
+        settles_at = time.monotonic() + SETTLE_S
+        wait_until(lambda: time.monotonic() > settles_at, timeout_s=2 * SETTLE_S)
+        cleaned = knouds("cleanup", folder, "--target", path)
+
+    runs = counted / 8
+    shown = f"charged {runs * OVERCHARGED:,.0f} credits (usage), not {counted:g} as counted when it ended"
+    assert f"{shown}; the limit was 100" in cleaned.stdout
+    assert cleaned.returncode == ExitCode.GUARD
+    assert not (folder / UNSETTLED_FILE).exists()
+    assert read_run(folder).counts.cost_credits == runs * OVERCHARGED
