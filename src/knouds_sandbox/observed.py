@@ -1,4 +1,4 @@
-"""What came in and what was answered, for whoever embeds the sandbox."""
+"""What came in and what was answered, for a program that runs the sandbox inside itself."""
 
 import time
 from collections.abc import Callable
