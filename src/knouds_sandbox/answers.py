@@ -1,4 +1,4 @@
-"""Outgoing responses, which variants and most faults change after the handler."""
+"""Outgoing responses, which choices on open points and most faults change after the handler."""
 
 import json
 import re
@@ -28,6 +28,7 @@ class OutgoingAnswer:
     body: Any
     number: int
     content: bytes | None = None
+    is_chunked: bool = False
 
     @property
     def operation(self) -> str:
@@ -124,8 +125,10 @@ def change_answers(
 
 async def _send(answer: OutgoingAnswer, send: Send) -> None:
     content = as_json(answer.body) if answer.content is None else answer.content
-    answer.headers.pop("content-length", None)
-    if answer.status != 204:
+    answer.headers = {
+        name: value for name, value in answer.headers.items() if name.lower() != "content-length"
+    }
+    if answer.status != 204 and not answer.is_chunked:
         answer.headers["content-length"] = str(len(content))
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items()]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})

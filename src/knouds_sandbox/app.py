@@ -22,12 +22,14 @@ from knouds_sandbox.engine import Engine
 from knouds_sandbox.envelopes import Refusal, answer, not_found, refuse
 from knouds_sandbox.fault_points import Point
 from knouds_sandbox.faults import active_edits
+from knouds_sandbox.legal.answers import changes
+from knouds_sandbox.legal.between import with_intermediary
+from knouds_sandbox.legal.points import BETWEEN, OWN, SERVER, drawn
 from knouds_sandbox.providers import Latency
 from knouds_sandbox.receivers import ReceiverRules
 from knouds_sandbox.routing.routes import make_routes, with_normal_paths
 from knouds_sandbox.seeding import seed_store
 from knouds_sandbox.state.store import Store
-from knouds_sandbox.variants import find_variant
 from knouds_sandbox.webhooks import Deliverer
 
 _LOG = logging.getLogger(__name__)
@@ -40,7 +42,8 @@ def build_app(
     faults: Collection[str] = (),
     latency: Latency | None = None,
     control_token: str | None = None,
-    variant: str | None = None,
+    legal: str | None = None,
+    between: str | None = None,
     webhook_url: str | None = None,
     prefer: bool = False,
     allowed_hosts: Collection[str] | None = None,
@@ -52,24 +55,29 @@ def build_app(
     The arguments are those of ``serving.running_sandbox``; None as ``allowed_hosts`` allows any host.
     """
     edits = active_edits(faults)
-    chosen = find_variant(variant) if variant else None
+    choices = drawn("--legal", legal, SERVER) if legal else OWN
+    in_front = drawn("--between", between, BETWEEN) if between else None
     latency = latency or Latency()
     store = Store(database)
     if store.is_empty:
         seed_store(store, seed, webhook_url=webhook_url)
     receivers = replace(receivers or ReceiverRules(), given_url=webhook_url and str(URL(webhook_url)))
-    deliverer = Deliverer(store=store, time_scale=latency.time_scale, edits=edits, rules=receivers)
+    deliverer = Deliverer(
+        store=store, time_scale=latency.time_scale, edits=edits, rules=receivers, choices=choices
+    )
     services = Services(
         store=store,
-        engine=Engine(store=store, deliverer=deliverer, time_scale=latency.time_scale, edits=edits),
-        limiter=RateLimiter(now_unix_s=now_unix_s, edits=edits),
+        engine=Engine(
+            store=store, deliverer=deliverer, time_scale=latency.time_scale, edits=edits, choices=choices
+        ),
+        limiter=RateLimiter(now_unix_s=now_unix_s, edits=edits, choices=choices),
         latency=latency,
         seed=seed,
         edits=edits,
         control_token=control_token,
         receivers=receivers,
         allows_prefer=prefer,
-        checks_capabilities_last=bool(chosen and chosen.checks_capabilities_last),
+        choices=choices,
     )
 
     app = Starlette(
@@ -82,10 +90,12 @@ def build_app(
         lifespan=lambda _: _serving(services, deliverer),
     )
     app.router.redirect_slashes = False
-    changes = [*([_edit_answer] if edits.has(Point.ANSWER) else []), *([chosen.change] if chosen else [])]
+    edited = [*([_edit_answer] if edits.has(Point.ANSWER) else []), *(changes(choices) if legal else [])]
     outermost = with_normal_paths(app, edits)
-    if changes:
-        outermost = change_answers(outermost, services, changes)
+    if edited:
+        outermost = change_answers(outermost, services, edited)
+    if in_front:
+        outermost = with_intermediary(outermost, in_front)
     if allowed_hosts is not None:
         outermost = with_checked_hosts(outermost, allowed_hosts)
     return outermost, services

@@ -12,23 +12,25 @@ from knouds_sandbox.envelopes import Refusal, invalid_body
 MAX_SIZE_BYTES = 1024 * 1024
 MAX_DEPTH = 64
 BEYOND_DOUBLES = "The body holds a number that is too great."
-TOO_DEEP = f"The body is nested more than {MAX_DEPTH} levels deep."
+TOO_DEEP = "The body is nested too deeply."
 
 
 class _TooGreat(ValueError):
     """A number too large for a double."""
 
 
-async def read_json(request: Request) -> Any:
+async def read_json(request: Request, most_levels: int = MAX_DEPTH) -> Any:
     """Read and parse the body.
 
     Returns:
-        Any JSON value, without NaN or infinities, at most ``MAX_DEPTH`` levels deep.
+        Any JSON value, without NaN or infinities, at most ``most_levels`` deep.
 
     Raises:
         Refusal: 413 if it is over ``MAX_SIZE_BYTES``, otherwise 400 ``INVALID_BODY``.
     """
-    content = await _read(request)
+    content = request.scope.get("content")
+    if content is None:
+        content = request.scope["content"] = await _read(request)
     if not content:
         raise invalid_body("The body is empty; send a JSON object.")
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -42,7 +44,7 @@ async def read_json(request: Request) -> Any:
         raise invalid_body(BEYOND_DOUBLES) from None
     except ValueError:
         raise invalid_body("The body is no JSON.") from None
-    if content.count(b"[") + content.count(b"{") > MAX_DEPTH and _is_deeper_than(value, MAX_DEPTH):
+    if content.count(b"[") + content.count(b"{") > most_levels and _is_deeper_than(value, most_levels):
         raise invalid_body(TOO_DEEP)
     return value
 

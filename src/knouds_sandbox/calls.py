@@ -10,6 +10,7 @@ from knouds_sandbox.access.rate_limits import RateLimiter
 from knouds_sandbox.bodies import read_json
 from knouds_sandbox.engine import Engine
 from knouds_sandbox.fault_points import ActiveEdits, Point
+from knouds_sandbox.legal.points import OWN, Choices
 from knouds_sandbox.providers import Latency
 from knouds_sandbox.receivers import ReceiverRules
 from knouds_sandbox.state.accounts import Account, Key
@@ -20,8 +21,8 @@ from knouds_sandbox.state.store import Store
 class Services:
     """The parts of one running sandbox; only ``seed`` changes, when the state is reset.
 
-    ``checks_capabilities_last`` is the order of checks of a variant. ``allows_prefer`` enables the header
-    ``Prefer``. Faults keep their state in ``noted``.
+    ``choices`` decide the open points. ``allows_prefer`` enables the header ``Prefer``. Faults keep their
+    state in ``noted``.
     """
 
     store: Store
@@ -32,7 +33,7 @@ class Services:
     edits: ActiveEdits
     control_token: str | None
     receivers: ReceiverRules
-    checks_capabilities_last: bool = False
+    choices: Choices = OWN
     allows_prefer: bool = False
     noted: dict[str, Any] = field(default_factory=dict)
 
@@ -56,6 +57,10 @@ class HandlerCall:
         return self.services.store
 
     @property
+    def choices(self) -> Choices:
+        return self.services.choices
+
+    @property
     def is_async(self) -> bool:
         return self.request.query_params.get("async") == "true"
 
@@ -65,7 +70,7 @@ class HandlerCall:
         return value
 
     async def read_body(self) -> Any:
-        return self.edited(Point.BODY, await read_json(self.request))
+        return self.edited(Point.BODY, await read_json(self.request, int(self.choices["deepest"])))
 
     def edited(self, point: Point, subject: Any) -> Any:
         """Return the subject after the edits of faults."""

@@ -8,7 +8,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -19,7 +19,6 @@ import click
 
 from knouds_sandbox.errors import SandboxError
 from knouds_sandbox.providers import Latency
-from knouds_sandbox.variants import VARIANTS
 
 if TYPE_CHECKING:
     import uvicorn
@@ -67,10 +66,14 @@ HarOpener: TypeAlias = "Callable[[Path, str, Mapping[str, str]], AbstractContext
     help="Output format",
 )
 @click.option(
-    "--variant",
-    metavar="ID",
-    help="Use alternative behaviour where the documentation is silent: "
-    f"{', '.join(variant.id for variant in VARIANTS)}",
+    "--legal",
+    metavar="SEED",
+    help="Decide by this seed what no documentation says; 17,trim=yes fixes one choice",
+)
+@click.option(
+    "--between",
+    metavar="SEED",
+    help="Put an intermediary in front, drawn from this seed: balancer, firewall, proxy",
 )
 @click.option(
     "--latency",
@@ -132,7 +135,8 @@ def sandbox(
     faults: tuple[str, ...],
     list_faults: bool,
     form: str,
-    variant: str | None,
+    legal: str | None,
+    between: str | None,
     latency: str,
     time_scale: float,
     control_token: str | None,
@@ -146,6 +150,7 @@ def sandbox(
     """Run a complete server of the Knouds API on this machine."""
     from knouds_sandbox.access.hosts import is_loopback
     from knouds_sandbox.app import build_app
+    from knouds_sandbox.legal.points import chosen
     from knouds_sandbox.observed import with_observer
     from knouds_sandbox.receivers import ReceiverRules, is_receivable
     from knouds_sandbox.seeding import seeded_keys, seeded_webhook_secret, uses_of_keys
@@ -178,7 +183,8 @@ def sandbox(
             faults=faults,
             latency=Latency(fixed_s=_fixed_s(latency), time_scale=time_scale),
             control_token=control_token,
-            variant=variant,
+            legal=legal,
+            between=between,
             webhook_url=webhook_url,
             prefer=prefer,
             allowed_hosts=allowed_hosts if is_local or allowed_hosts else None,
@@ -195,12 +201,13 @@ def sandbox(
         }
         if har and open_har:
             app = with_observer(app, open_files.enter_context(open_har(har, base_url, keys)))
-        server = make_server(app)
+        server = make_server(app, services.choices)
         if announce:
             threading.Thread(target=_exit_with_parent, args=(server,), daemon=True).start()
             threading.Thread(target=_announce, args=(server, ready), daemon=True).start()
         else:
-            _print_banner(ready, uses=uses_of_keys(services.store), faults=faults)
+            drawn = chosen(legal, between)
+            _print_banner(ready, uses=uses_of_keys(services.store), faults=faults, drawn=drawn)
             logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
             logging.getLogger("knouds_sandbox").setLevel(logging.INFO)
         with contextlib.suppress(KeyboardInterrupt):
@@ -248,7 +255,11 @@ def _exit_with_parent(server: uvicorn.Server) -> None:
 
 
 def _print_banner(
-    ready: dict[str, Any], *, uses: Mapping[str, tuple[str, str, str]], faults: tuple[str, ...]
+    ready: dict[str, Any],
+    *,
+    uses: Mapping[str, tuple[str, str, str]],
+    faults: tuple[str, ...],
+    drawn: Sequence[str],
 ) -> None:
     click.echo(f"Knouds sandbox on {ready['base_url']} (Ctrl-C stops it)\n")
     click.echo(f"export KNOUDS_SANDBOX_URL={ready['base_url']}")
@@ -263,6 +274,8 @@ def _print_banner(
         click.echo(f"\nexport KNOUDS_SANDBOX_WEBHOOK_SECRET={ready['webhook_secret']}")
     if faults:
         click.echo(f"\nBroken on purpose: {', '.join(faults)}")
+    for each in drawn:
+        click.echo(f"\nDecided where no documentation says it: {each}")
     click.echo(f'\ncurl -H "x-api-key: $KNOUDS_SANDBOX_KEY_FULL" {ready["base_url"]}/api/whoami')
 
 

@@ -8,31 +8,45 @@ import heapq
 import time
 
 from knouds_sandbox.fault_points import ActiveEdits, Point
+from knouds_sandbox.legal.points import OWN, Choices
 from knouds_sandbox.state.run_records import StoredRun, end_run, find_run, request_cancel, runs_in_flight
 from knouds_sandbox.state.store import Store
 from knouds_sandbox.webhooks import Deliverer, queue_delivery
 
-_STOP_S = 0.1
-"""How long a provider takes to stop, before ``time_scale``; its result may come earlier."""
-
 
 class Engine:
-    """Ends executions; one per sandbox."""
+    """Ends executions; one per sandbox.
 
-    def __init__(self, *, store: Store, deliverer: Deliverer, time_scale: float, edits: ActiveEdits) -> None:
+    A provider takes a while to stop, before ``time_scale``; its result may come earlier.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        deliverer: Deliverer,
+        time_scale: float,
+        edits: ActiveEdits,
+        choices: Choices = OWN,
+    ) -> None:
         """Set up the engine; it does nothing until ``serve`` runs."""
         self._store = store
         self._deliverer = deliverer
         self._time_scale = time_scale
         self._edits = edits
+        self._choices = choices
         self._due: list[tuple[float, int]] = []
         self._woken = asyncio.Event()
+
+    @property
+    def _charges_failures(self) -> bool:
+        return self._choices["failed"] == "charged"
 
     def watch(self, run: StoredRun) -> None:
         self._push(run.due_unix_s, run.id)
 
     def cancel(self, run: StoredRun) -> None:
-        at_unix_s = time.time() + _STOP_S * self._time_scale
+        at_unix_s = time.time() + float(self._choices["stop"]) * self._time_scale
         request_cancel(self._store, run, at_unix_s=at_unix_s)
         self._push(at_unix_s, run.id)
 
@@ -69,7 +83,7 @@ class Engine:
         for run in runs_in_flight(self._store):
             if run.execution_id is None:
                 with self._store.transaction():
-                    end_run(self._store, run, "failed")
+                    end_run(self._store, run, "failed", charges_failures=self._charges_failures)
                 continue
             self._push(run.due_unix_s, run.id)
             if run.cancel_unix_s is not None:
@@ -89,5 +103,11 @@ class Engine:
             charged_credits = None
             for charge_at_end in self._edits.at(Point.END, ""):
                 charged_credits = charge_at_end(run, status)
-            end_run(self._store, run, status, charged_credits=charged_credits)
+            end_run(
+                self._store,
+                run,
+                status,
+                charged_credits=charged_credits,
+                charges_failures=self._charges_failures,
+            )
             self.deliver(run, status)

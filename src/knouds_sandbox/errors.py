@@ -17,7 +17,7 @@ class SandboxError(click.ClickException):
 
 
 class UnknownName(SandboxError):
-    """A fault or variant does not exist; the message names the nearest."""
+    """A fault or a named choice does not exist; the message names the nearest."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         nearest = difflib.get_close_matches(name, known := list(known), n=1)

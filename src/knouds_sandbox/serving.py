@@ -1,5 +1,6 @@
 """Run a sandbox: in the main thread for the command, in a separate thread for tests."""
 
+import asyncio
 import contextlib
 import errno
 import importlib.util
@@ -19,11 +20,26 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from knouds_sandbox.app import build_app
 from knouds_sandbox.errors import SandboxError
 from knouds_sandbox.fault_points import SENT_NAMES
+from knouds_sandbox.legal.points import OWN, Choices
 from knouds_sandbox.providers import Latency
 from knouds_sandbox.receivers import ReceiverRules
 from knouds_sandbox.seeding import seeded_keys, seeded_webhook_secret
 
 _START_TIMEOUT_S = 10
+
+
+class _AsHttp10:
+    """A transport that declares HTTP/1.0 in the head of each answer."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        is_head = data.startswith(b"HTTP/1.1 ")
+        self._transport.write(b"HTTP/1.0 " + data[9:] if is_head else data)
 
 
 class EnvelopeProtocol(HttpToolsProtocol):
@@ -67,7 +83,8 @@ def running_sandbox(
     seed: int = 0,
     faults: Collection[str] = (),
     control_token: str | None = None,
-    variant: str | None = None,
+    legal: str | None = None,
+    between: str | None = None,
     webhook_url: str | None = None,
     prefer: bool = False,
     allowed_hosts: Collection[str] = (),
@@ -83,7 +100,8 @@ def running_sandbox(
         seed: Fixes secrets, ids and the providers' behaviour.
         faults: Ids of the faults to activate.
         control_token: Enables the control plane with this token.
-        variant: Id of a variant, for behaviour that no source settles; None for the sandbox's own.
+        legal: Seed of the choices where no source settles what a server does; None for the sandbox's own.
+        between: Seed of what stands in front of the server; None for nothing.
         webhook_url: Where deliveries for the seeded keys of ada and ines go; None for no webhook.
         prefer: Whether a request may choose its outcome with the header ``Prefer``.
         allowed_hosts: Hosts that a request may name, in addition to loopback.
@@ -97,7 +115,7 @@ def running_sandbox(
         The address and the keys of the sandbox.
 
     Raises:
-        UnknownName: A fault or variant does not exist.
+        UnknownName: A fault or a named choice does not exist.
         SandboxError: The port cannot be used, or the sandbox did not start.
     """
     with bound_socket("127.0.0.1", port) as listener:
@@ -107,7 +125,8 @@ def running_sandbox(
             faults=faults,
             latency=latency,
             control_token=control_token,
-            variant=variant,
+            legal=legal,
+            between=between,
             webhook_url=webhook_url,
             prefer=prefer,
             allowed_hosts=allowed_hosts,
@@ -116,7 +135,7 @@ def running_sandbox(
         )
         keys = seeded_keys(services.store)
         webhook_secret = seeded_webhook_secret(services.store)
-        server = make_server(app)
+        server = make_server(app, services.choices)
         thread = threading.Thread(
             target=server.run, kwargs={"sockets": [listener]}, name="sandbox", daemon=True
         )
@@ -134,11 +153,18 @@ def running_sandbox(
             thread.join(_START_TIMEOUT_S)
 
 
-def make_server(app: ASGIApp) -> uvicorn.Server:
+class Http10Protocol(EnvelopeProtocol):
+    """The same, in HTTP/1.0."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        super().connection_made(_AsHttp10(transport))  # type: ignore[arg-type]  # has all that is used of one
+
+
+def make_server(app: ASGIApp, choices: Choices = OWN) -> uvicorn.Server:
     """Configure the HTTP server; pass the sockets to its ``run``."""
     config = uvicorn.Config(
         app,
-        http=EnvelopeProtocol,
+        http=Http10Protocol if choices["http"] == "1.0" else EnvelopeProtocol,
         ws="none",
         loop="uvloop" if importlib.util.find_spec("uvloop") else "asyncio",
         lifespan="on",

@@ -18,11 +18,12 @@ import httpx
 from knouds_sandbox.access.capabilities import meets
 from knouds_sandbox.envelopes import as_json
 from knouds_sandbox.fault_points import ActiveEdits, Point
+from knouds_sandbox.legal.points import OWN, Choices
 from knouds_sandbox.receivers import ReceiverRefused, ReceiverRules
 from knouds_sandbox.state.run_records import StoredRun
 from knouds_sandbox.state.store import Store
 
-RETRY_AFTER_S = (1, 4, 15, 60, 240)
+RETRY_AFTER_S = {"slow": (1, 4, 15, 60, 240), "quick": (0.5, 0.5, 1, 1, 2, 2), "two": (2, 10), "none": ()}
 """Pauses between attempts, before ``time_scale``; after the last attempt, a delivery is given up."""
 
 _TIMEOUT_S = 5
@@ -80,11 +81,20 @@ def _payload(run: StoredRun, status: str) -> dict[str, Any]:
 class Deliverer:
     """Sends queued deliveries; one per sandbox."""
 
-    def __init__(self, *, store: Store, time_scale: float, edits: ActiveEdits, rules: ReceiverRules) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        time_scale: float,
+        edits: ActiveEdits,
+        rules: ReceiverRules,
+        choices: Choices = OWN,
+    ) -> None:
         self._store = store
         self._time_scale = time_scale
         self._edits = edits
         self._rules = rules
+        self._retry_after_s = RETRY_AFTER_S[choices["retries"]]
         self._woken = asyncio.Event()
         self._task_by_delivery: dict[int, asyncio.Task[None]] = {}
 
@@ -142,8 +152,8 @@ class Deliverer:
         answer = await self._send(client, httpx.URL(url), body, headers)
         is_taken = answer.startswith("2")
         _LOG.info("delivery %d, attempt %d: %s", delivery_id, attempts + 1, answer)
-        is_last = is_taken or attempts >= len(RETRY_AFTER_S)
-        next_unix_s = None if is_last else time.time() + RETRY_AFTER_S[attempts] * self._time_scale
+        is_last = is_taken or attempts >= len(self._retry_after_s)
+        next_unix_s = None if is_last else time.time() + self._retry_after_s[attempts] * self._time_scale
         self._store.write(
             "UPDATE deliveries SET attempts = attempts + 1, next_unix_s = ? WHERE id = ?",
             (next_unix_s, delivery_id),

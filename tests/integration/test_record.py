@@ -57,7 +57,9 @@ def test_existing_recordings_are_kept(tmp_path):
 def test_change_is_shown_and_rewritten(tmp_path, copied):
     before = contents(copied)
 
-    process = record("--update", "--variant", "terse", "--outcome", "createWorkflow-created", cwd=tmp_path)
+    process = record(
+        "--update", "--legal", "own,create=200-slug", "--outcome", "createWorkflow-created", cwd=tmp_path
+    )
 
     assert process.returncode == ExitCode.KEPT
     assert "changed: createWorkflow-200-created\n    response status is 200, was 201\n" in process.stdout

@@ -46,9 +46,9 @@ def rows_of(sandbox, *, key):
     return usage.json()["total"]
 
 
-@pytest.mark.parametrize("variant", sampled([None, "terse", "strict"], every=3))
-def test_sound_server_has_no_failure(variant):
-    with running_sandbox(seed=1, variant=variant) as sandbox:
+@pytest.mark.parametrize("legal", sampled([None, "1,limited=runs", "2,limited=runs"], every=3))
+def test_sound_server_has_no_failure(legal):
+    with running_sandbox(seed=1, legal=legal) as sandbox:
         code, output = st_run(sandbox)
 
     assert code == 0, output

@@ -8,7 +8,7 @@ from knouds_sandbox.faults import FAULTS
 
 # Documented, but cannot be shown over HTTP with a key.
 NOT_PROVABLE = {
-    "ground.additive-change-is-legal": "a permission to the server; the talkative variant makes use of it",
+    "ground.additive-change-is-legal": "a permission to the server, of which --legal makes use",
     "ground.body-needs-json-content-type": "asked of clients; what a server does without it is open",
     "auth.keys-begin-with-prefix": "about making keys, which no key can do; checked on the profile's keys",
     "tier.free-has-no-key-access": "about making keys, which no key can do",

@@ -55,7 +55,9 @@ def print_plan(options: RunOptions) -> None:
     from knouds_harness.suite.discovery.run_plan import check_plan
     from knouds_harness.targets.builtin import open_target
 
-    with open_target(options.target, faults=options.faults, variant=options.variant) as target:
+    with open_target(
+        options.target, faults=options.faults, legal=options.legal, between=options.between
+    ) as target:
         for line in check_plan(target.spending(options.credits), options):
             click.echo(printable(line))
 

@@ -65,7 +65,7 @@ _MOST_NAMED = 5
 )
 @click.option("--base-url", metavar="URL", help="--from: address of the API, if FILE.har has several servers")
 @click.option("--yes", is_flag=True, help="Agree to the cost")
-@click_options(RunOptions, "credits", "seed", "faults", "variant", "plan_only", "yes_production")
+@click_options(RunOptions, "credits", "seed", "faults", "legal", "between", "plan_only", "yes_production")
 def record(
     *,
     folder: Path,
@@ -252,7 +252,9 @@ def _print_what_would_be_sent(
     selection = select(
         outcomes, recorded=() if is_update else recordings_folder.recordings.keys(), patterns=patterns
     )
-    with open_target(options.target, faults=options.faults, variant=options.variant) as target:
+    with open_target(
+        options.target, faults=options.faults, legal=options.legal, between=options.between
+    ) as target:
         plan = make_plan(selection, target=target, price=lambda each: each.cost_credits)
         _print_plan(plan, target, console, recorded=recordings_folder.recordings.keys())
         for line in record_plan(target.spending(options.credits), plan):

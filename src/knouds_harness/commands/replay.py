@@ -20,7 +20,8 @@ from knouds_harness.suite.options import RunOptions
 @click.option(
     "--all", "every_finding", is_flag=True, help="Also those that do not fail the run, except drift"
 )
-@click.option("--variant", metavar="ID", help="Variant of the built-in sandbox [default: the run's own]")
+@click.option("--legal", metavar="SEED", help="Seed of the sandbox's choices [default: the run's own]")
+@click.option("--between", metavar="SEED", help="Seed of what is before it [default: the run's own]")
 @click_options(RunOptions, "yes_production")
 def replay(
     run: Path,
@@ -29,7 +30,8 @@ def replay(
     target: str | None,
     fault: tuple[str, ...],
     healthy: bool,
-    variant: str | None,
+    legal: str | None,
+    between: str | None,
     every_finding: bool,
     **asked: object,
 ) -> None:
@@ -48,7 +50,8 @@ def replay(
         target_name=target,
         conditions=Conditions(
             faults=fault if fault or healthy else None,
-            variant=variant,
+            legal=legal,
+            between=between,
             every_finding=every_finding,
             yes_production=options_from(RunOptions, asked).yes_production,
         ),

@@ -98,8 +98,9 @@ class RunSetup:
         host: The machine that it ran on, without its name; empty in older records.
         recordings: Names of the recordings of each fact; none in older records.
         selected: The facts that the run is about, in the document's order; None for all of them.
-        faults: Faults of the sandbox; older records have none, and neither ``variant`` nor ``examples``.
-        variant: The variant of the sandbox; None for its default.
+        faults: Faults of the sandbox; older records have none, and no ``examples``.
+        legal: The seed of the sandbox's choices where no source decides; None for its own.
+        between: The seed of what stood before the sandbox; None for nothing.
         examples: How many inputs each property was tried with; None if none was.
     """
 
@@ -117,7 +118,8 @@ class RunSetup:
     recordings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     selected: tuple[str, ...] | None = None
     faults: tuple[str, ...] = ()
-    variant: str | None = None
+    legal: str | None = None
+    between: str | None = None
     examples: int | None = None
 
 
@@ -132,7 +134,8 @@ def run_setup(
     recordings: Mapping[str, tuple[str, ...]] | None = None,
     selected: Collection[str] | None = None,
     faults: Sequence[str] = (),
-    variant: str | None = None,
+    legal: str | None = None,
+    between: str | None = None,
     examples: int | None = None,
 ) -> RunSetup:
     """Make the setup of a run by this tool on this machine; it holds no secret.
@@ -163,7 +166,8 @@ def run_setup(
         recordings=recordings or {},
         selected=None if selected is None else tuple(fact for fact in document.facts if fact in selected),
         faults=tuple(faults),
-        variant=variant,
+        legal=legal,
+        between=between,
         examples=examples,
     )
 

@@ -54,9 +54,10 @@ class RunOptions:
         default=(),
         metavar="ID",
     )
-    variant: str | None = option(
-        "Use the sandbox's alternative behaviour where the documentation is silent", metavar="ID"
+    legal: str | None = option(
+        "Have the sandbox decide by this seed what no documentation says", metavar="SEED"
     )
+    between: str | None = option("Put an intermediary before the sandbox, drawn from a seed", metavar="SEED")
     plan_only: bool = option("Print the plan and its cost, and send nothing", default=False, in_runner=False)
     yes_production: bool = option("Allow a profile with production = true", default=False)
     runs_folder: Path = option("Folder for run records", default=Path("reports/runs"), metavar="DIR")

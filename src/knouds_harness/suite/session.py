@@ -344,7 +344,8 @@ class ConformanceRun:
             strict=self.options.strict,
             recordings=RecordingFolder.open(recordings_path()).names_by_fact(),
             faults=self.options.faults,
-            variant=self.options.variant,
+            legal=self.options.legal,
+            between=self.options.between,
             examples=self.options.examples_per_property,
         )
 
@@ -359,7 +360,13 @@ def open_run(options: RunOptions) -> Iterator[ConformanceRun]:
     document = shipped_document()
     with ExitStack() as resources:
         target = resources.enter_context(
-            open_target(options.target, seed=options.seed, faults=options.faults, variant=options.variant)
+            open_target(
+                options.target,
+                seed=options.seed,
+                faults=options.faults,
+                legal=options.legal,
+                between=options.between,
+            )
         )
         profile = target.spending(options.credits)
         yield ConformanceRun(options=options, profile=profile, document=document, resources=resources)

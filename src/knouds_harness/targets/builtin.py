@@ -32,26 +32,32 @@ def open_target(
     search: Sequence[Path] | None = None,
     seed: int = 0,
     faults: Sequence[str] = (),
-    variant: str | None = None,
+    legal: str | None = None,
+    between: str | None = None,
 ) -> Iterator[Target]:
     """Read a target's profile; for the built-in sandbox, run its server until the context ends.
 
     ``search`` is the same as for ``load_target``; the arguments after it are options of the sandbox.
 
     Raises:
-        UnknownName: There is no such profile, or no such fault or variant.
+        UnknownName: There is no such profile, or no such fault or choice.
         ProfileError: The profile is broken.
         UsageError: Options of the sandbox were given for another target, or it refused them.
         TargetUnreachable: The sandbox did not start.
     """
     environ = os.environ if environ is None else environ
-    with target_environment(name, seed=seed, faults=faults, variant=variant) as variables:
+    with target_environment(name, seed=seed, faults=faults, legal=legal, between=between) as variables:
         yield load_target(name, environ={**environ, **variables}, search=search)
 
 
 @contextmanager
 def target_environment(
-    name: str, *, seed: int = 0, faults: Sequence[str] = (), variant: str | None = None
+    name: str,
+    *,
+    seed: int = 0,
+    faults: Sequence[str] = (),
+    legal: str | None = None,
+    between: str | None = None,
 ) -> Iterator[Mapping[str, str]]:
     """Yield the environment variables that a target's profile needs besides the user's own.
 
@@ -59,14 +65,15 @@ def target_environment(
     targets need no variables. Arguments and exceptions are those of ``open_target``.
     """
     if name != SANDBOX:
-        if faults or variant:
-            raise UsageError(f'target "{name}": faults and variant are options of the sandbox only')
+        if faults or legal or between:
+            raise UsageError(f'target "{name}": --fault, --legal and --between are for the sandbox only')
         yield {}
         return
     token = secrets.token_urlsafe(24)
     options = ["--announce", "--port", "0", "--seed", str(seed)]
     options += [option for fault in faults for option in ("--fault", fault)]
-    options += ["--variant", variant] if variant else []
+    options += ["--legal", legal] if legal else []
+    options += ["--between", between] if between else []
     with _server(options, token) as announced:
         yield _variables(announced, token)
 

@@ -10,9 +10,13 @@ from typing import NamedTuple, TypeAlias
 
 from knouds_sandbox.envelopes import Refusal
 from knouds_sandbox.fault_points import ActiveEdits, Point
+from knouds_sandbox.legal.points import OWN, Choices
 from knouds_sandbox.state.accounts import UNLIMITED, Account, Key
 
 WINDOW_S = 60
+
+_NO_LIMIT = 1_000_000
+"""What a server tells accounts without a limit, if it tells them anything."""
 
 Bucket: TypeAlias = tuple[object, str]
 
@@ -29,6 +33,7 @@ class RateLimitRules:
 
     window_s = WINDOW_S
     tolerance = 0
+    begins_with_the_minute = False
 
     def limit(self, account: Account) -> int:
         return account.rate_limit
@@ -39,7 +44,8 @@ class RateLimitRules:
     def window(self, _: Bucket, latest: Window | None, now_unix_s: float, /) -> Window:
         """Return the window in which a request is counted; ``latest`` is the last one of its bucket."""
         if latest is None or now_unix_s >= latest.opened_unix_s + self.window_s:
-            return Window(math.floor(now_unix_s), 0)
+            opened = math.floor(now_unix_s)
+            return Window(opened - opened % self.window_s if self.begins_with_the_minute else opened, 0)
         return latest
 
     def closes_unix_s(self, window: Window, _: float, /) -> int:
@@ -73,13 +79,17 @@ def _headers(limit: int, *, remaining: int, closes_unix_s: int) -> dict[str, str
 class RateLimiter:
     """The buckets of one sandbox."""
 
-    def __init__(self, *, now_unix_s: Callable[[], float], edits: ActiveEdits) -> None:
+    def __init__(
+        self, *, now_unix_s: Callable[[], float], edits: ActiveEdits, choices: Choices = OWN
+    ) -> None:
         self._now_unix_s = now_unix_s
         self._advanced_s = 0.0
         self._window_by_bucket: dict[Bucket, Window] = {}
         self._rules = RateLimitRules()
         for make_rules in edits.at(Point.RATE_LIMIT, ""):
             self._rules = make_rules()
+        self._rules.begins_with_the_minute = choices["window"] == "minute"
+        self._shows_no_limit = choices["unlimited"] == "shown"
 
     def advance(self, seconds: float) -> None:
         """Move the clock of the windows forward; no other clock moves."""
@@ -105,7 +115,9 @@ class RateLimiter:
         rules = self._rules
         limit = rules.limit(key.account)
         if limit == UNLIMITED:
-            return {}
+            if not self._shows_no_limit:
+                return {}
+            limit = _NO_LIMIT
         now = self.now_unix_s()
         bucket = rules.bucket(key, route)
         window = rules.window(bucket, seen or self._window_by_bucket.get(bucket), now)

@@ -29,7 +29,7 @@ from knouds_sandbox.state.run_records import (
     last_run_id,
 )
 from knouds_sandbox.state.workflow_documents import defaults, generators
-from knouds_sandbox.state.workflow_records import find_workflow
+from knouds_sandbox.state.workflow_records import StoredWorkflow, find_workflow
 
 _FOREVER_S = 10 * 365 * 86_400
 _NAME = re.compile(r"[a-z0-9-]+")
@@ -58,33 +58,50 @@ def make_job(
     return Job(workflow_slug=workflow_slug, calls=calls, inputs=inputs, cost_credits=cost_credits)
 
 
-async def run_workflow(call: HandlerCall) -> Response:
+def runnable_workflow(call: HandlerCall) -> StoredWorkflow:
+    """Return the workflow in the path if the account may run it; refuse otherwise."""
     slug = call.path_value("slug")
     if not _NAME.fullmatch(slug):
         raise Refusal(400, "INVALID_SLUG", INVALID_NAME)
     workflow = find_workflow(call.store, slug)
     if workflow is None or not (
-        workflow.owner_id == call.account.id or call.is_allowed_by_fault(Point.OWNERSHIP, workflow)
+        workflow.owner_id == call.account.id
+        or (workflow.is_template and call.choices["template-run"] == "runs")
+        or call.is_allowed_by_fault(Point.OWNERSHIP, workflow)
     ):
         raise not_found("workflow")
+    return workflow
+
+
+async def run_workflow(call: HandlerCall) -> Response:
+    workflow = runnable_workflow(call)
     inputs = defaults(workflow.document) | await read_inputs(call)
     calls = [(model, model.units(settings | inputs)) for model, settings in generators(workflow.document)]
-    return await perform(call, make_job(calls, inputs, workflow_slug=slug))
+    return await perform(call, make_job(calls, inputs, workflow_slug=workflow.slug))
 
 
-async def run_model(call: HandlerCall) -> Response:
+def runnable_model(call: HandlerCall) -> ProviderModel:
+    """Return the model in the path if the account may run it in this form; refuse otherwise."""
     name = call.path_value("internalName")
     if not _NAME.fullmatch(name):
         raise Refusal(400, "INVALID_SLUG", INVALID_NAME)
-    if not _reaches(call, "business"):
-        raise Refusal(403, "MODEL_TIER_REQUIRED", "Direct model runs need the business tier.")
-    model = call.edited(Point.MODEL, MODELS.get(name))
+    below_business = Refusal(403, "MODEL_TIER_REQUIRED", "Direct model runs need the business tier.")
+    if call.choices["tier"] == "before-model" and not _reaches(call, "business"):
+        raise below_business
+    model: ProviderModel | None = call.edited(Point.MODEL, MODELS.get(name))
     if model is None or not model.is_enabled:
         raise Refusal(404, "MODEL_NOT_FOUND", "There is no such model.")
     if not _reaches(call, model.least_tier):
         raise Refusal(403, "MODEL_TIER_REQUIRED", f"{name} needs the {model.least_tier} tier.")
     if call.is_async and not model.is_polled:
         raise Refusal(400, "ASYNC_NOT_SUPPORTED", f"{name} runs synchronously only.")
+    if not _reaches(call, "business"):
+        raise below_business
+    return model
+
+
+async def run_model(call: HandlerCall) -> Response:
+    model = runnable_model(call)
     inputs = await read_inputs(call)
     return await perform(call, make_job([(model, model.units(inputs))], inputs))
 
@@ -97,7 +114,8 @@ def _reaches(call: HandlerCall, tier: str) -> bool:
 async def read_inputs(call: HandlerCall) -> dict[str, Any]:
     body = await call.read_body()
     if not isinstance(body, dict):
-        raise Refusal(400, "INVALID_INPUTS", "The body is not a JSON object.")
+        code = "INVALID_INPUTS" if call.choices["run-body"] == "inputs" else "INVALID_BODY"
+        raise Refusal(400, code, "The body is not a JSON object.")
     inputs = body.get("inputs")
     if not isinstance(inputs, dict):
         raise Refusal(400, "INVALID_INPUTS", "inputs is missing, or no JSON object.")
@@ -168,7 +186,8 @@ def _accept(
 
 
 def _end_sync_run(call: HandlerCall, run: StoredRun) -> None:
-    end_run(call.store, run, "failed" if run.is_failing else "completed")
+    status = "failed" if run.is_failing else "completed"
+    end_run(call.store, run, status, charges_failures=call.choices["failed"] == "charged")
 
 
 def _submitted(call: HandlerCall, run: StoredRun) -> Response:

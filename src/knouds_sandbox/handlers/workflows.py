@@ -14,6 +14,7 @@ from starlette.responses import Response
 from knouds_sandbox.calls import HandlerCall, Services
 from knouds_sandbox.envelopes import Refusal, answer, invalid_body, not_found
 from knouds_sandbox.fault_points import Point
+from knouds_sandbox.legal.documents import as_stored
 from knouds_sandbox.state.workflow_documents import changed_members, is_folder, make_slug, new_members, schema
 from knouds_sandbox.state.workflow_records import (
     StoredWorkflow,
@@ -62,7 +63,9 @@ async def create_workflow(call: HandlerCall) -> Response:
         and not call.is_allowed_by_fault(Point.WORKFLOW_LIMIT, count)
     ):
         raise Refusal(403, "WORKFLOW_LIMIT_REACHED", "A free account may have one workflow.")
-    new = NewWorkflow(body=body, members=members, slug=make_slug(members["name"]), owner_id=call.account.id)
+    members = as_stored(members, body, call.choices)
+    slug = make_slug(members["name"], longest=int(call.choices["longest-slug"]))
+    new = NewWorkflow(body=body, members=members, slug=slug, owner_id=call.account.id)
     for edit in call.services.edits.at(Point.DRAFT, call.operation):
         await edit(call, new)
     document = add_workflow(call.store, new.members, slug=new.slug, owner_id=new.owner_id, suffix=new.suffix)
@@ -75,17 +78,22 @@ async def get_workflow(call: HandlerCall) -> Response:
 
 async def update_workflow(call: HandlerCall) -> Response:
     workflow, body = await _own_workflow_and_body(call)
-    changed = ChangedWorkflow(body=body, members=changed_members(body), workflow=workflow)
-    return answer(await _change(call, changed))
+    members = as_stored(changed_members(body), body, call.choices)
+    return answer(await _change(call, ChangedWorkflow(body=body, members=members, workflow=workflow)))
 
 
 async def move_workflow(call: HandlerCall) -> Response:
     workflow, body = await _own_workflow_and_body(call)
+    members = folder_members(body)
+    document = await _change(call, ChangedWorkflow(body=body, members=members, workflow=workflow))
+    return answer({"slug": workflow.slug, **members, "updatedAt": document["updatedAt"]})
+
+
+def folder_members(body: Any) -> dict[str, Any]:
+    """Return the member that a move changes."""
     if not isinstance(body, dict) or not is_folder(body.get("folderId", 0)):
         raise invalid_body("folderId is missing, or neither a text nor null.")
-    changed = ChangedWorkflow(body=body, members={"folderId": body["folderId"]}, workflow=workflow)
-    document = await _change(call, changed)
-    return answer({"slug": workflow.slug, "folderId": body["folderId"], "updatedAt": document["updatedAt"]})
+    return {"folderId": body["folderId"]}
 
 
 async def _change(call: HandlerCall, changed: ChangedWorkflow) -> dict[str, Any]:
@@ -112,11 +120,17 @@ def get_public_schema(request: Request, services: Services) -> Response:
 
 
 def readable_workflow(call: HandlerCall) -> StoredWorkflow:
-    """Return the workflow in the path if the account may see it; refuse with 404 otherwise."""
+    """Return the workflow in the path if the account may see it; refuse otherwise."""
     workflow = find_workflow(call.store, call.path_value("slug"))
-    if workflow is None or not workflow.is_readable_by(call.account.id):
+    if workflow is None:
         raise not_found("workflow")
-    return workflow
+    if workflow.owner_id == call.account.id:
+        return workflow
+    if workflow.is_template and call.choices["template-read"] == "shown":
+        return workflow
+    if workflow.is_template or call.choices["foreign-read"] == "404":
+        raise not_found("workflow")
+    raise Refusal(403, "FORBIDDEN", "Only its owner may read a workflow.")
 
 
 def own_workflow(call: HandlerCall) -> StoredWorkflow:
@@ -126,7 +140,10 @@ def own_workflow(call: HandlerCall) -> StoredWorkflow:
         workflow.owner_id == call.account.id or call.is_allowed_by_fault(Point.OWNERSHIP, workflow)
     ):
         return workflow
-    if workflow is None or not workflow.is_template:
+    if (
+        workflow is None
+        or call.choices["template-write" if workflow.is_template else "foreign-write"] == "404"
+    ):
         raise not_found("workflow")
     raise Refusal(403, "FORBIDDEN", "Only its owner may change a workflow.")
 

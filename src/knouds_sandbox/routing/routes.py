@@ -1,10 +1,11 @@
-"""The routes of the sandbox. A request passes key, capability, rate limit, resource and body, in order."""
+"""The routes of the sandbox. After the key, capability, rate limit, resource and body are looked at."""
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,8 +19,10 @@ from knouds_sandbox.envelopes import Refusal, refuse, unauthorized
 from knouds_sandbox.fault_points import ActiveEdits, Point
 from knouds_sandbox.handlers import control, executions, runs, workflows
 from knouds_sandbox.handlers.service import get_health, get_pricing
+from knouds_sandbox.legal.points import looks
 from knouds_sandbox.routing.operations import OPERATIONS, Endpoint, Handler
 from knouds_sandbox.routing.preferences import answer_preferred
+from knouds_sandbox.state.workflow_documents import changed_members, new_members
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 _ENCODED = re.compile("%([0-9A-Fa-f]{2})")
@@ -45,26 +48,28 @@ async def answer_operation(request: Request, operation: Endpoint, services: Serv
     try:
         key = authenticate(request, operation=operation.name, store=services.store, edits=services.edits)
         call = HandlerCall(request=request, operation=operation.name, key=key, services=services)
-        await _require_capability(operation, call)
-        if operation.resource is not None:
-            call = await _counted(call)
+        for look in looks(services.choices):
+            call = await _LOOKS[look](operation, call)
         handle = operation.handler
         for around in services.edits.at(Point.HANDLER, operation.name):
             handle = _wrapped(around, handle)
-        return await handle(call)
+        response = await handle(call)
     except Refusal as refusal:
         return refuse(refusal)
+    response.headers.update(call.limit_headers)
+    return response
 
 
 def _wrapped(around: Callable[[HandlerCall, Handler], Awaitable[Response]], handle: Handler) -> Handler:
     return lambda call: around(call, handle)
 
 
-async def _require_capability(operation: Endpoint, call: HandlerCall) -> None:
+async def _require_capability(operation: Endpoint, call: HandlerCall) -> HandlerCall:
     if operation.requires is None and not call.services.edits:
-        return
+        return call
+    is_star_ignored = call.choices["star"] == "ignored" and not call.account.is_admin
     asked = CapabilityRequest(
-        held=call.key.capabilities,
+        held=call.key.capabilities - {"*"} if is_star_ignored else call.key.capabilities,
         required=operation.requires,
         operation=operation.name,
         bound_to=call.path_value(operation.resource) if operation.resource else None,
@@ -73,14 +78,18 @@ async def _require_capability(operation: Endpoint, call: HandlerCall) -> None:
     try:
         require(asked, call.services.edits)
     except Refusal:
-        if call.services.checks_capabilities_last:
-            await _refuse_for_anything_else(operation, call)
         for happen in call.services.edits.at(Point.DENIED, operation.name):
             await happen(call)
         raise
+    return call
 
 
-async def _counted(call: HandlerCall) -> HandlerCall:
+async def _counted(operation: Endpoint, call: HandlerCall) -> HandlerCall:
+    limited = call.choices["limited"]
+    if operation.resource is None and (
+        limited == "runs" or (limited == "writes" and operation.method == "GET")
+    ):
+        return call
     seen = None
     for look in call.services.edits.at(Point.COUNT, call.operation):
         seen = await look(call)
@@ -88,18 +97,42 @@ async def _counted(call: HandlerCall) -> HandlerCall:
     return replace(call, limit_headers=limit_headers)
 
 
-async def _refuse_for_anything_else(operation: Endpoint, call: HandlerCall) -> None:
-    """Refuse a request because of its resource or body, for a variant that checks capabilities last."""
-    if operation.name in ("getWorkflow", "getWorkflowSchema"):
-        workflows.readable_workflow(call)
-    elif operation.name in ("updateWorkflow", "moveWorkflow", "deleteWorkflow", "runWorkflow"):
-        workflows.own_workflow(call)
-    elif operation.name in ("getExecution", "cancelExecution"):
-        executions.own_execution(call)
+async def _look_at_resource(operation: Endpoint, call: HandlerCall) -> HandlerCall:
+    if operation.name in _RESOURCE:
+        _RESOURCE[operation.name](call)
+    return call
+
+
+async def _look_at_body(operation: Endpoint, call: HandlerCall) -> HandlerCall:
     if operation.resource is not None:
         await runs.read_inputs(call)
-    elif operation.name in ("createWorkflow", "updateWorkflow", "moveWorkflow"):
-        await call.read_body()
+    elif operation.name in _DOCUMENT:
+        _DOCUMENT[operation.name](await call.read_body())
+    return call
+
+
+_LOOKS = {
+    "capability": _require_capability,
+    "count": _counted,
+    "resource": _look_at_resource,
+    "body": _look_at_body,
+}
+_RESOURCE: Mapping[str, Callable[[HandlerCall], object]] = {
+    "getWorkflow": workflows.readable_workflow,
+    "getWorkflowSchema": workflows.readable_workflow,
+    "updateWorkflow": workflows.own_workflow,
+    "moveWorkflow": workflows.own_workflow,
+    "deleteWorkflow": workflows.own_workflow,
+    "runWorkflow": runs.runnable_workflow,
+    "runModel": runs.runnable_model,
+    "getExecution": executions.own_execution,
+    "cancelExecution": executions.own_execution,
+}
+_DOCUMENT: Mapping[str, Callable[[Any], object]] = {
+    "createWorkflow": new_members,
+    "updateWorkflow": changed_members,
+    "moveWorkflow": workflows.folder_members,
+}
 
 
 def make_routes(services: Services) -> list[Route]:

@@ -142,13 +142,21 @@ def accept_run(
     )
 
 
-def end_run(store: Store, run: StoredRun, status: str, *, charged_credits: int | None = None) -> None:
+def end_run(
+    store: Store,
+    run: StoredRun,
+    status: str,
+    *,
+    charged_credits: int | None = None,
+    charges_failures: bool = False,
+) -> None:
     """Give a run its final status, in the caller's transaction.
 
-    The charge is ``charged_credits``; by default the cost of the run, or 0 if it failed.
+    The charge is ``charged_credits``; by default the cost of the run, or 0 if it failed and that is free.
     """
     if charged_credits is None:
-        charged_credits = 0 if status == "failed" else run.cost_credits
+        is_free = status == "failed" and not charges_failures
+        charged_credits = 0 if is_free else run.cost_credits
     ended = store.write(
         "UPDATE runs SET status = ?, ended_unix_s = ?, credits = ? WHERE id = ? AND request_id = ?",
         (status, time.time(), charged_credits, run.id, run.request_id),

@@ -28,9 +28,9 @@ _DEFAULTS = MappingProxyType(
 )
 
 
-def make_slug(name: str, *, joiner: str = "-") -> str:
+def make_slug(name: str, *, joiner: str = "-", longest: int = MAX_SLUG) -> str:
     """Make a slug from a name: lowercase letters, digits and hyphens; ``workflow`` if nothing is left."""
-    return joined_words(plain(name).lower(), joiner)
+    return joined_words(plain(name).lower(), joiner, longest)
 
 
 def plain(name: str) -> str:
@@ -38,10 +38,10 @@ def plain(name: str) -> str:
     return unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
 
 
-def joined_words(text: str, joiner: str) -> str:
+def joined_words(text: str, joiner: str, longest: int = MAX_SLUG) -> str:
     """Join the words of letters and digits in a text, up to the maximum length of a slug."""
     joined = re.sub(r"[^A-Za-z0-9]+", joiner, text).strip("-_")
-    return joined[:MAX_SLUG].strip("-_") or "workflow"
+    return joined[:longest].strip("-_") or "workflow"
 
 
 def new_members(body: Any) -> dict[str, Any]:

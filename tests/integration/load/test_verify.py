@@ -132,10 +132,10 @@ def test_breach_between_two_workers_is_found(tmp_path):
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("variant", ["talkative", "strict"])
-def test_variant_on_open_points_fails_no_run(tmp_path, variant):
+@pytest.mark.parametrize("seed", [1, 2])
+def test_choices_on_open_points_fail_no_run(tmp_path, seed):
     """Servers may choose; assumptions that do not hold are excused."""
-    with serving(tmp_path, variant=variant) as profile:
+    with serving(tmp_path, legal=f"{seed},limited=runs") as profile:
         loaded = verified(tmp_path, profile, "mixed", "--rate", "30", "--duration", "3s")
 
     assert invariants(loaded)["broken"] == []

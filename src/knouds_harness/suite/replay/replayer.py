@@ -71,12 +71,14 @@ class Conditions:
 
     Attributes:
         faults: Promises that the built-in sandbox breaks; None for those of the run.
-        variant: The sandbox's behavior where no source decides; None for that of the run.
+        legal: Seed of the sandbox's choices where no source decides; None for that of the run.
+        between: Seed of what stands before the sandbox; None for that of the run.
         every_finding: Replay also findings that do not fail the run.
     """
 
     faults: tuple[str, ...] | None = None
-    variant: str | None = None
+    legal: str | None = None
+    between: str | None = None
     yes_production: bool = False
     every_finding: bool = False
 
@@ -86,7 +88,8 @@ class Conditions:
         return {
             "seed": setup.seed,
             "faults": setup.faults if self.faults is None else self.faults,
-            "variant": self.variant or setup.variant,
+            "legal": self.legal or setup.legal,
+            "between": self.between or setup.between,
         }
 
 

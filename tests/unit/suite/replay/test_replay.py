@@ -430,18 +430,18 @@ def test_document_sent_back_has_the_values_read_in_the_replay():
 @pytest.mark.parametrize(
     ("conditions", "started_with"),
     [
-        (Conditions(), {"faults": ("whoami-is-203",), "variant": "terse"}),
-        (Conditions(faults=()), {"faults": (), "variant": "terse"}),
+        (Conditions(), {"faults": ("whoami-is-203",), "legal": "3", "between": None}),
+        (Conditions(faults=()), {"faults": (), "legal": "3", "between": None}),
         (
-            Conditions(faults=("whoami-is-203",), variant="late"),
-            {"faults": ("whoami-is-203",), "variant": "late"},
+            Conditions(faults=("whoami-is-203",), legal="4", between="5"),
+            {"faults": ("whoami-is-203",), "legal": "4", "between": "5"},
         ),
     ],
     ids=["of the run", "healthy", "others"],
 )
 def test_sandbox_is_started_as_in_the_run(conditions, started_with, tmp_path):
     record, _ = finding_of(tmp_path)
-    setup = replace(record.setup, seed=7, faults=("whoami-is-203",), variant="terse")
+    setup = replace(record.setup, seed=7, faults=("whoami-is-203",), legal="3")
 
     assert conditions.of_sandbox(replace(record, setup=setup)) == {"seed": 7, **started_with}
 

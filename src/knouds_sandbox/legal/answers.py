@@ -1,0 +1,368 @@
+"""What choices change in an answer, after the handler."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+from knouds_sandbox.legal.points import Choices
+
+if TYPE_CHECKING:
+    from knouds_sandbox.answers import OutgoingAnswer
+
+_NUMBER = re.compile(r"[0-9]{1,15}")
+_STATUSES = ("", "processing", "completed", "failed", "cancelled")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+_OF_THE_USER = ("data", "position", "values", "result", "name", "description", "tags")
+_OTHER_CODES = {
+    "UNAUTHORIZED": "INVALID_API_KEY",
+    "NOT_FOUND": "RESOURCE_NOT_FOUND",
+    "METHOD_NOT_ALLOWED": "NO_SUCH_METHOD",
+    "FORBIDDEN": "NOT_YOURS",
+    "EXECUTION_ENDED": "ALREADY_ENDED",
+    "WORKFLOW_LIMIT_REACHED": "UPGRADE_REQUIRED",
+    "BODY_TOO_LARGE": "TOO_LARGE",
+}
+_ON_A_WORKFLOW = re.compile(r"[A-Z]+ /api/workflows/([^/]+)(/move|/schema|/public-schema)?")
+_SLUG = re.compile(r"[a-z0-9-]+")
+_OPTIONAL = ("description", "tags", "publicPlayground")
+_SHOWS_WORKFLOWS = frozenset({"listWorkflows", "getWorkflow", "createWorkflow", "updateWorkflow"})
+
+Change = Callable[["OutgoingAnswer"], None]
+
+
+def changes(choices: Choices) -> list[Change]:
+    """Return what these choices change in each answer, in order."""
+    made = [found for name, by_value in _CHANGES.items() if (found := by_value.get(choices[name]))]
+    return [*made, lambda answer: _write(answer, choices)]
+
+
+def _on(*operations: str, status: int | None = None) -> Callable[[Change], Change]:
+    """Apply a change to successes of these operations, with this status."""
+
+    def only(change: Change) -> Change:
+        def apply(answer: OutgoingAnswer) -> None:
+            if answer.operation in operations and answer.is_success and status in (None, answer.status):
+                change(answer)
+
+        return apply
+
+    return only
+
+
+def _refused(match: Mapping[str, Any], status: int, code: str | None = None) -> Change:
+    """Give a refusal with this status and code another status, and perhaps another code."""
+
+    def apply(answer: OutgoingAnswer) -> None:
+        if answer.status == match["status"] and answer.code in match["codes"]:
+            answer.status = status
+            if code:
+                answer.body["code"] = code
+
+    return apply
+
+
+def _session(status: int, code: str) -> Change:
+    def apply(answer: OutgoingAnswer) -> None:
+        if answer.status == 401 and answer.is_on(".*", "/api/(me|credits|api-keys|business/admin).*"):
+            answer.refuse(status, code)
+
+    return apply
+
+
+def _bad_slug(answer: OutgoingAnswer) -> None:
+    found = _ON_A_WORKFLOW.fullmatch(answer.route)
+    if answer.status == 404 and found and not _SLUG.fullmatch(found[1]):
+        answer.refuse(400, "INVALID_SLUG")
+
+
+def _document_422(answer: OutgoingAnswer) -> None:
+    if answer.status == 400 and answer.operation in ("createWorkflow", "updateWorkflow", "moveWorkflow"):
+        answer.refuse(422, "INVALID_DOCUMENT")
+
+
+def _type_415(answer: OutgoingAnswer) -> None:
+    declared = answer.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if answer.status == 400 and answer.code == "INVALID_BODY" and declared != "application/json":
+        answer.refuse(415, "UNSUPPORTED_CONTENT_TYPE")
+
+
+def _late_cancel_is_told(answer: OutgoingAnswer) -> None:
+    if answer.operation == "cancelExecution" and answer.code == "EXECUTION_ENDED":
+        ended = answer.body["error"].rpartition(" ")[2].rstrip(".")
+        answer.status, answer.body = 200, {"executionId": answer.path_params["id"], "status": ended}
+
+
+def _garbled_query(answer: OutgoingAnswer) -> None:
+    if answer.operation != "listUsage" or not answer.is_success:
+        return
+    numbers = [answer.query[name] for name in ("limit", "offset") if name in answer.query]
+    if (
+        not all(_NUMBER.fullmatch(number) for number in numbers)
+        or int(answer.query.get("limit") or 0) > 500
+        or answer.query.get("status", "") not in _STATUSES
+    ):
+        answer.refuse(400, "INVALID_QUERY")
+
+
+def _required_as_text(answer: OutgoingAnswer) -> None:
+    if isinstance(answer.body, dict) and isinstance(answer.body.get("required"), list):
+        answer.body["required"] = answer.body["required"][0]
+
+
+def _required_reversed(answer: OutgoingAnswer) -> None:
+    if isinstance(answer.body, dict) and isinstance(answer.body.get("required"), list):
+        answer.body["required"].reverse()
+
+
+def _other_codes(answer: OutgoingAnswer) -> None:
+    if answer.code is not None:
+        answer.body["code"] = _OTHER_CODES.get(answer.code, answer.code)
+
+
+def _with_status(status: int) -> Change:
+    def apply(answer: OutgoingAnswer) -> None:
+        answer.status = status
+
+    return apply
+
+
+def _slug_alone(answer: OutgoingAnswer) -> None:
+    if isinstance(answer.body, dict) and "slug" in answer.body:
+        answer.body = {"slug": answer.body["slug"]}
+
+
+def _both(*changes: Change) -> Change:
+    def apply(answer: OutgoingAnswer) -> None:
+        for change in changes:
+            change(answer)
+
+    return apply
+
+
+def _with_body(body: Any) -> Change:
+    def apply(answer: OutgoingAnswer) -> None:
+        answer.body = body
+
+    return apply
+
+
+def _minimal_poll(answer: OutgoingAnswer) -> None:
+    kept = ("executionId", "status", "result", "error")
+    answer.body = {name: answer.body[name] for name in kept if name in answer.body}
+
+
+def _without_ms(answer: OutgoingAnswer) -> None:
+    if answer.status == 200:
+        answer.body.pop("ms", None)
+
+
+def _page_from_0(answer: OutgoingAnswer) -> None:
+    if isinstance(answer.body.get("page"), int):
+        answer.body["page"] -= 1
+
+
+def _models_alone(answer: OutgoingAnswer) -> None:
+    answer.body = answer.body.get("models", answer.body)
+
+
+def _without_empty(answer: OutgoingAnswer) -> None:
+    """Leave out empty members that are optional; of a summary, that is the description alone."""
+    is_list = isinstance(answer.body, list)
+    for each in answer.body if is_list else [answer.body]:
+        for name in ("description",) if is_list else _OPTIONAL:
+            if isinstance(each, dict) and not each.get(name, True):
+                del each[name]
+
+
+def _with_nulls(answer: OutgoingAnswer) -> None:
+    for each in answer.body if isinstance(answer.body, list) else [answer.body]:
+        if isinstance(each, dict) and each.get("description") == "":
+            each["description"] = None
+
+
+def _newest_first(answer: OutgoingAnswer) -> None:
+    if isinstance(answer.body, list):
+        answer.body.sort(key=lambda each: str(each.get("updatedAt")), reverse=True)
+
+
+def _shuffled(answer: OutgoingAnswer) -> None:
+    if isinstance(answer.body, list):
+        random.Random(answer.number).shuffle(answer.body)
+
+
+def _more_members(answer: OutgoingAnswer) -> None:
+    """Add what may be added without notice: members at every depth, headers."""
+    answer.headers["x-request-id"] = "req-0123456789"
+    answer.headers["cache-control"] = "no-store"
+    for item in answer.body if isinstance(answer.body, list) else [answer.body]:
+        for members in list(item.values()) if isinstance(item, dict) else ():
+            for member in members if isinstance(members, list) else [members]:
+                _add_member(member)
+        _add_member(item)
+
+
+def _add_member(value: object) -> None:
+    if isinstance(value, dict):
+        value["addedLater"] = {"since": "4.14"}
+
+
+def _varying_members(answer: OutgoingAnswer) -> None:
+    answer.headers["x-trace-id"] = f"trace-{answer.number}"
+    answer.headers["server-timing"] = f"app;dur={answer.number % 7}.5"
+    answer.body = _varied(answer.body, answer.number)
+
+
+def _varied(value: Any, number: int) -> Any:
+    if isinstance(value, dict):
+        told = {
+            name: member if name in _OF_THE_USER else _varied(member, number)
+            for name, member in value.items()
+        }
+        return {"trace": f"trace-{number}", **told, "servedIn": {"ms": number}}
+    return [_varied(each, number) for each in value] if isinstance(value, list) else value
+
+
+def _times(form: Callable[[datetime], str]) -> Change:
+    def apply(answer: OutgoingAnswer) -> None:
+        answer.body = _with_times(answer.body, form)
+
+    return apply
+
+
+def _with_times(value: Any, form: Callable[[datetime], str]) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: member if name in _OF_THE_USER else _with_times(member, form)
+            for name, member in value.items()
+        }
+    if isinstance(value, list):
+        return [_with_times(each, form) for each in value]
+    if isinstance(value, str) and _TIME.fullmatch(value):
+        return form(datetime.fromisoformat(value))
+    return value
+
+
+def _zoned(instant: datetime) -> str:
+    return instant.astimezone(timezone(timedelta(hours=5, minutes=30))).isoformat(timespec="milliseconds")
+
+
+def _as_doubles(answer: OutgoingAnswer) -> None:
+    answer.body = _doubled(answer.body)
+
+
+def _doubled(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _doubled(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_doubled(each) for each in value]
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return float(value) if is_whole and abs(value) < 2**53 else value
+
+
+def _ordered(order: Callable[[list[str], int], list[str]]) -> Change:
+    def apply(answer: OutgoingAnswer) -> None:
+        answer.body = _in_order(answer.body, lambda names: order(names, answer.number))
+
+    return apply
+
+
+def _in_order(value: Any, order: Callable[[list[str]], list[str]]) -> Any:
+    if isinstance(value, dict):
+        return {name: _in_order(value[name], order) for name in order(list(value))}
+    return [_in_order(each, order) for each in value] if isinstance(value, list) else value
+
+
+def _rotated(names: list[str], number: int) -> list[str]:
+    at = number % len(names) if names else 0
+    return names[at:] + names[:at]
+
+
+def _write(answer: OutgoingAnswer, choices: Choices) -> None:
+    """Write the body as JSON, with its headers, in the way chosen; a fault's own bytes stay."""
+    if answer.content is None and answer.status != 204:
+        answer.content = _json(answer.body, choices["json"])
+        if choices["gzip"] == "yes" and answer.takes_gzip:
+            answer.headers |= {"content-encoding": "gzip", "vary": "accept-encoding"}
+            answer.content = gzip.compress(answer.content)
+        if "content-type" in answer.headers and choices["media-type"] != "plain":
+            is_charset = choices["media-type"] == "charset"
+            media_type = answer.headers["content-type"]
+            answer.headers["content-type"] = (
+                f"{media_type}; charset=utf-8" if is_charset else media_type.title()
+            )
+    if choices["http"] != "keep-alive":
+        answer.headers["connection"] = "close"
+    answer.is_chunked = choices["body"] == "chunked"
+    spelling = {"title": str.title, "upper": str.upper}.get(choices["headers"])
+    if spelling:
+        answer.headers = {spelling(name): value for name, value in answer.headers.items()}
+
+
+def _json(body: Any, form: str) -> bytes:
+    if form == "compact":
+        return json.dumps(body, separators=(",", ":")).encode()
+    if form == "unicode":
+        try:
+            return json.dumps(body, ensure_ascii=False).encode()
+        except UnicodeEncodeError:  # a lone surrogate must be escaped
+            return json.dumps(body).encode()
+    return json.dumps(body, indent=2).encode() + b"\n"
+
+
+_CREATED = _on("createWorkflow", status=201)
+_CHANGED = _on("updateWorkflow", "moveWorkflow", "deleteWorkflow")
+_NO_METHOD = {"status": 405, "codes": {"METHOD_NOT_ALLOWED"}}
+_LARGE = {"status": 413, "codes": {"BODY_TOO_LARGE"}}
+_FREE_CAP = {"status": 403, "codes": {"WORKFLOW_LIMIT_REACHED"}}
+_ENDED = {"status": 409, "codes": {"EXECUTION_ENDED"}}
+
+_CHANGES: Mapping[str, Mapping[str, Change]] = {
+    "required": {"text": _required_as_text, "reversed": _required_reversed},
+    "session": {"403": _session(403, "SESSION_REQUIRED"), "404": _session(404, "NO_SUCH_ROUTE")},
+    "bad-slug": {"400": _bad_slug},
+    "document": {"422": _document_422},
+    "free-cap": {"402": _refused(_FREE_CAP, 402), "409": _refused(_FREE_CAP, 409)},
+    "late-cancel": {"400": _refused(_ENDED, 400), "200": _late_cancel_is_told},
+    "method": {"404": _refused(_NO_METHOD, 404, "NO_SUCH_ROUTE")},
+    "large": {"400": _refused(_LARGE, 400)},
+    "type": {"415": _type_415},
+    "query": {"refused": _garbled_query},
+    "codes": {"others": _other_codes},
+    "create": {
+        "200-document": _CREATED(_with_status(200)),
+        "201-slug": _CREATED(_slug_alone),
+        "200-slug": _CREATED(_both(_slug_alone, _with_status(200))),
+    },
+    "update": {"nothing": _CHANGED(_with_body({})), "success": _CHANGED(_with_body({"success": True}))},
+    "submit": {"200": _on("runWorkflow", "runModel", status=202)(_with_status(200))},
+    "cancel": {"202": _on("cancelExecution")(_with_status(202))},
+    "poll": {"minimal": _on("getExecution")(_minimal_poll)},
+    "model-ms": {"left-out": _on("runModel")(_without_ms)},
+    "page": {"0": _on("listUsage")(_page_from_0)},
+    "models": {"list": _on("listUsageModels")(_models_alone)},
+    "health": {
+        "ok": _on("getHealth")(_with_body({"ok": True})),
+        "rich": _on("getHealth")(_with_body({"status": "healthy", "checks": {"database": "up"}})),
+    },
+    "empty": {
+        "left-out": _on(*_SHOWS_WORKFLOWS)(_without_empty),
+        "null": _on(*_SHOWS_WORKFLOWS)(_with_nulls),
+    },
+    "list": {"newest": _on("listWorkflows")(_newest_first), "shuffled": _on("listWorkflows")(_shuffled)},
+    "extra": {"members": _more_members, "varying": _varying_members},
+    "times": {
+        "seconds": _times(lambda at: at.strftime("%Y-%m-%dT%H:%M:%SZ")),
+        "microseconds": _times(lambda at: at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")),
+        "offset": _times(lambda at: at.isoformat(timespec="milliseconds")),
+        "zone": _times(_zoned),
+        "short-offset": _times(lambda at: at.strftime("%Y-%m-%dT%H:%M:%S+0000")),
+    },
+    "numbers": {"doubles": _as_doubles},
+    "members": {"sorted": _ordered(lambda names, _: sorted(names)), "rotated": _ordered(_rotated)},
+}
