@@ -1,6 +1,6 @@
 """An intermediary in front of the server: what real deployments put there, with answers of its own.
 
-Its answers are no answers of the API: text or HTML, with its own ``Server``, without the envelope.
+Its answers do not come from the API: text or HTML, with its own ``Server``, without the envelope.
 """
 
 import asyncio

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import time
+from typing import Any
 
 import httpx
 import pytest
@@ -27,9 +28,9 @@ CHOICES = [
 NAME = " Cafe\u0301 \r\n" + "two " * 40
 NODE = {"id": "a", "type": "note", "position": {"x": 0, "y": 0}, "data": {}, "extra": 1}
 DOCUMENT = {"name": NAME, "nodes": [NODE], "unknown": True}
-RUN = {"inputs": {}}
+RUN: dict[str, Any] = {"inputs": {}}
 DEEP, DEEPER = ({**NODE, "data": {"deep": json.loads("[" * levels + "]" * levels)}} for levels in (30, 90))
-REQUESTS = (
+REQUESTS: tuple[Any, ...] = (
     ("full", "GET", "/api/workflows"),
     ("full", "GET", "/api/workflows/starter-template"),
     ("full", "GET", "/api/workflows/stranger-private"),
