@@ -247,19 +247,19 @@ def user_class(name: str, url: str, target: Target) -> type[User]:
 
     @task
     def admitted(user: KnoudsUser) -> None:
-        limits.admit(Action.RUN, what="runWorkflow")
+        limits.admit("POST", PATH, is_reserved=True)
         user.client.post(PATH, json=BODY, headers=HEADERS, name="runWorkflow")
 
     @task
     def reserving(user: KnoudsUser) -> None:
-        limits.admit(Action.RUN, what="runWorkflow")
+        limits.admit("POST", PATH, is_reserved=True)
         reserved = limits.reserve(run_request)
         user.client.post(PATH, json=BODY, headers=HEADERS, name="runWorkflow")
         limits.budget.settle(reserved, 3)
 
     @task
     def guarded(user: KnoudsUser) -> None:
-        limits.admit(Action.RUN, what="runWorkflow")
+        limits.admit("POST", PATH, is_reserved=True)
         reserved = limits.reserve(run_request)
         response = user.client.post(PATH, json=BODY, headers=HEADERS, name="runWorkflow")
         limits.settle(reserved, response, run_request)

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 
 from knouds_harness.contract.capabilities import LIMIT_BY_TIER
 from knouds_harness.contract.document import Document, shipped_document
-from knouds_harness.contract.operations import RUN_OPERATIONS, Action
+from knouds_harness.contract.operations import RUN_OPERATIONS
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.judging.claim import Check, Claim, is_limited_run
@@ -50,7 +50,6 @@ def exchange_of(response: schemathesis.Response, case: schemathesis.Case[Any]) -
             query=tuple(parse_qsl(address.query, keep_blank_values=True)),
             operation_id=operation.id if operation else None,
             path_values=values,
-            action=operation.action if operation else Action.READ,
         ),
         url=sent.url or "",
         sent_headers=(),

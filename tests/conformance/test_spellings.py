@@ -107,8 +107,9 @@ def test_read_that_names_another_method_changes_nothing(tester, subjects, docume
     for operation_id in WRITES:
         operation = document.operation_by_id[operation_id]
         call = subjects.call_on_existing(operation).having(path_values={"slug": slug})
-        write = replace(call.request(operation, persona=lesser.name), action=Action.READ)
-        tester.send_unjudged(replace(SPELLINGS[name](write), method="GET", operation_id=None))
+        write = spelled(call.request(operation, persona=lesser.name), name)
+        assert write is not None
+        tester.send_unjudged(replace(write, method="GET"))
 
     after = tester.send("getWorkflow", owner, Call(path_values={"slug": slug}))
     tester.judge(capabilities.nothing_changed, after, before=before)

@@ -206,7 +206,7 @@ def test_body_that_is_no_object_is_refused(tester, operation_id, need, raw):
 def test_malformed_slug_is_refused(tester, operation_id, need, slug):
     """A slug or model name with other characters is a 400 INVALID_SLUG."""
     (parameter,) = tester.document.operation_by_id[operation_id].path_parameters
-    call = Call(path_values={parameter: slug}, json={"inputs": {}})
+    call = Call(path_values={parameter: slug}, json={"inputs": {}}, is_deliberate=True)
 
     exchange = tester.send(operation_id, tester.need(need), call)
 
@@ -229,7 +229,9 @@ def test_existing_name_has_no_other_spelling(tester, operation_id, need, spell):
         raise Untested("a workflow or model whose name has letters", "profile")
 
     tester.send(
-        operation_id, tester.need(need).key, call.having(path_values=path_values, json={"inputs": {}})
+        operation_id,
+        tester.need(need).key,
+        call.having(path_values=path_values, json={"inputs": {}}, is_deliberate=True),
     )
 
 

@@ -14,7 +14,7 @@ from knouds_harness.exchange.traffic.har import read_har
 from knouds_harness.judging.user_checks import USER
 from knouds_harness.runs.findings import Finding, RunOutcome, Verdict
 from knouds_harness.runs.record import RunRecord, read_run
-from knouds_harness.testing import Action, Request, open_client
+from knouds_harness.testing import Request, open_client
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -233,10 +233,8 @@ def test_own_checks_count_and_their_errors_fail_the_run(tmp_path):
 
 def test_client_in_a_script_keeps_to_the_budget(tmp_path):
     """A run that may cost more than is left is not sent, and evidence holds no key."""
-    run = Request(
-        method="POST", path="/api/models/claude-sonnet/run", body=b"{}", persona="full", action=Action.RUN
-    )
-    whoami = Request(method="GET", path="/api/whoami", persona="full", action=Action.READ)
+    run = Request(method="POST", path="/api/models/claude-sonnet/run", body=b"{}", persona="full")
+    whoami = Request(method="GET", path="/api/whoami", persona="full")
 
     with open_client(credits=1, evidence=tmp_path / "evidence.har") as client:
         assert client.send(whoami).status == 200

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.judging.claim import Check, RuleCheck
@@ -26,9 +25,7 @@ def exchange(
     """Make a response to an arbitrary request; ``raw`` takes precedence over ``body``."""
     return Exchange(
         id="x00001",
-        request=Request(
-            method="GET", path="/api/any", action=Action.READ, operation_id=operation_id, persona=persona
-        ),
+        request=Request(method="GET", path="/api/any", operation_id=operation_id, persona=persona),
         url="http://127.0.0.1/api/any",
         sent_headers=(),
         status=status,

@@ -32,7 +32,7 @@ _KEY = re.compile(r"\{\{key:([\w-]+)\}\}")
 class _AllOurs(CreatedWorkflows):
     """Allow all recorded writes: they concern workflows of another run, and go no further than respx."""
 
-    def may_write(self, slug: str) -> bool:  # noqa: ARG002 - as its base
+    def is_ours(self, slug: str) -> bool:  # noqa: ARG002 - as its base
         return True
 
 
@@ -124,6 +124,7 @@ def request_of(recording: Recording) -> tuple[Request, Secret | None]:
         request,
         query=tuple((name, _restored(value)) for name, value in request.query),
         headers=_restored_pairs(request.headers),
+        is_deliberate=True,
     )
     return restored, key
 

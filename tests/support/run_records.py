@@ -157,7 +157,6 @@ def exchange(
         request=Request(
             method=operation.method,
             path=path,
-            action=operation.action,
             operation_id=operation.id,
             persona=persona,
             path_values=path_values,

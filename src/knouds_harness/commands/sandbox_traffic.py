@@ -26,7 +26,6 @@ def writing_har(
         RunRecordError: The file cannot be written.
     """
     from knouds_harness.contract.document import shipped_document
-    from knouds_harness.contract.operations import Action
     from knouds_harness.exchange.evidence import KEY_HEADER, Exchange, Request
     from knouds_harness.exchange.redaction import HIDDEN, Redactor
     from knouds_harness.exchange.traffic.har import HarWriter
@@ -60,7 +59,6 @@ def writing_har(
             operation_id=found[0].id if found else None,
             persona=name_by_key.get(key or ""),
             path_values=found[1] if found else {},
-            action=found[0].action if found else Action.READ,
         )
         exchange = Exchange(
             id=f"x{next(numbers):05d}",

@@ -16,19 +16,20 @@ import httpx
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import NotSent, UnknownName, UsageError
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
+from knouds_harness.exchange.effectless_requests import NO_SUCH_EXECUTION
 from knouds_harness.exchange.evidence import JSON, Exchange, Request
 from knouds_harness.exchange.pricing import (
     charged_account,
     charged_credits,
     highest_price_credits,
-    known_credits,
+    most_credits,
     was_run,
 )
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.sender import Sender
 from knouds_harness.exchange.usage import ChargesShown, ShownCharges
 from knouds_harness.exchange.workflow_removal import MOST_WAIT_S, Removed, WorkflowRemoval
-from knouds_harness.exchange.workflow_requests import WORKFLOWS_PATH, is_creation, workflow_path
+from knouds_harness.exchange.workflow_requests import WORKFLOWS_PATH, workflow_path
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
@@ -82,6 +83,7 @@ class Client:
         self._reads_usage = reads_usage
         self._lock = threading.Lock()
         self._listing = threading.Lock()
+        self._executions = {NO_SUCH_EXECUTION}
         self._asked_for_list = {*self.created.proof.listed}
         self._personas = dict(target.personas)
         self.charges_shown = ChargesShown(self.send, settle_s=target.limits.settle_s)
@@ -142,33 +144,37 @@ class Client:
         Raises:
             CreditsShort: The request may cost more credits than are left.
             GuardStop: The request is not allowed, or earlier runs exceeded the limit of credits.
-            NotSent: The request would change a workflow that is not in ``created``, or its path is too long.
+            NotSent: The request may change a workflow that is not in ``created``, cancel an execution that
+                this client did not start, run something without a known price, or be taken for something else
+                than it is; or its path is too long.
             UnknownName: There is no such persona.
         """
         if key is None and request.persona is not None:
             key = self.secret_of(request.persona)
         request = self._with_encoded_path(request)
-        what = f"{request.method} {request.path}"
-        is_run, is_to_run = request.action is Action.RUN, request.cost_credits > 0
-        known = known_credits(request.path, self.target, self.estimates) if is_run else 0.0
+        what, effect = f"{request.method} {request.path}", request.effect
+        self.guard.check(effect, is_deliberate=request.is_deliberate, host=self._sender.host, what=what)
+        self._require_started_here(request)
+        is_run, is_to_run = Action.RUN in effect.actions, request.cost_credits > 0
+        known = self._most_credits(request) if is_run else 0.0
         if known:
             request = replace(request, cost_credits=max(request.cost_credits, known))
         sender = self._personas.get(request.persona or "")
-        if is_creation(request.method, request.path):
+        if effect.may_be("createWorkflow"):
             self.list_existing()
         creation = self.created.admit(
             request.method,
-            request.path,
+            request.path_and_query,
             request.body,
             persona=request.persona,
             user=sender.user if sender else None,
+            headers=request.headers,
+            is_deliberate=request.is_deliberate,
         )
         if is_run and self._reads_usage:
             self._read_usage_before(request, sender)
         with self.while_waiting():
-            reserved = self.guard.admit(
-                action=request.action, host=self._sender.host, cost_credits=request.cost_credits, what=what
-            )
+            reserved = self.guard.admit(is_run=is_run, cost_credits=request.cost_credits, what=what)
             try:
                 with self.guard.slot():
                     exchange = self._sender.send(request, key)
@@ -176,6 +182,7 @@ class Client:
                 self.guard.budget.settle(reserved, None, what=what)
                 raise
             if is_run:
+                self._executions.add(str(exchange.members.get("executionId")))
                 self._settle(reserved, exchange, sender, is_to_run=is_to_run, is_priced=known is not None)
         with self._lock:
             self._on_exchange(exchange)
@@ -189,6 +196,22 @@ class Client:
                 read_back=lambda slug: self._as_read(slug, user=creation.user),
             )
         return exchange
+
+    def _most_credits(self, run: Request) -> float | None:
+        return most_credits(
+            run.effect,
+            self.target,
+            self.estimates,
+            stated_credits=run.cost_credits,
+            is_deliberate=run.is_deliberate,
+            is_ours=self.created.is_ours,
+        )
+
+    def _require_started_here(self, request: Request) -> None:
+        """Refuse to cancel an execution that no answer to this client named."""
+        ids = request.effect.names(Action.CANCEL)
+        if ids and not (request.is_deliberate or ids & self._executions):
+            raise NotSent(f"{request.method} {request.path}: this run did not start the execution")
 
     def _with_encoded_path(self, request: Request) -> Request:
         """Percent-encode the path: a slug from a server may hold any characters."""
@@ -307,7 +330,6 @@ class Client:
                 operation_id=operation_id,
                 persona=persona.name,
                 path_values={} if slug is None else {"slug": slug},
-                action=Action.WRITE if is_deletion else Action.READ,
             )
         )
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Self
 
+from knouds_harness.contract.effects import Pairs, effect_of
+from knouds_harness.contract.operations import Action
 from knouds_harness.errors import NotCreatedHere
 from knouds_harness.exchange.effectless_requests import NO_SUCH_WORKFLOW
 from knouds_harness.exchange.evidence import JSON, Exchange, members_of, parsed_json
@@ -20,7 +22,7 @@ from knouds_harness.exchange.process_start import process_start
 from knouds_harness.exchange.workflow_ledger import Ledger
 from knouds_harness.exchange.workflow_names import SentName, name_with
 from knouds_harness.exchange.workflow_proof import WorkflowProof
-from knouds_harness.exchange.workflow_requests import ShownDocuments, is_creation, written_slug
+from knouds_harness.exchange.workflow_requests import ShownDocuments
 from knouds_harness.targets.profile import Target
 
 _OPEN, _NONE, _OURS, _DISPUTED, _DELETED = "sending", "not created", "created", "disputed", "deleted"
@@ -89,9 +91,19 @@ class CreatedWorkflows:
     # --- before a request
 
     def admit(
-        self, method: str, path: str, body: JSON, *, persona: str | None, user: str | None
+        self,
+        method: str,
+        path: str,
+        body: JSON,
+        *,
+        persona: str | None,
+        user: str | None,
+        headers: Pairs = (),
+        is_deliberate: bool = False,
     ) -> Creation | None:
-        """Admit a request, unless it would change a workflow that is not ours; write down a creation.
+        """Admit a request, unless it may change a workflow that is not ours; write down a creation.
+
+        ``path`` includes the query. A name that no workflow can have is written to only deliberately.
 
         Returns:
             The creation, if the request creates a workflow; otherwise None.
@@ -100,14 +112,15 @@ class CreatedWorkflows:
             NotCreatedHere: The request would change or delete a workflow that is not proven to be ours.
             RunRecordError: The ledger cannot be written.
         """
-        if is_creation(method, path):
+        effect = effect_of(method, path, headers)
+        slugs = effect.names(Action.WRITE)
+        for slug in slugs:
+            may_write = self.may_write(slug) if is_deliberate else self.is_ours(slug)
+            if not may_write and not self._documents.is_repeated_by(method, slug, body):
+                raise NotCreatedHere(f"{method} {path}: this run cannot prove that it created the workflow")
+        if effect.may_be("createWorkflow"):
             return self._announce(SentName.of(body), persona=persona, user=user)
-        slug = written_slug(method, path)
-        if slug is None:
-            return None
-        if not self.may_write(slug) and not self._documents.is_repeated_by(method, slug, body):
-            raise NotCreatedHere(f"{method} {path}: this run cannot prove that it created the workflow")
-        if slug in self._ours and method == "PUT":
+        for slug in slugs & self._ours if method == "PUT" else ():
             self._note_rename(slug, body, persona=persona, user=user)
         return None
 
@@ -134,9 +147,14 @@ class CreatedWorkflows:
         sent = SentName(token=token, member="name", text=text, is_beginning=True)
         self._announce(sent, persona=None, user=None)
 
+    def is_ours(self, slug: str) -> bool:
+        """Return whether a workflow is proven to be ours, or never existed."""
+        is_named = slug in self.target.workflows  # whatever a ledger says
+        return (slug in self._ours and not is_named) or slug == NO_SUCH_WORKFLOW
+
     def may_write(self, slug: str) -> bool:
         """Return whether a workflow is proven to be ours, or the slug has a form that no workflow has."""
-        if slug in self._ours or slug == NO_SUCH_WORKFLOW:
+        if self.is_ours(slug):
             return True
         return self.proof.cannot_exist(slug) and slug not in self.disputed
 
@@ -204,9 +222,9 @@ class CreatedWorkflows:
     def note(self, exchange: Exchange) -> None:
         """Record any other exchange: deletions, and the current values of the profile's workflows."""
         request = exchange.request
-        slug = written_slug(request.method, request.path) if request.method == "DELETE" else None
-        if slug is not None and exchange.is_success:
-            self.note_deleted(slug)
+        if request.method == "DELETE" and exchange.is_success and request.effect.is_documented:
+            for slug in request.effect.names(Action.WRITE):
+                self.note_deleted(slug)
         self._documents.note(exchange)
 
     def note_deleted(self, slug: str) -> None:

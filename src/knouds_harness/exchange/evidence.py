@@ -11,9 +11,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import Any, Final, NoReturn
+from urllib.parse import quote, urlencode
 
 from knouds_harness.body_bounds import KEPT_BYTES, MAX_LEVELS, MAX_VALUES, has_too_many_values, is_too_deep
 from knouds_harness.contract.capabilities import WINDOW_S
+from knouds_harness.contract.effects import Effect, effect_of
 from knouds_harness.contract.operations import Action, Operation
 from knouds_harness.exchange.alterations import Alteration
 from knouds_harness.exchange.failures import TOO_LONG
@@ -55,14 +57,16 @@ class Request:
         operation_id: The operation, if the document has one for this request.
         persona: The persona whose key is sent; None sends no key.
         path_values: The values of the path's placeholders.
-        action: The kind of effect that it may have.
         cost_credits: The most that it may cost.
         is_abandoned: Whether the connection is closed after sending, without waiting for a response.
+        is_effectless: Whether it has no effect, whatever the server makes of it, as its resource does not
+            exist or its body cannot be read; then it may be sent where only reads may.
+        is_deliberate: Whether it is meant to be one that the document does not have, such as an unknown path
+            or another spelling of a known one. Neither is ever read from a record.
     """
 
     method: str
     path: str
-    action: Action
     query: Pairs = ()
     headers: Pairs = ()
     body: bytes | None = None
@@ -71,6 +75,25 @@ class Request:
     path_values: Mapping[str, str] = field(default_factory=dict)
     cost_credits: float = 0.0
     is_abandoned: bool = False
+    is_effectless: bool = False
+    is_deliberate: bool = False
+
+    @property
+    def path_and_query(self) -> str:
+        """The path and the query as they are sent."""
+        path = self.path.replace("{", "%7B").replace("}", "%7D")  # braces in URLs are placeholders
+        return f"{path}?{urlencode(self.query, quote_via=quote, errors='replace')}" if self.query else path
+
+    @cached_property
+    def effect(self) -> Effect:
+        """What it may do, however a server reads it."""
+        effect = effect_of(self.method, self.path_and_query, self.headers)
+        return replace(effect, actions=frozenset({Action.READ})) if self.is_effectless else effect
+
+    @property
+    def action(self) -> Action:
+        """The most harmful kind of action that it may be."""
+        return self.effect.action
 
     @property
     def members(self) -> dict[str, JSON]:
@@ -91,6 +114,7 @@ class Call:
         cost_credits: The most that the target may charge; 0 if it has to refuse, or the run is free. The
             known price of the resource is reserved anyway, in case the target does not refuse.
         is_abandoned: Whether the connection is closed after sending, without waiting for a response.
+        is_deliberate: Whether its path values are meant to be unknown, or none that the document admits.
     """
 
     path_values: Mapping[str, str] = field(default_factory=dict)
@@ -100,6 +124,7 @@ class Call:
     headers: tuple[tuple[str, str], ...] = ()
     cost_credits: float = 0.0
     is_abandoned: bool = False
+    is_deliberate: bool = False
 
     def having(self, **changes: Any) -> Call:  # noqa: ANN401 - each member has its own type
         """Return the call with some attributes replaced."""
@@ -129,9 +154,9 @@ class Call:
             operation_id=operation.id,
             persona=persona,
             path_values=self.path_values,
-            action=operation.action,
             cost_credits=self.cost_credits,
             is_abandoned=self.is_abandoned,
+            is_deliberate=self.is_deliberate,
         )
 
 

@@ -2,7 +2,6 @@
 
 from http import HTTPStatus
 
-from knouds_harness.contract.operations import Action
 from knouds_harness.errors import TargetUnreachable
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Exchange, Request
@@ -11,7 +10,7 @@ from knouds_harness.exchange.failures import remedy
 
 def health_request() -> Request:
     """Return a request that every target answers, even without a key."""
-    return Request(method="GET", path="/api/health", operation_id="getHealth", action=Action.READ)
+    return Request(method="GET", path="/api/health", operation_id="getHealth")
 
 
 def first_contact(client: Client, *, address: str | None = None) -> Exchange:

@@ -4,7 +4,6 @@ import json
 from collections.abc import Collection
 from typing import Any
 
-from knouds_harness.contract.operations import Action
 from knouds_harness.errors import TargetUnreachable, UsageError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import CONTROL_HEADER, JSON, Request, parsed_json
@@ -120,7 +119,6 @@ def ask_control(client: Client, path: str, payload: JSON) -> JSON:
     request = Request(
         method="POST",
         path=f"{control.path}/{path}",
-        action=Action.WRITE,
         headers=(("content-type", "application/json"), (CONTROL_HEADER, control.secret.reveal())),
         body=json.dumps(payload).encode(),
     )

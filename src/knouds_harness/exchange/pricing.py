@@ -1,13 +1,13 @@
 """What a run may cost before it is sent, and what its response says it cost."""
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import unquote
 
+from knouds_harness.contract.effects import Effect, effect_of
 from knouds_harness.contract.operations import Action
+from knouds_harness.errors import NotSent
 from knouds_harness.exchange.effectless_requests import NO_SUCH_MODEL, NO_SUCH_WORKFLOW
 from knouds_harness.exchange.evidence import JSON, Exchange, Request
 from knouds_harness.exchange.workflow_requests import workflow_path
@@ -16,7 +16,6 @@ from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Model, Workflow
 
 _BEYOND_REASON = 10**12
-_RUN_PATH: Final = re.compile(r"/api/(workflows|models)/([^/]+)/run")
 _PAIRS: Final = json.JSONDecoder(object_pairs_hook=list)  # json.loads would make one for each response
 
 
@@ -89,27 +88,60 @@ def charged_account(exchange: Exchange, sender: Persona | None, target: Target) 
 
 def resource_named(path: str, target: Target) -> Workflow | Model | None:
     """Return what a path runs, in a server's most generous reading; None if the profile lacks it."""
-    named = _RUN_PATH.fullmatch(path)
-    if named is None:
-        return None
-    resources: Mapping[str, Workflow | Model]
-    resources = target.workflows if named[1] == "workflows" else target.models
-    name = unquote(named[2])
-    return resources.get(name) or resources.get(name.casefold())
+    runs = [each for each in effect_of("POST", path).readings if each.action is Action.RUN]
+    found = [_resource(each.operation, each.name, target) for each in runs]
+    return next((each for each in found if each is not None), None)
 
 
-def known_credits(path: str, target: Target, estimates: Mapping[str, float]) -> float | None:
-    """Return the most that a run costs if the server does not refuse it; None if unknown.
+def _resource(operation_id: str, name: str, target: Target) -> Workflow | Model | None:
+    if operation_id == "runWorkflow":
+        return target.workflows.get(name)
+    return target.models.get(name)
 
-    It is 0 for workflows that the harness created: they are empty, or the request itself has the cost.
-    ``estimates`` has the server's estimates seen so far, by slug.
+
+def most_credits(
+    effect: Effect,
+    target: Target,
+    estimates: Mapping[str, float],
+    *,
+    stated_credits: float,
+    is_deliberate: bool,
+    is_ours: Callable[[str], bool],
+) -> float | None:
+    """Return the most that a run costs if the server does not refuse it; None if it has to, or if unknown.
+
+    It is 0 for workflows that the harness created: they are empty, or the request itself has the cost. What
+    neither the profile nor the run knows costs what the request states, or as much as the most expensive.
+
+    Args:
+        effect: What the request may run, however a server reads it.
+        target: Has prices.
+        estimates: The server's estimates seen so far, by slug.
+        stated_credits: The most that the request itself says; 0 if it says nothing.
+        is_deliberate: Whether the request is meant to name nothing that exists.
+        is_ours: Whether the harness created a workflow.
+
+    Raises:
+        NotSent: It runs something unknown, and no price is known.
     """
-    resource = resource_named(path, target)
-    if resource is None:
-        return None if path.split("/")[-2] in (NO_SUCH_WORKFLOW, NO_SUCH_MODEL) else 0.0
-    if isinstance(resource, Workflow) and resource.cost_credits is None:
-        return estimates.get(resource.slug)
-    return resource.cost_credits
+    prices: list[float | None] = []
+    for each in effect.readings:
+        if each.action is not Action.RUN:
+            continue
+        resource = _resource(each.operation, each.name, target)
+        if isinstance(resource, Workflow) and resource.cost_credits is None:
+            prices.append(estimates.get(resource.slug))
+        elif resource is not None:
+            prices.append(resource.cost_credits)
+        elif is_deliberate or each.name in (NO_SUCH_WORKFLOW, NO_SUCH_MODEL):
+            prices.append(None)
+        elif is_ours(each.name):
+            prices.append(0.0)
+        elif price := stated_credits or highest_price_credits(target, estimates):
+            prices.append(price)
+        else:
+            raise NotSent(f'"{each.name}" is not in the profile, so the cost of a run is unknown')
+    return max((each for each in prices if each is not None), default=None)
 
 
 def highest_price_credits(target: Target, estimates: Mapping[str, float]) -> float:
@@ -165,7 +197,6 @@ class Pricing:
                 operation_id="getWorkflowSchema",
                 persona=readers[0].name,
                 path_values={"slug": workflow.slug},
-                action=Action.READ,
             )
         )
         if exchange.status != 200 or "estimatedCreditCost" not in exchange.members:

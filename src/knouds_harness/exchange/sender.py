@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
-from urllib.parse import quote, urlencode
 
 import httpx
 
@@ -67,14 +66,8 @@ class Sender:
     def close(self) -> None:
         self._transport.close()
 
-    def _target(self, request: Request) -> str:
-        """Return the path and query as they are sent."""
-        query = f"?{urlencode(request.query, quote_via=quote)}" if request.query else ""
-        path = request.path.replace("{", "%7B").replace("}", "%7D")  # braces in URLs are placeholders
-        return f"{self._base_path}{path}{query}"
-
     def _http_request(self, request: Request, key: Secret | None) -> httpx.Request:
-        target = self._target(request)
+        target = f"{self._base_path}{request.path_and_query}"
         given = {name.lower() for name, _ in request.headers}
         headers = [pair for pair in self._default_headers if pair[0].lower() not in given]
         headers += request.headers
@@ -128,7 +121,7 @@ class Sender:
         return Exchange(
             id=f"x{number:05d}",
             request=redactor.request(request, altered),
-            url=redactor.text(f"{self._origin}{self._target(request)}", altered),
+            url=redactor.text(f"{self._origin}{self._base_path}{request.path_and_query}", altered),
             sent_headers=(*redactor.pairs(sent_headers, altered), *trace),
             status=status if failure is None else None,
             headers=redactor.pairs(headers, altered),

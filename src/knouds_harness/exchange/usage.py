@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
-from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.evidence import JSON, Exchange, Request
 from knouds_harness.exchange.pricing import amount_of
 from knouds_harness.targets.personas import Persona
@@ -116,7 +115,6 @@ def usage_rows(
             query=(("limit", str(limit)), ("offset", str(offset))),
             operation_id="listUsage",
             persona=persona.name,
-            action=Action.READ,
         )
     )
     return rows_in(exchange)

@@ -12,7 +12,6 @@ from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final, Self
 
-from knouds_harness.contract.operations import Action
 from knouds_harness.errors import UsageError
 from knouds_harness.exchange.evidence import JSON, Exchange, Pairs, Request, members_of, parsed_json
 from knouds_harness.exchange.redaction import Redactor
@@ -72,9 +71,7 @@ class Delivery:
 
     def as_exchange(self, url: str, redactor: Redactor) -> Exchange:
         """Return the delivery as evidence: the target's request and our response."""
-        request = Request(
-            method="POST", path=self.path, headers=self.headers, body=self.body, action=Action.WRITE
-        )
+        request = Request(method="POST", path=self.path, headers=self.headers, body=self.body)
         redacted = redactor.request(request)
         return Exchange(
             id=f"w{self.number:05d}",

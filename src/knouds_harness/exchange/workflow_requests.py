@@ -1,30 +1,18 @@
-"""Requests to workflows: which creates one, which changes one, and which changes nothing."""
+"""Requests to workflows: their paths, and which change nothing."""
 
-import re
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from knouds_harness.exchange.evidence import JSON, Exchange, objects_in, parsed_json
 from knouds_harness.targets.profile import Target
 
 WORKFLOWS_PATH: Final = "/api/workflows"
-_ONE: Final = re.compile(rf"{WORKFLOWS_PATH}/([^/]+?)(?:/move)?/?")
-
-
-def is_creation(method: str, path: str) -> bool:
-    return method == "POST" and path.rstrip("/") == WORKFLOWS_PATH
 
 
 def workflow_path(slug: str) -> str:
     """Return the path of a workflow; the slug may hold any characters."""
     return f"{WORKFLOWS_PATH}/{quote(slug, safe='')}"
-
-
-def written_slug(method: str, path: str) -> str | None:
-    """Return the slug of the workflow that a request would change, move or delete; None for others."""
-    found = None if method in ("GET", "HEAD", "OPTIONS") else _ONE.fullmatch(path)
-    return unquote(found[1]) if found else None
 
 
 @dataclass(kw_only=True)

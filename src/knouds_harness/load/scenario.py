@@ -12,7 +12,6 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ExitCode, GuardStop, UsageError
 from knouds_harness.exchange.created_workflows import Creation
 from knouds_harness.exchange.workflow_names import name_with
-from knouds_harness.exchange.workflow_requests import written_slug
 from knouds_harness.load.arrivals.arrival_user import ArrivalUser
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.generator.load_run import LoadRun
@@ -91,10 +90,10 @@ class ScenarioUser(ArrivalUser):
         json: Any = None,  # noqa: ANN401 - a body
         params: Mapping[str, Any] | None = None,
         name: str | None = None,
-        action: Action = Action.READ,
         is_public: bool = False,
         expected: Collection[int] = (200,),
         runner: Persona | None = None,
+        reserved: int | None = None,
     ) -> Response:
         """Send one request, and count it under its operation.
 
@@ -105,22 +104,24 @@ class ScenarioUser(ArrivalUser):
             json: The body.
             params: The query.
             name: Its name in statistics, if not the operationId.
-            action: The kind of action; the profile must allow it.
             is_public: Send it without a key; otherwise a key of the account that may send it is used.
             expected: Statuses that count as kept.
             runner: The key that started the run in question, if any; it also sends this request, if it may.
+            reserved: What is reserved for it, if it runs something; ``send_run`` reserves.
 
         Raises:
-            StopUser: A guard refused it; the run ends.
+            StopUser: A guard refused it, such as a run for which nothing is reserved; the run ends.
             NotCreatedHere: It would change a workflow that this run did not create.
         """
         persona = self._sender(operation, runner)
+        effect = self._within_guards(
+            self.load_run.limits.admit, method, path, params, is_reserved=reserved is not None
+        )
         creation = None
-        if action is Action.WRITE:
+        if Action.WRITE in effect.actions:
             creation = self.load_run.created.admit(
                 method, path, json, persona=persona.name, user=persona.user
             )
-        self._within_guards(self.load_run.limits.admit, action, what=name or operation)
         headers = None if persona is self.persona else {"x-api-key": persona.secret.reveal()}
         verification = self.load_run.verification
         request = verification.begin_request(operation, path, json) if verification else None
@@ -139,8 +140,9 @@ class ScenarioUser(ArrivalUser):
                 response.failure(f"{response.status_code} instead of {' or '.join(map(str, expected))}")
             if creation is not None:
                 self._settle(creation, response)
-            if action is Action.WRITE and method == "DELETE" and 200 <= response.status_code < 300:
-                self.load_run.created.note_deleted(written_slug(method, path) or "")
+            if method == "DELETE" and 200 <= response.status_code < 300:
+                for slug in effect.names(Action.WRITE):
+                    self.load_run.created.note_deleted(slug)
             self.load_run.observe(
                 name or operation, response, sender=None if is_public else runner or persona
             )
@@ -191,9 +193,9 @@ class ScenarioUser(ArrivalUser):
                 json={"inputs": run_request.inputs},
                 params={"async": "true"} if asynchronous else None,
                 name=f"{run_request.operation} async" if asynchronous else run_request.operation,
-                action=Action.RUN,
                 expected=(200, 202) if asynchronous else (200,),
                 runner=run_request.persona,
+                reserved=reserved,
             )
         except BaseException:  # killed at the end of the load, perhaps after sending
             self.load_run.limits.budget.settle(reserved, None)

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import gevent
 
-from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.execution_status import is_final
 from knouds_harness.exchange.workflow_requests import workflow_path
 from knouds_harness.load.client.response import Response
@@ -120,7 +119,6 @@ def _follow(user: ScenarioUser, run_request: RunRequest, *, cancel_after_s: floa
             "cancelExecution",
             f"{path}/cancel",
             method="POST",
-            action=Action.CANCEL,
             expected=(200, 202, 400, 409),  # the last two if the run has ended meanwhile
             runner=run_request.persona,
         )
@@ -220,7 +218,6 @@ def workflow_crud(user: ScenarioUser) -> None:
         "/api/workflows",
         method="POST",
         json={"name": name, **_DOCUMENT},
-        action=Action.WRITE,
         expected=(200, 201),
     )
     slug = _member(created, "slug")
@@ -229,20 +226,13 @@ def workflow_crud(user: ScenarioUser) -> None:
     path = workflow_path(slug)
     try:
         change = {"description": "Changed by a load test."}
-        user.call(
-            "updateWorkflow", path, method="PUT", json=change, action=Action.WRITE, expected=range(200, 300)
-        )
+        user.call("updateWorkflow", path, method="PUT", json=change, expected=range(200, 300))
         user.call("getWorkflow", path)
         user.call(
-            "moveWorkflow",
-            f"{path}/move",
-            method="PUT",
-            json={"folderId": None},
-            action=Action.WRITE,
-            expected=range(200, 300),
+            "moveWorkflow", f"{path}/move", method="PUT", json={"folderId": None}, expected=range(200, 300)
         )
     finally:
-        user.call("deleteWorkflow", path, method="DELETE", action=Action.WRITE, expected=range(200, 300))
+        user.call("deleteWorkflow", path, method="DELETE", expected=range(200, 300))
 
 
 def _member(response: Response, name: str) -> Any:  # noqa: ANN401 - JSON

@@ -241,28 +241,32 @@ class Tester:
         operation = self.document.operation_by_id.get(operation_id)
         if operation is None:
             raise errors.UnknownName("operation", operation_id, self.document.operation_by_id)
-        self.need(may(operation.action))
         request = call.request(operation, persona=persona.name if persona else None)
+        self._need_allowed(request)
         if resource := resource_named(request.path, self.target):
             self.pricing.worst_case(resource)  # the client needs the price, and learns it by this
         return request
+
+    def _need_allowed(self, request: Request) -> None:
+        for action in request.effect.actions:
+            self.need(may(action))
 
     def send_elsewhere(
         self, method: str, path: str, persona: Persona | None, *, body: bytes | None = None
     ) -> Exchange:
         """Send a request to no documented operation."""
-        action = Action.READ if method in ("GET", "HEAD", "OPTIONS") else Action.WRITE
         name = persona.name if persona else None
-        return self.send_request(Request(method=method, path=path, body=body, persona=name, action=action))
+        request = Request(method=method, path=path, body=body, persona=name, is_deliberate=True)
+        return self.send_request(request)
 
     def send_request(self, request: Request) -> Exchange:
-        """Send a request as it is, if the profile allows its action, and judge the response."""
-        self.need(may(request.action))
+        """Send a request as it is, if the profile allows its actions, and judge the response."""
+        self._need_allowed(request)
         return self._exchange(request)
 
     def send_unjudged(self, request: Request) -> Exchange:
         """Send a request that a router or proxy may answer, so that nothing is promised."""
-        self.need(may(request.action))
+        self._need_allowed(request)
         exchange = self._sent(request)
         self._note(exchange)
         return exchange

@@ -5,8 +5,9 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+from knouds_harness.contract.effects import Effect
 from knouds_harness.contract.operations import Action
-from knouds_harness.errors import GuardStop
+from knouds_harness.errors import GuardStop, NotSent
 from knouds_harness.targets.address import host_of, is_loopback, is_production_host
 from knouds_harness.targets.budget import SharedBudget
 from knouds_harness.targets.profile import Target
@@ -43,6 +44,22 @@ def check_action(target: Target, action: Action, *, what: str) -> None:
             f'{what}: the profile does not allow "{action}"\n'
             f'  Add "{action}" to limits.allow in {target.place} if you intend that.'
         )
+
+
+def check_effect(target: Target, effect: Effect, *, is_deliberate: bool, what: str) -> None:
+    """Refuse a request that may do what the profile does not allow, or what is unknown.
+
+    Raises:
+        GuardStop: An action that it may be is not in ``limits.allow``.
+        NotSent: A header may end it early or names another server; or a server may take it for something that
+            the document does not have, and it was not sent for that.
+    """
+    if not effect.is_bounded:
+        raise NotSent(f"{what}: its headers may send it elsewhere, or hide a second request in its body")
+    if not (effect.is_documented or is_deliberate):
+        raise NotSent(f"{what}: not exactly a request of the document, so a server may take it for any other")
+    for action in sorted(effect.actions):
+        check_action(target, action, what=what)
 
 
 def check_load(target: Target, *, starts_per_s: float, in_flight: int, yes: bool) -> None:
@@ -136,25 +153,32 @@ class Guard:
         self._slots = threading.BoundedSemaphore(target.limits.concurrency)
         self.budget = SharedBudget(target.limits.credits)
 
-    def admit(self, *, action: Action, host: str, cost_credits: float, what: str) -> int:
-        """Admit one request; wait until the pace allows it.
-
-        Returns:
-            The reservation; pass it to ``budget.settle`` once there is a response.
+    def check(self, effect: Effect, *, is_deliberate: bool, host: str, what: str) -> None:
+        """Refuse a request that goes to another host, or that may do what the profile does not allow.
 
         Raises:
-            CreditsShort: It may cost more credits than are left.
-            GuardStop: The host is another one, the profile does not allow the action, or earlier runs
-                exceeded the limit of credits.
+            GuardStop: The host is another one, or the profile does not allow an action that it may be.
+            NotSent: As for ``check_effect``.
         """
         if host != self._host:
             raise GuardStop(
                 f"{what}: goes to {host}, but the profile allows only {self._host}\n"
                 "  Write another profile for another host."
             )
-        check_action(self._target, action, what=what)
+        check_effect(self._target, effect, is_deliberate=is_deliberate, what=what)
+
+    def admit(self, *, is_run: bool, cost_credits: float, what: str) -> int:
+        """Admit one request that ``check`` passed; wait until the pace allows it.
+
+        Returns:
+            The reservation; pass it to ``budget.settle`` once there is a response.
+
+        Raises:
+            CreditsShort: It may cost more credits than are left.
+            GuardStop: Earlier runs exceeded the limit of credits.
+        """
         reserved = 0
-        if action is Action.RUN or cost_credits:
+        if is_run or cost_credits:
             reserved = self.budget.reserve(cost_credits, what=what, remedy=self._credits_remedy)
         try:
             self._pacer.wait()

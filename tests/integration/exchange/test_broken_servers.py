@@ -10,7 +10,6 @@ from hostile_traffic import BROKEN_HTTP, NO_ANSWER, raw, whole
 from raw_server import Attack, RawServer, serving
 
 from knouds_harness.body_bounds import KEPT_BYTES
-from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ExitCode, TargetUnreachable
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Request
@@ -18,7 +17,7 @@ from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.targets.personas import Secret
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-WHOAMI = Request(method="GET", path="/api/whoami", persona="full", action=Action.READ)
+WHOAMI = Request(method="GET", path="/api/whoami", persona="full")
 
 
 REASONS = {

@@ -9,18 +9,13 @@ import pytest
 from example_targets import make_target
 from raw_server import RawServer, serving
 
-from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.effectless_requests import NO_SUCH_EXECUTION, NO_SUCH_MODEL
 from knouds_harness.exchange.evidence import Request
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 RUN = Request(
-    method="POST",
-    path="/api/workflows/portrait/run",
-    persona="full",
-    action=Action.RUN,
-    body=b'{"inputs": {}}',
-    cost_credits=1,
+    method="POST", path="/api/workflows/portrait/run", persona="full", body=b'{"inputs": {}}', cost_credits=1
 )
 
 
@@ -34,8 +29,10 @@ def reset(connection: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("hang_up", [close, reset])
-@pytest.mark.parametrize("action", list(Action))
-def test_request_on_a_dropped_connection_is_not_sent_again(hang_up, action: Action):
+@pytest.mark.parametrize(
+    "path", [f"/api/executions/{NO_SUCH_EXECUTION}/cancel", f"/api/models/{NO_SUCH_MODEL}/run"]
+)
+def test_request_on_a_dropped_connection_is_not_sent_again(hang_up, path: str):
     """The server reads the second request on a kept connection, and hangs up without a response."""
 
     def script(server: RawServer, connection: socket.socket) -> None:
@@ -44,7 +41,7 @@ def test_request_on_a_dropped_connection_is_not_sent_again(hang_up, action: Acti
         server.read_request(connection)
         hang_up(connection)
 
-    request = Request(method="POST", path="/api/x", action=action, body=b"{}", persona="full")
+    request = Request(method="POST", path=path, body=b"{}", persona="full")
     with serving(script) as server, Client(target=make_target(server.base_url)) as client:
         first, second = client.send(request), client.send(request)
 

@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from knouds_harness.contract.operations import Action
 from knouds_harness.errors import UsageError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Request
@@ -35,7 +34,6 @@ def run(client: Client, path: str, persona: str, inputs: object, cost_credits: f
             persona=persona,
             headers=(("content-type", "application/json"),),
             body=json.dumps({"inputs": inputs}).encode(),
-            action=Action.RUN,
             cost_credits=cost_credits,
         )
     )
@@ -63,9 +61,7 @@ def test_minted_key_holds_the_requested_capabilities(client: Client, target):
     mint = KeyMint(client)
 
     persona = mint.mint({"workflow:read"}, account="ada")
-    listed = client.send(
-        Request(method="GET", path="/api/workflows", persona=persona.name, action=Action.READ)
-    )
+    listed = client.send(Request(method="GET", path="/api/workflows", persona=persona.name))
     refused = run(client, "/api/workflows/portrait/run", persona.name, {}, 0)
 
     assert listed.status == 200
@@ -85,9 +81,7 @@ def test_sandbox_ends_with_its_context():
         url = target.base_url
 
     with Client(target=target) as client:
-        assert "nothing listens" in str(
-            client.send(Request(method="GET", path="/api/health", action=Action.READ)).failure
-        ), url
+        assert "nothing listens" in str(client.send(Request(method="GET", path="/api/health")).failure), url
 
 
 def test_other_targets_take_no_faults():

@@ -36,14 +36,11 @@ from knouds_harness.targets.personas import Secret
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Control, Model, Workflow
 
-WHOAMI = Request(
-    method="GET", path="/api/whoami", persona="full", action=Action.READ, operation_id="getWhoami"
-)
+WHOAMI = Request(method="GET", path="/api/whoami", persona="full", operation_id="getWhoami")
 RUN = Request(
     method="POST",
     path="/api/workflows/portrait/run",
     persona="full",
-    action=Action.RUN,
     headers=(("content-type", "application/json"),),
     body=b'{"inputs": {}}',
     cost_credits=10,
@@ -67,7 +64,7 @@ def recording(sent):
 
 
 def test_no_persona_sends_no_key(client_answering, recording, sent):
-    client_answering(recording).send(Request(method="GET", path="/api/health", action=Action.READ))
+    client_answering(recording).send(Request(method="GET", path="/api/health"))
 
     assert "x-api-key" not in sent[0].headers
 
@@ -147,9 +144,7 @@ def test_every_exchange_is_passed_to_the_callback(client_answering, recording):
 def test_query_is_encoded_and_base_path_is_kept(client_answering, recording, sent):
     client = client_answering(recording, target=make_target("https://gateway.example.com/knouds"))
 
-    client.send(
-        Request(method="GET", path="/api/usage", action=Action.READ, query=(("a", "ä &="), ("a", "2")))
-    )
+    client.send(Request(method="GET", path="/api/usage", query=(("a", "ä &="), ("a", "2"))))
 
     assert str(sent[0].url) == "https://gateway.example.com/knouds/api/usage?a=%C3%A4%20%26%3D&a=2"
 
@@ -171,7 +166,6 @@ PATHS = st.builds(
             Request,
             method=st.sampled_from(["GET", "POST", "PUT", "DELETE"]),
             path=PATHS,
-            action=st.sampled_from(Action),
             query=st.lists(st.tuples(st.text(max_size=5), st.text(max_size=5)), max_size=2).map(tuple),
             persona=st.sampled_from([None, *SECRETS]),
         ),
@@ -204,25 +198,23 @@ def test_no_request_leaves_the_server_or_the_allowed_actions(base_url, allow, re
 
 
 def test_invalid_path_characters_are_percent_encoded(client_answering, recording, sent):
-    client_answering(recording).send(
-        Request(method="GET", path="/api/workflows/%2Fa-é #x?y", action=Action.READ)
-    )
+    request = Request(method="GET", path="/api/workflows/%2Fa-é #x?y", is_deliberate=True)
+
+    client_answering(recording).send(request)
 
     assert sent[0].url.raw_path == b"/api/workflows/%2Fa-%C3%A9%20%23x?y"
 
 
 def test_path_that_is_too_long_is_not_sent(client_answering, recording, sent):
     with pytest.raises(NotSent, match="too long"):
-        client_answering(recording).send(
-            Request(method="GET", path=f"/api/workflows/{'a' * 70_000}", action=Action.READ)
-        )
+        client_answering(recording).send(Request(method="GET", path=f"/api/workflows/{'a' * 70_000}"))
 
     assert sent == []
 
 
 def test_path_without_a_slash_is_refused(client_answering, recording, sent):
     with pytest.raises(UsageError):
-        client_answering(recording).send(Request(method="GET", path=".evil.example/", action=Action.READ))
+        client_answering(recording).send(Request(method="GET", path=".evil.example/"))
 
     assert sent == []
 
@@ -329,7 +321,7 @@ def test_charged_run_that_should_be_refused_ends_all_runs(client_answering):
 
 def to_be_refused(path: str = "/api/models/x/run") -> Request:
     """Make a run that a sound server refuses, so it has no stated cost."""
-    return Request(method="POST", path=path, action=Action.RUN, persona="full")
+    return Request(method="POST", path=path, persona="full", is_deliberate=True)
 
 
 def priced(**limits) -> Target:
@@ -421,7 +413,7 @@ def test_run_interrupted_in_flight_counts_at_its_full_price(client_answering):
 
 def test_unknown_persona_is_named(client_answering, recording):
     with pytest.raises(UnknownName, match='Did you mean "full"'):
-        client_answering(recording).send(Request(method="GET", path="/", persona="ful", action=Action.READ))
+        client_answering(recording).send(Request(method="GET", path="/", persona="ful"))
 
 
 def test_environment_proxy_and_netrc_are_ignored(monkeypatch):
@@ -471,7 +463,7 @@ def test_requests_in_flight_are_limited(client_answering):
                 in_flight -= 1
 
     client = client_answering(answer, target=make_target(concurrency=2))
-    requests = [Request(method="GET", path=f"/{number}", action=Action.READ) for number in range(100)]
+    requests = [Request(method="GET", path=f"/api/workflows/{number}") for number in range(100)]
     with ThreadPoolExecutor(8) as pool:
         exchanges = list(pool.map(client.send, requests))
 

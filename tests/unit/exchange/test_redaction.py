@@ -10,7 +10,6 @@ from example_targets import SECRETS, make_target
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Request
 from knouds_harness.exchange.redaction import Redactor
@@ -35,7 +34,8 @@ def everything_shown(exchange) -> str:
 
 def send(answer: httpx.Response, request: Request, key: str | None = None):
     with Client(target=make_target(), transport=httpx.MockTransport(lambda _: answer)) as client:
-        return client.send(request, key=None if key is None else Secret(key, "key:sent"))
+        sent = None if key is None else Secret(key, "key:sent")
+        return client.send(replace(request, is_deliberate=True), key=sent)
 
 
 @given(secret=secrets, place=places, before=text, after=text, spell=spellings, echo=st.booleans())
@@ -50,7 +50,6 @@ def test_no_secret_survives(*, secret: str, place: str, before: str, after: str,
         body=json.dumps({"note": wrapped}).encode() if place == "body" else None,
         persona="full",
         path_values={"slug": wrapped} if place == "path" else {},
-        action=Action.READ,
     )
     answer = httpx.Response(
         200,
@@ -84,7 +83,7 @@ def test_secret_that_is_cut_off_is_hidden(length: int):
 def test_altered_key_does_not_reveal_the_secret(secret: str, start: int, length: int, spell, affix: str):
     key = spell(secret[start : start + length]) + affix
     answer = httpx.Response(401, json={"error": f"unknown key {key}", "code": "UNAUTHORIZED"})
-    request = Request(method="GET", path="/api/whoami", persona="full", action=Action.READ)
+    request = Request(method="GET", path="/api/whoami", persona="full")
 
     exchange = send(answer, request, key=key)
 
@@ -97,7 +96,7 @@ def test_altered_key_does_not_reveal_the_secret(secret: str, start: int, length:
 def test_known_key_becomes_the_pseudonym_of_its_persona():
     answer = httpx.Response(200, json={"you sent": FULL, "and": SECRETS["read-only"]})
 
-    exchange = send(answer, Request(method="GET", path="/", persona="full", action=Action.READ))
+    exchange = send(answer, Request(method="GET", path="/", persona="full"))
 
     assert exchange.json() == {"you sent": "{{key:full}}", "and": "{{key:read-only}}"}
 
@@ -117,9 +116,7 @@ def test_known_key_becomes_the_pseudonym_of_its_persona():
 )
 def test_given_key_is_shown_if_it_is_not_a_secret(key: str, shown: str):
     """Otherwise its pseudonym says what it is."""
-    exchange = send(
-        httpx.Response(401), Request(method="GET", path="/", persona="full", action=Action.READ), key=key
-    )
+    exchange = send(httpx.Response(401), Request(method="GET", path="/", persona="full"), key=key)
 
     assert dict(exchange.sent_headers)["x-api-key"] == shown
 
@@ -133,7 +130,7 @@ def test_given_key_is_shown_if_it_is_not_a_secret(key: str, shown: str):
     ],
 )
 def test_authorization_is_always_hidden(value: str, shown: str):
-    request = Request(method="GET", path="/", headers=(("Authorization", value),), action=Action.READ)
+    request = Request(method="GET", path="/", headers=(("Authorization", value),))
 
     exchange = send(httpx.Response(401), request)
 
@@ -144,7 +141,7 @@ def test_authorization_is_always_hidden(value: str, shown: str):
 def test_cookies_of_the_answer_are_hidden():
     answer = httpx.Response(200, headers={"set-cookie": "sid=abcdef; Path=/"})
 
-    exchange = send(answer, Request(method="GET", path="/", action=Action.READ))
+    exchange = send(answer, Request(method="GET", path="/"))
 
     assert exchange.header("set-cookie") == "{{hidden}}"
 
@@ -181,9 +178,7 @@ def test_secret_added_later_is_hidden_from_then_on():
 def test_secrets_are_hidden_in_any_structure(said: str, safe: str):
     """In dataclasses, mappings and tuples, as keys and values; values that are not strings stay."""
     redactor = Redactor.for_target(make_target())
-    request = Request(
-        method="GET", path=said, query=((said, "x"),), path_values={said: said}, action=Action.READ
-    )
+    request = Request(method="GET", path=said, query=((said, "x"),), path_values={said: said})
 
     clean = redactor.safe((request, said, 7, None))
 
@@ -192,7 +187,7 @@ def test_secrets_are_hidden_in_any_structure(said: str, safe: str):
 
 
 def test_object_without_secrets_is_returned_as_it_is():
-    request = Request(method="GET", path="/api/health", action=Action.READ)
+    request = Request(method="GET", path="/api/health")
 
     assert Redactor().safe(request) is request
 

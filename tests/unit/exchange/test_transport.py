@@ -8,11 +8,10 @@ import pytest
 from example_targets import make_target
 from raw_server import always, serving
 
-from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Request
 
-WHOAMI = Request(method="GET", path="/api/whoami", persona="full", action=Action.READ)
+WHOAMI = Request(method="GET", path="/api/whoami", persona="full")
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from exchanges import exchange, refusal
 
 from knouds_harness.body_bounds import KEPT_BYTES
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.contract.operations import Action
 from knouds_harness.contract.sources import Source
 from knouds_harness.judging.drift import FACT, Gatherer, drift_finding
 from knouds_harness.runs.findings import Verdict, fails_run, verdict_for
@@ -37,9 +36,10 @@ def whoami(**members):
     return exchange(200, {"user": {**USER, **members}})
 
 
-def sent(answer, body, *, action=Action.WRITE):
+def sent(answer, body):
     """Give the request of an exchange a body."""
-    return replace(answer, request=replace(answer.request, action=action, body=json.dumps(body).encode()))
+    request = replace(answer.request, method="POST", path="/api/workflows", body=json.dumps(body).encode())
+    return replace(answer, request=request)
 
 
 def delivered(payload, **headers):

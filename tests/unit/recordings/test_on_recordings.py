@@ -71,7 +71,9 @@ def test_throttled_run_is_sent_again_after_retry_after(make_tester):
     with serving(refused, admitted) as client:
         tester = make_tester(client, waits)
         persona = client.target.personas[request.persona or ""]
-        call = Call(path_values=request.path_values, raw=request.body, headers=request.headers)
+        call = Call(
+            path_values=request.path_values, raw=request.body, headers=request.headers, is_deliberate=True
+        )
         answer = tester.send("runWorkflow", persona, call)
 
     assert answer.status == 200

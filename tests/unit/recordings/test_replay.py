@@ -43,7 +43,7 @@ def test_replayed_response_shows_the_recorded_facts(name):
         url=exchange.url,
     ) == replace(
         exchange,
-        request=replace(exchange.request, cost_credits=0.0),
+        request=replace(exchange.request, cost_credits=0.0, is_deliberate=False),
         sent_headers=tuple(pair for pair in exchange.asked_headers if pair[0] != "Host"),
     )
     again = replace(recorded, exchange=exchange)

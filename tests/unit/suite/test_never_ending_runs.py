@@ -7,7 +7,6 @@ import pytest
 from example_targets import make_target
 from exchanges import exchange
 
-from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.evidence import Request
 from knouds_harness.suite.preceding_requests import NeverEndingRuns
 from knouds_harness.targets.resources import Model
@@ -20,7 +19,6 @@ def sent(operation_id, body, *, after_s=0.0, values, persona="full"):
     request = Request(
         method="POST",
         path="/api/models/slow/run",
-        action=Action.RUN,
         operation_id=operation_id,
         persona=persona,
         path_values=values,

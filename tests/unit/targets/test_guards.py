@@ -9,8 +9,9 @@ from clocks import Clock
 from hypothesis import given
 from hypothesis import strategies as st
 
+from knouds_harness.contract.effects import effect_of
 from knouds_harness.contract.operations import Action
-from knouds_harness.errors import ExitCode, GuardStop
+from knouds_harness.errors import ExitCode, GuardStop, NotSent
 from knouds_harness.targets.guards import Guard, Pacer, check_load
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Limits
@@ -26,8 +27,9 @@ def target(base_url: str = "https://staging.example.com", *, production: bool = 
     )
 
 
-def admit(guard: Guard, *, action: Action = Action.READ, host: str = "staging.example.com", cost: float = 0):
-    return guard.admit(action=action, host=host, cost_credits=cost, what="POST /api/x")
+def check(guard: Guard, method: str, path: str, *, host: str = "staging.example.com", **sent: Any) -> None:
+    effect = effect_of(method, path, sent.pop("headers", ()))
+    guard.check(effect, host=host, what=f"{method} {path}", **{"is_deliberate": False, **sent})
 
 
 @pytest.mark.parametrize(
@@ -56,13 +58,55 @@ def test_other_host_is_refused():
     with pytest.raises(
         GuardStop, match=r"goes to evil\.example, but the profile allows only staging\.example\.com"
     ):
-        admit(Guard(target()), host="evil.example")
+        check(Guard(target()), "GET", "/api/whoami", host="evil.example")
 
 
-@pytest.mark.parametrize("action", [Action.WRITE, Action.RUN, Action.CANCEL])
-def test_action_outside_the_limits_is_refused(action: Action):
+@pytest.mark.parametrize(
+    ("action", "method", "path"),
+    [
+        (Action.WRITE, "DELETE", "/api/workflows/portrait"),
+        (Action.RUN, "POST", "/api/workflows/portrait/run"),
+        (Action.CANCEL, "POST", "/api/executions/1/cancel"),
+    ],
+)
+def test_action_outside_the_limits_is_refused(action: Action, method: str, path: str):
     with pytest.raises(GuardStop, match=f'Add "{action}" to limits.allow in targets/staging.toml'):
-        admit(Guard(target()), action=action)
+        check(Guard(target()), method, path)
+
+
+EVERYTHING = frozenset(Action)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers"),
+    [
+        ("DELETE", "/api/account", ()),
+        ("DELETE", "/api//workflows/portrait", ()),
+        ("GET", "/api/admin", ()),
+        ("GET", "/api/whoami?_method=DELETE", ()),
+        ("GET", "/api/whoami", (("X-HTTP-Method-Override", "DELETE"),)),
+        ("GET", "/api/whoami", (("x_original_url", "/api/account"),)),
+    ],
+)
+def test_undocumented_request_is_sent_only_deliberately(method: str, path: str, headers):
+    """Whatever the profile allows."""
+    guard = Guard(target(allow=EVERYTHING))
+
+    with pytest.raises(NotSent, match="not exactly a request of the document"):
+        check(guard, method, path, headers=headers)
+
+    check(guard, method, path, headers=headers, is_deliberate=True)
+
+
+@pytest.mark.parametrize(
+    "name", ["Host", "forwarded", "X_Forwarded_Host", "Transfer-Encoding", "content-length"]
+)
+def test_header_that_may_hide_another_request_is_never_sent(name: str):
+    """Not even deliberately."""
+    with pytest.raises(NotSent, match="hide a second request"):
+        check(
+            Guard(target(allow=EVERYTHING)), "GET", "/api/whoami", headers=((name, "1"),), is_deliberate=True
+        )
 
 
 def test_run_beyond_the_budget_is_refused():
@@ -71,7 +115,7 @@ def test_run_beyond_the_budget_is_refused():
     with pytest.raises(
         GuardStop, match=r"may cost 6 credits, but only 5 of 5 are left\n  Raise limits\.credits in targets"
     ):
-        admit(guard, action=Action.RUN, cost=6)
+        guard.admit(is_run=True, cost_credits=6, what="POST /api/x")
 
 
 def test_request_interrupted_before_its_turn_spends_nothing():
@@ -79,10 +123,10 @@ def test_request_interrupted_before_its_turn_spends_nothing():
         raise KeyboardInterrupt
 
     guard = Guard(target(credits=5, requests_per_s=1, allow=frozenset({Action.RUN})), sleep=interrupt)
-    guard.budget.settle(admit(guard, action=Action.RUN, cost=5), 0)
+    guard.budget.settle(guard.admit(is_run=True, cost_credits=5, what="POST /api/x"), 0)
 
     with pytest.raises(KeyboardInterrupt):
-        admit(guard, action=Action.RUN, cost=5)
+        guard.admit(is_run=True, cost_credits=5, what="POST /api/x")
 
     assert guard.budget.left_credits == 5
 

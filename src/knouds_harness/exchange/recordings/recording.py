@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import quote, urlencode
 
-from knouds_harness.contract.operations import Action
 from knouds_harness.errors import RecordingError
 from knouds_harness.exchange.evidence import Exchange, Pairs, Request
 from knouds_harness.file_content import file_text, replace_file
@@ -228,7 +227,6 @@ def _from_content(content: Mapping[str, Any]) -> Recording:
                 path_values=asked["path_values"],
                 query=query,
                 persona=asked["persona"],
-                action=Action(asked["action"]),
                 headers=_headers(asked["headers"]),
                 body=None if asked["body"] is None else _as_bytes(asked["body"]),
                 operation_id=content["operation"] if content["kind"] == "answer" else None,

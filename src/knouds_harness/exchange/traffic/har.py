@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.alterations import Alteration
 from knouds_harness.exchange.evidence import Exchange, KeptBodies, Pairs, Request
 from knouds_harness.file_content import file_lines
@@ -150,7 +149,6 @@ def from_entry(entry: dict[str, Any]) -> Exchange:
             operation_id=_text_or_none(ours["operation"]),
             persona=_text_or_none(ours["persona"]),
             path_values={_text(name): _text(value) for name, value in dict(ours["path_values"]).items()},
-            action=Action(ours["action"]),
             cost_credits=float(ours["cost_credits"]),
         ),
         url=_text(asked["url"]),

@@ -14,7 +14,6 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pydantic import BaseModel, Field, ValidationError
 
-from knouds_harness.contract.operations import Action
 from knouds_harness.errors import UsageError
 from knouds_harness.exchange.evidence import Exchange, Pairs, Request
 from knouds_harness.exchange.traffic.har import from_entry
@@ -139,7 +138,6 @@ def _recorded(raw: Any, exchange_id: str) -> Recorded:  # noqa: ANN401 - whateve
             path=address.path or "/",
             query=tuple(parse_qsl(address.query, keep_blank_values=True)),
             body=_bytes(asked.body) if asked.body else None,
-            action=Action.READ,
         ),
         url=asked.url,
         sent_headers=_pairs(asked.headers),

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.evidence import Exchange, Pairs, Request
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.traffic.har import from_entry, to_entry
@@ -64,7 +63,6 @@ class Samples:
             body=body[:_MOST_BYTES] or None,
             operation_id=error.operation.removesuffix(" async"),
             persona=_persona_of(headers),
-            action=Action.READ,  # what it cost is counted elsewhere
         )
         try:
             content = response.content or b""

@@ -282,7 +282,6 @@ class Verifier:
                 path=url.path,
                 query=tuple(parse_qsl(url.query, keep_blank_values=True)),  # says whether a run is async
                 path_values=operation.path_values(url.path) or {},
-                action=operation.action,
                 operation_id=operation.id,
             ),
             url=response.url or "",

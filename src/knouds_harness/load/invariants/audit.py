@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import gevent
 
-from knouds_harness.contract.operations import Action
 from knouds_harness.errors import HarnessError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Request
@@ -101,7 +100,6 @@ class Audit:
                     operation_id="getExecution",
                     persona=persona.name,
                     path_values={"id": each.execution_id},
-                    action=Action.READ,
                 )
             )
             status = status_in(exchange)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+from urllib.parse import urlencode
 
 import gevent
 from gevent.event import Event
 from gevent.lock import RLock
 
+from knouds_harness.contract.effects import Effect, effect_of
 from knouds_harness.contract.operations import Action
-from knouds_harness.errors import CreditsShort, GuardStop
+from knouds_harness.errors import CreditsShort, GuardStop, NotSent
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.exchange.pricing import highest_price_credits, reported_charge
@@ -19,8 +22,10 @@ from knouds_harness.load.client.response import Response
 from knouds_harness.load.workload.accounts import RunRequest
 from knouds_harness.load.workload.preflight import NOT_LOOKED, Preflight
 from knouds_harness.targets.budget import Budget, credits_of
-from knouds_harness.targets.guards import Guard, Pacer, check_action
+from knouds_harness.targets.guards import Guard, Pacer, check_effect
 from knouds_harness.targets.profile import Target
+
+_MOST_EFFECTS: Final = 4096
 
 
 class CreditLease(Protocol):
@@ -46,7 +51,7 @@ class LoadLimits:
         """With a lease, no request is admitted before ``pace`` is called."""
         self._target = target
         self._credits_remedy = target.credits_remedy
-        self._allowed: tuple[Action, ...] = ()  # a set would call Enum's hash, which is slow
+        self._effects: dict[tuple[str, str, tuple[str, ...]], Effect] = {}
         self._lease = lease
         self._pacer = Pacer(target.limits.requests_per_s, sleep=gevent.sleep)
         self._is_paced = Event()
@@ -66,14 +71,42 @@ class LoadLimits:
         self._pacer.take_turns(index=share.index, sharers=share.workers, since=since)
         self._is_paced.set()
 
-    def admit(self, action: Action, *, what: str) -> None:
-        """Wait for the turn of a request; refuse one that the profile does not allow."""
-        if action not in self._allowed:
-            check_action(self._target, action, what=what)
-            self._allowed = (*self._allowed, action)
+    def admit(
+        self, method: str, path: str, params: Mapping[str, Any] | None = None, *, is_reserved: bool = False
+    ) -> Effect:
+        """Wait for the turn of a request, and return what it may do; refuse what the profile does not allow.
+
+        Args:
+            method: As it is sent.
+            path: As it is sent, after the base URL.
+            params: The query.
+            is_reserved: Whether credits are reserved for it.
+
+        Raises:
+            GuardStop: The profile does not allow it, the document does not have it, or it would run something
+                for which nothing is reserved.
+        """
+        key = method, path, tuple(params or ())
+        effect = self._effects.get(key)
+        if effect is None:
+            if len(self._effects) >= _MOST_EFFECTS:
+                self._effects.clear()
+            effect = self._effects[key] = self._checked(method, path, params)
+        if not is_reserved and Action.RUN in effect.actions:
+            raise GuardStop(f"{method} {path}: nothing is reserved for this run\n  Send it by send_run.")
         if self._lease is not None:
             self._is_paced.wait()
         self._pacer.wait()
+        return effect
+
+    def _checked(self, method: str, path: str, params: Mapping[str, Any] | None) -> Effect:
+        target, what = f"{path}?{urlencode(params)}" if params else path, f"{method} {path}"
+        effect = effect_of(method, target)
+        try:
+            check_effect(self._target, effect, is_deliberate=False, what=what)
+        except NotSent as refused:
+            raise GuardStop(str(refused)) from refused
+        return effect
 
     def reserve(self, run_request: RunRequest) -> int:
         """Set aside the most that a run may cost.

@@ -233,7 +233,8 @@ class Discovery:
 
     def _ask(self, operation: Operation, persona: str, call: Call) -> Exchange:
         """Send a request that has no effect even if it is let in; for the guard it is a read."""
-        exchange = self._client.send(replace(call.request(operation, persona=persona), action=Action.READ))
+        request = replace(call.request(operation, persona=persona), is_deliberate=True, is_effectless=True)
+        exchange = self._client.send(request)
         if operation.action is not Action.READ and exchange.is_success:
             self._remarks.append(
                 f"{operation.method} {exchange.request.path} was answered {answer(exchange)}, but had to be "

@@ -90,4 +90,8 @@ SPELLINGS: Final[Mapping[str, Respell]] = MappingProxyType(
 def spelled(request: Request, name: str) -> Request | None:
     """Return the request in another spelling; None if that does not change it."""
     other = SPELLINGS[name](request)
-    return None if other == request else replace(other, operation_id=None, path_values={}, cost_credits=0.0)
+    return (
+        None
+        if other == request
+        else replace(other, operation_id=None, path_values={}, cost_credits=0.0, is_deliberate=True)
+    )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from hypothesis import strategies as st
 
 from knouds_harness.contract.document import Document
+from knouds_harness.contract.effects import effect_of
 from knouds_harness.contract.operations import Action, Operation
 from knouds_harness.exchange.effectless_requests import NO_SUCH_WORKFLOW
 from knouds_harness.exchange.evidence import NO_BODY, Call
@@ -212,12 +213,14 @@ def _as_call(operation: Operation, case: schemathesis.Case[Any]) -> Call:
     mark = {"createWorkflow": marked, "updateWorkflow": with_marked_name}.get(operation.id)
     body = mark(case.body) if mark else case.body
     values = {name: str((case.path_parameters or {}).get(name, "")) for name in operation.path_parameters}
-    if operation.action is Action.WRITE and set(values.get("slug", "")) <= set(_SLUG_CHARACTERS):
+    written = effect_of(operation.method, operation.url_path(values)).names(Action.WRITE)
+    if any(set(name) <= set(_SLUG_CHARACTERS) for name in written):
         values["slug"] = NO_SUCH_WORKFLOW  # a generated slug may be somebody's
     return Call(
         path_values=values,
         query=tuple((name, _as_text(value)) for name, value in (case.query or {}).items()),
         json=body if has_body else NO_BODY,
+        is_deliberate=True,
     )
 
 

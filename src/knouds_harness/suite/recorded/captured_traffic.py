@@ -132,11 +132,7 @@ def _placed(recorded: Recorded, document: Document, base_url: str | None) -> Api
         if found is not None:
             operation, values = found
             request = replace(
-                exchange.request,
-                path=path[start:],
-                operation_id=operation.id,
-                path_values=values,
-                action=operation.action,
+                exchange.request, path=path[start:], operation_id=operation.id, path_values=values
             )
             return ApiEntry(
                 recorded=replace(recorded, exchange=replace(exchange, request=request)),

@@ -21,6 +21,7 @@ from knouds_harness.exchange.evidence import KEY_HEADER, KEY_HERE, Exchange, Req
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.exchange.minting import ask_control
+from knouds_harness.exchange.pricing import Pricing, resource_named
 from knouds_harness.exchange.profile_check import check_profile
 from knouds_harness.exchange.redaction import PLACEHOLDER
 from knouds_harness.exchange.reproduction.script import SequencePart, parts_of, pause_s
@@ -263,8 +264,8 @@ class Replayer:
                 if answers:
                     self.wait(pause_s(steps[len(answers) - 1], part.steps[0]))
                 answers += self._part_again(part, client, list(zip(steps, answers, strict=False)))
-        except GuardStop as stop:
-            raise CannotTell(f"a guard forbids it: {str(stop).partition(chr(10))[0]}") from None
+        except (GuardStop, NotSent) as refused:
+            raise CannotTell(f"a guard forbids it: {str(refused).partition(chr(10))[0]}") from None
         finally:
             self._undo(steps, answers, client)
         return answers
@@ -283,10 +284,7 @@ class Replayer:
                 now = self._minted(step, client, answered)
             else:
                 request, key = self._prepared(step, client, answered)
-                try:
-                    now = client.send(request, key=key)
-                except NotSent as refused:
-                    raise CannotTell(str(refused)) from None
+                now = client.send(request, key=key)
             yield now
             answered.append((step, now))
 
@@ -308,6 +306,8 @@ class Replayer:
         if "{{" in json.dumps(payload):
             raise CannotTell("it needs a key with a webhook of the run")
         what, before = step.request.path.rpartition("/")[2], body_of(step)
+        if what not in ("keys", "accounts", "clock"):
+            raise CannotTell(f"no test asks a control plane for {what}")
         try:
             answer = ask_control(client, what, payload)
         except UsageError:
@@ -353,11 +353,15 @@ class Replayer:
         body = _text_of(request)
         if not made.isdisjoint(request.path_values.values()) or any(f'"{name}"' in body for name in made):
             raise CannotTell("it is about a resource that was made for the run")
-        operation = self.document.operation_by_id.get(request.operation_id or "")
-        is_reading = request.method in ("GET", "HEAD", "OPTIONS")
+        resource = resource_named(request.path, client.target)
+        if (
+            resource is not None
+            and Pricing(client.send, client.target, estimates=client.estimates).worst_case(resource) is None
+        ):
+            raise CannotTell("its cost is unknown")
         return replace(
             request,
-            action=operation.action if operation else Action.READ if is_reading else Action.WRITE,
+            cost_credits=0.0,  # the record's word is no price
             query=tuple(
                 (name, _with_keys(value, client) if f"{name}={value}" in step.url else value)
                 for name, value in request.query

@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import subprocess
+from dataclasses import replace
 from urllib.parse import quote
 
 import httpx
@@ -13,7 +14,6 @@ from example_targets import SECRETS, make_target
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Request
 from knouds_harness.exchange.reproduction.curl import ShellNames, curl
@@ -29,7 +29,7 @@ def line_for(request: Request, key: str | None = None) -> str:
     transport = httpx.MockTransport(lambda _: httpx.Response(401))
     with Client(target=make_target(), transport=transport) as client:
         sent = None if key is None else Secret(key, "key:sent")
-        return curl(client.send(request, key=sent), ShellNames.of(client.target))
+        return curl(client.send(replace(request, is_deliberate=True), key=sent), ShellNames.of(client.target))
 
 
 def take_apart(line: str) -> tuple[list[str], bytes]:
@@ -46,7 +46,7 @@ def take_apart(line: str) -> tuple[list[str], bytes]:
 
 
 def test_key_is_left_as_a_variable():
-    line = line_for(Request(method="GET", path="/api/whoami", persona="full", action=Action.READ))
+    line = line_for(Request(method="GET", path="/api/whoami", persona="full"))
 
     assert line == (
         "curl -sS -i --noproxy '*' https://staging.example.com/api/whoami -H "
@@ -55,15 +55,13 @@ def test_key_is_left_as_a_variable():
 
 
 def test_shell_inserts_the_key():
-    arguments, _ = take_apart(
-        line_for(Request(method="GET", path="/api/whoami", persona="full", action=Action.READ))
-    )
+    arguments, _ = take_apart(line_for(Request(method="GET", path="/api/whoami", persona="full")))
 
     assert arguments[-1] == f"x-api-key: {SECRETS['full']}"
 
 
 def test_empty_key_is_sent_as_an_empty_header():
-    line = line_for(Request(method="GET", path="/", persona="full", action=Action.READ), key="")
+    line = line_for(Request(method="GET", path="/", persona="full"), key="")
 
     assert "-H 'x-api-key;'" in line
 
@@ -79,7 +77,7 @@ def test_empty_key_is_sent_as_an_empty_header():
 @example(body='{"name": "Lichtmaß"}'.encode())
 @example(body=b"[" * 5_000 + b"]" * 5_000)
 def test_any_body_survives_the_shell(body: bytes):
-    request = Request(method="POST", path="/api/x", body=body, action=Action.READ)
+    request = Request(method="POST", path="/api/x", body=body)
 
     line = line_for(request)
 
@@ -97,7 +95,7 @@ def test_any_body_survives_the_shell(body: bytes):
 def test_any_header_survives_the_shell(value: str):
     headers = (("x-note", f"{value}{SECRETS['full']}"),)
 
-    arguments, _ = take_apart(line_for(Request(method="GET", path="/", headers=headers, action=Action.READ)))
+    arguments, _ = take_apart(line_for(Request(method="GET", path="/", headers=headers)))
 
     assert f"x-note: {value}{SECRETS['full']}" in arguments
 
@@ -111,7 +109,6 @@ def test_placeholders_sent_by_a_server_stay_text():
         query=(("offset", forged), ("api_key", SECRETS["full"])),
         body=json.dumps({"text": forged}).encode(),
         persona="full",
-        action=Action.READ,
     )
 
     arguments, _ = take_apart(line_for(request))
@@ -124,14 +121,14 @@ def test_placeholders_sent_by_a_server_stay_text():
 
 
 def test_curl_adds_no_content_type_of_its_own():
-    line = line_for(Request(method="POST", path="/", body=b"{}", action=Action.READ))
+    line = line_for(Request(method="POST", path="/", body=b"{}"))
 
     assert "-H 'content-type:'" in line
 
 
 def test_long_body_is_not_in_the_line():
     body = random.Random(1).randbytes(1_000_000)
-    line = line_for(Request(method="POST", path="/", body=body, action=Action.READ))
+    line = line_for(Request(method="POST", path="/", body=body))
 
     assert len(line) < 300
     assert "1000000 bytes: exchanges.har, x00001" in line
@@ -139,6 +136,6 @@ def test_long_body_is_not_in_the_line():
 
 def test_dots_in_the_path_are_kept():
     """Curl would resolve them."""
-    request = Request(method="GET", path="/api/%2e%2e/..x", query=(("a", "1"),), action=Action.READ)
+    request = Request(method="GET", path="/api/%2e%2e/..x", query=(("a", "1"),))
 
     assert "--path-as-is" in line_for(request)

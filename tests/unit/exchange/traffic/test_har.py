@@ -10,7 +10,6 @@ from exchanges import exchange
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.exchange.traffic.har import HarWriter, from_entry, read_har, to_entry
 
@@ -26,7 +25,6 @@ requests = st.builds(
     operation_id=st.none() | text,
     persona=st.none() | text,
     path_values=st.dictionaries(text, text, max_size=2),
-    action=st.sampled_from(Action),
     cost_credits=st.floats(0, 100),
 )
 exchanges = st.builds(

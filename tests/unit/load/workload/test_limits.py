@@ -65,12 +65,12 @@ def test_action_outside_the_limits_is_refused():
     limits = LoadLimits(target(allow={Action.READ}))
 
     with pytest.raises(GuardStop, match="does not allow"):
-        limits.admit(Action.WRITE, what="createWorkflow")
+        limits.admit("POST", "/api/workflows")
 
 
 def test_worker_sends_nothing_before_it_has_a_share():
     limits = LoadLimits(target(requests_per_s=1000), lease=lease_of(master_has=0))
-    sending = gevent.spawn(limits.admit, Action.READ, what="getWhoami")
+    sending = gevent.spawn(limits.admit, "GET", "/api/whoami")
     gevent.sleep(0)
     assert not sending.ready()
 

@@ -4,7 +4,6 @@ import httpx
 import pytest
 from example_targets import SECRETS, make_target
 
-from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Request
 from knouds_harness.exchange.reproduction.curl import ShellNames, curl
@@ -14,7 +13,6 @@ WRITE = Request(
     method="POST",
     path="/api/workflows",
     persona="full",
-    action=Action.WRITE,
     headers=(("content-type", "application/json"),),
     body=b"{}",
 )
@@ -71,7 +69,7 @@ def test_evidence_and_curl_line_have_the_headers_as_sent():
 
 
 def test_request_without_a_key_gets_none():
-    got, _, _ = sent_as(in_form(Request(method="GET", path="/api/health", action=Action.READ), {}))
+    got, _, _ = sent_as(in_form(Request(method="GET", path="/api/health"), {}))
 
     assert "x-api-key" not in {name.lower() for name, _ in got}
 

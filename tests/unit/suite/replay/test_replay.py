@@ -18,6 +18,7 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.effectless_requests import NO_SUCH_EXECUTION
 from knouds_harness.exchange.evidence import Request
 from knouds_harness.exchange.workflow_ledger import LEDGER_FILE, Ledger, append
 from knouds_harness.judging.checks import all_checks, authentication, workflows
@@ -55,12 +56,8 @@ TARGET = Target(
     },
 )
 SETUP = run_setup(TARGET, seed=0, checks=all_checks().values())
-WHOAMI = Request(
-    method="GET", path="/api/whoami", operation_id="getWhoami", persona="full", action=Action.READ
-)
-CREATE = replace(
-    WHOAMI, method="POST", path="/api/workflows", operation_id="createWorkflow", action=Action.WRITE
-)
+WHOAMI = Request(method="GET", path="/api/whoami", operation_id="getWhoami", persona="full")
+CREATE = replace(WHOAMI, method="POST", path="/api/workflows", operation_id="createWorkflow")
 BROKEN = httpx.Response(404, text="<html>", headers={"content-type": "text/html"})
 THROTTLED = httpx.Response(429, json={})
 SOUND = httpx.Response(404, json={"error": "No such thing", "code": "NOT_FOUND"})
@@ -242,18 +239,13 @@ def test_check_of_one_exchange_judges_again(status, expected, replayed, tmp_path
         (replace(WHOAMI, persona="minted"), {}, 'key "minted" is not in the profile'),
         (WHOAMI, {"key": f"qrstuv{KEY[-9:]}"}, 'key "altered" is not in the profile'),
         (
-            replace(WHOAMI, operation_id="runModel", method="POST", action=Action.RUN),
+            replace(WHOAMI, method="POST", path=f"/api/executions/{NO_SUCH_EXECUTION}/cancel"),
             {},
-            'a guard forbids it: POST /api/whoami: the profile does not allow "run"',
+            'the profile does not allow "cancel"',
         ),
         (
             replace(WHOAMI, path="/api/workflows/made", path_values={"slug": "made"}),
-            {
-                "first": (
-                    replace(WHOAMI, method="POST", operation_id="createWorkflow", action=Action.WRITE),
-                    httpx.Response(201, json={"slug": "made"}),
-                )
-            },
+            {"first": (CREATE, httpx.Response(201, json={"slug": "made"}))},
             "made for the run",
         ),
         (replace(CREATE, body=b'{"text": "{{key:full}}"}'), {}, "text of the target that looks like one"),
@@ -318,7 +310,7 @@ def test_made_up_key_is_sent_unchanged(replayed, tmp_path):
 
 def test_workflow_created_by_a_replay_is_deleted(replayed, tmp_path):
     create = replace(WHOAMI, method="POST", path="/api/workflows", operation_id="createWorkflow")
-    create = replace(create, action=Action.WRITE, body=b'{"name": "Harness 0123456789ab a"}')
+    create = replace(create, body=b'{"name": "Harness 0123456789ab a"}')
     slug = "harness-0123456789ab-a"
     writer = replace(TARGET.personas["full"], capabilities=frozenset({"workflow:write"}))
     target = replace(TARGET, personas={"full": writer})
@@ -500,7 +492,6 @@ def test_new_name_replaces_only_the_whole_old_name():
         method="PUT",
         path="/api/workflows/twin/move",
         path_values={"slug": "twin"},
-        action=Action.WRITE,
         body=json.dumps({"slug": "twin", "name": "twin-2"}).encode(),
     )
 
