@@ -9,6 +9,7 @@ import brotli
 
 MAX_BODY_BYTES: Final = 4_000_000
 """Applies to the body as sent, and again once it is decoded."""
+TOO_LONG: Final = f"the body is over {MAX_BODY_BYTES // 1_000_000} MB"
 KEPT_BYTES: Final = 65_536
 """How much is kept of a long body that is incomplete, not JSON, or only kept for later comparisons."""
 MAX_LEVELS: Final = 200

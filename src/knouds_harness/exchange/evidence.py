@@ -13,12 +13,18 @@ from functools import cached_property, lru_cache
 from typing import Any, Final, NoReturn
 from urllib.parse import quote, urlencode
 
-from knouds_harness.body_bounds import KEPT_BYTES, MAX_LEVELS, MAX_VALUES, has_too_many_values, is_too_deep
+from knouds_harness.body_bounds import (
+    KEPT_BYTES,
+    MAX_LEVELS,
+    MAX_VALUES,
+    TOO_LONG,
+    has_too_many_values,
+    is_too_deep,
+)
 from knouds_harness.contract.capabilities import WINDOW_S
 from knouds_harness.contract.effects import Effect, effect_of
 from knouds_harness.contract.operations import Action, Operation
 from knouds_harness.exchange.alterations import Alteration
-from knouds_harness.exchange.failures import TOO_LONG
 from knouds_harness.whole_numbers import whole_number
 
 NO_BODY: Final = object()

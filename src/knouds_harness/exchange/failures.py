@@ -6,9 +6,7 @@ from typing import Final
 
 import httpx
 
-from knouds_harness.body_bounds import MAX_BODY_BYTES, TooLongOnceDecoded, UndecodableBody
-
-TOO_LONG: Final = f"the body is over {MAX_BODY_BYTES // 1_000_000} MB"
+from knouds_harness.body_bounds import TOO_LONG, TooLongOnceDecoded, UndecodableBody
 
 
 class BodyTooLong(Exception):

@@ -38,7 +38,7 @@ def test_curl_lines_use_the_same_proxy_and_headers(load):
 
     names = ShellNames.of(target)
 
-    assert names.options == ("--proxy", "\0${PROXY}\0")
+    assert names.options == ("--noproxy", "", "--proxy", "\0${PROXY}\0")
     assert names.variable("header:x-gateway") == "TOKEN"
 
 

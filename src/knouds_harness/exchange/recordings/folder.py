@@ -179,7 +179,7 @@ def differences(old: Recording, new: Recording) -> Iterator[str]:
 
 
 def _leaves(value: JSON, place: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the place and the JSON of each value that is no object or list, and of each empty one."""
+    """Yield the place and the JSON of each scalar, and of each empty object or list."""
     if isinstance(value, Mapping) and value:
         for name, each in value.items():
             yield from _leaves(each, f"{place} {name}".lstrip())

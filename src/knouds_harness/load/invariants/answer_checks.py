@@ -20,12 +20,11 @@ from urllib.parse import parse_qsl, urlsplit
 
 from locust.exception import CatchResponseError
 
-from knouds_harness.body_bounds import MAX_BODY_BYTES, is_too_deep
+from knouds_harness.body_bounds import MAX_BODY_BYTES, TOO_LONG, is_too_deep
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Operation
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.evidence import JSON, Exchange, Request, parsed_json
-from knouds_harness.exchange.failures import TOO_LONG
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.judging.claim import Check, Claim
 from knouds_harness.judging.context import Context
