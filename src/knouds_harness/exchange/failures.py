@@ -2,7 +2,6 @@
 
 import socket
 import ssl
-from typing import Final
 
 import httpx
 

@@ -88,7 +88,7 @@ def refuse_cut_short(places: Sequence[Path]) -> None:
     for place in places:
         if place.is_dir() and read_run(place).is_cut_short:
             raise UsageError(
-                f"{place}: the check was cut short, so it is no baseline for whole ones\n"
+                f"{place}: the check was cut short, so it cannot be a baseline\n"
                 "  Run it again with more credits, or pass --allow-short."
             )
 

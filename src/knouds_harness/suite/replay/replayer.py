@@ -361,7 +361,7 @@ class Replayer:
             raise CannotTell("its cost is unknown")
         return replace(
             request,
-            cost_credits=0.0,  # the record's word is no price
+            cost_credits=0.0,  # a record says nothing about the price
             query=tuple(
                 (name, _with_keys(value, client) if f"{name}={value}" in step.url else value)
                 for name, value in request.query
