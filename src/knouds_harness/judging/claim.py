@@ -11,7 +11,7 @@ from knouds_harness.contract.shapes import Mismatch
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.context import Case
 from knouds_harness.judging.rule.outside import is_from_outside
-from knouds_harness.judging.rule.reading import read
+from knouds_harness.judging.rule.reading import read, why_expected
 from knouds_harness.judging.rule.reasons import Reason
 from knouds_harness.targets.needs.need import Need
 
@@ -32,6 +32,7 @@ class Claim:
         where: JSON pointer into the response body, ``header NAME``, or empty for the whole response.
         picture: Overlapping requests, drawn in lines of text.
         cause: What answered in place of the API; such claims are one finding, whatever was asked.
+        reasons: Whether each documented reason to refuse the request applies, in one line each.
     """
 
     fact: str
@@ -41,6 +42,7 @@ class Claim:
     where: str = ""
     picture: str = ""
     cause: str = ""
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,10 +152,17 @@ def claims_by_rule(case: Case) -> Iterator[tuple[str, Claim]]:
     if case.context.is_delivery:
         return
     for each in read(case.exchange, case.allowed):
-        claim = Claim(
-            fact=each.fact, holds=each.holds, expected=each.expected, observed=each.observed, where=each.where
+        yield (
+            each.check,
+            Claim(
+                fact=each.fact,
+                holds=each.holds,
+                expected=each.expected,
+                observed=each.observed,
+                where=each.where,
+                reasons=() if each.holds else why_expected(case.allowed),
+            ),
         )
-        yield each.check, claim
 
 
 def is_answer(case: Case) -> bool:

@@ -96,6 +96,7 @@ def finding_of(
         observed=claim.observed,
         where=claim.where,
         picture=claim.picture,
+        reasons=claim.reasons,
         exchange_id=exchange.id,
         trace_id=exchange.trace_id,
         curl=curl(exchange, names),

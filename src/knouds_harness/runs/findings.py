@@ -110,6 +110,7 @@ class Finding:
 
     Attributes:
         where: JSON pointer into the response's body, ``header NAME``, or empty for the whole response.
+        reasons: Why another answer was expected: each documented reason to refuse, and whether it applied.
         picture: The requests that overlapped and their responses, drawn as text; empty if none did.
         status: HTTP status of the response; None if none came.
         exchange_id: The first exchange that showed it.
@@ -133,6 +134,7 @@ class Finding:
     observed: str
     where: str = ""
     picture: str = ""
+    reasons: tuple[str, ...] = ()
     status: int | None = None
     code: str | None = None
     exchange_id: str | None

@@ -108,9 +108,9 @@ def is_nowhere(asked: AskedRequest, known: Known) -> bool | None:
     return None if found.exists is None else not found.exists
 
 
-def is_deleted(_: AskedRequest, known: Known) -> bool | None:
+def is_deleted(asked: AskedRequest, known: Known) -> bool | None:
     """Whether it existed, and was deleted."""
-    return known.resource.is_deleted if known.resource.exists is not True else False
+    return known.resource.is_deleted if asked.is_well_named and known.resource.exists is not True else False
 
 
 def is_private(asked: AskedRequest, known: Known) -> bool | None:

@@ -152,10 +152,12 @@ def _read_refusal(exchange: Exchange, allowed: Allowed) -> Iterator[Shown]:
         sure = [each for each in sure if each is CAPABILITY or each in OF_KEYS]
         yield from (_unlike(each, exchange, allowed) for each in sure if each.id)
     elif any(each.id for each in sure):
-        near = [each for each in sure if each.has_status(exchange)] or sure
+        is_of_input = exchange.status not in (401, 403, 404)
+        alike = [each for each in sure if each.has_status(exchange)]
+        near = alike or [each for each in sure if each.is_told_to_all is is_of_input] or sure
         yield from (_unlike(each, exchange, allowed) for each in near if each.id)
         yield from _key_was_accepted(exchange, allowed)
-    elif not sure:
+    elif not sure and not any(exchange.code in each.codes for each in allowed.possible):
         yield from _unexplained(exchange, allowed)
 
 
