@@ -18,6 +18,8 @@ from knouds_harness.errors import ExitCode
 from knouds_harness.judging.checks import all_checks
 from knouds_harness.judging.claim import Check
 from knouds_harness.judging.engine import checks_of_every_answer
+from knouds_harness.judging.rule.reading import refusal_of
+from knouds_harness.judging.rule.reasons import REASONS
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.option_declarations import options_of
 from knouds_harness.runs.results import run_file_format
@@ -53,6 +55,7 @@ TABLE_OF_OUTCOMES: Final = re.compile(
 MOST_OTHERS: Final = 8
 WIDTH: Final = 100
 MOST_FACTS: Final = 20
+TABLE_OF_REASONS: Final = re.compile(r"(\| reason \| refusal \| check \|\n\|.*\n)((?:\|.*\n)+)")
 TABLE_OF_CHECKS: Final = re.compile(r"(?<=## )(\w+)(\n(?:\n|[^|#\n].*\n)*\| check \|.*\n\|.*\n)((?:\|.*\n)+)")
 
 
@@ -70,7 +73,8 @@ def options_page() -> str:
 
 
 def checks_page(text: str) -> str:
-    """The page of checks, with the table of each family as the code has it."""
+    """The page of checks, with the tables of reasons to refuse and of each family as the code has them."""
+    text = TABLE_OF_REASONS.sub(lambda found: f"{found[1]}{_rows_of_reasons()}", text)
     return TABLE_OF_CHECKS.sub(lambda found: f"{found[1]}{found[2]}{_rows_of_checks(found[1])}", text)
 
 
@@ -160,6 +164,13 @@ def _runner(name: str) -> tuple[str, Mapping[str, str]]:
         return "", {}
     runner, declared = RUNNERS[name]
     return runner, {each.name: f"`{each.runner_flag}`" for each in options_of(declared).values()}
+
+
+def _rows_of_reasons() -> str:
+    rows = (
+        f"| {each.because} | {refusal_of(each)} | {f'`{each.id}`' if each.id else ''} |\n" for each in REASONS
+    )
+    return "".join(dict.fromkeys(rows))
 
 
 def _rows_of_checks(family: str) -> str:

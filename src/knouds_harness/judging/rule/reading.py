@@ -11,7 +11,7 @@ from knouds_harness.judging.rule.allowed import Allowed
 from knouds_harness.judging.rule.outside import is_from_outside
 from knouds_harness.judging.rule.reasons import CAPABILITY, OF_KEYS, Reason
 
-_WORDS: Final = {True: "yes", False: "no", None: "unknown"}
+_WORDS: Final = {True: "yes", None: "unknown"}
 _MOST_SAID: Final = 3
 _GATES: Final = (reasons.REVOKED_KEY, CAPABILITY, reasons.MODEL_ABOVE_TIER)
 """Reasons about the sender: a refusal for one that does not apply says nothing of what else is wrong."""
@@ -66,14 +66,17 @@ def why_expected(allowed: Allowed) -> tuple[str, ...]:
     """Return in one line each which reasons to refuse the request apply: yes, no or unknown."""
     told = []
     for reason, applies in allowed.reasons.items():
-        words = reason.because if applies is not False else reason.otherwise
-        if words:
-            codes = f" {' or '.join(reason.codes)}" if reason.codes else ""
-            answers = f" → {_statuses(reason)}{codes}" if applies is not False else ""
-            told.append(
-                f"{_WORDS[applies]}: {reason.because}{answers}" if applies is not False else f"no: {words}"
-            )
+        if applies is not False:
+            told.append(f"{_WORDS[applies]}: {reason.because} → {refusal_of(reason)}")
+        elif reason.otherwise:
+            told.append(f"no: {reason.otherwise}")
     return tuple(told)
+
+
+def refusal_of(reason: Reason) -> str:
+    """Return the status and code of a refusal for a reason, in words."""
+    codes = " or ".join(reason.codes)
+    return f"{_statuses(reason)}{f' {codes}' if codes else ''}"
 
 
 def lasting_fact(exchange: Exchange, allowed: Allowed) -> str | None:
@@ -235,7 +238,7 @@ def _unlike(reason: Reason, exchange: Exchange, allowed: Allowed) -> Shown:
     if reason.status_fact or len(reason.statuses) > _MOST_SAID:
         expected = "a refusal"
     else:
-        expected = codes if is_of_code else f"{_statuses(reason)}{f' {codes}' if codes else ''}"
+        expected = codes if is_of_code else refusal_of(reason)
     because = f"holds {_held(allowed)}" if reason is CAPABILITY else reason.because
     return Shown(
         reason.id,
