@@ -25,6 +25,7 @@ from knouds_harness.judging.claim import Check, Claim, RuleCheck
 from knouds_harness.judging.context import Case, Context
 from knouds_harness.judging.engine import claims_of
 from knouds_harness.judging.rule.allowed import Allowed
+from knouds_harness.judging.rule.outside import is_from_outside
 from knouds_harness.judging.rule.reading import lasting_fact
 from knouds_harness.judging.rule.resources import KnownResources
 from knouds_harness.runs.findings import Finding
@@ -274,9 +275,13 @@ class Tester:
     def judge(self, check: Check[P], exchange: Exchange, *args: P.args, **kwargs: P.kwargs) -> list[Finding]:
         """Have a check judge an exchange, and record its claims; returns the findings that fail the run.
 
-        A check of the rule reads the answer once more, now that its reason is known to apply.
+        A check of the rule reads the answer once more, now that its reason is known to apply. Nothing is
+        claimed about an answer that never came from the API, or that is beyond the harness's own bounds.
+
         A property test asserts that there are none, so that Hypothesis shrinks its input.
         """
+        if is_from_outside(exchange) or exchange.is_beyond_bounds:
+            return []
         if isinstance(check, RuleCheck):
             claims: Iterable[Claim] = claims_of(check.id, exchange, self.context(exchange)) or ()
         else:
