@@ -20,8 +20,9 @@ from knouds_harness.contract.document import Document, shipped_document
 from knouds_harness.contract.operations import RUN_OPERATIONS
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.evidence import Exchange, Request
-from knouds_harness.judging.claim import Check, Claim, is_limited_run
-from knouds_harness.judging.context import Context
+from knouds_harness.judging.checks import validation
+from knouds_harness.judging.claim import Check, Claim, claims_by_rule, is_limited_run
+from knouds_harness.judging.context import Case, Context
 from knouds_harness.judging.engine import checks_of_every_answer, checks_that_apply, claims_of, finding_of
 from knouds_harness.runs.findings import verdict_for
 from knouds_harness.targets.profile_format import ONLY_KNOWN_KEYS
@@ -42,6 +43,7 @@ def exchange_of(response: schemathesis.Response, case: schemathesis.Case[Any]) -
     path = address.path.removeprefix(base_path)
     method = (sent.method or "").upper()
     operation, values = _contract()[0].recognise(method, path) or (None, {})
+    declared, body = sent.headers.get("content-type"), sent.body
     return Exchange(
         id=case.id,
         request=Request(
@@ -50,9 +52,10 @@ def exchange_of(response: schemathesis.Response, case: schemathesis.Case[Any]) -
             query=tuple(parse_qsl(address.query, keep_blank_values=True)),
             operation_id=operation.id if operation else None,
             path_values=values,
+            body=body.encode() if isinstance(body, str) else body if isinstance(body, bytes) else None,
         ),
         url=sent.url or "",
-        sent_headers=(),
+        sent_headers=(("content-type", str(declared)),) if declared else (),
         status=response.status_code,
         headers=tuple((name, value) for name, values in response.headers.items() for value in values),
         body=response.content or b"",
@@ -142,6 +145,16 @@ class RateLimitCheck(ContractCheck):
             yield from self._claims(exchange, {"tier": tier})
 
 
+class RequestCheck(ContractCheck):
+    """A check of the rule, by the request alone: nothing is known of keys, accounts and resources."""
+
+    def _claims(self, exchange: Exchange, known: Mapping[str, object]) -> Iterator[Claim]:
+        document, shapes = _contract()
+        context = Context(document=document, shapes=shapes, is_ours=False, known=known)
+        by_rule = claims_by_rule(Case(exchange=exchange, context=context))
+        return (claim for check_id, claim in by_rule if check_id == self.check.id)
+
+
 def _described(claim: Claim) -> str:
     fact = _contract()[0].facts[claim.fact]
     where = f" ({claim.where})" if claim.where else ""
@@ -156,6 +169,11 @@ def _register(check: Check[...], kind: type[ContractCheck]) -> None:
 
 for _check in checks_of_every_answer():
     _register(_check, ContractCheck)
+for _check in (
+    *(validation.body_not_json, validation.inputs_missing, validation.inputs_not_object),
+    *(validation.malformed_slug, validation.create_without_name),
+):
+    _register(_check, RequestCheck)
 for _check in checks_that_apply(is_limited_run):
     if "earlier_runs" not in _check.given:  # a single response has no earlier runs
         _register(_check, RateLimitCheck)

@@ -182,7 +182,8 @@ def in_body(decide: Callable[[JSON], bool | None]) -> Decision:
 
 
 def _in_body(decide: Callable[[JSON], bool | None], asked: AskedRequest, _: Known) -> bool | None:
-    if asked.sent is EXTREME or (asked.sent is not None and not asked.is_json):
+    is_undeclared = asked.sent is not None and not asked.is_json
+    if asked.sent is EXTREME or is_undeclared or not asked.is_body_known:
         return None
     return decide(asked.sent)
 

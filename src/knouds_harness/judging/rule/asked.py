@@ -31,6 +31,7 @@ class AskedRequest:
             ``malformed``, ``unknown``, ``altered``, ``bearer`` or ``query``; empty if that cannot be told.
         path_values: The values of the path's placeholders; None unless all are known.
         body: Its bytes; None without a body.
+        is_body_known: Whether the body is known; captured traffic may leave it out.
         is_json: Whether the Content-Type header says JSON.
         is_session_only: Whether its path is for browser sessions only.
     """
@@ -40,6 +41,7 @@ class AskedRequest:
     path_values: Mapping[str, str] | None = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
+    is_body_known: bool = True
     is_json: bool = True
     is_session_only: bool = False
 
@@ -66,6 +68,10 @@ class AskedRequest:
             path_values=values if is_named else None,
             query=dict(request.query),
             body=request.body or None,
+            is_body_known=is_ours
+            or bool(request.body)
+            or operation is None
+            or operation.request_schema is None,
             is_json="json" in ", ".join(types).lower(),
             is_session_only=is_ours and request.path in document.session_only_paths,
         )

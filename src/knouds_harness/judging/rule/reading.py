@@ -106,7 +106,7 @@ def _admissions(allowed: Allowed) -> Iterator[Admission]:
     asked, known = allowed.asked, allowed.known
     if asked.operation is None:
         return
-    if asked.body is None:
+    if asked.body is None and asked.is_body_known:
         yield admission.of_type(asked, known)
     if asked.operation.is_public:
         if asked.key == "missing":
@@ -185,6 +185,8 @@ def _unexplained(exchange: Exchange, allowed: Allowed) -> Iterator[Shown]:
     named = [each for each in alike if exchange.code in each.codes] or [
         each for each in alike if each.fits(exchange)
     ]
+    if not named and allowed.asked.operation is not None and allowed.asked.operation.is_public:
+        return  # which pricing.is-public-json, health.is-public-json and the schema's own facts judge
     blame = named[0].admits if named else None
     admitted = (
         blame(allowed.asked, allowed.known)

@@ -85,7 +85,9 @@ class KnownResources:
             self._note(("id", request.path_values.get("id", "")), exchange, has_ended=True)
 
     def _note(self, key: tuple[str, str], exchange: Exchange, **tells: object) -> None:
-        self._events[key].append(_Event.of(exchange, **tells))
+        """Note what an answer tells; of a name that is given a second time, nothing is known."""
+        is_repeated = "owner" in tells and self._found(key, exchange).exists
+        self._events[key].append(_Event.of(exchange, **(dict.fromkeys(tells) if is_repeated else tells)))
 
     def of(self, exchange: Exchange) -> KnownResource:
         """Return what is known of the resource that a request names, at the time of the request.

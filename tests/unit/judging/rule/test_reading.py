@@ -121,6 +121,14 @@ def test_fact_is_verified_by_an_answer_that_shows_it(case, status, code, fact):
     assert fact in held if fact else not held
 
 
+def test_body_that_was_not_captured_says_nothing():
+    """A run without a known body may have been any run."""
+    run = asked("runWorkflow", key="", is_body_known=False)
+
+    assert not facts(run, Known(), answered(run, 200), False)
+    assert not facts(run, Known(), answered(run, 400, "INVALID_INPUTS"), False)
+
+
 def test_answer_of_a_gateway_says_nothing():
     """Neither that a revoked key is accepted, nor that a workflow is there."""
     revoked = replace(ADA, state="revoked")
