@@ -20,8 +20,8 @@ from knouds_harness.exchange.effectless_requests import NO_SUCH_WORKFLOW
 from knouds_harness.exchange.evidence import JSON, Exchange, members_of, parsed_json
 from knouds_harness.exchange.process_start import process_start
 from knouds_harness.exchange.workflow_ledger import Ledger
-from knouds_harness.exchange.workflow_names import SentName, name_with
-from knouds_harness.exchange.workflow_proof import WorkflowProof
+from knouds_harness.exchange.workflow_names import name_with
+from knouds_harness.exchange.workflow_proof import SentName, WorkflowProof
 from knouds_harness.exchange.workflow_requests import ShownDocuments
 from knouds_harness.targets.profile import Target
 
