@@ -336,5 +336,4 @@ def bench(session: nox.Session) -> None:
     session.run("python", "benchmarks/check_latency.py")
     session.run("python", "benchmarks/load_client.py", *session.posargs)
     session.run("python", "benchmarks/load_phases.py")
-    session.run("python", "benchmarks/load_memory.py")
     session.run("python", "benchmarks/load_accuracy.py", *session.posargs)

@@ -120,7 +120,7 @@ def by_harness(times: ServerTimes, rate: int, options: argparse.Namespace) -> Me
         loaded = json.loads(found[0].read_text())
     (operation,) = loaded["operations"]
     validity = loaded["validity"]
-    of_load = [(float(due), sent_s) for due, _, sent_s in log if due != "health"]  # what was asked before it
+    of_load = [(float(due), sent_s) for due, _, sent_s in log if due[0].isdigit()]
     from_s = min(of_load)[0] + options.warm_up - 1e-6
     true_ms = [(sent_s - due_s) * 1e3 for due_s, sent_s in of_load if due_s >= from_s]
     cpu_us = validity["cpu_share"] * options.seconds / max(1, operation["requests"]) * 1e6
@@ -149,7 +149,7 @@ def by_h2load(times: ServerTimes, rate: int, options: argparse.Namespace) -> Mea
     with reference_server(times) as url, tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         command = ["h2load", "--h1", "-c", str(connections), "-t", "1", "--rps", f"{rate / connections:g}"]
-        command += ["-r", "1", "--rate-period", f"{1000 / rate:g}ms", "--log-file", str(log)]
+        command += ["-r", "1", "--rate-period", f"{max(1, 1000 // rate)}ms", "--log-file", str(log)]
         command += ["-n", str(round(rate * options.seconds / 2)), f"{url}/api/health"]
         subprocess.run(command, capture_output=True, check=True)
         lines = [line.split() for line in log.read_text().splitlines()]

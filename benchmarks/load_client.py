@@ -18,9 +18,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,6 @@ from knouds_harness.contract.operations import Action
 
 if TYPE_CHECKING:  # only the generators import Locust
     from locust import User
-    from locust.env import Environment
 
     from knouds_harness.targets.profile import Target
 
@@ -49,13 +47,12 @@ GENERATORS = (
     ("FastHttpUser", "https"),
     ("KnoudsUser", "https"),
 )
-KEEP_A_RECORD = (  # each does all that the one before it does
-    "KnoudsUser, kept",
+GUARDED = (  # each does all that the one before it does
     "KnoudsUser, admitted",
     "KnoudsUser, reserving",
     "KnoudsUser, guarded",
 )
-PARTS = tuple((name, "http") for name in ("KnoudsUser", "KnoudsUser, recorded", *KEEP_A_RECORD))
+PARTS = tuple((name, "http") for name in ("KnoudsUser", "KnoudsUser, recorded", *GUARDED))
 NGINX = """
 daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;
 events {{ worker_connections 1024; }}
@@ -116,8 +113,8 @@ def main() -> None:
     for title, dearer, cheaper, over in (
         ("KnoudsUser is cheaper than FastHttpUser", "FastHttpUser", "KnoudsUser", "http"),
         ("KnoudsUser is cheaper than FastHttpUser", "FastHttpUser", "KnoudsUser", "https"),
-        ("histograms cost", "KnoudsUser, recorded", "KnoudsUser", "http"),
-        ("run record, histograms and guards cost", "KnoudsUser, guarded", "KnoudsUser", "http"),
+        ("the buffer of requests costs", "KnoudsUser, recorded", "KnoudsUser", "http"),
+        ("the buffer and guards cost", "KnoudsUser, guarded", "KnoudsUser", "http"),
         ("a trace id of its own costs", "KnoudsUser, traced", "KnoudsUser", "http"),
     ):
         if not {(dearer, over), (cheaper, over)} <= rounds_of.keys():
@@ -192,24 +189,30 @@ def run_wrk(command: list[str], seconds: float) -> tuple[float, float]:
 def measure(name: str, url: str, seconds: float) -> tuple[float, float]:
     """Run a generator in this process; the first second does not count."""
     import gevent  # noqa: PLC0415 - only this process is patched
+    import msgpack  # noqa: PLC0415 - as Locust sends messages
     from locust.env import Environment  # noqa: PLC0415
 
     from knouds_harness.load.collection.locust_statistics import use_exact_buckets  # noqa: PLC0415
-    from knouds_harness.load.collection.seconds import SecondsCollector  # noqa: PLC0415
+    from knouds_harness.load.collection.rows import RequestRecorder  # noqa: PLC0415
+    from knouds_harness.load.collection.seconds import HAND_OVER_EVERY_S  # noqa: PLC0415
     from knouds_harness.targets.profile import Target  # noqa: PLC0415
     from knouds_harness.targets.resources import Limits  # noqa: PLC0415
 
-    if name in {"KnoudsUser, recorded", *KEEP_A_RECORD}:
+    if name in {"KnoudsUser, recorded", *GUARDED}:
         use_exact_buckets()  # before there is an environment, as in a Locust file
     target = Target(name="bench", base_url=url, limits=Limits(credits=1e12, allow=frozenset(Action)))
     environment = Environment(user_classes=[user_class(name, url, target)], host=url)
     runner = environment.create_local_runner()
-    resources = ExitStack()
-    if name == "KnoudsUser, recorded":
-        SecondsCollector(environment)
-    elif name in KEEP_A_RECORD:
-        folder = Path(resources.enter_context(tempfile.TemporaryDirectory()))
-        keep_a_record(environment, target, folder)
+    if name in {"KnoudsUser, recorded", *GUARDED}:
+        recorder = RequestRecorder()
+        environment.events.request.add_listener(recorder.on_request)  # type: ignore[no-untyped-call]
+
+        def hand_over() -> None:
+            while True:
+                gevent.sleep(HAND_OVER_EVERY_S)
+                msgpack.dumps(recorder.take())
+
+        gevent.spawn(hand_over)
     runner.start(CONNECTIONS, spawn_rate=CONNECTIONS)
     gevent.sleep(1.0)
     requests = environment.stats.total.num_requests
@@ -219,7 +222,6 @@ def measure(name: str, url: str, seconds: float) -> tuple[float, float]:
     requests = environment.stats.total.num_requests - requests
     failures = environment.stats.total.num_failures
     runner.quit()
-    resources.close()
     if failures or not requests:
         sys.exit(f"{name}: {requests} requests, {failures} failures")
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
@@ -279,28 +281,12 @@ def user_class(name: str, url: str, target: Target) -> type[User]:
         "KnoudsUser": (KnoudsUser, {"post": post}),
         "KnoudsUser, traced": (KnoudsUser, {"post": post, "on_start": trace}),
         "KnoudsUser, recorded": (KnoudsUser, {"post": post}),
-        "KnoudsUser, kept": (KnoudsUser, {"post": post}),
         "KnoudsUser, admitted": (KnoudsUser, {"admitted": admitted}),
         "KnoudsUser, reserving": (KnoudsUser, {"reserving": reserving}),
         "KnoudsUser, guarded": (KnoudsUser, {"guarded": guarded}),
         "KnoudsUser, prepared": (KnoudsUser, {"send": send, "on_start": prepare}),
     }[name]
     return type("Bench", (base,), {"host": url, "wait_time": constant(0), "insecure": True, **own})
-
-
-def keep_a_record(environment: Environment, target: Target, folder: Path) -> None:
-    """Do what a load run does with each second: metrics, record, HdrHistogram log."""
-    from knouds_harness.load.generator.leading_run import LeadingRun  # noqa: PLC0415 - only generators do
-    from knouds_harness.load.generator.load_run import LoadSetup  # noqa: PLC0415
-    from knouds_harness.load.options import add_options, read_options  # noqa: PLC0415
-
-    parser = argparse.ArgumentParser()
-    add_options(parser)
-    parsed = parser.parse_args(
-        ["--record", str(folder)], argparse.Namespace(run_time=None, num_users=CONNECTIONS)
-    )
-    run = LeadingRun(environment, LoadSetup(options=read_options(parsed), target=target))
-    run.begin(time.time())
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ when each request came), a master and four workers, and for the last part a mast
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
 import platform
@@ -18,13 +17,11 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 
-import psutil
 from reference_server import ServerTimes, reference_server
 
 from knouds_harness.measures.hdr_logs import read_hdr_log
@@ -35,12 +32,6 @@ FOLDER = Path(__file__).parent / "distributed"
 WORKERS = 4
 RATES = (500, 2000)
 USERS = 400
-CREWS = ((100, 1, 10_000), (100, 5, 10_000), (100, 20, 10_000), (100, 20, 1_000), (400, 5, 2_500))
-"""Workers, operations, and requests per second of each."""
-MESSAGES_PER_S = 1 + 1 / 3
-"""Of each worker: a heartbeat every second, and a report every three."""
-SETTLE_S, WINDOW_S = 20, 6
-"""In lines of the puppets, one a second: figures are handed out late; a window holds two reports of each."""
 
 
 def main() -> None:
@@ -48,9 +39,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--part", choices=("schedule", "merge", "messages"), action="append")
+    parser.add_argument("--part", choices=("schedule", "merge"), action="append")
     options = parser.parse_args()
-    parts = options.part or ["schedule", "merge", "messages"]
+    parts = options.part or ["schedule", "merge"]
     print(
         f"{platform.python_implementation()} {platform.python_version()}, locust {version('locust')}, "
         f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f} at the start"
@@ -59,9 +50,6 @@ def main() -> None:
         schedule(options.rounds, options.seconds)
     if "merge" in parts:
         merge(options.seconds)
-    if "messages" in parts:
-        for coordinator in CREWS:
-            messages(*coordinator, windows=options.rounds)
     print(f"load average {os.getloadavg()[0]:.1f} at the end")
 
 
@@ -126,80 +114,6 @@ def fed(processes: int, seconds: float) -> Histogram:
         for interval in read_hdr_log(log):
             histogram.add(interval.histogram)
     return histogram
-
-
-# Messages
-
-
-def messages(workers: int, operations: int, rate: int, *, windows: int) -> None:
-    """What a master needs for so many workers that report so many operations."""
-    with (
-        target_environment("sandbox") as variables,
-        tempfile.TemporaryDirectory() as folder,
-        leading(workers, folder, variables) as (master, port),
-        puppets(workers, operations, rate, port) as told,
-    ):
-        process = psutil.Process(master.pid)
-        samples = [
-            (line, process.cpu_times()) for line in itertools.islice(told, SETTLE_S + windows * WINDOW_S + 1)
-        ][SETTLE_S::WINDOW_S]
-    cost_ms, sent, size = [], [], []
-    for (before, cpu_before), (after, cpu_after) in pairwise(samples):
-        at_s, messages_before, bytes_before = map(float, before.split())
-        until_s, messages_after, bytes_after = map(float, after.split())
-        took_s = until_s - at_s
-        used_s = cpu_after.user + cpu_after.system - cpu_before.user - cpu_before.system
-        worker_seconds = (messages_after - messages_before) / MESSAGES_PER_S  # that it heard of, of all
-        cost_ms.append(used_s / worker_seconds * 1e3)
-        sent.append((messages_after - messages_before) / took_s)
-        size.append((bytes_after - bytes_before) / took_s)
-    print(
-        f"{workers} workers, {operations} operations, {rate:,} requests/s each ({workers * rate:,} in all): "
-        f"{statistics.median(sent):,.0f} messages and {statistics.median(size) / 1e6:.2f} MB per second, "
-        f"{spread(cost_ms, '.2f')} ms of the master per worker and second; half a core carries "
-        f"{500 / statistics.median(cost_ms):,.0f} of them"
-    )
-
-
-@contextmanager
-def leading(
-    workers: int, folder: str, variables: Mapping[str, str]
-) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """A master with a record, which waits for so many workers."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "locust", "-f", str(FOLDER / "fed.py"), "--headless", "--only-summary"]
-    command += [
-        "--loglevel",
-        "ERROR",
-        "--json-file",
-        os.devnull,
-        "--master",
-        "--expect-workers",
-        str(workers),
-    ]
-    command += ["--master-bind-host", "127.0.0.1", "--master-bind-port", str(port)]
-    command += ["--target", "sandbox", "--users", str(workers), "--duration", "10m", "--record", folder]
-    with subprocess.Popen(
-        command, env={**os.environ, **variables}, stdin=subprocess.DEVNULL, text=True
-    ) as master:
-        try:
-            yield master, port
-        finally:
-            master.kill()
-
-
-@contextmanager
-def puppets(workers: int, operations: int, rate: int, port: int) -> Iterator[Iterator[str]]:
-    """The workers; yields what they print."""
-    command = [sys.executable, str(FOLDER / "puppets.py"), "--port", str(port), "--workers", str(workers)]
-    command += ["--operations", str(operations), "--rate", str(rate)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield iter(process.stdout or ())
-        finally:
-            process.kill()
 
 
 def run_locust(

@@ -1,5 +1,6 @@
 """Load as a user runs it, in one process or several, and its results."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from knouds_harness.runs.load_results import LOAD_FILE, LoadResults
 from knouds_harness.runs.record import RunRecord, read_run
 
 _ATTEMPTS = 4
+TOKEN_VARIABLE = "KNOUDS_HARNESS_WORKERS_TOKEN"
 _TIMEOUT_S = 240.0
 """Enough for a search of many points on a busy machine."""
 
@@ -152,5 +154,10 @@ def distributed(scenario: Path, *arguments: str, workers: int, runs: Path) -> It
 
 def _start(command: Sequence[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        command,
+        env={**os.environ, TOKEN_VARIABLE: "a token of this test"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )

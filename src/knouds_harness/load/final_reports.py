@@ -26,23 +26,16 @@ ASK_FINAL_REPORT: Final = "knouds-ask-final-report"
 IS_FINAL: Final = "knouds_is_final"
 """In a worker's report: true if it is the last."""
 
-HEALTH: Final = "knouds_health"
-"""In a worker's report: its ``Health``."""
-
-SAMPLES: Final = "knouds_samples"
-"""In a worker's report: exchanges whose status is not kept."""
-
-OBSERVATIONS: Final = "knouds_observations"
-"""In a worker's report: what it saw of runs, executions and rate limits."""
-
-SENT_AT: Final = "knouds_sent_at_unix_s"
-"""In a worker's report: the time on its clock."""
+DELIVERED: Final = "knouds-delivered"
+"""Master to worker: a run whose end was delivered, as its execution, its status, and when that came."""
 
 SILENCE_S: Final = 10.0
 """A worker stops if it hears nothing from its master for this long. Locust's master takes a silent worker for
 lost after some four seconds."""
 
 
+FINISH_WITHIN_S: Final = 10.0
+"""Default of ``--stop-timeout``: time to finish requests in flight at the end, so that they are counted."""
 _WITHIN_S: Final = 30.0
 """Time for a final report, beyond Locust's stop timeout: a worker's machine may be busy."""
 

@@ -172,9 +172,9 @@ class LoadOptions:
         metavar="MEASURE=BOUND",
     )
     accuracy: float = option(
-        "Largest share of a figure that may be the generator's own delay: 0.05, or 5%",
-        default=0.01,
-        default_text="1%",
+        "Say which figures the generator's own delay may have moved by more than this: 0.05, or 5%",
+        default=0.05,
+        default_text="5%",
         type=ShareType(),
         metavar="SHARE",
     )

@@ -3,14 +3,18 @@
 import logging
 import os
 import signal
+import socket
 import sys
+import time
+from argparse import Namespace
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 import gevent
 import psutil
+from gevent.monkey import get_original
 from locust import argument_parser, between
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
@@ -24,11 +28,12 @@ from knouds_harness.file_content import LEAST_OPEN_FILES, require_open_files
 from knouds_harness.load import tasks
 from knouds_harness.load.arrivals.arrival_user import run_of
 from knouds_harness.load.collection.locust_statistics import use_exact_buckets
-from knouds_harness.load.distributed import MasterRun, WorkerRun
 from knouds_harness.load.final_reports import STOP
-from knouds_harness.load.generator.leading_run import LeadingRun, objectives_of
-from knouds_harness.load.generator.load_run import LoadRun, LoadSetup
-from knouds_harness.load.generator.record_writer import scenario_name
+from knouds_harness.load.generator.generating_run import GeneratingRun
+from knouds_harness.load.leader.leading_run import LeadingRun, objectives_of
+from knouds_harness.load.leader.record_writer import scenario_name
+from knouds_harness.load.load_setup import LoadSetup
+from knouds_harness.load.message_proof import secure
 from knouds_harness.load.mix import parse_mix, read_traffic_inputs, running_only, tasks_of
 from knouds_harness.load.options import LoadOptions, add_options, read_options
 from knouds_harness.load.workload.input_lines import InputFile, read_input_file, refuse_idle_lines
@@ -50,6 +55,8 @@ from knouds_harness.targets.guards import check_production
 from knouds_harness.targets.profile import Target, load_target
 
 _LOOK_EVERY_S: Final = 0.5
+_CONNECT_WITHIN_S: Final = 2.0
+_LOCUSTS_PORT: Final = 5557
 _SANDBOX_URL: Final = "KNOUDS_SANDBOX_URL"
 
 
@@ -71,6 +78,49 @@ def _on_command_line(parser: LocustArgumentParser, **_: object) -> None:
     add_options(parser)
     with suppress(HarnessError):  # reported once a run begins
         shipped_document()  # before workers fork or connect, so that none stalls while reading it
+    parse = parser.parse_args
+
+    def parse_args(*args: Any, **more: Any) -> Any:  # noqa: ANN401 - as Locust's own
+        """Have Locust start one process that sends, where the user asked for none."""
+        parsed = parse(*args, **more)
+        shows_only = parsed.list_commands or parsed.show_task_ratio or parsed.show_task_ratio_json
+        if not (parsed.master or parsed.worker or parsed.processes or parsed.plan_only or shows_only):
+            parsed.processes = 1
+        try:
+            secure(parsed)
+        except UsageError as error:
+            parser.error(str(error))
+        if parsed.processes and not parsed.worker:
+            _fork_workers(parsed)
+        return parsed
+
+    parser.parse_args = parse_args
+
+
+def _fork_workers(parsed: Namespace) -> None:
+    """Prepare for the workers that Locust forks: a port of their own, and an end with this process."""
+    if parsed.master_bind_port == _LOCUSTS_PORT:  # two runs at once must not share workers
+        parsed.master_bind_port = parsed.master_port = _free_port()
+    leader = os.getpid()
+    os.register_at_fork(after_in_child=lambda: _end_with(leader))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _end_with(leader: int) -> None:
+    """End this worker when its master is gone, even while it connects, when Locust fires no event."""
+    sleep = get_original("time", "sleep")
+
+    def look() -> None:
+        while os.getppid() == leader:
+            sleep(_LOOK_EVERY_S)
+        os._exit(ExitCode.INTERRUPTED)
+
+    get_original("_thread", "start_new_thread")(look, ())
 
 
 def _on_init(environment: Environment, **_: object) -> None:
@@ -86,6 +136,8 @@ def _on_init(environment: Environment, **_: object) -> None:
         gevent.sleep(0)
     run = _begin(environment)
     assert isinstance(run, LeadingRun)  # noqa: S101 - not a worker
+    assert isinstance(environment.runner, MasterRunner)  # noqa: S101 - which it has
+    _await_workers(environment, environment.runner)
     environment.parsed_options.run_time = None  # the shape ends the run
     environment.shape_class = run.shape
     environment.shape_class.runner = environment.runner
@@ -98,6 +150,16 @@ def _on_init(environment: Environment, **_: object) -> None:
         gevent.spawn(_watch_workers, environment, run, environment.parsed_options.processes)
 
 
+def _await_workers(environment: Environment, runner: MasterRunner) -> None:
+    """Wait for the workers that Locust started: it would look for them only once a second."""
+    parsed = environment.parsed_options
+    deadline_s = time.monotonic() + _CONNECT_WITHIN_S
+    while parsed and parsed.processes and len(runner.clients.ready) < parsed.processes:
+        if time.monotonic() > deadline_s:
+            return  # what is amiss is found out later
+        gevent.sleep(0.01)
+
+
 def _end_in_order(run: LeadingRun) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends plain Locust at once
     run.end_in_order()
@@ -107,7 +169,7 @@ def _end_without_command(environment: Environment, command_pid: int) -> None:
     """End the run when the command that started this process is gone; it may be gone already."""
     while os.getppid() == command_pid:
         gevent.sleep(_LOOK_EVERY_S)
-    run: LoadRun | None = run_of(environment)
+    run: LeadingRun | None = run_of(environment)
     if run is None:
         os._exit(ExitCode.INTERRUPTED)
     run.stop("The command that led the run was killed.", ExitCode.INTERRUPTED)
@@ -134,7 +196,7 @@ def _on_test_start(environment: Environment, **_: object) -> None:
         _begin(environment).on_test_start()
 
 
-def _begin(environment: Environment) -> LoadRun:
+def _begin(environment: Environment) -> LeadingRun | GeneratingRun:
     assert environment.parsed_options is not None  # noqa: S101 - it comes from a command line
     try:
         options = read_options(environment.parsed_options)
@@ -145,19 +207,26 @@ def _begin(environment: Environment) -> LoadRun:
                 "  Say --target sandbox, or the name of another profile in targets/."
             )
         if not isinstance(environment.runner, WorkerRunner):
-            processes = environment.parsed_options.processes or 1
+            processes = max(1, environment.parsed_options.processes or 1)
             require_open_files(LEAST_OPEN_FILES + options.users // max(1, processes))  # a connection each
         if options.think_s is not None:
             for user_class in environment.user_classes:
                 user_class.wait_time = between(*options.think_s)
         _serve_sandbox(environment, options.target)
         setup, warnings = _set_up(environment, options)
-        run = _role_of(environment)(environment, setup)
+        if isinstance(environment.runner, WorkerRunner):
+            _leave_counting_to_the_leader(environment)
+            generating = GeneratingRun(environment, setup)
+            generating.attach()
+            return generating
+        run = LeadingRun(environment, setup)
         run.attach()
-        if isinstance(run, LeadingRun):
-            for each in warnings:
-                sys.stderr.write(f"warning: {each}\n")
-                run.note(each)
+        for each in warnings:
+            sys.stderr.write(f"warning: {each}\n")
+            run.note(each)
+        if run.deliveries:
+            ahead = {"is_delivered": True, "minted_webhook": run.deliveries.minted}
+            environment.parsed_options.ahead |= ahead
     except HarnessError as error:
         sys.stderr.write(f"error: {printable(str(error))}\n")
         if isinstance(environment.runner, WorkerRunner):
@@ -218,10 +287,11 @@ def _check_objectives(environment: Environment, options: LoadOptions) -> None:
         refuse_unknown_operations(objectives, known)
 
 
-def _role_of(environment: Environment) -> type[LeadingRun | WorkerRun]:
-    if isinstance(environment.runner, MasterRunner):
-        return MasterRun
-    return WorkerRun if isinstance(environment.runner, WorkerRunner) else LeadingRun
+def _leave_counting_to_the_leader(environment: Environment) -> None:
+    """Take Locust's own statistics off the requests of this process: the leading one counts them there."""
+    event = environment.events.request
+    for handler in [each for each in event._handlers if each.__module__ == "locust.runners"]:  # noqa: SLF001 - Locust has no other way
+        event.remove_listener(handler)
 
 
 def _read_inputs(environment: Environment, options: LoadOptions, target: Target) -> InputFile | None:

@@ -14,7 +14,7 @@ from knouds_harness.exchange.created_workflows import Creation
 from knouds_harness.exchange.workflow_names import name_with
 from knouds_harness.load.arrivals.arrival_user import ArrivalUser
 from knouds_harness.load.client.response import Response
-from knouds_harness.load.generator.load_run import LoadRun
+from knouds_harness.load.generator.generating_run import GeneratingRun
 from knouds_harness.load.invariants.verification import parsed
 from knouds_harness.load.workload.accounts import RUNS, AccountKeys, RunRequest
 from knouds_harness.load.workload.workload import Task, TaskAccount
@@ -41,7 +41,7 @@ class ScenarioUser(ArrivalUser):
     crosses_limit: ClassVar[bool] = False
     """Whether it is meant to exceed a rate limit; then all responses are verified."""
 
-    load_run: LoadRun
+    load_run: GeneratingRun
     account: AccountKeys
     persona: Persona
     """The key that ``client`` sends by default."""
@@ -123,8 +123,8 @@ class ScenarioUser(ArrivalUser):
                 method, path, json, persona=persona.name, user=persona.user
             )
         headers = None if persona is self.persona else {"x-api-key": persona.secret.reveal()}
-        verification = self.load_run.verification
-        request = verification.begin_request(operation, path, json) if verification else None
+        workflow_log = self.load_run.workflow_log
+        number = workflow_log.begin(operation, path, json)
         with self.client.request(
             method,
             path,
@@ -146,10 +146,9 @@ class ScenarioUser(ArrivalUser):
             self.load_run.observe(
                 name or operation, response, sender=None if is_public else runner or persona
             )
-            if verification and request:
+            if number is not None:
                 is_ours = creation is not None and not self.load_run.created.is_disputed(creation)
-                created = creation.slug if creation and is_ours else None
-                verification.end_request(request, response, created=created)
+                workflow_log.end(number, response, created=creation.slug if creation and is_ours else None)
         return response
 
     def workflow_name(self, words: str) -> str:
@@ -164,8 +163,7 @@ class ScenarioUser(ArrivalUser):
             is_own = not created.is_disputed(creation)
             if not is_own:
                 response.failure("a slug that is not made of the name that was sent")
-            if self.load_run.verification:
-                self.load_run.verification.look_at_create(creation.slug, is_own=is_own)
+            self.load_run.workflow_log.note_create(creation.slug, is_own=is_own)
 
     def _sender(self, operation: str, runner: Persona | None) -> Persona:
         if runner is None or runner is self.persona:

@@ -129,19 +129,19 @@ def _follow(user: ScenarioUser, run_request: RunRequest, *, cancel_after_s: floa
 def _is_delivered(
     user: ScenarioUser, submitted: Response, execution_id: str, run_request: RunRequest, submitted_s: float
 ) -> bool:
-    webhook_waiter = user.load_run.webhook_waiter
+    waiter = user.load_run.delivery_waiter
     delivery = _member(submitted, "webhookDelivery")
-    if webhook_waiter is None:
+    if waiter is None:
         return False
     if not (isinstance(delivery, dict) and delivery.get("configured") is True):
-        webhook_waiter.count_unconfigured()
+        waiter.unconfigured += 1
         return False
-    arrival = webhook_waiter.await_arrival(
+    arrival = waiter.await_arrival(
         execution_id,
         timeout_s=(run_request.deadline_s or _DEADLINE_S) - (time.perf_counter() - submitted_s),
         submitter=run_request.persona,
     )
-    if arrival is None and webhook_waiter.is_over:
+    if arrival is None and waiter.is_over:
         return False  # the delivery may still come; polling finds the end while there is time
     if arrival is None or not is_final(arrival.status):
         user.load_run.cycles.undelivered()

@@ -1,7 +1,7 @@
 """How requests of load ended, and how long they took: statuses, percentiles, one operation, one second."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final, Literal, Self
 
@@ -172,6 +172,7 @@ class OperationLoad:
         first_byte: Times of kept requests, from when a request was written to the first byte of the response.
             Only our own client measures this and all below; older records do not have them.
         body: From the first byte to the last; 0 if one read had the whole response.
+        doubts_ms: By how much the generator's own delay may have raised each measure of ``response``.
         connections_reused: Requests that were sent over an open connection.
         sent_bytes: Heads and bodies of all requests, as HTTP/1.1 has them: before TLS, without TCP.
     """
@@ -195,6 +196,7 @@ class OperationLoad:
     connections_reused: Count = 0
     sent_bytes: Count = 0
     received_bytes: Count = 0
+    doubts_ms: Mapping[str, Amount] = field(default_factory=dict)
 
     @property
     def error_rate(self) -> float:

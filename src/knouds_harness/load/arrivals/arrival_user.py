@@ -3,112 +3,31 @@
 In the open model, an ``ArrivalUser`` waits for arrivals instead of ``wait_time``.
 """
 
-import ctypes
-import ctypes.util
-import os
+import math
 import random
 import ssl
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from itertools import chain, takewhile
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any, Final
 
-import gevent
-import gevent.hub
-from gevent.hub import Waiter, get_hub
+from gevent.hub import get_hub
+from greenlet import getcurrent, greenlet
 from locust.env import Environment
 from locust.shape import LoadTestShape
 from locust.user.task import LOCUST_STATE_STOPPING, TaskSet
 
 from knouds_harness.load.arrivals.schedule import ArrivalSchedule, Share
+from knouds_harness.load.arrivals.timers import Timer, new_timer
 from knouds_harness.load.collection.seconds import now_unix_s
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.users import KnoudsUser
-from knouds_harness.measures.histograms import Histogram
 
-_CLOCK_MONOTONIC: Final = 1  # what time.perf_counter reads on Linux
-_NONBLOCK: Final = os.O_NONBLOCK
-_ABSOLUTE: Final = 1
-_NS_PER_S: Final = 1_000_000_000
-_LONGEST_WAIT_S: Final = 0.1
-"""The longest wait at a time, so that a stop is noticed between arrivals that are far apart."""
+_AT_ONCE: Final = 16
+_ROUNDING_S: Final = 1e-4
 _SPREAD_S: Final = 2.0
 _TICKS_BEYOND: Final = 60
 """Ticks beyond the duration that show that the clock stands still: Locust sleeps a second between ticks."""
-
-
-class Timer(Protocol):
-    """Waits for instants of ``time.perf_counter``, one greenlet at a time."""
-
-    precision: str
-    """What drives it, for the record: ``timerfd`` or ``event loop``."""
-
-    def wait_until(self, instant_s: float) -> None:
-        """Return at the instant, or at once if it is past; other greenlets run meanwhile."""
-
-
-class _TimeSpec(ctypes.Structure):
-    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
-
-
-class _TimerSpec(ctypes.Structure):
-    _fields_ = (("interval", _TimeSpec), ("value", _TimeSpec))
-
-
-class _TimerFd:
-    """The kernel's timer as a file that the event loop watches: late by some 0.1 ms."""
-
-    precision = "timerfd"
-
-    def __init__(self, libc: ctypes.CDLL) -> None:
-        self._libc = libc
-        self._file = libc.timerfd_create(_CLOCK_MONOTONIC, _NONBLOCK)
-        if self._file < 0:
-            raise OSError(ctypes.get_errno(), "timerfd_create")
-        self._hub = gevent.hub.get_hub()
-        self._watcher = self._hub.loop.io(self._file, 1)
-
-    def wait_until(self, instant_s: float) -> None:
-        instant_ns = int(instant_s * _NS_PER_S)
-        if instant_ns <= time.perf_counter_ns():
-            return
-        seconds, nanoseconds = divmod(instant_ns, _NS_PER_S)
-        wanted = _TimerSpec(value=_TimeSpec(seconds, nanoseconds))
-        self._libc.timerfd_settime(self._file, _ABSOLUTE, ctypes.byref(wanted), None)
-        self._hub.wait(self._watcher)
-        with suppress(BlockingIOError):
-            os.read(self._file, 8)
-
-    def close(self) -> None:
-        self._watcher.close()
-        os.close(self._file)
-
-
-class _EventLoopTimer:
-    """The event loop's own timers, which are late by up to a millisecond."""
-
-    precision = "event loop"
-
-    def wait_until(self, instant_s: float) -> None:
-        left_s = instant_s - time.perf_counter()
-        if left_s > 0:
-            gevent.sleep(left_s)
-
-
-@contextmanager
-def open_timer() -> Iterator[Timer]:
-    """Yield the most precise timer that this platform has."""
-    libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
-    if libc is None or not hasattr(libc, "timerfd_create"):
-        yield _EventLoopTimer()
-        return
-    timer = _TimerFd(libc)
-    try:
-        yield timer
-    finally:
-        timer.close()
 
 
 class Arrivals:
@@ -119,7 +38,6 @@ class Arrivals:
     Attributes:
         start_s: When the schedule starts or started, in seconds of ``time.perf_counter``.
         handed: Arrivals that a user took, to begin a task.
-        lateness: From when an arrival was due until a user took it.
     """
 
     def __init__(self, schedule: ArrivalSchedule, *, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -127,69 +45,82 @@ class Arrivals:
         self.timer = ""
         self.are_over = False
         self.due = self.handed = self.dropped = self.in_flight = 0
-        self.lateness = Histogram()
-        self._stopped_s = 0.0
         self.schedule = schedule
         self._clock = clock
-        self._idle: list[Waiter[float]] = []
+        self._idle: list[greenlet] = []
+        self._instants: Iterator[float] = iter(())
+        self._due_s = math.inf
+        self._timer: Timer | None = None
 
     @property
     def idle(self) -> int:
         return len(self._idle)
 
-    def begin(self, at_s: float, share: Share, *, counted_from_s: float = 0.0) -> None:
+    def begin(
+        self, at_s: float, share: Share, *, counted_from_s: float = 0.0, timer: Timer | None = None
+    ) -> None:
         """Hand over a share of the schedule, which starts at this time of ``time.perf_counter``."""
-        self.start_s, self._counted_from_s = at_s, at_s + counted_from_s
-        gevent.spawn(self._serve, share)
+        self.start_s, self._counted_from_s = at_s, at_s + counted_from_s - _ROUNDING_S
+        self._instants = self.schedule.instants(share)
+        self._timer = timer or new_timer()
+        self.timer = self._timer.precision
+        self._timer.start(self.hand_over)
+        self._due_s = at_s + next(self._instants, math.inf)
+        self._set()
 
     def stop(self) -> None:
-        self._stopped_s = self._clock()
-        self.are_over = True
+        """Hand over nothing more; what was due until now and was not handed over stays due."""
+        if self.are_over:
+            return
+        now_s = self._clock()
+        while self._due_s < now_s:
+            self.due += self._due_s >= self._counted_from_s
+            self._due_s = self.start_s + next(self._instants, math.inf)
+        self._end()
 
     def await_arrival(self) -> float:
         """Wait for an arrival in the greenlet that serves it; return when it was due (``perf_counter``)."""
-        waiter: Waiter[float] = Waiter()
-        self._idle.append(waiter)
+        waiting = getcurrent()
+        self._idle.append(waiting)
         try:
-            due_s: float = waiter.get()
+            due_s: float = get_hub().switch()
         except BaseException:  # killed while idle: nothing must be handed to it
             with suppress(ValueError):
-                self._idle.remove(waiter)
+                self._idle.remove(waiting)
             raise
-        if due_s >= self._counted_from_s:
-            self.handed += 1
-            self.lateness.record(self._clock() - due_s)
         return due_s
 
-    def _serve(self, share: Share) -> None:
-        with open_timer() as timer:
-            self.timer = timer.precision
-            self.hand_over((self.start_s + at_s for at_s in self.schedule.instants(share)), timer=timer)
-        self.are_over = True
+    def hand_over(self) -> None:
+        """Hand what is due to idle users, in the loop's callback, and set the timer for the next.
 
-    def hand_over(self, instants: Iterable[float], *, timer: Timer) -> None:
-        """Hand arrivals, due at these times of ``time.perf_counter``, to idle users, until told to stop."""
-        later = get_hub().loop.run_callback
-        instants = iter(instants)
-        for due_s in instants:
-            left_s = due_s - self._clock()
-            while left_s > _LONGEST_WAIT_S and not self.are_over:
-                timer.wait_until(self._clock() + _LONGEST_WAIT_S)
-                left_s = due_s - self._clock()
-            if self.are_over:
-                missed = takewhile(lambda each_s: each_s < self._stopped_s, chain([due_s], instants))
-                self.due += sum(each_s >= self._counted_from_s for each_s in missed)
-                return
-            if left_s > 0:
-                timer.wait_until(due_s)
-            else:
-                gevent.sleep(0)  # behind schedule: let the users run that were handed an arrival
+        After some at once the loop takes its turn, so that a process that is behind still reads answers.
+        """
+        clock, idle = self._clock, self._idle
+        for _ in range(_AT_ONCE):
+            due_s = self._due_s
+            if due_s > clock():
+                break
             is_counted = due_s >= self._counted_from_s
             self.due += is_counted
-            if self._idle:
-                later(self._idle.pop().switch, due_s)
+            self._due_s = self.start_s + next(self._instants, math.inf)
+            if idle:
+                self.handed += is_counted
+                idle.pop().switch(due_s)  # the last one, whose connection is open
             else:
                 self.dropped += is_counted
+        self._set()
+
+    def _set(self) -> None:
+        if self._due_s == math.inf:
+            self._end()
+        elif self._timer is not None:
+            self._timer.set(self._due_s)
+
+    def _end(self) -> None:
+        self.are_over = True
+        if self._timer is not None:
+            self._timer.close()
+            self._timer = None
 
 
 def run_of(environment: Environment) -> Any:  # noqa: ANN401 - a LoadRun, which imports this module
@@ -214,7 +145,7 @@ class ArrivalUser(KnoudsUser):
     """The arrivals of this process (open model); set by the run if the locustfile has the plugin."""
 
     load_run: Any
-    """The run of this process; None if the locustfile does not have the plugin."""
+    """The run of this process, a ``GeneratingRun``; None if the locustfile does not have the plugin."""
 
     chance: random.Random
     """Source of randomness, seeded by the run."""
@@ -249,20 +180,25 @@ class ArrivalUser(KnoudsUser):
         return bool(super().stop(force=force or self._is_idle))
 
     def serve_one(self) -> None:
-        """Run a task: in the open model for the next arrival, else at once."""
-        if self.arrivals is not None:
-            self._is_idle = True
-            self.client.scheduled_at = self.arrivals.await_arrival()
-            self._is_idle = False
-            self.arrivals.in_flight += 1
-        try:
+        """Run a task; in the open model, one for each arrival until the user is stopped."""
+        arrivals = self.arrivals
+        if arrivals is None:
             self._serve()
-        finally:
-            if self.arrivals is not None:
-                self.arrivals.in_flight -= 1
+            return
+        client = self.client
+        while self._state != LOCUST_STATE_STOPPING:
+            self._is_idle = True
+            client.scheduled_at = arrivals.await_arrival()
+            self._is_idle = False
+            arrivals.in_flight += 1
+            try:
+                self._serve()
+            finally:
+                arrivals.in_flight -= 1
 
     def _serve(self) -> None:
-        task = self.task_at_hand = self.chance.choice(self._own_tasks)
+        tasks = self._own_tasks
+        task = self.task_at_hand = tasks[0] if len(tasks) == 1 else self.chance.choice(tasks)
         self.take_turn(task)
         if isinstance(task, type) and issubclass(task, TaskSet):
             task(self).run()

@@ -91,6 +91,11 @@ class Answer:
         self.raw_body = raw_body
 
     @property
+    def raw_head(self) -> tuple[bytes, int]:
+        """The head as it was sent, and how many heads of 1xx precede the final one in it."""
+        return self._raw_head, self._interim
+
+    @property
     def first_byte_ms(self) -> float:
         """From when the request was written until the first bytes were read; 0 if none came."""
         return max(self.wire[1] - self.wire[0], 0.0) * 1e3  # a response may begin before the request ends

@@ -36,6 +36,7 @@ class Response(Answer):
     Attributes:
         elapsed_ms: From sending until the response was complete: the service time.
         error: Why there is no response.
+        sender: Who sent it, if the answer is to be verified: the name of a key, empty without one; else None.
     """
 
     method = ""
@@ -43,6 +44,7 @@ class Response(Answer):
     sent = b""
     elapsed_ms = 0.0
     error: Exception | None = None
+    sender: str | None = None
     js: Any = None
     _meta: dict[str, Any] | None = None
     _event: EventHook

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from knouds_harness.load.collection.rows import RequestRecorder
 from knouds_harness.load.collection.seconds import (
     BODY,
     CONNECT,
@@ -18,12 +19,11 @@ from knouds_harness.load.collection.seconds import (
     TLS,
     Error,
     Second,
-    SecondsRecorder,
     SeriesKey,
     Traffic,
     now_unix_s,
 )
-from knouds_harness.measures.delay import KeptTimes
+from knouds_harness.measures.delay import OkTimes
 from knouds_harness.measures.histograms import Histogram, merged, middle_of
 from knouds_harness.runs.load_record import spread_text
 from knouds_harness.runs.load_results import Cycles
@@ -83,7 +83,7 @@ class RunMetrics:
     Attributes:
         start_unix_s: When load began; None before.
         measured_from_unix_s: See the function of that name; infinite before load began.
-        measured: What ended after the warm-up, and every exception in a task.
+        measured: What was due after the warm-up, and every exception in a task.
     """
 
     def __init__(self, *, warm_up_s: float = 0.0) -> None:
@@ -115,7 +115,8 @@ class RunMetrics:
                 by_status[series.status] += len(histogram)
         self.ended += by_status
         self.errors.update(second.errors)
-        self.measured.add(second, only=None if second.unix_s >= self.measured_from_unix_s else TASK)
+        is_measured = second.is_measured and second.unix_s >= self.measured_from_unix_s
+        self.measured.add(second, only=None if is_measured else TASK)
         count, sum_s = self._kept_by_second.get(at_s, (0, 0.0))  # perhaps of another worker
         self._kept_by_second[at_s] = count + len(kept), sum_s + kept.mean_s * len(kept)
         self._newest_unix_s = max(second.unix_s, self._newest_unix_s)
@@ -167,7 +168,7 @@ class RunMetrics:
     def overall(self) -> Times:
         return times(self.measured.kept())
 
-    def kept_times(self, length_s: int | None = None) -> list[KeptTimes]:
+    def kept_times(self, length_s: int | None = None) -> list[OkTimes]:
         """Return the times of kept requests, by operation and, if several, last of all of them.
 
         With ``length_s``, only of the last seconds.
@@ -181,8 +182,8 @@ class RunMetrics:
         for series, response in counted.histograms.items():
             if series.measure == RESPONSE and series.status is RequestStatus.KEPT:
                 service = counted.histograms.get(series._replace(measure=SERVICE), response)
-                found.append(KeptTimes(operation=series.operation, response=response, service=service))
-        together = KeptTimes(
+                found.append(OkTimes(operation=series.operation, response=response, service=service))
+        together = OkTimes(
             operation=ALL_OPERATIONS,
             response=merged(each.response for each in found),
             service=merged(each.service for each in found),
@@ -212,6 +213,7 @@ class RunMetrics:
 
 def _operations(counted: Second, duration_s: float) -> tuple[OperationLoad, ...]:
     names = {series.operation for series in counted.histograms if series.measure == RESPONSE}
+    names |= {error.operation for error in counted.errors}  # also exceptions in tasks
     return tuple(_operation(counted, name, duration_s) for name in sorted(names))
 
 
@@ -337,7 +339,7 @@ def _ranks(values: Sequence[float]) -> list[float]:
 class CycleLog:
     """Records the cycles of one process along with its requests, so that they reach the leading process."""
 
-    def __init__(self, recorder: SecondsRecorder) -> None:
+    def __init__(self, recorder: RequestRecorder) -> None:
         self._recorder = recorder
 
     def accepted(self, to_accept_ms: float) -> None:

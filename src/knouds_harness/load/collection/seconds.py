@@ -6,16 +6,17 @@ In a locustfile::
     def record(environment, **_):
         SecondsCollector(environment, on_second=print)
 
-A listener of Locust's ``request`` event counts what every user sends with any client. Finished seconds are
-handed out once a second. In a distributed run, workers send theirs along with Locust's own reports, and the
-master adds them up; the sums are exactly what one process would have counted.
+A listener of Locust's ``request`` event notes what every user sends with any client (``rows``). Ten times a
+second, workers hand that over to the master, which adds it up; the sums are exactly what one process would
+have counted. Finished seconds are handed out once a second.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import astuple, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import gevent
@@ -23,8 +24,8 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from knouds_harness.exchange.redaction import Redactor
-from knouds_harness.load.client.http_answer import Opening, Wire
-from knouds_harness.load.client.response import Response, error_code
+from knouds_harness.load.client.http_answer import Wire
+from knouds_harness.load.collection.rows import AnswerCopy, RequestRecorder, RequestRow, Rows
 from knouds_harness.load.final_reports import FinalReporter, FinalReports
 from knouds_harness.measures.histograms import MAX_NS, Histogram, bucket_of, merged
 from knouds_harness.runs.operation_load import RequestStatus
@@ -38,12 +39,13 @@ FIRST_BYTE, BODY = "first_byte", "body"
 recorded only if it took more than one read: otherwise it is 0."""
 DNS, CONNECT, TLS = "dns", "connect", "tls"
 """Measures of opening a connection."""
-REPORT_KEY = "knouds_harness"
-"""The member of a worker's message to the master that holds its seconds."""
-_COUNTED_TOGETHER: Final = 256
-"""Batch size for counting the phases of requests: a batch costs half as much as counting one by one."""
-_WORKERS_LAG_S: Final = 8
-"""Time after which every worker has sent its part of a second, even if one of its reports was late."""
+ROWS: Final = "knouds-rows"
+"""Worker to master, ten times a second: its ``Rows``, the epoch of its clock, and what else it hands over."""
+HAND_OVER_EVERY_S: Final = 0.1
+_WORKERS_LAG_S: Final = 1.5
+"""Time after which workers have handed over what ended in a second."""
+_ROUNDING_S: Final = 1e-4
+"""Clocks are converted with this error at most."""
 
 
 def now_unix_s() -> float:
@@ -89,9 +91,13 @@ class Traffic:
 
 @dataclass(kw_only=True)
 class Second:
-    """Counts of what ended within one second; traffic is that of our own client only."""
+    """Counts of what ended within one second, and was due in the warm-up or measured.
+
+    Traffic is that of our own client only.
+    """
 
     unix_s: int
+    is_measured: bool = True
     histograms: dict[SeriesKey, Histogram] = field(default_factory=dict)
     errors: dict[Error, int] = field(default_factory=dict)
     traffic: dict[str, Traffic] = field(default_factory=dict)
@@ -108,6 +114,9 @@ class Second:
             if only is None or operation.startswith(only):
                 self.traffic.setdefault(operation, Traffic()).add(traffic)
 
+    def count_error(self, error: Error) -> None:
+        self.errors[error] = self.errors.get(error, 0) + 1
+
     def kept(self) -> Histogram:
         """Return the response times of kept requests, over all operations."""
         return merged(
@@ -117,209 +126,100 @@ class Second:
         )
 
 
-def packed(second: Second) -> list[Any]:
-    return [
-        second.unix_s,
-        [[*series, histogram.counts] for series, histogram in second.histograms.items()],
-        [[*error, count] for error, count in second.errors.items()],
-        [[name, *astuple(traffic)] for name, traffic in second.traffic.items()],
-    ]
+def error_of(row: RequestRow) -> Error:
+    """Return what kind of failure a request is."""
+    status_code, code, _ = row.failure or (0, "", "")
+    return Error(row.name, RequestStatus(row.status), status_code, code)
 
 
-def unpacked(message: list[Any]) -> Second:
-    unix_s, histograms, errors, traffic = message
-    return Second(
-        unix_s=unix_s,
-        histograms={
-            SeriesKey(operation, RequestStatus(status), measure): Histogram(counts)
-            for operation, status, measure, counts in histograms
-        },
-        errors={
-            Error(operation, RequestStatus(status), status_code, code): count
-            for operation, status, status_code, code, count in errors
-        },
-        traffic={name: Traffic(*numbers) for name, *numbers in traffic},
-    )
+class SecondsCounter:
+    """Adds up the rows of all processes, by the second in which a request ended.
 
+    Attributes:
+        measured_from_unix_s: What was due before is warm-up.
+    """
 
-class SecondsRecorder:
-    """Counts requests of one process."""
-
-    def __init__(
-        self,
-        *,
-        on_not_kept: Callable[[Error, object, float], object] | None = None,
-        redactor: Redactor | None = None,
-        clock: Callable[[], float] = now_unix_s,
-    ) -> None:
-        self._on_not_kept = on_not_kept
+    def __init__(self, *, redactor: Redactor | None = None) -> None:
         self.safe = (redactor or Redactor()).safe
-        self._clock = clock
-        self._finished: list[Second] = []
-        self._second = Second(unix_s=int(clock()))
-        # The counts of the running second: of kept requests, by operation (response times, and each
-        # ``Answer.wire`` that is not counted yet), and of all durations.
-        self._kept: dict[str, tuple[dict[int, int], list[Wire]]] = {}
-        self._counts: dict[tuple[str, RequestStatus, str], dict[int, int]] = {}
+        self.measured_from_unix_s = -math.inf
+        self._seconds: dict[tuple[int, bool], Second] = {}
 
-    def on_request(
-        self,
-        *,
-        name: str,
-        response_time: float | None,
-        exception: Exception | None,
-        response: Any = None,  # noqa: ANN401 - any client's
-        request_type: object = None,  # noqa: ARG002 - named, so that no dict is made of them
-        response_length: object = None,  # noqa: ARG002
-        context: object = None,  # noqa: ARG002
-        start_time: float | None = None,
-        url: object = None,  # noqa: ARG002
-        **_: object,
+    def add(self, row: RequestRow, epoch_s: float) -> None:
+        """Count a request; its times are those of a clock that began so many seconds after the epoch."""
+        second = self._second(row.ended_s + epoch_s, (row.response_ms or 0.0) / 1e3)
+        histograms, name, status = second.histograms, row.name, RequestStatus(row.status)
+        if row.response_ms is not None:
+            _count(histograms, name, status, RESPONSE, row.response_ms)
+            if row.service_ms != row.response_ms:
+                _count(histograms, name, status, SERVICE, row.service_ms)
+        if row.wire is not None:
+            _count_wire(second, name, row.wire, is_ok=status is RequestStatus.KEPT)
+        for measure, opening_ms in zip((DNS, CONNECT, TLS), row.opening or (), strict=False):
+            if opening_ms is not None:  # whatever the status of its request
+                _count(histograms, name, RequestStatus.KEPT, measure, opening_ms)
+        if row.failure is not None:
+            error = error_of(row)
+            second.count_error(error._replace(code=self.safe(error.code)))
+
+    def add_measure(
+        self, name: str, status: str, measure: str, duration_ms: float, ended_unix_s: float
     ) -> None:
-        """Listen to Locust's ``request`` event."""
-        if exception is None and response_time is not None:
-            try:
-                is_kept = 200 <= response.status_code < 300 and response.elapsed_ms == response_time
-                wire = response.wire
-            except (AttributeError, TypeError):  # another client's response
-                is_kept = False
-            if is_kept:
-                if self._second.unix_s != int(self._clock()):
-                    self._roll()
-                try:
-                    counts, wires = self._kept[name]
-                except KeyError:
-                    counts, wires = self._new_kept(name)
-                duration_ns = int(response_time * 1e6)
-                shift = duration_ns.bit_length() - 11  # histograms.bucket_of, without the call
-                bucket = (shift << 10) + (duration_ns >> shift) if shift > 0 else duration_ns
-                counts[bucket] = counts.get(bucket, 0) + 1
-                wires.append(wire)
-                if len(wires) == _COUNTED_TOGETHER:
-                    self._count_wires(name, wires)
-                if response.opening is not None:
-                    self._record_opening(name, response.opening)
-                return
-        self._on_other_request(name, response_time, exception, response, start_time)
+        """Count one duration that belongs to no request, such as that of a cycle."""
+        histograms = self._second(ended_unix_s, duration_ms / 1e3).histograms
+        _count(histograms, name, RequestStatus(status), measure, duration_ms)
 
-    def _on_other_request(
-        self,
-        name: str,
-        response_time: float | None,
-        exception: Exception | None,
-        response: Any,  # noqa: ANN401
-        start_unix_s: float | None,
-    ) -> None:
-        status_code = getattr(response, "status_code", None)
-        if status_code is None:
-            status_code = 200 if exception is None else 0
-        status = RequestStatus.of(status_code, exception)
-        if response_time is not None:
-            self.record(name, status, RESPONSE, response_time)
-            service_ms = getattr(response, "elapsed_ms", response_time)
-            if service_ms != response_time:
-                self.record(name, status, SERVICE, service_ms)
-            if isinstance(response, Response):
-                self._count_other_phases(name, status, response)
-        if status is not RequestStatus.KEPT:
-            code = (
-                error_code(response) or getattr(exception, "code", "")
-                if status_code
-                else type(exception).__name__
-            )
-            error = Error(name, status, status_code, self.safe(code))
-            self._count_errors(error, 1)
-            if self._on_not_kept:
-                self._on_not_kept(error, response, start_unix_s or self._clock())
+    def add_error(self, name: str, text: str, ended_unix_s: float) -> None:
+        """Count an error without a request; it counts in the warm-up, too."""
+        second = self._second(ended_unix_s, 0.0, is_measured=True)
+        second.count_error(Error(name, RequestStatus.FAILED, 0, self.safe(text)))
 
-    def _new_kept(self, name: str) -> tuple[dict[int, int], list[Wire]]:
-        self._kept[name] = self._counts_of(name, RequestStatus.KEPT, RESPONSE), []
-        return self._kept[name]
+    def take(self, *, before_unix_s: float = math.inf) -> list[Second]:
+        """Return the seconds before this one, each once, in order; a late part comes as another part."""
+        ready = sorted(key for key in self._seconds if key[0] < before_unix_s)
+        return [self._seconds.pop(key) for key in ready]
 
-    def _count_wires(self, name: str, wires: list[Wire]) -> None:
-        first_counts = self._counts_of(name, RequestStatus.KEPT, FIRST_BYTE)
-        sent = received = 0
-        for written_at, first_at, last_at, sent_bytes, received_bytes in wires:
-            sent += sent_bytes
-            received += received_bytes
-            duration_ns = int((first_at - written_at) * 1e9) if first_at > written_at else 0
-            shift = duration_ns.bit_length() - 11
-            bucket = (shift << 10) + (duration_ns >> shift) if shift > 0 else duration_ns
-            first_counts[bucket] = first_counts.get(bucket, 0) + 1
-            if last_at != first_at:
-                bodies = self._second.histograms.setdefault(
-                    SeriesKey(name, RequestStatus.KEPT, BODY), Histogram()
-                )
-                bodies.record(last_at - first_at)
-        self._second.traffic.setdefault(name, Traffic()).add(Traffic(sent, received, len(wires)))
-        wires.clear()
+    def _second(self, ended_unix_s: float, took_s: float, *, is_measured: bool | None = None) -> Second:
+        if is_measured is None:
+            is_measured = ended_unix_s - took_s >= self.measured_from_unix_s - _ROUNDING_S
+        key = int(ended_unix_s), is_measured
+        second = self._seconds.get(key)
+        if second is None:
+            second = self._seconds[key] = Second(unix_s=key[0], is_measured=is_measured)
+        return second
 
-    def _count_other_phases(self, name: str, status: RequestStatus, response: Response) -> None:
-        if status is RequestStatus.KEPT and response.status_code:
-            _, wires = self._kept.get(name) or self._new_kept(name)
-            wires.append(response.wire)
-            if len(wires) == _COUNTED_TOGETHER:
-                self._count_wires(name, wires)
-        elif response.sent_bytes:
-            traffic = Traffic(response.sent_bytes, response.received_bytes, 1)
-            self._second.traffic.setdefault(name, Traffic()).add(traffic)
-        if response.opening is not None:
-            self._record_opening(name, response.opening)
 
-    def _record_opening(self, name: str, opening: Opening) -> None:
-        """Count an opened connection, whatever the status of its request."""
-        if opening.dns_ms is not None:
-            self.record(name, RequestStatus.KEPT, DNS, opening.dns_ms)
-        self.record(name, RequestStatus.KEPT, CONNECT, opening.connect_ms)
-        if opening.tls_ms is not None:
-            self.record(name, RequestStatus.KEPT, TLS, opening.tls_ms)
+def _count_wire(second: Second, name: str, wire: Wire, *, is_ok: bool) -> None:
+    written_at, first_at, last_at, sent_bytes, received_bytes = wire
+    if is_ok:
+        _count(second.histograms, name, RequestStatus.KEPT, FIRST_BYTE, (first_at - written_at) * 1e3)
+        if last_at != first_at:
+            _count(second.histograms, name, RequestStatus.KEPT, BODY, (last_at - first_at) * 1e3)
+    if sent_bytes:
+        traffic = second.traffic.get(name)
+        if traffic is None:
+            traffic = second.traffic[name] = Traffic()
+        traffic.sent_bytes += sent_bytes
+        traffic.received_bytes += received_bytes
+        traffic.requests += 1
 
-    def record(self, operation: str, status: RequestStatus, measure: str, duration_ms: float) -> None:
-        """Count one duration, such as the ``ms`` that the server states."""
-        if self._second.unix_s != int(self._clock()):
-            self._roll()
-        try:
-            counts = self._counts[operation, status, measure]
-        except KeyError:
-            counts = self._counts[operation, status, measure] = self._counts_of(operation, status, measure)
-        bucket = bucket_of(min(max(int(duration_ms * 1e6), 0), MAX_NS))
-        counts[bucket] = counts.get(bucket, 0) + 1
 
-    def count_error(self, operation: str, status: RequestStatus, code: str) -> None:
-        """Count an error without a request, such as an exception in a task; its duration is 0."""
-        self.record(operation, status, RESPONSE, 0.0)
-        self._count_errors(Error(operation, status, 0, self.safe(code)), 1)
-
-    def take(self, *, with_current: bool = False) -> list[Second]:
-        """Return the seconds that are over, each once, and the running one so far if asked for."""
-        self._roll(now=with_current)
-        taken, self._finished = self._finished, []
-        return taken
-
-    def _counts_of(self, operation: str, status: RequestStatus, measure: str) -> dict[int, int]:
-        series = SeriesKey(operation, status, measure)
-        return self._second.histograms.setdefault(series, Histogram()).counts
-
-    def _count_errors(self, error: Error, count: int) -> None:
-        self._roll()
-        self._second.errors[error] = self._second.errors.get(error, 0) + count
-
-    def _roll(self, *, now: bool = False) -> None:
-        unix_s = int(self._clock())
-        if now or unix_s != self._second.unix_s:
-            for name, (_, wires) in self._kept.items():
-                self._count_wires(name, wires)
-            if self._second.histograms or self._second.errors:
-                self._finished.append(self._second)
-            self._second = Second(unix_s=unix_s)
-            self._kept = {}
-            self._counts = {}
+def _count(
+    histograms: dict[SeriesKey, Histogram], name: str, status: RequestStatus, measure: str, duration_ms: float
+) -> None:
+    series = SeriesKey(name, status, measure)
+    histogram = histograms.get(series)
+    if histogram is None:
+        histogram = histograms[series] = Histogram()
+    bucket = bucket_of(min(max(int(duration_ms * 1e6), 0), MAX_NS))
+    histogram.counts[bucket] = histogram.counts.get(bucket, 0) + 1
 
 
 class SecondsCollector:
-    """Counts in every process of a run, and hands finished seconds to the leading one.
+    """Notes requests in every process of a run, and counts them in the one that leads.
 
     Attributes:
+        recorder: Notes the requests of this process.
+        counter: In the leading process: adds up.
         final_reports: In the master: waits for the workers' when a test ends; None elsewhere.
     """
 
@@ -328,33 +228,47 @@ class SecondsCollector:
         environment: Environment,
         *,
         on_second: Callable[[Second], object] = lambda _: None,
-        on_not_kept: Callable[[Error, object, float], object] | None = None,
+        on_row: Callable[[RequestRow, float], RequestRow] = lambda row, _: row,
         redactor: Redactor | None = None,
+        extras: Callable[[], Mapping[str, Any]] = dict,
+        on_extras: Callable[[str, dict[str, Any], Rows, float], object] = lambda *_: None,
     ) -> None:
         """Begin to listen; call it once Locust has its runner, such as in a listener of ``init``.
 
         Args:
             environment: Locust's.
-            on_second: Called in the local or master process with the counts of each second, in order. What
-                a worker sends late is handed out as another part of its second.
-            on_not_kept: Called for each request that was not kept: kind, any client's response, start.
+            on_second: Called in the leading process with the counts of each second, in order. What comes late
+                is handed out as another part of its second.
+            on_row: Called there with each request before it is counted, and the epoch of its times; returns
+                what is counted.
             redactor: Removes secrets from the error codes of servers and exceptions.
+            extras: In a worker: what else to hand over each time.
+            on_extras: In the master: takes that, with the worker's id, its rows and the epoch of its clock.
         """
-        self.recorder = SecondsRecorder(on_not_kept=on_not_kept, redactor=redactor)
+        self.recorder = RequestRecorder()
+        self.counter = SecondsCounter(redactor=redactor)
         self.final_reports: FinalReports | None = None
-        self._on_second = on_second
-        self._gathered: dict[int, Second] = {}
-        self._is_distributed = isinstance(environment.runner, MasterRunner)
+        self._on_second, self._on_row, self._extras, self._on_extras = on_second, on_row, extras, on_extras
+        self._runner = environment.runner
         environment.events.request.add_listener(self.recorder.on_request)
-        if isinstance(environment.runner, WorkerRunner):
-            environment.events.report_to_master.add_listener(self._report)
-            FinalReporter(environment.runner)
-            return
-        if isinstance(environment.runner, MasterRunner):
-            environment.events.worker_report.add_listener(self._receive)
-            self.final_reports = FinalReports(environment.runner)
-        environment.events.quitting.add_listener(lambda **_: self.hand_out(everything=True))
-        gevent.spawn(self._hand_out_every_second)
+        if isinstance(self._runner, WorkerRunner):
+            environment.events.report_to_master.add_listener(lambda **_: self.hand_over())
+            FinalReporter(self._runner)
+        else:
+            if isinstance(self._runner, MasterRunner):
+                self._runner.register_message(ROWS, self._receive)
+                self.final_reports = FinalReports(self._runner)
+            environment.events.quitting.add_listener(lambda **_: self.hand_out(everything=True))
+            gevent.spawn(self._hand_out_every_second)
+        gevent.spawn(self._hand_over_regularly)
+
+    def hand_over(self) -> None:
+        """Give what was noted since the last call to the leading process."""
+        rows, epoch_s = self.recorder.take(), now_unix_s() - time.perf_counter()
+        if isinstance(self._runner, WorkerRunner):
+            self._runner.send_message(ROWS, {"rows": rows, "epoch_s": epoch_s, **self._extras()})
+        else:
+            self._add(rows, epoch_s)
 
     def hand_out(self, *, everything: bool = False) -> None:
         """Hand out the seconds that are over.
@@ -362,27 +276,45 @@ class SecondsCollector:
         Args:
             everything: Also seconds that may be incomplete; for the end of a run.
         """
-        self._gather(self.recorder.take(with_current=everything))
-        # Workers report every three seconds; the last second of a report is incomplete.
-        newest = max(self._gathered, default=0) - (_WORKERS_LAG_S if self._is_distributed else -1)
-        for unix_s in sorted(self._gathered):
-            if everything or unix_s < newest:
-                self._on_second(self._gathered.pop(unix_s))
+        if not isinstance(self._runner, WorkerRunner | MasterRunner):
+            self.hand_over()
+        lag_s = _WORKERS_LAG_S if isinstance(self._runner, MasterRunner) else 0.0
+        for second in self.counter.take(before_unix_s=math.inf if everything else int(now_unix_s() - lag_s)):
+            self._on_second(second)
+
+    def _hand_over_regularly(self) -> None:
+        while True:
+            gevent.sleep(HAND_OVER_EVERY_S)
+            self.hand_over()
 
     def _hand_out_every_second(self) -> None:
         while True:
             gevent.sleep(1.0)
             self.hand_out()
 
-    def _gather(self, seconds: Iterable[Second]) -> None:
-        for second in seconds:
-            if second.unix_s in self._gathered:
-                self._gathered[second.unix_s].add(second)
-            else:
-                self._gathered[second.unix_s] = second
+    def _receive(self, msg: Any, **_: object) -> None:  # noqa: ANN401 - Locust's message
+        rows, epoch_s = Rows(*msg.data["rows"]), msg.data["epoch_s"]
+        self._on_extras(msg.node_id, msg.data, rows, epoch_s)
+        self._add(rows, epoch_s)
 
-    def _report(self, *, client_id: str, data: dict[str, Any]) -> None:  # noqa: ARG002
-        data[REPORT_KEY] = [packed(second) for second in self.recorder.take(with_current=True)]
+    def _add(self, rows: Rows, epoch_s: float) -> None:
+        count_rows(self.counter, rows, epoch_s, on_row=self._on_row)
 
-    def _receive(self, *, client_id: str, data: dict[str, Any]) -> None:  # noqa: ARG002
-        self._gather(unpacked(message) for message in data.get(REPORT_KEY, ()))
+
+def count_rows(
+    counter: SecondsCounter,
+    rows: Rows,
+    epoch_s: float,
+    *,
+    on_row: Callable[[RequestRow, float], RequestRow] = lambda row, _: row,
+) -> None:
+    """Count what a process handed over; ``on_row`` says what is counted of each request."""
+    for each in rows.requests:
+        row = RequestRow._make(each)
+        if row.answer is not None:
+            row = row._replace(answer=AnswerCopy._make(row.answer))
+        counter.add(on_row(row, epoch_s), epoch_s)
+    for name, status, measure, duration_ms, ended_s in rows.measures:
+        counter.add_measure(name, status, measure, duration_ms, ended_s + epoch_s)
+    for name, text, ended_s in rows.errors:
+        counter.add_error(name, text, ended_s + epoch_s)

@@ -5,7 +5,6 @@ Locust patches its process, so it needs one of its own; this module does not imp
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -69,9 +68,7 @@ def launch(
     way. If this process is killed, Locust and its workers notice and end.
     """
     listener = Listener()
-    port = str(_free_port())  # two runs at once must not share workers
     arguments = ["--headless", "--only-summary", "--loglevel", "ERROR"]
-    arguments += ["--master-bind-port", port, "--master-port", port]
     arguments += ["--record", str(runs_folder), "--progress-descriptor", str(listener.writing)]
     arguments += ["--started-by", command, "--command-pid", str(os.getpid())]
     try:
@@ -81,7 +78,9 @@ def launch(
                 [sys.executable, "-P", "-m", _LOCUST, "-f", str(scenario), *arguments, *options],
                 env={**os.environ, **variables},
                 stdin=subprocess.DEVNULL,
-                start_new_session=True,  # a terminal's Ctrl-C reaches this process only
+                # A terminal's Ctrl-C reaches this process only. A session of its own would be a scheduler's
+                # group of its own, in which the user's nice counts for nothing.
+                process_group=0,
                 pass_fds=[listener.writing],
             ) as process,
         ):
@@ -166,9 +165,3 @@ def _signals_counted() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

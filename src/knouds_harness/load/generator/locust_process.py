@@ -1,13 +1,12 @@
 """The Locust process of ``load``: reports an error in a Locust file or an option in one sentence."""
 
-import os
 import signal
 import sys
 import traceback
 from typing import Final, NoReturn
 
 import locust.main
-from gevent.monkey import get_original
+from locust import argument_parser
 from locust.argument_parser import LocustArgumentParser
 from locust.util.load_locustfile import load_locustfile
 
@@ -16,15 +15,12 @@ from knouds_harness.exchange.redaction import shown
 
 _OF_THE_PLUGIN: Final = "--progress-descriptor"
 """Only the plugin adds this option, and the command always passes it: without plugin, Locust refuses it."""
-_LOOK_EVERY_S: Final = 0.5
 
 
 def main() -> None:
     """Run Locust with the arguments of this process; the first two are ``-f FILE``."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the plugin has its own handlers
     file = sys.argv[2]
-    leader = os.getpid()
-    os.register_at_fork(after_in_child=lambda: _end_with(leader))
 
     def load_or_say_why_not(path: str) -> object:
         try:
@@ -43,21 +39,18 @@ def main() -> None:
     write = sys.stderr.write
     sys.stderr.write = lambda text: write(shown(text))  # type: ignore[method-assign]
     sys.argv[0] = "knouds-harness load"  # Locust's help names it
+    read_no_configuration_files()
     vars(locust.main)["load_locustfile"] = load_or_say_why_not  # Locust has no hook for either
     LocustArgumentParser.error = refuse  # type: ignore[method-assign]
     locust.main.main()
 
 
-def _end_with(leader: int) -> None:
-    """End this worker when its master is gone, even while it connects, when Locust fires no event."""
-    sleep = get_original("time", "sleep")
-
-    def look() -> None:
-        while os.getppid() == leader:
-            sleep(_LOOK_EVERY_S)
-        os._exit(ExitCode.INTERRUPTED)
-
-    get_original("_thread", "start_new_thread")(look, ())
+def read_no_configuration_files() -> None:
+    """Have Locust take its options from us alone, not from files that lie in the current folder or HOME."""
+    for function in (argument_parser.get_parser, argument_parser.get_empty_argument_parser):
+        defaults = list(function.__defaults__ or ())
+        defaults[-1] = ()
+        function.__defaults__ = tuple(defaults)
 
 
 def _line_of(error: Exception, path: str) -> str:

@@ -15,10 +15,8 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
-
-from locust.exception import CatchResponseError
 
 from knouds_harness.body_bounds import MAX_BODY_BYTES, TOO_LONG, is_too_deep
 from knouds_harness.contract.document import Document
@@ -43,12 +41,11 @@ _LONGEST_KNOWN_BYTES: Final = 65_536
 _LONGEST_ADMITTED_BYTES: Final = 1_000_000
 
 
-class ContractBroken(CatchResponseError):
-    """The failure that Locust counts for a success that breaks the contract; its ``code`` is the fact."""
+class ContractBroken(NamedTuple):
+    """Why a success that breaks the contract is none: the fact, and what was shown."""
 
-    def __init__(self, fact: str, shown: str) -> None:
-        super().__init__(f"{fact}: {shown}")
-        self.code = fact
+    fact: str
+    shown: str
 
 
 @dataclass(kw_only=True)
@@ -140,6 +137,15 @@ class Verifier:
         form.seen += 1
         _keep(kind, response.raw_body)
         return None
+
+    def pass_by(self, name: str, status: int) -> None:
+        """Count a response that was not copied: its body is one that was judged before."""
+        try:
+            kind = self._kinds[name][status]
+        except KeyError:
+            kind = self._new_kind(name, status)
+        if kind is not None:
+            kind.seen += 1
 
     def take(self) -> Tallies:
         for kind in filter(None, chain(*map(dict.values, self._kinds.values()))):

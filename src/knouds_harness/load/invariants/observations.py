@@ -56,6 +56,7 @@ class Observations:
         self._wait_until: dict[LimitedRoute, tuple[int, float]] = {}
         self._plain_runs: dict[tuple[str, str, float], int] = {}
         self._unlimited = 0
+        self._now_s = 0.0
 
     def observe_create(self, slug: str, *, is_own: bool) -> None:
         """Judge a create by the slug in its response: of its own workflow, or of another."""
@@ -72,8 +73,11 @@ class Observations:
         self._ended = 0
         return taken
 
-    def observe(self, name: str, response: Response, sender: Persona, body: object) -> None:
+    def observe(
+        self, name: str, response: Response, sender: Persona, body: object, *, at_unix_s: float | None = None
+    ) -> None:
         """Observe the response to a request of this name, or that none came; ``body`` is None if not JSON."""
+        self._now_s = self._clock() if at_unix_s is None else at_unix_s
         if response.status_code == 200 and sender.tier == UNLIMITED and name in RUN_OPERATIONS:
             cost = body.get("cost") if isinstance(body, dict) else None
             # The usual case, in a fifth of the time; the bounds refuse not-a-number.
@@ -188,7 +192,7 @@ class Observations:
                 holds=wait_s <= WINDOW_S + _ROUNDING_S,
                 example=f"{route.name} of {route.user}: Retry-After: {wait_s}",
             )
-        now_s = self._clock()
+        now_s = self._now_s
         told = self._wait_until.get(route)
         is_told_window = told is not None and abs(told[0] - reset_unix_s) <= SAME_WINDOW_S
         if told is not None and now_s - took_s >= told[1] + _ROUNDING_S:

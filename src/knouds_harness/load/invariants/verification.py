@@ -1,10 +1,11 @@
-"""Verifies the contract under load: each process observes, and the leading one judges all together."""
+"""Verifies the contract under load, in the process that leads, from copies of answers."""
 
 from __future__ import annotations
 
+import json
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import gevent
@@ -13,9 +14,12 @@ from knouds_harness.contract.capabilities import LIMIT_BY_TIER
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import RUN_OPERATIONS
 from knouds_harness.errors import UsageError
+from knouds_harness.exchange.evidence import parsed_json
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.webhook_receiver import Delivery, Receiver
 from knouds_harness.load.client.response import Response
+from knouds_harness.load.collection.rows import RequestRow
+from knouds_harness.load.generator.workflow_log import BEGUN, CREATED
 from knouds_harness.load.invariants.aggregation import Aggregation
 from knouds_harness.load.invariants.answer_checks import Verifier
 from knouds_harness.load.invariants.audit import Audit
@@ -26,24 +30,26 @@ from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.accounts import AccountKeys
 from knouds_harness.load.workload.workload import HasTasks
 from knouds_harness.runs.load_results import Invariant, LimitWindow
+from knouds_harness.runs.operation_load import RequestStatus
 from knouds_harness.targets.address import host_of, is_loopback
-from knouds_harness.targets.personas import Persona
+from knouds_harness.targets.personas import NO_SECRET, Persona
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Webhook
 
 _LOOK_EVERY_S: Final = 0.2
 _SAMPLED_SHARE: Final = 0.01
 """Share of the responses that is judged if no share is asked for."""
-_LIMITED: Final = {*RUN_OPERATIONS, *(f"{each} async" for each in RUN_OPERATIONS)}
-_OBSERVED: Final = {*SHOWING_STATUS, *_LIMITED}
+_LIMITED: Final = frozenset({*RUN_OPERATIONS, *(f"{each} async" for each in RUN_OPERATIONS)})
+OBSERVED: Final = frozenset({*SHOWING_STATUS, *_LIMITED})
+"""Operations of which every answer is observed."""
 
 
 class LoadVerification:
-    """Verifies responses; what workers saw reaches the leading process with their reports.
+    """Verifies copies of responses.
 
-    Every success is looked at, and a share of the responses is judged by all checks. If a share is asked for,
-    all runs, executions and rate limits are observed, as a part of them would prove nothing; otherwise only
-    the windows of rate limits.
+    Every success whose body is not that of the one before is looked at, and a share of the responses is
+    judged by all checks. If a share is asked for, all runs, executions and rate limits are observed, as a
+    part of them would prove nothing; otherwise only the windows of rate limits.
 
     Attributes:
         share: The share that is asked for; 0 if none is.
@@ -55,27 +61,28 @@ class LoadVerification:
         target: Target,
         *,
         share: float,
-        process: int,
         is_alone: bool,
         audit: Audit | None = None,
     ) -> None:
-        """Prepare; the leading process passes an ``audit``, and takes deliveries from now on."""
+        """Prepare, and take deliveries from now on."""
         self.share = share
-        self._kept = _OBSERVED if share else _LIMITED
+        self._observed = OBSERVED if share else _LIMITED
         self._verifier = Verifier(
             shipped_document(),
             waivers=target.waivers,
             redactor=Redactor.for_target(target),
             share=share or _SAMPLED_SHARE,
-            draw=random.Random(f"{options.seed} verify {process}").random,
+            draw=random.Random(f"{options.seed} verify").random,
         )
-        self._observations = Observations(chance=random.Random(f"{options.seed} history {process}"))
-        self._histories = WorkflowHistories() if share else None
+        self._observations = Observations(chance=random.Random(f"{options.seed} history"))
+        self._histories: dict[str, WorkflowHistories] = {}
+        self._begun: dict[tuple[str, int], WorkflowRequest] = {}
         self._aggregation = Aggregation(
             chance=random.Random(f"{options.seed} ledger"), most_in_flight=options.users, is_alone=is_alone
         )
         self._audit = audit
         self._target = target
+        self._personas = dict(target.personas)
         self.receiver: Receiver | None = None
         if audit and target.webhook and target.webhook.receiver:
             self.count_deliveries(Receiver(*target.webhook.receiver), target.webhook)
@@ -89,34 +96,61 @@ class LoadVerification:
         if delivery.execution_id is not None:
             self._aggregation.deliveries.take(hash_of(delivery.execution_id))
 
-    def begin_request(self, operation: str, path: str, sent: object) -> WorkflowRequest | None:
-        return self._histories.begin(operation, path, sent) if self._histories else None
+    def look(self, row: RequestRow, *, epoch_s: float) -> RequestRow:
+        """Verify the response to a request; if it breaks the contract, the request counts as wrong."""
+        answer = row.answer
+        if answer is None or answer.sender is None:
+            if row.wire is not None:
+                self._verifier.pass_by(row.name, row.failure[0] if row.failure else 200)
+            return row
+        response = answer.response()
+        sender = self._personas.get(answer.sender)
+        body = None
+        if sender is not None and (self.share or sender.tier in LIMIT_BY_TIER) and row.name in self._observed:
+            body = parsed(response)
+            self._observations.observe(row.name, response, sender, body, at_unix_s=row.ended_s + epoch_s)
+        broken = self._verifier.judge(row.name, response, body)
+        if broken is None or row.status != RequestStatus.KEPT:
+            return row
+        failure = answer.status_code, broken.fact, f"{broken.fact}: {broken.shown}"
+        return row._replace(status=RequestStatus.WRONG, failure=failure)
 
-    def end_request(self, request: WorkflowRequest, response: Response, *, created: str | None) -> None:
-        if self._histories:
-            self._histories.end(request, response.status_code, parsed(response), created=created)
+    def introduce(self, minted: Sequence[Sequence[Any]]) -> None:
+        """Take keys that a process has minted to have ends of runs delivered; their secrets stay there."""
+        for name, user, tier, capabilities in minted:
+            self._personas[name] = Persona(
+                name=name,
+                secret=NO_SECRET,
+                capabilities=frozenset(capabilities),
+                user=user,
+                tier=tier,
+                webhook=True,
+            )
 
-    def look(self, name: str, response: Response, sender: Persona | None, body: object) -> None:
-        """Verify a response in its ``catch_response`` block; if it breaks the contract, it is a failure."""
-        if sender is not None and (self.share or sender.tier in LIMIT_BY_TIER) and name in self._kept:
-            body = parsed(response) if body is None else body
-            self._observations.observe(name, response, sender, body)
-        broken = self._verifier.judge(name, response, body)
-        if broken is not None:
-            response.failure(broken)
-
-    def look_at_create(self, slug: str, *, is_own: bool) -> None:
-        self._observations.observe_create(slug, is_own=is_own)
+    def follow(self, worker: str, entries: Sequence[Sequence[Any]], epoch_s: float) -> None:
+        """Take what a process noted of its requests to workflows, in order."""
+        for kind, *about in entries:
+            if kind == CREATED:
+                slug, is_own = about
+                self._observations.observe_create(slug, is_own=is_own)
+                continue
+            histories = self._histories.setdefault(worker, WorkflowHistories())
+            number, at_s, *rest = about
+            if kind == BEGUN:
+                operation, path, sent = rest
+                begun = histories.begin(operation, path, json.loads(sent), at_s=at_s + epoch_s)
+                if begun is not None:
+                    self._begun[worker, number] = begun
+            elif (begun := self._begun.pop((worker, number), None)) is not None:
+                status, content, created = rest
+                body = parsed_json(content)[0]
+                histories.end(begun, status, body, created=created, at_s=at_s + epoch_s)
 
     def take(self) -> ObservationBatch:
         batch = self._observations.take()
         batch.tallies.add(self._verifier.take())
-        if self._histories:
-            batch.undecided = self._histories.judge(batch.tallies)
+        batch.undecided = sum(each.judge(batch.tallies) for each in self._histories.values())
         return batch
-
-    def receive(self, message: Mapping[str, Any]) -> None:
-        self._aggregation.add(ObservationBatch.unpacked(message))
 
     def conclude(self, *, at_once: bool) -> Iterator[str]:
         """Check the accounts once load is over; ``at_once`` leaves out what takes time. Call it once.
@@ -170,17 +204,20 @@ class LoadVerification:
         return self._aggregation.windows()
 
 
+def verified_share(options: LoadOptions, scenarios: Sequence[type[HasTasks]]) -> float:
+    """Return the share of the answers to be verified: all of those of a scenario that crosses a limit."""
+    return 1.0 if any(each.crosses_limit for each in scenarios) else options.verified_share
+
+
 def open_verification(
     options: LoadOptions,
     target: Target | None,
     scenarios: Sequence[type[HasTasks]],
     *,
-    process: int,
-    accounts: Sequence[AccountKeys] | None = None,
+    accounts: Sequence[AccountKeys],
 ) -> LoadVerification | None:
-    """Set up verification for scenarios, or if a share is asked for; a worker passes no ``accounts``."""
-    is_alone = any(each.crosses_limit for each in scenarios)
-    share = 1.0 if is_alone else options.verified_share
+    """Set up verification for scenarios, or if a share is asked for."""
+    share = verified_share(options, scenarios)
     if target is None:
         if share:
             raise UsageError("--verify needs a target: --target sandbox, or another profile in targets/")
@@ -188,11 +225,12 @@ def open_verification(
     if not (share or scenarios):
         return None
     audit = None
-    if share and accounts is not None:
+    if share:
         readers = [each.key_for("getExecution") or each.keys[0] for each in accounts]
         audit = Audit(target, readers, yes_production=options.yes_production)
         audit.before()
-    return LoadVerification(options, target, share=share, is_alone=is_alone, process=process, audit=audit)
+    is_alone = any(each.crosses_limit for each in scenarios)
+    return LoadVerification(options, target, share=share, is_alone=is_alone, audit=audit)
 
 
 def parsed(response: Response) -> Any:  # noqa: ANN401 - JSON

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from knouds_harness.judging.serial_order import Access, TimedRequest, judge_history, register
 from knouds_harness.judging.workflow_model import accesses_of
-from knouds_harness.load.collection.seconds import now_unix_s
 from knouds_harness.load.invariants.invariants import IS_THERE, SHOWS_LAST, Tallies
 
 _MEMBERS: Final = ("name", "description")
 _CREATE: Final = "createWorkflow"
-_OPERATIONS: Final = {_CREATE, "getWorkflow", "updateWorkflow", "moveWorkflow", "deleteWorkflow"}
 _SLUG: Final = re.compile(r"/api/workflows/([^/?]+)")
 _MOST_WORKFLOWS: Final = 10_000
 
@@ -52,22 +50,19 @@ class _History:
 
 
 class WorkflowHistories:
-    """Follows the workflows that this process created: no other process writes to them."""
+    """Follows the workflows that one process created: no other process writes to them."""
 
-    def __init__(self, clock: Callable[[], float] = now_unix_s) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._histories: dict[str, _History] = {}
 
-    def begin(self, operation: str, path: str, sent: object) -> WorkflowRequest | None:
-        """Note a request that is about to be sent; return None if it does not count here."""
-        if operation not in _OPERATIONS:
-            return None
+    def begin(self, operation: str, path: str, sent: object, *, at_s: float) -> WorkflowRequest | None:
+        """Note a request that was sent then; return None if it does not count here."""
         found = _SLUG.search(path)
         request = WorkflowRequest(
             operation=operation,
             slug=found[1] if found else "",
             sent=sent if isinstance(sent, dict) else {},
-            began_s=self._clock(),
+            began_s=at_s,
         )
         history = self._histories.get(request.slug)
         if history is None:
@@ -76,9 +71,11 @@ class WorkflowHistories:
         history.open_count += 1
         return request
 
-    def end(self, request: WorkflowRequest, status: int, body: object, *, created: str | None) -> None:
+    def end(
+        self, request: WorkflowRequest, status: int, body: object, *, created: str | None, at_s: float
+    ) -> None:
         """Note the response (``status`` 0 if none came); ``created`` is the slug that it surely made."""
-        request.ended_s, request.status = self._clock(), status or None
+        request.ended_s, request.status = at_s, status or None
         request.shown = body if isinstance(body, dict) else {}
         if history := self._histories.get(request.slug):
             history.open_count -= 1

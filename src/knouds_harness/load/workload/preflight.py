@@ -32,12 +32,16 @@ class Preflight:
         spent_credits: What learning it was charged, or may have been.
         marks: The usage rows of each account that are older than the load.
         about_costs: Lines about what earlier runs were charged, as usage shows by now.
+        is_delivered: Ends of runs are delivered to the process that leads.
+        minted_webhook: URL and secret of the webhook for which keys are minted, on a sandbox of this machine.
     """
 
     prices: Mapping[str, float] = field(default_factory=dict)
     spent_credits: float = 0.0
     marks: Marks = field(default_factory=dict)
     about_costs: Sequence[str] = ()
+    is_delivered: bool = False
+    minted_webhook: Sequence[str] | None = None
 
 
 NOT_LOOKED: Final = Preflight()

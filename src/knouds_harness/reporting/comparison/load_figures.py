@@ -17,7 +17,7 @@ from knouds_harness.measures.hdr_logs import Interval, read_hdr_log
 from knouds_harness.measures.histograms import Histogram, bucket_of, merged
 from knouds_harness.reporting.comparison.change import Figure
 from knouds_harness.reporting.comparison.tolerances import RATE, SHARES
-from knouds_harness.runs.load_results import Fingerprint, LoadPlan, LoadResults
+from knouds_harness.runs.load_results import Doubt, Fingerprint, LoadPlan, LoadResults
 from knouds_harness.runs.operation_load import (
     ALL_OPERATIONS,
     ERRORS,
@@ -193,8 +193,10 @@ def load_figures(record: RunRecord) -> LoadFigures:
 
 
 def _doubts(record: RunRecord, results: LoadResults) -> Iterator[str]:
-    if not results.validity.is_valid:
-        yield from results.validity.reasons
+    validity = results.validity
+    reasons = [*zip(validity.doubts, validity.reasons, strict=False)]
+    if lasting := [reason for doubt, reason in reasons if doubt is not Doubt.DELAY]:
+        yield from lasting
     elif not record.outcome.is_complete:
         yield "It did not come to its end."
     elif results.capacity:
@@ -236,7 +238,8 @@ def _of_operation(
             if value is None and error and load.operation == ALL_OPERATIONS:  # load.json does not say it
                 value = merged(histograms).percentile_s(float(percent)) * 1e3
             if error is not None and value:
-                yield f"{prefix}{measure}", Figure(value=value, error=error)
+                delay = load.doubts_ms.get(measure, 0.0) / value
+                yield f"{prefix}{measure}", Figure(value=value, error=math.hypot(error, delay))
 
 
 def _rate_error(requests: int, total: int, plan: LoadPlan) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, Generic, Literal, TypeVar
 
 from knouds_harness.measures.objectives import digits, milliseconds
@@ -231,6 +232,8 @@ def point_times(point: CapacityPoint) -> dict[str, str]:
     }
 
 
+_LEAST_DOUBT: Final = 0.01
+_LEAST_DOUBT_MS: Final = 0.1
 ERROR_HEADINGS: Final = ("operation", "outcome", "status", "code", "count", "such as")
 
 
@@ -260,10 +263,19 @@ def text_columns(load: LoadResults, *, with_units: bool) -> list[TextColumn]:
             if not column.is_hidden_if_zero or any(map(column.figure, rows))
         ),
         *(
-            _text_column(column, [row.response for row in rows], with_units=with_units)
+            replace(shown, cells=tuple(map(partial(with_doubt, key=column.key), shown.cells, rows)))
             for column in time_columns()
+            for shown in [_text_column(column, [row.response for row in rows], with_units=with_units)]
         ),
     ]
+
+
+def with_doubt(text: str, load: OperationLoad, *, key: str) -> str:
+    """Add to a response time by how much the generator's own delay may have raised it, if that is shown."""
+    figure_ms, doubt_ms = time_ms(load.response, key), load.doubts_ms.get(key, 0.0)
+    if figure_ms is None or doubt_ms < max(_LEAST_DOUBT * figure_ms, _LEAST_DOUBT_MS):
+        return text
+    return f"{text} ±{milliseconds(doubt_ms).removesuffix(' ms')}"
 
 
 def phase_columns(load: LoadResults, *, with_units: bool) -> list[TextColumn]:

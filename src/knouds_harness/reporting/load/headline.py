@@ -58,9 +58,9 @@ def first_figures(load: LoadResults) -> Iterator[tuple[str, str, str, Tone]]:
 def nothing_measured(load: LoadResults) -> tuple[str, str] | None:
     """Return title and reason if tasks raised, or an operation mostly failed or never succeeded."""
     if load.task_errors:
-        worst = max(load.task_errors, key=lambda each: each.requests)
+        worst = max(load.task_errors, key=_errors_of)
         name = worst.operation.removeprefix(TASK)
-        times = f"{worst.requests:,} times{_and_more(len(load.task_errors) - 1, 'tasks')}"
+        times = f"{_errors_of(worst):,} times{_and_more(len(load.task_errors) - 1, 'tasks')}"
         return "A task failed", f"{name} raised {_worst_error(worst)}, {times}"
     if not load.never_kept and load.mostly_failed:
         worst = max(load.mostly_failed, key=lambda each: each.requests)
@@ -82,6 +82,10 @@ def nothing_measured(load: LoadResults) -> tuple[str, str] | None:
     )
 
 
+def _errors_of(operation: OperationLoad) -> int:
+    return sum(each.count for each in operation.errors)
+
+
 def _worst_error(operation: OperationLoad) -> str:
     error = next(iter(operation.errors), None)
     return " ".join(filter(None, [str(error.status_code or ""), error.code])) if error else "errors"
@@ -101,7 +105,8 @@ def _verdict(load: LoadResults, figures: str) -> tuple[Tone, str, str]:
             detail = f"{describe(sure[0])}{_and_more(len(missed) - 1)}. {figures}"
             return "bad", "Objectives missed", detail
         case LoadVerdict.INVALID:
-            detail = load.validity.reasons[0] if load.validity.reasons else describe(missed[0])
+            doubted = f"{describe(missed[0])}. {missed[0].doubt}" if missed else ""
+            detail = load.validity.reasons[0] if load.validity.reasons else doubted
             return "warn", "Not a valid measurement", detail
         case LoadVerdict.MEASURED:
             return "good", "Measured", f"{figures} {_NO_OBJECTIVES}"

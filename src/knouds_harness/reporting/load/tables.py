@@ -116,7 +116,10 @@ def delayed_figures(load: LoadResults) -> list[Text | Table]:
         *numbers("Measured", "Without it, at least"),
     )
     return [
-        Text(f"The generator's own delay is more than {share} of {', '.join(said[:_MOST_NAMED])}{more}."),
+        Text(
+            f"The generator's own delay may be more than {share} of {', '.join(said[:_MOST_NAMED])}{more}, "
+            f"and is at most {max(map(_moved_by_ms, validity.delayed)):.3g} ms."
+        ),
         Table("What the generator delayed most, by operation", columns, rows, shown=HTML),
     ]
 

@@ -4,18 +4,36 @@ import time
 
 import gevent
 import pytest
+from clocks import Clock
 
-from knouds_harness.load.arrivals.arrival_user import Arrivals, open_timer
+from knouds_harness.load.arrivals.arrival_user import Arrivals
 from knouds_harness.load.arrivals.schedule import ArrivalSchedule, Shape, Share
 
 SOON_S = 0.02
-SCHEDULE = ArrivalSchedule(shape=Shape.of("constant", 1.0, 1.0))
 
 
-@pytest.fixture
-def timer():
-    with open_timer() as timer:
-        yield timer
+class HandTimer:
+    """Comes when it is told to."""
+
+    precision = "by hand"
+
+    def __init__(self):
+        self.callback = None
+        self.at_s = None
+
+    def start(self, callback):
+        self.callback = callback
+
+    def set(self, instant_s):
+        self.at_s = instant_s
+
+    def close(self):
+        self.callback = None
+
+    def come(self):
+        if self.callback:
+            gevent.get_hub().loop.run_callback(self.callback)
+        gevent.sleep(0.001)
 
 
 def serving(arrivals, taken, *, busy_s=0.0):
@@ -27,85 +45,111 @@ def serving(arrivals, taken, *, busy_s=0.0):
     return gevent.spawn(serve)
 
 
-def test_arrival_goes_to_an_idle_user_with_its_due_time(timer):
+@pytest.fixture
+def clock():
+    return Clock(100.0)
+
+
+def arrivals_at(rate, seconds, clock=time.perf_counter):
+    return Arrivals(ArrivalSchedule(shape=Shape.of("constant", rate, seconds)), clock=clock)
+
+
+def await_all(arrivals):
+    with gevent.Timeout(10):
+        while not arrivals.are_over:
+            gevent.sleep(0.01)
+
+
+def test_arrival_goes_to_an_idle_user_with_its_due_time():
     taken: list[float] = []
-    arrivals = Arrivals(SCHEDULE)
+    arrivals = arrivals_at(1000.0, 0.02)
     servers = [serving(arrivals, taken) for _ in range(20)]  # a machine may stall for several arrivals
     gevent.sleep(0)
-    due = [time.perf_counter() + SOON_S + number / 1000 for number in range(20)]
+    start_s = time.perf_counter() + SOON_S
 
-    arrivals.hand_over(due, timer=timer)
-    gevent.sleep(0)
+    arrivals.begin(start_s, Share())
+    await_all(arrivals)
 
     gevent.killall(servers)
-    assert taken == due
+    assert taken == pytest.approx([start_s + number / 1000 for number in range(20)])
     assert (arrivals.due, arrivals.handed, arrivals.dropped) == (20, 20, 0)
-    assert len(arrivals.lateness) == 20
 
 
-def test_arrivals_without_an_idle_user_are_dropped(timer):
+def test_arrivals_without_an_idle_user_are_dropped():
     """They are counted as dropped, and not sent later."""
     taken: list[float] = []
-    arrivals = Arrivals(SCHEDULE)
+    arrivals = arrivals_at(1000.0, 0.01)
     servers = [serving(arrivals, taken, busy_s=60) for _ in range(3)]
     gevent.sleep(0)
-    due = [time.perf_counter() + SOON_S] * 10
 
-    arrivals.hand_over(due, timer=timer)
-    gevent.sleep(0)
+    arrivals.begin(time.perf_counter() + SOON_S, Share())
+    await_all(arrivals)
 
     gevent.killall(servers)
     assert (arrivals.handed, arrivals.dropped, len(taken)) == (3, 7, 3)
 
 
-def test_killed_user_gets_no_arrival(timer):
+def test_killed_user_gets_no_arrival():
     taken: list[float] = []
-    arrivals = Arrivals(SCHEDULE)
+    arrivals = arrivals_at(1.0, 1.0)
     server = serving(arrivals, taken)
     gevent.sleep(0)
     server.kill()
 
-    arrivals.hand_over([time.perf_counter()], timer=timer)
+    arrivals.begin(time.perf_counter(), Share())
+    await_all(arrivals)
 
     assert (arrivals.idle, arrivals.handed, arrivals.dropped) == (0, 0, 1)
 
 
-def test_arrivals_count_from_the_end_of_the_warm_up(timer):
+def test_arrivals_count_from_the_end_of_the_warm_up():
     """The arrival at the very end of the warm-up counts, and so does its request."""
-    schedule = ArrivalSchedule(shape=Shape.of("constant", 100.0, 0.1))
-    arrivals = Arrivals(schedule)
+    arrivals = arrivals_at(100.0, 0.1)
     taken: list[float] = []
     servers = [serving(arrivals, taken) for _ in range(10)]
     gevent.sleep(0)
 
     arrivals.begin(time.perf_counter(), Share(), counted_from_s=0.05)
-    with gevent.Timeout(5):
-        while len(taken) < 10:
-            gevent.sleep(0.01)
+    await_all(arrivals)
 
     gevent.killall(servers)
-    assert (arrivals.due, arrivals.handed, len(arrivals.lateness)) == (5, 5, 5)
+    assert (len(taken), arrivals.due, arrivals.handed) == (10, 5, 5)
 
 
-def test_arrivals_due_at_the_end_of_the_load_are_not_sent(timer):
-    """One goes to a user that is killed before it runs; two more were due by then, and the fourth was not."""
-    arrivals = Arrivals(SCHEDULE)
+def test_process_that_is_behind_reads_answers_between_arrivals(clock):
+    """Some are handed over at once, and the rest once the loop has had its turn."""
+    arrivals, timer = arrivals_at(100.0, 1.0, clock), HandTimer()
+    arrivals.begin(100.0, Share(), timer=timer)
+    clock.now_s += 1
+
+    timer.come()
+    at_once = arrivals.due
+    timer.come()
+
+    assert 0 < at_once < arrivals.due < 100
+    assert timer.at_s < clock.now_s
+
+
+def test_arrivals_due_at_the_end_of_the_load_are_not_sent(clock):
+    """Three were due by then, and the fourth was not."""
+    arrivals, timer = arrivals_at(1.0, 10.0, clock), HandTimer()
     server = serving(arrivals, [])
     gevent.sleep(0)
-    now_s = time.perf_counter()
-    gevent.spawn(server.kill, block=False)
-    gevent.spawn(arrivals.stop)
+    arrivals.begin(100.0, Share(), timer=timer)
+    clock.now_s += 2.5
 
-    arrivals.hand_over([now_s - 3, now_s - 2, now_s - 1, now_s + 3600], timer=timer)
+    arrivals.stop()
+    timer.come()
 
-    assert (arrivals.due, arrivals.handed, arrivals.dropped) == (3, 0, 0)
+    server.kill()
+    assert (arrivals.due, arrivals.handed, arrivals.dropped, arrivals.are_over) == (3, 0, 0, True)
 
 
-def test_stop_does_not_wait_for_the_next_arrival(timer):
-    arrivals = Arrivals(SCHEDULE)
-    gevent.spawn(arrivals.stop)
+def test_stop_does_not_wait_for_the_next_arrival():
+    arrivals = arrivals_at(0.001, 5000.0)
+    arrivals.begin(time.perf_counter() - 1, Share())
+    gevent.sleep(0.01)
 
-    with gevent.Timeout(5):
-        arrivals.hand_over([time.perf_counter() + 3600], timer=timer)
+    arrivals.stop()
 
-    assert arrivals.dropped == 0
+    assert (arrivals.are_over, arrivals.due, arrivals.dropped) == (True, 1, 1)

@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import math
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +16,7 @@ from locust.env import Environment
 
 from knouds_harness.load.client.http_answer import Answer, Opening, TimedOut
 from knouds_harness.load.client.response import Response, error_code
+from knouds_harness.load.collection.rows import AnswerCopy, RequestRecorder, Rows
 from knouds_harness.load.collection.seconds import (
     FIRST_BYTE,
     RESPONSE,
@@ -21,14 +24,14 @@ from knouds_harness.load.collection.seconds import (
     Error,
     Second,
     SecondsCollector,
-    SecondsRecorder,
+    SecondsCounter,
     SeriesKey,
     Traffic,
-    packed,
-    unpacked,
+    count_rows,
 )
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.runs.operation_load import RequestStatus
+from knouds_harness.targets.personas import Secret
 
 FAILURE = ValueError("not as expected")
 
@@ -38,9 +41,24 @@ def clock() -> Clock:
     return Clock()
 
 
+class Counted(RequestRecorder):
+    """Notes requests, and counts them as the leading process does; the clock is Unix time."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock=clock)
+        self.counter = SecondsCounter()
+        self.now = clock
+
+    def seconds(self, *, with_current: bool = False) -> list[Second]:
+        """Hand over through Locust's own messages, packed as Locust packs them."""
+        message = msgpack.dumps(self.take())
+        count_rows(self.counter, Rows(*msgpack.loads(message, strict_map_key=False)), 0.0)
+        return self.counter.take(before_unix_s=math.inf if with_current else int(self.now()))
+
+
 @pytest.fixture
-def recorder(clock) -> SecondsRecorder:
-    return SecondsRecorder(clock=clock)
+def recorder(clock) -> Counted:
+    return Counted(clock)
 
 
 def answer(status_code: int, elapsed_ms: float, body: bytes = b"") -> Response:
@@ -54,7 +72,7 @@ def answer(status_code: int, elapsed_ms: float, body: bytes = b"") -> Response:
     return response
 
 
-def tell(recorder: SecondsRecorder, response_time_ms: float = 1.0, **event: Any) -> None:
+def tell(recorder: Counted, response_time_ms: float = 1.0, **event: Any) -> None:
     defaults: dict[str, Any] = {
         "request_type": "GET",
         "name": "getWhoami",
@@ -66,7 +84,10 @@ def tell(recorder: SecondsRecorder, response_time_ms: float = 1.0, **event: Any)
         "start_time": 0.0,
         "url": "",
     }
-    recorder.on_request(**{**defaults, **event})
+    event = {**defaults, **event}
+    if isinstance(event["response"], Response):
+        event["response"].arrived_at = recorder.now()
+    recorder.on_request(**event)
 
 
 def counted(*durations_ms: float) -> Histogram:
@@ -80,11 +101,11 @@ def test_requests_are_counted_by_second_operation_and_status(recorder, clock):
     tell(recorder, 1.5)
     tell(recorder, 2.5)
     tell(recorder, 3.5, name="listUsage", exception=ValueError(), response=answer(200, 3.5))
-    assert recorder.take() == []
+    assert recorder.seconds() == []
     clock.now_s += 1
     tell(recorder, 4.5)
 
-    [second] = recorder.take()
+    [second] = recorder.seconds()
 
     assert second.unix_s == 1_780_000_000
     assert second.histograms == {
@@ -92,8 +113,8 @@ def test_requests_are_counted_by_second_operation_and_status(recorder, clock):
         SeriesKey("getWhoami", RequestStatus.KEPT, FIRST_BYTE): counted(0.75, 1.25),
         SeriesKey("listUsage", RequestStatus.WRONG, RESPONSE): counted(3.5),
     }
-    assert recorder.take() == []
-    [rest] = recorder.take(with_current=True)
+    assert recorder.seconds() == []
+    [rest] = recorder.seconds(with_current=True)
     assert rest.kept() == counted(4.5)
 
 
@@ -105,7 +126,7 @@ def test_connections_and_bytes_of_all_requests_are_counted(recorder, waited_ms):
     tell(recorder, 4000.0 + waited_ms, response=answer(503, 4000.0), exception=ValueError())
     tell(recorder, 7.0, response=answer(0, 7.0), exception=TimedOut("no answer", may_have_arrived=False))
 
-    [second] = recorder.take(with_current=True)
+    [second] = recorder.seconds(with_current=True)
 
     assert second.traffic == {"getWhoami": Traffic(sent_bytes=300, received_bytes=62, requests=3)}
     times = {each.measure: times for each, times in second.histograms.items() if each.status == "kept"}
@@ -121,7 +142,7 @@ def test_seconds_without_requests_are_left_out(recorder, clock):
     tell(recorder)
     clock.now_s += 1
 
-    assert [second.unix_s - 1_780_000_000 for second in recorder.take()] == [0, 60]
+    assert [second.unix_s - 1_780_000_000 for second in recorder.seconds()] == [0, 60]
 
 
 def test_service_time_is_counted_if_it_differs(recorder):
@@ -129,7 +150,7 @@ def test_service_time_is_counted_if_it_differs(recorder):
     tell(recorder, 50.0, response=answer(200, 2.0))
     tell(recorder, 60.0, response=answer(503, 3.0), exception=ValueError())
 
-    [second] = recorder.take(with_current=True)
+    [second] = recorder.seconds(with_current=True)
 
     assert second.histograms == {
         SeriesKey("getWhoami", RequestStatus.KEPT, RESPONSE): counted(50.0),
@@ -149,7 +170,7 @@ def test_errors_are_counted_by_status_and_code(recorder):
     tell(recorder, response=answer(0, 1.0), exception=TimedOut("no answer in time", may_have_arrived=True))
     tell(recorder, response=answer(404, 1.0))  # the caller expected it
 
-    [second] = recorder.take(with_current=True)
+    [second] = recorder.seconds(with_current=True)
 
     assert second.errors == {
         Error("getWhoami", RequestStatus.THROTTLED, 429, "RATE_LIMIT_EXCEEDED"): 2,
@@ -173,7 +194,7 @@ def test_requests_of_other_user_classes_are_counted(recorder, response, exceptio
     """FastHttpUser, HttpUser, and users that do not speak HTTP."""
     tell(recorder, 1.0, response=response, exception=exception)
 
-    [second] = recorder.take(with_current=True)
+    [second] = recorder.seconds(with_current=True)
 
     assert second.histograms == {SeriesKey("getWhoami", status): counted(1.0)}
 
@@ -181,7 +202,7 @@ def test_requests_of_other_user_classes_are_counted(recorder, response, exceptio
 def test_event_without_a_time_counts_only_as_an_error(recorder):
     tell(recorder, response_time=None, exception=ValueError(), response=None)
 
-    [second] = recorder.take(with_current=True)
+    [second] = recorder.seconds(with_current=True)
 
     assert second.histograms == {}
     assert second.errors == {Error("getWhoami", RequestStatus.FAILED, 0, "ValueError"): 1}
@@ -199,7 +220,7 @@ REQUESTS = st.tuples(
 def test_four_workers_and_one_process_count_the_same(shares):
     """Through Locust's own messages, packed as Locust packs them."""
 
-    def count(recorder: SecondsRecorder, clock: Clock, requests: list[tuple[int, str, int, float]]) -> None:
+    def count(recorder: Counted, clock: Clock, requests: list[tuple[int, str, int, float]]) -> None:
         for second, name, status_code, response_time_ms in sorted(requests, key=lambda request: request[0]):
             clock.now_s = 1_780_000_000 + second
             tell(
@@ -211,41 +232,98 @@ def test_four_workers_and_one_process_count_the_same(shares):
             )
 
     clock = Clock()
-    alone = SecondsRecorder(clock=clock)
+    alone = Counted(clock)
     count(alone, clock, list(itertools.chain(*shares)))
-    expected = {second.unix_s: second for second in alone.take(with_current=True)}
 
-    gathered: dict[int, Second] = {}
+    leader = Counted(Clock())
     for share in shares:
         clock = Clock()
-        worker = SecondsRecorder(clock=clock)
+        worker = Counted(clock)
         count(worker, clock, share)
-        message = msgpack.dumps([packed(second) for second in worker.take(with_current=True)])
-        for part in msgpack.loads(message, strict_map_key=False):
-            second = unpacked(part)
-            gathered.setdefault(second.unix_s, Second(unix_s=second.unix_s)).add(second)
+        message = msgpack.dumps(worker.take())  # as Locust packs it
+        count_rows(leader.counter, Rows(*msgpack.loads(message, strict_map_key=False)), 0.0)
 
-    assert gathered == expected
+    assert leader.seconds(with_current=True) == alone.seconds(with_current=True)
+
+
+def test_request_counts_in_the_warm_up_if_it_was_due_there(recorder, clock):
+    """However late it ended; so a rate is that of what was due in the measured time."""
+    recorder.counter.measured_from_unix_s = clock.now_s - 1
+    for response_time_ms in (999.0, 1000.0, 1001.0, 5000.0):
+        tell(recorder, response_time_ms)
+
+    parts = {each.is_measured: each.kept() for each in recorder.seconds(with_current=True)}
+
+    assert parts == {True: counted(999.0, 1000.0), False: counted(1001.0, 5000.0)}
+
+
+def test_exception_in_a_task_is_no_request(recorder):
+    recorder.count_error("task look", "KeyError")
+
+    [second] = recorder.seconds(with_current=True)
+
+    assert second.histograms == {}
+    assert second.errors == {Error("task look", RequestStatus.FAILED, 0, "KeyError"): 1}
+
+
+def copied(recorder: Counted) -> list[int]:
+    """Return which of the requests since the last call were copied."""
+    return [number for number, row in enumerate(recorder.take().requests) if row[-1] is not None]
+
+
+def test_answers_are_copied_if_they_are_first_or_new(recorder):
+    """Of bodies that are those of the answer before, only some."""
+    for number in range(100):
+        response = answer(200, 1.0, b"{}" if number != 50 else b"new")
+        response.sender = "full"
+        tell(recorder, response=response)
+
+    numbers = copied(recorder)
+
+    assert numbers[:20] == list(range(20))
+    assert {50, 51} <= set(numbers[20:])
+    assert len(numbers) < 30
+
+
+def test_every_answer_is_copied_if_asked_for(recorder):
+    recorder.copies_all = True
+    for _ in range(100):
+        response = answer(200, 1.0, b"{}")
+        response.sender = ""
+        tell(recorder, response=response)
+    tell(recorder)  # nobody asked for it to be verified
+
+    assert copied(recorder) == list(range(100))
+
+
+def test_failures_are_copied_as_evidence_and_hide_secrets(recorder):
+    recorder.hide([Secret("knouds_live_secret", "key:full")])
+    for _ in range(10):
+        response = answer(500, 1.0, b"{}")
+        response.sent = b"GET / HTTP/1.1\r\nx-api-key: knouds_live_secret\r\n\r\n"
+        tell(recorder, response=response, exception=FAILURE)
+
+    found = [AnswerCopy(*row[-1]) for row in recorder.take().requests if row[-1]]
+
+    assert [each.sent for each in found] == [b"GET / HTTP/1.1\r\nx-api-key: {{key:full}}\r\n\r\n"] * 3
 
 
 def test_local_run_passes_on_each_second(monkeypatch):
-    clock = Clock()
     monkeypatch.setattr("knouds_harness.load.collection.seconds.gevent.spawn", lambda _: None)
     environment = Environment()
     environment.create_local_runner()
     seen: list[Second] = []
     recording = SecondsCollector(environment, on_second=seen.append)
-    recording.recorder = SecondsRecorder(clock=clock)
-    environment.events.request.add_listener(recording.recorder.on_request)
 
     for response_time_ms in (1.0, 2.0):
+        response = answer(200, response_time_ms)
+        response.arrived_at = time.perf_counter()
         environment.events.request.fire(
-            name="a", response_time=response_time_ms, exception=None, response=answer(200, response_time_ms)
+            name="a", response_time=response_time_ms, exception=None, response=response
         )
-        clock.now_s += 1
-        recording.hand_out()
+    recording.hand_out(everything=True)
 
-    assert [second.unix_s for second in seen] == [1_780_000_000, 1_780_000_001]
+    assert sum(len(second.kept()) for second in seen) == 2
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ from locust import TaskSet, User
 from locust.env import Environment
 from locust.user.task import DefaultTaskSet
 
-from knouds_harness.load.collection.seconds import SecondsRecorder
-from knouds_harness.load.generator.load_run import TaskError, TaskErrors, place_of
+from knouds_harness.load.collection.rows import RequestRecorder
+from knouds_harness.load.collection.seconds import SecondsCounter, count_rows
+from knouds_harness.load.generator.task_errors import TaskError, TaskErrors, place_of
 from knouds_harness.runs.operation_load import RequestStatus
 
 
@@ -30,7 +31,7 @@ def look(_user):
 
 @pytest.fixture
 def recorder():
-    return SecondsRecorder(clock=lambda: 100.0)
+    return RequestRecorder(clock=lambda: 100.0)
 
 
 @pytest.fixture
@@ -63,7 +64,9 @@ def told(task_errors: TaskErrors, instance: object, error: Exception | None = No
 
 
 def errors(recorder):
-    (second,) = recorder.take(with_current=True)
+    counter = SecondsCounter()
+    count_rows(counter, recorder.take(), 0.0)
+    (second,) = counter.take()
     return second.errors
 
 

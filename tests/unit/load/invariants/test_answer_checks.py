@@ -77,8 +77,8 @@ def test_wrong_success_is_reported_under_its_fact(changes, fact):
     verdicts, facts = judged("getWhoami", whoami(), whoami(), whoami(**changes), whoami(**changes))
 
     assert verdicts[:2] == [None, None]
-    assert [each.code for each in verdicts[2:]] == [fact, fact]
-    assert str(verdicts[2]).startswith(f"{fact}: expected ")
+    assert [each.fact for each in verdicts[2:]] == [fact, fact]
+    assert verdicts[2].shown.startswith("expected ")
     assert facts[fact] == (4, 2, 0)
 
 
@@ -98,7 +98,7 @@ def test_wrong_success_is_reported_under_its_fact(changes, fact):
 def test_success_of_the_wrong_form_is_wrong(answer, fact):
     (verdict,), facts = judged("getWhoami", answer)
 
-    assert verdict.code
+    assert verdict.fact
     assert facts[fact][1] == 1
 
 
@@ -156,7 +156,7 @@ def test_rate_limit_header_with_too_many_digits_is_wrong(name, digits):
 
     (verdict,), facts = judged("runWorkflow", answer)
 
-    assert verdict.code == "rate.headers-are-integers"
+    assert verdict.fact == "rate.headers-are-integers"
     assert facts["rate.headers-are-integers"][1] == 1
 
 
@@ -169,7 +169,8 @@ def test_verdict_and_example_show_no_secret(role):
     verdict = verdict and one.judge("getWhoami", whoami(role=role))
 
     (example,) = (each.example for each in one.take().by_invariant.values() if each.broken)
-    for text in (str(verdict), example):
+    assert verdict is not None
+    for text in (verdict.shown, example):
         assert KEY not in text.lower()
         assert all(line.isprintable() and not line.startswith("::") for line in text.splitlines())
 
@@ -181,7 +182,7 @@ def test_headers_are_judged_too():
     verdicts, facts = judged("runWorkflow", ran(99), ran(98), milliseconds)
 
     assert verdicts[:2] == [None, None]
-    assert verdicts[2].code == "rate.headers-are-integers"
+    assert verdicts[2].fact == "rate.headers-are-integers"
     assert facts["rate.headers-are-integers"] == (3, 1, 0)
 
 

@@ -1,15 +1,16 @@
 """The contract under load in one process: a share is judged by all checks, each success by its form."""
 
 import json
-from typing import Any
 
 import pytest
 from load_workload import Said, options, persona, ran, throttled
 
-from knouds_harness.load.client.response import Response
+from knouds_harness.load.collection.rows import AnswerCopy, RequestRow
+from knouds_harness.load.generator.workflow_log import BEGUN, CREATED, ENDED
 from knouds_harness.load.invariants.audit import Audit
 from knouds_harness.load.invariants.invariants import HAS_A_ROW, OF_HISTORIES
 from knouds_harness.load.invariants.verification import LoadVerification
+from knouds_harness.runs.operation_load import RequestStatus
 from knouds_harness.targets.profile import Target
 
 ADA = persona("full", user="ada", tier="enterprise")
@@ -17,7 +18,7 @@ PIA = persona("pro", user="pia", tier="pro")
 WHOAMI = {
     "user": {"id": "usr_1", "email": "ada@example.com", "role": "user", "tier": "pro", "approved": True}
 }
-TARGET = Target(name="here", base_url="http://127.0.0.1:1", personas={"full": ADA})
+TARGET = Target(name="here", base_url="http://127.0.0.1:1", personas={"full": ADA, "pro": PIA})
 
 
 class Auditor(Audit):
@@ -31,34 +32,48 @@ class Auditor(Audit):
         yield from ()
 
 
-class Caught(Said):
-    failed = None
-
-    def failure(self, reason):
-        self.failed = reason
-
-
 def verification(*, share=1.0, audit=None):
-    return LoadVerification(
-        options("--seed", "1"), TARGET, share=share, process=0, is_alone=False, audit=audit
+    return LoadVerification(options("--seed", "1"), TARGET, share=share, is_alone=False, audit=audit)
+
+
+def look(one, name, said, sender=ADA):
+    """Have a copied answer looked at; return the row that is counted."""
+    head = "\r\n".join(["HTTP/1.1 200 OK", *(f"{each}: {value}" for each, value in said.headers.items())])
+    answer = AnswerCopy(
+        sender=sender.name,
+        method=said.method,
+        url=said.url,
+        sent=b"",
+        status_code=said.status_code,
+        raw_head=f"{head}\r\n\r\n".encode(),
+        interim=0,
+        raw_body=said.content,
+        failure="",
+        elapsed_ms=1.0,
+        start_unix_s=0.0,
     )
+    is_ok = said.status_code < 400
+    row = RequestRow(
+        name=name,
+        method=said.method,
+        status=RequestStatus.KEPT if is_ok else RequestStatus.THROTTLED,
+        response_ms=1.0,
+        service_ms=1.0,
+        ended_s=0.0,
+        wire=(0.0, 0.0, 0.0, 1, 1),
+        opening=None,
+        length=0,
+        failure=None if is_ok else (said.status_code, "", ""),
+        answer=answer,
+    )
+    return one.look(row, epoch_s=1_764_063_000.0)
 
 
-class CaughtAnswer(Response):
-    failed: Any = None
-
-    def failure(self, reason):
-        self.failed = reason
-
-
-def looked_at(one, body, *, count=1, head=b""):
-    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+def looked_at(one, body, *, count=1, headers=None):
+    """Return the fact that the last of so many answers broke; None if it broke none."""
     for _ in range(count):
-        answer = CaughtAnswer()
-        answer.url = "http://127.0.0.1:8080/api/whoami"
-        answer.fill(200, b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n%s\r\n" % head, 0, content)
-        one.look("getWhoami", answer, ADA, None)
-    return getattr(answer.failed, "code", answer.failed)
+        row = look(one, "getWhoami", Said(body, path="/api/whoami", headers=headers))
+    return row.failure and row.failure[1]
 
 
 @pytest.mark.parametrize(("share", "least", "most"), [(0.1, 800, 1200), (1.0, 10_000, 10_000)])
@@ -66,7 +81,7 @@ def test_share_limits_judged_responses_and_not_observations(share, least, most):
     auditor = Auditor()
     one = verification(share=share, audit=auditor)
     for _ in range(10_000):
-        one.look("runWorkflow", ran(), ADA, ran().body)
+        look(one, "runWorkflow", ran())
 
     assert list(one.conclude(at_once=False)) == []
     seen = {each.fact: each.seen for each in one.invariants()}
@@ -111,7 +126,7 @@ def test_success_of_an_unknown_form_is_always_an_error(body):
     at_first = looked_at(one, body)
     rights = [looked_at(one, WHOAMI, count=20) for _ in range(3)]
     later = [looked_at(one, body) for _ in range(50)]
-    gzipped = looked_at(one, body if isinstance(body, bytes) else b"{}", head=b"content-encoding: gzip\r\n")
+    gzipped = looked_at(one, body if isinstance(body, bytes) else b"{}", headers={"content-encoding": "gzip"})
 
     assert rights == [None] * 3
     assert None not in (at_first, *later, gzipped)
@@ -131,26 +146,37 @@ def test_rate_limit_windows_are_kept_without_verify():
     """Their history is not judged."""
     one = verification(share=0.0)
     for sender in (ADA, PIA):
-        one.look("runWorkflow", ran(99), sender, None)
-        one.look("runWorkflow", throttled(3600), sender, None)
+        look(one, "runWorkflow", ran(99), sender)
+        look(one, "runWorkflow", throttled(3600), sender)
 
     assert not {(each.fact, each.says) for each in one.invariants()} & OF_HISTORIES
     (window,) = one.windows()
     assert (window.user, window.admitted, window.throttled, window.longest_wait_s) == ("pia", 1, 1, 3600)
 
 
-def test_success_that_breaks_the_contract_is_a_failure():
-    answer = Caught({"success": "yes", "result": {"text": "x"}, "cost": 1, "ms": 1})
+def test_success_that_breaks_the_contract_counts_as_wrong():
+    row = look(
+        verification(), "runWorkflow", Said({"success": "yes", "result": {"text": "x"}, "cost": 1, "ms": 1})
+    )
 
-    verification().look("runWorkflow", answer, ADA, None)
+    assert (row.status, row.failure[:2]) == (RequestStatus.WRONG, (200, "run.success-is-true"))
 
-    assert getattr(answer.failed, "code", None) == "run.success-is-true"
+
+def test_answers_that_were_not_copied_count_as_not_verified():
+    one = verification(share=0.0)
+    looked_at(one, WHOAMI)
+    copied = look(one, "getWhoami", Said(WHOAMI, path="/api/whoami"))
+
+    one.look(copied._replace(answer=None), epoch_s=0.0)
+
+    one.invariants()
+    assert one.verified_answers() == (2, 3)
 
 
 def test_interrupted_run_does_not_wait_for_usage():
     auditor = Auditor()
     one = verification(audit=auditor)
-    one.look("runWorkflow", ran(), ADA, ran().body)
+    look(one, "runWorkflow", ran())
 
     (note,) = one.conclude(at_once=True)
 
@@ -159,22 +185,34 @@ def test_interrupted_run_does_not_wait_for_usage():
     assert {each.fact: each.state for each in one.invariants()}["usage.run-has-a-row"] == "untested"
 
 
-def test_observations_of_a_worker_count_in_the_leading_process():
-    worker, controller = verification(), verification(audit=Auditor())
-    worker.look("runWorkflow", ran(), ADA, ran().body)
-
-    controller.receive(worker.take().packed())
-
-    assert {each.fact: each.seen for each in controller.invariants()}["run.success-shape"] == 1
-
-
 def test_create_with_a_foreign_slug_is_broken_without_verify():
     one = verification(share=0.0)
-    one.look_at_create("harness-0123456789ab-draft", is_own=True)
+    one.follow("a", [[CREATED, "harness-0123456789ab-draft", True]], 0.0)
     assert [each.state for each in one.invariants()] == ["kept"]
 
-    one.look_at_create("portrait", is_own=False)
+    one.follow("a", [[CREATED, "portrait", False]], 0.0)
 
     (found,) = (each for each in one.invariants() if each.broken)
     assert (found.fact, found.seen, found.broken) == ("workflows.create-makes-slug-from-name", 2, 1)
     assert "'portrait'" in found.example
+
+
+def test_requests_to_workflows_are_followed_for_each_process():
+    """A read that does not show what was written breaks a promise; times are those of each process."""
+    one = verification()
+    created = {"slug": "w1", "name": "n", "description": "old"}
+    entries = [
+        [BEGUN, 0, 1.0, "createWorkflow", "/api/workflows", json.dumps(created)],
+        [ENDED, 0, 2.0, 201, json.dumps(created).encode(), "w1"],
+        [BEGUN, 1, 3.0, "updateWorkflow", "/api/workflows/w1", '{"description": "new"}'],
+        [ENDED, 1, 4.0, 200, b"{}", None],
+        [BEGUN, 2, 5.0, "getWorkflow", "/api/workflows/w1", "null"],
+        [ENDED, 2, 6.0, 200, json.dumps(created).encode(), None],
+    ]
+
+    one.follow("a", entries[:3], 0.0)
+    one.follow("b", entries[4:], 0.0)  # another process knows nothing of this workflow
+    one.follow("a", entries[3:], 0.0)
+
+    (broken,) = (each for each in one.invariants() if each.broken)
+    assert (broken.fact, broken.broken) == ("workflows.update-takes-subset", 1)

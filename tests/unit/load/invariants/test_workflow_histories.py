@@ -14,19 +14,19 @@ PATH = "/api/workflows/w1"
 class Followed:
     def __init__(self):
         self.clock = Clock(0.0)
-        self.histories = WorkflowHistories(self.clock)
+        self.histories = WorkflowHistories()
         self.tallies = Tallies()
         sent = {"name": "w1", "description": "old"}
-        create = self.histories.begin("createWorkflow", "/api/workflows", sent)
+        create = self.histories.begin("createWorkflow", "/api/workflows", sent, at_s=self.clock.now_s)
         self.end(create, 201, {"slug": "w1"}, created="w1")
 
     def begin(self, operation, **sent):
         self.clock.now_s += 1
-        return self.histories.begin(operation, PATH, sent)
+        return self.histories.begin(operation, PATH, sent, at_s=self.clock.now_s)
 
     def end(self, request, status=200, shown=None, *, created=None):
         self.clock.now_s += 1
-        self.histories.end(request, status, shown or {}, created=created)
+        self.histories.end(request, status, shown or {}, created=created, at_s=self.clock.now_s)
 
     def send(self, operation, status=200, shown=None, **sent):
         self.end(self.begin(operation, **sent), status, shown)
@@ -105,12 +105,13 @@ def test_workflow_exists_from_create_to_delete(followed, requests, broken):
 
 
 def test_foreign_workflows_are_not_followed(followed):
-    assert followed.histories.begin("updateWorkflow", "/api/workflows/theirs", {"name": "n"}) is None
-    assert followed.histories.begin("getWhoami", "/api/whoami", None) is None
+    assert (
+        followed.histories.begin("updateWorkflow", "/api/workflows/theirs", {"name": "n"}, at_s=9.0) is None
+    )
 
 
 def test_unproven_create_begins_no_history(followed):
-    create = followed.histories.begin("createWorkflow", "/api/workflows", {"name": "n"})
+    create = followed.histories.begin("createWorkflow", "/api/workflows", {"name": "n"}, at_s=9.0)
     followed.end(create, 201, {"slug": "theirs"})
 
-    assert followed.histories.begin("getWorkflow", "/api/workflows/theirs", None) is None
+    assert followed.histories.begin("getWorkflow", "/api/workflows/theirs", None, at_s=9.0) is None

@@ -9,7 +9,7 @@ from knouds_harness.reporting.comparison.change import ChangeVerdict
 from knouds_harness.reporting.comparison.load_comparison import compare_loads
 from knouds_harness.reporting.comparison.sides import read_side
 from knouds_harness.reporting.comparison.tolerances import read_tolerances
-from knouds_harness.runs.load_results import Invariant
+from knouds_harness.runs.load_results import Doubt, Invariant
 
 TOLERANCES = read_tolerances(None, "reads", [])
 
@@ -91,7 +91,7 @@ def test_percentile_with_too_few_requests_says_so(side):
 
 
 def test_runs_with_an_invalid_measurement_are_left_out(side):
-    late = validity(is_valid=False, reasons=("It was late.",))
+    late = validity(is_valid=False, reasons=("It was late.",), doubts=(Doubt.UNSENT,))
 
     comparison = compared([*side("a"), *side("late", runs=1, validity=late)], side("b", first_seed=50))
 
@@ -102,7 +102,10 @@ def test_runs_with_an_invalid_measurement_are_left_out(side):
 
 @pytest.mark.parametrize(
     "options",
-    [{"validity": validity(is_valid=False, reasons=("It was late.",))}, {"outcome": "interrupted"}],
+    [
+        {"validity": validity(is_valid=False, reasons=("It was late.",), doubts=(Doubt.UNSENT,))},
+        {"outcome": "interrupted"},
+    ],
     ids=["late", "interrupted"],
 )
 def test_side_without_a_valid_run_is_an_invalid_measurement(side, options):

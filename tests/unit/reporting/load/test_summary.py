@@ -1,6 +1,7 @@
 """Every report of a load run is made from its record, also if parts are missing."""
 
 import json
+from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -9,7 +10,9 @@ from rich.console import Console
 
 from knouds_harness.reporting.render import render_all, render_and_print
 from knouds_harness.runs.load_results import LOAD_FILE
+from knouds_harness.runs.operation_load import ErrorCount
 
+RAISED = ErrorCount(status="failed", status_code=None, code="KeyError", count=7)
 SECONDS = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
 
 
@@ -70,9 +73,9 @@ def test_verdict_is_the_same_in_every_report(tmp_path):
             "not one of 7 requests of runWorkflow succeeded",
         ),
         (
-            [operation(), operation("task look", requests=7, failed=7)],
+            [operation(), replace(operation("task look", requests=0), errors=(RAISED,))],
             "A task failed",
-            "look raised errors, 7 times",
+            "look raised KeyError, 7 times",
         ),
     ],
     ids=["refused", "refused and throttled", "one of two", "task"],

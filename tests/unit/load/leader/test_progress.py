@@ -9,8 +9,8 @@ from knouds_harness.errors import ExitCode
 from knouds_harness.load.arrivals.schedule import Shape
 from knouds_harness.load.collection.metrics import RunMetrics
 from knouds_harness.load.collection.seconds import Error, Second, SeriesKey, now_unix_s
-from knouds_harness.load.generator.progress import ProgressTeller
-from knouds_harness.load.generator.validity import Health
+from knouds_harness.load.leader.health import Health
+from knouds_harness.load.leader.progress import ProgressTeller
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.runs.load_progress import Listener, ProgressMessage
 from knouds_harness.runs.operation_load import RequestStatus
@@ -85,25 +85,6 @@ def test_errors_are_grouped_most_frequent_first(progress, metrics):
     metrics.add(Second(unix_s=100, errors={rare: 1, frequent: 5, frequent._replace(operation="a"): 5}))
 
     assert [(each.code, each.count) for each in progress().errors] == [("Y", 10), ("X", 1)]
-
-
-def test_late_generator_is_reported_only_while_it_is_late(progress, metrics):
-    for unix_s in range(100, 105):
-        metrics.add(second(unix_s, late_s=0.5, kept=10))
-    late = progress()
-    for unix_s in range(105, 110):
-        metrics.add(second(unix_s, kept=10))
-    in_time = progress()
-
-    assert "the generator's own delay" in late.limits[0]
-    assert in_time.limits == ()
-
-
-def test_first_seconds_are_not_judged(progress, metrics):
-    metrics.begin(now_unix_s() - 1)
-    metrics.add(second(100, late_s=0.5, kept=10))
-
-    assert progress().limits == ()
 
 
 def test_message_is_received_as_it_was_sent(teller, listener, metrics, health):

@@ -1,4 +1,4 @@
-"""Deliveries reach the user that waits for them, if their signature holds."""
+"""Deliveries are passed on to the processes that send, and reach the user that waits for them."""
 
 import json
 import time
@@ -8,22 +8,35 @@ from functools import partial
 
 import gevent
 import pytest
+from load_workload import options
 from run_records import TARGET
 
 from knouds_harness.exchange.signature import HEADER, sign
 from knouds_harness.exchange.webhook_receiver import Delivery, Receiver
-from knouds_harness.load.invariants.webhook_waiter import WebhookWaiter, open_webhook_waiter
+from knouds_harness.load.generator.delivery_waiter import DeliveryWaiter
+from knouds_harness.load.load_setup import LoadSetup
+from knouds_harness.load.workload.deliveries import Deliveries, open_deliveries
 from knouds_harness.targets.personas import NO_SECRET, Secret
 from knouds_harness.targets.resources import Webhook
 
 SECRET = "whsec_0123456789abcdef"
 
 
+class Delivering:
+    """A process that takes deliveries, and one whose users wait for them."""
+
+    def __init__(self, receiver, receivers=()):
+        self.waiter = DeliveryWaiter(LoadSetup(options=options()), [])
+        webhook = Webhook(url=receiver.url("/"), secret=Secret(SECRET, "webhook-secret"))
+        self.deliveries = Deliveries(webhook, receivers, receiver=receiver, forward=self.waiter.take)
+        self.take = self.deliveries.take
+        self.await_arrival, self.end_waits = self.waiter.await_arrival, self.waiter.end_waits
+
+
 @pytest.fixture
 def webhook_waiter():
     with Receiver() as receiver:
-        webhook = Webhook(url=receiver.url("/"), secret=Secret(SECRET, "webhook-secret"))
-        yield WebhookWaiter(webhook, [], receiver=receiver)
+        yield Delivering(receiver)
 
 
 def delivery_of(body, signature, at_unix_s):
@@ -76,7 +89,9 @@ def test_delivery_with_a_wrong_signature_is_ignored_and_counted(webhook_waiter):
     webhook_waiter.take(post(secret="another-secret-0"))
 
     assert webhook_waiter.await_arrival("e1", timeout_s=0) is None
-    assert list(webhook_waiter.notes()) == ["1 deliveries had an invalid signature, and were ignored."]
+    assert list(webhook_waiter.deliveries.notes(unconfigured=0, refused=0)) == [
+        "1 deliveries had an invalid signature, and were ignored."
+    ]
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"executionId": 7}', b"\xff"], ids=repr)
@@ -95,9 +110,9 @@ def test_unclaimed_deliveries_are_bounded(webhook_waiter):
 
 
 def test_profile_without_a_webhook_is_the_reason():
-    webhook_waiter, reason = open_webhook_waiter(TARGET, [], receiver=None, yes_production=False)
+    deliveries, reason = open_deliveries(TARGET, [], receiver=None, forward=print)
 
-    assert webhook_waiter is None
+    assert deliveries is None
     assert "no [webhook]" in reason
 
 
@@ -107,8 +122,7 @@ def test_only_the_secret_of_the_key_that_submitted_counts(is_early):
     usual = replace(TARGET.personas["full"], webhook_secret=NO_SECRET)
     key = replace(usual, name="own", webhook_secret=Secret(own, "webhook-secret:own"))
     with Receiver() as receiver:
-        webhook = Webhook(url=receiver.url("/"), secret=Secret(SECRET, "webhook-secret"))
-        waiter = WebhookWaiter(webhook, [usual, key], receiver=receiver)
+        waiter = Delivering(receiver, [usual, key])
 
         def is_taken(secret, submitter):
             send = waiter.take if is_early else partial(gevent.spawn, waiter.take)
@@ -121,4 +135,6 @@ def test_only_the_secret_of_the_key_that_submitted_counts(is_early):
         ]
 
     assert taken == [(SECRET, usual.name), (own, key.name)]
-    assert "2 deliveries had an invalid signature" in next(waiter.notes())
+    assert "2 deliveries had an invalid signature" in next(
+        waiter.deliveries.notes(unconfigured=0, refused=waiter.waiter.refused)
+    )

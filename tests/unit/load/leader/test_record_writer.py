@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import gevent
 import pytest
-from load_workload import options
+from load_workload import FakeMaster, options
 from locust.env import Environment
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.collection.seconds import Second, SeriesKey
-from knouds_harness.load.generator.leading_run import LeadingRun
-from knouds_harness.load.generator.load_run import LoadSetup
-from knouds_harness.load.generator.record_writer import BackgroundWriter
+from knouds_harness.load.leader.leading_run import LeadingRun
+from knouds_harness.load.leader.record_writer import BackgroundWriter
+from knouds_harness.load.load_setup import LoadSetup
 from knouds_harness.measures.hdr_logs import read_hdr_log
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.runs.load_record import LoadWriter
@@ -100,7 +100,7 @@ def test_slow_disk_leaves_a_complete_record(tmp_path, disk, monkeypatch):
 
     monkeypatch.setattr(LoadWriter, "write", slowly)
     environment = Environment()
-    environment.create_local_runner()
+    FakeMaster(environment)
     asked = options("--record", str(tmp_path), "--users", "1")
     target = Target(name="staging", base_url="http://127.0.0.1:1")
     run = LeadingRun(environment, LoadSetup(options=asked, target=target))

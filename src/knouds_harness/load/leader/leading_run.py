@@ -1,4 +1,4 @@
-"""The leading side of a load run (single process or master): metrics, record, end, verdict."""
+"""The process that leads a load run: metrics, record, end, verdict."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import gevent
 from gevent.event import Event
 from gevent.lock import RLock
 from locust.env import Environment
+from locust.runners import MasterRunner
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ExitCode, GuardStop, HarnessError, UsageError
@@ -24,25 +25,30 @@ from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.usage import ShownCharges
 from knouds_harness.exchange.workflow_ledger import Ledger
 from knouds_harness.exchange.workflow_removal import MOST_WAIT_S
+from knouds_harness.load import final_reports as messages
 from knouds_harness.load.arrivals.arrival_user import LoadShape
-from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.collection.evidence_samples import SampleWriter
 from knouds_harness.load.collection.metrics import RunMetrics, cycles
-from knouds_harness.load.collection.seconds import Second, now_unix_s
-from knouds_harness.load.generator.load_run import NO_TARGET, LoadRun, LoadSetup
-from knouds_harness.load.generator.progress import ProgressTeller
-from knouds_harness.load.generator.record_writer import LoadRecordWriter, fingerprint, plan_of, scenario_name
-from knouds_harness.load.generator.validity import (
+from knouds_harness.load.collection.rows import RequestRow, Rows
+from knouds_harness.load.collection.seconds import Second, SecondsCollector, error_of, now_unix_s
+from knouds_harness.load.final_reports import FINISH_WITHIN_S
+from knouds_harness.load.invariants.verification import LoadVerification, open_verification
+from knouds_harness.load.leader.health import Health
+from knouds_harness.load.leader.progress import ProgressTeller
+from knouds_harness.load.leader.record_writer import LoadRecordWriter, fingerprint, plan_of, scenario_name
+from knouds_harness.load.leader.validity import (
     exit_code_of,
     exit_summary,
     missed_bound,
     validity_of,
     with_doubts,
 )
-from knouds_harness.load.invariants.verification import open_verification
-from knouds_harness.load.invariants.webhook_waiter import open_webhook_waiter
+from knouds_harness.load.leader.workers import Workers
+from knouds_harness.load.load_setup import NO_TARGET, LoadSetup
 from knouds_harness.load.options import LoadOptions
-from knouds_harness.load.workload.workload import has_runs, may_take
+from knouds_harness.load.workload.deliveries import Deliveries, open_deliveries
+from knouds_harness.load.workload.limits import LoadLimits
+from knouds_harness.load.workload.workload import has_runs, may_take, scenarios_in
 from knouds_harness.measures.delay import Delay
 from knouds_harness.measures.objectives import (
     Objective,
@@ -54,7 +60,7 @@ from knouds_harness.measures.objectives import (
 )
 from knouds_harness.runs.findings import LEFT_BEHIND
 from knouds_harness.runs.load_results import JudgedObjective, LoadResults
-from knouds_harness.runs.operation_load import TASK
+from knouds_harness.runs.operation_load import TASK, RequestStatus
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.needs.need import MAY_WRITE
 
@@ -71,20 +77,31 @@ def objectives_of(options: LoadOptions, scenario: str) -> tuple[Objective, ...]:
     return found + (load_objectives(options.objectives, scenario) if options.objectives else ())
 
 
-class LeadingRun(LoadRun):
-    """Leads a run; without workers, this process also sends all of the load."""
+class LeadingRun:
+    """Leads a run: it sends no load, and all that is counted, judged and written is so here.
 
-    _is_distributed = False
+    Attributes:
+        metrics: The sums of all seconds.
+        shape: How many users Locust runs, and when the load ends.
+        workers: The processes that send.
+    """
 
     def __init__(self, environment: Environment, setup: LoadSetup) -> None:
-        super().__init__(environment, setup)
+        runner = environment.runner
+        assert isinstance(runner, MasterRunner)  # noqa: S101 - this is its role
         options, target, inputs = setup.options, setup.target, setup.inputs
         scenario = scenario_name(environment)
+        self.options = options
+        self._environment, self._runner = environment, runner
+        self._target = target
+        self._workload = setup.workload
+        self._scenarios = scenarios_in(environment.user_classes)
+        environment.stop_timeout = environment.stop_timeout or FINISH_WITHIN_S
+        self._limits = LoadLimits(target, ahead=setup.ahead) if target else None
         self._objectives = objectives_of(options, scenario)
         self._abort_bounds = parse_bounds(options.abort_on)
         self._aborted_for: tuple[JudgedObjective, ...] = ()
         self._inputs = inputs.described(options.inputs_order) if inputs else ""
-        self._redactor = Redactor.for_target(target) if target else Redactor()
         self.metrics = RunMetrics(warm_up_s=options.warm_up_s)
         self.shape = LoadShape(options)
         self._notes: list[str] = []
@@ -96,12 +113,16 @@ class LeadingRun(LoadRun):
         self._written_s = 0.0
         self._told_errors: set[tuple[str, str]] = set()
         self._all_created: CreatedWorkflows | None = None
+        self._of_deliveries: dict[str, tuple[int, int]] = {}
+        self._listen()
         self._record = (
             LoadRecordWriter(options.record, target, options, scenario=scenario)
             if options.record is not None and target is not None
             else None
         )
-        self.evidence = SampleWriter(self._record.add_exchange if self._record else lambda _: None)
+        self.evidence = SampleWriter(target, self._record.add_exchange if self._record else lambda _: None)
+        self.verification: LoadVerification | None = None
+        self.deliveries: Deliveries | None = None
         try:
             self._open_observers()
         except HarnessError:
@@ -116,6 +137,36 @@ class LeadingRun(LoadRun):
                 most_credits=target.limits.credits if target else options.credits,
             )
             gevent.spawn(self._tell_progress)
+        self._announce_creates()
+
+    def _listen(self) -> None:
+        """Take what Locust and the processes that send tell."""
+        environment = self._environment
+        self._redactor = Redactor.for_target(self._target) if self._target else Redactor()
+        events = environment.events
+        events.test_start.add_listener(self.on_test_start)
+        events.test_stopping.add_listener(self._on_test_stopping)
+        self.seconds = SecondsCollector(
+            environment,
+            on_second=self.add_second,
+            on_row=self._on_row,
+            on_extras=self._on_extras,
+            redactor=self._redactor,
+        )
+        assert self.seconds.final_reports is not None  # noqa: S101 - a master's
+        self.workers = Workers(
+            self._runner,
+            self.seconds.final_reports,
+            most_credits=self._limits.budget.left_credits if self._limits else 0.0,
+            doubt=self.doubt,
+            stop=self.stop,
+        )
+        events.spawning_complete.add_listener(self._on_spawning_complete)
+        events.quitting.add_listener(self._on_quitting)
+
+    def _announce_creates(self) -> None:
+        """Keep a ledger of the workflows that the load may create."""
+        target = self._target
         if (
             target
             and Action.WRITE in target.limits.allow
@@ -125,39 +176,33 @@ class LeadingRun(LoadRun):
             self._all_created = CreatedWorkflows(target=target, ledger=ledger)
             with self._client(self._all_created) as client:
                 client.list_existing()
-        environment.events.spawning_complete.add_listener(self._on_spawning_complete)
-        environment.events.quitting.add_listener(self._on_quitting)
 
-    @property
-    def workers(self) -> int:
-        return 1
+    def attach(self) -> None:
+        vars(self._environment)["load_run"] = self
+
+    def health(self) -> Health:
+        return self.workers.health()
 
     # The beginning
 
     def on_test_start(self, **_: object) -> None:
         """Begin the load of the closed model: it begins when users start."""
-        super().on_test_start()
-        if self.arrivals is None:
+        if self.options.rate is None:
             self.begin(now_unix_s())
 
     def begin(self, start_unix_s: float) -> None:
         if self._all_created:
             self._all_created.announce_all(self.options.name_token)
         self.metrics.begin(start_unix_s)
+        self.seconds.counter.measured_from_unix_s = self.metrics.measured_from_unix_s
         self.shape.begin(start_unix_s)
-        self._distribute(start_unix_s)
-
-    def _distribute(self, start_unix_s: float) -> None:
-        self.take_share(start_unix_s, Share())
-
-    def _assemble(self) -> None:
-        """Wait for all processes that send."""
+        self.workers.share(start_unix_s)
 
     def _on_spawning_complete(self, **_: object) -> None:
-        if self.arrivals is None or self._is_prepared:
+        if self.options.rate is None or self._is_prepared:
             return
         self._is_prepared = True
-        self._assemble()
+        self.workers.assemble()
         self.begin(float(math.ceil(now_unix_s() + _AHEAD_S)))  # whole, as the seconds of the metrics are
 
     def _open_observers(self) -> None:
@@ -168,25 +213,49 @@ class LeadingRun(LoadRun):
                 "--finish webhook has no effect: no task of this scenario runs anything\n  Leave it out."
             )
         accounts = self._workload.accounts_of(scenarios) if self._workload else []
-        self.verification = open_verification(options, target, scenarios, accounts=accounts, process=0)
+        self.verification = open_verification(options, target, scenarios, accounts=accounts)
         if options.finish != "webhook":
             return
         if target is None:
             raise UsageError(NO_TARGET)
-        waiter, reason = None, "a run in several processes has no single place for deliveries"
-        if not self._is_distributed:
-            waiter, reason = open_webhook_waiter(
-                target,
-                accounts,
-                receiver=self.verification.receiver if self.verification else None,
-                yes_production=options.yes_production,
-            )
-        if waiter is None:
+        self.deliveries, reason = open_deliveries(
+            target,
+            accounts,
+            receiver=self.verification.receiver if self.verification else None,
+            forward=self._forward_delivery,
+        )
+        if self.deliveries is None:
             self.note(f"Completion was detected by polling instead of webhook: {reason}.")
             return
-        self.webhook_waiter = waiter
         if self.verification and self.verification.share and self.verification.receiver is None:
-            self.verification.count_deliveries(waiter.receiver, waiter.webhook)
+            self.verification.count_deliveries(self.deliveries.receiver, self.deliveries.webhook)
+
+    def _forward_delivery(self, *delivery: object) -> None:
+        told: Any = delivery
+        self._runner.send_message(messages.DELIVERED, told)
+
+    # What the processes that send hand over
+
+    def _on_row(self, row: RequestRow, epoch_s: float) -> RequestRow:
+        """Judge the answer to a request, keep it as evidence, and count it in Locust's statistics."""
+        if self.verification:
+            row = self.verification.look(row, epoch_s=epoch_s)
+        if row.failure is not None and row.answer is not None:
+            self.evidence.add(error_of(row), row.answer)
+        stats = self._environment.stats
+        stats.log_request(row.method, row.name, row.response_ms, row.length)  # type: ignore[arg-type]  # floats do
+        if row.failure is not None and row.status != RequestStatus.KEPT:
+            stats.log_error(row.method, row.name, row.failure[2])
+        return row
+
+    def _on_extras(self, worker: str, told: dict[str, Any], rows: Rows, epoch_s: float) -> None:
+        until_unix_s = (self.metrics.start_unix_s or 0.0) + self.options.load_shape.duration_s
+        measured = self.metrics.measured_from_unix_s, until_unix_s
+        self.workers.take(worker, told, rows.requests, epoch_s=epoch_s, measured=measured)
+        self._of_deliveries[worker] = told["deliveries"]
+        if self.verification:
+            self.verification.introduce(told["minted"])
+            self.verification.follow(worker, told["workflows"], epoch_s)
 
     # What every second brings
 
@@ -232,13 +301,14 @@ class LeadingRun(LoadRun):
         self._doubts.append(sentence)
 
     def results(self) -> LoadResults:
-        if self.samples:
-            for error, exchange in self.samples.take():
-                self.evidence.add(error, exchange)
         options, metrics, verification = self.options, self.metrics, self.verification
         health, measured_s = self.health(), metrics.measured_s(options.load_shape.duration_s)
-        operations = self.evidence.named_in(metrics.operations(measured_s))
-        kept = metrics.kept_times()
+        ok, delay = metrics.kept_times(), Delay(health.loop_lag)
+        doubts_by_operation = {each.operation: delay.doubts_ms(each) for each in ok}
+        operations = tuple(
+            replace(each, doubts_ms=doubts_by_operation.get(each.operation, {}))
+            for each in self.evidence.named_in(metrics.operations(measured_s))
+        )
         is_steady, steady_from_s = metrics.steady_from_s() if options.load_shape.ends_level else (None, None)
         invariants = verification.invariants() if verification else ()  # adds up what the next calls read
         verified_answers, answers = verification.verified_answers() if verification else (0, 0)
@@ -247,11 +317,11 @@ class LeadingRun(LoadRun):
                 self._environment,
                 options,
                 inputs=self._inputs,
-                workers=self.workers,
+                workers=self.workers.count,
                 verified_share=verification.share if verification else 0.0,
             ),
-            fingerprint=fingerprint(self.arrivals.timer if self.arrivals else ""),
-            validity=validity_of(options, metrics, health, measured_s, kept=kept, missing=self._doubts),
+            fingerprint=fingerprint(health.timer),
+            validity=validity_of(options, metrics, health, measured_s, ok=ok, missing=self._doubts),
             operations=operations,
             objectives=(),
             cycles=cycles(metrics.measured.histograms),
@@ -267,7 +337,7 @@ class LeadingRun(LoadRun):
             note="\n".join(self._notes),
         )
         judged = judge_objectives(self._objectives, [*operations, results.total])
-        judged = with_doubts(judged, results.validity, kept=kept, delay=Delay(health.lags))
+        judged = with_doubts(judged, results.validity, ok=ok, delay=delay)
         return self._redactor.safe(replace(results, objectives=(*self._aborted_for, *judged)))
 
     # The end
@@ -306,12 +376,11 @@ class LeadingRun(LoadRun):
             self._record.flush()
 
     def _on_test_stopping(self, **_: object) -> None:
-        super()._on_test_stopping()
         self.shape.finish()
-        if self.webhook_waiter:
-            gevent.spawn_later(self._environment.stop_timeout / 2, self.webhook_waiter.end_waits)
+        self.workers.end()
 
     def _on_quitting(self, **_: object) -> None:
+        self.workers.end()
         self.seconds.hand_out(everything=True)
         self.conclude()
 
@@ -327,7 +396,9 @@ class LeadingRun(LoadRun):
             self.stop(_CLOCK_STANDS, ExitCode.INVALID_MEASUREMENT)
         was_cut_short = not self._is_stopped and self.metrics.elapsed_s < self.options.load_shape.duration_s
         is_whole = self._is_kept(lambda: self._clean_up(is_urgent=was_cut_short))
-        self._notes += self.webhook_waiter.notes() if self.webhook_waiter else ()
+        if self.deliveries:
+            unconfigured, refused = map(sum, zip((0, 0), *self._of_deliveries.values(), strict=True))
+            self._notes += self.deliveries.notes(unconfigured=unconfigured, refused=refused)
         self._notes += self.verification.conclude(at_once=was_cut_short) if self.verification else ()
         self._conclude_costs()
         results = self.results()
@@ -349,7 +420,9 @@ class LeadingRun(LoadRun):
         with suppress(HarnessError):  # usage that cannot be read shows nothing
             try:
                 if self._limits:
-                    self._note_usage(self._limits.conclude(has_just_ended=self._is_distributed))
+                    self._note_usage(
+                        self._limits.conclude(has_just_ended=any(map(has_runs, self._scenarios)))
+                    )
             except GuardStop as stop:
                 self.stop(str(stop), ExitCode.GUARD)
 

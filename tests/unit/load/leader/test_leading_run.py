@@ -4,14 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from load_workload import options
+from load_workload import FakeMaster, options
 from locust.env import Environment
 
 from knouds_harness.errors import ExitCode, GuardStop, TargetUnreachable, UsageError
 from knouds_harness.load.collection.seconds import Error, Second, SeriesKey, now_unix_s
-from knouds_harness.load.generator import leading_run
-from knouds_harness.load.generator.leading_run import LeadingRun
-from knouds_harness.load.generator.load_run import LoadSetup
+from knouds_harness.load.leader import leading_run
+from knouds_harness.load.leader.leading_run import LeadingRun
+from knouds_harness.load.load_setup import LoadSetup
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.runs.operation_load import TASK, RequestStatus
 from knouds_harness.runs.record import read_run
@@ -24,7 +24,7 @@ TARGET = Target(name="staging", base_url="http://127.0.0.1:1")
 @pytest.fixture
 def environment():
     environment = Environment()
-    environment.create_local_runner()
+    FakeMaster(environment)
     return environment
 
 
@@ -167,7 +167,9 @@ def test_usage_is_read_after_the_last_request(leading, environment, monkeypatch)
         raise GuardStop("usage shows 61 credits")
 
     monkeypatch.setattr(run, "_clean_up", lambda **_: done.append("cleaned up"))
-    monkeypatch.setattr(run.limits, "conclude", read_usage)
+    monkeypatch.setattr(
+        "knouds_harness.load.workload.limits.LoadLimits.conclude", lambda *_, **__: read_usage()
+    )
 
     run.conclude()
 

@@ -10,7 +10,7 @@ from load_records import load_results, missed, operation, validity
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.collection.metrics import RECENT_S, RunMetrics
 from knouds_harness.load.collection.seconds import Second, SeriesKey
-from knouds_harness.load.generator.validity import exit_code_of, exit_summary, missed_bound
+from knouds_harness.load.leader.validity import exit_code_of, exit_summary, missed_bound
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.measures.objectives import parse_bounds
 from knouds_harness.runs.load_results import Doubt, Invariant, JudgedObjective
@@ -105,7 +105,7 @@ ENDS = {
     "all is well": (load_results(), ExitCode.KEPT),
     "missed": (load_results(objectives=(missed(),)), ExitCode.BREACH),
     "too few": (load_results(validity=UNSENT), ExitCode.INVALID_MEASUREMENT),
-    "too late": (load_results(validity=DELAYED), ExitCode.INVALID_MEASUREMENT),
+    "too late, in an older record": (load_results(validity=DELAYED), ExitCode.KEPT),
     "missed, whatever the generator did": (
         load_results(validity=UNSENT, objectives=(missed(),)),
         ExitCode.BREACH,

@@ -1,6 +1,6 @@
 """What a master sends its workers, and what it does with their messages."""
 
-from types import SimpleNamespace
+import math
 from typing import Any
 
 import gevent
@@ -8,44 +8,47 @@ import pytest
 from clocks import Clock
 from hypothesis import given
 from hypothesis import strategies as st
-from load_workload import FakeMaster, options, persona, target, workload_of
+from load_records import histogram_of
+from load_workload import FakeMaster
 from locust.env import Environment
 
-from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ExitCode
 from knouds_harness.load import final_reports as messages
-from knouds_harness.load.distributed import MasterRun
-from knouds_harness.load.generator.load_run import LoadSetup
-from knouds_harness.load.generator.validity import Health
-from knouds_harness.targets.resources import Limits
+from knouds_harness.load.final_reports import FinalReports
+from knouds_harness.load.leader.workers import Workers
 
 START_UNIX_S = 1_780_000_000.0
-TARGET = target(
-    persona("full", tier="enterprise"), limits=Limits(credits=100, allow=frozenset({Action.READ, Action.RUN}))
-)
+TOLD: dict[str, Any] = {
+    "sent_unix_s": START_UNIX_S,
+    "cpu_s": 0.0,
+    "lags": [],
+    "arrivals": None,
+    "timer": "timerfd",
+    "spent_credits": 0.0,
+}
 
 
 class Master(FakeMaster):  # type: ignore[misc]  # which is Any
     def report(self, worker: str, *, spent: float = 0.0, is_final: bool = False, at: float = START_UNIX_S):
-        health = Health(spent_credits=spent).packed()
-        self.environment.events.worker_report.fire(
-            client_id=worker,
-            data={messages.HEALTH: health, messages.SENT_AT: at, messages.IS_FINAL: is_final},
-        )
+        told = TOLD | {"sent_unix_s": at, "spent_credits": spent}
+        self.workers.take(worker, told, [], epoch_s=0.0, measured=(0.0, math.inf))
+        self.environment.events.worker_report.fire(client_id=worker, data={messages.IS_FINAL: is_final})
 
 
-class Run(MasterRun):
+class Run(Workers):
     def __init__(self, master: Any, clock: Clock) -> None:
         self.doubts: list[str] = []
         self.stops: list[tuple[str, ExitCode | None]] = []
-        setup = LoadSetup(options=options("--rate", "10"), target=TARGET, workload=workload_of(TARGET))
-        super().__init__(master.environment, setup, clock=clock)
-
-    def doubt(self, sentence: str) -> None:
-        self.doubts.append(sentence)
-
-    def stop(self, reason: str, exit_code: ExitCode | None) -> None:
-        self.stops.append((reason, exit_code))
+        final_reports = FinalReports(master)
+        master.workers = self
+        super().__init__(
+            master,
+            final_reports,
+            most_credits=100,
+            doubt=self.doubts.append,
+            stop=lambda *stop: self.stops.append(stop),
+            clock=clock,
+        )
 
 
 @pytest.fixture
@@ -68,7 +71,7 @@ def waiting(master, clock) -> Run:
 @pytest.fixture
 def run(master, waiting: Run) -> Run:
     master.environment.events.test_start.fire(environment=master.environment)
-    waiting.begin(START_UNIX_S)
+    waiting.share(START_UNIX_S)
     gevent.sleep(0)
     return waiting
 
@@ -155,14 +158,14 @@ def test_workers_lost_before_the_load_are_reported(waiting, master):
     master.environment.events.test_start.fire(environment=master.environment)
     master.clients.ready = []
 
-    waiting.end_workers()
+    waiting.end()
 
     assert waiting.stops == [("Ended early: lost a worker, a.", None)]
     assert len(waiting.doubts) == 4
 
 
 def test_end_waits_for_the_final_reports(run, master):
-    ending = gevent.spawn(run.end_workers)
+    ending = gevent.spawn(run.end)
     gevent.sleep(0)
     asked = [worker for worker, _ in master.take(messages.ASK_FINAL_REPORT)]
     for worker in asked:
@@ -180,51 +183,50 @@ def test_workers_that_quit_after_the_end_are_not_lost(run, master):
     """Locust has them quit, and signals the end a second time."""
     for worker in "abcd":
         master.report(worker, is_final=True)
-    run.end_workers()
+    run.end()
     master.have()
 
-    run.end_workers()
+    run.end()
 
     assert (run.stops, run.doubts) == ([], [])
 
 
-def test_reports_of_workers_are_passed_on(run, master):
-    """Observations to the verification, and samples to the record."""
-    received: list[Any] = []
-    run.verification = SimpleNamespace(receive=received.append)
-    run.evidence = SimpleNamespace(receive=received.append)
-    report = {
-        messages.HEALTH: Health().packed(),
-        messages.SENT_AT: START_UNIX_S,
-        messages.SAMPLES: ["sample"],
-        messages.OBSERVATIONS: {"runs": []},
-    }
-
-    master.environment.events.worker_report.fire(client_id="a", data=report)
-
-    assert received == [["sample"], {"runs": []}]
-
-
-def test_metrics_are_the_sum_of_all_workers(run, master):
-    """The master itself sends nothing; of each worker, the last report counts."""
-    for worker, health in (
-        ("a", Health(due=3, handed=3, spent_credits=2)),
-        ("b", Health(due=5, handed=4, dropped=1)),
-        ("b", Health(due=7, handed=6, dropped=1)),
+def test_health_is_the_sum_of_all_workers(run):
+    """Of each worker, what it told last counts."""
+    for worker, arrivals, spent in (
+        ("a", [3, 3, 0, 0], 2.0),
+        ("b", [5, 4, 1, 0], 0.0),
+        ("b", [7, 6, 1, 2], 0.0),
     ):
-        report = {messages.HEALTH: health.packed(), messages.SENT_AT: START_UNIX_S}
-        master.environment.events.worker_report.fire(client_id=worker, data=report)
+        told = TOLD | {"arrivals": arrivals, "spent_credits": spent}
+        run.take(worker, told, [], epoch_s=0.0, measured=(0.0, math.inf))
 
-    results = run.results()
-    assert (results.validity.arrivals, results.validity.dropped) == (10, 1)
-    assert (results.cost_credits, results.plan.workers) == (2, 2)
+    health = run.health()
+
+    assert (health.due, health.handed, health.dropped, health.in_flight) == (10, 9, 1, 2)
+    assert (health.spent_credits, run.count) == (2, 2)
+
+
+def test_only_the_measured_time_counts(run):
+    """Not how late the generator was in the warm-up, or once the load was over."""
+    rows = [
+        ("n", "GET", "kept", 5.0 + late_ms, 5.0, at_s + 0.1, None, None, 0, None, None)
+        for at_s, late_ms in ((1.0, 70.0), (2.0, 2.0), (3.0, 0.0))
+    ]
+    beats = [(0.5, 0.09), (2.0, 0.003), (9.0, 0.5)]
+
+    run.take("a", TOLD | {"lags": beats}, rows, epoch_s=100.0, measured=(102.0, 105.0))
+
+    health = run.health()
+    assert health.lateness == histogram_of([2.0])
+    assert health.loop_lag == histogram_of([3.0])
 
 
 def test_clock_difference_of_a_worker_is_reported(run, master, clock):
     for worker in "abcd":
         master.report(worker, is_final=True, at=clock.now_s + (2.5 if worker == "c" else 0.1))
 
-    run.end_workers()
+    run.end()
 
     (doubt,) = run.doubts
     assert doubt.startswith("The clock of worker c differs by +2.5 s")

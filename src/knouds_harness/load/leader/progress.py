@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Final
 
@@ -12,10 +13,11 @@ import gevent
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.collection.metrics import RunMetrics, times
 from knouds_harness.load.collection.seconds import Error, now_unix_s
-from knouds_harness.load.generator.validity import Health, judge_generator
+from knouds_harness.load.leader.health import Health
+from knouds_harness.load.leader.validity import judge_generator
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.measures.delay import Delay
-from knouds_harness.measures.histograms import Histogram, merged
+from knouds_harness.measures.histograms import Histogram
 from knouds_harness.runs.load_progress import LoadProgress, ProgressMessage, tell
 from knouds_harness.runs.load_results import Validity
 from knouds_harness.runs.operation_load import PERCENTS, ErrorCount, RequestStatus
@@ -55,8 +57,7 @@ class ProgressTeller:
         at_s = -1.0 if start_unix_s is None else now_unix_s() - start_unix_s
         is_open = options.rate is not None
         lateness = times(_since(self._told.lateness, health.lateness))
-        lags = {missed: _since(self._told.lags[missed], each) for missed, each in health.lags.items()}
-        loop_lag = merged(lags.values())
+        loop_lag = _since(self._told.loop_lag, health.loop_lag)
         handed, dropped = health.handed - self._told.handed, health.dropped - self._told.dropped
         seen = Validity(
             is_valid=True,
@@ -70,8 +71,8 @@ class ProgressTeller:
             cpu_share=health.cpu_share,
             accuracy=options.accuracy,
         )
-        judged = judge_generator(seen, kept=metrics.kept_times(_RECENT_S)[-1:], delay=Delay(lags))
-        self._told = Health.unpacked(health.packed())
+        judged = judge_generator(seen, ok=metrics.kept_times(_RECENT_S)[-1:], delay=Delay(loop_lag))
+        self._told = deepcopy(health)
         return LoadProgress(
             folder=str(self._folder) if self._folder else None,
             at_s=at_s,

@@ -1,0 +1,257 @@
+"""What a process that sends notes of its requests: a row each, handed over ten times a second.
+
+Nothing is added up here: the process that leads does that (``seconds``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+from knouds_harness.load.client.http_answer import Opening, Wire
+from knouds_harness.load.client.response import Response, error_code
+from knouds_harness.runs.operation_load import RequestStatus
+from knouds_harness.targets.personas import Secret
+
+MOST_OF_A_KIND: Final = 3
+"""The most exchanges that are kept as evidence of each kind of request that is not ok."""
+_COPIED_FIRST: Final = 20
+_COPIED_EVERY: Final = 32
+"""Which answers are copied, if not all are: the first of each kind, then one in so many, and every success
+whose body is not the one before."""
+_MOST_COPIED_BYTES: Final = 1_000_000
+_MOST_KINDS: Final = 100
+_OK: Final = RequestStatus.KEPT
+
+
+class AnswerCopy(NamedTuple):
+    """A response and its request, for the checks and as evidence.
+
+    Attributes:
+        sender: The persona whose key was sent; empty without one, None if it is not to be verified.
+    """
+
+    sender: str | None
+    method: str
+    url: str
+    sent: bytes
+    status_code: int
+    raw_head: bytes
+    interim: int
+    raw_body: bytes
+    failure: str
+    elapsed_ms: float
+    start_unix_s: float
+
+    def response(self) -> Response:
+        """Return it as the process that sent the request had it."""
+        response = Response()
+        response.method, response.url, response.sent = self.method, self.url, self.sent
+        response.elapsed_ms = self.elapsed_ms
+        if self.status_code:
+            response.fill(self.status_code, self.raw_head, self.interim, self.raw_body)
+        response.error = ConnectionError(self.failure) if self.failure else None
+        return response
+
+
+class RequestRow(NamedTuple):
+    """One request.
+
+    Attributes:
+        response_ms: None if the client did not measure it.
+        service_ms: Equal to ``response_ms`` if the request was not due at a scheduled instant.
+        ended_s: On the clock of ``time.perf_counter`` in the process that sent it.
+        wire: None from another client, or if the request broke.
+        failure: Status code, error code and text, if it was not ok.
+    """
+
+    name: str
+    method: str
+    status: str
+    response_ms: float | None
+    service_ms: float
+    ended_s: float
+    wire: Wire | None
+    opening: Opening | None
+    length: int
+    failure: tuple[int, str, str] | None
+    answer: AnswerCopy | None
+
+
+class Rows(NamedTuple):
+    """What a process hands over at a time.
+
+    Attributes:
+        requests: As ``RequestRow`` has them.
+        measures: Operation, status, measure, milliseconds, and when it ended.
+        errors: Exceptions in tasks: name, text, and when it came.
+    """
+
+    requests: Sequence[Sequence[Any]]
+    measures: Sequence[tuple[str, str, str, float, float]]
+    errors: Sequence[tuple[str, str, float]]
+
+
+class RequestRecorder:
+    """Notes each request of this process, until the rows are taken.
+
+    Attributes:
+        copies_all: Copy every answer that is to be verified, and not a sample.
+        always_copied: Operations of which every answer is copied.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.copies_all = False
+        self.always_copied: frozenset[str] = frozenset()
+        self._clock = clock
+        self._requests: list[Any] = []
+        self._measures: list[tuple[str, str, str, float, float]] = []
+        self._errors: list[tuple[str, str, float]] = []
+        self._last_body: dict[str, bytes] = {}
+        self._seen: dict[tuple[Any, ...], int] = {}
+        self._copied_bytes = 0
+        self._hidden: tuple[tuple[bytes, bytes], ...] = ()
+
+    def hide(self, secrets: Iterable[Secret]) -> None:
+        """Replace these secrets in copies of requests: copies may go to another machine."""
+        self._hidden = tuple((each.reveal().encode(), str(each).encode()) for each in secrets)
+
+    def on_request(
+        self,
+        *,
+        name: str,
+        response_time: float | None,
+        exception: Exception | None,
+        response: Any = None,  # noqa: ANN401 - any client's
+        request_type: str = "",
+        response_length: int = 0,
+        context: object = None,  # noqa: ARG002 - named, so that no dict is made of them
+        start_time: float | None = None,
+        url: object = None,  # noqa: ARG002
+        **_: object,
+    ) -> None:
+        """Listen to Locust's ``request`` event."""
+        if exception is None and type(response) is Response and 200 <= response.status_code < 300:
+            sender = response.sender
+            answer = None if sender is None else self._copy_of_success(name, response, sender, start_time)
+            self._requests.append(
+                (
+                    name,
+                    request_type,
+                    _OK,
+                    response_time,
+                    response.elapsed_ms,
+                    response.arrived_at,
+                    response.wire,
+                    response.opening,
+                    response_length,
+                    None,
+                    answer,
+                )
+            )
+            return
+        self._on_other_request(
+            name, request_type, response_time, exception, response, response_length, start_time
+        )
+
+    def _on_other_request(  # noqa: PLR0917 - as the event has them
+        self,
+        name: str,
+        method: str,
+        response_ms: float | None,
+        exception: Exception | None,
+        response: Any,  # noqa: ANN401
+        length: int,
+        start_unix_s: float | None,
+    ) -> None:
+        status_code = getattr(response, "status_code", None)
+        if status_code is None:
+            status_code = 200 if exception is None else 0
+        status = RequestStatus.of(status_code, exception)
+        ours = response if isinstance(response, Response) else None
+        failure = answer = None
+        if status is not _OK:
+            code = type(exception).__name__
+            if status_code:
+                code = error_code(response) or str(getattr(exception, "code", ""))
+            failure = status_code, code, str(exception or status_code)
+            if ours is not None:
+                answer = self._copy_of_failure((name, status, status_code, code), ours, start_unix_s)
+        elif ours is not None and ours.sender is not None:
+            answer = self._copy_of_success(name, ours, ours.sender, start_unix_s)
+        self._requests.append(
+            (
+                name,
+                method,
+                status,
+                response_ms,
+                response_ms if ours is None else ours.elapsed_ms,
+                self._clock() if ours is None else ours.arrived_at,
+                ours and ours.wire,
+                ours and ours.opening,
+                length,
+                failure,
+                answer,
+            )
+        )
+
+    def _copy_of_success(
+        self, name: str, response: Response, sender: str, start_unix_s: float | None
+    ) -> AnswerCopy | None:
+        body = response.raw_body
+        if not self.copies_all and name not in self.always_copied:
+            kind = name, response.status_code
+            seen = self._seen[kind] = self._seen.get(kind, 0) + 1
+            if seen > _COPIED_FIRST and seen % _COPIED_EVERY and body == self._last_body.get(name):
+                return None
+            if self._copied_bytes > _MOST_COPIED_BYTES:
+                return None
+            self._last_body[name] = body
+        self._copied_bytes += len(body)
+        return self._copy(response, sender, start_unix_s)
+
+    def _copy_of_failure(
+        self, kind: tuple[Any, ...], response: Response, start_unix_s: float | None
+    ) -> AnswerCopy | None:
+        seen = self._seen[kind] = self._seen.get(kind, 0) + 1
+        is_verified = response.sender is not None and (
+            self.copies_all
+            or kind[0] in self.always_copied
+            or seen <= _COPIED_FIRST
+            or not seen % _COPIED_EVERY
+        )
+        is_evidence = seen <= MOST_OF_A_KIND and len(self._seen) <= _MOST_KINDS
+        return self._copy(response, response.sender, start_unix_s) if is_verified or is_evidence else None
+
+    def _copy(self, response: Response, sender: str | None, start_unix_s: float | None) -> AnswerCopy:
+        sent = response.sent
+        for secret, label in self._hidden:
+            sent = sent.replace(secret, label)
+        return AnswerCopy(
+            sender,
+            response.method,
+            response.url,
+            sent,
+            response.status_code,
+            *response.raw_head,
+            response.raw_body,
+            str(response.error or ""),
+            response.elapsed_ms,
+            start_unix_s or time.time(),
+        )
+
+    def record(self, operation: str, status: str, measure: str, duration_ms: float) -> None:
+        """Note one duration, such as the ``ms`` that the server states."""
+        self._measures.append((operation, status, measure, duration_ms, self._clock()))
+
+    def count_error(self, name: str, text: str) -> None:
+        """Note an error without a request, such as an exception in a task."""
+        self._errors.append((name, text, self._clock()))
+
+    def take(self) -> Rows:
+        """Return what was noted since the last call."""
+        taken = Rows(self._requests, self._measures, self._errors)
+        self._requests, self._measures, self._errors = [], [], []
+        self._copied_bytes = 0
+        return taken

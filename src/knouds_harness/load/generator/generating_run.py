@@ -1,0 +1,274 @@
+"""A process of a load run that sends: what its users share, what it hands over to the one that leads."""
+
+from __future__ import annotations
+
+import gc
+import random
+import ssl
+import time
+from functools import cached_property
+from types import TracebackType
+from typing import Any, Final
+
+import gevent
+from gevent.event import Event
+from locust.env import Environment
+from locust.exception import StopUser
+from locust.runners import WorkerRunner
+from locust.user.users import User
+
+from knouds_harness.contract.operations import RUN_OPERATIONS
+from knouds_harness.errors import ExitCode, UsageError
+from knouds_harness.exchange.created_workflows import CreatedWorkflows
+from knouds_harness.exchange.redaction import Redactor
+from knouds_harness.load import final_reports as messages
+from knouds_harness.load.arrivals.arrival_user import Arrivals
+from knouds_harness.load.arrivals.schedule import Share
+from knouds_harness.load.client.http_client import tls_context
+from knouds_harness.load.client.response import Response
+from knouds_harness.load.collection.metrics import SERVER, CycleLog, measured_from_unix_s
+from knouds_harness.load.collection.seconds import SecondsCollector, now_unix_s
+from knouds_harness.load.generator.delivery_waiter import DeliveryWaiter
+from knouds_harness.load.generator.loop_monitor import LoopMonitor
+from knouds_harness.load.generator.task_errors import TaskErrors
+from knouds_harness.load.generator.workflow_log import WorkflowLog
+from knouds_harness.load.invariants.verification import OBSERVED, verified_share
+from knouds_harness.load.load_setup import NO_TARGET, LoadSetup
+from knouds_harness.load.workload.input_lines import InputSequence
+from knouds_harness.load.workload.limits import LoadLimits
+from knouds_harness.load.workload.workload import HasTasks, UserTasks, scenarios_in
+from knouds_harness.runs.operation_load import RequestStatus
+from knouds_harness.targets.budget import Budget
+from knouds_harness.targets.personas import Persona
+from knouds_harness.targets.profile import Target
+
+_MOST_MS: Final = 1e9
+_ANSWER_WITHIN_S: Final = 15.0
+_LOOK_EVERY_S: Final = 0.5
+_NEVER: Final = 1_000_000_000
+
+
+class GeneratingRun:
+    """The state of a run in a process that sends a share of it; ``run_of`` finds it.
+
+    Attributes:
+        arrivals: None in the closed model.
+        input_turns: Chooses the inputs of each run; None to use those of the profile.
+        passed: Tasks that completed at least once in this process.
+        workflow_log: Notes requests to workflows for the process that leads.
+        delivery_waiter: Waits for ends of runs that the target delivers; None to poll.
+    """
+
+    def __init__(self, environment: Environment, setup: LoadSetup) -> None:
+        runner = environment.runner
+        assert isinstance(runner, WorkerRunner)  # noqa: S101 - this is its role
+        options, target, inputs = setup.options, setup.target, setup.inputs
+        self.options = options
+        self._environment = environment
+        self._runner = runner
+        self._setup = setup
+        self._tasks: dict[type[HasTasks], UserTasks] = {}
+        self._monitor = LoopMonitor()
+        self.arrivals = Arrivals(options.schedule) if options.schedule else None
+        lease = LeasedCredits(runner)
+        self._limits = LoadLimits(target, lease=lease, ahead=setup.ahead) if target else None
+        self.created = CreatedWorkflows(target=target or Target(name="", base_url=""))
+        self.input_turns = (
+            InputSequence(inputs.lines, order=options.inputs_order, seed=options.seed) if inputs else None
+        )
+        self.passed: set[Any] = set()
+        self.answer_within_s = target.limits.timeout_s if target else float("inf")
+        self.tls = _tls_of(target) if target else None
+        self.is_traced = target is not None and target.http.is_traced
+        environment.stop_timeout = environment.stop_timeout or messages.FINISH_WITHIN_S
+        events = environment.events
+        events.test_start.add_listener(self.on_test_start)
+        events.test_stopping.add_listener(self._on_test_stopping)
+        self.seconds = SecondsCollector(environment, extras=self._extras)
+        recorder = self.seconds.recorder
+        scenarios = scenarios_in(environment.user_classes)
+        share = verified_share(options, scenarios) if target else 0.0
+        self._is_verified = target is not None and bool(share or scenarios)
+        recorder.copies_all, recorder.always_copied = share > 0, OBSERVED
+        self.workflow_log = WorkflowLog(is_followed=share > 0)
+        self.delivery_waiter = DeliveryWaiter(setup, scenarios) if setup.ahead.is_delivered else None
+        receivers = self.delivery_waiter.receivers if self.delivery_waiter else []
+        self._unknown_keys = [each for each in receivers if target and each.name not in target.personas]
+        if target:
+            keys = (*target.personas.values(), *self._unknown_keys)
+            recorder.hide([*(each.secret for each in keys), *target.http.secrets])
+        self._task_errors = TaskErrors(
+            recorder,
+            users=options.users,
+            passed=self.passed,
+            safe=Redactor.for_target(target).safe if target else str,
+        )
+        events.user_error.add_listener(self._on_user_error)
+        events.heartbeat_received.add_listener(self._on_heartbeat)
+        self._heard_unix_s = now_unix_s()
+        runner.register_message(messages.SHARE, self._on_share)
+        if self.delivery_waiter:
+            runner.register_message(messages.DELIVERED, self.delivery_waiter.on_delivered)
+        gevent.spawn(self._watch_leader)
+
+    def attach(self) -> None:
+        vars(self._environment)["load_run"] = self
+
+    def stop(self, reason: str, exit_code: ExitCode) -> None:
+        """End the whole run early; ``reason`` is a sentence."""
+        self._runner.send_message(messages.STOP, {"reason": reason, "exit_code": int(exit_code)})
+
+    # What users need
+
+    @property
+    def limits(self) -> LoadLimits:
+        """The limits of the target in this process; raises ``UsageError`` without a target."""
+        if self._limits is None:
+            raise UsageError(NO_TARGET)
+        return self._limits
+
+    @cached_property
+    def cycles(self) -> CycleLog:
+        return CycleLog(self.seconds.recorder)
+
+    def tasks_of(self, scenario: type[HasTasks]) -> UserTasks:
+        """Return the tasks of a scenario's users in this process, and whose keys they use."""
+        workload = self._setup.workload
+        if workload is None:
+            raise UsageError(NO_TARGET)
+        if scenario not in self._tasks:
+            if self.delivery_waiter:
+                workload = workload.on(workload.target, receivers=self.delivery_waiter.receivers)
+            self._tasks[scenario] = UserTasks(scenario, workload)
+        return self._tasks[scenario]
+
+    def observe(self, operation: str, response: Response, *, sender: Persona | None = None) -> None:
+        """Have a response verified, and record its ``ms``; to be called before its event is fired."""
+        if self._is_verified:
+            response.sender = sender.name if sender else ""
+        if response.status_code == 200 and operation in RUN_OPERATIONS:
+            try:
+                body = response.json()
+            except ValueError:
+                return
+            took_ms = body.get("ms") if isinstance(body, dict) else None
+            # isinstance would take bools, and be slower; the bounds refuse not-a-number.
+            if (type(took_ms) is int or type(took_ms) is float) and 0 <= took_ms < _MOST_MS:
+                self.seconds.recorder.record(operation, RequestStatus.KEPT, SERVER, took_ms)
+
+    # What this process sends
+
+    def _on_share(self, msg: Any, **_: object) -> None:  # noqa: ANN401 - Locust's message
+        share = Share(index=msg.data["index"], workers=msg.data["workers"])
+        self.take_share(msg.data["start_unix_s"], share)
+
+    def take_share(self, start_unix_s: float, share: Share) -> None:
+        """Send a share of a load that begins at this Unix time."""
+        delay_s = start_unix_s - now_unix_s()
+        if self.input_turns:
+            self.input_turns.take_share(share)
+        if self.arrivals:
+            counted_from_s = measured_from_unix_s(start_unix_s, self.options.warm_up_s) - start_unix_s
+            self.arrivals.begin(time.perf_counter() + delay_s, share, counted_from_s=counted_from_s)
+        if self._limits:
+            self._limits.pace(share, since=time.monotonic() + delay_s)
+        self._monitor.begin()
+        # What is here now stays until the end: no collection is to look at it again, and none at everything.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(10_000, 20, _NEVER)
+
+    def _extras(self) -> dict[str, Any]:
+        """Return what this process hands over beside its requests."""
+        arrivals, waiter = self.arrivals, self.delivery_waiter
+        minted, self._unknown_keys = self._unknown_keys, []
+        return {
+            "sent_unix_s": now_unix_s(),
+            "cpu_s": time.process_time(),
+            "lags": self._monitor.take(),
+            "arrivals": arrivals and [arrivals.due, arrivals.handed, arrivals.dropped, arrivals.in_flight],
+            "timer": arrivals.timer if arrivals else "",
+            "spent_credits": self._limits.budget.spent_credits if self._limits else 0.0,
+            "workflows": self.workflow_log.take(),
+            "deliveries": [waiter.unconfigured, waiter.refused] if waiter else [0, 0],
+            "minted": [[each.name, each.user, each.tier, sorted(each.capabilities)] for each in minted],
+        }
+
+    # What Locust tells
+
+    def on_test_start(self, **_: object) -> None:
+        self.chance = random.Random(f"{self.options.seed} {self._runner.worker_index}")
+
+    def _on_test_stopping(self, **_: object) -> None:
+        if self.arrivals:
+            self.arrivals.stop()
+        if self.delivery_waiter:
+            gevent.spawn_later(self._environment.stop_timeout / 2, self.delivery_waiter.end_waits)
+
+    def _on_user_error(
+        self,
+        *,
+        user_instance: Any,  # noqa: ANN401 - a user, or a TaskSet of one
+        exception: Exception,
+        tb: TracebackType,
+        **_: object,
+    ) -> None:
+        failed = self._task_errors.count(user_instance, exception, tb)
+        if failed.never_completes:
+            self.stop(f"Ended early: {failed.task} raised exceptions and never completed.", ExitCode.BREACH)
+        if isinstance(user_instance, User):
+            raise StopUser(failed.text)  # it failed to start: Locust would show the exception for each user
+
+    def _on_heartbeat(self, timestamp: float, **_: object) -> None:  # noqa: ARG002 - as Locust tells it
+        self._heard_unix_s = now_unix_s()
+
+    def _watch_leader(self) -> None:
+        while now_unix_s() - self._heard_unix_s <= messages.SILENCE_S:
+            gevent.sleep(_LOOK_EVERY_S)
+        silent = f"did not hear the master for {messages.SILENCE_S:.0f} s"
+        reason = f"Ended early: worker {self._runner.client_id} {silent}."
+        self.stop(reason, ExitCode.INVALID_MEASUREMENT)
+        self._runner.quit()  # what it sends would not be counted
+
+
+def _tls_of(target: Target) -> ssl.SSLContext | None:
+    if target.http.ca_file is None and target.http.client_certificate is None:
+        return None
+    context = tls_context()
+    target.http.configure(context)
+    return context
+
+
+class LeasedCredits:
+    """The credits of a process that sends, which the leading process grants in parts."""
+
+    def __init__(self, runner: WorkerRunner) -> None:
+        self._runner = runner
+        self.budget = Budget(0.0)
+        self._answered: Event | None = None
+        self._granted = 0.0
+        runner.register_message(messages.CREDITS, self._on_credits)
+
+    def ask_ahead(self) -> None:
+        """Ask for more once half of the last grant is used, unless a request is open."""
+        if self._answered is None and self.budget.left_credits <= self._granted / 2:
+            self._ask(0.0, "")
+
+    def get_credits(self, needed: float, *, what: str) -> bool:
+        """Get more from the leading process, and wait for them; return whether to try again."""
+        answered = self._answered
+        if answered is not None:  # a request is open already
+            return answered.wait(_ANSWER_WITHIN_S)
+        return self._ask(needed, what).wait(_ANSWER_WITHIN_S) and self._granted > 0
+
+    def _ask(self, needed: float, what: str) -> Event:
+        self._answered = answered = Event()
+        self._runner.send_message(messages.ASK_CREDITS, {"needed": needed, "what": what})
+        return answered
+
+    def _on_credits(self, msg: Any, **_: object) -> None:  # noqa: ANN401 - Locust's message
+        self._granted = float(msg.data["granted"])
+        self.budget.extend(self._granted)
+        answered, self._answered = self._answered, None
+        if answered is not None:
+            answered.set()

@@ -1,0 +1,165 @@
+"""Judge a run: whether the generator kept up, whether to end it early, and its exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import Final
+
+from knouds_harness.errors import ExitCode
+from knouds_harness.load.collection.metrics import RECENT_S, RunMetrics, times
+from knouds_harness.load.leader.health import Health
+from knouds_harness.load.options import LoadOptions
+from knouds_harness.measures.delay import Delay, OkTimes
+from knouds_harness.measures.objectives import Objective, describe, judge_objectives
+from knouds_harness.runs.load_results import Doubt, JudgedObjective, LoadResults, LoadVerdict, Validity
+
+MOST_DROPPED_SHARE: Final = 0.001
+MOST_UNSENT_SHARE: Final = 0.01
+MOST_CPU_SHARE: Final = 0.95
+_EXIT_CODES: Final = {
+    LoadVerdict.BROKEN: ExitCode.BREACH,
+    LoadVerdict.FAILED: ExitCode.BREACH,
+    LoadVerdict.MISSED: ExitCode.BREACH,
+    LoadVerdict.INVALID: ExitCode.INVALID_MEASUREMENT,
+    LoadVerdict.MET: ExitCode.KEPT,
+    LoadVerdict.MEASURED: ExitCode.KEPT,
+}
+_NOTHING_ENDED: Final = "No request ended after the warm-up, so nothing was measured."
+
+
+def judge_generator(
+    seen: Validity, *, ok: Sequence[OkTimes] = (), delay: Delay, missing: Sequence[str] = ()
+) -> Validity:
+    """Judge whether the generator kept up, by what was ``seen`` of it.
+
+    A delay makes no run invalid: it is said of each figure that it may have moved. ``missing`` says why
+    figures are incomplete.
+    """
+    moved = [delay.figures_moved(each, accuracy=seen.accuracy) for each in ok]
+    judged = replace(seen, delayed=tuple(chain.from_iterable(moved)))
+    longest_ms = max((each.service.max_s * 1e3 for each in ok), default=0.0)
+    found = [*((Doubt.MISSING, reason) for reason in missing), *_reasons(judged, longest_ms)]
+    return replace(
+        judged,
+        is_valid=not found,
+        reasons=tuple(reason for _, reason in found),
+        doubts=tuple(doubt for doubt, _ in found),
+    )
+
+
+def _reasons(judged: Validity, longest_ms: float) -> Iterator[tuple[Doubt, str]]:
+    if not judged.achieved_per_s:
+        yield Doubt.MISSING, "Nothing was sent after the warm-up."
+    if judged.dropped > MOST_DROPPED_SHARE * judged.arrivals:
+        unsent = f"{judged.dropped} of {judged.arrivals} tasks were not sent, as all users were busy"
+        stalled = (
+            f" The longest answer took {longest_ms:,.0f} ms: a target that stalls keeps users busy, too."
+        )
+        yield Doubt.BUSY, f"{unsent}: ask for more users, or a lower rate.{stalled if longest_ms else ''}"
+    elif judged.not_sent > MOST_UNSENT_SHARE * judged.arrivals:
+        unsent = f"{judged.not_sent} of {judged.arrivals} tasks were due and not sent in time"
+        yield Doubt.UNSENT, f"{unsent}: use more processes, or a quieter machine."
+    if judged.asked_per_s is None and judged.cpu_share > MOST_CPU_SHARE:
+        # At a rate, only a process that sends less, or reads late, moves a figure.
+        yield (
+            Doubt.UNSENT,
+            f"A process of the generator used {judged.cpu_share:.0%} of its core: use more processes.",
+        )
+
+
+def with_doubts(
+    objectives: Iterable[JudgedObjective], validity: Validity, *, ok: Iterable[OkTimes], delay: Delay
+) -> tuple[JudgedObjective, ...]:
+    """Add to each missed objective why the generator may be the cause, if it may."""
+    times_by_operation = {each.operation: each for each in ok}
+    return tuple(
+        each
+        if each.is_met
+        else replace(each, doubt=_doubt(each, validity, times_by_operation.get(each.operation), delay))
+        for each in objectives
+    )
+
+
+def _doubt(missed: JudgedObjective, validity: Validity, ok: OkTimes | None, delay: Delay) -> str:
+    """Say why the generator may be the cause; empty if it cannot be.
+
+    Too little load makes no response slower, and a delay of the generator makes no request fail.
+    """
+    measure = missed.measure.removeprefix("service_")
+    is_time = measure.endswith("_ms")
+    for doubt, reason in zip(validity.doubts, validity.reasons, strict=True):
+        is_rate = missed.observed is None or measure == "requests_per_s"
+        if (is_rate and doubt is not Doubt.DELAY) or (is_time and doubt is Doubt.MISSING):
+            return reason
+    if ok is None or not is_time or not ok.service.counts:
+        return ""
+    (least_ms,) = delay.least_ms(ok.service, measure)
+    if least_ms > missed.bound:
+        return ""
+    return f"Without the generator's own delay at least {least_ms:.1f} ms."
+
+
+def validity_of(
+    options: LoadOptions,
+    metrics: RunMetrics,
+    health: Health,
+    measured_s: float,
+    *,
+    ok: Sequence[OkTimes],
+    missing: Sequence[str],
+) -> Validity:
+    """Judge the generator by all that the run has measured so far."""
+    schedule, from_s = options.schedule, metrics.measured_from_s
+    asked_per_s = None
+    ended = achieved = metrics.requests()
+    if schedule and measured_s:
+        asked_per_s = schedule.shape.area(from_s, from_s + measured_s) / measured_s
+        achieved = health.handed
+    seen = Validity(
+        is_valid=True,
+        reasons=(),
+        asked_per_s=asked_per_s,
+        achieved_per_s=achieved / measured_s if measured_s else 0.0,
+        arrivals=health.due,
+        dropped=health.dropped,
+        unsent=health.due - health.handed - health.dropped,
+        lateness=times(health.lateness),
+        loop_lag=times(health.loop_lag),
+        cpu_share=health.cpu_share,
+        accuracy=options.accuracy,
+    )
+    missing = missing if ended or not achieved else (*missing, _NOTHING_ENDED)
+    return judge_generator(seen, ok=ok, delay=Delay(health.loop_lag), missing=missing)
+
+
+def missed_bound(bounds: Sequence[Objective], metrics: RunMetrics) -> JudgedObjective | None:
+    """Return the first ``--abort-on`` bound missed over the last ten seconds; None before so many."""
+    recent = metrics.recent_operations(RECENT_S) if bounds else None
+    judged = judge_objectives(bounds, recent or ())
+    return next((each for each in judged if not each.is_met and each.observed is not None), None)
+
+
+def exit_code_of(results: LoadResults, *, was_interrupted: bool) -> ExitCode:
+    """Return the exit code of a run for which ``stop`` set none."""
+    if was_interrupted:
+        return ExitCode.INTERRUPTED
+    return _EXIT_CODES[results.verdict]
+
+
+def exit_summary(results: LoadResults) -> Iterator[str]:
+    """Yield what plain Locust does not print at the end, as lines for a terminal; none if all is well."""
+    yield from results.note.splitlines()
+    for each in results.never_kept:
+        yield f"no request succeeded: {each.operation}, of {each.requests} requests"
+    for each in results.mostly_failed:
+        yield f"most requests failed: {each.operation}, {each.error_rate:.0%} of {each.requests}"
+    for objective in results.objectives:
+        if not objective.is_met:
+            yield f"objective missed: {describe(objective)}"
+    for reason in results.validity.reasons:
+        yield f"not a valid measurement: {reason}"
+    for invariant in results.invariants:
+        if invariant.broken:
+            yield f"promise broken: {invariant.says} {invariant.example}"

@@ -1,0 +1,410 @@
+"""A process that sends, and the one that leads: from a request to the results."""
+
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import gevent
+import msgpack
+import pytest
+from gevent.event import Event
+from load_workload import FakeMaster, FakeWorker, Said, options, persona, ran, scenario, target, workload_of
+from locust import task
+from locust.env import Environment
+from locust.exception import StopUser
+from locust.user.task import LOCUST_STATE_RUNNING
+
+from knouds_harness.errors import ExitCode, TargetUnreachable, UsageError
+from knouds_harness.load import final_reports as messages
+from knouds_harness.load.arrivals.arrival_user import ArrivalUser
+from knouds_harness.load.arrivals.schedule import Share
+from knouds_harness.load.collection.metrics import SERVER
+from knouds_harness.load.collection.seconds import ROWS, now_unix_s
+from knouds_harness.load.generator import generating_run
+from knouds_harness.load.generator.generating_run import GeneratingRun
+from knouds_harness.load.leader import leading_run
+from knouds_harness.load.leader.leading_run import LeadingRun
+from knouds_harness.load.load_setup import LoadSetup
+from knouds_harness.load.tasks import run_cheapest, who_am_i
+from knouds_harness.reporting.load.report import load_report
+from knouds_harness.runs.record import read_run
+
+KEY = persona("full", tier="enterprise")
+TARGET = target(KEY)
+RUN = {"operation": "runModel", "path": "/api/models/m/run", "inputs": {}, "cost_credits": 8, "persona": KEY}
+
+
+@pytest.fixture(autouse=True)
+def collector(monkeypatch):
+    """The garbage of the test process is its own matter."""
+    noted = SimpleNamespace(collect=lambda: None, freeze=lambda: None, set_threshold=lambda *_: None)
+    monkeypatch.setattr(generating_run, "gc", noted)
+
+
+@pytest.fixture
+def here() -> Environment:
+    return Environment(user_classes=[scenario(who_am_i)])
+
+
+@pytest.fixture
+def there() -> Environment:
+    return Environment(user_classes=[scenario(who_am_i)])
+
+
+def setup_of(*arguments: str) -> LoadSetup:
+    return LoadSetup(options=options(*arguments), target=TARGET, workload=workload_of(TARGET))
+
+
+def leading(environment: Environment, *arguments: str) -> LeadingRun:
+    FakeMaster(environment)
+    run = LeadingRun(environment, setup_of(*arguments))
+    run.attach()
+    return run
+
+
+def generating(environment: Environment, *arguments: str) -> GeneratingRun:
+    FakeWorker(environment)
+    run = GeneratingRun(environment, setup_of(*arguments))
+    run.attach()
+    environment.events.test_start.fire(environment=environment)
+    return run
+
+
+def hand_over(generating: Any, leading: Any) -> None:
+    """Pass on what one process has noted, packed as Locust packs it."""
+    runner = generating._environment.runner  # noqa: SLF001 - what Locust would send
+    runner.sent.clear()
+    generating.seconds.hand_over()
+    ((_, data),) = runner.sent
+    told = msgpack.loads(msgpack.dumps(data), strict_map_key=False)
+    leading._environment.runner.hear(ROWS, "a", **told)  # noqa: SLF001 - the same
+
+
+def fire(environment: Environment, took_ms: float = 5.0) -> None:
+    environment.events.request.fire(
+        request_type="GET",
+        name="getWhoami",
+        response_time=took_ms,
+        response_length=2,
+        response=Said(elapsed_ms=took_ms),
+        exception=None,
+        context={},
+    )
+
+
+def user_in(environment: Environment) -> Any:
+    (user_class,) = environment.user_classes
+    user_class.host = TARGET.base_url
+    return user_class(environment)
+
+
+def test_request_of_a_user_is_counted_in_the_results(here, there):
+    run, sender = leading(here), generating(there)
+    here.events.test_start.fire(environment=here)
+
+    fire(there)
+    hand_over(sender, run)
+    run.seconds.hand_out(everything=True)
+
+    results = run.results()
+    assert [(each.operation, each.requests) for each in results.operations] == [("getWhoami", 1)]
+    assert results.plan.workers == 1
+    assert here.stats.total.num_requests == 1
+
+
+@pytest.mark.parametrize(("own_s", "used_s"), [(60.0, 30.0), (5.0, 5.0)])
+def test_users_time_out_as_the_profile_says(there, own_s, used_s):
+    """Or as their class says, if that is less: a silent target does not block them."""
+    (user_class,) = there.user_classes
+    user_class.network_timeout = user_class.connection_timeout = own_s
+    generating(there)
+
+    user = user_in(there)
+
+    assert (user.network_timeout, user.connection_timeout) == (used_s, used_s)
+
+
+@pytest.mark.parametrize("by_s", [-3600, 3600])
+def test_changing_the_clock_during_load_changes_no_figure(here, there, monkeypatch, by_s):
+    """As by an administrator or NTP: no request counts as sent before the start, and time goes on."""
+    run, sender = leading(here, "--users", "2"), generating(there, "--users", "2")
+    here.events.test_start.fire(environment=here)
+    fire(there)
+
+    before_s = time.time()
+    monkeypatch.setattr(time, "time", lambda: before_s + by_s)
+    fire(there)
+    hand_over(sender, run)
+    run.seconds.hand_out(everything=True)
+
+    results = run.results()
+    assert [each.requests for each in results.operations] == [2]
+    assert 0 < results.operations[0].requests / results.operations[0].per_s < 60
+
+
+def test_closed_model_begins_with_the_test(here):
+    run = leading(here, "--users", "2")
+
+    here.events.test_start.fire(environment=here)
+
+    assert run.results().begun_unix_s == pytest.approx(time.time(), abs=60)
+
+
+def test_open_model_begins_at_a_whole_second_after_spawning(here):
+    run = leading(here, "--rate", "10", "--duration", "10m")
+    here.runner.have("a")
+    here.events.test_start.fire(environment=here)
+    assert run.results().begun_unix_s is None
+
+    here.events.spawning_complete.fire(user_count=2)
+    begun_unix_s = run.results().begun_unix_s
+    here.events.spawning_complete.fire(user_count=2)
+
+    assert begun_unix_s == int(begun_unix_s or 0.5)
+    assert run.results().begun_unix_s == begun_unix_s
+
+
+def test_users_have_their_run(there):
+    run = generating(there, "--rate", "10")
+
+    user = user_in(there)
+
+    assert (user.load_run, user.arrivals, user.chance) == (run, run.arrivals, run.chance)
+
+
+def test_time_reported_by_the_server_is_recorded(there):
+    run = generating(there)
+
+    run.observe("runWorkflow", ran(), sender=KEY)  # type: ignore[arg-type]  # as far as it is used
+
+    (measure,) = run.seconds.recorder.take().measures
+    assert measure[:4] == ("runWorkflow", "kept", SERVER, 12)
+
+
+def test_stop_ends_the_arrivals(there):
+    run = generating(there, "--rate", "10", "--duration", "10m")
+    run.take_share(now_unix_s(), Share())
+
+    there.events.test_stopping.fire(environment=there)
+
+    assert run.arrivals
+    assert run.arrivals.are_over
+
+
+def test_shape_waits_for_requests_in_flight(here):
+    """A second stop must not cut that short."""
+    run = leading(here, "--rate", "10", "--duration", "10m")
+    here.events.test_start.fire(environment=here)
+    here.runner.shape_last_tick = (1, 1.0)
+    run.shape.runner = here.runner
+    run.stop("Enough.", ExitCode.GUARD)
+
+    here.events.test_stopping.fire(environment=here)
+
+    assert run.shape.tick() == (1, 1.0)
+
+
+def test_run_concludes_when_locust_quits(here, there):
+    run, sender = leading(here), generating(there)
+    here.events.test_start.fire(environment=here)
+    fire(there)
+    hand_over(sender, run)
+
+    here.events.quitting.fire(environment=here)
+
+    assert here.process_exit_code == ExitCode.INTERRUPTED
+    assert run.results().operations[0].requests == 1
+
+
+def test_final_report_hands_over_what_is_left(there):
+    sender = generating(there)
+    fire(there)
+
+    there.events.report_to_master.fire(client_id="a", data={})
+
+    (data,) = (data for kind, data, *_ in there.runner.sent if kind == ROWS)
+    assert len(data["rows"].requests) == 1
+    assert sender.seconds.recorder.take().requests == []
+
+
+def test_failure_to_receive_deliveries_leaves_no_record(here, tmp_path, monkeypatch):
+    def fail(*_: object, **__: object) -> None:
+        raise TargetUnreachable("nobody answers")
+
+    monkeypatch.setattr(leading_run, "open_deliveries", fail)
+    here.user_classes = [scenario(who_am_i, run_cheapest)]
+
+    with pytest.raises(TargetUnreachable):
+        leading(here, "--finish", "webhook", "--record", str(tmp_path))
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_deliveries_need_a_target(here):
+    FakeMaster(here)
+    here.user_classes = []
+
+    with pytest.raises(UsageError, match="--target"):
+        LeadingRun(here, LoadSetup(options=options("--finish", "webhook")))
+
+
+def test_process_serves_the_arrivals_of_its_share_alone(here, there):
+    """An arrival without an idle user is dropped."""
+    run, sender = leading(here, "--rate", "20"), generating(there, "--rate", "20", "--duration", "1s")
+
+    sender.take_share(now_unix_s(), Share(index=1, workers=2))
+
+    assert sender.arrivals
+    with gevent.Timeout(10):
+        while not sender.arrivals.are_over:
+            gevent.sleep(0.01)
+    hand_over(sender, run)
+    assert (run.health().dropped, run.health().timer) == (10, sender.arrivals.timer)
+
+
+def test_closed_model_has_no_arrivals(here, there):
+    run, sender = leading(here, "--users", "2"), generating(there, "--users", "2")
+
+    sender.take_share(now_unix_s(), Share())
+    hand_over(sender, run)
+
+    assert sender.arrivals is None
+    assert (run.health().handed, run.health().in_flight) == (0, 0)
+
+
+def test_task_of_an_arrival_is_in_flight(there):
+    """From its due time until it has ended; users that Locust stops meanwhile do not count."""
+    gate = Event()
+
+    class Waiting(ArrivalUser):
+        host = "http://127.0.0.1:9"
+
+        @task
+        def wait(self):
+            gate.wait()
+            self._state = "stopping"
+
+    run = generating(there, "--rate", "1")
+    assert run.arrivals
+    serving = gevent.spawn(Waiting(there).serve_one)
+    gevent.sleep(0)
+    before = run.arrivals.in_flight
+    run.take_share(now_unix_s(), Share())
+    gevent.sleep(0.05)
+    meanwhile = run.arrivals.in_flight
+    gate.set()
+    serving.join(timeout=5)
+
+    assert (before, meanwhile, run.arrivals.in_flight) == (0, 1, 0)
+
+
+def test_process_that_sends_has_no_credits_of_its_own(there):
+    """The profile allows a thousand; the leading process grants them."""
+    assert generating(there).limits.budget.left_credits == 0
+
+
+def test_report_gives_the_most_that_runs_can_have_cost(here, there, monkeypatch, tmp_path):
+    """The cost of a 5xx and of a killed user's run is unknown: each counts at its price, 8 credits."""
+    run = leading(here, "--users", "1", "--record", str(tmp_path))
+    sender = generating(there, "--users", "1")
+    sender.limits.budget.extend(100)
+    user = user_in(there)
+    failed = {"error": "The model failed.", "code": "EXECUTION_FAILED"}
+    never = Event()
+    answers = iter([ran(cost=8), Said(failed, status=500)])
+    monkeypatch.setattr(user, "call", lambda *_, **__: next(answers, None) or never.wait())
+
+    for _ in range(2):
+        user.send_run(SimpleNamespace(**RUN))
+    killed = gevent.spawn(user.send_run, SimpleNamespace(**RUN))
+    gevent.sleep(0)
+    killed.kill()
+    hand_over(sender, run)
+    run.conclude()
+
+    (folder,) = tmp_path.iterdir()
+    record = read_run(folder)
+    assert record.load is not None
+    report = load_report(record, record.load)
+    assert "at most 24 credits" in str(report.about)
+    assert ("24", "credits at most", "", "note") in report.tiles
+
+
+def test_user_can_be_stopped_twice(there):
+    """Locust takes the second stop for an impossible state."""
+    generating(there, "--users", "1")
+    user = user_in(there)
+    user._state = LOCUST_STATE_RUNNING  # noqa: SLF001 - as when its first task begins
+
+    assert [user.stop(), user.stop()] == [False, False]
+
+
+def test_run_without_a_target_has_no_limits(there):
+    FakeWorker(there)
+    there.user_classes = []
+    run = GeneratingRun(there, LoadSetup(options=options()))
+
+    with pytest.raises(UsageError, match="--target"):
+        run.limits  # noqa: B018 - it raises
+
+
+def test_failing_on_start_ends_the_run(there):
+    run = generating(there, "--users", "1")
+    with pytest.raises(ValueError, match="x") as caught:
+        int("x")
+    user = user_in(there)
+
+    with pytest.raises(StopUser):
+        there.events.user_error.fire(user_instance=user, exception=caught.value, tb=caught.tb)
+
+    (stop,) = (data for kind, data, *_ in there.runner.sent if kind == messages.STOP)
+    assert stop["reason"] == "Ended early: on_start raised exceptions and never completed."
+    assert run.seconds.recorder.take().errors
+
+
+# Between the process that leads and the one that sends
+
+
+def test_share_of_the_leading_process_is_taken(there, monkeypatch):
+    run, shares = generating(there, "--rate", "10"), []
+    monkeypatch.setattr(run, "take_share", lambda *share: shares.append(share))
+
+    there.runner.hear(messages.SHARE, start_unix_s=1.0, index=1, workers=3)
+
+    assert shares == [(1.0, Share(index=1, workers=3))]
+
+
+def test_process_that_does_not_hear_its_leader_ends(there, monkeypatch):
+    """Its requests would not be counted; its last message ends the run of a leader that still listens."""
+    now_s = now_unix_s()
+    generating(there, "--rate", "10")
+    there.runner.sent.clear()
+    monkeypatch.setattr(generating_run, "now_unix_s", lambda: now_s + messages.SILENCE_S + 1)
+
+    with gevent.Timeout(5):
+        while not there.runner.did:
+            gevent.sleep(0.01)
+
+    (stop,) = (data for kind, data, *_ in there.runner.sent if kind == messages.STOP)
+    assert stop["exit_code"] == ExitCode.INVALID_MEASUREMENT
+    assert "worker a did not hear the master" in stop["reason"]
+
+
+def test_process_that_hears_its_leader_continues(there, monkeypatch):
+    now_s = now_unix_s()
+    generating(there, "--rate", "10")
+    monkeypatch.setattr(generating_run, "now_unix_s", lambda: now_s + messages.SILENCE_S - 1)
+    there.events.heartbeat_received.fire(client_id="a", timestamp=0.0)
+    monkeypatch.setattr(generating_run, "now_unix_s", lambda: now_s + 2 * messages.SILENCE_S - 2)
+
+    gevent.sleep(0)
+
+    assert there.runner.did == []
+
+
+def test_process_that_sends_can_end_the_run(there):
+    run = generating(there, "--rate", "10")
+
+    run.stop("no key", ExitCode.GUARD)
+
+    assert there.runner.sent[-1] == (messages.STOP, {"reason": "no key", "exit_code": 4})
