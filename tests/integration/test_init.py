@@ -292,3 +292,56 @@ def in_terminal(command, answers, *, cwd):
         pass  # the other end is closed
     os.close(terminal)
     return shown.decode(), process.wait(timeout=10)
+
+
+def test_added_key_leaves_the_profile_as_it_was_edited(init):
+    """A key of an account that is there gets its name, one of another account a free name."""
+    init("--key", PRO)
+    file = Path("targets/staging.toml")
+    edited = file.read_text(encoding="utf-8").replace('user = "pro"', 'user = "pia"  # edited')
+    file.write_text(edited.replace('owner = "pro"', 'owner = "pia"'), encoding="utf-8")
+    before = file.read_text(encoding="utf-8")
+
+    code, out, _ = init("--add", "STAGING_KEY_PRO_SECOND", "--add", "STAGING_KEY_INES", url=None)
+
+    target = load_target("staging")
+    assert file.read_text(encoding="utf-8").startswith(before)
+    assert {name: each.user for name, each in target.personas.items()} == {
+        "pro": "pia",
+        "pro-second": "pia",
+        "ines": target.workflows["ines-portrait"].owner,
+    }
+    assert target.personas["ines"].user != "pia"
+    assert "Added to targets/staging.toml: [keys.pro-second], [keys.ines]. Nothing else changed." in out
+    assert code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--add", "SAME_KEY"), "SAME_KEY holds the key that targets/staging.toml has as [keys.pro]"),
+        (("--add", "STAGING_KEY_INES", "--force"), "--add takes the address"),
+        (("--add", "STAGING_KEY_INES", "--output", "other.toml"), "other.toml: there is no such file"),
+        (("--add", "knouds_live_a"), "--add takes the name of an environment variable"),
+    ],
+)
+def test_key_that_cannot_be_added_changes_nothing(init, arguments, words):
+    init("--key", PRO)
+    before = Path("targets/staging.toml").read_bytes()
+
+    code, _, err = init(*arguments, url=None)
+
+    assert words in err
+    assert code == 2
+    assert Path("targets/staging.toml").read_bytes() == before
+
+
+def test_git_ignores_runs_and_keeps_what_ignored_them_before(init):
+    init("--key", PRO)
+    ignored = Path("reports/.gitignore")
+    first = ignored.read_text(encoding="utf-8")
+    ignored.write_text("mine\n", encoding="utf-8")
+
+    init("--key", PRO, "--force")
+
+    assert (first, ignored.read_text(encoding="utf-8")) == ("runs/\n", "mine\n")

@@ -7,11 +7,14 @@ import os
 import re
 import sys
 import textwrap
+import tomllib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -44,10 +47,17 @@ _WHY_REFUSED = (
     help="Environment variable that holds a key (repeatable)",
 )
 @click.option(
+    "--add",
+    "added",
+    multiple=True,
+    metavar="VARIABLE",
+    help="Add the key of this environment variable to a profile that exists (repeatable)",
+)
+@click.option(
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Profile to write [default: targets/NAME.toml, after the host, or for this machine the key]",
+    help="Profile to write, or add to [default: targets/NAME.toml, after the host; for this machine the key]",
 )
 @click.option("--force", is_flag=True, help="Overwrite an existing profile")
 @click.option("--plain-http", is_flag=True, help="Allow sending keys over http:// to another machine")
@@ -67,6 +77,7 @@ def init(
     *,
     url: str | None,
     variables: tuple[str, ...],
+    added: tuple[str, ...],
     output: Path | None,
     force: bool,
     plain_http: bool,
@@ -82,6 +93,7 @@ def init(
     \b
       knouds-harness init --url https://staging.example.com --key STAGING_KEY
       knouds-harness init --url https://staging.example.com --key STAGING_KEY --key OTHER_KEY --force
+      knouds-harness init --add THIRD_KEY --output targets/staging.toml
     """
     from knouds_harness.command_output import CommandConsole
     from knouds_harness.contract.document import shipped_document
@@ -93,6 +105,12 @@ def init(
     from knouds_harness.targets.profile import Target, load_http, load_target
     from knouds_harness.targets.profile_writer import http_text, profile_text
 
+    if added:
+        if url or variables or force or http_file or plain_http:
+            raise UsageError(
+                "--add takes the address, and all but keys, from the profile: leave out the rest"
+            )
+        _add(added, output or _only_profile(), yes_production=bool(yes_production))
     url, variables = _complete(url, variables)
     base_url = _base_url(url, production=yes_production, plain_http=plain_http)
     file = output or _FOLDER / f"{_name_of(base_url, variables)}.toml"
@@ -124,6 +142,7 @@ def init(
     name = file.stem if file.parent == _FOLDER else str(file)
     text = profile_text(found, target=name) + (http_text(http) if http_file else "")
     _write(file, text, force=force)
+    _ignore_runs()
     _print_found(found, console)
     _say(console, f"Wrote {file}: it allows only reads, and no credits.")
     _print_reach(load_target(str(file), environ=environ), console)
@@ -142,12 +161,99 @@ def _complete(url: str | None, variables: tuple[str, ...]) -> tuple[str, tuple[s
     url = url or click.prompt("Address of the server", err=True)
     if not variables:
         variables = tuple(click.prompt("Environment variables that hold keys", err=True).split())
+    return url, _variables(variables, option="--key")
+
+
+def _variables(variables: Sequence[str], *, option: str) -> tuple[str, ...]:
     if any(not _VARIABLE.fullmatch(each) for each in variables):
         raise UsageError(
-            "--key takes the name of an environment variable, such as STAGING_KEY, never the key itself\n"
+            f"{option} takes the name of an environment variable, such as STAGING_KEY, never the key itself\n"
             "  Replace a key that others may have seen: command lines are kept by shells and shown to others."
         )
-    return url, tuple(dict.fromkeys(variables))
+    return tuple(dict.fromkeys(variables))
+
+
+def _only_profile() -> Path:
+    files = sorted(_FOLDER.glob("*.toml"))
+    if len(files) != 1:
+        raise UsageError(f"--add needs --output FILE, the profile to add to: {_FOLDER} holds {len(files)}")
+    return files[0]
+
+
+def _add(variables: Sequence[str], file: Path, *, yes_production: bool) -> NoReturn:
+    """Ask the server about more keys, and append them to a profile.
+
+    The keys of the profile are asked about, too: so a key of an account that it has gets that account's name.
+    """
+    from knouds_harness.command_output import CommandConsole
+    from knouds_harness.contract.document import shipped_document
+    from knouds_harness.exchange.client import Client
+    from knouds_harness.exchange.first_contact import first_contact
+    from knouds_harness.suite.discovery.discovery import Discovery
+    from knouds_harness.targets.guards import Guard
+    from knouds_harness.targets.profile import load_target
+    from knouds_harness.targets.profile_writer import added_text
+
+    variables = _variables(variables, option="--add")
+    environ = _environ(variables)
+    profile = load_target(str(file), environ=environ)
+    secrets = _secrets(variables, environ, taken=profile.personas)
+    new = {secret.label.removeprefix("key:"): _unknown_persona(secret) for secret in secrets.values()}
+    known = {each.secret.reveal(): each.name for each in profile.personas.values()}
+    for variable, secret in secrets.items():
+        if name := known.get(secret.reveal()):
+            raise UsageError(f"{variable} holds the key that {file} has as [keys.{name}]")
+    console = CommandConsole()
+    target = replace(profile, personas={**profile.personas, **new})
+    with Client(target=target, guard=Guard(target, yes_production=yes_production)) as client:
+        first_contact(client)
+        named = {
+            **{name: f"[keys.{name}]" for name in profile.personas},
+            **dict(zip(new, secrets, strict=True)),
+        }
+        found = Discovery(client, shipped_document(), variables=named).find_all()
+    found = _only_new(found, profile, new)
+    _append(file, added_text(found))
+    _print_found(found, console)
+    _say(console, f"Added to {file}: {', '.join(f'[keys.{each}]' for each in new)}. Nothing else changed.")
+    sys.exit(ExitCode.BREACH if found.refused else ExitCode.KEPT)
+
+
+def _only_new(found: Found, profile: Target, new: Mapping[str, Persona]) -> Found:
+    """Leave out what the profile has; accounts get the names that they have there, or free ones."""
+    users = {each.user: profile.personas[each.name].user for each in found.keys if each.name not in new}
+    taken = {each.user for each in profile.personas.values()}
+    for user in dict.fromkeys(each.user for each in found.keys if each.user not in users):
+        names = chain([user], (f"{user}-{number}" for number in count(2)))
+        users[user] = next(name for name in names if name not in taken)
+        taken.add(users[user])
+    return replace(
+        found,
+        keys=tuple(replace(each, user=users[each.user]) for each in found.keys if each.name in new),
+        refused=tuple(each for each in found.refused if each.name in new),
+        workflows=tuple(
+            replace(
+                each,
+                workflow=replace(each.workflow, owner=users.get(each.workflow.owner, each.workflow.owner)),
+            )
+            for each in found.workflows
+            if each.workflow.slug not in profile.workflows
+        ),
+    )
+
+
+def _append(file: Path, added: str) -> None:
+    """Append tables to a profile, if it stays TOML."""
+    try:
+        text = file.read_text(encoding="utf-8").rstrip("\n") + "\n"
+        tomllib.loads(text + added)
+        file.write_text(text + added, encoding="utf-8")
+    except tomllib.TOMLDecodeError:
+        raise UsageError(
+            f"{file}: its tables are written so that none can be appended\n  Add by hand:\n{added}"
+        ) from None
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written: {error.strerror}") from None
 
 
 def _base_url(url: str, *, production: bool | None, plain_http: bool) -> str:
@@ -256,7 +362,9 @@ def _typed(variable: str) -> str:
             raise click.Abort from None
 
 
-def _secrets(variables: Sequence[str], environ: Mapping[str, str]) -> dict[str, Secret]:
+def _secrets(
+    variables: Sequence[str], environ: Mapping[str, str], *, taken: Iterable[str] = ()
+) -> dict[str, Secret]:
     """Read the keys, by variable; the label of each is that of its persona's key.
 
     Raises:
@@ -266,7 +374,7 @@ def _secrets(variables: Sequence[str], environ: Mapping[str, str]) -> dict[str, 
     from knouds_harness.targets.secrets import SecretReader
 
     reader = SecretReader(environ=environ, folder=Path())
-    names: list[str] = []
+    names = list(taken)
     secrets: dict[str, Secret] = {}
     for variable in variables:
         whole = re.sub("[^a-z0-9]+", "-", variable.lower()).strip("-") or "key"
@@ -297,6 +405,15 @@ def _write(file: Path, text: str, *, force: bool) -> None:
             stream.write(text)
     except OSError as error:
         raise UsageError(f"{file} cannot be written: {error.strerror}") from None
+
+
+def _ignore_runs() -> None:
+    """Have git ignore the folder of runs, as their records are large and of servers."""
+    ignored = Path("reports") / ".gitignore"
+    if not ignored.exists():
+        with suppress(OSError):  # a check says if it cannot write there
+            ignored.parent.mkdir(exist_ok=True)
+            ignored.write_text("runs/\n", encoding="utf-8")
 
 
 def _print_found(found: Found, console: Console) -> None:

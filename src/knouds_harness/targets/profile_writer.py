@@ -87,6 +87,15 @@ def http_text(http: HttpSettings) -> str:
 
 def profile_text(found: Found, *, target: str) -> str:
     """Return the profile as TOML; ``target`` is the value for ``--target``."""
+    return _rendered("profile.toml.j2", found, target=target)
+
+
+def added_text(found: Found) -> str:
+    """Return keys and workflows as TOML, to be appended to a profile."""
+    return _rendered("profile_tables.toml.j2", found, is_addition=True)
+
+
+def _rendered(template: str, found: Found, **values: object) -> str:
     environment = Environment(  # noqa: S701 - not HTML: finalize writes each value as TOML
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
@@ -101,9 +110,9 @@ def profile_text(found: Found, *, target: str) -> str:
         credits=lambda amount: _Written(f"{amount:.10g}"),
     )
     users = {key.user for key in found.keys}
-    return environment.get_template("profile.toml.j2").render(
+    return environment.get_template(template).render(
         found=found,
-        target=target,
+        **values,
         users=users,
         told=lambda workflow: _told(workflow, is_run=workflow.owner in users),
         polled_models=_MODELS_OF_POLLED_PROVIDERS,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from knouds_harness.contract.capabilities import TIERS
+from knouds_harness.contract.capabilities import TIERS, is_capability
 from knouds_harness.exchange.evidence import JSON, Exchange, members_of, objects_in
 from knouds_harness.judging.claim import answer
 from knouds_harness.targets.personas import Role
@@ -54,6 +54,19 @@ def account_in(whoami: Exchange) -> FoundAccount | None:
     if not isinstance(identity, str | int) or not isinstance(tier, str) or not identity or not tier:
         return None
     return FoundAccount(id=str(identity), tier=tier, role="admin" if user.get("role") == "admin" else "user")
+
+
+def listed_capabilities(whoami: Exchange) -> tuple[str, ...] | None:
+    """Return what whoami says the key holds, at its top or in an object named for the key; None if nothing.
+
+    No page documents such a member; the docs allow any to be added.
+    """
+    of_key = [members_of(value) for name, value in whoami.members.items() if "key" in name.lower()]
+    for each in (whoami.members, *of_key):
+        listed = each.get("capabilities")
+        if isinstance(listed, list):
+            return tuple(text for text in listed if isinstance(text, str) and is_capability(text))
+    return None
 
 
 def is_legacy(whoami: Exchange) -> bool:

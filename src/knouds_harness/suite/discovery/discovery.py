@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
 
-from knouds_harness.contract.capabilities import WITHOUT_MODELS
+from knouds_harness.contract.capabilities import WITHOUT_MODELS, meets
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Action, Operation
 from knouds_harness.errors import TargetUnreachable
@@ -26,6 +26,7 @@ from knouds_harness.suite.discovery.described import (
     choose_workflows,
     holding_in,
     is_legacy,
+    listed_capabilities,
     model_names,
     most_credits_by_model,
     priced_models,
@@ -42,7 +43,7 @@ MOST_BOUND_FORMS = 20
 # One operation per capability that a request can show; each reads, or names a resource that does not exist.
 ASKED = ("listWorkflows", "moveWorkflow", "runWorkflow", "runModel", "getExecution", "cancelExecution")
 _UNREADABLE = b"no JSON"
-_NEVER_SHOWN = {"webhook:receive": "no request shows whether a key holds it"}
+_NEVER_SHOWN = {"webhook:receive": "no request shows whether a key holds it, and whoami does not say"}
 _OTHERS = "others"
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -56,6 +57,7 @@ class Discovery:
         self._document = document
         self._variables = variables
         self._remarks: list[str] = []
+        self._listed: dict[str, tuple[str, ...]] = {}
 
     def find_all(self) -> Found:
         """Find out everything.
@@ -100,6 +102,8 @@ class Discovery:
             account = account_in(whoami)
             if account is not None:
                 accounts[name] = account_by_id.setdefault(account.id, account)
+                if (listed := listed_capabilities(whoami)) is not None:
+                    self._listed[name] = listed
             elif is_legacy(whoami):  # the server does not say whose it is, so the user and tier are made up
                 legacy.append(
                     FoundKey(name=name, variable=variable, user=name, tier="unknown", state="legacy")
@@ -127,6 +131,7 @@ class Discovery:
             capability
             for operation in self._asked()
             if operation.path_parameters
+            and len(self._listed) < len(holdings)  # else whoami has said
             and any(each[capability := operation.alternatives[0]].is_held for each in holdings)
             and not any(each[capability].is_held is False for each in holdings)
         ]
@@ -148,6 +153,11 @@ class Discovery:
         resources: tuple[Mapping[str, FoundWorkflow], Iterable[str]],
     ) -> FoundKey:
         workflows, models = resources
+        listed = self._listed.get(name)
+        if listed is not None and all(
+            each.is_held in (None, meets(listed, capability)) for capability, each in holdings.items()
+        ):
+            return self._found(name, account, user, listed, {})
         held = [capability for capability, each in holdings.items() if each.is_held]
         unknown_capabilities = {
             capability: each.why for capability, each in holdings.items() if each.is_held is None
@@ -166,6 +176,17 @@ class Discovery:
                 unknown_capabilities |= {
                     form: each.why for form, each in bound.items() if each.is_held is None
                 }
+        if listed is None:
+            unknown_capabilities |= _NEVER_SHOWN
+        else:
+            told = ", ".join(listed) or "none"
+            self._remarks.append(f"{self._variables[name]}: whoami lists {told}; requests show otherwise.")
+            held += [each for each in _NEVER_SHOWN if meets(listed, each)]
+        return self._found(name, account, user, held, unknown_capabilities)
+
+    def _found(
+        self, name: str, account: FoundAccount, user: str, held: Iterable[str], unknown: Mapping[str, str]
+    ) -> FoundKey:
         return FoundKey(
             name=name,
             variable=self._variables[name],
@@ -173,7 +194,7 @@ class Discovery:
             tier=account.tier,
             role=account.role,
             capabilities=tuple(held),
-            unknown_capabilities={**unknown_capabilities, **_NEVER_SHOWN},
+            unknown_capabilities=unknown,
         )
 
     def _bound_forms(self, persona: str, operation: Operation, names: Iterable[str]) -> dict[str, Holding]:

@@ -194,3 +194,31 @@ def test_keys_of_one_account_share_its_name():
 def test_failing_whoami_ends_the_discovery():
     with pytest.raises(TargetUnreachable, match="whoami answered 503 to the key of FULL-KEY"):
         found_with(Server({"full-key": FULL}, is_down=True))
+
+
+class TellingServer(Server):
+    """Says in whoami what the key holds."""
+
+    def __init__(self, held, *, told):
+        super().__init__(held)
+        self.told = told
+
+    def answer(self, request):
+        status, body = super().answer(request)
+        return status, {**body, "apiKey": {"capabilities": self.told}} if body == WHOAMI else body
+
+
+def test_whoami_that_lists_capabilities_is_believed():
+    """Also for webhook:receive and wildcards, which no request shows."""
+    told = ["webhook:receive", "workflow:*"]
+
+    (key,) = found_with(TellingServer({"one-key": {"workflow:*"}}, told=told)).keys
+
+    assert (key.capabilities, key.unknown_capabilities) == (tuple(told), {})
+
+
+def test_whoami_that_contradicts_requests_is_reported():
+    found = found_with(TellingServer({"one-key": {"workflow:read"}}, told=["execution:read"]))
+
+    assert found.keys[0].capabilities == ("workflow:read",)
+    assert "ONE-KEY: whoami lists execution:read; requests show otherwise." in found.remarks
