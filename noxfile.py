@@ -34,7 +34,7 @@ def install(session: nox.Session, *groups: str) -> None:
     With uv the versions and hashes are those of uv.lock; without it the newest that pyproject.toml allows.
     """
     if session.venv_backend != "uv":
-        session.install("-e", ".", *nox.project.dependency_groups(PYPROJECT, *groups))
+        session.install("-e", ".[all]", *nox.project.dependency_groups(PYPROJECT, *groups))
         return
     session.install("--require-hashes", "-r", str(locked(session, *groups)))
     session.install("--no-deps", "-e", ".")
@@ -44,7 +44,17 @@ def locked(session: nox.Session, *groups: str) -> Path:
     """The dependencies of uv.lock with their hashes, as a file that pip and uv read."""
     path = Path(session.virtualenv.location) / "requirements.txt"  # create_tmp moves TMPDIR into the checkout
     wanted = [part for group in groups for part in ("--group", group)]
-    command = ("uv", "export", "--frozen", "--quiet", "--no-default-groups", "--no-emit-project", *wanted)
+    command = (
+        "uv",
+        "export",
+        "--frozen",
+        "--quiet",
+        "--no-default-groups",
+        "--no-emit-project",
+        "--extra",
+        "all",
+        *wanted,
+    )
     session.run(*command, "--output-file", str(path), external=True, silent=True)
     return path
 

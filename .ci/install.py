@@ -20,7 +20,8 @@ PIP = [sys.executable, "-P", "-m", "pip", "install", "--quiet", "--disable-pip-v
 
 def requirements() -> Iterator[str]:
     """Yield a line for each package, with the hashes of its wheels."""
-    waiting = [*PACKAGES["knouds-harness"]["dependencies"], {"name": "hatchling"}]
+    harness = PACKAGES["knouds-harness"]
+    waiting = [*harness["dependencies"], *harness["optional-dependencies"]["all"], {"name": "hatchling"}]
     found = set()
     while waiting:
         needed = waiting.pop()

@@ -118,6 +118,43 @@ def test_check_runs_from_the_wheel(installed, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["reports"]
 
 
+EXTRAS = ("pytest", "_pytest", "hypothesis", "schemathesis", "locust", "gevent", "greenlet", "hdrh")
+LIGHT = f"""
+import sys
+sys.modules.update(dict.fromkeys({EXTRAS}))  # importing one raises ModuleNotFoundError
+from importlib import util
+real = util.find_spec
+util.find_spec = lambda name, *more: None if name in {EXTRAS} else real(name, *more)
+"""
+MAIN = f"{LIGHT}from knouds_harness.commands.cli import main; main()"
+
+
+def test_base_imports_nothing_of_the_extras(installed, tmp_path):
+    """The public interface, the sandbox, and a HAR file of its traffic that ``verify`` judges."""
+    program = f"""{LIGHT}
+from pathlib import Path
+from knouds_harness.testing import Request, load_recordings, open_client
+with open_client("sandbox", evidence=Path("client.har")) as client:
+    answer = client.send(Request(method="GET", path="/api/whoami", persona="full"))
+    print(answer.status, len(load_recordings()))
+"""
+    sent = run_installed(installed, tmp_path, "-c", program)
+    verified = run_installed(installed, tmp_path, "-c", MAIN, "verify", "client.har")
+    listed = run_installed(installed, tmp_path, "-c", MAIN, "facts", "auth.revoked-key-is-401")
+
+    assert sent.stdout.startswith("200 "), sent.stderr
+    assert (verified.returncode, listed.returncode) == (0, 0), verified.stderr + listed.stderr
+    assert "known with pip install 'knouds-harness[check]'" in listed.stdout
+
+
+@pytest.mark.parametrize(("command", "extra"), [("check", "check"), ("doctor", "check"), ("load", "load")])
+def test_command_without_its_part_says_what_to_install(installed, tmp_path, command, extra):
+    process = run_installed(installed, tmp_path, "-c", MAIN, command)
+
+    told = f"error: {command} needs a part that is not installed: pip install 'knouds-harness[{extra}]'\n"
+    assert (process.stderr, process.returncode) == (told, 2)
+
+
 def test_schemathesis_finds_configuration_and_checks_in_the_wheel(installed, tmp_path):
     shipped = installed / "knouds_harness" / "shipped"
     program = "import sys; from schemathesis.cli import schemathesis; sys.exit(schemathesis())"

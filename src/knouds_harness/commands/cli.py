@@ -9,8 +9,10 @@ import sys
 import threading
 import traceback
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
-from typing import Any, Final
+from importlib.util import find_spec
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -38,6 +40,12 @@ MORE_COMMANDS: Final = {
 COMMANDS: Final = {**FIRST_COMMANDS, **MORE_COMMANDS}
 """All commands in the order of help, each with the first sentence of its own help."""
 
+_PARTS: Final = {"load": "locust"} | dict.fromkeys(
+    ("check", "demo", "doctor", "init", "record", "replay"), "pytest"
+)
+"""The commands that need a part of the installation, each with a module of that part."""
+_EXTRAS: Final = {"pytest": "check", "locust": "load"}
+
 REMOVED_COMMANDS: Final = {
     "diff": "each check lists what is new (drift), and `oasdiff` compares two documents",
     "history": "`check --baseline` and `compare` say what changed; old runs are folders to delete",
@@ -55,7 +63,14 @@ def command_named(name: str) -> click.Command:
     """Import a command."""
     module = import_module(_ELSEWHERE.get(name, f"knouds_harness.commands.{name}"))
     command: click.Command = getattr(module, name)
+    needed = _PARTS.get(name, "click")
+    if find_spec(needed) is None:
+        command.callback = partial(_refuse, name, _EXTRAS[needed])
     return command
+
+
+def _refuse(name: str, extra: str, **_: object) -> NoReturn:
+    raise UsageError(f"{name} needs a part that is not installed: pip install 'knouds-harness[{extra}]'")
 
 
 class LazyGroup(click.Group):

@@ -49,7 +49,6 @@ def facts(patterns: tuple[str, ...], run: Path | None, checks: Path | None, *, g
     from knouds_harness.judging.user_checks import USER, UserChecks, load_checks
     from knouds_harness.reporting.check.fact_status import fact_rows
     from knouds_harness.runs.record import read_run
-    from knouds_harness.suite.discovery.reach import ways_by_fact
 
     record = read_run(run) if run else None
     standings = {row.fact.id: row.standing for row in fact_rows(record)} if record else None
@@ -68,14 +67,18 @@ def facts(patterns: tuple[str, ...], run: Path | None, checks: Path | None, *, g
         }
         if not every_fact:
             raise UnknownName("fact", " ".join(patterns), shipped_document().facts)
+    try:
+        from knouds_harness.suite.discovery.reach import ways_by_fact
+    except ModuleNotFoundError:  # a light install has no pytest, which knows what tests need
+        ways: Mapping[str, tuple[str, ...]] = dict.fromkeys(
+            every_fact, ("known with pip install 'knouds-harness[check]'",)
+        )
+    else:
+        ways = ways_by_fact()
     of_user = [each for each in (of_run.checks if of_run else {}).values() if each.family == USER]
     recordings = RecordingFolder.open(recordings_path()).names_by_fact()
     rows = coverage(
-        every_fact.values(),
-        standings,
-        recordings,
-        ways_by_fact(),
-        more_checks=[*of_user, *own.checks.values()],
+        every_fact.values(), standings, recordings, ways, more_checks=[*of_user, *own.checks.values()]
     )
     if form == "json":
         print_json("facts", {"facts": coverage_as_json(rows, gaps_only=gaps)}, version=2)

@@ -8,13 +8,13 @@ may not hold is percent-encoded.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import quote, unquote
 
-from hdrh.histogram import HdrHistogram
-from hdrh.log import HistogramLogReader
-
 from knouds_harness.measures.histograms import MAX_NS, Histogram, bucket_of, highest_of, lowest_of
+
+if TYPE_CHECKING:
+    from hdrh.histogram import HdrHistogram
 
 _DIGITS = 3
 _LAST = bucket_of(MAX_NS)
@@ -40,6 +40,8 @@ class HdrLogWriter:
         self._file.write("#[Histogram log format version 1.3]\n")
         self._file.write(f"#[StartTime: {start_unix_s:.3f} (seconds since epoch)]\n{_LEGEND}\n")
         # One for all lines: each has 0.3 MB in a reference cycle, more than the garbage collector sees.
+        from hdrh.histogram import HdrHistogram  # noqa: PLC0415 - the part [load], which reports do without
+
         self._hdr = HdrHistogram(1, MAX_NS, _DIGITS)
 
     def write(self, interval: Interval) -> None:
@@ -75,6 +77,9 @@ class HdrLogWriter:
 
 def read_hdr_log(path: Path) -> Iterator[Interval]:
     """Yield the intervals of a log in their order; a last line that was cut short is left out."""
+    from hdrh.histogram import HdrHistogram  # noqa: PLC0415 - the same
+    from hdrh.log import HistogramLogReader  # noqa: PLC0415
+
     reader = HistogramLogReader(str(path), HdrHistogram(1, MAX_NS, _DIGITS))
     try:
         while True:
@@ -95,7 +100,7 @@ def read_hdr_log(path: Path) -> Iterator[Interval]:
         reader.close()
 
 
-def from_hdr(hdr: HdrHistogram) -> Histogram:
+def from_hdr(hdr: "HdrHistogram") -> Histogram:
     """Convert the library's histogram of nanoseconds to ours; nothing is lost if it has three digits."""
     histogram = Histogram()
     if hdr.get_total_count():

@@ -1,13 +1,16 @@
 """Tests side by side: while one waits for a response, or for a run to end, others go on."""
 
+from __future__ import annotations
+
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import Any, Final, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
 
-import pytest
+if TYPE_CHECKING:
+    import pytest
 
 T = TypeVar("T")
 S = TypeVar("S", bound="HasMade")
