@@ -77,6 +77,8 @@ ALSO_BROKEN_BY_FACT = {
         "workflows.summary-cost-is-number-or-null"
     },  # the list is compared with the cost in the schema
     "run.cost-is-credits": {"run.granted-run-costs-zero"},
+    # an id that another execution has leads to that one
+    "async.execution-id-is-fresh": {"execution.poll-shape", "execution.cancel-in-flight"},
     "async.execution-id-is-uuid": {"async.poll-url-leads-to-execution"},
     "execution.final-is-absorbing": {
         "async.poll-url-leads-to-execution",
