@@ -1,9 +1,10 @@
 """Whether the load generator's figures are true: percentiles, lateness, cost, and what a run is called.
 
 Everything runs as a user starts it: ``knouds-harness load`` on a server of its own process
-(``reference_server.py``), which logs when it sent each answer, on the clock that the generator reads too. A
-request says when it was due, so its true response time is known whatever the generator made of it. Beside
-it, h2load loads the same server at the same rate, and is held against the server's log in the same way.
+(``reference_server.py``), which logs when it sent each answer, on the clock that the generator reads too.
+Requests come at even intervals and in order, so it is known when each was due, whatever the generator made of
+it; on a server that stands still, which takes what waited in any order, each says it. Beside it, h2load loads
+the same server at the same rate, and is held against the server's log in the same way.
 
 Run it on an idle machine of two cores.
 """
@@ -108,9 +109,10 @@ def by_harness(times: ServerTimes, rate: int, options: argparse.Namespace) -> Me
         command += ["--rate", str(rate), "--duration", f"{duration_s:g}", "--quiet", "--runs-folder", folder]
         command += ["--users", str(max(200, round(2.5 * rate))), "--warm-up", f"{options.warm_up:g}"]
         command += ["--processes", str(options.processes)] if options.processes > 1 else []
+        variables = {"ACCURACY_KEY": KEY, **({"ACCURACY_SAYS_DUE": "1"} if times.freeze_s else {})}
         began_s = time.perf_counter()
         ended = subprocess.run(
-            command, env={**os.environ, "ACCURACY_KEY": KEY}, capture_output=True, text=True, check=False
+            command, env={**os.environ, **variables}, capture_output=True, text=True, check=False
         )
         took_s = time.perf_counter() - began_s
         log = log_of(url)
@@ -120,7 +122,10 @@ def by_harness(times: ServerTimes, rate: int, options: argparse.Namespace) -> Me
         loaded = json.loads(found[0].read_text())
     (operation,) = loaded["operations"]
     validity = loaded["validity"]
-    of_load = [(float(due), sent_s) for due, _, sent_s in log if due[0].isdigit()]
+    if times.freeze_s:
+        of_load = [(float(due), sent_s) for due, _, sent_s in log if due[0].isdigit()]
+    else:
+        of_load = in_order(log, count=round(rate * duration_s), rate=rate)
     from_s = min(of_load)[0] + options.warm_up - 1e-6
     true_ms = [(sent_s - due_s) * 1e3 for due_s, sent_s in of_load if due_s >= from_s]
     cpu_us = validity["cpu_share"] * options.seconds / max(1, operation["requests"]) * 1e6
@@ -138,6 +143,18 @@ def by_harness(times: ServerTimes, rate: int, options: argparse.Namespace) -> Me
             "said": "" if not ended.returncode else ended.stdout.strip().partition("\n")[0],
         },
     )
+
+
+def in_order(
+    log: Sequence[tuple[str, float, float]], *, count: int, rate: float
+) -> list[tuple[float, float]]:
+    """When each request was due, and when it was answered: the n-th that came was the n-th that was due.
+
+    The schedule begins so that no request came before it was due, and some came as soon as they were.
+    """
+    came = sorted((received_s, sent_s) for _, received_s, sent_s in log)[-count:]
+    start_s = min(received_s - number / rate for number, (received_s, _) in enumerate(came))
+    return [(start_s + number / rate, sent_s) for number, (_, sent_s) in enumerate(came)]
 
 
 def by_h2load(times: ServerTimes, rate: int, options: argparse.Namespace) -> Measured:

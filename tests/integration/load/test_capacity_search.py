@@ -110,7 +110,7 @@ def with_one_slot(app: ASGIApp) -> ASGIApp:
 def test_capacity_limited_by_the_target_is_found(tmp_path, search_on, monkeypatch):
     """One run at a time, of 50 ms each: less than 20 per second; the knee is there too."""
     make_server = serving.make_server
-    monkeypatch.setattr(serving, "make_server", lambda app: make_server(with_one_slot(app)))
+    monkeypatch.setattr(serving, "make_server", lambda app, *more: make_server(with_one_slot(app), *more))
     with running_sandbox(latency=Latency(fixed_s=0.05)) as sandbox:
         arguments = search_on(sandbox, 100, "--rate", "8", "--repeats", "1")
         loaded, capacity = found_by(tmp_path / "runs", arguments)

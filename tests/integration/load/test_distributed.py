@@ -105,7 +105,7 @@ def counts() -> Counts:
 @pytest.fixture
 def sandbox(counts, monkeypatch) -> Iterator[serving.RunningSandbox]:
     make_server = serving.make_server
-    monkeypatch.setattr(serving, "make_server", lambda app: make_server(counting(app, counts)))
+    monkeypatch.setattr(serving, "make_server", lambda app, *more: make_server(counting(app, counts), *more))
     with serving.running_sandbox() as running:
         yield running
 
