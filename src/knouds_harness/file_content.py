@@ -1,4 +1,4 @@
-"""Read files that a user names, replace a file atomically, and raise the limit of open files."""
+"""Read files that a user names, and raise the limit of open files."""
 
 import errno
 import os
@@ -56,20 +56,6 @@ def file_text(path: Path) -> str:
         UnicodeDecodeError: It is not UTF-8.
     """
     return file_content(path).decode("utf-8-sig")
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file atomically: readers see the whole old file or the whole new one.
-
-    Raises:
-        OSError: The file cannot be written; no partial file is left.
-    """
-    part = path.with_name(f"{path.name}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _without_waiting(name: str, flags: int) -> int:

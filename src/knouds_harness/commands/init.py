@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from knouds_harness.errors import ExitCode, GuardStop, UsageError
+from knouds_harness.file_writing import append_to_file, replace_file
 from knouds_harness.printable import printable
 
 if TYPE_CHECKING:
@@ -245,9 +246,10 @@ def _only_new(found: Found, profile: Target, new: Mapping[str, Persona]) -> Foun
 def _append(file: Path, added: str) -> None:
     """Append tables to a profile, if it stays TOML."""
     try:
-        text = file.read_text(encoding="utf-8").rstrip("\n") + "\n"
-        tomllib.loads(text + added)
-        file.write_text(text + added, encoding="utf-8")
+        text = file.read_text(encoding="utf-8")
+        appended = added if text.endswith("\n") else f"\n{added}"
+        tomllib.loads(text + appended)
+        append_to_file(file.parent, file.name, appended.encode())
     except tomllib.TOMLDecodeError:
         raise UsageError(
             f"{file}: its tables are written so that none can be appended\n  Add by hand:\n{added}"
@@ -401,8 +403,8 @@ def _write(file: Path, text: str, *, force: bool) -> None:
     try:
         if file.parent == _FOLDER:
             file.parent.mkdir(exist_ok=True)
-        with file.open("w" if force else "x", encoding="utf-8") as stream:
-            stream.write(text)
+        _check_file(file, force=force)  # again: asking may have taken long
+        replace_file(file.parent, file.name, text.encode())
     except OSError as error:
         raise UsageError(f"{file} cannot be written: {error.strerror}") from None
 
@@ -413,7 +415,7 @@ def _ignore_runs() -> None:
     if not ignored.exists():
         with suppress(OSError):  # a check says if it cannot write there
             ignored.parent.mkdir(exist_ok=True)
-            ignored.write_text("runs/\n", encoding="utf-8")
+            replace_file(ignored.parent, ignored.name, b"runs/\n")
 
 
 def _print_found(found: Found, console: Console) -> None:

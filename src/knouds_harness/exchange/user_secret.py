@@ -3,11 +3,13 @@
 import os
 import secrets
 import stat
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 from knouds_harness.errors import UsageError
+from knouds_harness.file_writing import create_file
 
 _BYTES: Final = 32
 _FILE: Final = "secret"
@@ -43,17 +45,9 @@ def _secret_in(folder: Path) -> bytes:
 
 
 def _make(path: Path) -> None:
-    """Write the whole file under another name, then give it its own, unless another process was faster."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    part = path.with_name(f".{secrets.token_hex(8)}")
-    try:
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(secrets.token_bytes(_BYTES))
-        os.link(part, path)
-    except FileExistsError:
-        pass
-    finally:
-        part.unlink(missing_ok=True)
+    with suppress(FileExistsError):  # another process was faster
+        create_file(path.parent, path.name, secrets.token_bytes(_BYTES), mode=0o600)
 
 
 def _read(path: Path) -> bytes:

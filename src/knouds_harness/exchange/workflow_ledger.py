@@ -24,6 +24,7 @@ from typing import Any, Final
 from knouds_harness.errors import RunRecordError, UsageError
 from knouds_harness.exchange.evidence import parsed_json
 from knouds_harness.exchange.user_secret import user_secret
+from knouds_harness.file_writing import append_to_file
 
 LEDGER_FILE: Final = "created.jsonl"
 LEDGER_FILES: Final = "created*.jsonl"
@@ -89,9 +90,7 @@ def append(path: Path, line: bytes) -> None:
         RunRecordError: It cannot be written.
     """
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _FLAGS, 0o600)
-        with os.fdopen(descriptor, "ab", buffering=0) as file:
-            file.write(line)
+        append_to_file(path.parent, path.name, line, mode=0o600)
     except OSError as error:
         raise RunRecordError(f"{path}: cannot be written: {error.strerror}") from error
 

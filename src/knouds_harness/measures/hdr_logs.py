@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote, unquote
 
+from knouds_harness.file_writing import new_text_file
 from knouds_harness.measures.histograms import MAX_NS, Histogram, bucket_of, highest_of, lowest_of
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class HdrLogWriter:
     """Writes a log during a run: each line is complete and handed to the system once ``write`` returns."""
 
     def __init__(self, path: Path, *, start_unix_s: float) -> None:
-        self._file = path.open("w", encoding="ascii", buffering=1)
+        self._file = new_text_file(path.parent, path.name)
         self._file.write("#[Histogram log format version 1.3]\n")
         self._file.write(f"#[StartTime: {start_unix_s:.3f} (seconds since epoch)]\n{_LEGEND}\n")
         # One for all lines: each has 0.3 MB in a reference cycle, more than the garbage collector sees.

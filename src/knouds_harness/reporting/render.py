@@ -11,7 +11,7 @@ from typing import Final
 from rich.console import Console
 
 from knouds_harness.errors import RunRecordError
-from knouds_harness.file_content import replace_file
+from knouds_harness.file_writing import append_to_file, replace_file
 from knouds_harness.measures.objectives import describe
 from knouds_harness.printable import printable
 from knouds_harness.reporting.check.fact_status import contradictions_of, fact_rows, findings_by_fact
@@ -111,7 +111,7 @@ def _render(record: RunRecord, report: Report, change: RunChange | None) -> Rend
 def _rendered(record: RunRecord, name: str, text: str) -> Path:
     path = record.folder / name
     try:
-        replace_file(path, text.encode(errors="backslashreplace"))
+        replace_file(record.folder, name, text.encode(errors="backslashreplace"))
     except OSError as error:
         raise RunRecordError(
             f"{path}: cannot be written: {error.strerror}\n"
@@ -196,8 +196,7 @@ def add_to_step_summary(markdown: Path, environ: Mapping[str, str]) -> None:
     """Append ``report.md`` to the job's summary page, if there is one."""
     page = environ.get("GITHUB_STEP_SUMMARY")
     if page:
-        with Path(page).open("a", encoding="utf-8") as summary:
-            summary.write(markdown.read_text(encoding="utf-8"))
+        append_to_file(Path(page).parent, Path(page).name, markdown.read_bytes())
 
 
 def _difference(finding: Finding) -> str:

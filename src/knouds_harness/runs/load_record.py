@@ -12,7 +12,8 @@ from typing import Final, Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from knouds_harness.file_content import file_content, replace_file
+from knouds_harness.file_content import file_content
+from knouds_harness.file_writing import new_text_file, replace_file
 from knouds_harness.runs.load_results import LOAD_FILE, LoadResults
 from knouds_harness.runs.operation_load import SECOND_TIMES, STATUSES, SecondRow
 
@@ -40,7 +41,7 @@ class LoadWriter:
     def __init__(self, folder: Path) -> None:
         """Start an empty ``seconds.csv``."""
         self._folder = folder
-        self._file = (folder / SECONDS_FILE).open("w", encoding="utf-8", newline="", buffering=1)
+        self._file = new_text_file(folder, SECONDS_FILE)
         self._rows = csv.writer(self._file, lineterminator="\n")
         self._rows.writerow(_COLUMNS)
 
@@ -62,7 +63,7 @@ class LoadWriter:
 
     def write(self, results: LoadResults) -> None:
         """Write ``load.json``, in place of an earlier one."""
-        replace_file(self._folder / LOAD_FILE, load_file_format().dump_json(results, indent=1))
+        replace_file(self._folder, LOAD_FILE, load_file_format().dump_json(results, indent=1))
 
     def close(self) -> None:
         self._file.close()

@@ -14,7 +14,8 @@ from pydantic import TypeAdapter, ValidationError
 from knouds_harness.errors import RunRecordError
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.traffic.har import read_har
-from knouds_harness.file_content import file_content, replace_file
+from knouds_harness.file_content import file_content
+from knouds_harness.file_writing import replace_file
 from knouds_harness.runs import results
 from knouds_harness.runs.cost import UsageShown
 from knouds_harness.runs.findings import CUT_SHORT, NOT_SETTLED, Finding, RunOutcome
@@ -122,7 +123,7 @@ def rewrite_usage(folder: Path, usage: UsageShown) -> float:
 def _rewrite(folder: Path, changed: results.RunFile) -> None:
     path = folder / RUN_FILE
     try:
-        replace_file(path, results.run_file_format().dump_json(changed))
+        replace_file(folder, RUN_FILE, results.run_file_format().dump_json(changed))
     except OSError as error:
         raise RunRecordError(f"{path}: cannot be written: {error.strerror}") from error
 

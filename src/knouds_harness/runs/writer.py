@@ -19,7 +19,7 @@ from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.traffic.har import HarWriter
 from knouds_harness.exchange.workflow_ledger import LEDGER_FILE
-from knouds_harness.file_content import replace_file
+from knouds_harness.file_writing import append_to_file, replace_file
 from knouds_harness.runs.counts import RunCounts
 from knouds_harness.runs.findings import Finding, RunOutcome, script_file
 from knouds_harness.runs.header import RunSetup
@@ -179,7 +179,7 @@ class RunWriter(RunCounts):
         self._has_stale_findings = True  # half a line may be in the file of findings
 
 
-_RESERVE_FILE = ".room-for-the-end"
+_RESERVE_FILE = "room-for-the-end"
 _RESERVE_BYTES = 490_000  # run.json of a whole run takes 350,000
 _NOT_IN_A_FOLDER_NAME = re.compile(r"[^\w.-]+", re.ASCII)
 
@@ -198,16 +198,16 @@ class RunFolder:
         self._is_lost = False
         self._reserve = path / _RESERVE_FILE
         with suppress(OSError):  # the run begins all the same, and may end without saying why
-            self._reserve.write_bytes(bytes(_RESERVE_BYTES))
+            replace_file(path, _RESERVE_FILE, bytes(_RESERVE_BYTES))
 
     def append(self, name: str, content: bytes) -> None:
-        with self.writing(name), (self.path / name).open("ab", buffering=0) as file:
-            file.write(content)
+        with self.writing(name):
+            append_to_file(self.path, name, content)
 
     def replace(self, name: str, content: bytes) -> None:
         """Write a file so that its readers see the old or the new one, whole."""
         with self.writing(name):
-            replace_file(self.path / name, content)
+            replace_file(self.path, name, content)
 
     @contextmanager
     def writing(self, name: str) -> Iterator[None]:

@@ -9,6 +9,7 @@ import httpx
 
 from knouds_harness.errors import GuardStop, UsageError
 from knouds_harness.file_content import file_text
+from knouds_harness.file_writing import append_to_file
 from knouds_harness.targets.problems import shown
 
 HOSTS_VARIABLE: Final = "KNOUDS_HARNESS_HOSTS"
@@ -69,8 +70,7 @@ def allow_host(entry: str) -> None:
     file = hosts_file()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("a", encoding="utf-8") as stream:
-            stream.write(f"{entry}\n")
+        append_to_file(file.parent, file.name, f"{entry}\n".encode())
     except OSError as error:
         raise UsageError(f"{file} cannot be written: {error.strerror}") from None
 

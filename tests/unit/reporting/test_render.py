@@ -53,7 +53,7 @@ def test_full_disk_is_an_error(tmp_path, monkeypatch):
     def refuse(*args, **options):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Path, "write_bytes", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
 
     with pytest.raises(RunRecordError, match=r"report\.html: cannot be written: No space left on device\n"):
         render_all(folder)

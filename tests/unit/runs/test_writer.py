@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from run_records import SETUP, START, TARGET, SteppingClock, add_finding, empty, exchange, finding, start
 
+from knouds_harness import file_writing
 from knouds_harness.errors import RunRecordError
 from knouds_harness.exchange.traffic.har import HarWriter
 from knouds_harness.runs.findings import RunOutcome, script_file
@@ -133,9 +134,9 @@ class FullDisk:
 
     def __init__(self, monkeypatch):
         self.is_full = False
-        write_har, write_bytes = HarWriter.add, Path.write_bytes
+        write_har, write = HarWriter.add, file_writing._write  # noqa: SLF001 - a disk cannot be filled here
         monkeypatch.setattr(HarWriter, "add", lambda *a: self.check() or write_har(*a))
-        monkeypatch.setattr(Path, "write_bytes", lambda *a: self.check() or write_bytes(*a))
+        monkeypatch.setattr(file_writing, "_write", lambda *a: self.check() or write(*a))
 
     def check(self):
         if self.is_full:
@@ -174,7 +175,7 @@ def test_full_disk_is_reported_once_and_keeps_the_record(tmp_path, disk):
 
 def test_full_disk_leaves_room_for_the_reason_of_the_end(tmp_path, disk, monkeypatch):
     with start(tmp_path) as writer:
-        (reserve,) = writer.folder.glob(".*")
+        (reserve,) = writer.folder.glob("room-*")
         is_set_aside = reserve.stat().st_size > 100_000
         add_finding(writer, exchange(1, "runWorkflow", body={"cost": "12"}), COST)
         findings = writer.folder / FINDINGS_FILE
@@ -195,7 +196,7 @@ def test_reserved_room_is_released(tmp_path):
     with start(tmp_path) as writer:
         writer.finish("kept", 0)
 
-    assert not list(writer.folder.glob(".*"))
+    assert not list(writer.folder.glob("room-*"))
 
 
 def test_runs_folder_that_cannot_be_created_is_named(tmp_path):

@@ -15,7 +15,8 @@ from urllib.parse import quote, urlencode
 
 from knouds_harness.errors import RecordingError
 from knouds_harness.exchange.evidence import Exchange, Pairs, Request
-from knouds_harness.file_content import file_text, replace_file
+from knouds_harness.file_content import file_text
+from knouds_harness.file_writing import replace_file
 
 FORMAT: Final = 1
 BASE_URL: Final = "https://recorded.example"
@@ -90,7 +91,7 @@ def write_recording(folder: Path, recording: Recording) -> Path:
     content["sha256"] = _checksum(content)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        replace_file(path, f"{json.dumps(content, indent=2, ensure_ascii=False)}\n".encode())
+        replace_file(folder, path.name, f"{json.dumps(content, indent=2, ensure_ascii=False)}\n".encode())
     except OSError as problem:
         raise RecordingError(f"{path}: cannot be written: {problem.strerror or problem}") from problem
     return path

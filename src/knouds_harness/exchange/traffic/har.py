@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 from knouds_harness.exchange.alterations import Alteration
 from knouds_harness.exchange.evidence import Exchange, KeptBodies, Pairs, Request
 from knouds_harness.file_content import file_lines
+from knouds_harness.file_writing import new_file
 
 _HEAD = (
     b'{"log": {"version": "1.2", "creator": {"name": "knouds-harness", "version": "1"}, '
@@ -30,7 +31,7 @@ class HarWriter:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("wb", buffering=0)
+        self._file = new_file(path.parent, path.name)
         self._separator = b""
         self._end = len(_HEAD)
         self._write(_HEAD)

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from knouds_harness.errors import ExitCode, RunRecordError, UsageError
 from knouds_harness.file_content import file_content
+from knouds_harness.file_writing import replace_file
 from knouds_harness.reporting.comparison.check_comparison import (
     CheckComparison,
     check_figures,
@@ -166,7 +167,7 @@ def set_baseline(folder: Path, baseline: Side, *, objectives: Path) -> RunChange
     change = RunChange(baseline=baseline.name, comparison=kept.compared(record))
     path = folder / BASELINE_FILE
     try:
-        path.write_bytes(_format().dump_json(kept, indent=1) + b"\n")
+        replace_file(folder, BASELINE_FILE, _format().dump_json(kept, indent=1) + b"\n")
     except OSError as error:
         raise RunRecordError(f"{path}: cannot be written: {error.strerror}") from error
     return change

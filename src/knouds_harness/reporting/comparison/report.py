@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from knouds_harness.errors import RunRecordError
+from knouds_harness.file_writing import replace_file
 from knouds_harness.measures.objectives import describe
 from knouds_harness.reporting.check.fact_status import finding_groups
 from knouds_harness.reporting.comparison.change import ChangeVerdict, FigureChange
@@ -85,7 +86,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> ComparisonPaths:
             (paths.markdown, markdown(report)),
             (paths.json, comparison_json(comparison)),
         ):
-            path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+            replace_file(folder, path.name, text.encode(errors="backslashreplace"))
     except OSError as error:
         raise RunRecordError(
             f"{folder}: cannot be written to: {error.strerror}\n  Name another folder with --output."

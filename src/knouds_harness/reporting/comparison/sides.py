@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from knouds_harness.errors import RunRecordError, UsageError
 from knouds_harness.file_content import file_content
+from knouds_harness.file_writing import replace_file
 from knouds_harness.reporting.comparison.check_comparison import CheckFigures, check_figures
 from knouds_harness.reporting.comparison.load_figures import LoadFigures, load_figures
 from knouds_harness.runs.load_results import LOAD_KIND
@@ -109,7 +110,7 @@ def keep(name: str, side: Side, *, baselines: Path) -> Path:
     kept = Side(name=name, tool_version=side.tool_version, loads=side.loads, checks=side.checks)
     try:
         baselines.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(side_format().dump_json(kept, indent=1) + b"\n")
+        replace_file(baselines, path.name, side_format().dump_json(kept, indent=1) + b"\n")
     except OSError as error:
         raise RunRecordError(f"{path}: cannot be written: {error.strerror}") from error
     return path

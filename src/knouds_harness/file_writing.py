@@ -1,0 +1,148 @@
+"""Write files: only this module does, so that no link, name or special file leads a write elsewhere.
+
+The folder is the user's choice, and is opened once. The name may come from anywhere. A link, pipe or device
+of that name is refused, and one that takes its place meanwhile is not followed.
+"""
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import BufferedWriter, FileIO, TextIOWrapper
+from pathlib import Path
+from typing import Final
+
+_MOST_BYTES_OF_A_NAME: Final = 200
+_OWN: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _OWN
+_APPENDED: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NONBLOCK", 0) | _OWN
+_USUAL: Final = 0o666  # without what the umask takes away
+
+
+def replace_file(folder: Path, name: str, content: bytes) -> None:
+    """Write a file atomically: readers see the whole old file or the whole new one.
+
+    Raises:
+        OSError: The file cannot be written, or its name is refused; no partial file is left.
+    """
+    with _place(folder, name) as place:
+        place.require_regular()
+        with place.written(content) as part:
+            os.replace(part, place.path, src_dir_fd=place.folder, dst_dir_fd=place.folder)
+
+
+def create_file(folder: Path, name: str, content: bytes, *, mode: int = _USUAL) -> None:
+    """Write a file that is not there yet; it is there whole, or not at all.
+
+    Raises:
+        FileExistsError: It is there already.
+        OSError: As ``replace_file``.
+    """
+    with _place(folder, name) as place, place.written(content, mode) as part:
+        os.link(part, place.path, src_dir_fd=place.folder, dst_dir_fd=place.folder)
+
+
+def append_to_file(folder: Path, name: str, content: bytes, *, mode: int = _USUAL) -> None:
+    """Append to a file, which is made if it is not there.
+
+    Raises:
+        OSError: As ``replace_file``, but a part of ``content`` may be in the file.
+    """
+    with _place(folder, name) as place:
+        place.require_regular()
+        with place.opened(place.path, _APPENDED, mode) as file:
+            _require_regular(os.fstat(file.fileno()))
+            _write(file, content)
+
+
+def new_file(folder: Path, name: str) -> FileIO:
+    """Open an empty file, which replaces one of this name.
+
+    Raises:
+        OSError: As ``replace_file``.
+    """
+    with _place(folder, name) as place:
+        if place.require_regular():
+            os.unlink(place.path, dir_fd=place.folder)
+        return place.opened(place.path, _NEW)
+
+
+def new_text_file(folder: Path, name: str) -> TextIOWrapper:
+    """Open an empty file for lines of UTF-8, each handed to the system when it is complete.
+
+    Raises:
+        OSError: As ``replace_file``.
+    """
+    file = BufferedWriter(new_file(folder, name))
+    return TextIOWrapper(file, encoding="utf-8", newline="", line_buffering=True)
+
+
+class _Place:
+    """A file in a folder that is open: its path is relative to the folder, if the system can do that."""
+
+    def __init__(self, path: str, folder: int | None) -> None:
+        self.path = path
+        self.folder = folder
+
+    def require_regular(self) -> bool:
+        """Return whether the file is there; raise OSError if it is a link or another special file."""
+        try:
+            _require_regular(os.stat(self.path, dir_fd=self.folder, follow_symlinks=False))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def opened(self, path: str, flags: int, mode: int = _USUAL) -> FileIO:
+        return FileIO(os.open(path, flags, mode, dir_fd=self.folder), "ab" if flags & os.O_APPEND else "wb")
+
+    @contextmanager
+    def written(self, content: bytes, mode: int = _USUAL) -> Iterator[str]:
+        """Yield the path of a new file of this content, which is removed if it is still there afterwards."""
+        part = os.path.join(os.path.dirname(self.path), f".{secrets.token_hex(8)}.part")  # noqa: PTH118, PTH120
+        with self.opened(part, _NEW, mode) as file:
+            try:
+                _write(file, content)
+                file.close()
+                yield part
+            finally:
+                with suppress(FileNotFoundError):
+                    os.unlink(part, dir_fd=self.folder)
+
+
+@contextmanager
+def _place(folder: Path, name: str) -> Iterator[_Place]:
+    _require_plain(name)
+    if os.open not in os.supports_dir_fd:  # Windows
+        yield _Place(str(folder / name), None)
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield _Place(name, descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _require_plain(name: str) -> None:
+    why = ""
+    if not name.isprintable() or "/" in name or "\\" in name:
+        why = "its name has a slash or a control character"
+    elif not name or (name.startswith(".") and name != ".gitignore"):
+        why = "its name is empty or begins with a dot"
+    elif len(os.fsencode(name)) > _MOST_BYTES_OF_A_NAME:
+        why = f"its name is longer than {_MOST_BYTES_OF_A_NAME} bytes"
+    if why:
+        raise OSError(errno.EINVAL, why)
+
+
+def _require_regular(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a link" if stat.S_ISLNK(status.st_mode) else "a folder, pipe, socket or device"
+        raise OSError(errno.EINVAL, f"it is {kind}")
+
+
+def _write(file: FileIO, content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest) :]
