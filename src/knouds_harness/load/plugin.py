@@ -1,5 +1,6 @@
 """The Locust plugin: ``install(events)`` adds options, arrivals, guards and run records to a locustfile."""
 
+import atexit
 import logging
 import os
 import signal
@@ -88,10 +89,10 @@ def _on_command_line(parser: LocustArgumentParser, **_: object) -> None:
             parsed.processes = 1
         try:
             secure(parsed)
-        except UsageError as error:
+            if parsed.processes and not parsed.worker:
+                _fork_workers(parsed)
+        except HarnessError as error:
             parser.error(str(error))
-        if parsed.processes and not parsed.worker:
-            _fork_workers(parsed)
         return parsed
 
     parser.parse_args = parse_args
@@ -102,6 +103,10 @@ def _fork_workers(parsed: Namespace) -> None:
     if parsed.master_bind_port == _LOCUSTS_PORT:  # two runs at once must not share workers
         parsed.master_bind_port = parsed.master_port = _free_port()
     leader = os.getpid()
+    if parsed.target == SANDBOX and _SANDBOX_URL not in os.environ:  # one for all of them
+        resources = ExitStack()
+        os.environ.update(resources.enter_context(target_environment(SANDBOX)))
+        atexit.register(lambda: resources.close() if os.getpid() == leader else None)
     os.register_at_fork(after_in_child=lambda: _end_with(leader))
 
 
@@ -364,7 +369,7 @@ def _serve_sandbox(environment: Environment, target: str | None) -> None:
         return
     if isinstance(environment.runner, MasterRunner | WorkerRunner):
         raise UsageError(
-            "target sandbox: several processes need one sandbox that already runs\n"
+            "target sandbox: processes of several commands need one sandbox that already runs\n"
             "  Use knouds-harness load NAME --processes N, which starts one for all of them."
         )
     resources = ExitStack()
