@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from knouds_harness.client_transports import HarTransport, JudgingTransport
 from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Call, Exchange, Request
@@ -39,6 +40,8 @@ __all__ = [
     "Claim",
     "Client",
     "Exchange",
+    "HarTransport",
+    "JudgingTransport",
     "Latency",
     "Persona",
     "RecordedTransport",

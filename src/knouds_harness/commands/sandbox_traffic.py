@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl
 
 from knouds_harness.errors import RunRecordError
 
@@ -25,52 +22,27 @@ def writing_har(
     Raises:
         RunRecordError: The file cannot be written.
     """
-    from knouds_harness.contract.document import shipped_document
-    from knouds_harness.exchange.evidence import KEY_HEADER, Exchange, Request
-    from knouds_harness.exchange.redaction import HIDDEN, Redactor
     from knouds_harness.exchange.traffic.har import HarWriter
-    from knouds_harness.exchange.traffic.traffic_redaction import is_secret_name
-    from knouds_harness.targets.personas import Secret
+    from knouds_harness.exchange.traffic.observed_traffic import ObservedTraffic
 
-    document = shipped_document()
-    redactor = Redactor(Secret(value, f"key:{name}") for name, value in keys.items())
-    name_by_key = {value: name for name, value in keys.items()}
-    numbers = itertools.count(1)
+    traffic = ObservedTraffic(keys)
     try:
         writer = HarWriter(path)
     except OSError as error:
         raise RunRecordError(f"--har {path}: cannot be written: {error.strerror}") from error
 
     def add(seen: ObservedExchange) -> None:
-        target = seen.target.decode("latin-1")
-        sent = tuple(
-            (name, HIDDEN if is_secret_name(name) and value not in name_by_key else value)
-            for name, value in _texts(seen.headers)
-        )
-        sent_path, _, query = target.partition("?")
-        found = document.recognise(seen.method, sent_path)
-        key = dict(sent).get(KEY_HEADER)
-        request = Request(
+        exchange = traffic.exchange(
             method=seen.method,
-            path=sent_path,
-            query=tuple(parse_qsl(query, keep_blank_values=True)),
-            headers=tuple(pair for pair in sent if pair[0] != KEY_HEADER),
-            body=bytes(seen.body) or None,
-            operation_id=found[0].id if found else None,
-            persona=name_by_key.get(key or ""),
-            path_values=found[1] if found else {},
-        )
-        exchange = Exchange(
-            id=f"x{next(numbers):05d}",
-            request=redactor.request(request),
-            url=redactor.text(base_url + target),
-            sent_headers=redactor.pairs(sent),
+            base_url=base_url,
+            target=seen.target.decode("latin-1"),
+            headers=_texts(seen.headers),
+            body=bytes(seen.body),
             status=seen.status or None,
-            headers=redactor.pairs(_texts(seen.answer_headers)),
-            body=redactor.content(bytes(seen.answer_body)),
-            started_at=datetime.fromtimestamp(seen.began_unix_s, UTC),
+            answer_headers=_texts(seen.answer_headers),
+            answer_body=bytes(seen.answer_body),
+            began_unix_s=seen.began_unix_s,
             elapsed_ms=seen.elapsed_ms,
-            failure=None if seen.status else "not answered",
         )
         writer.add(exchange)
 

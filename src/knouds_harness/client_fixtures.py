@@ -1,0 +1,111 @@
+"""A pytest plugin for the tests of a client: ``-p knouds_harness.client_fixtures``. It adds no options."""
+
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from knouds_harness.exchange.evidence import JSON
+from knouds_harness.exchange.recordings.recorded_answers import load_recordings
+from knouds_harness.exchange.recordings.recording import Recording
+from knouds_harness.exchange.signature import verify
+from knouds_harness.exchange.webhook_receiver import Delivery, Receiver, payload_of
+from knouds_sandbox.serving import RunningSandbox, running_sandbox
+
+_CAPABILITIES = ("workflow:*", "model:*", "execution:*", "webhook:receive")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SandboxAccount:
+    """A new account on a sandbox, and a key that may do all and has a webhook."""
+
+    base_url: str
+    key: str
+    webhook_secret: str
+    _control: httpx.Client
+
+    def advance_clock(self, seconds: float) -> None:
+        """Move the clock of the rate-limit windows, such as past a ``Retry-After``."""
+        self._control.post("clock", json={"advance_s": seconds}).raise_for_status()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Webhooks:
+    """Receives the deliveries of one test's account, and verifies their signatures."""
+
+    url: str
+    secret: str
+    _receiver: Receiver
+    _path: str
+
+    def wait_for(self, execution_id: str, *, timeout_s: float = 10.0) -> JSON:
+        """Return the body of the delivery of an execution.
+
+        Raises:
+            SignatureRefused: It is not signed with the account's secret, or too old.
+            TimeoutError: It does not come in time.
+        """
+        found: list[Delivery] = []
+
+        def has_come(deliveries: object) -> bool:
+            assert isinstance(deliveries, list)  # noqa: S101 - for the type checker
+            found[:] = [
+                each for each in deliveries if (each.path, each.execution_id) == (self._path, execution_id)
+            ]
+            return bool(found)
+
+        if not self._receiver.wait_until(has_come, timeout_s=timeout_s):
+            raise TimeoutError(f"no delivery of {execution_id} within {timeout_s:g} s")
+        verify(found[0].body, found[0].signature, secret=self.secret, now_unix_s=time.time())
+        return payload_of(found[0].body)
+
+
+@pytest.fixture(scope="session")
+def knouds_server() -> Iterator[RunningSandbox]:
+    """The sandbox of the session; requests may choose their outcome with ``Prefer``."""
+    with running_sandbox(control_token=secrets.token_urlsafe(24), prefer=True) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="session")
+def _knouds_receiver() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def knouds_webhooks(_knouds_receiver: Receiver) -> Webhooks:
+    """Receives and verifies the deliveries of this test's account."""
+    path = f"/{secrets.token_hex(8)}"
+    return Webhooks(
+        url=_knouds_receiver.url(path), secret=secrets.token_hex(16), _receiver=_knouds_receiver, _path=path
+    )
+
+
+@pytest.fixture
+def knouds_sandbox(knouds_server: RunningSandbox, knouds_webhooks: Webhooks) -> Iterator[SandboxAccount]:
+    """A new business account with 1,000 credits on the sandbox of the session."""
+    headers = {"x-sandbox-token": knouds_server.control_token or ""}
+    with httpx.Client(base_url=f"{knouds_server.base_url}/__sandbox__/", headers=headers) as control:
+        account = control.post("accounts", json={"tier": "business", "credits": 1000}).raise_for_status()
+        asked = {
+            "account": account.json()["account"],
+            "capabilities": _CAPABILITIES,
+            "webhook": {"url": knouds_webhooks.url, "secret": knouds_webhooks.secret},
+        }
+        minted = control.post("keys", json=asked).raise_for_status().json()
+        yield SandboxAccount(
+            base_url=knouds_server.base_url,
+            key=minted["secret"],
+            webhook_secret=minted["webhookSecret"],
+            _control=control,
+        )
+
+
+@pytest.fixture(scope="session")
+def knouds_recordings() -> Mapping[str, Recording]:
+    """The recordings that come with the harness, by name."""
+    return load_recordings()

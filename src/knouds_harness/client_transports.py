@@ -1,0 +1,184 @@
+"""Transports for a client under test that judge its traffic, or write it to a HAR file."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from pathlib import Path
+
+import httpx
+
+from knouds_harness.contract.document import shipped_document
+from knouds_harness.contract.shapes import ShapeJudge
+from knouds_harness.exchange.evidence import Exchange, Pairs
+from knouds_harness.exchange.traffic.har import HarWriter
+from knouds_harness.exchange.traffic.observed_traffic import ObservedTraffic
+from knouds_harness.judging.context import Context
+from knouds_harness.judging.engine import finding_of, judge
+from knouds_harness.judging.rule.resources import KnownResources
+from knouds_harness.runs.findings import Finding, Verdict
+
+
+class _ObservingTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
+    """Sends by another transport, and observes each exchange once the whole answer has come."""
+
+    def __init__(self, inner: httpx.BaseTransport | httpx.AsyncBaseTransport | None) -> None:
+        self._inner = inner
+        self._traffic = ObservedTraffic()
+
+    @abstractmethod
+    def _observe(self, exchange: Exchange) -> None: ...
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request of an ``httpx.Client``."""
+        inner = self._inner = self._inner or httpx.HTTPTransport()
+        assert isinstance(inner, httpx.BaseTransport), "an async transport serves httpx.AsyncClient"  # noqa: S101 - a mistake of the test's
+        request.read()
+        began = time.time()
+        try:
+            response = inner.handle_request(request)
+            body = b"".join(response.iter_raw())
+        except httpx.TransportError as error:
+            self._observe(self._exchange(request, began, failure=str(error) or type(error).__name__))
+            raise
+        response.close()
+        return self._answer(request, began, response, body)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request of an ``httpx.AsyncClient``."""
+        inner = self._inner = self._inner or httpx.AsyncHTTPTransport()
+        assert isinstance(inner, httpx.AsyncBaseTransport), "a sync transport serves httpx.Client"  # noqa: S101 - the same
+        await request.aread()
+        began = time.time()
+        try:
+            response = await inner.handle_async_request(request)
+            body = b"".join([part async for part in response.aiter_raw()])
+        except httpx.TransportError as error:
+            self._observe(self._exchange(request, began, failure=str(error) or type(error).__name__))
+            raise
+        await response.aclose()
+        return self._answer(request, began, response, body)
+
+    def close(self) -> None:
+        """Close the transport that sends."""
+        if isinstance(self._inner, httpx.BaseTransport):
+            self._inner.close()
+
+    async def aclose(self) -> None:
+        """Close the transport that sends, of an ``httpx.AsyncClient``."""
+        if isinstance(self._inner, httpx.AsyncBaseTransport):
+            await self._inner.aclose()
+
+    def _answer(
+        self, request: httpx.Request, began: float, response: httpx.Response, body: bytes
+    ) -> httpx.Response:
+        decoded = httpx.Response(response.status_code, headers=response.headers, content=body).content
+        self._observe(self._exchange(request, began, response, decoded))
+        return httpx.Response(  # with a stream, which the client reads, decodes and times as any other
+            response.status_code,
+            headers=response.headers,
+            stream=httpx.ByteStream(body),
+            extensions=response.extensions,
+        )
+
+    def _exchange(
+        self,
+        request: httpx.Request,
+        began_unix_s: float,
+        response: httpx.Response | None = None,
+        body: bytes = b"",
+        *,
+        failure: str = "",
+    ) -> Exchange:
+        return self._traffic.exchange(
+            method=request.method,
+            base_url=f"{request.url.scheme}://{request.url.netloc.decode()}",
+            target=request.url.raw_path.decode(),
+            headers=_texts(request.headers),
+            body=request.content,
+            status=response.status_code if response else None,
+            answer_headers=_texts(response.headers) if response else (),
+            answer_body=body,
+            began_unix_s=began_unix_s,
+            elapsed_ms=(time.time() - began_unix_s) * 1000,
+            failure=failure,
+            names_keys=True,
+        )
+
+
+class JudgingTransport(_ObservingTransport):
+    """Judges each answer that a client gets, with all that its earlier traffic has shown.
+
+    Serves ``httpx.Client`` and ``httpx.AsyncClient``.
+
+    Attributes:
+        findings: The promises that were broken so far, also if the client caught the exception.
+    """
+
+    def __init__(
+        self, inner: httpx.BaseTransport | httpx.AsyncBaseTransport | None = None, *, strict: bool = False
+    ) -> None:
+        """Send by ``inner``, by default over the network; with ``strict`` assumptions have to hold, too."""
+        super().__init__(inner)
+        self.findings: list[Finding] = []
+        document = shipped_document()
+        self._context = Context(
+            document=document, shapes=ShapeJudge(document), resources=KnownResources(user_of=lambda _: None)
+        )
+        self._failing = {Verdict.BREACH, Verdict.CONFLICT, *((Verdict.ASSUMPTION,) if strict else ())}
+
+    def _observe(self, exchange: Exchange) -> None:
+        """Judge one exchange.
+
+        Raises:
+            AssertionError: It breaks a promise; names the fact, what was expected and what was observed.
+        """
+        if exchange.status is None:
+            return
+        self._context.resources.note(exchange)
+        findings = [
+            finding_of(check, exchange, claim, document=self._context.document)
+            for check, claim in judge(exchange, self._context)
+            if not claim.holds
+        ]
+        broken = [each for each in findings if each.verdict in self._failing]
+        self.findings += broken
+        if broken:
+            lines = [f"{each.fact}: expected {each.expected}, observed {each.observed}" for each in broken]
+            asked = f"{exchange.request.method} {exchange.request.path}, answered {exchange.status}"
+            raise AssertionError("\n  ".join([f"{asked}, breaks the contract", *lines, broken[0].curl]))
+
+
+class HarTransport(_ObservingTransport):
+    """Writes what a client sends and gets, without secrets, to a HAR file for ``knouds-harness verify``.
+
+    Serves one ``httpx.Client`` or ``httpx.AsyncClient``, and is closed with it. The file is always valid.
+    """
+
+    def __init__(
+        self, path: Path | str, inner: httpx.BaseTransport | httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        """Write to this file, and send by ``inner``, by default over the network.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        super().__init__(inner)
+        self._writer = HarWriter(Path(path))
+
+    def close(self) -> None:
+        """Close the file, and the transport that sends."""
+        self._writer.close()
+        super().close()
+
+    async def aclose(self) -> None:
+        """Close the file, and the transport that sends."""
+        self._writer.close()
+        await super().aclose()
+
+    def _observe(self, exchange: Exchange) -> None:
+        self._writer.add(exchange)
+
+
+def _texts(headers: httpx.Headers) -> Pairs:
+    return tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers.raw)

@@ -1,0 +1,140 @@
+"""What tests of a client use: fixtures, and transports that judge its traffic or write it for ``verify``."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from knouds_harness.exchange.signature import SignatureRefused
+from knouds_harness.suite.recorded.verification import verify
+from knouds_harness.testing import HarTransport, JudgingTransport, running_sandbox
+
+pytest_plugins = ["knouds_harness.client_fixtures"]
+RUN = "/api/models/claude-sonnet/run"
+CREATE = {"name": "From a client", "document": {"nodes": [], "edges": []}}
+
+
+def ask(transport, base_url, key, *, is_async, path="/api/whoami"):
+    """Send one request by a client of each kind."""
+    options = {"transport": transport, "base_url": base_url, "headers": {"x-api-key": key}}
+    if not is_async:
+        with httpx.Client(**options) as http:
+            return http.get(path)
+
+    async def send():
+        async with httpx.AsyncClient(**options) as http:
+            return await http.get(path)
+
+    return asyncio.run(send())
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_sound_answers_pass_unchanged(knouds_sandbox, is_async):
+    transport = JudgingTransport()
+
+    answers = [
+        ask(transport, knouds_sandbox.base_url, knouds_sandbox.key, is_async=is_async, path=path)
+        for path in (
+            "/api/whoami",
+            "/api/workflows",
+            "/api/usage",
+            "/api/workflows/unknown-slug",
+            "/api/nothing",
+        )
+    ]
+
+    assert [each.status_code for each in answers] == [200, 200, 200, 404, 404]
+    assert answers[0].json()["user"]["tier"] == "business"
+    assert answers[0].elapsed.total_seconds() > 0
+    assert transport.findings == []
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_broken_promise_fails_the_test_without_showing_the_key(is_async):
+    transport = JudgingTransport()
+    with running_sandbox(faults=("whoami-lacks-email",)) as sandbox:
+        key = sandbox.keys["full"]
+        with pytest.raises(AssertionError, match="GET /api/whoami, answered 200, breaks") as raised:
+            ask(transport, sandbox.base_url, key, is_async=is_async)
+
+    assert [each.fact for each in transport.findings] == ["whoami.user-object"]
+    assert "whoami.user-object: expected" in str(raised.value)
+    assert key not in str(raised.value)
+
+
+def test_own_workflow_is_followed_from_create_to_delete(knouds_sandbox):
+    """A session of ordinary use, some of it refused, is no finding."""
+    transport = JudgingTransport()
+    headers = {"x-api-key": knouds_sandbox.key}
+    with httpx.Client(transport=transport, base_url=knouds_sandbox.base_url, headers=headers) as http:
+        slug = http.post("/api/workflows", json=CREATE).raise_for_status().json()["slug"]
+        statuses = [
+            http.get(f"/api/workflows/{slug}").status_code,
+            http.delete(f"/api/workflows/{slug}").status_code,
+            http.get(f"/api/workflows/{slug}").status_code,
+        ]
+
+    assert statuses == [200, 200, 404]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_written_traffic_is_verified_and_holds_no_key(knouds_sandbox, tmp_path, is_async):
+    transport = HarTransport(tmp_path / "client.har")
+    ask(transport, knouds_sandbox.base_url, knouds_sandbox.key, is_async=is_async)
+
+    code, _ = verify(tmp_path / "client.har", base_url=None, strict=False, runs_folder=tmp_path / "runs")
+
+    assert code == 0
+    assert knouds_sandbox.key not in (tmp_path / "client.har").read_text(encoding="utf-8")
+
+
+def test_failed_request_is_written_and_raised(tmp_path):
+    def refuse(request):
+        raise httpx.ReadError("cut")
+
+    transport = HarTransport(tmp_path / "client.har", httpx.MockTransport(refuse))
+    with pytest.raises(httpx.ReadError):
+        ask(transport, "http://127.0.0.1", "any", is_async=False)
+
+    assert '"_failure": "cut"' in (tmp_path / "client.har").read_text(encoding="utf-8")
+
+
+def test_each_test_has_an_account_of_its_own(knouds_sandbox, knouds_server):
+    answer = ask(None, knouds_sandbox.base_url, knouds_sandbox.key, is_async=False, path="/api/usage")
+
+    assert answer.json()["rows"] == []
+    assert knouds_sandbox.key not in knouds_server.keys.values()
+
+
+def test_delivery_is_verified(knouds_sandbox, knouds_webhooks):
+    headers = {"x-api-key": knouds_sandbox.key}
+    with httpx.Client(base_url=knouds_sandbox.base_url, headers=headers) as http:
+        run = http.post("/api/models/gpt-image-2/run?async=true", json={"inputs": {"prompt": "a lighthouse"}})
+
+    delivered = knouds_webhooks.wait_for(run.json()["executionId"])
+
+    assert delivered["executionId"] == run.json()["executionId"]
+
+
+def test_delivery_with_another_signature_is_refused(knouds_webhooks):
+    httpx.post(
+        knouds_webhooks.url, json={"executionId": "run_1"}, headers={"x-knouds-signature": "t=1,v1=00"}
+    )
+
+    with pytest.raises(SignatureRefused):
+        knouds_webhooks.wait_for("run_1")
+
+
+def test_clock_can_be_moved_past_a_limit(knouds_sandbox):
+    """Of the account's tier: a 429 that ends when the window does."""
+    headers = {"x-api-key": knouds_sandbox.key}
+    with httpx.Client(base_url=knouds_sandbox.base_url, headers=headers) as http:
+        while (refused := http.post(RUN, json={"inputs": 1})).status_code != 429:  # the 1,001st
+            assert refused.status_code == 400
+        knouds_sandbox.advance_clock(float(refused.headers["retry-after"]))
+
+        assert http.post(RUN, json={"inputs": 1}).status_code == 400
+
+
+def test_shipped_recordings_are_a_fixture(knouds_recordings):
+    assert knouds_recordings["getWhoami-200-pro"].exchange.status == 200
