@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from checking import knouds
+from example_targets import write_profile
 
 from knouds_harness.contract.sources import Source
 from knouds_harness.errors import CreditsShort
@@ -15,6 +16,7 @@ from knouds_harness.judging.user_checks import USER
 from knouds_harness.runs.findings import Finding, RunOutcome, Verdict
 from knouds_harness.runs.record import RunRecord, read_run
 from knouds_harness.testing import Request, open_client
+from knouds_sandbox.serving import running_sandbox
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -99,10 +101,11 @@ def of_own_tests(tmp_path_factory):
     (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")  # no configuration of a parent folder
     (folder / "test_own.py").write_text(TESTS, encoding="utf-8")
     (folder / "targets").mkdir()
-    built_in = (CHECKOUT / "targets" / "sandbox.toml").read_text(encoding="utf-8")
-    (folder / "targets" / "sandbox.toml").write_text(built_in + WAIVER, encoding="utf-8")
     (folder / "conftest.py").write_text('pytest_plugins = ["knouds_harness.testing"]\n', encoding="utf-8")
-    process = run_pytest(folder, "-rA", "--fault", "usage-as-text")
+    with running_sandbox(faults=["usage-as-text"]) as sandbox:
+        profile = write_profile(folder / "targets", sandbox)
+        profile.write_text(profile.read_text(encoding="utf-8") + WAIVER, encoding="utf-8")
+        process = run_pytest(folder, "-rA", "--target", profile.stem)
     (run,) = (folder / "reports" / "runs").iterdir()
     return process, read_run(run)
 
