@@ -1,10 +1,64 @@
 """Run folders, recordings and HARs from elsewhere are data: nothing is sent or written as they say."""
 
+import json
+from dataclasses import replace
+from urllib.parse import unquote
+
 import pytest
 from checking import knouds
-from run_records import healthy
+from raw_server import RawServer, serving
+from recorded import recording
+from run_records import TARGET, exchange, finding, healthy, start
+
+from knouds_harness.exchange.recordings.recording import _checksum, as_content
+from knouds_harness.exchange.traffic.har import HarWriter
 
 MINE = b"ssh-ed25519 mine\n"
+RECORDING = recording("getHealth-200-up")
+KEY = "knouds_live_of_the_user_0123456789"
+PROFILE = """base_url = "{url}"
+[limits]
+credits = {credits}
+allow = {allow}
+[keys.full]
+secret_env = "MY_KEY"
+capabilities = ["*"]
+user = "ada"
+tier = "pro"
+[workflows.prod-pipeline]
+owner = "ada"
+[workflows.cheap]
+owner = "ada"
+cost_credits = 20
+"""
+FORGED = (
+    ("DELETE", "/api/workflows/prod-pipeline"),
+    ("DELETE", "/api/workflows/prod-pipeline?x=1"),
+    ("DELETE", "/api//workflows/prod-pipeline"),
+    ("DELETE", "/api/workflows/%70rod-pipeline"),
+    ("DELETE", "/api/workflows/%2570rod-pipeline"),
+    ("DELETE", "/api/workflows/prod-pipeline;v=1"),
+    ("DELETE", "/api/health/../workflows/prod-pipeline"),
+    ("DELETE", "/api/account"),
+    ("PUT", "/api/workflows/prod-pipeline%00"),
+    ("PUT", "/api/workflows/prod-pipeline/move"),
+    ("PATCH", "/api/workflows/prod-pipeline"),
+    ("POST", "/api/workflows/prod-pipeline/run"),
+    ("POST", "/api/workflows/prod-pipeline%2frun"),
+    ("POST", "/API/WORKFLOWS/PROD-PIPELINE/RUN/"),
+    ("POST", "/api/models/dear/run"),
+    ("POST", "/api/executions/of-somebody/cancel"),
+    ("GET", "/api/workflows/prod-pipeline?_method=DELETE"),
+    ("GET", "/api/workflows/..%2f..%2fadmin"),
+    ("GET", "/api/admin/wipe"),
+    ("OPTIONS", "/api/workflows/prod-pipeline"),
+)
+FORGED_HEADERS = (
+    ("X-HTTP-Method-Override", "DELETE"),
+    ("X-Original-URL", "/api/workflows/prod-pipeline"),
+    ("Transfer-Encoding", "chunked"),
+    ("Host", "evil.example"),
+)
 
 
 @pytest.fixture
@@ -89,3 +143,123 @@ def test_baseline_is_written_through_no_link(run_folder, mine, tmp_path, name, a
     assert process.returncode == 2
     assert "cannot be written: it is a link" in process.stderr
     assert mine.read_bytes() == MINE
+
+
+def answer(server: RawServer, connection) -> None:
+    """Answer like a server that does whatever it is asked."""
+    while request := server.read_request(connection):
+        path = request.split(b" ")[1].partition(b"?")[0]
+        user = {"id": "usr_1", "email": "a@example.com", "role": "user", "tier": "pro", "approved": True}
+        body = {b"/api/health": {"status": "ok"}, b"/api/whoami": {"user": user}, b"/api/workflows": []}
+        content = json.dumps(body.get(path, {"success": True})).encode()
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+        connection.sendall(head.encode() + content)
+
+
+def forge_run(root, base_url):
+    """Write a run whose findings all name ``getWhoami``, and whose requests do harm."""
+    requests = [
+        *((method, path, ()) for method, path in FORGED),
+        *(("GET", "/api/whoami", (header,)) for header in FORGED_HEADERS),
+        *[("POST", "/api/workflows/cheap/run", ())] * 4,
+        ("GET", "/api/whoami", ()),
+    ]
+    with start(root, target=replace(TARGET, name="mine", base_url=base_url)) as writer:
+        for number, (method, path, headers) in enumerate(requests):
+            shown = exchange(number, "getWhoami", status=500, body={})
+            request = replace(
+                shown.request, method=method, path=path, headers=headers, body=b'{"inputs": {}}'
+            )
+            forged = replace(shown, request=request, url=base_url + path)
+            writer.add_exchange(forged)
+            writer.add_finding(replace(finding(forged, "whoami.user-object"), fingerprint=f"{number:012x}"))
+        writer.finish("broken", 1)
+        return writer.folder
+
+
+def replayed(tmp_path, monkeypatch, *, allow, credit_limit):
+    """Return the requests that a replay of the forged run sends: method and path as sent, and headers."""
+    monkeypatch.setenv("MY_KEY", KEY)
+    (tmp_path / "targets").mkdir()
+    with serving(answer) as server:
+        text = PROFILE.format(url=server.base_url, allow=json.dumps(allow), credits=credit_limit)
+        (tmp_path / "targets" / "mine.toml").write_text(text)
+        folder = forge_run(tmp_path / "runs", server.base_url)
+        process = knouds("replay", folder, "--target", "mine", "--all", cwd=tmp_path)
+    assert process.stdout.count("getWhoami") >= len(FORGED), process.stdout + process.stderr
+    heads = [each.partition(b"\r\n\r\n")[0].decode("latin-1") for each in server.requests]
+    return [(*each.split(" ")[:2], each) for each in heads]
+
+
+def test_replay_of_a_forged_run_sends_only_documented_reads(tmp_path, monkeypatch):
+    """If the profile allows reads only, whatever the record says that a request is."""
+    sent = replayed(tmp_path, monkeypatch, allow=["read"], credit_limit=0)
+
+    reads = (
+        "/api/health",
+        "/api/whoami",
+        "/api/workflows",
+        "/api/usage",
+        "/api/workflows/prod-pipeline/schema",
+    )
+    assert {(method, path) for method, path, _ in sent} <= {("GET", path) for path in reads}
+    assert ("GET", "/api/whoami") in {(method, path) for method, path, _ in sent}
+    assert not any(name.lower() in head.lower() for name, _ in FORGED_HEADERS[:3] for *_, head in sent)
+    assert not any("evil.example" in head for *_, head in sent)
+
+
+def test_replay_of_a_forged_run_changes_nothing_and_runs_nothing_of_unknown_price(tmp_path, monkeypatch):
+    """If the profile allows everything: what has a price is run, within the limit."""
+    sent = replayed(tmp_path, monkeypatch, allow=["read", "write", "run", "cancel"], credit_limit=50)
+
+    others = [(method, unquote(unquote(path)).lower()) for method, path, _ in sent if method != "GET"]
+    assert set(others) <= {("POST", "/api/workflows/cheap/run")}
+    assert len(others) == 2
+    assert not any("_method" in path or "admin" in path for _, path, _ in sent)
+
+
+def test_verify_and_record_send_nothing_and_write_only_where_they_are_asked_to(tmp_path, mine):
+    """Whatever a HAR names: hosts, paths, methods, codes and operations."""
+    with serving(answer) as server:
+        with HarWriter(tmp_path / "forged.har") as har:
+            for number, (method, path) in enumerate(FORGED):
+                shown = exchange(number, "getWhoami", status=401, body={"error": "No.", "code": f"../{path}"})
+                request = replace(shown.request, method=method, path=path, operation_id=f"../../{number}")
+                har.add(replace(shown, request=request, url=server.base_url + path))
+            shown = exchange(
+                99, "getWhoami", status=401, body={"error": "No.", "code": "../../authorized_keys"}
+            )
+            har.add(replace(shown, url=f"{server.base_url}/api/whoami"))
+        before = files_of(tmp_path)
+        verified = knouds("verify", "forged.har", "--runs-folder", "asked", cwd=tmp_path)
+        recorded = knouds("record", "--from", "forged.har", "--folder", "asked", cwd=tmp_path)
+
+    assert list((tmp_path / "asked").glob("*-verify-*/report.html")), verified.stderr
+    assert "its code is not a plain name" in recorded.stdout
+    assert server.requests == []
+    assert {path for path in files_of(tmp_path) - before if path.parts[0] != "asked"} == set()
+    assert mine.read_bytes() == MINE
+
+
+def test_forged_recording_is_refused_and_nothing_is_sent(tmp_path, mine):
+    """With a checksum that is right, and a path for a name."""
+    content = as_content(RECORDING)
+    content["outcome"] = "/../../../authorized_keys"
+    content["sha256"] = _checksum(content)
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    (folder / f"{RECORDING.name}.json").write_text(json.dumps(content))
+    before = files_of(tmp_path)
+
+    with HarWriter(tmp_path / "sound.har") as har:
+        har.add(RECORDING.exchange)
+    process = knouds("record", "--from", "sound.har", "--folder", folder, cwd=tmp_path)
+
+    assert process.returncode == 2
+    assert "was renamed by hand" in process.stderr
+    assert {str(path) for path in files_of(tmp_path) - before} == {"sound.har"}
+    assert mine.read_bytes() == MINE
+
+
+def files_of(folder):
+    return {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}

@@ -17,6 +17,7 @@ from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.errors import GuardStop, NotSent, UsageError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
+from knouds_harness.exchange.effectless_requests import NO_SUCH_MODEL
 from knouds_harness.exchange.evidence import KEY_HEADER, KEY_HERE, Exchange, Request
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.first_contact import first_contact
@@ -354,7 +355,12 @@ class Replayer:
         if not made.isdisjoint(request.path_values.values()) or any(f'"{name}"' in body for name in made):
             raise CannotTell("it is about a resource that was made for the run")
         resource = resource_named(request.path, client.target)
-        if (
+        unknown = request.effect.names(Action.RUN) - {
+            *client.target.workflows,
+            *client.target.models,
+            NO_SUCH_MODEL,
+        }
+        if (self.target_name != SANDBOX and not all(map(client.created.is_ours, unknown))) or (
             resource is not None
             and Pricing(client.send, client.target, estimates=client.estimates).worst_case(resource) is None
         ):
