@@ -4,14 +4,16 @@
 healthy server keeps. Servers and faults are never tuned to the suite: what is missed is a gap of the suite.
 ``--healthy 50`` looks for false alarms instead: the healthy server with so many seeds. ``--peer`` has
 schemathesis look, with the document, a full key, one that only reads and one of another account: what it
-reports of a fault and not of the healthy server is caught.
+reports of a fault and not of the healthy server is caught. ``go`` needs Go (apt-get install golang-go).
 """
 
 from __future__ import annotations
 
 import argparse
+import atexit
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -21,7 +23,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +38,18 @@ FOLDER = Path(__file__).parent
 FUNDS = {
     "aiohttp": {"poor": "3", "trial_used": '"exhausted"', "trial_pays": '"granted"'},
     "flask": {"low": "3", "trial_spent": '"exhausted"', "trial_pays": '"granted"'},
+    "go": {"poor": "3", "trial_used": '"exhausted"', "trial_pays": '"granted"'},
 }
 PEER_KEYS = {
     "aiohttp": {"business": "business_all", "read-only": "pro_read", "stranger": "pro2_all"},
     "flask": {"business": "biz_all", "read-only": "pro_read", "stranger": "pro2_all"},
+    "go": {"business": "business", "read-only": "pro_reader", "stranger": "rival"},
 }
-PEER_WORKFLOWS = {"aiohttp": ("brand-video", "open-portrait"), "flask": ("atlas-hero", "window-shop")}
+PEER_WORKFLOWS = {
+    "aiohttp": ("brand-video", "open-portrait"),
+    "flask": ("atlas-hero", "window-shop"),
+    "go": ("studio-cut", "open-window"),
+}
 SIGNED_WITH = "whsec_of_the_blind_server"
 STATED = ("owner", "public", "template", "polled", "needs_tier", "disabled", "fails", "cost_credits")
 LIMITS = 'credits = 1_000_000\nconcurrency = 8\ntimeout_s = 10\nallow = ["read", "write", "run", "cancel"]'
@@ -64,10 +72,22 @@ def free_port() -> int:
         return port
 
 
+@cache
+def program(name: str) -> tuple[str, ...]:
+    """The command of a server; the one in Go is built for it, into a folder that goes with this process."""
+    if name != "go":
+        return (sys.executable, str(FOLDER / f"{name}_server.py"))
+    folder = tempfile.mkdtemp(prefix="blind-go-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    built = str(Path(folder) / "server")
+    subprocess.run(["go", "build", "-o", built, str(FOLDER / "go_server.go")], check=True)
+    return (built,)
+
+
 @contextmanager
 def serving(name: str, *options: str) -> Iterator[dict[str, Any]]:
     """Start a server; what it says of itself in its first line."""
-    command = [sys.executable, str(FOLDER / f"{name}_server.py"), "--port", "0", *options]
+    command = [*program(name), "--port", "0", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         try:
             yield json.loads(server.stdout.readline() if server.stdout else "")
@@ -173,6 +193,7 @@ def main() -> None:
     parser.add_argument("--peer", action="store_true", help="Have schemathesis look, not this suite")
     parser.add_argument("--at-once", type=int, default=3, help="How many checks run at once")
     asked = parser.parse_args()
+    program(asked.server)  # built before there are threads
     if asked.healthy:
         look_for_false_alarms(asked)
         return
@@ -211,7 +232,7 @@ def shown(checked: Checked) -> str:
 
 def faults_of(asked: argparse.Namespace) -> dict[str, bool]:
     """The faults of a server whose name has the asked text in it, and whether they are core ones."""
-    command = [sys.executable, str(FOLDER / f"{asked.server}_server.py"), "--list"]
+    command = [*program(asked.server), "--list"]
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     if listed.startswith("["):
         is_core = {each["name"]: each["core"] for each in json.loads(listed)}
