@@ -137,6 +137,57 @@ def test_verified_share_is_in_the_headline_of_every_report(knouds, profile_of, f
     assert f"{counts['untested']}</b>not tested" in page
 
 
+@pytest.fixture
+def underpriced(tmp_path, sandbox):
+    """A profile whose only workflow costs eight times what it says: its credits pay for one run."""
+
+    def underpriced(more=""):
+        limits = 'credits = 8\nsettle_s = 0\nfill_rate_windows = false\nallow = ["read", "run"]'
+        small = SmallProfile(folder=tmp_path, sandbox=sandbox, limits=limits)
+        small.key("pro", PRO, user="pia", tier="pro")
+        return small.resource(PORTRAIT.replace("= 8", "= 1") + more).written()
+
+    return underpriced
+
+
+def test_check_that_runs_out_of_credits_is_cut_short(knouds, underpriced, folder):
+    """The headline says so first, the run is red, and no baseline is made of it unasked."""
+    check = ("check", "--quick", "--family", "usage", "--target", underpriced())
+
+    plan = knouds(*check, "--plan-only")
+    process = knouds(*check)
+    kept = [knouds("compare", folder(), "--keep", "night", *more) for more in ([], ["--allow-short"])]
+
+    assert "tests   1 stay untested, as limits.credits does not pay" in plan.stdout  # and no more
+    assert process.returncode == ExitCode.BREACH
+    assert "\nCut short  " in process.stdout
+    assert "found no credits left of the 8 that limits.credits allows" in process.stdout
+    assert summary_of(folder())["verdict"].startswith("Cut short: ")
+    assert [each.returncode for each in kept] == [ExitCode.USAGE, ExitCode.KEPT]
+    assert "the check was cut short, so it is no baseline" in kept[0].stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "more"), [(["--allow-short"], ""), ([], '[expect]\nfacts = ["usage.row-shape"]\n')]
+)
+def test_cut_that_the_user_accepts_is_told_and_no_failure(knouds, underpriced, options, more):
+    process = knouds("check", "--quick", "--family", "usage", "--target", underpriced(more), *options)
+
+    assert process.returncode == ExitCode.KEPT
+    assert "\nCut short  " in process.stdout
+
+
+def test_family_that_was_asked_for_and_not_tested_is_cut_short(knouds, profile_of):
+    """Although another family was."""
+    asked = ("--quick", "--family", "webhooks", "--family", "usage", "--target", profile_of())
+
+    process, accepted = knouds("check", *asked), knouds("check", *asked, "--allow-short")
+
+    assert (process.returncode, accepted.returncode) == (ExitCode.BREACH, ExitCode.KEPT)
+    assert "\nCut short  " in process.stdout
+    assert "Cut short: not one test passed of webhooks." in process.stdout
+
+
 DEMANDS = [
     (["--min-verified", "100%"], "", "--min-verified 100% asks for"),
     ([], '[expect]\nfacts = ["auth.revoked-key-is-401"]\n', 'needs a key with state = "revoked"'),
