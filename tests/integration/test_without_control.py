@@ -1,10 +1,15 @@
 """What can be verified without a control plane, on targets with little data of their own."""
 
+from dataclasses import replace
+
 import httpx
 import pytest
-from checking import check
+from checking import check, check_for_record
+from example_targets import PORTRAIT, PRO, SmallProfile
+from raw_server import proxying
 
 from knouds_harness.errors import ExitCode
+from knouds_harness.runs.findings import Verdict
 from knouds_harness.runs.record import read_run
 from knouds_sandbox.serving import running_sandbox
 
@@ -160,3 +165,29 @@ def test_star_of_an_ordinary_account_is_not_used(tmp_path, minted):
     passed, missing = standing(tmp_path, "capability.star-is-admitted")
     assert passed == 0
     assert 'an administrator\'s key that holds "*"' in missing
+
+
+@pytest.mark.nightly
+def test_one_broken_fact_hides_no_other(tmp_path):
+    """Where Remaining is one too high, a window is filled all the same, and what its 429 lacks is seen."""
+
+    def answer(_, asked):
+        answered = asked()
+        remaining = [
+            (name, str(int(value) + (answered.status < 300)) if name == "x-ratelimit-remaining" else value)
+            for name, value in answered.headers
+        ]
+        return replace(answered, headers=remaining).in_bytes()
+
+    faults = ("workflows-list-shows-foreign", "rate-refusal-lacks-retry-after")
+    limits = 'credits = 10_000\nsettle_s = 0\nfill_rate_windows = true\nallow = ["read", "write", "run"]'
+    with running_sandbox(faults=faults) as sandbox, proxying(sandbox.base_url, answer) as server:
+        small = SmallProfile(folder=tmp_path, sandbox=sandbox, limits=limits)
+        small.key("pro", PRO, user="pia", tier="pro").resource(PORTRAIT)
+        profile = small.written(base_url=server.base_url)
+        record = check_for_record(tmp_path, "--target", profile, "--examples", "2", "--seed", "1")
+
+    assert {each.fact for each in record.findings if each.verdict is Verdict.BREACH} == {
+        *("workflows.list-own-and-templates", "rate.remaining-falls", "rate.refusal-headers")
+    }
+    assert not any("model:run" in each.missing for each in record.untested if each.fact.startswith("rate.r"))
