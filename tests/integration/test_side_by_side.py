@@ -3,19 +3,21 @@
 import asyncio
 import re
 import signal
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import accumulate
 from unittest import mock
 
 import httpx
 import pytest
-from checking import check, started
+from checking import PRINTED_FILE, check, started
 from clocks import wait_until
-from example_targets import write_profile
+from example_targets import PRO, SmallProfile, write_profile
 
 from knouds_harness.errors import ExitCode
+from knouds_harness.exchange.target_lock import alone_on
 from knouds_harness.runs.findings import RunOutcome
 from knouds_harness.runs.record import read_run
+from knouds_harness.targets.profile import load_target
 from knouds_sandbox import serving
 from knouds_sandbox.providers import Latency
 from knouds_sandbox.serving import running_sandbox
@@ -170,3 +172,26 @@ def made_on(sandbox):
     for summary in httpx.get(f"{sandbox.base_url}/api/workflows", headers=key).json():
         if summary["name"].startswith("Harness"):
             yield summary["slug"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("check", "--fact", "whoami.user-object"),
+        ("load", "reads", "--rate", "5", "--users", "2", "--duration", "1s", "--yes"),
+    ],
+    ids=["check", "load"],
+)
+def test_command_waits_for_another_one_on_its_account(tmp_path, sandbox, words):
+    """It says so, and goes on when that has ended."""
+    small = SmallProfile(folder=tmp_path, sandbox=sandbox).key("pro", PRO, user="pia", tier="pro")
+    profile = small.written()
+    with ExitStack() as other:
+        other.enter_context(alone_on(load_target(profile), pytest.fail))
+        with started(tmp_path, *words, "--target", profile) as process:
+            printed = tmp_path / PRINTED_FILE
+            wait_until(lambda: 'uses account "pia"' in printed.read_text(encoding="utf-8"), timeout_s=60)
+            assert process.poll() is None
+            other.close()
+            # On a busy machine, a load may be no valid measurement.
+            assert process.wait(timeout=60) in (ExitCode.KEPT, ExitCode.INVALID_MEASUREMENT)

@@ -21,10 +21,10 @@ def user_secret() -> bytes:
     Raises:
         UsageError: It can neither be read nor made, as in a container whose home cannot be written.
     """
-    return _secret_in(_data_folder())
+    return _secret_in(data_folder())
 
 
-def _data_folder() -> Path:
+def data_folder() -> Path:
     """Return the folder for data of the XDG Base Directory Specification, which ignores relative paths."""
     named = Path(os.environ.get("XDG_DATA_HOME", ""))
     try:

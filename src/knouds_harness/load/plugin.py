@@ -25,6 +25,7 @@ from locust.runners import STATE_INIT, MasterRunner, WorkerRunner
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import RUN_OPERATIONS
 from knouds_harness.errors import ExitCode, HarnessError, UsageError
+from knouds_harness.exchange.target_lock import alone_on
 from knouds_harness.file_content import LEAST_OPEN_FILES, require_open_files
 from knouds_harness.load import tasks
 from knouds_harness.load.arrivals.arrival_user import run_of
@@ -266,6 +267,7 @@ def _set_up(environment: Environment, options: LoadOptions) -> tuple[LoadSetup, 
         check_production(target, yes_production=options.yes_production)
         ahead = Preflight(**parsed["ahead"])  # the master asked
     else:
+        _await_others(environment, target)
         ahead = run_preflight(
             target, rehearsal, user_classes, yes_production=options.yes_production, runs_folder=options.record
         )
@@ -275,6 +277,13 @@ def _set_up(environment: Environment, options: LoadOptions) -> tuple[LoadSetup, 
     plan = forecast(workload, options, user_classes, is_asked=True, inputs=inputs)
     setup = LoadSetup(options=options, target=target, workload=workload, inputs=inputs, ahead=ahead)
     return setup, [*ahead.about_costs, *(inputs.left_out if inputs else ()), *plan.warnings]
+
+
+def _await_others(environment: Environment, target: Target) -> None:
+    """Wait for other runs of this machine on the target's accounts; keep others waiting until Locust ends."""
+    resources = ExitStack()
+    resources.enter_context(alone_on(target, lambda line: sys.stderr.write(f"{printable(line)}\n")))
+    environment.events.quit.add_listener(lambda **_: resources.close())
 
 
 def _check_objectives(environment: Environment, options: LoadOptions) -> None:

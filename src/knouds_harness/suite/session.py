@@ -1,5 +1,6 @@
 """One conformance run: opens the target, starts the record, and closes everything at its end."""
 
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -18,6 +19,7 @@ from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.exchange.profile_check import ProfileCheck, check_profile
 from knouds_harness.exchange.recordings.folder import RecordingFolder
 from knouds_harness.exchange.reproduction.curl import ShellNames
+from knouds_harness.exchange.target_lock import alone_on
 from knouds_harness.exchange.webhook_receiver import Receiver
 from knouds_harness.exchange.workflow_ledger import Ledger
 from knouds_harness.exchange.workflow_removal import MOST_WAIT_S
@@ -25,7 +27,7 @@ from knouds_harness.judging.checks import all_checks
 from knouds_harness.judging.claim import Check
 from knouds_harness.judging.user_checks import UserChecks
 from knouds_harness.locations import recordings_path
-from knouds_harness.printable import counted
+from knouds_harness.printable import counted, printable
 from knouds_harness.runs.findings import CUT_SHORT, LEFT_BEHIND, OWN_CODE_FAILED
 from knouds_harness.runs.header import RunSetup, run_setup
 from knouds_harness.runs.unsettled import note_usage, settle_earlier
@@ -118,6 +120,7 @@ class ConformanceRun:
         text = self.options.min_verified
         self._least = None if text is None else least_verified(text, of=len(self._asked))
         self._expected = expected_facts(self.profile)
+        self.resources.enter_context(alone_on(self.profile, _tell))
         writer = self.resources.enter_context(
             RunWriter.start(self.options.runs_folder, kind="check", target=self.profile, setup=self._setup())
         )
@@ -348,6 +351,13 @@ class ConformanceRun:
             between=self.options.between,
             examples=self.options.examples_per_property,
         )
+
+
+def _tell(line: str) -> None:
+    """Print a line at once: pytest captures what is written to ``sys.stderr``."""
+    if sys.__stderr__ is not None:
+        sys.__stderr__.write(f"{printable(line)}\n")
+        sys.__stderr__.flush()
 
 
 @contextmanager
