@@ -164,7 +164,7 @@ def test_check_that_runs_out_of_credits_is_cut_short(knouds, underpriced, folder
     assert "found no credits left of the 8 that limits.credits allows" in process.stdout
     assert summary_of(folder())["verdict"].startswith("Cut short: ")
     assert [each.returncode for each in kept] == [ExitCode.USAGE, ExitCode.KEPT]
-    assert "the check was cut short, so it is no baseline" in kept[0].stderr
+    assert "the check was cut short, so it cannot be a baseline" in kept[0].stderr
 
 
 @pytest.mark.parametrize(
