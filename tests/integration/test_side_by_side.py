@@ -33,13 +33,13 @@ TOKEN = re.compile(rb"Harness [0-9a-f]{12}")
 def distant_sandbox(away_s, *faults):
     make_server = serving.make_server
 
-    def make_distant(app):
+    def make_distant(app, *options):
         async def hear_late(scope, receive, send):
             if scope["type"] == "http":
                 await asyncio.sleep(away_s)
             await app(scope, receive, send)
 
-        return make_server(hear_late)
+        return make_server(hear_late, *options)
 
     with (
         mock.patch.object(serving, "make_server", make_distant),
