@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from checking import knouds
 from example_targets import write_profile
-from load_records import load_run, lognormal_seconds, validity
+from load_records import load_run, lognormal_seconds
 from run_records import broken, healthy
 
 from knouds_sandbox.serving import running_sandbox
@@ -82,8 +82,8 @@ def test_missed_objective_fails_without_a_change(tmp_path, loads):
     assert process.stdout.strip().startswith("Objectives missed  whoami p99")
 
 
-def test_generator_that_was_the_limit_ends_with_exit_code_5(tmp_path, loads):
-    late = loads(1, validity=validity(is_valid=False, reasons=("It was late.",)))
+def test_interrupted_candidate_ends_with_exit_code_5(tmp_path, loads):
+    late = loads(1, outcome="interrupted")
 
     process = compare(*loads(1), *late, cwd=tmp_path)
 

@@ -333,13 +333,10 @@ def found_by_sequences(tmp_path_factory):
     return found
 
 
-SEQUENCES = [
-    ("update-ignores-description", "workflows.update-takes-subset"),
-    ("delete-keeps-the-workflow", "workflows.delete-then-404"),
-]
+SEQUENCES = [("delete-keeps-the-workflow", "workflows.delete-then-404")]
 
 
-@pytest.mark.parametrize(("fault", "fact"), sampled(SEQUENCES, every=2))
+@pytest.mark.parametrize(("fault", "fact"), SEQUENCES)
 def test_script_of_a_sequence_shows_only_the_broken_server(found_by_sequences, fault, fact):
     record = found_by_sequences(fault)
     (finding,) = [each for each in record.findings if each.fact == fact]
@@ -347,12 +344,7 @@ def test_script_of_a_sequence_shows_only_the_broken_server(found_by_sequences, f
     broken, sound = (printed_by(finding, record, each) for each in (fault, "whoami-is-203"))
 
     assert not broken.trouble
-    if fact == "workflows.delete-then-404":
-        assert (broken.answers[3].status, sound.answers[3].status) == (200, 404)
-    else:
-        updated = json.loads(record.exchange_by_id[finding.steps[1]].request.body)["description"]
-        assert broken.answers[3].json()["description"] != updated
-        assert sound.answers[3].json()["description"] == updated
+    assert (broken.answers[3].status, sound.answers[3].status) == (200, 404)
 
 
 @pytest.mark.nightly

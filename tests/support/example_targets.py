@@ -81,7 +81,8 @@ def write_profile(
     text = text.replace('base_url_env = "KNOUDS_SANDBOX_URL"', f'base_url = "{base_url or sandbox.base_url}"')
     if limits:
         begin, end = text.index("[limits]"), text.index("# --- Every capability")
-        text = f"{text[:begin]}[limits]\n{limits}\n\n{text[end:]}"
+        settled = "" if "settle_s" in limits else "settle_s = 0\n"  # the sandbox shows charges at once
+        text = f"{text[:begin]}[limits]\n{limits}\n{settled}\n{text[end:]}"
     for name, secret in sandbox.keys.items():
         (folder / f"key-{name}").write_text(secret, encoding="utf-8")
         variable = f'secret_env = "KNOUDS_SANDBOX_KEY_{name.upper().replace("-", "_")}"'
