@@ -188,7 +188,7 @@ def _with_nulls(answer: OutgoingAnswer) -> None:
 
 def _newest_first(answer: OutgoingAnswer) -> None:
     if isinstance(answer.body, list):
-        answer.body.sort(key=lambda each: str(each.get("updatedAt")), reverse=True)
+        answer.body.sort(key=lambda each: (str(each.get("updatedAt")), str(each.get("slug"))), reverse=True)
 
 
 def _shuffled(answer: OutgoingAnswer) -> None:
