@@ -27,7 +27,7 @@ from knouds_harness.exchange.pricing import (
 )
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.sender import Sender
-from knouds_harness.exchange.usage import ChargesShown, ShownCharges
+from knouds_harness.exchange.usage import ChargesShown, ShownCharges, await_usage
 from knouds_harness.exchange.workflow_removal import MOST_WAIT_S, Removed, WorkflowRemoval
 from knouds_harness.exchange.workflow_requests import WORKFLOWS_PATH, workflow_path
 from knouds_harness.targets.guards import Guard
@@ -36,6 +36,7 @@ from knouds_harness.targets.profile import Target
 
 _IN_PATHS = string.punctuation.replace("#", "")
 _LONGEST_PATH = 60_000  # the limit of httpx
+_RUN_END_WAIT_S = 3.0
 
 
 class Client:
@@ -282,9 +283,17 @@ class Client:
             for user in users:
                 self.charges_shown.begin(user, self._personas.values())
 
-    def note_charges(self) -> ShownCharges:
-        """At the end, count the charges in usage that responses did not report, if usage can be read."""
-        shown = self.charges_shown.read(is_last=True)
+    def note_charges(self, *, wait: Callable[[float], object] = time.sleep) -> ShownCharges:
+        """At the end, count the charges in usage that responses did not report, if usage can be read.
+
+        Waits a little for runs in progress, whose charges may change.
+        """
+        shown = await_usage(
+            lambda: self.charges_shown.read(is_last=True),
+            lambda shown: shown.is_ended,
+            wait=wait,
+            patience_s=_RUN_END_WAIT_S,
+        )
         if shown.credits is not None:
             self.guard.budget.note_usage(shown.credits, unread=shown.unread, settled_rows=shown.settled_rows)
         return shown

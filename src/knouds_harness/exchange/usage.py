@@ -132,6 +132,7 @@ class ShownCharges:
         unread: The accounts whose usage cannot be read.
         rows: How many rows came since.
         marks: The ids of the rows that were there before.
+        is_ended: No run was in progress.
         is_settled: No run was in progress, and the last one ended long enough ago.
     """
 
@@ -139,6 +140,7 @@ class ShownCharges:
     unread: frozenset[str] = frozenset()
     rows: int = 0
     marks: Marks = field(default_factory=dict)
+    is_ended: bool = True
     is_settled: bool = True
 
     @property
@@ -207,13 +209,14 @@ class ChargesShown:
             self._charges[user] = self._charged(user, least_rows=_LAST_ROWS if is_last else 0)
         charges = dict(self._charges)
         known = [each for each in charges.values() if each is not None]
+        is_ended = not any(row in self._charge_by_row[user] for user, row in self._processing)
         return ShownCharges(
             credits=sum(known) if known else None,
             unread=frozenset(user for user, each in charges.items() if each is None),
             rows=sum(map(len, self._charge_by_row.values())),
             marks=self.marks,
-            is_settled=not any(row in self._charge_by_row[user] for user, row in self._processing)
-            and self._clock() - self._last_run_s >= self._settle_s,
+            is_ended=is_ended,
+            is_settled=is_ended and self._clock() - self._last_run_s >= self._settle_s,
         )
 
     def _charged(self, user: str, *, least_rows: int) -> float | None:

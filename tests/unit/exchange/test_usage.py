@@ -131,6 +131,17 @@ def test_usage_is_not_settled_while_a_run_is_in_progress(shown, usage):
     assert shown.read(is_last=True).is_settled
 
 
+def test_end_of_a_run_waits_for_runs_in_progress(client_answering, usage):
+    """Their charges would otherwise come after the report."""
+    client = client_answering(usage)
+    client.charges_shown.begin("ada", client.personas.values())
+    usage.add(0, status="processing")
+
+    shown = client.note_charges(wait=lambda _: usage.rows[-1].update(creditsCost=8, status="completed"))
+
+    assert (shown.credits, shown.is_ended) == (8, True)
+
+
 def test_account_without_a_key_that_works_is_named(shown, usage, client_answering):
     """And the charges of the others are summed."""
     shown.begin("una", [])
