@@ -2,6 +2,7 @@
 
 import hashlib
 import sqlite3
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,6 +59,7 @@ class Store:
             )
         except sqlite3.Error as problem:
             raise SandboxError(f"--db {path}: {problem}. Give a new file in a folder that exists.") from None
+        weakref.finalize(self, self._connection.close)  # also where building the sandbox fails
         try:
             self._prepare(path)
         except sqlite3.Error as problem:
