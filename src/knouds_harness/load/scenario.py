@@ -49,6 +49,8 @@ class ScenarioUser(ArrivalUser):
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         self.client.is_traced = self.load_run.is_traced
+        self.client.admit = self._admit
+        self._is_admitted = False
         self._user_tasks = self.load_run.tasks_of(type(self))
         self._own_tasks = self._user_tasks.tasks
         self._turn: TaskAccount | None = None
@@ -125,15 +127,20 @@ class ScenarioUser(ArrivalUser):
         headers = None if persona is self.persona else {"x-api-key": persona.secret.reveal()}
         workflow_log = self.load_run.workflow_log
         number = workflow_log.begin(operation, path, json)
-        with self.client.request(
-            method,
-            path,
-            name=name or operation,
-            json=json,
-            params=params,
-            headers=_WITHOUT_KEY if is_public else headers,
-            catch_response=True,
-        ) as response:
+        self._is_admitted = True
+        try:
+            answered = self.client.request(
+                method,
+                path,
+                name=name or operation,
+                json=json,
+                params=params,
+                headers=_WITHOUT_KEY if is_public else headers,
+                catch_response=True,
+            )
+        finally:
+            self._is_admitted = False
+        with answered as response:
             if response.status_code in expected:
                 response.success()
             elif 0 < response.status_code < 400:
@@ -202,6 +209,17 @@ class ScenarioUser(ArrivalUser):
             self.load_run.limits.settle, reserved, response, run_request, may_be_throttled=self.crosses_limit
         )
         return response
+
+    def _admit(self, request: bytes) -> None:
+        """Keep the limits for what a task sends through ``client`` itself, and not through ``call``."""
+        if self._is_admitted:
+            self._is_admitted = False
+            return
+        added = {
+            ("Host", self.client.client.origin.authority),
+            *(self._turn.sender_headers if self._turn else ()),
+        }
+        self._within_guards(self.load_run.limits.admit_bytes, request, added=added)
 
     def _within_guards(self, guarded: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:

@@ -83,6 +83,20 @@ def test_client_in_a_custom_scenario_sends_the_key(tmp_path, pro):
     assert operation.by_status["kept"] == operation.requests > 0
 
 
+def test_client_in_a_custom_scenario_changes_nothing(tmp_path, pro):
+    """Its own methods note nothing of what they change, so a guard ends the run before the first byte."""
+    scenario = scenario_of(
+        tmp_path,
+        "    @task\n    def harm(self):\n        self.client.delete('/api/workflows/pia-portrait')\n",
+    )
+
+    loaded = load(tmp_path / "runs", scenario, "--target", pro.written(), *SHORT)
+
+    assert loaded.exit_code == ExitCode.GUARD
+    assert "DELETE /api/workflows/pia-portrait: self.client sends nothing that" in loaded.out + loaded.err
+    assert not loaded.results.operations
+
+
 @pytest.mark.nightly
 def test_seed_of_0_is_kept(tmp_path, pro):
     loaded = load(tmp_path / "runs", "reads", "--target", pro.written(), "--seed", "0", *SHORT)

@@ -21,6 +21,7 @@ from locust.exception import CatchResponseError, LocustError, ResponseError, Sto
 from locust.user.task import LOCUST_STATE_WAITING
 from raw_server import RawServer, serving
 
+from knouds_harness.errors import GuardStop
 from knouds_harness.load.client.http_answer import ConnectionLost, NotConnected
 from knouds_harness.load.client.response import BadStatus
 from knouds_harness.load.users import KnoudsUser
@@ -338,6 +339,32 @@ def test_key_is_sent_to_no_other_server(ours, server):
 
         assert parsed(other.requests[0])[1].get(b"x-api-key") is None
     assert parsed(server.requests[0])[1][b"x-api-key"] == b"secret"
+
+
+SENT_BY = {
+    "request": lambda client, _: client.request("DELETE", "/a", data="x"),
+    "an absolute URL": lambda client, server: client.delete(f"{server.base_url}/a", data="x"),
+    "a prepared request": lambda client, _: client.send(client.prepare("DELETE", "/a", name="a", data="x")),
+}
+
+
+@pytest.mark.parametrize("send", SENT_BY.values(), ids=SENT_BY)
+def test_request_that_is_not_admitted_is_not_sent(ours, server, send):
+    """By any method of the client, as the bytes that would go out; other servers are the user's matter."""
+    asked: list[bytes] = []
+
+    def refuse(request: bytes) -> None:
+        asked.append(request)
+        raise GuardStop("no")
+
+    ours.client.admit = refuse
+    with pytest.raises(GuardStop):
+        send(ours.client, server)
+
+    assert server.requests == []
+    assert asked[0].startswith(b"DELETE /a HTTP/1.1\r\n")
+    with serving(echo) as other:
+        assert ours.client.get(f"{other.base_url}/b").status_code == 200
 
 
 def test_cached_request_heads_are_bounded(ours, monkeypatch):

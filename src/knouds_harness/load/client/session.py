@@ -5,7 +5,7 @@ import ssl
 import time
 from base64 import b64encode
 from binascii import hexlify
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from json import JSONEncoder
 from os import urandom
@@ -88,6 +88,7 @@ class Session:
         is_traced: Send a new ``traceparent`` with each request to the base URL that has none; set it before
             the first.
         request_name: The name in statistics of requests that have none of their own.
+        admit: Called with the bytes of each request to the base URL's server before they are sent; may raise.
         scheduled_at: Set it, on ``time.perf_counter``'s clock, to count the response time of the next request
             from that instant instead of from sending; it is used once.
     """
@@ -122,6 +123,7 @@ class Session:
         self.base_url = base_url.rstrip("/")
         self.is_traced = False
         self.request_name: str | None = None
+        self.admit: Callable[[bytes], object] | None = None
         self.scheduled_at: float | None = None
         self._event = request_event
         self.user = user
@@ -244,6 +246,8 @@ class Session:
         timeout_s: float | None,
         catch_response: bool,  # noqa: FBT001
     ) -> Response:
+        if self.admit is not None and client is self.client:
+            self.admit(request)
         response = Response()
         response.method = method
         response.sent = request

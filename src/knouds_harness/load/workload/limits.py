@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, Protocol
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import gevent
 from gevent.event import Event
 from gevent.lock import RLock
 
-from knouds_harness.contract.effects import Effect, effect_of
+from knouds_harness.contract.effects import Effect, Pairs, effect_of
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import CreditsShort, GuardStop, NotSent
 from knouds_harness.exchange.client import Client
@@ -26,6 +26,8 @@ from knouds_harness.targets.guards import Guard, Pacer, check_effect
 from knouds_harness.targets.profile import Target
 
 _MOST_EFFECTS: Final = 4096
+_SENT_BY: Final = {Action.RUN: "send_run", Action.WRITE: "call", Action.CANCEL: "call"}
+"""The methods of ``ScenarioUser`` that send what its client does not, because they note what came of it."""
 
 
 class CreditLease(Protocol):
@@ -51,7 +53,8 @@ class LoadLimits:
         """With a lease, no request is admitted before ``pace`` is called."""
         self._target = target
         self._credits_remedy = target.credits_remedy
-        self._effects: dict[tuple[str, str, tuple[str, ...]], Effect] = {}
+        self._effects: dict[tuple[str, str], Effect] = {}
+        self._base_path = urlsplit(target.base_url).path
         self._lease = lease
         self._pacer = Pacer(target.limits.requests_per_s, sleep=gevent.sleep)
         self._is_paced = Event()
@@ -86,22 +89,48 @@ class LoadLimits:
             GuardStop: The profile does not allow it, the document does not have it, or it would run something
                 for which nothing is reserved.
         """
-        key = method, path, tuple(params or ())
-        effect = self._effects.get(key)
+        target = f"{path}?{urlencode(params, doseq=True)}" if params else path
+        effect = self._effects.get((method, target))
         if effect is None:
             if len(self._effects) >= _MOST_EFFECTS:
                 self._effects.clear()
-            effect = self._effects[key] = self._checked(method, path, params)
+            effect = self._effects[method, target] = self._checked(method, target)
         if not is_reserved and Action.RUN in effect.actions:
             raise GuardStop(f"{method} {path}: nothing is reserved for this run\n  Send it by send_run.")
+        self._await_turn()
+        return effect
+
+    def admit_bytes(self, request: bytes, *, added: Collection[tuple[str, str]]) -> None:
+        """Wait for the turn of a request that is sent as it is; refuse it if it may run or change anything.
+
+        Args:
+            request: All of it; only its head is read.
+            added: Headers that the profile and the client add.
+
+        Raises:
+            GuardStop: As for ``admit``, or the request may change a workflow.
+        """
+        line, *lines = request.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
+        method, _, target = line.removesuffix(" HTTP/1.1").partition(" ")
+        headers = ((name, value) for name, _, value in (each.partition(": ") for each in lines))
+        own = [each for each in headers if each not in added and each[0] != "Content-Length"]
+        path = target.removeprefix(self._base_path)
+        effect = self._checked(method, path, own)
+        for action, method_of_user in _SENT_BY.items():
+            if action in effect.actions:
+                raise GuardStop(
+                    f"{method} {path}: self.client sends nothing that runs or changes something\n"
+                    f"  Send it by self.{method_of_user}."
+                )
+        self._await_turn()
+
+    def _await_turn(self) -> None:
         if self._lease is not None:
             self._is_paced.wait()
         self._pacer.wait()
-        return effect
 
-    def _checked(self, method: str, path: str, params: Mapping[str, Any] | None) -> Effect:
-        target, what = f"{path}?{urlencode(params)}" if params else path, f"{method} {path}"
-        effect = effect_of(method, target)
+    def _checked(self, method: str, target: str, headers: Pairs = ()) -> Effect:
+        effect, what = effect_of(method, target, headers), f"{method} {target.partition('?')[0]}"
         try:
             check_effect(self._target, effect, is_deliberate=False, what=what)
         except NotSent as refused:

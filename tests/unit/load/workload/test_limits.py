@@ -16,6 +16,7 @@ from lying_server import KEYS, PRICE, lying_server
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import GuardStop
 from knouds_harness.load.arrivals.schedule import Share
+from knouds_harness.load.client.http_client import encode
 from knouds_harness.load.tasks import run_cheapest
 from knouds_harness.load.workload.limits import LoadLimits
 from knouds_harness.load.workload.preflight import run_preflight
@@ -66,6 +67,69 @@ def test_action_outside_the_limits_is_refused():
 
     with pytest.raises(GuardStop, match="does not allow"):
         limits.admit("POST", "/api/workflows")
+
+
+KEY = ("x-api-key", "knouds_live_0123456789abcdef")
+HOST = ("Host", "127.0.0.1:1")
+
+
+def admitted_bytes(limits, method, path, *headers):
+    body = None if method in ("GET", "HEAD") else b"{}"
+    request = encode(method, path, HOST[1], [KEY, ("User-Agent", "mine"), *headers], body)
+    limits.admit_bytes(request, added={KEY, HOST})
+
+
+@pytest.mark.parametrize("path", ["/api/whoami", "/api/usage?limit=5", "/api/workflows/mine"])
+def test_client_of_a_task_sends_documented_reads(path):
+    admitted_bytes(LoadLimits(target()), "GET", path)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "header"),
+    [
+        ("POST", "/api/workflows", ()),
+        ("PUT", "/api/workflows/mine", ()),
+        ("DELETE", "/api//workflows/%6dine", ()),
+        ("POST", "/api/workflows/mine/run", ()),
+        ("POST", "/API/Models/nano-banana-2/run/?async=true", ()),
+        ("POST", "/api/executions/of-somebody/cancel", ()),
+        ("GET", "/api/workflows/mine?_method=DELETE", ()),
+        ("GET", "/api/admin/wipe", ()),
+        ("GET", "/api/whoami", ("X-HTTP-Method-Override", "DELETE")),
+        ("GET", "/api/whoami", ("X-Original-URL", "/api/workflows/mine")),
+        ("GET", "/api/whoami", ("Host", "elsewhere.example")),
+    ],
+)
+def test_client_of_a_task_runs_and_changes_nothing(method, path, header):
+    """Whatever the profile allows: nothing is reserved, and what would be created is not noted."""
+    limits = LoadLimits(target(allow=frozenset(Action), credits=100))
+
+    with pytest.raises(GuardStop):
+        admitted_bytes(limits, method, path, *([header] if header else []))
+
+
+def test_client_of_a_task_keeps_the_rate_of_the_profile():
+    limits = LoadLimits(target(requests_per_s=20))
+    began = time.monotonic()
+
+    for _ in range(3):
+        admitted_bytes(limits, "GET", "/api/whoami")
+
+    assert time.monotonic() - began > 0.09
+
+
+def test_base_path_of_the_target_is_no_part_of_the_path():
+    limits = LoadLimits(replace(target(), base_url="http://127.0.0.1:1/v2"))
+
+    admitted_bytes(limits, "GET", "/v2/api/whoami")
+
+
+def test_query_that_hides_a_parameter_in_a_value_is_not_taken_for_one_that_was_admitted():
+    limits = LoadLimits(target())
+    limits.admit("GET", "/api/usage", {"modelId": "a"})
+
+    with pytest.raises(GuardStop):
+        limits.admit("GET", "/api/usage", {"modelId": "a&_method=DELETE"})
 
 
 def test_worker_sends_nothing_before_it_has_a_share():
