@@ -30,6 +30,20 @@ CONFIGURATION = {
     ".env": "KNOUDS_SANDBOX_URL=http://127.0.0.1:9\n",
     ".netrc": "machine 127.0.0.1 login a password b\n",
 }
+LISTS_ITS_ENVIRONMENT = """
+import os, pathlib
+from locust import events, task
+from knouds_harness.load.plugin import install
+from knouds_harness.load.scenario import ScenarioUser
+
+install(events)
+pathlib.Path("seen").write_text(" ".join(os.environ))
+
+class Reader(ScenarioUser):
+    @task
+    def read(self):
+        self.call("getHealth", "/api/health", is_public=True)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +89,29 @@ def test_nothing_in_the_current_folder_is_executed(foreign, arguments):
 
     assert process.returncode == 0, process.stdout + process.stderr
     assert not (foreign / "ran").exists()
+
+
+@pytest.mark.parametrize("more", [(), ("--processes", "2", "--verify", "1")], ids=["one process", "two"])
+def test_load_executes_nothing_in_the_current_folder(foreign, more):
+    """Locust would look there before all else for what is imported once it has read a scenario."""
+    process = run(foreign, "load", "reads", "--users", "2", "--duration", "1s", *more)
+
+    assert process.returncode in {0, 5}, process.stdout + process.stderr
+    assert not (foreign / "ran").exists()
+
+
+def test_modules_beside_a_locust_file_of_ones_own_come_last(tmp_path):
+    """It imports those that have a name of their own, and no other comes in the place of an installed one."""
+    (tmp_path / "mine.py").write_text(LISTS_ITS_ENVIRONMENT + "import helper_of_mine\n")
+    (tmp_path / "helper_of_mine.py").write_text("import pathlib\npathlib.Path('helped').touch()\n")
+    for name in ("jsonschema_rs", "statistics", "httpcore", "locust_plugins"):
+        (tmp_path / f"{name}.py").write_text("open('ran', 'a').write(__name__)\n")
+
+    process = run(tmp_path, "load", "mine.py", "--users", "1", "--duration", "1s")
+
+    assert process.returncode in {0, 5}, process.stdout + process.stderr
+    assert (tmp_path / "helped").exists()
+    assert not (tmp_path / "ran").exists()
 
 
 def test_sandbox_executes_nothing_in_the_current_folder(foreign):
@@ -126,6 +163,26 @@ def test_sandbox_process_gets_no_secret_of_another_target(tmp_path, monkeypatch)
 
     assert "KNOUDS_SANDBOX_SERVED_TOKEN=" in process.stdout
     assert KEY not in process.stdout
+
+
+def test_processes_of_load_get_the_secrets_of_their_target_alone(tmp_path, monkeypatch):
+    """A Locust file of the user may have variables of its own, whose names begin with ``LOCUST_``."""
+    named = ("OTHER_KEY", "GATEWAY_TOKEN", "LOCUST_ITEM", "KNOUDS_HARNESS_HOSTS")
+    others = ("STAGING_KEY", "GITHUB_TOKEN")
+    for name in (*named, *others):
+        monkeypatch.setenv(name, f"{KEY}_{name}")
+    monkeypatch.setenv("KNOUDS_HARNESS_HOSTS", "127.0.0.1:9")
+    (tmp_path / "targets").mkdir()
+    gateway = '[http]\nheaders_env.X-Gateway = "GATEWAY_TOKEN"\n'
+    (tmp_path / "targets" / "mine.toml").write_text(PROFILE.format(url="http://127.0.0.1:9") + gateway)
+    (tmp_path / "mine.py").write_text(LISTS_ITS_ENVIRONMENT)
+
+    process = run(tmp_path, "load", "mine.py", "--target", "mine", "--users", "1", "--plan-only")
+
+    assert process.returncode == 0, process.stderr
+    seen = set((tmp_path / "seen").read_text().split())
+    assert seen >= set(named)
+    assert seen.isdisjoint(others)
 
 
 @pytest.mark.parametrize(

@@ -118,10 +118,10 @@ class Printed:
 def printed_by(finding: Finding, record: RunRecord, *faults: str) -> Printed:
     """Run the reproduction of a finding in a shell, on a fresh sandbox with these faults."""
     steps = steps_of(finding, record)
-    with target_environment("sandbox", seed=record.setup.seed, faults=faults) as variables:
+    with target_environment("sandbox", seed=record.setup.seed, faults=faults) as environ:
         process = subprocess.run(
             ["bash", "-c", finding.reproduction],  # noqa: S607 - whichever bash there is
-            env={"PATH": os.environ["PATH"], **variables},
+            env=environ,
             capture_output=True,
             timeout=SCRIPT_TIMEOUT_S,
             check=False,

@@ -223,14 +223,14 @@ def _run_in_turn(
     def load(contender: Contender, title: str, round_seed: int) -> Launched:
         console.print(title, markup=False, highlight=False, soft_wrap=True)
         with (
-            target_environment(contender.target, faults=contender.faults) as variables,
+            target_environment(contender.target, faults=contender.faults) as environ,
             LiveView(console, title=title) as live,
         ):
             return launch(
                 file,
                 runs_folder=runs_folder,
                 options=["--target", contender.target, "--seed", str(round_seed), *options],
-                variables=variables,
+                environ=environ,
                 command=shlex.join(["knouds-harness", *sys.argv[1:]]),
                 on_progress=live.show,
             )

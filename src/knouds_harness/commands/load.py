@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Mapping
@@ -179,21 +178,21 @@ def load(
         if address:
             click.echo(f"dashboard {address}/" if dashboard else f"metrics {address}/metrics", err=True)
         with (
-            target_environment(target, faults=faults) as variables,
+            target_environment(target, faults=faults) as environ,
             LiveView(errors, title=f"{file.stem} on {target}") as live,
             exporting(served.families, otlp_endpoint, scenario=file.stem, target=target, warn=live.say),
         ):
             if find_capacity:
                 launched = search_capacity(
                     file,
-                    load_target(target, environ={**os.environ, **variables}),
+                    load_target(target, environ=environ),
                     options=asked,
                     up_to=up_to,
                     repeats=repeats,
                     within_s=within_s,
                     runs_folder=runs_folder,
                     arguments=arguments,
-                    variables=variables,
+                    environ=environ,
                     command=command,
                     say=live.say,
                     on_progress=show,
@@ -203,7 +202,7 @@ def load(
                     file,
                     runs_folder=runs_folder,
                     options=arguments,
-                    variables=variables,
+                    environ=environ,
                     command=command,
                     on_progress=show,
                 )

@@ -32,7 +32,7 @@ def search_capacity(
     within_s: float,
     runs_folder: Path,
     arguments: Sequence[str],
-    variables: Mapping[str, str],
+    environ: Mapping[str, str],
     command: str,
     say: Callable[[str], object],
     on_progress: Callable[[LoadProgress], object],
@@ -66,7 +66,7 @@ def search_capacity(
         plan,
         target,
         runs_folder=runs_folder,
-        variables=variables,
+        environ=environ,
         on_point=lambda point: say(describe_point(point)),
         on_progress=on_progress,
     )

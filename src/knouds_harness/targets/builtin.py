@@ -14,7 +14,7 @@ from typing import IO, Any, Final
 
 from knouds_harness.errors import TargetUnreachable, UsageError
 from knouds_harness.locations import SANDBOX
-from knouds_harness.targets.profile import Target, load_target
+from knouds_harness.targets.profile import Target, load_target, variables_of
 
 _TOKEN_VARIABLE = "KNOUDS_SANDBOX_SERVED_TOKEN"  # noqa: S105 - a name
 _ENDS_WITHIN_S = 2.0
@@ -22,6 +22,11 @@ _PASSED_ON: Final = re.compile(
     r"PATH|HOME|LANG|LC_\w+|TZ|TMPDIR|TEMP|TMP|SYSTEMROOT|LD_LIBRARY_PATH|PYTHON\w+"
 )
 """The variables that a sandbox gets; any other may hold a key of another target."""
+_PASSED_ON_TO_SENDERS: Final = re.compile(
+    rf"{_PASSED_ON.pattern}|KNOUDS_HARNESS_\w+|LOCUST_\w+|SSL_CERT_(?:FILE|DIR)|XDG_\w+"
+    r"|(?i:all|http|https|no)_proxy"
+)
+"""What processes that send get besides the variables of their target."""
 
 
 @contextmanager
@@ -46,7 +51,7 @@ def open_target(
         TargetUnreachable: The sandbox did not start.
     """
     environ = os.environ if environ is None else environ
-    with target_environment(name, seed=seed, faults=faults, legal=legal, between=between) as variables:
+    with _served(name, seed=seed, faults=faults, legal=legal, between=between) as variables:
         yield load_target(name, environ={**environ, **variables}, search=search)
 
 
@@ -59,11 +64,22 @@ def target_environment(
     legal: str | None = None,
     between: str | None = None,
 ) -> Iterator[Mapping[str, str]]:
-    """Yield the environment variables that a target's profile needs besides the user's own.
+    """Yield the environment of other processes that are to send to a target, with the secrets of no other.
 
-    Other processes can be started with them. The built-in sandbox's server runs until the context ends; other
-    targets need no variables. Arguments and exceptions are those of ``open_target``.
+    It has the variables that the profile names, and what programs usually need. The built-in sandbox's server
+    runs until the context ends. Arguments and exceptions are those of ``open_target``.
     """
+    with _served(name, seed=seed, faults=faults, legal=legal, between=between) as variables:
+        named = frozenset[str]() if variables else variables_of(name)
+        passed_on = {each for each in os.environ if each in named or _PASSED_ON_TO_SENDERS.fullmatch(each)}
+        yield {**{each: os.environ[each] for each in passed_on}, **variables}
+
+
+@contextmanager
+def _served(
+    name: str, *, seed: int, faults: Sequence[str], legal: str | None, between: str | None
+) -> Iterator[Mapping[str, str]]:
+    """Run the server of the built-in sandbox until the context ends, and yield what its profile needs."""
     if name != SANDBOX:
         if faults or legal or between:
             raise UsageError(f'target "{name}": --fault, --legal and --between are for the sandbox only')

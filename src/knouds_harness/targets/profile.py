@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
@@ -139,10 +139,7 @@ def load_target(
             target.
         ProfileError: The profile is broken, or a required secret is missing; lists every problem.
     """
-    try:
-        source = _profile_path(name, _folders(search))
-    except OSError as error:
-        raise UsageError(f"{name}: {error.strerror}\n  {_NAMED_SO}") from None
+    source = _source(name, search)
     profile, problems = _read(source)
     secrets = SecretReader(environ=os.environ if environ is None else environ, folder=source.parent)
     base_url, problems_of_address = address_problems(
@@ -209,6 +206,24 @@ def _webhook_secret(name: str, key: Persona, secrets: SecretReader) -> Secret:
     return secrets.read(source, where=where, label=label, form=SIGNING_SECRET) or NO_SECRET
 
 
+def variables_of(name: str) -> frozenset[str]:
+    """Return the names of the environment variables that a profile in ``./targets`` names, set or not.
+
+    Raises:
+        UnknownName, UsageError, ProfileError: As ``load_target``, without a look at secrets.
+    """
+    profile, _ = _read(_source(name, None))
+    return frozenset(_variables_in(asdict(profile)))
+
+
+def _variables_in(table: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from value.values() if key == "headers_env" else _variables_in(value)
+        elif key.endswith("_env") and value is not None:
+            yield value
+
+
 def load_http(file: Path, *, environ: Mapping[str, str]) -> HttpSettings:
     """Read ``[http]`` of a file that may have no other table.
 
@@ -258,6 +273,13 @@ def _refuse_reserved_name(folders: Sequence[Path]) -> None:
                 f'{shown_path(file)}: "{SANDBOX}" is the name of the built-in target\n'
                 "  Rename the file to test its server, or remove it."
             )
+
+
+def _source(name: str, search: Sequence[Path] | None) -> Path:
+    try:
+        return _profile_path(name, _folders(search))
+    except OSError as error:
+        raise UsageError(f"{name}: {error.strerror}\n  {_NAMED_SO}") from None
 
 
 def _profile_path(name: str, folders: Sequence[Path]) -> Path:

@@ -58,7 +58,7 @@ def find_capacity(
     target: Target,
     *,
     runs_folder: Path,
-    variables: Mapping[str, str],
+    environ: Mapping[str, str],
     on_point: Callable[[CapacityPoint], object] = lambda _: None,
     on_progress: Callable[[LoadProgress], object] = lambda _: None,
 ) -> Launched:
@@ -78,7 +78,7 @@ def find_capacity(
                 plan.scenario,
                 runs_folder=run_writer.folder / POINTS_FOLDER,
                 options=[*plan.options, *options],
-                variables=variables,
+                environ=environ,
                 command=plan.command,
                 on_progress=on_progress,
             )

@@ -58,11 +58,11 @@ def launch(
     *,
     runs_folder: Path,
     options: Sequence[str],
-    variables: Mapping[str, str],
+    environ: Mapping[str, str],
     command: str,
     on_progress: Callable[[LoadProgress], object] = lambda _: None,
 ) -> Launched:
-    """Run Locust on a scenario and wait for its end.
+    """Run Locust on a scenario, with no other environment than ``environ``, and wait for its end.
 
     The first Ctrl-C, SIGTERM or SIGHUP ends it in order, a second one at once; the record is readable either
     way. If this process is killed, Locust and its workers notice and end.
@@ -76,7 +76,7 @@ def launch(
             _signals_counted() as asked,  # before the start: no signal may end this process alone
             subprocess.Popen(  # noqa: S603 - our own arguments
                 [sys.executable, "-P", "-m", _LOCUST, "-f", str(scenario), *arguments, *options],
-                env={**os.environ, **variables},
+                env=environ,
                 stdin=subprocess.DEVNULL,
                 # A terminal's Ctrl-C reaches this process only. A session of its own would be a scheduler's
                 # group of its own, in which the user's nice counts for nothing.

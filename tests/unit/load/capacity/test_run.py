@@ -91,7 +91,7 @@ def search(tmp_path, monkeypatch):
             options=[],
             command="knouds-harness load reads --find-capacity",
         )
-        return find_capacity(plan, make_target(), runs_folder=tmp_path, variables={})
+        return find_capacity(plan, make_target(), runs_folder=tmp_path, environ={})
 
     return run
 

@@ -1,5 +1,6 @@
 """The command ends with an exit code of ours, however Locust's process ends."""
 
+import os
 import signal
 import subprocess
 from types import SimpleNamespace
@@ -111,7 +112,7 @@ def launched_endless(monkeypatch, tmp_path, meanwhile):
     monkeypatch.setattr(launching, "_show", lambda told, _: meanwhile(told))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (tmp_path / "endless.py").write_text(ENDLESS)
-    return launch(tmp_path / "mine.py", runs_folder=tmp_path, options=[], variables={}, command="")
+    return launch(tmp_path / "mine.py", runs_folder=tmp_path, options=[], environ=os.environ, command="")
 
 
 def test_load_ends_if_its_progress_cannot_be_printed(monkeypatch, tmp_path):
