@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import secrets
 from collections.abc import Sequence
@@ -87,7 +88,12 @@ def run(kind: str, number: int, options: argparse.Namespace) -> dict[str, object
                 *("--target", "sandbox", "--rate", str(options.rate), "--seed", str(number)),
                 *("--duration", f"{options.seconds + WARM_UP_S:g}s", "--warm-up", str(WARM_UP_S)),
             ],
-            variables={"KNOUDS_SANDBOX_URL": sandbox.base_url, "KNOUDS_SANDBOX_CONTROL_TOKEN": token, **keys},
+            environ={
+                **os.environ,
+                "KNOUDS_SANDBOX_URL": sandbox.base_url,
+                "KNOUDS_SANDBOX_CONTROL_TOKEN": token,
+                **keys,
+            },
             command="python benchmarks/comparison/collect.py",
         )
     return {"folder": launched.folder and launched.folder.name, "exit_code": launched.exit_code}
