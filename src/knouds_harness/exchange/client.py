@@ -37,6 +37,7 @@ from knouds_harness.targets.profile import Target
 _IN_PATHS = string.punctuation.replace("#", "")
 _LONGEST_PATH = 60_000  # the limit of httpx
 _RUN_END_WAIT_S = 3.0
+_MOST_REMOVED_AT_ONCE = 16
 
 
 class Client:
@@ -311,20 +312,21 @@ class Client:
         *,
         is_dry: bool = False,
         most_wait_s: float = MOST_WAIT_S,
-        wait: Callable[[float], object] = time.sleep,
+        wait: Callable[[float], object] | None = None,
     ) -> Removed:
         """Delete the created workflows that are left, and say why others stay.
 
         Args:
             is_dry: Delete nothing, and return what would be deleted.
             most_wait_s: The most seconds to wait in total if the target throttles.
-            wait: Sleeps for a number of seconds; Ctrl-C in it ends the removal.
+            wait: Waits for a number of seconds, in place of a wait that Ctrl-C ends.
         """
         return WorkflowRemoval(
             created=self.created,
             personas=self._personas.values(),
             send=self._send_to_workflow,
             is_dry=is_dry,
+            most_at_once=min(self.target.limits.concurrency, _MOST_REMOVED_AT_ONCE),
             most_wait_s=most_wait_s,
             wait=wait,
         ).run()

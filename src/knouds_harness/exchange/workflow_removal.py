@@ -1,8 +1,9 @@
 """Delete the workflows that a run created and that are left, and say why others stay."""
 
 import sys
-import time
+import threading
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
@@ -44,15 +45,21 @@ class WorkflowRemoval:
     Each workflow is read before it is deleted, and stays if its name is not one that was sent.
 
     Attributes:
-        send: Sends an operation with a persona's key, for a slug or None.
+        send: Sends an operation with a persona's key, for a slug or None; called by several threads.
+        most_at_once: How many workflows are read and deleted side by side.
+        wait: Waits for a number of seconds.
     """
 
     created: CreatedWorkflows
     personas: Collection[Persona]
     send: Callable[[str, Persona, str | None], Exchange]
     is_dry: bool = False
+    most_at_once: int = 1
     most_wait_s: float = MOST_WAIT_S
-    wait: Callable[[float], object] = time.sleep
+    wait: Callable[[float], object] | None = None
+    _is_over: threading.Event = field(default_factory=threading.Event)
+    _throttled: threading.Lock = field(default_factory=threading.Lock)
+    _waits: int = 0
     _deleted: list[str] = field(default_factory=list)
     _left: dict[int, str] = field(default_factory=dict)
     _unlisted: dict[str | None, str] = field(default_factory=dict)
@@ -79,15 +86,21 @@ class WorkflowRemoval:
         )
 
     def _delete(self) -> None:
-        for creation in self.created.ours:
-            slug = creation.slug or ""
-            is_told = self.is_dry and slug in self._deleted
-            if is_told or creation.number in self._left or not self._is_to_delete(creation, slug):
-                continue
-            if self.is_dry:
-                self._deleted.append(slug)
-            else:
-                self._delete_one(creation, slug)
+        creations = [each for each in self.created.ours if each.number not in self._left]
+        pool = ThreadPoolExecutor(self.most_at_once)
+        try:
+            self._deleted += filter(None, pool.map(self._delete_proven, creations))
+        finally:  # Ctrl-C ends it after the requests in flight
+            self._is_over.set()
+            pool.shutdown(cancel_futures=True)
+            self._is_over.clear()
+
+    def _delete_proven(self, creation: Creation) -> str | None:
+        """Delete a workflow that is proven to be ours; return its slug if that was done, or would be."""
+        slug = creation.slug or ""
+        if (self.is_dry and slug in self._deleted) or not self._is_to_delete(creation, slug):
+            return None
+        return slug if self.is_dry or self._is_deleted(creation, slug) else None
 
     def _is_to_delete(self, creation: Creation, slug: str) -> bool:
         """Read a workflow, and return whether it still shows a name that was sent."""
@@ -121,18 +134,19 @@ class WorkflowRemoval:
         )
         return next((each for each in summaries if each.get("slug") == slug), {})
 
-    def _delete_one(self, creation: Creation, slug: str) -> None:
+    def _is_deleted(self, creation: Creation, slug: str) -> bool:
+        """Delete a workflow, and return whether it was there and is gone."""
         why = "no key of its account may delete it"
         for persona in self._keys(creation.user, "workflow:write", first=creation.persona):
             exchange, why = self._sent("deleteWorkflow", persona, slug)
             if exchange and exchange.is_success:
                 self.created.note_deleted(slug)
-                self._deleted.append(slug)
-                return
+                return True
             if exchange and exchange.status == HTTPStatus.NOT_FOUND:  # it may be listed with another slug
                 self.created.note_not_there(creation)
-                return
+                return False
         self._left[creation.number] = why
+        return False
 
     def _look(self) -> bool:
         """Read the lists of the accounts; return whether they show something to delete."""
@@ -176,13 +190,19 @@ class WorkflowRemoval:
     def _sent_in_time(self, operation_id: str, persona: Persona, slug: str | None, what: str) -> Exchange:
         """Send an operation; after a 429, send again when the target says, while there is time."""
         while True:
+            waits = self._waits
             exchange = self.send(operation_id, persona, slug)
             wait_s = exchange.retry_after_s
-            if exchange.status != HTTPStatus.TOO_MANY_REQUESTS or wait_s > self.most_wait_s:
+            is_refused = exchange.status == HTTPStatus.TOO_MANY_REQUESTS
+            if not is_refused or wait_s > self.most_wait_s or self._is_over.is_set():
                 return exchange
-            self.most_wait_s -= wait_s
-            self._say(f"{what} was answered 429: waiting {wait_s} s with {len(self.created.ours)} to delete")
-            self.wait(wait_s)
+            with self._throttled:
+                if waits == self._waits:  # no other thread has waited meanwhile
+                    self._waits += 1
+                    self.most_wait_s -= wait_s
+                    to_delete = len(self.created.ours)
+                    self._say(f"{what} was answered 429: waiting {wait_s} s with {to_delete} to delete")
+                    (self.wait or self._is_over.wait)(wait_s)
 
     def _say(self, words: str) -> None:
         """Print a message once: a target may ask to wait a second each time."""
