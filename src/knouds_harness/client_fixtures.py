@@ -13,6 +13,7 @@ from knouds_harness.exchange.recordings.recorded_answers import load_recordings
 from knouds_harness.exchange.recordings.recording import Recording
 from knouds_harness.exchange.signature import verify
 from knouds_harness.exchange.webhook_receiver import Delivery, Receiver, payload_of
+from knouds_harness.runs.header import RunPersona
 from knouds_sandbox.serving import RunningSandbox, running_sandbox
 
 _CAPABILITIES = ("workflow:*", "model:*", "execution:*", "webhook:receive")
@@ -26,6 +27,19 @@ class SandboxAccount:
     key: str
     webhook_secret: str
     _control: httpx.Client
+
+    @property
+    def persona(self) -> RunPersona:
+        """What ``JudgingTransport(account=…)`` is to know of the key."""
+        return RunPersona(
+            name="client",
+            capabilities=_CAPABILITIES,
+            user="client",
+            tier="business",
+            role="user",
+            state="active",
+            credits="enough",
+        )
 
     def advance_clock(self, seconds: float) -> None:
         """Move the clock of the rate-limit windows, such as past a ``Retry-After``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from pathlib import Path
+from typing import Protocol, cast
 
 import httpx
 
@@ -17,14 +18,31 @@ from knouds_harness.judging.context import Context
 from knouds_harness.judging.engine import finding_of, judge
 from knouds_harness.judging.rule.resources import KnownResources
 from knouds_harness.runs.findings import Finding, Verdict
+from knouds_harness.runs.header import RunPersona
+
+
+class KnownAccount(Protocol):
+    """A key, and what is known of it and its account."""
+
+    @property
+    def key(self) -> str:
+        """The key itself."""
+
+    @property
+    def persona(self) -> RunPersona:
+        """What is known of it."""
 
 
 class _ObservingTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
     """Sends by another transport, and observes each exchange once the whole answer has come."""
 
-    def __init__(self, inner: httpx.BaseTransport | httpx.AsyncBaseTransport | None) -> None:
+    def __init__(
+        self,
+        inner: httpx.BaseTransport | httpx.AsyncBaseTransport | None,
+        account: KnownAccount | None = None,
+    ) -> None:
         self._inner = inner
-        self._traffic = ObservedTraffic()
+        self._traffic = ObservedTraffic({account.persona.name: account.key} if account else None)
 
     @abstractmethod
     def _observe(self, exchange: Exchange) -> None: ...
@@ -37,7 +55,7 @@ class _ObservingTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         began = time.time()
         try:
             response = inner.handle_request(request)
-            body = b"".join(response.iter_raw())
+            body = b"".join(cast("httpx.SyncByteStream", response.stream))
         except httpx.TransportError as error:
             self._observe(self._exchange(request, began, failure=str(error) or type(error).__name__))
             raise
@@ -52,7 +70,7 @@ class _ObservingTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         began = time.time()
         try:
             response = await inner.handle_async_request(request)
-            body = b"".join([part async for part in response.aiter_raw()])
+            body = b"".join([part async for part in cast("httpx.AsyncByteStream", response.stream)])
         except httpx.TransportError as error:
             self._observe(self._exchange(request, began, failure=str(error) or type(error).__name__))
             raise
@@ -116,14 +134,29 @@ class JudgingTransport(_ObservingTransport):
     """
 
     def __init__(
-        self, inner: httpx.BaseTransport | httpx.AsyncBaseTransport | None = None, *, strict: bool = False
+        self,
+        inner: httpx.BaseTransport | httpx.AsyncBaseTransport | None = None,
+        *,
+        account: KnownAccount | None = None,
+        strict: bool = False,
     ) -> None:
-        """Send by ``inner``, by default over the network; with ``strict`` assumptions have to hold, too."""
-        super().__init__(inner)
+        """Send by ``inner``, by default over the network.
+
+        Args:
+            inner: The transport that sends.
+            account: What the client's key may do, such as the fixture ``knouds_sandbox``: then a refusal
+                that it cannot get is a finding, too.
+            strict: Whether assumptions have to hold, too.
+        """
+        super().__init__(inner, account)
         self.findings: list[Finding] = []
         document = shipped_document()
+        keys = {account.persona.name: account.persona} if account else {}
         self._context = Context(
-            document=document, shapes=ShapeJudge(document), resources=KnownResources(user_of=lambda _: None)
+            document=document,
+            shapes=ShapeJudge(document),
+            keys=keys,
+            resources=KnownResources(user_of=lambda name: keys[name].user if name in keys else None),
         )
         self._failing = {Verdict.BREACH, Verdict.CONFLICT, *((Verdict.ASSUMPTION,) if strict else ())}
 

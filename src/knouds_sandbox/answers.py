@@ -103,7 +103,12 @@ def change_answers(
                 start = message
                 return
             content.extend(message.get("body", b""))
-            if not message.get("more_body", False):
+            if message.get("more_body", False):
+                return
+            if (b"content-type", b"application/json") not in start["headers"]:  # a gateway's, by Prefer
+                await send(start)
+                await send({"type": "http.response.body", "body": bytes(content)})
+            else:
                 answer = OutgoingAnswer(
                     request=Request(scope),
                     services=services,

@@ -28,6 +28,7 @@ from knouds_sandbox.legal.points import BETWEEN, OWN, SERVER, drawn
 from knouds_sandbox.providers import Latency
 from knouds_sandbox.receivers import ReceiverRules
 from knouds_sandbox.routing.routes import make_routes, with_normal_paths
+from knouds_sandbox.routing.wire import with_wire
 from knouds_sandbox.seeding import seed_store
 from knouds_sandbox.state.store import Store
 from knouds_sandbox.webhooks import Deliverer
@@ -96,6 +97,8 @@ def build_app(
         outermost = change_answers(outermost, services, edited)
     if in_front:
         outermost = with_intermediary(outermost, in_front)
+    if prefer:
+        outermost = with_wire(outermost)
     if allowed_hosts is not None:
         outermost = with_checked_hosts(outermost, allowed_hosts)
     return outermost, services

@@ -23,6 +23,7 @@ from knouds_sandbox.fault_points import SENT_NAMES
 from knouds_sandbox.legal.points import OWN, Choices
 from knouds_sandbox.providers import Latency
 from knouds_sandbox.receivers import ReceiverRules
+from knouds_sandbox.routing.wire import TRANSPORT
 from knouds_sandbox.seeding import seeded_keys, seeded_webhook_secret
 
 _START_TIMEOUT_S = 10
@@ -47,6 +48,11 @@ class EnvelopeProtocol(HttpToolsProtocol):
 
     It keeps the names of headers as they were sent, which only faults read.
     """
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        super().on_message_begin()
+        cast("Scope", self.scope)[TRANSPORT] = self.transport
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Note a header."""

@@ -77,6 +77,29 @@ def test_own_workflow_is_followed_from_create_to_delete(knouds_sandbox):
     assert statuses == [200, 200, 404]
 
 
+def test_refusal_that_the_account_cannot_get_is_a_finding(knouds_sandbox):
+    """It is known what the account's key may do; an answer that the request chose is not judged."""
+
+    def refuse(request):
+        body = {"error": "Refused.", "code": "CAPABILITY_DENIED", "required": ["workflow:read"]}
+        return httpx.Response(403, json=body)
+
+    options = {"base_url": knouds_sandbox.base_url, "headers": {"x-api-key": knouds_sandbox.key}}
+    transport = JudgingTransport(account=knouds_sandbox, strict=True)
+    with httpx.Client(transport=transport, **options) as http:
+        chosen = [
+            http.get("/api/workflows", headers={"prefer": f"code={code}"}).status_code
+            for code in (401, 403, 429, 503)
+        ]
+    transport = JudgingTransport(httpx.MockTransport(refuse), account=knouds_sandbox)
+    with httpx.Client(transport=transport, **options) as http, pytest.raises(AssertionError) as raised:
+        http.get("/api/workflows")
+
+    assert chosen == [401, 403, 429, 503]
+    assert "capability." in str(raised.value)
+    assert knouds_sandbox.key not in str(raised.value)
+
+
 @pytest.mark.parametrize("is_async", [False, True])
 def test_written_traffic_is_verified_and_holds_no_key(knouds_sandbox, tmp_path, is_async):
     transport = HarTransport(tmp_path / "client.har")

@@ -52,6 +52,21 @@ def test_every_family_of_checks_is_in_the_guide_to_check():
     assert [family for family in families() if f"`{family}`" not in page] == []
 
 
+def test_tests_of_a_client_pass(tmp_path):
+    """Those in the guide for authors of clients, in a repository of their own."""
+    page = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
+    blocks = re.findall("```python\n(.*?)```", page, re.DOTALL)
+    conftest = [block for block in blocks if block.startswith("# conftest.py")]
+    (tmp_path / "conftest.py").write_text("".join(conftest), encoding="utf-8")
+    tests = "".join(block for block in blocks if block not in conftest)
+    (tmp_path / "test_client.py").write_text(tests, encoding="utf-8")
+
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert f"{tests.count('def test_')} passed" in ran.stdout, ran.stdout
+
+
 def test_readme_explains_every_exit_code():
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
 

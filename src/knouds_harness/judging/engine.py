@@ -3,6 +3,7 @@
 This is the one place that runs all checks on an exchange: each that applies and knows enough.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -23,11 +24,17 @@ from knouds_harness.targets.resources import Waiver
 PROFILE_CHECK: Final = "profile.is-borne-out"
 """The check id of findings about the profile, which is compared with the target before the first test."""
 _OF_EVERY_ANSWER: Final = (is_answer, is_from_elsewhere)
+_CHOICE = re.compile(r"\b(code|example)=")
 _checks = cache(all_checks)
 
 
 def judge(exchange: Exchange, context: Context) -> Iterator[tuple[Check[...], Claim]]:
-    """Read an exchange by the rule, run all other checks that apply, and yield their claims."""
+    """Read an exchange by the rule, run all other checks that apply, and yield their claims.
+
+    An outcome that the request chose by ``Prefer`` tells nothing of the server.
+    """
+    if _is_chosen(exchange):
+        return
     case = Case(exchange=exchange, context=context)
     for check_id, claim in claims_by_rule(case):
         yield _checks()[check_id], claim
@@ -35,6 +42,11 @@ def judge(exchange: Exchange, context: Context) -> Iterator[tuple[Check[...], Cl
         if check.applies_to(case):
             for claim in check.claims_of(case):
                 yield check, claim
+
+
+def _is_chosen(exchange: Exchange) -> bool:
+    is_asked = any(name.lower() == "prefer" for name, _ in exchange.sent_headers)
+    return is_asked and _CHOICE.search(exchange.header("preference-applied") or "") is not None
 
 
 def claims_of(check_id: str, exchange: Exchange, context: Context) -> list[Claim] | None:

@@ -33,8 +33,7 @@ def with_intermediary(app: ASGIApp, choices: Choices) -> ASGIApp:
             await app(scope, receive, send)
             return
         if most is not None and in_flight >= most:
-            text = "upstream connect error or disconnect/reset before headers"
-            await Response(text, 503, {"server": "envoy"}, "text/plain")(scope, receive, send)
+            await overloaded()(scope, receive, send)
             return
         in_flight += 1
         try:
@@ -57,16 +56,21 @@ def with_intermediary(app: ASGIApp, choices: Choices) -> ASGIApp:
 def _refused(scope: Scope, body: bytes, choices: Choices, most_bytes: int | None) -> Response | None:
     target = scope["raw_path"] + b"?" + scope["query_string"]
     if choices["methods"] == "common" and scope["method"] not in _COMMON:
-        return _page(405, "405 Not Allowed", "nginx")
+        return page(405, "405 Not Allowed", "nginx")
     if most_bytes is not None and len(body) > most_bytes:
-        return _page(413, "413 Request Entity Too Large", "nginx")
+        return page(413, "413 Request Entity Too Large", "nginx")
     is_refused = {"markup": _MARKUP.search(target + body), "paths": _PATHS.search(target), "none": None}[
         choices["firewall"]
     ]
-    return _page(403, "403 Forbidden", "cloudflare") if is_refused else None
+    return page(403, "403 Forbidden", "cloudflare") if is_refused else None
 
 
-def _page(status: int, title: str, server: str) -> Response:
+def overloaded() -> Response:
+    text = "upstream connect error or disconnect/reset before headers"
+    return Response(text, 503, {"server": "envoy"}, "text/plain")
+
+
+def page(status: int, title: str, server: str) -> Response:
     return Response(_PAGE.format(title), status, {"server": server}, "text/html")
 
 

@@ -1,4 +1,4 @@
-"""``Prefer`` (RFC 7240): a request chooses its outcome, a delay, or how its execution ends.
+"""``Prefer`` (RFC 7240): a request chooses its outcome, a delay, how its execution ends, or a broken answer.
 
 This needs ``--prefer`` (docs/decisions/asking-for-outcomes.md). A chosen outcome is answered before the
 request is checked, and changes no state. Outcomes have the names of recordings.
@@ -17,7 +17,9 @@ from starlette.responses import Response
 from knouds_sandbox.access.rate_limits import over_limit
 from knouds_sandbox.calls import Services
 from knouds_sandbox.envelopes import Refusal, refuse
+from knouds_sandbox.legal.between import overloaded, page
 from knouds_sandbox.routing.operations import OPERATIONS
+from knouds_sandbox.routing.wire import SLOW_S, WIRE, WIRES
 
 MAX_DELAY_MS = 600_000
 ENDS_OF_SYNC_RUNS = ("completed", "failed")
@@ -25,6 +27,7 @@ ENDS = (*ENDS_OF_SYNC_RUNS, "cancelled", "processing")
 """How an execution can be made to end; ``processing`` stays in flight until it is cancelled."""
 
 _RETRY_AFTER_S = 30
+_MOST_COUNTED = 10_000
 
 OUTCOMES: Mapping[str, tuple[int, str]] = MappingProxyType(
     {
@@ -49,6 +52,15 @@ OUTCOMES: Mapping[str, tuple[int, str]] = MappingProxyType(
     }
 )
 """Status and code of each outcome; ``code=STATUS`` selects the first one with that status."""
+
+GATEWAY_PAGES: Mapping[str, Callable[[], Response]] = MappingProxyType(
+    {
+        "502": lambda: page(502, "502 Bad Gateway", "nginx"),
+        "503": overloaded,
+        "504": lambda: page(504, "504 Gateway Time-out", "nginx"),
+    }
+)
+"""``code=STATUS`` that something in front of the API answers any operation with, without the envelope."""
 
 _BODY = {"not-json", "too-large"}
 _SLUG = {"bad-name", "unknown"}
@@ -91,10 +103,16 @@ async def answer_preferred(
         preferred = _parsed(request, operation)
     except Refusal as refusal:
         return refuse(refusal)
-    applied = {name: value for name, value in preferred.items() if name != "execution"}
-    if "outcome" in preferred:
+    if "times" in preferred and _count(request, services) > int(preferred["times"]):
+        return await answer()
+    applied = {name: value for name, value in preferred.items() if name not in {"execution", "outcome"}}
+    if "wire" in preferred:
+        span_s = int(preferred.pop("delay_ms", SLOW_S * 1000)) / 1000 if preferred["wire"] == "slow" else 0
+        request.scope[WIRE] = (preferred["wire"], span_s)
+    if preferred.get("outcome") in GATEWAY_PAGES:
+        response = GATEWAY_PAGES[preferred["outcome"]]()
+    elif "outcome" in preferred:
         response = refuse(_refusal(preferred["outcome"], operation, services))
-        applied = {name: value for name, value in applied.items() if name != "outcome"}
     else:
         request.scope["preferred_end"] = preferred.get("execution")
         response = await answer()
@@ -107,6 +125,17 @@ async def answer_preferred(
             f"{name}={value}" for name, value in applied.items()
         )
     return response
+
+
+def _count(request: Request, services: Services) -> int:
+    """Count the requests like this one: same key, method, path and query, and preferences."""
+    counts: dict[tuple[str, ...], int] = services.noted.setdefault("preferred", {})
+    sent = (request.headers.get("x-api-key", ""), *request.headers.getlist("prefer"))
+    like = (request.method, str(request.url), *sent)
+    counts[like] = counts.pop(like, 0) + 1
+    if len(counts) > _MOST_COUNTED:
+        del counts[next(iter(counts))]
+    return counts[like]
 
 
 def _parsed(request: Request, operation: str) -> dict[str, str]:
@@ -132,12 +161,18 @@ def _outcome(preference: str, value: str, operation: str) -> str | None:
         return value if value in names else None
     if preference != "code":
         return None
+    if value in GATEWAY_PAGES:
+        return value
     return next((name for name in names if value in map(str, OUTCOMES[name])), None)
 
 
 def _is_other(preference: str, value: str, request: Request, operation: str) -> bool:
     if preference == "delay_ms":
         return re.fullmatch("[0-9]{1,6}", value) is not None and int(value) <= MAX_DELAY_MS
+    if preference == "times":
+        return re.fullmatch("[1-9][0-9]{0,3}", value) is not None
+    if preference == "wire":
+        return value in WIRES
     is_async = request.query_params.get("async") == "true"
     return (
         preference == "execution"
@@ -154,9 +189,11 @@ def _known(operation: str) -> str:
     names = outcomes_of(operation)
     codes = dict.fromkeys(str(part) for name in names for part in OUTCOMES[name])
     known = [
-        f"code= ({', '.join(codes)})",
+        f"code= ({', '.join([*codes, *GATEWAY_PAGES])})",
         f"example= ({', '.join(names)})",
         f"delay_ms= (0 to {MAX_DELAY_MS})",
+        "times= (1 to 9999)",
+        f"wire= ({', '.join(WIRES)})",
     ]
     if _is_run(operation):
         known.append(f"execution= ({', '.join(ENDS)}; of a synchronous run {', '.join(ENDS_OF_SYNC_RUNS)})")

@@ -91,6 +91,8 @@ def test_rate_limit_refusal_has_retry_after_and_headers(prefer):
         ("delay_ms=-1", "delay_ms=-1"),
         ("delay_ms=600001", "delay_ms=600001"),
         ("delay_ms=" + "0" * 5000, "delay_ms=0"),
+        ("times=0", "times=0"),
+        ("wire=cat", "wire=cat"),
         ("execution=failed", "execution=failed"),
         ('code="401", \xe9', "\xe9"),
     ],
@@ -99,8 +101,11 @@ def test_unknown_preference_is_refused(prefer, assert_refused, preference, named
     error = assert_refused(prefer(preference.encode("latin-1")), 400, "INVALID_PREFERENCE")["error"]
 
     assert f'"{named}' in error
-    assert "getWhoami knows code= (401, UNAUTHORIZED, LEGACY_KEY_RETIRED, 429, RATE_LIMIT_EXCEEDED)" in error
-    assert "example= (no-key, legacy, over-limit), delay_ms= (0 to 600000)." in error
+    assert (
+        "getWhoami knows code= (401, UNAUTHORIZED, LEGACY_KEY_RETIRED, 429, RATE_LIMIT_EXCEEDED, 502, 503, "
+        "504), example= (no-key, legacy, over-limit), delay_ms= (0 to 600000), times= (1 to 9999), "
+        "wire= (drop, reset, cut, slow)."
+    ) in error
 
 
 def test_first_of_several_preferences_wins(prefer, assert_refused):
@@ -114,6 +119,64 @@ def test_delay_is_added_to_the_normal_response(prefer):
     answer = prefer("delay_ms=5", persona="full")
 
     assert (answer.status_code, answer.headers["preference-applied"]) == (200, "delay_ms=5")
+
+
+def test_chosen_outcome_comes_as_often_as_asked(prefer):
+    """Counted for a key, a path and a preference; another request begins anew."""
+    asked = ("code=429, times=2", "GET", "/api/whoami", "full")
+
+    assert [prefer(*asked).status_code for _ in range(4)] == [429, 429, 200, 200]
+    assert "preference-applied" not in prefer(*asked).headers
+    assert prefer("code=429, times=2", "GET", "/api/usage", "full").status_code == 429
+    assert prefer("code=429, times=1", "GET", "/api/whoami", "full").status_code == 429
+    assert prefer("code=429, times=2", "GET", "/api/whoami", "pro").status_code == 429
+
+
+@pytest.mark.parametrize(
+    ("status", "server", "media_type"),
+    [(502, "nginx", "text/html"), (503, "envoy", "text/plain"), (504, "nginx", "text/html")],
+)
+@pytest.mark.parametrize("options", [{}, {"faults": ("whoami-lacks-email",), "legal": "3"}])
+def test_gateway_answers_with_a_page_of_its_own(status, server, media_type, options):
+    with running_sandbox(prefer=True, **options) as sandbox:
+        answer = httpx.get(f"{sandbox.base_url}/api/whoami", headers={"prefer": f"code={status}"})
+
+    assert (answer.status_code, answer.headers["server"]) == (status, server)
+    assert answer.headers["content-type"].startswith(media_type)
+    assert not answer.text.startswith("{")
+
+
+@pytest.mark.parametrize(
+    ("wire", "failure"),
+    [
+        ("drop", httpx.RemoteProtocolError),
+        ("reset", httpx.ReadError),
+        ("cut", httpx.RemoteProtocolError),
+        ("slow", httpx.ReadTimeout),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"legal": "own,http=1.0", "between": "own,headers=added"}])
+def test_run_is_charged_although_its_answer_is_lost(wire, failure, options):
+    """Once, and the next request is answered as usual, if ``times=1`` says so."""
+    with running_sandbox(prefer=True, **options) as sandbox:
+        headers = {"x-api-key": sandbox.keys["full"], "prefer": f"wire={wire}, times=1"}
+        with httpx.Client(base_url=sandbox.base_url, headers=headers, timeout=0.5) as client:
+            before = client.get("/api/usage", headers={"prefer": ""}).json()["total"]
+            with pytest.raises(failure) as raised:
+                client.post(ASYNC_RUN, json={"inputs": {}})
+            assert client.get("/api/usage", headers={"prefer": ""}).json()["total"] == before + 1
+            assert client.post(ASYNC_RUN, json={"inputs": {}}).status_code == 202
+
+    assert (
+        wire != "cut" or "incomplete" in str(raised.value) or "without sending complete" in str(raised.value)
+    )
+
+
+def test_slow_answer_arrives_whole(prefer):
+    answer = prefer("wire=slow, delay_ms=20", persona="full")
+
+    assert (answer.status_code, answer.json()["user"]["tier"]) == (200, "enterprise")
+    assert answer.headers["preference-applied"] == "wire=slow, delay_ms=20"
 
 
 @pytest.mark.parametrize("end", ENDS)
