@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from checking import PROVABLE_FAULTS, TRIES_ALL, check, sampled
+from checking import PROVABLE_FAULTS, TRIES_ALL, check, only, sampled
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.runs.record import read_run
@@ -41,7 +41,7 @@ def test_fault_of_a_legal_server_is_found(number, fault, tmp_path):
     """Each with another seed."""
     legal = ",".join(filter(None, (str(number), QUICK, NEEDS.get(fault.id))))
 
-    _, broken = check(tmp_path, "--legal", legal, "--fault", fault.id, "--seed", "1", "--fact", fault.fact)
+    _, broken = check(tmp_path, "--legal", legal, "--fault", fault.id, "--seed", "1", *only(fault.fact))
 
     assert fault.fact in broken, chosen(legal, None)
 

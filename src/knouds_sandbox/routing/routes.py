@@ -48,10 +48,12 @@ async def answer_operation(request: Request, operation: Endpoint, services: Serv
     try:
         key = authenticate(request, operation=operation.name, store=services.store, edits=services.edits)
         call = HandlerCall(request=request, operation=operation.name, key=key, services=services)
-        for look in looks(services.choices):
-            call = await _LOOKS[look](operation, call)
         handle = operation.handler
-        for around in services.edits.at(Point.HANDLER, operation.name):
+        arounds = services.edits.at(Point.HANDLER, operation.name)
+        for look in looks(services.choices):
+            if not (arounds and look in ("resource", "body")):  # these edits see what the handler refuses
+                call = await _LOOKS[look](operation, call)
+        for around in arounds:
             handle = _wrapped(around, handle)
         response = await handle(call)
     except Refusal as refusal:

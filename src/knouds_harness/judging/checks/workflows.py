@@ -33,9 +33,9 @@ def summaries_of(exchange: Exchange) -> list[dict[str, JSON]] | None:
 
 
 def kept_members(document: JSON) -> dict[str, JSON]:
-    """Return the members of a workflow that only a write may change."""
+    """Return the members of a workflow that only a write may change; null for one that is left out."""
     members = members_of(document)
-    return {name: members[name] for name in _STABLE_MEMBERS if name in members}
+    return {name: members.get(name) for name in _STABLE_MEMBERS} if "slug" in members else {}
 
 
 # --- create

@@ -74,6 +74,15 @@ def test_change_by_a_refused_request_is_named_with_both_values(name, was):
     ]
 
 
+def test_member_that_was_left_out_is_changed_by_a_refused_request():
+    before = workflows.kept_members({name: DOCUMENT[name] for name in DOCUMENT if name != "description"})
+    answer = exchange(200, {**DOCUMENT, "description": "After."}, operation_id="getWorkflow")
+
+    assert broken(workflows.untouched, answer, before=before) == {
+        ("workflows.foreign-write-is-refused", "/description")
+    }
+
+
 @pytest.mark.parametrize(
     ("changes", "where"),
     [
