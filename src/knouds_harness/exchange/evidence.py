@@ -184,6 +184,7 @@ class Exchange:
         is_lost: Whether no response came on a connection that had answered before: the server may have
             closed it just before the request, which is legal. Also True if the request was abandoned.
         alteration: How the sent key, ``{{key:altered}}``, was made from a known key.
+        is_delivery: Whether it is a webhook delivery, which the target sent and we answered.
     """
 
     id: str
@@ -198,6 +199,7 @@ class Exchange:
     failure: str | None = None
     is_lost: bool = False
     alteration: Alteration | None = None
+    is_delivery: bool = False
 
     @property
     def is_control(self) -> bool:

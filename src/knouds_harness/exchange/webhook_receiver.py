@@ -83,6 +83,7 @@ class Delivery:
             body=b"",
             started_at=self.received_at,
             elapsed_ms=0.0,
+            is_delivery=True,
         )
 
 

@@ -1,9 +1,8 @@
 """Names of the workflows that a run creates; each has a unique token."""
 
 import uuid
-from typing import Any
 
-JSON = Any
+from knouds_harness.exchange.evidence import JSON
 
 
 def fresh_token() -> str:

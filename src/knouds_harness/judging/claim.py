@@ -149,7 +149,7 @@ def _judged_by_rule(_: Exchange) -> Iterator[Claim]:
 
 def claims_by_rule(case: Case) -> Iterator[tuple[str, Claim]]:
     """Yield what the rule reads in an answer, each with the id of its check."""
-    if case.context.is_delivery:
+    if case.exchange.is_delivery:
         return
     for each in read(case.exchange, case.allowed):
         yield (
@@ -168,12 +168,12 @@ def claims_by_rule(case: Case) -> Iterator[tuple[str, Claim]]:
 def is_answer(case: Case) -> bool:
     """Whether it is a request to the API, answered or not, and not a delivery; nor beyond our own bounds."""
     is_readable = not is_from_outside(case.exchange) and not case.exchange.is_beyond_bounds
-    return not case.context.is_delivery and is_readable
+    return not case.exchange.is_delivery and is_readable
 
 
 def is_from_elsewhere(case: Case) -> bool:
     """Whether something in front of the API answered."""
-    return not case.context.is_delivery and is_from_outside(case.exchange)
+    return is_from_outside(case.exchange)
 
 
 def answers_to(operation_id: str) -> Callable[[Case], bool]:

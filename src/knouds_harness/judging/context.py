@@ -25,7 +25,6 @@ class Context:
         keys: The known keys, by persona.
         is_ours: Whether this harness sent the request, so that all that was sent is known; a browser's HAR
             export may leave out cookies and keys.
-        is_delivery: Whether the request is a webhook delivery, sent by the target.
         applying: Ids of checks that the sender knows to apply.
         known: More arguments for checks, by name.
         resources: What is known of workflows, models and executions.
@@ -35,7 +34,6 @@ class Context:
     shapes: ShapeJudge
     keys: Mapping[str, RunPersona | Persona] = field(default_factory=dict)
     is_ours: bool = True
-    is_delivery: bool = False
     applying: frozenset[str] = frozenset()
     known: Mapping[str, object] = field(default_factory=dict)
     resources: KnownResources = field(default_factory=KnownResources)
@@ -66,7 +64,7 @@ class Case:
     @property
     def is_answered(self) -> bool:
         """Whether the target sent a complete response other than a 429, which says nothing of the request."""
-        return self.exchange.status not in (None, 429) and not self.context.is_delivery
+        return self.exchange.status not in (None, 429) and not self.exchange.is_delivery
 
     @cached_property
     def key(self) -> RunPersona | Persona | None:

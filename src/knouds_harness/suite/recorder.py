@@ -179,7 +179,7 @@ class FindingRecorder:
             told = {name: context.known[name] for name in check.given if name in context.known}
             compared = compared_with(check.family, told) or None
             self.record(check, exchange, (claim for _, claim in made), compared=compared)
-        if context.is_delivery:
+        if exchange.is_delivery:
             return
         self.gatherer.add(exchange)
         operation_id = exchange.request.operation_id

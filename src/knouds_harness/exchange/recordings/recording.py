@@ -239,6 +239,7 @@ def _from_content(content: Mapping[str, Any]) -> Recording:
             body=_as_bytes(answered["body"]),
             started_at=recorded_at,
             elapsed_ms=answered["elapsed_ms"],
+            is_delivery=content["kind"] == "delivery",
         ),
     )
 

@@ -117,6 +117,7 @@ def to_entry(exchange: Exchange) -> dict[str, Any]:
         "timings": {"send": 0, "wait": exchange.elapsed_ms, "receive": 0},
         "_failure": exchange.failure,
         **({"_is_lost": True} if exchange.is_lost else {}),
+        **({"_is_delivery": True} if exchange.is_delivery else {}),
         **({"_alteration": exchange.alteration.stored()} if exchange.alteration else {}),
         "_request": {
             "operation": request.operation_id,
@@ -161,6 +162,7 @@ def from_entry(entry: dict[str, Any]) -> Exchange:
         elapsed_ms=float(entry["time"]),
         failure=_text_or_none(entry["_failure"]),
         is_lost=entry.get("_is_lost", False),
+        is_delivery=entry.get("_is_delivery", False),
         alteration=Alteration.read(entry["_alteration"]) if "_alteration" in entry else None,
     )
 

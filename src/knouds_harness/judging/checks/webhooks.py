@@ -64,7 +64,7 @@ def of_an_execution(exchange: Exchange, *, poll: Exchange) -> Iterator[Claim]:
         )
 
 
-@check("webhook.signature-header", needs=_NEEDS, applies=lambda case: case.context.is_delivery)
+@check("webhook.signature-header", needs=_NEEDS, applies=lambda case: case.exchange.is_delivery)
 def signature_header(exchange: Exchange) -> Iterator[Claim]:
     """A delivery has the header X-Knouds-Signature: t=<unix seconds>,v1=<hex>."""
     header = _header(exchange)
@@ -81,7 +81,7 @@ def signature_header(exchange: Exchange) -> Iterator[Claim]:
     "webhook.signature-covers-raw-body",
     needs=_NEEDS,
     given=("raw", "secret"),
-    applies=lambda case: case.context.is_delivery,
+    applies=lambda case: case.exchange.is_delivery,
 )
 def signature_fits(exchange: Exchange, *, raw: bytes, secret: str) -> Iterator[Claim]:
     """The signature is the HMAC-SHA256 of the time and the raw body, with the key's secret.
@@ -99,7 +99,7 @@ def signature_fits(exchange: Exchange, *, raw: bytes, secret: str) -> Iterator[C
         )
 
 
-@check("webhook.timestamp-is-fresh", needs=_NEEDS, applies=lambda case: case.context.is_delivery)
+@check("webhook.timestamp-is-fresh", needs=_NEEDS, applies=lambda case: case.exchange.is_delivery)
 def fresh_timestamp(exchange: Exchange) -> Iterator[Claim]:
     """The signature's time is in seconds and within 300 s of the delivery."""
     signature = Signature.read(_header(exchange) or "")
@@ -122,7 +122,7 @@ def fresh_timestamp(exchange: Exchange) -> Iterator[Claim]:
     "whoami.id-is-string",
     needs=_NEEDS,
     given=("shapes",),
-    applies=lambda case: case.context.is_delivery,
+    applies=lambda case: case.exchange.is_delivery,
 )
 def payload(exchange: Exchange, *, shapes: ShapeJudge) -> Iterator[Claim]:
     """A delivery has the documented members."""

@@ -3,10 +3,9 @@
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
 
 from knouds_harness.contract.shapes import as_json
-from knouds_harness.exchange.evidence import Exchange, members_of, objects_in
+from knouds_harness.exchange.evidence import JSON, Exchange, members_of, objects_in
 from knouds_harness.judging import workflow_model
 from knouds_harness.judging.checks.schemas import same_fields
 from knouds_harness.judging.claim import Claim, admitting, answer, answers_to, by_rule, check, status_is
@@ -15,8 +14,6 @@ from knouds_harness.judging.rule import reasons
 from knouds_harness.judging.rule.values import documented_body, first_difference, is_same_text
 from knouds_harness.targets.needs import keys
 from knouds_harness.targets.needs.workflows import FILED_WORKFLOW, OWN_WORKFLOW
-
-JSON = Any
 
 _WRITE_NEEDS = (keys.AUTHOR,)
 _TWO_USERS = (keys.TWO_AUTHORS,)

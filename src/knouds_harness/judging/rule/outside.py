@@ -11,7 +11,8 @@ _STATUSES: Final = frozenset({403, 407, 408, 413, 414, 421, 429, 431, 494, 502, 
 def is_from_outside(exchange: Exchange) -> bool:
     """Return whether something in front of the API answered: by its status, and without the envelope."""
     is_bare = not exchange.members and not exchange.is_beyond_bounds
-    return exchange.status in _STATUSES and is_bare and exchange.request.method != "HEAD"
+    is_of_target = not exchange.is_delivery and exchange.request.method != "HEAD"
+    return exchange.status in _STATUSES and is_bare and is_of_target
 
 
 def cause_of(exchange: Exchange) -> str:

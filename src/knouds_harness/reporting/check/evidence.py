@@ -57,10 +57,10 @@ class ShownEvidence:
     anchored: Collection[str] = ()
 
 
-def evidence_of(exchange: Exchange, *, where: str = "", is_delivery: bool = False) -> EvidenceView:
+def evidence_of(exchange: Exchange, *, where: str = "") -> EvidenceView:
     """Lay out an exchange, with one place marked: of our request's response, or of a delivery's request."""
     request = exchange.request
-    in_request, in_response = (where, "") if is_delivery else ("", where)
+    in_request, in_response = (where, "") if exchange.is_delivery else ("", where)
     code = f" {exchange.code}" if exchange.code else ""
     return EvidenceView(
         id=exchange.id,

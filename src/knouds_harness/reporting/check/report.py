@@ -143,7 +143,7 @@ class _Evidence:
             *(each.findings[0] for each in self._drift[:_MOST_DRIFT_WITH_EVIDENCE]),
         ]
         views = {
-            each.fingerprint: evidence_of(exchange, where=each.where, is_delivery=each.is_about_delivery)
+            each.fingerprint: evidence_of(exchange, where=each.where)
             for each in shown
             if (exchange := record.exchange_by_id.get(each.exchange_id or ""))
         }

@@ -77,11 +77,7 @@ def read_captured(
     entries = sort_traffic(traffic, document, base_url=_checked(base_url))
     where = _one_base_url(entries, path)
     elsewhere = [each.recorded for each in entries.placed if each.base_url != where]
-    deliveries = [
-        each
-        for each in elsewhere
-        if takes_deliveries and each.is_ours and "event" in each.exchange.request.members
-    ]
+    deliveries = [each for each in elsewhere if takes_deliveries and each.exchange.is_delivery]
     entries.other_hosts += [each for each in elsewhere if each not in deliveries]
     here = [each for each in entries.placed if each.base_url == where]
     exchanges, obstacles = _redacted(here, redactor)

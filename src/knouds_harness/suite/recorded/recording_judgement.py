@@ -64,11 +64,7 @@ def claims_about(
     request, replace the recording's exchange.
     """
     context = Context(
-        document=document,
-        shapes=shapes,
-        is_delivery=recording.kind == "delivery",
-        applying=frozenset(recording.checks),
-        known=_known(recording, story),
+        document=document, shapes=shapes, applying=frozenset(recording.checks), known=_known(recording, story)
     )
     yield from judge(recording.exchange, context)
 

@@ -125,7 +125,7 @@ def verify(path: Path, *, base_url: str | None, strict: bool, runs_folder: Path)
                 recorder.judge(exchange, replace(context, is_ours=is_ours, known=known))
         for delivery in captured.deliveries:
             writer.add_exchange(delivery)
-            recorder.judge(delivery, replace(context, is_delivery=True))
+            recorder.judge(delivery, context)
         recorder.record_drift()
         outcome, code = (
             (RunOutcome.BROKEN, ExitCode.BREACH) if recorder.is_broken else (RunOutcome.KEPT, ExitCode.KEPT)

@@ -40,6 +40,7 @@ exchanges = st.builds(
     elapsed_ms=st.floats(0, 1e6),
     failure=st.none() | text,
     is_lost=st.booleans(),
+    is_delivery=st.booleans(),
 )
 
 

@@ -117,9 +117,9 @@ def test_exchange_without_a_response_says_why():
 def test_place_in_a_delivery_is_marked_in_its_request():
     """A delivery is the target's request; what we answered is not at fault."""
     sent = (("X-Knouds-Signature", "t=1,v1=00"),)
-    delivery = replace(exchange(1, "getWhoami", body=""), id="w00001", sent_headers=sent)
+    delivery = replace(exchange(1, "getWhoami", body=""), is_delivery=True, sent_headers=sent)
 
-    view = evidence_of(delivery, where="header X-Knouds-Signature", is_delivery=True)
+    view = evidence_of(delivery, where="header X-Knouds-Signature")
 
     assert [line.text for line in view.sent.headers if line.is_marked] == ["X-Knouds-Signature: t=1,v1=00"]
     assert not any(line.is_marked for line in view.received.headers)
