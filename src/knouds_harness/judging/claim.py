@@ -13,6 +13,7 @@ from knouds_harness.judging.context import Case
 from knouds_harness.judging.rule.outside import is_from_outside
 from knouds_harness.judging.rule.reading import read, why_expected
 from knouds_harness.judging.rule.reasons import Reason
+from knouds_harness.runs.findings import difference
 from knouds_harness.targets.needs.need import Need
 
 P = ParamSpec("P")
@@ -44,6 +45,11 @@ class Claim:
     cause: str = ""
     reasons: tuple[str, ...] = ()
 
+    @property
+    def difference(self) -> str:
+        """What was expected and what came instead, in one line."""
+        return difference(self.expected, self.observed)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Check(Generic[P]):
@@ -53,12 +59,12 @@ class Check(Generic[P]):
         id: ``family.name``, as it stands in findings and waivers.
         facts: Every fact that the check may make a claim about.
         given: Names of the arguments that ``judge`` takes besides the exchange.
-        told: Reads arguments from the exchange itself.
+        reads: Reads arguments from the exchange itself.
         needs: What the target's profile must offer; otherwise the facts count as untested.
         applies: Decides from the exchange and its context whether the check applies; None if only the sender
             knows.
-        alone: Replaces missing arguments if this exchange is all that is known. The check then yields only
-            claims that do not hold. None if it can say nothing then.
+        if_unknown: Replaces arguments that are not known. The check then yields only claims that do not hold.
+            None if it can say nothing then.
         judge: Takes an exchange and the arguments, and yields claims.
     """
 
@@ -67,8 +73,8 @@ class Check(Generic[P]):
     given: tuple[str, ...] = ()
     needs: tuple[Need[object], ...] = ()
     applies: Callable[[Case], object] | None = field(default=None, repr=False)
-    told: Callable[[Case], Mapping[str, object]] | None = field(default=None, repr=False)
-    alone: Callable[[Case], Mapping[str, object]] | None = field(default=None, repr=False)
+    reads: Callable[[Case], Mapping[str, object]] | None = field(default=None, repr=False)
+    if_unknown: Callable[[Case], Mapping[str, object]] | None = field(default=None, repr=False)
     judge: Callable[Concatenate[Exchange, P], Iterator[Claim]] = field(repr=False)
 
     @property
@@ -95,18 +101,17 @@ class Check(Generic[P]):
         """Return the claims about an exchange to which the check applies; none if it knows too little."""
         judge = cast("Callable[..., Iterator[Claim]]", self.judge)
         known = self._known(case)
-        is_asked_for = self.id in case.context.applying
-        if known.keys() == set(self.given) and (self.alone is None or self.given or is_asked_for):
+        if known.keys() == set(self.given):
             return judge(case.exchange, **known)
-        if self.alone is None or is_asked_for:
+        if self.if_unknown is None or self.id in case.context.applying:
             return iter(())
-        known = {**self.alone(case), **known}
-        if known.keys() < set(self.given):
+        known = {**self.if_unknown(case), **known}
+        if known.keys() != set(self.given):
             return iter(())
         return (claim for claim in judge(case.exchange, **known) if not claim.holds)
 
     def _known(self, case: Case) -> dict[str, object]:
-        known = {**(self.told(case) if self.told else {}), **case.known}
+        known = {**(self.reads(case) if self.reads else {}), **case.known}
         return {name: known[name] for name in self.given if known.get(name) is not None}
 
 
@@ -192,18 +197,13 @@ def is_limited_run(case: Case) -> bool:
     return case.is_run and case.key_state == "active" and is_limited
 
 
-def nothing_more(_: Case) -> Mapping[str, object]:
-    """Use as ``alone`` without arguments: one exchange can break the fact, but not show that it holds."""
-    return {}
-
-
 def check(
     *facts: str,
     given: tuple[str, ...] = (),
     needs: tuple[Need[object], ...] = (),
     applies: Callable[[Case], object] | None = None,
-    told: Callable[[Case], Mapping[str, object]] | None = None,
-    alone: Callable[[Case], Mapping[str, object]] | None = None,
+    reads: Callable[[Case], Mapping[str, object]] | None = None,
+    if_unknown: Callable[[Case], Mapping[str, object]] | None = None,
 ) -> Callable[[Callable[Concatenate[Exchange, P], Iterator[Claim]]], Check[P]]:
     """Turn a judging function into a check; its id is ``FAMILY.function-name``."""
 
@@ -216,8 +216,8 @@ def check(
             given=given,
             needs=needs,
             applies=applies,
-            told=told,
-            alone=alone,
+            reads=reads,
+            if_unknown=if_unknown,
             judge=judge,
         )
 
@@ -231,31 +231,6 @@ def status_is(exchange: Exchange, *statuses: int, fact: str) -> Claim:
         holds=exchange.status in statuses,
         expected=" or ".join(str(status) for status in statuses),
         observed=answer(exchange),
-    )
-
-
-def refusal_is(exchange: Exchange, fact: str, status_fact: str | None, *statuses: int) -> Iterator[Claim]:
-    """Claim a refusal with one of the statuses.
-
-    ``status_fact`` is the (assumed) fact about the exact status, if ``fact`` promises only a refusal.
-    """
-    if status_fact is None:
-        yield status_is(exchange, *statuses, fact=fact)
-        return
-    is_refused = exchange.status is not None and 400 <= exchange.status < 500
-    yield Claim(fact=fact, holds=is_refused, expected="a refusal", observed=answer(exchange))
-    if is_refused:
-        yield status_is(exchange, *statuses, fact=status_fact)
-
-
-def code_is(exchange: Exchange, *codes: str, fact: str) -> Claim:
-    """Claim that the response's ``code`` is one of the codes."""
-    return Claim(
-        fact=fact,
-        holds=exchange.code in codes,
-        expected=" or ".join(codes),
-        observed=answer(exchange),
-        where="/code",
     )
 
 
@@ -273,7 +248,7 @@ def mismatch_claim(mismatch: Mismatch) -> Claim:
 def explain(check: Check[...], claim: Claim) -> str:
     """Describe a claim that does not hold in one line."""
     place = f" at {claim.where}" if claim.where else ""
-    return f"{claim.fact}{place} (expected {claim.expected}, observed {claim.observed}; {check.id})"
+    return f"{claim.fact}{place} ({claim.difference}; {check.id})"
 
 
 def answer(exchange: Exchange) -> str:

@@ -38,7 +38,7 @@ class TimedRequest(Generic[T]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Model(Generic[T]):
+class SerialModel(Generic[T]):
     """Which responses are possible, one request at a time.
 
     Attributes:
@@ -69,9 +69,9 @@ def register(
     initial: Callable[[str], Collection[Hashable]],
     partition: Callable[[T], Iterable[tuple[str, Access]]],
     describe: Callable[[T, str], str],
-) -> Model[T]:
+) -> SerialModel[T]:
     """Return the model of registers: each read shows the last written value."""
-    return Model(
+    return SerialModel(
         initial=initial,
         step=lambda state, access: (access.value,) if access.is_write or access.value == state else (),
         partition=partition,
@@ -81,7 +81,7 @@ def register(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contradiction(Generic[T]):
+class HistoryContradiction(Generic[T]):
     """The shortest part of a history that no order explains.
 
     Attributes:
@@ -123,7 +123,7 @@ class Contradiction(Generic[T]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict(Generic[T]):
+class HistoryVerdict(Generic[T]):
     """The verdict on a history.
 
     Attributes:
@@ -133,13 +133,13 @@ class Verdict(Generic[T]):
     """
 
     is_consistent: bool | None
-    contradiction: Contradiction[T] | None = None
+    contradiction: HistoryContradiction[T] | None = None
     states: Mapping[str, Collection[Hashable]] = field(default_factory=dict)
 
 
 def judge_history(
-    model: Model[T], history: Iterable[TimedRequest[T]], *, most_steps: int = MOST_STEPS
-) -> Verdict[T]:
+    model: SerialModel[T], history: Iterable[TimedRequest[T]], *, most_steps: int = MOST_STEPS
+) -> HistoryVerdict[T]:
     """Find out whether some order explains a history, with at most ``most_steps`` model calls per partition.
 
     Returns:
@@ -159,9 +159,9 @@ def judge_history(
             is_undecided = True
             continue
         if found is not None:
-            return Verdict(is_consistent=False, contradiction=found)
+            return HistoryVerdict(is_consistent=False, contradiction=found)
         states[name] = search.states
-    return Verdict(is_consistent=None if is_undecided else True, states=states)
+    return HistoryVerdict(is_consistent=None if is_undecided else True, states=states)
 
 
 class _Part(NamedTuple, Generic[T]):
@@ -185,12 +185,12 @@ class _TooManySteps(Exception):
 class _Search(Generic[T]):
     """Follows all possible situations from event to event: a request begins or ends."""
 
-    def __init__(self, model: Model[T], most_steps: int) -> None:
+    def __init__(self, model: SerialModel[T], most_steps: int) -> None:
         self.states: Collection[Hashable] = ()
         self._model = model
         self._steps_left = most_steps
 
-    def contradiction(self, name: str, parts: Sequence[_Part[T]]) -> Contradiction[T] | None:
+    def contradiction(self, name: str, parts: Sequence[_Part[T]]) -> HistoryContradiction[T] | None:
         """Return the shortest contradiction in the parts of one name; None if there is none."""
         found = self._first_unexplained(parts, self._model.initial(name))
         if found is None:
@@ -202,7 +202,7 @@ class _Search(Generic[T]):
             if again is not None and again[0] is last:
                 window = kept
         requests = sorted((each.request for each in window), key=lambda each: each.began_s)
-        return Contradiction(
+        return HistoryContradiction(
             name=name, before=before, requests=requests, last=last.request, describe=self._model.describe
         )
 

@@ -100,6 +100,11 @@ def fails_run(verdict: Verdict, *, strict: bool, is_waived: bool) -> bool:
     return verdict in failing or (strict and verdict is Verdict.ASSUMPTION)
 
 
+def difference(expected: str, observed: str) -> str:
+    """Say in one line what was expected, and what came instead."""
+    return f"expected {expected}, observed {observed}"
+
+
 _ARRAY_INDEX = re.compile(r"/\d+(?=/|$)")
 _MOST_LINES: Final = 10
 
@@ -165,6 +170,11 @@ class Finding:
             return f"in front of the API: {self.observed}, {counted(self.count, 'time')}"
         key = f"as {self.persona}" if self.persona else "without a key"
         return f"{self.operation or 'no operation'} {key}"
+
+    @property
+    def difference(self) -> str:
+        """What was expected and what came instead, in one line."""
+        return difference(self.expected, self.observed)
 
     @property
     def reproduction(self) -> str:

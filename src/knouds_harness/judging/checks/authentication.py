@@ -51,7 +51,7 @@ def key_prefix(exchange: Exchange, *, secret: Secret) -> Iterator[Claim]:
     needs=(ANY_KEY,),
     given=("tier", "role", "others", "user"),
     applies=lambda case: case.operation_id == "getWhoami" and case.key_state == "active",
-    alone=lambda _: {"others": {}},
+    if_unknown=lambda _: {"others": {}},
 )
 def whoami_owner(
     exchange: Exchange, *, tier: str, role: str, others: dict[str, str], user: str

@@ -17,7 +17,7 @@ from knouds_harness.judging.checks.rate_limits import is_same_window, window_hea
 from knouds_harness.judging.checks.runs import amount
 from knouds_harness.judging.checks.workflows import summaries_of
 from knouds_harness.judging.claim import Claim, answer, check
-from knouds_harness.judging.serial_order import Access, Model, judge_history, register, steps_of
+from knouds_harness.judging.serial_order import Access, SerialModel, judge_history, register, steps_of
 from knouds_harness.judging.workflow_model import accesses_of
 from knouds_harness.targets.needs.keys import AUTHOR
 from knouds_harness.targets.needs.rate_limits import FILLABLE_WINDOW, LIMITED_KEY
@@ -55,7 +55,7 @@ def distinct_slugs(exchange: Exchange, *, others: Collection[str]) -> Iterator[C
 def updates_in_some_order(
     exchange: Exchange, *, before: Exchange, history: Sequence[Exchange], members: Sequence[str]
 ) -> Iterator[Claim]:
-    """Concurrent updates of different members all take effect.
+    """A read shows what was last written, also if several members are updated at the same time.
 
     ``before`` is a read before all of them, ``history`` everything sent to the workflow since, ``members``
     are those that the updates name. The exchange is the last read.
@@ -93,13 +93,13 @@ def _members_in_some_order(
 
 @check("workflows.delete-then-404", needs=_WRITES, given=("history",))
 def deletes_in_some_order(exchange: Exchange, *, history: Sequence[Exchange]) -> Iterator[Claim]:
-    """A workflow that is deleted while it is written stays deleted.
+    """A workflow exists until it is deleted, and not afterwards, even if it is written at the same time.
 
     ``history`` is everything sent to it since it certainly existed. The exchange is the last read.
     """
     del exchange
     if any(_is_delete(each) and each.is_success for each in history):
-        model: Model[Exchange] = register(
+        model: SerialModel[Exchange] = register(
             lambda _: (True,), lambda each: _accesses(each, ()), lambda each, _: _said(each)
         )
         yield from _order_claims(history, model, fact="workflows.delete-then-404")
@@ -134,7 +134,7 @@ def lists_in_some_order(
         times = [f"{slug} {access.value} times" for name, access in presence(each) if name == slug]
         return _said(each, *times)
 
-    model: Model[Exchange] = register(lambda slug: (int(slug in slugs),), presence, said)
+    model: SerialModel[Exchange] = register(lambda slug: (int(slug in slugs),), presence, said)
     yield from _order_claims(history, model, fact="workflows.list-own-and-templates")
 
 
@@ -159,11 +159,13 @@ def cancels_in_some_order(exchange: Exchange, *, history: Sequence[Exchange]) ->
         return _said(each, steps[each.id])
 
     if any(steps[each.id] in FINAL for each in shown):
-        model: Model[Exchange] = Model(initial=lambda _: (_ANY_IN_FLIGHT,), step=ends, describe=said)
+        model: SerialModel[Exchange] = SerialModel(
+            initial=lambda _: (_ANY_IN_FLIGHT,), step=ends, describe=said
+        )
         yield from _order_claims(shown, model, fact="execution.final-is-absorbing")
     in_flight = [each for each in shown if steps[each.id] not in FINAL]
     if in_flight:
-        model = Model(initial=lambda _: ("processing",), step=edges, describe=said)
+        model = SerialModel(initial=lambda _: ("processing",), step=edges, describe=said)
         yield from _order_claims(in_flight, model, fact="execution.edges")
 
 
@@ -214,12 +216,7 @@ def burst(exchange: Exchange, *, answers: Sequence[Exchange], left: int) -> Iter
     """
     del exchange
     admitted = sum(each.is_success for each in answers)
-    yield Claim(
-        fact="rate.over-limit-is-429",
-        holds=admitted <= left,
-        expected=f"{left} admitted, and a 429 for the rest",
-        observed=f"{admitted} admitted",
-    )
+    yield no_more_admitted(admitted, left)
     if all(each.is_success or each.status == 429 for each in answers):
         yield Claim(
             fact="tier.rate-limit-pro",
@@ -227,6 +224,16 @@ def burst(exchange: Exchange, *, answers: Sequence[Exchange], left: int) -> Iter
             expected=f"{left} admitted, as many as the window had left",
             observed=f"{admitted} admitted",
         )
+
+
+def no_more_admitted(admitted: int, left: int) -> Claim:
+    """Claim that a window admitted no more requests than it had left."""
+    return Claim(
+        fact="rate.over-limit-is-429",
+        holds=admitted <= left,
+        expected=f"{left} admitted, and a 429 for the rest",
+        observed=f"{admitted} admitted",
+    )
 
 
 @check("rate.remaining-falls", needs=(LIMITED_KEY,), given=("earlier", "between"))
@@ -250,7 +257,7 @@ def all_counted(exchange: Exchange, *, earlier: Exchange, between: Sequence[Exch
         )
 
 
-def _order_claims(history: Sequence[Exchange], model: Model[Exchange], *, fact: str) -> Iterator[Claim]:
+def _order_claims(history: Sequence[Exchange], model: SerialModel[Exchange], *, fact: str) -> Iterator[Claim]:
     verdict = judge_history(model, steps_of(history))
     if verdict.is_consistent is not None:
         found = verdict.contradiction

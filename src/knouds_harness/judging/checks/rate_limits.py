@@ -4,7 +4,7 @@ A check that compares two responses makes no claim if a new window may have begu
 refused request counts, and which headers an account without a limit gets, is undocumented.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
@@ -17,8 +17,9 @@ from knouds_harness.targets.needs.keys import ADMIN_KEY, PRO_MODEL_KEY
 from knouds_harness.targets.needs.need import CONTROL, MAY_RUN, MAY_WRITE
 from knouds_harness.whole_numbers import whole_number
 
-_ROUNDING_S = 2  # Date and Reset are whole seconds, each rounded its own way
-_MILLISECONDS = 10**11
+ROUNDING_S = 2  # Date and Reset are whole seconds, each rounded its own way
+MILLISECONDS = 10**11
+"""Larger numbers in ``X-RateLimit-Reset`` are milliseconds."""
 _FACT_BY_TIER = {"pro": "tier.rate-limit-pro", "business": "tier.rate-limit-business"}
 _LIMITED = (rate_limits.LIMITED_KEY,)
 _FILLED = (rate_limits.FILLABLE_WINDOW,)
@@ -60,7 +61,7 @@ def seconds_left(exchange: Exchange, *, advanced_s: float) -> float | None:
     ``advanced_s`` is how far the clock of the windows was moved ahead of the Date header.
     """
     now, reset = server_unix_s(exchange), window_headers_of(exchange).reset_unix_s
-    return None if now is None or reset is None or reset >= _MILLISECONDS else reset - now - advanced_s
+    return None if now is None or reset is None or reset >= MILLISECONDS else reset - now - advanced_s
 
 
 def is_same_window(exchange: Exchange, earlier: Exchange) -> bool:
@@ -149,7 +150,7 @@ def shared_by_keys(exchange: Exchange, *, earlier: Exchange, advanced_s: float) 
     fact = "rate.per-user-not-per-key"
     left = seconds_left(earlier, advanced_s=advanced_s)
     passed_s = (exchange.started_at - earlier.started_at).total_seconds()
-    if left is not None and passed_s < left - _ROUNDING_S:
+    if left is not None and passed_s < left - ROUNDING_S:
         ends = window_headers_of(exchange).reset_unix_s, window_headers_of(earlier).reset_unix_s
         if exchange.is_success and ends[0] is not None:
             yield Claim(
@@ -180,13 +181,18 @@ def told_limit(exchange: Exchange, *, tier: str) -> Iterator[Claim]:
     """The limit in the headers is the tier's."""
     told = window_headers_of(exchange).limit
     if exchange.is_success and told is not None:
-        yield Claim(
-            fact=_FACT_BY_TIER[tier],
-            holds=told == LIMIT_BY_TIER[tier],
-            expected=f"{LIMIT_BY_TIER[tier]} for {tier}",
-            observed=f"{told}",
-            where="header X-RateLimit-Limit",
-        )
+        yield is_limit_of_tier(told, tier)
+
+
+def is_limit_of_tier(told: int, tier: str) -> Claim:
+    """Claim that ``X-RateLimit-Limit`` tells the limit of a tier."""
+    return Claim(
+        fact=_FACT_BY_TIER[tier],
+        holds=told == LIMIT_BY_TIER[tier],
+        expected=f"{LIMIT_BY_TIER[tier]} for {tier}",
+        observed=f"{told}",
+        where="header X-RateLimit-Limit",
+    )
 
 
 @check(*_FACT_BY_TIER.values(), needs=(MAY_RUN,), given=("tier", "number"))
@@ -195,12 +201,14 @@ def within_limit(exchange: Exchange, *, tier: str, number: int) -> Iterator[Clai
 
     The exchange is the last of the requests up to the limit, or the first of them that was refused.
     """
-    yield Claim(
-        fact=_FACT_BY_TIER[tier],
-        holds=exchange.status != 429,
-        expected=f"{LIMIT_BY_TIER[tier]} requests admitted",
-        observed=f"request {number} of the window: {answer(exchange)}",
-    )
+    observed = f"request {number} of the window: {answer(exchange)}"
+    yield all_admitted(tier, holds=exchange.status != 429, observed=observed)
+
+
+def all_admitted(tier: str, *, holds: bool, observed: str) -> Claim:
+    """Claim that a window admitted as many requests as the tier's limit."""
+    expected = f"{LIMIT_BY_TIER[tier]} requests admitted"
+    return Claim(fact=_FACT_BY_TIER[tier], holds=holds, expected=expected, observed=observed)
 
 
 @check("rate.window-is-fixed-60-s", needs=_LIMITED, given=("advanced_s",), applies=lambda case: case.is_run)
@@ -212,7 +220,7 @@ def window_ends(exchange: Exchange, *, advanced_s: float) -> Iterator[Claim]:
     if left is not None:
         yield Claim(
             fact="rate.window-is-fixed-60-s",
-            holds=-_ROUNDING_S - took_s <= left <= WINDOW_S + _ROUNDING_S + took_s,
+            holds=-ROUNDING_S - took_s <= left <= WINDOW_S + ROUNDING_S + took_s,
             expected=f"0 to {WINDOW_S} s from now, give or take the {took_s:.0f} s that the run took",
             observed=f"{left:.0f} s from now",
             where="header X-RateLimit-Reset",
@@ -243,22 +251,28 @@ def ends_apart(exchange: Exchange, *, earlier_runs: Sequence[Exchange]) -> Itera
     ends = [each for run in earlier_runs if (each := _end_of(run)) is not None]
     end = _end_of(exchange)
     if ends and end is not None:
-        others = [each for each in ends if abs(end - each) > _ROUNDING_S]
-        too_near = [each for each in others if end - each < WINDOW_S - _ROUNDING_S]
-        yield Claim(
-            fact="rate.window-is-fixed-60-s",
-            holds=not too_near,
-            expected=f"{max(too_near or ends)} as before, or {WINDOW_S} s later",
-            observed=f"{end}",
-            where="header X-RateLimit-Reset",
-        )
+        yield is_same_or_later(end, ends)
+
+
+def is_same_or_later(end_unix_s: int, earlier_unix_s: Collection[int]) -> Claim:
+    """Claim that a window ends when an earlier one was said to end, or at least 60 s later."""
+    others = [each for each in earlier_unix_s if abs(end_unix_s - each) > ROUNDING_S]
+    too_near = [each for each in others if end_unix_s - each < WINDOW_S - ROUNDING_S]
+    return Claim(
+        fact="rate.window-is-fixed-60-s",
+        holds=not too_near,
+        expected=f"{max(too_near or earlier_unix_s)} as before, or {WINDOW_S} s later",
+        observed=f"{end_unix_s}",
+        where="header X-RateLimit-Reset",
+    )
 
 
 @check("rate.window-is-fixed-60-s", needs=_FILLED, given=("earlier",))
 def window_turned(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
-    """After a window's end, a new window of at least 60 s has begun, in which only this request counts.
+    """After a window's end, or the wait that a 429 asks for, a new window of at least 60 s has begun.
 
-    ``earlier`` is a response in the window before: a window ends at least 60 s after the one before it.
+    ``earlier`` is a response in the window before: a window ends at least 60 s after the one before it. Only
+    this request counts in the new one.
     """
     yield _unthrottled(exchange, "admitted: the window is over", fact="rate.window-is-fixed-60-s")
     now = window_headers_of(exchange)
@@ -274,7 +288,7 @@ def window_turned(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     if exchange.is_success and end is not None and end_before is not None:
         yield Claim(
             fact="rate.window-is-fixed-60-s",
-            holds=end - end_before >= WINDOW_S - _ROUNDING_S,
+            holds=end - end_before >= WINDOW_S - ROUNDING_S,
             expected=f"{end_before + WINDOW_S} or later: {WINDOW_S} s after the window before",
             observed=f"{end}",
             where="header X-RateLimit-Reset",
@@ -286,13 +300,18 @@ def told_wait(exchange: Exchange) -> Iterator[Claim]:
     """A 429 asks to wait no longer than a window lasts."""
     wait_s = _number(exchange, "retry-after")
     if exchange.status == 429 and wait_s is not None:
-        yield Claim(
-            fact="rate.window-is-fixed-60-s",
-            holds=wait_s <= WINDOW_S + _ROUNDING_S,
-            expected=f"at most {WINDOW_S} s",
-            observed=f"{wait_s} s",
-            where="header Retry-After",
-        )
+        yield is_short_wait(wait_s)
+
+
+def is_short_wait(wait_s: int) -> Claim:
+    """Claim that a ``Retry-After`` is no longer than a window."""
+    return Claim(
+        fact="rate.window-is-fixed-60-s",
+        holds=wait_s <= WINDOW_S + ROUNDING_S,
+        expected=f"at most {WINDOW_S} s",
+        observed=f"{wait_s} s",
+        where="header Retry-After",
+    )
 
 
 @check("rate.per-user-not-per-key", needs=(*_FILLED, rate_limits.TWO_LIMITED_KEYS), given=("over",))
@@ -328,7 +347,7 @@ def _is_full_still(exchange: Exchange, over: Exchange) -> bool:
     """Whether the exchange was sent before the Retry-After of ``over`` had passed."""
     wait_s = _number(over, "retry-after")
     passed_s = (exchange.started_at - over.started_at).total_seconds()
-    return over.status == 429 and wait_s is not None and passed_s < wait_s - _ROUNDING_S
+    return over.status == 429 and wait_s is not None and passed_s < wait_s - ROUNDING_S
 
 
 @check(

@@ -79,7 +79,13 @@ def _as_first_row(case: Case) -> Mapping[str, object]:
     return {"user_id": str(rows_of(case.exchange)[0].get("userId"))}
 
 
-@check("usage.own-rows-only", needs=(ANY_KEY,), given=("user_id",), applies=_shows_users, alone=_as_first_row)
+@check(
+    "usage.own-rows-only",
+    needs=(ANY_KEY,),
+    given=("user_id",),
+    applies=_shows_users,
+    if_unknown=_as_first_row,
+)
 def own_user(exchange: Exchange, *, user_id: str) -> Iterator[Claim]:
     """Every row belongs to the key's account, as whoami names it."""
     others = sorted({str(row.get("userId")) for row in rows_of(exchange)} - {user_id})
@@ -161,7 +167,7 @@ def no_provider_ids(exchange: Exchange) -> Iterator[Claim]:
     needs=(ANY_KEY,),
     given=("limit",),
     applies=_shows_usage,
-    told=lambda case: {"limit": asked_limit(case)},
+    reads=lambda case: {"limit": asked_limit(case)},
 )
 def limit(exchange: Exchange, *, limit: int) -> Iterator[Claim]:
     """No more rows come back than `limit` asks for, and never more than 500."""
@@ -186,7 +192,7 @@ def at_most(exchange: Exchange, most: int, *, fact: str) -> Iterator[Claim]:
     needs=(ANY_KEY,),
     given=("total",),
     applies=_shows_usage,
-    told=lambda case: {"total": _total(case)},
+    reads=lambda case: {"total": _total(case)},
 )
 def default_limit(exchange: Exchange, *, total: int) -> Iterator[Claim]:
     """Without a limit, 50 rows come back, or all if there are fewer.
@@ -242,7 +248,7 @@ def offset(
     needs=(ANY_KEY,),
     given=("before", "after", "filters"),
     applies=lambda case: _shows_usage(case) and _filters(case),
-    alone=lambda case: {"before": (), "after": (), "filters": _filters(case)},
+    if_unknown=lambda case: {"before": (), "after": (), "filters": _filters(case)},
 )
 def filtered(
     exchange: Exchange, *, before: Sequence[Row], after: Sequence[Row], filters: Mapping[str, str]
@@ -411,7 +417,7 @@ def reconciled(exchange: Exchange, *, cost_credits: Sequence[float], rows: Seque
     needs=(ANY_KEY,),
     given=("used",),
     applies=_shows_models,
-    alone=lambda _: {"used": ()},
+    if_unknown=lambda _: {"used": ()},
 )
 def distinct_models(exchange: Exchange, *, used: Collection[str]) -> Iterator[Claim]:
     """Usage models lists each model of the account's history, once.

@@ -60,7 +60,7 @@ def _any_suffix(case: Case) -> Mapping[str, object]:
     needs=_WRITE_NEEDS,
     given=("slug", "allowed"),
     applies=_name_and_slug,
-    alone=_any_suffix,
+    if_unknown=_any_suffix,
 )
 def made_slug(exchange: Exchange, *, slug: str, allowed: Collection[str]) -> Iterator[Claim]:
     """A name that is not taken becomes the slug, in lowercase with hyphens."""
@@ -197,7 +197,7 @@ gone = by_rule(reasons.DELETED_WORKFLOW, *_WRITE_NEEDS)
     needs=(keys.READER,),
     given=("own", "templates", "foreign", "deleted", "creator"),
     applies=answers_to("listWorkflows"),
-    alone=lambda _: {"own": (), "templates": (), "foreign": (), "deleted": (), "creator": None},
+    if_unknown=lambda _: {"own": (), "templates": (), "foreign": (), "deleted": (), "creator": None},
 )
 def listed(
     exchange: Exchange,

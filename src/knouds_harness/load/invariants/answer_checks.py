@@ -28,7 +28,7 @@ from knouds_harness.judging.claim import Check, Claim
 from knouds_harness.judging.context import Context
 from knouds_harness.judging.engine import finding_of, judge
 from knouds_harness.load.client.response import Response
-from knouds_harness.load.invariants.invariants import Tallies
+from knouds_harness.load.invariants.tallies import Tallies
 from knouds_harness.targets.resources import Waiver
 
 _JUDGED_FIRST: Final = 20
@@ -92,6 +92,7 @@ class Verifier:
     def __init__(
         self,
         document: Document,
+        tallies: Tallies,
         *,
         waivers: Sequence[Waiver] = (),
         redactor: Redactor | None = None,
@@ -105,7 +106,7 @@ class Verifier:
         self._shapes = ShapeJudge(document)
         self._waivers = waivers
         self._kinds: defaultdict[str, dict[int, _AnswerKind | None]] = defaultdict(dict)
-        self._tallies = Tallies()
+        self._tallies = tallies
 
     def judge(self, name: str, response: Response, body: JSON = None) -> ContractBroken | None:
         """Judge a response.
@@ -147,15 +148,14 @@ class Verifier:
         if kind is not None:
             kind.seen += 1
 
-    def take(self) -> Tallies:
+    def add_up(self) -> None:
+        """Add what was seen since the last call to the tallies."""
         for kind in filter(None, chain(*map(dict.values, self._kinds.values()))):
             self._tallies.answers += kind.seen
             self._tallies.verified += kind.verified
             kind.seen = kind.verified = 0
             for form in kind.forms.values():
                 self._count(form)
-        taken, self._tallies = self._tallies, Tallies()
-        return taken
 
     def _gap(self) -> int:
         """Draw how many responses pass by their members before the next ones are judged."""
@@ -339,4 +339,4 @@ def _form_of(headers: tuple[bool, ...] | None, body: Any) -> Hashable:  # noqa: 
 
 def _shown(claim: Claim) -> str:
     place = f" at {claim.where}" if claim.where else ""
-    return f"expected {claim.expected}{place}, observed {claim.observed}"
+    return f"{claim.difference}{place}"

@@ -16,14 +16,9 @@ from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Request
 from knouds_harness.exchange.execution_status import status_in
 from knouds_harness.exchange.usage import await_usage, usage_rows
-from knouds_harness.load.invariants.aggregation import Aggregation
-from knouds_harness.load.invariants.invariants import (
-    FINAL_STANDS,
-    HAS_A_ROW,
-    IS_CHARGED,
-    ObservedRun,
-    Tallies,
-)
+from knouds_harness.judging.checks import executions
+from knouds_harness.load.invariants.observations import Ended, Observations, ObservedRun
+from knouds_harness.load.invariants.tallies import HAS_A_ROW, IS_CHARGED, Tallies
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
@@ -36,8 +31,8 @@ _MOST_TIME_S: Final = 30.0
 
 
 @dataclass(kw_only=True)
-class Rows:
-    """Rows of an account's usage: their ids, and how many have each cost, by resource."""
+class UsageRows:
+    """UsageRows of an account's usage: their ids, and how many have each cost, by resource."""
 
     ids: set[str] = field(default_factory=set)
     costs: dict[str, Counter[float]] = field(default_factory=dict)
@@ -64,7 +59,7 @@ class Audit:
         self._target = target
         self._persona_by_user = {persona.user: persona for persona in personas}
         self._yes_production = yes_production
-        self._rows_before: dict[str, Rows] = {}
+        self._rows_before: dict[str, UsageRows] = {}
 
     def before(self) -> None:
         with self._client() as client:
@@ -73,21 +68,23 @@ class Audit:
                 if rows is not None:
                     self._rows_before[user] = rows
 
-    def after(self, aggregation: Aggregation) -> Iterator[str]:
-        """Judge into the aggregation's tallies; yield a sentence for each part that could not be checked."""
+    def after(self, observations: Observations, tallies: Tallies) -> Iterator[str]:
+        """Judge what was observed; yield a sentence for each part that could not be checked."""
         deadline_s = time.monotonic() + _MOST_TIME_S
         try:
             with self._client() as client:
-                self._poll_again(client, aggregation, deadline_s)
-                yield from self._compare_usage(client, aggregation, deadline_s)
+                self._poll_again(client, observations.ended, tallies, deadline_s)
+                yield from self._compare_usage(client, observations.runs, tallies, deadline_s)
         except HarnessError as error:
             yield f"not everything could be checked after the load: {error}"
 
     def _client(self) -> Client:
         return Client(target=self._target, guard=Guard(self._target, yes_production=self._yes_production))
 
-    def _poll_again(self, client: Client, aggregation: Aggregation, deadline_s: float) -> None:
-        for each in aggregation.ended:
+    def _poll_again(
+        self, client: Client, ended: Iterable[Ended], tallies: Tallies, deadline_s: float
+    ) -> None:
+        for each in ended:
             if time.monotonic() > deadline_s:
                 return
             persona = self._persona_by_user.get(each.user)
@@ -104,12 +101,14 @@ class Audit:
             )
             status = status_in(exchange)
             if status is not None:
-                example = f"{each.execution_id}: {each.status}, and later {status}"
-                aggregation.tallies.judge(*FINAL_STANDS, holds=status == each.status, example=example)
+                for claim in executions.steps_are_documented((each.status, status)):
+                    tallies.claim(executions.edges, claim, about=each.execution_id)
 
-    def _compare_usage(self, client: Client, aggregation: Aggregation, deadline_s: float) -> Iterator[str]:
+    def _compare_usage(
+        self, client: Client, of_all: Mapping[ObservedRun, int], tallies: Tallies, deadline_s: float
+    ) -> Iterator[str]:
         for user, persona in self._persona_by_user.items():
-            runs = {run: count for run, count in aggregation.runs.items() if run.user == user}
+            runs = {run: count for run, count in of_all.items() if run.user == user}
             if not runs:
                 continue
             before = self._rows_before.get(user)
@@ -117,23 +116,23 @@ class Audit:
             if rows is None:
                 yield f"usage of {user} was not compared: it is unreadable, or over {_MOST_ROWS:,} rows long"
             else:
-                compare(aggregation.tallies, runs, rows.costs)
+                compare(tallies, runs, rows.costs)
 
     def _rows_once_enough(
         self,
         client: Client,
         persona: Persona,
-        before: Rows,
+        before: UsageRows,
         runs: Mapping[ObservedRun, int],
         deadline_s: float,
-    ) -> Rows | None:
+    ) -> UsageRows | None:
         deadline_s = min(deadline_s, time.monotonic() + _USAGE_WAIT_S)
 
-        def are_enough(rows: Rows | None) -> bool:
+        def are_enough(rows: UsageRows | None) -> bool:
             trial = Tallies()
             if rows is not None:
                 compare(trial, runs, rows.costs)
-            is_kept = rows is not None and not any(each.broken for each in trial.by_invariant.values())
+            is_kept = rows is not None and not any(each.broken for each in trial.by_promise.values())
             return is_kept or time.monotonic() > deadline_s
 
         return await_usage(
@@ -168,9 +167,9 @@ def compare(tallies: Tallies, runs: Mapping[ObservedRun, int], costs: Mapping[st
             tallies.break_(*IS_CHARGED, count=uncharged, example=example)
 
 
-def _rows_since(client: Client, persona: Persona, *, known: Collection[str]) -> Rows | None:
+def _rows_since(client: Client, persona: Persona, *, known: Collection[str]) -> UsageRows | None:
     """Return all rows that are not known; None if usage cannot be read, or is too long."""
-    rows = Rows()
+    rows = UsageRows()
     for offset in range(0, _MOST_ROWS, _PAGE_ROWS):
         shown = usage_rows(client.send, persona, limit=_PAGE_ROWS, offset=offset)
         if shown is None:

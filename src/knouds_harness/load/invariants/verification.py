@@ -20,11 +20,11 @@ from knouds_harness.exchange.webhook_receiver import Delivery, Receiver
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.collection.rows import RequestRow
 from knouds_harness.load.generator.workflow_log import BEGUN, CREATED
-from knouds_harness.load.invariants.aggregation import Aggregation
 from knouds_harness.load.invariants.answer_checks import Verifier
 from knouds_harness.load.invariants.audit import Audit
-from knouds_harness.load.invariants.invariants import OF_HISTORIES, ObservationBatch
-from knouds_harness.load.invariants.observations import SHOWING_STATUS, Observations, hash_of
+from knouds_harness.load.invariants.observations import SHOWING_STATUS, Observations
+from knouds_harness.load.invariants.rate_limits import RateLimits
+from knouds_harness.load.invariants.tallies import NEEDS, OF_HISTORIES, Tallies
 from knouds_harness.load.invariants.workflow_histories import WorkflowHistories, WorkflowRequest
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.accounts import AccountKeys
@@ -67,19 +67,22 @@ class LoadVerification:
         """Prepare, and take deliveries from now on."""
         self.share = share
         self._observed = OBSERVED if share else _LIMITED
+        self._tallies = Tallies()
         self._verifier = Verifier(
             shipped_document(),
+            self._tallies,
             waivers=target.waivers,
             redactor=Redactor.for_target(target),
             share=share or _SAMPLED_SHARE,
             draw=random.Random(f"{options.seed} verify").random,
         )
-        self._observations = Observations(chance=random.Random(f"{options.seed} history"))
+        self._limits = RateLimits(self._tallies, most_in_flight=options.users, is_alone=is_alone)
+        self._observations = Observations(
+            self._tallies, self._limits, chance=random.Random(f"{options.seed} history")
+        )
         self._histories: dict[str, WorkflowHistories] = {}
         self._begun: dict[tuple[str, int], WorkflowRequest] = {}
-        self._aggregation = Aggregation(
-            chance=random.Random(f"{options.seed} ledger"), most_in_flight=options.users, is_alone=is_alone
-        )
+        self._undecided = 0
         self._audit = audit
         self._target = target
         self._personas = dict(target.personas)
@@ -94,7 +97,7 @@ class LoadVerification:
 
     def _count_delivery(self, delivery: Delivery) -> None:
         if delivery.execution_id is not None:
-            self._aggregation.deliveries.take(hash_of(delivery.execution_id))
+            self._observations.deliveries.take(delivery.execution_id)
 
     def look(self, row: RequestRow, *, epoch_s: float) -> RequestRow:
         """Verify the response to a request; if it breaks the contract, the request counts as wrong."""
@@ -146,11 +149,11 @@ class LoadVerification:
                 body = parsed_json(content)[0]
                 histories.end(begun, status, body, created=created, at_s=at_s + epoch_s)
 
-    def take(self) -> ObservationBatch:
-        batch = self._observations.take()
-        batch.tallies.add(self._verifier.take())
-        batch.undecided = sum(each.judge(batch.tallies) for each in self._histories.values())
-        return batch
+    def _add_up(self) -> None:
+        self._observations.add_up()
+        self._verifier.add_up()
+        self._limits.judge_ended()
+        self._undecided += sum(each.judge(self._tallies) for each in self._histories.values())
 
     def conclude(self, *, at_once: bool) -> Iterator[str]:
         """Check the accounts once load is over; ``at_once`` leaves out what takes time. Call it once.
@@ -158,21 +161,24 @@ class LoadVerification:
         Yields:
             A sentence for each part that could not be checked.
         """
-        self._aggregation.add(self.take())
-        if undecided := self._aggregation.undecided:
-            yield f"Reads of {undecided} workflows were not compared with what was written: it took too long."
+        self._add_up()
+        if self._undecided:
+            yield (
+                f"Reads of {self._undecided} workflows were not compared with what was written: "
+                "it took too long."
+            )
         if self._audit is None:
             return
         if at_once:
             yield "The run was cut short: usage, deliveries and ended executions were not checked."
             return
-        yield from self._audit.after(self._aggregation)
+        yield from self._audit.after(self._observations, self._tallies)
         if self.receiver is not None:
             with self.receiver:
                 yield from self._await_deliveries()
 
     def _await_deliveries(self) -> Iterator[str]:
-        webhook, deliveries = self._webhook, self._aggregation.deliveries
+        webhook, deliveries = self._webhook, self._observations.deliveries
         deadline_s = time.monotonic() + webhook.deadline_s
         while not deliveries.are_all_here and time.monotonic() < deadline_s:
             gevent.sleep(_LOOK_EVERY_S)
@@ -180,7 +186,7 @@ class LoadVerification:
             deliveries.is_reached = True  # nothing is in between
         if deliveries.is_reached:
             gevent.sleep(_LOOK_EVERY_S)  # a second delivery may follow the first
-            deliveries.judge(self._aggregation.tallies)
+            deliveries.judge(self._tallies)
         elif not deliveries.are_all_here:
             yield (
                 f"No delivery came: whether {webhook.url} is set for the keys and leads to this machine "
@@ -189,19 +195,21 @@ class LoadVerification:
 
     def invariants(self) -> tuple[Invariant, ...]:
         """Return the counts of each invariant so far, in all processes that reported."""
-        self._aggregation.add(self.take())
-        found = self._aggregation.invariants()
+        self._add_up()
+        so_far = self._tallies.copy()
+        self._limits.judge_last(so_far)
+        found = so_far.invariants(needs=NEEDS)
         if self.share:
             return found
         return tuple(each for each in found if (each.fact, each.says) not in OF_HISTORIES)
 
     def verified_answers(self) -> tuple[int, int]:
         """Return how many responses were verified, of how many, as of the last call of ``invariants``."""
-        return self._aggregation.tallies.verified, self._aggregation.tallies.answers
+        return self._tallies.verified, self._tallies.answers
 
     def windows(self) -> tuple[LimitWindow, ...]:
         """Return the windows of rate limits that responses showed, as of the last call of ``invariants``."""
-        return self._aggregation.windows()
+        return self._limits.windows()
 
 
 def verified_share(options: LoadOptions, scenarios: Sequence[type[HasTasks]]) -> float:

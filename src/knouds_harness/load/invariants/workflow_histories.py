@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from knouds_harness.judging.serial_order import Access, TimedRequest, judge_history, register
 from knouds_harness.judging.workflow_model import accesses_of
-from knouds_harness.load.invariants.invariants import IS_THERE, SHOWS_LAST, Tallies
+from knouds_harness.load.invariants.tallies import IS_THERE, SHOWS_LAST, Tallies
 
 _MEMBERS: Final = ("name", "description")
 _CREATE: Final = "createWorkflow"

@@ -11,6 +11,7 @@ from knouds_harness.contract.document import shipped_document
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.invariants.answer_checks import ContractBroken, Verifier
+from knouds_harness.load.invariants.tallies import Tallies
 from knouds_harness.targets.personas import Secret
 from knouds_harness.targets.resources import Waiver
 
@@ -20,10 +21,16 @@ ACCOUNT = {"id": "usr_1", "email": "ada@example.com", "role": "user", "tier": "p
 
 
 def judged(name, *answers, **options):
-    one = Verifier(DOCUMENT, **options)
+    one, tallies = verifier(**options)
     verdicts = [one.judge(name, answer) for answer in answers]
-    tallies = one.take().by_invariant
-    return verdicts, {fact: (each.seen, each.broken, each.excused) for (fact, _), each in tallies.items()}
+    one.add_up()
+    found = tallies.by_promise.items()
+    return verdicts, {fact: (each.seen, each.broken, each.excused) for (fact, _), each in found}
+
+
+def verifier(**options):
+    tallies = Tallies()
+    return Verifier(DOCUMENT, tallies, **options), tallies
 
 
 def whoami(**changes):
@@ -41,14 +48,13 @@ def test_correct_responses_count_for_every_fact_they_show():
 
 def test_judged_and_all_responses_are_counted():
     """The first twenty of a kind are judged; with a share of almost nothing, none of the others."""
-    one = Verifier(DOCUMENT, share=1e-9)
+    one, tallies = verifier(share=1e-9)
     for _ in range(50):
         one.judge("getWhoami", whoami())
 
-    tallies = one.take()
-
-    assert (tallies.verified, tallies.answers) == (20, 50)
-    assert (one.take().verified, one.take().answers) == (0, 0)
+    for _ in range(2):  # each once
+        one.add_up()
+        assert (tallies.verified, tallies.answers) == (20, 50)
 
 
 def test_response_shows_only_the_facts_that_apply_to_it():
@@ -128,11 +134,11 @@ def answered(content_encoding, body, *, extra=b""):
 )
 def test_response_that_cannot_be_judged_is_wrong(answer):
     """Every time, also after correct responses; with an example, and without an exception."""
-    one = Verifier(DOCUMENT)
+    one, tallies = verifier()
     right = [one.judge("getWhoami", whoami()) for _ in range(2)]
     verdicts = [one.judge("getWhoami", answer) for _ in range(3)]
 
-    broken = [each for each in one.take().by_invariant.values() if each.broken]
+    broken = [each for each in tallies.by_promise.values() if each.broken]
     assert right == [None, None]
     assert all(isinstance(each, ContractBroken) for each in verdicts)
     assert {each.broken for each in broken} == {3}
@@ -143,7 +149,7 @@ def test_response_that_cannot_be_judged_is_wrong(answer):
     "body", [NESTED, b'{"user": ' + json.dumps(ACCOUNT).encode() + b', "x": ' + NESTED + b"}"]
 )
 def test_response_beyond_our_own_bounds_may_be_right(body):
-    one = Verifier(DOCUMENT)
+    one, _ = verifier()
 
     assert [one.judge("getWhoami", answered("", body)) for _ in range(3)] == [None] * 3
 
@@ -163,12 +169,12 @@ def test_rate_limit_header_with_too_many_digits_is_wrong(name, digits):
 @pytest.mark.parametrize("role", [KEY, KEY.upper(), "\x1b[2J\n::add-mask::x"])
 def test_verdict_and_example_show_no_secret(role):
     """And nothing that a terminal or CI would obey."""
-    one = Verifier(DOCUMENT, redactor=Redactor([Secret(KEY, "key:full")]))
+    one, tallies = verifier(redactor=Redactor([Secret(KEY, "key:full")]))
 
     verdict = one.judge("getWhoami", whoami(role=role))
     verdict = verdict and one.judge("getWhoami", whoami(role=role))
 
-    (example,) = (each.example for each in one.take().by_invariant.values() if each.broken)
+    (example,) = (each.example for each in tallies.by_promise.values() if each.broken)
     assert verdict is not None
     for text in (verdict.shown, example):
         assert KEY not in text.lower()

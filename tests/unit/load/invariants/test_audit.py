@@ -4,8 +4,9 @@ from collections import Counter
 
 import pytest
 
-from knouds_harness.load.invariants.audit import Rows, compare
-from knouds_harness.load.invariants.invariants import HAS_A_ROW, IS_CHARGED, ObservedRun, Tallies
+from knouds_harness.load.invariants.audit import UsageRows, compare
+from knouds_harness.load.invariants.observations import ObservedRun
+from knouds_harness.load.invariants.tallies import HAS_A_ROW, IS_CHARGED, Tallies
 
 PORTRAIT, CLIP = "workflows/portrait", "models/seedance"
 
@@ -14,7 +15,7 @@ def broken(runs, costs):
     tallies = Tallies()
     counts = {resource: Counter(rows) for resource, rows in costs.items()}
     compare(tallies, {ObservedRun("ada", *run): count for run, count in runs.items()}, counts)
-    found = tallies.by_invariant
+    found = tallies.by_promise
     return found[HAS_A_ROW].broken, found[IS_CHARGED].broken
 
 
@@ -46,8 +47,8 @@ def test_each_run_has_a_row_that_costs_as_much(runs, costs, expected):
 
 
 def test_row_on_two_pages_counts_once():
-    """Rows move to later pages as new ones come; rows from before the load do not count."""
-    rows = Rows()
+    """UsageRows move to later pages as new ones come; rows from before the load do not count."""
+    rows = UsageRows()
     row = {"id": 7, "workflowSlug": "portrait", "creditsCost": 8}
 
     rows.add([row, {**row, "id": 8}], known={"8"})

@@ -8,7 +8,7 @@ from load_workload import Said, options, persona, ran, throttled
 from knouds_harness.load.collection.rows import AnswerCopy, RequestRow
 from knouds_harness.load.generator.workflow_log import BEGUN, CREATED, ENDED
 from knouds_harness.load.invariants.audit import Audit
-from knouds_harness.load.invariants.invariants import HAS_A_ROW, OF_HISTORIES
+from knouds_harness.load.invariants.tallies import HAS_A_ROW, OF_HISTORIES
 from knouds_harness.load.invariants.verification import LoadVerification
 from knouds_harness.runs.operation_load import RequestStatus
 from knouds_harness.targets.profile import Target
@@ -26,9 +26,9 @@ class Auditor(Audit):
         super().__init__(TARGET, [ADA], yes_production=False)
         self.looked_for = 0
 
-    def after(self, aggregation):
-        self.looked_for = aggregation.runs.total()
-        aggregation.tallies.see(*HAS_A_ROW, self.looked_for)
+    def after(self, observations, tallies):
+        self.looked_for = observations.runs.total()
+        tallies.see(*HAS_A_ROW, self.looked_for)
         yield from ()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from clocks import Clock
 
-from knouds_harness.load.invariants.invariants import IS_THERE, SHOWS_LAST, Tallies
+from knouds_harness.load.invariants.tallies import IS_THERE, SHOWS_LAST, Tallies
 from knouds_harness.load.invariants.workflow_histories import WorkflowHistories
 
 PATH = "/api/workflows/w1"
@@ -35,7 +35,7 @@ class Followed:
         """Return (seen, broken) of both invariants, and the number of undecided histories."""
         undecided = self.histories.judge(self.tallies)
         counts = [
-            (tally.seen, tally.broken) if (tally := self.tallies.by_invariant.get(each)) else (0, 0)
+            (tally.seen, tally.broken) if (tally := self.tallies.by_promise.get(each)) else (0, 0)
             for each in (SHOWS_LAST, IS_THERE)
         ]
         return *counts, undecided
@@ -82,7 +82,7 @@ def test_state_is_carried_over_between_judgements(followed):
     followed.send("getWorkflow", shown={"description": "old"})
 
     assert followed.judged()[0] == (1, 1)
-    example = followed.tallies.by_invariant[SHOWS_LAST].example
+    example = followed.tallies.by_promise[SHOWS_LAST].example
     assert example == 'w1: no order explains getWorkflow description "old": 200'
 
 
