@@ -108,7 +108,7 @@ def test_new_breach_ends_with_exit_code_1_and_a_repaired_one_with_0(tmp_path):
         (["only-one"], "name a baseline and at least one run"),
         (["nothing", "there"], "neither a run folder nor"),
         (["--keep", "name"], "name the runs to keep"),
-        (["--scenario", "reads", "a", "b"], "belong to --repeat"),
+        (["--scenario", "reads", "a", "b"], "--scenario belongs to --repeat"),
         (["--repeat", "2"], "name a scenario"),
         (["--repeat", "2", "--scenario", "writes"], 'no scenario "writes"'),
         (["LOAD", "CHECK"], "they do not compare\n  Name runs of one kind"),

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -20,7 +20,8 @@ from knouds_harness.commands.shared_options import (
 )
 from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.locations import ObjectivesFile, objectives_path
-from knouds_harness.option_declarations import draw_seed
+from knouds_harness.option_declarations import click_options, draw_seed, option, options_from
+from knouds_harness.printable import counted
 
 if TYPE_CHECKING:
     from knouds_harness.measures.objectives import Objective
@@ -28,10 +29,34 @@ if TYPE_CHECKING:
     from knouds_harness.reporting.comparison.texts import Comparison
 
 _EPILOG = """Exit codes: 0 nothing got worse, or there is no evidence; 1 something got worse or misses
-an objective; 2 the runs cannot be compared; 3, 4, 130 a round of --repeat ended with this; 5 a side has no
-valid measurement."""
+an objective; 2 the runs cannot be compared; 3, 4, 130: a round of --repeat ended with this exit code; 5 a
+side has no valid measurement."""
 
 _GOES_ON_AFTER: Final = (ExitCode.KEPT, ExitCode.BREACH, ExitCode.INVALID_MEASUREMENT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepeatOptions:
+    """What --repeat loads in turn."""
+
+    scenario: str | None = option("--repeat: scenario to load them with", metavar="NAME")
+    baseline_target: str = option("--repeat: profile in targets/", default="sandbox", metavar="NAME")
+    candidate_target: str | None = option(
+        "--repeat: the other profile", metavar="NAME", default_text="the same"
+    )
+    candidate_fault: tuple[str, ...] = option(
+        "--repeat: break this promise of its sandbox (repeatable)", default=(), metavar="ID"
+    )
+    seed: int | None = option("--repeat: repeat the order and arrivals of this seed", metavar="N")
+
+    @property
+    def contenders(self) -> list[Contender]:
+        """The two sides."""
+        candidate = self.candidate_target or self.baseline_target
+        return [
+            Contender(name="baseline", target=self.baseline_target),
+            Contender(name="candidate", target=candidate, faults=self.candidate_fault),
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,29 +74,19 @@ class Contender:
 @click.option("--keep", "kept_name", metavar="NAME", help="Keep a summary of the runs, and compare nothing")
 @click.option("--allow-short", is_flag=True, help="--keep: also of a check that was cut short")
 @click.option("--repeat", type=click.IntRange(2, 50), metavar="N", help="Load two targets in turn, N times")
-@click.option("--scenario", metavar="NAME", help="--repeat: scenario to load them with")
-@click.option(
-    "--baseline-target",
-    default="sandbox",
-    show_default=True,
-    metavar="NAME",
-    help="--repeat: profile in targets/",
-)
-@click.option("--candidate-target", metavar="NAME", help="--repeat: the other profile [default: the same]")
-@click.option(
-    "--candidate-fault",
-    multiple=True,
-    metavar="ID",
-    help="--repeat: break this promise of its sandbox (repeatable)",
-)
-@click.option("--seed", type=int, metavar="N", help="--repeat: repeat the order and arrivals of this seed")
+@click_options(RepeatOptions)
 @click.option(
     "--tolerance",
     multiple=True,
     metavar="MEASURE=SHARE",
     help="Tolerate a change up to this share, such as p99=10% (repeatable)",
 )
-@click.option("--objectives", type=ObjectivesFile(), metavar="FILE", help="File of objectives, or shipped")
+@click.option(
+    "--objectives",
+    type=ObjectivesFile(),
+    metavar="FILE",
+    help="File with objectives, or shipped for those of the harness",
+)
 @click.option(
     "--objective",
     multiple=True,
@@ -94,11 +109,6 @@ def compare(
     kept_name: str | None,
     allow_short: bool,
     repeat: int | None,
-    scenario: str | None,
-    baseline_target: str,
-    candidate_target: str | None,
-    candidate_fault: tuple[str, ...],
-    seed: int | None,
     tolerance: tuple[str, ...],
     objectives: Path | None,
     objective: tuple[str, ...],
@@ -106,6 +116,7 @@ def compare(
     baselines_folder: Path,
     runs_folder: Path,
     form: str,
+    **of_repeat: Any,  # noqa: ANN401 - fields of RepeatOptions
 ) -> None:
     """Compare runs: what changed, and how sure that is.
 
@@ -117,61 +128,61 @@ def compare(
       knouds-harness compare --keep NAME RUN...                 keep a summary under reports/baselines/
       knouds-harness compare --repeat 5 --scenario reads --candidate-fault ID -- --rate 200
     """
-    from knouds_harness.command_output import CommandConsole, print_json
     from knouds_harness.measures.objectives import parse_objectives
-    from knouds_harness.reporting.comparison.report import comparison_report, write_comparison
-    from knouds_harness.reporting.comparison.sides import keep, read_side, refuse_cut_short
-    from knouds_harness.reporting.comparison.texts import comparison_contents
-    from knouds_harness.reporting.terminal import print_report
+    from knouds_harness.reporting.comparison.sides import read_side
 
     added = parse_objectives(objective)
-    if added and kept_name is not None:
-        raise UsageError("--objective has no effect with --keep, which compares nothing")
-    if repeat is None and (scenario or candidate_target or candidate_fault or seed is not None):
-        raise UsageError("--scenario, --candidate-target, --candidate-fault and --seed belong to --repeat N")
-    if kept_name is not None and form != "table":
-        raise UsageError("--format has no effect with --keep, which compares nothing")
-    if repeat is not None:
-        if baseline or scenario is None:
-            raise UsageError(
-                "--repeat loads both sides itself: name a scenario, such as --scenario reads, and no runs"
-            )
-        before, after = _run_in_turn(
-            [
-                Contender(name="baseline", target=baseline_target),
-                Contender(
-                    name="candidate", target=candidate_target or baseline_target, faults=candidate_fault
-                ),
-            ],
-            scenario=scenario,
-            rounds=repeat,
-            seed=draw_seed() if seed is None else seed,
-            options=runs,
-            runs_folder=runs_folder,
+    if kept_name is not None and (added or form != "table"):
+        flag = "--objective" if added else "--format"
+        raise UsageError(f"{flag} has no effect with --keep, which compares nothing")
+    for name in () if repeat else of_repeat:
+        if of_repeat[name] not in (None, ()):
+            raise UsageError(f"--{name.replace('_', '-')} belongs to --repeat N")
+    if repeat is None:
+        before, after = _named(runs, baseline, is_keeping=kept_name is not None)
+    elif baseline or not of_repeat["scenario"]:
+        raise UsageError(
+            "--repeat loads both sides itself: name a scenario, such as --scenario reads, and no runs"
         )
     else:
-        before, after = _named(runs, baseline, is_keeping=kept_name is not None)
+        sides = options_from(RepeatOptions, of_repeat)
+        before, after = _run_in_turn(sides, rounds=repeat, options=runs, runs_folder=runs_folder)
     if kept_name is not None:
-        side = read_side(after, baselines=baselines_folder)
-        if not allow_short:
-            refuse_cut_short(after)
-        path = keep(kept_name, side, baselines=baselines_folder)
-        click.echo(f"kept {len(side.runs)} {'run' if len(side.runs) == 1 else 'runs'} as {path}")
+        _keep(kept_name, after, baselines=baselines_folder, is_short_allowed=allow_short)
         return
     comparison = _compare(
-        read_side(before, baselines=baselines_folder),
-        read_side(after, baselines=baselines_folder),
+        *(read_side(each, baselines=baselines_folder) for each in (before, after)),
         tolerance=tolerance,
         objectives=objectives,
         added=added,
     )
     folder = output or (after[-1] if after[-1].is_dir() else None)
+    _show(comparison, folder, is_json=form == "json")
+    sys.exit(comparison.exit_code)
+
+
+def _keep(name: str, runs: Sequence[Path], *, baselines: Path, is_short_allowed: bool) -> None:
+    from knouds_harness.reporting.comparison.sides import keep, read_side, refuse_cut_short
+
+    side = read_side(runs, baselines=baselines)
+    if not is_short_allowed:
+        refuse_cut_short(runs)
+    path = keep(name, side, baselines=baselines)
+    click.echo(f"kept {counted(len(side.runs), 'run')} as {path}")
+
+
+def _show(comparison: Comparison, folder: Path | None, *, is_json: bool) -> None:
+    """Write the comparison into the folder, if there is one, and print it."""
+    from knouds_harness.command_output import CommandConsole, print_json
+    from knouds_harness.reporting.comparison.report import comparison_report, write_comparison
+    from knouds_harness.reporting.comparison.texts import comparison_contents
+    from knouds_harness.reporting.terminal import print_report
+
     page = write_comparison(comparison, folder).html if folder else None
-    if form == "json":
+    if is_json:
         print_json("comparison", comparison_contents(comparison))
     else:
         print_report(comparison_report(comparison), page, console=CommandConsole())
-    sys.exit(comparison.exit_code)
 
 
 def _named(
@@ -190,13 +201,7 @@ def _named(
 
 
 def _run_in_turn(
-    contenders: Sequence[Contender],
-    *,
-    scenario: str,
-    rounds: int,
-    seed: int,
-    options: Sequence[str],
-    runs_folder: Path,
+    sides: RepeatOptions, *, rounds: int, options: Sequence[str], runs_folder: Path
 ) -> tuple[list[Path], list[Path]]:
     """Load each contender once per round, in random order, so that other work disturbs both alike.
 
@@ -211,9 +216,11 @@ def _run_in_turn(
     from knouds_harness.reporting.load.live import LiveView
     from knouds_harness.targets.builtin import open_target, target_environment
 
+    seed = draw_seed() if sides.seed is None else sides.seed
+    contenders = sides.contenders
     console = CommandConsole(stderr=True)
     console.print(f"{2 * rounds} runs in turn, seed {seed}; Ctrl-C ends them.", highlight=False)
-    file = scenario_file(scenario)
+    file = scenario_file(sides.scenario or "")
     for contender in contenders:
         with open_target(contender.target, faults=contender.faults):
             pass  # fails before any side is loaded

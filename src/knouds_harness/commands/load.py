@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from inspect import cleandoc
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
-from click.core import ParameterSource
 
 from knouds_harness.commands.shared_options import (
     baselines_folder_option,
@@ -20,14 +20,24 @@ from knouds_harness.commands.shared_options import (
 from knouds_harness.errors import HarnessError, UsageError
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.locations import OWN_MIX, objectives_path, scenario_names
-from knouds_harness.option_declarations import FiniteRange, click_options, runner_arguments
+from knouds_harness.option_declarations import (
+    FiniteRange,
+    click_options,
+    option,
+    options_from,
+    options_of,
+    runner_arguments,
+)
 from knouds_harness.suite.options import RunOptions
 from knouds_harness.timespan import Timespan
 
 if TYPE_CHECKING:
+    from knouds_harness.commands.live_server import LiveLoad
+    from knouds_harness.load.generator.launching import Launched
     from knouds_harness.reporting.comparison.sides import Side
     from knouds_harness.runs.load_progress import LoadProgress
 
+_Options = TypeVar("_Options")
 _EPILOG = """Open model (--rate): tasks start on a schedule, however slow the answers are. Closed model
 (--users): users wait for each answer, and then think. Locust's own options can follow after --."""
 
@@ -42,8 +52,58 @@ _GROUPS: Final[Mapping[str, str]] = {
     "Output": "quiet metrics_port otlp_endpoint dashboard runs_folder help",
 }
 
-# Options only of --find-capacity. OF_THE_SEARCH has options of any load that then apply to the whole search.
-_FLAGS_OF_A_SEARCH: Final = {"up_to": "--up-to", "repeats": "--repeats", "within_s": "--within"}
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions:
+    """Options of --find-capacity only; ``OF_THE_SEARCH`` are those of any load that it takes otherwise."""
+
+    up_to: float | None = option("--find-capacity: highest rate to try", type=FiniteRange(1), metavar="N")
+    repeats: int = option(
+        "--find-capacity: number of points at the rate found", default=3, type=click.IntRange(1), metavar="N"
+    )
+    within_s: int = option(
+        "--find-capacity: time limit",
+        default=600,
+        default_text="10m",
+        flag="--within",
+        type=Timespan(),
+        metavar="TIME",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchOptions:
+    """What shows a load while it runs."""
+
+    quiet: bool = option("Show nothing until the end", default=False)
+    metrics_port: int | None = option(
+        "Serve metrics as OpenMetrics on this port of 127.0.0.1 while load runs; 0 for a free one",
+        type=click.IntRange(0, 65_535),
+        metavar="PORT",
+    )
+    otlp_endpoint: str | None = option(
+        "Send the same metrics to this OTLP/HTTP collector, such as http://127.0.0.1:4318", metavar="URL"
+    )
+    dashboard: bool = option(
+        "Serve the report while load runs, on --metrics-port or a free one", default=False
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadCommand:
+    """What a command loads, and how Locust is started for it.
+
+    Attributes:
+        arguments: Options for Locust.
+        line: The command as it was typed.
+    """
+
+    scenario: Path
+    target: str
+    faults: tuple[str, ...]
+    runs_folder: Path
+    arguments: Sequence[str]
+    line: str
 
 
 class _GroupedCommand(click.Command):
@@ -65,43 +125,12 @@ class _GroupedCommand(click.Command):
 @click_options(RunOptions, "faults")
 @click.option("--processes", type=click.IntRange(1), metavar="N", help="Number of worker processes")
 @click.option("--find-capacity", is_flag=True, help="Search for the highest rate that meets the objectives")
-@click.option("--up-to", type=FiniteRange(1), metavar="N", help="--find-capacity: highest rate to try")
-@click.option(
-    "--repeats",
-    type=click.IntRange(1),
-    default=3,
-    show_default=True,
-    metavar="N",
-    help="--find-capacity: number of points at the rate found",
-)
-@click.option(
-    "--within",
-    "within_s",
-    type=Timespan(),
-    default="10m",
-    show_default=True,
-    metavar="TIME",
-    help="--find-capacity: time limit",
-)
+@click_options(SearchOptions)
 @click.option(
     "--baseline", metavar="RUN", help="Compare with this run or kept summary [default: TARGET-SCENARIO]"
 )
 @baselines_folder_option
-@click.option("--quiet", is_flag=True, help="Show nothing until the end")
-@click.option(
-    "--metrics-port",
-    type=click.IntRange(0, 65_535),
-    metavar="PORT",
-    help="Serve metrics as OpenMetrics on this port of 127.0.0.1 while load runs; 0 for a free one",
-)
-@click.option(
-    "--otlp-endpoint",
-    metavar="URL",
-    help="Send the same metrics to this OTLP/HTTP collector, such as http://127.0.0.1:4318",
-)
-@click.option(
-    "--dashboard", is_flag=True, help="Serve the report while load runs, on --metrics-port or a free one"
-)
+@click_options(WatchOptions)
 @runs_folder_option
 @click.argument("locust_options", nargs=-1, type=click.UNPROCESSED)
 def load(
@@ -110,107 +139,120 @@ def load(
     target: str,
     faults: tuple[str, ...],
     processes: int | None,
-    quiet: bool,
-    metrics_port: int | None,
-    otlp_endpoint: str | None,
-    dashboard: bool,
     runs_folder: Path,
     locust_options: tuple[str, ...],
     find_capacity: bool,
-    up_to: float | None,
-    repeats: int,
-    within_s: int,
     baseline: str | None,
     baselines_folder: Path,
-    **asked: Any,  # noqa: ANN401 - fields of LoadOptions, as far as they were given
+    **asked: Any,  # noqa: ANN401 - fields of SearchOptions, WatchOptions and LoadOptions
 ) -> None:
     """Load a target with a scenario.
 
     SCENARIO is a name, or the path of any Locust file that has the plugin; it may be left out with --mix,
     --workflow, --model or a HAR file.
     """
-    from knouds_harness.command_output import CommandConsole
     from knouds_harness.commands.live_server import LiveLoad, serving
-    from knouds_harness.commands.load_capacity import OF_THE_SEARCH, search_capacity
-    from knouds_harness.commands.otlp import exporting
-    from knouds_harness.load.arrivals.schedule import parse_stages
-    from knouds_harness.load.generator.launching import launch, scenario_file
-    from knouds_harness.reporting.comparison.baseline import find_baseline
-    from knouds_harness.reporting.load.live import LiveView
-    from knouds_harness.targets.builtin import target_environment
-    from knouds_harness.targets.profile import load_target
+    from knouds_harness.commands.load_capacity import OF_THE_SEARCH
+    from knouds_harness.load.generator.launching import scenario_file
 
+    if not find_capacity:
+        _refuse_what_belongs_to_a_search(asked)
+    search, watch = _taken(SearchOptions, asked), _taken(WatchOptions, asked)
     if scenario is not None and scenario.startswith("-"):  # after --, with no scenario before it
         locust_options = (scenario, *locust_options)
         scenario = None
     file = scenario_file(scenario or _scenario_of_own_mix(asked))
-    command = shlex.join(["knouds-harness", *sys.argv[1:]])
-    errors = CommandConsole(stderr=True, quiet=quiet)
     if asked["plan_only"]:
-        _refuse_to_serve(dashboard=dashboard, metrics_port=metrics_port, otlp_endpoint=otlp_endpoint)
+        _refuse_to_serve(watch)
     if baseline and find_capacity:
         raise UsageError("--baseline has no effect with --find-capacity: its points differ\n  Leave it out.")
-    side = None
-    if not find_capacity:
-        _refuse_what_belongs_to_a_search()
-        stages = asked["stages"]
-        is_open = parse_stages(stages).is_rate if stages else asked["rate"] is not None
-        side = find_baseline(
-            baseline,
-            target=target,
-            scenario=file.stem,
-            is_open=is_open,
-            baselines=baselines_folder,
-            mix=_mix(asked) if file.stem == OWN_MIX else None,
-        )
+    side = None if find_capacity else _side(baseline, file, target, asked, baselines=baselines_folder)
     asked["objectives"] = asked["objectives"] or usual_objectives(target)
     of_each_run = {name: asked[name] for name in asked if not (find_capacity and name in OF_THE_SEARCH)}
     arguments = ["--target", target, *runner_arguments(LoadOptions, of_each_run)]
     arguments += ["--processes", str(processes)] if processes else []
-    arguments += locust_options
+    command = LoadCommand(
+        scenario=file,
+        target=target,
+        faults=faults,
+        runs_folder=runs_folder,
+        arguments=(*arguments, *locust_options),
+        line=shlex.join(["knouds-harness", *sys.argv[1:]]),
+    )
     served = LiveLoad()
-
-    def show(progress: LoadProgress) -> None:
-        served.show(progress)
-        live.show(progress)
-
-    with serving(served, port=metrics_port, has_page=dashboard) as address:
+    with serving(served, port=watch.metrics_port, has_page=watch.dashboard) as address:
         if address:
-            click.echo(f"dashboard {address}/" if dashboard else f"metrics {address}/metrics", err=True)
-        with (
-            target_environment(target, faults=faults) as environ,
-            LiveView(errors, title=f"{file.stem} on {target}") as live,
-            exporting(served.families, otlp_endpoint, scenario=file.stem, target=target, warn=live.say),
-        ):
-            if find_capacity:
-                launched = search_capacity(
-                    file,
-                    load_target(target, environ=environ),
-                    options=asked,
-                    up_to=up_to,
-                    repeats=repeats,
-                    within_s=within_s,
-                    runs_folder=runs_folder,
-                    arguments=arguments,
-                    environ=environ,
-                    command=command,
-                    say=live.say,
-                    on_progress=show,
-                )
-            else:
-                launched = launch(
-                    file,
-                    runs_folder=runs_folder,
-                    options=arguments,
-                    environ=environ,
-                    command=command,
-                    on_progress=show,
-                )
+            name = f"dashboard {address}/" if watch.dashboard else f"metrics {address}/metrics"
+            click.echo(name, err=True)
+        launched = _run(command, search if find_capacity else None, asked, watch=watch, served=served)
         if launched.note:
             click.echo(f"error: {launched.note}", err=True)
         if launched.folder is not None:
             served.end(_reported(launched.folder, side, asked["objectives"] or objectives_path()))
     sys.exit(launched.exit_code)
+
+
+def _taken(declared: type[_Options], asked: dict[str, Any]) -> _Options:
+    """Take the options of a dataclass out of those that were given."""
+    return options_from(declared, {name: asked.pop(name) for name in options_of(declared)})
+
+
+def _run(
+    command: LoadCommand,
+    search: SearchOptions | None,
+    asked: Mapping[str, Any],
+    *,
+    watch: WatchOptions,
+    served: LiveLoad,
+) -> Launched:
+    """Run one load, or search for the highest rate, and show the progress."""
+    from knouds_harness.command_output import CommandConsole
+    from knouds_harness.commands.load_capacity import search_capacity
+    from knouds_harness.commands.otlp import exporting
+    from knouds_harness.load.generator.launching import launch
+    from knouds_harness.reporting.load.live import LiveView
+    from knouds_harness.targets.builtin import target_environment
+
+    def show(progress: LoadProgress) -> None:
+        served.show(progress)
+        live.show(progress)
+
+    scenario, target = command.scenario.stem, command.target
+    with (
+        target_environment(target, faults=command.faults) as environ,
+        LiveView(CommandConsole(stderr=True, quiet=watch.quiet), title=f"{scenario} on {target}") as live,
+        exporting(served.families, watch.otlp_endpoint, scenario=scenario, target=target, warn=live.say),
+    ):
+        if search is not None:
+            return search_capacity(
+                command, search, options=asked, environ=environ, say=live.say, on_progress=show
+            )
+        return launch(
+            command.scenario,
+            runs_folder=command.runs_folder,
+            options=command.arguments,
+            environ=environ,
+            command=command.line,
+            on_progress=show,
+        )
+
+
+def _side(
+    baseline: str | None, file: Path, target: str, asked: Mapping[str, Any], *, baselines: Path
+) -> Side | None:
+    """Find what the run is compared with."""
+    from knouds_harness.load.arrivals.schedule import parse_stages
+    from knouds_harness.reporting.comparison.baseline import find_baseline
+
+    stages = asked["stages"]
+    return find_baseline(
+        baseline,
+        target=target,
+        scenario=file.stem,
+        is_open=parse_stages(stages).is_rate if stages else asked["rate"] is not None,
+        baselines=baselines,
+        mix=_mix(asked) if file.stem == OWN_MIX else None,
+    )
 
 
 def _scenario_of_own_mix(asked: Mapping[str, Any]) -> str:
@@ -231,18 +273,17 @@ def _mix(asked: Mapping[str, Any]) -> str:
     return own_mix(asked["mix"], (*asked["workflow"], *asked["model"]), file)
 
 
-def _refuse_to_serve(*, dashboard: bool, metrics_port: int | None, otlp_endpoint: str | None) -> None:
-    if dashboard or metrics_port is not None or otlp_endpoint is not None:
-        asked = "--otlp-endpoint" if metrics_port is None else "--metrics-port"
-        flag = "--dashboard" if dashboard else asked
+def _refuse_to_serve(watch: WatchOptions) -> None:
+    if watch.dashboard or watch.metrics_port is not None or watch.otlp_endpoint is not None:
+        asked = "--otlp-endpoint" if watch.metrics_port is None else "--metrics-port"
+        flag = "--dashboard" if watch.dashboard else asked
         raise UsageError(f"{flag} has no effect with --plan-only: nothing is sent\n  Leave it out.")
 
 
-def _refuse_what_belongs_to_a_search() -> None:
-    context = click.get_current_context()
-    for name, flag in _FLAGS_OF_A_SEARCH.items():
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise UsageError(f"{flag} belongs to --find-capacity")
+def _refuse_what_belongs_to_a_search(asked: Mapping[str, Any]) -> None:
+    for each in options_of(SearchOptions).values():
+        if asked[each.name] is not None:
+            raise UsageError(f"{each.flag} belongs to --find-capacity")
 
 
 load.help = f"{cleandoc(load.help or '')}\n\nScenarios: {', '.join(scenario_names())}."

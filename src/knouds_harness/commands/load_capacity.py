@@ -1,10 +1,11 @@
 """``knouds-harness load --find-capacity``: its options, and what it prints."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from knouds_harness.commands.load import LoadCommand, SearchOptions
 from knouds_harness.errors import UsageError
 from knouds_harness.load.capacity.run import CapacityPlan, find_capacity
 from knouds_harness.load.capacity.search import Search
@@ -12,7 +13,7 @@ from knouds_harness.load.generator.launching import Launched
 from knouds_harness.measures.objectives import load_objectives, parse_objectives
 from knouds_harness.reporting.load.headline import describe_point
 from knouds_harness.runs.load_progress import LoadProgress
-from knouds_harness.targets.profile import Target
+from knouds_harness.targets.profile import load_target
 
 _POINT_S: Final = 10.0
 _WARM_UP_PART: Final = 0.2
@@ -23,17 +24,11 @@ OF_THE_SEARCH: Final = ("rate", "duration_s", "warm_up_s", "seed", "credits")
 
 
 def search_capacity(
-    scenario: Path,
-    target: Target,
+    command: LoadCommand,
+    search: SearchOptions,
     *,
     options: Mapping[str, Any],
-    up_to: float | None,
-    repeats: int,
-    within_s: float,
-    runs_folder: Path,
-    arguments: Sequence[str],
     environ: Mapping[str, str],
-    command: str,
     say: Callable[[str], object],
     on_progress: Callable[[LoadProgress], object],
 ) -> Launched:
@@ -43,29 +38,30 @@ def search_capacity(
         UsageError: The options are not those of a search, or the scenario has no objectives.
         HarnessError: The record cannot be written.
     """
-    _refuse_other_loads(scenario, options)
-    most = min(up_to or math.inf, target.limits.requests_per_s or math.inf)
+    _refuse_other_loads(command.scenario, options)
+    target = load_target(command.target, environ=environ)
+    most = min(search.up_to or math.inf, target.limits.requests_per_s or math.inf)
     point_s = float(options["duration_s"] or _POINT_S)
     plan = CapacityPlan(
-        scenario=scenario,
-        search=Search(first=min(options["rate"] or _FIRST_RATE, most), most=most, repeats=repeats),
+        scenario=command.scenario,
+        search=Search(first=min(options["rate"] or _FIRST_RATE, most), most=most, repeats=search.repeats),
         point_s=point_s,
         warm_up_s=point_s * _WARM_UP_PART if options["warm_up_s"] is None else options["warm_up_s"],
-        within_s=within_s,
+        within_s=search.within_s,
         credits=target.spending(options["credits"]).limits.credits,
         seed=options["seed"],
-        options=arguments,
-        command=command,
+        options=command.arguments,
+        command=command.line,
     )
     if plan.warm_up_s >= point_s:
         raise UsageError(f"--warm-up {plan.warm_up_s:g} leaves nothing of a point of {point_s:g} s")
-    if within_s < point_s:
-        raise UsageError(f"--within {within_s:g} s: too short for even one point of {point_s:g} s")
+    if search.within_s < point_s:
+        raise UsageError(f"--within {search.within_s:g} s: too short for even one point of {point_s:g} s")
     say(_described(plan))
     return find_capacity(
         plan,
         target,
-        runs_folder=runs_folder,
+        runs_folder=command.runs_folder,
         environ=environ,
         on_point=lambda point: say(describe_point(point)),
         on_progress=on_progress,

@@ -156,7 +156,7 @@ class LoadOptions:
     seed: int = option("Repeat the run that printed this seed", default_factory=draw_seed, metavar="N")
     record: Path | None = option("Keep a run record in this folder of runs", metavar="DIR", in_click=False)
     objectives: Path | None = option(
-        "File of objectives, or shipped for those of the harness",
+        "File with objectives, or shipped for those of the harness",
         type=ObjectivesFile(),
         metavar="FILE",
         default_text="shipped for the target sandbox, else none",
