@@ -177,7 +177,7 @@ class JudgingTransport(_ObservingTransport):
         broken = [each for each in findings if each.verdict in self._failing]
         self.findings += broken
         if broken:
-            lines = [f"{each.fact}: expected {each.expected}, observed {each.observed}" for each in broken]
+            lines = [f"{each.fact}: {each.difference}" for each in broken]
             asked = f"{exchange.request.method} {exchange.request.path}, answered {exchange.status}"
             raise AssertionError("\n  ".join([f"{asked}, breaks the contract", *lines, broken[0].curl]))
 

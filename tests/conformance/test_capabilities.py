@@ -77,7 +77,7 @@ def lacking_key(operation):
                     yield key
 
     says = f"a key of that account without any {' or '.join(sorted(words))} capability"
-    return Need(says=says, fitting=fitting, besides=(account,))
+    return Need(says=says, fitting=fitting, also=(account,))
 
 
 def bound_to_workflow(*, is_other):
@@ -91,7 +91,7 @@ def bound_to_workflow(*, is_other):
                     yield from (KeyAndResource(key, each) for each in own if (each != bound) is is_other)
 
     says = "a key that holds workflow:<slug>:run alone, of one of two workflows of its account"
-    return Need(says=says, fitting=fitting, besides=(MAY_RUN,))
+    return Need(says=says, fitting=fitting, also=(MAY_RUN,))
 
 
 BOUND_TO_WORKFLOW = bound_to_workflow(is_other=False)

@@ -5,7 +5,7 @@ import pytest
 from knouds_harness.judging.checks import capabilities, schemas, workflows
 from knouds_harness.judging.checks.envelopes import refusals
 from knouds_harness.suite.generation.shortest_sequence import shorten_broken
-from knouds_harness.suite.generation.workflow_sequences import Scene, SeveralKeys, reader_for
+from knouds_harness.suite.generation.workflow_sequences import SequenceSetup, SeveralKeys, reader_for
 from knouds_harness.suite.support.workflow_authoring import folder_of, known_graph
 from knouds_harness.targets.needs.keys import AUTHOR, AUTHOR_AND_LESSER, TWO_AUTHORS, TWO_AUTHORS_WHO_RUN
 from knouds_harness.targets.needs.workflows import FILED_WORKFLOW, OWN_WORKFLOW
@@ -49,7 +49,7 @@ def test_each_key_reads_what_was_written_last(tester, subjects, drive):
     users = tuple(tester.need(TWO_AUTHORS)) if both else (tester.need(AUTHOR),)
     filed = FILED_WORKFLOW.find(tester.target)
     is_filed = filed is not None and filed.key.user == users[0].user
-    scene = Scene(
+    setup = SequenceSetup(
         tester=tester,
         subjects=subjects,
         users=users,
@@ -60,6 +60,6 @@ def test_each_key_reads_what_was_written_last(tester, subjects, drive):
     )
 
     try:
-        drive(lambda: SeveralKeys(scene), MOST_STEPS)
+        drive(lambda: SeveralKeys(setup), MOST_STEPS)
     finally:
-        shorten_broken(scene)
+        shorten_broken(setup)

@@ -119,7 +119,7 @@ def test_missing_needs_of_a_profile_are_listed(sandbox, tmp_path):
     process = record("--target", "poor.toml", cwd=tmp_path)
 
     assert process.returncode == ExitCode.KEPT
-    assert re.search(r'6 need a key with state = "legacy": .*getWhoami-legacy', process.stdout)
+    assert re.search(r'6 outcomes need a key with state = "legacy": .*getWhoami-legacy', process.stdout)
     assert ' need "run" in limits.allow: ' in process.stdout
     assert "that costs at most 0 credits." in process.stdout
     assert {each.exchange.request.method for each in read_recordings(tmp_path / "out")} == {"GET"}

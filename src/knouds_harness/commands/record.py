@@ -16,13 +16,13 @@ import click
 
 from knouds_harness.errors import ExitCode, RunRecordError, UsageError
 from knouds_harness.option_declarations import click_options, options_from, runner_arguments
-from knouds_harness.printable import first_few, printable
+from knouds_harness.printable import counted, first_few, printable
 from knouds_harness.suite.options import RunOptions
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from knouds_harness.exchange.recordings.folder import Put, RecordingFolder
+    from knouds_harness.exchange.recordings.folder import RecordedFile, RecordingFolder
     from knouds_harness.suite.recorded.outcomes import OutcomeName, Plan
     from knouds_harness.suite.recorded.recording_run import KeptAnswer, RecordingRun
     from knouds_harness.suite.session import ConformanceRun
@@ -305,10 +305,8 @@ def _print_plan(plan: Plan, target: Target, console: Console, *, recorded: Colle
         f"{len(impossible)} that the profile makes impossible.",
     )
     for says, outcomes in plan.impossible.items():
-        _print(
-            console,
-            f"  {len(outcomes)} need {says}: {first_few([str(each) for each in outcomes], _MOST_NAMED)}",
-        )
+        need = f"{counted(len(outcomes), 'outcome')} need{'s' if len(outcomes) == 1 else ''}"
+        _print(console, f"  {need} {says}: {first_few([str(each) for each in outcomes], _MOST_NAMED)}")
     if CONTROL.find(target) is None and any(
         each.test.get_closest_marker("fills_window") for each in plan.outcomes
     ):
@@ -327,7 +325,7 @@ def _print_cost(plan: Plan, target: Target, console: Console) -> None:
         )
 
 
-def _print_outcomes(judged: Sequence[KeptAnswer], puts: Sequence[Put], console: Console) -> None:
+def _print_outcomes(judged: Sequence[KeptAnswer], puts: Sequence[RecordedFile], console: Console) -> None:
     from knouds_harness.exchange.recordings.folder import RecordingChange
 
     for put in puts:

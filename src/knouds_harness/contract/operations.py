@@ -106,7 +106,6 @@ class Operation:
     source: Source
     responses: Mapping[int, DocumentedResponse]
     request_schema: Mapping[str, Any] | None
-    request_body_required: bool
     request_examples: Mapping[str, Any] = field(default_factory=dict)
     path_parameters: tuple[str, ...]
     query_parameters: Mapping[str, Mapping[str, Any]]

@@ -66,7 +66,6 @@ def read_operation(node: Node, *, path: Node, codes: Collection[str]) -> Operati
         source=_source(node, "x-source"),
         responses={response.status: response for response in responses},
         request_schema=media.child("schema").value if media else None,
-        request_body_required=body is not None and body.mapping().get("required") is True,
         request_examples=_examples(media) if media else {},
         path_parameters=names,
         query_parameters={

@@ -65,23 +65,23 @@ def check_profile(client: Client, *, most_at_once: int | None = None) -> Profile
     """
     at_once = min(most_at_once or client.target.limits.concurrency, _MOST_AT_ONCE)
     with ThreadPoolExecutor(at_once) as senders:
-        look = _Look(client, senders)
-        look.at_keys()
-        look.at_capabilities()
-        look.at_workflows()
-        look.at_models()
+        comparison = _Comparison(client, senders)
+        comparison.compare_keys()
+        comparison.compare_capabilities()
+        comparison.compare_workflows()
+        comparison.compare_models()
     place = {name: index for index, name in enumerate(_names(client.target))}
-    found = sorted(look.found, key=lambda each: place[_name(each.where)])
+    found = sorted(comparison.found, key=lambda each: place[_name(each.where)])
     return ProfileCheck(
         contradictions=tuple(found),
         target=without(client.target, found),
-        whoami_by_key=look.whoami_by_key,
-        exchanges=tuple(sorted(look.exchanges, key=lambda exchange: exchange.id)),
+        whoami_by_key=comparison.whoami_by_key,
+        exchanges=tuple(sorted(comparison.exchanges, key=lambda exchange: exchange.id)),
     )
 
 
 @dataclass
-class _Look:
+class _Comparison:
     """The steps of the comparison, and their results so far."""
 
     client: Client
@@ -102,7 +102,7 @@ class _Look:
     def target(self) -> Target:
         return self.client.target
 
-    def at_keys(self) -> None:
+    def compare_keys(self) -> None:
         """Send ``getWhoami`` with every key; a refusal counts only if another operation confirms it."""
         personas = list(self.target.personas.values())
         answers = dict(
@@ -172,7 +172,7 @@ class _Look:
             if isinstance(account.get("id"), str):
                 self.account_ids.setdefault(key.user, account["id"])
 
-    def at_capabilities(self) -> None:
+    def compare_capabilities(self) -> None:
         """Try each capability that the profile gives a working key, in its exact or bound form."""
         tries = list(self._tries())
         answers = self._send([request for _, _, request in tries])
@@ -218,7 +218,7 @@ class _Look:
                     self.pricing.worst_case(named)  # the client reserves this price
                 yield key, capability, request
 
-    def at_workflows(self) -> None:
+    def compare_workflows(self) -> None:
         """Look up each workflow in a list that should show it; read it by slug if it is not there."""
         unseen: list[tuple[str, Persona]] = []
         for slug, workflow in self.target.workflows.items():
@@ -274,7 +274,7 @@ class _Look:
             exchange=listed,
         )
 
-    def at_models(self) -> None:
+    def compare_models(self) -> None:
         """Send each model a run that cannot start, unless the target accepted an earlier one as a run."""
         key = next(
             (each for each in self.working.values() if _may_run_models(each) and each.holds("model:run")),

@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 from knouds_harness.measures.objectives import describe, short_name
 from knouds_harness.printable import printable
 from knouds_harness.reporting.check.fact_status import (
-    Case,
+    FactCase,
     FactRow,
     FactStatus,
     Place,
@@ -104,7 +104,7 @@ def _area_suite(
     return _testsuite(record, area, cases, time_s=time_s)
 
 
-def _case(record: RunRecord, row: FactRow, case: Case, *, time_s: float) -> ET.Element:
+def _case(record: RunRecord, row: FactRow, case: FactCase, *, time_s: float) -> ET.Element:
     name = f"{row.fact.says} [{case.operation or 'any request'}]"
     element = _testcase(row.fact.id, name)
     element.set("time", f"{time_s:.3f}")
@@ -112,7 +112,7 @@ def _case(record: RunRecord, row: FactRow, case: Case, *, time_s: float) -> ET.E
     text = "\n\n".join(_describe(finding) for finding in case.findings)
     if failing or (not case.findings and case.standing in (FactStatus.BREACH, FactStatus.CONFLICT)):
         first = failing[0] if failing else None
-        message = f"expected {first.expected}, observed {first.observed}" if first else "seen not to hold"
+        message = first.difference if first else "seen not to hold"
         _add_outcome(element, "failure", message=message, kind=case.standing, text=text)
     elif case.standing is FactStatus.WAIVED:
         reasons = dict.fromkeys(finding.waived_by or "" for finding in case.findings)

@@ -200,7 +200,7 @@ def add_to_step_summary(markdown: Path, environ: Mapping[str, str]) -> None:
 
 
 def _difference(finding: Finding) -> str:
-    return f"{finding.who}: expected {finding.expected}, observed {finding.observed}"
+    return f"{finding.who}: {finding.difference}"
 
 
 def _contradicts(finding: Finding) -> str:

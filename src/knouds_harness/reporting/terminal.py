@@ -115,7 +115,7 @@ def _print_findings(findings: Findings, console: Console, more: str) -> None:
         label = RichText(f"  {word:<{_LABEL_WIDTH}} ", style=_STYLE_BY_TONE[group.tone])
         others = f", {len(group.findings) - 1} more" if len(group.findings) > 1 else ""
         _print_cut(label + RichText(printable(f"{group.name}  {first.who}{others}")), console)
-        words = f"{'':<{_LABEL_WIDTH + 3}}expected {first.expected}, observed {first.observed}"
+        words = f"{'':<{_LABEL_WIDTH + 3}}{first.difference}"
         if first.steps:
             words += f", after {len(first.steps)} requests: a script in the report sends them again"
         _print_cut(RichText(printable(words), style="dim"), console)

@@ -265,7 +265,7 @@ class FindingRecorder:
 
 def _shown(claim: Claim) -> str:
     place = f" at {claim.where}" if claim.where else ""
-    return f"{claim.fact}{place}: expected {claim.expected}, observed {claim.observed}"
+    return f"{claim.fact}{place}: {claim.difference}"
 
 
 def shown_answer(exchange: Exchange) -> str:

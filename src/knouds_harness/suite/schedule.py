@@ -164,7 +164,7 @@ def is_about_runs(item: pytest.Item) -> bool:
 
 @cache
 def _asks_for_runs(need: Need[Any]) -> bool:
-    return need.says == MAY_RUN.says or any(map(_asks_for_runs, need.besides))
+    return need.says == MAY_RUN.says or any(map(_asks_for_runs, need.also))
 
 
 def arguments_of(item: pytest.Function) -> tuple[str, ...]:

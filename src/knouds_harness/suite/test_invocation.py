@@ -77,7 +77,7 @@ def _said_of_findings(item: pytest.Item, recorder: FindingRecorder) -> list[str]
     return [
         _describe(recorder.findings[mark], recorder.answered.get(mark, ""), recorder.writer.folder)
         if mark in shown.new
-        else f"again: {_headline(finding)}: {finding.who}: {_difference(finding, ', ')}"
+        else f"again: {_headline(finding)}: {finding.who}: {finding.difference}"
         for mark, finding in shown.failing.items()
         if finding.check == own or mark in shown.new
     ]
@@ -94,15 +94,11 @@ def _describe(finding: Finding, answered: str, folder: Path) -> str:
     return (
         f"{_headline(finding)}\n"
         f"  {finding.who}{place}\n"
-        f"  {_difference(finding, chr(10) + '  ')}\n"
+        f"  expected {finding.expected}\n  observed {finding.observed}\n"
         f"{f'  answered {answered}{chr(10)}' if answered else ''}"
         f"{f'  trace {finding.trace_id}{chr(10)}' if finding.trace_id else ''}"
         f"{again}"
     )
-
-
-def _difference(finding: Finding, separator: str) -> str:
-    return f"expected {finding.expected}{separator}observed {finding.observed}"
 
 
 def _headline(finding: Finding) -> str:

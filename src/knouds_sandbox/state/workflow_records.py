@@ -18,10 +18,6 @@ class StoredWorkflow:
     is_template: bool
     document: dict[str, Any]
 
-    def is_readable_by(self, account_id: str) -> bool:
-        """Return whether the account owns it, or it is a template, which everyone may copy."""
-        return self.is_template or self.owner_id == account_id
-
 
 def find_workflow(store: Store, slug: str) -> StoredWorkflow | None:
     """Return the workflow with this slug, of any account."""

@@ -32,7 +32,7 @@ class RecordingChange(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Put:
+class RecordedFile:
     """The result of putting one recording into the folder.
 
     Attributes:
@@ -78,7 +78,7 @@ class RecordingFolder:
                 names.setdefault(fact, []).append(recording.name)
         return {fact: tuple(sorted(seen)) for fact, seen in names.items()}
 
-    def put(self, recordings: Iterable[Recording]) -> list[Put]:
+    def put(self, recordings: Iterable[Recording]) -> list[RecordedFile]:
         """Write recordings that are new or changed in substance; a story is written as a whole or not at all.
 
         Raises:
@@ -91,7 +91,7 @@ class RecordingFolder:
             )
         return [put for story in stories.values() for put in self._put_story(story)]
 
-    def _put_story(self, story: list[Recording]) -> list[Put]:
+    def _put_story(self, story: list[Recording]) -> list[RecordedFile]:
         puts = [self._compared(recording) for recording in story]
         if all(put.change is RecordingChange.UNCHANGED for put in puts):
             return puts
@@ -115,12 +115,12 @@ class RecordingFolder:
         others = (each for outcome, each in self.recordings.items() if outcome not in given)
         return any(each.story == story[0].story for each in others if each.story)
 
-    def _compared(self, recording: Recording) -> Put:
+    def _compared(self, recording: Recording) -> RecordedFile:
         old = self.recordings.get((recording.operation, recording.outcome))
         if old is None:
-            return Put(recording=recording, change=RecordingChange.NEW)
+            return RecordedFile(recording=recording, change=RecordingChange.NEW)
         lines = tuple(differences(old, recording))
-        return Put(
+        return RecordedFile(
             recording=recording,
             change=RecordingChange.CHANGED if lines else RecordingChange.UNCHANGED,
             lines=lines,

@@ -157,7 +157,7 @@ def knee(points: Iterable[CapacityPoint]) -> float | None:
 
 
 def least_share(kept: int, tried: int) -> float:
-    """Return the share of all points that keeps the objectives at least, with 95 % confidence.
+    """Return a lower bound of the share of points that keep the objectives, with 95 % confidence.
 
     Clopper and Pearson's exact bound: at this share, so many or more points would be kept one time in twenty.
     """

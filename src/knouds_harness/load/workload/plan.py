@@ -351,7 +351,7 @@ def _costs(
     likely = "what is likely depends on how long users think"
     if math.isfinite(expected):
         likely = f"likely about {min(budget, expected * mean):,.0f} credits"
-        likely += f" and what {expected * unpriced:,.0f} runs without a price cost" if unpriced else ""
+        likely += f", plus {expected * unpriced:,.0f} runs whose price is unknown" if unpriced else ""
     dearest = max(each.highest_price_credits for each in demands)
     highest = budget if unpriced or not math.isfinite(most) else min(budget, most * dearest)
     yield f"{likely}, at most {highest:,.0f} credits; {target.limits.credits_by} is {budget:,.0f}"

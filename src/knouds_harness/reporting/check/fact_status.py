@@ -54,7 +54,7 @@ _BY_VERDICT = {each: FactStatus[each.name] for each in (Verdict.BREACH, Verdict.
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case:
+class FactCase:
     """One fact on one operation.
 
     Attributes:
@@ -84,7 +84,7 @@ class FactRow:
 
     fact: Fact
     standing: FactStatus
-    cases: tuple[Case, ...]
+    cases: tuple[FactCase, ...]
     checks: tuple[str, ...]
     recordings: tuple[str, ...] = ()
     is_selected: bool = True
@@ -156,7 +156,7 @@ def standing_counts(rows: Iterable[FactRow]) -> dict[FactStatus, int]:
     return {standing: counts[standing] for standing in FactStatus}
 
 
-def _cases_by_fact(record: RunRecord) -> Mapping[str, tuple[Case, ...]]:
+def _cases_by_fact(record: RunRecord) -> Mapping[str, tuple[FactCase, ...]]:
     findings: dict[tuple[str, str | None], list[Finding]] = defaultdict(list)
     for finding in record.findings:
         if finding.verdict is not Verdict.CONTRADICTION:
@@ -175,13 +175,13 @@ def _cases_by_fact(record: RunRecord) -> Mapping[str, tuple[Case, ...]]:
         missing[untested.fact, untested.operation][untested.missing] = None
         if untested.cause != "profile":
             denied.add((untested.fact, untested.operation))
-    cases: dict[str, list[Case]] = defaultdict(list)
+    cases: dict[str, list[FactCase]] = defaultdict(list)
     for key in dict.fromkeys([*shown, *findings, *missing]):
         fact = record.setup.facts.get(key[0])
         if fact is None:
             continue
         cases[fact.id].append(
-            Case(
+            FactCase(
                 operation=key[1],
                 standing=_standing(fact, findings[key], passed=passed[key], failed=failed[key]),
                 passed=passed[key],

@@ -147,7 +147,7 @@ def _not_kept(counts: dict[FactStatus, int]) -> list[str]:
 
 def _figures(record: RunRecord, rows: Sequence[FactRow]) -> str:
     counts = standing_counts(row for row in rows if row.is_selected)
-    besides = _not_kept(standing_counts(row for row in rows if not row.is_selected))
+    of_others = _not_kept(standing_counts(row for row in rows if not row.is_selected))
     selected = sum(row.is_selected for row in rows)
     word = "fact" if selected == len(rows) else "selected fact"
     contradictions = len(contradictions_of(record))
@@ -161,4 +161,6 @@ def _figures(record: RunRecord, rows: Sequence[FactRow]) -> str:
     never = f"No execution of {' or '.join(record.endless)} ended by its deadline. " if record.endless else ""
     usage = record.counts.usage
     open_cost = f" {NOT_SETTLED}." if usage and not usage.is_settled else ""
-    return f"{never}{', '.join(parts)}{'; of others, ' if besides else ''}{', '.join(besides)}.{open_cost}"
+    return (
+        f"{never}{', '.join(parts)}{'; of others, ' if of_others else ''}{', '.join(of_others)}.{open_cost}"
+    )

@@ -18,7 +18,7 @@ _POWER_ERRORS: Final = 0.84
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figure:
+class RunFigure:
     """One measure of one run, and its standard error: that of the logarithm, except for a share."""
 
     value: float
@@ -67,8 +67,8 @@ class FigureChange:
 
 
 def change_between(
-    baseline: Sequence[Figure],
-    candidate: Sequence[Figure],
+    baseline: Sequence[RunFigure],
+    candidate: Sequence[RunFigure],
     *,
     is_share: bool,
     expected_noise: float,

@@ -9,7 +9,7 @@ from typing import Final
 
 from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.measures.objectives import Objective, judge_objectives, load_objectives
-from knouds_harness.reporting.comparison.change import ChangeVerdict, Figure, FigureChange, change_between
+from knouds_harness.reporting.comparison.change import ChangeVerdict, FigureChange, RunFigure, change_between
 from knouds_harness.reporting.comparison.load_figures import ALL, LoadFigures
 from knouds_harness.reporting.comparison.tolerances import (
     MEASURES,
@@ -211,7 +211,7 @@ def _row(
     )
 
 
-def _mean(figures: Sequence[Figure], *, is_share: bool) -> float | None:
+def _mean(figures: Sequence[RunFigure], *, is_share: bool) -> float | None:
     if not figures:
         return None
     if is_share:

@@ -15,7 +15,7 @@ from typing import Final
 from knouds_harness.errors import RunRecordError
 from knouds_harness.measures.hdr_logs import Interval, read_hdr_log
 from knouds_harness.measures.histograms import Histogram, bucket_of, merged
-from knouds_harness.reporting.comparison.change import Figure
+from knouds_harness.reporting.comparison.change import RunFigure
 from knouds_harness.reporting.comparison.tolerances import RATE, SHARES
 from knouds_harness.runs.load_results import Doubt, Fingerprint, LoadPlan, LoadResults
 from knouds_harness.runs.operation_load import (
@@ -161,7 +161,7 @@ class LoadFigures:
     fingerprint: Fingerprint
     doubts: tuple[str, ...]
     operations: tuple[OperationLoad, ...]
-    figures: Mapping[str, Mapping[str, Figure]]
+    figures: Mapping[str, Mapping[str, RunFigure]]
     has_blocks: bool
     broken_facts: tuple[str, ...] = ()
     total: OperationLoad | None = None
@@ -207,7 +207,7 @@ def _doubts(record: RunRecord, results: LoadResults) -> Iterator[str]:
 
 def _figures(
     results: LoadResults, blocks: Mapping[str, Sequence[Block]]
-) -> Mapping[str, Mapping[str, Figure]]:
+) -> Mapping[str, Mapping[str, RunFigure]]:
     total = sum(each.requests for each in results.operations)
     found = {
         each.operation: dict(_of_operation(each, results.plan, total, blocks.get(each.operation, ())))
@@ -221,9 +221,9 @@ def _figures(
 
 def _of_operation(
     load: OperationLoad, plan: LoadPlan, total: int, blocks: Sequence[Block]
-) -> Iterator[tuple[str, Figure]]:
+) -> Iterator[tuple[str, RunFigure]]:
     if load.per_s > 0 and load.requests:
-        yield RATE, Figure(value=load.per_s, error=_rate_error(load.requests, total, plan))
+        yield RATE, RunFigure(value=load.per_s, error=_rate_error(load.requests, total, plan))
     for name in SHARES:
         yield name, _share(name, load, blocks)
     for percent in PERCENTS:
@@ -239,7 +239,7 @@ def _of_operation(
                 value = merged(histograms).percentile_s(float(percent)) * 1e3
             if error is not None and value:
                 delay = load.doubts_ms.get(measure, 0.0) / value
-                yield f"{prefix}{measure}", Figure(value=value, error=math.hypot(error, delay))
+                yield f"{prefix}{measure}", RunFigure(value=value, error=math.hypot(error, delay))
 
 
 def _rate_error(requests: int, total: int, plan: LoadPlan) -> float:
@@ -248,8 +248,8 @@ def _rate_error(requests: int, total: int, plan: LoadPlan) -> float:
     return math.sqrt((max(0.0, 1 - requests / total) if is_fixed else 1) / requests)
 
 
-def _share(measure: str, load: OperationLoad, blocks: Sequence[Block]) -> Figure:
+def _share(measure: str, load: OperationLoad, blocks: Sequence[Block]) -> RunFigure:
     share: float = getattr(load, measure)
     counts = [(each.counts[measure], each.requests) for each in blocks]
     counted, requests = zip(*(counts or [(round(share * load.requests), load.requests)]), strict=True)
-    return Figure(value=share, error=share_error(counted, requests))
+    return RunFigure(value=share, error=share_error(counted, requests))

@@ -32,7 +32,7 @@ def proofs_by_fact() -> Mapping[str, tuple[Proof, ...]]:
 
 
 def lacking_by_fact(target: Target) -> dict[str, list[str]]:
-    """Say what a profile lacks for each fact, by the way of showing it that lacks least."""
+    """Return what a profile lacks to show each fact, in the way that lacks the least."""
 
     def nearest(proofs: Iterable[Proof]) -> list[str]:
         lacking = ((len(proof), sorted(missing_in(target, proof))) for proof in proofs)

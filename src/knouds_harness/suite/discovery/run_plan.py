@@ -79,12 +79,13 @@ def _resources(target: Target, runs: Iterable[Resource]) -> Iterator[str]:
     costs = {each.name: each.cost_credits for each in resources}
     limit = f"{target.limits.credits:,.0f} credits, which {target.limits.credits_by} sets"
     unknown = sorted(name for name in counts if costs[name] is None)
+    unpriced = sum(counts[name] for name in unknown)
     likely = sum(count * (costs[name] or 0.0) for name, count in counts.items())
     yield f"keys    those that a test needs, of {', '.join(target.personas) or 'none'}"
     yield f"runs    about, by the profile: {_counted(counts) or 'nothing that is paid for'}"
     yield (
-        f"costs   likely up to {min(likely, target.limits.credits):,.0f} credits"
-        f"{' and what the runs without a price cost' if unknown else ''} (an estimate for a target "
+        f"costs   likely {min(likely, target.limits.credits):,.0f} credits"
+        f"{f', plus {unpriced} runs whose price is unknown' if unpriced else ''} (an estimate for a target "
         "that keeps the contract)"
     )
     yield f"costs   at most {limit}, if the target runs what it should refuse"

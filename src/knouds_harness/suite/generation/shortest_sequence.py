@@ -5,32 +5,32 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final, TypeVar
 
-from knouds_harness.suite.generation.workflow_sequences import Scene, SequenceStep, SeveralKeys
+from knouds_harness.suite.generation.workflow_sequences import SequenceSetup, SequenceStep, SeveralKeys
 
 MOST_S: Final = 15.0
 MOST_REQUESTS: Final = 500
 T = TypeVar("T")
 
 
-def shorten_broken(scene: Scene) -> None:
+def shorten_broken(setup: SequenceSetup) -> None:
     """Repeat the broken sequence with fewer and fewer steps, within bounds; the record keeps the shortest."""
-    if scene.broken_check is None:
+    if setup.broken_check is None:
         return
-    sought, until_s = scene.broken_check, time.monotonic() + MOST_S
-    most_sent = scene.tester.sent + MOST_REQUESTS
+    sought, until_s = setup.broken_check, time.monotonic() + MOST_S
+    most_sent = setup.tester.sent + MOST_REQUESTS
     shortest = shorten(
-        scene.broken,
-        breaks=lambda steps: _breaks(steps, scene, sought),
+        setup.broken,
+        breaks=lambda steps: _breaks(steps, setup, sought),
         simpler=_simpler,
-        is_enough=lambda: time.monotonic() >= until_s or scene.tester.sent >= most_sent,
+        is_enough=lambda: time.monotonic() >= until_s or setup.tester.sent >= most_sent,
     )
-    _breaks(shortest, scene, sought)  # once with only the reads that the check needs
+    _breaks(shortest, setup, sought)  # once with only the reads that the check needs
 
 
-def _breaks(steps: Sequence[SequenceStep], scene: Scene, sought: str) -> bool:
+def _breaks(steps: Sequence[SequenceStep], setup: SequenceSetup, sought: str) -> bool:
     """Whether these steps break the check; steps on workflows that were not created are skipped."""
-    machine = SeveralKeys(scene, sought=sought)
-    scene.broken_check = None
+    machine = SeveralKeys(setup, sought=sought)
+    setup.broken_check = None
     try:
         machine.begin()
         for step in steps:
@@ -46,7 +46,7 @@ def _breaks(steps: Sequence[SequenceStep], scene: Scene, sought: str) -> bool:
         pass
     finally:
         machine.teardown()
-    return scene.broken_check == sought
+    return setup.broken_check == sought
 
 
 def _simpler(step: SequenceStep) -> Iterator[SequenceStep]:

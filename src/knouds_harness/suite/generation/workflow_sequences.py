@@ -73,7 +73,7 @@ class SequenceStep:
 
 
 @dataclass(kw_only=True)
-class Scene:
+class SequenceSetup:
     """What sequences are run with, and the sequence that broke a check.
 
     Attributes:
@@ -130,14 +130,14 @@ class SeveralKeys(RuleBasedStateMachine):
 
     slugs = Bundle("slugs")
 
-    def __init__(self, scene: Scene, *, sought: str | None = None) -> None:
+    def __init__(self, setup: SequenceSetup, *, sought: str | None = None) -> None:
         super().__init__()
-        self.scene = scene
-        self.tester, self.subjects = scene.tester, scene.subjects
-        owner = scene.users[0]
-        self.users = {each.user: each for each in scene.users}
-        self.readers = {**self.users, owner.user: scene.reader or owner}
-        self.folders = {owner.user: scene.folder_id}
+        self.setup = setup
+        self.tester, self.subjects = setup.tester, setup.subjects
+        owner = setup.users[0]
+        self.users = {each.user: each for each in setup.users}
+        self.readers = {**self.users, owner.user: setup.reader or owner}
+        self.folders = {owner.user: setup.folder_id}
         self.names: dict[str, str] = {}
         self.model = WorkflowModel()
         self.is_over = False
@@ -164,7 +164,7 @@ class SeveralKeys(RuleBasedStateMachine):
         user = list(self.users)[which % len(self.users)]
         document = {"name": self.names[user] + words, **members}
         if document.pop("graph", False):
-            document |= self.scene.graph
+            document |= self.setup.graph
         if self.model.creator(user) is None:  # the first create has to show the account's real id
             document.pop("createdBy", None)
         elif "createdBy" in document:
@@ -367,6 +367,6 @@ class SeveralKeys(RuleBasedStateMachine):
             return
         failing = self.tester.judge(check, exchange, *args, **kwargs)
         self.is_over = bool(failing)
-        if any(finding.fingerprint not in self.scene.known for finding in failing):
-            self.scene.broken, self.scene.broken_check = tuple(self.steps), check.id
+        if any(finding.fingerprint not in self.setup.known for finding in failing):
+            self.setup.broken, self.setup.broken_check = tuple(self.steps), check.id
             raise AssertionError(f"{check.id} does not hold")

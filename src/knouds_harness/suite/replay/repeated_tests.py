@@ -71,13 +71,11 @@ class RepeatedTests(SessionErrors):
         writer = self.run.recorder.writer
         known = writer.findings.get(finding.fingerprint)
         if known is not None:
-            return ReplayStatus.STANDS, f"expected {known.expected}, observed {known.observed}"
+            return ReplayStatus.STANDS, known.difference
         about = finding.check, finding.fact, finding.operation
         for each in writer.findings.values():
             if (each.check, each.fact, each.operation) == about:
-                raise CannotTell(
-                    f"it is broken in another way: expected {each.expected}, observed {each.observed}"
-                )
+                raise CannotTell(f"it is broken in another way: {each.difference}")
         if finding.test in self.skipped:
             raise CannotTell(f"its test needs {self.skipped[finding.test]}")
         kept = {(each.check, each.fact, each.operation) for each in writer.results() if each.passed}

@@ -97,11 +97,9 @@ def _claimed(finding: Finding, after: Exchange, claims: Sequence[Claim]) -> tupl
     broken = [claim for claim in about if not claim.holds]
     for claim in broken:
         if _place(finding, claim) == finding.fingerprint:
-            return ReplayStatus.STANDS, f"expected {claim.expected}, observed {claim.observed}"
+            return ReplayStatus.STANDS, claim.difference
     if broken:
-        raise CannotTell(
-            f"it is broken in another way: expected {broken[0].expected}, observed {broken[0].observed}"
-        )
+        raise CannotTell(f"it is broken in another way: {broken[0].difference}")
     if finding.where and after.status != finding.status:
         raise CannotTell(
             f"answered {answer(after)}, but {finding.status} in the run: {finding.where} is not there"

@@ -49,16 +49,16 @@ def people(target: Target, *capabilities: str, funds: Funds | None = "enough") -
 
 def _key(*capabilities: str) -> Need[Persona]:
     """Make the need for a key with these capabilities, and for the permissions to use them."""
-    besides = permissions(capabilities)
+    also = permissions(capabilities)
 
     def fitting(target: Target) -> Iterator[Persona]:
         paying = people(target, *capabilities)
         yield from paying
-        if MAY_RUN not in besides:  # only runs cost credits
+        if MAY_RUN not in also:  # only runs cost credits
             keys = (key for key in usable_keys(target) if key.role != "admin" and key not in paying)
             yield from (key for key in keys if key.holds(*capabilities))
 
-    return Need(says=f"a key that holds {listed(capabilities)}", fitting=fitting, besides=besides)
+    return Need(says=f"a key that holds {listed(capabilities)}", fitting=fitting, also=also)
 
 
 def listed(words: Sequence[str]) -> str:
@@ -89,12 +89,12 @@ MODEL_ACCOUNT: Need[Persona] = Need(
 MODEL_RUNNER: Need[Persona] = Need(
     says="a key of a business or enterprise account that holds model:run",
     fitting=lambda target: filter(may_run_models, people(target, "model:run")),
-    besides=(MAY_RUN,),
+    also=(MAY_RUN,),
 )
 
 
 def _particular(
-    says: str, fits: Callable[[Persona], bool], *besides: Need[object], state: KeyState = "active"
+    says: str, fits: Callable[[Persona], bool], *also: Need[object], state: KeyState = "active"
 ) -> Need[Persona]:
     """Make the need for a special key, one that ``usable_keys`` may leave out."""
     return Need(
@@ -104,7 +104,7 @@ def _particular(
             for key in target.personas.values()
             if key.state == state and fits(key) and not (state == "active" and key.is_open)
         ),
-        besides=besides,
+        also=also,
     )
 
 
@@ -164,7 +164,7 @@ def _two_accounts(*capabilities: str) -> Need[TwoKeys]:
 
     what = f"whose key holds {listed(capabilities)}" if capabilities else "with an active key"
     key = _key(*capabilities) if capabilities else ANY_KEY
-    return Need(says=f"a second account {what}", fitting=fitting, besides=(key,))
+    return Need(says=f"a second account {what}", fitting=fitting, also=(key,))
 
 
 TWO_ACCOUNTS = _two_accounts()
@@ -185,5 +185,5 @@ def _author_and_lesser(target: Target) -> Iterator[TwoKeys]:
 
 
 AUTHOR_AND_LESSER: Need[TwoKeys] = Need(
-    says="a key of the same account without workflow:write", fitting=_author_and_lesser, besides=(AUTHOR,)
+    says="a key of the same account without workflow:write", fitting=_author_and_lesser, also=(AUTHOR,)
 )

@@ -21,29 +21,29 @@ class Need(Generic[T_co]):
     Attributes:
         says: What is missing if nothing in the profile fits, in words.
         fitting: Returns everything in the profile that fits, the best first.
-        besides: Needs that must also be met, such as permissions.
+        also: Needs that must also be met, such as permissions.
     """
 
     says: str
     fitting: Callable[[Target], Iterable[T_co]] = field(repr=False)
-    besides: tuple[Need[object], ...] = field(default=(), repr=False)
+    also: tuple[Need[object], ...] = field(default=(), repr=False)
 
     def find(self, target: Target) -> T_co | None:
-        """Return the best that fits, or None; ``besides`` is not considered."""
+        """Return the best that fits, or None; ``also`` is not considered."""
         if self not in target.found_by_need:
             target.found_by_need[self] = next(iter(self.fitting(target)), None)
         return cast("T_co | None", target.found_by_need[self])
 
     def missing(self, target: Target) -> str | None:
-        """Return what the profile lacks, in words; None if the need and its ``besides`` are met."""
-        for need in self.besides:
+        """Return what the profile lacks, in words; None if the need and its ``also`` are met."""
+        for need in self.also:
             if (says := need.missing(target)) is not None:
                 return says
         return self.says if self.find(target) is None else None
 
     def whole(self) -> Iterator[Need[object]]:
-        """Yield the needs of ``besides``, recursively, and then this one."""
-        for need in self.besides:
+        """Yield the needs of ``also``, recursively, and then this one."""
+        for need in self.also:
             yield from need.whole()
         yield self
 

@@ -55,12 +55,12 @@ _AND_A_RUN: Final = (
 LIMITED_KEY: Need[Persona] = Need(
     says=f"a key of a pro account that holds workflow:run, {_AND_A_RUN}",
     fitting=_limited("pro"),
-    besides=(MAY_RUN,),
+    also=(MAY_RUN,),
 )
 BUSINESS_KEY: Need[Persona] = Need(
     says=f"a key of a business account that holds workflow:run, {_AND_A_RUN}",
     fitting=_limited("business"),
-    besides=(MAY_RUN,),
+    also=(MAY_RUN,),
 )
 ENTERPRISE_AUTHOR: Need[Persona] = Need(
     says="a key of an enterprise account that holds workflow:read, workflow:write and workflow:run",
@@ -69,14 +69,14 @@ ENTERPRISE_AUTHOR: Need[Persona] = Need(
         for key in people(target, "workflow:read", "workflow:write", "workflow:run")
         if key.tier == "enterprise"
     ),
-    besides=(MAY_RUN, MAY_WRITE),
+    also=(MAY_RUN, MAY_WRITE),
 )
 BUSINESS_KEY_FOR_BOTH: Need[KeyAndResource[Model]] = Need(
     says="a key of a business account that holds workflow:run and model:run, for a model with cost_credits",
     fitting=lambda target: (
         each for each in BUSINESS_MODEL_RUN.fitting(target) if each.key in list(BUSINESS_KEY.fitting(target))
     ),
-    besides=(BUSINESS_KEY,),
+    also=(BUSINESS_KEY,),
 )
 
 
@@ -95,7 +95,7 @@ def _two_limited_keys(target: Target) -> Iterator[TwoKeys]:
 TWO_LIMITED_KEYS: Need[TwoKeys] = Need(
     says="a second key of the pro account that holds workflow:run",
     fitting=_two_limited_keys,
-    besides=(LIMITED_KEY,),
+    also=(LIMITED_KEY,),
 )
 
 
@@ -113,12 +113,12 @@ def _pairs(first_of: Need[Persona], *second_of: Need[Persona]) -> Callable[[Targ
 LIMITED_KEY_AND_STRANGER: Need[TwoKeys] = Need(
     says=f"a key of a second account, pro or business, that holds workflow:run, {_AND_A_RUN}",
     fitting=_pairs(LIMITED_KEY, BUSINESS_KEY, LIMITED_KEY),
-    besides=(LIMITED_KEY,),
+    also=(LIMITED_KEY,),
 )
 TWO_BUSINESS_ACCOUNTS: Need[TwoKeys] = Need(
     says=f"keys of two business accounts that hold workflow:run, {_AND_A_RUN}",
     fitting=_pairs(BUSINESS_KEY, BUSINESS_KEY),
-    besides=(BUSINESS_KEY,),
+    also=(BUSINESS_KEY,),
 )
 
 
@@ -142,7 +142,7 @@ FREE_RUNNER: Need[Persona] = Need(
     says="a key that holds workflow:run, and a workflow of its account with has_generator = false "
     "(or workflow:read and workflow:write to make one)",
     fitting=_free_runners,
-    besides=(MAY_RUN,),
+    also=(MAY_RUN,),
 )
 
 
@@ -170,5 +170,5 @@ def _fillable(target: Target) -> Iterator[Persona]:
 FILLABLE_WINDOW: Need[Persona] = Need(
     says="100 free runs of a pro account, or limits.fill_rate_windows = true",
     fitting=_fillable,
-    besides=(LIMITED_KEY,),
+    also=(LIMITED_KEY,),
 )

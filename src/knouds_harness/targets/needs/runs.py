@@ -135,7 +135,7 @@ def key_that_runs(
     need: RunNeed[Any] = RunNeed(
         says=f"a key{account} that holds {listed((*capabilities, run))}, for {what}{having and f' {having}'}",
         fitting=fitting,
-        besides=(MAY_RUN, *permissions(capabilities)),
+        also=(MAY_RUN, *permissions(capabilities)),
         kind=kind,
         having=having,
         fits=fits,
@@ -151,7 +151,7 @@ def _of_known_cost(need: RunNeed[R]) -> RunNeed[R]:
 
     cost = "cost_credits" if need.kind is Model else "a known cost (cost_credits, or workflow:read to ask)"
     says = f"{need.says} {'and' if need.having else 'with'} {cost}"
-    return replace(need, says=says, fitting=fitting, besides=(need,))
+    return replace(need, says=says, fitting=fitting, also=(need,))
 
 
 EITHER: Final = (Workflow, Model)
@@ -181,7 +181,7 @@ LAST_CREDITS: Need[OnLastCredits] = Need(
     says="a key with credits = a number, which holds workflow:run or model:run, for a workflow or model "
     "with cost_credits",
     fitting=_runs_on_last_credits,
-    besides=(MAY_RUN,),
+    also=(MAY_RUN,),
 )
 
 
@@ -303,7 +303,7 @@ def _pro_model_runs(target: Target) -> Iterator[KeyAndResource[Model]]:
 
 
 PRO_MODEL_RUN: ModelRuns = Need(
-    says="a model with cost_credits", fitting=_pro_model_runs, besides=(PRO_MODEL_KEY,)
+    says="a model with cost_credits", fitting=_pro_model_runs, also=(PRO_MODEL_KEY,)
 )
 
 

@@ -62,7 +62,7 @@ def _webhook_key(says: str, *, receives: bool) -> Need[Receiving]:
                     if may_run(key, resource) and has_known_cost(target, resource):
                         yield Receiving(key, resource, reader)
 
-    return Need(says=says, fitting=fitting, besides=(ASYNC_RUN, REACHABLE_RECEIVER))
+    return Need(says=says, fitting=fitting, also=(ASYNC_RUN, REACHABLE_RECEIVER))
 
 
 def runs_without_webhook(
@@ -119,5 +119,5 @@ RECEIVING_WORKFLOW: Need[Receiving] = Need(
     says="a workflow of the account with the webhook, with polled = true, and a key that holds "
     "workflow:read and execution:read",
     fitting=_receiving_workflows,
-    besides=(RECEIVING,),
+    also=(RECEIVING,),
 )

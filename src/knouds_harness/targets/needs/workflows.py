@@ -49,7 +49,7 @@ def key_with_workflow(
     return Need(
         says=f"{what}, and a key of its account that holds {listed(capabilities)}",
         fitting=fitting,
-        besides=permissions(capabilities),
+        also=permissions(capabilities),
     )
 
 
@@ -105,11 +105,9 @@ def _subject_account(operation_id: str, parameters: tuple[str, ...], action: Act
     return _SOME_WORKFLOW if parameters == ("slug",) else _user_of(ANY_KEY, lambda key: key.user)
 
 
-def _user_of(need: Need[T], user: Callable[[T], str], *besides: Need[object]) -> Need[str]:
+def _user_of(need: Need[T], user: Callable[[T], str], *also: Need[object]) -> Need[str]:
     return Need(
-        says=need.says,
-        fitting=lambda target: map(user, need.fitting(target)),
-        besides=(*need.besides, *besides),
+        says=need.says, fitting=lambda target: map(user, need.fitting(target)), also=(*need.also, *also)
     )
 
 
@@ -126,7 +124,7 @@ def lesser_key(operation: Operation) -> Need[Persona]:
                 yield key
 
     says = f"a key without {listed(required)}, of the account that has the resource"
-    return Need(says=says, fitting=fitting, besides=(account,))
+    return Need(says=says, fitting=fitting, also=(account,))
 
 
 def _with_some_workflow(target: Target) -> Iterator[str]:
@@ -152,7 +150,7 @@ def _bound(target: Target) -> Iterator[KeyAndResource[Workflow | Model]]:
 BOUND_KEY: Runs = Need(
     says="a key that is bound to a workflow of its account, or to a model, such as workflow:<slug>:run",
     fitting=_bound,
-    besides=(MAY_RUN,),
+    also=(MAY_RUN,),
 )
 
 
@@ -166,7 +164,7 @@ def _bound_beside_another(target: Target) -> Iterator[KeyAndResource[Workflow | 
 BOUND_KEY_BESIDE_ANOTHER: Runs = Need(
     says="another workflow of the bound key's account, or another model, that the key may not run",
     fitting=_bound_beside_another,
-    besides=(BOUND_KEY,),
+    also=(BOUND_KEY,),
 )
 
 
@@ -180,7 +178,7 @@ def _bound_and_author(target: Target) -> Iterator[tuple[Persona, Workflow, Perso
 BOUND_WORKFLOW_KEY_AND_AUTHOR: Need[tuple[Persona, Workflow, Persona]] = Need(
     says="a key bound to a workflow, and one of its account that holds workflow:read and workflow:write",
     fitting=_bound_and_author,
-    besides=(AUTHOR,),
+    also=(AUTHOR,),
 )
 
 
@@ -202,7 +200,7 @@ def _foreign_workflow(
     return Need(
         says=f"{what}, and a key of another account that holds {listed(capabilities)}",
         fitting=fitting,
-        besides=permissions(capabilities),
+        also=permissions(capabilities),
     )
 
 
@@ -231,7 +229,7 @@ def and_stranger(need: Need[KeyAndResource[Any]], *capabilities: str) -> Need[Re
                     yield ResourceAndStranger(own, stranger)
 
     what = f"whose key holds {listed(capabilities)}" if capabilities else "with an active key"
-    return Need(says=f"a second account {what}", fitting=fitting, besides=(need, *permissions(capabilities)))
+    return Need(says=f"a second account {what}", fitting=fitting, also=(need, *permissions(capabilities)))
 
 
 FILED_AND_STRANGER = and_stranger(FILED_WORKFLOW, "workflow:read", "workflow:write")
@@ -246,7 +244,7 @@ def _other_way_round(need: Need[ResourceAndStranger]) -> Need[ResourceAndStrange
         first = need.find(target)
         return (each for each in need.fitting(target) if first and each.own.key.user != first.own.key.user)
 
-    return Need(says=need.says, fitting=fitting, besides=need.besides)
+    return Need(says=need.says, fitting=fitting, also=need.also)
 
 
 OTHER_READ_BY_STRANGER = _other_way_round(READ_BY_STRANGER)

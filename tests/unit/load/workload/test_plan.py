@@ -114,7 +114,7 @@ def test_unknown_prices_are_named():
 
     lines, _ = planned(target(PIA, workflows=unpriced), "--rate", "1", is_asked=False)
 
-    assert "likely about 0 credits and what 60 runs without a price cost, at most 1,000 credits" in lines
+    assert "likely about 0 credits, plus 60 runs whose price is unknown, at most 1,000 credits" in lines
     assert "the server is asked what portrait cost" in lines
     assert "pia: runWorkflow up to 60 of 100" in lines
 

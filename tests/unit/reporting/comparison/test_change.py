@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from knouds_harness.reporting.comparison.change import (
     ChangeVerdict,
-    Figure,
     FigureChange,
+    RunFigure,
     change_between,
     share_within,
     two_sided_quantile,
@@ -22,7 +22,7 @@ OPTIONS: dict[str, Any] = {"is_share": False, "expected_noise": 0.03, "confidenc
 
 
 def figures(*values, error=0.01):
-    return [Figure(value=value, error=error) for value in values]
+    return [RunFigure(value=value, error=error) for value in values]
 
 
 def drawn(chance, median, *, noise, runs):
