@@ -11,7 +11,7 @@ from knouds_harness.suite.plugin import opened_run, options_of
 from knouds_harness.suite.session import ConformanceRun
 from knouds_harness.suite.support.execution_traces import Executions
 from knouds_harness.suite.support.subjects import Subjects
-from knouds_harness.suite.support.webhook_executions import Deliveries
+from knouds_harness.suite.support.webhook_executions import DeliveredExecutions
 from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.user_tests import RUN_FIXTURE
 from knouds_harness.targets.personas import Persona
@@ -64,7 +64,7 @@ def executions(knouds_run: ConformanceRun) -> Executions:
 
 
 @pytest.fixture(scope="session")
-def deliveries(knouds_run: ConformanceRun) -> Deliveries:
+def deliveries(knouds_run: ConformanceRun) -> DeliveredExecutions:
     """Webhook deliveries of executions that tests share; the first test that uses one has ``spends``."""
     return knouds_run.deliveries
 

@@ -39,7 +39,7 @@ from knouds_harness.suite.preceding_requests import ENDS_IN_TIME
 from knouds_harness.suite.recorder import FindingRecorder
 from knouds_harness.suite.support.execution_traces import Executions
 from knouds_harness.suite.support.subjects import Subjects
-from knouds_harness.suite.support.webhook_executions import Deliveries
+from knouds_harness.suite.support.webhook_executions import DeliveredExecutions
 from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.builtin import open_target
@@ -193,9 +193,9 @@ class ConformanceRun:
         return Executions(self.tester, self.subjects)
 
     @cached_property
-    def deliveries(self) -> Deliveries:
+    def deliveries(self) -> DeliveredExecutions:
         """Executions of keys with a webhook, and their deliveries."""
-        return Deliveries(self.tester, self.executions, self.receiver)
+        return DeliveredExecutions(self.tester, self.executions, self.receiver)
 
     @cached_property
     def receiver(self) -> Receiver:

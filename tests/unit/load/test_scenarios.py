@@ -34,7 +34,7 @@ def test_docstring_begins_with_the_question(name):
         pytest.param(r"Workload: .*\b(task|request|runs)", id="mix"),
         pytest.param(r"\bopen\b.*\bclosed\b", id="model"),
         pytest.param(r"\bCosts (no credits|at most the price)\b", id="cost"),
-        pytest.param(r"\bNeeds (a )?keys?\b", id="keys"),
+        pytest.param(r"\bNeeds (a |no )?keys?\b", id="keys"),
     ],
 )
 def test_docstring_says_model_mix_cost_and_keys(name, what):

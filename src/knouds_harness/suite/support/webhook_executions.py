@@ -85,7 +85,7 @@ class _Ended:
     polls: Mapping[str, Exchange]
 
 
-class Deliveries:
+class DeliveredExecutions:
     """Executions with each final status, made on first use, and their deliveries."""
 
     def __init__(self, tester: Tester, executions: Executions, receiver: Receiver) -> None:
