@@ -28,6 +28,7 @@ def test_finding_stands_with_its_fault_and_is_gone_without_it(fault, tmp_path):
     )
 
     lines = broken.stdout + sound.stdout
+    assert ("What its tests sent" in broken.stdout) == ("running 1 test again for 1 finding" in broken.stderr)
     if finding.test.startswith("test_concurrency.py"):
         assert broken.stdout.startswith(("still stands", "not seen")), lines
         assert (sound.stdout.startswith("not seen"), sound.returncode) == (True, ExitCode.USAGE), lines

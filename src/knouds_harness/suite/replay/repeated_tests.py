@@ -1,6 +1,6 @@
 """Run the tests again that showed findings which relate several responses."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -20,18 +20,27 @@ class RepeatedTests(SessionErrors):
     """A pytest plugin that runs only some tests of the suite; the record of ``run`` has what they show.
 
     Attributes:
+        show: Is told each test that has ended.
         skipped: Why a test could not run, by test id.
     """
 
     tests: Collection[str]
+    show: Callable[[str], None] = lambda _: None
     found: set[str] = field(default_factory=set)
     passed: set[str] = field(default_factory=set)
     skipped: dict[str, str] = field(default_factory=dict)
     run: ConformanceRun | None = None
+    _ended: int = 0
 
     @classmethod
-    def repeat(cls, tests: Iterable[str], **options: Any) -> Self:  # noqa: ANN401 - fields of RunOptions
-        repeated = cls(tests=frozenset(tests))
+    def repeat(
+        cls,
+        tests: Iterable[str],
+        *,
+        show: Callable[[str], None],
+        **options: Any,  # noqa: ANN401 - fields of RunOptions
+    ) -> Self:
+        repeated = cls(tests=frozenset(tests), show=show)
         run_pytest(runner_arguments(RunOptions, options), repeated)
         return repeated
 
@@ -48,6 +57,9 @@ class RepeatedTests(SessionErrors):
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call" and report.passed:
             self.passed.add(report.nodeid)
+        if report.when == "teardown":
+            self._ended += 1
+            self.show(f"  {self._ended} of {len(self.found)}: {report.nodeid.rpartition('::')[2]}")
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self, config: pytest.Config) -> None:

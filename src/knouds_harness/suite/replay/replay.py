@@ -2,10 +2,12 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
+from knouds_harness.command_output import CommandConsole
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ExitCode, UnknownName, UsageError
 from knouds_harness.locations import SANDBOX
@@ -50,6 +52,7 @@ def replay(
             document=shipped_document(),
             target_name=target_name or _target_name(record),
             conditions=conditions,
+            show=partial(CommandConsole(stderr=True).print, markup=False, highlight=False, soft_wrap=True),
         )
         with replayer.resources:
             for replayed in replayer.replay_all(findings):

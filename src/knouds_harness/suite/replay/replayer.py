@@ -32,6 +32,7 @@ from knouds_harness.judging.context import Context
 from knouds_harness.judging.engine import PROFILE_CHECK, claims_of, contradiction_finding
 from knouds_harness.judging.rule.resources import KnownResources
 from knouds_harness.locations import SANDBOX
+from knouds_harness.printable import counted
 from knouds_harness.runs.findings import Finding, Verdict
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.suite.replay.repeated_tests import RepeatedTests
@@ -100,6 +101,7 @@ class Replayer:
     """Replays findings on one target; a sandbox that a request may have changed is restarted.
 
     Attributes:
+        show: Is told what is being done, in a line.
         left: What could not be deleted on the target.
         runs: Folders of the repeated tests' runs.
     """
@@ -110,6 +112,7 @@ class Replayer:
     conditions: Conditions = field(default_factory=Conditions)
     resources: ExitStack = field(default_factory=ExitStack)
     wait: Callable[[float], None] = time.sleep
+    show: Callable[[str], None] = lambda _: None
     left: tuple[str, ...] = ()
     runs: list[Path] = field(default_factory=list)
     _client: Client | None = None
@@ -119,10 +122,12 @@ class Replayer:
         self._shapes = ShapeJudge(self.document)
         self._made = frozenset(_names_made(self.record))
 
-    def replay_all(self, findings: Iterable[Finding]) -> Iterator[Replayed]:
+    def replay_all(self, findings: Sequence[Finding]) -> Iterator[Replayed]:
         """Send again what each finding rests on; if that does not tell, run the test that showed it."""
         unsettled: list[Replayed] = []
-        for finding in findings:
+        for number, finding in enumerate(findings, start=1):
+            requests = counted(len(finding.steps) or 1, "request")
+            self.show(f"sending {requests} of finding {number} of {len(findings)} again: {finding.fact}")
             replayed = self.replay(finding)
             if replayed.status is ReplayStatus.OPEN and is_shown_by_suite(finding):
                 unsettled.append(replayed)
@@ -135,7 +140,10 @@ class Replayer:
         self._client = None
         self.resources.close()  # the target may admit only one client at a time
         for number in range(1, _MOST_TRIES + 1):
-            repeated = self._repeated({each.finding.test for each in unsettled})
+            tests = {each.finding.test for each in unsettled}
+            words = f"running {counted(len(tests), 'test')} again for {counted(len(unsettled), 'finding')}"
+            self.show(f"{words}, try {number} of at most {_MOST_TRIES}")
+            repeated = self._repeated(tests)
             judged = [self._judged(each, repeated, number) for each in unsettled]
             yield from (each for each in judged if each.status is not ReplayStatus.UNSEEN)
             unsettled = [each for each in judged if each.status is ReplayStatus.UNSEEN]
@@ -150,6 +158,7 @@ class Replayer:
             options |= self.conditions.of_sandbox(self.record)
         repeated = RepeatedTests.repeat(
             tests,
+            show=self.show,
             **options,
             yes_production=self.conditions.yes_production,
             runs_folder=self.record.folder.absolute(),

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import date
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from run_records import exchange, start
@@ -53,6 +54,18 @@ def finding(tmp_path):
 
 def test_finding_names_the_test_that_found_it(finding):
     assert finding.test == TEST
+
+
+def test_each_test_is_told_when_it_has_ended():
+    told: list[str] = []
+    again = RepeatedTests(tests={TEST}, found={TEST}, show=told.append)
+
+    for when in ("setup", "call", "teardown"):
+        again.pytest_runtest_logreport(
+            cast("pytest.TestReport", SimpleNamespace(when=when, passed=True, nodeid=TEST))
+        )
+
+    assert told == ["  1 of 1: test_cancel_after_the_end_leaves_the_status_alone"]
 
 
 def test_finding_that_its_test_finds_again_stands(finding, tmp_path):

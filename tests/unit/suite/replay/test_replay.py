@@ -460,10 +460,11 @@ def replayed_all(serve):
 @pytest.mark.parametrize(
     ("answer", "code"), [(BROKEN, ExitCode.BREACH), (SOUND, ExitCode.KEPT), (THROTTLED, ExitCode.USAGE)]
 )
-def test_exit_code_shows_whether_a_finding_is_gone_or_open(answer, code, tmp_path, replayed_all):
+def test_exit_code_shows_whether_a_finding_is_gone_or_open(answer, code, tmp_path, replayed_all, capsys):
     record, finding = finding_of(tmp_path)
 
     assert replayed_all(record, finding.fingerprint, answer)[0] == code
+    assert capsys.readouterr().err == f"sending 1 request of finding 1 of 1 again: {finding.fact}\n"
 
 
 def test_findings_that_fail_no_run_are_replayed_on_request(tmp_path, replayed_all):
