@@ -172,6 +172,18 @@ def test_bad_body_may_be_refused_before_the_missing_workflow(status, fact):
     assert broken(shown) == {fact} - {None}
 
 
+@pytest.mark.parametrize(("size", "is_broken"), [(100, True), (2_000_000, False)])
+def test_status_that_no_source_gives_may_come_with_any_code(size, is_broken):
+    """Of a body that is too large the status is open; of a small one, 413 is no status of this code."""
+    answer = {"error": "No.", "code": "INVALID_BODY"}
+    shown = exchange(1, "createWorkflow", status=413, sent={"name": "x" * size}, body=answer)
+
+    claims = judge(shown, Context(document=DOCUMENT, shapes=ShapeJudge(DOCUMENT)))
+
+    broken = {claim.fact for _, claim in claims if not claim.holds}
+    assert ("envelope.code-fits-status" in broken) == is_broken
+
+
 def test_minted_key_is_known_by_the_request_that_minted_it():
     keys = KnownKeys(by_name={"full": KEYS["full"]})
     minted = exchange(

@@ -8,6 +8,7 @@ from knouds_harness.contract.shapes import as_json
 from knouds_harness.contract.sources import Source
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.claim import Claim, answer, check, is_answer, is_from_elsewhere
+from knouds_harness.judging.context import Case
 from knouds_harness.judging.rule.outside import cause_of
 from knouds_harness.whole_numbers import whole_number
 
@@ -170,7 +171,15 @@ def no_internals(exchange: Exchange) -> Iterator[Claim]:
     )
 
 
-@check("envelope.code-fits-status", given=("catalogue",), applies=is_answer)
+def _has_given_status(case: Case) -> bool:
+    """Whether a source gives the status of the code, or none that leaves the status open may explain it."""
+    code = case.context.document.error_codes.get(case.exchange.code or "")
+    status = case.exchange.status
+    is_open = any(each.has_any_code and status in each.statuses for each in case.allowed.possible)
+    return is_answer(case) and (not is_open or code is None or status in code.statuses)
+
+
+@check("envelope.code-fits-status", given=("catalogue",), applies=_has_given_status)
 def code_fits_status(exchange: Exchange, *, catalogue: Mapping[str, ErrorCode]) -> Iterator[Claim]:
     """A documented code comes with its documented status."""
     code = catalogue.get(exchange.code or "")
