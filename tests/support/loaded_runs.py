@@ -1,7 +1,7 @@
 """A hand-made record of a load run with everything that a report can show."""
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -80,6 +80,7 @@ def _everything(
     rows = []
     loads = []
     together: dict[int, Histogram] = defaultdict(Histogram)
+    counted: dict[int, Counter[str]] = defaultdict(Counter)
     for name, median_ms in operations.items():
         whole = Histogram()
         counts: dict[str, int] = defaultdict(int)
@@ -96,9 +97,12 @@ def _everything(
             together[at_s].add(histogram)
             for outcome, count in outcomes.items():
                 counts[outcome] += count
+                counted[at_s][outcome] += count
             rows.append(_row(at_s, name, outcomes, histogram))
         loads.append(_operation(name, seconds, counts, times_of(whole)))
-    rows += [replace(_row(at_s, ALL_OPERATIONS, {}, each), spread="") for at_s, each in together.items()]
+    rows += [
+        replace(_row(at_s, ALL_OPERATIONS, counted[at_s], each), spread="") for at_s, each in together.items()
+    ]
     results = load_results(operations=tuple(loads), overall=times(45.0, 300.0, count=9000))
     plan = replace(
         results.plan,

@@ -158,14 +158,25 @@ def _parsed(text: str) -> Objective:
 
 def describe(objective: JudgedObjective) -> str:
     """Describe an objective and its result, as every report and message does."""
-    measure, observed = objective.measure, objective.observed
+    measure = objective.measure
     kind = "at least" if measure == "requests_per_s" else "at most"
-    found = "not measured" if observed is None else figure_text(measure, observed)
-    bound = figure_text(measure, objective.bound)
-    if observed is not None and not objective.is_met and found == bound:
-        found, bound = (_exact_text(measure, number) for number in (observed, objective.bound))
+    found, bound = observed_text(objective), figure_text(measure, objective.bound)
+    if objective.observed is not None and not objective.is_met and found == bound:
+        found, bound = (_exact_text(measure, number) for number in (objective.observed, objective.bound))
     doubt = f"; {objective.doubt}" if objective.doubt else ""
     return f"{objective.operation} {short_name(measure)} {found}, {kind} {bound}{doubt}"
+
+
+def observed_text(objective: JudgedObjective) -> str:
+    """Format the figure of an objective, and over which time it was taken if not over the whole run."""
+    if objective.observed is None:
+        return "not measured"
+    found = figure_text(objective.measure, objective.observed)
+    if not objective.ended_run:
+        return found
+    in_all = objective.observed_in_all
+    whole = "" if in_all is None else f" ({figure_text(objective.measure, in_all)} over the whole run)"
+    return f"{found} over ten seconds{whole}"
 
 
 def short_name(measure: str) -> str:
@@ -227,24 +238,25 @@ def _meant_by(
 
 
 def _judged(objective: Objective, operation: str, measured: OperationLoad | None) -> JudgedObjective:
-    observed = _observed(objective.measure, measured) if measured else None
-    if observed is None:
+    found = observed(objective.measure, measured) if measured else None
+    if found is None:
         is_met = False
     elif objective.measure == "requests_per_s":
-        is_met = observed >= objective.bound
+        is_met = found >= objective.bound
     else:
-        is_met = observed <= objective.bound
+        is_met = found <= objective.bound
     return JudgedObjective(
         operation=operation,
         measure=objective.measure,
         bound=objective.bound,
-        observed=observed,
+        observed=found,
         is_met=is_met,
         fact=objective.fact,
     )
 
 
-def _observed(measure: str, load: OperationLoad) -> float | None:
+def observed(measure: str, load: OperationLoad) -> float | None:
+    """Return a measure of an operation; None if nothing was measured."""
     match measure:
         case "error_rate" | "throttled_rate":
             return getattr(load, measure) if load.requests else None

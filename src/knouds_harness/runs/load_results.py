@@ -10,10 +10,10 @@ from knouds_harness.runs.operation_load import (
     ALL_OPERATIONS,
     NO_TIMES,
     STATUSES,
-    TASK,
     Amount,
     Count,
     OperationLoad,
+    TaskError,
     Times,
 )
 
@@ -225,7 +225,8 @@ class JudgedObjective:
         bound: At most this; for ``requests_per_s`` at least.
         observed: The figure; None if nothing was measured, which misses the objective.
         doubt: Why a miss may be the generator's and not the target's, in a sentence; empty if it cannot be.
-        ended_run: Whether the miss ended the run early: a bound of ``--abort-on``.
+        ended_run: Whether the miss ended the run early: a bound of ``--abort-on``, judged over ten seconds.
+        observed_in_all: The figure over the whole run, if ``observed`` is not that.
     """
 
     operation: str
@@ -236,6 +237,7 @@ class JudgedObjective:
     fact: str = ""
     doubt: str = ""
     ended_run: bool = False
+    observed_in_all: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -316,11 +318,14 @@ class LoadResults:
         answers: Responses that came, warm-up included; 0 in older records.
         verified_answers: Those that were judged; every other success had members that were judged before.
         begun_unix_s: When load began; None in older records, and if it never did.
+        task_errors: The most frequent first, warm-up included; older records count them as an operation.
         windows: Windows of rate limits, warm-up included; the first two thousand of a run.
         overall: Response times of the kept requests of all operations.
         is_steady: Whether throughput and times became steady; None if the plan changes the load, or the run
             was too short to tell.
         steady_from_s: When they became steady, in seconds since the start.
+        slow_seconds: Seconds of a level load in which requests took over five times as long as usual, or none
+            was kept.
     """
 
     format: Literal["knouds-harness load"] = "knouds-harness load"
@@ -329,6 +334,7 @@ class LoadResults:
     fingerprint: Fingerprint
     validity: Validity
     operations: tuple[OperationLoad, ...]
+    task_errors: tuple[TaskError, ...] = ()
     objectives: tuple[JudgedObjective, ...]
     cycles: Cycles | None = None
     capacity: Capacity | None = None
@@ -340,6 +346,7 @@ class LoadResults:
     overall: Times | None = None
     is_steady: bool | None = None
     steady_from_s: float | None = None
+    slow_seconds: tuple[int, ...] = ()
     cost_credits: float = 0.0
     note: str = ""
 
@@ -378,18 +385,9 @@ class LoadResults:
         return LoadVerdict.MET if self.objectives else LoadVerdict.MEASURED
 
     @property
-    def task_errors(self) -> tuple[OperationLoad, ...]:
-        """Tasks that raised exceptions, each in place of an operation."""
-        return tuple(each for each in self.operations if each.operation.startswith(TASK))
-
-    @property
     def never_kept(self) -> tuple[OperationLoad, ...]:
         """Operations of which no request was kept: nothing was measured of them."""
-        return tuple(
-            each
-            for each in self.operations
-            if each.requests and not each.by_status["kept"] and each not in self.task_errors
-        )
+        return tuple(each for each in self.operations if each.requests and not each.by_status["kept"])
 
     @property
     def mostly_failed(self) -> tuple[OperationLoad, ...]:

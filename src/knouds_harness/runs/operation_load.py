@@ -12,7 +12,7 @@ ALL_OPERATIONS: Final = "all operations"
 SECOND_TIMES: Final = {"p50_ms": "median", "p99_ms": "99th percentile", "max_ms": "longest"}
 """The times of one second in ``seconds.csv``, and their names in charts over time."""
 TASK: Final = "task "
-"""Prefix of a task's name in place of an operation: an exception in the task counts as one request of it."""
+"""Prefix of a task's name in place of an operation: counts its exceptions, which are no requests."""
 
 
 class RequestStatus(StrEnum):
@@ -152,6 +152,15 @@ class ErrorCount:
     exchanges: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class TaskError:
+    """How often a task raised an exception at one place."""
+
+    task: str
+    error: str
+    count: int
+
+
 def _of_every_status(counts: Mapping[str, int]) -> Mapping[str, int]:
     if set(counts) != set(STATUSES):
         raise ValueError(f"counts of {', '.join(counts)}")
@@ -214,7 +223,8 @@ class OperationLoad:
 class SecondRow:
     """One second of one operation, or of all, warm-up included: a line of ``seconds.csv``.
 
-    A line for all operations has times only, so that sums over lines count each request once.
+    A second may have several lines of an operation, whose counts add up: what was due in the warm-up and what
+    later, and what a process handed over late. Lines of ``ALL_OPERATIONS`` are sums, and have no spread.
 
     Attributes:
         p50_ms: Of response times of kept requests; None if there are none.

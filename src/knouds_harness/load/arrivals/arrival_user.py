@@ -69,11 +69,14 @@ class Arrivals:
         self._set()
 
     def stop(self) -> None:
-        """Hand over nothing more; what was due until now and was not handed over stays due."""
+        """Hand over nothing more; at the end of the schedule, what was due and not handed over stays due.
+
+        Before it, the load ends early, and what would be handed over next is not due any more.
+        """
         if self.are_over:
             return
-        now_s = self._clock()
-        while self._due_s < now_s:
+        is_whole = self._clock() >= self.start_s + self.schedule.shape.duration_s
+        while is_whole and self._due_s < math.inf:
             self.due += self._due_s >= self._counted_from_s
             self._due_s = self.start_s + next(self._instants, math.inf)
         self._end()

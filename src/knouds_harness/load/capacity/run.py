@@ -26,7 +26,7 @@ from knouds_harness.runs.load_results import (
     LoadResults,
     PlannedStage,
 )
-from knouds_harness.runs.operation_load import TASK, OperationLoad, time_ms
+from knouds_harness.runs.operation_load import OperationLoad, time_ms
 from knouds_harness.runs.writer import RunWriter
 from knouds_harness.targets.profile import Target
 
@@ -210,8 +210,7 @@ def judge_point(rate: float, results: LoadResults, *, earlier: Iterable[Capacity
     Bounds on ``requests_per_s`` do not count in a search over rates.
     """
     for task in results.task_errors:
-        raised = task.errors[0].code if task.errors else "an exception"
-        raise SearchEnded(f"{task.operation.removeprefix(TASK)} raised {raised} at {rate:g}/s")
+        raise SearchEnded(f"{task.task} raised {task.error} at {rate:g}/s")
     total = results.total
     if total.by_status["refused"] > TOLERATED_SHARE * total.requests:
         raise SearchEnded(

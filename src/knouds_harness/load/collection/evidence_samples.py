@@ -22,10 +22,18 @@ _KEY_OF: Final = re.compile(r"\{\{key:([\w-]+)\}\}")
 class SampleWriter:
     """Writes exchanges of requests that were not ok: up to a few of each kind, with ids."""
 
-    def __init__(self, target: Target | None, write: Callable[[Exchange], object]) -> None:
+    def __init__(
+        self,
+        target: Target | None,
+        write: Callable[[Exchange], object],
+        *,
+        cost_credits_by_path: Mapping[str, float] | None = None,
+    ) -> None:
+        """``cost_credits_by_path`` has the most that a run may cost."""
         self._redactor = Redactor.for_target(target) if target else Redactor()
         self._base_url = target.base_url if target else ""
         self._write = write
+        self._cost_credits_by_path = cost_credits_by_path or {}
         self._ids: dict[Error, list[str]] = {}
         self._number = 0
 
@@ -58,15 +66,16 @@ class SampleWriter:
         head, _, body = answer.sent.partition(b"\r\n\r\n")
         headers = self._redactor.pairs(_headers_of(head))
         url = urlsplit(answer.url)
-        base_path = urlsplit(self._base_url).path
+        path = url.path.removeprefix(urlsplit(self._base_url).path)
         request = Request(
             method=answer.method,
-            path=url.path.removeprefix(base_path),
+            path=path,
             query=tuple(parse_qsl(url.query, keep_blank_values=True)),
             headers=headers,
             body=body[:_MOST_BYTES] or None,
             operation_id=error.operation.removesuffix(" async"),
             persona=answer.sender or _persona_of(headers),
+            cost_credits=self._cost_credits_by_path.get(path, 0.0),
         )
         failure = answer.failure
         try:

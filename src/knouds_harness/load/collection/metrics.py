@@ -6,6 +6,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Final
 
 from knouds_harness.load.collection.rows import RequestRecorder
@@ -35,6 +36,7 @@ from knouds_harness.runs.operation_load import (
     OperationLoad,
     RequestStatus,
     SecondRow,
+    TaskError,
     Times,
 )
 
@@ -46,6 +48,8 @@ _MOST_ERRORS: Final = 50
 LEAST_SECONDS: Final = 20
 """With fewer seconds the method says too little."""
 MOST_LEFT_OUT: Final = 0.4
+SLOW: Final = 5
+_LEAST_IN_A_SECOND: Final = 5
 CYCLE: Final = "cycle"
 """The name under which cycles (asynchronous runs from submit to end) are recorded, like an operation."""
 _ACCEPT, _FINAL, _UNSEEN, _POLLS = "to accept", "to final ", "unseen", "polls"
@@ -93,17 +97,24 @@ class RunMetrics:
         self.ended: Counter[RequestStatus] = Counter()
         self.errors: Counter[Error] = Counter()
         self.measured = Second(unix_s=0)
-        self._kept_by_second: dict[int, tuple[int, float]] = {}
+        self._kept_by_second: dict[int, Counter[str]] = defaultdict(Counter)
+        self._took_s_by_second: dict[int, Counter[str]] = defaultdict(Counter)
         self._recent: list[_RecentSecond] = []
         self._first_unix_s = self._newest_unix_s = 0
+        self._ended_unix_s = math.inf
 
     def begin(self, start_unix_s: float) -> None:
         """Begin the load at this instant; of what came before, keep only exceptions in tasks."""
         self.start_unix_s = start_unix_s
         self.measured_from_unix_s = measured_from_unix_s(start_unix_s, self._warm_up_s)
         self._kept_by_second.clear()
+        self._took_s_by_second.clear()
         before, self.measured = self.measured, Second(unix_s=0)
         self.measured.add(before, only=TASK)
+
+    def end(self, unix_s: float) -> None:
+        """End the load at this instant: nothing is due from then on; only the first call counts."""
+        self._ended_unix_s = min(unix_s, self._ended_unix_s)
 
     def add(self, second: Second) -> Iterator[SecondRow]:
         """Count a second, or the part of one that a worker sent late; return its rows."""
@@ -113,17 +124,18 @@ class RunMetrics:
         for series, histogram in second.histograms.items():
             if series.measure == RESPONSE:
                 by_status[series.status] += len(histogram)
+                if series.status is RequestStatus.KEPT:
+                    self._kept_by_second[at_s][series.operation] += len(histogram)
+                    self._took_s_by_second[at_s][series.operation] += histogram.mean_s * len(histogram)
         self.ended += by_status
         self.errors.update(second.errors)
         is_measured = second.is_measured and second.unix_s >= self.measured_from_unix_s
         self.measured.add(second, only=None if is_measured else TASK)
-        count, sum_s = self._kept_by_second.get(at_s, (0, 0.0))  # perhaps of another worker
-        self._kept_by_second[at_s] = count + len(kept), sum_s + kept.mean_s * len(kept)
         self._newest_unix_s = max(second.unix_s, self._newest_unix_s)
         self._first_unix_s = min(second.unix_s, self._first_unix_s or second.unix_s)
         self._recent.append(_RecentSecond(second=second, ended=by_status.total(), kept=kept))
         self._recent = list(self._last(RECENT_S))
-        return _rows(at_s, second, kept)
+        return _rows(at_s, second, by_status, kept)
 
     @property
     def measured_from_s(self) -> float:
@@ -132,14 +144,16 @@ class RunMetrics:
 
     @property
     def elapsed_s(self) -> float:
-        return 0.0 if self.start_unix_s is None else max(0.0, now_unix_s() - self.start_unix_s)
+        if self.start_unix_s is None:
+            return 0.0
+        return max(0.0, min(now_unix_s(), self._ended_unix_s) - self.start_unix_s)
 
     def measured_s(self, duration_s: float) -> float:
         """Return how many seconds of a load of this length were measured so far."""
         if self.start_unix_s is None:
             return 0.0
-        until_unix_s = min(now_unix_s(), self.start_unix_s + duration_s)
-        return max(0.0, until_unix_s - max(self.start_unix_s, self.measured_from_unix_s))
+        until_s = min(self.elapsed_s, duration_s)
+        return max(0.0, until_s - self.measured_from_s)
 
     def recent_per_s(self, length_s: int) -> float:
         """Return the requests per second that ended in the last seconds."""
@@ -164,6 +178,15 @@ class RunMetrics:
     def operations(self, duration_s: float) -> tuple[OperationLoad, ...]:
         """Return the metrics of each operation, over this duration without the warm-up."""
         return _operations(self.measured, duration_s)
+
+    def task_errors(self) -> tuple[TaskError, ...]:
+        """Return the exceptions of tasks, the most frequent first."""
+        found = [
+            TaskError(task=error.operation.removeprefix(TASK), error=error.code, count=count)
+            for error, count in self.measured.errors.items()
+            if error.operation.startswith(TASK)
+        ]
+        return tuple(sorted(found, key=lambda each: -each.count)[:_MOST_ERRORS])
 
     def overall(self) -> Times:
         return times(self.measured.kept())
@@ -195,12 +218,39 @@ class RunMetrics:
         last = max(self._kept_by_second, default=0)  # usually not a whole second
         if last < LEAST_SECONDS:
             return None, None
-        seconds = [self._kept_by_second.get(at_s, (0, 0.0)) for at_s in range(last)]
-        rate_from = steady_from([float(count) for count, _ in seconds])
-        times_from = steady_from([sum_s / count if count else math.inf for count, sum_s in seconds])
+        counts = [self._kept_by_second[at_s].total() for at_s in range(last)]
+        took_s = [self._took_s_by_second[at_s].total() for at_s in range(last)]
+        rate_from = steady_from([float(count) for count in counts])
+        times_from = steady_from(
+            [sum_s / count if count else math.inf for count, sum_s in zip(counts, took_s, strict=True)]
+        )
         if rate_from is None or times_from is None:
             return False, None
         return True, float(max(rate_from, times_from))
+
+    def slow_seconds(self) -> tuple[int, ...]:
+        """Return the seconds in which requests took ``SLOW`` times as long as usual, or none was kept.
+
+        What is usual is the median over seconds of each operation's mean. With few requests in a second, one
+        long answer would tell nothing: then none is returned.
+        """
+        last = max(self._kept_by_second, default=0)
+        seconds = range(last)
+        counts = [self._kept_by_second[at_s].total() for at_s in seconds]
+        if last < LEAST_SECONDS or median(counts) < _LEAST_IN_A_SECOND:
+            return ()
+        means_s: dict[str, list[float]] = defaultdict(list)
+        for at_s in seconds:
+            for name, count in self._kept_by_second[at_s].items():
+                means_s[name].append(self._took_s_by_second[at_s][name] / count)
+        usual_s = {name: median(each) for name, each in means_s.items()}
+        return tuple(
+            at_s
+            for at_s, count in zip(seconds, counts, strict=True)
+            if not count
+            or self._took_s_by_second[at_s].total()
+            > SLOW * sum(usual_s[name] * sent for name, sent in self._kept_by_second[at_s].items())
+        )
 
     def requests(self) -> int:
         return sum(
@@ -213,7 +263,6 @@ class RunMetrics:
 
 def _operations(counted: Second, duration_s: float) -> tuple[OperationLoad, ...]:
     names = {series.operation for series in counted.histograms if series.measure == RESPONSE}
-    names |= {error.operation for error in counted.errors}  # also exceptions in tasks
     return tuple(_operation(counted, name, duration_s) for name in sorted(names))
 
 
@@ -271,9 +320,12 @@ def _errors_of(counted: Second, name: str) -> list[ErrorCount]:
     ]
 
 
-def _rows(at_s: int, second: Second, kept_of_all: Histogram) -> Iterator[SecondRow]:
-    if kept_of_all.counts:
-        yield _row(at_s, ALL_OPERATIONS, {}, kept_of_all, spread="")
+def _rows(
+    at_s: int, second: Second, of_all: Mapping[RequestStatus, int], kept_of_all: Histogram
+) -> Iterator[SecondRow]:
+    if of_all:
+        counts = {status.value: count for status, count in of_all.items()}
+        yield _row(at_s, ALL_OPERATIONS, counts, kept_of_all, spread="")
     by_operation: dict[str, dict[RequestStatus, Histogram]] = defaultdict(dict)
     for series, histogram in second.histograms.items():
         if series.measure == RESPONSE:

@@ -52,9 +52,9 @@ from knouds_harness.load.workload.workload import has_runs, may_take, scenarios_
 from knouds_harness.measures.delay import Delay
 from knouds_harness.measures.objectives import (
     Objective,
-    describe,
     judge_objectives,
     load_objectives,
+    observed,
     parse_bounds,
     parse_objectives,
 )
@@ -67,6 +67,7 @@ from knouds_harness.targets.needs.need import MAY_WRITE
 _AHEAD_S: Final = 0.5
 """From the last user's start to the first arrival, so that the message reaches every worker."""
 _CHECKPOINT_EVERY_S: Final = 5.0
+_ROUNDING_S: Final = 1e-3
 _TELL_EVERY_S: Final = 1.0
 _CLOCK_STANDS: Final = "Ended early: the clock of this machine stands still."
 
@@ -120,7 +121,12 @@ class LeadingRun:
             if options.record is not None and target is not None
             else None
         )
-        self.evidence = SampleWriter(target, self._record.add_exchange if self._record else lambda _: None)
+        runs = self._workload.run_requests(self._scenarios) if self._workload else []
+        self.evidence = SampleWriter(
+            target,
+            self._record.add_exchange if self._record else lambda _: None,
+            cost_credits_by_path={each.path: each.cost_credits for each in runs},
+        )
         self.verification: LoadVerification | None = None
         self.deliveries: Deliveries | None = None
         try:
@@ -268,9 +274,8 @@ class LeadingRun:
         missed = None if self._aborted_for else missed_bound(self._abort_bounds, self.metrics)
         if missed:
             self._aborted_for = (replace(missed, ended_run=True),)
-            self.stop(
-                f"Ended early: --abort-on was missed over ten seconds: {describe(missed)}.", ExitCode.BREACH
-            )
+            bound = f"{missed.measure}={missed.bound:g}"
+            self.stop(f"Ended early: {missed.operation} missed --abort-on {bound}.", ExitCode.BREACH)
         if time.monotonic() - self._written_s > _CHECKPOINT_EVERY_S:
             self.checkpoint()
 
@@ -309,7 +314,8 @@ class LeadingRun:
             replace(each, doubts_ms=doubts_by_operation.get(each.operation, {}))
             for each in self.evidence.named_in(metrics.operations(measured_s))
         )
-        is_steady, steady_from_s = metrics.steady_from_s() if options.load_shape.ends_level else (None, None)
+        is_level = options.load_shape.ends_level
+        is_steady, steady_from_s = metrics.steady_from_s() if is_level else (None, None)
         invariants = verification.invariants() if verification else ()  # adds up what the next calls read
         verified_answers, answers = verification.verified_answers() if verification else (0, 0)
         results = LoadResults(
@@ -323,11 +329,13 @@ class LeadingRun:
             fingerprint=fingerprint(health.timer),
             validity=validity_of(options, metrics, health, measured_s, ok=ok, missing=self._doubts),
             operations=operations,
+            task_errors=metrics.task_errors(),
             objectives=(),
             cycles=cycles(metrics.measured.histograms),
             overall=metrics.overall(),
             is_steady=is_steady,
             steady_from_s=steady_from_s,
+            slow_seconds=metrics.slow_seconds() if is_level else (),
             invariants=invariants,
             answers=answers,
             verified_answers=verified_answers,
@@ -336,9 +344,16 @@ class LeadingRun:
             cost_credits=health.spent_credits,
             note="\n".join(self._notes),
         )
-        judged = judge_objectives(self._objectives, [*operations, results.total])
+        measured = [*operations, results.total]
+        judged = judge_objectives(self._objectives, measured)
         judged = with_doubts(judged, results.validity, ok=ok, delay=delay)
-        return self._redactor.safe(replace(results, objectives=(*self._aborted_for, *judged)))
+        aborted = [
+            replace(each, observed_in_all=observed(each.measure, load))
+            for each in self._aborted_for
+            for load in measured
+            if load.operation == each.operation
+        ]
+        return self._redactor.safe(replace(results, objectives=(*aborted, *judged)))
 
     # The end
 
@@ -376,6 +391,7 @@ class LeadingRun:
             self._record.flush()
 
     def _on_test_stopping(self, **_: object) -> None:
+        self.metrics.end(now_unix_s())
         self.shape.finish()
         self.workers.end()
 
@@ -394,7 +410,8 @@ class LeadingRun:
     def _conclude(self) -> None:
         if self.shape.is_clock_standing:
             self.stop(_CLOCK_STANDS, ExitCode.INVALID_MEASUREMENT)
-        was_cut_short = not self._is_stopped and self.metrics.elapsed_s < self.options.load_shape.duration_s
+        whole_s = self.options.load_shape.duration_s - _ROUNDING_S
+        was_cut_short = not self._is_stopped and self.metrics.elapsed_s < whole_s
         is_whole = self._is_kept(lambda: self._clean_up(is_urgent=was_cut_short))
         if self.deliveries:
             unconfigured, refused = map(sum, zip((0, 0), *self._of_deliveries.values(), strict=True))

@@ -68,6 +68,8 @@ def _by_status(seconds: Sequence[SecondRow], points: int, step_s: int) -> Mappin
     """Return requests per second by status; statuses that never came are left out."""
     counts = {status: [0] * points for status in STATUSES}
     for second in seconds:
+        if second.operation == ALL_OPERATIONS:
+            continue  # older records have no counts of all operations
         for status, count in second.by_status.items():
             counts[status][second.at_s // step_s] += count
     return {

@@ -12,6 +12,7 @@ from knouds_harness.runs.operation_load import (
     PERCENTS,
     RECORDED_PERCENTS,
     STATUSES,
+    TASK,
     OperationLoad,
     RequestStatus,
     Times,
@@ -238,9 +239,16 @@ ERROR_HEADINGS: Final = ("operation", "outcome", "status", "code", "count", "suc
 
 
 def error_rows(load: LoadResults) -> list[tuple[str, str, str, str, str, str]]:
-    """Return what was not kept, the most frequent first: the cells of ``ERROR_HEADINGS``, one exchange."""
+    """Return exceptions of tasks, then what was not kept, with an exchange: the cells of ``ERROR_HEADINGS``.
+
+    The most frequent come first.
+    """
     found = [(each.operation, error) for each in load.operations for error in each.errors]
-    return [
+    raised = [
+        (f"{TASK}{each.task}", "failed", "none", each.error, f"{each.count:,}", "")
+        for each in load.task_errors
+    ]
+    return raised + [
         (
             operation,
             error.status,

@@ -7,16 +7,18 @@ from collections.abc import Iterator
 from typing import Final
 
 from knouds_harness.measures.objectives import describe, figure_text, milliseconds
+from knouds_harness.printable import counted, first_few
 from knouds_harness.reporting.load.columns import point_times
 from knouds_harness.reporting.report import Headline, Tone
 from knouds_harness.runs.findings import NOT_SETTLED, RunOutcome
 from knouds_harness.runs.load_results import Capacity, CapacityPoint, Invariant, LoadResults, LoadVerdict
-from knouds_harness.runs.operation_load import TASK, OperationLoad, RequestStatus, percentile_measure, time_ms
+from knouds_harness.runs.operation_load import OperationLoad, RequestStatus, percentile_measure, time_ms
 from knouds_harness.runs.record import RunRecord
 
 _NO_OBJECTIVES: Final = (
     "No objectives were set: --objective '* p99 < 1s' sets one, --objectives shipped sets the harness's."
 )
+_MOST_SPANS: Final = 4
 STATE_LABELS: Final = {
     "broken": "broken",
     "excused": "assumed or waived",
@@ -58,10 +60,9 @@ def first_figures(load: LoadResults) -> Iterator[tuple[str, str, str, Tone]]:
 def nothing_measured(load: LoadResults) -> tuple[str, str] | None:
     """Return title and reason if tasks raised, or an operation mostly failed or never succeeded."""
     if load.task_errors:
-        worst = max(load.task_errors, key=_errors_of)
-        name = worst.operation.removeprefix(TASK)
-        times = f"{_errors_of(worst):,} times{_and_more(len(load.task_errors) - 1, 'tasks')}"
-        return "A task failed", f"{name} raised {_worst_error(worst)}, {times}"
+        first, *others = load.task_errors
+        times = f"{counted(first.count, 'time')}{_and_more(len(others), 'exceptions')}"
+        return "A task failed", f"{first.task} raised {first.error}, {times}"
     if not load.never_kept and load.mostly_failed:
         worst = max(load.mostly_failed, key=lambda each: each.requests)
         return "Most requests failed", (
@@ -80,10 +81,6 @@ def nothing_measured(load: LoadResults) -> tuple[str, str] | None:
         f"not one of {worst.requests:,} requests of {worst.operation} succeeded: "
         f"{_worst_error(worst)}{_and_more(len(load.never_kept) - 1, 'operations')}"
     )
-
-
-def _errors_of(operation: OperationLoad) -> int:
-    return sum(each.count for each in operation.errors)
 
 
 def _worst_error(operation: OperationLoad) -> str:
@@ -115,16 +112,31 @@ def _verdict(load: LoadResults, figures: str) -> tuple[Tone, str, str]:
 
 
 def describe_steadiness(load: LoadResults) -> str:
-    """Say since when a run was steady; empty if nothing was judged."""
+    """Say since when a run was steady, and in which seconds it was not; empty if nothing was judged."""
     if load.is_steady is None:
         return ""
     if load.steady_from_s is None:
         return "Throughput or times did not become steady: the figures mix different states of the target."
-    if load.steady_from_s <= load.plan.warm_up_s:
-        return f"Steady from second {load.steady_from_s:g} on."
+    from_s, warm_up_s = load.steady_from_s, load.plan.warm_up_s
+    later = (
+        f" The figures begin at {warm_up_s:g}: --warm-up {from_s:g} would leave out what came before."
+        if from_s > warm_up_s
+        else ""
+    )
+    spans: list[list[int]] = []
+    for at_s in load.slow_seconds:
+        if at_s < from_s:
+            continue
+        if spans and spans[-1][-1] == at_s - 1:
+            spans[-1].append(at_s)
+        else:
+            spans.append([at_s])
+    if not spans:
+        return f"Steady from second {from_s:g} on.{later}"
+    named = [f"{span[0]} to {span[-1]}" if span[1:] else f"{span[0]}" for span in spans]
     return (
-        f"Steady from second {load.steady_from_s:g} on, and the figures begin at {load.plan.warm_up_s:g}: "
-        f"--warm-up {load.steady_from_s:g} would leave out what came before."
+        f"Steady from second {from_s:g} on, but for {counted(sum(map(len, spans)), 'second')} in which "
+        f"answers took over 5 times as long as usual, or none was ok: {first_few(named, _MOST_SPANS)}.{later}"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from knouds_harness.contract.capabilities import WINDOW_S
 from knouds_harness.runs.load_results import LimitWindow, LoadResults
-from knouds_harness.runs.operation_load import SecondRow
+from knouds_harness.runs.operation_load import ALL_OPERATIONS, SecondRow
 
 _MOST_THROTTLED_SPANS: Final = 50
 _MOST_LISTED: Final = 100
@@ -110,7 +110,7 @@ def throttled_spans(seconds: Sequence[SecondRow]) -> list[ThrottledSpan]:
     """Return when requests were throttled: the first fifty spans."""
     by_second: dict[int, list[SecondRow]] = defaultdict(list)
     for second in seconds:
-        if second.by_status.get("throttled"):
+        if second.operation != ALL_OPERATIONS and second.by_status.get("throttled"):
             by_second[second.at_s].append(second)
     spans: list[list[SecondRow]] = []
     for at_s in sorted(by_second):

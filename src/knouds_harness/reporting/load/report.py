@@ -232,7 +232,7 @@ def _operations(load: LoadResults, evidence_ids: Collection[str]) -> Section:
         tables.operation_table(load),
         *(tables.operation_text_tables(load) if load.operations else ()),
     ]
-    if any(each.errors for each in load.operations):
+    if load.task_errors or any(each.errors for each in load.operations):
         blocks.append(Heading("What did not succeed, by status and code"))
         blocks.append(tables.error_table(load, evidence_ids))
     return Section("operations", "Operations", blocks)

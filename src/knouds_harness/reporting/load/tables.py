@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from knouds_harness.measures.objectives import figure_text, milliseconds, short_name
+from knouds_harness.measures.objectives import figure_text, milliseconds, observed_text, short_name
 from knouds_harness.reporting.load.columns import (
     ERROR_HEADINGS,
     PHASES,
@@ -67,7 +67,7 @@ def objective_table(load: LoadResults) -> Table:
                 badge("met", "good") if each.is_met else badge("missed", "bad"),
                 each.operation if each.operation == ALL_OPERATIONS else Code(each.operation),
                 short_name(each.measure),
-                "not measured" if each.observed is None else figure_text(each.measure, each.observed),
+                observed_text(each),
                 figure_text(each.measure, each.bound),
                 bar(observed / longest, "good" if each.is_met else "bad", each.bound / longest)
                 if is_drawn

@@ -131,18 +131,28 @@ def test_process_that_is_behind_reads_answers_between_arrivals(clock):
 
 
 def test_arrivals_due_at_the_end_of_the_load_are_not_sent(clock):
-    """Three were due by then, and the fourth was not."""
-    arrivals, timer = arrivals_at(1.0, 10.0, clock), HandTimer()
+    arrivals, timer = arrivals_at(1.0, 3.0, clock), HandTimer()
     server = serving(arrivals, [])
     gevent.sleep(0)
     arrivals.begin(100.0, Share(), timer=timer)
-    clock.now_s += 2.5
+    clock.now_s += 3.0
 
     arrivals.stop()
     timer.come()
 
     server.kill()
     assert (arrivals.due, arrivals.handed, arrivals.dropped, arrivals.are_over) == (3, 0, 0, True)
+
+
+def test_nothing_is_due_and_not_sent_when_the_load_ends_early(clock):
+    """What the process would have handed over next is not missing: the load was ended."""
+    arrivals, timer = arrivals_at(1.0, 10.0, clock), HandTimer()
+    arrivals.begin(100.0, Share(), timer=timer)
+    clock.now_s += 2.5
+
+    arrivals.stop()
+
+    assert (arrivals.due, arrivals.handed, arrivals.dropped, arrivals.are_over) == (0, 0, 0, True)
 
 
 def test_stop_does_not_wait_for_the_next_arrival():

@@ -10,6 +10,7 @@ from load_records import load_results, missed, operation, times, validity
 from knouds_harness.load.capacity.run import judge_point
 from knouds_harness.load.capacity.search import SearchEnded
 from knouds_harness.runs.load_results import Doubt
+from knouds_harness.runs.operation_load import TaskError
 
 DROPPED = validity(
     is_valid=False, reasons=("60 of 100 tasks were not sent",), doubts=(Doubt.BUSY,), dropped=60
@@ -88,8 +89,10 @@ def test_rate_is_not_kept_if_an_operation_never_succeeded():
 
 
 def test_exception_in_a_task_ends_the_search():
-    with pytest.raises(SearchEnded, match="look raised an exception at 10/s"):
-        judge_point(10, load_results(operations=(operation(), operation("task look", failed=1))))
+    raised = TaskError(task="look", error="KeyError: 'a' (x.py:3)", count=1)
+
+    with pytest.raises(SearchEnded, match=r"look raised KeyError.* at 10/s"):
+        judge_point(10, load_results(task_errors=(raised,)))
 
 
 def test_refused_requests_end_the_search():

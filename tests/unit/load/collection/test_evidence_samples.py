@@ -41,7 +41,7 @@ def written() -> list[Exchange]:
 
 @pytest.fixture
 def evidence(written) -> SampleWriter:
-    return SampleWriter(TARGET, written.append)
+    return SampleWriter(TARGET, written.append, cost_credits_by_path={"/api/workflows/a/run": 3.0})
 
 
 def test_exchange_is_kept_whole(evidence, written):
@@ -53,6 +53,7 @@ def test_exchange_is_kept_whole(evidence, written):
     assert exchange.request.body == b'{"inputs": {}}'
     assert exchange.request.operation_id == "runWorkflow"
     assert exchange.request.persona in TARGET.personas
+    assert (exchange.request.action, exchange.request.cost_credits) == ("run", 3.0)
     assert (exchange.status, exchange.code) == (409, "NO_SUCH_CODE")
     assert exchange.header("content-type") == "application/json"
 

@@ -16,6 +16,7 @@ from knouds_harness.load.collection.seconds import (
     Second,
     SeriesKey,
     Traffic,
+    now_unix_s,
 )
 from knouds_harness.measures.histograms import Histogram, merged
 from knouds_harness.runs.operation_load import (
@@ -24,6 +25,7 @@ from knouds_harness.runs.operation_load import (
     TASK,
     TIME_MEASURES,
     RequestStatus,
+    TaskError,
     time_ms,
 )
 
@@ -62,24 +64,28 @@ def test_percentiles_of_all_operations_are_those_of_their_requests():
     assert round(together.p99_ms or 0) == 80
 
 
-def test_requests_of_a_second_are_counted_only_per_operation():
-    """So that a sum over lines counts each once; failed requests do not count in times."""
+def test_line_of_all_operations_has_their_requests_by_status():
+    """Failed requests do not count in times."""
     found = rows(
         {
             SeriesKey("whoami", RequestStatus.KEPT): histogram(2.0),
             SeriesKey("whoami", RequestStatus.FAILED): histogram(500.0),
             SeriesKey("whoami", RequestStatus.KEPT, SERVICE): histogram(1.0),
+            SeriesKey("usage", RequestStatus.FAILED): histogram(500.0),
         }
     )
 
     assert found["whoami"].by_status == {"kept": 1, "failed": 1}
-    assert found[ALL_OPERATIONS].by_status == {}
+    assert found[ALL_OPERATIONS].by_status == {"kept": 1, "failed": 2}
     assert found[ALL_OPERATIONS].spread == ""
     assert found[ALL_OPERATIONS].max_ms == found["whoami"].max_ms
 
 
 def test_second_without_a_kept_request_has_no_total_times():
-    assert list(rows({SeriesKey("whoami", RequestStatus.FAILED): histogram(500.0)})) == ["whoami"]
+    found = rows({SeriesKey("whoami", RequestStatus.FAILED): histogram(500.0)})
+
+    assert found[ALL_OPERATIONS].by_status == {"failed": 1}
+    assert found[ALL_OPERATIONS].p50_ms is None
 
 
 def test_distribution_has_all_recorded_percentiles():
@@ -96,18 +102,16 @@ def test_exceptions_in_tasks_count_at_any_time():
     metrics = RunMetrics(warm_up_s=10)
     error = Error(f"{TASK}on_start", RequestStatus.FAILED, 0, "KeyError")
     request = Error("whoami", RequestStatus.FAILED, 500, "")
-    histograms = {SeriesKey(each.operation, each.status): histogram(0.0) for each in (error, request)}
+    histograms = {SeriesKey(request.operation, request.status): histogram(0.0)}
 
     for unix_s in (1001, 1011, 1031):
         if unix_s == 1011:
             metrics.begin(1010)
         metrics.add(Second(unix_s=unix_s, histograms=histograms, errors={error: 1, request: 1}))
 
-    by_name = {each.operation: each for each in metrics.operations(10.0)}
-    assert {name: (each.requests, each.errors[0].count) for name, each in by_name.items()} == {
-        error.operation: (3, 3),
-        "whoami": (1, 1),
-    }
+    (whoami,) = metrics.operations(10.0)
+    assert (whoami.requests, whoami.errors[0].count) == (1, 1)
+    assert metrics.task_errors() == (TaskError(task="on_start", error="KeyError", count=3),)
 
 
 def test_all_requests_and_errors_count_from_the_beginning():
@@ -229,6 +233,45 @@ def test_run_is_steady_once_throughput_and_times_are():
 
     assert metrics.steady_from_s() == (True, 8.0)
     assert metrics.overall().count == 2 * (4 * 5 + 37 * 20)
+
+
+def slow_seconds_of(means_ms_by_second, *, count=20):
+    metrics = begun(1000)
+    for at_s, means_ms in enumerate(means_ms_by_second):
+        second = Second(unix_s=1000 + at_s)
+        for name, mean_ms in means_ms.items():
+            second.histograms[SeriesKey(name, RequestStatus.KEPT)] = histogram(*[mean_ms] * count)
+        metrics.add(second)
+    return metrics.slow_seconds()
+
+
+def test_stalls_are_slow_seconds():
+    """In the second of a stall nothing is kept, and what ends in the next has waited."""
+    means_ms = [{"whoami": 20.0} for _ in range(41)]
+    means_ms[9], means_ms[10] = {}, {"whoami": 500.0}
+
+    assert slow_seconds_of(means_ms) == (9, 10)
+
+
+def test_slow_operation_alone_makes_no_second_slow():
+    """What is usual is usual for an operation: one that takes a hundred times as long, now and then."""
+    means_ms = [{"whoami": 20.0, **({"runModel": 2000.0} if at_s % 9 == 4 else {})} for at_s in range(41)]
+
+    assert slow_seconds_of(means_ms) == ()
+
+
+def test_few_requests_in_a_second_show_no_stall():
+    means_ms = [{"whoami": 200.0 if at_s % 9 == 4 else 20.0} for at_s in range(41)]
+
+    assert slow_seconds_of(means_ms, count=2) == ()
+
+
+def test_rate_is_that_of_the_time_in_which_requests_were_due():
+    """A load that ends early is not divided by the time until its last answer has come."""
+    metrics = begun(now_unix_s() - 20, warm_up_s=5)
+    metrics.end(metrics.start_unix_s + 15)
+
+    assert metrics.measured_s(60.0) == pytest.approx(10.0, abs=1.0)  # from a whole second on
 
 
 def test_short_run_is_not_judged():

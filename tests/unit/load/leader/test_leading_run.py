@@ -196,7 +196,8 @@ def test_missed_bound_ends_the_run(leading, environment):
     run.conclude()
 
     assert environment.process_exit_code == ExitCode.BREACH
-    assert "at most 10.00%" in run.results().note
+    assert run.results().note == "Ended early: getWhoami missed --abort-on error_rate=0.1."
+    assert run.results().objectives[0].observed_in_all == 0.5
 
 
 def test_exception_of_a_task_is_printed_once(leading, capsys):

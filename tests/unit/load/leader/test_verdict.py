@@ -14,7 +14,7 @@ from knouds_harness.load.leader.validity import exit_code_of, exit_summary, miss
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.measures.objectives import parse_bounds
 from knouds_harness.runs.load_results import Doubt, Invariant, JudgedObjective
-from knouds_harness.runs.operation_load import TASK, RequestStatus
+from knouds_harness.runs.operation_load import RequestStatus, TaskError
 
 UNSENT = validity(is_valid=False, reasons=("Too few.",), doubts=(Doubt.UNSENT,))
 DELAYED = validity(is_valid=False, reasons=("Too late.",), doubts=(Doubt.DELAY,))
@@ -140,7 +140,7 @@ ENDS = {
         ExitCode.BREACH,
     ),
     "a task raised an exception": (
-        load_results(operations=(operation(), operation(f"{TASK}look", requests=1, failed=1))),
+        load_results(task_errors=(TaskError(task="look", error="KeyError", count=1),)),
         ExitCode.BREACH,
     ),
     "something was kept": (load_results(operations=(operation(requests=7, refused=6),)), ExitCode.KEPT),

@@ -91,7 +91,7 @@ def test_point_is_one_line():
         (None, None, ""),
         (True, 0.0, "Steady from second 0 on."),
         (True, 2.0, "Steady from second 2 on."),
-        (True, 5.0, "Steady from second 5 on, and the figures begin at 2: --warm-up 5"),
+        (True, 5.0, "Steady from second 5 on. The figures begin at 2: --warm-up 5"),
         (False, None, "did not become steady"),
     ],
 )
@@ -101,6 +101,16 @@ def test_steadiness_is_described(is_steady, from_s, says):
 
     assert says in said
     assert bool(says) == bool(said)
+
+
+def test_stalls_of_a_steady_run_are_named():
+    """As spans; those before it was steady belong to its beginning."""
+    seconds = (0, 19, 20, 29, 39, 49, 59, 69)
+
+    said = describe_steadiness(load_results(is_steady=True, steady_from_s=2.0, slow_seconds=seconds))
+
+    assert "but for 7 seconds" in said
+    assert "19 to 20, 29, 39, 49 and 2 more" in said
 
 
 BROKEN = Invariant(

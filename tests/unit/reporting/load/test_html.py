@@ -77,7 +77,7 @@ def test_seconds_without_a_response_are_gaps():
 
 
 def test_times_of_all_operations_come_first():
-    of_all = replace(second(0, ALL_OPERATIONS, spread=""), by_status={})
+    of_all = second(0, ALL_OPERATIONS, spread="")
 
     charts = charts_of(load_results(), [second(0), of_all])
 

@@ -11,7 +11,7 @@ from knouds_harness.reporting.load.rate_limits import listed, throttled_spans, t
 from knouds_harness.reporting.load.report import load_report
 from knouds_harness.reporting.markdown import markdown
 from knouds_harness.runs.load_results import LimitWindow
-from knouds_harness.runs.operation_load import SecondRow
+from knouds_harness.runs.operation_load import ALL_OPERATIONS, SecondRow
 from knouds_harness.runs.record import read_run
 
 BEGUN_UNIX_S = 1_764_063_000.0
@@ -119,6 +119,7 @@ def test_throttled_seconds_in_a_row_are_one_span():
     """With the throttled requests by operation, and those kept meanwhile."""
     rows = [second(at_s, throttled=2 if at_s in (3, 4, 8) else 0) for at_s in range(10)]
     rows.append(second(4, "runModel", throttled=5, kept=7))
+    rows.append(second(4, ALL_OPERATIONS, throttled=7, kept=8))
 
     spans = throttled_spans(rows)
 

@@ -1,7 +1,6 @@
 """Every report of a load run is made from its record, also if parts are missing."""
 
 import json
-from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -10,9 +9,8 @@ from rich.console import Console
 
 from knouds_harness.reporting.render import render_all, render_and_print
 from knouds_harness.runs.load_results import LOAD_FILE
-from knouds_harness.runs.operation_load import ErrorCount
+from knouds_harness.runs.operation_load import TaskError
 
-RAISED = ErrorCount(status="failed", status_code=None, code="KeyError", count=7)
 SECONDS = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
 
 
@@ -72,13 +70,8 @@ def test_verdict_is_the_same_in_every_report(tmp_path):
             "An operation never succeeded",
             "not one of 7 requests of runWorkflow succeeded",
         ),
-        (
-            [operation(), replace(operation("task look", requests=0), errors=(RAISED,))],
-            "A task failed",
-            "look raised KeyError, 7 times",
-        ),
     ],
-    ids=["refused", "refused and throttled", "one of two", "task"],
+    ids=["refused", "refused and throttled", "one of two"],
 )
 def test_run_without_a_success_of_an_operation_is_red(tmp_path, operations, title, reason):
     """Whatever its objectives say, and however late its generator was."""
@@ -93,6 +86,18 @@ def test_run_without_a_success_of_an_operation_is_red(tmp_path, operations, titl
     (first, *_) = printed(folder, width=200).strip().splitlines()
 
     assert first.startswith(f"{title}  {reason}")
+
+
+def test_exceptions_of_a_task_are_no_requests(tmp_path):
+    """They stand in the table of what was not ok, not in those of operations, and miss no objective there."""
+    raised = TaskError(task="look", error="KeyError (mine.py:3)", count=7)
+    folder = load_run(tmp_path, {"getWhoami": SECONDS}, outcome="broken", task_errors=(raised,))
+
+    first, *lines = printed(folder, width=200).strip().splitlines()
+
+    assert first.startswith("A task failed  look raised KeyError (mine.py:3), 7 times")
+    assert [line.split()[:3] for line in lines if "task look" in line] == [["task", "look", "failed"]]
+    assert not any("all operations" in line for line in lines)
 
 
 @pytest.mark.parametrize("change", [None, lambda text: text[:100]], ids=["missing", "cut short"])
