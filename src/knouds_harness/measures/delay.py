@@ -20,13 +20,14 @@ from math import ceil
 from typing import Final
 
 from knouds_harness.measures.histograms import Histogram, middle_of
-from knouds_harness.runs.load_results import DelayedFigure
+from knouds_harness.runs.load_results import DelayedFigure, Validity
 from knouds_harness.runs.operation_load import TIME_MEASURES, percent_of
 
 BEAT_S: Final = 0.005
 """Time between two heartbeats."""
 LEAST_MS: Final = 0.5
 """A figure counts as moved only by more than this: it is about what the client itself needs for a request."""
+_LEAST_CAUSE: Final = 0.05
 _LAG_PERCENTS: Final = (*range(0, 90, 5), *range(90, 100), 99.5, 99.8, 99.9, 99.95, 99.98, 99.99, 100.0)
 
 
@@ -107,6 +108,28 @@ class Delay:
             for measured_ms, (measure, doubt_ms) in figures
             if doubt_ms > max(LEAST_MS, accuracy * measured_ms)
         ]
+
+
+def causes(seen: Validity) -> list[tuple[float, str, str]]:
+    """Return what kept the generator's event loops: the share of each cause, its name and what helps.
+
+    The largest comes first; what is under 5 % is left out.
+    """
+    if not seen.stalled_s:
+        return []
+    rest_s = max(0.0, seen.stalled_s - seen.own_s - seen.queued_s)
+    found = [
+        (seen.own_s, "its own work", "use more processes"),
+        (seen.queued_s, "other work of this machine", "use a quieter machine"),
+        (rest_s, "the host of this virtual machine, or its disk", "use a machine of its own"),
+    ]
+    parts = [(part_s / seen.stalled_s, cause, helps) for part_s, cause, helps in sorted(found, reverse=True)]
+    return [each for each in parts if each[0] >= _LEAST_CAUSE]
+
+
+def remedy(seen: Validity) -> str:
+    """Return what helps most against the delay of a generator."""
+    return next((helps for _, _, helps in causes(seen)), "use more processes, or a quieter machine")
 
 
 def _figures_ms(histogram: Histogram) -> list[float]:

@@ -173,6 +173,8 @@ class Validity:
         lateness: Time from when an arrival was due until a user took it.
         loop_lag: How late a heartbeat of the event loop came.
         cpu_share: Share of one core that the busiest process used, from 0 to 1.
+        stalled_s: How long event loops stood still, over a millisecond at a time; for ``own_s`` of it their
+            process computed, for ``queued_s`` it waited for a processor that other work had.
     """
 
     is_valid: bool
@@ -184,6 +186,9 @@ class Validity:
     lateness: Times
     loop_lag: Times
     cpu_share: float
+    stalled_s: Amount = 0.0
+    own_s: Amount = 0.0
+    queued_s: Amount = 0.0
     unsent: int = 0
     doubts: tuple[Doubt, ...] = ()
     accuracy: float = 0.05

@@ -186,6 +186,7 @@ class GeneratingRun:
             "sent_unix_s": now_unix_s(),
             "cpu_s": time.process_time(),
             "lags": self._monitor.take(),
+            "stalls": self._monitor.take_stalls(),
             "arrivals": arrivals and [arrivals.due, arrivals.handed, arrivals.dropped, arrivals.in_flight],
             "timer": arrivals.timer if arrivals else "",
             "spent_credits": self._limits.budget.spent_credits if self._limits else 0.0,

@@ -16,6 +16,9 @@ class Health:
     Attributes:
         lateness: From when an arrival was due until its first request was sent.
         loop_lag: How late heartbeats of the event loop came.
+        stalled_s: How long it stood still, over a millisecond at a time.
+        own_s: For how much of that the process computed.
+        queued_s: For how much of that other work of the machine kept it from a processor.
         due: Arrivals that were due.
         handed: Arrivals that a user took.
         spent_credits: What was charged, or may have been, since the process began.
@@ -23,6 +26,9 @@ class Health:
 
     lateness: Histogram = field(default_factory=Histogram)
     loop_lag: Histogram = field(default_factory=Histogram)
+    stalled_s: float = 0.0
+    own_s: float = 0.0
+    queued_s: float = 0.0
     due: int = 0
     handed: int = 0
     dropped: int = 0
@@ -38,6 +44,9 @@ def together(processes: Iterable[Health]) -> Health:
     for each in processes:
         whole.lateness.add(each.lateness)
         whole.loop_lag.add(each.loop_lag)
+        whole.stalled_s += each.stalled_s
+        whole.own_s += each.own_s
+        whole.queued_s += each.queued_s
         whole.due += each.due
         whole.handed += each.handed
         whole.dropped += each.dropped
@@ -75,6 +84,11 @@ class ProcessHealth:
         for due_s, lag_s in told["lags"]:
             if from_s <= due_s < until_s:
                 health.loop_lag.record(lag_s)
+        stalls = [each for due_s, *each in told["stalls"] if from_s <= due_s < until_s]
+        for stalled_s, own_s, queued_s in stalls:
+            health.stalled_s += stalled_s
+            health.own_s += own_s
+            health.queued_s += queued_s
         if told["arrivals"]:
             health.due, health.handed, health.dropped, health.in_flight = told["arrivals"]
         health.spent_credits, health.timer = told["spent_credits"], told["timer"]

@@ -11,7 +11,7 @@ from knouds_harness.errors import ExitCode
 from knouds_harness.load.collection.metrics import RECENT_S, RunMetrics, times
 from knouds_harness.load.leader.health import Health
 from knouds_harness.load.options import LoadOptions
-from knouds_harness.measures.delay import Delay, OkTimes
+from knouds_harness.measures.delay import Delay, OkTimes, remedy
 from knouds_harness.measures.objectives import Objective, describe, judge_objectives
 from knouds_harness.runs.load_results import Doubt, JudgedObjective, LoadResults, LoadVerdict, Validity
 
@@ -60,7 +60,7 @@ def _reasons(judged: Validity, longest_ms: float) -> Iterator[tuple[Doubt, str]]
         yield Doubt.BUSY, f"{unsent}: ask for more users, or a lower rate.{stalled if longest_ms else ''}"
     elif judged.not_sent > MOST_UNSENT_SHARE * judged.arrivals:
         unsent = f"{judged.not_sent} of {judged.arrivals} tasks were due and not sent in time"
-        yield Doubt.UNSENT, f"{unsent}: use more processes, or a quieter machine."
+        yield Doubt.UNSENT, f"{unsent}: {remedy(judged)}."
     if judged.asked_per_s is None and judged.cpu_share > MOST_CPU_SHARE:
         # At a rate, only a process that sends less, or reads late, moves a figure.
         yield (
@@ -128,6 +128,9 @@ def validity_of(
         lateness=times(health.lateness),
         loop_lag=times(health.loop_lag),
         cpu_share=health.cpu_share,
+        stalled_s=health.stalled_s,
+        own_s=health.own_s,
+        queued_s=health.queued_s,
         accuracy=options.accuracy,
     )
     missing = missing if ended or not achieved else (*missing, _NOTHING_ENDED)

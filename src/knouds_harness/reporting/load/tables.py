@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from knouds_harness.measures.delay import causes, remedy
 from knouds_harness.measures.objectives import figure_text, milliseconds, observed_text, short_name
 from knouds_harness.reporting.load.columns import (
     ERROR_HEADINGS,
@@ -42,7 +43,14 @@ from knouds_harness.reporting.report import (
     badge,
     numbers,
 )
-from knouds_harness.runs.load_results import CapacityPoint, Cycles, DelayedFigure, Invariant, LoadResults
+from knouds_harness.runs.load_results import (
+    CapacityPoint,
+    Cycles,
+    DelayedFigure,
+    Invariant,
+    LoadResults,
+    Validity,
+)
 from knouds_harness.runs.operation_load import ALL_OPERATIONS, OperationLoad, RequestStatus, Times
 
 _MOST_ERRORS: Final[dict[Medium, int]] = {"terminal": 5, "markdown": 20}
@@ -118,10 +126,15 @@ def delayed_figures(load: LoadResults) -> list[Text | Table]:
     return [
         Text(
             f"The generator's own delay may be more than {share} of {', '.join(said[:_MOST_NAMED])}{more}, "
-            f"and is at most {max(map(_moved_by_ms, validity.delayed)):.3g} ms."
+            f"and is at most {max(map(_moved_by_ms, validity.delayed)):.3g} ms{_causes(validity)}."
         ),
         Table("What the generator delayed most, by operation", columns, rows, shown=HTML),
     ]
+
+
+def _causes(validity: Validity) -> str:
+    named = [f"{share:.0%} {cause}" for share, cause, _ in causes(validity)]
+    return f": {', '.join(named)}; {remedy(validity)}" if named else ""
 
 
 def _moved_by_ms(figure: DelayedFigure) -> float:

@@ -65,6 +65,16 @@ def test_generator_that_was_the_limit_is_invalid(change, doubt, reason):
     assert reason in judged.reasons[0]
 
 
+@pytest.mark.parametrize(
+    ("own_s", "queued_s", "helps"),
+    [(0.8, 0.1, "more processes"), (0.1, 0.8, "a quieter machine"), (0.1, 0.1, "a machine of its own")],
+)
+def test_advice_follows_from_what_kept_the_generator(own_s, queued_s, helps):
+    judged = judged_with(unsent=151, stalled_s=1.0, own_s=own_s, queued_s=queued_s)
+
+    assert judged.reasons[0].endswith(f"not sent in time: use {helps}.")
+
+
 @pytest.mark.parametrize("change", [{"ok": [kept(20, late_ms=3)]}, {"ok": [kept(30)], "delay": LATE}])
 def test_delay_is_a_doubt_of_figures_and_not_of_the_run(change):
     judged = judged_with(**change)

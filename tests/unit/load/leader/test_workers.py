@@ -22,6 +22,7 @@ TOLD: dict[str, Any] = {
     "sent_unix_s": START_UNIX_S,
     "cpu_s": 0.0,
     "lags": [],
+    "stalls": [],
     "arrivals": None,
     "timer": "timerfd",
     "spent_credits": 0.0,
@@ -215,11 +216,15 @@ def test_only_the_measured_time_counts(run):
     ]
     beats = [(0.5, 0.09), (2.0, 0.003), (9.0, 0.5)]
 
-    run.take("a", TOLD | {"lags": beats}, rows, epoch_s=100.0, measured=(102.0, 105.0))
+    stalls = [(0.5, 0.09, 0.09, 0.0), (2.0, 0.003, 0.001, 0.002), (9.0, 0.5, 0.0, 0.5)]
+
+    told = TOLD | {"lags": beats, "stalls": stalls}
+    run.take("a", told, rows, epoch_s=100.0, measured=(102.0, 105.0))
 
     health = run.health()
     assert health.lateness == histogram_of([2.0])
     assert health.loop_lag == histogram_of([3.0])
+    assert (health.stalled_s, health.own_s, health.queued_s) == (0.003, 0.001, 0.002)
 
 
 def test_clock_difference_of_a_worker_is_reported(run, master, clock):
