@@ -82,13 +82,23 @@ def test_missed_objective_fails_without_a_change(tmp_path, loads):
     assert process.stdout.strip().startswith("Objectives missed  whoami p99")
 
 
-def test_interrupted_candidate_ends_with_exit_code_5(tmp_path, loads):
-    late = loads(1, outcome="interrupted")
+def test_interrupted_candidate_counts_as_far_as_it_came(tmp_path, loads):
+    slow = loads(1, outcome="interrupted", median_ms=10_000)
 
-    process = compare(*loads(1), *late, cwd=tmp_path)
+    process = compare(*loads(1), *slow, cwd=tmp_path)
+
+    assert process.returncode == 1
+    assert "100 times as slow" in process.stdout
+    assert "It did not come to its end. Its rate is not compared." in process.stdout
+
+
+def test_candidate_without_figures_ends_with_exit_code_5(tmp_path, loads):
+    nothing = load_run(tmp_path / "nothing", {}, operations=())
+
+    process = compare(*loads(1), nothing, cwd=tmp_path)
 
     assert process.returncode == 5
-    assert "No valid run of the candidate: " in process.stdout
+    assert "No run of the candidate has figures: " in process.stdout
 
 
 def test_new_breach_ends_with_exit_code_1_and_a_repaired_one_with_0(tmp_path):

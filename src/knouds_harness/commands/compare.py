@@ -24,13 +24,14 @@ from knouds_harness.option_declarations import click_options, draw_seed, option,
 from knouds_harness.printable import counted
 
 if TYPE_CHECKING:
+    from knouds_harness.load.generator.launching import Launched
     from knouds_harness.measures.objectives import Objective
     from knouds_harness.reporting.comparison.sides import Side
     from knouds_harness.reporting.comparison.texts import Comparison
 
 _EPILOG = """Exit codes: 0 nothing got worse, or there is no evidence; 1 something got worse or misses
 an objective; 2 the runs cannot be compared; 3, 4, 130: a round of --repeat ended with this exit code; 5 a
-side has no valid measurement."""
+side has no figures."""
 
 _GOES_ON_AFTER: Final = (ExitCode.KEPT, ExitCode.BREACH, ExitCode.INVALID_MEASUREMENT)
 
@@ -205,14 +206,14 @@ def _run_in_turn(
 ) -> tuple[list[Path], list[Path]]:
     """Load each contender once per round, in random order, so that other work disturbs both alike.
 
-    If the generator was the limit, the run is repeated once. If the rounds cannot be completed, the command
-    exits.
+    A run of which something cannot be compared is told at once, and repeated once. If the rounds cannot be
+    completed, the command exits.
 
     Raises:
         HarnessError: The scenario, or the target of any side, is not usable; nothing has been loaded.
     """
     from knouds_harness.command_output import CommandConsole
-    from knouds_harness.load.generator.launching import Launched, launch, scenario_file
+    from knouds_harness.load.generator.launching import launch, scenario_file
     from knouds_harness.reporting.load.live import LiveView
     from knouds_harness.targets.builtin import open_target, target_environment
 
@@ -247,9 +248,11 @@ def _run_in_turn(
         for contender in chance.sample(contenders, len(contenders)):
             title = f"round {number} of {rounds}, {contender.name}: {file.stem} on {contender.target}"
             launched = load(contender, title, round_seed)
-            if launched.exit_code == ExitCode.INVALID_MEASUREMENT and not launched.was_interrupted:
-                again = f"{title}, once more: the generator was the limit"
-                launched = load(contender, again, round_seed)
+            if doubt := _doubt_of(launched):
+                console.print(f"warning: {doubt}", markup=False, highlight=False, soft_wrap=True)
+                launched = load(contender, f"{title}, once more", round_seed)
+                if doubt := _doubt_of(launched):
+                    console.print(f"warning: {doubt}", markup=False, highlight=False, soft_wrap=True)
             if launched.exit_code in _GOES_ON_AFTER and launched.folder and not launched.was_interrupted:
                 folders[contender.name].append(launched.folder)
                 continue
@@ -258,6 +261,21 @@ def _run_in_turn(
             was_interrupted = launched.was_interrupted and launched.exit_code in _GOES_ON_AFTER
             sys.exit(ExitCode.INTERRUPTED if was_interrupted else launched.exit_code or ExitCode.USAGE)
     return folders["baseline"], folders["candidate"]
+
+
+def _doubt_of(launched: Launched) -> str:
+    """Say what cannot be compared of a run that came to its end; empty if all can."""
+    from knouds_harness.reporting.comparison.load_comparison import why_doubted
+    from knouds_harness.reporting.comparison.load_figures import load_figures
+    from knouds_harness.runs.record import read_run
+
+    if launched.folder is None or launched.was_interrupted or launched.exit_code not in _GOES_ON_AFTER:
+        return ""
+    figures = load_figures(read_run(launched.folder))
+    if figures.figures and not figures.doubts:
+        return ""
+    what = "the rate of this run" if figures.figures else "this run"
+    return f"{what} cannot be compared: {why_doubted(figures)}"
 
 
 def _compare(

@@ -55,6 +55,7 @@ class LoadComparison:
         rows: By operation, ``all`` last, and measure.
         newly_broken: Facts broken under load in a run of the candidate, and in none of the baseline.
         missed: Objectives that most of the candidate's runs missed, with the figures of the median run.
+        left_out: Runs without any figure that can be compared, and why.
     """
 
     scenario: str
@@ -103,8 +104,8 @@ def compare_loads(
 ) -> LoadComparison:
     """Compare load runs of one scenario and model; raise ``UsageError`` if they are not."""
     _check_alike(baseline, candidate)
-    valid_baseline = [each for each in baseline if not each.doubts]
-    valid_candidate = [each for each in candidate if not each.doubts]
+    valid_baseline = [each for each in baseline if each.figures]
+    valid_candidate = [each for each in candidate if each.figures]
     scenario = candidate[0].plan.scenario
     is_open = candidate[0].plan.model == "open"
     wanted = list(_wanted(valid_baseline, valid_candidate, is_open=is_open))
@@ -131,9 +132,14 @@ def compare_loads(
         confidence=confidence,
         baseline=tuple(valid_baseline),
         candidate=tuple(valid_candidate),
-        left_out=tuple(f"{each.run}: {each.doubts[0]}" for each in (*baseline, *candidate) if each.doubts),
+        left_out=tuple(why_doubted(each) for each in (*baseline, *candidate) if not each.figures),
         notes=tuple(_notes(valid_baseline, valid_candidate)),
     )
+
+
+def why_doubted(run: LoadFigures) -> str:
+    """Say what a run's figures lack, in one sentence."""
+    return f"{run.run}: {run.doubts[0] if run.doubts else 'Nothing was measured.'}"
 
 
 def _check_alike(baseline: Sequence[LoadFigures], candidate: Sequence[LoadFigures]) -> None:
@@ -197,7 +203,9 @@ def _row(
         verdict = change.verdict(tolerance=tolerance, is_more_worse=is_more_worse)
     else:
         is_absent = any(all(operation not in run.figures for run in side) for side in (baseline, candidate))
-        reason = "only one side sent it" if is_absent else "too few requests"
+        is_unsent = measure == RATE and any(run.doubts for run in (*baseline, *candidate))
+        few = "less was sent than asked for" if is_unsent else "too few requests"
+        reason = "only one side sent it" if is_absent else few
     return MeasureRow(
         operation=operation,
         measure=measure,
@@ -245,6 +253,7 @@ def _notes(baseline: Sequence[LoadFigures], candidate: Sequence[LoadFigures]) ->
     runs = (*baseline, *candidate)
     if not (baseline and candidate):
         return
+    yield from (f"{why_doubted(each)} Its rate is not compared." for each in runs if each.doubts)
     for what, of in _ALIKE.items():
         if any(of(each) != of(runs[0]) for each in runs):
             yield f"Not the same in all runs: {what}. Changes may come from that."

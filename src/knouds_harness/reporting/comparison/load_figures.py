@@ -147,9 +147,9 @@ class LoadFigures:
     """One load run.
 
     Attributes:
-        doubts: Why its figures are not the target's, in sentences; empty if they are.
-        figures: By operation (and ``all``, if there are several) and measure, without those of too few
-            requests.
+        doubts: What its figures lack, in sentences: the rate, if less was sent than was asked for, or all.
+        figures: By operation (and ``all``, if there are several) and measure, each with its own error,
+            without those of too few requests; empty if the run cannot be compared.
         total: All operations together; None in summaries that were kept without it.
     """
 
@@ -176,6 +176,7 @@ def load_figures(record: RunRecord) -> LoadFigures:
         )
     results = record.load.results
     blocks = read_blocks(record.folder, sum(each.requests for each in results.operations))
+    doubts = tuple(_doubts(record, results))
     return LoadFigures(
         run=record.folder.resolve().name,
         started_at=record.started_at,
@@ -183,9 +184,9 @@ def load_figures(record: RunRecord) -> LoadFigures:
         base_url=record.setup.target.base_url,
         plan=results.plan,
         fingerprint=results.fingerprint,
-        doubts=tuple(_doubts(record, results)),
+        doubts=doubts,
         operations=results.operations,
-        figures=_figures(results, blocks),
+        figures={} if results.capacity else _figures(results, blocks, has_rate=not doubts),
         has_blocks=bool(blocks),
         broken_facts=tuple(each.fact for each in results.invariants if each.broken),
         total=results.total,
@@ -194,36 +195,37 @@ def load_figures(record: RunRecord) -> LoadFigures:
 
 def _doubts(record: RunRecord, results: LoadResults) -> Iterator[str]:
     validity = results.validity
-    reasons = [*zip(validity.doubts, validity.reasons, strict=False)]
-    if lasting := [reason for doubt, reason in reasons if doubt is not Doubt.DELAY]:
-        yield from lasting
-    elif not record.outcome.is_complete:
-        yield "It did not come to its end."
-    elif results.capacity:
+    if results.capacity:
         yield "It was a capacity search, so it has no single load to compare."
     elif not any(each.requests for each in results.operations):
         yield "Nothing was measured."
+    elif not record.outcome.is_complete:
+        yield "It did not come to its end."
+    reasons = zip(validity.doubts, validity.reasons, strict=False)
+    yield from (reason for doubt, reason in reasons if doubt is not Doubt.DELAY)
 
 
 def _figures(
-    results: LoadResults, blocks: Mapping[str, Sequence[Block]]
+    results: LoadResults, blocks: Mapping[str, Sequence[Block]], *, has_rate: bool
 ) -> Mapping[str, Mapping[str, RunFigure]]:
     total = sum(each.requests for each in results.operations)
-    found = {
-        each.operation: dict(_of_operation(each, results.plan, total, blocks.get(each.operation, ())))
-        for each in results.operations
-        if each.requests
-    }
-    if len(found) > 1:
-        found[ALL] = dict(_of_operation(results.total, results.plan, total, blocks.get(ALL, ())))
+    unsent = results.validity.not_sent / max(1, results.validity.arrivals)
+    loads = {each.operation: each for each in results.operations if each.requests}
+    if len(loads) > 1:
+        loads[ALL] = results.total
+    found: dict[str, dict[str, RunFigure]] = {}
+    for name, load in loads.items():
+        found[name] = dict(_of_operation(load, blocks.get(name, ()), unsent=unsent))
+        if has_rate and load.per_s > 0:
+            error = _rate_error(load.requests, total, results.plan)
+            found[name][RATE] = RunFigure(value=load.per_s, error=error)
     return found
 
 
 def _of_operation(
-    load: OperationLoad, plan: LoadPlan, total: int, blocks: Sequence[Block]
+    load: OperationLoad, blocks: Sequence[Block], *, unsent: float
 ) -> Iterator[tuple[str, RunFigure]]:
-    if load.per_s > 0 and load.requests:
-        yield RATE, RunFigure(value=load.per_s, error=_rate_error(load.requests, total, plan))
+    """Yield shares and times; ``unsent`` is the share of the tasks that were due and not sent."""
     for name in SHARES:
         yield name, _share(name, load, blocks)
     for percent in PERCENTS:
@@ -239,7 +241,22 @@ def _of_operation(
                 value = merged(histograms).percentile_s(float(percent)) * 1e3
             if error is not None and value:
                 delay = load.doubts_ms.get(measure, 0.0) / value
-                yield f"{prefix}{measure}", RunFigure(value=value, error=math.hypot(error, delay))
+                hidden = _hidden_by_unsent(merged(histograms), float(percent), value, unsent)
+                if hidden is not None:
+                    yield f"{prefix}{measure}", RunFigure(value=value, error=math.hypot(error, delay, hidden))
+
+
+def _hidden_by_unsent(times: Histogram, percent: float, value_ms: float, unsent: float) -> float | None:
+    """Return by how much a percentile would be higher, as a logarithm, if all that was not sent were slower.
+
+    None if there is no bound: what was not sent is more than what lies beyond the percentile.
+    """
+    among_sent = percent / (1 - unsent) if unsent < 1 else math.inf
+    if not unsent:
+        return 0.0
+    if among_sent > 100 or not times.counts:
+        return None
+    return max(0.0, math.log(times.percentile_s(among_sent) * 1e3 / value_ms))
 
 
 def _rate_error(requests: int, total: int, plan: LoadPlan) -> float:

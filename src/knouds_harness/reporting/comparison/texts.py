@@ -17,7 +17,9 @@ from knouds_harness.runs.findings import Finding
 Comparison = LoadComparison | CheckComparison
 
 _TENFOLD: Final = 9.0
-"""Beyond this worsening, the width of an interval only shows the limits of its computation."""
+"""A change of this size makes ten times as much; one that shows no sooner shows nothing."""
+_MOST: Final = 900
+"""Beyond this, the width of an interval only shows the limits of its computation."""
 _ORDER: Final = (ChangeVerdict.WORSE, ChangeVerdict.BETTER, ChangeVerdict.NO_EVIDENCE, ChangeVerdict.SAME)
 
 
@@ -51,8 +53,19 @@ def row_line(row: MeasureRow) -> str:
     what = f"{row.operation} {measure_name(row)}"
     if row.change is None:
         return f"{what}: {row.reason}"
-    interval = f"{percent(row, row.change.estimate)} ({interval_words(row)})"
-    return f"{what} {figure(row, row.baseline)} → {figure(row, row.candidate)}, {interval}"
+    change = _times_as(row, row.change.estimate) or percent(row, row.change.estimate)
+    return (
+        f"{what} {figure(row, row.baseline)} → {figure(row, row.candidate)}, {change} ({interval_words(row)})"
+    )
+
+
+def _times_as(row: MeasureRow, number: float) -> str:
+    """Format a change to the double or half as a multiple; empty for a smaller one, or of a share."""
+    if row.measure in SHARES or -0.5 < number < 1:
+        return ""
+    more, less = ("high", "low") if row.measure == RATE else ("slow", "fast")
+    ratio, word = (1 + number, more) if number > 0 else (1 / (1 + number), less)
+    return f"{ratio:,.3g} times as {word}"
 
 
 def figure(row: MeasureRow, number: float | None) -> str:
@@ -64,8 +77,10 @@ def percent(row: MeasureRow, number: float, *, signed: bool = True) -> str:
     sign = "+" if signed else ""
     if row.measure in SHARES:
         return f"{number * 100:{sign}.2f} pt"
-    if number > _TENFOLD:
-        return f"over {_TENFOLD * 100:{sign}.0f} %"
+    if number > _MOST:
+        return f"over {_MOST} times"
+    if number > 1:
+        return f"{1 + number:,.3g} times"
     return f"{number * 100:{sign}.1f} %"
 
 
@@ -73,7 +88,7 @@ def interval_words(row: MeasureRow) -> str:
     change = row.change
     if change is None:
         return row.reason
-    low = percent(row, change.low).removesuffix(" %").removesuffix(" pt")
+    low = percent(row, change.low).removesuffix(" %").removesuffix(" pt").removesuffix(" times")
     return f"{low} to {percent(row, change.high)}"
 
 
@@ -87,7 +102,7 @@ def _load_headline(comparison: LoadComparison) -> Headline:
         return Headline(tone="bad", title="Contract broken under load", detail=f"Not so before: {facts}")
     if not comparison.is_valid:
         empty = "candidate" if comparison.baseline else "baseline"
-        detail = f"No valid run of the {empty}: {comparison.left_out[0]}"
+        detail = f"No run of the {empty} has figures: {comparison.left_out[0]}"
         return Headline(tone="warn", title="Not a valid measurement", detail=detail)
     tone, title, says = _told_by_gates(comparison)
     runs = f"{len(comparison.baseline)} and {len(comparison.candidate)} runs of {comparison.scenario}"

@@ -90,29 +90,40 @@ def test_percentile_with_too_few_requests_says_so(side):
     assert row(comparison, "p99.9_ms").verdict is ChangeVerdict.NO_EVIDENCE
 
 
-def test_runs_with_an_invalid_measurement_are_left_out(side):
-    late = validity(is_valid=False, reasons=("It was late.",), doubts=(Doubt.UNSENT,))
-
-    comparison = compared([*side("a"), *side("late", runs=1, validity=late)], side("b", first_seed=50))
-
-    assert len(comparison.baseline) == 3
-    assert [each.endswith(": It was late.") for each in comparison.left_out] == [True]
-    assert comparison.exit_code == ExitCode.KEPT
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"validity": validity(is_valid=False, reasons=("It was late.",), doubts=(Doubt.UNSENT,))},
-        {"outcome": "interrupted"},
-    ],
-    ids=["late", "interrupted"],
+UNSENT = validity(
+    is_valid=False, reasons=("It was late.",), doubts=(Doubt.UNSENT,), arrivals=2000, dropped=50
 )
-def test_side_without_a_valid_run_is_an_invalid_measurement(side, options):
-    comparison = compared(side("a"), side("b", **options))
+
+
+@pytest.mark.parametrize("options", [{"validity": UNSENT}, {"outcome": "interrupted"}], ids=["late", "cut"])
+def test_doubt_is_that_of_a_figure(side, options):
+    """A hundredfold time is one, whatever else of the run is in doubt: no run is left out."""
+    comparison = compared(side("a", median_ms=12), side("b", median_ms=1220, **options))
+
+    assert row(comparison, "p50_ms").verdict is ChangeVerdict.WORSE
+    assert row(comparison, "requests_per_s").reason == "less was sent than asked for"
+    assert (comparison.exit_code, comparison.left_out) == (ExitCode.BREACH, ())
+    assert "Its rate is not compared." in comparison.notes[0]
+
+
+def test_tasks_that_were_not_sent_may_have_been_the_slowest(side):
+    """With 2.5 % of them unsent nothing bounds the p99, and the median is hardly in doubt."""
+    figures = side("b", runs=1, validity=UNSENT)[0].figures["whoami"]
+    sure = side("c", runs=1)[0].figures["whoami"]
+
+    assert "p99_ms" not in figures
+    assert sure["p50_ms"].error < figures["p50_ms"].error < 1.5 * sure["p50_ms"].error
+
+
+def test_side_without_figures_is_an_invalid_measurement(side, tmp_path):
+    folder = load_run(tmp_path / "none", {}, operations=())
+    nothing = read_side([folder], baselines=tmp_path).loads
+
+    comparison = compared(side("a"), nothing)
 
     assert comparison.exit_code == ExitCode.INVALID_MEASUREMENT
     assert comparison.rows == ()
+    assert comparison.left_out[0].endswith(": Nothing was measured.")
 
 
 def test_missed_objective_fails_even_if_nothing_changed(side, tmp_path):

@@ -116,6 +116,15 @@ def test_lines_fit_a_terminal(slower, width):
     assert max(map(len, printed(slower, width=width, is_terminal=True).splitlines())) <= width
 
 
+def test_large_change_is_a_multiple(tmp_path):
+    slow = compared_runs(tmp_path, before_ms=(12, 12, 12), after_ms=(1220, 1220, 1220))
+
+    first = " ".join(printed(slow).split())
+
+    assert first.startswith("Worse whoami p50 12.")
+    assert re.search(r"→ 1,2\d\d ms, 10\d times as slow \([\d.]+ to \d+ times\)", first)
+
+
 def test_erratic_runs_claim_no_figure(tmp_path):
     erratic = compared_runs(tmp_path, before_ms=(1, 1000), after_ms=(1000, 1))
 
@@ -123,7 +132,7 @@ def test_erratic_runs_claim_no_figure(tmp_path):
     assert "too unlike each other" in " ".join(printed(erratic).split())
     paths = write_comparison(erratic, tmp_path / "compared")
     for path in (paths.html, paths.markdown):
-        assert "over 900 %" in path.read_text()
+        assert "over 900 times" in path.read_text()
         assert not re.search(r"\d{4,}(\.\d)? ?%", path.read_text())
 
 
