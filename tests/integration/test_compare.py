@@ -88,7 +88,7 @@ def test_interrupted_candidate_counts_as_far_as_it_came(tmp_path, loads):
     process = compare(*loads(1), *slow, cwd=tmp_path)
 
     assert process.returncode == 1
-    assert "100 times as slow" in process.stdout
+    assert "101 times as slow" in process.stdout
     assert "It did not come to its end. Its rate is not compared." in process.stdout
 
 

@@ -34,7 +34,7 @@ format_option: Final = click.option(
 
 
 def usual_objectives(target: str) -> Path | None:
-    """Return the objectives to use if none are given: the shipped ones for the sandbox, none elsewhere."""
+    """Return the objectives to use if none are given: the shipped ones for the sandbox, no file elsewhere."""
     from knouds_harness.locations import SANDBOX
 
     return objectives_path() if target == SANDBOX else None

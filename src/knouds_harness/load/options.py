@@ -159,7 +159,7 @@ class LoadOptions:
         "File with objectives, or shipped for those of the harness",
         type=ObjectivesFile(),
         metavar="FILE",
-        default_text="shipped for the target sandbox, else none",
+        default_text="shipped for the target sandbox, else what the contract states",
     )
     objective: tuple[str, ...] = option(
         "Add an objective: 'runWorkflow p95 < 300ms', 'error_rate < 1%' (repeatable)",

@@ -53,6 +53,18 @@ class Objective:
     fact: str = ""
 
 
+STATED: Final = (
+    Objective(operation="* async", measure="service_max_ms", bound=500, fact="async.submit-under-500-ms"),
+)
+"""Objectives that the contract states: they hold on every target."""
+
+
+def with_stated(objectives: Sequence[Objective]) -> tuple[Objective, ...]:
+    """Add the objectives that the contract states, but for those of which one has another bound."""
+    given = {(each.operation, each.measure) for each in objectives}
+    return (*objectives, *(each for each in STATED if (each.operation, each.measure) not in given))
+
+
 def load_objectives(path: Path, scenario: str) -> tuple[Objective, ...]:
     """Read the objectives of one scenario from TOML tables: scenario, operation, bound of each measure.
 

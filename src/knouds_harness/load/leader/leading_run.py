@@ -57,6 +57,7 @@ from knouds_harness.measures.objectives import (
     observed,
     parse_bounds,
     parse_objectives,
+    with_stated,
 )
 from knouds_harness.runs.findings import LEFT_BEHIND
 from knouds_harness.runs.load_results import JudgedObjective, LoadResults
@@ -73,9 +74,9 @@ _CLOCK_STANDS: Final = "Ended early: the clock of this machine stands still."
 
 
 def objectives_of(options: LoadOptions, scenario: str) -> tuple[Objective, ...]:
-    """Return the objectives of command line and file; raise ``UsageError`` if one cannot be read."""
+    """Return the objectives of command line, file and contract; raise ``UsageError`` if one is unreadable."""
     found = parse_objectives(options.objective)
-    return found + (load_objectives(options.objectives, scenario) if options.objectives else ())
+    return with_stated(found + (load_objectives(options.objectives, scenario) if options.objectives else ()))
 
 
 class LeadingRun:

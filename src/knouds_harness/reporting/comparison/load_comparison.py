@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Final
 
 from knouds_harness.errors import ExitCode, UsageError
-from knouds_harness.measures.objectives import Objective, judge_objectives, load_objectives
+from knouds_harness.measures.objectives import Objective, judge_objectives, load_objectives, with_stated
 from knouds_harness.reporting.comparison.change import ChangeVerdict, FigureChange, RunFigure, change_between
 from knouds_harness.reporting.comparison.load_figures import ALL, LoadFigures
 from knouds_harness.reporting.comparison.tolerances import (
@@ -236,7 +236,7 @@ def _missed(
 ) -> Iterator[JudgedObjective]:
     if not candidate:
         return
-    wanted = (*added, *(load_objectives(objectives, scenario) if objectives else ()))
+    wanted = with_stated((*added, *(load_objectives(objectives, scenario) if objectives else ())))
     judged = [
         judge_objectives(wanted, [*each.operations, *([each.total] if each.total else [])])
         for each in candidate

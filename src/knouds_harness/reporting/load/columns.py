@@ -25,7 +25,6 @@ Subject = TypeVar("Subject", OperationLoad, Times)
 PHASES: Final = {"dns": "DNS", "connect": "connect", "tls": "TLS", "first_byte": "first byte", "body": "body"}
 """The phases of a request, in their order; the first three only if a connection was opened."""
 _RANK_BY_PHASE: Final = {"first_byte": 0, "body": 1}
-_RANK_BY_TIME: Final = {"mean_ms": 4, "p50_ms": 2, "p99_ms": 0}
 TIMES: Final = ("response", "service", *PHASES)
 """The times of an operation that files for programs hold."""
 _TIMES_SAY: Final = "Times of requests that succeeded, or of opening a connection; quantile 1 is the longest."
@@ -48,6 +47,7 @@ class LoadColumn(Generic[Subject]):
         rank: Order in which a narrow terminal drops columns: the highest first, 0 never.
         is_bad: Whether any figure but zero is shown as bad.
         is_hidden_if_zero: Whether tables of text leave it out if all figures are zero.
+        is_in_text: Whether tables of text have it, and not only the page and files for programs.
         is_for_programs: Whether only files for programs have it.
     """
 
@@ -61,6 +61,7 @@ class LoadColumn(Generic[Subject]):
     rank: int
     is_bad: bool = False
     is_hidden_if_zero: bool = False
+    is_in_text: bool = True
     is_for_programs: bool = False
 
     def text(self, subject: Subject, *, with_unit: bool = True) -> str:
@@ -120,7 +121,8 @@ def _percentile(percent: str) -> LoadColumn[Times]:
         metric="time_seconds",
         label=("quantile", f"{float(percent) / 100:g}"),
         says=_TIMES_SAY,
-        rank={"75": 8, "90": 7, "99.9": 4}.get(percent, 0),
+        rank=2 if percent == "90" else 0,
+        is_in_text=percent not in ("75", "99.9"),
         is_for_programs=percent not in PERCENTS,
     )
 
@@ -139,7 +141,7 @@ OPERATION_COLUMNS: tuple[LoadColumn[OperationLoad], ...] = (
         figure=lambda load: load.requests,
         metric="",
         says="Requests that ended, with any status.",
-        rank=2,
+        rank=4,
     ),
     LoadColumn(
         key="per_s",
@@ -170,6 +172,7 @@ TIME_COLUMNS: tuple[LoadColumn[Times], ...] = (
         unit="ms",
         figure=lambda times: time_ms(times, "mean_ms"),
         metric="mean_time_seconds",
+        is_in_text=False,
         says="Mean time of requests that succeeded, or of opening a connection.",
         rank=1,
     ),
@@ -182,7 +185,7 @@ TIME_COLUMNS: tuple[LoadColumn[Times], ...] = (
         metric="time_seconds",
         label=("quantile", "1"),
         says=_TIMES_SAY,
-        rank=5,
+        rank=1,
     ),
 )
 
@@ -193,11 +196,6 @@ def waited_ms(load: OperationLoad) -> float | None:
     if response_ms is None or service_ms is None:
         return None
     return max(0.0, response_ms - service_ms)
-
-
-_WAITED: Final[LoadColumn[OperationLoad]] = LoadColumn(
-    key="waited_ms", heading="waited mean", unit="ms", figure=waited_ms, metric="", says="", rank=8
-)
 
 
 def byte_size(number: float) -> str:
@@ -273,6 +271,7 @@ def text_columns(load: LoadResults, *, with_units: bool) -> list[TextColumn]:
         *(
             replace(shown, cells=tuple(map(partial(with_doubt, key=column.key), shown.cells, rows)))
             for column in time_columns()
+            if column.is_in_text
             for shown in [_text_column(column, [row.response for row in rows], with_units=with_units)]
         ),
     ]
@@ -287,27 +286,18 @@ def with_doubt(text: str, load: OperationLoad, *, key: str) -> str:
 
 
 def phase_columns(load: LoadResults, *, with_units: bool) -> list[TextColumn]:
-    """Return the columns of a table of text with the phases of ``rows_of``, and bytes and connections."""
+    """Return the columns of a table of text: medians of the phases of ``rows_of``, bytes and connections."""
     rows = rows_of(load)
+    (median,) = (column for column in TIME_COLUMNS if column.key == "p50_ms")
     return [
         *(
-            [_text_column(_WAITED, rows, with_units=with_units)]
-            if load.plan.model == "open" and any(waited_ms(each) is not None for each in rows)
-            else []
-        ),
-        *(
             _text_column(
-                replace(
-                    column,
-                    heading=f"{phase} {column.heading}",
-                    rank=_RANK_BY_PHASE.get(kind, 7) + _RANK_BY_TIME[column.key],
-                ),
+                replace(median, heading=phase, rank=_RANK_BY_PHASE.get(kind, 7)),
                 [getattr(row, kind) for row in rows],
                 with_units=with_units,
             )
             for kind, phase in PHASES.items()
-            for column in time_columns()
-            if column.key in _RANK_BY_TIME and any(getattr(row, kind).count for row in rows)
+            if any(getattr(row, kind).count for row in rows)
         ),
         *(_text_column(column, rows, with_units=with_units) for column in TRAFFIC_COLUMNS),
     ]

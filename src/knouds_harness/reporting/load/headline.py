@@ -102,7 +102,7 @@ def _verdict(load: LoadResults, figures: str) -> tuple[Tone, str, str]:
             detail = f"{describe(sure[0])}{_and_more(len(missed) - 1)}. {figures}"
             return "bad", "Objectives missed", detail
         case LoadVerdict.INVALID:
-            doubted = f"{describe(missed[0])}. {missed[0].doubt}" if missed else ""
+            doubted = describe(missed[0]) if missed else ""
             detail = load.validity.reasons[0] if load.validity.reasons else doubted
             return "warn", "Not a valid measurement", detail
         case LoadVerdict.MEASURED:

@@ -78,7 +78,7 @@ def load_report(record: RunRecord, measured: LoadRecord, change: RunChange | Non
     if change and isinstance(change.comparison, LoadComparison):
         changes = [change_section(change, list(_change_blocks(change.comparison)))]
     sections = [
-        _shortfalls(load),
+        _shortfalls(load, verdict),
         _validity(load),
         *([Section("objectives", "Objectives", [tables.objective_table(load)])] if load.objectives else []),
         *changes,
@@ -115,10 +115,11 @@ def load_report(record: RunRecord, measured: LoadRecord, change: RunChange | Non
     )
 
 
-def _shortfalls(load: LoadResults) -> Section:
-    """What the verdict rests on, for media in which sections have no titles."""
+def _shortfalls(load: LoadResults, verdict: Headline) -> Section:
+    """What the verdict rests on beside its own words, for media in which sections have no titles."""
     broken = [describe_broken(each) for each in load.invariants if each.broken]
     missed = [describe(each) for each in load.objectives if not each.is_met]
+    missed = [each for each in missed if each not in verdict.detail]
     items = Items([], tone="bad", is_whole=True, most={"terminal": _MOST_LINES})
     blocks = [replace(items, lines=broken, shown=IN_TEXT), replace(items, lines=missed, shown=TERMINAL)]
     return Section("shortfalls", "", [each for each in blocks if each.lines and not load.capacity])

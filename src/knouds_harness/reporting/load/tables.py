@@ -54,7 +54,6 @@ from knouds_harness.runs.load_results import (
 from knouds_harness.runs.operation_load import ALL_OPERATIONS, OperationLoad, RequestStatus, Times
 
 _MOST_ERRORS: Final[dict[Medium, int]] = {"terminal": 5, "markdown": 20}
-_MOST_NAMED: Final = 3
 _TONE_BY_STATUS: Final = {each.value: each.tone for each in RequestStatus}
 _TONE_BY_STATE: Final[dict[str, Tone]] = {
     "broken": "bad",
@@ -103,9 +102,6 @@ def delayed_figures(load: LoadResults) -> list[Text | Table]:
     validity = load.validity
     if not validity.delayed:
         return []
-    share = f"{100 * validity.accuracy:.3g} %"
-    said = [f"{short_name(each.measure)} of {each.operation}" for each in validity.delayed]
-    more = f" and {len(said) - _MOST_NAMED} more" if said[_MOST_NAMED:] else ""
     worst: dict[str, DelayedFigure] = {}  # of each operation; load.json has all
     for each in validity.delayed:
         worst[each.operation] = max(worst.get(each.operation, each), each, key=_moved_by_ms)
@@ -125,8 +121,8 @@ def delayed_figures(load: LoadResults) -> list[Text | Table]:
     )
     return [
         Text(
-            f"The generator's own delay may be more than {share} of {', '.join(said[:_MOST_NAMED])}{more}, "
-            f"and is at most {max(map(_moved_by_ms, validity.delayed)):.3g} ms{_causes(validity)}."
+            f"Up to {max(map(_moved_by_ms, validity.delayed)):.3g} ms of a time may be the generator's own "
+            f"delay (±){_causes(validity)}."
         ),
         Table("What the generator delayed most, by operation", columns, rows, shown=HTML),
     ]
@@ -252,8 +248,10 @@ def operation_text_tables(load: LoadResults) -> list[Table]:
 
 def phase_text_tables(load: LoadResults) -> list[Table]:
     return [
-        _text_table(load, "Phases", "Operation", phase_columns(load, with_units=True), shown=MARKDOWN),
-        _text_table(load, "Phases", "Phases in ms", phase_columns(load, with_units=False), shown=TERMINAL),
+        _text_table(
+            load, "Phases, medians", "Operation", phase_columns(load, with_units=True), shown=MARKDOWN
+        ),
+        _text_table(load, "Phases", "Medians in ms", phase_columns(load, with_units=False), shown=TERMINAL),
     ]
 
 
