@@ -1,8 +1,9 @@
 """How fast are the reads that every integrator does all day, and do they stay so under load?
 
 Workload: one request per task, in the mix below, open (``--rate``) or closed (``--users``); nothing depends
-on an earlier answer. Costs no credits. Needs a key, whatever it holds; the list also ``workflow:read``, a
-schema besides that a workflow of its account. What a key cannot read is left out, and the run says so.
+on an earlier answer. Costs no credits. Needs a key, whatever it holds, but for prices and health; the list
+also ``workflow:read``, a schema besides that a workflow of its account. What a key cannot read is left out,
+and the run says so.
 """
 
 from locust import between, events

@@ -9,7 +9,7 @@ from knouds_harness.contract.capabilities import WITHOUT_MODELS
 from knouds_harness.contract.document import Document
 from knouds_harness.targets.needs.need import KeyAndResource, Need
 from knouds_harness.targets.needs.runs import RunNeed
-from knouds_harness.targets.personas import Persona
+from knouds_harness.targets.personas import NO_SECRET, Persona
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Model, Workflow
 
@@ -61,6 +61,10 @@ class RunRequest:
     lines: tuple[InputLine, ...] = ()
 
 
+NOBODY: Final = Persona(name="", secret=NO_SECRET, capabilities=frozenset(), user="", tier="")
+"""Sends without a key what needs none, if no account can."""
+
+
 class AccountKeys:
     """The active keys of one account, in the order in which they are preferred."""
 
@@ -81,7 +85,9 @@ class AccountKeys:
         own = {slug: each for slug, each in target.workflows.items() if each.owner == self.user}
         self.own_slugs = list(own)
         self._profile = replace(
-            target, personas={str(number): key for number, key in enumerate(keys)}, workflows=own
+            target,
+            personas={str(number): key for number, key in enumerate(keys) if key is not NOBODY},
+            workflows=own,
         )
         self._runnable = replace(
             self._profile,
@@ -119,7 +125,7 @@ class AccountKeys:
         for need in needs:
             able = [] if isinstance(need, RunNeed) else self._able(need)
             used += [acting] if acting in able else able[:1]
-        return tuple(dict.fromkeys(each.name for each in used or [acting]))
+        return tuple(dict.fromkeys(each.name for each in used or [acting] if each is not NOBODY))
 
     def slugs_of(self, needs: Iterable[Need[Any]]) -> tuple[str, ...]:
         found = (each for need in needs for each in need.fitting(self._profile))

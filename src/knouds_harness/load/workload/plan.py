@@ -291,6 +291,8 @@ def _load(options: LoadOptions, tasks: Tasks | None) -> str:
 
 
 def _sender(demand: AccountLoad) -> str:
+    if not demand.keys:
+        return f"none is needed: {demand.share:.0%}"
     keys = " and ".join(demand.keys)
     return f"{keys} ({demand.account.user}, {demand.account.tier}): {demand.share:.0%}"
 

@@ -72,6 +72,20 @@ def test_one_key_does_all_tasks_that_it_may(capabilities, tasks):
     assert set(done(target(key, workflows=[WORKFLOW, CLIP], models=[MODEL]), *ALL_TASKS)) == tasks | without
 
 
+def test_what_needs_no_key_is_done_without_any():
+    """No header stands for one; what needs a key is left out."""
+    bare = target()
+    workload = workload_of(bare)
+
+    parts = workload.task_resources(scenario(*ALL_TASKS))
+    turns = [next(workload.turns(part)) for part in parts]
+
+    assert {part.task for part in parts} == {read_pricing, read_health}
+    assert [dict(turn.sender_headers).get("x-api-key") for turn in turns] == [None, None]
+    assert [task.keys for task in workload.account_tasks([scenario(*ALL_TASKS)])] == [(), ()]
+    assert "an active key" in why(bare, who_am_i)
+
+
 def test_keys_of_one_account_share_a_task():
     keys = [
         persona("runs", capabilities={"workflow:run"}),
