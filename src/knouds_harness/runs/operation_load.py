@@ -12,7 +12,7 @@ ALL_OPERATIONS: Final = "all operations"
 SECOND_TIMES: Final = {"p50_ms": "median", "p99_ms": "99th percentile", "max_ms": "longest"}
 """The times of one second in ``seconds.csv``, and their names in charts over time."""
 TASK: Final = "task "
-"""Prefix of a task's name in place of an operation: counts its exceptions, which are no requests."""
+"""Prefix of a task's name in place of an operation, under which its exceptions are counted."""
 
 
 class RequestStatus(StrEnum):

@@ -25,7 +25,8 @@ def rounds(monkeypatch, tmp_path):
 
         def launch(_: Path, **options: object) -> Launched:
             launches.append(options)
-            return launched(len(launches))
+            ended: Launched = launched(len(launches))
+            return ended
 
         monkeypatch.setattr(launching, "launch", launch)
         for name in ("open_target", "target_environment"):

@@ -98,7 +98,7 @@ class RunMetrics:
         self.errors: Counter[Error] = Counter()
         self.measured = Second(unix_s=0)
         self._kept_by_second: dict[int, Counter[str]] = defaultdict(Counter)
-        self._took_s_by_second: dict[int, Counter[str]] = defaultdict(Counter)
+        self._took_s_by_second: dict[int, dict[str, float]] = defaultdict(lambda: defaultdict(float))
         self._recent: list[_RecentSecond] = []
         self._first_unix_s = self._newest_unix_s = 0
         self._ended_unix_s = math.inf
@@ -219,7 +219,7 @@ class RunMetrics:
         if last < LEAST_SECONDS:
             return None, None
         counts = [self._kept_by_second[at_s].total() for at_s in range(last)]
-        took_s = [self._took_s_by_second[at_s].total() for at_s in range(last)]
+        took_s = [sum(self._took_s_by_second[at_s].values()) for at_s in range(last)]
         rate_from = steady_from([float(count) for count in counts])
         times_from = steady_from(
             [sum_s / count if count else math.inf for count, sum_s in zip(counts, took_s, strict=True)]
@@ -248,7 +248,7 @@ class RunMetrics:
             at_s
             for at_s, count in zip(seconds, counts, strict=True)
             if not count
-            or self._took_s_by_second[at_s].total()
+            or sum(self._took_s_by_second[at_s].values())
             > SLOW * sum(usual_s[name] * sent for name, sent in self._kept_by_second[at_s].items())
         )
 

@@ -61,7 +61,7 @@ class RunRequest:
     lines: tuple[InputLine, ...] = ()
 
 
-NOBODY: Final = Persona(name="", secret=NO_SECRET, capabilities=frozenset(), user="", tier="")
+WITHOUT_KEY: Final = Persona(name="", secret=NO_SECRET, capabilities=frozenset(), user="", tier="")
 """Sends without a key what needs none, if no account can."""
 
 
@@ -86,7 +86,7 @@ class AccountKeys:
         self.own_slugs = list(own)
         self._profile = replace(
             target,
-            personas={str(number): key for number, key in enumerate(keys) if key is not NOBODY},
+            personas={str(number): key for number, key in enumerate(keys) if key is not WITHOUT_KEY},
             workflows=own,
         )
         self._runnable = replace(
@@ -125,7 +125,7 @@ class AccountKeys:
         for need in needs:
             able = [] if isinstance(need, RunNeed) else self._able(need)
             used += [acting] if acting in able else able[:1]
-        return tuple(dict.fromkeys(each.name for each in used or [acting] if each is not NOBODY))
+        return tuple(dict.fromkeys(each.name for each in used or [acting] if each is not WITHOUT_KEY))
 
     def slugs_of(self, needs: Iterable[Need[Any]]) -> tuple[str, ...]:
         found = (each for need in needs for each in need.fitting(self._profile))

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final, Protocol, runtime_checkable
 from knouds_harness.contract.capabilities import LIMIT_BY_TIER, UNLIMITED, WITHOUT_KEYS
 from knouds_harness.contract.document import Document
 from knouds_harness.errors import GuardStop, UsageError
-from knouds_harness.load.workload.accounts import NOBODY, RUNS, AccountKeys, InputLine, Price, RunRequest
+from knouds_harness.load.workload.accounts import RUNS, WITHOUT_KEY, AccountKeys, InputLine, Price, RunRequest
 from knouds_harness.targets.needs.keys import listed
 from knouds_harness.targets.needs.need import MAY_RUN, Need, forbidden_actions
 from knouds_harness.targets.personas import Persona
@@ -120,7 +120,7 @@ class Workload:
         keys_by_user: dict[str, list[Persona]] = {}
         for key in filter(_is_usable, dict.fromkeys((*target.personas.values(), *receivers))):
             keys_by_user.setdefault(key.user, []).append(key)
-        self._without_key = AccountKeys(target, [NOBODY], price=price, document=document)
+        self._without_key = AccountKeys(target, [WITHOUT_KEY], price=price, document=document)
         self.accounts = tuple(
             AccountKeys(
                 target,
@@ -207,7 +207,7 @@ class Workload:
 
     def _turn(self, account: AccountKeys, needs: tuple[Need[Any], ...]) -> TaskAccount:
         persona = account.key_of(needs)
-        own_header = () if persona is NOBODY else (("x-api-key", persona.secret.reveal()),)
+        own_header = () if persona is WITHOUT_KEY else (("x-api-key", persona.secret.reveal()),)
         keys = {
             each.id: account.key_for(each.id, first=persona)
             for each in self._document.operations

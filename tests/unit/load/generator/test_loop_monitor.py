@@ -4,6 +4,7 @@ import time
 
 import gevent
 import pytest
+from gevent.monkey import get_original
 
 from knouds_harness.load.generator.loop_monitor import LoopMonitor
 
@@ -17,7 +18,7 @@ def compute():
 
 
 def wait():
-    gevent.monkey.get_original("time", "sleep")(STOPPED_S)
+    get_original("time", "sleep")(STOPPED_S)
 
 
 @pytest.fixture
