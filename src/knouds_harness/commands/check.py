@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 )
 @baselines_folder_option
 @click.option("--only-failures", is_flag=True, help="Print only what fails the run; reports show everything")
-def check(*, baseline: str | None, baselines_folder: Path, only_failures: bool, **asked: object) -> None:
+@click.option("--only-new", is_flag=True, help="Print only what fails the run, or its baseline did not have")
+def check(
+    *, baseline: str | None, baselines_folder: Path, only_failures: bool, only_new: bool, **asked: object
+) -> None:
     """Check that a target keeps the contract.
 
     Every request goes through the profile's guards: host, kind of action, rate, credits. The run record
@@ -47,7 +50,7 @@ def check(*, baseline: str | None, baselines_folder: Path, only_failures: bool, 
 
     target = options_from(RunOptions, asked).target
     side = find_check_baseline(baseline, target=target, baselines=baselines_folder)
-    sys.exit(run_check(asked, baseline=side, only_failures=only_failures))
+    sys.exit(run_check(asked, baseline=side, only_failures=only_failures, only_new=only_new))
 
 
 def print_plan(options: RunOptions) -> None:
@@ -63,7 +66,11 @@ def print_plan(options: RunOptions) -> None:
 
 
 def run_check(
-    asked: Mapping[str, object], *, baseline: Side | None = None, only_failures: bool = False
+    asked: Mapping[str, object],
+    *,
+    baseline: Side | None = None,
+    only_failures: bool = False,
+    only_new: bool = False,
 ) -> int:
     """Run the suite, render its reports and print the verdict; returns the exit code."""
     from knouds_harness.command_output import CommandConsole
@@ -71,12 +78,12 @@ def run_check(
     from knouds_harness.reporting.render import render_and_print
     from knouds_harness.runs.findings import LESS_VERIFIED, RunOutcome
     from knouds_harness.runs.record import rewrite_outcome
-    from knouds_harness.suite.discovery.advice import print_advice
     from knouds_harness.suite.running import run_suite
 
     console = CommandConsole()
     whole = {name: value.absolute() if isinstance(value, Path) else value for name, value in asked.items()}
-    result = run_suite(runner_arguments(RunOptions, whole), console=console, only_failures=only_failures)
+    is_short = only_failures or only_new
+    result = run_suite(runner_arguments(RunOptions, whole), console=console, only_failures=is_short)
     exit_code = result.exit_code
     if result.folder is not None:
         if baseline is not None:
@@ -85,7 +92,5 @@ def run_check(
                 exit_code = ExitCode.BREACH
                 note = f"{LESS_VERIFIED} {baseline.name}"
                 rewrite_outcome(result.folder, RunOutcome.SHORT, exit_code, note=note)
-        render_and_print(result.folder, console=console, only_failures=only_failures)
-    if result.target is not None and not result.target.is_built_in:  # its profile lacks nothing
-        print_advice(result.target, console)
+        render_and_print(result.folder, console=console, only_failures=only_failures, only_new=only_new)
     return exit_code

@@ -9,6 +9,7 @@ from textwrap import indent
 from typing import Final
 
 from knouds_harness.printable import counted, printable
+from knouds_harness.reporting.check.evidence import EvidenceView, answer_excerpt
 from knouds_harness.reporting.report import (
     Block,
     Code,
@@ -29,6 +30,7 @@ _LONGEST_VALUE: Final = 300
 _MOST_OF_ONE_FACT: Final = 2
 _LONGEST_CURL: Final = 1_200
 _LONGEST_SCRIPT: Final = 1_800
+_LEFT_OF_A_LONG_CURL: Final = 600
 
 
 def markdown(report: Report) -> str:
@@ -93,6 +95,7 @@ def _cell(row: Sequence[Words], index: int, *, is_strong: bool) -> str:
 
 def _findings(findings: Findings, file: str) -> Iterator[str]:
     """Yield a few findings of each fact rather than many of one."""
+    views = findings.evidence().by_fingerprint
     total = sum(len(group.findings) for group in findings.groups)
     left = findings.most.get("markdown", total)
     shown_in_all = 0
@@ -101,31 +104,38 @@ def _findings(findings: Findings, file: str) -> Iterator[str]:
         if shown:
             title = f" · {escaped(group.title)}" if group.title else ""
             yield f"**{group.label}** · `{group.name}`{title}"
-        yield from map(_finding, shown)
+        yield from (_finding(each, views.get(each.fingerprint)) for each in shown)
         shown_in_all += len(shown)
     if total > shown_in_all:
         yield f"… and {counted(total - shown_in_all, 'more finding')} in `{file}`."
 
 
-def _finding(finding: Finding) -> str:
+def _finding(finding: Finding, view: EvidenceView | None) -> str:
     place = f" at {code_span(finding.where)}" if finding.where else ""
     times = f", {finding.count:,} times" if finding.count > 1 else ""
     after = f", after {len(finding.steps)} requests" if finding.steps else ""
     waived = f" (waived: {escaped(finding.waived_by)})" if finding.waived_by else ""
-    lines = finding.reproduction
-    if len(lines) > (_LONGEST_SCRIPT if finding.script else _LONGEST_CURL):
-        lines = f"# too long for here: see {', '.join(finding.steps) or finding.exchange_id} in exchanges.har"
+    lines, summary = finding.reproduction, "Reproduce"
+    if len(lines) > _LONGEST_SCRIPT or len(finding.curl) > _LONGEST_CURL:
+        summary = "The last request of" if finding.steps else "The request of"
+        where = ", ".join(finding.steps) or finding.exchange_id
+        curl = finding.curl
+        curl = curl if len(curl) <= _LONGEST_CURL else f"{curl[:_LEFT_OF_A_LONG_CURL]}…"
+        lines = f"# all is in exchanges.har: {where}\n{curl}"
     trace = f", trace `{finding.trace_id}`" if finding.trace_id else ""
     key = f"as {code_span(finding.persona)}" if finding.persona else "without a key"
     who = finding.who if finding.is_about_delivery else f"`{finding.operation or 'no operation'}` {key}"
     ticks = fence(lines, least=3)
     frame = fence(finding.picture, least=3)
     picture = f"\n  {frame}text\n{indent(finding.picture, '  ')}\n  {frame}\n" if finding.picture else ""
+    answer = answer_excerpt(view) if view and not finding.is_about_delivery else ""
+    bars = fence(answer, least=3)
+    answered = f"\n  {bars}text\n{indent(answer, '  ')}\n  {bars}\n" if answer else ""
     return (
         f"- {who}{place}{times}{after}{waived}: "
         f"expected {code_span(finding.expected)}, observed {code_span(finding.observed)}{trace}\n{picture}"
-        f"  <details><summary>Reproduce {finding.fingerprint}</summary>\n\n"
-        f"  {ticks}sh\n{indent(lines, '  ')}\n  {ticks}\n\n  </details>"
+        f"  <details><summary>{summary} {finding.fingerprint}</summary>\n\n"
+        f"  {ticks}sh\n{indent(lines, '  ')}\n  {ticks}\n{answered}\n  </details>"
     )
 
 

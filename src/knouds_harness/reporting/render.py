@@ -57,10 +57,12 @@ def render_all(folder: Path) -> RenderedPaths:
     return _render(record, *_report(record))
 
 
-def render_and_print(folder: Path, *, console: Console, only_failures: bool = False) -> RenderedPaths:
+def render_and_print(
+    folder: Path, *, console: Console, only_failures: bool = False, only_new: bool = False
+) -> RenderedPaths:
     """Render every report of a run, and print the one for a terminal, which fits one screen.
 
-    With ``only_failures``, print only what fails the run.
+    With ``only_failures``, print only what fails the run; with ``only_new``, without what its baseline had.
 
     Raises:
         RunRecordError: As ``render_all``.
@@ -68,7 +70,8 @@ def render_and_print(folder: Path, *, console: Console, only_failures: bool = Fa
     record = read_run(folder)
     report, change = _report(record)
     paths = _render(record, report, change)
-    shown = only_failing(report, record) if only_failures else report
+    shown = check_report(record, change, only_new=True) if only_new else report
+    shown = only_failing(shown, record) if only_failures else shown
     print_report(shown, paths.html, console=console)
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for command in workflow_commands(record, change):

@@ -175,7 +175,7 @@ class Findings:
     """Findings in groups, the worst first.
 
     Attributes:
-        evidence: Makes the exchanges behind findings; called for HTML only.
+        evidence: Makes the exchanges behind findings; not called for a terminal.
         unfolded: How many groups have their first finding shown unfolded.
         most: How many are shown, by medium: groups in a terminal, findings in Markdown.
     """

@@ -24,7 +24,6 @@ from knouds_harness.printable import counted
 from knouds_harness.suite.plugin import fills_early, finished_run, opened_run
 from knouds_harness.suite.selection import checks_of
 from knouds_harness.suite.session import ConformanceRun
-from knouds_harness.targets.profile import Target
 
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 _LONG_BYTES: Final = 1_000_000
@@ -62,12 +61,10 @@ class SuiteResult:
 
     Attributes:
         folder: The run record, if one was written.
-        target: The profile without what the target contradicted, if the whole suite ran to its end.
     """
 
     exit_code: int
     folder: Path | None
-    target: Target | None = None
 
 
 def run_suite(options: Sequence[str], *, console: Console, only_failures: bool = False) -> SuiteResult:
@@ -82,10 +79,7 @@ def run_suite(options: Sequence[str], *, console: Console, only_failures: bool =
     run = watcher.run
     if run is None or not run.is_begun:
         return SuiteResult(exit_code=int(code), folder=None)
-    is_whole = run.outcome in ("kept", "broken") and run.selected is None
-    return SuiteResult(
-        exit_code=int(code), folder=run.recorder.writer.folder, target=run.target if is_whole else None
-    )
+    return SuiteResult(exit_code=int(code), folder=run.recorder.writer.folder)
 
 
 @cache

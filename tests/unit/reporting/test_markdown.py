@@ -67,12 +67,30 @@ def test_script_of_several_requests_is_shown_whole(broken_record):
     assert ", after 2 requests: expected" in text
 
 
-def test_long_script_is_only_in_the_record(broken_record):
-    one = replace(broken_record.findings[0], steps=("x00001", "x00002"), script="c" * 5_000)
+def test_of_a_long_script_the_last_request_is_shown(broken_record):
+    one = replace(
+        broken_record.findings[0], steps=("x00001", "x00002"), script="c" * 5_000, curl=f"curl {'d' * 5_000}"
+    )
 
     text = markdown_of(replace(broken_record, findings=(one,)))
 
-    assert "# too long for here: see x00001, x00002 in exchanges.har" in text
+    assert f"<summary>The last request of {one.fingerprint}</summary>" in text
+    assert "# all is in exchanges.har: x00001, x00002\n  curl dddd" in text
+    assert "c" * 100 not in text
+    assert "d" * 601 not in text
+
+
+def test_finding_shows_its_answer(broken_record):
+    """The status, the header at fault, and the body around the place at fault."""
+    text = markdown_of(broken_record)
+
+    assert "  ```text\n  404 NOT_FOUND\n  {\n" in text
+    of_cost, of_header = (
+        each.partition("```text\n")[2] for each in text.split("Reproduce ")[1:] if "/run" in each
+    )
+    assert of_cost.startswith('  200\n  {\n    "success": true,')
+    assert '    "cost": "12",\n' in of_cost
+    assert of_header.startswith("  200\n  x-ratelimit-limit: many\n  {\n")
 
 
 def test_thousands_of_findings_fit_into_a_comment(broken_record):

@@ -12,6 +12,8 @@ _LINES_AROUND_A_MARK = 6
 _LONGEST_LINE = 500
 _MOST_LAID_OUT_BYTES = 500_000
 """A larger body is not laid out: a line for each value would take seconds and hundreds of megabytes."""
+_EXCERPT_LINES = 12
+_LONGEST_EXCERPT = 600
 _HEADER = "header "
 
 
@@ -79,6 +81,18 @@ def evidence_of(exchange: Exchange, *, where: str = "") -> EvidenceView:
             size_bytes=len(exchange.body),
         ),
     )
+
+
+def answer_excerpt(view: EvidenceView) -> str:
+    """Return the answer in a few lines: the status, marked headers, and the body around what is marked."""
+    answer = view.received
+    headers = [line.text for line in answer.headers if line.is_marked]
+    mark = next((number for number, line in enumerate(answer.body) if line.is_marked), 0)
+    start = max(0, min(mark - _LINES_AROUND_A_MARK, len(answer.body) - _EXCERPT_LINES))
+    body = [line.text for line in answer.body[start : start + _EXCERPT_LINES]]
+    left = len(answer.body) - start - len(body)
+    lines = [answer.first_line, *headers, *(["…"] if start else []), *body, *(["…"] if left > 0 else [])]
+    return "\n".join(lines)[:_LONGEST_EXCERPT]
 
 
 def _header_lines(headers: Pairs, where: str) -> Iterator[Line]:

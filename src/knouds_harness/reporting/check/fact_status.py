@@ -377,9 +377,14 @@ class Drift:
     def count(self) -> int:
         return sum(finding.count for finding in self.findings)
 
+    @property
+    def rank(self) -> int:
+        """What a client meets first: a new code, then a new member, then all else."""
+        return 0 if self.where == "/code" else 1 if self.where.startswith("/") else 2
+
 
 def drift_of(record: RunRecord) -> list[Drift]:
-    """Return the drift of a run; what most operations show comes first."""
+    """Return the drift of a run: codes, then members; what most operations show comes first."""
     found: dict[tuple[str, str, str], list[Finding]] = defaultdict(list)
     for finding in record.findings:
         if finding.verdict is Verdict.ADDITIVE:
@@ -388,4 +393,4 @@ def drift_of(record: RunRecord) -> list[Drift]:
         Drift(where=where, observed=observed, findings=tuple(findings))
         for (_, where, observed), findings in found.items()
     ]
-    return sorted(together, key=lambda drift: -len(drift.findings))
+    return sorted(together, key=lambda drift: (drift.rank, -len(drift.findings)))

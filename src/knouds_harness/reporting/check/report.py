@@ -1,6 +1,6 @@
 """The report of a check: the verdict, the findings, and the status of every fact."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Final
@@ -45,6 +45,7 @@ from knouds_harness.reporting.report import (
 )
 from knouds_harness.reporting.run_section import evidence_section, run_section
 from knouds_harness.runs.cost import cost_words
+from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.record import RunRecord
 
 _MOST_FINDINGS_WITH_EVIDENCE: Final = 200
@@ -63,10 +64,24 @@ _TONE_BY_WAIVER: Final[dict[str, Tone]] = {
 }
 
 
-def check_report(record: RunRecord, change: RunChange | None = None) -> Report:
-    """Make the report of a check, with what changed against its baseline, if it has one."""
+def check_report(record: RunRecord, change: RunChange | None = None, *, only_new: bool = False) -> Report:
+    """Make the report of a check, with what changed against its baseline, if it has one.
+
+    With ``only_new``, what the baseline had, too, and what does not fail the run, is left out.
+    """
     rows = fact_status.fact_rows(record)
-    drift, groups = fact_status.drift_of(record), fact_status.findings_by_fact(record)
+    compared = change.comparison if change and isinstance(change.comparison, CheckComparison) else None
+    known = compared.known if compared else None
+    waiting = fact_status.untested_rows(record)
+    drift = sorted(fact_status.drift_of(record), key=lambda each: _is_known(each.findings, known))
+    groups = fact_status.findings_by_fact(record)
+    groups.sort(key=lambda group: (not record.fails(group.findings[0]), _is_known(group.findings, known)))
+    if only_new and compared:
+        groups = [
+            each for each in groups if record.fails(each.findings[0]) or not _is_known(each.findings, known)
+        ]
+        drift = [each for each in drift if not _is_known(each.findings, known)]
+        waiting = compared.newly_missing(waiting)
     matrix = matrix_of(record)
     evidence = _Evidence(record, drift, matrix)
     setup, target = record.setup, record.setup.target
@@ -81,11 +96,11 @@ def check_report(record: RunRecord, change: RunChange | None = None) -> Report:
     sections = [
         _findings(record, groups, evidence),
         *_change(change),
-        *([_drift(drift, evidence)] if drift else []),
+        *([_drift(drift, evidence, known)] if drift else []),
         matrix_section(matrix, lambda: evidence.linked),
         *([facts_section(rows, {group.name for group in groups}, lambda: evidence.linked)] if rows else []),
         *timeline_section(record),
-        *([_untested(record, rows)] if rows else []),
+        *([_untested(record, rows, waiting)] if rows else []),
         *_families(record),
         *_waivers(record),
         run_section(record, _run(record), again_on="the same keys and resources"),
@@ -109,6 +124,11 @@ def check_report(record: RunRecord, change: RunChange | None = None) -> Report:
         f"({setup.document.sha256[:12]}), from {record.folder.resolve().name}",
         scripts=("report.js",),
     )
+
+
+def _is_known(findings: Sequence[Finding], known: Collection[str] | None) -> bool:
+    """Return whether the baseline had all of these findings; there is none if ``known`` is None."""
+    return known is None or all(each.fingerprint in known for each in findings)
 
 
 def only_failing(report: Report, record: RunRecord) -> Report:
@@ -218,7 +238,7 @@ def _change(change: RunChange | None) -> Iterator[Section]:
         yield change_section(change, check_change_blocks(change.comparison))
 
 
-def _drift(drift: Sequence[fact_status.Drift], evidence: _Evidence) -> Section:
+def _drift(drift: Sequence[fact_status.Drift], evidence: _Evidence, known: Collection[str] | None) -> Section:
     return Section(
         "drift",
         f"New and undocumented ({len(drift)}), which breaks nothing",
@@ -231,6 +251,7 @@ def _drift(drift: Sequence[fact_status.Drift], evidence: _Evidence) -> Section:
                         *((Code(each.where), ": ") if each.where else ()),
                         Code(each.observed),
                         f", on {each.seen_on}",
+                        "" if _is_known(each.findings, known) else ", not so in the baseline",
                     )
                     for each in drift
                 ],
@@ -257,8 +278,9 @@ def _drift(drift: Sequence[fact_status.Drift], evidence: _Evidence) -> Section:
     )
 
 
-def _untested(record: RunRecord, rows: Sequence[fact_status.FactRow]) -> Section:
-    waiting = fact_status.untested_rows(record)
+def _untested(
+    record: RunRecord, rows: Sequence[fact_status.FactRow], waiting: Mapping[str, Sequence[str]]
+) -> Section:
     without_reason = [
         row for row in rows if row.standing is fact_status.FactStatus.UNTESTED and not row.missing
     ]

@@ -28,6 +28,7 @@ from knouds_harness.reporting.comparison.sides import Side, not_of_one_kind, rea
 from knouds_harness.reporting.comparison.texts import Comparison, headline
 from knouds_harness.reporting.comparison.tolerances import Tolerances, read_tolerances
 from knouds_harness.reporting.report import (
+    EVERYWHERE,
     HTML,
     ON_PAGES,
     Block,
@@ -211,16 +212,20 @@ def change_section(change: RunChange, blocks: Sequence[Block]) -> Section:
 
 
 def check_change_blocks(comparison: CheckComparison) -> list[Block]:
-    """List lost facts, and findings that are new or gone; those that stayed are listed elsewhere."""
+    """List lost facts, and findings that are new or gone; a terminal has the new ones above, at length."""
+    new = (*comparison.regressions, *comparison.new)
     return [
         *_listed("not tested any more", "Verified before, and not tested now:", comparison.lost_with_reasons),
-        *_listed("new", "New:", [_about(each) for each in (*comparison.regressions, *comparison.new)]),
+        *_listed("new", "New:", [_about(each) for each in new], shown=ON_PAGES),
         *_listed("gone", "Gone, tested again:", [_about(each) for each in comparison.gone]),
     ]
 
 
-def _listed(label: str, title: str, lines: Sequence[Words]) -> list[Block]:
-    return [Text(title, shown=ON_PAGES), Items(label=label, lines=lines, most=_MOST)] if lines else []
+def _listed(
+    label: str, title: str, lines: Sequence[Words], *, shown: frozenset[Medium] = EVERYWHERE
+) -> list[Block]:
+    items = Items(label=label, lines=lines, most=_MOST, shown=shown)
+    return [Text(title, shown=ON_PAGES), items] if lines else []
 
 
 def _about(finding: Finding) -> Words:

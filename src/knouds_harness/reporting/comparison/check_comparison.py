@@ -1,6 +1,6 @@
 """Compares two conformance runs: which findings are new, gone or still there, and which facts changed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -98,6 +98,20 @@ class CheckComparison:
             return ""
         words = self.candidate.choice.split()
         return " and ".join(dict.fromkeys(word for word in words if word.startswith("--")))
+
+    @property
+    def known(self) -> frozenset[str]:
+        """The fingerprints of what the baseline had found, also of what breaks nothing."""
+        return frozenset(each.fingerprint for each in self.baseline.findings)
+
+    def newly_missing(self, waiting: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+        """Return what facts that were not tested lack, without what they lacked in the baseline, too."""
+        before = self.baseline.reasons
+        left = {
+            missing: [fact for fact in facts if missing not in before.get(fact, ())]
+            for missing, facts in waiting.items()
+        }
+        return {missing: facts for missing, facts in left.items() if facts}
 
     @property
     def lost_with_reasons(self) -> list[str]:

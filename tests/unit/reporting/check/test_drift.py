@@ -55,14 +55,15 @@ def record(tmp_path):
 
 
 def test_same_drift_on_several_operations_is_one_entry(record):
+    """What a client meets first comes first: a code, then a member, then all else."""
     drift = drift_of(record)
 
     assert [(each.where, len(each.findings), each.count) for each in drift] == [
-        ("header x-request-id", 17, 51),
         ("/added", 2, 6),
+        ("header x-request-id", 17, 51),
         ("delivery /added", 1, 3),
     ]
-    assert [each.seen_on for each in drift] == ["17 operations", "getWhoami, getHealth", "webhook deliveries"]
+    assert [each.seen_on for each in drift] == ["getWhoami, getHealth", "17 operations", "webhook deliveries"]
 
 
 def test_html_lists_it_once_with_evidence_and_every_operation(record):
@@ -91,8 +92,8 @@ def test_terminal_lists_drift_with_its_operations(record):
 
     lines = [line for line in out.getvalue().splitlines() if "breaks nothing" in line]
     assert lines == [
-        "  new, breaks nothing: header x-request-id: a header, on 17 operations",
         "  new, breaks nothing: /added: a member (object), on getWhoami, getHealth",
+        "  new, breaks nothing: header x-request-id: a header, on 17 operations",
         "  new, breaks nothing: delivery /added: a member (object), on webhook deliveries",
     ]
 
@@ -101,11 +102,11 @@ def test_summary_has_each_drift_and_each_finding(record):
     contents = json.loads(render_all(record.folder).summary.read_text(encoding="utf-8"))
 
     assert [each["where"] for each in contents["drift"]] == [
-        "header x-request-id",
         "/added",
+        "header x-request-id",
         "delivery /added",
     ]
-    assert contents["drift"][1]["operations"] == ["getWhoami", "getHealth"]
+    assert contents["drift"][0]["operations"] == ["getWhoami", "getHealth"]
     assert [each["fails_run"] for each in contents["findings"]] == [False] * 20
 
 

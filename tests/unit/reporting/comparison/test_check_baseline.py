@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from load_records import load_run, lognormal_seconds
 from rich.console import Console
-from run_records import add_matrix, add_verified, healthy, interrupted, running
+from run_records import add_matrix, add_verified, broken, healthy, interrupted, running
 
 from knouds_harness.commands.cli import cli
 from knouds_harness.errors import ExitCode, RunRecordError, UsageError
@@ -19,6 +19,7 @@ from knouds_harness.reporting.comparison.baseline import find_check_baseline, se
 from knouds_harness.reporting.comparison.check_comparison import CheckComparison
 from knouds_harness.reporting.comparison.sides import keep, read_side
 from knouds_harness.reporting.render import render_all, render_and_print, workflow_commands
+from knouds_harness.runs.findings import Verdict
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.results import UntestedFact
 from knouds_harness.suite import running as suite
@@ -102,6 +103,49 @@ def test_annotations_say_how_many_facts_were_lost(tmp_path, baselines):
     )
     assert [each.startswith("::warning title=verified in staging-check") for each in warnings] == [True] * 9
     assert last == f"::warning title=Less verified than staging-check::… and {total - 9} more in report.html"
+
+
+@pytest.fixture
+def broken_now(tmp_path, baselines):
+    """A run with a breach and a new member that its baseline did not have."""
+    run = broken(tmp_path / "after")
+    run = run.rename(run.with_name("20261127T093000Z-check-staging"))
+    side = read_side([Path("staging-check")], baselines=baselines)
+    set_baseline(run, side, objectives=tmp_path / "none.toml")
+    return run
+
+
+def printed(run, **options):
+    console = Console(record=True, width=200)
+    render_and_print(run, console=console, **options)
+    return console.export_text()
+
+
+def test_first_line_names_what_the_baseline_kept(broken_now):
+    facts = {each.fact for each in read_run(broken_now).findings if each.verdict is Verdict.BREACH}
+
+    first = printed(broken_now).split("\n")[1]
+
+    assert first.startswith("Contract broken  ")
+    assert any(fact in first for fact in facts)
+    assert ", not so in staging-check." in first
+
+
+def test_only_new_leaves_out_what_the_baseline_had(broken_now, tmp_path):
+    """But never what fails the run."""
+    again = broken(tmp_path / "again")
+    again = again.rename(again.with_name("20261128T093000Z-check-staging"))
+    set_baseline(again, read_side([broken_now], baselines=tmp_path), objectives=tmp_path / "none.toml")
+
+    first, second = printed(broken_now, only_new=True), printed(again, only_new=True)
+
+    assert "new, breaks nothing" in first
+    assert ", not so in the baseline" in first
+    assert "new, breaks nothing" in printed(again)
+    assert "new, breaks nothing" not in second
+    assert "\n  assumption fails" in printed(again)
+    assert "\n  assumption fails" not in second
+    assert "\n  in breach" in second
 
 
 def test_older_summary_is_read(poorer, baselines):
