@@ -176,7 +176,7 @@ def test_doctor_predicts_the_check(tmp_path, limits, most_credits):
         plan = CliRunner().invoke(cli, ["check", "--target", profile, "--plan-only"]).output
         record = check_for_record(tmp_path, "--target", profile)
 
-    verified = {row.fact.id for row in fact_rows(record) if row.standing is FactStatus.VERIFIED}
+    verified = {row.fact.id for row in fact_rows(record) if row.status is FactStatus.VERIFIED}
     provable = provable_facts(load_target(profile))
     unpaid = {each.fact for each in record.untested if each.missing.startswith("more credits than")}
     assert record.exit_code == ExitCode.KEPT

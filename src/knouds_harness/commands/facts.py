@@ -51,7 +51,7 @@ def facts(patterns: tuple[str, ...], run: Path | None, checks: Path | None, *, g
     from knouds_harness.runs.record import read_run
 
     record = read_run(run) if run else None
-    standings = {row.fact.id: row.standing for row in fact_rows(record)} if record else None
+    statuses = {row.fact.id: row.status for row in fact_rows(record)} if record else None
     own = load_checks(checks) if checks else UserChecks()
     of_run = record.setup if record else None
     every_fact = {
@@ -78,7 +78,7 @@ def facts(patterns: tuple[str, ...], run: Path | None, checks: Path | None, *, g
     of_user = [each for each in (of_run.checks if of_run else {}).values() if each.family == USER]
     recordings = RecordingFolder.open(recordings_path()).names_by_fact()
     rows = coverage(
-        every_fact.values(), standings, recordings, ways, more_checks=[*of_user, *own.checks.values()]
+        every_fact.values(), statuses, recordings, ways, more_checks=[*of_user, *own.checks.values()]
     )
     if form == "json":
         print_json("facts", {"facts": coverage_as_json(rows, gaps_only=gaps)}, version=2)
@@ -91,7 +91,7 @@ class FactTraces:
     """One fact and what proves it.
 
     Attributes:
-        standing: Its status in a run; None if no run was given.
+        status: Its status in a run; None if no run was given.
         ways: What a profile must offer, for each way to show it, the shortest first.
     """
 
@@ -99,7 +99,7 @@ class FactTraces:
     checks: tuple[str, ...]
     faults: tuple[str, ...]
     recordings: tuple[str, ...] = ()
-    standing: FactStatus | None = None
+    status: FactStatus | None = None
     ways: tuple[str, ...] = ()
 
     @property
@@ -114,7 +114,7 @@ class FactTraces:
 
 def coverage(
     facts: Iterable[Fact],
-    standings: Mapping[str, FactStatus] | None = None,
+    statuses: Mapping[str, FactStatus] | None = None,
     recordings: Mapping[str, Sequence[str]] | None = None,
     ways: Mapping[str, tuple[str, ...]] | None = None,
     *,
@@ -137,7 +137,7 @@ def coverage(
             checks=tuple(checks[fact.id]),
             faults=tuple(faults[fact.id]),
             recordings=tuple((recordings or {}).get(fact.id, ())),
-            standing=(standings or {}).get(fact.id),
+            status=(statuses or {}).get(fact.id),
             ways=(ways or {}).get(fact.id, ()),
         )
         for fact in facts
@@ -151,8 +151,8 @@ def print_coverage(rows: list[FactTraces], *, gaps_only: bool, console: Console)
     for row in rows:
         if not gaps_only or row.gap:
             kind = "conflict" if row.fact.conflict else row.fact.source
-            standing = f", {row.standing.label}" if row.standing else ""
-            print_line(f"{row.fact.id} ({kind}{standing})", console=console)
+            status = f", {row.status.label}" if row.status else ""
+            print_line(f"{row.fact.id} ({kind}{status})", console=console)
             print_line(f"  {row.fact.says}", console=console)
             none = (
                 "responses that its check judges" if row.fact.source is Source.USER else "no profile shows it"
@@ -183,7 +183,7 @@ def coverage_as_json(rows: list[FactTraces], *, gaps_only: bool) -> list[dict[st
             "fact": row.fact.id,
             "says": row.fact.says,
             "source": str(row.fact.source),
-            "standing": row.standing and str(row.standing),
+            "status": row.status and str(row.status),
             "needs": row.ways[0] if row.ways else None,
             "other_ways": list(row.ways[1:]),
             "checks": list(row.checks),

@@ -1,8 +1,12 @@
 """Names of the workflows that a run creates; each has a unique token."""
 
-import uuid
+from __future__ import annotations
 
-from knouds_harness.exchange.evidence import JSON
+import uuid
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the help of load imports this module
+    from knouds_harness.exchange.evidence import JSON
 
 
 def fresh_token() -> str:

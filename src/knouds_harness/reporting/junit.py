@@ -110,16 +110,16 @@ def _case(record: RunRecord, row: FactRow, case: FactCase, *, time_s: float) -> 
     element.set("time", f"{time_s:.3f}")
     failing = [finding for finding in case.findings if record.fails(finding)]
     text = "\n\n".join(_describe(finding) for finding in case.findings)
-    if failing or (not case.findings and case.standing in (FactStatus.BREACH, FactStatus.CONFLICT)):
+    if failing or (not case.findings and case.status in (FactStatus.BREACH, FactStatus.CONFLICT)):
         first = failing[0] if failing else None
         message = first.difference if first else "seen not to hold"
-        _add_outcome(element, "failure", message=message, kind=case.standing, text=text)
-    elif case.standing is FactStatus.WAIVED:
+        _add_outcome(element, "failure", message=message, kind=case.status, text=text)
+    elif case.status is FactStatus.WAIVED:
         reasons = dict.fromkeys(finding.waived_by or "" for finding in case.findings)
         _add_outcome(element, "skipped", message=f"waived: {', '.join(reasons)}", text=text)
-    elif case.standing is FactStatus.ASSUMPTION:
+    elif case.status is FactStatus.ASSUMPTION:
         _add_outcome(element, "skipped", message="an assumption does not hold, which fails no run", text=text)
-    elif case.standing is FactStatus.UNTESTED:
+    elif case.status is FactStatus.UNTESTED:
         _add_outcome(element, "skipped", message=f"not tested: needs {', '.join(case.missing)}")
     return element
 

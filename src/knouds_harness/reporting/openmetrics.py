@@ -8,7 +8,7 @@ from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from knouds_harness.printable import printable
-from knouds_harness.reporting.check.fact_status import fact_rows, standing_counts
+from knouds_harness.reporting.check.fact_status import fact_rows, status_counts
 from knouds_harness.reporting.load.columns import TIMES, LoadColumn, Subject, operation_columns, time_columns
 from knouds_harness.runs.load_progress import LoadProgress
 from knouds_harness.runs.load_results import LoadResults
@@ -145,8 +145,8 @@ def _of_every_run(record: RunRecord) -> Iterable[Metric]:
 
 def _of_check(record: RunRecord) -> Iterable[Metric]:
     yield CounterMetricFamily(f"{_PREFIX}_exchanges", "Requests sent.", value=record.counts.exchanges)
-    counts = standing_counts(fact_rows(record))
-    yield _labelled("facts", "Facts by status.", "standing", {str(k): v for k, v in counts.items()})
+    counts = status_counts(fact_rows(record))
+    yield _labelled("facts", "Facts by status.", "status", {str(k): v for k, v in counts.items()})
     verdicts: dict[str, float] = {}
     for finding in record.findings:
         verdicts[str(finding.verdict)] = verdicts.get(str(finding.verdict), 0) + 1

@@ -126,12 +126,12 @@ def _rendered(record: RunRecord, name: str, text: str) -> Path:
 
 def facts_csv(record: RunRecord) -> str:
     return _csv(
-        ("fact", "source", "standing", "findings", "says"),
+        ("fact", "source", "status", "findings", "says"),
         (
             (
                 row.fact.id,
                 row.fact.source,
-                row.standing,
+                row.status,
                 sum(len(case.findings) for case in row.cases),
                 row.fact.says,
             )

@@ -52,7 +52,7 @@ def summary(record: RunRecord, change: RunChange | None = None) -> str:
             "claims_passed": record.counts.passed,
             "claims_failed": record.counts.failed,
             "cost_credits": record.counts.cost_credits,
-            "facts": {standing.value: count for standing, count in fact_status.standing_counts(rows).items()},
+            "facts": {status.value: count for status, count in fact_status.status_counts(rows).items()},
             "selected_facts": sum(row.is_selected for row in rows),
             "tests": {
                 row.family: {
@@ -64,7 +64,7 @@ def summary(record: RunRecord, change: RunChange | None = None) -> str:
                 for row in fact_status.family_rows(record)
             },
         },
-        "facts": {row.fact.id: row.standing.value for row in rows},
+        "facts": {row.fact.id: row.status.value for row in rows},
         "findings": [_finding(record, finding) for finding in record.findings],
         "drift": [
             {

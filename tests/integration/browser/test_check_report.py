@@ -11,14 +11,14 @@ def page(open_report):
 
 
 def shown_facts(page):
-    return page.locator("#fact-table tr[data-standing]:visible")
+    return page.locator("#fact-table tr[data-status]:visible")
 
 
 def test_facts_are_filtered_by_standing(page):
-    page.select_option("#fact-standing", "breach")
+    page.select_option("#fact-status", "breach")
 
-    standings = {row.get_attribute("data-standing") for row in shown_facts(page).all()}
-    assert standings == {"breach"}
+    statuses = {row.get_attribute("data-status") for row in shown_facts(page).all()}
+    assert statuses == {"breach"}
     assert page.inner_text("#fact-count").startswith(f"{shown_facts(page).count()} of ")
 
 
@@ -96,6 +96,6 @@ def test_page_is_complete_without_scripts(browser, report_paths):
     page = context.new_page()
     page.goto(report_paths["broken"].as_uri())
 
-    assert page.locator("#fact-table tr[data-standing]").first.is_visible()
+    assert page.locator("#fact-table tr[data-status]").first.is_visible()
     assert page.locator("button:visible, input:visible").count() == 0
     context.close()

@@ -113,7 +113,7 @@ def test_facts_are_in_the_csv_file(paths):
     rows = list(csv.DictReader(paths.table.read_text(encoding="utf-8").splitlines()))
     summary = json.loads(paths.summary.read_text(encoding="utf-8"))
 
-    assert {row["fact"]: row["standing"] for row in rows} == summary["facts"]
+    assert {row["fact"]: row["status"] for row in rows} == summary["facts"]
 
 
 def test_record_matches_its_schema(paths):

@@ -64,7 +64,7 @@ class FactCase:
     """
 
     operation: str | None
-    standing: FactStatus
+    status: FactStatus
     passed: int
     failed: int
     exchange_id: str | None
@@ -78,12 +78,12 @@ class FactRow:
     """One fact, over all operations.
 
     Attributes:
-        standing: The worst of all cases; verified if it held somewhere, and was broken nowhere.
+        status: The worst of all cases; verified if it held somewhere, and was broken nowhere.
         is_selected: Whether the run is about it.
     """
 
     fact: Fact
-    standing: FactStatus
+    status: FactStatus
     cases: tuple[FactCase, ...]
     checks: tuple[str, ...]
     recordings: tuple[str, ...] = ()
@@ -113,7 +113,7 @@ class FactRow:
     @property
     def is_counted(self) -> bool:
         """Whether it counts among the facts of the run: the run is about it, or saw it broken."""
-        return self.is_selected or self.standing.rank < FactStatus.VERIFIED.rank
+        return self.is_selected or self.status.rank < FactStatus.VERIFIED.rank
 
     @property
     def is_missed(self) -> bool:
@@ -122,7 +122,7 @@ class FactRow:
         If no reason is known, its checks saw nothing that they could judge. If the sources disagree, a fact
         may show only when it is broken.
         """
-        if self.standing is not FactStatus.UNTESTED:
+        if self.status is not FactStatus.UNTESTED:
             return False
         if self.missing:
             return any(case.is_denied for case in self.cases)
@@ -140,7 +140,7 @@ def fact_rows(record: RunRecord) -> tuple[FactRow, ...]:
     return tuple(
         FactRow(
             fact=fact,
-            standing=worst(case.standing for case in cases[fact.id]),
+            status=worst(case.status for case in cases[fact.id]),
             cases=cases[fact.id],
             checks=tuple(checks[fact.id]),
             recordings=tuple(record.setup.recordings.get(fact.id, ())),
@@ -150,10 +150,10 @@ def fact_rows(record: RunRecord) -> tuple[FactRow, ...]:
     )
 
 
-def standing_counts(rows: Iterable[FactRow]) -> dict[FactStatus, int]:
+def status_counts(rows: Iterable[FactRow]) -> dict[FactStatus, int]:
     """Count the facts of the run by status, zeroes included, worst first."""
-    counts = Counter(row.standing for row in rows if row.is_counted)
-    return {standing: counts[standing] for standing in FactStatus}
+    counts = Counter(row.status for row in rows if row.is_counted)
+    return {status: counts[status] for status in FactStatus}
 
 
 def _cases_by_fact(record: RunRecord) -> Mapping[str, tuple[FactCase, ...]]:
@@ -183,7 +183,7 @@ def _cases_by_fact(record: RunRecord) -> Mapping[str, tuple[FactCase, ...]]:
         cases[fact.id].append(
             FactCase(
                 operation=key[1],
-                standing=_standing(fact, findings[key], passed=passed[key], failed=failed[key]),
+                status=_status(fact, findings[key], passed=passed[key], failed=failed[key]),
                 passed=passed[key],
                 failed=failed[key],
                 exchange_id=shown.get(key),
@@ -195,8 +195,8 @@ def _cases_by_fact(record: RunRecord) -> Mapping[str, tuple[FactCase, ...]]:
     return defaultdict(tuple, {fact: tuple(found) for fact, found in cases.items()})
 
 
-def _standing(fact: Fact, findings: list[Finding], *, passed: int, failed: int) -> FactStatus:
-    against = [standing_of(finding) for finding in findings if finding.verdict in _BY_VERDICT]
+def _status(fact: Fact, findings: list[Finding], *, passed: int, failed: int) -> FactStatus:
+    against = [status_of(finding) for finding in findings if finding.verdict in _BY_VERDICT]
     if against:
         return worst(against)
     if failed and not findings:  # counted, and the finding itself is gone from the record
@@ -204,16 +204,16 @@ def _standing(fact: Fact, findings: list[Finding], *, passed: int, failed: int) 
     return FactStatus.VERIFIED if passed else FactStatus.UNTESTED
 
 
-def standing_of(finding: Finding) -> FactStatus:
+def status_of(finding: Finding) -> FactStatus:
     """Return the status that a finding gives to its fact; with drift alone, a fact is untested."""
     if finding.waived_by is not None:
         return FactStatus.WAIVED
     return _BY_VERDICT.get(finding.verdict, FactStatus.UNTESTED)
 
 
-def worst(standings: Iterable[FactStatus]) -> FactStatus:
+def worst(statuses: Iterable[FactStatus]) -> FactStatus:
     """Return the worst of several; untested if there are none."""
-    return min(standings, key=lambda each: each.rank, default=FactStatus.UNTESTED)
+    return min(statuses, key=lambda each: each.rank, default=FactStatus.UNTESTED)
 
 
 def contradictions_of(record: RunRecord) -> tuple[Finding, ...]:
@@ -256,7 +256,7 @@ def untested_rows(record: RunRecord) -> dict[str, list[str]]:
     """Return the facts of the run that were not tested, by what is missing for them; most facts first."""
     waiting: dict[str, list[str]] = defaultdict(list)
     for row in fact_rows(record):
-        if row.is_selected and row.standing is FactStatus.UNTESTED:
+        if row.is_selected and row.status is FactStatus.UNTESTED:
             for missing in row.missing:
                 waiting[missing].append(row.fact.id)
     return dict(sorted(waiting.items(), key=lambda item: (-len(item[1]), item[0])))
@@ -324,17 +324,17 @@ def finding_groups(findings: Iterable[Finding], facts: Mapping[str, Fact] = _NO_
     for finding in findings:
         by_fact[finding.fact].append(finding)
     place = {fact_id: index for index, fact_id in enumerate(facts)}
-    standings = {fact_id: worst(map(standing_of, found)) for fact_id, found in by_fact.items()}
+    statuses = {fact_id: worst(map(status_of, found)) for fact_id, found in by_fact.items()}
     return [
         FindingGroup(
             name=fact_id,
-            label="new" if by_fact[fact_id][0].verdict is Verdict.ADDITIVE else standings[fact_id].label,
-            tone=standings[fact_id].tone,
+            label="new" if by_fact[fact_id][0].verdict is Verdict.ADDITIVE else statuses[fact_id].label,
+            tone=statuses[fact_id].tone,
             title=facts[fact_id].says if fact_id in facts else "",
             about=_about(fact_id, facts.get(fact_id), by_fact[fact_id]),
             findings=by_fact[fact_id],
         )
-        for fact_id in sorted(by_fact, key=lambda each: (standings[each].rank, place.get(each, len(place))))
+        for fact_id in sorted(by_fact, key=lambda each: (statuses[each].rank, place.get(each, len(place))))
     ]
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.printable import counted
-from knouds_harness.reporting.check.fact_status import FactRow, FactStatus, standing_counts
+from knouds_harness.reporting.check.fact_status import FactRow, FactStatus, status_counts
 from knouds_harness.reporting.report import HTML, MARKDOWN, Block, Column, Figure, Section, Table, Text
 from knouds_harness.runs.findings import Finding, Verdict
 from knouds_harness.runs.header import RunPersona
@@ -285,14 +285,14 @@ def timeline_section(record: RunRecord) -> Iterator[Section]:
 def facts_section(
     rows: Sequence[FactRow], found: Collection[str], linked: Callable[[], Collection[str]]
 ) -> Section:
-    counts = {standing: count for standing, count in standing_counts(rows).items() if count}
+    counts = {status: count for status, count in status_counts(rows).items() if count}
     return Section(
         "facts",
         "Facts",
         [
             Table(
-                "Facts by standing",
-                [Column(standing.label, is_number=True) for standing in counts],
+                "Facts by status",
+                [Column(status.label, is_number=True) for status in counts],
                 [[str(count) for count in counts.values()]],
                 shown=MARKDOWN,
             ),
@@ -309,7 +309,7 @@ def facts_section(
                     "area_standings": _standings,
                     "found": found,
                     "linked": linked(),
-                    "standings": list(FactStatus),
+                    "statuses": list(FactStatus),
                 },
                 shown=HTML,
             ),
@@ -319,5 +319,5 @@ def facts_section(
 
 def _standings(rows: Iterable[FactRow]) -> str:
     """Describe the status of the facts of one area, without zeroes."""
-    counts = standing_counts(rows).items()
-    return ", ".join(f"{count} {standing.label}" for standing, count in counts if count)
+    counts = status_counts(rows).items()
+    return ", ".join(f"{count} {status.label}" for status, count in counts if count)

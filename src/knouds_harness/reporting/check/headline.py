@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from knouds_harness.printable import counted, first_few
-from knouds_harness.reporting.check.fact_status import FactRow, FactStatus, contradictions_of, standing_counts
+from knouds_harness.reporting.check.fact_status import FactRow, FactStatus, contradictions_of, status_counts
 from knouds_harness.reporting.comparison.check_comparison import CheckComparison
 from knouds_harness.reporting.report import Headline
 from knouds_harness.runs.findings import (
@@ -100,7 +100,7 @@ def _headline_of_unfinished(record: RunRecord, detail: str) -> Headline:
 
 def _headline_of_traffic(record: RunRecord, rows: Sequence[FactRow]) -> Headline:
     """Summarize recorded traffic without a breach: it never proves that the contract is kept."""
-    counts = standing_counts(rows)
+    counts = status_counts(rows)
     unseen = counts[FactStatus.UNTESTED]
     wrong = "".join(f", {each}" for each in _not_kept(counts))
     return Headline(
@@ -134,8 +134,8 @@ def _headline_without_breach(record: RunRecord, rows: Sequence[FactRow], detail:
     if record.endless:
         return Headline(tone="warn", title=_ENDLESS, detail=detail)
     selected = [row for row in rows if row.is_selected]
-    verified = sum(row.standing is FactStatus.VERIFIED for row in selected)
-    if all(row.standing is FactStatus.UNTESTED for row in selected):
+    verified = sum(row.status is FactStatus.VERIFIED for row in selected)
+    if all(row.status is FactStatus.UNTESTED for row in selected):
         return Headline(tone="warn", title=_NOTHING, detail=detail)
     is_whole = not any(row.is_missed for row in selected)
     if is_whole and verified >= len(selected) * _LEAST_SHARE:
@@ -145,15 +145,15 @@ def _headline_without_breach(record: RunRecord, rows: Sequence[FactRow], detail:
 
 def _not_kept(counts: dict[FactStatus, int]) -> list[str]:
     return [
-        f"{counts[standing]} {standing.label}"
-        for standing in (FactStatus.BREACH, FactStatus.CONFLICT, FactStatus.ASSUMPTION, FactStatus.WAIVED)
-        if counts[standing]
+        f"{counts[status]} {status.label}"
+        for status in (FactStatus.BREACH, FactStatus.CONFLICT, FactStatus.ASSUMPTION, FactStatus.WAIVED)
+        if counts[status]
     ]
 
 
 def _figures(record: RunRecord, rows: Sequence[FactRow]) -> str:
-    counts = standing_counts(row for row in rows if row.is_selected)
-    of_others = _not_kept(standing_counts(row for row in rows if not row.is_selected))
+    counts = status_counts(row for row in rows if row.is_selected)
+    of_others = _not_kept(status_counts(row for row in rows if not row.is_selected))
     selected = sum(row.is_selected for row in rows)
     word = "fact" if selected == len(rows) else "selected fact"
     contradictions = len(contradictions_of(record))

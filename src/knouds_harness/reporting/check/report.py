@@ -115,8 +115,8 @@ def check_report(record: RunRecord, change: RunChange | None = None, *, only_new
         notes=[*filter(None, [said]), *record.gaps, *([says_lost] if lost else [])],
         sections=sections,
         tiles=[
-            (count, standing.label, standing.value, standing.tone)
-            for standing, count in fact_status.standing_counts(rows).items()
+            (count, status.label, status.value, status.tone)
+            for status, count in fact_status.status_counts(rows).items()
         ]
         if rows
         else (),
@@ -282,7 +282,7 @@ def _untested(
     record: RunRecord, rows: Sequence[fact_status.FactRow], waiting: Mapping[str, Sequence[str]]
 ) -> Section:
     without_reason = [
-        row for row in rows if row.standing is fact_status.FactStatus.UNTESTED and not row.missing
+        row for row in rows if row.status is fact_status.FactStatus.UNTESTED and not row.missing
     ]
     unusable = record.setup.target.missing
     blocks: list[Block] = []

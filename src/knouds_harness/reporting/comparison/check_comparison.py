@@ -51,7 +51,7 @@ def check_figures(record: RunRecord) -> CheckFigures:
         base_url=record.setup.target.base_url,
         document_version=record.setup.document.version,
         doubt=" ".join(doubts),
-        facts={row.fact.id: row.standing for row in rows},
+        facts={row.fact.id: row.status for row in rows},
         findings=record.findings,
         failing=tuple(each.fingerprint for each in record.findings if record.fails(each)),
         reasons={row.fact.id: row.missing for row in rows if row.missing},
@@ -62,7 +62,7 @@ def check_figures(record: RunRecord) -> CheckFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class FactChange:
-    """A fact whose standing changed."""
+    """A fact whose status changed."""
 
     fact: str
     before: FactStatus

@@ -5,31 +5,31 @@
   const facts = document.getElementById("fact-table");
   if (facts) {
     const text = document.getElementById("fact-text");
-    const standing = document.getElementById("fact-standing");
+    const status = document.getElementById("fact-status");
     const source = document.getElementById("fact-source");
     const count = document.getElementById("fact-count");
-    const rows = [...facts.querySelectorAll("tr[data-standing]")];
+    const rows = [...facts.querySelectorAll("tr[data-status]")];
     const words = new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
     const filter = () => {
       const wanted = text.value.toLowerCase().split(/\s+/).filter(Boolean);
       let shown = 0;
       for (const row of rows) {
         const fits =
-          (!standing.value || row.dataset.standing === standing.value) &&
+          (!status.value || row.dataset.status === status.value) &&
           (!source.value || row.dataset.source === source.value) &&
           wanted.every((word) => words.get(row).includes(word));
         row.hidden = !fits;
         shown += fits ? 1 : 0;
       }
-      for (const body of facts.tBodies) body.hidden = !body.querySelector("tr[data-standing]:not([hidden])");
+      for (const body of facts.tBodies) body.hidden = !body.querySelector("tr[data-status]:not([hidden])");
       count.textContent = `${shown} of ${rows.length} facts`;
     };
-    for (const control of [text, standing, source]) control.addEventListener("input", filter);
+    for (const control of [text, status, source]) control.addEventListener("input", filter);
     for (const link of document.querySelectorAll("a[data-filter]")) {
       link.addEventListener("click", () => {
         text.value = "";
         source.value = "";
-        standing.value = link.dataset.filter;
+        status.value = link.dataset.filter;
         filter();
       });
     }

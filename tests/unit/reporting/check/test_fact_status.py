@@ -8,7 +8,7 @@ from run_records import broken, exchange, finding, healthy, start
 from knouds_harness.reporting.check.fact_status import (
     FactStatus,
     fact_rows,
-    standing_counts,
+    status_counts,
     untested_rows,
     waiver_rows,
 )
@@ -24,12 +24,12 @@ def record(tmp_path):
     return read_run(broken(tmp_path))
 
 
-def standing_of(record, fact):
-    return next(row.standing for row in fact_rows(record) if row.fact.id == fact)
+def status_of(record, fact):
+    return next(row.status for row in fact_rows(record) if row.fact.id == fact)
 
 
 @pytest.mark.parametrize(
-    ("fact", "standing"),
+    ("fact", "status"),
     [
         ("run.cost-is-credits", FactStatus.BREACH),
         ("envelope.unknown-workflow-404-has-code", FactStatus.CONFLICT),
@@ -41,13 +41,13 @@ def standing_of(record, fact):
         ("capability.star-is-admitted", FactStatus.UNTESTED),
     ],
 )
-def test_findings_decide_before_claims_and_the_profile(record, fact, standing):
+def test_findings_decide_before_claims_and_the_profile(record, fact, status):
     """Then come claims that held, then what the profile lacks."""
-    assert standing_of(record, fact) is standing
+    assert status_of(record, fact) is status
 
 
 def test_every_fact_has_one_status(record):
-    assert sum(standing_counts(fact_rows(record)).values()) == len(record.setup.facts)
+    assert sum(status_counts(fact_rows(record)).values()) == len(record.setup.facts)
 
 
 def test_one_breach_outweighs_any_number_of_verified_operations(tmp_path):
@@ -61,15 +61,15 @@ def test_one_breach_outweighs_any_number_of_verified_operations(tmp_path):
         writer.finish("broken", 1)
 
     row = next(row for row in fact_rows(read_run(writer.folder)) if row.fact.id == "ground.json-content-type")
-    assert row.standing is FactStatus.BREACH
-    assert [case.standing for case in row.cases] == [FactStatus.VERIFIED] * 3 + [FactStatus.BREACH]
+    assert row.status is FactStatus.BREACH
+    assert [case.status for case in row.cases] == [FactStatus.VERIFIED] * 3 + [FactStatus.BREACH]
 
 
 def test_fact_with_a_failed_claim_is_a_breach_without_its_finding(tmp_path):
     folder = broken(tmp_path)
     (folder / "findings.jsonl").unlink()
 
-    assert standing_of(read_run(folder), "run.cost-is-credits") is FactStatus.BREACH
+    assert status_of(read_run(folder), "run.cost-is-credits") is FactStatus.BREACH
 
 
 def test_missing_needs_are_listed_with_their_facts(record):
@@ -149,7 +149,7 @@ def about(record, facts):
 @pytest.fixture
 def sound(tmp_path):
     record = read_run(healthy(tmp_path))
-    verified = [row.fact.id for row in fact_rows(record) if row.standing is FactStatus.VERIFIED]
+    verified = [row.fact.id for row in fact_rows(record) if row.status is FactStatus.VERIFIED]
     return about(record, verified)
 
 
@@ -225,7 +225,7 @@ def test_headline_says_where_the_target_contradicts_its_profile(sound):
     assert (verdict.tone, verdict.title) == ("bad", "The target contradicts its profile")
     assert verdict.detail.startswith("keys.pro-1 (line 6): the key is active, but it is refused, and 1 more.")
     assert verdict.detail.endswith("2 contradictions of the profile.")
-    assert standing_counts(fact_rows(record))[FactStatus.BREACH] == 0
+    assert status_counts(fact_rows(record))[FactStatus.BREACH] == 0
 
 
 def test_breach_outweighs_contradictions(record):
