@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from rich.console import Console
 
@@ -14,7 +15,13 @@ from knouds_harness.errors import RunRecordError
 from knouds_harness.file_writing import append_to_file, replace_file
 from knouds_harness.measures.objectives import describe
 from knouds_harness.printable import printable
-from knouds_harness.reporting.check.fact_status import contradictions_of, fact_rows, findings_by_fact
+from knouds_harness.reporting.check.fact_status import (
+    contradictions_of,
+    drift_of,
+    fact_rows,
+    findings_by_fact,
+    waiver_rows,
+)
 from knouds_harness.reporting.check.report import check_report, only_failing
 from knouds_harness.reporting.comparison.baseline import RunChange, read_change
 from knouds_harness.reporting.comparison.check_comparison import CheckComparison
@@ -77,6 +84,8 @@ def render_and_print(
         for command in workflow_commands(record, change):
             console.print(command, markup=False, highlight=False, soft_wrap=True)
         add_to_step_summary(paths.markdown, os.environ)
+    elif link := gitlab_link(paths.html, os.environ):
+        console.print(f"  after the job: {link}", markup=False, highlight=False, soft_wrap=True)
     return paths
 
 
@@ -169,7 +178,8 @@ def _csv(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 
 
 def workflow_commands(record: RunRecord, change: RunChange | None = None) -> Iterator[str]:
-    """Yield annotations for GitHub: what fails the run, and the facts that only its baseline verified."""
+    """Yield annotations for GitHub: what fails the run, what only its baseline verified, and what is new."""
+    yield from list(_notices(record, change))[:_MOST_ANNOTATIONS]
     if change and isinstance(change.comparison, CheckComparison) and change.comparison.lost:
         yield from _annotations_of_lost(change.baseline, change.comparison.lost_with_reasons)
     if record.load:
@@ -186,6 +196,20 @@ def workflow_commands(record: RunRecord, change: RunChange | None = None) -> Ite
         yield _annotation("error", title, says)
 
 
+def _notices(record: RunRecord, change: RunChange | None) -> Iterator[str]:
+    for row in waiver_rows(record):
+        if row.ends_soon:
+            yield _annotation("notice", f"waiver ends on {row.waiver.expires}", str(row.waiver))
+    if change and isinstance(change.comparison, CheckComparison):
+        for finding in change.comparison.new:
+            title = f"new against {change.baseline}, fails nothing"
+            yield _annotation("notice", title, f"{finding.fact}: {_difference(finding)}")
+        for drift in drift_of(record):
+            if change.comparison.known.isdisjoint(each.fingerprint for each in drift.findings):
+                says = f"{drift.where}: {drift.observed}, on {drift.seen_on}".removeprefix(": ")
+                yield _annotation("notice", f"new against {change.baseline}, breaks nothing", says)
+
+
 def _annotations_of_lost(baseline: str, lost: Sequence[str]) -> Iterator[str]:
     yield _annotation("error", f"{LESS_VERIFIED} {baseline}", lost_words(len(lost)))
     most = _MOST_ANNOTATIONS if len(lost) <= _MOST_ANNOTATIONS else _MOST_ANNOTATIONS - 1
@@ -196,10 +220,22 @@ def _annotations_of_lost(baseline: str, lost: Sequence[str]) -> Iterator[str]:
 
 
 def add_to_step_summary(markdown: Path, environ: Mapping[str, str]) -> None:
-    """Append ``report.md`` to the job's summary page, if there is one."""
+    """Append ``report.md`` to the job's summary page, if there is one, with a link to run and artifacts."""
     page = environ.get("GITHUB_STEP_SUMMARY")
     if page:
-        append_to_file(Path(page).parent, Path(page).name, markdown.read_bytes())
+        parts = [environ.get(f"GITHUB_{name}", "") for name in ("SERVER_URL", "REPOSITORY", "RUN_ID")]
+        run = "{}/{}/actions/runs/{}".format(*parts)
+        kept = f"[Run and artifacts]({run}#artifacts): `report.html` is in `{markdown.parent.name}`.\n"
+        text = markdown.read_bytes() + (f"\n{kept}".encode() if all(parts) else b"")
+        append_to_file(Path(page).parent, Path(page).name, text)
+
+
+def gitlab_link(page: Path, environ: Mapping[str, str]) -> str:
+    """Return where GitLab keeps a page as an artifact of the current job; empty elsewhere."""
+    job, project = environ.get("CI_JOB_URL"), environ.get("CI_PROJECT_DIR")
+    if not job or not project or not page.resolve().is_relative_to(Path(project).resolve()):
+        return ""
+    return f"{job}/artifacts/file/{quote(page.resolve().relative_to(Path(project).resolve()).as_posix())}"
 
 
 def _difference(finding: Finding) -> str:

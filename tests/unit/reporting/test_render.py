@@ -4,6 +4,8 @@ import csv
 import errno
 import json
 import os
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import jsonschema_rs
@@ -153,13 +155,47 @@ def test_github_gets_annotations_and_the_report(tmp_path, monkeypatch, capsys):
     page.write_text("before\n", encoding="utf-8")
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(page))
+    for name, value in (("SERVER_URL", "https://github.com"), ("REPOSITORY", "o/r"), ("RUN_ID", "7")):
+        monkeypatch.setenv(f"GITHUB_{name}", value)
     folder = broken(tmp_path)
 
     paths = render_and_print(folder, console=Console(width=60))
 
-    assert page.read_text(encoding="utf-8") == "before\n" + paths.markdown.read_text(encoding="utf-8")
+    link = "[Run and artifacts](https://github.com/o/r/actions/runs/7#artifacts)"
+    link += f": `report.html` is in `{folder.name}`."
+    report = paths.markdown.read_text(encoding="utf-8")
+    assert page.read_text(encoding="utf-8") == f"before\n{report}\n{link}\n"
     printed = capsys.readouterr().out.splitlines()
     assert [line for line in printed if line.startswith("::error")] == [*workflow_commands(read_run(folder))]
+
+
+def test_gitlab_gets_a_link_to_the_report(tmp_path, monkeypatch, capsys):
+    """For files below the project: only these are artifacts."""
+    monkeypatch.setenv("CI_JOB_URL", "https://gitlab.com/g/p/-/jobs/7")
+    folder = broken(tmp_path / "a project")
+
+    for project in (tmp_path, tmp_path / "another"):
+        monkeypatch.setenv("CI_PROJECT_DIR", str(project))
+        render_and_print(folder, console=Console(width=60))
+
+    place = f"a%20project/{folder.relative_to(tmp_path / 'a project').as_posix()}"
+    printed = capsys.readouterr().out
+    assert printed.count("after the job: ") == 1
+    assert f"after the job: https://gitlab.com/g/p/-/jobs/7/artifacts/file/{place}/report.html" in printed
+
+
+def test_waiver_that_ends_within_a_week_is_a_notice(rendered):
+    record = read_run(rendered(broken).html.parent)
+    [used, _] = record.setup.target.waivers
+    day = record.started_at.date()
+
+    def noticed(days):
+        waivers = (replace(used, expires=day + timedelta(days=days)),)
+        target = replace(record.setup.target, waivers=waivers)
+        lines = workflow_commands(replace(record, setup=replace(record.setup, target=target)))
+        return [each for each in lines if each.startswith("::notice title=waiver ends on")]
+
+    assert [len(noticed(days)) for days in (-1, 0, 6, 7)] == [0, 1, 1, 0]
 
 
 def test_no_annotations_outside_of_github(tmp_path, monkeypatch, capsys):

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, Self
@@ -18,6 +19,7 @@ from knouds_harness.targets.resources import Waiver
 Place = tuple[str, str | None]
 """A fact and an operation."""
 _FEW: Final = 3
+_SOON: Final = timedelta(days=7)
 _NO_FACTS: Final[Mapping[str, Fact]] = MappingProxyType({})
 
 
@@ -226,6 +228,7 @@ class WaiverRow:
     waiver: Waiver
     findings: tuple[Finding, ...]
     is_expired: bool
+    ends_soon: bool = False
     is_selected: bool = True
 
     @property
@@ -240,12 +243,13 @@ class WaiverRow:
 
 def waiver_rows(record: RunRecord) -> tuple[WaiverRow, ...]:
     """Return the profile's waivers; a run about some facts selects those that name one of them."""
-    selected = record.setup.selected
+    selected, day = record.setup.selected, record.started_at.date()
     return tuple(
         WaiverRow(
             waiver=waiver,
             findings=tuple(each for each in record.findings if each.waived_by == waiver.reason),
-            is_expired=waiver.is_expired(record.started_at.date()),
+            is_expired=waiver.is_expired(day),
+            ends_soon=not waiver.is_expired(day) and waiver.is_expired(day + _SOON),
             is_selected=selected is None or waiver.fact in selected,
         )
         for waiver in record.setup.target.waivers

@@ -362,6 +362,7 @@ def _waivers(record: RunRecord) -> Iterator[Section]:
             if (row.state == "expired" and f"waiver expired on {row.waiver.expires}" not in record.note)
             or (row.state == "unused" and record.outcome.is_complete)
         ]
+        said += [f"waiver ends on {row.waiver.expires}: {row.waiver}" for row in rows if row.ends_soon]
         yield Section(
             "waivers",
             "Waivers",

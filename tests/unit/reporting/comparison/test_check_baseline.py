@@ -148,6 +148,22 @@ def test_only_new_leaves_out_what_the_baseline_had(broken_now, tmp_path):
     assert "\n  in breach" in second
 
 
+def test_what_is_new_and_fails_nothing_is_a_notice(broken_now):
+    side = read_side([Path("staging-check")], baselines=broken_now.parents[1] / "baselines")
+    change = set_baseline(broken_now, side, objectives=broken_now / "none.toml")
+
+    notices = [
+        each for each in workflow_commands(read_run(broken_now), change) if each.startswith("::notice")
+    ]
+
+    assert any(
+        each.startswith("::notice title=new against staging-check%2C fails nothing::health.shape: ")
+        for each in notices
+    )
+    added = "/user/team: a new member, team, on getWhoami"
+    assert f"::notice title=new against staging-check%2C breaks nothing::{added}" in notices
+
+
 def test_older_summary_is_read(poorer, baselines):
     """Its reasons are one text, and it has no choice of tests."""
     path = baselines / "staging-check.json"
