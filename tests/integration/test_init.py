@@ -14,7 +14,7 @@ from raw_server import always, serving
 
 from knouds_harness.commands.cli import main
 from knouds_harness.contract.operations import Action
-from knouds_harness.suite.discovery.reach import provable_facts
+from knouds_harness.suite.discovery.provable_facts import provable_facts
 from knouds_harness.targets.profile import load_target
 from knouds_sandbox.serving import running_sandbox
 

@@ -28,7 +28,7 @@ from knouds_harness.reporting.comparison.baseline import set_baseline
 from knouds_harness.reporting.comparison.sides import keep, read_side
 from knouds_harness.reporting.comparison.tolerances import read_tolerances
 from knouds_harness.runs.record import read_run
-from knouds_harness.suite.discovery.reach import proofs_by_fact
+from knouds_harness.suite.discovery.provable_facts import proofs_by_fact
 from knouds_harness.suite.recorded.captured_traffic import read_captured
 from knouds_harness.targets.profile import load_target
 

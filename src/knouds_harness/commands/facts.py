@@ -68,7 +68,7 @@ def facts(patterns: tuple[str, ...], run: Path | None, checks: Path | None, *, g
         if not every_fact:
             raise UnknownName("fact", " ".join(patterns), shipped_document().facts)
     try:
-        from knouds_harness.suite.discovery.reach import ways_by_fact
+        from knouds_harness.suite.discovery.provable_facts import ways_by_fact
     except ModuleNotFoundError:  # a light install has no pytest, which knows what tests need
         ways: Mapping[str, tuple[str, ...]] = dict.fromkeys(
             every_fact, ("known with pip install 'knouds-harness[check]'",)

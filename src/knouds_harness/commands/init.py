@@ -453,7 +453,7 @@ def _print_reach(target: Target, console: Console) -> None:
     """Say what a check can verify with the profile, and what would let it verify more."""
     from knouds_harness.contract.document import shipped_document
     from knouds_harness.suite.discovery.advice import print_advice
-    from knouds_harness.suite.discovery.reach import provable_facts
+    from knouds_harness.suite.discovery.provable_facts import provable_facts
 
     verified, total = len(provable_facts(target)), len(shipped_document().facts)
     _say(console, f"A check with it can verify at least {verified} of {total} facts.")

@@ -60,7 +60,7 @@ def test_facts_and_doctor_import_no_load_or_server():
     """They read only the suite."""
     code = (
         "import sys\n"
-        "import knouds_harness.suite.discovery.doctor, knouds_harness.suite.discovery.reach\n"
+        "import knouds_harness.suite.discovery.doctor, knouds_harness.suite.discovery.provable_facts\n"
         "print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

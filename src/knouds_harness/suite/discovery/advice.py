@@ -8,7 +8,7 @@ from rich.console import Console
 
 from knouds_harness.command_output import print_line
 from knouds_harness.contract.operations import Action
-from knouds_harness.suite.discovery.reach import proofs_by_fact, provable_facts
+from knouds_harness.suite.discovery.provable_facts import proofs_by_fact, provable_facts
 from knouds_harness.targets.needs.keys import usable_keys
 from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target

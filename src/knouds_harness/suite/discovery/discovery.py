@@ -19,7 +19,7 @@ from knouds_harness.exchange.effectless_requests import effectless_call
 from knouds_harness.exchange.evidence import JSON, Call, Exchange
 from knouds_harness.exchange.usage import rows_of
 from knouds_harness.judging.claim import answer
-from knouds_harness.suite.discovery.described import (
+from knouds_harness.suite.discovery.profile_from_answers import (
     FoundAccount,
     Holding,
     account_in,

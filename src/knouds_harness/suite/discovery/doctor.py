@@ -25,7 +25,7 @@ from knouds_harness.exchange.webhook_receiver import Receiver
 from knouds_harness.judging.checks import all_checks, families, family_by_fact
 from knouds_harness.printable import counted
 from knouds_harness.suite.discovery.advice import advice, print_steps
-from knouds_harness.suite.discovery.reach import lacking_by_fact
+from knouds_harness.suite.discovery.provable_facts import lacking_by_fact
 from knouds_harness.suite.discovery.run_plan import possible_in
 from knouds_harness.suite.minimum_verified import expected_facts
 from knouds_harness.suite.running import collect_suite

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from exchanges import exchange, refusal
 
-from knouds_harness.suite.discovery.described import (
+from knouds_harness.suite.discovery.profile_from_answers import (
     FoundAccount,
     account_in,
     choose_workflows,

@@ -6,7 +6,7 @@ import pytest
 from example_targets import make_target
 
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.suite.discovery.reach import provable_facts, ways_by_fact
+from knouds_harness.suite.discovery.provable_facts import provable_facts, ways_by_fact
 from knouds_harness.targets.needs.keys import AUTHOR, AUTHOR_AND_LESSER
 
 WAYS = ways_by_fact()
