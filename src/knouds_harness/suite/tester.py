@@ -1,11 +1,9 @@
 """The tester: conformance tests send requests with it, and it has the responses judged."""
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -17,7 +15,6 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Call, Exchange, KeptBodies, Request
-from knouds_harness.exchange.first_contact import health_request
 from knouds_harness.exchange.minting import KeyMint
 from knouds_harness.exchange.pricing import Pricing, resource_named
 from knouds_harness.exchange.profile_check import ProfileCheck
@@ -32,6 +29,7 @@ from knouds_harness.runs.findings import Finding
 from knouds_harness.suite.concurrent_tests import Reservations, RunLock
 from knouds_harness.suite.preceding_requests import NeverEndingRuns, RunsSoFar, compared_with
 from knouds_harness.suite.recorder import FindingRecorder, Received
+from knouds_harness.suite.request_failures import FailureLimit, RateLimitRetry, place_of
 from knouds_harness.suite.untested import Untested, more_credits, untested_for
 from knouds_harness.targets.needs.need import CONTROL, Need, may
 from knouds_harness.targets.personas import Persona, Secret
@@ -42,46 +40,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _MOST_AT_ONCE = 64  # each takes a thread, and a profile may allow thousands, for load
-_MOST_WAITED_S = 200  # three windows: others may use the account too
-_MOST_FAILURES_IN_A_ROW = 5
-_MOST_FAILURES_OF_ONE = 10
-
-
-def _place_of(request: Request) -> str:
-    return request.operation_id or f"{request.method} {request.path}"
-
-
-@dataclass(kw_only=True)
-class RateLimitRetry:
-    """Sends a request again after a 429."""
-
-    pass_time: Callable[[float], None]
-    """Lets that many seconds pass on the clock of the target's rate-limit windows."""
-    _refused: set[str | None] = field(default_factory=set)
-    _waited_in_vain_s: float = 0.0
-
-    def retry(self, exchange: Exchange, send_again: Callable[[], Exchange]) -> Exchange:
-        """Send a refused request again, each time when the 429 says, for at most three windows.
-
-        An operation that was refused for longer is not waited for again until it is admitted. If nothing was
-        admitted for that long, nothing is waited for.
-        """
-        operation = exchange.request.operation_id
-        while (
-            exchange.status == 429
-            and operation not in self._refused
-            and self._waited_in_vain_s < _MOST_WAITED_S
-        ):
-            wait_s = exchange.retry_after_s
-            self.pass_time(wait_s)
-            self._waited_in_vain_s += wait_s
-            exchange = send_again()
-        if exchange.status == 429:
-            self._refused.add(operation)
-        else:
-            self._refused.discard(operation)
-            self._waited_in_vain_s = 0.0
-        return exchange
 
 
 class Tester:
@@ -132,8 +90,7 @@ class Tester:
             self.target.workflows, self.target.models, user_of=lambda persona: client.persona(persona).user
         )
         self._kept_bodies = KeptBodies()
-        self._failures_in_a_row = 0
-        self._failures_by_place: Counter[str] = Counter()
+        self._failures = FailureLimit(client)
         for exchange in learnt:
             self.runs.note(self._kept_bodies.kept(exchange))
             if len(exchange.body) > KEPT_BYTES:  # too long to keep: tests that need it ask again
@@ -334,9 +291,7 @@ class Tester:
     def _send_once(self, request: Request, key: Secret | None) -> Exchange:
         if self.halted_by is not None:
             raise self.halted_by
-        place = _place_of(request)
-        if self._failures_by_place[place] >= _MOST_FAILURES_OF_ONE:
-            raise Untested(f"a complete response from {place}: {_MOST_FAILURES_OF_ONE} requests got none")
+        self._failures.check(request)
         try:
             return self._delivered(request, key)
         except errors.HarnessError as error:
@@ -348,11 +303,11 @@ class Tester:
             exchange = self._sent(request, key)
         if exchange.is_lost:  # happens once: no connection is reused afterwards
             if request.action is not Action.READ:
-                raise Untested(f"a response to {_place_of(request)}: {exchange.failure}")
+                raise Untested(f"a response to {place_of(request)}: {exchange.failure}")
             exchange = self.client.send(request, key=key)
         self._note(exchange)
         self._judge(exchange)
-        self._count_failure(exchange)
+        self._failures.count(exchange)
         return exchange
 
     def _sent(self, request: Request, key: Secret | None = None) -> Exchange:
@@ -413,22 +368,6 @@ class Tester:
         user = self.client.persona(request.persona).user
         what = (user, request.operation_id or "", *request.path_values.values())
         return self.reservations.used(what, owner=owner)
-
-    def _count_failure(self, exchange: Exchange) -> None:
-        """End the run if the target is gone; go on if it still responds to other requests."""
-        if exchange.status is not None:
-            self._failures_in_a_row = 0
-            return
-        self._failures_in_a_row += 1
-        self._failures_by_place[_place_of(exchange.request)] += 1
-        if self._failures_in_a_row < _MOST_FAILURES_IN_A_ROW:
-            return
-        if self.client.send(health_request()).status is None:
-            raise errors.TargetUnreachable(
-                f"{self.target.base_url}: {exchange.failure}\n"
-                f"  {self._failures_in_a_row} requests in a row got no response; findings so far are kept."
-            )
-        self._failures_in_a_row = 0
 
     def minted(
         self, capabilities: Collection[str], *, account: str, webhook: Webhook | None = None

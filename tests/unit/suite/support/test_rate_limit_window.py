@@ -9,8 +9,8 @@ import pytest
 from exchanges import exchange
 
 from knouds_harness.judging.checks.rate_limits import ends_apart, window_turned
+from knouds_harness.suite.request_failures import RateLimitRetry
 from knouds_harness.suite.support.rate_limit_window import RateLimitWindow
-from knouds_harness.suite.tester import RateLimitRetry
 from knouds_harness.suite.untested import Untested
 
 START_UNIX_S = 1_795_000_000
