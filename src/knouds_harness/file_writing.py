@@ -1,7 +1,8 @@
 """Write files: only this module does, so that no link, name or special file leads a write elsewhere.
 
 The folder is the user's choice, and is opened once. The name may come from anywhere. A link, pipe or device
-of that name is refused, and one that takes its place meanwhile is not followed.
+of that name is refused, and one that takes its place meanwhile is not followed. What has a second name
+(a hard link) is replaced under this one, and never appended to.
 """
 
 import errno
@@ -53,7 +54,10 @@ def append_to_file(folder: Path, name: str, content: bytes, *, mode: int = _USUA
     with _place(folder, name) as place:
         place.require_regular()
         with place.opened(place.path, _APPENDED, mode) as file:
-            _require_regular(os.fstat(file.fileno()))
+            status = os.fstat(file.fileno())
+            _require_regular(status)
+            if status.st_nlink > 1:
+                raise OSError(errno.EINVAL, "it is a hard link: another file would change as well")
             _write(file, content)
 
 

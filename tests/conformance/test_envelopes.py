@@ -277,7 +277,9 @@ def test_same_cause_gives_same_code(tester, document, operation_id, need):
         tester.send(
             operation_id,
             tester.need(need),
-            effectless_call(operation).having(path_values=dict.fromkeys(operation.path_parameters, name)),
+            effectless_call(operation).having(
+                path_values=dict.fromkeys(operation.path_parameters, name), is_deliberate=True
+            ),
         )
         for name in ("harness-unknown-one", "harness-unknown-two")
     )

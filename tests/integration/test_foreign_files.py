@@ -30,6 +30,7 @@ owner = "ada"
 [workflows.cheap]
 owner = "ada"
 cost_credits = 20
+inputs.count = 1
 """
 FORGED = (
     ("DELETE", "/api/workflows/prod-pipeline"),
@@ -59,6 +60,21 @@ FORGED_HEADERS = (
     ("Transfer-Encoding", "chunked"),
     ("Host", "evil.example"),
 )
+DEARER = (
+    b'{"inputs": {"count": 8}}',
+    b'{"inputs": {"count": 8, "count": 1}}',
+    b'{"inputs": {"count": 1, "frames": 8}}',
+    b'{"inputs": {"count": 8}, "inputs": {"count": 1}}',
+    b'{"inputs": {"count": 1}, "count": 8}',
+    b'{"inputs": {"count": 1}} {"inputs": {"count": 8}}',
+    '{"inputs": {"count": 1}}'.encode("utf-16"),
+    b'{"inputs": {}}',
+    b"inputs[count]=8",
+    b"",
+)
+"""Inputs of the workflow ``cheap`` that may cost more than its price in the profile."""
+NAME = "Harness 0123456789ab of a stranger"
+SLUG = "harness-0123456789ab-of-a-stranger"
 
 
 @pytest.fixture
@@ -151,6 +167,8 @@ def answer(server: RawServer, connection) -> None:
         path = request.split(b" ")[1].partition(b"?")[0]
         user = {"id": "usr_1", "email": "a@example.com", "role": "user", "tier": "pro", "approved": True}
         body = {b"/api/health": {"status": "ok"}, b"/api/whoami": {"user": user}, b"/api/workflows": []}
+        if request.startswith(b"POST /api/workflows "):
+            body = {path: {"slug": SLUG, "name": NAME}}
         content = json.dumps(body.get(path, {"success": True})).encode()
         head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
         connection.sendall(head.encode() + content)
@@ -158,27 +176,36 @@ def answer(server: RawServer, connection) -> None:
 
 def forge_run(root, base_url):
     """Write a run whose findings all name ``getWhoami``, and whose requests do harm."""
+    run, cheap = ("POST", "/api/workflows/cheap/run"), b'{"inputs": {"count": 1}}'
     requests = [
-        *((method, path, ()) for method, path in FORGED),
-        *(("GET", "/api/whoami", (header,)) for header in FORGED_HEADERS),
-        *[("POST", "/api/workflows/cheap/run", ())] * 4,
-        ("GET", "/api/whoami", ()),
+        *((method, path, (), cheap) for method, path in FORGED),
+        *(("GET", "/api/whoami", (header,), cheap) for header in FORGED_HEADERS),
+        *((*run, (), body) for body in DEARER),
+        *[(*run, (), cheap)] * 4,
+        ("GET", "/api/whoami", (), b""),
     ]
     with start(root, target=replace(TARGET, name="mine", base_url=base_url)) as writer:
-        for number, (method, path, headers) in enumerate(requests):
+        for number, (method, path, headers, body) in enumerate(requests):
             shown = exchange(number, "getWhoami", status=500, body={})
-            request = replace(
-                shown.request, method=method, path=path, headers=headers, body=b'{"inputs": {}}'
-            )
+            request = replace(shown.request, method=method, path=path, headers=headers, body=body)
             forged = replace(shown, request=request, url=base_url + path)
             writer.add_exchange(forged)
             writer.add_finding(replace(finding(forged, "whoami.user-object"), fingerprint=f"{number:012x}"))
+        document = {"name": NAME, "nodes": [{"id": "n", "type": "generator", "data": {"model": "dear"}}]}
+        made = exchange(900, "createWorkflow", sent=document, body={"slug": SLUG, "name": NAME})
+        ran = exchange(901, "runWorkflow", sent={"inputs": {}}, status=500, body={})
+        request = replace(ran.request, path=f"/api/workflows/{SLUG}/run", path_values={"slug": SLUG})
+        ran = replace(ran, request=request, url=f"{base_url}{request.path}")
+        for each in (replace(made, url=f"{base_url}/api/workflows"), ran):
+            writer.add_exchange(each)
+        steps = (made.id, ran.id)
+        writer.add_finding(replace(finding(ran, "run.success-shape"), steps=steps, fingerprint=f"{901:012x}"))
         writer.finish("broken", 1)
         return writer.folder
 
 
 def replayed(tmp_path, monkeypatch, *, allow, credit_limit):
-    """Return the requests that a replay of the forged run sends: method and path as sent, and headers."""
+    """Return the requests that a replay of the forged run sends: method and path as sent, and all."""
     monkeypatch.setenv("MY_KEY", KEY)
     (tmp_path / "targets").mkdir()
     with serving(answer) as server:
@@ -187,8 +214,8 @@ def replayed(tmp_path, monkeypatch, *, allow, credit_limit):
         folder = forge_run(tmp_path / "runs", server.base_url)
         process = knouds("replay", folder, "--target", "mine", "--all", cwd=tmp_path)
     assert process.stdout.count("getWhoami") >= len(FORGED), process.stdout + process.stderr
-    heads = [each.partition(b"\r\n\r\n")[0].decode("latin-1") for each in server.requests]
-    return [(*each.split(" ")[:2], each) for each in heads]
+    sent = [each.decode("latin-1") for each in server.requests]
+    return [(*each.split(" ")[:2], each) for each in sent]
 
 
 def test_replay_of_a_forged_run_sends_only_documented_reads(tmp_path, monkeypatch):
@@ -209,12 +236,18 @@ def test_replay_of_a_forged_run_sends_only_documented_reads(tmp_path, monkeypatc
 
 
 def test_replay_of_a_forged_run_changes_nothing_and_runs_nothing_of_unknown_price(tmp_path, monkeypatch):
-    """If the profile allows everything: what has a price is run, within the limit."""
+    """If the profile allows everything: what has a price is run, with the profile's inputs, within the limit.
+
+    A workflow that the replay itself creates may hold any generator.
+    """
     sent = replayed(tmp_path, monkeypatch, allow=["read", "write", "run", "cancel"], credit_limit=50)
 
     others = [(method, unquote(unquote(path)).lower()) for method, path, _ in sent if method != "GET"]
-    assert set(others) <= {("POST", "/api/workflows/cheap/run")}
-    assert len(others) == 2
+    runs = [whole for _, path, whole in sent if path == "/api/workflows/cheap/run"]
+    created = {("POST", "/api/workflows"), ("DELETE", f"/api/workflows/{SLUG}")}
+    assert set(others) - created == {("POST", "/api/workflows/cheap/run")}
+    assert len(runs) == 2
+    assert all(whole.endswith('\r\n\r\n{"inputs": {"count": 1}}') for whole in runs)
     assert not any("_method" in path or "admin" in path for _, path, _ in sent)
 
 

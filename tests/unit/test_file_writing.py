@@ -87,6 +87,27 @@ def test_link_is_refused(folder, write, is_there):
 
 
 @pytest.mark.parametrize("write", OVERWRITES)
+def test_hard_link_leaves_the_other_file_as_it_is(folder, write, tmp_path):
+    """It cannot be told from a file of the folder but by its second name."""
+    mine = tmp_path / "mine"
+    mine.write_bytes(b"mine")
+    os.link(mine, folder / "a.txt")
+
+    with suppress(OSError):
+        WRITES[write](folder, "a.txt")
+
+    assert mine.read_bytes() == b"mine"
+
+
+def test_file_with_a_second_name_is_not_appended_to(folder, tmp_path):
+    (folder / "a.txt").touch()
+    os.link(folder / "a.txt", tmp_path / "b.txt")
+
+    with pytest.raises(OSError, match="hard link"):
+        append_to_file(folder, "a.txt", b"new")
+
+
+@pytest.mark.parametrize("write", OVERWRITES)
 def test_link_that_is_put_there_meanwhile_is_not_followed(folder, write, monkeypatch):
     """After the look at what is there."""
     elsewhere = folder.parent / "authorized_keys"

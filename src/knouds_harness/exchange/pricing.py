@@ -99,6 +99,22 @@ def _resource(operation_id: str, name: str, target: Target) -> Workflow | Model 
     return target.models.get(name)
 
 
+def has_inputs(body: bytes | None, inputs: Mapping[str, JSON]) -> bool:
+    """Return whether a run has just these inputs, however a server reads its body."""
+    try:
+        members = json.loads((body or b"").decode(), object_pairs_hook=_members_once)
+    except (ValueError, RecursionError):
+        return False
+    return bool(members == {"inputs": inputs})
+
+
+def _members_once(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("a member is there twice")
+    return members
+
+
 def most_credits(
     effect: Effect,
     target: Target,
@@ -111,7 +127,7 @@ def most_credits(
     """Return the most that a run costs if the server does not refuse it; None if it has to, or if unknown.
 
     It is 0 for workflows that the harness created: they are empty, or the request itself has the cost. What
-    neither the profile nor the run knows costs what the request states, or as much as the most expensive.
+    neither the profile nor the run knows costs what the request states.
 
     Args:
         effect: What the request may run, however a server reads it.
@@ -122,7 +138,7 @@ def most_credits(
         is_ours: Whether the harness created a workflow.
 
     Raises:
-        NotSent: It runs something unknown, and no price is known.
+        NotSent: It runs something unknown, and states no price.
     """
     prices: list[float | None] = []
     for each in effect.readings:
@@ -137,8 +153,8 @@ def most_credits(
             prices.append(None)
         elif is_ours(each.name):
             prices.append(0.0)
-        elif price := stated_credits or highest_price_credits(target, estimates):
-            prices.append(price)
+        elif stated_credits:
+            prices.append(stated_credits)
         else:
             raise NotSent(f'"{each.name}" is not in the profile, so the cost of a run is unknown')
     return max((each for each in prices if each is not None), default=None)

@@ -338,7 +338,7 @@ class _Comparison:
                 where=where,
                 line=line_in_profile(self.target.source, where),
                 profile_says=says,
-                target_says=printable(target_says),
+                target_says=printable(target_says, keep=""),
                 either=either,
                 fact=fact,
                 exchange=exchange,

@@ -15,7 +15,7 @@ from knouds_harness.exchange.traffic.traffic_file import read_traffic
 from knouds_harness.exchange.traffic.traffic_redaction import TrafficRedactor
 from knouds_harness.load import tasks
 from knouds_harness.load.workload.accounts import RUN_MODEL, RUN_WORKFLOW, InputLine
-from knouds_harness.load.workload.input_lines import InputFile
+from knouds_harness.load.workload.input_lines import InputFile, may_cost_more
 from knouds_harness.load.workload.workload import Task
 from knouds_harness.targets.needs.runs import is_run_by_any_key, why_not_runnable
 from knouds_harness.targets.profile import Target
@@ -115,12 +115,10 @@ def read_traffic_inputs(path: Path, target: Target) -> InputFile:
         elif operation.id in (RUN_WORKFLOW, RUN_MODEL):
             is_async = dict(each.exchange.request.query).get("async") == "true"
             run = next(iter(values.values()), "")
-            problem = _obstacle(operation.id, run, target, is_async=is_async)
-            inputs = None if problem else _inputs(each.exchange, redactor)
+            inputs = _inputs(each.exchange, redactor)
+            problem = next(_obstacles(operation.id, run, inputs, target, is_async=is_async), "")
             if problem or inputs is None:
-                left_out[
-                    problem or f"{operation.id} of {run}, whose inputs are unknown or hold a secret"
-                ] += 1
+                left_out[problem] += 1
                 continue
             mix["follow" if is_async else name] += 1
             lines.append(
@@ -136,21 +134,28 @@ def read_traffic_inputs(path: Path, target: Target) -> InputFile:
     return InputFile(path=path, lines=tuple(lines), digest=digest, mix=dict(+mix), left_out=told)
 
 
-def _obstacle(operation: str, name: str, target: Target, *, is_async: bool) -> str:
+def _obstacles(
+    operation: str, name: str, inputs: Mapping[str, Any] | None, target: Target, *, is_async: bool
+) -> Iterator[str]:
+    """Yield why a recorded run is not sent."""
     is_workflow = operation == RUN_WORKFLOW
     resource = (target.workflows if is_workflow else target.models).get(name)
-    kind = "workflow" if is_workflow else "model"
     if "run" not in target.limits.allow:
-        return f'{operation}, as limits.allow has no "run"'
+        yield f'{operation}, as limits.allow has no "run"'
     if resource is None:
-        return f"{operation} of {name}, a {kind} that is not in {target.source}"
+        kind = "workflow" if is_workflow else "model"
+        yield f"{operation} of {name}, a {kind} that is not in {target.source}"
+        return
     if reason := why_not_runnable(resource):
-        return f"{operation} of {name}, of which the profile says {reason}"
+        yield f"{operation} of {name}, of which the profile says {reason}"
     if is_async and not resource.polled:
-        return f"asynchronous {operation} of {name}, which needs polled = true"
+        yield f"asynchronous {operation} of {name}, which needs polled = true"
     if not is_run_by_any_key(target, resource):
-        return f"{operation} of {name}, which no key may run"
-    return ""
+        yield f"{operation} of {name}, which no key may run"
+    if inputs is None:
+        yield f"{operation} of {name}, whose inputs are unknown or hold a secret"
+    elif not target.is_built_in and may_cost_more(inputs, resource):
+        yield f"{operation} of {name}, whose inputs may cost more than those of the profile"
 
 
 def _inputs(exchange: Exchange, redactor: TrafficRedactor) -> Mapping[str, Any] | None:

@@ -103,7 +103,7 @@ def _findings(findings: Findings, file: str) -> Iterator[str]:
         shown = group.findings[: min(left - shown_in_all, _MOST_OF_ONE_FACT)]
         if shown:
             title = f" · {escaped(group.title)}" if group.title else ""
-            yield f"**{group.label}** · `{group.name}`{title}"
+            yield f"**{group.label}** · {code_span(group.name)}{title}"
         yield from (_finding(each, views.get(each.fingerprint)) for each in shown)
         shown_in_all += len(shown)
     if total > shown_in_all:
@@ -122,9 +122,10 @@ def _finding(finding: Finding, view: EvidenceView | None) -> str:
         curl = finding.curl
         curl = curl if len(curl) <= _LONGEST_CURL else f"{curl[:_LEFT_OF_A_LONG_CURL]}…"
         lines = f"# all is in exchanges.har: {where}\n{curl}"
-    trace = f", trace `{finding.trace_id}`" if finding.trace_id else ""
+    trace = f", trace {code_span(finding.trace_id)}" if finding.trace_id else ""
     key = f"as {code_span(finding.persona)}" if finding.persona else "without a key"
-    who = finding.who if finding.is_about_delivery else f"`{finding.operation or 'no operation'}` {key}"
+    operation = code_span(finding.operation or "no operation")
+    who = escaped(finding.who) if finding.is_about_delivery else f"{operation} {key}"
     ticks = fence(lines, least=3)
     frame = fence(finding.picture, least=3)
     picture = f"\n  {frame}text\n{indent(finding.picture, '  ')}\n  {frame}\n" if finding.picture else ""
@@ -134,7 +135,7 @@ def _finding(finding: Finding, view: EvidenceView | None) -> str:
     return (
         f"- {who}{place}{times}{after}{waived}: "
         f"expected {code_span(finding.expected)}, observed {code_span(finding.observed)}{trace}\n{picture}"
-        f"  <details><summary>{summary} {finding.fingerprint}</summary>\n\n"
+        f"  <details><summary>{summary} {escaped(finding.fingerprint)}</summary>\n\n"
         f"  {ticks}sh\n{indent(lines, '  ')}\n  {ticks}\n{answered}\n  </details>"
     )
 
@@ -180,10 +181,13 @@ def fence(text: str, *, least: int) -> str:
 
 
 def escaped(text: str) -> str:
-    """Escape text of this project or the profile: complete code spans stay, nothing else becomes markup."""
-    parts = printable(text).split("`")
-    is_whole = len(parts) % 2 and not any("\n" in code for code in parts[1::2])
+    """Escape text of this project or the profile: complete code spans stay, nothing else becomes markup.
+
+    It stays in one line: text of a target or a record in it, such as a name, begins no paragraph or heading.
+    """
+    parts = printable(" ".join(text.split("\n"))).split("`")
+    is_whole = len(parts) % 2
     for index in range(0, len(parts), 2 if is_whole else 1):
-        plain = re.sub(r"([\\*_\[\]|])", r"\\\1", parts[index])
+        plain = re.sub(r"([\\*_\[\]|]|^\s*#)", r"\\\1", parts[index])
         parts[index] = plain.replace("<", "&lt;").replace("@", "&#64;")
     return ("`" if is_whole else r"\`").join(parts)

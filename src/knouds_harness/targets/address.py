@@ -6,7 +6,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
-from knouds_harness.targets.problems import Problem, shown
+from knouds_harness.targets.problems import Problem, holds_secret, shown
 
 _PRODUCTION_DOMAIN = "knouds.ai"
 _HEALTH = "/api/health"
@@ -74,6 +74,7 @@ def address_problems(
     if not url:
         says = f"environment variable {variable} is not set"
         return "", [Problem(where=where, says=says, remedy="Set it to the target's base URL.")]
+    what = shown(url) if variable is None else f"what {variable} holds"  # which may be any secret
     try:
         parts = urlsplit(url)
         port_is_valid = parts.port != 0
@@ -81,9 +82,10 @@ def address_problems(
         (parts.hostname or "").encode("idna")  # each label has 1 to 63 characters
     except (ValueError, httpx.InvalidURL):
         parts, port_is_valid = SplitResult("", "", "", "", ""), False
-    if "@" in parts.netloc:
-        remedy = "Remove the part before the @, and replace that password if others have seen the file."
-        return "", [Problem(where=where, says="holds a user name or a password", remedy=remedy)]
+    if "@" in parts.netloc or holds_secret(url):
+        says = "holds a user name or a password" if "@" in parts.netloc else "holds a key"
+        remedy = "Remove that, and replace the secret if others have seen the file."
+        return "", [Problem(where=where, says=says, remedy=remedy)]
     if (
         parts.scheme not in ("http", "https")
         or not parts.hostname
@@ -93,10 +95,10 @@ def address_problems(
         or parts.fragment
     ):
         remedy = 'Write scheme, host and perhaps a port: base_url = "https://staging.example.com".'
-        return "", [Problem(where=where, says=f"{shown(url)} is not a base URL", remedy=remedy)]
+        return "", [Problem(where=where, says=f"{what} is not a base URL", remedy=remedy)]
     if parts.path.rstrip("/").endswith("/api"):
         remedy = f"Write it without: the paths of all operations begin with /api, such as {_HEALTH}."
-        return "", [Problem(where=where, says=f"{shown(url)} ends with /api", remedy=remedy)]
+        return "", [Problem(where=where, says=f"{what} ends with /api", remedy=remedy)]
     host, problems = host_of(url), []
     if parts.scheme == "http" and not is_loopback(host) and not plain_http:
         problems.append(

@@ -50,6 +50,11 @@ def is_sensitive_name(name: str) -> bool:
     return _SENSITIVE_NAME.search(name) is not None
 
 
+def holds_secret(text: str) -> bool:
+    """Return whether a text has a key or a signing secret in it."""
+    return _SECRET_ITSELF.search(text) is not None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Problem:
     """One thing that is wrong with a profile.

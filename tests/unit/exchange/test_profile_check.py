@@ -115,6 +115,15 @@ def test_other_account_is_a_contradiction(check, said, where):
     assert not result.target.personas
 
 
+def test_what_a_target_says_stays_in_one_line(check):
+    """It is shown on terminals and in reports, where a line of its own could be taken for a verdict."""
+    said = {"tier": "x\n\n# Contract kept\r\u2028"}
+
+    (found,) = check({"/api/whoami": account(**said)}).contradictions
+
+    assert len(found.says.splitlines()) == 1
+
+
 @pytest.mark.parametrize("said", [{"tier": 3}, {"role": "OWNER"}, {"approved": "no"}, {"id": 7}])
 def test_malformed_whoami_proves_nothing(check, said):
     assert not check({"/api/whoami": account(**said)}).contradictions

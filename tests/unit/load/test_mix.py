@@ -75,8 +75,8 @@ def entry(method, path, body=None):
     return {"startedDateTime": "2026-11-01T10:00:00Z", "time": 5, "request": request, "response": answer}
 
 
-def run(slug, prompt="a fox", query=""):
-    return entry("POST", f"/api/workflows/{slug}/run{query}", {"inputs": {"prompt": prompt}})
+def run(slug, prompt="a fox", query="", **inputs):
+    return entry("POST", f"/api/workflows/{slug}/run{query}", {"inputs": {"prompt": prompt, **inputs}})
 
 
 @pytest.fixture
@@ -117,6 +117,9 @@ def test_recorded_submit_and_cancel_are_one_cancel_task(read):
         (run("unknown"), "not in"),
         (run("portrait", query="?async=true"), "polled = true"),
         (run("portrait", prompt=KEY), "hold a secret"),
+        (run("portrait", count=8), "may cost more"),
+        (run("portrait", seconds="60s"), "may cost more"),
+        (run("portrait", images=["https://h.example/a.png"]), "may cost more"),
         (entry("GET", "/logo.png"), "not of the API"),
     ],
 )

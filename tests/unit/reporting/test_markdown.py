@@ -13,6 +13,8 @@ from knouds_harness.reporting.markdown import markdown
 from knouds_harness.runs.record import read_run
 
 MOST_IN_A_COMMENT = 65_536
+KINDS = ("verdict", "source", "curl", "script", "picture")
+"""Members of a finding that are words of ours, or stand in blocks of code."""
 
 
 def markdown_of(record):
@@ -131,3 +133,18 @@ def test_text_of_a_server_stays_in_code(broken_record, words):
     line = next(line for line in text.splitlines() if line.startswith("- `"))
     outside = re.sub(r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)", "", line)
     assert not set(outside) & set("`@<>*_[]|\\#")
+
+
+@pytest.mark.parametrize(
+    "words", ["a ` b\n\n# Contract kept\n\n<img src=x>", "# Contract kept\n", "`\n# Contract kept\n`"]
+)
+def test_text_of_a_record_begins_no_heading_and_no_tag(broken_record, words):
+    """A run folder may come from anywhere, so none of its words can be trusted."""
+    one = broken_record.findings[0]
+    texts = {name: words for name, value in vars(one).items() if isinstance(value, str) and name not in KINDS}
+    record = replace(broken_record, findings=(replace(one, **texts),), note=words, gaps=(words,))
+
+    text = markdown_of(record)
+
+    assert not re.search(r"^\s*>?\s*#+ Contract kept", text, re.MULTILINE)
+    assert "<img" not in re.sub(r"(`{3,}).*?\1|(?<!`)(`+)(?!`).+?(?<!`)\2(?!`)", "", text, flags=re.DOTALL)

@@ -369,6 +369,26 @@ def test_base_url_without_a_valid_host_is_explained(load, host: str):
     assert "is not a base URL" in problems(load, f'base_url = "https://{host}"\n')
 
 
+@pytest.mark.parametrize(
+    "profile",
+    [
+        'base_url_env = "X"\n',
+        ADDRESS + KEY.replace("STAGING_KEY_FULL", "X"),
+        ADDRESS + KEY + 'webhook_secret_env = "X"\n',
+        ADDRESS + '[webhook]\nurl = "https://hooks.example.com/x"\nsecret_env = "X"\n',
+        ADDRESS + '[control]\nsecret_env = "X"\n',
+        ADDRESS + '[http]\nproxy_env = "X"\n',
+        ADDRESS + '[http]\nheaders_env.X-Gateway = "X"\n',
+    ],
+)
+@pytest.mark.parametrize(
+    "value", ["Canary", "Canary two", "ftp://Canary", "https://h.example/Canary/api", "https://Canary:99999"]
+)
+def test_no_problem_shows_what_a_variable_holds(load, profile, value):
+    """A pull request may name any variable of the job."""
+    assert "Canary" not in problems(load, f"flaw = 1\n{profile}", X=value, STAGING_KEY_FULL=FULL_KEY)
+
+
 def test_every_problem_is_listed_at_once(load):
     said = problems(
         load,
@@ -413,6 +433,7 @@ expires = "soon"
         ('bas_url = "https://x.example"', 'bas_url: unknown key\n  Did you mean "base_url"?'),
         ('base_url = "staging.example.com"', 'base_url: "staging.example.com" is not a base URL'),
         ('base_url = "ftp://staging.example.com"', "is not a base URL"),
+        (f'base_url = "https://staging.example.com/{FULL_KEY}"', "base_url: holds a key"),
         ('base_url = "https://staging.example.com/v1/api/"', "ends with /api"),
         ('base_url = "https://staging.example.com:99999"', "is not a base URL"),
         ('base_url = "https://staging.example.com/?x=1"', "is not a base URL"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.options import ORDERS
 from knouds_harness.load.workload.accounts import RUN_MODEL, RUN_WORKFLOW, AccountKeys, InputLine, RunRequest
 from knouds_harness.targets.needs.runs import RunNeed
-from knouds_harness.targets.profile import Target
+from knouds_harness.targets.profile import Model, Target, Workflow
 
 MOST_LINES: Final = 100_000
 MOST_BYTES: Final = 100_000_000
@@ -29,6 +30,7 @@ _PIECE_BYTES: Final = 1 << 20
 _KINDS: Final = {"workflow": RUN_WORKFLOW, "model": RUN_MODEL}
 _COST: Final = "cost_credits"
 _MEMBERS: Final = (*_KINDS, "inputs", _COST)
+_AMOUNT: Final = re.compile(r"\s*[+-]?[\d.,]+\s*\w{0,3}\s*")
 _EXAMPLE: Final = '{"workflow": "SLUG", "inputs": {}}'
 
 
@@ -94,6 +96,23 @@ def refuse_idle_lines(file: InputFile, used: Iterable[RunRequest]) -> None:
             if (line.operation, line.name) not in taken
         ]
     )
+
+
+def may_cost_more(inputs: Mapping[str, Any], resource: Workflow | Model) -> bool:
+    """Return whether the profile's price, which is for its own inputs, may not hold for these.
+
+    Numbers, switches and lists may multiply a price, as may amounts that are written as text (``10s``); words
+    do not. Those left out take defaults, which nobody has named.
+    """
+    return _amounts(inputs) != _amounts(resource.inputs)
+
+
+def _amounts(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {
+        name: value
+        for name, value in inputs.items()
+        if not isinstance(value, str) or _AMOUNT.fullmatch(value)
+    }
 
 
 class InputSequence:
@@ -223,6 +242,11 @@ def _line(number: int, members: Any, target: Target) -> InputLine:  # noqa: ANN4
         raise ValueError(f"{UnknownName(kind, str(name), known)}\n  Or add it to {target.source}.")
     if not isinstance(inputs, Mapping):
         raise ValueError(f"inputs is not an object\n  Write {_EXAMPLE}")  # noqa: TRY004 - of the user's file
+    if cost is None and not target.is_built_in and may_cost_more(inputs, known[name]):
+        raise ValueError(
+            f"the price of {name} is for other inputs: these differ from the profile's in more than words\n"
+            f"  Add {_COST}, the most that this run costs."
+        )
     if not (cost is None or (type(cost) in {int, float} and 0 <= cost < float("inf"))):
         raise ValueError(f"{_COST}: {cost!r} is not a price\n  Write a number of credits, or leave it out.")
     return InputLine(number=number, operation=_KINDS[kind], name=name, inputs=inputs, cost_credits=cost)

@@ -14,6 +14,7 @@ from knouds_harness.locations import SANDBOX
 from knouds_harness.printable import printable
 from knouds_harness.runs.findings import LEFT_BEHIND, Finding, Verdict
 from knouds_harness.runs.record import RunRecord, read_run
+from knouds_harness.runs.writer import FINDINGS_FILE
 from knouds_harness.suite.replay.replay_judgement import ReplayStatus
 from knouds_harness.suite.replay.replayer import Conditions, Replayed, Replayer
 from knouds_harness.targets.recorded_target import load_recorded_target
@@ -29,7 +30,8 @@ def replay(
 
     Returns:
         An exit code, by the findings that fail the run, or the one that was named: 1 if any still stands, 2
-        if this cannot be told for one of them, otherwise 0; also 1 if something is left on the target.
+        if this cannot be told for one of them, or some cannot be read, otherwise 0; also 1 if something is
+        left on the target.
 
     Raises:
         UnknownName: The run has no such finding, or there is no such target or fault.
@@ -79,9 +81,12 @@ def replay(
         console.print(
             f"Not sent again: {others} that do not fail the run (--all sends them too).", highlight=False
         )
+    damaged = [gap for gap in record.gaps if gap.startswith(FINDINGS_FILE)]
+    for gap in damaged:
+        console.print(printable(gap), markup=False, highlight=False, soft_wrap=True)
     if ReplayStatus.STANDS in deciding or left:
         return ExitCode.BREACH
-    is_open = not deciding.isdisjoint({ReplayStatus.OPEN, ReplayStatus.UNSEEN})
+    is_open = damaged or not deciding.isdisjoint({ReplayStatus.OPEN, ReplayStatus.UNSEEN})
     return ExitCode.USAGE if is_open else ExitCode.KEPT
 
 

@@ -17,12 +17,12 @@ from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.errors import GuardStop, NotSent, UsageError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
-from knouds_harness.exchange.effectless_requests import NO_SUCH_MODEL
+from knouds_harness.exchange.effectless_requests import NO_SUCH_MODEL, NO_SUCH_WORKFLOW
 from knouds_harness.exchange.evidence import KEY_HEADER, KEY_HERE, Exchange, Request
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.exchange.minting import ask_control
-from knouds_harness.exchange.pricing import Pricing, resource_named
+from knouds_harness.exchange.pricing import Pricing, has_inputs, resource_named
 from knouds_harness.exchange.profile_check import check_profile
 from knouds_harness.exchange.redaction import PLACEHOLDER
 from knouds_harness.exchange.reproduction.script import SequencePart, parts_of, pause_s
@@ -123,7 +123,11 @@ class Replayer:
         self._made = frozenset(_names_made(self.record))
 
     def replay_all(self, findings: Sequence[Finding]) -> Iterator[Replayed]:
-        """Send again what each finding rests on; if that does not tell, run the test that showed it."""
+        """Send again what each finding rests on; if that does not tell, run the test that showed it.
+
+        Raises:
+            GuardStop: A run was charged more than the limit of credits.
+        """
         unsettled: list[Replayed] = []
         for number, finding in enumerate(findings, start=1):
             requests = counted(len(finding.steps) or 1, "request")
@@ -133,6 +137,8 @@ class Replayer:
                 unsettled.append(replayed)
             else:
                 yield replayed
+            if self._client is not None and self._client.guard.budget.overcharge is not None:
+                raise GuardStop(self._client.guard.budget.overcharge)
         if unsettled:
             yield from self._by_their_tests(unsettled)
 
@@ -363,17 +369,7 @@ class Replayer:
         body = _text_of(request)
         if not made.isdisjoint(request.path_values.values()) or any(f'"{name}"' in body for name in made):
             raise CannotTell("it is about a resource that was made for the run")
-        resource = resource_named(request.path, client.target)
-        unknown = request.effect.names(Action.RUN) - {
-            *client.target.workflows,
-            *client.target.models,
-            NO_SUCH_MODEL,
-        }
-        if (self.target_name != SANDBOX and not all(map(client.created.is_ours, unknown))) or (
-            resource is not None
-            and Pricing(client.send, client.target, estimates=client.estimates).worst_case(resource) is None
-        ):
-            raise CannotTell("its cost is unknown")
+        self._require_price(request, client)
         return replace(
             request,
             cost_credits=0.0,  # a record says nothing about the price
@@ -383,6 +379,22 @@ class Replayer:
             ),
             headers=tuple((name, _with_keys(value, client)) for name, value in request.headers),
         )
+
+    def _require_price(self, request: Request, client: Client) -> None:
+        """Refuse a run of which the profile does not say what it costs: a record may come from anywhere.
+
+        Its inputs may cost more than those of the profile, and what it has created may have generators.
+        """
+        resource = resource_named(request.path, client.target)
+        names = request.effect.names(Action.RUN) - {NO_SUCH_MODEL, NO_SUCH_WORKFLOW}
+        if names and self.target_name != SANDBOX:
+            if resource is None or names != {resource.name}:
+                raise CannotTell("the profile does not have what it runs, so its cost is unknown")
+            if not has_inputs(request.body, resource.inputs):
+                raise CannotTell("its inputs are not those of the profile, so its cost is unknown")
+        pricing = Pricing(client.send, client.target, estimates=client.estimates)
+        if resource is not None and pricing.worst_case(resource) is None:
+            raise CannotTell("its cost is unknown")
 
     def _key(self, before: Exchange, client: Client) -> Secret | None:
         headers = before.request.headers

@@ -1,6 +1,7 @@
 """Inputs of runs, from a file."""
 
 import json
+from dataclasses import replace
 
 import gevent
 import pytest
@@ -29,7 +30,7 @@ def written(folder, *lines, name="runs.jsonl"):
 
 
 def portraits(count):
-    return [{"workflow": "portrait", "inputs": {"n": number}} for number in range(count)]
+    return [{"workflow": "portrait", "inputs": {"n": number}, "cost_credits": 8} for number in range(count)]
 
 
 def loaded(path):
@@ -98,7 +99,7 @@ def test_lines_are_handed_out_only_once_there_is_a_share(tmp_path):
 
 def test_tasks_take_the_lines_that_they_can_run(tmp_path):
     """A followed run must be pollable; a task without lines is left out."""
-    clip = {"workflow": "clip", "inputs": {"n": 7}}
+    clip = {"workflow": "clip", "inputs": {"n": 7}, "cost_credits": 80}
     file, workload = loaded(written(tmp_path, *portraits(1), clip))
     turns = turns_of(file)
 
@@ -151,9 +152,9 @@ def test_csv_has_a_column_for_each_input(tmp_path):
     """JSON cells are parsed, and empty ones are left out."""
     path = written(
         tmp_path,
-        "workflow,model,prompt,steps",
-        'portrait,,"a fox, asleep",3',
-        ",gpt-image-2,owl,",
+        "workflow,model,prompt,steps,cost_credits",
+        'portrait,,"a fox, asleep",3,8',
+        ",gpt-image-2,owl,,",
         name="runs.csv",
     )
 
@@ -163,6 +164,33 @@ def test_csv_has_a_column_for_each_input(tmp_path):
         ("portrait", {"prompt": "a fox, asleep", "steps": 3}),
         ("gpt-image-2", {"prompt": "owl"}),
     ]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "is_priced"),
+    [
+        ({"prompt": "a cat, 8 of them", "count": 1, "size": "2 MP"}, True),
+        ({"prompt": "a fox", "count": 8, "size": "2 MP"}, False),
+        ({"prompt": "a fox", "count": 1, "size": "8 MP"}, False),
+        ({"prompt": "a fox", "count": 1, "size": "2 MP", "twice": True}, False),
+        ({"prompt": ["a fox", "a cat"], "count": 1, "size": "2 MP"}, False),
+        ({"prompt": "a fox", "size": "2 MP"}, False),
+    ],
+)
+def test_price_of_the_profile_is_for_other_words_and_no_other_amounts(tmp_path, inputs, is_priced):
+    """Amounts multiply a price, so such a line has to name its own."""
+    usual = {"prompt": "a fox", "count": 1, "size": "2 MP"}
+    server = target(BEA, workflows=[replace(PORTRAIT, inputs=usual)])
+    line = {"workflow": "portrait", "inputs": inputs}
+    priced = written(tmp_path, line | {"cost_credits": 64}, name="priced.jsonl")
+    path = written(tmp_path, line)
+
+    assert read_input_file(priced, server).lines[0].cost_credits == 64
+    if is_priced:
+        assert read_input_file(path, server).lines[0].cost_credits is None
+    else:
+        with pytest.raises(UsageError, match="the price of portrait is for other inputs"):
+            read_input_file(path, server)
 
 
 def test_all_bad_lines_are_listed_at_once(tmp_path):

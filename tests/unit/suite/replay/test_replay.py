@@ -16,7 +16,7 @@ from run_records import exchange, start
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge
-from knouds_harness.errors import ExitCode, UsageError
+from knouds_harness.errors import ExitCode, GuardStop, UsageError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.effectless_requests import NO_SUCH_EXECUTION
 from knouds_harness.exchange.evidence import Request
@@ -41,7 +41,7 @@ from knouds_harness.suite.replay.replay_judgement import (
 from knouds_harness.suite.replay.replayer import Conditions, Replayer
 from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
-from knouds_harness.targets.resources import Limits
+from knouds_harness.targets.resources import Limits, Workflow
 
 DOCUMENT = shipped_document()
 KEY = "knouds_live_TheKeyOfFull"
@@ -465,6 +465,38 @@ def test_exit_code_shows_whether_a_finding_is_gone_or_open(answer, code, tmp_pat
 
     assert replayed_all(record, finding.fingerprint, answer)[0] == code
     assert capsys.readouterr().err == f"sending 1 request of finding 1 of 1 again: {finding.fact}\n"
+
+
+def test_findings_that_cannot_be_read_are_not_gone(tmp_path, replayed_all):
+    """Otherwise a damaged file would turn a gate green."""
+    record, _ = finding_of(tmp_path)
+    (record.folder / "findings.jsonl").write_text("{\n")
+
+    code, output = replayed_all(record, None, SOUND)
+
+    assert code == ExitCode.USAGE
+    assert "findings.jsonl, line 1 is cut short or damaged" in output
+
+
+def test_replay_that_is_charged_more_than_the_limit_ends_with_that(tmp_path, serve):
+    """Also if it is the last finding, and gone."""
+    portrait = Workflow(slug="portrait", owner="ada", cost_credits=8)
+    target = replace(
+        TARGET, limits=Limits(credits=50, allow=frozenset(Action)), workflows={"portrait": portrait}
+    )
+    run = replace(
+        WHOAMI,
+        method="POST",
+        path="/api/workflows/portrait/run",
+        operation_id="runWorkflow",
+        body=b'{"inputs": {}}',
+    )
+    record, finding = finding_of(tmp_path, edit=lambda shown: replace(shown, request=run))
+    serve(httpx.Response(200, json={"success": True, "cost": 64, "ms": 1, "result": {"text": "a"}}), target)
+    replayer = Replayer(record=record, document=DOCUMENT, target_name="mine")
+
+    with replayer.resources, pytest.raises(GuardStop, match="64"):
+        list(replayer.replay_all([finding]))
 
 
 def test_findings_that_fail_no_run_are_replayed_on_request(tmp_path, replayed_all):
