@@ -10,6 +10,7 @@ from pathlib import Path
 from httpx import URL
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
@@ -48,6 +49,7 @@ def build_app(
     webhook_url: str | None = None,
     prefer: bool = False,
     allowed_hosts: Collection[str] | None = None,
+    allowed_origins: Collection[str] = (),
     receivers: ReceiverRules | None = None,
     now_unix_s: Callable[[], float],
 ) -> tuple[ASGIApp, Services]:
@@ -99,6 +101,14 @@ def build_app(
         outermost = with_intermediary(outermost, in_front)
     if prefer:
         outermost = with_wire(outermost)
+    if allowed_origins:
+        outermost = CORSMiddleware(
+            outermost,
+            allow_origins=allowed_origins,
+            allow_methods=("GET", "POST", "PUT", "DELETE"),
+            allow_headers=("*",),
+            expose_headers=("*",),
+        )
     if allowed_hosts is not None:
         outermost = with_checked_hosts(outermost, allowed_hosts)
     return outermost, services

@@ -108,6 +108,13 @@ HarOpener: TypeAlias = "Callable[[Path, str, Mapping[str, str]], AbstractContext
     help="Also answer requests to this host (repeatable); on loopback, others are refused",
 )
 @click.option(
+    "--allow-origin",
+    "allowed_origins",
+    multiple=True,
+    metavar="URL",
+    help="Let pages of this origin send requests from a browser (CORS); * for any (repeatable)",
+)
+@click.option(
     "--webhook-network",
     "networks",
     multiple=True,
@@ -142,6 +149,7 @@ def sandbox(
     control_token: str | None,
     webhook_url: str | None,
     allowed_hosts: tuple[str, ...],
+    allowed_origins: tuple[str, ...],
     networks: tuple[str, ...],
     har: Path | None,
     prefer: bool,
@@ -188,6 +196,7 @@ def sandbox(
             webhook_url=webhook_url,
             prefer=prefer,
             allowed_hosts=allowed_hosts if is_local or allowed_hosts else None,
+            allowed_origins=allowed_origins,
             receivers=receivers,
             now_unix_s=time.time,
         )

@@ -1,9 +1,11 @@
 """The command line of the sandbox."""
 
+import asyncio
 import contextlib
 import socket
 import sqlite3
 
+import httpx
 import pytest
 import uvicorn
 from click.testing import CliRunner
@@ -67,6 +69,31 @@ def test_hosts_are_checked_on_loopback_or_if_named(banner, monkeypatch, options,
 
     assert built[0]["allowed_hosts"] == allowed
     assert built[0]["receivers"].allows_loopback == ("--host" not in options)
+
+
+def test_pages_of_named_origins_may_ask(monkeypatch):
+    """A browser asks first, by OPTIONS, and gets an answer without a key."""
+    served = []
+    monkeypatch.setattr(uvicorn.Server, "run", lambda self, **_: served.append(self.config.app))
+    run("--port", "0", "--allow-origin", "https://app.example.com")
+
+    def asked(origin, method="OPTIONS"):
+        transport = httpx.ASGITransport(served[0])
+        headers = {"origin": origin, "access-control-request-method": "PUT", "host": "localhost"}
+        headers["access-control-request-headers"] = "x-api-key, content-type"
+
+        async def send():
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+                return await client.request(method, "/api/workflows/portrait", headers=headers)
+
+        return asyncio.run(send())
+
+    preflight, refused = asked("https://app.example.com"), asked("https://app.example.com", "GET")
+    assert preflight.status_code == 200
+    assert "x-api-key" in preflight.headers["access-control-allow-headers"].lower()
+    assert refused.status_code == 401
+    assert refused.headers["access-control-allow-origin"] == "https://app.example.com"
+    assert "access-control-allow-origin" not in asked("https://evil.example.com").headers
 
 
 def test_faults_are_listed():

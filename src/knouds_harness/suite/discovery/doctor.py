@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from knouds_harness.exchange.webhook_receiver import Receiver
 from knouds_harness.judging.checks import all_checks, families, family_by_fact
 from knouds_harness.printable import counted
 from knouds_harness.suite.discovery.advice import advice, print_steps
+from knouds_harness.suite.discovery.check_time import check_time_words
 from knouds_harness.suite.discovery.provable_facts import lacking_by_fact
 from knouds_harness.suite.discovery.run_plan import possible_in
 from knouds_harness.suite.minimum_verified import expected_facts
@@ -35,6 +37,8 @@ from knouds_harness.targets.allowed_hosts import HOSTS_VARIABLE, allowed_hosts, 
 from knouds_harness.targets.builtin import open_target
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.needs.keys import active_keys
+from knouds_harness.targets.needs.need import CONTROL
+from knouds_harness.targets.needs.rate_limits import FILLABLE_WINDOW
 from knouds_harness.targets.needs.webhooks import mints_webhooks
 from knouds_harness.targets.personas import Persona, Role
 from knouds_harness.targets.profile import Target
@@ -52,6 +56,7 @@ class Diagnosis:
         untested: What the profile lacks, and the facts that stay untested without it.
         deliveries: Where deliveries are awaited, or why they cannot be; None if none are expected.
         can_receive: Whether nothing prevents deliveries.
+        time: How long a full check likely takes, in a sentence.
         unpaid: How many tests the limit does not pay for.
         are_hosts_listed: Whether the user has listed the hosts that keys may go to.
         unread: Accounts whose usage cannot be read.
@@ -71,6 +76,7 @@ class Diagnosis:
     deliveries: str | None
     can_receive: bool
     most_credits: float
+    time: str
     unpaid: int
     unread: tuple[str, ...]
     limit_credits: float
@@ -115,12 +121,13 @@ def examine(target_name: str, *, yes_production: bool) -> Diagnosis:
         expected_facts(target)  # reports unknown names before anything is sent
         guard = Guard(target, yes_production=yes_production)
         with Client(target=target, guard=guard) as client:
-            first_contact(client)
+            contact = first_contact(client)
             checked = check_profile(client)
             deliveries, can_receive = _deliveries(target)
             lacking = lacking_by_fact(target)
             price = Pricing(client.send, target).worst_case
-            possible = possible_in(collect_suite(), target)
+            suite = collect_suite()
+            possible = possible_in(suite, target)
             paid = Spending.of(possible, target, price, limit_credits=target.limits.credits)
             return Diagnosis(
                 target=target.name,
@@ -137,6 +144,12 @@ def examine(target_name: str, *, yes_production: bool) -> Diagnosis:
                 deliveries=deliveries,
                 can_receive=can_receive,
                 most_credits=Spending.of(possible, target, price, limit_credits=math.inf).cost_credits,
+                time=check_time_words(
+                    statistics.median(each.elapsed_ms for each in checked.exchanges or [contact]),
+                    target.limits.concurrency,
+                    share=len(possible) / len(suite),
+                    fills_window=CONTROL.find(target) is None and FILLABLE_WINDOW.find(target) is not None,
+                ),
                 unpaid=len(paid.unpaid),
                 unread=tuple(_unread(client)),
                 limit_credits=target.limits.credits,
@@ -195,6 +208,7 @@ def print_diagnosis(found: Diagnosis, *, console: Console) -> None:
         f"limits.credits is {found.limit_credits:,.0f}.",
         console=console,
     )
+    print_line(found.time, console=console)
     if found.unread:
         print_line(
             f"Usage of {', '.join(found.unread)} cannot be read: a run with a key of theirs that is not "

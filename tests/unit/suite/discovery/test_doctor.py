@@ -28,6 +28,7 @@ def printed(untested, *, width: int, is_terminal: bool, **others) -> list[str]:
         deliveries=None,
         can_receive=True,
         most_credits=0,
+        time="At 20 ms for an answer, a full check takes about 70 s.",
         unpaid=0,
         unread=(),
         limit_credits=0,
