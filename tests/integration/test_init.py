@@ -155,6 +155,28 @@ def test_refused_key_beside_a_valid_one_becomes_a_comment(init):
     assert code == 1
 
 
+def test_refused_keys_are_put_with_the_account_that_the_user_names(init):
+    """By another key of it; also when they are added. A run that they get in then shows in its usage."""
+    old = ("STAGING_KEY_REVOKED", "STAGING_KEY_LEGACY", "STAGING_KEY_UNAPPROVED")
+    given = [word for each in old for word in ("--key", each)]
+    init("--key", PRO, *given, *(f"--account={each}={PRO}" for each in old[:2]), "--output", "new.toml")
+    init("--key", PRO, "--output", "old.toml")
+    added = [word for each in old for word in ("--add", each)]
+    init(*added, *(f"--account={each}={PRO}" for each in old[:2]), "--output", "old.toml", url=None)
+
+    for file in map(Path, ("new.toml", "old.toml")):
+        tables = re.compile(r"# (?:\[keys\.(?:revoked|unapproved)\]\n)(?:# .+\n)+")
+        text = file.read_text(encoding="utf-8")
+        file.write_text(tables.sub(lambda found: re.sub("(?m)^# ", "", found[0]), text), encoding="utf-8")
+        users = {name: (each.user, each.tier) for name, each in load_target(str(file)).personas.items()}
+        assert users == {
+            "pro": ("pro", "pro"),
+            "revoked": ("pro", "pro"),
+            "legacy": ("pro", "pro"),
+            "unapproved": ("unapproved", "unknown"),
+        }
+
+
 def test_no_profile_is_written_if_all_keys_are_refused(init):
     assert_refused(init("--key", "STAGING_KEY_REVOKED"), 2, "STAGING_KEY_REVOKED: 401", "mistyped or revoked")
 
@@ -234,6 +256,11 @@ REFUSED = {
     "credentials": (KEY, "https://a:b@example.com", 2, *NO_ADDRESS),
     "an address with /api": (KEY, "https://staging.example.com/api", 2, "ends with /api"),
     "keys in the clear": (KEY, "http://staging.example.com", 2, "unencrypted", "--plain-http"),
+    "an account of nothing": ((*KEY, "--account", "OLD_KEY=STAGING_KEY"), HERE, 2, "--account takes"),
+    "an account of a refused key": (
+        (*KEY, "--key", "STAGING_KEY_REVOKED", "--account", "STAGING_KEY_REVOKED=NO_KEY"),
+        *(HERE, 2, "NO_KEY is no key that the server admits", f"these are: {PRO}"),
+    ),
     "a missing folder": ((*KEY, "--output", "none/mine.toml"), HERE, 2, "there is no folder none"),
     "another suffix": ((*KEY, "--output", "staging"), HERE, 2, "ends with .toml"),
     "production": (KEY, "https://knouds.ai", 4, "production", "--yes-production"),

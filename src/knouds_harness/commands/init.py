@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import click
 
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from knouds_harness.targets.allowed_hosts import AllowedHosts
     from knouds_harness.targets.personas import Persona, Secret
     from knouds_harness.targets.profile import Target
-    from knouds_harness.targets.profile_writer import Found, FoundKey
+    from knouds_harness.targets.profile_writer import Found, FoundKey, RefusedKey
+
+_Key = TypeVar("_Key", "FoundKey", "RefusedKey")
 
 _FOLDER = Path("targets")
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
@@ -55,6 +57,13 @@ _WHY_REFUSED = (
     help="Add the key of this environment variable to a profile that exists (repeatable)",
 )
 @click.option(
+    "--account",
+    "accounts",
+    multiple=True,
+    metavar="VARIABLE=OTHER",
+    help="State that a refused key belongs to the account of another key (repeatable)",
+)
+@click.option(
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE",
@@ -79,6 +88,7 @@ def init(
     url: str | None,
     variables: tuple[str, ...],
     added: tuple[str, ...],
+    accounts: tuple[str, ...],
     output: Path | None,
     force: bool,
     plain_http: bool,
@@ -95,6 +105,7 @@ def init(
       knouds-harness init --url https://staging.example.com --key STAGING_KEY
       knouds-harness init --url https://staging.example.com --key STAGING_KEY --key OTHER_KEY --force
       knouds-harness init --add THIRD_KEY --output targets/staging.toml
+      knouds-harness init --add OLD_KEY --account OLD_KEY=STAGING_KEY
     """
     from knouds_harness.command_output import CommandConsole
     from knouds_harness.contract.document import shipped_document
@@ -111,8 +122,9 @@ def init(
             raise UsageError(
                 "--add takes the address, and all but keys, from the profile: leave out the rest"
             )
-        _add(added, output or _only_profile(), yes_production=bool(yes_production))
+        _add(added, output or _only_profile(), accounts, yes_production=bool(yes_production))
     url, variables = _complete(url, variables)
+    _check_accounts(accounts, variables)
     base_url = _base_url(url, production=yes_production, plain_http=plain_http)
     file = output or _FOLDER / f"{_name_of(base_url, variables)}.toml"
     _check_file(file, force=force)
@@ -140,6 +152,7 @@ def init(
             f"{base_url} refuses every key ({_refusals(found)}), and nothing was written\n  {_WHY_REFUSED}."
         )
     found = replace(found, production=yes_production, plain_http=plain_http)
+    found = _with_accounts(found, accounts, {each.variable: (each.user, each.tier) for each in found.keys})
     name = file.stem if file.parent == _FOLDER else str(file)
     text = profile_text(found, target=name) + (http_text(http) if http_file else "")
     _write(file, text, force=force)
@@ -181,7 +194,53 @@ def _only_profile() -> Path:
     return files[0]
 
 
-def _add(variables: Sequence[str], file: Path, *, yes_production: bool) -> NoReturn:
+def _check_accounts(accounts: Sequence[str], variables: Sequence[str]) -> None:
+    for each in accounts:
+        refused, _, other = each.partition("=")
+        if refused not in variables or not _VARIABLE.fullmatch(other):
+            raise UsageError(
+                "--account takes VARIABLE=OTHER, two names of environment variables: of a key that is given "
+                "here, and of one of the same account"
+            )
+
+
+def _with_accounts(
+    found: Found, accounts: Sequence[str], account_by_variable: Mapping[str, tuple[str, str]]
+) -> Found:
+    """Put refused keys with the accounts that the user names; on a terminal, ask for what is not named.
+
+    Args:
+        found: What the server told.
+        accounts: The values of ``--account``.
+        account_by_variable: User and tier of keys, by variable.
+
+    Raises:
+        UsageError: A key that should name an account is of none that is known.
+    """
+    from knouds_harness.targets.profile_writer import UNKNOWN_TIER
+
+    known = {name: each for name, each in account_by_variable.items() if each[1] != UNKNOWN_TIER}
+    named = dict(each.split("=", 1) for each in accounts)
+
+    def told(key: _Key) -> _Key:
+        other = named.get(key.variable, "")
+        if key.tier != UNKNOWN_TIER:
+            return key
+        if not other and known and sys.stdin.isatty():
+            question = f"{key.variable} is refused. Variable of a key of the same account, if any"
+            other = click.prompt(question, default="", show_default=False, err=True)
+        if other and other not in known:
+            raise UsageError(
+                f"{key.variable}: of no account that is known, as {other} is no key that the server admits "
+                f"(these are: {', '.join(filter(None, known)) or 'none'})"
+            )
+        user, tier = known.get(other, (key.user, key.tier))
+        return replace(key, user=user, tier=tier)
+
+    return replace(found, keys=tuple(map(told, found.keys)), refused=tuple(map(told, found.refused)))
+
+
+def _add(variables: Sequence[str], file: Path, accounts: Sequence[str], *, yes_production: bool) -> NoReturn:
     """Ask the server about more keys, and append them to a profile.
 
     The keys of the profile are asked about, too: so a key of an account that it has gets that account's name.
@@ -196,6 +255,7 @@ def _add(variables: Sequence[str], file: Path, *, yes_production: bool) -> NoRet
     from knouds_harness.targets.profile_writer import added_text
 
     variables = _variables(variables, option="--add")
+    _check_accounts(accounts, variables)
     environ = _environ(variables)
     profile = load_target(str(file), environ=environ)
     secrets = _secrets(variables, environ, taken=profile.personas)
@@ -214,6 +274,9 @@ def _add(variables: Sequence[str], file: Path, *, yes_production: bool) -> NoRet
         }
         found = Discovery(client, shipped_document(), variables=named).find_all()
     found = _only_new(found, profile, new)
+    of_profile = {each.secret.variable: (each.user, each.tier) for each in profile.personas.values()}
+    of_new = {each.variable: (each.user, each.tier) for each in found.keys}
+    found = _with_accounts(found, accounts, {**of_profile, **of_new})
     _append(file, added_text(found))
     _print_found(found, console)
     _say(console, f"Added to {file}: {', '.join(f'[keys.{each}]' for each in new)}. Nothing else changed.")
@@ -438,7 +501,7 @@ def _print_found(found: Found, console: Console) -> None:
 
 def _holds(key: FoundKey) -> str:
     if key.state != "active":
-        return f"{key.state}, says the server"
+        return f"{key.state}, says the server; written as a key of account {key.user} ({key.tier})"
     open_ = [f"{name} ({why})" for name, why in key.unknown_capabilities.items() if name != "webhook:receive"]
     held = ", ".join(key.capabilities) or "nothing that shows"
     unknown = f"; not told: {', '.join(open_)}" if open_ else ""

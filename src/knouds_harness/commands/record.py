@@ -138,7 +138,7 @@ def _record(
     from knouds_harness.exchange.recordings.folder import RecordingChange
     from knouds_harness.exchange.redaction import shown
     from knouds_harness.suite.untested import more_credits
-    from knouds_harness.targets.needs.keys import active_keys
+    from knouds_harness.targets.needs.keys import active_keys, without_working_keys
 
     begun = time.monotonic()
     with _folder_until_clean(options_from(RunOptions, asked).runs_folder) as folder:
@@ -170,7 +170,8 @@ def _record(
     if any(more_credits(run.profile) in each.problem for each in judged):
         return ExitCode.GUARD
     if plan.impossible and not active_keys(run.target):
-        _print(console, "No key of the profile works: nothing that needs one can be recorded.")
+        admitted = (key.tier for key in run.target.personas.values() if key.state == "active")
+        _print(console, f"{without_working_keys(admitted)}: nothing that needs one can be recorded.")
         return ExitCode.USAGE
     return ExitCode.KEPT if puts or not plan.outcomes else ExitCode.USAGE
 

@@ -44,7 +44,7 @@ from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.builtin import open_target
 from knouds_harness.targets.guards import Guard
-from knouds_harness.targets.needs.keys import active_keys
+from knouds_harness.targets.needs.keys import active_keys, without_working_keys
 from knouds_harness.targets.needs.webhooks import mints_webhooks
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
@@ -277,7 +277,8 @@ class ConformanceRun:
             return "failed", ExitCode.BREACH, own_errors
         is_skipped, lacks_keys = self.recorder.writer.is_all_skipped, not active_keys(self.target)
         if is_skipped or (lacks_keys and not self._asked <= self.recorder.writer.verified_facts):
-            words = "Every test was skipped" if is_skipped else "No key of the profile works"
+            admitted = (key.tier for key in self.target.personas.values() if key.state == "active")
+            words = without_working_keys(admitted) if lacks_keys else "Every test was skipped"
             counts = Counter(each.missing for each in self.recorder.writer.untested)
             missing = [f"  {each}" for each, _ in counts.most_common(_MOST_MISSING)]
             return "untested", ExitCode.USAGE, [f"{words}. What is missing:", *missing]

@@ -19,6 +19,10 @@ _NOT_TOLD: Final = ("fails", "polled", "image_count_input", "cost_credits", "dea
 """Keys of a workflow that no response reveals."""
 
 
+UNKNOWN_TIER: Final = "unknown"
+"""The tier of a refused key, whose account nobody has named."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class FoundKey:
     """One key, as the target describes it.
@@ -44,6 +48,8 @@ class RefusedKey:
     name: str
     variable: str
     answer: str
+    user: str = ""
+    tier: str = UNKNOWN_TIER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,12 +115,13 @@ def _rendered(template: str, found: Found, **values: object) -> str:
         key=lambda name: _Written(_toml_key(name)),
         credits=lambda amount: _Written(f"{amount:.10g}"),
     )
-    users = {key.user for key in found.keys}
+    users = {key.user for key in found.keys if key.tier != UNKNOWN_TIER}
     return environment.get_template(template).render(
         found=found,
         **values,
         users=users,
         told=lambda workflow: _told(workflow, is_run=workflow.owner in users),
+        unknown_tier=UNKNOWN_TIER,
         polled_models=_MODELS_OF_POLLED_PROVIDERS,
     )
 

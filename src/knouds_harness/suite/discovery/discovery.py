@@ -33,7 +33,7 @@ from knouds_harness.suite.discovery.profile_from_answers import (
     summaries_in,
     workflow_in,
 )
-from knouds_harness.targets.profile_writer import Found, FoundKey, FoundWorkflow, RefusedKey
+from knouds_harness.targets.profile_writer import UNKNOWN_TIER, Found, FoundKey, FoundWorkflow, RefusedKey
 
 MOST_WORKFLOWS = 20
 """Per account; more do not make a profile better."""
@@ -106,7 +106,7 @@ class Discovery:
                     self._listed[name] = listed
             elif is_legacy(whoami):  # the server does not say whose it is, so the user and tier are made up
                 legacy.append(
-                    FoundKey(name=name, variable=variable, user=name, tier="unknown", state="legacy")
+                    FoundKey(name=name, variable=variable, user=name, tier=UNKNOWN_TIER, state="legacy")
                 )
             elif whoami.status == 401:
                 refused.append(RefusedKey(name=name, variable=variable, answer=answer(whoami)))

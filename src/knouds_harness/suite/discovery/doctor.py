@@ -36,7 +36,7 @@ from knouds_harness.targets.address import host_of, is_loopback
 from knouds_harness.targets.allowed_hosts import HOSTS_VARIABLE, allowed_hosts, entry_of, hosts_file
 from knouds_harness.targets.builtin import open_target
 from knouds_harness.targets.guards import Guard
-from knouds_harness.targets.needs.keys import active_keys
+from knouds_harness.targets.needs.keys import active_keys, without_working_keys
 from knouds_harness.targets.needs.need import CONTROL
 from knouds_harness.targets.needs.rate_limits import FILLABLE_WINDOW
 from knouds_harness.targets.needs.webhooks import mints_webhooks
@@ -182,8 +182,9 @@ def print_diagnosis(found: Diagnosis, *, console: Console) -> None:
         console=console,
     )
     if not found.has_working_key:
+        admitted = (key.tier for key in found.keys if key.state == "active" and key.status == HTTPStatus.OK)
         print_line(
-            f"{_without_keys(found.keys)}: nothing that needs one can be tested.",
+            f"{without_working_keys(admitted)}: nothing that needs one can be tested.",
             style="red",
             console=console,
         )
@@ -221,14 +222,6 @@ def print_diagnosis(found: Diagnosis, *, console: Console) -> None:
             "raise the limit, or pass --family or --fact.",
             console=console,
         )
-
-
-def _without_keys(keys: Sequence[KeyFound]) -> str:
-    """Say why no key helps: none works, or the tiers of those that whoami admits may hold no capability."""
-    tiers = sorted({key.tier for key in keys if key.state == "active" and key.status == HTTPStatus.OK})
-    if not tiers:
-        return "No key of the profile works"
-    return f"The server admits a key, but accounts of the tier {' or '.join(tiers)} may hold no capability"
 
 
 def _unread(client: Client) -> list[str]:

@@ -1,7 +1,7 @@
 """Needs for keys with certain rights, and for pairs of keys that are compared."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from knouds_harness.contract.capabilities import WITHOUT_KEYS, WITHOUT_MODELS
 from knouds_harness.targets.needs.need import MAY_RUN, MAY_WRITE, Need, TwoKeys, permissions
@@ -36,6 +36,13 @@ def active_keys(target: Target) -> list[Persona]:
         key for key in target.personas.values() if key.state == "active" and key.tier not in WITHOUT_KEYS
     ]
     return sorted(usable, key=preference, reverse=True)
+
+
+def without_working_keys(tiers: Iterable[str]) -> str:
+    """Say why there are no ``active_keys``, by the tiers of the keys that the server admits."""
+    if named := " or ".join(sorted(set(tiers))):
+        return f"The server admits a key, but keys of the tier {named} hold no capability"
+    return "No key of the profile works"
 
 
 def people(target: Target, *capabilities: str, funds: Funds | None = "enough") -> list[Persona]:
