@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from functools import partial
 
 import checking
@@ -56,3 +57,42 @@ def test_overcharges_that_show_late_are_told(tmp_path, sandbox):
     assert cleaned.returncode == ExitCode.GUARD
     assert not (folder / UNSETTLED_FILE).exists()
     assert read_run(folder).counts.cost_credits == runs * OVERCHARGED
+
+
+@pytest.mark.slow
+def test_load_whose_charges_show_late_says_so(tmp_path, sandbox):
+    """Usage shows none at the end: the headline says that it is not settled, ``cleanup`` what came then."""
+    knouds = partial(checking.knouds, cwd=tmp_path)
+    are_shown = [False]
+
+    def answer(relayed, asked):
+        answered = asked()
+        if relayed.target.startswith("/api/usage?") and not are_shown[0]:
+            page = json.dumps({**json.loads(answered.content), "rows": [], "total": 0})
+            answered = replace(answered, content=page.encode())
+        return answered.in_bytes()
+
+    limits = f'credits = 1_000\nsettle_s = {SETTLE_S}\nallow = ["read", "run"]'
+    small = SmallProfile(folder=tmp_path, sandbox=sandbox, limits=limits)
+    small.key("otto", PRO, user="otto", tier="pro").resource(PORTRAIT.replace("pia", "otto"))
+    with proxying(sandbox.base_url, answer) as server:
+        path = small.written(base_url=server.base_url)
+        load = ("load", "sync_runs", "--rate", "5", "--users", "2", "--duration", "1s", "--yes")
+        loaded = knouds(*load, "--target", path)
+        (folder,) = (tmp_path / "reports/runs").iterdir()
+        load_record = read_run(folder).load
+        assert load_record is not None
+        cost_credits = load_record.results.cost_credits
+        early = knouds("cleanup", folder, "--target", path)
+        are_shown[0] = True
+        settles_at = time.monotonic() + SETTLE_S
+        wait_until(lambda: time.monotonic() > settles_at, timeout_s=2 * SETTLE_S)
+        cleaned = knouds("cleanup", folder, "--target", path)
+
+    headline = next(line for line in loaded.stdout.splitlines() if " requests, " in line)
+    assert headline.endswith("Usage is not settled yet.")
+    assert f"0 credits so far (usage, not settled yet), {cost_credits:,.10g} by the answers" in loaded.stdout
+    assert "usage is not settled yet" in early.stdout
+    assert f"charged {cost_credits:,.10g} credits (usage)" in cleaned.stdout
+    assert cleaned.returncode == ExitCode.KEPT
+    assert "cleanup" not in read_run(folder).note

@@ -26,7 +26,8 @@ def cost_words(cost_credits: float, usage: UsageShown | None) -> str:
     if usage is None or shown is None:
         return f"at most {cost_credits:,.10g} credits" if cost_credits else ""
     if not usage.is_settled:
-        return f"{max(shown, 0):,.10g} credits so far (usage, not settled yet)"
+        words = f"{max(shown, 0):,.10g} credits so far (usage, not settled yet)"
+        return f"{words}, {cost_credits:,.10g} by the answers" if cost_credits > shown else words
     unread = max(0.0, cost_credits - shown)
     words = f"charged {shown:,.10g} credits (usage)"
     if unread and usage.unread:

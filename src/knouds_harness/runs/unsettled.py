@@ -72,10 +72,8 @@ def note_usage(
         marks={user: tuple(sorted(rows)) for user, rows in shown.marks.items() if rows is not None},
     )
     writer.add_file(UNSETTLED_FILE, unsettled_format().dump_json(unsettled))
-    return [
-        f"{NOT_SETTLED}: charges may show up to {settle_s:g} s after a run (limits.settle_s).",
-        f"  knouds-harness cleanup {writer.folder} reads usage again, as does the next command.",
-    ]
+    again = f"knouds-harness cleanup {writer.folder} reads usage again, as does the next command."
+    return [f"{NOT_SETTLED}: charges may show up to {settle_s:g} s after a run (limits.settle_s). {again}"]
 
 
 def settle(folder: Path, client: Client) -> tuple[str, ExitCode]:
