@@ -24,8 +24,9 @@ from knouds_sandbox.serving import running_sandbox
 
 FAULT = "auth-revoked-accepted"
 INDEPENDENT = ("--family", "authentication", "--family", "capabilities", "--family", "validation")
+OF_THE_BUDGET = ("/api/usage", (("limit", "100"), ("offset", "0")))  # read when runs end, so at any time
 OF_EXECUTIONS = {"getExecution", "cancelExecution"}  # their responses depend on timing
-GIVEN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|harness-[0-9a-f]{12}-scratch(-\d+)?")
+GIVEN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|harness-[0-9a-f]{12}(-scratch(-\d+)?)?")
 TOKEN = re.compile(rb"Harness [0-9a-f]{12}")
 
 
@@ -70,7 +71,7 @@ def side_by_side(tmp_path_factory):
 
 
 def requests_of(record):
-    """Return the requests without their order; ids and slugs of the target are replaced."""
+    """Return what tests sent, without its order; ids and slugs of the target are replaced."""
     return sorted(
         (
             each.request.method,
@@ -79,6 +80,7 @@ def requests_of(record):
             TOKEN.sub(b"Harness", each.request.body or b""),
         )
         for each in record.exchange_by_id.values()
+        if (each.request.path, each.request.query) != OF_THE_BUDGET
     )
 
 
