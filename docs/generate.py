@@ -14,6 +14,7 @@ from typing import Final
 import click
 
 from knouds_harness.commands.cli import COMMANDS, command_named
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ExitCode
 from knouds_harness.judging.checks import all_checks
 from knouds_harness.judging.claim import Check
@@ -50,7 +51,7 @@ GUIDES: Final = {
 }
 TABLE_OF_KEYS: Final = re.compile(r"(\| key \| account \| may \|\n\|---\|---\|---\|\n)(?:\|.*\n)*")
 TABLE_OF_OUTCOMES: Final = re.compile(
-    r"(\| outcome \| status \| code \| operations \|\n\|---\|---\|---\|---\|\n)(?:\|.*\n)*"
+    r"(\| outcome \| status \| code \| source \| operations \|\n(?:\|---){5}\|\n)(?:\|.*\n)*"
 )
 MOST_OTHERS: Final = 8
 WIDTH: Final = 100
@@ -115,7 +116,8 @@ def _row_of_outcome(name: str) -> str:
         where = f"all but {', '.join(others)}"
     else:
         where = ", ".join(each for each in operations if each not in others)
-    return f"| `{name}` | {status} | `{code}` | {where} |\n"
+    source = shipped_document().error_codes[code].source
+    return f"| `{name}` | {status} | `{code}` | {source} | {where} |\n"
 
 
 def _listed(capabilities: list[str], everything: list[str]) -> str:
