@@ -47,11 +47,12 @@ from knouds_harness.load.workload.preflight import (
     run_preflight,
     sandbox_prices,
 )
-from knouds_harness.load.workload.workload import Workload, has_runs, scenarios_in
+from knouds_harness.load.workload.workload import Workload, has_runs, rates_of, scenarios_in
 from knouds_harness.locations import SANDBOX
 from knouds_harness.measures.objectives import parse_bounds, refuse_unknown_operations
 from knouds_harness.printable import printable
 from knouds_harness.runs.load_progress import ProgressMessage, tell
+from knouds_harness.runs.operation_load import labelled
 from knouds_harness.targets.builtin import target_environment
 from knouds_harness.targets.guards import check_production
 from knouds_harness.targets.profile import Target, load_target
@@ -205,6 +206,7 @@ def _on_test_start(environment: Environment, **_: object) -> None:
 def _begin(environment: Environment) -> LeadingRun | GeneratingRun:
     assert environment.parsed_options is not None  # noqa: S101 - it comes from a command line
     try:
+        _take_rates(environment, environment.parsed_options)
         options = read_options(environment.parsed_options)
         _check_objectives(environment, options)
         if options.target is None and scenarios_in(environment.user_classes):
@@ -279,6 +281,26 @@ def _set_up(environment: Environment, options: LoadOptions) -> tuple[LoadSetup, 
     return setup, [*ahead.about_costs, *(inputs.left_out if inputs else ()), *plan.warnings]
 
 
+def _take_rates(environment: Environment, parsed: Namespace) -> None:
+    """Ask for the sum of the rates that scenarios of the Locust file have of their own."""
+    rates = rates_of(environment.user_classes)
+    if not rates or isinstance(environment.runner, WorkerRunner):  # a worker gets the master's options
+        return
+    others = [each.__name__ for each in environment.user_classes if each.__name__ not in rates]
+    if others:
+        raise UsageError(
+            f"{' and '.join(rates)} have rates of their own, and {' and '.join(others)} none\n"
+            "  Set rate in each user class, or in none."
+        )
+    if parsed.rate or parsed.stages:
+        flag = "--rate" if parsed.rate else "--stages"
+        raise UsageError(
+            f"{flag} has no effect: {' and '.join(rates)} have rates of their own\n"
+            "  Leave it out, or take rate out of the classes."
+        )
+    parsed.rate = sum(rates.values())
+
+
 def _await_others(environment: Environment, target: Target) -> None:
     """Wait for other runs of this machine on the target's accounts; keep others waiting until Locust ends."""
     resources = ExitStack()
@@ -298,6 +320,8 @@ def _check_objectives(environment: Environment, options: LoadOptions) -> None:
     if all(task.__module__ == tasks.__name__ for user in environment.user_classes for task in user.tasks):
         operations = shipped_document().operation_by_id
         known = [*operations, *(f"{each} async" for each in operations if each in RUN_OPERATIONS)]
+        if rates := rates_of(environment.user_classes):
+            known = [labelled(scenario, each) for scenario in rates for each in known]
         refuse_unknown_operations(objectives, known)
 
 

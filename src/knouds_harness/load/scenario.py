@@ -18,6 +18,7 @@ from knouds_harness.load.generator.generating_run import GeneratingRun
 from knouds_harness.load.invariants.verification import parsed
 from knouds_harness.load.workload.accounts import RUNS, AccountKeys, RunRequest
 from knouds_harness.load.workload.workload import Task, TaskAccount
+from knouds_harness.runs.operation_load import labelled
 from knouds_harness.targets.needs.runs import RunNeed
 from knouds_harness.targets.personas import Persona
 
@@ -41,6 +42,12 @@ class ScenarioUser(ArrivalUser):
     crosses_limit: ClassVar[bool] = False
     """Whether it is meant to exceed a rate limit; then all responses are verified."""
 
+    rate: ClassVar[float | None] = None
+    """Tasks started per second, if each scenario of the file has a rate of its own (in place of ``--rate``).
+
+    Its requests are then counted under the name of the class and the operation: ``Readers: getWhoami``.
+    """
+
     load_run: GeneratingRun
     account: AccountKeys
     persona: Persona
@@ -53,6 +60,7 @@ class ScenarioUser(ArrivalUser):
         self._is_admitted = False
         self._user_tasks = self.load_run.tasks_of(type(self))
         self._own_tasks = self._user_tasks.tasks
+        self._label = "" if self.rate is None else labelled(type(self).__name__, "")
         self._turn: TaskAccount | None = None
         self.take_turn(self._own_tasks[0])
 
@@ -132,7 +140,7 @@ class ScenarioUser(ArrivalUser):
             answered = self.client.request(
                 method,
                 path,
-                name=name or operation,
+                name=self._label + (name or operation),
                 json=json,
                 params=params,
                 headers=_WITHOUT_KEY if is_public else headers,
@@ -151,7 +159,10 @@ class ScenarioUser(ArrivalUser):
                 for slug in effect.names(Action.WRITE):
                     self.load_run.created.note_deleted(slug)
             self.load_run.observe(
-                name or operation, response, sender=None if is_public else runner or persona
+                name or operation,
+                response,
+                sender=None if is_public else runner or persona,
+                label=self._label,
             )
             if number is not None:
                 is_ours = creation is not None and not self.load_run.created.is_disputed(creation)

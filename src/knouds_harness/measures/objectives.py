@@ -16,6 +16,7 @@ from knouds_harness.runs.operation_load import (
     ALL_OPERATIONS,
     RECORDED_PERCENTS,
     OperationLoad,
+    is_total,
     percentile_measure,
     time_ms,
 )
@@ -151,7 +152,7 @@ def _parsed(text: str) -> Objective:
             f'"{text}": {written} is not a metric\n'
             f"  Use one of {', '.join(names)}; put service_ before a time for the service time."
         )
-    if measure.startswith("service_") and operation == ALL_OPERATIONS:
+    if measure.startswith("service_") and is_total(operation):
         raise UsageError(f'"{text}": service times are kept by operation\n  Name one, or * for each.')
     is_least = measure == "requests_per_s"
     if found["sign"].startswith(">") != is_least:
@@ -221,7 +222,7 @@ def digits(number: float) -> int:
 def refuse_unknown_operations(objectives: Iterable[Objective], known: Collection[str]) -> None:
     """Raise ``UsageError`` for an objective of an unknown operation."""
     for each in objectives:
-        if each.operation != ALL_OPERATIONS and not fnmatch.filter(known, each.operation):
+        if not is_total(each.operation) and not fnmatch.filter(known, each.operation):
             raise UsageError(
                 f"objective of {each.operation}: {UnknownName('operation', each.operation, known)}"
             )
@@ -243,7 +244,7 @@ def _meant_by(
 ) -> list[tuple[str, OperationLoad | None]]:
     meant = objective.operation
     fitting = [each for each in operations if fnmatch.fnmatchcase(each.operation, meant)]
-    named = [each for each in fitting if each.operation != ALL_OPERATIONS or meant == ALL_OPERATIONS]
+    named = [each for each in fitting if not is_total(each.operation) or is_total(meant)]
     if not named and EVERY_OPERATION not in meant:
         return [(meant, None)]
     return [(each.operation, each) for each in named]

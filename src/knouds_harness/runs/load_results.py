@@ -1,7 +1,7 @@
 """What a load run measured: the shape of ``load.json``, beside ``run.json`` in the folder of the run."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Final, Literal
 
@@ -15,6 +15,7 @@ from knouds_harness.runs.operation_load import (
     OperationLoad,
     TaskError,
     Times,
+    labelled,
 )
 
 LOAD_FILE: Final = "load.json"
@@ -94,6 +95,7 @@ class LoadPlan:
         users: In the open model the most requests in flight.
         warm_up_s: Seconds at the start that are left out of every figure.
         verified_share: Share of the responses to check against the contract, from 0 to 1; 0 for a sample.
+        rates: Tasks per second of each scenario, if they have rates of their own.
         mix: The mix, the workflows and models to run, and the name of the file of inputs; or empty.
         inputs: The same, with the number of lines in the file and their order.
     """
@@ -109,6 +111,7 @@ class LoadPlan:
     workers: int
     seed: int
     verified_share: float = 0.0
+    rates: Mapping[str, float] = field(default_factory=dict)
     mix: str = ""
     inputs: str = ""
 
@@ -326,6 +329,7 @@ class LoadResults:
         task_errors: The most frequent first, warm-up included; older records count them as an operation.
         windows: Windows of rate limits, warm-up included; the first two thousand of a run.
         overall: Response times of the kept requests of all operations.
+        overall_by_scenario: The same of each scenario with a rate of its own.
         is_steady: Whether throughput and times became steady; None if the plan changes the load, or the run
             was too short to tell.
         steady_from_s: When they became steady, in seconds since the start.
@@ -349,6 +353,7 @@ class LoadResults:
     begun_unix_s: float | None = None
     windows: tuple[LimitWindow, ...] = ()
     overall: Times | None = None
+    overall_by_scenario: Mapping[str, Times] = field(default_factory=dict)
     is_steady: bool | None = None
     steady_from_s: float | None = None
     slow_seconds: tuple[int, ...] = ()
@@ -358,20 +363,33 @@ class LoadResults:
     @property
     def total(self) -> OperationLoad:
         """All operations together: counts added up, and the times of ``overall``, as far as recorded."""
-        response = self.overall or NO_TIMES
+        return self._together(ALL_OPERATIONS, self.operations, self.overall or NO_TIMES)
+
+    @property
+    def totals(self) -> tuple[OperationLoad, ...]:
+        """The operations of each scenario with a rate of its own together, then all."""
+        by_scenario = (
+            self._together(
+                labelled(name, ALL_OPERATIONS),
+                [each for each in self.operations if each.operation.startswith(labelled(name, ""))],
+                times,
+            )
+            for name, times in self.overall_by_scenario.items()
+        )
+        return (*by_scenario, self.total)
+
+    def _together(self, name: str, loads: Sequence[OperationLoad], response: Times) -> OperationLoad:
         return OperationLoad(
-            operation=ALL_OPERATIONS,
-            requests=sum(each.requests for each in self.operations),
-            per_s=sum(each.per_s for each in self.operations),
-            by_status={
-                status: sum(each.by_status[status] for each in self.operations) for status in STATUSES
-            },
+            operation=name,
+            requests=sum(each.requests for each in loads),
+            per_s=sum(each.per_s for each in loads),
+            by_status={status: sum(each.by_status[status] for each in loads) for status in STATUSES},
             errors=(),
             response=response,
             service=response if self.plan.model == "closed" else NO_TIMES,
             refused_response=NO_TIMES,
             server=NO_TIMES,
-            **{name: sum(getattr(each, name) for each in self.operations) for name in _ADDED_UP},
+            **{each: sum(getattr(load, each) for load in loads) for each in _ADDED_UP},
         )
 
     @property

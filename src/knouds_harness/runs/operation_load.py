@@ -11,8 +11,24 @@ ALL_OPERATIONS: Final = "all operations"
 """Stands in place of an operation for all of them together."""
 SECOND_TIMES: Final = {"p50_ms": "median", "p99_ms": "99th percentile", "max_ms": "longest"}
 """The times of one second in ``seconds.csv``, and their names in charts over time."""
+_LABEL: Final = ": "
 TASK: Final = "task "
 """Prefix of a task's name in place of an operation, under which its exceptions are counted."""
+
+
+def labelled(scenario: str, operation: str) -> str:
+    """Return the name under which an operation is counted for one of several scenarios."""
+    return f"{scenario}{_LABEL}{operation}"
+
+
+def unlabelled(name: str) -> str:
+    """Return the operation that a name is of, without the scenario."""
+    return name.rpartition(_LABEL)[2]
+
+
+def is_total(name: str) -> bool:
+    """Whether a name stands for all operations, of one scenario or of all."""
+    return unlabelled(name) == ALL_OPERATIONS
 
 
 class RequestStatus(StrEnum):

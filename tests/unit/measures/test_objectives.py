@@ -104,6 +104,19 @@ def test_star_in_a_name_stands_for_each_matching_operation():
     assert judge_objectives([objective], [measured("runWorkflow")]) == ()
 
 
+def test_star_stands_for_no_total_of_a_scenario():
+    """Totals are meant only by name."""
+    total, own = measured("Readers: all operations"), measured("Readers: getWhoami")
+    each, together = (
+        Objective(operation=name, measure="p99_ms", bound=6)
+        for name in ("Readers: *", "Readers: all operations")
+    )
+
+    judged = judge_objectives([each, together], [own, total])
+
+    assert [found.operation for found in judged] == [own.operation, total.operation]
+
+
 def test_shipped_objectives_can_be_read():
     """The file is valid, and cites existing facts."""
     objectives = [each for name in scenario_names() for each in load_objectives(SHIPPED, name)]

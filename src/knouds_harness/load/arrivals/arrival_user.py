@@ -68,6 +68,10 @@ class Arrivals:
         self._due_s = at_s + next(self._instants, math.inf)
         self._set()
 
+    def counts(self) -> tuple[int, int, int, int]:
+        """Return how many were due, were handed over and were dropped, and how many are in flight."""
+        return self.due, self.handed, self.dropped, self.in_flight
+
     def stop(self) -> None:
         """Hand over nothing more; at the end of the schedule, what was due and not handed over stays due.
 
@@ -157,7 +161,7 @@ class ArrivalUser(KnoudsUser):
         """Take what all users share from the run of this process, if there is one."""
         self.load_run = run = run_of(environment)
         if run is not None:
-            self.arrivals = run.arrivals
+            self.arrivals = run.arrivals_of(type(self))
             self.network_timeout = min(self.network_timeout, run.answer_within_s)
             self.connection_timeout = min(self.connection_timeout, run.answer_within_s)
         self.chance = run.chance if run else random.Random()

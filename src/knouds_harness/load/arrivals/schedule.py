@@ -126,6 +126,14 @@ class Shape:
         index = bisect_right(self._ends_s, at_s)
         return self.stages[index].level(at_s - _before(self._ends_s, index))
 
+    def scaled(self, share: float) -> Self:
+        """Return the shape with each level times this share."""
+        stages = (
+            Stage(duration_s=each.duration_s, start=each.start * share, end=each.end * share)
+            for each in self.stages
+        )
+        return type(self)(tuple(stages))
+
     def area(self, from_s: float, until_s: float) -> float:
         """Return level times seconds between two instants: for a rate, how many arrivals are expected."""
         return self._area_until(until_s) - self._area_until(from_s)
@@ -179,7 +187,7 @@ class ArrivalSchedule:
 
     shape: Shape
     spacing: str = "constant"
-    seed: int = 0
+    seed: int | str = 0
 
     def __post_init__(self) -> None:
         if self.spacing not in SPACINGS:

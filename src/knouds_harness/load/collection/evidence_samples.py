@@ -11,7 +11,7 @@ from knouds_harness.exchange.evidence import Exchange, Pairs, Request
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.load.collection.rows import MOST_OF_A_KIND, AnswerCopy
 from knouds_harness.load.collection.seconds import Error
-from knouds_harness.runs.operation_load import ErrorCount, OperationLoad, RequestStatus
+from knouds_harness.runs.operation_load import ErrorCount, OperationLoad, RequestStatus, unlabelled
 from knouds_harness.targets.profile import Target
 
 _MOST_KINDS: Final = 100
@@ -73,7 +73,7 @@ class SampleWriter:
             query=tuple(parse_qsl(url.query, keep_blank_values=True)),
             headers=headers,
             body=body[:_MOST_BYTES] or None,
-            operation_id=error.operation.removesuffix(" async"),
+            operation_id=unlabelled(error.operation).removesuffix(" async"),
             persona=answer.sender or _persona_of(headers),
             cost_credits=self._cost_credits_by_path.get(path, 0.0),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Final
@@ -38,6 +38,7 @@ from knouds_harness.runs.operation_load import (
     SecondRow,
     TaskError,
     Times,
+    labelled,
 )
 
 SERVER: Final = "server"
@@ -188,11 +189,11 @@ class RunMetrics:
         ]
         return tuple(sorted(found, key=lambda each: -each.count)[:_MOST_ERRORS])
 
-    def overall(self) -> Times:
-        return times(self.measured.kept())
+    def overall(self, *, prefix: str = "") -> Times:
+        return times(self.measured.kept(prefix=prefix))
 
-    def kept_times(self, length_s: int | None = None) -> list[OkTimes]:
-        """Return the times of kept requests, by operation and, if several, last of all of them.
+    def kept_times(self, length_s: int | None = None, *, scenarios: Iterable[str] = ()) -> list[OkTimes]:
+        """Return the times of kept requests: of each operation, of those of a scenario, and of all.
 
         With ``length_s``, only of the last seconds.
         """
@@ -206,12 +207,15 @@ class RunMetrics:
             if series.measure == RESPONSE and series.status is RequestStatus.KEPT:
                 service = counted.histograms.get(series._replace(measure=SERVICE), response)
                 found.append(OkTimes(operation=series.operation, response=response, service=service))
-        together = OkTimes(
-            operation=ALL_OPERATIONS,
-            response=merged(each.response for each in found),
-            service=merged(each.service for each in found),
-        )
-        return [*found, *([together] if found[1:] else [])]
+        together = [
+            OkTimes(
+                operation=prefix + ALL_OPERATIONS,
+                response=merged(each.response for each in found if each.operation.startswith(prefix)),
+                service=merged(each.service for each in found if each.operation.startswith(prefix)),
+            )
+            for prefix in (*(labelled(name, "") for name in scenarios), "")
+        ]
+        return [*found, *(together if found[1:] else [])]
 
     def steady_from_s(self) -> tuple[bool | None, float | None]:
         """Whether throughput and mean response time became steady, and when; None if the run is too short."""

@@ -117,12 +117,14 @@ class Second:
     def count_error(self, error: Error) -> None:
         self.errors[error] = self.errors.get(error, 0) + 1
 
-    def kept(self) -> Histogram:
-        """Return the response times of kept requests, over all operations."""
+    def kept(self, *, prefix: str = "") -> Histogram:
+        """Return the response times of kept requests, over all operations whose name begins so."""
         return merged(
             histogram
             for series, histogram in self.histograms.items()
-            if series.measure == RESPONSE and series.status is RequestStatus.KEPT
+            if series.measure == RESPONSE
+            and series.status is RequestStatus.KEPT
+            and series.operation.startswith(prefix)
         )
 
 

@@ -6,6 +6,8 @@ import gc
 import random
 import ssl
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Final
@@ -23,7 +25,7 @@ from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.load import final_reports as messages
 from knouds_harness.load.arrivals.arrival_user import Arrivals
-from knouds_harness.load.arrivals.schedule import Share
+from knouds_harness.load.arrivals.schedule import ArrivalSchedule, Share
 from knouds_harness.load.client.http_client import tls_context
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.collection.metrics import SERVER, CycleLog, measured_from_unix_s
@@ -34,10 +36,11 @@ from knouds_harness.load.generator.task_errors import TaskErrors
 from knouds_harness.load.generator.workflow_log import WorkflowLog
 from knouds_harness.load.invariants.verification import OBSERVED, verified_share
 from knouds_harness.load.load_setup import NO_TARGET, LoadSetup
+from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.input_lines import InputSequence
 from knouds_harness.load.workload.limits import LoadLimits
-from knouds_harness.load.workload.workload import HasTasks, UserTasks, scenarios_in
-from knouds_harness.runs.operation_load import RequestStatus
+from knouds_harness.load.workload.workload import HasTasks, UserTasks, rates_of, scenarios_in
+from knouds_harness.runs.operation_load import RequestStatus, labelled
 from knouds_harness.targets.budget import Budget
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
@@ -52,7 +55,6 @@ class GeneratingRun:
     """The state of a run in a process that sends a share of it; ``run_of`` finds it.
 
     Attributes:
-        arrivals: None in the closed model.
         input_turns: Chooses the inputs of each run; None to use those of the profile.
         passed: Tasks that completed at least once in this process.
         workflow_log: Notes requests to workflows for the process that leads.
@@ -69,7 +71,9 @@ class GeneratingRun:
         self._setup = setup
         self._tasks: dict[type[HasTasks], UserTasks] = {}
         self._monitor = LoopMonitor()
-        self.arrivals = Arrivals(options.schedule) if options.schedule else None
+        self._arrivals = {
+            name: Arrivals(each) for name, each in schedules_of(options, environment.user_classes).items()
+        }
         lease = LeasedCredits(runner)
         self._limits = LoadLimits(target, lease=lease, ahead=setup.ahead) if target else None
         self.created = CreatedWorkflows(target=target or Target(name="", base_url=""))
@@ -89,7 +93,8 @@ class GeneratingRun:
         scenarios = scenarios_in(environment.user_classes)
         share = verified_share(options, scenarios) if target else 0.0
         self._is_verified = target is not None and bool(share or scenarios)
-        recorder.copies_all, recorder.always_copied = share > 0, OBSERVED
+        named = {labelled(label, each) for label in rates_of(scenarios) for each in OBSERVED}
+        recorder.copies_all, recorder.always_copied = share > 0, OBSERVED | named
         self.workflow_log = WorkflowLog(is_followed=share > 0)
         self.delivery_waiter = DeliveryWaiter(setup, scenarios) if setup.ahead.is_delivered else None
         receivers = self.delivery_waiter.receivers if self.delivery_waiter else []
@@ -142,7 +147,13 @@ class GeneratingRun:
             self._tasks[scenario] = UserTasks(scenario, workload)
         return self._tasks[scenario]
 
-    def observe(self, operation: str, response: Response, *, sender: Persona | None = None) -> None:
+    def arrivals_of(self, user_class: type[User]) -> Arrivals | None:
+        """Return the arrivals that users of a class serve; None in the closed model."""
+        return self._arrivals.get(user_class.__name__, self._arrivals.get(""))
+
+    def observe(
+        self, operation: str, response: Response, *, sender: Persona | None = None, label: str = ""
+    ) -> None:
         """Have a response verified, and record its ``ms``; to be called before its event is fired."""
         if self._is_verified:
             response.sender = sender.name if sender else ""
@@ -154,7 +165,7 @@ class GeneratingRun:
             took_ms = body.get("ms") if isinstance(body, dict) else None
             # isinstance would take bools, and be slower; the bounds refuse not-a-number.
             if (type(took_ms) is int or type(took_ms) is float) and 0 <= took_ms < _MOST_MS:
-                self.seconds.recorder.record(operation, RequestStatus.KEPT, SERVER, took_ms)
+                self.seconds.recorder.record(label + operation, RequestStatus.KEPT, SERVER, took_ms)
 
     # What this process sends
 
@@ -167,9 +178,9 @@ class GeneratingRun:
         delay_s = start_unix_s - now_unix_s()
         if self.input_turns:
             self.input_turns.take_share(share)
-        if self.arrivals:
-            counted_from_s = measured_from_unix_s(start_unix_s, self.options.warm_up_s) - start_unix_s
-            self.arrivals.begin(time.perf_counter() + delay_s, share, counted_from_s=counted_from_s)
+        counted_from_s = measured_from_unix_s(start_unix_s, self.options.warm_up_s) - start_unix_s
+        for arrivals in self._arrivals.values():
+            arrivals.begin(time.perf_counter() + delay_s, share, counted_from_s=counted_from_s)
         if self._limits:
             self._limits.pace(share, since=time.monotonic() + delay_s)
         self._monitor.begin()
@@ -180,15 +191,15 @@ class GeneratingRun:
 
     def _extras(self) -> dict[str, Any]:
         """Return what this process hands over beside its requests."""
-        arrivals, waiter = self.arrivals, self.delivery_waiter
+        arrivals, waiter = [*self._arrivals.values()], self.delivery_waiter
         minted, self._unknown_keys = self._unknown_keys, []
         return {
             "sent_unix_s": now_unix_s(),
             "cpu_s": time.process_time(),
             "lags": self._monitor.take(),
             "stalls": self._monitor.take_stalls(),
-            "arrivals": arrivals and [arrivals.due, arrivals.handed, arrivals.dropped, arrivals.in_flight],
-            "timer": arrivals.timer if arrivals else "",
+            "arrivals": [sum(counts) for counts in zip(*(each.counts() for each in arrivals), strict=True)],
+            "timer": arrivals[0].timer if arrivals else "",
             "spent_credits": self._limits.budget.spent_credits if self._limits else 0.0,
             "workflows": self.workflow_log.take(),
             "deliveries": [waiter.unconfigured, waiter.refused] if waiter else [0, 0],
@@ -201,8 +212,8 @@ class GeneratingRun:
         self.chance = random.Random(f"{self.options.seed} {self._runner.worker_index}")
 
     def _on_test_stopping(self, **_: object) -> None:
-        if self.arrivals:
-            self.arrivals.stop()
+        for arrivals in self._arrivals.values():
+            arrivals.stop()
         if self.delivery_waiter:
             gevent.spawn_later(self._environment.stop_timeout / 2, self.delivery_waiter.end_waits)
 
@@ -230,6 +241,19 @@ class GeneratingRun:
         reason = f"Ended early: worker {self._runner.client_id} {silent}."
         self.stop(reason, ExitCode.INVALID_MEASUREMENT)
         self._runner.quit()  # what it sends would not be counted
+
+
+def schedules_of(options: LoadOptions, user_classes: Sequence[Any]) -> dict[str, ArrivalSchedule]:
+    """Return the arrivals of each scenario with a rate of its own, or under no name those of all users."""
+    whole, rates = options.schedule, rates_of(user_classes)
+    if whole is None:
+        return {}
+    return {
+        name: replace(
+            whole, shape=whole.shape.scaled(rate / sum(rates.values())), seed=f"{whole.seed} {name}"
+        )
+        for name, rate in rates.items()
+    } or {"": whole}
 
 
 def _tls_of(target: Target) -> ssl.SSLContext | None:

@@ -48,7 +48,7 @@ from knouds_harness.load.load_setup import NO_TARGET, LoadSetup
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.deliveries import Deliveries, open_deliveries
 from knouds_harness.load.workload.limits import LoadLimits
-from knouds_harness.load.workload.workload import has_runs, may_take, scenarios_in
+from knouds_harness.load.workload.workload import has_runs, may_take, rates_of, scenarios_in
 from knouds_harness.measures.delay import Delay
 from knouds_harness.measures.objectives import (
     Objective,
@@ -61,7 +61,7 @@ from knouds_harness.measures.objectives import (
 )
 from knouds_harness.runs.findings import LEFT_BEHIND
 from knouds_harness.runs.load_results import JudgedObjective, LoadResults
-from knouds_harness.runs.operation_load import TASK, RequestStatus
+from knouds_harness.runs.operation_load import TASK, RequestStatus, labelled, unlabelled
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.needs.need import MAY_WRITE
 
@@ -246,7 +246,8 @@ class LeadingRun:
     def _on_row(self, row: RequestRow, epoch_s: float) -> RequestRow:
         """Judge the answer to a request, keep it as evidence, and count it in Locust's statistics."""
         if self.verification:
-            row = self.verification.look(row, epoch_s=epoch_s)
+            judged = self.verification.look(row._replace(name=unlabelled(row.name)), epoch_s=epoch_s)
+            row = judged._replace(name=row.name)
         if row.failure is not None and row.answer is not None:
             self.evidence.add(error_of(row), row.answer)
         stats = self._environment.stats
@@ -309,7 +310,8 @@ class LeadingRun:
     def results(self) -> LoadResults:
         options, metrics, verification = self.options, self.metrics, self.verification
         health, measured_s = self.health(), metrics.measured_s(options.load_shape.duration_s)
-        ok, delay = metrics.kept_times(), Delay(health.loop_lag)
+        rates = rates_of(self._scenarios)
+        ok, delay = metrics.kept_times(scenarios=rates), Delay(health.loop_lag)
         doubts_by_operation = {each.operation: delay.doubts_ms(each) for each in ok}
         operations = tuple(
             replace(each, doubts_ms=doubts_by_operation.get(each.operation, {}))
@@ -334,6 +336,7 @@ class LeadingRun:
             objectives=(),
             cycles=cycles(metrics.measured.histograms),
             overall=metrics.overall(),
+            overall_by_scenario={name: metrics.overall(prefix=labelled(name, "")) for name in rates},
             is_steady=is_steady,
             steady_from_s=steady_from_s,
             slow_seconds=metrics.slow_seconds() if is_level else (),
@@ -345,7 +348,7 @@ class LeadingRun:
             cost_credits=health.spent_credits,
             note="\n".join(self._notes),
         )
-        measured = [*operations, results.total]
+        measured = [*operations, *results.totals]
         judged = judge_objectives(self._objectives, measured)
         judged = with_doubts(judged, results.validity, ok=ok, delay=delay)
         aborted = [
@@ -466,7 +469,7 @@ class LeadingRun:
     def _clean_up(self, *, is_urgent: bool) -> None:
         if self._all_created is None:
             return
-        if all(name != "createWorkflow" for name, _ in self._environment.stats.entries):
+        if all(unlabelled(name) != "createWorkflow" for name, _ in self._environment.stats.entries):
             self._all_created.finish(left=0)
             return
         with self._client(self._all_created) as client:

@@ -22,6 +22,7 @@ from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.usage import ShownCharges
 from knouds_harness.load.collection.seconds import Second, now_unix_s
 from knouds_harness.load.options import LoadOptions
+from knouds_harness.load.workload.workload import rates_of
 from knouds_harness.measures.hdr_logs import HdrLogWriter, Interval
 from knouds_harness.runs.findings import OUTCOME_BY_EXIT_CODE
 from knouds_harness.runs.header import run_setup
@@ -163,6 +164,7 @@ def plan_of(
         workers=workers,
         seed=options.seed,
         verified_share=verified_share,
+        rates=rates_of(classes),
         mix=own_mix(options.mix, run, options.inputs.name if options.inputs else ""),
         inputs=own_mix(options.mix, run, inputs),
     )

@@ -98,7 +98,7 @@ def _doubt(missed: JudgedObjective, validity: Validity, ok: OkTimes | None, dela
     (least_ms,) = delay.least_ms(ok.service, measure)
     if least_ms > missed.bound:
         return ""
-    return f"Without the generator's own delay at least {least_ms:.1f} ms."
+    return f"without the generator's own delay at least {least_ms:.1f} ms"
 
 
 def validity_of(

@@ -15,7 +15,7 @@ from knouds_harness.load.arrivals.schedule import Shape
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.accounts import AccountKeys
 from knouds_harness.load.workload.input_lines import InputFile
-from knouds_harness.load.workload.workload import SharedTask, Workload, scenarios_in, shares
+from knouds_harness.load.workload.workload import SharedTask, Workload, rates_of, scenarios_in, shares
 from knouds_harness.printable import first_few
 from knouds_harness.targets.needs.need import Need
 from knouds_harness.targets.needs.runs import RunNeed, is_run_by_any_key, resources_of, why_not_runnable
@@ -85,6 +85,7 @@ def forecast(
     costs = _costs(target, options, tasks, demands, crosses=crosses)
     lines = [
         f"load    {_load(options, tasks)}",
+        *(f"        {name} {rate:g} per second" for name, rate in rates_of(scenarios).items()),
         f"keys    {', '.join(_sender(each) for each in demands) or 'none that is known'}",
         *([f"inputs  {_inputs(inputs, options, tasks, demands)}"] if inputs and inputs.lines else []),
         *(f"limits  {line}" for line in _limits(demands, tasks)),
@@ -130,12 +131,13 @@ def _not_run(workload: Workload, scenarios: Sequence[Any]) -> Iterator[str]:
 
 def _demands(workload: Workload, scenarios: Sequence[Any], unpriced: Collection[str]) -> list[AccountLoad]:
     by_user: dict[str, AccountLoad] = {}
-    weight_of_all = sum(each.weight for each in scenarios)
-    for scenario in scenarios:
+    weights = [each.weight if each.rate is None else each.rate for each in scenarios]
+    for scenario, weight in zip(scenarios, weights, strict=True):
+        of_all = weight / sum(weights)
         for part in workload.task_resources(scenario):
             for account, share in zip(part.accounts, shares(part.accounts), strict=True):
                 demand = by_user.setdefault(account.user, AccountLoad(account=account))
-                _add(demand, part.needs, share * part.share * scenario.weight / weight_of_all, unpriced)
+                _add(demand, part.needs, share * part.share * of_all, unpriced)
     return sorted(by_user.values(), key=lambda each: -each.share)
 
 

@@ -30,9 +30,11 @@ class HasTasks(Protocol):
     Attributes:
         needs: Capabilities that a key must hold for tasks that do not declare what they need.
         crosses_limit: Whether it is meant to exceed a rate limit.
+        rate: Tasks started per second, if each scenario of the file has a rate of its own; else None.
     """
 
     tasks: list[Any]
+    rate: ClassVar[float | None]
     needs: ClassVar[Collection[str]]
     crosses_limit: ClassVar[bool]
 
@@ -49,6 +51,11 @@ class SharedTask(Protocol):
 
 def scenarios_in(user_classes: Iterable[Any]) -> list[type[HasTasks]]:
     return [each for each in user_classes if isinstance(each, HasTasks)]  # type: ignore[misc] # as users are
+
+
+def rates_of(user_classes: Iterable[Any]) -> dict[str, float]:
+    """Return the rates that scenarios have of their own, by the name of their class."""
+    return {each.__name__: each.rate for each in scenarios_in(user_classes) if each.rate is not None}
 
 
 def takes(*needs: Need[Any]) -> Callable[[Task], Task]:

@@ -268,6 +268,7 @@ def _notes(baseline: Sequence[LoadFigures], candidate: Sequence[LoadFigures]) ->
 
 _ALIKE: Final[Mapping[str, Callable[[LoadFigures], object]]] = {
     "the load over time": lambda run: run.plan.stages,
+    "the rates of the scenarios": lambda run: run.plan.rates,
     "the warm-up": lambda run: run.plan.warm_up_s,
     "the number of users": lambda run: run.plan.users,
     "the processes that sent": lambda run: run.plan.workers,

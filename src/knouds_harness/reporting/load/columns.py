@@ -208,8 +208,8 @@ def byte_size(number: float) -> str:
 
 
 def rows_of(load: LoadResults) -> list[OperationLoad]:
-    """Return the rows of a table for people: each operation, then all together if there are several."""
-    return [*load.operations, *([load.total] if len(load.operations) > 1 else [])]
+    """Return the rows of a table for people: each operation, then those of a scenario and all together."""
+    return [*load.operations, *(load.totals if len(load.operations) > 1 else ())]
 
 
 def operation_columns(*, for_programs: bool = False) -> list[LoadColumn[OperationLoad]]:

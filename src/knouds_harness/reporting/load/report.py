@@ -362,6 +362,7 @@ def _plan(load: LoadResults) -> list[tuple[str, Words]]:
     timer = f", timer: {made_by.timer}" if made_by.timer else ""
     return [
         ("Plan", f"{plan.model} model, {shape}, {counted(plan.workers, 'process', 'processes')}; {stages}"),
+        ("Scenarios", ", ".join(f"{name} {rate:g} per second" for name, rate in plan.rates.items())),
         ("Inputs", plan.inputs),
         ("Checked", f"{checked} of the answers against the contract"),
         ("Generator", f"{generator}{timer}"),

@@ -51,7 +51,7 @@ from knouds_harness.runs.load_results import (
     LoadResults,
     Validity,
 )
-from knouds_harness.runs.operation_load import ALL_OPERATIONS, OperationLoad, RequestStatus, Times
+from knouds_harness.runs.operation_load import OperationLoad, RequestStatus, Times, is_total
 
 _MOST_ERRORS: Final[dict[Medium, int]] = {"terminal": 5, "markdown": 20}
 _TONE_BY_STATUS: Final = {each.value: each.tone for each in RequestStatus}
@@ -72,7 +72,7 @@ def objective_table(load: LoadResults) -> Table:
         rows.append(
             (
                 badge("met", "good") if each.is_met else badge("missed", "bad"),
-                each.operation if each.operation == ALL_OPERATIONS else Code(each.operation),
+                each.operation if is_total(each.operation) else Code(each.operation),
                 short_name(each.measure),
                 observed_text(each),
                 figure_text(each.measure, each.bound),
@@ -140,7 +140,7 @@ def _moved_by_ms(figure: DelayedFigure) -> float:
 def percentile_table(load: LoadResults) -> Table:
     rows: list[tuple[str, str, Times]] = []
     if load.overall and len(load.operations) > 1:
-        rows.append((ALL_OPERATIONS, "response", load.overall))
+        rows += [(each.operation, "response", each.response) for each in load.totals]
     for each in load.operations:
         rows.append((each.operation, "response", each.response))
         if load.plan.model == "open":  # in the closed model they are the response times
@@ -266,7 +266,7 @@ def _text_table(
         ),
         [
             (
-                each.operation if each.operation == ALL_OPERATIONS else Code(each.operation),
+                each.operation if is_total(each.operation) else Code(each.operation),
                 *(column.cells[number] for column in columns),
             )
             for number, each in enumerate(rows_of(load))
@@ -399,7 +399,7 @@ def promise_table(promises: Sequence[Invariant], label: str) -> Table:
 
 
 def _totals(operations: Iterable[str]) -> list[int]:
-    return [number for number, operation in enumerate(operations) if operation == ALL_OPERATIONS]
+    return [number for number, operation in enumerate(operations) if is_total(operation)]
 
 
 def _cell(column: LoadColumn[Subject], subject: Subject) -> Words:

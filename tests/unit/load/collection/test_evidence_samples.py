@@ -58,6 +58,12 @@ def test_exchange_is_kept_whole(evidence, written):
     assert exchange.header("content-type") == "application/json"
 
 
+def test_exchange_of_a_scenario_is_of_its_operation(evidence, written):
+    evidence.add(WRONG._replace(operation=f"Runners: {WRONG.operation}"), copy())
+
+    assert written[0].request.operation_id == "runWorkflow"
+
+
 def test_few_exchanges_of_a_kind_are_written(evidence, written):
     for _ in range(100):
         evidence.add(WRONG, copy())

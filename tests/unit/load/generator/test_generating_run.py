@@ -70,6 +70,10 @@ def generating(environment: Environment, *arguments: str) -> GeneratingRun:
     return run
 
 
+def arrivals_of(run: GeneratingRun) -> Any:
+    return run.arrivals_of(ArrivalUser)
+
+
 def hand_over(generating: Any, leading: Any) -> None:
     """Pass on what one process has noted, packed as Locust packs it."""
     runner = generating._environment.runner  # noqa: SLF001 - what Locust would send
@@ -169,7 +173,7 @@ def test_users_have_their_run(there):
 
     user = user_in(there)
 
-    assert (user.load_run, user.arrivals, user.chance) == (run, run.arrivals, run.chance)
+    assert (user.load_run, user.arrivals, user.chance) == (run, arrivals_of(run), run.chance)
 
 
 def test_time_reported_by_the_server_is_recorded(there):
@@ -187,8 +191,7 @@ def test_stop_ends_the_arrivals(there):
 
     there.events.test_stopping.fire(environment=there)
 
-    assert run.arrivals
-    assert run.arrivals.are_over
+    assert arrivals_of(run).are_over
 
 
 def test_shape_waits_for_requests_in_flight(here):
@@ -254,12 +257,33 @@ def test_process_serves_the_arrivals_of_its_share_alone(here, there):
 
     sender.take_share(now_unix_s(), Share(index=1, workers=2))
 
-    assert sender.arrivals
+    arrivals = arrivals_of(sender)
     with gevent.Timeout(10):
-        while not sender.arrivals.are_over:
+        while not arrivals.are_over:
             gevent.sleep(0.01)
     hand_over(sender, run)
-    assert (run.health().dropped, run.health().timer) == (10, sender.arrivals.timer)
+    assert (run.health().dropped, run.health().timer) == (10, arrivals.timer)
+
+
+def test_scenarios_with_rates_have_arrivals_of_their_own(here):
+    """Each user serves those of its class, and a scenario that is busy drops none of another."""
+    reading, running = (
+        type(name, (scenario(who_am_i),), {"rate": rate, "host": TARGET.base_url})
+        for name, rate in (("Readers", 30.0), ("Runners", 10.0))
+    )
+    there = Environment(user_classes=[reading, running])
+    run, sender = leading(here, "--rate", "40"), generating(there, "--rate", "40", "--duration", "1s")
+
+    sender.take_share(now_unix_s(), Share())
+
+    own: list[Any] = [sender.arrivals_of(each) for each in (reading, running)]
+    with gevent.Timeout(10):
+        while not all(each.are_over for each in own):
+            gevent.sleep(0.01)
+    hand_over(sender, run)
+    assert [each.due for each in own] == [30, 10]
+    assert run.health().due == 40
+    assert reading(there).arrivals is own[0]
 
 
 def test_closed_model_has_no_arrivals(here, there):
@@ -268,7 +292,7 @@ def test_closed_model_has_no_arrivals(here, there):
     sender.take_share(now_unix_s(), Share())
     hand_over(sender, run)
 
-    assert sender.arrivals is None
+    assert arrivals_of(sender) is None
     assert (run.health().handed, run.health().in_flight) == (0, 0)
 
 
@@ -285,17 +309,17 @@ def test_task_of_an_arrival_is_in_flight(there):
             self._state = "stopping"
 
     run = generating(there, "--rate", "1")
-    assert run.arrivals
+    arrivals = arrivals_of(run)
     serving = gevent.spawn(Waiting(there).serve_one)
     gevent.sleep(0)
-    before = run.arrivals.in_flight
+    before = arrivals.in_flight
     run.take_share(now_unix_s(), Share())
     gevent.sleep(0.05)
-    meanwhile = run.arrivals.in_flight
+    meanwhile = arrivals.in_flight
     gate.set()
     serving.join(timeout=5)
 
-    assert (before, meanwhile, run.arrivals.in_flight) == (0, 1, 0)
+    assert (before, meanwhile, arrivals.in_flight) == (0, 1, 0)
 
 
 def test_process_that_sends_has_no_credits_of_its_own(there):

@@ -1,0 +1,71 @@
+"""Several scenarios of one file at once, each with its own arrivals, figures and objectives."""
+
+import pytest
+from loading import load
+
+from knouds_harness.errors import ExitCode
+
+TWO = """
+from locust import events
+
+from knouds_harness.load.plugin import install
+from knouds_harness.load.scenario import ScenarioUser
+from knouds_harness.load.tasks import run_workflow, who_am_i
+
+install(events)
+
+
+class Readers(ScenarioUser):
+    rate = 20
+    tasks = [who_am_i]
+
+
+class Runners(ScenarioUser):
+    rate = 5
+    tasks = [run_workflow]
+"""
+
+
+@pytest.fixture
+def two(tmp_path):
+    path = tmp_path / "two.py"
+    path.write_text(TWO, encoding="utf-8")
+    return str(path)
+
+
+def test_each_scenario_has_its_arrivals_and_its_objectives(tmp_path, two):
+    """All answers are verified as those of their operation, whatever name they are counted under."""
+    objectives = ("--objective", "Readers: * p50 < 30s", "--objective", "Runners: all operations max < 0ms")
+
+    loaded = load(tmp_path / "runs", two, "--duration", "4s", "--verify", "--quiet", *objectives)
+
+    assert loaded.exit_code == ExitCode.BREACH, loaded.out + loaded.err
+    assert "Runners: all operations max" in loaded.out.strip().splitlines()[0]
+    assert {each.operation: each.requests for each in loaded.results.operations} == {
+        "Readers: getWhoami": 80,
+        "Runners: runWorkflow": 20,
+    }
+    assert [each.response.count for each in loaded.results.totals] == [80, 20, 100]
+    assert all(each.server.count for each in loaded.results.operations if "run" in each.operation)
+    assert loaded.results.verified_answers == 100
+    assert not any(each.broken for each in loaded.results.invariants)
+
+
+@pytest.mark.parametrize("option", ["--rate", "--stages"])
+def test_other_arrivals_than_those_of_the_scenarios_are_refused(tmp_path, two, option):
+    asked = {"--rate": "5", "--stages": "5s:5/s"}[option]
+
+    loaded = load(tmp_path / "runs", two, option, asked, "--plan-only")
+
+    assert loaded.exit_code == ExitCode.USAGE
+    assert f"{option} has no effect: Readers and Runners have rates of their own" in loaded.err
+
+
+def test_scenario_without_a_rate_beside_one_with_a_rate_is_refused(tmp_path, two):
+    loaded_file = tmp_path / "half.py"
+    loaded_file.write_text(TWO.replace("    rate = 5\n", ""), encoding="utf-8")
+
+    loaded = load(tmp_path / "runs", str(loaded_file), "--plan-only")
+
+    assert loaded.exit_code == ExitCode.USAGE
+    assert "Readers have rates of their own, and Runners none" in loaded.err
