@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from knouds_harness.exchange.evidence import JSON
+from knouds_harness.exchange.evidence import JSON, members_of
 from knouds_harness.exchange.recordings.recorded_answers import load_recordings
 from knouds_harness.exchange.recordings.recording import Recording
 from knouds_harness.exchange.signature import verify
@@ -55,26 +55,36 @@ class Webhooks:
     _receiver: Receiver
     _path: str
 
-    def wait_for(self, execution_id: str, *, timeout_s: float = 10.0) -> JSON:
-        """Return the body of the delivery of an execution.
+    def wait_for(self, run: str, *, timeout_s: float = 10.0) -> JSON:
+        """Return the body of the delivery of a run.
+
+        Args:
+            run: Its ``executionId``, or its ``requestId``, which usage shows also if no answer came.
+            timeout_s: How long to wait.
 
         Raises:
             SignatureRefused: It is not signed with the account's secret, or too old.
-            TimeoutError: It does not come in time.
+            TimeoutError: It does not come in time; names what came.
         """
+        mine: list[Delivery] = []
         found: list[Delivery] = []
 
         def has_come(deliveries: object) -> bool:
             assert isinstance(deliveries, list)  # noqa: S101 - for the type checker
-            found[:] = [
-                each for each in deliveries if (each.path, each.execution_id) == (self._path, execution_id)
-            ]
+            mine[:] = [each for each in deliveries if each.path == self._path]
+            found[:] = [each for each in mine if run in _ids_of(each)]
             return bool(found)
 
         if not self._receiver.wait_until(has_come, timeout_s=timeout_s):
-            raise TimeoutError(f"no delivery of {execution_id} within {timeout_s:g} s")
+            came = ", ".join(str(each.execution_id) for each in mine) or "none"
+            raise TimeoutError(f"no delivery of {run} within {timeout_s:g} s; deliveries that came: {came}")
         verify(found[0].body, found[0].signature, secret=self.secret, now_unix_s=time.time())
         return payload_of(found[0].body)
+
+
+def _ids_of(delivery: Delivery) -> tuple[JSON, JSON]:
+    members = members_of(payload_of(delivery.body))
+    return members.get("executionId"), members.get("requestId")
 
 
 @pytest.fixture(scope="session")

@@ -139,6 +139,25 @@ def test_delivery_is_verified(knouds_sandbox, knouds_webhooks):
     assert delivered["executionId"] == run.json()["executionId"]
 
 
+def test_delivery_of_a_run_without_an_answer_is_found_by_usage(knouds_sandbox, knouds_webhooks):
+    """Usage has its requestId; its executionId was in the answer that was lost."""
+    headers = {"x-api-key": knouds_sandbox.key}
+    with httpx.Client(base_url=knouds_sandbox.base_url, headers=headers) as http:
+        with pytest.raises(httpx.TransportError):
+            http.post(
+                "/api/models/gpt-image-2/run?async=true",
+                json={"inputs": {"prompt": "a lighthouse"}},
+                headers={"prefer": "wire=reset"},
+            )
+        [row] = http.get("/api/usage").json()["rows"]
+
+    delivered = knouds_webhooks.wait_for(row["requestId"])
+
+    assert delivered["requestId"] == row["requestId"]
+    with pytest.raises(TimeoutError, match=f"no delivery of other .*: {delivered['executionId']}"):
+        knouds_webhooks.wait_for("other", timeout_s=0)
+
+
 def test_delivery_with_another_signature_is_refused(knouds_webhooks):
     httpx.post(
         knouds_webhooks.url, json={"executionId": "run_1"}, headers={"x-knouds-signature": "t=1,v1=00"}
