@@ -110,6 +110,12 @@ def effect_of(method: str, target: str, headers: Pairs = ()) -> Effect:
     return _effect(method, path, tuple(others), is_overridden=is_overridden, is_bounded=is_bounded)
 
 
+def may_override(header: str) -> bool:
+    """Return whether a server may take the method or path of a request from a header of this name."""
+    name = _plain_name(header)
+    return bool(_NAMES_METHOD.match(name) or _NAMES_PATH.fullmatch(name))
+
+
 @lru_cache(maxsize=4096)
 def _effect(
     method: str, path: str, others: tuple[str, ...], *, is_overridden: bool, is_bounded: bool

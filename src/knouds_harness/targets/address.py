@@ -1,6 +1,7 @@
 """Validate base URLs, and recognize production and this machine."""
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from urllib.parse import SplitResult, urlsplit
 
@@ -10,6 +11,8 @@ from knouds_harness.targets.problems import Problem, holds_secret, shown
 
 _PRODUCTION_DOMAIN = "knouds.ai"
 _HEALTH = "/api/health"
+_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[\w.~-]+)*/*", re.ASCII)
+"""What a server reads in one way alone, so that what follows it stays the path of an operation."""
 
 
 def host_of(base_url: str) -> str:
@@ -91,6 +94,7 @@ def address_problems(
         or not parts.hostname
         or any(map(str.isspace, url))
         or not port_is_valid
+        or not _PATH.fullmatch(parts.path)
         or parts.query
         or parts.fragment
     ):

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import InstanceOf
 
+from knouds_harness.contract.effects import may_override
 from knouds_harness.errors import UsageError
 from knouds_harness.targets.personas import Secret, SecretSource
 from knouds_harness.targets.problems import Problem, is_sensitive_name
@@ -161,6 +162,8 @@ def _is_usable_name(name: str, where: str, problems: list[Problem]) -> bool:
         says, remedy = "is not a header name", "Use letters, digits and hyphens."
     elif name.lower() in _SET_BY_THE_CLIENT:
         says, remedy = "is a header that the harness sets itself", "Remove it."
+    elif may_override(name):
+        says, remedy = "may turn a request into another, such as one that deletes", "Remove it."
     else:
         return True
     problems.append(Problem(where=where, says=says, remedy=remedy))
