@@ -1,5 +1,7 @@
 """What can be verified without a control plane, on targets with little data of their own."""
 
+import threading
+from contextlib import contextmanager
 from dataclasses import replace
 
 import httpx
@@ -50,6 +52,36 @@ inputs = {{ prompt = "a lighthouse" }}
 cost_credits = 3
 """
     return write_profile(folder, sandbox, secret, tables)
+
+
+@pytest.fixture
+def small_account(tmp_path):
+    """Write the profile of an account with one key and one workflow."""
+
+    def written(sandbox):
+        profile = SmallProfile(folder=tmp_path, sandbox=sandbox)
+        return profile.key("pro", PRO, user="pia", tier="pro").resource(PORTRAIT).written()
+
+    return written
+
+
+@contextmanager
+def running_elsewhere(sandbox, *, is_busy):
+    """Have another client run the workflow of that account, again and again."""
+    is_over = threading.Event()
+
+    def run():
+        with httpx.Client(base_url=sandbox.base_url, headers={"x-api-key": sandbox.keys["pro"]}) as client:
+            while is_busy and not is_over.wait(0.05):
+                client.post("/api/workflows/pia-portrait/run", json={"inputs": {"prompt": "a fox"}})
+
+    client = threading.Thread(target=run)
+    client.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        client.join()
 
 
 def standing(folder, fact):
@@ -191,3 +223,19 @@ def test_one_broken_fact_hides_no_other(tmp_path):
         *("workflows.list-own-and-templates", "rate.remaining-falls", "rate.refusal-headers")
     }
     assert not any("model:run" in each.missing for each in record.untested if each.fact.startswith("rate.r"))
+
+
+@pytest.mark.parametrize(
+    ("faults", "broken"),
+    [((), set()), (("usage-charges-refused-inputs",), {"run.inputs-not-object-is-invalid-inputs"})],
+)
+def test_runs_of_another_client_are_not_charges_for_refusals(tmp_path, small_account, faults, broken):
+    """An account that gets rows while the check runs nothing there is used by somebody else as well."""
+    with running_sandbox(faults=faults) as sandbox, running_elsewhere(sandbox, is_busy=not broken):
+        profile = small_account(sandbox)
+        exit_code, found = check(
+            tmp_path, "--fact", "run.inputs-not-object-is-invalid-inputs", "--target", profile
+        )
+
+    assert found == broken
+    assert (exit_code == ExitCode.BREACH) == bool(broken)

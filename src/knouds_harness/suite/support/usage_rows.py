@@ -16,6 +16,8 @@ Run = KeyAndResource[Workflow | Model]
 _MOST_PAGES = 12
 _USAGE_WAIT_S = 2.0
 _SETTLING_S = 5.0
+_WATCHED_S = 10.0
+"""For runs of another client, before rows count as those of requests that were to be refused."""
 
 
 def read_page(tester: Tester, persona: Persona, **query: str | int) -> Exchange:
@@ -42,6 +44,18 @@ def await_rows(tester: Tester, persona: Persona, is_enough: Callable[[Sequence[R
     return await_usage(
         lambda: read_rows(tester, persona), is_enough, wait=tester.wait, patience_s=_USAGE_WAIT_S
     )
+
+
+def is_used_by_others(tester: Tester, persona: Persona, page: Exchange) -> bool:
+    """Return whether an account gets new rows while this check runs nothing there; watches for a while."""
+    known = {repr(row.get("id")) for row in rows_of(page)}
+    seen = await_usage(
+        lambda: read_page(tester, persona, limit=MAX_LIMIT),
+        lambda later: any(repr(row.get("id")) not in known for row in rows_of(later)),
+        wait=tester.wait,
+        patience_s=_WATCHED_S,
+    )
+    return any(repr(row.get("id")) not in known for row in rows_of(seen))
 
 
 def row_once_settled(tester: Tester, run: Run, choose: Callable[[list[Row]], Row | None]) -> Row | None:
