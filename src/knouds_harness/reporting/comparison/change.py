@@ -10,7 +10,7 @@ from typing import Final
 
 PRIOR_DEGREES: Final = 10
 """The weight of the expected noise, as a number of runs."""
-_MOST: Final = math.log(1000)
+UNBOUNDED: Final = math.log(1000)
 """The largest change that is reported, as a logarithm: two runs that disagree bound nothing."""
 _STEPS: Final = 200
 _POWER_ERRORS: Final = 0.84
@@ -19,10 +19,16 @@ _POWER_ERRORS: Final = 0.84
 
 @dataclass(frozen=True, kw_only=True)
 class RunFigure:
-    """One measure of one run, and its standard error: that of the logarithm, except for a share."""
+    """One measure of one run.
+
+    Attributes:
+        error: Its standard error: that of the logarithm, except for a share.
+        hidden: By how much it may be higher, as a logarithm, for what was not sent; at most ``UNBOUNDED``.
+    """
 
     value: float
     error: float
+    hidden: float = 0.0
 
 
 class ChangeVerdict(StrEnum):
@@ -105,15 +111,16 @@ def change_between(
     error = math.sqrt(run_variance * sum(1 / len(side) for side in sides))
     half = two_sided_quantile(confidence, degrees) * error
     difference = fmean(sides[1]) - fmean(sides[0])
+    less, more = (fmean(each.hidden for each in side) for side in (baseline, candidate))
     worst = (half + _POWER_ERRORS * error) * (1 if is_more_worse else -1)
 
     def plain(number: float) -> float:
-        return number if is_share else math.expm1(max(-_MOST, min(number, _MOST)))
+        return number if is_share else math.expm1(max(-UNBOUNDED, min(number, UNBOUNDED)))
 
     return FigureChange(
         estimate=plain(difference),
-        low=plain(difference - half),
-        high=plain(difference + half),
+        low=plain(difference - half - less),
+        high=plain(difference + half + more),
         noise=plain(math.sqrt(run_variance)),
         is_noise_seen=seen_degrees > 0,
         visible=abs(plain(worst)),

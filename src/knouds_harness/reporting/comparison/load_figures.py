@@ -15,7 +15,7 @@ from typing import Final
 from knouds_harness.errors import RunRecordError
 from knouds_harness.measures.hdr_logs import Interval, read_hdr_log
 from knouds_harness.measures.histograms import Histogram, bucket_of, merged
-from knouds_harness.reporting.comparison.change import RunFigure
+from knouds_harness.reporting.comparison.change import UNBOUNDED, RunFigure
 from knouds_harness.reporting.comparison.tolerances import RATE, SHARES
 from knouds_harness.runs.load_results import Doubt, Fingerprint, LoadPlan, LoadResults
 from knouds_harness.runs.operation_load import (
@@ -199,10 +199,11 @@ def _doubts(record: RunRecord, results: LoadResults) -> Iterator[str]:
         yield "It was a capacity search, so it has no single load to compare."
     elif not any(each.requests for each in results.operations):
         yield "Nothing was measured."
-    elif not record.outcome.is_complete:
-        yield "It did not come to its end."
     reasons = zip(validity.doubts, validity.reasons, strict=False)
-    yield from (reason for doubt, reason in reasons if doubt is not Doubt.DELAY)
+    lasting = [reason for doubt, reason in reasons if doubt is not Doubt.DELAY]
+    yield from lasting
+    if not (lasting or record.outcome.is_complete):
+        yield "It did not come to its end."
 
 
 def _figures(
@@ -241,22 +242,24 @@ def _of_operation(
                 value = merged(histograms).percentile_s(float(percent)) * 1e3
             if error is not None and value:
                 delay = load.doubts_ms.get(measure, 0.0) / value
-                hidden = _hidden_by_unsent(merged(histograms), float(percent), value, unsent)
-                if hidden is not None:
-                    yield f"{prefix}{measure}", RunFigure(value=value, error=math.hypot(error, delay, hidden))
+                yield (
+                    f"{prefix}{measure}",
+                    RunFigure(
+                        value=value,
+                        error=math.hypot(error, delay),
+                        hidden=_hidden_by_unsent(merged(histograms), float(percent), value, unsent),
+                    ),
+                )
 
 
-def _hidden_by_unsent(times: Histogram, percent: float, value_ms: float, unsent: float) -> float | None:
-    """Return by how much a percentile would be higher, as a logarithm, if all that was not sent were slower.
-
-    None if there is no bound: what was not sent is more than what lies beyond the percentile.
-    """
-    among_sent = percent / (1 - unsent) if unsent < 1 else math.inf
+def _hidden_by_unsent(times: Histogram, percent: float, value_ms: float, unsent: float) -> float:
+    """Return how much higher a percentile would be, as a logarithm, if all that was not sent were slower."""
     if not unsent:
         return 0.0
+    among_sent = percent / (1 - unsent) if unsent < 1 else math.inf
     if among_sent > 100 or not times.counts:
-        return None
-    return max(0.0, math.log(times.percentile_s(among_sent) * 1e3 / value_ms))
+        return UNBOUNDED
+    return min(max(0.0, math.log(times.percentile_s(among_sent) * 1e3 / value_ms)), UNBOUNDED)
 
 
 def _rate_error(requests: int, total: int, plan: LoadPlan) -> float:
