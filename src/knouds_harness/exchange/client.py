@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Self
 from urllib.parse import quote
@@ -33,10 +33,12 @@ from knouds_harness.exchange.workflow_requests import WORKFLOWS_PATH, workflow_p
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
+from knouds_harness.whole_numbers import whole_number
 
 _IN_PATHS = string.punctuation.replace("#", "")
 _LONGEST_PATH = 60_000  # the limit of httpx
 _RUN_END_WAIT_S = 3.0
+_WINDOW = timedelta(seconds=60)  # docs, rate limits
 _MOST_REMOVED_AT_ONCE = 16
 
 
@@ -88,6 +90,7 @@ class Client:
         self._executions = {NO_SUCH_EXECUTION}
         self._asked_for_list = {*self.created.proof.listed}
         self._personas = dict(target.personas)
+        self._used_up: dict[tuple[str, str | None], datetime] = {}
         self.charges_shown = ChargesShown(self.send, settle_s=target.limits.settle_s)
         """The charges in usage of the accounts that have run something."""
         self.estimates: dict[str, float] = {}
@@ -267,6 +270,7 @@ class Client:
     ) -> None:
         """Settle the reservation of a run with the charge that its response reports."""
         budget, request = self.guard.budget, exchange.request
+        is_to_run = is_to_run and not self._is_throttled(exchange, sender)
         charged = charged_credits(exchange, sender, is_to_run=is_to_run)
         what = f"{request.method} {request.path} ({exchange.id})"
         doubted_credits = highest_price_credits(self.target, self.estimates)
@@ -277,6 +281,20 @@ class Client:
         is_unpriced = not is_priced and not request.cost_credits and charged is None
         if is_unpriced and was_run(exchange.json_or_none()):
             budget.stop(f"{what}: was run, but its cost is not known")
+
+    def _is_throttled(self, exchange: Exchange, sender: Persona | None) -> bool:
+        """Whether a run is throttled that has to be: a success had left no more than may be in flight."""
+        window = (sender.user if sender else "", exchange.request.operation_id)
+        used_up_at = self._used_up.get(window)
+        if exchange.status == HTTPStatus.TOO_MANY_REQUESTS:
+            return used_up_at is not None and exchange.started_at - used_up_at <= _WINDOW
+        remaining = whole_number(exchange.header("X-RateLimit-Remaining"))
+        if exchange.is_success and remaining is not None:
+            if remaining < self.target.limits.concurrency:
+                self._used_up[window] = exchange.started_at
+            else:
+                self._used_up.pop(window, None)
+        return False
 
     def watch_charges(self, users: Iterable[str]) -> None:
         """Watch the usage of these accounts: charges from now on count, even if no response reports them."""

@@ -288,6 +288,21 @@ def test_run_is_settled_with_the_cost_in_its_response(client_answering, answer: 
     assert client.guard.budget.spent_credits == spent
 
 
+@pytest.mark.parametrize(("remaining", "spent"), [("1", 3), ("90", 13), ("", 13)])
+def test_run_of_a_window_that_is_used_up_is_charged_nothing(client_answering, remaining: str, spent: float):
+    """If it is throttled; any other 429 may have been charged."""
+    answers = [
+        httpx.Response(200, headers={"x-ratelimit-remaining": remaining}, json={"success": True, "cost": 3}),
+        httpx.Response(429, json={"error": "", "code": "RATE_LIMIT_EXCEEDED"}),
+    ]
+    client = client_answering(lambda _: answers.pop(0))
+
+    client.send(RUN)
+    client.send(RUN)
+
+    assert client.guard.budget.spent_credits == spent
+
+
 @pytest.mark.parametrize(
     ("funds", "answer"),
     [
