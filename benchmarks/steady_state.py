@@ -11,7 +11,7 @@ import random
 import statistics
 from collections.abc import Callable, Sequence
 
-from knouds_harness.load.collection.metrics import MOST_LEFT_OUT, steady_from
+from knouds_harness.measures.steadiness import MOST_LEFT_OUT, steady_from
 
 Series = Callable[[random.Random, int], float]
 

@@ -68,6 +68,13 @@ class Histogram:
         for bucket, count in other.counts.items():
             mine[bucket] = mine.get(bucket, 0) + count
 
+    def since(self, earlier: Histogram) -> Histogram:
+        """Return the counts added since ``earlier``; all of these if counting has restarted."""
+        grown = {bucket: count - earlier.counts.get(bucket, 0) for bucket, count in self.counts.items()}
+        if any(count < 0 for count in grown.values()):
+            return self
+        return Histogram({bucket: count for bucket, count in grown.items() if count})
+
     def percentiles_s(self, *percents: float) -> list[float]:
         """Return percentiles in seconds, exact to 0.05 %; zeros without any count."""
         total = len(self)

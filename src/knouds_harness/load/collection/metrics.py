@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from statistics import median
 from typing import Final
 
 from knouds_harness.load.collection.rows import RequestRecorder
@@ -26,6 +25,7 @@ from knouds_harness.load.collection.seconds import (
 )
 from knouds_harness.measures.delay import OkTimes
 from knouds_harness.measures.histograms import Histogram, merged, middle_of
+from knouds_harness.measures.steadiness import Steadiness
 from knouds_harness.runs.load_record import spread_text
 from knouds_harness.runs.load_results import Cycles
 from knouds_harness.runs.operation_load import (
@@ -46,11 +46,6 @@ SERVER: Final = "server"
 RECENT_S: Final = 10
 """How many of the last seconds are remembered one by one."""
 _MOST_ERRORS: Final = 50
-LEAST_SECONDS: Final = 20
-"""With fewer seconds the method says too little."""
-MOST_LEFT_OUT: Final = 0.4
-SLOW: Final = 5
-_LEAST_IN_A_SECOND: Final = 5
 CYCLE: Final = "cycle"
 """The name under which cycles (asynchronous runs from submit to end) are recorded, like an operation."""
 _ACCEPT, _FINAL, _UNSEEN, _POLLS = "to accept", "to final ", "unseen", "polls"
@@ -89,6 +84,7 @@ class RunMetrics:
         start_unix_s: When load began; None before.
         measured_from_unix_s: See the function of that name; infinite before load began.
         measured: What was due after the warm-up, and every exception in a task.
+        steadiness: Of all requests that were kept, warm-up included.
     """
 
     def __init__(self, *, warm_up_s: float = 0.0) -> None:
@@ -98,8 +94,7 @@ class RunMetrics:
         self.ended: Counter[RequestStatus] = Counter()
         self.errors: Counter[Error] = Counter()
         self.measured = Second(unix_s=0)
-        self._kept_by_second: dict[int, Counter[str]] = defaultdict(Counter)
-        self._took_s_by_second: dict[int, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+        self.steadiness = Steadiness()
         self._recent: list[_RecentSecond] = []
         self._first_unix_s = self._newest_unix_s = 0
         self._ended_unix_s = math.inf
@@ -108,8 +103,7 @@ class RunMetrics:
         """Begin the load at this instant; of what came before, keep only exceptions in tasks."""
         self.start_unix_s = start_unix_s
         self.measured_from_unix_s = measured_from_unix_s(start_unix_s, self._warm_up_s)
-        self._kept_by_second.clear()
-        self._took_s_by_second.clear()
+        self.steadiness = Steadiness()
         before, self.measured = self.measured, Second(unix_s=0)
         self.measured.add(before, only=TASK)
 
@@ -126,8 +120,7 @@ class RunMetrics:
             if series.measure == RESPONSE:
                 by_status[series.status] += len(histogram)
                 if series.status is RequestStatus.KEPT:
-                    self._kept_by_second[at_s][series.operation] += len(histogram)
-                    self._took_s_by_second[at_s][series.operation] += histogram.mean_s * len(histogram)
+                    self.steadiness.add(at_s, series.operation, histogram)
         self.ended += by_status
         self.errors.update(second.errors)
         is_measured = second.is_measured and second.unix_s >= self.measured_from_unix_s
@@ -216,45 +209,6 @@ class RunMetrics:
             for prefix in (*(labelled(name, "") for name in scenarios), "")
         ]
         return [*found, *(together if found[1:] else [])]
-
-    def steady_from_s(self) -> tuple[bool | None, float | None]:
-        """Whether throughput and mean response time became steady, and when; None if the run is too short."""
-        last = max(self._kept_by_second, default=0)  # usually not a whole second
-        if last < LEAST_SECONDS:
-            return None, None
-        counts = [self._kept_by_second[at_s].total() for at_s in range(last)]
-        took_s = [sum(self._took_s_by_second[at_s].values()) for at_s in range(last)]
-        rate_from = steady_from([float(count) for count in counts])
-        times_from = steady_from(
-            [sum_s / count if count else math.inf for count, sum_s in zip(counts, took_s, strict=True)]
-        )
-        if rate_from is None or times_from is None:
-            return False, None
-        return True, float(max(rate_from, times_from))
-
-    def slow_seconds(self) -> tuple[int, ...]:
-        """Return the seconds in which requests took ``SLOW`` times as long as usual, or none was kept.
-
-        What is usual is the median over seconds of each operation's mean. With few requests in a second, one
-        long answer would tell nothing: then none is returned.
-        """
-        last = max(self._kept_by_second, default=0)
-        seconds = range(last)
-        counts = [self._kept_by_second[at_s].total() for at_s in seconds]
-        if last < LEAST_SECONDS or median(counts) < _LEAST_IN_A_SECOND:
-            return ()
-        means_s: dict[str, list[float]] = defaultdict(list)
-        for at_s in seconds:
-            for name, count in self._kept_by_second[at_s].items():
-                means_s[name].append(self._took_s_by_second[at_s][name] / count)
-        usual_s = {name: median(each) for name, each in means_s.items()}
-        return tuple(
-            at_s
-            for at_s, count in zip(seconds, counts, strict=True)
-            if not count
-            or sum(self._took_s_by_second[at_s].values())
-            > SLOW * sum(usual_s[name] * sent for name, sent in self._kept_by_second[at_s].items())
-        )
 
     def requests(self) -> int:
         return sum(
@@ -354,42 +308,6 @@ def _row(at_s: int, operation: str, counts: Mapping[str, int], kept: Histogram, 
         max_ms=longest,
         spread=spread,
     )
-
-
-def steady_from(values: Sequence[float]) -> int | None:
-    """Return the index from which a series is steady; None if it never is.
-
-    MSER (White 1997; by ranks, so that a stall now and then does not count as a beginning): of all beginnings
-    up to half of the run, leave out the one after which the mean of the rest has the smallest standard error.
-    If that is more than ``MOST_LEFT_OUT`` of the run, the run did not reach a steady state.
-    """
-    ranks = _ranks(values)
-    total = len(ranks)
-    best, left_out = float("inf"), 0
-    sum_, squares = sum(ranks), sum(rank * rank for rank in ranks)
-    for first in range(total // 2 + 1):
-        rest = total - first
-        error = max(0.0, squares - sum_ * sum_ / rest) / rest**2
-        if error < best:
-            best, left_out = error, first
-        sum_ -= ranks[first]
-        squares -= ranks[first] ** 2
-    return None if left_out > MOST_LEFT_OUT * total else left_out
-
-
-def _ranks(values: Sequence[float]) -> list[float]:
-    """Rank values from 0; equal values share their mean rank, or a constant series would seem to rise."""
-    order = sorted(range(len(values)), key=values.__getitem__)
-    ranks = [0.0] * len(values)
-    begin = 0
-    while begin < len(order):
-        end = begin
-        while end < len(order) and values[order[end]] == values[order[begin]]:
-            end += 1
-        for index in order[begin:end]:
-            ranks[index] = (begin + end - 1) / 2
-        begin = end
-    return ranks
 
 
 class CycleLog:

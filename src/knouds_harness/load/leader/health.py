@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from knouds_harness.measures.histograms import Histogram
+
+_SUMS: Final = ("stalled_s", "own_s", "queued_s", "due", "handed", "dropped", "spent_credits", "in_flight")
 
 
 @dataclass(kw_only=True)
@@ -37,6 +39,12 @@ class Health:
     in_flight: int = 0
     timer: str = ""
 
+    def since(self, earlier: Health) -> Health:
+        """Return what was added since ``earlier``; what is no sum stays as it is."""
+        sums = {name: getattr(self, name) - getattr(earlier, name) for name in _SUMS}
+        lateness, loop_lag = self.lateness.since(earlier.lateness), self.loop_lag.since(earlier.loop_lag)
+        return replace(self, lateness=lateness, loop_lag=loop_lag, **sums)
+
 
 def together(processes: Iterable[Health]) -> Health:
     """Add up the health of all processes; of their CPU shares, take the highest."""
@@ -44,15 +52,9 @@ def together(processes: Iterable[Health]) -> Health:
     for each in processes:
         whole.lateness.add(each.lateness)
         whole.loop_lag.add(each.loop_lag)
-        whole.stalled_s += each.stalled_s
-        whole.own_s += each.own_s
-        whole.queued_s += each.queued_s
-        whole.due += each.due
-        whole.handed += each.handed
-        whole.dropped += each.dropped
+        for name in _SUMS:
+            setattr(whole, name, getattr(whole, name) + getattr(each, name))
         whole.cpu_share = max(whole.cpu_share, each.cpu_share)
-        whole.spent_credits += each.spent_credits
-        whole.in_flight += each.in_flight
         whole.timer = whole.timer or each.timer
     return whole
 

@@ -318,7 +318,7 @@ class LeadingRun:
             for each in self.evidence.named_in(metrics.operations(measured_s))
         )
         is_level = options.load_shape.ends_level
-        is_steady, steady_from_s = metrics.steady_from_s() if is_level else (None, None)
+        is_steady, steady_from_s = metrics.steadiness.from_s() if is_level else (None, None)
         invariants = verification.invariants() if verification else ()  # adds up what the next calls read
         verified_answers, answers = verification.verified_answers() if verification else (0, 0)
         results = LoadResults(
@@ -339,7 +339,7 @@ class LeadingRun:
             overall_by_scenario={name: metrics.overall(prefix=labelled(name, "")) for name in rates},
             is_steady=is_steady,
             steady_from_s=steady_from_s,
-            slow_seconds=metrics.slow_seconds() if is_level else (),
+            slow_seconds=metrics.steadiness.slow_seconds() if is_level else (),
             invariants=invariants,
             answers=answers,
             verified_answers=verified_answers,

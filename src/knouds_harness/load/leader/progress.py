@@ -11,15 +11,14 @@ from typing import Final
 import gevent
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.load.collection.metrics import RunMetrics, times
+from knouds_harness.load.collection.metrics import RunMetrics
 from knouds_harness.load.collection.seconds import Error, now_unix_s
 from knouds_harness.load.leader.health import Health
-from knouds_harness.load.leader.validity import judge_generator
+from knouds_harness.load.leader.validity import judge_generator, seen_by
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.measures.delay import Delay
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.runs.load_progress import LoadProgress, ProgressMessage, tell
-from knouds_harness.runs.load_results import Validity
 from knouds_harness.runs.operation_load import PERCENTS, ErrorCount, RequestStatus
 
 _RECENT_S: Final = 5
@@ -56,22 +55,10 @@ class ProgressTeller:
         options, start_unix_s = self._options, metrics.start_unix_s
         at_s = -1.0 if start_unix_s is None else now_unix_s() - start_unix_s
         is_open = options.rate is not None
-        lateness = times(_since(self._told.lateness, health.lateness))
-        loop_lag = _since(self._told.loop_lag, health.loop_lag)
-        handed, dropped = health.handed - self._told.handed, health.dropped - self._told.dropped
-        seen = Validity(
-            is_valid=True,
-            reasons=(),
-            asked_per_s=None,  # the workers' numbers are some seconds old
-            achieved_per_s=1.0,
-            arrivals=max(0, handed + dropped),
-            dropped=max(0, dropped),
-            lateness=lateness,
-            loop_lag=times(loop_lag),
-            cpu_share=health.cpu_share,
-            accuracy=options.accuracy,
-        )
-        judged = judge_generator(seen, ok=metrics.kept_times(_RECENT_S)[-1:], delay=Delay(loop_lag))
+        recent = health.since(self._told)
+        # What was asked for is not compared: the workers' numbers are some seconds old.
+        seen = seen_by(recent, asked_per_s=None, achieved_per_s=1.0, accuracy=options.accuracy)
+        judged = judge_generator(seen, ok=metrics.kept_times(_RECENT_S)[-1:], delay=Delay(recent.loop_lag))
         self._told = deepcopy(health)
         return LoadProgress(
             folder=str(self._folder) if self._folder else None,
@@ -89,8 +76,8 @@ class ProgressTeller:
             spent_credits=health.spent_credits,
             most_credits=self._most_credits,
             cpu_share=health.cpu_share,
-            lateness_p99_ms=lateness.percentiles["99"] if is_open else None,
-            loop_lag_p99_ms=loop_lag.percentile_s(99) * 1e3,
+            lateness_p99_ms=seen.lateness.percentiles["99"] if is_open else None,
+            loop_lag_p99_ms=recent.loop_lag.percentile_s(99) * 1e3,
             dropped=health.dropped,
             limits=judged.reasons if at_s >= _JUDGED_FROM_S else (),
             doubts=tuple(doubts),
@@ -113,11 +100,3 @@ def _most_frequent(errors: Mapping[Error, int]) -> tuple[ErrorCount, ...]:
         ErrorCount(status=status, status_code=status_code or None, code=code, count=count)
         for (status, status_code, code), count in together.most_common(_MOST_ERRORS)
     )
-
-
-def _since(earlier: Histogram, now: Histogram) -> Histogram:
-    """Return the counts added since ``earlier``; all of ``now`` if counting has restarted."""
-    grown = {bucket: count - earlier.counts.get(bucket, 0) for bucket, count in now.counts.items()}
-    if any(count < 0 for count in grown.values()):
-        return now
-    return Histogram({bucket: count for bucket, count in grown.items() if count})

@@ -101,6 +101,26 @@ def _doubt(missed: JudgedObjective, validity: Validity, ok: OkTimes | None, dela
     return f"without the generator's own delay at least {least_ms:.1f} ms"
 
 
+def seen_by(health: Health, *, asked_per_s: float | None, achieved_per_s: float, accuracy: float) -> Validity:
+    """Return what was seen of the generator, not judged yet."""
+    return Validity(
+        is_valid=True,
+        reasons=(),
+        asked_per_s=asked_per_s,
+        achieved_per_s=achieved_per_s,
+        arrivals=health.due,
+        dropped=health.dropped,
+        unsent=health.due - health.handed - health.dropped,
+        lateness=times(health.lateness),
+        loop_lag=times(health.loop_lag),
+        cpu_share=health.cpu_share,
+        stalled_s=health.stalled_s,
+        own_s=health.own_s,
+        queued_s=health.queued_s,
+        accuracy=accuracy,
+    )
+
+
 def validity_of(
     options: LoadOptions,
     metrics: RunMetrics,
@@ -117,20 +137,10 @@ def validity_of(
     if schedule and measured_s:
         asked_per_s = schedule.shape.area(from_s, from_s + measured_s) / measured_s
         achieved = health.handed
-    seen = Validity(
-        is_valid=True,
-        reasons=(),
+    seen = seen_by(
+        health,
         asked_per_s=asked_per_s,
         achieved_per_s=achieved / measured_s if measured_s else 0.0,
-        arrivals=health.due,
-        dropped=health.dropped,
-        unsent=health.due - health.handed - health.dropped,
-        lateness=times(health.lateness),
-        loop_lag=times(health.loop_lag),
-        cpu_share=health.cpu_share,
-        stalled_s=health.stalled_s,
-        own_s=health.own_s,
-        queued_s=health.queued_s,
         accuracy=options.accuracy,
     )
     missing = missing if ended or not achieved else (*missing, _NOTHING_ENDED)

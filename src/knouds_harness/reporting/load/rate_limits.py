@@ -7,6 +7,8 @@ from itertools import groupby
 from typing import Final
 
 from knouds_harness.contract.capabilities import WINDOW_S
+from knouds_harness.reporting.load.tables import bar
+from knouds_harness.reporting.report import HTML, Column, Table, Toned, numbers
 from knouds_harness.runs.load_results import LimitWindow, LoadResults
 from knouds_harness.runs.operation_load import ALL_OPERATIONS, SecondRow
 
@@ -130,4 +132,53 @@ def _span(rows: Sequence[SecondRow]) -> ThrottledSpan:
         to_s=rows[-1].at_s,
         throttled=dict(throttled),
         kept=sum(row.by_status.get("kept", 0) for row in rows),
+    )
+
+
+def window_table(windows: Sequence[tuple[Track, DrawnWindow]]) -> Table:
+    rows = []
+    for track, each in windows:
+        wait_s = each.window.longest_wait_s
+        told = (f"up to {wait_s:,} s" if wait_s else "not said") if each.waiting else ""
+        rows.append(
+            (
+                track.name,
+                f"{each.from_s} to {each.to_s}",
+                Toned(f"{each.window.admitted:,}", "bad") if each.is_over else f"{each.window.admitted:,}",
+                f"{track.limit:,}",
+                bar(each.filled / 100, "bad" if each.is_over else "note"),
+                f"{each.window.throttled:,}" if each.window.throttled else Toned("0", "plain"),
+                told,
+                Toned(each.waiting, "bad") if each.window.waits_broken else each.waiting,
+            )
+        )
+    return Table(
+        "Windows of rate limits",
+        (
+            Column("Operation and account", is_name=True),
+            Column("Seconds"),
+            *numbers("Admitted", "Limit"),
+            Column("Of the limit"),
+            *numbers("Throttled", "Told to wait"),
+            Column("After that wait"),
+        ),
+        rows,
+        shown=HTML,
+    )
+
+
+def throttled_table(spans: Sequence[ThrottledSpan]) -> Table:
+    return Table(
+        "When requests were throttled",
+        (Column("Seconds", is_name=True), Column("Operations"), *numbers("Throttled", "Kept meanwhile")),
+        [
+            (
+                str(span.from_s) if span.to_s == span.from_s else f"{span.from_s} to {span.to_s}",
+                ", ".join(f"{operation} {count:,}" for operation, count in span.throttled.items()),
+                f"{sum(span.throttled.values()):,}",
+                f"{span.kept:,}",
+            )
+            for span in spans
+        ],
+        shown=HTML,
     )

@@ -27,7 +27,14 @@ from knouds_harness.reporting.load.headline import (
     first_figures,
     load_headline,
 )
-from knouds_harness.reporting.load.rate_limits import Track, listed, throttled_spans, tracks_of
+from knouds_harness.reporting.load.rate_limits import (
+    Track,
+    listed,
+    throttled_spans,
+    throttled_table,
+    tracks_of,
+    window_table,
+)
 from knouds_harness.reporting.report import (
     HTML,
     IN_TEXT,
@@ -294,7 +301,7 @@ def _limits(load: LoadResults, measured: LoadRecord, tracks: Sequence[Track]) ->
             Figure("load_windows.html.j2", values=lambda: {"tracks": tracks}, shown=HTML),
         ]
     if windows:
-        blocks.append(tables.window_table(windows))
+        blocks.append(window_table(windows))
     if unlisted:
         words = f"{counted(unlisted, 'window is', 'windows are')} drawn and not listed; `load.json` has all."
         blocks.append(Text(words, is_quiet=True, shown=HTML))
@@ -304,7 +311,7 @@ def _limits(load: LoadResults, measured: LoadRecord, tracks: Sequence[Track]) ->
             "Throttled requests are neither errors nor in the times above."
         )
         heading = [Heading("When requests were throttled", shown=HTML)] if tracks else []
-        blocks += [*heading, Text(says, shown=HTML), tables.throttled_table(spans)]
+        blocks += [*heading, Text(says, shown=HTML), throttled_table(spans)]
     else:
         more = "" if tracks else " No response to an account with a rate limit showed a window."
         blocks.append(Text(f"No request was throttled.{more}", shown=HTML))

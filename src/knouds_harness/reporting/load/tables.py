@@ -24,7 +24,6 @@ from knouds_harness.reporting.load.columns import (
     waited_ms,
 )
 from knouds_harness.reporting.load.headline import STATE_LABELS
-from knouds_harness.reporting.load.rate_limits import DrawnWindow, ThrottledSpan, Track
 from knouds_harness.reporting.report import (
     HTML,
     MARKDOWN,
@@ -321,55 +320,6 @@ def poll_table(polls: Mapping[int, int]) -> Table:
         "Polls in a cycle",
         (Column("Polls", is_number=True, is_name=True), Column("Cycles", is_number=True), Column("Share")),
         [(str(number), f"{count:,}", bar(count / total, "note")) for number, count in sorted(polls.items())],
-        shown=HTML,
-    )
-
-
-def window_table(windows: Sequence[tuple[Track, DrawnWindow]]) -> Table:
-    rows = []
-    for track, each in windows:
-        wait_s = each.window.longest_wait_s
-        told = (f"up to {wait_s:,} s" if wait_s else "not said") if each.waiting else ""
-        rows.append(
-            (
-                track.name,
-                f"{each.from_s} to {each.to_s}",
-                Toned(f"{each.window.admitted:,}", "bad") if each.is_over else f"{each.window.admitted:,}",
-                f"{track.limit:,}",
-                bar(each.filled / 100, "bad" if each.is_over else "note"),
-                f"{each.window.throttled:,}" if each.window.throttled else Toned("0", "plain"),
-                told,
-                Toned(each.waiting, "bad") if each.window.waits_broken else each.waiting,
-            )
-        )
-    return Table(
-        "Windows of rate limits",
-        (
-            Column("Operation and account", is_name=True),
-            Column("Seconds"),
-            *numbers("Admitted", "Limit"),
-            Column("Of the limit"),
-            *numbers("Throttled", "Told to wait"),
-            Column("After that wait"),
-        ),
-        rows,
-        shown=HTML,
-    )
-
-
-def throttled_table(spans: Sequence[ThrottledSpan]) -> Table:
-    return Table(
-        "When requests were throttled",
-        (Column("Seconds", is_name=True), Column("Operations"), *numbers("Throttled", "Kept meanwhile")),
-        [
-            (
-                str(span.from_s) if span.to_s == span.from_s else f"{span.from_s} to {span.to_s}",
-                ", ".join(f"{operation} {count:,}" for operation, count in span.throttled.items()),
-                f"{sum(span.throttled.values()):,}",
-                f"{span.kept:,}",
-            )
-            for span in spans
-        ],
         shown=HTML,
     )
 

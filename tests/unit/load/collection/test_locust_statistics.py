@@ -2,28 +2,19 @@
 
 import math
 import statistics
-import time
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from locust import env, stats
+from locust import stats
 
-from knouds_harness.load.collection import locust_statistics
-from knouds_harness.load.collection.locust_statistics import (
-    BatchedStats,
-    exact_response_time,
-    use_exact_buckets,
-)
+from knouds_harness.load.collection.locust_statistics import exact_response_time, use_exact_buckets
 from knouds_harness.measures.histograms import bucket_of, lowest_of
 
 
 @pytest.fixture
 def exact_buckets(monkeypatch) -> None:
     monkeypatch.setattr(stats, "bucket_response_time", stats.bucket_response_time)  # put back at the end
-    monkeypatch.setattr(env, "RequestStats", env.RequestStats)  # type: ignore[attr-defined]
     use_exact_buckets()
 
 
@@ -63,60 +54,3 @@ def test_percentiles_of_merged_statistics_are_those_of_one_process():
     master.get("x", "GET").extend(stats.StatsEntry.unserialize(report, master))
 
     assert master.get("x", "GET").response_times == whole.get("x", "GET").response_times
-
-
-REQUESTS = st.tuples(
-    st.sampled_from([("GET", "x"), ("POST", "x"), ("GET", "y")]),
-    st.one_of(st.none(), st.floats(0, 600_000)),
-    st.integers(0, 1000),
-    st.sampled_from([0.0, 0.2, 1.1]),  # seconds until the next
-)
-
-
-@given(requests=st.lists(REQUESTS, max_size=30), looked_at=st.sets(st.integers(0, 29)))
-def test_batched_statistics_are_those_of_single_requests(requests, looked_at):
-    """Whenever they are read, and whatever is read; extremes are off by at most a bucket's width."""
-    now = [time.time()]
-    clock = SimpleNamespace(time=lambda: now[0])
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (stats, locust_statistics):
-            patch.setattr(module, "time", clock)
-        patch.setattr(stats, "bucket_response_time", exact_response_time)
-        ours, locusts = BatchedStats(), stats.RequestStats()
-        for number, ((method, name), response_time_ms, size_bytes, pause_s) in enumerate(requests):
-            for each in (ours, locusts):
-                each.log_request(method, name, response_time_ms, size_bytes)
-            if number in looked_at:
-                assert ours.total.num_requests == number + 1
-            now[0] += pause_s
-
-        assert ours.entries.keys() == locusts.entries.keys()
-        pairs = [(each, locusts.entries[key]) for key, each in ours.entries.items()]
-        for one, other in ((ours.total, locusts.total), *pairs):
-            told: dict[str, Any] = dict(one.serialize())
-            expected: dict[str, Any] = dict(other.serialize())
-            for extreme in ("min_response_time", "max_response_time", "total_response_time"):
-                assert told.pop(extreme) == pytest.approx(expected.pop(extreme), rel=0.001, abs=1e-5)
-            for counted in (told, expected):  # the second is all that Locust looks at
-                counted["last_request_timestamp"] = int(counted["last_request_timestamp"] or 0)
-            assert told == expected
-
-
-@pytest.mark.usefixtures("exact_buckets")
-def test_environments_are_made_with_batched_statistics():
-    environment = env.Environment()
-    environment.create_local_runner()
-    environment.events.request.fire(request_type="GET", name="x", response_time=2.0, response_length=3)
-    environment.events.request.fire(
-        request_type="GET", name="x", response_time=4.0, response_length=3, exception=ValueError("no")
-    )
-
-    assert isinstance(environment.stats, BatchedStats)
-    assert (environment.stats.num_requests, environment.stats.num_failures) == (2, 1)
-    assert environment.stats.get("x", "GET").avg_response_time == 3.0
-    environment.events.request.fire(request_type="GET", name="x", response_time=2.0, response_length=3)
-    environment.stats.reset_all()
-    assert (environment.stats.num_requests, environment.stats.get("x", "GET").num_requests) == (0, 0)
-    environment.events.request.fire(request_type="GET", name="x", response_time=2.0, response_length=3)
-    environment.stats.clear_all()
-    assert (environment.stats.num_requests, len(environment.stats.entries)) == (0, 0)

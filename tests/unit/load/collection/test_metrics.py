@@ -1,12 +1,8 @@
-"""Metrics of a run, made from its seconds; when the run became steady."""
-
-import math
-import random
-from collections.abc import Iterator
+"""Metrics of a run, made from its seconds."""
 
 import pytest
 
-from knouds_harness.load.collection.metrics import RunMetrics, steady_from, times
+from knouds_harness.load.collection.metrics import RunMetrics, times
 from knouds_harness.load.collection.seconds import (
     BODY,
     CONNECT,
@@ -173,111 +169,9 @@ def test_traffic_of_the_warm_up_is_left_out():
     assert metrics.operations(2.0)[0].sent_bytes == 300
 
 
-def noise(seconds: int, seed: int = 1) -> Iterator[float]:
-    chance = random.Random(seed)
-    return (chance.gauss(100, 5) for _ in range(seconds))
-
-
-def test_level_series_is_steady_from_the_beginning():
-    assert steady_from([200.0] * 30) == 0
-
-
-@pytest.mark.parametrize("seconds", [5, 12, 20])
-def test_slow_beginning_is_left_out(seconds):
-    """A run whose first seconds are slower is steady after them, give or take two seconds."""
-    values = [value + (60 if index < seconds else 0) for index, value in enumerate(noise(60))]
-
-    assert steady_from(values) == pytest.approx(seconds, abs=2)
-
-
-def test_settling_times_become_steady():
-    """If they decay with a time constant of four seconds, they are steady within some four of those."""
-    values = [value + 200 * math.exp(-index / 4) for index, value in enumerate(noise(60))]
-
-    found = steady_from(values)
-    assert found is not None
-    assert 8 <= found <= 20
-
-
-@pytest.mark.parametrize("slope", [1, -1])
-def test_drift_is_never_steady(slope):
-    """Times that rise or fall all the time never become steady."""
-    assert steady_from([value + 2 * slope * index for index, value in enumerate(noise(60))]) is None
-
-
-def test_repeated_stalls_are_steady():
-    """A server that stalls for one second in ten is steady in its own way."""
-    values = [math.inf if index % 10 == 9 else value for index, value in enumerate(noise(60))]
-
-    found = steady_from(values)
-    assert found is not None
-    assert found <= 10
-
-
-def test_noise_alone_is_steady():
-    """Of fifty runs with only noise, at most one counts as unsteady."""
-    assert sum(steady_from(list(noise(60, seed))) is None for seed in range(50)) <= 1
-
-
-def test_run_is_steady_once_throughput_and_times_are():
-    """The later of the two decides, over all operations together."""
-    metrics = RunMetrics()
-    metrics.begin(1000)
-    for at_s in range(41):
-        second = Second(unix_s=1000 + at_s)
-        for operation in ("whoami", "listWorkflows"):
-            histogram = Histogram()
-            histogram.record(0.050 if at_s < 8 else 0.010, 20 if at_s >= 4 else 5)
-            second.histograms[SeriesKey(operation, RequestStatus.KEPT)] = histogram
-        metrics.add(second)
-
-    assert metrics.steady_from_s() == (True, 8.0)
-    assert metrics.overall().count == 2 * (4 * 5 + 37 * 20)
-
-
-def slow_seconds_of(means_ms_by_second, *, count=20):
-    metrics = begun(1000)
-    for at_s, means_ms in enumerate(means_ms_by_second):
-        second = Second(unix_s=1000 + at_s)
-        for name, mean_ms in means_ms.items():
-            second.histograms[SeriesKey(name, RequestStatus.KEPT)] = histogram(*[mean_ms] * count)
-        metrics.add(second)
-    return metrics.slow_seconds()
-
-
-def test_stalls_are_slow_seconds():
-    """In the second of a stall nothing is kept, and what ends in the next has waited."""
-    means_ms = [{"whoami": 20.0} for _ in range(41)]
-    means_ms[9], means_ms[10] = {}, {"whoami": 500.0}
-
-    assert slow_seconds_of(means_ms) == (9, 10)
-
-
-def test_slow_operation_alone_makes_no_second_slow():
-    """What is usual is usual for an operation: one that takes a hundred times as long, now and then."""
-    means_ms = [{"whoami": 20.0, **({"runModel": 2000.0} if at_s % 9 == 4 else {})} for at_s in range(41)]
-
-    assert slow_seconds_of(means_ms) == ()
-
-
-def test_few_requests_in_a_second_show_no_stall():
-    means_ms = [{"whoami": 200.0 if at_s % 9 == 4 else 20.0} for at_s in range(41)]
-
-    assert slow_seconds_of(means_ms, count=2) == ()
-
-
 def test_rate_is_that_of_the_time_in_which_requests_were_due():
     """A load that ends early is not divided by the time until its last answer has come."""
     metrics = begun(now_unix_s() - 20, warm_up_s=5)
     metrics.end(metrics.start_unix_s + 15)
 
     assert metrics.measured_s(60.0) == pytest.approx(10.0, abs=1.0)  # from a whole second on
-
-
-def test_short_run_is_not_judged():
-    metrics = RunMetrics()
-    metrics.begin(1000)
-    for at_s in range(15):
-        metrics.add(Second(unix_s=1000 + at_s))
-
-    assert metrics.steady_from_s() == (None, None)
