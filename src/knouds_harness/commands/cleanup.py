@@ -99,18 +99,18 @@ def _clean(
     yes_production: bool,
 ) -> ExitCode | None:
     """Clean up after one run; return None if it has left nothing."""
-    from knouds_harness.exchange.created_workflows import CreatedWorkflows
+    from knouds_harness.exchange.creation_record import CreationRecord
     from knouds_harness.exchange.process_start import is_running
     from knouds_harness.exchange.workflow_ledger import Ledger, read_ledger
     from knouds_harness.locations import SANDBOX
 
     run = path.parent
     content = read_ledger(path, is_trusted=is_trusted)
-    is_unsigned = not CreatedWorkflows.of_events(content.unsigned).is_done
+    is_unsigned = not CreationRecord.of_events(content.unsigned).is_done
     if is_unsigned:
         _print_unsigned(run, content)
     code = ExitCode.BREACH if is_unsigned else None
-    seen = CreatedWorkflows.of_events(content.events)
+    seen = CreationRecord.of_events(content.events)
     if seen.is_done:
         return code
     header = seen.header
@@ -122,7 +122,7 @@ def _clean(
     ledger = Ledger() if is_dry else content.ledger()
     if header.get("target") == SANDBOX and target_name is None:
         click.echo(f"{run}: the sandbox of this run has ended, and its workflows are gone with it.")
-        CreatedWorkflows.of_events(content.events, ledger=ledger).finish(left=0)
+        CreationRecord.of_events(content.events, ledger).finish(left=0)
         return code or ExitCode.KEPT
     removed = _remove(content, ledger, target_name=target_name, is_dry=is_dry, yes_production=yes_production)
     _print(run, removed, is_dry=is_dry)
@@ -136,12 +136,13 @@ def _remove(
 ) -> Removed:
     from knouds_harness.exchange.client import Client
     from knouds_harness.exchange.created_workflows import CreatedWorkflows
+    from knouds_harness.exchange.creation_record import CreationRecord
     from knouds_harness.exchange.first_contact import first_contact
     from knouds_harness.targets.guards import Guard
     from knouds_harness.targets.profile import load_target
     from knouds_harness.targets.recorded_target import load_recorded_target, require_same_server
 
-    header = CreatedWorkflows.of_events(content.events).header
+    header = CreationRecord.of_events(content.events).header
     base_url = header.get("base_url")
     if target_name is None:
         target = load_recorded_target(header.get("target"), base_url)

@@ -179,7 +179,7 @@ def _record(
 @contextmanager
 def _folder_until_clean(runs_folder: Path) -> Iterator[Path]:
     """Yield a hidden folder beside runs; delete it unless created workflows are left on the target."""
-    from knouds_harness.exchange.created_workflows import CreatedWorkflows
+    from knouds_harness.exchange.creation_record import CreationRecord
     from knouds_harness.exchange.workflow_ledger import LEDGER_FILE, read_ledger
 
     made = [each for each in (runs_folder, *runs_folder.parents) if not each.exists()]
@@ -193,7 +193,7 @@ def _folder_until_clean(runs_folder: Path) -> Iterator[Path]:
     finally:
         ledgers = list(folder.glob(f"*/{LEDGER_FILE}"))
         if all(
-            CreatedWorkflows.of_events(read_ledger(each, is_trusted=True).events).is_done for each in ledgers
+            CreationRecord.of_events(read_ledger(each, is_trusted=True).events).is_done for each in ledgers
         ):
             rmtree(folder, ignore_errors=True)
             for each in made:

@@ -9,7 +9,8 @@ from http import HTTPStatus
 from typing import Final
 
 from knouds_harness.errors import HarnessError
-from knouds_harness.exchange.created_workflows import CreatedWorkflows, Creation
+from knouds_harness.exchange.created_workflows import CreatedWorkflows
+from knouds_harness.exchange.creation_record import Creation
 from knouds_harness.exchange.evidence import JSON, Exchange, objects_in
 from knouds_harness.printable import printable
 from knouds_harness.targets.personas import Persona
@@ -80,7 +81,7 @@ class WorkflowRemoval:
             was_interrupted = True
         left = list(self._why_left("interrupted" if was_interrupted else "it is still listed"))
         if not self.is_dry:
-            self.created.finish(left=len(left))
+            self.created.record.finish(left=len(left))
         return Removed(
             deleted=tuple(dict.fromkeys(self._deleted)), left=tuple(left), was_interrupted=was_interrupted
         )
@@ -151,7 +152,7 @@ class WorkflowRemoval:
     def _look(self) -> bool:
         """Read the lists of the accounts; return whether they show something to delete."""
         users = {each.user for each in self.personas if each.is_able("workflow:write")}
-        for user in users if None in self.created.accounts else self.created.accounts:
+        for user in users if None in self.created.record.accounts else self.created.record.accounts:
             readers = self._keys(user, "workflow:read")
             exchange, why = (
                 self._sent("listWorkflows", readers[0], None)

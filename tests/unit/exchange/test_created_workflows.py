@@ -85,7 +85,7 @@ def test_older_workflows_are_kept_in_the_ledger(created, lines):
     create(created, "w-18", status=502)
     created.note_listed("otto", [{"slug": "w-18"}])
 
-    read = CreatedWorkflows.of_events(lines)
+    read = CreatedWorkflows.of_events(lines, TARGET)
     read.settle_by_list("ada", "full", [{"slug": f"w-{number}", "name": NAME} for number in (17, 18, 19)])
 
     assert [each.slug for each in read.ours] == ["w-19"]
@@ -156,9 +156,9 @@ def test_ledger_says_what_is_left(created, lines):
         create(created, slug, name=name)
     created.note_deleted(slugs[0])
 
-    read = CreatedWorkflows.of_events(lines)
+    read = CreatedWorkflows.of_events(lines, TARGET)
 
-    assert not read.is_done
+    assert not read.record.is_done
     assert [each.slug for each in read.ours] == slugs[1:]
 
 

@@ -470,7 +470,7 @@ class LeadingRun:
         if self._all_created is None:
             return
         if all(unlabelled(name) != "createWorkflow" for name, _ in self._environment.stats.entries):
-            self._all_created.finish(left=0)
+            self._all_created.record.finish(left=0)
             return
         with self._client(self._all_created) as client:
             left = client.remove_left(most_wait_s=0 if is_urgent else MOST_WAIT_S, wait=self._wait).left
