@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 )
 @baselines_folder_option
 @click.option("--only-failures", is_flag=True, help="Print only what fails the run; reports show everything")
-@click.option("--only-new", is_flag=True, help="Print only what fails the run, or its baseline did not have")
+@click.option("--only-new", is_flag=True, help="Print only what fails the run or is new since the baseline")
 def check(
     *, baseline: str | None, baselines_folder: Path, only_failures: bool, only_new: bool, **asked: object
 ) -> None:

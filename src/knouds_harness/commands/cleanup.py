@@ -1,4 +1,4 @@
-"""``knouds-harness cleanup``: delete what killed runs have left on their targets."""
+"""``knouds-harness cleanup``: delete what interrupted runs left on their targets."""
 
 from __future__ import annotations
 
@@ -22,16 +22,12 @@ _MOST_SHOWN, _MOST_SHOWN_TEXT = 20, 100
 @click.command()
 @click.argument("run", required=False, type=click.Path(path_type=Path, exists=True, file_okay=False))
 @runs_folder_option
-@click.option(
-    "--target",
-    metavar="NAME",
-    help="Profile to use [default: the one in targets/ that is named as the run's]",
-)
+@click.option("--target", metavar="NAME", help="Profile to use [default: the run's, from targets/]")
 @click.option(
     "--trust",
     metavar="FOLDER",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Clean up this run, although its notes are not signed by you",
+    help="Clean up this run even if you have not signed its list of created workflows",
 )
 @click.option("--dry-run", is_flag=True, help="List what would be deleted, and delete nothing")
 @click.option("--yes-production", is_flag=True, help="Allow a profile with production = true")
@@ -44,7 +40,7 @@ def cleanup(
     dry_run: bool,
     yes_production: bool,
 ) -> None:
-    """Delete what killed runs have left on a target.
+    """Delete what interrupted runs left on a target.
 
     RUN is the folder of one run; without it, all runs are cleaned up. Deletes only workflows that a run of
     yours noted before it created them, and that still have the name that it sent. If usage was not settled

@@ -35,7 +35,7 @@ MORE_COMMANDS: Final = {
     "record": "Record an answer for each documented outcome.",
     "verify": "Check recorded traffic against the contract.",
     "facts": "List facts with their source, checks, faults and recordings; all if no ID is given.",
-    "cleanup": "Delete what killed runs have left on a target.",
+    "cleanup": "Delete what interrupted runs left on a target.",
 }
 COMMANDS: Final = {**FIRST_COMMANDS, **MORE_COMMANDS}
 """All commands in the order of help, each with the first sentence of its own help."""

@@ -67,7 +67,7 @@ _WHY_REFUSED = (
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Profile to write, or add to [default: targets/NAME.toml, after the host; for this machine the key]",
+    help="Profile to write, or add to [default: targets/NAME.toml; NAME is that of the host, or key]",
 )
 @click.option("--force", is_flag=True, help="Overwrite an existing profile")
 @click.option("--plain-http", is_flag=True, help="Allow sending keys over http:// to another machine")

@@ -18,10 +18,12 @@ from knouds_harness.suite.options import RunOptions
 )
 @click.option("--healthy", is_flag=True, help="Start the sandbox without the run's faults")
 @click.option(
-    "--all", "every_finding", is_flag=True, help="Also those that do not fail the run, except drift"
+    "--all", "every_finding", is_flag=True, help="Replay also findings that do not fail the run, except drift"
 )
 @click.option("--legal", metavar="SEED", help="Seed of the sandbox's choices [default: the run's own]")
-@click.option("--between", metavar="SEED", help="Seed of what is before it [default: the run's own]")
+@click.option(
+    "--between", metavar="SEED", help="Seed of the intermediary in front of it [default: the run's own]"
+)
 @click_options(RunOptions, "yes_production")
 def replay(
     run: Path,

@@ -43,7 +43,7 @@ class RunOptions:
     min_verified: str | None = option(
         "Fail when fewer facts are verified: a number, or a share such as 65%", metavar="N"
     )
-    allow_short: bool = option("Accept that the budget cuts tests that it was to pay for", default=False)
+    allow_short: bool = option("Do not fail a run whose credits end before its tests do", default=False)
     checks: Path | None = option("Python file with checks of your own", metavar="FILE")
     fail_fast: bool = option(
         "Stop at the first failed test", default=False, runner_flag="-x", in_runner=False
@@ -57,7 +57,9 @@ class RunOptions:
     legal: str | None = option(
         "Have the sandbox decide by this seed what no documentation says", metavar="SEED"
     )
-    between: str | None = option("Put an intermediary before the sandbox, drawn from a seed", metavar="SEED")
+    between: str | None = option(
+        "Put an intermediary in front of the sandbox, drawn from this seed", metavar="SEED"
+    )
     plan_only: bool = option("Print the plan and its cost, and send nothing", default=False, in_runner=False)
     yes_production: bool = option("Allow a profile with production = true", default=False)
     runs_folder: Path = option("Folder for run records", default=Path("reports/runs"), metavar="DIR")

@@ -102,7 +102,7 @@ def may_cost_more(inputs: Mapping[str, Any], resource: Workflow | Model) -> bool
     """Return whether the profile's price, which is for its own inputs, may not hold for these.
 
     Numbers, switches and lists may multiply a price, as may amounts that are written as text (``10s``); words
-    do not. Those left out take defaults, which nobody has named.
+    do not. Those left out take defaults, which the profile does not name.
     """
     return _amounts(inputs) != _amounts(resource.inputs)
 
