@@ -231,7 +231,7 @@ def _with_accounts(
             other = click.prompt(question, default="", show_default=False, err=True)
         if other and other not in known:
             raise UsageError(
-                f"{key.variable}: of no account that is known, as {other} is no key that the server admits "
+                f"{key.variable}: its account is unknown, as the server does not admit the key in {other} "
                 f"(these are: {', '.join(filter(None, known)) or 'none'})"
             )
         user, tier = known.get(other, (key.user, key.tier))

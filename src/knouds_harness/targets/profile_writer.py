@@ -20,7 +20,7 @@ _NOT_TOLD: Final = ("fails", "polled", "image_count_input", "cost_credits", "dea
 
 
 UNKNOWN_TIER: Final = "unknown"
-"""The tier of a refused key, whose account nobody has named."""
+"""The tier of a refused key whose account is not named."""
 
 
 @dataclass(frozen=True, kw_only=True)
