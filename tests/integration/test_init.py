@@ -259,7 +259,7 @@ REFUSED = {
     "an account of nothing": ((*KEY, "--account", "OLD_KEY=STAGING_KEY"), HERE, 2, "--account takes"),
     "an account of a refused key": (
         (*KEY, "--key", "STAGING_KEY_REVOKED", "--account", "STAGING_KEY_REVOKED=NO_KEY"),
-        *(HERE, 2, "NO_KEY is no key that the server admits", f"these are: {PRO}"),
+        *(HERE, 2, "the server does not admit the key in NO_KEY", f"it admits {PRO}"),
     ),
     "a missing folder": ((*KEY, "--output", "none/mine.toml"), HERE, 2, "there is no folder none"),
     "another suffix": ((*KEY, "--output", "staging"), HERE, 2, "ends with .toml"),

@@ -232,7 +232,7 @@ def _with_accounts(
         if other and other not in known:
             raise UsageError(
                 f"{key.variable}: its account is unknown, as the server does not admit the key in {other} "
-                f"(these are: {', '.join(filter(None, known)) or 'none'})"
+                f"(it admits {', '.join(filter(None, known)) or 'none'})"
             )
         user, tier = known.get(other, (key.user, key.tier))
         return replace(key, user=user, tier=tier)
