@@ -49,7 +49,7 @@ from knouds_harness.load.workload.preflight import (
 )
 from knouds_harness.load.workload.workload import Workload, has_runs, rates_of, scenarios_in
 from knouds_harness.locations import SANDBOX
-from knouds_harness.measures.objectives import parse_bounds, refuse_unknown_operations
+from knouds_harness.measures.objectives import parse_bounds, refuse_unknown_operations, refuse_unknown_stages
 from knouds_harness.printable import printable
 from knouds_harness.runs.load_progress import ProgressMessage, tell
 from knouds_harness.runs.operation_load import labelled
@@ -317,6 +317,7 @@ def _check_objectives(environment: Environment, options: LoadOptions) -> None:
         return
     objectives = objectives_of(options, scenario_name(environment))
     parse_bounds(options.abort_on)
+    refuse_unknown_stages(objectives, len(options.load_shape.stages))
     if all(task.__module__ == tasks.__name__ for user in environment.user_classes for task in user.tasks):
         operations = shipped_document().operation_by_id
         known = [*operations, *(f"{each} async" for each in operations if each in RUN_OPERATIONS)]

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from knouds_harness.errors import UnknownName, UsageError
 from knouds_harness.file_content import file_text
-from knouds_harness.runs.load_results import JudgedObjective
+from knouds_harness.runs.load_results import JudgedObjective, StageLoad, stage_of
 from knouds_harness.runs.operation_load import (
     ALL_OPERATIONS,
     RECORDED_PERCENTS,
@@ -222,20 +222,34 @@ def digits(number: float) -> int:
 def refuse_unknown_operations(objectives: Iterable[Objective], known: Collection[str]) -> None:
     """Raise ``UsageError`` for an objective of an unknown operation."""
     for each in objectives:
-        if not is_total(each.operation) and not fnmatch.filter(known, each.operation):
-            raise UsageError(
-                f"objective of {each.operation}: {UnknownName('operation', each.operation, known)}"
-            )
+        _, operation = stage_of(each.operation)
+        if not is_total(operation) and not fnmatch.filter(known, operation):
+            raise UsageError(f"objective of {each.operation}: {UnknownName('operation', operation, known)}")
+
+
+def refuse_unknown_stages(objectives: Iterable[Objective], stages: int) -> None:
+    """Raise ``UsageError`` for an objective of a stage that a load of so many does not have."""
+    for each in objectives:
+        number, _ = stage_of(each.operation)
+        if number is not None and not (stages > 1 and 1 <= number <= stages):
+            has = f"{stages} stages" if stages > 1 else "no stages"
+            raise UsageError(f"objective of {each.operation}: the load has {has}\n  See --stages, --shape.")
 
 
 def judge_objectives(
-    objectives: Iterable[Objective], operations: Sequence[OperationLoad]
+    objectives: Iterable[Objective], operations: Sequence[OperationLoad], *, stages: Sequence[StageLoad] = ()
 ) -> tuple[JudgedObjective, ...]:
-    """Judge objectives by what was measured; an operation that was never sent misses its objective."""
+    """Judge objectives by what was measured; an operation that was never sent misses its objective.
+
+    One for ``stage 2: getWhoami`` is judged by what was due in that stage.
+    """
+    in_stages = [each for stage in stages for each in stage.named]
     return tuple(
         _judged(objective, name, measured)
         for objective in objectives
-        for name, measured in _meant_by(objective, operations)
+        for name, measured in _meant_by(
+            objective, operations if stage_of(objective.operation)[0] is None else in_stages
+        )
     )
 
 

@@ -1,7 +1,8 @@
 """What a load run measured: the shape of ``load.json``, beside ``run.json`` in the folder of the run."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Final, Literal
 
@@ -78,6 +79,11 @@ class PlannedStage:
     duration_s: float
     start: float
     end: float
+
+    @property
+    def level(self) -> str:
+        """The levels in words: ``50``, or ``0 to 50``."""
+        return f"{self.end:g}" if self.start == self.end else f"{self.start:g} to {self.end:g}"
 
 
 def own_mix(mix: str | None, run: Iterable[str], file: str) -> str:
@@ -318,6 +324,65 @@ class LoadVerdict(StrEnum):
     MEASURED = "measured"
 
 
+def _together(
+    name: str, loads: Sequence[OperationLoad], response: Times, *, model: str = "open"
+) -> OperationLoad:
+    return OperationLoad(
+        operation=name,
+        requests=sum(each.requests for each in loads),
+        per_s=sum(each.per_s for each in loads),
+        by_status={status: sum(each.by_status[status] for each in loads) for status in STATUSES},
+        errors=(),
+        response=response,
+        service=response if model == "closed" else NO_TIMES,
+        refused_response=NO_TIMES,
+        server=NO_TIMES,
+        **{each: sum(getattr(load, each) for load in loads) for each in _ADDED_UP},
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageLoad:
+    """What was due in one stage of the plan, after the warm-up.
+
+    Attributes:
+        number: From 1.
+        to_s: When it ends, or would have ended, in seconds from the start of the load.
+    """
+
+    number: int
+    to_s: float
+    plan: PlannedStage
+    operations: tuple[OperationLoad, ...]
+    overall: Times
+
+    @property
+    def total(self) -> OperationLoad:
+        return _together(ALL_OPERATIONS, self.operations, self.overall)
+
+    @property
+    def named(self) -> list[OperationLoad]:
+        """Each operation and all together, under the name that objectives have for them."""
+        return [
+            replace(each, operation=in_stage(self.number, each.operation))
+            for each in (*self.operations, self.total)
+        ]
+
+
+_STAGE: Final = re.compile(r"stage (\d{1,4}): ", re.ASCII)
+
+
+def in_stage(number: int, operation: str) -> str:
+    """Return the name of an operation in one stage."""
+    return labelled(f"stage {number}", operation)
+
+
+def stage_of(name: str) -> tuple[int | None, str]:
+    """Return the stage that a name is of, None for all, and the name without it."""
+    found = _STAGE.match(name)
+    return (int(found[1]), name[found.end() :]) if found else (None, name)
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoadResults:
     """The contents of ``load.json``.
@@ -327,6 +392,7 @@ class LoadResults:
         verified_answers: Those that were judged; every other success had members that were judged before.
         begun_unix_s: When load began; None in older records, and if it never did.
         task_errors: The most frequent first, warm-up included; older records count them as an operation.
+        stages: Those of a plan with several.
         windows: Windows of rate limits, warm-up included; the first two thousand of a run.
         overall: Response times of the kept requests of all operations.
         overall_by_scenario: The same of each scenario with a rate of its own.
@@ -344,6 +410,7 @@ class LoadResults:
     validity: Validity
     operations: tuple[OperationLoad, ...]
     task_errors: tuple[TaskError, ...] = ()
+    stages: tuple[StageLoad, ...] = ()
     objectives: tuple[JudgedObjective, ...]
     cycles: Cycles | None = None
     capacity: Capacity | None = None
@@ -363,34 +430,21 @@ class LoadResults:
     @property
     def total(self) -> OperationLoad:
         """All operations together: counts added up, and the times of ``overall``, as far as recorded."""
-        return self._together(ALL_OPERATIONS, self.operations, self.overall or NO_TIMES)
+        return _together(ALL_OPERATIONS, self.operations, self.overall or NO_TIMES, model=self.plan.model)
 
     @property
     def totals(self) -> tuple[OperationLoad, ...]:
         """The operations of each scenario with a rate of its own together, then all."""
         by_scenario = (
-            self._together(
+            _together(
                 labelled(name, ALL_OPERATIONS),
                 [each for each in self.operations if each.operation.startswith(labelled(name, ""))],
                 times,
+                model=self.plan.model,
             )
             for name, times in self.overall_by_scenario.items()
         )
         return (*by_scenario, self.total)
-
-    def _together(self, name: str, loads: Sequence[OperationLoad], response: Times) -> OperationLoad:
-        return OperationLoad(
-            operation=name,
-            requests=sum(each.requests for each in loads),
-            per_s=sum(each.per_s for each in loads),
-            by_status={status: sum(each.by_status[status] for each in loads) for status in STATUSES},
-            errors=(),
-            response=response,
-            service=response if self.plan.model == "closed" else NO_TIMES,
-            refused_response=NO_TIMES,
-            server=NO_TIMES,
-            **{each: sum(getattr(load, each) for load in loads) for each in _ADDED_UP},
-        )
 
     @property
     def verdict(self) -> LoadVerdict:

@@ -17,8 +17,10 @@ from knouds_harness.measures.objectives import (
     parse_bounds,
     parse_objectives,
     refuse_unknown_operations,
+    refuse_unknown_stages,
     with_stated,
 )
+from knouds_harness.runs.load_results import PlannedStage, StageLoad
 from knouds_harness.runs.operation_load import ALL_OPERATIONS, STATUSES, TIME_MEASURES, OperationLoad, Times
 
 SHIPPED = Path(__file__).parents[3] / "load" / "objectives.toml"
@@ -115,6 +117,32 @@ def test_star_stands_for_no_total_of_a_scenario():
     judged = judge_objectives([each, together], [own, total])
 
     assert [found.operation for found in judged] == [own.operation, total.operation]
+
+
+def test_objective_of_a_stage_is_judged_by_that_stage():
+    """And one of no stage by all of them."""
+    plan = PlannedStage(duration_s=10.0, start=0.0, end=50.0)
+    stage = StageLoad(number=2, to_s=20.0, plan=plan, operations=(measured(p99_ms=9.0),), overall=times(9.0))
+    wanted = parse_objectives(
+        ["stage 2: getWhoami p99 < 6ms", "stage 2: all operations p99 < 6ms", "* p99 < 6ms"]
+    )
+
+    judged = judge_objectives(wanted, [measured(p99_ms=5.0)], stages=[stage])
+
+    assert [(each.operation, each.is_met) for each in judged] == [
+        ("stage 2: getWhoami", False),
+        ("stage 2: all operations", False),
+        ("getWhoami", True),
+    ]
+
+
+@pytest.mark.parametrize(("stages", "has"), [(1, "no stages"), (3, "3 stages")])
+def test_objective_of_a_stage_that_the_load_lacks_is_refused(stages, has):
+    wanted = parse_objectives(["stage 4: * p99 < 6ms"])
+
+    with pytest.raises(UsageError, match=f"the load has {has}"):
+        refuse_unknown_stages(wanted, stages)
+    refuse_unknown_operations(wanted, ["getWhoami"])
 
 
 def test_shipped_objectives_can_be_read():

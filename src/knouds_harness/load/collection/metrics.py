@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Final
 
 from knouds_harness.load.collection.rows import RequestRecorder
@@ -27,7 +28,7 @@ from knouds_harness.measures.delay import OkTimes
 from knouds_harness.measures.histograms import Histogram, merged, middle_of
 from knouds_harness.measures.steadiness import Steadiness
 from knouds_harness.runs.load_record import spread_text
-from knouds_harness.runs.load_results import Cycles
+from knouds_harness.runs.load_results import Cycles, PlannedStage, StageLoad, in_stage
 from knouds_harness.runs.operation_load import (
     ALL_OPERATIONS,
     RECORDED_PERCENTS,
@@ -94,6 +95,7 @@ class RunMetrics:
         self.ended: Counter[RequestStatus] = Counter()
         self.errors: Counter[Error] = Counter()
         self.measured = Second(unix_s=0)
+        self._by_stage: dict[int, Second] = {}
         self.steadiness = Steadiness()
         self._recent: list[_RecentSecond] = []
         self._first_unix_s = self._newest_unix_s = 0
@@ -125,6 +127,8 @@ class RunMetrics:
         self.errors.update(second.errors)
         is_measured = second.is_measured and second.unix_s >= self.measured_from_unix_s
         self.measured.add(second, only=None if is_measured else TASK)
+        if is_measured and second.stage:
+            self._by_stage.setdefault(second.stage, Second(unix_s=0)).add(second)
         self._newest_unix_s = max(second.unix_s, self._newest_unix_s)
         self._first_unix_s = min(second.unix_s, self._first_unix_s or second.unix_s)
         self._recent.append(_RecentSecond(second=second, ended=by_status.total(), kept=kept))
@@ -173,6 +177,24 @@ class RunMetrics:
         """Return the metrics of each operation, over this duration without the warm-up."""
         return _operations(self.measured, duration_s)
 
+    def stages(self, planned: Sequence[PlannedStage]) -> tuple[StageLoad, ...]:
+        """Return the metrics of each stage in which something was measured, if there are several."""
+        ends_s = [*accumulate(each.duration_s for each in planned)]
+        found = []
+        for number, counted in sorted(self._by_stage.items()):
+            plan, to_s = planned[number - 1], ends_s[number - 1]
+            measured_s = min(to_s, self.elapsed_s) - max(to_s - plan.duration_s, self.measured_from_s)
+            found.append(
+                StageLoad(
+                    number=number,
+                    to_s=to_s,
+                    plan=plan,
+                    operations=_operations(counted, max(0.0, measured_s)),
+                    overall=times(counted.kept()),
+                )
+            )
+        return tuple(found)
+
     def task_errors(self) -> tuple[TaskError, ...]:
         """Return the exceptions of tasks, the most frequent first."""
         found = [
@@ -190,25 +212,19 @@ class RunMetrics:
 
         With ``length_s``, only of the last seconds.
         """
-        counted = self.measured
-        if length_s is not None:
-            counted = Second(unix_s=self._newest_unix_s)
-            for each in self._last(length_s):
-                counted.add(each.second)
-        found = []
-        for series, response in counted.histograms.items():
-            if series.measure == RESPONSE and series.status is RequestStatus.KEPT:
-                service = counted.histograms.get(series._replace(measure=SERVICE), response)
-                found.append(OkTimes(operation=series.operation, response=response, service=service))
-        together = [
-            OkTimes(
-                operation=prefix + ALL_OPERATIONS,
-                response=merged(each.response for each in found if each.operation.startswith(prefix)),
-                service=merged(each.service for each in found if each.operation.startswith(prefix)),
-            )
-            for prefix in (*(labelled(name, "") for name in scenarios), "")
+        if length_s is None:
+            return _kept_times(self.measured, scenarios=scenarios)
+        recent = Second(unix_s=self._newest_unix_s)
+        for each in self._last(length_s):
+            recent.add(each.second)
+        return _kept_times(recent)
+
+    def kept_times_by_stage(self) -> list[OkTimes]:
+        return [
+            replace(each, operation=in_stage(number, each.operation))
+            for number, counted in self._by_stage.items()
+            for each in _kept_times(counted)
         ]
-        return [*found, *(together if found[1:] else [])]
 
     def requests(self) -> int:
         return sum(
@@ -217,6 +233,23 @@ class RunMetrics:
 
     def _last(self, length_s: int) -> Iterator[_RecentSecond]:
         return (each for each in self._recent if each.second.unix_s > self._newest_unix_s - length_s)
+
+
+def _kept_times(counted: Second, *, scenarios: Iterable[str] = ()) -> list[OkTimes]:
+    found = []
+    for series, response in counted.histograms.items():
+        if series.measure == RESPONSE and series.status is RequestStatus.KEPT:
+            service = counted.histograms.get(series._replace(measure=SERVICE), response)
+            found.append(OkTimes(operation=series.operation, response=response, service=service))
+    together = [
+        OkTimes(
+            operation=prefix + ALL_OPERATIONS,
+            response=merged(each.response for each in found if each.operation.startswith(prefix)),
+            service=merged(each.service for each in found if each.operation.startswith(prefix)),
+        )
+        for prefix in (*(labelled(name, "") for name in scenarios), "")
+    ]
+    return [*found, *(together if found[1:] else [])]
 
 
 def _operations(counted: Second, duration_s: float) -> tuple[OperationLoad, ...]:

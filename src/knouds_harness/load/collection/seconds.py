@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -91,13 +92,14 @@ class Traffic:
 
 @dataclass(kw_only=True)
 class Second:
-    """Counts of what ended within one second, and was due in the warm-up or measured.
+    """Counts of what ended within one second, was due in the warm-up or measured, and in one stage.
 
-    Traffic is that of our own client only.
+    Traffic is that of our own client only. Stages of the plan are numbered from 1; a single one is 0.
     """
 
     unix_s: int
     is_measured: bool = True
+    stage: int = 0
     histograms: dict[SeriesKey, Histogram] = field(default_factory=dict)
     errors: dict[Error, int] = field(default_factory=dict)
     traffic: dict[str, Traffic] = field(default_factory=dict)
@@ -139,12 +141,14 @@ class SecondsCounter:
 
     Attributes:
         measured_from_unix_s: What was due before is warm-up.
+        stages_from_unix_s: When each stage of the plan begins, if there are several.
     """
 
     def __init__(self, *, redactor: Redactor | None = None) -> None:
         self.safe = (redactor or Redactor()).safe
         self.measured_from_unix_s = -math.inf
-        self._seconds: dict[tuple[int, bool], Second] = {}
+        self.stages_from_unix_s: Sequence[float] = ()
+        self._seconds: dict[tuple[int, bool, int], Second] = {}
 
     def add(self, row: RequestRow, epoch_s: float) -> None:
         """Count a request; its times are those of a clock that began so many seconds after the epoch."""
@@ -181,12 +185,13 @@ class SecondsCounter:
         return [self._seconds.pop(key) for key in ready]
 
     def _second(self, ended_unix_s: float, took_s: float, *, is_measured: bool | None = None) -> Second:
+        due_unix_s = ended_unix_s - took_s + _ROUNDING_S
         if is_measured is None:
-            is_measured = ended_unix_s - took_s >= self.measured_from_unix_s - _ROUNDING_S
-        key = int(ended_unix_s), is_measured
+            is_measured = due_unix_s >= self.measured_from_unix_s
+        key = int(ended_unix_s), is_measured, bisect_right(self.stages_from_unix_s, due_unix_s)
         second = self._seconds.get(key)
         if second is None:
-            second = self._seconds[key] = Second(unix_s=key[0], is_measured=is_measured)
+            second = self._seconds[key] = Second(unix_s=key[0], is_measured=is_measured, stage=key[2])
         return second
 
 

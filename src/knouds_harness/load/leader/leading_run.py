@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from typing import Any, Final
 
 import gevent
@@ -202,6 +203,9 @@ class LeadingRun:
             self._all_created.announce_all(self.options.name_token)
         self.metrics.begin(start_unix_s)
         self.seconds.counter.measured_from_unix_s = self.metrics.measured_from_unix_s
+        stages = self.options.load_shape.stages
+        begin_s = [*accumulate((each.duration_s for each in stages[:-1]), initial=start_unix_s)]
+        self.seconds.counter.stages_from_unix_s = begin_s if stages[1:] else ()
         self.shape.begin(start_unix_s)
         self.workers.share(start_unix_s)
 
@@ -321,18 +325,20 @@ class LeadingRun:
         is_steady, steady_from_s = metrics.steadiness.from_s() if is_level else (None, None)
         invariants = verification.invariants() if verification else ()  # adds up what the next calls read
         verified_answers, answers = verification.verified_answers() if verification else (0, 0)
+        plan = plan_of(
+            self._environment,
+            options,
+            inputs=self._inputs,
+            workers=self.workers.count,
+            verified_share=verification.share if verification else 0.0,
+        )
         results = LoadResults(
-            plan=plan_of(
-                self._environment,
-                options,
-                inputs=self._inputs,
-                workers=self.workers.count,
-                verified_share=verification.share if verification else 0.0,
-            ),
+            plan=plan,
             fingerprint=fingerprint(health.timer),
             validity=validity_of(options, metrics, health, measured_s, ok=ok, missing=self._doubts),
             operations=operations,
             task_errors=metrics.task_errors(),
+            stages=metrics.stages(plan.stages),
             objectives=(),
             cycles=cycles(metrics.measured.histograms),
             overall=metrics.overall(),
@@ -349,7 +355,8 @@ class LeadingRun:
             note="\n".join(self._notes),
         )
         measured = [*operations, *results.totals]
-        judged = judge_objectives(self._objectives, measured)
+        judged = judge_objectives(self._objectives, measured, stages=results.stages)
+        ok += metrics.kept_times_by_stage()
         judged = with_doubts(judged, results.validity, ok=ok, delay=delay)
         aborted = [
             replace(each, observed_in_all=observed(each.measure, load))

@@ -93,6 +93,7 @@ def load_report(record: RunRecord, measured: LoadRecord, change: RunChange | Non
         _percentiles(load),
         *([_capacity(load.capacity, verdict)] if load.capacity else []),
         _operations(load, {each.id for each in evidence}),
+        *([Section("stages", "Stages", [tables.stage_table(load)])] if load.stages else []),
         *([_phases(load)] if any(each.sent_bytes for each in load.operations) else []),
         *([_cycles(load, load.cycles)] if load.cycles else []),
         _limits(load, measured, tracks),
@@ -360,10 +361,7 @@ def _plan(load: LoadResults) -> list[tuple[str, Words]]:
     shape = f"{plan.users} users at most"
     if plan.model == "open":
         shape = f"{plan.spacing} spacing of tasks, at most {plan.users} in flight"
-    stages = ", then ".join(
-        f"{each.start:g}{'' if each.end == each.start else f' to {each.end:g}'} for {each.duration_s:g} s"
-        for each in plan.stages
-    )
+    stages = ", then ".join(f"{each.level} for {each.duration_s:g} s" for each in plan.stages)
     generator = f"{made_by.python} ({made_by.build}), {made_by.cores} cores, {made_by.platform}"
     checked = f"{100 * plan.verified_share:g} %" if plan.verified_share else "a sample"
     timer = f", timer: {made_by.timer}" if made_by.timer else ""

@@ -53,6 +53,7 @@ from knouds_harness.runs.load_results import (
 from knouds_harness.runs.operation_load import OperationLoad, RequestStatus, Times, is_total
 
 _MOST_ERRORS: Final[dict[Medium, int]] = {"terminal": 5, "markdown": 20}
+_MOST_STAGES: Final = 12
 _TONE_BY_STATUS: Final = {each.value: each.tone for each in RequestStatus}
 _TONE_BY_STATE: Final[dict[str, Tone]] = {
     "broken": "bad",
@@ -236,6 +237,30 @@ def _figure_table(
 
 def _cells(columns: Iterable[LoadColumn[Subject]], subject: Subject) -> list[Words]:
     return [_cell(column, subject) for column in columns]
+
+
+def stage_table(load: LoadResults) -> Table:
+    """What was due in each stage of the plan, all operations together."""
+    counts = [each for each in operation_columns() if each.key in ("requests", "per_s", "error_rate")]
+    figures = [each for each in time_columns() if each.is_in_text]
+    rows = [
+        (
+            f"stage {each.number}",
+            f"{each.to_s - each.plan.duration_s:g} to {each.to_s:g}",
+            each.plan.level + ("/s" if load.plan.model == "open" else " users"),
+            *_cells(counts, each.total),
+            *_cells(figures, each.overall),
+        )
+        for each in load.stages
+    ]
+    named = (
+        Column("Stage", is_name=True),
+        Column("Seconds", is_number=True, rank=3),
+        Column("Level", is_number=True, rank=1),
+    )
+    shown = [(each.heading, each.rank) for each in counts] + [(each.heading, each.rank) for each in figures]
+    columns = (Column(heading.lower(), is_number=True, rank=rank) for heading, rank in shown)
+    return Table("Stages", (*named, *columns), rows, most={"terminal": _MOST_STAGES})
 
 
 def operation_text_tables(load: LoadResults) -> list[Table]:

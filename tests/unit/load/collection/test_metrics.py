@@ -15,6 +15,7 @@ from knouds_harness.load.collection.seconds import (
     now_unix_s,
 )
 from knouds_harness.measures.histograms import Histogram, merged
+from knouds_harness.runs.load_results import PlannedStage
 from knouds_harness.runs.operation_load import (
     ALL_OPERATIONS,
     RECORDED_PERCENTS,
@@ -108,6 +109,26 @@ def test_exceptions_in_tasks_count_at_any_time():
     (whoami,) = metrics.operations(10.0)
     assert (whoami.requests, whoami.errors[0].count) == (1, 1)
     assert metrics.task_errors() == (TaskError(task="on_start", error="KeyError", count=3),)
+
+
+def test_each_stage_has_figures_of_its_own():
+    """Per second of what was measured of it; a stage within the warm-up is left out."""
+    metrics = begun(1000, warm_up_s=15)
+    planned = [PlannedStage(duration_s=10.0, start=0.0, end=5.0)] * 3
+    key = SeriesKey("whoami", RequestStatus.KEPT)
+    for unix_s, stage in ((1005, 1), (1014, 2), (1016, 2), (1022, 3), (1029, 3)):
+        metrics.add(Second(unix_s=unix_s, stage=stage, histograms={key: histogram(*[unix_s - 1000.0] * 10)}))
+    metrics.end(1030)
+
+    second, third = metrics.stages(planned)
+
+    assert [(each.number, each.to_s) for each in (second, third)] == [(2, 20.0), (3, 30.0)]
+    assert [each.total.requests for each in (second, third)] == [10, 20]
+    assert [each.total.per_s for each in (second, third)] == [2.0, 2.0]
+    assert round(second.overall.max_ms) == 16
+    assert [each.operation for each in third.named] == ["stage 3: whoami", "stage 3: all operations"]
+    by_name = {each.operation: len(each.response) for each in metrics.kept_times_by_stage()}
+    assert by_name == {"stage 2: whoami": 10, "stage 3: whoami": 20}
 
 
 def test_all_requests_and_errors_count_from_the_beginning():

@@ -257,6 +257,17 @@ def test_request_counts_in_the_warm_up_if_it_was_due_there(recorder, clock):
     assert parts == {True: counted(999.0, 1000.0), False: counted(1001.0, 5000.0)}
 
 
+def test_request_counts_in_the_stage_in_which_it_was_due(recorder, clock):
+    """However late it ended: an answer that a spike delayed belongs to the spike."""
+    recorder.counter.stages_from_unix_s = [clock.now_s - 10, clock.now_s - 1]
+    for response_time_ms in (999.0, 1001.0, 5000.0):
+        tell(recorder, response_time_ms)
+
+    parts = {each.stage: each.kept() for each in recorder.seconds(with_current=True)}
+
+    assert parts == {2: counted(999.0), 1: counted(1001.0, 5000.0)}
+
+
 def test_exception_in_a_task_is_no_request(recorder):
     recorder.count_error("task look", "KeyError")
 

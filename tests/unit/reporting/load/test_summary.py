@@ -4,11 +4,11 @@ import json
 from io import StringIO
 
 import pytest
-from load_records import load_run, missed, operation, validity
+from load_records import load_run, missed, operation, times, validity
 from rich.console import Console
 
 from knouds_harness.reporting.render import render_all, render_and_print
-from knouds_harness.runs.load_results import LOAD_FILE
+from knouds_harness.runs.load_results import LOAD_FILE, PlannedStage, StageLoad
 from knouds_harness.runs.operation_load import TaskError
 
 SECONDS = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
@@ -86,6 +86,18 @@ def test_run_without_a_success_of_an_operation_is_red(tmp_path, operations, titl
     (first, *_) = printed(folder, width=200).strip().splitlines()
 
     assert first.startswith(f"{title}  {reason}")
+
+
+def test_stages_have_a_table(tmp_path):
+    plan = PlannedStage(duration_s=5.0, start=0.0, end=50.0)
+    stage = StageLoad(number=2, to_s=10.0, plan=plan, operations=(operation(),), overall=times(2.0, 9.0))
+    folder = load_run(tmp_path, {"getWhoami": SECONDS}, stages=(stage,))
+
+    line = next(line for line in printed(folder, width=200).splitlines() if "stage 2" in line)
+
+    assert " ".join(line.split()).startswith("stage 2 5 to 10 0 to 50/s 100 10.0 0.00% 2.00 ms")
+    assert "stage 2" in render_all(folder).html.read_text()
+    assert "stage 2" in render_all(folder).markdown.read_text()
 
 
 def test_exceptions_of_a_task_are_no_requests(tmp_path):
