@@ -113,7 +113,8 @@ class ScenarioUser(ArrivalUser):
             method: The HTTP method.
             json: The body.
             params: The query.
-            name: Its name in statistics, if not the operationId.
+            name: Its name in statistics, if not the operationId; labels before that, as in
+                ``large: listUsage``, group requests.
             is_public: Send it without a key; otherwise a key of the account that may send it is used.
             expected: Statuses that count as kept.
             runner: The key that started the run in question, if any; it also sends this request, if it may.

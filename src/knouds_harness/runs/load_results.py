@@ -395,7 +395,7 @@ class LoadResults:
         stages: Those of a plan with several.
         windows: Windows of rate limits, warm-up included; the first two thousand of a run.
         overall: Response times of the kept requests of all operations.
-        overall_by_scenario: The same of each scenario with a rate of its own.
+        overall_by_label: The same of each label in names of requests: a scenario, or a Locust file's own.
         is_steady: Whether throughput and times became steady; None if the plan changes the load, or the run
             was too short to tell.
         steady_from_s: When they became steady, in seconds since the start.
@@ -420,7 +420,7 @@ class LoadResults:
     begun_unix_s: float | None = None
     windows: tuple[LimitWindow, ...] = ()
     overall: Times | None = None
-    overall_by_scenario: Mapping[str, Times] = field(default_factory=dict)
+    overall_by_label: Mapping[str, Times] = field(default_factory=dict)
     is_steady: bool | None = None
     steady_from_s: float | None = None
     slow_seconds: tuple[int, ...] = ()
@@ -434,7 +434,7 @@ class LoadResults:
 
     @property
     def totals(self) -> tuple[OperationLoad, ...]:
-        """The operations of each scenario with a rate of its own together, then all."""
+        """The operations of each label together, such as those of a scenario, then all."""
         by_scenario = (
             _together(
                 labelled(name, ALL_OPERATIONS),
@@ -442,7 +442,7 @@ class LoadResults:
                 times,
                 model=self.plan.model,
             )
-            for name, times in self.overall_by_scenario.items()
+            for name, times in self.overall_by_label.items()
         )
         return (*by_scenario, self.total)
 

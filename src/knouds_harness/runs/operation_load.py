@@ -1,6 +1,6 @@
 """How requests of load ended, and how long they took: statuses, percentiles, one operation, one second."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final, Literal, Self
@@ -16,14 +16,20 @@ TASK: Final = "task "
 """Prefix of a task's name in place of an operation, under which its exceptions are counted."""
 
 
-def labelled(scenario: str, operation: str) -> str:
-    """Return the name under which an operation is counted for one of several scenarios."""
-    return f"{scenario}{_LABEL}{operation}"
+def labelled(label: str, operation: str) -> str:
+    """Return the name under which an operation is counted with a label, such as that of its scenario."""
+    return f"{label}{_LABEL}{operation}"
 
 
 def unlabelled(name: str) -> str:
-    """Return the operation that a name is of, without the scenario."""
+    """Return the operation that a name is of, without labels."""
     return name.rpartition(_LABEL)[2]
+
+
+def labels_in(names: Iterable[str]) -> list[str]:
+    """Return the labels that names have: of ``Readers: big: getWhoami`` these are two."""
+    parts = (name.split(_LABEL)[:-1] for name in names)
+    return sorted({_LABEL.join(each[: end + 1]) for each in parts for end in range(len(each))})
 
 
 def is_total(name: str) -> bool:

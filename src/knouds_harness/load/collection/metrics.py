@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Final
@@ -40,6 +40,7 @@ from knouds_harness.runs.operation_load import (
     TaskError,
     Times,
     labelled,
+    labels_in,
 )
 
 SERVER: Final = "server"
@@ -204,16 +205,20 @@ class RunMetrics:
         ]
         return tuple(sorted(found, key=lambda each: -each.count)[:_MOST_ERRORS])
 
-    def overall(self, *, prefix: str = "") -> Times:
-        return times(self.measured.kept(prefix=prefix))
+    def overall(self) -> Times:
+        return times(self.measured.kept())
 
-    def kept_times(self, length_s: int | None = None, *, scenarios: Iterable[str] = ()) -> list[OkTimes]:
-        """Return the times of kept requests: of each operation, of those of a scenario, and of all.
+    def overall_by_label(self) -> dict[str, Times]:
+        labels = labels_in(series.operation for series in self.measured.histograms)
+        return {each: times(self.measured.kept(prefix=labelled(each, ""))) for each in labels}
+
+    def kept_times(self, length_s: int | None = None) -> list[OkTimes]:
+        """Return the times of kept requests: of each operation, of each label, and of all.
 
         With ``length_s``, only of the last seconds.
         """
         if length_s is None:
-            return _kept_times(self.measured, scenarios=scenarios)
+            return _kept_times(self.measured)
         recent = Second(unix_s=self._newest_unix_s)
         for each in self._last(length_s):
             recent.add(each.second)
@@ -235,7 +240,7 @@ class RunMetrics:
         return (each for each in self._recent if each.second.unix_s > self._newest_unix_s - length_s)
 
 
-def _kept_times(counted: Second, *, scenarios: Iterable[str] = ()) -> list[OkTimes]:
+def _kept_times(counted: Second) -> list[OkTimes]:
     found = []
     for series, response in counted.histograms.items():
         if series.measure == RESPONSE and series.status is RequestStatus.KEPT:
@@ -247,7 +252,7 @@ def _kept_times(counted: Second, *, scenarios: Iterable[str] = ()) -> list[OkTim
             response=merged(each.response for each in found if each.operation.startswith(prefix)),
             service=merged(each.service for each in found if each.operation.startswith(prefix)),
         )
-        for prefix in (*(labelled(name, "") for name in scenarios), "")
+        for prefix in (*(labelled(each, "") for each in labels_in(each.operation for each in found)), "")
     ]
     return [*found, *(together if found[1:] else [])]
 

@@ -40,7 +40,7 @@ class Health:
     timer: str = ""
 
     def since(self, earlier: Health) -> Health:
-        """Return what was added since ``earlier``; what is no sum stays as it is."""
+        """Return what was added since ``earlier``; what does not add up stays as it is."""
         sums = {name: getattr(self, name) - getattr(earlier, name) for name in _SUMS}
         lateness, loop_lag = self.lateness.since(earlier.lateness), self.loop_lag.since(earlier.loop_lag)
         return replace(self, lateness=lateness, loop_lag=loop_lag, **sums)

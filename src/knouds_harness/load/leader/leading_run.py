@@ -49,7 +49,7 @@ from knouds_harness.load.load_setup import NO_TARGET, LoadSetup
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.deliveries import Deliveries, open_deliveries
 from knouds_harness.load.workload.limits import LoadLimits
-from knouds_harness.load.workload.workload import has_runs, may_take, rates_of, scenarios_in
+from knouds_harness.load.workload.workload import has_runs, may_take, scenarios_in
 from knouds_harness.measures.delay import Delay
 from knouds_harness.measures.objectives import (
     Objective,
@@ -62,7 +62,7 @@ from knouds_harness.measures.objectives import (
 )
 from knouds_harness.runs.findings import LEFT_BEHIND
 from knouds_harness.runs.load_results import JudgedObjective, LoadResults
-from knouds_harness.runs.operation_load import TASK, RequestStatus, labelled, unlabelled
+from knouds_harness.runs.operation_load import TASK, RequestStatus, unlabelled
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.needs.need import MAY_WRITE
 
@@ -314,8 +314,7 @@ class LeadingRun:
     def results(self) -> LoadResults:
         options, metrics, verification = self.options, self.metrics, self.verification
         health, measured_s = self.health(), metrics.measured_s(options.load_shape.duration_s)
-        rates = rates_of(self._scenarios)
-        ok, delay = metrics.kept_times(scenarios=rates), Delay(health.loop_lag)
+        ok, delay = metrics.kept_times(), Delay(health.loop_lag)
         doubts_by_operation = {each.operation: delay.doubts_ms(each) for each in ok}
         operations = tuple(
             replace(each, doubts_ms=doubts_by_operation.get(each.operation, {}))
@@ -342,7 +341,7 @@ class LeadingRun:
             objectives=(),
             cycles=cycles(metrics.measured.histograms),
             overall=metrics.overall(),
-            overall_by_scenario={name: metrics.overall(prefix=labelled(name, "")) for name in rates},
+            overall_by_label=metrics.overall_by_label(),
             is_steady=is_steady,
             steady_from_s=steady_from_s,
             slow_seconds=metrics.steadiness.slow_seconds() if is_level else (),

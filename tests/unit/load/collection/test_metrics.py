@@ -111,6 +111,24 @@ def test_exceptions_in_tasks_count_at_any_time():
     assert metrics.task_errors() == (TaskError(task="on_start", error="KeyError", count=3),)
 
 
+def test_requests_with_a_label_are_counted_together_too():
+    """Of several labels, those before count what follows."""
+    metrics = begun(1000)
+    names = {"usage": 1.0, "large: usage": 2.0, "Readers: large: usage": 3.0, "Readers: whoami": 4.0}
+    histograms = {SeriesKey(name, RequestStatus.KEPT): histogram(ms) for name, ms in names.items()}
+
+    metrics.add(Second(unix_s=1003, histograms=histograms))
+
+    found = metrics.overall_by_label()
+    assert {label: each.count for label, each in found.items()} == {
+        "Readers": 2,
+        "Readers: large": 1,
+        "large": 1,
+    }
+    assert round(found["Readers"].max_ms) == 4
+    assert [each.operation for each in metrics.kept_times()][-2:] == ["large: all operations", ALL_OPERATIONS]
+
+
 def test_each_stage_has_figures_of_its_own():
     """Per second of what was measured of it; a stage within the warm-up is left out."""
     metrics = begun(1000, warm_up_s=15)
