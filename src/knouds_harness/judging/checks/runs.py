@@ -106,14 +106,14 @@ def charged_per_node(exchange: Exchange, *, single: Exchange, estimates: Sequenc
     the target's estimates of the two costs. Nothing is claimed unless the second estimate is higher. If the
     first run was not charged as estimated, the second only has to cost more.
     """
-    once, again = (amount(estimate) for estimate in estimates)
+    one_each, two_each = (amount(estimate) for estimate in estimates)
     half_credits, cost_credits = reported_credits(single), reported_credits(exchange)
-    if once and again and again > once and half_credits and cost_credits is not None:
-        is_as_estimated = half_credits == once
+    if one_each and two_each and two_each > one_each and half_credits and cost_credits is not None:
+        is_as_estimated = half_credits == one_each
         yield Claim(
             fact="run.charged-per-generator",
-            holds=cost_credits == again if is_as_estimated else cost_credits > half_credits,
-            expected=f"{again:g} credits, as estimated: {once:g} for half of the nodes"
+            holds=cost_credits == two_each if is_as_estimated else cost_credits > half_credits,
+            expected=f"{two_each:g} credits, as estimated: {one_each:g} for half of the nodes"
             if is_as_estimated
             else f"more than {half_credits:g} credits, the cost of half of the nodes",
             observed=f"{cost_credits:g}",

@@ -221,19 +221,6 @@ def test_cancel_after_the_end_may_have_any_of_three_statuses(status):
 
 
 @pytest.mark.parametrize(
-    ("after", "ending", "is_broken"),
-    [
-        ("completed", "completed", False),
-        ("cancelled", "completed", True),
-        ("cancel_requested", "failed", True),
-        ("cancelled", None, False),
-    ],
-)
-def test_final_status_stays_after_a_cancel(after, ending, is_broken):
-    assert bool(broken(executions.end_stands, shown(after), ending=ending)) == is_broken
-
-
-@pytest.mark.parametrize(
     ("deadline_s", "status", "is_broken"),
     [(30, "completed", False), (30, "processing", True), (None, "processing", False)],
 )

@@ -44,16 +44,6 @@ def test_usage_shows_no_canvas_rows(source, facts):
 
 
 @pytest.mark.parametrize(
-    ("rows", "known", "is_kept"),
-    [(50, 80, True), (3, 3, True), (20, 80, False), (51, 80, False), (0, 3, False)],
-)
-def test_page_has_fifty_rows_by_default(rows, known, is_kept):
-    answer = page(*map(row, range(rows)))
-
-    assert (broken(usage.default_limit, answer, total=known) == set()) == is_kept
-
-
-@pytest.mark.parametrize(
     ("answer", "after", "facts"),
     [
         (page(WHOLE[1]), WHOLE, set()),
