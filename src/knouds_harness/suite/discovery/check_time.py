@@ -3,9 +3,9 @@
 import math
 from typing import Final
 
-_IN_A_ROW: Final = 1_700
+_IN_A_ROW: Final = 2_200
 """Requests of a full check, of all tests, that wait for each other."""
-_OVERLAPPING: Final = 3_400
+_OVERLAPPING: Final = 5_000
 """Those that wait for others only as long as more are due than may be in flight."""
 _OF_THIS_MACHINE_S: Final = 20.0
 _FILLING_S: Final = 80.0
@@ -23,7 +23,8 @@ def check_time_s(latency_ms: float, at_once: int, *, share: float = 1.0, fills_w
         share: Share of the suite's tests that are possible.
         fills_window: Whether a rate-limit window is filled in real time.
 
-    The numbers of requests are fitted to ``benchmarks/check_latency.py`` (benchmarks/README.md).
+    The numbers of requests are fitted to ``benchmarks/check_latency.py`` (benchmarks/README.md), and scaled
+    to the requests that a full check has sent since then.
     """
     waits_s = latency_ms / 1000 * (_IN_A_ROW + _OVERLAPPING / at_once)
     return max(share * (waits_s + _OF_THIS_MACHINE_S), _FILLING_S if fills_window else 0.0)

@@ -15,7 +15,7 @@ from knouds_harness.suite.discovery.check_time import check_time_s, check_time_w
             "At 1 ms for an answer, a full check takes about 30 s, and a higher limits.concurrency",
         ),
         (1, 4, True, "about 80 s, and a higher"),
-        (50, 1, False, "takes about 5 min; limits.concurrency = "),
+        (50, 1, False, "takes about 7 min; limits.concurrency = 5 in place of 1"),
         (120, 4, False, "no limits.concurrency would halve it, 32 in place of 4 makes it "),
     ],
 )
