@@ -1,12 +1,15 @@
 """The current folder is data: nothing in it is run as code, read as configuration, or gets a key."""
 
+import json
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 from raw_server import always, serving
+from run_records import TARGET, exchange, finding, start
 
 KNOUDS = Path(sys.executable).with_name("knouds-harness")
 KEY = "knouds_live_of_another_target_0123"
@@ -67,6 +70,22 @@ def foreign(tmp_path_factory):
         (folder / name / "conftest.py").write_text(trap)
         (folder / name / "test_trap.py").write_text(trap)
     return folder
+
+
+def write_run(folder, base_url):
+    """Write a run on this address that found something, and left a workflow behind."""
+    with start(folder.parent, target=replace(TARGET, name="staging", base_url=base_url)) as writer:
+        shown = replace(exchange(1, "getWhoami", status=500, body={}), url=f"{base_url}/api/whoami")
+        writer.add_exchange(shown)
+        writer.add_finding(finding(shown, "whoami.user-object"))
+        writer.finish("broken", 1)
+    writer.folder.rename(folder)
+    text = "Harness 0123456789ab draft"
+    events = (
+        {"event": "run", "target": "staging", "base_url": base_url},
+        {"event": "sending", "number": 1, "user": "ada", "token": text[8:20], "member": "name", "text": text},
+    )
+    (folder / "created.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in events))
 
 
 def run(foreign, *arguments):
@@ -193,6 +212,8 @@ def test_processes_of_load_get_the_secrets_of_their_target_alone(tmp_path, monke
         ("load", "reads", "--target", "staging", "--users", "1", "--duration", "1s"),
         ("record", "--target", "staging", "--folder", "recordings", "--yes"),
         ("init", "--url", "{url}", "--key", "OTHER_KEY"),
+        ("replay", "run", "--target", "staging"),
+        ("cleanup", "--trust", "run", "--target", "staging"),
     ],
     ids=lambda arguments: arguments[0],
 )
@@ -203,6 +224,7 @@ def test_no_command_contacts_a_host_that_is_not_listed(tmp_path, monkeypatch, ar
     (tmp_path / "targets").mkdir()
     with serving(always(b"{}")) as stranger:
         (tmp_path / "targets" / "staging.toml").write_text(PROFILE.format(url=stranger.base_url))
+        write_run(tmp_path / "run", stranger.base_url)
         process = run(tmp_path, *(each.format(url=stranger.base_url) for each in arguments))
 
     assert stranger.connections == 0
