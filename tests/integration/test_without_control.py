@@ -15,7 +15,7 @@ from knouds_harness.runs.findings import Verdict
 from knouds_harness.runs.record import read_run
 from knouds_sandbox.serving import running_sandbox
 
-TOKEN = "test-token"
+TOKEN = "test-token-0123456789"
 LIMITS = """
 [limits]
 credits = 1000
@@ -58,9 +58,9 @@ cost_credits = 3
 def small_account(tmp_path):
     """Write the profile of an account with one key and one workflow."""
 
-    def written(sandbox):
+    def written(sandbox, more=""):
         profile = SmallProfile(folder=tmp_path, sandbox=sandbox)
-        return profile.key("pro", PRO, user="pia", tier="pro").resource(PORTRAIT).written()
+        return profile.key("pro", PRO, user="pia", tier="pro").resource(f"{PORTRAIT}\n{more}").written()
 
     return written
 
@@ -239,3 +239,14 @@ def test_runs_of_another_client_are_not_charges_for_refusals(tmp_path, small_acc
 
     assert found == broken
     assert (exit_code == ExitCode.BREACH) == bool(broken)
+
+
+@pytest.mark.parametrize("fact", ["rate.remaining-falls", "tier.rate-limit-pro"])
+def test_runs_of_another_client_break_no_rate_limit(tmp_path, small_account, fact):
+    """Also where the clock can be moved: usage shows runs that the check did not send."""
+    with running_sandbox(control_token=TOKEN) as sandbox, running_elsewhere(sandbox, is_busy=True):
+        (tmp_path / "token").write_text(TOKEN, encoding="utf-8")
+        profile = small_account(sandbox, '[control]\nsecret_file = "token"\n')
+        _, found = check(tmp_path, "--fact", fact, "--target", profile)
+
+    assert found == set()

@@ -219,6 +219,13 @@ class ChargesShown:
             is_settled=is_ended and self._clock() - self._last_run_s >= self._settle_s,
         )
 
+    def rows_since(self, user: str) -> int | None:
+        """Return how many rows an account has got since ``begin``; None if usage cannot tell."""
+        if self.marks.get(user) is None or user not in self._readers:
+            return None
+        charged = self._charged(user, least_rows=_LAST_ROWS)
+        return None if charged is None else len(self._charge_by_row[user])
+
     def _charged(self, user: str, *, least_rows: int) -> float | None:
         """Sum the charges of an account since its mark; None if they cannot be read.
 
