@@ -1,17 +1,20 @@
 """Runs whose charges may not all have shown in usage when they ended, and reading usage again."""
 
+import hashlib
+import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from knouds_harness.errors import ExitCode, RunRecordError
+from knouds_harness.errors import ExitCode, RunRecordError, UsageError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.usage import ChargesShown, ShownCharges
+from knouds_harness.exchange.user_secret import user_secret
 from knouds_harness.file_content import file_content
 from knouds_harness.runs.cost import UsageShown
 from knouds_harness.runs.findings import NOT_SETTLED
@@ -20,6 +23,7 @@ from knouds_harness.runs.writer import RunWriter
 from knouds_harness.targets.profile import Target
 
 UNSETTLED_FILE: Final = "unsettled.json"
+_SIGNED_FOR: Final = b"knouds-harness unsettled usage\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +41,16 @@ class UnsettledUsage:
     settles_at: datetime
     counted_credits: float
     marks: Mapping[str, tuple[str, ...]]
+    signature: str = ""
+
+    def signed(self) -> Self:
+        """Return it with a signature of the user's secret; with none, if that cannot be read."""
+        content = unsettled_format().dump_json(replace(self, signature=""))
+        try:
+            digest = hmac.new(user_secret(), _SIGNED_FOR + content, hashlib.sha256)
+        except UsageError:
+            return replace(self, signature="")
+        return replace(self, signature=digest.hexdigest())
 
 
 @cache
@@ -45,11 +59,16 @@ def unsettled_format() -> TypeAdapter[UnsettledUsage]:
 
 
 def unsettled_in(folder: Path) -> UnsettledUsage | None:
-    """Return what a run folder says of usage that was not settled; None if nothing, or nothing readable."""
+    """Return what a run of this user has noted of usage that was not settled; None if nothing.
+
+    A run folder may come from anywhere, so what has no valid signature counts as nothing.
+    """
     try:
-        return unsettled_format().validate_json(file_content(folder / UNSETTLED_FILE))
+        read = unsettled_format().validate_json(file_content(folder / UNSETTLED_FILE))
     except (OSError, ValidationError):
         return None
+    valid = read.signed().signature
+    return read if valid and hmac.compare_digest(read.signature.encode(), valid.encode()) else None
 
 
 def note_usage(
@@ -68,10 +87,10 @@ def note_usage(
     unsettled = UnsettledUsage(
         base_url=target.base_url,
         settles_at=datetime.now(UTC) + timedelta(seconds=settle_s),
-        counted_credits=counted_credits,
+        counted_credits=float(counted_credits),  # as it is read again
         marks={user: tuple(sorted(rows)) for user, rows in shown.marks.items() if rows is not None},
     )
-    writer.add_file(UNSETTLED_FILE, unsettled_format().dump_json(unsettled))
+    writer.add_file(UNSETTLED_FILE, unsettled_format().dump_json(unsettled.signed()))
     again = f"knouds-harness cleanup {writer.folder} reads usage again, as does the next command."
     return [f"{NOT_SETTLED}: charges may show up to {settle_s:g} s after a run (limits.settle_s). {again}"]
 
