@@ -45,7 +45,9 @@ def test_actions_are_pinned_by_commit(path):
     assert [each for each in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v[\d.]+", each)] == []
 
 
-@pytest.mark.parametrize("path", [*PIPELINES, COMPONENT, ROOT / "action.yml"], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", [*PIPELINES, COMPONENT, ROOT / "action.yml", ROOT / "Containerfile"], ids=lambda path: path.name
+)
 def test_harness_is_installed_with_what_its_lock_says(path):
     """By name it could be anyone's package, and the newest of a dependency anyone's code."""
     text = path.read_text(encoding="utf-8")
