@@ -29,7 +29,6 @@ _SIGN_BY_TONE: Final = {"good": "✅", "bad": "❌", "warn": "⚠️", "note": "
 _LONGEST_VALUE: Final = 300
 _MOST_OF_ONE_FACT: Final = 2
 _LONGEST_CURL: Final = 1_200
-_LONGEST_SCRIPT: Final = 1_800
 _LEFT_OF_A_LONG_CURL: Final = 600
 
 
@@ -116,7 +115,7 @@ def _finding(finding: Finding, view: EvidenceView | None) -> str:
     after = f", after {len(finding.steps)} requests" if finding.steps else ""
     waived = f" (waived: {escaped(finding.waived_by)})" if finding.waived_by else ""
     lines, summary = finding.reproduction, "Reproduce"
-    if len(lines) > _LONGEST_SCRIPT or len(finding.curl) > _LONGEST_CURL:
+    if len(lines) > _LONGEST_CURL:
         summary = "The last request of" if finding.steps else "The request of"
         where = ", ".join(finding.steps) or finding.exchange_id
         curl = finding.curl

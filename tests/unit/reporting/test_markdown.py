@@ -108,6 +108,24 @@ def test_thousands_of_findings_fit_into_a_comment(broken_record):
     assert "… and 4,998 more findings in `report.html`." in text
 
 
+def test_long_findings_of_many_facts_fit_into_a_comment(broken_record, monkeypatch):
+    """Each with the longest script that is shown whole, and the longest excerpt of an answer."""
+    monkeypatch.setattr("knouds_harness.reporting.markdown.answer_excerpt", lambda _: "a" * 500)
+    one, long = broken_record.findings[0], "x" * 5000
+    one = replace(one, observed=long, expected=long, where=long, curl="c" * 1_200)
+    findings = tuple(
+        replace(one, fact=fact, fingerprint=f"{fact}{number}")
+        for fact in list(broken_record.setup.facts)[:10]
+        for number in range(10)
+    )
+
+    text = markdown_of(replace(broken_record, findings=findings))
+
+    assert text.count("c" * 1_200) == 20
+    assert text.count("a" * 500) == 20
+    assert len(text) < MOST_IN_A_COMMENT
+
+
 def test_one_fact_does_not_crowd_out_the_others(broken_record):
     one = broken_record.findings[0]
     facts = list(broken_record.setup.facts)[:10]

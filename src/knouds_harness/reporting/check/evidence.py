@@ -13,7 +13,7 @@ _LONGEST_LINE = 500
 _MOST_LAID_OUT_BYTES = 500_000
 """A larger body is not laid out: a line for each value would take seconds and hundreds of megabytes."""
 _EXCERPT_LINES = 12
-_LONGEST_EXCERPT = 600
+_LONGEST_EXCERPT = 500
 _HEADER = "header "
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from run_records import exchange
 
-from knouds_harness.reporting.check.evidence import evidence_of
+from knouds_harness.reporting.check.evidence import answer_excerpt, evidence_of
 
 
 def marked(body, where, **options):
@@ -80,6 +80,18 @@ def test_long_body_is_cut_around_the_mark():
     assert sum(int(text.split()[1].replace(",", "")) for text in texts if text.startswith("…")) == 5002 - (
         len(texts) - 2
     )
+
+
+def test_excerpt_of_an_answer_is_around_the_mark():
+    """The status, the header at fault, and a few lines of the body."""
+    body = {"rows": [{"id": number, "note": "n" * 20} for number in range(50)]}
+    of_body = answer_excerpt(evidence_of(exchange(1, "listUsage", body=body), where="/rows/30/id"))
+    of_header = answer_excerpt(evidence_of(exchange(1, "listUsage", body={}), where="header Retry-After"))
+
+    assert of_body.startswith("200\n…\n")
+    assert '"id": 30,' in of_body
+    assert len(of_body) <= 500
+    assert of_header == "200\n(Retry-After is missing)\n{}"
 
 
 def test_long_line_is_cut():
