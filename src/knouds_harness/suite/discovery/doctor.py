@@ -148,7 +148,7 @@ def examine(target_name: str, *, yes_production: bool) -> Diagnosis:
                     statistics.median(each.elapsed_ms for each in checked.exchanges or [contact]),
                     target.limits.concurrency,
                     share=len(possible) / len(suite),
-                    fills_window=CONTROL.find(target) is None and FILLABLE_WINDOW.find(target) is not None,
+                    fills_window=CONTROL.find(target) is None and FILLABLE_WINDOW.missing(target) is None,
                 ),
                 unpaid=len(paid.unpaid),
                 unread=tuple(_unread(client)),
