@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Final
 
-from knouds_harness.load.collection.rows import RequestRecorder
 from knouds_harness.load.collection.seconds import (
     BODY,
     CONNECT,
@@ -28,7 +27,7 @@ from knouds_harness.measures.delay import OkTimes
 from knouds_harness.measures.histograms import Histogram, merged, middle_of
 from knouds_harness.measures.steadiness import Steadiness
 from knouds_harness.runs.load_record import spread_text
-from knouds_harness.runs.load_results import Cycles, PlannedStage, StageLoad, in_stage
+from knouds_harness.runs.load_results import PlannedStage, StageLoad, in_stage
 from knouds_harness.runs.operation_load import (
     ALL_OPERATIONS,
     RECORDED_PERCENTS,
@@ -48,11 +47,6 @@ SERVER: Final = "server"
 RECENT_S: Final = 10
 """How many of the last seconds are remembered one by one."""
 _MOST_ERRORS: Final = 50
-CYCLE: Final = "cycle"
-"""The name under which cycles (asynchronous runs from submit to end) are recorded, like an operation."""
-_ACCEPT, _FINAL, _UNSEEN, _POLLS = "to accept", "to final ", "unseen", "polls"
-_DELAY, _UNDELIVERED = "webhook delay", "undelivered"
-_UNFINISHED: Final = "unfinished"
 
 
 def times(histogram: Histogram) -> Times:
@@ -85,7 +79,8 @@ class RunMetrics:
     Attributes:
         start_unix_s: When load began; None before.
         measured_from_unix_s: See the function of that name; infinite before load began.
-        measured: What was due after the warm-up, and every exception in a task.
+        errors: Of requests and of tasks, warm-up included.
+        measured: What was due after the warm-up.
         steadiness: Of all requests that were kept, warm-up included.
     """
 
@@ -103,12 +98,11 @@ class RunMetrics:
         self._ended_unix_s = math.inf
 
     def begin(self, start_unix_s: float) -> None:
-        """Begin the load at this instant; of what came before, keep only exceptions in tasks."""
+        """Begin the load at this instant; of what came before, only ``ended`` and ``errors`` are kept."""
         self.start_unix_s = start_unix_s
         self.measured_from_unix_s = measured_from_unix_s(start_unix_s, self._warm_up_s)
         self.steadiness = Steadiness()
-        before, self.measured = self.measured, Second(unix_s=0)
-        self.measured.add(before, only=TASK)
+        self.measured = Second(unix_s=0)
 
     def end(self, unix_s: float) -> None:
         """End the load at this instant: nothing is due from then on; only the first call counts."""
@@ -127,7 +121,8 @@ class RunMetrics:
         self.ended += by_status
         self.errors.update(second.errors)
         is_measured = second.is_measured and second.unix_s >= self.measured_from_unix_s
-        self.measured.add(second, only=None if is_measured else TASK)
+        if is_measured:
+            self.measured.add(second)
         if is_measured and second.stage:
             self._by_stage.setdefault(second.stage, Second(unix_s=0)).add(second)
         self._newest_unix_s = max(second.unix_s, self._newest_unix_s)
@@ -200,10 +195,10 @@ class RunMetrics:
         """Return the exceptions of tasks, the most frequent first."""
         found = [
             TaskError(task=error.operation.removeprefix(TASK), error=error.code, count=count)
-            for error, count in self.measured.errors.items()
+            for error, count in self.errors.most_common()
             if error.operation.startswith(TASK)
         ]
-        return tuple(sorted(found, key=lambda each: -each.count)[:_MOST_ERRORS])
+        return tuple(found[:_MOST_ERRORS])
 
     def overall(self) -> Times:
         return times(self.measured.kept())
@@ -345,59 +340,4 @@ def _row(at_s: int, operation: str, counts: Mapping[str, int], kept: Histogram, 
         p99_ms=p99,
         max_ms=longest,
         spread=spread,
-    )
-
-
-class CycleLog:
-    """Records the cycles of one process along with its requests, so that they reach the leading process."""
-
-    def __init__(self, recorder: RequestRecorder) -> None:
-        self._recorder = recorder
-
-    def accepted(self, to_accept_ms: float) -> None:
-        self._record(_ACCEPT, to_accept_ms)
-
-    def ended(self, ending: str, *, to_final_ms: float, unseen_ms: float, polls: int) -> None:
-        """Record an end that a poll saw; ``unseen_ms`` counts from the last poll that saw it in flight."""
-        self._record(_FINAL + ending, to_final_ms)
-        self._record(_UNSEEN, unseen_ms)
-        self._record(_POLLS, polls)  # a number, not a time; exact up to more polls than a cycle takes
-
-    def delivered(self, ending: str, *, to_final_ms: float, delay_ms: float | None) -> None:
-        """Record an end that was delivered; ``delay_ms`` counts from the end that the target states."""
-        self._record(_FINAL + ending, to_final_ms)
-        if delay_ms is not None:
-            self._record(_DELAY, delay_ms)
-
-    def undelivered(self) -> None:
-        self._record(_UNDELIVERED, 0.0)
-
-    def gave_up(self) -> None:
-        self._record(_FINAL + _UNFINISHED, 0.0)
-
-    def _record(self, measure: str, value: float) -> None:
-        self._recorder.record(CYCLE, RequestStatus.KEPT, measure, value)
-
-
-def cycles(histograms: Mapping[SeriesKey, Histogram]) -> Cycles | None:
-    """Return the metrics of all cycles; None without any."""
-    by_measure = {series.measure: each for series, each in histograms.items() if series.operation == CYCLE}
-    if not by_measure:
-        return None
-    by_ending = {
-        measure.removeprefix(_FINAL): each
-        for measure, each in by_measure.items()
-        if measure.startswith(_FINAL)
-    }
-    nothing = Histogram()
-    polls = by_measure.get(_POLLS, nothing)
-    return Cycles(
-        submitted=len(by_measure.get(_ACCEPT, nothing)),
-        endings={ending: len(each) for ending, each in sorted(by_ending.items())},
-        to_accept=times(by_measure.get(_ACCEPT, nothing)),
-        to_final=times(merged(each for ending, each in by_ending.items() if ending != _UNFINISHED)),
-        lost_to_polling=times(by_measure.get(_UNSEEN, nothing)),
-        webhook_delay=times(by_measure.get(_DELAY, nothing)),
-        undelivered=len(by_measure.get(_UNDELIVERED, nothing)),
-        polls={round(middle_of(bucket) / 1e6): count for bucket, count in polls.counts.items()},
     )

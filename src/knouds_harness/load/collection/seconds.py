@@ -104,17 +104,13 @@ class Second:
     errors: dict[Error, int] = field(default_factory=dict)
     traffic: dict[str, Traffic] = field(default_factory=dict)
 
-    def add(self, other: Second, *, only: str | None = None) -> None:
-        """Add the counts of another second, ``only`` of operations whose name begins so, if given."""
+    def add(self, other: Second) -> None:
         for series, histogram in other.histograms.items():
-            if only is None or series.operation.startswith(only):
-                self.histograms.setdefault(series, Histogram()).add(histogram)
+            self.histograms.setdefault(series, Histogram()).add(histogram)
         for error, count in other.errors.items():
-            if only is None or error.operation.startswith(only):
-                self.errors[error] = self.errors.get(error, 0) + count
+            self.errors[error] = self.errors.get(error, 0) + count
         for operation, traffic in other.traffic.items():
-            if only is None or operation.startswith(only):
-                self.traffic.setdefault(operation, Traffic()).add(traffic)
+            self.traffic.setdefault(operation, Traffic()).add(traffic)
 
     def count_error(self, error: Error) -> None:
         self.errors[error] = self.errors.get(error, 0) + 1

@@ -28,7 +28,8 @@ from knouds_harness.load.arrivals.arrival_user import Arrivals
 from knouds_harness.load.arrivals.schedule import ArrivalSchedule, Share
 from knouds_harness.load.client.http_client import tls_context
 from knouds_harness.load.client.response import Response
-from knouds_harness.load.collection.metrics import SERVER, CycleLog, measured_from_unix_s
+from knouds_harness.load.collection.cycles import CycleLog
+from knouds_harness.load.collection.metrics import SERVER, measured_from_unix_s
 from knouds_harness.load.collection.seconds import SecondsCollector, now_unix_s
 from knouds_harness.load.generator.delivery_waiter import DeliveryWaiter
 from knouds_harness.load.generator.loop_monitor import LoopMonitor

@@ -28,8 +28,9 @@ from knouds_harness.exchange.workflow_ledger import Ledger
 from knouds_harness.exchange.workflow_removal import MOST_WAIT_S
 from knouds_harness.load import final_reports as messages
 from knouds_harness.load.arrivals.arrival_user import LoadShape
+from knouds_harness.load.collection.cycles import cycles
 from knouds_harness.load.collection.evidence_samples import SampleWriter
-from knouds_harness.load.collection.metrics import RunMetrics, cycles
+from knouds_harness.load.collection.metrics import RunMetrics
 from knouds_harness.load.collection.rows import RequestRow, Rows
 from knouds_harness.load.collection.seconds import Second, SecondsCollector, error_of, now_unix_s
 from knouds_harness.load.final_reports import FINISH_WITHIN_S

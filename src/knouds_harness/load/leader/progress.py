@@ -11,7 +11,7 @@ from typing import Final
 import gevent
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.load.collection.metrics import RunMetrics
+from knouds_harness.load.collection.metrics import RunMetrics, times
 from knouds_harness.load.collection.seconds import Error, now_unix_s
 from knouds_harness.load.leader.health import Health
 from knouds_harness.load.leader.validity import judge_generator, seen_by
@@ -25,7 +25,6 @@ _RECENT_S: Final = 5
 _MOST_ERRORS: Final = 5
 _JUDGED_FROM_S: Final = 3.0
 """Before that everything is late: connections are opened, and code runs for the first time."""
-_PERCENTS: Final = (*map(float, PERCENTS), 100.0)
 
 
 class ProgressTeller:
@@ -85,11 +84,8 @@ class ProgressTeller:
 
 
 def _percentiles_ms(kept: Histogram) -> dict[str, float]:
-    found = kept.percentiles_s(*_PERCENTS) if kept.counts else ()
-    return {
-        "max" if percent == 100 else f"{percent:g}": at_s * 1e3
-        for percent, at_s in zip(_PERCENTS, found, strict=False)
-    }
+    found = times(kept)
+    return {each: found.percentiles[each] for each in PERCENTS} | {"max": found.max_ms} if kept.counts else {}
 
 
 def _most_frequent(errors: Mapping[Error, int]) -> tuple[ErrorCount, ...]:
