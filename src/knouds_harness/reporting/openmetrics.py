@@ -39,7 +39,7 @@ _LIVE: Final[tuple[tuple[str, str, Callable[[LoadProgress], float | None]], ...]
     ),
     (
         "generator_valid",
-        "0 while the generator, and not the target, is the limit.",
+        "0 while less is sent than was asked for.",
         lambda now: float(not (now.limits or now.doubts)),
     ),
 )

@@ -25,7 +25,7 @@ class LoadProgress:
         percentiles_ms: Recent response times of kept requests, by percent as text, and ``max``; or empty.
         cpu_share: Share of one core that the busiest process used since the warm-up.
         lateness_p99_ms: Lateness of recent arrivals; None in the closed model.
-        limits: Why the generator, and not the target, is the limit just now; sentences.
+        limits: Why less is sent than was asked for just now; sentences.
         doubts: What is missing in the figures for good, such as those of a lost worker; sentences.
     """
 

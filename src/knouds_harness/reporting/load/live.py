@@ -126,7 +126,7 @@ def view(progress: LoadProgress, *, title: str) -> RenderableType:
 
 
 def _warning(progress: LoadProgress) -> str:
-    return f"warning: the generator, not the target, is the limit: {' '.join(progress.limits)}"
+    return f"warning: less is sent than was asked for: {' '.join(progress.limits)}"
 
 
 def _is_warming_up(progress: LoadProgress) -> bool:

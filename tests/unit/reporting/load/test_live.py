@@ -53,7 +53,7 @@ def test_terminal_shows_errors_by_status_and_code():
 def test_generator_that_is_the_limit_causes_a_warning(is_terminal):
     text = " ".join(shown(LIMITED, force_terminal=is_terminal).split())
 
-    assert "the generator, not the target, is the limit" in text
+    assert "less is sent than was asked for" in text
     assert "use more processes" in text
 
 
