@@ -54,7 +54,7 @@ def test_generator_that_is_the_limit_causes_a_warning(is_terminal):
     text = " ".join(shown(LIMITED, force_terminal=is_terminal).split())
 
     assert "less is sent than was asked for" in text
-    assert "use more processes" in text
+    assert "97% of its core" in text
 
 
 def test_lost_worker_is_reported_once():
