@@ -254,7 +254,7 @@ class Tester:
         most = sum(each.status is None or not 400 <= each.status < 500 for each in own)
         rows = self.client.charges_shown.rows_since(user)
         if rows is not None and rows > most:
-            raise Untested(f"an account that nobody else uses: {user} has runs that are not ours")
+            raise Untested(f"an account that only this run uses: {user} has runs that are not ours")
 
     def refused_by(self, exchange: Exchange) -> str | None:
         """Return the fact that refuses a request in any form and at any time; None if none certainly does."""
