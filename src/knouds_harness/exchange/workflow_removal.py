@@ -16,6 +16,8 @@ from knouds_harness.printable import printable
 from knouds_harness.targets.personas import Persona
 
 MOST_WAIT_S: Final = 300.0
+_MOST_BUSY: Final = 3
+_BUSY_WAIT_S: Final = 0.5
 """In total, for a target that throttles."""
 _MOST_SHOWN: Final = 100
 _MOST_FAILURES_IN_A_ROW: Final = 3
@@ -189,10 +191,19 @@ class WorkflowRemoval:
         return exchange, why
 
     def _sent_in_time(self, operation_id: str, persona: Persona, slug: str | None, what: str) -> Exchange:
-        """Send an operation; after a 429, send again when the target says, while there is time."""
+        """Send an operation; after a 429, send again when the target says, while there is time.
+
+        After a 503 too, three times: a balancer answers so if there is too much at once.
+        """
+        busy = 0
         while True:
             waits = self._waits
             exchange = self.send(operation_id, persona, slug)
+            is_busy = exchange.status == HTTPStatus.SERVICE_UNAVAILABLE
+            if is_busy and busy < _MOST_BUSY and not self._is_over.is_set():
+                busy += 1
+                (self.wait or self._is_over.wait)(_BUSY_WAIT_S)
+                continue
             wait_s = exchange.retry_after_s
             is_refused = exchange.status == HTTPStatus.TOO_MANY_REQUESTS
             if not is_refused or wait_s > self.most_wait_s or self._is_over.is_set():

@@ -66,9 +66,24 @@ def removed(client_answering):
     def removed(server, *events, capabilities=("workflow:read", "workflow:write"), is_dry=False):
         profile = target(*capabilities)
         client = client_answering(server, target=profile, created=CreatedWorkflows.of_events(events, profile))
-        return client.remove_left(is_dry=is_dry)
+        return client.remove_left(is_dry=is_dry, wait=lambda _: None)
 
     return removed
+
+
+@pytest.mark.parametrize(("busy", "is_deleted"), [(2, True), (1_000, False)])
+def test_busy_balancer_is_asked_again(removed, busy, is_deleted):
+    """A few times."""
+    server = Server(**{SLUG: NAME})
+    answers = iter(range(busy))
+
+    def balanced(request):
+        return server(request) if next(answers, None) is None else httpx.Response(503, text="no upstream")
+
+    done = removed(balanced, LISTED, SENT, CREATED)
+
+    assert (SLUG in done.deleted, SLUG in server.names) == (is_deleted, not is_deleted)
+    assert next(answers, 0) < 20
 
 
 def test_workflow_is_read_before_it_is_deleted(removed):

@@ -9,10 +9,14 @@ _STATUSES: Final = frozenset({403, 407, 408, 413, 414, 421, 429, 431, 494, 502, 
 
 
 def is_from_outside(exchange: Exchange) -> bool:
-    """Return whether something in front of the API answered: by its status, and without the envelope."""
+    """Return whether something in front of the API answered: by its status, and without the envelope.
+
+    An answer to HEAD has no body, so there the declared type has to tell.
+    """
     is_bare = not exchange.members and not exchange.is_beyond_bounds
-    is_of_target = not exchange.is_delivery and exchange.request.method != "HEAD"
-    return exchange.status in _STATUSES and is_bare and is_of_target
+    if exchange.request.method == "HEAD":
+        is_bare = "json" not in (exchange.header("content-type") or "json").lower()
+    return exchange.status in _STATUSES and is_bare and not exchange.is_delivery
 
 
 def cause_of(exchange: Exchange) -> str:
