@@ -101,6 +101,14 @@ def test_slug_comes_from_a_plain_name(slug, is_broken):
     assert ("workflows.create-makes-slug-from-name" in broken(shown)) is is_broken
 
 
+def test_slug_may_be_cut_where_the_server_ends_slugs():
+    name = "Harness d5eb9286b24d is nested too deeply"
+    slug = name.lower().replace(" ", "-")[:40]
+    shown = exchange(1, "createWorkflow", status=201, sent={"name": name}, body={"slug": slug})
+
+    assert "workflows.create-makes-slug-from-name" not in broken(shown)
+
+
 def test_slug_of_a_long_name_may_be_cut():
     """No source limits the length of a slug."""
     name, slug = " ".join(["flow"] * 20), "-".join(["flow"] * 12)
@@ -225,3 +233,16 @@ def test_inputs_that_parsers_may_refuse_decide_nothing(inputs):
 
     assert broken(shown) == set()
     assert broken(replace(shown, request=replace(shown.request, body=b'{"inputs": [1]}'))) != set()
+
+
+@pytest.mark.parametrize("operation_id", [None, "listWorkflows"])
+def test_proxy_may_answer_methods_that_no_operation_has(operation_id):
+    """It is then named as the cause, once, and breaks nothing else."""
+    html = (("content-type", "text/html"),)
+    page = exchange(1, "listWorkflows", status=405, raw=b"<html>", headers=html)
+    page = replace(page, request=replace(page.request, operation_id=operation_id))
+    context = Context(document=DOCUMENT, shapes=ShapeJudge(DOCUMENT))
+
+    found = {check.id for check, claim in judge(page, context) if not claim.holds}
+
+    assert (found == {"envelopes.intermediary"}) is (operation_id is None)

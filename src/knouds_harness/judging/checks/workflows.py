@@ -17,7 +17,7 @@ from knouds_harness.targets.needs.workflows import FILED_WORKFLOW, OWN_WORKFLOW
 
 _WRITE_NEEDS = (keys.AUTHOR,)
 _TWO_USERS = (keys.TWO_AUTHORS,)
-_PLAIN_NAME = re.compile(r"(?=.{1,48}\Z)[A-Za-z0-9]+( [A-Za-z0-9]+)*")  # the longest slug is undocumented
+_PLAIN_NAME = re.compile(r"(?=.{1,36}\Z)[A-Za-z0-9]+( [A-Za-z0-9]+)*")  # how long a slug may be is open
 _STABLE_MEMBERS = ("slug", *workflow_model.WRITABLE_MEMBERS, "createdBy", "folderId")
 
 

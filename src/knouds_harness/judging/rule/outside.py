@@ -6,6 +6,8 @@ from knouds_harness.exchange.evidence import Exchange
 
 _STATUSES: Final = frozenset({403, 407, 408, 413, 414, 421, 429, 431, 494, 502, 503, 504, *range(520, 531)})
 """Statuses with which what stands in between answers by itself; those of an API have the envelope."""
+_OF_METHODS: Final = frozenset({405, 501})
+"""The same for methods that no operation has."""
 
 
 def is_from_outside(exchange: Exchange) -> bool:
@@ -16,7 +18,8 @@ def is_from_outside(exchange: Exchange) -> bool:
     is_bare = not exchange.members and not exchange.is_beyond_bounds
     if exchange.request.method == "HEAD":
         is_bare = "json" not in (exchange.header("content-type") or "json").lower()
-    return exchange.status in _STATUSES and is_bare and not exchange.is_delivery
+    statuses = _STATUSES if exchange.request.operation_id else _STATUSES | _OF_METHODS
+    return exchange.status in statuses and is_bare and not exchange.is_delivery
 
 
 def cause_of(exchange: Exchange) -> str:
