@@ -12,7 +12,8 @@ from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.context import Case
 from knouds_harness.judging.rule.outside import is_from_outside
 from knouds_harness.judging.rule.reading import read, why_expected
-from knouds_harness.judging.rule.reasons import Reason
+from knouds_harness.judging.rule.reason import Reason
+from knouds_harness.judging.rule.reasons import OF_KEYS
 from knouds_harness.runs.findings import difference
 from knouds_harness.targets.needs.need import Need
 
@@ -138,7 +139,7 @@ class RuleCheck(Check[[]]):
 
 def by_rule(reason: Reason, *needs: Need[object]) -> RuleCheck:
     """Make the check of a reason to refuse; ``needs`` is what the profile must offer to show it."""
-    also = ("auth.before-capability", "auth.plain-401-code") if reason.is_of_key and not reason.codes else ()
+    also = ("auth.before-capability", "auth.plain-401-code") if reason in OF_KEYS and not reason.codes else ()
     facts = (*reason.facts, *filter(None, (reason.status_fact,)), *also)
     return RuleCheck(id=reason.id, facts=facts, needs=needs, judge=_judged_by_rule)
 

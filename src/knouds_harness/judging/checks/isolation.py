@@ -9,7 +9,7 @@ from knouds_harness.exchange.usage import listed_models, rows_in
 from knouds_harness.judging.checks.workflows import summaries_of
 from knouds_harness.judging.claim import Claim, check
 from knouds_harness.judging.rule import reasons
-from knouds_harness.judging.rule.reasons import Reason
+from knouds_harness.judging.rule.reason import Reason
 from knouds_harness.targets.needs.keys import ANY_KEY
 from knouds_harness.targets.needs.need import CONTROL
 from knouds_harness.targets.needs.workflows import (

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.rule.asked import AskedRequest, Known
-from knouds_harness.judging.rule.reasons import OF_KEYS, REASONS, Reason
+from knouds_harness.judging.rule.reason import Reason
+from knouds_harness.judging.rule.reasons import OF_KEYS, REASONS
 
 
 @dataclass(frozen=True, kw_only=True)

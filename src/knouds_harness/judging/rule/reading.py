@@ -9,7 +9,8 @@ from knouds_harness.judging.rule import admission, reasons
 from knouds_harness.judging.rule.admission import Admission, why_denied
 from knouds_harness.judging.rule.allowed import Allowed
 from knouds_harness.judging.rule.outside import is_from_outside
-from knouds_harness.judging.rule.reasons import CAPABILITY, OF_KEYS, Reason
+from knouds_harness.judging.rule.reason import Reason
+from knouds_harness.judging.rule.reasons import CAPABILITY, OF_KEYS
 
 _WORDS: Final = {True: "yes", None: "unknown"}
 _MOST_SAID: Final = 3

@@ -5,25 +5,13 @@ at reasons is its own, except that what a key may do and see is decided after th
 (``auth.before-capability``, ``auth.refusal-tells-nothing``), and that some show only if nothing else refuses.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
-from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.rule import admission, applies
-from knouds_harness.judging.rule.admission import Admission
 from knouds_harness.judging.rule.applies import Decision, always_open, in_body, open_if
-from knouds_harness.judging.rule.asked import NOT_JSON, AskedRequest, Known
+from knouds_harness.judging.rule.asked import NOT_JSON
+from knouds_harness.judging.rule.reason import REFUSALS, Reason, open_row, row
 
-DOCUMENTED_CODES: Final = frozenset(
-    {
-        *("INVALID_BODY", "INVALID_INPUTS", "INVALID_SLUG", "ASYNC_NOT_SUPPORTED", "LEGACY_KEY_RETIRED"),
-        *("INSUFFICIENT_CREDITS", "grant_exhausted", "CAPABILITY_DENIED", "MODEL_TIER_REQUIRED"),
-        *("MODEL_NOT_FOUND", "RATE_LIMIT_EXCEEDED", "EXECUTION_FAILED"),
-    }
-)
-"""The codes that a source names; each belongs to its reasons. A server may spell all others as it likes."""
-REFUSALS: Final = tuple(each for each in range(400, 500) if each not in (401, 402, 429))
 OF_INPUT: Final = tuple(each for each in REFUSALS if each not in (403, 413, 414, 415, 431))
 _RUNS: Final = ("runWorkflow", "runModel")
 _READS: Final = ("getWorkflow", "getWorkflowSchema")
@@ -34,109 +22,12 @@ _THEIRS: Final = {"exists": True, "owner": applies.SOMEBODY}
 _WHOSE: Final = {"because": "it is somebody else's", "otherwise": "it is its own", "implies": _THEIRS}
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Reason:
-    """One documented reason to refuse.
-
-    Attributes:
-        id: Of the check that judges it, ``family.name``; empty if no source promises the refusal.
-        because: What is so if it applies, in a few words.
-        otherwise: What is so if it does not.
-        facts: Promise the refusal; of those about denied capabilities, ``why_denied`` chooses one.
-        statuses: Of such a refusal. Documented, or assumed if the fact or ``status_fact`` is.
-        status_fact: The assumed fact about the status, if the fact promises only a refusal.
-        codes: The documented codes of such a refusal, any of them; empty if no source names one.
-        has_any_code: Whether it may have a code of another reason.
-        on: The operations that it is about; empty for all.
-        is_told_to_all: Whether it may be told without a valid key.
-        implies: What it says of the resource, if the sender knows that it applies.
-        lets_pass: Whether a success is legal even if it applies.
-        comes_last: Whether it shows only if nothing else refuses the request.
-        admits: What is broken by a refusal for it that does not apply.
-        decides: Whether it applies.
-    """
-
-    id: str = ""
-    because: str
-    otherwise: str = ""
-    facts: tuple[str, ...] = ()
-    statuses: tuple[int, ...]
-    status_fact: str = ""
-    codes: tuple[str, ...] = ()
-    has_any_code: bool = False
-    on: tuple[str, ...] = ()
-    is_told_to_all: bool = False
-    implies: Mapping[str, Any] = field(default_factory=dict)
-    lets_pass: bool = False
-    comes_last: bool = False
-    admits: Callable[[AskedRequest, Known], Admission] | None = None
-    decides: Decision = field(repr=False)
-
-    @property
-    def is_of_key(self) -> bool:
-        """Whether it is about the key itself."""
-        return self in OF_KEYS
-
-    @property
-    def fact(self) -> str:
-        """The fact that promises the refusal; empty if none does."""
-        return self.facts[0] if self.facts else ""
-
-    def concerns(self, asked: AskedRequest) -> bool:
-        """Return whether it may be a reason to refuse a request to this operation."""
-        return not self.on or asked.operation_id in self.on
-
-    def applies(self, asked: AskedRequest, known: Known) -> bool | None:
-        """Return whether it applies: True, False, or None if that is unknown."""
-        return True if self.id and self.id in known.asserted else self.decides(asked, known)
-
-    def has_status(self, exchange: Exchange) -> bool:
-        """Return whether the status is that of a refusal for this reason; any 4xx if it is only assumed."""
-        return exchange.status in self.statuses or (bool(self.status_fact) and exchange.status in REFUSALS)
-
-    def has_code(self, exchange: Exchange) -> bool:
-        """Return whether the code is that of a refusal for this reason."""
-        if self.codes:
-            return exchange.code in self.codes
-        return self.has_any_code or exchange.code not in DOCUMENTED_CODES
-
-    def fits(self, exchange: Exchange) -> bool:
-        """Return whether a refusal looks like one for this reason."""
-        return self.has_status(exchange) and self.has_code(exchange)
-
-    def may_explain(self, exchange: Exchange) -> bool:
-        """Return whether a refusal may be one for this reason, with a code that no source names."""
-        is_coded = self.has_code(exchange) or exchange.code not in DOCUMENTED_CODES
-        return self.has_status(exchange) and is_coded
-
-
-def _row(
-    name: str,
-    fact: str,
-    status: int | tuple[int, ...],
-    because: str,
-    decides: Decision,
-    **more: Any,  # noqa: ANN401 - each attribute has its own type
-) -> Reason:
-    """Make a row of the table: whose check it is, what promises it, how it is told, and when it applies."""
-    statuses = status if isinstance(status, tuple) else (status,)
-    facts = (fact,) if fact else ()
-    return Reason(
-        **{"id": name, "facts": facts, "statuses": statuses, "because": because, "decides": decides, **more}
-    )
-
-
-def _open(because: str, status: int | tuple[int, ...], decides: Decision, **more: Any) -> Reason:  # noqa: ANN401
-    """Make a row of what no source promises: nothing is concluded from such a refusal."""
-    return _row("", "", status, because, decides, **{"has_any_code": True, **more})
-
-
 # --- who sends it
 
 
 def _of_key(name: str, because: str, decides: Decision, fact: str = "", **more: Any) -> Reason:  # noqa: ANN401
     given = {"admits": admission.of_key, "has_any_code": "codes" not in more, **more}
-    return _row(f"authentication.{name}", fact or f"auth.{name}-is-401", 401, because, decides, **given)
+    return row(f"authentication.{name}", fact or f"auth.{name}-is-401", 401, because, decides, **given)
 
 
 MISSING_KEY = _of_key("missing-key", "no key was sent", applies.is_sent("missing"))
@@ -170,7 +61,7 @@ OF_KEYS: Final = (
     *(MISSING_KEY, EMPTY_KEY, MALFORMED_KEY, UNKNOWN_KEY, ALTERED_KEY),
     *(REVOKED_KEY, LEGACY_KEY, UNAPPROVED_ACCOUNT, BEARER, KEY_IN_QUERY),
 )
-SESSION_ONLY = _row(
+SESSION_ONLY = row(
     "authentication.session-only-path",
     "auth.session-paths-refuse-keys",
     (401, 403, 404),
@@ -179,7 +70,7 @@ SESSION_ONLY = _row(
     status_fact="auth.session-path-status",
     has_any_code=True,
 )
-TIER_WITHOUT_KEYS = _open(
+TIER_WITHOUT_KEYS = open_row(
     "the account's tier may hold no key", (401, 403), applies.may_hold_no_key, is_told_to_all=True
 )
 CAPABILITY = Reason(
@@ -203,7 +94,7 @@ CAPABILITY = Reason(
     admits=admission.of_capabilities,
     decides=applies.lacks_capability,
 )
-MODEL_RUN_UNDER_BUSINESS = _row(
+MODEL_RUN_UNDER_BUSINESS = row(
     "envelopes.model-run-under-business",
     "model.run-under-business-is-403",
     403,
@@ -213,7 +104,7 @@ MODEL_RUN_UNDER_BUSINESS = _row(
     has_any_code=True,
     admits=admission.of_capabilities,
 )
-MODEL_ABOVE_TIER = _row(
+MODEL_ABOVE_TIER = row(
     "envelopes.model-above-tier",
     "model.above-tier-is-403",
     403,
@@ -314,7 +205,7 @@ FOREIGN_EXECUTION = _not_found(
     **_WHOSE,
     decides=applies.is_foreign,
 )
-EXECUTION_ID = _open(
+EXECUTION_ID = open_row(
     "the id is not a UUID", (400, 404, 422), applies.may_be_no_id, on=_EXECUTIONS, is_told_to_all=True
 )
 UNKNOWN_MODEL = _not_found(
@@ -345,7 +236,7 @@ def _of_run(
 ) -> Reason:
     codes = code if isinstance(code, tuple) else (code,)
     given = {"codes": codes, "on": _RUNS, "admits": admission.of_run, "is_told_to_all": True, **more}
-    return _row(name, fact, 400, because, decides, **given)
+    return row(name, fact, 400, because, decides, **given)
 
 
 ASYNC_NOT_SUPPORTED = _of_run(
@@ -396,7 +287,7 @@ INPUTS_NOT_OBJECT = _of_run(
     in_body(applies.has_wrong_inputs),
     otherwise="inputs are an object",
 )
-OTHER_INPUTS = _open(
+OTHER_INPUTS = open_row(
     "inputs may have another type or name than the schema's",
     (400, 422),
     applies.may_have_other_inputs,
@@ -407,7 +298,7 @@ OTHER_INPUTS = _open(
 
 def _of_document(name: str, fact: str, because: str, decides: Decision, on: str, **more: Any) -> Reason:  # noqa: ANN401
     given = {"on": (on,), "has_any_code": True, "is_told_to_all": True, **more}
-    return _row(name, fact, OF_INPUT, because, decides, **given)
+    return row(name, fact, OF_INPUT, because, decides, **given)
 
 
 CREATE_WITHOUT_NAME = _of_document(
@@ -443,31 +334,31 @@ MISSHAPEN_MOVE = _of_document(
     in_body(applies.has_no_folder),
     "moveWorkflow",
 )
-UNKNOWN_FOLDER = _open(
+UNKNOWN_FOLDER = open_row(
     "the folder may not exist", REFUSALS, open_if(applies.names_folder), on=("moveWorkflow",)
 )
-MISNAMED_ELSEWHERE = _open(
+MISNAMED_ELSEWHERE = open_row(
     "the name has invalid characters",
     (400, 404, 422),
     open_if(lambda asked: not asked.is_well_named),
     on=(*_READS, *_PUBLIC, *_WRITES),
     is_told_to_all=True,
 )
-GARBLED_QUERY = _open(
+GARBLED_QUERY = open_row(
     "the query may be garbled",
     (400, 422),
     open_if(applies.has_query),
     otherwise="the query is empty",
     is_told_to_all=True,
 )
-OTHER_TYPE = _open(
+OTHER_TYPE = open_row(
     "the body is not declared as JSON",
     (400, 415, 422),
     open_if(lambda asked: asked.body is not None and not asked.is_json),
     is_told_to_all=True,
     admits=admission.of_type,
 )
-OVERSIZED = _row(
+OVERSIZED = row(
     "envelopes.oversized-body",
     "ground.oversized-body-is-413-or-400",
     (413, 400),
@@ -480,7 +371,7 @@ OVERSIZED = _row(
 
 # --- what it costs, and when it comes
 
-TOO_FEW_CREDITS = _row(
+TOO_FEW_CREDITS = row(
     "envelopes.too-few-credits",
     "run.too-few-credits-is-402",
     402,
@@ -490,7 +381,7 @@ TOO_FEW_CREDITS = _row(
     codes=("INSUFFICIENT_CREDITS",),
     admits=admission.of_run,
 )
-EXHAUSTED_GRANT = _row(
+EXHAUSTED_GRANT = row(
     "envelopes.exhausted-grant",
     "run.exhausted-grant-is-402",
     402,
@@ -500,7 +391,7 @@ EXHAUSTED_GRANT = _row(
     codes=("grant_exhausted",),
     admits=admission.of_run,
 )
-SECOND_OF_FREE_ACCOUNT = _row(
+SECOND_OF_FREE_ACCOUNT = row(
     "workflows.second-of-free-account",
     "workflows.free-capped-at-one",
     (402, 403, 409),
@@ -511,7 +402,7 @@ SECOND_OF_FREE_ACCOUNT = _row(
     status_fact="workflows.free-cap-status",
     admits=admission.of_create,
 )
-PROVIDER_FAILURE = _row(
+PROVIDER_FAILURE = row(
     "envelopes.provider-failure",
     "run.provider-failure-is-500",
     500,
@@ -521,7 +412,7 @@ PROVIDER_FAILURE = _row(
     codes=("EXECUTION_FAILED",),
     comes_last=True,
 )
-EXECUTION_ENDED = _open(
+EXECUTION_ENDED = open_row(
     "the execution may have ended",
     (400, 409),
     applies.has_ended,
@@ -530,14 +421,14 @@ EXECUTION_ENDED = _open(
     lets_pass=True,
     comes_last=True,
 )
-AT_THE_SAME_TIME = _open(
+AT_THE_SAME_TIME = open_row(
     "it may be written at the same time",
     (409, 412, 423),
     always_open,
     on=(*_WRITES, "cancelExecution"),
     has_any_code=False,
 )
-OVER_LIMIT = _row(
+OVER_LIMIT = row(
     "envelopes.over-limit",
     "rate.over-limit-is-429",
     429,
@@ -546,7 +437,7 @@ OVER_LIMIT = _row(
     codes=("RATE_LIMIT_EXCEEDED",),
     is_told_to_all=True,
 )
-UNKNOWN_ROUTE = _row(
+UNKNOWN_ROUTE = row(
     "envelopes.unknown-route",
     "ground.unknown-route-is-404",
     404,
@@ -554,7 +445,7 @@ UNKNOWN_ROUTE = _row(
     applies.is_elsewhere,
     is_told_to_all=True,
 )
-WRONG_METHOD = _row(
+WRONG_METHOD = row(
     "envelopes.wrong-method",
     "ground.wrong-method-is-404-or-405",
     (404, 405),
