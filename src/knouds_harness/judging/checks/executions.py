@@ -9,7 +9,7 @@ from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.execution_status import FINAL, IN_FLIGHT, NEXT_BY_STATUS, body_of, status_in
 from knouds_harness.judging.checks.runs import amount
-from knouds_harness.judging.claim import Claim, answer, check, is_submit, status_is
+from knouds_harness.judging.claim import Claim, admitting, answer, check, is_submit, status_is
 from knouds_harness.targets.needs.runs import (
     ASYNC_RUN,
     ASYNC_RUN_IN_TIME,
@@ -130,19 +130,9 @@ def steps_are_documented(statuses: Sequence[str]) -> Iterator[Claim]:
             )
 
 
-@check("execution.final-is-absorbing", "execution.poll-shape", needs=_RUN_NEEDS, given=("shown",))
-def stays_known(exchange: Exchange, *, shown: str) -> Iterator[Claim]:
-    """An execution that a poll has shown is never a 404 for its owner afterwards, ended or not.
-
-    ``shown`` is the status that an earlier poll showed.
-    """
-    if exchange.status in (200, 404):
-        yield Claim(
-            fact="execution.final-is-absorbing" if shown in FINAL else "execution.poll-shape",
-            holds=exchange.status == 200,
-            expected=f"the execution, which was {shown} before",
-            observed=answer(exchange),
-        )
+stays_known = admitting(
+    "executions.stays-known", "execution.final-is-absorbing", "execution.poll-shape", needs=_RUN_NEEDS
+)
 
 
 @check("execution.ends-in-time", needs=(ASYNC_RUN_IN_TIME,), given=("deadline_s",))

@@ -416,6 +416,7 @@ EXECUTION_ENDED = open_row(
     "the execution may have ended",
     (400, 409),
     applies.has_ended,
+    status_fact="execution.cancel-after-end",
     on=("cancelExecution",),
     has_any_code=False,
     lets_pass=True,

@@ -106,21 +106,6 @@ def test_accepted_cancels_take_effect(after_each, facts):
 
 
 @pytest.mark.parametrize(
-    ("poll", "shown_before", "facts"),
-    [
-        (shown("completed"), "completed", set()),
-        (refusal(404, "NOT_FOUND"), "completed", ABSORBING),
-        (refusal(404, "NOT_FOUND"), "cancelled", ABSORBING),
-        (refusal(404, "NOT_FOUND"), "processing", {"execution.poll-shape"}),
-        (refusal(429, "RATE_LIMIT_EXCEEDED"), "completed", set()),
-        (exchange(None), "completed", set()),
-    ],
-)
-def test_execution_that_was_shown_is_still_found(poll, shown_before, facts):
-    assert broken(executions.stays_known, poll, shown=shown_before) == facts
-
-
-@pytest.mark.parametrize(
     ("cancel", "before", "after", "facts"),
     [
         (shown("cancel_requested"), "cancel_requested", "cancel_requested", set()),

@@ -40,6 +40,11 @@ READ_THEIRS_UNABLE = asked("getWorkflow"), replace(ADA, resource=THEIRS, held=fr
 BOUND = replace(ADA, held=frozenset({"workflow:other:run"}), resource=KnownResource())
 RUN_BOUND = asked("runWorkflow", b'{"inputs": {}}'), BOUND
 CREATED = asked("createWorkflow", PLAIN), ADA
+RUN_ID = "00000000-0000-4000-8000-000000000001"
+RUNNING = replace(ADA, held=frozenset({"execution:*"}), resource=KnownResource(exists=True, owner="ada"))
+CANCELLED = asked("cancelExecution", name=RUN_ID), RUNNING
+POLLED = asked("getExecution", name=RUN_ID), RUNNING
+POLLED_AFTER_END = POLLED[0], replace(RUNNING, resource=replace(RUNNING.resource, has_ended=True))
 READ_OWN = asked("getWorkflow"), replace(ADA, resource=OWN)
 FREE = replace(ADA, tier="free", has_workflow=True)
 
@@ -67,6 +72,9 @@ FREE = replace(ADA, tier="free", has_workflow=True)
         (RUN_BOUND, 403, "CAPABILITY_DENIED", set()),
         (RUN_BOUND, 404, "NOT_FOUND", set()),
         (RUN_BOUND, 200, None, {"capability.bound-form-is-exact"}),
+        (POLLED, 404, "NOT_FOUND", {"execution.poll-shape"}),
+        (POLLED_AFTER_END, 404, "NOT_FOUND", {"execution.final-is-absorbing"}),
+        (CANCELLED, 404, "NOT_FOUND", set()),  # it may have ended, and how that is told is assumed
         (CREATED, 201, None, set()),
         (CREATED, 403, "FORBIDDEN", {"workflows.create-refusal-status"}),
         (CREATED, 409, "CONFLICT", {"workflows.create-refusal-status"}),  # an assumption, no breach
