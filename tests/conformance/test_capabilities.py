@@ -253,7 +253,8 @@ def _name_of(resource):
 
 @pytest.mark.independent
 @pytest.mark.operations(ids=OF_CAPABILITIES)
-@pytest.mark.proves(capabilities.granting_what_was_required, capabilities.denied, capabilities.admitted)
+@pytest.mark.proves(capabilities.denied, capabilities.admitted)
+@pytest.mark.needs(CONTROL)
 @pytest.mark.shows("capability.denied-names-required")
 @pytest.mark.shows("capability.exact-is-admitted")
 @pytest.mark.shows("capability.orthogonal")
@@ -286,8 +287,8 @@ def every_capability(document):
 
 
 @pytest.mark.independent
-@pytest.mark.proves(capabilities.granting_what_was_required, capabilities.denied, capabilities.admitted)
-@pytest.mark.needs(ANY_WORKFLOW, ANY_MODEL)
+@pytest.mark.proves(capabilities.denied, capabilities.admitted)
+@pytest.mark.needs(ANY_WORKFLOW, ANY_MODEL, CONTROL)
 @pytest.mark.shows("capability.denied-names-required")
 @pytest.mark.shows("capability.exact-is-admitted")
 @given(data=st.data())

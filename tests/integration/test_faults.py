@@ -22,7 +22,6 @@ ALSO_BROKEN_BY_FACT = {
     "capability.wildcard-stays-in-resource": DENIALS,
     "capability.bound-form-only-runs": DENIALS,
     "capability.bound-form-is-exact": DENIALS,
-    "capability.exact-is-admitted": {"capability.denied-names-required"},
     "workflows.slug-never-changes": {"workflows.creator-owns"},  # under the slug that it had
     "workflows.list-own-and-templates": {"workflows.creator-owns"},  # deleted workflows too are not read
     "workflows.creator-owns": {"workflows.get-round-trips"},  # what is given away is not read back

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from knouds_harness.contract.operations import Action, Operation
 from knouds_harness.exchange.effectless_requests import effectless_call
 from knouds_harness.exchange.evidence import Call
-from knouds_harness.judging.checks import capabilities
 from knouds_harness.judging.claim import answer
-from knouds_harness.judging.rule.reading import required_of
 from knouds_harness.judging.rule.reasons import CAPABILITY
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.results import Cell
@@ -81,14 +79,6 @@ def prove_cell(subjects: Subjects, cell: MatrixCase) -> list[Finding]:
                 ok=not failing,
                 exchange_id=exchange.id,
             )
-        )
-    required = required_of(exchange)
-    if required and not cell.is_admitted and tester.mint is not None:
-        granted = tester.minted(cell.persona.capabilities | {required[0]}, account=cell.persona.user)
-        failing += tester.judge(
-            capabilities.granting_what_was_required,
-            tester.send(cell.operation.id, granted, _effectless(cell.operation, cell.call)),
-            granted=required[0],
         )
     return failing
 

@@ -5,11 +5,10 @@ from collections.abc import Iterator, Mapping
 from knouds_harness.exchange.evidence import JSON, Exchange
 from knouds_harness.judging.checks.envelopes.refusals import refused_alike
 from knouds_harness.judging.checks.workflows import as_written, summaries_of
-from knouds_harness.judging.claim import Claim, admitting, answer, by_rule, check
+from knouds_harness.judging.claim import Claim, admitting, by_rule, check
 from knouds_harness.judging.rule import reasons
 from knouds_harness.judging.rule.values import documented_body, is_same_text
 from knouds_harness.targets.needs.keys import ANY_KEY, AUTHOR
-from knouds_harness.targets.needs.need import CONTROL
 
 admitted = admitting(
     "capabilities.admitted",
@@ -27,17 +26,6 @@ denied = by_rule(reasons.CAPABILITY, ANY_KEY)
 def denied_alike(exchange: Exchange, *, of_existing: Exchange) -> Iterator[Claim]:
     """A key without the capability gets the same refusal whether or not the resource exists."""
     yield from refused_alike(exchange, of_existing=of_existing, fact="capability.denial-tells-nothing")
-
-
-@check("capability.denied-names-required", needs=(CONTROL,), given=("granted",))
-def granting_what_was_required(exchange: Exchange, *, granted: str) -> Iterator[Claim]:
-    """A key that is granted what a refusal named as required is admitted."""
-    yield Claim(
-        fact="capability.denied-names-required",
-        holds=exchange.status != 401 and exchange.code != "CAPABILITY_DENIED",
-        expected=f"admitted: now holds {granted}, which the refusal named",
-        observed=answer(exchange),
-    )
 
 
 @check("capability.denial-has-no-effect", needs=(AUTHOR,), given=("before",))
