@@ -239,10 +239,8 @@ def test_asynchronous_runs_need_the_same(tester, subjects, personas, operation_i
         if persona.user == key.user:
             for name in is_polled if _is_bound(persona) else [_name_of(polled)]:
                 cell = cell_for(subjects, operation, persona, key.user, name)
-                call = cell.call.having(query=(("async", "true"),))
-                if cell.is_admitted:
-                    prove_cell(subjects, replace(cell, call=call.having(json={"inputs": []})))
-                elif is_polled[name]:  # else it may be refused for that
+                if cell.is_admitted or is_polled[name]:  # else it may be refused for that
+                    call = cell.call.having(query=(("async", "true"),))
                     prove_cell(subjects, replace(cell, call=call))
 
 
@@ -390,7 +388,7 @@ def test_key_without_the_capability_is_denied(tester, subjects, operation, need)
                 "runWorkflow-bound",
                 BOUND_TO_WORKFLOW,
                 "bound-form-is-admitted",
-                pytest.mark.spends.with_args(once(BOUND_TO_WORKFLOW)),
+                pytest.mark.spends.with_args(once(BOUND_TO_WORKFLOW, BOUND_TO_WORKFLOW)),
             ),
             ("runWorkflow-bound-to-another", BOUND_TO_ANOTHER, "bound-form-is-exact"),
         )
@@ -403,6 +401,8 @@ def test_form_of_a_capability_decides(tester, subjects, operation_id, need):
     key = found if isinstance(found, Persona) else found.key
 
     if operation_id == "runWorkflow":
+        if need is BOUND_TO_WORKFLOW:
+            subjects.run(found.resource, key, is_async=True)
         subjects.run(found.resource, key, is_refused=need is BOUND_TO_ANOTHER)
     else:
         values = {"slug": found.resource.slug} if operation_id == "getWorkflow" else {}
