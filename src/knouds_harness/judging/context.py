@@ -12,6 +12,7 @@ from knouds_harness.exchange.evidence import JSON, Exchange
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.judging.rule.allowed import Allowed, allowed
 from knouds_harness.judging.rule.asked import AskedRequest, Known
+from knouds_harness.judging.rule.outside import is_from_outside
 from knouds_harness.judging.rule.resources import KnownResources
 from knouds_harness.runs.header import RunPersona
 from knouds_harness.targets.personas import Persona
@@ -63,8 +64,9 @@ class Case:
 
     @property
     def is_answered(self) -> bool:
-        """Whether the target sent a complete response other than a 429, which says nothing of the request."""
-        return self.exchange.status not in (None, 429) and not self.exchange.is_delivery
+        """Whether the API sent a complete response other than a 429, which says nothing of the request."""
+        is_complete = self.exchange.status not in (None, 429) and not self.exchange.is_delivery
+        return is_complete and not is_from_outside(self.exchange)
 
     @cached_property
     def key(self) -> RunPersona | Persona | None:

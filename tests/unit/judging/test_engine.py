@@ -235,14 +235,17 @@ def test_inputs_that_parsers_may_refuse_decide_nothing(inputs):
     assert broken(replace(shown, request=replace(shown.request, body=b'{"inputs": [1]}'))) != set()
 
 
-@pytest.mark.parametrize("operation_id", [None, "listWorkflows"])
-def test_proxy_may_answer_methods_that_no_operation_has(operation_id):
-    """It is then named as the cause, once, and breaks nothing else."""
+@pytest.mark.parametrize(
+    ("operation_id", "status", "is_cause"),
+    [(None, 405, True), ("listWorkflows", 405, False), ("getHealth", 503, True)],
+)
+def test_page_of_a_proxy_is_one_cause(operation_id, status, is_cause):
+    """It breaks nothing else; methods that no operation has are among what a proxy may refuse."""
     html = (("content-type", "text/html"),)
-    page = exchange(1, "listWorkflows", status=405, raw=b"<html>", headers=html)
+    page = exchange(1, "listWorkflows", status=status, raw=b"<html>", headers=html)
     page = replace(page, request=replace(page.request, operation_id=operation_id))
     context = Context(document=DOCUMENT, shapes=ShapeJudge(DOCUMENT))
 
     found = {check.id for check, claim in judge(page, context) if not claim.holds}
 
-    assert (found == {"envelopes.intermediary"}) is (operation_id is None)
+    assert (found == {"envelopes.intermediary"}) is is_cause
