@@ -267,6 +267,12 @@ def has_query(asked: AskedRequest) -> bool:
     return bool(asked.query) and (not asked.is_run or asked.query != {"async": "true"})
 
 
+def has_other_type(asked: AskedRequest) -> bool:
+    """Whether a body, sent or left out, is not declared as JSON."""
+    takes_one = asked.operation is not None and asked.operation.request_schema is not None
+    return not asked.is_json and (asked.body is not None or takes_one)
+
+
 def is_long(asked: AskedRequest) -> bool:
     """Whether the body is longer than every server takes."""
     return len(asked.body or b"") > _SMALL_BYTES

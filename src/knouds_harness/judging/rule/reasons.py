@@ -354,7 +354,7 @@ GARBLED_QUERY = open_row(
 OTHER_TYPE = open_row(
     "the body is not declared as JSON",
     (400, 415, 422),
-    open_if(lambda asked: asked.body is not None and not asked.is_json),
+    open_if(applies.has_other_type),
     is_told_to_all=True,
     admits=admission.of_type,
 )

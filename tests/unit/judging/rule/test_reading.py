@@ -75,6 +75,13 @@ FREE = replace(ADA, tier="free", has_workflow=True)
         (POLLED, 404, "NOT_FOUND", {"execution.poll-shape"}),
         (POLLED_AFTER_END, 404, "NOT_FOUND", {"execution.final-is-absorbing"}),
         (CANCELLED, 404, "NOT_FOUND", set()),  # it may have ended, and how that is told is assumed
+        ((asked("updateWorkflow", is_json=False), READ_OWN[1]), 415, "OTHER_TYPE", set()),
+        (
+            (asked("getWorkflow", is_json=False), READ_OWN[1]),
+            415,
+            "OTHER_TYPE",
+            {"ground.bodiless-needs-no-content-type"},
+        ),
         (CREATED, 201, None, set()),
         (CREATED, 403, "FORBIDDEN", {"workflows.create-refusal-status"}),
         (CREATED, 409, "CONFLICT", {"workflows.create-refusal-status"}),  # an assumption, no breach
