@@ -6,6 +6,7 @@ from http import HTTPStatus
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.checks.isolation import ON_WORKFLOWS
 from knouds_harness.judging.claim import Claim, answer, check
+from knouds_harness.judging.rule.outside import is_from_outside
 from knouds_harness.targets.needs.keys import ANY_KEY
 
 WITHOUT_KEY = "auth.missing-key-is-401"
@@ -51,8 +52,11 @@ def guarded(exchange: Exchange, *, refused_by: str, elsewhere: Exchange | None) 
     """A refused request is refused in every spelling.
 
     ``refused_by`` is the fact that the plain request is refused; ``elsewhere`` the response to the same
-    spelling of an unknown route, which shows what the server responds to anything.
+    spelling of an unknown route, which shows what the server responds to anything. Nothing is claimed if a
+    proxy gave that response.
     """
+    if elsewhere is not None and (elsewhere.status in (None, 429) or is_from_outside(elsewhere)):
+        return
     is_answered_alike = elsewhere is not None and elsewhere.status == exchange.status
     yield Claim(
         fact=refused_by,

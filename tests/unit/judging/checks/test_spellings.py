@@ -34,3 +34,21 @@ def test_difference_breaks_what_a_page_says(came, dimension, fact):
 
     assert (claim.holds, claim.fact) == (False, fact)
     assert claim.observed.endswith(f"needs only: {dimension} other")
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "claims"),
+    [
+        (None, [False]),
+        (refusal(404, "NOT_FOUND"), [False]),
+        (exchange(200, {}), [True]),
+        (exchange(503, raw=b"no healthy upstream"), []),
+        (exchange(None), []),
+    ],
+)
+def test_success_is_let_in_unless_anything_is_answered_alike(elsewhere, claims):
+    """Nothing is claimed if a proxy, or nothing, answered for the route that does not exist."""
+    came = exchange(200, {"user": {}}, operation_id=None)
+    told = spellings.guarded.judge(came, refused_by=spellings.WITHOUT_KEY, elsewhere=elsewhere)
+
+    assert [each.holds for each in told] == claims
