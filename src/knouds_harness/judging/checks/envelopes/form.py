@@ -175,7 +175,12 @@ def _has_given_status(case: Case) -> bool:
     """Whether a source gives the status of the code, or none that leaves the status open may explain it."""
     code = case.context.document.error_codes.get(case.exchange.code or "")
     status = case.exchange.status
-    is_open = any(each.has_any_code and status in each.statuses for each in case.allowed.possible)
+    facts = case.context.document.facts
+    is_open = any(
+        each.has_any_code and status in each.statuses
+        for each in case.allowed.possible
+        if not each.fact or facts[each.fact].source is Source.ASSUMED
+    )
     return is_answer(case) and (not is_open or code is None or status in code.statuses)
 
 
