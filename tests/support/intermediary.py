@@ -47,13 +47,13 @@ def in_front_of(base_url: str, does: Intermediary) -> Iterator[str]:
 
     def answer(relayed: Relayed, asked: Callable[[], Answered]) -> bytes:
         if not in_flight.acquire(blocking=False):
-            return _own(503, "text/plain", b"no healthy upstream")
+            return _own(relayed, 503, "text/plain", b"no healthy upstream")
         try:
             time.sleep(does.delay_s)
             if len(relayed.body) > does.most_bytes:
-                return _own(413, "text/html", b"<html>413 Request Entity Too Large</html>")
+                return _own(relayed, 413, "text/html", b"<html>413 Request Entity Too Large</html>")
             if does.refuses_odd_texts and any(each in relayed.body.lower() for each in _ODD):
-                return _own(403, "text/html", b"<!doctype html><html>Attention required</html>")
+                return _own(relayed, 403, "text/html", b"<!doctype html><html>Attention required</html>")
             answered = asked()
             return (_tidied(answered) if does.tidies_texts else answered).in_bytes()
         finally:
@@ -63,9 +63,10 @@ def in_front_of(base_url: str, does: Intermediary) -> Iterator[str]:
         yield server.base_url
 
 
-def _own(status: int, kind: str, content: bytes) -> bytes:
+def _own(relayed: Relayed, status: int, kind: str, content: bytes) -> bytes:
     headers = [("content-type", kind), ("server", "middlebox")]
-    return Answered(status=status, reason="", headers=headers, content=content).in_bytes()
+    answer = Answered(status=status, reason="", headers=headers, content=content).in_bytes()
+    return answer.removesuffix(content) if relayed.method == "HEAD" else answer
 
 
 def _tidied(answered: Answered) -> Answered:

@@ -183,8 +183,10 @@ def is_from_elsewhere(case: Case) -> bool:
 
 
 def answers_to(operation_id: str) -> Callable[[Case], bool]:
-    """Return a predicate: the operation responded, and not with a 429."""
-    return lambda case: case.operation_id == operation_id and case.is_answered
+    """Return a predicate: the operation itself responded, and not with a 429."""
+    return lambda case: (
+        case.operation_id == operation_id and case.is_answered and not is_from_outside(case.exchange)
+    )
 
 
 def is_submit(case: Case) -> bool:
