@@ -232,12 +232,15 @@ def user_class(name: str, url: str, target: Target) -> type[User]:
     """The user of a generator."""
     from locust import FastHttpUser, constant, task  # noqa: PLC0415 - only the generators import Locust
 
+    from knouds_harness.load.client.http_client import encode_head  # noqa: PLC0415
     from knouds_harness.load.users import KnoudsUser  # noqa: PLC0415
     from knouds_harness.load.workload.accounts import RunRequest  # noqa: PLC0415
     from knouds_harness.load.workload.limits import LoadLimits  # noqa: PLC0415
     from knouds_harness.targets.personas import Persona, Secret  # noqa: PLC0415
 
     limits = LoadLimits(target)
+    head = encode_head("POST", PATH, "here", HEADERS.items())
+    added = {("Host", "here"), *HEADERS.items()}
     key = Persona(name="full", secret=Secret("", ""), capabilities=frozenset(), user="ada", tier="enterprise")
     run_request = RunRequest(
         operation="runWorkflow", path=PATH, inputs={}, cost_credits=5.0, deadline_s=None, persona=key
@@ -249,19 +252,19 @@ def user_class(name: str, url: str, target: Target) -> type[User]:
 
     @task
     def admitted(user: KnoudsUser) -> None:
-        limits.admit("POST", PATH, is_reserved=True)
+        limits.admit(head, added=added, is_reserved=True)
         user.client.post(PATH, json=BODY, headers=HEADERS, name="runWorkflow")
 
     @task
     def reserving(user: KnoudsUser) -> None:
-        limits.admit("POST", PATH, is_reserved=True)
+        limits.admit(head, added=added, is_reserved=True)
         reserved = limits.reserve(run_request)
         user.client.post(PATH, json=BODY, headers=HEADERS, name="runWorkflow")
         limits.budget.settle(reserved, 3)
 
     @task
     def guarded(user: KnoudsUser) -> None:
-        limits.admit("POST", PATH, is_reserved=True)
+        limits.admit(head, added=added, is_reserved=True)
         reserved = limits.reserve(run_request)
         response = user.client.post(PATH, json=BODY, headers=HEADERS, name="runWorkflow")
         limits.settle(reserved, response, run_request)

@@ -7,7 +7,7 @@ import resource
 import signal
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -201,7 +201,7 @@ def _command_in(
 
 
 @contextmanager
-def _forked_sandbox(options: Sequence[str], token: str) -> Iterator[Mapping[str, Any]]:
+def _forked_sandbox(options: Sequence[str], token: str) -> Iterator[Callable[[], Mapping[str, Any]]]:
     from_parent, to_child = os.pipe()
     from_child, to_parent = os.pipe()
     child = os.fork()
@@ -224,7 +224,7 @@ def _forked_sandbox(options: Sequence[str], token: str) -> Iterator[Mapping[str,
         try:
             line = announced.readline()
             if line:
-                yield json.loads(line)
+                yield lambda: json.loads(line)
             else:  # it has printed why, where no one reads it
                 with _SERVER(options, token) as announced_anew:
                     yield announced_anew

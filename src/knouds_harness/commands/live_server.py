@@ -37,7 +37,7 @@ class LiveLoad:
     def __init__(self) -> None:
         self._progress: LoadProgress | None = None
         self._results: tuple[str, LoadResults | None] = "", None
-        self._page: tuple[str, str] = "", html(waiting_report())
+        self._page = "", ""
         self._lock = Lock()
         self._asked_s = -_IS_OPEN_WITHIN_S
         self._is_over = Event()
@@ -88,7 +88,7 @@ class LiveLoad:
             elif folder and self._page[0] != version:
                 with suppress(RunRecordError):  # not complete yet; the browser will ask again
                     self._page = version, html(live_report(folder, version=version))
-            return self._page[1]
+            return self._page[1] or html(waiting_report())
 
     def _written(self) -> tuple[Path | None, str]:
         """Return the run folder and the version of its record; None and an empty string without a record."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from inspect import cleandoc
 from pathlib import Path
@@ -34,6 +35,7 @@ from knouds_harness.timespan import Timespan
 if TYPE_CHECKING:
     from knouds_harness.commands.live_server import LiveLoad
     from knouds_harness.load.generator.launching import Launched
+    from knouds_harness.load.generator.starting import StartedProcess
     from knouds_harness.reporting.comparison.sides import Side
     from knouds_harness.runs.load_progress import LoadProgress
 
@@ -45,7 +47,7 @@ _EPILOG = """Open model (--rate): tasks start on a schedule, however slow the an
 _GROUPS: Final[Mapping[str, str]] = {
     "Load": """rate users duration_s warm_up_s mix workflow model inputs inputs_order stages
         shape base steps spacing think seed
-        finish processes""",
+        finish processes pin""",
     "Target and limits": "target faults credits plan_only yes yes_production",
     "Verdict": "objectives objective abort_on accuracy verified_share baseline baselines_folder",
     "Highest rate": "find_capacity up_to repeats within_s",
@@ -151,9 +153,8 @@ def load(
     SCENARIO is a name, or the path of any Locust file that has the plugin; it may be left out with --mix,
     --workflow, --model or a HAR file.
     """
-    from knouds_harness.commands.live_server import LiveLoad, serving
-    from knouds_harness.commands.load_capacity import OF_THE_SEARCH
-    from knouds_harness.load.generator.launching import scenario_file
+    from knouds_harness.load.generator.starting import scenario_file, started
+    from knouds_harness.targets.builtin import starting, usual_environment
 
     if not find_capacity:
         _refuse_what_belongs_to_a_search(asked)
@@ -166,10 +167,8 @@ def load(
         _refuse_to_serve(watch)
     if baseline and find_capacity:
         raise UsageError("--baseline has no effect with --find-capacity: its points differ\n  Leave it out.")
-    side = None if find_capacity else _side(baseline, file, target, asked, baselines=baselines_folder)
     asked["objectives"] = asked["objectives"] or usual_objectives(target)
-    of_each_run = {name: asked[name] for name in asked if not (find_capacity and name in OF_THE_SEARCH)}
-    arguments = ["--target", target, *runner_arguments(LoadOptions, of_each_run)]
+    arguments = ["--target", target, *_run_options(asked, is_search=find_capacity)]
     arguments += ["--processes", str(processes)] if processes else []
     command = LoadCommand(
         scenario=file,
@@ -179,16 +178,34 @@ def load(
         arguments=(*arguments, *locust_options),
         line=shlex.join(["knouds-harness", *sys.argv[1:]]),
     )
-    served = LiveLoad()
-    with serving(served, port=watch.metrics_port, has_page=watch.dashboard) as address:
-        if address:
-            name = f"dashboard {address}/" if watch.dashboard else f"metrics {address}/metrics"
-            click.echo(name, err=True)
-        launched = _run(command, search if find_capacity else None, asked, watch=watch, served=served)
-        if launched.note:
-            click.echo(f"error: {launched.note}", err=True)
-        if launched.folder is not None:
-            served.end(_reported(launched.folder, side, asked["objectives"] or objectives_path()))
+    with ExitStack() as until_loaded:
+        process = None
+        if not find_capacity:
+            process = until_loaded.enter_context(
+                started(
+                    file,
+                    runs_folder=runs_folder,
+                    options=command.arguments,
+                    environ=usual_environment(),
+                    command=command.line,
+                )
+            )
+        environ = until_loaded.enter_context(starting(target, faults=faults))
+        # What follows takes a second to import, as long as Locust and the sandbox take to start.
+        from knouds_harness.commands.live_server import LiveLoad, serving
+
+        side = None if find_capacity else _side(baseline, file, target, asked, baselines=baselines_folder)
+        served = LiveLoad()
+        with serving(served, port=watch.metrics_port, has_page=watch.dashboard) as address:
+            if address:
+                name = f"dashboard {address}/" if watch.dashboard else f"metrics {address}/metrics"
+                click.echo(name, err=True)
+            launched = _run(command, process or search, asked, environ, watch=watch, served=served)
+            until_loaded.close()
+            if launched.note:
+                click.echo(f"error: {launched.note}", err=True)
+            if launched.folder is not None:
+                served.end(_reported(launched.folder, side, asked["objectives"] or objectives_path()))
     sys.exit(launched.exit_code)
 
 
@@ -197,21 +214,30 @@ def _taken(declared: type[_Options], asked: dict[str, Any]) -> _Options:
     return options_from(declared, {name: asked.pop(name) for name in options_of(declared)})
 
 
+def _run_options(asked: Mapping[str, Any], *, is_search: bool) -> Sequence[str]:
+    """Return the options of each run, as arguments."""
+    options = dict(asked)
+    if is_search:
+        from knouds_harness.commands.load_capacity import OF_THE_SEARCH
+
+        options = {name: each for name, each in asked.items() if name not in OF_THE_SEARCH}
+    return runner_arguments(LoadOptions, options)
+
+
 def _run(
     command: LoadCommand,
-    search: SearchOptions | None,
+    run: StartedProcess | SearchOptions,
     asked: Mapping[str, Any],
+    environ: Callable[[], Mapping[str, str]],
     *,
     watch: WatchOptions,
     served: LiveLoad,
 ) -> Launched:
-    """Run one load, or search for the highest rate, and show the progress."""
+    """Lead a load, or search for the highest rate, and show the progress."""
     from knouds_harness.command_output import CommandConsole
-    from knouds_harness.commands.load_capacity import search_capacity
     from knouds_harness.commands.otlp import exporting
-    from knouds_harness.load.generator.launching import launch
+    from knouds_harness.load.generator.launching import lead
     from knouds_harness.reporting.load.live import LiveView
-    from knouds_harness.targets.builtin import target_environment
 
     def show(progress: LoadProgress) -> None:
         served.show(progress)
@@ -219,22 +245,14 @@ def _run(
 
     scenario, target = command.scenario.stem, command.target
     with (
-        target_environment(target, faults=command.faults) as environ,
         LiveView(CommandConsole(stderr=True, quiet=watch.quiet), title=f"{scenario} on {target}") as live,
         exporting(served.families, watch.otlp_endpoint, scenario=scenario, target=target, warn=live.say),
     ):
-        if search is not None:
-            return search_capacity(
-                command, search, options=asked, environ=environ, say=live.say, on_progress=show
-            )
-        return launch(
-            command.scenario,
-            runs_folder=command.runs_folder,
-            options=command.arguments,
-            environ=environ,
-            command=command.line,
-            on_progress=show,
-        )
+        if not isinstance(run, SearchOptions):
+            return lead(run, environ(), on_progress=show)
+        from knouds_harness.commands.load_capacity import search_capacity
+
+        return search_capacity(command, run, options=asked, environ=environ(), say=live.say, on_progress=show)
 
 
 def _side(

@@ -73,6 +73,8 @@ class CreationRecord:
     ours: set[str] = field(default_factory=set)
     _by_number: dict[int, Creation] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    # Read now: a process of load opens no file later.
+    _started: str | None = field(default_factory=lambda: process_start(os.getpid()))
 
     @classmethod
     def of_events(cls, events: Iterable[Mapping[str, Any]], ledger: Ledger | None = None) -> Self:
@@ -140,7 +142,7 @@ class CreationRecord:
             "target": target.name,
             "base_url": target.base_url,
             "pid": os.getpid(),
-            "started": process_start(os.getpid()),
+            "started": self._started,
         }
         self.ledger.add(self.header)
         for each in self.listed:

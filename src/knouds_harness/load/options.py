@@ -190,6 +190,7 @@ class LoadOptions:
         bare_value=1.0,
         metavar="RATIO",
     )
+    pin: bool = option("Keep each process that sends on a processor core of its own", default=False)
     plan_only: bool = option("Print the plan and its cost, and send nothing", default=False)
     finish: str = option(
         "How completion of async runs is detected", default="poll", type=click.Choice(FINISHES)

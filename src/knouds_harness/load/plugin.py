@@ -29,9 +29,10 @@ from knouds_harness.exchange.target_lock import alone_on
 from knouds_harness.file_content import LEAST_OPEN_FILES, require_open_files
 from knouds_harness.load import tasks
 from knouds_harness.load.arrivals.arrival_user import run_of
+from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.collection.locust_statistics import use_exact_buckets
 from knouds_harness.load.final_reports import STOP
-from knouds_harness.load.generator.generating_run import GeneratingRun
+from knouds_harness.load.generator.generating_run import GeneratingRun, core_of
 from knouds_harness.load.leader.leading_run import LeadingRun, objectives_of
 from knouds_harness.load.leader.record_writer import scenario_name
 from knouds_harness.load.load_setup import LoadSetup
@@ -110,6 +111,8 @@ def _fork_workers(parsed: Namespace) -> None:
         os.environ.update(resources.enter_context(target_environment(SANDBOX)))
         atexit.register(lambda: resources.close() if os.getpid() == leader else None)
     os.register_at_fork(after_in_child=lambda: _end_with(leader))
+    if parsed.headless:  # nobody sees its figures, for which it would open files while load runs
+        WorkerRunner.monitor_cpu_and_memory = lambda _: None  # type: ignore[method-assign,assignment,return-value]
 
 
 def _free_port() -> int:
@@ -215,8 +218,7 @@ def _begin(environment: Environment) -> LeadingRun | GeneratingRun:
                 "  Say --target sandbox, or the name of another profile in targets/."
             )
         if not isinstance(environment.runner, WorkerRunner):
-            processes = max(1, environment.parsed_options.processes or 1)
-            require_open_files(LEAST_OPEN_FILES + options.users // max(1, processes))  # a connection each
+            _check_machine(options, max(1, environment.parsed_options.processes or 1))
         if options.think_s is not None:
             for user_class in environment.user_classes:
                 user_class.wait_time = between(*options.think_s)
@@ -244,6 +246,16 @@ def _begin(environment: Environment) -> LeadingRun | GeneratingRun:
             _tell_verdict(environment.parsed_options.progress_descriptor, error.exit_code)
         sys.exit(error.exit_code)
     return run
+
+
+def _check_machine(options: LoadOptions, processes: int) -> None:
+    """Refuse a load for which this machine has too few open files or cores."""
+    require_open_files(LEAST_OPEN_FILES + options.users // processes)  # a connection each
+    if options.pin and core_of(Share(workers=processes)) is None:
+        raise UsageError(
+            f"--pin: {processes} processes that send need a core each, and the others need one, too\n"
+            "  Leave it out: this machine has too few, or cannot do it."
+        )
 
 
 def _set_up(environment: Environment, options: LoadOptions) -> tuple[LoadSetup, list[str]]:

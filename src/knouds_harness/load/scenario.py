@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar, Final, ParamSpec, TypeVar
+from urllib.parse import urlencode
 
 from locust.env import Environment
-from locust.exception import StopUser
+from locust.exception import CatchResponseError, StopUser
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ExitCode, GuardStop, UsageError
@@ -14,6 +15,7 @@ from knouds_harness.exchange.creation_record import Creation
 from knouds_harness.exchange.workflow_names import name_with
 from knouds_harness.load.arrivals.arrival_user import ArrivalUser
 from knouds_harness.load.client.response import Response
+from knouds_harness.load.client.session import SomeHeaders
 from knouds_harness.load.generator.generating_run import GeneratingRun
 from knouds_harness.load.invariants.verification import parsed
 from knouds_harness.load.workload.accounts import RUNS, AccountKeys, RunRequest
@@ -22,7 +24,7 @@ from knouds_harness.runs.operation_load import labelled
 from knouds_harness.targets.needs.runs import RunNeed
 from knouds_harness.targets.personas import Persona
 
-_WITHOUT_KEY: Final[Mapping[str, str | None]] = {"x-api-key": None}
+_WITHOUT_KEY: Final[SomeHeaders] = (("x-api-key", None),)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -57,7 +59,6 @@ class ScenarioUser(ArrivalUser):
         super().__init__(environment)
         self.client.is_traced = self.load_run.is_traced
         self.client.admit = self._admit
-        self._is_admitted = False
         self._user_tasks = self.load_run.tasks_of(type(self))
         self._own_tasks = self._user_tasks.tasks
         self._label = "" if self.rate is None else labelled(type(self).__name__, "")
@@ -75,6 +76,7 @@ class ScenarioUser(ArrivalUser):
         if turn is not self._turn:
             self._turn = turn
             self.account, self.persona, self._others = turn.account, turn.persona, turn.others
+            self._added = {("Host", self.client.client.origin.authority), *turn.sender_headers}
             self.client.act_as(turn.sender_headers)
 
     def choose(self, need: RunNeed[Any]) -> RunRequest:
@@ -124,65 +126,55 @@ class ScenarioUser(ArrivalUser):
             StopUser: A guard refused it, such as a run for which nothing is reserved; the run ends.
             NotCreatedHere: It would change a workflow that this run did not create.
         """
+        run, client, name = self.load_run, self.client, name or operation
         persona = self._sender(operation, runner)
-        effect = self._within_guards(
-            self.load_run.limits.admit, method, path, params, is_reserved=reserved is not None
-        )
+        url = f"{path}{'&' if '?' in path else '?'}{urlencode(params, doseq=True)}" if params else path
+        key = _WITHOUT_KEY
+        if not is_public:
+            key = () if persona is self.persona else (("x-api-key", persona.secret.reveal()),)
+        head = client.head_of(method, url, key, "" if json is None else "application/json")
+        if head.client is not client.client:
+            raise self._ended(GuardStop(f"{method} {path}: goes to another server than the profile's"))
+        try:
+            effect = run.limits.admit(head.encoded, added=self._added, is_reserved=reserved is not None)
+        except GuardStop as stop:
+            raise self._ended(stop) from stop
         creation = None
         if Action.WRITE in effect.actions:
-            creation = self.load_run.created.admit(
-                method, path, json, persona=persona.name, user=persona.user
+            creation = run.created.admit(method, path, json, persona=persona.name, user=persona.user)
+        number = run.workflow_log.begin(operation, path, json)
+        response = client.exchange(head, method, url, json)
+        exception = None
+        if response.status_code not in expected:
+            exception = response.failure_by_status() or CatchResponseError(
+                f"{response.status_code} instead of {' or '.join(map(str, expected))}"
             )
-        headers = None if persona is self.persona else {"x-api-key": persona.secret.reveal()}
-        workflow_log = self.load_run.workflow_log
-        number = workflow_log.begin(operation, path, json)
-        self._is_admitted = True
-        try:
-            answered = self.client.request(
-                method,
-                path,
-                name=self._label + (name or operation),
-                json=json,
-                params=params,
-                headers=_WITHOUT_KEY if is_public else headers,
-                catch_response=True,
-            )
-        finally:
-            self._is_admitted = False
-        with answered as response:
-            if response.status_code in expected:
-                response.success()
-            elif 0 < response.status_code < 400:
-                response.failure(f"{response.status_code} instead of {' or '.join(map(str, expected))}")
-            if creation is not None:
-                self._settle(creation, response)
-            if method == "DELETE" and 200 <= response.status_code < 300:
-                for slug in effect.names(Action.WRITE):
-                    self.load_run.created.note_deleted(slug)
-            self.load_run.observe(
-                name or operation,
-                response,
-                sender=None if is_public else runner or persona,
-                label=self._label,
-            )
-            if number is not None:
-                is_ours = creation is not None and not self.load_run.created.is_disputed(creation)
-                workflow_log.end(number, response, created=creation.slug if creation and is_ours else None)
+        if creation is not None:
+            exception = self._settle(creation, response) or exception
+        if method == "DELETE" and 200 <= response.status_code < 300:
+            for slug in effect.names(Action.WRITE):
+                run.created.note_deleted(slug)
+        run.observe(name, response, sender=None if is_public else runner or persona, label=self._label)
+        if number is not None:
+            is_ours = creation is not None and not run.created.is_disputed(creation)
+            run.workflow_log.end(number, response, created=creation.slug if creation and is_ours else None)
+        response.verdict = exception or True
+        client.tell(response, self._label + name, exception)
         return response
 
     def workflow_name(self, words: str) -> str:
         """Make a name for a new workflow; it holds the run's token, needed to change or delete it."""
         return name_with(self.load_run.options.name_token, words)
 
-    def _settle(self, creation: Creation, response: Response) -> None:
-        """Note which workflow a create made; a slug that is not of the name that was sent is a failure."""
+    def _settle(self, creation: Creation, response: Response) -> Exception | None:
+        """Note which workflow a create made; return a failure if its slug is not made of the name sent."""
         created = self.load_run.created
         created.settle(creation, response.status_code or None, parsed(response))
-        if creation.slug is not None:
-            is_own = not created.is_disputed(creation)
-            if not is_own:
-                response.failure("a slug that is not made of the name that was sent")
-            self.load_run.workflow_log.note_create(creation.slug, is_own=is_own)
+        if creation.slug is None:
+            return None
+        is_own = not created.is_disputed(creation)
+        self.load_run.workflow_log.note_create(creation.slug, is_own=is_own)
+        return None if is_own else CatchResponseError("a slug that is not made of the name that was sent")
 
     def _sender(self, operation: str, runner: Persona | None) -> Persona:
         if runner is None or runner is self.persona:
@@ -224,18 +216,14 @@ class ScenarioUser(ArrivalUser):
 
     def _admit(self, request: bytes) -> None:
         """Keep the limits for what a task sends through ``client`` itself, and not through ``call``."""
-        if self._is_admitted:
-            self._is_admitted = False
-            return
-        added = {
-            ("Host", self.client.client.origin.authority),
-            *(self._turn.sender_headers if self._turn else ()),
-        }
-        self._within_guards(self.load_run.limits.admit_bytes, request, added=added)
+        self._within_guards(self.load_run.limits.admit_bytes, request, added=self._added)
 
     def _within_guards(self, guarded: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return guarded(*args, **kwargs)
         except GuardStop as stop:
-            self.load_run.stop(str(stop), ExitCode.GUARD)
-            raise StopUser(str(stop)) from stop
+            raise self._ended(stop) from stop
+
+    def _ended(self, stop: GuardStop) -> StopUser:
+        self.load_run.stop(str(stop), ExitCode.GUARD)
+        return StopUser(str(stop))

@@ -81,12 +81,11 @@ def tell(descriptor: int, told: ProgressMessage) -> None:
 
 
 class Listener:
-    """Reads the messages of a load run from a pipe, which cannot be removed as a file can."""
+    """Reads the messages of a load run from its end of a pipe, which cannot be removed as a file can."""
 
-    def __init__(self) -> None:
-        """Open the pipe; ``writing`` is for the process of the run to inherit."""
-        self._reading, self.writing = os.pipe()
-        os.set_blocking(self._reading, False)
+    def __init__(self, reading: int) -> None:
+        self._reading = reading
+        os.set_blocking(reading, False)
         self._rest = b""
         self.told = ProgressMessage()
 
@@ -102,8 +101,3 @@ class Listener:
                         exit_code=self.told.exit_code if heard.exit_code is None else heard.exit_code,
                     )
         return self.told
-
-    def close(self) -> None:
-        for descriptor in (self._reading, self.writing):
-            with suppress(OSError):
-                os.close(descriptor)

@@ -1,20 +1,25 @@
 """Open a target; for the built-in ``sandbox``, also start, seed and stop its server."""
 
+from __future__ import annotations
+
 import json
 import os
 import re
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from knouds_harness.errors import TargetUnreachable, UsageError
 from knouds_harness.locations import SANDBOX
-from knouds_harness.targets.profile import Target, load_target, variables_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from knouds_harness.targets.profile import Target
 
 _TOKEN_VARIABLE = "KNOUDS_SANDBOX_SERVED_TOKEN"  # noqa: S105 - a name
 _ENDS_WITHIN_S = 2.0
@@ -50,9 +55,11 @@ def open_target(
         UsageError: Options of the sandbox were given for another target, or it refused them.
         TargetUnreachable: The sandbox did not start.
     """
+    from knouds_harness.targets.profile import load_target  # noqa: PLC0415 - a sandbox starts as quickly
+
     environ = os.environ if environ is None else environ
     with _served(name, seed=seed, faults=faults, legal=legal, between=between) as variables:
-        yield load_target(name, environ={**environ, **variables}, search=search)
+        yield load_target(name, environ={**environ, **variables()}, search=search)
 
 
 @contextmanager
@@ -69,21 +76,47 @@ def target_environment(
     It has the variables that the profile names, and what programs usually need. The built-in sandbox's server
     runs until the context ends. Arguments and exceptions are those of ``open_target``.
     """
+    with starting(name, seed=seed, faults=faults, legal=legal, between=between) as environ:
+        yield environ()
+
+
+@contextmanager
+def starting(
+    name: str,
+    *,
+    seed: int = 0,
+    faults: Sequence[str] = (),
+    legal: str | None = None,
+    between: str | None = None,
+) -> Iterator[Callable[[], Mapping[str, str]]]:
+    """Begin what ``target_environment`` does; what this yields waits for it, and returns the same."""
     with _served(name, seed=seed, faults=faults, legal=legal, between=between) as variables:
-        named = frozenset[str]() if variables else variables_of(name)
-        passed_on = {each for each in os.environ if each in named or _PASSED_ON_TO_SENDERS.fullmatch(each)}
-        yield {**{each: os.environ[each] for each in passed_on}, **variables}
+
+        def environ() -> Mapping[str, str]:
+            from knouds_harness.targets.profile import variables_of  # noqa: PLC0415 - as in open_target
+
+            of_sandbox = variables()
+            named = frozenset[str]() if of_sandbox else variables_of(name)
+            own = {each: value for each, value in os.environ.items() if each in named}
+            return {**usual_environment(), **own, **of_sandbox}
+
+        yield environ
+
+
+def usual_environment() -> Mapping[str, str]:
+    """Return the environment of a process that is to send, without the variables of any target."""
+    return {name: each for name, each in os.environ.items() if _PASSED_ON_TO_SENDERS.fullmatch(name)}
 
 
 @contextmanager
 def _served(
     name: str, *, seed: int, faults: Sequence[str], legal: str | None, between: str | None
-) -> Iterator[Mapping[str, str]]:
-    """Run the server of the built-in sandbox until the context ends, and yield what its profile needs."""
+) -> Iterator[Callable[[], Mapping[str, str]]]:
+    """Run the server of the built-in sandbox until the context ends; yield what waits for its variables."""
     if name != SANDBOX:
         if faults or legal or between:
             raise UsageError(f'target "{name}": --fault, --legal and --between are for the sandbox only')
-        yield {}
+        yield dict
         return
     token = secrets.token_urlsafe(24)
     options = ["--announce", "--port", "0", "--seed", str(seed)]
@@ -91,7 +124,7 @@ def _served(
     options += ["--legal", legal] if legal else []
     options += ["--between", between] if between else []
     with _server(options, token) as announced:
-        yield _variables(announced, token)
+        yield lambda: _variables(announced(), token)
 
 
 def _variables(announced: Mapping[str, Any], token: str) -> dict[str, str]:
@@ -103,7 +136,7 @@ def _variables(announced: Mapping[str, Any], token: str) -> dict[str, str]:
 
 
 @contextmanager
-def _server(options: Sequence[str], token: str) -> Iterator[Mapping[str, Any]]:
+def _server(options: Sequence[str], token: str) -> Iterator[Callable[[], Mapping[str, Any]]]:
     """Run a sandbox until the context ends; it also ends when its standard input closes."""
     command = [sys.executable, "-P", "-m", "knouds_sandbox", *options]
     variables = {name: value for name, value in os.environ.items() if _PASSED_ON.fullmatch(name)}
@@ -119,12 +152,17 @@ def _server(options: Sequence[str], token: str) -> Iterator[Mapping[str, Any]]:
             start_new_session=True,  # Ctrl-C ends us, not the server; we end it
         ) as process,
     ):
-        try:
+
+        def announced() -> Mapping[str, Any]:
             assert process.stdout is not None  # noqa: S101 -- for the type checker: it is a PIPE
             line = process.stdout.readline()
             if not line.startswith("{"):
                 raise _start_error(process, errors)
-            yield json.loads(line)
+            told: Mapping[str, Any] = json.loads(line)
+            return told
+
+        try:
+            yield announced
         finally:
             process.kill()  # it keeps nothing, and an orderly end takes 0.25 s
 

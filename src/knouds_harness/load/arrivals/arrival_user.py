@@ -9,8 +9,10 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import chain, islice
 from typing import Any, Final
 
+from gevent.event import Event
 from gevent.hub import get_hub
 from greenlet import getcurrent, greenlet
 from locust.env import Environment
@@ -26,8 +28,12 @@ from knouds_harness.load.users import KnoudsUser
 _AT_ONCE: Final = 16
 _ROUNDING_S: Final = 1e-4
 _SPREAD_S: Final = 2.0
+_BETWEEN_TICKS_S: Final = 1.0
+"""How long Locust sleeps between ticks of a shape."""
+_EARLY_S: Final = 0.01
+"""How much too early a timer of the loop may come: a load that ended before its time counts as cut short."""
 _TICKS_BEYOND: Final = 60
-"""Ticks beyond the duration that show that the clock stands still: Locust sleeps a second between ticks."""
+"""Ticks beyond the duration that show that the clock stands still."""
 
 
 class Arrivals:
@@ -51,6 +57,7 @@ class Arrivals:
         self._instants: Iterator[float] = iter(())
         self._due_s = math.inf
         self._timer: Timer | None = None
+        self._switch = get_hub().switch
 
     @property
     def idle(self) -> int:
@@ -61,7 +68,8 @@ class Arrivals:
     ) -> None:
         """Hand over a share of the schedule, which starts at this time of ``time.perf_counter``."""
         self.start_s, self._counted_from_s = at_s, at_s + counted_from_s - _ROUNDING_S
-        self._instants = self.schedule.instants(share)
+        instants = self.schedule.instants(share)
+        self._instants = chain.from_iterable(iter(lambda: [*islice(instants, _AT_ONCE)], []))
         self._timer = timer or new_timer()
         self.timer = self._timer.precision
         self._timer.start(self.hand_over)
@@ -90,7 +98,7 @@ class Arrivals:
         waiting = getcurrent()
         self._idle.append(waiting)
         try:
-            due_s: float = get_hub().switch()
+            due_s: float = self._switch()
         except BaseException:  # killed while idle: nothing must be handed to it
             with suppress(ValueError):
                 self._idle.remove(waiting)
@@ -167,6 +175,7 @@ class ArrivalUser(KnoudsUser):
         self.chance = run.chance if run else random.Random()
         self._passed: set[Any] = run.passed if run else set()
         super().__init__(environment)
+        self.client.recorder = run and run.seconds.recorder
         self._own_tasks: list[Any] = self.tasks
         self._is_idle = False
         self.task_at_hand: Any = None
@@ -226,15 +235,16 @@ class LoadShape(LoadTestShape):
         self.is_clock_standing = False
         self._ticks = 0
         self._ends_at_s = options.load_shape.duration_s  # after the first tick
-        self._is_over = False
-        self._is_finishing = False
+        self._is_over = Event()
+        self._has_begun = self._is_finishing = False
 
     def begin(self, start_unix_s: float) -> None:
+        self._has_begun = True
         delay_s = start_unix_s - now_unix_s()
         self._ends_at_s = self.get_run_time() + delay_s + self._options.load_shape.duration_s
 
     def end(self) -> None:
-        self._is_over = True
+        self._is_over.set()
 
     def finish(self) -> None:
         """Let requests in flight finish; a second end would cut that short."""
@@ -248,7 +258,11 @@ class LoadShape(LoadTestShape):
         self._ticks += 1
         if self._ticks > self._ends_at_s + _TICKS_BEYOND:
             self.is_clock_standing = True
-        if self._is_over or self.is_clock_standing or now_s >= self._ends_at_s:
+        left_s = self._ends_at_s - now_s
+        if self.is_clock_standing or self._is_over.is_set() or left_s <= 0:
+            return None
+        if self._has_begun and left_s < _BETWEEN_TICKS_S:  # Locust would ask again only after the end
+            self._is_over.wait(left_s + _EARLY_S)
             return None
         users = self._options.users
         if self._options.rate is not None:

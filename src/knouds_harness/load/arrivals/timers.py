@@ -1,12 +1,11 @@
-"""Timers that wait for instants of ``time.perf_counter``: the kernel's where there is one."""
+"""Timers for instants of ``time.perf_counter``: the kernel's where there is one."""
 
 import ctypes
 import ctypes.util
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 import gevent.hub
@@ -19,16 +18,13 @@ _READ: Final = 1
 
 
 class Timer(Protocol):
-    """Waits for instants of ``time.perf_counter``: in one greenlet, or in the loop's callbacks.
+    """Calls back at instants of ``time.perf_counter``, in the loop.
 
     Attributes:
         precision: What drives it, for the record: ``timerfd`` or ``event loop``.
     """
 
     precision: str
-
-    def wait_until(self, instant_s: float) -> None:
-        """Return at the instant, or at once if it is past; other greenlets run meanwhile."""
 
     def start(self, callback: Callable[[], object]) -> None:
         """Have the loop call this at each instant that ``set`` is given."""
@@ -64,14 +60,6 @@ class _TimerFd:
         self._value = self._wanted.value
         self._reference = ctypes.byref(self._wanted)
 
-    def wait_until(self, instant_s: float) -> None:
-        if instant_s <= time.perf_counter():
-            return
-        self.set(instant_s)
-        self._hub.wait(self._watcher)
-        with suppress(BlockingIOError):
-            os.read(self._file, 8)
-
     def start(self, callback: Callable[[], object]) -> None:
         self._watcher.start(callback)
 
@@ -97,11 +85,6 @@ class _EventLoopTimer:
         self._callback: Callable[[], object] = lambda: None
         self._waiting: Any = None
 
-    def wait_until(self, instant_s: float) -> None:
-        left_s = instant_s - time.perf_counter()
-        if left_s > 0:
-            gevent.sleep(left_s)
-
     def start(self, callback: Callable[[], object]) -> None:
         self._callback = callback
 
@@ -114,16 +97,6 @@ class _EventLoopTimer:
         if self._waiting is not None:
             self._waiting.close()
             self._waiting = None
-
-
-@contextmanager
-def open_timer() -> Iterator[Timer]:
-    """Yield the most precise timer that this platform has."""
-    timer = new_timer()
-    try:
-        yield timer
-    finally:
-        timer.close()
 
 
 def new_timer() -> Timer:

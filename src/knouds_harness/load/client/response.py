@@ -35,21 +35,25 @@ class Response(Answer):
 
     Attributes:
         elapsed_ms: From sending until the response was complete: the service time.
+        response_ms: The same, or from when the request was due.
         error: Why there is no response.
+        verdict: What the request counts as: True for a success, or its failure; None as its status says.
         sender: Who sent it, if the answer is to be verified: the name of a key, empty without one; else None.
     """
 
     method = ""
     url = ""
     sent = b""
+    start_unix_s = 0.0
     elapsed_ms = 0.0
+    response_ms = 0.0
     error: Exception | None = None
     sender: str | None = None
     js: Any = None
     _meta: dict[str, Any] | None = None
     _event: EventHook
     _is_entered = False
-    _verdict: bool | Exception | None = None
+    verdict: bool | Exception | None = None
 
     @property
     def elapsed(self) -> timedelta:
@@ -57,9 +61,9 @@ class Response(Answer):
 
     def raise_for_status(self) -> None:
         """Raise the failure that the request counts as, if it is one."""
-        if isinstance(self._verdict, Exception):
-            raise self._verdict
-        if self._verdict is None and (failure := self.failure_by_status()):
+        if isinstance(self.verdict, Exception):
+            raise self.verdict
+        if self.verdict is None and (failure := self.failure_by_status()):
             raise failure
 
     def failure_by_status(self) -> Exception | None:
@@ -84,14 +88,14 @@ class Response(Answer):
         if self._meta is None:
             return False
         meta, self._meta = self._meta, None  # it holds this object: without the cycle, both are freed at once
-        if self._verdict is not None:
-            meta["exception"] = None if self._verdict is True else self._verdict
+        if self.verdict is not None:
+            meta["exception"] = None if self.verdict is True else self.verdict
         elif isinstance(error, ResponseError):
             meta["exception"] = error
         elif error is not None:
             return False  # an error in the locustfile, or its end: no event, as with Locust's own clients
         self._event.fire(**meta)
-        return self._verdict is None or kind is None
+        return self.verdict is None or kind is None
 
     def success(self) -> None:
         """Count the request as a success, despite its status."""
@@ -106,7 +110,7 @@ class Response(Answer):
             raise LocustError(
                 "to decide what a request counts as, pass catch_response=True and use a with-block"
             )
-        self._verdict = verdict
+        self.verdict = verdict
 
 
 def error_code(response: Any) -> str:  # noqa: ANN401 - any client's response: only .json() is asked of it

@@ -2,14 +2,14 @@
 
 import re
 import ssl
-import time
 from base64 import b64encode
 from binascii import hexlify
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from json import JSONEncoder
 from os import urandom
-from typing import Any, NamedTuple, TypedDict, Unpack
+from time import perf_counter, time
+from typing import Any, NamedTuple, Protocol, TypedDict, Unpack
 from urllib.parse import unquote, urlencode, urlsplit
 
 from locust.event import EventHook
@@ -17,7 +17,7 @@ from locust.user.users import User
 
 from knouds_harness.load.client.http_answer import TransportFailure
 from knouds_harness.load.client.http_client import HttpClient, complete, encode_head, origin_of
-from knouds_harness.load.client.response import BadStatus, Response
+from knouds_harness.load.client.response import Response
 
 _ABSOLUTE = re.compile(r"https?://", re.IGNORECASE)
 _MOST_HEADS = 4096
@@ -28,6 +28,8 @@ _to_json = JSONEncoder().encode  # as json.dumps, without checking its ten argum
 Pairs = Mapping[str, Any] | Sequence[tuple[str, Any]]
 Headers = Mapping[str, str | None]
 """By name; None leaves out a header that is sent by default."""
+SomeHeaders = tuple[tuple[str, str | None], ...]
+"""The same as pairs."""
 SenderHeaders = tuple[tuple[str, str], ...]
 """The key, and the profile's extra headers for each request, as pairs."""
 
@@ -68,6 +70,14 @@ class RequestOptions(JsonOptions, total=False):
     data: str | bytes | Pairs | None
 
 
+class Head(NamedTuple):
+    """The head of requests that are alike, encoded once; if they are traced, a ``traceparent`` follows."""
+
+    client: HttpClient
+    encoded: bytes
+    is_traced: bool
+
+
 class PreparedRequest(NamedTuple):
     """A request encoded for one session; its ``traceparent`` is inserted at ``traced_at``, if not 0."""
 
@@ -77,6 +87,16 @@ class PreparedRequest(NamedTuple):
     name: str
     request: bytes
     traced_at: int = 0
+
+
+class Recorder(Protocol):
+    """A listener of Locust's ``request`` event that can be told of a response of ours without it."""
+
+    def on_request(self, **told: Any) -> None:  # noqa: ANN401 - Locust's event
+        """Listen to the event."""
+
+    def note(self, response: Response, name: str, exception: Exception | None) -> None:
+        """Note the same."""
 
 
 class Session:
@@ -89,6 +109,8 @@ class Session:
             the first.
         request_name: The name in statistics of requests that have none of their own.
         admit: Called with the bytes of each request to the base URL's server before they are sent; may raise.
+            The caller of ``exchange`` has to judge for itself.
+        recorder: Is told of each request itself where nobody else listens to the event: that costs less.
         scheduled_at: Set it, on ``time.perf_counter``'s clock, to count the response time of the next request
             from that instant instead of from sending; it is used once.
     """
@@ -124,6 +146,7 @@ class Session:
         self.is_traced = False
         self.request_name: str | None = None
         self.admit: Callable[[bytes], object] | None = None
+        self.recorder: Recorder | None = None
         self.scheduled_at: float | None = None
         self._event = request_event
         self.user = user
@@ -140,7 +163,7 @@ class Session:
             **authorization,
             **(default_headers or {}),
         }
-        self._heads_by_sender: dict[SenderHeaders, dict[tuple[Any, ...], tuple[HttpClient, bytes, bool]]] = {}
+        self._heads_by_sender: dict[SenderHeaders, dict[tuple[Any, ...], Head]] = {}
         self.act_as(())
 
     def act_as(self, sender_headers: SenderHeaders) -> None:
@@ -194,14 +217,14 @@ class Session:
             body, content_type = _to_json(json).encode(), _JSON
         if auth:
             headers = {**(headers or {}), "Authorization": _basic(*auth)}
-        key = (method, url, content_type, tuple(headers.items()) if headers else None)
-        client, head, is_traced = self._heads.get(key) or self._new_head(
-            key, method, url, headers, content_type
-        )
-        if is_traced:
-            head += _trace_line()
-        request = complete(head, method, body)
-        return self._send(client, method, url, request, name, context, timeout, catch_response)
+        head = self.head_of(method, url, tuple(headers.items()) if headers else (), content_type)
+        request = _completed(head, method, body)
+        return self._send(head.client, method, url, request, name, context, timeout, catch_response)
+
+    def head_of(self, method: str, url: str, headers: SomeHeaders, content_type: str = "") -> Head:
+        """Return the head of such a request to a URL; ``headers`` as for ``request``, as pairs."""
+        key = (method, url, content_type, headers)
+        return self._heads.get(key) or self._new_head(key)
 
     def prepare(
         self,
@@ -217,9 +240,11 @@ class Session:
         body, content_type = (None, "") if data is None else _body_and_type(data)
         if not body and json is not None:
             body, content_type = _to_json(json).encode(), _JSON
-        client, head, is_traced = self._new_head(None, method, url, headers, content_type)
-        request = complete(head, method, body)
-        return PreparedRequest(client, method, url, name, request, len(head) if is_traced else 0)
+        head = self._new_head((method, url, content_type, tuple((headers or {}).items())))
+        request = complete(head.encoded, method, body)
+        return PreparedRequest(
+            head.client, method, url, name, request, len(head.encoded) if head.is_traced else 0
+        )
 
     def send(
         self,
@@ -248,47 +273,70 @@ class Session:
     ) -> Response:
         if self.admit is not None and client is self.client:
             self.admit(request)
+        response = self._exchange(client, method, url, request, timeout_s)
+        if catch_response:
+            response.catch(self._event, self._told(response, name, response.failure_by_status(), context))
+        else:
+            self.tell(response, name, response.failure_by_status(), context)
+        return response
+
+    def exchange(self, head: Head, method: str, url: str, json: Any = None) -> Response:  # noqa: ANN401 - a body
+        """Send a request with this head and wait for the whole response; the caller has to ``tell`` of it."""
+        body = None if json is None else _to_json(json).encode()
+        return self._exchange(head.client, method, url, _completed(head, method, body), None)
+
+    def _exchange(
+        self, client: HttpClient, method: str, url: str, request: bytes, timeout_s: float | None
+    ) -> Response:
         response = Response()
         response.method = method
         response.sent = request
-        response.url = url = url if url[:4] == "http" else self.base_url + url
-        told: dict[str, Any] = self.user.context() if self.user else {}
-        if context:
-            told = {**told, **context}
-        start_time = time.time()
-        start = time.perf_counter()
-        exception: Exception | None = None
+        response.url = url if url[:4] == "http" else self.base_url + url
+        response.start_unix_s = time()
+        start = perf_counter()
         try:
             client.send(request, response, head_only=method == "HEAD", timeout_s=timeout_s)
         except TransportFailure as failure:
-            response.error = exception = failure
-            response.arrived_at = time.perf_counter()
-        response.elapsed_ms = response_time_ms = (response.arrived_at - start) * 1000
-        if self.scheduled_at is not None:
-            response_time_ms += (start - self.scheduled_at) * 1000
-            self.scheduled_at = None
-        if response.status_code >= 400:
-            exception = BadStatus(response)
-        meta = {
-            "request_type": method,
-            "name": name,
-            "response_time": response_time_ms,
-            "response_length": len(response.raw_body),
-            "response": response,
-            "context": told,
-            "exception": exception,
-            "start_time": start_time,
-            "url": url,
-        }
-        if catch_response:
-            response.catch(self._event, meta)
-        else:
-            self._event.fire(**meta)
+            response.error = failure
+            response.arrived_at = perf_counter()
+        response.elapsed_ms = response.response_ms = (response.arrived_at - start) * 1000
+        scheduled_at, self.scheduled_at = self.scheduled_at, None
+        if scheduled_at is not None:
+            response.response_ms += (start - scheduled_at) * 1000
         return response
 
-    def _new_head(
-        self, key: tuple[Any, ...] | None, method: str, url: str, headers: Headers | None, content_type: str
-    ) -> tuple[HttpClient, bytes, bool]:
+    def tell(
+        self,
+        response: Response,
+        name: str,
+        exception: Exception | None,
+        context: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Fire the event of a request; an exception makes it a failure."""
+        recorder = self.recorder
+        if recorder is not None and self._event._handlers == [recorder.on_request]:  # noqa: SLF001 - Locust has no other way
+            recorder.note(response, name, exception)
+        else:
+            self._event.fire(**self._told(response, name, exception, context))
+
+    def _told(
+        self, response: Response, name: str, exception: Exception | None, context: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        told: dict[str, Any] = self.user.context() if self.user else {}
+        return {
+            "request_type": response.method,
+            "name": name,
+            "response_time": response.response_ms,
+            "response_length": len(response.raw_body),
+            "response": response,
+            "context": {**told, **context} if context else told,
+            "exception": exception,
+            "start_time": response.start_unix_s,
+            "url": response.url,
+        }
+
+    def _new_head(self, key: tuple[str, str, str, SomeHeaders]) -> Head:
+        method, url, content_type, headers = key
         client, target, defaults = self.client, self._path + url, self._defaults
         if _ABSOLUTE.match(url):
             client, target, authorization = self._client_for(url)
@@ -297,18 +345,16 @@ class Session:
             defaults = {**defaults, **dict(self._sender_headers)}
         if content_type:
             defaults = {**defaults, "Content-Type": content_type}
-        if content_type is _JSON:
+        if content_type == _JSON:
             defaults["Accept"] = _JSON
-        own = {header.lower() for header in headers or ()}
+        own = {header.lower() for header, _ in headers}
         pairs = [pair for pair in defaults.items() if pair[0].lower() not in own]
-        pairs += [(header, value) for header, value in (headers or {}).items() if value is not None]
+        pairs += [(header, value) for header, value in headers if value is not None]
         is_traced = self.is_traced and client is self.client and "traceparent" not in own
-        encoded = encode_head(method, target, client.origin.authority, pairs)
-        head = client, encoded, is_traced
-        if key is not None:
-            if len(self._heads) >= _MOST_HEADS:
-                self._heads.clear()
-            self._heads[key] = head
+        head = Head(client, encode_head(method, target, client.origin.authority, pairs), is_traced)
+        if len(self._heads) >= _MOST_HEADS:
+            self._heads.clear()
+        self._heads[key] = head
         return head
 
     def _client_for(self, url: str) -> tuple[HttpClient, str, dict[str, str]]:
@@ -369,6 +415,11 @@ class Session:
 
     def delete(self, url: str, **options: Unpack[RequestOptions]) -> Response:
         return self.request("DELETE", url, **options)
+
+
+def _completed(head: Head, method: str, body: bytes | None) -> bytes:
+    encoded = head.encoded + _trace_line() if head.is_traced else head.encoded
+    return complete(encoded, method, body)
 
 
 def _body_and_type(data: str | bytes | Pairs) -> tuple[bytes, str]:

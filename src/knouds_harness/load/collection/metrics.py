@@ -61,9 +61,9 @@ def times(histogram: Histogram) -> Times:
     )
 
 
-def measured_from_unix_s(start_unix_s: float, warm_up_s: float) -> int:
-    """Return the first whole second after the warm-up; without one, the second of the start."""
-    return math.ceil(start_unix_s + warm_up_s) if warm_up_s else int(start_unix_s)
+def measured_from_unix_s(start_unix_s: float, warm_up_s: float) -> float:
+    """Return from when on it counts what is due: the first second that begins after the warm-up."""
+    return start_unix_s + math.ceil(warm_up_s) if warm_up_s else int(start_unix_s)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +120,7 @@ class RunMetrics:
                     self.steadiness.add(at_s, series.operation, histogram)
         self.ended += by_status
         self.errors.update(second.errors)
-        is_measured = second.is_measured and second.unix_s >= self.measured_from_unix_s
+        is_measured = second.is_measured and second.unix_s > self.measured_from_unix_s - 1
         if is_measured:
             self.measured.add(second)
         if is_measured and second.stage:
@@ -162,7 +162,7 @@ class RunMetrics:
 
     def recent_operations(self, length_s: int) -> tuple[OperationLoad, ...] | None:
         """Return the metrics of each operation over the last seconds; None while fewer were measured."""
-        if self._newest_unix_s - self.measured_from_unix_s < length_s - 1:
+        if self._newest_unix_s - self.measured_from_unix_s <= length_s - 2:
             return None
         together = Second(unix_s=self._newest_unix_s)
         for each in self._last(length_s):

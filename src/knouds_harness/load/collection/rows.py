@@ -132,30 +132,46 @@ class RequestRecorder:
         **_: object,
     ) -> None:
         """Listen to Locust's ``request`` event."""
-        if exception is None and type(response) is Response and 200 <= response.status_code < 300:
-            sender = response.sender
-            answer = None if sender is None else self._copy_of_success(name, response, sender, start_time)
-            self._requests.append(
-                (
-                    name,
-                    request_type,
-                    _OK,
-                    response_time,
-                    response.elapsed_ms,
-                    response.arrived_at,
-                    response.wire,
-                    response.opening,
-                    response_length,
-                    None,
-                    answer,
-                )
+        if type(response) is Response and response.response_ms == response_time:
+            self.note(response, name, exception)
+        else:
+            self._note_other(
+                name, request_type, response_time, exception, response, response_length, start_time
+            )
+
+    def note(self, response: Response, name: str, exception: Exception | None) -> None:
+        """Note a request of our own client."""
+        if exception is not None or not 200 <= response.status_code < 300:
+            self._note_other(
+                name,
+                response.method,
+                response.response_ms,
+                exception,
+                response,
+                len(response.raw_body),
+                response.start_unix_s,
             )
             return
-        self._on_other_request(
-            name, request_type, response_time, exception, response, response_length, start_time
+        sender = response.sender
+        self._requests.append(
+            (
+                name,
+                response.method,
+                _OK,
+                response.response_ms,
+                response.elapsed_ms,
+                response.arrived_at,
+                response.wire,
+                response.opening,
+                len(response.raw_body),
+                None,
+                None
+                if sender is None
+                else self._copy_of_success(name, response, sender, response.start_unix_s),
+            )
         )
 
-    def _on_other_request(  # noqa: PLR0917 - as the event has them
+    def _note_other(  # noqa: PLR0917 - as the event has them
         self,
         name: str,
         method: str,

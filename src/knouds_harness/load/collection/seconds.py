@@ -94,10 +94,12 @@ class Traffic:
 class Second:
     """Counts of what ended within one second, was due in the warm-up or measured, and in one stage.
 
-    Traffic is that of our own client only. Stages of the plan are numbered from 1; a single one is 0.
+    Traffic is that of our own client only. Stages of the plan are numbered from 1; a single one is 0. Seconds
+    begin ``offset_s`` after those of the clock, as load does.
     """
 
     unix_s: int
+    offset_s: float = 0.0
     is_measured: bool = True
     stage: int = 0
     histograms: dict[SeriesKey, Histogram] = field(default_factory=dict)
@@ -144,7 +146,13 @@ class SecondsCounter:
         self.safe = (redactor or Redactor()).safe
         self.measured_from_unix_s = -math.inf
         self.stages_from_unix_s: Sequence[float] = ()
+        self._first, self._offset_s = 0, 0.0
         self._seconds: dict[tuple[int, bool, int], Second] = {}
+
+    def begin(self, start_unix_s: float, measured_from_unix_s: float) -> None:
+        """Count from now on by seconds that begin as load does."""
+        self._first, self._offset_s = int(start_unix_s), start_unix_s % 1.0
+        self.measured_from_unix_s = measured_from_unix_s
 
     def add(self, row: RequestRow, epoch_s: float) -> None:
         """Count a request; its times are those of a clock that began so many seconds after the epoch."""
@@ -176,18 +184,22 @@ class SecondsCounter:
         second.count_error(Error(name, RequestStatus.FAILED, 0, self.safe(text)))
 
     def take(self, *, before_unix_s: float = math.inf) -> list[Second]:
-        """Return the seconds before this one, each once, in order; a late part comes as another part."""
-        ready = sorted(key for key in self._seconds if key[0] < before_unix_s)
+        """Return the seconds that end before, each once, in order; a late part comes as another part."""
+        ready = sorted(key for key in self._seconds if key[0] + 1 + self._offset_s <= before_unix_s)
         return [self._seconds.pop(key) for key in ready]
 
     def _second(self, ended_unix_s: float, took_s: float, *, is_measured: bool | None = None) -> Second:
         due_unix_s = ended_unix_s - took_s + _ROUNDING_S
         if is_measured is None:
             is_measured = due_unix_s >= self.measured_from_unix_s
-        key = int(ended_unix_s), is_measured, bisect_right(self.stages_from_unix_s, due_unix_s)
+        number = max(int(ended_unix_s - self._offset_s), self._first)  # clocks are converted with an error
+        stage = bisect_right(self.stages_from_unix_s, due_unix_s)
+        key = number, is_measured, stage
         second = self._seconds.get(key)
         if second is None:
-            second = self._seconds[key] = Second(unix_s=key[0], is_measured=is_measured, stage=key[2])
+            second = self._seconds[key] = Second(
+                unix_s=number, offset_s=self._offset_s, is_measured=is_measured, stage=stage
+            )
         return second
 
 
@@ -282,7 +294,7 @@ class SecondsCollector:
         if not isinstance(self._runner, WorkerRunner | MasterRunner):
             self.hand_over()
         lag_s = _WORKERS_LAG_S if isinstance(self._runner, MasterRunner) else 0.0
-        for second in self.counter.take(before_unix_s=math.inf if everything else int(now_unix_s() - lag_s)):
+        for second in self.counter.take(before_unix_s=math.inf if everything else now_unix_s() - lag_s):
             self._on_second(second)
 
     def _hand_over_regularly(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import random
 import ssl
 import time
@@ -50,6 +51,12 @@ _MOST_MS: Final = 1e9
 _ANSWER_WITHIN_S: Final = 15.0
 _LOOK_EVERY_S: Final = 0.5
 _NEVER: Final = 1_000_000_000
+
+
+def core_of(share: Share) -> int | None:
+    """Return the core for the process with this share, the last for the first; None if they are too few."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    return cores[-1 - share.index] if share.workers < len(cores) else None
 
 
 class GeneratingRun:
@@ -182,6 +189,8 @@ class GeneratingRun:
         counted_from_s = measured_from_unix_s(start_unix_s, self.options.warm_up_s) - start_unix_s
         for arrivals in self._arrivals.values():
             arrivals.begin(time.perf_counter() + delay_s, share, counted_from_s=counted_from_s)
+        if self.options.pin and (core := core_of(share)) is not None:
+            os.sched_setaffinity(0, {core})
         if self._limits:
             self._limits.pace(share, since=time.monotonic() + delay_s)
         self._monitor.begin()

@@ -1,29 +1,16 @@
-"""Run a scenario for the command line, in a Locust process that ends when the command does.
+"""Run a scenario for the command line, in a Locust process that ends when the command does."""
 
-Locust patches its process, so it needs one of its own; this module does not import it.
-"""
-
-import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any, Final
+from typing import Final
 
-from knouds_harness.errors import ExitCode, UnknownName
-from knouds_harness.locations import scenario_names, scenarios_path
+from knouds_harness.errors import ExitCode
+from knouds_harness.load.generator.starting import StartedProcess, signals_counted, started
 from knouds_harness.runs.load_progress import Listener, LoadProgress, ProgressMessage
 
 _LOOK_EVERY_S: Final = 0.25
-_LOCUST: Final = "knouds_harness.load.generator.locust_process"
-_ENDING_SIGNALS: Final = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,18 +28,6 @@ class Launched:
     was_interrupted: bool = False
 
 
-def scenario_file(name: str) -> Path:
-    """Find a Locust file: by the name of a scenario of the harness, or by the path of a ``.py`` file.
-
-    Raises:
-        UnknownName: There is no such scenario or file.
-    """
-    path = Path(name) if name.endswith(".py") else scenarios_path() / f"{name}.py"
-    if not path.is_file():
-        raise UnknownName("scenario", name, scenario_names())
-    return path
-
-
 def launch(
     scenario: Path,
     *,
@@ -62,38 +37,34 @@ def launch(
     command: str,
     on_progress: Callable[[LoadProgress], object] = lambda _: None,
 ) -> Launched:
-    """Run Locust on a scenario, with no other environment than ``environ``, and wait for its end.
+    """Run Locust on a scenario, with no other environment than ``environ``, and wait for its end."""
+    with started(
+        scenario, runs_folder=runs_folder, options=options, environ=environ, command=command
+    ) as process:
+        return lead(process, environ, on_progress=on_progress)
+
+
+def lead(
+    process: StartedProcess,
+    environ: Mapping[str, str],
+    *,
+    on_progress: Callable[[LoadProgress], object] = lambda _: None,
+) -> Launched:
+    """Let a process begin with this environment, and wait for its end.
 
     The first Ctrl-C, SIGTERM or SIGHUP ends it in order, a second one at once; the record is readable either
     way. If this process is killed, Locust and its workers notice and end.
     """
-    listener = Listener()
-    arguments = ["--headless", "--only-summary", "--loglevel", "ERROR"]
-    arguments += ["--record", str(runs_folder), "--progress-descriptor", str(listener.writing)]
-    arguments += ["--started-by", command, "--command-pid", str(os.getpid())]
-    try:
-        with (
-            _signals_counted() as asked,  # before the start: no signal may end this process alone
-            subprocess.Popen(  # noqa: S603 - our own arguments
-                [sys.executable, "-P", "-m", _LOCUST, "-f", str(scenario), *arguments, *options],
-                env=environ,
-                stdin=subprocess.DEVNULL,
-                # A terminal's Ctrl-C reaches this process only. A session of its own would be a scheduler's
-                # group of its own, in which the user's nice counts for nothing.
-                process_group=0,
-                pass_fds=[listener.writing],
-            ) as process,
-        ):
-            try:
-                _wait(process, asked, lambda: _show(listener.hear(), on_progress))
-            except BaseException:  # such as a closed output
-                process.terminate()
-                _wait(process, asked, listener.hear)
-                raise
-        told = listener.hear()
-    finally:
-        listener.close()
-    return ending_of(process.returncode, told, was_interrupted=bool(asked))
+    listener = Listener(process.reading)
+    with signals_counted(process.asked):
+        process.give(environ)
+        try:
+            status = _ended(process, lambda: _show(listener.hear(), on_progress))
+        except BaseException:  # such as a closed output
+            process.end()
+            _ended(process, listener.hear)
+            raise
+    return ending_of(status, listener.hear(), was_interrupted=bool(process.asked))
 
 
 def ending_of(status: int, told: ProgressMessage, *, was_interrupted: bool) -> Launched:
@@ -132,36 +103,11 @@ def _show(told: ProgressMessage, on_progress: Callable[[LoadProgress], object]) 
         on_progress(told.progress)
 
 
-def _wait(process: subprocess.Popen[bytes], asked: Sequence[int], on_look: Callable[[], object]) -> None:
+def _ended(process: StartedProcess, on_look: Callable[[], object]) -> int:
     passed_on = 0
-    while process.poll() is None:
-        if len(asked) > passed_on:
-            _end(process, at_once=bool(passed_on))
-            passed_on = len(asked)
+    while (status := process.wait(_LOOK_EVERY_S)) is None:
+        if len(process.asked) > passed_on:
+            process.end(at_once=bool(passed_on))
+            passed_on = len(process.asked)
         on_look()
-        time.sleep(_LOOK_EVERY_S)  # a signal does not cut it short, and is passed on after it
-
-
-def _end(process: subprocess.Popen[bytes], *, at_once: bool) -> None:
-    if at_once and hasattr(os, "killpg"):
-        os.killpg(process.pid, signal.SIGKILL)  # the workers too
-    elif at_once:
-        process.kill()
-    else:
-        process.send_signal(signal.SIGTERM)  # Locust ends in order, or, before it has begun, at once
-
-
-@contextmanager
-def _signals_counted() -> Iterator[list[int]]:
-    """Collect Ctrl-C and similar signals instead of ending."""
-    seen: list[int] = []
-
-    def note(number: int, _: FrameType | None) -> None:
-        seen.append(number)
-
-    before: dict[int, Any] = {number: signal.signal(number, note) for number in _ENDING_SIGNALS}
-    try:
-        yield seen
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    return status

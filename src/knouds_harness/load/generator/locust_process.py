@@ -1,21 +1,26 @@
 """The Locust process of ``load``: reports an error in a Locust file or an option in one sentence."""
 
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import json
+import os
 import signal
 import sys
 import traceback
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
-from typing import Final, NoReturn
-
-import locust.main
-from locust import LoadTestShape, User, argument_parser
-from locust.argument_parser import LocustArgumentParser
-from locust.util.load_locustfile import is_shape_class, is_user_class
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.exchange.redaction import shown
 from knouds_harness.locations import scenarios_path
+
+if TYPE_CHECKING:
+    from locust import LoadTestShape, User
+    from locust.argument_parser import LocustArgumentParser
 
 _OF_THE_PLUGIN: Final = "--progress-descriptor"
 """Only the plugin adds this option, and the command always passes it: without plugin, Locust refuses it."""
@@ -24,6 +29,13 @@ _OF_THE_PLUGIN: Final = "--progress-descriptor"
 def main() -> None:
     """Run Locust with the arguments of this process; the first two are ``-f FILE``."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the plugin has its own handlers
+    leave_out_what_is_not_used()
+    import locust.main  # noqa: PLC0415 - without what is left out
+    from locust.argument_parser import LocustArgumentParser  # noqa: PLC0415
+
+    import knouds_harness.load.plugin  # noqa: F401, PLC0415 - while the target may still start
+    from knouds_harness.exchange.redaction import shown  # noqa: PLC0415
+
     file = sys.argv[2]
 
     def load_or_say_why_not(path: str) -> object:
@@ -46,6 +58,10 @@ def main() -> None:
     read_no_configuration_files()
     vars(locust.main)["load_locustfile"] = load_or_say_why_not  # Locust has no hook for either
     LocustArgumentParser.error = refuse  # type: ignore[method-assign]
+    variables = sys.stdin.readline()
+    if not variables:
+        sys.exit(ExitCode.INTERRUPTED)  # the command has ended
+    os.environ.update(json.loads(variables))
     locust.main.main()
 
 
@@ -55,6 +71,8 @@ def load_scenario(path: str) -> tuple[dict[str, type[User]], list[LoadTestShape]
     Locust would let modules of the current folder, and of the file's, take the place of any that is imported
     from then on. Here, those of the user's own file come last, and there are none for a scenario of ours.
     """
+    from locust.util.load_locustfile import is_shape_class, is_user_class  # noqa: PLC0415
+
     if Path(path).resolve().parent != scenarios_path().resolve():
         sys.path += [str(Path(path).resolve().parent), str(Path.cwd())]
     loader = SourceFileLoader("locustfile", path)
@@ -67,8 +85,39 @@ def load_scenario(path: str) -> tuple[dict[str, type[User]], list[LoadTestShape]
     return users, [each() for _, each in found if is_shape_class(each)]
 
 
+def leave_out_what_is_not_used() -> None:
+    """Keep a third of what Locust imports out: its web page and HTML reports, and the command of httpx.
+
+    The page's modules are imported after all if something asks for more than Locust does at its start.
+    """
+    sys.modules["httpx._main"] = None  # type: ignore[assignment]  # as if click and rich were not installed
+    for name in ("locust.web", "locust.html"):
+        sys.modules[name] = _Postponed(name)
+    installed = importlib.metadata.entry_points()  # gevent would read those of all packages a dozen times
+    importlib.metadata.entry_points = installed.select
+
+
+class _Postponed(ModuleType):
+    """Stands for a module until something of it is called, or asked for that Locust does not ask for."""
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the module has
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def real() -> Any:  # noqa: ANN401
+            if sys.modules[self.__name__] is self:
+                del sys.modules[self.__name__]
+            return getattr(importlib.import_module(self.__name__), name)
+
+        if name in {"WebUI", "get_html_report", "process_html_filename"}:
+            return lambda *arguments, **options: real()(*arguments, **options)  # noqa: PLW0108 - not yet
+        return real()
+
+
 def read_no_configuration_files() -> None:
     """Have Locust take its options from us alone, not from files that lie in the current folder or HOME."""
+    from locust import argument_parser  # noqa: PLC0415 - without what is left out
+
     for function in (argument_parser.get_parser, argument_parser.get_empty_argument_parser):
         defaults = list(function.__defaults__ or ())
         defaults[-1] = ()

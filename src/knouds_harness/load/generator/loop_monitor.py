@@ -9,9 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-import gevent
-
-from knouds_harness.load.arrivals.timers import open_timer
+from knouds_harness.load.arrivals.timers import Timer, new_timer
 from knouds_harness.measures.delay import BEAT_S
 
 _STALL_S: Final = 0.001
@@ -28,11 +26,17 @@ class LoopMonitor:
     def __init__(self) -> None:
         self._beats: list[tuple[float, float]] = []
         self._stalls: list[tuple[float, float, float, float]] = []
-        self._beating: gevent.Greenlet[..., None] | None = None
+        self._timer: Timer | None = None
+        self._due_s = self._own_s = self._waited_s = 0.0
 
     def begin(self) -> None:
-        if self._beating is None:
-            self._beating = gevent.spawn(self._beat, queued_clock())
+        if self._timer is None:
+            self._queued_s = queued_clock()
+            self._own_s, self._waited_s = time.thread_time(), self._queued_s()
+            self._timer = new_timer()
+            self._timer.start(self._beat)
+            self._due_s = time.perf_counter() + BEAT_S
+            self._timer.set(self._due_s)
 
     def take(self) -> list[tuple[float, float]]:
         """Return the beats since the last call."""
@@ -48,22 +52,20 @@ class LoopMonitor:
         taken, self._stalls = self._stalls, []
         return taken
 
-    def _beat(self, queued_s: Callable[[], float]) -> None:
-        due_s = time.perf_counter()
-        own_s, waited_s = time.thread_time(), queued_s()
-        with open_timer() as timer:
-            while True:
-                due_s += BEAT_S  # those that were due while the loop stood still count, too
-                is_first = time.perf_counter() < due_s
-                timer.wait_until(due_s)
-                late_s = time.perf_counter() - due_s
-                self._beats.append((due_s, late_s))
-                before_s, own_s = own_s, time.thread_time()
-                earlier_s, waited_s = waited_s, queued_s()
-                if is_first and late_s > _STALL_S:
-                    in_queue_s = min(waited_s - earlier_s, late_s)
-                    computing_s = min(own_s - before_s, late_s - in_queue_s)
-                    self._stalls.append((due_s, late_s, computing_s, in_queue_s))
+    def _beat(self) -> None:
+        first_s, now_s = self._due_s, time.perf_counter()
+        while self._due_s <= now_s:  # those that were due while the loop stood still count, too
+            self._beats.append((self._due_s, now_s - self._due_s))
+            self._due_s += BEAT_S
+        before_s, self._own_s = self._own_s, time.thread_time()
+        earlier_s, self._waited_s = self._waited_s, self._queued_s()
+        late_s = now_s - first_s
+        if late_s > _STALL_S:
+            in_queue_s = min(self._waited_s - earlier_s, late_s)
+            computing_s = min(self._own_s - before_s, late_s - in_queue_s)
+            self._stalls.append((first_s, late_s, computing_s, in_queue_s))
+        if self._timer is not None:
+            self._timer.set(self._due_s)
 
 
 def queued_clock() -> Callable[[], float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Callable
@@ -67,7 +66,7 @@ from knouds_harness.runs.operation_load import TASK, RequestStatus, unlabelled
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.needs.need import MAY_WRITE
 
-_AHEAD_S: Final = 0.5
+_AHEAD_S: Final = 0.25
 """From the last user's start to the first arrival, so that the message reaches every worker."""
 _CHECKPOINT_EVERY_S: Final = 5.0
 _ROUNDING_S: Final = 1e-3
@@ -203,7 +202,7 @@ class LeadingRun:
         if self._all_created:
             self._all_created.announce_all(self.options.name_token)
         self.metrics.begin(start_unix_s)
-        self.seconds.counter.measured_from_unix_s = self.metrics.measured_from_unix_s
+        self.seconds.counter.begin(start_unix_s, self.metrics.measured_from_unix_s)
         stages = self.options.load_shape.stages
         begin_s = [*accumulate((each.duration_s for each in stages[:-1]), initial=start_unix_s)]
         self.seconds.counter.stages_from_unix_s = begin_s if stages[1:] else ()
@@ -215,7 +214,7 @@ class LeadingRun:
             return
         self._is_prepared = True
         self.workers.assemble()
-        self.begin(float(math.ceil(now_unix_s() + _AHEAD_S)))  # whole, as the seconds of the metrics are
+        self.begin(now_unix_s() + _AHEAD_S)
 
     def _open_observers(self) -> None:
         """Start the usage and webhook observers that the options ask for."""

@@ -131,7 +131,7 @@ class LoadRecordWriter:
             self._histograms.write(
                 Interval(
                     series=tuple(map(str, series)),
-                    start_unix_s=float(second.unix_s),
+                    start_unix_s=second.unix_s + second.offset_s,
                     length_s=1.0,
                     histogram=histogram,
                 )

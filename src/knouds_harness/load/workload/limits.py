@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any, Final, Protocol
-from urllib.parse import urlencode, urlsplit
+import re
+from collections.abc import Collection
+from typing import Final, Protocol
+from urllib.parse import urlsplit
 
 import gevent
 from gevent.event import Event
 from gevent.lock import RLock
 
-from knouds_harness.contract.effects import Effect, Pairs, effect_of
+from knouds_harness.contract.effects import Effect, effect_of
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import CreditsShort, GuardStop, NotSent
 from knouds_harness.exchange.client import Client
@@ -26,6 +27,7 @@ from knouds_harness.targets.guards import Guard, Pacer, check_effect
 from knouds_harness.targets.profile import Target
 
 _MOST_EFFECTS: Final = 4096
+_TRACE: Final = re.compile(rb"\r\ntraceparent: [^\r]*")
 _SENT_BY: Final = {Action.RUN: "send_run", Action.WRITE: "call", Action.CANCEL: "call"}
 """The methods of ``ScenarioUser`` that send what its client does not, because they note what came of it."""
 
@@ -53,7 +55,7 @@ class LoadLimits:
         """With a lease, no request is admitted before ``pace`` is called."""
         self._target = target
         self._credits_remedy = target.credits_remedy
-        self._effects: dict[tuple[str, str], Effect] = {}
+        self._effects: dict[bytes, Effect] = {}
         self._base_path = urlsplit(target.base_url).path
         self._lease = lease
         self._pacer = Pacer(target.limits.requests_per_s, sleep=gevent.sleep)
@@ -74,52 +76,56 @@ class LoadLimits:
         self._pacer.take_turns(index=share.index, sharers=share.workers, since=since)
         self._is_paced.set()
 
-    def admit(
-        self, method: str, path: str, params: Mapping[str, Any] | None = None, *, is_reserved: bool = False
-    ) -> Effect:
-        """Wait for the turn of a request, and return what it may do; refuse what the profile does not allow.
+    def judged(self, head: bytes, *, added: Collection[tuple[str, str]]) -> Effect:
+        """Return what a request with this head may do; the same head is judged once.
 
         Args:
-            method: As it is sent.
-            path: As it is sent, after the base URL.
-            params: The query.
-            is_reserved: Whether credits are reserved for it.
+            head: As it goes out, up to what each request of its kind has of its own: trace, length and body.
+            added: Headers that the profile and the client add.
 
         Raises:
-            GuardStop: The profile does not allow it, the document does not have it, or it would run something
-                for which nothing is reserved.
+            GuardStop: The profile does not allow it, or the document does not have it.
         """
-        target = f"{path}?{urlencode(params, doseq=True)}" if params else path
-        effect = self._effects.get((method, target))
+        effect = self._effects.get(head)
         if effect is None:
+            line, *lines = head.decode("latin-1").removesuffix("\r\n").split("\r\n")
+            method, _, target = line.removesuffix(" HTTP/1.1").partition(" ")
+            headers = ((name, value) for name, _, value in (each.partition(": ") for each in lines))
+            own = [each for each in headers if each not in added and each[0] != "Content-Length"]
+            effect, what = effect_of(method, target.removeprefix(self._base_path), own), _described(head)
+            try:
+                check_effect(self._target, effect, is_deliberate=False, what=what)
+            except NotSent as refused:
+                raise GuardStop(str(refused)) from refused
             if len(self._effects) >= _MOST_EFFECTS:
                 self._effects.clear()
-            effect = self._effects[method, target] = self._checked(method, target)
+            self._effects[head] = effect
+        return effect
+
+    def admit(self, head: bytes, *, added: Collection[tuple[str, str]], is_reserved: bool = False) -> Effect:
+        """Wait for the turn of a request, and return what it may do; arguments as for ``judged``.
+
+        Raises:
+            GuardStop: As for ``judged``, or it would run something, and nothing ``is_reserved`` for it.
+        """
+        effect = self._effects.get(head) or self.judged(head, added=added)
         if not is_reserved and Action.RUN in effect.actions:
-            raise GuardStop(f"{method} {path}: nothing is reserved for this run\n  Send it by send_run.")
+            raise GuardStop(f"{_described(head)}: nothing is reserved for this run\n  Send it by send_run.")
         self._await_turn()
         return effect
 
     def admit_bytes(self, request: bytes, *, added: Collection[tuple[str, str]]) -> None:
         """Wait for the turn of a request that is sent as it is; refuse it if it may run or change anything.
 
-        Args:
-            request: All of it; only its head is read.
-            added: Headers that the profile and the client add.
-
         Raises:
-            GuardStop: As for ``admit``, or the request may change a workflow.
+            GuardStop: As for ``judged``, or the request may change a workflow.
         """
-        line, *lines = request.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
-        method, _, target = line.removesuffix(" HTTP/1.1").partition(" ")
-        headers = ((name, value) for name, _, value in (each.partition(": ") for each in lines))
-        own = [each for each in headers if each not in added and each[0] != "Content-Length"]
-        path = target.removeprefix(self._base_path)
-        effect = self._checked(method, path, own)
+        head = _TRACE.sub(b"", request.partition(b"\r\n\r\n")[0]) + b"\r\n"
+        effect = self.judged(head, added=added)
         for action, method_of_user in _SENT_BY.items():
             if action in effect.actions:
                 raise GuardStop(
-                    f"{method} {path}: self.client sends nothing that runs or changes something\n"
+                    f"{_described(head)}: self.client sends nothing that runs or changes something\n"
                     f"  Send it by self.{method_of_user}."
                 )
         self._await_turn()
@@ -128,14 +134,6 @@ class LoadLimits:
         if self._lease is not None:
             self._is_paced.wait()
         self._pacer.wait()
-
-    def _checked(self, method: str, target: str, headers: Pairs = ()) -> Effect:
-        effect, what = effect_of(method, target, headers), f"{method} {target.partition('?')[0]}"
-        try:
-            check_effect(self._target, effect, is_deliberate=False, what=what)
-        except NotSent as refused:
-            raise GuardStop(str(refused)) from refused
-        return effect
 
     def reserve(self, run_request: RunRequest) -> int:
         """Set aside the most that a run may cost.
@@ -230,3 +228,8 @@ class LoadLimits:
     def _send(self, request: Request) -> Exchange:
         self._pacer.wait()
         return self._client.send(request)
+
+
+def _described(head: bytes) -> str:
+    method, target, *_ = head.decode("latin-1").split(" ", 2)
+    return f"{method} {target.partition('?')[0]}"

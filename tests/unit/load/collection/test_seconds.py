@@ -385,3 +385,16 @@ def test_error_code_must_look_like_a_constant(body, code):
 @pytest.mark.parametrize("response", [None, Answer(), object()])
 def test_error_without_a_readable_body_has_no_code(response):
     assert error_code(response) == ""
+
+
+def test_seconds_begin_with_the_load():
+    """So the first and the last are whole, and the warm-up is as long as it was asked to be."""
+    counter = SecondsCounter()
+    counter.begin(100.5, measured_from_unix_s=103.5)
+
+    for ended_unix_s in (100.5, 101.25, 101.5, 103.25, 103.5):
+        counter.add_measure("a", RequestStatus.KEPT, "cycle", 0.0, ended_unix_s)
+
+    over = [(each.unix_s, each.is_measured) for each in counter.take(before_unix_s=104.25)]
+    assert over == [(100, False), (101, False), (102, False)]
+    assert [(each.unix_s, each.is_measured) for each in counter.take(before_unix_s=104.5)] == [(103, True)]

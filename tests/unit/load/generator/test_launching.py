@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from knouds_harness.errors import ExitCode, OutputClosed, UnknownName
-from knouds_harness.load.generator import launching
-from knouds_harness.load.generator.launching import ending_of, launch, scenario_file
+from knouds_harness.load.generator import launching, starting
+from knouds_harness.load.generator.launching import ending_of, launch, lead
+from knouds_harness.load.generator.starting import scenario_file, started
 from knouds_harness.locations import scenario_names
 from knouds_harness.runs.load_progress import ProgressMessage
 
@@ -108,7 +109,7 @@ threading.Event().wait()
 
 def launched_endless(monkeypatch, tmp_path, meanwhile):
     """Launch a generator that never ends by itself; return when the command has ended."""
-    monkeypatch.setattr(launching, "_LOCUST", "endless")
+    monkeypatch.setattr(starting, "_LOCUST", "endless")
     monkeypatch.setattr(launching, "_show", lambda told, _: meanwhile(told))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (tmp_path / "endless.py").write_text(ENDLESS)
@@ -141,3 +142,29 @@ def test_signal_during_the_start_of_the_generator_ends_it(monkeypatch, tmp_path)
 
     assert ending.exit_code is ExitCode.INTERRUPTED
     assert ending.was_interrupted
+
+
+def test_process_gets_its_variables_once_they_are_known(monkeypatch, tmp_path):
+    """They are not among those that other users of the machine may see, nor in its environment before."""
+    monkeypatch.setattr(starting, "_LOCUST", "comparing")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "comparing.py").write_text("import json, sys; sys.exit(json.load(sys.stdin) != {'A': 'b'})")
+
+    with started(
+        tmp_path / "mine.py", runs_folder=tmp_path, options=[], environ=os.environ, command=""
+    ) as process:
+        assert process.wait(0.0) is None
+        ending = lead(process, {"A": "b"})
+
+    assert "ended at once" in ending.note
+
+
+def test_process_that_gets_none_ends(monkeypatch, tmp_path):
+    """As when the profile is refused while it starts."""
+    with (
+        pytest.raises(UnknownName),
+        started(tmp_path, runs_folder=tmp_path, options=[], environ={}, command="") as process,
+    ):
+        raise UnknownName("target", "stagin", [])
+
+    assert process._process.returncode is not None  # noqa: SLF001 - nobody else knows it any more

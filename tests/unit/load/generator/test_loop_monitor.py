@@ -21,6 +21,14 @@ def wait():
     get_original("time", "sleep")(STOPPED_S)
 
 
+def next_beats(monitor):
+    """Let the loop turn until a beat has come."""
+    with gevent.Timeout(5):
+        while not (beats := monitor.take()):
+            gevent.sleep(0.001)
+    return beats
+
+
 @pytest.fixture
 def longest():
     """Stop the loop of a monitor, and return its longest stall."""
@@ -28,9 +36,9 @@ def longest():
     def stopped_by(stop):
         monitor = LoopMonitor()
         monitor.begin()
-        gevent.sleep(0.02)
+        next_beats(monitor)
         stop()
-        gevent.sleep(0.02)
+        next_beats(monitor)
         return max(monitor.take_stalls(), key=lambda each: each[1])
 
     return stopped_by
@@ -51,12 +59,13 @@ def test_beats_within_a_stall_are_one_stall():
     """Each of them is late, as an answer would be, and the loop stood still once."""
     monitor = LoopMonitor()
     monitor.begin()
-    gevent.sleep(0.02)
+    next_beats(monitor)
+    monitor.take_stalls()
     wait()
-    gevent.sleep(0.02)
+    beats = next_beats(monitor)
 
     stalls = [each for each in monitor.take_stalls() if each[1] > 0.5 * STOPPED_S]
-    late = [each for each in monitor.take() if each[1] > 0.5 * STOPPED_S]
+    late = [each for each in beats if each[1] > 0.5 * STOPPED_S]
 
     assert len(stalls) == 1
     assert len(late) > 2

@@ -118,6 +118,16 @@ def test_shape_ends_once_the_run_is_stopped(leading):
     assert run.shape.tick() is None
 
 
+def test_shape_ends_with_the_duration_and_never_before(leading):
+    """Locust asks once a second; a run that ended before its time would count as cut short."""
+    run = leading("--users", "2", "--duration", "1s")
+    assert run.shape.tick() == (2, 1.0)  # users start, whatever is left of the time
+    run.begin(now_unix_s())
+
+    assert run.shape.tick() is None
+    assert 1.0 <= run.metrics.elapsed_s < 2.0
+
+
 def test_run_ends_if_the_clock_stands_still(leading, environment, monkeypatch):
     """Locust asks the shape once a second, by a system timer."""
     run = leading("--users", "2")

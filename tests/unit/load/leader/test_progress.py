@@ -1,6 +1,7 @@
 """The progress of a run, sent once a second from the counts of its processes."""
 
 import os
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
@@ -22,10 +23,17 @@ def health():
 
 
 @pytest.fixture
-def listener():
-    listener = Listener()
-    yield listener
-    listener.close()
+def pipe():
+    ends = os.pipe()
+    yield ends
+    for each in ends:
+        with suppress(OSError):  # a test has closed it
+            os.close(each)
+
+
+@pytest.fixture
+def listener(pipe):
+    return Listener(pipe[0])
 
 
 @pytest.fixture
@@ -36,12 +44,12 @@ def metrics():
 
 
 @pytest.fixture
-def teller(tmp_path, listener):
+def teller(tmp_path, pipe):
     options = SimpleNamespace(
         rate=50.0, users=100, warm_up_s=2.0, accuracy=0.01, load_shape=Shape.of("constant", 50.0, 60.0)
     )
     return ProgressTeller(
-        listener.writing,
+        pipe[1],
         options,  # type: ignore[arg-type]  # as much of them as it looks at
         folder=tmp_path,
         most_credits=100.0,
@@ -110,15 +118,15 @@ def test_verdict_survives_later_messages(teller, listener, metrics, health):
     assert listener.hear().exit_code == ExitCode.KEPT
 
 
-def test_incomplete_line_waits_for_its_end(listener):
-    os.write(listener.writing, b'{"exit_')
+def test_incomplete_line_waits_for_its_end(pipe, listener):
+    os.write(pipe[1], b'{"exit_')
     assert listener.hear() == ProgressMessage()
 
-    os.write(listener.writing, b'code": 4}\n')
+    os.write(pipe[1], b'code": 4}\n')
     assert listener.hear() == ProgressMessage(exit_code=4)
 
 
-def test_closed_pipe_is_ignored(teller, listener, metrics, health):
-    listener.close()
+def test_closed_pipe_is_ignored(teller, pipe, metrics, health):
+    os.close(pipe[0])
 
     teller.tell(metrics, health, [])

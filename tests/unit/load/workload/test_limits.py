@@ -16,8 +16,9 @@ from lying_server import KEYS, PRICE, lying_server
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import GuardStop
 from knouds_harness.load.arrivals.schedule import Share
-from knouds_harness.load.client.http_client import encode
+from knouds_harness.load.client.http_client import encode, encode_head
 from knouds_harness.load.tasks import run_cheapest
+from knouds_harness.load.workload import limits as limits_module
 from knouds_harness.load.workload.limits import LoadLimits
 from knouds_harness.load.workload.preflight import run_preflight
 from knouds_harness.targets.budget import Budget, credits_of
@@ -66,11 +67,15 @@ def test_action_outside_the_limits_is_refused():
     limits = LoadLimits(target(allow={Action.READ}))
 
     with pytest.raises(GuardStop, match="does not allow"):
-        limits.admit("POST", "/api/workflows")
+        admit(limits, "POST", "/api/workflows")
 
 
 KEY = ("x-api-key", "knouds_live_0123456789abcdef")
 HOST = ("Host", "127.0.0.1:1")
+
+
+def admit(limits, method, path):
+    limits.admit(encode_head(method, path, HOST[1], [KEY]), added={KEY, HOST})
 
 
 def admitted_bytes(limits, method, path, *headers):
@@ -126,15 +131,28 @@ def test_base_path_of_the_target_is_no_part_of_the_path():
 
 def test_query_that_hides_a_parameter_in_a_value_is_not_taken_for_one_that_was_admitted():
     limits = LoadLimits(target())
-    limits.admit("GET", "/api/usage", {"modelId": "a"})
+    admit(limits, "GET", "/api/usage?modelId=a")
 
     with pytest.raises(GuardStop):
-        limits.admit("GET", "/api/usage", {"modelId": "a&_method=DELETE"})
+        admit(limits, "GET", "/api/usage?modelId=a%26_method=DELETE")
+
+
+def test_same_head_is_judged_once(monkeypatch):
+    """What is remembered are the bytes themselves, so that others are never taken for them."""
+    judged: list[str] = []
+    monkeypatch.setattr(limits_module, "check_effect", lambda *_, what, **__: judged.append(what))
+    limits = LoadLimits(target())
+
+    for path in ("/api/whoami", "/api/whoami", "/api/usage", "/api/whoami"):
+        admit(limits, "GET", path)
+        admitted_bytes(limits, "GET", f"{path}?limit=1", ("traceparent", f"{len(judged)}"))
+
+    assert judged == ["GET /api/whoami", "GET /api/whoami", "GET /api/usage", "GET /api/usage"]
 
 
 def test_worker_sends_nothing_before_it_has_a_share():
     limits = LoadLimits(target(requests_per_s=1000), lease=lease_of(master_has=0))
-    sending = gevent.spawn(limits.admit, "GET", "/api/whoami")
+    sending = gevent.spawn(admit, limits, "GET", "/api/whoami")
     gevent.sleep(0)
     assert not sending.ready()
 
