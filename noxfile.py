@@ -204,7 +204,7 @@ def integration(session: nox.Session) -> None:
 @nox.session(default=False, tags=["nightly"])
 def nightly(session: nox.Session) -> None:
     """What the integration tests leave out: every kind of fault, server, command, profile and load."""
-    install(session, "test", "browser")
+    install(session, "test", "blind", "browser")
     session.run("pytest", *INTEGRATION, "-m", "nightly", *session.posargs)
     browse(session, "nightly")
 

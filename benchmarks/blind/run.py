@@ -96,10 +96,10 @@ def serving(name: str, *options: str) -> Iterator[dict[str, Any]]:
 
 
 def profile_of(
-    said: dict[str, Any], funds: Mapping[str, str], *, webhook_port: int
+    said: dict[str, Any], funds: Mapping[str, str], *, webhook_port: int, limits: str = LIMITS
 ) -> tuple[str, dict[str, str]]:
     """The profile of what the server says, and the variables with its secrets."""
-    tables = [f'base_url = "{said["base_url"]}"\n\n[limits]\n{LIMITS}']
+    tables = [f'base_url = "{said["base_url"]}"\n\n[limits]\n{limits}']
     variables = {"BLIND_WEBHOOK": SIGNED_WITH}
     for name, key in said["keys"].items():
         variable = f"BLIND_{name.upper().replace('-', '_')}"

@@ -1,0 +1,114 @@
+"""Sound servers of other authors, directly and through intermediaries: only what those break is named.
+
+Their packages are in the group ``blind``; the server in Go needs Go.
+"""
+
+import json
+import re
+import shutil
+from collections import Counter
+from contextlib import nullcontext
+from functools import partial
+from itertools import product
+
+import httpx
+import pytest
+from blind import run as blind
+from checking import FAILING, knouds, run_command
+from example_targets import free_port
+from intermediary import FIREWALL, SLOW, SMALL_BODIES, TIDY, in_front_of
+
+from knouds_harness.errors import ExitCode
+from knouds_harness.runs.record import read_run
+
+LIMITS = blind.LIMITS.replace("concurrency = 8", "concurrency = 16\nfill_rate_windows = false")
+IN_BETWEEN = {
+    "nothing": (None, ()),
+    "firewall": (FIREWALL, ("403 text/html from middlebox",)),
+    "small bodies": (SMALL_BODIES, ("413 text/html from middlebox",)),
+    "tidy": (TIDY, ()),
+    "slow": (SLOW, ()),
+}
+
+
+def skip_without(name):
+    """Skip a test without what a server is made of."""
+    if name == "go" and not shutil.which("go"):
+        pytest.skip("needs Go")
+    for module in {"flask": ("waitress",), "aiohttp": ("aiohttp",)}.get(name, ()):
+        pytest.importorskip(module, reason=f"needs {module}, of the group blind")
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    ("name", "form", "between"), list(product(("flask", "aiohttp", "go"), ("first", "other"), IN_BETWEEN))
+)
+def test_only_the_intermediary_is_named(tmp_path, name, form, between):
+    skip_without(name)
+    does, causes = IN_BETWEEN[between]
+    port = free_port()
+    options = ["--webhook-url", f"http://127.0.0.1:{port}/", "--webhook-secret", blind.SIGNED_WITH]
+
+    with (
+        blind.serving(name, *options, *(["--other-way"] if form == "other" else [])) as said,
+        in_front_of(said["base_url"], does) if does else nullcontext(said["base_url"]) as base_url,
+    ):
+        there = {**said, "base_url": base_url}
+        text, secrets = blind.profile_of(there, blind.FUNDS[name], webhook_port=port, limits=LIMITS)
+        (tmp_path / "blind.toml").write_text(text, encoding="utf-8")
+        words = ("check", "--quick", "--seed", "1", "--runs-folder", "runs", "--target", "blind.toml")
+        ended = run_command(tmp_path, *words, environ=secrets)
+
+    (run,) = (tmp_path / "runs").iterdir()
+    found = [each for each in read_run(run).findings if each.verdict in FAILING]
+    assert {each.check for each in found} <= {"envelopes.intermediary"}, ended.printed
+    assert Counter(each.observed for each in found) in (Counter(causes), Counter())
+    assert ended.exit_code == (ExitCode.BREACH if found else ExitCode.KEPT), ended.printed
+
+
+ACTIVE, REFUSED = ("pro_all", "pro_read", "pro_exec", "pro_wild"), ("pro_revoked", "pro_legacy", "unapproved")
+TO_REFUSE = re.compile(r"# (?:\[keys\.(?:pro-revoked|unapproved)\]\n)(?:# .+\n)+")
+
+
+def opened(text):
+    """Return a profile of ``init`` as a user opens it: everything allowed, 60 credits, keys to be refused."""
+    text = text.replace("credits = 0 #", "settle_s = 0\nfill_rate_windows = false\ncredits = 60 #")
+    text = re.sub(r'  # "(write|run|cancel)",', r'  "\1",', text)
+    text = re.sub(r"# (polled = true|deadline_s = 600) ", r"\1 ", text)
+    return TO_REFUSE.sub(lambda found: re.sub("(?m)^# ", "", found[0]), text)
+
+
+def charged(said):
+    """Return the credits of all rows of the account's usage."""
+    key = {"x-api-key": said["keys"][ACTIVE[0]]["secret"]}
+    rows = httpx.get(f"{said['base_url']}/api/usage?limit=500", headers=key).json()["rows"]
+    return sum(each["creditsCost"] for each in rows)
+
+
+@pytest.mark.nightly
+def test_refused_keys_take_nothing_from_the_others(tmp_path):
+    """With them as many facts are verified, as many as ``doctor`` foretold, and the cost is that of usage."""
+    skip_without("flask")
+    verified = {}
+    for names in (ACTIVE, (*ACTIVE, *REFUSED)):
+        folder = tmp_path / str(len(names))
+        folder.mkdir()
+        with blind.serving("flask") as said:
+            environ = {f"{each.upper()}_KEY": said["keys"][each]["secret"] for each in names}
+            run = partial(knouds, cwd=folder, **environ)
+            options = [word for variable in environ for word in ("--key", variable)]
+            run("init", "--url", said["base_url"], *options, "--output", "mine.toml")
+            profile = folder / "mine.toml"
+            profile.write_text(opened(profile.read_text(encoding="utf-8")), encoding="utf-8")
+            foretold = json.loads(run("doctor", "--target", "mine.toml", "--format", "json").stdout)
+            before = charged(said)
+            checked = run("check", "--quick", "--seed", "1", "--target", "mine.toml")
+            cost_credits = charged(said) - before
+        (record,) = map(read_run, (folder / "reports/runs").iterdir())
+        verified[names] = {each.fact for each in record.results if each.passed and not each.failed}
+        assert checked.returncode == ExitCode.KEPT, checked.stdout
+        assert abs(sum(foretold["testable"].values()) - len(verified[names])) <= 3
+        assert f"charged {cost_credits:g} credits (usage)" in checked.stdout
+
+    without, with_refused = verified.values()
+    assert without <= with_refused
