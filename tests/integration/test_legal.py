@@ -17,7 +17,7 @@ QUICK = "limited=runs,window=first-request"
 # What a fault needs to show: a cancel has to take a while for another to meet it.
 NEEDS = {"execution-second-cancel-is-404": "stop=0.5"}
 IN_CI = range(20)
-FAMILIES_IN_CI = 4
+FAMILIES_IN_CI = 3
 
 
 def options_of(legal, between):
