@@ -111,7 +111,7 @@ def _fork_workers(parsed: Namespace) -> None:
         os.environ.update(resources.enter_context(target_environment(SANDBOX)))
         atexit.register(lambda: resources.close() if os.getpid() == leader else None)
     os.register_at_fork(after_in_child=lambda: _end_with(leader))
-    if parsed.headless:  # nobody sees its figures, for which it would open files while load runs
+    if parsed.headless:  # its figures are not shown, and it would open files while load runs
         WorkerRunner.monitor_cpu_and_memory = lambda _: None  # type: ignore[method-assign,assignment,return-value]
 
 

@@ -110,7 +110,7 @@ class Session:
         request_name: The name in statistics of requests that have none of their own.
         admit: Called with the bytes of each request to the base URL's server before they are sent; may raise.
             The caller of ``exchange`` has to judge for itself.
-        recorder: Is told of each request itself where nobody else listens to the event: that costs less.
+        recorder: Called directly for each request, if it is the only listener to its event: that costs less.
         scheduled_at: Set it, on ``time.perf_counter``'s clock, to count the response time of the next request
             from that instant instead of from sending; it is used once.
     """
