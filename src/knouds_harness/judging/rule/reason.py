@@ -59,6 +59,11 @@ class Reason:
     decides: Decision = field(repr=False)
 
     @property
+    def open_statuses(self) -> tuple[int, ...]:
+        """The statuses of such a refusal if no source says which of them, or with which code."""
+        return self.statuses if self.has_any_code and len(self.statuses) > 1 else ()
+
+    @property
     def fact(self) -> str:
         """The fact that promises the refusal; empty if none does."""
         return self.facts[0] if self.facts else ""
