@@ -50,6 +50,8 @@ from knouds_harness.targets.profile import Target
 _MOST_MS: Final = 1e9
 _ANSWER_WITHIN_S: Final = 15.0
 _LOOK_EVERY_S: Final = 0.5
+_LAST_ANSWERS_S: Final = 2.0
+_LAST_LOOK_EVERY_S: Final = 0.01
 _NEVER: Final = 1_000_000_000
 
 
@@ -92,6 +94,8 @@ class GeneratingRun:
         self.answer_within_s = target.limits.timeout_s if target else float("inf")
         self.tls = _tls_of(target) if target else None
         self.is_traced = target is not None and target.http.is_traced
+        self._stop_users = runner.stop
+        runner.stop = self._stop  # type: ignore[method-assign]  # nothing is told before Locust stops users
         environment.stop_timeout = environment.stop_timeout or messages.FINISH_WITHIN_S
         events = environment.events
         events.test_start.add_listener(self.on_test_start)
@@ -221,9 +225,20 @@ class GeneratingRun:
     def on_test_start(self, **_: object) -> None:
         self.chance = random.Random(f"{self.options.seed} {self._runner.worker_index}")
 
-    def _on_test_stopping(self, **_: object) -> None:
+    def _end_arrivals(self) -> None:
         for arrivals in self._arrivals.values():
             arrivals.stop()
+
+    def _stop(self) -> None:
+        """Stop once requests in flight are answered: what Locust does then would delay them."""
+        self._end_arrivals()
+        until_s = time.monotonic() + _LAST_ANSWERS_S
+        while any(each.in_flight for each in self._arrivals.values()) and time.monotonic() < until_s:
+            gevent.sleep(_LAST_LOOK_EVERY_S)
+        self._stop_users()
+
+    def _on_test_stopping(self, **_: object) -> None:
+        self._end_arrivals()
         if self.delivery_waiter:
             gevent.spawn_later(self._environment.stop_timeout / 2, self.delivery_waiter.end_waits)
 

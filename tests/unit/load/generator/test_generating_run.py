@@ -196,6 +196,22 @@ def test_stop_ends_the_arrivals(there):
     assert arrivals_of(run).are_over
 
 
+def test_users_are_stopped_after_the_last_answer(there, monkeypatch):
+    """To stop them keeps the process busy, and answers would be read late."""
+    stopped_with: list[int] = []
+    run: GeneratingRun
+    monkeypatch.setattr(FakeWorker, "stop", lambda _: stopped_with.append(arrivals_of(run).in_flight))
+    run = generating(there, "--rate", "10", "--duration", "10m")
+    run.take_share(now_unix_s(), Share())
+    arrivals = arrivals_of(run)
+    arrivals.in_flight = 1
+    gevent.spawn_later(0.02, setattr, arrivals, "in_flight", 0)
+
+    there.runner.stop()
+
+    assert (stopped_with, arrivals.are_over) == ([0], True)
+
+
 def test_shape_waits_for_requests_in_flight(here):
     """A second stop must not cut that short."""
     run = leading(here, "--rate", "10", "--duration", "10m")
