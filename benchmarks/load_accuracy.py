@@ -109,7 +109,7 @@ def by_harness(times: ServerTimes, rate: int, options: argparse.Namespace) -> Me
         command += ["--rate", str(rate), "--duration", f"{duration_s:g}", "--quiet", "--runs-folder", folder]
         command += ["--users", str(max(200, round(2.5 * rate))), "--warm-up", f"{options.warm_up:g}"]
         command += ["--processes", str(options.processes)] if options.processes > 1 else []
-        variables = {"ACCURACY_KEY": KEY, **({"ACCURACY_SAYS_DUE": "1"} if times.freeze_s else {})}
+        variables = {"ACCURACY_KEY": KEY, **({"LOCUST_SAYS_DUE": "1"} if times.freeze_s else {})}
         began_s = time.perf_counter()
         ended = subprocess.run(
             command, env={**os.environ, **variables}, capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""Asks for the health of a server, and says when that was due if ``ACCURACY_SAYS_DUE`` is set.
+"""Asks for the health of a server, and says when that was due if ``LOCUST_SAYS_DUE`` is set.
 
 Where it is not, each request is the same, as those of a real load mostly are.
 """
@@ -13,7 +13,7 @@ from knouds_harness.load.workload.workload import takes
 from knouds_harness.targets.needs.need import MAY_READ
 
 install(events)
-SAYS_DUE = "ACCURACY_SAYS_DUE" in os.environ
+SAYS_DUE = "LOCUST_SAYS_DUE" in os.environ
 
 
 @takes(MAY_READ)
