@@ -16,7 +16,7 @@ import pytest
 from blind import run as blind
 from checking import FAILING, knouds, run_command
 from example_targets import free_port
-from intermediary import FIREWALL, SLOW, SMALL_BODIES, TIDY, in_front_of
+from intermediary import BALANCER, FIREWALL, SLOW, SMALL_BODIES, TIDY, in_front_of
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.runs.record import read_run
@@ -24,6 +24,7 @@ from knouds_harness.runs.record import read_run
 LIMITS = blind.LIMITS.replace("concurrency = 8", "concurrency = 16\nfill_rate_windows = false")
 IN_BETWEEN = {
     "nothing": (None, ()),
+    "balancer": (BALANCER, ("503 text/plain from middlebox",)),
     "firewall": (FIREWALL, ("403 text/html from middlebox",)),
     "small bodies": (SMALL_BODIES, ("413 text/html from middlebox",)),
     "tidy": (TIDY, ()),

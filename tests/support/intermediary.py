@@ -71,10 +71,10 @@ def _own(relayed: Relayed, status: int, kind: str, content: bytes) -> bytes:
 
 def _tidied(answered: Answered) -> Answered:
     try:
-        tidy = _tidy(json.loads(answered.content))
+        tidy = json.dumps(_tidy(json.loads(answered.content)), allow_nan=False)  # of 1e999
     except (ValueError, RecursionError):
         return answered
-    return replace(answered, content=json.dumps(tidy).encode())
+    return replace(answered, content=tidy.encode())
 
 
 def _tidy(value: Any) -> Any:
