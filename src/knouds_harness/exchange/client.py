@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import httpx
 
+from knouds_harness.contract.capabilities import WINDOW_S
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import NotSent, UnknownName, UsageError
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
@@ -38,7 +39,6 @@ from knouds_harness.whole_numbers import whole_number
 _IN_PATHS = string.punctuation.replace("#", "")
 _LONGEST_PATH = 60_000  # the limit of httpx
 _RUN_END_WAIT_S = 3.0
-_WINDOW = timedelta(seconds=60)  # docs, rate limits
 _MOST_REMOVED_AT_ONCE = 16
 
 
@@ -287,7 +287,7 @@ class Client:
         window = (sender.user if sender else "", exchange.request.operation_id)
         used_up_at = self._used_up.get(window)
         if exchange.status == HTTPStatus.TOO_MANY_REQUESTS:
-            return used_up_at is not None and exchange.started_at - used_up_at <= _WINDOW
+            return used_up_at is not None and exchange.started_at - used_up_at <= timedelta(seconds=WINDOW_S)
         remaining = whole_number(exchange.header("X-RateLimit-Remaining"))
         if exchange.is_success and remaining is not None:
             if remaining < self.target.limits.concurrency:

@@ -202,7 +202,7 @@ class WorkflowRemoval:
             is_busy = exchange.status == HTTPStatus.SERVICE_UNAVAILABLE
             if is_busy and busy < _MOST_BUSY and not self._is_over.is_set():
                 busy += 1
-                (self.wait or self._is_over.wait)(_BUSY_WAIT_S)
+                self._pause(_BUSY_WAIT_S)
                 continue
             wait_s = exchange.retry_after_s
             is_refused = exchange.status == HTTPStatus.TOO_MANY_REQUESTS
@@ -214,7 +214,10 @@ class WorkflowRemoval:
                     self.most_wait_s -= wait_s
                     to_delete = len(self.created.ours)
                     self._say(f"{what} was answered 429: waiting {wait_s} s with {to_delete} to delete")
-                    (self.wait or self._is_over.wait)(wait_s)
+                    self._pause(wait_s)
+
+    def _pause(self, seconds: float) -> None:
+        (self.wait or self._is_over.wait)(seconds)
 
     def _say(self, words: str) -> None:
         """Print a message once: a target may ask to wait a second each time."""

@@ -95,7 +95,7 @@ class Case:
         """What may be answered to the request, by all that is known."""
         key, resources = self.key, self.context.resources
         told: dict[str, Any] = {
-            each: self._known_before.get(each) for each in ("state", "held", "user", "tier", "role")
+            each: self.known.get(each) for each in ("state", "held", "user", "tier", "role")
         }
         if key is not None:
             told |= {"state": key.state, "funds": key.credits}
@@ -128,11 +128,6 @@ class Case:
     @cached_property
     def known(self) -> Mapping[str, object]:
         """The arguments of checks, by name; None for what is unknown."""
-        return {"reasons": self.allowed.possible, **self._known_before}
-
-    @cached_property
-    def _known_before(self) -> Mapping[str, object]:
-        """What is known before the rule is asked."""
         request, key = self.exchange.request, self.key
         own: dict[str, object] = {
             "catalogue": self.context.document.error_codes,

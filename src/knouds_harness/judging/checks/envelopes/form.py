@@ -24,7 +24,7 @@ _WORKFLOW_OPERATIONS = frozenset(
     }
 )
 _FIRST_NO_UNIX_S = 10_000_000_000  # larger numbers are milliseconds; seconds stay below for centuries
-_OF_INPUT = frozenset({"INVALID_BODY", "INVALID_INPUTS", "INVALID_SLUG"})
+_INPUT_CODES = frozenset({"INVALID_BODY", "INVALID_INPUTS", "INVALID_SLUG"})
 _INTERNALS = re.compile(
     r"<!doctype|<html|<body|<pre>|Traceback \(most recent call last\)|\n\s+at \S+ \("
     r"|File \"/|/(?:home|usr|var|srv|app)/\S+\.\w+",
@@ -172,7 +172,12 @@ def no_internals(exchange: Exchange) -> Iterator[Claim]:
     )
 
 
-@check("envelope.code-fits-status", given=("catalogue", "reasons"), applies=is_answer)
+@check(
+    "envelope.code-fits-status",
+    given=("catalogue", "reasons"),
+    applies=is_answer,
+    reads=lambda case: {"reasons": case.allowed.possible},
+)
 def code_fits_status(
     exchange: Exchange, *, catalogue: Mapping[str, ErrorCode], reasons: Collection[Reason]
 ) -> Iterator[Claim]:
@@ -181,7 +186,7 @@ def code_fits_status(
     if not _is_refusal(exchange) or code is None or code.source is Source.ASSUMED:
         return
     holds = status in code.statuses
-    if not holds and code.code in _OF_INPUT and any(status in each.open_statuses for each in reasons):
+    if not holds and code.code in _INPUT_CODES and any(status in each.open_statuses for each in reasons):
         return  # such as 413 INVALID_BODY: no source says which status and code a large body gets
     yield Claim(
         fact="envelope.code-fits-status",
