@@ -248,12 +248,11 @@ def _run_in_turn(
         round_seed = chance.randrange(2**31)
         for contender in chance.sample(contenders, len(contenders)):
             title = f"round {number} of {rounds}, {contender.name}: {file.stem} on {contender.target}"
-            launched = load(contender, title, round_seed)
-            if doubt := _doubt_of(launched):
+            for again in ("", ", once more"):
+                launched = load(contender, f"{title}{again}", round_seed)
+                if not (doubt := _doubt_of(launched)):
+                    break
                 console.print(f"warning: {doubt}", markup=False, highlight=False, soft_wrap=True)
-                launched = load(contender, f"{title}, once more", round_seed)
-                if doubt := _doubt_of(launched):
-                    console.print(f"warning: {doubt}", markup=False, highlight=False, soft_wrap=True)
             if launched.exit_code in _GOES_ON_AFTER and launched.folder and not launched.was_interrupted:
                 folders[contender.name].append(launched.folder)
                 continue
