@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 from counted import Counted
 
-from knouds_harness.contract.document import load_document
+from knouds_harness.contract.document import shipped_document
 
 JSON = Any
 _METHODS = ("get", "post", "put", "delete")
@@ -68,7 +68,7 @@ def document_for(sandbox: Counted, execution_id_by_operation: Mapping[str, str])
         sandbox: What it holds, and how it answers.
         execution_id_by_operation: An execution to read and one to cancel.
     """
-    document = deepcopy(load_document().raw)
+    document = deepcopy(shipped_document().raw)
     slugs = {**_SLUG_BY_OPERATION, "getPublicWorkflowSchema": sandbox.public_workflow}
     for item in document["paths"].values():
         shared = item.pop("parameters", [])

@@ -4,7 +4,6 @@ HarnessError
 ├── UsageError                  2   the command line asks for something impossible
 │   └── UnknownName                 a target, family, operation or fault that does not exist
 ├── ProfileError                2   a target's profile is missing, broken or incomplete
-├── DocumentError               2   the OpenAPI document is broken
 ├── RunRecordError              2   a run folder cannot be read or written
 ├── RecordingError              2   a recording cannot be used: edited, cut short, of another contract
 ├── ProfileContradicted         1   the target is not what its profile says, so no load was sent
@@ -77,10 +76,6 @@ class UnknownName(UsageError):
 
 class ProfileError(HarnessError):
     """A target's profile is missing, broken or incomplete; the message lists all problems."""
-
-
-class DocumentError(HarnessError):
-    """The OpenAPI document is broken; the message says where."""
 
 
 class RunRecordError(HarnessError):

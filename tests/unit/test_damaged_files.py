@@ -20,7 +20,7 @@ from loaded_runs import loaded
 from run_records import broken
 
 from knouds_harness.commands.cli import cli
-from knouds_harness.contract.document import load_document, shipped_document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ExitCode, HarnessError
 from knouds_harness.exchange.recordings.recording import read_recording
 from knouds_harness.measures.objectives import load_objectives
@@ -44,13 +44,6 @@ ODD_VALUES: Final[tuple[str, ...]] = (
     ),
     *("[" * 300 + "]" * 300, '{"a":' * 300 + "1" + "}" * 300, "[" * 100_000),
 )
-BOMB: Final = "\n".join(
-    [
-        "a: &a [x, x]",
-        *(f"{c}: &{c} [*{p}, *{p}, *{p}, *{p}, *{p}]" for p, c in zip("abcdefgh", "bcdefghi", strict=True)),
-    ]
-)
-"""Small YAML, with half a million values once its aliases are followed."""
 
 
 class Damage(NamedTuple):
@@ -274,7 +267,6 @@ def valid(folder: Path, kind: str) -> Path:
         "profile": "targets/staging.example.toml",
         "objectives": "load/objectives.toml",
         "recording": "tests/recordings/getExecution-200-completed.json",
-        "document": "spec/openapi.yaml",
     }[kind]
     return Path(shutil.copy(ROOT / named, folder))
 
@@ -288,7 +280,6 @@ READERS: Final[dict[str, Callable[[Path], object]]] = {
     "summary": lambda path: read_side([path], baselines=path.parent),
     "recording": read_recording,
     "har": lambda path: read_captured(path, shipped_document(), base_url=None),
-    "document": load_document,
 }
 
 
@@ -298,7 +289,7 @@ def test_damaged_file_is_read_or_refused_by_name(kind, tmp_path_factory):
     content = path.read_bytes()
     READERS[kind](path)
 
-    @(COMMANDS if kind == "document" else READING)  # half a second each
+    @READING
     @given(damages=DAMAGES)
     def read(damages):
         path.write_bytes(damaged(content, damages))
@@ -310,8 +301,8 @@ def test_damaged_file_is_read_or_refused_by_name(kind, tmp_path_factory):
 @pytest.mark.parametrize("kind", READERS)
 @pytest.mark.parametrize(
     "content",
-    [BOMB.encode(), b"\0" * 999, b"\xff\xfe", b"", b"[" * 100_000, b"9" * 9_999],
-    ids=["bomb", "zeros", "utf-16", "empty", "levels", "digits"],
+    [b"\0" * 999, b"\xff\xfe", b"", b"[" * 100_000, b"9" * 9_999],
+    ids=["zeros", "utf-16", "empty", "levels", "digits"],
 )
 def test_file_of_something_else_is_refused(kind, content, tmp_path):
     path = valid(tmp_path, kind)

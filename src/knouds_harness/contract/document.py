@@ -1,28 +1,23 @@
-"""Read the OpenAPI document into typed objects; report a broken one with the place of each flaw."""
+"""Read the OpenAPI document into typed objects; ``tests/unit/spec`` checks that it is well-formed."""
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import cache, cached_property, partial
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any, Final
 
 import yaml
 
-from knouds_harness.contract.nodes import DocumentFlaw, Node, check_citations
-from knouds_harness.contract.operations import ErrorCode, Operation
-from knouds_harness.contract.reading import read_error_code, read_fact, read_operation
-from knouds_harness.contract.sources import DOCUMENT_SOURCES, Fact
-from knouds_harness.errors import DocumentError
-from knouds_harness.file_content import file_content
+from knouds_harness.contract.operations import DocumentedResponse, ErrorCode, Header, Operation, placeholders
+from knouds_harness.contract.sources import Fact, Source
 from knouds_harness.locations import document_path
 
-_Read = TypeVar("_Read")
-
-FIX_REMEDY: Final = "  Fix the document there; spec/README.md says how it is written."
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
-_FLAWS_SHOWN = 20
+_METHODS: Final = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+_JSON: Final = "application/json"
+Part = Any
+"""Any part of the document, as parsed."""
+_REFERENCE_KEYS: Final = frozenset({"$ref", "summary", "description"})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)  # compared by identity, so that it can be a key
@@ -42,21 +37,15 @@ class Document:
     facts: Mapping[str, Fact]
     error_codes: Mapping[str, ErrorCode]
     session_only_paths: tuple[str, ...]
-    source: str = "the document"
 
     @cached_property
     def operation_by_id(self) -> Mapping[str, Operation]:
         return {operation.id: operation for operation in self.operations}
 
     def recognise(self, method: str, path: str) -> tuple[Operation, Mapping[str, str]] | None:
-        """Find the operation that a request addresses.
+        """Find the operation that a request addresses, and its decoded path values.
 
-        Args:
-            method: HTTP method, in any case.
-            path: Without query, as sent (percent-encoded).
-
-        Returns:
-            The operation and its decoded path values; None if the document has no such path or method.
+        ``path`` is as sent: percent-encoded, without the query.
         """
         for operation in self.operations:
             if operation.method == method.upper():
@@ -66,93 +55,150 @@ class Document:
         return None
 
 
-def load_document(path: Path | None = None) -> Document:
-    """Read the OpenAPI document.
-
-    Raises:
-        DocumentError: The file cannot be read, is not YAML, or breaks a rule of ``spec/README.md``. The
-            message lists flaws with their places.
-    """
-    path = path or document_path()
-    try:
-        content = file_content(path)
-    except OSError as problem:
-        raise DocumentError(
-            f"{path}: {problem.strerror or problem}\n  Name the file of an OpenAPI document."
-        ) from problem
-    try:
-        raw = yaml.load(content, Loader=_LOADER)  # noqa: S506  both loaders are the safe one
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:  # 9,999 digits or levels
-        raise DocumentError(
-            f"{path}: not YAML: {' '.join(str(problem).split())}\n  Fix the document at that place."
-        ) from problem
-    flaws: list[DocumentFlaw] = []
-    document = _read(Node(value=raw, root=raw), hashlib.sha256(content).hexdigest(), flaws)
-    if document is None or flaws:
-        lines = [f"{path}: {flaw}" for flaw in flaws[:_FLAWS_SHOWN]]
-        if len(flaws) > _FLAWS_SHOWN:
-            lines.append(f"… and {len(flaws) - _FLAWS_SHOWN} more flaws.")
-        raise DocumentError("\n".join([*lines, FIX_REMEDY]))
-    return replace(document, source=str(path))
-
-
 @cache
 def shipped_document() -> Document:
-    """Return the document that ships with the harness; it is read once per process.
-
-    Raises:
-        DocumentError: As ``load_document`` does.
-    """
-    return load_document()
-
-
-def _read(root: Node, sha256: str, flaws: list[DocumentFlaw]) -> Document | None:
-    """Read as much as possible and add every flaw to ``flaws``; return None if a main section is unusable."""
-    try:
-        version = root.child("openapi").text()
-        if not version.startswith("3.1."):
-            raise root.child("openapi").flaw(f'must be a version 3.1, is "{version}"')
-        facts_node, paths, info = root.child("x-facts"), root.child("paths"), root.child("info")
-        codes_node = root.child("components").child("x-error-codes")
-        title, contract_version = info.child("title").text(), info.child("version").text()
-        session_only_paths = root.child("x-session-only-paths").texts()
-        items = (facts_node.children(), codes_node.children(), paths.children())
-    except DocumentFlaw as flaw:
-        flaws.append(flaw)
-        return None
-    facts = {fact.id: fact for node in items[0] if (fact := _or_note(flaws, partial(read_fact, node)))}
-    codes = {
-        code.code: code for node in items[1] if (code := _or_note(flaws, partial(read_error_code, node)))
-    }
-    flaws.extend(check_citations(root, facts=facts, sources=DOCUMENT_SOURCES))
-    operations: dict[str, Operation] = {}
-    for path in items[2]:
-        for node in _or_note(flaws, path.children) or ():
-            if node.key not in _METHODS:
-                continue
-            operation = _or_note(flaws, partial(read_operation, node, path=path, codes=codes))
-            if operation is not None and operation.id in operations:
-                flaws.append(
-                    node.child("operationId").flaw(f'"{operation.id}" is taken by another operation')
-                )
-            elif operation is not None:
-                operations[operation.id] = operation
+    """Return the document that ships with the harness; it is read once per process."""
+    content = document_path().read_bytes()
+    raw = yaml.load(content, Loader=_LOADER)  # noqa: S506  both loaders are the safe one
     return Document(
-        raw=root.value,
-        title=title,
-        version=contract_version,
-        sha256=sha256,
-        operations=tuple(operations.values()),
-        facts=facts,
-        error_codes=codes,
-        session_only_paths=session_only_paths,
+        raw=raw,
+        title=raw["info"]["title"],
+        version=raw["info"]["version"],
+        sha256=hashlib.sha256(content).hexdigest(),
+        operations=tuple(
+            _operation(raw, path, method)
+            for path, item in raw["paths"].items()
+            for method in item
+            if method in _METHODS
+        ),
+        facts={name: _fact(name, each) for name, each in raw["x-facts"].items()},
+        error_codes={name: _code(name, each) for name, each in raw["components"]["x-error-codes"].items()},
+        session_only_paths=tuple(raw["x-session-only-paths"]),
     )
 
 
-def _or_note(flaws: list[DocumentFlaw], read: Callable[[], _Read]) -> _Read | None:
-    """Return what ``read`` returns; on a flaw, add it to ``flaws`` and return None."""
-    try:
-        return read()
-    except DocumentFlaw as flaw:
-        flaws.append(flaw)
-        return None
+def resolve(raw: Part, reference: str) -> Part:
+    """Return what a reference within the document, such as ``#/components/schemas/Slug``, points to."""
+    node = raw
+    for step in reference[2:].split("/"):
+        key = step.replace("~1", "/").replace("~0", "~")
+        node = node[int(key) if isinstance(node, list) else key]
+    return node
+
+
+def escape(step: str) -> str:
+    """Turn a key into a step of a JSON pointer."""
+    return step.replace("~", "~0").replace("/", "~1")
+
+
+def _followed(raw: Part, pointer: str) -> tuple[str, Part]:
+    """Return the place that a pointer leads to, behind reference objects, and its value.
+
+    A schema that has other keywords beside ``$ref`` stays.
+    """
+    value = resolve(raw, f"#{pointer}")
+    while isinstance(value, dict) and "$ref" in value and value.keys() <= _REFERENCE_KEYS:
+        pointer = value["$ref"][1:]
+        value = resolve(raw, f"#{pointer}")
+    return pointer, value
+
+
+def _fact(name: str, node: Mapping[str, Any]) -> Fact:
+    return Fact(id=name, says=node["says"], source=Source(node["source"]), conflict=node.get("conflict"))
+
+
+def _code(name: str, node: Mapping[str, Any]) -> ErrorCode:
+    return ErrorCode(
+        code=name,
+        statuses=tuple(node["statuses"]),
+        context_fields=tuple(node.get("context", ())),
+        source=Source(node["source"]),
+        key_can_provoke=node.get("key-can-provoke") is not False,
+        says=node["says"],
+    )
+
+
+def _operation(raw: Part, path: str, method: str) -> Operation:
+    item = raw["paths"][path]
+    node, pointer = item[method], f"/paths/{escape(path)}/{method}"
+    parameters = [_value(raw, each) for each in (*item.get("parameters", ()), *node.get("parameters", ()))]
+    media = _value(raw, node["requestBody"])["content"][_JSON] if "requestBody" in node else None
+    responses = [_response(raw, status, f"{pointer}/responses/{status}") for status in node["responses"]]
+    return Operation(
+        id=node["operationId"],
+        method=method.upper(),
+        path=path,
+        tag=node["tags"][0],
+        summary=node["summary"],
+        is_public=node.get("security") == [],
+        alternatives=tuple(node["x-capabilities"]["anyOf"]) if "x-capabilities" in node else (),
+        error_codes=tuple(node["x-errors"]),
+        source=Source(node["x-source"]),
+        responses={response.status: response for response in responses},
+        request_schema=_value(raw, media["schema"]) if media else None,
+        request_examples=_examples(raw, media),
+        path_parameters=placeholders(path),
+        query_parameters={
+            each["name"]: _value(raw, each["schema"]) for each in parameters if each["in"] == "query"
+        },
+        facts=tuple(node.get("x-facts", ())),
+    )
+
+
+def _response(raw: Part, status: str, pointer: str) -> DocumentedResponse:
+    pointer, node = _followed(raw, pointer)
+    media = node.get("content", {}).get(_JSON)
+    schema_pointer, schema = None, None
+    if media:
+        schema_pointer, schema = _followed(raw, f"{pointer}/content/{escape(_JSON)}/schema")
+    headers = {name: _followed(raw, f"{pointer}/headers/{name}") for name in node.get("headers", ())}
+    shapes = [*(header for _, header in headers.values()), schema]
+    return DocumentedResponse(
+        status=int(status),
+        description=node["description"],
+        schema=schema,
+        schema_pointer=schema_pointer,
+        headers={name: _header(raw, name, *place) for name, place in headers.items()},
+        source=Source(node["x-source"]),
+        fact=node.get("x-fact"),
+        facts=tuple(dict.fromkeys(fact for shape in shapes for fact in _facts_of(raw, shape, []))),
+        examples=_examples(raw, media),
+    )
+
+
+def _header(raw: Part, name: str, pointer: str, node: Mapping[str, Any]) -> Header:
+    return Header(
+        name=name,
+        is_required=node.get("required") is True,
+        schema=_value(raw, node["schema"]),
+        fact=node["x-fact"],
+        pointer=f"{pointer}/schema",
+    )
+
+
+def _examples(raw: Part, media: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    examples = media.get("examples", {}) if media else {}
+    return {name: _value(raw, example)["value"] for name, example in examples.items()}
+
+
+def _value(raw: Part, node: Part) -> Part:
+    """Return a value, or what it refers to if it is a reference object."""
+    while "$ref" in node and node.keys() <= _REFERENCE_KEYS:
+        node = resolve(raw, node["$ref"])
+    return node
+
+
+def _facts_of(raw: Part, node: Part, within: list[Part]) -> Iterator[str]:
+    """Yield the facts that a schema cites, also through references, in order of appearance."""
+    if isinstance(node, list):
+        for item in node:
+            yield from _facts_of(raw, item, within)
+    elif isinstance(node, dict) and not any(each is node for each in within):
+        within.append(node)
+        for key, value in node.items():
+            if key == "$ref":
+                yield from _facts_of(raw, resolve(raw, value), within)
+            elif key == "x-fact":
+                yield value
+            else:
+                yield from _facts_of(raw, value, within)

@@ -12,8 +12,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from knouds_harness.contract.capabilities import EVERYTHING
-from knouds_harness.contract.document import Document
-from knouds_harness.contract.nodes import resolve
+from knouds_harness.contract.document import Document, resolve
 from knouds_harness.contract.operations import Operation
 from knouds_harness.contract.shapes import DELIVERY
 
@@ -155,7 +154,7 @@ class KnownPlaces:
         reference = schema.get("$ref")
         if reference is not None and reference not in within:  # otherwise the schema is recursive
             followed.add(reference)
-            target = resolve(self._document.raw, reference, at="").value
+            target = resolve(self._document.raw, reference)
             yield from self._parts(target, within, followed, is_certain=is_certain)
         for branch in schema.get("allOf", ()):
             yield from self._parts(branch, within, followed, is_certain=is_certain)

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
 
 
 class Source(StrEnum):
@@ -19,10 +18,6 @@ class Source(StrEnum):
     DOCS = "docs"
     ASSUMED = "assumed"
     USER = "user"
-
-
-DOCUMENT_SOURCES: Final = (Source.OVERVIEW, Source.DOCS, Source.ASSUMED)
-"""The sources that the document may name."""
 
 
 @dataclass(frozen=True, kw_only=True)

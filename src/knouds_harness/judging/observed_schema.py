@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from knouds_harness.contract.document import escape
 from knouds_harness.contract.known_places import FREE, KnownPlace, named_form
-from knouds_harness.contract.nodes import escape
 from knouds_harness.exchange.evidence import JSON, Exchange
 
 _TYPE_BY_CLASS: Final = {

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from knouds_harness.contract.document import load_document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import UsageError
-from knouds_harness.locations import document_path, scenario_names
+from knouds_harness.locations import scenario_names
 from knouds_harness.measures.objectives import (
     STATED,
     Objective,
@@ -149,7 +149,7 @@ def test_shipped_objectives_can_be_read():
     """The file is valid, and cites existing facts."""
     objectives = [each for name in scenario_names() for each in load_objectives(SHIPPED, name)]
 
-    facts = load_document(document_path()).facts
+    facts = shipped_document().facts
     assert objectives
     assert {each.fact for each in (*objectives, *STATED)} <= {*facts, ""}
 

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from knouds_harness.contract.capabilities import is_capability
-from knouds_harness.contract.document import shipped_document
+from knouds_harness.contract.document import resolve, shipped_document
 from knouds_harness.contract.operations import placeholders
 from knouds_harness.contract.sources import Source
 
@@ -55,6 +55,21 @@ def permuted(*shapes):
 
 def operation_node(operation):
     return RAW["paths"][operation.path][operation.method.lower()]
+
+
+def test_references_lead_somewhere():
+    for pointer, node in NODES.items():
+        if "$ref" in node:
+            assert node["$ref"].startswith("#/"), pointer
+            assert resolve(RAW, node["$ref"]) is not None, pointer
+
+
+def test_cited_facts_and_sources_exist():
+    for pointer, node in NODES.items():
+        cited = {node.get("x-fact")} - {None}
+        cited |= set(node["x-facts"]) if isinstance(node.get("x-facts"), list) else set()
+        assert cited <= DOCUMENT.facts.keys(), pointer
+        assert node.get("x-source", "docs") in ("overview", "docs", "assumed"), pointer
 
 
 def test_sections_have_the_usual_order():
