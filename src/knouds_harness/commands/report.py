@@ -5,7 +5,6 @@ from pathlib import Path
 import click
 
 from knouds_harness.commands.shared_options import baselines_folder_option
-from knouds_harness.errors import RunRecordError
 from knouds_harness.locations import objectives_path
 
 
@@ -23,15 +22,9 @@ def report(run: Path, *, baseline: Path | None, baselines_folder: Path) -> None:
     from knouds_harness.command_output import CommandConsole
     from knouds_harness.reporting.comparison.baseline import set_baseline
     from knouds_harness.reporting.comparison.sides import read_side
-    from knouds_harness.reporting.render import render_and_print, render_readable
+    from knouds_harness.reporting.render import render_and_print
 
     if baseline is not None:
         side = read_side([baseline], baselines=baselines_folder)
         set_baseline(run, side, objectives=objectives_path())
-    try:
-        render_and_print(run, console=CommandConsole())
-    except RunRecordError as problem:
-        readable = render_readable(run, problem)
-        if readable is None:
-            raise
-        raise RunRecordError(f"{problem}\n  What else could be read is in {readable.html}.") from problem
+    render_and_print(run, console=CommandConsole())

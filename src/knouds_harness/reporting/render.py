@@ -38,7 +38,7 @@ from knouds_harness.reporting.summary import summary
 from knouds_harness.reporting.terminal import print_report
 from knouds_harness.runs.findings import LESS_VERIFIED, Finding
 from knouds_harness.runs.load_results import LoadResults
-from knouds_harness.runs.record import RunRecord, read_run, salvage_run
+from knouds_harness.runs.record import RunRecord, read_run
 
 _MOST_ANNOTATIONS: Final = 10
 """GitHub shows no more annotations of one kind for a step."""
@@ -87,12 +87,6 @@ def render_and_print(
     elif link := gitlab_link(paths.html, os.environ):
         console.print(f"  after the job: {link}", markup=False, highlight=False, soft_wrap=True)
     return paths
-
-
-def render_readable(folder: Path, problem: RunRecordError) -> RenderedPaths | None:
-    """Render a run without a readable ``run.json`` from its other files; None if they hold nothing."""
-    record = salvage_run(folder, problem)
-    return _render(record, *_report(record)) if record else None
 
 
 def _report(record: RunRecord) -> tuple[Report, RunChange | None]:

@@ -1,15 +1,13 @@
 """Reads a run record back: reports are made from nothing else."""
 
 import json
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from knouds_harness.errors import RunRecordError
 from knouds_harness.exchange.evidence import Exchange
@@ -19,13 +17,9 @@ from knouds_harness.file_writing import replace_file
 from knouds_harness.runs import results
 from knouds_harness.runs.cost import UsageShown
 from knouds_harness.runs.findings import CUT_SHORT, NOT_SETTLED, Finding, RunOutcome
-from knouds_harness.runs.header import RunDocument, RunSetup, RunTarget
 from knouds_harness.runs.load_record import LoadRecord, read_load
 from knouds_harness.runs.load_results import LOAD_FILE, LOAD_KIND
 from knouds_harness.runs.writer import EXCHANGES_FILE, FINDINGS_FILE, RUN_FILE
-from knouds_harness.targets.resources import Limits
-
-_Shape = TypeVar("_Shape")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +29,12 @@ class RunRecord(results.RunFile):
     Attributes:
         outcome: How the run ended; if it did not say so, it was interrupted.
         load: What a load run measured; None for a run of another kind.
-        is_salvaged: Whether ``run.json`` could not be read, and this comes from the other files.
     """
 
     folder: Path
     findings: tuple[Finding, ...]
     gaps: tuple[str, ...]
     load: LoadRecord | None = None
-    is_salvaged: bool = False
 
     def fails(self, finding: Finding) -> bool:
         return finding.fails(strict=self.setup.strict)
@@ -126,87 +118,6 @@ def _rewrite(folder: Path, changed: results.RunFile) -> None:
         replace_file(folder, RUN_FILE, results.run_file_format().dump_json(changed))
     except OSError as error:
         raise RunRecordError(f"{path}: cannot be written: {error.strerror}") from error
-
-
-def salvage_run(folder: Path, problem: RunRecordError) -> RunRecord | None:
-    """Make a record from the other files if ``run.json`` cannot be read; None if they hold nothing."""
-    stored = _readable_json(folder / RUN_FILE)
-    if not folder.is_dir() or stored.get("format", results.FORMAT) != results.FORMAT:
-        return None
-    gaps = [str(problem).partition("\n")[0].replace(str(folder), folder.resolve().name)]
-    findings = _read_findings(folder / FINDINGS_FILE, gaps)
-    try:
-        exchanges = read_har(folder / EXCHANGES_FILE)
-    except (OSError, KeyError, TypeError, ValueError):
-        exchanges = []
-    load = read_load(folder, gaps)
-    if not findings and not exchanges and load is None:
-        return None
-    times = [exchange.started_at for exchange in exchanges] or [datetime.fromtimestamp(0, UTC)]
-    return RunRecord(
-        folder=folder,
-        kind=str(stored.get("kind", "unknown")),
-        outcome=RunOutcome.INTERRUPTED,
-        exit_code=None,
-        note="What ran, and how it ended, is not known: this report is made from the other files.",
-        started_at=min(times),
-        written_at=max(times),
-        setup=_piece(RunSetup, stored.get("setup"), _unknown_setup()),
-        counts=results.Counts(
-            exchanges=len(exchanges),
-            answers=Counter(str(exchange.status or "none") for exchange in exchanges),
-            passed=0,
-            failed=0,
-            findings=Counter(finding.verdict for finding in findings),
-            cost_credits=0.0,
-        ),
-        results=_piece(tuple[results.Result, ...], stored.get("results"), ()),
-        cells=_piece(tuple[results.Cell, ...], stored.get("cells"), ()),
-        untested=_piece(tuple[results.UntestedFact, ...], stored.get("untested"), ()),
-        findings=tuple(findings),
-        gaps=tuple(gaps),
-        load=load,
-        is_salvaged=True,
-    )
-
-
-def _readable_json(path: Path) -> dict[str, Any]:
-    try:
-        stored = json.loads(file_content(path))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return stored if isinstance(stored, dict) else {}
-
-
-def _piece(shape: type[_Shape], stored: object, otherwise: _Shape) -> _Shape:
-    """Read one member of a damaged ``run.json``; return ``otherwise`` if it is damaged too."""
-    try:
-        return TypeAdapter(shape).validate_python(stored, strict=False)  # dates are text
-    except ValidationError:
-        return otherwise
-
-
-def _unknown_setup() -> RunSetup:
-    return RunSetup(
-        tool_version="",
-        python_version="",
-        command=(),
-        seed=0,
-        strict=False,
-        target=RunTarget(
-            name="unknown target",
-            base_url="",
-            production=False,
-            limits=Limits(allow=frozenset()),
-            personas={},
-            missing={},
-            waivers=(),
-        ),
-        document=RunDocument(title="", version="", sha256=""),
-        facts={},
-        operations={},
-        checks={},
-    )
 
 
 def _read_run_file(folder: Path) -> results.RunFile:

@@ -11,7 +11,6 @@ from load_records import load_run, lognormal_seconds
 from loaded_runs import calm, loaded, unmeasured
 from run_records import broken, empty, healthy, interrupted
 
-from knouds_harness.errors import RunRecordError
 from knouds_harness.locations import scenarios_path
 from knouds_harness.reporting.comparison.baseline import set_baseline
 from knouds_harness.reporting.comparison.check_comparison import check_figures, compare_checks
@@ -19,7 +18,7 @@ from knouds_harness.reporting.comparison.load_comparison import compare_loads
 from knouds_harness.reporting.comparison.report import write_comparison
 from knouds_harness.reporting.comparison.sides import read_side
 from knouds_harness.reporting.comparison.tolerances import read_tolerances
-from knouds_harness.reporting.render import render_all, render_readable
+from knouds_harness.reporting.render import render_all
 from knouds_harness.runs.record import read_run
 
 
@@ -66,14 +65,6 @@ def _compared_checks(folder: Path) -> Path:
     return write_comparison(compare_checks(before, after), folder / "compared").html
 
 
-def _damaged(root: Path) -> Path:
-    folder = broken(root)
-    (folder / "run.json").unlink()
-    paths = render_readable(folder, RunRecordError(f"{folder}: holds no run.json"))
-    assert paths is not None
-    return paths.html
-
-
 WRITERS: dict[str, Callable[[Path], Path]] = {
     "healthy": healthy,
     "broken": broken,
@@ -88,7 +79,6 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
 PAGES: dict[str, Callable[[Path], Path]] = {
     "compared-loads": _compared_loads,
     "compared-checks": _compared_checks,
-    "damaged": _damaged,
 }
 """Makes pages that are not rendered from one complete run."""
 REPORTS = [*WRITERS, *PAGES]

@@ -56,12 +56,6 @@ def _headline(record: RunRecord, rows: Sequence[FactRow]) -> Headline:
     if record.kind == LOAD_KIND:  # its figures, which have a headline of their own, could not be read
         return Headline(tone="warn", title="No figures", detail=record.gaps[-1] if record.gaps else "")
     detail = _figures(record, rows)
-    if record.is_salvaged:
-        known = (
-            f"{counted(len(record.findings), 'finding')} and {counted(record.counts.exchanges, 'exchange')} "
-            "could be read."
-        )
-        return Headline(tone="warn", title="Damaged record: no verdict", detail=known)
     if record.outcome is RunOutcome.BROKEN:
         return _headline_of_broken(record, detail)
     if record.outcome is RunOutcome.KEPT:
