@@ -28,8 +28,6 @@ from knouds_harness.suite.options import RunOptions
 from knouds_sandbox.routing.operations import OPERATIONS
 from knouds_sandbox.routing.preferences import OUTCOMES, outcomes_of
 from knouds_sandbox.routing.routes import PUBLIC
-from knouds_sandbox.seeding import seed_store, uses_of_keys
-from knouds_sandbox.state.store import Store
 
 FOLDER: Final = Path(__file__).parent
 RUNNERS: Final = {"check": ("pytest", RunOptions), "load": ("Locust", LoadOptions)}
@@ -49,7 +47,6 @@ GUIDES: Final = {
     "cleanup": "cleanup.md",
     "verify": "verify-and-replay.md",
 }
-TABLE_OF_KEYS: Final = re.compile(r"(\| key \| account \| may \|\n\|---\|---\|---\|\n)(?:\|.*\n)*")
 TABLE_OF_OUTCOMES: Final = re.compile(
     r"(\| outcome \| status \| code \| source \| operations \|\n(?:\|---){5}\|\n)(?:\|.*\n)*"
 )
@@ -91,18 +88,7 @@ def record_schema() -> str:
 
 
 def sandbox_page(text: str) -> str:
-    """The page of the sandbox, with the tables of its keys and outcomes."""
-    store = Store()
-    seed_store(store, 0)
-    uses = uses_of_keys(store)
-    everything = uses["full"][2].split()
-    rows = [
-        f"| `{name}` | {account} | "
-        f"{use if use.startswith(('nothing', 'refused')) else _listed(use.split(), everything)} |\n"
-        for name, (account, _, use) in uses.items()
-    ]
-    store.close()
-    text = TABLE_OF_KEYS.sub(lambda found: found[1] + "".join(rows), text)
+    """The page of the sandbox, with the table of its outcomes."""
     return TABLE_OF_OUTCOMES.sub(lambda found: found[1] + "".join(map(_row_of_outcome, OUTCOMES)), text)
 
 
@@ -118,14 +104,6 @@ def _row_of_outcome(name: str) -> str:
         where = ", ".join(each for each in operations if each not in others)
     source = shipped_document().error_codes[code].source
     return f"| `{name}` | {status} | `{code}` | {source} | {where} |\n"
-
-
-def _listed(capabilities: list[str], everything: list[str]) -> str:
-    if capabilities == everything:
-        return "all"
-    if capabilities == [each for each in everything if each != "model:run"]:
-        return "all but `model:run`"
-    return ", ".join(f"`{capability}`" for capability in capabilities)
 
 
 def pages() -> dict[Path, str]:
