@@ -1,4 +1,4 @@
-"""Limit the size and nesting of response bodies, so that a hostile one costs bounded memory and time."""
+"""Limit the size and nesting of responses, so that a hostile one costs bounded memory and time."""
 
 import zlib
 from collections.abc import Callable, Mapping
@@ -119,3 +119,13 @@ def is_too_deep(body: bytes, value: Any) -> bool:  # noqa: ANN401 - any JSON
             return False
         level = [inner for each in nested for inner in (each.values() if isinstance(each, dict) else each)]
     return True
+
+
+MOST_DIGITS: Final = 18
+"""Far more than any header of the API has; longer numbers overflow the counters and their packed form."""
+
+
+def whole_number(text: str | None) -> int | None:
+    """Parse at most ``MOST_DIGITS`` ASCII digits; return None for any other text."""
+    is_number = text and len(text) <= MOST_DIGITS and text.isascii() and text.isdigit()
+    return int(text) if text and is_number else None

@@ -13,7 +13,7 @@ from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.evidence import Exchange, Pairs
 from knouds_harness.exchange.traffic.har import HarWriter
-from knouds_harness.exchange.traffic.observed_traffic import ObservedTraffic
+from knouds_harness.exchange.traffic.traffic_redaction import ObservedTraffic
 from knouds_harness.judging.context import Context
 from knouds_harness.judging.engine import finding_of, judge
 from knouds_harness.judging.rule.resources import KnownResources

@@ -9,7 +9,7 @@ import pytest
 from checking import knouds
 from example_targets import write_profile
 
-from knouds_harness.contract.sources import Source
+from knouds_harness.contract.operations import Source
 from knouds_harness.errors import CreditsShort
 from knouds_harness.exchange.traffic.har import read_har
 from knouds_harness.judging.user_checks import USER

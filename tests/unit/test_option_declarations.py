@@ -9,13 +9,13 @@ import pytest
 from click.testing import CliRunner
 
 from knouds_harness.option_declarations import (
+    Timespan,
     add_runner_options,
     click_options,
     option,
     options_from,
     runner_arguments,
 )
-from knouds_harness.timespan import Timespan
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from knouds_harness.whole_numbers import whole_number
+from knouds_harness.body_bounds import whole_number
 
 
 @pytest.mark.parametrize(

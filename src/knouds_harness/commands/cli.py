@@ -17,7 +17,7 @@ from typing import Any, Final, NoReturn
 import click
 
 from knouds_harness.errors import ExitCode, HarnessError, OutputClosed, UsageError
-from knouds_harness.file_content import LEAST_OPEN_FILES, require_open_files
+from knouds_harness.files import LEAST_OPEN_FILES, require_open_files
 from knouds_harness.printable import printable
 
 FIRST_COMMANDS: Final = {

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 import click
 
 from knouds_harness.errors import ExitCode, GuardStop, UsageError
-from knouds_harness.file_writing import append_to_file, replace_file
+from knouds_harness.files import append_to_file, replace_file
 from knouds_harness.printable import printable
 
 if TYPE_CHECKING:

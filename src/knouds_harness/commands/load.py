@@ -23,6 +23,7 @@ from knouds_harness.load.options import LoadOptions
 from knouds_harness.locations import OWN_MIX, objectives_path, scenario_names
 from knouds_harness.option_declarations import (
     FiniteRange,
+    Timespan,
     click_options,
     option,
     options_from,
@@ -30,7 +31,6 @@ from knouds_harness.option_declarations import (
     runner_arguments,
 )
 from knouds_harness.suite.options import RunOptions
-from knouds_harness.timespan import Timespan
 
 if TYPE_CHECKING:
     from knouds_harness.commands.live_server import LiveLoad

@@ -23,7 +23,7 @@ def writing_har(
         RunRecordError: The file cannot be written.
     """
     from knouds_harness.exchange.traffic.har import HarWriter
-    from knouds_harness.exchange.traffic.observed_traffic import ObservedTraffic
+    from knouds_harness.exchange.traffic.traffic_redaction import ObservedTraffic
 
     traffic = ObservedTraffic(keys)
     try:

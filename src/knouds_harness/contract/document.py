@@ -8,8 +8,15 @@ from typing import Any, Final
 
 import yaml
 
-from knouds_harness.contract.operations import DocumentedResponse, ErrorCode, Header, Operation, placeholders
-from knouds_harness.contract.sources import Fact, Source
+from knouds_harness.contract.operations import (
+    DocumentedResponse,
+    ErrorCode,
+    Fact,
+    Header,
+    Operation,
+    Source,
+    placeholders,
+)
 from knouds_harness.locations import document_path
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

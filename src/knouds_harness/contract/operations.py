@@ -1,4 +1,4 @@
-"""The operations of the API (address, access, responses), and its error codes."""
+"""The operations of the API (address, access, responses), its error codes, and its promises: facts."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -9,12 +9,44 @@ from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from knouds_harness.contract.capabilities import meets
-from knouds_harness.contract.sources import Source
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _SUCCESS = 2
 RUN_OPERATIONS: Final = ("runWorkflow", "runModel")
 """The operations that run something, and so may cost credits."""
+
+
+class Source(StrEnum):
+    """Where a fact, or another statement about the API, comes from.
+
+    Attributes:
+        OVERVIEW: The overview page; it wins if sources disagree.
+        DOCS: Another public reference page.
+        ASSUMED: No source; a choice of this project. A mismatch with it is never a breach.
+        USER: The user's own tests and checks; never the document.
+    """
+
+    OVERVIEW = "overview"
+    DOCS = "docs"
+    ASSUMED = "assumed"
+    USER = "user"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """One promise of the API that can be observed over HTTP.
+
+    Attributes:
+        id: Such as ``auth.revoked-key-is-401``; waivers, faults and reports name it.
+        says: The promise in one sentence.
+        source: Who states it.
+        conflict: What the losing source says instead, if sources disagree.
+    """
+
+    id: str
+    says: str
+    source: Source
+    conflict: str | None = None
 
 
 class Action(StrEnum):

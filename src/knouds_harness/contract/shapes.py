@@ -8,10 +8,9 @@ from urllib.parse import quote
 
 import jsonschema_rs
 
+from knouds_harness.body_bounds import whole_number
 from knouds_harness.contract.document import Document, escape, resolve
-from knouds_harness.contract.operations import Operation
-from knouds_harness.contract.sources import Source
-from knouds_harness.whole_numbers import whole_number
+from knouds_harness.contract.operations import Operation, Source
 
 DELIVERY: Final = "/components/schemas/Delivery"
 """JSON pointer to the schema of all webhook deliveries."""

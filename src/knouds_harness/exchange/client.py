@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import httpx
 
+from knouds_harness.body_bounds import whole_number
 from knouds_harness.contract.capabilities import WINDOW_S
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import NotSent, UnknownName, UsageError
@@ -34,7 +35,6 @@ from knouds_harness.exchange.workflow_requests import WORKFLOWS_PATH, workflow_p
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
-from knouds_harness.whole_numbers import whole_number
 
 _IN_PATHS = string.punctuation.replace("#", "")
 _LONGEST_PATH = 60_000  # the limit of httpx

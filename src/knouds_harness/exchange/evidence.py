@@ -20,12 +20,12 @@ from knouds_harness.body_bounds import (
     TOO_LONG,
     has_too_many_values,
     is_too_deep,
+    whole_number,
 )
 from knouds_harness.contract.capabilities import WINDOW_S
 from knouds_harness.contract.effects import Effect, effect_of
 from knouds_harness.contract.operations import Action, Operation
 from knouds_harness.exchange.alterations import Alteration
-from knouds_harness.whole_numbers import whole_number
 
 NO_BODY: Final = object()
 JSON = Any

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from knouds_harness.errors import UsageError
-from knouds_harness.file_writing import create_file
+from knouds_harness.files import create_file
 
 _BYTES: Final = 32
 _FILE: Final = "secret"

@@ -24,7 +24,7 @@ from typing import Any, Final
 from knouds_harness.errors import RunRecordError, UsageError
 from knouds_harness.exchange.evidence import parsed_json
 from knouds_harness.exchange.user_secret import user_secret
-from knouds_harness.file_writing import append_to_file
+from knouds_harness.files import append_to_file
 
 LEDGER_FILE: Final = "created.jsonl"
 LEDGER_FILES: Final = "created*.jsonl"

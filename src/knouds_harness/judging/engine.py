@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, Final
 
 from knouds_harness.contract.document import Document
-from knouds_harness.contract.sources import Fact
+from knouds_harness.contract.operations import Fact
 from knouds_harness.exchange.contradictions import Contradiction
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.reproduction.curl import ShellNames, curl

@@ -11,7 +11,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Final
 
-from knouds_harness.contract.sources import Fact, Source
+from knouds_harness.contract.operations import Fact, Source
 from knouds_harness.errors import UsageError
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.claim import Check, Claim

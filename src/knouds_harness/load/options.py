@@ -26,12 +26,12 @@ from knouds_harness.load.arrivals.schedule import (
 from knouds_harness.locations import ObjectivesFile
 from knouds_harness.option_declarations import (
     FiniteRange,
+    Timespan,
     add_runner_options,
     draw_seed,
     option,
     options_from,
 )
-from knouds_harness.timespan import Timespan
 
 MOST_PER_S: Final = 1_000_000
 MOST_USERS: Final = 100_000

@@ -26,7 +26,7 @@ from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import RUN_OPERATIONS
 from knouds_harness.errors import ExitCode, HarnessError, UsageError
 from knouds_harness.exchange.target_lock import alone_on
-from knouds_harness.file_content import LEAST_OPEN_FILES, require_open_files
+from knouds_harness.files import LEAST_OPEN_FILES, require_open_files
 from knouds_harness.load import tasks
 from knouds_harness.load.arrivals.arrival_user import run_of
 from knouds_harness.load.arrivals.schedule import Share

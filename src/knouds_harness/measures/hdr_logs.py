@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote, unquote
 
-from knouds_harness.file_writing import new_text_file
+from knouds_harness.files import new_text_file
 from knouds_harness.measures.histograms import MAX_NS, Histogram, bucket_of, highest_of, lowest_of
 
 if TYPE_CHECKING:

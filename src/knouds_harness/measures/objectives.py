@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from knouds_harness.errors import UnknownName, UsageError
-from knouds_harness.file_content import file_text
+from knouds_harness.files import file_text
 from knouds_harness.runs.load_results import JudgedObjective, StageLoad, stage_of
 from knouds_harness.runs.operation_load import (
     ALL_OPERATIONS,

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from rich.console import Console
 
 from knouds_harness.errors import RunRecordError
-from knouds_harness.file_writing import append_to_file, replace_file
+from knouds_harness.files import append_to_file, replace_file
 from knouds_harness.measures.objectives import describe
 from knouds_harness.printable import printable
 from knouds_harness.reporting.check.fact_status import (

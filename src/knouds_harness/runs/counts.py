@@ -6,9 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.runs.cost import UsageShown
 from knouds_harness.runs.findings import Finding
-from knouds_harness.runs.results import Cell, CheckTests, Counts, Result, UntestedFact
+from knouds_harness.runs.results import Cell, CheckTests, Counts, Result, UntestedFact, UsageShown
 from knouds_harness.targets.budget import Budget
 
 _ABOUT_EXECUTIONS: Final = "execution."

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from knouds_harness.contract.sources import Fact, Source
+from knouds_harness.contract.operations import Fact, Source
 from knouds_harness.errors import ExitCode
 from knouds_harness.printable import counted
 

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import Protocol
 
 from knouds_harness.contract.document import Document, shipped_document
-from knouds_harness.contract.sources import Fact
+from knouds_harness.contract.operations import Fact
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Limits, Waiver
 

@@ -12,8 +12,7 @@ from typing import Final, Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from knouds_harness.file_content import file_content
-from knouds_harness.file_writing import new_text_file, replace_file
+from knouds_harness.files import file_content, new_text_file, replace_file
 from knouds_harness.runs.load_results import LOAD_FILE, LoadResults
 from knouds_harness.runs.operation_load import SECOND_TIMES, STATUSES, SecondRow
 

@@ -12,13 +12,12 @@ from pydantic import ValidationError
 from knouds_harness.errors import RunRecordError
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.traffic.har import read_har
-from knouds_harness.file_content import file_content
-from knouds_harness.file_writing import replace_file
+from knouds_harness.files import file_content, replace_file
 from knouds_harness.runs import results
-from knouds_harness.runs.cost import UsageShown
 from knouds_harness.runs.findings import CUT_SHORT, NOT_SETTLED, Finding, RunOutcome
 from knouds_harness.runs.load_record import LoadRecord, read_load
 from knouds_harness.runs.load_results import LOAD_FILE, LOAD_KIND
+from knouds_harness.runs.results import UsageShown
 from knouds_harness.runs.writer import EXCHANGES_FILE, FINDINGS_FILE, RUN_FILE
 
 

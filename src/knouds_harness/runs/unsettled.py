@@ -15,10 +15,10 @@ from knouds_harness.errors import ExitCode, RunRecordError, UsageError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.usage import ChargesShown, ShownCharges
 from knouds_harness.exchange.user_secret import user_secret
-from knouds_harness.file_content import file_content
-from knouds_harness.runs.cost import UsageShown
+from knouds_harness.files import file_content
 from knouds_harness.runs.findings import NOT_SETTLED
 from knouds_harness.runs.record import rewrite_usage
+from knouds_harness.runs.results import UsageShown
 from knouds_harness.runs.writer import RunWriter
 from knouds_harness.targets.profile import Target
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.contract.sources import Source
+from knouds_harness.contract.operations import Source
 from knouds_harness.errors import UnknownName, UsageError
 from knouds_harness.judging.checks import all_checks, families, family_by_fact
 from knouds_harness.printable import counted, first_few

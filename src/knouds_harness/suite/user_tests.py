@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 import pytest
 
-from knouds_harness.contract.sources import Fact, Source
+from knouds_harness.contract.operations import Fact, Source
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.claim import Check, Claim
 from knouds_harness.judging.user_checks import USER, UserChecks

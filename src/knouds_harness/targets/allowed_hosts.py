@@ -8,8 +8,7 @@ from typing import Final
 import httpx
 
 from knouds_harness.errors import GuardStop, UsageError
-from knouds_harness.file_content import file_text
-from knouds_harness.file_writing import append_to_file
+from knouds_harness.files import append_to_file, file_text
 from knouds_harness.targets.problems import shown
 
 HOSTS_VARIABLE: Final = "KNOUDS_HARNESS_HOSTS"

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError
 
 from knouds_harness.errors import UnknownName, UsageError
-from knouds_harness.file_content import file_content, file_text
+from knouds_harness.files import file_content, file_text
 from knouds_harness.locations import SANDBOX, builtin_targets_path
 from knouds_harness.targets.address import address_problems, is_url
 from knouds_harness.targets.allowed_hosts import allowed_hosts

@@ -39,7 +39,7 @@ def test_start_imports_no_command(option):
     assert imported.isdisjoint(HEAVY)
     assert ours == {
         *("knouds_harness.commands", "knouds_harness.commands.cli"),
-        *("knouds_harness.errors", "knouds_harness.file_content", "knouds_harness.printable"),
+        *("knouds_harness.errors", "knouds_harness.files", "knouds_harness.printable"),
     }
 
 

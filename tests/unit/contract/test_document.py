@@ -1,7 +1,7 @@
 """The document is read into typed objects."""
 
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.contract.sources import Source
+from knouds_harness.contract.operations import Source
 
 DOCUMENT = shipped_document()
 

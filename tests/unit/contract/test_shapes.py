@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knouds_harness.contract.document import shipped_document
+from knouds_harness.contract.operations import Source
 from knouds_harness.contract.shapes import Mismatch, ShapeJudge, as_json
-from knouds_harness.contract.sources import Source
 
 DOCUMENT = shipped_document()
 JUDGE = ShapeJudge(DOCUMENT)

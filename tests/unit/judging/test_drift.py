@@ -8,7 +8,7 @@ from exchanges import exchange, refusal
 
 from knouds_harness.body_bounds import KEPT_BYTES
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.contract.sources import Source
+from knouds_harness.contract.operations import Source
 from knouds_harness.judging.drift import FACT, Gatherer, drift_finding
 from knouds_harness.runs.findings import Verdict, fails_run, verdict_for
 from knouds_harness.runs.results import finding_format

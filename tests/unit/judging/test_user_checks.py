@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from knouds_harness.contract.sources import Source
+from knouds_harness.contract.operations import Source
 from knouds_harness.errors import UsageError
 from knouds_harness.judging.user_checks import fact, load_checks
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from run_records import exchange, finding
 
-from knouds_harness.contract.sources import Fact, Source
+from knouds_harness.contract.operations import Fact, Source
 from knouds_harness.runs.findings import RunOutcome, Verdict, fails_run, fingerprint, verdict_for
 
 PARTS: dict[str, Any] = {

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from run_records import SETUP, START, TARGET, SteppingClock, add_finding, empty, exchange, finding, start
 
-from knouds_harness import file_writing
+from knouds_harness import files
 from knouds_harness.errors import RunRecordError
 from knouds_harness.exchange.traffic.har import HarWriter
 from knouds_harness.runs.findings import RunOutcome, script_file
@@ -134,9 +134,9 @@ class FullDisk:
 
     def __init__(self, monkeypatch):
         self.is_full = False
-        write_har, write = HarWriter.add, file_writing._write  # noqa: SLF001 - a disk cannot be filled here
+        write_har, write = HarWriter.add, files._write  # noqa: SLF001 - a disk cannot be filled here
         monkeypatch.setattr(HarWriter, "add", lambda *a: self.check() or write_har(*a))
-        monkeypatch.setattr(file_writing, "_write", lambda *a: self.check() or write(*a))
+        monkeypatch.setattr(files, "_write", lambda *a: self.check() or write(*a))
 
     def check(self):
         if self.is_full:

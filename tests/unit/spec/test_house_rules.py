@@ -7,8 +7,7 @@ import pytest
 
 from knouds_harness.contract.capabilities import is_capability
 from knouds_harness.contract.document import resolve, shipped_document
-from knouds_harness.contract.operations import placeholders
-from knouds_harness.contract.sources import Source
+from knouds_harness.contract.operations import Source, placeholders
 
 DOCUMENT = shipped_document()
 RAW = DOCUMENT.raw

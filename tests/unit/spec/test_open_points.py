@@ -6,8 +6,8 @@ One case per open point; a server that answers like this keeps the contract.
 import pytest
 
 from knouds_harness.contract.document import shipped_document
+from knouds_harness.contract.operations import Source
 from knouds_harness.contract.shapes import ShapeJudge
-from knouds_harness.contract.sources import Source
 
 DOCUMENT = shipped_document()
 JUDGE = ShapeJudge(DOCUMENT)

@@ -3,7 +3,7 @@
 import pytest
 
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.contract.sources import Source
+from knouds_harness.contract.operations import Source
 
 DOCUMENT = shipped_document()
 ANY_KEY: tuple[str, ...] = ()

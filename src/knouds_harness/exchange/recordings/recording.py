@@ -15,8 +15,7 @@ from urllib.parse import quote, urlencode
 
 from knouds_harness.errors import RecordingError
 from knouds_harness.exchange.evidence import Exchange, Pairs, Request
-from knouds_harness.file_content import file_text
-from knouds_harness.file_writing import replace_file
+from knouds_harness.files import file_text, replace_file
 
 FORMAT: Final = 1
 BASE_URL: Final = "https://recorded.example"

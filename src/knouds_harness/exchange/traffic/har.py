@@ -14,8 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from knouds_harness.exchange.alterations import Alteration
 from knouds_harness.exchange.evidence import Exchange, KeptBodies, Pairs, Request
-from knouds_harness.file_content import file_lines
-from knouds_harness.file_writing import new_file
+from knouds_harness.files import file_lines, new_file
 
 _HEAD = (
     b'{"log": {"version": "1.2", "creator": {"name": "knouds-harness", "version": "1"}, '

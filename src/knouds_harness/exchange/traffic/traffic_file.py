@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, ValidationError
 from knouds_harness.errors import UsageError
 from knouds_harness.exchange.evidence import Exchange, Pairs, Request
 from knouds_harness.exchange.traffic.har import from_entry
-from knouds_harness.file_content import file_content
+from knouds_harness.files import file_content
 
 _BODILESS: Final = frozenset({204, 205})
 _REMEDY: Final = "  Export the traffic again, as HAR with content."

@@ -5,16 +5,19 @@ that looks like a key, token or signature, values under names that suggest a sec
 occurrence of such a value in the file.
 """
 
+import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
-from urllib.parse import quote, unquote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Operation
-from knouds_harness.exchange.evidence import JSON, KEY_HEADER, Exchange, Pairs
+from knouds_harness.exchange.evidence import JSON, KEY_HEADER, Exchange, Pairs, Request
 from knouds_harness.exchange.redaction import HIDDEN, PLACEHOLDER, Redactor
 from knouds_harness.exchange.traffic.traffic_file import Recorded
 from knouds_harness.targets.personas import Secret
@@ -296,3 +299,75 @@ def _cookie_values(header: str) -> Iterator[str]:
 def _is_like_a_token(value: str) -> bool:
     """Return whether a cookie's value looks random; a word such as in ``theme=dark`` may be in any body."""
     return len(value) > _LEAST_LENGTH and any(map(str.isdigit, value)) and any(map(str.isalpha, value))
+
+
+class ObservedTraffic:
+    """Numbers what was observed, and replaces each key by its name.
+
+    Args:
+        keys: Known keys by name; further ones are called ``client-1``, ``client-2`` and so on.
+    """
+
+    def __init__(self, keys: Mapping[str, str] | None = None) -> None:
+        self._document = shipped_document()
+        self._redactor = Redactor()
+        self._name_by_key: dict[str, str] = {}
+        self._numbers = itertools.count(1)
+        for name, value in (keys or {}).items():
+            self._know(value, name)
+
+    def _know(self, key: str, name: str) -> None:
+        self._name_by_key[key] = name
+        self._redactor.add(Secret(key, f"key:{name}"))
+
+    def exchange(
+        self,
+        *,
+        method: str,
+        base_url: str,
+        target: str,
+        headers: Pairs,
+        body: bytes,
+        status: int | None,
+        answer_headers: Pairs,
+        answer_body: bytes,
+        began_unix_s: float,
+        elapsed_ms: float,
+        failure: str = "not answered",
+        names_keys: bool = False,
+    ) -> Exchange:
+        """Return one exchange; header names are in lower case, ``target`` is path and query as sent.
+
+        With ``names_keys`` a key that is not known yet gets a name; otherwise it is hidden.
+        """
+        key = dict(headers).get(KEY_HEADER)
+        if names_keys and key and key not in self._name_by_key:
+            self._know(key, f"client-{len(self._name_by_key) + 1}")
+        sent = tuple(
+            (name, HIDDEN if is_secret_name(name) and value not in self._name_by_key else value)
+            for name, value in headers
+        )
+        path, _, query = target.partition("?")
+        found = self._document.recognise(method, path)
+        request = Request(
+            method=method,
+            path=path,
+            query=tuple(parse_qsl(query, keep_blank_values=True)),
+            headers=tuple(pair for pair in sent if pair[0] != KEY_HEADER),
+            body=body or None,
+            operation_id=found[0].id if found else None,
+            persona=self._name_by_key.get(key or ""),
+            path_values=found[1] if found else {},
+        )
+        return Exchange(
+            id=f"x{next(self._numbers):05d}",
+            request=self._redactor.request(request),
+            url=self._redactor.text(base_url + target),
+            sent_headers=self._redactor.pairs(sent),
+            status=status,
+            headers=self._redactor.pairs(answer_headers),
+            body=self._redactor.content(answer_body),
+            started_at=datetime.fromtimestamp(began_unix_s, UTC),
+            elapsed_ms=elapsed_ms,
+            failure=None if status else failure,
+        )

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterator, Mapping
 
+from knouds_harness.body_bounds import whole_number
 from knouds_harness.contract.known_places import FREE
 from knouds_harness.contract.operations import RUN_OPERATIONS, Operation
 from knouds_harness.contract.shapes import ShapeJudge, as_json
@@ -23,7 +24,6 @@ from knouds_harness.targets.needs import workflows
 from knouds_harness.targets.needs.keys import AUTHOR, READER
 from knouds_harness.targets.needs.rate_limits import LIMITED_KEY
 from knouds_harness.targets.needs.runs import ASYNC_RUN
-from knouds_harness.whole_numbers import whole_number
 
 # Every fact that the document cites in the schemas of successes; a test keeps the two equal.
 SHAPE_FACTS = (

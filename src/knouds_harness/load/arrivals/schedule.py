@@ -15,8 +15,8 @@ from typing import Final, Self
 
 import click
 
-from knouds_harness.file_content import file_text
-from knouds_harness.timespan import Timespan
+from knouds_harness.files import file_text
+from knouds_harness.option_declarations import Timespan
 
 KINDS: Final = ("constant", "ramp", "steps", "spike", "soak")
 _SOAK_RAMP = 0.05

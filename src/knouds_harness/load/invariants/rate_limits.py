@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final, NamedTuple
 
+from knouds_harness.body_bounds import whole_number
 from knouds_harness.contract.capabilities import LIMIT_BY_TIER, UNLIMITED
 from knouds_harness.judging.checks import concurrency, rate_limits
 from knouds_harness.judging.checks.rate_limits import MILLISECONDS, ROUNDING_S
@@ -15,7 +16,6 @@ from knouds_harness.load.client.response import Response
 from knouds_harness.load.invariants.tallies import NEVER_THROTTLED, REMAINING_FALLS, TRUE_WAIT, Tallies
 from knouds_harness.runs.load_results import LimitWindow
 from knouds_harness.targets.personas import Persona
-from knouds_harness.whole_numbers import whole_number
 
 _WINDOWS_KEPT: Final = 3
 _MOST_WINDOWS: Final = 2_000

@@ -8,7 +8,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, Self
 
-from knouds_harness.contract.sources import Fact
+from knouds_harness.contract.operations import Fact
 from knouds_harness.printable import counted
 from knouds_harness.reporting.report import FindingGroup, Link, Tone, Words
 from knouds_harness.runs.findings import Finding, Verdict, verdict_for

@@ -15,8 +15,7 @@ from typing import Final, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from knouds_harness.errors import ExitCode, RunRecordError, UsageError
-from knouds_harness.file_content import file_content
-from knouds_harness.file_writing import replace_file
+from knouds_harness.files import file_content, replace_file
 from knouds_harness.reporting.comparison.check_comparison import (
     CheckComparison,
     check_figures,

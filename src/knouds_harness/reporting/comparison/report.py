@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from knouds_harness.errors import RunRecordError
-from knouds_harness.file_writing import replace_file
+from knouds_harness.files import replace_file
 from knouds_harness.measures.objectives import describe
 from knouds_harness.reporting.check.fact_status import finding_groups
 from knouds_harness.reporting.comparison.change import ChangeVerdict, FigureChange

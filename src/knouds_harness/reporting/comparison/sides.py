@@ -12,8 +12,7 @@ from typing import Final, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from knouds_harness.errors import RunRecordError, UsageError
-from knouds_harness.file_content import file_content
-from knouds_harness.file_writing import replace_file
+from knouds_harness.files import file_content, replace_file
 from knouds_harness.reporting.comparison.check_comparison import CheckFigures, check_figures
 from knouds_harness.reporting.comparison.load_figures import LoadFigures, load_figures
 from knouds_harness.runs.load_results import LOAD_KIND

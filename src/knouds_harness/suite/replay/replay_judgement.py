@@ -8,8 +8,8 @@ from enum import StrEnum
 from typing import Final
 
 from knouds_harness.contract.document import Document
+from knouds_harness.contract.operations import Source
 from knouds_harness.contract.shapes import as_json
-from knouds_harness.contract.sources import Source
 from knouds_harness.exchange.evidence import JSON, Exchange, Request
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.reproduction.script import parts_of

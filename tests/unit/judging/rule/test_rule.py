@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from run_records import DOCUMENT, exchange
 
-from knouds_harness.contract.sources import Source
+from knouds_harness.contract.operations import Source
 from knouds_harness.judging.rule.allowed import allowed
 from knouds_harness.judging.rule.asked import AskedRequest, Known, KnownResource
 from knouds_harness.judging.rule.reading import read, why_expected

@@ -3,14 +3,13 @@
 import re
 from collections.abc import Collection, Iterator, Mapping
 
-from knouds_harness.contract.operations import RUN_OPERATIONS, ErrorCode
+from knouds_harness.body_bounds import whole_number
+from knouds_harness.contract.operations import RUN_OPERATIONS, ErrorCode, Source
 from knouds_harness.contract.shapes import as_json
-from knouds_harness.contract.sources import Source
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.claim import Claim, answer, check, is_answer, is_from_elsewhere
 from knouds_harness.judging.rule.outside import cause_of
 from knouds_harness.judging.rule.reason import Reason
-from knouds_harness.whole_numbers import whole_number
 
 _WORKFLOW_OPERATIONS = frozenset(
     {
