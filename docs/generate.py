@@ -53,7 +53,7 @@ TABLE_OF_OUTCOMES: Final = re.compile(
 MOST_OTHERS: Final = 8
 WIDTH: Final = 100
 MOST_FACTS: Final = 20
-TABLE_OF_REASONS: Final = re.compile(r"(\| reason \| refusal \| check \|\n\|.*\n)((?:\|.*\n)+)")
+TABLE_OF_REASONS: Final = re.compile(r"(\| reason \| refusal \|\n\|.*\n)(?:\|.*\n)*")
 TABLE_OF_CHECKS: Final = re.compile(r"(?<=## )(\w+)(\n(?:\n|[^|#\n].*\n)*\| check \|.*\n\|.*\n)((?:\|.*\n)+)")
 
 
@@ -71,7 +71,7 @@ def options_page() -> str:
 
 
 def checks_page(text: str) -> str:
-    """The page of checks, with the tables of reasons to refuse and of each family as the code has them."""
+    """The page of checks, with the tables of reasons without a check and of each family."""
     text = TABLE_OF_REASONS.sub(lambda found: f"{found[1]}{_rows_of_reasons()}", text)
     return TABLE_OF_CHECKS.sub(lambda found: f"{found[1]}{found[2]}{_rows_of_checks(found[1])}", text)
 
@@ -147,9 +147,7 @@ def _runner(name: str) -> tuple[str, Mapping[str, str]]:
 
 
 def _rows_of_reasons() -> str:
-    rows = (
-        f"| {each.because} | {refusal_of(each)} | {f'`{each.id}`' if each.id else ''} |\n" for each in REASONS
-    )
+    rows = (f"| {each.because} | {refusal_of(each)} |\n" for each in REASONS if not each.id)
     return "".join(dict.fromkeys(rows))
 
 
