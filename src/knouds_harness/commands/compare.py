@@ -213,8 +213,7 @@ def _run_in_turn(
         HarnessError: The scenario, or the target of any side, is not usable; nothing has been loaded.
     """
     from knouds_harness.command_output import CommandConsole
-    from knouds_harness.load.generator.launching import launch
-    from knouds_harness.load.generator.starting import scenario_file
+    from knouds_harness.load.generator.launching import launch, scenario_file
     from knouds_harness.reporting.load.live import LiveView
     from knouds_harness.targets.builtin import open_target, target_environment
 

@@ -34,8 +34,7 @@ from knouds_harness.suite.options import RunOptions
 
 if TYPE_CHECKING:
     from knouds_harness.commands.live_server import LiveLoad
-    from knouds_harness.load.generator.launching import Launched
-    from knouds_harness.load.generator.starting import StartedProcess
+    from knouds_harness.load.generator.launching import Launched, StartedProcess
     from knouds_harness.reporting.comparison.sides import Side
     from knouds_harness.runs.load_progress import LoadProgress
 
@@ -153,7 +152,7 @@ def load(
     SCENARIO is a name, or the path of any Locust file that has the plugin; it may be left out with --mix,
     --workflow, --model or a HAR file.
     """
-    from knouds_harness.load.generator.starting import scenario_file, started
+    from knouds_harness.load.generator.launching import scenario_file, started
     from knouds_harness.targets.builtin import starting, usual_environment
 
     if not find_capacity:

@@ -31,17 +31,17 @@ from knouds_harness.load import tasks
 from knouds_harness.load.arrivals.arrival_user import run_of
 from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.collection.locust_statistics import use_exact_buckets
-from knouds_harness.load.final_reports import STOP
 from knouds_harness.load.generator.generating_run import GeneratingRun, core_of
 from knouds_harness.load.leader.leading_run import LeadingRun, objectives_of
 from knouds_harness.load.leader.record_writer import scenario_name
-from knouds_harness.load.load_setup import LoadSetup
-from knouds_harness.load.message_proof import secure
+from knouds_harness.load.messages import STOP, secure
 from knouds_harness.load.mix import parse_mix, read_traffic_inputs, running_only, tasks_of
 from knouds_harness.load.options import LoadOptions, add_options, read_options
+from knouds_harness.load.workload.deliveries import as_told, key_told
 from knouds_harness.load.workload.input_lines import InputFile, read_input_file, refuse_idle_lines
 from knouds_harness.load.workload.plan import forecast
 from knouds_harness.load.workload.preflight import (
+    LoadSetup,
     Preflight,
     check_plan,
     price_of,
@@ -234,9 +234,9 @@ def _begin(environment: Environment) -> LeadingRun | GeneratingRun:
         for each in warnings:
             sys.stderr.write(f"warning: {each}\n")
             run.note(each)
-        if run.deliveries:
-            ahead = {"is_delivered": True, "minted_webhook": run.deliveries.minted}
-            environment.parsed_options.ahead |= ahead
+        if run.deliveries and setup.target:
+            keys = [as_told(each, setup.target) for each in run.deliveries.keys]
+            environment.parsed_options.ahead["receivers"] = keys
     except HarnessError as error:
         sys.stderr.write(f"error: {printable(str(error))}\n")
         if isinstance(environment.runner, WorkerRunner):
@@ -287,7 +287,8 @@ def _set_up(environment: Environment, options: LoadOptions) -> tuple[LoadSetup, 
         )
         parsed["ahead"] = {"prices": dict(ahead.prices), "marks": dict(ahead.marks)}  # for workers
     environment.host = target.base_url
-    workload = _workload(options, target, inputs, ahead.prices)
+    receivers = [key_told(target, *each) for each in ahead.receivers or ()]
+    workload = _workload(options, target, inputs, ahead.prices).on(target, receivers=receivers)
     plan = forecast(workload, options, user_classes, is_asked=True, inputs=inputs)
     setup = LoadSetup(options=options, target=target, workload=workload, inputs=inputs, ahead=ahead)
     return setup, [*ahead.about_costs, *(inputs.left_out if inputs else ()), *plan.warnings]

@@ -9,7 +9,7 @@ from checking import sampled
 from example_targets import write_profile
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.load.generator.starting import scenario_file
+from knouds_harness.load.generator.launching import scenario_file
 
 
 def locust(scenario, *arguments):

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from knouds_harness.load.generator.starting import scenario_file
+from knouds_harness.load.generator.launching import scenario_file
 from knouds_harness.locations import scenario_names, scenarios_path
 
 TEXT_BY_SCENARIO = {

@@ -27,7 +27,7 @@ from locust.runners import MasterRunner, WorkerRunner
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.load.client.http_answer import Wire
 from knouds_harness.load.collection.rows import AnswerCopy, RequestRecorder, RequestRow, Rows
-from knouds_harness.load.final_reports import FinalReporter, FinalReports
+from knouds_harness.load.messages import FinalReporter, FinalReports
 from knouds_harness.measures.histograms import MAX_NS, Histogram, bucket_of, merged
 from knouds_harness.runs.operation_load import RequestStatus
 

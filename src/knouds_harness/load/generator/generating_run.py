@@ -24,7 +24,7 @@ from knouds_harness.contract.operations import RUN_OPERATIONS
 from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.redaction import Redactor
-from knouds_harness.load import final_reports as messages
+from knouds_harness.load import messages
 from knouds_harness.load.arrivals.arrival_user import Arrivals
 from knouds_harness.load.arrivals.schedule import ArrivalSchedule, Share
 from knouds_harness.load.client.http_client import tls_context
@@ -32,15 +32,15 @@ from knouds_harness.load.client.response import Response
 from knouds_harness.load.collection.cycles import CycleLog
 from knouds_harness.load.collection.metrics import SERVER, measured_from_unix_s
 from knouds_harness.load.collection.seconds import SecondsCollector, now_unix_s
-from knouds_harness.load.generator.delivery_waiter import DeliveryWaiter
 from knouds_harness.load.generator.loop_monitor import LoopMonitor
 from knouds_harness.load.generator.task_errors import TaskErrors
-from knouds_harness.load.generator.workflow_log import WorkflowLog
 from knouds_harness.load.invariants.verification import OBSERVED, verified_share
-from knouds_harness.load.load_setup import NO_TARGET, LoadSetup
+from knouds_harness.load.invariants.workflow_histories import WorkflowLog
 from knouds_harness.load.options import LoadOptions
+from knouds_harness.load.workload.deliveries import DeliveryWaiter
 from knouds_harness.load.workload.input_lines import InputSequence
 from knouds_harness.load.workload.limits import LoadLimits
+from knouds_harness.load.workload.preflight import NO_TARGET, LoadSetup
 from knouds_harness.load.workload.workload import HasTasks, UserTasks, rates_of, scenarios_in
 from knouds_harness.runs.operation_load import RequestStatus, labelled
 from knouds_harness.targets.budget import Budget
@@ -108,12 +108,11 @@ class GeneratingRun:
         named = {labelled(label, each) for label in rates_of(scenarios) for each in OBSERVED}
         recorder.copies_all, recorder.always_copied = share > 0, OBSERVED | named
         self.workflow_log = WorkflowLog(is_followed=share > 0)
-        self.delivery_waiter = DeliveryWaiter(setup, scenarios) if setup.ahead.is_delivered else None
-        receivers = self.delivery_waiter.receivers if self.delivery_waiter else []
-        self._unknown_keys = [each for each in receivers if target and each.name not in target.personas]
-        if target:
-            keys = (*target.personas.values(), *self._unknown_keys)
-            recorder.hide([*(each.secret for each in keys), *target.http.secrets])
+        self.delivery_waiter = None if setup.ahead.receivers is None else DeliveryWaiter()
+        if target and setup.workload:
+            minted = (key for account in setup.workload.accounts for key in account.keys)
+            keys = {each.secret for each in (*target.personas.values(), *minted)}
+            recorder.hide([*keys, *target.http.secrets])
         self._task_errors = TaskErrors(
             recorder,
             users=options.users,
@@ -154,8 +153,6 @@ class GeneratingRun:
         if workload is None:
             raise UsageError(NO_TARGET)
         if scenario not in self._tasks:
-            if self.delivery_waiter:
-                workload = workload.on(workload.target, receivers=self.delivery_waiter.receivers)
             self._tasks[scenario] = UserTasks(scenario, workload)
         return self._tasks[scenario]
 
@@ -206,7 +203,6 @@ class GeneratingRun:
     def _extras(self) -> dict[str, Any]:
         """Return what this process hands over beside its requests."""
         arrivals, waiter = [*self._arrivals.values()], self.delivery_waiter
-        minted, self._unknown_keys = self._unknown_keys, []
         return {
             "sent_unix_s": now_unix_s(),
             "cpu_s": time.process_time(),
@@ -217,7 +213,6 @@ class GeneratingRun:
             "spent_credits": self._limits.budget.spent_credits if self._limits else 0.0,
             "workflows": self.workflow_log.take(),
             "deliveries": [waiter.unconfigured, waiter.refused] if waiter else [0, 0],
-            "minted": [[each.name, each.user, each.tier, sorted(each.capabilities)] for each in minted],
         }
 
     # What Locust tells

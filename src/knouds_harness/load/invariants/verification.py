@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import gevent
@@ -19,20 +19,24 @@ from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.webhook_receiver import Delivery, Receiver
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.collection.rows import RequestRow
-from knouds_harness.load.generator.workflow_log import BEGUN, CREATED
 from knouds_harness.load.invariants.answer_checks import Verifier
 from knouds_harness.load.invariants.audit import Audit
 from knouds_harness.load.invariants.observations import SHOWING_STATUS, Observations
 from knouds_harness.load.invariants.rate_limits import RateLimits
 from knouds_harness.load.invariants.tallies import NEEDS, OF_HISTORIES, Tallies
-from knouds_harness.load.invariants.workflow_histories import WorkflowHistories, WorkflowRequest
+from knouds_harness.load.invariants.workflow_histories import (
+    BEGUN,
+    CREATED,
+    WorkflowHistories,
+    WorkflowRequest,
+)
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.accounts import AccountKeys
 from knouds_harness.load.workload.workload import HasTasks
 from knouds_harness.runs.load_results import Invariant, LimitWindow
 from knouds_harness.runs.operation_load import RequestStatus
 from knouds_harness.targets.address import host_of, is_loopback
-from knouds_harness.targets.personas import NO_SECRET, Persona
+from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Webhook
 
@@ -118,17 +122,9 @@ class LoadVerification:
         failure = answer.status_code, broken.fact, f"{broken.fact}: {broken.shown}"
         return row._replace(status=RequestStatus.WRONG, failure=failure)
 
-    def introduce(self, minted: Sequence[Sequence[Any]]) -> None:
-        """Take keys that a process has minted to have ends of runs delivered; their secrets stay there."""
-        for name, user, tier, capabilities in minted:
-            self._personas[name] = Persona(
-                name=name,
-                secret=NO_SECRET,
-                capabilities=frozenset(capabilities),
-                user=user,
-                tier=tier,
-                webhook=True,
-            )
+    def introduce(self, minted: Iterable[Persona]) -> None:
+        """Take keys that were minted to have ends of runs delivered."""
+        self._personas |= {each.name: each for each in minted}
 
     def follow(self, worker: str, entries: Sequence[Sequence[Any]], epoch_s: float) -> None:
         """Take what a process noted of its requests to workflows, in order."""

@@ -1,21 +1,68 @@
-"""Judges whether reads of workflows that the load created show what was written, in some serial order."""
+"""Judges whether reads of workflows that the load created show what was written, in some serial order.
+
+The processes that send log their requests to workflows; the one that leads judges them.
+"""
 
 from __future__ import annotations
 
+import itertools
+import json
 import math
 import re
+import time
 from collections.abc import Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from knouds_harness.judging.serial_order import Access, TimedRequest, judge_history, register
 from knouds_harness.judging.workflow_model import accesses_of
+from knouds_harness.load.client.response import Response
 from knouds_harness.load.invariants.tallies import IS_THERE, SHOWS_LAST, Tallies
 
+FOLLOWED: Final = frozenset(
+    {"createWorkflow", "getWorkflow", "updateWorkflow", "moveWorkflow", "deleteWorkflow"}
+)
+BEGUN, ENDED, CREATED = "begun", "ended", "created"
+"""Kinds of entries: a request that is about to be sent, its answer, and the slug that a create was told."""
 _MEMBERS: Final = ("name", "description")
 _CREATE: Final = "createWorkflow"
 _SLUG: Final = re.compile(r"/api/workflows/([^/?]+)")
 _MOST_WORKFLOWS: Final = 10_000
+
+
+class WorkflowLog:
+    """What a process noted of its requests, in order; times are those of ``time.perf_counter``."""
+
+    def __init__(self, *, is_followed: bool) -> None:
+        self._is_followed = is_followed
+        self._numbers = itertools.count()
+        self._entries: list[list[Any]] = []
+
+    def begin(self, operation: str, path: str, sent: object) -> int | None:
+        """Note a request that is about to be sent; return its number, or None if it is not followed."""
+        if not self._is_followed or operation not in FOLLOWED:
+            return None
+        number = next(self._numbers)
+        self._entries.append([BEGUN, number, time.perf_counter(), operation, path, json.dumps(sent)])
+        return number
+
+    def end(self, number: int, response: Response, *, created: str | None) -> None:
+        """Note the answer; ``created`` is the slug that it surely made."""
+        try:
+            content = response.content
+        except ValueError:
+            content = b""
+        entry = [ENDED, number, time.perf_counter(), response.status_code, content, created]
+        self._entries.append(entry)
+
+    def note_create(self, slug: str, *, is_own: bool) -> None:
+        """Note the slug that a create was told: of its own workflow, or of another."""
+        self._entries.append([CREATED, slug, is_own])
+
+    def take(self) -> list[list[Any]]:
+        """Return the entries since the last call."""
+        taken, self._entries = self._entries, []
+        return taken
 
 
 @dataclass(kw_only=True, eq=False)

@@ -25,14 +25,13 @@ from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.usage import ShownCharges
 from knouds_harness.exchange.workflow_ledger import Ledger
 from knouds_harness.exchange.workflow_removal import MOST_WAIT_S
-from knouds_harness.load import final_reports as messages
+from knouds_harness.load import messages
 from knouds_harness.load.arrivals.arrival_user import LoadShape
 from knouds_harness.load.collection.cycles import cycles
 from knouds_harness.load.collection.evidence_samples import SampleWriter
 from knouds_harness.load.collection.metrics import RunMetrics
 from knouds_harness.load.collection.rows import RequestRow, Rows
 from knouds_harness.load.collection.seconds import Second, SecondsCollector, error_of, now_unix_s
-from knouds_harness.load.final_reports import FINISH_WITHIN_S
 from knouds_harness.load.invariants.verification import LoadVerification, open_verification
 from knouds_harness.load.leader.health import Health
 from knouds_harness.load.leader.progress import ProgressTeller
@@ -45,10 +44,11 @@ from knouds_harness.load.leader.validity import (
     with_doubts,
 )
 from knouds_harness.load.leader.workers import Workers
-from knouds_harness.load.load_setup import NO_TARGET, LoadSetup
+from knouds_harness.load.messages import FINISH_WITHIN_S
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.deliveries import Deliveries, open_deliveries
 from knouds_harness.load.workload.limits import LoadLimits
+from knouds_harness.load.workload.preflight import NO_TARGET, LoadSetup
 from knouds_harness.load.workload.workload import has_runs, may_take, scenarios_in
 from knouds_harness.measures.delay import Delay
 from knouds_harness.measures.objectives import (
@@ -238,8 +238,10 @@ class LeadingRun:
         if self.deliveries is None:
             self.note(f"Completion was detected by polling instead of webhook: {reason}.")
             return
-        if self.verification and self.verification.share and self.verification.receiver is None:
-            self.verification.count_deliveries(self.deliveries.receiver, self.deliveries.webhook)
+        if self.verification:
+            self.verification.introduce(self.deliveries.keys)
+            if self.verification.share and self.verification.receiver is None:
+                self.verification.count_deliveries(self.deliveries.receiver, self.deliveries.webhook)
 
     def _forward_delivery(self, *delivery: object) -> None:
         told: Any = delivery
@@ -266,7 +268,6 @@ class LeadingRun:
         self.workers.take(worker, told, rows.requests, epoch_s=epoch_s, measured=measured)
         self._of_deliveries[worker] = told["deliveries"]
         if self.verification:
-            self.verification.introduce(told["minted"])
             self.verification.follow(worker, told["workflows"], epoch_s)
 
     # What every second brings

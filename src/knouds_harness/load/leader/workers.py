@@ -10,10 +10,10 @@ import gevent
 from locust.runners import MasterRunner
 
 from knouds_harness.errors import ExitCode, GuardStop
-from knouds_harness.load import final_reports as messages
+from knouds_harness.load import messages
 from knouds_harness.load.collection.seconds import now_unix_s
-from knouds_harness.load.final_reports import FinalReports
 from knouds_harness.load.leader.health import Health, ProcessHealth, together
+from knouds_harness.load.messages import FinalReports
 from knouds_harness.targets.budget import Budget, credits_of
 
 _ASSEMBLE_WITHIN_S: Final = 15.0

@@ -16,6 +16,7 @@ from knouds_harness.exchange.pricing import Pricing
 from knouds_harness.exchange.profile_check import check_profile
 from knouds_harness.exchange.usage import Marks
 from knouds_harness.load.options import LoadOptions
+from knouds_harness.load.workload.input_lines import InputFile
 from knouds_harness.load.workload.workload import AccountTask, HasTasks, Workload, has_runs, scenarios_in
 from knouds_harness.runs.unsettled import settle_earlier
 from knouds_harness.targets.guards import Guard, check_load
@@ -32,19 +33,30 @@ class Preflight:
         spent_credits: What learning it was charged, or may have been.
         marks: The usage rows of each account that are older than the load.
         about_costs: Lines about what earlier runs were charged, as usage shows by now.
-        is_delivered: Ends of runs are delivered to the process that leads.
-        minted_webhook: URL and secret of the webhook for which keys are minted, on a sandbox of this machine.
+        receivers: The keys whose runs are delivered to the process that leads, as it tells of them; None if
+            ends of runs are polled.
     """
 
     prices: Mapping[str, float] = field(default_factory=dict)
     spent_credits: float = 0.0
     marks: Marks = field(default_factory=dict)
     about_costs: Sequence[str] = ()
-    is_delivered: bool = False
-    minted_webhook: Sequence[str] | None = None
+    receivers: Sequence[Sequence[Any]] | None = None
 
 
 NOT_LOOKED: Final = Preflight()
+NO_TARGET: Final = "name a target: --target sandbox, or another profile in targets/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadSetup:
+    """What a load run is made from, in every process of it; without a target there is no workload."""
+
+    options: LoadOptions
+    target: Target | None = None
+    workload: Workload | None = None
+    inputs: InputFile | None = None
+    ahead: Preflight = NOT_LOOKED
 
 
 def check_plan(target: Target, options: LoadOptions, *, host: str | None) -> None:

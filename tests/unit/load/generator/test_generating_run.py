@@ -16,7 +16,7 @@ from locust.exception import StopUser
 from locust.user.task import LOCUST_STATE_RUNNING
 
 from knouds_harness.errors import ExitCode, TargetUnreachable, UsageError
-from knouds_harness.load import final_reports as messages
+from knouds_harness.load import messages
 from knouds_harness.load.arrivals.arrival_user import ArrivalUser
 from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.collection.metrics import SERVER
@@ -25,8 +25,8 @@ from knouds_harness.load.generator import generating_run
 from knouds_harness.load.generator.generating_run import GeneratingRun, core_of
 from knouds_harness.load.leader import leading_run
 from knouds_harness.load.leader.leading_run import LeadingRun
-from knouds_harness.load.load_setup import LoadSetup
 from knouds_harness.load.tasks import run_cheapest, who_am_i
+from knouds_harness.load.workload.preflight import LoadSetup
 from knouds_harness.reporting.load.report import load_report
 from knouds_harness.runs.record import read_run
 

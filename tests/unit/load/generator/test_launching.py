@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from knouds_harness.errors import ExitCode, OutputClosed, UnknownName
-from knouds_harness.load.generator import launching, starting
-from knouds_harness.load.generator.launching import ending_of, launch, lead
-from knouds_harness.load.generator.starting import scenario_file, started
+from knouds_harness.load.generator import launching
+from knouds_harness.load.generator.launching import ending_of, launch, lead, scenario_file, started
 from knouds_harness.locations import scenario_names
 from knouds_harness.runs.load_progress import ProgressMessage
 
@@ -109,7 +108,7 @@ threading.Event().wait()
 
 def launched_endless(monkeypatch, tmp_path, meanwhile):
     """Launch a generator that never ends by itself; return when the command has ended."""
-    monkeypatch.setattr(starting, "_LOCUST", "endless")
+    monkeypatch.setattr(launching, "_LOCUST", "endless")
     monkeypatch.setattr(launching, "_show", lambda told, _: meanwhile(told))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (tmp_path / "endless.py").write_text(ENDLESS)
@@ -146,7 +145,7 @@ def test_signal_during_the_start_of_the_generator_ends_it(monkeypatch, tmp_path)
 
 def test_process_gets_its_variables_once_they_are_known(monkeypatch, tmp_path):
     """They are not among those that other users of the machine may see, nor in its environment before."""
-    monkeypatch.setattr(starting, "_LOCUST", "comparing")
+    monkeypatch.setattr(launching, "_LOCUST", "comparing")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (tmp_path / "comparing.py").write_text("import json, sys; sys.exit(json.load(sys.stdin) != {'A': 'b'})")
 

@@ -7,7 +7,7 @@ import pytest
 from load_workload import FakeWorker
 from locust.env import Environment
 
-from knouds_harness.load import final_reports as messages
+from knouds_harness.load import messages
 from knouds_harness.load.generator.generating_run import LeasedCredits
 
 

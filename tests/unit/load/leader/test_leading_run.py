@@ -11,7 +11,7 @@ from knouds_harness.errors import ExitCode, GuardStop, TargetUnreachable, UsageE
 from knouds_harness.load.collection.seconds import Error, Second, SeriesKey, now_unix_s
 from knouds_harness.load.leader import leading_run
 from knouds_harness.load.leader.leading_run import LeadingRun
-from knouds_harness.load.load_setup import LoadSetup
+from knouds_harness.load.workload.preflight import LoadSetup
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.runs.operation_load import TASK, RequestStatus
 from knouds_harness.runs.record import read_run

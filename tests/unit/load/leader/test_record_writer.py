@@ -13,7 +13,7 @@ from knouds_harness.errors import ExitCode
 from knouds_harness.load.collection.seconds import Second, SeriesKey
 from knouds_harness.load.leader.leading_run import LeadingRun
 from knouds_harness.load.leader.record_writer import BackgroundWriter
-from knouds_harness.load.load_setup import LoadSetup
+from knouds_harness.load.workload.preflight import LoadSetup
 from knouds_harness.measures.hdr_logs import read_hdr_log
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.runs.load_record import LoadWriter

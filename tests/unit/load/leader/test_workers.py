@@ -13,9 +13,9 @@ from load_workload import FakeMaster
 from locust.env import Environment
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.load import final_reports as messages
-from knouds_harness.load.final_reports import FinalReports
+from knouds_harness.load import messages
 from knouds_harness.load.leader.workers import Workers
+from knouds_harness.load.messages import FinalReports
 
 START_UNIX_S = 1_780_000_000.0
 TOLD: dict[str, Any] = {

@@ -8,14 +8,11 @@ from functools import partial
 
 import gevent
 import pytest
-from load_workload import options
 from run_records import TARGET
 
 from knouds_harness.exchange.signature import HEADER, sign
 from knouds_harness.exchange.webhook_receiver import Delivery, Receiver
-from knouds_harness.load.generator.delivery_waiter import DeliveryWaiter
-from knouds_harness.load.load_setup import LoadSetup
-from knouds_harness.load.workload.deliveries import Deliveries, open_deliveries
+from knouds_harness.load.workload.deliveries import Deliveries, DeliveryWaiter, open_deliveries
 from knouds_harness.targets.personas import NO_SECRET, Secret
 from knouds_harness.targets.resources import Webhook
 
@@ -26,7 +23,7 @@ class Delivering:
     """A process that takes deliveries, and one whose users wait for them."""
 
     def __init__(self, receiver, receivers=()):
-        self.waiter = DeliveryWaiter(LoadSetup(options=options()), [])
+        self.waiter = DeliveryWaiter()
         webhook = Webhook(url=receiver.url("/"), secret=Secret(SECRET, "webhook-secret"))
         self.deliveries = Deliveries(webhook, receivers, receiver=receiver, forward=self.waiter.take)
         self.take = self.deliveries.take
