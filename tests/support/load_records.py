@@ -41,7 +41,7 @@ LIVE_PROGRESS = LoadProgress(
     in_flight=7,
     users=1000,
     requests=4711,
-    by_status={"kept": 4600, "throttled": 100, "refused": 0, "failed": 11, "wrong": 0},
+    by_status={"ok": 4600, "throttled": 100, "refused": 0, "failed": 11, "wrong": 0},
     errors=(
         ErrorCount(status="throttled", status_code=429, code="RATE_LIMIT_EXCEEDED", count=100),
         ErrorCount(status="failed", status_code=None, code="ConnectionLost", count=11),
@@ -70,11 +70,11 @@ def times(p50_ms: float = 2.0, p99_ms: float = 9.0, *, count: int = 100) -> Time
 
 
 def operation(
-    name: str = "whoami", *, requests: int = 100, response: Times | None = None, **outcomes: int
+    name: str = "whoami", *, requests: int = 100, response: Times | None = None, **others: int
 ) -> OperationLoad:
-    """Make an operation whose requests were kept, except those that are named."""
-    counts: Mapping[str, int] = {outcome: outcomes.get(outcome, 0) for outcome in STATUSES}
-    counts = {**counts, "kept": requests - sum(outcomes.values())}
+    """Make an operation whose requests were ok, except those that are named."""
+    counts: Mapping[str, int] = {status: others.get(status, 0) for status in STATUSES}
+    counts = {**counts, "ok": requests - sum(others.values())}
     response = response or times(count=requests)
     return OperationLoad(
         operation=name,
@@ -206,7 +206,7 @@ def load_run(
             before = warm_up if index == 0 else ()
             for at_s, times_ms in enumerate([*before, *seconds]):
                 at_unix_s = START_UNIX_S - len(before) + at_s
-                _log(log, (name, "kept", "response"), at_unix_s, times_ms)
+                _log(log, (name, "ok", "response"), at_unix_s, times_ms)
                 if failed and index == 0 and at_s >= len(before):
                     _log(log, (name, status, "response"), at_unix_s, [1.0] * failed)
                 load_writer.add_seconds([_row(at_s, name, times_ms)])
@@ -222,5 +222,5 @@ def _row(at_s: int, name: str, times_ms: Sequence[float]) -> SecondRow:
     whole = histogram_of(times_ms)
     p50, p99, longest = (each * 1e3 for each in whole.percentiles_s(50, 99, 100))
     return SecondRow(
-        at_s=at_s, operation=name, by_status={"kept": len(times_ms)}, p50_ms=p50, p99_ms=p99, max_ms=longest
+        at_s=at_s, operation=name, by_status={"ok": len(times_ms)}, p50_ms=p50, p99_ms=p99, max_ms=longest
     )

@@ -88,17 +88,17 @@ def _everything(
         slow = [_second(chance, median_ms * 6, samples) for _ in range(5)]
         for at_s in range(seconds):
             histogram = chance.choice(slow if seconds / 2 <= at_s < seconds / 2 + 10 else pool)
-            outcomes = {"kept": len(histogram)}
+            by_status = {"ok": len(histogram)}
             if not is_calm and name == "getWhoami" and seconds // 5 <= at_s < seconds // 5 + 4:
-                outcomes["throttled"] = 12
+                by_status["throttled"] = 12
             if not is_calm and at_s % 7 == 3:
-                outcomes["failed" if at_s % 2 else "wrong"] = 1
+                by_status["failed" if at_s % 2 else "wrong"] = 1
             whole.add(histogram)
             together[at_s].add(histogram)
-            for outcome, count in outcomes.items():
-                counts[outcome] += count
-                counted[at_s][outcome] += count
-            rows.append(_row(at_s, name, outcomes, histogram))
+            for status, count in by_status.items():
+                counts[status] += count
+                counted[at_s][status] += count
+            rows.append(_row(at_s, name, by_status, histogram))
         loads.append(_operation(name, seconds, counts, times_of(whole)))
     rows += [
         replace(_row(at_s, ALL_OPERATIONS, counted[at_s], each), spread="") for at_s, each in together.items()
@@ -190,12 +190,12 @@ def _second(chance: random.Random, median_ms: float, samples: int) -> Histogram:
     return histogram
 
 
-def _row(at_s: int, name: str, outcomes: Mapping[str, int], histogram: Histogram) -> SecondRow:
+def _row(at_s: int, name: str, by_status: Mapping[str, int], histogram: Histogram) -> SecondRow:
     p50, p99, longest = (each * 1e3 for each in histogram.percentiles_s(50, 99, 100))
     return SecondRow(
         at_s=at_s,
         operation=name,
-        by_status=outcomes,
+        by_status=by_status,
         p50_ms=p50,
         p99_ms=p99,
         max_ms=longest,
@@ -209,17 +209,17 @@ def _operation(name: str, seconds: int, counts: Mapping[str, int], response: Tim
         operation=name,
         requests=requests,
         per_s=requests / seconds,
-        by_status={outcome: counts.get(outcome, 0) for outcome in STATUSES},
+        by_status={status: counts.get(status, 0) for status in STATUSES},
         errors=tuple(
             ErrorCount(
-                status=outcome,
-                status_code=status,
+                status=status,
+                status_code=status_code,
                 code=code,
-                count=counts[outcome],
-                exchanges=("x00001",) if (name, outcome) == ("runWorkflow", "failed") else (),
+                count=counts[status],
+                exchanges=("x00001",) if (name, status) == ("runWorkflow", "failed") else (),
             )
-            for outcome, (status, code) in _ERRORS.items()
-            if counts.get(outcome)
+            for status, (status_code, code) in _ERRORS.items()
+            if counts.get(status)
         ),
         response=response,
         service=replace(response, percentiles={at: ms * 0.8 for at, ms in response.percentiles.items()}),

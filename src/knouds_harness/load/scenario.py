@@ -118,7 +118,7 @@ class ScenarioUser(ArrivalUser):
             name: Its name in statistics, if not the operationId; labels before that, as in
                 ``large: listUsage``, group requests.
             is_public: Send it without a key; otherwise a key of the account that may send it is used.
-            expected: Statuses that count as kept.
+            expected: Status codes that count as ok.
             runner: The key that started the run in question, if any; it also sends this request, if it may.
             reserved: What is reserved for it, if it runs something; ``send_run`` reserves.
 

@@ -16,16 +16,16 @@ _LEAST_IN_A_SECOND: Final = 5
 
 
 class Steadiness:
-    """Adds up how many requests each second kept of each operation, and how long they took."""
+    """Adds up how many requests of each operation were ok in each second, and how long they took."""
 
     def __init__(self) -> None:
-        self._kept: dict[int, Counter[str]] = defaultdict(Counter)
+        self._ok: dict[int, Counter[str]] = defaultdict(Counter)
         self._took_s: dict[int, dict[str, float]] = defaultdict(lambda: defaultdict(float))
 
-    def add(self, at_s: int, operation: str, kept: Histogram) -> None:
+    def add(self, at_s: int, operation: str, ok: Histogram) -> None:
         """Add response times of a second, or of a part of it."""
-        self._kept[at_s][operation] += len(kept)
-        self._took_s[at_s][operation] += kept.mean_s * len(kept)
+        self._ok[at_s][operation] += len(ok)
+        self._took_s[at_s][operation] += ok.mean_s * len(ok)
 
     def from_s(self) -> tuple[bool | None, float | None]:
         """Whether throughput and mean response time became steady, and when; None if the run is too short."""
@@ -39,7 +39,7 @@ class Steadiness:
         return True, float(max(rate_from, times_from))
 
     def slow_seconds(self) -> tuple[int, ...]:
-        """Return the seconds in which requests took ``SLOW`` times as long as usual, or none was kept.
+        """Return the seconds in which requests took ``SLOW`` times as long as usual, or none was ok.
 
         What is usual is the median over seconds of each operation's mean. With few requests in a second, one
         long answer would tell nothing: then none is returned.
@@ -48,21 +48,20 @@ class Steadiness:
         if len(totals) < LEAST_SECONDS or median(count for count, _ in totals) < _LEAST_IN_A_SECOND:
             return ()
         means_s: dict[str, list[float]] = defaultdict(list)
-        for at_s, kept in self._kept.items():
-            for name, count in kept.items():
+        for at_s, ok in self._ok.items():
+            for name, count in ok.items():
                 means_s[name].append(self._took_s[at_s][name] / count)
         usual_s = {name: median(each) for name, each in means_s.items()}
         return tuple(
             at_s
             for at_s, (count, took_s) in enumerate(totals)
-            if not count
-            or took_s > SLOW * sum(usual_s[name] * sent for name, sent in self._kept[at_s].items())
+            if not count or took_s > SLOW * sum(usual_s[name] * sent for name, sent in self._ok[at_s].items())
         )
 
     def _totals(self) -> list[tuple[int, float]]:
         """Return count and sum of times of each whole second: the last one usually is none."""
-        last = max(self._kept, default=0)
-        return [(self._kept[at_s].total(), sum(self._took_s[at_s].values())) for at_s in range(last)]
+        last = max(self._ok, default=0)
+        return [(self._ok[at_s].total(), sum(self._took_s[at_s].values())) for at_s in range(last)]
 
 
 def steady_from(values: Sequence[float]) -> int | None:

@@ -74,7 +74,7 @@ def _of_progress(progress: LoadProgress) -> Iterable[Metric]:
             yield GaugeMetricFamily(f"{_PREFIX}_live_{name}", says, value=value)
     times = GaugeMetricFamily(
         f"{_PREFIX}_live_response_time_seconds",
-        "Response times of requests kept in the last seconds; quantile 1 is the longest.",
+        "Response times of requests that were ok in the last seconds; quantile 1 is the longest.",
         labels=["quantile"],
     )
     for percent, time_ms in progress.percentiles_ms.items():
@@ -82,7 +82,7 @@ def _of_progress(progress: LoadProgress) -> Iterable[Metric]:
         times.add_metric([quantile], time_ms / _MS_PER_S)
     yield times
     ended = CounterMetricFamily(
-        f"{_PREFIX}_live_requests", "Requests that ended since load began.", labels=["outcome"]
+        f"{_PREFIX}_live_requests", "Requests that ended since load began.", labels=["status"]
     )
     for status, count in progress.by_status.items():
         ended.add_metric([status], count)
@@ -94,8 +94,8 @@ def _of_progress(progress: LoadProgress) -> Iterable[Metric]:
     )
     errors = GaugeMetricFamily(
         f"{_PREFIX}_live_errors",
-        "Requests that were not kept since load began, the most frequent kinds.",
-        labels=["outcome", "status", "code"],
+        "Requests that were not ok since load began, the most frequent kinds.",
+        labels=["status", "status_code", "code"],
     )
     for error in progress.errors:
         errors.add_metric([error.status, str(error.status_code or "none"), error.code], error.count)

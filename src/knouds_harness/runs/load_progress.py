@@ -22,7 +22,7 @@ class LoadProgress:
         at_s: Seconds since load began; negative before that.
         asked_per_s: Arrivals per second that the plan asks for now; None in the closed model.
         in_flight: Tasks under way; None in the closed model.
-        percentiles_ms: Recent response times of kept requests, by percent as text, and ``max``; or empty.
+        percentiles_ms: Recent response times of what was ok, by percent as text, and ``max``; or empty.
         cpu_share: Share of one core that the busiest process used since the warm-up.
         lateness_p99_ms: Lateness of recent arrivals; None in the closed model.
         limits: Why less is sent than was asked for just now; sentences.

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from knouds_harness.files import file_content, new_text_file, replace_file
 from knouds_harness.runs.load_results import LOAD_FILE, LoadResults
-from knouds_harness.runs.operation_load import SECOND_TIMES, STATUSES, SecondRow
+from knouds_harness.runs.operation_load import SECOND_TIMES, STATUSES, SecondRow, status_named
 
 SECONDS_FILE = "seconds.csv"
 _COLUMNS = ("at_s", "operation", *STATUSES, *SECOND_TIMES, "spread")
@@ -112,11 +112,12 @@ def _read_seconds(path: Path, gaps: list[str]) -> list[SecondRow]:
 
 def _row(cells: dict[str, str]) -> SecondRow:
     check_spread(cells.get("spread") or "")
+    counts = {status_named(name): cell for name, cell in cells.items()}
     times = {name: float(cells[name]) if cells[name] else None for name in SECOND_TIMES}
     return SecondRow(
         at_s=int(cells["at_s"]),
         operation=cells["operation"],
-        by_status={status: int(cells[status]) for status in STATUSES},
+        by_status={status: int(counts[status]) for status in STATUSES},
         spread=cells.get("spread") or "",
         **times,
     )

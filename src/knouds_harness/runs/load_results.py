@@ -14,6 +14,7 @@ from knouds_harness.runs.operation_load import (
     Amount,
     Count,
     OperationLoad,
+    RequestStatus,
     TaskError,
     Times,
     labelled,
@@ -309,7 +310,7 @@ class LoadVerdict(StrEnum):
 
     Attributes:
         BROKEN: A promise was broken.
-        FAILED: No request of an operation was kept, at least half were errors, or a task raised an exception.
+        FAILED: No request of an operation was ok, at least half were errors, or a task raised an exception.
         MISSED: An objective was missed, and the generator was not the cause.
         INVALID: The generator may be the cause of a miss, or the measurement is not valid.
         MET: All objectives were met.
@@ -394,13 +395,13 @@ class LoadResults:
         task_errors: The most frequent first, warm-up included; older records count them as an operation.
         stages: Those of a plan with several.
         windows: Windows of rate limits, warm-up included; the first two thousand of a run.
-        overall: Response times of the kept requests of all operations.
+        overall: Response times of the requests of all operations that are ok.
         overall_by_label: The same of each label in names of requests: a scenario, or a Locust file's own.
         is_steady: Whether throughput and times became steady; None if the plan changes the load, or the run
             was too short to tell.
         steady_from_s: When they became steady, in seconds since the start.
         slow_seconds: Seconds of a level load in which requests took over five times as long as usual, or none
-            was kept.
+            was ok.
     """
 
     format: Literal["knouds-harness load"] = "knouds-harness load"
@@ -452,7 +453,7 @@ class LoadResults:
         missed = [each for each in self.objectives if not each.is_met]
         if any(each.broken for each in self.invariants):
             return LoadVerdict.BROKEN
-        if self.task_errors or self.never_kept or self.mostly_failed:
+        if self.task_errors or self.never_ok or self.mostly_failed:
             return LoadVerdict.FAILED
         if any(not each.doubt for each in missed):
             return LoadVerdict.MISSED
@@ -462,9 +463,11 @@ class LoadResults:
         return LoadVerdict.MET if self.objectives else LoadVerdict.MEASURED
 
     @property
-    def never_kept(self) -> tuple[OperationLoad, ...]:
-        """Operations of which no request was kept: nothing was measured of them."""
-        return tuple(each for each in self.operations if each.requests and not each.by_status["kept"])
+    def never_ok(self) -> tuple[OperationLoad, ...]:
+        """Operations of which no request was ok: nothing was measured of them."""
+        return tuple(
+            each for each in self.operations if each.requests and not each.by_status[RequestStatus.OK]
+        )
 
     @property
     def mostly_failed(self) -> tuple[OperationLoad, ...]:

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, ClassVar, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, AliasChoices, Field, model_validator
 
 ALL_OPERATIONS: Final = "all operations"
 """Stands in place of an operation for all of them together."""
@@ -42,7 +42,6 @@ class RequestStatus(StrEnum):
 
     Attributes:
         is_error: It counts in the error rate.
-        label: What people read; files keep the value.
     """
 
     __hash__ = str.__hash__  # Enum's own takes longer than the rest of a count
@@ -52,7 +51,7 @@ class RequestStatus(StrEnum):
     chart_colour: str
     is_error: bool
 
-    KEPT = "kept", "as promised", "good", "--good"
+    OK = "ok", "as promised", "good", "--good"
     THROTTLED = "throttled", "429", "warn", "--warn"
     REFUSED = "refused", "402, 403", "note", "--note"
     FAILED = "failed", "5xx, or no whole answer", "bad", "--bad", True
@@ -82,18 +81,20 @@ class RequestStatus(StrEnum):
         if status_code == 429:
             return cls.THROTTLED
         if exception is None:
-            return cls.WRONG if 300 <= status_code < 400 else cls.KEPT
+            return cls.WRONG if 300 <= status_code < 400 else cls.OK
         if status_code in {402, 403}:
             return cls.REFUSED
         return cls.FAILED if status_code == 0 or status_code >= 500 else cls.WRONG
 
-    @property
-    def label(self) -> str:
-        return "ok" if self is RequestStatus.KEPT else self.value
-
 
 STATUSES: Final = tuple(each.value for each in RequestStatus)
-"""The statuses as files name them; there, ``status`` is the HTTP status."""
+_OLD_NAMES: Final = {"kept": RequestStatus.OK.value}
+"""Names of statuses in files of version 0.2."""
+
+
+def status_named(name: str) -> str:
+    """Return the status that a file calls so."""
+    return _OLD_NAMES.get(name, name)
 
 
 ERRORS: Final = tuple(each.value for each in RequestStatus if each.is_error)
@@ -159,19 +160,27 @@ def time_ms(times: Times, measure: str) -> float | None:
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorCount:
-    """How often requests were not kept in one way; the record has older names for two of its members.
+    """How often requests were not ok in one way.
 
     Attributes:
+        status: A ``RequestStatus``.
+        status_code: None if there was no response.
         code: The envelope's code, or the name of the exception.
         exchanges: Ids of some of these exchanges in ``exchanges.har``.
     """
 
-    __pydantic_config__: ClassVar = ConfigDict(serialize_by_alias=True)
-    status: Annotated[str, Field(alias="outcome")]
-    status_code: Annotated[int | None, Field(alias="status")]
+    status: str
+    status_code: int | None
     code: str
     count: int
     exchanges: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_older_file(cls, read: Any) -> Any:  # noqa: ANN401 - whatever the file has
+        if isinstance(read, dict) and "outcome" in read:
+            return {**read, "status": read["outcome"], "status_code": read.get("status")}
+        return read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,9 +193,10 @@ class TaskError:
 
 
 def _of_every_status(counts: Mapping[str, int]) -> Mapping[str, int]:
-    if set(counts) != set(STATUSES):
+    named = {status_named(name): count for name, count in counts.items()}
+    if set(named) != set(STATUSES):
         raise ValueError(f"counts of {', '.join(counts)}")
-    return counts
+    return named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,12 +205,12 @@ class OperationLoad:
 
     Attributes:
         operation: The operationId, followed by `` async`` for asynchronous runs.
-        by_status: The number of requests of each ``RequestStatus``; ``outcomes`` in files.
-        response: Times of kept requests, from when a request was due (open model) or sent (closed) to the
+        by_status: The number of requests of each ``RequestStatus``; ``outcomes`` in files of version 0.2.
+        response: Times of requests that are ok, from when one was due (open model) or sent (closed) to the
             last byte of the response.
         refused_response: Response times of all others.
         server: The ``ms`` in responses of the server.
-        first_byte: Times of kept requests, from when a request was written to the first byte of the response.
+        first_byte: Times of these, from when a request was written to the first byte of the response.
             Only our own client measures this and all below; older records do not have them.
         body: From the first byte to the last; 0 if one read had the whole response.
         doubts_ms: By how much the generator's own delay may have raised each measure of ``response``.
@@ -208,11 +218,14 @@ class OperationLoad:
         sent_bytes: Heads and bodies of all requests, as HTTP/1.1 has them: before TLS, without TCP.
     """
 
-    __pydantic_config__: ClassVar = ConfigDict(serialize_by_alias=True)
     operation: str
     requests: Count
     per_s: Amount
-    by_status: Annotated[Mapping[str, Count], Field(alias="outcomes"), AfterValidator(_of_every_status)]
+    by_status: Annotated[
+        Mapping[str, Count],
+        Field(validation_alias=AliasChoices("by_status", "outcomes")),
+        AfterValidator(_of_every_status),
+    ]
     errors: tuple[ErrorCount, ...]
     response: Times
     service: Times
@@ -249,7 +262,7 @@ class SecondRow:
     later, and what a process handed over late. Lines of ``ALL_OPERATIONS`` are sums, and have no spread.
 
     Attributes:
-        p50_ms: Of response times of kept requests; None if there are none.
+        p50_ms: Of response times of requests that are ok; None if there are none.
         spread: Counts of these times, written by ``load_record.spread_text``; empty in older records.
     """
 

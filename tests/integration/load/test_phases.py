@@ -60,7 +60,7 @@ def test_phases_and_bytes_agree_with_the_server(more, tmp_path, sandbox):
 
     sent = list(filter(is_load, server.requests))
     (found,) = loaded.results.operations
-    assert found.by_status["kept"] == found.requests == len(sent), loaded.err
+    assert found.by_status["ok"] == found.requests == len(sent), loaded.err
     assert found.first_byte.count == found.body.count == found.requests
     assert found.first_byte.min_ms >= FIRST_BYTE_S * 1e3 * ROUNDED
     assert (found.first_byte.mean_ms or 0) + (found.body.mean_ms or 0) >= (

@@ -50,13 +50,13 @@ def record(environment, **_):
         if isinstance(environment.runner, MasterRunner):
             recording.hand_out(everything=True)
             entry = environment.stats.get("ask", "GET")
-            kept = merged(second.kept() for second in seconds)
+            kept = merged(second.ok() for second in seconds)
             whole = Second(unix_s=0)
             for second in seconds:
                 whole.add(second)
             print(json.dumps({
                 "recorded": len(kept),
-                "opened": len(whole.histograms[SeriesKey("ask", RequestStatus.KEPT, "connect")]),
+                "opened": len(whole.histograms[SeriesKey("ask", RequestStatus.OK, "connect")]),
                 "traffic": astuple(whole.traffic["ask"]),
                 "in order": seconds == sorted(seconds, key=lambda second: second.unix_s),
                 "p50_ms": kept.percentile_s(50) * 1e3,

@@ -80,7 +80,7 @@ def test_client_in_a_custom_scenario_sends_the_key(tmp_path, pro):
     loaded = load(tmp_path / "runs", scenario, "--target", pro.written(), *SHORT)
 
     (operation,) = loaded.results.operations
-    assert operation.by_status["kept"] == operation.requests > 0
+    assert operation.by_status["ok"] == operation.requests > 0
 
 
 def test_client_in_a_custom_scenario_changes_nothing(tmp_path, pro):
@@ -133,7 +133,7 @@ def test_undocumented_success_is_an_error_without_verify(tmp_path, pro, sandbox,
     assert loaded.exit_code == ExitCode.BREACH
     assert operation.by_status["wrong"] > 1
     in_flight = 2  # when the load ended
-    assert 0 < operation.by_status["kept"] <= operation.requests - len(sent) + in_flight  # some get none
+    assert 0 < operation.by_status["ok"] <= operation.requests - len(sent) + in_flight  # some get none
     assert first_line(loaded.out).startswith("Contract broken under load")
     assert {"usage.page-shape", "ground.responses-are-json-objects"} <= {
         each.code for each in operation.errors

@@ -149,17 +149,17 @@ def test_rate_limit_is_crossed_and_kept(tmp_path):
         loaded = verified(tmp_path, profile, *ACROSS_THE_LIMIT)
 
     found = invariants(loaded)
-    outcomes = loaded.results.operations[0].by_status
+    by_status = loaded.results.operations[0].by_status
     assert found["broken"] == []
-    assert outcomes["kept"] == 100
-    assert outcomes["throttled"] > 0
+    assert by_status["ok"] == 100
+    assert by_status["throttled"] > 0
     assert {"rate.over-limit-is-429", "tier.rate-limit-pro", "rate.body-and-headers-agree"} <= facts(
         found["kept"]
     )
     windows = loaded.results.windows
     assert {(each.tier, each.limit) for each in windows} == {("pro", 100)}
-    assert sum(each.admitted for each in windows) == outcomes["kept"]
-    assert sum(each.throttled for each in windows) == outcomes["throttled"]
+    assert sum(each.admitted for each in windows) == by_status["ok"]
+    assert sum(each.throttled for each in windows) == by_status["throttled"]
     assert loaded.exit_code in {ExitCode.KEPT, ExitCode.INVALID_MEASUREMENT}
 
 

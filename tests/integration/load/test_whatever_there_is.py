@@ -20,7 +20,7 @@ def loaded_with(tmp_path, scenario, profile):
     loaded = load(tmp_path / "runs", scenario, "--target", profile.written(), "--verify", *SHORT)
 
     assert loaded.exit_code in {ExitCode.KEPT, ExitCode.INVALID_MEASUREMENT}, loaded.out + loaded.err
-    assert all(each.by_status["kept"] == each.requests for each in loaded.results.operations)
+    assert all(each.by_status["ok"] == each.requests for each in loaded.results.operations)
     return loaded
 
 

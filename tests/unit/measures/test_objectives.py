@@ -33,7 +33,7 @@ def times(p99_ms: float, *, count: int = 100) -> Times:
 
 
 def measured(operation: str = "getWhoami", *, failed: int = 0, p99_ms: float = 5.0) -> OperationLoad:
-    by_status = dict.fromkeys(STATUSES, 0) | {"kept": 100 - failed, "failed": failed}
+    by_status = dict.fromkeys(STATUSES, 0) | {"ok": 100 - failed, "failed": failed}
     return OperationLoad(
         operation=operation,
         requests=100,

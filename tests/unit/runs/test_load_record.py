@@ -104,8 +104,8 @@ def other_version(text):
     return json.dumps({**json.loads(text), "format_version": 2})
 
 
-def without_an_outcome(text):
-    """Flip one bit in the name of an outcome."""
+def without_a_status(text):
+    """Flip one bit in the name of a status."""
     return text.replace('"throttled"', '"throttlel"', 1)
 
 
@@ -114,9 +114,21 @@ def with_less_than_nothing(text):
     return re.sub(r'("requests": )\d', r"\1-1", text, count=1)
 
 
+def test_names_of_statuses_of_an_older_version_are_read(folder):
+    """They were called outcomes, and what is ok was called kept."""
+    before = read(folder)
+    text = (folder / LOAD_FILE).read_text()
+    text = re.sub(r'"status": ("\w+"),(\s+)"status_code"', r'"outcome": \1,\2"status"', text)
+    (folder / LOAD_FILE).write_text(text.replace('"by_status"', '"outcomes"').replace('"ok"', '"kept"'))
+    seconds = folder / SECONDS_FILE
+    seconds.write_text(seconds.read_text().replace("ok,", "kept,", 1))
+
+    assert read(folder) == before
+
+
 @pytest.mark.parametrize(
     "change",
-    [lambda text: text[:300], lambda _: "[]", other_version, without_an_outcome, with_less_than_nothing],
+    [lambda text: text[:300], lambda _: "[]", other_version, without_a_status, with_less_than_nothing],
     ids=["cut", "foreign", "later", "flipped", "negative"],
 )
 def test_damaged_figures_are_named(folder, change):

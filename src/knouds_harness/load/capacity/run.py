@@ -264,8 +264,8 @@ def _missed(results: LoadResults) -> list[JudgedObjective]:
 def _targets_fault(results: LoadResults, total: OperationLoad) -> str:
     missed = [each for each in _missed(results) if not each.doubt]
     broken = [each for each in results.invariants if each.broken]
-    if results.never_kept:
-        worst = results.never_kept[0]
+    if results.never_ok:
+        worst = results.never_ok[0]
         return f"not one of {worst.requests} requests of {worst.operation} succeeded"
     if missed:
         more = f", and {len(missed) - 1} more" if len(missed) > 1 else ""

@@ -45,7 +45,7 @@ class CycleLog:
         self._record(_FINAL + _UNFINISHED, 0.0)
 
     def _record(self, measure: str, value: float) -> None:
-        self._recorder.record(CYCLE, RequestStatus.KEPT, measure, value)
+        self._recorder.record(CYCLE, RequestStatus.OK, measure, value)
 
 
 def cycles(histograms: Mapping[SeriesKey, Histogram]) -> Cycles | None:

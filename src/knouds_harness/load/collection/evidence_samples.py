@@ -1,4 +1,4 @@
-"""Evidence of a load run: a few exchanges of each kind that was not kept, with secrets replaced."""
+"""Evidence of a load run: a few exchanges of each kind that was not ok, with secrets replaced."""
 
 import re
 from collections.abc import Callable, Mapping

@@ -70,7 +70,7 @@ def measured_from_unix_s(start_unix_s: float, warm_up_s: float) -> float:
 class _RecentSecond:
     second: Second
     ended: int
-    kept: Histogram
+    ok: Histogram
 
 
 class RunMetrics:
@@ -81,7 +81,7 @@ class RunMetrics:
         measured_from_unix_s: See the function of that name; infinite before load began.
         errors: Of requests and of tasks, warm-up included.
         measured: What was due after the warm-up.
-        steadiness: Of all requests that were kept, warm-up included.
+        steadiness: Of all requests that are ok, warm-up included.
     """
 
     def __init__(self, *, warm_up_s: float = 0.0) -> None:
@@ -98,7 +98,7 @@ class RunMetrics:
         self._ended_unix_s = math.inf
 
     def begin(self, start_unix_s: float) -> None:
-        """Begin the load at this instant; of what came before, only ``ended`` and ``errors`` are kept."""
+        """Begin the load at this instant; of what came before, only ``ended`` and ``errors`` stay."""
         self.start_unix_s = start_unix_s
         self.measured_from_unix_s = measured_from_unix_s(start_unix_s, self._warm_up_s)
         self.steadiness = Steadiness()
@@ -111,12 +111,12 @@ class RunMetrics:
     def add(self, second: Second) -> Iterator[SecondRow]:
         """Count a second, or the part of one that a worker sent late; return its rows."""
         at_s = 0 if self.start_unix_s is None else max(0, second.unix_s - int(self.start_unix_s))
-        kept = second.kept()
+        ok = second.ok()
         by_status = Counter[RequestStatus]()
         for series, histogram in second.histograms.items():
             if series.measure == RESPONSE:
                 by_status[series.status] += len(histogram)
-                if series.status is RequestStatus.KEPT:
+                if series.status is RequestStatus.OK:
                     self.steadiness.add(at_s, series.operation, histogram)
         self.ended += by_status
         self.errors.update(second.errors)
@@ -127,9 +127,9 @@ class RunMetrics:
             self._by_stage.setdefault(second.stage, Second(unix_s=0)).add(second)
         self._newest_unix_s = max(second.unix_s, self._newest_unix_s)
         self._first_unix_s = min(second.unix_s, self._first_unix_s or second.unix_s)
-        self._recent.append(_RecentSecond(second=second, ended=by_status.total(), kept=kept))
+        self._recent.append(_RecentSecond(second=second, ended=by_status.total(), ok=ok))
         self._recent = list(self._last(RECENT_S))
-        return _rows(at_s, second, by_status, kept)
+        return _rows(at_s, second, by_status, ok)
 
     @property
     def measured_from_s(self) -> float:
@@ -157,8 +157,8 @@ class RunMetrics:
         length_s = min(length_s, self._newest_unix_s - self._first_unix_s + 1)
         return sum(each.ended for each in self._last(length_s)) / length_s
 
-    def recently_kept(self, length_s: int) -> Histogram:
-        return merged(each.kept for each in self._last(length_s))
+    def recently_ok(self, length_s: int) -> Histogram:
+        return merged(each.ok for each in self._last(length_s))
 
     def recent_operations(self, length_s: int) -> tuple[OperationLoad, ...] | None:
         """Return the metrics of each operation over the last seconds; None while fewer were measured."""
@@ -186,7 +186,7 @@ class RunMetrics:
                     to_s=to_s,
                     plan=plan,
                     operations=_operations(counted, max(0.0, measured_s)),
-                    overall=times(counted.kept()),
+                    overall=times(counted.ok()),
                 )
             )
         return tuple(found)
@@ -201,29 +201,29 @@ class RunMetrics:
         return tuple(found[:_MOST_ERRORS])
 
     def overall(self) -> Times:
-        return times(self.measured.kept())
+        return times(self.measured.ok())
 
     def overall_by_label(self) -> dict[str, Times]:
         labels = labels_in(series.operation for series in self.measured.histograms)
-        return {each: times(self.measured.kept(prefix=labelled(each, ""))) for each in labels}
+        return {each: times(self.measured.ok(prefix=labelled(each, ""))) for each in labels}
 
-    def kept_times(self, length_s: int | None = None) -> list[OkTimes]:
-        """Return the times of kept requests: of each operation, of each label, and of all.
+    def ok_times(self, length_s: int | None = None) -> list[OkTimes]:
+        """Return the times of ok requests: of each operation, of each label, and of all.
 
         With ``length_s``, only of the last seconds.
         """
         if length_s is None:
-            return _kept_times(self.measured)
+            return _ok_times(self.measured)
         recent = Second(unix_s=self._newest_unix_s)
         for each in self._last(length_s):
             recent.add(each.second)
-        return _kept_times(recent)
+        return _ok_times(recent)
 
-    def kept_times_by_stage(self) -> list[OkTimes]:
+    def ok_times_by_stage(self) -> list[OkTimes]:
         return [
             replace(each, operation=in_stage(number, each.operation))
             for number, counted in self._by_stage.items()
-            for each in _kept_times(counted)
+            for each in _ok_times(counted)
         ]
 
     def requests(self) -> int:
@@ -235,10 +235,10 @@ class RunMetrics:
         return (each for each in self._recent if each.second.unix_s > self._newest_unix_s - length_s)
 
 
-def _kept_times(counted: Second) -> list[OkTimes]:
+def _ok_times(counted: Second) -> list[OkTimes]:
     found = []
     for series, response in counted.histograms.items():
-        if series.measure == RESPONSE and series.status is RequestStatus.KEPT:
+        if series.measure == RESPONSE and series.status is RequestStatus.OK:
             service = counted.histograms.get(series._replace(measure=SERVICE), response)
             found.append(OkTimes(operation=series.operation, response=response, service=service))
     together = [
@@ -262,9 +262,9 @@ def _operation(counted: Second, name: str, duration_s: float) -> OperationLoad:
     service = _by_status(counted, name, SERVICE)
     counts = {status.value: len(response.get(status, ())) for status in RequestStatus}
     requests = sum(counts.values())
-    kept = response.get(RequestStatus.KEPT, Histogram())
+    ok = response.get(RequestStatus.OK, Histogram())
     first_byte, body, dns, connect, tls = (
-        counted.histograms.get(SeriesKey(name, RequestStatus.KEPT, measure), Histogram())
+        counted.histograms.get(SeriesKey(name, RequestStatus.OK, measure), Histogram())
         for measure in (FIRST_BYTE, BODY, DNS, CONNECT, TLS)
     )
     in_one_read = Histogram()
@@ -276,10 +276,10 @@ def _operation(counted: Second, name: str, duration_s: float) -> OperationLoad:
         per_s=requests / duration_s if duration_s else 0.0,
         by_status=counts,
         errors=tuple(_errors_of(counted, name)),
-        response=times(kept),
-        service=times(service.get(RequestStatus.KEPT, kept)),
+        response=times(ok),
+        service=times(service.get(RequestStatus.OK, ok)),
         refused_response=times(
-            merged(each for status, each in response.items() if status is not RequestStatus.KEPT)
+            merged(each for status, each in response.items() if status is not RequestStatus.OK)
         ),
         server=times(merged(_by_status(counted, name, SERVER).values())),
         first_byte=times(first_byte),
@@ -312,25 +312,25 @@ def _errors_of(counted: Second, name: str) -> list[ErrorCount]:
 
 
 def _rows(
-    at_s: int, second: Second, of_all: Mapping[RequestStatus, int], kept_of_all: Histogram
+    at_s: int, second: Second, of_all: Mapping[RequestStatus, int], ok_of_all: Histogram
 ) -> Iterator[SecondRow]:
     if of_all:
         counts = {status.value: count for status, count in of_all.items()}
-        yield _row(at_s, ALL_OPERATIONS, counts, kept_of_all, spread="")
+        yield _row(at_s, ALL_OPERATIONS, counts, ok_of_all, spread="")
     by_operation: dict[str, dict[RequestStatus, Histogram]] = defaultdict(dict)
     for series, histogram in second.histograms.items():
         if series.measure == RESPONSE:
             by_operation[series.operation][series.status] = histogram
     for operation, by_status in by_operation.items():
-        kept = by_status.get(RequestStatus.KEPT, Histogram())
+        ok = by_status.get(RequestStatus.OK, Histogram())
         counts = {status.value: len(histogram) for status, histogram in by_status.items()}
-        spread = spread_text((middle_of(each), times) for each, times in kept.counts.items())
-        yield _row(at_s, operation, counts, kept, spread=spread)
+        spread = spread_text((middle_of(each), times) for each, times in ok.counts.items())
+        yield _row(at_s, operation, counts, ok, spread=spread)
 
 
-def _row(at_s: int, operation: str, counts: Mapping[str, int], kept: Histogram, *, spread: str) -> SecondRow:
+def _row(at_s: int, operation: str, counts: Mapping[str, int], ok: Histogram, *, spread: str) -> SecondRow:
     p50, p99, longest = (
-        [at * 1e3 for at in kept.percentiles_s(50, 99, 100)] if kept.counts else (None, None, None)
+        [at * 1e3 for at in ok.percentiles_s(50, 99, 100)] if ok.counts else (None, None, None)
     )
     return SecondRow(
         at_s=at_s,

@@ -22,7 +22,7 @@ _COPIED_EVERY: Final = 32
 whose body is not the one before."""
 _MOST_COPIED_BYTES: Final = 1_000_000
 _MOST_KINDS: Final = 100
-_OK: Final = RequestStatus.KEPT
+_OK: Final = RequestStatus.OK
 
 
 class AnswerCopy(NamedTuple):

@@ -63,7 +63,7 @@ class SeriesKey(NamedTuple):
 
 
 class Error(NamedTuple):
-    """A kind of request that was not kept.
+    """A kind of request that was not ok.
 
     Attributes:
         status_code: 0 without a response.
@@ -117,13 +117,13 @@ class Second:
     def count_error(self, error: Error) -> None:
         self.errors[error] = self.errors.get(error, 0) + 1
 
-    def kept(self, *, prefix: str = "") -> Histogram:
-        """Return the response times of kept requests, over all operations whose name begins so."""
+    def ok(self, *, prefix: str = "") -> Histogram:
+        """Return the response times of requests that are ok, over all operations whose name begins so."""
         return merged(
             histogram
             for series, histogram in self.histograms.items()
             if series.measure == RESPONSE
-            and series.status is RequestStatus.KEPT
+            and series.status is RequestStatus.OK
             and series.operation.startswith(prefix)
         )
 
@@ -163,10 +163,10 @@ class SecondsCounter:
             if row.service_ms != row.response_ms:
                 _count(histograms, name, status, SERVICE, row.service_ms)
         if row.wire is not None:
-            _count_wire(second, name, row.wire, is_ok=status is RequestStatus.KEPT)
+            _count_wire(second, name, row.wire, is_ok=status is RequestStatus.OK)
         for measure, opening_ms in zip((DNS, CONNECT, TLS), row.opening or (), strict=False):
             if opening_ms is not None:  # whatever the status of its request
-                _count(histograms, name, RequestStatus.KEPT, measure, opening_ms)
+                _count(histograms, name, RequestStatus.OK, measure, opening_ms)
         if row.failure is not None:
             error = error_of(row)
             second.count_error(error._replace(code=self.safe(error.code)))
@@ -206,9 +206,9 @@ class SecondsCounter:
 def _count_wire(second: Second, name: str, wire: Wire, *, is_ok: bool) -> None:
     written_at, first_at, last_at, sent_bytes, received_bytes = wire
     if is_ok:
-        _count(second.histograms, name, RequestStatus.KEPT, FIRST_BYTE, (first_at - written_at) * 1e3)
+        _count(second.histograms, name, RequestStatus.OK, FIRST_BYTE, (first_at - written_at) * 1e3)
         if last_at != first_at:
-            _count(second.histograms, name, RequestStatus.KEPT, BODY, (last_at - first_at) * 1e3)
+            _count(second.histograms, name, RequestStatus.OK, BODY, (last_at - first_at) * 1e3)
     if sent_bytes:
         traffic = second.traffic.get(name)
         if traffic is None:

@@ -174,7 +174,7 @@ class GeneratingRun:
             took_ms = body.get("ms") if isinstance(body, dict) else None
             # isinstance would take bools, and be slower; the bounds refuse not-a-number.
             if (type(took_ms) is int or type(took_ms) is float) and 0 <= took_ms < _MOST_MS:
-                self.seconds.recorder.record(label + operation, RequestStatus.KEPT, SERVER, took_ms)
+                self.seconds.recorder.record(label + operation, RequestStatus.OK, SERVER, took_ms)
 
     # What this process sends
 

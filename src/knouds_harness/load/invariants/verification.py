@@ -117,7 +117,7 @@ class LoadVerification:
             body = parsed(response)
             self._observations.observe(row.name, response, sender, body, at_unix_s=row.ended_s + epoch_s)
         broken = self._verifier.judge(row.name, response, body)
-        if broken is None or row.status != RequestStatus.KEPT:
+        if broken is None or row.status != RequestStatus.OK:
             return row
         failure = answer.status_code, broken.fact, f"{broken.fact}: {broken.shown}"
         return row._replace(status=RequestStatus.WRONG, failure=failure)

@@ -258,7 +258,7 @@ class LeadingRun:
             self.evidence.add(error_of(row), row.answer)
         stats = self._environment.stats
         stats.log_request(row.method, row.name, row.response_ms, row.length)  # type: ignore[arg-type]  # floats do
-        if row.failure is not None and row.status != RequestStatus.KEPT:
+        if row.failure is not None and row.status != RequestStatus.OK:
             stats.log_error(row.method, row.name, row.failure[2])
         return row
 
@@ -315,7 +315,7 @@ class LeadingRun:
     def results(self) -> LoadResults:
         options, metrics, verification = self.options, self.metrics, self.verification
         health, measured_s = self.health(), metrics.measured_s(options.load_shape.duration_s)
-        ok, delay = metrics.kept_times(), Delay(health.loop_lag)
+        ok, delay = metrics.ok_times(), Delay(health.loop_lag)
         doubts_by_operation = {each.operation: delay.doubts_ms(each) for each in ok}
         operations = tuple(
             replace(each, doubts_ms=doubts_by_operation.get(each.operation, {}))
@@ -356,7 +356,7 @@ class LeadingRun:
         )
         measured = [*operations, *results.totals]
         judged = judge_objectives(self._objectives, measured, stages=results.stages)
-        ok += metrics.kept_times_by_stage()
+        ok += metrics.ok_times_by_stage()
         judged = with_doubts(judged, results.validity, ok=ok, delay=delay)
         aborted = [
             replace(each, observed_in_all=observed(each.measure, load))

@@ -57,7 +57,7 @@ class ProgressTeller:
         recent = health.since(self._told)
         # What was asked for is not compared: the workers' numbers are some seconds old.
         seen = seen_by(recent, asked_per_s=None, achieved_per_s=1.0, accuracy=options.accuracy)
-        judged = judge_generator(seen, ok=metrics.kept_times(_RECENT_S)[-1:], delay=Delay(recent.loop_lag))
+        judged = judge_generator(seen, ok=metrics.ok_times(_RECENT_S)[-1:], delay=Delay(recent.loop_lag))
         self._told = deepcopy(health)
         return LoadProgress(
             folder=str(self._folder) if self._folder else None,
@@ -71,7 +71,7 @@ class ProgressTeller:
             requests=metrics.ended.total(),
             by_status={status.value: metrics.ended[status] for status in RequestStatus},
             errors=_most_frequent(metrics.errors),
-            percentiles_ms=_percentiles_ms(metrics.recently_kept(_RECENT_S)),
+            percentiles_ms=_percentiles_ms(metrics.recently_ok(_RECENT_S)),
             spent_credits=health.spent_credits,
             most_credits=self._most_credits,
             cpu_share=health.cpu_share,
@@ -83,9 +83,9 @@ class ProgressTeller:
         )
 
 
-def _percentiles_ms(kept: Histogram) -> dict[str, float]:
-    found = times(kept)
-    return {each: found.percentiles[each] for each in PERCENTS} | {"max": found.max_ms} if kept.counts else {}
+def _percentiles_ms(ok: Histogram) -> dict[str, float]:
+    found = times(ok)
+    return {each: found.percentiles[each] for each in PERCENTS} | {"max": found.max_ms} if ok.counts else {}
 
 
 def _most_frequent(errors: Mapping[Error, int]) -> tuple[ErrorCount, ...]:

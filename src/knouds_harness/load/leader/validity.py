@@ -164,7 +164,7 @@ def exit_code_of(results: LoadResults, *, was_interrupted: bool) -> ExitCode:
 def exit_summary(results: LoadResults) -> Iterator[str]:
     """Yield what plain Locust does not print at the end, as lines for a terminal; none if all is well."""
     yield from results.note.splitlines()
-    for each in results.never_kept:
+    for each in results.never_ok:
         yield f"no request succeeded: {each.operation}, of {each.requests} requests"
     for each in results.mostly_failed:
         yield f"most requests failed: {each.operation}, {each.error_rate:.0%} of {each.requests}"

@@ -25,6 +25,7 @@ from knouds_harness.runs.operation_load import (
     OperationLoad,
     RequestStatus,
     percentile_measure,
+    status_named,
     time_ms,
 )
 from knouds_harness.runs.record import RunRecord
@@ -34,7 +35,6 @@ MOST_BLOCKS: Final = 20
 LEAST_BEYOND: Final = 5
 """A percentile with fewer requests above it says little of the next run's."""
 ALL: Final = "all"
-_KEPT: Final = "kept"
 _COUNTED: Final[Mapping[str, Sequence[str]]] = {
     "error_rate": ERRORS,
     "throttled_rate": (RequestStatus.THROTTLED.value,),
@@ -132,13 +132,14 @@ def _block(intervals: Sequence[Interval]) -> Block:
     by_status = Counter[str]()
     for each in response:
         by_status[each.series[1]] += len(each.histogram)
-    kept = merged(each.histogram for each in response if each.series[1] == _KEPT)
-    service = merged(each.histogram for each in intervals if each.series[1:] == (_KEPT, "service"))
+    is_ok = [each for each in intervals if status_named(each.series[1]) == RequestStatus.OK]
+    ok = merged(each.histogram for each in is_ok if each.series[2] == "response")
+    service = merged(each.histogram for each in is_ok if each.series[2] == "service")
     return Block(
         requests=sum(len(each.histogram) for each in response),
         counts={name: sum(by_status[status] for status in counted) for name, counted in _COUNTED.items()},
-        response=kept,
-        service=service if service.counts else kept,
+        response=ok,
+        service=service if service.counts else ok,
     )
 
 

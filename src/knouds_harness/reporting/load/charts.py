@@ -39,7 +39,6 @@ def charts_of(load: LoadResults, seconds: Sequence[SecondRow]) -> Mapping[str, A
         if load.plan.model == "open"
         else None,
         "statusColours": {each.value: each.chart_colour for each in RequestStatus},
-        "statusLabels": {each.value: each.label for each in RequestStatus},
         "by_status": _by_status(seconds, points, step_s),
         "secondTimes": SECOND_TIMES,
         "times": _times(seconds, names, points, step_s),
@@ -75,7 +74,7 @@ def _by_status(seconds: Sequence[SecondRow], points: int, step_s: int) -> Mappin
     return {
         status: [count / step_s if step_s > 1 else count for count in column]
         for status, column in counts.items()
-        if status == "kept" or any(column)
+        if status == RequestStatus.OK or any(column)
     }
 
 

@@ -86,15 +86,15 @@ class TextColumn:
 def _of_status(status: str) -> LoadColumn[OperationLoad]:
     return LoadColumn(
         key=status,
-        heading=RequestStatus(status).label.capitalize(),
+        heading=status.capitalize(),
         unit="count",
         figure=lambda load: load.by_status[status],
         metric="requests",
-        label=("outcome", status),
+        label=("status", status),
         says="Requests after the warm-up.",
-        rank=9 if status == "kept" else 3,
+        rank=9 if status == RequestStatus.OK else 3,
         is_bad=status in ERRORS,
-        is_hidden_if_zero=status != "kept",
+        is_hidden_if_zero=status != RequestStatus.OK,
     )
 
 
@@ -233,11 +233,11 @@ def point_times(point: CapacityPoint) -> dict[str, str]:
 
 _LEAST_DOUBT: Final = 0.01
 _LEAST_DOUBT_MS: Final = 0.1
-ERROR_HEADINGS: Final = ("operation", "outcome", "status", "code", "count", "such as")
+ERROR_HEADINGS: Final = ("operation", "status", "status code", "code", "count", "such as")
 
 
 def error_rows(load: LoadResults) -> list[tuple[str, str, str, str, str, str]]:
-    """Return exceptions of tasks, then what was not kept, with an exchange: the cells of ``ERROR_HEADINGS``.
+    """Return exceptions of tasks, then what was not ok, with an exchange: the cells of ``ERROR_HEADINGS``.
 
     The most frequent come first.
     """

@@ -63,23 +63,23 @@ def nothing_measured(load: LoadResults) -> tuple[str, str] | None:
         first, *others = load.task_errors
         times = f"{counted(first.count, 'time')}{_and_more(len(others), 'exceptions')}"
         return "A task failed", f"{first.task} raised {first.error}, {times}"
-    if not load.never_kept and load.mostly_failed:
+    if not load.never_ok and load.mostly_failed:
         worst = max(load.mostly_failed, key=lambda each: each.requests)
         return "Most requests failed", (
             f"{worst.error_rate:.0%} of {worst.requests:,} requests of {worst.operation}: "
             f"{_worst_error(worst)}{_and_more(len(load.mostly_failed) - 1, 'operations')}"
         )
-    if not load.never_kept:
+    if not load.never_ok:
         return None
-    worst = max(load.never_kept, key=lambda each: each.requests)
+    worst = max(load.never_ok, key=lambda each: each.requests)
     title = (
         "No request succeeded"
-        if len(load.never_kept) == len(load.operations)
+        if len(load.never_ok) == len(load.operations)
         else "An operation never succeeded"
     )
     return title, (
         f"not one of {worst.requests:,} requests of {worst.operation} succeeded: "
-        f"{_worst_error(worst)}{_and_more(len(load.never_kept) - 1, 'operations')}"
+        f"{_worst_error(worst)}{_and_more(len(load.never_ok) - 1, 'operations')}"
     )
 
 

@@ -85,7 +85,7 @@ def line(progress: LoadProgress) -> str:
         *[
             f"{count:,} {status}"
             for status, count in progress.by_status.items()
-            if count and status != RequestStatus.KEPT
+            if count and status != RequestStatus.OK
         ],
         f"{progress.spent_credits:,.0f}{of_most} credits" if progress.spent_credits else "",
         f"CPU {progress.cpu_share:.0%}",
@@ -156,11 +156,8 @@ def _answers(progress: LoadProgress) -> Text:
     text = Text()
     for status in STATUSES:
         count = progress.by_status.get(status, 0)
-        if count or status == RequestStatus.KEPT:
-            text.append(
-                f"{', ' if text else ''}{count:,} {RequestStatus(status).label}",
-                style=_STYLE_BY_STATUS[status],
-            )
+        if count or status == RequestStatus.OK:
+            text.append(f"{', ' if text else ''}{count:,} {status}", style=_STYLE_BY_STATUS[status])
     return text
 
 

@@ -10,7 +10,7 @@ from knouds_harness.contract.capabilities import WINDOW_S
 from knouds_harness.reporting.load.tables import bar
 from knouds_harness.reporting.report import HTML, Column, Table, Toned, numbers
 from knouds_harness.runs.load_results import LimitWindow, LoadResults
-from knouds_harness.runs.operation_load import ALL_OPERATIONS, SecondRow
+from knouds_harness.runs.operation_load import ALL_OPERATIONS, RequestStatus, SecondRow
 
 _MOST_THROTTLED_SPANS: Final = 50
 _MOST_LISTED: Final = 100
@@ -100,12 +100,12 @@ def _waiting(window: LimitWindow) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ThrottledSpan:
-    """Seconds in a row that each had throttled requests, and how many requests were kept meanwhile."""
+    """Seconds in a row that each had throttled requests, and how many requests were ok meanwhile."""
 
     from_s: int
     to_s: int
     throttled: Mapping[str, int]
-    kept: int
+    ok: int
 
 
 def throttled_spans(seconds: Sequence[SecondRow]) -> list[ThrottledSpan]:
@@ -131,7 +131,7 @@ def _span(rows: Sequence[SecondRow]) -> ThrottledSpan:
         from_s=rows[0].at_s,
         to_s=rows[-1].at_s,
         throttled=dict(throttled),
-        kept=sum(row.by_status.get("kept", 0) for row in rows),
+        ok=sum(row.by_status.get(RequestStatus.OK, 0) for row in rows),
     )
 
 
@@ -170,13 +170,13 @@ def window_table(windows: Sequence[tuple[Track, DrawnWindow]]) -> Table:
 def throttled_table(spans: Sequence[ThrottledSpan]) -> Table:
     return Table(
         "When requests were throttled",
-        (Column("Seconds", is_name=True), Column("Operations"), *numbers("Throttled", "Kept meanwhile")),
+        (Column("Seconds", is_name=True), Column("Operations"), *numbers("Throttled", "Ok meanwhile")),
         [
             (
                 str(span.from_s) if span.to_s == span.from_s else f"{span.from_s} to {span.to_s}",
                 ", ".join(f"{operation} {count:,}" for operation, count in span.throttled.items()),
                 f"{sum(span.throttled.values()):,}",
-                f"{span.kept:,}",
+                f"{span.ok:,}",
             )
             for span in spans
         ],

@@ -178,7 +178,7 @@ def _over_time(load: LoadResults, *, has_times_of_all: bool) -> Section:
                 "load_time.html.j2",
                 values=lambda: {
                     "is_open": load.plan.model == "open",
-                    "statuses": ", ".join(f"{each.label} ({each.means})" for each in RequestStatus),
+                    "statuses": ", ".join(f"{each} ({each.means})" for each in RequestStatus),
                     "operations": _by_requests(load),
                     "times_of_all": [ALL_OPERATIONS] if has_times_of_all else [],
                 },

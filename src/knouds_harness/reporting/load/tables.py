@@ -301,7 +301,7 @@ def _text_table(
 
 
 def error_table(load: LoadResults, evidence_ids: Collection[str]) -> Table:
-    """What was not kept, by status and code, each with an exchange, linked if the page shows it."""
+    """What was not ok, by status and code, each with an exchange, linked if the page shows it."""
     return Table(
         "Answers that did not succeed",
         [

@@ -109,7 +109,7 @@
   const drawRate = () => {
     const names = Object.keys(data.by_status);
     const columns = [seconds, ...names.map((name) => whileSending(data.by_status[name]))];
-    const series = names.map((name) => ({ label: data.statusLabels[name], stroke: colour(data.statusColours[name]), value: (_, number) => (number == null ? "" : `${brief(number)}/s`) }));
+    const series = names.map((name) => ({ label: name, stroke: colour(data.statusColours[name]), value: (_, number) => (number == null ? "" : `${brief(number)}/s`) }));
     if (data.asked) {
       columns.push(data.asked);
       series.push({ label: "tasks asked for", stroke: colour("--quiet"), dash: [6, 4], width: 1, points: { show: false }, value: (_, number) => (number == null ? "" : `${brief(number)}/s`) });
@@ -119,10 +119,10 @@
   };
 
   const drawErrors = () => {
-    const names = Object.keys(data.by_status).filter((name) => name !== "kept");
+    const names = Object.keys(data.by_status).filter((name) => name !== "ok");
     const all = seconds.map((_, index) => Object.values(data.by_status).reduce((sum, column) => sum + column[index], 0));
     const columns = names.map((name) => data.by_status[name].map((count, index) => (all[index] ? (100 * count) / all[index] : null)));
-    const series = names.map((name) => ({ label: data.statusLabels[name], stroke: colour(data.statusColours[name]), value: (_, number) => (number == null ? "" : `${number.toFixed(2)} %`) }));
+    const series = names.map((name) => ({ label: name, stroke: colour(data.statusColours[name]), value: (_, number) => (number == null ? "" : `${number.toFixed(2)} %`) }));
     draw("chart-errors", names.length ? [seconds, ...columns] : [[]], series, { x: "seconds", y: "% of requests", time: true });
   };
 

@@ -50,7 +50,7 @@ class Points:
         is_kept = float(self.asked[-1]["--rate"]) <= self._capacity
         with LoadWriter(folder) as writer:
             row = SecondRow(
-                at_s=0, operation="whoami", by_status={"kept": 9}, p50_ms=2.0, p99_ms=9.0, max_ms=9.0
+                at_s=0, operation="whoami", by_status={"ok": 9}, p50_ms=2.0, p99_ms=9.0, max_ms=9.0
             )
             writer.add_seconds([row])
             writer.write(

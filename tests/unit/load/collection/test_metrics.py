@@ -49,9 +49,7 @@ def test_percentiles_of_all_operations_are_those_of_their_requests():
     """They are not means of percentiles: a rare slow operation has little weight."""
     fast, slow = histogram(*[2.0] * 98), histogram(80.0, 90.0)
 
-    found = rows(
-        {SeriesKey("whoami", RequestStatus.KEPT): fast, SeriesKey("runModel", RequestStatus.KEPT): slow}
-    )
+    found = rows({SeriesKey("whoami", RequestStatus.OK): fast, SeriesKey("runModel", RequestStatus.OK): slow})
 
     whole = merged([fast, slow])
     together = found[ALL_OPERATIONS]
@@ -65,15 +63,15 @@ def test_line_of_all_operations_has_their_requests_by_status():
     """Failed requests do not count in times."""
     found = rows(
         {
-            SeriesKey("whoami", RequestStatus.KEPT): histogram(2.0),
+            SeriesKey("whoami", RequestStatus.OK): histogram(2.0),
             SeriesKey("whoami", RequestStatus.FAILED): histogram(500.0),
-            SeriesKey("whoami", RequestStatus.KEPT, SERVICE): histogram(1.0),
+            SeriesKey("whoami", RequestStatus.OK, SERVICE): histogram(1.0),
             SeriesKey("usage", RequestStatus.FAILED): histogram(500.0),
         }
     )
 
-    assert found["whoami"].by_status == {"kept": 1, "failed": 1}
-    assert found[ALL_OPERATIONS].by_status == {"kept": 1, "failed": 2}
+    assert found["whoami"].by_status == {"ok": 1, "failed": 1}
+    assert found[ALL_OPERATIONS].by_status == {"ok": 1, "failed": 2}
     assert found[ALL_OPERATIONS].spread == ""
     assert found[ALL_OPERATIONS].max_ms == found["whoami"].max_ms
 
@@ -115,7 +113,7 @@ def test_requests_with_a_label_are_counted_together_too():
     """Of several labels, those before count what follows."""
     metrics = begun(1000)
     names = {"usage": 1.0, "large: usage": 2.0, "Readers: large: usage": 3.0, "Readers: whoami": 4.0}
-    histograms = {SeriesKey(name, RequestStatus.KEPT): histogram(ms) for name, ms in names.items()}
+    histograms = {SeriesKey(name, RequestStatus.OK): histogram(ms) for name, ms in names.items()}
 
     metrics.add(Second(unix_s=1003, histograms=histograms))
 
@@ -126,14 +124,14 @@ def test_requests_with_a_label_are_counted_together_too():
         "large": 1,
     }
     assert round(found["Readers"].max_ms) == 4
-    assert [each.operation for each in metrics.kept_times()][-2:] == ["large: all operations", ALL_OPERATIONS]
+    assert [each.operation for each in metrics.ok_times()][-2:] == ["large: all operations", ALL_OPERATIONS]
 
 
 def test_each_stage_has_figures_of_its_own():
     """Per second of what was measured of it; a stage within the warm-up is left out."""
     metrics = begun(1000, warm_up_s=15)
     planned = [PlannedStage(duration_s=10.0, start=0.0, end=5.0)] * 3
-    key = SeriesKey("whoami", RequestStatus.KEPT)
+    key = SeriesKey("whoami", RequestStatus.OK)
     for unix_s, stage in ((1005, 1), (1014, 2), (1016, 2), (1022, 3), (1029, 3)):
         metrics.add(Second(unix_s=unix_s, stage=stage, histograms={key: histogram(*[unix_s - 1000.0] * 10)}))
     metrics.end(1030)
@@ -145,7 +143,7 @@ def test_each_stage_has_figures_of_its_own():
     assert [each.total.per_s for each in (second, third)] == [2.0, 2.0]
     assert round(second.overall.max_ms) == 16
     assert [each.operation for each in third.named] == ["stage 3: whoami", "stage 3: all operations"]
-    by_name = {each.operation: len(each.response) for each in metrics.kept_times_by_stage()}
+    by_name = {each.operation: len(each.response) for each in metrics.ok_times_by_stage()}
     assert by_name == {"stage 2: whoami": 10, "stage 3: whoami": 20}
 
 
@@ -165,22 +163,22 @@ def test_recent_rate_is_of_the_last_seconds():
     """Earlier seconds do not count, and seconds without a response do."""
     metrics = begun(100)
     for unix_s in (*range(100, 110), 115, 119):
-        metrics.add(Second(unix_s=unix_s, histograms={SeriesKey("a", RequestStatus.KEPT): histogram(1, 2)}))
+        metrics.add(Second(unix_s=unix_s, histograms={SeriesKey("a", RequestStatus.OK): histogram(1, 2)}))
 
     assert metrics.recent_per_s(5) == 4 / 5
-    assert len(metrics.recently_kept(5)) == 4
+    assert len(metrics.recently_ok(5)) == 4
 
 
 def test_parts_of_a_second_are_added_up():
     metrics = begun(100)
     for _ in range(5):
-        metrics.add(Second(unix_s=100, histograms={SeriesKey("a", RequestStatus.KEPT): histogram(1, 2)}))
+        metrics.add(Second(unix_s=100, histograms={SeriesKey("a", RequestStatus.OK): histogram(1, 2)}))
 
     assert metrics.recent_per_s(5) == 10
 
 
 def test_response_in_one_piece_counts_as_a_body_time_of_0():
-    key = SeriesKey("whoami", RequestStatus.KEPT)
+    key = SeriesKey("whoami", RequestStatus.OK)
     metrics = begun(1000)
     histograms = {
         key: histogram(1, 2, 3),
@@ -202,7 +200,7 @@ def test_response_in_one_piece_counts_as_a_body_time_of_0():
 def test_traffic_of_the_warm_up_is_left_out():
     metrics = begun(1000, warm_up_s=5.0)
     for unix_s in (1001, 1007):
-        histograms = {SeriesKey("whoami", RequestStatus.KEPT): histogram(1)}
+        histograms = {SeriesKey("whoami", RequestStatus.OK): histogram(1)}
         metrics.add(Second(unix_s=unix_s, histograms=histograms, traffic={"whoami": Traffic(300, 60, 3)}))
 
     assert metrics.operations(2.0)[0].sent_bytes == 300

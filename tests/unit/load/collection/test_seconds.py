@@ -109,13 +109,13 @@ def test_requests_are_counted_by_second_operation_and_status(recorder, clock):
 
     assert second.unix_s == 1_780_000_000
     assert second.histograms == {
-        SeriesKey("getWhoami", RequestStatus.KEPT, RESPONSE): counted(1.5, 2.5),
-        SeriesKey("getWhoami", RequestStatus.KEPT, FIRST_BYTE): counted(0.75, 1.25),
+        SeriesKey("getWhoami", RequestStatus.OK, RESPONSE): counted(1.5, 2.5),
+        SeriesKey("getWhoami", RequestStatus.OK, FIRST_BYTE): counted(0.75, 1.25),
         SeriesKey("listUsage", RequestStatus.WRONG, RESPONSE): counted(3.5),
     }
     assert recorder.seconds() == []
     [rest] = recorder.seconds(with_current=True)
-    assert rest.kept() == counted(4.5)
+    assert rest.ok() == counted(4.5)
 
 
 @pytest.mark.parametrize("waited_ms", [0.0, 5.0], ids=["closed", "open"])
@@ -129,7 +129,7 @@ def test_connections_and_bytes_of_all_requests_are_counted(recorder, waited_ms):
     [second] = recorder.seconds(with_current=True)
 
     assert second.traffic == {"getWhoami": Traffic(sent_bytes=300, received_bytes=62, requests=3)}
-    times = {each.measure: times for each, times in second.histograms.items() if each.status == "kept"}
+    times = {each.measure: times for each, times in second.histograms.items() if each.status == "ok"}
     assert times["first_byte"] == counted(1000.0, 1.5)
     assert times["body"] == counted(2.0)
     assert times["dns"] == counted(0.1, 0.1)
@@ -153,9 +153,9 @@ def test_service_time_is_counted_if_it_differs(recorder):
     [second] = recorder.seconds(with_current=True)
 
     assert second.histograms == {
-        SeriesKey("getWhoami", RequestStatus.KEPT, RESPONSE): counted(50.0),
-        SeriesKey("getWhoami", RequestStatus.KEPT, SERVICE): counted(2.0),
-        SeriesKey("getWhoami", RequestStatus.KEPT, FIRST_BYTE): counted(1.0),
+        SeriesKey("getWhoami", RequestStatus.OK, RESPONSE): counted(50.0),
+        SeriesKey("getWhoami", RequestStatus.OK, SERVICE): counted(2.0),
+        SeriesKey("getWhoami", RequestStatus.OK, FIRST_BYTE): counted(1.0),
         SeriesKey("getWhoami", RequestStatus.FAILED, RESPONSE): counted(60.0),
         SeriesKey("getWhoami", RequestStatus.FAILED, SERVICE): counted(3.0),
     }
@@ -177,16 +177,16 @@ def test_errors_are_counted_by_status_and_code(recorder):
         Error("getWhoami", RequestStatus.REFUSED, 402, ""): 1,
         Error("getWhoami", RequestStatus.FAILED, 0, "TimedOut"): 1,
     }
-    assert SeriesKey("getWhoami", RequestStatus.KEPT) in second.histograms
+    assert SeriesKey("getWhoami", RequestStatus.OK) in second.histograms
 
 
 @pytest.mark.parametrize(
     ("response", "exception", "status"),
     [
-        (None, None, RequestStatus.KEPT),
+        (None, None, RequestStatus.OK),
         (None, ValueError(), RequestStatus.FAILED),
-        (SimpleNamespace(status_code=200), None, RequestStatus.KEPT),
-        (SimpleNamespace(status_code=None), None, RequestStatus.KEPT),
+        (SimpleNamespace(status_code=200), None, RequestStatus.OK),
+        (SimpleNamespace(status_code=None), None, RequestStatus.OK),
         (SimpleNamespace(status_code=500), ValueError(), RequestStatus.FAILED),
     ],
 )
@@ -252,7 +252,7 @@ def test_request_counts_in_the_warm_up_if_it_was_due_there(recorder, clock):
     for response_time_ms in (999.0, 1000.0, 1001.0, 5000.0):
         tell(recorder, response_time_ms)
 
-    parts = {each.is_measured: each.kept() for each in recorder.seconds(with_current=True)}
+    parts = {each.is_measured: each.ok() for each in recorder.seconds(with_current=True)}
 
     assert parts == {True: counted(999.0, 1000.0), False: counted(1001.0, 5000.0)}
 
@@ -263,7 +263,7 @@ def test_request_counts_in_the_stage_in_which_it_was_due(recorder, clock):
     for response_time_ms in (999.0, 1001.0, 5000.0):
         tell(recorder, response_time_ms)
 
-    parts = {each.stage: each.kept() for each in recorder.seconds(with_current=True)}
+    parts = {each.stage: each.ok() for each in recorder.seconds(with_current=True)}
 
     assert parts == {2: counted(999.0), 1: counted(1001.0, 5000.0)}
 
@@ -334,16 +334,16 @@ def test_local_run_passes_on_each_second(monkeypatch):
         )
     recording.hand_out(everything=True)
 
-    assert sum(len(second.kept()) for second in seen) == 2
+    assert sum(len(second.ok()) for second in seen) == 2
 
 
 @pytest.mark.parametrize(
     ("status_code", "exception", "status"),
     [
-        (200, None, RequestStatus.KEPT),
-        (204, None, RequestStatus.KEPT),
-        (404, None, RequestStatus.KEPT),
-        (500, None, RequestStatus.KEPT),
+        (200, None, RequestStatus.OK),
+        (204, None, RequestStatus.OK),
+        (404, None, RequestStatus.OK),
+        (500, None, RequestStatus.OK),
         (429, FAILURE, RequestStatus.THROTTLED),
         (429, None, RequestStatus.THROTTLED),
         (402, FAILURE, RequestStatus.REFUSED),
@@ -393,7 +393,7 @@ def test_seconds_begin_with_the_load():
     counter.begin(100.5, measured_from_unix_s=103.5)
 
     for ended_unix_s in (100.5, 101.25, 101.5, 103.25, 103.5):
-        counter.add_measure("a", RequestStatus.KEPT, "cycle", 0.0, ended_unix_s)
+        counter.add_measure("a", RequestStatus.OK, "cycle", 0.0, ended_unix_s)
 
     over = [(each.unix_s, each.is_measured) for each in counter.take(before_unix_s=104.25)]
     assert over == [(100, False), (101, False), (102, False)]

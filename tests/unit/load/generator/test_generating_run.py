@@ -184,7 +184,7 @@ def test_time_reported_by_the_server_is_recorded(there):
     run.observe("runWorkflow", ran(), sender=KEY)  # type: ignore[arg-type]  # as far as it is used
 
     (measure,) = run.seconds.recorder.take().measures
-    assert measure[:4] == ("runWorkflow", "kept", SERVER, 12)
+    assert measure[:4] == ("runWorkflow", "ok", SERVER, 12)
 
 
 def test_stop_ends_the_arrivals(there):

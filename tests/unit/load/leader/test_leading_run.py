@@ -44,10 +44,10 @@ def leading(environment, tmp_path):
 
 
 def second_of(
-    at_s: int, *, kept: int = 0, failed: int = 0, operation: str = "getWhoami", code: str = ""
+    at_s: int, *, ok: int = 0, failed: int = 0, operation: str = "getWhoami", code: str = ""
 ) -> Second:
     second = Second(unix_s=START_UNIX_S + at_s)
-    for status, count in ((RequestStatus.KEPT, kept), (RequestStatus.FAILED, failed)):
+    for status, count in ((RequestStatus.OK, ok), (RequestStatus.FAILED, failed)):
         if count:
             histogram = second.histograms.setdefault(SeriesKey(operation, status), Histogram())
             histogram.record(0.001, count)
@@ -66,9 +66,9 @@ def test_seconds_become_metrics(leading):
     run = leading("--users", "3")
     run.begin(START_UNIX_S)
 
-    run.add_second(second_of(0, kept=3))
-    run.add_second(second_of(1, kept=2, failed=1))
-    run.add_second(second_of(0, kept=1))
+    run.add_second(second_of(0, ok=3))
+    run.add_second(second_of(1, ok=2, failed=1))
+    run.add_second(second_of(0, ok=1))
 
     results = run.results()
     assert [(each.operation, each.requests) for each in results.operations] == [("getWhoami", 7)]
@@ -82,14 +82,14 @@ def test_warm_up_is_left_out_of_the_metrics(leading):
     run.begin(START_UNIX_S)
 
     for at_s in range(3):
-        run.add_second(second_of(at_s, kept=1))
+        run.add_second(second_of(at_s, ok=1))
 
     assert run.results().operations[0].requests == 1
 
 
 def test_requests_before_the_load_are_left_out(leading):
     run = leading("--rate", "10")
-    run.add_second(second_of(0, kept=3))
+    run.add_second(second_of(0, ok=3))
 
     run.begin(START_UNIX_S + 1)
 
@@ -143,7 +143,7 @@ def test_run_ends_if_the_clock_stands_still(leading, environment, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("second", "exit_code"), [({"kept": 5}, ExitCode.INVALID_MEASUREMENT), ({"failed": 5}, ExitCode.BREACH)]
+    ("second", "exit_code"), [({"ok": 5}, ExitCode.INVALID_MEASUREMENT), ({"failed": 5}, ExitCode.BREACH)]
 )
 def test_doubt_makes_the_measurement_invalid(leading, environment, second, exit_code):
     """But a breach stays a breach, also in a run that was stopped."""
@@ -202,7 +202,7 @@ def test_missed_bound_ends_the_run(leading, environment):
     run.begin(START_UNIX_S)
 
     for at_s in range(10):
-        run.add_second(second_of(at_s, kept=1, failed=1))
+        run.add_second(second_of(at_s, ok=1, failed=1))
     run.conclude()
 
     assert environment.process_exit_code == ExitCode.BREACH

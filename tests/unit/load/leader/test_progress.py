@@ -77,7 +77,7 @@ def second(unix_s, *, late_s=0.0, **counts):
 
 def test_progress_has_all_requests_and_the_recent_rate(progress, metrics):
     for unix_s in range(100, 120):
-        metrics.add(second(unix_s, kept=10 if unix_s < 110 else 50))
+        metrics.add(second(unix_s, ok=10 if unix_s < 110 else 50))
 
     now = progress()
 
@@ -96,7 +96,7 @@ def test_errors_are_grouped_most_frequent_first(progress, metrics):
 
 
 def test_message_is_received_as_it_was_sent(teller, listener, metrics, health):
-    metrics.add(second(100, kept=10))
+    metrics.add(second(100, ok=10))
     teller.tell(metrics, health, [])
     metrics.add(second(101, failed=1))
     teller.conclude(metrics, health, [], exit_code=ExitCode.BREACH)

@@ -110,7 +110,7 @@ def test_slow_disk_leaves_a_complete_record(tmp_path, disk, monkeypatch):
     for at_s in range(4):
         histogram = Histogram()
         histogram.record(0.001, at_s + 1)
-        series = SeriesKey("getWhoami", RequestStatus.KEPT)
+        series = SeriesKey("getWhoami", RequestStatus.OK)
         run.add_second(Second(unix_s=start_unix_s + at_s, histograms={series: histogram}))
     run.stop("enough", ExitCode.GUARD)
     gevent.spawn_later(0.01, disk.free)
@@ -122,6 +122,6 @@ def test_slow_disk_leaves_a_complete_record(tmp_path, disk, monkeypatch):
     assert (record.exit_code, record.note, record.gaps) == (ExitCode.GUARD, "enough", ())
     assert record.load is not None
     of_operation = [row for row in record.load.seconds if row.operation == "getWhoami"]
-    assert [row.by_status["kept"] for row in of_operation] == [1, 2, 3, 4]
+    assert [row.by_status["ok"] for row in of_operation] == [1, 2, 3, 4]
     assert [len(each.histogram) for each in read_hdr_log(folder / "times.hlog")] == [1, 2, 3, 4]
     assert record.load.results.note == "enough"

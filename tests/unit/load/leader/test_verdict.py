@@ -24,9 +24,9 @@ BROKEN = Invariant(fact="async.status-edges", says="Statuses go forward.", seen=
 KEPT = Invariant(fact="async.status-edges", says="Statuses go forward.", seen=5, broken=0, excused=1)
 
 
-def second(unix_s, *, kept=0, failed=0, took_s=0.001):
+def second(unix_s, *, ok=0, failed=0, took_s=0.001):
     histograms = {}
-    for status, count in ((RequestStatus.KEPT, kept), (RequestStatus.FAILED, failed)):
+    for status, count in ((RequestStatus.OK, ok), (RequestStatus.FAILED, failed)):
         if count:
             histograms[SeriesKey("getWhoami", status)] = histogram = Histogram()
             histogram.record(took_s, count)
@@ -45,28 +45,28 @@ def first_miss(bound, seconds, *, warm_up_s=0.0):
 
 
 def test_miss_over_the_whole_window_is_found():
-    at, judged = first_miss("error_rate=0.2", [second(100 + i, kept=1, failed=1) for i in range(20)])
+    at, judged = first_miss("error_rate=0.2", [second(100 + i, ok=1, failed=1) for i in range(20)])
 
     assert at == 100 + RECENT_S - 1
     assert (judged.operation, judged.measure, judged.observed) == ("getWhoami", "error_rate", 0.5)
 
 
 def test_short_outage_is_tolerated():
-    seconds = [second(100 + i, kept=10, failed=10 * (i == 4)) for i in range(30)]
+    seconds = [second(100 + i, ok=10, failed=10 * (i == 4)) for i in range(30)]
 
     assert first_miss("error_rate=0.2", seconds) is None
 
 
 def test_warm_up_does_not_count():
     """A slow warm-up is not in the metrics, so it does not end the run either."""
-    seconds = [second(100 + i, kept=5, took_s=3.0 if i < 20 else 0.001) for i in range(60)]
+    seconds = [second(100 + i, ok=5, took_s=3.0 if i < 20 else 0.001) for i in range(60)]
 
     assert first_miss("p99_ms=100", seconds, warm_up_s=20) is None
 
 
 def test_slowdown_that_begins_late_is_found():
     at, _ = first_miss(
-        "p50_ms=100", [second(100 + i, kept=5, took_s=3.0 if i >= 30 else 0.001) for i in range(60)]
+        "p50_ms=100", [second(100 + i, ok=5, took_s=3.0 if i >= 30 else 0.001) for i in range(60)]
     )
 
     assert 130 < at < 130 + RECENT_S
@@ -127,7 +127,7 @@ ENDS = {
         load_results(operations=(operation(requests=100, failed=50),), validity=UNSENT),
         ExitCode.BREACH,
     ),
-    "most were kept": (load_results(operations=(operation(requests=100, failed=49),)), ExitCode.KEPT),
+    "most were ok": (load_results(operations=(operation(requests=100, failed=49),)), ExitCode.KEPT),
     "broken": (load_results(invariants=(BROKEN,)), ExitCode.BREACH),
     "invalid and broken": (load_results(validity=UNSENT, invariants=(BROKEN,)), ExitCode.BREACH),
     "excused": (load_results(invariants=(KEPT,)), ExitCode.KEPT),
@@ -143,7 +143,7 @@ ENDS = {
         load_results(task_errors=(TaskError(task="look", error="KeyError", count=1),)),
         ExitCode.BREACH,
     ),
-    "something was kept": (load_results(operations=(operation(requests=7, refused=6),)), ExitCode.KEPT),
+    "something was ok": (load_results(operations=(operation(requests=7, refused=6),)), ExitCode.KEPT),
 }
 
 

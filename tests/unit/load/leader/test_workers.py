@@ -211,7 +211,7 @@ def test_health_is_the_sum_of_all_workers(run):
 def test_only_the_measured_time_counts(run):
     """Not how late the generator was in the warm-up, or once the load was over."""
     rows = [
-        ("n", "GET", "kept", 5.0 + late_ms, 5.0, at_s + 0.1, None, None, 0, None, None)
+        ("n", "GET", "ok", 5.0 + late_ms, 5.0, at_s + 0.1, None, None, 0, None, None)
         for at_s, late_ms in ((1.0, 70.0), (2.0, 2.0), (3.0, 0.0))
     ]
     beats = [(0.5, 0.09), (2.0, 0.003), (9.0, 0.5)]

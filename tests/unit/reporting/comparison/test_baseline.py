@@ -12,7 +12,7 @@ from run_records import healthy
 
 from knouds_harness.commands.cli import cli
 from knouds_harness.errors import ExitCode, RunRecordError, UsageError
-from knouds_harness.load.generator import launching, starting
+from knouds_harness.load.generator import launching
 from knouds_harness.reporting.comparison.baseline import (
     BASELINE_FILE,
     find_baseline,
@@ -202,7 +202,7 @@ def test_report_command_takes_a_baseline(slower, baselines):
 def launched(monkeypatch, slower):
     """Instead of a load: a run that was made before, and its exit code."""
     monkeypatch.setattr(builtin, "starting", lambda *_, **__: nullcontext(dict))
-    monkeypatch.setattr(starting, "started", lambda *_, **__: nullcontext(object()))
+    monkeypatch.setattr(launching, "started", lambda *_, **__: nullcontext(object()))
     monkeypatch.setattr(
         launching, "lead", lambda *_, **__: launching.Launched(exit_code=ExitCode.KEPT, folder=slower)
     )

@@ -147,7 +147,7 @@ def test_figures_are_the_same_in_csv_and_summary(folder, operation):
     rows = json.loads(paths.summary.read_text())["load"]["operations"]
     summary = next(row for row in rows if row["operation"] == operation)
 
-    assert {name: int(table[name]) for name in STATUSES} == summary["outcomes"]
+    assert {name: int(table[name]) for name in STATUSES} == summary["by_status"]
     assert float(table["per_s"]) == summary["per_s"]
     for kind in ("response", "service"):
         times = summary[kind]
@@ -181,7 +181,7 @@ def test_new_column_needs_one_declaration(folder, monkeypatch):
         key="kept_rate",
         heading="Kept rate",
         unit="share",
-        figure=lambda load: load.by_status["kept"] / load.requests,
+        figure=lambda load: load.by_status["ok"] / load.requests,
         metric="kept_rate",
         says="The share of requests that were kept.",
         rank=9,
@@ -382,7 +382,7 @@ def test_errors_are_the_same_in_every_report(folder):
     kinds = [("failed", 502, "BAD_GATEWAY", 3, ["x00001"]), ("throttled", 429, "RATE_LIMIT_EXCEEDED", 40, [])]
     for operation, error in zip(contents["operations"], kinds, strict=True):
         operation["errors"] = [
-            dict(zip(("outcome", "status", "code", "count", "exchanges"), error, strict=True))
+            dict(zip(("status", "status_code", "code", "count", "exchanges"), error, strict=True))
         ]
     (folder / LOAD_FILE).write_text(json.dumps(contents))
     screen = StringIO()

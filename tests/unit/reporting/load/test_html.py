@@ -33,11 +33,11 @@ def html_of(folder):
     return html(load_report(record, record.load))
 
 
-def second(at_s, name="whoami", *, kept=1, throttled=0, p99_ms=9.0, spread="80:1"):
+def second(at_s, name="whoami", *, ok=1, throttled=0, p99_ms=9.0, spread="80:1"):
     return SecondRow(
         at_s=at_s,
         operation=name,
-        by_status={"kept": kept, "throttled": throttled},
+        by_status={"ok": ok, "throttled": throttled},
         p50_ms=p99_ms / 3,
         p99_ms=p99_ms,
         max_ms=p99_ms,
@@ -73,7 +73,7 @@ def test_seconds_without_a_response_are_gaps():
     charts = charts_of(load_results(), [second(0), second(2)])
 
     assert charts["times"]["whoami"]["p99_ms"] == [9.0, None, 9.0]
-    assert charts["by_status"]["kept"] == [1, 0, 1]
+    assert charts["by_status"]["ok"] == [1, 0, 1]
 
 
 def test_times_of_all_operations_come_first():
@@ -82,7 +82,7 @@ def test_times_of_all_operations_come_first():
     charts = charts_of(load_results(), [second(0), of_all])
 
     assert list(charts["times"]) == [ALL_OPERATIONS, "whoami"]
-    assert charts["by_status"]["kept"] == [1]
+    assert charts["by_status"]["ok"] == [1]
     assert list(charts["heat"]["columns"]) == ["whoami"]
 
 
@@ -126,7 +126,7 @@ def test_long_run_has_fewer_points_and_keeps_its_peaks():
 
     assert (charts["step"], len(charts["seconds"])) == (2, 3600)
     assert charts["times"]["whoami"]["p99_ms"][3500] == 100.0
-    assert set(charts["by_status"]["kept"]) == {1.0}
+    assert set(charts["by_status"]["ok"]) == {1.0}
 
 
 def test_heat_map_has_every_request_in_few_columns():

@@ -32,11 +32,11 @@ def tracks(*windows, **changes):
     return tracks_of(load_results(windows=windows, **{"begun_unix_s": BEGUN_UNIX_S, **changes}))
 
 
-def second(at_s, name="whoami", *, kept=1, throttled=0):
+def second(at_s, name="whoami", *, ok=1, throttled=0):
     return SecondRow(
         at_s=at_s,
         operation=name,
-        by_status={"kept": kept, "throttled": throttled},
+        by_status={"ok": ok, "throttled": throttled},
         p50_ms=3.0,
         p99_ms=9.0,
         max_ms=9.0,
@@ -118,11 +118,11 @@ def test_markdown_has_a_line_for_each_throttled_account(tmp_path):
 def test_throttled_seconds_in_a_row_are_one_span():
     """With the throttled requests by operation, and those kept meanwhile."""
     rows = [second(at_s, throttled=2 if at_s in (3, 4, 8) else 0) for at_s in range(10)]
-    rows.append(second(4, "runModel", throttled=5, kept=7))
-    rows.append(second(4, ALL_OPERATIONS, throttled=7, kept=8))
+    rows.append(second(4, "runModel", throttled=5, ok=7))
+    rows.append(second(4, ALL_OPERATIONS, throttled=7, ok=8))
 
     spans = throttled_spans(rows)
 
     assert [(span.from_s, span.to_s) for span in spans] == [(3, 4), (8, 8)]
     assert spans[0].throttled == {"whoami": 4, "runModel": 5}
-    assert spans[0].kept == 9
+    assert spans[0].ok == 9

@@ -28,7 +28,7 @@ def test_summary_json_holds_the_figures(tmp_path):
 
     (operation,) = summary["load"]["operations"]
     assert operation["operation"] == "getWhoami"
-    assert operation["outcomes"]["failed"] == 2
+    assert operation["by_status"]["failed"] == 2
     assert operation["response"]["percentiles"]["50"] == pytest.approx(3.0, rel=0.001)
     assert summary["load"]["plan"]["scenario"]
     assert summary["load"]["validity"]["is_valid"] is True
