@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate
 from typing import Final
 
@@ -66,13 +66,6 @@ def measured_from_unix_s(start_unix_s: float, warm_up_s: float) -> float:
     return start_unix_s + math.ceil(warm_up_s) if warm_up_s else int(start_unix_s)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _RecentSecond:
-    second: Second
-    ended: int
-    ok: Histogram
-
-
 class RunMetrics:
     """Adds up the counts of each second, once; progress, bounds, record and report read these sums.
 
@@ -93,7 +86,7 @@ class RunMetrics:
         self.measured = Second(unix_s=0)
         self._by_stage: dict[int, Second] = {}
         self.steadiness = Steadiness()
-        self._recent: list[_RecentSecond] = []
+        self._recent: list[Second] = []
         self._first_unix_s = self._newest_unix_s = 0
         self._ended_unix_s = math.inf
 
@@ -127,8 +120,8 @@ class RunMetrics:
             self._by_stage.setdefault(second.stage, Second(unix_s=0)).add(second)
         self._newest_unix_s = max(second.unix_s, self._newest_unix_s)
         self._first_unix_s = min(second.unix_s, self._first_unix_s or second.unix_s)
-        self._recent.append(_RecentSecond(second=second, ended=by_status.total(), ok=ok))
-        self._recent = list(self._last(RECENT_S))
+        since_unix_s = self._newest_unix_s - RECENT_S
+        self._recent = [each for each in (*self._recent, second) if each.unix_s > since_unix_s]
         return _rows(at_s, second, by_status, ok)
 
     @property
@@ -149,29 +142,22 @@ class RunMetrics:
         until_s = min(self.elapsed_s, duration_s)
         return max(0.0, until_s - self.measured_from_s)
 
+    def recent(self, length_s: int) -> Second:
+        """Return the sums of the last seconds, of ``RECENT_S`` at most."""
+        together = Second(unix_s=self._newest_unix_s)
+        for each in self._recent:
+            if each.unix_s > self._newest_unix_s - length_s:
+                together.add(each)
+        return together
+
     def recent_per_s(self, length_s: int) -> float:
         """Return the requests per second that ended in the last seconds."""
-        if not self._recent:
-            return 0.0
-        # Seconds in which nothing ended are not among them.
         length_s = min(length_s, self._newest_unix_s - self._first_unix_s + 1)
-        return sum(each.ended for each in self._last(length_s)) / length_s
+        return self.recent(length_s).requests() / length_s
 
-    def recently_ok(self, length_s: int) -> Histogram:
-        return merged(each.ok for each in self._last(length_s))
-
-    def recent_operations(self, length_s: int) -> tuple[OperationLoad, ...] | None:
-        """Return the metrics of each operation over the last seconds; None while fewer were measured."""
-        if self._newest_unix_s - self.measured_from_unix_s <= length_s - 2:
-            return None
-        together = Second(unix_s=self._newest_unix_s)
-        for each in self._last(length_s):
-            together.add(each.second)
-        return _operations(together, length_s)
-
-    def operations(self, duration_s: float) -> tuple[OperationLoad, ...]:
-        """Return the metrics of each operation, over this duration without the warm-up."""
-        return _operations(self.measured, duration_s)
+    def measured_for_s(self) -> float:
+        """Return how many whole seconds were measured up to the newest."""
+        return self._newest_unix_s + 2 - self.measured_from_unix_s
 
     def stages(self, planned: Sequence[PlannedStage]) -> tuple[StageLoad, ...]:
         """Return the metrics of each stage in which something was measured, if there are several."""
@@ -185,7 +171,7 @@ class RunMetrics:
                     number=number,
                     to_s=to_s,
                     plan=plan,
-                    operations=_operations(counted, max(0.0, measured_s)),
+                    operations=operations_of(counted, max(0.0, measured_s)),
                     overall=times(counted.ok()),
                 )
             )
@@ -207,35 +193,16 @@ class RunMetrics:
         labels = labels_in(series.operation for series in self.measured.histograms)
         return {each: times(self.measured.ok(prefix=labelled(each, ""))) for each in labels}
 
-    def ok_times(self, length_s: int | None = None) -> list[OkTimes]:
-        """Return the times of ok requests: of each operation, of each label, and of all.
-
-        With ``length_s``, only of the last seconds.
-        """
-        if length_s is None:
-            return _ok_times(self.measured)
-        recent = Second(unix_s=self._newest_unix_s)
-        for each in self._last(length_s):
-            recent.add(each.second)
-        return _ok_times(recent)
-
     def ok_times_by_stage(self) -> list[OkTimes]:
         return [
             replace(each, operation=in_stage(number, each.operation))
             for number, counted in self._by_stage.items()
-            for each in _ok_times(counted)
+            for each in ok_times(counted)
         ]
 
-    def requests(self) -> int:
-        return sum(
-            len(each) for series, each in self.measured.histograms.items() if series.measure == RESPONSE
-        )
 
-    def _last(self, length_s: int) -> Iterator[_RecentSecond]:
-        return (each for each in self._recent if each.second.unix_s > self._newest_unix_s - length_s)
-
-
-def _ok_times(counted: Second) -> list[OkTimes]:
+def ok_times(counted: Second) -> list[OkTimes]:
+    """Return the times of requests that are ok: of each operation, of each label, and of all."""
     found = []
     for series, response in counted.histograms.items():
         if series.measure == RESPONSE and series.status is RequestStatus.OK:
@@ -252,7 +219,8 @@ def _ok_times(counted: Second) -> list[OkTimes]:
     return [*found, *(together if found[1:] else [])]
 
 
-def _operations(counted: Second, duration_s: float) -> tuple[OperationLoad, ...]:
+def operations_of(counted: Second, duration_s: float) -> tuple[OperationLoad, ...]:
+    """Return the metrics of each operation, over this duration."""
     names = {series.operation for series in counted.histograms if series.measure == RESPONSE}
     return tuple(_operation(counted, name, duration_s) for name in sorted(names))
 

@@ -127,6 +127,9 @@ class Second:
             and series.operation.startswith(prefix)
         )
 
+    def requests(self) -> int:
+        return sum(len(each) for series, each in self.histograms.items() if series.measure == RESPONSE)
+
 
 def error_of(row: RequestRow) -> Error:
     """Return what kind of failure a request is."""

@@ -29,7 +29,7 @@ from knouds_harness.load import messages
 from knouds_harness.load.arrivals.arrival_user import LoadShape
 from knouds_harness.load.collection.cycles import cycles
 from knouds_harness.load.collection.evidence_samples import SampleWriter
-from knouds_harness.load.collection.metrics import RunMetrics
+from knouds_harness.load.collection.metrics import RunMetrics, ok_times, operations_of
 from knouds_harness.load.collection.rows import RequestRow, Rows
 from knouds_harness.load.collection.seconds import Second, SecondsCollector, error_of, now_unix_s
 from knouds_harness.load.invariants.verification import LoadVerification, open_verification
@@ -315,11 +315,11 @@ class LeadingRun:
     def results(self) -> LoadResults:
         options, metrics, verification = self.options, self.metrics, self.verification
         health, measured_s = self.health(), metrics.measured_s(options.load_shape.duration_s)
-        ok, delay = metrics.ok_times(), Delay(health.loop_lag)
+        ok, delay = ok_times(metrics.measured), Delay(health.loop_lag)
         doubts_by_operation = {each.operation: delay.doubts_ms(each) for each in ok}
         operations = tuple(
             replace(each, doubts_ms=doubts_by_operation.get(each.operation, {}))
-            for each in self.evidence.named_in(metrics.operations(measured_s))
+            for each in self.evidence.named_in(operations_of(metrics.measured, measured_s))
         )
         is_level = options.load_shape.ends_level
         is_steady, steady_from_s = metrics.steadiness.from_s() if is_level else (None, None)

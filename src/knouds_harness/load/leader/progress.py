@@ -11,7 +11,7 @@ from typing import Final
 import gevent
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.load.collection.metrics import RunMetrics, times
+from knouds_harness.load.collection.metrics import RunMetrics, ok_times, times
 from knouds_harness.load.collection.seconds import Error, now_unix_s
 from knouds_harness.load.leader.health import Health
 from knouds_harness.load.leader.validity import judge_generator, seen_by
@@ -54,10 +54,10 @@ class ProgressTeller:
         options, start_unix_s = self._options, metrics.start_unix_s
         at_s = -1.0 if start_unix_s is None else now_unix_s() - start_unix_s
         is_open = options.rate is not None
-        recent = health.since(self._told)
+        recent, latest = health.since(self._told), metrics.recent(_RECENT_S)
         # What was asked for is not compared: the workers' numbers are some seconds old.
         seen = seen_by(recent, asked_per_s=None, achieved_per_s=1.0, accuracy=options.accuracy)
-        judged = judge_generator(seen, ok=metrics.ok_times(_RECENT_S)[-1:], delay=Delay(recent.loop_lag))
+        judged = judge_generator(seen, ok=ok_times(latest)[-1:], delay=Delay(recent.loop_lag))
         self._told = deepcopy(health)
         return LoadProgress(
             folder=str(self._folder) if self._folder else None,
@@ -71,7 +71,7 @@ class ProgressTeller:
             requests=metrics.ended.total(),
             by_status={status.value: metrics.ended[status] for status in RequestStatus},
             errors=_most_frequent(metrics.errors),
-            percentiles_ms=_percentiles_ms(metrics.recently_ok(_RECENT_S)),
+            percentiles_ms=_percentiles_ms(latest.ok()),
             spent_credits=health.spent_credits,
             most_credits=self._most_credits,
             cpu_share=health.cpu_share,

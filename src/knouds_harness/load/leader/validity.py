@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Final
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.load.collection.metrics import RECENT_S, RunMetrics, times
+from knouds_harness.load.collection.metrics import RECENT_S, RunMetrics, operations_of, times
 from knouds_harness.load.leader.health import Health
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.measures.delay import Delay, OkTimes, remedy
@@ -133,7 +133,7 @@ def validity_of(
     """Judge the generator by all that the run has measured so far."""
     schedule, from_s = options.schedule, metrics.measured_from_s
     asked_per_s = None
-    ended = achieved = metrics.requests()
+    ended = achieved = metrics.measured.requests()
     if schedule and measured_s:
         asked_per_s = schedule.shape.area(from_s, from_s + measured_s) / measured_s
         achieved = health.handed
@@ -149,8 +149,9 @@ def validity_of(
 
 def missed_bound(bounds: Sequence[Objective], metrics: RunMetrics) -> JudgedObjective | None:
     """Return the first ``--abort-on`` bound missed over the last ten seconds; None before so many."""
-    recent = metrics.recent_operations(RECENT_S) if bounds else None
-    judged = judge_objectives(bounds, recent or ())
+    if not bounds or metrics.measured_for_s() <= RECENT_S:
+        return None
+    judged = judge_objectives(bounds, operations_of(metrics.recent(RECENT_S), RECENT_S))
     return next((each for each in judged if not each.is_met and each.observed is not None), None)
 
 

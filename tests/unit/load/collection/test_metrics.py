@@ -2,7 +2,7 @@
 
 import pytest
 
-from knouds_harness.load.collection.metrics import RunMetrics, times
+from knouds_harness.load.collection.metrics import RunMetrics, ok_times, operations_of, times
 from knouds_harness.load.collection.seconds import (
     BODY,
     CONNECT,
@@ -104,7 +104,7 @@ def test_exceptions_in_tasks_count_at_any_time():
             metrics.begin(1010)
         metrics.add(Second(unix_s=unix_s, histograms=histograms, errors={error: 1, request: 1}))
 
-    (whoami,) = metrics.operations(10.0)
+    (whoami,) = operations_of(metrics.measured, 10.0)
     assert (whoami.requests, whoami.errors[0].count) == (1, 1)
     assert metrics.task_errors() == (TaskError(task="on_start", error="KeyError", count=3),)
 
@@ -124,7 +124,10 @@ def test_requests_with_a_label_are_counted_together_too():
         "large": 1,
     }
     assert round(found["Readers"].max_ms) == 4
-    assert [each.operation for each in metrics.ok_times()][-2:] == ["large: all operations", ALL_OPERATIONS]
+    assert [each.operation for each in ok_times(metrics.measured)][-2:] == [
+        "large: all operations",
+        ALL_OPERATIONS,
+    ]
 
 
 def test_each_stage_has_figures_of_its_own():
@@ -156,7 +159,7 @@ def test_all_requests_and_errors_count_from_the_beginning():
         metrics.add(Second(unix_s=unix_s, histograms=histograms, errors={error: 1}))
 
     assert (metrics.ended, metrics.errors) == ({RequestStatus.FAILED: 3}, {error: 3})
-    assert metrics.requests() == 1
+    assert metrics.measured.requests() == 1
 
 
 def test_recent_rate_is_of_the_last_seconds():
@@ -166,7 +169,7 @@ def test_recent_rate_is_of_the_last_seconds():
         metrics.add(Second(unix_s=unix_s, histograms={SeriesKey("a", RequestStatus.OK): histogram(1, 2)}))
 
     assert metrics.recent_per_s(5) == 4 / 5
-    assert len(metrics.recently_ok(5)) == 4
+    assert len(metrics.recent(5).ok()) == 4
 
 
 def test_parts_of_a_second_are_added_up():
@@ -189,7 +192,7 @@ def test_response_in_one_piece_counts_as_a_body_time_of_0():
     for unix_s in (1001, 1002):
         metrics.add(Second(unix_s=unix_s, histograms=histograms, traffic={"whoami": Traffic(300, 60, 3)}))
 
-    (found,) = metrics.operations(2.0)
+    (found,) = operations_of(metrics.measured, 2.0)
 
     assert (found.first_byte.count, found.body.count, found.body.percentiles["50"]) == (6, 6, 0)
     assert round(found.body.max_ms) == 4
@@ -203,7 +206,7 @@ def test_traffic_of_the_warm_up_is_left_out():
         histograms = {SeriesKey("whoami", RequestStatus.OK): histogram(1)}
         metrics.add(Second(unix_s=unix_s, histograms=histograms, traffic={"whoami": Traffic(300, 60, 3)}))
 
-    assert metrics.operations(2.0)[0].sent_bytes == 300
+    assert operations_of(metrics.measured, 2.0)[0].sent_bytes == 300
 
 
 def test_rate_is_that_of_the_time_in_which_requests_were_due():

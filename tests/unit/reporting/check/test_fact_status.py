@@ -188,7 +188,7 @@ def test_contract_is_not_kept_if_a_fact_was_never_claimed(sound):
     assert headline(record, fact_rows(record)).title == "No breach found"
 
 
-def test_contract_is_never_ok_with_a_quarter_of_the_facts(sound):
+def test_contract_is_never_kept_with_a_quarter_of_the_facts(sound):
     facts = tuple(sound.setup.facts)
     few = tuple(each for each in sound.results if each.fact in facts[: len(facts) // 4])
     lacking = tuple(missing(fact, "profile") for fact in facts)
