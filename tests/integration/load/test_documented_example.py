@@ -42,6 +42,6 @@ def test_documented_locustfile_runs(tmp_path):
         )
 
     assert process.returncode == 1, process.stderr  # Locust's word for failed requests
-    assert re.search(r"^\d+ getItem kept response \d+ p50 \d+\.\d\d ms", process.stdout, re.MULTILINE)
+    assert re.search(r"^\d+ getItem ok response \d+ p50 \d+\.\d\d ms", process.stdout, re.MULTILINE)
     assert re.search(r"^\d+ createOrder wrong 200", process.stdout, re.MULTILINE)
     assert "Traceback" not in process.stderr
