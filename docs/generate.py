@@ -1,4 +1,4 @@
-"""Write what the code knows of the reference pages: options, exit codes, checks, sandbox, the schema of runs.
+"""Write what the code knows of the reference pages: options, checks, sandbox, the schema of runs.
 
 ``nox -s docs`` runs it; a test compares the pages with what it would write.
 """
@@ -15,7 +15,6 @@ import click
 
 from knouds_harness.commands.cli import COMMANDS, command_named
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.errors import ExitCode
 from knouds_harness.judging.checks import all_checks
 from knouds_harness.judging.claim import Check
 from knouds_harness.judging.engine import checks_of_every_answer
@@ -32,8 +31,8 @@ from knouds_sandbox.routing.routes import PUBLIC
 FOLDER: Final = Path(__file__).parent
 RUNNERS: Final = {"check": ("pytest", RunOptions), "load": ("Locust", LoadOptions)}
 INTRODUCTION: Final = """\
-Generated from the code by `nox -s docs`; `knouds-harness COMMAND --help` prints the same. `--debug` before
-the command adds a traceback to an error: `knouds-harness --debug check`."""
+As `knouds-harness COMMAND --help` prints them. `--debug` before the command adds a traceback to an error:
+`knouds-harness --debug check`."""
 GUIDES: Final = {
     "check": "check.md",
     "load": "load.md",
@@ -58,16 +57,8 @@ TABLE_OF_CHECKS: Final = re.compile(r"(?<=## )(\w+)(\n(?:\n|[^|#\n].*\n)*\| chec
 
 
 def options_page() -> str:
-    """Each command with its options, then the exit codes."""
-    parts = [
-        "# Options and exit codes\n",
-        f"{INTRODUCTION}\n",
-        *(_command(name) for name in COMMANDS),
-        "## Exit codes\n",
-        "| exit code | meaning |\n|---|---|",
-        *(f"| {code.value} | {code.meaning} |" for code in ExitCode),
-    ]
-    return "\n".join(parts) + "\n"
+    """Each command with its options."""
+    return "\n".join(["# Options\n", f"{INTRODUCTION}\n", *(_command(name) for name in COMMANDS)])
 
 
 def checks_page(text: str) -> str:
@@ -123,7 +114,9 @@ def _command(name: str) -> str:
     runner, flags = _runner(name)
     usage = command.get_usage(context).removeprefix("Usage: ")
     guide = f" ([guide]({GUIDES[name]}))" if name in GUIDES else ""
-    lines = [f"## {name}\n", f"{COMMANDS[name]}{guide}\n", f"```\n{usage}\n```\n"]
+    lines = [f"## {name}\n", f"{COMMANDS[name]}{guide}\n"]
+    if not usage.endswith("[OPTIONS]"):
+        lines.append(f"```\n{usage}\n```\n")
     rows = []
     for parameter in command.params:
         record = parameter.get_help_record(context) if isinstance(parameter, click.Option) else None
