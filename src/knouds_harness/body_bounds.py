@@ -29,11 +29,7 @@ class TooLongOnceDecoded(UndecodableBody):
 
 
 def decoded(body: bytes, content_encoding: str) -> bytes:
-    """Undo the encodings of a body.
-
-    Args:
-        body: The bytes as they were sent.
-        content_encoding: The header; unknown encodings are skipped.
+    """Undo the encodings of a body that its header lists; unknown ones are skipped.
 
     Raises:
         UndecodableBody: The body does not match the header.

@@ -37,15 +37,11 @@ class Option:
     """One option.
 
     Attributes:
-        name: The name of the field.
-        default: The default of the field; None if a factory makes it.
         flag: Such as ``--warm-up``; derived from the name if not given.
         runner_flag: The option of pytest or Locust; the same as ``flag`` if not given.
         type: Checks and converts a value; derived from the field's type if not given.
         default_text: The default as text, for a default that depends on more than this option.
         bare_value: The value if the option is given without one; None if it needs one.
-        is_flag: Whether it takes no value; from the field's type.
-        is_repeatable: Whether it may be given several times; from the field's type.
         in_click: Whether our commands have it.
         in_runner: Whether it is added to pytest's or Locust's options; False if they already have it.
         is_hidden: Whether only our own processes pass it.

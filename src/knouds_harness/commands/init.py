@@ -209,11 +209,6 @@ def _with_accounts(
 ) -> Found:
     """Put refused keys with the accounts that the user names; on a terminal, ask for what is not named.
 
-    Args:
-        found: What the server told.
-        accounts: The values of ``--account``.
-        account_by_variable: User and tier of keys, by variable.
-
     Raises:
         UsageError: A key that should name an account is of none that is known.
     """

@@ -149,15 +149,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving(live: LiveLoad, *, port: int | None, has_page: bool) -> Iterator[str]:
-    """Serve a load until the context ends.
+    """Serve a load until the context ends; yield the address without a slash, or nothing if none is served.
 
-    Args:
-        live: The load to serve.
-        port: The port; 0 for a free one, None to serve no metrics.
-        has_page: Whether to serve the report too; without a port, on a free one.
-
-    Yields:
-        The address, without a slash at the end; empty if nothing is served.
+    Without a port, the report (``has_page``) is served on a free one, and no metrics are.
 
     Raises:
         UsageError: The port is taken, or listening on it is not permitted.

@@ -92,12 +92,7 @@ class WatchOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadCommand:
-    """What a command loads, and how Locust is started for it.
-
-    Attributes:
-        arguments: Options for Locust.
-        line: The command as it was typed.
-    """
+    """What a command loads, and how Locust is started for it."""
 
     scenario: Path
     target: str

@@ -94,10 +94,7 @@ class Effect:
 def effect_of(method: str, target: str, headers: Pairs = ()) -> Effect:
     """Return what a request may do.
 
-    Args:
-        method: The method as it is sent.
-        target: The path after the base URL and the query, as they are sent.
-        headers: All headers of the request that the profile does not add.
+    ``target`` is path and query as they are sent, without the base URL; headers of the profile are left out.
     """
     path, _, query = target.partition("?")
     parameters = re.split("[&;]", _decoded(query)) if query else ()

@@ -81,11 +81,7 @@ _ACTION_BY_VERB = {"write": Action.WRITE, "run": Action.RUN, "cancel": Action.CA
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """A response header.
-
-    Attributes:
-        fact: The fact that a mismatch breaks.
-    """
+    """A response header."""
 
     name: str
     is_required: bool
@@ -122,9 +118,7 @@ class Operation:
     Attributes:
         path: A template such as ``/api/workflows/{slug}/run``.
         alternatives: Capabilities, any of which suffices, with placeholders; empty for any valid key.
-        source: Who says that the operation exists.
         request_schema: Schema of the JSON body, with references unresolved; None without a body.
-        facts: Facts about the operation as a whole.
     """
 
     id: str

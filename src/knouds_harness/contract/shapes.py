@@ -27,7 +27,6 @@ class Mismatch:
     """One difference between a response or delivery and the document.
 
     Attributes:
-        fact: The fact of the innermost schema with one, around the schema that did not hold.
         where: A JSON pointer into the body with ``*`` for any item (``/rows/*/status``), or
             ``header Retry-After``.
     """

@@ -365,9 +365,7 @@ class Client:
     def send_to_control(self, request: Request, *, kept: Callable[[bytes], bytes]) -> Exchange:
         """Send a request to the target's control plane; the limits do not apply.
 
-        Args:
-            request: What to send.
-            kept: Turns the response body into the one that is kept as evidence.
+        ``kept`` turns the response body into the one that is kept as evidence.
         """
         exchange = self._sender.send(request, None, kept=kept)
         with self._lock:

@@ -16,7 +16,6 @@ class Contradiction:
     Attributes:
         where: The profile's key, such as ``keys.pro``, ``keys.pro.tier`` or ``workflows.portrait``.
         either: The possible reasons: an error of the profile, or one of the server.
-        capabilities: The capabilities that the target denies the key.
     """
 
     where: str

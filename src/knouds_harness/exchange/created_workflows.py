@@ -23,12 +23,7 @@ from knouds_harness.targets.profile import Target
 
 
 class CreatedWorkflows:
-    """The workflows that one run creates on its target, and which of its requests may change them.
-
-    Attributes:
-        record: The creations, and what became of each.
-        proof: Knows what was there before the run.
-    """
+    """The workflows that one run creates on its target, and which of its requests may change them."""
 
     def __init__(
         self, *, target: Target, ledger: Ledger | None = None, record: CreationRecord | None = None
@@ -115,12 +110,7 @@ class CreatedWorkflows:
         return self.proof.cannot_exist(slug) and slug not in self.disputed
 
     def may_delete(self, slug: str, document: JSON) -> bool:
-        """Return whether a workflow of ours still shows a name that was sent: a user may have renamed it.
-
-        Args:
-            slug: Its slug.
-            document: The workflow as it was read just now, or its entry in a list.
-        """
+        """Return whether a workflow of ours still shows a name that was sent: a user may have renamed it."""
         members = members_of(document)
         if (
             slug not in self.record.ours

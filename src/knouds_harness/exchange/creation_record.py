@@ -38,8 +38,6 @@ class Creation:
 
     Attributes:
         number: Drawn at random, as several processes may write to one ledger.
-        sent: Identifies the workflow by the token and name that were sent.
-        slug: The slug from the response, or from a list that shows the name.
         is_read: Whether it comes from the ledger of another process.
     """
 
@@ -58,7 +56,6 @@ class CreationRecord:
 
     Attributes:
         ledger: Has each event when a method returns.
-        is_done: Whether nothing is known to be left to delete.
         header: The first line of the ledger, which says what ran where; empty until the first creation.
         accounts: The accounts with creations; None stands for any account of the profile.
         listed: The slugs that each account had before anything was created there.

@@ -43,11 +43,7 @@ class KeyMint:
     ) -> Persona:
         """Return a key with exactly these capabilities; the same arguments return the same key.
 
-        Args:
-            capabilities: In any form, whether or not the account's tier could grant them.
-            account: The account of the key: one of the profile, or from ``open_account``.
-            state: Whether the key is usable, and if not, why.
-            webhook: Where deliveries of its executions go, and the secret that signs them.
+        The account is one of the profile, or from ``open_account``; its tier need not grant the capabilities.
 
         Raises:
             UsageError: The control plane refused, or the profile has no persona of this account.
@@ -98,11 +94,6 @@ class KeyMint:
 
 def ask_control(client: Client, path: str, payload: JSON) -> JSON:
     """Send a request to the target's control plane; the exchange is recorded, but not judged.
-
-    Args:
-        client: Sends it.
-        path: Relative to the control plane, such as ``keys``.
-        payload: Sent as JSON.
 
     Returns:
         The response body, which may hold a new secret; the evidence does not.

@@ -127,15 +127,8 @@ def most_credits(
     """Return the most that a run costs if the server does not refuse it; None if it has to, or if unknown.
 
     It is 0 for workflows that the harness created: they are empty, or the request itself has the cost. What
-    neither the profile nor the run knows costs what the request states.
-
-    Args:
-        effect: What the request may run, however a server reads it.
-        target: Has prices.
-        estimates: The server's estimates seen so far, by slug.
-        stated_credits: The most that the request itself says; 0 if it says nothing.
-        is_deliberate: Whether the request is meant to name nothing that exists.
-        is_ours: Whether the harness created a workflow.
+    neither the profile nor the server's estimates know costs what the request states. A deliberate request
+    may name what does not exist.
 
     Raises:
         NotSent: It runs something unknown, and states no price.

@@ -43,11 +43,7 @@ _FACT_BY_STATE: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class ProfileCheck:
-    """The result of comparing a target with its profile.
-
-    Attributes:
-        target: The target without the contradicted parts of its profile.
-    """
+    """The result of comparing a target with its profile."""
 
     contradictions: tuple[Contradiction, ...]
     target: Target

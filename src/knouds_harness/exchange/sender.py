@@ -94,13 +94,7 @@ class Sender:
     def send(
         self, request: Request, key: Secret | None, *, kept: Callable[[bytes], bytes] = lambda body: body
     ) -> Exchange:
-        """Send a request, once, with a key or without one.
-
-        Args:
-            request: What to send.
-            key: Goes into the key header.
-            kept: Returns the part of the body that may be kept.
-        """
+        """Send a request, once, with a key or without one; ``kept`` returns what may be kept of the body."""
         number = next(self._numbers)
         http_request = self._http_request(request, key)
         trace = self._new_trace(request)

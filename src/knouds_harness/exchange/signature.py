@@ -23,11 +23,7 @@ class SignatureRefused(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Signature:
-    """The parts of the signature header.
-
-    Attributes:
-        at_unix_s: When the delivery was signed, from ``t=``.
-    """
+    """The parts of the signature header."""
 
     at_unix_s: int
     digest: str

@@ -129,10 +129,7 @@ class ShownCharges:
 
     Attributes:
         credits: The charges of all accounts together whose usage can be read; None if there is none.
-        unread: The accounts whose usage cannot be read.
         rows: How many rows came since.
-        marks: The ids of the rows that were there before.
-        is_ended: No run was in progress.
         is_settled: No run was in progress, and the last one ended long enough ago.
     """
 

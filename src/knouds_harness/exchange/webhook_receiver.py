@@ -34,7 +34,6 @@ class Delivery:
 
     Attributes:
         number: Counts deliveries in order of arrival, from 1.
-        status: The status of the response to it.
     """
 
     number: int

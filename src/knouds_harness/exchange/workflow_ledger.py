@@ -66,7 +66,6 @@ class LedgerContent:
     """The events in a ledger, in their order.
 
     Attributes:
-        id: What signatures hold for; None if no line is signed.
         events: Those that count: signed by this user, or in a ledger that the user trusts.
         unsigned: The others, which anybody may have written.
         problem: Why nothing counts as signed, if the user's secret cannot be read.
@@ -96,11 +95,7 @@ def append(path: Path, line: bytes) -> None:
 
 
 def read_ledger(path: Path, *, is_trusted: bool = False) -> LedgerContent:
-    """Read a ledger; anything but its lines is left out.
-
-    Args:
-        path: The file.
-        is_trusted: Let lines count that are not signed.
+    """Read a ledger, of which unsigned lines count only if it ``is_trusted``; anything else is left out.
 
     Raises:
         RunRecordError: It cannot be read, or is a link or another special file.

@@ -27,7 +27,6 @@ class SentName:
     Attributes:
         token: The token that was sent; if empty, nothing can prove that the workflow is ours.
         member: The member of the document that has the token.
-        text: The value of that member, or its beginning.
         is_beginning: Whether ``text`` is the beginning of all names of a load run.
     """
 
@@ -100,14 +99,7 @@ class WorkflowProof:
         return slug in self.target.workflows or any(slug in slugs for slugs in self.listed.values())
 
     def holds(self, slug: str, sent: SentName, user: str | None, shown: Callable[[], JSON]) -> bool:
-        """Return whether a slug provably belongs to the workflow that was sent.
-
-        Args:
-            slug: From a response.
-            sent: What was sent to create it.
-            user: The account that sent it.
-            shown: Reads the workflow; called if the slug alone proves nothing.
-        """
+        """Return whether a slug provably belongs to what was sent; else read what is ``shown`` there."""
         if not self.may_be_ours(slug):
             return False
         if sent.token and sent.token in slug.lower():

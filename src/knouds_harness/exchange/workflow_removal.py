@@ -50,7 +50,6 @@ class WorkflowRemoval:
     Attributes:
         send: Sends an operation with a persona's key, for a slug or None; called by several threads.
         most_at_once: How many workflows are read and deleted side by side.
-        wait: Waits for a number of seconds.
     """
 
     created: CreatedWorkflows

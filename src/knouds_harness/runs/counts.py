@@ -32,9 +32,7 @@ class RunCounts:
     """Counts during a run.
 
     Attributes:
-        endless: Keys of which no asynchronous run ended in time.
         budget: The credits spent of it are the cost of the run; None if nothing is sent.
-        usage: What usage showed of that at the end.
     """
 
     def __init__(self) -> None:

@@ -32,8 +32,6 @@ class UnsettledUsage:
 
     Attributes:
         settles_at: From when on usage shows all charges, UTC.
-        counted_credits: What was known of them.
-        marks: The ids of the rows that were there before the run, by account.
     """
 
     format: Literal["knouds-harness unsettled"] = "knouds-harness unsettled"

@@ -69,15 +69,9 @@ class Budget:
         self._left += more
 
     def reserve(self, cost_credits: float, *, what: str = "a request", remedy: str = _SEND_LESS) -> int:
-        """Set aside the most that a request may cost.
+        """Set aside the most that a request may cost; 0 is always granted.
 
-        Args:
-            cost_credits: Not negative; 0 is always granted.
-            what: The request in words, for the message.
-            remedy: What the user can do if it does not fit, for the message.
-
-        Returns:
-            The reservation, for ``settle``; ``credits_of`` converts it to credits.
+        Returns the reservation, for ``settle``. ``what`` and ``remedy`` are for the message of a refusal.
 
         Raises:
             CreditsShort: The cost exceeds the credits that are left.
@@ -107,13 +101,9 @@ class Budget:
     ) -> None:
         """Replace a reservation by the actual charge.
 
-        Args:
-            reserved: The result of ``reserve``; settle it once.
-            actual_credits: The charge that the server reports; None if it reports none: then the whole
-                reservation counts. More than was reserved is possible; beyond the limit, it ends reserving.
-            account: Who is charged, as in ``note_usage``; None if that is not known.
-            what: The request in words, for the message.
-            doubted_credits: If nothing was reserved, what the run may have cost, by the highest known price.
+        If the server reports none (None), the whole reservation counts. It may report more than was reserved;
+        beyond the limit, that ends reserving. ``account`` is charged, as in ``note_usage``; None if that is
+        not known. If nothing was reserved, the run may have cost ``doubted_credits``: the highest price.
         """
         spent = reserved
         if actual_credits is not None and 0 <= actual_credits <= _MOST:
@@ -153,15 +143,9 @@ class Budget:
         """Count the credits that usage shows beyond those spent and reserved.
 
         What responses to runs of an unread account said was not charged counts as charged, and nothing of any
-        other account does.
-
-        Args:
-            shown_credits: The cost of all runs so far of the accounts whose usage can be read. None if there
-                is no such account.
-            unread: The accounts whose usage cannot be read.
-            settled_rows: How many runs usage shows, if no charge can still come and nothing more is sent. If
-                it shows all that told no charge, then what was counted for them and is not shown was not
-                charged.
+        other account does. ``shown_credits`` is None if the usage of no account can be read. ``settled_rows``
+        is how many runs usage shows once no charge can come and nothing more is sent: if it shows all that
+        told no charge, then what was counted for them and is not shown was not charged.
         """
         counted = self._spent
         if shown_credits is None:

@@ -26,11 +26,7 @@ _SET_BY_THE_CLIENT: Final = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Proxy:
-    """A proxy that all requests go through.
-
-    Attributes:
-        url: Scheme, host and port, without credentials.
-    """
+    """A proxy that all requests go through."""
 
     url: str
     user: str = ""
@@ -52,7 +48,6 @@ class HttpSettings:
         ca_file: Additional certificate authorities to trust, in PEM format.
         client_key: Private key of ``client_certificate``; in the same file if not given.
         traceparent: Send a new trace id with each request.
-        secret_headers: The headers of ``headers_env`` with their values.
         via: The proxy of ``proxy`` or ``proxy_env``; None to connect directly.
     """
 

@@ -83,7 +83,6 @@ class Persona(SecretSource):
 
     Attributes:
         user: The account's name in this profile; personas of one account share it.
-        state: Whether the key is usable, and if not, why.
         role: ``admin`` bypasses tier gates and rate limits.
         credits: How a paid run ends: charged (``enough``), refused (``none``, or ``exhausted`` for a used-up
             trial grant), or free of charge (``granted``, with an active trial grant). A number if the account

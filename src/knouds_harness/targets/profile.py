@@ -127,10 +127,8 @@ def load_target(
 ) -> Target:
     """Read a profile and the secrets that it names.
 
-    Args:
-        name: Name of a profile in one of the folders, or path of a ``.toml`` file.
-        environ: Environment variables; the process's own by default.
-        search: Folders of profiles, in order of precedence; by default ``./targets``.
+    ``name`` is that of a profile in one of the folders to search, by default ``./targets``, or the path of a
+    ``.toml`` file.
 
     Raises:
         UnknownName: There is no such profile.

@@ -68,11 +68,7 @@ class FoundWorkflow:
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """Everything that a target revealed.
-
-    Attributes:
-        refused: Keys that the target refuses without saying why.
-    """
+    """Everything that a target revealed."""
 
     base_url: str
     production: bool | None = None

@@ -30,9 +30,6 @@ class Workflow:
 
     Attributes:
         owner: The account that owns it, named like ``user`` of the personas.
-        public: Whether it is open to everyone (``publicPlayground``).
-        template: Whether it is listed for everyone (``isTemplate``).
-        polled: Whether it can run asynchronously.
         has_generator: Whether it has a generator node; without one, its estimated cost is null.
         has_request_input: Whether it has a Request Input node; without one, its schema has no fields.
         image_count_input: The input that sets the number of images, if each image is charged.
@@ -70,10 +67,8 @@ class Model:
     """One model on the target: ``[models.NAME]``.
 
     Attributes:
-        polled: Whether its provider is polled, so that it can run asynchronously.
         disabled: Whether it answers 404 ``MODEL_NOT_FOUND``.
         needs_tier: The tier that an account needs; a lower one gets 403 ``MODEL_TIER_REQUIRED``.
-        image_count_input: The input that sets the number of images, if each image is charged.
         cost_credits: The most one run with these inputs costs; if None (unknown), the model is never run.
 
     Source: docs, models.

@@ -63,8 +63,6 @@ class SecretReader:
     """Reads the secrets of one profile and notes what is wrong with them.
 
     Attributes:
-        folder: The profile's folder; relative file names start there.
-        problems: Problems of secrets that are required or unusable.
         missing: Optional secrets that are absent: place to reason.
     """
 

@@ -33,11 +33,7 @@ class RecordingChange(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedFile:
-    """The result of putting one recording into the folder.
-
-    Attributes:
-        lines: The changes in substance, one line for each.
-    """
+    """The result of putting one recording into the folder."""
 
     recording: Recording
     change: RecordingChange

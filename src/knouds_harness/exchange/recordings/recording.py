@@ -35,7 +35,6 @@ class RecordingOrigin:
 
     Attributes:
         server: The server that answered: ``BUILT_IN``, or ``BASE_URL`` for any other.
-        seed: The seed of the sandbox's randomness and of generated inputs.
     """
 
     target: str
@@ -56,7 +55,6 @@ class Recording:
         exchange: The exchange without secrets. The request of a delivery is the target's, signed again with
             ``TEST_SECRET``.
         story: Recordings of one story share ids, and are recorded again together; None for a single one.
-        facts: Ids of the facts that it shows to hold.
         checks: Ids of checks that judged it, other than those that judge every exchange.
         held: The capabilities of the sent key according to the profile; None without a known key.
     """

@@ -38,7 +38,6 @@ class ResponseValue:
     """A value from a response that later requests use.
 
     Attributes:
-        member: The member of the response body.
         occurrence: The position among members of this name in the text of the response, from 1.
     """
 
@@ -74,13 +73,7 @@ def script(
     Variables hold the base URL, keys (as in ``reproduction.curl``), and each slug, execution, account and key
     from a response. Concurrent requests are sent concurrently, repeated ones in a loop. Before a request for
     an execution or usage, the script pauses as the run did. At the end it deletes workflows that are left.
-
-    Args:
-        steps: The exchanges in the order of sending.
-        shows: What the responses should show and what they showed, in words.
-        shown_by: The exchange whose response must be printed, so it is not in a loop.
-        names: The names of variables.
-        why_not: Why the responses of the script may not show it, in words.
+    What they should show, and why they may not, is said at the top. The response to ``shown_by`` is printed.
     """
     names = names or ShellNames()
     last = steps[-1]

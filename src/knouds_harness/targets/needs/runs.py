@@ -105,15 +105,8 @@ def key_that_runs(
 ) -> RunNeed[Any]:
     """Make the need for a key that may run a workflow of its account, or a model.
 
-    Args:
-        kind: ``Workflow``, ``Model`` or ``EITHER``.
-        capabilities: Further capabilities that the key must hold.
-        having: What the workflow or model must have, in the words of the profile.
-        fits: The same as a function.
-        funds: How paid runs of the account end.
-        tier: The tier of the account; None for any.
-        is_charged: Whether the run may cost credits; then its cost must be known.
-        prefers_models: Choose a model if both would do.
+    ``fits`` selects the resource, and ``having`` says it in the words of the profile. Paid runs of the
+    account end as ``funds`` says. If the run ``is_charged``, its cost must be known.
     """
 
     def fitting(target: Target) -> Iterator[KeyAndResource[Any]]:
