@@ -7,10 +7,11 @@ than decimals: load adds one per request.
 import math
 import threading
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from functools import lru_cache
-from typing import ClassVar, Final
+from typing import Final
 
 from knouds_harness.errors import CreditsShort, GuardStop
 
@@ -18,21 +19,24 @@ _PARTS: Final = 10**18
 """Parts of one credit; an amount with more than 18 decimals is rounded up."""
 _MOST: Final = 1e300
 """A larger charge, or one that is not a number, counts as no information from the server."""
+_MOST_DOUBTS_OF_THREADS: Final = 8
+"""The most runs without a reservation between two readings of usage."""
 _SEND_LESS: Final = "Raise the limit, or send less."
 
 
 class Budget:
-    """Credits that one thread may spend; see ``SharedBudget`` for several threads.
+    """Credits that may be spent, by several threads if it is shared.
 
     A reservation is refused if it could overspend, assuming that every open reservation is used in full. So
     the order of responses does not matter. If a run costs more than was reserved for it, the limit can be
-    exceeded; then every further reservation is refused.
+    exceeded; then every further reservation is refused. If it is shared, ``reserve`` waits while the amount
+    may still fit once other threads have settled; a thread settles its reservation before the next one.
     """
 
-    most_doubts: ClassVar[float] = math.inf
-    """The most runs without a reservation between two readings of usage."""
-
-    def __init__(self, limit_credits: float) -> None:
+    def __init__(self, limit_credits: float, *, is_shared: bool = False) -> None:
+        self._is_shared = is_shared
+        self._most_doubts = _MOST_DOUBTS_OF_THREADS if is_shared else math.inf
+        self._changed = threading.Condition(threading.RLock())  # settle calls stop
         self._limit = self._left = _parts(limit_credits)
         self._spent = 0
         self._overcharge: str | None = None
@@ -63,10 +67,17 @@ class Budget:
         """The credits that can still be reserved."""
         return max(0, self._left) / _PARTS
 
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        with self._changed:
+            yield
+            self._changed.notify_all()
+
     def extend(self, credits_more: float) -> None:
         more = _parts(credits_more)
-        self._limit += more
-        self._left += more
+        with self._changing():
+            self._limit += more
+            self._left += more
 
     def reserve(self, cost_credits: float, *, what: str = "a request", remedy: str = _SEND_LESS) -> int:
         """Set aside the most that a request may cost; 0 is always granted.
@@ -77,17 +88,20 @@ class Budget:
             CreditsShort: The cost exceeds the credits that are left.
             GuardStop: The limit has been exceeded (see ``overcharge``).
         """
-        if self._overcharge is not None:
-            raise GuardStop(self._overcharge)
-        if not cost_credits:
-            return 0
         amount = _parts(cost_credits)
-        if amount > self._left:
-            raise CreditsShort(
-                f"{what}: may cost {_words(amount)} credits, but only {_words(max(0, self._left))} "
-                f"of {_words(self._limit)} are left\n  {remedy}"
-            )
-        self._left -= amount
+        with self._changed:
+            if self._is_shared:
+                self._changed.wait_for(
+                    lambda: self._overcharge or amount <= self._left or amount > self._limit - self._spent
+                )
+            if self._overcharge is not None:
+                raise GuardStop(self._overcharge)
+            if amount and amount > self._left:
+                raise CreditsShort(
+                    f"{what}: may cost {_words(amount)} credits, but only {_words(max(0, self._left))} "
+                    f"of {_words(self._limit)} are left\n  {remedy}"
+                )
+            self._left -= amount
         return amount
 
     def settle(
@@ -105,24 +119,27 @@ class Budget:
         beyond the limit, that ends reserving. ``account`` is charged, as in ``note_usage``; None if that is
         not known. If nothing was reserved, the run may have cost ``doubted_credits``: the highest price.
         """
-        spent = reserved
-        if actual_credits is not None and 0 <= actual_credits <= _MOST:
-            spent = _parts(actual_credits)
-            self._left += reserved - spent
-            self._told += spent
-        elif reserved:
-            self._untold_runs += 1
-        self._reserved += reserved
-        self._spent += spent
-        self._spent_by[account] += spent
-        if spent < reserved:
-            self._unproven_by[account] += reserved - spent
-        self._unread += max(reserved, spent)
-        if not reserved and doubted_credits:
-            self._doubted += _parts(doubted_credits)
-            self._doubts += 1
-        if self._spent > self._limit:
-            self.stop(f"{what}: charged {_words(spent)} credits, but could cost at most {_words(reserved)}")
+        with self._changing():
+            spent = reserved
+            if actual_credits is not None and 0 <= actual_credits <= _MOST:
+                spent = _parts(actual_credits)
+                self._left += reserved - spent
+                self._told += spent
+            elif reserved:
+                self._untold_runs += 1
+            self._reserved += reserved
+            self._spent += spent
+            self._spent_by[account] += spent
+            if spent < reserved:
+                self._unproven_by[account] += reserved - spent
+            self._unread += max(reserved, spent)
+            if not reserved and doubted_credits:
+                self._doubted += _parts(doubted_credits)
+                self._doubts += 1
+            if self._spent > self._limit:
+                self.stop(
+                    f"{what}: charged {_words(spent)} credits, but could cost at most {_words(reserved)}"
+                )
 
     def is_usage_due(self, cost_credits: float) -> bool:
         """Return whether usage has to be read before this amount is reserved.
@@ -147,95 +164,38 @@ class Budget:
         is how many runs usage shows once no charge can come and nothing more is sent: if it shows all that
         told no charge, then what was counted for them and is not shown was not charged.
         """
-        counted = self._spent
-        if shown_credits is None:
-            excess = min(sum(self._unproven_by.values()), max(0, self._left))
-        else:
-            shown = _parts(min(shown_credits, _MOST))
-            of_unread = sum(self._spent_by[each] for each in unread)
-            excess = max(0, shown - (self._limit - self._left - of_unread))
-            for account in unread:
-                unproven = min(self._unproven_by[account], max(0, self._left - excess))
-                self._spent_by[account] += unproven
-                excess += unproven
-            if settled_rows is not None and settled_rows >= self._untold_runs:
-                self._spent -= max(0, self._spent - max(self._told, shown + of_unread))
-        self._spent += excess
-        self._left -= excess
-        self._doubts_allowed = 1 if excess else min(2 * self._doubts_allowed, self.most_doubts)
-        told = max(1, self._unread)
-        self._read_from = max(1, self._left * told // (told + excess) // 2)
-        self._unread = self._doubted = self._doubts = 0
-        self._unproven_by.clear()
-        if shown_credits is not None and self._spent > self._limit:
-            self.stop(
-                f"usage shows {_words(_parts(shown_credits))} credits, but responses said {_words(counted)}"
-            )
+        with self._changing():
+            counted = self._spent
+            if shown_credits is None:
+                excess = min(sum(self._unproven_by.values()), max(0, self._left))
+            else:
+                shown = _parts(min(shown_credits, _MOST))
+                of_unread = sum(self._spent_by[each] for each in unread)
+                excess = max(0, shown - (self._limit - self._left - of_unread))
+                for account in unread:
+                    unproven = min(self._unproven_by[account], max(0, self._left - excess))
+                    self._spent_by[account] += unproven
+                    excess += unproven
+                if settled_rows is not None and settled_rows >= self._untold_runs:
+                    self._spent -= max(0, self._spent - max(self._told, shown + of_unread))
+            self._spent += excess
+            self._left -= excess
+            self._doubts_allowed = 1 if excess else min(2 * self._doubts_allowed, self._most_doubts)
+            told = max(1, self._unread)
+            self._read_from = max(1, self._left * told // (told + excess) // 2)
+            self._unread = self._doubted = self._doubts = 0
+            self._unproven_by.clear()
+            if shown_credits is not None and self._spent > self._limit:
+                usage = _words(_parts(shown_credits))
+                self.stop(f"usage shows {usage} credits, but responses said {_words(counted)}")
 
     def stop(self, reason: str) -> None:
         """Refuse all further reservations, even of 0 credits; the first of several reasons is kept."""
-        self._overcharge = self._overcharge or (
-            f"{reason}\n  {_words(self._spent)} of {_words(self._limit)} credits are spent. No further run "
-            "is sent. If that is the price, write it into the profile: cost_credits."
-        )
-
-
-class SharedBudget(Budget):
-    """A budget that several threads may spend; a thread settles its reservation before it reserves again.
-
-    ``reserve`` waits while the amount may still fit once other threads have settled.
-    """
-
-    most_doubts = 8
-
-    def __init__(self, limit_credits: float) -> None:
-        super().__init__(limit_credits)
-        self._changed = threading.Condition(threading.RLock())  # settle calls stop
-
-    def extend(self, credits_more: float) -> None:
-        """See ``Budget.extend``."""
-        with self._changed:
-            super().extend(credits_more)
-            self._changed.notify_all()
-
-    def reserve(self, cost_credits: float, *, what: str = "a request", remedy: str = _SEND_LESS) -> int:
-        """See ``Budget.reserve``."""
-        amount = _parts(cost_credits)
-        with self._changed:
-            self._changed.wait_for(
-                lambda: self._overcharge or amount <= self._left or amount > self._limit - self._spent
+        with self._changing():
+            self._overcharge = self._overcharge or (
+                f"{reason}\n  {_words(self._spent)} of {_words(self._limit)} credits are spent. No further "
+                "run is sent. If that is the price, write it into the profile: cost_credits."
             )
-            return super().reserve(cost_credits, what=what, remedy=remedy)
-
-    def settle(
-        self,
-        reserved: int,
-        actual_credits: float | None,
-        *,
-        account: str | None = None,
-        what: str = "a request",
-        doubted_credits: float = 0.0,
-    ) -> None:
-        """See ``Budget.settle``."""
-        with self._changed:
-            super().settle(
-                reserved, actual_credits, account=account, what=what, doubted_credits=doubted_credits
-            )
-            self._changed.notify_all()
-
-    def note_usage(
-        self, shown_credits: float | None, *, unread: Collection[str] = (), settled_rows: int | None = None
-    ) -> None:
-        """See ``Budget.note_usage``."""
-        with self._changed:
-            super().note_usage(shown_credits, unread=unread, settled_rows=settled_rows)
-            self._changed.notify_all()
-
-    def stop(self, reason: str) -> None:
-        """See ``Budget.stop``."""
-        with self._changed:
-            super().stop(reason)
-            self._changed.notify_all()
 
 
 def credits_of(reserved: int) -> float:

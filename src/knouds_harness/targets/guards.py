@@ -9,7 +9,7 @@ from knouds_harness.contract.effects import Effect
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import GuardStop, NotSent
 from knouds_harness.targets.address import host_of, is_loopback, is_production_host
-from knouds_harness.targets.budget import SharedBudget
+from knouds_harness.targets.budget import Budget
 from knouds_harness.targets.profile import Target
 
 
@@ -151,7 +151,7 @@ class Guard:
         self._host = host_of(target.base_url)
         self._pacer = Pacer(target.limits.requests_per_s, sleep=sleep)
         self._slots = threading.BoundedSemaphore(target.limits.concurrency)
-        self.budget = SharedBudget(target.limits.credits)
+        self.budget = Budget(target.limits.credits, is_shared=True)
 
     def check(self, effect: Effect, *, is_deliberate: bool, host: str, what: str) -> None:
         """Refuse a request that goes to another host, or that may do what the profile does not allow.

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from knouds_harness.errors import CreditsShort, GuardStop
-from knouds_harness.targets.budget import Budget, SharedBudget, credits_of
+from knouds_harness.targets.budget import Budget, credits_of
 
 amounts = st.floats(0, 1000, allow_nan=False).map(lambda amount: round(amount, 3))
 
@@ -159,7 +159,7 @@ def test_amounts_with_many_digits_add_up():
 
 def test_threads_cannot_overspend_together():
     """Each takes one credit at a time, and together they take all there are."""
-    budget = SharedBudget(1000)
+    budget = Budget(1000, is_shared=True)
 
     def take(_: int) -> int:
         taken = 0
@@ -311,7 +311,7 @@ class ChargingServer:
         return planned.told_credits
 
 
-def spend(budget: SharedBudget, server: ChargingServer, plan: list[Planned], stops: list[GuardStop]) -> None:
+def spend(budget: Budget, server: ChargingServer, plan: list[Planned], stops: list[GuardStop]) -> None:
     """Send planned runs, as the client does, until a guard ends it."""
     for planned in plan:
         try:
@@ -326,9 +326,9 @@ def spend(budget: SharedBudget, server: ChargingServer, plan: list[Planned], sto
             budget.settle(reserved, server.run(planned))
 
 
-def all_spent(limit: int, plans: list[list[Planned]]) -> tuple[SharedBudget, ChargingServer, list[GuardStop]]:
+def all_spent(limit: int, plans: list[list[Planned]]) -> tuple[Budget, ChargingServer, list[GuardStop]]:
     """Carry out plans in threads; return budget, server and stops, or raise a thread's exception."""
-    budget, server = SharedBudget(limit / 100), ChargingServer()
+    budget, server = Budget(limit / 100, is_shared=True), ChargingServer()
     stops: list[GuardStop] = []
     with ThreadPoolExecutor(len(plans)) as threads:
         for each in [threads.submit(spend, budget, server, plan, stops) for plan in plans]:
