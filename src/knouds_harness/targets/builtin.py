@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from tempfile import TemporaryFile
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, TypedDict, Unpack
 
 from knouds_harness.errors import TargetUnreachable, UsageError
 from knouds_harness.locations import SANDBOX
@@ -34,20 +34,24 @@ _PASSED_ON_TO_SENDERS: Final = re.compile(
 """What processes that send get besides the variables of their target."""
 
 
+class SandboxOptions(TypedDict, total=False):
+    """How to start the built-in sandbox."""
+
+    seed: int
+    faults: Sequence[str]
+    legal: str | None
+    between: str | None
+
+
 @contextmanager
 def open_target(
     name: str,
     *,
     environ: Mapping[str, str] | None = None,
     search: Sequence[Path] | None = None,
-    seed: int = 0,
-    faults: Sequence[str] = (),
-    legal: str | None = None,
-    between: str | None = None,
+    **options: Unpack[SandboxOptions],
 ) -> Iterator[Target]:
-    """Read a target's profile; for the built-in sandbox, run its server until the context ends.
-
-    ``search`` is the same as for ``load_target``; the arguments after it are options of the sandbox.
+    """Read a target's profile, as ``load_target`` does; run the built-in sandbox until the context ends.
 
     Raises:
         UnknownName: There is no such profile, or no such fault or choice.
@@ -58,39 +62,25 @@ def open_target(
     from knouds_harness.targets.profile import load_target  # noqa: PLC0415 - a sandbox starts as quickly
 
     environ = os.environ if environ is None else environ
-    with _served(name, seed=seed, faults=faults, legal=legal, between=between) as variables:
+    with _served(name, **options) as variables:
         yield load_target(name, environ={**environ, **variables()}, search=search)
 
 
 @contextmanager
-def target_environment(
-    name: str,
-    *,
-    seed: int = 0,
-    faults: Sequence[str] = (),
-    legal: str | None = None,
-    between: str | None = None,
-) -> Iterator[Mapping[str, str]]:
+def target_environment(name: str, **options: Unpack[SandboxOptions]) -> Iterator[Mapping[str, str]]:
     """Yield the environment of other processes that are to send to a target, with the secrets of no other.
 
     It has the variables that the profile names, and what programs usually need. The built-in sandbox's server
     runs until the context ends. Arguments and exceptions are those of ``open_target``.
     """
-    with starting(name, seed=seed, faults=faults, legal=legal, between=between) as environ:
+    with starting(name, **options) as environ:
         yield environ()
 
 
 @contextmanager
-def starting(
-    name: str,
-    *,
-    seed: int = 0,
-    faults: Sequence[str] = (),
-    legal: str | None = None,
-    between: str | None = None,
-) -> Iterator[Callable[[], Mapping[str, str]]]:
+def starting(name: str, **options: Unpack[SandboxOptions]) -> Iterator[Callable[[], Mapping[str, str]]]:
     """Begin what ``target_environment`` does; what this yields waits for it, and returns the same."""
-    with _served(name, seed=seed, faults=faults, legal=legal, between=between) as variables:
+    with _served(name, **options) as variables:
 
         def environ() -> Mapping[str, str]:
             from knouds_harness.targets.profile import variables_of  # noqa: PLC0415 - as in open_target
@@ -109,20 +99,18 @@ def usual_environment() -> Mapping[str, str]:
 
 
 @contextmanager
-def _served(
-    name: str, *, seed: int, faults: Sequence[str], legal: str | None, between: str | None
-) -> Iterator[Callable[[], Mapping[str, str]]]:
+def _served(name: str, **asked: Unpack[SandboxOptions]) -> Iterator[Callable[[], Mapping[str, str]]]:
     """Run the server of the built-in sandbox until the context ends; yield what waits for its variables."""
     if name != SANDBOX:
-        if faults or legal or between:
+        if asked.get("faults") or asked.get("legal") or asked.get("between"):
             raise UsageError(f'target "{name}": --fault, --legal and --between are for the sandbox only')
         yield dict
         return
     token = secrets.token_urlsafe(24)
-    options = ["--announce", "--port", "0", "--seed", str(seed)]
-    options += [option for fault in faults for option in ("--fault", fault)]
-    options += ["--legal", legal] if legal else []
-    options += ["--between", between] if between else []
+    options = ["--announce", "--port", "0", "--seed", str(asked.get("seed", 0))]
+    options += [option for fault in asked.get("faults", ()) for option in ("--fault", fault)]
+    options += ["--legal", legal] if (legal := asked.get("legal")) else []
+    options += ["--between", between] if (between := asked.get("between")) else []
     with _server(options, token) as announced:
         yield lambda: _variables(announced(), token)
 
