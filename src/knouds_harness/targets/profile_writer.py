@@ -1,24 +1,36 @@
 """Write a profile from what a target answered, with the template ``profile.toml.j2``."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, count
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from knouds_harness.errors import UsageError
+from knouds_harness.files import append_to_file
 from knouds_harness.printable import printable
+from knouds_harness.targets.address import host_of, is_loopback
 from knouds_harness.targets.http_settings import HttpSettings
 from knouds_harness.targets.personas import KeyState, Role
+from knouds_harness.targets.profile import Target
 from knouds_harness.targets.profile_format import keys_of
 from knouds_harness.targets.resources import Workflow
 
 _MODELS_OF_POLLED_PROVIDERS: Final = ("seedance-", "suno-", "gpt-image-2")  # docs, async executions
 _NOT_TOLD: Final = ("fails", "polled", "image_count_input", "cost_credits", "deadline_s")
 """Keys of a workflow that no response reveals."""
+_UNSHOWN: Final = "webhook:receive"
 
 
+_OF_KEY: Final = re.compile(r"([A-Z][A-Z0-9_]*?)(?:_API)?_KEY(?:_[A-Z0-9_]+)?")
+WHY_REFUSED: Final = (
+    "A key is mistyped or revoked, or its account is not approved; or the server refuses a valid key"
+)
 UNKNOWN_TIER: Final = "unknown"
 """The tier of a refused key whose account is not named."""
 
@@ -29,6 +41,7 @@ class FoundKey:
 
     Attributes:
         unknown_capabilities: Capabilities that it may also hold, with the reason why that is unknown.
+        refusal: The response to a key that the target refuses without saying why; empty for any other.
     """
 
     name: str
@@ -39,17 +52,18 @@ class FoundKey:
     state: KeyState = "active"
     capabilities: tuple[str, ...] = ()
     unknown_capabilities: Mapping[str, str] = field(default_factory=dict)
+    refusal: str = ""
 
-
-@dataclass(frozen=True, kw_only=True)
-class RefusedKey:
-    """A key that the target refuses without saying why; ``answer`` describes the response."""
-
-    name: str
-    variable: str
-    answer: str
-    user: str = ""
-    tier: str = UNKNOWN_TIER
+    @property
+    def says(self) -> str:
+        if self.refusal:
+            return f"refused ({self.refusal}). {WHY_REFUSED}. [keys.{self.name}] is a comment."
+        if self.state != "active":
+            return f"{self.state}, says the server; written as a key of account {self.user} ({self.tier})"
+        unknown = [f"{name} ({why})" for name, why in self.unknown_capabilities.items() if name != _UNSHOWN]
+        held = ", ".join(self.capabilities) or "nothing that shows"
+        told = f"; not told: {', '.join(unknown)}" if unknown else ""
+        return f"account {self.user} ({self.tier}), holds {held}{told}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,10 +88,78 @@ class Found:
     production: bool | None = None
     plain_http: bool = False
     keys: tuple[FoundKey, ...] = ()
-    refused: tuple[RefusedKey, ...] = ()
     workflows: tuple[FoundWorkflow, ...] = ()
     models: Mapping[str, float] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+
+    @property
+    def refused(self) -> list[FoundKey]:
+        """The keys that the target refuses without saying why."""
+        return [key for key in self.keys if key.refusal]
+
+    def lines(self) -> Iterator[str]:
+        """Describe what was found, in lines for people."""
+        yield from (f"  {key.variable}: {key.says}" for key in self.keys)
+        for user in dict.fromkeys(each.workflow.owner for each in self.workflows):
+            slugs = [each.workflow.slug for each in self.workflows if each.workflow.owner == user]
+            yield f"  workflows of {user}: {', '.join(slugs)}"
+        if self.models:
+            yield f"  models that usage or pricing name, as comments: {', '.join(sorted(self.models))}"
+        yield from (f"  {remark}" for remark in self.remarks)
+
+    def with_accounts(self, other_by_variable: Mapping[str, str]) -> Self:
+        """Put refused keys with the accounts of other keys; both are named by their variables.
+
+        Raises:
+            UsageError: The account of another key is not known either.
+        """
+        known = {key.variable: key for key in self.keys if key.tier != UNKNOWN_TIER}
+
+        def placed(key: FoundKey) -> FoundKey:
+            other = other_by_variable.get(key.variable)
+            if other is None or key.variable in known:
+                return key
+            if other not in known:
+                raise UsageError(
+                    f"{key.variable}: its account is unknown, as the server does not admit the key in "
+                    f"{other} (it admits {', '.join(known) or 'none'})"
+                )
+            return replace(key, user=known[other].user, tier=known[other].tier)
+
+        return replace(self, keys=tuple(map(placed, self.keys)))
+
+    def beside(self, profile: Target) -> Self:
+        """Leave out what a profile has; accounts get the names that they have there, or free ones."""
+        there = profile.personas
+        users = {each.user: there[each.name].user for each in self.keys if each.name in there}
+        taken = {each.user for each in there.values()}
+        for user in dict.fromkeys(each.user for each in self.keys if each.user not in users):
+            names = chain([user], (f"{user}-{number}" for number in count(2)))
+            users[user] = next(name for name in names if name not in taken)
+            taken.add(users[user])
+        owned = [(each, each.workflow.owner) for each in self.workflows]
+        return replace(
+            self,
+            keys=tuple(replace(each, user=users[each.user]) for each in self.keys if each.name not in there),
+            workflows=tuple(
+                replace(each, workflow=replace(each.workflow, owner=users.get(owner, owner)))
+                for each, owner in owned
+                if each.workflow.slug not in profile.workflows
+            ),
+        )
+
+
+def profile_name(base_url: str, variables: Sequence[str]) -> str:
+    """Name the profile after the host's first label, or a whole IP address.
+
+    A profile for this machine is named after the first key: ``staging`` for STAGING_KEY.
+    """
+    host = host_of(base_url)
+    if is_loopback(host):
+        named = _OF_KEY.fullmatch(variables[0])
+        return named[1].lower().replace("_", "-") if named else "local"
+    first = host.partition(".")[0]
+    return re.sub("[^a-z0-9]+", "-", host if first.isdigit() else first).strip("-") or "target"
 
 
 def http_text(http: HttpSettings) -> str:
@@ -95,6 +177,25 @@ def profile_text(found: Found, *, target: str) -> str:
 def added_text(found: Found) -> str:
     """Return keys and workflows as TOML, to be appended to a profile."""
     return _rendered("profile_tables.toml.j2", found, is_addition=True)
+
+
+def append_tables(file: Path, added: str) -> None:
+    """Append tables to a profile, if it stays TOML.
+
+    Raises:
+        UsageError: It would not, or cannot be written.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+        appended = added if text.endswith("\n") else f"\n{added}"
+        tomllib.loads(text + appended)
+        append_to_file(file.parent, file.name, appended.encode())
+    except tomllib.TOMLDecodeError:
+        raise UsageError(
+            f"{file}: its tables are written so that none can be appended\n  Add by hand:\n{added}"
+        ) from None
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written: {error.strerror}") from None
 
 
 def _rendered(template: str, found: Found, **values: object) -> str:

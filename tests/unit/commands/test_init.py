@@ -2,7 +2,7 @@
 
 import pytest
 
-from knouds_harness.commands.init import _secrets
+from knouds_harness.commands.init import _personas
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,6 @@ from knouds_harness.commands.init import _secrets
     ],
 )
 def test_key_is_named_after_its_variable(variable, name):
-    (secret,) = _secrets([variable], {variable: "knouds_live_0123456789abcdef"}).values()
+    (persona,) = _personas([variable], {variable: "knouds_live_0123456789abcdef"}).values()
 
-    assert secret.label == f"key:{name}"
+    assert (persona.name, persona.secret.label) == (name, f"key:{name}")

@@ -9,14 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knouds_harness.contract.operations import Action
-from knouds_harness.targets.profile_writer import (
-    Found,
-    FoundKey,
-    FoundWorkflow,
-    RefusedKey,
-    profile_text,
-    toml_value,
-)
+from knouds_harness.targets.profile_writer import Found, FoundKey, FoundWorkflow, profile_text, toml_value
 from knouds_harness.targets.resources import Workflow
 
 KEY = FoundKey(
@@ -34,8 +27,10 @@ PORTRAIT = FoundWorkflow(
 )
 FOUND = Found(
     base_url="https://staging.example.com",
-    keys=(KEY,),
-    refused=(RefusedKey(name="old", variable="OLD_KEY", answer="401 UNAUTHORIZED"),),
+    keys=(
+        KEY,
+        FoundKey(name="old", variable="OLD_KEY", user="old", tier="unknown", refusal="401 UNAUTHORIZED"),
+    ),
     workflows=(PORTRAIT,),
     models={"gpt-image-2": 15.0, "claude-sonnet": 0.0},
     remarks=("20 workflows are left out.",),
@@ -135,8 +130,8 @@ def test_toml_value_is_read_back(value, name):
     ("answer", "state"), [("401 ACCOUNT_NOT_APPROVED", "unapproved"), ("401 UNAUTHORIZED", "revoked")]
 )
 def test_refused_key_is_offered_in_the_state_that_its_code_names(answer, state):
-    refused = RefusedKey(name="pending", variable="PENDING_KEY", answer=answer)
+    refused = replace(KEY, name="pending", variable="PENDING_KEY", refusal=answer)
 
-    text = profile_text(replace(FOUND, refused=(refused,)), target="staging")
+    text = profile_text(replace(FOUND, keys=(refused,)), target="staging")
 
     assert f'\n# state = "{state}"' in text

@@ -4,9 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from rich.console import Console
-
-from knouds_harness.command_output import print_line
 from knouds_harness.contract.operations import Action
 from knouds_harness.suite.discovery.provable_facts import proofs_by_fact, provable_facts
 from knouds_harness.targets.needs.keys import usable_keys
@@ -73,15 +70,8 @@ def advice(target: Target) -> list[str]:
     return [*lines, f"… and {len(steps) - _MOST_STEPS} more"] if len(steps) > _MOST_STEPS else lines
 
 
-def print_advice(target: Target, console: Console) -> None:
-    print_steps(advice(target), console=console)
-
-
-def print_steps(steps: Sequence[str], *, console: Console) -> None:
-    for number, line in enumerate(steps):
-        if not number:
-            print_line("To verify more:", console=console)
-        print_line(f"  {line}", console=console)
+def advice_lines(steps: Sequence[str]) -> list[str]:
+    return ["To verify more:", *(f"  {each}" for each in steps)] if steps else []
 
 
 def _extensions(target: Target) -> Iterator[tuple[str, Target]]:

@@ -33,7 +33,7 @@ from knouds_harness.suite.discovery.profile_from_answers import (
     summaries_in,
     workflow_in,
 )
-from knouds_harness.targets.profile_writer import UNKNOWN_TIER, Found, FoundKey, FoundWorkflow, RefusedKey
+from knouds_harness.targets.profile_writer import UNKNOWN_TIER, Found, FoundKey, FoundWorkflow
 
 MOST_WORKFLOWS = 20
 """Per account; more do not make a profile better."""
@@ -65,7 +65,7 @@ class Discovery:
         Raises:
             TargetUnreachable: The target neither says whose a key is, nor refuses it.
         """
-        accounts, legacy, refused = self._accounts()
+        accounts, others = self._accounts()
         users = _users(accounts)
         user_by_id = {account.id: users[name] for name, account in accounts.items()}
         holdings = dict(zip(accounts, self._together(self._holdings, accounts), strict=True))
@@ -85,38 +85,36 @@ class Discovery:
         )
         return Found(
             base_url=self._client.target.base_url,
-            keys=keys + legacy,
-            refused=refused,
+            keys=keys + others,
             workflows=tuple(workflows.values()),
             models=models,
             remarks=tuple(sorted(set(self._remarks))),
         )
 
-    def _accounts(self) -> tuple[dict[str, FoundAccount], tuple[FoundKey, ...], tuple[RefusedKey, ...]]:
-        """Return the accounts of accepted keys, the legacy keys, and the keys refused for other reasons."""
+    def _accounts(self) -> tuple[dict[str, FoundAccount], tuple[FoundKey, ...]]:
+        """Return the accounts of accepted keys, and the others, whose account the server does not name."""
         answers = self._together(lambda name: self._read("getWhoami", name), self._variables)
         accounts: dict[str, FoundAccount] = {}
         account_by_id: dict[str, FoundAccount] = {}
-        legacy, refused = [], []
+        others = []
         for (name, variable), whoami in zip(self._variables.items(), answers, strict=True):
             account = account_in(whoami)
             if account is not None:
                 accounts[name] = account_by_id.setdefault(account.id, account)
                 if (listed := listed_capabilities(whoami)) is not None:
                     self._listed[name] = listed
-            elif is_legacy(whoami):  # the server does not say whose it is, so the user and tier are made up
-                legacy.append(
-                    FoundKey(name=name, variable=variable, user=name, tier=UNKNOWN_TIER, state="legacy")
+            elif whoami.status == 401:  # the server does not say whose it is, so the user is made up
+                refused = FoundKey(
+                    name=name, variable=variable, user=name, tier=UNKNOWN_TIER, refusal=answer(whoami)
                 )
-            elif whoami.status == 401:
-                refused.append(RefusedKey(name=name, variable=variable, answer=answer(whoami)))
+                others.append(replace(refused, state="legacy", refusal="") if is_legacy(whoami) else refused)
             else:
                 raise TargetUnreachable(
                     f"{self._client.target.base_url}: whoami answered {answer(whoami)} to the key of "
                     f"{variable}, which neither names its account nor refuses it\n"
                     "  Try again later, or check that the Knouds API is at this address."
                 )
-        return accounts, tuple(legacy), tuple(refused)
+        return accounts, tuple(others)
 
     def _holdings(self, persona: str) -> dict[str, Holding]:
         """Return whether a key holds each capability in its general form."""

@@ -25,7 +25,7 @@ from knouds_harness.exchange.profile_check import ProfileCheck, check_profile
 from knouds_harness.exchange.webhook_receiver import Receiver
 from knouds_harness.judging.checks import all_checks, families, family_by_fact
 from knouds_harness.printable import counted
-from knouds_harness.suite.discovery.advice import advice, print_steps
+from knouds_harness.suite.discovery.advice import advice, advice_lines
 from knouds_harness.suite.discovery.check_time import check_time_words
 from knouds_harness.suite.discovery.provable_facts import lacking_by_fact
 from knouds_harness.suite.discovery.run_plan import possible_in
@@ -201,7 +201,8 @@ def print_diagnosis(found: Diagnosis, *, console: Console) -> None:
         console=console,
     )
     _print_untested(found.untested, console)
-    print_steps(found.next_steps, console=console)
+    for line in advice_lines(found.next_steps):
+        print_line(line, console=console)
     if found.deliveries:
         print_line(found.deliveries, console=console)
     print_line(
