@@ -24,9 +24,7 @@ from knouds_harness.load.options import LoadOptions
 from knouds_harness.option_declarations import options_of
 from knouds_harness.runs.results import run_file_format
 from knouds_harness.suite.options import RunOptions
-from knouds_sandbox.routing.operations import OPERATIONS
-from knouds_sandbox.routing.preferences import OUTCOMES, outcomes_of
-from knouds_sandbox.routing.routes import PUBLIC
+from knouds_sandbox.routing.preferences import OUTCOMES
 
 FOLDER: Final = Path(__file__).parent
 RUNNERS: Final = {"check": ("pytest", RunOptions), "load": ("Locust", LoadOptions)}
@@ -47,9 +45,8 @@ GUIDES: Final = {
     "verify": "verify-and-replay.md",
 }
 TABLE_OF_OUTCOMES: Final = re.compile(
-    r"(\| outcome \| status \| code \| source \| operations \|\n(?:\|---){5}\|\n)(?:\|.*\n)*"
+    r"(\| outcome \| status \| code \| source \|\n(?:\|---){4}\|\n)(?:\|.*\n)*"
 )
-MOST_OTHERS: Final = 8
 WIDTH: Final = 100
 MOST_FACTS: Final = 20
 TABLE_OF_REASONS: Final = re.compile(r"(\| reason \| refusal \|\n\|.*\n)(?:\|.*\n)*")
@@ -85,16 +82,8 @@ def sandbox_page(text: str) -> str:
 
 def _row_of_outcome(name: str) -> str:
     status, code = OUTCOMES[name]
-    operations = [*(operation.name for operation in OPERATIONS), *PUBLIC]
-    others = [each for each in operations if name not in outcomes_of(each)]
-    if not others:
-        where = "all"
-    elif len(others) < MOST_OTHERS:
-        where = f"all but {', '.join(others)}"
-    else:
-        where = ", ".join(each for each in operations if each not in others)
     source = shipped_document().error_codes[code].source
-    return f"| `{name}` | {status} | `{code}` | {source} | {where} |\n"
+    return f"| `{name}` | {status} | `{code}` | {source} |\n"
 
 
 def pages() -> dict[Path, str]:
