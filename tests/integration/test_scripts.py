@@ -22,7 +22,7 @@ from checking import PROVABLE_FAULTS, TRIES_ALL, findings_of, knouds, sampled
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.exchange.reproduction.script import AT_ONCE, parts_of
+from knouds_harness.exchange.script import AT_ONCE, parts_of
 from knouds_harness.judging.checks.executions import MOST_SUBMIT_MS
 from knouds_harness.judging.checks.rate_limits import seconds_left
 from knouds_harness.judging.claim import Claim

@@ -12,8 +12,8 @@ from clocks import Clock
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action, Operation
+from knouds_harness.exchange.curl import curl
 from knouds_harness.exchange.evidence import Exchange, Request
-from knouds_harness.exchange.reproduction.curl import curl
 from knouds_harness.runs.findings import Finding, Verdict, fingerprint, verdict_for
 from knouds_harness.runs.header import RunSetup, run_setup
 from knouds_harness.runs.results import Cell, UntestedFact

@@ -95,8 +95,7 @@ def _clean(
     yes_production: bool,
 ) -> ExitCode | None:
     """Clean up after one run; return None if it has left nothing."""
-    from knouds_harness.exchange.creation_record import CreationRecord
-    from knouds_harness.exchange.process_start import is_running
+    from knouds_harness.exchange.creation_record import CreationRecord, is_running
     from knouds_harness.exchange.workflow_ledger import Ledger, read_ledger
     from knouds_harness.locations import SANDBOX
 
@@ -134,17 +133,11 @@ def _remove(
     from knouds_harness.exchange.created_workflows import CreatedWorkflows
     from knouds_harness.exchange.creation_record import CreationRecord
     from knouds_harness.exchange.first_contact import first_contact
+    from knouds_harness.targets.builtin import recorded_target
     from knouds_harness.targets.guards import Guard
-    from knouds_harness.targets.profile import load_target
-    from knouds_harness.targets.recorded_target import load_recorded_target, require_same_server
 
     header = CreationRecord.of_events(content.events).header
-    base_url = header.get("base_url")
-    if target_name is None:
-        target = load_recorded_target(header.get("target"), base_url)
-    else:
-        target = load_target(target_name)
-        require_same_server(target, base_url)
+    target = recorded_target(header.get("target"), header.get("base_url"), asked=target_name)
     created = CreatedWorkflows.of_events(content.events, target, ledger)
     guard = Guard(target, yes_production=yes_production)
     with Client(target=target, guard=guard, created=created) as client:
@@ -172,21 +165,16 @@ def _settle(folder: Path, *, target_name: str | None, yes_production: bool) -> l
     from knouds_harness.exchange.client import Client
     from knouds_harness.runs.record import read_run
     from knouds_harness.runs.unsettled import UNSETTLED_FILE, settle, unsettled_in
+    from knouds_harness.targets.builtin import recorded_target
     from knouds_harness.targets.guards import Guard
-    from knouds_harness.targets.profile import load_target
-    from knouds_harness.targets.recorded_target import load_recorded_target, require_same_server
 
     codes = []
     for path in sorted({*folder.glob(UNSETTLED_FILE), *folder.glob(f"*/{UNSETTLED_FILE}")}):
         try:
             if (unsettled := unsettled_in(path.parent)) is None:
                 continue
-            if target_name is None:
-                name = read_run(path.parent).setup.target.name
-                target = load_recorded_target(name, unsettled.base_url)
-            else:
-                target = load_target(target_name)
-                require_same_server(target, unsettled.base_url)
+            name = None if target_name else read_run(path.parent).setup.target.name
+            target = recorded_target(name, unsettled.base_url, asked=target_name)
             with Client(target=target, guard=Guard(target, yes_production=yes_production)) as client:
                 words, code = settle(path.parent, client)
             click.echo(printable(words))

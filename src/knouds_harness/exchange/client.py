@@ -17,7 +17,7 @@ from knouds_harness.body_bounds import whole_number
 from knouds_harness.contract.capabilities import WINDOW_S
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import NotSent, UnknownName, UsageError
-from knouds_harness.exchange.created_workflows import CreatedWorkflows
+from knouds_harness.exchange.created_workflows import WORKFLOWS_PATH, CreatedWorkflows, workflow_path
 from knouds_harness.exchange.effectless_requests import NO_SUCH_EXECUTION
 from knouds_harness.exchange.evidence import JSON, Exchange, Request
 from knouds_harness.exchange.pricing import (
@@ -31,7 +31,6 @@ from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.sender import Sender
 from knouds_harness.exchange.usage import ChargesShown, ShownCharges, await_usage
 from knouds_harness.exchange.workflow_removal import MOST_WAIT_S, Removed, WorkflowRemoval
-from knouds_harness.exchange.workflow_requests import WORKFLOWS_PATH, workflow_path
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target

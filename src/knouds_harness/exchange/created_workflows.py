@@ -7,18 +7,19 @@ name that was sent.
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+from urllib.parse import quote
 
 from knouds_harness.contract.effects import Pairs, effect_of
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import NotCreatedHere
 from knouds_harness.exchange.creation_record import Creation, CreationRecord, CreationState
 from knouds_harness.exchange.effectless_requests import NO_SUCH_WORKFLOW
-from knouds_harness.exchange.evidence import JSON, Exchange, members_of, parsed_json
+from knouds_harness.exchange.evidence import JSON, Exchange, members_of, objects_in, parsed_json
 from knouds_harness.exchange.workflow_ledger import Ledger
 from knouds_harness.exchange.workflow_names import name_with
 from knouds_harness.exchange.workflow_proof import SentName, WorkflowProof
-from knouds_harness.exchange.workflow_requests import ShownDocuments
 from knouds_harness.targets.profile import Target
 
 
@@ -225,3 +226,38 @@ class CreatedWorkflows:
 def _slug_in(summary: JSON) -> str:
     slug = members_of(summary).get("slug")
     return slug if isinstance(slug, str) else ""
+
+
+WORKFLOWS_PATH: Final = "/api/workflows"
+
+
+def workflow_path(slug: str) -> str:
+    """Return the path of a workflow; the slug may hold any characters."""
+    return f"{WORKFLOWS_PATH}/{quote(slug, safe='')}"
+
+
+@dataclass(kw_only=True)
+class ShownDocuments:
+    """The profile's workflows as they were read last: to write these values back changes nothing."""
+
+    target: Target
+    _shown: dict[str, dict[str, JSON]] = field(default_factory=dict)
+
+    def note(self, exchange: Exchange) -> None:
+        if exchange.request.operation_id not in ("listWorkflows", "getWorkflow") or exchange.status != 200:
+            return
+        for each in objects_in(exchange.json_or_none()) or (exchange.members,):
+            slug = each.get("slug")
+            if isinstance(slug, str) and slug in self.target.workflows:
+                self._shown[slug] = each
+
+    def is_repeated_by(self, method: str, slug: str, body: JSON) -> bool:
+        """Return whether a PUT only sends values that were read last."""
+        shown = self._shown.get(slug)
+        sent = parsed_json(body)[0] if isinstance(body, bytes) else body
+        return (
+            method == "PUT"
+            and shown is not None
+            and isinstance(sent, dict)
+            and all(name in shown and shown[name] == value for name, value in sent.items())
+        )

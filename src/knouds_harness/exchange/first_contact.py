@@ -5,7 +5,6 @@ from http import HTTPStatus
 from knouds_harness.errors import TargetUnreachable
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Exchange, Request
-from knouds_harness.exchange.failures import remedy
 
 
 def health_request() -> Request:
@@ -28,7 +27,7 @@ def first_contact(client: Client, *, address: str | None = None) -> Exchange:
     if proxy and exchange.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:  # comes with plain HTTP
         failure = f"the proxy {proxy.authority} refuses: {exchange.status}"
     if failure:
-        raise TargetUnreachable(f"{where}: {failure}\n  {remedy(failure, address)}")
+        raise TargetUnreachable(f"{where}: {failure}\n  {_remedy(failure, address)}")
     if exchange.status and 300 <= exchange.status < 400:
         raise TargetUnreachable(
             f"{where}: answers {exchange.status} with a redirect to {exchange.header('location')}\n"
@@ -42,3 +41,25 @@ def first_contact(client: Client, *, address: str | None = None) -> Exchange:
             f"  Check {address}, and whether a proxy or VPN is in between."
         )
     return exchange
+
+
+def _remedy(failure: str, address: str) -> str:
+    """Return what the user can do if the target cannot be reached."""
+    is_tls = failure.startswith("TLS")
+    if is_tls and "not trusted" in failure and ("issuer" in failure or "self-signed" in failure):
+        return (
+            "Set SSL_CERT_FILE, or ca_file in [http] of the profile, to the certificate of the "
+            "authority that signed it, if you trust it."
+        )
+    if is_tls and "refuses" in failure:
+        return "Check client_certificate in [http] of the profile, if the server asks for one."
+    if "wrong version number" in failure or "record layer failure" in failure:
+        return f"Something there speaks plain HTTP: check https in {address}, and in the proxy of [http]."
+    if "the proxy" in failure and failure.partition(": ")[2].startswith("407"):
+        return (
+            "Put its URL with user and password, http://USER:PASSWORD@HOST:PORT, into an environment "
+            "variable, and name that as proxy_env in [http] of the profile."
+        )
+    if "the proxy" in failure:
+        return f"Check that the proxy runs, and proxy in [http] of the profile; then {address}."
+    return f"Check {'the certificate of the server' if is_tls else 'that the server runs'}, and {address}."

@@ -8,9 +8,9 @@ from typing import Final
 from knouds_harness.contract.effects import Effect, effect_of
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import NotSent
+from knouds_harness.exchange.created_workflows import workflow_path
 from knouds_harness.exchange.effectless_requests import NO_SUCH_MODEL, NO_SUCH_WORKFLOW
 from knouds_harness.exchange.evidence import JSON, Exchange, Request
-from knouds_harness.exchange.workflow_requests import workflow_path
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Model, Workflow

@@ -7,8 +7,8 @@ from typing import Final
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.known_places import FREE, KnownPlaces
 from knouds_harness.contract.operations import Action, Fact
+from knouds_harness.exchange.curl import ShellNames, curl
 from knouds_harness.exchange.evidence import Exchange, KeptBodies, Pairs
-from knouds_harness.exchange.reproduction.curl import ShellNames, curl
 from knouds_harness.judging.observed_schema import (
     MOST_PER_PLACE,
     ObservedPlace,

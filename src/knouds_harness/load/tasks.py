@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import gevent
 
+from knouds_harness.exchange.created_workflows import workflow_path
 from knouds_harness.exchange.execution_status import is_final
-from knouds_harness.exchange.workflow_requests import workflow_path
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.invariants.verification import parsed
 from knouds_harness.load.scenario import ScenarioUser

@@ -14,7 +14,7 @@ from knouds_harness.contract.operations import RUN_OPERATIONS, Action
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.execution_status import IN_FLIGHT, body_of, status_in
 from knouds_harness.exchange.pricing import resource_named
-from knouds_harness.exchange.reproduction.script import ended_at
+from knouds_harness.exchange.script import ended_at
 from knouds_harness.targets.profile import Target
 
 _SAYS_OF_ITSELF: Final = frozenset(

@@ -12,9 +12,9 @@ from typing import Final
 
 from knouds_harness.contract.document import Document
 from knouds_harness.exchange.contradictions import Contradiction
+from knouds_harness.exchange.curl import ShellNames
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.exchange.reproduction.curl import ShellNames
-from knouds_harness.exchange.reproduction.script import parts_of, script
+from knouds_harness.exchange.script import parts_of, script
 from knouds_harness.judging.claim import Check, Claim, answer, explain
 from knouds_harness.judging.context import Context
 from knouds_harness.judging.drift import FACT, Gatherer, drift_finding

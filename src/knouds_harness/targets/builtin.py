@@ -166,3 +166,25 @@ def _start_error(process: subprocess.Popen[str], errors: IO[str]) -> TargetUnrea
         return UsageError(reason)
     last_line = reason.splitlines()[-1] if reason else f"it ended with status {process.returncode}"
     return TargetUnreachable(f"the sandbox did not start: {last_line}")
+
+
+def recorded_target(name: object, base_url: object, *, asked: str | None = None) -> Target:
+    """Read the profile of a run record's server: the one asked for, or the one in ``targets/`` of its name.
+
+    The name in a record may come from anywhere, so it is never a path; its address is only compared.
+
+    Raises:
+        UsageError: There is no such profile, or it is for another address than the record.
+        ProfileError: As ``load_target``.
+    """
+    from knouds_harness.targets.profile import load_target, target_names  # noqa: PLC0415 - as in open_target
+
+    remedy = "  Name the profile of that server with --target."
+    if asked is None and name not in target_names():
+        raise UsageError(
+            f'the run was on target "{name}", and targets/ has no profile of that name\n{remedy}'
+        )
+    target = load_target(asked or str(name))
+    if target.base_url != base_url:
+        raise UsageError(f"the run was on {base_url}, and {target.source} is for {target.base_url}\n{remedy}")
+    return target

@@ -25,11 +25,11 @@ from knouds_harness.errors import (
     UsageError,
 )
 from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.curl import curl
 from knouds_harness.exchange.effectless_requests import NO_SUCH_MODEL
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.exchange.minting import ask_control
-from knouds_harness.exchange.reproduction.curl import curl
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.http_settings import HttpSettings
 from knouds_harness.targets.personas import Secret

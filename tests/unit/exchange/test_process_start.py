@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from knouds_harness.exchange.process_start import is_running, process_start
+from knouds_harness.exchange.creation_record import is_running, process_start
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 

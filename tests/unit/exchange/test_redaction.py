@@ -11,9 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.curl import curl
 from knouds_harness.exchange.evidence import Request
 from knouds_harness.exchange.redaction import Redactor
-from knouds_harness.exchange.reproduction.curl import curl
 from knouds_harness.exchange.traffic.har import to_entry
 from knouds_harness.targets.personas import Secret
 

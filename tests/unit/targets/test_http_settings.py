@@ -6,8 +6,8 @@ import pytest
 import trustme
 
 from knouds_harness.errors import ProfileError
+from knouds_harness.exchange.curl import ShellNames
 from knouds_harness.exchange.redaction import Redactor
-from knouds_harness.exchange.reproduction.curl import ShellNames
 
 ADDRESS = 'base_url = "https://staging.example.com"\n[http]\n'
 TOKEN = "Bearer gateway 0123"

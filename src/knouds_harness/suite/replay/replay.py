@@ -17,7 +17,7 @@ from knouds_harness.runs.record import RunRecord, read_run
 from knouds_harness.runs.writer import FINDINGS_FILE
 from knouds_harness.suite.replay.replay_judgement import ReplayStatus
 from knouds_harness.suite.replay.replayer import Conditions, Replayed, Replayer
-from knouds_harness.targets.recorded_target import load_recorded_target
+from knouds_harness.targets.builtin import recorded_target
 
 
 def replay(
@@ -94,7 +94,7 @@ def _target_name(record: RunRecord) -> str:
     """Return the name of the run's target in ``targets/``, if that is on the address of the run."""
     recorded = record.setup.target
     if recorded.name != SANDBOX:
-        load_recorded_target(recorded.name, recorded.base_url)
+        recorded_target(recorded.name, recorded.base_url)
     return recorded.name
 
 

@@ -12,7 +12,7 @@ from knouds_harness.contract.operations import Source
 from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import JSON, Exchange, Request
 from knouds_harness.exchange.execution_status import body_of
-from knouds_harness.exchange.reproduction.script import parts_of
+from knouds_harness.exchange.script import parts_of
 from knouds_harness.judging.checks import all_checks
 from knouds_harness.judging.claim import Claim, answer
 from knouds_harness.judging.context import Context

@@ -25,7 +25,7 @@ from knouds_harness.exchange.minting import ask_control
 from knouds_harness.exchange.pricing import Pricing, has_inputs, resource_named
 from knouds_harness.exchange.profile_check import check_profile
 from knouds_harness.exchange.redaction import PLACEHOLDER
-from knouds_harness.exchange.reproduction.script import SequencePart, parts_of, pause_s
+from knouds_harness.exchange.script import SequencePart, parts_of, pause_s
 from knouds_harness.exchange.workflow_ledger import Ledger, append
 from knouds_harness.judging.claim import answer
 from knouds_harness.judging.context import Context

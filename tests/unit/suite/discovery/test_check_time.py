@@ -2,7 +2,7 @@
 
 import pytest
 
-from knouds_harness.suite.discovery.check_time import check_time_s, check_time_words
+from knouds_harness.suite.discovery.doctor import check_time_s, check_time_words
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ import pytest
 from example_targets import SECRETS, make_target
 
 from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.curl import ShellNames, curl
 from knouds_harness.exchange.evidence import Request
-from knouds_harness.exchange.reproduction.curl import ShellNames, curl
 from knouds_harness.suite.generation.header_forms import DIMENSIONS, header_form, in_form, needed
 
 WRITE = Request(

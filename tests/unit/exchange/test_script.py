@@ -10,8 +10,8 @@ from datetime import timedelta
 import pytest
 from run_records import exchange
 
-from knouds_harness.exchange.reproduction.curl import ShellNames
-from knouds_harness.exchange.reproduction.script import parts_of, script
+from knouds_harness.exchange.curl import ShellNames
+from knouds_harness.exchange.script import parts_of, script
 
 pytestmark = pytest.mark.skipif(shutil.which("sh") is None, reason="needs a POSIX shell")
 

@@ -9,8 +9,8 @@ from functools import partial
 from typing import Final
 
 from knouds_harness.contract.operations import Action
+from knouds_harness.exchange.curl import ShellNames, command, shell_variable
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.exchange.reproduction.curl import ShellNames, command, shell_variable
 from knouds_harness.exchange.workflow_proof import SentName
 
 KEY_MEMBER: Final = "secret"
@@ -70,7 +70,7 @@ def script(
 ) -> str:
     """Return a script for any POSIX shell that sends these requests again, and prints numbered responses.
 
-    Variables hold the base URL, keys (as in ``reproduction.curl``), and each slug, execution, account and key
+    Variables hold the base URL, keys (as in ``curl``), and each slug, execution, account and key
     from a response. Concurrent requests are sent concurrently, repeated ones in a loop. Before a request for
     an execution or usage, the script pauses as the run did. At the end it deletes workflows that are left.
     What they should show, and why they may not, is said at the top. The response to ``shown_by`` is printed.

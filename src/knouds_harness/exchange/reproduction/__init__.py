@@ -1,1 +1,0 @@
-"""Reproduce an exchange: a ``curl`` line for one request, a script for several."""
