@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from knouds_harness.printable import printable
-from knouds_harness.reporting.report import Code, Figure, Link, Piece, Report, Toned, Words, plain
+from knouds_harness.reporting.report import Code, Figure, Link, Piece, Report, Toned, Words, pieces_of, plain
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -65,18 +65,18 @@ def _environment() -> Environment:
     )
     environment.filters["words"] = _words
     environment.filters["plain"] = plain
+    environment.filters["kind"] = lambda block: type(block).__name__
     environment.filters["grouped"] = "{:,}".format
     return environment
 
 
 def _words(words: Words) -> Markup:
-    pieces = words if isinstance(words, tuple) else (words,)
-    return Markup("").join(map(_piece, pieces))
+    return Markup("").join(map(_piece, pieces_of(words)))
 
 
 def _piece(piece: Piece) -> Markup:
     if isinstance(piece, Figure):
-        made = _environment().get_template(piece.template).render(piece.values())
+        made = _environment().get_template(piece.template).render(piece.values)
         return Markup(made)  # noqa: S704 - a template, which escapes
     text = printable(plain(piece), keep="\n\t")
     if isinstance(piece, Code):

@@ -136,7 +136,7 @@ def _describe(finding: Finding) -> str:
     return (
         f"{finding.verdict} {finding.fingerprint}, seen {finding.count} times\n"
         f"{finding.who}{place}\n"
-        f"expected {finding.expected}\nobserved {finding.observed}\n"
+        f"{finding.difference}\n"
         f"{f'trace {finding.trace_id}{chr(10)}' if finding.trace_id else ''}{finding.reproduction}"
     )
 

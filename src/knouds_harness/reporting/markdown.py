@@ -4,7 +4,7 @@ Text from a server stands in code spans and blocks only, where it neither format
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from textwrap import indent
 from typing import Final
 
@@ -16,11 +16,13 @@ from knouds_harness.reporting.report import (
     Findings,
     Heading,
     Items,
+    Piece,
     Report,
     Table,
     Text,
     Toned,
     Words,
+    pieces_of,
     plain,
 )
 from knouds_harness.runs.findings import Finding
@@ -73,28 +75,24 @@ def _more(count: int, file: str) -> list[str]:
 def _table(table: Table) -> str:
     columns = table.columns_on("markdown")
     lines = [
-        [column.heading.lower() for _, column in columns],
-        ["---:" if column.is_number else "---" for _, column in columns],
-        *(
-            [
-                _cell(row, index, is_strong=column.is_name and number in table.strong)
-                for index, column in columns
-            ]
-            for number, row in enumerate(table.rows[: table.most.get("markdown", len(table.rows))])
-        ),
+        [column.heading.lower() for column in columns],
+        ["---:" if column.is_number else "---" for column in columns],
     ]
+    for number, row in enumerate(table.rows_on("markdown")):
+        is_strong = number in table.strong
+        cells = zip(columns, row, strict=True)
+        lines.append([_cell(words, is_strong=is_strong and column.is_name) for column, words in cells])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def _cell(row: Sequence[Words], index: int, *, is_strong: bool) -> str:
-    words = row[index] if index < len(row) else ""
+def _cell(words: Words, *, is_strong: bool) -> str:
     text = _words(words, in_cell=True).replace("\n", " ")
     return f"**{text}**" if is_strong and text else text
 
 
 def _findings(findings: Findings, file: str) -> Iterator[str]:
     """Yield a few findings of each fact rather than many of one."""
-    views = findings.evidence().by_fingerprint
+    views = findings.evidence.by_fingerprint
     total = sum(len(group.findings) for group in findings.groups)
     left = findings.most.get("markdown", total)
     shown_in_all = 0
@@ -140,25 +138,15 @@ def _finding(finding: Finding, view: EvidenceView | None) -> str:
 
 
 def _words(words: Words, *, in_cell: bool = False) -> str:
-    pieces: Sequence[object] = words if isinstance(words, tuple) else (words,)
-    return "".join(_written(pieces, in_cell=in_cell))
+    return "".join(_written(piece, in_cell=in_cell) for piece in pieces_of(words))
 
 
-def _written(pieces: Iterable[object], *, in_cell: bool) -> Iterator[str]:
-    for piece in pieces:
-        if isinstance(piece, str):
-            yield escaped(piece)
-        elif isinstance(piece, Code):
-            yield (
-                (code_span(piece.text).replace("|", "\\|") if in_cell else code_span(piece.text))
-                if piece.text
-                else ""
-            )
-        elif isinstance(piece, Toned):
-            sign = _SIGN_BY_TONE[piece.tone] if piece.is_badge else ""
-            yield f"{sign} {escaped(piece.text)}" if sign else escaped(piece.text)
-        elif text := getattr(piece, "text", ""):
-            yield escaped(text)
+def _written(piece: Piece, *, in_cell: bool) -> str:
+    text = plain(piece)
+    if isinstance(piece, Code) and text:
+        return code_span(text).replace("|", "\\|") if in_cell else code_span(text)
+    sign = _SIGN_BY_TONE[piece.tone] if isinstance(piece, Toned) and piece.is_badge else ""
+    return f"{sign} {escaped(text)}" if sign else escaped(text)
 
 
 def code_span(text: str) -> str:

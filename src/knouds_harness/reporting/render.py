@@ -97,20 +97,16 @@ def _report(record: RunRecord) -> tuple[Report, RunChange | None]:
 
 
 def _render(record: RunRecord, report: Report, change: RunChange | None) -> RenderedPaths:
-    load = record.load
+    load = record.load.results if record.load else None
     return RenderedPaths(
         html=_rendered(record, "report.html", html(report)),
         markdown=_rendered(record, "report.md", markdown(report)),
-        junit=_rendered(
-            record, "junit.xml", load_junit(record, load.results) if load else junit(record, change)
-        ),
+        junit=_rendered(record, "junit.xml", load_junit(record, load) if load else junit(record, change)),
         summary=_rendered(record, "summary.json", summary(record, change)),
         metrics=_rendered(record, "metrics.txt", openmetrics(record)),
-        table=(
-            _rendered(record, "operations.csv", operations_csv(load.results))
-            if load
-            else _rendered(record, "facts.csv", facts_csv(record))
-        ),
+        table=_rendered(record, "operations.csv", operations_csv(load))
+        if load
+        else _rendered(record, "facts.csv", facts_csv(record)),
     )
 
 
@@ -128,39 +124,26 @@ def _rendered(record: RunRecord, name: str, text: str) -> Path:
 
 
 def facts_csv(record: RunRecord) -> str:
-    return _csv(
-        ("fact", "source", "status", "findings", "says"),
-        (
-            (
-                row.fact.id,
-                row.fact.source,
-                row.status,
-                sum(len(case.findings) for case in row.cases),
-                row.fact.says,
-            )
-            for row in fact_rows(record)
-        ),
-    )
+    rows = []
+    for each in fact_rows(record):
+        findings = sum(len(case.findings) for case in each.cases)
+        rows.append((each.fact.id, each.fact.source, each.status, findings, each.fact.says))
+    return _csv(("fact", "source", "status", "findings", "says"), rows)
 
 
 def operations_csv(load: LoadResults) -> str:
     columns = operation_columns(for_programs=True)
-    time_columns_by_kind = [(kind, column) for kind in TIMES for column in time_columns(for_programs=True)]
-    return _csv(
+    times = [(kind, column) for kind in TIMES for column in time_columns(for_programs=True)]
+    names = [*(column.key for column in columns), *(f"{kind}_{column.key}" for kind, column in times)]
+    rows = [
         (
-            "operation",
-            *(column.key for column in columns),
-            *(f"{kind}_{column.key}" for kind, column in time_columns_by_kind),
-        ),
-        (
-            (
-                each.operation,
-                *(column.figure(each) for column in columns),
-                *(column.figure(getattr(each, kind)) for kind, column in time_columns_by_kind),
-            )
-            for each in load.operations
-        ),
-    )
+            each.operation,
+            *(column.figure(each) for column in columns),
+            *(column.figure(getattr(each, kind)) for kind, column in times),
+        )
+        for each in load.operations
+    ]
+    return _csv(("operation", *names), rows)
 
 
 def _csv(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
@@ -184,7 +167,7 @@ def workflow_commands(record: RunRecord, change: RunChange | None = None) -> Ite
         lines += [("validity", reason) for reason in results.validity.reasons]
     else:
         failing = [group for group in findings_by_fact(record) if record.fails(group.findings[0])]
-        lines = [("target contradicts the profile", _contradicts(each)) for each in contradictions_of(record)]
+        lines = [("target contradicts the profile", each.difference) for each in contradictions_of(record)]
         lines += [(group.name, _difference(group.findings[0])) for group in failing]
     for title, says in lines[:_MOST_ANNOTATIONS]:
         yield _annotation("error", title, says)
@@ -234,10 +217,6 @@ def gitlab_link(page: Path, environ: Mapping[str, str]) -> str:
 
 def _difference(finding: Finding) -> str:
     return f"{finding.who}: {finding.difference}"
-
-
-def _contradicts(finding: Finding) -> str:
-    return f"{finding.expected}, but {finding.observed}"
 
 
 def _annotation(level: str, title: str, says: str) -> str:

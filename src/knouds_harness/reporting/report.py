@@ -6,7 +6,7 @@ each show any of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import ClassVar, Final, Literal
 
@@ -59,19 +59,11 @@ class Link:
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing: an HTML template and its values; a terminal shows ``lines``, if there are any.
-
-    Attributes:
-        values: Makes the values of the template; called for HTML only.
-        lines: Draws it in characters, for a width, and in ASCII only or not.
-    """
+    """A drawing: an HTML template and its values."""
 
     template: str
-    _: KW_ONLY
-    values: Callable[[], Mapping[str, object]] = dict
-    lines: Callable[[int, bool], Sequence[str]] | None = None
-    shown: frozenset[Medium] = EVERYWHERE
-    kind: ClassVar[str] = "figure"
+    values: Mapping[str, object] = field(default_factory=dict)
+    shown: ClassVar[frozenset[Medium]] = HTML
 
 
 Piece = str | Code | Toned | Link | Figure
@@ -92,7 +84,6 @@ class Text:
     tone: Tone = "plain"
     is_quiet: bool = False
     shown: frozenset[Medium] = EVERYWHERE
-    kind: ClassVar[str] = "text"
 
 
 @dataclass(frozen=True)
@@ -112,7 +103,6 @@ class Items:
     tone: Tone = "plain"
     most: Mapping[Medium, int] = field(default_factory=dict)
     shown: frozenset[Medium] = EVERYWHERE
-    kind: ClassVar[str] = "items"
 
 
 @dataclass(frozen=True)
@@ -144,10 +134,17 @@ class Table:
     more: str = ""
     strong: Collection[int] = ()
     shown: frozenset[Medium] = EVERYWHERE
-    kind: ClassVar[str] = "table"
 
-    def columns_on(self, medium: Medium) -> list[tuple[int, Column]]:
-        return [each for each in enumerate(self.columns) if medium in each[1].shown]
+    def columns_on(self, medium: Medium) -> list[Column]:
+        return [each for each in self.columns if medium in each.shown]
+
+    def rows_on(self, medium: Medium) -> list[list[Words]]:
+        """The cells that a medium shows; those that the end of a row lacks are empty."""
+        places = [place for place, column in enumerate(self.columns) if medium in column.shown]
+        return [
+            [row[place] if place < len(row) else "" for place in places]
+            for row in self.rows[: self.most.get(medium)]
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +172,6 @@ class Findings:
     """Findings in groups, the worst first.
 
     Attributes:
-        evidence: Makes the exchanges behind findings; not called for a terminal.
         unfolded: How many groups have their first finding shown unfolded.
         most: How many are shown, by medium: groups in a terminal, findings in Markdown.
     """
@@ -183,11 +179,10 @@ class Findings:
     groups: Sequence[FindingGroup]
     label: str = ""
     sentences: Mapping[str, str] = field(default_factory=dict)
-    evidence: Callable[[], ShownEvidence] = ShownEvidence
+    evidence: ShownEvidence = field(default_factory=ShownEvidence)
     unfolded: int = 0
     most: Mapping[Medium, int] = field(default_factory=dict)
     shown: frozenset[Medium] = EVERYWHERE
-    kind: ClassVar[str] = "findings"
 
 
 @dataclass(frozen=True)
@@ -195,7 +190,6 @@ class Heading:
     text: str
     _: KW_ONLY
     shown: frozenset[Medium] = ON_PAGES
-    kind: ClassVar[str] = "heading"
 
 
 @dataclass(frozen=True)
@@ -204,9 +198,7 @@ class Folded:
 
     summary: str
     blocks: Sequence[Block]
-    _: KW_ONLY
-    shown: frozenset[Medium] = HTML
-    kind: ClassVar[str] = "folded"
+    shown: ClassVar[frozenset[Medium]] = HTML
 
 
 @dataclass(frozen=True)
@@ -214,9 +206,7 @@ class Pairs:
     """Names and values; pairs with an empty value are left out."""
 
     pairs: Sequence[tuple[str, Words]]
-    _: KW_ONLY
-    shown: frozenset[Medium] = HTML
-    kind: ClassVar[str] = "pairs"
+    shown: ClassVar[frozenset[Medium]] = HTML
 
 
 Block = Text | Items | Table | Findings | Figure | Heading | Folded | Pairs
@@ -271,6 +261,9 @@ def numbers(*headings: str) -> tuple[Column, ...]:
     return tuple(Column(heading, is_number=True) for heading in headings)
 
 
+def pieces_of(words: Words) -> tuple[Piece, ...]:
+    return words if isinstance(words, tuple) else (words,)
+
+
 def plain(words: Words) -> str:
-    pieces = words if isinstance(words, tuple) else (words,)
-    return "".join(piece if isinstance(piece, str) else getattr(piece, "text", "") for piece in pieces)
+    return "".join(each if isinstance(each, str) else getattr(each, "text", "") for each in pieces_of(words))

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.reporting.check.evidence import evidence_of
-from knouds_harness.reporting.report import HTML, Code, Figure, Pairs, Section, Text, Words
+from knouds_harness.reporting.report import HTML, Block, Code, Figure, Pairs, Section, Text, Words
 from knouds_harness.runs.record import RunRecord
 
 
@@ -39,9 +39,7 @@ def run_section(record: RunRecord, more: Sequence[tuple[str, Words]], *, again_o
         "The run",
         [
             Text(f"To run it again, on a target with {again_on}:", shown=HTML),
-            Figure(
-                "command.html.j2", values=lambda: {"id": "again", "text": command_again(record)}, shown=HTML
-            ),
+            Figure("command.html.j2", values={"id": "again", "text": command_again(record)}),
             Pairs(pairs),
         ],
     )
@@ -49,21 +47,9 @@ def run_section(record: RunRecord, more: Sequence[tuple[str, Words]], *, again_o
 
 def evidence_section(says: str, exchanges: Sequence[Exchange], *, is_marked: bool) -> Section:
     """Exchanges to unfold; ``is_marked`` marks the first line of each response."""
-    return Section(
-        "evidence",
-        "Evidence",
-        [
-            Text(says, shown=HTML),
-            Figure(
-                "evidence.html.j2",
-                values=lambda: {
-                    "evidence": [evidence_of(each) for each in exchanges],
-                    "is_marked": is_marked,
-                },
-                shown=HTML,
-            ),
-        ],
-    )
+    values = {"evidence": [evidence_of(each) for each in exchanges], "is_marked": is_marked}
+    blocks: list[Block] = [Text(says, shown=HTML), Figure("evidence.html.j2", values)]
+    return Section("evidence", "Evidence", blocks if exchanges else [])
 
 
 def command_again(record: RunRecord) -> str:

@@ -16,6 +16,11 @@ from knouds_harness.runs.record import RunRecord
 
 _FORMAT = "knouds-harness summary"
 _FORMAT_VERSION = 1
+_MEMBERS = (
+    *("fingerprint", "verdict", "waived_by", "fact", "check", "operation", "persona", "status", "code"),
+    *("where", "expected", "observed", "trace_id", "count"),
+)
+"""Members of a finding with the same name."""
 
 
 def summary(record: RunRecord, change: RunChange | None = None) -> str:
@@ -55,7 +60,7 @@ def summary(record: RunRecord, change: RunChange | None = None) -> str:
             "facts": {status.value: count for status, count in fact_status.status_counts(rows).items()},
             "selected_facts": sum(row.is_selected for row in rows),
             "tests": {
-                row.family: {
+                row.check: {
                     "passed": row.passed,
                     "failed": row.failed,
                     "skipped": row.skipped,
@@ -106,21 +111,5 @@ def _change(change: RunChange) -> dict[str, Any]:
 
 
 def _finding(record: RunRecord, finding: Finding) -> dict[str, Any]:
-    return {
-        "fingerprint": finding.fingerprint,
-        "verdict": finding.verdict,
-        "fails_run": record.fails(finding),
-        "waived_by": finding.waived_by,
-        "fact": finding.fact,
-        "check": finding.check,
-        "operation": finding.operation,
-        "persona": finding.persona,
-        "status": finding.status,
-        "code": finding.code,
-        "where": finding.where,
-        "expected": finding.expected,
-        "observed": finding.observed,
-        "exchange": finding.exchange_id,
-        "trace_id": finding.trace_id,
-        "count": finding.count,
-    }
+    members = {name: getattr(finding, name) for name in _MEMBERS}
+    return {"fails_run": record.fails(finding), **members, "exchange": finding.exchange_id}

@@ -3,7 +3,6 @@
 Sentences and the verdict are wrapped, lists are cut at the edge; in a pipe, no line is wrapped or cut.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +13,6 @@ from knouds_harness.command_output import print_table
 from knouds_harness.printable import printable
 from knouds_harness.reporting.report import (
     Block,
-    Figure,
     Findings,
     Items,
     Report,
@@ -22,6 +20,7 @@ from knouds_harness.reporting.report import (
     Text,
     Toned,
     Words,
+    pieces_of,
     plain,
 )
 
@@ -56,9 +55,6 @@ def print_block(block: Block, *, console: Console, more: str = "", indent: str =
         _print_table(block, console, more, indent)
     elif isinstance(block, Findings):
         _print_findings(block, console, more)
-    elif isinstance(block, Figure) and block.lines:
-        for line in block.lines(console.width, console.options.ascii_only):
-            _print_cut(RichText(printable(line)), console)
 
 
 def _print_items(items: Items, console: Console, more: str) -> None:
@@ -72,38 +68,30 @@ def _print_items(items: Items, console: Console, more: str) -> None:
 
 def _print_table(table: Table, console: Console, more: str, indent: str) -> None:
     """Print a table; a terminal that is too narrow for it gets fewer columns."""
-    most = table.most.get("terminal", len(table.rows))
-    rows = table.rows[:most]
     columns = table.columns_on("terminal")
-    cells = [
-        [_cell(row, index, is_strong=column.is_name and number in table.strong) for index, column in columns]
-        for number, row in enumerate(rows)
-    ]
-    headings = [column.heading.lower() for _, column in columns]
+    cells = [list(map(_rich, row)) for row in table.rows_on("terminal")]
+    for number, row in enumerate(cells):
+        for column, cell in zip(columns, row, strict=True):
+            if column.is_name and number in table.strong:
+                cell.stylize("bold")
+    headings = [column.heading.lower() for column in columns]
     places = list(range(len(columns)))
     widths = [
         max(len(heading), *(row[at].cell_len for row in cells)) if cells else 0
         for at, heading in enumerate(headings)
     ]
     while console.is_terminal and sum(widths[at] + 2 for at in places) > console.width:
-        highest = max(columns[at][1].rank for at in places)
+        highest = max(columns[at].rank for at in places)
         if not highest:
             break
-        places = [at for at in places if columns[at][1].rank != highest]
+        places = [at for at in places if columns[at].rank != highest]
     print_table(
         [[RichText(indent) + row[places[0]], *(row[at] for at in places[1:])] for row in cells],
         headings=[f"{indent}{headings[places[0]]}", *(headings[at] for at in places[1:])],
-        right={number for number, at in enumerate(places) if columns[at][1].is_number},
+        right={number for number, at in enumerate(places) if columns[at].is_number},
         console=console,
     )
-    _print_more(len(table.rows) - most, table.more, console, more)
-
-
-def _cell(row: Sequence[Words], index: int, *, is_strong: bool) -> RichText:
-    cell = _rich(row[index]) if index < len(row) else RichText()
-    if is_strong:
-        cell.stylize("bold")
-    return cell
+    _print_more(len(table.rows) - len(cells), table.more, console, more)
 
 
 def _print_findings(findings: Findings, console: Console, more: str) -> None:
@@ -129,9 +117,8 @@ def _print_more(count: int, what: str, console: Console, where: str) -> None:
 
 
 def _rich(words: Words, tone: str = "plain", *, indent: str = "") -> RichText:
-    pieces = words if isinstance(words, tuple) else (words,)
     text = RichText(indent, style=_STYLE_BY_TONE[tone])
-    for piece in pieces:
+    for piece in pieces_of(words):
         style = _STYLE_BY_TONE[piece.tone] if isinstance(piece, Toned) else ""
         text.append(printable(plain(piece), keep=""), style=style)
     return text

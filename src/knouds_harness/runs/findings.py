@@ -174,6 +174,8 @@ class Finding:
     @property
     def difference(self) -> str:
         """What was expected and what came instead, in one line."""
+        if self.verdict is Verdict.CONTRADICTION:
+            return f"{self.expected}, but {self.observed}"
         return difference(self.expected, self.observed)
 
     @property

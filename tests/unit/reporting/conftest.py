@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from knouds_harness.reporting.render import RenderedPaths, render_all
+from knouds_harness.runs.record import RunRecord, read_run
 
 Write = Callable[[Path], Path]
 
@@ -15,3 +16,9 @@ Write = Callable[[Path], Path]
 def rendered(tmp_path_factory) -> Callable[[Write], RenderedPaths]:
     """Return the reports of a sample run; whoever changes a file writes a run of its own."""
     return cache(lambda write: render_all(write(tmp_path_factory.mktemp(write.__name__))))
+
+
+@pytest.fixture(scope="session")
+def record_of(rendered) -> Callable[[Write], RunRecord]:
+    """Return the record of a sample run."""
+    return cache(lambda write: read_run(rendered(write).html.parent))

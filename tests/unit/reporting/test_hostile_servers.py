@@ -2,21 +2,15 @@
 
 import re
 from dataclasses import replace
-from io import StringIO
 from xml.etree import ElementTree as ET
 
 import pytest
 from load_records import load_results, operation
 from loaded_runs import loaded
-from rich.console import Console
+from rendering import printed
 from run_records import exchange, finding, running
 
-from knouds_harness.reporting.render import (
-    add_to_step_summary,
-    render_all,
-    render_and_print,
-    workflow_commands,
-)
+from knouds_harness.reporting.render import add_to_step_summary, render_all, workflow_commands
 from knouds_harness.runs.load_record import LoadWriter
 from knouds_harness.runs.load_results import Invariant
 from knouds_harness.runs.operation_load import ErrorCount
@@ -57,7 +51,7 @@ def hostile_load(root):
         fact="whoami.role-closed", says="The role is one of two.", seen=3, broken=3, example=HOSTILE
     )
     results = load_results(
-        operations=(replace(operation("getWhoami"), errors=(error,)),), invariants=(invariant,), note=HOSTILE
+        operations=(replace(operation(HOSTILE), errors=(error,)),), invariants=(invariant,), note=HOSTILE
     )
     with LoadWriter(folder) as writer:
         writer.write(results)
@@ -80,12 +74,11 @@ def obeyed(text: str) -> list[str]:
 
 
 def test_terminal_obeys_nothing(folder):
-    out = StringIO()
-    render_and_print(folder, console=Console(file=out, width=100))
+    text = printed(folder, width=100)
 
-    assert "add-mask" in out.getvalue()
-    assert "[bold]rich[/bold]" in out.getvalue()
-    assert obeyed(out.getvalue()) == []
+    assert "add-mask" in text
+    assert "[bold]rich[/bold]" in text
+    assert obeyed(text) == []
 
 
 def test_markdown_and_step_summary_have_no_markup_of_the_server(folder, tmp_path):

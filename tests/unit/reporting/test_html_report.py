@@ -3,11 +3,11 @@
 import re
 from collections import Counter
 from dataclasses import replace
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from rendering import Page
 from run_records import add_finding, broken, empty, exchange, finding, healthy, interrupted, start
 
 import knouds_harness.reporting.html as module
@@ -16,43 +16,11 @@ from knouds_harness.reporting.html import html
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.results import Cell, UntestedFact
 
-VOID = {"meta", "input", "br", "link", "img", "hr"}
 STYLE = (Path(module.__file__).parent / "templates" / "report.css").read_text(encoding="utf-8")
 
 
 def html_of(record):
     return html(check_report(record))
-
-
-class Page(HTMLParser):
-    """Parse a page like a browser; fail if tags are not closed in order."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str]]] = []
-        self.texts: list[str] = []
-        self._open: list[str] = []
-        self.feed(html)
-        self.close()
-        assert self._open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self._open.pop() == tag
-
-    def handle_data(self, data):
-        self.texts.append(data)
-
-    def all(self, *tags):
-        return [attributes for tag, attributes in self.elements if tag in tags]
-
-    @property
-    def text(self):
-        return "".join(self.texts)
 
 
 @pytest.fixture(
@@ -76,27 +44,17 @@ def test_every_link_leads_somewhere(page):
     assert {attributes["href"].removeprefix("#") for attributes in page.all("a")} <= set(ids)
 
 
-def test_page_has_landmarks_and_one_title(page):
+def test_page_is_accessible(page):
+    """Landmarks and one title, headings that skip no level, scopes of headers, and labels of controls."""
     tags = Counter(tag for tag, _ in page.elements)
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
+    labelled = {attributes["for"] for attributes in page.all("label")}
 
     assert (tags["header"], tags["nav"], tags["main"], tags["footer"], tags["h1"]) == (1, 1, 1, 1, 1)
     assert page.all("html") == [{"lang": "en"}]
-
-
-def test_headings_skip_no_level(page):
-    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
-
     assert all(after - before <= 1 for before, after in pairwise(levels))
-
-
-def test_table_headers_have_a_scope(page):
     assert all("scope" in attributes for attributes in page.all("th"))
-
-
-def test_controls_have_labels(page):
-    named = {attributes["for"] for attributes in page.all("label")}
-
-    assert {attributes["id"] for attributes in page.all("input", "select")} == named
+    assert {attributes["id"] for attributes in page.all("input", "select")} == labelled
 
 
 def test_controls_that_need_a_script_are_hidden_without_one(page):
@@ -151,25 +109,18 @@ def test_text_of_a_server_is_escaped(tmp_path):
 def test_page_with_many_findings_and_large_bodies_is_small(tmp_path):
     with start(tmp_path) as writer:
         for number in range(1000):
-            shown = exchange(number, "getWhoami", body=["x" * 1000] * 1000)
-            writer.add_exchange(shown)
-            writer.add_finding(
-                finding(shown, "whoami.user-object", where=f"/{'abcdefghij'[number % 10]}{number}")
-            )
-            if number == 50:
-                break
-        for number in range(1000):
-            writer.add_finding(
-                finding(exchange(number, "getWhoami"), "whoami.user-object", where=f"/b{number}")
-            )
+            shown = exchange(number, "getWhoami", body=["x" * 1000] * 1000 if number < 50 else {})
+            if number < 50:
+                writer.add_exchange(shown)
+            writer.add_finding(finding(shown, "whoami.user-object", where=f"/{number}"))
         writer.finish("broken", 1)
 
     assert len(html_of(read_run(writer.folder))) < 6_000_000
 
 
-def test_findings_of_one_check_and_verdict_are_one_row(rendered):
+def test_findings_of_one_check_and_verdict_are_one_row(record_of):
     """With their count; the first is shown, the others are folded up and keep their anchors."""
-    record = read_run(rendered(broken).html.parent)
+    record = record_of(broken)
     alike = [replace(record.findings[0], where=f"/{each}", fingerprint=f"{each:012}") for each in range(84)]
 
     page = html_of(replace(record, findings=tuple(alike)))
@@ -180,30 +131,15 @@ def test_findings_of_one_check_and_verdict_are_one_row(rendered):
     assert 'id="f-000000000083"' in folded.partition("</article>")[0]
 
 
-def test_script_is_in_the_page_unchanged(rendered):
+def test_script_is_in_the_page_unchanged(record_of):
     script = "sh -eu <<'END'\ncurl one\ncurl two\nEND"
-    record = read_run(rendered(broken).html.parent)
+    record = record_of(broken)
     one = replace(record.findings[0], steps=("x00001", "x00900"), script=script)
 
     page = Page(html_of(replace(record, findings=(one,))))
 
     assert script in page.text
     assert "It rests on 2 requests; in exchanges.har x00001, x00900." in page.text
-
-
-def test_verdict_comes_first(rendered):
-    page = Page(rendered(broken).html.read_text(encoding="utf-8"))
-
-    assert "Contract broken" in page.text.split("Findings")[0]
-
-
-def test_missing_exchanges_are_reported(tmp_path):
-    folder = broken(tmp_path)
-    (folder / "exchanges.har").unlink()
-
-    page = Page(html_of(read_run(folder)))
-
-    assert "exchanges.har is missing: no requests and responses are shown." in page.text
 
 
 def variables(css):

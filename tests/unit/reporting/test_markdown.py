@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from textwrap import indent
 
 import pytest
 from hypothesis import example, given
@@ -10,7 +11,6 @@ from run_records import broken, empty, healthy, interrupted
 
 from knouds_harness.reporting.check.report import check_report
 from knouds_harness.reporting.markdown import markdown
-from knouds_harness.runs.record import read_run
 
 MOST_IN_A_COMMENT = 65_536
 KINDS = ("verdict", "source", "curl", "script", "picture")
@@ -22,8 +22,8 @@ def markdown_of(record):
 
 
 @pytest.fixture(scope="module")
-def broken_record(tmp_path_factory):
-    return read_run(broken(tmp_path_factory.mktemp("runs")))
+def broken_record(record_of):
+    return record_of(broken)
 
 
 @pytest.mark.parametrize(
@@ -35,8 +35,8 @@ def broken_record(tmp_path_factory):
         (empty, "## ⚠️ Stopped early: no verdict: `staging`"),
     ],
 )
-def test_verdict_is_the_first_line(tmp_path, write, first):
-    assert markdown_of(read_run(write(tmp_path))).partition("\n")[0] == first
+def test_verdict_is_the_first_line(record_of, write, first):
+    assert markdown_of(record_of(write)).partition("\n")[0] == first
 
 
 def test_findings_have_their_curl_line(broken_record):
@@ -50,22 +50,16 @@ def test_findings_have_their_curl_line(broken_record):
     assert f"  ```sh\n  {line}" in text
 
 
-def test_picture_is_kept_as_it_was_drawn(broken_record):
-    """In its own code block, so that bars are aligned."""
+def test_picture_and_script_are_kept_as_they_are(broken_record):
+    """In their own code blocks, so that bars are aligned and the script can be run."""
     picture = "   0.0 ms |==  | updateWorkflow\n   1.0 ms |  ==| getWorkflow"
-    drawn = replace(broken_record.findings[0], picture=picture)
-    text = markdown_of(replace(broken_record, findings=(drawn,)))
-
-    assert f"  ```text\n  {picture.splitlines()[0]}\n  {picture.splitlines()[1]}\n  ```\n" in text
-
-
-def test_script_of_several_requests_is_shown_whole(broken_record):
     script = "sh -eu <<'END'\ncurl one\ncurl two\nEND"
-    one = replace(broken_record.findings[0], steps=("x00001", "x00002"), script=script)
+    one = replace(broken_record.findings[0], steps=("x00001", "x00002"), script=script, picture=picture)
 
     text = markdown_of(replace(broken_record, findings=(one,)))
 
-    assert "\n  ```sh\n  sh -eu <<'END'\n  curl one\n  curl two\n  END\n  ```\n" in text
+    assert f"  ```text\n{indent(picture, '  ')}\n  ```\n" in text
+    assert f"\n  ```sh\n{indent(script, '  ')}\n  ```\n" in text
     assert ", after 2 requests: expected" in text
 
 
@@ -121,22 +115,11 @@ def test_long_findings_of_many_facts_fit_into_a_comment(broken_record, monkeypat
 
     text = markdown_of(replace(broken_record, findings=findings))
 
+    assert all(f"`{each.fact}`" in text for each in findings)
+    assert "… and 80 more findings in `report.html`." in text
     assert text.count("c" * 1_200) == 20
     assert text.count("a" * 500) == 20
     assert len(text) < MOST_IN_A_COMMENT
-
-
-def test_one_fact_does_not_crowd_out_the_others(broken_record):
-    one = broken_record.findings[0]
-    facts = list(broken_record.setup.facts)[:10]
-    findings = tuple(
-        replace(one, fact=fact, fingerprint=f"{fact}{number}") for fact in facts for number in range(10)
-    )
-
-    text = markdown_of(replace(broken_record, findings=findings))
-
-    assert all(f"`{fact}`" in text for fact in facts)
-    assert "… and 80 more findings in `report.html`." in text
 
 
 @given(words=st.text(alphabet=st.sampled_from("`@<>*_[]|\\ \nab#"), min_size=1))

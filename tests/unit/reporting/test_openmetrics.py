@@ -7,23 +7,12 @@ from pathlib import Path
 import pytest
 from load_records import LIVE_PROGRESS
 from loaded_runs import loaded
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from rendering import samples
 
 from knouds_harness.reporting.openmetrics import live_openmetrics, openmetrics
-from knouds_harness.runs.load_record import read_results
-from knouds_harness.runs.record import read_run
 
 DASHBOARD = Path(__file__).parents[3] / "docs" / "grafana" / "load.json"
 _METRIC = re.compile(r"\bknouds_harness_\w+")
-
-
-def samples(text):
-    """Return every sample by name and label values, as the reference parser reads it."""
-    return {
-        (sample.name.removeprefix("knouds_harness_"), *sorted(sample.labels.values())): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
 
 
 def test_progress_is_served_in_base_units():
@@ -42,15 +31,14 @@ def test_progress_is_served_in_base_units():
     assert found["live_generator_valid",] == 1
 
 
-def test_figures_by_operation_are_those_of_metrics_txt(tmp_path):
+def test_figures_by_operation_are_those_of_metrics_txt(record_of):
     """The same families, as far as the record is written."""
-    folder = loaded(tmp_path)
-    in_file = samples(openmetrics(read_run(folder)))
+    record = record_of(loaded)
 
-    found = samples(live_openmetrics(None, read_results(folder, [])))
+    found = samples(live_openmetrics(None, record.load.results))
 
     assert found
-    assert found.items() <= in_file.items()
+    assert found.items() <= samples(openmetrics(record)).items()
     assert any(name == "response_time_seconds" for name, *_ in found)
 
 
@@ -58,8 +46,8 @@ def test_no_metrics_before_the_load_begins():
     assert live_openmetrics(None, None) == "# EOF\n"
 
 
-def test_dashboard_uses_only_served_metrics(tmp_path):
-    results = read_results(loaded(tmp_path), [])
+def test_dashboard_uses_only_served_metrics(record_of):
+    results = record_of(loaded).load.results
     served = {f"knouds_harness_{name}" for name, *_ in samples(live_openmetrics(LIVE_PROGRESS, results))}
     panels = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
     expressions = [target["expr"] for panel in panels for target in panel["targets"]]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jsonschema_rs
 import pytest
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from rendering import printed, samples
 from rich.console import Console
 from run_records import broken, empty, healthy, interrupted
 
@@ -19,34 +19,16 @@ from knouds_harness.reporting.render import render_all, render_and_print, workfl
 from knouds_harness.runs.record import read_run
 
 
-@pytest.mark.parametrize("write", [healthy, broken, interrupted, empty])
-def test_all_reports_are_written_beside_the_record(tmp_path, write):
-    folder = write(tmp_path)
-
-    paths = render_all(folder)
-
-    assert [path.name for path in (paths.html, paths.markdown, paths.junit, paths.summary)] == [
-        "report.html",
-        "report.md",
-        "junit.xml",
-        "summary.json",
-    ]
-    assert all(path.parent == folder and path.stat().st_size for path in vars(paths).values())
-
-
-def test_rendering_again_gives_the_same(tmp_path):
-    folder = broken(tmp_path)
-    first = [path.read_bytes() for path in vars(render_all(folder)).values()]
-
-    assert [path.read_bytes() for path in vars(render_all(folder)).values()] == first
-
-
-def test_moved_folder_renders_the_same(tmp_path):
+def test_moved_folder_renders_the_same_again(tmp_path):
+    """Every report stands beside the record."""
     folder = broken(tmp_path / "a")
-    first = render_all(folder).html.read_bytes()
+    first = {path.name: path.read_bytes() for path in vars(render_all(folder)).values()}
     (tmp_path / "b").mkdir()
 
-    assert render_all(folder.rename(tmp_path / "b" / folder.name)).html.read_bytes() == first
+    paths = vars(render_all(folder.rename(tmp_path / "b" / folder.name))).values()
+
+    assert {path.name: path.read_bytes() for path in paths} == first
+    assert {path.parent for path in paths} == {tmp_path / "b" / folder.name}
 
 
 def test_full_disk_is_an_error(tmp_path, monkeypatch):
@@ -75,8 +57,7 @@ def test_summary_has_every_fact_and_finding(rendered):
     }
 
 
-SCHEMA = Path(__file__).parents[3] / "docs" / "summary.schema.json"
-RECORD_SCHEMA = SCHEMA.with_name("run.schema.json")
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 @pytest.fixture(params=[healthy, broken, interrupted, empty], ids=lambda write: write.__name__)
@@ -84,31 +65,14 @@ def paths(request, rendered):
     return rendered(request.param)
 
 
-def samples(paths):
-    """Return every sample of ``metrics.txt`` by name and label values, as the reference parser reads it."""
-    text = paths.metrics.read_text(encoding="utf-8")
-    return {
-        (sample.name, *sorted(sample.labels.values())): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
-
-
 def test_metrics_are_valid_openmetrics(paths):
-    found = samples(paths)
-    record = read_run(paths.metrics.parent)
-
-    assert found["knouds_harness_exchanges_total",] == record.counts.exchanges
-    assert found["knouds_harness_cost_credits",] == record.counts.cost_credits
-
-
-def test_metrics_count_findings(rendered):
-    paths = rendered(broken)
+    found = samples(paths.metrics.read_text(encoding="utf-8"))
     record = read_run(paths.metrics.parent)
     breaches = sum(finding.verdict == "breach" for finding in record.findings)
 
-    assert breaches
-    assert samples(paths)["knouds_harness_findings", "breach"] == breaches
+    assert found["exchanges_total",] == record.counts.exchanges
+    assert found["cost_credits",] == record.counts.cost_credits
+    assert found.get(("findings", "breach"), 0) == breaches
 
 
 def test_facts_are_in_the_csv_file(paths):
@@ -118,36 +82,24 @@ def test_facts_are_in_the_csv_file(paths):
     assert {row["fact"]: row["status"] for row in rows} == summary["facts"]
 
 
-def test_record_matches_its_schema(paths):
-    validator = jsonschema_rs.Draft202012Validator(json.loads(RECORD_SCHEMA.read_text(encoding="utf-8")))
-    record = json.loads((paths.html.parent / "run.json").read_text(encoding="utf-8"))
+@pytest.mark.parametrize("name", ["run", "summary"])
+def test_file_matches_its_schema(paths, name):
+    schema = json.loads((DOCS / f"{name}.schema.json").read_text(encoding="utf-8"))
+    validator = jsonschema_rs.Draft202012Validator(schema)
+    stored = json.loads((paths.html.parent / f"{name}.json").read_text(encoding="utf-8"))
 
-    assert [error.message for error in validator.iter_errors(record)] == []
-    assert not validator.is_valid({**record, "format_version": 2})
-
-
-def test_summary_matches_its_schema(paths):
-    validator = jsonschema_rs.Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
-    summary = json.loads(paths.summary.read_text(encoding="utf-8"))
-
-    assert [error.message for error in validator.iter_errors(summary)] == []
+    assert [error.message for error in validator.iter_errors(stored)] == []
+    assert not validator.is_valid({**stored, "format_version": 2})
 
 
 @pytest.mark.parametrize("member", ["format", "outcome", "exit_code", "findings", "facts", "counts"])
 def test_summary_schema_requires_what_gates_need(rendered, member):
-    validator = jsonschema_rs.Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
+    schema = json.loads((DOCS / "summary.schema.json").read_text(encoding="utf-8"))
     summary = json.loads(rendered(healthy).summary.read_text(encoding="utf-8"))
 
     del summary[member]
 
-    assert not validator.is_valid(summary)
-
-
-def test_each_broken_fact_is_an_annotation(rendered):
-    lines = list(workflow_commands(read_run(rendered(broken).html.parent)))
-
-    assert lines
-    assert all(line.startswith("::error title=") and "\n" not in line for line in lines)
+    assert not jsonschema_rs.is_valid(schema, summary)
 
 
 def test_github_gets_annotations_and_the_report(tmp_path, monkeypatch, capsys):
@@ -165,8 +117,9 @@ def test_github_gets_annotations_and_the_report(tmp_path, monkeypatch, capsys):
     link += f": `report.html` is in `{folder.name}`."
     report = paths.markdown.read_text(encoding="utf-8")
     assert page.read_text(encoding="utf-8") == f"before\n{report}\n{link}\n"
-    printed = capsys.readouterr().out.splitlines()
-    assert [line for line in printed if line.startswith("::error")] == [*workflow_commands(read_run(folder))]
+    commands = [line for line in capsys.readouterr().out.splitlines() if line.startswith("::")]
+    assert commands == [*workflow_commands(read_run(folder))]
+    assert all(line.startswith("::error title=") for line in commands)
 
 
 def test_gitlab_gets_a_link_to_the_report(tmp_path, monkeypatch, capsys):
@@ -179,13 +132,13 @@ def test_gitlab_gets_a_link_to_the_report(tmp_path, monkeypatch, capsys):
         render_and_print(folder, console=Console(width=60))
 
     place = f"a%20project/{folder.relative_to(tmp_path / 'a project').as_posix()}"
-    printed = capsys.readouterr().out
-    assert printed.count("after the job: ") == 1
-    assert f"after the job: https://gitlab.com/g/p/-/jobs/7/artifacts/file/{place}/report.html" in printed
+    text = capsys.readouterr().out
+    assert text.count("after the job: ") == 1
+    assert f"after the job: https://gitlab.com/g/p/-/jobs/7/artifacts/file/{place}/report.html" in text
 
 
-def test_waiver_that_ends_within_a_week_is_a_notice(rendered):
-    record = read_run(rendered(broken).html.parent)
+def test_waiver_that_ends_within_a_week_is_a_notice(record_of):
+    record = record_of(broken)
     [used, _] = record.setup.target.waivers
     day = record.started_at.date()
 
@@ -198,9 +151,7 @@ def test_waiver_that_ends_within_a_week_is_a_notice(rendered):
     assert [len(noticed(days)) for days in (-1, 0, 6, 7)] == [0, 1, 1, 0]
 
 
-def test_no_annotations_outside_of_github(tmp_path, monkeypatch, capsys):
+def test_no_annotations_outside_of_github(tmp_path, monkeypatch):
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
 
-    render_and_print(broken(tmp_path), console=Console(width=60))
-
-    assert "::error" not in capsys.readouterr().out
+    assert "::error" not in printed(broken(tmp_path))

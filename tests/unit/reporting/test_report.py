@@ -1,18 +1,14 @@
 """A report, built once and rendered in three forms."""
 
-import io
-
 import pytest
-from rich.console import Console
+from rendering import printed
 
 from knouds_harness.reporting.html import html
 from knouds_harness.reporting.markdown import markdown
 from knouds_harness.reporting.report import (
     HTML,
-    TERMINAL,
     Code,
     Column,
-    Figure,
     Folded,
     Heading,
     Headline,
@@ -27,7 +23,6 @@ from knouds_harness.reporting.report import (
     badge,
     numbers,
 )
-from knouds_harness.reporting.terminal import print_report
 
 
 def report(*blocks):
@@ -38,14 +33,6 @@ def report(*blocks):
     )
 
 
-def printed(it, *, width=80, is_terminal=False):
-    text = io.StringIO()
-    console = Console(file=text, width=width, force_terminal=is_terminal, color_system=None)
-    print_report(it, None, console=console)
-    return text.getvalue()
-
-
-SHOWN = {"html": html, "markdown": markdown, "terminal": printed}
 TABLE = Table(
     "Fruit",
     (Column("Fruit", is_name=True), *numbers("Count"), Column("State", rank=1)),
@@ -54,28 +41,16 @@ TABLE = Table(
 )
 
 
-@pytest.mark.parametrize("medium", SHOWN)
-@pytest.mark.parametrize(
-    "block",
-    [
-        pytest.param(Text(("see ", Code("fig"))), id="text"),
-        pytest.param(Items([("a ", Link("fig", "#part"))]), id="items"),
-        pytest.param(TABLE, id="table"),
-    ],
-)
-def test_block_is_rendered_in_every_form(medium, block):
-    shown = SHOWN[medium](report(block))
+@pytest.mark.parametrize("show", [html, markdown, printed])
+@pytest.mark.parametrize("block", [Text(("see ", Code("fig"))), Items([("a ", Link("fig", "#part"))]), TABLE])
+def test_block_is_rendered_in_every_form(show, block):
+    shown = show(report(block))
 
     assert shown.index("Broken") < shown.rindex("fig")
 
 
 @pytest.mark.parametrize(
-    "block",
-    [
-        pytest.param(Text("fig", shown=HTML), id="text"),
-        pytest.param(Pairs([("Fruit", "fig"), ("Nut", "")]), id="pairs"),
-        pytest.param(Folded("more", [Text("fig")]), id="folded"),
-    ],
+    "block", [Text("fig", shown=HTML), Pairs([("Fruit", "fig"), ("Nut", "")]), Folded("more", [Text("fig")])]
 )
 def test_block_for_the_page_is_only_on_the_page(block):
     it = report(block)
@@ -84,12 +59,6 @@ def test_block_for_the_page_is_only_on_the_page(block):
     assert "fig" not in markdown(it) + printed(it)
     assert "A part" not in markdown(it)
     assert "Nut" not in html(it)
-
-
-def test_figure_is_drawn_in_characters_in_a_terminal():
-    it = report(Figure("bar.html.j2", lines=lambda width, _: ["#" * width], shown=TERMINAL))
-
-    assert "#" * 40 in printed(it, width=40, is_terminal=True)
 
 
 def test_table_has_the_same_cells_in_every_form():

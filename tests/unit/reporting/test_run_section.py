@@ -6,7 +6,6 @@ import pytest
 from run_records import healthy
 
 from knouds_harness.reporting.run_section import command_again
-from knouds_harness.runs.record import read_run
 
 
 @pytest.mark.parametrize(
@@ -28,7 +27,7 @@ from knouds_harness.runs.record import read_run
         (("it's",), "'it'\"'\"'s' --seed 4711"),
     ],
 )
-def test_command_to_repeat_a_run_has_its_seed(tmp_path, typed, again):
-    record = read_run(healthy(tmp_path))
+def test_command_to_repeat_a_run_has_its_seed(record_of, typed, again):
+    record = record_of(healthy)
 
     assert command_again(replace(record, setup=replace(record.setup, command=typed))) == again

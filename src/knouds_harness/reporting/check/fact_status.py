@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 from types import MappingProxyType
@@ -13,7 +13,7 @@ from knouds_harness.printable import counted
 from knouds_harness.reporting.report import FindingGroup, Link, Tone, Words
 from knouds_harness.runs.findings import Finding, Verdict, verdict_for
 from knouds_harness.runs.record import RunRecord
-from knouds_harness.runs.results import Result, UntestedFact
+from knouds_harness.runs.results import CheckTests, Result, UntestedFact
 from knouds_harness.targets.resources import Waiver
 
 Place = tuple[str, str | None]
@@ -159,42 +159,38 @@ def status_counts(rows: Iterable[FactRow]) -> dict[FactStatus, int]:
 
 
 def _cases_by_fact(record: RunRecord) -> Mapping[str, tuple[FactCase, ...]]:
-    findings: dict[tuple[str, str | None], list[Finding]] = defaultdict(list)
+    findings: dict[Place, list[Finding]] = defaultdict(list)
     for finding in record.findings:
         if finding.verdict is not Verdict.CONTRADICTION:
             findings[finding.fact, finding.operation].append(finding)
-    passed: Counter[tuple[str, str | None]] = Counter()
-    failed: Counter[tuple[str, str | None]] = Counter()
-    shown: dict[tuple[str, str | None], str | None] = {}
+    passed, failed = Counter[Place](), Counter[Place]()
+    shown: dict[Place, str | None] = {}
     for result in record.results:
-        key = (result.fact, result.operation)
-        passed[key] += result.passed
-        failed[key] += result.failed
-        shown[key] = result.failed_exchange or shown.get(key) or result.passed_exchange
-    missing: dict[tuple[str, str | None], dict[str, None]] = defaultdict(dict)
+        place = (result.fact, result.operation)
+        passed[place] += result.passed
+        failed[place] += result.failed
+        shown[place] = result.failed_exchange or shown.get(place) or result.passed_exchange
+    missing: dict[Place, dict[str, None]] = defaultdict(dict)
     denied = set()
     for untested in record.untested:
         missing[untested.fact, untested.operation][untested.missing] = None
         if untested.cause != "profile":
             denied.add((untested.fact, untested.operation))
-    cases: dict[str, list[FactCase]] = defaultdict(list)
-    for key in dict.fromkeys([*shown, *findings, *missing]):
-        fact = record.setup.facts.get(key[0])
-        if fact is None:
-            continue
-        cases[fact.id].append(
-            FactCase(
-                operation=key[1],
-                status=_status(fact, findings[key], passed=passed[key], failed=failed[key]),
-                passed=passed[key],
-                failed=failed[key],
-                exchange_id=shown.get(key),
-                findings=tuple(findings[key]),
-                missing=tuple(missing[key]),
-                is_denied=key in denied,
+    cases: dict[str, tuple[FactCase, ...]] = defaultdict(tuple)
+    for place in dict.fromkeys([*shown, *findings, *missing]):
+        if fact := record.setup.facts.get(place[0]):
+            case = FactCase(
+                operation=place[1],
+                status=_status(fact, findings[place], passed=passed[place], failed=failed[place]),
+                passed=passed[place],
+                failed=failed[place],
+                exchange_id=shown.get(place),
+                findings=tuple(findings[place]),
+                missing=tuple(missing[place]),
+                is_denied=place in denied,
             )
-        )
-    return defaultdict(tuple, {fact: tuple(found) for fact, found in cases.items()})
+            cases[fact.id] = (*cases[fact.id], case)
+    return cases
 
 
 def _status(fact: Fact, findings: list[Finding], *, passed: int, failed: int) -> FactStatus:
@@ -225,35 +221,35 @@ def contradictions_of(record: RunRecord) -> tuple[Finding, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class WaiverRow:
+    """A waiver of the profile.
+
+    Attributes:
+        state: ``expired`` (it waives nothing any more), ``used``, ``unused``, or ``not selected``.
+    """
+
     waiver: Waiver
     findings: tuple[Finding, ...]
-    is_expired: bool
-    ends_soon: bool = False
-    is_selected: bool = True
-
-    @property
-    def state(self) -> str:
-        """``expired`` (it waives nothing any more), ``used``, ``unused``, or ``not selected`` in this run."""
-        if self.is_expired:
-            return "expired"
-        if not (self.findings or self.is_selected):
-            return "not selected"
-        return "used" if self.findings else "unused"
+    state: str
+    ends_soon: bool
 
 
-def waiver_rows(record: RunRecord) -> tuple[WaiverRow, ...]:
+def waiver_rows(record: RunRecord) -> list[WaiverRow]:
     """Return the profile's waivers; a run about some facts selects those that name one of them."""
     selected, day = record.setup.selected, record.started_at.date()
-    return tuple(
-        WaiverRow(
-            waiver=waiver,
-            findings=tuple(each for each in record.findings if each.waived_by == waiver.reason),
-            is_expired=waiver.is_expired(day),
-            ends_soon=not waiver.is_expired(day) and waiver.is_expired(day + _SOON),
-            is_selected=selected is None or waiver.fact in selected,
+    rows = []
+    for waiver in record.setup.target.waivers:
+        findings = tuple(each for each in record.findings if each.waived_by == waiver.reason)
+        unused = "unused" if selected is None or waiver.fact in selected else "not selected"
+        is_expired = waiver.is_expired(day)
+        rows.append(
+            WaiverRow(
+                waiver=waiver,
+                findings=findings,
+                state="expired" if is_expired else "used" if findings else unused,
+                ends_soon=not is_expired and waiver.is_expired(day + _SOON),
+            )
         )
-        for waiver in record.setup.target.waivers
-    )
+    return rows
 
 
 def untested_rows(record: RunRecord) -> dict[str, list[str]]:
@@ -266,35 +262,20 @@ def untested_rows(record: RunRecord) -> dict[str, list[str]]:
     return dict(sorted(waiting.items(), key=lambda item: (-len(item[1]), item[0])))
 
 
-@dataclass(frozen=True, kw_only=True)
-class FamilyRow:
-    """The tests of one family.
-
-    Attributes:
-        duration_s: Duration of the test bodies; those that ran side by side are added up.
-    """
-
-    family: str
-    passed: int
-    failed: int
-    skipped: int
-    duration_s: float
-
-
-def family_rows(record: RunRecord) -> tuple[FamilyRow, ...]:
-    """The families of a run, in the order in which their first tests ended."""
-    families = dict.fromkeys(each.check.partition(".")[0] for each in record.tests)
-    return tuple(
-        FamilyRow(
-            family=family,
-            passed=sum(each.passed for each in of_family),
-            failed=sum(each.failed for each in of_family),
-            skipped=sum(each.skipped for each in of_family),
-            duration_s=sum(each.duration_s for each in of_family),
+def family_rows(record: RunRecord) -> list[CheckTests]:
+    """Add up the tests of each family, in the order in which its first test ended."""
+    families: dict[str, CheckTests] = {}
+    for each in record.tests:
+        family = each.check.partition(".")[0]
+        sum_ = families.get(family, CheckTests(check=family, operation=None))
+        families[family] = replace(
+            sum_,
+            passed=sum_.passed + each.passed,
+            failed=sum_.failed + each.failed,
+            skipped=sum_.skipped + each.skipped,
+            duration_s=sum_.duration_s + each.duration_s,
         )
-        for family in families
-        if (of_family := [each for each in record.tests if each.check.partition(".")[0] == family])
-    )
+    return list(families.values())
 
 
 def duration_s_by_place(record: RunRecord) -> Mapping[Place, float]:

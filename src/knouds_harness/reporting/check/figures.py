@@ -1,9 +1,8 @@
 """The figures of a check: who may do what, what was sent when, and the status of each fact."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import groupby
 from typing import Final
 
@@ -22,13 +21,6 @@ _COLUMNS: Final = 96
 _COLUMNS_TO_A_MARK: Final = 4  # so wide that a finger can touch it
 
 
-class CellStatus(StrEnum):
-    ADMITTED = "admitted"
-    DENIED = "denied"
-    BOTH = "both"
-    WRONG = "wrong"
-
-
 @dataclass(frozen=True, kw_only=True)
 class MatrixCell:
     """All tries of one key, or of all keys of one row, on one operation; the wrong ones first."""
@@ -38,12 +30,12 @@ class MatrixCell:
     tries: tuple[Cell, ...]
 
     @property
-    def status(self) -> CellStatus:
-        """What the document expects, or wrong if the server did something else."""
+    def status(self) -> str:
+        """What the document expects, ``admitted``, ``denied`` or ``both``; ``wrong`` if not all was so."""
         if not all(each.ok for each in self.tries):
-            return CellStatus.WRONG
+            return "wrong"
         expected = {each.expected for each in self.tries}
-        return CellStatus.BOTH if len(expected) > 1 else CellStatus(expected.pop())
+        return "both" if len(expected) > 1 else expected.pop()
 
     @property
     def exchange_id(self) -> str | None:
@@ -95,46 +87,32 @@ def matrix_of(record: RunRecord) -> Matrix:
         tries[cell.persona if cell.persona in personas else "", cell.operation].append(cell)
     tried = {operation for _, operation in tries}
     operations = tuple(operation for operation in record.setup.operations if operation in tried)
-    rows = [
-        _row(name, name, persona, operations, tries)
-        for name, persona in personas.items()
-        if any(row == name for row, _ in tries)
-    ]
-    if made_for_the_run:
-        title = f"{len(made_for_the_run)} keys made for this run"
-        rows.append(_row("", title, None, operations, tries))
-    shown = {row.name for row in rows}
+    rows: list[tuple[str, str, RunPersona | None]] = [(name, name, each) for name, each in personas.items()]
+    rows.append(("", f"{len(made_for_the_run)} keys made for this run", None))
+    tried_rows = {row for row, _ in tries}
     return Matrix(
         operations=operations,
-        rows=tuple(rows),
-        left_out=tuple(name for name in personas if name not in shown),
-    )
-
-
-def _row(
-    key: str,
-    name: str,
-    persona: RunPersona | None,
-    operations: Sequence[str],
-    tries: dict[tuple[str, str], list[Cell]],
-) -> MatrixRow:
-    return MatrixRow(
-        name=name,
-        persona=persona,
-        cells=tuple(
-            MatrixCell(
-                operation=operation,
-                row=name,
-                tries=tuple(sorted(tries[key, operation], key=lambda cell: cell.ok)),
+        rows=tuple(
+            MatrixRow(
+                name=name,
+                persona=persona,
+                cells=tuple(
+                    MatrixCell(
+                        operation=operation, row=name, tries=tuple(sorted(found, key=lambda try_: try_.ok))
+                    )
+                    if (found := tries.get((key, operation)))
+                    else None
+                    for operation in operations
+                ),
             )
-            if (key, operation) in tries
-            else None
-            for operation in operations
+            for key, name, persona in rows
+            if key in tried_rows
         ),
+        left_out=tuple(name for name in personas if name not in tried_rows),
     )
 
 
-def matrix_section(matrix: Matrix, linked: Callable[[], Collection[str]]) -> Section:
+def matrix_section(matrix: Matrix, linked: Collection[str]) -> Section:
     if not matrix.rows:
         blocks: list[Block] = [Text("No key was tried.", shown=HTML)]
     else:
@@ -148,7 +126,7 @@ def matrix_section(matrix: Matrix, linked: Callable[[], Collection[str]]) -> Sec
         )
         blocks = [
             Text(says, shown=HTML),
-            Figure("matrix.html.j2", values=lambda: {"matrix": matrix, "linked": linked()}, shown=HTML),
+            Figure("matrix.html.j2", values={"matrix": matrix, "linked": linked}),
             *([Text(left_out, is_quiet=True, shown=HTML)] if matrix.left_out else []),
         ]
     return Section("matrix", "Who may do what", blocks)
@@ -277,14 +255,12 @@ def timeline_section(record: RunRecord) -> Iterator[Section]:
                     f"{timeline.most:,} in {timeline.step_s:.2g} s.{mark}",
                     shown=HTML,
                 ),
-                Figure("timeline.html.j2", values=lambda: {"timeline": timeline}, shown=HTML),
+                Figure("timeline.html.j2", values={"timeline": timeline}),
             ],
         )
 
 
-def facts_section(
-    rows: Sequence[FactRow], found: Collection[str], linked: Callable[[], Collection[str]]
-) -> Section:
+def facts_section(rows: Sequence[FactRow], found: Collection[str], linked: Collection[str]) -> Section:
     counts = {status: count for status, count in status_counts(rows).items() if count}
     return Section(
         "facts",
@@ -304,14 +280,13 @@ def facts_section(
             ),
             Figure(
                 "facts.html.j2",
-                values=lambda: {
+                values={
                     "areas": [(area, list(mine)) for area, mine in groupby(rows, key=lambda row: row.area)],
                     "area_standings": _standings,
                     "found": found,
-                    "linked": linked(),
+                    "linked": linked,
                     "statuses": list(FactStatus),
                 },
-                shown=HTML,
             ),
         ],
     )

@@ -30,6 +30,7 @@ _LEAST_SHARE: Final = 0.5
 _MOST_OUTSIDE: Final = 0.2
 """The share of answers from something in front of the API above which the headline names it first."""
 _MOST_NAMED: Final = 5
+_KEPT: Final = "Contract kept"
 _NOTHING: Final = "Nothing was tested"
 _ENDLESS: Final = "No execution ended"
 
@@ -55,41 +56,43 @@ def headline(record: RunRecord, rows: Sequence[FactRow], change: RunChange | Non
 def _headline(record: RunRecord, rows: Sequence[FactRow]) -> Headline:
     if record.kind == LOAD_KIND:  # its figures, which have a headline of their own, could not be read
         return Headline(tone="warn", title="No figures", detail=record.gaps[-1] if record.gaps else "")
+    if record.outcome is RunOutcome.KEPT and record.kind == VERIFY_KIND:
+        return _headline_of_traffic(record, rows)
     detail = _figures(record, rows)
     if record.outcome is RunOutcome.BROKEN:
-        return _headline_of_broken(record, detail)
+        title, first = _title_of_broken(record)
+        return Headline(tone="bad", title=title, detail=first + detail)
     if record.outcome is RunOutcome.KEPT:
-        return _headline_without_breach(record, rows, detail)
-    if record.outcome in (RunOutcome.SHORT, RunOutcome.UNTESTED):
-        return _headline_of_too_little(record, detail)
-    return _headline_of_unfinished(record, detail)
+        title = _title_without_breach(record, rows)
+        return Headline(tone="good" if title == _KEPT else "warn", title=title, detail=detail)
+    is_finished = record.outcome in (RunOutcome.SHORT, RunOutcome.UNTESTED)
+    return (_headline_of_too_little if is_finished else _headline_of_unfinished)(record, detail)
 
 
 def _headline_of_too_little(record: RunRecord, detail: str) -> Headline:
     if record.note.startswith(LESS_VERIFIED):
-        return Headline(tone="bad", title=record.note, detail=detail)
-    if record.is_cut_short:
-        return Headline(tone="bad", title=CUT_SHORT, detail=detail)
-    if record.outcome is RunOutcome.SHORT:
+        title = record.note
+    elif record.is_cut_short:
+        title = CUT_SHORT
+    elif record.outcome is RunOutcome.SHORT:
         title = _ENDLESS if record.endless else "Too little verified"
-        return Headline(tone="bad", title=title, detail=detail)
-    skipped = sum(each.skipped for each in record.tests)
-    if any(each.passed for each in record.tests):
-        return Headline(tone="bad", title="No key works", detail=detail)
-    detail = f"All {skipped} tests were skipped." if skipped > 1 else "The only test was skipped."
-    return Headline(tone="bad", title=_NOTHING, detail=detail)
+    elif any(each.passed for each in record.tests):
+        title = "No key works"
+    else:
+        title, skipped = _NOTHING, sum(each.skipped for each in record.tests)
+        detail = f"All {skipped} tests were skipped." if skipped > 1 else "The only test was skipped."
+    return Headline(tone="bad", title=title, detail=detail)
 
 
 def _headline_of_unfinished(record: RunRecord, detail: str) -> Headline:
     failed = OWN_CODE_FAILED if record.note.startswith(OWN_CODE_FAILED) else "The harness failed"
-    what = {RunOutcome.INTERRUPTED: "Interrupted", RunOutcome.STOPPED: "Stopped early"}.get(
-        record.outcome, failed
-    )
+    named = {RunOutcome.INTERRUPTED: "Interrupted", RunOutcome.STOPPED: "Stopped early"}
+    what = named.get(record.outcome, failed)
     if not record.counts.exchanges:
         return Headline(tone="warn", title=f"{what}: no verdict", detail="Nothing was sent.")
-    is_broken = any(record.fails(finding) for finding in record.findings)
-    state = "broken so far" if is_broken else "no verdict"
-    return Headline(tone="bad" if is_broken else "warn", title=f"{what}: {state}", detail=detail)
+    if any(record.fails(finding) for finding in record.findings):
+        return Headline(tone="bad", title=f"{what}: broken so far", detail=detail)
+    return Headline(tone="warn", title=f"{what}: no verdict", detail=detail)
 
 
 def _headline_of_traffic(record: RunRecord, rows: Sequence[FactRow]) -> Headline:
@@ -105,36 +108,32 @@ def _headline_of_traffic(record: RunRecord, rows: Sequence[FactRow]) -> Headline
     )
 
 
-def _headline_of_broken(record: RunRecord, detail: str) -> Headline:
+def _title_of_broken(record: RunRecord) -> tuple[str, str]:
+    """Return the title, and what comes before the figures."""
     failing = {finding.verdict for finding in record.findings if record.fails(finding)}
     if failing == {Verdict.CONTRADICTION}:
         first, *more = contradictions_of(record)
-        says = f"{first.expected}, but {first.observed}{f', and {len(more)} more' if more else ''}."
-        return Headline(tone="bad", title="The target contradicts its profile", detail=f"{says} {detail}")
-    title = "Contract broken"
+        says = f"{first.difference}{f', and {len(more)} more' if more else ''}. "
+        return "The target contradicts its profile", says
     if not failing and record.note.startswith("waiver"):
-        title = "Waiver expired"
-    elif not failing and record.note.startswith(LEFT_BEHIND):
-        title = LEFT_BEHIND
-    return Headline(tone="bad", title=title, detail=detail)
+        return "Waiver expired", ""
+    if not failing and record.note.startswith(LEFT_BEHIND):
+        return LEFT_BEHIND, ""
+    return "Contract broken", ""
 
 
-def _headline_without_breach(record: RunRecord, rows: Sequence[FactRow], detail: str) -> Headline:
+def _title_without_breach(record: RunRecord, rows: Sequence[FactRow]) -> str:
     """The contract counts as kept if all that the profile allows was verified, and at least half of all."""
-    if record.kind == VERIFY_KIND:
-        return _headline_of_traffic(record, rows)
     if record.is_cut_short:
-        return Headline(tone="warn", title=CUT_SHORT, detail=detail)
+        return CUT_SHORT
     if record.endless:
-        return Headline(tone="warn", title=_ENDLESS, detail=detail)
+        return _ENDLESS
     selected = [row for row in rows if row.is_selected]
     verified = sum(row.status is FactStatus.VERIFIED for row in selected)
     if all(row.status is FactStatus.UNTESTED for row in selected):
-        return Headline(tone="warn", title=_NOTHING, detail=detail)
+        return _NOTHING
     is_whole = not any(row.is_missed for row in selected)
-    if is_whole and verified >= len(selected) * _LEAST_SHARE:
-        return Headline(tone="good", title="Contract kept", detail=detail)
-    return Headline(tone="warn", title="No breach found", detail=detail)
+    return _KEPT if is_whole and verified >= len(selected) * _LEAST_SHARE else "No breach found"
 
 
 def _not_kept(counts: dict[FactStatus, int]) -> list[str]:
@@ -150,13 +149,12 @@ def _figures(record: RunRecord, rows: Sequence[FactRow]) -> str:
     of_others = _not_kept(status_counts(row for row in rows if not row.is_selected))
     selected = sum(row.is_selected for row in rows)
     word = "fact" if selected == len(rows) else "selected fact"
-    contradictions = len(contradictions_of(record))
+    contradicted = len(contradictions_of(record))
     parts = [
         f"{counts[FactStatus.VERIFIED]} of {counted(selected, word)} verified",
         *_not_kept(counts),
         f"{counts[FactStatus.UNTESTED]} not tested",
-        *([f"{contradictions} contradictions of the profile"] if contradictions > 1 else []),
-        *(["1 contradiction of the profile"] if contradictions == 1 else []),
+        *([f"{counted(contradicted, 'contradiction')} of the profile"] if contradicted else []),
     ]
     never = f"No execution of {' or '.join(record.endless)} ended by its deadline. " if record.endless else ""
     usage = record.counts.usage

@@ -1,8 +1,7 @@
 """The report of a check: the verdict, the findings, and the status of every fact."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from typing import Final
 
 from knouds_harness.exchange.evidence import Exchange
@@ -52,6 +51,7 @@ _MOST_FINDINGS_WITH_EVIDENCE: Final = 200
 _MOST_CONTRADICTIONS_WITH_EVIDENCE: Final = 50
 _MOST_DRIFT_WITH_EVIDENCE: Final = 50
 _MOST_EVIDENCE_OF_CELLS: Final = 600
+_BEHIND_CELLS: Final = "The exchanges behind the cells above. All others are in exchanges.har."
 _UNFOLDED: Final = 5
 _MOST_FINDINGS: Final[dict[Medium, int]] = {"terminal": 5, "markdown": 20}
 _MOST_MISSING: Final[dict[Medium, int]] = {"terminal": 3}
@@ -69,6 +69,7 @@ def check_report(record: RunRecord, change: RunChange | None = None, *, only_new
 
     With ``only_new``, what the baseline had, too, and what does not fail the run, is left out.
     """
+    setup, target = record.setup, record.setup.target
     rows = fact_status.fact_rows(record)
     compared = change.comparison if change and isinstance(change.comparison, CheckComparison) else None
     known = compared.known if compared else None
@@ -82,9 +83,12 @@ def check_report(record: RunRecord, change: RunChange | None = None, *, only_new
         ]
         drift = [each for each in drift if not _is_known(each.findings, known)]
         waiting = compared.newly_missing(waiting)
-    matrix = matrix_of(record)
-    evidence = _Evidence(record, drift, matrix)
-    setup, target = record.setup, record.setup.target
+    matrix, evidence = matrix_of(record), _evidence(record, drift)
+    in_findings = {each.id for each in evidence.by_fingerprint.values()}
+    behind_cells = _behind_cells(record, matrix, in_findings)
+    linked = in_findings | {each.id for each in behind_cells}
+    sentences = {each.id: each.sentence for each in setup.checks.values()}
+    findings = Findings(groups=(), sentences=sentences, evidence=evidence)
     verdict = headline(record, rows, change)
     counts = record.counts
     words = cost_words(counts.cost_credits, counts.usage)
@@ -94,17 +98,17 @@ def check_report(record: RunRecord, change: RunChange | None = None, *, only_new
     lost = record.missing_exchanges
     says_lost = f"The evidence of {counted(lost, 'exchange')} is not in exchanges.har."
     sections = [
-        _findings(record, groups, evidence),
-        *_change(change),
-        *([_drift(drift, evidence, known)] if drift else []),
-        matrix_section(matrix, lambda: evidence.linked),
-        *([facts_section(rows, {group.name for group in groups}, lambda: evidence.linked)] if rows else []),
+        _findings(record, groups, findings),
+        *([change_section(change, check_change_blocks(compared))] if change and compared else []),
+        *([_drift(drift, findings, known)] if drift else []),
+        matrix_section(matrix, linked),
+        *([facts_section(rows, {group.name for group in groups}, linked)] if rows else []),
         *timeline_section(record),
         *([_untested(record, rows, waiting)] if rows else []),
-        *_families(record),
-        *_waivers(record),
+        _families(record),
+        _waivers(record),
         run_section(record, _run(record), again_on="the same keys and resources"),
-        *_evidence_of_cells(evidence),
+        evidence_section(_BEHIND_CELLS, behind_cells, is_marked=False),
     ]
     return Report(
         headline=verdict,
@@ -145,62 +149,40 @@ def only_failing(report: Report, record: RunRecord) -> Report:
     )
 
 
-class _Evidence:
-    """The exchanges that the page of a run shows, computed only if HTML is made."""
-
-    def __init__(self, record: RunRecord, drift: Sequence[fact_status.Drift], matrix: Matrix) -> None:
-        self.record = record
-        self._drift = drift
-        self._matrix = matrix
-
-    @cached_property
-    def of_findings(self) -> ShownEvidence:
-        record = self.record
-        about_facts = [each for group in fact_status.findings_by_fact(record) for each in group.findings]
-        shown = [
-            *fact_status.contradictions_of(record)[:_MOST_CONTRADICTIONS_WITH_EVIDENCE],
-            *about_facts[:_MOST_FINDINGS_WITH_EVIDENCE],
-            *(each.findings[0] for each in self._drift[:_MOST_DRIFT_WITH_EVIDENCE]),
-        ]
-        views = {
-            each.fingerprint: evidence_of(exchange, where=each.where)
-            for each in shown
-            if (exchange := record.exchange_by_id.get(each.exchange_id or ""))
-        }
-        first: dict[str, str] = {}
-        for fingerprint, view in views.items():
-            first.setdefault(view.id, fingerprint)
-        return ShownEvidence(by_fingerprint=views, anchored=frozenset(first.values()))
-
-    @cached_property
-    def of_cells(self) -> list[Exchange]:
-        """The exchanges behind cells of the matrix that no finding shows."""
-        in_findings = {each.id for each in self.of_findings.by_fingerprint.values()}
-        cells = (cell for row in self._matrix.rows for cell in row.cells if cell)
-        wanted = dict.fromkeys(cell.exchange_id or "" for cell in cells)
-        exchanges = self.record.exchange_by_id
-        shown = [exchanges[each] for each in wanted if each in exchanges and each not in in_findings]
-        return shown[:_MOST_EVIDENCE_OF_CELLS]
-
-    @cached_property
-    def linked(self) -> Collection[str]:
-        """Exchanges that have a place on the page."""
-        in_findings = {each.id for each in self.of_findings.by_fingerprint.values()}
-        return in_findings | {each.id for each in self.of_cells}
-
-    @cached_property
-    def findings(self) -> Findings:
-        """Findings without groups yet, with the sentences and evidence for any."""
-        sentences = {each.id: each.sentence for each in self.record.setup.checks.values()}
-        return Findings(groups=(), sentences=sentences, evidence=lambda: self.of_findings)
+def _evidence(record: RunRecord, drift: Sequence[fact_status.Drift]) -> ShownEvidence:
+    """Return the exchanges behind the findings that a page shows."""
+    about_facts = [each for group in fact_status.findings_by_fact(record) for each in group.findings]
+    shown = [
+        *fact_status.contradictions_of(record)[:_MOST_CONTRADICTIONS_WITH_EVIDENCE],
+        *about_facts[:_MOST_FINDINGS_WITH_EVIDENCE],
+        *(each.findings[0] for each in drift[:_MOST_DRIFT_WITH_EVIDENCE]),
+    ]
+    views = {
+        each.fingerprint: evidence_of(exchange, where=each.where)
+        for each in shown
+        if (exchange := record.exchange_by_id.get(each.exchange_id or ""))
+    }
+    first: dict[str, str] = {}
+    for fingerprint, view in views.items():
+        first.setdefault(view.id, fingerprint)
+    return ShownEvidence(by_fingerprint=views, anchored=frozenset(first.values()))
 
 
-def _findings(record: RunRecord, groups: Sequence[FindingGroup], evidence: _Evidence) -> Section:
+def _behind_cells(record: RunRecord, matrix: Matrix, in_findings: Collection[str]) -> list[Exchange]:
+    """Return the exchanges behind cells of the matrix that no finding shows."""
+    cells = (cell for row in matrix.rows for cell in row.cells if cell)
+    wanted = dict.fromkeys(cell.exchange_id or "" for cell in cells)
+    exchanges = record.exchange_by_id
+    shown = [exchanges[each] for each in wanted if each in exchanges and each not in in_findings]
+    return shown[:_MOST_EVIDENCE_OF_CELLS]
+
+
+def _findings(record: RunRecord, groups: Sequence[FindingGroup], findings: Findings) -> Section:
     contradictions = fact_status.contradictions_of(record)
     total = sum(len(group.findings) for group in groups) + len(contradictions)
     blocks: list[Block] = []
     if total > 1:
-        blocks.append(Figure("finding_filter.html.j2", shown=HTML))
+        blocks.append(Figure("finding_filter.html.j2"))
     if contradictions:
         says = "Either the profile is wrong, or the server. What depends on it was not tested."
         group = FindingGroup(
@@ -219,10 +201,10 @@ def _findings(record: RunRecord, groups: Sequence[FindingGroup], evidence: _Evid
                 most=_MOST_FINDINGS,
                 shown=IN_TEXT,
             ),
-            replace(evidence.findings, groups=[group], unfolded=1, shown=HTML),
+            replace(findings, groups=[group], unfolded=1, shown=HTML),
         ]
     if groups:
-        blocks.append(replace(evidence.findings, groups=groups, unfolded=_UNFOLDED, most=_MOST_FINDINGS))
+        blocks.append(replace(findings, groups=groups, unfolded=_UNFOLDED, most=_MOST_FINDINGS))
     elif contradictions:
         blocks.append(Text("Nothing else was seen against the contract.", shown=HTML))
     else:
@@ -233,12 +215,7 @@ def _findings(record: RunRecord, groups: Sequence[FindingGroup], evidence: _Evid
     return Section("findings", title, name="Findings", blocks=blocks)
 
 
-def _change(change: RunChange | None) -> Iterator[Section]:
-    if change and isinstance(change.comparison, CheckComparison):
-        yield change_section(change, check_change_blocks(change.comparison))
-
-
-def _drift(drift: Sequence[fact_status.Drift], evidence: _Evidence, known: Collection[str] | None) -> Section:
+def _drift(drift: Sequence[fact_status.Drift], findings: Findings, known: Collection[str] | None) -> Section:
     return Section(
         "drift",
         f"New and undocumented ({len(drift)}), which breaks nothing",
@@ -260,7 +237,7 @@ def _drift(drift: Sequence[fact_status.Drift], evidence: _Evidence, known: Colle
                 shown=IN_TEXT,
             ),
             replace(
-                evidence.findings,
+                findings,
                 groups=[
                     FindingGroup(
                         name=f"new-{number}",
@@ -324,73 +301,47 @@ def _separated(links: Sequence[Link]) -> Words:
     return tuple(piece for link in links for piece in (", ", link))[1:]
 
 
-def _families(record: RunRecord) -> Iterator[Section]:
-    families = fact_status.family_rows(record)
-    if families and record.setup.facts:
-        yield Section(
-            "families",
-            "Tests",
-            [
-                Text(
-                    "How the tests of each family ended, and how long they took; those that ran side by "
-                    "side are added up.",
-                    shown=HTML,
-                ),
-                Table(
-                    "Tests by family",
-                    (Column("Family", is_name=True), *numbers("Passed", "Failed", "Skipped", "Seconds")),
-                    [
-                        (
-                            row.family,
-                            *map(str, (row.passed, row.failed, row.skipped)),
-                            f"{row.duration_s:.1f}",
-                        )
-                        for row in families
-                    ],
-                    shown=HTML,
-                ),
-            ],
-        )
+def _families(record: RunRecord) -> Section:
+    rows = [
+        (each.check, f"{each.passed}", f"{each.failed}", f"{each.skipped}", f"{each.duration_s:.1f}")
+        for each in fact_status.family_rows(record)
+    ]
+    says = "How the tests of each family ended, and their time; those that ran side by side are added up."
+    columns = (Column("Family", is_name=True), *numbers("Passed", "Failed", "Skipped", "Seconds"))
+    blocks: list[Block] = [Text(says, shown=HTML), Table("Tests by family", columns, rows, shown=HTML)]
+    return Section("families", "Tests", blocks if rows and record.setup.facts else [])
 
 
-def _waivers(record: RunRecord) -> Iterator[Section]:
+def _waivers(record: RunRecord) -> Section:
     rows = fact_status.waiver_rows(record)
-    if rows:
-        said = [
-            f"waiver {row.state}: {row.waiver}"
-            for row in rows
-            if (row.state == "expired" and f"waiver expired on {row.waiver.expires}" not in record.note)
-            or (row.state == "unused" and record.outcome.is_complete)
-        ]
-        said += [f"waiver ends on {row.waiver.expires}: {row.waiver}" for row in rows if row.ends_soon]
-        yield Section(
-            "waivers",
-            "Waivers",
-            [
-                Items(said, tone="warn", shown=TERMINAL),
-                Table(
-                    "Waivers",
-                    (
-                        Column("State"),
-                        Column("Names", is_name=True),
-                        Column("Reason"),
-                        Column("Until"),
-                        Column("Findings", is_number=True),
-                    ),
-                    [
-                        (
-                            badge(row.state, _TONE_BY_WAIVER[row.state]),
-                            str(row.waiver),
-                            row.waiver.reason,
-                            str(row.waiver.expires),
-                            str(len(row.findings)),
-                        )
-                        for row in rows
-                    ],
-                    shown=ON_PAGES,
-                ),
-            ],
+    said = [
+        f"waiver {row.state}: {row.waiver}"
+        for row in rows
+        if (row.state == "expired" and f"waiver expired on {row.waiver.expires}" not in record.note)
+        or (row.state == "unused" and record.outcome.is_complete)
+    ]
+    said += [f"waiver ends on {row.waiver.expires}: {row.waiver}" for row in rows if row.ends_soon]
+    columns = (
+        Column("State"),
+        Column("Names", is_name=True),
+        *(Column(heading) for heading in ("Reason", "Until")),
+        Column("Findings", is_number=True),
+    )
+    cells: list[Sequence[Words]] = [
+        (
+            badge(row.state, _TONE_BY_WAIVER[row.state]),
+            str(row.waiver),
+            row.waiver.reason,
+            str(row.waiver.expires),
+            str(len(row.findings)),
         )
+        for row in rows
+    ]
+    blocks: list[Block] = [
+        Items(said, tone="warn", shown=TERMINAL),
+        Table("Waivers", columns, cells, shown=ON_PAGES),
+    ]
+    return Section("waivers", "Waivers", blocks if rows else [])
 
 
 def _run(record: RunRecord) -> list[tuple[str, Words]]:
@@ -409,9 +360,3 @@ def _run(record: RunRecord) -> list[tuple[str, Words]]:
         ("Host", setup.host),
         ("Assumptions", "fail the run (--strict)" if setup.strict else "never fail the run"),
     ]
-
-
-def _evidence_of_cells(evidence: _Evidence) -> Iterator[Section]:
-    if evidence.of_cells:
-        says = "The exchanges behind the cells above. All others are in exchanges.har."
-        yield evidence_section(says, evidence.of_cells, is_marked=False)

@@ -61,15 +61,6 @@ def check_figures(record: RunRecord) -> CheckFigures:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FactChange:
-    """A fact whose status changed."""
-
-    fact: str
-    before: FactStatus
-    now: FactStatus
-
-
-@dataclass(frozen=True, kw_only=True)
 class CheckComparison:
     """The comparison of two conformance runs.
 
@@ -78,6 +69,7 @@ class CheckComparison:
         not_looked_for: Findings that are missing now and whose fact was not tested.
         lost: Facts that were verified before and are not tested now, although the run now is about them;
             none if it chose other tests.
+        facts: Facts whose status changed, the worst first: before and now.
     """
 
     baseline: CheckFigures
@@ -88,7 +80,7 @@ class CheckComparison:
     gone: tuple[Finding, ...]
     not_looked_for: tuple[Finding, ...]
     lost: tuple[str, ...]
-    facts: tuple[FactChange, ...]
+    facts: Mapping[str, tuple[FactStatus, FactStatus]]
     notes: tuple[str, ...]
 
     @property
@@ -158,7 +150,7 @@ def compare_checks(baseline: CheckFigures, candidate: CheckFigures) -> CheckComp
         gone=tuple(each for each in missing if each not in unseen),
         not_looked_for=tuple(unseen),
         lost=tuple(_lost_facts(baseline, candidate)),
-        facts=tuple(_changed_facts(baseline, candidate)),
+        facts=_changed_facts(baseline, candidate),
         notes=tuple(_notes(baseline, candidate)),
     )
 
@@ -173,11 +165,14 @@ def _lost_facts(baseline: CheckFigures, candidate: CheckFigures) -> Iterator[str
             yield fact
 
 
-def _changed_facts(baseline: CheckFigures, candidate: CheckFigures) -> Iterator[FactChange]:
-    for fact, now in sorted(candidate.facts.items(), key=lambda each: each[1].rank):
-        before = baseline.facts.get(fact, FactStatus.UNTESTED)
-        if before is not now:
-            yield FactChange(fact=fact, before=before, now=now)
+def _changed_facts(
+    baseline: CheckFigures, candidate: CheckFigures
+) -> Mapping[str, tuple[FactStatus, FactStatus]]:
+    return {
+        fact: (before, now)
+        for fact, now in sorted(candidate.facts.items(), key=lambda each: each[1].rank)
+        if (before := baseline.facts.get(fact, FactStatus.UNTESTED)) is not now
+    }
 
 
 def _notes(baseline: CheckFigures, candidate: CheckFigures) -> Iterator[str]:

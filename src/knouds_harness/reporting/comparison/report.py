@@ -228,13 +228,9 @@ def _of_checks(comparison: CheckComparison) -> Iterator[Section]:
         yield Section("lost", title, [lost], name="Not tested now")
     if comparison.facts:
         columns = (Column("Fact", is_name=True), Column("Before"), Column("Now"))
-        rows = [
-            (
-                Code(each.fact),
-                badge(each.before.label, each.before.tone),
-                badge(each.now.label, each.now.tone),
-            )
-            for each in comparison.facts
+        rows: list[tuple[Words, ...]] = [
+            (Code(fact), *(badge(each.label, each.tone) for each in statuses))
+            for fact, statuses in comparison.facts.items()
         ]
         table = Table("Facts that changed", columns, rows, shown=ON_PAGES)
         yield Section("facts", "Facts that changed", [table])
@@ -255,14 +251,11 @@ def _found(id_: str, title: str, label: str, findings: Sequence[Finding], *, in_
 
 
 def _runs(comparison: Comparison) -> Section:
-    runs: list[tuple[str, LoadFigures | CheckFigures]]
+    sides: tuple[Sequence[LoadFigures | CheckFigures], ...]
     if isinstance(comparison, LoadComparison):
-        runs = [("baseline", run) for run in comparison.baseline]
-        runs += [("candidate", run) for run in comparison.candidate]
+        sides, last = (comparison.baseline, comparison.candidate), "Seed"
     else:
-        runs = [("baseline", comparison.baseline), ("candidate", comparison.candidate)]
-    last = "Seed" if isinstance(comparison, LoadComparison) else "Contract"
-    headings = ("Side", "Run", "Target", "Started", last)
+        sides, last = ([comparison.baseline], [comparison.candidate]), "Contract"
     rows = [
         (
             side,
@@ -271,8 +264,10 @@ def _runs(comparison: Comparison) -> Section:
             f"{run.started_at:%d %B %Y, %H:%M UTC}",
             str(run.plan.seed) if isinstance(run, LoadFigures) else run.document_version,
         )
-        for side, run in runs
+        for side, runs in zip(("baseline", "candidate"), sides, strict=True)
+        for run in runs
     ]
+    headings = ("Side", "Run", "Target", "Started", last)
     columns = [Column(each, is_name=each == "Run") for each in headings]
     return Section("runs", "Runs", [Table("Runs", columns, rows, shown=ON_PAGES)])
 
@@ -283,7 +278,7 @@ def _drawing(row: MeasureRow, change: FigureChange, span: float) -> Figure:
 
     return Figure(
         "interval.html.j2",
-        values=lambda: {
+        values={
             "tone": _TONE_BY_VERDICT[row.verdict],
             "says": f"{row.operation} {measure_name(row)}: {interval_words(row)}",
             "low": place(change.low),

@@ -201,24 +201,19 @@ def _load(comparison: LoadComparison) -> dict[str, Any]:
         "confidence_of_each_interval": comparison.confidence,
         "newly_broken_facts": list(comparison.newly_broken),
         "objectives_missed": [asdict(each) for each in comparison.missed],
-        "changes": [
-            {
-                "operation": row.operation,
-                "measure": row.measure,
-                "verdict": row.verdict,
-                "is_gate": row.is_gate,
-                "tolerance": row.tolerance,
-                "baseline": row.baseline,
-                "candidate": row.candidate,
-                "change": row.change.estimate if row.change else None,
-                "interval": [row.change.low, row.change.high] if row.change else None,
-                "noise": row.change.noise if row.change else None,
-                "is_noise_seen": row.change.is_noise_seen if row.change else None,
-                "smallest_visible": row.change.visible if row.change else None,
-                "reason": row.reason,
-            }
-            for row in comparison.rows
-        ],
+        "changes": [_change(row) for row in comparison.rows],
+    }
+
+
+def _change(row: MeasureRow) -> dict[str, Any]:
+    members = ("operation", "measure", "verdict", "is_gate", "tolerance", "baseline", "candidate", "reason")
+    change = row.change
+    return {name: getattr(row, name) for name in members} | {
+        "change": change and change.estimate,
+        "interval": change and [change.low, change.high],
+        "noise": change and change.noise,
+        "is_noise_seen": change and change.is_noise_seen,
+        "smallest_visible": change and change.visible,
     }
 
 
@@ -233,19 +228,12 @@ def _check(comparison: CheckComparison) -> dict[str, Any]:
         "not_looked_for": _findings(comparison.not_looked_for),
         "still": _findings(comparison.still),
         "lost": list(comparison.lost),
-        "facts": [{"fact": each.fact, "before": each.before, "now": each.now} for each in comparison.facts],
+        "facts": [
+            {"fact": fact, "before": before, "now": now} for fact, (before, now) in comparison.facts.items()
+        ],
     }
 
 
 def _findings(findings: Sequence[Finding]) -> list[dict[str, Any]]:
-    return [
-        {
-            "fingerprint": each.fingerprint,
-            "verdict": each.verdict,
-            "fact": each.fact,
-            "operation": each.operation,
-            "expected": each.expected,
-            "observed": each.observed,
-        }
-        for each in findings
-    ]
+    members = ("fingerprint", "verdict", "fact", "operation", "expected", "observed")
+    return [{name: getattr(each, name) for name in members} for each in findings]

@@ -1,8 +1,7 @@
 """The columns of load's tables: one description for terminal, HTML, Markdown, CSV and OpenMetrics."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from typing import Final, Generic, Literal, TypeVar
 
 from knouds_harness.measures.objectives import digits, milliseconds
@@ -12,7 +11,6 @@ from knouds_harness.runs.operation_load import (
     PERCENTS,
     RECORDED_PERCENTS,
     STATUSES,
-    TASK,
     OperationLoad,
     RequestStatus,
     Times,
@@ -24,7 +22,6 @@ Subject = TypeVar("Subject", OperationLoad, Times)
 
 PHASES: Final = {"dns": "DNS", "connect": "connect", "tls": "TLS", "first_byte": "first byte", "body": "body"}
 """The phases of a request, in their order; the first three only if a connection was opened."""
-_RANK_BY_PHASE: Final = {"first_byte": 0, "body": 1}
 TIMES: Final = ("response", "service", *PHASES)
 """The times of an operation that files for programs hold."""
 _TIMES_SAY: Final = "Times of requests that succeeded, or of opening a connection; quantile 1 is the longest."
@@ -72,15 +69,6 @@ class LoadColumn(Generic[Subject]):
         if self.unit == "bytes":
             return byte_size(number)
         return f"{number:{_FORMATS[self.unit]}}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextColumn:
-    """A column of a table of text: its heading, and a cell for each operation."""
-
-    heading: str
-    cells: tuple[str, ...]
-    rank: int
 
 
 def _of_status(status: str) -> LoadColumn[OperationLoad]:
@@ -190,14 +178,6 @@ TIME_COLUMNS: tuple[LoadColumn[Times], ...] = (
 )
 
 
-def waited_ms(load: OperationLoad) -> float | None:
-    """Return how long requests waited on average from when they were due until they were sent."""
-    response_ms, service_ms = time_ms(load.response, "mean_ms"), time_ms(load.service, "mean_ms")
-    if response_ms is None or service_ms is None:
-        return None
-    return max(0.0, response_ms - service_ms)
-
-
 def byte_size(number: float) -> str:
     """Format an amount of data with as many digits as matter."""
     power = 0
@@ -229,83 +209,3 @@ def point_times(point: CapacityPoint) -> dict[str, str]:
         for column in time_columns()
         if (time := getattr(point, column.key, None)) is not None
     }
-
-
-_LEAST_DOUBT: Final = 0.01
-_LEAST_DOUBT_MS: Final = 0.1
-ERROR_HEADINGS: Final = ("operation", "status", "status code", "code", "count", "such as")
-
-
-def error_rows(load: LoadResults) -> list[tuple[str, str, str, str, str, str]]:
-    """Return exceptions of tasks, then what was not ok, with an exchange: the cells of ``ERROR_HEADINGS``.
-
-    The most frequent come first.
-    """
-    found = [(each.operation, error) for each in load.operations for error in each.errors]
-    raised = [
-        (f"{TASK}{each.task}", "failed", "none", each.error, f"{each.count:,}", "")
-        for each in load.task_errors
-    ]
-    return raised + [
-        (
-            operation,
-            error.status,
-            str(error.status_code or "none"),
-            error.code,
-            f"{error.count:,}",
-            next(iter(error.exchanges), ""),
-        )
-        for operation, error in sorted(found, key=lambda each: -each[1].count)
-    ]
-
-
-def text_columns(load: LoadResults, *, with_units: bool) -> list[TextColumn]:
-    """Return the columns of a table of text, with the response times of ``rows_of``."""
-    rows = rows_of(load)
-    return [
-        *(
-            _text_column(column, rows, with_units=with_units)
-            for column in operation_columns()
-            if not column.is_hidden_if_zero or any(map(column.figure, rows))
-        ),
-        *(
-            replace(shown, cells=tuple(map(partial(with_doubt, key=column.key), shown.cells, rows)))
-            for column in time_columns()
-            if column.is_in_text
-            for shown in [_text_column(column, [row.response for row in rows], with_units=with_units)]
-        ),
-    ]
-
-
-def with_doubt(text: str, load: OperationLoad, *, key: str) -> str:
-    """Add to a response time by how much the generator's own delay may have raised it, if that is shown."""
-    figure_ms, doubt_ms = time_ms(load.response, key), load.doubts_ms.get(key, 0.0)
-    if figure_ms is None or doubt_ms < max(_LEAST_DOUBT * figure_ms, _LEAST_DOUBT_MS):
-        return text
-    return f"{text} ±{milliseconds(doubt_ms).removesuffix(' ms')}"
-
-
-def phase_columns(load: LoadResults, *, with_units: bool) -> list[TextColumn]:
-    """Return the columns of a table of text: medians of the phases of ``rows_of``, bytes and connections."""
-    rows = rows_of(load)
-    (median,) = (column for column in TIME_COLUMNS if column.key == "p50_ms")
-    return [
-        *(
-            _text_column(
-                replace(median, heading=phase, rank=_RANK_BY_PHASE.get(kind, 7)),
-                [getattr(row, kind) for row in rows],
-                with_units=with_units,
-            )
-            for kind, phase in PHASES.items()
-            if any(getattr(row, kind).count for row in rows)
-        ),
-        *(_text_column(column, rows, with_units=with_units) for column in TRAFFIC_COLUMNS),
-    ]
-
-
-def _text_column(column: LoadColumn[Subject], subjects: list[Subject], *, with_units: bool) -> TextColumn:
-    return TextColumn(
-        heading=column.heading.lower(),
-        cells=tuple(column.text(each, with_unit=with_units) for each in subjects),
-        rank=column.rank,
-    )

@@ -165,8 +165,14 @@ def _figures(load: LoadResults) -> str:
     return f"{requests:,} requests{rate}, {errors}{f', {throttled:,} throttled' if throttled else ''}."
 
 
+def verdict_on(point: CapacityPoint) -> tuple[str, Tone]:
+    if point.is_kept:
+        return "met", "good"
+    return ("generator", "warn") if point.is_generator_limit else ("missed", "bad")
+
+
 def describe_point(point: CapacityPoint) -> str:
-    verdict = "met" if point.is_kept else "generator" if point.is_generator_limit else "missed"
+    verdict, _ = verdict_on(point)
     reason = f"  {point.reason}" if point.reason else ""
     times = ", ".join(f"{heading.lower()} {time}" for heading, time in point_times(point).items())
     return f"{point.asked_per_s:>9,.5g}/s  {verdict:9}  {times}{reason}"

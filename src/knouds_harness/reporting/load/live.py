@@ -1,5 +1,6 @@
 """Shows a running load: a live view in a terminal, a line now and then elsewhere."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, Self
@@ -76,22 +77,8 @@ class LiveView:
 
 
 def line(progress: LoadProgress) -> str:
-    of_most = "" if progress.most_credits is None else f" of {progress.most_credits:,.0f}"
-    parts = [
-        f"{_of_duration(progress)}{' (warm-up)' if _is_warming_up(progress) else ''}",
-        _rate(progress),
-        f"{progress.users:,} users" if progress.in_flight is None else f"{progress.in_flight:,} in flight",
-        _times(progress),
-        *[
-            f"{count:,} {status}"
-            for status, count in progress.by_status.items()
-            if count and status != RequestStatus.OK
-        ],
-        f"{progress.spent_credits:,.0f}{of_most} credits" if progress.spent_credits else "",
-        f"CPU {progress.cpu_share:.0%}",
-        _lag(progress),
-    ]
-    return ", ".join(part for part in parts if part)
+    time = f"{_of_duration(progress)}{' (warm-up)' if _is_warming_up(progress) else ''}"
+    return "; ".join([time, *(f"{name} {figure}" for name, figure in _figures(progress))])
 
 
 def view(progress: LoadProgress, *, title: str) -> RenderableType:
@@ -102,27 +89,33 @@ def view(progress: LoadProgress, *, title: str) -> RenderableType:
     what = "warm-up" if _is_warming_up(progress) else "load"
     time = "starting" if progress.at_s < 0 else f"{what} {_of_duration(progress)}"
     grid.add_row(time, ProgressBar(total=1.0, completed=done, width=32))
-    grid.add_row("rate", _rate(progress))
-    if progress.in_flight is None:
-        grid.add_row("users", f"{progress.users:,}")
-    else:
-        grid.add_row("in flight", f"{progress.in_flight:,} of at most {progress.users:,}")
-    grid.add_row("times", _times(progress) or "none yet")
-    grid.add_row("answers", _answers(progress))
-    for error in progress.errors:
-        status = str(error.status_code) if error.status_code else "no answer"
-        says = f"{error.count:,} {error.status}: {status} {error.code}".rstrip()
-        grid.add_row("", Text(says, style=_STYLE_BY_STATUS[error.status]))
-    if progress.most_credits is not None:
-        grid.add_row("credits", f"at most {progress.spent_credits:,.0f} of {progress.most_credits:,.0f}")
-    dropped = f", {progress.dropped:,} tasks not sent" if progress.dropped else ""
-    grid.add_row("generator", f"CPU {progress.cpu_share:.0%} of a core, {_lag(progress)}{dropped}")
+    for name, figure in _figures(progress):
+        grid.add_row(name, figure)
+        if name == "answers":
+            for error in progress.errors:
+                status = str(error.status_code) if error.status_code else "no answer"
+                says = f"{error.count:,} {error.status}: {status} {error.code}".rstrip()
+                grid.add_row("", Text(says, style=_STYLE_BY_STATUS[error.status]))
     parts: list[RenderableType] = [Text(title, style="bold"), grid]
     parts += [Text(f"warning: {doubt}", style="bold yellow") for doubt in progress.doubts]
     if progress.limits:
         parts.append(Text(_warning(progress), style="bold yellow"))
     parts.append(Text("Ctrl-C ends the run with a report", style="dim"))
     return Group(*parts)
+
+
+def _figures(progress: LoadProgress) -> Iterator[tuple[str, str | Text]]:
+    yield "rate", _rate(progress)
+    if progress.in_flight is None:
+        yield "users", f"{progress.users:,}"
+    else:
+        yield "in flight", f"{progress.in_flight:,} of at most {progress.users:,}"
+    yield "times", _times(progress) or "none yet"
+    yield "answers", _answers(progress)
+    if progress.most_credits is not None:
+        yield "credits", f"at most {progress.spent_credits:,.0f} of {progress.most_credits:,.0f}"
+    dropped = f", {progress.dropped:,} tasks not sent" if progress.dropped else ""
+    yield "generator", f"CPU {progress.cpu_share:.0%} of a core, {_lag(progress)}{dropped}"
 
 
 def _warning(progress: LoadProgress) -> str:

@@ -1,7 +1,6 @@
-"""The rate limits that a load run met: each window of an account, and the seconds that were throttled."""
+"""The rate limits that a load run met: each window of an account."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
@@ -10,9 +9,7 @@ from knouds_harness.contract.capabilities import WINDOW_S
 from knouds_harness.reporting.load.tables import bar
 from knouds_harness.reporting.report import HTML, Column, Table, Toned, numbers
 from knouds_harness.runs.load_results import LimitWindow, LoadResults
-from knouds_harness.runs.operation_load import ALL_OPERATIONS, RequestStatus, SecondRow
 
-_MOST_THROTTLED_SPANS: Final = 50
 _MOST_LISTED: Final = 100
 
 
@@ -98,43 +95,6 @@ def _waiting(window: LimitWindow) -> str:
     return "none was sent" if window.throttled else ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ThrottledSpan:
-    """Seconds in a row that each had throttled requests, and how many requests were ok meanwhile."""
-
-    from_s: int
-    to_s: int
-    throttled: Mapping[str, int]
-    ok: int
-
-
-def throttled_spans(seconds: Sequence[SecondRow]) -> list[ThrottledSpan]:
-    """Return when requests were throttled: the first fifty spans."""
-    by_second: dict[int, list[SecondRow]] = defaultdict(list)
-    for second in seconds:
-        if second.operation != ALL_OPERATIONS and second.by_status.get("throttled"):
-            by_second[second.at_s].append(second)
-    spans: list[list[SecondRow]] = []
-    for at_s in sorted(by_second):
-        if spans and spans[-1][-1].at_s == at_s - 1:
-            spans[-1].extend(by_second[at_s])
-        else:
-            spans.append(list(by_second[at_s]))
-    return [_span(rows) for rows in spans[:_MOST_THROTTLED_SPANS]]
-
-
-def _span(rows: Sequence[SecondRow]) -> ThrottledSpan:
-    throttled: dict[str, int] = defaultdict(int)
-    for row in rows:
-        throttled[row.operation] += row.by_status["throttled"]
-    return ThrottledSpan(
-        from_s=rows[0].at_s,
-        to_s=rows[-1].at_s,
-        throttled=dict(throttled),
-        ok=sum(row.by_status.get(RequestStatus.OK, 0) for row in rows),
-    )
-
-
 def window_table(windows: Sequence[tuple[Track, DrawnWindow]]) -> Table:
     rows = []
     for track, each in windows:
@@ -163,22 +123,5 @@ def window_table(windows: Sequence[tuple[Track, DrawnWindow]]) -> Table:
             Column("After that wait"),
         ),
         rows,
-        shown=HTML,
-    )
-
-
-def throttled_table(spans: Sequence[ThrottledSpan]) -> Table:
-    return Table(
-        "When requests were throttled",
-        (Column("Seconds", is_name=True), Column("Operations"), *numbers("Throttled", "Ok meanwhile")),
-        [
-            (
-                str(span.from_s) if span.to_s == span.from_s else f"{span.from_s} to {span.to_s}",
-                ", ".join(f"{operation} {count:,}" for operation, count in span.throttled.items()),
-                f"{sum(span.throttled.values()):,}",
-                f"{span.ok:,}",
-            )
-            for span in spans
-        ],
         shown=HTML,
     )

@@ -27,14 +27,7 @@ from knouds_harness.reporting.load.headline import (
     first_figures,
     load_headline,
 )
-from knouds_harness.reporting.load.rate_limits import (
-    Track,
-    listed,
-    throttled_spans,
-    throttled_table,
-    tracks_of,
-    window_table,
-)
+from knouds_harness.reporting.load.rate_limits import Track, listed, tracks_of, window_table
 from knouds_harness.reporting.report import (
     HTML,
     IN_TEXT,
@@ -87,20 +80,20 @@ def load_report(record: RunRecord, measured: LoadRecord, change: RunChange | Non
     sections = [
         _shortfalls(load, verdict),
         _validity(load),
-        *([Section("objectives", "Objectives", [tables.objective_table(load)])] if load.objectives else []),
+        Section("objectives", "Objectives", [tables.objective_table(load)] if load.objectives else []),
         *changes,
         _over_time(load, has_times_of_all=ALL_OPERATIONS in charts["times"]),
         _percentiles(load),
-        *([_capacity(load.capacity, verdict)] if load.capacity else []),
+        Section("capacity", "Capacity", _capacity(load.capacity, verdict) if load.capacity else []),
         _operations(load, {each.id for each in evidence}),
-        *([Section("stages", "Stages", [tables.stage_table(load)])] if load.stages else []),
-        *([_phases(load)] if any(each.sent_bytes for each in load.operations) else []),
-        *([_cycles(load, load.cycles)] if load.cycles else []),
+        Section("stages", "Stages", [tables.stage_table(load)] if load.stages else []),
+        _phases(load),
+        Section("cycles", "Asynchronous cycles", _cycles(load, load.cycles) if load.cycles else []),
         _limits(load, measured, tracks),
         _cost(load, setup.target.limits.credits, words),
-        *([_contract(load)] if load.invariants else []),
+        Section("invariants", "Contract under load", _contract(load) if load.invariants else []),
         run_section(record, _plan(load), again_on="the same keys"),
-        *([evidence_section(_EVIDENCE_SAYS, evidence, is_marked=True)] if evidence else []),
+        evidence_section(_EVIDENCE_SAYS, evidence, is_marked=True),
     ]
     left_out = f", the first {plan.warm_up_s:g} s left out" if plan.warm_up_s else ""
     times = f"{plan.duration_s:g} s{left_out}"
@@ -148,7 +141,8 @@ def _validity(load: LoadResults) -> Section:
     kept_up = badge("it did", "good") if validity.is_valid else badge("it did not", "bad")
     says = Text(("The figures are the target's only if the generator kept up: ", kept_up), shown=HTML)
     table = Table("Generator", numbers(*shown), [list(shown.values())], shown=HTML)
-    return Section("validity", "Generator", [says, table, *tables.delayed_figures(load)])
+    delayed = [Text(tables.describe_delay(validity))] if validity.delayed else []
+    return Section("validity", "Generator", [says, table, *delayed])
 
 
 def _change_blocks(comparison: LoadComparison) -> Iterator[Block]:
@@ -176,13 +170,12 @@ def _over_time(load: LoadResults, *, has_times_of_all: bool) -> Section:
             *([Text(text)] if text and not load.capacity else []),
             Figure(
                 "load_time.html.j2",
-                values=lambda: {
+                values={
                     "is_open": load.plan.model == "open",
                     "statuses": ", ".join(f"{each} ({each.means})" for each in RequestStatus),
                     "operations": _by_requests(load),
                     "times_of_all": [ALL_OPERATIONS] if has_times_of_all else [],
                 },
-                shown=HTML,
             ),
         ],
     )
@@ -208,39 +201,31 @@ def _percentiles(load: LoadResults) -> Section:
             Text(says, shown=HTML),
             Figure(
                 "load_percentiles.html.j2",
-                values=lambda: {
+                values={
                     "operations": _by_requests(load),
                     "percentiles_of_all": [ALL_OPERATIONS] if load.overall else [],
                 },
-                shown=HTML,
             ),
             tables.percentile_table(load),
         ],
     )
 
 
-def _capacity(capacity: Capacity, verdict: Headline) -> Section:
+def _capacity(capacity: Capacity, verdict: Headline) -> list[Block]:
     rate = "the rate that was found" if capacity.highest_per_s is not None else "the last rate"
-    return Section(
-        "capacity",
-        "Capacity",
-        [
-            Text(
-                f"{verdict.title}. {verdict.detail} Charts over time show all points one after another.",
-                shown=HTML,
-            ),
-            Figure("load_capacity.html.j2", shown=HTML),
-            tables.point_table(capacity.points),
-            Text(f"All other figures are of the last point at {rate}.", shown=ON_PAGES),
-        ],
-    )
+    says = f"{verdict.title}. {verdict.detail} Charts over time show all points one after another."
+    return [
+        Text(says, shown=HTML),
+        Figure("load_capacity.html.j2"),
+        tables.point_table(capacity.points),
+        Text(f"All other figures are of the last point at {rate}.", shown=ON_PAGES),
+    ]
 
 
 def _operations(load: LoadResults, evidence_ids: Collection[str]) -> Section:
-    blocks: list[Block] = [
-        tables.operation_table(load),
-        *(tables.operation_text_tables(load) if load.operations else ()),
-    ]
+    blocks: list[Block] = [tables.operation_table(load)]
+    if load.operations:
+        blocks.append(tables.operation_text_table(load))
     if load.task_errors or any(each.errors for each in load.operations):
         blocks.append(Heading("What did not succeed, by status and code"))
         blocks.append(tables.error_table(load, evidence_ids))
@@ -248,15 +233,17 @@ def _operations(load: LoadResults, evidence_ids: Collection[str]) -> Section:
 
 
 def _phases(load: LoadResults) -> Section:
+    if not any(each.sent_bytes for each in load.operations):  # an older record, or nothing was sent
+        return Section("phases", "", [])
     says = (
         "Waited: from when a request was due until it was sent. First byte: from then on. Body: from there "
         "to the last byte. DNS, connect, TLS: of opened connections. Bytes: heads and bodies."
     )
-    on_page = (Text(says, is_quiet=True, shown=HTML), tables.phase_table(load), tables.traffic_table(load))
-    return Section("phases", "Phases and bytes", [*on_page, *tables.phase_text_tables(load)])
+    made = (tables.phase_table(load), tables.traffic_table(load), tables.phase_text_table(load))
+    return Section("phases", "Phases and bytes", [Text(says, is_quiet=True, shown=HTML), *made])
 
 
-def _cycles(load: LoadResults, cycles: Cycles) -> Section:
+def _cycles(load: LoadResults, cycles: Cycles) -> list[Block]:
     endings = ", ".join(f"{count:,} {ending}" for ending, count in cycles.endings.items())
     kinds = {
         "to final": cycles.to_final,
@@ -281,13 +268,13 @@ def _cycles(load: LoadResults, cycles: Cycles) -> Section:
     ]
     if cycles.polls:
         blocks += [Heading("Polls in a cycle", shown=HTML), tables.poll_table(cycles.polls)]
-    return Section("cycles", "Asynchronous cycles", blocks)
+    return blocks
 
 
 def _limits(load: LoadResults, measured: LoadRecord, tracks: Sequence[Track]) -> Section:
     windows = listed(tracks)
     unlisted = sum(len(track.windows) for track in tracks) - len(windows)
-    spans = throttled_spans(measured.seconds)
+    throttled = {each.at_s for each in measured.seconds if each.by_status.get("throttled")}
     blocks: list[Block] = []
     if tracks:
         says = (
@@ -299,23 +286,22 @@ def _limits(load: LoadResults, measured: LoadRecord, tracks: Sequence[Track]) ->
         blocks += [
             Items(lines, most={"markdown": _MOST_LIMITS}, shown=MARKDOWN),
             Text(says, shown=HTML),
-            Figure("load_windows.html.j2", values=lambda: {"tracks": tracks}, shown=HTML),
+            Figure("load_windows.html.j2", values={"tracks": tracks}),
         ]
     if windows:
         blocks.append(window_table(windows))
     if unlisted:
         words = f"{counted(unlisted, 'window is', 'windows are')} drawn and not listed; `load.json` has all."
         blocks.append(Text(words, is_quiet=True, shown=HTML))
-    if spans:
+    if throttled:
         says = (
-            f"The target throttled (429) in {counted(len(spans), 'stretch', 'stretches')} of seconds. "
+            f"The target throttled (429) in {counted(len(throttled), 'second')}, which the charts mark. "
             "Throttled requests are neither errors nor in the times above."
         )
-        heading = [Heading("When requests were throttled", shown=HTML)] if tracks else []
-        blocks += [*heading, Text(says, shown=HTML), throttled_table(spans)]
     else:
         more = "" if tracks else " No response to an account with a rate limit showed a window."
-        blocks.append(Text(f"No request was throttled.{more}", shown=HTML))
+        says = f"No request was throttled.{more}"
+    blocks.append(Text(says, shown=HTML))
     return Section("limits", "Rate limits", blocks)
 
 
@@ -332,7 +318,7 @@ def _cost(load: LoadResults, limit: float, words: str) -> Section:
     )
 
 
-def _contract(load: LoadResults) -> Section:
+def _contract(load: LoadResults) -> list[Block]:
     share = load.plan.verified_share
     judged = f"{load.verified_answers:,} of {load.answers:,} answers"
     if not load.answers:  # an older record
@@ -353,7 +339,7 @@ def _contract(load: LoadResults) -> Section:
         blocks.append(replace(table, shown=ON_PAGES))
     if kept:
         blocks.append(Folded(f"{len(kept)} kept", [tables.promise_table(kept, "What held")]))
-    return Section("invariants", "Contract under load", blocks)
+    return blocks
 
 
 def _plan(load: LoadResults) -> list[tuple[str, Words]]:

@@ -3,57 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from knouds_harness.measures.delay import causes, remedy
 from knouds_harness.measures.objectives import figure_text, milliseconds, observed_text, short_name
 from knouds_harness.reporting.load.columns import (
-    ERROR_HEADINGS,
     PHASES,
     TRAFFIC_COLUMNS,
     LoadColumn,
     Subject,
-    TextColumn,
-    error_rows,
     operation_columns,
-    phase_columns,
     point_times,
     rows_of,
-    text_columns,
     time_columns,
-    waited_ms,
 )
-from knouds_harness.reporting.load.headline import STATE_LABELS
+from knouds_harness.reporting.load.headline import STATE_LABELS, verdict_on
 from knouds_harness.reporting.report import (
     HTML,
-    MARKDOWN,
+    IN_TEXT,
     ON_PAGES,
-    TERMINAL,
     Code,
     Column,
     Figure,
     Link,
     Medium,
     Table,
-    Text,
     Tone,
     Toned,
     Words,
     badge,
     numbers,
 )
-from knouds_harness.runs.load_results import (
-    CapacityPoint,
-    Cycles,
-    DelayedFigure,
-    Invariant,
-    LoadResults,
-    Validity,
-)
-from knouds_harness.runs.operation_load import OperationLoad, RequestStatus, Times, is_total
+from knouds_harness.runs.load_results import CapacityPoint, Cycles, Invariant, LoadResults, Validity
+from knouds_harness.runs.operation_load import TASK, OperationLoad, RequestStatus, Times, is_total, time_ms
 
 _MOST_ERRORS: Final[dict[Medium, int]] = {"terminal": 5, "markdown": 20}
 _MOST_STAGES: Final = 12
+_LEAST_DOUBT: Final = 0.01
+_LEAST_DOUBT_MS: Final = 0.1
+_RANK_BY_PHASE: Final = {"first_byte": 0, "body": 1}
 _TONE_BY_STATUS: Final = {each.value: each.tone for each in RequestStatus}
 _TONE_BY_STATE: Final[dict[str, Tone]] = {
     "broken": "bad",
@@ -72,7 +61,7 @@ def objective_table(load: LoadResults) -> Table:
         rows.append(
             (
                 badge("met", "good") if each.is_met else badge("missed", "bad"),
-                each.operation if is_total(each.operation) else Code(each.operation),
+                _name(each.operation),
                 short_name(each.measure),
                 observed_text(each),
                 figure_text(each.measure, each.bound),
@@ -97,70 +86,44 @@ def objective_table(load: LoadResults) -> Table:
     )
 
 
-def delayed_figures(load: LoadResults) -> list[Text | Table]:
-    """The figures that the generator itself has moved, if there are any."""
-    validity = load.validity
-    if not validity.delayed:
-        return []
-    worst: dict[str, DelayedFigure] = {}  # of each operation; load.json has all
-    for each in validity.delayed:
-        worst[each.operation] = max(worst.get(each.operation, each), each, key=_moved_by_ms)
-    rows = [
-        (
-            each.operation,
-            short_name(each.measure),
-            milliseconds(each.measured_ms),
-            milliseconds(each.undelayed_ms),
-        )
-        for each in worst.values()
-    ]
-    columns = (
-        Column("Operation", is_name=True),
-        Column("Figure"),
-        *numbers("Measured", "Without it, at least"),
+def describe_delay(validity: Validity) -> str:
+    """Say by how much the generator's own delay may have moved figures, and why."""
+    moved_ms = max(
+        0.0 if each.undelayed_ms is None else each.measured_ms - each.undelayed_ms
+        for each in validity.delayed
     )
-    return [
-        Text(
-            f"Up to {max(map(_moved_by_ms, validity.delayed)):.3g} ms of a time may be the generator's own "
-            f"delay (±){_causes(validity)}."
-        ),
-        Table("What the generator delayed most, by operation", columns, rows, shown=HTML),
-    ]
-
-
-def _causes(validity: Validity) -> str:
-    named = [f"{share:.0%} {cause}" for share, cause, _ in causes(validity)]
-    return f": {', '.join(named)}; {remedy(validity)}" if named else ""
-
-
-def _moved_by_ms(figure: DelayedFigure) -> float:
-    return 0.0 if figure.undelayed_ms is None else figure.measured_ms - figure.undelayed_ms
+    named = ", ".join(f"{share:.0%} {cause}" for share, cause, _ in causes(validity))
+    why = f": {named}; {remedy(validity)}" if named else ""
+    return f"Up to {moved_ms:.3g} ms of a time may be the generator's own delay (±){why}."
 
 
 def percentile_table(load: LoadResults) -> Table:
-    rows: list[tuple[str, str, Times]] = []
-    if load.overall and len(load.operations) > 1:
-        rows += [(each.operation, "response", each.response) for each in load.totals]
-    for each in load.operations:
-        rows.append((each.operation, "response", each.response))
-        if load.plan.model == "open":  # in the closed model they are the response times
-            rows.append((each.operation, "service", each.service))
-        if each.refused_response.count:
-            rows.append((each.operation, "not ok", each.refused_response))
-        if each.server.count:
-            rows.append((each.operation, "the server's own ms", each.server))
+    totals = load.totals if load.overall and len(load.operations) > 1 else ()
+    rows: list[Sequence[Words]] = []
+    for each in (*totals, *load.operations):
+        rows.append((each.operation, "response", *(_with_doubt(column, each) for column in time_columns())))
+        others = {
+            "service": each.service if load.plan.model == "open" else None,  # in the closed model the same
+            "not ok": each.refused_response,
+            "the server's own ms": each.server,
+        }
+        if not is_total(each.operation):
+            rows += [
+                (each.operation, kind, *_cells(time_columns(), times))
+                for kind, times in others.items()
+                if times and (times.count or kind == "service")
+            ]
     columns = (Column("Operation", is_name=True), Column("Time"))
-    cells = [(*names, *_cells(time_columns(), times)) for *names, times in rows]
-    operations = [operation for operation, *_ in rows]
-    return _figure_table("Percentiles", columns, time_columns(), cells, operations=operations)
+    operations = [str(operation) for operation, *_ in rows]
+    return _figure_table("Percentiles", columns, time_columns(), rows, operations=operations)
 
 
 def phase_table(load: LoadResults) -> Table:
     blank = ["-"] * (len(time_columns()) - 1)
     waited = [
-        ("waited", each.operation, f"{each.service.count:,}", milliseconds(waited_ms(each)), *blank)
+        ("waited", each.operation, f"{each.service.count:,}", milliseconds(waited_ms), *blank)
         for each in load.operations
-        if load.plan.model == "open" and waited_ms(each) is not None
+        if load.plan.model == "open" and (waited_ms := _waited_ms(each)) is not None
     ]
     rows = [
         (phase, each.operation, f"{times.count:,}", *_cells(time_columns(), times))
@@ -170,6 +133,12 @@ def phase_table(load: LoadResults) -> Table:
     ]
     columns = (Column("Phase"), Column("Operation", is_name=True), *numbers("Count"))
     return _figure_table("Phases", columns, time_columns(), [*waited, *rows])
+
+
+def _waited_ms(load: OperationLoad) -> float | None:
+    """Return how long requests waited on average from when they were due until they were sent."""
+    response_ms, service_ms = time_ms(load.response, "mean_ms"), time_ms(load.service, "mean_ms")
+    return None if response_ms is None or service_ms is None else max(0.0, response_ms - service_ms)
 
 
 def traffic_table(load: LoadResults) -> Table:
@@ -195,15 +164,8 @@ def point_table(points: Sequence[CapacityPoint]) -> Table:
 
 def _point_cells(point: CapacityPoint, headings: Sequence[str]) -> Sequence[Words]:
     times = point_times(point)
-    verdict = (
-        badge("kept", "good")
-        if point.is_kept
-        else badge("generator", "warn")
-        if point.is_generator_limit
-        else badge("missed", "bad")
-    )
     return (
-        verdict,
+        badge(*verdict_on(point)),
         f"{point.asked_per_s:,.5g}/s",
         f"{point.achieved_per_s:,.1f}/s",
         *(times.get(heading, "") for heading in headings),
@@ -263,61 +225,91 @@ def stage_table(load: LoadResults) -> Table:
     return Table("Stages", (*named, *columns), rows, most={"terminal": _MOST_STAGES})
 
 
-def operation_text_tables(load: LoadResults) -> list[Table]:
-    return [
-        _text_table(load, "Operations", "Operation", text_columns(load, with_units=True), shown=MARKDOWN),
-        _text_table(load, "Operations", "Times in ms", text_columns(load, with_units=False), shown=TERMINAL),
+def operation_text_table(load: LoadResults) -> Table:
+    """Statuses that never came, and some percentiles, are left out."""
+    rows = rows_of(load)
+    counts = [
+        each for each in operation_columns() if not each.is_hidden_if_zero or any(map(each.figure, rows))
     ]
+    times = [each for each in time_columns() if each.is_in_text]
+    cells = [
+        (*_cells(counts, each), *(_with_doubt(column, each, with_unit=False) for column in times))
+        for each in rows
+    ]
+    return _text_table(load, "Times in ms", [*counts, *times], cells)
 
 
-def phase_text_tables(load: LoadResults) -> list[Table]:
-    return [
-        _text_table(
-            load, "Phases, medians", "Operation", phase_columns(load, with_units=True), shown=MARKDOWN
-        ),
-        _text_table(load, "Phases", "Medians in ms", phase_columns(load, with_units=False), shown=TERMINAL),
+def _with_doubt(column: LoadColumn[Times], load: OperationLoad, *, with_unit: bool = True) -> Words:
+    """Add to a response time by how much the generator's own delay may have raised it, if that is shown."""
+    figure_ms, doubt_ms = column.figure(load.response), load.doubts_ms.get(column.key, 0.0)
+    text = column.text(load.response, with_unit=with_unit)
+    if figure_ms is None or doubt_ms < max(_LEAST_DOUBT * figure_ms, _LEAST_DOUBT_MS):
+        return text if figure_ms else Toned(text, "plain")
+    return f"{text} ±{milliseconds(doubt_ms).removesuffix(' ms')}"
+
+
+def phase_text_table(load: LoadResults) -> Table:
+    """The medians of phases, bytes and connections."""
+    (median,) = (column for column in time_columns() if column.key == "p50_ms")
+    phases = {
+        kind: replace(median, heading=phase, rank=_RANK_BY_PHASE.get(kind, 7))
+        for kind, phase in PHASES.items()
+        if any(getattr(row, kind).count for row in rows_of(load))
+    }
+    cells = [
+        (
+            *(column.text(getattr(row, kind), with_unit=False) for kind, column in phases.items()),
+            *_cells(TRAFFIC_COLUMNS, row),
+        )
+        for row in rows_of(load)
     ]
+    return _text_table(load, "Medians in ms", [*phases.values(), *TRAFFIC_COLUMNS], cells)
 
 
 def _text_table(
-    load: LoadResults, label: str, heading: str, columns: Sequence[TextColumn], *, shown: frozenset[Medium]
+    load: LoadResults, heading: str, columns: Sequence[LoadColumn[Any]], cells: Sequence[Sequence[Words]]
 ) -> Table:
-    return Table(
-        label,
-        (
-            Column(heading, is_name=True),
-            *(Column(column.heading, is_number=True, rank=column.rank) for column in columns),
-        ),
-        [
-            (
-                each.operation if is_total(each.operation) else Code(each.operation),
-                *(column.cells[number] for column in columns),
-            )
-            for number, each in enumerate(rows_of(load))
-        ],
-        strong=_totals(each.operation for each in rows_of(load)),
-        shown=shown,
-    )
+    names = [each.operation for each in rows_of(load)]
+    rows = [(_name(name), *figures) for name, figures in zip(names, cells, strict=True)]
+    table = _figure_table(heading, [Column(heading, is_name=True)], columns, rows, operations=names)
+    return replace(table, shown=IN_TEXT)
+
+
+def _name(operation: str) -> Words:
+    return operation if is_total(operation) else Code(operation)
 
 
 def error_table(load: LoadResults, evidence_ids: Collection[str]) -> Table:
-    """What was not ok, by status and code, each with an exchange, linked if the page shows it."""
+    """Exceptions of tasks, then what was not ok, the most frequent first.
+
+    Each answer has an exchange, linked if the page shows it.
+    """
+    found = [(each.operation, error) for each in load.operations for error in each.errors]
+    raised = [(f"{TASK}{each.task}", "failed", None, each.error, each.count, "") for each in load.task_errors]
+    refused = [
+        (operation, each.status, each.status_code, each.code, each.count, next(iter(each.exchanges), ""))
+        for operation, each in sorted(found, key=lambda each: -each[1].count)
+    ]
     return Table(
         "Answers that did not succeed",
-        [
+        (
             Column("Not ok", is_name=True),
-            *(Column(heading.capitalize(), is_number=heading == "count") for heading in ERROR_HEADINGS[1:]),
-        ],
+            Column("Status"),
+            Column("Status code"),
+            Column("Code"),
+            Column("Count", is_number=True),
+            Column("Such as"),
+        ),
         [
             (
                 Code(operation),
                 badge(status, _TONE_BY_STATUS.get(status, "plain")),
-                number,
+                str(number or "none"),
                 Code(code),
-                count,
+                f"{count:,}",
                 Link(example, f"#{example}") if example in evidence_ids else example,
             )
-            for operation, status, number, code, count, example in error_rows(load)
+            for operation, status, number, code, count, example in [*raised, *refused]
         ],
         most=_MOST_ERRORS,
     )
@@ -387,4 +379,4 @@ def _cell(column: LoadColumn[Subject], subject: Subject) -> Words:
 def bar(share: float, tone: Tone, bound: float | None = None) -> Figure:
     """Draw a share as a bar, with a mark at a bound."""
     values = {"share": min(max(share, 0.0), 1.0), "tone": tone, "bound": bound}
-    return Figure("bar.html.j2", values=lambda: values, shown=HTML)
+    return Figure("bar.html.j2", values=values)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from run_records import broken, exchange, finding, healthy, start
+from run_records import broken, exchange, finding, healthy
 
 from knouds_harness.reporting.check.fact_status import (
     FactStatus,
@@ -19,9 +19,9 @@ from knouds_harness.runs.record import read_run
 from knouds_harness.runs.results import UntestedFact
 
 
-@pytest.fixture
-def record(tmp_path):
-    return read_run(broken(tmp_path))
+@pytest.fixture(scope="module")
+def record(record_of):
+    return record_of(broken)
 
 
 def status_of(record, fact):
@@ -46,23 +46,11 @@ def test_findings_decide_before_claims_and_the_profile(record, fact, status):
     assert status_of(record, fact) is status
 
 
-def test_every_fact_has_one_status(record):
-    assert sum(status_counts(fact_rows(record)).values()) == len(record.setup.facts)
+def test_one_breach_outweighs_any_number_of_verified_operations(record):
+    row = next(row for row in fact_rows(record) if row.fact.id == "envelope.unknown-workflow-404-has-code")
 
-
-def test_one_breach_outweighs_any_number_of_verified_operations(tmp_path):
-    with start(tmp_path) as writer:
-        shown = exchange(1, "getWhoami", status=200, body={})
-        for operation in ("listUsage", "listWorkflows", "getHealth"):
-            writer.add_result(
-                check="c", fact="ground.json-content-type", operation=operation, passed=True, exchange_id=None
-            )
-        writer.add_finding(finding(shown, "ground.json-content-type"))
-        writer.finish("broken", 1)
-
-    row = next(row for row in fact_rows(read_run(writer.folder)) if row.fact.id == "ground.json-content-type")
-    assert row.status is FactStatus.BREACH
-    assert [case.status for case in row.cases] == [FactStatus.VERIFIED] * 3 + [FactStatus.BREACH]
+    assert row.status is FactStatus.CONFLICT
+    assert [case.status for case in row.cases] == [FactStatus.VERIFIED] * 3 + [FactStatus.CONFLICT]
 
 
 def test_fact_with_a_failed_claim_is_a_breach_without_its_finding(tmp_path):
@@ -79,10 +67,6 @@ def test_missing_needs_are_listed_with_their_facts(record):
     assert "webhook.payload-shape" in waiting["a webhook receiver"]
 
 
-def test_waivers_say_whether_they_are_used_or_expired(record):
-    assert [row.state for row in waiver_rows(record)] == ["used", "expired"]
-
-
 def alone_about(record, fact):
     """Return the record as one of a run about this fact alone, without findings about others."""
     findings = tuple(each for each in record.findings if each.fact == fact)
@@ -90,11 +74,12 @@ def alone_about(record, fact):
     return replace(record, outcome=RunOutcome.KEPT, findings=findings, setup=setup)
 
 
-def test_waiver_of_another_fact_is_not_called_unused(record):
-    assert [row.state for row in waiver_rows(alone_about(record, "run.cost-is-credits"))] == [
-        "not selected",
-        "expired",
-    ]
+def test_waivers_say_whether_they_are_used_or_expired(record):
+    """That of a fact that was not selected is not called unused."""
+    alone = alone_about(record, "run.cost-is-credits")
+
+    assert [row.state for row in waiver_rows(record)] == ["used", "expired"]
+    assert [row.state for row in waiver_rows(alone)] == ["not selected", "expired"]
 
 
 def test_run_about_a_waived_fact_tested_something(record):
@@ -104,40 +89,29 @@ def test_run_about_a_waived_fact_tested_something(record):
 
 
 @pytest.mark.parametrize(
-    ("outcome", "tone", "title"),
+    ("write", "outcome", "tone", "title"),
     [
-        (RunOutcome.BROKEN, "bad", "Contract broken"),
-        (RunOutcome.INTERRUPTED, "bad", "Interrupted: broken so far"),
-        (RunOutcome.STOPPED, "bad", "Stopped early: broken so far"),
-        (RunOutcome.FAILED, "bad", "The harness failed: broken so far"),
+        (broken, RunOutcome.BROKEN, "bad", "Contract broken"),
+        (broken, RunOutcome.INTERRUPTED, "bad", "Interrupted: broken so far"),
+        (broken, RunOutcome.STOPPED, "bad", "Stopped early: broken so far"),
+        (broken, RunOutcome.FAILED, "bad", "The harness failed: broken so far"),
+        (healthy, RunOutcome.KEPT, "warn", "No breach found"),
+        (healthy, RunOutcome.SHORT, "bad", "Too little verified"),
+        (healthy, RunOutcome.UNTESTED, "bad", "Nothing was tested"),
+        (healthy, RunOutcome.INTERRUPTED, "warn", "Interrupted: no verdict"),
+        (healthy, RunOutcome.FAILED, "warn", "The harness failed: no verdict"),
     ],
 )
-def test_headline_of_a_run_with_breaches(record, outcome, tone, title):
-    verdict = headline(replace(record, outcome=outcome), fact_rows(record))
-
-    assert (verdict.tone, verdict.title) == (tone, title)
-
-
-@pytest.mark.parametrize(
-    ("outcome", "tone", "title"),
-    [
-        (RunOutcome.KEPT, "warn", "No breach found"),
-        (RunOutcome.SHORT, "bad", "Too little verified"),
-        (RunOutcome.UNTESTED, "bad", "Nothing was tested"),
-        (RunOutcome.INTERRUPTED, "warn", "Interrupted: no verdict"),
-        (RunOutcome.FAILED, "warn", "The harness failed: no verdict"),
-    ],
-)
-def test_headline_of_a_run_without_findings(tmp_path, outcome, tone, title):
-    record = replace(read_run(healthy(tmp_path)), outcome=outcome)
+def test_headline_says_how_the_run_ended(record_of, write, outcome, tone, title):
+    record = replace(record_of(write), outcome=outcome)
 
     verdict = headline(record, fact_rows(record))
 
     assert (verdict.tone, verdict.title) == (tone, title)
 
 
-def test_run_that_verified_nothing_is_not_green(tmp_path):
-    record = replace(read_run(healthy(tmp_path)), results=())
+def test_run_that_verified_nothing_is_not_green(record_of):
+    record = replace(record_of(healthy), results=())
 
     assert headline(record, fact_rows(record)).title == "Nothing was tested"
 
@@ -146,9 +120,9 @@ def about(record, facts):
     return replace(record, setup=replace(record.setup, selected=tuple(facts)))
 
 
-@pytest.fixture
-def sound(tmp_path):
-    record = read_run(healthy(tmp_path))
+@pytest.fixture(scope="module")
+def sound(record_of):
+    record = record_of(healthy)
     verified = [row.fact.id for row in fact_rows(record) if row.status is FactStatus.VERIFIED]
     return about(record, verified)
 

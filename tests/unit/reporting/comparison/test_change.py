@@ -38,13 +38,6 @@ def test_twice_as_slow_is_worse_by_a_hundred_percent():
     assert change.verdict(tolerance=0.05, is_more_worse=True) is ChangeVerdict.WORSE
 
 
-def test_fewer_requests_per_second_are_worse():
-    change = change_between(figures(200, 200), figures(100, 100), **OPTIONS, is_more_worse=False)
-
-    assert change.verdict(tolerance=0.05, is_more_worse=False) is ChangeVerdict.WORSE
-    assert change.verdict(tolerance=0.05, is_more_worse=True) is ChangeVerdict.BETTER
-
-
 def test_two_different_runs_of_a_side_are_no_evidence():
     """Their noise has one degree of freedom: with many gates the interval is unbounded, and cut off."""
     change = change_between(figures(1, 60), figures(30), **{**OPTIONS, "confidence": 0.9998})
@@ -148,22 +141,15 @@ def test_smallest_visible_change_is_seen_four_times_in_five():
 def test_verdict_follows_from_interval_and_tolerance(low, estimate, high, verdict):
     """Worse needs an interval without 0, and an estimate beyond the tolerance."""
     change = FigureChange(estimate=estimate, low=low, high=high, noise=0.02, is_noise_seen=True, visible=0.1)
+    opposite = {ChangeVerdict.WORSE: ChangeVerdict.BETTER, ChangeVerdict.BETTER: ChangeVerdict.WORSE}
 
     assert change.verdict(tolerance=0.05, is_more_worse=True) is verdict
+    assert change.verdict(tolerance=0.05, is_more_worse=False) is opposite.get(verdict, verdict)
 
 
 @pytest.mark.parametrize(
     ("confidence", "degrees", "printed"),
-    [
-        (0.95, 1, 12.706),
-        (0.95, 2, 4.303),
-        (0.99, 3, 5.841),
-        (0.99, 4, 4.604),
-        (0.95, 9, 2.262),
-        (0.95, 10, 2.228),
-        (0.999, 30, 3.646),
-        (0.99, 120, 2.617),
-    ],
+    [(0.95, 1, 12.706), (0.99, 3, 5.841), (0.95, 10, 2.228), (0.99, 120, 2.617)],
 )
 def test_quantiles_are_those_of_the_tables(confidence, degrees, printed):
     assert two_sided_quantile(confidence, degrees) == pytest.approx(printed, abs=6e-4)

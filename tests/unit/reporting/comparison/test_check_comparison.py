@@ -10,17 +10,23 @@ from knouds_harness.reporting.check.fact_status import FactStatus
 from knouds_harness.reporting.comparison.check_comparison import check_figures, compare_checks
 from knouds_harness.reporting.comparison.texts import headline
 from knouds_harness.runs.findings import Verdict
-from knouds_harness.runs.record import read_run
+
+FACT = "run.cost-is-credits"
 
 
-@pytest.fixture
-def sound(tmp_path):
-    return check_figures(read_run(healthy(tmp_path / "sound")))
+@pytest.fixture(scope="module")
+def sound(record_of):
+    return check_figures(record_of(healthy))
 
 
-@pytest.fixture
-def faulty(tmp_path):
-    return check_figures(read_run(broken(tmp_path / "faulty")))
+@pytest.fixture(scope="module")
+def faulty(record_of):
+    return check_figures(record_of(broken))
+
+
+def without(figures, **changes):
+    """Return the figures of a run that did not test one fact."""
+    return replace(figures, facts={**figures.facts, FACT: FactStatus.UNTESTED}, **changes)
 
 
 def facts_of(findings):
@@ -31,7 +37,7 @@ def test_new_breaches_are_regressions(sound, faulty):
     """Waived ones are not, and drift never is: more of it shows if more is sent."""
     comparison = compare_checks(sound, faulty)
 
-    assert "run.cost-is-credits" in facts_of(comparison.regressions)
+    assert FACT in facts_of(comparison.regressions)
     assert facts_of(comparison.new) == {"envelope.plain-401-has-code", "health.shape"}
     assert comparison.exit_code == ExitCode.BREACH
 
@@ -44,39 +50,26 @@ def test_old_breaches_are_still_there(faulty):
     assert comparison.exit_code == ExitCode.KEPT
 
 
-def test_finding_is_gone_if_its_fact_was_tested(sound, faulty):
-    comparison = compare_checks(faulty, sound)
-
-    changed = {each.fact: (each.before, each.now) for each in comparison.facts}
-    assert "run.cost-is-credits" in facts_of(comparison.gone)
-    assert changed["run.cost-is-credits"] == (FactStatus.BREACH, FactStatus.VERIFIED)
-
-
-def test_finding_is_not_gone_if_its_fact_was_not_tested(sound, faulty):
-    blind = replace(sound, facts={**sound.facts, "run.cost-is-credits": FactStatus.UNTESTED})
-
-    comparison = compare_checks(faulty, blind)
-
-    assert facts_of(comparison.not_looked_for) == {"run.cost-is-credits"}
-    assert "run.cost-is-credits" not in facts_of(comparison.gone)
-    assert comparison.lost == ()
-
-
-def test_finding_is_not_gone_if_its_fact_was_not_selected(sound, faulty):
+def test_finding_is_gone_only_if_its_fact_was_tested_again(sound, faulty):
     narrow = replace(sound, selected=frozenset({"whoami.user-object"}))
 
+    tested, blind = compare_checks(faulty, sound), compare_checks(faulty, without(sound))
+
+    assert FACT in facts_of(tested.gone)
+    assert tested.facts[FACT] == (FactStatus.BREACH, FactStatus.VERIFIED)
+    assert (facts_of(blind.not_looked_for), blind.lost) == ({FACT}, ())
+    assert FACT not in facts_of(blind.gone)
     assert compare_checks(faulty, narrow).gone == ()
 
 
-def test_lost_fact_fails_the_comparison(sound):
-    """An expired key must not look like a run without findings."""
-    blind = replace(sound, facts={**sound.facts, "run.cost-is-credits": FactStatus.UNTESTED})
+def test_lost_fact_fails_the_comparison(sound, faulty):
+    """An expired key must not look like a run without findings; what breaks is not lost."""
+    comparison = compare_checks(sound, without(sound))
 
-    comparison = compare_checks(sound, blind)
-
-    assert comparison.lost == ("run.cost-is-credits",)
+    assert comparison.lost == (FACT,)
     assert comparison.exit_code is ExitCode.BREACH
     assert headline(comparison).title == "Less verified"
+    assert FACT not in compare_checks(sound, faulty).lost
 
 
 @pytest.mark.parametrize(
@@ -89,23 +82,20 @@ def test_lost_fact_fails_the_comparison(sound):
     ],
 )
 def test_fact_left_out_or_not_reached_is_not_lost(sound, blind):
-    facts = {**sound.facts, "run.cost-is-credits": FactStatus.UNTESTED}
-
-    assert compare_checks(sound, replace(sound, facts=facts, **blind)).lost == ()
+    assert compare_checks(sound, without(sound, **blind)).lost == ()
 
 
 def test_selection_loses_facts_only_against_the_same_selection(sound):
     """So a nightly check of one family finds losses; against a whole check it says what does not count."""
-    chosen = replace(sound, choice="--family runs")
-    blind = replace(chosen, facts={**sound.facts, "run.cost-is-credits": FactStatus.UNTESTED})
+    blind = without(sound, choice="--family runs")
 
-    assert compare_checks(chosen, blind).lost == ("run.cost-is-credits",)
+    assert compare_checks(replace(sound, choice="--family runs"), blind).lost == (FACT,)
     detail = headline(compare_checks(sound, blind)).detail
     assert "What --family left out does not count as lost." in detail
 
 
-def test_selection_is_read_from_the_command(tmp_path):
-    record = read_run(healthy(tmp_path / "quick"))
+def test_selection_is_read_from_the_command(record_of):
+    record = record_of(healthy)
     command = ("knouds-harness", "check", "--quick", "--target", "staging", "--fact=a", "--credits", "5")
 
     figures = check_figures(replace(record, setup=replace(record.setup, command=command)))
@@ -130,15 +120,9 @@ A_KEY = "a second key"
 )
 def test_reason_of_a_lost_fact_is_new_since_the_baseline(sound, before, now, says):
     """What the baseline lacked too cannot be the reason."""
-    fact = "run.cost-is-credits"
-    kept = replace(sound, reasons={fact: before})
-    blind = replace(sound, facts={**sound.facts, fact: FactStatus.UNTESTED}, reasons={fact: now})
+    kept, blind = replace(sound, reasons={FACT: before}), without(sound, reasons={FACT: now})
 
-    assert compare_checks(kept, blind).lost_with_reasons == [f"{fact}: {says}"]
-
-
-def test_fact_that_breaks_is_a_regression_and_not_lost(sound, faulty):
-    assert "run.cost-is-credits" not in compare_checks(sound, faulty).lost
+    assert compare_checks(kept, blind).lost_with_reasons == [f"{FACT}: {says}"]
 
 
 def test_breach_whose_waiver_ended_is_a_regression(faulty):
@@ -148,8 +132,8 @@ def test_breach_whose_waiver_ended_is_a_regression(faulty):
     assert facts_of(compare_checks(faulty, lapsed).regressions) == {waived.fact}
 
 
-def test_interrupted_run_proves_no_repair(tmp_path, sound):
-    cut = check_figures(read_run(interrupted(tmp_path / "cut")))
+def test_interrupted_run_proves_no_repair(record_of, sound):
+    cut = check_figures(record_of(interrupted))
 
     assert compare_checks(cut, sound).exit_code == ExitCode.INVALID_MEASUREMENT
     assert compare_checks(sound, replace(cut, failing=())).exit_code == ExitCode.INVALID_MEASUREMENT

@@ -3,34 +3,27 @@
 import json
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 
+import pytest
 from load_records import load_results, operation
 from loaded_runs import calm, loaded
+from rendering import Page
 
 from knouds_harness.reporting.html import html
 from knouds_harness.reporting.load.charts import charts_of
 from knouds_harness.reporting.load.report import load_report
 from knouds_harness.runs.operation_load import ALL_OPERATIONS, ErrorCount, SecondRow
-from knouds_harness.runs.record import read_run
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
 
 
-class Tags(HTMLParser):
-    def __init__(self, page):
-        super().__init__()
-        self.found: list[str] = []
-        self.feed(page)
+@pytest.fixture(scope="module")
+def page_of(record_of):
+    def page(write):
+        record = record_of(write)
+        return html(load_report(record, record.load))
 
-    def handle_starttag(self, tag, attrs):  # noqa: ARG002 - as HTMLParser has it
-        self.found.append(tag)
-
-
-def html_of(folder):
-    record = read_run(folder)
-    assert record.load is not None
-    return html(load_report(record, record.load))
+    return page
 
 
 def second(at_s, name="whoami", *, ok=1, throttled=0, p99_ms=9.0, spread="80:1"):
@@ -45,26 +38,28 @@ def second(at_s, name="whoami", *, ok=1, throttled=0, p99_ms=9.0, spread="80:1")
     )
 
 
-def test_text_of_a_server_is_escaped(tmp_path):
+def test_text_of_a_server_is_escaped(record_of):
     """Codes, reasons and operation names never become markup."""
-    record = read_run(loaded(tmp_path, seconds=12))
-    assert record.load is not None
+    record = record_of(loaded)
     error = ErrorCount(status="failed", status_code=500, code=EVIL, count=1)
     evil = replace(operation(EVIL), errors=(error,))
     results = replace(record.load.results, operations=(evil,), note=EVIL)
-    rows = (second(0, EVIL), second(1, EVIL))
 
-    page = html(load_report(record, replace(record.load, results=results, seconds=rows)))
+    page = Page(
+        html(
+            load_report(
+                record, replace(record.load, results=results, seconds=(second(0, EVIL), second(1, EVIL)))
+            )
+        )
+    )
 
-    tags = Tags(page).found
-    assert "img" not in tags
-    assert tags.count("script") == 5
+    assert page.all("img") == []
+    assert len(page.all("script")) == 5
 
 
-def test_data_for_the_script_is_json(tmp_path):
-    page = html_of(loaded(tmp_path, seconds=12))
+def test_data_for_the_script_is_json(page_of):
+    found = re.search(r'<script type="application/json" id="charts">(.*?)</script>', page_of(loaded))
 
-    found = re.search(r'<script type="application/json" id="charts">(.*?)</script>', page)
     assert found is not None
     assert json.loads(found[1])["warmUp"] == 5.0
 
@@ -86,36 +81,31 @@ def test_times_of_all_operations_come_first():
     assert list(charts["heat"]["columns"]) == ["whoami"]
 
 
-def test_older_record_offers_the_times_of_each_operation(tmp_path):
-    record = read_run(calm(tmp_path))
-    assert record.load is not None
+def test_older_record_offers_the_times_of_each_operation(record_of, page_of):
+    record = record_of(calm)
 
-    new = html(load_report(record, record.load))
     old = html(load_report(record, replace(record.load, seconds=(second(0),))))
 
-    assert '<select id="pick-times"><option>all operations</option><option value="">' in new
+    assert '<select id="pick-times"><option>all operations</option><option value="">' in page_of(calm)
     assert '<select id="pick-times"><option value="">99th percentile of each</option>' in old
 
 
-def test_kept_invariants_are_folded_up(tmp_path):
+def test_kept_invariants_are_folded_up(page_of):
     """Dozens of them would hide broken ones, and fill a phone's screen."""
-    page = html_of(loaded(tmp_path, seconds=12))
-
-    contract = page.partition('id="invariants"')[2].partition("</section>")[0]
+    contract = page_of(loaded).partition('id="invariants"')[2].partition("</section>")[0]
     shown, folded = re.split(r"<summary>1 kept</summary>", contract)
+
     assert "run.cost-is-credits" in shown
     assert "rate.body-has-retry-after" in shown
     assert "async.execution-id-is-uuid" in folded
 
 
-def test_percentiles_of_all_operations_head_the_table(tmp_path):
+def test_percentiles_of_all_operations_head_the_table(page_of):
     """But not if there is only one, whose row would be the same."""
-    several = html_of(loaded(tmp_path / "several", seconds=12))
-    single = html_of(calm(tmp_path / "single"))
+    rows = [row[:2] for row in Page(page_of(loaded)).rows]
 
-    row = '<th scope="row">all operations</th><td data-label="Time">response</td>'
-    assert several.partition("<tbody>")[2].index(row) < several.partition("<tbody>")[2].index(">service<")
-    assert row not in single
+    assert rows.index([ALL_OPERATIONS, "response"]) < rows.index(["getWhoami", "response"])
+    assert [ALL_OPERATIONS, "response"] not in [row[:2] for row in Page(page_of(calm)).rows]
 
 
 def test_long_run_has_fewer_points_and_keeps_its_peaks():

@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import pytest
 from load_records import load_results
-from loaded_runs import calm, loaded
+from loaded_runs import calm
+from rendering import Page
 
 from knouds_harness.reporting.html import html
-from knouds_harness.reporting.load.rate_limits import listed, throttled_spans, tracks_of
+from knouds_harness.reporting.load.rate_limits import listed, tracks_of
 from knouds_harness.reporting.load.report import load_report
 from knouds_harness.reporting.markdown import markdown
 from knouds_harness.runs.load_results import LimitWindow
 from knouds_harness.runs.operation_load import ALL_OPERATIONS, SecondRow
-from knouds_harness.runs.record import read_run
 
 BEGUN_UNIX_S = 1_764_063_000.0
 
@@ -32,17 +32,6 @@ def tracks(*windows, **changes):
     return tracks_of(load_results(windows=windows, **{"begun_unix_s": BEGUN_UNIX_S, **changes}))
 
 
-def second(at_s, name="whoami", *, ok=1, throttled=0):
-    return SecondRow(
-        at_s=at_s,
-        operation=name,
-        by_status={"ok": ok, "throttled": throttled},
-        p50_ms=3.0,
-        p99_ms=9.0,
-        max_ms=9.0,
-    )
-
-
 def test_windows_are_drawn_at_their_times():
     """Also one that began before the load; all accounts share one scale."""
     pia, ron = tracks(window(), window(1), window(1, user="ron"))
@@ -52,13 +41,14 @@ def test_windows_are_drawn_at_their_times():
     assert [(each.left, each.width) for each in ron.windows] == [(50, 50)]
 
 
-def test_scale_begins_with_the_first_window():
-    """Or with the load, if that began earlier."""
-    (track,) = tracks(window(1))
+def test_scale_begins_with_the_load_if_that_began_before_the_first_window():
+    """A record that does not say when it began counts from the first window."""
+    ((one,), (first, _)) = (
+        track.windows for track in (*tracks(window(1)), *tracks(window(), window(1), begun_unix_s=None))
+    )
 
-    (one,) = track.windows
-    assert one.from_s == 45
-    assert one.left == pytest.approx(100 * 45 / 105)
+    assert (one.from_s, one.left) == (45, pytest.approx(100 * 45 / 105))
+    assert (first.from_s, first.left) == (0, 0)
 
 
 def test_window_that_admits_too_much_is_full_and_marked():
@@ -85,44 +75,28 @@ def test_long_run_lists_only_noteworthy_windows():
     assert len(found[0].windows) == 120
 
 
-def test_record_without_a_start_counts_from_the_first_window():
-    (track,) = tracks(window(), window(1), begun_unix_s=None)
-
-    assert [each.from_s for each in track.windows] == [0, 60]
-
-
-def test_report_lists_each_window(tmp_path):
+def test_report_lists_each_window(record_of):
     """Admitted against the limit, throttled, and whether waiting for Retry-After helped."""
-    record = read_run(calm(tmp_path))
-    assert record.load is not None
+    record = record_of(calm)
     one = window(admitted=100, throttled=7, longest_wait_s=31, waits_kept=2)
     results = replace(record.load.results, windows=(one,), begun_unix_s=BEGUN_UNIX_S)
 
-    page = html(load_report(record, replace(record.load, results=results)))
+    report = load_report(record, replace(record.load, results=results))
 
-    assert "runWorkflow of pia, pro" in page
-    assert "-15 to 45" in page
-    assert "up to 31 s" in page
-    assert "2 of 2 in the next window" in page
-
-
-def test_markdown_has_a_line_for_each_throttled_account(tmp_path):
-    record = read_run(loaded(tmp_path, seconds=12))
-    assert record.load is not None
-
-    text = markdown(load_report(record, record.load))
-
-    assert "- `runWorkflow of pia, pro`: 2 windows, at most 100 of 100 admitted, 48 throttled" in text
+    (row,) = [row for row in Page(html(report)).rows if row[0] == "runWorkflow of pia, pro"]
+    assert (row[1], row[5:]) == ("-15 to 45", ["7", "up to 31 s", "2 of 2 in the next window"])
+    assert "- `runWorkflow of pia, pro`: 1 window, at most 100 of 100 admitted, 7 throttled" in markdown(
+        report
+    )
 
 
-def test_throttled_seconds_in_a_row_are_one_span():
-    """With the throttled requests by operation, and those kept meanwhile."""
-    rows = [second(at_s, throttled=2 if at_s in (3, 4, 8) else 0) for at_s in range(10)]
-    rows.append(second(4, "runModel", throttled=5, ok=7))
-    rows.append(second(4, ALL_OPERATIONS, throttled=7, ok=8))
+@pytest.mark.parametrize(("throttled", "says"), [(2, "throttled (429) in 3 seconds"), (0, "No request was")])
+def test_report_says_in_how_many_seconds_the_target_throttled(record_of, throttled, says):
+    record = record_of(calm)
+    seconds = tuple(
+        SecondRow(at_s=at_s, operation=name, by_status={"throttled": throttled}, p50_ms=3, p99_ms=9, max_ms=9)
+        for at_s in (3, 4, 8)
+        for name in ("whoami", ALL_OPERATIONS)
+    )
 
-    spans = throttled_spans(rows)
-
-    assert [(span.from_s, span.to_s) for span in spans] == [(3, 4), (8, 8)]
-    assert spans[0].throttled == {"whoami": 4, "runModel": 5}
-    assert spans[0].ok == 9
+    assert says in html(load_report(record, replace(record.load, seconds=seconds)))
