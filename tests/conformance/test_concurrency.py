@@ -25,7 +25,14 @@ from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.keys import ANY_KEY, AUTHOR, TWO_ACCOUNTS, active_keys
 from knouds_harness.targets.needs.need import CONTROL, KeyAndResource
 from knouds_harness.targets.needs.rate_limits import LIMITED_KEY, limited_runs
-from knouds_harness.targets.needs.runs import CANCELLED_RUN, FREE_WORKFLOW_RUN, LAST_CREDITS, MODEL_RUN, once
+from knouds_harness.targets.needs.runs import (
+    CANCELLED_RUN,
+    FREE_WORKFLOW_RUN,
+    LAST_CREDITS,
+    MODEL_RUN,
+    charged_first,
+    once,
+)
 from knouds_harness.targets.needs.webhooks import RECEIVING, mints_webhooks
 from knouds_harness.targets.personas import Secret
 from knouds_harness.targets.resources import Webhook
@@ -161,11 +168,11 @@ def cancelled_at_once(tester, executions, trace):
     return executions.to_end(executions.polled(trace.with_more(*sent)))
 
 
-@pytest.mark.spends.with_args(once(CANCELLED_RUN))
+@pytest.mark.spends.with_args(once(charged_first(CANCELLED_RUN)))
 @pytest.mark.proves(concurrency.cancels_in_some_order, concurrency.charged_once)
 def test_cancels_at_once_lead_to_one_end_and_one_charge(tester, executions):
     """Cancels of one execution at once lead to one end, and are charged as one run."""
-    found = tester.need(CANCELLED_RUN)
+    found = tester.need(charged_first(CANCELLED_RUN))
 
     trace = cancelled_at_once(tester, executions, executions.submit(found))
 

@@ -19,18 +19,18 @@ from knouds_harness.suite.support.usage_rows import (
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.runs import (
     ASYNC_MODEL_RUN,
-    ASYNC_RUN,
     ASYNC_WORKFLOW_RUN,
     CANCELLED_MODEL_RUN,
     CANCELLED_RUN,
+    CHARGED_CANCELLED_RUN,
     FAILING_ASYNC_RUN,
     FAILING_MODEL_RUN,
+    is_paid,
     once,
 )
 from knouds_harness.targets.needs.workflows import READ_BY_STRANGER
 from knouds_harness.targets.resources import Model
 
-SAMPLES = 5
 POLLS_AFTER_CANCEL = 3
 PAUSE_S = 0.1
 KEPT_S = 4.0
@@ -44,22 +44,12 @@ def statuses_after_cancel(trace):
     return statuses_in(trace.exchanges[trace.cancelled_at + 1 :])
 
 
-def left_alone_and_cancelled(target):
-    """What all executions cost that tests share, where no other test has made them."""
-    return [
-        *once(ASYNC_RUN, ASYNC_WORKFLOW_RUN, FAILING_ASYNC_RUN)(target),
-        *once(CANCELLED_RUN)(target) * SAMPLES,
-    ]
-
-
 def recorded(story, *names, needs=()):
     """Have outcomes of one story recorded."""
 
     def mark(function):
         for name in names:
-            function = pytest.mark.records(
-                name, needs=needs, is_named=True, story=story, spends=left_alone_and_cancelled
-            )(function)
+            function = pytest.mark.records(name, needs=needs, is_named=True, story=story)(function)
         return function
 
     return mark
@@ -83,7 +73,6 @@ def keep_execution(tester, trace):
         tester.keep("getExecution-workflow-completed", trace.last)
 
 
-@pytest.mark.spends.with_args(lambda target: once(ASYNC_RUN)(target) * SAMPLES)
 @pytest.mark.proves(checks.submit_is_quick)
 def test_submit_is_answered_in_under_half_a_second(tester, executions):
     """A submit is answered in under 500 ms."""
@@ -150,6 +139,13 @@ def test_cancelling_does_not_make_runs_fail(tester, executions):
             tester.judge(checks.cancels_do_not_fail, cancel, endings=endings, alone=alone.ending)
 
 
+def one_at_a_price(target):
+    """One more cancelled run, if what tests share costs nothing."""
+    found = CANCELLED_RUN.find(target)
+    return [] if found is None or is_paid(found.resource) else once(CHARGED_CANCELLED_RUN)(target)
+
+
+@pytest.mark.spends.with_args(one_at_a_price)
 @pytest.mark.proves(checks.cancelled_is_charged)
 def test_cancelled_run_is_charged_as_any_other(tester, executions):
     """A cancelled run that has a price is charged as one that nobody cancelled is."""
@@ -157,10 +153,10 @@ def test_cancelled_run_is_charged_as_any_other(tester, executions):
     def row_of(trace):
         return row_once_settled(tester, trace.run, partial(row_of_request, request_id=trace.request_id))
 
-    cancelled = executions.cancelled_samples[0].resource
-    alone = next((each for each in executions.left_alone if each.resource == cancelled), None)
+    cancelled = executions.cancelled_at_a_price
+    alone = next((each for each in executions.left_alone if each.resource == cancelled[0].resource), None)
     row_alone = row_of(alone) if alone else None
-    for trace in executions.cancelled_samples:
+    for trace in cancelled:
         if trace.ending == "cancelled" and tester.price(trace.resource) > 0:
             row = row_of(trace)
             is_missing = row is None and is_without_row(tester, trace.run, trace.request_id)
@@ -171,7 +167,6 @@ def test_cancelled_run_is_charged_as_any_other(tester, executions):
                 break  # the others would be waited for as long
 
 
-@pytest.mark.spends.with_args(once(ASYNC_WORKFLOW_RUN))
 @pytest.mark.proves(checks.workflow_submit)
 def test_submit_of_a_workflow_carries_its_slug(tester, executions):
     """A workflow's submit carries the slug of the workflow that was run."""
@@ -180,7 +175,6 @@ def test_submit_of_a_workflow_carries_its_slug(tester, executions):
     tester.judge(checks.workflow_submit, trace.submitted, slug=trace.resource.slug)
 
 
-@pytest.mark.spends.with_args(once(ASYNC_RUN))
 @pytest.mark.proves(checks.poll_url)
 def test_poll_url_leads_to_the_execution(tester, executions):
     """What a submit's pollUrl leads to is the execution submitted."""
@@ -201,7 +195,6 @@ def test_what_fails_ends_as_failed(tester, executions):
     tester.judge(checks.fails, executions.left_alone[-1].last)
 
 
-@pytest.mark.spends.with_args(once(FAILING_ASYNC_RUN))
 @pytest.mark.proves(checks.ends_in_time)
 def test_execution_ends_before_its_deadline(tester, executions):
     """An execution has ended when the profile's deadline is over."""

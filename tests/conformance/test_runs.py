@@ -14,7 +14,7 @@ from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.keys import ADMIN_MODEL_RUNNER
 from knouds_harness.targets.needs.rate_limits import FREE_RUNNER
 from knouds_harness.targets.needs.runs import (
-    ASYNC_RUN,
+    CHARGED_ASYNC_RUN,
     COUNTED_MODEL_RUN,
     COUNTED_WORKFLOW_RUN,
     EDITED_WORKFLOW_RUN,
@@ -22,6 +22,7 @@ from knouds_harness.targets.needs.runs import (
     MODEL_RUN,
     READ_WORKFLOW_RUN,
     WORKFLOW_RUN,
+    charged_first,
     is_paid,
     key_that_runs,
     once,
@@ -67,9 +68,8 @@ def sends_defaults(fields, inputs):
     )
 
 
-@pytest.mark.spends.with_args(lambda target: [ANY_MODEL.find(target)])
 @pytest.mark.proves(runs.administrator)
-def test_no_model_is_above_an_administrator(tester, subjects):
+def test_no_model_is_above_an_administrator(tester):
     """An administrator's run of a model is refused for what is wrong with it, never for the tier."""
     admin, usable = tester.need(ADMIN_MODEL_RUNNER), tester.need(ANY_MODEL)
     for model in (
@@ -79,8 +79,15 @@ def test_no_model_is_above_an_administrator(tester, subjects):
         if not model.disabled:
             call = Call(path_values={"internalName": model.name}, json={"inputs": []})
             tester.send("runModel", admin, call)
-    if tester.price(usable) is not None:  # only a run that is let through shows that nothing stops it
-        subjects.run(usable, admin)
+
+
+@pytest.mark.spends.with_args(lambda target: [ANY_MODEL.find(target)])
+@pytest.mark.proves(runs.administrator)
+def test_administrator_runs_a_model(tester, subjects):
+    """Nothing stops an administrator's run of a model: only one that is let through shows that."""
+    admin, usable = tester.need(ADMIN_MODEL_RUNNER), tester.need(ANY_MODEL)
+
+    subjects.run(usable, admin)
 
 
 @pytest.mark.waits
@@ -164,11 +171,11 @@ def test_each_generator_node_is_charged(tester, subjects):
 
 @pytest.mark.waits
 @pytest.mark.thorough
-@pytest.mark.spends.with_args(once(ASYNC_RUN, ASYNC_RUN))
+@pytest.mark.spends.with_args(once(CHARGED_ASYNC_RUN, CHARGED_ASYNC_RUN))
 @pytest.mark.proves(runs.charged_alike)
 def test_async_run_costs_what_a_sync_run_costs(tester, subjects):
     """An asynchronous run costs what the same run costs when it is waited for."""
-    run = owner, resource = tester.need(ASYNC_RUN)
+    run = owner, resource = tester.need(CHARGED_ASYNC_RUN)
     submitted = subjects.run(resource, owner, is_async=True)
     waited_for = subjects.run(resource, owner)
     ended = subjects.await_end(submitted, owner, deadline_s=resource.deadline_s)
@@ -198,7 +205,7 @@ def test_run_paid_by_a_grant_costs_nothing(tester, subjects, need):
 
 @pytest.mark.waits
 @pytest.mark.proves(runs.charge_in_usage)
-@of_both_kinds(WORKFLOW_RUN, MODEL_RUN, times=1, records="result")
+@of_both_kinds(charged_first(WORKFLOW_RUN), charged_first(MODEL_RUN), times=1, records="result")
 def test_usage_row_has_the_cost_that_the_run_told(tester, subjects, need):
     """What a run says it cost is what its usage row says."""
     run = key, resource = tester.need(need)

@@ -10,14 +10,8 @@ from knouds_harness.exchange.evidence import Call
 from knouds_harness.exchange.webhook_receiver import payload_of
 from knouds_harness.judging.checks import executions, webhooks
 from knouds_harness.suite.untested import Untested
-from knouds_harness.targets.needs.need import MAY_CANCEL, KeyAndResource
-from knouds_harness.targets.needs.runs import CANCELLED_MODEL_RUN, FAILING_ASYNC_RUN, FAILING_MODEL_RUN, once
-from knouds_harness.targets.needs.webhooks import (
-    NOT_RECEIVING,
-    RECEIVING,
-    RECEIVING_WORKFLOW,
-    runs_without_webhook,
-)
+from knouds_harness.targets.needs.runs import CANCELLED_MODEL_RUN, FAILING_MODEL_RUN, once
+from knouds_harness.targets.needs.webhooks import RECEIVING, RECEIVING_WORKFLOW
 from knouds_harness.targets.resources import Model, Workflow
 
 pytestmark = pytest.mark.waits
@@ -28,17 +22,6 @@ WORKFLOWS_TRIED = 2
 NEEDS_BY_ENDING = {"completed": (), "failed": (FAILING_MODEL_RUN,), "cancelled": (CANCELLED_MODEL_RUN,)}
 
 
-def completed_and_cancelled(target):
-    """What the key that may receive spends on what can be run to a good end."""
-    return once(RECEIVING)(target) * (2 if MAY_CANCEL.missing(target) is None else 1)
-
-
-def all_that_is_run(target):
-    """What all executions of the keys with a webhook cost, where no other test has made them."""
-    return [*completed_and_cancelled(target), *once(NOT_RECEIVING, FAILING_ASYNC_RUN, RECEIVING)(target)]
-
-
-@pytest.mark.spends.with_args(once(NOT_RECEIVING))
 @pytest.mark.proves(webhooks.none_without_capability)
 def test_no_delivery_without_the_capability(tester, deliveries):
     """A key without webhook:receive gets no delivery."""
@@ -52,14 +35,6 @@ def test_no_delivery_without_the_capability(tester, deliveries):
     )
 
 
-def runs_of_bystanders(target):
-    """What keys without a webhook run."""
-    found = RECEIVING.find(target)
-    own = KeyAndResource(found.reader, found.resource) if found else None
-    return [each.resource for each in runs_without_webhook(target, own)] if own else []
-
-
-@pytest.mark.spends.with_args(runs_of_bystanders)
 @pytest.mark.proves(webhooks.none_without_webhook)
 def test_no_delivery_of_a_key_without_a_webhook(tester, deliveries):
     """What a key of the same account, or of another one, runs without a webhook is not delivered."""
@@ -71,7 +46,6 @@ def test_no_delivery_of_a_key_without_a_webhook(tester, deliveries):
         tester.judge(webhooks.none_without_webhook, trace.last, came=came, later_delivered=later_delivered)
 
 
-@pytest.mark.spends.with_args(completed_and_cancelled)
 @pytest.mark.proves(webhooks.shown_at_once)
 def test_poll_shows_the_end_when_its_delivery_comes(tester, deliveries):
     """The poll at the moment of a delivery shows the same status and result."""
@@ -83,8 +57,6 @@ def test_poll_shows_the_end_when_its_delivery_comes(tester, deliveries):
                 tester.judge(webhooks.agrees, each.exchange, poll=poll, submitted=trace.submitted)
 
 
-@pytest.mark.spends.with_args(completed_and_cancelled)
-@pytest.mark.spends.with_args(once(FAILING_ASYNC_RUN))
 @pytest.mark.proves(webhooks.one_each)
 def test_each_ended_execution_is_delivered_once(tester, deliveries):
     """Each ended execution is delivered once."""
@@ -93,7 +65,6 @@ def test_each_ended_execution_is_delivered_once(tester, deliveries):
         tester.judge(webhooks.one_each, trace.last, taken=taken)
 
 
-@pytest.mark.spends.with_args(once(RECEIVING))
 @pytest.mark.proves(webhooks.retried)
 def test_refused_delivery_is_retried(tester, deliveries):
     """A delivery that the receiver refused comes again."""
@@ -161,6 +132,17 @@ def runs_on_texts(target):
     return [each.resource for each in RECEIVING_WORKFLOW.fitting(target)][:WORKFLOWS_TRIED]
 
 
+@pytest.mark.thorough
+@pytest.mark.needs(RECEIVING)
+@pytest.mark.spends.with_args(once(RECEIVING, RECEIVING))  # the others are those whose deliveries are judged
+@pytest.mark.proves(executions.submit_is_quick)
+def test_submit_of_a_key_with_a_webhook_is_answered_in_under_half_a_second(tester, deliveries):
+    """A submit is answered in under 500 ms also if the end is to be delivered."""
+    submits = deliveries.submits
+
+    tester.judge(executions.submit_is_quick, submits[-1], elapsed_ms=[each.elapsed_ms for each in submits])
+
+
 @pytest.mark.spends.with_args(runs_on_texts)
 @pytest.mark.needs(RECEIVING_WORKFLOW)
 @pytest.mark.proves(webhooks.signature_fits, webhooks.one_each)
@@ -202,7 +184,7 @@ def test_event_names_how_the_execution_ended(tester, deliveries):
 
 def recorded_deliveries(function):
     """Have the submit, the last poll and the delivery of each ending recorded, and a delivery's retry."""
-    own = {"is_named": True, "story": "deliveries", "spends": all_that_is_run}
+    own = {"is_named": True, "story": "deliveries"}
     for outcome in ("refused", "retried"):
         function = pytest.mark.records(f"receiveExecutionCompleted-{outcome}", **own)(function)
     for ending, needs in NEEDS_BY_ENDING.items():

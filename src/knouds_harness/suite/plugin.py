@@ -168,17 +168,18 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     if reporter is not None:
         _print_contradictions(reporter, run)
     possible = [item for item in session.items if missing_for(item) is None]
-    run.unpaid = Spending.of(
+    spending = Spending.of(
         possible,
         run.target,
         run.tester.pricing.worst_case,
         limit_credits=run.client.guard.budget.left_credits,
-    ).unpaid
+    )
+    run.paid, run.unpaid = spending.paid, spending.unpaid
     possible = [item for item in possible if item.nodeid not in run.unpaid]
     options = options_of(session.config)
     is_one_by_one = stash.get(ONE_BY_ONE, False)
     schedule = stash[_SCHEDULE] = SuiteSchedule(
-        run, possible, is_quick=options.quick, is_one_by_one=is_one_by_one
+        run, possible, is_quick=options.quick, is_one_by_one=is_one_by_one, pays_last=bool(run.unpaid)
     )
     session.items.sort(key=schedule.place)
     seed_properties(

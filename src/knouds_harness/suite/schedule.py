@@ -10,7 +10,7 @@ import pytest
 from knouds_harness.contract.capabilities import LIMIT_BY_TIER
 from knouds_harness.errors import HarnessError
 from knouds_harness.suite.concurrent_tests import ConcurrentTests
-from knouds_harness.suite.selection import checks_of, needs_of, operation_of
+from knouds_harness.suite.selection import checks_of, is_paid_for, needs_of, operation_of
 from knouds_harness.suite.session import ConformanceRun
 from knouds_harness.suite.support.rate_limit_window import BEFORE_COUNTING
 from knouds_harness.suite.test_invocation import call_body
@@ -22,6 +22,7 @@ _LEFT_TO_FILL: Final = 30  # the test must see the window fill up, and concurren
 _LONGEST_PRELUDE_S: Final = 15.0
 _PAUSE_S: Final = 0.05
 _BEFORE_FILLING: Final = 1
+_PAID_LAST: Final = 8
 
 
 class SuiteSchedule:
@@ -38,8 +39,10 @@ class SuiteSchedule:
         *,
         is_quick: bool,
         is_one_by_one: bool = False,
+        pays_last: bool = False,
     ) -> None:
         self._run = run
+        self._pays_last = pays_last
         self._items = [item for item in items if isinstance(item, pytest.Function) and checks_of(item)]
         self._beside: dict[str, ConcurrentTests] = {}
         self._has_begun = is_one_by_one
@@ -52,23 +55,31 @@ class SuiteSchedule:
     def place(self, item: pytest.Item) -> int:
         """Return a test's position: tests that use others' waiting time precede those that look at all runs.
 
-        Tests of another suite come first, as no other test may run beside them.
+        Tests of another suite come first, as no other test may run beside them. If the credits do not suffice
+        for all, tests that pay come last: a run that is to be refused reserves its price until it is.
         """
         if not checks_of(item) or is_user_test(item):
             return 0
         early = self.fills_early
         place_by_marker = {
-            "fills_window": 6 if early else 9,
-            "limited": _BEFORE_FILLING if early else 8,
+            "fills_window": 6 if early else 10,
+            "limited": _BEFORE_FILLING if early else 9,
             "runs": _BEFORE_FILLING if early else 7,  # long, with few runs: they fit into the first window
             "waits": 5,
         }
+        if self._is_paid_last(item):
+            place_by_marker |= {"runs": _PAID_LAST, "waits": _PAID_LAST}
         for marker, place in place_by_marker.items():
             if item.get_closest_marker(marker):
                 return place
+        if self._is_paid_last(item):
+            return _PAID_LAST
         if item.get_closest_marker("independent"):
             return 2
         return 7 if is_about_runs(item) else 3
+
+    def _is_paid_last(self, item: pytest.Item) -> bool:
+        return self._pays_last and is_paid_for(item)
 
     def call(self, item: pytest.Function) -> None:
         """Call the body of a test; if it has already begun beside others, wait until it ends."""
@@ -103,12 +114,13 @@ class SuiteSchedule:
         return any(getattr(key, "user", None) == account for key in keys)
 
     def _begin_early(self) -> None:
+        items = [item for item in self._items if not self._is_paid_last(item)]
         # Tests about usage come first, as they keep others from running what they run.
         waiting = sorted(
-            (item for item in self._items if item.get_closest_marker("waits")),
+            (item for item in items if item.get_closest_marker("waits")),
             key=lambda item: checks_of(item)[0].family != "usage",
         )
-        independent = [item for item in self._items if item.get_closest_marker("independent")]
+        independent = [item for item in items if item.get_closest_marker("independent")]
         if not self.fills_early:
             self._begin(waiting, at_once=len(waiting), in_order=True)
             self._begin(independent if self._run.is_distant else [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +17,8 @@ from knouds_harness.judging.checks import families as all_families
 from knouds_harness.judging.checks import schemas
 from knouds_harness.judging.claim import Check
 from knouds_harness.judging.user_checks import USER, UserChecks
+from knouds_harness.suite.support.execution_traces import runs_of_executions
+from knouds_harness.suite.support.webhook_executions import runs_of_deliveries
 from knouds_harness.targets.needs.need import Need, may
 from knouds_harness.targets.needs.runs import ASYNC_RUN, once
 from knouds_harness.targets.profile import Target
@@ -40,6 +43,8 @@ MARKERS: Final = {
 }
 """The markers of conformance tests, as ``pytest --markers`` lists them."""
 _STATUS_FACT: Final = "ground.status-is-documented"
+_SHARED: Final = {"executions": runs_of_executions, "deliveries": runs_of_deliveries}
+"""What tests share, by fixture."""
 _OF_SUCCESSES: Final = (schemas.body, schemas.headers, schemas.status_is_documented)
 
 
@@ -218,11 +223,13 @@ class Spending:
 
     Attributes:
         cost_credits: The most that this costs.
-        unpaid: Ids of the tests that the credits do not suffice for; the cheapest tests are paid first.
+        paid: Ids of the tests that the credits suffice for.
+        unpaid: Ids of the tests that they do not suffice for; the cheapest tests are paid first.
     """
 
     runs: tuple[Workflow | Model, ...]
     cost_credits: float
+    paid: frozenset[str]
     unpaid: frozenset[str]
 
     @classmethod
@@ -234,24 +241,41 @@ class Spending:
         *,
         limit_credits: float,
     ) -> Spending:
-        """Divide the credits among tests that the profile makes possible."""
-        operations = [operation_of(item) for item in items]
-        is_shared = any(each and each.path_parameters == ("id",) for each in operations)
-        wanted = [("", once(ASYNC_RUN)(target))] if is_shared else []  # the execution that tests share
-        wanted += [(item.nodeid, runs) for item in items if (runs := _runs_of(item, target))]
-        costs = {test: sum(price(each) or 0.0 for each in runs) for test, runs in wanted}
-        paid, cost_credits = list[Workflow | Model](), 0.0
-        unpaid = set[str]()
-        for test, runs in sorted(wanted, key=lambda each: (bool(each[0]), costs[each[0]])):
-            if cost_credits + costs[test] <= limit_credits:
-                cost_credits += costs[test]
-                paid += runs
-            else:
-                unpaid.add(test)
-        return cls(runs=tuple(paid), cost_credits=cost_credits, unpaid=frozenset(unpaid - {""}))
+        """Divide the credits among tests that the profile makes possible: what many share comes first."""
+        parts = {item.nodeid: made for item in items if (made := _runs_of(item, target))}
+        sharers = Counter(name for made in parts.values() for name in made)
+        runs_by_name = {name: runs for made in parts.values() for name, runs in made.items()}
+        costs = {name: sum(price(run) or 0.0 for run in runs) for name, runs in runs_by_name.items()}
+        bought, paid = dict[str, float](), set[str]()
+        for test in sorted(parts, key=lambda test: sum(costs[name] / sharers[name] for name in parts[test])):
+            all_bought = bought | {name: costs[name] for name in parts[test]}
+            if sum(all_bought.values()) <= limit_credits:
+                bought = all_bought
+                paid.add(test)
+        return cls(
+            runs=tuple(run for name in bought for run in runs_by_name[name]),
+            cost_credits=sum(bought.values()),
+            paid=frozenset(paid),
+            unpaid=frozenset(parts.keys() - paid),
+        )
 
 
-def _runs_of(item: pytest.Item, target: Target) -> list[Workflow | Model]:
+def is_paid_for(item: pytest.Item) -> bool:
+    """Return whether a test is charged for what it runs, alone or with others."""
+    return item.get_closest_marker("spends") is not None or not _SHARED.keys().isdisjoint(_arguments_of(item))
+
+
+def _runs_of(item: pytest.Item, target: Target) -> dict[str, list[Workflow | Model]]:
+    """Return what a test runs: by its id what it runs itself, by another name what tests share."""
     if Action.RUN not in target.limits.allow:
-        return []
-    return [run for marker in item.iter_markers("spends") for run in marker.args[0](target)]
+        return {}
+    operation = operation_of(item)
+    runs = {item.nodeid: [run for marker in item.iter_markers("spends") for run in marker.args[0](target)]}
+    if operation and operation.path_parameters == ("id",):
+        runs["an execution"] = once(ASYNC_RUN)(target)
+    runs |= {name: _SHARED[name](target) for name in _SHARED.keys() & _arguments_of(item)}
+    return {name: each for name, each in runs.items() if each}
+
+
+def _arguments_of(item: pytest.Item) -> frozenset[str]:
+    return frozenset(getattr(item, "fixturenames", ()))

@@ -64,7 +64,8 @@ class ConformanceRun:
         user_errors: Ids of the user's tests that ended in an error.
         user_checks: The user's facts and checks.
         selected: The facts that the selected tests are about; None for all.
-        unpaid: Ids of the tests that the credits do not suffice for.
+        paid: Ids of the tests that the credits suffice for.
+        unpaid: Ids of the tests that they do not suffice for.
         cut: Ids of the tests that they were to suffice for, and did not.
         contradictions: Where the target contradicts its profile.
         left: Lines that say what could not be deleted; empty if everything was.
@@ -85,6 +86,7 @@ class ConformanceRun:
     is_begun: bool = False
     is_distant: bool = False
     selected: frozenset[str] | None = None
+    paid: frozenset[str] = frozenset()
     unpaid: frozenset[str] = frozenset()
     cut: list[str] = field(default_factory=list)
     contradictions: tuple[Contradiction, ...] = ()
@@ -211,7 +213,7 @@ class ConformanceRun:
 
     def note_untested(self, test: str, untested: Untested) -> None:
         """Note a test that was skipped, if the credits were to suffice for it."""
-        if untested.is_unpaid and test not in self.unpaid:
+        if untested.is_unpaid and test in self.paid:
             self.cut.append(test)
 
     def stop(self, outcome: str, error: HarnessError) -> None:

@@ -14,7 +14,7 @@ from knouds_harness.suite import schedule as schedule_module
 from knouds_harness.suite.concurrent_tests import Reservations, RunLock
 from knouds_harness.suite.running import collect_suite
 from knouds_harness.suite.schedule import SuiteSchedule, arguments_of, is_about_runs
-from knouds_harness.suite.selection import Spending, checks_of, needs_of
+from knouds_harness.suite.selection import Spending, checks_of, is_paid_for, needs_of
 from knouds_harness.suite.session import ConformanceRun
 from knouds_harness.targets.profile import load_target
 
@@ -23,6 +23,7 @@ VARIABLES = re.findall(r"KNOUDS_SANDBOX_\w+", PROFILE.read_text(encoding="utf-8"
 ENVIRONMENT = {name: f"secret-of-{name}".ljust(43, "x") for name in VARIABLES}
 SANDBOX = load_target(str(PROFILE), environ=ENVIRONMENT | {"KNOUDS_SANDBOX_URL": "http://127.0.0.1:1"})
 WITHOUT_CLOCK = replace(SANDBOX, control=None)
+SHARED = {"executions", "deliveries"}
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +31,11 @@ def suite():
     return collect_suite()
 
 
-def schedule_of(suite, target, *, is_quick=False):
+def schedule_of(suite, target, *, is_quick=False, pays_last=False):
     """Return the schedule of these tests on a target."""
     possible = [item for item in suite if all(need.missing(target) is None for need in needs_of(item))]
     run: Any = SimpleNamespace(target=target, tester=SimpleNamespace(need=lambda need: need.find(target)))
-    return SuiteSchedule(run, possible, is_quick=is_quick)
+    return SuiteSchedule(run, possible, is_quick=is_quick, pays_last=pays_last)
 
 
 def marked(suite, *names):
@@ -134,13 +135,35 @@ def spending_of(suite, limit_credits, target=SANDBOX):
 @pytest.mark.parametrize("limit_credits", [0, 14, 50, 400])
 def test_cheapest_tests_get_the_credits_first(suite, limit_credits):
     spending, whole = spending_of(suite, limit_credits), spending_of(suite, 1e6)
-    cost_by_test = {item.nodeid: sum_of_runs(item) for item in marked(suite, "spends")}
+    alone = [item for item in marked(suite, "spends") if not SHARED.intersection(item.fixturenames)]
+    cost_by_test = {item.nodeid: sum_of_runs(item) for item in alone}
 
     paid = [cost for test, cost in cost_by_test.items() if test not in spending.unpaid]
     assert spending.cost_credits <= limit_credits
     assert not whole.unpaid
     assert spending.unpaid
-    assert max(paid) <= min(cost_by_test[each] for each in spending.unpaid)
+    assert max(paid) <= min(cost for test, cost in cost_by_test.items() if test in spending.unpaid)
+
+
+def test_executions_that_tests_share_are_paid_once(suite):
+    """However many tests share them, they cost what running them once costs."""
+    sharing = [item for item in suite if "executions" in item.fixturenames and not marked([item], "spends")]
+
+    assert len(sharing) > 5
+    assert spending_of(sharing, 1e6) == replace(spending_of(sharing[:1], 1e6), paid=ids_of(sharing))
+
+
+def test_tests_that_pay_come_last_if_credits_are_short(suite):
+    """A run that is to be refused reserves its price, which has to be left until then."""
+    place = schedule_of(suite, SANDBOX, pays_last=True).place
+    pays = [item for item in suite if is_paid_for(item)]
+    others = set(suite) - set(pays) - set(marked(suite, "fills_window", "limited"))
+
+    assert min(map(place, pays)) > max(map(place, others))
+
+
+def ids_of(items):
+    return frozenset(item.nodeid for item in items)
 
 
 def sum_of_runs(item):

@@ -21,7 +21,7 @@ from knouds_harness.judging.serial_order import Access, SerialModel, judge_histo
 from knouds_harness.judging.workflow_model import accesses_of
 from knouds_harness.targets.needs.keys import AUTHOR
 from knouds_harness.targets.needs.rate_limits import FILLABLE_WINDOW, LIMITED_KEY
-from knouds_harness.targets.needs.runs import CANCELLED_RUN
+from knouds_harness.targets.needs.runs import CANCELLED_RUN, CHARGED_CANCELLED_RUN
 
 _WRITES = (AUTHOR,)
 _CANCELS = (CANCELLED_RUN,)
@@ -169,17 +169,18 @@ def cancels_in_some_order(exchange: Exchange, *, history: Sequence[Exchange]) ->
         yield from _order_claims(in_flight, model, fact="execution.edges")
 
 
-@check("execution.cancelled-is-charged", needs=_CANCELS, given=("rows", "most_credits"))
+@check("execution.cancelled-is-charged", needs=(CHARGED_CANCELLED_RUN,), given=("rows", "most_credits"))
 def charged_once(
     exchange: Exchange, *, rows: Sequence[Mapping[str, Any]], most_credits: float
 ) -> Iterator[Claim]:
     """A run that gets several cancels at once is charged as one run.
 
     The exchange is the last poll; ``rows`` are the run's usage rows, ``most_credits`` is the cost of one run.
+    Nothing is claimed of a run that was not charged: another check does.
     """
     charges = [amount(row.get("creditsCost")) for row in rows]
     charged_credits = sum(each for each in charges if each is not None)
-    if status_in(exchange) in FINAL and rows:
+    if status_in(exchange) in FINAL and charged_credits:
         yield Claim(
             fact="execution.cancelled-is-charged",
             holds=charged_credits <= most_credits,

@@ -15,6 +15,7 @@ from knouds_harness.targets.needs.runs import (
     ASYNC_RUN_IN_TIME,
     ASYNC_WORKFLOW_RUN,
     CANCELLED_RUN,
+    CHARGED_CANCELLED_RUN,
     FAILING_ASYNC_RUN,
 )
 
@@ -246,7 +247,7 @@ def fails(exchange: Exchange) -> Iterator[Claim]:
 @check(
     "execution.cancelled-is-charged",
     "usage.run-has-a-row",
-    needs=_CANCEL_NEEDS,
+    needs=(CHARGED_CANCELLED_RUN,),
     given=("row", "is_missing", "alone"),
 )
 def cancelled_is_charged(

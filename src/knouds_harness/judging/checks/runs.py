@@ -121,7 +121,7 @@ def charged_per_node(exchange: Exchange, *, single: Exchange, estimates: Sequenc
         )
 
 
-@check("run.charged-per-generator", needs=(runs.ASYNC_RUN,), given=("waited_for", "row"))
+@check("run.charged-per-generator", needs=(runs.CHARGED_ASYNC_RUN,), given=("waited_for", "row"))
 def charged_alike(
     exchange: Exchange, *, waited_for: Exchange, row: Mapping[str, Any] | None
 ) -> Iterator[Claim]:
@@ -131,7 +131,7 @@ def charged_alike(
     last poll of the latter. The same inputs give the same number of images, seconds or calls.
     """
     said, charged = reported_credits(waited_for), amount(row.get("creditsCost")) if row else None
-    if said is not None and charged is not None and status_in(exchange) == "completed":
+    if said is not None and charged is not None and (said or charged) and status_in(exchange) == "completed":
         yield Claim(
             fact="run.charged-per-generator",
             holds=charged == said,
@@ -146,14 +146,16 @@ def granted(exchange: Exchange) -> Iterator[Claim]:
     yield from _costs(exchange, 0, "as a trial grant pays", fact="run.granted-run-costs-zero")
 
 
-@check("run.charge-equals-usage", needs=(runs.ANY_RUN,), given=("row",))
+@check("run.charge-equals-usage", needs=(runs.CHARGED_RUN,), given=("row",))
 def charge_in_usage(exchange: Exchange, *, row: Mapping[str, Any] | None) -> Iterator[Claim]:
     """The cost in a run's response equals that in its usage row.
 
-    ``row`` is the one new row after the run; None if there was not exactly one.
+    ``row`` is the one new row after the run; None if there was not exactly one. If both are 0, nothing is
+    claimed: a server that charges nothing shows the same.
     """
     row_credits = amount(row.get("creditsCost")) if row else None
-    yield from _costs(exchange, row_credits, "as the usage row says", fact="run.charge-equals-usage")
+    if row_credits or reported_credits(exchange):
+        yield from _costs(exchange, row_credits, "as the usage row says", fact="run.charge-equals-usage")
 
 
 def _costs(exchange: Exchange, wanted_credits: float | None, why: str, *, fact: str) -> Iterator[Claim]:

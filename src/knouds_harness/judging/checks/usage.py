@@ -320,7 +320,7 @@ def failed_is_charged_once(
     for row in rows:
         if row.get("status") == "failed" and (credits_cost := amount(row.get("creditsCost"))) is not None:
             charged[str(row.get("requestId"))] += credits_cost
-    for told in charged.values():
+    for told in filter(None, charged.values()):
         yield Claim(
             fact="run.charged-per-generator",
             holds=told <= price_credits,
@@ -401,7 +401,7 @@ def reconciled(exchange: Exchange, *, cost_credits: Sequence[float], rows: Seque
         observed=f"{len(rows)} rows",
     )
     charges = [each for each in (amount(row.get("creditsCost")) for row in rows) if each is not None]
-    if len(charges) == len(cost_credits):
+    if len(charges) == len(cost_credits) and any((*charges, *cost_credits)):
         pairs = zip(sorted(charges), sorted(cost_credits), strict=True)
         yield Claim(
             fact="run.charge-equals-usage",

@@ -32,7 +32,6 @@ class Outcome:
         statuses: The statuses that show it; empty if the checks of the test decide.
         is_named: The test names the response by ``tester.keep``; otherwise the operation's last one counts.
         story: Outcomes of one story act on the same resources, and are recorded together.
-        spends: What is run for the story, if in a check other tests run it first.
     """
 
     operation: str
@@ -41,7 +40,6 @@ class Outcome:
     needs: tuple[Need[object], ...] = ()
     is_named: bool = False
     story: str | None = None
-    spends: Callable[[Target], Sequence[Workflow | Model]] | None = field(default=None, repr=False)
     test: pytest.Item = field(repr=False)
 
     @property
@@ -72,7 +70,6 @@ def all_outcomes(items: Iterable[pytest.Item]) -> list[Outcome]:
                 needs=(MAY_READ, *needs_of(item), *given.get("needs", ())),
                 is_named=given.get("is_named", False),
                 story=given.get("story"),
-                spends=given.get("spends"),
                 test=item,
             )
             outcomes.setdefault(outcome.name, outcome)
@@ -141,14 +138,12 @@ def make_plan(selection: OutcomeSelection, *, target: Target, price: Price) -> P
         if not missing:
             chosen.append(outcome)
     spending = Spending.of(tests_of(chosen), target, price, limit_credits=inf)
-    spends_by_story = {each.story: each.spends for each in chosen if each.spends}
-    of_stories = [run for spends in spends_by_story.values() for run in spends(target)]
     return Plan(
         outcomes=tuple(chosen),
         kept=selection.kept,
         impossible=impossible,
-        runs=(*spending.runs, *of_stories),
-        most_credits=spending.cost_credits + sum(price(each) or 0.0 for each in of_stories),
+        runs=spending.runs,
+        most_credits=spending.cost_credits,
     )
 
 

@@ -13,15 +13,24 @@ from knouds_harness.suite.support.subjects import Subjects
 from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.need import KeyAndResource
-from knouds_harness.targets.needs.runs import ASYNC_RUN, ASYNC_WORKFLOW_RUN, CANCELLED_RUN, FAILING_ASYNC_RUN
+from knouds_harness.targets.needs.runs import (
+    ASYNC_RUN,
+    ASYNC_WORKFLOW_RUN,
+    CANCELLED_RUN,
+    CHARGED_CANCELLED_RUN,
+    FAILING_ASYNC_RUN,
+    is_paid,
+    once,
+)
 from knouds_harness.targets.personas import Persona
+from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Model, Workflow
 
 _FIRST_PAUSE_S = 0.02
 _LONGEST_PAUSE_S = 2.0
 _WATCH_S = 1.0
 _WATCH_PAUSE_S = 0.1
-_SAMPLES = 5
+SAMPLES = 5
 _CANCELLED_AGAIN = 2
 _WATCHED = 2
 
@@ -81,6 +90,14 @@ def is_cancel(exchange: Exchange) -> bool:
     return exchange.request.operation_id == "cancelExecution"
 
 
+def runs_of_executions(target: Target) -> list[Workflow | Model]:
+    """Return what is run for the executions that tests share."""
+    return [
+        *once(ASYNC_RUN, ASYNC_WORKFLOW_RUN, FAILING_ASYNC_RUN)(target),
+        *once(CANCELLED_RUN)(target) * SAMPLES,
+    ]
+
+
 class Executions:
     """Executions of the profile's accounts, each made once, on first use."""
 
@@ -115,7 +132,7 @@ class Executions:
         found = self.tester.need(CANCELLED_RUN if is_cancelled else ASYNC_RUN)
         self.tester.send("getWhoami", found.key)
         traces: list[ExecutionTrace] = []
-        for _ in range(_SAMPLES):
+        for _ in range(SAMPLES):
             trace = self.submit(found)
             if is_cancelled:
                 trace = self.polled(self.cancelled(trace))
@@ -129,6 +146,14 @@ class Executions:
         """The samples that were cancelled, polled to their end."""
         self.tester.need(CANCELLED_RUN)
         return [self.to_end(trace) for trace in self.samples]
+
+    @shared_once
+    def cancelled_at_a_price(self) -> list[ExecutionTrace]:
+        """The cancelled samples; if they cost nothing, one cancelled run that costs something."""
+        found = self.tester.need(CHARGED_CANCELLED_RUN)
+        if is_paid(self.cancelled_samples[0].resource):
+            return self.cancelled_samples
+        return [self.to_end(self.cancelled(self.submit(found)))]
 
     @shared_once
     def left_alone(self) -> list[ExecutionTrace]:

@@ -11,14 +11,16 @@ from knouds_harness.exchange.signature import HEADER, Signature
 from knouds_harness.exchange.webhook_receiver import Delivery, Receiver
 from knouds_harness.suite.concurrent_tests import SharedValues, shared_once
 from knouds_harness.suite.recorder import Received
-from knouds_harness.suite.support.execution_traces import Executions, ExecutionTrace
+from knouds_harness.suite.support.execution_traces import SAMPLES, Executions, ExecutionTrace
 from knouds_harness.suite.support.workflow_authoring import text_fields
 from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.address import host_of, is_loopback
 from knouds_harness.targets.needs import webhooks
 from knouds_harness.targets.needs.need import MAY_CANCEL, KeyAndResource
+from knouds_harness.targets.needs.runs import FAILING_ASYNC_RUN, once
 from knouds_harness.targets.personas import Persona, Secret
+from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Model, Webhook, Workflow
 
 _RUN: Final = frozenset({"model:run", "workflow:run"})
@@ -83,6 +85,20 @@ class _Ended:
     open_ones: list[ExecutionTrace]
     refused: ExecutionTrace
     polls: Mapping[str, Exchange]
+
+
+def runs_of_deliveries(target: Target) -> list[Workflow | Model]:
+    """Return what is run for the deliveries that tests share."""
+    found = webhooks.RECEIVING.find(target)
+    if found is None:
+        return []
+    own = KeyAndResource(found.reader, found.resource)
+    bystanders = webhooks.runs_without_webhook(target, own)
+    return [
+        *once(webhooks.NOT_RECEIVING, FAILING_ASYNC_RUN)(target),
+        *[found.resource] * (3 if MAY_CANCEL.missing(target) is None else 2),
+        *(each.resource for each in bystanders),
+    ]
 
 
 class DeliveredExecutions:
@@ -285,6 +301,14 @@ class DeliveredExecutions:
                 timeout_s=box.webhook.deadline_s,
             )
         return trace, self.of(trace, box)
+
+    @shared_once
+    def submits(self) -> list[Exchange]:
+        """Submits of the key that may receive, as many as its answers are timed by."""
+        submitted = [trace.submitted for trace in self.ended]
+        while len(submitted) < SAMPLES:
+            submitted.append(self._submit(self.open_box).submitted)
+        return submitted
 
     def _submit(self, mailbox: WebhookKey, resource: Workflow | Model | None = None) -> ExecutionTrace:
         own = KeyAndResource(mailbox.own.key, resource or mailbox.own.resource)

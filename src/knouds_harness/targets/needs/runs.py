@@ -74,7 +74,11 @@ def has_known_cost(target: Target, resource: Workflow | Model) -> bool:
 
 def cheapest_first(models: Iterable[Model]) -> list[Model]:
     """Sort models by cost; an unknown cost comes last."""
-    return sorted(models, key=lambda m: math.inf if m.cost_credits is None else m.cost_credits)
+    return sorted(models, key=_cost_of)
+
+
+def _cost_of(resource: Workflow | Model) -> float:
+    return math.inf if resource.cost_credits is None else resource.cost_credits
 
 
 def resources_of(target: Target, *, models_first: bool = False) -> list[Workflow | Model]:
@@ -152,12 +156,12 @@ Runs = Need[KeyAndResource[Workflow | Model]]
 WorkflowRuns = Need[KeyAndResource[Workflow]]
 ModelRuns = Need[KeyAndResource[Model]]
 
-ANY_RUN: Runs = key_that_runs(EITHER)
+ANY_RUN: RunNeed[Workflow | Model] = key_that_runs(EITHER)
 CHEAPEST_RUN: Runs = key_that_runs(EITHER, prefers_models=True)
-WORKFLOW_RUN: WorkflowRuns = key_that_runs(Workflow)
+WORKFLOW_RUN: RunNeed[Workflow] = key_that_runs(Workflow)
 READ_WORKFLOW_RUN: WorkflowRuns = key_that_runs(Workflow, "workflow:read")
 EDITED_WORKFLOW_RUN: WorkflowRuns = key_that_runs(Workflow, "workflow:read", "workflow:write")
-MODEL_RUN: ModelRuns = key_that_runs(Model)
+MODEL_RUN: RunNeed[Model] = key_that_runs(Model)
 FAILING_RUN: Runs = key_that_runs(EITHER, having="with fails = true", fits=lambda resource: resource.fails)
 
 
@@ -166,7 +170,12 @@ def _runs_on_last_credits(target: Target) -> Iterator[OnLastCredits]:
         if isinstance(key.credits, str) or key.role == "admin":
             continue
         for resource in resources_of(target, models_first=True):
-            if is_runnable(resource) and may_run(key, resource) and has_known_cost(target, resource):
+            if (
+                is_paid(resource)
+                and (resource.cost_credits or 0) <= key.credits
+                and may_run(key, resource)
+                and has_known_cost(target, resource)
+            ):
                 yield OnLastCredits(key, resource, key.credits)
 
 
@@ -205,7 +214,7 @@ EXHAUSTED_RUN: Runs = key_that_runs(EITHER, funds="exhausted", fits=is_paid)
 GRANTED_RUN: Runs = key_that_runs(EITHER, funds="granted", fits=is_paid)
 
 # The key that submits an asynchronous run also reads its status.
-ASYNC_RUN: Runs = key_that_runs(
+ASYNC_RUN: RunNeed[Workflow | Model] = key_that_runs(
     EITHER, "execution:read", having="with polled = true", fits=is_runnable_and_polled, prefers_models=True
 )
 ASYNC_RUN_IN_TIME: Runs = key_that_runs(
@@ -215,7 +224,7 @@ ASYNC_RUN_IN_TIME: Runs = key_that_runs(
     fits=lambda each: is_runnable_and_polled(each) and each.deadline_s is not None,
     prefers_models=True,
 )
-CANCELLED_RUN: Runs = key_that_runs(
+CANCELLED_RUN: RunNeed[Workflow | Model] = key_that_runs(
     EITHER,
     "execution:read",
     "execution:cancel",
@@ -286,6 +295,31 @@ def cheapest(need: RunNeed[R]) -> RunNeed[R]:
 
 
 CHEAPEST_CALL: RunNeed[Workflow | Model] = cheapest(key_that_runs(EITHER, is_charged=False))
+
+
+def charged_first(need: RunNeed[R]) -> RunNeed[R]:
+    """Prefer runs that cost something, as a free one shows no charge, and of these the cheapest."""
+
+    def fitting(target: Target) -> list[KeyAndResource[R]]:
+        return sorted(
+            need.fitting(target), key=lambda each: (not is_paid(each.resource), _cost_of(each.resource))
+        )
+
+    return replace(need, fitting=fitting)
+
+
+def charged(need: RunNeed[R]) -> RunNeed[R]:
+    """Narrow a need to runs that cost something; the cheapest comes first."""
+
+    def fitting(target: Target) -> list[KeyAndResource[R]]:
+        return [each for each in charged_first(need).fitting(target) if is_paid(each.resource)]
+
+    return replace(need, says=f"{need.says}, above 0", fitting=fitting, also=(need,))
+
+
+CHARGED_RUN: Runs = charged(ANY_RUN)
+CHARGED_ASYNC_RUN: Runs = charged(ASYNC_RUN)
+CHARGED_CANCELLED_RUN: Runs = charged(CANCELLED_RUN)
 
 
 def _pro_model_runs(target: Target) -> Iterator[KeyAndResource[Model]]:

@@ -68,9 +68,13 @@ def _webhook_key(says: str, *, receives: bool) -> Need[Receiving]:
 def runs_without_webhook(
     target: Target, own: KeyAndResource[Workflow | Model]
 ) -> list[KeyAndResource[Workflow | Model]]:
-    """Return runs of keys without a webhook: one of the receiving account, and one of another account."""
+    """Return runs of keys without a webhook: one of the receiving account, and one of another account.
+
+    Keys without webhook:receive come first: the dashboard may have a webhook for them, too.
+    """
     found = [own, *ASYNC_RUN.fitting(target)]
     able = [each for each in found if not each.key.webhook and may_run(each.key, each.resource)]
+    able.sort(key=lambda each: each.key.holds("webhook:receive"))
     same = [each for each in able if each.key.user == own.key.user]
     others = [each for each in able if each.key.user != own.key.user]
     return [*same[:1], *others[:1]]

@@ -3,7 +3,7 @@
 import pytest
 from exchanges import broken, claimed, exchange, refusal
 
-from knouds_harness.judging.checks import runs
+from knouds_harness.judging.checks import concurrency, runs, usage
 from knouds_harness.suite.support.usage_rows import row_of_request, row_that_came
 from knouds_harness.targets.resources import Model, Workflow
 
@@ -111,6 +111,17 @@ def test_usage_shows_the_cost_of_the_response(row, facts):
     assert claimed(runs.charge_in_usage, run(8), row=row) == facts
     assert broken(runs.charge_in_usage, run(8), row=row) == set()
     assert broken(runs.charge_in_usage, run(9), row=row) == facts
+
+
+def test_run_that_costs_nothing_shows_no_charge():
+    """A server that never charges anything shows the same."""
+    free, ended = {"creditsCost": 0}, exchange(200, {"status": "completed"}, operation_id="getExecution")
+    cancelled = exchange(200, {"status": "cancelled"})
+
+    assert not claimed(runs.charge_in_usage, run(0), row=free)
+    assert not claimed(runs.charged_alike, ended, waited_for=run(0), row=free)
+    assert not claimed(concurrency.charged_once, cancelled, rows=[free], most_credits=0)
+    assert claimed(usage.reconciled, run(0), cost_credits=[0], rows=[free]) == {"usage.run-has-a-row"}
 
 
 def row(row_id, slug="portrait", **members):

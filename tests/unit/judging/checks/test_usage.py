@@ -203,7 +203,7 @@ def test_rows_show_the_costs_of_the_responses(said, charges, facts):
 
 
 @pytest.mark.parametrize(
-    ("charges", "holds"), [((0,), [True]), ((5,), [True]), ((10,), [False]), ((5, 5), [False]), ((None,), [])]
+    ("charges", "holds"), [((0,), []), ((5,), [True]), ((10,), [False]), ((5, 5), [False]), ((None,), [])]
 )
 def test_failed_run_is_charged_once(charges, holds):
     """In one row, or in two of one request; it may also cost nothing."""

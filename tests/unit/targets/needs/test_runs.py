@@ -1,0 +1,62 @@
+"""Which run a check gets if several would do: a free run shows no charge."""
+
+from knouds_harness.targets.needs.need import KeyAndResource
+from knouds_harness.targets.needs.runs import (
+    CANCELLED_RUN,
+    CHARGED_CANCELLED_RUN,
+    LAST_CREDITS,
+    charged_first,
+)
+from knouds_harness.targets.needs.webhooks import runs_without_webhook
+from knouds_harness.targets.personas import Persona, Secret
+from knouds_harness.targets.profile import Target
+from knouds_harness.targets.resources import Workflow
+
+EVERYTHING = frozenset(("workflow:*", "execution:*", "webhook:receive"))
+
+
+def key(name, *, capabilities=EVERYTHING, **more):
+    secret = Secret(value=f"knouds_live_{name}", label=name)
+    return Persona(name=name, secret=secret, user="ada", capabilities=capabilities, tier="pro", **more)
+
+
+def target(*keys, **costs):
+    """Return a target with these keys, and with polled workflows of their account at these costs."""
+    return Target(
+        name="staging",
+        base_url="http://127.0.0.1",
+        personas={each.name: each for each in keys},
+        workflows={
+            slug: Workflow(slug=slug, owner="ada", polled=True, cost_credits=cost)
+            for slug, cost in costs.items()
+        },
+    )
+
+
+def test_charges_are_looked_for_in_the_cheapest_run_that_costs_something():
+    offered = target(key("full"), free=0.0, dear=40.0, cheap=4.0)
+
+    assert CHARGED_CANCELLED_RUN.find(offered).resource.slug == "cheap"
+    assert charged_first(CANCELLED_RUN).find(offered).resource.slug == "cheap"
+
+
+def test_charges_of_free_runs_are_not_tested():
+    offered = target(key("full"), free=0.0)
+
+    assert CHARGED_CANCELLED_RUN.missing(offered)
+    assert charged_first(CANCELLED_RUN).find(offered).resource.slug == "free"
+
+
+def test_last_credits_are_spent_on_what_they_suffice_for():
+    offered = target(key("poor", credits=3), dear=24.0, free=0.0, cheap=2.0)
+
+    assert LAST_CREDITS.find(offered).resource.slug == "cheap"
+
+
+def test_key_without_the_capability_comes_first_among_those_without_a_webhook():
+    runner = key("runner", capabilities=EVERYTHING - {"webhook:receive"})
+    receiving = key("receiving", webhook=True)
+    offered = target(key("full"), receiving, runner, free=0.0)
+    own = KeyAndResource(receiving, offered.workflows["free"])
+
+    assert [each.key for each in runs_without_webhook(offered, own)] == [runner]
