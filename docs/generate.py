@@ -28,6 +28,7 @@ from knouds_sandbox.routing.preferences import OUTCOMES
 
 FOLDER: Final = Path(__file__).parent
 RUNNERS: Final = {"check": ("pytest", RunOptions), "load": ("Locust", LoadOptions)}
+OF_LOCUST: Final = "processes"
 INTRODUCTION: Final = """\
 As `knouds-harness COMMAND --help` prints them. `--debug` before the command adds a traceback to an error:
 `knouds-harness --debug check`."""
@@ -100,32 +101,38 @@ def pages() -> dict[Path, str]:
 def _command(name: str) -> str:
     command = command_named(name)
     context = click.Context(command, info_name=f"knouds-harness {name}", terminal_width=WIDTH)
-    runner, flags = _runner(name)
     usage = command.get_usage(context).removeprefix("Usage: ")
     guide = f" ([guide]({GUIDES[name]}))" if name in GUIDES else ""
     lines = [f"## {name}\n", f"{COMMANDS[name]}{guide}\n"]
     if not usage.endswith("[OPTIONS]"):
         lines.append(f"```\n{usage}\n```\n")
-    rows = []
-    for parameter in command.params:
-        record = parameter.get_help_record(context) if isinstance(parameter, click.Option) else None
-        if record and parameter.name:
-            option, meaning = (part.replace("|", "\\|") for part in record)
-            passed_on = f" | {flags.get(parameter.name, '')}" if runner else ""
-            rows.append(f"| `{option}` | {' '.join(meaning.split())}{passed_on} |")
-    if rows:
-        heads = f" in {runner} |" if runner else ""
-        rule = "---|" if runner else ""
-        lines.append("\n".join([f"| option | meaning |{heads}", f"|---|---|{rule}", *rows]) + "\n")
+    options = [each for each in command.params if isinstance(each, click.Option)]
+    records = {str(each.name): each.get_help_record(context) for each in options}
+    shown = {name: record for name, record in records.items() if record}
+    if shown:
+        rows = [_row_of_option(*record) for record in shown.values()]
+        lines.append("\n".join(["| option | meaning |", "|---|---|", *rows]) + "\n")
+    if name in RUNNERS:
+        lines.append(_in_runner(name, {name: option.split()[0] for name, (option, _) in shown.items()}))
     return "\n".join(lines)
 
 
-def _runner(name: str) -> tuple[str, Mapping[str, str]]:
-    """Pytest or Locust, if a command runs it, and what an option is called there."""
-    if name not in RUNNERS:
-        return "", {}
-    runner, declared = RUNNERS[name]
-    return runner, {each.name: f"`{each.runner_flag}`" for each in options_of(declared).values()}
+def _row_of_option(option: str, meaning: str) -> str:
+    option, meaning = (part.replace("|", "\\|") for part in (option, " ".join(meaning.split())))
+    return f"| `{option}` | {meaning} |"
+
+
+def _in_runner(command: str, options: Mapping[str, str]) -> str:
+    """What pytest or Locust, which a command runs, calls its options."""
+    runner, declared = RUNNERS[command]
+    flags = {each.name: each.runner_flag for each in options_of(declared).values()}
+    missing = [f"`{option}`" for name, option in options.items() if name not in {*flags, OF_LOCUST}]
+    renamed = [
+        f"; `{option}` is `{flags[name]}` there"
+        for name, option in options.items()
+        if flags.get(name, option) != option
+    ]
+    return f"{runner}'s own command takes all but {', '.join(missing)}{''.join(renamed)}.\n"
 
 
 def _rows_of_reasons() -> str:
