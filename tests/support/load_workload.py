@@ -108,7 +108,7 @@ class Said:
         self.body = body
         self.raw_body = self.content
 
-    is_strict_json = False
+    is_strict_json = True
     method = "POST"
 
     def json(self) -> Any:

@@ -1,22 +1,21 @@
 """What the responses of a load say of runs, executions and deliveries.
 
-Memory is bounded: of what grows with the length of a run, only a share is followed.
+Memory is bounded: of what grows with the length of a run, the first are remembered.
 """
 
 import random
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from knouds_harness.contract.capabilities import UNLIMITED
 from knouds_harness.contract.operations import RUN_OPERATIONS
 from knouds_harness.exchange.execution_status import FINAL, IN_FLIGHT
 from knouds_harness.judging.checks import executions, webhooks
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.invariants.rate_limits import RateLimits
-from knouds_harness.load.invariants.tallies import FRESH_ID, NEVER_THROTTLED, SLUG_OF_NAME, Tallies
+from knouds_harness.load.invariants.tallies import FRESH_ID, SLUG_OF_NAME, Tallies
 from knouds_harness.targets.personas import Persona
 
 SHOWING_STATUS: Final = ("getExecution", "cancelExecution")
@@ -50,63 +49,37 @@ class Ended(NamedTuple):
     status: str
 
 
-class IdCounts:
-    """Counts ids: all or, to bound memory, a share.
+class DeliveryCounts:
+    """Which executions must be delivered, and how often each was.
 
-    The hash of an id decides whether it is in the share, so every time that such an id comes counts.
+    Attributes:
+        is_reached: Whether any delivery came at all.
     """
 
-    def __init__(self, *, most: int = _MOST_IDS) -> None:
-        self._most = most
-        self._mask = 0
-        self._counts: dict[int, int] = {}
-
-    def __len__(self) -> int:
-        return len(self._counts)
-
-    def add(self, each: str) -> int | None:
-        """Count an id; return how often it has come, or None if it is not in the share."""
-        number = hash(each)
-        if number & self._mask:
-            return None
-        count = self._counts[number] = self._counts.get(number, 0) + 1
-        while len(self._counts) > self._most:
-            self._mask = self._mask * 2 + 1
-            self._counts = {each: times for each, times in self._counts.items() if not each & self._mask}
-        return count
-
-    def counts_of(self, others: Iterable[int]) -> list[int]:
-        """Return how often each of other ids came, of those in the share."""
-        return [self._counts.get(each, 0) for each in others if not each & self._mask]
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._counts)
-
-
-class DeliveryCounts:
-    """Which executions must be delivered, and how often each was."""
-
-    def __init__(self, *, most: int = _MOST_IDS) -> None:
+    def __init__(self) -> None:
         self.is_reached = False
-        """Whether any delivery came at all."""
-        self._expected = IdCounts(most=most)
-        self._came = IdCounts(most=most)
+        self._expected: set[str] = set()
+        self._came: Counter[str] = Counter()
 
     def expect(self, execution_id: str) -> None:
         """Expect the delivery of an execution that has ended."""
-        self._expected.add(execution_id)
+        if len(self._expected) < _MOST_IDS:
+            self._expected.add(execution_id)
 
     def take(self, execution_id: str) -> None:
         self.is_reached = True
-        self._came.add(execution_id)
+        if len(self._came) < 2 * _MOST_IDS or execution_id in self._came:
+            self._came[execution_id] += 1
 
     @property
     def are_all_here(self) -> bool:
         """Whether each expected execution was delivered."""
-        return all(self._came.counts_of(self._expected))
+        return self._expected <= self._came.keys()
 
     def judge(self, tallies: Tallies) -> None:
-        for taken, count in Counter(self._came.counts_of(self._expected)).items():
+        if len(self._came) >= 2 * _MOST_IDS:
+            return  # others were perhaps not counted
+        for taken, count in Counter(self._came[each] for each in self._expected).items():
             tallies.claim(webhooks.one_each, webhooks.is_one(taken), about="an execution", count=count)
 
 
@@ -125,36 +98,18 @@ class Observations:
         self._limits = limits
         self._chance = chance
         self._ended = 0
-        self._execution_ids = IdCounts()
+        self._execution_ids: set[str] = set()
         self._in_flight: dict[str, str] = {}
-        self._plain_runs: dict[tuple[str, str, float], int] = {}
-        self._unlimited = 0
 
     def observe_create(self, slug: str, *, is_own: bool) -> None:
         """Judge a create by the slug in its response: of its own workflow, or of another."""
         example = f"createWorkflow was answered {slug!r}, which does not show the name that was sent"
         self._tallies.judge(*SLUG_OF_NAME, holds=is_own, example=example)
 
-    def add_up(self) -> None:
-        """Count the plain runs since the last call."""
-        for (user, url, cost_credits), count in self._plain_runs.items():
-            self.runs[ObservedRun(user, _resource_in(url), round(cost_credits, 6))] += count
-        if self._unlimited:
-            self._tallies.see(*NEVER_THROTTLED, self._unlimited)
-        self._plain_runs, self._unlimited = {}, 0
-
     def observe(
         self, name: str, response: Response, sender: Persona, body: object, *, at_unix_s: float
     ) -> None:
         """Observe the response to a request of this name, or that none came; ``body`` is None if not JSON."""
-        if response.status_code == 200 and sender.tier == UNLIMITED and name in RUN_OPERATIONS:
-            cost = body.get("cost") if isinstance(body, dict) else None
-            # The usual case, in a fifth of the time; the bounds refuse not-a-number.
-            if (type(cost) is int or type(cost) is float) and 0 <= cost < _MOST_CREDITS:
-                run = sender.user, response.url, cost
-                self._plain_runs[run] = self._plain_runs.get(run, 0) + 1
-                self._unlimited += sender.role != "admin"
-                return
         operation, _, way = name.partition(" ")
         if operation in RUN_OPERATIONS:
             self._observe_run(response, sender, body if isinstance(body, dict) else {}, is_async=bool(way))
@@ -172,11 +127,10 @@ class Observations:
             self.runs[ObservedRun(sender.user, _resource_in(response.url or ""), cost)] += 1
         execution_id = body.get("executionId") if is_async and is_success else None
         if isinstance(execution_id, str):
-            times = self._execution_ids.add(execution_id)
-            if times is not None:
-                self._tallies.judge(
-                    *FRESH_ID, holds=times == 1, example="an executionId that was given before"
-                )
+            is_fresh = execution_id not in self._execution_ids
+            self._tallies.judge(*FRESH_ID, holds=is_fresh, example="an executionId that was given before")
+            if len(self._execution_ids) < _MOST_IDS:
+                self._execution_ids.add(execution_id)
             status_told = body.get("status")
             if isinstance(status_told, str) and status_told in IN_FLIGHT:
                 self._remember(execution_id, status_told)

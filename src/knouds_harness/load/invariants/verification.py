@@ -116,7 +116,7 @@ class LoadVerification:
         if sender is not None and (self.share or sender.tier in LIMIT_BY_TIER) and row.name in self._observed:
             body = parsed(response)
             self._observations.observe(row.name, response, sender, body, at_unix_s=row.ended_s + epoch_s)
-        broken = self._verifier.judge(row.name, response, body)
+        broken = self._verifier.judge(row.name, response)
         if broken is None or row.status != RequestStatus.OK:
             return row
         failure = answer.status_code, broken.fact, f"{broken.fact}: {broken.shown}"
@@ -146,7 +146,6 @@ class LoadVerification:
                 histories.end(begun, status, body, created=created, at_s=at_s + epoch_s)
 
     def _add_up(self) -> None:
-        self._observations.add_up()
         self._verifier.add_up()
         self._limits.judge_ended()
         self._undecided += sum(each.judge(self._tallies) for each in self._histories.values())

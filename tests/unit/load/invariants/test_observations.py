@@ -5,7 +5,8 @@ import random
 import pytest
 from load_workload import Said, persona, polled, ran, submitted, throttled
 
-from knouds_harness.load.invariants.observations import DeliveryCounts, IdCounts, Observations, ObservedRun
+from knouds_harness.load.invariants import observations
+from knouds_harness.load.invariants.observations import DeliveryCounts, Observations, ObservedRun
 from knouds_harness.load.invariants.rate_limits import RateLimits
 from knouds_harness.load.invariants.tallies import EDGES, FRESH_ID, NEVER_THROTTLED, ONE_DELIVERY, Tallies
 
@@ -23,7 +24,6 @@ class Seen(Observations):
             self.observe(name, answer, sender, answer.body, at_unix_s=1_000.0)
 
     def tally(self, promise):
-        self.add_up()
         found = self.tallies.by_promise.get(promise)
         return (found.seen, found.broken) if found else (0, 0)
 
@@ -116,16 +116,8 @@ def test_invalid_cost_counts_as_unknown(seen, cost):
     assert {run.cost_credits for run in seen.runs} == {None}
 
 
-def test_ids_are_bounded_and_repeats_are_still_found():
-    """Beyond the bound only a share of the ids is followed, and each of those is compared with all."""
-    ids = IdCounts(most=100)
-    counts = [ids.add(f"e-{number}") for _ in range(2) for number in range(1000)]
-
-    assert 0 < counts.count(2) <= len(ids) <= 100
-
-
-def matched(ended, delivered, **options):
-    deliveries, tallies = DeliveryCounts(**options), Tallies()
+def matched(ended, delivered):
+    deliveries, tallies = DeliveryCounts(), Tallies()
     for each in delivered:
         deliveries.take(each)
     for each in ended:
@@ -145,13 +137,15 @@ def test_each_ended_execution_is_delivered_once(delivered, broken, are_all_here)
     assert (tally.seen, tally.broken, all_here) == (2, broken, are_all_here)
 
 
-def test_bounded_deliveries_follow_a_share_of_the_executions():
-    names = [f"e-{number}" for number in range(1000)]
+def test_ids_are_bounded_and_nothing_is_told_of_others(monkeypatch):
+    monkeypatch.setattr(observations, "_MOST_IDS", 100)
+    names = [f"e-{number}" for number in range(150)]
 
-    tally, _ = matched(names, [*names, *names[:500]], most=100)
+    tally, are_all_here = matched(names, names)
 
-    assert 0 < tally.seen <= 100
-    assert 0 < tally.broken < tally.seen
+    assert (tally.seen, tally.broken, are_all_here) == (100, 0, True)
+    with pytest.raises(KeyError):  # nothing is judged
+        matched(names, [*names, *map(str.upper, names)])
 
 
 def test_only_keys_that_receive_deliveries_await_them(seen):
