@@ -14,7 +14,6 @@ from types import TracebackType
 from typing import Any, Final
 
 import gevent
-from gevent.event import Event
 from locust.env import Environment
 from locust.exception import StopUser
 from locust.runners import WorkerRunner
@@ -39,16 +38,14 @@ from knouds_harness.load.invariants.workflow_histories import WorkflowLog
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.deliveries import DeliveryWaiter
 from knouds_harness.load.workload.input_lines import InputSequence
-from knouds_harness.load.workload.limits import LoadLimits
+from knouds_harness.load.workload.limits import LeasedCredits, LoadLimits
 from knouds_harness.load.workload.preflight import NO_TARGET, LoadSetup
 from knouds_harness.load.workload.workload import HasTasks, UserTasks, rates_of, scenarios_in
 from knouds_harness.runs.operation_load import RequestStatus, labelled
-from knouds_harness.targets.budget import Budget
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
 
 _MOST_MS: Final = 1e9
-_ANSWER_WITHIN_S: Final = 15.0
 _LOOK_EVERY_S: Final = 0.5
 _LAST_ANSWERS_S: Final = 2.0
 _LAST_LOOK_EVERY_S: Final = 0.01
@@ -99,7 +96,6 @@ class GeneratingRun:
         environment.stop_timeout = environment.stop_timeout or messages.FINISH_WITHIN_S
         events = environment.events
         events.test_start.add_listener(self.on_test_start)
-        events.test_stopping.add_listener(self._on_test_stopping)
         self.seconds = SecondsCollector(environment, extras=self._extras)
         recorder = self.seconds.recorder
         scenarios = scenarios_in(environment.user_classes)
@@ -220,22 +216,16 @@ class GeneratingRun:
     def on_test_start(self, **_: object) -> None:
         self.chance = random.Random(f"{self.options.seed} {self._runner.worker_index}")
 
-    def _end_arrivals(self) -> None:
-        for arrivals in self._arrivals.values():
-            arrivals.stop()
-
     def _stop(self) -> None:
         """Stop once requests in flight are answered: what Locust does then would delay them."""
-        self._end_arrivals()
+        for arrivals in self._arrivals.values():
+            arrivals.stop()
+        if self.delivery_waiter:
+            gevent.spawn_later(self._environment.stop_timeout / 2, self.delivery_waiter.end_waits)
         until_s = time.monotonic() + _LAST_ANSWERS_S
         while any(each.in_flight for each in self._arrivals.values()) and time.monotonic() < until_s:
             gevent.sleep(_LAST_LOOK_EVERY_S)
         self._stop_users()
-
-    def _on_test_stopping(self, **_: object) -> None:
-        self._end_arrivals()
-        if self.delivery_waiter:
-            gevent.spawn_later(self._environment.stop_timeout / 2, self.delivery_waiter.end_waits)
 
     def _on_user_error(
         self,
@@ -282,38 +272,3 @@ def _tls_of(target: Target) -> ssl.SSLContext | None:
     context = tls_context()
     target.http.configure(context)
     return context
-
-
-class LeasedCredits:
-    """The credits of a process that sends, which the leading process grants in parts."""
-
-    def __init__(self, runner: WorkerRunner) -> None:
-        self._runner = runner
-        self.budget = Budget(0.0)
-        self._answered: Event | None = None
-        self._granted = 0.0
-        runner.register_message(messages.CREDITS, self._on_credits)
-
-    def ask_ahead(self) -> None:
-        """Ask for more once half of the last grant is used, unless a request is open."""
-        if self._answered is None and self.budget.left_credits <= self._granted / 2:
-            self._ask(0.0, "")
-
-    def get_credits(self, needed: float, *, what: str) -> bool:
-        """Get more from the leading process, and wait for them; return whether to try again."""
-        answered = self._answered
-        if answered is not None:  # a request is open already
-            return answered.wait(_ANSWER_WITHIN_S)
-        return self._ask(needed, what).wait(_ANSWER_WITHIN_S) and self._granted > 0
-
-    def _ask(self, needed: float, what: str) -> Event:
-        self._answered = answered = Event()
-        self._runner.send_message(messages.ASK_CREDITS, {"needed": needed, "what": what})
-        return answered
-
-    def _on_credits(self, msg: Any, **_: object) -> None:  # noqa: ANN401 - Locust's message
-        self._granted = float(msg.data["granted"])
-        self.budget.extend(self._granted)
-        answered, self._answered = self._answered, None
-        if answered is not None:
-            answered.set()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from typing import Final, Protocol
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import gevent
 from gevent.event import Event
 from gevent.lock import RLock
+from locust.runners import WorkerRunner
 
 from knouds_harness.contract.effects import Effect, effect_of
 from knouds_harness.contract.operations import Action
@@ -18,6 +19,7 @@ from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.exchange.pricing import highest_price_credits, reported_charge
 from knouds_harness.exchange.usage import ChargesShown, ShownCharges
+from knouds_harness.load import messages
 from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.workload.accounts import RunRequest
@@ -26,31 +28,53 @@ from knouds_harness.targets.budget import Budget, credits_of
 from knouds_harness.targets.guards import Guard, Pacer, check_effect
 from knouds_harness.targets.profile import Target
 
+_ANSWER_WITHIN_S: Final = 15.0
 _MOST_EFFECTS: Final = 4096
 _TRACE: Final = re.compile(rb"\r\ntraceparent: [^\r]*")
 _SENT_BY: Final = {Action.RUN: "send_run", Action.WRITE: "call", Action.CANCEL: "call"}
 """The methods of ``ScenarioUser`` that send what its client does not, because they note what came of it."""
 
 
-class CreditLease(Protocol):
-    """Credits that the master grants in parts."""
+class LeasedCredits:
+    """The credits of a process that sends, which the leading process grants in parts."""
 
-    @property
-    def budget(self) -> Budget:
-        """The credits that were granted and are not spent yet."""
+    def __init__(self, runner: WorkerRunner) -> None:
+        self._runner = runner
+        self.budget = Budget(0.0)
+        self._answered: Event | None = None
+        self._granted = 0.0
+        runner.register_message(messages.CREDITS, self._on_credits)
 
-    def ask_ahead(self) -> object:
-        """Ask for more before they are needed."""
+    def ask_ahead(self) -> None:
+        """Ask for more once half of the last grant is used, unless a request is open."""
+        if self._answered is None and self.budget.left_credits <= self._granted / 2:
+            self._ask(0.0, "")
 
     def get_credits(self, needed: float, *, what: str) -> bool:
-        """Wait for more; return whether trying again makes sense."""
+        """Get more from the leading process, and wait for them; return whether to try again."""
+        answered = self._answered
+        if answered is not None:  # a request is open already
+            return answered.wait(_ANSWER_WITHIN_S)
+        return self._ask(needed, what).wait(_ANSWER_WITHIN_S) and self._granted > 0
+
+    def _ask(self, needed: float, what: str) -> Event:
+        self._answered = answered = Event()
+        self._runner.send_message(messages.ASK_CREDITS, {"needed": needed, "what": what})
+        return answered
+
+    def _on_credits(self, msg: Any, **_: object) -> None:  # noqa: ANN401 - Locust's message
+        self._granted = float(msg.data["granted"])
+        self.budget.extend(self._granted)
+        answered, self._answered = self._answered, None
+        if answered is not None:
+            answered.set()
 
 
 class LoadLimits:
     """Enforces a profile's limits during the load; all users of a process share one."""
 
     def __init__(
-        self, target: Target, *, lease: CreditLease | None = None, ahead: Preflight = NOT_LOOKED
+        self, target: Target, *, lease: LeasedCredits | None = None, ahead: Preflight = NOT_LOOKED
     ) -> None:
         """With a lease, no request is admitted before ``pace`` is called."""
         self._target = target

@@ -187,15 +187,6 @@ def test_time_reported_by_the_server_is_recorded(there):
     assert measure[:4] == ("runWorkflow", "ok", SERVER, 12)
 
 
-def test_stop_ends_the_arrivals(there):
-    run = generating(there, "--rate", "10", "--duration", "10m")
-    run.take_share(now_unix_s(), Share())
-
-    there.events.test_stopping.fire(environment=there)
-
-    assert arrivals_of(run).are_over
-
-
 def test_users_are_stopped_after_the_last_answer(there, monkeypatch):
     """To stop them keeps the process busy, and answers would be read late."""
     stopped_with: list[int] = []
