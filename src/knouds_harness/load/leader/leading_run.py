@@ -33,7 +33,6 @@ from knouds_harness.load.collection.metrics import RunMetrics, ok_times, operati
 from knouds_harness.load.collection.rows import RequestRow, Rows
 from knouds_harness.load.collection.seconds import Second, SecondsCollector, error_of, now_unix_s
 from knouds_harness.load.invariants.verification import LoadVerification, open_verification
-from knouds_harness.load.leader.health import Health
 from knouds_harness.load.leader.progress import ProgressTeller
 from knouds_harness.load.leader.record_writer import LoadRecordWriter, fingerprint, plan_of, scenario_name
 from knouds_harness.load.leader.validity import (
@@ -43,7 +42,7 @@ from knouds_harness.load.leader.validity import (
     validity_of,
     with_doubts,
 )
-from knouds_harness.load.leader.workers import Workers
+from knouds_harness.load.leader.workers import Health, Workers
 from knouds_harness.load.messages import FINISH_WITHIN_S
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.deliveries import Deliveries, open_deliveries

@@ -13,8 +13,8 @@ import gevent
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.collection.metrics import RunMetrics, ok_times, times
 from knouds_harness.load.collection.seconds import Error, now_unix_s
-from knouds_harness.load.leader.health import Health
 from knouds_harness.load.leader.validity import judge_generator, seen_by
+from knouds_harness.load.leader.workers import Health
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.measures.delay import Delay
 from knouds_harness.measures.histograms import Histogram

@@ -9,7 +9,7 @@ from typing import Final
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.collection.metrics import RECENT_S, RunMetrics, operations_of, times
-from knouds_harness.load.leader.health import Health
+from knouds_harness.load.leader.workers import Health
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.measures.delay import Delay, OkTimes, remedy
 from knouds_harness.measures.objectives import Objective, describe, judge_objectives

@@ -1,9 +1,11 @@
-"""The processes of a run that send: which take part, what share each has, and what each is granted."""
+"""The processes of a run that send: which take part, what share each has, is granted, and tells of itself."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import gevent
@@ -12,13 +14,118 @@ from locust.runners import MasterRunner
 from knouds_harness.errors import ExitCode, GuardStop
 from knouds_harness.load import messages
 from knouds_harness.load.collection.seconds import now_unix_s
-from knouds_harness.load.leader.health import Health, ProcessHealth, together
 from knouds_harness.load.messages import FinalReports
+from knouds_harness.measures.histograms import Histogram
 from knouds_harness.targets.budget import Budget, credits_of
 
 _ASSEMBLE_WITHIN_S: Final = 15.0
 _LARGEST_CLOCK_ERROR_S: Final = 0.5
 _LOOK_EVERY_S: Final = 0.5
+_SUMS: Final = ("stalled_s", "own_s", "queued_s", "due", "handed", "dropped", "spent_credits", "in_flight")
+
+
+@dataclass(kw_only=True)
+class Health:
+    """What one process, or all together, measured since the warm-up.
+
+    Attributes:
+        lateness: From when an arrival was due until its first request was sent.
+        loop_lag: How late heartbeats of the event loop came.
+        stalled_s: How long it stood still, over a millisecond at a time.
+        own_s: For how much of that the process computed.
+        queued_s: For how much of that other work of the machine kept it from a processor.
+        due: Arrivals that were due.
+        handed: Arrivals that a user took.
+        spent_credits: What was charged, or may have been, since the process began.
+    """
+
+    lateness: Histogram = field(default_factory=Histogram)
+    loop_lag: Histogram = field(default_factory=Histogram)
+    stalled_s: float = 0.0
+    own_s: float = 0.0
+    queued_s: float = 0.0
+    due: int = 0
+    handed: int = 0
+    dropped: int = 0
+    cpu_share: float = 0.0
+    spent_credits: float = 0.0
+    in_flight: int = 0
+    timer: str = ""
+
+    def since(self, earlier: Health) -> Health:
+        """Return what was added since ``earlier``; what does not add up stays as it is."""
+        sums = {name: getattr(self, name) - getattr(earlier, name) for name in _SUMS}
+        lateness, loop_lag = self.lateness.since(earlier.lateness), self.loop_lag.since(earlier.loop_lag)
+        return replace(self, lateness=lateness, loop_lag=loop_lag, **sums)
+
+
+def together(processes: Iterable[Health]) -> Health:
+    """Add up the health of all processes; of their CPU shares, take the highest."""
+    whole = Health()
+    for each in processes:
+        whole.lateness.add(each.lateness)
+        whole.loop_lag.add(each.loop_lag)
+        for name in _SUMS:
+            setattr(whole, name, getattr(whole, name) + getattr(each, name))
+        whole.cpu_share = max(whole.cpu_share, each.cpu_share)
+        whole.timer = whole.timer or each.timer
+    return whole
+
+
+class _Worker:
+    """What the leading process knows of one that sends.
+
+    Attributes:
+        reserved: Credits that it was granted and has not settled.
+        clock_error_s: How far its clock is behind ours, at most.
+    """
+
+    def __init__(self) -> None:
+        self.health = Health()
+        self.reserved = 0
+        self.heard_unix_s: float | None = None
+        self.clock_error_s = 0.0
+        self._first_cpu: tuple[float, float] | None = None
+
+    def take(
+        self,
+        told: Mapping[str, Any],
+        rows: Sequence[Sequence[Any]],
+        *,
+        epoch_s: float,
+        measured: tuple[float, float],
+        now_s: float,
+    ) -> None:
+        """Count what came at a time; what was due before or after the ``measured`` time is left out."""
+        health, sent_unix_s, cpu_s = self.health, told["sent_unix_s"], told["cpu_s"]
+        error_s = now_s - sent_unix_s  # the least counts: messages take time too
+        is_first = self.heard_unix_s is None
+        self.clock_error_s = error_s if is_first else min(error_s, self.clock_error_s, key=abs)
+        self.heard_unix_s = now_s
+        from_s, until_s = (each_unix_s - epoch_s - 1e-4 for each_unix_s in measured)
+        for _, _, _, response_ms, service_ms, ended_s, *_ in rows:
+            if (
+                response_ms is not None
+                and response_ms != service_ms
+                and ended_s - response_ms / 1e3 >= from_s
+            ):
+                health.lateness.record((response_ms - service_ms) / 1e3)
+        for due_s, lag_s in told["lags"]:
+            if from_s <= due_s < until_s:
+                health.loop_lag.record(lag_s)
+        for due_s, stalled_s, own_s, queued_s in told["stalls"]:
+            if from_s <= due_s < until_s:
+                health.stalled_s += stalled_s
+                health.own_s += own_s
+                health.queued_s += queued_s
+        if told["arrivals"]:
+            health.due, health.handed, health.dropped, health.in_flight = told["arrivals"]
+        health.spent_credits, health.timer = told["spent_credits"], told["timer"]
+        if not measured[0] <= sent_unix_s <= measured[1]:
+            return
+        first_unix_s, first_cpu_s = self._first_cpu = self._first_cpu or (sent_unix_s, cpu_s)
+        if sent_unix_s > first_unix_s:
+            health.cpu_share = (cpu_s - first_cpu_s) / (sent_unix_s - first_unix_s)
 
 
 class Workers:
@@ -37,13 +144,10 @@ class Workers:
         self._runner, self._final_reports = runner, final_reports
         self._doubt, self._stop, self._clock = doubt, stop, clock
         self._budget = Budget(most_credits)
-        self._health_by_worker: dict[str, ProcessHealth] = {}
-        self._reserved: dict[str, int] = {}
+        self._by_id: defaultdict[str, _Worker] = defaultdict(_Worker)
         self._started: set[str] = set()
         self._sharing: set[str] = set()
         self._gone: set[str] = set()
-        self._heard_unix_s: dict[str, float] = {}
-        self._clock_error_s: dict[str, float] = {}
         self._start_unix_s: float | None = None
         self._are_ended = False
         runner.register_message(messages.ASK_CREDITS, self._on_ask_credits)
@@ -53,10 +157,11 @@ class Workers:
 
     @property
     def count(self) -> int:
-        return max(1, len(self._health_by_worker))
+        """Of those that were heard."""
+        return max(1, sum(each.heard_unix_s is not None for each in self._by_id.values()))
 
     def health(self) -> Health:
-        return together(each.health for each in self._health_by_worker.values())
+        return together(each.health for each in self._by_id.values())
 
     def assemble(self) -> None:
         """Wait until all workers that were told to start have done so, or time is up."""
@@ -85,12 +190,8 @@ class Workers:
         measured: tuple[float, float],
     ) -> None:
         """Count what a worker handed over."""
-        health = self._health_by_worker.setdefault(worker, ProcessHealth())
-        health.take(told, rows, epoch_s=epoch_s, measured=measured)
         now_s = self._clock()
-        self._heard_unix_s[worker] = now_s
-        error_s = now_s - told["sent_unix_s"]  # the least counts: messages take time too
-        self._clock_error_s[worker] = min(error_s, self._clock_error_s.get(worker, error_s), key=abs)
+        self._by_id[worker].take(told, rows, epoch_s=epoch_s, measured=measured, now_s=now_s)
 
     def end(self) -> None:
         """Let the workers finish, wait for their final reports, and note what is missing."""
@@ -102,11 +203,11 @@ class Workers:
         self._final_reports.await_all()
         for worker in sorted(self._final_reports.missing):
             self._doubt(f"Worker {worker} sent no final report: {self._what_is_missing(worker)}.")
-        for worker, error_s in sorted(self._clock_error_s.items()):
-            if abs(error_s) > _LARGEST_CLOCK_ERROR_S:
+        for worker, known in sorted(self._by_id.items()):
+            if abs(known.clock_error_s) > _LARGEST_CLOCK_ERROR_S:
                 self._doubt(
-                    f"The clock of worker {worker} differs by {-error_s:+.1f} s, so its arrivals and seconds "
-                    "are shifted as much: synchronize the clocks of both machines (NTP)."
+                    f"The clock of worker {worker} differs by {-known.clock_error_s:+.1f} s, so its arrivals "
+                    "and seconds are shifted as much: synchronize the clocks of both machines (NTP)."
                 )
 
     def look(self) -> None:
@@ -145,13 +246,12 @@ class Workers:
         return {client.id for client in heard if client.id in self._started}
 
     def _what_is_missing(self, worker: str) -> str:
-        heard_unix_s, start_unix_s = self._heard_unix_s.get(worker), self._start_unix_s
-        if heard_unix_s is None or start_unix_s is None:
+        known, start_unix_s = self._by_id[worker], self._start_unix_s
+        if known.heard_unix_s is None or start_unix_s is None:
             return "nothing of what it sent is counted"
-        heard_s = max(0.0, heard_unix_s - start_unix_s)
+        heard_s = max(0.0, known.heard_unix_s - start_unix_s)
         missing = f"what it sent after second {heard_s:.0f} is not counted"
-        spent_credits = self._health_by_worker[worker].health.spent_credits
-        unsettled = credits_of(self._reserved.get(worker, 0)) - spent_credits
+        unsettled = credits_of(known.reserved) - known.health.spent_credits
         return f"{missing}, and may have cost up to {unsettled:g} credits" if unsettled > 0 else missing
 
     def _on_test_start(self, **_: object) -> None:
@@ -172,14 +272,15 @@ class Workers:
         except GuardStop as stop:
             self._stop(str(stop), ExitCode.GUARD)
         else:
-            self._reserved[worker] = self._reserved.get(worker, 0) + reserved
+            self._by_id[worker].reserved += reserved
             granted = wanted
         self._runner.send_message(messages.CREDITS, {"granted": granted}, worker)
 
     def _on_report(self, client_id: str, data: dict[str, Any], **_: object) -> None:
-        if data.get(messages.IS_FINAL) and client_id in self._reserved:
-            spent_credits = self._health_by_worker[client_id].health.spent_credits
-            self._budget.settle(self._reserved.pop(client_id), spent_credits)
+        known = self._by_id[client_id]
+        if data.get(messages.IS_FINAL) and known.reserved:
+            self._budget.settle(known.reserved, known.health.spent_credits)
+            known.reserved = 0
 
     def _on_stop(self, msg: Any, **_: object) -> None:  # noqa: ANN401 - Locust's message
         self._stop(msg.data["reason"], ExitCode(msg.data["exit_code"]))

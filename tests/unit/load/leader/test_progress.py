@@ -9,8 +9,8 @@ from knouds_harness.errors import ExitCode
 from knouds_harness.load.arrivals.schedule import Shape
 from knouds_harness.load.collection.metrics import RunMetrics
 from knouds_harness.load.collection.seconds import Error, Second, SeriesKey, now_unix_s
-from knouds_harness.load.leader.health import Health
 from knouds_harness.load.leader.progress import ProgressTeller
+from knouds_harness.load.leader.workers import Health
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.runs.load_progress import Listener, ProgressMessage
 from knouds_harness.runs.operation_load import RequestStatus
