@@ -79,7 +79,8 @@ def measured(client: HttpClient, options: argparse.Namespace) -> Phases:
     def user() -> None:
         for number in numbers:
             answer = client.exchange(encode("GET", f"/{number}", "here"), timeout_s=10)
-            found[number] = {"first byte": answer.first_byte_ms, "body": answer.body_ms}
+            written_at, first_at, last_at, *_ = answer.wire
+            found[number] = {"first byte": (first_at - written_at) * 1e3, "body": (last_at - first_at) * 1e3}
             if answer.opening and answer.opening.tls_ms:
                 found[number]["TLS"] = answer.opening.tls_ms
 

@@ -61,6 +61,7 @@ class Answer:
 
     Attributes:
         status_code: The final status; 0 if none came.
+        raw_head: The head as it was sent; ``interim`` heads of 1xx precede the final one in it.
         raw_body: The body as it was sent, before any ``Content-Encoding`` is undone.
         is_strict_json: Whether ``json`` found strict JSON; it accepts NaN and UTF-16 too.
         arrived_at: When its last bytes were read, on ``time.perf_counter``'s clock.
@@ -76,44 +77,19 @@ class Answer:
     wire: Wire = (0.0, 0.0, 0.0, 0, 0)
     raw_body = b""
     is_strict_json = False
-    _raw_head = b""
-    _interim = 0
+    raw_head = b""
+    interim = 0
     _headers: Headers | None = None
     _content: bytes | None = None
     _undecodable = ""
     _parsed: Any = _NOTHING
 
     def fill(self, status_code: int, raw_head: bytes, interim: int, raw_body: bytes) -> None:
-        """Store what a connection read; in ``raw_head``, ``interim`` heads of 1xx precede the final one."""
+        """Store what a connection read."""
         self.status_code = status_code
-        self._raw_head = raw_head
-        self._interim = interim
+        self.raw_head = raw_head
+        self.interim = interim
         self.raw_body = raw_body
-
-    @property
-    def raw_head(self) -> tuple[bytes, int]:
-        """The head as it was sent, and how many heads of 1xx precede the final one in it."""
-        return self._raw_head, self._interim
-
-    @property
-    def first_byte_ms(self) -> float:
-        """From when the request was written until the first bytes were read; 0 if none came."""
-        return max(self.wire[1] - self.wire[0], 0.0) * 1e3  # a response may begin before the request ends
-
-    @property
-    def body_ms(self) -> float:
-        """From the first bytes to the last; 0 if one read had them all."""
-        return (self.wire[2] - self.wire[1]) * 1e3
-
-    @property
-    def sent_bytes(self) -> int:
-        """Head and body of the request, as far as they were written, before TLS."""
-        return self.wire[3]
-
-    @property
-    def received_bytes(self) -> int:
-        """Head and body of the response with their framing, before TLS; also if it is incomplete."""
-        return self.wire[4]
 
     @property
     def ok(self) -> bool:
@@ -123,7 +99,7 @@ class Answer:
     @property
     def headers(self) -> Headers:
         if self._headers is None:
-            self._headers = Headers(self._raw_head.split(b"\r\n\r\n", self._interim + 1)[self._interim])
+            self._headers = Headers(self.raw_head.split(b"\r\n\r\n", self.interim + 1)[self.interim])
         return self._headers
 
     @property
@@ -145,8 +121,8 @@ class Answer:
 
     def _may_be_encoded(self) -> bool:
         """Whether the raw head may name an encoding: cheaper to tell than by parsing the fields."""
-        end = self._raw_head.find(b"\r\n\r\n")
-        return self._interim > 0 or b"content-encoding" in self._raw_head[:end].lower()
+        end = self.raw_head.find(b"\r\n\r\n")
+        return self.interim > 0 or b"content-encoding" in self.raw_head[:end].lower()
 
     @property
     def text(self) -> str:

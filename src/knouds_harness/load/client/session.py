@@ -1,5 +1,7 @@
 """``self.client`` of Locust users: the methods that they know, one Locust event per request."""
 
+from __future__ import annotations
+
 import re
 import ssl
 from base64 import b64encode
@@ -9,7 +11,7 @@ from contextlib import contextmanager
 from json import JSONEncoder
 from os import urandom
 from time import perf_counter, time
-from typing import Any, NamedTuple, Protocol, TypedDict, Unpack
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import unquote, urlencode, urlsplit
 
 from locust.event import EventHook
@@ -26,6 +28,7 @@ _JSON = "application/json"
 _to_json = JSONEncoder().encode  # as json.dumps, without checking its ten arguments
 
 Pairs = Mapping[str, Any] | Sequence[tuple[str, Any]]
+Body = str | bytes | Pairs | None
 Headers = Mapping[str, str | None]
 """By name; None leaves out a header that is sent by default."""
 SomeHeaders = tuple[tuple[str, str | None], ...]
@@ -43,31 +46,6 @@ def _trace_lines() -> Iterator[bytes]:
 
 
 _trace_line = _trace_lines().__next__  # starts with the first request, so that forked processes differ
-
-
-class CommonOptions(TypedDict, total=False):
-    """What every method of a session takes; see ``Session.request``."""
-
-    name: str | None
-    params: Pairs | None
-    headers: Headers | None
-    auth: tuple[str, str] | None
-    timeout: float | None
-    catch_response: bool
-    allow_redirects: bool
-    context: Mapping[str, Any] | None
-
-
-class JsonOptions(CommonOptions, total=False):
-    """Options of a method whose ``data`` may be positional."""
-
-    json: Any
-
-
-class RequestOptions(JsonOptions, total=False):
-    """Options of a method that takes a body by keyword only."""
-
-    data: str | bytes | Pairs | None
 
 
 class Head(NamedTuple):
@@ -97,6 +75,14 @@ class Recorder(Protocol):
 
     def note(self, response: Response, name: str, exception: Exception | None) -> None:
         """Note the same."""
+
+
+def _sending(method: str) -> Callable[..., Response]:
+    def send(session: Session, url: str, data: Body = None, json: Any = None, **options: Any) -> Response:  # noqa: ANN401
+        """Send one request; arguments as for ``request``."""
+        return session.request(method, url, data=data, json=json, **options)
+
+    return send
 
 
 class Session:
@@ -179,7 +165,7 @@ class Session:
         method: str,
         url: str,
         name: str | None = None,
-        data: str | bytes | Pairs | None = None,
+        data: Body = None,
         catch_response: bool = False,  # noqa: FBT001, FBT002 - as in Locust's own clients
         headers: Headers | None = None,
         auth: tuple[str, str] | None = None,
@@ -212,9 +198,7 @@ class Session:
         name = name or self.request_name or url
         if params:
             url = f"{url}{'&' if '?' in url else '?'}{urlencode(params, doseq=True)}"
-        body, content_type = (None, "") if data is None else _body_and_type(data)
-        if not body and json is not None:
-            body, content_type = _to_json(json).encode(), _JSON
+        body, content_type = _body_and_type(data, json)
         if auth:
             headers = {**(headers or {}), "Authorization": _basic(*auth)}
         head = self.head_of(method, url, tuple(headers.items()) if headers else (), content_type)
@@ -232,14 +216,12 @@ class Session:
         url: str,
         *,
         name: str,
-        data: str | bytes | Pairs | None = None,
+        data: Body = None,
         json: Any = None,  # noqa: ANN401
         headers: Headers | None = None,
     ) -> PreparedRequest:
         """Encode a request once, to be sent often by ``send``; arguments as for ``request``."""
-        body, content_type = (None, "") if data is None else _body_and_type(data)
-        if not body and json is not None:
-            body, content_type = _to_json(json).encode(), _JSON
+        body, content_type = _body_and_type(data, json)
         head = self._new_head((method, url, content_type, tuple((headers or {}).items())))
         request = complete(head.encoded, method, body)
         return PreparedRequest(
@@ -385,36 +367,8 @@ class Session:
         for client in self._clients.values():
             client.close()
 
-    def get(self, url: str, **options: Unpack[RequestOptions]) -> Response:
-        return self.request("GET", url, **options)
-
-    def head(self, url: str, **options: Unpack[RequestOptions]) -> Response:
-        return self.request("HEAD", url, **options)
-
-    def options(self, url: str, **options: Unpack[RequestOptions]) -> Response:
-        return self.request("OPTIONS", url, **options)
-
-    def post(
-        self,
-        url: str,
-        data: str | bytes | Pairs | None = None,
-        json: Any = None,  # noqa: ANN401
-        **options: Unpack[CommonOptions],
-    ) -> Response:
-        return self.request("POST", url, data=data, json=json, **options)
-
-    def put(
-        self, url: str, data: str | bytes | Pairs | None = None, **options: Unpack[JsonOptions]
-    ) -> Response:
-        return self.request("PUT", url, data=data, **options)
-
-    def patch(
-        self, url: str, data: str | bytes | Pairs | None = None, **options: Unpack[JsonOptions]
-    ) -> Response:
-        return self.request("PATCH", url, data=data, **options)
-
-    def delete(self, url: str, **options: Unpack[RequestOptions]) -> Response:
-        return self.request("DELETE", url, **options)
+    get, head, options = _sending("GET"), _sending("HEAD"), _sending("OPTIONS")
+    post, put, patch, delete = _sending("POST"), _sending("PUT"), _sending("PATCH"), _sending("DELETE")
 
 
 def _completed(head: Head, method: str, body: bytes | None) -> bytes:
@@ -422,7 +376,11 @@ def _completed(head: Head, method: str, body: bytes | None) -> bytes:
     return complete(encoded, method, body)
 
 
-def _body_and_type(data: str | bytes | Pairs) -> tuple[bytes, str]:
+def _body_and_type(data: Body, json: object) -> tuple[bytes | None, str]:
+    if json is not None and not data:
+        return _to_json(json).encode(), _JSON
+    if data is None:
+        return None, ""
     if isinstance(data, str):
         return data.encode(), "text/plain; charset=utf-8"
     if isinstance(data, bytes):
