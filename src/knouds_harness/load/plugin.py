@@ -32,8 +32,8 @@ from knouds_harness.load.arrivals.arrival_user import run_of
 from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.collection.locust_statistics import use_exact_buckets
 from knouds_harness.load.generator.generating_run import GeneratingRun, core_of
-from knouds_harness.load.leader.leading_run import LeadingRun, objectives_of
-from knouds_harness.load.leader.record_writer import scenario_name
+from knouds_harness.load.leader.leading_run import LeadingRun
+from knouds_harness.load.leader.results import objectives_of, scenario_name
 from knouds_harness.load.messages import STOP, secure
 from knouds_harness.load.mix import parse_mix, read_traffic_inputs, running_only, tasks_of
 from knouds_harness.load.options import LoadOptions, add_options, read_options

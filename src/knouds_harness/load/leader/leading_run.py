@@ -4,66 +4,41 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import Any, Final
 
 import gevent
-from gevent.event import Event
 from gevent.lock import RLock
 from locust.env import Environment
 from locust.runners import MasterRunner
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ExitCode, GuardStop, HarnessError, UsageError
-from knouds_harness.exchange.client import Client
-from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.redaction import Redactor
-from knouds_harness.exchange.usage import ShownCharges
-from knouds_harness.exchange.workflow_ledger import Ledger
-from knouds_harness.exchange.workflow_removal import MOST_WAIT_S
 from knouds_harness.load import messages
 from knouds_harness.load.arrivals.arrival_user import LoadShape
-from knouds_harness.load.collection.cycles import cycles
 from knouds_harness.load.collection.evidence_samples import SampleWriter
-from knouds_harness.load.collection.metrics import RunMetrics, ok_times, operations_of
+from knouds_harness.load.collection.metrics import RunMetrics
 from knouds_harness.load.collection.rows import RequestRow, Rows
 from knouds_harness.load.collection.seconds import Second, SecondsCollector, error_of, now_unix_s
 from knouds_harness.load.invariants.verification import LoadVerification, open_verification
 from knouds_harness.load.leader.progress import ProgressTeller
-from knouds_harness.load.leader.record_writer import LoadRecordWriter, fingerprint, plan_of, scenario_name
-from knouds_harness.load.leader.validity import (
-    exit_code_of,
-    exit_summary,
-    missed_bound,
-    validity_of,
-    with_doubts,
-)
+from knouds_harness.load.leader.record_writer import LoadRecordWriter
+from knouds_harness.load.leader.results import RunResults, scenario_name
+from knouds_harness.load.leader.validity import exit_code_of, exit_summary
 from knouds_harness.load.leader.workers import Health, Workers
+from knouds_harness.load.leader.workflow_cleanup import WorkflowCleanup
 from knouds_harness.load.messages import FINISH_WITHIN_S
-from knouds_harness.load.options import LoadOptions
+from knouds_harness.load.workload.accounts import AccountKeys
 from knouds_harness.load.workload.deliveries import Deliveries, open_deliveries
 from knouds_harness.load.workload.limits import LoadLimits
 from knouds_harness.load.workload.preflight import NO_TARGET, LoadSetup
-from knouds_harness.load.workload.workload import has_runs, may_take, scenarios_in
-from knouds_harness.measures.delay import Delay
-from knouds_harness.measures.objectives import (
-    Objective,
-    judge_objectives,
-    load_objectives,
-    observed,
-    parse_bounds,
-    parse_objectives,
-    with_stated,
-)
+from knouds_harness.load.workload.workload import has_runs, may_write, scenarios_in
 from knouds_harness.runs.findings import LEFT_BEHIND
-from knouds_harness.runs.load_results import JudgedObjective, LoadResults
+from knouds_harness.runs.load_results import LoadResults
 from knouds_harness.runs.operation_load import TASK, RequestStatus, unlabelled
-from knouds_harness.targets.guards import Guard
-from knouds_harness.targets.needs.need import MAY_WRITE
 
 _AHEAD_S: Final = 0.25
 """From the last user's start to the first arrival, so that the message reaches every worker."""
@@ -71,12 +46,6 @@ _CHECKPOINT_EVERY_S: Final = 5.0
 _ROUNDING_S: Final = 1e-3
 _TELL_EVERY_S: Final = 1.0
 _CLOCK_STANDS: Final = "Ended early: the clock of this machine stands still."
-
-
-def objectives_of(options: LoadOptions, scenario: str) -> tuple[Objective, ...]:
-    """Return the objectives of command line, file and contract; raise ``UsageError`` if one is unreadable."""
-    found = parse_objectives(options.objective)
-    return with_stated(found + (load_objectives(options.objectives, scenario) if options.objectives else ()))
 
 
 class LeadingRun:
@@ -91,47 +60,69 @@ class LeadingRun:
     def __init__(self, environment: Environment, setup: LoadSetup) -> None:
         runner = environment.runner
         assert isinstance(runner, MasterRunner)  # noqa: S101 - this is its role
-        options, target, inputs = setup.options, setup.target, setup.inputs
-        scenario = scenario_name(environment)
+        options, target = setup.options, setup.target
+        scenarios, scenario = scenarios_in(environment.user_classes), scenario_name(environment)
+        redactor = Redactor.for_target(target) if target else Redactor()
         self.options = options
-        self._environment, self._runner = environment, runner
-        self._target = target
-        self._workload = setup.workload
-        self._scenarios = scenarios_in(environment.user_classes)
+        self._environment, self._runner, self._target = environment, runner, target
+        self._scenarios = scenarios
         environment.stop_timeout = environment.stop_timeout or FINISH_WITHIN_S
         self._limits = LoadLimits(target, ahead=setup.ahead) if target else None
-        self._objectives = objectives_of(options, scenario)
-        self._abort_bounds = parse_bounds(options.abort_on)
-        self._aborted_for: tuple[JudgedObjective, ...] = ()
-        self._inputs = inputs.described(options.inputs_order) if inputs else ""
         self.metrics = RunMetrics(warm_up_s=options.warm_up_s)
         self.shape = LoadShape(options)
-        self._notes: list[str] = []
-        self._doubts: list[str] = []
         self._exit_code: ExitCode | None = None
-        self._is_prepared = self._is_stopped = self._is_concluded = self._is_anything_left = False
+        self._is_prepared = self._is_stopped = self._is_concluded = False
         self._concluding = RLock()
-        self._hurry = Event()
         self._written_s = 0.0
         self._told_errors: set[tuple[str, str]] = set()
-        self._all_created: CreatedWorkflows | None = None
         self._of_deliveries: dict[str, tuple[int, int]] = {}
-        self._listen()
-        self._record = (
-            LoadRecordWriter(options.record, target, options, scenario=scenario)
-            if options.record is not None and target is not None
-            else None
+        self.seconds = SecondsCollector(
+            environment,
+            on_second=self.add_second,
+            on_row=self._on_row,
+            on_extras=self._on_extras,
+            redactor=redactor,
         )
-        runs = self._workload.run_requests(self._scenarios) if self._workload else []
+        assert self.seconds.final_reports is not None  # noqa: S101 - a master's
+        self.workers = Workers(
+            runner,
+            self.seconds.final_reports,
+            most_credits=self._limits.budget.left_credits if self._limits else 0.0,
+            doubt=self.doubt,
+            stop=self.stop,
+        )
+        events = environment.events
+        events.test_start.add_listener(self.on_test_start)
+        events.test_stopping.add_listener(self._on_test_stopping)
+        events.spawning_complete.add_listener(self._on_spawning_complete)
+        events.quitting.add_listener(self._on_quitting)
+        runs = setup.workload.run_requests(scenarios) if setup.workload else []
         self.evidence = SampleWriter(
             target,
-            self._record.add_exchange if self._record else lambda _: None,
+            lambda exchange: self._record.add_exchange(exchange) if self._record else None,
             cost_credits_by_path={each.path: each.cost_credits for each in runs},
         )
-        self.verification: LoadVerification | None = None
+        self._results = RunResults(
+            environment,
+            setup,
+            metrics=self.metrics,
+            workers=self.workers,
+            evidence=self.evidence,
+            redactor=redactor,
+        )
+        self._record: LoadRecordWriter | None = None
+        if options.record is not None and target is not None:
+            self._record = LoadRecordWriter(options.record, target, options, scenario=scenario)
         self.deliveries: Deliveries | None = None
+        self._cleanup: WorkflowCleanup | None = None
+        accounts = setup.workload.accounts_of(scenarios) if setup.workload else []
         try:
-            self._open_observers()
+            self._results.verification = open_verification(options, target, scenarios, accounts=accounts)
+            if options.finish == "webhook":
+                self._take_deliveries(accounts)
+            if target and Action.WRITE in target.limits.allow and any(map(may_write, scenarios)):
+                write = self._record.add_created if self._record else None
+                self._cleanup = WorkflowCleanup(target, write=write, yes_production=options.yes_production)
         except HarnessError:
             self.discard()
             raise
@@ -144,45 +135,10 @@ class LeadingRun:
                 most_credits=target.limits.credits if target else options.credits,
             )
             gevent.spawn(self._tell_progress)
-        self._announce_creates()
 
-    def _listen(self) -> None:
-        """Take what Locust and the processes that send tell."""
-        environment = self._environment
-        self._redactor = Redactor.for_target(self._target) if self._target else Redactor()
-        events = environment.events
-        events.test_start.add_listener(self.on_test_start)
-        events.test_stopping.add_listener(self._on_test_stopping)
-        self.seconds = SecondsCollector(
-            environment,
-            on_second=self.add_second,
-            on_row=self._on_row,
-            on_extras=self._on_extras,
-            redactor=self._redactor,
-        )
-        assert self.seconds.final_reports is not None  # noqa: S101 - a master's
-        self.workers = Workers(
-            self._runner,
-            self.seconds.final_reports,
-            most_credits=self._limits.budget.left_credits if self._limits else 0.0,
-            doubt=self.doubt,
-            stop=self.stop,
-        )
-        events.spawning_complete.add_listener(self._on_spawning_complete)
-        events.quitting.add_listener(self._on_quitting)
-
-    def _announce_creates(self) -> None:
-        """Keep a ledger of the workflows that the load may create."""
-        target = self._target
-        if (
-            target
-            and Action.WRITE in target.limits.allow
-            and any(may_take(each, MAY_WRITE) for each in self._scenarios)
-        ):
-            ledger = Ledger(write=self._record.add_created if self._record else None)
-            self._all_created = CreatedWorkflows(target=target, ledger=ledger)
-            with self._client(self._all_created) as client:
-                client.list_existing()
+    @property
+    def verification(self) -> LoadVerification | None:
+        return self._results.verification
 
     def attach(self) -> None:
         vars(self._environment)["load_run"] = self
@@ -198,8 +154,8 @@ class LeadingRun:
             self.begin(now_unix_s())
 
     def begin(self, start_unix_s: float) -> None:
-        if self._all_created:
-            self._all_created.announce_all(self.options.name_token)
+        if self._cleanup:
+            self._cleanup.announce(self.options.name_token)
         self.metrics.begin(start_unix_s)
         self.seconds.counter.begin(start_unix_s, self.metrics.measured_from_unix_s)
         stages = self.options.load_shape.stages
@@ -215,34 +171,29 @@ class LeadingRun:
         self.workers.assemble()
         self.begin(now_unix_s() + _AHEAD_S)
 
-    def _open_observers(self) -> None:
-        """Start the usage and webhook observers that the options ask for."""
-        options, target, scenarios = self.options, self._target, self._scenarios
-        if options.finish == "webhook" and scenarios and not any(map(has_runs, scenarios)):
+    def _take_deliveries(self, accounts: Iterable[AccountKeys]) -> None:
+        """Have ends of runs delivered to this process, which tells the others."""
+        if self._scenarios and not any(map(has_runs, self._scenarios)):
             raise UsageError(
                 "--finish webhook has no effect: no task of this scenario runs anything\n  Leave it out."
             )
-        accounts = self._workload.accounts_of(scenarios) if self._workload else []
-        self.verification = open_verification(options, target, scenarios, accounts=accounts)
-        if options.finish != "webhook":
-            return
-        if target is None:
+        if self._target is None:
             raise UsageError(NO_TARGET)
+        verification = self.verification
         self.deliveries, reason = open_deliveries(
-            target,
+            self._target,
             accounts,
-            receiver=self.verification.receiver if self.verification else None,
-            forward=self._forward_delivery,
+            receiver=verification.receiver if verification else None,
+            forward=self._forward,
         )
         if self.deliveries is None:
             self.note(f"Completion was detected by polling instead of webhook: {reason}.")
-            return
-        if self.verification:
-            self.verification.introduce(self.deliveries.keys)
-            if self.verification.share and self.verification.receiver is None:
-                self.verification.count_deliveries(self.deliveries.receiver, self.deliveries.webhook)
+        elif verification:
+            verification.introduce(self.deliveries.keys)
+            if verification.share and verification.receiver is None:
+                verification.count_deliveries(self.deliveries.receiver, self.deliveries.webhook)
 
-    def _forward_delivery(self, *delivery: object) -> None:
+    def _forward(self, *delivery: Any) -> None:  # noqa: ANN401 - a delivery, as Locust's message
         told: Any = delivery
         self._runner.send_message(messages.DELIVERED, told)
 
@@ -277,11 +228,8 @@ class LeadingRun:
         rows = tuple(self.metrics.add(second))
         if self._record:
             self._record.add_second(second, rows)
-        missed = None if self._aborted_for else missed_bound(self._abort_bounds, self.metrics)
-        if missed:
-            self._aborted_for = (replace(missed, ended_run=True),)
-            bound = f"{missed.measure}={missed.bound:g}"
-            self.stop(f"Ended early: {missed.operation} missed --abort-on {bound}.", ExitCode.BREACH)
+        if missed := self._results.missed_bound():
+            self.stop(f"Ended early: {missed}.", ExitCode.BREACH)
         if time.monotonic() - self._written_s > _CHECKPOINT_EVERY_S:
             self.checkpoint()
 
@@ -293,7 +241,7 @@ class LeadingRun:
 
     def _tell_progress(self) -> None:
         while self._progress:
-            self._progress.tell(self.metrics, self.health(), self._doubts)
+            self._progress.tell(self.metrics, self.health(), self._results.doubts)
             gevent.sleep(_TELL_EVERY_S)
 
     def checkpoint(self) -> None:
@@ -304,66 +252,15 @@ class LeadingRun:
 
     def note(self, sentence: str) -> None:
         """Add a sentence that readers of the metrics must know."""
-        self._notes.append(sentence)
+        self._results.notes.append(sentence)
 
     def doubt(self, sentence: str) -> None:
         """Add a reason why the measurement is not valid: the metrics do not show the target alone."""
         self.note(sentence)
-        self._doubts.append(sentence)
+        self._results.doubts.append(sentence)
 
     def results(self) -> LoadResults:
-        options, metrics, verification = self.options, self.metrics, self.verification
-        health, measured_s = self.health(), metrics.measured_s(options.load_shape.duration_s)
-        ok, delay = ok_times(metrics.measured), Delay(health.loop_lag)
-        doubts_by_operation = {each.operation: delay.doubts_ms(each) for each in ok}
-        operations = tuple(
-            replace(each, doubts_ms=doubts_by_operation.get(each.operation, {}))
-            for each in self.evidence.named_in(operations_of(metrics.measured, measured_s))
-        )
-        is_level = options.load_shape.ends_level
-        is_steady, steady_from_s = metrics.steadiness.from_s() if is_level else (None, None)
-        invariants = verification.invariants() if verification else ()  # adds up what the next calls read
-        verified_answers, answers = verification.verified_answers() if verification else (0, 0)
-        plan = plan_of(
-            self._environment,
-            options,
-            inputs=self._inputs,
-            workers=self.workers.count,
-            verified_share=verification.share if verification else 0.0,
-        )
-        results = LoadResults(
-            plan=plan,
-            fingerprint=fingerprint(health.timer),
-            validity=validity_of(options, metrics, health, measured_s, ok=ok, missing=self._doubts),
-            operations=operations,
-            task_errors=metrics.task_errors(),
-            stages=metrics.stages(plan.stages),
-            objectives=(),
-            cycles=cycles(metrics.measured.histograms),
-            overall=metrics.overall(),
-            overall_by_label=metrics.overall_by_label(),
-            is_steady=is_steady,
-            steady_from_s=steady_from_s,
-            slow_seconds=metrics.steadiness.slow_seconds() if is_level else (),
-            invariants=invariants,
-            answers=answers,
-            verified_answers=verified_answers,
-            windows=verification.windows() if verification else (),
-            begun_unix_s=metrics.start_unix_s,
-            cost_credits=health.spent_credits,
-            note="\n".join(self._notes),
-        )
-        measured = [*operations, *results.totals]
-        judged = judge_objectives(self._objectives, measured, stages=results.stages)
-        ok += metrics.ok_times_by_stage()
-        judged = with_doubts(judged, results.validity, ok=ok, delay=delay)
-        aborted = [
-            replace(each, observed_in_all=observed(each.measure, load))
-            for each in self._aborted_for
-            for load in measured
-            if load.operation == each.operation
-        ]
-        return self._redactor.safe(replace(results, objectives=(*aborted, *judged)))
+        return self._results.so_far()
 
     # The end
 
@@ -373,7 +270,7 @@ class LeadingRun:
             return
         self._is_stopped = True
         self._exit_code = exit_code
-        self._notes.insert(0, reason)
+        self._results.notes.insert(0, reason)
         self.end()
 
     def end(self) -> None:
@@ -388,7 +285,8 @@ class LeadingRun:
     def end_in_order(self) -> None:
         """End the load now, and do not wait for a target that throttles."""
         self.end()
-        self._hurry.set()
+        if self._cleanup:
+            self._cleanup.hurry()
 
     def discard(self) -> None:
         """Keep no record: the run cannot begin after all, and nothing was sent."""
@@ -422,23 +320,26 @@ class LeadingRun:
             self.stop(_CLOCK_STANDS, ExitCode.INVALID_MEASUREMENT)
         whole_s = self.options.load_shape.duration_s - _ROUNDING_S
         was_cut_short = not self._is_stopped and self.metrics.elapsed_s < whole_s
-        is_whole = self._is_kept(lambda: self._clean_up(is_urgent=was_cut_short))
+        left, problems = self._clean_up(is_urgent=was_cut_short)
+        notes, verification, record = self._results.notes, self.verification, self._record
         if self.deliveries:
             unconfigured, refused = map(sum, zip((0, 0), *self._of_deliveries.values(), strict=True))
-            self._notes += self.deliveries.notes(unconfigured=unconfigured, refused=refused)
-        self._notes += self.verification.conclude(at_once=was_cut_short) if self.verification else ()
+            notes += self.deliveries.notes(unconfigured=unconfigured, refused=refused)
+        notes += verification.conclude(at_once=was_cut_short) if verification else ()
         self._conclude_costs()
         results = self.results()
         exit_code = self._exit_code or exit_code_of(results, was_interrupted=was_cut_short)
-        if self._is_anything_left:
+        if left:
             exit_code = exit_code or ExitCode.BREACH
         self._write(results)
-        if record := self._record:
-            is_whole &= self._is_kept(lambda: record.finish(exit_code, note="\n".join(self._notes)))
-        exit_code = exit_code if is_whole else ExitCode.USAGE
+        if record:
+            problems += _problem_of(lambda: record.finish(exit_code, note="\n".join(notes)))
+        for problem in problems:
+            sys.stderr.write(f"error: the record is incomplete: {problem}\n")
+        exit_code = ExitCode.USAGE if problems else exit_code
         self._environment.process_exit_code = int(exit_code)
         if self._progress:
-            self._progress.conclude(self.metrics, self.health(), self._doubts, exit_code=exit_code)
+            self._progress.conclude(self.metrics, self.health(), self._results.doubts, exit_code=exit_code)
         if not self.options.started_by:
             sys.stderr.writelines(f"{line}\n" for line in exit_summary(results))
 
@@ -447,50 +348,37 @@ class LeadingRun:
         with suppress(HarnessError):  # usage that cannot be read shows nothing
             try:
                 if self._limits:
-                    self._note_usage(
-                        self._limits.conclude(has_just_ended=any(map(has_runs, self._scenarios)))
-                    )
+                    shown = self._limits.conclude(has_just_ended=any(map(has_runs, self._scenarios)))
+                    if self._record and self._target:
+                        counted = self.health().spent_credits
+                        for line in self._record.note_usage(self._target, shown, counted_credits=counted):
+                            self.note(line)
             except GuardStop as stop:
                 self.stop(str(stop), ExitCode.GUARD)
-
-    def _note_usage(self, shown: ShownCharges) -> None:
-        if self._record and self._target:
-            counted = self.health().spent_credits
-            for line in self._record.note_usage(self._target, shown, counted_credits=counted):
-                self.note(line)
-
-    def _is_kept(self, write: Callable[[], object]) -> bool:
-        try:
-            write()
-        except (HarnessError, OSError) as problem:
-            sys.stderr.write(f"error: the record is incomplete: {problem}\n")
-            return False
-        return True
 
     def _write(self, results: LoadResults) -> None:
         self._written_s = time.monotonic()
         if self._record:
             self._record.write(results)
 
-    def _clean_up(self, *, is_urgent: bool) -> None:
-        if self._all_created is None:
-            return
-        if all(unlabelled(name) != "createWorkflow" for name, _ in self._environment.stats.entries):
-            self._all_created.record.finish(left=0)
-            return
-        with self._client(self._all_created) as client:
-            left = client.remove_left(most_wait_s=0 if is_urgent else MOST_WAIT_S, wait=self._wait).left
+    def _clean_up(self, *, is_urgent: bool) -> tuple[list[str], list[str]]:
+        """Delete what was created; return what is left, and why the ledger is incomplete."""
+        cleanup, left = self._cleanup, list[str]()
+        if cleanup is None:
+            return [], []
+        has_created = any(unlabelled(name) == "createWorkflow" for name, _ in self._environment.stats.entries)
+        problems = _problem_of(
+            lambda: left.extend(cleanup.remove(has_created=has_created, is_urgent=is_urgent))
+        )
         if left:
-            self._is_anything_left = True
             command = f"knouds-harness cleanup {self._record.folder if self._record else ''}"
             self.note(f"{LEFT_BEHIND} ({command.strip()} tries again): {'; '.join(left)}")
+        return left, problems
 
-    def _client(self, created: CreatedWorkflows) -> Client:
-        guard = Guard(created.target, yes_production=self.options.yes_production)
-        return Client(target=created.target, guard=guard, created=created)
 
-    def _wait(self, seconds: float) -> None:
-        until = datetime.now(UTC).astimezone() + timedelta(seconds=seconds)
-        sys.stderr.write(f"waiting {seconds:.0f} s to delete workflows: throttled until {until:%H:%M:%S}\n")
-        if self._hurry.wait(seconds):
-            raise KeyboardInterrupt
+def _problem_of(write: Callable[[], object]) -> list[str]:
+    try:
+        write()
+    except (HarnessError, OSError) as problem:
+        return [str(problem)]
+    return []

@@ -1,40 +1,31 @@
 """Writes the record of a load run in the background during the load."""
 
-import inspect
 import logging
-import os
-import platform
 import shlex
 import shutil
-import sysconfig
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from importlib.metadata import version
 from pathlib import Path
-from typing import Final
 
 import gevent
-from locust.env import Environment
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.usage import ShownCharges
 from knouds_harness.load.collection.seconds import Second, now_unix_s
 from knouds_harness.load.options import LoadOptions
-from knouds_harness.load.workload.workload import rates_of
 from knouds_harness.measures.hdr_logs import HdrLogWriter, Interval
 from knouds_harness.runs.findings import OUTCOME_BY_EXIT_CODE
 from knouds_harness.runs.header import run_setup
 from knouds_harness.runs.load_record import LoadWriter
-from knouds_harness.runs.load_results import Fingerprint, LoadPlan, LoadResults, PlannedStage, own_mix
+from knouds_harness.runs.load_results import LoadResults
 from knouds_harness.runs.operation_load import SecondRow
 from knouds_harness.runs.unsettled import note_usage
 from knouds_harness.runs.writer import RunWriter
 from knouds_harness.targets.profile import Target
 
 _LOG = logging.getLogger(__name__)
-_VERSIONS: Final = ("knouds-harness", "locust", "gevent", "httptools")
 
 
 class BackgroundWriter:
@@ -136,48 +127,3 @@ class LoadRecordWriter:
                     histogram=histogram,
                 )
             )
-
-
-def scenario_name(environment: Environment) -> str:
-    return str(environment.locustfile or "").removesuffix(".py").rpartition("/")[2]
-
-
-def plan_of(
-    environment: Environment, options: LoadOptions, *, inputs: str, workers: int, verified_share: float
-) -> LoadPlan:
-    """Return the options of the run as recorded; ``inputs`` describes the file of ``--inputs``."""
-    run = (*options.workflow, *options.model)
-    classes = environment.user_classes
-    module = inspect.getmodule(classes[0]) if classes else None
-    return LoadPlan(
-        scenario=scenario_name(environment),
-        question=(inspect.getdoc(module) or "").partition("\n")[0],
-        model="closed" if options.rate is None else "open",
-        spacing=options.spacing,
-        stages=tuple(
-            PlannedStage(duration_s=each.duration_s, start=each.start, end=each.end)
-            for each in options.load_shape.stages
-        ),
-        duration_s=options.load_shape.duration_s,
-        warm_up_s=options.warm_up_s,
-        users=options.users,
-        workers=workers,
-        seed=options.seed,
-        verified_share=verified_share,
-        rates=rates_of(classes),
-        mix=own_mix(options.mix, run, options.inputs.name if options.inputs else ""),
-        inputs=own_mix(options.mix, run, inputs),
-    )
-
-
-def fingerprint(timer: str) -> Fingerprint:
-    build = sysconfig.get_config_var("CONFIG_ARGS") or ""
-    optimized = ", PGO" if "--enable-optimizations" in build else ", no PGO"
-    return Fingerprint(
-        python=f"{platform.python_implementation()} {platform.python_version()}",
-        build=platform.python_compiler() + optimized,
-        versions={name: version(name) for name in _VERSIONS},
-        platform=platform.platform(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        timer=timer,
-    )

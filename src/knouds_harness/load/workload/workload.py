@@ -13,7 +13,7 @@ from knouds_harness.contract.document import Document
 from knouds_harness.errors import GuardStop, UsageError
 from knouds_harness.load.workload.accounts import RUNS, WITHOUT_KEY, AccountKeys, InputLine, Price, RunRequest
 from knouds_harness.targets.needs.keys import listed
-from knouds_harness.targets.needs.need import MAY_RUN, Need, forbidden_actions
+from knouds_harness.targets.needs.need import MAY_RUN, MAY_WRITE, Need, forbidden_actions
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
 
@@ -321,10 +321,14 @@ def _key_that_holds(*capabilities: str) -> Need[Persona]:
 
 
 def has_runs(scenario: type[HasTasks]) -> bool:
-    return may_take(scenario, MAY_RUN)
+    return _may_take(scenario, MAY_RUN)
 
 
-def may_take(scenario: type[HasTasks], permission: Need[bool]) -> bool:
+def may_write(scenario: type[HasTasks]) -> bool:
+    return _may_take(scenario, MAY_WRITE)
+
+
+def _may_take(scenario: type[HasTasks], permission: Need[bool]) -> bool:
     """Whether any task needs a permission, or does not declare its needs."""
     return any(
         not isinstance(task, SharedTask) or any(permission in need.whole() for need in task.needs)

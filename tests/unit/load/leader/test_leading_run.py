@@ -176,7 +176,11 @@ def test_usage_is_read_after_the_last_request(leading, environment, monkeypatch)
         done.append("read usage")
         raise GuardStop("usage shows 61 credits")
 
-    monkeypatch.setattr(run, "_clean_up", lambda **_: done.append("cleaned up"))
+    def clean_up(**_: object) -> tuple[list[str], list[str]]:
+        done.append("cleaned up")
+        return [], []
+
+    monkeypatch.setattr(run, "_clean_up", clean_up)
     monkeypatch.setattr(
         "knouds_harness.load.workload.limits.LoadLimits.conclude", lambda *_, **__: read_usage()
     )

@@ -1,0 +1,183 @@
+"""The results of a run so far: what was counted, judged by its objectives, and what it was made from."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import platform
+import sysconfig
+from collections.abc import Iterable
+from dataclasses import replace
+from importlib.metadata import version
+from typing import Final
+
+from locust.env import Environment
+
+from knouds_harness.exchange.redaction import Redactor
+from knouds_harness.load.collection.cycles import cycles
+from knouds_harness.load.collection.evidence_samples import SampleWriter
+from knouds_harness.load.collection.metrics import RunMetrics, ok_times, operations_of
+from knouds_harness.load.invariants.verification import LoadVerification
+from knouds_harness.load.leader.validity import missed_bound, validity_of, with_doubts
+from knouds_harness.load.leader.workers import Workers
+from knouds_harness.load.options import LoadOptions
+from knouds_harness.load.workload.preflight import LoadSetup
+from knouds_harness.load.workload.workload import rates_of
+from knouds_harness.measures.delay import Delay
+from knouds_harness.measures.objectives import (
+    Objective,
+    judge_objectives,
+    load_objectives,
+    observed,
+    parse_bounds,
+    parse_objectives,
+    with_stated,
+)
+from knouds_harness.runs.load_results import (
+    Fingerprint,
+    JudgedObjective,
+    LoadPlan,
+    LoadResults,
+    PlannedStage,
+    own_mix,
+)
+from knouds_harness.runs.operation_load import OperationLoad
+
+_VERSIONS: Final = ("knouds-harness", "locust", "gevent", "httptools")
+
+
+def scenario_name(environment: Environment) -> str:
+    return str(environment.locustfile or "").removesuffix(".py").rpartition("/")[2]
+
+
+def objectives_of(options: LoadOptions, scenario: str) -> tuple[Objective, ...]:
+    """Return the objectives of command line, file and contract; raise ``UsageError`` if one is unreadable."""
+    found = parse_objectives(options.objective)
+    return with_stated(found + (load_objectives(options.objectives, scenario) if options.objectives else ()))
+
+
+class RunResults:
+    """Makes the results of a run.
+
+    Attributes:
+        notes: Sentences that readers must know.
+        doubts: Those of them for which the measurement is not valid.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        setup: LoadSetup,
+        *,
+        metrics: RunMetrics,
+        workers: Workers,
+        evidence: SampleWriter,
+        redactor: Redactor,
+    ) -> None:
+        options, inputs = setup.options, setup.inputs
+        self._environment, self._options = environment, options
+        self._metrics, self._workers, self._evidence = metrics, workers, evidence
+        self._redactor = redactor
+        self._inputs = inputs.described(options.inputs_order) if inputs else ""
+        self._objectives = objectives_of(options, scenario_name(environment))
+        self._abort_bounds = parse_bounds(options.abort_on)
+        self._aborted_for: JudgedObjective | None = None
+        self.verification: LoadVerification | None = None
+        self.notes: list[str] = []
+        self.doubts: list[str] = []
+
+    def missed_bound(self) -> str | None:
+        """Return the first bound of ``--abort-on`` that is missed, in words; None if none is."""
+        missed = None if self._aborted_for else missed_bound(self._abort_bounds, self._metrics)
+        if missed is None:
+            return None
+        self._aborted_for = replace(missed, ended_run=True)
+        return f"{missed.operation} missed --abort-on {missed.measure}={missed.bound:g}"
+
+    def so_far(self) -> LoadResults:
+        options, metrics, verification = self._options, self._metrics, self.verification
+        health, measured_s = self._workers.health(), metrics.measured_s(options.load_shape.duration_s)
+        ok, delay = ok_times(metrics.measured), Delay(health.loop_lag)
+        doubts_by_operation = {each.operation: delay.doubts_ms(each) for each in ok}
+        operations = tuple(
+            replace(each, doubts_ms=doubts_by_operation.get(each.operation, {}))
+            for each in self._evidence.named_in(operations_of(metrics.measured, measured_s))
+        )
+        is_level = options.load_shape.ends_level
+        is_steady, steady_from_s = metrics.steadiness.from_s() if is_level else (None, None)
+        invariants = verification.invariants() if verification else ()  # adds up what the next calls read
+        verified_answers, answers = verification.verified_answers() if verification else (0, 0)
+        plan = self._plan()
+        results = LoadResults(
+            plan=plan,
+            fingerprint=fingerprint(health.timer),
+            validity=validity_of(options, metrics, health, measured_s, ok=ok, missing=self.doubts),
+            operations=operations,
+            task_errors=metrics.task_errors(),
+            stages=metrics.stages(plan.stages),
+            objectives=(),
+            cycles=cycles(metrics.measured.histograms),
+            overall=metrics.overall(),
+            overall_by_label=metrics.overall_by_label(),
+            is_steady=is_steady,
+            steady_from_s=steady_from_s,
+            slow_seconds=metrics.steadiness.slow_seconds() if is_level else (),
+            invariants=invariants,
+            answers=answers,
+            verified_answers=verified_answers,
+            windows=verification.windows() if verification else (),
+            begun_unix_s=metrics.start_unix_s,
+            cost_credits=health.spent_credits,
+            note="\n".join(self.notes),
+        )
+        measured = [*operations, *results.totals]
+        judged = judge_objectives(self._objectives, measured, stages=results.stages)
+        ok += metrics.ok_times_by_stage()
+        judged = with_doubts(judged, results.validity, ok=ok, delay=delay)
+        return self._redactor.safe(replace(results, objectives=(*self._aborted(measured), *judged)))
+
+    def _aborted(self, measured: Iterable[OperationLoad]) -> list[JudgedObjective]:
+        missed = self._aborted_for
+        return [
+            replace(missed, observed_in_all=observed(missed.measure, load))
+            for load in measured
+            if missed and load.operation == missed.operation
+        ]
+
+    def _plan(self) -> LoadPlan:
+        """Return the options of the run as recorded."""
+        options, classes = self._options, self._environment.user_classes
+        run = (*options.workflow, *options.model)
+        module = inspect.getmodule(classes[0]) if classes else None
+        return LoadPlan(
+            scenario=scenario_name(self._environment),
+            question=(inspect.getdoc(module) or "").partition("\n")[0],
+            model="closed" if options.rate is None else "open",
+            spacing=options.spacing,
+            stages=tuple(
+                PlannedStage(duration_s=each.duration_s, start=each.start, end=each.end)
+                for each in options.load_shape.stages
+            ),
+            duration_s=options.load_shape.duration_s,
+            warm_up_s=options.warm_up_s,
+            users=options.users,
+            workers=self._workers.count,
+            seed=options.seed,
+            verified_share=self.verification.share if self.verification else 0.0,
+            rates=rates_of(classes),
+            mix=own_mix(options.mix, run, options.inputs.name if options.inputs else ""),
+            inputs=own_mix(options.mix, run, self._inputs),
+        )
+
+
+def fingerprint(timer: str) -> Fingerprint:
+    build = sysconfig.get_config_var("CONFIG_ARGS") or ""
+    optimized = ", PGO" if "--enable-optimizations" in build else ", no PGO"
+    return Fingerprint(
+        python=f"{platform.python_implementation()} {platform.python_version()}",
+        build=platform.python_compiler() + optimized,
+        versions={name: version(name) for name in _VERSIONS},
+        platform=platform.platform(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        timer=timer,
+    )
