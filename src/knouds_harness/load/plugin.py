@@ -92,6 +92,8 @@ def _on_command_line(parser: LocustArgumentParser, **_: object) -> None:
             parsed.processes = 1
         try:
             secure(parsed)
+            if parsed.target == SANDBOX and _SANDBOX_URL not in os.environ and not shows_only:
+                _serve_sandbox(parsed)  # one for all processes
             if parsed.processes and not parsed.worker:
                 _fork_workers(parsed)
         except HarnessError as error:
@@ -106,13 +108,21 @@ def _fork_workers(parsed: Namespace) -> None:
     if parsed.master_bind_port == _LOCUSTS_PORT:  # two runs at once must not share workers
         parsed.master_bind_port = parsed.master_port = _free_port()
     leader = os.getpid()
-    if parsed.target == SANDBOX and _SANDBOX_URL not in os.environ:  # one for all of them
-        resources = ExitStack()
-        os.environ.update(resources.enter_context(target_environment(SANDBOX)))
-        atexit.register(lambda: resources.close() if os.getpid() == leader else None)
     os.register_at_fork(after_in_child=lambda: _end_with(leader))
     if parsed.headless:  # its figures are not shown, and it would open files while load runs
         WorkerRunner.monitor_cpu_and_memory = lambda _: None  # type: ignore[method-assign,assignment,return-value]
+
+
+def _serve_sandbox(parsed: Namespace) -> None:
+    """Start the built-in sandbox for plain Locust; end it with this process."""
+    if not parsed.processes and (parsed.master or parsed.worker):
+        raise UsageError(
+            "target sandbox: processes of several commands need one sandbox that already runs\n"
+            "  Use knouds-harness load NAME --processes N, which starts one for all of them."
+        )
+    leader, resources = os.getpid(), ExitStack()
+    os.environ.update(resources.enter_context(target_environment(SANDBOX)))
+    atexit.register(lambda: resources.close() if os.getpid() == leader else None)
 
 
 def _free_port() -> int:
@@ -222,10 +232,8 @@ def _begin(environment: Environment) -> LeadingRun | GeneratingRun:
         if options.think_s is not None:
             for user_class in environment.user_classes:
                 user_class.wait_time = between(*options.think_s)
-        _serve_sandbox(environment, options.target)
         setup, warnings = _set_up(environment, options)
         if isinstance(environment.runner, WorkerRunner):
-            _leave_counting_to_the_leader(environment)
             generating = GeneratingRun(environment, setup)
             generating.attach()
             return generating
@@ -270,13 +278,28 @@ def _set_up(environment: Environment, options: LoadOptions) -> tuple[LoadSetup, 
     check_plan(target, options, host=environment.host)
     inputs = _read_inputs(environment, options, target)
     _take_mix(environment, options, inputs)
+
+    def workload_at(prices: Mapping[str, float], *, unknown: float | None = None) -> Workload:
+        """Return the workload; runs of unknown price cost ``unknown``, or are left out if that is None."""
+        return Workload(
+            target,
+            price=lambda each: price_of(each, prices, unknown=unknown),
+            document=shipped_document(),
+            lines=inputs.lines if inputs else None,
+            runs_each=bool(options.workflow or options.model),
+        )
+
     is_asked = options.plan_only and target.base_url == os.environ.get(_SANDBOX_URL)
-    # This workload also has the runs whose price is not known yet.
-    rehearsal = _workload(options, target, inputs, sandbox_prices(target) if is_asked else {}, unknown=0.0)
+    rehearsal = workload_at(sandbox_prices(target) if is_asked else {}, unknown=0.0)
     if inputs:
         refuse_idle_lines(inputs, rehearsal.run_requests(scenarios_in(user_classes)))
     if options.plan_only:
-        _show_plan(environment, options, rehearsal, inputs, is_asked=is_asked)
+        plan = forecast(rehearsal, options, user_classes, is_asked=is_asked, inputs=inputs)
+        sys.stdout.writelines(
+            f"{each}\n" for each in (*plan.lines, *map("warning: {}".format, plan.warnings))
+        )
+        _tell_verdict(options.progress_descriptor, ExitCode.KEPT)
+        sys.exit(ExitCode.KEPT)
     if is_worker:
         check_production(target, yes_production=options.yes_production)
         ahead = Preflight(**parsed["ahead"])  # the master asked
@@ -288,10 +311,10 @@ def _set_up(environment: Environment, options: LoadOptions) -> tuple[LoadSetup, 
         parsed["ahead"] = {"prices": dict(ahead.prices), "marks": dict(ahead.marks)}  # for workers
     environment.host = target.base_url
     receivers = [key_told(target, *each) for each in ahead.receivers or ()]
-    workload = _workload(options, target, inputs, ahead.prices).on(target, receivers=receivers)
+    workload = workload_at(ahead.prices).on(target, receivers=receivers)
     plan = forecast(workload, options, user_classes, is_asked=True, inputs=inputs)
     setup = LoadSetup(options=options, target=target, workload=workload, inputs=inputs, ahead=ahead)
-    return setup, [*ahead.about_costs, *(inputs.left_out if inputs else ()), *plan.warnings]
+    return setup, [*ahead.about_costs, *plan.warnings]
 
 
 def _take_rates(environment: Environment, parsed: Namespace) -> None:
@@ -339,13 +362,6 @@ def _check_objectives(environment: Environment, options: LoadOptions) -> None:
         refuse_unknown_operations(objectives, known)
 
 
-def _leave_counting_to_the_leader(environment: Environment) -> None:
-    """Take Locust's own statistics off the requests of this process: the leading one counts them there."""
-    event = environment.events.request
-    for handler in [each for each in event._handlers if each.__module__ == "locust.runners"]:  # noqa: SLF001 - Locust has no other way
-        event.remove_listener(handler)
-
-
 def _read_inputs(environment: Environment, options: LoadOptions, target: Target) -> InputFile | None:
     """Read the file of ``--inputs``; refuse it in a worker if it differs from the master's."""
     if options.inputs is None:
@@ -372,53 +388,6 @@ def _take_mix(environment: Environment, options: LoadOptions, inputs: InputFile 
         scenario.tasks = tasks_of(mix)
 
 
-def _workload(
-    options: LoadOptions,
-    target: Target,
-    inputs: InputFile | None,
-    prices: Mapping[str, float],
-    *,
-    unknown: float | None = None,
-) -> Workload:
-    """Return the workload; runs of unknown price cost ``unknown``, or are left out if that is None."""
-    return Workload(
-        target,
-        price=lambda each: price_of(each, prices, unknown=unknown),
-        document=shipped_document(),
-        lines=inputs.lines if inputs else None,
-        runs_each=bool(options.workflow or options.model),
-    )
-
-
-def _show_plan(
-    environment: Environment,
-    options: LoadOptions,
-    workload: Workload,
-    inputs: InputFile | None,
-    *,
-    is_asked: bool,
-) -> None:
-    plan = forecast(workload, options, environment.user_classes, is_asked=is_asked, inputs=inputs)
-    warnings = [*(inputs.left_out if inputs else ()), *plan.warnings]
-    sys.stdout.write("\n".join([*plan.lines, *(f"warning: {each}" for each in warnings)]) + "\n")
-    _tell_verdict(options.progress_descriptor, ExitCode.KEPT)
-    sys.exit(ExitCode.KEPT)
-
-
 def _tell_verdict(progress_descriptor: int | None, exit_code: ExitCode) -> None:
     if progress_descriptor is not None:
         tell(progress_descriptor, ProgressMessage(exit_code=exit_code))
-
-
-def _serve_sandbox(environment: Environment, target: str | None) -> None:
-    """Start the built-in sandbox for plain Locust, if it is the target and none runs; end it with Locust."""
-    if target != SANDBOX or _SANDBOX_URL in os.environ:
-        return
-    if isinstance(environment.runner, MasterRunner | WorkerRunner):
-        raise UsageError(
-            "target sandbox: processes of several commands need one sandbox that already runs\n"
-            "  Use knouds-harness load NAME --processes N, which starts one for all of them."
-        )
-    resources = ExitStack()
-    os.environ.update(resources.enter_context(target_environment(target)))
-    environment.events.quit.add_listener(lambda **_: resources.close())

@@ -124,7 +124,11 @@ class GeneratingRun:
         gevent.spawn(self._watch_leader)
 
     def attach(self) -> None:
+        """Let users find this run, and leave all counting, Locust's own too, to the process that leads."""
         vars(self._environment)["load_run"] = self
+        event = self._environment.events.request
+        for handler in [each for each in event._handlers if each.__module__ == "locust.runners"]:  # noqa: SLF001 - Locust has no other way
+            event.remove_listener(handler)
 
     def stop(self, reason: str, exit_code: ExitCode) -> None:
         """End the whole run early; ``reason`` is a sentence."""

@@ -95,6 +95,7 @@ def forecast(
         names = ", ".join(sorted(unpriced))
         lines.append(f"costs   as a run begins, the server is asked what {names} cost")
     warnings = [
+        *(inputs.left_out if inputs else ()),
         *(sentence for each in scenarios for sentence in workload.left_out(each)),
         *([] if inputs or crosses else _not_run(workload, scenarios)),
         *_unknown(user_classes, scenarios),
