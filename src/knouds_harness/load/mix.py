@@ -137,7 +137,6 @@ def read_traffic_inputs(path: Path, target: Target) -> InputFile:
 def _obstacles(
     operation: str, name: str, inputs: Mapping[str, Any] | None, target: Target, *, is_async: bool
 ) -> Iterator[str]:
-    """Yield why a recorded run is not sent."""
     is_workflow = operation == RUN_WORKFLOW
     resource = (target.workflows if is_workflow else target.models).get(name)
     if "run" not in target.limits.allow:

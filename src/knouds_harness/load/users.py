@@ -59,7 +59,6 @@ class KnoudsUser(User, RestMixin[Response]):
             raise StopTest(str(error)) from error
 
     def tls_context(self) -> ssl.SSLContext:
-        """Return the context of its HTTPS connections."""
         factory = type(self).ssl_context_factory
         return factory() if factory else _shared_tls(verify=not self.insecure)
 

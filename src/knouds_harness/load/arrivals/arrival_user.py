@@ -77,7 +77,6 @@ class Arrivals:
         self._set()
 
     def counts(self) -> tuple[int, int, int, int]:
-        """Return how many were due, were handed over and were dropped, and how many are in flight."""
         return self.due, self.handed, self.dropped, self.in_flight
 
     def stop(self) -> None:
@@ -251,7 +250,6 @@ class LoadShape(LoadTestShape):
         self._is_finishing = True
 
     def tick(self) -> tuple[int, float] | None:
-        """Return how many users to run, and how many to start per second; None at the end."""
         if self._is_finishing and self.runner is not None:
             return self.runner.shape_last_tick  # type: ignore[return-value]  # it was ours
         now_s = self.get_run_time()

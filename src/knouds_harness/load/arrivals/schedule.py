@@ -55,8 +55,6 @@ class Stage:
 
 @dataclass(frozen=True)
 class Shape:
-    """One or more stages, one after another."""
-
     stages: tuple[Stage, ...]
 
     def __post_init__(self) -> None:
@@ -73,9 +71,7 @@ class Shape:
         """Make one of the usual shapes.
 
         Args:
-            kind: ``constant``; ``ramp`` from the base to the level; ``steps``, equally long and high, up to
-                the level; ``spike`` to the level in the middle fifth, at the base before and after; ``soak``,
-                a short ramp and then constant.
+            kind: One of ``KINDS``.
             level: The highest level.
             duration_s: Of the whole.
             base: Level at which a ramp begins (default 0) or a spike rises (default a tenth of ``level``).
@@ -127,7 +123,6 @@ class Shape:
         return self.stages[index].level(at_s - _before(self._ends_s, index))
 
     def scaled(self, share: float) -> Self:
-        """Return the shape with each level times this share."""
         stages = (
             Stage(duration_s=each.duration_s, start=each.start * share, end=each.end * share)
             for each in self.stages
@@ -287,7 +282,6 @@ class Stages(click.ParamType[str]):
     name = "stages"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the text, or that of the file that it names; refuse what are not stages."""
         text = str(value)
         try:
             if text.endswith(_FILE_SUFFIX):

@@ -194,7 +194,6 @@ class _Points:
 
 
 def _exit_code(capacity: Capacity) -> ExitCode:
-    """INVALID_MEASUREMENT if the generator was the limit, or nothing was measured."""
     is_nothing = capacity.highest_per_s is None and capacity.lowest_failing_per_s is None
     if capacity.is_generator_limit or is_nothing:
         return ExitCode.INVALID_MEASUREMENT

@@ -41,13 +41,7 @@ class _PointVerdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """A search and its bounds.
-
-    Attributes:
-        first: The rate to begin with.
-        most: The highest rate to try.
-        repeats: How many points the resulting rate must keep.
-    """
+    """A search from the rate ``first`` to ``most``; the rate that it finds keeps ``repeats`` points."""
 
     first: float
     most: float = math.inf
@@ -59,7 +53,6 @@ class Search:
         *,
         on_point: Callable[[Capacity], object] = lambda _: None,
     ) -> Capacity:
-        """Measure points until the search is finished, or ``measure`` ends it."""
         points: list[CapacityPoint] = []
         limit = ""
         try:

@@ -85,7 +85,6 @@ class Answer:
     _parsed: Any = _NOTHING
 
     def fill(self, status_code: int, raw_head: bytes, interim: int, raw_body: bytes) -> None:
-        """Store what a connection read."""
         self.status_code = status_code
         self.raw_head = raw_head
         self.interim = interim

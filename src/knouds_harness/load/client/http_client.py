@@ -267,16 +267,7 @@ class HttpClient:
 
 
 def origin_of(base_url: str, *, tls: ssl.SSLContext | None = None, verify: bool = True) -> Origin:
-    """Return the origin of a URL.
-
-    Args:
-        base_url: Begins with ``http://`` or ``https://``.
-        tls: Used for ``https``; by default one that trusts what the system trusts, or ``SSL_CERT_FILE``.
-        verify: False trusts any certificate; not together with ``tls``.
-
-    Raises:
-        UsageError: It is not such a URL.
-    """
+    """Return the origin of a URL; raise ``UsageError`` if it is none."""
     try:
         parts = urlsplit(base_url)
         host, port = parts.hostname, parts.port
@@ -302,11 +293,7 @@ def tls_context(*, verify: bool = True) -> ssl.SSLContext:
 def encode_head(method: str, target: str, authority: str, headers: Iterable[tuple[str, str]]) -> bytes:
     """Encode the head of a request, up to but without ``Content-Length``.
 
-    Args:
-        method: Uppercase.
-        target: Path and query; what is not allowed in a request line is percent-encoded, the rest left alone.
-        authority: For the ``Host`` header, unless ``headers`` have one.
-        headers: Sent in this order, as they are.
+    What is not allowed in a request line is percent-encoded in the ``target``, the rest left alone.
 
     Raises:
         ValueError: A name or value that cannot be sent; a value is never quoted in the message.
@@ -347,7 +334,6 @@ def encode(
     headers: Iterable[tuple[str, str]] = (),
     body: bytes | None = None,
 ) -> bytes:
-    """Encode a whole request; see ``encode_head`` and ``complete``."""
     return complete(encode_head(method, target, authority, headers), method, body)
 
 

@@ -113,20 +113,10 @@ class Session:
         tls: ssl.SSLContext | None = None,
         verify: bool = True,
     ) -> None:
-        """Open no connection yet.
+        """Open no connection yet; raise ``UsageError`` if ``base_url`` is not a URL.
 
-        Args:
-            base_url: Stands before each path; a name and password in it go to an ``Authorization`` header.
-            request_event: Is fired once per request.
-            user: Its ``context()`` is passed to each event.
-            default_headers: Sent with each request, unless it has its own of that name.
-            timeout_s: From sending until the response is complete.
-            connect_timeout_s: To open a connection.
-            tls: Whom to trust; share one among users, as it takes some 10 ms to make.
-            verify: False trusts any certificate; not together with ``tls``.
-
-        Raises:
-            UsageError: ``base_url`` is not a URL.
+        A name and password in it go to an ``Authorization`` header. ``tls`` says whom to trust: share one, as
+        it takes some 10 ms to make.
         """
         self.base_url = base_url.rstrip("/")
         self.is_traced = False
@@ -363,7 +353,6 @@ class Session:
             self.request_name = None
 
     def close(self) -> None:
-        """Close every idle connection."""
         for client in self._clients.values():
             client.close()
 

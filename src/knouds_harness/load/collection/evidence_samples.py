@@ -49,7 +49,6 @@ class SampleWriter:
             self._write(replace(self._exchange(error, answer), id=ids[-1]))
 
     def named_in(self, operations: tuple[OperationLoad, ...]) -> tuple[OperationLoad, ...]:
-        """Return the metrics with the ids of the exchanges that show each error."""
         return tuple(
             replace(
                 each,

@@ -50,7 +50,6 @@ _MOST_ERRORS: Final = 50
 
 
 def times(histogram: Histogram) -> Times:
-    """Summarize a histogram for the record."""
     found = histogram.percentiles_s(*map(float, RECORDED_PERCENTS))
     return Times(
         count=len(histogram),
@@ -70,8 +69,6 @@ class RunMetrics:
     """Adds up the counts of each second, once; progress, bounds, record and report read these sums.
 
     Attributes:
-        start_unix_s: When load began; None before.
-        measured_from_unix_s: See the function of that name; infinite before load began.
         errors: Of requests and of tasks, warm-up included.
         measured: What was due after the warm-up.
         steadiness: Of all requests that are ok, warm-up included.
@@ -126,7 +123,6 @@ class RunMetrics:
 
     @property
     def measured_from_s(self) -> float:
-        """Seconds from the start of the load to the first that is measured."""
         return 0.0 if self.start_unix_s is None else max(0.0, self.measured_from_unix_s - self.start_unix_s)
 
     @property
@@ -151,7 +147,6 @@ class RunMetrics:
         return together
 
     def recent_per_s(self, length_s: int) -> float:
-        """Return the requests per second that ended in the last seconds."""
         length_s = min(length_s, self._newest_unix_s - self._first_unix_s + 1)
         return self.recent(length_s).requests() / length_s
 
@@ -220,7 +215,6 @@ def ok_times(counted: Second) -> list[OkTimes]:
 
 
 def operations_of(counted: Second, duration_s: float) -> tuple[OperationLoad, ...]:
-    """Return the metrics of each operation, over this duration."""
     names = {series.operation for series in counted.histograms if series.measure == RESPONSE}
     return tuple(_operation(counted, name, duration_s) for name in sorted(names))
 

@@ -45,7 +45,6 @@ class AnswerCopy(NamedTuple):
     start_unix_s: float
 
     def response(self) -> Response:
-        """Return it as the process that sent the request had it."""
         response = Response()
         response.method, response.url, response.sent = self.method, self.url, self.sent
         response.elapsed_ms = self.elapsed_ms
@@ -131,7 +130,6 @@ class RequestRecorder:
         url: object = None,  # noqa: ARG002
         **_: object,
     ) -> None:
-        """Listen to Locust's ``request`` event."""
         if type(response) is Response and response.response_ms == response_time:
             self.note(response, name, exception)
         else:
@@ -140,7 +138,6 @@ class RequestRecorder:
             )
 
     def note(self, response: Response, name: str, exception: Exception | None) -> None:
-        """Note a request of our own client."""
         if exception is not None or not 200 <= response.status_code < 300:
             self._note_other(
                 name,
@@ -263,11 +260,9 @@ class RequestRecorder:
         self._measures.append((operation, status, measure, duration_ms, self._clock()))
 
     def count_error(self, name: str, text: str) -> None:
-        """Note an error without a request, such as an exception in a task."""
         self._errors.append((name, text, self._clock()))
 
     def take(self) -> Rows:
-        """Return what was noted since the last call."""
         taken = Rows(self._requests, self._measures, self._errors)
         self._requests, self._measures, self._errors = [], [], []
         self._copied_bytes = 0

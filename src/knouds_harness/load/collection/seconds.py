@@ -132,7 +132,6 @@ class Second:
 
 
 def error_of(row: RequestRow) -> Error:
-    """Return what kind of failure a request is."""
     status_code, code, _ = row.failure or (0, "", "")
     return Error(row.name, RequestStatus(row.status), status_code, code)
 
@@ -281,7 +280,6 @@ class SecondsCollector:
         gevent.spawn(self._hand_over_regularly)
 
     def hand_over(self) -> None:
-        """Give what was noted since the last call to the leading process."""
         rows, epoch_s = self.recorder.take(), now_unix_s() - time.perf_counter()
         if isinstance(self._runner, WorkerRunner):
             self._runner.send_message(ROWS, {"rows": rows, "epoch_s": epoch_s, **self._extras()})
@@ -289,11 +287,7 @@ class SecondsCollector:
             self._add(rows, epoch_s)
 
     def hand_out(self, *, everything: bool = False) -> None:
-        """Hand out the seconds that are over.
-
-        Args:
-            everything: Also seconds that may be incomplete; for the end of a run.
-        """
+        """Hand out the seconds that are over, or at the end of a run ``everything``."""
         if not isinstance(self._runner, WorkerRunner | MasterRunner):
             self.hand_over()
         lag_s = _WORKERS_LAG_S if isinstance(self._runner, MasterRunner) else 0.0
@@ -326,7 +320,6 @@ def count_rows(
     *,
     on_row: Callable[[RequestRow, float], RequestRow] = lambda row, _: row,
 ) -> None:
-    """Count what a process handed over; ``on_row`` says what is counted of each request."""
     for each in rows.requests:
         row = RequestRow._make(each)
         if row.answer is not None:

@@ -63,9 +63,7 @@ class GeneratingRun:
 
     Attributes:
         input_turns: Chooses the inputs of each run; None to use those of the profile.
-        passed: Tasks that completed at least once in this process.
-        workflow_log: Notes requests to workflows for the process that leads.
-        delivery_waiter: Waits for ends of runs that the target delivers; None to poll.
+        delivery_waiter: None to poll.
     """
 
     def __init__(self, environment: Environment, setup: LoadSetup) -> None:
@@ -148,7 +146,6 @@ class GeneratingRun:
         return CycleLog(self.seconds.recorder)
 
     def tasks_of(self, scenario: type[HasTasks]) -> UserTasks:
-        """Return the tasks of a scenario's users in this process, and whose keys they use."""
         workload = self._setup.workload
         if workload is None:
             raise UsageError(NO_TARGET)
@@ -183,7 +180,6 @@ class GeneratingRun:
         self.take_share(msg.data["start_unix_s"], share)
 
     def take_share(self, start_unix_s: float, share: Share) -> None:
-        """Send a share of a load that begins at this Unix time."""
         delay_s = start_unix_s - now_unix_s()
         if self.input_turns:
             self.input_turns.take_share(share)
@@ -201,7 +197,6 @@ class GeneratingRun:
         gc.set_threshold(10_000, 20, _NEVER)
 
     def _extras(self) -> dict[str, Any]:
-        """Return what this process hands over beside its requests."""
         arrivals, waiter = [*self._arrivals.values()], self.delivery_waiter
         return {
             "sent_unix_s": now_unix_s(),

@@ -69,7 +69,6 @@ class StartedProcess:
         return self._process.poll()
 
     def end(self, *, at_once: bool = False) -> None:
-        """End it in order, or at once."""
         if at_once and hasattr(os, "killpg"):
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)  # the workers too

@@ -39,7 +39,6 @@ class LoopMonitor:
             self._timer.set(self._due_s)
 
     def take(self) -> list[tuple[float, float]]:
-        """Return the beats since the last call."""
         taken, self._beats = self._beats, []
         return taken
 

@@ -32,7 +32,7 @@ _MOST_TIME_S: Final = 30.0
 
 @dataclass(kw_only=True)
 class UsageRows:
-    """UsageRows of an account's usage: their ids, and how many have each cost, by resource."""
+    """Rows of an account's usage: their ids, and how many have each cost, by resource."""
 
     ids: set[str] = field(default_factory=set)
     costs: dict[str, Counter[float]] = field(default_factory=dict)

@@ -62,7 +62,6 @@ class DeliveryCounts:
         self._came: Counter[str] = Counter()
 
     def expect(self, execution_id: str) -> None:
-        """Expect the delivery of an execution that has ended."""
         if len(self._expected) < _MOST_IDS:
             self._expected.add(execution_id)
 
@@ -73,7 +72,6 @@ class DeliveryCounts:
 
     @property
     def are_all_here(self) -> bool:
-        """Whether each expected execution was delivered."""
         return self._expected <= self._came.keys()
 
     def judge(self, tallies: Tallies) -> None:

@@ -42,12 +42,7 @@ class ObservedWindow:
     """What responses said of one window of a route.
 
     Attributes:
-        reset_unix_s: Its end, as the first response told it.
         remaining: How often each value of ``X-RateLimit-Remaining`` came with a success, until it is judged.
-        throttled: How many requests it refused.
-        longest_wait_s: The longest wait that a ``Retry-After`` asked for.
-        waits_kept: How many requests after that wait found another window.
-        waits_broken: How many requests after that wait were refused for this window again.
         judged: How many requests it had admitted when it was judged.
     """
 
@@ -70,7 +65,6 @@ class ObservedWindow:
         self.remaining.clear()
 
     def is_same(self, reset_unix_s: int) -> bool:
-        """Whether a response with this reset is about this window."""
         return abs(self.reset_unix_s - reset_unix_s) <= ROUNDING_S
 
 
@@ -95,7 +89,6 @@ class RateLimits:
     def observe(
         self, name: str, response: Response, sender: Persona, body: object, *, at_unix_s: float
     ) -> None:
-        """Observe the response to a run, or that none came."""
         is_refused = (
             response.status_code == 429
             and isinstance(body, dict)
@@ -158,7 +151,6 @@ class RateLimits:
             self._wait_until[route] = (window.reset_unix_s, earliest_s)
 
     def _window(self, route: LimitedRoute, reset_unix_s: int) -> ObservedWindow:
-        """Return the window that ends then; add one if there is none."""
         windows = self._windows.setdefault(route, [])
         for window in reversed(windows):
             if window.is_same(reset_unix_s):
@@ -199,7 +191,6 @@ class RateLimits:
                 window.close()
 
     def judge_last(self, tallies: Tallies) -> None:
-        """Judge the windows that may be going on."""
         for route, windows in self._windows.items():
             open_ones = _to_judge(windows)
             for window, later in zip(open_ones, [*open_ones[1:], None], strict=True):

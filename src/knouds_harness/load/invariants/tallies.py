@@ -63,14 +63,7 @@ OF_HISTORIES: Final = {
 
 @dataclass
 class Tally:
-    """The counts of one promise.
-
-    Attributes:
-        seen: How often it could have been broken.
-        broken: How often it was broken.
-        excused: How often it was broken without failing the run: it is only assumed, or waived.
-        example: One of those cases, in words; a broken one if there is any.
-    """
+    """How often one promise could have been broken, and was, as in an ``Invariant``."""
 
     seen: int = 0
     broken: int = 0

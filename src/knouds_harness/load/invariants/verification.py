@@ -68,7 +68,6 @@ class LoadVerification:
         is_alone: bool,
         audit: Audit | None = None,
     ) -> None:
-        """Prepare, and take deliveries from now on."""
         self.share = share
         self._observed = OBSERVED if share else _LIMITED
         self._tallies = Tallies()
@@ -127,7 +126,6 @@ class LoadVerification:
         self._personas |= {each.name: each for each in minted}
 
     def follow(self, worker: str, entries: Sequence[Sequence[Any]], epoch_s: float) -> None:
-        """Take what a process noted of its requests to workflows, in order."""
         for kind, *about in entries:
             if kind == CREATED:
                 slug, is_own = about
@@ -219,7 +217,6 @@ def open_verification(
     *,
     accounts: Sequence[AccountKeys],
 ) -> LoadVerification | None:
-    """Set up verification for scenarios, or if a share is asked for."""
     share = verified_share(options, scenarios)
     if target is None:
         if share:

@@ -60,7 +60,6 @@ class WorkflowLog:
         self._entries.append([CREATED, slug, is_own])
 
     def take(self) -> list[list[Any]]:
-        """Return the entries since the last call."""
         taken, self._entries = self._entries, []
         return taken
 
@@ -78,7 +77,6 @@ class WorkflowRequest:
     shown: Mapping[str, Any] = field(default_factory=dict)
 
     def describe(self, about: str) -> str:
-        """Describe the request in a few words, with its values of one member."""
         values = [f"{name} {access.value}" for name, access in _accesses(self) if about and name == about]
         return f"{' '.join([self.operation, *values])}: {self.status or 'no answer'}"
 

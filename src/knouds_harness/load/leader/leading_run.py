@@ -49,13 +49,7 @@ _CLOCK_STANDS: Final = "Ended early: the clock of this machine stands still."
 
 
 class LeadingRun:
-    """Leads a run: it sends no load, and all that is counted, judged and written is so here.
-
-    Attributes:
-        metrics: The sums of all seconds.
-        shape: How many users Locust runs, and when the load ends.
-        workers: The processes that send.
-    """
+    """Leads a run: it sends no load, and all that is counted, judged and written is so here."""
 
     def __init__(self, environment: Environment, setup: LoadSetup) -> None:
         runner = environment.runner
@@ -251,7 +245,6 @@ class LeadingRun:
             self._record.checkpoint()
 
     def note(self, sentence: str) -> None:
-        """Add a sentence that readers of the metrics must know."""
         self._results.notes.append(sentence)
 
     def doubt(self, sentence: str) -> None:

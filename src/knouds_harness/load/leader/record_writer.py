@@ -40,7 +40,6 @@ class BackgroundWriter:
         self._failure: Exception | None = None
 
     def give(self, job: Callable[[], object]) -> None:
-        """Queue a job, and return at once."""
         self._jobs.append(job)
         if self._working is None:
             self._working = gevent.spawn(self._work)
@@ -112,7 +111,6 @@ class LoadRecordWriter:
         self._background.finish()
 
     def discard(self) -> None:
-        """Remove the record: the run cannot begin after all, and nothing was sent."""
         self._resources.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -145,7 +145,6 @@ class RunResults:
         ]
 
     def _plan(self) -> LoadPlan:
-        """Return the options of the run as recorded."""
         options, classes = self._options, self._environment.user_classes
         run = (*options.workflow, *options.model)
         module = inspect.getmodule(classes[0]) if classes else None

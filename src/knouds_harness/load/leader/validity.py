@@ -102,7 +102,6 @@ def _doubt(missed: JudgedObjective, validity: Validity, ok: OkTimes | None, dela
 
 
 def seen_by(health: Health, *, asked_per_s: float | None, achieved_per_s: float, accuracy: float) -> Validity:
-    """Return what was seen of the generator, not judged yet."""
     return Validity(
         is_valid=True,
         reasons=(),
@@ -130,7 +129,6 @@ def validity_of(
     ok: Sequence[OkTimes],
     missing: Sequence[str],
 ) -> Validity:
-    """Judge the generator by all that the run has measured so far."""
     schedule, from_s = options.schedule, metrics.measured_from_s
     asked_per_s = None
     ended = achieved = metrics.measured.requests()

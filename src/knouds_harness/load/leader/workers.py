@@ -34,8 +34,6 @@ class Health:
         stalled_s: How long it stood still, over a millisecond at a time.
         own_s: For how much of that the process computed.
         queued_s: For how much of that other work of the machine kept it from a processor.
-        due: Arrivals that were due.
-        handed: Arrivals that a user took.
         spent_credits: What was charged, or may have been, since the process began.
     """
 
@@ -189,7 +187,6 @@ class Workers:
         epoch_s: float,
         measured: tuple[float, float],
     ) -> None:
-        """Count what a worker handed over."""
         now_s = self._clock()
         self._by_id[worker].take(told, rows, epoch_s=epoch_s, measured=measured, now_s=now_s)
 

@@ -34,7 +34,6 @@ class WorkflowCleanup:
         self._created.announce_all(token)
 
     def hurry(self) -> None:
-        """Do not wait for a target that throttles."""
         self._hurry.set()
 
     def remove(self, *, has_created: bool, is_urgent: bool) -> Sequence[str]:

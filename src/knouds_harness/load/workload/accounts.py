@@ -144,7 +144,6 @@ class AccountKeys:
         return self._run_requests[needs]
 
     def runs_with(self, key: Persona) -> bool:
-        """Whether a key of the account may run any workflow or model."""
         return any(_runs_some(key, each.kind) for each in (Workflow, Model))
 
     def lacks(self, needs: Iterable[Need[Any]]) -> list[str]:

@@ -35,12 +35,7 @@ _DEADLINE_S: Final = 10.0
 
 
 class Deliveries:
-    """Passes on each delivery that is signed with a known secret.
-
-    Attributes:
-        webhook: Where deliveries come, and the secret that signs them.
-        keys: The keys whose runs are delivered.
-    """
+    """Passes on each delivery that is signed with a known secret; runs of ``keys`` are delivered."""
 
     def __init__(
         self, webhook: Webhook, keys: Sequence[Persona], *, receiver: Receiver, forward: Forward
@@ -52,7 +47,6 @@ class Deliveries:
         receiver.hand_on(self.take)
 
     def take(self, delivery: Delivery) -> None:
-        """Pass a delivery on; ignore one with an invalid signature."""
         signed_with = [each.label for each in self._secrets if _is_signed(delivery, each)]
         if not signed_with:
             self._refused += 1
@@ -64,12 +58,7 @@ class Deliveries:
             self._forward(execution_id, text, delivery.received_at.timestamp(), signed_with)
 
     def notes(self, *, unconfigured: int, refused: int) -> Iterator[str]:
-        """Yield what readers must know.
-
-        Args:
-            unconfigured: Submits that were answered as not configured.
-            refused: Deliveries that were signed with the secret of another key than the one that submitted.
-        """
+        """Yield what readers must know; ``refused`` were signed with the secret of another key."""
         if unconfigured:
             yield (
                 f"{unconfigured} submits were answered without webhookDelivery.configured = true, "
@@ -140,7 +129,6 @@ def as_told(key: Persona, target: Target) -> list[Any]:
 
 
 def key_told(target: Target, name: str, *minted: Any) -> Persona:  # noqa: ANN401 - Locust's message
-    """Return the key that ``as_told`` tells of."""
     if not minted:
         return target.personas[name]
     secret, capabilities, user, tier, role, has_credits = minted

@@ -50,7 +50,6 @@ class InputFile:
     left_out: tuple[str, ...] = ()
 
     def described(self, order: str) -> str:
-        """Describe the file for the plan and the record."""
         return f"{self.path.name}, {len(self.lines):,} lines, {order}, sha256 {self.digest[:12]}"
 
 
@@ -130,7 +129,6 @@ class InputSequence:
         self._by_need: dict[tuple[AccountKeys, RunNeed[Any]], _Source] = {}
 
     def take_share(self, share: Share) -> None:
-        """Choose lines of this share from now on."""
         self._share = share
         self._is_shared.set()
 

@@ -61,8 +61,6 @@ class Tasks:
 
 @dataclass(frozen=True, kw_only=True)
 class RunPlan:
-    """The plan in lines for people, and warnings of what will not work."""
-
     lines: tuple[str, ...]
     warnings: tuple[str, ...]
 

@@ -199,7 +199,6 @@ class Workload:
         ]
 
     def left_out(self, scenario: type[HasTasks]) -> list[str]:
-        """Describe each task that cannot be done, and what it needs."""
         crosses_limit = scenario.crosses_limit
         return [
             f"{task.__name__} is left out: {self._why_not(needs, crosses_limit=crosses_limit)}"
