@@ -230,8 +230,8 @@ class _Comparison:
             summary = _summaries(listed).get(slug)
             if summary is not None and listed is not None:
                 self._judge_owner(slug, summary, listed)
-            elif reader is not None:
-                unseen.append((slug, reader))
+            elif reader is not None and (reader.user == workflow.owner or _is(listed, 200)):
+                unseen.append((slug, reader))  # a stranger's read is refused as it likes, the list is not
         answers = self._send([_request("getWorkflow", reader, slug) for slug, reader in unseen])
         for (slug, reader), answer in zip(unseen, answers, strict=True):
             owner = self.target.workflows[slug].owner

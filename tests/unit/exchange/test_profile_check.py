@@ -183,6 +183,17 @@ def test_workflow_that_its_owner_cannot_see_is_a_contradiction(check, status):
     assert not result.target.workflows
 
 
+def test_template_of_a_stranger_need_not_be_read_by_slug(check):
+    """Lists show it, but this one did not come; whether it may be read is open."""
+    workflow = Workflow(slug="starter", owner="zoe", template=True)
+    result = check(
+        {"/api/workflows": httpx.Response(503), "/api/workflows/starter": refusal(404, "NOT_FOUND")},
+        target=replace(target_with(), workflows={"starter": workflow}),
+    )
+
+    assert not result.contradictions
+
+
 def test_unlisted_workflow_that_can_be_read_exists(check):
     """The checks judge the list that leaves it out."""
     assert not check({"/api/workflows": httpx.Response(200, json=[])}).contradictions
