@@ -188,7 +188,9 @@ def test_template_of_a_stranger_need_not_be_read_by_slug(check):
     workflow = Workflow(slug="starter", owner="zoe", template=True)
     result = check(
         {"/api/workflows": httpx.Response(503), "/api/workflows/starter": refusal(404, "NOT_FOUND")},
-        target=replace(target_with(), workflows={"starter": workflow}),
+        target=replace(
+            target_with(key(capabilities=frozenset({"workflow:read"}))), workflows={"starter": workflow}
+        ),
     )
 
     assert not result.contradictions
