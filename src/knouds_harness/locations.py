@@ -50,6 +50,11 @@ SANDBOX: Final = "sandbox"
 """The built-in target; no profile of the user may have its name."""
 
 
+def usual_objectives(target: str) -> Path | None:
+    """Return the objectives to use if none are given: the shipped ones for the sandbox, no file elsewhere."""
+    return objectives_path() if target == SANDBOX else None
+
+
 def builtin_targets_path() -> Path:
     return _shipped_or("targets", _CHECKOUT / "targets")
 

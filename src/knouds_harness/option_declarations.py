@@ -224,3 +224,29 @@ class Timespan(click.ParamType[int]):
         if not whole_s:
             self.fail(f"{value!r} is not a time; write 90, 30s, 10m or 1h30m", param, ctx)
         return whole_s
+
+
+runs_folder_option: Final = click.option(
+    "--runs-folder",
+    type=click.Path(path_type=Path),
+    default=Path("reports/runs"),
+    show_default=True,
+    metavar="DIR",
+    help="Folder for run records",
+)
+baselines_folder_option: Final = click.option(
+    "--baselines-folder",
+    type=click.Path(path_type=Path),
+    default=Path("reports/baselines"),
+    show_default=True,
+    metavar="DIR",
+    help="Folder for kept summaries",
+)
+format_option: Final = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="Output format",
+)

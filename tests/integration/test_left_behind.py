@@ -13,7 +13,7 @@ from example_targets import write_profile
 from raw_server import replacing
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.exchange.workflow_ledger import LEDGER_FILE, Ledger, append
+from knouds_harness.exchange.creation_record import LEDGER_FILE, Ledger, append
 from knouds_harness.runs.record import read_run
 from knouds_sandbox.serving import running_sandbox
 

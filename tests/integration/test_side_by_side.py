@@ -14,7 +14,7 @@ from clocks import wait_until
 from example_targets import PRO, SmallProfile, write_profile
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.exchange.target_lock import alone_on
+from knouds_harness.exchange.user_state import alone_on
 from knouds_harness.runs.findings import RunOutcome
 from knouds_harness.runs.record import read_run
 from knouds_harness.targets.profile import load_target

@@ -14,7 +14,7 @@ from knouds_harness.files import append_to_file, create_file, new_file, new_text
 SOURCE = Path(__file__).parents[2] / "src"
 OTHER_WRITERS = {
     "knouds_harness/files.py": "is the one module",
-    "knouds_harness/exchange/target_lock.py": "locks a file of the user's data folder, which stays",
+    "knouds_harness/exchange/user_state.py": "locks a file of the user's data folder, which stays",
     "knouds_harness/commands/cli.py": "opens the null device in place of standard streams that are closed",
 }
 WRITES = {

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from knouds_harness.commands.shared_options import baselines_folder_option
 from knouds_harness.errors import ExitCode
 from knouds_harness.locations import objectives_path
-from knouds_harness.option_declarations import click_options, options_from, runner_arguments
+from knouds_harness.option_declarations import (
+    baselines_folder_option,
+    click_options,
+    options_from,
+    runner_arguments,
+)
 from knouds_harness.printable import printable
 from knouds_harness.suite.options import RunOptions
 
@@ -94,3 +98,13 @@ def run_check(
                 rewrite_outcome(result.folder, RunOutcome.SHORT, exit_code, note=note)
         render_and_print(result.folder, console=console, only_failures=only_failures, only_new=only_new)
     return exit_code
+
+
+@click.command()
+def demo() -> None:
+    """Check the built-in sandbox.
+
+    It needs no account and no network, and says where the report is.
+    """
+    click.echo("Starting a sandbox and checking it: no account, no network, about half a minute.")
+    sys.exit(run_check({"target": "sandbox"}))

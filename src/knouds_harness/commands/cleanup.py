@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from knouds_harness.commands.shared_options import runs_folder_option
 from knouds_harness.errors import ExitCode, HarnessError, UsageError
+from knouds_harness.option_declarations import runs_folder_option
 from knouds_harness.printable import counted, printable
 
 if TYPE_CHECKING:
-    from knouds_harness.exchange.workflow_ledger import Ledger, LedgerContent
+    from knouds_harness.exchange.creation_record import Ledger, LedgerContent
     from knouds_harness.exchange.workflow_removal import Removed
 
 _MOST_SHOWN, _MOST_SHOWN_TEXT = 20, 100
@@ -78,7 +78,7 @@ def cleanup(
 
 def _ledgers(folder: Path) -> list[Path]:
     """Return the ledgers of one run, or of all runs in a folder; those of ``record`` are in hidden ones."""
-    from knouds_harness.exchange.workflow_ledger import LEDGER_FILES
+    from knouds_harness.exchange.creation_record import LEDGER_FILES
 
     if not folder.is_dir():
         raise UsageError(f"{folder}: there is no such folder\n  Name it with --runs-folder.")
@@ -95,8 +95,7 @@ def _clean(
     yes_production: bool,
 ) -> ExitCode | None:
     """Clean up after one run; return None if it has left nothing."""
-    from knouds_harness.exchange.creation_record import CreationRecord, is_running
-    from knouds_harness.exchange.workflow_ledger import Ledger, read_ledger
+    from knouds_harness.exchange.creation_record import CreationRecord, Ledger, is_running, read_ledger
     from knouds_harness.locations import SANDBOX
 
     run = path.parent

@@ -8,17 +8,22 @@ import signal
 import sys
 import threading
 import traceback
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, Final, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
-from knouds_harness.errors import ExitCode, HarnessError, OutputClosed, UsageError
+from knouds_harness.errors import ExitCode, HarnessError, OutputClosed, RunRecordError, UsageError
 from knouds_harness.files import LEAST_OPEN_FILES, require_open_files
 from knouds_harness.printable import printable
+
+if TYPE_CHECKING:
+    from knouds_sandbox.observed import Headers, ObservedExchange
 
 FIRST_COMMANDS: Final = {
     "init": "Write the profile of your own server.",
@@ -55,7 +60,7 @@ REMOVED_COMMANDS: Final = {
 
 DEFECT: Final = "knouds-harness failed"
 _AGAIN_AFTER_S: Final = 0.02
-_ELSEWHERE: Final = {"sandbox": "knouds_sandbox.command"}
+_ELSEWHERE: Final = {"sandbox": "knouds_sandbox.command", "demo": "knouds_harness.commands.check"}
 _EPILOG: Final = f"Exit codes: {ExitCode.explained()}."
 
 
@@ -118,14 +123,50 @@ def cli(context: click.Context, *, debug: bool) -> None:
     Begin with `knouds-harness demo`: it checks a sandbox that it starts itself, and needs no account.
     """
     del debug  # main() looks at it
-    context.obj = _open_har
+    context.obj = writing_har
 
 
-def _open_har(*arguments: Any) -> Any:  # noqa: ANN401 - as the function that it calls
-    """Write a HAR file for ``sandbox --har``: the sandbox imports nothing of the harness."""
-    from knouds_harness.commands.sandbox_traffic import writing_har
+@contextmanager
+def writing_har(
+    path: Path, base_url: str, keys: Mapping[str, str]
+) -> Iterator[Callable[[ObservedExchange], None]]:
+    """Open a HAR file for ``sandbox --har``: the sandbox imports nothing of the harness.
 
-    return writing_har(*arguments)
+    Yields what adds an exchange to it, with every secret replaced by its name.
+
+    Raises:
+        RunRecordError: The file cannot be written.
+    """
+    from knouds_harness.exchange.traffic.har import HarWriter
+    from knouds_harness.exchange.traffic.traffic_redaction import ObservedTraffic
+
+    traffic = ObservedTraffic(keys)
+    try:
+        writer = HarWriter(path)
+    except OSError as error:
+        raise RunRecordError(f"--har {path}: cannot be written: {error.strerror}") from error
+
+    def add(seen: ObservedExchange) -> None:
+        exchange = traffic.exchange(
+            method=seen.method,
+            base_url=base_url,
+            target=seen.target.decode("latin-1"),
+            headers=_texts(seen.headers),
+            body=bytes(seen.body),
+            status=seen.status or None,
+            answer_headers=_texts(seen.answer_headers),
+            answer_body=bytes(seen.answer_body),
+            began_unix_s=seen.began_unix_s,
+            elapsed_ms=seen.elapsed_ms,
+        )
+        writer.add(exchange)
+
+    with writer:
+        yield add
+
+
+def _texts(headers: Headers) -> tuple[tuple[str, str], ...]:
+    return tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers)
 
 
 def _end_as_ctrl_c_does() -> None:

@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from knouds_harness.commands.shared_options import (
-    baselines_folder_option,
-    format_option,
-    runs_folder_option,
-    usual_objectives,
-)
 from knouds_harness.errors import ExitCode, UsageError
-from knouds_harness.locations import ObjectivesFile, objectives_path
-from knouds_harness.option_declarations import click_options, draw_seed, option, options_from
+from knouds_harness.locations import ObjectivesFile, objectives_path, usual_objectives
+from knouds_harness.option_declarations import (
+    baselines_folder_option,
+    click_options,
+    draw_seed,
+    format_option,
+    option,
+    options_from,
+    runs_folder_option,
+)
 from knouds_harness.printable import counted
 
 if TYPE_CHECKING:

@@ -5,8 +5,7 @@ from dataclasses import asdict
 
 import click
 
-from knouds_harness.commands.shared_options import format_option
-from knouds_harness.option_declarations import click_options, options_from
+from knouds_harness.option_declarations import click_options, format_option, options_from
 from knouds_harness.suite.options import RunOptions
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from knouds_harness.commands.shared_options import format_option
 from knouds_harness.contract.operations import Fact, Source
 from knouds_harness.errors import UnknownName
 from knouds_harness.locations import recordings_path
+from knouds_harness.option_declarations import format_option
 from knouds_harness.printable import counted, first_few
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from knouds_harness.errors import ExitCode, GuardStop, UsageError
 from knouds_harness.files import replace_file
 
 if TYPE_CHECKING:
-    from knouds_harness.targets.allowed_hosts import AllowedHosts
+    from knouds_harness.targets.address import AllowedHosts
     from knouds_harness.targets.personas import Persona
     from knouds_harness.targets.profile import Target
     from knouds_harness.targets.profile_writer import Found
@@ -277,13 +277,14 @@ def _hosts_with(base_url: str) -> AllowedHosts | None:
     Raises:
         GuardStop: There is a list, and the server's host is not on it.
     """
-    from knouds_harness.targets.address import host_of, is_loopback
-    from knouds_harness.targets.allowed_hosts import (
+    from knouds_harness.targets.address import (
         HOSTS_VARIABLE,
         allow_host,
         allowed_hosts,
         entry_of,
+        host_of,
         hosts_file,
+        is_loopback,
     )
 
     hosts, entry = allowed_hosts(), entry_of(base_url)
@@ -386,8 +387,7 @@ def _next_lines(name: str, unset: Sequence[str], target: Target, *, is_host_list
     from knouds_harness.contract.document import shipped_document
     from knouds_harness.suite.discovery.advice import advice, advice_lines
     from knouds_harness.suite.discovery.provable_facts import provable_facts
-    from knouds_harness.targets.address import host_of, is_loopback
-    from knouds_harness.targets.allowed_hosts import HOSTS_VARIABLE, entry_of
+    from knouds_harness.targets.address import HOSTS_VARIABLE, entry_of, host_of, is_loopback
 
     verified, total = len(provable_facts(target)), len(shipped_document().facts)
     reach = f"A check with it can verify at least {verified} of {total} facts."

@@ -13,22 +13,19 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from knouds_harness.commands.shared_options import (
-    baselines_folder_option,
-    runs_folder_option,
-    usual_objectives,
-)
 from knouds_harness.errors import HarnessError, UsageError
 from knouds_harness.load.options import LoadOptions
-from knouds_harness.locations import OWN_MIX, objectives_path, scenario_names
+from knouds_harness.locations import OWN_MIX, objectives_path, scenario_names, usual_objectives
 from knouds_harness.option_declarations import (
     FiniteRange,
     Timespan,
+    baselines_folder_option,
     click_options,
     option,
     options_from,
     options_of,
     runner_arguments,
+    runs_folder_option,
 )
 from knouds_harness.suite.options import RunOptions
 

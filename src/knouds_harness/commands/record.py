@@ -179,8 +179,7 @@ def _record(
 @contextmanager
 def _folder_until_clean(runs_folder: Path) -> Iterator[Path]:
     """Yield a hidden folder beside runs; delete it unless created workflows are left on the target."""
-    from knouds_harness.exchange.creation_record import CreationRecord
-    from knouds_harness.exchange.workflow_ledger import LEDGER_FILE, read_ledger
+    from knouds_harness.exchange.creation_record import LEDGER_FILE, CreationRecord, read_ledger
 
     made = [each for each in (runs_folder, *runs_folder.parents) if not each.exists()]
     try:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from knouds_harness.commands.shared_options import baselines_folder_option
 from knouds_harness.locations import objectives_path
+from knouds_harness.option_declarations import baselines_folder_option
 
 
 @click.command()

@@ -14,10 +14,9 @@ from urllib.parse import quote
 from knouds_harness.contract.effects import Pairs, effect_of
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import NotCreatedHere
-from knouds_harness.exchange.creation_record import Creation, CreationRecord, CreationState
+from knouds_harness.exchange.creation_record import Creation, CreationRecord, CreationState, Ledger
 from knouds_harness.exchange.effectless_requests import NO_SUCH_WORKFLOW
 from knouds_harness.exchange.evidence import JSON, Exchange, members_of, objects_in, parsed_json
-from knouds_harness.exchange.workflow_ledger import Ledger
 from knouds_harness.exchange.workflow_names import name_with
 from knouds_harness.exchange.workflow_proof import SentName, WorkflowProof
 from knouds_harness.targets.profile import Target

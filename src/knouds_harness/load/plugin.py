@@ -25,7 +25,7 @@ from locust.runners import STATE_INIT, MasterRunner, WorkerRunner
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import RUN_OPERATIONS
 from knouds_harness.errors import ExitCode, HarnessError, UsageError
-from knouds_harness.exchange.target_lock import alone_on
+from knouds_harness.exchange.user_state import alone_on
 from knouds_harness.files import LEAST_OPEN_FILES, require_open_files
 from knouds_harness.load import tasks
 from knouds_harness.load.arrivals.arrival_user import run_of

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from knouds_harness.errors import ExitCode, RunRecordError, UsageError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.usage import ChargesShown, ShownCharges
-from knouds_harness.exchange.user_secret import user_secret
+from knouds_harness.exchange.user_state import user_secret
 from knouds_harness.files import file_content
 from knouds_harness.runs.findings import NOT_SETTLED
 from knouds_harness.runs.record import rewrite_usage

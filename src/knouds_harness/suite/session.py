@@ -15,13 +15,13 @@ from knouds_harness.errors import ExitCode, GuardStop, HarnessError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.contradictions import Contradiction
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
+from knouds_harness.exchange.creation_record import Ledger
 from knouds_harness.exchange.curl import ShellNames
 from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.exchange.profile_check import ProfileCheck, check_profile
 from knouds_harness.exchange.recordings.folder import RecordingFolder
-from knouds_harness.exchange.target_lock import alone_on
+from knouds_harness.exchange.user_state import alone_on
 from knouds_harness.exchange.webhook_receiver import Receiver
-from knouds_harness.exchange.workflow_ledger import Ledger
 from knouds_harness.exchange.workflow_removal import MOST_WAIT_S
 from knouds_harness.judging.checks import all_checks
 from knouds_harness.judging.claim import Check

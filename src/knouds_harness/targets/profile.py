@@ -15,8 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from knouds_harness.errors import UnknownName, UsageError
 from knouds_harness.files import file_content, file_text
 from knouds_harness.locations import SANDBOX, builtin_targets_path
-from knouds_harness.targets.address import address_problems, is_url
-from knouds_harness.targets.allowed_hosts import allowed_hosts
+from knouds_harness.targets.address import address_problems, allowed_hosts, is_url
 from knouds_harness.targets.http_settings import HttpSettings, complete_http
 from knouds_harness.targets.personas import NO_SECRET, Persona, Secret, SecretSource
 from knouds_harness.targets.problems import Problem, profile_error, shape_problems, shown, shown_path

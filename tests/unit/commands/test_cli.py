@@ -5,6 +5,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Final
 
@@ -96,11 +97,10 @@ def test_listed_help_is_that_of_the_command(name):
 
 def test_every_command_is_listed():
     names = [module.name for module in pkgutil.iter_modules(commands.__path__)]
-    modules = [
-        getattr(__import__(f"{commands.__name__}.{name}", fromlist=[name]), name, None) for name in names
-    ]
+    modules = [import_module(f"{commands.__name__}.{name}") for name in names]
 
-    defined = {each.name for each in modules if isinstance(each, click.Command) and each is not cli}
+    objects = [each for module in modules for each in vars(module).values()]
+    defined = {each.name for each in objects if isinstance(each, click.Command) and each is not cli}
     assert defined == COMMANDS.keys() - {"sandbox"}
 
 

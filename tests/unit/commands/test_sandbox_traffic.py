@@ -8,8 +8,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from knouds_harness.commands.cli import cli
-from knouds_harness.commands.sandbox_traffic import writing_har
+from knouds_harness.commands.cli import cli, writing_har
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.exchange.traffic.har import read_har
 from knouds_harness.suite.recorded.captured_traffic import read_captured

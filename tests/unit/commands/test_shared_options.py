@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from knouds_harness.commands.shared_options import usual_objectives
 from knouds_harness.load.options import LoadOptions
-from knouds_harness.locations import objectives_path
+from knouds_harness.locations import objectives_path, usual_objectives
 from knouds_harness.option_declarations import options_from
 
 

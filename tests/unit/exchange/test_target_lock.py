@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from example_targets import make_target
 
-from knouds_harness.exchange.target_lock import alone_on
+from knouds_harness.exchange.user_state import alone_on
 from knouds_harness.locations import builtin_targets_path
 
 HOLDS = """
 import sys
 sys.path.insert(0, {support!r})
 from example_targets import make_target
-from knouds_harness.exchange.target_lock import alone_on
+from knouds_harness.exchange.user_state import alone_on
 with alone_on(make_target(), print):
     print("held", flush=True)
     sys.stdin.read()

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knouds_harness.errors import RunRecordError, UsageError
-from knouds_harness.exchange import workflow_ledger
-from knouds_harness.exchange.workflow_ledger import Ledger, append, read_ledger
+from knouds_harness.exchange import creation_record
+from knouds_harness.exchange.creation_record import Ledger, append, read_ledger
 
 RUN = {"event": "run", "base_url": "http://127.0.0.1:9"}
 CREATED = {"event": "created", "number": 1, "slug": "prod-pipeline"}
@@ -107,7 +107,7 @@ def test_line_that_is_cut_off_takes_no_other_with_it(tmp_path_factory, cut, is_e
 def test_several_processes_may_append(path):
     write(path, RUN)
     script = (
-        "import sys, pathlib; from knouds_harness.exchange.workflow_ledger import read_ledger\n"
+        "import sys, pathlib; from knouds_harness.exchange.creation_record import read_ledger\n"
         "ledger = read_ledger(pathlib.Path(sys.argv[1])).ledger()\n"
         "for each in range(200): ledger.add({'event': 'created', 'number': each})"
     )
@@ -132,7 +132,7 @@ def test_lines_are_unsigned_if_there_is_no_secret(path, monkeypatch):
     def missing():
         raise UsageError("/data/secret: Read-only file system")
 
-    monkeypatch.setattr(workflow_ledger, "user_secret", missing)
+    monkeypatch.setattr(creation_record, "user_secret", missing)
     write(path, RUN, CREATED)
 
     content = read_ledger(path)

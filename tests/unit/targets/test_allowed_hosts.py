@@ -7,7 +7,7 @@ import pytest
 
 from knouds_harness.commands.init import _hosts_with
 from knouds_harness.errors import GuardStop, UsageError
-from knouds_harness.targets.allowed_hosts import allowed_hosts, entry_of, hosts_file
+from knouds_harness.targets.address import allowed_hosts, entry_of, hosts_file
 from knouds_harness.targets.profile import load_target
 
 ADDRESS = "https://staging.example.com"

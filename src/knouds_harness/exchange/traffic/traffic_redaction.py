@@ -22,58 +22,16 @@ from knouds_harness.exchange.redaction import HIDDEN, PLACEHOLDER, Redactor
 from knouds_harness.exchange.traffic.traffic_file import Recorded
 from knouds_harness.targets.personas import Secret
 
-_SECRET_WORDS: Final = frozenset(
-    {
-        "auth",
-        "authorization",
-        "cookie",
-        "cookies",
-        "credential",
-        "credentials",
-        "csrf",
-        "jwt",
-        "otp",
-        "pass",
-        "passcode",
-        "passphrase",
-        "passwd",
-        "password",
-        "passwords",
-        "pw",
-        "pwd",
-        "secret",
-        "secrets",
-        "session",
-        "sessionid",
-        "sessions",
-        "sid",
-        "sig",
-        "signature",
-        "signatures",
-        "token",
-        "tokens",
-        "xsrf",
-    }
+_SECRET_WORD: Final = re.compile(
+    r"auth(orization)?|cookies?|credentials?|csrf|jwt|otp|pass(code|phrase|wd|words?)?|pw|pwd|secrets?"
+    r"|session(id|s)?|sid|sig|signatures?|tokens?|xsrf"
 )
 _SECRET_PAIRS: Final = ("apikey", "accesskey", "privatekey", "secretkey", "signingkey")
 _CREDENTIALS: Final = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
 _SENT_AS_THEY_ARE: Final = frozenset({"accept", "content-type", "content-length", "user-agent"})
-_ANSWERED_AS_THEY_ARE: Final = frozenset(
-    {
-        "allow",
-        "cache-control",
-        "content-encoding",
-        "content-length",
-        "content-type",
-        "date",
-        "retry-after",
-        "server",
-        "transfer-encoding",
-        "vary",
-        "x-ratelimit-limit",
-        "x-ratelimit-remaining",
-        "x-ratelimit-reset",
-    }
+_ANSWERED_AS_THEY_ARE: Final = re.compile(
+    r"allow|cache-control|content-(encoding|length|type)|date|retry-after|server|transfer-encoding|vary"
+    r"|x-ratelimit-(limit|remaining|reset)"
 )
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _PARAMETER: Final = re.compile(r"(^|[?&;#])([\w.%\[\]-]+)=([^&\s\"'<>#;]+)")
@@ -92,7 +50,7 @@ def is_secret_name(name: str) -> bool:
     """Return whether a name suggests a secret value: ``X-Amz-Signature``, ``accessToken``."""
     words = [word.lower() for word in _WORD.findall(name)]
     joined = "".join(words)
-    return not _SECRET_WORDS.isdisjoint(words) or any(pair in joined for pair in _SECRET_PAIRS)
+    return any(map(_SECRET_WORD.fullmatch, words)) or any(pair in joined for pair in _SECRET_PAIRS)
 
 
 class TrafficRedactor:
@@ -194,7 +152,7 @@ class TrafficRedactor:
         return tuple(kept)
 
     def _answered(self, name: str, value: str) -> str:
-        return self.text(value) if name.lower() in _ANSWERED_AS_THEY_ARE else HIDDEN
+        return self.text(value) if _ANSWERED_AS_THEY_ARE.fullmatch(name.lower()) else HIDDEN
 
     def _body(self, data: bytes, *, is_request: bool) -> bytes:
         try:

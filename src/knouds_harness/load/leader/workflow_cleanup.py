@@ -10,7 +10,7 @@ from gevent.event import Event
 
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
-from knouds_harness.exchange.workflow_ledger import Ledger
+from knouds_harness.exchange.creation_record import Ledger
 from knouds_harness.exchange.workflow_removal import MOST_WAIT_S
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.profile import Target

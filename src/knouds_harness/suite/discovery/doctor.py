@@ -31,8 +31,14 @@ from knouds_harness.suite.discovery.run_plan import possible_in
 from knouds_harness.suite.minimum_verified import expected_facts
 from knouds_harness.suite.running import collect_suite
 from knouds_harness.suite.selection import Spending
-from knouds_harness.targets.address import host_of, is_loopback
-from knouds_harness.targets.allowed_hosts import HOSTS_VARIABLE, allowed_hosts, entry_of, hosts_file
+from knouds_harness.targets.address import (
+    HOSTS_VARIABLE,
+    allowed_hosts,
+    entry_of,
+    host_of,
+    hosts_file,
+    is_loopback,
+)
 from knouds_harness.targets.builtin import open_target
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.needs.keys import active_keys, without_working_keys

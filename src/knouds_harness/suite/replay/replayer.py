@@ -17,6 +17,7 @@ from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.errors import GuardStop, NotSent, UsageError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
+from knouds_harness.exchange.creation_record import Ledger, append
 from knouds_harness.exchange.effectless_requests import NO_SUCH_MODEL, NO_SUCH_WORKFLOW
 from knouds_harness.exchange.evidence import KEY_HEADER, KEY_HERE, Exchange, Request
 from knouds_harness.exchange.execution_status import body_of
@@ -26,7 +27,6 @@ from knouds_harness.exchange.pricing import Pricing, has_inputs, resource_named
 from knouds_harness.exchange.profile_check import check_profile
 from knouds_harness.exchange.redaction import PLACEHOLDER
 from knouds_harness.exchange.script import SequencePart, parts_of, pause_s
-from knouds_harness.exchange.workflow_ledger import Ledger, append
 from knouds_harness.judging.claim import answer
 from knouds_harness.judging.context import Context
 from knouds_harness.judging.engine import PROFILE_CHECK, claims_of, contradiction_finding

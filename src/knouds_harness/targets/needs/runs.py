@@ -42,6 +42,10 @@ def is_runnable_and_polled(resource: Workflow | Model) -> bool:
     return is_runnable(resource) and resource.polled
 
 
+def _fails(resource: Workflow | Model) -> bool:
+    return resource.fails
+
+
 def is_private(workflow: Workflow) -> bool:
     """Return whether runs of the workflow succeed, and only its account may see it."""
     return is_runnable(workflow) and not workflow.public
@@ -113,7 +117,7 @@ def key_that_runs(
     account end as ``funds`` says. If the run ``is_charged``, its cost must be known.
     """
 
-    def fitting(target: Target) -> Iterator[KeyAndResource[Any]]:
+    def runs(target: Target) -> Iterator[KeyAndResource[Any]]:
         resources = resources_of(target, models_first=prefers_models)
         resources = [each for each in resources if isinstance(each, kind) and fits(each)]
         # An account with exactly these funds comes before one whose number of credits is too low.
@@ -131,24 +135,21 @@ def key_that_runs(
     account += f' with credits = "{funds}"' if funds != "enough" else ""
     need: RunNeed[Any] = RunNeed(
         says=f"a key{account} that holds {listed((*capabilities, run))}, for {what}{having and f' {having}'}",
-        fitting=fitting,
+        fitting=runs,
         also=(MAY_RUN, *permissions(capabilities)),
         kind=kind,
         having=having,
         fits=fits,
     )
-    return _of_known_cost(need) if is_charged else need
-
-
-def _of_known_cost(need: RunNeed[R]) -> RunNeed[R]:
-    """Narrow a need to what can be paid for: the maximum cost of the run is known."""
-
-    def fitting(target: Target) -> Iterator[KeyAndResource[R]]:
-        return (each for each in need.fitting(target) if has_known_cost(target, each.resource))
-
-    cost = "cost_credits" if need.kind is Model else "a known cost (cost_credits, or workflow:read to ask)"
-    says = f"{need.says} {'and' if need.having else 'with'} {cost}"
-    return replace(need, says=says, fitting=fitting, also=(need,))
+    if not is_charged:
+        return need
+    cost = "cost_credits" if kind is Model else "a known cost (cost_credits, or workflow:read to ask)"
+    return replace(
+        need,
+        says=f"{need.says} {'and' if having else 'with'} {cost}",
+        fitting=lambda target: (each for each in runs(target) if has_known_cost(target, each.resource)),
+        also=(need,),
+    )
 
 
 EITHER: Final = (Workflow, Model)
@@ -162,7 +163,7 @@ WORKFLOW_RUN: RunNeed[Workflow] = key_that_runs(Workflow)
 READ_WORKFLOW_RUN: WorkflowRuns = key_that_runs(Workflow, "workflow:read")
 EDITED_WORKFLOW_RUN: WorkflowRuns = key_that_runs(Workflow, "workflow:read", "workflow:write")
 MODEL_RUN: RunNeed[Model] = key_that_runs(Model)
-FAILING_RUN: Runs = key_that_runs(EITHER, having="with fails = true", fits=lambda resource: resource.fails)
+FAILING_RUN: Runs = key_that_runs(EITHER, having="with fails = true", fits=_fails)
 
 
 def _runs_on_last_credits(target: Target) -> Iterator[OnLastCredits]:
@@ -187,15 +188,17 @@ LAST_CREDITS: Need[OnLastCredits] = Need(
 )
 
 
-def _is_counted(resource: Workflow | Model) -> bool:
-    return is_runnable(resource) and resource.image_count_input is not None
+def _counted_run(kind: Any) -> RunNeed[Any]:  # noqa: ANN401 - as of key_that_runs
+    return key_that_runs(
+        kind,
+        having="with image_count_input",
+        fits=lambda each: is_runnable(each) and each.image_count_input is not None,
+    )
 
 
-COUNTED_RUN: Runs = key_that_runs(EITHER, having="with image_count_input", fits=_is_counted)
-COUNTED_WORKFLOW_RUN: WorkflowRuns = key_that_runs(
-    Workflow, having="with image_count_input", fits=_is_counted
-)
-COUNTED_MODEL_RUN: ModelRuns = key_that_runs(Model, having="with image_count_input", fits=_is_counted)
+COUNTED_RUN: Runs = _counted_run(EITHER)
+COUNTED_WORKFLOW_RUN: WorkflowRuns = _counted_run(Workflow)
+COUNTED_MODEL_RUN: ModelRuns = _counted_run(Model)
 FREE_WORKFLOW_RUN: WorkflowRuns = key_that_runs(
     Workflow,
     "workflow:read",
@@ -213,48 +216,38 @@ BROKE_RUN: Runs = key_that_runs(EITHER, funds="none", fits=is_paid)
 EXHAUSTED_RUN: Runs = key_that_runs(EITHER, funds="exhausted", fits=is_paid)
 GRANTED_RUN: Runs = key_that_runs(EITHER, funds="granted", fits=is_paid)
 
-# The key that submits an asynchronous run also reads its status.
-ASYNC_RUN: RunNeed[Workflow | Model] = key_that_runs(
-    EITHER, "execution:read", having="with polled = true", fits=is_runnable_and_polled, prefers_models=True
-)
-ASYNC_RUN_IN_TIME: Runs = key_that_runs(
-    EITHER,
-    "execution:read",
-    having="with polled = true and deadline_s",
-    fits=lambda each: is_runnable_and_polled(each) and each.deadline_s is not None,
-    prefers_models=True,
-)
-CANCELLED_RUN: RunNeed[Workflow | Model] = key_that_runs(
-    EITHER,
-    "execution:read",
-    "execution:cancel",
-    having="with polled = true",
-    fits=is_runnable_and_polled,
-    prefers_models=True,
-)
-ASYNC_MODEL_RUN: ModelRuns = key_that_runs(
-    Model, "execution:read", having="with polled = true", fits=is_runnable_and_polled
-)
-CANCELLED_MODEL_RUN: ModelRuns = key_that_runs(
-    Model, "execution:read", "execution:cancel", having="with polled = true", fits=is_runnable_and_polled
-)
-ASYNC_WORKFLOW_RUN: WorkflowRuns = key_that_runs(
-    Workflow, "execution:read", having="with polled = true", fits=is_runnable_and_polled
-)
-FAILING_ASYNC_RUN: Runs = key_that_runs(
-    EITHER,
-    "execution:read",
-    having="with fails = true and polled = true",
-    fits=lambda each: each.fails and each.polled,
-    prefers_models=True,
-)
 
-FAILING_MODEL_RUN: ModelRuns = key_that_runs(
-    Model,
-    "execution:read",
-    having="with fails = true and polled = true",
-    fits=lambda each: each.fails and each.polled,
+def _async_run(
+    kind: Any,  # noqa: ANN401 - as of key_that_runs
+    *capabilities: str,
+    having: str = "with polled = true",
+    fits: Callable[[Any], bool] = is_runnable,
+) -> RunNeed[Any]:
+    """Make the need for a key that submits an asynchronous run and reads its status."""
+    return key_that_runs(
+        kind,
+        "execution:read",
+        *capabilities,
+        having=having,
+        fits=lambda each: each.polled and fits(each),
+        prefers_models=True,
+    )
+
+
+ASYNC_RUN: RunNeed[Workflow | Model] = _async_run(EITHER)
+ASYNC_RUN_IN_TIME: Runs = _async_run(
+    EITHER,
+    having="with polled = true and deadline_s",
+    fits=lambda each: is_runnable(each) and each.deadline_s is not None,
 )
+CANCELLED_RUN: RunNeed[Workflow | Model] = _async_run(EITHER, "execution:cancel")
+ASYNC_MODEL_RUN: ModelRuns = _async_run(Model)
+CANCELLED_MODEL_RUN: ModelRuns = _async_run(Model, "execution:cancel")
+ASYNC_WORKFLOW_RUN: WorkflowRuns = _async_run(Workflow)
+FAILING_ASYNC_RUN: RunNeed[Workflow | Model] = _async_run(
+    EITHER, having="with fails = true and polled = true", fits=_fails
+)
+FAILING_MODEL_RUN: ModelRuns = _async_run(Model, having="with fails = true and polled = true", fits=_fails)
 
 # Runs that are refused before they cost anything, or whose cost becomes known in another way.
 WORKFLOW_CALL: RunNeed[Workflow] = key_that_runs(Workflow, is_charged=False)

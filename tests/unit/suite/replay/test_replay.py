@@ -18,9 +18,9 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.errors import ExitCode, GuardStop, UsageError
 from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.creation_record import LEDGER_FILE, Ledger, append
 from knouds_harness.exchange.effectless_requests import NO_SUCH_EXECUTION
 from knouds_harness.exchange.evidence import Request
-from knouds_harness.exchange.workflow_ledger import LEDGER_FILE, Ledger, append
 from knouds_harness.judging.checks import all_checks, authentication, workflows
 from knouds_harness.judging.claim import Claim, RuleCheck
 from knouds_harness.judging.context import Context

@@ -5,7 +5,7 @@ import stat
 import pytest
 
 from knouds_harness.errors import UsageError
-from knouds_harness.exchange.user_secret import user_secret
+from knouds_harness.exchange.user_state import user_secret
 
 
 @pytest.fixture
