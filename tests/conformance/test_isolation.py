@@ -83,7 +83,15 @@ def test_private_workflow_is_refused_to_others_and_stays_as_it_was(tester, subje
 @pytest.mark.parametrize(
     ("operation_id", "need"),
     [
-        pytest.param(operation_id, need, id=f"{operation_id}-{order}", marks=pytest.mark.needs(need))
+        pytest.param(
+            operation_id,
+            need,
+            id=f"{operation_id}-{order}",
+            marks=[
+                pytest.mark.needs(need),
+                pytest.mark.records(f"{operation_id}-foreign", needs=(need,), is_named=True),
+            ],
+        )
         for operation_id, need, order in (
             ("getExecution", READ_BY_STRANGER, "stranger-on-owner"),
             ("getExecution", OTHER_READ_BY_STRANGER, "owner-on-stranger"),
@@ -102,7 +110,8 @@ def test_execution_is_hidden_from_others_and_not_cancelled_by_them(
     submitted = subjects.run(resource, owner, is_async=True)
     execution_id = subjects.execution_id_of(submitted)
 
-    tried(tester, document.operation_by_id[operation_id], intruder, "id", execution_id)
+    hidden = tried(tester, document.operation_by_id[operation_id], intruder, "id", execution_id)
+    tester.keep(f"{operation_id}-foreign", hidden)
 
     poll = tester.send("getExecution", owner, Call(path_values={"id": execution_id}))
     tester.judge(isolation.not_cancelled, poll)

@@ -4,13 +4,23 @@ from dataclasses import replace
 
 import pytest
 
+from knouds_harness.contract.operations import RUN_OPERATIONS
 from knouds_harness.exchange.evidence import Call, objects_in
 from knouds_harness.exchange.execution_status import body_of
+from knouds_harness.exchange.usage import MAX_LIMIT
 from knouds_harness.exchange.workflow_names import fresh_name
-from knouds_harness.judging.checks import runs, schemas
-from knouds_harness.suite.support.usage_rows import row_of_request, row_once_settled, run_with_row
+from knouds_harness.judging.checks import runs, schemas, usage
+from knouds_harness.suite.support.usage_rows import (
+    is_used_by_others,
+    read_page,
+    row_of_request,
+    row_once_settled,
+    run_with_row,
+)
 from knouds_harness.suite.support.workflow_authoring import doubled, known_graph, make
 from knouds_harness.suite.untested import Untested
+from knouds_harness.suite.walk.dimensions import BODY, run_call
+from knouds_harness.suite.walk.walk import Walk
 from knouds_harness.targets.needs.keys import ADMIN_MODEL_RUNNER
 from knouds_harness.targets.needs.rate_limits import FREE_RUNNER
 from knouds_harness.targets.needs.runs import (
@@ -210,3 +220,20 @@ def test_usage_row_has_the_cost_that_the_run_told(tester, subjects, need):
     exchange, row = run_with_row(tester, run, lambda: subjects.run(resource, key))
 
     tester.judge(runs.charge_in_usage, exchange, row=row)
+
+
+@pytest.mark.proves(usage.refused_run_is_not_charged)
+@pytest.mark.operations(ids=RUN_OPERATIONS)
+def test_refused_run_is_not_charged(tester, subjects, operation):
+    """Whatever is wrong with the body of a run, in either form, no usage row charges for it."""
+    key, walk = tester.need(run_call(operation)).key, Walk(subjects, operation)
+    before = read_page(tester, key, limit=MAX_LIMIT)
+
+    answers = list(map(walk.send, walk.points(BODY, is_quick=True)))
+
+    page = read_page(tester, key, limit=MAX_LIMIT)
+    if not any(each and each.is_success for each in answers):  # which would rightly be charged
+        claims = list(usage.refused_run_is_not_charged.judge(page, before=before))
+        if claims and is_used_by_others(tester, key, page):
+            raise Untested(f"an account that nobody else uses: {key.user} has runs that are not ours")
+        tester.judge(usage.refused_run_is_not_charged, page, before=before)

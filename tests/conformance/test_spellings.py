@@ -5,33 +5,61 @@ from random import Random
 
 import pytest
 
-from knouds_harness.contract.operations import Action
+from knouds_harness.contract.operations import RUN_OPERATIONS
 from knouds_harness.exchange.effectless_requests import effectless_call
 from knouds_harness.exchange.evidence import Call
 from knouds_harness.exchange.execution_status import body_of
-from knouds_harness.judging.checks import capabilities, spellings
+from knouds_harness.judging.checks import authentication, capabilities, spellings
 from knouds_harness.judging.checks.envelopes import form
 from knouds_harness.suite.generation.header_forms import header_form, in_form, needed
 from knouds_harness.suite.generation.spellings import SPELLINGS, spelled
 from knouds_harness.suite.selection import operations_for
-from knouds_harness.suite.support.workflow_authoring import filed
-from knouds_harness.targets.needs.keys import ANY_KEY, AUTHOR_AND_LESSER, TWO_AUTHORS, TWO_AUTHORS_WHO_RUN
-from knouds_harness.targets.needs.workflows import lesser_key
+from knouds_harness.suite.walk.walk import Point, Walk, values_of
+from knouds_harness.targets.needs.keys import ANY_KEY, AUTHOR_AND_LESSER
 
 pytestmark = pytest.mark.independent
 
 OVERRIDES = ("X-HTTP-Method-Override", "X-HTTP-Method", "_method")
+REFUSING = (401, 403, 404)
 WRITES = ("updateWorkflow", "moveWorkflow", "deleteWorkflow")
 
 
-def unable_to_start(operation, call):
-    """The call, with inputs that keep a run from starting where it is let in."""
-    return call.having(json={"inputs": []}) if operation.action is Action.RUN else call
+def refused(operation):
+    """What refuses the plain requests to an operation, and by which fact."""
+    for value in values_of(operation):
+        if value.check is authentication.missing_key:
+            yield value, spellings.WITHOUT_KEY
+        elif value.check is capabilities.denied:
+            yield value, spellings.WITHOUT_CAPABILITY
+        elif value.name == "foreign":
+            yield value, spellings.FOREIGN[operation.id]
 
 
-def try_spellings(tester, plain, fact):
-    """Send what was refused in every other spelling, and judge each answer."""
-    for name in SPELLINGS:
+@pytest.mark.parametrize(
+    ("operation", "value", "fact"),
+    [
+        pytest.param(
+            operation,
+            value,
+            fact,
+            id=f"{operation.id}-{value.name}",
+            marks=[pytest.mark.needs(*value.needs), pytest.mark.shows(fact)],
+        )
+        for operation in operations_for(secured=True, ids=None)
+        for value, fact in refused(operation)
+    ],
+)
+@pytest.mark.proves(spellings.guarded)
+def test_no_spelling_admits_what_is_refused(tester, subjects, operation, value, fact):
+    """What is refused without a key or a capability, or to other accounts, is so in every spelling."""
+    draft = Walk(subjects, operation).draft(Point(value=value))
+    assert draft is not None
+    call = draft.call
+    if operation.id in RUN_OPERATIONS:  # so that it does not start where it is let in
+        call = call.having(json={"inputs": []})
+    plain = tester.send(operation.id, draft.persona, call, key=draft.key)
+
+    for name in SPELLINGS if plain.status in REFUSING else ():
         request = spelled(plain.request, name)
         if request is not None:
             exchange = tester.send_unjudged(request)
@@ -41,58 +69,6 @@ def try_spellings(tester, plain, fact):
                 elsewhere = tester.send_unjudged(spelled(nowhere, name))
             tester.judge(form.no_server_error, exchange)
             tester.judge(spellings.guarded, exchange, refused_by=fact, elsewhere=elsewhere)
-
-
-@pytest.mark.operations(secured=True)
-@pytest.mark.proves(spellings.guarded)
-@pytest.mark.shows(spellings.WITHOUT_KEY)
-def test_no_spelling_admits_a_request_without_a_key(tester, subjects, operation):
-    """What is refused without a key is refused in every spelling."""
-    call = unable_to_start(operation, subjects.call_without_key(operation))
-
-    plain = tester.send(operation.id, None, call)
-
-    if plain.status == 401:
-        try_spellings(tester, plain, spellings.WITHOUT_KEY)
-
-
-@pytest.mark.parametrize(
-    ("operation", "need"),
-    [
-        pytest.param(each, need, id=each.id, marks=pytest.mark.needs(need))
-        for each in operations_for(secured=True, ids=None)
-        if each.alternatives
-        for need in [lesser_key(each)]
-    ],
-)
-@pytest.mark.proves(spellings.guarded)
-@pytest.mark.shows(spellings.WITHOUT_CAPABILITY)
-def test_no_spelling_admits_a_key_without_the_capability(tester, subjects, operation, need):
-    """What a key may not do, it may not do in any spelling."""
-    call = unable_to_start(operation, subjects.call_on_existing(operation))
-
-    plain = tester.send(operation.id, tester.need(need), call)
-
-    if plain.code == "CAPABILITY_DENIED":
-        try_spellings(tester, plain, spellings.WITHOUT_CAPABILITY)
-
-
-@pytest.mark.operations(
-    ids=spellings.FOREIGN, shows={each: (fact,) for each, fact in spellings.FOREIGN.items()}
-)
-@pytest.mark.proves(spellings.guarded)
-@pytest.mark.needs(TWO_AUTHORS)
-def test_no_spelling_opens_the_workflow_of_another_account(tester, subjects, operation):
-    """What is refused to other accounts is refused in every spelling."""
-    need = TWO_AUTHORS_WHO_RUN if operation.id == "runWorkflow" else TWO_AUTHORS
-    owner, stranger = tester.need(need)
-    slug, _ = filed(tester, subjects, owner, is_public=False)
-    call = subjects.call_on_existing(operation).having(path_values={"slug": slug})
-
-    plain = tester.send(operation.id, stranger, unable_to_start(operation, call))
-
-    if plain.status in (403, 404):
-        try_spellings(tester, plain, spellings.FOREIGN[operation.id])
 
 
 @pytest.mark.proves(capabilities.nothing_changed)

@@ -29,8 +29,15 @@ ALSO_BROKEN_BY_FACT = {
     "capability.denial-has-no-effect": DENIALS | {"workflows.unknown-is-404", "workflows.creator-owns"},
     "auth.before-capability": {"capability.any-valid-key-suffices"},  # which needs no key
     "auth.public-operations-need-no-key": {"health.is-public-json", "pricing.is-public-json"},
-    "auth.missing-key-is-401": {"auth.refusal-tells-nothing"},
-    "auth.unknown-key-is-401": {"auth.refusal-tells-nothing"},
+    # a key in another place is a missing one, and an altered one is unknown or malformed
+    "auth.missing-key-is-401": {
+        "auth.refusal-tells-nothing",
+        "auth.bearer-is-not-accepted",
+        "auth.query-key-is-not-accepted",
+    },
+    "auth.unknown-key-is-401": {"auth.refusal-tells-nothing", "auth.altered-key-is-401"},
+    "auth.malformed-key-is-401": {"auth.altered-key-is-401"},
+    "run.bad-slug-is-invalid-slug": {"async.workflow-submit-names-slug"},  # it names the slug as it is
     "workflows.get-round-trips": {  # what is not shown is not stored either
         "schema.shape",
         "workflows.summary-fields",
@@ -47,6 +54,7 @@ ALSO_BROKEN_BY_FACT = {
     "envelope.code-fits-status": {
         "model.async-not-supported-is-400",
         "model.unknown-is-404",
+        "run.inputs-missing-is-invalid-inputs",
         "run.inputs-not-object-is-invalid-inputs",
         "run.too-few-credits-is-402",
         "rate.over-limit-is-429",

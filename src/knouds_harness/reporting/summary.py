@@ -1,6 +1,7 @@
 """``summary.json``: a run in figures, for programs."""
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from knouds_harness.reporting.check import fact_status
@@ -58,6 +59,7 @@ def summary(record: RunRecord, change: RunChange | None = None) -> str:
             "claims_failed": record.counts.failed,
             "cost_credits": record.counts.cost_credits,
             "facts": {status.value: count for status, count in fact_status.status_counts(rows).items()},
+            **({"pairs": asdict(record.counts.pairs)} if record.counts.pairs else {}),
             "selected_facts": sum(row.is_selected for row in rows),
             "tests": {
                 row.check: {

@@ -1,13 +1,21 @@
 """Counts during a run: exchanges, results of checks, and what could not be checked."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.runs.findings import Finding
-from knouds_harness.runs.results import Cell, CheckTests, Counts, Result, UntestedFact, UsageShown
+from knouds_harness.runs.results import (
+    Cell,
+    CheckTests,
+    Counts,
+    PairsWalked,
+    Result,
+    UntestedFact,
+    UsageShown,
+)
 from knouds_harness.targets.budget import Budget
 
 _ABOUT_EXECUTIONS: Final = "execution."
@@ -42,6 +50,7 @@ class RunCounts:
         self._untested: dict[UntestedFact, None] = {}
         self._tests: dict[tuple[str, str | None], CheckTests] = {}
         self.cells: list[Cell] = []
+        self._pairs: PairsWalked | None = None
         self.endless: tuple[str, ...] = ()
         self.budget: Budget | None = None
         self.usage: UsageShown | None = None
@@ -79,6 +88,15 @@ class RunCounts:
     def add_untested(self, untested: UntestedFact) -> None:
         """Record what could not be checked, what is missing for it, and why."""
         self._untested[untested] = None
+
+    def add_pairs(self, *, sent: int, possible: int, added_by: Mapping[str, int]) -> None:
+        """Count pairs of values that a test walked."""
+        known = self._pairs or PairsWalked(sent=0, possible=0, added_by={})
+        self._pairs = PairsWalked(
+            sent=known.sent + sent,
+            possible=known.possible + possible,
+            added_by=Counter(known.added_by) + Counter(added_by),
+        )
 
     def add_test(
         self,
@@ -146,6 +164,7 @@ class RunCounts:
             findings=Counter(finding.verdict.value for finding in findings),
             cost_credits=self.cost_credits,
             usage=self.usage,
+            pairs=self._pairs,
         )
 
     def results(self) -> tuple[Result, ...]:

@@ -135,6 +135,21 @@ def cost_words(cost_credits: float, usage: UsageShown | None) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PairsWalked:
+    """Pairs of values of a request (its operation, key, resource, body and form) in requests that were sent.
+
+    Attributes:
+        sent: How many were.
+        possible: How many the profile allows.
+        added_by: What the profile lacks, with how many more pairs it would allow.
+    """
+
+    sent: int
+    possible: int
+    added_by: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Counts:
     """The totals of a run.
 
@@ -146,6 +161,7 @@ class Counts:
         findings: Different findings, by verdict.
         cost_credits: Credits charged: as the server says, or the most that it may have if it does not say.
         usage: What usage showed of that at the end; None if it was not read, as in older records.
+        pairs: The pairs of values that were walked; None if no test did, as in older records.
     """
 
     exchanges: int
@@ -155,6 +171,7 @@ class Counts:
     findings: Mapping[str, int]
     cost_credits: float
     usage: UsageShown | None = None
+    pairs: PairsWalked | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

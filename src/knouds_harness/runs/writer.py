@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -134,6 +135,14 @@ class RunWriter(RunCounts):
             return finding
         self._files.append(FINDINGS_FILE, finding_format().dump_json(finding) + b"\n")
         return finding
+
+    def explain(self, fingerprint: str, words: str) -> None:
+        """Add to what was observed which of several requests show a finding."""
+        known = self._findings[fingerprint]
+        if words not in known.observed:
+            observed = f"{known.observed}, {words}"
+            self._findings[fingerprint] = self._redactor.safe(replace(known, observed=observed))
+            self._has_stale_findings = True
 
     def add_created(self, line: bytes) -> None:
         """Write a line about a workflow that the run creates, before the next request is sent."""

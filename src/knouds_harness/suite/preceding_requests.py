@@ -223,17 +223,6 @@ class RunsSoFar:
     def of(self, user: str, operation_id: str) -> Sequence[Exchange]:
         return tuple(self._runs[user, operation_id])
 
-    def refused(self) -> list[Exchange]:
-        """Return one refusal per kind and account, of requests with the persona's own key or without one."""
-        found: dict[tuple[object, ...], Exchange] = {}
-        for user, exchange in ((user, each) for (user, _), runs in self._runs.items() for each in runs):
-            request, keys = exchange.request, exchange.keys_sent
-            is_own = keys == ((f"{{{{key:{request.persona}}}}}",) if request.persona else ())
-            if is_own and 400 <= (exchange.status or 0) < 500 and exchange.status != 429:
-                kind = (user, request.operation_id, request.query, exchange.status, exchange.code)
-                found.setdefault(kind, exchange)
-        return list(found.values())
-
     def has_success(self, user: str) -> bool:
         return any(each.is_success for (of, _), runs in self._runs.items() if of == user for each in runs)
 

@@ -23,7 +23,6 @@ from knouds_harness.judging.context import Case, Context
 from knouds_harness.judging.engine import claims_of
 from knouds_harness.judging.rule.allowed import Allowed
 from knouds_harness.judging.rule.outside import is_from_outside
-from knouds_harness.judging.rule.reading import lasting_fact
 from knouds_harness.judging.rule.resources import KnownResources
 from knouds_harness.runs.findings import Finding
 from knouds_harness.suite.concurrent_tests import Reservations, RunLock
@@ -257,10 +256,6 @@ class Tester:
         rows = self.client.charges_shown.rows_since(user)
         if rows is not None and rows > most:
             raise Untested(f"an account that only this run uses: {user} has runs that are not ours")
-
-    def refused_by(self, exchange: Exchange) -> str | None:
-        """Return the fact that refuses a request in any form and at any time; None if none certainly does."""
-        return lasting_fact(exchange, self.allowed(exchange))
 
     def allowed(self, exchange: Exchange) -> Allowed:
         """Return what might have been answered to a request."""

@@ -9,7 +9,6 @@ from knouds_harness.judging.claim import Claim, admitting, answer, by_rule, chec
 from knouds_harness.judging.context import Case
 from knouds_harness.judging.rule import reasons
 from knouds_harness.targets.needs.keys import ANY_KEY, AUTHOR, WRITER
-from knouds_harness.targets.needs.need import MAY_RUN
 
 
 def _has_garbled_limit(case: Case) -> bool:
@@ -41,30 +40,3 @@ def garbled_usage_query(exchange: Exchange) -> Iterator[Claim]:
 
 
 bodiless = admitting("validation.bodiless", "ground.bodiless-needs-no-content-type", needs=(ANY_KEY,))
-
-
-@check(
-    "auth.missing-key-is-401",
-    "run.unknown-workflow-is-404",
-    "capability.missing-is-403-denied",
-    "run.bad-slug-is-invalid-slug",
-    "run.inputs-not-object-is-invalid-inputs",
-    "run.body-not-json-is-invalid-body",
-    "model.unknown-is-404",
-    "model.above-tier-is-403",
-    "run.too-few-credits-is-402",
-    "run.exhausted-grant-is-402",
-    needs=(ANY_KEY, MAY_RUN),
-    given=("refused", "refused_by"),
-)
-def refused_in_either_form(exchange: Exchange, *, refused: Exchange, refused_by: str) -> Iterator[Claim]:
-    """A run that is refused in one form, synchronous or asynchronous, is refused in the other.
-
-    ``refused`` is the response to the same request in the other form, ``refused_by`` what refuses it.
-    """
-    yield Claim(
-        fact=refused_by,
-        holds=not exchange.is_success,
-        expected=f"a refusal, as the other form got: {answer(refused)}",
-        observed=answer(exchange),
-    )

@@ -80,15 +80,6 @@ def refusal_of(reason: Reason) -> str:
     return f"{_statuses(reason)}{f' {codes}' if codes else ''}"
 
 
-def lasting_fact(exchange: Exchange, allowed: Allowed) -> str | None:
-    """Return the fact that refuses such a request in any form, at any time; None if none certainly does."""
-    passing = (reasons.PROVIDER_FAILURE, reasons.OVER_LIMIT, reasons.ASYNC_NOT_SUPPORTED)
-    found = [] if exchange.is_success else allowed.explaining(exchange)
-    sure = [each for each in found if allowed.reasons[each]] or found
-    lasting = [each for each in sure if each.id and each not in passing]
-    return _fact_of(lasting[0], allowed) if lasting and len(sure) == len(lasting) else None
-
-
 # --- a success
 
 

@@ -159,6 +159,15 @@ def _figures(record: RunRecord, rows: Sequence[FactRow]) -> str:
     never = f"No execution of {' or '.join(record.endless)} ended by its deadline. " if record.endless else ""
     usage = record.counts.usage
     open_cost = f" {NOT_SETTLED}." if usage and not usage.is_settled else ""
-    return (
-        f"{never}{', '.join(parts)}{'; of others, ' if of_others else ''}{', '.join(of_others)}.{open_cost}"
-    )
+    others = f"; of others, {', '.join(of_others)}" if of_others else ""
+    return f"{never}{', '.join(parts)}{others}{_pairs(record)}.{open_cost}"
+
+
+def _pairs(record: RunRecord) -> str:
+    """Say how many pairs of request values were walked, and which need would add most."""
+    pairs = record.counts.pairs
+    if pairs is None:
+        return ""
+    nearest = max(pairs.added_by.items(), key=lambda each: each[1], default=None)
+    more = f" ({nearest[0]} adds {nearest[1]:,})" if nearest else ""
+    return f"; {pairs.sent:,} of {pairs.possible:,} pairs of request values walked{more}"

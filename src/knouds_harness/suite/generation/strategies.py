@@ -107,21 +107,22 @@ def json_values() -> st.SearchStrategy[Any]:
     )
 
 
-def json_but_no_object() -> st.SearchStrategy[Any]:
-    return json_values().filter(lambda value: not isinstance(value, dict))
+def wrong_inputs() -> st.SearchStrategy[dict[str, Any]]:
+    """Bodies of runs whose inputs are not an object."""
+    values = json_values().filter(lambda value: not isinstance(value, dict))
+    return values.map(lambda inputs: {"json": {"inputs": inputs}})
 
 
-def not_json() -> st.SearchStrategy[bytes]:
-    """Bytes that no JSON parser accepts: broken text, cut documents, invalid UTF-8."""
+def bodies_not_json() -> st.SearchStrategy[dict[str, bytes]]:
+    """Bodies that no JSON parser accepts: broken text, cut documents, invalid UTF-8."""
     cut = (
         json_values()
         .map(lambda value: json.dumps({"inputs": value}).encode())
         .flatmap(lambda whole: st.integers(1, len(whole) - 1).map(lambda end: whole[:end]))
     )
     broken = st.binary(min_size=1, max_size=40).map(lambda tail: b'{"inputs": ' + tail)
-    return (
-        cut | broken | st.sampled_from([b"inputs=1", b"{'inputs': {}}", b'{"inputs": {}}}', b"\xff\xfe{"])
-    ).filter(_is_no_json)
+    known = st.sampled_from([b"inputs=1", b"{'inputs': {}}", b'{"inputs": {}}}', b"\xff\xfe{"])
+    return (cut | broken | known).filter(_is_no_json).map(lambda raw: {"raw": raw})
 
 
 def _is_no_json(body: bytes) -> bool:
@@ -144,26 +145,23 @@ def malformed_slugs(draw: st.DrawFn) -> str:
 
 
 def misshapen_documents() -> st.SearchStrategy[dict[str, Any]]:
-    """Workflow documents with a usable name and one member of a type that it cannot have."""
-    wrong_by_member = {
-        "nodes": st.text() | st.integers() | st.just({"id": "n1"}),
-        "edges": st.text() | st.integers() | st.just({"id": "e1"}),
-        "tags": st.integers() | st.just({"a": 1}),
-        "viewport": st.text() | st.integers() | st.lists(st.integers(), max_size=3),
+    """Bodies of workflow documents with one member that cannot be one: the name, or one of a wrong type."""
+    number, text = st.integers(), st.text()
+    wrong_by_member: dict[str, st.SearchStrategy[Any]] = {
+        "name": st.none()
+        | st.booleans()
+        | number
+        | st.lists(text, max_size=2)
+        | st.sampled_from(["", "   "]),
+        "nodes": text | number | st.just({"id": "n1"}),
+        "edges": text | number | st.just({"id": "e1"}),
+        "tags": number | st.just({"a": 1}),
+        "viewport": text | number | st.lists(number, max_size=3),
     }
     return st.sampled_from(sorted(wrong_by_member)).flatmap(
-        lambda member: wrong_by_member[member].map(lambda wrong: {"name": "Harness misshapen", member: wrong})
-    )
-
-
-def unusable_names() -> st.SearchStrategy[Any]:
-    return (
-        st.none()
-        | st.booleans()
-        | st.integers()
-        | st.lists(st.text(), max_size=2)
-        | st.just("")
-        | st.just("   ")
+        lambda member: wrong_by_member[member].map(
+            lambda wrong: {"json": {"name": "Harness misshapen", member: wrong}}
+        )
     )
 
 

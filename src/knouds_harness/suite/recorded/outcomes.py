@@ -32,6 +32,7 @@ class Outcome:
         statuses: The statuses that show it; empty if the checks of the test decide.
         is_named: The test names the response by ``tester.keep``; otherwise the operation's last one counts.
         story: Outcomes of one story act on the same resources, and are recorded together.
+        says: What is sent, or promised of it, in one sentence.
     """
 
     operation: str
@@ -40,6 +41,7 @@ class Outcome:
     needs: tuple[Need[object], ...] = ()
     is_named: bool = False
     story: str | None = None
+    says: str
     test: pytest.Item = field(repr=False)
 
     @property
@@ -50,16 +52,12 @@ class Outcome:
     def __str__(self) -> str:
         return f"{self.operation}-{self.outcome}"
 
-    @property
-    def says(self) -> str:
-        """What the test does, in one sentence."""
-        return (getattr(self.test, "function", self.test).__doc__ or "").strip().partition("\n")[0]
-
 
 def all_outcomes(items: Iterable[pytest.Item]) -> list[Outcome]:
     """Return the outcomes in the markers of tests; if several tests show one, the first counts."""
     outcomes: dict[OutcomeName, Outcome] = {}
     for item in items:
+        words = (getattr(item, "function", item).__doc__ or "").strip().partition("\n")[0]
         for marker in reversed(list(item.iter_markers("records"))):
             operation, _, name = marker.args[0].partition("-")
             given = marker.kwargs
@@ -70,6 +68,7 @@ def all_outcomes(items: Iterable[pytest.Item]) -> list[Outcome]:
                 needs=(MAY_READ, *needs_of(item), *given.get("needs", ())),
                 is_named=given.get("is_named", False),
                 story=given.get("story"),
+                says=given.get("says", words),
                 test=item,
             )
             outcomes.setdefault(outcome.name, outcome)

@@ -87,6 +87,10 @@ class Subjects:
         known = ANY_WORKFLOW.find(self.tester.target)
         return known or Workflow(slug=self.scratch_slug, owner=self.tester.need(AUTHOR).user)
 
+    def workflow_for(self, operation: Operation, owner: Persona) -> str:
+        """Return a workflow of an account on which others may try one operation."""
+        return self._shared.get(f"{operation.id} of {owner.user}", lambda: self.make_workflow(owner))
+
     @property
     def scratch_slug(self) -> str:
         """A workflow that tests may change freely."""

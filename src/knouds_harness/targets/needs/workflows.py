@@ -118,7 +118,7 @@ def lesser_key(operation: Operation) -> Need[Persona]:
 
     def fitting(target: Target) -> Iterator[Persona]:
         user = account.find(target)
-        for key in usable_keys(target):
+        for key in reversed(usable_keys(target)):  # what holds little shows most
             is_bound = any(form.count(":") == 2 for form in key.capabilities)
             if key.user == user and not is_bound and not key.holds(*required):
                 yield key

@@ -7,7 +7,7 @@ from run_records import DOCUMENT, exchange
 
 from knouds_harness.judging.rule.allowed import allowed
 from knouds_harness.judging.rule.asked import AskedRequest, Known, KnownResource
-from knouds_harness.judging.rule.reading import lasting_fact, read, why_expected
+from knouds_harness.judging.rule.reading import read, why_expected
 from knouds_harness.judging.rule.reasons import UNKNOWN_ROUTE
 
 FULL = frozenset({"workflow:read", "workflow:write", "workflow:run", "model:run", "execution:read"})
@@ -171,19 +171,6 @@ def test_reasons_are_told_with_yes_no_or_unknown():
     assert "yes: it is somebody else's → 403 or 404" in told
     assert "no: the key works" in told
     assert "unknown: the rate-limit window may be full → 429 RATE_LIMIT_EXCEEDED" in told
-
-
-@pytest.mark.parametrize(
-    ("case", "status", "code", "fact"),
-    [
-        (RUN_BOUND, 403, "CAPABILITY_DENIED", "capability.bound-form-is-exact"),
-        (RUN_BOUND, 429, "RATE_LIMIT_EXCEEDED", None),
-        (RUN_BOUND, 200, None, None),
-    ],
-)
-def test_reason_that_lasts(case, status, code, fact):
-    """A request that is refused for it is refused in any form, at any time."""
-    assert lasting_fact(answered(case[0], status, code), allowed(*case)) == fact
 
 
 def test_sender_may_know_more_than_the_request_tells():

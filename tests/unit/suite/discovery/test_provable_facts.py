@@ -50,7 +50,10 @@ def test_facts_without_needs_are_those_shown_without_a_key():
             "capability.denied-names-required",
             (
                 "a key that holds a capability, but not workflow:read",
-                "a control plane that mints keys (the sandbox has one); an active key",
+                (
+                    "a control plane that mints keys (the sandbox has one); a model; "
+                    "a workflow of an account that has an active key; an active key"
+                ),
             ),
         ),
         (

@@ -32,15 +32,15 @@ def test_malformed_key_can_be_sent(key):
     assert not key.startswith("knouds_live_")
 
 
-@given(value=strategies.json_but_no_object())
-def test_json_of_another_kind_is_not_an_object(value):
-    assert not json.dumps(value).startswith("{")
+@given(body=strategies.wrong_inputs())
+def test_wrong_inputs_are_not_an_object(body):
+    assert not json.dumps(body["json"]["inputs"]).startswith("{")
 
 
-@given(body=strategies.not_json())
+@given(body=strategies.bodies_not_json())
 def test_body_that_is_not_json_cannot_be_parsed(body):
     with pytest.raises((json.JSONDecodeError, UnicodeDecodeError)):
-        json.loads(body)
+        json.loads(body["raw"])
 
 
 @given(slug=strategies.malformed_slugs())
@@ -50,11 +50,11 @@ def test_malformed_slug_has_one_invalid_character(slug):
     assert not {"/", ".", "?", "#"} & set(slug)
 
 
-@given(document=strategies.misshapen_documents())
-def test_malformed_document_has_a_valid_name(document):
-    """Only one member is malformed, so a refusal has no other reason."""
-    assert isinstance(document.pop("name"), str)
-    assert len(document) == 1
+@given(body=strategies.misshapen_documents())
+def test_malformed_document_has_one_malformed_member(body):
+    """So a refusal has no other reason."""
+    has_name = isinstance(name := body["json"].pop("name"), str) and bool(name.strip())
+    assert len(body["json"]) == has_name
 
 
 @given(value=strategies.garbled_query_values())
