@@ -109,11 +109,11 @@ def percentile_table(load: LoadResults) -> Table:
         }
         if not is_total(each.operation):
             rows += [
-                (each.operation, kind, *_cells(time_columns(), times))
+                (each.operation, kind, *_cells(time_columns(), times, with_unit=False))
                 for kind, times in others.items()
                 if times and (times.count or kind == "service")
             ]
-    columns = (Column("Operation", is_name=True), Column("Time"))
+    columns = (Column("Operation", is_name=True), Column("Time in ms"))
     operations = [str(operation) for operation, *_ in rows]
     return _figure_table("Percentiles", columns, time_columns(), rows, operations=operations)
 
@@ -197,8 +197,10 @@ def _figure_table(
     return Table(label, (*named, *headings), rows, strong=_totals(operations), shown=HTML)
 
 
-def _cells(columns: Iterable[LoadColumn[Subject]], subject: Subject) -> list[Words]:
-    return [_cell(column, subject) for column in columns]
+def _cells(
+    columns: Iterable[LoadColumn[Subject]], subject: Subject, *, with_unit: bool = True
+) -> list[Words]:
+    return [_cell(column, subject, with_unit=with_unit) for column in columns]
 
 
 def stage_table(load: LoadResults) -> Table:
@@ -232,17 +234,14 @@ def operation_text_table(load: LoadResults) -> Table:
         each for each in operation_columns() if not each.is_hidden_if_zero or any(map(each.figure, rows))
     ]
     times = [each for each in time_columns() if each.is_in_text]
-    cells = [
-        (*_cells(counts, each), *(_with_doubt(column, each, with_unit=False) for column in times))
-        for each in rows
-    ]
+    cells = [(*_cells(counts, each), *(_with_doubt(column, each) for column in times)) for each in rows]
     return _text_table(load, "Times in ms", [*counts, *times], cells)
 
 
-def _with_doubt(column: LoadColumn[Times], load: OperationLoad, *, with_unit: bool = True) -> Words:
+def _with_doubt(column: LoadColumn[Times], load: OperationLoad) -> Words:
     """Add to a response time by how much the generator's own delay may have raised it, if that is shown."""
     figure_ms, doubt_ms = column.figure(load.response), load.doubts_ms.get(column.key, 0.0)
-    text = column.text(load.response, with_unit=with_unit)
+    text = column.text(load.response, with_unit=False)
     if figure_ms is None or doubt_ms < max(_LEAST_DOUBT * figure_ms, _LEAST_DOUBT_MS):
         return text if figure_ms else Toned(text, "plain")
     return f"{text} ±{milliseconds(doubt_ms).removesuffix(' ms')}"
@@ -369,11 +368,11 @@ def _totals(operations: Iterable[str]) -> list[int]:
     return [number for number, operation in enumerate(operations) if is_total(operation)]
 
 
-def _cell(column: LoadColumn[Subject], subject: Subject) -> Words:
-    figure = column.figure(subject)
-    if not figure:
-        return Toned(column.text(subject), "plain")
-    return Toned(column.text(subject), "bad") if column.is_bad else column.text(subject)
+def _cell(column: LoadColumn[Subject], subject: Subject, *, with_unit: bool) -> Words:
+    text = column.text(subject, with_unit=with_unit)
+    if not column.figure(subject):
+        return Toned(text, "plain")
+    return Toned(text, "bad") if column.is_bad else text
 
 
 def bar(share: float, tone: Tone, bound: float | None = None) -> Figure:
