@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NoReturn
 
 from starlette.requests import ClientDisconnect, Request
@@ -94,6 +94,18 @@ def _is_deeper_than(value: Any, levels: int) -> bool:
         if not layer:
             return False
     return True
+
+
+def mapped(value: Any, change: Callable[[Any], Any], *, but_for: Collection[str] = ()) -> Any:
+    """Change each value in a value, the parts before the whole; members with some names stay as they are."""
+    if isinstance(value, dict):
+        value = {
+            name: member if name in but_for else mapped(member, change, but_for=but_for)
+            for name, member in value.items()
+        }
+    elif isinstance(value, list):
+        value = [mapped(item, change, but_for=but_for) for item in value]
+    return change(value)
 
 
 def holds(value: Any, is_odd: Callable[[Any], bool]) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from knouds_sandbox.access.authentication import KEY_PREFIX
 from knouds_sandbox.state.accounts import add_account, add_key
-from knouds_sandbox.state.run_records import accept_run, end_run
+from knouds_sandbox.state.run_records import NewRun, accept_run, end_run
 from knouds_sandbox.state.store import Store
 from knouds_sandbox.state.workflow_documents import REQUEST_INPUT, RESPONSE_OUTPUT, new_members
 from knouds_sandbox.state.workflow_records import add_workflow
@@ -276,22 +276,17 @@ def _add_history(store: Store, seed: int) -> None:
     )
     for owner in ("ada", "bea", "sam"):
         for number, (source, slug, models, cost_credits, status) in enumerate(history):
-            run = accept_run(
-                store,
+            execution_id = uuid.UUID(bytes=_digest(seed, f"execution {owner} {number}")[:16], version=4)
+            failed = {"error": {"code": "EXECUTION_FAILED", "message": "The provider failed."}}
+            run = NewRun(
                 request_id=f"req_{_digest(seed, f'request {owner} {number}').hex()[:32]}",
-                execution_id=str(
-                    uuid.UUID(bytes=_digest(seed, f"execution {owner} {number}")[:16], version=4)
-                ),
+                execution_id=str(execution_id),
                 account_id=account_id(seed, owner),
                 key_id=None,
                 source=source,
                 workflow_slug=slug,
                 model_ids=models,
                 cost_credits=cost_credits,
-                is_granted=False,
-                outcome={"error": {"code": "EXECUTION_FAILED", "message": "The provider failed."}}
-                if status == "failed"
-                else {"result": {"text": ["seeded"]}},
-                duration_s=1.5,
+                outcome=failed if status == "failed" else {"result": {"text": ["seeded"]}},
             )
-            end_run(store, run, status)
+            end_run(store, accept_run(store, run, duration_s=1.5), status)

@@ -14,18 +14,16 @@ from knouds_sandbox.faults import (
     executions,
     rate_limits,
     runs,
+    schemas,
     spellings,
     times,
     usage,
     validation,
     webhooks,
+    workflows,
 )
 from knouds_sandbox.faults.envelopes import form, refusals
 from knouds_sandbox.faults.fault import Fault
-from knouds_sandbox.faults.schemas import accounts as schemas_of_accounts
-from knouds_sandbox.faults.schemas import runs as schemas_of_runs
-from knouds_sandbox.faults.schemas import workflows as schemas_of_workflows
-from knouds_sandbox.faults.workflows import reading, writing
 
 _MODULES = (
     form,
@@ -33,11 +31,8 @@ _MODULES = (
     authentication,
     capabilities,
     validation,
-    schemas_of_accounts,
-    schemas_of_workflows,
-    schemas_of_runs,
-    reading,
-    writing,
+    schemas,
+    workflows,
     runs,
     executions,
     usage,

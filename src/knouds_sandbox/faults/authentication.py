@@ -15,11 +15,11 @@ from knouds_sandbox.faults.editing import (
     on_refusal,
     on_success,
     refused,
+    taken_for_full,
     where,
     with_value,
 )
 from knouds_sandbox.faults.fault import fault
-from knouds_sandbox.faults.resource_edits import taken_for_full
 from knouds_sandbox.providers import MODELS
 from knouds_sandbox.state.accounts import Key, as_user, find_key, find_key_by_name, find_key_where
 
@@ -29,12 +29,10 @@ _QUERY_NAMES = ("x-api-key", "api_key", "api-key", "apiKey", "apikey", "key", "t
 
 _SIMILAR = {
     "case": "lower(secret) = lower(:secret)",
-    "last": "substr(secret, 1, length(secret) - 1) = substr(:secret, 1, length(secret) - 1)"
-    " AND length(secret) = length(:secret)",
     "start": "substr(:secret, 1, length(secret)) = secret",
     "extension": "length(:secret) > 12 AND substr(secret, 1, length(:secret)) = :secret",
 }
-"""SQL for keys that differ from ``:secret`` in case or the last character, that start it or extend it."""
+"""SQL for keys that differ from ``:secret`` in case, that start it or extend it."""
 
 
 def _accepted_in_state(is_meant: Callable[[Key], bool], operations: str = "") -> Edit:
@@ -206,12 +204,6 @@ def auth_cut_key_accepted() -> Edit:
     return _taken_for_similar("extension")
 
 
-@fault("auth.altered-key-is-401", is_subtle=True)
-def auth_last_character_ignored() -> Edit:
-    """The last character of a key does not matter."""
-    return _taken_for_similar("last")
-
-
 @fault("auth.revoked-key-is-401")
 def auth_revoked_accepted() -> Edit:
     """A revoked key still works."""
@@ -242,22 +234,10 @@ def auth_legacy_is_plain_401() -> Edit:
     return on_refusal(_PLAIN_401, code="LEGACY_KEY_RETIRED")
 
 
-@fault("auth.legacy-key-is-401-retired", is_subtle=True)
-def auth_legacy_still_cancels() -> Edit:
-    """A key made before May 2026 still cancels executions."""
-    return _accepted_in_state(lambda key: key.state == "legacy", "cancelExecution")
-
-
 @fault("auth.unapproved-account-is-401")
 def auth_unapproved_accepted() -> Edit:
     """A key of an account that is not approved yet works."""
     return _accepted_in_state(_is_unapproved)
-
-
-@fault("auth.unapproved-account-is-401", is_subtle=True)
-def auth_unapproved_asks_whoami() -> Edit:
-    """A key of an account that is not approved yet can use whoami."""
-    return _accepted_in_state(_is_unapproved, "getWhoami")
 
 
 @fault("auth.bearer-is-not-accepted")
@@ -278,12 +258,6 @@ def auth_query_key_accepted() -> Edit:
     return at(Point.CREDENTIALS, "", _read_query)
 
 
-@fault("auth.query-key-is-not-accepted", is_subtle=True)
-def auth_query_key_polls() -> Edit:
-    """A key in the query string works for polling executions only."""
-    return at(Point.CREDENTIALS, "getExecution", _read_query)
-
-
 @fault("auth.session-paths-refuse-keys")
 def auth_session_me_open() -> Edit:
     """/api/me answers any key."""
@@ -294,12 +268,6 @@ def auth_session_me_open() -> Edit:
 def auth_session_keys_open_to_star() -> Edit:
     """/api/api-keys/* answers a key that holds *."""
     return _opened("/api/api-keys", lambda _: {"keys": []}, lambda key: "*" in key.capabilities)
-
-
-@fault("auth.session-paths-refuse-keys", is_subtle=True)
-def auth_session_admin_open() -> Edit:
-    """/api/business/admin/* answers an administrator's key."""
-    return _opened("/api/business", lambda _: {"accounts": []}, lambda key: key.account.is_admin)
 
 
 @fault("auth.public-operations-need-no-key")

@@ -10,7 +10,6 @@ from knouds_sandbox.fault_points import Edit, Point
 from knouds_sandbox.faults.editing import at, on_refusal, refused, with_value, without
 from knouds_sandbox.faults.fault import fault
 from knouds_sandbox.handlers import workflows
-from knouds_sandbox.state.workflow_records import delete_workflow
 
 _DENIED = "CAPABILITY_DENIED"
 
@@ -116,12 +115,6 @@ def capability_async_needs_receive() -> Edit:
     )
 
 
-@fault("capability.exact-is-admitted", is_subtle=True)
-def capability_schema_needs_run() -> Edit:
-    """workflow:read alone does not allow reading a schema."""
-    return _refuses(lambda asked: asked.held == {"workflow:read"}, "getWorkflowSchema")
-
-
 @fault("capability.orthogonal")
 def capability_write_implies_read() -> Edit:
     """workflow:write implies workflow:read."""
@@ -158,22 +151,10 @@ def capability_wildcard_crosses_resources() -> Edit:
     return _admits(lambda asked: any(name.endswith(":*") for name in asked.held))
 
 
-@fault("capability.wildcard-stays-in-resource", is_subtle=True)
-def capability_model_wildcard_reads_workflows() -> Edit:
-    """model:* implies workflow:read."""
-    return _implies("model:*", "workflow:read")
-
-
 @fault("capability.star-is-admitted", is_subtle=True)
 def capability_star_lacks_executions() -> Edit:
     """* does not allow reading or cancelling executions."""
     return _refuses(lambda asked: "*" in asked.held and asked.resource == "execution")
-
-
-@fault("capability.star-is-admitted", is_subtle=True)
-def capability_star_lacks_writing() -> Edit:
-    """* does not allow writing."""
-    return _refuses(lambda asked: "*" in asked.held and asked.verb == "write")
 
 
 @fault("capability.bound-form-is-admitted")
@@ -200,12 +181,6 @@ def capability_bound_form_matches_longer() -> Edit:
     return _bound_form_runs(lambda bound, name, _: name.startswith(bound))
 
 
-@fault("capability.bound-form-is-exact", is_subtle=True)
-def capability_bound_form_runs_any_asynchronously() -> Edit:
-    """A bound key runs any name asynchronously."""
-    return _bound_form_runs(lambda *each: each[2].is_async)
-
-
 def _bound_form_opens(required: str) -> Edit:
     """Give a bound key another capability for its own workflow."""
 
@@ -220,12 +195,6 @@ def _bound_form_opens(required: str) -> Edit:
 def capability_bound_form_reads_its_own() -> Edit:
     """A key bound to a workflow may read that workflow."""
     return _bound_form_opens("workflow:read")
-
-
-@fault("capability.bound-form-only-runs", is_subtle=True)
-def capability_bound_form_writes_its_own() -> Edit:
-    """A key bound to a workflow may write that workflow."""
-    return _bound_form_opens("workflow:write")
 
 
 @fault("capability.bound-form-only-runs")
@@ -244,9 +213,3 @@ def capability_whoami_needs_read() -> Edit:
 async def capability_denied_create_happens(call: HandlerCall) -> None:
     """A denied create leaves a workflow behind."""
     await workflows.create_workflow(call)
-
-
-@fault("capability.denial-has-no-effect", Point.DENIED, "deleteWorkflow", is_subtle=True)
-async def capability_denied_delete_happens(call: HandlerCall) -> None:
-    """A denied delete deletes the workflow."""
-    delete_workflow(call.store, workflows.own_workflow(call).slug)

@@ -10,25 +10,24 @@ from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.envelopes import Refusal, not_found
 from knouds_sandbox.fault_points import Edit, Point
-from knouds_sandbox.faults.editing import Handler, at, pause, with_value
-from knouds_sandbox.faults.fault import fault
-from knouds_sandbox.faults.resource_edits import (
+from knouds_sandbox.faults.editing import (
     SELDOM,
     USAGE_OPERATIONS,
+    Handler,
+    at,
     cancelled_at_once,
     cancelling,
     on_cancel,
     on_poll,
     on_rows,
     on_submit,
+    pause,
     selecting,
     since_end_s,
+    with_value,
 )
+from knouds_sandbox.faults.fault import fault
 from knouds_sandbox.state.run_records import StoredRun, end_run, find_run
-
-
-def _rewrite(call: HandlerCall, run: StoredRun) -> None:
-    call.store.write("UPDATE runs SET status = 'cancelled' WHERE id = ?", (run.id,))
 
 
 def _where(condition: str) -> Edit:
@@ -151,12 +150,5 @@ def execution_cancels_charge_each(call: HandlerCall, run: StoredRun) -> None:
 @fault("execution.cancel-after-end-changes-nothing", partial(on_cancel, "ended"), is_subtle=True)
 async def execution_cancel_rewrites_the_end(call: HandlerCall, run: StoredRun) -> Response:
     """Cancelling an ended execution changes its status to cancelled."""
-    _rewrite(call, run)
+    call.store.write("UPDATE runs SET status = 'cancelled' WHERE id = ?", (run.id,))
     return cancelling(run, "cancelled")
-
-
-@fault("execution.cancel-after-end-changes-nothing", partial(on_cancel, "failed"), is_subtle=True)
-async def execution_cancel_rewrites_failed(call: HandlerCall, run: StoredRun) -> None:
-    """Cancelling a failed execution is refused, but changes its status to cancelled."""
-    _rewrite(call, run)
-    raise Refusal(409, "EXECUTION_ENDED", f"The execution has ended as {run.status}.")

@@ -11,9 +11,8 @@ from knouds_sandbox.access.rate_limits import WINDOW_S, Bucket, RateLimitRules, 
 from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.fault_points import Edit, Point
-from knouds_sandbox.faults.editing import Handler, on_success
+from knouds_sandbox.faults.editing import LIMIT, REMAINING, RUNS, Handler, counted_by, limited_to, on_success
 from knouds_sandbox.faults.fault import fault
-from knouds_sandbox.faults.resource_edits import LIMIT, REMAINING, RUNS, counted_by, limited_to
 from knouds_sandbox.state.accounts import Account, Key
 
 

@@ -9,18 +9,20 @@ from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.envelopes import Refusal
 from knouds_sandbox.fault_points import Edit, Point
-from knouds_sandbox.faults.editing import at, changed, pause
-from knouds_sandbox.faults.fault import fault
-from knouds_sandbox.faults.resource_edits import (
+from knouds_sandbox.faults.editing import (
     RUNS,
     SELDOM,
+    at,
+    changed,
     ended_run,
     limited_to,
     on_rows,
     on_run,
     on_run_where,
+    pause,
     with_account,
 )
+from knouds_sandbox.faults.fault import fault
 from knouds_sandbox.handlers.runs import Job, make_job
 from knouds_sandbox.providers import MODELS
 from knouds_sandbox.state.run_records import StoredRun
@@ -71,16 +73,6 @@ def run_granted_costs(answer: OutgoingAnswer) -> None:
 def run_charges_the_first_node() -> Edit:
     """Only the first of several generator nodes is charged."""
     return _job(lambda job: make_job(job.calls[:1], job.inputs, workflow_slug=job.workflow_slug))
-
-
-@fault("run.charged-per-generator", is_subtle=True)
-def run_async_charges_double() -> Edit:
-    """An asynchronous run that completes costs twice as much."""
-    return on_rows(
-        lambda run: (
-            {"creditsCost": 2 * run.charged_credits} if run.execution_id and run.status == "completed" else {}
-        )
-    )
 
 
 @fault("run.charged-per-generator", is_subtle=True)

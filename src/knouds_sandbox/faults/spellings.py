@@ -9,11 +9,9 @@ from starlette.types import Scope
 
 from knouds_sandbox.access.authentication import Credentials
 from knouds_sandbox.answers import OutgoingAnswer
-from knouds_sandbox.envelopes import as_json
 from knouds_sandbox.fault_points import SENT_NAMES, Edit, Point
-from knouds_sandbox.faults.editing import at, on_answer, refused, where
+from knouds_sandbox.faults.editing import at, on_answer, refused, taken_for_full, where
 from knouds_sandbox.faults.fault import fault
-from knouds_sandbox.faults.resource_edits import taken_for_full
 
 _RESPELLED = "respelled"
 _OVERRIDE = "x-http-method-override"
@@ -110,14 +108,6 @@ _NOT_ACCEPTABLE = refused(406, "NOT_ACCEPTABLE", "Accept application/json.")
 
 
 @fault("ground.status-is-documented", is_subtle=True)
-def spelling_second_accept_is_406() -> Edit:
-    """A request with two Accept headers gets a 406."""
-    return on_answer(
-        "", where(lambda answer: len(answer.request.headers.getlist("accept")) > 1, _NOT_ACCEPTABLE)
-    )
-
-
-@fault("ground.status-is-documented", is_subtle=True)
 def spelling_accept_must_be_json_alone() -> Edit:
     """A request whose Accept is not application/json, without parameters, gets a 406."""
     return on_answer("", where(_accepts_more, _NOT_ACCEPTABLE))
@@ -128,10 +118,3 @@ def spelling_gzip_is_garbled(answer: OutgoingAnswer) -> None:
     """To a client that accepts gzip, the body is declared as gzip, but is not compressed."""
     if answer.takes_gzip:
         answer.headers["content-encoding"] = "gzip"
-
-
-@fault("ground.responses-are-json-objects", Point.ANSWER, is_subtle=True)
-def spelling_answer_to_browser_is_cut(answer: OutgoingAnswer) -> None:
-    """The body of an answer to a browser is cut."""
-    if "Mozilla" in answer.request.headers.get("user-agent", ""):
-        answer.send_as(as_json(answer.body)[:-2], "application/json")

@@ -7,9 +7,8 @@ from starlette.responses import Response
 
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.fault_points import Edit, Point
-from knouds_sandbox.faults.editing import Handler, changed
+from knouds_sandbox.faults.editing import Handler, changed, on_document, on_rows
 from knouds_sandbox.faults.fault import fault
-from knouds_sandbox.faults.resource_edits import on_document, on_rows
 from knouds_sandbox.handlers.workflows import own_workflow
 from knouds_sandbox.state.workflow_records import change_workflow, find_workflow
 

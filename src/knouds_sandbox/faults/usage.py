@@ -1,17 +1,27 @@
 """Faults: rows of usage, filters and pages."""
 
 import uuid
+from dataclasses import replace
 
 from starlette.responses import Response
 
 from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.fault_points import Edit, Point
-from knouds_sandbox.faults.editing import Handler, answers_for_last_request, on_refusal, pause
+from knouds_sandbox.faults.editing import (
+    RUNS,
+    USAGE_OPERATIONS,
+    Handler,
+    answers_for_last_request,
+    ignoring,
+    on_refusal,
+    on_usage,
+    pause,
+    selecting,
+)
 from knouds_sandbox.faults.fault import fault
-from knouds_sandbox.faults.resource_edits import RUNS, USAGE_OPERATIONS, ignoring, on_usage, selecting
 from knouds_sandbox.handlers.usage import DEFAULT_LIMIT, MAX_LIMIT, RowFilter, number
-from knouds_sandbox.state.run_records import accept_run, end_run, last_run_id, select_runs
+from knouds_sandbox.state.run_records import NewRun, accept_run, end_run, last_run_id, select_runs
 
 
 @fault("usage.own-rows-only", is_subtle=True)
@@ -115,21 +125,17 @@ _LOOKS = 5  # a client on a busy machine takes a moment to close its connection
 
 def _charge_all_the_same(answer: OutgoingAnswer) -> None:
     if answer.key is not None:
-        run = accept_run(
-            answer.store,
+        run = NewRun(
             request_id=f"req_{uuid.uuid4().hex}",
-            execution_id=None,
             account_id=answer.key.account.id,
             key_id=answer.key.id,
             source="api-workflow" if "slug" in answer.path_params else "api-slim",
             workflow_slug=answer.path_params.get("slug"),
-            model_ids=[],
+            model_ids=(),
             cost_credits=1,
-            is_granted=False,
             outcome={"result": {}},
-            duration_s=0.0,
         )
-        end_run(answer.store, run, "completed")
+        end_run(answer.store, accept_run(answer.store, run), "completed")
 
 
 @fault("usage.run-has-a-row", Point.HANDLER, "runModel", is_subtle=True)
@@ -143,21 +149,8 @@ async def usage_repeats_what_is_given_up(call: HandlerCall, handle: Handler) -> 
     if is_given_up:
         mine = "account_id = :account ORDER BY id DESC LIMIT 1"
         (run,) = select_runs(call.store, mine, {"account": call.account.id})
-        repeated = accept_run(
-            call.store,
-            request_id=f"req_{uuid.uuid4().hex}",
-            execution_id=None,
-            account_id=run.account_id,
-            key_id=run.key_id,
-            source=run.source,
-            workflow_slug=run.workflow_slug,
-            model_ids=run.model_ids,
-            cost_credits=run.cost_credits,
-            is_granted=run.is_granted,
-            outcome=run.outcome,
-            duration_s=0.0,
-        )
-        end_run(call.store, repeated, "completed")
+        repeated = replace(run, request_id=f"req_{uuid.uuid4().hex}", execution_id=None)
+        end_run(call.store, accept_run(call.store, repeated), "completed")
     return response
 
 

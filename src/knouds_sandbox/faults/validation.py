@@ -12,9 +12,18 @@ from starlette.types import Message
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.envelopes import Refusal
 from knouds_sandbox.fault_points import Edit, Point
-from knouds_sandbox.faults.editing import Handler, at, on_refusal, refused, with_value
+from knouds_sandbox.faults.editing import (
+    RUNS,
+    Handler,
+    at,
+    on_cancel,
+    on_refusal,
+    refused,
+    selecting,
+    taken_for_full,
+    with_value,
+)
 from knouds_sandbox.faults.fault import fault
-from knouds_sandbox.faults.resource_edits import RUNS, on_cancel, selecting, taken_for_full
 from knouds_sandbox.handlers.usage import DEFAULT_LIMIT, RowFilter, number
 from knouds_sandbox.state.run_records import StoredRun
 
@@ -60,12 +69,6 @@ def create_without_name_accepted(_: HandlerCall, body: Any) -> Any:
 def run_inputs_missing_accepted() -> Edit:
     """A run without inputs is accepted."""
     return _take_inputs(_is_missing)
-
-
-@fault("run.inputs-missing-is-invalid-inputs", is_subtle=True)
-def run_inputs_missing_accepted_async() -> Edit:
-    """An asynchronous run without inputs is accepted."""
-    return _take_inputs(_is_missing, is_async=True)
 
 
 @fault("run.inputs-not-object-is-invalid-inputs")
@@ -118,12 +121,6 @@ def run_bad_slug_is_404() -> Edit:
     return on_refusal(_PLAIN_404, "runWorkflow", code="INVALID_SLUG")
 
 
-@fault("run.bad-slug-is-invalid-slug")
-def run_bad_slug_is_invalid_inputs() -> Edit:
-    """A slug with invalid characters gets INVALID_INPUTS."""
-    return on_refusal(refused(400, "INVALID_INPUTS", "No such slug."), "runWorkflow", code="INVALID_SLUG")
-
-
 @fault("ground.bodiless-needs-no-content-type", partial(on_cancel, "in flight"))
 async def execution_cancel_needs_content_type(call: HandlerCall, _: StoredRun) -> None:
     """Cancelling needs a Content-Type."""
@@ -137,9 +134,3 @@ def run_async_needs_no_key() -> Edit:
     return taken_for_full(
         lambda given: not given.presented and given.request.query_params.get("async") == "true", RUNS
     )
-
-
-@fault("run.exhausted-grant-is-402", Point.FUNDS, RUNS, is_subtle=True)
-def run_async_on_used_up_grant_accepted(call: HandlerCall, _: int, has_grant: bool) -> bool:  # noqa: FBT001 - as every edit
-    """An asynchronous run on a used-up trial grant is accepted."""
-    return call.is_async and has_grant

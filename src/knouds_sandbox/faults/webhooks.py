@@ -11,9 +11,8 @@ from starlette.responses import Response
 from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.fault_points import Edit, Point
-from knouds_sandbox.faults.editing import Handler, at
+from knouds_sandbox.faults.editing import RUNS, Handler, at, cancelled_at_once, on_poll
 from knouds_sandbox.faults.fault import fault
-from knouds_sandbox.faults.resource_edits import RUNS, cancelled_at_once, on_poll
 from knouds_sandbox.state.accounts import find_key_by_name
 from knouds_sandbox.state.run_records import StoredRun
 from knouds_sandbox.webhooks import Signing

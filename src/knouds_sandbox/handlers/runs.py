@@ -21,6 +21,7 @@ from knouds_sandbox.fault_points import Point
 from knouds_sandbox.providers import MODELS, ProviderModel, fails, results
 from knouds_sandbox.state.accounts import Account
 from knouds_sandbox.state.run_records import (
+    NewRun,
     StoredRun,
     accept_run,
     cancel_when_due,
@@ -169,20 +170,19 @@ def _accept(
         job.cost_credits,
         forgives=lambda *funds: call.is_allowed_by_fault(Point.FUNDS, *funds),
     )
-    return accept_run(
-        call.store,
+    run = NewRun(
         request_id=request_id,
         execution_id=str(uuid.uuid4()) if call.is_async else None,
         account_id=call.account.id,
         key_id=call.key.id,
         source="api-workflow" if job.workflow_slug else "api-slim",
         workflow_slug=job.workflow_slug,
-        model_ids=[model.name for model in job.models],
+        model_ids=tuple(model.name for model in job.models),
         cost_credits=job.cost_credits,
         is_granted=is_granted,
         outcome=outcome,
-        duration_s=duration_s,
     )
+    return accept_run(call.store, run, duration_s=duration_s)
 
 
 def _end_sync_run(call: HandlerCall, run: StoredRun) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
+from knouds_sandbox.bodies import mapped
 from knouds_sandbox.legal.points import Choices
 
 if TYPE_CHECKING:
@@ -125,36 +126,22 @@ def _other_codes(answer: OutgoingAnswer) -> None:
         answer.body["code"] = _OTHER_CODES.get(answer.code, answer.code)
 
 
-def _with_status(status: int) -> Change:
+def _answered(status: int | None = None, make: Callable[[Any], Any] | None = None) -> Change:
+    """Answer with another status, or another body that is made of the handler's."""
+
     def apply(answer: OutgoingAnswer) -> None:
-        answer.status = status
+        answer.status = status or answer.status
+        answer.body = make(answer.body) if make else answer.body
 
     return apply
 
 
-def _slug_alone(answer: OutgoingAnswer) -> None:
-    if isinstance(answer.body, dict) and "slug" in answer.body:
-        answer.body = {"slug": answer.body["slug"]}
+def _slug_alone(body: Any) -> Any:
+    return {"slug": body["slug"]} if isinstance(body, dict) and "slug" in body else body
 
 
-def _both(*changes: Change) -> Change:
-    def apply(answer: OutgoingAnswer) -> None:
-        for change in changes:
-            change(answer)
-
-    return apply
-
-
-def _with_body(body: Any) -> Change:
-    def apply(answer: OutgoingAnswer) -> None:
-        answer.body = body
-
-    return apply
-
-
-def _minimal_poll(answer: OutgoingAnswer) -> None:
-    kept = ("executionId", "status", "result", "error")
-    answer.body = {name: answer.body[name] for name in kept if name in answer.body}
+def _minimal_poll(body: Any) -> Any:
+    return {name: body[name] for name in ("executionId", "status", "result", "error") if name in body}
 
 
 def _without_ms(answer: OutgoingAnswer) -> None:
@@ -165,10 +152,6 @@ def _without_ms(answer: OutgoingAnswer) -> None:
 def _page_from_0(answer: OutgoingAnswer) -> None:
     if isinstance(answer.body.get("page"), int):
         answer.body["page"] -= 1
-
-
-def _models_alone(answer: OutgoingAnswer) -> None:
-    answer.body = answer.body.get("models", answer.body)
 
 
 def _without_empty(answer: OutgoingAnswer) -> None:
@@ -213,69 +196,44 @@ def _add_member(value: object) -> None:
 
 
 def _varying_members(answer: OutgoingAnswer) -> None:
-    answer.headers["x-trace-id"] = f"trace-{answer.number}"
-    answer.headers["server-timing"] = f"app;dur={answer.number % 7}.5"
-    answer.body = _varied(answer.body, answer.number)
+    number = answer.number
+    answer.headers["x-trace-id"] = f"trace-{number}"
+    answer.headers["server-timing"] = f"app;dur={number % 7}.5"
 
+    def varied(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {"trace": f"trace-{number}", **value, "servedIn": {"ms": number}}
 
-def _varied(value: Any, number: int) -> Any:
-    if isinstance(value, dict):
-        told = {
-            name: member if name in _OF_THE_USER else _varied(member, number)
-            for name, member in value.items()
-        }
-        return {"trace": f"trace-{number}", **told, "servedIn": {"ms": number}}
-    return [_varied(each, number) for each in value] if isinstance(value, list) else value
+    answer.body = mapped(answer.body, varied, but_for=_OF_THE_USER)
 
 
 def _times(form: Callable[[datetime], str]) -> Change:
-    def apply(answer: OutgoingAnswer) -> None:
-        answer.body = _with_times(answer.body, form)
+    def formed(value: Any) -> Any:
+        is_time = isinstance(value, str) and _TIME.fullmatch(value)
+        return form(datetime.fromisoformat(value)) if is_time else value
 
-    return apply
-
-
-def _with_times(value: Any, form: Callable[[datetime], str]) -> Any:
-    if isinstance(value, dict):
-        return {
-            name: member if name in _OF_THE_USER else _with_times(member, form)
-            for name, member in value.items()
-        }
-    if isinstance(value, list):
-        return [_with_times(each, form) for each in value]
-    if isinstance(value, str) and _TIME.fullmatch(value):
-        return form(datetime.fromisoformat(value))
-    return value
+    return _answered(make=lambda body: mapped(body, formed, but_for=_OF_THE_USER))
 
 
 def _zoned(instant: datetime) -> str:
     return instant.astimezone(timezone(timedelta(hours=5, minutes=30))).isoformat(timespec="milliseconds")
 
 
-def _as_doubles(answer: OutgoingAnswer) -> None:
-    answer.body = _doubled(answer.body)
-
-
 def _doubled(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _doubled(member) for name, member in value.items()}
-    if isinstance(value, list):
-        return [_doubled(each) for each in value]
     is_whole = isinstance(value, int) and not isinstance(value, bool)
     return float(value) if is_whole and abs(value) < 2**53 else value
 
 
 def _ordered(order: Callable[[list[str], int], list[str]]) -> Change:
     def apply(answer: OutgoingAnswer) -> None:
-        answer.body = _in_order(answer.body, lambda names: order(names, answer.number))
+        def sorted_(value: Any) -> Any:
+            is_object = isinstance(value, dict)
+            return {name: value[name] for name in order(list(value), answer.number)} if is_object else value
+
+        answer.body = mapped(answer.body, sorted_)
 
     return apply
-
-
-def _in_order(value: Any, order: Callable[[list[str]], list[str]]) -> Any:
-    if isinstance(value, dict):
-        return {name: _in_order(value[name], order) for name in order(list(value))}
-    return [_in_order(each, order) for each in value] if isinstance(value, list) else value
 
 
 def _rotated(names: list[str], number: int) -> list[str]:
@@ -320,6 +278,7 @@ _CHANGED = _on("updateWorkflow", "moveWorkflow", "deleteWorkflow")
 _NO_METHOD = {"status": 405, "codes": {"METHOD_NOT_ALLOWED"}}
 _LARGE = {"status": 413, "codes": {"BODY_TOO_LARGE"}}
 _FREE_CAP = {"status": 403, "codes": {"WORKFLOW_LIMIT_REACHED"}}
+_RICH_HEALTH = {"status": "healthy", "checks": {"database": "up"}}
 _ENDED = {"status": 409, "codes": {"EXECUTION_ENDED"}}
 
 _CHANGES: Mapping[str, Mapping[str, Change]] = {
@@ -335,20 +294,25 @@ _CHANGES: Mapping[str, Mapping[str, Change]] = {
     "query": {"refused": _garbled_query},
     "codes": {"others": _other_codes},
     "create": {
-        "200-document": _CREATED(_with_status(200)),
-        "201-slug": _CREATED(_slug_alone),
-        "200-slug": _CREATED(_both(_slug_alone, _with_status(200))),
+        "200-document": _CREATED(_answered(200)),
+        "201-slug": _CREATED(_answered(make=_slug_alone)),
+        "200-slug": _CREATED(_answered(200, _slug_alone)),
     },
-    "update": {"nothing": _CHANGED(_with_body({})), "success": _CHANGED(_with_body({"success": True}))},
-    "submit": {"200": _on("runWorkflow", "runModel", status=202)(_with_status(200))},
-    "cancel": {"202": _on("cancelExecution")(_with_status(202))},
-    "poll": {"minimal": _on("getExecution")(_minimal_poll)},
+    "update": {
+        "nothing": _CHANGED(_answered(make=lambda _: {})),
+        "success": _CHANGED(_answered(make=lambda _: {"success": True})),
+    },
+    "submit": {"200": _on("runWorkflow", "runModel", status=202)(_answered(200))},
+    "cancel": {"202": _on("cancelExecution")(_answered(202))},
+    "poll": {"minimal": _on("getExecution")(_answered(make=_minimal_poll))},
     "model-ms": {"left-out": _on("runModel")(_without_ms)},
     "page": {"0": _on("listUsage")(_page_from_0)},
-    "models": {"list": _on("listUsageModels")(_models_alone)},
+    "models": {"list": _on("listUsageModels")(_answered(make=lambda body: body.get("models", body)))},
     "health": {
-        "ok": _on("getHealth")(_with_body({"ok": True})),
-        "rich": _on("getHealth")(_with_body({"status": "healthy", "checks": {"database": "up"}})),
+        "ok": _on("getHealth")(_answered(make=lambda _: {"ok": True})),
+        "rich": _on("getHealth")(
+            _answered(make=lambda _: {"status": "healthy", "checks": {"database": "up"}})
+        ),
     },
     "empty": {
         "left-out": _on(*_SHOWS_WORKFLOWS)(_without_empty),
@@ -363,6 +327,6 @@ _CHANGES: Mapping[str, Mapping[str, Change]] = {
         "zone": _times(_zoned),
         "short-offset": _times(lambda at: at.strftime("%Y-%m-%dT%H:%M:%S+0000")),
     },
-    "numbers": {"doubles": _as_doubles},
+    "numbers": {"doubles": _answered(make=lambda body: mapped(body, _doubled))},
     "members": {"sorted": _ordered(lambda names, _: sorted(names)), "rotated": _ordered(_rotated)},
 }

@@ -4,6 +4,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from knouds_sandbox.bodies import mapped
 from knouds_sandbox.envelopes import invalid_body
 from knouds_sandbox.legal.points import Choices
 
@@ -41,8 +42,4 @@ def as_stored(members: Mapping[str, Any], body: Mapping[str, Any], choices: Choi
 
 def _texts(value: Any, change: Callable[[str], str]) -> Any:
     """Change each text in a value, but not the names of members."""
-    if isinstance(value, dict):
-        return {name: _texts(member, change) for name, member in value.items()}
-    if isinstance(value, list):
-        return [_texts(item, change) for item in value]
-    return change(value) if isinstance(value, str) else value
+    return mapped(value, lambda each: change(each) if isinstance(each, str) else each)

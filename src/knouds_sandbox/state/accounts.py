@@ -94,10 +94,6 @@ def find_account(store: Store, name: str) -> tuple[str, str] | None:
     return row
 
 
-def is_account(store: Store, account_id: object) -> bool:
-    return isinstance(account_id, str) and bool(store.row("SELECT 1 FROM accounts WHERE id = ?", account_id))
-
-
 def add_account(
     store: Store,
     *,

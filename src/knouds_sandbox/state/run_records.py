@@ -6,8 +6,8 @@ transaction that accepts a run, and refunded if the provider fails; a cancelled 
 
 import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from typing import Any, NoReturn
 
 from knouds_sandbox.envelopes import Refusal
@@ -19,31 +19,32 @@ KEPT_RUNS = 500_000
 """How many runs are kept; older ones that have ended are deleted."""
 _FORGOTTEN_AT_ONCE = 1_000
 
-_COLUMNS = (
-    "id, request_id, execution_id, account_id, key_id, source, workflow_slug, model_ids, status,"
-    " credits, is_granted, outcome, created_unix_s, due_unix_s, cancel_unix_s, ended_unix_s"
-)
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StoredRun:
+class NewRun:
     """One run; ``outcome`` is ``{"result": …}`` or ``{"error": {code, message}}``, fixed at acceptance.
 
     ``source`` is ``api-slim``, ``api-workflow`` or ``canvas``; a synchronous run has no ``execution_id``.
     """
 
-    id: int
     request_id: str
-    execution_id: str | None
+    execution_id: str | None = None
     account_id: str
     key_id: int | None
     source: str
     workflow_slug: str | None
     model_ids: tuple[str, ...]
-    status: str
     cost_credits: int
-    is_granted: bool
+    is_granted: bool = False
     outcome: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredRun(NewRun):
+    """One run in the database."""
+
+    id: int
+    status: str
     created_unix_s: float
     due_unix_s: float
     cancel_unix_s: float | None
@@ -58,6 +59,17 @@ class StoredRun:
     def charged_credits(self) -> int:
         """The credits that the account paid itself; 0 if a trial grant paid."""
         return 0 if self.is_granted else self.cost_credits
+
+
+_NAMES = tuple(each.name for each in fields(StoredRun))
+_COLUMNS = ", ".join(_NAMES).replace("cost_credits", "credits")
+_INSERT = f"""
+INSERT INTO runs (request_id, execution_id, account_id, key_id, source, workflow_slug, model_ids, status,
+                  credits, is_granted, outcome, created_unix_s, due_unix_s)
+VALUES (:request_id, :execution_id, :account_id, :key_id, :source, :workflow_slug, :model_ids, 'processing',
+        :cost_credits, :is_granted, :outcome, :now, :due)
+RETURNING {_COLUMNS}
+"""  # noqa: S608 - constant column names
 
 
 def charge(
@@ -83,63 +95,20 @@ def refuse_payment(cost_credits: int, *, has_grant: bool) -> NoReturn:
     raise Refusal(402, "INSUFFICIENT_CREDITS", f"The run costs {cost_credits} credits, more than are left.")
 
 
-def accept_run(
-    store: Store,
-    *,
-    request_id: str,
-    execution_id: str | None,
-    account_id: str,
-    key_id: int | None,
-    source: str,
-    workflow_slug: str | None,
-    model_ids: Sequence[str],
-    cost_credits: int,
-    is_granted: bool,
-    outcome: dict[str, Any],
-    duration_s: float,
-) -> StoredRun:
+def accept_run(store: Store, run: NewRun, *, duration_s: float = 0.0) -> StoredRun:
     """Record an accepted run that is already charged, in the caller's transaction."""
     now = time.time()
-    cursor = store.write(
-        "INSERT INTO runs (request_id, execution_id, account_id, key_id, source, workflow_slug, model_ids,"
-        " status, credits, is_granted, outcome, created_unix_s, due_unix_s)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, 'processing', ?, ?, ?, ?, ?)",
-        (
-            request_id,
-            execution_id,
-            account_id,
-            key_id,
-            source,
-            workflow_slug,
-            json.dumps(model_ids),
-            cost_credits,
-            is_granted,
-            json.dumps(outcome),
-            now,
-            now + duration_s,
-        ),
-    )
-    run_id = cursor.lastrowid or 0
-    if run_id > KEPT_RUNS and run_id % _FORGOTTEN_AT_ONCE == 0:
-        forget_old_runs(store, run_id)
-    return StoredRun(
-        id=run_id,
-        request_id=request_id,
-        execution_id=execution_id,
-        account_id=account_id,
-        key_id=key_id,
-        source=source,
-        workflow_slug=workflow_slug,
-        model_ids=tuple(model_ids),
-        status="processing",
-        cost_credits=cost_credits,
-        is_granted=is_granted,
-        outcome=outcome,
-        created_unix_s=now,
-        due_unix_s=now + duration_s,
-        cancel_unix_s=None,
-        ended_unix_s=None,
-    )
+    values = {each.name: getattr(run, each.name) for each in fields(NewRun)} | {
+        "model_ids": json.dumps(run.model_ids),
+        "outcome": json.dumps(run.outcome),
+        "now": now,
+        "due": now + duration_s,
+    }
+    (row,) = store.rows(_INSERT, values)
+    accepted = _run(row)
+    if accepted.id > KEPT_RUNS and accepted.id % _FORGOTTEN_AT_ONCE == 0:
+        forget_old_runs(store, accepted.id)
+    return accepted
 
 
 def end_run(
@@ -224,21 +193,6 @@ def select_runs(store: Store, condition: str, values: dict[str, Any]) -> list[St
 
 
 def _run(row: Any) -> StoredRun:
-    return StoredRun(
-        id=row[0],
-        request_id=row[1],
-        execution_id=row[2],
-        account_id=row[3],
-        key_id=row[4],
-        source=row[5],
-        workflow_slug=row[6],
-        model_ids=tuple(json.loads(row[7])),
-        status=row[8],
-        cost_credits=row[9],
-        is_granted=bool(row[10]),
-        outcome=json.loads(row[11]),
-        created_unix_s=row[12],
-        due_unix_s=row[13],
-        cancel_unix_s=row[14],
-        ended_unix_s=row[15],
-    )
+    values = dict(zip(_NAMES, row, strict=True))
+    read = {"model_ids": tuple(json.loads(values["model_ids"])), "outcome": json.loads(values["outcome"])}
+    return StoredRun(**values | read | {"is_granted": bool(values["is_granted"])})

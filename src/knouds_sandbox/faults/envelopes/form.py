@@ -3,16 +3,21 @@
 from typing import Any
 
 from knouds_sandbox.access.rate_limits import WINDOW_S
-from knouds_sandbox.bodies import TOO_DEEP, holds, is_half_character
+from knouds_sandbox.bodies import holds, is_half_character
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.envelopes import invalid_body
 from knouds_sandbox.fault_points import Edit, Point
 from knouds_sandbox.faults.editing import (
-    AnswerEdit,
-    changed,
+    EXECUTION_OPERATIONS,
+    LIMIT,
+    RESET,
+    RUNS,
+    WORKFLOW_OPERATIONS,
     defect,
     of_type,
+    on_429,
     on_answer,
+    on_list,
     on_refusal,
     on_success,
     refused,
@@ -21,27 +26,10 @@ from knouds_sandbox.faults.editing import (
     with_body,
     with_header,
     with_status,
-    with_value,
     without,
 )
 from knouds_sandbox.faults.fault import fault
-from knouds_sandbox.faults.resource_edits import (
-    LIMIT,
-    REMAINING,
-    RESET,
-    RUNS,
-    WORKFLOW_OPERATIONS,
-    on_429,
-    on_list,
-)
 from knouds_sandbox.state.workflow_documents import MEMBERS
-
-_EXECUTIONS = "getExecution cancelExecution"
-
-
-def _is_defect_with(error: str) -> AnswerEdit:
-    """Answer 500 instead of a refusal with this text."""
-    return where(lambda answer: answer.body["error"] == error, defect)
 
 
 @fault("workflows.list-is-array")
@@ -57,12 +45,6 @@ def run_malformed_body_is_500() -> Edit:
 
 
 @fault("ground.no-undocumented-server-error", is_subtle=True)
-def run_deep_nesting_is_500() -> Edit:
-    """A run body that is nested too deeply gets a 500."""
-    return on_refusal(_is_defect_with(TOO_DEEP), RUNS)
-
-
-@fault("ground.no-undocumented-server-error", is_subtle=True)
 def workflows_unreadable_half_characters() -> Edit:
     """A workflow with a lone surrogate is created, but reading it gets a 500."""
     return on_success("getWorkflow", where(lambda answer: holds(answer.body, is_half_character), defect))
@@ -72,12 +54,6 @@ def workflows_unreadable_half_characters() -> Edit:
 def envelope_404_as_html() -> Edit:
     """A 404 declares text/html."""
     return on_refusal(of_type("text/html; charset=utf-8"), status=404)
-
-
-@fault("ground.json-content-type")
-def envelope_denial_as_problem_json() -> Edit:
-    """A denial declares application/problem+json."""
-    return on_refusal(of_type("application/problem+json"), code="CAPABILITY_DENIED")
 
 
 @fault("ground.json-content-type")
@@ -98,12 +74,6 @@ def envelope_404_without_text() -> Edit:
     return on_refusal(without("error"), status=404)
 
 
-@fault("envelope.error-has-text")
-def envelope_invalid_inputs_text_is_object() -> Edit:
-    """The `error` of INVALID_INPUTS is an object."""
-    return on_refusal(changed("error", lambda error: {"message": error}), code="INVALID_INPUTS")
-
-
 @fault("envelope.error-has-text", Point.BODY, "createWorkflow updateWorkflow", is_subtle=True)
 def envelope_text_is_what_was_sent(_: HandlerCall, body: Any) -> Any:
     """The `error` about a member of a workflow is the value that was sent."""
@@ -116,13 +86,7 @@ def envelope_text_is_what_was_sent(_: HandlerCall, body: Any) -> Any:
 @fault("envelope.error-has-code")
 def envelope_unknown_execution_without_code() -> Edit:
     """The 404 of an execution has no `code`."""
-    return on_refusal(without("code"), _EXECUTIONS, status=404)
-
-
-@fault("envelope.error-has-code")
-def envelope_unknown_execution_code_is_empty() -> Edit:
-    """The `code` of an execution's 404 is empty."""
-    return on_refusal(with_value("code", ""), _EXECUTIONS, status=404)
+    return on_refusal(without("code"), EXECUTION_OPERATIONS, status=404)
 
 
 @fault("envelope.plain-401-has-code")
@@ -140,7 +104,7 @@ def envelope_unknown_workflow_without_code() -> Edit:
 @fault("envelope.error-is-object")
 def envelope_unknown_execution_is_array() -> Edit:
     """The 404 of an execution is an array."""
-    return on_refusal(with_body(lambda envelope: [envelope]), _EXECUTIONS, status=404)
+    return on_refusal(with_body(lambda envelope: [envelope]), EXECUTION_OPERATIONS, status=404)
 
 
 @fault("envelope.code-fits-status")
@@ -153,12 +117,6 @@ def envelope_invalid_inputs_is_422() -> Edit:
 def envelope_model_not_found_is_400() -> Edit:
     """MODEL_NOT_FOUND comes with 400."""
     return on_refusal(with_status(400), code="MODEL_NOT_FOUND")
-
-
-@fault("envelope.code-fits-status")
-def envelope_insufficient_credits_is_403() -> Edit:
-    """INSUFFICIENT_CREDITS comes with 403."""
-    return on_refusal(with_status(403), code="INSUFFICIENT_CREDITS")
 
 
 @fault("rate.headers-are-integers", is_subtle=True)
@@ -183,18 +141,6 @@ def rate_refusal_lacks_tier() -> Edit:
 def rate_refusal_lacks_retry_after() -> Edit:
     """A 429 has no Retry-After."""
     return on_429(with_header("retry-after", lambda _: None))
-
-
-@fault("rate.refusal-headers")
-def rate_remaining_below_zero() -> Edit:
-    """X-RateLimit-Remaining of a 429 is -1."""
-    return on_429(with_header(REMAINING, lambda _: "-1"))
-
-
-@fault("rate.body-and-headers-agree", is_subtle=True)
-def rate_refusal_tells_other_limit() -> Edit:
-    """The limit in the body of a 429 is one higher than in its headers."""
-    return on_429(changed("limit", lambda limit: limit + 1))
 
 
 @fault("rate.body-and-headers-agree", is_subtle=True)

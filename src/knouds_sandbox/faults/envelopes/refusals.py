@@ -12,29 +12,27 @@ from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.envelopes import Refusal, answer
 from knouds_sandbox.fault_points import Edit, Point
 from knouds_sandbox.faults.editing import (
-    AnswerEdit,
-    Handler,
-    at,
-    on_refusal,
-    pause,
-    refused,
-    where,
-    with_status,
-    with_value,
-)
-from knouds_sandbox.faults.fault import fault
-from knouds_sandbox.faults.resource_edits import (
     EXECUTION_OPERATIONS,
     MODEL_NOT_FOUND,
     RUNS,
     WORKFLOW_OPERATIONS,
     WRITE_OPERATIONS,
+    AnswerEdit,
+    Handler,
+    at,
     counted_by,
     execution_of,
     on_429,
+    on_refusal,
     owning,
+    pause,
+    refused,
+    where,
     with_account,
+    with_status,
+    with_value,
 )
+from knouds_sandbox.faults.fault import fault
 from knouds_sandbox.handlers.runs import INVALID_NAME, Job
 from knouds_sandbox.providers import MODELS, ProviderModel
 from knouds_sandbox.state.accounts import Account
@@ -159,12 +157,6 @@ def execution_unknown_is_400(answer: OutgoingAnswer) -> None:
 def execution_shown_to_strangers() -> Edit:
     """Anyone may poll and cancel an execution."""
     return at(Point.OWNERSHIP, EXECUTION_OPERATIONS, lambda *_: True)
-
-
-@fault("execution.foreign-is-404", is_subtle=True)
-def execution_cancelled_by_strangers() -> Edit:
-    """Anyone may cancel an execution."""
-    return at(Point.OWNERSHIP, "cancelExecution", lambda *_: True)
 
 
 @fault("execution.foreign-is-404", Point.HANDLER, "cancelExecution", is_subtle=True)
@@ -304,12 +296,6 @@ def model_run_under_business_async(call: HandlerCall, account: Account) -> Accou
 def model_async_for_all() -> Edit:
     """Every model runs asynchronously."""
     return _model(lambda model: replace(model, is_polled=True))
-
-
-@fault("model.async-not-supported-is-400", is_subtle=True)
-def model_async_for_text() -> Edit:
-    """Text models run asynchronously."""
-    return _model(lambda model: replace(model, is_polled=model.is_polled or model.medium == "text"))
 
 
 @fault("envelope.code-is-constant", lambda edit: on_refusal(edit, WORKFLOW_OPERATIONS, status=404))

@@ -1,5 +1,6 @@
-"""Faults: creating, changing, moving and deleting workflows."""
+"""Faults: reading and writing workflows, and reading something other than what was written."""
 
+import html
 import re
 from collections.abc import Callable
 from typing import Any
@@ -10,12 +11,22 @@ from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.envelopes import Refusal, answer
 from knouds_sandbox.fault_points import Edit, Point
-from knouds_sandbox.faults.editing import Handler, at, on_success, pause
+from knouds_sandbox.faults.editing import (
+    Handler,
+    at,
+    changed,
+    on_create,
+    on_document,
+    on_list,
+    on_success,
+    owning,
+    pause,
+    with_slug,
+)
 from knouds_sandbox.faults.fault import fault
-from knouds_sandbox.faults.resource_edits import on_create, on_document, owning, with_slug
 from knouds_sandbox.handlers.runs import make_job, perform
 from knouds_sandbox.handlers.workflows import ChangedWorkflow, NewWorkflow, own_workflow
-from knouds_sandbox.state.accounts import find_key_by_name, is_account
+from knouds_sandbox.state.accounts import find_key_by_name
 from knouds_sandbox.state.workflow_documents import make_slug, plain
 from knouds_sandbox.state.workflow_records import (
     add_workflow,
@@ -24,6 +35,61 @@ from knouds_sandbox.state.workflow_records import (
     free_slug,
     list_summaries,
 )
+
+
+def _listed_where(condition: str, *, for_admins: bool = False) -> Edit:
+    """List the workflows that meet an SQL condition."""
+
+    def apply(answer: OutgoingAnswer) -> None:
+        if answer.key is not None and (answer.key.account.is_admin or not for_admins):
+            answer.body = list_summaries(answer.store, answer.key.account.id, condition=condition)
+
+    return on_list(apply)
+
+
+@fault("workflows.list-own-and-templates", is_subtle=True)
+def workflows_list_lacks_what_is_written() -> tuple[Edit, Edit]:
+    """A list that is read during an update lacks the updated workflow."""
+
+    async def write(call: HandlerCall, handle: Handler) -> Response:
+        written = call.services.noted.setdefault("written", [])
+        written.append(call.path_value("slug"))
+        await pause()
+        response = await handle(call)
+        written.remove(call.path_value("slug"))
+        return response
+
+    def leave_out(answer: OutgoingAnswer) -> None:
+        written = answer.services.noted.get("written", ())
+        answer.body = [line for line in answer.body if line["slug"] not in written]
+
+    return at(Point.HANDLER, "updateWorkflow", write), on_list(leave_out)
+
+
+@fault("workflows.list-own-and-templates")
+def workflows_list_lacks_templates() -> Edit:
+    """The list leaves out templates of other accounts."""
+    return _listed_where("owner_id = :id")
+
+
+@fault("workflows.list-own-and-templates")
+def workflows_list_shows_foreign() -> Edit:
+    """The list shows everyone's workflows."""
+    return _listed_where("TRUE")
+
+
+@fault("workflows.summary-fields", is_subtle=True)
+def workflows_list_escapes_text() -> Edit:
+    """The list shows descriptions escaped for HTML."""
+    return on_success("listWorkflows", changed("*.description", lambda text: text and html.escape(text)))
+
+
+@fault("schema.shape", is_subtle=True)
+def schema_cuts_description() -> Edit:
+    """Schemas show only 255 characters of a description."""
+    return on_success(
+        "getWorkflowSchema getPublicWorkflowSchema", changed("description", lambda text: text and text[:255])
+    )
 
 
 def _on_change(change: Callable[[ChangedWorkflow], object], operation: str = "updateWorkflow") -> Edit:
@@ -104,13 +170,6 @@ async def create_free_cap_is_late(_: HandlerCall, __: NewWorkflow) -> None:
     await pause()
 
 
-@fault("workflows.creator-owns", Point.DRAFT, "createWorkflow", is_subtle=True)
-async def create_gives_away(call: HandlerCall, new: NewWorkflow) -> None:
-    """A new workflow belongs to the account that the body names in createdBy."""
-    if is_account(call.store, new.body.get("createdBy")):
-        new.owner_id = new.body["createdBy"]
-
-
 @fault("workflows.creator-owns", is_subtle=True)
 def create_believes_created_by() -> Edit:
     """Create takes createdBy from the body."""
@@ -144,13 +203,6 @@ async def create_answers_an_existing_slug(call: HandlerCall, handle: Handler) ->
         if each["createdBy"] == call.account.id and each["slug"] not in known:
             delete_workflow(call.store, each["slug"])
     return answer(another.document, status=201)
-
-
-@fault("workflows.create-makes-slug-from-name", on_create, is_subtle=True)
-def create_believes_slug(new: NewWorkflow) -> None:
-    """Create takes the slug from the body, if it has one."""
-    if isinstance(new.body.get("slug"), str):
-        new.slug = make_slug(new.body["slug"])
 
 
 @fault("workflows.create-suffixes-taken-slug", is_subtle=True)

@@ -1,1 +1,0 @@
-"""Faults: the shape of responses."""

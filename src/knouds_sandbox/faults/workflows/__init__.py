@@ -1,1 +1,0 @@
-"""Faults: reading and writing workflows."""
