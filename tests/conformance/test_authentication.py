@@ -18,9 +18,9 @@ def test_valid_key_is_accepted(tester, operation):
 
 @pytest.mark.operations(secured=False)
 @pytest.mark.proves(authentication.public_operation)
-def test_public_operation_needs_no_key(tester, subjects, operation):
+def test_public_operation_needs_no_key(tester, test_data, operation):
     """A public operation answers without a key."""
-    tester.send(operation.id, None, subjects.call_without_key(operation))
+    tester.send(operation.id, None, test_data.call_without_key(operation))
 
 
 @pytest.mark.proves(authentication.session_only_path)

@@ -23,15 +23,15 @@ from knouds_harness.targets.needs.workflows import ANY_MODEL, ANY_WORKFLOW, BOUN
 @pytest.mark.shows("capability.denied-names-required")
 @pytest.mark.shows("capability.exact-is-admitted")
 @given(data=st.data())
-def test_any_set_of_capabilities_follows_the_rule(tester, subjects, data):
+def test_any_set_of_capabilities_follows_the_rule(tester, test_data, data):
     """Whatever set a key holds, it is admitted exactly where the documented rule says so."""
     operation = data.draw(
         st.sampled_from([each for each in tester.document.operations if not each.is_public])
     )
     held = data.draw(capability_sets(_universe(tester)))
-    key = tester.minted(held, account=subjects.account_of(operation))
+    key = tester.minted(held, account=test_data.account_of(operation))
 
-    exchange = Walk(subjects, operation).send(Point(value=key_value(key.name, lambda _: key)))
+    exchange = Walk(test_data, operation).send(Point(value=key_value(key.name, lambda _: key)))
 
     assert exchange is None or not tester.findings_about(exchange)
 
@@ -56,23 +56,23 @@ def _universe(tester):
 @pytest.mark.needs(BOUND_KEY)
 @pytest.mark.shows("capability.bound-form-is-admitted")
 @pytest.mark.records("runWorkflow-bound", 200)
-def test_bound_key_runs_what_it_is_bound_to(tester, subjects):
+def test_bound_key_runs_what_it_is_bound_to(tester, test_data):
     """A key that is bound to a workflow or model runs that, in either form."""
     key, resource = tester.need(BOUND_KEY)
 
     if resource.polled:
-        subjects.run(resource, key, is_async=True)
-    subjects.run(resource, key)
+        test_data.run(resource, key, is_async=True)
+    test_data.run(resource, key)
 
 
 @pytest.mark.proves(capabilities.admitted)
 @pytest.mark.needs(STAR_KEY, MAY_RUN, MAY_WRITE)
 @pytest.mark.shows("capability.star-is-admitted")
-def test_star_reads_and_cancels_executions_of_its_own(tester, subjects):
+def test_star_reads_and_cancels_executions_of_its_own(tester, test_data):
     """A key that holds everything reads and cancels what it ran, where only its capability can refuse it."""
     key = tester.need(STAR_KEY)
-    submitted = subjects.run(subjects.free_workflow(key), key, is_async=True)
-    call = Call(path_values={"id": subjects.execution_id_of(submitted)})
+    submitted = test_data.run(test_data.free_workflow(key), key, is_async=True)
+    call = Call(path_values={"id": test_data.execution_id_of(submitted)})
 
     tester.send("getExecution", key, call)
     tester.send("cancelExecution", key, call)
@@ -80,17 +80,17 @@ def test_star_reads_and_cancels_executions_of_its_own(tester, subjects):
 
 @pytest.mark.proves(capabilities.nothing_changed)
 @pytest.mark.needs(AUTHOR_AND_LESSER)
-def test_denial_has_no_effect(tester, subjects, document, personas):
+def test_denial_has_no_effect(tester, test_data, document, personas):
     """A refused write leaves the workflow as it was."""
     owner, _ = tester.need(AUTHOR_AND_LESSER)
-    call = Call(path_values={"slug": subjects.make_workflow(owner)})
+    call = Call(path_values={"slug": test_data.make_workflow(owner)})
     before = body_of(tester.send("getWorkflow", owner, call))
 
     for operation_id in ("updateWorkflow", "moveWorkflow", "deleteWorkflow"):
         operation = document.operation_by_id[operation_id]
         for persona in personas:
             if persona.user == owner.user and not operation.admits(persona.capabilities, call.path_values):
-                refused = subjects.call_on_existing(operation).having(path_values=call.path_values)
+                refused = test_data.call_on_existing(operation).having(path_values=call.path_values)
                 tester.send(operation_id, persona, refused)
 
     tester.judge(capabilities.nothing_changed, tester.send("getWorkflow", owner, call), before=before)

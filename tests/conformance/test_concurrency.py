@@ -56,7 +56,7 @@ def are_admitted(exchanges):
 
 
 @pytest.mark.proves(concurrency.distinct_slugs)
-def test_workflows_created_at_once_get_different_slugs(tester, subjects):
+def test_workflows_created_at_once_get_different_slugs(tester, test_data):
     """Workflows of one name that are created at once get slugs of their own."""
     call = Call(json={"name": fresh_name("twin")})
 
@@ -89,11 +89,11 @@ def read(tester, persona, slug):
 
 
 @pytest.mark.proves(concurrency.updates_in_some_order)
-def test_updates_at_once_all_take_effect(tester, subjects):
+def test_updates_at_once_all_take_effect(tester, test_data):
     """Updates at once of different members all take effect, one after another."""
     owner = tester.need(AUTHOR)
     for _ in range(ROUNDS):
-        slug = subjects.make_workflow(owner, description="before")
+        slug = test_data.make_workflow(owner, description="before")
         before = read(tester, owner, slug)
         updates = [{"description": "first"}, {"name": fresh_name("scratch again")}, {"description": "second"}]
         sendings = [to_workflow("updateWorkflow", owner, slug, update) for update in updates]
@@ -107,11 +107,11 @@ def test_updates_at_once_all_take_effect(tester, subjects):
 
 
 @pytest.mark.proves(concurrency.moves_in_some_order)
-def test_move_takes_effect_beside_updates(tester, subjects):
+def test_move_takes_effect_beside_updates(tester, test_data):
     """A move takes effect, even with updates at the same time."""
     owner = tester.need(AUTHOR)
     for _ in range(ROUNDS):
-        slug = subjects.make_workflow(owner)
+        slug = test_data.make_workflow(owner)
         before = read(tester, owner, slug)
         folder = f"harness-{uuid.uuid4().hex[:8]}"
         update = to_workflow("updateWorkflow", owner, slug, {"description": "beside a move"})
@@ -124,11 +124,11 @@ def test_move_takes_effect_beside_updates(tester, subjects):
 
 
 @pytest.mark.proves(concurrency.deletes_in_some_order)
-def test_workflow_deleted_beside_updates_stays_deleted(tester, subjects):
+def test_workflow_deleted_beside_updates_stays_deleted(tester, test_data):
     """A workflow that is deleted while it is written stays deleted."""
     owner = tester.need(AUTHOR)
     for _ in range(ROUNDS):
-        slug = subjects.make_workflow(owner)
+        slug = test_data.make_workflow(owner)
         update = to_workflow("updateWorkflow", owner, slug, {"description": "beside a delete"})
         delete = to_workflow("deleteWorkflow", owner, slug)
         get = to_workflow("getWorkflow", owner, slug)
@@ -140,11 +140,11 @@ def test_workflow_deleted_beside_updates_stays_deleted(tester, subjects):
 
 
 @pytest.mark.proves(concurrency.lists_in_some_order)
-def test_lists_beside_writes_hold_what_is_there(tester, subjects):
+def test_lists_beside_writes_hold_what_is_there(tester, test_data):
     """While workflows are created, updated and deleted, lists lose nothing and show nothing twice."""
     owner = tester.need(AUTHOR)
     for _ in range(ROUNDS):
-        kept, gone = (subjects.make_workflow(owner, description="before") for _ in range(2))
+        kept, gone = (test_data.make_workflow(owner, description="before") for _ in range(2))
         update = to_workflow("updateWorkflow", owner, kept, {"description": "beside a list"})
         create = ("createWorkflow", owner, Call(json={"name": fresh_name("listed")}))
         delete = to_workflow("deleteWorkflow", owner, gone)
@@ -160,7 +160,7 @@ def test_lists_beside_writes_hold_what_is_there(tester, subjects):
 
 def cancelled_at_once(tester, executions, trace):
     """An execution with several cancels, and polls between, at once; polled on until it has ended."""
-    call = Call(path_values={"id": executions.subjects.execution_id_of(trace.submitted)})
+    call = Call(path_values={"id": executions.test_data.execution_id_of(trace.submitted)})
     cancel, poll = (
         (operation_id, trace.reader, call) for operation_id in ("cancelExecution", "getExecution")
     )
@@ -207,7 +207,7 @@ def test_simultaneous_cancels_are_delivered_once(tester, executions, run, receiv
         raise Untested("a key of the account with the webhook that holds execution:cancel", "profile")
     own = KeyAndResource(receiving.reader, receiving.resource)
     trace = executions.submit(own, submitter=receiving.key)
-    execution_id = executions.subjects.execution_id_of(trace.submitted)
+    execution_id = executions.test_data.execution_id_of(trace.submitted)
 
     trace = cancelled_at_once(tester, executions, trace)
 
@@ -266,7 +266,7 @@ def runs_on_few_credits(target):
 @pytest.mark.spends.with_args(runs_on_few_credits)
 @pytest.mark.needs(LAST_CREDITS)
 @pytest.mark.proves(concurrency.no_overspending, refusals.too_few_credits)
-def test_runs_of_a_key_on_its_last_credits(tester, subjects):
+def test_runs_of_a_key_on_its_last_credits(tester, test_data):
     """Runs at once of the account whose profile says how many credits it has do not spend more than these."""
     persona, resource, had_credits = tester.need(LAST_CREDITS)
     price = tester.price(resource)
@@ -278,8 +278,8 @@ def test_runs_of_a_key_on_its_last_credits(tester, subjects):
     if price * times > tester.client.guard.budget.left_credits:
         raise Untested(f"limits.credits for {times} runs, which are set aside at {price:g} each", "profile")
 
-    exchanges = tester.send_together(*subjects.running(resource, persona), times=times)
-    while (last := subjects.run(resource, persona, is_throttling_expected=True)).status == 200:
+    exchanges = tester.send_together(*test_data.running(resource, persona), times=times)
+    while (last := test_data.run(resource, persona, is_throttling_expected=True)).status == 200:
         exchanges.append(last)
         if len(exchanges) > times + had_credits / price:
             raise Untested(f"the credits of keys.{persona.name}: it has more, as it can still pay for a run")
@@ -296,11 +296,11 @@ def test_runs_of_a_key_on_its_last_credits(tester, subjects):
 
 @pytest.mark.needs(TWO_ACCOUNTS)
 @pytest.mark.proves(usage.own_user, authentication.whoami_owner, workflows.listed)
-def test_each_key_gets_its_own_answers(tester, subjects):
+def test_each_key_gets_its_own_answers(tester, test_data):
     """Keys of several accounts that ask at once are each told of their own account."""
     readers_last = sorted(active_keys(tester.target), key=lambda key: key.holds("workflow:read"))
     keys = dict(list({key.user: key for key in readers_last}.items())[-MOST_ACCOUNTS:])
-    ids = {user: subjects.account_id(key) for user, key in keys.items()}
+    ids = {user: test_data.account_id(key) for user, key in keys.items()}
     asked = [
         (operation_id, key)
         for _ in range(2)
@@ -324,16 +324,16 @@ def test_each_key_gets_its_own_answers(tester, subjects):
 
 @pytest.mark.proves(runs.own_result)
 @pytest.mark.spends.with_args(once(*[FREE_WORKFLOW_RUN] * (AT_ONCE + 1)))
-def test_each_run_at_once_gets_its_own_result(tester, subjects):
+def test_each_run_at_once_gets_its_own_result(tester, test_data):
     """Runs at once of one workflow are each answered with what was made of their own inputs."""
     owner, workflow = tester.need(FREE_WORKFLOW_RUN)
     marks = [f"harness-{number}-{fresh_token()}" for number in range(AT_ONCE)]
     names = text_fields(tester, owner, workflow)
     marked = [replace(workflow, inputs=workflow.inputs | dict.fromkeys(names, mark)) for mark in marks]
-    if marks[0] not in subjects.run(marked[0], owner).body.decode("utf-8", "replace"):
+    if marks[0] not in test_data.run(marked[0], owner).body.decode("utf-8", "replace"):
         raise Untested("a workflow without generator nodes whose result shows the texts of its inputs")
 
-    exchanges = subjects.run_at_once([(owner, each) for each in marked])
+    exchanges = test_data.run_at_once([(owner, each) for each in marked])
 
     for mark, exchange in zip(marks, exchanges, strict=True):
         tester.judge(runs.own_result, exchange, mark=mark, marks=marks)
@@ -351,15 +351,15 @@ def listed_of(target, user):
 @pytest.mark.limited
 @pytest.mark.spends.with_args(limited_runs(PAID_AT_ONCE + 2))
 @pytest.mark.proves(concurrency.all_counted, schemas.limited_run_headers)
-def test_requests_at_once_count_one_by_one(tester, subjects):
+def test_requests_at_once_count_one_by_one(tester, test_data):
     """Of requests that are sent at once each leaves one less."""
-    persona, workflow = tester.need(LIMITED_KEY), subjects.cheapest_workflow(tester.need(LIMITED_KEY))
+    persona, workflow = tester.need(LIMITED_KEY), test_data.cheapest_workflow(tester.need(LIMITED_KEY))
     if CONTROL.find(tester.target) is not None:
         tester.next_window()
-    earlier = subjects.run(workflow, persona, is_throttling_expected=True)
+    earlier = test_data.run(workflow, persona, is_throttling_expected=True)
 
     times = PAID_AT_ONCE if tester.price(workflow) else AT_ONCE
-    between = tester.send_together(*subjects.running(workflow, persona), times=times)
+    between = tester.send_together(*test_data.running(workflow, persona), times=times)
 
-    later = subjects.run(workflow, persona, is_throttling_expected=True)
+    later = test_data.run(workflow, persona, is_throttling_expected=True)
     tester.judge(concurrency.all_counted, later, earlier=earlier, between=between)

@@ -33,11 +33,11 @@ def test_private_workflow_has_no_public_schema(tester, target):
 
 @pytest.mark.proves(refusals.async_not_supported)
 @pytest.mark.records("runModel-async-not-supported")
-def test_async_run_of_an_unpolled_model_is_refused(tester, subjects, target):
+def test_async_run_of_an_unpolled_model_is_refused(tester, test_data, target):
     """An async run of a model that is not polled is a 400 ASYNC_NOT_SUPPORTED."""
     key, _ = tester.need(UNPOLLED_MODEL)
     for model in every(UNPOLLED_MODEL)(target):
-        subjects.run(model, key, is_async=True, is_refused=True)
+        test_data.run(model, key, is_async=True, is_refused=True)
 
 
 @pytest.mark.waits
@@ -58,11 +58,11 @@ def test_async_run_of_an_unpolled_model_is_refused(tester, subjects, target):
         for need in [key_that_runs(kind, having="with fails = true", fits=lambda each: each.fails)]
     ],
 )
-def test_failure_of_the_provider_is_a_documented_500(tester, subjects, need):
+def test_failure_of_the_provider_is_a_documented_500(tester, test_data, need):
     """A provider's failure is a 500 EXECUTION_FAILED."""
     key, resource = tester.need(need)
 
-    subjects.run(resource, key)
+    test_data.run(resource, key)
 
 
 @pytest.mark.proves(refusals.constant_code)

@@ -68,11 +68,11 @@ def tried(tester, operation, intruder, name, value):
 )
 @pytest.mark.proves(*dict.fromkeys(REFUSED.values()), workflows.untouched)
 @pytest.mark.needs(TWO_AUTHORS)
-def test_private_workflow_is_refused_to_others_and_stays_as_it_was(tester, subjects, operation, order):
+def test_private_workflow_is_refused_to_others_and_stays_as_it_was(tester, test_data, operation, order):
     """Someone else's private workflow is refused, and is afterwards what it was, as its owner reads it."""
     need = TWO_AUTHORS_WHO_RUN if operation.id == "runWorkflow" else TWO_AUTHORS
     owner, intruder = tester.need(need)[::order]
-    slug, before = filed(tester, subjects, owner, is_public=False)
+    slug, before = filed(tester, test_data, owner, is_public=False)
 
     tried(tester, operation, intruder, "slug", slug)
 
@@ -103,12 +103,12 @@ def test_private_workflow_is_refused_to_others_and_stays_as_it_was(tester, subje
 @pytest.mark.proves(refusals.foreign_execution, isolation.not_cancelled)
 @pytest.mark.shows("execution.foreign-is-404")
 def test_execution_is_hidden_from_others_and_not_cancelled_by_them(
-    tester, subjects, document, operation_id, need
+    tester, test_data, document, operation_id, need
 ):
     """Someone else's execution is a 404, and is not cancelled by it, as its owner reads it."""
     (owner, resource), intruder = tester.need(need)
-    submitted = subjects.run(resource, owner, is_async=True)
-    execution_id = subjects.execution_id_of(submitted)
+    submitted = test_data.run(resource, owner, is_async=True)
+    execution_id = test_data.execution_id_of(submitted)
 
     hidden = tried(tester, document.operation_by_id[operation_id], intruder, "id", execution_id)
     tester.keep(f"{operation_id}-foreign", hidden)
@@ -121,20 +121,20 @@ def test_execution_is_hidden_from_others_and_not_cancelled_by_them(
 @pytest.mark.proves(workflows.listed)
 @pytest.mark.needs(TWO_AUTHORS)
 @pytest.mark.shows("workflows.list-own-and-templates")
-def test_foreign_workflow_is_not_listed(tester, subjects, order):
+def test_foreign_workflow_is_not_listed(tester, test_data, order):
     """What is private does not show in the other's list."""
     owner, intruder = tester.need(TWO_AUTHORS)[::order]
-    _, slug = make(subjects, owner, {"name": fresh_name("Mine")})
+    _, slug = make(test_data, owner, {"name": fresh_name("Mine")})
 
     tester.judge(workflows.listed, tester.send("listWorkflows", intruder), foreign={slug})
 
 
 @pytest.mark.proves(isolation.not_received, workflows.creator_may)
-def test_workflow_moved_to_a_foreign_folder_does_not_show_there(tester, subjects):
+def test_workflow_moved_to_a_foreign_folder_does_not_show_there(tester, test_data):
     """A workflow that says it is in somebody else's folder neither shows there nor becomes theirs."""
     (other, _), owner = tester.need(FILED_AND_STRANGER)
     folder_id = folder_of(tester)
-    _, slug = make(subjects, owner, {"name": fresh_name("Pushed")})
+    _, slug = make(test_data, owner, {"name": fresh_name("Pushed")})
 
     move(tester, owner, slug, folder_id)  # whether that is refused is open
 
@@ -145,10 +145,10 @@ def test_workflow_moved_to_a_foreign_folder_does_not_show_there(tester, subjects
 @in_both_directions
 @pytest.mark.proves(usage.no_foreign_run)
 @pytest.mark.needs(TWO_AUTHORS_WHO_RUN)
-def test_foreign_runs_are_not_listed(tester, subjects, order):
+def test_foreign_runs_are_not_listed(tester, test_data, order):
     """Usage shows no run of somebody else's, asked for by their workflow's slug or not."""
     owner, intruder = tester.need(TWO_AUTHORS_WHO_RUN)[::order]
-    workflow = subjects.free_workflow(owner)
+    workflow = test_data.free_workflow(owner)
     known = {row.get("requestId") for row in read_rows(tester, owner)}
     run_free(tester, owner, workflow.slug)
 
@@ -163,14 +163,14 @@ def test_foreign_runs_are_not_listed(tester, subjects, order):
 # Which models the second account lists already is not known before: at most the dearest is left.
 @pytest.mark.spends.with_args(lambda target: cheapest_first(target)[-1:])
 @pytest.mark.proves(isolation.no_foreign_model)
-def test_foreign_models_are_not_listed(tester, subjects):
+def test_foreign_models_are_not_listed(tester, test_data):
     """A model that one account runs does not turn up among the models of another."""
     (owner, _), other = tester.need(MODEL_RUN_AND_STRANGER)
     listed = listed_models(tester.send("listUsageModels", other)) or []
     model = next((each for each in cheapest_first(tester.target) if each.name not in listed), None)
     if model is None:
         raise Untested("a model that the second account does not list already", "profile")
-    run = subjects.run(model, owner)
+    run = test_data.run(model, owner)
     await_rows(tester, owner, lambda rows: any(model.name in model_ids_of(row) for row in rows))
 
     if run.status == 200:

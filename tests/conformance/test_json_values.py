@@ -20,10 +20,10 @@ pytestmark = [pytest.mark.independent, pytest.mark.proves(form.no_server_error, 
 
 
 @pytest.mark.needs(FREE_RUNNER)
-def test_inputs_may_hold_any_json_value(tester, subjects):
+def test_inputs_may_hold_any_json_value(tester, test_data):
     """Inputs may hold any JSON value: a run succeeds, is refused, or its provider fails."""
     owner = tester.need(FREE_RUNNER)
-    call = Call(path_values={"slug": subjects.cheapest_workflow(owner).slug})
+    call = Call(path_values={"slug": test_data.cheapest_workflow(owner).slug})
 
     for exchange in each_sent(
         lambda names: tester.send("runWorkflow", owner, call.having(raw=as_inputs(names))), VALUES
@@ -57,10 +57,10 @@ def test_refused_inputs_of_any_value(tester, need):
 
 @pytest.mark.needs(AUTHOR)
 @pytest.mark.parametrize("operation_id", ["createWorkflow", "updateWorkflow"])
-def test_documents_may_hold_any_json_value(tester, subjects, operation_id):
+def test_documents_may_hold_any_json_value(tester, test_data, operation_id):
     """A workflow's texts and the data of its nodes may hold any JSON value, and what is taken can be read."""
     owner = tester.need(AUTHOR)
-    slug = subjects.make_workflow(owner)
+    slug = test_data.make_workflow(owner)
     node = a_node(tester, owner)
 
     def send(names):
@@ -77,10 +77,10 @@ def test_documents_may_hold_any_json_value(tester, subjects, operation_id):
 
 
 @pytest.mark.needs(AUTHOR)
-def test_move_may_name_any_text_as_folder(tester, subjects):
+def test_move_may_name_any_text_as_folder(tester, test_data):
     """A move may name any text."""
     owner = tester.need(AUTHOR)
-    call = Call(path_values={"slug": subjects.make_workflow(owner)})
+    call = Call(path_values={"slug": test_data.make_workflow(owner)})
 
     for exchange in each_sent(
         lambda names: tester.send(

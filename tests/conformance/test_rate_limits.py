@@ -44,9 +44,9 @@ AT_ONCE = 8
 MOST_REMAINING = 2_000  # an account that is told of more than this may well have no limit
 
 
-def run(subjects, workflow, persona):
+def run(test_data, workflow, persona):
     """Run, and take a 429 for an answer."""
-    return subjects.run(workflow, persona, is_throttling_expected=True)
+    return test_data.run(workflow, persona, is_throttling_expected=True)
 
 
 def open_window(tester):
@@ -55,18 +55,18 @@ def open_window(tester):
         tester.next_window()
 
 
-def fill(subjects, workflow, persona, times):
+def fill(test_data, workflow, persona, times):
     """Run so often, some at a time.
 
     Returns:
         As of ``first_refused``.
     """
-    first = run(subjects, workflow, persona)
+    first = run(test_data, workflow, persona)
     if first.status == 429:
         raise Untested("a run that is admitted: the first one of a window was refused for its rate")
-    others = subjects.tester.send_together(*subjects.running(workflow, persona), times=times - 1)
+    others = test_data.tester.send_together(*test_data.running(workflow, persona), times=times - 1)
     for each in others:
-        subjects.require_success(each, workflow, persona)
+        test_data.require_success(each, workflow, persona)
     return first_refused([first, *others])
 
 
@@ -85,15 +85,15 @@ def first_refused(answers):
     schemas.headers,
     schemas.limited_run_headers,
 )
-def test_remaining_falls_by_one_with_each_run(tester, subjects):
+def test_remaining_falls_by_one_with_each_run(tester, test_data):
     """Each run leaves one less, whatever is read in between."""
     persona = tester.need(LIMITED_KEY)
-    workflow = subjects.cheapest_workflow(persona)
+    workflow = test_data.cheapest_workflow(persona)
     open_window(tester)
-    exchanges = [run(subjects, workflow, persona) for _ in range(3)]
+    exchanges = [run(test_data, workflow, persona) for _ in range(3)]
     for read in ("getWhoami", "listUsage"):
         tester.send(read, persona)
-    exchanges.append(run(subjects, workflow, persona))
+    exchanges.append(run(test_data, workflow, persona))
 
     if CONTROL.find(tester.target) is not None:
         tester.judge(rate_limits.remaining_counts, exchanges[0], admitted=1, is_alone=True)
@@ -106,11 +106,11 @@ def test_remaining_falls_by_one_with_each_run(tester, subjects):
 @pytest.mark.limited
 @pytest.mark.spends.with_args(limited_runs(1))
 @pytest.mark.proves(rate_limits.window_ends, schemas.headers)
-def test_window_ends_within_a_minute(tester, subjects):
+def test_window_ends_within_a_minute(tester, test_data):
     """A window ends at most 60 s from now."""
     persona = tester.need(LIMITED_KEY)
 
-    exchange = run(subjects, subjects.cheapest_workflow(persona), persona)
+    exchange = run(test_data, test_data.cheapest_workflow(persona), persona)
 
     tester.judge(rate_limits.window_ends, exchange, advanced_s=tester.advanced_s)
 
@@ -137,11 +137,11 @@ def test_window_ends_within_a_minute(tester, subjects):
         )
     ],
 )
-def test_limit_header_tells_the_limit_of_the_tier(tester, subjects, need, tier):
+def test_limit_header_tells_the_limit_of_the_tier(tester, test_data, need, tier):
     """The limit that the headers tell is the tier's."""
     persona = tester.need(need)
 
-    exchange = run(subjects, subjects.cheapest_workflow(persona), persona)
+    exchange = run(test_data, test_data.cheapest_workflow(persona), persona)
 
     tester.judge(rate_limits.told_limit, exchange, tier=tier)
     tester.judge(schemas.limited_run_headers, exchange)
@@ -152,15 +152,15 @@ def test_limit_header_tells_the_limit_of_the_tier(tester, subjects, need, tier):
 @pytest.mark.spends.with_args(limited_runs(2, BUSINESS_KEY))
 @pytest.mark.proves(rate_limits.separate_routes)
 @pytest.mark.records("runModel-limited", 200, is_named=True)
-def test_routes_are_counted_apart(tester, subjects):
+def test_routes_are_counted_apart(tester, test_data):
     """Runs of models in between do not count against runs of workflows."""
     persona, model = tester.need(BUSINESS_KEY_FOR_BOTH)
-    workflow = subjects.cheapest_workflow(persona)
+    workflow = test_data.cheapest_workflow(persona)
     open_window(tester)
     with tester.reserved(persona, "runWorkflow"):
-        earlier = run(subjects, workflow, persona)
-        of_model, _ = subjects.run_at_once([(persona, model)] * 2)
-        later = run(subjects, workflow, persona)
+        earlier = run(test_data, workflow, persona)
+        of_model, _ = test_data.run_at_once([(persona, model)] * 2)
+        later = run(test_data, workflow, persona)
 
     tester.judge(rate_limits.separate_routes, later, earlier=earlier)
     tester.keep("runModel-limited", of_model)
@@ -171,15 +171,15 @@ def test_routes_are_counted_apart(tester, subjects):
 @pytest.mark.limited
 @pytest.mark.spends.with_args(limited_runs(4))
 @pytest.mark.proves(rate_limits.shared_by_keys)
-def test_keys_of_one_account_are_counted_together(tester, subjects):
+def test_keys_of_one_account_are_counted_together(tester, test_data):
     """A second key of the account goes on counting where the first one was."""
     first, second = tester.need(TWO_LIMITED_KEYS)
-    workflow = subjects.cheapest_workflow(first)
+    workflow = test_data.cheapest_workflow(first)
     open_window(tester)
     for _ in range(3):
-        earlier = run(subjects, workflow, first)
+        earlier = run(test_data, workflow, first)
 
-    later = run(subjects, workflow, second)
+    later = run(test_data, workflow, second)
 
     tester.judge(rate_limits.shared_by_keys, later, earlier=earlier, advanced_s=tester.advanced_s)
 
@@ -196,15 +196,15 @@ def test_keys_of_one_account_are_counted_together(tester, subjects):
         )
     ],
 )
-def test_accounts_are_counted_apart(tester, subjects, need):
+def test_accounts_are_counted_apart(tester, test_data, need):
     """Runs of another account in between do not count."""
     persona, other = tester.need(need)
-    workflow = subjects.cheapest_workflow(persona)
+    workflow = test_data.cheapest_workflow(persona)
     open_window(tester)
-    earlier = run(subjects, workflow, persona)
-    run(subjects, subjects.cheapest_workflow(other), other)
+    earlier = run(test_data, workflow, persona)
+    run(test_data, test_data.cheapest_workflow(other), other)
 
-    later = run(subjects, workflow, persona)
+    later = run(test_data, workflow, persona)
 
     tester.judge(rate_limits.separate_accounts, later, earlier=earlier)
 
@@ -212,31 +212,31 @@ def test_accounts_are_counted_apart(tester, subjects, need):
 @pytest.mark.limited
 @pytest.mark.proves(rate_limits.window_stands, rate_limits.window_turned)
 @pytest.mark.needs(FILLABLE_WINDOW)
-def test_window_keeps_its_end_and_then_starts_again(tester, subjects):
+def test_window_keeps_its_end_and_then_starts_again(tester, test_data):
     """A window keeps its end and goes on counting until then, and not after."""
     persona = tester.need(FILLABLE_WINDOW)
-    workflow = subjects.free_workflow(persona)
+    workflow = test_data.free_workflow(persona)
     tester.next_window()
-    first = run(subjects, workflow, persona)
+    first = run(test_data, workflow, persona)
     left_s = seconds_left(first, advanced_s=tester.advanced_s)
     left_s = WINDOW_S if left_s is None else min(max(left_s, 0), WINDOW_S)
 
     tester.advance_clock(max(left_s - MARGIN_S, 0))
-    second = run(subjects, workflow, persona)
+    second = run(test_data, workflow, persona)
     if left_s > MARGIN_S and (second.started_at - first.started_at).total_seconds() < MARGIN_S - 2:
         tester.judge(rate_limits.window_stands, second, earlier=first)
 
     tester.advance_clock(MARGIN_S + 2)
-    tester.judge(rate_limits.window_turned, run(subjects, workflow, persona), earlier=first)
+    tester.judge(rate_limits.window_turned, run(test_data, workflow, persona), earlier=first)
 
 
-def window_to_fill(tester, subjects, pytestconfig):
+def window_to_fill(tester, test_data, pytestconfig):
     """A window of the pro account; in a quick check none that takes its time."""
     persona = tester.need(FILLABLE_WINDOW)
     if CONTROL.find(tester.target) is None and pytestconfig.getoption("--quick"):
         raise Untested("time: a full check fills a window in up to two minutes", "profile")
     return RateLimitWindow(
-        tester=tester, subjects=subjects, persona=persona, workflow=subjects.cheapest_workflow(persona)
+        tester=tester, test_data=test_data, persona=persona, workflow=test_data.cheapest_workflow(persona)
     )
 
 
@@ -261,14 +261,14 @@ def test_runs_of_models_are_limited_too(tester):
     tester.next_window()
 
 
-def judge_others_of_full_window(tester, subjects, window, over):
+def judge_others_of_full_window(tester, test_data, window, over):
     """Have those judged who share the full window, and those who do not."""
     second = key_beside(tester.target, window.persona, "workflow:run")
     if second is not None:
         tester.judge(rate_limits.refused_for_every_key, window.run(second), over=over)
     others = [pair.second for pair in LIMITED_KEY_AND_STRANGER.fitting(tester.target)]
     for other in [each for each in others if each.user != window.persona.user][:1]:
-        answer_of_other = run(subjects, subjects.cheapest_workflow(other), other)
+        answer_of_other = run(test_data, test_data.cheapest_workflow(other), other)
         tester.judge(rate_limits.others_admitted, answer_of_other, over=over)
     of_models = PRO_MODEL_KEY.find(tester.target)
     if of_models is not None and of_models.user == window.persona.user:
@@ -312,16 +312,16 @@ def what_a_window_spends(target):
     form.context_fields,
     form.code_fits_status,
 )
-def test_run_over_the_limit_is_refused_until_the_window_ends(tester, subjects, pytestconfig):
+def test_run_over_the_limit_is_refused_until_the_window_ends(tester, test_data, pytestconfig):
     """Exactly the tier's limit is admitted; what comes next is a 429, until the time it tells is over."""
-    window = window_to_fill(tester, subjects, pytestconfig)
+    window = window_to_fill(tester, test_data, pytestconfig)
     with tester.reserved(window.persona, "runWorkflow"):
-        judge_full_window(tester, subjects, window)
+        judge_full_window(tester, test_data, window)
     if CONTROL.find(tester.target) is not None:
         tester.next_window()
 
 
-def judge_full_window(tester, subjects, window):
+def judge_full_window(tester, test_data, window):
     """Fill a window that nobody else runs in, and have everything judged that shows in and after it."""
     first, counted = window.begin()
     left = LIMIT_BY_TIER["pro"] - counted
@@ -346,7 +346,7 @@ def judge_full_window(tester, subjects, window):
     over = window.run()
     tester.judge(refusals.over_limit, over)
     tester.judge(rate_limits.told_wait, over)
-    judge_others_of_full_window(tester, subjects, window, over)
+    judge_others_of_full_window(tester, test_data, window, over)
 
     window.retry(over)
     after = window.run()
@@ -362,15 +362,15 @@ def judge_full_window(tester, subjects, window):
 @pytest.mark.proves(rate_limits.within_limit, refusals.over_limit, usage.limit)
 @pytest.mark.needs(CONTROL, BUSINESS_KEY, AUTHOR_WHO_RUNS)
 @pytest.mark.shows("tier.rate-limit-business")
-def test_business_account_gets_exactly_its_limit(tester, subjects):
+def test_business_account_gets_exactly_its_limit(tester, test_data):
     """A business account gets exactly its limit; of so many rows, usage never lists more than 500."""
     tester.need(CONTROL)
     persona = tester.need(BUSINESS_KEY)
-    workflow, limit = subjects.free_workflow(persona), LIMIT_BY_TIER["business"]
+    workflow, limit = test_data.free_workflow(persona), LIMIT_BY_TIER["business"]
     tester.next_window()
 
-    last, number = fill(subjects, workflow, persona, limit)
-    over = run(subjects, workflow, persona)
+    last, number = fill(test_data, workflow, persona, limit)
+    over = run(test_data, workflow, persona)
     began = tester.runs.of(persona.user, "runWorkflow")[-limit - 1].started_at
     if (over.started_at - began).total_seconds() >= WINDOW_S:
         raise Untested(f"a machine that sends {limit:,} runs within one window")
@@ -393,16 +393,16 @@ def test_business_account_gets_exactly_its_limit(tester, subjects):
         )
     ],
 )
-def test_account_without_a_limit_is_never_throttled(tester, subjects, check, key):
+def test_account_without_a_limit_is_never_throttled(tester, test_data, check, key):
     """Who has no limit is admitted more often than the lowest one, and than headers tell of, if any do."""
     persona = tester.need(key)
-    workflow = subjects.free_workflow(persona)
+    workflow = test_data.free_workflow(persona)
     tester.next_window()
 
-    last, _ = fill(subjects, workflow, persona, LIMIT_BY_TIER["pro"] + 1)
+    last, _ = fill(test_data, workflow, persona, LIMIT_BY_TIER["pro"] + 1)
     remaining = window_headers_of(last).remaining
     if last.status != 429 and remaining is not None and remaining <= MOST_REMAINING:
-        last, _ = fill(subjects, workflow, persona, remaining + 1)
+        last, _ = fill(test_data, workflow, persona, remaining + 1)
 
     tester.judge(check, last)
     tester.next_window()

@@ -48,8 +48,8 @@ from knouds_harness.targets.needs.need import Need
 from knouds_harness.targets.needs.workflows import (
     BOUND_KEY,
     BOUND_KEY_BESIDE_ANOTHER,
+    account_with_resource,
     lesser_key,
-    subject_account,
 )
 
 SECURED = operations_for(secured=True, ids=None)
@@ -92,7 +92,7 @@ def of_reasons(operation, dimension):
         shown["envelope.plain-401-has-code"] = ()
         if operation.path_parameters:
             checks.append(authentication.tells_nothing)
-            shown["auth.refusal-tells-nothing"] = (subject_account(operation),)
+            shown["auth.refusal-tells-nothing"] = (account_with_resource(operation),)
     return case(operation, dimension, checks, shown)
 
 
@@ -149,9 +149,9 @@ BY_KEYS = {
         *map(of_capabilities, SECURED),
     ],
 )
-def test_request_is_refused_for_its_reason_alone(run, subjects, personas, operation, dimension):
+def test_request_is_refused_for_its_reason_alone(run, test_data, personas, operation, dimension):
     """What one value of a request, or two, is a reason to refuse is refused so, and all else is admitted."""
-    Walk(subjects, operation, personas).walk(dimension, is_quick=run.options.quick)
+    Walk(test_data, operation, personas).walk(dimension, is_quick=run.options.quick)
 
 
 @pytest.mark.independent
@@ -171,7 +171,7 @@ def test_request_is_refused_for_its_reason_alone(run, subjects, personas, operat
     ],
 )
 @given(data=st.data())
-def test_any_such_value_is_refused(tester, subjects, case, data):
+def test_any_such_value_is_refused(tester, test_data, case, data):
     """Whatever a request has in place of a key, a name, inputs or a document is refused for that."""
     operations, values, check, change = case
     operation = data.draw(st.sampled_from(operations))
@@ -183,6 +183,6 @@ def test_any_such_value_is_refused(tester, subjects, case, data):
         change=partial(change, data.draw(values(*needed))),
     )
 
-    exchange = Walk(subjects, operation).send(Point(value=value))
+    exchange = Walk(test_data, operation).send(Point(value=value))
 
     assert not tester.findings_about(exchange)

@@ -86,7 +86,7 @@ def models_for_an_administrator(target):
 
 @pytest.mark.spends.with_args(models_for_an_administrator)
 @pytest.mark.proves(runs.administrator)
-def test_no_model_is_above_an_administrator(tester, subjects):
+def test_no_model_is_above_an_administrator(tester, test_data):
     """An administrator's run of a model is refused for what is wrong with it, never for the tier."""
     admin = tester.need(ADMIN_MODEL_RUNNER)
     usable, *above = models_for_an_administrator(tester.target)
@@ -94,20 +94,20 @@ def test_no_model_is_above_an_administrator(tester, subjects):
         call = Call(path_values={"internalName": model.name}, json={"inputs": []})
         tester.send("runModel", admin, call)
     if tester.price(usable) is not None:  # only a run that is let through shows that nothing stops it
-        subjects.run(usable, admin)
+        test_data.run(usable, admin)
 
 
 @pytest.mark.waits
 @pytest.mark.spends.with_args(once(READ_WORKFLOW_RUN, READ_WORKFLOW_RUN))
 @pytest.mark.proves(runs.fields_left_out)
-def test_run_with_fields_left_out_is_accepted(tester, subjects):
+def test_run_with_fields_left_out_is_accepted(tester, test_data):
     """A run with fields left out is accepted where one with all of them is."""
     owner, workflow = tester.need(READ_WORKFLOW_RUN)
     schema = schema_of(tester, owner, workflow)
     values = schema.get("values")
     every_field = {**(values if isinstance(values, dict) else {}), **workflow.inputs}
 
-    with_all, left_out = subjects.run_at_once(
+    with_all, left_out = test_data.run_at_once(
         [(owner, replace(workflow, inputs=inputs)) for inputs in (every_field, {})], may_fail=True
     )
 
@@ -117,7 +117,7 @@ def test_run_with_fields_left_out_is_accepted(tester, subjects):
 
 @pytest.mark.spends.with_args(once(FREE_WORKFLOW_RUN, FREE_WORKFLOW_RUN))
 @pytest.mark.proves(runs.defaults_as_given)
-def test_field_left_out_gives_what_its_default_gives(tester, subjects):
+def test_field_left_out_gives_what_its_default_gives(tester, test_data):
     """Where nothing is generated, leaving a field out gives the text that its default gives."""
     owner, workflow = tester.need(FREE_WORKFLOW_RUN)
     fields = schema_of(tester, owner, workflow).get("fields") or []
@@ -129,19 +129,19 @@ def test_field_left_out_gives_what_its_default_gives(tester, subjects):
         )
     defaults = {field["name"]: field["default"] for field in fields}
 
-    with_defaults = subjects.run(replace(workflow, inputs=defaults), owner)
-    left_out = subjects.run(replace(workflow, inputs={}), owner)
+    with_defaults = test_data.run(replace(workflow, inputs=defaults), owner)
+    left_out = test_data.run(replace(workflow, inputs={}), owner)
 
     tester.judge(runs.defaults_as_given, left_out, with_defaults=with_defaults)
 
 
 @pytest.mark.proves(runs.nothing_generated)
 @pytest.mark.records("runWorkflow-free", 200)
-def test_run_without_generator_nodes_costs_nothing(tester, subjects):
+def test_run_without_generator_nodes_costs_nothing(tester, test_data):
     """A run of a workflow without generator nodes costs nothing."""
     owner = tester.need(FREE_RUNNER)
 
-    exchange = subjects.run(subjects.cheapest_workflow(owner), owner)
+    exchange = test_data.run(test_data.cheapest_workflow(owner), owner)
 
     tester.judge(runs.nothing_generated, exchange)
 
@@ -149,13 +149,13 @@ def test_run_without_generator_nodes_costs_nothing(tester, subjects):
 @pytest.mark.waits
 @pytest.mark.proves(runs.charged_per_image)
 @of_both_kinds(COUNTED_WORKFLOW_RUN, COUNTED_MODEL_RUN, times=3)
-def test_two_images_cost_twice_as_much_as_one(tester, subjects, need):
+def test_two_images_cost_twice_as_much_as_one(tester, test_data, need):
     """Two images cost twice what one costs."""
     owner, resource = tester.need(need)
     one, two = ({**resource.inputs, resource.image_count_input: count} for count in (1, 2))
     of_two = replace(resource, inputs=two, cost_credits=2 * tester.price(resource))
 
-    single, double = subjects.run_at_once([(owner, replace(resource, inputs=one)), (owner, of_two)])
+    single, double = test_data.run_at_once([(owner, replace(resource, inputs=one)), (owner, of_two)])
 
     tester.judge(runs.charged_per_image, double, single=single)
 
@@ -163,16 +163,16 @@ def test_two_images_cost_twice_as_much_as_one(tester, subjects, need):
 @pytest.mark.sequence
 @pytest.mark.spends.with_args(once(*[EDITED_WORKFLOW_RUN] * 3))
 @pytest.mark.proves(runs.charged_per_node)
-def test_each_generator_node_is_charged(tester, subjects):
+def test_each_generator_node_is_charged(tester, test_data):
     """A workflow with each of its nodes twice costs what the target itself estimates."""
     (owner, workflow), graph = tester.need(EDITED_WORKFLOW_RUN), known_graph(tester)
     estimates, copies = [], []
     for members in (graph, doubled(graph)):
-        _, slug = make(subjects, owner, {"name": fresh_name("Charged"), **members})
+        _, slug = make(test_data, owner, {"name": fresh_name("Charged"), **members})
         copies.append(replace(workflow, slug=slug, inputs={}, cost_credits=None))
         estimates.append(schema_of(tester, owner, copies[-1]).get("estimatedCreditCost"))
 
-    single, double = subjects.run_at_once([(owner, copy) for copy in copies])
+    single, double = test_data.run_at_once([(owner, copy) for copy in copies])
     tester.judge(runs.charged_per_node, double, single=single, estimates=estimates)
 
 
@@ -180,12 +180,12 @@ def test_each_generator_node_is_charged(tester, subjects):
 @pytest.mark.thorough
 @pytest.mark.spends.with_args(once(CHARGED_ASYNC_RUN, CHARGED_ASYNC_RUN))
 @pytest.mark.proves(runs.charged_alike)
-def test_async_run_costs_what_a_sync_run_costs(tester, subjects):
+def test_async_run_costs_what_a_sync_run_costs(tester, test_data):
     """An asynchronous run costs what the same run costs when it is waited for."""
     run = owner, resource = tester.need(CHARGED_ASYNC_RUN)
-    submitted = subjects.run(resource, owner, is_async=True)
-    waited_for = subjects.run(resource, owner)
-    ended = subjects.await_end(submitted, owner, deadline_s=resource.deadline_s)
+    submitted = test_data.run(resource, owner, is_async=True)
+    waited_for = test_data.run(resource, owner)
+    ended = test_data.await_end(submitted, owner, deadline_s=resource.deadline_s)
     request_id = body_of(submitted).get("requestId")
 
     row = row_once_settled(tester, run, lambda rows: row_of_request(rows, request_id))
@@ -201,11 +201,11 @@ def test_async_run_costs_what_a_sync_run_costs(tester, subjects):
     times=0,
     records="granted",
 )
-def test_run_paid_by_a_grant_costs_nothing(tester, subjects, need):
+def test_run_paid_by_a_grant_costs_nothing(tester, test_data, need):
     """A run that a trial grant pays has cost 0."""
     key, resource = tester.need(need)
 
-    exchange = subjects.run(resource, key)
+    exchange = test_data.run(resource, key)
 
     tester.judge(runs.granted, exchange)
 
@@ -213,20 +213,20 @@ def test_run_paid_by_a_grant_costs_nothing(tester, subjects, need):
 @pytest.mark.waits
 @pytest.mark.proves(runs.charge_in_usage)
 @of_both_kinds(charged_first(WORKFLOW_RUN), charged_first(MODEL_RUN), times=1, records="result")
-def test_usage_row_has_the_cost_that_the_run_told(tester, subjects, need):
+def test_usage_row_has_the_cost_that_the_run_told(tester, test_data, need):
     """What a run says it cost is what its usage row says."""
     run = key, resource = tester.need(need)
 
-    exchange, row = run_with_row(tester, run, lambda: subjects.run(resource, key))
+    exchange, row = run_with_row(tester, run, lambda: test_data.run(resource, key))
 
     tester.judge(runs.charge_in_usage, exchange, row=row)
 
 
 @pytest.mark.proves(usage.refused_run_is_not_charged)
 @pytest.mark.operations(ids=RUN_OPERATIONS)
-def test_refused_run_is_not_charged(tester, subjects, operation):
+def test_refused_run_is_not_charged(tester, test_data, operation):
     """Whatever is wrong with the body of a run, in either form, no usage row charges for it."""
-    key, walk = tester.need(run_call(operation)).key, Walk(subjects, operation)
+    key, walk = tester.need(run_call(operation)).key, Walk(test_data, operation)
     before = read_page(tester, key, limit=MAX_LIMIT)
 
     answers = list(map(walk.send, walk.points(BODY, is_quick=True)))

@@ -120,10 +120,10 @@ def test_own_workflows_and_their_schemas_have_the_documented_shape(tester, targe
 
 @shows(schemas.no_request_input)
 @pytest.mark.needs(AUTHOR)
-def test_schema_of_an_empty_workflow_has_no_fields(tester, subjects):
+def test_schema_of_an_empty_workflow_has_no_fields(tester, test_data):
     """The schema of a workflow that was made without nodes has no fields."""
     owner = tester.need(AUTHOR)
-    call = Call(path_values={"slug": subjects.make_workflow(owner)})
+    call = Call(path_values={"slug": test_data.make_workflow(owner)})
 
     tester.judge(schemas.no_request_input, tester.send("getWorkflowSchema", owner, call))
 
@@ -169,7 +169,7 @@ def test_health_is_served_to_everybody(tester):
 
 @shows(schemas.round_trip)
 @pytest.mark.records("createWorkflow-as-read", 200, 201)
-def test_workflow_as_read_can_be_created_again(tester, subjects):
+def test_workflow_as_read_can_be_created_again(tester, test_data):
     """A workflow as read can be sent back to create."""
     owner, workflow = tester.need(EDITED_WORKFLOW)
     read = tester.send("getWorkflow", owner, Call(path_values={"slug": workflow.slug}))
@@ -181,10 +181,10 @@ def test_workflow_as_read_can_be_created_again(tester, subjects):
 
 @shows_success("createWorkflow", "updateWorkflow", "moveWorkflow", "deleteWorkflow", needs=(AUTHOR,))
 @pytest.mark.records("createWorkflow-created", 200, 201)
-def test_writes_answer_in_their_assumed_shape(tester, subjects):
+def test_writes_answer_in_their_assumed_shape(tester, test_data):
     """Create, update, move and delete answer in their assumed shape."""
     owner = tester.need(AUTHOR)
-    values = {"slug": subjects.make_workflow(owner, name=fresh_name("scratch"))}
+    values = {"slug": test_data.make_workflow(owner, name=fresh_name("scratch"))}
 
     tester.send(
         "updateWorkflow", owner, Call(path_values=values, json={"description": "written by the harness"})
@@ -197,29 +197,29 @@ def test_writes_answer_in_their_assumed_shape(tester, subjects):
 @pytest.mark.waits
 @pytest.mark.spends.with_args(every(WORKFLOW_RUN))
 @shows_success("runWorkflow", needs=(WORKFLOW_RUN,))
-def test_runs_of_workflows_have_the_documented_shape(tester, subjects):
+def test_runs_of_workflows_have_the_documented_shape(tester, test_data):
     """A run of every workflow of one's own has the documented shape."""
     key, _ = tester.need(WORKFLOW_RUN)
-    subjects.run_at_once([(key, each) for each in every(WORKFLOW_RUN)(tester.target)])
+    test_data.run_at_once([(key, each) for each in every(WORKFLOW_RUN)(tester.target)])
 
 
 @pytest.mark.waits
 @pytest.mark.spends.with_args(every(MODEL_RUN))
 @shows_success("runModel", needs=(MODEL_RUN,))
-def test_runs_of_models_have_the_documented_shape(tester, subjects):
+def test_runs_of_models_have_the_documented_shape(tester, test_data):
     """A run of every model has the documented shape."""
     key, _ = tester.need(MODEL_RUN)
-    subjects.run_at_once([(key, each) for each in every(MODEL_RUN)(tester.target)])
+    test_data.run_at_once([(key, each) for each in every(MODEL_RUN)(tester.target)])
 
 
 @pytest.mark.limited
 @pytest.mark.spends.with_args(limited_runs(1))
 @shows(schemas.limited_run_headers)
-def test_run_on_a_limited_tier_has_rate_limit_headers(tester, subjects):
+def test_run_on_a_limited_tier_has_rate_limit_headers(tester, test_data):
     """A run of an account on a limited tier carries the three rate-limit headers."""
     key = tester.need(LIMITED_KEY)
 
-    exchange = subjects.run(subjects.cheapest_workflow(key), key)
+    exchange = test_data.run(test_data.cheapest_workflow(key), key)
 
     tester.judge(schemas.limited_run_headers, exchange)
 
@@ -236,34 +236,34 @@ def test_run_on_a_limited_tier_has_rate_limit_headers(tester, subjects):
 @pytest.mark.shows("async.webhook-delivery-shape")
 @pytest.mark.shows("execution.completed-has-result")
 @pytest.mark.shows("execution.failed-has-error", FAILING_ASYNC_RUN)
-def test_execution_from_submit_to_end(tester, subjects):
+def test_execution_from_submit_to_end(tester, test_data):
     """A submit, each poll and the ending, good or bad, have the documented shape."""
     runs = [tester.need(ASYNC_RUN)]
     if FAILING_ASYNC_RUN.missing(tester.target) is None:
         runs.append(tester.need(FAILING_ASYNC_RUN))
-    submits = [subjects.run(resource, key, is_async=True) for key, resource in runs]
+    submits = [test_data.run(resource, key, is_async=True) for key, resource in runs]
     for (key, resource), submitted in zip(runs, submits, strict=True):
         tester.judge(schemas.submitted, submitted)
-        subjects.await_end(submitted, key, deadline_s=resource.deadline_s)
+        test_data.await_end(submitted, key, deadline_s=resource.deadline_s)
 
 
 @pytest.mark.spends.with_args(once(ASYNC_WORKFLOW_RUN))
 @shows(schemas.submitted)
 @pytest.mark.needs(ASYNC_WORKFLOW_RUN)
-def test_submit_of_a_workflow_has_the_documented_shape(tester, subjects):
+def test_submit_of_a_workflow_has_the_documented_shape(tester, test_data):
     """A submit of a workflow has the documented shape."""
     key, workflow = tester.need(ASYNC_WORKFLOW_RUN)
 
-    tester.judge(schemas.submitted, subjects.run(workflow, key, is_async=True))
+    tester.judge(schemas.submitted, test_data.run(workflow, key, is_async=True))
 
 
 @pytest.mark.spends.with_args(once(CANCELLED_RUN))
 @shows_success("cancelExecution", needs=(CANCELLED_RUN,))
-def test_cancel_answers_in_its_assumed_shape(tester, subjects):
+def test_cancel_answers_in_its_assumed_shape(tester, test_data):
     """Cancelling answers in its assumed shape, in flight and again after the end."""
     key, resource = tester.need(CANCELLED_RUN)
-    submitted = subjects.run(resource, key, is_async=True)
-    call = Call(path_values={"id": subjects.execution_id_of(submitted)})
+    submitted = test_data.run(resource, key, is_async=True)
+    call = Call(path_values={"id": test_data.execution_id_of(submitted)})
 
     tester.send("cancelExecution", key, call)
     tester.send("getExecution", key, call)
@@ -315,11 +315,11 @@ def test_usage_models_has_one_of_its_assumed_shapes(tester):
     ],
 )
 @given(data=st.data())
-def test_valid_request_is_answered_in_shape(tester, subjects, operation_id, need, data):
+def test_valid_request_is_answered_in_shape(tester, test_data, operation_id, need, data):
     """Whatever the schema of a request admits, the answer has the documented shape."""
     call = data.draw(valid_calls(tester.document, operation_id))
     if "slug" in call.path_values:
-        call = call.having(path_values={"slug": subjects.scratch_slug})
+        call = call.having(path_values={"slug": test_data.scratch_slug})
 
     exchange = tester.send(operation_id, tester.need(need), call)
 

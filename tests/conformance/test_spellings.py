@@ -50,9 +50,9 @@ def refused(operation):
     ],
 )
 @pytest.mark.proves(spellings.guarded)
-def test_no_spelling_admits_what_is_refused(tester, subjects, operation, value, fact):
+def test_no_spelling_admits_what_is_refused(tester, test_data, operation, value, fact):
     """What is refused without a key or a capability, or to other accounts, is so in every spelling."""
-    draft = Walk(subjects, operation).draft(Point(value=value))
+    draft = Walk(test_data, operation).draft(Point(value=value))
     assert draft is not None
     call = draft.call
     if operation.id in RUN_OPERATIONS:  # so that it does not start where it is let in
@@ -74,15 +74,15 @@ def test_no_spelling_admits_what_is_refused(tester, subjects, operation, value, 
 @pytest.mark.proves(capabilities.nothing_changed)
 @pytest.mark.needs(AUTHOR_AND_LESSER)
 @pytest.mark.parametrize("name", OVERRIDES)
-def test_read_that_names_another_method_changes_nothing(tester, subjects, document, name):
+def test_read_that_names_another_method_changes_nothing(tester, test_data, document, name):
     """A read stays a read, whatever method a header or the query names."""
     owner, lesser = tester.need(AUTHOR_AND_LESSER)
-    slug = subjects.make_workflow(owner)
+    slug = test_data.make_workflow(owner)
     before = body_of(tester.send("getWorkflow", owner, Call(path_values={"slug": slug})))
 
     for operation_id in WRITES:
         operation = document.operation_by_id[operation_id]
-        call = subjects.call_on_existing(operation).having(path_values={"slug": slug})
+        call = test_data.call_on_existing(operation).having(path_values={"slug": slug})
         write = spelled(call.request(operation, persona=lesser.name), name)
         assert write is not None
         tester.send_unjudged(replace(write, method="GET"))

@@ -56,16 +56,16 @@ def has_more_than(known):
     return lambda rows: bool(request_ids(rows) - known)
 
 
-def fill_history(tester, subjects, *, most=MORE_THAN_A_PAGE):
+def fill_history(tester, test_data, *, most=MORE_THAN_A_PAGE):
     """Have an account hold so many rows, where free runs can make them; a key that reads them."""
     runner = FREE_RUNNER.find(tester.target) if FREE_RUNNER.missing(tester.target) is None else None
     if runner is None:
         return tester.need(ANY_KEY)
-    workflow = subjects.cheapest_workflow(runner)
+    workflow = test_data.cheapest_workflow(runner)
     known = len(read_rows(tester, runner))
     if tester.price(workflow) == 0:
         for _ in range(most - known):
-            subjects.run(workflow, runner)
+            test_data.run(workflow, runner)
     return runner
 
 
@@ -94,13 +94,13 @@ def beginnings_first(names):
 
 @pytest.mark.needs(ANY_RUN)
 @pytest.mark.proves(usage.own_user, usage.no_canvas_rows, usage.no_provider_ids, schemas.body)
-def test_rows_are_of_the_key_owner(tester, subjects):
+def test_rows_are_of_the_key_owner(tester, test_data):
     """Every row is of the key's own account, on every page, small or large, filtered or not."""
-    personas = [fill_history(tester, subjects)]
+    personas = [fill_history(tester, test_data)]
     if TWO_ACCOUNTS.missing(tester.target) is None:
         personas += [each for each in tester.need(TWO_ACCOUNTS) if each.user != personas[0].user]
     for persona in personas:
-        user_id = subjects.account_id(persona)
+        user_id = test_data.account_id(persona)
         if user_id is not None:
             pages = [read_page(tester, persona), read_page(tester, persona, offset=DEFAULT_LIMIT)]
             pages += read_pages(tester, persona, size=SMALL_PAGE, most=3) + read_pages(tester, persona)
@@ -112,13 +112,13 @@ def test_rows_are_of_the_key_owner(tester, subjects):
 @pytest.mark.waits
 @pytest.mark.spends.with_args(once(RUN_AND_STRANGER, OTHER_RUN_AND_STRANGER))
 @pytest.mark.proves(usage.no_foreign_run)
-def test_runs_of_others_do_not_show(tester, subjects):
+def test_runs_of_others_do_not_show(tester, test_data):
     """What one account runs does not show in the other's usage, in either direction if both may run."""
     for need in (RUN_AND_STRANGER, OTHER_RUN_AND_STRANGER):
         if need.missing(tester.target) is None:
             (runner, resource), other = tester.need(need)
             known = request_ids(read_rows(tester, runner))
-            subjects.run(resource, runner)
+            test_data.run(resource, runner)
             made = await_rows(tester, runner, has_more_than(known))
             foreign = {each for each in request_ids(made) - known if isinstance(each, str)}
             is_model = isinstance(resource, Model)
@@ -157,9 +157,9 @@ def test_usage_shows_no_internal_id_of_a_provider(tester):
 
 @pytest.mark.proves(usage.limit)
 @pytest.mark.parametrize("limit", [1, 2, DEFAULT_LIMIT, DEFAULT_LIMIT + 1, MAX_LIMIT])
-def test_page_has_no_more_rows_than_its_limit(tester, subjects, limit):
+def test_page_has_no_more_rows_than_its_limit(tester, test_data, limit):
     """No more rows come back than limit asks for."""
-    owner = fill_history(tester, subjects)
+    owner = fill_history(tester, test_data)
 
     page = read_page(tester, owner, limit=limit)
 
@@ -168,25 +168,25 @@ def test_page_has_no_more_rows_than_its_limit(tester, subjects, limit):
 
 @pytest.mark.proves(usage.limit)
 @pytest.mark.parametrize("limit", [MAX_LIMIT + 1, 2 * MAX_LIMIT])
-def test_page_never_has_more_than_500_rows(tester, subjects, limit):
+def test_page_never_has_more_than_500_rows(tester, test_data, limit):
     """No more than 500 rows come back, whatever limit asks for.
 
     A target that says of its page that it may be longer is given as many rows as show whether it is.
     """
-    owner = fill_history(tester, subjects, most=0)
+    owner = fill_history(tester, test_data, most=0)
     page = read_page(tester, owner, limit=limit)
     size = body_of(page).get("pageSize")
     if isinstance(size, int) and size > MAX_LIMIT:
-        fill_history(tester, subjects, most=MAX_LIMIT + 1)
+        fill_history(tester, test_data, most=MAX_LIMIT + 1)
         page = read_page(tester, owner, limit=limit)
 
     tester.judge(usage.limit, page, limit=limit)
 
 
 @pytest.mark.proves(usage.default_limit)
-def test_page_without_a_limit_has_50_rows(tester, subjects):
+def test_page_without_a_limit_has_50_rows(tester, test_data):
     """Without a limit, 50 rows come back, or all where there are fewer."""
-    owner = fill_history(tester, subjects)
+    owner = fill_history(tester, test_data)
     before = len(read_rows(tester, owner))
 
     page = read_page(tester, owner)
@@ -248,7 +248,7 @@ def values_to_filter(row):
 @pytest.mark.thorough
 @pytest.mark.spends.with_args(once(*[CHEAPEST_RUN] * RUNS_BESIDE))
 @pytest.mark.proves(usage.offset)
-def test_pages_beside_runs_are_parts_of_one_list(tester, subjects):
+def test_pages_beside_runs_are_parts_of_one_list(tester, test_data):
     """Pages that are read while runs are made show no row twice, and leave out none between two of theirs."""
     owner, resource = tester.need(CHEAPEST_RUN)
     asked = [(MAX_LIMIT, 0), (SMALL_PAGE, 0), (SMALL_PAGE, SMALL_PAGE)] * RUNS_BESIDE
@@ -259,7 +259,7 @@ def test_pages_beside_runs_are_parts_of_one_list(tester, subjects):
         for limit, offset in asked
     ]
     for number in range(RUNS_BESIDE):
-        sendings.insert(4 * number, subjects.running(resource, owner))
+        sendings.insert(4 * number, test_data.running(resource, owner))
     answers = tester.send_at_once(sendings)
 
     after = read_rows(tester, owner)
@@ -270,10 +270,10 @@ def test_pages_beside_runs_are_parts_of_one_list(tester, subjects):
 
 @pytest.mark.spends.with_args(runs_to_filter)
 @pytest.mark.proves(usage.filtered)
-def test_filters_leave_all_rows_that_fit_and_no_other(tester, subjects):
+def test_filters_leave_all_rows_that_fit_and_no_other(tester, test_data):
     """Status, model and workflow, alone and together, leave the rows that fit: all of them and no other."""
     owner = tester.need(ANY_KEY)
-    subjects.run_at_once(runs_of(tester.target, owner.user))
+    test_data.run_at_once(runs_of(tester.target, owner.user))
     before = read_rows(tester, owner)
     model_ids = beginnings_first({each for row in before for each in model_ids_of(row)})
     slugs = beginnings_first({str(row["workflowSlug"]) for row in before if row.get("workflowSlug")})
@@ -331,22 +331,22 @@ def test_total_is_the_number_of_all_rows(tester, query):
         )
     ],
 )
-def test_each_run_has_a_usage_row(tester, subjects, need, is_async):
+def test_each_run_has_a_usage_row(tester, test_data, need, is_async):
     """Each run has a row that ends as it did: of a workflow or a model, failed or not, async or not."""
     # The row of one that is waited for is found by being new.
     with nullcontext() if is_async else reserved_rows(tester, tester.need(need)):
-        judge_row_of(tester, subjects, *tester.need(need), is_async=is_async)
+        judge_row_of(tester, test_data, *tester.need(need), is_async=is_async)
 
 
-def judge_row_of(tester, subjects, owner, resource, *, is_async):
+def judge_row_of(tester, test_data, owner, resource, *, is_async):
     """Run, and have the row judged that comes of it."""
     known = request_ids(read_rows(tester, owner))
-    run = subjects.run(resource, owner, is_async=is_async)
+    run = test_data.run(resource, owner, is_async=is_async)
     body = run.json_or_none()
     if run.status not in (200, 202) and run.code != "EXECUTION_FAILED":
         raise Untested(f"a run that is accepted: this one was answered {run.status}")
     if is_async:
-        ending = status_in(subjects.await_end(run, owner, deadline_s=resource.deadline_s))
+        ending = status_in(test_data.await_end(run, owner, deadline_s=resource.deadline_s))
     else:
         ending = "failed" if run.code == "EXECUTION_FAILED" else "completed"
     request_id = body.get("requestId") if is_async and isinstance(body, dict) else None
@@ -374,13 +374,13 @@ def judge_row_of(tester, subjects, owner, resource, *, is_async):
 @pytest.mark.waits
 @pytest.mark.spends.with_args(once(*[CHEAPEST_RUN] * RECONCILED))
 @pytest.mark.proves(usage.reconciled)
-def test_rows_add_up_to_what_the_runs_said_they_cost(tester, subjects):
+def test_rows_add_up_to_what_the_runs_said_they_cost(tester, test_data):
     """What many runs said they cost, sent at once, is what the account's new rows say."""
     owner, resource = tester.need(CHEAPEST_RUN)
 
     with reserved_run(tester, tester.need(CHEAPEST_RUN)):
         known = read_rows(tester, owner)
-        runs = tester.send_together(*subjects.running(resource, owner), times=RECONCILED)
+        runs = tester.send_together(*test_data.running(resource, owner), times=RECONCILED)
         said = [reported_credits(run) for run in runs if run.status == 200]
         rows = await_rows(
             tester, owner, lambda rows: len(completed_since(known, rows, resource)) >= len(said)
@@ -400,12 +400,12 @@ def completed_since(known, rows, resource):
 @pytest.mark.thorough
 @pytest.mark.spends.with_args(once(*[CHEAPEST_RUN] * (LOST + 1)))
 @pytest.mark.proves(usage.reconciled)
-def test_run_whose_answer_is_lost_is_charged_once(tester, subjects):
+def test_run_whose_answer_is_lost_is_charged_once(tester, test_data):
     """Runs whose client closes the connection before an answer comes have a row each, at the usual price."""
     owner, resource = tester.need(CHEAPEST_RUN)
-    operation_id, _, call = subjects.running(resource, owner)
+    operation_id, _, call = test_data.running(resource, owner)
     with reserved_run(tester, tester.need(CHEAPEST_RUN)):
-        answered = subjects.run(resource, owner)
+        answered = test_data.run(resource, owner)
         known = await_rows(tester, owner, lambda rows: bool(completed_since((), rows, resource)))
         lost = tester.send_at_once([(operation_id, owner, call.having(is_abandoned=True))] * LOST)
         await_rows(tester, owner, lambda rows: len(completed_since(known, rows, resource)) >= LOST)
@@ -420,12 +420,12 @@ def test_run_whose_answer_is_lost_is_charged_once(tester, subjects):
 
 @pytest.mark.spends.with_args(once(MODEL_RUN, MODEL_RUN))
 @pytest.mark.proves(usage.distinct_models, schemas.body)
-def test_usage_models_lists_each_model_once(tester, subjects):
+def test_usage_models_lists_each_model_once(tester, test_data):
     """Usage models lists each model of one's history, and each once however often it ran."""
     owner = tester.need(ANY_KEY)
     if MODEL_RUN.missing(tester.target) is None:
         owner, model = tester.need(MODEL_RUN)
-        subjects.run_at_once([(owner, model)] * 2)
+        test_data.run_at_once([(owner, model)] * 2)
     used = {each for row in read_rows(tester, owner) for each in model_ids_of(row)}
 
     exchange = tester.send("listUsageModels", owner)

@@ -57,11 +57,11 @@ def test_garbled_usage_query_never_fails_the_server(tester, name, value):
     ],
 )
 @pytest.mark.proves(validation.bodiless)
-def test_bodiless_read_needs_no_content_type(tester, subjects, document, operation_id, need):
+def test_bodiless_read_needs_no_content_type(tester, test_data, document, operation_id, need):
     """A read without a body needs no Content-Type header."""
     found = tester.need(need)
     key = found if isinstance(found, Persona) else found.key
-    call = subjects.call_on_existing(document.operation_by_id[operation_id])
+    call = test_data.call_on_existing(document.operation_by_id[operation_id])
     if isinstance(found, KeyAndResource) and "slug" in call.path_values:
         call = call.having(path_values={"slug": found.resource.slug})
 
@@ -71,11 +71,11 @@ def test_bodiless_read_needs_no_content_type(tester, subjects, document, operati
 @pytest.mark.spends.with_args(once(CANCELLED_RUN))
 @pytest.mark.proves(validation.bodiless)
 @pytest.mark.needs(CANCELLED_RUN)
-def test_bodiless_cancel_needs_no_content_type(tester, subjects):
+def test_bodiless_cancel_needs_no_content_type(tester, test_data):
     """A cancel without a body needs no Content-Type header."""
     owner, resource = tester.need(CANCELLED_RUN)
-    submitted = subjects.run(resource, owner, is_async=True)
-    call = Call(path_values={"id": subjects.execution_id_of(submitted)})
+    submitted = test_data.run(resource, owner, is_async=True)
+    call = Call(path_values={"id": test_data.execution_id_of(submitted)})
 
     cancelled = tester.send("cancelExecution", owner, call)
 
@@ -104,7 +104,7 @@ def test_bodiless_cancel_needs_no_content_type(tester, subjects):
 )
 @pytest.mark.proves(form.no_server_error)
 @given(data=st.data())
-def test_invalid_request_is_no_server_error(tester, subjects, operation_id, need, data):
+def test_invalid_request_is_no_server_error(tester, test_data, operation_id, need, data):
     """Whatever contradicts the schema of a request, the answer is no server error."""
     call = data.draw(invalid_calls(tester.document, operation_id))
 
@@ -136,10 +136,10 @@ def test_invalid_request_is_no_server_error(tester, subjects, operation_id, need
     ],
 )
 @pytest.mark.proves(form.no_server_error)
-def test_unusual_request_is_no_server_error(tester, subjects, operation_id, need, call):
+def test_unusual_request_is_no_server_error(tester, test_data, operation_id, need, call):
     """An unusual request, for which no source names the answer, is no server error."""
     if operation_id == "updateWorkflow":
-        call = call.having(path_values={"slug": subjects.scratch_slug})
+        call = call.having(path_values={"slug": test_data.scratch_slug})
     if call is AS_TEXT:
         call = call.having(json=marked(call.json))
 

@@ -217,11 +217,11 @@ def test_delivery_agrees_with_poll(tester, deliveries):
 
 
 @pytest.mark.proves(webhooks.describes)
-def test_delivery_describes_the_run(tester, subjects, deliveries):
+def test_delivery_describes_the_run(tester, test_data, deliveries):
     """A delivery names whose run it was, and of which model."""
     for trace in deliveries.ended:
         for each in deliveries.of(trace, deliveries.open_box):
-            user_id = subjects.account_id(deliveries.open_box.persona)
+            user_id = test_data.account_id(deliveries.open_box.persona)
             tester.judge(
                 webhooks.describes,
                 each.exchange,

@@ -16,10 +16,10 @@ pytestmark = pytest.mark.sequence
 
 @pytest.mark.proves(refusals.write_foreign_workflow, workflows.untouched)
 @pytest.mark.parametrize("is_public", [False, True], ids=["private", "public"])
-def test_foreign_write_is_refused_without_effect(tester, subjects, is_public):
+def test_foreign_write_is_refused_without_effect(tester, test_data, is_public):
     """A write to someone else's workflow is refused and changes nothing, be the workflow public or not."""
     owner, intruder = tester.need(TWO_AUTHORS)
-    slug, before = filed(tester, subjects, owner, is_public=is_public)
+    slug, before = filed(tester, test_data, owner, is_public=is_public)
 
     for _ in attempts(tester, intruder, slug):
         tester.judge(workflows.untouched, read(tester, owner, slug), before=before)
@@ -46,10 +46,10 @@ def test_write_to_foreign_template_is_refused(tester):
 
 @pytest.mark.proves(workflows.admin_write, workflows.untouched_by_admin)
 @pytest.mark.records("updateWorkflow-by-admin", 403, 404)
-def test_administrator_does_not_own(tester, subjects):
+def test_administrator_does_not_own(tester, test_data):
     """An administrator's write to someone else's workflow is refused and changes nothing."""
     owner, admin = tester.need(AUTHOR), tester.need(ADMIN_KEY)
-    slug, before = filed(tester, subjects, owner, is_public=False)
+    slug, before = filed(tester, test_data, owner, is_public=False)
 
     for _ in attempts(tester, admin, slug):
         tester.judge(workflows.untouched_by_admin, read(tester, owner, slug), before=before)
@@ -61,10 +61,10 @@ def test_administrator_does_not_own(tester, subjects):
 @pytest.mark.proves(refusals.private_public_schema)
 @pytest.mark.needs(AUTHOR)
 @pytest.mark.needs(OWN_WORKFLOW)
-def test_public_schema_follows_the_switch(tester, subjects):
+def test_public_schema_follows_the_switch(tester, test_data):
     """The public schema comes and goes with publicPlayground, for anybody and each time."""
     owner = tester.need(AUTHOR)
-    slug, _ = draft(tester, subjects, owner, "Playground")
+    slug, _ = draft(tester, test_data, owner, "Playground")
 
     for is_public in (False, True, False, True):
         switched = write(tester, owner, slug, {"publicPlayground": is_public})
@@ -74,10 +74,10 @@ def test_public_schema_follows_the_switch(tester, subjects):
 
 @pytest.mark.proves(workflows.schema_describes, schemas.public_fields)
 @pytest.mark.needs(OWN_WORKFLOW)
-def test_schema_carries_the_words_of_its_workflow(tester, subjects):
+def test_schema_carries_the_words_of_its_workflow(tester, test_data):
     """Both schemas carry the name and description of the workflow, also after an update."""
     owner = tester.need(AUTHOR)
-    slug, before = draft(tester, subjects, owner, "Described")
+    slug, before = draft(tester, test_data, owner, "Described")
     words = {"name": fresh_name("Described anew"), "description": "In other words."}
 
     schema = read(tester, owner, slug, "getWorkflowSchema")

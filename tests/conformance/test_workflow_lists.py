@@ -15,11 +15,11 @@ pytestmark = pytest.mark.sequence
 @pytest.mark.proves(workflows.listed)
 @pytest.mark.needs(TWO_AUTHORS)
 @pytest.mark.shows("workflows.list-own-and-templates")
-def test_list_holds_own_and_templates(tester, subjects, target):
+def test_list_holds_own_and_templates(tester, test_data, target):
     """The list holds what is one's own and other people's templates; nobody else's, be it public or not."""
     owner, stranger = tester.need(TWO_AUTHORS)
     slugs = {
-        persona.user: {make(subjects, persona, {"name": fresh_name(words)})[1] for words in ("One", "Two")}
+        persona.user: {make(test_data, persona, {"name": fresh_name(words)})[1] for words in ("One", "Two")}
         for persona in (owner, stranger)
     }
     for persona in (owner, stranger):
@@ -39,10 +39,10 @@ def test_list_holds_own_and_templates(tester, subjects, target):
 
 @pytest.mark.proves(workflows.summarised)
 @pytest.mark.needs(OWN_WORKFLOW)
-def test_list_and_document_agree(tester, subjects):
+def test_list_and_document_agree(tester, test_data):
     """In the list, a workflow is described as reading it shows, before and after an update."""
     owner = tester.need(AUTHOR)
-    slug, _ = draft(tester, subjects, owner, "Listed")
+    slug, _ = draft(tester, test_data, owner, "Listed")
     for changes in ({}, {"name": fresh_name("Relisted"), "description": "As it is now.", "tags": ["now"]}):
         if changes:
             write(tester, owner, slug, changes)
@@ -53,8 +53,8 @@ def test_list_and_document_agree(tester, subjects):
 @pytest.mark.proves(workflows.listed)
 @pytest.mark.needs(AUTHOR, ADMIN_KEY)
 @pytest.mark.shows("workflows.list-own-and-templates")
-def test_administrators_list_their_own(tester, subjects):
+def test_administrators_list_their_own(tester, test_data):
     """An administrator's list holds nobody else's workflow either, unless it is a template."""
-    slugs = {make(subjects, tester.need(AUTHOR), {"name": fresh_name("Private")})[1]}
+    slugs = {make(test_data, tester.need(AUTHOR), {"name": fresh_name("Private")})[1]}
 
     tester.judge(workflows.listed, tester.send("listWorkflows", tester.need(ADMIN_KEY)), foreign=slugs)

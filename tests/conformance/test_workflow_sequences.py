@@ -43,7 +43,7 @@ MOST_STEPS = 10
     capabilities.denied,
     capabilities.nothing_changed,
 )
-def test_each_key_reads_what_was_written_last(tester, subjects, drive):
+def test_each_key_reads_what_was_written_last(tester, test_data, drive):
     """Each key reads what was written last by whoever may write, and nothing of what was refused."""
     both = TWO_AUTHORS.missing(tester.target) is None
     users = tuple(tester.need(TWO_AUTHORS)) if both else (tester.need(AUTHOR),)
@@ -51,7 +51,7 @@ def test_each_key_reads_what_was_written_last(tester, subjects, drive):
     is_filed = filed is not None and filed.key.user == users[0].user
     setup = SequenceSetup(
         tester=tester,
-        subjects=subjects,
+        test_data=test_data,
         users=users,
         graph=known_graph(tester),
         folder_id=folder_of(tester) if is_filed else None,

@@ -34,10 +34,10 @@ pytestmark = pytest.mark.sequence
 
 @pytest.mark.proves(workflows.made_slug)
 @pytest.mark.parametrize("words", ["lower", "Title Case Words", "UPPER", "mIxEd 2", "42", "A b C d E"])
-def test_slug_is_made_from_the_name(tester, subjects, words):
+def test_slug_is_made_from_the_name(tester, test_data, words):
     """A free name becomes the slug, in lowercase with hyphens."""
     owner, name = tester.need(AUTHOR), fresh_name(words)
-    created, slug = make(subjects, owner, {"name": name})
+    created, slug = make(test_data, owner, {"name": name})
 
     tester.judge(
         workflows.made_slug, created, slug=slug, allowed=WorkflowModel().allowed_slugs(owner.user, name)[:1]
@@ -47,20 +47,20 @@ def test_slug_is_made_from_the_name(tester, subjects, words):
 @pytest.mark.proves(schemas.body)
 @pytest.mark.shows("workflows.slug-charset")
 @pytest.mark.parametrize("words", ["snake_case.dotted", "Größe, 漢字 ✓", " a -- b & <c> "])
-def test_slug_of_any_name_has_its_characters(tester, subjects, words):
+def test_slug_of_any_name_has_its_characters(tester, test_data, words):
     """Whatever the name, its slug has lowercase letters, digits and hyphens only; what it is then is open."""
     owner = tester.need(AUTHOR)
-    _, slug = subjects.create(owner, {"name": fresh_name(words)})
+    _, slug = test_data.create(owner, {"name": fresh_name(words)})
 
     if slug is not None:  # to refuse such a name is no breach
         read(tester, owner, slug)
 
 
 @pytest.mark.proves(workflows.made_slug)
-def test_slug_is_not_taken_from_the_body(tester, subjects):
+def test_slug_is_not_taken_from_the_body(tester, test_data):
     """The slug comes from the name, whatever slug stands in the body: documents as read have one."""
     owner, name = tester.need(AUTHOR), fresh_name("Named")
-    created, slug = make(subjects, owner, {"name": name, "slug": slug_from_name(fresh_name("elsewhere"))})
+    created, slug = make(test_data, owner, {"name": name, "slug": slug_from_name(fresh_name("elsewhere"))})
 
     tester.judge(
         workflows.made_slug, created, slug=slug, allowed=WorkflowModel().allowed_slugs(owner.user, name)[:1]
@@ -68,55 +68,55 @@ def test_slug_is_not_taken_from_the_body(tester, subjects):
 
 
 @pytest.mark.proves(workflows.suffixed_slug)
-def test_taken_slugs_get_suffixes(tester, subjects):
+def test_taken_slugs_get_suffixes(tester, test_data):
     """A taken slug is followed by -2, then -3, and so on, past single digits."""
     owner, name, model = tester.need(AUTHOR), fresh_name("Twin"), WorkflowModel()
-    _, slug = make(subjects, owner, {"name": name})
+    _, slug = make(test_data, owner, {"name": name})
     model.create(owner.user, slug, {"name": name})
 
     for _ in range(10):
         allowed = model.allowed_slugs(owner.user, name)
-        created, slug = make(subjects, owner, {"name": name})
+        created, slug = make(test_data, owner, {"name": name})
         tester.judge(workflows.suffixed_slug, created, slug=slug, allowed=allowed)
         model.create(owner.user, slug, {"name": name})
 
 
 @pytest.mark.proves(workflows.suffixed_slug)
-def test_suffix_that_is_a_name_is_taken_too(tester, subjects):
+def test_suffix_that_is_a_name_is_taken_too(tester, test_data):
     """A suffix is passed over where another name has made that very slug; other spellings are one name."""
     owner, name, model = tester.need(AUTHOR), fresh_name("Twin"), WorkflowModel()
 
     for each in (f"{name} 2", name, name.upper(), f"{name} 2"):
         allowed = model.allowed_slugs(owner.user, each)
-        created, slug = make(subjects, owner, {"name": each})
+        created, slug = make(test_data, owner, {"name": each})
         tester.judge(workflows.suffixed_slug, created, slug=slug, allowed=allowed)
         model.create(owner.user, slug, {"name": each})
 
 
 @pytest.mark.proves(workflows.suffixed_slug, workflows.untouched)
 @pytest.mark.needs(TWO_AUTHORS)
-def test_same_name_of_another_account(tester, subjects):
+def test_same_name_of_another_account(tester, test_data):
     """Two accounts may use one name: neither gets or changes the other's workflow."""
     (owner, stranger), model = tester.need(TWO_AUTHORS), WorkflowModel()
     document = {"name": fresh_name("Shared"), "description": "the first"}
-    _, slug = make(subjects, owner, document)
+    _, slug = make(test_data, owner, document)
     model.create(owner.user, slug, document)
     before = workflows.kept_members(read(tester, owner, slug).json_or_none())
     allowed = model.allowed_slugs(stranger.user, document["name"])
-    make(subjects, stranger, {"name": fresh_name("Theirs")})  # which shows that this account may create
+    make(test_data, stranger, {"name": fresh_name("Theirs")})  # which shows that this account may create
 
-    created, other_slug = subjects.create(stranger, {**document, "description": "the second"})
+    created, other_slug = test_data.create(stranger, {**document, "description": "the second"})
 
     tester.judge(workflows.suffixed_slug, created, slug=other_slug or answer(created), allowed=allowed)
     tester.judge(workflows.untouched, read(tester, owner, slug), before=before)
 
 
 @pytest.mark.proves(workflows.creator, workflows.creator_may)
-def test_creator_is_not_forged(tester, subjects):
+def test_creator_is_not_forged(tester, test_data):
     """CreatedBy is whoever created the workflow, whatever the body of a create or update says."""
     (owner, stranger), model = tester.need(TWO_AUTHORS), WorkflowModel()
     for persona in (stranger, owner):
-        _, slug = make(subjects, persona, {"name": fresh_name("Signed")})
+        _, slug = make(test_data, persona, {"name": fresh_name("Signed")})
         exchange = read(tester, persona, slug)
         document = exchange.json_or_none()
         model.note_creator(persona.user, document.get("createdBy") if isinstance(document, dict) else None)
@@ -125,7 +125,7 @@ def test_creator_is_not_forged(tester, subjects):
     tester.judge(workflows.creator, exchange, own=None, others=others)
 
     for forged in others:
-        _, copy_slug = subjects.create(owner, {"name": fresh_name("Forged"), "createdBy": forged})
+        _, copy_slug = test_data.create(owner, {"name": fresh_name("Forged"), "createdBy": forged})
         if copy_slug is not None:  # to refuse a forged creator is no breach
             exchange = read(tester, owner, copy_slug)
             tester.judge(workflows.creator, exchange, **known)
@@ -136,23 +136,23 @@ def test_creator_is_not_forged(tester, subjects):
 
 @pytest.mark.proves(workflows.creator_may)
 @pytest.mark.records("deleteWorkflow-deleted")
-def test_creator_may_read_and_write(tester, subjects):
+def test_creator_may_read_and_write(tester, test_data):
     """The creator may read and write the workflow at once, its schema included."""
     both = TWO_AUTHORS.missing(tester.target) is None
     owner = tester.need(TWO_AUTHORS).second if both else tester.need(AUTHOR)
-    _, slug = make(subjects, owner, {"name": fresh_name("Owned")})
+    _, slug = make(test_data, owner, {"name": fresh_name("Owned")})
 
     read(tester, owner, slug)
     read(tester, owner, slug, "getWorkflowSchema")
     write(tester, owner, slug, {"description": "mine"})
     move(tester, owner, slug, None)
-    subjects.delete(owner, slug)
+    test_data.delete(owner, slug)
 
 
 @pytest.mark.needs(OWN_WORKFLOW)
 @pytest.mark.proves(workflows.stored)
 @pytest.mark.records("createWorkflow-whole-document", 200, 201, is_named=True)
-def test_whole_document_makes_the_round_trip(tester, subjects):
+def test_whole_document_makes_the_round_trip(tester, test_data):
     """A workflow as read and sent back to create is read back whole: words, nodes, edges and viewport."""
     owner = tester.need(AUTHOR)
     graph = known_graph(tester)
@@ -164,7 +164,7 @@ def test_whole_document_makes_the_round_trip(tester, subjects):
     }
     nodes = moved_by(12.25, graph["nodes"])  # what is no whole number is kept as well
     document = {**words, **graph, "nodes": nodes, "viewport": {"x": -12.5, "y": 340, "zoom": 0.75}}
-    created, slug = make(subjects, owner, document)
+    created, slug = make(test_data, owner, document)
     tester.keep("createWorkflow-whole-document", created)
     tester.judge(workflows.stored, read(tester, owner, slug), sent=document)
 
@@ -172,7 +172,7 @@ def test_whole_document_makes_the_round_trip(tester, subjects):
     if not isinstance(document_as_read, dict):
         return
     again = {**document_as_read, "name": fresh_name("Copy again")}
-    created, copy_slug = subjects.create(owner, again)
+    created, copy_slug = test_data.create(owner, again)
     if copy_slug is None:
         tester.judge(workflows.stored, created, sent={})
     else:
@@ -182,10 +182,10 @@ def test_whole_document_makes_the_round_trip(tester, subjects):
 
 
 @pytest.mark.proves(workflows.copied_fields)
-def test_copy_asks_for_the_same_fields(tester, subjects):
+def test_copy_asks_for_the_same_fields(tester, test_data):
     """The schema of a workflow that was read and sent back to create is the original's."""
     owner, (reader, original) = tester.need(AUTHOR), tester.need(OWN_WORKFLOW)
-    _, slug = make(subjects, owner, {"name": fresh_name("Copy"), **known_graph(tester)})
+    _, slug = make(test_data, owner, {"name": fresh_name("Copy"), **known_graph(tester)})
     fields = body_of(read(tester, reader, original.slug, "getWorkflowSchema")).get("fields")
 
     if isinstance(fields, list):
@@ -193,10 +193,10 @@ def test_copy_asks_for_the_same_fields(tester, subjects):
 
 
 @pytest.mark.proves(workflows.stored, workflows.updated, workflows.update_accepted)
-def test_nodes_edges_and_tags_are_all_kept(tester, subjects):
+def test_nodes_edges_and_tags_are_all_kept(tester, test_data):
     """Of nodes, edges and tags all are kept, also more than the target's own workflows show, part by part."""
     owner = tester.need(AUTHOR)
-    slug, document = make_own_graph(tester, subjects, owner)
+    slug, document = make_own_graph(tester, test_data, owner)
     shown = read(tester, owner, slug)
     tester.judge(workflows.stored, shown, sent=document)
 
@@ -214,7 +214,7 @@ def test_nodes_edges_and_tags_are_all_kept(tester, subjects):
 
 @pytest.mark.needs(OWN_WORKFLOW)
 @pytest.mark.proves(workflows.stored)
-def test_nothing_is_too_little_to_be_kept(tester, subjects):
+def test_nothing_is_too_little_to_be_kept(tester, test_data):
     """Of what nodes hold, null, false, zero and the empty text are kept, and signs as they are."""
     owner, graph = tester.need(AUTHOR), known_graph(tester)
     little = {"harnessNull": None, "harnessFalse": False, "harnessZero": 0, "harnessEmpty": ""}
@@ -223,7 +223,7 @@ def test_nothing_is_too_little_to_be_kept(tester, subjects):
         {**node, "data": {**members_of(node.get("data")), "harnessTrue": True, **little}}
         for node in objects_in(graph["nodes"])
     ]
-    _, slug = subjects.create(owner, {**graph, "name": fresh_name("Little"), "nodes": nodes})
+    _, slug = test_data.create(owner, {**graph, "name": fresh_name("Little"), "nodes": nodes})
     if slug is None:  # to refuse what nodes of this type do not have is no breach
         return
 
@@ -236,7 +236,7 @@ def test_nothing_is_too_little_to_be_kept(tester, subjects):
 
 @pytest.mark.proves(workflows.second_of_free_account)
 @pytest.mark.records("createWorkflow-second-of-free-account", 403, 402, 409)
-def test_free_account_creates_one_workflow(tester, subjects):
+def test_free_account_creates_one_workflow(tester, test_data):
     """A free account that has a workflow may not create another one."""
     key = tester.need(FREE_KEY)
     if tester.mint is not None:  # what a profile's account has made already is not known
@@ -252,7 +252,7 @@ def test_free_account_creates_one_workflow(tester, subjects):
     for exchange in created[1:]:
         tester.judge(workflows.second_of_free_account, exchange)
     for name in (fresh_name("Second"), fresh_name("Third")):
-        second, _ = subjects.create(key, {"name": name})
+        second, _ = test_data.create(key, {"name": name})
         tester.judge(workflows.second_of_free_account, second)
 
 
@@ -263,10 +263,10 @@ def test_free_account_creates_one_workflow(tester, subjects):
 @pytest.mark.needs(OWN_WORKFLOW)
 @pytest.mark.records("updateWorkflow-written")
 @pytest.mark.parametrize("member", [*WRITABLE_MEMBERS, "several", "emptied", "none"])
-def test_update_changes_what_it_names(tester, subjects, member):
+def test_update_changes_what_it_names(tester, test_data, member):
     """An update takes any subset of the fields: what it names is new, the rest is as before."""
     owner = tester.need(AUTHOR)
-    slug, before = draft(tester, subjects, owner)
+    slug, before = draft(tester, test_data, owner)
     new = {
         "name": fresh_name("Renamed"),
         "description": "As it is now.",
@@ -292,10 +292,10 @@ def test_update_changes_what_it_names(tester, subjects, member):
 
 
 @pytest.mark.proves(times.of_the_last_write)
-def test_updated_at_is_the_time_of_the_update(tester, subjects):
+def test_updated_at_is_the_time_of_the_update(tester, test_data):
     """Each update sets updatedAt to the time of the server's clock, which is later than before."""
     owner = tester.need(AUTHOR)
-    slug = subjects.make_workflow(owner)
+    slug = test_data.make_workflow(owner)
     before = read(tester, owner, slug)
     keeps_fractions = re.search(r"\.\d*[1-9]", str(body_of(before).get("updatedAt"))) is not None
     tester.wait(0.05 if keeps_fractions else 1.1)  # until the next time is a later one
@@ -307,10 +307,10 @@ def test_updated_at_is_the_time_of_the_update(tester, subjects):
 
 @pytest.mark.proves(workflows.updated)
 @pytest.mark.needs(OWN_WORKFLOW)
-def test_update_can_empty_the_description(tester, subjects):
+def test_update_can_empty_the_description(tester, test_data):
     """An update with an empty description leaves nothing of the old one."""
     owner = tester.need(AUTHOR)
-    slug, before = draft(tester, subjects, owner)
+    slug, before = draft(tester, test_data, owner)
 
     if write(tester, owner, slug, {"description": ""}).is_success:
         tester.judge(workflows.updated, read(tester, owner, slug), expected={**before, "description": ""})
@@ -320,10 +320,10 @@ def test_update_can_empty_the_description(tester, subjects):
 @pytest.mark.parametrize(
     "members", [("name",), ("slug",), ("slug", "description"), ("name", "slug")], ids="-".join
 )
-def test_slug_never_changes(tester, subjects, members):
+def test_slug_never_changes(tester, test_data, members):
     """Neither a new name nor a slug in the body moves a workflow from its slug."""
     owner = tester.need(AUTHOR)
-    _, slug = make(subjects, owner, {"name": fresh_name("Fixed")})
+    _, slug = make(test_data, owner, {"name": fresh_name("Fixed")})
     new = {
         "name": fresh_name("Renamed"),
         "slug": slug_from_name(fresh_name("elsewhere")),
@@ -336,10 +336,10 @@ def test_slug_never_changes(tester, subjects, members):
 
 
 @pytest.mark.proves(workflows.slug_stays)
-def test_slug_sent_to_move_is_not_taken(tester, subjects):
+def test_slug_sent_to_move_is_not_taken(tester, test_data):
     """A slug in the body of a move changes nothing either."""
     owner = tester.need(AUTHOR)
-    _, slug = make(subjects, owner, {"name": fresh_name("Fixed")})
+    _, slug = make(test_data, owner, {"name": fresh_name("Fixed")})
     body = {"folderId": None, "slug": slug_from_name(fresh_name("elsewhere"))}
 
     tester.send("moveWorkflow", owner, Call(path_values={"slug": slug}, json=body))
@@ -350,20 +350,20 @@ def test_slug_sent_to_move_is_not_taken(tester, subjects):
 @pytest.mark.needs(OWN_WORKFLOW, FILED_WORKFLOW)
 @pytest.mark.records("moveWorkflow-to-root")
 @pytest.mark.proves(workflows.moved, workflows.listed_folder, workflows.move_accepted, workflows.updated)
-def test_move_sets_the_folder(tester, subjects):
+def test_move_sets_the_folder(tester, test_data):
     """A move sets the folder, there and back, and nothing else; the list agrees, and an update leaves it."""
     owner, _ = tester.need(FILED_WORKFLOW)
-    slug, before = draft(tester, subjects, owner, "Moved")
+    slug, before = draft(tester, test_data, owner, "Moved")
 
     for exchange in moved_to(tester, owner, slug, before, folder_of(tester)):
         tester.judge(workflows.move_accepted, exchange)
 
 
 @pytest.mark.proves(workflows.moved, workflows.listed_folder, workflows.updated)
-def test_move_to_a_folder_of_our_own(tester, subjects):
+def test_move_to_a_folder_of_our_own(tester, test_data):
     """The same holds of a folder that no workflow of the target shows, where the target takes one."""
     owner = tester.need(AUTHOR)
-    _, slug = make(subjects, owner, {"name": fresh_name("Moved"), "description": "Not yet."})
+    _, slug = make(test_data, owner, {"name": fresh_name("Moved"), "description": "Not yet."})
     before = workflows.kept_members(read(tester, owner, slug).json_or_none())
 
     for exchange in moved_to(tester, owner, slug, before, f"harness-{fresh_name('folder')[8:20]}"):
@@ -398,18 +398,18 @@ def moved_to(tester, owner, slug, before, folder_id):
 @pytest.mark.proves(workflows.gone, workflows.listed, workflows.creator_may_run)
 @pytest.mark.records("getWorkflow-deleted", 404, is_named=True)
 @pytest.mark.parametrize("which", ["first", "second"])
-def test_deleted_workflow_is_gone(tester, subjects, which):
+def test_deleted_workflow_is_gone(tester, test_data, which):
     """A deleted workflow is a 404 for whatever is asked of it, and not listed; its siblings stay."""
     owner = tester.need(AUTHOR)
     name = fresh_name("Deleted")
-    slugs = [make(subjects, owner, {"name": name})[1] for _ in range(2)]
+    slugs = [make(test_data, owner, {"name": name})[1] for _ in range(2)]
     slug, sibling = slugs if which == "first" else slugs[::-1]
     write(tester, owner, slug, {"publicPlayground": True})
     can_run = AUTHOR_WHO_RUNS.missing(tester.target) is None and owner.holds("workflow:run")
     if can_run:
         run_free(tester, owner, slug)
 
-    subjects.delete(owner, slug)
+    test_data.delete(owner, slug)
 
     tester.keep("getWorkflow-deleted", read(tester, owner, slug))
     read(tester, owner, slug, "getWorkflowSchema")

@@ -89,21 +89,21 @@ def judge_reads(tester, owner, slug, document, as_written):
 
 @pytest.mark.proves(workflows.stored, workflows.summarised, workflows.schema_describes)
 @pytest.mark.parametrize("kind", TEXTS)
-def test_created_text_is_read_back(tester, subjects, kind):
+def test_created_text_is_read_back(tester, test_data, kind):
     """A text in a name, description, tag or node is shown by every read as it was sent to create."""
     owner = tester.need(AUTHOR)
     document = with_text(tester, TEXTS[kind])
-    _, slug = subjects.create(owner, document)
+    _, slug = test_data.create(owner, document)
 
     if slug is not None:  # whether a text is taken is open
         judge_reads(tester, owner, slug, document, (workflows.stored, "sent"))
 
 
 @pytest.mark.proves(workflows.updated, workflows.summarised, workflows.schema_describes)
-def test_updated_text_is_read_back(tester, subjects):
+def test_updated_text_is_read_back(tester, test_data):
     """A text is shown by every read as it was sent to update, and nothing is left of the one before."""
     owner = tester.need(AUTHOR)
-    slug = subjects.make_workflow(owner)
+    slug = test_data.make_workflow(owner)
 
     for text in TEXTS.values():
         document = with_text(tester, text)
@@ -113,7 +113,7 @@ def test_updated_text_is_read_back(tester, subjects):
 
 @pytest.mark.proves(workflows.stored)
 @pytest.mark.parametrize("values", [NUMBERS, NAMES], ids=["numbers", "names"])
-def test_values_of_nodes_are_read_back(tester, subjects, values):
+def test_values_of_nodes_are_read_back(tester, test_data, values):
     """In what nodes hold, numbers keep their digits and members their names, whatever signs those have."""
     owner, graph = tester.need(AUTHOR), known_graph(tester)
     nodes = [with_data(node, {**values, MARK: True}) for node in objects_in(graph["nodes"])]
@@ -123,7 +123,7 @@ def test_values_of_nodes_are_read_back(tester, subjects, values):
         "nodes": nodes,
         "viewport": {"x": 0.1, "y": -1e-7, "zoom": 1},
     }
-    _, slug = subjects.create(owner, document)
+    _, slug = test_data.create(owner, document)
 
     if slug is not None:
         shown = read(tester, owner, slug)

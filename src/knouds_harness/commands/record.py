@@ -165,7 +165,7 @@ def _record(
             sys.stderr.write(f"error: {printable(shown(run.note))}\n")
         return run.exit_code
     are_answers_wrong = any(each.problem and not each.is_untested for each in judged)
-    if run.contradictions or run.left or are_answers_wrong or run.subjects.unsuccessful:
+    if run.contradictions or run.left or are_answers_wrong or run.test_data.unsuccessful:
         return ExitCode.BREACH
     if any(more_credits(run.profile) in each.problem for each in judged):
         return ExitCode.GUARD

@@ -159,8 +159,8 @@ def _by_operation(load: LoadResults) -> Iterable[Metric]:
         _add_column(families, column, "", [(each.operation, each) for each in load.operations])
     for kind in TIMES:
         for times in time_columns(for_programs=True):
-            subjects = [(each.operation, getattr(each, kind)) for each in load.operations]
-            _add_column(families, times, f"{kind}_", subjects)
+            test_data = [(each.operation, getattr(each, kind)) for each in load.operations]
+            _add_column(families, times, f"{kind}_", test_data)
     return families.values()
 
 
@@ -180,7 +180,7 @@ def _add_column(
     families: dict[str, CounterMetricFamily | GaugeMetricFamily],
     column: LoadColumn[Subject],
     prefix: str,
-    subjects: Iterable[tuple[str, Subject]],
+    test_data: Iterable[tuple[str, Subject]],
 ) -> None:
     """Add the figures of a column, by operation, to its family."""
     if not column.metric:
@@ -190,7 +190,7 @@ def _add_column(
     if name not in families:
         kind = CounterMetricFamily if column.unit in ("count", "bytes") else GaugeMetricFamily
         families[name] = kind(name, column.says, labels=["operation", label] if label else ["operation"])
-    for operation, subject in subjects:
+    for operation, subject in test_data:
         figure = column.figure(subject)
         if figure is not None:
             scale = _MS_PER_S if column.unit == "ms" else 1

@@ -10,7 +10,7 @@ from knouds_harness.suite.generation.examples import drive_machine_with
 from knouds_harness.suite.plugin import opened_run, options_of
 from knouds_harness.suite.session import ConformanceRun
 from knouds_harness.suite.support.execution_traces import Executions
-from knouds_harness.suite.support.subjects import Subjects
+from knouds_harness.suite.support.test_data import TestData
 from knouds_harness.suite.support.webhook_executions import DeliveredExecutions
 from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.user_tests import RUN_FIXTURE
@@ -37,9 +37,9 @@ def tester(knouds_run: ConformanceRun) -> Tester:
 
 
 @pytest.fixture(scope="session")
-def subjects(knouds_run: ConformanceRun) -> Subjects:
+def test_data(knouds_run: ConformanceRun) -> TestData:
     """Resources to act on."""
-    return knouds_run.subjects
+    return knouds_run.test_data
 
 
 @pytest.fixture(scope="session")

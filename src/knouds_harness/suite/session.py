@@ -38,7 +38,7 @@ from knouds_harness.suite.options import RunOptions
 from knouds_harness.suite.preceding_requests import ENDS_IN_TIME
 from knouds_harness.suite.recorder import FindingRecorder
 from knouds_harness.suite.support.execution_traces import Executions
-from knouds_harness.suite.support.subjects import Subjects
+from knouds_harness.suite.support.test_data import TestData
 from knouds_harness.suite.support.webhook_executions import DeliveredExecutions
 from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.untested import Untested
@@ -180,9 +180,9 @@ class ConformanceRun:
         )
 
     @cached_property
-    def subjects(self) -> Subjects:
+    def test_data(self) -> TestData:
         """Resources to act on, deleted when the run ends."""
-        return Subjects(self.tester)
+        return TestData(self.tester)
 
     @property
     def personas(self) -> list[Persona]:
@@ -192,7 +192,7 @@ class ConformanceRun:
 
     @cached_property
     def executions(self) -> Executions:
-        return Executions(self.tester, self.subjects)
+        return Executions(self.tester, self.test_data)
 
     @cached_property
     def deliveries(self) -> DeliveredExecutions:
@@ -320,7 +320,7 @@ class ConformanceRun:
         """Say whose runs all failed, and whose executions never ended, unless the profile accepts it."""
         lines = [
             f"No run of {user} succeeded: {told}. If that is expected, say so in the profile."
-            for user, told in self.subjects.unsuccessful.items()
+            for user, told in self.test_data.unsuccessful.items()
         ]
         is_accepted = any(
             waiver.fact == ENDS_IN_TIME and not waiver.is_expired(self.recorder.today)

@@ -11,7 +11,7 @@ from knouds_harness.judging.checks import all_checks
 from knouds_harness.runs.header import run_setup
 from knouds_harness.suite.recorder import FindingRecorder
 from knouds_harness.suite.support.execution_traces import Executions, ExecutionTrace
-from knouds_harness.suite.support.subjects import Subjects
+from knouds_harness.suite.support.test_data import TestData
 from knouds_harness.suite.tester import Tester
 from knouds_harness.targets.resources import Model
 
@@ -54,7 +54,7 @@ def test_execution_is_polled_from_submit_to_end(make_tester, submit, polls, endi
         reader = client.persona("full")
         model = Model(name="any", deadline_s=10)
         trace = ExecutionTrace(reader=reader, resource=model, exchanges=(client.send(request),))
-        trace = Executions(tester, Subjects(tester)).to_end(trace)
+        trace = Executions(tester, TestData(tester)).to_end(trace)
 
     assert trace.ending == ending
     assert len(waits) == len(polls) - 1

@@ -24,7 +24,7 @@ from knouds_harness.judging.checks import capabilities, schemas, workflows
 from knouds_harness.judging.checks.envelopes import refusals
 from knouds_harness.judging.claim import Check
 from knouds_harness.judging.workflow_model import WorkflowModel, slug_from_name
-from knouds_harness.suite.support.subjects import Subjects
+from knouds_harness.suite.support.test_data import TestData
 from knouds_harness.suite.support.workflow_authoring import move, moved_by, read, run_free, write
 from knouds_harness.suite.tester import Tester
 from knouds_harness.targets.needs.need import MAY_RUN
@@ -85,7 +85,7 @@ class SequenceSetup:
     """
 
     tester: Tester
-    subjects: Subjects
+    test_data: TestData
     users: tuple[Persona, ...]
     graph: Mapping[str, JSON]
     folder_id: str | None
@@ -133,7 +133,7 @@ class SeveralKeys(RuleBasedStateMachine):
     def __init__(self, setup: SequenceSetup, *, sought: str | None = None) -> None:
         super().__init__()
         self.setup = setup
-        self.tester, self.subjects = setup.tester, setup.subjects
+        self.tester, self.test_data = setup.tester, setup.test_data
         owner = setup.users[0]
         self.users = {each.user: each for each in setup.users}
         self.readers = {**self.users, owner.user: setup.reader or owner}
@@ -170,7 +170,7 @@ class SeveralKeys(RuleBasedStateMachine):
         elif "createdBy" in document:
             document["createdBy"] = next(iter(self.model.other_creators(user)), document["createdBy"])
         allowed = self.model.allowed_slugs(user, document["name"])
-        created, slug = self.subjects.create(self.users[user], document)
+        created, slug = self.test_data.create(self.users[user], document)
         if slug is None:
             return multiple()
         is_free = allowed == (slug_from_name(document["name"]),)
@@ -272,7 +272,7 @@ class SeveralKeys(RuleBasedStateMachine):
         """Delete a workflow: it is gone for every user and operation."""
         owner = self.owner_of(slug)
         is_free_to_run = self.is_free_to_run(slug)
-        exchange = self.subjects.delete(owner, slug)
+        exchange = self.test_data.delete(owner, slug)
         self.judge(workflows.creator_may, exchange)
         if not exchange.is_success:
             return
@@ -289,7 +289,7 @@ class SeveralKeys(RuleBasedStateMachine):
     def teardown(self) -> None:
         for user, persona in self.users.items():
             for slug in self.model.kept_by(user):
-                self.subjects.delete(persona, slug)
+                self.test_data.delete(persona, slug)
 
     def owner_of(self, slug: str) -> Persona:
         return self.users[self.model[slug].owner]

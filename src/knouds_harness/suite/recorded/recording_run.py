@@ -31,7 +31,7 @@ from knouds_harness.suite.recorded.recording_judgement import judgement_of
 from knouds_harness.suite.recorder import Received
 from knouds_harness.suite.running import SessionErrors, run_pytest, show_wait
 from knouds_harness.suite.session import ConformanceRun
-from knouds_harness.suite.support.subjects import disputed_slug
+from knouds_harness.suite.support.test_data import disputed_slug
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.need import MAY_READ
 from knouds_harness.targets.needs.webhooks import mints_webhooks
@@ -141,7 +141,7 @@ class RecordingRun(SessionErrors):
             self.answers += [self._kept(each, error, was_called=call.when == "call") for each in outcomes]
         if call.when == "teardown":
             with suppress(Untested, HarnessError):
-                self.run.subjects.await_all_ends()  # so that the next recordings show nothing in flight
+                self.run.test_data.await_all_ends()  # so that the next recordings show nothing in flight
             self._progress.update(self._task, advance=1, description=item.name)
         return report
 

@@ -9,7 +9,7 @@ from knouds_harness.exchange.evidence import Call, Exchange
 from knouds_harness.exchange.execution_status import FINAL, IN_FLIGHT, body_of, status_in
 from knouds_harness.suite.concurrent_tests import SharedValues, shared_once
 from knouds_harness.suite.preceding_requests import DEADLINE_S
-from knouds_harness.suite.support.subjects import Subjects
+from knouds_harness.suite.support.test_data import TestData
 from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.need import KeyAndResource
@@ -101,9 +101,9 @@ def runs_of_executions(target: Target) -> list[Workflow | Model]:
 class Executions:
     """Executions of the profile's accounts, each made once, on first use."""
 
-    def __init__(self, tester: Tester, subjects: Subjects) -> None:
+    def __init__(self, tester: Tester, test_data: TestData) -> None:
         self.tester = tester
-        self.subjects = subjects
+        self.test_data = test_data
         self.made = SharedValues(tester.idle)
 
     @shared_once
@@ -203,8 +203,8 @@ class Executions:
             found: What to run, and the key that polls the execution.
             submitter: Another key of the account, to submit with.
         """
-        submitted = self.subjects.run(found.resource, submitter or found.key, is_async=True)
-        self.subjects.execution_id_of(submitted)
+        submitted = self.test_data.run(found.resource, submitter or found.key, is_async=True)
+        self.test_data.execution_id_of(submitted)
         return ExecutionTrace(reader=found.key, resource=found.resource, exchanges=(submitted,))
 
     def polled(self, trace: ExecutionTrace) -> ExecutionTrace:
@@ -226,4 +226,4 @@ class Executions:
             trace = self.polled(trace)
 
     def _call(self, trace: ExecutionTrace) -> Call:
-        return Call(path_values={"id": self.subjects.execution_id_of(trace.submitted)})
+        return Call(path_values={"id": self.test_data.execution_id_of(trace.submitted)})

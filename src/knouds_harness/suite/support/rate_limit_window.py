@@ -11,7 +11,7 @@ from knouds_harness.contract.capabilities import WINDOW_S
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.checks import rate_limits
 from knouds_harness.judging.claim import answer
-from knouds_harness.suite.support.subjects import Subjects
+from knouds_harness.suite.support.test_data import TestData
 from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.need import CONTROL
@@ -34,17 +34,17 @@ class RateLimitWindow:
     """A window on the run endpoint of workflows."""
 
     tester: Tester
-    subjects: Subjects
+    test_data: TestData
     persona: Persona
     workflow: Workflow
 
     def run(self, persona: Persona | None = None) -> Exchange:
         """Run once, and return a 429 like any response."""
-        return self.subjects.run(self.workflow, persona or self.persona, is_throttling_expected=True)
+        return self.test_data.run(self.workflow, persona or self.persona, is_throttling_expected=True)
 
     def run_at_once(self, times: int) -> list[Exchange]:
         """Run that many times at once; runs beyond the window's limit are refused."""
-        return self.tester.send_together(*self.subjects.running(self.workflow, self.persona), times=times)
+        return self.tester.send_together(*self.test_data.running(self.workflow, self.persona), times=times)
 
     def begin(self) -> tuple[Exchange, int]:
         """Run in a window in which only this check's own runs count; return the run and how many count.

@@ -355,4 +355,4 @@ class DeliveredExecutions:
         return self._received[delivery.number]
 
     def _execution_id(self, trace: ExecutionTrace) -> str:
-        return self.executions.subjects.execution_id_of(trace.submitted)
+        return self.executions.test_data.execution_id_of(trace.submitted)

@@ -7,7 +7,7 @@ from knouds_harness.exchange.evidence import JSON, Call, Exchange, members_of, o
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks import workflows
 from knouds_harness.judging.claim import answer
-from knouds_harness.suite.support.subjects import Subjects
+from knouds_harness.suite.support.test_data import TestData
 from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.workflows import FILED_WORKFLOW, OWN_WORKFLOW
@@ -19,15 +19,15 @@ DOCUMENTED_TYPES: Final = ("requestInput", "imageGenerator", "responseOutput")
 _NODES = 5
 
 
-def make(subjects: Subjects, owner: Persona, document: JSON) -> tuple[Exchange, str]:
+def make(test_data: TestData, owner: Persona, document: JSON) -> tuple[Exchange, str]:
     """Create a workflow that is deleted when the run ends; if that is refused, the test is untested."""
-    created, slug = subjects.create(owner, document)
+    created, slug = test_data.create(owner, document)
     if slug is None:
         raise Untested(f"a workflow to write to: creating one was answered {answer(created)}")
     return created, slug
 
 
-def draft(tester: Tester, subjects: Subjects, owner: Persona, words: str = "Draft") -> tuple[str, JSON]:
+def draft(tester: Tester, test_data: TestData, owner: Persona, words: str = "Draft") -> tuple[str, JSON]:
     """Create a workflow with every member written; return its slug and members."""
     document = {
         "name": fresh_name(words),
@@ -36,13 +36,13 @@ def draft(tester: Tester, subjects: Subjects, owner: Persona, words: str = "Draf
         "publicPlayground": True,
         **known_graph(tester),
     }
-    _, slug = make(subjects, owner, document)
+    _, slug = make(test_data, owner, document)
     return slug, workflows.kept_members(read(tester, owner, slug).json_or_none())
 
 
-def filed(tester: Tester, subjects: Subjects, owner: Persona, *, is_public: bool) -> tuple[str, JSON]:
+def filed(tester: Tester, test_data: TestData, owner: Persona, *, is_public: bool) -> tuple[str, JSON]:
     """Create a workflow, in a folder if the profile knows one of the account; return its slug and members."""
-    _, slug = make(subjects, owner, {"name": fresh_name("Mine"), "description": "Mine."})
+    _, slug = make(test_data, owner, {"name": fresh_name("Mine"), "description": "Mine."})
     write(tester, owner, slug, {"publicPlayground": is_public})
     known = FILED_WORKFLOW.find(tester.target)
     if known is not None and known.key.user == owner.user:
@@ -129,7 +129,7 @@ def _graph_of(
     return {"nodes": nodes, "edges": edges, "viewport": {"x": -7.5, "y": 3, "zoom": 0.75}}
 
 
-def make_own_graph(tester: Tester, subjects: Subjects, owner: Persona) -> tuple[str, dict[str, JSON]]:
+def make_own_graph(tester: Tester, test_data: TestData, owner: Persona) -> tuple[str, dict[str, JSON]]:
     """Create a workflow with the first of our own graphs that the target accepts; return slug and document.
 
     If the target accepts none, the test is untested.
@@ -144,7 +144,7 @@ def make_own_graph(tester: Tester, subjects: Subjects, owner: Persona) -> tuple[
             "tags": ["harness", "a b", "Größe", "4", "five"],
             **graph,
         }
-        created, slug = subjects.create(owner, document)
+        created, slug = test_data.create(owner, document)
         if slug is not None:
             return slug, document
         refusals[", ".join(sorted({node["type"] for node in graph["nodes"]}))] = answer(created)

@@ -227,8 +227,8 @@ def _refused(need: Need[Any], walk: Walk, draft: Draft) -> Draft | None:
     """Ask for what the need of a check names, which is somebody else's, or that the account may not run."""
     found, operation, target = walk.tester.need(need), walk.operation, walk.tester.target
     if isinstance(found, TwoKeys):
-        path_values = {"slug": walk.subjects.workflow_for(operation, found.first)}
-        call = walk.subjects.call_on_existing(operation).having(path_values=path_values)
+        path_values = {"slug": walk.test_data.workflow_for(operation, found.first)}
+        call = walk.test_data.call_on_existing(operation).having(path_values=path_values)
         return replace(draft, call=call, persona=found.second)
     if operation.id not in RUN_OPERATIONS:
         return replace(draft, call=Call(path_values=found.resource.path_values), persona=found.key)
@@ -236,7 +236,7 @@ def _refused(need: Need[Any], walk: Walk, draft: Draft) -> Draft | None:
     if not fitting:
         return None
     key, resource = min(fitting, key=lambda each: draft.is_async and not each.resource.polled)
-    _, _, call = walk.subjects.running(resource, key)
+    _, _, call = walk.test_data.running(resource, key)
     return replace(draft, call=call.having(cost_credits=0.0), persona=key)
 
 
@@ -318,6 +318,6 @@ def with_body(body: Mapping[str, Any], walk: Walk, draft: Draft) -> Draft:
         return replace(draft, call=Call(path_values=resource.path_values, **body), persona=key)
     if operation.id == "createWorkflow":
         body = {"json": marked(body["json"])}
-    values = {"slug": walk.subjects.scratch_slug} if operation.path_parameters else {}
+    values = {"slug": walk.test_data.scratch_slug} if operation.path_parameters else {}
     key = walk.tester.need(USUAL_KEYS[operation.id])
     return replace(draft, call=Call(path_values=values, **body), persona=key)

@@ -108,7 +108,7 @@ def _neighbours(walk: Walk) -> Iterator[Value]:
     words = workflow.slug.replace("-", " ")
 
     def on(name: str, walk: Walk, draft: Draft) -> Draft | None:
-        return draft_by(walk, bound, walk.subjects.make_workflow(author, name=name.strip()), draft=draft)
+        return draft_by(walk, bound, walk.test_data.make_workflow(author, name=name.strip()), draft=draft)
 
     for name in (f"{words} {fresh_name('')}", fresh_name(words), fresh_name(f"{words} more")):
         yield Value(dimension=CAPABILITIES, name=f"{bound.name} on a neighbour", change=partial(on, name))
@@ -149,8 +149,8 @@ def _itself(persona: Persona, _: Walk) -> Persona:
 
 
 def _mint(held: Held, walk: Walk) -> Persona:
-    call = walk.subjects.call_on_existing(walk.operation)
-    return walk.tester.minted(held(call), account=walk.subjects.account_of(walk.operation))
+    call = walk.test_data.call_on_existing(walk.operation)
+    return walk.tester.minted(held(call), account=walk.test_data.account_of(walk.operation))
 
 
 def draft_by(walk: Walk, persona: Persona, name: str | None = None, *, draft: Draft) -> Draft | None:
@@ -166,7 +166,7 @@ def draft_by(walk: Walk, persona: Persona, name: str | None = None, *, draft: Dr
         name = name or polled
         if persona.user != account:
             return None
-    call = effectless_call(operation) if account is None else walk.subjects.call_on_existing(operation)
+    call = effectless_call(operation) if account is None else walk.test_data.call_on_existing(operation)
     if name is not None:
         call = call.having(path_values=dict.fromkeys(operation.path_parameters, name))
     is_admitted = operation.admits(persona.capabilities, call.path_values)
@@ -189,7 +189,7 @@ def _free(walk: Walk, persona: Persona, call: Call) -> Call:
     if operation.id == "updateWorkflow":
         return call.having(json={"description": "sent by the harness"})
     if operation.id == "deleteWorkflow":
-        return call.having(path_values={"slug": walk.subjects.make_workflow()})
+        return call.having(path_values={"slug": walk.test_data.make_workflow()})
     return call
 
 

@@ -20,7 +20,7 @@ from knouds_harness.judging.claim import answer
 from knouds_harness.judging.rule.reasons import CAPABILITY
 from knouds_harness.printable import first_few
 from knouds_harness.runs.results import Cell
-from knouds_harness.suite.support.subjects import Subjects
+from knouds_harness.suite.support.test_data import TestData
 from knouds_harness.suite.untested import Untested
 from knouds_harness.suite.walk.dimensions import (
     ASYNC,
@@ -72,12 +72,12 @@ class Point:
 class Walk:
     """Sends requests to one operation of the target."""
 
-    def __init__(self, subjects: Subjects, operation: Operation, personas: Sequence[Persona] = ()) -> None:
-        self.subjects = subjects
-        self.tester = subjects.tester
+    def __init__(self, test_data: TestData, operation: Operation, personas: Sequence[Persona] = ()) -> None:
+        self.test_data = test_data
+        self.tester = test_data.tester
         self.operation = operation
         self.personas = personas
-        self.account = subjects.account_if_any(operation)
+        self.account = test_data.account_if_any(operation)
 
     @cached_property
     def values(self) -> tuple[Value, ...]:
@@ -184,7 +184,7 @@ class Walk:
         """
         operation, is_keyless = self.operation, point.value.dimension == KEY
         effectless = effectless_call(operation)
-        call = self.subjects.call_without_key(operation) if is_keyless else effectless
+        call = self.test_data.call_without_key(operation) if is_keyless else effectless
         draft = point.value.change(self, Draft(call=call, is_async=point.is_async))
         if draft is None:
             return None

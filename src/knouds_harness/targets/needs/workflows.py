@@ -87,13 +87,13 @@ ANY_MODEL: Need[Model] = Need(
 )
 
 
-def subject_account(operation: Operation) -> Need[str]:
+def account_with_resource(operation: Operation) -> Need[str]:
     """Return the need for an account that has, can create or may use the resource of an operation."""
-    return _subject_account(operation.id, operation.path_parameters, operation.action)
+    return _account_with_resource(operation.id, operation.path_parameters, operation.action)
 
 
 @cache
-def _subject_account(operation_id: str, parameters: tuple[str, ...], action: Action) -> Need[str]:
+def _account_with_resource(operation_id: str, parameters: tuple[str, ...], action: Action) -> Need[str]:
     if parameters == ("id",):
         return _user_of(ASYNC_RUN, lambda found: found.key.user)
     if parameters == ("internalName",):
@@ -113,7 +113,7 @@ def _user_of(need: Need[T], user: Callable[[T], str], *also: Need[object]) -> Ne
 
 def lesser_key(operation: Operation) -> Need[Persona]:
     """Return the need for a key that the operation must refuse, of the account with the resource."""
-    account = subject_account(operation)
+    account = account_with_resource(operation)
     required = [each for each in operation.alternatives if "{" not in each]
 
     def fitting(target: Target) -> Iterator[Persona]:

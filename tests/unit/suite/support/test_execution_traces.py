@@ -29,11 +29,11 @@ def following(answers, *, deadline_s=30.0):
     tester: Any = SimpleNamespace(
         send=lambda *_: next(script), need=lambda _: None, wait=waits.append, target=None, idle=nullcontext
     )
-    subjects: Any = SimpleNamespace(execution_id_of=lambda _: "e-1")
+    test_data: Any = SimpleNamespace(execution_id_of=lambda _: "e-1")
     reader: Any = None
     model = Model(name="suno-v5", deadline_s=deadline_s)
     trace = ExecutionTrace(reader=reader, resource=model, exchanges=(SUBMITTED,))
-    return Executions(tester, subjects), trace, waits
+    return Executions(tester, test_data), trace, waits
 
 
 @pytest.mark.parametrize("last", ["completed", "failed", "cancelled", "done", None])

@@ -67,10 +67,10 @@ def window(server, *, price_credits=0.0, left_credits=1000.0, requests_per_s=Non
         send_together=lambda *_, times: [server.run() for _ in range(times)],
         judge=lambda check, *exchanges, **others: server.claims.extend(check.judge(*exchanges, **others)),
     )
-    subjects = SimpleNamespace(run=server.run, running=lambda *_: ("runWorkflow", None, None))
+    test_data = SimpleNamespace(run=server.run, running=lambda *_: ("runWorkflow", None, None))
     parts: dict[str, Any] = {
         "tester": tester,
-        "subjects": subjects,
+        "test_data": test_data,
         "persona": SimpleNamespace(user="dana"),
         "workflow": None,
     }

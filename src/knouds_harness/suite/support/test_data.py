@@ -18,7 +18,12 @@ from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.keys import AUTHOR
 from knouds_harness.targets.needs.rate_limits import free_workflow, may_make_workflows, own_workflow_run
 from knouds_harness.targets.needs.runs import ASYNC_RUN, is_runnable, may_run
-from knouds_harness.targets.needs.workflows import ANY_MODEL, ANY_WORKFLOW, PUBLIC_WORKFLOW, subject_account
+from knouds_harness.targets.needs.workflows import (
+    ANY_MODEL,
+    ANY_WORKFLOW,
+    PUBLIC_WORKFLOW,
+    account_with_resource,
+)
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.resources import Model, Workflow
 
@@ -31,8 +36,10 @@ def disputed_slug(exchange: Exchange, created: CreatedWorkflows) -> str | None:
     return None if slug is None or created.may_write(slug) else slug
 
 
-class Subjects:
+class TestData:
     """Resources of the profile's accounts; created ones are deleted when the run ends."""
+
+    __test__ = False  # its name looks like that of a test class
 
     def __init__(self, tester: Tester) -> None:
         self.tester = tester
@@ -61,12 +68,12 @@ class Subjects:
 
     def account_if_any(self, operation: Operation) -> str | None:
         """Return the account of the resource in ``call_on_existing``; None if the profile offers none."""
-        need = subject_account(operation)
+        need = account_with_resource(operation)
         return need.find(self.tester.target) if need.missing(self.tester.target) is None else None
 
     def account_of(self, operation: Operation) -> str:
         """Return the account of the resource in ``call_on_existing``, or a user of one without an owner."""
-        return self.tester.need(subject_account(operation))
+        return self.tester.need(account_with_resource(operation))
 
     def _existing(self, operation: Operation, parameter: str) -> str:
         if parameter == "internalName":

@@ -1,4 +1,4 @@
-"""Subjects are created once, by the first test that needs one; after a failure, the next test tries."""
+"""TestData are created once, by the first test that needs one; after a failure, the next test tries."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from knouds_harness.suite.concurrent_tests import RunLock
-from knouds_harness.suite.support.subjects import Subjects
+from knouds_harness.suite.support.test_data import TestData
 from knouds_harness.suite.untested import Untested
 
 WITHIN_S = 10
@@ -48,11 +48,11 @@ def test_concurrent_tests_share_one_workflow():
         assert may_answer.wait(WITHIN_S)
         return {"slug": "harness-scratch"}
 
-    subjects = Subjects(answering([first_body], lock, asked))
+    test_data = TestData(answering([first_body], lock, asked))
 
     def ask():
         with lock.held():
-            return subjects.scratch_slug
+            return test_data.scratch_slug
 
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(ask)
@@ -68,9 +68,9 @@ def test_failed_create_is_tried_again():
     """Otherwise later tests would have no workflow."""
     lock = RunLock()
     bodies = [dict, list, lambda: {"slug": "harness-scratch"}]
-    subjects = Subjects(answering(bodies, lock, threading.Semaphore(0)))
+    test_data = TestData(answering(bodies, lock, threading.Semaphore(0)))
 
     with pytest.raises(Untested, match="a workflow to write to"):
-        _ = subjects.scratch_slug
+        _ = test_data.scratch_slug
 
-    assert subjects.scratch_slug == "harness-scratch"
+    assert test_data.scratch_slug == "harness-scratch"
