@@ -15,6 +15,7 @@ import gevent
 from knouds_harness.exchange.created_workflows import workflow_path
 from knouds_harness.exchange.execution_status import is_final
 from knouds_harness.load.client.response import Response
+from knouds_harness.load.collection import cycles
 from knouds_harness.load.invariants.verification import parsed
 from knouds_harness.load.scenario import ScenarioUser
 from knouds_harness.load.workload.accounts import RunRequest
@@ -111,7 +112,7 @@ def _follow(user: ScenarioUser, run_request: RunRequest, *, cancel_after_s: floa
     execution_id = _member(submitted, "executionId") if submitted.status_code in _ACCEPTED else None
     if not (isinstance(execution_id, str) and _LEADS_NOWHERE_ELSE.fullmatch(execution_id)):
         return
-    user.load_run.cycles.accepted(submitted.elapsed_ms)
+    user.load_run.note_cycle(cycles.ACCEPT, submitted.elapsed_ms)
     path = f"/api/executions/{execution_id}"
     if cancel_after_s is not None:
         gevent.sleep(cancel_after_s)
@@ -144,16 +145,14 @@ def _is_delivered(
     if arrival is None and waiter.is_over:
         return False  # the delivery may still come; polling finds the end while there is time
     if arrival is None or not is_final(arrival.status):
-        user.load_run.cycles.undelivered()
+        user.load_run.note_cycle(cycles.UNDELIVERED, 0.0)
         return False
     to_final_ms = (time.perf_counter() - submitted_s) * 1e3
     path = f"/api/executions/{execution_id}"
     ended_unix_s = _unix_s(_member(user.call("getExecution", path, runner=run_request.persona), "endedAt"))
-    user.load_run.cycles.delivered(
-        arrival.status,
-        to_final_ms=to_final_ms,
-        delay_ms=None if ended_unix_s is None else (arrival.at_unix_s - ended_unix_s) * 1e3,
-    )
+    user.load_run.note_cycle(cycles.FINAL + arrival.status, to_final_ms)
+    if ended_unix_s is not None:
+        user.load_run.note_cycle(cycles.DELAY, (arrival.at_unix_s - ended_unix_s) * 1e3)
     return True
 
 
@@ -174,16 +173,13 @@ def _poll(user: ScenarioUser, path: str, run_request: RunRequest, submitted_s: f
         status = _member(user.call("getExecution", path, runner=run_request.persona), "status")
         now_s = time.perf_counter()
         if is_final(status):
-            user.load_run.cycles.ended(
-                status,
-                to_final_ms=(now_s - submitted_s) * 1e3,
-                unseen_ms=(now_s - seen_in_flight_s) * 1e3,
-                polls=polls,
-            )
+            user.load_run.note_cycle(cycles.FINAL + status, (now_s - submitted_s) * 1e3)
+            user.load_run.note_cycle(cycles.UNSEEN, (now_s - seen_in_flight_s) * 1e3)
+            user.load_run.note_cycle(cycles.POLLS, polls)
             return
         seen_in_flight_s = asked_s
         if now_s >= deadline_s:
-            user.load_run.cycles.gave_up()
+            user.load_run.note_cycle(cycles.FINAL + cycles.UNFINISHED, 0.0)
             return
 
 

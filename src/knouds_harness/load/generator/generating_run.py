@@ -9,7 +9,6 @@ import ssl
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
 from types import TracebackType
 from typing import Any, Final
 
@@ -28,7 +27,7 @@ from knouds_harness.load.arrivals.arrival_user import Arrivals
 from knouds_harness.load.arrivals.schedule import ArrivalSchedule, Share
 from knouds_harness.load.client.http_client import tls_context
 from knouds_harness.load.client.response import Response
-from knouds_harness.load.collection.cycles import CycleLog
+from knouds_harness.load.collection.cycles import CYCLE
 from knouds_harness.load.collection.metrics import SERVER, measured_from_unix_s
 from knouds_harness.load.collection.seconds import SecondsCollector, now_unix_s
 from knouds_harness.load.generator.loop_monitor import LoopMonitor
@@ -141,9 +140,9 @@ class GeneratingRun:
             raise UsageError(NO_TARGET)
         return self._limits
 
-    @cached_property
-    def cycles(self) -> CycleLog:
-        return CycleLog(self.seconds.recorder)
+    def note_cycle(self, measure: str, value: float) -> None:
+        """Note one figure of an asynchronous run."""
+        self.seconds.recorder.record(CYCLE, RequestStatus.OK, measure, value)
 
     def tasks_of(self, scenario: type[HasTasks]) -> UserTasks:
         workload = self._setup.workload

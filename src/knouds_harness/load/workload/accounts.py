@@ -127,9 +127,12 @@ class AccountKeys:
             used += [acting] if acting in able else able[:1]
         return tuple(dict.fromkeys(each.name for each in used or [acting] if each is not WITHOUT_KEY))
 
-    def slugs_of(self, needs: Iterable[Need[Any]]) -> tuple[str, ...]:
+    def resources_of(self, needs: Sequence[Need[Any]]) -> tuple[str, ...]:
+        """Return the paths of what a task runs, and the slugs of the workflows that it reads."""
         found = (each for need in needs for each in need.fitting(self._profile))
-        return tuple(dict.fromkeys(each.slug for each in found if isinstance(each, Workflow)))
+        read = (each.slug for each in found if isinstance(each, Workflow))
+        run = (each.path for each in self.run_requests(*needs))
+        return tuple(dict.fromkeys((*run, *read)))
 
     def run_requests(self, *needs: Need[Any]) -> tuple[RunRequest, ...]:
         """Return what a task with these needs can run at a known price, each with the first key that may."""

@@ -17,7 +17,7 @@ from knouds_harness.exchange.profile_check import check_profile
 from knouds_harness.exchange.usage import Marks
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.input_lines import InputFile
-from knouds_harness.load.workload.workload import AccountTask, HasTasks, Workload, has_runs, scenarios_in
+from knouds_harness.load.workload.workload import HasTasks, Workload, has_runs, scenarios_in
 from knouds_harness.runs.unsettled import settle_earlier
 from knouds_harness.targets.guards import Guard, check_load
 from knouds_harness.targets.profile import Target
@@ -133,8 +133,15 @@ def _check(workload: Workload, scenarios: Sequence[type[HasTasks]], guard: Guard
 
     A contradiction matters only if the tasks would be others with what the target has.
     """
-    target = _resting_on(workload.target, workload.account_tasks(scenarios))
-    limits = target.limits
+    tasks, target, limits = workload.account_tasks(scenarios), workload.target, workload.target.limits
+    keys = {key for _, _, keys, _ in tasks for key in keys}
+    used = {each.split("/")[3] if "/" in each else each for *_, found in tasks for each in found}
+    target = replace(  # only what the load rests on
+        target,
+        personas={name: each for name, each in target.personas.items() if name in keys},
+        workflows={slug: each for slug, each in target.workflows.items() if slug in used},
+        models={name: each for name, each in target.models.items() if name in used},
+    )
     if any(each.crosses_limit for each in scenarios):  # even a refused run may count in a window
         target = replace(target, limits=replace(limits, allow=limits.allow - {Action.RUN}))
     with Client(target=target, guard=guard, reads_usage=True) as client:
@@ -155,19 +162,6 @@ def _check(workload: Workload, scenarios: Sequence[type[HasTasks]], guard: Guard
                 *(each.says for each in found.contradictions),
             ]
         )
-    )
-
-
-def _resting_on(target: Target, tasks: Sequence[AccountTask]) -> Target:
-    """Return the target with only the keys and resources that the load uses."""
-    keys = {each for task in tasks for each in task.keys}
-    named = {each.split("/")[3] for task in tasks for each in task.paths}
-    slugs = {each for task in tasks for each in task.slugs} | named
-    return replace(
-        target,
-        personas={name: each for name, each in target.personas.items() if name in keys},
-        workflows={slug: each for slug, each in target.workflows.items() if slug in slugs},
-        models={name: each for name, each in target.models.items() if name in named},
     )
 
 

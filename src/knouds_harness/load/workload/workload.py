@@ -91,17 +91,6 @@ class TaskAccount:
     others: Mapping[str, Persona]
 
 
-@dataclass(frozen=True, kw_only=True)
-class AccountTask:
-    """What one account does in a task: its keys, the paths that it runs, the workflows that it reads."""
-
-    task: Task
-    user: str
-    keys: tuple[str, ...]
-    paths: tuple[str, ...]
-    slugs: tuple[str, ...]
-
-
 class Workload:
     """The accounts of a profile that load can be sent with; keys of ``receivers`` are preferred."""
 
@@ -184,15 +173,12 @@ class Workload:
         parts = [part for each in scenarios for part in self.task_resources(each)]
         return list(dict.fromkeys(account for part in parts for account in part.accounts))
 
-    def account_tasks(self, scenarios: Iterable[type[HasTasks]]) -> list[AccountTask]:
+    def account_tasks(
+        self, scenarios: Iterable[type[HasTasks]]
+    ) -> list[tuple[Task, str, tuple[str, ...], tuple[str, ...]]]:
+        """Return what each account does in each task: its keys, and what it runs and reads."""
         return [
-            AccountTask(
-                task=part.task,
-                user=account.user,
-                keys=account.keys_of(part.needs),
-                paths=tuple(each.path for each in account.run_requests(*part.needs)),
-                slugs=account.slugs_of(part.needs),
-            )
+            (part.task, account.user, account.keys_of(part.needs), account.resources_of(part.needs))
             for scenario in scenarios
             for part in self.task_resources(scenario)
             for account in part.accounts

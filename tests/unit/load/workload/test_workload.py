@@ -82,7 +82,7 @@ def test_what_needs_no_key_is_done_without_any():
 
     assert {part.task for part in parts} == {read_pricing, read_health}
     assert [dict(turn.sender_headers).get("x-api-key") for turn in turns] == [None, None]
-    assert [task.keys for task in workload.account_tasks([scenario(*ALL_TASKS)])] == [(), ()]
+    assert [keys for _, _, keys, _ in workload.account_tasks([scenario(*ALL_TASKS)])] == [(), ()]
     assert "an active key" in why(bare, who_am_i)
 
 
