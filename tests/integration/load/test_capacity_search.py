@@ -83,16 +83,6 @@ def test_search_ends_at_the_highest_allowed_rate(runs, search):
     assert "Capacity at least 8/s" in (loaded.record.folder / "report.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.nightly
-def test_target_that_misses_the_objectives_at_any_rate_fails(runs, search):
-    """The objectives require less than the latency, so the exit code is 1."""
-    loaded, capacity = found_by(runs, search(40, "--rate", "1"))
-
-    assert loaded.exit_code == ExitCode.BREACH, loaded.out
-    assert (capacity.highest_per_s, capacity.lowest_failing_per_s) == (None, 1)
-    assert "No rate met the objectives" in loaded.out
-
-
 def with_one_slot(app: ASGIApp) -> ASGIApp:
     slot = asyncio.Semaphore(1)
 

@@ -1,13 +1,11 @@
 """A master and four workers on loopback do together what one process would, and no more."""
 
 import json
-import random
 import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 from clocks import wait_until
@@ -16,10 +14,7 @@ from loading import Distributed, distributed
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.load.arrivals.schedule import ArrivalSchedule, Shape
 from knouds_harness.locations import scenarios_path
-from knouds_harness.measures.hdr_logs import read_hdr_log
-from knouds_harness.measures.histograms import Histogram
 from knouds_harness.runs.load_results import LoadResults
 from knouds_harness.runs.record import RunRecord
 from knouds_sandbox import serving
@@ -29,28 +24,6 @@ ATTEMPTS = 3
 """A very busy machine loses workers by itself."""
 WITHOUT_EFFECT = (400, 403, 404)
 SYNC_RUNS = scenarios_path() / "sync_runs.py"
-
-FED = """
-    import random
-    from locust import events, task
-    from knouds_harness.load.arrivals.arrival_user import ArrivalUser
-    from knouds_harness.load.plugin import install
-
-    install(events)
-
-
-    class Fed(ArrivalUser):
-        '''Sends nothing: each arrival of the schedule has a duration of its own.'''
-
-        @task
-        def take(self):
-            since_s = self.client.scheduled_at - self.arrivals.start_s
-            number = round(self.arrivals.schedule.shape.area(0.0, since_s))
-            self.environment.events.request.fire(
-                request_type="GET", name="fed", response_length=0, exception=None, context={},
-                response_time=random.Random(number).lognormvariate(3, 1),
-            )
-"""
 
 
 @dataclass
@@ -175,26 +148,6 @@ def test_workers_share_a_schedule_and_counts_match_the_server(runs, profile, cou
     assert requests_of(record) + results.validity.dropped == 240
     assert is_counted_once(record, counts)
     assert results.cost_credits == pytest.approx(counts.cost_credits)
-
-
-@pytest.mark.nightly
-@pytest.mark.slow
-def test_merged_histogram_is_that_of_one_process(runs, profile, tmp_path, counts):
-    """Each sample once, in its bucket, whichever worker took it."""
-    scenario = tmp_path / "fed.py"
-    scenario.write_text(dedent(FED))
-    plan = ("--target", profile, "--rate", "200", "--duration", "3s", "--users", "600")
-
-    _, record = undisturbed(scenario, *plan, runs=runs, counts=counts, arrivals=600)
-
-    expected = Histogram()
-    for number, _ in enumerate(ArrivalSchedule(shape=Shape.of("constant", 200.0, 3.0)).instants()):
-        expected.record(random.Random(number).lognormvariate(3, 1) / 1e3)
-    merged = Histogram()
-    for interval in read_hdr_log(record.folder / "times.hlog"):
-        merged.add(interval.histogram)
-    assert results_of(record).validity.dropped == 0
-    assert merged == expected
 
 
 @pytest.mark.nightly

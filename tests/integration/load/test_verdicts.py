@@ -59,18 +59,6 @@ def test_contradiction_about_an_unused_key_is_ignored(tmp_path, pro):
     assert loaded.results.operations[0].operation == "runWorkflow"
 
 
-def test_exception_in_on_start_is_shown_once_and_ends_the_run(tmp_path, pro):
-    scenario = scenario_of(
-        tmp_path, "    tasks = [who_am_i]\n\n    def on_start(self):\n        raise KeyError('x')\n"
-    )
-
-    loaded = load(tmp_path / "runs", scenario, "--target", pro.written(), "--rate", "5", "--duration", "10m")
-
-    assert loaded.exit_code == ExitCode.BREACH
-    assert first_line(loaded.out).startswith("A task failed  on_start raised KeyError")
-    assert len(loaded.err.splitlines()) < 20, loaded.err
-
-
 @pytest.mark.nightly
 def test_client_in_a_custom_scenario_sends_the_key(tmp_path, pro):
     scenario = scenario_of(

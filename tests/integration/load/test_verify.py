@@ -163,27 +163,6 @@ def test_rate_limit_is_crossed_and_kept(tmp_path):
     assert loaded.exit_code in {ExitCode.KEPT, ExitCode.INVALID_MEASUREMENT}
 
 
-@pytest.mark.nightly
-def test_invariants_count_all_runs_even_if_a_share_is_verified(tmp_path):
-    with serving(tmp_path) as profile:
-        loaded = verified(tmp_path, profile, *RUNS, "--verify", "0.1")
-
-    seen = {each.fact: each.seen for each in invariants(loaded)["kept"]}
-    assert seen["usage.run-has-a-row"] == 40
-    assert seen["run.success-shape"] < 40
-
-
-@pytest.mark.nightly
-def test_webhooks_are_untested_without_a_receiver(tmp_path):
-    with running_sandbox() as sandbox:
-        profile = str(write_profile(tmp_path, sandbox))
-        loaded = verified(tmp_path, profile, *CYCLES)
-
-    (untested,) = [each for each in invariants(loaded)["untested"] if each.fact.startswith("webhook.")]
-    assert "webhook = true" in untested.missing
-    assert escaped(untested.missing) in (loaded.record.folder / "report.md").read_text(encoding="utf-8")
-
-
 def delivered_once(loaded):
     (invariant,) = (each for each in loaded.results.invariants if each.fact == ONE_DELIVERY[0])
     return invariant

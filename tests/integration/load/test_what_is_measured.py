@@ -24,20 +24,6 @@ def test_ends_of_runs_are_learnt_by_webhook(folder):
 
 
 @pytest.mark.nightly
-def test_delivery_with_a_wrong_signature_is_ignored(folder):
-    """The report says so; users wait for a valid one for as long as a run may take."""
-    loaded = load(
-        folder,
-        *("async_cycles", "--finish", "webhook", "--fault", "webhook-signature-without-time", *CLOSED),
-        *("--", "--stop-timeout", "1"),  # otherwise every user goes on waiting
-    )
-
-    assert "an invalid signature" in loaded.results.note
-    assert loaded.results.cycles is not None
-    assert loaded.results.cycles.webhook_delay.count == 0
-
-
-@pytest.mark.nightly
 def test_runs_are_polled_if_the_target_cannot_reach_us(folder, profile):
     loaded = load(folder, "async_cycles", "--finish", "webhook", "--target", profile, *CLOSED)
 

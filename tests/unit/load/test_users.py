@@ -377,16 +377,6 @@ def test_cached_request_heads_are_bounded(ours, monkeypatch):
     assert len(ours.client._heads) <= 3  # noqa: SLF001 - memory shows nowhere else
 
 
-def test_absolute_url_goes_to_its_own_server(ours):
-    with serving(echo) as other:
-        for _ in range(2):
-            response = ours.client.post(f"{other.base_url}/a", data="x", name="other")
-
-    assert (response.text, response.url) == ("x", f"{other.base_url}/a")
-    assert len(other.requests) == 2
-    assert other.connections == 1
-
-
 def test_path_and_password_of_the_host_are_used(server, hear):
     """The path of the base URL is kept; credentials go into a header, and not into the URL of events."""
     heard = hear(Ours, server.base_url.replace("://", "://ada:s%20ecret@") + "/base/")

@@ -279,9 +279,9 @@ def test_slow_answer_is_cut_off_at_the_deadline(sent_first):
 
     with serving(script) as server, client_of(server) as client:
         with pytest.raises(TimedOut, match="in time") as caught:
-            client.exchange(GET, timeout_s=0.05)
+            client.exchange(GET, timeout_s=0.3)
         with pytest.raises(TimedOut):
-            client.exchange(GET, timeout_s=0.05)
+            client.exchange(GET, timeout_s=0.3)
         released.set()
 
     assert caught.value.may_have_arrived
@@ -548,19 +548,6 @@ def test_connection_is_closed_in_the_thread_of_its_client(monkeypatch):
     assert set(closed_in) == {threading.get_ident()}
 
 
-def test_connection_that_failed_to_open_closes_nothing():
-    """Its socket belongs to the caller; here the loop refuses to watch it."""
-    left, right = socket.socketpair()
-    connection = Connection.__new__(Connection)
-    with left, right:
-        with pytest.raises(ValueError, match="fd must be non-negative"):
-            Connection.__init__(connection, left, -1)
-
-        connection.close()
-
-        assert left.fileno() >= 0
-
-
 def test_connection_closes_its_socket_after_its_loop_is_gone():
     left, right = socket.socketpair()
     left.setblocking(False)
@@ -578,7 +565,3 @@ def test_connection_closes_its_socket_after_its_loop_is_gone():
         made[0].close()
 
         assert left.fileno() == -1
-
-
-def test_client_without_init_is_deleted_silently():
-    HttpClient.__new__(HttpClient).__del__()

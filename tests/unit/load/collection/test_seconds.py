@@ -3,7 +3,6 @@
 import itertools
 import json
 import math
-import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 from clocks import Clock
 from hypothesis import given
 from hypothesis import strategies as st
-from locust.env import Environment
 
 from knouds_harness.load.client.http_answer import Answer, Opening, TimedOut
 from knouds_harness.load.client.response import Response, error_code
@@ -23,7 +21,6 @@ from knouds_harness.load.collection.seconds import (
     SERVICE,
     Error,
     Second,
-    SecondsCollector,
     SecondsCounter,
     SeriesKey,
     Traffic,
@@ -134,15 +131,6 @@ def test_connections_and_bytes_of_all_requests_are_counted(recorder, waited_ms):
     assert times["body"] == counted(2.0)
     assert times["dns"] == counted(0.1, 0.1)
     assert times["tls"] == counted(500.0, 1000.0)
-
-
-def test_seconds_without_requests_are_left_out(recorder, clock):
-    tell(recorder)
-    clock.now_s += 60
-    tell(recorder)
-    clock.now_s += 1
-
-    assert [second.unix_s - 1_780_000_000 for second in recorder.seconds()] == [0, 60]
 
 
 def test_service_time_is_counted_if_it_differs(recorder):
@@ -317,24 +305,6 @@ def test_failures_are_copied_as_evidence_and_hide_secrets(recorder):
     found = [AnswerCopy(*row[-1]) for row in recorder.take().requests if row[-1]]
 
     assert [each.sent for each in found] == [b"GET / HTTP/1.1\r\nx-api-key: {{key:full}}\r\n\r\n"] * 3
-
-
-def test_local_run_passes_on_each_second(monkeypatch):
-    monkeypatch.setattr("knouds_harness.load.collection.seconds.gevent.spawn", lambda _: None)
-    environment = Environment()
-    environment.create_local_runner()
-    seen: list[Second] = []
-    recording = SecondsCollector(environment, on_second=seen.append)
-
-    for response_time_ms in (1.0, 2.0):
-        response = answer(200, response_time_ms)
-        response.arrived_at = time.perf_counter()
-        environment.events.request.fire(
-            name="a", response_time=response_time_ms, exception=None, response=response
-        )
-    recording.hand_out(everything=True)
-
-    assert sum(len(second.ok()) for second in seen) == 2
 
 
 @pytest.mark.parametrize(

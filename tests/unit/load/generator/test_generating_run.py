@@ -147,14 +147,6 @@ def test_changing_the_clock_during_load_changes_no_figure(here, there, monkeypat
     assert 0 < results.operations[0].requests / results.operations[0].per_s < 60
 
 
-def test_closed_model_begins_with_the_test(here):
-    run = leading(here, "--users", "2")
-
-    here.events.test_start.fire(environment=here)
-
-    assert run.results().begun_unix_s == pytest.approx(time.time(), abs=60)
-
-
 def test_open_model_begins_once_soon_after_spawning(here):
     run = leading(here, "--rate", "10", "--duration", "10m")
     here.runner.have("a")
@@ -168,14 +160,6 @@ def test_open_model_begins_once_soon_after_spawning(here):
 
     assert 0 < (begun_unix_s or 0.0) - before_unix_s < 1
     assert run.results().begun_unix_s == begun_unix_s
-
-
-def test_users_have_their_run(there):
-    run = generating(there, "--rate", "10")
-
-    user = user_in(there)
-
-    assert (user.load_run, user.arrivals, user.chance) == (run, arrivals_of(run), run.chance)
 
 
 def test_time_reported_by_the_server_is_recorded(there):
@@ -214,29 +198,6 @@ def test_shape_waits_for_requests_in_flight(here):
     here.events.test_stopping.fire(environment=here)
 
     assert run.shape.tick() == (1, 1.0)
-
-
-def test_run_concludes_when_locust_quits(here, there):
-    run, sender = leading(here), generating(there)
-    here.events.test_start.fire(environment=here)
-    fire(there)
-    hand_over(sender, run)
-
-    here.events.quitting.fire(environment=here)
-
-    assert here.process_exit_code == ExitCode.INTERRUPTED
-    assert run.results().operations[0].requests == 1
-
-
-def test_final_report_hands_over_what_is_left(there):
-    sender = generating(there)
-    fire(there)
-
-    there.events.report_to_master.fire(client_id="a", data={})
-
-    (data,) = (data for kind, data, *_ in there.runner.sent if kind == ROWS)
-    assert len(data["rows"].requests) == 1
-    assert sender.seconds.recorder.take().requests == []
 
 
 def test_failure_to_receive_deliveries_leaves_no_record(here, tmp_path, monkeypatch):
@@ -400,15 +361,6 @@ def test_failing_on_start_ends_the_run(there):
 # Between the process that leads and the one that sends
 
 
-def test_share_of_the_leading_process_is_taken(there, monkeypatch):
-    run, shares = generating(there, "--rate", "10"), []
-    monkeypatch.setattr(run, "take_share", lambda *share: shares.append(share))
-
-    there.runner.hear(messages.SHARE, start_unix_s=1.0, index=1, workers=3)
-
-    assert shares == [(1.0, Share(index=1, workers=3))]
-
-
 def test_process_that_does_not_hear_its_leader_ends(there, monkeypatch):
     """Its requests would not be counted; its last message ends the run of a leader that still listens."""
     now_s = now_unix_s()
@@ -435,14 +387,6 @@ def test_process_that_hears_its_leader_continues(there, monkeypatch):
     gevent.sleep(0)
 
     assert there.runner.did == []
-
-
-def test_process_that_sends_can_end_the_run(there):
-    run = generating(there, "--rate", "10")
-
-    run.stop("no key", ExitCode.GUARD)
-
-    assert there.runner.sent[-1] == (messages.STOP, {"reason": "no key", "exit_code": 4})
 
 
 @pytest.mark.parametrize(

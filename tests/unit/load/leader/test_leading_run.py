@@ -77,16 +77,6 @@ def test_seconds_become_metrics(leading):
     assert (results.plan.model, results.plan.users, results.plan.workers) == ("closed", 3, 1)
 
 
-def test_warm_up_is_left_out_of_the_metrics(leading):
-    run = leading("--warm-up", "2")
-    run.begin(START_UNIX_S)
-
-    for at_s in range(3):
-        run.add_second(second_of(at_s, ok=1))
-
-    assert run.results().operations[0].requests == 1
-
-
 def test_requests_before_the_load_are_left_out(leading):
     run = leading("--rate", "10")
     run.add_second(second_of(0, ok=3))
@@ -107,15 +97,6 @@ def test_first_reason_to_stop_wins(leading, tmp_path):
 
     assert record_in(tmp_path).note == "No credits.\nSomething."
     assert record_in(tmp_path).exit_code == ExitCode.GUARD
-
-
-def test_shape_ends_once_the_run_is_stopped(leading):
-    run = leading("--users", "2")
-    run.begin(START_UNIX_S)
-
-    run.stop("Enough.", ExitCode.GUARD)
-
-    assert run.shape.tick() is None
 
 
 def test_shape_ends_with_the_duration_and_never_before(leading):

@@ -183,15 +183,6 @@ def test_each_run_checks_if_more_credits_are_needed():
     assert lease.asked_ahead == 1
 
 
-def test_single_process_has_all_credits():
-    limits = LoadLimits(target(credits=5))
-
-    limits.reserve(run_request(5))
-
-    with pytest.raises(GuardStop):
-        limits.reserve(run_request(1))
-
-
 def answered(status_code: int, body: object) -> Any:
     def json() -> object:
         if isinstance(body, bytes):
