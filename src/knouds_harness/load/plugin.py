@@ -294,10 +294,8 @@ def _set_up(environment: Environment, options: LoadOptions) -> tuple[LoadSetup, 
     if inputs:
         refuse_idle_lines(inputs, rehearsal.run_requests(scenarios_in(user_classes)))
     if options.plan_only:
-        plan = forecast(rehearsal, options, user_classes, is_asked=is_asked, inputs=inputs)
-        sys.stdout.writelines(
-            f"{each}\n" for each in (*plan.lines, *map("warning: {}".format, plan.warnings))
-        )
+        lines, warnings = forecast(rehearsal, options, user_classes, is_asked=is_asked, inputs=inputs)
+        sys.stdout.write("\n".join([*lines, *(f"warning: {each}" for each in warnings)]) + "\n")
         _tell_verdict(options.progress_descriptor, ExitCode.KEPT)
         sys.exit(ExitCode.KEPT)
     if is_worker:
@@ -312,9 +310,9 @@ def _set_up(environment: Environment, options: LoadOptions) -> tuple[LoadSetup, 
     environment.host = target.base_url
     receivers = [key_told(target, *each) for each in ahead.receivers or ()]
     workload = workload_at(ahead.prices).on(target, receivers=receivers)
-    plan = forecast(workload, options, user_classes, is_asked=True, inputs=inputs)
+    _, warnings = forecast(workload, options, user_classes, is_asked=True, inputs=inputs)
     setup = LoadSetup(options=options, target=target, workload=workload, inputs=inputs, ahead=ahead)
-    return setup, [*ahead.about_costs, *plan.warnings]
+    return setup, [*ahead.about_costs, *warnings]
 
 
 def _take_rates(environment: Environment, parsed: Namespace) -> None:

@@ -266,7 +266,7 @@ class HttpClient:
             connection.close_from_anywhere()
 
 
-def origin_of(base_url: str, *, tls: ssl.SSLContext | None = None, verify: bool = True) -> Origin:
+def origin_of(base_url: str, *, tls: ssl.SSLContext | None = None) -> Origin:
     """Return the origin of a URL; raise ``UsageError`` if it is none."""
     try:
         parts = urlsplit(base_url)
@@ -277,7 +277,7 @@ def origin_of(base_url: str, *, tls: ssl.SSLContext | None = None, verify: bool 
         raise UsageError(f"{base_url}: a target begins with http:// or https:// and a host")
     if parts.scheme == "http":
         return Origin(host=host, port=port or 80, tls=None)
-    return Origin(host=host, port=port or 443, tls=tls or tls_context(verify=verify))
+    return Origin(host=host, port=port or 443, tls=tls or tls_context())
 
 
 def tls_context(*, verify: bool = True) -> ssl.SSLContext:

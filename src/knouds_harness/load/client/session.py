@@ -111,7 +111,6 @@ class Session:
         timeout_s: float = 60.0,
         connect_timeout_s: float = 60.0,
         tls: ssl.SSLContext | None = None,
-        verify: bool = True,
     ) -> None:
         """Open no connection yet; raise ``UsageError`` if ``base_url`` is not a URL.
 
@@ -127,7 +126,7 @@ class Session:
         self._event = request_event
         self.user = user
         self._timeouts: dict[str, float] = {"timeout_s": timeout_s, "connect_timeout_s": connect_timeout_s}
-        self._tls, self._verify = tls, verify
+        self._tls = tls
         self._clients: dict[tuple[str, str], HttpClient] = {}
         self.client, self._path, authorization = self._client_for(self.base_url)
         self._path = self._path.rstrip("/")
@@ -188,7 +187,7 @@ class Session:
         name = name or self.request_name or url
         if params:
             url = f"{url}{'&' if '?' in url else '?'}{urlencode(params, doseq=True)}"
-        body, content_type = _body_and_type(data, json)
+        body, content_type = (None, "") if data is None and json is None else _body_and_type(data, json)
         if auth:
             headers = {**(headers or {}), "Authorization": _basic(*auth)}
         head = self.head_of(method, url, tuple(headers.items()) if headers else (), content_type)
@@ -334,9 +333,7 @@ class Session:
         parts = urlsplit(url)
         origin = (parts.scheme, parts.netloc.rpartition("@")[2])
         if origin not in self._clients:
-            self._clients[origin] = HttpClient(
-                origin_of(url, tls=self._tls, verify=self._verify), **self._timeouts
-            )
+            self._clients[origin] = HttpClient(origin_of(url, tls=self._tls), **self._timeouts)
         target = f"{parts.path}{parts.query and f'?{parts.query}'}"
         if parts.username is None or parts.password is None:
             return self._clients[origin], target, {}

@@ -287,10 +287,6 @@ class LeadingRun:
         if self._record:
             self._record.discard()
 
-    def flush(self) -> None:
-        if self._record:
-            self._record.flush()
-
     def _on_test_stopping(self, **_: object) -> None:
         self.metrics.end(now_unix_s())
         self.shape.finish()

@@ -5,7 +5,7 @@ import shlex
 import shutil
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import gevent
@@ -111,6 +111,8 @@ class LoadRecordWriter:
         self._background.finish()
 
     def discard(self) -> None:
+        with suppress(Exception):  # what cannot be written is not wanted either
+            self.flush()
         self._resources.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -59,12 +59,6 @@ class Tasks:
     in_window: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunPlan:
-    lines: tuple[str, ...]
-    warnings: tuple[str, ...]
-
-
 def forecast(
     workload: Workload,
     options: LoadOptions,
@@ -72,8 +66,11 @@ def forecast(
     *,
     is_asked: bool,
     inputs: InputFile | None = None,
-) -> RunPlan:
-    """Plan a run; ``is_asked`` means that the server was asked for prices that the profile lacks."""
+) -> tuple[list[str], list[str]]:
+    """Plan a run: lines for people, and warnings of what will not work.
+
+    ``is_asked`` means that the server was asked for prices that the profile lacks.
+    """
     target = workload.target
     scenarios = scenarios_in(user_classes)
     tasks = _tasks(options, scenarios)
@@ -101,7 +98,7 @@ def forecast(
         *(_too_few(demands, tasks) if crosses and tasks else ()),
         *(_too_dear(target, tasks, demands) if tasks and not crosses else ()),
     ]
-    return RunPlan(lines=tuple(lines), warnings=tuple(warnings))
+    return lines, warnings
 
 
 def _not_run(workload: Workload, scenarios: Sequence[Any]) -> Iterator[str]:

@@ -20,7 +20,7 @@ from knouds_harness.load.client.http_answer import (
     TimedOut,
     TransportFailure,
 )
-from knouds_harness.load.client.http_client import HttpClient, Origin, encode, origin_of
+from knouds_harness.load.client.http_client import HttpClient, Origin, encode, origin_of, tls_context
 from knouds_harness.load.client.http_connection import MAX_HEAD_BYTES, Connection
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -477,7 +477,7 @@ def test_unknown_certificate_is_refused_unless_told_otherwise(server_tls):
             pytest.raises(NotConnected, match="TLS: the certificate is not trusted"),
         ):
             client.exchange(POST)
-        with HttpClient(origin_of(server.base_url, verify=False), timeout_s=10) as client:
+        with HttpClient(origin_of(server.base_url, tls=tls_context(verify=False)), timeout_s=10) as client:
             assert client.exchange(POST).ok
 
     assert server.requests == [POST]
@@ -493,7 +493,8 @@ def test_plain_http_server_at_an_https_url_is_an_error():
 def test_tls_handshake_ends_at_the_deadline():
     released = threading.Event()
     with serving(lambda *_: released.wait(timeout=10)) as server:
-        origin = origin_of(server.base_url.replace("http:", "https:"), verify=False)
+        url = server.base_url.replace("http:", "https:")
+        origin = origin_of(url, tls=tls_context(verify=False))
         with (
             HttpClient(origin, connect_timeout_s=0.05) as client,
             pytest.raises(NotConnected, match="no connection in time"),

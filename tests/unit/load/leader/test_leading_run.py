@@ -39,7 +39,6 @@ def leading(environment, tmp_path):
 
     yield make
     for each in made:
-        each.flush()
         each.discard()
 
 

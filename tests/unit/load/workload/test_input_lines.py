@@ -123,7 +123,7 @@ def test_plan_counts_with_the_lines(tmp_path):
     path = written(tmp_path, *portraits(3), {"workflow": "clip", "inputs": {}, "cost_credits": 30})
     file, workload = loaded(path)
 
-    plan = forecast(
+    lines, _ = forecast(
         workload,
         options("--rate", "1", "--duration", "60s"),
         [scenario(run_workflow)],
@@ -131,7 +131,7 @@ def test_plan_counts_with_the_lines(tmp_path):
         inputs=file,
     )
 
-    text = "\n".join(plan.lines)
+    text = "\n".join(lines)
     assert "about 810 credits, at most 1,000 credits" in text  # 60 times (3 * 8 + 30) / 4
     assert "4 lines, in-turn, sha256 " in text
     assert "about 60 runs, each line 15.0 times" in text

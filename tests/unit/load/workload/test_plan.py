@@ -29,13 +29,13 @@ def target(*keys, budget=1_000, workflows=None):
 
 def planned(where, *arguments, user_class=None, is_asked=True):
     asked = options(*arguments)
-    plan = forecast(
+    lines, warnings = forecast(
         workload_of(where.spending(asked.credits), unknown=None if is_asked else 0.0),
         asked,
         [user_class or scenario(run_workflow)],
         is_asked=is_asked,
     )
-    return "\n".join(plan.lines), plan.warnings
+    return "\n".join(lines), tuple(warnings)
 
 
 PIA, BEA = persona(), persona("business", user="bea", tier="business")
@@ -150,15 +150,15 @@ def test_each_account_counts_with_its_own_tasks():
 
 
 def test_account_in_two_scenarios_counts_once():
-    plan = forecast(
+    lines, _ = forecast(
         workload_of(target(PIA)),
         options("--rate", "1"),
         [scenario(run_workflow), scenario(run_workflow)],
         is_asked=True,
     )
 
-    assert "keys    pro (pia, pro): 100%" in plan.lines
-    assert "limits  pia: runWorkflow up to 60 of 100 in 60 s" in plan.lines
+    assert "keys    pro (pia, pro): 100%" in lines
+    assert "limits  pia: runWorkflow up to 60 of 100 in 60 s" in lines
 
 
 def test_more_credits_than_the_profile_allows_are_not_spent():
@@ -262,6 +262,6 @@ def test_requested_workflow_that_is_not_run_is_named():
     ]
     workload = workload_of(target(PIA, poor, workflows=named), runs_each=True)
 
-    plan = forecast(workload, options("--rate", "1"), [scenario(run_workflow)], is_asked=False)
+    _, warnings = forecast(workload, options("--rate", "1"), [scenario(run_workflow)], is_asked=False)
 
-    assert plan.warnings == ("not run: hers (no credits, or not what the tasks need)",)
+    assert warnings == ["not run: hers (no credits, or not what the tasks need)"]
