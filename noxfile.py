@@ -337,7 +337,7 @@ def comparison(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measure speed and memory (``benchmarks/README.md``); wrk, nginx and h2load come from Debian."""
+    """Measure speed and memory (``benchmarks/README.md``); wrk and nginx come from Debian."""
     if shutil.which("wrk") is None:
         session.skip("wrk is not installed: apt-get install wrk")
     install(session, "test")
@@ -345,5 +345,4 @@ def bench(session: nox.Session) -> None:
     session.run("python", "benchmarks/check_speed.py", *session.posargs)
     session.run("python", "benchmarks/check_latency.py")
     session.run("python", "benchmarks/load_client.py", *session.posargs)
-    session.run("python", "benchmarks/load_phases.py")
     session.run("python", "benchmarks/load_accuracy.py", *session.posargs)

@@ -1,12 +1,11 @@
 """How long a full check of the sandbox takes, when its first verdict shows, what it needs, sends and spends.
 
-    python benchmarks/check_speed.py [--rounds N] [--quick | --commands]
+    python benchmarks/check_speed.py [--rounds N] [--quick]
 
-Run by ``nox -s bench``. With ``--commands`` it times ``--help``, ``facts``, and ``doctor`` on a server that
-runs already and on the built-in sandbox, which it has to start. Otherwise each round starts
-``knouds-harness check`` as a user would, with another seed; printed are the medians, with the lowest and the
-highest, and what ``knouds-harness doctor`` foretells of the credits. Processor time is that of the harness
-and its sandbox together. Memory is the peak of the harness, and of the larger of harness and sandbox.
+Run by ``nox -s bench``. Each round starts ``knouds-harness check`` as a user would, with another seed;
+printed are the medians, with the lowest and the highest, and what ``knouds-harness doctor`` foretells of the
+credits. Processor time is that of the harness and its sandbox together. Memory is the peak of the harness,
+and of the larger of harness and sandbox.
 """
 
 from __future__ import annotations
@@ -21,8 +20,6 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
-
-from knouds_harness.testing import running_sandbox
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,36 +80,12 @@ def foretold_credits() -> str:
     return found[1] if found else "nothing"
 
 
-def time_commands(rounds: int) -> None:
-    """Print how long commands take that send little or nothing."""
-    harness = (sys.executable, "-m", "knouds_harness")
-    with running_sandbox() as sandbox, tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {"STAGING_KEY": sandbox.keys["full"]}
-
-        def seconds(*words: str) -> float:
-            begun = time.perf_counter()
-            subprocess.run([*harness, *words], cwd=folder, env=environment, check=True, capture_output=True)
-            return time.perf_counter() - begun
-
-        seconds("init", "--url", sandbox.base_url, "--key", "STAGING_KEY")
-        for command in ("check --help", "facts", "doctor --target staging", "doctor"):
-            taken_s = sorted(seconds(*command.split()) for _ in range(rounds))
-            print(
-                f"{command:<24} median {statistics.median(taken_s):5.2f} s "
-                f"({taken_s[0]:.2f} to {taken_s[-1]:.2f}, {rounds} rounds)"
-            )
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="measure the quick check instead")
-    parser.add_argument("--commands", action="store_true", help="time help, facts and doctor instead")
     arguments = parser.parse_args()
-    if arguments.commands:
-        time_commands(arguments.rounds)
-        return
     rounds, options = arguments.rounds, ("--quick",) if arguments.quick else ()
     with tempfile.TemporaryDirectory() as folder:
         measured = [measure(seed, folder, *options) for seed in range(rounds)]

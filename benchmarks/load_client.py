@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import platform
-import re
 import resource
 import shutil
 import statistics
@@ -21,7 +20,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from knouds_harness.contract.operations import Action
 
@@ -36,23 +35,14 @@ PATH = "/api/workflows/portrait/run"
 BODY = {"inputs": {"prompt": "a quiet harbour at dawn", "count": 1, "seed": 12345, "style": "watercolour"}}
 HEADERS = {"x-api-key": "knouds_live_" + "a" * 32}
 ANSWER = '{"success":true,"result":{"text":"hello"},"cost":3,"ms":12}'
+GUARDED = "KnoudsUser, guarded"
 GENERATORS = (
     ("FastHttpUser", "http"),
     ("KnoudsUser", "http"),
-    ("KnoudsUser, recorded", "http"),
-    ("KnoudsUser, guarded", "http"),
-    ("KnoudsUser, traced", "http"),
-    ("KnoudsUser, prepared", "http"),
-    ("wrk", "http"),
+    (GUARDED, "http"),
     ("FastHttpUser", "https"),
     ("KnoudsUser", "https"),
 )
-GUARDED = (  # each does all that the one before it does
-    "KnoudsUser, admitted",
-    "KnoudsUser, reserving",
-    "KnoudsUser, guarded",
-)
-PARTS = tuple((name, "http") for name in ("KnoudsUser", "KnoudsUser, recorded", *GUARDED))
 NGINX = """
 daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;
 events {{ worker_connections 1024; }}
@@ -74,10 +64,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--among", nargs="+", default=(), help="measure these alone, such as KnoudsUser")
-    parser.add_argument(
-        "--parts", action="store_true", help="measure what record and guards cost, part by part"
-    )
     parser.add_argument(
         "--only", help="a generator, to be measured in this process; used by the script itself"
     )
@@ -86,15 +72,10 @@ def main() -> None:
     if options.only:
         print(json.dumps(measure(options.only, options.url, options.seconds)))
         return
-    for tool in ("nginx", "wrk"):
-        if shutil.which(tool, path=f"{os.environ['PATH']}:/usr/sbin") is None:
-            sys.exit(f"{tool} is not installed: apt-get install {tool}")
+    if shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") is None:
+        sys.exit("nginx is not installed: apt-get install nginx")
     with serving() as (http, https):
-        generators = [
-            (name, https if scheme == "https" else http)
-            for name, scheme in (PARTS if options.parts else GENERATORS)
-            if not options.among or name in options.among
-        ]
+        generators = [(name, https if scheme == "https" else http) for name, scheme in GENERATORS]
         results: dict[tuple[str, str], list[tuple[float, float]]] = {
             generator: [] for generator in generators
         }
@@ -113,12 +94,8 @@ def main() -> None:
     for title, dearer, cheaper, over in (
         ("KnoudsUser is cheaper than FastHttpUser", "FastHttpUser", "KnoudsUser", "http"),
         ("KnoudsUser is cheaper than FastHttpUser", "FastHttpUser", "KnoudsUser", "https"),
-        ("the buffer of requests costs", "KnoudsUser, recorded", "KnoudsUser", "http"),
-        ("the buffer and guards cost", "KnoudsUser, guarded", "KnoudsUser", "http"),
-        ("a trace id of its own costs", "KnoudsUser, traced", "KnoudsUser", "http"),
+        ("the buffer and guards cost", GUARDED, "KnoudsUser", "http"),
     ):
-        if not {(dearer, over), (cheaper, over)} <= rounds_of.keys():
-            continue
         ratio = statistics.median(  # of one round each, so that the machine's other work matters least
             first / second
             for (first, _), (second, _) in zip(rounds_of[dearer, over], rounds_of[cheaper, over], strict=True)
@@ -162,28 +139,9 @@ def run(name: str, url: str, seconds: float) -> tuple[float, float]:
         Processor time per request in µs, and requests per second.
     """
     pinned = ["taskset", "-c", str(GENERATOR_CORE)]
-    if name == "wrk":
-        return run_wrk([*pinned, "wrk", f"-t1 -c{CONNECTIONS} -d{int(seconds)} {url}{PATH}"], seconds)
     command = [*pinned, sys.executable, __file__, "--only", name, "--url", url, "--seconds", str(seconds)]
     cost_us, rate = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     return cost_us, rate
-
-
-def run_wrk(command: list[str], seconds: float) -> tuple[float, float]:
-    """The same for wrk, which is told of the request by a script."""
-    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        fields = {**HEADERS, "Content-Type": "application/json"}
-        lines = "".join(f'wrk.headers["{name}"] = "{value}"\n' for name, value in fields.items())
-        script.write(f"wrk.method = 'POST'\nwrk.body = '{json.dumps(BODY)}'\n{lines}")
-        script.flush()
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        words = [*command[:-1], "-s", script.name, *command[-1].split()]
-        output = subprocess.run(words, capture_output=True, text=True, check=True).stdout
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    found = re.search(r"(\d+) requests in", output)
-    requests = int(found[1]) if found else 0
-    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return cpu_s / requests * 1e6, requests / seconds
 
 
 def measure(name: str, url: str, seconds: float) -> tuple[float, float]:
@@ -198,12 +156,12 @@ def measure(name: str, url: str, seconds: float) -> tuple[float, float]:
     from knouds_harness.targets.profile import Target  # noqa: PLC0415
     from knouds_harness.targets.resources import Limits  # noqa: PLC0415
 
-    if name in {"KnoudsUser, recorded", *GUARDED}:
+    if name == GUARDED:
         use_exact_buckets()  # before there is an environment, as in a Locust file
     target = Target(name="bench", base_url=url, limits=Limits(credits=1e12, allow=frozenset(Action)))
     environment = Environment(user_classes=[user_class(name, url, target)], host=url)
     runner = environment.create_local_runner()
-    if name in {"KnoudsUser, recorded", *GUARDED}:
+    if name == GUARDED:
         recorder = RequestRecorder()
         environment.events.request.add_listener(recorder.on_request)  # type: ignore[no-untyped-call]
 
@@ -251,44 +209,14 @@ def user_class(name: str, url: str, target: Target) -> type[User]:
         user.client.post(PATH, json=BODY, headers=HEADERS, name="runWorkflow")
 
     @task
-    def admitted(user: KnoudsUser) -> None:
-        limits.admit(head, added=added, is_reserved=True)
-        user.client.post(PATH, json=BODY, headers=HEADERS, name="runWorkflow")
-
-    @task
-    def reserving(user: KnoudsUser) -> None:
-        limits.admit(head, added=added, is_reserved=True)
-        reserved = limits.reserve(run_request)
-        user.client.post(PATH, json=BODY, headers=HEADERS, name="runWorkflow")
-        limits.budget.settle(reserved, 3)
-
-    @task
     def guarded(user: KnoudsUser) -> None:
         limits.admit(head, added=added, is_reserved=True)
         reserved = limits.reserve(run_request)
         response = user.client.post(PATH, json=BODY, headers=HEADERS, name="runWorkflow")
         limits.settle(reserved, response, run_request)
 
-    @task
-    def send(user: Any) -> None:  # noqa: ANN401 - has what prepare gave it
-        user.client.send(user.prepared_run)
-
-    def prepare(user: Any) -> None:  # noqa: ANN401
-        user.prepared_run = user.client.prepare("POST", PATH, json=BODY, headers=HEADERS, name="runWorkflow")
-
-    def trace(user: Any) -> None:  # noqa: ANN401 - a KnoudsUser
-        user.client.is_traced = True
-
-    base, own = {
-        "FastHttpUser": (FastHttpUser, {"post": post}),
-        "KnoudsUser": (KnoudsUser, {"post": post}),
-        "KnoudsUser, traced": (KnoudsUser, {"post": post, "on_start": trace}),
-        "KnoudsUser, recorded": (KnoudsUser, {"post": post}),
-        "KnoudsUser, admitted": (KnoudsUser, {"admitted": admitted}),
-        "KnoudsUser, reserving": (KnoudsUser, {"reserving": reserving}),
-        "KnoudsUser, guarded": (KnoudsUser, {"guarded": guarded}),
-        "KnoudsUser, prepared": (KnoudsUser, {"send": send, "on_start": prepare}),
-    }[name]
+    base = FastHttpUser if name == "FastHttpUser" else KnoudsUser
+    own = {"guarded": guarded} if name == GUARDED else {"post": post}
     return type("Bench", (base,), {"host": url, "wait_time": constant(0), "insecure": True, **own})
 
 
