@@ -10,8 +10,6 @@ import sys
 
 import checking
 import pytest
-from example_targets import write_profile
-from raw_server import always, serving
 
 
 def knouds(*arguments, cwd, **options):
@@ -48,15 +46,6 @@ def assert_refused(process, code, *words):
 )
 def test_misspelt_selection_suggests_the_nearest(tmp_path, option, name, hint):
     assert_refused(knouds("check", option, name, cwd=tmp_path), 2, name, hint)
-
-
-def test_login_page_is_an_unreachable_target(tmp_path, sandbox):
-    page = b"<!doctype html><title>Sign in</title>"
-    with serving(always(page, content_type="text/html")) as server:
-        profile = write_profile(tmp_path, sandbox, base_url=server.base_url)
-        process = knouds("check", "--target", profile, cwd=tmp_path)
-
-    assert_refused(process, 3, "HTML instead of JSON")
 
 
 def test_taken_port_of_the_sandbox_is_named(tmp_path):

@@ -1,6 +1,7 @@
 """Run folders, recordings and HARs from elsewhere are data: nothing is sent or written as they say."""
 
 import json
+import re
 from dataclasses import replace
 from urllib.parse import unquote
 
@@ -91,15 +92,25 @@ def run_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["report.html", "report.md", "junit.xml", "summary.json", "metrics.txt", "facts.csv"]
+    ("name", "arguments"),
+    [
+        ("{run}/report.html", ("report",)),
+        ("{run}/baseline.json", ("report", "--baseline", "others")),
+        ("{run}/compare.md", ("compare", "others")),
+        ("pages/compare.html", ("compare", "--output", "pages", "others")),
+        ("reports/baselines/spring.json", ("compare", "--keep", "spring")),
+    ],
 )
-def test_report_writes_through_no_link(run_folder, mine, name):
-    (run_folder / name).symlink_to(mine)
+def test_no_output_is_written_through_a_link(run_folder, mine, tmp_path, name, arguments):
+    healthy(tmp_path).rename(tmp_path / "others")
+    link = tmp_path / name.format(run=run_folder)
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(mine)
 
-    process = knouds("report", run_folder, cwd=mine.parent)
+    process = knouds(*arguments, run_folder, cwd=tmp_path)
 
     assert process.returncode == 2
-    assert f"{name}: cannot be written: it is a link" in process.stderr
+    assert re.search("cannot be written(?: to)?: it is a link", process.stderr)
     assert mine.read_bytes() == MINE
 
 
@@ -122,43 +133,6 @@ def test_report_is_written_into_a_folder_that_the_user_names_by_a_link(run_folde
 
     assert process.returncode == 0, process.stderr
     assert (run_folder / "report.html").stat().st_size
-
-
-@pytest.mark.parametrize("name", ["compare.html", "compare.md", "compare.json"])
-@pytest.mark.parametrize("is_output_given", [False, True], ids=["the run's folder", "--output"])
-def test_compare_writes_through_no_link(run_folder, mine, tmp_path, name, is_output_given):
-    baseline = healthy(tmp_path / "others")
-    place = tmp_path / "pages" if is_output_given else run_folder
-    place.mkdir(exist_ok=True)
-    (place / name).symlink_to(mine)
-
-    options = ("--output", place) if is_output_given else ()
-    process = knouds("compare", baseline, run_folder, *options, cwd=tmp_path)
-
-    assert process.returncode == 2
-    assert "cannot be written to: it is a link" in process.stderr
-    assert mine.read_bytes() == MINE
-
-
-@pytest.mark.parametrize(
-    ("name", "arguments"),
-    [
-        ("reports/baselines/spring.json", ("compare", "--keep", "spring")),
-        ("{run}/baseline.json", ("report", "--baseline", "others")),
-    ],
-    ids=["compare --keep", "report --baseline"],
-)
-def test_baseline_is_written_through_no_link(run_folder, mine, tmp_path, name, arguments):
-    healthy(tmp_path).rename(tmp_path / "others")
-    link = tmp_path / name.format(run=run_folder)
-    link.parent.mkdir(exist_ok=True)
-    link.symlink_to(mine)
-
-    process = knouds(*arguments, run_folder, cwd=tmp_path)
-
-    assert process.returncode == 2
-    assert "cannot be written: it is a link" in process.stderr
-    assert mine.read_bytes() == MINE
 
 
 def answer(server: RawServer, connection) -> None:

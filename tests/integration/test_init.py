@@ -177,10 +177,6 @@ def test_refused_keys_are_put_with_the_account_that_the_user_names(init):
         }
 
 
-def test_no_profile_is_written_if_all_keys_are_refused(init):
-    assert_refused(init("--key", "STAGING_KEY_REVOKED"), 2, "STAGING_KEY_REVOKED: 401", "mistyped or revoked")
-
-
 def test_secret_is_neither_printed_nor_written(init, sandbox):
     _, out, err = init("--key", PRO)
 
@@ -191,23 +187,28 @@ def test_unreachable_host_ends_with_exit_code_3(init):
     assert_refused(init("--key", PRO, url=f"http://127.0.0.1:{free_port()}"), 3, "Check", "--url")
 
 
-def test_html_page_is_refused(init):
-    page = b"<!doctype html><title>Sign in</title>"
-    with serving(always(page, content_type="text/html")) as server:
-        assert_refused(init("--key", PRO, url=server.base_url), 3, "HTML instead of JSON", "--url")
-
-
-def test_json_without_an_account_is_refused(init):
-    with serving(always(b'{"status": "ok"}')) as server:
-        assert_refused(init("--key", PRO, url=server.base_url), 3, "whoami answered 200", PRO)
-
-
-@pytest.mark.parametrize("status", [429, 500, 503])
-def test_server_that_always_throttles_or_fails_is_to_be_tried_later(init, status):
-    refusal = always(b'{"error": "No"}', status=f"{status} No", more="Retry-After: 1\r\n")
-    with serving(refusal) as server:
-        url = server.base_url
-        assert_refused(init("--key", PRO, url=url), 3, f"whoami answered {status}", "Try again later")
+@pytest.mark.parametrize(
+    ("content", "options", "words"),
+    [
+        (
+            b"<!doctype html><title>Sign in</title>",
+            {"content_type": "text/html"},
+            ("HTML instead of JSON", "--url"),
+        ),
+        (b'{"status": "ok"}', {}, ("whoami answered 200", PRO)),
+        *(
+            (
+                b'{"error": "No"}',
+                {"status": f"{status} No", "more": "Retry-After: 1\r\n"},
+                (f"whoami answered {status}", "Try again later"),
+            )
+            for status in (429, 503)
+        ),
+    ],
+)
+def test_server_without_a_whoami_is_refused(init, content, options, words):
+    with serving(always(content, **options)) as server:
+        assert_refused(init("--key", PRO, url=server.base_url), 3, *words)
 
 
 def test_existing_profile_is_not_overwritten(init):
@@ -246,6 +247,10 @@ KEY = ("--key", PRO)
 NO_ADDRESS = ("--url: ", "Give scheme, host")
 REFUSED = {
     "nothing to ask": ((), None, 2, "init needs --url and --key"),
+    "a refused key": (
+        ("--key", "STAGING_KEY_REVOKED"),
+        *(HERE, 2, "STAGING_KEY_REVOKED: 401", "mistyped or revoked"),
+    ),
     "no address": (KEY, None, 2, "init needs --url and --key"),
     "an unset variable": ((*KEY, "--key", "NO_KEY"), HERE, 2, "NO_KEY is not set", "read -rs NO_KEY"),
     "one key twice": ((*KEY, "--key", "SAME_KEY"), HERE, 2, f"SAME_KEY: holds the same secret as {PRO}"),

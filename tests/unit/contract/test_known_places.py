@@ -13,19 +13,23 @@ def body(operation_id, status=200):
     return KNOWN.body(DOCUMENT.operation_by_id[operation_id], status)
 
 
-def test_members_behind_references_and_allof_are_known():
-    """A workflow's document is written in two parts."""
-    assert body("getWorkflow").members.keys() == {
-        *("slug", "name", "description", "tags", "nodes", "edges", "viewport", "publicPlayground"),
-        *("createdBy", "folderId", "updatedAt"),
-    }
+@pytest.mark.parametrize(
+    ("operation_id", "status", "members"),
+    [
+        ("getWorkflow", 200, {"slug", "nodes", "createdBy", "updatedAt"}),  # behind references and allOf
+        ("runWorkflow", 200, {"result", "cost", "ms", "_async", "executionId"}),  # both branches of an if
+        ("getPublicWorkflowSchema", 200, {"estimatedCreditCost"}),  # forbidden: a breach, and not drift
+        ("createWorkflow", 201, {"slug", "nodes", "createdBy"}),  # in an example of an open form
+        ("updateWorkflow", 200, {"slug", "nodes", "createdBy"}),
+        ("getWhoami", 401, {"error", "code", "required", "tier", "limit", "retryAfter"}),
+        ("getWhoami", 418, {"error", "code", "required", "tier", "limit", "retryAfter"}),
+    ],
+)
+def test_members_that_the_document_names_anywhere_are_known(operation_id, status, members):
+    place = body(operation_id, status)
 
-
-def test_both_branches_of_a_condition_are_known():
-    """A 200 of a run is a result or a submit."""
-    known = body("runWorkflow").members.keys()
-
-    assert {"success", "result", "cost", "ms", "_async", "executionId", "pollUrl", "workflowSlug"} <= known
+    assert members <= place.members.keys()
+    assert place.is_free == (operation_id == "updateWorkflow")
 
 
 def test_only_unconditional_members_are_required():
@@ -34,15 +38,6 @@ def test_only_unconditional_members_are_required():
 
     assert place.required == {"executionId", "status"}
     assert "result" in place.members
-
-
-def test_forbidden_member_is_known():
-    """A price in a public schema is a breach, and not drift."""
-    assert "estimatedCreditCost" in body("getPublicWorkflowSchema").members
-
-
-def test_members_of_items_are_known():
-    assert "creditsCost" in body("listUsage").members["rows"].items.members
 
 
 @pytest.mark.parametrize(
@@ -85,20 +80,6 @@ def test_models_and_node_types_are_not_listed():
     """They come and go, so a new one is never drift."""
     assert body("listUsage").members["rows"].items.members["modelIds"].items.listed is None
     assert body("getWorkflow").members["nodes"].items.members["type"].listed is None
-
-
-@pytest.mark.parametrize(("operation_id", "status"), [("createWorkflow", 201), ("updateWorkflow", 200)])
-def test_members_of_an_example_are_known(operation_id, status):
-    """Responses to writes are open or assumed, and examples show their forms."""
-    assert {"slug", "nodes", "createdBy"} <= body(operation_id, status).members.keys()
-
-
-@pytest.mark.parametrize(("operation_id", "status"), [("getWhoami", 401), ("getWhoami", 418)])
-def test_refusals_have_the_envelope_and_context_fields(operation_id, status):
-    place = body(operation_id, status)
-
-    assert {"error", "code", "required", "tier", "limit", "retryAfter"} <= place.members.keys()
-    assert not place.is_free
 
 
 def test_values_of_required_are_capabilities():

@@ -59,13 +59,7 @@ def test_unknown_path_is_not_recognised(method, path):
     ("operation_id", "action"),
     [
         ("getWhoami", Action.READ),
-        ("getHealth", Action.READ),
-        ("listUsage", Action.READ),
-        ("getExecution", Action.READ),
         ("listWorkflows", Action.READ),
-        ("createWorkflow", Action.WRITE),
-        ("updateWorkflow", Action.WRITE),
-        ("moveWorkflow", Action.WRITE),
         ("deleteWorkflow", Action.WRITE),
         ("runWorkflow", Action.RUN),
         ("runModel", Action.RUN),

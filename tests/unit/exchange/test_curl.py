@@ -45,25 +45,28 @@ def take_apart(line: str) -> tuple[list[str], bytes]:
     return [argument.decode() for argument in arguments], piped
 
 
-def test_key_is_left_as_a_variable():
+def test_shell_inserts_the_key():
     line = line_for(Request(method="GET", path="/api/whoami", persona="full"))
+
+    arguments, _ = take_apart(line)
 
     assert line == (
         "curl -sS -i --noproxy '*' https://staging.example.com/api/whoami -H "
         '"x-api-key: ${KNOUDS_KEY_FULL}"'
     )
-
-
-def test_shell_inserts_the_key():
-    arguments, _ = take_apart(line_for(Request(method="GET", path="/api/whoami", persona="full")))
-
     assert arguments[-1] == f"x-api-key: {SECRETS['full']}"
 
 
-def test_empty_key_is_sent_as_an_empty_header():
-    line = line_for(Request(method="GET", path="/", persona="full"), key="")
-
-    assert "-H 'x-api-key;'" in line
+@pytest.mark.parametrize(
+    ("request_", "part"),
+    [
+        (Request(method="GET", path="/", persona="full"), "-H 'x-api-key;'"),  # the key is empty
+        (Request(method="POST", path="/", body=b"{}"), "-H 'content-type:'"),  # curl would add one
+        (Request(method="GET", path="/api/%2e%2e/..x"), "--path-as-is"),  # curl would resolve dots
+    ],
+)
+def test_curl_adds_and_changes_nothing(request_, part):
+    assert part in line_for(request_, key="")
 
 
 @settings(max_examples=25)
@@ -120,22 +123,9 @@ def test_placeholders_sent_by_a_server_stay_text():
     assert json.loads(arguments[-1]) == {"text": forged}
 
 
-def test_curl_adds_no_content_type_of_its_own():
-    line = line_for(Request(method="POST", path="/", body=b"{}"))
-
-    assert "-H 'content-type:'" in line
-
-
 def test_long_body_is_not_in_the_line():
     body = random.Random(1).randbytes(1_000_000)
     line = line_for(Request(method="POST", path="/", body=body))
 
     assert len(line) < 300
     assert "1000000 bytes: exchanges.har, x00001" in line
-
-
-def test_dots_in_the_path_are_kept():
-    """Curl would resolve them."""
-    request = Request(method="GET", path="/api/%2e%2e/..x", query=(("a", "1"),))
-
-    assert "--path-as-is" in line_for(request)

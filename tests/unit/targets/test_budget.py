@@ -67,26 +67,6 @@ class SpendingMachine(RuleBasedStateMachine):
 TestSpending = SpendingMachine.TestCase
 
 
-def test_decimal_amounts_add_up():
-    budget = Budget(1)
-
-    for _ in range(10):
-        budget.settle(budget.reserve(0.1), 0.1)
-
-    assert budget.left_credits == 0
-
-
-def test_reservation_counts_until_it_is_settled():
-    budget = Budget(10)
-    first = budget.reserve(6)
-
-    with pytest.raises(GuardStop, match="may cost 6 credits, but only 4 of 10 are left"):
-        budget.reserve(6)
-
-    budget.settle(first, 2)
-    budget.reserve(6)
-
-
 @pytest.mark.parametrize("said", [None, float("nan"), float("inf"), -3.0, 10**400])
 def test_unknown_or_invalid_price_counts_as_the_highest(said: float | None):
     budget = Budget(10)
@@ -131,11 +111,6 @@ def test_rounding_error_over_the_limit_ends_all_runs():
         budget.reserve(0)
 
 
-@given(limit=amounts)
-def test_free_requests_are_always_granted(limit: float):
-    assert Budget(limit).reserve(0) == 0
-
-
 def test_extended_budget_grants_a_refused_run():
     budget = Budget(1)
     with pytest.raises(GuardStop):
@@ -145,16 +120,6 @@ def test_extended_budget_grants_a_refused_run():
 
     budget.reserve(3)
     assert budget.left_credits == 0
-
-
-def test_amounts_with_many_digits_add_up():
-    budget = Budget(1e12)
-
-    for _ in range(3):
-        budget.settle(budget.reserve(0.3333333333333333), 0.3333333333333333)
-    budget.settle(budget.reserve(1), 0.0000000000000001)
-
-    assert budget.spent_credits == 1.0
 
 
 def test_threads_cannot_overspend_together():

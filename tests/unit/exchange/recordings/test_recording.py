@@ -43,14 +43,11 @@ def spoilt(file, change):
     "change",
     [
         lambda content: content["response"].update(status=403),
-        lambda content: content["response"].update(body='{"error":"x","code":"LEGACY_KEY_RETIRED"}'),
-        lambda content: content["origin"].update(target="production"),
         lambda content: content.update(note="edited"),
         lambda content: content.pop("sha256"),
-        lambda content: content.pop("response"),
         lambda content: content.update(sha256=7),
     ],
-    ids=["status", "body", "origin", "more", "no-checksum", "no-response", "other-checksum"],
+    ids=["status", "more", "no-checksum", "other-checksum"],
 )
 def test_recording_edited_by_hand_is_refused(file, change):
     spoilt(file, change)
@@ -92,14 +89,10 @@ def test_file_of_something_else_is_refused(file, content, says):
     "change",
     [
         lambda content: content.pop("request"),
-        lambda content: content.update(request=[]),
-        lambda content: content["request"].update(query=[["a"]]),
         lambda content: content["request"].update(headers=7),
-        lambda content: content["response"].update(body={"base64": 7}),
         lambda content: content["origin"].update(recorded_at="soon"),
-        lambda content: content["origin"].update(more=1),
     ],
-    ids=["no request", "an array", "half a pair", "a number", "no body", "no time", "more"],
+    ids=["no request", "a number", "no time"],
 )
 def test_recording_of_another_shape_is_refused(file, change):
     """Even if its checksum fits."""
