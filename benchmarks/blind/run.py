@@ -4,7 +4,8 @@
 healthy server keeps. Servers and faults are never tuned to the suite: what is missed is a gap of the suite.
 ``--healthy 50`` looks for false alarms instead: the healthy server with so many seeds. ``--peer`` has
 schemathesis look, with the document, a full key, one that only reads and one of another account: what it
-reports of a fault and not of the healthy server is caught. ``go`` needs Go (apt-get install golang-go).
+reports of a fault and not of the healthy server is caught. ``go`` needs Go (apt-get install golang-go),
+``node`` Node.js 20.
 """
 
 from __future__ import annotations
@@ -39,16 +40,19 @@ FUNDS = {
     "aiohttp": {"poor": "3", "trial_used": '"exhausted"', "trial_pays": '"granted"'},
     "flask": {"low": "3", "trial_spent": '"exhausted"', "trial_pays": '"granted"'},
     "go": {"poor": "3", "trial_used": '"exhausted"', "trial_pays": '"granted"'},
+    "node": {"poor": "3", "trial_used": '"exhausted"', "trial_pays": '"granted"'},
 }
 PEER_KEYS = {
     "aiohttp": {"business": "business_all", "read-only": "pro_read", "stranger": "pro2_all"},
     "flask": {"business": "biz_all", "read-only": "pro_read", "stranger": "pro2_all"},
     "go": {"business": "business", "read-only": "pro_reader", "stranger": "rival"},
+    "node": {"business": "business", "read-only": "pro_read", "stranger": "stranger"},
 }
 PEER_WORKFLOWS = {
     "aiohttp": ("brand-video", "open-portrait"),
     "flask": ("atlas-hero", "window-shop"),
     "go": ("studio-cut", "open-window"),
+    "node": ("billboard", "open-tide"),
 }
 SIGNED_WITH = "whsec_of_the_blind_server"
 STATED = ("owner", "public", "template", "polled", "needs_tier", "disabled", "fails", "cost_credits")
@@ -75,6 +79,8 @@ def free_port() -> int:
 @cache
 def program(name: str) -> tuple[str, ...]:
     """The command of a server; the one in Go is built for it, into a folder that goes with this process."""
+    if name == "node":
+        return ("node", str(FOLDER / "node_server.mjs"), "--announce", "json")
     if name != "go":
         return (sys.executable, str(FOLDER / f"{name}_server.py"))
     folder = tempfile.mkdtemp(prefix="blind-go-")

@@ -1,6 +1,6 @@
 """Sound servers of other authors, directly and through intermediaries: only what those break is named.
 
-Their packages are in the group ``blind``; the server in Go needs Go.
+Their packages are in the group ``blind``; the servers in Go and for Node.js need those.
 """
 
 import json
@@ -34,15 +34,16 @@ IN_BETWEEN = {
 
 def skip_without(name):
     """Skip a test without what a server is made of."""
-    if name == "go" and not shutil.which("go"):
-        pytest.skip("needs Go")
+    if name in ("go", "node") and not shutil.which(name):
+        pytest.skip(f"needs {name}")
     for module in {"flask": ("waitress",), "aiohttp": ("aiohttp",)}.get(name, ()):
         pytest.importorskip(module, reason=f"needs {module}, of the group blind")
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize(
-    ("name", "form", "between"), list(product(("flask", "aiohttp", "go"), ("first", "other"), IN_BETWEEN))
+    ("name", "form", "between"),
+    list(product(("flask", "aiohttp", "go", "node"), ("first", "other"), IN_BETWEEN)),
 )
 def test_only_the_intermediary_is_named(tmp_path, name, form, between):
     skip_without(name)
