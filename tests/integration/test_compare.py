@@ -73,25 +73,6 @@ def test_tolerance_option_is_used(tmp_path, loads):
     assert process.returncode == 0, process.stdout
 
 
-def test_missed_objective_fails_without_a_change(tmp_path, loads):
-    (tmp_path / "mine.toml").write_text('[reads."*"]\np99_ms = 50\n', encoding="utf-8")
-
-    process = compare(*baseline(loads()), *loads(), "--objectives", "mine.toml", cwd=tmp_path)
-
-    assert process.returncode == 1
-    assert process.stdout.strip().startswith("Objectives missed  whoami p99")
-
-
-def test_interrupted_candidate_counts_as_far_as_it_came(tmp_path, loads):
-    slow = loads(1, outcome="interrupted", median_ms=10_000)
-
-    process = compare(*loads(1), *slow, cwd=tmp_path)
-
-    assert process.returncode == 1
-    assert "101 times as slow" in process.stdout
-    assert "It did not come to its end. Its rate is not compared." in process.stdout
-
-
 def test_candidate_without_figures_ends_with_exit_code_5(tmp_path, loads):
     nothing = load_run(tmp_path / "nothing", {}, operations=())
 

@@ -32,6 +32,7 @@ def banner(monkeypatch):
 def test_every_key_is_printed_with_its_use(banner):
     lines = banner().splitlines()
 
+    assert lines[0].startswith("Knouds sandbox on http://127.0.0.1:")
     at = lines.index(f"export KNOUDS_SANDBOX_KEY_OTTO={key_secret(0, 'otto')}")
     assert lines[at - 2 : at] == [
         "# otto, pro: execution:cancel execution:read webhook:receive workflow:read",
@@ -40,10 +41,6 @@ def test_every_key_is_printed_with_its_use(banner):
     at = lines.index(f"export KNOUDS_SANDBOX_KEY_LEGACY={key_secret(0, 'legacy')}")
     assert lines[at - 1] == "# ada, enterprise: refused: legacy"
     assert [line for line in lines if len(line) > 80 and "knouds_live_" not in line] == []
-
-
-def test_sandbox_listens_on_loopback_by_default(banner):
-    assert banner().startswith("Knouds sandbox on http://127.0.0.1:")
 
 
 @pytest.mark.parametrize(
@@ -114,16 +111,9 @@ def test_faults_are_listed():
             SandboxError,
             '--latency "slow": expected none, realistic, or milliseconds up to',
         ),
-        (["--latency", "nan"], SandboxError, '--latency "nan"'),
         (["--time-scale", "0"], SandboxError, "--time-scale 0.0: expected a number above 0"),
         (["--db", "/dev/null/x"], SandboxError, "--db /dev/null/x: unable to open"),
         (["--control-token", ""], SandboxError, "--control-token is empty"),
-        (["--control-token", " "], SandboxError, "--control-token is empty"),
-        (
-            ["--control-token", "pass\nword"],
-            SandboxError,
-            "--control-token has characters that no header can have",
-        ),
         (["--control-token", "\xe9"], SandboxError, "--control-token has characters that no header can have"),
         (
             ["--webhook-network", "10.0.0.1/8"],
@@ -140,35 +130,37 @@ def test_wrong_option_is_explained(arguments, error, message):
     assert message in str(problem)
 
 
-def test_file_that_is_not_a_database_is_explained(tmp_path):
-    file = tmp_path / "notes.txt"
+@contextlib.contextmanager
+def notes(file):
     file.write_text("These are notes, not a database. " * 100)
-
-    problem = run("--port", "0", "--db", str(file)).exception
-
-    assert isinstance(problem, SandboxError)
-    assert "file is not a database" in str(problem)
+    yield
     assert file.read_text().startswith("These are notes")
 
 
-def test_database_of_another_program_is_refused(tmp_path):
-    file = tmp_path / "other.db"
+@contextlib.contextmanager
+def other_program(file):
     with contextlib.closing(sqlite3.connect(file)) as other:
         other.execute("CREATE TABLE accounts (id)")
-
-    problem = run("--port", "0", "--db", str(file)).exception
-
-    assert isinstance(problem, SandboxError)
-    assert "not a database of this version of the sandbox" in str(problem)
+    yield
 
 
-def test_database_in_use_is_explained(tmp_path):
-    file = tmp_path / "sandbox.db"
-    with running_sandbox(database=file):
+@pytest.mark.parametrize(
+    ("occupied", "says"),
+    [
+        (notes, "file is not a database"),
+        (other_program, "not a database of this version of the sandbox"),
+        (lambda file: running_sandbox(database=file), "database is locked"),
+    ],
+    ids=["no database", "another program's", "in use"],
+)
+def test_unusable_database_is_explained(tmp_path, occupied, says):
+    file = tmp_path / "some.db"
+
+    with occupied(file):
         problem = run("--port", "0", "--db", str(file)).exception
 
     assert isinstance(problem, SandboxError)
-    assert "database is locked" in str(problem)
+    assert says in str(problem)
 
 
 def test_taken_port_is_explained():

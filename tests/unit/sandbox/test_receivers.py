@@ -8,47 +8,27 @@ import pytest
 from knouds_sandbox.receivers import ReceiverRefused, ReceiverRules
 
 PRIVATE = [
-    "10.1.2.3",
-    "172.16.0.1",
-    "192.168.1.1",
-    "169.254.169.254",
-    "100.64.0.1",
-    "0.0.0.0",  # noqa: S104 - no address to bind
-    "224.0.0.1",
-    "255.255.255.255",
-    "fd00::1",
-    "fe80::1%eth0",
-    "ff02::1",
-    "::",
-    "::ffff:10.1.2.3",
-    "::10.1.2.3",
-    "64:ff9b::a01:203",
-    "2002:a01:203::",
+    *("10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "224.0.0.1"),
+    *("0.0.0.0", "255.255.255.255"),  # noqa: S104 - no address to bind
+    *("fd00::1", "fe80::1%eth0", "ff02::1", "::"),
+    *("::ffff:10.1.2.3", "::10.1.2.3", "64:ff9b::a01:203", "2002:a01:203::"),
 ]
 LOOPBACK = ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1"]
+PUBLIC = ["8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8"]
 
 
-@pytest.mark.parametrize("address", PRIVATE)
-def test_private_address_is_refused(address):
-    assert not ReceiverRules().allows(address)
-
-
-@pytest.mark.parametrize("address", LOOPBACK)
-def test_loopback_is_allowed_unless_switched_off(address):
-    assert ReceiverRules().allows(address)
-    assert not ReceiverRules(allows_loopback=False).allows(address)
-
-
-@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8"])
-def test_public_address_is_allowed(address):
-    assert ReceiverRules(allows_loopback=False).allows(address)
-
-
-def test_network_can_be_allowed():
-    rules = ReceiverRules(networks=(ip_network("172.16.0.0/12"),))
-
-    assert rules.allows("172.20.0.5")
-    assert not rules.allows("192.168.0.5")
+@pytest.mark.parametrize(
+    ("rules", "allowed", "refused"),
+    [
+        (ReceiverRules(), [*LOOPBACK, *PUBLIC], PRIVATE),
+        (ReceiverRules(allows_loopback=False), PUBLIC, [*LOOPBACK, *PRIVATE]),
+        (ReceiverRules(networks=(ip_network("172.16.0.0/12"),)), ["172.20.0.5"], ["192.168.0.5"]),
+    ],
+    ids=["usual", "without loopback", "with a network"],
+)
+def test_private_addresses_are_refused(rules, allowed, refused):
+    assert [each for each in allowed if not rules.allows(each)] == []
+    assert [each for each in refused if rules.allows(each)] == []
 
 
 @pytest.mark.parametrize("host", ["2130706433", "0x7f.1", "[::ffff:7f00:1]", "localhost"])

@@ -53,6 +53,12 @@ def slower(tmp_path):
     return made(tmp_path / "after", 50, median_ms=150)
 
 
+@pytest.fixture
+def compared(slower, baselines, objectives):
+    set_baseline(slower, read_side([Path("staging-reads")], baselines=baselines), objectives=objectives)
+    return slower
+
+
 def found(baselines, name=None, *, scenario="reads", is_open=True):
     return find_baseline(name, target="staging", scenario=scenario, is_open=is_open, baselines=baselines)
 
@@ -68,10 +74,8 @@ def test_mix_is_compared_only_with_the_same_mix(tmp_path, mix, is_found):
     assert bool(side) is is_found
 
 
-def test_reports_show_changes_against_the_baseline(slower, baselines, objectives):
-    set_baseline(slower, read_side([Path("staging-reads")], baselines=baselines), objectives=objectives)
-
-    paths = render_all(slower)
+def test_reports_show_changes_against_the_baseline(compared):
+    paths = render_all(compared)
 
     assert '<h2 id="change">Change against the baseline</h2>' in paths.html.read_text()
     assert "Against `staging-reads`: ❌ worse. whoami p50 10" in paths.markdown.read_text()
@@ -106,15 +110,14 @@ def test_run_without_a_baseline_shows_no_changes(slower):
     assert "change" not in json.loads(paths.summary.read_text())
 
 
-def test_reports_are_rendered_again_from_the_folder_alone(slower, baselines, objectives):
+def test_reports_are_rendered_again_from_the_folder_alone(compared, baselines):
     """Neither the baseline nor the times of each second are read again."""
-    set_baseline(slower, read_side([Path("staging-reads")], baselines=baselines), objectives=objectives)
-    first = render_all(slower).html.read_text()
+    first = render_all(compared).html.read_text()
 
     (baselines / "staging-reads.json").unlink()
-    (slower / "times.hlog").unlink()
+    (compared / "times.hlog").unlink()
 
-    assert render_all(slower).html.read_text() == first
+    assert render_all(compared).html.read_text() == first
 
 
 def test_tolerances_are_kept_with_the_run(slower, baselines, objectives):
@@ -129,12 +132,11 @@ def test_tolerances_are_kept_with_the_run(slower, baselines, objectives):
     assert {row.verdict for row in change.comparison.rows if row.measure == "p50_ms"} == {"same"}
 
 
-def test_damaged_baseline_is_reported(slower, baselines, objectives):
-    set_baseline(slower, read_side([Path("staging-reads")], baselines=baselines), objectives=objectives)
-    path = slower / BASELINE_FILE
+def test_damaged_baseline_is_reported(compared):
+    path = compared / BASELINE_FILE
     path.write_bytes(path.read_bytes()[:500])
 
-    page = render_all(slower).html.read_text()
+    page = render_all(compared).html.read_text()
 
     assert "baseline.json is damaged or of another version: no changes are shown." in page
     assert 'id="change"' not in page
@@ -150,35 +152,23 @@ def test_interrupted_run_is_compared_as_far_as_it_came(tmp_path, baselines, obje
     assert "It did not come to its end. Its rate is not compared." in page
 
 
-def test_run_cannot_be_its_own_baseline(tmp_path, baselines, objectives):
+def test_run_itself_and_a_check_take_no_such_baseline(tmp_path, baselines, objectives):
     side = read_side([Path("staging-reads")], baselines=baselines)
+    itself = tmp_path / "before" / "20261125T093000Z-load-staging-reads"
 
-    with pytest.raises(UsageError, match="contains this run itself"):
-        set_baseline(tmp_path / "before" / "20261125T093000Z-load-staging-reads", side, objectives=objectives)
-
-
-def test_load_run_cannot_be_the_baseline_of_a_check(tmp_path, baselines, objectives):
-    side = read_side([Path("staging-reads")], baselines=baselines)
-
-    with pytest.raises(UsageError, match="they do not compare"):
-        set_baseline(healthy(tmp_path), side, objectives=objectives)
+    for folder, says in ((itself, "contains this run itself"), (healthy(tmp_path), "they do not compare")):
+        with pytest.raises(UsageError, match=says):
+            set_baseline(folder, side, objectives=objectives)
 
 
 def test_kept_summary_of_target_and_scenario_is_the_baseline(baselines):
-    side = found(baselines)
-
-    assert side is not None
-    assert side.name == "staging-reads"
+    assert found(baselines).name == "staging-reads"
 
 
 @pytest.mark.parametrize("question", [{"scenario": "mixed"}, {"is_open": False}], ids=str)
-def test_kept_summary_of_something_else_is_not_the_baseline(baselines, question):
-    """Other scenarios have other names, and open and closed runs do not compare."""
+def test_baseline_is_of_the_same_scenario_and_model(baselines, question):
+    """A kept summary of another is passed over; one that is named is refused."""
     assert found(baselines, **question) is None
-
-
-@pytest.mark.parametrize("question", [{"scenario": "mixed"}, {"is_open": False}], ids=str)
-def test_named_baseline_must_be_comparable(baselines, question):
     with pytest.raises(UsageError, match="--baseline staging-reads: is of reads in the open model"):
         found(baselines, "staging-reads", **question)
 

@@ -10,7 +10,7 @@ import jsonschema_rs
 import pytest
 from click.testing import CliRunner
 from load_records import load_run, lognormal_seconds
-from rich.console import Console
+from rendering import printed
 from run_records import add_matrix, add_verified, broken, healthy, interrupted, running
 
 from knouds_harness.commands.cli import cli
@@ -18,7 +18,7 @@ from knouds_harness.errors import ExitCode, RunRecordError, UsageError
 from knouds_harness.reporting.comparison.baseline import find_check_baseline, set_baseline
 from knouds_harness.reporting.comparison.check_comparison import CheckComparison
 from knouds_harness.reporting.comparison.sides import keep, read_side
-from knouds_harness.reporting.render import render_all, render_and_print, workflow_commands
+from knouds_harness.reporting.render import render_all, workflow_commands
 from knouds_harness.runs.findings import Verdict
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.results import UntestedFact
@@ -31,28 +31,55 @@ NEEDS = "a key with workflow:run"
 
 
 @pytest.fixture
-def baselines(tmp_path):
+def baselines(tmp_path, record_of):
     folder = tmp_path / "baselines"
-    keep("staging-check", read_side([healthy(tmp_path / "before")], baselines=folder), baselines=folder)
+    keep("staging-check", read_side([record_of(healthy).folder], baselines=folder), baselines=folder)
     return folder
 
 
 @pytest.fixture
-def poorer(tmp_path):
-    with running(tmp_path / "after") as writer:
+def against(baselines, tmp_path):
+    """Set the kept summary as the baseline of a run."""
+
+    def against(run):
+        side = read_side([baselines / "staging-check.json"], baselines=baselines)
+        return set_baseline(run, side, objectives=tmp_path / "none.toml")
+
+    return against
+
+
+def made(folder, day, make):
+    """Make a run, in a folder whose name has another day of November than those of other runs."""
+    run = make(folder)
+    return run.rename(run.with_name(f"202611{day}T093000Z-check-staging"))
+
+
+def less_verified(folder):
+    with running(folder) as writer:
         add_matrix(writer)
         add_verified(writer, lambda fact: fact != LOST)
         writer.add_untested(
             UntestedFact(check="schemas.body", fact=LOST, operation="runWorkflow", missing=NEEDS)
         )
         writer.finish("kept", 0)
-    return writer.folder.rename(writer.folder.with_name("20261126T093000Z-check-staging"))
+    return writer.folder
+
+
+def without_authentication(folder):
+    with running(folder) as writer:
+        add_verified(writer, lambda fact: not fact.startswith("auth."))
+        writer.finish("kept", 0)
+    return writer.folder
 
 
 @pytest.fixture
-def compared(poorer, baselines, tmp_path):
-    side = read_side([Path("staging-check")], baselines=baselines)
-    set_baseline(poorer, side, objectives=tmp_path / "none.toml")
+def poorer(tmp_path):
+    return made(tmp_path / "after", 26, less_verified)
+
+
+@pytest.fixture
+def compared(poorer, against):
+    against(poorer)
     return poorer
 
 
@@ -75,23 +102,16 @@ def test_every_report_names_lost_facts(compared):
 def test_lost_fact_is_an_annotation(compared, monkeypatch, tmp_path):
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
-    console = Console(record=True, width=200)
-
-    render_and_print(compared, console=console)
 
     title = "verified in staging-check%2C not tested now"
-    assert f"::warning title={title}::{LOST}: needs {NEEDS}" in console.export_text()
+    assert f"::warning title={title}::{LOST}: needs {NEEDS}" in printed(compared)
     assert LOST in (tmp_path / "summary.md").read_text()
 
 
-def test_annotations_say_how_many_facts_were_lost(tmp_path, baselines):
+def test_annotations_say_how_many_facts_were_lost(tmp_path, against):
     """GitHub shows ten warnings per step: the last one counts the rest, and an error counts all."""
-    with running(tmp_path / "after") as writer:
-        add_verified(writer, lambda fact: not fact.startswith("auth."))
-        writer.finish("kept", 0)
-    run = writer.folder.rename(writer.folder.with_name("20261127T093000Z-check-staging"))
-    side = read_side([Path("staging-check")], baselines=baselines)
-    change = set_baseline(run, side, objectives=tmp_path / "none.toml")
+    run = made(tmp_path, 27, without_authentication)
+    change = against(run)
     assert isinstance(change.comparison, CheckComparison)
     total = len(change.comparison.lost)
 
@@ -106,19 +126,11 @@ def test_annotations_say_how_many_facts_were_lost(tmp_path, baselines):
 
 
 @pytest.fixture
-def broken_now(tmp_path, baselines):
+def broken_now(tmp_path, against):
     """A run with a breach and a new member that its baseline did not have."""
-    run = broken(tmp_path / "after")
-    run = run.rename(run.with_name("20261127T093000Z-check-staging"))
-    side = read_side([Path("staging-check")], baselines=baselines)
-    set_baseline(run, side, objectives=tmp_path / "none.toml")
+    run = made(tmp_path / "after", 27, broken)
+    against(run)
     return run
-
-
-def printed(run, **options):
-    console = Console(record=True, width=200)
-    render_and_print(run, console=console, **options)
-    return console.export_text()
 
 
 def test_first_line_names_what_the_baseline_kept(broken_now):
@@ -133,8 +145,7 @@ def test_first_line_names_what_the_baseline_kept(broken_now):
 
 def test_only_new_leaves_out_what_the_baseline_had(broken_now, tmp_path):
     """But never what fails the run."""
-    again = broken(tmp_path / "again")
-    again = again.rename(again.with_name("20261128T093000Z-check-staging"))
+    again = made(tmp_path / "again", 28, broken)
     set_baseline(again, read_side([broken_now], baselines=tmp_path), objectives=tmp_path / "none.toml")
 
     first, second = printed(broken_now, only_new=True), printed(again, only_new=True)
@@ -148,9 +159,8 @@ def test_only_new_leaves_out_what_the_baseline_had(broken_now, tmp_path):
     assert "\n  in breach" in second
 
 
-def test_what_is_new_and_fails_nothing_is_a_notice(broken_now):
-    side = read_side([Path("staging-check")], baselines=broken_now.parents[1] / "baselines")
-    change = set_baseline(broken_now, side, objectives=broken_now / "none.toml")
+def test_what_is_new_and_fails_nothing_is_a_notice(broken_now, against):
+    change = against(broken_now)
 
     notices = [
         each for each in workflow_commands(read_run(broken_now), change) if each.startswith("::notice")
@@ -164,7 +174,7 @@ def test_what_is_new_and_fails_nothing_is_a_notice(broken_now):
     assert f"::notice title=new against staging-check%2C breaks nothing::{added}" in notices
 
 
-def test_older_summary_is_read(poorer, baselines):
+def test_older_summary_is_read(poorer, baselines, against):
     """Its reasons are one text, and it has no choice of tests."""
     path = baselines / "staging-check.json"
     kept = json.loads(path.read_text())
@@ -173,17 +183,15 @@ def test_older_summary_is_read(poorer, baselines):
     check["missing"] = {LOST: "needs a key, a model"}
     path.write_text(json.dumps(kept))
 
-    change = set_baseline(poorer, read_side([path], baselines=baselines), objectives=baselines / "none.toml")
+    change = against(poorer)
 
     assert isinstance(change.comparison, CheckComparison)
     assert change.comparison.lost_with_reasons == [f"{LOST}: needs {NEEDS}"]
 
 
-def test_run_without_lost_facts_keeps_its_verdict(tmp_path, baselines):
-    run = healthy(tmp_path / "after")
-    run = run.rename(run.with_name("20261127T093000Z-check-staging"))
-    side = read_side([Path("staging-check")], baselines=baselines)
-    set_baseline(run, side, objectives=tmp_path / "none.toml")
+def test_run_without_lost_facts_keeps_its_verdict(tmp_path, against):
+    run = made(tmp_path / "after", 27, healthy)
+    against(run)
 
     paths = render_all(run)
 
