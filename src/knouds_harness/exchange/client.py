@@ -15,11 +15,12 @@ import httpx
 
 from knouds_harness.body_bounds import whole_number
 from knouds_harness.contract.capabilities import WINDOW_S
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import NotSent, UnknownName, UsageError
-from knouds_harness.exchange.created_workflows import WORKFLOWS_PATH, CreatedWorkflows, workflow_path
+from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.effectless_requests import NO_SUCH_EXECUTION
-from knouds_harness.exchange.evidence import JSON, Exchange, Request
+from knouds_harness.exchange.evidence import JSON, Call, Exchange, Request
 from knouds_harness.exchange.pricing import (
     charged_account,
     charged_credits,
@@ -350,16 +351,9 @@ class Client:
 
     def _send_to_workflow(self, operation_id: str, persona: Persona, slug: str | None) -> Exchange:
         """Send ``listWorkflows``, ``getWorkflow`` or ``deleteWorkflow``."""
-        is_deletion = operation_id == "deleteWorkflow"
-        return self.send(
-            Request(
-                method="DELETE" if is_deletion else "GET",
-                path=WORKFLOWS_PATH if slug is None else workflow_path(slug),
-                operation_id=operation_id,
-                persona=persona.name,
-                path_values={} if slug is None else {"slug": slug},
-            )
-        )
+        call = Call(path_values={} if slug is None else {"slug": slug})
+        operation = shipped_document().operation_by_id[operation_id]
+        return self.send(call.request(operation, persona=persona.name))
 
     def send_to_control(self, request: Request, *, kept: Callable[[bytes], bytes]) -> Exchange:
         """Send a request to the target's control plane; the limits do not apply.

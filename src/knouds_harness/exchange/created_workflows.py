@@ -8,7 +8,7 @@ name that was sent.
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from typing import Any, Self
 from urllib.parse import quote
 
 from knouds_harness.contract.effects import Pairs, effect_of
@@ -227,12 +227,9 @@ def _slug_in(summary: JSON) -> str:
     return slug if isinstance(slug, str) else ""
 
 
-WORKFLOWS_PATH: Final = "/api/workflows"
-
-
 def workflow_path(slug: str) -> str:
     """Return the path of a workflow; the slug may hold any characters."""
-    return f"{WORKFLOWS_PATH}/{quote(slug, safe='')}"
+    return f"/api/workflows/{quote(slug, safe='')}"
 
 
 @dataclass(kw_only=True)

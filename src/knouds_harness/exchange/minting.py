@@ -12,7 +12,10 @@ from knouds_harness.targets.resources import Webhook
 
 
 class KeyMint:
-    """Mints keys on a target with a control plane, and adds their personas to the client."""
+    """Mints keys on a target with a control plane, and adds their personas to the client.
+
+    Its methods raise what ``ask_control`` does.
+    """
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -22,12 +25,7 @@ class KeyMint:
         self._opened: dict[str, dict[str, Any]] = {}
 
     def open_account(self, tier: str, **options: object) -> str:
-        """Open an account for which keys can be minted; return its name.
-
-        Raises:
-            UsageError: The control plane refused.
-            TargetUnreachable: The control plane gave no usable answer.
-        """
+        """Open an account for which keys can be minted; return its name."""
         asked = {"tier": tier, **options}
         account = str(ask_control(self._client, "accounts", asked)["account"])
         self._opened[account] = asked
@@ -46,8 +44,7 @@ class KeyMint:
         The account is one of the profile, or from ``open_account``; its tier need not grant the capabilities.
 
         Raises:
-            UsageError: The control plane refused, or the profile has no persona of this account.
-            TargetUnreachable: The control plane gave no usable answer.
+            UsageError: The profile has no persona of this account.
         """
         wanted = (frozenset(capabilities), account, state, webhook)
         if wanted not in self._minted:
@@ -55,12 +52,7 @@ class KeyMint:
         return self._minted[wanted]
 
     def advance_clock(self, advance_s: float) -> None:
-        """Move the clock of the rate-limit windows forward.
-
-        Raises:
-            UsageError: The control plane refused.
-            TargetUnreachable: The control plane gave no usable answer.
-        """
+        """Move the clock of the rate-limit windows forward."""
         ask_control(self._client, "clock", {"advance_s": advance_s})
         self.advanced_s += advance_s
 

@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Final
 
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.effects import Effect, effect_of
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import NotSent
-from knouds_harness.exchange.created_workflows import workflow_path
 from knouds_harness.exchange.effectless_requests import NO_SUCH_MODEL, NO_SUCH_WORKFLOW
-from knouds_harness.exchange.evidence import JSON, Exchange, Request
+from knouds_harness.exchange.evidence import JSON, Call, Exchange, Request
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Model, Workflow
@@ -199,15 +199,9 @@ class Pricing:
         ]
         if not readers or Action.READ not in self._target.limits.allow:
             return None
-        exchange = self._send(
-            Request(
-                method="GET",
-                path=f"{workflow_path(workflow.slug)}/schema",
-                operation_id="getWorkflowSchema",
-                persona=readers[0].name,
-                path_values={"slug": workflow.slug},
-            )
-        )
+        call = Call(path_values=workflow.path_values)
+        operation = shipped_document().operation_by_id["getWorkflowSchema"]
+        exchange = self._send(call.request(operation, persona=readers[0].name))
         if exchange.status != 200 or "estimatedCreditCost" not in exchange.members:
             return None
         estimate = exchange.members["estimatedCreditCost"]

@@ -106,8 +106,11 @@ class HttpSettings:
             try:
                 # Without this, OpenSSL would prompt for the password of an encrypted key.
                 context.load_cert_chain(self.client_certificate, self.client_key, password="")
-            except OSError as error:
-                yield _unusable_pair(self.client_certificate, self.client_key, error)
+            except OSError as error:  # OpenSSL does not say which of the two files it means
+                both = " with ".join(str(each) for each in (self.client_certificate, self.client_key) if each)
+                yield _unusable_file(
+                    "client_certificate", both, error, "the certificate and its key, unencrypted"
+                )
 
 
 def complete_http(http: HttpSettings, secrets: SecretReader) -> HttpSettings:
@@ -196,22 +199,7 @@ def _proxy(http: HttpSettings, secrets: SecretReader) -> Proxy | None:
     )
 
 
-def _unusable_pair(certificate: Path, key: Path | None, error: OSError) -> Problem:
-    """Find out which of the two files is unusable; OpenSSL does not say."""
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(certificate)
-    except OSError as of_certificate:
-        return _unusable_file("client_certificate", certificate, of_certificate, "the certificate")
-    name, file = ("client_key", key) if key else ("client_certificate", certificate)
-    if not isinstance(error, ssl.SSLError):
-        return _unusable_file(name, file, error, "the key of the certificate, unencrypted")
-    is_another = "MISMATCH" in (error.reason or "")
-    says = f"is not the key of {certificate}" if is_another else "holds no private key that is not encrypted"
-    remedy = "Name the key that belongs to client_certificate as client_key, in PEM format and unencrypted."
-    return Problem(where=f"http.{name}", says=f"{file} {says}", remedy=remedy)
-
-
-def _unusable_file(key: str, path: Path, error: OSError, what: str) -> Problem:
+def _unusable_file(key: str, path: Path | str, error: OSError, what: str) -> Problem:
     reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
     return Problem(
         where=f"http.{key}",

@@ -306,19 +306,10 @@ def _read(source: Path) -> tuple[Target, list[Problem]]:
     """Read the file; return the profile without its malformed tables, and their problems."""
     try:
         content = tomllib.loads(file_text(source))
-    except tomllib.TOMLDecodeError as error:
-        problem = Problem(where="", says=f"is not valid TOML: {error}", remedy="Fix the file at that place.")
-    except UnicodeDecodeError as error:
-        problem = Problem(
-            where="", says=f"is not UTF-8 text (byte {error.start})", remedy="Save the file as UTF-8."
-        )
-    except ValueError:  # Python refuses numbers of more than 4,300 digits
-        problem = Problem(where="", says="has a number that is too long", remedy="Write a shorter one.")
-    except RecursionError:
-        problem = Problem(where="", says="is nested too deeply", remedy="Write the tables of a profile.")
     except OSError as error:
-        remedy = "Name a file." if isinstance(error, IsADirectoryError) else "Check its permissions."
-        problem = Problem(where="", says=f"cannot be read: {error.strerror}", remedy=remedy)
+        says, remedy = f"cannot be read: {error.strerror}", "Name a file that you may read."
+    except (ValueError, RecursionError) as error:
+        says, remedy = f"is not valid TOML: {error}", "Fix the file at that place."
     else:
         try:
             return _format().validate_python(content, context=AS_A_PROFILE), []
@@ -326,7 +317,7 @@ def _read(source: Path) -> tuple[Target, list[Problem]]:
             for details in error.errors(include_url=False):
                 _remove(content, details["loc"])
             return _format().validate_python(content, context=AS_A_PROFILE), shape_problems(error, Target)
-    raise profile_error(source, [problem])
+    raise profile_error(source, [Problem(where="", says=says, remedy=remedy)])
 
 
 def _remove(content: dict[str, Any], location: tuple[int | str, ...]) -> None:

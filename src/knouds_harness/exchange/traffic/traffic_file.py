@@ -20,7 +20,6 @@ from knouds_harness.exchange.traffic.har import from_entry
 from knouds_harness.files import file_content
 
 _BODILESS: Final = frozenset({204, 205})
-_REMEDY: Final = "  Export the traffic again, as HAR with content."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,50 +75,41 @@ def read_traffic(path: Path) -> list[Recorded]:
     Raises:
         UsageError: The file cannot be read, is empty, truncated or not HAR; the message says where.
     """
-    entries = _entries(path)
     recorded = []
-    for number, entry in enumerate(entries, start=1):
+    for number, entry in enumerate(_entries(path), start=1):
         try:
             recorded.append(_recorded(entry, f"x{number:05d}"))
-        except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
-            place = ".".join(str(part) for part in first["loc"]) or "it"
-            reason = f"{place}: {first['msg'].lower()}"
-            raise UsageError(
-                f"{path}: is not a valid HAR file: entry {number}: {reason}\n{_REMEDY}"
-            ) from None
-        except (KeyError, TypeError, ValueError, AttributeError):
-            raise UsageError(
-                f"{path}: is not a valid HAR file: entry {number}: its URL or a body is damaged\n{_REMEDY}"
-            ) from None
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            reason = "its URL or a body is damaged"
+            if isinstance(error, ValidationError):
+                first = error.errors(include_input=False, include_url=False)[0]
+                place = ".".join(str(part) for part in first["loc"]) or "it"
+                reason = f"{place}: {first['msg'].lower()}"
+            raise _refused(path, f"is not a valid HAR file: entry {number}: {reason}") from None
     return recorded
 
 
 def _entries(path: Path) -> list[Any]:
     try:
         content = file_content(path)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}\n{_REMEDY}") from error
-    if not content.strip():
-        raise UsageError(f"{path}: is empty\n{_REMEDY}")
-    try:
+        if not content.strip():
+            raise _refused(path, "is empty")
         har = json.loads(content.decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        raise UsageError(f"{path}: is not a HAR file: it is not UTF-8 text\n{_REMEDY}") from None
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise UsageError(
-            f"{path}: is cut short or not a HAR file: not JSON from {place} on\n{_REMEDY}"
-        ) from None
-    except (ValueError, RecursionError):
-        raise UsageError(f"{path}: is not a HAR file: its JSON cannot be read\n{_REMEDY}") from None
+    except OSError as error:
+        raise _refused(path, f"cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise _refused(path, f"is cut short or not a HAR file: {error}") from None
     log = har.get("log") if isinstance(har, dict) else None
     entries = log.get("entries") if isinstance(log, dict) else None
     if not isinstance(entries, list):
-        raise UsageError(f"{path}: is not a HAR file: it is JSON without log.entries\n{_REMEDY}")
+        raise _refused(path, "is not a HAR file: it is JSON without log.entries")
     if not entries:
-        raise UsageError(f"{path}: holds no exchanges\n{_REMEDY}")
+        raise _refused(path, "holds no exchanges")
     return entries
+
+
+def _refused(path: Path, why: str) -> UsageError:
+    return UsageError(f"{path}: {why}\n  Export the traffic again, as HAR with content.")
 
 
 def _recorded(raw: Any, exchange_id: str) -> Recorded:  # noqa: ANN401 - whatever the file holds

@@ -68,7 +68,7 @@ def test_other_layout_is_not_an_edit(file):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"{", "is cut short or not JSON, from line 1, column 2 on"),
+        (b"{", "is cut short or not JSON: Expecting property name enclosed in double quotes: line 1"),
         (b"[]", "it is JSON of another kind"),
         (b'{"format": 2}', "has format 2, but this harness reads 1"),
         (b'{"format": 1}', "was edited by hand"),
