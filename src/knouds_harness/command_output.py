@@ -33,6 +33,10 @@ class CommandConsole(Console):
             super().on_broken_pipe()
         raise OutputClosed
 
+    def say(self, line: str) -> None:
+        """Print a line that may come from a server; it is not wrapped, and no markup is read in it."""
+        self.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+
 
 def print_json(name: str, contents: Mapping[str, Any], *, version: int = FORMAT_VERSION) -> None:
     """Print a command's result as JSON; ``docs/commands.schema.json`` lists the members."""

@@ -231,7 +231,7 @@ def _run_in_turn(
     folders: dict[str, list[Path]] = {each.name: [] for each in contenders}
 
     def load(contender: Contender, title: str, round_seed: int) -> Launched:
-        console.print(title, markup=False, highlight=False, soft_wrap=True)
+        console.say(title)
         with (
             target_environment(contender.target, faults=contender.faults) as environ,
             LiveView(console, title=title) as live,
@@ -253,7 +253,7 @@ def _run_in_turn(
                 launched = load(contender, f"{title}{again}", round_seed)
                 if not (doubt := _doubt_of(launched)):
                     break
-                console.print(f"warning: {doubt}", markup=False, highlight=False, soft_wrap=True)
+                console.say(f"warning: {doubt}")
             if launched.exit_code in _GOES_ON_AFTER and launched.folder and not launched.was_interrupted:
                 folders[contender.name].append(launched.folder)
                 continue

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,32 +149,31 @@ def print_coverage(rows: list[FactTraces], *, gaps_only: bool, console: Console)
     """Print a few lines per fact, none of which breaks an id, and totals."""
     from knouds_harness.command_output import print_line
 
+    say = partial(print_line, console=console)
     for row in rows:
         if not gaps_only or row.gap:
             kind = "conflict" if row.fact.conflict else row.fact.source
             status = f", {row.status.label}" if row.status else ""
-            print_line(f"{row.fact.id} ({kind}{status})", console=console)
-            print_line(f"  {row.fact.says}", console=console)
+            say(f"{row.fact.id} ({kind}{status})")
+            say(f"  {row.fact.says}")
             none = (
                 "responses that its check judges" if row.fact.source is Source.USER else "no profile shows it"
             )
             for number, way in enumerate(row.ways or (none,)):
-                print_line(f"  {'or' if number else 'needs'}: {way}", console=console)
-            print_line(f"  checks: {', '.join(row.checks) or 'none'}", console=console)
-            print_line(f"  faults: {', '.join(row.faults) or 'none'}", console=console)
-            print_line(f"  recordings: {first_few(row.recordings, _MOST_NAMES) or 'none'}", console=console)
+                say(f"  {'or' if number else 'needs'}: {way}")
+            say(f"  checks: {', '.join(row.checks) or 'none'}")
+            say(f"  faults: {', '.join(row.faults) or 'none'}")
+            say(f"  recordings: {first_few(row.recordings, _MOST_NAMES) or 'none'}")
     documented = [row for row in rows if row.fact.source not in (Source.ASSUMED, Source.USER)]
     proven = [row for row in documented if row.gap is None]
-    print_line(
+    say(
         f"{len(proven)} of {counted(len(documented), 'documented fact')} with a check and a fault that makes "
-        f"it fail, {counted(sum(row.fact.source is Source.ASSUMED for row in rows), 'assumed fact')}.",
-        console=console,
+        f"it fail, {counted(sum(row.fact.source is Source.ASSUMED for row in rows), 'assumed fact')}."
     )
     recorded = {name for row in rows for name in row.recordings}
-    print_line(
+    say(
         f"{counted(sum(bool(row.recordings) for row in documented), 'documented fact')} in "
-        f"{counted(len(recorded), 'recording')}.",
-        console=console,
+        f"{counted(len(recorded), 'recording')}."
     )
 
 

@@ -20,8 +20,7 @@ from knouds_harness.printable import counted, first_few, printable
 from knouds_harness.suite.options import RunOptions
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from knouds_harness.command_output import CommandConsole
     from knouds_harness.exchange.recordings.folder import RecordedFile, RecordingFolder
     from knouds_harness.suite.recorded.outcomes import OutcomeName, Plan
     from knouds_harness.suite.recorded.recording_run import KeptAnswer, RecordingRun
@@ -132,7 +131,10 @@ def record(
 
 
 def _record(
-    recording: RecordingRun, asked: Mapping[str, object], recordings_folder: RecordingFolder, console: Console
+    recording: RecordingRun,
+    asked: Mapping[str, object],
+    recordings_folder: RecordingFolder,
+    console: CommandConsole,
 ) -> int:
     """Record, keep and print what was recorded even if the run ends early, and return the exit code."""
     from knouds_harness.exchange.recordings.folder import RecordingChange
@@ -152,11 +154,10 @@ def _record(
     _print_left_over(recordings_folder, recording, console)
     counts = Counter(put.change for put in puts)
     listed = "".join(f", {counts[change]} {change}" for change in RecordingChange if counts[change])
-    _print(
-        console,
+    console.say(
         f"{len(puts)} of {len(plan.outcomes)} outcomes recorded{listed}, in "
         f"{time.monotonic() - begun:.1f} s, at most {run.recorder.writer.cost_credits:,.0f} credits, "
-        f"seed {run.options.seed}: {recordings_folder.path}",
+        f"seed {run.options.seed}: {recordings_folder.path}"
     )
     _print_contradictions(run, console)
     sys.stderr.writelines(f"{printable(line)}\n" for line in run.left)
@@ -171,7 +172,7 @@ def _record(
         return ExitCode.GUARD
     if plan.impossible and not active_keys(run.target):
         admitted = (key.tier for key in run.target.personas.values() if key.state == "active")
-        _print(console, f"{without_working_keys(admitted)}: nothing that needs one can be recorded.")
+        console.say(f"{without_working_keys(admitted)}: nothing that needs one can be recorded.")
         return ExitCode.USAGE
     return ExitCode.KEPT if puts or not plan.outcomes else ExitCode.USAGE
 
@@ -200,12 +201,12 @@ def _folder_until_clean(runs_folder: Path) -> Iterator[Path]:
                     each.rmdir()
 
 
-def _print_contradictions(run: ConformanceRun, console: Console) -> None:
+def _print_contradictions(run: ConformanceRun, console: CommandConsole) -> None:
     for each in run.contradictions:
-        _print(console, f"target contradicts the profile: {each.says}")
+        console.say(f"target contradicts the profile: {each.says}")
 
 
-def _import(source: Path, *, base_url: str | None, folder: Path, console: Console) -> ExitCode:
+def _import(source: Path, *, base_url: str | None, folder: Path, console: CommandConsole) -> ExitCode:
     """Keep what is new in captured traffic, and list what is not kept."""
     from knouds_harness.contract.document import shipped_document
     from knouds_harness.exchange.recordings.folder import RecordingFolder
@@ -220,15 +221,14 @@ def _import(source: Path, *, base_url: str | None, folder: Path, console: Consol
         captured, source=source, kept=recordings_folder.recordings.values(), document=document
     )
     for put in recordings_folder.put(imported.recordings):
-        _print(console, f"new: {put.recording.name}")
+        console.say(f"new: {put.recording.name}")
     for line in [*imported.broken, *imported.unnamed, *captured.left_out.splitlines()]:
-        _print(console, f"not recorded: {line}")
+        console.say(f"not recorded: {line}")
     without = imported.without_operation
-    _print(
-        console,
+    console.say(
         f"{len(captured.exchanges)} exchanges of {captured.base_url}: {len(imported.recordings)} new, "
         f"{imported.known} known already, {len(imported.broken)} that break a promise"
-        f"{f', {without} of no operation' if without else ''}: {folder}",
+        f"{f', {without} of no operation' if without else ''}: {folder}"
     )
     return ExitCode.BREACH if imported.broken else ExitCode.KEPT
 
@@ -239,7 +239,7 @@ def _print_what_would_be_sent(
     patterns: Sequence[str],
     *,
     is_update: bool,
-    console: Console,
+    console: CommandConsole,
 ) -> None:
     """Print the plan, as far as it follows from the profile."""
     from knouds_harness.suite.discovery.run_plan import record_plan
@@ -258,7 +258,7 @@ def _print_what_would_be_sent(
         plan = make_plan(selection, target=target, price=lambda each: each.cost_credits)
         _print_plan(plan, target, console, recorded=recordings_folder.recordings.keys())
         for line in record_plan(target.spending(options.credits), plan):
-            _print(console, line)
+            console.say(line)
 
 
 def _require_agreement(plan: Plan, target: Target, *, is_agreed: bool) -> None:
@@ -269,7 +269,7 @@ def _require_agreement(plan: Plan, target: Target, *, is_agreed: bool) -> None:
         )
 
 
-def _print_changes(old: Path, new: Path, console: Console) -> None:
+def _print_changes(old: Path, new: Path, console: CommandConsole) -> None:
     """Print what a client would notice between two folders of recordings, one line for each change."""
     from knouds_harness.exchange.recordings.folder import RecordingFolder, differences
 
@@ -284,71 +284,71 @@ def _print_changes(old: Path, new: Path, console: Console) -> None:
         change = "changed" if lines else change
         counts[change] += 1
         if change != "unchanged":
-            _print(console, f"{change}: {(after.get(name) or before[name]).name}")
+            console.say(f"{change}: {(after.get(name) or before[name]).name}")
         for line in lines:
-            _print(console, f"    {line}")
+            console.say(f"    {line}")
     told = ", ".join(f"{counts[each]} {each}" for each in ("changed", "gone", "new", "unchanged"))
-    _print(console, f"{told}: {old} and {new}")
+    console.say(f"{told}: {old} and {new}")
 
 
-def _print_plan(plan: Plan, target: Target, console: Console, *, recorded: Collection[OutcomeName]) -> None:
+def _print_plan(
+    plan: Plan, target: Target, console: CommandConsole, *, recorded: Collection[OutcomeName]
+) -> None:
     from knouds_harness.exchange.recordings.recording import BUILT_IN
     from knouds_harness.targets.needs.need import CONTROL
 
     where = BUILT_IN if target.is_built_in else target.base_url
     impossible = {outcome.name for outcomes in plan.impossible.values() for outcome in outcomes}
     again = sum(each.name in recorded for each in plan.outcomes)
-    _print(
-        console,
+    console.say(
         f"{target.name} ({where}): {len(plan.outcomes)} outcomes to record"
         f"{f' ({again} of them again)' if again else ''}, {len(plan.kept)} there already, "
-        f"{len(impossible)} that the profile makes impossible.",
+        f"{len(impossible)} that the profile makes impossible."
     )
     for says, outcomes in plan.impossible.items():
         need = f"{counted(len(outcomes), 'outcome')} need{'s' if len(outcomes) == 1 else ''}"
-        _print(console, f"  {need} {says}: {first_few([str(each) for each in outcomes], _MOST_NAMED)}")
+        console.say(f"  {need} {says}: {first_few([str(each) for each in outcomes], _MOST_NAMED)}")
     if CONTROL.find(target) is None and any(
         each.test.get_closest_marker("fills_window") for each in plan.outcomes
     ):
-        _print(console, "  It fills a rate-limit window: up to two minutes.")
+        console.say("  It fills a rate-limit window: up to two minutes.")
 
 
-def _print_cost(plan: Plan, target: Target, console: Console) -> None:
+def _print_cost(plan: Plan, target: Target, console: CommandConsole) -> None:
     money = " of the sandbox, not real money" if target.is_built_in else ""
     cost = f"{plan.most_credits:,.0f} credits{money}"
-    _print(console, f"On a target that keeps the contract, that costs at most {cost}.")
+    console.say(f"On a target that keeps the contract, that costs at most {cost}.")
     if plan.most_credits > target.limits.credits:
-        _print(
-            console,
+        console.say(
             f"  What exceeds the {target.limits.credits:,.0f} that {target.limits.credits_by} sets is not "
-            "recorded.",
+            "recorded."
         )
 
 
-def _print_outcomes(judged: Sequence[KeptAnswer], puts: Sequence[RecordedFile], console: Console) -> None:
+def _print_outcomes(
+    judged: Sequence[KeptAnswer], puts: Sequence[RecordedFile], console: CommandConsole
+) -> None:
     from knouds_harness.exchange.recordings.folder import RecordingChange
 
     for put in puts:
         if put.change is RecordingChange.CHANGED:
-            _print(console, f"changed: {put.recording.name}")
+            console.say(f"changed: {put.recording.name}")
             for line in put.lines:
-                _print(console, f"    {line}")
+                console.say(f"    {line}")
     for each in judged:
         if each.problem:
-            _print(console, f"not recorded: {each.outcome}: {each.problem}")
+            console.say(f"not recorded: {each.outcome}: {each.problem}")
 
 
-def _print_left_over(recordings_folder: RecordingFolder, recording: RecordingRun, console: Console) -> None:
+def _print_left_over(
+    recordings_folder: RecordingFolder, recording: RecordingRun, console: CommandConsole
+) -> None:
     """Name the files that no test records any more, and those that are still damaged."""
     from knouds_harness.exchange.recordings.folder import RecordingFolder
 
     known = {outcome.name for outcome in recording.outcomes}
     for name, kept in recordings_folder.recordings.items():
         if name not in known:
-            _print(console, f"no test records {kept.name} any more: delete the file, or keep it as it is")
+            console.say(f"no test records {kept.name} any more: delete the file, or keep it as it is")
     for error in RecordingFolder.open(recordings_folder.path).damaged.values():
-        _print(console, f"still damaged: {str(error).partition(chr(10))[0]}")
-
-
-def _print(console: Console, line: str) -> None:
-    console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+        console.say(f"still damaged: {str(error).partition(chr(10))[0]}")
