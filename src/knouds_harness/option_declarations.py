@@ -82,7 +82,6 @@ class Option:
         return click.option(self.flag, self.name, type=self.type, metavar=metavar, help=self.text, **more)
 
     def for_argparse(self) -> dict[str, Any]:
-        """Return the keyword arguments for ``add_argument``."""
         text = SUPPRESS if self.is_hidden else self.text.replace("%", "%%")
         if self.is_flag:
             return {"action": "store_true", "help": text}

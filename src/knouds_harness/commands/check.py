@@ -58,7 +58,6 @@ def check(
 
 
 def print_plan(options: RunOptions) -> None:
-    """Print what a check would send, and to what; sends nothing."""
     from knouds_harness.suite.discovery.run_plan import check_plan
     from knouds_harness.targets.builtin import open_target
 

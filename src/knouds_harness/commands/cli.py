@@ -65,7 +65,6 @@ _EPILOG: Final = f"Exit codes: {ExitCode.explained()}."
 
 
 def command_named(name: str) -> click.Command:
-    """Import a command."""
     module = import_module(_ELSEWHERE.get(name, f"knouds_harness.commands.{name}"))
     command: click.Command = getattr(module, name)
     needed = _PARTS.get(name, "click")
@@ -82,7 +81,6 @@ class LazyGroup(click.Group):
     """Imports a command's module only when that command runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - as click calls it
-        """All commands, in the order of help."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - the same

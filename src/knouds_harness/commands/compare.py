@@ -54,7 +54,6 @@ class RepeatOptions:
 
     @property
     def contenders(self) -> list[Contender]:
-        """The two sides."""
         candidate = self.candidate_target or self.baseline_target
         return [
             Contender(name="baseline", target=self.baseline_target),
@@ -175,7 +174,6 @@ def _keep(name: str, runs: Sequence[Path], *, baselines: Path, is_short_allowed:
 
 
 def _show(comparison: Comparison, folder: Path | None, *, is_json: bool) -> None:
-    """Write the comparison into the folder, if there is one, and print it."""
     from knouds_harness.command_output import CommandConsole, print_json
     from knouds_harness.reporting.comparison.report import comparison_report, write_comparison
     from knouds_harness.reporting.comparison.texts import comparison_contents

@@ -105,7 +105,6 @@ class FactTraces:
 
     @property
     def gap(self) -> str | None:
-        """What is missing to prove the fact; None if nothing is, or if it is not documented."""
         if self.fact.source in (Source.ASSUMED, Source.USER):
             return None
         if not self.checks:

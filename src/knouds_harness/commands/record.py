@@ -241,7 +241,6 @@ def _print_what_would_be_sent(
     is_update: bool,
     console: CommandConsole,
 ) -> None:
-    """Print the plan, as far as it follows from the profile."""
     from knouds_harness.suite.discovery.run_plan import record_plan
     from knouds_harness.suite.recorded.outcomes import all_outcomes, make_plan
     from knouds_harness.suite.recorded.recording_run import select
@@ -270,7 +269,6 @@ def _require_agreement(plan: Plan, target: Target, *, is_agreed: bool) -> None:
 
 
 def _print_changes(old: Path, new: Path, console: CommandConsole) -> None:
-    """Print what a client would notice between two folders of recordings, one line for each change."""
     from knouds_harness.exchange.recordings.folder import RecordingFolder, differences
 
     folders = [RecordingFolder.open(each) for each in (old, new)]

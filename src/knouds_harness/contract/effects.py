@@ -79,7 +79,6 @@ class Effect:
 
     @property
     def action(self) -> Action:
-        """The most harmful of its actions."""
         return next(each for each in _BY_HARM if each in self.actions)
 
     def may_be(self, operation_id: str) -> bool:
@@ -141,7 +140,6 @@ def _effect(
 
 
 def _readings_of(path: str) -> Iterator[tuple[str, Reading]]:
-    """Yield the operations of a path with their methods."""
     for operation in _operations_by_depth().get(path.count("/"), ()):
         values = operation.path_values(path)
         if values is not None:

@@ -66,7 +66,6 @@ class KnownPlaces:
 
     @cached_property
     def headers(self) -> frozenset[str]:
-        """Lowercase names of the headers of all documented responses and deliveries."""
         in_answers = {
             name.lower()
             for operation in self._document.operations
@@ -80,7 +79,6 @@ class KnownPlaces:
 
     @property
     def codes(self) -> Mapping[str, object]:
-        """The documented error codes."""
         return self._document.error_codes
 
     @cached_property

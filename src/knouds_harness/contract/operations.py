@@ -199,7 +199,6 @@ class Operation:
 
 
 def placeholders(template: str) -> tuple[str, ...]:
-    """Return the names between braces, in order."""
     return tuple(_PLACEHOLDER.findall(template))
 
 

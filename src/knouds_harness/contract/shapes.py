@@ -95,7 +95,6 @@ class ShapeJudge:
         return mismatches
 
     def webhook_mismatches(self, payload: Any) -> list[Mismatch]:  # noqa: ANN401  any JSON
-        """Return what is wrong with a delivery's parsed body; its ``event`` selects the rules."""
         return self._mismatches(DELIVERY, payload)
 
     def _mismatches(self, pointer: str, value: object, *, fact: str | None = None) -> list[Mismatch]:
@@ -174,7 +173,6 @@ def _judged(node: Any) -> Any:  # noqa: ANN401  any JSON
 
 
 def _longest_list(value: object) -> int:
-    """Return the length of the longest list at any depth."""
     if isinstance(value, dict):
         return max(map(_longest_list, value.values()), default=0)
     return max(len(value), max(map(_longest_list, value), default=0)) if isinstance(value, list) else 0
@@ -186,7 +184,6 @@ def _part(value: object, start: int) -> object:
 
 
 def _size(value: object) -> int:
-    """Count the values at any depth, including itself."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return 1 + sum(map(_size, inner))
 
@@ -208,7 +205,6 @@ def _integer(text: str) -> int | str:
 
 
 def _described(error: jsonschema_rs.ValidationError) -> tuple[str, str, str]:
-    """Return where the error is, what was expected and what was observed."""
     said: Mapping[str, Any] = error.kind.as_dict()
     where = "".join("/*" if isinstance(step, int) else f"/{escape(step)}" for step in error.instance_path)
     match error.kind.name:

@@ -29,7 +29,6 @@ class Contradiction:
 
     @property
     def place(self) -> str:
-        """``where`` with its line in the profile."""
         return self.where if self.line is None else f"{self.where} (line {self.line})"
 
     @property

@@ -171,7 +171,6 @@ class CreatedWorkflows:
                 self.record.settle(creation, CreationState.DELETED, slug)
 
     def is_disputed(self, creation: Creation) -> bool:
-        """Return whether the response named a workflow that is not proven to be ours."""
         return creation.state is CreationState.DISPUTED
 
     @property

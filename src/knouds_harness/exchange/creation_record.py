@@ -241,13 +241,11 @@ class CreationRecord:
         return creation
 
     def add_found(self, slug: str, *, persona: str, user: str) -> None:
-        """Add a workflow of ours that only a list showed."""
         found = Creation(persona=persona, user=user)
         self._by_number[found.number] = found
         self.settle(found, CreationState.CREATED, slug)
 
     def settle(self, creation: Creation, state: CreationState, slug: str | None, **more: object) -> None:
-        """Write down what became of a creation."""
         with self._lock:
             creation.state, creation.slug = state, slug
             if state is CreationState.CREATED and slug is not None:
@@ -256,14 +254,12 @@ class CreationRecord:
             self.ledger.add({**event, "persona": creation.persona, "user": creation.user})
 
     def note_listed(self, user: str, slugs: Iterable[str]) -> None:
-        """Write down what an account had before anything was created there."""
         with self._lock:
             self.listed[user] = frozenset(slugs) - self.ours
             if self.header:
                 self._write_listed(user)
 
     def finish(self, *, left: int) -> None:
-        """Write down how many workflows are left on the target."""
         self.is_done = not left
         if self.header:
             self.ledger.add({"event": "done", "left": left})

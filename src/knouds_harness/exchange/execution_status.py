@@ -26,11 +26,9 @@ def body_of(exchange: Exchange) -> dict[str, JSON]:
 
 
 def status_in(exchange: Exchange) -> str | None:
-    """Return the documented execution status in a response, or None."""
     status = body_of(exchange).get("status")
     return status if isinstance(status, str) and status in IN_FLIGHT | FINAL else None
 
 
 def statuses_in(exchanges: Sequence[Exchange]) -> list[str]:
-    """Return the documented execution statuses in responses, in order; skip responses without one."""
     return [status for each in exchanges if (status := status_in(each)) is not None]

@@ -44,7 +44,6 @@ def first_contact(client: Client, *, address: str | None = None) -> Exchange:
 
 
 def _remedy(failure: str, address: str) -> str:
-    """Return what the user can do if the target cannot be reached."""
     is_tls = failure.startswith("TLS")
     if is_tls and "not trusted" in failure and ("issuer" in failure or "self-signed" in failure):
         return (

@@ -52,7 +52,6 @@ class KeyMint:
         return self._minted[wanted]
 
     def advance_clock(self, advance_s: float) -> None:
-        """Move the clock of the rate-limit windows forward."""
         ask_control(self._client, "clock", {"advance_s": advance_s})
         self.advanced_s += advance_s
 

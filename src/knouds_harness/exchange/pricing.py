@@ -52,7 +52,6 @@ def _has_doubled_members(content: bytes) -> bool:
 
 
 def was_run(body: JSON) -> bool:
-    """Return whether a response says that something was run, or will be."""
     return isinstance(body, dict) and (
         body.get("success") is True or "executionId" in body or "result" in body
     )
@@ -154,7 +153,6 @@ def most_credits(
 
 
 def highest_price_credits(target: Target, estimates: Mapping[str, float]) -> float:
-    """Return the highest known price of a target's workflows and models."""
     resources: tuple[Workflow | Model, ...] = (*target.workflows.values(), *target.models.values())
     return max((*estimates.values(), *(each.cost_credits or 0.0 for each in resources)), default=0.0)
 
@@ -169,7 +167,6 @@ class Pricing:
         *,
         estimates: dict[str, float] | None = None,
     ) -> None:
-        """Ask the server through ``send``, once per workflow."""
         self._send = send
         self._target = target
         self._estimates = {} if estimates is None else estimates

@@ -367,7 +367,6 @@ def _summaries(listed: Exchange | None) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _may_run_models(key: Persona) -> bool:
-    """Return whether the account's tier, or its role, allows running models."""
     return key.role == "admin" or key.tier not in WITHOUT_MODELS
 
 

@@ -329,7 +329,6 @@ def _of_binary(data: bytes) -> bytes:
 
 
 def _character(found: re.Match[bytes]) -> bytes:
-    """Return the bytes that an escape stands for."""
     group = found.lastindex or 0
     text = found[group]
     if group == _LETTER:

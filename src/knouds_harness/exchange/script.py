@@ -227,7 +227,6 @@ def _left_over(
 
 
 def _deletion(creation: Exchange, slug: str) -> Exchange:
-    """Return the request that deletes a created workflow with the same key."""
     request = replace(creation.request, method="DELETE", body=None)
     headers = tuple(pair for pair in creation.sent_headers if pair[0].lower() != "content-type")
     return replace(creation, request=request, url=f"{creation.url}/{slug}", sent_headers=headers)

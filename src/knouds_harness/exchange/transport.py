@@ -45,7 +45,6 @@ class Deadline(threading.local):
 
     @contextmanager
     def within(self, seconds: float, *, is_abandoned: bool = False) -> Iterator[None]:
-        """Set the deadline to ``seconds`` from now, while the context is open."""
         self._at_s = self._clock() + seconds
         self.is_reused = self.is_answered = False
         self.is_lost = self.is_abandoned = is_abandoned
@@ -277,7 +276,6 @@ def _trusting_context() -> ssl.SSLContext:
 
 
 def text_pairs(headers: httpx.Headers) -> Pairs:
-    """Return headers as text, in order, in their original case."""
     return tuple([(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers.raw])
 
 

@@ -24,7 +24,6 @@ _FIRST_PAUSE_S: Final = 0.02
 
 
 def rows_in(exchange: Exchange) -> list[JSON] | None:
-    """Return the rows of a page of usage; None if the response is not such a page."""
     rows = exchange.members.get("rows") if exchange.status == HTTPStatus.OK else None
     return rows if isinstance(rows, list) else None
 
@@ -48,7 +47,6 @@ def model_ids_of(row: Row) -> list[str]:
 
 
 def fits(row: Row, filters: Mapping[str, str]) -> bool:
-    """Return whether a row matches the filters of a query."""
     return all(
         value in model_ids_of(row) if name == "modelId" else row.get(name) == value
         for name, value in filters.items()
@@ -175,7 +173,6 @@ class ChargesShown:
         self._charges: dict[str, float | None] = {}
 
     def begin(self, user: str, personas: Iterable[Persona]) -> None:
-        """Count the charges of an account from now on."""
         if user in self.marks and user in self._readers:
             return
         self._readers[user] = [each for each in personas if each.user == user and each.state == "active"]

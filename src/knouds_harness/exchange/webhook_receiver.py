@@ -60,16 +60,13 @@ class Delivery:
 
     @property
     def is_taken(self) -> bool:
-        """Whether it was accepted with 204."""
         return self.status == _TAKEN
 
     @property
     def signature(self) -> str:
-        """The signature header; empty without one."""
         return next((value for name, value in self.headers if name.lower() == HEADER.lower()), "")
 
     def as_exchange(self, url: str, redactor: Redactor) -> Exchange:
-        """Return the delivery as evidence: the target's request and our response."""
         request = Request(method="POST", path=self.path, headers=self.headers, body=self.body)
         redacted = redactor.request(request)
         return Exchange(
@@ -87,7 +84,6 @@ class Delivery:
 
 
 def payload_of(body: bytes | None) -> JSON:
-    """Return the body of a delivery as JSON; None if it is not JSON."""
     return parsed_json(body or b"")[0]
 
 
@@ -133,7 +129,6 @@ class Receiver:
         return self._host, self._server.server_address[1]
 
     def url(self, path: str) -> str:
-        """Return the URL of a path of the receiver on this machine."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self.address[1]}{path}"
 
@@ -161,7 +156,6 @@ class Receiver:
 
     @property
     def deliveries(self) -> list[Delivery]:
-        """All kept deliveries in order, including refused ones."""
         with self._arrived:
             return list(self._deliveries)
 

@@ -20,7 +20,6 @@ def name_with(token: str, words: str) -> str:
 
 
 def fresh_name(words: str) -> str:
-    """Return a workflow's name with a new token."""
     return name_with(fresh_token(), words)
 
 

@@ -55,7 +55,6 @@ class SentName:
         return replace(sent, is_beginning=event.get("is_beginning") is True)
 
     def is_shown_by(self, document: JSON) -> bool:
-        """Return whether a document, or its summary in a list, shows what was sent."""
         shown = document.get(self.member) if isinstance(document, dict) and self.member else None
         if not isinstance(shown, str) or not self.token:
             return False
@@ -64,7 +63,6 @@ class SentName:
 
 
 def _texts_of(body: JSON) -> Iterator[tuple[str, str]]:
-    """Yield the members that can hold a token, with their texts."""
     sent = parsed_json(body)[0] if isinstance(body, bytes) else body
     if isinstance(sent, dict):
         yield from ((each, sent[each]) for each in _MEMBERS if isinstance(sent.get(each), str))
@@ -92,7 +90,6 @@ class WorkflowProof:
         return _SLUG.fullmatch(slug) is not None and not self.is_older(slug)
 
     def cannot_exist(self, slug: str) -> bool:
-        """Return whether no workflow can have this slug."""
         return not _SLUG.fullmatch(slug) and not self.is_older(slug)
 
     def is_older(self, slug: str) -> bool:
@@ -107,5 +104,4 @@ class WorkflowProof:
         return user in self.listed and bool(sent.member) and sent.is_shown_by(shown())
 
     def holds_for(self, slug: str, sent: SentName, user: str | None, document: JSON) -> bool:
-        """Return whether a document, or an entry of a list, shows the workflow that was sent."""
         return sent.is_shown_by(document) and self.holds(slug, sent, user, lambda: document)

@@ -70,7 +70,6 @@ class WorkflowRemoval:
     _said: set[str] = field(default_factory=set)
 
     def run(self) -> Removed:
-        """Delete what is left, until Ctrl-C."""
         was_interrupted = False
         try:
             self._delete()
@@ -137,7 +136,6 @@ class WorkflowRemoval:
         return next((each for each in summaries if each.get("slug") == slug), {})
 
     def _is_deleted(self, creation: Creation, slug: str) -> bool:
-        """Delete a workflow, and return whether it was there and is gone."""
         why = "no key of its account may delete it"
         for persona in self._keys(creation.user, "workflow:write", first=creation.persona):
             exchange, why = self._sent("deleteWorkflow", persona, slug)

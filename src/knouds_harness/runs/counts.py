@@ -32,7 +32,6 @@ class _Tally:
 
     @property
     def passed(self) -> int:
-        """How often it held, with any key."""
         return self.passed_by.total()
 
 
@@ -57,7 +56,6 @@ class RunCounts:
 
     @property
     def cost_credits(self) -> float:
-        """Credits that were charged, or may have been."""
         return self.budget.spent_credits if self.budget else 0.0
 
     def add_exchange(self, exchange: Exchange) -> None:
@@ -86,7 +84,6 @@ class RunCounts:
             tally.failed_exchange = tally.failed_exchange or exchange_id
 
     def add_untested(self, untested: UntestedFact) -> None:
-        """Record what could not be checked, what is missing for it, and why."""
         self._untested[untested] = None
 
     def add_pairs(self, *, sent: int, possible: int, added_by: Mapping[str, int]) -> None:
@@ -113,7 +110,6 @@ class RunCounts:
 
     @property
     def is_all_skipped(self) -> bool:
-        """Whether there were tests, and every one was skipped."""
         tests = self._tests.values()
         return bool(tests) and not any(each.passed or each.failed for each in tests)
 
@@ -133,7 +129,6 @@ class RunCounts:
 
     @property
     def verified_facts(self) -> frozenset[str]:
-        """The facts that were seen to hold, and never to be broken."""
         seen = {fact for (_, fact, _), tally in self._tallies.items() if tally.passed}
         against = {fact for (_, fact, _), tally in self._tallies.items() if tally.failed}
         return frozenset(seen - against)

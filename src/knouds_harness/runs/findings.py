@@ -71,7 +71,6 @@ class RunOutcome(StrEnum):
 
     @property
     def is_complete(self) -> bool:
-        """Whether everything was tested that could be."""
         return self in (RunOutcome.KEPT, RunOutcome.BROKEN, RunOutcome.SHORT)
 
 
@@ -101,7 +100,6 @@ def fails_run(verdict: Verdict, *, strict: bool, is_waived: bool) -> bool:
 
 
 def difference(expected: str, observed: str) -> str:
-    """Say in one line what was expected, and what came instead."""
     return f"expected {expected}, observed {observed}"
 
 
@@ -173,7 +171,6 @@ class Finding:
 
     @property
     def difference(self) -> str:
-        """What was expected and what came instead, in one line."""
         if self.verdict is Verdict.CONTRADICTION:
             return f"{self.expected}, but {self.observed}"
         return difference(self.expected, self.observed)
@@ -189,7 +186,6 @@ class Finding:
         return self.script.count("\n") > _MOST_LINES or is_hard_to_read(self.script)
 
     def fails(self, *, strict: bool) -> bool:
-        """Whether it fails the run; with ``strict``, an assumption that does not hold fails it too."""
         return fails_run(self.verdict, strict=strict, is_waived=self.waived_by is not None)
 
     def shorter_of(self, other: Finding) -> Finding:
@@ -200,7 +196,6 @@ class Finding:
 
 
 def script_file(finding: Finding) -> str:
-    """Return the file in the run folder that holds a long script."""
     return f"reproduce-{finding.fingerprint}.sh"
 
 

@@ -49,7 +49,6 @@ class RunRecord(results.RunFile):
 
     @property
     def missing_exchanges(self) -> int:
-        """How many of the counted exchanges are missing in the evidence."""
         return max(0, self.counts.exchanges - len(self.exchange_by_id))
 
     @cached_property

@@ -116,7 +116,6 @@ class UsageShown:
 
 
 def cost_words(cost_credits: float, usage: UsageShown | None) -> str:
-    """Say what a run cost; empty if it cost nothing."""
     shown = usage.credits if usage else None
     if usage is None or shown is None:
         return f"at most {cost_credits:,.10g} credits" if cost_credits else ""
@@ -203,11 +202,9 @@ class RunFile:
 
 @cache
 def run_file_format() -> TypeAdapter[RunFile]:
-    """Writes and reads ``run.json``."""
     return TypeAdapter(RunFile)
 
 
 @cache
 def finding_format() -> TypeAdapter[Finding]:
-    """Writes and reads a line of ``findings.jsonl``."""
     return TypeAdapter(Finding)

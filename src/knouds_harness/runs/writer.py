@@ -149,7 +149,6 @@ class RunWriter(RunCounts):
         self._files.append(LEDGER_FILE, line)
 
     def add_file(self, name: str, content: bytes) -> None:
-        """Write another file beside the record."""
         self._files.replace(name, content)
 
     def finish(self, outcome: str, exit_code: int, note: str = "") -> None:
@@ -220,7 +219,6 @@ class RunFolder:
 
     @contextmanager
     def writing(self, name: str) -> Iterator[None]:
-        """Raise a ``RunRecordError`` if writing this file fails."""
         try:
             yield
         except OSError as error:

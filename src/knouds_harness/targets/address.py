@@ -57,7 +57,6 @@ def host_and_port(text: str) -> tuple[str, int] | None:
 
 
 def is_url(text: str) -> bool:
-    """Return whether a text is an ``http`` or ``https`` URL with a host."""
     try:
         parts = urlsplit(text)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

@@ -54,7 +54,6 @@ class Budget:
 
     @property
     def spent_credits(self) -> float:
-        """The credits that have been charged, or may have been."""
         return self._spent / _PARTS
 
     @property
@@ -64,7 +63,6 @@ class Budget:
 
     @property
     def left_credits(self) -> float:
-        """The credits that can still be reserved."""
         return max(0, self._left) / _PARTS
 
     @contextmanager
@@ -199,7 +197,6 @@ class Budget:
 
 
 def credits_of(reserved: int) -> float:
-    """Convert a reservation to credits."""
     return reserved / _PARTS
 
 

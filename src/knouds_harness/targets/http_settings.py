@@ -92,7 +92,6 @@ class HttpSettings:
             raise UsageError(f"[http] {problem.where}: {problem.says}\n  {problem.remedy}")
 
     def problems(self) -> list[Problem]:
-        """Return the problems of files that cannot be used."""
         is_plain = self.ca_file is None and self.client_certificate is None
         return [] if is_plain else list(self._unusable(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)))
 

@@ -46,7 +46,6 @@ _BOUNDS = {
 
 
 def is_sensitive_name(name: str) -> bool:
-    """Return whether a value with this name is likely to be a secret."""
     return _SENSITIVE_NAME.search(name) is not None
 
 
@@ -69,7 +68,6 @@ class Problem:
 
 
 def profile_error(source: Path, problems: Iterable[Problem]) -> ProfileError:
-    """Make one exception of all problems of a file."""
     file = shown_path(source)
     message = "\n".join(
         f"{file}: {problem.where}{': ' if problem.where else ''}{problem.says}\n  {problem.remedy}"
@@ -103,7 +101,6 @@ def _shape_problem(details: ErrorDetails, shape: type) -> Problem:
 
 
 def _sentences(details: ErrorDetails, value: str, name: str) -> tuple[str, str]:
-    """Return what is wrong with one value, and what to do."""
     kind, context = details["type"], details.get("ctx", {})
     if kind in _KINDS:
         return f"{value} should be {_KINDS[kind]}", f"Write {_KINDS[kind]} for {name}."

@@ -242,7 +242,6 @@ _NAMED_SO: Final = "--target takes the file of a profile, or the name of one in 
 
 
 def target_names(search: Sequence[Path] | None = None) -> list[str]:
-    """Return the names of all profiles that ``load_target`` finds by name."""
     return sorted(_profiles(_folders(search)))
 
 
@@ -330,7 +329,6 @@ def _remove(content: dict[str, Any], location: tuple[int | str, ...]) -> None:
 
 
 def _account_problems(profile: Target) -> list[Problem]:
-    """Check that personas of one account agree on its tier and role."""
     problems = []
     first_key_by_user: dict[str, str] = {}
     for name, key in profile.personas.items():

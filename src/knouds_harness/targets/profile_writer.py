@@ -98,7 +98,6 @@ class Found:
         return [key for key in self.keys if key.refusal]
 
     def lines(self) -> Iterator[str]:
-        """Describe what was found, in lines for people."""
         yield from (f"  {key.variable}: {key.says}" for key in self.keys)
         for user in dict.fromkeys(each.workflow.owner for each in self.workflows):
             slugs = [each.workflow.slug for each in self.workflows if each.workflow.owner == user]
@@ -170,7 +169,6 @@ def http_text(http: HttpSettings) -> str:
 
 
 def profile_text(found: Found, *, target: str) -> str:
-    """Return the profile as TOML; ``target`` is the value for ``--target``."""
     return _rendered("profile.toml.j2", found, target=target)
 
 

@@ -207,7 +207,6 @@ class Waiver:
         )
 
     def is_expired(self, today: date) -> bool:
-        """Return whether the last day has passed."""
         return today > self.expires
 
     def __str__(self) -> str:

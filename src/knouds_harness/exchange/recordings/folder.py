@@ -175,7 +175,6 @@ def differences(old: Recording, new: Recording) -> Iterator[str]:
 
 
 def _leaves(value: JSON, place: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the place and the JSON of each scalar, and of each empty object or list."""
     if isinstance(value, Mapping) and value:
         for name, each in value.items():
             yield from _leaves(each, f"{place} {name}".lstrip())
@@ -217,7 +216,6 @@ def _walked(value: JSON, name: str = "") -> JSON:
 
 
 def _kinds(items: list[JSON]) -> JSON:
-    """Return the members of the items, with the types of their values."""
     kinds: dict[str, set[str]] = {}
     for item in items:
         for member, value in (item if isinstance(item, Mapping) else {"item": item}).items():

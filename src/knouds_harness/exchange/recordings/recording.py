@@ -148,7 +148,6 @@ def _refused(path: Path, why: str) -> RecordingError:
 
 
 def _checksum(content: Mapping[str, Any]) -> str:
-    """Return a checksum of the content, independent of the layout of the file."""
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 

@@ -141,7 +141,6 @@ def _recorded(raw: Any, exchange_id: str) -> Recorded:  # noqa: ANN401 - whateve
 
 
 def _obstacle(raw: dict[str, Any], answer: _Answer, exchange: Exchange, body: bytes | None) -> str | None:
-    """Return why the server cannot be judged by this entry, or None."""
     if exchange.status is None:
         return "no answer recorded"
     if exchange.status == 304 or raw.get("_fromCache") or raw.get("fromCache"):

@@ -89,7 +89,6 @@ class TrafficRedactor:
         return _USER.sub(r"\1", text)
 
     def ours(self, exchange: Exchange) -> Exchange:
-        """Redact an exchange of our own, which was already redacted when it was written."""
         known = self._redactor
         return replace(
             exchange,

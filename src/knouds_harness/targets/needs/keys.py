@@ -55,7 +55,6 @@ def people(target: Target, *capabilities: str, funds: Funds | None = "enough") -
 
 
 def _key(*capabilities: str) -> Need[Persona]:
-    """Make the need for a key with these capabilities, and for the permissions to use them."""
     also = permissions(capabilities)
 
     def fitting(target: Target) -> Iterator[Persona]:
@@ -85,7 +84,6 @@ EXECUTION_CANCELLER = _key("execution:cancel")
 
 
 def may_run_models(persona: Persona) -> bool:
-    """Return whether the tier of the key's account allows running models."""
     return persona.tier not in WITHOUT_MODELS
 
 
@@ -180,7 +178,6 @@ TWO_AUTHORS_WHO_RUN = _two_accounts("workflow:read", "workflow:write", "workflow
 
 
 def key_of(target: Target, user: str, *capabilities: str) -> Persona | None:
-    """Return a usable key of an account with these capabilities."""
     keys = (key for key in usable_keys(target) if key.user == user and key.holds(*capabilities))
     return next(keys, None)
 

@@ -16,18 +16,15 @@ from knouds_harness.targets.profile import Model, Persona, Target, Workflow
 
 
 def free_workflow(target: Target, owner: Persona) -> Workflow | None:
-    """Return a workflow of this account whose runs are free according to the profile."""
     own = (w for w in target.workflows.values() if w.owner == owner.user and is_runnable(w))
     return next((w for w in own if w.cost_credits == 0 or not w.has_generator), None)
 
 
 def may_make_workflows(target: Target, owner: Persona) -> bool:
-    """Return whether this key may create a workflow and read its estimated cost."""
     return owner.holds("workflow:write", "workflow:read") and MAY_WRITE.missing(target) is None
 
 
 def own_workflow_run(target: Target, persona: Persona) -> Workflow | None:
-    """Return a workflow of the profile that this key may run at a known cost."""
     return next(
         (
             each
@@ -81,7 +78,6 @@ BUSINESS_KEY_FOR_BOTH: Need[KeyAndResource[Model]] = Need(
 
 
 def key_beside(target: Target, persona: Persona, capability: str) -> Persona | None:
-    """Return another key of the same account with this capability."""
     keys = (key for key in usable_keys(target) if key.user == persona.user and key.name != persona.name)
     return next((key for key in keys if key.holds(capability)), None)
 

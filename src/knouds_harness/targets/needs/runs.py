@@ -208,7 +208,6 @@ FREE_WORKFLOW_RUN: WorkflowRuns = key_that_runs(
 
 
 def is_paid(resource: Workflow | Model) -> bool:
-    """Return whether a run of the resource costs credits and succeeds."""
     return is_runnable(resource) and resource.cost_credits != 0 and getattr(resource, "has_generator", True)
 
 
@@ -328,7 +327,6 @@ PRO_MODEL_RUN: ModelRuns = Need(
 
 
 def own_workflows(target: Target, user: str) -> list[Workflow]:
-    """Return the workflows of an account whose runs succeed."""
     return [each for each in target.workflows.values() if each.owner == user and not each.fails]
 
 

@@ -34,7 +34,6 @@ REACHABLE_RECEIVER: Need[Control | Webhook] = Need(
 
 
 def failing_async_run_of(target: Target, persona: Persona) -> Workflow | Model | None:
-    """Return a resource that this key may run asynchronously and whose runs always fail."""
     resources = resources_of(target, models_first=True)
     return next(
         (

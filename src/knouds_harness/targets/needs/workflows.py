@@ -37,8 +37,6 @@ T = TypeVar("T")
 def key_with_workflow(
     *capabilities: str, having: str = "", fits: Callable[[Workflow], bool] = is_runnable
 ) -> WorkflowRuns:
-    """Make the need for a key with these capabilities, and a workflow of its account."""
-
     def fitting(target: Target) -> Iterator[KeyAndResource[Workflow]]:
         for key in people(target, *capabilities):
             for workflow in target.workflows.values():
