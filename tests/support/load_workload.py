@@ -10,7 +10,6 @@ from locust import between
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
-from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.load.options import LoadOptions, add_options, read_options
 from knouds_harness.load.scenario import ScenarioUser
@@ -78,7 +77,6 @@ def workload_of(
     return Workload(
         where,
         price=lambda each: unknown if each.cost_credits is None else each.cost_credits,
-        document=shipped_document(),
         lines=lines,
         runs_each=runs_each,
     )

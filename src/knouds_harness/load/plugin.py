@@ -284,7 +284,6 @@ def _set_up(environment: Environment, options: LoadOptions) -> tuple[LoadSetup, 
         return Workload(
             target,
             price=lambda each: price_of(each, prices, unknown=unknown),
-            document=shipped_document(),
             lines=inputs.lines if inputs else None,
             runs_each=bool(options.workflow or options.model),
         )

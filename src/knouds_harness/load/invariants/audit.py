@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import gevent
@@ -111,36 +112,25 @@ class Audit:
             runs = {run: count for run, count in of_all.items() if run.user == user}
             if not runs:
                 continue
-            before = self._rows_before.get(user)
-            rows = before and self._rows_once_enough(client, persona, before, runs, deadline_s)
+            before, rows = self._rows_before.get(user), None
+            if before is not None:
+                rows = await_usage(
+                    partial(_rows_since, client, persona, known=before.ids),
+                    partial(_are_enough, runs),
+                    wait=gevent.sleep,
+                    patience_s=max(0.0, min(_USAGE_WAIT_S, deadline_s - time.monotonic())),
+                )
             if rows is None:
                 yield f"usage of {user} was not compared: it is unreadable, or over {_MOST_ROWS:,} rows long"
             else:
                 compare(tallies, runs, rows.costs)
 
-    def _rows_once_enough(
-        self,
-        client: Client,
-        persona: Persona,
-        before: UsageRows,
-        runs: Mapping[ObservedRun, int],
-        deadline_s: float,
-    ) -> UsageRows | None:
-        deadline_s = min(deadline_s, time.monotonic() + _USAGE_WAIT_S)
 
-        def are_enough(rows: UsageRows | None) -> bool:
-            trial = Tallies()
-            if rows is not None:
-                compare(trial, runs, rows.costs)
-            is_kept = rows is not None and not any(each.broken for each in trial.by_promise.values())
-            return is_kept or time.monotonic() > deadline_s
-
-        return await_usage(
-            lambda: _rows_since(client, persona, known=before.ids),
-            are_enough,
-            wait=gevent.sleep,
-            patience_s=_USAGE_WAIT_S,
-        )
+def _are_enough(runs: Mapping[ObservedRun, int], rows: UsageRows | None) -> bool:
+    trial = Tallies()
+    if rows is not None:
+        compare(trial, runs, rows.costs)
+    return rows is not None and not any(each.broken for each in trial.by_promise.values())
 
 
 def compare(tallies: Tallies, runs: Mapping[ObservedRun, int], costs: Mapping[str, Counter[float]]) -> None:

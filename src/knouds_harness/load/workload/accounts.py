@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any, Final
 
 from knouds_harness.contract.capabilities import WITHOUT_MODELS
-from knouds_harness.contract.document import Document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.targets.needs.need import KeyAndResource, Need
 from knouds_harness.targets.needs.runs import RunNeed
 from knouds_harness.targets.personas import NO_SECRET, Persona
@@ -74,14 +74,13 @@ class AccountKeys:
         keys: Sequence[Persona],
         *,
         price: Price,
-        document: Document,
         lines: Mapping[tuple[str, str], tuple[InputLine, ...]] | None = None,
     ) -> None:
         self.keys = tuple(keys)
         self.user, self.tier = keys[0].user, keys[0].tier
         self._price = price
         self._lines = lines
-        self._operations = document.operation_by_id
+        self._operations = shipped_document().operation_by_id
         own = {slug: each for slug, each in target.workflows.items() if each.owner == self.user}
         self.own_slugs = list(own)
         self._profile = replace(

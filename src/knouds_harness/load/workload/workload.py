@@ -9,7 +9,7 @@ from itertools import repeat
 from typing import Any, ClassVar, Final, Protocol, runtime_checkable
 
 from knouds_harness.contract.capabilities import LIMIT_BY_TIER, UNLIMITED, WITHOUT_KEYS
-from knouds_harness.contract.document import Document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import GuardStop, UsageError
 from knouds_harness.load.workload.accounts import RUNS, WITHOUT_KEY, AccountKeys, InputLine, Price, RunRequest
 from knouds_harness.targets.needs.keys import listed
@@ -99,7 +99,6 @@ class Workload:
         target: Target,
         *,
         price: Price,
-        document: Document,
         receivers: Sequence[Persona] = (),
         lines: Sequence[InputLine] | None = None,
         runs_each: bool = False,
@@ -109,20 +108,18 @@ class Workload:
         self.runs_each = runs_each or lines is not None
         self._lines = lines
         self._price = price
-        self._document = document
         lines_by_name: dict[tuple[str, str], list[InputLine]] = {}
         for line in lines or ():
             lines_by_name.setdefault((line.operation, line.name), []).append(line)
         keys_by_user: dict[str, list[Persona]] = {}
         for key in filter(_is_usable, dict.fromkeys((*target.personas.values(), *receivers))):
             keys_by_user.setdefault(key.user, []).append(key)
-        self._without_key = AccountKeys(target, [WITHOUT_KEY], price=price, document=document)
+        self._without_key = AccountKeys(target, [WITHOUT_KEY], price=price)
         self.accounts = tuple(
             AccountKeys(
                 target,
                 sorted(keys, key=lambda each: (each not in receivers, -len(each.capabilities))),
                 price=price,
-                document=document,
                 lines=None if lines is None else {name: tuple(each) for name, each in lines_by_name.items()},
             )
             for keys in keys_by_user.values()
@@ -131,12 +128,7 @@ class Workload:
     def on(self, target: Target, *, receivers: Sequence[Persona] = ()) -> Workload:
         """Return the workload of another profile or with other receivers, at the same prices."""
         return Workload(
-            target,
-            price=self._price,
-            document=self._document,
-            receivers=receivers,
-            lines=self._lines,
-            runs_each=self.runs_each,
+            target, price=self._price, receivers=receivers, lines=self._lines, runs_each=self.runs_each
         )
 
     def run_requests(self, scenarios: Iterable[type[HasTasks]]) -> list[RunRequest]:
@@ -202,7 +194,7 @@ class Workload:
         own_header = () if persona is WITHOUT_KEY else (("x-api-key", persona.secret.reveal()),)
         keys = {
             each.id: account.key_for(each.id, first=persona)
-            for each in self._document.operations
+            for each in shipped_document().operations
             if not each.is_public and each.id not in RUNS  # a run request names its own key
         }
         return TaskAccount(
