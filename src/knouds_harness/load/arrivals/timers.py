@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import gevent.hub
 
@@ -15,25 +15,6 @@ _NONBLOCK: Final = os.O_NONBLOCK
 _ABSOLUTE: Final = 1
 _NS_PER_S: Final = 1_000_000_000
 _READ: Final = 1
-
-
-class Timer(Protocol):
-    """Calls back at instants of ``time.perf_counter``, in the loop.
-
-    Attributes:
-        precision: What drives it, for the record: ``timerfd`` or ``event loop``.
-    """
-
-    precision: str
-
-    def start(self, callback: Callable[[], object]) -> None:
-        """Have the loop call this at each instant that ``set`` is given."""
-
-    def set(self, instant_s: float) -> None:
-        """Set the next instant; one that is past comes at the loop's next turn."""
-
-    def close(self) -> None:
-        """Call nothing any more."""
 
 
 class _TimeSpec(ctypes.Structure):
@@ -97,6 +78,10 @@ class _EventLoopTimer:
         if self._waiting is not None:
             self._waiting.close()
             self._waiting = None
+
+
+Timer = _TimerFd | _EventLoopTimer
+"""Calls back in the loop at each instant that ``set`` is given; one that is past comes at its next turn."""
 
 
 def new_timer() -> Timer:

@@ -14,7 +14,6 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from statistics import fmean
 from typing import Final
 
@@ -33,10 +32,8 @@ class SearchEnded(Exception):
     """Raised by a measurement if no further point can follow; says why."""
 
 
-class _PointVerdict(StrEnum):
-    KEPT = "kept"
-    MISSED = "missed"
-    NOTHING = "nothing"
+_Tally = Counter[bool | None]
+"""How many points at a rate were kept (True), missed (False), or said nothing of the target (None)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,42 +66,36 @@ class Search:
         """Return the rate to measure next; None once the search is finished."""
         tallies = _tallies(points)
         highest, lowest = self._bounds(tallies)
-        undecided = [
-            rate for rate, tally in tallies.items() if rate < lowest and not tally[_PointVerdict.KEPT]
-        ]
+        undecided = [rate for rate, tally in tallies.items() if rate < lowest and not tally[True]]
         if undecided:
             return min(undecided)
         if math.isinf(lowest):
             if highest < self.most:
                 return min(highest * 2 or self.first, self.most)
         elif not highest:
-            is_hopeless = (
-                sum(tally[_PointVerdict.NOTHING] > 0 for tally in tallies.values()) >= _MOST_INVALID_RATES
-            )
+            is_hopeless = sum(tally[None] > 0 for tally in tallies.values()) >= _MOST_INVALID_RATES
             is_lowest = lowest <= LEAST_RATE
             return None if is_lowest or is_hopeless else max(LEAST_RATE, _rounded(lowest / 2))
         elif lowest / highest > 1 + PRECISION:
             middle = _rounded(math.sqrt(highest * lowest))
             if highest < middle < lowest:
                 return middle
-        return highest if tallies[highest][_PointVerdict.KEPT] < self.repeats else None
+        return highest if tallies[highest][True] < self.repeats else None
 
     def known(self, points: Sequence[CapacityPoint], *, limit: str = "") -> Capacity:
         tallies = _tallies(points)
         highest, lowest = self._bounds(tallies)
-        tally = tallies[highest] if highest else Counter[_PointVerdict]()
+        tally = tallies[highest] if highest else _Tally()
         if not limit and highest >= self.most:
             limit = f"no rate above {self.most:g}/s was to be tried"
-        tried = tally[_PointVerdict.KEPT] + tally[_PointVerdict.MISSED]
+        tried = tally[True] + tally[False]
         return Capacity(
             highest_per_s=highest or None,
-            kept_points=tally[_PointVerdict.KEPT],
+            kept_points=tally[True],
             tried_points=tried,
-            kept_share_at_least=least_share(tally[_PointVerdict.KEPT], tried),
+            kept_share_at_least=least_share(tally[True], tried),
             lowest_failing_per_s=None if math.isinf(lowest) else lowest,
-            is_generator_limit=tallies[lowest][_PointVerdict.NOTHING] >= _MISSES_TO_FAIL
-            if lowest in tallies
-            else False,
+            is_generator_limit=tallies[lowest][None] >= _MISSES_TO_FAIL if lowest in tallies else False,
             knee_per_s=knee(points),
             points=tuple(points),
             limit=limit,
@@ -114,18 +105,17 @@ class Search:
     def _against(self) -> int:
         return min(_MISSES_TO_FAIL, self.repeats)
 
-    def _bounds(self, tallies: Mapping[float, Counter[_PointVerdict]]) -> tuple[float, float]:
+    def _bounds(self, tallies: Mapping[float, _Tally]) -> tuple[float, float]:
         """Return the highest rate that was kept (0 if none) and the lowest that failed (infinite if none)."""
         lowest = min(
             (
                 rate
                 for rate, tally in tallies.items()
-                if tally[_PointVerdict.MISSED] >= self._against
-                or tally[_PointVerdict.NOTHING] >= _MISSES_TO_FAIL
+                if tally[False] >= self._against or tally[None] >= _MISSES_TO_FAIL
             ),
             default=math.inf,
         )
-        kept = (rate for rate, tally in tallies.items() if tally[_PointVerdict.KEPT] and rate < lowest)
+        kept = (rate for rate, tally in tallies.items() if tally[True] and rate < lowest)
         return max(kept, default=0.0), lowest
 
 
@@ -167,17 +157,10 @@ def least_share(kept: int, tried: int) -> float:
     return low
 
 
-def _tallies(points: Iterable[CapacityPoint]) -> dict[float, Counter[_PointVerdict]]:
-    tallies: dict[float, Counter[_PointVerdict]] = defaultdict(Counter)
+def _tallies(points: Iterable[CapacityPoint]) -> dict[float, _Tally]:
+    tallies: dict[float, _Tally] = defaultdict(Counter)
     for point in points:
-        told = (
-            _PointVerdict.NOTHING
-            if point.is_generator_limit
-            else _PointVerdict.KEPT
-            if point.is_kept
-            else _PointVerdict.MISSED
-        )
-        tallies[point.asked_per_s][told] += 1
+        tallies[point.asked_per_s][None if point.is_generator_limit else point.is_kept] += 1
     return tallies
 
 

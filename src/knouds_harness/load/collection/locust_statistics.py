@@ -2,6 +2,8 @@
 
 from locust import stats
 
+from knouds_harness.measures.histograms import bucket_of, lowest_of
+
 
 def exact_response_time(response_time_ms: float) -> float:
     """Return the value under which Locust counts a response time: the middle of two of our buckets, in ms.
@@ -9,11 +11,7 @@ def exact_response_time(response_time_ms: float) -> float:
     It is at most 0.1 % off. Two buckets, because Locust keeps 20 copies of each operation's counts: an hour
     of 20 operations would need 120 MB.
     """
-    duration_ns = int(response_time_ms * 1e6)
-    shift = duration_ns.bit_length() - 10
-    if shift <= 0:
-        return duration_ns / 1e6
-    return ((duration_ns >> shift << shift) + (1 << (shift - 1))) / 1e6
+    return lowest_of(bucket_of(int(response_time_ms * 1e6)) | 1) / 1e6
 
 
 def use_exact_buckets() -> None:
