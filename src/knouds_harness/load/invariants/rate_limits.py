@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import zip_longest
 from typing import Final, NamedTuple
 
 from knouds_harness.body_bounds import whole_number
@@ -20,6 +21,7 @@ from knouds_harness.targets.personas import Persona
 _WINDOWS_KEPT: Final = 3
 _MOST_WINDOWS: Final = 2_000
 """A window takes a few hundred bytes of a file that is rewritten every five seconds."""
+_MOST_FOLLOWED: Final = 10_000
 
 
 class LimitedRoute(NamedTuple):
@@ -42,30 +44,42 @@ class ObservedWindow:
     """What responses said of one window of a route.
 
     Attributes:
-        remaining: How often each value of ``X-RateLimit-Remaining`` came with a success, until it is judged.
-        judged: How many requests it had admitted when it was judged.
+        admitted: How many successes told a value of ``X-RateLimit-Remaining``.
+        seen: How often each value came, until later windows have begun.
+        distinct: How many different values came, the ``lowest`` of them and the ``highest``.
+        repeated: How many came that had come before, apart from 0.
+        example: The last of these, in words.
     """
 
     reset_unix_s: int
-    remaining: Counter[int] = field(default_factory=Counter)
+    admitted: int = 0
+    seen: Counter[int] = field(default_factory=Counter)
+    distinct: int = 0
+    lowest: int = sys.maxsize
+    highest: int = -1
+    repeated: int = 0
+    example: str = ""
     throttled: int = 0
     longest_wait_s: int = 0
     waits_kept: int = 0
     waits_broken: int = 0
-    judged: int = 0
-    is_judged: bool = False
 
-    @property
-    def admitted(self) -> int:
-        return self.judged + self.remaining.total()
-
-    def close(self) -> None:
-        """Mark it as judged; keep only how many requests it admitted."""
-        self.judged, self.is_judged = self.admitted, True
-        self.remaining.clear()
+    def admit(self, remaining: int) -> None:
+        self.admitted += 1
+        self.seen[remaining] += 1
+        self.lowest, self.highest = min(remaining, self.lowest), max(remaining, self.highest)
+        if self.seen[remaining] == 1:
+            self.distinct += 1
+        elif remaining > 0:
+            self.repeated += 1
+            self.example = f"{self.seen[remaining]} times {remaining}"
 
     def is_same(self, reset_unix_s: int) -> bool:
         return abs(self.reset_unix_s - reset_unix_s) <= ROUNDING_S
+
+    def is_ours_alone(self, limit: int) -> bool:
+        """Whether all its requests were ours: the values fall from the limit without a gap."""
+        return self.highest == limit - 1 and self.distinct == limit - self.lowest
 
 
 class RateLimits:
@@ -80,8 +94,8 @@ class RateLimits:
         self._tallies = tallies
         self._most_in_flight = most_in_flight
         self._is_alone = is_alone
-        self._windows: dict[LimitedRoute, list[ObservedWindow]] = {}
-        self._room_left = _MOST_WINDOWS
+        self._windows: defaultdict[LimitedRoute, dict[int, ObservedWindow]] = defaultdict(dict)
+        self._room_left = _MOST_FOLLOWED
         self._unknown: Counter[LimitedRoute] = Counter()
         """How many requests may have counted in a window without a response that says so."""
         self._wait_until: dict[LimitedRoute, tuple[int, float]] = {}
@@ -114,7 +128,7 @@ class RateLimits:
             if is_refused:
                 window.throttled += 1
             elif remaining is not None:
-                window.remaining[remaining] += 1
+                window.admit(remaining)
             wait_s = whole_number(headers.get("retry-after")) if is_refused else None
             sent_unix_s = at_unix_s - response.elapsed_ms / 1e3
             self._observe_wait(route, window, wait_s, at_unix_s=at_unix_s, sent_unix_s=sent_unix_s)
@@ -151,16 +165,21 @@ class RateLimits:
             self._wait_until[route] = (window.reset_unix_s, earliest_s)
 
     def _window(self, route: LimitedRoute, reset_unix_s: int) -> ObservedWindow:
-        windows = self._windows.setdefault(route, [])
-        for window in reversed(windows):
-            if window.is_same(reset_unix_s):
-                return window
-        windows.append(ObservedWindow(reset_unix_s=reset_unix_s))
-        return windows[-1]
+        windows = self._windows[route]
+        for near in range(reset_unix_s - ROUNDING_S, reset_unix_s + ROUNDING_S + 1):
+            if near in windows:
+                return windows[near]
+        window = ObservedWindow(reset_unix_s=reset_unix_s)
+        if self._room_left:
+            self._room_left -= 1
+            windows[reset_unix_s] = window
+            for past in [*windows.values()][-1 - _WINDOWS_KEPT : -_WINDOWS_KEPT]:
+                past.seen.clear()
+        return window
 
     def windows(self) -> tuple[LimitWindow, ...]:
         """Return the windows of each route in order of time; of a long run, the first two thousand."""
-        found = [(route, window) for route, windows in self._windows.items() for window in windows]
+        found = [(route, window) for route, windows in self._windows.items() for window in windows.values()]
         found = sorted(found, key=lambda each: each[1].reset_unix_s)[:_MOST_WINDOWS]
         return tuple(
             LimitWindow(
@@ -178,54 +197,28 @@ class RateLimits:
             for route, window in sorted(found, key=lambda each: each[0])
         )
 
-    def judge_ended(self) -> None:
-        """Judge all windows but the last of each route, and forget what only that needs."""
+    def judge(self, tallies: Tallies) -> None:
+        """Add what the windows show so far, also those that may be going on."""
         for route, windows in self._windows.items():
-            windows.sort(key=lambda window: window.reset_unix_s)
-            for window, later in pairwise(_to_judge(windows)[: 1 - _WINDOWS_KEPT]):
-                self._judge(self._tallies, route, window, later=later)
-                if not window.is_judged:
-                    self._room_left -= 1
-                    if self._room_left < 0:
-                        windows.remove(window)
-                window.close()
-
-    def judge_last(self, tallies: Tallies) -> None:
-        for route, windows in self._windows.items():
-            open_ones = _to_judge(windows)
-            for window, later in zip(open_ones, [*open_ones[1:], None], strict=True):
+            ordered = [windows[each] for each in sorted(windows)]
+            for window, later in zip_longest(ordered, ordered[1:]):
                 self._judge(tallies, route, window, later=later)
 
     def _judge(
         self, tallies: Tallies, route: LimitedRoute, window: ObservedWindow, *, later: ObservedWindow | None
     ) -> None:
-        about = f"{route} in the window until {window.reset_unix_s}"
-        admitted = window.remaining.total()
+        about, admitted = f"{route} in the window until {window.reset_unix_s}", window.admitted
         tallies.claim(concurrency.burst, concurrency.no_more_admitted(admitted, route.limit), about=about)
-        repeated = [value for value, count in window.remaining.items() if value > 0 and count > 1]
         tallies.see(*REMAINING_FALLS, admitted)
-        if repeated:
-            tallies.break_(
-                *REMAINING_FALLS,
-                count=sum(window.remaining[value] - 1 for value in repeated),
-                example=f"{about}: {window.remaining[repeated[0]]} times {repeated[0]}",
-            )
+        if window.repeated:
+            example = f"{about}: {window.example}"
+            tallies.break_(*REMAINING_FALLS, count=window.repeated, example=example)
         if later is not None:
             claim = rate_limits.is_same_or_later(later.reset_unix_s, [window.reset_unix_s])
             tallies.claim(rate_limits.ends_apart, claim, about=str(route))
-        if self._is_alone and window.throttled and _is_ours_alone(window, route.limit):
+        if self._is_alone and window.throttled and window.is_ours_alone(route.limit):
             missing = self._unknown[route] + (0 if later else self._most_in_flight)
             claim = rate_limits.all_admitted(
                 route.tier, holds=route.limit - admitted <= missing, observed=f"refused after {admitted}"
             )
             tallies.claim(rate_limits.within_limit, claim, about=about)
-
-
-def _to_judge(windows: Iterable[ObservedWindow]) -> list[ObservedWindow]:
-    """Return the windows with counts that were not judged yet, including late ones."""
-    return [window for window in windows if not window.is_judged or window.remaining]
-
-
-def _is_ours_alone(window: ObservedWindow, limit: int) -> bool:
-    """Whether all its requests were ours: the values of Remaining fall from the limit without a gap."""
-    return len(window.remaining) > 0 and set(window.remaining) == set(range(min(window.remaining), limit))

@@ -145,7 +145,6 @@ class LoadVerification:
 
     def _add_up(self) -> None:
         self._verifier.add_up()
-        self._limits.judge_ended()
         self._undecided += sum(each.judge(self._tallies) for each in self._histories.values())
 
     def conclude(self, *, at_once: bool) -> Iterator[str]:
@@ -190,7 +189,7 @@ class LoadVerification:
         """Return the counts of each invariant so far, in all processes that reported."""
         self._add_up()
         so_far = self._tallies.copy()
-        self._limits.judge_last(so_far)
+        self._limits.judge(so_far)
         found = so_far.invariants(needs=NEEDS)
         if self.share:
             return found

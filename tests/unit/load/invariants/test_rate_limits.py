@@ -42,7 +42,7 @@ class Limits(RateLimits):
     def tally(self, promise):
         """Return how often a promise was seen and broken, if all windows are over."""
         whole = self.tallies.copy()
-        self.judge_last(whole)
+        self.judge(whole)
         found = whole.by_promise.get(promise)
         return (found.seen, found.broken) if found else (0, 0)
 
@@ -109,18 +109,18 @@ def test_windows_end_a_minute_apart(every_s, broken):
     assert limits.tally(WINDOWS_APART) == (5, broken)
 
 
-def test_old_windows_are_judged_once_and_forgotten(monkeypatch):
-    """Windows beyond the bound are left out; those that are known go on counting."""
-    monkeypatch.setattr(rate_limits, "_MOST_WINDOWS", 2)
+def test_windows_are_bounded_and_remember_little(monkeypatch):
+    """Those that are known go on counting; of past ones only counts are held."""
+    monkeypatch.setattr(rate_limits, "_MOST_FOLLOWED", 5)
     limits = Limits()
     for number in range(9):
-        limits.tell_window([99], after_s=60 * number).judge_ended()
+        limits.tell_window([99], after_s=60 * number)
     limits.tell_window([98])
 
-    assert [each.admitted for each in limits.windows()] == [2, 1]
-    assert limits.tally(NO_MORE)[0] == 10  # nine, and the first once more for what came late
+    assert [each.admitted for each in limits.windows()] == [2, 1, 1, 1, 1]
+    assert limits.tally(NO_MORE)[0] == 5
     (held,) = limits._windows.values()  # noqa: SLF001 - it is memory that is bounded
-    assert len(held) == 2 + 3  # those listed, and those not judged yet
+    assert [len(each.seen) for each in held.values()] == [1, 0, 1, 1, 1]
 
 
 def test_late_response_of_a_window_is_judged():
@@ -128,7 +128,6 @@ def test_late_response_of_a_window_is_judged():
     limits = Limits()
     for number in range(4):
         limits.tell_window([0], after_s=60 * number)
-    limits.judge_ended()
     limits.tell_window([5, 5])
 
     assert limits.tally(REMAINING_FALLS) == (6, 1)
