@@ -13,10 +13,9 @@ import gevent
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.collection.metrics import RunMetrics, ok_times, times
 from knouds_harness.load.collection.seconds import Error, now_unix_s
-from knouds_harness.load.leader.validity import judge_generator, seen_by
+from knouds_harness.load.leader.validity import judge_generator
 from knouds_harness.load.leader.workers import Health
 from knouds_harness.load.options import LoadOptions
-from knouds_harness.measures.delay import Delay
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.runs.load_progress import LoadProgress, ProgressMessage, tell
 from knouds_harness.runs.operation_load import PERCENTS, ErrorCount, RequestStatus
@@ -56,8 +55,9 @@ class ProgressTeller:
         is_open = options.rate is not None
         recent, latest = health.since(self._told), metrics.recent(_RECENT_S)
         # What was asked for is not compared: the workers' numbers are some seconds old.
-        seen = seen_by(recent, asked_per_s=None, achieved_per_s=1.0, accuracy=options.accuracy)
-        judged = judge_generator(seen, ok=ok_times(latest)[-1:], delay=Delay(recent.loop_lag))
+        judged = judge_generator(
+            recent, asked_per_s=None, achieved_per_s=1.0, accuracy=options.accuracy, ok=ok_times(latest)[-1:]
+        )
         self._told = deepcopy(health)
         return LoadProgress(
             folder=str(self._folder) if self._folder else None,
@@ -75,7 +75,7 @@ class ProgressTeller:
             spent_credits=health.spent_credits,
             most_credits=self._most_credits,
             cpu_share=health.cpu_share,
-            lateness_p99_ms=seen.lateness.percentiles["99"] if is_open else None,
+            lateness_p99_ms=judged.lateness.percentiles["99"] if is_open else None,
             loop_lag_p99_ms=recent.loop_lag.percentile_s(99) * 1e3,
             dropped=health.dropped,
             limits=judged.reasons if at_s >= _JUDGED_FROM_S else (),

@@ -30,15 +30,37 @@ _NOTHING_ENDED: Final = "No request ended after the warm-up, so nothing was meas
 
 
 def judge_generator(
-    seen: Validity, *, ok: Sequence[OkTimes] = (), delay: Delay, missing: Sequence[str] = ()
+    health: Health,
+    *,
+    asked_per_s: float | None,
+    achieved_per_s: float,
+    accuracy: float,
+    ok: Sequence[OkTimes] = (),
+    missing: Sequence[str] = (),
 ) -> Validity:
-    """Judge whether the generator kept up, by what was ``seen`` of it.
+    """Judge whether the generator kept up, by what its processes told.
 
     A delay makes no run invalid: it is said of each figure that it may have moved. ``missing`` says why
     figures are incomplete.
     """
-    moved = [delay.figures_moved(each, accuracy=seen.accuracy) for each in ok]
-    judged = replace(seen, delayed=tuple(chain.from_iterable(moved)))
+    delay = Delay(health.loop_lag)
+    judged = Validity(
+        is_valid=True,
+        reasons=(),
+        asked_per_s=asked_per_s,
+        achieved_per_s=achieved_per_s,
+        arrivals=health.due,
+        dropped=health.dropped,
+        unsent=health.due - health.handed - health.dropped,
+        lateness=times(health.lateness),
+        loop_lag=times(health.loop_lag),
+        cpu_share=health.cpu_share,
+        stalled_s=health.stalled_s,
+        own_s=health.own_s,
+        queued_s=health.queued_s,
+        accuracy=accuracy,
+        delayed=tuple(chain.from_iterable(delay.figures_moved(each, accuracy=accuracy) for each in ok)),
+    )
     longest_ms = max((each.service.max_s * 1e3 for each in ok), default=0.0)
     found = [*((Doubt.MISSING, reason) for reason in missing), *_reasons(judged, longest_ms)]
     return replace(
@@ -101,25 +123,6 @@ def _doubt(missed: JudgedObjective, validity: Validity, ok: OkTimes | None, dela
     return f"without the generator's own delay at least {least_ms:.1f} ms"
 
 
-def seen_by(health: Health, *, asked_per_s: float | None, achieved_per_s: float, accuracy: float) -> Validity:
-    return Validity(
-        is_valid=True,
-        reasons=(),
-        asked_per_s=asked_per_s,
-        achieved_per_s=achieved_per_s,
-        arrivals=health.due,
-        dropped=health.dropped,
-        unsent=health.due - health.handed - health.dropped,
-        lateness=times(health.lateness),
-        loop_lag=times(health.loop_lag),
-        cpu_share=health.cpu_share,
-        stalled_s=health.stalled_s,
-        own_s=health.own_s,
-        queued_s=health.queued_s,
-        accuracy=accuracy,
-    )
-
-
 def validity_of(
     options: LoadOptions,
     metrics: RunMetrics,
@@ -135,14 +138,14 @@ def validity_of(
     if schedule and measured_s:
         asked_per_s = schedule.shape.area(from_s, from_s + measured_s) / measured_s
         achieved = health.handed
-    seen = seen_by(
+    return judge_generator(
         health,
         asked_per_s=asked_per_s,
         achieved_per_s=achieved / measured_s if measured_s else 0.0,
         accuracy=options.accuracy,
+        ok=ok,
+        missing=missing if ended or not achieved else (*missing, _NOTHING_ENDED),
     )
-    missing = missing if ended or not achieved else (*missing, _NOTHING_ENDED)
-    return judge_generator(seen, ok=ok, delay=Delay(health.loop_lag), missing=missing)
 
 
 def missed_bound(bounds: Sequence[Objective], metrics: RunMetrics) -> JudgedObjective | None:

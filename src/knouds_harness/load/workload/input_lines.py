@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,7 +27,6 @@ from knouds_harness.targets.profile import Model, Target, Workflow
 MOST_LINES: Final = 100_000
 MOST_BYTES: Final = 100_000_000
 _MOST_PROBLEMS: Final = 10
-_PIECE_BYTES: Final = 1 << 20
 _KINDS: Final = {"workflow": RUN_WORKFLOW, "model": RUN_MODEL}
 _COST: Final = "cost_credits"
 _MEMBERS: Final = (*_KINDS, "inputs", _COST)
@@ -65,12 +65,13 @@ def read_input_file(path: Path, target: Target) -> InputFile:
         if not path.is_file():
             path.stat()
             raise UsageError(f"{path}: not a file\n  Name a .jsonl or .csv file.")
-        digest = _measured(path)
-        raw = list(_csv_members(path) if path.suffix == ".csv" else _json_members(path))
+        content = _content(path)
+        text = content.decode("utf-8-sig")
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError:
         raise UsageError(f"{path}: is not UTF-8\n  Convert it.") from None
+    raw = list(_csv_members(text) if path.suffix == ".csv" else _json_members(text))
     if not raw:
         raise UsageError(f"{path}: has no lines\n  Write one for each run: {_EXAMPLE}")
     lines: list[InputLine] = []
@@ -81,7 +82,7 @@ def read_input_file(path: Path, target: Target) -> InputFile:
         except ValueError as problem:
             problems.append(f"{path}:{number}: {problem}")
     _raise_all(problems)
-    return InputFile(path=path, lines=tuple(lines), digest=digest)
+    return InputFile(path=path, lines=tuple(lines), digest=hashlib.sha256(content).hexdigest())
 
 
 def refuse_idle_lines(file: InputFile, used: Iterable[RunRequest]) -> None:
@@ -158,58 +159,54 @@ class InputSequence:
 _Source = tuple[Iterator[InputLine], Mapping[tuple[str, str], RunRequest]]
 
 
-def _measured(path: Path) -> str:
-    """Return the digest of a file; refuse one that is too long."""
-    size, lines = path.stat().st_size, 0
-    if size <= MOST_BYTES:
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            while piece := file.read(_PIECE_BYTES):
-                digest.update(piece)
-                lines += piece.count(b"\n")
-        if lines <= MOST_LINES + 1:  # with a header
-            return digest.hexdigest()
-    found = f"{lines:,} lines" if lines else f"{size / 1e6:,.0f} MB"
+def _content(path: Path) -> bytes:
+    """Read a file; refuse one that is too long."""
+    size_bytes = path.stat().st_size
+    content = path.read_bytes() if size_bytes <= MOST_BYTES else b""
+    lines = content.count(b"\n")
+    if content and lines <= MOST_LINES + 1:  # with a header
+        return content
+    if not size_bytes:
+        return b""
+    found = f"{lines:,} lines" if lines else f"{size_bytes / 1e6:,.0f} MB"
     raise UsageError(
         f"{path}: {found}, and --inputs takes at most {MOST_LINES:,} lines and {MOST_BYTES / 1e6:,.0f} MB\n"
         "  Take a part of it: lines come again once all have come."
     )
 
 
-def _json_members(path: Path) -> Iterator[tuple[int, Any]]:
-    with path.open(encoding="utf-8-sig") as file:
-        for number, text in enumerate(file, start=1):
-            if text.strip():
-                try:
-                    yield number, json.loads(text, parse_constant=_refuse_constant)
-                except (ValueError, RecursionError) as error:
-                    yield number, f"is not JSON: {error}"
+def _json_members(text: str) -> Iterator[tuple[int, Any]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            try:
+                yield number, json.loads(line, parse_constant=_refuse_constant)
+            except (ValueError, RecursionError) as error:
+                yield number, f"is not JSON: {error}"
 
 
 def _refuse_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is not JSON")
 
 
-def _csv_members(path: Path) -> Iterator[tuple[int, Any]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.reader(file, strict=True)
-        try:
-            header = next(rows, [])
-            wrong = sorted({each for each in header if not each or header.count(each) > 1})
-            if header and (wrong or not _KINDS.keys() & set(header)):
-                why = f"{wrong[0]!r} is empty or twice there" if wrong else "has neither workflow nor model"
-                yield 1, f"the header: {why}\n  Write workflow or model, then a column for each input."
-                return
-            for row in rows:
-                if len(row) == len(header):
-                    cells = dict(zip(header, row, strict=True))
-                    members = {name: _of_cell(cells.pop(name)) for name in _MEMBERS if cells.get(name)}
-                    of_columns = {name: _of_cell(text) for name, text in cells.items() if text}
-                    yield rows.line_num, members | {"inputs": members.get("inputs", of_columns)}
-                elif row:
-                    yield rows.line_num, f"has {len(row)} cells, and the header {len(header)}"
-        except csv.Error as error:
-            yield rows.line_num, f"is not CSV: {error}"
+def _csv_members(text: str) -> Iterator[tuple[int, Any]]:
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        header = next(rows, [])
+        wrong = sorted({each for each in header if not each or header.count(each) > 1})
+        if header and (wrong or not _KINDS.keys() & set(header)):
+            why = f"{wrong[0]!r} is empty or twice there" if wrong else "has neither workflow nor model"
+            yield 1, f"the header: {why}\n  Write workflow or model, then a column for each input."
+            return
+        for row in rows:
+            if len(row) == len(header):
+                cells = dict(zip(header, row, strict=True))
+                members = {name: _of_cell(cells.pop(name)) for name in _MEMBERS if cells.get(name)}
+                of_columns = {name: _of_cell(cell) for name, cell in cells.items() if cell}
+                yield rows.line_num, members | {"inputs": members.get("inputs", of_columns)}
+            elif row:
+                yield rows.line_num, f"has {len(row)} cells, and the header {len(header)}"
+    except csv.Error as error:
+        yield rows.line_num, f"is not CSV: {error}"
 
 
 def _of_cell(text: str) -> Any:  # noqa: ANN401 - JSON

@@ -5,23 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from load_records import histogram_of, missed, times, validity
+from load_records import histogram_of, missed, validity
 
 from knouds_harness.load.leader.validity import judge_generator, with_doubts
+from knouds_harness.load.leader.workers import Health
 from knouds_harness.measures.delay import Delay, OkTimes
 from knouds_harness.runs.load_results import Doubt, JudgedObjective, Validity
 
-PROMPT = Delay(histogram_of([0.1] * 1000))
-LATE = Delay(histogram_of([0.1] * 500 + [20.0] * 500))
-SOUND: dict[str, Any] = {
-    "asked_per_s": 500.0,
-    "achieved_per_s": 499.9,
-    "arrivals": 15_000,
-    "dropped": 0,
-    "lateness": times(0.1, 0.4),
-    "loop_lag": times(0.1, 1.0),
-    "cpu_share": 0.4,
-}
+PROMPT_LAGS = histogram_of([0.1] * 1000)
+LATE_LAGS = histogram_of([0.1] * 500 + [20.0] * 500)
+PROMPT, LATE = Delay(PROMPT_LAGS), Delay(LATE_LAGS)
 DELAYED = validity(is_valid=False, reasons=("The p99 holds a delay.",), doubts=(Doubt.DELAY,))
 BUSY = validity(is_valid=False, reasons=("all users were busy",), doubts=(Doubt.BUSY,))
 MISSING = validity(is_valid=False, reasons=("A worker was lost.",), doubts=(Doubt.MISSING,))
@@ -34,9 +27,27 @@ def kept(took_ms: float, *, late_ms: float = 0.0, name: str = "whoami") -> OkTim
     )
 
 
-def judged_with(*, ok=(), delay=PROMPT, missing=(), **changes: Any) -> Validity:
-    seen = Validity(is_valid=True, reasons=(), **(SOUND | changes))
-    return judge_generator(seen, ok=ok, delay=delay, missing=missing)
+def judged_with(
+    *,
+    ok=(),
+    missing=(),
+    asked_per_s=500.0,
+    achieved_per_s=499.9,
+    accuracy=0.05,
+    due=15_000,
+    unsent=0,
+    dropped=0,
+    **health: Any,
+) -> Validity:
+    told: dict[str, Any] = {"loop_lag": PROMPT_LAGS, "cpu_share": 0.4} | health
+    return judge_generator(
+        Health(due=due, handed=due - unsent - dropped, dropped=dropped, **told),
+        asked_per_s=asked_per_s,
+        achieved_per_s=achieved_per_s,
+        accuracy=accuracy,
+        ok=ok,
+        missing=missing,
+    )
 
 
 def test_generator_that_kept_up_is_valid():
@@ -75,7 +86,7 @@ def test_advice_follows_from_what_kept_the_generator(own_s, queued_s, helps):
     assert judged.reasons[0].endswith(f"not sent in time: use {helps}.")
 
 
-@pytest.mark.parametrize("change", [{"ok": [kept(20, late_ms=3)]}, {"ok": [kept(30)], "delay": LATE}])
+@pytest.mark.parametrize("change", [{"ok": [kept(20, late_ms=3)]}, {"ok": [kept(30)], "loop_lag": LATE_LAGS}])
 def test_delay_is_a_doubt_of_figures_and_not_of_the_run(change):
     judged = judged_with(**change)
 
@@ -85,7 +96,7 @@ def test_delay_is_a_doubt_of_figures_and_not_of_the_run(change):
 
 def test_random_rate_below_its_mean_is_valid():
     """Poisson arrivals are compared with those that were drawn."""
-    assert judged_with(achieved_per_s=480.0, arrivals=14_400).is_valid
+    assert judged_with(achieved_per_s=480.0, due=14_400).is_valid
 
 
 def test_accuracy_says_which_figures_are_named():
@@ -108,7 +119,7 @@ def test_busy_processor_alone_is_valid_in_the_open_model():
 
 
 def test_closed_model_has_no_rate_to_miss():
-    assert judged_with(asked_per_s=None, arrivals=0).is_valid
+    assert judged_with(asked_per_s=None, due=0).is_valid
 
 
 def doubt_of(
