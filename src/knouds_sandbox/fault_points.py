@@ -19,9 +19,7 @@ class Point(Enum):
     ROUTE = auto()  # the ASGI scope, before it is routed; changes its method or path
     CREDENTIALS = auto()  # authentication.Credentials, before they are checked
     REQUIREMENT = auto()  # capabilities.CapabilityRequest; returns another capability to require
-    CAPABILITY = (
-        auto()
-    )  # capabilities.CapabilityRequest; True admits, False refuses, None leaves it to the rule
+    CAPABILITY = auto()  # capabilities.CapabilityRequest; True admits, False refuses, None asks the rule
     DENIED = auto()  # the call that was refused for lack of a capability
     HANDLER = auto()  # the call and its handler, which the edit calls or not
     OWNERSHIP = auto()  # the call and a resource of another account; True treats it as the account's own

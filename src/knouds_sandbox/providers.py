@@ -5,7 +5,7 @@ Everything is drawn from the seed and the number of the run, so a fresh sandbox 
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -16,7 +16,7 @@ _DEFAULT_SECONDS = 5
 _JOB_S_WITHOUT_LATENCY = 0.3
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class ProviderModel:
     """One model of the catalogue.
 
@@ -29,6 +29,7 @@ class ProviderModel:
     unit: str
     credits_per_unit: int
     median_s: float
+    _: KW_ONLY
     spread: float = 0.3
     is_polled: bool = False
     is_enabled: bool = True
@@ -48,51 +49,19 @@ class ProviderModel:
 
 
 _MODELS = (
-    ProviderModel(name="nano-banana-2", medium="images", unit="image", credits_per_unit=6, median_s=4.0),
-    ProviderModel(name="seedream-v5", medium="images", unit="image", credits_per_unit=8, median_s=6.0),
-    ProviderModel(name="kling-v3-i2v", medium="videos", unit="second", credits_per_unit=10, median_s=45.0),
-    ProviderModel(name="kling-o3-ref2v", medium="videos", unit="second", credits_per_unit=12, median_s=60.0),
-    ProviderModel(name="kling-v3-motion", medium="videos", unit="second", credits_per_unit=11, median_s=50.0),
-    ProviderModel(name="claude-sonnet", medium="text", unit="call", credits_per_unit=3, median_s=2.5),
-    ProviderModel(
-        name="seedance-2-0-full-access",
-        medium="videos",
-        unit="second",
-        credits_per_unit=14,
-        median_s=70.0,
-        is_polled=True,
-    ),
-    ProviderModel(
-        name="gpt-image-2", medium="images", unit="image", credits_per_unit=15, median_s=20.0, is_polled=True
-    ),
-    ProviderModel(
-        name="suno-v5", medium="audios", unit="call", credits_per_unit=20, median_s=40.0, is_polled=True
-    ),
-    ProviderModel(
-        name="retired-model",
-        medium="images",
-        unit="image",
-        credits_per_unit=5,
-        median_s=5.0,
-        is_enabled=False,
-    ),
-    ProviderModel(
-        name="enterprise-model",
-        medium="images",
-        unit="image",
-        credits_per_unit=25,
-        median_s=8.0,
-        least_tier="enterprise",
-    ),
-    ProviderModel(
-        name="failing-model",
-        medium="images",
-        unit="image",
-        credits_per_unit=5,
-        median_s=3.0,
-        is_polled=True,
-        failure_rate=1.0,
-    ),
+    # name, medium, unit, credits per unit, median in seconds
+    ProviderModel("nano-banana-2", "images", "image", 6, 4.0),
+    ProviderModel("seedream-v5", "images", "image", 8, 6.0),
+    ProviderModel("kling-v3-i2v", "videos", "second", 10, 45.0),
+    ProviderModel("kling-o3-ref2v", "videos", "second", 12, 60.0),
+    ProviderModel("kling-v3-motion", "videos", "second", 11, 50.0),
+    ProviderModel("claude-sonnet", "text", "call", 3, 2.5),
+    ProviderModel("seedance-2-0-full-access", "videos", "second", 14, 70.0, is_polled=True),
+    ProviderModel("gpt-image-2", "images", "image", 15, 20.0, is_polled=True),
+    ProviderModel("suno-v5", "audios", "call", 20, 40.0, is_polled=True),
+    ProviderModel("retired-model", "images", "image", 5, 5.0, is_enabled=False),
+    ProviderModel("enterprise-model", "images", "image", 25, 8.0, least_tier="enterprise"),
+    ProviderModel("failing-model", "images", "image", 5, 3.0, is_polled=True, failure_rate=1.0),
 )
 MODELS: Mapping[str, ProviderModel] = MappingProxyType({model.name: model for model in _MODELS})
 

@@ -95,15 +95,7 @@ _KEYS: Mapping[str, tuple[str, str]] = MappingProxyType(
 
 _PROMPT = {"name": "prompt", "type": "textarea", "label": "Prompt", "default": "a lighthouse in fog"}
 _COUNT = {"name": "count", "type": "slider", "label": "Images", "min": 1, "max": 4, "step": 1, "default": 1}
-_SECONDS = {
-    "name": "seconds",
-    "type": "slider",
-    "label": "Length",
-    "min": 1,
-    "max": 15,
-    "step": 1,
-    "default": 5,
-}
+_SECONDS = _COUNT | {"name": "seconds", "label": "Length", "max": 15, "default": 5}
 _EVERY_FIELD = (
     {"name": "title", "type": "text", "default": "Untitled"},
     {"name": "prompt", "type": "textarea", "default": "a lighthouse in fog"},
@@ -255,14 +247,8 @@ def _workflow(
         }
         for number in range(len(nodes) - 1)
     ]
-    description = f"{name}, one of the sandbox's own workflows."
-    return {
-        "owner": owner,
-        "name": name,
-        "description": description,
-        "nodes": nodes,
-        "edges": edges,
-    } | members
+    about = {"owner": owner, "name": name, "description": f"{name}, one of the sandbox's own workflows."}
+    return about | {"nodes": nodes, "edges": edges} | members
 
 
 def _add_history(store: Store, seed: int) -> None:

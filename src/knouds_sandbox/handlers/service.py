@@ -16,7 +16,7 @@ async def get_whoami(call: HandlerCall) -> Response:
     return answer({"user": as_user(call.account)})
 
 
-def get_pricing(_: Request, __: Services) -> Response:
+async def get_pricing(_: Request, __: Services) -> Response:
     tiers = [
         {
             "id": tier,
@@ -34,5 +34,5 @@ def get_pricing(_: Request, __: Services) -> Response:
     return answer({"tiers": tiers, "models": models})
 
 
-def get_health(_: Request, __: Services) -> Response:
+async def get_health(_: Request, __: Services) -> Response:
     return answer({"status": "ok"})

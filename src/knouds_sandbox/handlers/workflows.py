@@ -112,7 +112,7 @@ async def get_workflow_schema(call: HandlerCall) -> Response:
     return answer(schema(readable_workflow(call).document, with_cost=True))
 
 
-def get_public_schema(request: Request, services: Services) -> Response:
+async def get_public_schema(request: Request, services: Services) -> Response:
     workflow = find_workflow(services.store, request.path_params["slug"])
     if workflow is None or not workflow.document["publicPlayground"]:
         raise not_found("workflow")

@@ -56,41 +56,42 @@ def _on(*operations: str, status: int | None = None) -> Callable[[Change], Chang
     return only
 
 
-def _refused(match: Mapping[str, Any], status: int, code: str | None = None) -> Change:
-    """Give a refusal with this status and code another status, and perhaps another code."""
+def _refused(was: int, is_meant: Callable[[OutgoingAnswer], object], status: int, code: str) -> Change:
+    """Give some refusals with a status another status and code."""
 
     def apply(answer: OutgoingAnswer) -> None:
-        if answer.status == match["status"] and answer.code in match["codes"]:
-            answer.status = status
-            if code:
-                answer.body["code"] = code
-
-    return apply
-
-
-def _session(status: int, code: str) -> Change:
-    def apply(answer: OutgoingAnswer) -> None:
-        if answer.status == 401 and answer.is_on(".*", "/api/(me|credits|api-keys|business/admin).*"):
+        if answer.status == was and is_meant(answer):
             answer.refuse(status, code)
 
     return apply
 
 
-def _bad_slug(answer: OutgoingAnswer) -> None:
+def _with_status(code: str, status: int) -> Change:
+    """Give the refusal with this code another status."""
+
+    def apply(answer: OutgoingAnswer) -> None:
+        if answer.code == code:
+            answer.status = status
+
+    return apply
+
+
+def _needs_a_session(answer: OutgoingAnswer) -> bool:
+    return answer.is_on(".*", "/api/(me|credits|api-keys|business/admin).*")
+
+
+def _has_bad_slug(answer: OutgoingAnswer) -> bool:
     found = _ON_A_WORKFLOW.fullmatch(answer.route)
-    if answer.status == 404 and found and not _SLUG.fullmatch(found[1]):
-        answer.refuse(400, "INVALID_SLUG")
+    return bool(found and not _SLUG.fullmatch(found[1]))
 
 
-def _document_422(answer: OutgoingAnswer) -> None:
-    if answer.status == 400 and answer.operation in ("createWorkflow", "updateWorkflow", "moveWorkflow"):
-        answer.refuse(422, "INVALID_DOCUMENT")
+def _is_of_a_document(answer: OutgoingAnswer) -> bool:
+    return answer.operation in ("createWorkflow", "updateWorkflow", "moveWorkflow")
 
 
-def _type_415(answer: OutgoingAnswer) -> None:
+def _is_of_another_type(answer: OutgoingAnswer) -> bool:
     declared = answer.request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if answer.status == 400 and answer.code == "INVALID_BODY" and declared != "application/json":
-        answer.refuse(415, "UNSUPPORTED_CONTENT_TYPE")
+    return answer.code == "INVALID_BODY" and declared != "application/json"
 
 
 def _late_cancel_is_told(answer: OutgoingAnswer) -> None:
@@ -275,22 +276,21 @@ def _json(body: Any, form: str) -> bytes:
 
 _CREATED = _on("createWorkflow", status=201)
 _CHANGED = _on("updateWorkflow", "moveWorkflow", "deleteWorkflow")
-_NO_METHOD = {"status": 405, "codes": {"METHOD_NOT_ALLOWED"}}
-_LARGE = {"status": 413, "codes": {"BODY_TOO_LARGE"}}
-_FREE_CAP = {"status": 403, "codes": {"WORKFLOW_LIMIT_REACHED"}}
 _RICH_HEALTH = {"status": "healthy", "checks": {"database": "up"}}
-_ENDED = {"status": 409, "codes": {"EXECUTION_ENDED"}}
 
 _CHANGES: Mapping[str, Mapping[str, Change]] = {
     "required": {"text": _required_as_text, "reversed": _required_reversed},
-    "session": {"403": _session(403, "SESSION_REQUIRED"), "404": _session(404, "NO_SUCH_ROUTE")},
-    "bad-slug": {"400": _bad_slug},
-    "document": {"422": _document_422},
-    "free-cap": {"402": _refused(_FREE_CAP, 402), "409": _refused(_FREE_CAP, 409)},
-    "late-cancel": {"400": _refused(_ENDED, 400), "200": _late_cancel_is_told},
-    "method": {"404": _refused(_NO_METHOD, 404, "NO_SUCH_ROUTE")},
-    "large": {"400": _refused(_LARGE, 400)},
-    "type": {"415": _type_415},
+    "session": {
+        "403": _refused(401, _needs_a_session, 403, "SESSION_REQUIRED"),
+        "404": _refused(401, _needs_a_session, 404, "NO_SUCH_ROUTE"),
+    },
+    "bad-slug": {"400": _refused(404, _has_bad_slug, 400, "INVALID_SLUG")},
+    "document": {"422": _refused(400, _is_of_a_document, 422, "INVALID_DOCUMENT")},
+    "free-cap": {status: _with_status("WORKFLOW_LIMIT_REACHED", int(status)) for status in ("402", "409")},
+    "late-cancel": {"400": _with_status("EXECUTION_ENDED", 400), "200": _late_cancel_is_told},
+    "method": {"404": _refused(405, lambda _: True, 404, "NO_SUCH_ROUTE")},
+    "large": {"400": _with_status("BODY_TOO_LARGE", 400)},
+    "type": {"415": _refused(400, _is_of_another_type, 415, "UNSUPPORTED_CONTENT_TYPE")},
     "query": {"refused": _garbled_query},
     "codes": {"others": _other_codes},
     "create": {
@@ -310,9 +310,7 @@ _CHANGES: Mapping[str, Mapping[str, Change]] = {
     "models": {"list": _on("listUsageModels")(_answered(make=lambda body: body.get("models", body)))},
     "health": {
         "ok": _on("getHealth")(_answered(make=lambda _: {"ok": True})),
-        "rich": _on("getHealth")(
-            _answered(make=lambda _: {"status": "healthy", "checks": {"database": "up"}})
-        ),
+        "rich": _on("getHealth")(_answered(make=lambda _: _RICH_HEALTH)),
     },
     "empty": {
         "left-out": _on(*_SHOWS_WORKFLOWS)(_without_empty),

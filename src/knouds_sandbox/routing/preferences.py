@@ -99,10 +99,7 @@ async def answer_preferred(
     """Answer as ``Prefer`` says; without it, or if preferences are off, answer as usual."""
     if not services.allows_prefer or "prefer" not in request.headers:
         return await answer()
-    try:
-        preferred = _parsed(request, operation)
-    except Refusal as refusal:
-        return refuse(refusal)
+    preferred = _parsed(request, operation)
     if "times" in preferred and _count(request, services) > int(preferred["times"]):
         return await answer()
     applied = {name: value for name, value in preferred.items() if name not in {"execution", "outcome"}}
@@ -115,7 +112,10 @@ async def answer_preferred(
         response = refuse(_refusal(preferred["outcome"], operation, services))
     else:
         request.scope["preferred_end"] = preferred.get("execution")
-        response = await answer()
+        try:
+            response = await answer()
+        except Refusal as refusal:
+            response = refuse(refusal)
         if "execution" in preferred and response.status_code in {200, 202, 500}:
             applied["execution"] = preferred["execution"]
     if delay_ms := int(preferred.get("delay_ms", 0)):

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from knouds_sandbox.access.authentication import authenticate
 from knouds_sandbox.access.capabilities import CapabilityRequest, require
 from knouds_sandbox.calls import HandlerCall, Services
-from knouds_sandbox.envelopes import Refusal, refuse, unauthorized
+from knouds_sandbox.envelopes import Refusal, unauthorized
 from knouds_sandbox.fault_points import ActiveEdits, Point
 from knouds_sandbox.handlers import control, executions, runs, workflows
 from knouds_sandbox.handlers.service import get_health, get_pricing
@@ -29,12 +29,11 @@ _ENCODED = re.compile("%([0-9A-Fa-f]{2})")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _SESSION_ONLY = (
     "/api/me",
-    "/api/credits",
-    "/api/credits/{rest:path}",
-    "/api/api-keys",
-    "/api/api-keys/{rest:path}",
-    "/api/business/admin",
-    "/api/business/admin/{rest:path}",
+    *(
+        f"/api/{name}{rest}"
+        for name in ("credits", "api-keys", "business/admin")
+        for rest in ("", "/{rest:path}")
+    ),
 )
 PUBLIC = {
     "getPublicWorkflowSchema": ("/api/workflows/{slug}/public-schema", workflows.get_public_schema),
@@ -45,19 +44,16 @@ PUBLIC = {
 
 async def answer_operation(request: Request, operation: Endpoint, services: Services) -> Response:
     """Answer a request to an operation that needs a key."""
-    try:
-        key = authenticate(request, operation=operation.name, store=services.store, edits=services.edits)
-        call = HandlerCall(request=request, operation=operation.name, key=key, services=services)
-        handle = operation.handler
-        arounds = services.edits.at(Point.HANDLER, operation.name)
-        for look in looks(services.choices):
-            if not (arounds and look in ("resource", "body")):  # these edits see what the handler refuses
-                call = await _LOOKS[look](operation, call)
-        for around in arounds:
-            handle = _wrapped(around, handle)
-        response = await handle(call)
-    except Refusal as refusal:
-        return refuse(refusal)
+    key = authenticate(request, operation=operation.name, store=services.store, edits=services.edits)
+    call = HandlerCall(request=request, operation=operation.name, key=key, services=services)
+    handle = operation.handler
+    arounds = services.edits.at(Point.HANDLER, operation.name)
+    for look in looks(services.choices):
+        if not (arounds and look in ("resource", "body")):  # these edits see what the handler refuses
+            call = await _LOOKS[look](operation, call)
+    for around in arounds:
+        handle = _wrapped(around, handle)
+    response = await handle(call)
     response.headers.update(call.limit_headers)
     return response
 
@@ -148,7 +144,7 @@ def make_routes(services: Services) -> list[Route]:
     ]
     session_only = [Route(path, _refuse_key, methods=_METHODS) for path in _SESSION_ONLY]
     controlled = [
-        Route(f"/__sandbox__/{name}", _controlled(services, handler), methods=[method])
+        Route(f"/__sandbox__/{name}", partial(handler, services=services), methods=[method])
         for method, name, handler in (
             ("POST", "keys", control.mint_key),
             ("POST", "accounts", control.open_account),
@@ -177,29 +173,11 @@ def _keyed_route(services: Services, path: str, operations: Sequence[Endpoint]) 
 
 
 def _public(
-    services: Services, name: str, handler: Callable[[Request, Services], Response]
+    services: Services, name: str, handler: Callable[[Request, Services], Awaitable[Response]]
 ) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         request.scope["operation"] = name
-        return await answer_preferred(request, name, services, partial(_answer, handler, request, services))
-
-    return endpoint
-
-
-async def _answer(
-    handler: Callable[[Request, Services], Response], request: Request, services: Services
-) -> Response:
-    try:
-        return handler(request, services)
-    except Refusal as refusal:
-        return refuse(refusal)
-
-
-def _controlled(
-    services: Services, handler: Callable[[Request, Services], Awaitable[Response]]
-) -> Callable[[Request], Awaitable[Response]]:
-    async def endpoint(request: Request) -> Response:
-        return await handler(request, services)
+        return await answer_preferred(request, name, services, partial(handler, request, services))
 
     return endpoint
 

@@ -105,19 +105,11 @@ def add_account(
     balance_credits: int,
     grant_credits: int | None = None,
 ) -> None:
+    email = f"{name}@sandbox.example"
     store.write(
         "INSERT INTO accounts (id, name, email, role, tier, is_approved, credits, grant_credits)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            account_id,
-            name,
-            f"{name}@sandbox.example",
-            role,
-            tier,
-            is_approved,
-            balance_credits,
-            grant_credits,
-        ),
+        (account_id, name, email, role, tier, is_approved, balance_credits, grant_credits),
     )
 
 

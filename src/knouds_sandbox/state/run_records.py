@@ -166,14 +166,12 @@ def request_cancel(store: Store, run: StoredRun, *, at_unix_s: float) -> None:
 
 
 def find_run(store: Store, run_id: int) -> StoredRun | None:
-    row = store.row(f"SELECT {_COLUMNS} FROM runs WHERE id = ?", run_id)  # noqa: S608 - constant column names
-    return _run(row) if row else None
+    return next(iter(select_runs(store, "id = :id", {"id": run_id})), None)
 
 
 def find_execution(store: Store, execution_id: str) -> StoredRun | None:
     """Return the asynchronous run with this execution id, of any account."""
-    row = store.row(f"SELECT {_COLUMNS} FROM runs WHERE execution_id = ?", execution_id)  # noqa: S608 - the same
-    return _run(row) if row else None
+    return next(iter(select_runs(store, "execution_id = :id", {"id": execution_id})), None)
 
 
 def last_run_id(store: Store) -> int:
@@ -181,10 +179,7 @@ def last_run_id(store: Store) -> int:
 
 
 def runs_in_flight(store: Store) -> list[StoredRun]:
-    return [
-        _run(row)
-        for row in store.rows(f"SELECT {_COLUMNS} FROM runs WHERE ended_unix_s IS NULL")  # noqa: S608 - the same
-    ]
+    return select_runs(store, "ended_unix_s IS NULL", {})
 
 
 def select_runs(store: Store, condition: str, values: dict[str, Any]) -> list[StoredRun]:
