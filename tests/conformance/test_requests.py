@@ -43,8 +43,10 @@ from knouds_harness.targets.needs.keys import (
     STAR_KEY,
     WILDCARD_ELSEWHERE_KEY,
     WILDCARD_KEY,
+    WORKFLOW_RUNNER,
 )
 from knouds_harness.targets.needs.need import Need
+from knouds_harness.targets.needs.runs import WORKFLOW_CALL
 from knouds_harness.targets.needs.workflows import (
     BOUND_KEY,
     BOUND_KEY_BESIDE_ANOTHER,
@@ -158,14 +160,18 @@ def test_request_is_refused_for_its_reason_alone(run, test_data, personas, opera
 @pytest.mark.parametrize(
     "case",
     [
-        pytest.param((operations, values, check, change), id=name, marks=pytest.mark.proves(check))
-        for name, operations, values, check, change in (
+        pytest.param(
+            (operations, values, check, change),
+            id=name,
+            marks=[pytest.mark.proves(check), *(pytest.mark.shows(fact, *needs) for fact in check.facts)],
+        )
+        for name, operations, values, check, change, *needs in (
             ("unknown-key", SECURED, unknown_keys, authentication.unknown_key, with_key),
             ("malformed-key", SECURED, malformed_keys, authentication.malformed_key, with_key),
             ("altered-key", SECURED, altered_keys, authentication.altered_key, with_key),
-            ("name", RUNS, malformed_slugs, validation.malformed_slug, with_name),
-            ("inputs", RUNS, wrong_inputs, validation.inputs_not_object, with_body),
-            ("not-json", RUNS, bodies_not_json, validation.body_not_json, with_body),
+            ("name", RUNS, malformed_slugs, validation.malformed_slug, with_name, WORKFLOW_RUNNER),
+            ("inputs", RUNS, wrong_inputs, validation.inputs_not_object, with_body, WORKFLOW_CALL),
+            ("not-json", RUNS, bodies_not_json, validation.body_not_json, with_body, WORKFLOW_CALL),
             ("create", CREATE, misshapen_documents, validation.misshapen_create, with_body),
         )
     ],
