@@ -278,6 +278,11 @@ def _set_up(environment: Environment, options: LoadOptions) -> tuple[LoadSetup, 
     check_plan(target, options, host=environment.host)
     inputs = _read_inputs(environment, options, target)
     _take_mix(environment, options, inputs)
+    scenarios = scenarios_in(user_classes)
+    if options.finish == "webhook" and scenarios and not any(map(has_runs, scenarios)):
+        raise UsageError(
+            "--finish webhook has no effect: no task of this scenario runs anything\n  Leave it out."
+        )
 
     def workload_at(prices: Mapping[str, float], *, unknown: float | None = None) -> Workload:
         """Return the workload; runs of unknown price cost ``unknown``, or are left out if that is None."""
@@ -291,7 +296,7 @@ def _set_up(environment: Environment, options: LoadOptions) -> tuple[LoadSetup, 
     is_asked = options.plan_only and target.base_url == os.environ.get(_SANDBOX_URL)
     rehearsal = workload_at(sandbox_prices(target) if is_asked else {}, unknown=0.0)
     if inputs:
-        refuse_idle_lines(inputs, rehearsal.run_requests(scenarios_in(user_classes)))
+        refuse_idle_lines(inputs, rehearsal.run_requests(scenarios))
     if options.plan_only:
         lines, warnings = forecast(rehearsal, options, user_classes, is_asked=is_asked, inputs=inputs)
         sys.stdout.write("\n".join([*lines, *(f"warning: {each}" for each in warnings)]) + "\n")
