@@ -15,6 +15,8 @@ FORMAT: Final = "knouds-harness run"
 FORMAT_VERSION: Final = 1
 
 Cause = Literal["profile", "contradiction", "answers"]
+MORE_CREDITS: Final = "more credits than"
+"""How a text begins that says that the credits did not suffice."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,6 +35,9 @@ class RunOptions:
     credits: float | None = option(
         "Most credits to spend", type=FiniteRange(0), metavar="N", default_text="the profile's limit"
     )
+    rotate: Path | None = option(
+        "Pay first for what was not paid for longest by this file, and update it", metavar="FILE"
+    )
     strict: bool = option(
         "Fail the run also when an assumption does not hold",
         default=False,

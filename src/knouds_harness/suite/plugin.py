@@ -173,6 +173,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         run.target,
         run.tester.pricing.worst_case,
         limit_credits=run.client.guard.budget.left_credits,
+        paid_on=run.nights.paid,
     )
     run.paid, run.unpaid = spending.paid, spending.unpaid
     possible = [item for item in possible if item.nodeid not in run.unpaid]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
+from types import MappingProxyType
 from typing import Final
 
 import pytest
@@ -45,6 +47,7 @@ MARKERS: Final = {
 _STATUS_FACT: Final = "ground.status-is-documented"
 _SHARED: Final = {"executions": runs_of_executions, "deliveries": runs_of_deliveries}
 """What tests share, by fixture."""
+_AN_EXECUTION: Final = "an execution"
 _OF_SUCCESSES: Final = (schemas.body, schemas.headers, schemas.status_is_documented)
 
 
@@ -240,14 +243,24 @@ class Spending:
         price: Callable[[Workflow | Model], float | None],
         *,
         limit_credits: float,
+        paid_on: Mapping[str, date] = MappingProxyType({}),
     ) -> Spending:
-        """Divide the credits among tests that the profile makes possible: what many share comes first."""
+        """Divide the credits among tests that the profile makes possible: what many share comes first.
+
+        ``paid_on`` says when tests were last paid for; those that were not for longest precede all others.
+        """
         parts = {item.nodeid: made for item in items if (made := _runs_of(item, target))}
         sharers = Counter(name for made in parts.values() for name in made)
         runs_by_name = {name: runs for made in parts.values() for name, runs in made.items()}
         costs = {name: sum(price(run) or 0.0 for run in runs) for name, runs in runs_by_name.items()}
-        bought, paid = dict[str, float](), set[str]()
-        for test in sorted(parts, key=lambda test: sum(costs[name] / sharers[name] for name in parts[test])):
+        # Tests that are not about executions may need one as well, to ask for what exists.
+        first = {name: cost for name, cost in costs.items() if name == _AN_EXECUTION}
+        bought, paid = first if sum(first.values()) <= limit_credits else {}, set[str]()
+
+        def turn(test: str) -> tuple[date, float]:
+            return paid_on.get(test, date.min), sum(costs[name] / sharers[name] for name in parts[test])
+
+        for test in sorted(parts, key=turn):
             all_bought = bought | {name: costs[name] for name in parts[test]}
             if sum(all_bought.values()) <= limit_credits:
                 bought = all_bought
@@ -272,7 +285,7 @@ def _runs_of(item: pytest.Item, target: Target) -> dict[str, list[Workflow | Mod
     operation = operation_of(item)
     runs = {item.nodeid: [run for marker in item.iter_markers("spends") for run in marker.args[0](target)]}
     if operation and operation.path_parameters == ("id",):
-        runs["an execution"] = once(ASYNC_RUN)(target)
+        runs[_AN_EXECUTION] = once(ASYNC_RUN)(target)
     runs |= {name: _SHARED[name](target) for name in _SHARED.keys() & _arguments_of(item)}
     return {name: each for name, each in runs.items() if each}
 

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Final
 
 from knouds_harness.contract.document import Document, shipped_document
@@ -34,6 +35,7 @@ from knouds_harness.runs.unsettled import note_usage, settle_earlier
 from knouds_harness.runs.writer import RunWriter
 from knouds_harness.suite.concurrent_tests import RunLock
 from knouds_harness.suite.minimum_verified import VerifiedFacts, expected_facts, least_verified, shortfall
+from knouds_harness.suite.nights import Nights, read_nights, write_nights
 from knouds_harness.suite.options import RunOptions
 from knouds_harness.suite.preceding_requests import ENDS_IN_TIME
 from knouds_harness.suite.recorder import FindingRecorder
@@ -67,6 +69,7 @@ class ConformanceRun:
         paid: Ids of the tests that the credits suffice for.
         unpaid: Ids of the tests that they do not suffice for.
         cut: Ids of the tests that they were to suffice for, and did not.
+        nights: Those before this one, by ``--rotate``.
         contradictions: Where the target contradicts its profile.
         left: Lines that say what could not be deleted; empty if everything was.
         about_costs: Lines about what this run may still be charged, and what earlier ones were.
@@ -89,6 +92,7 @@ class ConformanceRun:
     paid: frozenset[str] = frozenset()
     unpaid: frozenset[str] = frozenset()
     cut: list[str] = field(default_factory=list)
+    nights: Nights = field(default_factory=Nights)
     contradictions: tuple[Contradiction, ...] = ()
     left: tuple[str, ...] = ()
     about_costs: list[str] = field(default_factory=list)
@@ -114,11 +118,12 @@ class ConformanceRun:
         """Start the record, reach the target, and compare its profile with its responses.
 
         Raises:
-            UsageError: ``min_verified`` is not a number of facts.
+            UsageError: ``min_verified`` is not a number of facts, or ``rotate`` is another file.
             ProfileError: ``[expect]`` names an unknown fact or family.
             TargetUnreachable: The target gives no usable response.
             RunRecordError: The record cannot be written.
         """
+        self.nights = read_nights(self.options.rotate)
         text = self.options.min_verified
         self._least = None if text is None else least_verified(text, of=len(self._asked))
         self._expected = expected_facts(self.profile)
@@ -233,6 +238,8 @@ class ConformanceRun:
             self.note = "\n".join(lines)
         if self.left and self.exit_code is ExitCode.KEPT:
             self.outcome, self.exit_code = "broken", ExitCode.BREACH
+        elif self.options.rotate and self.outcome in ("kept", "broken", "short"):
+            self.about_costs += self._note_night(self.options.rotate)
         note = "\n".join(filter(None, [self.note, *self.left, *self.about_costs]))
         self.recorder.writer.finish(self.outcome or "", int(self.exit_code), note=note)
         return self.exit_code
@@ -246,6 +253,18 @@ class ConformanceRun:
             self.about_costs += note_usage(writer, self.profile, shown, counted_credits=counted)
         if budget.overcharge is not None:
             self.stop("stopped", GuardStop(budget.overcharge))
+
+    def _note_night(self, path: Path) -> list[str]:
+        """Add this night to the file of ``--rotate``; return lines about all nights together."""
+        findings, verified = self.recorder.findings.values(), self.recorder.writer.verified_facts
+        nights = self.nights.with_night(
+            self.recorder.today,
+            paid=self.paid.difference(self.cut),
+            verified=verified,
+            broken={each.fact for each in findings if self.recorder.fails(each)},
+        )
+        write_nights(path, nights)
+        return list(nights.lines(self._asked))
 
     def _clean_up(self, *, is_urgent: bool) -> None:
         """Delete what was made; waits for a target that throttles, unless ``is_urgent``."""

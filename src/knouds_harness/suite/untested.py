@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from knouds_harness.exchange.contradictions import Contradiction, without
-from knouds_harness.runs.results import Cause
+from knouds_harness.runs.results import MORE_CREDITS, Cause
 from knouds_harness.targets.needs.need import Need
 from knouds_harness.targets.profile import Target
 
@@ -22,12 +22,12 @@ class Untested(BaseException):  # Hypothesis takes an Exception for a failure, a
     @property
     def is_unpaid(self) -> bool:
         """Whether credits are missing."""
-        return self.missing.startswith(("more credits than", "credits for "))
+        return self.missing.startswith((MORE_CREDITS, "credits for "))
 
 
 def more_credits(target: Target) -> str:
     """Say what is missing if a run could cost more credits than are left."""
-    return f"more credits than the {target.limits.credits:,.10g} that {target.limits.credits_by} allows"
+    return f"{MORE_CREDITS} the {target.limits.credits:,.10g} that {target.limits.credits_by} allows"
 
 
 def untested_for(

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -128,8 +129,8 @@ def test_tests_in_threads_need_no_fixtures(suite):
         assert all(hasattr(ConformanceRun, name) or name in ConformanceRun.__annotations__ for name in names)
 
 
-def spending_of(suite, limit_credits, target=SANDBOX):
-    return Spending.of(suite, target, lambda each: each.cost_credits, limit_credits=limit_credits)
+def spending_of(suite, limit_credits, target=SANDBOX, **more):
+    return Spending.of(suite, target, lambda each: each.cost_credits, limit_credits=limit_credits, **more)
 
 
 @pytest.mark.parametrize("limit_credits", [0, 14, 50, 400])
@@ -143,6 +144,20 @@ def test_cheapest_tests_get_the_credits_first(suite, limit_credits):
     assert not whole.unpaid
     assert spending.unpaid
     assert max(paid) <= min(cost for test, cost in cost_by_test.items() if test in spending.unpaid)
+
+
+def test_tests_that_were_not_paid_for_longest_are_paid_first(suite):
+    """In the second of two nights, all that the first did not pay for precedes what it paid."""
+    first = spending_of(suite, 60)
+    second = spending_of(suite, 60, paid_on=dict.fromkeys(first.paid, date(2026, 11, 24)))
+
+    affordable = {test for test in first.unpaid if spending_of([by_id(suite, test)], 60).paid}
+    assert affordable & second.paid
+    assert second.paid != first.paid
+
+
+def by_id(suite, test):
+    return next(item for item in suite if item.nodeid == test)
 
 
 def test_executions_that_tests_share_are_paid_once(suite):

@@ -10,6 +10,7 @@ from knouds_harness.reporting.check.fact_status import FactStatus, fact_rows
 from knouds_harness.reporting.run_section import chosen_options
 from knouds_harness.runs.findings import Finding, RunOutcome, Verdict
 from knouds_harness.runs.record import RunRecord
+from knouds_harness.runs.results import MORE_CREDITS
 
 _CHOICES: Final = ("--family", "--operation", "--fact")
 
@@ -23,6 +24,7 @@ class CheckFigures:
         selected: The facts that the run was about; None for all.
         reasons: What tests of each fact lacked; not in older summaries.
         choice: The options that chose its tests, such as ``--quick``; empty in older summaries.
+        is_rotating: Whether earlier nights paid for the rest (``--rotate``).
     """
 
     run: str
@@ -37,6 +39,7 @@ class CheckFigures:
     selected: frozenset[str] | None = None
     reasons: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     choice: str = ""
+    is_rotating: bool = False
 
 
 def check_figures(record: RunRecord) -> CheckFigures:
@@ -57,6 +60,7 @@ def check_figures(record: RunRecord) -> CheckFigures:
         reasons={row.fact.id: row.missing for row in rows if row.missing},
         selected=None if record.setup.selected is None else frozenset(record.setup.selected),
         choice=chosen_options(record.setup.command, flags=("--quick",), valued=_CHOICES),
+        is_rotating=bool(chosen_options(record.setup.command, flags=(), valued=("--rotate",))),
     )
 
 
@@ -161,7 +165,10 @@ def _lost_facts(baseline: CheckFigures, candidate: CheckFigures) -> Iterator[str
     for fact, before in baseline.facts.items():
         is_asked_for = candidate.selected is None or fact in candidate.selected
         now = candidate.facts.get(fact, FactStatus.UNTESTED)
-        if before is FactStatus.VERIFIED and now is FactStatus.UNTESTED and is_asked_for:
+        reasons = candidate.reasons.get(fact, ())
+        is_another_nights = candidate.is_rotating and any(each.startswith(MORE_CREDITS) for each in reasons)
+        is_lost = before is FactStatus.VERIFIED and now is FactStatus.UNTESTED
+        if is_lost and is_asked_for and not is_another_nights:
             yield fact
 
 

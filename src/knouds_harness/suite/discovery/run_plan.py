@@ -9,6 +9,7 @@ from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.judging.user_checks import UserChecks, load_checks
 from knouds_harness.printable import counted
+from knouds_harness.suite.nights import read_nights
 from knouds_harness.suite.options import RunOptions
 from knouds_harness.suite.recorded.outcomes import Plan
 from knouds_harness.suite.running import collect_suite
@@ -40,7 +41,13 @@ def check_plan(target: Target, options: RunOptions) -> Iterator[str]:
     asked = [item for item in collect_suite() if selection.keeps(item)]
     possible = possible_in(asked, target)
     limits = target.limits
-    spending = Spending.of(possible, target, lambda each: each.cost_credits, limit_credits=limits.credits)
+    spending = Spending.of(
+        possible,
+        target,
+        lambda each: each.cost_credits,
+        limit_credits=limits.credits,
+        paid_on=read_nights(options.rotate).paid,
+    )
     if spending.unpaid:
         possible = [item for item in possible if item.nodeid not in spending.unpaid]
     families = Counter(checks_of(item)[0].family for item in possible)

@@ -10,6 +10,7 @@ from knouds_harness.reporting.check.fact_status import FactStatus
 from knouds_harness.reporting.comparison.check_comparison import check_figures, compare_checks
 from knouds_harness.reporting.comparison.texts import headline
 from knouds_harness.runs.findings import Verdict
+from knouds_harness.runs.results import MORE_CREDITS
 
 FACT = "run.cost-is-credits"
 
@@ -83,6 +84,14 @@ def test_lost_fact_fails_the_comparison(sound, faulty):
 )
 def test_fact_left_out_or_not_reached_is_not_lost(sound, blind):
     assert compare_checks(sound, without(sound, **blind)).lost == ()
+
+
+def test_fact_that_another_night_pays_for_is_not_lost(sound):
+    """With --rotate it was not its turn; what lacks something else is lost all the same."""
+    for reason, lost in ((f"{MORE_CREDITS} the 40 that --credits allows", ()), ("an active key", (FACT,))):
+        blind = without(sound, is_rotating=True, reasons={FACT: (reason,)})
+
+        assert compare_checks(sound, blind).lost == lost
 
 
 def test_selection_loses_facts_only_against_the_same_selection(sound):
