@@ -120,6 +120,7 @@ def profile_of(
         tables.append("\n".join((f"[keys.{name.replace('_', '-')}]", *lines)))
     for kind in ("workflows", "models"):
         for name, about in said[kind].items():
+            about = {"polled": about.get("async"), **about} if "async" in about else about  # noqa: PLW2901
             lines = [f"{each} = {json.dumps(about[each])}" for each in STATED if each in about]
             lines += (
                 ["has_generator = false"] if kind == "workflows" and about.get("cost_credits") == 0 else []
