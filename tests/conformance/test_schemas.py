@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from knouds_harness.exchange.evidence import Call
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.workflow_names import fresh_name, marked
-from knouds_harness.judging.checks import schemas
+from knouds_harness.judging.checks import schemas, validation
 from knouds_harness.suite.generation.strategies import valid_calls
 from knouds_harness.targets.needs.keys import ADMIN_KEY, ANY_KEY, AUTHOR, READER
 from knouds_harness.targets.needs.rate_limits import LIMITED_KEY, limited_runs
@@ -31,13 +31,15 @@ from knouds_harness.targets.needs.workflows import (
     WITHOUT_REQUEST_INPUT,
 )
 
+FIRST = {"getWorkflow": "getWorkflow-document", "getWorkflowSchema": "getWorkflowSchema-fields"}
 
-def shows_success(*operation_ids, needs):
+
+def shows_success(*operation_ids, needs, also=()):
     """Mark a test that needs this to see operations succeed, and so shows the shapes of their successes."""
 
     def mark(function):
         marked = pytest.mark.needs(*needs)(pytest.mark.succeeds(*operation_ids)(function))
-        return shows(schemas.body)(marked)
+        return shows(schemas.body, *also)(marked)
 
     return mark
 
@@ -51,15 +53,18 @@ def shows(*checks):
 @shows_success("getWhoami", needs=(ANY_KEY,))
 @pytest.mark.records("getWhoami-admin", needs=(ADMIN_KEY,), is_named=True)
 @pytest.mark.records("getWhoami-pro", needs=(LIMITED_KEY,), is_named=True)
+@pytest.mark.records("getWhoami-user", needs=(ANY_KEY,), is_named=True)
 def test_whoami_has_its_documented_shape(tester, personas):
     """Whoami has its documented shape for every key that works."""
+    tester.keep("getWhoami-user", tester.send("getWhoami", tester.need(ANY_KEY)))
     for persona in personas:
         exchange = tester.send("getWhoami", persona)
         tester.keep(f"getWhoami-{'admin' if persona.role == 'admin' else persona.tier}", exchange)
 
 
-@shows_success("listWorkflows", needs=(READER,))
+@shows_success("listWorkflows", needs=(READER,), also=(validation.bodiless,))
 @pytest.mark.shows("workflows.list-is-array")
+@pytest.mark.records("listWorkflows-summaries")
 def test_list_has_its_documented_shape(tester):
     """Summaries have their documented shape."""
     tester.send("listWorkflows", tester.need(READER))
@@ -94,13 +99,17 @@ def test_list_and_schema_agree_on_the_cost(tester, target):
     [
         pytest.param(
             "getWorkflow",
-            marks=pytest.mark.records("getWorkflow-in-folder", needs=(FILED_WORKFLOW,), is_named=True),
+            marks=[
+                pytest.mark.records("getWorkflow-in-folder", needs=(FILED_WORKFLOW,), is_named=True),
+                pytest.mark.records("getWorkflow-document", is_named=True),
+            ],
         ),
         pytest.param(
             "getWorkflowSchema",
-            marks=pytest.mark.records(
-                "getWorkflowSchema-every-field", needs=(PUBLIC_WORKFLOW,), is_named=True
-            ),
+            marks=[
+                pytest.mark.records("getWorkflowSchema-every-field", needs=(PUBLIC_WORKFLOW,), is_named=True),
+                pytest.mark.records("getWorkflowSchema-fields", is_named=True),
+            ],
         ),
     ],
     ids=str,
@@ -112,6 +121,7 @@ def test_own_workflows_and_their_schemas_have_the_documented_shape(tester, targe
     for workflow in target.workflows.values():
         if workflow.owner == owner.user:
             exchange = tester.send(operation_id, owner, Call(path_values={"slug": workflow.slug}))
+            tester.keep(FIRST[operation_id], exchange)
             if workflow.in_folder:
                 tester.keep("getWorkflow-in-folder", exchange)
             if workflow.public:
@@ -279,7 +289,7 @@ def test_cancel_answers_in_its_assumed_shape(tester, test_data):
 @pytest.mark.parametrize(
     "query",
     [
-        {},
+        pytest.param({}, marks=pytest.mark.records("listUsage-rows")),
         {"status": "processing"},
         {"status": "completed"},
         pytest.param({"status": "failed"}, marks=pytest.mark.records("listUsage-failed-rows")),

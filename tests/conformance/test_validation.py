@@ -1,4 +1,4 @@
-"""Unusual requests that no source refuses are no server error, and reads need no body."""
+"""Unusual requests that no source refuses are no server error, and a cancel needs no body."""
 
 import pytest
 from hypothesis import example, given
@@ -10,10 +10,8 @@ from knouds_harness.judging.checks import validation
 from knouds_harness.judging.checks.envelopes import form
 from knouds_harness.suite.generation.strategies import garbled_query_values, invalid_calls
 from knouds_harness.targets.needs.keys import ANY_KEY, AUTHOR, EXECUTION_READER, READER, WRITER
-from knouds_harness.targets.needs.need import MAY_READ, KeyAndResource
-from knouds_harness.targets.needs.runs import ASYNC_RUN, CANCELLED_RUN, once
-from knouds_harness.targets.needs.workflows import OWN_WORKFLOW
-from knouds_harness.targets.personas import Persona
+from knouds_harness.targets.needs.need import MAY_READ
+from knouds_harness.targets.needs.runs import CANCELLED_RUN, once
 
 AS_TEXT = Call(json={"name": "as text"}, headers=(("content-type", "text/plain"),))
 
@@ -39,33 +37,6 @@ def test_garbled_usage_query_never_fails_the_server(tester, name, value):
     if is_recorded:
         tester.keep("listUsage-garbled-limit", exchange)
     assert not tester.judge(validation.garbled_usage_query, exchange)
-
-
-@pytest.mark.independent
-@pytest.mark.parametrize(
-    ("operation_id", "need"),
-    [
-        pytest.param(operation_id, need, id=operation_id, marks=[pytest.mark.needs(need), *marks])
-        for operation_id, need, *marks in (
-            ("getWhoami", ANY_KEY, pytest.mark.records("getWhoami-user")),
-            ("listWorkflows", READER, pytest.mark.records("listWorkflows-summaries")),
-            ("getWorkflow", OWN_WORKFLOW, pytest.mark.records("getWorkflow-document")),
-            ("getWorkflowSchema", OWN_WORKFLOW, pytest.mark.records("getWorkflowSchema-fields")),
-            ("getExecution", ASYNC_RUN),
-            ("listUsage", ANY_KEY, pytest.mark.records("listUsage-rows")),
-        )
-    ],
-)
-@pytest.mark.proves(validation.bodiless)
-def test_bodiless_read_needs_no_content_type(tester, test_data, document, operation_id, need):
-    """A read without a body needs no Content-Type header."""
-    found = tester.need(need)
-    key = found if isinstance(found, Persona) else found.key
-    call = test_data.call_on_existing(document.operation_by_id[operation_id])
-    if isinstance(found, KeyAndResource) and "slug" in call.path_values:
-        call = call.having(path_values={"slug": found.resource.slug})
-
-    tester.send(operation_id, key, call)
 
 
 @pytest.mark.spends.with_args(once(CANCELLED_RUN))

@@ -81,7 +81,7 @@ def answered_alike(
         fact=_broken_by(exchange, plain, form, statuses),
         holds=is_alike(exchange, plain),
         expected=f"{answer(plain)}, as with the usual headers",
-        observed=f"{_what_came(exchange)}, which needs only: {sent}",
+        observed=f"{_what_came(exchange)}, sent with {sent}",
     )
 
 

@@ -73,13 +73,3 @@ def in_form(request: Request, form: HeaderForm) -> Request:
         if dimension in form:
             headers = variations[form[dimension]](headers)
     return replace(request, headers=headers)
-
-
-def needed(form: HeaderForm, is_different: Callable[[HeaderForm], bool]) -> dict[str, str]:
-    """Return the dimensions of a form without which ``is_different`` no longer holds."""
-    left = dict(form)
-    for dimension in form:
-        fewer = {name: each for name, each in left.items() if name != dimension}
-        if fewer and is_different(fewer):
-            left = fewer
-    return left

@@ -1,27 +1,19 @@
-"""Judge a finding by the responses to its replayed requests, and carry new ids into later requests."""
+"""Judge a finding by the response to its replayed request."""
 
-import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Final
 
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Source
 from knouds_harness.contract.shapes import as_json
-from knouds_harness.exchange.evidence import JSON, Exchange, Request
-from knouds_harness.exchange.execution_status import body_of
-from knouds_harness.exchange.script import parts_of
+from knouds_harness.exchange.evidence import JSON, Exchange
 from knouds_harness.judging.checks import all_checks
 from knouds_harness.judging.claim import Claim, answer
 from knouds_harness.judging.context import Context
 from knouds_harness.judging.drift import FACT, Gatherer, drift_finding
 from knouds_harness.judging.engine import claims_of
 from knouds_harness.runs.findings import Finding, Verdict, fingerprint
-
-GIVES_NAMES: Final = ("slug", "executionId", "account")
-"""Members of a response that name what was created."""
 
 
 class ReplayStatus(StrEnum):
@@ -43,22 +35,13 @@ def is_shown_by_suite(finding: Finding) -> bool:
 
 
 def judge_again(
-    finding: Finding, steps: Sequence[Exchange], answers: Sequence[Exchange], context: Context
+    finding: Finding, before: Exchange, after: Exchange, context: Context
 ) -> tuple[ReplayStatus, str]:
-    """Return what the new responses show, if all earlier ones are as good as in the run.
+    """Return what the new response shows.
 
     Raises:
-        CannotTell: They are not, or the response says nothing about the finding.
+        CannotTell: It says nothing about the finding.
     """
-    place = next(i for i, step in enumerate(steps) if step.id == finding.exchange_id)
-    before, after = steps[place], answers[place]
-    at_once = {step.id for part in parts_of(steps) if part.is_at_once for step in part.steps}
-    for number, (then, now) in enumerate(zip(steps, answers, strict=True), start=1):
-        if then is not before and then.id not in at_once and _is_worse(now, then):
-            raise CannotTell(
-                f"request {number}, {then.request.operation_id or then.request.path}, was answered "
-                f"{answer(now)}, but {answer(then)} in the run"
-            )
     if after.status == 429 and finding.status != 429:
         raise CannotTell("the target throttles")
     if after.status is None and finding.status is not None:
@@ -66,10 +49,7 @@ def judge_again(
     if finding.verdict is Verdict.ADDITIVE:
         return _drift(finding, after, context.document)
     claims = claims_of(finding.check, after, context)
-    verdict = _compared(finding, before, after) if claims is None else _claimed(finding, after, claims)
-    if verdict[0] is ReplayStatus.GONE and at_once:
-        raise CannotTell(f"{verdict[1]}, but concurrent requests may show it next time")
-    return verdict
+    return _compared(finding, before, after) if claims is None else _claimed(finding, after, claims)
 
 
 def _drift(finding: Finding, after: Exchange, document: Document) -> tuple[ReplayStatus, str]:
@@ -80,13 +60,6 @@ def _drift(finding: Finding, after: Exchange, document: Document) -> tuple[Repla
         if drift_finding(novelty, fact).fingerprint == finding.fingerprint:
             return ReplayStatus.STANDS, f"observed {novelty.says}, which the document does not name"
     return ReplayStatus.GONE, f"answered {answer(after)}"
-
-
-def _is_worse(now: Exchange, then: Exchange) -> bool:
-    """Whether an earlier step now has no usable response, or fails although it succeeded in the run."""
-    if now.status is None or now.status == 429 or now.status >= 500:
-        return now.status != then.status
-    return then.is_success and not now.is_success
 
 
 def _claimed(finding: Finding, after: Exchange, claims: Sequence[Claim]) -> tuple[ReplayStatus, str]:
@@ -135,44 +108,6 @@ def _place(finding: Finding, claim: Claim) -> str:
         status=finding.status,
         code=finding.code,
     )
-
-
-def newly_given(before: Exchange, after: Exchange) -> dict[str, str]:
-    """Map the names that a response gave in the run to those that it gives now."""
-    then, now = body_of(before), body_of(after)
-    return {
-        then[member]: now[member]
-        for member in GIVES_NAMES
-        if isinstance(then.get(member), str) and isinstance(now.get(member), str)
-    }
-
-
-def renamed(request: Request, new_by_old: Mapping[str, str]) -> Request:
-    """Replace names in the request's path, and strings in its body that equal them."""
-    path, body = request.path, request.body
-    for old, new in new_by_old.items():
-        path = re.sub(rf"/{re.escape(old)}(?=/|$)", lambda _, new=new: f"/{new}", path)  # type: ignore[misc]
-        body = body and body.replace(f'"{old}"'.encode(), f'"{new}"'.encode())
-    path_values = {name: new_by_old.get(value, value) for name, value in request.path_values.items()}
-    return replace(request, path=path, path_values=path_values, body=body)
-
-
-def with_members_of_now(request: Request, answered: Iterable[tuple[Exchange, Exchange]]) -> Request:
-    """Replace members in the request's body that repeat an earlier response by those of the new response.
-
-    So a document that is read and sent back is the one that the target shows now, which may have been fixed.
-    """
-    try:
-        sent = json.loads(request.body or b"")
-    except (ValueError, RecursionError):
-        return request
-    if not isinstance(sent, dict):
-        return request
-    now = dict(sent)
-    for before, after in answered:
-        then, here = body_of(before), body_of(after)
-        now |= {name: here[name] for name in sent.keys() & here.keys() if sent[name] == then.get(name)}
-    return request if now == sent else replace(request, body=json.dumps(now).encode())
 
 
 def value_at(document: JSON, pointer: str) -> JSON:

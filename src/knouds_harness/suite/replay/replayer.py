@@ -1,9 +1,6 @@
-"""Replay a finding: send its requests again, run its test, or compare target and profile again."""
+"""Replay a finding: send its request again, run its test, or compare target and profile again."""
 
-import json
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,19 +11,16 @@ from typing import Any, Final
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge
-from knouds_harness.errors import GuardStop, NotSent, UsageError
+from knouds_harness.errors import GuardStop, NotSent
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.creation_record import Ledger, append
 from knouds_harness.exchange.effectless_requests import NO_SUCH_MODEL, NO_SUCH_WORKFLOW
 from knouds_harness.exchange.evidence import KEY_HEADER, KEY_HERE, Exchange, Request
-from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.first_contact import first_contact
-from knouds_harness.exchange.minting import ask_control
 from knouds_harness.exchange.pricing import Pricing, has_inputs, resource_named
 from knouds_harness.exchange.profile_check import check_profile
 from knouds_harness.exchange.redaction import PLACEHOLDER
-from knouds_harness.exchange.script import SequencePart, parts_of, pause_s
 from knouds_harness.judging.claim import answer
 from knouds_harness.judging.context import Context
 from knouds_harness.judging.engine import PROFILE_CHECK, claims_of, contradiction_finding
@@ -37,14 +31,10 @@ from knouds_harness.runs.findings import Finding, Verdict
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.suite.replay.repeated_tests import RepeatedTests
 from knouds_harness.suite.replay.replay_judgement import (
-    GIVES_NAMES,
     CannotTell,
     ReplayStatus,
     is_shown_by_suite,
     judge_again,
-    newly_given,
-    renamed,
-    with_members_of_now,
 )
 from knouds_harness.targets.builtin import open_target
 from knouds_harness.targets.guards import Guard
@@ -57,6 +47,8 @@ _OF_HISTORY: Final = frozenset({"listUsage", "listUsageModels"})
 """Operations whose responses depend on earlier runs, also of other tests."""
 _MOST_TRIES: Final = 5
 """Tries to show a race."""
+_GIVES_NAMES: Final = ("slug", "executionId", "account")
+"""Members of a response that name what was created."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +103,6 @@ class Replayer:
     target_name: str
     conditions: Conditions = field(default_factory=Conditions)
     resources: ExitStack = field(default_factory=ExitStack)
-    wait: Callable[[float], None] = time.sleep
     show: Callable[[str], None] = lambda _: None
     left: tuple[str, ...] = ()
     runs: list[Path] = field(default_factory=list)
@@ -123,15 +114,14 @@ class Replayer:
         self._made = frozenset(_names_made(self.record))
 
     def replay_all(self, findings: Sequence[Finding]) -> Iterator[Replayed]:
-        """Send again what each finding rests on; if that does not tell, run the test that showed it.
+        """Send the request of each finding again; if that does not tell, run the test that showed it.
 
         Raises:
             GuardStop: A run was charged more than the limit of credits.
         """
         unsettled: list[Replayed] = []
         for number, finding in enumerate(findings, start=1):
-            requests = counted(len(finding.steps) or 1, "request")
-            self.show(f"sending {requests} of finding {number} of {len(findings)} again: {finding.fact}")
+            self.show(f"sending the request of finding {number} of {len(findings)} again: {finding.fact}")
             replayed = self.replay(finding)
             if replayed.status is ReplayStatus.OPEN and is_shown_by_suite(finding):
                 unsettled.append(replayed)
@@ -186,32 +176,26 @@ class Replayer:
         return replace(before, status=status, reason=reason)
 
     def replay(self, finding: Finding) -> Replayed:
-        """Send the request of one finding again, or the sequence that it needs, and judge the response."""
+        """Send the request of one finding again, and judge the response."""
         try:
             if finding.check == PROFILE_CHECK:
                 return Replayed(finding, *self._profile_again(finding))
-            steps = self._evidence(finding)
-            answers = self._sent_again(steps)
+            before = self._evidence(finding)
+            after = self._sent_again(before)
             context = Context(
-                document=self.document,
-                shapes=self._shapes,
-                keys=self._personas,
-                resources=self._known(answers),
+                document=self.document, shapes=self._shapes, keys=self._personas, resources=self._known()
             )
-            status, reason = judge_again(finding, steps, answers, context)
+            status, reason = judge_again(finding, before, after, context)
         except CannotTell as reason_why:
             status, reason = ReplayStatus.OPEN, str(reason_why)
         return Replayed(finding=finding, status=status, reason=reason)
 
-    def _known(self, answers: Sequence[Exchange]) -> KnownResources:
-        """Return what the target's profile and the answers so far tell of what is there."""
+    def _known(self) -> KnownResources:
+        """Return what the target's profile tells of what is there."""
         target = self._opened().target
-        known = KnownResources(
+        return KnownResources(
             target.workflows, target.models, user_of=lambda persona: self._personas[persona].user
         )
-        for each in answers:
-            known.note(each)
-        return known
 
     def _profile_again(self, finding: Finding) -> tuple[ReplayStatus, str]:
         """Return whether the target still contradicts its profile in the same place."""
@@ -225,28 +209,24 @@ class Replayer:
                 return ReplayStatus.GONE, f"answered {answer(now)}, which does not contradict the profile"
         raise CannotTell("the profile and the target were not compared there")
 
-    def _evidence(self, finding: Finding) -> list[Exchange]:
-        steps = [
-            self.record.exchange_by_id.get(each) for each in finding.steps or (finding.exchange_id or "",)
-        ]
-        found = [step for step in steps if step is not None]
-        if len(found) < len(steps):
+    def _evidence(self, finding: Finding) -> Exchange:
+        shown_by = self.record.exchange_by_id.get(finding.exchange_id or "")
+        if shown_by is None:
             raise CannotTell("its exchange is not in the record")
         if finding.family in _OF_SEVERAL_EXCHANGES:
             raise CannotTell("its check judges several exchanges together")
+        if len(finding.steps) > 1:
+            raise CannotTell(f"it rests on {len(finding.steps)} requests")
         if finding.verdict is Verdict.ADDITIVE and finding.operation is None:
             raise CannotTell("it is a delivery, which the target sends")
-        if is_shown_by_suite(finding) and self._is_relation(finding, found):
+        if is_shown_by_suite(finding) and self._is_relation(finding, shown_by):
             raise CannotTell("its check relates several responses")
-        return found
+        return shown_by
 
-    def _is_relation(self, finding: Finding, steps: Sequence[Exchange]) -> bool:
-        """Whether the finding needs more than sending its requests again and judging the one response."""
-        shown_by = self.record.exchange_by_id[finding.exchange_id or ""]
+    def _is_relation(self, finding: Finding, shown_by: Exchange) -> bool:
+        """Whether the finding needs more than sending its request again and judging the one response."""
         if shown_by.request.operation_id in _OF_HISTORY and finding.where.startswith("/"):
             return True
-        if any(part.is_at_once and shown_by in part.steps for part in parts_of(steps)):
-            return True  # next time, another of the concurrent requests may get this response
         context = Context(document=self.document, shapes=self._shapes, keys=self.record.setup.target.personas)
         return claims_of(finding.check, shown_by, context) is None
 
@@ -272,101 +252,37 @@ class Replayer:
         path = self.record.folder / f"created-{token_hex(6)}.jsonl"
         return CreatedWorkflows(target=target, ledger=Ledger(write=partial(append, path)))
 
-    def _sent_again(self, steps: Sequence[Exchange]) -> list[Exchange]:
+    def _sent_again(self, before: Exchange) -> Exchange:
         client = self._opened()
-        answers: list[Exchange] = []
         try:
-            for part in parts_of(steps):
-                if answers:
-                    self.wait(pause_s(steps[len(answers) - 1], part.steps[0]))
-                answers += self._part_again(part, client, list(zip(steps, answers, strict=False)))
+            after = client.send(self._restored(before, client), key=self._key(before, client))
         except (GuardStop, NotSent) as refused:
             raise CannotTell(f"a guard forbids it: {str(refused).partition(chr(10))[0]}") from None
-        finally:
-            self._undo(steps, answers, client)
-        return answers
+        if after.is_success and after.request.action is not Action.READ:
+            self._undo(client)
+        return after
 
-    def _part_again(
-        self, part: SequencePart, client: Client, answered: list[tuple[Exchange, Exchange]]
-    ) -> Iterator[Exchange]:
-        """Send the requests of one part, at once or one by one, and yield their exchanges."""
-        if part.is_at_once:
-            prepared = [self._prepared(step, client, answered) for step in part.steps]
-            with ThreadPoolExecutor(len(prepared)) as senders:
-                yield from senders.map(lambda each: client.send(each[0], key=each[1]), prepared)
-            return
-        for step in part.steps:
-            if step.is_control:
-                now = self._minted(step, client, answered)
-            else:
-                request, key = self._prepared(step, client, answered)
-                now = client.send(request, key=key)
-            yield now
-            answered.append((step, now))
-
-    def _prepared(
-        self, step: Exchange, client: Client, answered: Sequence[tuple[Exchange, Exchange]]
-    ) -> tuple[Request, Secret | None]:
-        """Return a step's request as it is sent now, and its key if that is not the persona's own."""
-        given = _given(answered)
-        if PLACEHOLDER.search(step.request.path) or PLACEHOLDER.search(_text_of(step.request)):
-            raise CannotTell("it holds a secret's placeholder, or text of the target that looks like one")
-        request = renamed(with_members_of_now(step.request, answered), given)
-        return self._restored(step, request, client, given.values()), self._key(step, client)
-
-    def _minted(
-        self, step: Exchange, client: Client, answered: Sequence[tuple[Exchange, Exchange]]
-    ) -> Exchange:
-        """Repeat a step with the control plane; later requests send the key that it mints now."""
-        payload = json.loads(renamed(step.request, _given(answered)).body or b"{}")
-        if "{{" in json.dumps(payload):
-            raise CannotTell("it needs a key with a webhook of the run")
-        what, before = step.request.path.rpartition("/")[2], body_of(step)
-        if what not in ("keys", "accounts", "clock"):
-            raise CannotTell(f"no test asks a control plane for {what}")
-        try:
-            answer = ask_control(client, what, payload)
-        except UsageError:
-            raise CannotTell("it needs a control plane, which the target does not have") from None
-        if what == "keys":
-            name = str(before.get("name"))
-            client.add_persona(
-                Persona(
-                    name=name,
-                    secret=Secret(str(answer["secret"]), f"key:{name}"),
-                    capabilities=frozenset(payload["capabilities"]),
-                    user=str(payload["account"]),
-                    tier="",
-                )
-            )
-        return replace(step, body=json.dumps({**before, "account": answer.get("account")}).encode())
-
-    def _undo(self, steps: Sequence[Exchange], answers: Sequence[Exchange], client: Client) -> None:
-        done = [
-            (before, after)
-            for before, after in zip(steps, answers, strict=False)
-            if (after.status or 500) < 300 and after.request.action is not Action.READ
-        ]
-        if done and self.target_name == SANDBOX:
+    def _undo(self, client: Client) -> None:
+        if self.target_name == SANDBOX:
             self._client = None
             self.resources.close()  # the next finding gets a fresh one
             return
-        if done:
-            removed = client.remove_left()
-            self.left = removed.left
-            if removed.was_interrupted:
-                raise KeyboardInterrupt
+        removed = client.remove_left()
+        self.left = removed.left
+        if removed.was_interrupted:
+            raise KeyboardInterrupt
 
-    def _restored(self, step: Exchange, request: Request, client: Client, given: Collection[str]) -> Request:
+    def _restored(self, before: Exchange, client: Client) -> Request:
         """Put the keys back into a request; fails if one is unknown, or if it needs resources of the run.
 
         Keys are restored in headers and in the query, where any other text with braces is encoded in the URL.
-        ``given`` are the names that the target has given in the replay.
         """
+        request, body = before.request, _text_of(before.request)
+        if PLACEHOLDER.search(request.path) or PLACEHOLDER.search(body):
+            raise CannotTell("it holds a secret's placeholder, or text of the target that looks like one")
         if request.persona is not None:
             _secret(request.persona, client)
-        made = self._made - {*client.target.workflows, *given}
-        body = _text_of(request)
+        made = self._made - {*client.target.workflows}
         if not made.isdisjoint(request.path_values.values()) or any(f'"{name}"' in body for name in made):
             raise CannotTell("it is about a resource that was made for the run")
         self._require_price(request, client)
@@ -374,7 +290,7 @@ class Replayer:
             request,
             cost_credits=0.0,  # a record says nothing about the price
             query=tuple(
-                (name, _with_keys(value, client) if f"{name}={value}" in step.url else value)
+                (name, _with_keys(value, client) if f"{name}={value}" in before.url else value)
                 for name, value in request.query
             ),
             headers=tuple((name, _with_keys(value, client)) for name, value in request.headers),
@@ -406,15 +322,10 @@ class Replayer:
         return Secret(_with_keys(added[0], client), "key:unknown") if added else None
 
 
-def _given(answered: Iterable[tuple[Exchange, Exchange]]) -> dict[str, str]:
-    """Map names that the target gave in the run to those that it gave now."""
-    return {old: new for pair in answered for old, new in newly_given(*pair).items()}
-
-
 def _names_made(record: RunRecord) -> Iterator[str]:
     for exchange in record.exchange_by_id.values():
         if exchange.request.action in (Action.WRITE, Action.RUN) and exchange.status in (200, 201, 202):
-            given = map(exchange.members.get, GIVES_NAMES)
+            given = map(exchange.members.get, _GIVES_NAMES)
             yield from (name for name in given if name and isinstance(name, str))
 
 

@@ -33,7 +33,7 @@ def test_difference_breaks_what_a_page_says(came, dimension, fact):
     claim = judged(came, **{dimension: "other"})
 
     assert (claim.holds, claim.fact) == (False, fact)
-    assert claim.observed.endswith(f"needs only: {dimension} other")
+    assert claim.observed.endswith(f"sent with {dimension} other")
 
 
 @pytest.mark.parametrize(

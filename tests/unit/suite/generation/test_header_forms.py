@@ -1,4 +1,4 @@
-"""Requests with other headers, and which of them a difference needs."""
+"""Requests with other headers."""
 
 import httpx
 import pytest
@@ -7,7 +7,7 @@ from example_targets import SECRETS, make_target
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.curl import ShellNames, curl
 from knouds_harness.exchange.evidence import Request
-from knouds_harness.suite.generation.header_forms import DIMENSIONS, header_form, in_form, needed
+from knouds_harness.suite.generation.header_forms import DIMENSIONS, header_form, in_form
 
 WRITE = Request(
     method="POST",
@@ -72,10 +72,3 @@ def test_request_without_a_key_gets_none():
     got, _, _ = sent_as(in_form(Request(method="GET", path="/api/health"), {}))
 
     assert "x-api-key" not in {name.lower() for name, _ in got}
-
-
-@pytest.mark.parametrize("causes", [{"Accept"}, {"order", "User-Agent"}])
-def test_only_what_a_difference_needs_is_left(causes):
-    form = needed(header_form(1), lambda form: causes <= form.keys())
-
-    assert form.keys() == causes
