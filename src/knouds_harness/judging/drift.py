@@ -1,22 +1,18 @@
 """Drift: what responses hold beyond the document. Every exchange adds to it; it never fails a run."""
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field, replace
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from typing import Final
 
-from knouds_harness.contract.document import Document
-from knouds_harness.contract.known_places import FREE, KnownPlaces
+from knouds_harness.contract.document import Document, escape
+from knouds_harness.contract.known_places import KnownPlace, KnownPlaces, named_form
 from knouds_harness.contract.operations import Action, Fact
 from knouds_harness.exchange.curl import ShellNames, curl
-from knouds_harness.exchange.evidence import Exchange, KeptBodies, Pairs
-from knouds_harness.judging.observed_schema import (
-    MOST_PER_PLACE,
-    ObservedPlace,
-    SentValues,
-    Sighting,
-    look,
-    note,
-)
+from knouds_harness.exchange.evidence import JSON, Exchange, KeptBodies, Pairs
 from knouds_harness.runs.findings import Finding, Verdict, fingerprint
 
 FACT: Final = "ground.additive-change-is-legal"
@@ -46,7 +42,25 @@ _SHOWS_WHAT_WAS_SENT: Final = "Workflows"
 _BREAKING: Final = frozenset({Verdict.BREACH, Verdict.CONFLICT})
 
 
-@dataclass(frozen=True, kw_only=True)
+_TYPE_BY_CLASS: Final = {
+    dict: "object",
+    list: "array",
+    str: "string",
+    int: "number",
+    float: "number",
+    bool: "boolean",
+    type(None): "null",
+}
+_MOST: Final = 100
+"""Limits what is new by operation and kind, so that a server that invents names cannot fill the record."""
+_LONGEST_NAME: Final = 80
+_LARGEST_BYTES: Final = 200_000
+_Note = Callable[..., None]
+_Key = tuple[str, str | None, str, str]
+"""Kind, operation, place and value of what is new."""
+
+
+@dataclass(kw_only=True, slots=True)
 class Novelty:
     """Something that one operation shows and the document does not name.
 
@@ -55,26 +69,27 @@ class Novelty:
         operation: The operationId; None for webhook deliveries.
         where: A JSON pointer, ``header NAME``, or empty for a status; after ``delivery`` for webhooks.
         value: The new code, status or value; empty for members and headers.
+        first: The exchange that showed it first.
+        types: The JSON types of a member.
     """
 
     kind: str
     operation: str | None
     where: str
-    value: str = ""
-    says: str
-    seen: Sighting
-
-
-@dataclass(kw_only=True)
-class _Answers:
-    """What was seen in all responses of one operation and status, or in all deliveries of one event."""
-
-    operation: str | None
-    is_documented: bool
-    body: ObservedPlace
-    codes: dict[str, Sighting] = field(default_factory=dict)
-    headers: dict[str, ObservedPlace] = field(default_factory=dict)
+    value: str
+    first: Exchange
     count: int = 0
+    types: set[str] = field(default_factory=set)
+    statuses: set[int | None] = field(default_factory=set)
+
+    @property
+    def says(self) -> str:
+        """What is new, in words."""
+        if self.kind == "member":
+            return f"a member ({' or '.join(sorted(self.types))})"
+        return {"header": "a header", "status": f"status {self.value}"}.get(
+            self.kind, f"the {self.kind} {self.value}"
+        )
 
 
 class Gatherer:
@@ -83,8 +98,8 @@ class Gatherer:
     def __init__(self, document: Document) -> None:
         self._document = document
         self._known = KnownPlaces(document)
-        self._answers: dict[tuple[str, int], _Answers] = {}
-        self._deliveries: dict[str, _Answers] = {}
+        self._found: dict[_Key, Novelty] = {}
+        self._counts = Counter[tuple[str, str | None]]()
         self._sent_values = SentValues()
         self._bodies = KeptBodies()
 
@@ -96,130 +111,157 @@ class Gatherer:
             return
         if exchange.request.action is Action.WRITE and exchange.request.body:
             self._sent_values.remember(exchange.request.body)
-        found, kept = self._answers.get((operation.id, status)), self._bodies.kept(exchange)
-        if found is None:
-            found = self._answers[operation.id, status] = _Answers(
-                operation=operation.id,
-                is_documented=status in operation.responses,
-                body=ObservedPlace(known=self._known.body(operation, status), first=kept),
-            )
-        sent = self._sent_values if operation.tag == _SHOWS_WHAT_WAS_SENT else None
-        found.count += 1
-        self._add_headers(found, exchange.headers, kept)
+
+        def note(kind: str, where: str, value: str = "", *, shown: JSON = None) -> None:
+            self._note((kind, operation.id, where, value), exchange, shown)
+
+        if status not in operation.responses and 400 <= status < 500:
+            note("status", "", str(status))
+        if status >= 400 and exchange.code is not None and exchange.code not in self._known.codes:
+            note("code", "/code", exchange.code)
+        self._look_at_headers(exchange.headers, note)
         if exchange.body and (body := exchange.json_or_none()) is not None:
-            look(found.body, body, kept, sent=sent)
-        if status >= 400 and exchange.code is not None:
-            note(found.codes, exchange.code, kept)
+            sent = self._sent_values if operation.tag == _SHOWS_WHAT_WAS_SENT else None
+            _look(self._known.body(operation, status), "", body, note, sent)
 
     def add_delivery(self, exchange: Exchange) -> None:
         """Add a webhook delivery: its request is the server's, its response ours."""
+
+        def note(kind: str, where: str, value: str = "", *, shown: JSON = None) -> None:
+            self._note((kind, None, f"delivery {where}", value), exchange, shown)
+
         payload = exchange.request.members
-        event = payload.get("event")
-        if not isinstance(event, str):
-            return
-        found = self._deliveries.get(event)
-        if found is None:
-            if len(self._deliveries) >= MOST_PER_PLACE:
-                return
-            body = ObservedPlace(known=self._known.delivery, first=exchange)
-            found = self._deliveries[event] = _Answers(operation=None, is_documented=True, body=body)
-        found.count += 1
-        self._add_headers(found, exchange.request.headers, exchange)
-        look(found.body, payload, exchange, sent=None)
+        if isinstance(payload.get("event"), str):
+            self._look_at_headers(exchange.request.headers, note)
+            _look(self._known.delivery, "", payload, note, None)
 
     def novelties(self, findings: Collection[Finding] = ()) -> list[Novelty]:
         """Return what the document does not name, once per operation and place.
 
         Statuses and codes that one of ``findings`` reports as a breach or conflict are left out.
         """
-        broken = {(each.operation, each.status) for each in findings if each.verdict in _BREAKING}
-        with_code = {
-            (each.operation, each.status, each.code) for each in findings if each.verdict in _BREAKING
-        }
-        found: dict[tuple[str, str | None, str, str], Novelty] = {}
-        for (operation, status), answers in self._answers.items():
-            for new in self._new_in(answers, status):
-                if new.kind == "status" and (operation, status) in broken:
-                    continue
-                if new.kind == "code" and (operation, status, new.value) in with_code:
-                    continue
-                _join(found, new)
-        for answers in self._deliveries.values():
-            for new in self._new_in(answers, None):
-                _join(found, replace(new, where=f"delivery {new.where}"))
-        return list(found.values())
+        broken = [each for each in findings if each.verdict in _BREAKING]
+        statuses = {("status", each.operation, str(each.status)) for each in broken}
+        codes = {(each.operation, each.status, each.code) for each in broken}
+        return [
+            new
+            for new in self._found.values()
+            if (new.kind, new.operation, new.value) not in statuses
+            and not (new.kind == "code" and {(new.operation, s, new.value) for s in new.statuses} <= codes)
+        ]
 
-    def _add_headers(self, found: _Answers, headers: Pairs, exchange: Exchange) -> None:
-        for name in dict.fromkeys([name.lower() for name, _ in headers]):
-            if name in TRANSPORT_HEADERS or name.startswith(_TRANSPORT_PREFIXES):
-                continue
-            seen = found.headers.get(name)
-            if seen is None:
-                if len(found.headers) >= MOST_PER_PLACE:
-                    continue
-                is_drift = name not in self._known.headers
-                seen = found.headers[name] = ObservedPlace(known=FREE, first=exchange, is_drift=is_drift)
-            seen.count += 1
+    def _look_at_headers(self, headers: Pairs, note: _Note) -> None:
+        for name in {name.lower(): None for name, _ in headers}:
+            is_of_transport = name in TRANSPORT_HEADERS or name.startswith(_TRANSPORT_PREFIXES)
+            if not is_of_transport and name not in self._known.headers:
+                note("header", f"header {name}")
 
-    def _new_in(self, found: _Answers, status: int | None) -> Iterator[Novelty]:
-        operation = found.operation
-        if not found.is_documented and status is not None and 400 <= status < 500:
-            seen = Sighting(first=found.body.first, count=found.count)
-            yield Novelty(
-                kind="status",
-                operation=operation,
-                where="",
-                value=str(status),
-                says=f"status {status}",
-                seen=seen,
+    def _note(self, key: _Key, exchange: Exchange, shown: JSON) -> None:
+        kind, operation, where, value = key
+        new = self._found.get(key)
+        if new is None:
+            if len(value) > _LONGEST_NAME or self._counts[kind, operation] >= _MOST:
+                return
+            self._counts[kind, operation] += 1
+            first = self._bodies.kept(exchange)
+            new = self._found[key] = Novelty(
+                kind=kind, operation=operation, where=where, value=value, first=first
             )
-        for code, seen in found.codes.items():
-            if code not in self._known.codes:
-                yield Novelty(
-                    kind="code",
-                    operation=operation,
-                    where="/code",
-                    value=code,
-                    says=f"the code {code}",
-                    seen=seen,
-                )
-        for name, header in found.headers.items():
-            if header.is_drift:
-                seen = Sighting(first=header.first, count=header.count)
-                yield Novelty(
-                    kind="header", operation=operation, where=f"header {name}", says="a header", seen=seen
-                )
-        for place in found.body.all():
-            if place.is_drift:
-                seen = Sighting(first=place.first, count=place.count)
-                says = f"a member ({' or '.join(sorted(place.types))})"
-                yield Novelty(kind="member", operation=operation, where=place.pointer, says=says, seen=seen)
-            for value, seen in place.values.items():
-                if value not in (place.known.listed or ()):
-                    says = f"the value {value}"
-                    yield Novelty(
-                        kind="value",
-                        operation=operation,
-                        where=place.pointer,
-                        value=value,
-                        says=says,
-                        seen=seen,
-                    )
+        new.count += 1
+        new.types.add(_TYPE_BY_CLASS[type(shown)])
+        new.statuses.add(exchange.status)
 
 
-def _join(found: dict[tuple[str, str | None, str, str], Novelty], new: Novelty) -> None:
-    key = (new.kind, new.operation, new.where, new.value)
-    known = found.get(key)
-    if known is None:
-        found[key] = new
-        return
-    first = min(known.seen.first, new.seen.first, key=lambda exchange: exchange.started_at)
-    found[key] = replace(known, seen=Sighting(first=first, count=known.seen.count + new.seen.count))
+def _look(place: KnownPlace, pointer: str, value: JSON, note: _Note, sent: SentValues | None) -> None:
+    """Note what is new in a body. Called for every response, so it has to be fast.
+
+    A map with names of the user's own, or a member that is new itself, is not searched.
+    """
+    if isinstance(value, dict):
+        for name, each in value.items() if place.members else ():
+            known = place.members.get(name)
+            if known is None:
+                _note_member(place, f"{pointer}/{escape(name)}", each, note, sent)
+            elif known.members or known.items or known.listed is not None:
+                _look(known, f"{pointer}/{escape(name)}", each, note, sent)
+    elif isinstance(value, list) and place.items is not None:
+        for each in value:
+            _look(place.items, f"{pointer}/*", each, note, sent)
+    elif isinstance(value, str) and place.listed is not None:
+        name = named_form(value)
+        if name not in place.listed and (sent is None or not sent.is_our_text(value)):
+            note("value", pointer, name)
+
+
+def _note_member(place: KnownPlace, where: str, value: JSON, note: _Note, sent: SentValues | None) -> None:
+    is_named = not place.is_free and len(_last(where)) <= _LONGEST_NAME
+    if is_named and (sent is None or not sent.is_our_member(where)):
+        note("member", where, shown=value)
+
+
+class SentValues:
+    """Members and texts that the suite wrote into workflows: when they come back, they are not drift.
+
+    A workflow that is read and written again also holds what the server added to it. So the side that sent a
+    member or text first counts as its author.
+    """
+
+    def __init__(self) -> None:
+        self._ours: dict[str, set[str]] = defaultdict(set)
+        self._theirs: dict[str, set[str]] = defaultdict(set)
+        self._our_texts: set[str] = set()
+        self._their_texts: set[str] = set()
+
+    def remember(self, body: bytes) -> None:
+        """Note the members and texts of a request body, if it is JSON."""
+        if len(body) > _LARGEST_BYTES:
+            return
+        try:
+            value = json.loads(body)
+        except (ValueError, RecursionError):
+            return
+        pending: list[tuple[str, JSON]] = [("", value)]
+        while pending:
+            where, each = pending.pop()
+            if isinstance(each, dict):
+                for name, member in each.items():
+                    pointer = f"{where}/{escape(name)}"
+                    if not _has(self._theirs, pointer):
+                        self._ours[_last(pointer)].add(pointer)
+                    pending.append((pointer, member))
+            elif isinstance(each, list):
+                pending += [(f"{where}/*", item) for item in each]
+            elif isinstance(each, str) and each not in self._their_texts:
+                self._our_texts.add(each)
+
+    def is_our_member(self, pointer: str) -> bool:
+        """Return whether a member came from us; if not, it counts as the server's from now on."""
+        if _has(self._ours, pointer):
+            return True
+        self._theirs[_last(pointer)].add(pointer)
+        return False
+
+    def is_our_text(self, text: str) -> bool:
+        """Return whether a text came from us; if not, it counts as the server's from now on."""
+        if text in self._our_texts:
+            return True
+        self._their_texts.add(text)
+        return False
+
+
+def _has(pointers: dict[str, set[str]], pointer: str) -> bool:
+    """Whether one pointer ends with the other: lists and schemas show parts of a workflow elsewhere."""
+    known = pointers.get(_last(pointer), ())
+    return any(each.endswith(pointer) or pointer.endswith(each) for each in known)
+
+
+def _last(pointer: str) -> str:
+    return pointer.rpartition("/")[2]
 
 
 def drift_finding(novelty: Novelty, fact: Fact, names: ShellNames | None = None) -> Finding:
     """Turn a novelty into a finding."""
-    first = novelty.seen.first
+    first = novelty.first
     check = f"drift.{novelty.kind}"
     return Finding(
         check=check,
@@ -243,5 +285,5 @@ def drift_finding(novelty: Novelty, fact: Fact, names: ShellNames | None = None)
             where=novelty.where,
             code=novelty.value or None,
         ),
-        count=novelty.seen.count,
+        count=novelty.count,
     )

@@ -70,7 +70,7 @@ def test_novelty_is_listed_once_with_first_exchange_and_count():
 
     (novelty,) = gatherer.novelties()
 
-    assert (novelty.seen.first.id, novelty.seen.count) == ("x00007", 2)
+    assert (novelty.first.id, novelty.count) == ("x00007", 2)
 
 
 def test_place_is_listed_once_for_all_statuses():
@@ -222,7 +222,7 @@ def test_long_body_is_kept_in_part():
     """Each place keeps its first response, and a server could fill each with megabytes."""
     (novelty,) = gathered(whoami(team="x" * 1_000_000)).novelties()
 
-    assert len(novelty.seen.first.body) == KEPT_BYTES
+    assert len(novelty.first.body) == KEPT_BYTES
 
 
 def test_flood_of_names_is_bounded():
