@@ -18,7 +18,6 @@ from knouds_harness.judging.checks import (
 )
 from knouds_harness.judging.checks.concurrency import created_slug
 from knouds_harness.judging.checks.envelopes import form, refusals
-from knouds_harness.judging.claim import answer
 from knouds_harness.suite.support.usage_rows import await_rows, row_of_request
 from knouds_harness.suite.support.workflow_authoring import text_fields
 from knouds_harness.suite.untested import Untested
@@ -284,7 +283,7 @@ def test_runs_of_a_key_on_its_last_credits(tester, test_data):
         if len(exchanges) > times + had_credits / price:
             raise Untested(f"the credits of keys.{persona.name}: it has more, as it can still pay for a run")
     if last.status != 402:
-        raise Untested(f"a run that is refused for its credits: it was answered {answer(last)}")
+        raise Untested(f"a run that is refused for its credits: it was answered {last.answer}")
 
     tester.judge(refusals.too_few_credits, last)
     admitted = are_admitted(exchanges)

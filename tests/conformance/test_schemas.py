@@ -10,7 +10,7 @@ from knouds_harness.exchange.workflow_names import fresh_name, marked
 from knouds_harness.judging.checks import schemas, validation
 from knouds_harness.suite.generation.strategies import valid_calls
 from knouds_harness.targets.needs.keys import ADMIN_KEY, ANY_KEY, AUTHOR, READER
-from knouds_harness.targets.needs.rate_limits import LIMITED_KEY, limited_runs
+from knouds_harness.targets.needs.rate_limits import LIMITED_KEY
 from knouds_harness.targets.needs.runs import (
     ANY_RUN,
     ASYNC_RUN,
@@ -220,18 +220,6 @@ def test_runs_of_models_have_the_documented_shape(tester, test_data):
     """A run of every model has the documented shape."""
     key, _ = tester.need(MODEL_RUN)
     test_data.run_at_once([(key, each) for each in every(MODEL_RUN)(tester.target)])
-
-
-@pytest.mark.limited
-@pytest.mark.spends.with_args(limited_runs(1))
-@shows(schemas.limited_run_headers)
-def test_run_on_a_limited_tier_has_rate_limit_headers(tester, test_data):
-    """A run of an account on a limited tier carries the three rate-limit headers."""
-    key = tester.need(LIMITED_KEY)
-
-    exchange = test_data.run(test_data.cheapest_workflow(key), key)
-
-    tester.judge(schemas.limited_run_headers, exchange)
 
 
 @pytest.mark.waits

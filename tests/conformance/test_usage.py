@@ -137,21 +137,14 @@ def test_no_row_is_of_two_accounts(tester):
             tester.judge(usage.no_row_of_two, page, theirs=theirs)
 
 
-@pytest.mark.proves(usage.no_canvas_rows)
-@pytest.mark.parametrize("status", [None, "completed", "failed"])
-def test_no_usage_row_comes_from_the_canvas(tester, status):
-    """No row comes from the canvas, filtered or not."""
-    query = {"status": status} if status else {}
-
-    read_page(tester, tester.need(ANY_KEY), limit=MAX_LIMIT, **query)
-
-
-@pytest.mark.proves(usage.no_provider_ids, schemas.body)
-def test_usage_shows_no_internal_id_of_a_provider(tester):
-    """No row and no list of models names a model by its provider's internal id."""
+@pytest.mark.proves(usage.no_provider_ids, usage.no_canvas_rows, schemas.body)
+def test_usage_shows_nothing_internal(tester):
+    """No row comes from the canvas, filtered or not; none names a model by its provider's internal id."""
     owner = tester.need(ANY_KEY)
 
     read_pages(tester, owner)
+    for status in ("completed", "failed"):
+        read_page(tester, owner, limit=MAX_LIMIT, status=status)
     tester.send("listUsageModels", owner)
 
 

@@ -8,7 +8,6 @@ from knouds_harness.exchange.evidence import Call, members_of, objects_in
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks import schemas, times, workflows
-from knouds_harness.judging.claim import answer
 from knouds_harness.judging.workflow_model import WRITABLE_MEMBERS, WorkflowModel, slug_from_name
 from knouds_harness.suite.support.workflow_authoring import (
     draft,
@@ -107,7 +106,7 @@ def test_same_name_of_another_account(tester, test_data):
 
     created, other_slug = test_data.create(stranger, {**document, "description": "the second"})
 
-    tester.judge(workflows.suffixed_slug, created, slug=other_slug or answer(created), allowed=allowed)
+    tester.judge(workflows.suffixed_slug, created, slug=other_slug or created.answer, allowed=allowed)
     tester.judge(workflows.untouched, read(tester, owner, slug), before=before)
 
 
@@ -248,7 +247,7 @@ def test_free_account_creates_one_workflow(tester, test_data):
 
     created = [exchange for exchange in first if exchange.is_success]
     if not created:  # a free account's key may be good for nothing
-        raise Untested(f"a workflow to write to: creating one was answered {answer(first[0])}")
+        raise Untested(f"a workflow to write to: creating one was answered {first[0].answer}")
     for exchange in created[1:]:
         tester.judge(workflows.second_of_free_account, exchange)
     for name in (fresh_name("Second"), fresh_name("Third")):
@@ -368,7 +367,7 @@ def test_move_to_a_folder_of_our_own(tester, test_data):
 
     for exchange in moved_to(tester, owner, slug, before, f"harness-{fresh_name('folder')[8:20]}"):
         if not exchange.is_success:
-            raise Untested(f"a folder: a move to one of our own was answered {answer(exchange)}")
+            raise Untested(f"a folder: a move to one of our own was answered {exchange.answer}")
 
 
 def moved_to(tester, owner, slug, before, folder_id):

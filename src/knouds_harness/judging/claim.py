@@ -233,7 +233,7 @@ def status_is(exchange: Exchange, *statuses: int, fact: str) -> Claim:
         fact=fact,
         holds=exchange.status in statuses,
         expected=" or ".join(str(status) for status in statuses),
-        observed=answer(exchange),
+        observed=exchange.answer,
     )
 
 
@@ -252,8 +252,3 @@ def explain(check: Check[...], claim: Claim) -> str:
     """Describe a claim that does not hold in one line."""
     place = f" at {claim.where}" if claim.where else ""
     return f"{claim.fact}{place} ({claim.difference}; {check.id})"
-
-
-def answer(exchange: Exchange) -> str:
-    """Describe what came back: status and code, or the transport's failure."""
-    return exchange.answer

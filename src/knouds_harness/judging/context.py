@@ -28,7 +28,6 @@ class Context:
             export may leave out cookies and keys.
         applying: Ids of checks that the sender knows to apply.
         known: More arguments for checks, by name.
-        resources: What is known of workflows, models and executions.
     """
 
     document: Document

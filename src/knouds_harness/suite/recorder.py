@@ -15,7 +15,7 @@ from knouds_harness.exchange.contradictions import Contradiction
 from knouds_harness.exchange.curl import ShellNames
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.script import parts_of, script
-from knouds_harness.judging.claim import Check, Claim, answer, explain
+from knouds_harness.judging.claim import Check, Claim, explain
 from knouds_harness.judging.context import Context
 from knouds_harness.judging.drift import FACT, Gatherer, drift_finding
 from knouds_harness.judging.engine import contradiction_finding, finding_of, judge
@@ -37,11 +37,7 @@ class Received:
     """A webhook delivery, with what is needed to judge it.
 
     Attributes:
-        raw: The body's bytes as received.
         secret: Signs deliveries to this mailbox.
-        exchange: The delivery as redacted evidence.
-        execution_id: The execution that it names.
-        is_taken: Whether the receiver accepted it.
     """
 
     raw: bytes
@@ -58,8 +54,6 @@ class CurrentTest(threading.local):
         test: Its pytest id; empty between tests, and for a user's test.
         failing: Findings that fail the run, by fingerprint; also by the exchange that showed them.
         new: The fingerprints of all findings that no test had shown before.
-        claimed: Facts that were seen to hold, or not to hold.
-        last: The newest response, in words.
         answers: The newest response of each operation, if responses are kept.
         kept: The responses or deliveries that the test has named as outcomes.
     """
@@ -85,14 +79,10 @@ class FindingRecorder:
     Attributes:
         strict: Assumptions that do not hold fail the run too.
         names: Shell variables for the target and its keys.
-        user_checks: The user's checks; they judge every exchange, after those of the harness.
         user_errors: The first error of each of the user's checks, with its place, by check id.
-        duration_s_by_test: How long the body of each test took, by test id.
         keeps_answers: Keep the responses of the running test, even long ones, as ``record`` needs them.
         answered: The answer that each finding was first seen in, for a terminal, by fingerprint.
         broken_by_exchange: What fails the run about each exchange, each in one line.
-        checks_by_exchange: The ids of the checks that claimed something about each exchange.
-        gatherer: Collects what every exchange shows, for drift.
     """
 
     document: Document
@@ -183,7 +173,7 @@ class FindingRecorder:
             return
         self.gatherer.add(exchange)
         operation_id = exchange.request.operation_id
-        self.shown.last = f"{operation_id or exchange.request.path} was answered {answer(exchange)}"
+        self.shown.last = f"{operation_id or exchange.request.path} was answered {exchange.answer}"
         if self.keeps_answers:
             self.shown.answers[operation_id] = exchange
         for own in self.user_checks:

@@ -114,25 +114,26 @@ class SuiteSchedule:
         return any(getattr(key, "user", None) == account for key in keys)
 
     def _begin_early(self) -> None:
-        items = [item for item in self._items if not self._is_paid_last(item)]
+        """Begin what runs beside all other tests: what waits, and on a distant target what is independent.
+
+        If a window is filled in real time, it takes runs that have to be made anyway until it is nearly full.
+        Then the test that fills it has it alone: other runs of the account wait for the next one.
+        """
+        begun = [item for item in self._items if not self._is_paid_last(item)]
+        independent = [item for item in begun if item.get_closest_marker("independent")]
         # Tests about usage come first, as they keep others from running what they run.
         waiting = sorted(
-            (item for item in items if item.get_closest_marker("waits")),
+            (item for item in begun if item.get_closest_marker("waits")),
             key=lambda item: checks_of(item)[0].family != "usage",
         )
-        independent = [item for item in items if item.get_closest_marker("independent")]
-        if not self.fills_early:
-            self._begin(waiting, at_once=len(waiting), in_order=True)
-            self._begin(independent if self._run.is_distant else [])
-            return
-        # Until it is nearly full, the window takes runs that have to be made anyway. Then the test that fills
-        # it has it alone: other runs of the account wait for the next one, while tests without runs go on.
-        self._begin([item for item in independent if is_about_runs(item)])
-        self._await_use()
-        filling = [item for item in self._items if item.get_closest_marker("fills_window")]
-        self._begin([*filling, *waiting], at_once=len(filling + waiting), in_order=True)
-        without_runs = [item for item in independent if not is_about_runs(item)]
-        self._begin(without_runs if self._run.is_distant else [])
+        if self.fills_early:
+            self._begin([item for item in independent if is_about_runs(item)])
+            self._await_use()
+            waiting = [*(each for each in self._items if each.get_closest_marker("fills_window")), *waiting]
+            independent = [item for item in independent if not is_about_runs(item)]
+        self._begin(waiting, at_once=len(waiting), in_order=True)
+        if self._run.is_distant:
+            self._begin(independent)
 
     def _begin(
         self, items: Sequence[pytest.Function], *, at_once: int | None = None, in_order: bool = False

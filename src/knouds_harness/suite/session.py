@@ -63,14 +63,11 @@ class ConformanceRun:
     Attributes:
         profile: The target as its profile describes it.
         target: The profile without what the target contradicts; equal to it before ``begin``.
-        user_errors: Ids of the user's tests that ended in an error.
-        user_checks: The user's facts and checks.
         selected: The facts that the selected tests are about; None for all.
         paid: Ids of the tests that the credits suffice for.
         unpaid: Ids of the tests that they do not suffice for.
         cut: Ids of the tests that they were to suffice for, and did not.
         nights: Those before this one, by ``--rotate``.
-        contradictions: Where the target contradicts its profile.
         left: Lines that say what could not be deleted; empty if everything was.
         about_costs: Lines about what this run may still be charged, and what earlier ones were.
         is_distant: Responses take so long that independent tests should run side by side.

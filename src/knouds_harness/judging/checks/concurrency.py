@@ -16,7 +16,7 @@ from knouds_harness.exchange.execution_status import FINAL, NEXT_BY_STATUS, body
 from knouds_harness.judging.checks.rate_limits import is_same_window, window_headers_of
 from knouds_harness.judging.checks.runs import amount
 from knouds_harness.judging.checks.workflows import summaries_of
-from knouds_harness.judging.claim import Claim, answer, check
+from knouds_harness.judging.claim import Claim, check
 from knouds_harness.judging.serial_order import Access, SerialModel, judge_history, register, steps_of
 from knouds_harness.judging.workflow_model import accesses_of
 from knouds_harness.targets.needs.keys import AUTHOR
@@ -272,7 +272,7 @@ def _order_claims(history: Sequence[Exchange], model: SerialModel[Exchange], *, 
 
 
 def _said(exchange: Exchange, *values: str) -> str:
-    return f"{' '.join([exchange.request.operation_id or '', *values])}: {answer(exchange)}"
+    return f"{' '.join([exchange.request.operation_id or '', *values])}: {exchange.answer}"
 
 
 def _is_read(exchange: Exchange) -> bool:

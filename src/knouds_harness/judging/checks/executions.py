@@ -9,7 +9,7 @@ from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.execution_status import FINAL, IN_FLIGHT, NEXT_BY_STATUS, body_of, status_in
 from knouds_harness.judging.checks.runs import amount
-from knouds_harness.judging.claim import Claim, admitting, answer, check, is_submit, status_is
+from knouds_harness.judging.claim import Claim, admitting, check, is_submit, status_is
 from knouds_harness.targets.needs.runs import (
     ASYNC_RUN,
     ASYNC_RUN_IN_TIME,
@@ -63,7 +63,7 @@ def poll_url(exchange: Exchange, *, submitted: Exchange) -> Iterator[Claim]:
         fact="async.poll-url-leads-to-execution",
         holds=exchange.status == 200,
         expected=f"200 with execution {execution_id}",
-        observed=answer(exchange),
+        observed=exchange.answer,
     )
     shown = body_of(exchange).get("executionId", execution_id)
     if exchange.status == 200:
@@ -171,7 +171,7 @@ def cancel_in_flight(exchange: Exchange, *, after: Sequence[str]) -> Iterator[Cl
             fact="execution.cancel-in-flight",
             holds=has_effect,
             expected="cancel_requested or cancelled, as the execution is in flight",
-            observed=f"{answer(exchange)}, then {', '.join(dict.fromkeys(after))}",
+            observed=f"{exchange.answer}, then {', '.join(dict.fromkeys(after))}",
         )
 
 
@@ -189,7 +189,7 @@ def cancels_take_effect(exchange: Exchange, *, after_each: Sequence[Sequence[str
             fact="execution.cancel-in-flight",
             holds=not all(is_ignored) or any("cancel_requested" in after for after in after_each),
             expected="cancel_requested or cancelled for at least one",
-            observed=f"{answer(exchange)}, then processing and an end as if never cancelled, every time",
+            observed=f"{exchange.answer}, then processing and an end as if never cancelled, every time",
         )
 
 
@@ -205,7 +205,7 @@ def cancelled_again(exchange: Exchange, *, before: str, after: str) -> Iterator[
             fact="execution.cancel-in-flight",
             holds=exchange.status != 404,
             expected=f"no 404, as the execution is the key's own and {before}",
-            observed=answer(exchange),
+            observed=exchange.answer,
         )
 
 
@@ -223,7 +223,7 @@ def cancels_do_not_fail(
             fact="execution.cancel-in-flight",
             holds=not all(each == "failed" for each in endings),
             expected="cancelled, or completed as without a cancel",
-            observed=f"{answer(exchange)}, then failed, each of {len(endings)} times",
+            observed=f"{exchange.answer}, then failed, each of {len(endings)} times",
             where="/status",
         )
 

@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from knouds_harness.body_bounds import whole_number
 from knouds_harness.contract.capabilities import LIMIT_BY_TIER, WINDOW_S
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.judging.claim import Claim, answer, check, is_limited_run
+from knouds_harness.judging.claim import Claim, check, is_limited_run
 from knouds_harness.judging.context import Case
 from knouds_harness.targets.needs import rate_limits
 from knouds_harness.targets.needs.keys import ADMIN_KEY, PRO_MODEL_KEY
@@ -201,7 +201,7 @@ def within_limit(exchange: Exchange, *, tier: str, number: int) -> Iterator[Clai
 
     The exchange is the last of the requests up to the limit, or the first of them that was refused.
     """
-    observed = f"request {number} of the window: {answer(exchange)}"
+    observed = f"request {number} of the window: {exchange.answer}"
     yield all_admitted(tier, holds=exchange.status != 429, observed=observed)
 
 
@@ -325,7 +325,7 @@ def refused_for_every_key(exchange: Exchange, *, over: Exchange) -> Iterator[Cla
             fact="rate.per-user-not-per-key",
             holds=exchange.status == 429,
             expected="429, as for the first key",
-            observed=answer(exchange),
+            observed=exchange.answer,
         )
 
 
@@ -373,4 +373,4 @@ def administrator(exchange: Exchange) -> Iterator[Claim]:
 
 
 def _unthrottled(exchange: Exchange, expected: str, *, fact: str) -> Claim:
-    return Claim(fact=fact, holds=exchange.status != 429, expected=expected, observed=answer(exchange))
+    return Claim(fact=fact, holds=exchange.status != 429, expected=expected, observed=exchange.answer)

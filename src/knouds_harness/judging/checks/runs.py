@@ -6,7 +6,7 @@ from typing import Any
 from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import JSON, Exchange, members_of
 from knouds_harness.exchange.execution_status import status_in
-from knouds_harness.judging.claim import Claim, admitting, answer, check
+from knouds_harness.judging.claim import Claim, admitting, check
 from knouds_harness.targets.needs import runs
 from knouds_harness.targets.needs.keys import ADMIN_MODEL_RUNNER
 from knouds_harness.targets.needs.rate_limits import FREE_RUNNER
@@ -35,7 +35,7 @@ def fields_left_out(exchange: Exchange, *, with_all: Exchange, is_alike: bool) -
             fact="run.defaults-for-left-out-fields",
             holds=exchange.status == 200,
             expected="200, as with every field",
-            observed=answer(exchange),
+            observed=exchange.answer,
         )
     if is_alike:
         default_credits, fact = reported_credits(with_all), "run.defaults-for-left-out-fields"

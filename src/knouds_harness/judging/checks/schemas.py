@@ -10,7 +10,6 @@ from knouds_harness.contract.shapes import ShapeJudge, as_json
 from knouds_harness.exchange.evidence import JSON, Exchange
 from knouds_harness.judging.claim import (
     Claim,
-    answer,
     answers_to,
     check,
     is_answer,
@@ -101,7 +100,7 @@ def status_is_documented(exchange: Exchange, *, operation: Operation) -> Iterato
         fact=assumption or "ground.status-is-documented",
         holds=exchange.status in documented,
         expected=" or ".join(str(status) for status in documented),
-        observed=answer(exchange),
+        observed=exchange.answer,
     )
 
 
@@ -223,7 +222,7 @@ def _served_to_all(exchange: Exchange, fact: str) -> Claim:
         fact=fact,
         holds=exchange.status == 200 and is_json,
         expected="200 with JSON",
-        observed=f"{answer(exchange)} with {exchange.header('content-type')}",
+        observed=f"{exchange.answer} with {exchange.header('content-type')}",
     )
 
 
@@ -251,7 +250,7 @@ def public_schema(exchange: Exchange) -> Iterator[Claim]:
         fact="schema.public-only-when-public",
         holds=exchange.status == 200,
         expected="200: the workflow is public",
-        observed=answer(exchange),
+        observed=exchange.answer,
     )
     document = exchange.json_or_none()
     if exchange.status == 200 and isinstance(document, dict):
@@ -271,7 +270,7 @@ def round_trip(exchange: Exchange) -> Iterator[Claim]:
         fact="workflows.get-round-trips",
         holds=exchange.is_success,
         expected="created",
-        observed=answer(exchange),
+        observed=exchange.answer,
     )
 
 

@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.checks.isolation import ON_WORKFLOWS
-from knouds_harness.judging.claim import Claim, answer, check
+from knouds_harness.judging.claim import Claim, check
 from knouds_harness.judging.rule.outside import is_from_outside
 from knouds_harness.targets.needs.keys import ANY_KEY
 
@@ -62,7 +62,7 @@ def guarded(exchange: Exchange, *, refused_by: str, elsewhere: Exchange | None) 
         fact=refused_by,
         holds=is_answered_alike or not lets_in(exchange),
         expected="refused, as the plain request was",
-        observed=answer(exchange),
+        observed=exchange.answer,
     )
 
 
@@ -80,7 +80,7 @@ def answered_alike(
     yield Claim(
         fact=_broken_by(exchange, plain, form, statuses),
         holds=is_alike(exchange, plain),
-        expected=f"{answer(plain)}, as with the usual headers",
+        expected=f"{plain.answer}, as with the usual headers",
         observed=f"{_what_came(exchange)}, sent with {sent}",
     )
 
@@ -95,7 +95,7 @@ def is_alike(exchange: Exchange, plain: Exchange) -> bool:
 
 def _what_came(exchange: Exchange) -> str:
     is_json = exchange.status is None or exchange.json_or_none() is not None
-    return answer(exchange) if is_json else f"{answer(exchange)} and a body that is not JSON"
+    return exchange.answer if is_json else f"{exchange.answer} and a body that is not JSON"
 
 
 def _broken_by(

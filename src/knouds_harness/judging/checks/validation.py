@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.usage import MAX_LIMIT
 from knouds_harness.judging.checks.usage import asked_limit, at_most
-from knouds_harness.judging.claim import Claim, admitting, answer, by_rule, check
+from knouds_harness.judging.claim import Claim, admitting, by_rule, check
 from knouds_harness.judging.context import Case
 from knouds_harness.judging.rule import reasons
 from knouds_harness.targets.needs.keys import ANY_KEY, AUTHOR, WRITER
@@ -34,7 +34,7 @@ def garbled_usage_query(exchange: Exchange) -> Iterator[Claim]:
         fact="usage.garbled-query",
         holds=200 <= status < 300 or 400 <= status < 500,
         expected="clamped, ignored or refused",
-        observed=answer(exchange),
+        observed=exchange.answer,
     )
     yield from at_most(exchange, MAX_LIMIT, fact="usage.limit-at-most-500")
 

@@ -8,7 +8,7 @@ from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import JSON, Exchange, members_of, objects_in
 from knouds_harness.judging import workflow_model
 from knouds_harness.judging.checks.schemas import same_fields
-from knouds_harness.judging.claim import Claim, admitting, answer, answers_to, by_rule, check, status_is
+from knouds_harness.judging.claim import Claim, admitting, answers_to, by_rule, check, status_is
 from knouds_harness.judging.context import Case
 from knouds_harness.judging.rule import reasons
 from knouds_harness.judging.rule.values import documented_body, first_difference, is_same_text
@@ -304,7 +304,7 @@ def schema_describes(exchange: Exchange, *, expected: Mapping[str, JSON]) -> Ite
 
 
 def _accepted(exchange: Exchange, fact: str, expected: str) -> Claim:
-    return Claim(fact=fact, holds=exchange.is_success, expected=expected, observed=answer(exchange))
+    return Claim(fact=fact, holds=exchange.is_success, expected=expected, observed=exchange.answer)
 
 
 def as_written(exchange: Exchange, expected: Mapping[str, JSON], *, fact: str) -> Iterator[Claim]:

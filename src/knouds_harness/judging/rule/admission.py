@@ -8,12 +8,7 @@ from knouds_harness.judging.rule.asked import AskedRequest, Known
 
 
 class Admission(NamedTuple):
-    """What is broken if a request is refused without a reason.
-
-    Attributes:
-        check: Id of the check that finds it.
-        fact: The fact that admits the request.
-    """
+    """What is broken if a request is refused without a reason: the fact, and the check that finds it."""
 
     check: str
     fact: str

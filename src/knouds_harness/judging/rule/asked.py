@@ -49,14 +49,7 @@ class AskedRequest:
     def of(
         cls, exchange: Exchange, document: Document, *, is_ours: bool, key_names: Collection[str]
     ) -> "AskedRequest":
-        """Read a request from its evidence.
-
-        Args:
-            exchange: The request and its response, which is not looked at.
-            document: The contract.
-            is_ours: Whether all that was sent is known.
-            key_names: The keys about which something is known.
-        """
+        """Read a request from its evidence."""
         request = exchange.request
         operation = document.operation_by_id.get(request.operation_id or "")
         values = request.path_values
@@ -155,17 +148,10 @@ class KnownResource:
     """What is known of the workflow, model or execution that a path names; None stands for unknown.
 
     Attributes:
-        exists: Whether there is such a resource.
         owner: The account that it belongs to, as the profile names accounts.
-        is_deleted: Whether it existed, and was deleted.
         is_public: Whether a workflow is open to everyone (``publicPlayground``).
         is_template: Whether a workflow is listed for everyone.
-        needs_tier: The tier that a model asks for.
-        is_polled: Whether it can run asynchronously.
-        is_disabled: Whether a model is switched off.
-        is_paid: Whether a run costs credits.
         fails: Whether each run fails at its provider.
-        has_ended: Whether an execution has ended.
     """
 
     exists: bool | None = None
@@ -187,13 +173,8 @@ class Known:
 
     Attributes:
         state: Whether the key that was sent is ``active``, ``revoked``, ``legacy`` or ``unapproved``.
-        held: The capabilities of the key.
         user: The account of the key, as the profile names accounts.
-        tier: The tier of that account.
-        role: Its role.
         funds: How its paid runs end, in the words of the profile.
-        has_workflow: Whether the account has a workflow already.
-        resource: What the path names.
         asserted: Ids of reasons that the sender knows to apply.
     """
 

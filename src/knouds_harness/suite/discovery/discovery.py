@@ -18,7 +18,6 @@ from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.effectless_requests import effectless_call
 from knouds_harness.exchange.evidence import JSON, Call, Exchange
 from knouds_harness.exchange.usage import rows_of
-from knouds_harness.judging.claim import answer
 from knouds_harness.suite.discovery.profile_from_answers import (
     FoundAccount,
     Holding,
@@ -105,12 +104,12 @@ class Discovery:
                     self._listed[name] = listed
             elif whoami.status == 401:  # the server does not say whose it is, so the user is made up
                 refused = FoundKey(
-                    name=name, variable=variable, user=name, tier=UNKNOWN_TIER, refusal=answer(whoami)
+                    name=name, variable=variable, user=name, tier=UNKNOWN_TIER, refusal=whoami.answer
                 )
                 others.append(replace(refused, state="legacy", refusal="") if is_legacy(whoami) else refused)
             else:
                 raise TargetUnreachable(
-                    f"{self._client.target.base_url}: whoami answered {answer(whoami)} to the key of "
+                    f"{self._client.target.base_url}: whoami answered {whoami.answer} to the key of "
                     f"{variable}, which neither names its account nor refuses it\n"
                     "  Try again later, or check that the Knouds API is at this address."
                 )
@@ -230,7 +229,7 @@ class Discovery:
             document = self._read("getWorkflow", reader, call)
             for unread in (each for each in (schema, document) if each.status != 200):
                 self._remarks.append(
-                    f"{unread.request.path} was answered {answer(unread)}: "
+                    f"{unread.request.path} was answered {unread.answer}: "
                     f"[workflows.{summary['slug']}] is incomplete."
                 )
             stranger = _OTHERS if summary.get("isTemplate") is True else user
@@ -256,7 +255,7 @@ class Discovery:
         exchange = self._client.send(request)
         if operation.action is not Action.READ and exchange.is_success:
             self._remarks.append(
-                f"{operation.method} {exchange.request.path} was answered {answer(exchange)}, but had to be "
+                f"{operation.method} {exchange.request.path} was answered {exchange.answer}, but had to be "
                 "refused. Check on the server whether that had an effect."
             )
         return exchange

@@ -9,7 +9,6 @@ from typing import Any, TypeGuard
 
 from knouds_harness.contract.capabilities import TIERS, is_capability
 from knouds_harness.exchange.evidence import JSON, Exchange, members_of, objects_in
-from knouds_harness.judging.claim import answer
 from knouds_harness.targets.personas import Role
 from knouds_harness.targets.profile_writer import FoundWorkflow
 from knouds_harness.targets.resources import Workflow
@@ -80,7 +79,7 @@ def holding_in(exchange: Exchange) -> Holding:
     A server that looks for the resource before the capability hides a denial behind a 404. Whether it does
     so, the caller has to find out from other responses.
     """
-    status, why = exchange.status, f"the server answered {answer(exchange)}"
+    status, why = exchange.status, f"the server answered {exchange.answer}"
     if status == 403:
         return Holding(is_held=False if exchange.code == "CAPABILITY_DENIED" else None, why=why)
     is_judged = status is not None and (status < 300 or status in _OF_WHAT_WAS_ASKED)

@@ -115,8 +115,6 @@ class Plan:
 
     Attributes:
         impossible: What the profile lacks, and the outcomes that need it.
-        runs: What the tests run and pay for.
-        most_credits: What that costs at most.
     """
 
     outcomes: tuple[Outcome, ...]

@@ -15,7 +15,6 @@ from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.recordings.recording import BASE_URL, BUILT_IN, Recording, RecordingOrigin
 from knouds_harness.exchange.recordings.redaction import RecordingRedactor
 from knouds_harness.judging.checks import all_checks, capabilities
-from knouds_harness.judging.claim import answer
 from knouds_harness.judging.engine import checks_of_every_answer
 from knouds_harness.suite.plugin import ONE_BY_ONE, UNTESTED, opened_run
 from knouds_harness.suite.recorded.outcomes import (
@@ -171,7 +170,7 @@ class RecordingRun(SessionErrors):
             )
         if outcome.statuses and exchange.status not in outcome.statuses:
             expected = " or ".join(map(str, outcome.statuses))
-            return f"answered {answer(exchange)}, expected {expected}"
+            return f"answered {exchange.answer}, expected {expected}"
         if broken := self.run.recorder.broken_by_exchange.get(exchange.id):
             return f"it breaks a promise: {broken[0]}"
         return ""

@@ -20,7 +20,6 @@ class RepeatedTests(SessionErrors):
     """A pytest plugin that runs only some tests of the suite; the record of ``run`` has what they show.
 
     Attributes:
-        show: Is told each test that has ended.
         skipped: Why a test could not run, by test id.
     """
 

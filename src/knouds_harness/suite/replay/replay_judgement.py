@@ -9,7 +9,7 @@ from knouds_harness.contract.operations import Source
 from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import JSON, Exchange
 from knouds_harness.judging.checks import all_checks
-from knouds_harness.judging.claim import Claim, answer
+from knouds_harness.judging.claim import Claim
 from knouds_harness.judging.context import Context
 from knouds_harness.judging.drift import FACT, Gatherer, drift_finding
 from knouds_harness.judging.engine import claims_of
@@ -59,14 +59,14 @@ def _drift(finding: Finding, after: Exchange, document: Document) -> tuple[Repla
     for novelty in gatherer.novelties():
         if drift_finding(novelty, fact).fingerprint == finding.fingerprint:
             return ReplayStatus.STANDS, f"observed {novelty.says}, which the document does not name"
-    return ReplayStatus.GONE, f"answered {answer(after)}"
+    return ReplayStatus.GONE, f"answered {after.answer}"
 
 
 def _claimed(finding: Finding, after: Exchange, claims: Sequence[Claim]) -> tuple[ReplayStatus, str]:
     """Decide by the check's claims: gone if there are some, and none is broken in another way."""
     about = [claim for claim in claims if claim.fact == finding.fact]
     if not about:
-        raise CannotTell(f"answered {answer(after)}, about which its check says nothing")
+        raise CannotTell(f"answered {after.answer}, about which its check says nothing")
     broken = [claim for claim in about if not claim.holds]
     for claim in broken:
         if _place(finding, claim) == finding.fingerprint:
@@ -75,9 +75,9 @@ def _claimed(finding: Finding, after: Exchange, claims: Sequence[Claim]) -> tupl
         raise CannotTell(f"it is broken in another way: {broken[0].difference}")
     if finding.where and after.status != finding.status:
         raise CannotTell(
-            f"answered {answer(after)}, but {finding.status} in the run: {finding.where} is not there"
+            f"answered {after.answer}, but {finding.status} in the run: {finding.where} is not there"
         )
-    return ReplayStatus.GONE, f"answered {answer(after)}"
+    return ReplayStatus.GONE, f"answered {after.answer}"
 
 
 def _compared(finding: Finding, before: Exchange, after: Exchange) -> tuple[ReplayStatus, str]:
@@ -87,15 +87,15 @@ def _compared(finding: Finding, before: Exchange, after: Exchange) -> tuple[Repl
         if shown in (finding.expected, finding.observed):
             is_same = shown == finding.observed
             return (ReplayStatus.STANDS if is_same else ReplayStatus.GONE), f"{finding.where} is {shown}"
-    if finding.observed != answer(before):
+    if finding.observed != before.answer:
         if finding.source is Source.USER:
             raise CannotTell("it is a finding of your own check")
         raise CannotTell("its check needs more than one response")
     if (after.status, after.code) == (before.status, before.code):
-        return ReplayStatus.STANDS, f"answered {answer(after)}"
+        return ReplayStatus.STANDS, f"answered {after.answer}"
     if str(after.status) in re.findall(r"\b\d{3}\b", finding.expected):
-        return ReplayStatus.GONE, f"answered {answer(after)}"
-    raise CannotTell(f"answered {answer(after)}, which is neither what was observed nor clearly as expected")
+        return ReplayStatus.GONE, f"answered {after.answer}"
+    raise CannotTell(f"answered {after.answer}, which is neither what was observed nor clearly as expected")
 
 
 def _place(finding: Finding, claim: Claim) -> str:

@@ -21,7 +21,6 @@ from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.exchange.pricing import Pricing, has_inputs, resource_named
 from knouds_harness.exchange.profile_check import check_profile
 from knouds_harness.exchange.redaction import PLACEHOLDER
-from knouds_harness.judging.claim import answer
 from knouds_harness.judging.context import Context
 from knouds_harness.judging.engine import PROFILE_CHECK, claims_of, contradiction_finding
 from knouds_harness.judging.rule.resources import KnownResources
@@ -68,7 +67,6 @@ class Conditions:
         faults: Promises that the built-in sandbox breaks; None for those of the run.
         legal: Seed of the sandbox's choices where no source decides; None for that of the run.
         between: Seed of what stands before the sandbox; None for that of the run.
-        every_finding: Replay also findings that do not fail the run.
     """
 
     faults: tuple[str, ...] | None = None
@@ -206,7 +204,7 @@ class Replayer:
         asked = finding.operation, finding.persona
         for now in looked.exchanges:
             if (now.request.operation_id, now.request.persona) == asked and _tells(now):
-                return ReplayStatus.GONE, f"answered {answer(now)}, which does not contradict the profile"
+                return ReplayStatus.GONE, f"answered {now.answer}, which does not contradict the profile"
         raise CannotTell("the profile and the target were not compared there")
 
     def _evidence(self, finding: Finding) -> Exchange:

@@ -10,7 +10,6 @@ from itertools import pairwise
 from knouds_harness.contract.capabilities import WINDOW_S
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.checks import rate_limits
-from knouds_harness.judging.claim import answer
 from knouds_harness.suite.support.test_data import TestData
 from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.untested import Untested
@@ -71,7 +70,7 @@ class RateLimitWindow:
         ``first`` is an earlier run in the same window.
         """
         if not first.is_success:
-            raise Untested(f"a run that costs nothing: it was answered {answer(first)}")
+            raise Untested(f"a run that costs nothing: it was answered {first.answer}")
         if CONTROL.find(self.tester.target) is None:
             expected_s = self._expected_s(first, times)
             if expected_s > WINDOW_S - _NOT_FOR_FILLING_S:
@@ -84,7 +83,7 @@ class RateLimitWindow:
         answers = [*one_by_one, *(self.run_at_once(others) if others else ())]
         for each in answers:
             if not each.is_success and each.status != 429:  # whether it counts is undocumented
-                raise Untested(f"runs that succeed: one was answered {answer(each)}")
+                raise Untested(f"runs that succeed: one was answered {each.answer}")
         return answers
 
     def linger(self) -> None:

@@ -10,7 +10,6 @@ from knouds_harness.exchange.evidence import JSON, NO_BODY, Call, Exchange, memb
 from knouds_harness.exchange.execution_status import IN_FLIGHT, status_in
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks.concurrency import created_slug
-from knouds_harness.judging.claim import answer
 from knouds_harness.suite.concurrent_tests import SharedValues
 from knouds_harness.suite.preceding_requests import DEADLINE_S
 from knouds_harness.suite.tester import Tester
@@ -108,7 +107,7 @@ class TestData:
         owner = owner or self.tester.need(AUTHOR)
         created, slug = self.create(owner, {"name": fresh_name("scratch"), **document})
         if slug is None:
-            raise Untested(f"a workflow to write to: creating one was answered {answer(created)}")
+            raise Untested(f"a workflow to write to: creating one was answered {created.answer}")
         return slug
 
     def create(self, owner: Persona, document: JSON) -> tuple[Exchange, str | None]:
@@ -173,7 +172,7 @@ class TestData:
     def execution_id_of(self, submitted: Exchange) -> str:
         execution_id = submitted.members.get("executionId")
         if not isinstance(execution_id, str):
-            raise Untested(f"an execution: submitting one was answered {answer(submitted)}")
+            raise Untested(f"an execution: submitting one was answered {submitted.answer}")
         return execution_id
 
     def await_end(self, submitted: Exchange, reader: Persona, *, deadline_s: float | None) -> Exchange:
@@ -248,7 +247,7 @@ class TestData:
         if exchange.is_success or exchange.status == 429 or not is_to_succeed:
             return
         if persona.credits in ("enough", "granted"):
-            told = f"{resource.run_operation} was answered {answer(exchange)}"
+            told = f"{resource.run_operation} was answered {exchange.answer}"
             self._refusals.setdefault(persona.user, told)
             raise Untested(f"a run that succeeds: {told}")
 

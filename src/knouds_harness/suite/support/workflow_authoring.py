@@ -6,7 +6,6 @@ from typing import Final
 from knouds_harness.exchange.evidence import JSON, Call, Exchange, members_of, objects_in
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks import workflows
-from knouds_harness.judging.claim import answer
 from knouds_harness.suite.support.test_data import TestData
 from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.untested import Untested
@@ -23,7 +22,7 @@ def make(test_data: TestData, owner: Persona, document: JSON) -> tuple[Exchange,
     """Create a workflow that is deleted when the run ends; if that is refused, the test is untested."""
     created, slug = test_data.create(owner, document)
     if slug is None:
-        raise Untested(f"a workflow to write to: creating one was answered {answer(created)}")
+        raise Untested(f"a workflow to write to: creating one was answered {created.answer}")
     return created, slug
 
 
@@ -147,7 +146,7 @@ def make_own_graph(tester: Tester, test_data: TestData, owner: Persona) -> tuple
         created, slug = test_data.create(owner, document)
         if slug is not None:
             return slug, document
-        refusals[", ".join(sorted({node["type"] for node in graph["nodes"]}))] = answer(created)
+        refusals[", ".join(sorted({node["type"] for node in graph["nodes"]}))] = created.answer
     told = "; ".join(f"of {types} was answered {refusal}" for types, refusal in refusals.items())
     raise Untested(f"a graph of several nodes and edges that the target accepts: one {told}")
 

@@ -16,7 +16,6 @@ from knouds_harness.contract.operations import RUN_OPERATIONS, Operation
 from knouds_harness.exchange.effectless_requests import effectless_call
 from knouds_harness.exchange.evidence import Call, Exchange
 from knouds_harness.judging.checks import authentication, capabilities
-from knouds_harness.judging.claim import answer
 from knouds_harness.judging.rule.reasons import CAPABILITY
 from knouds_harness.printable import first_few
 from knouds_harness.runs.results import Cell
@@ -205,7 +204,7 @@ class Walk:
                     operation=self.operation.id,
                     persona=persona.name,
                     expected="admitted" if is_admitted else "denied",
-                    observed=answer(exchange),
+                    observed=exchange.answer,
                     ok=not self.tester.findings_about(exchange),
                     exchange_id=exchange.id,
                 )

@@ -7,7 +7,7 @@ from knouds_harness.body_bounds import whole_number
 from knouds_harness.contract.operations import RUN_OPERATIONS, ErrorCode, Source
 from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.judging.claim import Claim, answer, check, is_answer, is_from_elsewhere
+from knouds_harness.judging.claim import Claim, check, is_answer, is_from_elsewhere
 from knouds_harness.judging.rule.outside import cause_of
 from knouds_harness.judging.rule.reason import Reason
 
@@ -191,7 +191,7 @@ def code_fits_status(
         fact="envelope.code-fits-status",
         holds=holds,
         expected=f"{code.code} with {' or '.join(map(str, code.statuses))}",
-        observed=answer(exchange),
+        observed=exchange.answer,
     )
 
 
@@ -293,5 +293,5 @@ def no_server_error(exchange: Exchange) -> Iterator[Claim]:
         fact="ground.no-undocumented-server-error",
         holds=exchange.status < 500 or is_documented,
         expected="no 5xx but EXECUTION_FAILED",
-        observed=answer(exchange),
+        observed=exchange.answer,
     )

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.judging.claim import Claim, answer, by_rule, check
+from knouds_harness.judging.claim import Claim, by_rule, check
 from knouds_harness.judging.rule import reasons
 from knouds_harness.judging.rule.values import documented_body
 from knouds_harness.targets.needs import runs
@@ -34,7 +34,7 @@ def _told(refusal: Exchange) -> str:
     text = json.dumps(told, sort_keys=True, ensure_ascii=False)
     for name in refusal.request.path_values.values():
         text = text.replace(name, "*")
-    return answer(refusal) + (f" with {text}" if told else "")
+    return refusal.answer + (f" with {text}" if told else "")
 
 
 @check("envelope.code-is-constant", needs=(ANY_KEY,), given=("earlier",))
@@ -44,7 +44,7 @@ def constant_code(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
         fact="envelope.code-is-constant",
         holds=exchange.code == earlier.code,
         expected=f"{earlier.code}, as for another resource",
-        observed=answer(exchange),
+        observed=exchange.answer,
         where="/code",
     )
 
