@@ -2,7 +2,8 @@
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import update_wrapper
 from typing import Concatenate, Generic, ParamSpec, cast
 
 from knouds_harness.contract.capabilities import LIMIT_BY_TIER
@@ -27,7 +28,7 @@ class Claim:
     """Whether one fact held in one exchange.
 
     Attributes:
-        fact: Id of the fact in the document.
+        fact: Id of the fact in the document; a check of one fact leaves it out.
         holds: Whether the exchange kept the fact.
         expected: What the fact requires, in words.
         observed: What came instead, in words.
@@ -37,7 +38,7 @@ class Claim:
         reasons: Whether each documented reason to refuse the request applies, in one line each.
     """
 
-    fact: str
+    fact: str = ""
     holds: bool
     expected: str
     observed: str
@@ -221,13 +222,26 @@ def check(
             applies=applies,
             reads=reads,
             if_unknown=if_unknown,
-            judge=judge,
+            judge=_about(facts[0], judge) if len(facts) == 1 else judge,
         )
 
     return decorate
 
 
-def status_is(exchange: Exchange, *statuses: int, fact: str) -> Claim:
+def _about(
+    fact: str, judge: Callable[Concatenate[Exchange, P], Iterator[Claim]]
+) -> Callable[Concatenate[Exchange, P], Iterator[Claim]]:
+    """Have claims that name no fact be about this one."""
+
+    def judged(exchange: Exchange, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[Claim]:
+        for claim in judge(exchange, *args, **kwargs):
+            yield claim if claim.fact else replace(claim, fact=fact)
+
+    update_wrapper(judged, judge)
+    return judged
+
+
+def status_is(exchange: Exchange, *statuses: int, fact: str = "") -> Claim:
     """Claim that the response has one of the statuses."""
     return Claim(
         fact=fact,

@@ -22,7 +22,7 @@ altered_key = by_rule(reasons.ALTERED_KEY, ANY_KEY)
 @check("auth.refusal-tells-nothing", given=("of_existing",))
 def tells_nothing(exchange: Exchange, *, of_existing: Exchange) -> Iterator[Claim]:
     """Without a valid key, the response is the same whether or not the resource exists."""
-    yield from refused_alike(exchange, of_existing=of_existing, fact="auth.refusal-tells-nothing")
+    yield from refused_alike(exchange, of_existing=of_existing)
 
 
 revoked_key = by_rule(reasons.REVOKED_KEY, REVOKED_KEY)
@@ -39,7 +39,6 @@ def key_prefix(exchange: Exchange, *, secret: Secret) -> Iterator[Claim]:
     """A key that works begins with the documented prefix."""
     if exchange.status == 200:
         yield Claim(
-            fact="auth.keys-begin-with-prefix",
             holds=secret.reveal().startswith(KEY_PREFIX),
             expected=f"a key that begins with {KEY_PREFIX}",
             observed="a key that begins otherwise",
@@ -64,7 +63,6 @@ def whoami_owner(
     if exchange.status != 200 or not isinstance(account, dict):
         return
     yield Claim(
-        fact="whoami.is-the-key-owner",
         holds=account.get("tier") == tier,
         expected=f"tier {tier}, as the profile says of this key",
         observed=f"tier {account.get('tier')}",
@@ -72,7 +70,6 @@ def whoami_owner(
     )
     if account.get("role") in ("user", "admin"):  # any other is not a role
         yield Claim(
-            fact="whoami.is-the-key-owner",
             holds=account["role"] == role,
             expected=f"role {role}, as the profile says of this key",
             observed=f"role {account['role']}",
@@ -80,7 +77,6 @@ def whoami_owner(
         )
     same_user = {name for name, known_id in others.items() if known_id == account.get("id")}
     yield Claim(
-        fact="whoami.is-the-key-owner",
         holds=same_user <= {user} and others.get(user, account.get("id")) == account.get("id"),
         expected="one id for each account, and one account for each id",
         observed=f"the id of {', '.join(sorted(same_user - {user})) or 'another account'}",

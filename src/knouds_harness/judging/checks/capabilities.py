@@ -25,7 +25,7 @@ denied = by_rule(reasons.CAPABILITY, ANY_KEY)
 @check("capability.denial-tells-nothing", given=("of_existing",))
 def denied_alike(exchange: Exchange, *, of_existing: Exchange) -> Iterator[Claim]:
     """A key without the capability gets the same refusal whether or not the resource exists."""
-    yield from refused_alike(exchange, of_existing=of_existing, fact="capability.denial-tells-nothing")
+    yield from refused_alike(exchange, of_existing=of_existing)
 
 
 @check("capability.denial-has-no-effect", needs=(AUTHOR,), given=("before",))
@@ -36,7 +36,7 @@ def nothing_changed(exchange: Exchange, *, before: Mapping[str, JSON]) -> Iterat
     """
     documented = documented_body(exchange).members or before
     known = {name: before.get(name) for name in documented} if before else {}
-    yield from as_written(exchange, known, fact="capability.denial-has-no-effect")
+    yield from as_written(exchange, known)
 
 
 @check("capability.denial-has-no-effect", needs=(AUTHOR,), given=("name",))
@@ -45,7 +45,6 @@ def nothing_created(exchange: Exchange, *, name: str) -> Iterator[Claim]:
     summaries = summaries_of(exchange)
     if summaries is not None:
         yield Claim(
-            fact="capability.denial-has-no-effect",
             holds=not any(is_same_text(each.get("name"), name) for each in summaries),
             expected="no workflow of the refused name",
             observed=f'a workflow "{name}"',

@@ -43,7 +43,6 @@ def distinct_slugs(exchange: Exchange, *, others: Collection[str]) -> Iterator[C
     slug = created_slug(exchange)
     if slug is not None:
         yield Claim(
-            fact="workflows.create-suffixes-taken-slug",
             holds=slug not in others,
             expected="a slug that no other create got",
             observed=f"{slug}, as another create",
@@ -102,7 +101,7 @@ def deletes_in_some_order(exchange: Exchange, *, history: Sequence[Exchange]) ->
         model: SerialModel[Exchange] = register(
             lambda _: (True,), lambda each: _accesses(each, ()), lambda each, _: _said(each)
         )
-        yield from _order_claims(history, model, fact="workflows.delete-then-404")
+        yield from _order_claims(history, model)
 
 
 @check("workflows.list-own-and-templates", needs=_WRITES, given=("history", "slugs"))
@@ -135,7 +134,7 @@ def lists_in_some_order(
         return _said(each, *times)
 
     model: SerialModel[Exchange] = register(lambda slug: (int(slug in slugs),), presence, said)
-    yield from _order_claims(history, model, fact="workflows.list-own-and-templates")
+    yield from _order_claims(history, model)
 
 
 @check("execution.final-is-absorbing", "execution.edges", needs=_CANCELS, given=("history",))
@@ -182,7 +181,6 @@ def charged_once(
     charged_credits = sum(each for each in charges if each is not None)
     if status_in(exchange) in FINAL and charged_credits:
         yield Claim(
-            fact="execution.cancelled-is-charged",
             holds=charged_credits <= most_credits,
             expected=f"at most {most_credits:g} credits, what one run costs",
             observed=f"{charged_credits:g} credits in {len(rows)} usage rows",
@@ -201,7 +199,6 @@ def no_overspending(
     The exchange is the last of the admitted runs, ``charged_credits`` what these cost together.
     """
     yield Claim(
-        fact="run.too-few-credits-is-402",
         holds=charged_credits <= had_credits,
         expected=f"at most {had_credits:g} credits charged, and a 402 for the rest",
         observed=f"{charged_credits:g} credits charged",
@@ -250,7 +247,6 @@ def all_counted(exchange: Exchange, *, earlier: Exchange, between: Sequence[Exch
         return
     if before > len(between):
         yield Claim(
-            fact="rate.remaining-falls",
             holds=now == before - len(between) - 1,
             expected=f"{before - len(between) - 1}: {before} before, {len(between)} at once, and this one",
             observed=f"{now}",
@@ -258,7 +254,9 @@ def all_counted(exchange: Exchange, *, earlier: Exchange, between: Sequence[Exch
         )
 
 
-def _order_claims(history: Sequence[Exchange], model: SerialModel[Exchange], *, fact: str) -> Iterator[Claim]:
+def _order_claims(
+    history: Sequence[Exchange], model: SerialModel[Exchange], *, fact: str = ""
+) -> Iterator[Claim]:
     verdict = judge_history(model, steps_of(history))
     if verdict.is_consistent is not None:
         found = verdict.contradiction

@@ -32,7 +32,6 @@ def submit_is_quick(exchange: Exchange, *, elapsed_ms: Sequence[float]) -> Itera
     if len(elapsed_ms) >= FEWEST_SAMPLES:
         samples = ", ".join(f"{each:.0f}" for each in elapsed_ms)
         yield Claim(
-            fact="async.submit-under-500-ms",
             holds=median(elapsed_ms) < MOST_SUBMIT_MS,
             expected=f"under {MOST_SUBMIT_MS} ms",
             observed=f"{median(elapsed_ms):.0f} ms, the median of {samples} ms; the last was {exchange.id}",
@@ -45,7 +44,6 @@ def fresh_id(exchange: Exchange, *, earlier: Collection[object]) -> Iterator[Cla
     execution_id = body_of(exchange).get("executionId")
     if isinstance(execution_id, str):
         yield Claim(
-            fact="async.execution-id-is-fresh",
             holds=execution_id not in earlier,
             expected="an executionId that no submit got before",
             observed=f"{as_json(execution_id)} again",
@@ -60,15 +58,11 @@ def poll_url(exchange: Exchange, *, submitted: Exchange) -> Iterator[Claim]:
     if exchange.status in (None, 429):
         return
     yield Claim(
-        fact="async.poll-url-leads-to-execution",
-        holds=exchange.status == 200,
-        expected=f"200 with execution {execution_id}",
-        observed=exchange.answer,
+        holds=exchange.status == 200, expected=f"200 with execution {execution_id}", observed=exchange.answer
     )
     shown = body_of(exchange).get("executionId", execution_id)
     if exchange.status == 200:
         yield Claim(
-            fact="async.poll-url-leads-to-execution",
             holds=shown == execution_id,
             expected=f"execution {execution_id}",
             observed=f"execution {as_json(shown)}",
@@ -81,13 +75,7 @@ def workflow_submit(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
     """The response to a submit of a workflow run names the workflow's slug."""
     if "executionId" in body_of(exchange):
         named = body_of(exchange).get("workflowSlug")
-        yield Claim(
-            fact="async.workflow-submit-names-slug",
-            holds=named == slug,
-            expected=slug,
-            observed=as_json(named),
-            where="/workflowSlug",
-        )
+        yield Claim(holds=named == slug, expected=slug, observed=as_json(named), where="/workflowSlug")
 
 
 @check(
@@ -145,7 +133,6 @@ def ends_in_time(exchange: Exchange, *, deadline_s: float | None) -> Iterator[Cl
     status = status_in(exchange)
     if deadline_s is not None and status is not None:
         yield Claim(
-            fact="execution.ends-in-time",
             holds=status in FINAL,
             expected=f"an end within {deadline_s:g} s",
             observed=status,
@@ -168,7 +155,6 @@ def cancel_in_flight(exchange: Exchange, *, after: Sequence[str]) -> Iterator[Cl
     has_effect = is_accepted and ("cancelled" in after or "cancel_requested" in after)
     if has_effect or is_taken_back or not is_accepted:
         yield Claim(
-            fact="execution.cancel-in-flight",
             holds=has_effect,
             expected="cancel_requested or cancelled, as the execution is in flight",
             observed=f"{exchange.answer}, then {', '.join(dict.fromkeys(after))}",
@@ -186,7 +172,6 @@ def cancels_take_effect(exchange: Exchange, *, after_each: Sequence[Sequence[str
     ]
     if len(is_ignored) >= _FEWEST_CANCELS:
         yield Claim(
-            fact="execution.cancel-in-flight",
             holds=not all(is_ignored) or any("cancel_requested" in after for after in after_each),
             expected="cancel_requested or cancelled for at least one",
             observed=f"{exchange.answer}, then processing and an end as if never cancelled, every time",
@@ -202,7 +187,6 @@ def cancelled_again(exchange: Exchange, *, before: str, after: str) -> Iterator[
     """
     if exchange.status not in (None, 429) and before in IN_FLIGHT and after in IN_FLIGHT:
         yield Claim(
-            fact="execution.cancel-in-flight",
             holds=exchange.status != 404,
             expected=f"no 404, as the execution is the key's own and {before}",
             observed=exchange.answer,
@@ -220,7 +204,6 @@ def cancels_do_not_fail(
     """
     if len(endings) >= _FEWEST_CANCELS and alone == "completed":
         yield Claim(
-            fact="execution.cancel-in-flight",
             holds=not all(each == "failed" for each in endings),
             expected="cancelled, or completed as without a cancel",
             observed=f"{exchange.answer}, then failed, each of {len(endings)} times",
@@ -236,7 +219,6 @@ def fails(exchange: Exchange) -> Iterator[Claim]:
     """
     if status_in(exchange) in FINAL:
         yield Claim(
-            fact="execution.failed-has-error",
             holds=status_in(exchange) == "failed",
             expected="failed: its provider fails each time, by the profile",
             observed=str(status_in(exchange)),
@@ -292,7 +274,7 @@ def cancelled_is_charged(
 def cancel_after_end(exchange: Exchange) -> Iterator[Claim]:
     """Cancelling an ended execution is a 409, 400 or 200."""
     if exchange.status not in (None, 429):
-        yield status_is(exchange, 409, 400, 200, fact="execution.cancel-after-end")
+        yield status_is(exchange, 409, 400, 200)
 
 
 @check("execution.cancel-after-end-changes-nothing", needs=_CANCEL_NEEDS, given=("ending",))
@@ -304,7 +286,6 @@ def end_stands(exchange: Exchange, *, ending: str | None) -> Iterator[Claim]:
     status = status_in(exchange)
     if ending is not None and status is not None:
         yield Claim(
-            fact="execution.cancel-after-end-changes-nothing",
             holds=status == ending,
             expected=f"{ending}, as before the cancel",
             observed=status,

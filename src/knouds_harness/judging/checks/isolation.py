@@ -40,7 +40,6 @@ def not_cancelled(exchange: Exchange) -> Iterator[Claim]:
     status = status_in(exchange)
     if status is not None:
         yield Claim(
-            fact="execution.foreign-is-404",
             holds=status not in ("cancel_requested", "cancelled"),
             expected="not cancelled, as its owner did not cancel it",
             observed=status,
@@ -55,7 +54,6 @@ def not_received(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
     if summaries is not None:
         slugs = [each.get("slug") for each in summaries]
         yield Claim(
-            fact="workflows.list-own-and-templates",
             holds=slug not in slugs,
             expected="no workflow of another account, in any folder",
             observed=f"{slug} listed",
@@ -68,7 +66,6 @@ def no_rows(exchange: Exchange) -> Iterator[Claim]:
     rows = rows_in(exchange)
     if rows is not None:
         yield Claim(
-            fact="usage.own-rows-only",
             holds=not rows,
             expected="no rows: the account never ran anything",
             observed=f"{len(rows)} rows",
@@ -83,7 +80,6 @@ def no_models(exchange: Exchange, *, of_others: Collection[str]) -> Iterator[Cla
     if listed is not None:
         shown = sorted(set(listed) & set(of_others))
         yield Claim(
-            fact="usage.models-are-distinct",
             holds=not shown,
             expected="no model: the account never ran anything",
             observed=f"{', '.join(shown)}, which others have used",
@@ -96,7 +92,6 @@ def no_foreign_model(exchange: Exchange, *, model: str) -> Iterator[Claim]:
     listed = listed_models(exchange)
     if listed is not None:
         yield Claim(
-            fact="usage.models-are-distinct",
             holds=model not in listed,
             expected="models of the account's own history",
             observed=f"{model}, since another account ran it",

@@ -75,7 +75,7 @@ def _end_of(exchange: Exchange) -> int | None:
     return window_headers_of(exchange).reset_unix_s if exchange.is_success else None
 
 
-def _falls_by_one(exchange: Exchange, earlier: Exchange, *, fact: str, expected: str) -> Iterator[Claim]:
+def _falls_by_one(exchange: Exchange, earlier: Exchange, *, fact: str = "", expected: str) -> Iterator[Claim]:
     before, now = window_headers_of(earlier).remaining, window_headers_of(exchange).remaining
     if is_same_window(exchange, earlier) and before is not None and now is not None and before > 0:
         yield Claim(
@@ -90,7 +90,7 @@ def _falls_by_one(exchange: Exchange, earlier: Exchange, *, fact: str, expected:
 @check("rate.remaining-falls", needs=_LIMITED, given=("earlier",))
 def remaining_falls(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     """Each request lowers the remaining number by one."""
-    yield from _falls_by_one(exchange, earlier, fact="rate.remaining-falls", expected="one less")
+    yield from _falls_by_one(exchange, earlier, expected="one less")
 
 
 @check("rate.remaining-falls", needs=_LIMITED, given=("earlier_runs",), applies=is_limited_run)
@@ -104,7 +104,6 @@ def remaining_never_rises(exchange: Exchange, *, earlier_runs: Sequence[Exchange
     now = window_headers_of(exchange).remaining
     if now is not None and lowest is not None:
         yield Claim(
-            fact="rate.remaining-falls",
             holds=now < lowest,
             expected=f"less than {lowest}, which an earlier run of the window left"
             if lowest
@@ -125,7 +124,6 @@ def remaining_counts(exchange: Exchange, *, admitted: int, is_alone: bool) -> It
     if exchange.is_success and told.limit is not None and told.remaining is not None:
         left = told.limit - admitted
         yield Claim(
-            fact="rate.remaining-falls",
             holds=told.remaining == left or (told.remaining < left and not is_alone),
             expected=f"{'' if is_alone else 'at most '}{left}: {admitted} of {told.limit} are admitted",
             observed=f"{told.remaining}",
@@ -136,9 +134,7 @@ def remaining_counts(exchange: Exchange, *, admitted: int, is_alone: bool) -> It
 @check("rate.separate-per-route", needs=(rate_limits.BUSINESS_KEY_FOR_BOTH,), given=("earlier",))
 def separate_routes(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     """Model runs in between do not count against workflow runs."""
-    yield from _falls_by_one(
-        exchange, earlier, fact="rate.separate-per-route", expected="one less than before the other route"
-    )
+    yield from _falls_by_one(exchange, earlier, expected="one less than before the other route")
 
 
 @check("rate.per-user-not-per-key", needs=(rate_limits.TWO_LIMITED_KEYS,), given=("earlier", "advanced_s"))
@@ -166,9 +162,7 @@ def shared_by_keys(exchange: Exchange, *, earlier: Exchange, advanced_s: float) 
 @check("rate.per-user-not-per-key", needs=(rate_limits.LIMITED_KEY_AND_STRANGER,), given=("earlier",))
 def separate_accounts(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     """Runs of another account in between do not count."""
-    yield from _falls_by_one(
-        exchange, earlier, fact="rate.per-user-not-per-key", expected="one less than before the other account"
-    )
+    yield from _falls_by_one(exchange, earlier, expected="one less than before the other account")
 
 
 def _is_throttled(case: Case) -> bool:
@@ -219,7 +213,6 @@ def window_ends(exchange: Exchange, *, advanced_s: float) -> Iterator[Claim]:
     took_s = exchange.elapsed_ms / 1000
     if left is not None:
         yield Claim(
-            fact="rate.window-is-fixed-60-s",
             holds=-ROUNDING_S - took_s <= left <= WINDOW_S + ROUNDING_S + took_s,
             expected=f"0 to {WINDOW_S} s from now, give or take the {took_s:.0f} s that the run took",
             observed=f"{left:.0f} s from now",
@@ -238,7 +231,6 @@ def window_stands(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     if not exchange.is_success or before.remaining is None or now.remaining is None or None in told:
         return
     yield Claim(
-        fact="rate.window-is-fixed-60-s",
         holds=is_same_window(exchange, earlier) and now.remaining < before.remaining,
         expected=f"still the window that ends at {before.reset_unix_s}",
         observed=f"a window that ends at {now.reset_unix_s}, {now.remaining} left, {before.remaining} before",
@@ -274,7 +266,7 @@ def window_turned(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     ``earlier`` is a response in the window before: a window ends at least 60 s after the one before it. Only
     this request counts in the new one.
     """
-    yield _unthrottled(exchange, "admitted: the window is over", fact="rate.window-is-fixed-60-s")
+    yield _unthrottled(exchange, "admitted: the window is over")
     now = window_headers_of(exchange)
     if exchange.is_success and now.limit is not None and now.remaining is not None:
         yield Claim(
@@ -287,7 +279,6 @@ def window_turned(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     end, end_before = now.reset_unix_s, window_headers_of(earlier).reset_unix_s
     if exchange.is_success and end is not None and end_before is not None:
         yield Claim(
-            fact="rate.window-is-fixed-60-s",
             holds=end - end_before >= WINDOW_S - ROUNDING_S,
             expected=f"{end_before + WINDOW_S} or later: {WINDOW_S} s after the window before",
             observed=f"{end}",
@@ -322,10 +313,7 @@ def refused_for_every_key(exchange: Exchange, *, over: Exchange) -> Iterator[Cla
     """
     if _is_full_still(exchange, over):
         yield Claim(
-            fact="rate.per-user-not-per-key",
-            holds=exchange.status == 429,
-            expected="429, as for the first key",
-            observed=exchange.answer,
+            holds=exchange.status == 429, expected="429, as for the first key", observed=exchange.answer
         )
 
 
@@ -333,14 +321,14 @@ def refused_for_every_key(exchange: Exchange, *, over: Exchange) -> Iterator[Cla
 def others_admitted(exchange: Exchange, *, over: Exchange) -> Iterator[Claim]:
     """While a window is full, another account is still admitted."""
     if over.status == 429 and exchange.status is not None:
-        yield _unthrottled(exchange, "admitted: it is another account", fact="rate.per-user-not-per-key")
+        yield _unthrottled(exchange, "admitted: it is another account")
 
 
 @check("rate.separate-per-route", needs=(*_FILLED, PRO_MODEL_KEY), given=("over",))
 def other_route_open(exchange: Exchange, *, over: Exchange) -> Iterator[Claim]:
     """While the window of workflow runs is full, a model run is refused for its tier, and not with a 429."""
     if over.status == 429 and exchange.status is not None:
-        yield _unthrottled(exchange, "anything but 429: no model was run", fact="rate.separate-per-route")
+        yield _unthrottled(exchange, "anything but 429: no model was run")
 
 
 def _is_full_still(exchange: Exchange, over: Exchange) -> bool:
@@ -359,7 +347,7 @@ def _is_full_still(exchange: Exchange, over: Exchange) -> bool:
 )
 def enterprise(exchange: Exchange) -> Iterator[Claim]:
     """An enterprise account is never throttled."""
-    yield _unthrottled(exchange, "no limit", fact="tier.rate-limit-enterprise")
+    yield _unthrottled(exchange, "no limit")
 
 
 @check(
@@ -369,8 +357,8 @@ def enterprise(exchange: Exchange) -> Iterator[Claim]:
 )
 def administrator(exchange: Exchange) -> Iterator[Claim]:
     """An administrator is never throttled."""
-    yield _unthrottled(exchange, "no limit", fact="tier.admin-bypasses-gates")
+    yield _unthrottled(exchange, "no limit")
 
 
-def _unthrottled(exchange: Exchange, expected: str, *, fact: str) -> Claim:
-    return Claim(fact=fact, holds=exchange.status != 429, expected=expected, observed=exchange.answer)
+def _unthrottled(exchange: Exchange, expected: str) -> Claim:
+    return Claim(holds=exchange.status != 429, expected=expected, observed=exchange.answer)

@@ -32,10 +32,7 @@ def fields_left_out(exchange: Exchange, *, with_all: Exchange, is_alike: bool) -
         return
     if exchange.code != "EXECUTION_FAILED":
         yield Claim(
-            fact="run.defaults-for-left-out-fields",
-            holds=exchange.status == 200,
-            expected="200, as with every field",
-            observed=exchange.answer,
+            holds=exchange.status == 200, expected="200, as with every field", observed=exchange.answer
         )
     if is_alike:
         default_credits, fact = reported_credits(with_all), "run.defaults-for-left-out-fields"
@@ -48,7 +45,6 @@ def defaults_as_given(exchange: Exchange, *, with_defaults: Exchange) -> Iterato
     left_out, given = _result(exchange).get("text"), _result(with_defaults).get("text")
     if left_out is not None and given is not None:
         yield Claim(
-            fact="run.defaults-for-left-out-fields",
             holds=left_out == given,
             expected=f"{as_json(given)}, as with the default sent",
             observed=as_json(left_out),
@@ -66,7 +62,6 @@ def own_result(exchange: Exchange, *, mark: str, marks: Collection[str]) -> Iter
         text = as_json(_result(exchange))
         shown = [each for each in marks if each in text]
         yield Claim(
-            fact="run.result-present",
             holds=shown == [mark],
             expected=f"a result made of {mark}",
             observed=f"one made of {', '.join(shown) or 'none of the inputs'}",
@@ -77,7 +72,7 @@ def own_result(exchange: Exchange, *, mark: str, marks: Collection[str]) -> Iter
 @check("run.charged-per-generator", needs=(FREE_RUNNER,))
 def nothing_generated(exchange: Exchange) -> Iterator[Claim]:
     """A run of a workflow without generator nodes costs nothing."""
-    yield from _costs(exchange, 0, "as there is no generator node", fact="run.charged-per-generator")
+    yield from _costs(exchange, 0, "as there is no generator node")
 
 
 @check("run.charged-per-generator", needs=(runs.COUNTED_RUN,), given=("single",))
@@ -90,7 +85,6 @@ def charged_per_image(exchange: Exchange, *, single: Exchange) -> Iterator[Claim
     if one is None or two is None or (_images(single), _images(exchange)) != (1, 2):
         return
     yield Claim(
-        fact="run.charged-per-generator",
         holds=two == 2 * one,
         expected=f"{2 * one:g}, as one image cost {one:g}",
         observed=f"{two:g} for two images",
@@ -111,7 +105,6 @@ def charged_per_node(exchange: Exchange, *, single: Exchange, estimates: Sequenc
     if one_each and two_each and two_each > one_each and half_credits and cost_credits is not None:
         is_as_estimated = half_credits == one_each
         yield Claim(
-            fact="run.charged-per-generator",
             holds=cost_credits == two_each if is_as_estimated else cost_credits > half_credits,
             expected=f"{two_each:g} credits, as estimated: {one_each:g} for half of the nodes"
             if is_as_estimated
@@ -133,7 +126,6 @@ def charged_alike(
     said, charged = reported_credits(waited_for), amount(row.get("creditsCost")) if row else None
     if said is not None and charged is not None and (said or charged) and status_in(exchange) == "completed":
         yield Claim(
-            fact="run.charged-per-generator",
             holds=charged == said,
             expected=f"{said:g}, as the synchronous run",
             observed=f"{charged:g}, as the usage row says",
@@ -143,7 +135,7 @@ def charged_alike(
 @check("run.granted-run-costs-zero", needs=(runs.GRANTED_RUN,))
 def granted(exchange: Exchange) -> Iterator[Claim]:
     """A run that a trial grant pays costs 0."""
-    yield from _costs(exchange, 0, "as a trial grant pays", fact="run.granted-run-costs-zero")
+    yield from _costs(exchange, 0, "as a trial grant pays")
 
 
 @check("run.charge-equals-usage", needs=(runs.CHARGED_RUN,), given=("row",))
@@ -155,10 +147,10 @@ def charge_in_usage(exchange: Exchange, *, row: Mapping[str, Any] | None) -> Ite
     """
     row_credits = amount(row.get("creditsCost")) if row else None
     if row_credits or reported_credits(exchange):
-        yield from _costs(exchange, row_credits, "as the usage row says", fact="run.charge-equals-usage")
+        yield from _costs(exchange, row_credits, "as the usage row says")
 
 
-def _costs(exchange: Exchange, wanted_credits: float | None, why: str, *, fact: str) -> Iterator[Claim]:
+def _costs(exchange: Exchange, wanted_credits: float | None, why: str, *, fact: str = "") -> Iterator[Claim]:
     """Claim what a run costs; nothing if either cost is unknown."""
     cost_credits = reported_credits(exchange)
     if cost_credits is not None and wanted_credits is not None:

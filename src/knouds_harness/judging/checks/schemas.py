@@ -173,7 +173,6 @@ def cost_without_generator(exchange: Exchange, *, slugs: frozenset[str]) -> Iter
     for index, summary in _summaries(exchange):
         if str(summary.get("slug")) in slugs:
             yield Claim(
-                fact="workflows.summary-cost-is-number-or-null",
                 holds=summary.get("estimatedCreditCost", 0) is None,
                 expected="null, as there is no generator node",
                 observed=as_json(summary["estimatedCreditCost"])
@@ -193,7 +192,6 @@ def cost_as_in_schema(exchange: Exchange, *, estimates: Mapping[str, JSON]) -> I
         if str(summary.get("slug")) in estimates and "estimatedCreditCost" in summary:
             estimate = estimates[str(summary["slug"])]
             yield Claim(
-                fact="workflows.summary-cost-is-number-or-null",
                 holds=(summary["estimatedCreditCost"] is None) == (estimate is None),
                 expected=f"{'null' if estimate is None else 'a number'}, as in the schema",
                 observed=as_json(summary["estimatedCreditCost"]),
@@ -207,7 +205,6 @@ def no_request_input(exchange: Exchange) -> Iterator[Claim]:
     document = exchange.json_or_none()
     if exchange.status == 200 and isinstance(document, dict):
         yield Claim(
-            fact="schema.empty-without-request-input",
             holds=document.get("fields") == [],
             expected="an empty array",
             observed=as_json(document.get("fields")),
@@ -266,12 +263,7 @@ def public_schema(exchange: Exchange) -> Iterator[Claim]:
 @check("workflows.get-round-trips", needs=(workflows.EDITED_WORKFLOW,))
 def round_trip(exchange: Exchange) -> Iterator[Claim]:
     """A workflow as it was read can be sent to create."""
-    yield Claim(
-        fact="workflows.get-round-trips",
-        holds=exchange.is_success,
-        expected="created",
-        observed=exchange.answer,
-    )
+    yield Claim(holds=exchange.is_success, expected="created", observed=exchange.answer)
 
 
 _ASYNC_NEEDS = (ASYNC_RUN,)
@@ -367,12 +359,10 @@ def public_fields(exchange: Exchange, *, fields: JSON) -> Iterator[Claim]:
 
     ``fields`` are those of the latter.
     """
-    yield from same_fields(
-        exchange, fields, fact="schema.public-shape-without-cost", origin="the schema for a key"
-    )
+    yield from same_fields(exchange, fields, origin="the schema for a key")
 
 
-def same_fields(exchange: Exchange, fields: JSON, *, fact: str, origin: str) -> Iterator[Claim]:
+def same_fields(exchange: Exchange, fields: JSON, *, origin: str) -> Iterator[Claim]:
     """Claim that a schema has the same fields as another one; nothing unless both are lists."""
     shown = exchange.members.get("fields") if exchange.status == 200 else None
     if isinstance(shown, list) and isinstance(fields, list):
@@ -380,7 +370,6 @@ def same_fields(exchange: Exchange, fields: JSON, *, fact: str, origin: str) -> 
         difference = first_difference(fields, shown, "/fields", documented=documented)
         where, wanted, found = difference or ("/fields", fields, fields)
         yield Claim(
-            fact=fact,
             holds=difference is None,
             expected=f"{as_json(wanted)}, as in {origin}",
             observed=as_json(found),

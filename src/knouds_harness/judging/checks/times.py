@@ -37,7 +37,6 @@ def of_the_last_write(exchange: Exchange, *, written: Exchange, before: Exchange
     if answered is not None:
         late_s = updated - answered
         yield Claim(
-            fact="workflows.updated-at-is-iso",
             holds=-written.elapsed_ms / 1000 - _TOLERANCE_S <= late_s <= 1 + _TOLERANCE_S,
             expected="the time of the last write",
             observed=f"{abs(late_s):.0f} s {'after' if late_s > 0 else 'before'} it, by the server's Date",
@@ -45,7 +44,6 @@ def of_the_last_write(exchange: Exchange, *, written: Exchange, before: Exchange
         )
     if earlier is not None:
         yield Claim(
-            fact="workflows.updated-at-is-iso",
             holds=updated > earlier,
             expected="a later time than before the write",
             observed="the same" if updated == earlier else "an earlier one",
@@ -69,7 +67,6 @@ def of_rows(exchange: Exchange) -> Iterator[Claim]:
     if answered is not None and ends:
         late = [each for each in ends if each > answered + _MOST_AHEAD_S]
         yield Claim(
-            fact="usage.row-shape",
             holds=not late,
             expected="runs whose createdAt plus durationMs is before the response",
             observed=f"{len(late)} of {len(ends)} end later",

@@ -35,7 +35,9 @@ def _identity(row: Row) -> str:
     return str(row.get("id"))
 
 
-def _of_page(exchange: Exchange, *, fact: str, holds: bool, expected: str, observed: str) -> Iterator[Claim]:
+def _of_page(
+    exchange: Exchange, *, fact: str = "", holds: bool, expected: str, observed: str
+) -> Iterator[Claim]:
     """Claim something about a page of rows; nothing about any other response."""
     if rows_in(exchange) is not None:
         yield Claim(fact=fact, holds=holds, expected=expected, observed=observed, where="/rows")
@@ -91,7 +93,6 @@ def own_user(exchange: Exchange, *, user_id: str) -> Iterator[Claim]:
     others = sorted({str(row.get("userId")) for row in rows_of(exchange)} - {user_id})
     yield from _of_page(
         exchange,
-        fact="usage.own-rows-only",
         holds=not others,
         expected="rows of the key's own account",
         observed=f"rows of {len(others)} other accounts",
@@ -106,11 +107,7 @@ def no_foreign_run(exchange: Exchange, *, foreign: Collection[str]) -> Iterator[
     """
     shown = [row for row in rows_of(exchange) if row.get("requestId") in foreign]
     yield from _of_page(
-        exchange,
-        fact="usage.own-rows-only",
-        holds=not shown,
-        expected="no run of another account",
-        observed=f"{len(shown)} of them",
+        exchange, holds=not shown, expected="no run of another account", observed=f"{len(shown)} of them"
     )
 
 
@@ -123,7 +120,6 @@ def no_row_of_two(exchange: Exchange, *, theirs: Collection[tuple[str, ...]]) ->
     shared = [row for row in rows_of(exchange) if run_of(row) in theirs]
     yield from _of_page(
         exchange,
-        fact="usage.own-rows-only",
         holds=not shared,
         expected="no row that another account has",
         observed=f"{len(shared)} of them",
@@ -137,7 +133,6 @@ def no_canvas_rows(exchange: Exchange) -> Iterator[Claim]:
     elsewhere = sorted(source for source in sources if not source.startswith("api"))
     yield from _of_page(
         exchange,
-        fact="usage.no-canvas-rows",
         holds=not elsewhere,
         expected="rows of API runs only",
         observed=f"rows from {', '.join(elsewhere)}",
@@ -153,12 +148,7 @@ def no_provider_ids(exchange: Exchange) -> Iterator[Claim]:
     ids.update(listed_models(exchange) or ())
     internal = sorted(each for each in ids if any(mark in each for mark in _PROVIDER_MARKS))
     if exchange.status == 200:
-        yield Claim(
-            fact="usage.no-provider-ids",
-            holds=not internal,
-            expected="names of models",
-            observed=", ".join(internal),
-        )
+        yield Claim(holds=not internal, expected="names of models", observed=", ".join(internal))
 
 
 @check(
@@ -175,7 +165,7 @@ def limit(exchange: Exchange, *, limit: int) -> Iterator[Claim]:
     yield from at_most(exchange, MAX_LIMIT, fact="usage.limit-at-most-500")
 
 
-def at_most(exchange: Exchange, most: int, *, fact: str) -> Iterator[Claim]:
+def at_most(exchange: Exchange, most: int, *, fact: str = "") -> Iterator[Claim]:
     """Claim that a page has at most this many rows."""
     rows = rows_of(exchange)
     yield from _of_page(
@@ -202,7 +192,6 @@ def default_limit(exchange: Exchange, *, total: int) -> Iterator[Claim]:
     rows = rows_of(exchange)
     yield from _of_page(
         exchange,
-        fact="usage.limit-defaults-to-50",
         holds=len(rows) == min(DEFAULT_LIMIT, total),
         expected=f"{min(DEFAULT_LIMIT, total)} of {total} rows",
         observed=f"{len(rows)} rows",
@@ -227,7 +216,6 @@ def offset(
         part = whole[whole.index(known[0]) : whole.index(known[-1]) + 1] if known else []
         yield from _of_page(
             exchange,
-            fact="usage.offset-skips",
             holds=known == part and len(set(page)) == len(page),
             expected=f"no row twice, and {len(part)} consecutive rows of the list before",
             observed=f"{len(page)} rows, {len(set(page))} different, {len(known)} of the list before",
@@ -236,7 +224,6 @@ def offset(
         expected = whole[offset : offset + limit]
         yield from _of_page(
             exchange,
-            fact="usage.offset-skips",
             holds=page == expected,
             expected=f"{len(expected)} rows: those from number {offset + 1} on",
             observed=f"{len(page)} rows, {sum(each in expected for each in page)} of them among those",
@@ -263,7 +250,6 @@ def filtered(
     asked = " and ".join(f"{name} {value}" for name, value in filters.items())
     yield from _of_page(
         exchange,
-        fact="usage.filters",
         holds=not wrong,
         expected=f"rows with {asked}",
         observed=f"{len(wrong)} rows of {len(page)} without",
@@ -274,7 +260,6 @@ def filtered(
         others = {_identity(row) for row in page} - {_identity(row) for row in (*before, *after)}
         yield from _of_page(
             exchange,
-            fact="usage.filters",
             holds=not others,
             expected="rows that are listed without the filter, too",
             observed=f"{len(others)} rows of {len(page)} are not",
@@ -284,7 +269,6 @@ def filtered(
     lost = (fitting_before & fitting_after) - {_identity(row) for row in page}
     yield from _of_page(
         exchange,
-        fact="usage.filters",
         holds=not lost,
         expected=f"every row with {asked}",
         observed=f"{len(lost)} of {len(fitting_after)} are missing",
@@ -297,7 +281,6 @@ def total(exchange: Exchange, *, before: Sequence[Row], after: Sequence[Row]) ->
     said = exchange.members.get("total") if rows_in(exchange) is not None else None
     if isinstance(said, int) and not isinstance(said, bool):
         yield Claim(
-            fact="usage.page-shape",
             holds=len(before) <= said <= len(after) or len(before) > len(after),
             expected=f"total {len(after)}",
             observed=f"total {said}",
@@ -322,7 +305,6 @@ def failed_is_charged_once(
             charged[str(row.get("requestId"))] += credits_cost
     for told in filter(None, charged.values()):
         yield Claim(
-            fact="run.charged-per-generator",
             holds=told <= price_credits,
             expected=f"at most {price_credits:g}, the price of one run",
             observed=f"{told:g}, as usage says of the failed run",
@@ -428,15 +410,9 @@ def distinct_models(exchange: Exchange, *, used: Collection[str]) -> Iterator[Cl
     if listed is None:
         return
     repeated = sorted(each for each, times in Counter(listed).items() if times > 1)
-    yield Claim(
-        fact="usage.models-are-distinct",
-        holds=not repeated,
-        expected="each id once",
-        observed=f"{', '.join(repeated)} more than once",
-    )
+    yield Claim(holds=not repeated, expected="each id once", observed=f"{', '.join(repeated)} more than once")
     missing = sorted(set(used) - set(listed))
     yield Claim(
-        fact="usage.models-are-distinct",
         holds=not missing,
         expected="every model id of the account's rows",
         observed=f"{', '.join(missing)} not listed",
@@ -456,7 +432,6 @@ def refused_run_is_not_charged(exchange: Exchange, *, before: Exchange) -> Itera
     charged = [row for row in rows_of(exchange) if row.get("id") not in known and row.get("creditsCost")]
     if charged:
         yield Claim(
-            fact="run.inputs-not-object-is-invalid-inputs",
             holds=False,
             expected="no new row with credits: what was sent in between was refused",
             observed=f"{len(charged)} new rows with credits",

@@ -25,7 +25,6 @@ def announced(exchange: Exchange) -> Iterator[Claim]:
     delivery = body_of(exchange).get("webhookDelivery")
     if isinstance(delivery, dict) and isinstance(delivery.get("configured"), bool):
         yield Claim(
-            fact="async.webhook-delivery-shape",
             holds=delivery["configured"],
             expected="configured: true, as the key has a webhook",
             observed="configured: false",
@@ -61,7 +60,6 @@ def of_an_execution(exchange: Exchange, *, poll: Exchange) -> Iterator[Claim]:
     """
     if poll.status in (200, 404):
         yield Claim(
-            fact="webhook.one-per-ended-execution",
             holds=poll.status == 200,
             expected="an execution of the account",
             observed=f"{as_json(exchange.request.members.get('executionId'))}, which is a 404 for its key",
@@ -74,7 +72,6 @@ def signature_header(exchange: Exchange) -> Iterator[Claim]:
     """A delivery has the header X-Knouds-Signature: t=<unix seconds>,v1=<hex>."""
     header = _header(exchange)
     yield Claim(
-        fact="webhook.signature-header",
         holds=header is not None and Signature.read(header) is not None,
         expected="t=<unix seconds>,v1=<64 hexadecimal digits>",
         observed="no such header" if header is None else as_json(header),
@@ -96,7 +93,6 @@ def signature_fits(exchange: Exchange, *, raw: bytes, secret: str) -> Iterator[C
     signature = Signature.read(_header(exchange) or "")
     if signature is not None:
         yield Claim(
-            fact="webhook.signature-covers-raw-body",
             holds=signature.covers(raw, secret=secret),
             expected="HMAC-SHA256(secret, <t>.<raw body>)",
             observed="another digest",
@@ -111,7 +107,6 @@ def fresh_timestamp(exchange: Exchange) -> Iterator[Claim]:
     if signature is not None:
         received_unix_s = exchange.started_at.timestamp()
         yield Claim(
-            fact="webhook.timestamp-is-fresh",
             holds=signature.is_fresh(received_unix_s),
             expected=f"within {WINDOW_S} s of {received_unix_s:.0f}",
             observed=f"{signature.at_unix_s}",
@@ -149,7 +144,6 @@ def event(exchange: Exchange, *, ending: str | None) -> Iterator[Claim]:
     named = exchange.request.members.get("event")
     if ending is not None and named is not None:
         yield Claim(
-            fact="webhook.event-fits-ending",
             holds=named == f"execution.{ending}",
             expected=f"execution.{ending}, as polling says",
             observed=as_json(named),
@@ -182,7 +176,6 @@ def agrees(exchange: Exchange, *, poll: Exchange, submitted: Exchange) -> Iterat
     for where, said, shown in pairs:
         if said is not None and shown is not None:
             yield Claim(
-                fact="webhook.agrees-with-poll",
                 holds=said == shown,
                 expected=f"{as_json(shown)}, as polling says",
                 observed=as_json(said),
@@ -198,7 +191,6 @@ def describes(
     delivered = exchange.request.members
     if user_id is not None and isinstance(delivered.get("userId"), str):
         yield Claim(
-            fact="webhook.payload-shape",
             holds=delivered["userId"] == user_id,
             expected=f"{user_id}, as whoami says",
             observed=as_json(delivered["userId"]),
@@ -206,7 +198,6 @@ def describes(
         )
     if workflow_slug is not None and "workflowSlug" in delivered:
         yield Claim(
-            fact="webhook.payload-shape",
             holds=delivered["workflowSlug"] == workflow_slug,
             expected=f"{workflow_slug}: it was run",
             observed=as_json(delivered["workflowSlug"]),
@@ -215,7 +206,6 @@ def describes(
     model_ids = delivered.get("modelIds")
     if model_id is not None and isinstance(model_ids, list):
         yield Claim(
-            fact="webhook.payload-shape",
             holds=model_id in model_ids,
             expected=f"{model_id} among them: it was run",
             observed=as_json(model_ids),
@@ -232,7 +222,7 @@ def none_without_capability(exchange: Exchange, *, came: int, later_delivered: b
     would have arrived too.
     """
     if came or (later_delivered and status_in(exchange) in FINAL):
-        yield _undelivered(came, "no delivery", fact="webhook.needs-receive-capability")
+        yield _undelivered(came, "no delivery")
 
 
 @check("webhook.one-per-ended-execution", needs=_NEEDS, given=("came", "later_delivered"))
@@ -243,11 +233,11 @@ def none_without_webhook(exchange: Exchange, *, came: int, later_delivered: bool
     """
     if came or (later_delivered and status_in(exchange) in FINAL):
         expected = "no delivery: the key has no webhook"
-        yield _undelivered(came, expected, fact="webhook.one-per-ended-execution")
+        yield _undelivered(came, expected)
 
 
-def _undelivered(came: int, expected: str, *, fact: str) -> Claim:
-    return Claim(fact=fact, holds=came == 0, expected=expected, observed=f"{came} deliveries")
+def _undelivered(came: int, expected: str) -> Claim:
+    return Claim(holds=came == 0, expected=expected, observed=f"{came} deliveries")
 
 
 @check("webhook.agrees-with-poll", needs=_NEEDS, given=("delivered",))
@@ -259,7 +249,6 @@ def shown_at_once(exchange: Exchange, *, delivered: Exchange) -> Iterator[Claim]
     told, shown = delivered.request.members.get("status"), status_in(exchange)
     if is_final(told) and shown is not None:
         yield Claim(
-            fact="webhook.agrees-with-poll",
             holds=shown == told,
             expected=f"{told}, as its delivery said before",
             observed=shown,
@@ -275,12 +264,7 @@ def retried(exchange: Exchange, *, attempts: int) -> Iterator[Claim]:
     """
     del exchange
     if attempts:
-        yield Claim(
-            fact="webhook.retries-refused-delivery",
-            holds=attempts > 1,
-            expected="another attempt",
-            observed="none in time",
-        )
+        yield Claim(holds=attempts > 1, expected="another attempt", observed="none in time")
 
 
 def _header(exchange: Exchange) -> str | None:

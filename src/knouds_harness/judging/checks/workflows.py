@@ -64,18 +64,18 @@ def _any_suffix(case: Case) -> Mapping[str, object]:
 )
 def made_slug(exchange: Exchange, *, slug: str, allowed: Collection[str]) -> Iterator[Claim]:
     """A name that is not taken becomes the slug, in lowercase with hyphens."""
-    yield _slug_claim(exchange, slug, allowed, fact="workflows.create-makes-slug-from-name")
+    yield _slug_claim(exchange, slug, allowed)
 
 
 @check("workflows.create-suffixes-taken-slug", needs=_WRITE_NEEDS, given=("slug", "allowed"))
 def suffixed_slug(exchange: Exchange, *, slug: str, allowed: Collection[str]) -> Iterator[Claim]:
     """A taken slug gets the suffix -2, then -3, and so on."""
-    yield _slug_claim(exchange, slug, allowed, fact="workflows.create-suffixes-taken-slug")
+    yield _slug_claim(exchange, slug, allowed)
 
 
-def _slug_claim(exchange: Exchange, slug: str, allowed: Collection[str], *, fact: str) -> Claim:
+def _slug_claim(exchange: Exchange, slug: str, allowed: Collection[str]) -> Claim:
     where = "/slug" if exchange.request.operation_id == "createWorkflow" else ""
-    return Claim(fact=fact, holds=slug in allowed, expected=" or ".join(allowed), observed=slug, where=where)
+    return Claim(holds=slug in allowed, expected=" or ".join(allowed), observed=slug, where=where)
 
 
 @check("workflows.creator-owns", needs=_TWO_USERS, given=("own", "others"))
@@ -84,7 +84,6 @@ def creator(exchange: Exchange, *, own: str | int | None, others: Collection[str
     created_by = exchange.members.get("createdBy")
     if exchange.status == 200 and isinstance(created_by, str | int):
         yield Claim(
-            fact="workflows.creator-owns",
             holds=created_by not in others and own in (None, created_by),
             expected=str(own or f"an account other than {', '.join(sorted(map(str, others)))}"),
             observed=str(created_by),
@@ -101,7 +100,7 @@ creator_may_run = admitting(
 @check("workflows.get-round-trips", needs=_WRITE_NEEDS, given=("sent",))
 def stored(exchange: Exchange, *, sent: Mapping[str, JSON]) -> Iterator[Claim]:
     """All that was sent to create is read back: texts, nodes, edges and viewport."""
-    yield from as_written(exchange, sent, fact="workflows.get-round-trips")
+    yield from as_written(exchange, sent)
 
 
 @check("workflows.get-round-trips", needs=(keys.AUTHOR, OWN_WORKFLOW), given=("fields",))
@@ -110,9 +109,7 @@ def copied_fields(exchange: Exchange, *, fields: JSON) -> Iterator[Claim]:
 
     The exchange is the schema of the copy, ``fields`` those of the original's schema.
     """
-    yield from same_fields(
-        exchange, fields, fact="workflows.get-round-trips", origin="the schema of the original"
-    )
+    yield from same_fields(exchange, fields, origin="the schema of the original")
 
 
 second_of_free_account = by_rule(reasons.SECOND_OF_FREE_ACCOUNT, keys.FREE_KEY)
@@ -131,22 +128,16 @@ def update_accepted(exchange: Exchange) -> Iterator[Claim]:
 def updated(exchange: Exchange, *, expected: Mapping[str, JSON]) -> Iterator[Claim]:
     """An update changes the members that it names, and nothing else."""
     if exchange.status == 200:  # slug_stays judges any other status
-        yield from as_written(exchange, expected, fact="workflows.update-takes-subset")
+        yield from as_written(exchange, expected)
 
 
 @check("workflows.slug-never-changes", needs=_WRITE_NEEDS, given=("slug",))
 def slug_stays(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
     """An update never changes the slug."""
-    yield status_is(exchange, 200, fact="workflows.slug-never-changes")
+    yield status_is(exchange, 200)
     shown = exchange.members.get("slug")
     if exchange.status == 200 and isinstance(shown, str):
-        yield Claim(
-            fact="workflows.slug-never-changes",
-            holds=shown == slug,
-            expected=slug,
-            observed=shown,
-            where="/slug",
-        )
+        yield Claim(holds=shown == slug, expected=slug, observed=shown, where="/slug")
 
 
 @check("workflows.move-sets-folder", needs=(FILED_WORKFLOW,))
@@ -158,7 +149,7 @@ def move_accepted(exchange: Exchange) -> Iterator[Claim]:
 @check("workflows.move-sets-folder", needs=_WRITE_NEEDS, given=("expected",))
 def moved(exchange: Exchange, *, expected: Mapping[str, JSON]) -> Iterator[Claim]:
     """A move sets the folder that it names, and changes nothing else."""
-    yield from as_written(exchange, expected, fact="workflows.move-sets-folder")
+    yield from as_written(exchange, expected)
 
 
 @check("workflows.move-sets-folder", needs=_WRITE_NEEDS, given=("slug", "name", "folder_id"))
@@ -177,7 +168,6 @@ def listed_folder(exchange: Exchange, *, slug: str, name: JSON, folder_id: str |
     for summary in summaries:
         if summary.get("slug") == slug and "folderId" in summary:
             yield Claim(
-                fact="workflows.move-sets-folder",
                 holds=summary.get("folderId") == folder_id,
                 expected=f"{slug} in {as_json(folder_id)}",
                 observed=as_json(summary.get("folderId")),
@@ -249,7 +239,6 @@ def summarised(exchange: Exchange, *, document: Mapping[str, JSON]) -> Iterator[
         for name in ("name", "description", "tags"):
             if document.get(name) and name in summary:  # how no description shows is undocumented
                 yield Claim(
-                    fact="workflows.summary-fields",
                     holds=first_difference(document[name], summary[name]) is None,
                     expected=f"{as_json(document[name])}, as reading it shows",
                     observed=as_json(summary[name]),
@@ -257,7 +246,6 @@ def summarised(exchange: Exchange, *, document: Mapping[str, JSON]) -> Iterator[
                 )
         if document.get("createdBy") and "createdBy" in summary:
             yield Claim(
-                fact="workflows.summary-fields",
                 holds=summary["createdBy"] is not None,
                 expected="a creator, as reading it shows",
                 observed="null",
@@ -277,7 +265,7 @@ def _none_of(wrong: Collection[str], fact: str, expected: str, what: str) -> Cla
 @check("workflows.foreign-write-is-refused", needs=_TWO_USERS, given=("before",))
 def untouched(exchange: Exchange, *, before: Mapping[str, JSON]) -> Iterator[Claim]:
     """A write to someone else's workflow changes nothing."""
-    yield from as_written(exchange, before, fact="workflows.foreign-write-is-refused")
+    yield from as_written(exchange, before)
 
 
 admin_write = by_rule(reasons.WRITE_BY_ADMIN, keys.AUTHOR, keys.ADMIN_KEY)
@@ -286,7 +274,7 @@ admin_write = by_rule(reasons.WRITE_BY_ADMIN, keys.AUTHOR, keys.ADMIN_KEY)
 @check("workflows.admin-does-not-own", needs=(keys.AUTHOR, keys.ADMIN_KEY), given=("before",))
 def untouched_by_admin(exchange: Exchange, *, before: Mapping[str, JSON]) -> Iterator[Claim]:
     """An administrator's write to someone else's workflow changes nothing."""
-    yield from as_written(exchange, before, fact="workflows.admin-does-not-own")
+    yield from as_written(exchange, before)
 
 
 # --- schema
@@ -297,7 +285,7 @@ def schema_describes(exchange: Exchange, *, expected: Mapping[str, JSON]) -> Ite
     """A schema carries the name and description of its workflow."""
     words = {name: expected[name] for name in ("name", "description") if name in expected}
     if exchange.status == 200 and isinstance(exchange.json_or_none(), dict):
-        yield from as_written(exchange, words, fact="schema.shape")
+        yield from as_written(exchange, words)
 
 
 # --- how documents are compared
@@ -307,12 +295,12 @@ def _accepted(exchange: Exchange, fact: str, expected: str) -> Claim:
     return Claim(fact=fact, holds=exchange.is_success, expected=expected, observed=exchange.answer)
 
 
-def as_written(exchange: Exchange, expected: Mapping[str, JSON], *, fact: str) -> Iterator[Claim]:
+def as_written(exchange: Exchange, expected: Mapping[str, JSON]) -> Iterator[Claim]:
     """Claim, member by member, that a workflow holds what was written, or read before.
 
     Undocumented members are ignored.
     """
-    yield status_is(exchange, 200, fact=fact)
+    yield status_is(exchange, 200)
     document = exchange.json_or_none()
     if exchange.status != 200 or not isinstance(document, dict):
         return
@@ -322,10 +310,4 @@ def as_written(exchange: Exchange, expected: Mapping[str, JSON], *, fact: str) -
             continue
         difference = first_difference({name: value}, document, documented=documented)
         where, wanted, found = difference or (f"/{name}", value, value)
-        yield Claim(
-            fact=fact,
-            holds=difference is None,
-            expected=as_json(wanted),
-            observed=as_json(found),
-            where=where,
-        )
+        yield Claim(holds=difference is None, expected=as_json(wanted), observed=as_json(found), where=where)

@@ -56,7 +56,6 @@ def json_content_type(exchange: Exchange) -> Iterator[Claim]:
         return
     declared = exchange.header("content-type") or "no content type"
     yield Claim(
-        fact="ground.json-content-type",
         holds=declared.partition(";")[0].strip().lower() == "application/json",
         expected="application/json",
         observed=declared,
@@ -164,10 +163,7 @@ def no_internals(exchange: Exchange) -> Iterator[Claim]:
         return
     found = _INTERNALS.search(exchange.body.decode("utf-8", "replace"))
     yield Claim(
-        fact="envelope.no-internals",
-        holds=found is None,
-        expected="a message for people",
-        observed=as_json(found[0]) if found else "",
+        holds=found is None, expected="a message for people", observed=as_json(found[0]) if found else ""
     )
 
 
@@ -188,7 +184,6 @@ def code_fits_status(
     if not holds and code.code in _INPUT_CODES and any(status in each.open_statuses for each in reasons):
         return  # such as 413 INVALID_BODY: no source says which status and code a large body gets
     yield Claim(
-        fact="envelope.code-fits-status",
         holds=holds,
         expected=f"{code.code} with {' or '.join(map(str, code.statuses))}",
         observed=exchange.answer,
@@ -277,12 +272,7 @@ def throttled_headers(exchange: Exchange) -> Iterator[Claim]:
 def no_server_error(exchange: Exchange) -> Iterator[Claim]:
     """No response is a 5xx, except the documented EXECUTION_FAILED."""
     if exchange.status is None:
-        yield Claim(
-            fact="ground.no-undocumented-server-error",
-            holds=False,
-            expected="an answer",
-            observed=exchange.failure or "no answer",
-        )
+        yield Claim(holds=False, expected="an answer", observed=exchange.failure or "no answer")
         return
     is_documented = (
         exchange.status == 500
@@ -290,7 +280,6 @@ def no_server_error(exchange: Exchange) -> Iterator[Claim]:
         and exchange.request.operation_id in RUN_OPERATIONS
     )
     yield Claim(
-        fact="ground.no-undocumented-server-error",
         holds=exchange.status < 500 or is_documented,
         expected="no 5xx but EXECUTION_FAILED",
         observed=exchange.answer,

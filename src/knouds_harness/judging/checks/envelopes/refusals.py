@@ -13,7 +13,7 @@ from knouds_harness.targets.needs.rate_limits import FILLABLE_WINDOW
 from knouds_harness.targets.needs.workflows import FOREIGN_WORKFLOW, FOREIGN_WORKFLOW_RUN, PRIVATE_WORKFLOW
 
 
-def refused_alike(exchange: Exchange, *, of_existing: Exchange, fact: str) -> Iterator[Claim]:
+def refused_alike(exchange: Exchange, *, of_existing: Exchange) -> Iterator[Claim]:
     """Claim that a refusal is the same whether or not the resource exists.
 
     Compares status, code and documented members, without the message for people and the names of resources.
@@ -22,9 +22,7 @@ def refused_alike(exchange: Exchange, *, of_existing: Exchange, fact: str) -> It
     refusals = (of_existing, exchange)
     if all(each.status is not None and 400 <= each.status < 500 and each.status != 429 for each in refusals):
         known, unknown = map(_told, refusals)
-        yield Claim(
-            fact=fact, holds=unknown == known, expected=f"{known}, as of one that exists", observed=unknown
-        )
+        yield Claim(holds=unknown == known, expected=f"{known}, as of one that exists", observed=unknown)
 
 
 def _told(refusal: Exchange) -> str:
@@ -41,7 +39,6 @@ def _told(refusal: Exchange) -> str:
 def constant_code(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     """The same cause gives the same code for every resource."""
     yield Claim(
-        fact="envelope.code-is-constant",
         holds=exchange.code == earlier.code,
         expected=f"{earlier.code}, as for another resource",
         observed=exchange.answer,
