@@ -203,13 +203,15 @@ def is_limited_run(case: Case) -> bool:
 
 def check(
     *facts: str,
-    given: tuple[str, ...] = (),
     needs: tuple[Need[object], ...] = (),
     applies: Callable[[Case], object] | None = None,
     reads: Callable[[Case], Mapping[str, object]] | None = None,
     if_unknown: Callable[[Case], Mapping[str, object]] | None = None,
 ) -> Callable[[Callable[Concatenate[Exchange, P], Iterator[Claim]]], Check[P]]:
-    """Turn a judging function into a check; its id is ``FAMILY.function-name``."""
+    """Turn a judging function into a check; its id is ``FAMILY.function-name``.
+
+    The function is given what its keyword-only parameters name.
+    """
 
     def decorate(judge: Callable[Concatenate[Exchange, P], Iterator[Claim]]) -> Check[P]:
         family = judge.__module__.removeprefix(_CHECKS).partition(".")[0]
@@ -217,7 +219,7 @@ def check(
         return Check(
             id=f"{family}.{name}",
             facts=facts,
-            given=given,
+            given=tuple(inspect.getfullargspec(judge).kwonlyargs),
             needs=needs,
             applies=applies,
             reads=reads,

@@ -19,7 +19,7 @@ unknown_key = by_rule(reasons.UNKNOWN_KEY)
 altered_key = by_rule(reasons.ALTERED_KEY, ANY_KEY)
 
 
-@check("auth.refusal-tells-nothing", given=("of_existing",))
+@check("auth.refusal-tells-nothing")
 def tells_nothing(exchange: Exchange, *, of_existing: Exchange) -> Iterator[Claim]:
     """Without a valid key, the response is the same whether or not the resource exists."""
     yield from refused_alike(exchange, of_existing=of_existing)
@@ -34,7 +34,7 @@ public_operation = admitting("authentication.public-operation", "auth.public-ope
 session_only_path = by_rule(reasons.SESSION_ONLY, ANY_KEY)
 
 
-@check("auth.keys-begin-with-prefix", needs=(ANY_KEY,), given=("secret",))
+@check("auth.keys-begin-with-prefix", needs=(ANY_KEY,))
 def key_prefix(exchange: Exchange, *, secret: Secret) -> Iterator[Claim]:
     """A key that works begins with the documented prefix."""
     if exchange.status == 200:
@@ -48,7 +48,6 @@ def key_prefix(exchange: Exchange, *, secret: Secret) -> Iterator[Claim]:
 @check(
     "whoami.is-the-key-owner",
     needs=(ANY_KEY,),
-    given=("tier", "role", "others", "user"),
     applies=lambda case: case.operation_id == "getWhoami" and case.key_state == "active",
     if_unknown=lambda _: {"others": {}},
 )

@@ -22,13 +22,13 @@ admitted = admitting(
 denied = by_rule(reasons.CAPABILITY, ANY_KEY)
 
 
-@check("capability.denial-tells-nothing", given=("of_existing",))
+@check("capability.denial-tells-nothing")
 def denied_alike(exchange: Exchange, *, of_existing: Exchange) -> Iterator[Claim]:
     """A key without the capability gets the same refusal whether or not the resource exists."""
     yield from refused_alike(exchange, of_existing=of_existing)
 
 
-@check("capability.denial-has-no-effect", needs=(AUTHOR,), given=("before",))
+@check("capability.denial-has-no-effect", needs=(AUTHOR,))
 def nothing_changed(exchange: Exchange, *, before: Mapping[str, JSON]) -> Iterator[Claim]:
     """A refused write leaves the workflow as it was.
 
@@ -39,7 +39,7 @@ def nothing_changed(exchange: Exchange, *, before: Mapping[str, JSON]) -> Iterat
     yield from as_written(exchange, known)
 
 
-@check("capability.denial-has-no-effect", needs=(AUTHOR,), given=("name",))
+@check("capability.denial-has-no-effect", needs=(AUTHOR,))
 def nothing_created(exchange: Exchange, *, name: str) -> Iterator[Claim]:
     """A refused create leaves no workflow behind."""
     summaries = summaries_of(exchange)

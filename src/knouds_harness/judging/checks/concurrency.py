@@ -34,7 +34,7 @@ def created_slug(exchange: Exchange) -> str | None:
     return slug if isinstance(slug, str) else None
 
 
-@check("workflows.create-suffixes-taken-slug", needs=_WRITES, given=("others",))
+@check("workflows.create-suffixes-taken-slug", needs=_WRITES)
 def distinct_slugs(exchange: Exchange, *, others: Collection[str]) -> Iterator[Claim]:
     """Workflows of one name that are created at once get different slugs.
 
@@ -50,7 +50,7 @@ def distinct_slugs(exchange: Exchange, *, others: Collection[str]) -> Iterator[C
         )
 
 
-@check("workflows.update-takes-subset", needs=_WRITES, given=("before", "history", "members"))
+@check("workflows.update-takes-subset", needs=_WRITES)
 def updates_in_some_order(
     exchange: Exchange, *, before: Exchange, history: Sequence[Exchange], members: Sequence[str]
 ) -> Iterator[Claim]:
@@ -63,7 +63,7 @@ def updates_in_some_order(
     yield from _members_in_some_order(members, before, history, fact="workflows.update-takes-subset")
 
 
-@check("workflows.move-sets-folder", needs=_WRITES, given=("before", "history"))
+@check("workflows.move-sets-folder", needs=_WRITES)
 def moves_in_some_order(
     exchange: Exchange, *, before: Exchange, history: Sequence[Exchange]
 ) -> Iterator[Claim]:
@@ -90,7 +90,7 @@ def _members_in_some_order(
         yield from _order_claims(history, register(lambda name: (initial[name],), accesses, said), fact=fact)
 
 
-@check("workflows.delete-then-404", needs=_WRITES, given=("history",))
+@check("workflows.delete-then-404", needs=_WRITES)
 def deletes_in_some_order(exchange: Exchange, *, history: Sequence[Exchange]) -> Iterator[Claim]:
     """A workflow exists until it is deleted, and not afterwards, even if it is written at the same time.
 
@@ -104,7 +104,7 @@ def deletes_in_some_order(exchange: Exchange, *, history: Sequence[Exchange]) ->
         yield from _order_claims(history, model)
 
 
-@check("workflows.list-own-and-templates", needs=_WRITES, given=("history", "slugs"))
+@check("workflows.list-own-and-templates", needs=_WRITES)
 def lists_in_some_order(
     exchange: Exchange, *, history: Sequence[Exchange], slugs: Collection[str]
 ) -> Iterator[Claim]:
@@ -137,7 +137,7 @@ def lists_in_some_order(
     yield from _order_claims(history, model)
 
 
-@check("execution.final-is-absorbing", "execution.edges", needs=_CANCELS, given=("history",))
+@check("execution.final-is-absorbing", "execution.edges", needs=_CANCELS)
 def cancels_in_some_order(exchange: Exchange, *, history: Sequence[Exchange]) -> Iterator[Claim]:
     """Concurrent cancels of one execution lead to one final status, and no earlier status returns.
 
@@ -168,7 +168,7 @@ def cancels_in_some_order(exchange: Exchange, *, history: Sequence[Exchange]) ->
         yield from _order_claims(in_flight, model, fact="execution.edges")
 
 
-@check("execution.cancelled-is-charged", needs=(CHARGED_CANCELLED_RUN,), given=("rows", "most_credits"))
+@check("execution.cancelled-is-charged", needs=(CHARGED_CANCELLED_RUN,))
 def charged_once(
     exchange: Exchange, *, rows: Sequence[Mapping[str, Any]], most_credits: float
 ) -> Iterator[Claim]:
@@ -187,7 +187,7 @@ def charged_once(
         )
 
 
-@check("run.too-few-credits-is-402", given=("charged_credits", "had_credits"))
+@check("run.too-few-credits-is-402")
 def no_overspending(
     exchange: Exchange,  # noqa: ARG001 - the evidence
     *,
@@ -206,7 +206,7 @@ def no_overspending(
     )
 
 
-@check("rate.over-limit-is-429", "tier.rate-limit-pro", needs=(FILLABLE_WINDOW,), given=("answers", "left"))
+@check("rate.over-limit-is-429", "tier.rate-limit-pro", needs=(FILLABLE_WINDOW,))
 def burst(exchange: Exchange, *, answers: Sequence[Exchange], left: int) -> Iterator[Claim]:
     """Of concurrent requests, exactly as many are admitted as the window had left.
 
@@ -234,7 +234,7 @@ def no_more_admitted(admitted: int, left: int) -> Claim:
     )
 
 
-@check("rate.remaining-falls", needs=(LIMITED_KEY,), given=("earlier", "between"))
+@check("rate.remaining-falls", needs=(LIMITED_KEY,))
 def all_counted(exchange: Exchange, *, earlier: Exchange, between: Sequence[Exchange]) -> Iterator[Claim]:
     """Each of several concurrent requests counts.
 

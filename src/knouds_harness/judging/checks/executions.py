@@ -26,7 +26,7 @@ _RUN_NEEDS = (ASYNC_RUN,)
 _CANCEL_NEEDS = (CANCELLED_RUN,)
 
 
-@check("async.submit-under-500-ms", needs=_RUN_NEEDS, given=("elapsed_ms",))
+@check("async.submit-under-500-ms", needs=_RUN_NEEDS)
 def submit_is_quick(exchange: Exchange, *, elapsed_ms: Sequence[float]) -> Iterator[Claim]:
     """A submit is answered in under 500 ms: the median of at least five on a warm connection."""
     if len(elapsed_ms) >= FEWEST_SAMPLES:
@@ -38,7 +38,7 @@ def submit_is_quick(exchange: Exchange, *, elapsed_ms: Sequence[float]) -> Itera
         )
 
 
-@check("async.execution-id-is-fresh", needs=_RUN_NEEDS, given=("earlier",))
+@check("async.execution-id-is-fresh", needs=_RUN_NEEDS)
 def fresh_id(exchange: Exchange, *, earlier: Collection[object]) -> Iterator[Claim]:
     """Each submit gets an executionId that no earlier submit got."""
     execution_id = body_of(exchange).get("executionId")
@@ -51,7 +51,7 @@ def fresh_id(exchange: Exchange, *, earlier: Collection[object]) -> Iterator[Cla
         )
 
 
-@check("async.poll-url-leads-to-execution", needs=_RUN_NEEDS, given=("submitted",))
+@check("async.poll-url-leads-to-execution", needs=_RUN_NEEDS)
 def poll_url(exchange: Exchange, *, submitted: Exchange) -> Iterator[Claim]:
     """The pollUrl of a submit leads to the submitted execution."""
     execution_id = body_of(submitted).get("executionId")
@@ -70,7 +70,7 @@ def poll_url(exchange: Exchange, *, submitted: Exchange) -> Iterator[Claim]:
         )
 
 
-@check("async.workflow-submit-names-slug", needs=(ASYNC_WORKFLOW_RUN,), given=("slug",), applies=is_submit)
+@check("async.workflow-submit-names-slug", needs=(ASYNC_WORKFLOW_RUN,), applies=is_submit)
 def workflow_submit(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
     """The response to a submit of a workflow run names the workflow's slug."""
     if "executionId" in body_of(exchange):
@@ -83,7 +83,6 @@ def workflow_submit(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
     "execution.final-is-absorbing",
     "execution.poll-shape",
     needs=_RUN_NEEDS,
-    given=("statuses",),
     applies=lambda case: case.operation_id == "getExecution" and case.exchange.status == 200,
     if_unknown=lambda _: {"statuses": ()},
 )
@@ -124,7 +123,7 @@ stays_known = admitting(
 )
 
 
-@check("execution.ends-in-time", needs=(ASYNC_RUN_IN_TIME,), given=("deadline_s",))
+@check("execution.ends-in-time", needs=(ASYNC_RUN_IN_TIME,))
 def ends_in_time(exchange: Exchange, *, deadline_s: float | None) -> Iterator[Claim]:
     """An execution ends within the profile's deadline.
 
@@ -140,7 +139,7 @@ def ends_in_time(exchange: Exchange, *, deadline_s: float | None) -> Iterator[Cl
         )
 
 
-@check("execution.cancel-in-flight", needs=_CANCEL_NEEDS, given=("after",))
+@check("execution.cancel-in-flight", needs=_CANCEL_NEEDS)
 def cancel_in_flight(exchange: Exchange, *, after: Sequence[str]) -> Iterator[Claim]:
     """An execution in flight is cancelled on request, unless its provider is faster.
 
@@ -161,7 +160,7 @@ def cancel_in_flight(exchange: Exchange, *, after: Sequence[str]) -> Iterator[Cl
         )
 
 
-@check("execution.cancel-in-flight", needs=_CANCEL_NEEDS, given=("after_each",))
+@check("execution.cancel-in-flight", needs=_CANCEL_NEEDS)
 def cancels_take_effect(exchange: Exchange, *, after_each: Sequence[Sequence[str]]) -> Iterator[Claim]:
     """Of several accepted cancels of executions in flight, polls show the effect of at least one.
 
@@ -178,7 +177,7 @@ def cancels_take_effect(exchange: Exchange, *, after_each: Sequence[Sequence[str
         )
 
 
-@check("execution.cancel-in-flight", needs=_CANCEL_NEEDS, given=("before", "after"))
+@check("execution.cancel-in-flight", needs=_CANCEL_NEEDS)
 def cancelled_again(exchange: Exchange, *, before: str, after: str) -> Iterator[Claim]:
     """A second cancel of an execution in flight is not a 404.
 
@@ -193,7 +192,7 @@ def cancelled_again(exchange: Exchange, *, before: str, after: str) -> Iterator[
         )
 
 
-@check("execution.cancel-in-flight", needs=_CANCEL_NEEDS, given=("endings", "alone"))
+@check("execution.cancel-in-flight", needs=_CANCEL_NEEDS)
 def cancels_do_not_fail(
     exchange: Exchange, *, endings: Sequence[str | None], alone: str | None
 ) -> Iterator[Claim]:
@@ -226,12 +225,7 @@ def fails(exchange: Exchange) -> Iterator[Claim]:
         )
 
 
-@check(
-    "execution.cancelled-is-charged",
-    "usage.run-has-a-row",
-    needs=(CHARGED_CANCELLED_RUN,),
-    given=("row", "is_missing", "alone"),
-)
+@check("execution.cancelled-is-charged", "usage.run-has-a-row", needs=(CHARGED_CANCELLED_RUN,))
 def cancelled_is_charged(
     exchange: Exchange,
     *,
@@ -277,7 +271,7 @@ def cancel_after_end(exchange: Exchange) -> Iterator[Claim]:
         yield status_is(exchange, 409, 400, 200)
 
 
-@check("execution.cancel-after-end-changes-nothing", needs=_CANCEL_NEEDS, given=("ending",))
+@check("execution.cancel-after-end-changes-nothing", needs=_CANCEL_NEEDS)
 def end_stands(exchange: Exchange, *, ending: str | None) -> Iterator[Claim]:
     """Cancelling an ended execution leaves its status alone.
 

@@ -47,7 +47,7 @@ def not_cancelled(exchange: Exchange) -> Iterator[Claim]:
         )
 
 
-@check("workflows.list-own-and-templates", needs=(FILED_AND_STRANGER,), given=("slug",))
+@check("workflows.list-own-and-templates", needs=(FILED_AND_STRANGER,))
 def not_received(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
     """A workflow that is moved to another account's folder is not in that account's list."""
     summaries = summaries_of(exchange)
@@ -73,7 +73,7 @@ def no_rows(exchange: Exchange) -> Iterator[Claim]:
         )
 
 
-@check("usage.models-are-distinct", needs=(ANY_KEY, CONTROL), given=("of_others",))
+@check("usage.models-are-distinct", needs=(ANY_KEY, CONTROL))
 def no_models(exchange: Exchange, *, of_others: Collection[str]) -> Iterator[Claim]:
     """An account that never ran anything lists no model that others have used."""
     listed = listed_models(exchange)
@@ -86,7 +86,7 @@ def no_models(exchange: Exchange, *, of_others: Collection[str]) -> Iterator[Cla
         )
 
 
-@check("usage.models-are-distinct", needs=(MODEL_RUN_AND_STRANGER,), given=("model",))
+@check("usage.models-are-distinct", needs=(MODEL_RUN_AND_STRANGER,))
 def no_foreign_model(exchange: Exchange, *, model: str) -> Iterator[Claim]:
     """A model that only another account has run is not listed."""
     listed = listed_models(exchange)

@@ -87,13 +87,13 @@ def _falls_by_one(exchange: Exchange, earlier: Exchange, *, fact: str = "", expe
         )
 
 
-@check("rate.remaining-falls", needs=_LIMITED, given=("earlier",))
+@check("rate.remaining-falls", needs=_LIMITED)
 def remaining_falls(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     """Each request lowers the remaining number by one."""
     yield from _falls_by_one(exchange, earlier, expected="one less")
 
 
-@check("rate.remaining-falls", needs=_LIMITED, given=("earlier_runs",), applies=is_limited_run)
+@check("rate.remaining-falls", needs=_LIMITED, applies=is_limited_run)
 def remaining_never_rises(exchange: Exchange, *, earlier_runs: Sequence[Exchange]) -> Iterator[Claim]:
     """Within a window, each run leaves less than every earlier one, whichever key or test sent that.
 
@@ -113,7 +113,7 @@ def remaining_never_rises(exchange: Exchange, *, earlier_runs: Sequence[Exchange
         )
 
 
-@check("rate.remaining-falls", needs=_LIMITED, given=("admitted", "is_alone"))
+@check("rate.remaining-falls", needs=_LIMITED)
 def remaining_counts(exchange: Exchange, *, admitted: int, is_alone: bool) -> Iterator[Claim]:
     """What is left of a window is the limit less all admitted requests.
 
@@ -131,13 +131,13 @@ def remaining_counts(exchange: Exchange, *, admitted: int, is_alone: bool) -> It
         )
 
 
-@check("rate.separate-per-route", needs=(rate_limits.BUSINESS_KEY_FOR_BOTH,), given=("earlier",))
+@check("rate.separate-per-route", needs=(rate_limits.BUSINESS_KEY_FOR_BOTH,))
 def separate_routes(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     """Model runs in between do not count against workflow runs."""
     yield from _falls_by_one(exchange, earlier, expected="one less than before the other route")
 
 
-@check("rate.per-user-not-per-key", needs=(rate_limits.TWO_LIMITED_KEYS,), given=("earlier", "advanced_s"))
+@check("rate.per-user-not-per-key", needs=(rate_limits.TWO_LIMITED_KEYS,))
 def shared_by_keys(exchange: Exchange, *, earlier: Exchange, advanced_s: float) -> Iterator[Claim]:
     """A second key of the account continues the count of the first.
 
@@ -159,7 +159,7 @@ def shared_by_keys(exchange: Exchange, *, earlier: Exchange, advanced_s: float) 
     yield from _falls_by_one(exchange, earlier, fact=fact, expected="one less than the first key was left")
 
 
-@check("rate.per-user-not-per-key", needs=(rate_limits.LIMITED_KEY_AND_STRANGER,), given=("earlier",))
+@check("rate.per-user-not-per-key", needs=(rate_limits.LIMITED_KEY_AND_STRANGER,))
 def separate_accounts(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     """Runs of another account in between do not count."""
     yield from _falls_by_one(exchange, earlier, expected="one less than before the other account")
@@ -170,7 +170,7 @@ def _is_throttled(case: Case) -> bool:
     return case.exchange.status == 429 and case.key is not None
 
 
-@check(*_FACT_BY_TIER.values(), needs=(MAY_RUN,), given=("tier",), applies=is_limited_run)
+@check(*_FACT_BY_TIER.values(), needs=(MAY_RUN,), applies=is_limited_run)
 def told_limit(exchange: Exchange, *, tier: str) -> Iterator[Claim]:
     """The limit in the headers is the tier's."""
     told = window_headers_of(exchange).limit
@@ -189,7 +189,7 @@ def is_limit_of_tier(told: int, tier: str) -> Claim:
     )
 
 
-@check(*_FACT_BY_TIER.values(), needs=(MAY_RUN,), given=("tier", "number"))
+@check(*_FACT_BY_TIER.values(), needs=(MAY_RUN,))
 def within_limit(exchange: Exchange, *, tier: str, number: int) -> Iterator[Claim]:
     """As many requests as the tier's limit are admitted in one window.
 
@@ -205,7 +205,7 @@ def all_admitted(tier: str, *, holds: bool, observed: str) -> Claim:
     return Claim(fact=_FACT_BY_TIER[tier], holds=holds, expected=expected, observed=observed)
 
 
-@check("rate.window-is-fixed-60-s", needs=_LIMITED, given=("advanced_s",), applies=lambda case: case.is_run)
+@check("rate.window-is-fixed-60-s", needs=_LIMITED, applies=lambda case: case.is_run)
 def window_ends(exchange: Exchange, *, advanced_s: float) -> Iterator[Claim]:
     """A window ends at most 60 s from now, and not before the request was sent."""
     left = seconds_left(exchange, advanced_s=advanced_s)
@@ -220,7 +220,7 @@ def window_ends(exchange: Exchange, *, advanced_s: float) -> Iterator[Claim]:
         )
 
 
-@check("rate.window-is-fixed-60-s", needs=(*_LIMITED, CONTROL), given=("earlier",))
+@check("rate.window-is-fixed-60-s", needs=(*_LIMITED, CONTROL))
 def window_stands(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     """Until its end, a window keeps that end and goes on counting.
 
@@ -237,7 +237,7 @@ def window_stands(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     )
 
 
-@check("rate.window-is-fixed-60-s", needs=_LIMITED, given=("earlier_runs",), applies=is_limited_run)
+@check("rate.window-is-fixed-60-s", needs=_LIMITED, applies=is_limited_run)
 def ends_apart(exchange: Exchange, *, earlier_runs: Sequence[Exchange]) -> Iterator[Claim]:
     """A run is told the same end of the window as earlier runs of the account, or one at least 60 s later."""
     ends = [each for run in earlier_runs if (each := _end_of(run)) is not None]
@@ -259,7 +259,7 @@ def is_same_or_later(end_unix_s: int, earlier_unix_s: Collection[int]) -> Claim:
     )
 
 
-@check("rate.window-is-fixed-60-s", needs=_FILLED, given=("earlier",))
+@check("rate.window-is-fixed-60-s", needs=_FILLED)
 def window_turned(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     """After a window's end, or the wait that a 429 asks for, a new window of at least 60 s has begun.
 
@@ -305,7 +305,7 @@ def is_short_wait(wait_s: int) -> Claim:
     )
 
 
-@check("rate.per-user-not-per-key", needs=(*_FILLED, rate_limits.TWO_LIMITED_KEYS), given=("over",))
+@check("rate.per-user-not-per-key", needs=(*_FILLED, rate_limits.TWO_LIMITED_KEYS))
 def refused_for_every_key(exchange: Exchange, *, over: Exchange) -> Iterator[Claim]:
     """While a window is full, a second key of the account is refused too.
 
@@ -317,14 +317,14 @@ def refused_for_every_key(exchange: Exchange, *, over: Exchange) -> Iterator[Cla
         )
 
 
-@check("rate.per-user-not-per-key", needs=(*_FILLED, rate_limits.LIMITED_KEY_AND_STRANGER), given=("over",))
+@check("rate.per-user-not-per-key", needs=(*_FILLED, rate_limits.LIMITED_KEY_AND_STRANGER))
 def others_admitted(exchange: Exchange, *, over: Exchange) -> Iterator[Claim]:
     """While a window is full, another account is still admitted."""
     if over.status == 429 and exchange.status is not None:
         yield _unthrottled(exchange, "admitted: it is another account")
 
 
-@check("rate.separate-per-route", needs=(*_FILLED, PRO_MODEL_KEY), given=("over",))
+@check("rate.separate-per-route", needs=(*_FILLED, PRO_MODEL_KEY))
 def other_route_open(exchange: Exchange, *, over: Exchange) -> Iterator[Claim]:
     """While the window of workflow runs is full, a model run is refused for its tier, and not with a 429."""
     if over.status == 429 and exchange.status is not None:

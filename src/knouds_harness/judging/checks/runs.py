@@ -20,7 +20,7 @@ administrator = admitting(
 )
 
 
-@check("run.defaults-for-left-out-fields", needs=(runs.READ_WORKFLOW_RUN,), given=("with_all", "is_alike"))
+@check("run.defaults-for-left-out-fields", needs=(runs.READ_WORKFLOW_RUN,))
 def fields_left_out(exchange: Exchange, *, with_all: Exchange, is_alike: bool) -> Iterator[Claim]:
     """A run may leave out fields that have a default, and then costs what the defaults cost.
 
@@ -39,7 +39,7 @@ def fields_left_out(exchange: Exchange, *, with_all: Exchange, is_alike: bool) -
         yield from _costs(exchange, default_credits, "as with the defaults sent", fact=fact)
 
 
-@check("run.defaults-for-left-out-fields", needs=(runs.FREE_WORKFLOW_RUN,), given=("with_defaults",))
+@check("run.defaults-for-left-out-fields", needs=(runs.FREE_WORKFLOW_RUN,))
 def defaults_as_given(exchange: Exchange, *, with_defaults: Exchange) -> Iterator[Claim]:
     """Without generator nodes, leaving a field out gives the same text as sending its default."""
     left_out, given = _result(exchange).get("text"), _result(with_defaults).get("text")
@@ -52,7 +52,7 @@ def defaults_as_given(exchange: Exchange, *, with_defaults: Exchange) -> Iterato
         )
 
 
-@check("run.result-present", needs=(runs.FREE_WORKFLOW_RUN,), given=("mark", "marks"))
+@check("run.result-present", needs=(runs.FREE_WORKFLOW_RUN,))
 def own_result(exchange: Exchange, *, mark: str, marks: Collection[str]) -> Iterator[Claim]:
     """The result of a run is made of its own inputs, whatever else runs at the same time.
 
@@ -75,7 +75,7 @@ def nothing_generated(exchange: Exchange) -> Iterator[Claim]:
     yield from _costs(exchange, 0, "as there is no generator node")
 
 
-@check("run.charged-per-generator", needs=(runs.COUNTED_RUN,), given=("single",))
+@check("run.charged-per-generator", needs=(runs.COUNTED_RUN,))
 def charged_per_image(exchange: Exchange, *, single: Exchange) -> Iterator[Claim]:
     """Two images cost twice as much as one, if the profile says that each image is charged.
 
@@ -92,7 +92,7 @@ def charged_per_image(exchange: Exchange, *, single: Exchange) -> Iterator[Claim
     )
 
 
-@check("run.charged-per-generator", needs=(runs.EDITED_WORKFLOW_RUN,), given=("single", "estimates"))
+@check("run.charged-per-generator", needs=(runs.EDITED_WORKFLOW_RUN,))
 def charged_per_node(exchange: Exchange, *, single: Exchange, estimates: Sequence[JSON]) -> Iterator[Claim]:
     """Each generator node of a workflow is charged.
 
@@ -114,7 +114,7 @@ def charged_per_node(exchange: Exchange, *, single: Exchange, estimates: Sequenc
         )
 
 
-@check("run.charged-per-generator", needs=(runs.CHARGED_ASYNC_RUN,), given=("waited_for", "row"))
+@check("run.charged-per-generator", needs=(runs.CHARGED_ASYNC_RUN,))
 def charged_alike(
     exchange: Exchange, *, waited_for: Exchange, row: Mapping[str, Any] | None
 ) -> Iterator[Claim]:
@@ -138,7 +138,7 @@ def granted(exchange: Exchange) -> Iterator[Claim]:
     yield from _costs(exchange, 0, "as a trial grant pays")
 
 
-@check("run.charge-equals-usage", needs=(runs.CHARGED_RUN,), given=("row",))
+@check("run.charge-equals-usage", needs=(runs.CHARGED_RUN,))
 def charge_in_usage(exchange: Exchange, *, row: Mapping[str, Any] | None) -> Iterator[Claim]:
     """The cost in a run's response equals that in its usage row.
 

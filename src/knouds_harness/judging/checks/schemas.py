@@ -82,7 +82,6 @@ SHAPE_FACTS = (
     "workflows.create-answers-slug",
     "workflows.write-success-body",
     "execution.cancel-success",
-    given=("operation",),
     applies=is_answer,
 )
 def status_is_documented(exchange: Exchange, *, operation: Operation) -> Iterator[Claim]:
@@ -108,7 +107,7 @@ def _is_waited_for(exchange: Exchange, operation: Operation) -> bool:
     return operation.id in RUN_OPERATIONS and "async" not in dict(exchange.request.query)
 
 
-@check(*SHAPE_FACTS, given=("operation", "shapes"), applies=is_answer)
+@check(*SHAPE_FACTS, applies=is_answer)
 def body(exchange: Exchange, *, operation: Operation, shapes: ShapeJudge) -> Iterator[Claim]:
     """The body has the documented shape."""
     status, document = exchange.status, exchange.json_or_none()
@@ -123,9 +122,7 @@ def body(exchange: Exchange, *, operation: Operation, shapes: ShapeJudge) -> Ite
         yield Claim(fact=fact, holds=True, expected="the documented shape", observed="the same")
 
 
-@check(
-    "rate.headers-on-success", "rate.headers-are-integers", given=("operation", "shapes"), applies=is_answer
-)
+@check("rate.headers-on-success", "rate.headers-are-integers", applies=is_answer)
 def headers(exchange: Exchange, *, operation: Operation, shapes: ShapeJudge) -> Iterator[Claim]:
     """The headers have the documented form."""
     if exchange.status is None or exchange.status >= 400 or exchange.status not in operation.responses:
@@ -167,7 +164,7 @@ def _summaries(exchange: Exchange) -> Iterator[tuple[int, dict[str, JSON]]]:
             yield index, summary
 
 
-@check("workflows.summary-cost-is-number-or-null", needs=(workflows.WITHOUT_GENERATOR,), given=("slugs",))
+@check("workflows.summary-cost-is-number-or-null", needs=(workflows.WITHOUT_GENERATOR,))
 def cost_without_generator(exchange: Exchange, *, slugs: frozenset[str]) -> Iterator[Claim]:
     """In the list, a workflow without generator nodes has a null estimatedCreditCost."""
     for index, summary in _summaries(exchange):
@@ -182,7 +179,7 @@ def cost_without_generator(exchange: Exchange, *, slugs: frozenset[str]) -> Iter
             )
 
 
-@check("workflows.summary-cost-is-number-or-null", needs=(workflows.OWN_WORKFLOW,), given=("estimates",))
+@check("workflows.summary-cost-is-number-or-null", needs=(workflows.OWN_WORKFLOW,))
 def cost_as_in_schema(exchange: Exchange, *, estimates: Mapping[str, JSON]) -> Iterator[Claim]:
     """In the list, the estimated cost of a workflow is null if it is null in the schema, and only then.
 
@@ -353,7 +350,7 @@ def ended(exchange: Exchange) -> Iterator[Claim]:
         )
 
 
-@check("schema.public-shape-without-cost", needs=(AUTHOR,), given=("fields",))
+@check("schema.public-shape-without-cost", needs=(AUTHOR,))
 def public_fields(exchange: Exchange, *, fields: JSON) -> Iterator[Claim]:
     """The public schema has the same fields as the schema for a key.
 

@@ -41,13 +41,7 @@ def lets_in(exchange: Exchange) -> bool:
     return method == "HEAD" or exchange.json_or_none() is not None
 
 
-@check(
-    WITHOUT_KEY,
-    WITHOUT_CAPABILITY,
-    *dict.fromkeys(FOREIGN.values()),
-    needs=(ANY_KEY,),
-    given=("refused_by", "elsewhere"),
-)
+@check(WITHOUT_KEY, WITHOUT_CAPABILITY, *dict.fromkeys(FOREIGN.values()), needs=(ANY_KEY,))
 def guarded(exchange: Exchange, *, refused_by: str, elsewhere: Exchange | None) -> Iterator[Claim]:
     """A refused request is refused in every spelling.
 
@@ -66,7 +60,7 @@ def guarded(exchange: Exchange, *, refused_by: str, elsewhere: Exchange | None) 
     )
 
 
-@check(HEADERS, _KEY, _JSON, _STATUS, needs=(ANY_KEY,), given=("plain", "form", "statuses"))
+@check(HEADERS, _KEY, _JSON, _STATUS, needs=(ANY_KEY,))
 def answered_alike(
     exchange: Exchange, *, plain: Exchange, form: Mapping[str, str], statuses: Collection[int]
 ) -> Iterator[Claim]:

@@ -24,7 +24,7 @@ def _unix_s(told: object) -> float | None:
     return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
 
-@check("workflows.updated-at-is-iso", needs=(AUTHOR,), given=("written", "before"))
+@check("workflows.updated-at-is-iso", needs=(AUTHOR,))
 def of_the_last_write(exchange: Exchange, *, written: Exchange, before: Exchange) -> Iterator[Claim]:
     """`updatedAt` is the time of the last write, by the server's own clock, and grows with each.
 

@@ -81,13 +81,7 @@ def _as_first_row(case: Case) -> Mapping[str, object]:
     return {"user_id": str(rows_of(case.exchange)[0].get("userId"))}
 
 
-@check(
-    "usage.own-rows-only",
-    needs=(ANY_KEY,),
-    given=("user_id",),
-    applies=_shows_users,
-    if_unknown=_as_first_row,
-)
+@check("usage.own-rows-only", needs=(ANY_KEY,), applies=_shows_users, if_unknown=_as_first_row)
 def own_user(exchange: Exchange, *, user_id: str) -> Iterator[Claim]:
     """Every row belongs to the key's account, as whoami names it."""
     others = sorted({str(row.get("userId")) for row in rows_of(exchange)} - {user_id})
@@ -99,7 +93,7 @@ def own_user(exchange: Exchange, *, user_id: str) -> Iterator[Claim]:
     )
 
 
-@check("usage.own-rows-only", needs=(RUN_AND_STRANGER,), given=("foreign",))
+@check("usage.own-rows-only", needs=(RUN_AND_STRANGER,))
 def no_foreign_run(exchange: Exchange, *, foreign: Collection[str]) -> Iterator[Claim]:
     """A run of another account is not listed.
 
@@ -111,7 +105,7 @@ def no_foreign_run(exchange: Exchange, *, foreign: Collection[str]) -> Iterator[
     )
 
 
-@check("usage.own-rows-only", needs=(TWO_ACCOUNTS,), given=("theirs",))
+@check("usage.own-rows-only", needs=(TWO_ACCOUNTS,))
 def no_row_of_two(exchange: Exchange, *, theirs: Collection[tuple[str, ...]]) -> Iterator[Claim]:
     """No run is listed for two accounts: rows with the same id, request and time are the same run.
 
@@ -155,7 +149,6 @@ def no_provider_ids(exchange: Exchange) -> Iterator[Claim]:
     "usage.limit-is-kept",
     "usage.limit-at-most-500",
     needs=(ANY_KEY,),
-    given=("limit",),
     applies=_shows_usage,
     reads=lambda case: {"limit": asked_limit(case)},
 )
@@ -180,7 +173,6 @@ def at_most(exchange: Exchange, most: int, *, fact: str = "") -> Iterator[Claim]
 @check(
     "usage.limit-defaults-to-50",
     needs=(ANY_KEY,),
-    given=("total",),
     applies=_shows_usage,
     reads=lambda case: {"total": _total(case)},
 )
@@ -198,7 +190,7 @@ def default_limit(exchange: Exchange, *, total: int) -> Iterator[Claim]:
     )
 
 
-@check("usage.offset-skips", needs=(ANY_KEY,), given=("before", "after", "offset", "limit"))
+@check("usage.offset-skips", needs=(ANY_KEY,))
 def offset(
     exchange: Exchange, *, before: Sequence[Row], after: Sequence[Row], offset: int, limit: int
 ) -> Iterator[Claim]:
@@ -233,7 +225,6 @@ def offset(
 @check(
     "usage.filters",
     needs=(ANY_KEY,),
-    given=("before", "after", "filters"),
     applies=lambda case: _shows_usage(case) and _filters(case),
     if_unknown=lambda case: {"before": (), "after": (), "filters": _filters(case)},
 )
@@ -275,7 +266,7 @@ def filtered(
     )
 
 
-@check("usage.page-shape", needs=(ANY_KEY,), given=("before", "after"))
+@check("usage.page-shape", needs=(ANY_KEY,))
 def total(exchange: Exchange, *, before: Sequence[Row], after: Sequence[Row]) -> Iterator[Claim]:
     """The total is the number of all rows, however few the page holds."""
     said = exchange.members.get("total") if rows_in(exchange) is not None else None
@@ -288,7 +279,7 @@ def total(exchange: Exchange, *, before: Sequence[Row], after: Sequence[Row]) ->
         )
 
 
-@check("run.charged-per-generator", needs=(FAILING_RUN,), given=("rows", "price_credits"))
+@check("run.charged-per-generator", needs=(FAILING_RUN,))
 def failed_is_charged_once(
     exchange: Exchange,  # noqa: ARG001 - the evidence
     *,
@@ -311,12 +302,7 @@ def failed_is_charged_once(
         )
 
 
-@check(
-    "usage.run-has-a-row",
-    "usage.slim-has-no-workflow",
-    needs=(ANY_RUN,),
-    given=("rows", "known", "workflow_slug", "model_id", "request_id", "ending"),
-)
+@check("usage.run-has-a-row", "usage.slim-has-no-workflow", needs=(ANY_RUN,))
 def row_of_run(
     exchange: Exchange,  # noqa: ARG001 - the evidence; the arguments say what it asked for
     *,
@@ -363,9 +349,7 @@ def row_of_run(
         )
 
 
-@check(
-    "run.charge-equals-usage", "usage.run-has-a-row", needs=(CHEAPEST_RUN,), given=("cost_credits", "rows")
-)
+@check("run.charge-equals-usage", "usage.run-has-a-row", needs=(CHEAPEST_RUN,))
 def reconciled(exchange: Exchange, *, cost_credits: Sequence[float], rows: Sequence[Row]) -> Iterator[Claim]:
     """Over many runs, the costs in their responses equal those in the account's new rows.
 
@@ -395,11 +379,7 @@ def reconciled(exchange: Exchange, *, cost_credits: Sequence[float], rows: Seque
 
 
 @check(
-    "usage.models-are-distinct",
-    needs=(ANY_KEY,),
-    given=("used",),
-    applies=_shows_models,
-    if_unknown=lambda _: {"used": ()},
+    "usage.models-are-distinct", needs=(ANY_KEY,), applies=_shows_models, if_unknown=lambda _: {"used": ()}
 )
 def distinct_models(exchange: Exchange, *, used: Collection[str]) -> Iterator[Claim]:
     """Usage models lists each model of the account's history, once.
@@ -419,7 +399,7 @@ def distinct_models(exchange: Exchange, *, used: Collection[str]) -> Iterator[Cl
     )
 
 
-@check("run.inputs-not-object-is-invalid-inputs", needs=(ANY_KEY, MAY_RUN), given=("before",))
+@check("run.inputs-not-object-is-invalid-inputs", needs=(ANY_KEY, MAY_RUN))
 def refused_run_is_not_charged(exchange: Exchange, *, before: Exchange) -> Iterator[Claim]:
     """A refused run has no usage row that charges for it.
 

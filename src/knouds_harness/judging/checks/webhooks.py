@@ -32,7 +32,7 @@ def announced(exchange: Exchange) -> Iterator[Claim]:
         )
 
 
-@check("webhook.one-per-ended-execution", needs=_NEEDS, given=("taken",))
+@check("webhook.one-per-ended-execution", needs=_NEEDS)
 def one_each(exchange: Exchange, *, taken: int) -> Iterator[Claim]:
     """Each ended execution is delivered once, not counting deliveries that the receiver refused.
 
@@ -52,7 +52,7 @@ def is_one(taken: int) -> Claim:
     )
 
 
-@check("webhook.one-per-ended-execution", needs=_NEEDS, given=("poll",))
+@check("webhook.one-per-ended-execution", needs=_NEEDS)
 def of_an_execution(exchange: Exchange, *, poll: Exchange) -> Iterator[Claim]:
     """A delivery with the right signature names an execution that its account can find.
 
@@ -79,12 +79,7 @@ def signature_header(exchange: Exchange) -> Iterator[Claim]:
     )
 
 
-@check(
-    "webhook.signature-covers-raw-body",
-    needs=_NEEDS,
-    given=("raw", "secret"),
-    applies=lambda case: case.exchange.is_delivery,
-)
+@check("webhook.signature-covers-raw-body", needs=_NEEDS, applies=lambda case: case.exchange.is_delivery)
 def signature_fits(exchange: Exchange, *, raw: bytes, secret: str) -> Iterator[Claim]:
     """The signature is the HMAC-SHA256 of the time and the raw body, with the key's secret.
 
@@ -121,7 +116,6 @@ def fresh_timestamp(exchange: Exchange) -> Iterator[Claim]:
     "usage.no-provider-ids",
     "whoami.id-is-string",
     needs=_NEEDS,
-    given=("shapes",),
     applies=lambda case: case.exchange.is_delivery,
 )
 def payload(exchange: Exchange, *, shapes: ShapeJudge) -> Iterator[Claim]:
@@ -135,7 +129,7 @@ def payload(exchange: Exchange, *, shapes: ShapeJudge) -> Iterator[Claim]:
         )
 
 
-@check("webhook.event-fits-ending", needs=_NEEDS, given=("ending",))
+@check("webhook.event-fits-ending", needs=_NEEDS)
 def event(exchange: Exchange, *, ending: str | None) -> Iterator[Claim]:
     """The event names the final status of the execution.
 
@@ -151,7 +145,7 @@ def event(exchange: Exchange, *, ending: str | None) -> Iterator[Claim]:
         )
 
 
-@check("webhook.agrees-with-poll", needs=_NEEDS, given=("poll", "submitted"))
+@check("webhook.agrees-with-poll", needs=_NEEDS)
 def agrees(exchange: Exchange, *, poll: Exchange, submitted: Exchange) -> Iterator[Claim]:
     """A delivery says what polling says: status, result or error, and the submit's requestId."""
     delivered, polled = exchange.request.members, body_of(poll)
@@ -183,7 +177,7 @@ def agrees(exchange: Exchange, *, poll: Exchange, submitted: Exchange) -> Iterat
             )
 
 
-@check("webhook.payload-shape", needs=_NEEDS, given=("user_id", "model_id", "workflow_slug"))
+@check("webhook.payload-shape", needs=_NEEDS)
 def describes(
     exchange: Exchange, *, user_id: str | None, model_id: str | None = None, workflow_slug: str | None = None
 ) -> Iterator[Claim]:
@@ -213,7 +207,7 @@ def describes(
         )
 
 
-@check("webhook.needs-receive-capability", needs=(*_NEEDS, NOT_RECEIVING), given=("came", "later_delivered"))
+@check("webhook.needs-receive-capability", needs=(*_NEEDS, NOT_RECEIVING))
 def none_without_capability(exchange: Exchange, *, came: int, later_delivered: bool) -> Iterator[Claim]:
     """A key without webhook:receive gets no delivery.
 
@@ -225,7 +219,7 @@ def none_without_capability(exchange: Exchange, *, came: int, later_delivered: b
         yield _undelivered(came, "no delivery")
 
 
-@check("webhook.one-per-ended-execution", needs=_NEEDS, given=("came", "later_delivered"))
+@check("webhook.one-per-ended-execution", needs=_NEEDS)
 def none_without_webhook(exchange: Exchange, *, came: int, later_delivered: bool) -> Iterator[Claim]:
     """Runs of a key without a webhook are delivered to no key, of its account or another.
 
@@ -240,7 +234,7 @@ def _undelivered(came: int, expected: str) -> Claim:
     return Claim(holds=came == 0, expected=expected, observed=f"{came} deliveries")
 
 
-@check("webhook.agrees-with-poll", needs=_NEEDS, given=("delivered",))
+@check("webhook.agrees-with-poll", needs=_NEEDS)
 def shown_at_once(exchange: Exchange, *, delivered: Exchange) -> Iterator[Claim]:
     """When a delivery arrives, a poll shows the final status that it names.
 
@@ -256,7 +250,7 @@ def shown_at_once(exchange: Exchange, *, delivered: Exchange) -> Iterator[Claim]
         )
 
 
-@check("webhook.retries-refused-delivery", needs=_NEEDS, given=("attempts",))
+@check("webhook.retries-refused-delivery", needs=_NEEDS)
 def retried(exchange: Exchange, *, attempts: int) -> Iterator[Claim]:
     """A delivery that the receiver refused comes again.
 

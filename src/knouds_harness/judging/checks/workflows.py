@@ -58,7 +58,6 @@ def _any_suffix(case: Case) -> Mapping[str, object]:
 @check(
     "workflows.create-makes-slug-from-name",
     needs=_WRITE_NEEDS,
-    given=("slug", "allowed"),
     applies=_name_and_slug,
     if_unknown=_any_suffix,
 )
@@ -67,7 +66,7 @@ def made_slug(exchange: Exchange, *, slug: str, allowed: Collection[str]) -> Ite
     yield _slug_claim(exchange, slug, allowed)
 
 
-@check("workflows.create-suffixes-taken-slug", needs=_WRITE_NEEDS, given=("slug", "allowed"))
+@check("workflows.create-suffixes-taken-slug", needs=_WRITE_NEEDS)
 def suffixed_slug(exchange: Exchange, *, slug: str, allowed: Collection[str]) -> Iterator[Claim]:
     """A taken slug gets the suffix -2, then -3, and so on."""
     yield _slug_claim(exchange, slug, allowed)
@@ -78,7 +77,7 @@ def _slug_claim(exchange: Exchange, slug: str, allowed: Collection[str]) -> Clai
     return Claim(holds=slug in allowed, expected=" or ".join(allowed), observed=slug, where=where)
 
 
-@check("workflows.creator-owns", needs=_TWO_USERS, given=("own", "others"))
+@check("workflows.creator-owns", needs=_TWO_USERS)
 def creator(exchange: Exchange, *, own: str | int | None, others: Collection[str | int]) -> Iterator[Claim]:
     """`createdBy` is the account that created the workflow, even if the body names another."""
     created_by = exchange.members.get("createdBy")
@@ -97,13 +96,13 @@ creator_may_run = admitting(
 )
 
 
-@check("workflows.get-round-trips", needs=_WRITE_NEEDS, given=("sent",))
+@check("workflows.get-round-trips", needs=_WRITE_NEEDS)
 def stored(exchange: Exchange, *, sent: Mapping[str, JSON]) -> Iterator[Claim]:
     """All that was sent to create is read back: texts, nodes, edges and viewport."""
     yield from as_written(exchange, sent)
 
 
-@check("workflows.get-round-trips", needs=(keys.AUTHOR, OWN_WORKFLOW), given=("fields",))
+@check("workflows.get-round-trips", needs=(keys.AUTHOR, OWN_WORKFLOW))
 def copied_fields(exchange: Exchange, *, fields: JSON) -> Iterator[Claim]:
     """A copy made from a read of a workflow has the same fields: the read left none of them out.
 
@@ -124,14 +123,14 @@ def update_accepted(exchange: Exchange) -> Iterator[Claim]:
     yield _accepted(exchange, "workflows.update-takes-subset", "accepted: any subset of the fields will do")
 
 
-@check("workflows.update-takes-subset", needs=_WRITE_NEEDS, given=("expected",))
+@check("workflows.update-takes-subset", needs=_WRITE_NEEDS)
 def updated(exchange: Exchange, *, expected: Mapping[str, JSON]) -> Iterator[Claim]:
     """An update changes the members that it names, and nothing else."""
     if exchange.status == 200:  # slug_stays judges any other status
         yield from as_written(exchange, expected)
 
 
-@check("workflows.slug-never-changes", needs=_WRITE_NEEDS, given=("slug",))
+@check("workflows.slug-never-changes", needs=_WRITE_NEEDS)
 def slug_stays(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
     """An update never changes the slug."""
     yield status_is(exchange, 200)
@@ -146,13 +145,13 @@ def move_accepted(exchange: Exchange) -> Iterator[Claim]:
     yield _accepted(exchange, "workflows.move-sets-folder", "accepted: the folder exists")
 
 
-@check("workflows.move-sets-folder", needs=_WRITE_NEEDS, given=("expected",))
+@check("workflows.move-sets-folder", needs=_WRITE_NEEDS)
 def moved(exchange: Exchange, *, expected: Mapping[str, JSON]) -> Iterator[Claim]:
     """A move sets the folder that it names, and changes nothing else."""
     yield from as_written(exchange, expected)
 
 
-@check("workflows.move-sets-folder", needs=_WRITE_NEEDS, given=("slug", "name", "folder_id"))
+@check("workflows.move-sets-folder", needs=_WRITE_NEEDS)
 def listed_folder(exchange: Exchange, *, slug: str, name: JSON, folder_id: str | None) -> Iterator[Claim]:
     """After a move, the list shows the new folder, and no second workflow of that name.
 
@@ -185,7 +184,6 @@ gone = by_rule(reasons.DELETED_WORKFLOW, *_WRITE_NEEDS)
     "workflows.list-own-and-templates",
     "workflows.delete-then-404",
     needs=(keys.READER,),
-    given=("own", "templates", "foreign", "deleted", "creator"),
     applies=answers_to("listWorkflows"),
     if_unknown=lambda _: {"own": (), "templates": (), "foreign": (), "deleted": (), "creator": None},
 )
@@ -227,7 +225,7 @@ def listed(
     yield _none_of({*deleted} & {*by_slug}, "workflows.delete-then-404", "nothing that was deleted", "listed")
 
 
-@check("workflows.summary-fields", needs=_WRITE_NEEDS, given=("document",))
+@check("workflows.summary-fields", needs=_WRITE_NEEDS)
 def summarised(exchange: Exchange, *, document: Mapping[str, JSON]) -> Iterator[Claim]:
     """In the list, a workflow has the name, description and tags that reading it shows, and a creator.
 
@@ -262,7 +260,7 @@ def _none_of(wrong: Collection[str], fact: str, expected: str, what: str) -> Cla
 # --- other people's
 
 
-@check("workflows.foreign-write-is-refused", needs=_TWO_USERS, given=("before",))
+@check("workflows.foreign-write-is-refused", needs=_TWO_USERS)
 def untouched(exchange: Exchange, *, before: Mapping[str, JSON]) -> Iterator[Claim]:
     """A write to someone else's workflow changes nothing."""
     yield from as_written(exchange, before)
@@ -271,7 +269,7 @@ def untouched(exchange: Exchange, *, before: Mapping[str, JSON]) -> Iterator[Cla
 admin_write = by_rule(reasons.WRITE_BY_ADMIN, keys.AUTHOR, keys.ADMIN_KEY)
 
 
-@check("workflows.admin-does-not-own", needs=(keys.AUTHOR, keys.ADMIN_KEY), given=("before",))
+@check("workflows.admin-does-not-own", needs=(keys.AUTHOR, keys.ADMIN_KEY))
 def untouched_by_admin(exchange: Exchange, *, before: Mapping[str, JSON]) -> Iterator[Claim]:
     """An administrator's write to someone else's workflow changes nothing."""
     yield from as_written(exchange, before)
@@ -280,7 +278,7 @@ def untouched_by_admin(exchange: Exchange, *, before: Mapping[str, JSON]) -> Ite
 # --- schema
 
 
-@check("schema.shape", needs=_WRITE_NEEDS, given=("expected",))
+@check("schema.shape", needs=_WRITE_NEEDS)
 def schema_describes(exchange: Exchange, *, expected: Mapping[str, JSON]) -> Iterator[Claim]:
     """A schema carries the name and description of its workflow."""
     words = {name: expected[name] for name in ("name", "description") if name in expected}

@@ -167,12 +167,7 @@ def no_internals(exchange: Exchange) -> Iterator[Claim]:
     )
 
 
-@check(
-    "envelope.code-fits-status",
-    given=("catalogue", "reasons"),
-    applies=is_answer,
-    reads=lambda case: {"reasons": case.allowed.possible},
-)
+@check("envelope.code-fits-status", applies=is_answer, reads=lambda case: {"reasons": case.allowed.possible})
 def code_fits_status(
     exchange: Exchange, *, catalogue: Mapping[str, ErrorCode], reasons: Collection[Reason]
 ) -> Iterator[Claim]:

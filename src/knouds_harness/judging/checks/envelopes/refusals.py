@@ -35,7 +35,7 @@ def _told(refusal: Exchange) -> str:
     return refusal.answer + (f" with {text}" if told else "")
 
 
-@check("envelope.code-is-constant", needs=(ANY_KEY,), given=("earlier",))
+@check("envelope.code-is-constant", needs=(ANY_KEY,))
 def constant_code(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     """The same cause gives the same code for every resource."""
     yield Claim(
