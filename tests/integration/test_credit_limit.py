@@ -4,7 +4,6 @@ import json
 import re
 import socket
 import sqlite3
-import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,6 @@ import pytest
 from checking import check_for_record, sampled
 from click.testing import CliRunner
 from example_targets import PORTRAIT, PRO, SmallProfile, write_profile
-from hostile_traffic import whole
-from raw_server import Attack, replacing
 
 from knouds_harness.commands.cli import cli
 from knouds_harness.errors import ExitCode
@@ -42,28 +39,6 @@ LIMITS_OF_ONE_KEY = [
     ('credits = 50\nallow = ["read", "write"]', 0),
     ('credits = 50\nfill_rate_windows = false\nallow = ["read", "write", "run", "cancel"]', 192),
 ]
-PATH = re.compile(r"/api/(?:workflows|models)/[^/]+/run")
-
-
-class Charges:
-    """A server that runs whatever it is asked to, and counts the charges."""
-
-    def __init__(self, credits_each: float) -> None:
-        self.credits_each = credits_each
-        self.charged: list[float] = []
-        self._lock = threading.Lock()
-
-    def instead(self, target: str, status: int) -> Attack | None:
-        """Answer with a run or a submit instead of a refusal."""
-        path, _, query = target.partition("?")
-        if PATH.fullmatch(path) is None or not 400 <= status < 500:
-            return None
-        with self._lock:
-            self.charged.append(self.credits_each)
-        run = {"success": True, "result": {}, "cost": self.credits_each, "ms": 1}
-        submitted = {"_async": True, "executionId": "e", "requestId": "r", "status": "processing"}
-        body = json.dumps(submitted if "async=true" in query else run).encode()
-        return whole(lambda _: body)
 
 
 def charged_in(database: Path) -> int:
@@ -88,25 +63,6 @@ def test_server_without_any_refusal_is_not_overspent(tmp_path, most_credits):
         record = checked(tmp_path, write_profile(tmp_path, sandbox, limits=LIMITS), most_credits)
 
     assert charged_in(used) - charged_in(unused) <= record.counts.cost_credits <= most_credits
-
-
-def test_charge_beyond_the_limit_ends_all_runs(tmp_path):
-    """Earlier exchanges are in the record; after it no run is sent, not even a free one."""
-    with running_sandbox() as sandbox:
-        charges = Charges(7)
-        with replacing(sandbox.base_url, charges.instead) as proxy:
-            profile = write_profile(
-                tmp_path,
-                sandbox,
-                base_url=proxy.base_url,
-                limits=LIMITS.replace("concurrency = 4", "concurrency = 1"),
-            )
-            record = checked(tmp_path, profile, 6)
-
-    assert charges.charged == [7]
-    assert record.counts.cost_credits == 7
-    assert record.exit_code == ExitCode.GUARD
-    assert "charged 7 credits, but could cost at most 6" in record.note
 
 
 @pytest.fixture

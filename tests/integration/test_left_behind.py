@@ -231,20 +231,6 @@ def test_ledger_of_somebody_else_is_shown_and_not_acted_on(sandbox, profile_of, 
     assert before.keys() - workflows_of(sandbox).keys() == {"harness-0123456789ab-draft"}
 
 
-@pytest.mark.parametrize("option", [(), ("--dry-run",)])
-def test_workflow_that_its_user_has_renamed_is_kept(sandbox, profile_of, note, tmp_path, option):
-    profile_of(sandbox)
-    with owner_of(sandbox) as client:
-        slug = client.post("/api/workflows", json={"name": NAME}).json()["slug"]
-        client.put(f"/api/workflows/{slug}", json={"name": "Customer launch 2027"})
-    note(SENT, {"event": "created", "number": 1, "user": "ada", "slug": slug}, base_url=sandbox.base_url)
-
-    exit_code, printed = run(tmp_path, "cleanup", *option)
-
-    assert (exit_code, of_harness(sandbox)) == (ExitCode.BREACH, [slug])
-    assert f'left {slug}: it is not deleted, as it is now named "Customer launch 2027"' in printed
-
-
 @pytest.mark.parametrize("command", ["cleanup", "cleanup --dry-run", "cleanup --target by-hand"])
 def test_run_of_another_server_ends_the_command(sandbox, profile_of, note, tmp_path, command):
     """Before the first request, with one sentence; its address is only compared."""

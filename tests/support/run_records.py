@@ -1,8 +1,7 @@
 """Hand-made run records, for tests of what is rendered from them."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -300,14 +299,8 @@ def add_untested(writer: RunWriter) -> None:
             )
 
 
-@contextmanager
-def running(root: Path, **options: Any) -> Iterator[RunWriter]:
-    with start(root, **options) as writer:
-        yield writer
-
-
 def healthy(root: Path) -> Path:
-    with running(root) as writer:
+    with start(root) as writer:
         add_matrix(writer)
         add_verified(writer)
         add_untested(writer)
@@ -330,7 +323,7 @@ def broken(root: Path) -> Path:
         },
         headers=(("x-ratelimit-limit", "many"),),
     )
-    with running(root) as writer:
+    with start(root) as writer:
         add_matrix(
             writer, wrong=(("listWorkflows", "only-workflow-run"), ("getWorkflow", "only-workflow-run"))
         )
@@ -393,7 +386,7 @@ def broken(root: Path) -> Path:
 
 def interrupted(root: Path) -> Path:
     """Make a run that was ended with Ctrl-C after two findings."""
-    with running(root) as writer:
+    with start(root) as writer:
         add_matrix(writer, wrong=(("listWorkflows", "only-workflow-run"),))
         add_finding(
             writer, exchange(900, "getWhoami", status=None, raw=b""), "ground.responses-are-json-objects"
@@ -404,6 +397,6 @@ def interrupted(root: Path) -> Path:
 
 def empty(root: Path) -> Path:
     """Make a run that ended before its first request."""
-    with running(root) as writer:
+    with start(root) as writer:
         writer.finish("stopped", 3, note="https://staging.example.com: connection refused")
     return writer.folder

@@ -8,7 +8,7 @@ import pytest
 from load_records import load_results, operation
 from loaded_runs import loaded
 from rendering import printed
-from run_records import exchange, finding, running
+from run_records import exchange, finding, start
 
 from knouds_harness.reporting.render import add_to_step_summary, render_all, workflow_commands
 from knouds_harness.runs.load_record import LoadWriter
@@ -29,7 +29,7 @@ def hostile_check(root):
         body={"user": {"role": HOSTILE, HOSTILE: HOSTILE}, "code": HOSTILE, "error": HOSTILE},
         headers=(("x-odd", HOSTILE.encode("utf-8", "replace").decode("latin-1").replace("\n", " ")),),
     )
-    with running(root) as writer:
+    with start(root) as writer:
         writer.add_exchange(shown)
         writer.add_result(
             check="schemas.body",

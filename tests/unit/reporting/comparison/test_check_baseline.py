@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from load_records import load_run, lognormal_seconds
 from rendering import printed
-from run_records import add_matrix, add_verified, broken, healthy, interrupted, running
+from run_records import add_matrix, add_verified, broken, healthy, interrupted, start
 
 from knouds_harness.commands.cli import cli
 from knouds_harness.errors import ExitCode, RunRecordError, UsageError
@@ -55,7 +55,7 @@ def made(folder, day, make):
 
 
 def less_verified(folder):
-    with running(folder) as writer:
+    with start(folder) as writer:
         add_matrix(writer)
         add_verified(writer, lambda fact: fact != LOST)
         writer.add_untested(
@@ -66,7 +66,7 @@ def less_verified(folder):
 
 
 def without_authentication(folder):
-    with running(folder) as writer:
+    with start(folder) as writer:
         add_verified(writer, lambda fact: not fact.startswith("auth."))
         writer.finish("kept", 0)
     return writer.folder
