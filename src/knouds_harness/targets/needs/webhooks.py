@@ -1,6 +1,7 @@
 """Needs for keys with a webhook, and for a receiver of deliveries."""
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from knouds_harness.targets.address import host_of, is_loopback
 from knouds_harness.targets.needs.keys import key_of, people
@@ -8,11 +9,14 @@ from knouds_harness.targets.needs.need import KeyAndResource, Need, Receiving, g
 from knouds_harness.targets.needs.runs import (
     ASYNC_RUN,
     has_known_cost,
+    is_paid,
     is_runnable_and_polled,
     may_run,
     resources_of,
 )
 from knouds_harness.targets.profile import Control, Model, Persona, Target, Webhook, Workflow
+
+_MOST_BYSTANDERS: Final = 4
 
 
 def mints_webhooks(target: Target) -> bool:
@@ -67,16 +71,21 @@ def _webhook_key(says: str, *, receives: bool) -> Need[Receiving]:
 def runs_without_webhook(
     target: Target, own: KeyAndResource[Workflow | Model]
 ) -> list[KeyAndResource[Workflow | Model]]:
-    """Return runs of keys without a webhook: one of the receiving account, and one of another account.
+    """Return runs of keys without a webhook: of another account, and of several keys of the receiving one.
 
-    Keys without webhook:receive come first: the dashboard may have a webhook for them, too.
+    Keys without webhook:receive come first: the dashboard may have a webhook for them, too. Several keys of
+    an account run something only if that costs nothing.
     """
     found = [own, *ASYNC_RUN.fitting(target)]
     able = [each for each in found if not each.key.webhook and may_run(each.key, each.resource)]
-    able.sort(key=lambda each: each.key.holds("webhook:receive"))
-    same = [each for each in able if each.key.user == own.key.user]
-    others = [each for each in able if each.key.user != own.key.user]
-    return [*same[:1], *others[:1]]
+    able.sort(key=lambda each: (each.key.holds("webhook:receive"), is_paid(each.resource)))
+    by_key: dict[str, KeyAndResource[Workflow | Model]] = {}
+    for each in able:
+        by_key.setdefault(each.key.name, each)
+    same = [each for each in by_key.values() if each.key.user == own.key.user]
+    others = [each for each in by_key.values() if each.key.user != own.key.user]
+    free = [each for each in same if not is_paid(each.resource)]
+    return [*(free[:_MOST_BYSTANDERS] or same[:1]), *others[:1]]
 
 
 RECEIVING = _webhook_key(

@@ -1,5 +1,7 @@
 """Which run a check gets if several would do: a free run shows no charge."""
 
+import pytest
+
 from knouds_harness.targets.needs.need import KeyAndResource
 from knouds_harness.targets.needs.runs import (
     CANCELLED_RUN,
@@ -59,10 +61,12 @@ def test_last_credits_are_spent_on_what_they_suffice_for():
     assert chosen(LAST_CREDITS, offered) == "cheap"
 
 
-def test_key_without_the_capability_comes_first_among_those_without_a_webhook():
+@pytest.mark.parametrize(("cost", "running"), [(0.0, ["runner", "full"]), (4.0, ["runner"])])
+def test_key_without_the_capability_comes_first_among_those_without_a_webhook(cost, running):
+    """What costs nothing is run by several keys."""
     runner = key("runner", capabilities=EVERYTHING - {"webhook:receive"})
     receiving = key("receiving", webhook=True)
-    offered = target(key("full"), receiving, runner, free=0.0)
-    own = KeyAndResource(receiving, offered.workflows["free"])
+    offered = target(key("full"), receiving, runner, workflow=cost)
+    own = KeyAndResource(receiving, offered.workflows["workflow"])
 
-    assert [each.key for each in runs_without_webhook(offered, own)] == [runner]
+    assert [each.key.name for each in runs_without_webhook(offered, own)] == running
