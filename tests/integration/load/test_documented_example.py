@@ -26,20 +26,9 @@ def test_documented_locustfile_runs(tmp_path):
     locustfile.write_text(example.replace("…", "key"))
     with serving(script) as server:
         command = [sys.executable, "-m", "locust", "-f", str(locustfile), "--host", server.base_url]
-        options = [
-            "--headless",
-            "--users",
-            "4",
-            "--spawn-rate",
-            "4",
-            "--run-time",
-            "6s",
-            "--stop-timeout",
-            "5",
-        ]
-        process = subprocess.run(
-            [*command, *options], capture_output=True, text=True, check=False, timeout=60
-        )
+        command += ["--headless", "--users", "4", "--spawn-rate", "4"]
+        command += ["--run-time", "6s", "--stop-timeout", "5"]
+        process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
     assert process.returncode == 1, process.stderr  # Locust's word for failed requests
     assert re.search(r"^\d+ getItem ok response \d+ p50 \d+\.\d\d ms", process.stdout, re.MULTILINE)

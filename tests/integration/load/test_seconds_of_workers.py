@@ -78,17 +78,7 @@ def test_master_counts_what_its_workers_sent(tmp_path):
     with serving(script) as server:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = str(listener.getsockname()[1])
-        options = [
-            "--headless",
-            "--users",
-            str(USERS),
-            "--spawn-rate",
-            "4",
-            "--run-time",
-            "3s",
-            "--processes",
-            "2",
-        ]
+        options = f"--headless --users {USERS} --spawn-rate 4 --run-time 3s --processes 2".split()
         options += ["--stop-timeout", "5"]  # so no user is killed between sending and counting
         options += ["--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port]
         command = [sys.executable, "-m", "locust", "-f", str(locustfile), "--host", server.base_url, *options]

@@ -148,18 +148,15 @@ class _Points:
         return time.monotonic() - self._began_s + self._longest_s <= self._plan.within_s
 
     def _launch(self, rate: float) -> Launched:
-        plan = self._plan
-        options = [
-            "--rate",
-            f"{rate:g}",
-            "--duration",
-            f"{plan.point_s:g}",
-            "--warm-up",
-            f"{plan.warm_up_s:g}",
-        ]
-        options += ["--seed", str((self._seed + len(self._measured)) % _LARGEST_SEED)]
-        options += ["--credits", f"{max(0.0, plan.credits - self._spent_credits):.12g}"]
-        return self._launch_point(options)
+        plan, left_credits = self._plan, max(0.0, self._plan.credits - self._spent_credits)
+        options = {
+            "--rate": f"{rate:g}",
+            "--duration": f"{plan.point_s:g}",
+            "--warm-up": f"{plan.warm_up_s:g}",
+            "--seed": str((self._seed + len(self._measured)) % _LARGEST_SEED),
+            "--credits": f"{left_credits:.12g}",
+        }
+        return self._launch_point([word for option in options.items() for word in option])
 
     def _keep(self, rate: float, record: LoadRecord) -> CapacityPoint:
         results = record.results
