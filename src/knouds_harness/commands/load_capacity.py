@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from knouds_harness.commands.load import LoadCommand, SearchOptions
 from knouds_harness.errors import UsageError
-from knouds_harness.load.capacity.run import CapacityPlan, find_capacity
-from knouds_harness.load.capacity.search import Search
+from knouds_harness.load.capacity import CapacityPlan, find_capacity
+from knouds_harness.load.capacity_search import Search
 from knouds_harness.load.generator.launching import Launched
 from knouds_harness.measures.objectives import load_objectives, parse_objectives
 from knouds_harness.reporting.load.headline import describe_point

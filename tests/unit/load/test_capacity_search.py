@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from knouds_harness.load.capacity.search import LEAST_RATE, PRECISION, Search, SearchEnded, knee, least_share
+from knouds_harness.load.capacity_search import LEAST_RATE, PRECISION, Search, SearchEnded, knee, least_share
 from knouds_harness.runs.load_results import CapacityPoint
 
 

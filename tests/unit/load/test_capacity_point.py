@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from load_records import load_results, missed, operation, times, validity
 
-from knouds_harness.load.capacity.run import judge_point
-from knouds_harness.load.capacity.search import SearchEnded
+from knouds_harness.load.capacity import judge_point
+from knouds_harness.load.capacity_search import SearchEnded
 from knouds_harness.runs.load_results import Doubt
 from knouds_harness.runs.operation_load import TaskError
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.load.capacity.search import Search, SearchEnded
+from knouds_harness.load.capacity_search import Search, SearchEnded
 from knouds_harness.load.generator.launching import Launched, launch
 from knouds_harness.measures.objectives import describe
 from knouds_harness.runs.findings import OUTCOME_BY_EXIT_CODE

@@ -9,9 +9,9 @@ from example_targets import make_target
 from load_records import load_results, missed, operation, times
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.load.capacity import run as capacity_run
-from knouds_harness.load.capacity.run import CapacityPlan, find_capacity
-from knouds_harness.load.capacity.search import Search
+from knouds_harness.load import capacity as capacity_run
+from knouds_harness.load.capacity import CapacityPlan, find_capacity
+from knouds_harness.load.capacity_search import Search
 from knouds_harness.load.generator.launching import Launched
 from knouds_harness.runs.findings import RunOutcome
 from knouds_harness.runs.load_record import LoadWriter
