@@ -209,7 +209,7 @@ def load_run(
                 _log(log, (name, "ok", "response"), at_unix_s, times_ms)
                 if failed and index == 0 and at_s >= len(before):
                     _log(log, (name, status, "response"), at_unix_s, [1.0] * failed)
-                load_writer.add_seconds([_row(at_s, name, times_ms)])
+                load_writer.add_seconds([second_row(at_s, name, histogram_of(times_ms))])
         writer.finish(outcome, 0)
     return writer.folder
 
@@ -218,9 +218,16 @@ def _log(log: HdrLogWriter, series: tuple[str, ...], at_unix_s: float, times_ms:
     log.write(Interval(series=series, start_unix_s=at_unix_s, length_s=1.0, histogram=histogram_of(times_ms)))
 
 
-def _row(at_s: int, name: str, times_ms: Sequence[float]) -> SecondRow:
-    whole = histogram_of(times_ms)
-    p50, p99, longest = (each * 1e3 for each in whole.percentiles_s(50, 99, 100))
+def second_row(
+    at_s: int, name: str, ok: Histogram, by_status: Mapping[str, int] | None = None, *, spread: str = ""
+) -> SecondRow:
+    p50, p99, longest = (each * 1e3 for each in ok.percentiles_s(50, 99, 100))
     return SecondRow(
-        at_s=at_s, operation=name, by_status={"ok": len(times_ms)}, p50_ms=p50, p99_ms=p99, max_ms=longest
+        at_s=at_s,
+        operation=name,
+        by_status=by_status or {"ok": len(ok)},
+        p50_ms=p50,
+        p99_ms=p99,
+        max_ms=longest,
+        spread=spread,
     )

@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from load_records import load_results, missed, times, times_of, validity
+from load_records import (
+    histogram_of,
+    load_results,
+    lognormal_seconds,
+    missed,
+    second_row,
+    times,
+    times_of,
+    validity,
+)
 from run_records import SETUP, TARGET, SteppingClock, exchange
 
 from knouds_harness.measures.histograms import Histogram, middle_of
@@ -84,8 +93,10 @@ def _everything(
     for name, median_ms in operations.items():
         whole = Histogram()
         counts: dict[str, int] = defaultdict(int)
-        pool = [_second(chance, median_ms, samples) for _ in range(20)]
-        slow = [_second(chance, median_ms * 6, samples) for _ in range(5)]
+        pool, slow = (
+            list(map(histogram_of, lognormal_seconds(1, median_ms=median, spread=0.5, per_s=samples)))
+            for median in (median_ms, median_ms * 6)
+        )
         for at_s in range(seconds):
             histogram = chance.choice(slow if seconds / 2 <= at_s < seconds / 2 + 10 else pool)
             by_status = {"ok": len(histogram)}
@@ -98,11 +109,10 @@ def _everything(
             for status, count in by_status.items():
                 counts[status] += count
                 counted[at_s][status] += count
-            rows.append(_row(at_s, name, by_status, histogram))
+            spread = spread_text((middle_of(bucket), count) for bucket, count in histogram.counts.items())
+            rows.append(second_row(at_s, name, histogram, by_status, spread=spread))
         loads.append(_operation(name, seconds, counts, times_of(whole)))
-    rows += [
-        replace(_row(at_s, ALL_OPERATIONS, counted[at_s], each), spread="") for at_s, each in together.items()
-    ]
+    rows += [second_row(at_s, ALL_OPERATIONS, each, counted[at_s]) for at_s, each in together.items()]
     results = load_results(operations=tuple(loads), overall=times(45.0, 300.0, count=9000))
     plan = replace(
         results.plan,
@@ -180,26 +190,6 @@ def _window(
         limit=limit,
         ends_unix_s=int(BEGUN_UNIX_S) + 45 + 60 * number,
         **counts,
-    )
-
-
-def _second(chance: random.Random, median_ms: float, samples: int) -> Histogram:
-    histogram = Histogram()
-    for _ in range(samples):
-        histogram.record(median_ms / 1000 * chance.lognormvariate(0, 0.5))
-    return histogram
-
-
-def _row(at_s: int, name: str, by_status: Mapping[str, int], histogram: Histogram) -> SecondRow:
-    p50, p99, longest = (each * 1e3 for each in histogram.percentiles_s(50, 99, 100))
-    return SecondRow(
-        at_s=at_s,
-        operation=name,
-        by_status=by_status,
-        p50_ms=p50,
-        p99_ms=p99,
-        max_ms=longest,
-        spread=spread_text((middle_of(bucket), count) for bucket, count in histogram.counts.items()),
     )
 
 

@@ -23,18 +23,9 @@ from knouds_harness.targets.resources import Limits, Waiver
 
 START = datetime(2026, 11, 25, 9, 30, tzinfo=UTC)
 DOCUMENT = shipped_document()
+ALL = "workflow:run workflow:read workflow:write model:run execution:read execution:cancel"
 KEYS = {
-    "full": (
-        "ada",
-        [
-            "workflow:run",
-            "workflow:read",
-            "workflow:write",
-            "model:run",
-            "execution:read",
-            "execution:cancel",
-        ],
-    ),
+    "full": ("ada", ALL.split()),
     "none": ("ada", []),
     "only-workflow-run": ("ada", ["workflow:run"]),
     "only-workflow-read": ("ada", ["workflow:read"]),
@@ -323,63 +314,29 @@ def broken(root: Path) -> Path:
         },
         headers=(("x-ratelimit-limit", "many"),),
     )
+    refused = exchange(901, "getWhoami", status=401, body={"error": "Unauthorized"}, persona=None)
+    unknown = exchange(902, "getWorkflow", status=404, body={"error": "No such workflow"})
+    listed = exchange(903, "getHealth", status=200, body=["up"], persona=None)
+    grown = exchange(904, "getWhoami", status=200, body={"user": {"id": "u1", "team": "blue"}})
+    cost, limit = "run.cost-is-credits", "rate.headers-are-integers"
+    a_text, none, members = "a non-empty string", "no such member", "id, email, role, tier, approved"
+    waived = {"waived_by": "The server follows the errors page until the spring release."}
+    is_new = {"verdict": Verdict.ADDITIVE}
     with start(root) as writer:
         add_matrix(
             writer, wrong=(("listWorkflows", "only-workflow-run"), ("getWorkflow", "only-workflow-run"))
         )
-        add_verified(writer, lambda fact: fact not in ("run.cost-is-credits", "rate.headers-are-integers"))
+        add_verified(writer, lambda fact: fact not in (cost, limit))
         add_untested(writer)
-        add_finding(
-            writer,
-            costly,
-            "run.cost-is-credits",
-            expected="a number of at least 0",
-            observed='"12"',
-            where="/cost",
-            count=41,
-        )
-        add_finding(
-            writer,
-            costly,
-            "rate.headers-are-integers",
-            is_known=True,
-            expected="a whole number",
-            observed='"many"',
-            where="header X-RateLimit-Limit",
-        )
-        add_finding(
-            writer,
-            exchange(901, "getWhoami", status=401, body={"error": "Unauthorized"}, persona=None),
-            "envelope.plain-401-has-code",
-            expected="a non-empty string",
-            observed="no such member",
-            where="/code",
-            waived_by="The server follows the errors page until the spring release.",
-        )
-        add_finding(
-            writer,
-            exchange(902, "getWorkflow", status=404, body={"error": "No such workflow"}),
-            "envelope.unknown-workflow-404-has-code",
-            expected="a non-empty string",
-            observed="no such member",
-            where="/code",
-        )
-        add_finding(
-            writer,
-            exchange(903, "getHealth", status=200, body=["up"], persona=None),
-            "health.shape",
-            expected="an object",
-            observed="an array",
-        )
-        add_finding(
-            writer,
-            exchange(904, "getWhoami", status=200, body={"user": {"id": "u1", "team": "blue"}}),
-            "whoami.user-object",
-            expected="id, email, role, tier, approved",
-            observed="a new member, team",
-            where="/user/team",
-            verdict=Verdict.ADDITIVE,
-        )
+        for shown, fact, expected, observed, where, more in (
+            (costly, cost, "a number of at least 0", '"12"', "/cost", {"count": 41}),
+            (costly, limit, "a whole number", '"many"', "header X-RateLimit-Limit", {"is_known": True}),
+            (refused, "envelope.plain-401-has-code", a_text, none, "/code", waived),
+            (unknown, "envelope.unknown-workflow-404-has-code", a_text, none, "/code", {}),
+            (listed, "health.shape", "an object", "an array", "", {}),
+            (grown, "whoami.user-object", members, "a new member, team", "/user/team", is_new),
+        ):
+            add_finding(writer, shown, fact, expected=expected, observed=observed, where=where, **more)
         writer.finish("broken", 1)
     return writer.folder
 
