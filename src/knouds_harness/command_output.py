@@ -24,11 +24,7 @@ class CommandConsole(Console):
     """Prints a command's output. If the reader closes the pipe, the command ends as with Ctrl-C."""
 
     def on_broken_pipe(self) -> None:
-        """End the command in an orderly way, so that measurements are kept.
-
-        Raises:
-            OutputClosed: Always.
-        """
+        """End the command in an orderly way, so that measurements are kept."""
         with suppress(SystemExit):
             super().on_broken_pipe()
         raise OutputClosed

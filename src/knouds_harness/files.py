@@ -66,11 +66,7 @@ def append_to_file(folder: Path, name: str, content: bytes, *, mode: int = _USUA
 
 
 def new_file(folder: Path, name: str) -> FileIO:
-    """Open an empty file, which replaces one of this name.
-
-    Raises:
-        OSError: As ``replace_file``.
-    """
+    """Open an empty file, which replaces one of this name."""
     with _place(folder, name) as place:
         if place.require_regular():
             os.unlink(place.path, dir_fd=place.folder)
@@ -78,11 +74,7 @@ def new_file(folder: Path, name: str) -> FileIO:
 
 
 def new_text_file(folder: Path, name: str) -> TextIOWrapper:
-    """Open an empty file for lines of UTF-8, each handed to the system when it is complete.
-
-    Raises:
-        OSError: As ``replace_file``.
-    """
+    """Open an empty file for lines of UTF-8, each handed to the system when it is complete."""
     file = BufferedWriter(new_file(folder, name))
     return TextIOWrapper(file, encoding="utf-8", newline="", line_buffering=True)
 
@@ -180,11 +172,7 @@ def file_content(path: Path) -> bytes:
 
 
 def file_lines(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a file, which may be larger than memory.
-
-    Raises:
-        OSError: As ``file_content``.
-    """
+    """Yield the lines of a file, which may be larger than memory."""
     if not path.is_file():
         yield from BytesIO(file_content(path))
         return
@@ -211,11 +199,7 @@ LEAST_OPEN_FILES: Final = 128
 
 
 def require_open_files(count: int) -> None:
-    """Make sure that ``count`` files can be open at once; raise the soft limit if it is lower.
-
-    Raises:
-        UsageError: The hard limit is lower.
-    """
+    """Make sure that ``count`` files can be open at once; raise the soft limit if it is lower."""
     if sys.platform == "win32":
         return
     import resource  # noqa: PLC0415 - only here, as Windows has none

@@ -84,11 +84,7 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - the same
-        """Import a command; None if it is unknown.
-
-        Raises:
-            UsageError: It was removed; the message says what replaces it.
-        """
+        """Import a command; None if it is unknown."""
         if cmd_name in REMOVED_COMMANDS:
             raise UsageError(f"{cmd_name} was removed in 0.3.0: {REMOVED_COMMANDS[cmd_name]}")
         return command_named(cmd_name) if cmd_name in COMMANDS else None
@@ -131,9 +127,6 @@ def writing_har(
     """Open a HAR file for ``sandbox --har``: the sandbox imports nothing of the harness.
 
     Yields what adds an exchange to it, with every secret replaced by its name.
-
-    Raises:
-        RunRecordError: The file cannot be written.
     """
     from knouds_harness.exchange.traffic.har import HarWriter
     from knouds_harness.exchange.traffic.traffic_redaction import ObservedTraffic

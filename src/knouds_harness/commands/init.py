@@ -153,11 +153,7 @@ def _found(
     yes_production: bool,
     address: str | None = None,
 ) -> Found:
-    """Ask a server about the keys of a target; put refused ones with the accounts that the user names.
-
-    Raises:
-        UsageError: A key that should name an account is of none that is known.
-    """
+    """Ask a server about the keys of a target; put refused ones with the accounts that the user names."""
     from knouds_harness.contract.document import shipped_document
     from knouds_harness.exchange.client import Client
     from knouds_harness.exchange.first_contact import first_contact
@@ -272,11 +268,7 @@ def _base_url(url: str, *, production: bool | None, plain_http: bool) -> str:
 
 
 def _hosts_with(base_url: str) -> AllowedHosts | None:
-    """Return the hosts that keys may go to; on a terminal, offer to add the server's to the user's file.
-
-    Raises:
-        GuardStop: There is a list, and the server's host is not on it.
-    """
+    """Return the hosts that keys may go to; on a terminal, offer to add the server's to the user's file."""
     from knouds_harness.targets.address import (
         HOSTS_VARIABLE,
         allow_host,
@@ -338,11 +330,7 @@ def _typed(variable: str) -> str:
 def _personas(
     variables: Sequence[str], environ: Mapping[str, str], *, taken: Iterable[str] = ()
 ) -> dict[str, Persona]:
-    """Read the keys; a persona of which nothing else is known is named after the variable of its key.
-
-    Raises:
-        UsageError: A variable does not hold a key, or holds the same key as another.
-    """
+    """Read the keys; a persona of which nothing else is known is named after the variable of its key."""
     from knouds_harness.targets.personas import Persona, SecretSource
     from knouds_harness.targets.secrets import SecretReader
 

@@ -152,9 +152,6 @@ def serving(live: LiveLoad, *, port: int | None, has_page: bool) -> Iterator[str
     """Serve a load until the context ends; yield the address without a slash, or nothing if none is served.
 
     Without a port, the report (``has_page``) is served on a free one, and no metrics are.
-
-    Raises:
-        UsageError: The port is taken, or listening on it is not permitted.
     """
     if port is None and not has_page:
         yield ""

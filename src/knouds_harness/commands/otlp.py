@@ -33,9 +33,6 @@ def exporting(
 
     If the collector does not accept them, ``warn`` is called once. ``endpoint`` is the collector's address
     without ``/v1/metrics``; if it is None, nothing is sent.
-
-    Raises:
-        UsageError: The address is invalid, or the OpenTelemetry exporter is not installed.
     """
     if endpoint is None:
         yield

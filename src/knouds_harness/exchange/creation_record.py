@@ -88,11 +88,7 @@ class LedgerContent:
 
 
 def append(path: Path, line: bytes) -> None:
-    """Append to a ledger of this user, which is made if it is not there; a link is not followed.
-
-    Raises:
-        RunRecordError: It cannot be written.
-    """
+    """Append to a ledger of this user, which is made if it is not there; a link is not followed."""
     try:
         append_to_file(path.parent, path.name, line, mode=0o600)
     except OSError as error:
@@ -224,11 +220,7 @@ class CreationRecord:
         return [each for each in self if each.state is state]
 
     def announce(self, sent: SentName, target: Target, *, persona: str | None, user: str | None) -> Creation:
-        """Write down a creation before it is sent.
-
-        Raises:
-            RunRecordError: The ledger cannot be written.
-        """
+        """Write down a creation before it is sent."""
         with self._lock:
             creation = Creation(persona=persona, user=user, sent=sent)
             if not self.header:

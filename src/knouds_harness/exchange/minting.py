@@ -42,9 +42,6 @@ class KeyMint:
         """Return a key with exactly these capabilities; the same arguments return the same key.
 
         The account is one of the profile, or from ``open_account``; its tier need not grant the capabilities.
-
-        Raises:
-            UsageError: The profile has no persona of this account.
         """
         wanted = (frozenset(capabilities), account, state, webhook)
         if wanted not in self._minted:

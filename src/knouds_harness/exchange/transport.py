@@ -259,11 +259,7 @@ def http_transport(
 
 
 def _trusting_context() -> ssl.SSLContext:
-    """Trust the certificates of SSL_CERT_FILE or SSL_CERT_DIR, or the usual authorities.
-
-    Raises:
-        UsageError: The certificates cannot be read.
-    """
+    """Trust the certificates of SSL_CERT_FILE or SSL_CERT_DIR, or the usual authorities."""
     try:
         return httpx.create_ssl_context()
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError

@@ -99,11 +99,7 @@ class Receiver:
     """
 
     def __init__(self, host: str = HOST, port: int = 0) -> None:
-        """Bind the port, and start to receive.
-
-        Raises:
-            UsageError: The port is taken or not allowed, or the address is not one of this machine.
-        """
+        """Bind the port, and start to receive."""
         self._arrived = threading.Condition()
         self.dropped = 0
         self._deliveries: list[Delivery] = []

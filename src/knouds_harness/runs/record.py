@@ -87,21 +87,13 @@ def read_run(folder: Path) -> RunRecord:
 
 
 def rewrite_outcome(folder: Path, outcome: RunOutcome, exit_code: int, *, note: str) -> None:
-    """Change how the record of an ended run says that it ended.
-
-    Raises:
-        RunRecordError: It cannot be read or written.
-    """
+    """Change how the record of an ended run says that it ended."""
     stored = _read_run_file(folder)
     _rewrite(folder, replace(stored, outcome=outcome, exit_code=int(exit_code), note=note))
 
 
 def rewrite_usage(folder: Path, usage: UsageShown) -> float:
-    """Change what the record of an ended run says that it cost; return its limit of credits.
-
-    Raises:
-        RunRecordError: It cannot be read or written.
-    """
+    """Change what the record of an ended run says that it cost; return its limit of credits."""
     stored = _read_run_file(folder)
     lines = [each for each in stored.note.split("\n") if NOT_SETTLED not in each]
     cost_credits = max(stored.counts.cost_credits, usage.credits or 0.0)

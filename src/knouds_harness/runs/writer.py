@@ -81,11 +81,7 @@ class RunWriter(RunCounts):
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
     ) -> Self:
-        """Make the folder ``<UTC time>-<kind>-<target>-<about>`` and begin the record in it.
-
-        Raises:
-            RunRecordError: The folder cannot be made or written to.
-        """
+        """Make the folder ``<UTC time>-<kind>-<target>-<about>`` and begin the record in it."""
         name = f"{target.name}-{about}" if about else target.name
         folder = make_run_folder(root, kind=kind, target_name=name, at=now())
         redactor = Redactor.for_target(target)
@@ -239,11 +235,7 @@ class RunFolder:
 
 
 def make_run_folder(root: Path, *, kind: str, target_name: str, at: datetime) -> Path:
-    """Make ``<UTC time>-<kind>-<target>``, with a number if that name is taken.
-
-    Raises:
-        RunRecordError: It cannot be made.
-    """
+    """Make ``<UTC time>-<kind>-<target>``, with a number if that name is taken."""
     name = f"{at:%Y%m%dT%H%M%SZ}-{kind}-{_NOT_IN_A_FOLDER_NAME.sub('_', target_name)}"
     try:
         root.mkdir(parents=True, exist_ok=True)

@@ -14,11 +14,7 @@ from knouds_harness.targets.profile import Target
 
 
 def check_production(target: Target, *, yes_production: bool) -> None:
-    """Refuse production unless the profile and the command line both agree.
-
-    Raises:
-        GuardStop: The profile or the command line does not agree.
-    """
+    """Refuse production unless the profile and the command line both agree."""
     is_public_service = is_production_host(host_of(target.base_url))
     if is_public_service and not target.production:
         raise GuardStop(
@@ -34,11 +30,7 @@ def check_production(target: Target, *, yes_production: bool) -> None:
 
 
 def check_action(target: Target, action: Action, *, what: str) -> None:
-    """Refuse an action that the profile does not allow.
-
-    Raises:
-        GuardStop: The action is not in ``limits.allow``.
-    """
+    """Refuse an action that the profile does not allow."""
     if action not in target.limits.allow:
         raise GuardStop(
             f'{what}: the profile does not allow "{action}"\n'

@@ -83,11 +83,7 @@ class HttpSettings:
         return (*self.secret_headers.values(), *((password,) if password else ()))
 
     def configure(self, context: ssl.SSLContext) -> None:
-        """Make a context trust ``ca_file`` and use the client certificate.
-
-        Raises:
-            UsageError: A file cannot be used.
-        """
+        """Make a context trust ``ca_file`` and use the client certificate."""
         for problem in self._unusable(context):
             raise UsageError(f"[http] {problem.where}: {problem.says}\n  {problem.remedy}")
 

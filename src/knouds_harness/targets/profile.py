@@ -258,11 +258,7 @@ def _profiles(folders: Sequence[Path]) -> dict[str, Path]:
 
 
 def _refuse_reserved_name(folders: Sequence[Path]) -> None:
-    """Refuse a file with the name of the built-in target, unless it is the same, as in our own repository.
-
-    Raises:
-        UsageError: There is such a file.
-    """
+    """Refuse a file with the name of the built-in target, unless it is the same, as in our own repository."""
     for file in (folder / _BUILT_IN.name for folder in folders):
         if file.exists() and not (file.is_file() and file_content(file) == file_content(_BUILT_IN)):
             raise UsageError(

@@ -107,11 +107,7 @@ class Found:
         yield from (f"  {remark}" for remark in self.remarks)
 
     def with_accounts(self, other_by_variable: Mapping[str, str]) -> Self:
-        """Put refused keys with the accounts of other keys; both are named by their variables.
-
-        Raises:
-            UsageError: The account of another key is not known either.
-        """
+        """Put refused keys with the accounts of other keys; both are named by their variables."""
         known = {key.variable: key for key in self.keys if key.tier != UNKNOWN_TIER}
 
         def placed(key: FoundKey) -> FoundKey:
@@ -178,11 +174,7 @@ def added_text(found: Found) -> str:
 
 
 def append_tables(file: Path, added: str) -> None:
-    """Append tables to a profile, if it stays TOML.
-
-    Raises:
-        UsageError: It would not, or cannot be written.
-    """
+    """Append tables to a profile, if it stays TOML."""
     try:
         text = file.read_text(encoding="utf-8")
         appended = added if text.endswith("\n") else f"\n{added}"

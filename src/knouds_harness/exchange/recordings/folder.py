@@ -75,11 +75,7 @@ class RecordingFolder:
         return {fact: tuple(sorted(seen)) for fact, seen in names.items()}
 
     def put(self, recordings: Iterable[Recording]) -> list[RecordedFile]:
-        """Write recordings that are new or changed in substance; a story is written as a whole or not at all.
-
-        Raises:
-            RecordingError: A file cannot be written.
-        """
+        """Write recordings that are new or changed in substance; of a story, all or none."""
         stories: dict[object, list[Recording]] = {}
         for recording in recordings:
             stories.setdefault(recording.story or (recording.operation, recording.outcome), []).append(

@@ -78,11 +78,7 @@ class Recording:
 
 
 def write_recording(folder: Path, recording: Recording) -> Path:
-    """Write one recording; an existing file is replaced atomically.
-
-    Raises:
-        RecordingError: The file cannot be written.
-    """
+    """Write one recording; an existing file is replaced atomically."""
     path = folder / f"{recording.name}.json"
     content = as_content(recording)
     content["sha256"] = _checksum(content)
@@ -95,11 +91,7 @@ def write_recording(folder: Path, recording: Recording) -> Path:
 
 
 def read_recordings(folder: Path, *, contract_version: str | None = None) -> list[Recording]:
-    """Read every recording of a folder, sorted by name; empty if the folder is missing.
-
-    Raises:
-        RecordingError: One of them cannot be used, as for ``read_recording``.
-    """
+    """Read every recording of a folder, sorted by name; empty if the folder is missing."""
     return [read_recording(path, contract_version=contract_version) for path in sorted(folder.glob("*.json"))]
 
 

@@ -69,11 +69,7 @@ class HarWriter:
 
 
 def read_har(path: Path) -> list[Exchange]:
-    """Read exchanges that ``HarWriter`` wrote, up to the first broken line; long bodies are truncated.
-
-    Raises:
-        OSError: The file cannot be read.
-    """
+    """Read exchanges that ``HarWriter`` wrote, up to the first broken line; long bodies are truncated."""
     exchanges, bodies = [], KeptBodies()
     for line in islice(file_lines(path), 1, None):
         try:

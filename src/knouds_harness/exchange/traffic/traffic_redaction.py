@@ -183,12 +183,7 @@ class TrafficRedactor:
 
 
 def _parsed(text: str) -> tuple[JSON, bool]:
-    """Parse JSON; also return whether an object has a member twice, because the first value is lost.
-
-    Raises:
-        ValueError: The text is not JSON.
-        RecursionError: It is nested too deeply.
-    """
+    """Parse JSON; also return whether an object has a member twice, because the first value is lost."""
     twins: list[bool] = []
 
     def as_dict(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
