@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
-from knouds_harness.exchange.evidence import JSON, Exchange, Request
+from knouds_harness.contract.document import shipped_document
+from knouds_harness.exchange.evidence import JSON, Call, Exchange, Request
 from knouds_harness.exchange.pricing import amount_of
 from knouds_harness.targets.personas import Persona
 
@@ -106,16 +107,9 @@ def usage_rows(
     send: Callable[[Request], Exchange], persona: Persona, *, limit: int, offset: int
 ) -> list[JSON] | None:
     """Request one page of usage; return its rows, or None if the key may not read them."""
-    exchange = send(
-        Request(
-            method="GET",
-            path="/api/usage",
-            query=(("limit", str(limit)), ("offset", str(offset))),
-            operation_id="listUsage",
-            persona=persona.name,
-        )
-    )
-    return rows_in(exchange)
+    call = Call(query=(("limit", str(limit)), ("offset", str(offset))))
+    operation = shipped_document().operation_by_id["listUsage"]
+    return rows_in(send(call.request(operation, persona=persona.name)))
 
 
 Marks = Mapping[str, Collection[str] | None]
