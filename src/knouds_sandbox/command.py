@@ -10,10 +10,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import uvicorn
 
     from knouds_sandbox.observed import Observer
+    from knouds_sandbox.serving import RunningSandbox
 
 HarOpener: TypeAlias = "Callable[[Path, str, Mapping[str, str]], AbstractContextManager[Observer]]"
 """Opens a HAR file, for a base URL and keys by persona. Who runs the command passes one as click's object."""
@@ -161,8 +163,8 @@ def sandbox(
     from knouds_sandbox.legal.points import chosen
     from knouds_sandbox.observed import with_observer
     from knouds_sandbox.receivers import ReceiverRules, is_receivable
-    from knouds_sandbox.seeding import seeded_keys, seeded_webhook_secret, uses_of_keys
-    from knouds_sandbox.serving import base_url_of, bound_socket, make_server
+    from knouds_sandbox.seeding import uses_of_keys
+    from knouds_sandbox.serving import RunningSandbox, bound_socket, make_server
 
     if list_faults:
         _print_faults(form)
@@ -200,16 +202,9 @@ def sandbox(
             receivers=receivers,
             now_unix_s=time.time,
         )
-        keys = seeded_keys(services.store)
-        base_url = base_url_of(listener)
-        ready = {
-            "base_url": base_url,
-            "control_token": control_token,
-            "webhook_secret": seeded_webhook_secret(services.store),
-            "keys": keys,
-        }
+        ready = RunningSandbox.of(services, listener)
         if har and open_har:
-            app = with_observer(app, open_files.enter_context(open_har(har, base_url, keys)))
+            app = with_observer(app, open_files.enter_context(open_har(har, ready.base_url, ready.keys)))
         server = make_server(app, services.choices)
         if announce:
             threading.Thread(target=_exit_with_parent, args=(server,), daemon=True).start()
@@ -249,10 +244,10 @@ def _network(text: str) -> IPv4Network | IPv6Network:
         raise SandboxError(f'--webhook-network "{text}": {problem}.') from None
 
 
-def _announce(server: uvicorn.Server, ready: dict[str, Any]) -> None:
+def _announce(server: uvicorn.Server, ready: RunningSandbox) -> None:
     while not server.started:
         time.sleep(0.002)
-    click.echo(json.dumps(ready))
+    click.echo(json.dumps(asdict(ready)))
     sys.stdout.flush()
 
 
@@ -264,28 +259,28 @@ def _exit_with_parent(server: uvicorn.Server) -> None:
 
 
 def _print_banner(
-    ready: dict[str, Any],
+    ready: RunningSandbox,
     *,
     uses: Mapping[str, tuple[str, str, str]],
     faults: tuple[str, ...],
     drawn: Sequence[str],
 ) -> None:
-    click.echo(f"Knouds sandbox on {ready['base_url']} (Ctrl-C stops it)\n")
-    click.echo(f"export KNOUDS_SANDBOX_URL={ready['base_url']}")
-    if ready["control_token"]:
-        click.echo(f"export KNOUDS_SANDBOX_CONTROL_TOKEN={ready['control_token']}")
+    click.echo(f"Knouds sandbox on {ready.base_url} (Ctrl-C stops it)\n")
+    click.echo(f"export KNOUDS_SANDBOX_URL={ready.base_url}")
+    if ready.control_token:
+        click.echo(f"export KNOUDS_SANDBOX_CONTROL_TOKEN={ready.control_token}")
     click.echo()
-    for persona, secret in ready["keys"].items():
+    for persona, secret in ready.keys.items():
         account, tier, use = uses[persona]
         click.echo(fill(f"{account}, {tier}: {use}", 79, initial_indent="# ", subsequent_indent="#   "))
         click.echo(f"export KNOUDS_SANDBOX_KEY_{persona.upper().replace('-', '_')}={secret}")
-    if ready["webhook_secret"]:
-        click.echo(f"\nexport KNOUDS_SANDBOX_WEBHOOK_SECRET={ready['webhook_secret']}")
+    if ready.webhook_secret:
+        click.echo(f"\nexport KNOUDS_SANDBOX_WEBHOOK_SECRET={ready.webhook_secret}")
     if faults:
         click.echo(f"\nBroken on purpose: {', '.join(faults)}")
     for each in drawn:
         click.echo(f"\nDecided where no documentation says it: {each}")
-    click.echo(f'\ncurl -H "x-api-key: $KNOUDS_SANDBOX_KEY_FULL" {ready["base_url"]}/api/whoami')
+    click.echo(f'\ncurl -H "x-api-key: $KNOUDS_SANDBOX_KEY_FULL" {ready.base_url}/api/whoami')
 
 
 def _print_faults(form: str) -> None:

@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Self, cast
 
 import uvicorn
 from starlette.types import ASGIApp, Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from knouds_sandbox.app import build_app
+from knouds_sandbox.calls import Services
 from knouds_sandbox.errors import SandboxError
 from knouds_sandbox.fault_points import SENT_NAMES
 from knouds_sandbox.legal.points import OWN, Choices
@@ -82,6 +83,15 @@ class RunningSandbox:
     control_token: str | None
     webhook_secret: str | None = None
 
+    @classmethod
+    def of(cls, services: Services, listener: socket.socket) -> Self:
+        return cls(
+            base_url=base_url_of(listener),
+            keys=seeded_keys(services.store),
+            control_token=services.control_token,
+            webhook_secret=seeded_webhook_secret(services.store),
+        )
+
 
 @contextlib.contextmanager
 def running_sandbox(
@@ -139,8 +149,7 @@ def running_sandbox(
             receivers=receivers,
             now_unix_s=now_unix_s,
         )
-        keys = seeded_keys(services.store)
-        webhook_secret = seeded_webhook_secret(services.store)
+        sandbox = RunningSandbox.of(services, listener)
         server = make_server(app, services.choices)
         thread = threading.Thread(
             target=server.run, kwargs={"sockets": [listener]}, name="sandbox", daemon=True
@@ -148,12 +157,7 @@ def running_sandbox(
         thread.start()
         try:
             _wait_until_started(server, thread)
-            yield RunningSandbox(
-                base_url=base_url_of(listener),
-                keys=keys,
-                control_token=control_token,
-                webhook_secret=webhook_secret,
-            )
+            yield sandbox
         finally:
             server.should_exit = True
             thread.join(_START_TIMEOUT_S)
