@@ -67,9 +67,11 @@ _SANDBOX_URL: Final = "KNOUDS_SANDBOX_URL"
 def install(events: Events) -> None:
     """Add our options, arrivals, exact percentiles, guards and run records to Locust.
 
-    Call it once in the locustfile, with ``locust.events``. The run is set up once Locust has read its command
-    line.
+    Call it in the locustfile, with ``locust.events``; again, in a file that the first imports, it does
+    nothing. The run is set up once Locust has read its command line.
     """
+    if _on_init in events.init._handlers:  # noqa: SLF001 - Locust does not tell what listens
+        return
     use_exact_buckets()
     # At its start a worker calls this for each option: uncached, that takes seconds without a heartbeat.
     vars(argument_parser)["default_args_dict"] = cache(argument_parser.default_args_dict)

@@ -26,6 +26,27 @@ class Runners(ScenarioUser):
 """
 
 
+OF_TWO_FILES = """
+from locust import events, task
+from my_readers import Readers
+
+from knouds_harness.load.plugin import install
+from knouds_harness.load.scenario import ScenarioUser
+
+install(events)
+
+
+class Viewers(ScenarioUser):
+    rate = 10
+
+    @task
+    def view(self):
+        self.call("getWhoami", "/api/whoami")
+        own = dict(request_type="TIME", name="render", response_time=12.5, response_length=0)
+        self.environment.events.request.fire(**own, exception=None, context={})
+"""
+
+
 @pytest.fixture
 def two(tmp_path):
     path = tmp_path / "two.py"
@@ -49,6 +70,23 @@ def test_each_scenario_has_its_arrivals_and_its_objectives(tmp_path, two):
     assert all(each.server.count for each in loaded.results.operations if "run" in each.operation)
     assert loaded.results.verified_answers == 100
     assert not any(each.broken for each in loaded.results.invariants)
+
+
+def test_scenarios_of_several_files_and_a_time_of_ones_own_are_counted(tmp_path):
+    """A file imports the scenarios of another, and fires Locust's own event for what it has measured."""
+    (tmp_path / "my_readers.py").write_text(TWO.partition("\n\nclass Runners")[0], encoding="utf-8")
+    path = tmp_path / "of_two_files.py"
+    path.write_text(OF_TWO_FILES, encoding="utf-8")
+
+    loaded = load(
+        *(tmp_path / "runs", str(path), "--duration", "3s", "--quiet"),
+        *("--objective", "render p50 < 12ms", "--objective", "Readers: getWhoami p50 < 30s"),
+    )
+
+    assert loaded.exit_code == ExitCode.BREACH, loaded.out + loaded.err
+    assert "render p50" in loaded.out.strip().splitlines()[0]
+    counts = {each.operation: each.requests for each in loaded.results.operations}
+    assert counts == {"Readers: getWhoami": 60, "Viewers: getWhoami": 30, "render": 30}
 
 
 @pytest.mark.parametrize("option", ["--rate", "--stages"])
