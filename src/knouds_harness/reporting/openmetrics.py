@@ -1,5 +1,6 @@
 """Renders runs as OpenMetrics text, for tools that draw it: ``metrics.txt``, and a running load."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
@@ -48,7 +49,8 @@ _LIVE: Final[tuple[tuple[str, str, Callable[[LoadProgress], float | None]], ...]
 
 def openmetrics(record: RunRecord) -> str:
     """Render a run as OpenMetrics text; times are in seconds, as that format requires."""
-    return _text([*_of_every_run(record), *_of_kind(record)])
+    of_kind = _of_load(record.load.results) if record.load else _of_check(record)
+    return _text([*_of_every_run(record), *of_kind])
 
 
 def live_metrics(progress: LoadProgress | None, load: LoadResults | None) -> list[Metric]:
@@ -115,10 +117,6 @@ class _Collected(Collector):
             yield metric
 
 
-def _of_kind(record: RunRecord) -> Iterable[Metric]:
-    return _of_load(record.load.results) if record.load else _of_check(record)
-
-
 def _of_every_run(record: RunRecord) -> Iterable[Metric]:
     info = InfoMetricFamily(f"{_PREFIX}_run", "The run.")
     info.add_metric(
@@ -147,9 +145,7 @@ def _of_check(record: RunRecord) -> Iterable[Metric]:
     yield CounterMetricFamily(f"{_PREFIX}_exchanges", "Requests sent.", value=record.counts.exchanges)
     counts = status_counts(fact_rows(record))
     yield _labelled("facts", "Facts by status.", "status", {str(k): v for k, v in counts.items()})
-    verdicts: dict[str, float] = {}
-    for finding in record.findings:
-        verdicts[str(finding.verdict)] = verdicts.get(str(finding.verdict), 0) + 1
+    verdicts = Counter(str(each.verdict) for each in record.findings)
     yield _labelled("findings", "Findings by verdict.", "verdict", verdicts)
 
 
@@ -159,8 +155,8 @@ def _by_operation(load: LoadResults) -> Iterable[Metric]:
         _add_column(families, column, "", [(each.operation, each) for each in load.operations])
     for kind in TIMES:
         for times in time_columns(for_programs=True):
-            test_data = [(each.operation, getattr(each, kind)) for each in load.operations]
-            _add_column(families, times, f"{kind}_", test_data)
+            rows = [(each.operation, getattr(each, kind)) for each in load.operations]
+            _add_column(families, times, f"{kind}_", rows)
     return families.values()
 
 
@@ -180,7 +176,7 @@ def _add_column(
     families: dict[str, CounterMetricFamily | GaugeMetricFamily],
     column: LoadColumn[Subject],
     prefix: str,
-    test_data: Iterable[tuple[str, Subject]],
+    rows: Iterable[tuple[str, Subject]],
 ) -> None:
     """Add the figures of a column, by operation, to its family."""
     if not column.metric:
@@ -190,7 +186,7 @@ def _add_column(
     if name not in families:
         kind = CounterMetricFamily if column.unit in ("count", "bytes") else GaugeMetricFamily
         families[name] = kind(name, column.says, labels=["operation", label] if label else ["operation"])
-    for operation, subject in test_data:
+    for operation, subject in rows:
         figure = column.figure(subject)
         if figure is not None:
             scale = _MS_PER_S if column.unit == "ms" else 1

@@ -112,14 +112,12 @@ def _garbled_query(answer: OutgoingAnswer) -> None:
         answer.refuse(400, "INVALID_QUERY")
 
 
-def _required_as_text(answer: OutgoingAnswer) -> None:
-    if isinstance(answer.body, dict) and isinstance(answer.body.get("required"), list):
-        answer.body["required"] = answer.body["required"][0]
+def _required(change: Callable[[list[str]], object]) -> Change:
+    def apply(answer: OutgoingAnswer) -> None:
+        if isinstance(answer.body, dict) and isinstance(answer.body.get("required"), list):
+            answer.body["required"] = change(answer.body["required"])
 
-
-def _required_reversed(answer: OutgoingAnswer) -> None:
-    if isinstance(answer.body, dict) and isinstance(answer.body.get("required"), list):
-        answer.body["required"].reverse()
+    return apply
 
 
 def _other_codes(answer: OutgoingAnswer) -> None:
@@ -279,7 +277,7 @@ _CHANGED = _on("updateWorkflow", "moveWorkflow", "deleteWorkflow")
 _RICH_HEALTH = {"status": "healthy", "checks": {"database": "up"}}
 
 _CHANGES: Mapping[str, Mapping[str, Change]] = {
-    "required": {"text": _required_as_text, "reversed": _required_reversed},
+    "required": {"text": _required(lambda names: names[0]), "reversed": _required(lambda names: names[::-1])},
     "session": {
         "403": _refused(401, _needs_a_session, 403, "SESSION_REQUIRED"),
         "404": _refused(401, _needs_a_session, 404, "NO_SUCH_ROUTE"),
