@@ -110,43 +110,27 @@ def _rewrite(folder: Path, changed: results.RunFile) -> None:
         raise RunRecordError(f"{path}: cannot be written: {error.strerror}") from error
 
 
+_NO_RUN = "Give a folder under reports/runs."
+_DAMAGED = "Take it from a copy of the run, or run again."
+
+
 def _read_run_file(folder: Path) -> results.RunFile:
     path = folder / RUN_FILE
     if not folder.is_dir():
-        raise RunRecordError(f"{folder}: no such run folder\n  Give a folder under reports/runs.")
+        raise RunRecordError(f"{folder}: no such run folder\n  {_NO_RUN}")
     try:
         content = file_content(path)
+        stored: Any = json.loads(content)
     except FileNotFoundError:
         raise RunRecordError(
-            f"{folder}: holds no {RUN_FILE}, so it is not a run folder\n  Give a folder under reports/runs."
+            f"{folder}: holds no {RUN_FILE}, so it is not a run folder\n  {_NO_RUN}"
         ) from None
     except OSError as error:
-        raise RunRecordError(
-            f"{path}: cannot be read: {error.strerror}\n  Take it from a copy of the run, or run again."
-        ) from error
-    _check_version(path, content)
-    try:
-        return results.run_file_format().validate_json(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RunRecordError(
-            f"{path}: {where}: {first['msg'].lower()}\n"
-            "  The file was changed or damaged after the run; take it from a copy, or run again."
-        ) from None
-
-
-def _check_version(path: Path, content: bytes) -> None:
-    try:
-        stored: Any = json.loads(content)
+        raise RunRecordError(f"{path}: cannot be read: {error.strerror}\n  {_DAMAGED}") from error
     except (ValueError, RecursionError):
-        raise RunRecordError(
-            f"{path}: is cut short or is not JSON\n  Take it from a copy of the run, or run again."
-        ) from None
+        raise RunRecordError(f"{path}: is cut short or is not JSON\n  {_DAMAGED}") from None
     if not isinstance(stored, dict) or stored.get("format") != results.FORMAT:
-        raise RunRecordError(
-            f"{path}: was not written by knouds-harness\n  Give a folder under reports/runs."
-        )
+        raise RunRecordError(f"{path}: was not written by knouds-harness\n  {_NO_RUN}")
     version = stored.get("format_version")
     if version != results.FORMAT_VERSION:
         setup = stored.get("setup")
@@ -156,6 +140,12 @@ def _check_version(path: Path, content: bytes) -> None:
             f"{path}: has format {version!s:.20}, and this version reads format {results.FORMAT_VERSION}\n"
             f"  Render it with the version that wrote it{named}."
         )
+    try:
+        return results.run_file_format().validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise RunRecordError(f"{path}: {where}: {first['msg'].lower()}\n  {_DAMAGED}") from None
 
 
 def _read_findings(path: Path, gaps: list[str]) -> list[Finding]:

@@ -114,15 +114,17 @@ def complete_http(http: HttpSettings, secrets: SecretReader) -> HttpSettings:
     def absolute(file: Path | None) -> Path | None:
         return secrets.file_named(str(file)).absolute() if file else None
 
-    secret_headers = {}
+    secret_headers, problems = {}, secrets.problems
     for name, variable in http.headers_env.items():
         where = f"http.headers_env.{name}"
         source, label = SecretSource(secret_env=variable), f"header:{name.lower()}"
         secret = secrets.read(source, where=where, label=label, form=HEADER_VALUE)
-        if secret and _is_usable_name(name, where, secrets.problems):
+        unusable = list(_header_problems(name, where))
+        problems += unusable
+        if secret and not unusable:
             secret_headers[name] = secret
     for name, value in http.headers.items():
-        _note_unusable_header(name, value, secrets.problems)
+        problems += _header_problems(name, f"http.headers.{name}", value)
     completed = replace(
         http,
         secret_headers=secret_headers,
@@ -133,34 +135,27 @@ def complete_http(http: HttpSettings, secrets: SecretReader) -> HttpSettings:
     )
     if completed.client_key and not completed.client_certificate:
         says, remedy = "is set without client_certificate", "Name the certificate that belongs to the key."
-        secrets.problems.append(Problem(where="http.client_key", says=says, remedy=remedy))
-    secrets.problems += completed.problems()
+        problems.append(Problem(where="http.client_key", says=says, remedy=remedy))
+    problems += completed.problems()
     return completed
 
 
-def _note_unusable_header(name: str, value: str, problems: list[Problem]) -> None:
-    where = f"http.headers.{name}"
-    if is_sensitive_name(name):
+def _header_problems(name: str, where: str, value: str | None = None) -> Iterator[Problem]:
+    """Yield why a header cannot be sent; ``value`` is its value if that is in the profile."""
+    if value is not None and is_sensitive_name(name):
+        says = "may be a secret in the profile"
         remedy = f"Write headers_env.{name} with the name of an environment variable that holds it."
-        problems.append(Problem(where=where, says="may be a secret in the profile", remedy=remedy))
-    elif not value.isascii() or not value.isprintable():
+    elif value is not None and not (value.isascii() and value.isprintable()):
         says, remedy = "has characters that a header cannot hold", "Use printable ASCII characters."
-        problems.append(Problem(where=where, says=says, remedy=remedy))
-    else:
-        _is_usable_name(name, where, problems)
-
-
-def _is_usable_name(name: str, where: str, problems: list[Problem]) -> bool:
-    if not _HEADER_NAME.fullmatch(name):
+    elif not _HEADER_NAME.fullmatch(name):
         says, remedy = "is not a header name", "Use letters, digits and hyphens."
     elif name.lower() in _SET_BY_THE_CLIENT:
         says, remedy = "is a header that the harness sets itself", "Remove it."
     elif may_override(name):
         says, remedy = "may turn a request into another, such as one that deletes", "Remove it."
     else:
-        return True
-    problems.append(Problem(where=where, says=says, remedy=remedy))
-    return False
+        return
+    yield Problem(where=where, says=says, remedy=remedy)
 
 
 def _proxy(http: HttpSettings, secrets: SecretReader) -> Proxy | None:
