@@ -24,7 +24,7 @@ from typing import Any, Final, Self, TypeVar
 from weakref import WeakSet
 
 from knouds_harness.exchange.alterations import Alteration
-from knouds_harness.exchange.evidence import Pairs, Request
+from knouds_harness.exchange.evidence import Exchange, Pairs, Request
 from knouds_harness.printable import printable
 from knouds_harness.targets.personas import NO_SECRET, Secret
 from knouds_harness.targets.profile import Target
@@ -259,6 +259,21 @@ class Redactor:
         if values != request.path_values:
             changed["path_values"] = values
         return replace(request, **changed) if changed else request
+
+    def exchange(
+        self, exchange: Exchange, altered_key: bytes | None = None, *, is_cut: bool = False
+    ) -> Exchange:
+        """Redact a whole exchange; if it ``is_cut``, its body may end within a secret."""
+        content = self.cut_content if is_cut else self.content
+        return replace(
+            exchange,
+            request=self.request(exchange.request, altered_key),
+            url=self.text(exchange.url, altered_key),
+            sent_headers=self.pairs(exchange.sent_headers, altered_key),
+            headers=self.pairs(exchange.headers, altered_key),
+            body=content(exchange.body, altered_key),
+            failure=exchange.failure and self.text(exchange.failure, altered_key),
+        )
 
     def altered(self, key: str) -> bytes | None:
         """Return a key as bytes if it is unknown but reveals part of a known key; otherwise None."""

@@ -3,6 +3,7 @@
 import itertools
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 
@@ -111,21 +112,22 @@ class Sender:
         if problem is not None:  # only the problem is judged; the rest is not JSON either
             left_out = f"\n... {len(body):,} bytes, {problem}".encode()
             body = body[:KEPT_BYTES]
-        redacted = redactor.cut_content if failure or left_out else redactor.content
-        return Exchange(
+        exchange = Exchange(
             id=f"x{number:05d}",
-            request=redactor.request(request, altered),
-            url=redactor.text(f"{self._origin}{self._base_path}{request.path_and_query}", altered),
-            sent_headers=(*redactor.pairs(sent_headers, altered), *trace),
+            request=request,
+            url=f"{self._origin}{self._base_path}{request.path_and_query}",
+            sent_headers=sent_headers,
             status=status if failure is None else None,
-            headers=redactor.pairs(headers, altered),
-            body=redacted(body, altered) + left_out,
+            headers=headers,
+            body=body,
             started_at=started_at,
             elapsed_ms=elapsed_ms,
-            failure=failure and redactor.text(failure, altered),
+            failure=failure,
             is_lost=is_lost,
             alteration=redactor.alteration(key.reveal()) if key and altered else None,
         )
+        clean = redactor.exchange(exchange, altered, is_cut=bool(failure or left_out))
+        return replace(clean, sent_headers=(*clean.sent_headers, *trace), body=clean.body + left_out)
 
 
 def _header_bytes(value: str) -> bytes:

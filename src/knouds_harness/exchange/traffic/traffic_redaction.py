@@ -89,16 +89,7 @@ class TrafficRedactor:
         return _USER.sub(r"\1", text)
 
     def ours(self, exchange: Exchange) -> Exchange:
-        known = self._redactor
-        return replace(
-            exchange,
-            request=known.request(exchange.request),
-            url=known.text(exchange.url),
-            sent_headers=known.pairs(exchange.sent_headers),
-            headers=known.pairs(exchange.headers),
-            body=known.content(exchange.body),
-            failure=exchange.failure and known.text(exchange.failure),
-        )
+        return self._redactor.exchange(exchange)
 
     def foreign(self, exchange: Exchange, operation: Operation) -> Exchange:
         """Redact an exchange that another tool captured.
@@ -311,15 +302,16 @@ class ObservedTraffic:
             persona=self._name_by_key.get(key or ""),
             path_values=found[1] if found else {},
         )
-        return Exchange(
+        exchange = Exchange(
             id=f"x{next(self._numbers):05d}",
-            request=self._redactor.request(request),
-            url=self._redactor.text(base_url + target),
-            sent_headers=self._redactor.pairs(sent),
+            request=request,
+            url=base_url + target,
+            sent_headers=sent,
             status=status,
-            headers=self._redactor.pairs(answer_headers),
-            body=self._redactor.content(answer_body),
+            headers=answer_headers,
+            body=answer_body,
             started_at=datetime.fromtimestamp(began_unix_s, UTC),
             elapsed_ms=elapsed_ms,
             failure=None if status else failure,
         )
+        return self._redactor.exchange(exchange)
