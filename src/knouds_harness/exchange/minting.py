@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from knouds_harness.errors import TargetUnreachable, UsageError
 from knouds_harness.exchange.client import Client
-from knouds_harness.exchange.evidence import CONTROL_HEADER, JSON, Request, parsed_json
+from knouds_harness.exchange.evidence import CONTROL_HEADER, JSON, Exchange, Request, parsed_json
 from knouds_harness.targets.personas import KeyState, Persona, Secret
 from knouds_harness.targets.resources import Webhook
 
@@ -19,8 +20,7 @@ class KeyMint:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self.advanced_s = 0.0
-        """Seconds by which the clock of the rate-limit windows has been moved."""
+        self._advances: list[tuple[datetime, datetime, float]] = []
         self._minted: dict[tuple[frozenset[str], str, KeyState, Webhook | None], Persona] = {}
         self._opened: dict[str, dict[str, Any]] = {}
 
@@ -49,8 +49,22 @@ class KeyMint:
         return self._minted[wanted]
 
     def advance_clock(self, advance_s: float) -> None:
+        began = datetime.now(UTC)
         ask_control(self._client, "clock", {"advance_s": advance_s})
-        self.advanced_s += advance_s
+        self._advances.append((began, datetime.now(UTC), advance_s))
+
+    @property
+    def advanced_s(self) -> float:
+        """Seconds by which the clock of the rate-limit windows has been moved."""
+        return sum(advance_s for _, _, advance_s in self._advances)
+
+    def advanced_at_s(self, exchange: Exchange) -> float | None:
+        """Return by how much it had been moved for a response; None if it was moved at that time."""
+        ended = exchange.started_at + timedelta(milliseconds=exchange.elapsed_ms)
+        before = [each for each in self._advances if each[0] <= ended]
+        if any(exchange.started_at <= moved for _, moved, _ in before):
+            return None
+        return sum(advance_s for _, _, advance_s in before)
 
     def _mint(
         self, capabilities: frozenset[str], account: str, state: KeyState, webhook: Webhook | None

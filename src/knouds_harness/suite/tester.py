@@ -343,9 +343,10 @@ class Tester:
             for name, persona in self.client.personas.items()
             if name in borne_out or name not in profile
         }
+        advanced_s = self.mint.advanced_at_s(exchange) if self.mint else 0.0
         known: dict[str, object] = {
-            "advanced_s": self.advanced_s,
             "earlier_runs": self.runs.before(exchange),
+            **({} if advanced_s is None else {"advanced_s": advanced_s}),
             **self._known_of_others(exchange.request),
         }
         return Context(
