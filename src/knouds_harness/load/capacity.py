@@ -216,9 +216,13 @@ def judge_point(rate: float, results: LoadResults, *, earlier: Iterable[Capacity
     mean_ms, p50_ms, p95_ms, p99_ms = (
         time_ms(total.response, measure) or 0.0 for measure in ("mean_ms", "p50_ms", "p95_ms", "p99_ms")
     )
+    missed = [each for each in results.objectives if not each.is_met and each.measure != "requests_per_s"]
     is_aborted = any(each.ended_run for each in results.objectives)
-    target = results.note.partition("\n")[0] if is_aborted else _targets_fault(results, total)
-    generator = "" if target else _generators_fault(results)
+    target = results.note.partition("\n")[0] if is_aborted else _targets_fault(results, missed, total)
+    doubts = zip(results.validity.doubts, results.validity.reasons, strict=True)
+    unsent = [reason for doubt, reason in doubts if doubt in {Doubt.MISSING, Doubt.UNSENT}]
+    causes = [*(each.doubt for each in missed), *unsent]
+    generator = causes[0] if causes and not target else ""
     if not generator and not target and Doubt.BUSY in results.validity.doubts:
         best_ms = min((each.mean_ms for each in earlier if each.is_kept), default=0.0)
         if best_ms and mean_ms > SLOWDOWN_LIMIT * best_ms:
@@ -241,24 +245,8 @@ def judge_point(rate: float, results: LoadResults, *, earlier: Iterable[Capacity
     )
 
 
-def _generators_fault(results: LoadResults) -> str:
-    """Say why the generator may be the limit, apart from busy users; empty if it is not.
-
-    A delay of the generator counts only if it may explain a bound that was missed.
-    """
-    doubts = [each.doubt for each in _missed(results)]
-    for doubt, reason in zip(results.validity.doubts, results.validity.reasons, strict=True):
-        if doubt in {Doubt.MISSING, Doubt.UNSENT}:
-            doubts.append(reason)
-    return doubts[0] if doubts else ""
-
-
-def _missed(results: LoadResults) -> list[JudgedObjective]:
-    return [each for each in results.objectives if not each.is_met and each.measure != "requests_per_s"]
-
-
-def _targets_fault(results: LoadResults, total: OperationLoad) -> str:
-    missed = [each for each in _missed(results) if not each.doubt]
+def _targets_fault(results: LoadResults, missed: Iterable[JudgedObjective], total: OperationLoad) -> str:
+    missed = [each for each in missed if not each.doubt]
     broken = [each for each in results.invariants if each.broken]
     if results.never_ok:
         worst = results.never_ok[0]
