@@ -85,7 +85,8 @@ def hand_over(generating: Any, leading: Any) -> None:
     leading._environment.runner.hear(ROWS, "a", **told)  # noqa: SLF001 - the same
 
 
-def fire(environment: Environment, took_ms: float = 5.0) -> None:
+def fire(environment: Environment, took_ms: float = 0.01) -> None:
+    """Tell of a request that was due once load had begun, even if that is just now."""
     environment.events.request.fire(
         request_type="GET",
         name="getWhoami",
@@ -363,9 +364,9 @@ def test_failing_on_start_ends_the_run(there):
 
 def test_process_that_does_not_hear_its_leader_ends(there, monkeypatch):
     """Its requests would not be counted; its last message ends the run of a leader that still listens."""
-    now_s = now_unix_s()
     generating(there, "--rate", "10")
     there.runner.sent.clear()
+    now_s = now_unix_s()
     monkeypatch.setattr(generating_run, "now_unix_s", lambda: now_s + messages.SILENCE_S + 1)
 
     with gevent.Timeout(5):
