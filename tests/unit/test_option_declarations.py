@@ -8,6 +8,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from knouds_harness.load.options import LoadOptions
+from knouds_harness.locations import objectives_path, usual_objectives
 from knouds_harness.option_declarations import (
     Timespan,
     add_runner_options,
@@ -116,3 +118,15 @@ def test_help_names_the_default():
     assert "Time to wait [default: 1m]" in text
     assert "Print 100% of it" in text
     assert "--descriptor" not in text
+
+
+def test_shipped_objectives_apply_to_the_sandbox_only():
+    assert usual_objectives("staging") is None
+    assert usual_objectives("sandbox") == objectives_path()
+
+
+@pytest.mark.parametrize(
+    ("asked", "file"), [("shipped", objectives_path()), ("mine.toml", Path("mine.toml"))]
+)
+def test_shipped_objectives_can_be_named(asked, file):
+    assert options_from(LoadOptions, {"objectives": asked}).objectives == file

@@ -1,11 +1,18 @@
-"""The user's secret: made once, for the user alone, and never followed elsewhere."""
+"""The user's secret is made once, for the user alone; runs on one account of a target wait for each other."""
 
 import stat
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from example_targets import make_target
 
 from knouds_harness.errors import UsageError
-from knouds_harness.exchange.user_state import user_secret
+from knouds_harness.exchange.user_state import alone_on, user_secret
+from knouds_harness.locations import builtin_targets_path
 
 
 @pytest.fixture
@@ -69,3 +76,82 @@ def test_home_that_cannot_be_written_is_named(monkeypatch):
 
     with pytest.raises(UsageError, match="/proc/knouds-harness/secret: "):
         user_secret()
+
+
+HOLDS = """
+import sys
+sys.path.insert(0, {support!r})
+from example_targets import make_target
+from knouds_harness.exchange.user_state import alone_on
+with alone_on(make_target(), print):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    return tmp_path / "knouds-harness"
+
+
+@contextmanager
+def other_run():
+    """Hold the target of ``make_target`` in another process."""
+    script = HOLDS.format(support=str(Path(make_target.__code__.co_filename).parent))
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_second_run_says_that_it_waits_and_goes_on_after_the_first():
+    said = []
+
+    with other_run() as process:
+
+        def tell(line):
+            said.append(line)
+            process.kill()
+
+        with alone_on(make_target(), tell):
+            assert process.wait() < 0
+
+    uses = 'uses account "ada" of https://staging.example.com; waiting'
+    assert said == [f"another knouds-harness run (process {process.pid}) {uses}"]
+
+
+@pytest.mark.parametrize("of", ["another server", "another account"])
+def test_runs_on_different_accounts_do_not_wait(of):
+    target = make_target()
+    if of == "another server":
+        target = replace(target, base_url="https://other.example.com")
+    else:
+        personas = {name: replace(each, user="pia") for name, each in target.personas.items()}
+        target = replace(target, personas=personas)
+
+    with other_run(), alone_on(target, pytest.fail):
+        pass
+
+
+def test_run_within_a_run_does_not_wait_for_itself():
+    with alone_on(make_target(), pytest.fail), alone_on(make_target(), pytest.fail):
+        pass
+
+
+def test_built_in_sandbox_is_never_locked(folder):
+    target = replace(make_target(), source=builtin_targets_path() / "sandbox.toml")
+
+    with alone_on(target, pytest.fail):
+        assert not folder.exists()
+
+
+def test_folder_that_cannot_be_written_is_no_reason_to_stop(monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", "/proc")
+
+    with alone_on(make_target(), pytest.fail):
+        pass

@@ -1,4 +1,4 @@
-"""The ledger of created workflows: what counts is signed, whatever else is in the file."""
+"""The ledger of created workflows: what counts is signed, and whether the run that wrote it still goes on."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from knouds_harness.errors import RunRecordError, UsageError
 from knouds_harness.exchange import creation_record
-from knouds_harness.exchange.creation_record import Ledger, append, read_ledger
+from knouds_harness.exchange.creation_record import Ledger, append, is_running, process_start, read_ledger
 
 RUN = {"event": "run", "base_url": "http://127.0.0.1:9"}
 CREATED = {"event": "created", "number": 1, "slug": "prod-pipeline"}
@@ -177,3 +177,35 @@ def test_what_is_no_ledger_is_an_error(path, kind):
 
     with pytest.raises(RunRecordError):
         read_ledger(path)
+
+
+ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+
+
+@ON_LINUX
+def test_zombie_process_is_not_running():
+    """It is listed until its parent reads its exit status."""
+    start = process_start(os.getpid())
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        child_start = process_start(process.pid)
+        assert is_running(process.pid, child_start)
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+
+        assert not is_running(process.pid, child_start)
+    assert is_running(os.getpid(), start)
+
+
+@ON_LINUX
+def test_other_process_with_the_id_is_not_the_run():
+    """Ids are given again: in a container, 1 always lives."""
+    start = process_start(os.getpid())
+
+    assert not is_running(1, start)
+    assert not is_running(os.getpid(), f"{start}0")
+    assert is_running(os.getpid(), None)
+
+
+@pytest.mark.parametrize("pid", [0, -1, 2**40, "1", None, 1.5])
+def test_what_is_no_process_id_is_not_running(pid):
+    assert not is_running(pid, None)
