@@ -5,13 +5,7 @@ from typing import Final
 
 from knouds_harness.targets.needs.keys import AUTHOR_WHO_RUNS, PRO_MODEL_KEY, people, usable_keys
 from knouds_harness.targets.needs.need import MAY_RUN, MAY_WRITE, KeyAndResource, Need, TwoKeys
-from knouds_harness.targets.needs.runs import (
-    BUSINESS_MODEL_RUN,
-    FREE_WORKFLOW_RUN,
-    has_known_cost,
-    is_runnable,
-    may_run,
-)
+from knouds_harness.targets.needs.runs import BUSINESS_MODEL_RUN, FREE_WORKFLOW_RUN, affordable, is_runnable
 from knouds_harness.targets.profile import Model, Persona, Target, Workflow
 
 
@@ -25,40 +19,28 @@ def may_make_workflows(target: Target, owner: Persona) -> bool:
 
 
 def own_workflow_run(target: Target, persona: Persona) -> Workflow | None:
-    return next(
-        (
-            each
-            for each in target.workflows.values()
-            if is_runnable(each) and may_run(persona, each) and has_known_cost(target, each)
-        ),
-        None,
-    )
-
-
-def _limited(tier: str) -> Callable[[Target], Iterator[Persona]]:
-    def fitting(target: Target) -> Iterator[Persona]:
-        for key in people(target, "workflow:run"):
-            can_run = own_workflow_run(target, key) or may_make_workflows(target, key)
-            if key.tier == tier and can_run:
-                yield key
-
-    return fitting
+    return next(affordable(target, persona, filter(is_runnable, target.workflows.values())), None)
 
 
 _AND_A_RUN: Final = (
     "and a workflow of its account (or, to make one, workflow:read, workflow:write and "
     '"write" in limits.allow)'
 )
-LIMITED_KEY: Need[Persona] = Need(
-    says=f"a key of a pro account that holds workflow:run, {_AND_A_RUN}",
-    fitting=_limited("pro"),
-    also=(MAY_RUN,),
-)
-BUSINESS_KEY: Need[Persona] = Need(
-    says=f"a key of a business account that holds workflow:run, {_AND_A_RUN}",
-    fitting=_limited("business"),
-    also=(MAY_RUN,),
-)
+
+
+def _limited_key(tier: str) -> Need[Persona]:
+    def fitting(target: Target) -> Iterator[Persona]:
+        for key in people(target, "workflow:run"):
+            can_run = own_workflow_run(target, key) or may_make_workflows(target, key)
+            if key.tier == tier and can_run:
+                yield key
+
+    says = f"a key of a {tier} account that holds workflow:run, {_AND_A_RUN}"
+    return Need(says=says, fitting=fitting, also=(MAY_RUN,))
+
+
+LIMITED_KEY = _limited_key("pro")
+BUSINESS_KEY = _limited_key("business")
 ENTERPRISE_AUTHOR: Need[Persona] = Need(
     says="a key of an enterprise account that holds workflow:read, workflow:write and workflow:run",
     fitting=lambda target: (

@@ -166,17 +166,17 @@ MODEL_RUN: RunNeed[Model] = key_that_runs(Model)
 FAILING_RUN: Runs = key_that_runs(EITHER, having="with fails = true", fits=_fails)
 
 
+def affordable(target: Target, key: Persona, resources: Iterable[R]) -> Iterator[R]:
+    """Yield the resources that a key may run at a known cost."""
+    return (each for each in resources if may_run(key, each) and has_known_cost(target, each))
+
+
 def _runs_on_last_credits(target: Target) -> Iterator[OnLastCredits]:
     for key in usable_keys(target):
         if isinstance(key.credits, str) or key.role == "admin":
             continue
-        for resource in resources_of(target, models_first=True):
-            if (
-                is_paid(resource)
-                and (resource.cost_credits or 0) <= key.credits
-                and may_run(key, resource)
-                and has_known_cost(target, resource)
-            ):
+        for resource in affordable(target, key, resources_of(target, models_first=True)):
+            if is_paid(resource) and (resource.cost_credits or 0) <= key.credits:
                 yield OnLastCredits(key, resource, key.credits)
 
 

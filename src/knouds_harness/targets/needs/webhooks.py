@@ -8,7 +8,7 @@ from knouds_harness.targets.needs.keys import key_of, people
 from knouds_harness.targets.needs.need import KeyAndResource, Need, Receiving, given
 from knouds_harness.targets.needs.runs import (
     ASYNC_RUN,
-    has_known_cost,
+    affordable,
     is_paid,
     is_runnable_and_polled,
     may_run,
@@ -38,15 +38,8 @@ REACHABLE_RECEIVER: Need[Control | Webhook] = Need(
 
 
 def failing_async_run_of(target: Target, persona: Persona) -> Workflow | Model | None:
-    resources = resources_of(target, models_first=True)
-    return next(
-        (
-            each
-            for each in resources
-            if each.fails and each.polled and may_run(persona, each) and has_known_cost(target, each)
-        ),
-        None,
-    )
+    failing = (each for each in resources_of(target, models_first=True) if each.fails and each.polled)
+    return next(affordable(target, persona, failing), None)
 
 
 def _webhook_key(says: str, *, receives: bool) -> Need[Receiving]:
@@ -61,9 +54,8 @@ def _webhook_key(says: str, *, receives: bool) -> Need[Receiving]:
         for key in people(target):
             reader = key_of(target, key.user, "execution:read")
             if key.webhook and reader and key.holds("webhook:receive") == receives:
-                for resource in filter(is_runnable_and_polled, resources):
-                    if may_run(key, resource) and has_known_cost(target, resource):
-                        yield Receiving(key, resource, reader)
+                for resource in affordable(target, key, filter(is_runnable_and_polled, resources)):
+                    yield Receiving(key, resource, reader)
 
     return Need(says=says, fitting=fitting, also=(ASYNC_RUN, REACHABLE_RECEIVER))
 
