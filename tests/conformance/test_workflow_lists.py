@@ -2,6 +2,7 @@
 
 import pytest
 
+from knouds_harness.exchange.evidence import Call
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks import workflows
@@ -11,12 +12,15 @@ from knouds_harness.targets.needs.workflows import OWN_WORKFLOW
 
 pytestmark = pytest.mark.sequence
 
+FILTERS = tuple((name, value) for name in ("isTemplate", "hidden", "archived") for value in ("true", "false"))
+"""Members of a summary by which a server may filter its list, though no page says so."""
+
 
 @pytest.mark.proves(workflows.listed)
 @pytest.mark.needs(TWO_AUTHORS)
 @pytest.mark.shows("workflows.list-own-and-templates")
 def test_list_holds_own_and_templates(tester, test_data, target):
-    """The list holds what is one's own and other people's templates; nobody else's, be it public or not."""
+    """The list, filtered or not, holds one's own and others' templates; nothing else, be it public or not."""
     owner, stranger = tester.need(TWO_AUTHORS)
     slugs = {
         persona.user: {make(test_data, persona, {"name": fresh_name(words)})[1] for words in ("One", "Two")}
@@ -27,14 +31,18 @@ def test_list_holds_own_and_templates(tester, test_data, target):
 
     for persona, other in ((owner, stranger), (stranger, owner)):
         known = [each for each in target.workflows.values() if each.owner != persona.user]
+        foreign = slugs[other.user] | {each.slug for each in known if not each.template}
         tester.judge(
             workflows.listed,
             tester.send("listWorkflows", persona),
             own=slugs[persona.user]
             | {each.slug for each in target.workflows.values() if each.owner == persona.user},
             templates={each.slug for each in known if each.template},
-            foreign=slugs[other.user] | {each.slug for each in known if not each.template},
+            foreign=foreign,
         )
+        for member in FILTERS:
+            answer = tester.send("listWorkflows", persona, Call(query=(member,)))
+            tester.judge(workflows.listed, answer, foreign=foreign)
 
 
 @pytest.mark.proves(workflows.summarised)
