@@ -6,10 +6,10 @@ allows. A contradiction needs a response that proves it: a 429, a 5xx or no resp
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from knouds_harness.contract.capabilities import WITHOUT_KEYS, WITHOUT_MODELS
 from knouds_harness.contract.document import shipped_document
@@ -24,6 +24,7 @@ from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Model
 
+_K = TypeVar("_K")
 _MOST_AT_ONCE: Final = 16
 _BOUND: Final = re.compile(r"(workflow|model):([a-z0-9-]+):run")
 _OPERATION_BY_CAPABILITY: Final = {  # one that has no effect, whatever the server does
@@ -100,27 +101,22 @@ class _Comparison:
 
     def compare_keys(self) -> None:
         """Send ``getWhoami`` with every key; a refusal counts only if another operation confirms it."""
-        personas = list(self.target.personas.values())
-        answers = dict(
-            zip(personas, self._send([_request("getWhoami", key) for key in personas]), strict=True)
-        )
-        self.whoami_by_key = {key.name: answer for key, answer in answers.items() if answer}
-        refused = [key for key, answer in answers.items() if key.state == "active" and _is(answer, 401)]
-        confirmed = dict(
-            zip(refused, self._send([_request("listUsageModels", key) for key in refused]), strict=True)
-        )
-        for key, answer in answers.items():
-            if answer is None:
-                continue
+        personas = self.target.personas
+        self.whoami_by_key = self._sent({name: _request("getWhoami", personas[name]) for name in personas})
+        refused = [name for name, answer in self.whoami_by_key.items() if _is(answer, 401)]
+        active = [personas[name] for name in refused if personas[name].state == "active"]
+        confirmed = self._sent({key.name: _request("listUsageModels", key) for key in active})
+        for name, answer in self.whoami_by_key.items():
+            key = personas[name]
             if key.state != "active":
                 self._judge_state(key, answer)
             elif not _is(answer, 401):
                 self._judge_account(key, answer)
-            elif _is(confirmed[key], 401):
+            elif _is(confirmed.get(name), 401):
                 self._contradict(
-                    f"keys.{key.name}",
+                    f"keys.{name}",
                     says="the key is active",
-                    target_says=f"the target refuses it ({_words(answer)})",
+                    target_says=f"the target refuses it ({answer.answer})",
                     either="the key is wrong or revoked, or the server refuses a valid key",
                     fact="auth.key-in-x-api-key",
                     exchange=answer,
@@ -170,17 +166,16 @@ class _Comparison:
 
     def compare_capabilities(self) -> None:
         """Try each capability that the profile gives a working key, in its exact or bound form."""
-        tries = list(self._tries())
-        answers = self._send([request for _, _, request in tries])
+        answers = self._sent(dict(self._tries()))
         denied: dict[tuple[str, str], list[tuple[str, Exchange]]] = defaultdict(list)
-        for (key, capability, request), answer in zip(tries, answers, strict=True):
-            if answer is None:
-                continue
+        for (name, capability), answer in answers.items():
+            request = answer.request
             if _is(answer, 403) and answer.code == "CAPABILITY_DENIED":
                 is_bound = _BOUND.fullmatch(capability)
                 fact = f"capability.{'bound-form' if is_bound else 'exact'}-is-admitted"
-                denied[key.name, fact].append((capability, answer))
+                denied[name, fact].append((capability, answer))
             elif request.operation_id == "listWorkflows":
+                key = self.working[name]
                 self.lists_by_user.setdefault(key.user, (key, answer))
             elif request.operation_id == "runModel":
                 self.model_answers[request.path_values["internalName"]] = answer
@@ -196,7 +191,7 @@ class _Comparison:
                 capabilities=frozenset(lacks),
             )
 
-    def _tries(self) -> Iterator[tuple[Persona, str, Request]]:
+    def _tries(self) -> Iterator[tuple[tuple[str, str], Request]]:
         models = iter([model.name for model in self.target.models.values() if self._may_name(model)])
         for key in self.working.values():
             if key.tier in WITHOUT_KEYS:  # no source says what such a key may do
@@ -212,11 +207,11 @@ class _Comparison:
                 request = _request(operation_id, key, resource)
                 if (named := resource_named(request.path, self.target)) is not None:
                     self.pricing.worst_case(named)  # the client reserves this price
-                yield key, capability, request
+                yield (key.name, capability), request
 
     def compare_workflows(self) -> None:
         """Look up each workflow in a list that should show it; read it by slug if it is not there."""
-        unseen: list[tuple[str, Persona]] = []
+        unseen: dict[str, Persona] = {}
         for slug, workflow in self.target.workflows.items():
             lists = list(self.lists_by_user.values())
             is_strangers = all(key.user != workflow.owner for key in self.target.personas.values())
@@ -231,16 +226,16 @@ class _Comparison:
             if summary is not None and listed is not None:
                 self._judge_owner(slug, summary, listed)
             elif reader is not None and (reader.user == workflow.owner or _is(listed, 200)):
-                unseen.append((slug, reader))  # a stranger's read is refused as it likes, the list is not
-        answers = self._send([_request("getWorkflow", reader, slug) for slug, reader in unseen])
-        for (slug, reader), answer in zip(unseen, answers, strict=True):
+                unseen[slug] = reader  # a stranger's read is refused as it likes, the list is not
+        answers = self._sent({slug: _request("getWorkflow", key, slug) for slug, key in unseen.items()})
+        for slug, answer in answers.items():
             owner = self.target.workflows[slug].owner
-            if answer is None or answer.status not in (403, 404) or answer.code == "CAPABILITY_DENIED":
+            if answer.status not in (403, 404) or answer.code == "CAPABILITY_DENIED":
                 continue
             self._contradict(
                 f"workflows.{slug}",
                 says=f'the workflow is there, and its owner is "{owner}"',
-                target_says=f"{reader.name} can't see it ({_words(answer)})",
+                target_says=f"{unseen[slug].name} can't see it ({answer.answer})",
                 either="it is gone or another account's, or the server hides a workflow from its owner",
                 fact="workflows.list-own-and-templates",
                 exchange=answer,
@@ -283,14 +278,13 @@ class _Comparison:
                 for model in self.target.models.values()
                 if self._may_name(model) and model.name not in self.model_answers
             ]
-            answers = self._send([_request("runModel", key, name) for name in rest])
-            self.model_answers |= {name: answer for name, answer in zip(rest, answers, strict=True) if answer}
+            self.model_answers |= self._sent({name: _request("runModel", key, name) for name in rest})
         for name, answer in self.model_answers.items():
             if name in self.target.models and _is(answer, 404) and answer.code == "MODEL_NOT_FOUND":
                 self._contradict(
                     f"models.{name}",
                     says="the model can be run",
-                    target_says=f"the target does not find it ({_words(answer)})",
+                    target_says=f"the target does not find it ({answer.answer})",
                     either="it does not exist or is disabled, or the server refuses a model that it has",
                     fact="run.success-shape",
                     exchange=answer,
@@ -301,16 +295,17 @@ class _Comparison:
         most = self.target.limits.credits
         return not model.disabled and model.cost_credits is not None and model.cost_credits <= most
 
-    def _send(self, requests: Sequence[Request]) -> list[Exchange | None]:
-        """Send in parallel what the profile allows; None for a request not sent or without a response."""
+    def _sent(self, requests: Mapping[_K, Request]) -> dict[_K, Exchange]:
+        """Send in parallel what the profile allows; return the exchanges that have a response."""
         allowed = self.target.limits.allow
-        sent = [
-            self.senders.submit(self._send_if_affordable, request) if request.action in allowed else None
-            for request in requests
-        ]
-        answers = [each.result() if each else None for each in sent]
-        self.exchanges += [each for each in answers if each]
-        return [each if each and each.status is not None else None for each in answers]
+        sent = {
+            name: self.senders.submit(self._send_if_affordable, request)
+            for name, request in requests.items()
+            if request.action in allowed
+        }
+        answers = {name: answer for name, each in sent.items() if (answer := each.result())}
+        self.exchanges += answers.values()
+        return {name: answer for name, answer in answers.items() if answer.status is not None}
 
     def _send_if_affordable(self, request: Request) -> Exchange | None:
         try:
@@ -355,10 +350,6 @@ def _name(where: str) -> str:
 
 def _is(answer: Exchange | None, status: int) -> bool:
     return answer is not None and answer.status == status
-
-
-def _words(answer: Exchange) -> str:
-    return f"{answer.status} {answer.code}" if answer.code else str(answer.status)
 
 
 def _summaries(listed: Exchange | None) -> Mapping[str, Mapping[str, Any]]:
