@@ -31,7 +31,7 @@ def test_any_set_of_capabilities_follows_the_rule(tester, test_data, data):
     held = data.draw(capability_sets(_universe(tester)))
     key = tester.minted(held, account=test_data.account_of(operation))
 
-    exchange = Walk(test_data, operation).send(Point(value=key_value(key.name, lambda _: key)))
+    exchange = Walk(test_data, operation).send(Point(key_value(key.name, lambda _: key)))
 
     assert exchange is None or not tester.findings_about(exchange)
 

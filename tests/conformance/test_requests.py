@@ -189,6 +189,6 @@ def test_any_such_value_is_refused(tester, test_data, case, data):
         change=partial(change, data.draw(values(*needed))),
     )
 
-    exchange = Walk(test_data, operation).send(Point(value=value))
+    exchange = Walk(test_data, operation).send(Point(value))
 
     assert not tester.findings_about(exchange)

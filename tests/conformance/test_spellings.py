@@ -52,7 +52,7 @@ def refused(operation):
 @pytest.mark.proves(spellings.guarded)
 def test_no_spelling_admits_what_is_refused(tester, test_data, operation, value, fact):
     """What is refused without a key or a capability, or to other accounts, is so in every spelling."""
-    draft = Walk(test_data, operation).draft(Point(value=value))
+    draft = Walk(test_data, operation).draft(Point(value))
     assert draft is not None
     call = draft.call
     if operation.id in RUN_OPERATIONS:  # so that it does not start where it is let in

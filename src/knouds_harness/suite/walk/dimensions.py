@@ -96,20 +96,21 @@ def fixed_values(operation: Operation) -> Iterator[Value]:
 # --- key
 
 _OF_LEGACY: Final = ("getWhoami", "listWorkflows", "runWorkflow", "runModel", "getExecution", "listUsage")
+_NOT_KEPT: Final = ("null", "sql", "api-key-in-query")
 _Sent = Secret | Need[Persona] | Callable[[str], dict[str, Any]] | str | None
 _KEYS: Final[tuple[tuple[Check[...], str, _Sent], ...]] = (
     (authentication.missing_key, "no-key", None),
     (authentication.empty_key, "empty-key", Secret("", "key:empty")),
     (authentication.malformed_key, "malformed-key", Secret("knouds_live_", "key:malformed")),
-    (authentication.malformed_key, "malformed-key", Secret("null", "key:malformed")),
-    (authentication.malformed_key, "malformed-key", Secret("' OR '1'='1", "key:malformed")),
+    (authentication.malformed_key, "null", Secret("null", "key:malformed")),
+    (authentication.malformed_key, "sql", Secret("' OR '1'='1", "key:malformed")),
     (authentication.unknown_key, "unknown-key", Secret(f"knouds_live_{'0a' * 21}0", "key:unknown")),
     (authentication.revoked_key, "revoked", keys.REVOKED_KEY),
     (authentication.legacy_key, "legacy", keys.LEGACY_KEY),
     (authentication.unapproved_account, "unapproved", keys.UNAPPROVED_KEY),
     (authentication.bearer, "bearer", lambda key: {"headers": (("authorization", f"Bearer {key}"),)}),
     (authentication.key_in_query, "key-in-query", lambda key: {"query": (("x-api-key", key),)}),
-    (authentication.key_in_query, "key-in-query", lambda key: {"query": (("api_key", key),)}),
+    (authentication.key_in_query, "api-key-in-query", lambda key: {"query": (("api_key", key),)}),
 )
 _WAYS: Final = tuple(key_alterations("knouds_live_a0"))
 
@@ -119,10 +120,14 @@ def _keys(operation: Operation) -> Iterator[Value]:
     own_way = sum(map(ord, operation.id)) % len(_WAYS)
     ways = _WAYS if is_whoami else _WAYS[own_way : own_way + 1]
     for check, outcome, sent in (*_KEYS, *((authentication.altered_key, "", way) for way in ways)):
-        is_kept = is_whoami or outcome == "no-key" or (outcome == "legacy" and operation.id in _OF_LEGACY)
+        is_kept = (
+            outcome == "no-key"
+            or (outcome == "legacy" and operation.id in _OF_LEGACY)
+            or (is_whoami and outcome not in _NOT_KEPT)
+        )
         yield Value(
             dimension=KEY,
-            name=f"{check.id.partition('.')[2]} {sent}" if isinstance(sent, str) else outcome,
+            name=f"altered-key {sent}" if isinstance(sent, str) else outcome,
             check=check,
             needs=check.needs,
             outcome=outcome if is_kept else "",
@@ -205,7 +210,7 @@ def _resources(operation: Operation) -> Iterator[Value]:
     for spell in (str.upper, str.capitalize, "{} ".format) if is_run else ():
         yield Value(
             dimension=RESOURCE,
-            name=f"name {spell('x')!r}",
+            name=f"name like {spell('name')!r}",
             check=validation.malformed_slug,
             needs=(run_call(operation),),
             change=partial(_respelled, spell),

@@ -1,14 +1,14 @@
 """Walk what requests to one operation may vary in, and have the rule judge each answer.
 
-Each value of a dimension is sent with all else as usual, and once more with all else unusual that does not
-hide it. At most one reason to refuse a request applies, as a server may tell either of two. So these are all
-pairs of values that show something.
+Each value of a dimension is sent with all else as usual, and in each pair that shows something: at most one
+reason to refuse a request may apply, as a server may tell either of two. So a value goes with an asynchronous
+form, and a key that is refused with what does not exist, as the key is looked at first.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -33,6 +33,8 @@ from knouds_harness.suite.walk.dimensions import (
 from knouds_harness.suite.walk.key_values import key_values, lacking
 from knouds_harness.targets.personas import Persona
 
+_IN_FORM = "form=async"
+_UNKNOWN = "resource=unknown"
 _MOST_NAMED = 3
 
 
@@ -43,29 +45,17 @@ def values_of(operation: Operation) -> Iterator[Value]:
         yield lacking(operation)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Point:
-    """A request of the walk: what is unusual in it.
-
-    Attributes:
-        is_async: Whether it asks for an asynchronous run.
-        is_unknown: Whether what it names does not exist; whether the key works is looked at before that.
-    """
+    """A request of the walk, by what is unusual in it: a value, and perhaps its form or what it names."""
 
     value: Value
-    is_async: bool = False
-    is_unknown: bool = False
-
-    @property
-    def pairs(self) -> int:
-        """How many pairs it adds: of the value with its operation, or with each other unusual one."""
-        return max(1, len(self.traits) - 1)
+    beside: str = ""
 
     @property
     def traits(self) -> tuple[str, ...]:
         """What is unusual, in words."""
-        others = {"form=async": self.is_async, "resource=unknown": self.is_unknown}
-        return (str(self.value), *(name for name, holds in others.items() if holds))
+        return (str(self.value), self.beside) if self.beside else (str(self.value),)
 
 
 class Walk:
@@ -91,15 +81,16 @@ class Walk:
         """
         values = [each for each in self.values if each.dimension == dimension]
         if self.tester.recorder.keeps_answers:
-            yield from (Point(value=each) for each in values if each.outcome)
+            yield from (Point(each) for each in values if each.outcome)
             return
         can_be_async = self._can_be_async(dimension)
         seen: set[object] = set()
         for value in values:
-            yield Point(value=value)
-            is_unknown = value.hides_names and bool(self.operation.path_parameters)
-            if (can_be_async or is_unknown) and not (is_quick and value.check in seen):
-                yield Point(value=value, is_async=can_be_async, is_unknown=is_unknown)
+            yield Point(value)
+            if not (is_quick and value.check in seen):
+                yield from [Point(value, _IN_FORM)] if can_be_async else []
+                is_named = value.hides_names and self.operation.path_parameters
+                yield from [Point(value, _UNKNOWN)] if is_named else []
             seen |= {value.check} - {None}
 
     def _can_be_async(self, dimension: str) -> bool:
@@ -110,48 +101,33 @@ class Walk:
         return dimension == KEY or polled.missing(self.tester.target) is None
 
     def walk(self, dimension: str, *, is_quick: bool) -> None:
-        """Send all points of a dimension.
+        """Send all points of a dimension, and count their pairs.
 
         Raises:
             Untested: Nothing could be sent.
         """
         sent: dict[Point, Exchange] = {}
-        untested: dict[Point, Untested] = {}
+        untested: list[Untested] = []
         chosen = list(self.points(dimension, is_quick=is_quick))
         for point in chosen:
             try:
                 exchange = self.send(point)
             except Untested as reason:
-                untested[point] = reason
+                untested.append(reason)
             else:
                 if exchange is not None:
                     sent[point] = exchange
-        left = set(self.points(dimension, is_quick=False)).difference(chosen)
-        self._count(sent, untested, left=left)
+        left = len(list(self.points(dimension, is_quick=False))) - len(chosen)
+        added_by = Counter(each.missing for each in untested if each.cause == "profile")
+        possible = len(sent) + len(untested) - added_by.total() + left
+        self.tester.recorder.writer.add_pairs(sent=len(sent), possible=possible, added_by=added_by)
         if not sent and untested:
-            raise next(iter(untested.values()))
+            raise untested[0]
         for point, exchange in sent.items():
-            known = sent.get(Point(value=point.value))
-            if point.is_unknown and known is not None:
+            known = sent.get(Point(point.value))
+            if point.beside == _UNKNOWN and known is not None:
                 self._compare(exchange, known)
         self._explain(sent)
-
-    def _count(
-        self, sent: Iterable[Point], untested: Mapping[Point, Untested], *, left: Iterable[Point]
-    ) -> None:
-        """Count the pairs that were sent, and those that the profile would allow."""
-        added_by = Counter[str]()
-        possible = [*sent, *left]
-        for point, reason in untested.items():
-            if reason.cause == "profile":
-                added_by[reason.missing] += point.pairs
-            else:
-                possible.append(point)
-        self.tester.recorder.writer.add_pairs(
-            sent=sum(point.pairs for point in sent),
-            possible=sum(point.pairs for point in possible),
-            added_by=added_by,
-        )
 
     def send(self, point: Point) -> Exchange | None:
         """Send the request of a point, and have it judged; returns None if there is none."""
@@ -164,7 +140,7 @@ class Walk:
             self.tester.judge(value.check, exchange)
         if value.dimension == CAPABILITIES and draft.persona is not None:
             self._note_cell(exchange, draft.persona, draft.call)
-        if value.outcome and point == Point(value=value):
+        if value.outcome and not point.beside:
             self.tester.keep(f"{self.operation.id}-{value.outcome}", exchange)
         return exchange
 
@@ -184,12 +160,13 @@ class Walk:
         operation, is_keyless = self.operation, point.value.dimension == KEY
         effectless = effectless_call(operation)
         call = self.test_data.call_without_key(operation) if is_keyless else effectless
-        draft = point.value.change(self, Draft(call=call, is_async=point.is_async))
+        is_async = point.beside == _IN_FORM
+        draft = point.value.change(self, Draft(call=call, is_async=is_async))
         if draft is None:
             return None
-        if point.is_unknown:
+        if point.beside == _UNKNOWN:
             draft = draft.having(path_values=effectless.path_values)
-        return draft.having(query=(*draft.call.query, ASYNC)) if point.is_async else draft
+        return draft.having(query=(*draft.call.query, ASYNC)) if is_async else draft
 
     def _note_cell(self, exchange: Exchange, persona: Persona, call: Call) -> None:
         """Record what a key was answered, unless the contract leaves open what it may do."""
@@ -220,10 +197,10 @@ class Walk:
                 if any(each.fingerprint == mark for each in self.tester.findings_about(exchange))
             ]
             if showing and len(sent) > 1:
-                recorder.writer.explain(mark, _words(showing, list(sent)))
+                recorder.writer.explain(mark, shown_in(showing, list(sent)))
 
 
-def _words(showing: Sequence[Point], sent: Sequence[Point]) -> str:
+def shown_in(showing: Sequence[Point], sent: Sequence[Point]) -> str:
     """Say which of the points that were sent show a finding."""
     if len(showing) == len(sent):
         return f"in each of {len(sent)} requests"

@@ -1,0 +1,39 @@
+"""What is walked, and what a finding says of the requests that show it."""
+
+from collections import Counter
+
+import pytest
+
+from knouds_harness.contract.document import shipped_document
+from knouds_harness.suite.walk.walk import Point, shown_in, values_of
+
+OPERATIONS = shipped_document().operation_by_id
+RUN = list(values_of(OPERATIONS["runModel"]))
+FIRST, SECOND, _ = RUN[:3]
+POINTS = [Point(value, beside) for value in RUN[:3] for beside in ("", "form=async", "resource=unknown")]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+def test_values_have_names_and_reasons_of_their_own(operation):
+    values = list(values_of(operation))
+
+    assert max(Counter(map(str, values)).values(), default=1) == 1
+    assert all(each.check for each in values)
+
+
+@pytest.mark.parametrize(
+    ("showing", "words"),
+    [
+        (POINTS, "in each of 9 requests"),
+        (POINTS[1::3], "with form=async, and in no other of 9 requests"),
+        (POINTS[3:6], f"with {SECOND}, and in no other of 9 requests"),
+        (POINTS[4:5], f"in 1 of 9 requests: {SECOND} and form=async"),
+        (
+            POINTS[:5],
+            f"in 5 of 9 requests: {FIRST}, {FIRST} and form=async, {FIRST} and resource=unknown and 2 more",
+        ),
+    ],
+    ids=["all", "form", "value", "pair", "several"],
+)
+def test_finding_says_what_the_requests_that_show_it_have_in_common(showing, words):
+    assert shown_in(showing, POINTS) == words
