@@ -83,6 +83,9 @@ ALSO_BROKEN_BY_FACT = {
     "schema.shape": {
         "workflows.summary-cost-is-number-or-null"
     },  # the list is compared with the cost in the schema
+    # asked for asynchronously, a model that is not polled may be refused for that
+    "model.disabled-is-404": {"model.async-not-supported-is-400"},
+    "model.above-tier-is-403": {"model.async-not-supported-is-400"},
     "run.cost-is-credits": {"run.granted-run-costs-zero"},
     # an id that another execution has leads to that one
     "async.execution-id-is-fresh": {"execution.poll-shape", "execution.cancel-in-flight"},

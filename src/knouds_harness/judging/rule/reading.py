@@ -54,8 +54,9 @@ def read(exchange: Exchange, allowed: Allowed) -> Iterator[Shown]:
             )
         return  # which says nothing of other reasons
     if status >= 500 and exchange.code != "EXECUTION_FAILED":
-        if reasons.PROVIDER_FAILURE in allowed.sure:
-            yield _unlike(reasons.PROVIDER_FAILURE, exchange, allowed)
+        for reason in (reasons.PROVIDER_FAILURE, reasons.OVER_LIMIT):
+            if reason in allowed.sure:
+                yield _unlike(reason, exchange, allowed)
         return  # which breaks ground.no-undocumented-server-error, and says nothing of reasons
     if exchange.is_success:
         yield from _read_success(exchange, allowed)

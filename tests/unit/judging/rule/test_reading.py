@@ -8,7 +8,7 @@ from run_records import DOCUMENT, exchange
 from knouds_harness.judging.rule.allowed import allowed
 from knouds_harness.judging.rule.asked import AskedRequest, Known, KnownResource
 from knouds_harness.judging.rule.reading import read, why_expected
-from knouds_harness.judging.rule.reasons import UNKNOWN_ROUTE
+from knouds_harness.judging.rule.reasons import OVER_LIMIT, UNKNOWN_ROUTE
 
 FULL = frozenset({"workflow:read", "workflow:write", "workflow:run", "model:run", "execution:read"})
 ADA = Known(state="active", held=FULL, user="ada", tier="pro", role="user")
@@ -181,3 +181,11 @@ def test_sender_may_know_more_than_the_request_tells():
     assert facts(request, Known(asserted=frozenset({UNKNOWN_ROUTE.id})), answer, False) == {
         "ground.unknown-route-is-404"
     }
+
+
+def test_server_error_over_the_limit_is_not_the_refusal():
+    body = {"error": "Too many requests.", "code": "RATE_LIMIT_EXCEEDED"}
+    answer = exchange(1, "getHealth", status=503, body=body)
+    known = Known(asserted=frozenset({OVER_LIMIT.id}))
+
+    assert facts(AskedRequest(operation=None), known, answer, False) == {"rate.over-limit-is-429"}
