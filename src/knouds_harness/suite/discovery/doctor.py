@@ -31,6 +31,7 @@ from knouds_harness.suite.discovery.run_plan import possible_in
 from knouds_harness.suite.minimum_verified import expected_facts
 from knouds_harness.suite.running import collect_suite
 from knouds_harness.suite.selection import Spending
+from knouds_harness.suite.walk.walk import values_words
 from knouds_harness.targets.address import (
     HOSTS_VARIABLE,
     allowed_hosts,
@@ -61,6 +62,7 @@ class Diagnosis:
         untested: What the profile lacks, and the facts that stay untested without it.
         deliveries: Where deliveries are awaited, or why they cannot be; None if none are expected.
         can_receive: Whether nothing prevents deliveries.
+        values: How many values of requests can be tried, in a sentence.
         time: How long a full check likely takes, in a sentence.
         unpaid: How many tests the limit does not pay for.
         are_hosts_listed: Whether the user has listed the hosts that keys may go to.
@@ -81,6 +83,7 @@ class Diagnosis:
     deliveries: str | None
     can_receive: bool
     most_credits: float
+    values: str
     time: str
     unpaid: int
     unread: tuple[str, ...]
@@ -149,6 +152,7 @@ def examine(target_name: str, *, yes_production: bool) -> Diagnosis:
                 deliveries=deliveries,
                 can_receive=can_receive,
                 most_credits=Spending.of(possible, target, price, limit_credits=math.inf).cost_credits,
+                values=values_words(target),
                 time=check_time_words(
                     statistics.median(each.elapsed_ms for each in checked.exchanges or [contact]),
                     target.limits.concurrency,
@@ -206,6 +210,7 @@ def print_diagnosis(found: Diagnosis, *, console: Console) -> None:
         console=console,
     )
     _print_untested(found.untested, console)
+    print_line(found.values, console=console)
     for line in advice_lines(found.next_steps):
         print_line(line, console=console)
     if found.deliveries:

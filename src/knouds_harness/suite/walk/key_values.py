@@ -40,7 +40,7 @@ def recorded_outcomes(operation: Operation) -> list[str]:
     return [outcome for (operation_id, _), outcome in _OUTCOMES.items() if operation_id == operation.id]
 
 
-def lacking(operation: Operation) -> Value:
+def lacking_value(operation: Operation) -> Value:
     """Return the value of a key that an operation must refuse, of the account that has the resource."""
     need = lesser_key(operation)
     return Value(

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import RUN_OPERATIONS, Operation
 from knouds_harness.exchange.effectless_requests import effectless_call
 from knouds_harness.exchange.evidence import Call, Exchange
@@ -30,8 +31,10 @@ from knouds_harness.suite.walk.dimensions import (
     fixed_values,
     run_call,
 )
-from knouds_harness.suite.walk.key_values import key_values, lacking
+from knouds_harness.suite.walk.key_values import key_values, lacking_value
+from knouds_harness.targets.needs.need import missing_in
 from knouds_harness.targets.personas import Persona
+from knouds_harness.targets.profile import Target
 
 _IN_FORM = "form=async"
 _UNKNOWN = "resource=unknown"
@@ -42,7 +45,15 @@ def values_of(operation: Operation) -> Iterator[Value]:
     """Yield the values of a request to an operation that are the same for all profiles."""
     yield from fixed_values(operation)
     if operation.alternatives:
-        yield lacking(operation)
+        yield lacking_value(operation)
+
+
+def values_words(target: Target) -> str:
+    """Say how many of these values a profile allows, and what it lacks for the most others."""
+    values = [value for operation in shipped_document().operations for value in values_of(operation)]
+    lacking = Counter(says for value in values for says in missing_in(target, value.needs)[:1])
+    words = f"A check can try {len(values) - lacking.total():,} of {len(values):,} values of requests"
+    return "; ".join([words, *(f"{says} adds {count:,}" for says, count in lacking.most_common(1))]) + "."
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ def printed(untested, *, width: int, is_terminal: bool, **others) -> list[str]:
         deliveries=None,
         can_receive=True,
         most_credits=0,
+        values="A check can try 700 of 720 values of requests.",
         time="At 20 ms for an answer, a full check takes about 70 s.",
         unpaid=0,
         unread=(),

@@ -1,11 +1,14 @@
 """What is walked, and what a finding says of the requests that show it."""
 
+import re
 from collections import Counter
+from dataclasses import replace
 
 import pytest
+from example_targets import make_target
 
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.suite.walk.walk import Point, shown_in, values_of
+from knouds_harness.suite.walk.walk import Point, shown_in, values_of, values_words
 
 OPERATIONS = shipped_document().operation_by_id
 RUN = list(values_of(OPERATIONS["runModel"]))
@@ -19,6 +22,19 @@ def test_values_have_names_and_reasons_of_their_own(operation):
 
     assert max(Counter(map(str, values)).values(), default=1) == 1
     assert all(each.check for each in values)
+
+
+def test_values_that_a_profile_lacks_are_counted():
+    nothing = replace(make_target(), personas={}, workflows={}, models={}, webhook=None, control=None)
+
+    words = re.fullmatch(
+        r"A check can try (\d+) of (\d+) values of requests; .+ adds (\d+)\.", values_words(nothing)
+    )
+
+    assert words is not None
+    tried, of, added = map(int, words.groups())
+    assert 0 < tried < of
+    assert tried + added <= of
 
 
 @pytest.mark.parametrize(
