@@ -1,7 +1,6 @@
 """One conformance run: opens the target, starts the record, and closes everything at its end."""
 
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -28,17 +27,17 @@ from knouds_harness.judging.checks import all_checks
 from knouds_harness.judging.claim import Check
 from knouds_harness.judging.user_checks import UserChecks
 from knouds_harness.locations import recordings_path
-from knouds_harness.printable import counted, printable
-from knouds_harness.runs.findings import CUT_SHORT, LEFT_BEHIND, OWN_CODE_FAILED
+from knouds_harness.printable import printable
+from knouds_harness.runs.findings import LEFT_BEHIND
 from knouds_harness.runs.header import RunSetup, run_setup
 from knouds_harness.runs.unsettled import note_usage, settle_earlier
 from knouds_harness.runs.writer import RunWriter
 from knouds_harness.suite.concurrent_tests import RunLock
-from knouds_harness.suite.minimum_verified import VerifiedFacts, expected_facts, least_verified, shortfall
+from knouds_harness.suite.minimum_verified import expected_facts, least_verified
 from knouds_harness.suite.nights import Nights, read_nights, write_nights
 from knouds_harness.suite.options import RunOptions
-from knouds_harness.suite.preceding_requests import ENDS_IN_TIME
 from knouds_harness.suite.recorder import FindingRecorder
+from knouds_harness.suite.run_outcome import decided
 from knouds_harness.suite.support.execution_traces import Executions
 from knouds_harness.suite.support.test_data import TestData
 from knouds_harness.suite.support.webhook_executions import DeliveredExecutions
@@ -46,12 +45,11 @@ from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.builtin import open_target
 from knouds_harness.targets.guards import Guard
-from knouds_harness.targets.needs.keys import active_keys, without_working_keys
+from knouds_harness.targets.needs.keys import active_keys
 from knouds_harness.targets.needs.webhooks import mints_webhooks
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
 
-_MOST_MISSING: Final = 5
 _DISTANT_MS: Final = 5.0
 """Time from connecting to the first response; below this, threads cost more than they save."""
 
@@ -98,8 +96,8 @@ class ConformanceRun:
     lock: RunLock = field(default_factory=RunLock)
     _checked: ProfileCheck | None = None
     _every_exchange: tuple[Check[[]], ...] = ()
-    _least: int | None = None
-    _expected: frozenset[str] = frozenset()
+    least: int | None = None
+    expected: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         self.target = self.profile
@@ -122,8 +120,8 @@ class ConformanceRun:
         """
         self.nights = read_nights(self.options.rotate)
         text = self.options.min_verified
-        self._least = None if text is None else least_verified(text, of=len(self._asked))
-        self._expected = expected_facts(self.profile)
+        self.least = None if text is None else least_verified(text, of=len(self.asked))
+        self.expected = expected_facts(self.profile)
         self.resources.enter_context(alone_on(self.profile, _tell))
         writer = self.resources.enter_context(
             RunWriter.start(self.options.runs_folder, kind="check", target=self.profile, setup=self._setup())
@@ -149,7 +147,8 @@ class ConformanceRun:
             self.recorder.record_contradiction(contradiction)
 
     @property
-    def _asked(self) -> frozenset[str]:
+    def asked(self) -> frozenset[str]:
+        """The facts that the run is about."""
         return frozenset(self.document.facts) if self.selected is None else self.selected
 
     @cached_property
@@ -231,7 +230,7 @@ class ConformanceRun:
         self._note_endless()
         self.recorder.record_drift()
         if self.outcome is None:
-            self.outcome, self.exit_code, lines = self._decided(was_interrupted=was_interrupted)
+            self.outcome, self.exit_code, lines = decided(self, was_interrupted=was_interrupted)
             self.note = "\n".join(lines)
         if self.left and self.exit_code is ExitCode.KEPT:
             self.outcome, self.exit_code = "broken", ExitCode.BREACH
@@ -261,7 +260,7 @@ class ConformanceRun:
             broken={each.fact for each in findings if self.recorder.fails(each)},
         )
         write_nights(path, nights)
-        return list(nights.lines(self._asked))
+        return list(nights.lines(self.asked))
 
     def _clean_up(self, *, is_urgent: bool) -> None:
         """Delete what was made; waits for a target that throttles, unless ``is_urgent``."""
@@ -275,86 +274,6 @@ class ConformanceRun:
         users = {self.client.persona(key).user for key in keys}
         of_accounts = [each.name for each in all_keys if each.user in users]
         self.recorder.writer.note_endless(keys, of_accounts=of_accounts)
-
-    def _decided(self, *, was_interrupted: bool) -> tuple[str, ExitCode, list[str]]:
-        """Return the outcome, the exit code, and lines that say why."""
-        if was_interrupted:
-            return "interrupted", ExitCode.INTERRUPTED, []
-        cut, own_errors = self._cut_short(), self._user_errors()
-        unproven = [*([] if self._accepts_cut else cut), *self._unproven(), *self._shortfall()]
-        if self.recorder.is_broken:
-            expired = [
-                f"waiver expired on {waiver.expires}: {waiver}. Fix what it waives, or renew it."
-                for waiver in self.recorder.expired_waivers
-            ]
-            return "broken", ExitCode.BREACH, [*expired, *unproven, *own_errors]
-        if errors := len(self.harness_errors):
-            words = f"{counted(errors, 'test')} ended in an error of the harness itself"
-            return "failed", ExitCode.BREACH, [words]
-        if own_errors:
-            return "failed", ExitCode.BREACH, own_errors
-        is_skipped, lacks_keys = self.recorder.writer.is_all_skipped, not active_keys(self.target)
-        if is_skipped or (lacks_keys and not self._asked <= self.recorder.writer.verified_facts):
-            admitted = (key.tier for key in self.target.personas.values() if key.state == "active")
-            words = without_working_keys(admitted) if lacks_keys else "Every test was skipped"
-            counts = Counter(each.missing for each in self.recorder.writer.untested)
-            missing = [f"  {each}" for each, _ in counts.most_common(_MOST_MISSING)]
-            return "untested", ExitCode.USAGE, [f"{words}. What is missing:", *missing]
-        return ("short", ExitCode.BREACH, unproven) if unproven else ("kept", ExitCode.KEPT, cut)
-
-    @property
-    def _accepts_cut(self) -> bool:
-        """Whether the user says what has to be verified, or that less will do."""
-        expect = self.profile.expect
-        return self.options.allow_short or bool(expect.facts or expect.families)
-
-    def _cut_short(self) -> list[str]:
-        """Say which tests ran out of credits that doctor had foretold, and which asked family has none."""
-        lines = []
-        if self.cut:
-            tests, limits = counted(len(self.cut), "test"), self.profile.limits
-            lines.append(
-                f"{CUT_SHORT}: {tests} found no credits left of the {limits.credits:,.10g} that "
-                f"{limits.credits_by} allows, which was to pay for them."
-            )
-        passed = {each.check.partition(".")[0] for each in self.recorder.writer.tests if each.passed}
-        if missing := [each for each in self.options.families if each not in passed]:
-            lines.append(f"{CUT_SHORT}: not one test passed of {', '.join(missing)}.")
-        return lines
-
-    def _user_errors(self) -> list[str]:
-        lines = []
-        if self.user_errors:
-            lines += [f"{OWN_CODE_FAILED}: tests that ended in an error, not in an assert about a response:"]
-            lines += [f"  {each}" for each in self.user_errors]
-        if self.recorder.user_errors:
-            lines += [f"{OWN_CODE_FAILED}: checks of --checks that ended in an error:"]
-            lines += [f"  {check}: {error}" for check, error in self.recorder.user_errors.items()]
-        return lines
-
-    def _unproven(self) -> list[str]:
-        """Say whose runs all failed, and whose executions never ended, unless the profile accepts it."""
-        lines = [
-            f"No run of {user} succeeded: {told}. If that is expected, say so in the profile."
-            for user, told in self.test_data.unsuccessful.items()
-        ]
-        is_accepted = any(
-            waiver.fact == ENDS_IN_TIME and not waiver.is_expired(self.recorder.today)
-            for waiver in self.recorder.waivers
-        )
-        if self.tester.endless.personas and not is_accepted:
-            lines.append(
-                "In the profile, raise deadline_s of what was run, or accept that no execution ends: "
-                f'[[waivers]] with fact = "{ENDS_IN_TIME}".'
-            )
-        return lines
-
-    def _shortfall(self) -> list[str]:
-        writer = self.recorder.writer
-        seen = VerifiedFacts(asked=self._asked, verified=writer.verified_facts, untested=writer.untested)
-        return shortfall(
-            seen, least=self._least, text=self.options.min_verified or "", expected=self._expected
-        )
 
     def _setup(self) -> RunSetup:
         return run_setup(
