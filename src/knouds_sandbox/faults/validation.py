@@ -7,7 +7,6 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Message
 
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.envelopes import Refusal
@@ -91,12 +90,8 @@ async def run_malformed_body_accepted(call: HandlerCall, handle: Handler) -> Res
     except Refusal as refusal:
         if refusal.code != "INVALID_BODY":
             raise
-
-    async def receive() -> Message:
-        return {"type": "http.request", "body": b'{"inputs":{}}', "more_body": False}
-
-    scope = dict(call.request.scope) | {"headers": [(b"content-type", b"application/json")]}
-    return await handle(replace(call, request=Request(scope, receive)))
+    read = {"headers": [(b"content-type", b"application/json")], "content": b'{"inputs":{}}'}
+    return await handle(replace(call, request=Request(dict(call.request.scope) | read)))
 
 
 @fault("run.body-not-json-is-invalid-body")
