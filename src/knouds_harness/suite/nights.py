@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from knouds_harness.errors import RunRecordError, UsageError
 from knouds_harness.files import file_content, replace_file
 from knouds_harness.printable import counted, first_few
+from knouds_harness.targets.resources import Waiver
 
 _REMEMBERED: Final = timedelta(days=30)
 _MOST_NAMED: Final = 3
@@ -47,6 +48,18 @@ class Nights:
             verified={**self.verified, **dict.fromkeys(set(verified) - set(broken), today)},
             failed={fact: tuple(sorted(dates)) for fact, dates in (remembered | failed).items() if dates},
         )
+
+    def waivers(self, alarm_after: int, facts: Collection[str], today: date) -> tuple[Waiver, ...]:
+        """Return waivers of the facts that may be in breach tonight: fewer than so many nights in a row."""
+        waivers = []
+        for fact in facts:
+            since = self.verified.get(fact, date.min)
+            nights = [each for each in self.failed.get(fact, ()) if since < each < today]
+            if len(nights) + 1 < alarm_after:
+                number = len(nights) + 1
+                reason = f"night {number} in a row, of {alarm_after} that --alarm-after waits for"
+                waivers.append(Waiver(fact=fact, reason=reason, expires=today))
+        return tuple(waivers)
 
     def lines(self, asked: Collection[str]) -> Iterator[str]:
         """Say how much is verified by all nights together, how old that is, and what is unsteady."""

@@ -38,6 +38,12 @@ class RunOptions:
     rotate: Path | None = option(
         "Pay first for what was not paid for longest by this file, and update it", metavar="FILE"
     )
+    alarm_after: int = option(
+        "With --rotate: fail only when a fact is in breach in so many nights in a row",
+        type=click.IntRange(1),
+        default=1,
+        metavar="N",
+    )
     strict: bool = option(
         "Fail the run also when an assumption does not hold",
         default=False,

@@ -11,7 +11,7 @@ from typing import Final
 
 from knouds_harness.contract.document import Document, shipped_document
 from knouds_harness.contract.operations import Action
-from knouds_harness.errors import ExitCode, GuardStop, HarnessError
+from knouds_harness.errors import ExitCode, GuardStop, HarnessError, UsageError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.contradictions import Contradiction
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
@@ -49,6 +49,7 @@ from knouds_harness.targets.needs.keys import active_keys
 from knouds_harness.targets.needs.webhooks import mints_webhooks
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
+from knouds_harness.targets.resources import Waiver
 
 _DISTANT_MS: Final = 5.0
 """Time from connecting to the first response; below this, threads cost more than they save."""
@@ -113,12 +114,14 @@ class ConformanceRun:
         """Start the record, reach the target, and compare its profile with its responses.
 
         Raises:
-            UsageError: ``min_verified`` is not a number of facts, or ``rotate`` is another file.
+            UsageError: ``min_verified`` is not a number of facts, or ``rotate`` is missing or another file.
             ProfileError: ``[expect]`` names an unknown fact or family.
             TargetUnreachable: The target gives no usable response.
             RunRecordError: The record cannot be written.
         """
         self.nights = read_nights(self.options.rotate)
+        if self.options.alarm_after > 1 and self.options.rotate is None:
+            raise UsageError("--alarm-after counts nights\n  Name the file that keeps them: --rotate FILE")
         text = self.options.min_verified
         self.least = None if text is None else least_verified(text, of=len(self.asked))
         self.expected = expected_facts(self.profile)
@@ -129,7 +132,7 @@ class ConformanceRun:
         self.recorder = FindingRecorder(
             document=self.document,
             writer=writer,
-            waivers=self.target.waivers,
+            waivers=(*self.target.waivers, *self._unsteady),
             today=datetime.now(UTC).date(),
             strict=self.options.strict,
             names=ShellNames.of(self.target),
@@ -250,14 +253,18 @@ class ConformanceRun:
         if budget.overcharge is not None:
             self.stop("stopped", GuardStop(budget.overcharge))
 
+    @cached_property
+    def _unsteady(self) -> tuple[Waiver, ...]:
+        return self.nights.waivers(self.options.alarm_after, self.asked, datetime.now(UTC).date())
+
     def _note_night(self, path: Path) -> list[str]:
         """Add this night to the file of ``--rotate``; return lines about all nights together."""
-        findings, verified = self.recorder.findings.values(), self.recorder.writer.verified_facts
+        findings, excused = self.recorder.findings.values(), {each.reason for each in self._unsteady}
         nights = self.nights.with_night(
             self.recorder.today,
             paid=self.paid.difference(self.cut),
-            verified=verified,
-            broken={each.fact for each in findings if self.recorder.fails(each)},
+            verified=self.recorder.writer.verified_facts,
+            broken={each.fact for each in findings if self.recorder.fails(each) or each.waived_by in excused},
         )
         write_nights(path, nights)
         return list(nights.lines(self.asked))

@@ -44,6 +44,20 @@ def test_fact_that_fails_in_some_nights_is_unsteady():
     assert len(list(later.lines({EDGES}))) == 1
 
 
+def test_breach_is_an_alarm_in_the_last_of_so_many_nights_in_a_row():
+    """A night in which the fact was not tested does not count, and one that verified it begins anew."""
+    alarms, nights = [], Nights()
+    for number, is_broken in enumerate((True, None, True, False, True, True, True)):
+        waived = {each.fact for each in nights.waivers(3, {EDGES, SHAPE}, night(number))}
+        assert SHAPE in waived
+        alarms.append(is_broken is True and EDGES not in waived)
+        broken, verified = ({EDGES} if is_broken else ()), ({EDGES} if is_broken is False else ())
+        nights = nights.with_night(night(number), paid=(), verified=verified, broken=broken)
+
+    assert alarms == [False, False, False, False, False, False, True]
+    assert not Nights().waivers(1, {EDGES}, FIRST)
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"format": "other"}', b'{"paid": {"a": "soon"}}', b"\xff"])
 def test_another_file_is_refused(tmp_path, content):
     path = tmp_path / "nights.json"
