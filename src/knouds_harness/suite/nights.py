@@ -54,9 +54,8 @@ class Nights:
         waivers = []
         for fact in facts:
             since = self.verified.get(fact, date.min)
-            nights = [each for each in self.failed.get(fact, ()) if since < each < today]
-            if len(nights) + 1 < alarm_after:
-                number = len(nights) + 1
+            number = 1 + sum(since < each < today for each in self.failed.get(fact, ()))
+            if number < alarm_after:
                 reason = f"night {number} in a row, of {alarm_after} that --alarm-after waits for"
                 waivers.append(Waiver(fact=fact, reason=reason, expires=today))
         return tuple(waivers)

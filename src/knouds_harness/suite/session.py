@@ -99,6 +99,7 @@ class ConformanceRun:
     _every_exchange: tuple[Check[[]], ...] = ()
     least: int | None = None
     expected: frozenset[str] = frozenset()
+    _unsteady: tuple[Waiver, ...] = ()
 
     def __post_init__(self) -> None:
         self.target = self.profile
@@ -129,11 +130,13 @@ class ConformanceRun:
         writer = self.resources.enter_context(
             RunWriter.start(self.options.runs_folder, kind="check", target=self.profile, setup=self._setup())
         )
+        today = datetime.now(UTC).date()
+        self._unsteady = self.nights.waivers(self.options.alarm_after, self.asked, today)
         self.recorder = FindingRecorder(
             document=self.document,
             writer=writer,
             waivers=(*self.target.waivers, *self._unsteady),
-            today=datetime.now(UTC).date(),
+            today=today,
             strict=self.options.strict,
             names=ShellNames.of(self.target),
             user_checks=self._every_exchange,
@@ -235,10 +238,10 @@ class ConformanceRun:
         if self.outcome is None:
             self.outcome, self.exit_code, lines = decided(self, was_interrupted=was_interrupted)
             self.note = "\n".join(lines)
+        if self.options.rotate and self.outcome in ("kept", "broken", "short"):
+            self.about_costs += self._note_night(self.options.rotate)
         if self.left and self.exit_code is ExitCode.KEPT:
             self.outcome, self.exit_code = "broken", ExitCode.BREACH
-        elif self.options.rotate and self.outcome in ("kept", "broken", "short"):
-            self.about_costs += self._note_night(self.options.rotate)
         note = "\n".join(filter(None, [self.note, *self.left, *self.about_costs]))
         self.recorder.writer.finish(self.outcome or "", int(self.exit_code), note=note)
         return self.exit_code
@@ -252,10 +255,6 @@ class ConformanceRun:
             self.about_costs += note_usage(writer, self.profile, shown, counted_credits=counted)
         if budget.overcharge is not None:
             self.stop("stopped", GuardStop(budget.overcharge))
-
-    @cached_property
-    def _unsteady(self) -> tuple[Waiver, ...]:
-        return self.nights.waivers(self.options.alarm_after, self.asked, datetime.now(UTC).date())
 
     def _note_night(self, path: Path) -> list[str]:
         """Add this night to the file of ``--rotate``; return lines about all nights together."""
