@@ -119,8 +119,8 @@ def profile_of(
             lines.append(f'webhook_secret_env = "{variable}_WEBHOOK"')
         tables.append("\n".join((f"[keys.{name.replace('_', '-')}]", *lines)))
     for kind in ("workflows", "models"):
-        for name, about in said[kind].items():
-            about = {"polled": about.get("async"), **about} if "async" in about else about  # noqa: PLW2901
+        for name, told in said[kind].items():
+            about = {"polled": told["async"], **told} if "async" in told else told
             lines = [f"{each} = {json.dumps(about[each])}" for each in STATED if each in about]
             lines += (
                 ["has_generator = false"] if kind == "workflows" and about.get("cost_credits") == 0 else []

@@ -10,6 +10,7 @@ import re
 from argparse import SUPPRESS, ArgumentTypeError, Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
@@ -225,21 +226,14 @@ class Timespan(click.ParamType[int]):
         return whole_s
 
 
-runs_folder_option: Final = click.option(
-    "--runs-folder",
-    type=click.Path(path_type=Path),
-    default=Path("reports/runs"),
-    show_default=True,
-    metavar="DIR",
-    help="Folder for run records",
+_folder_option: Final = partial(
+    click.option, type=click.Path(path_type=Path), show_default=True, metavar="DIR"
 )
-baselines_folder_option: Final = click.option(
-    "--baselines-folder",
-    type=click.Path(path_type=Path),
-    default=Path("reports/baselines"),
-    show_default=True,
-    metavar="DIR",
-    help="Folder for kept summaries",
+runs_folder_option: Final = _folder_option(
+    "--runs-folder", default=Path("reports/runs"), help="Folder for run records"
+)
+baselines_folder_option: Final = _folder_option(
+    "--baselines-folder", default=Path("reports/baselines"), help="Folder for kept summaries"
 )
 format_option: Final = click.option(
     "--format",

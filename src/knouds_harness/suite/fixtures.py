@@ -59,13 +59,13 @@ def drive(pytestconfig: pytest.Config) -> Callable[[Callable[[], RuleBasedStateM
 
 @pytest.fixture(scope="session")
 def executions(knouds_run: ConformanceRun) -> Executions:
-    """Executions that tests share; the first test that uses one has the marker ``spends``."""
+    """Executions that tests share; what they cost is planned for each test that uses this fixture, once."""
     return knouds_run.executions
 
 
 @pytest.fixture(scope="session")
 def deliveries(knouds_run: ConformanceRun) -> DeliveredExecutions:
-    """Webhook deliveries of executions that tests share; the first test that uses one has ``spends``."""
+    """Webhook deliveries of executions that tests share, planned likewise."""
     return knouds_run.deliveries
 
 

@@ -60,23 +60,20 @@ class SuiteSchedule:
         """
         if not checks_of(item) or is_user_test(item):
             return 0
-        early = self.fills_early
-        place_by_marker = {
-            "fills_window": 6 if early else 10,
-            "limited": _BEFORE_FILLING if early else 9,
-            "runs": _BEFORE_FILLING if early else 7,  # long, with few runs: they fit into the first window
-            "waits": 5,
-        }
-        if self._is_paid_last(item):
-            place_by_marker |= {"runs": _PAID_LAST, "waits": _PAID_LAST}
-        for marker, place in place_by_marker.items():
-            if item.get_closest_marker(marker):
-                return place
-        if self._is_paid_last(item):
-            return _PAID_LAST
-        if item.get_closest_marker("independent"):
-            return 2
-        return 7 if is_about_runs(item) else 3
+        early, marker = self.fills_early, item.get_closest_marker
+        places = (
+            (marker("fills_window"), 6 if early else 10),
+            (marker("limited"), _BEFORE_FILLING if early else 9),
+            (self._is_paid_last(item), _PAID_LAST),
+            (
+                marker("runs"),
+                _BEFORE_FILLING if early else 7,
+            ),  # with few runs, which fit into the first window
+            (marker("waits"), 5),
+            (marker("independent"), 2),
+            (is_about_runs(item), 7),
+        )
+        return next((place for applies, place in places if applies), 3)
 
     def _is_paid_last(self, item: pytest.Item) -> bool:
         return self._pays_last and is_paid_for(item)
