@@ -238,14 +238,16 @@ def are_of_other_tests(tester, user):
 def test_refused_run_is_not_charged(tester, test_data, operation):
     """Whatever is wrong with the body of a run, in either form, no usage row charges for it."""
     key, walk = tester.need(run_call(operation)).key, Walk(test_data, operation)
-    before = read_page(tester, key, limit=MAX_LIMIT)
-
-    answers = list(map(walk.send, walk.points(BODY, is_quick=True)))
-
-    page = read_page(tester, key, limit=MAX_LIMIT)
-    if not any(each and each.is_success for each in answers):  # which would rightly be charged
-        claims = list(usage.refused_run_is_not_charged.judge(page, before=before))
-        if claims and is_used_by_others(tester, key, page):
+    for _ in range(2):  # another client may have run in between until its window was full
+        before = read_page(tester, key, limit=MAX_LIMIT)
+        answers = list(map(walk.send, walk.points(BODY, is_quick=True)))
+        page = read_page(tester, key, limit=MAX_LIMIT)
+        if any(each and each.is_success for each in answers):  # which would rightly be charged
+            return
+        if not list(usage.refused_run_is_not_charged.judge(page, before=before)):
+            return
+        if is_used_by_others(tester, key, page):
             raise Untested(f"an account that nobody else uses: {key.user} has runs that are not ours")
-        if not (claims and are_of_other_tests(tester, key.user)):
-            tester.judge(usage.refused_run_is_not_charged, page, before=before)
+        if are_of_other_tests(tester, key.user):
+            return
+    tester.judge(usage.refused_run_is_not_charged, page, before=before)
