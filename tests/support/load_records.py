@@ -10,16 +10,10 @@ from run_records import SETUP, TARGET, SteppingClock
 
 from knouds_harness.measures.hdr_logs import HdrLogWriter, Interval
 from knouds_harness.measures.histograms import Histogram, merged
+from knouds_harness.runs.load_plan import Fingerprint, LoadPlan, PlannedStage
 from knouds_harness.runs.load_progress import LoadProgress
 from knouds_harness.runs.load_record import LoadWriter
-from knouds_harness.runs.load_results import (
-    Fingerprint,
-    JudgedObjective,
-    LoadPlan,
-    LoadResults,
-    PlannedStage,
-    Validity,
-)
+from knouds_harness.runs.load_results import JudgedObjective, LoadResults, Validity
 from knouds_harness.runs.operation_load import (
     RECORDED_PERCENTS,
     STATUSES,

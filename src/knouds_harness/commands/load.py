@@ -276,7 +276,7 @@ def _scenario_of_own_mix(asked: Mapping[str, Any]) -> str:
 
 def _mix(asked: Mapping[str, Any]) -> str:
     """Return the mix as the run record describes it."""
-    from knouds_harness.runs.load_results import own_mix
+    from knouds_harness.runs.load_plan import own_mix
 
     file = Path(asked["inputs"]).name if asked["inputs"] else ""
     return own_mix(asked["mix"], (*asked["workflow"], *asked["model"]), file)

@@ -1,12 +1,13 @@
 """What a load run measured: the shape of ``load.json``, beside ``run.json`` in the folder of the run."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Final, Literal
 
-from knouds_harness.locations import OWN_MIX
+from knouds_harness.runs.load_capacity import Capacity
+from knouds_harness.runs.load_plan import Fingerprint, LoadPlan, PlannedStage
 from knouds_harness.runs.operation_load import (
     ALL_OPERATIONS,
     NO_TIMES,
@@ -27,117 +28,6 @@ FORMAT_VERSION: Final = 1
 MOSTLY: Final = 0.5
 _ADDED_UP: Final = tuple(each.name for each in fields(OperationLoad) if each.default == 0)
 """Counts of an operation that older records do not have."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CapacityPoint:
-    """One short run at one rate, of a capacity search.
-
-    Attributes:
-        p95_ms: None in older records.
-        is_kept: All objectives were met, and the generator kept up.
-        is_generator_limit: The generator did not keep up, so the point says nothing of the target.
-    """
-
-    asked_per_s: float
-    achieved_per_s: float
-    mean_ms: float
-    p50_ms: float
-    p99_ms: float
-    error_rate: float
-    is_kept: bool
-    p95_ms: float | None = None
-    reason: str = ""
-    is_generator_limit: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Capacity:
-    """What a capacity search found.
-
-    Attributes:
-        highest_per_s: The highest rate that kept the objectives; None if no rate did.
-        kept_share_at_least: At least this share of points at that rate keeps them, with 95 % confidence.
-        is_generator_limit: It was the generator that did not keep up at ``lowest_failing_per_s``.
-        knee_per_s: Rate from which response times rise faster than throughput; None if none was found.
-    """
-
-    highest_per_s: float | None
-    kept_points: int = 0
-    tried_points: int = 0
-    kept_share_at_least: float = 0.0
-    lowest_failing_per_s: float | None
-    is_generator_limit: bool = False
-    knee_per_s: float | None
-    points: tuple[CapacityPoint, ...]
-    limit: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlannedStage:
-    """A straight piece of the planned load, from one level to another, in arrivals per second or users."""
-
-    duration_s: float
-    start: float
-    end: float
-
-    @property
-    def level(self) -> str:
-        """The levels in words: ``50``, or ``0 to 50``."""
-        return f"{self.end:g}" if self.start == self.end else f"{self.start:g} to {self.end:g}"
-
-
-def own_mix(mix: str | None, run: Iterable[str], file: str) -> str:
-    """Join the mix, the workflows and models to run, and the file of inputs, as far as they are given."""
-    return ", ".join(filter(None, (mix, *run, file)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoadPlan:
-    """The options of a load run, as recorded.
-
-    Attributes:
-        model: ``open`` (arrivals on a schedule) or ``closed`` (users who wait for responses).
-        spacing: Spacing of open arrivals: ``constant`` or ``poisson``.
-        users: In the open model the most requests in flight.
-        warm_up_s: Seconds at the start that are left out of every figure.
-        verified_share: Share of the responses to check against the contract, from 0 to 1; 0 for a sample.
-        rates: Tasks per second of each scenario, if they have rates of their own.
-        mix: The mix, the workflows and models to run, and the name of the file of inputs; or empty.
-        inputs: The same, with the number of lines in the file and their order.
-    """
-
-    scenario: str
-    question: str
-    model: Literal["open", "closed"]
-    spacing: str
-    stages: tuple[PlannedStage, ...]
-    duration_s: float
-    warm_up_s: float
-    users: int
-    workers: int
-    seed: int
-    verified_share: float = 0.0
-    rates: Mapping[str, float] = field(default_factory=dict)
-    mix: str = ""
-    inputs: str = ""
-
-    @property
-    def workload(self) -> str:
-        """What comparable runs have in common: the scenario; for the user's own mix also its contents."""
-        return f"{self.scenario} ({self.inputs})" if self.scenario == OWN_MIX else self.scenario
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fingerprint:
-    """The software and machine that generated the load: two runs compare only as far as these agree."""
-
-    python: str
-    build: str
-    versions: Mapping[str, str]
-    platform: str
-    cores: int
-    timer: str
 
 
 @dataclass(frozen=True, kw_only=True)

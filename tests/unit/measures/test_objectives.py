@@ -20,7 +20,8 @@ from knouds_harness.measures.objectives import (
     refuse_unknown_stages,
     with_stated,
 )
-from knouds_harness.runs.load_results import PlannedStage, StageLoad
+from knouds_harness.runs.load_plan import PlannedStage
+from knouds_harness.runs.load_results import StageLoad
 from knouds_harness.runs.operation_load import ALL_OPERATIONS, STATUSES, TIME_MEASURES, OperationLoad, Times
 
 SHIPPED = Path(__file__).parents[3] / "load" / "objectives.toml"

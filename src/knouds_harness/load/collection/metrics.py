@@ -26,8 +26,9 @@ from knouds_harness.load.collection.seconds import (
 from knouds_harness.measures.delay import OkTimes
 from knouds_harness.measures.histograms import Histogram, merged, middle_of
 from knouds_harness.measures.steadiness import Steadiness
+from knouds_harness.runs.load_plan import PlannedStage
 from knouds_harness.runs.load_record import spread_text
-from knouds_harness.runs.load_results import PlannedStage, StageLoad, in_stage
+from knouds_harness.runs.load_results import StageLoad, in_stage
 from knouds_harness.runs.operation_load import (
     ALL_OPERATIONS,
     RECORDED_PERCENTS,

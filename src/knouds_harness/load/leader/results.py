@@ -33,14 +33,8 @@ from knouds_harness.measures.objectives import (
     parse_objectives,
     with_stated,
 )
-from knouds_harness.runs.load_results import (
-    Fingerprint,
-    JudgedObjective,
-    LoadPlan,
-    LoadResults,
-    PlannedStage,
-    own_mix,
-)
+from knouds_harness.runs.load_plan import Fingerprint, LoadPlan, PlannedStage, own_mix
+from knouds_harness.runs.load_results import JudgedObjective, LoadResults
 from knouds_harness.runs.operation_load import OperationLoad
 
 _VERSIONS: Final = ("knouds-harness", "locust", "gevent", "httptools")

@@ -40,7 +40,8 @@ from knouds_harness.reporting.report import (
     badge,
 )
 from knouds_harness.runs.findings import Finding
-from knouds_harness.runs.load_results import LOAD_KIND, LoadPlan
+from knouds_harness.runs.load_plan import LoadPlan
+from knouds_harness.runs.load_results import LOAD_KIND
 from knouds_harness.runs.record import RunRecord, read_run
 
 BASELINE_FILE: Final = "baseline.json"

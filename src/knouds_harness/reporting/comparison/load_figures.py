@@ -17,7 +17,8 @@ from knouds_harness.measures.hdr_logs import Interval, read_hdr_log
 from knouds_harness.measures.histograms import Histogram, bucket_of, merged
 from knouds_harness.reporting.comparison.change import UNBOUNDED, RunFigure
 from knouds_harness.reporting.comparison.tolerances import RATE, SHARES
-from knouds_harness.runs.load_results import Doubt, Fingerprint, LoadPlan, LoadResults
+from knouds_harness.runs.load_plan import Fingerprint, LoadPlan
+from knouds_harness.runs.load_results import Doubt, LoadResults
 from knouds_harness.runs.operation_load import (
     ALL_OPERATIONS,
     ERRORS,

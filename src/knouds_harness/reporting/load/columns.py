@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Final, Generic, Literal, TypeVar
 
 from knouds_harness.measures.objectives import digits, milliseconds
-from knouds_harness.runs.load_results import CapacityPoint, LoadResults
+from knouds_harness.runs.load_capacity import CapacityPoint
+from knouds_harness.runs.load_results import LoadResults
 from knouds_harness.runs.operation_load import (
     ERRORS,
     PERCENTS,

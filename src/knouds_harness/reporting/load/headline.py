@@ -11,7 +11,8 @@ from knouds_harness.printable import counted, first_few
 from knouds_harness.reporting.load.columns import point_times
 from knouds_harness.reporting.report import Headline, Tone
 from knouds_harness.runs.findings import NOT_SETTLED, RunOutcome
-from knouds_harness.runs.load_results import Capacity, CapacityPoint, Invariant, LoadResults, LoadVerdict
+from knouds_harness.runs.load_capacity import Capacity, CapacityPoint
+from knouds_harness.runs.load_results import Invariant, LoadResults, LoadVerdict
 from knouds_harness.runs.operation_load import OperationLoad, RequestStatus, percentile_measure, time_ms
 from knouds_harness.runs.record import RunRecord
 

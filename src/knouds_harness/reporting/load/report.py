@@ -50,8 +50,9 @@ from knouds_harness.reporting.report import (
     numbers,
 )
 from knouds_harness.reporting.run_section import evidence_section, run_section
+from knouds_harness.runs.load_capacity import Capacity
 from knouds_harness.runs.load_record import LoadRecord
-from knouds_harness.runs.load_results import Capacity, Cycles, LoadResults
+from knouds_harness.runs.load_results import Cycles, LoadResults
 from knouds_harness.runs.operation_load import ALL_OPERATIONS, RequestStatus, time_ms
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.runs.results import cost_words

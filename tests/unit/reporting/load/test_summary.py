@@ -7,7 +7,8 @@ from load_records import load_run, missed, operation, times, validity
 from rendering import printed
 
 from knouds_harness.reporting.render import render_all
-from knouds_harness.runs.load_results import LOAD_FILE, PlannedStage, StageLoad
+from knouds_harness.runs.load_plan import PlannedStage
+from knouds_harness.runs.load_results import LOAD_FILE, StageLoad
 from knouds_harness.runs.operation_load import TaskError
 
 SECONDS = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
