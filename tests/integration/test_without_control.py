@@ -253,7 +253,8 @@ def test_runs_of_another_client_are_not_charges_for_refusals(tmp_path, small_acc
 )
 def test_charges_for_refusals_come_each_time(tmp_path, small_account, faults, broken):
     """A row that came once may be of another client, which has run no more since."""
-    targets, runs = [], []
+    targets: list[str] = []
+    runs: list[None] = []
 
     def answer(asked_for, asked):
         answered = asked()
