@@ -95,7 +95,6 @@ def run_folder(tmp_path):
     ("name", "arguments"),
     [
         ("{run}/report.html", ("report",)),
-        ("{run}/baseline.json", ("report", "--baseline", "others")),
         ("{run}/compare.md", ("compare", "others")),
         ("pages/compare.html", ("compare", "--output", "pages", "others")),
         ("reports/baselines/spring.json", ("compare", "--keep", "spring")),

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from load_records import load_run, lognormal_seconds
 from loaded_runs import loaded
-from run_records import broken
+from run_records import broken, healthy
 
 from knouds_harness.commands.cli import cli
 from knouds_harness.contract.document import shipped_document
@@ -337,16 +337,12 @@ def test_path_that_is_not_a_file_is_refused_by_name(kind, make, tmp_path):
 
 @pytest.fixture(scope="module")
 def run_folders(tmp_path_factory) -> list[Path]:
-    """Folders of a check, of a load, and of a load with a baseline."""
+    """Folders of a check with a baseline, and of loads."""
     folder = tmp_path_factory.mktemp("runs")
-    checked = broken(folder / "check")
-    before, after = (
-        load_run(folder / name, {"whoami": lognormal_seconds(seed, seconds=6)})
-        for seed, name in enumerate(("before", "after"))
-    )
-    before = before.rename(folder / "before" / "earlier")
-    set_baseline(after, read_side([before], baselines=folder), objectives=ROOT / "load/objectives.toml")
-    return [checked, loaded(folder / "load", seconds=6), after]
+    checked, before = broken(folder / "check"), healthy(folder / "before").rename(folder / "earlier")
+    set_baseline(checked, read_side([before], baselines=folder))
+    load = load_run(folder / "load", {"whoami": lognormal_seconds(0, seconds=6)})
+    return [checked, loaded(folder / "loaded", seconds=6), load]
 
 
 FILES_OF_RUNS: Final = st.tuples(st.sampled_from([0, 1, 2]), PLACES, DAMAGES)

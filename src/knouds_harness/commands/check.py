@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.locations import objectives_path
 from knouds_harness.option_declarations import (
     baselines_folder_option,
     click_options,
@@ -50,10 +49,10 @@ def check(
     if asked.pop("plan_only"):
         print_plan(options_from(RunOptions, asked))
         return
-    from knouds_harness.reporting.comparison.baseline import find_check_baseline
+    from knouds_harness.reporting.comparison.baseline import find_baseline
 
     target = options_from(RunOptions, asked).target
-    side = find_check_baseline(baseline, target=target, baselines=baselines_folder)
+    side = find_baseline(baseline, target=target, baselines=baselines_folder)
     sys.exit(run_check(asked, baseline=side, only_failures=only_failures, only_new=only_new))
 
 
@@ -90,7 +89,7 @@ def run_check(
     exit_code = result.exit_code
     if result.folder is not None:
         if baseline is not None:
-            change = set_baseline(result.folder, baseline, objectives=objectives_path())
+            change = set_baseline(result.folder, baseline)
             if change.is_worse and exit_code == ExitCode.KEPT:
                 exit_code = ExitCode.BREACH
                 note = f"{LESS_VERIFIED} {baseline.name}"

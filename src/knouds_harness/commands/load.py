@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from knouds_harness.errors import HarnessError, UsageError
+from knouds_harness.errors import UsageError
 from knouds_harness.load.options import LoadOptions
-from knouds_harness.locations import OWN_MIX, objectives_path, scenario_names, usual_objectives
+from knouds_harness.locations import OWN_MIX, scenario_names, usual_objectives
 from knouds_harness.option_declarations import (
     FiniteRange,
     Timespan,
-    baselines_folder_option,
     click_options,
     option,
     options_from,
@@ -32,7 +31,6 @@ from knouds_harness.suite.options import RunOptions
 if TYPE_CHECKING:
     from knouds_harness.commands.live_server import LiveLoad
     from knouds_harness.load.generator.launching import Launched, StartedProcess
-    from knouds_harness.reporting.comparison.sides import Side
     from knouds_harness.runs.load_progress import LoadProgress
 
 _Options = TypeVar("_Options")
@@ -45,7 +43,7 @@ _GROUPS: Final[Mapping[str, str]] = {
         shape base steps spacing think seed
         finish processes pin""",
     "Target and limits": "target faults credits plan_only yes yes_production",
-    "Verdict": "objectives objective abort_on accuracy verified_share baseline baselines_folder",
+    "Verdict": "objectives objective abort_on accuracy verified_share",
     "Highest rate": "find_capacity up_to repeats within_s",
     "Output": "quiet metrics_port otlp_endpoint dashboard runs_folder help",
 }
@@ -119,10 +117,6 @@ class _GroupedCommand(click.Command):
 @click.option("--processes", type=click.IntRange(1), metavar="N", help="Number of worker processes")
 @click.option("--find-capacity", is_flag=True, help="Search for the highest rate that meets the objectives")
 @click_options(SearchOptions)
-@click.option(
-    "--baseline", metavar="RUN", help="Compare with this run or kept summary [default: TARGET-SCENARIO]"
-)
-@baselines_folder_option
 @click_options(WatchOptions)
 @runs_folder_option
 @click.argument("locust_options", nargs=-1, type=click.UNPROCESSED)
@@ -135,8 +129,6 @@ def load(
     runs_folder: Path,
     locust_options: tuple[str, ...],
     find_capacity: bool,
-    baseline: str | None,
-    baselines_folder: Path,
     **asked: Any,  # noqa: ANN401 - fields of SearchOptions, WatchOptions and LoadOptions
 ) -> None:
     """Load a target with a scenario.
@@ -156,8 +148,6 @@ def load(
     file = scenario_file(scenario or _scenario_of_own_mix(asked))
     if asked["plan_only"]:
         _refuse_to_serve(watch)
-    if baseline and find_capacity:
-        raise UsageError("--baseline has no effect with --find-capacity: its points differ\n  Leave it out.")
     asked["objectives"] = asked["objectives"] or usual_objectives(target)
     arguments = ["--target", target, *_run_options(asked, is_search=find_capacity)]
     arguments += ["--processes", str(processes)] if processes else []
@@ -183,9 +173,10 @@ def load(
             )
         environ = until_loaded.enter_context(starting(target, faults=faults))
         # What follows takes a second to import, as long as Locust and the sandbox take to start.
+        from knouds_harness.command_output import CommandConsole
         from knouds_harness.commands.live_server import LiveLoad, serving
+        from knouds_harness.reporting.render import render_and_print
 
-        side = None if find_capacity else _side(baseline, file, target, asked, baselines=baselines_folder)
         served = LiveLoad()
         with serving(served, port=watch.metrics_port, has_page=watch.dashboard) as address:
             if address:
@@ -196,7 +187,7 @@ def load(
             if launched.note:
                 click.echo(f"error: {launched.note}", err=True)
             if launched.folder is not None:
-                served.end(_reported(launched.folder, side, asked["objectives"] or objectives_path()))
+                served.end(render_and_print(launched.folder, console=CommandConsole()).html)
     sys.exit(launched.exit_code)
 
 
@@ -246,24 +237,6 @@ def _run(
         return search_capacity(command, run, options=asked, environ=environ(), say=live.say, on_progress=show)
 
 
-def _side(
-    baseline: str | None, file: Path, target: str, asked: Mapping[str, Any], *, baselines: Path
-) -> Side | None:
-    """Find what the run is compared with."""
-    from knouds_harness.load.arrivals.schedule import parse_stages
-    from knouds_harness.reporting.comparison.baseline import find_baseline
-
-    stages = asked["stages"]
-    return find_baseline(
-        baseline,
-        target=target,
-        scenario=file.stem,
-        is_open=parse_stages(stages).is_rate if stages else asked["rate"] is not None,
-        baselines=baselines,
-        mix=_mix(asked) if file.stem == OWN_MIX else None,
-    )
-
-
 def _scenario_of_own_mix(asked: Mapping[str, Any]) -> str:
     is_traffic = str(asked["inputs"] or "").endswith(".har")
     if not (asked["mix"] or asked["workflow"] or asked["model"] or is_traffic):
@@ -272,14 +245,6 @@ def _scenario_of_own_mix(asked: Mapping[str, Any]) -> str:
             "  Name one, or say what to send: --mix run=3,whoami=1, --workflow SLUG, --model NAME."
         )
     return OWN_MIX
-
-
-def _mix(asked: Mapping[str, Any]) -> str:
-    """Return the mix as the run record describes it."""
-    from knouds_harness.runs.load_plan import own_mix
-
-    file = Path(asked["inputs"]).name if asked["inputs"] else ""
-    return own_mix(asked["mix"], (*asked["workflow"], *asked["model"]), file)
 
 
 def _refuse_to_serve(watch: WatchOptions) -> None:
@@ -296,20 +261,3 @@ def _refuse_what_belongs_to_a_search(asked: Mapping[str, Any]) -> None:
 
 
 load.help = f"{cleandoc(load.help or '')}\n\nScenarios: {', '.join(scenario_names())}."
-
-
-def _reported(folder: Path, baseline: Side | None, objectives: Path) -> Path:
-    """Render and print the reports, with what changed since the baseline; returns the HTML file.
-
-    If the comparison fails, the run is reported without it.
-    """
-    from knouds_harness.command_output import CommandConsole
-    from knouds_harness.reporting.comparison.baseline import set_baseline
-    from knouds_harness.reporting.render import render_and_print
-
-    if baseline is not None:
-        try:
-            set_baseline(folder, baseline, objectives=objectives)
-        except HarnessError as problem:
-            click.echo(f"error: {problem}", err=True)
-    return render_and_print(folder, console=CommandConsole()).html

@@ -3,7 +3,7 @@
 import csv
 import io
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -24,7 +24,6 @@ from knouds_harness.reporting.check.fact_status import (
 )
 from knouds_harness.reporting.check.report import check_report, only_failing
 from knouds_harness.reporting.comparison.baseline import RunChange, read_change
-from knouds_harness.reporting.comparison.check_comparison import CheckComparison
 from knouds_harness.reporting.comparison.texts import lost_words
 from knouds_harness.reporting.html import html
 from knouds_harness.reporting.junit import junit, load_junit
@@ -93,7 +92,7 @@ def _report(record: RunRecord) -> tuple[Report, RunChange | None]:
     gaps: list[str] = []
     change = read_change(record, gaps)
     record, load = replace(record, gaps=(*record.gaps, *gaps)), record.load
-    return (load_report(record, load, change) if load else check_report(record, change)), change
+    return (load_report(record, load) if load else check_report(record, change)), change
 
 
 def _render(record: RunRecord, report: Report, change: RunChange | None) -> RenderedPaths:
@@ -157,8 +156,11 @@ def _csv(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 def workflow_commands(record: RunRecord, change: RunChange | None = None) -> Iterator[str]:
     """Yield annotations for GitHub: what fails the run, what only its baseline verified, and what is new."""
     yield from list(_notices(record, change))[:_MOST_ANNOTATIONS]
-    if change and isinstance(change.comparison, CheckComparison) and change.comparison.lost:
-        yield from _annotations_of_lost(change.baseline, change.comparison.lost_with_reasons)
+    if change and change.comparison.lost:
+        lost = change.comparison.lost_with_reasons
+        yield _annotation("error", f"{LESS_VERIFIED} {change.baseline}", lost_words(len(lost)))
+        for says in lost[:_MOST_ANNOTATIONS]:
+            yield _annotation("warning", f"verified in {change.baseline}, not tested now", says)
     if record.load:
         results = record.load.results
         failed = nothing_measured(results)
@@ -177,7 +179,7 @@ def _notices(record: RunRecord, change: RunChange | None) -> Iterator[str]:
     for row in waiver_rows(record):
         if row.ends_soon:
             yield _annotation("notice", f"waiver ends on {row.waiver.expires}", str(row.waiver))
-    if change and isinstance(change.comparison, CheckComparison):
+    if change:
         for finding in change.comparison.new:
             title = f"new against {change.baseline}, fails nothing"
             yield _annotation("notice", title, f"{finding.fact}: {_difference(finding)}")
@@ -185,15 +187,6 @@ def _notices(record: RunRecord, change: RunChange | None) -> Iterator[str]:
             if change.comparison.known.isdisjoint(each.fingerprint for each in drift.findings):
                 says = f"{drift.where}: {drift.observed}, on {drift.seen_on}".removeprefix(": ")
                 yield _annotation("notice", f"new against {change.baseline}, breaks nothing", says)
-
-
-def _annotations_of_lost(baseline: str, lost: Sequence[str]) -> Iterator[str]:
-    yield _annotation("error", f"{LESS_VERIFIED} {baseline}", lost_words(len(lost)))
-    most = _MOST_ANNOTATIONS if len(lost) <= _MOST_ANNOTATIONS else _MOST_ANNOTATIONS - 1
-    for says in lost[:most]:
-        yield _annotation("warning", f"verified in {baseline}, not tested now", says)
-    if more := len(lost) - most:
-        yield _annotation("warning", f"{LESS_VERIFIED} {baseline}", f"… and {more} more in report.html")
 
 
 def add_to_step_summary(markdown: Path, environ: Mapping[str, str]) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 from knouds_harness.reporting.check import fact_status
 from knouds_harness.reporting.check.headline import headline
 from knouds_harness.reporting.comparison.baseline import RunChange
+from knouds_harness.reporting.comparison.texts import contents_of_check
 from knouds_harness.reporting.comparison.texts import headline as headline_of_change
-from knouds_harness.reporting.comparison.texts import kind_contents
 from knouds_harness.reporting.load.headline import load_headline
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.load_record import load_file_format
@@ -109,7 +109,7 @@ def _load(load: LoadResults) -> dict[str, Any]:
 def _change(change: RunChange) -> dict[str, Any]:
     verdict = headline_of_change(change.comparison)
     contents = {"against": change.baseline, "verdict": f"{verdict.title}: {verdict.detail}"}
-    return contents | kind_contents(change.comparison)
+    return contents | contents_of_check(change.comparison)
 
 
 def _finding(record: RunRecord, finding: Finding) -> dict[str, Any]:

@@ -11,8 +11,6 @@ from load_records import load_run, lognormal_seconds
 from loaded_runs import calm, loaded, unmeasured
 from run_records import broken, empty, healthy, interrupted
 
-from knouds_harness.locations import scenarios_path
-from knouds_harness.reporting.comparison.baseline import set_baseline
 from knouds_harness.reporting.comparison.check_comparison import check_figures, compare_checks
 from knouds_harness.reporting.comparison.load_comparison import compare_loads
 from knouds_harness.reporting.comparison.report import write_comparison
@@ -40,26 +38,6 @@ def _compared_loads(folder: Path) -> Path:
     return write_comparison(compared, folder / "compared").html
 
 
-def _changed(folder: Path) -> Path:
-    """Make a load run with a baseline of three others."""
-    runs = [
-        load_run(folder / f"{number}", _two_operations(number, median_ms=100)).rename(
-            folder / f"run-{number}"
-        )
-        for number in range(3)
-    ]
-    run = load_run(folder / "after", _two_operations(50, median_ms=150))
-    set_baseline(run, read_side(runs, baselines=folder), objectives=scenarios_path() / "objectives.toml")
-    return run
-
-
-def _two_operations(seed: int, *, median_ms: float) -> dict[str, list[list[float]]]:
-    return {
-        "whoami": lognormal_seconds(seed, median_ms=20, per_s=50, seconds=10),
-        "runModel": lognormal_seconds(seed + 1, median_ms=median_ms, per_s=50, seconds=10),
-    }
-
-
 def _compared_checks(folder: Path) -> Path:
     before, after = (check_figures(read_run(write(folder / write.__name__))) for write in (healthy, broken))
     return write_comparison(compare_checks(before, after), folder / "compared").html
@@ -73,7 +51,6 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
     "calm": calm,
     "loaded": loaded,
     "unmeasured": unmeasured,
-    "changed": _changed,
 }
 """Makes the run of each report."""
 PAGES: dict[str, Callable[[Path], Path]] = {

@@ -82,15 +82,6 @@ def test_command_is_copied(page):
     )
 
 
-def test_timeline_mark_opens_its_finding(page):
-    """The finding that was first seen then."""
-    mark = page.locator(".marks a").last
-
-    mark.click()
-
-    assert page.locator(f"[id='{mark.get_attribute('href').removeprefix('#')}']").is_visible()
-
-
 def test_page_is_complete_without_scripts(browser, report_paths):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()

@@ -105,22 +105,6 @@ def test_validity_and_objectives_come_before_the_figures(page):
     assert headings[:3] == ["Generator", "Objectives", "Over time"]
 
 
-def test_changes_against_the_baseline_come_before_the_charts(open_report):
-    """The worst change first, with its interval drawn; other measures are folded up."""
-    page = open_report("changed").page
-    section = page.locator("section", has=page.locator("#change"))
-    first = section.locator("tbody tr").first
-
-    assert page.locator("main h2").all_inner_texts()[:3] == [
-        "Generator",
-        "Change against the baseline",
-        "Over time",
-    ]
-    assert first.inner_text().split("\t")[:3] == ["worse", "runModel", "p50"]
-    assert first.locator("svg.plot.bad").is_visible()
-    assert not section.locator("details table").first.is_visible()
-
-
 def test_rate_limit_windows_fill_their_track(page):
     """Each is drawn at its time, and filled by the share of the limit that it admitted."""
     boxes = page.locator(".limit-window").evaluate_all(

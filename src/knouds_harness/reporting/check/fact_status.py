@@ -13,7 +13,7 @@ from knouds_harness.printable import counted
 from knouds_harness.reporting.report import FindingGroup, Link, Tone, Words
 from knouds_harness.runs.findings import Finding, Verdict, verdict_for
 from knouds_harness.runs.record import RunRecord
-from knouds_harness.runs.results import CheckTests, Result, UntestedFact
+from knouds_harness.runs.results import CheckTests
 from knouds_harness.targets.resources import Waiver
 
 Place = tuple[str, str | None]
@@ -276,21 +276,6 @@ def family_rows(record: RunRecord) -> list[CheckTests]:
             duration_s=sum_.duration_s + each.duration_s,
         )
     return list(families.values())
-
-
-def duration_s_by_place(record: RunRecord) -> Mapping[Place, float]:
-    """Return the time spent on each fact and operation; what a check claimed shares the time of a test."""
-    places: dict[str, dict[Place, None]] = defaultdict(dict)
-    claimed: list[Result | UntestedFact] = [*record.results, *record.untested]
-    for each in claimed:
-        places[each.check][each.fact, each.operation] = None
-    spent_s: dict[Place, float] = defaultdict(float)
-    for tests in record.tests:
-        of_check = places[tests.check]
-        own = [place for place in of_check if tests.operation in (None, place[1])] or list(of_check)
-        for place in own:
-            spent_s[place] += tests.duration_s / len(own)
-    return spent_s
 
 
 def findings_by_fact(record: RunRecord) -> list[FindingGroup]:

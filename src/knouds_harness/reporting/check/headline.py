@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 from knouds_harness.printable import counted, first_few
 from knouds_harness.reporting.check.fact_status import FactRow, FactStatus, contradictions_of, status_counts
-from knouds_harness.reporting.comparison.check_comparison import CheckComparison
 from knouds_harness.reporting.report import Headline
 from knouds_harness.runs.findings import (
     CUT_SHORT,
@@ -46,7 +45,7 @@ def headline(record: RunRecord, rows: Sequence[FactRow], change: RunChange | Non
         return Headline(tone="bad", title=share, detail=f"{causes}. {verdict.title}: {verdict.detail}")
     if change and change.is_worse and verdict.tone != "bad":
         return replace(verdict, tone="bad", title=f"{LESS_VERIFIED} {change.baseline}")
-    if change and isinstance(change.comparison, CheckComparison) and change.comparison.regressions:
+    if change and change.comparison.regressions:
         broken = list(dict.fromkeys(each.fact for each in change.comparison.regressions))
         says = f"{first_few(broken, _MOST_NAMED)}, not so in {change.baseline}."
         return replace(verdict, detail=f"{says} {verdict.detail}")

@@ -8,16 +8,9 @@ from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.printable import counted
 from knouds_harness.reporting.check import fact_status
 from knouds_harness.reporting.check.evidence import ShownEvidence, evidence_of
-from knouds_harness.reporting.check.figures import (
-    Matrix,
-    facts_section,
-    matrix_of,
-    matrix_section,
-    timeline_section,
-)
+from knouds_harness.reporting.check.figures import Matrix, facts_section, matrix_of, matrix_section
 from knouds_harness.reporting.check.headline import headline
-from knouds_harness.reporting.comparison.baseline import RunChange, change_section, check_change_blocks
-from knouds_harness.reporting.comparison.check_comparison import CheckComparison
+from knouds_harness.reporting.comparison.baseline import RunChange, change_section
 from knouds_harness.reporting.report import (
     HTML,
     IN_TEXT,
@@ -40,7 +33,6 @@ from knouds_harness.reporting.report import (
     Tone,
     Words,
     badge,
-    numbers,
 )
 from knouds_harness.reporting.run_section import evidence_section, run_section
 from knouds_harness.runs.findings import Finding
@@ -71,7 +63,7 @@ def check_report(record: RunRecord, change: RunChange | None = None, *, only_new
     """
     setup, target = record.setup, record.setup.target
     rows = fact_status.fact_rows(record)
-    compared = change.comparison if change and isinstance(change.comparison, CheckComparison) else None
+    compared = change.comparison if change else None
     known = compared.known if compared else None
     waiting = fact_status.untested_rows(record)
     drift = sorted(fact_status.drift_of(record), key=lambda each: _is_known(each.findings, known))
@@ -99,13 +91,11 @@ def check_report(record: RunRecord, change: RunChange | None = None, *, only_new
     says_lost = f"The evidence of {counted(lost, 'exchange')} is not in exchanges.har."
     sections = [
         _findings(record, groups, findings),
-        *([change_section(change, check_change_blocks(compared))] if change and compared else []),
+        *([change_section(change)] if change else []),
         *([_drift(drift, findings, known)] if drift else []),
         matrix_section(matrix, linked),
         *([facts_section(rows, {group.name for group in groups}, linked)] if rows else []),
-        *timeline_section(record),
         *([_untested(record, rows, waiting)] if rows else []),
-        _families(record),
         _waivers(record),
         run_section(record, _run(record), again_on="the same keys and resources"),
         evidence_section(_BEHIND_CELLS, behind_cells, is_marked=False),
@@ -299,17 +289,6 @@ def _untested(
 
 def _separated(links: Sequence[Link]) -> Words:
     return tuple(piece for link in links for piece in (", ", link))[1:]
-
-
-def _families(record: RunRecord) -> Section:
-    rows = [
-        (each.check, f"{each.passed}", f"{each.failed}", f"{each.skipped}", f"{each.duration_s:.1f}")
-        for each in fact_status.family_rows(record)
-    ]
-    says = "How the tests of each family ended, and their time; those that ran side by side are added up."
-    columns = (Column("Family", is_name=True), *numbers("Passed", "Failed", "Skipped", "Seconds"))
-    blocks: list[Block] = [Text(says, shown=HTML), Table("Tests by family", columns, rows, shown=HTML)]
-    return Section("families", "Tests", blocks if rows and record.setup.facts else [])
 
 
 def _waivers(record: RunRecord) -> Section:

@@ -10,7 +10,7 @@ from knouds_harness.errors import RunRecordError
 from knouds_harness.files import replace_file
 from knouds_harness.measures.objectives import describe
 from knouds_harness.reporting.check.fact_status import finding_groups
-from knouds_harness.reporting.comparison.change import ChangeVerdict, FigureChange
+from knouds_harness.reporting.comparison.change import ChangeVerdict
 from knouds_harness.reporting.comparison.check_comparison import CheckComparison, CheckFigures
 from knouds_harness.reporting.comparison.load_comparison import LoadComparison, MeasureRow
 from knouds_harness.reporting.comparison.load_figures import LoadFigures
@@ -25,18 +25,15 @@ from knouds_harness.reporting.comparison.texts import (
     noise_words,
     percent,
 )
-from knouds_harness.reporting.comparison.tolerances import SHARES
 from knouds_harness.reporting.html import html
 from knouds_harness.reporting.markdown import markdown
 from knouds_harness.reporting.report import (
     EVERYWHERE,
-    HTML,
     ON_PAGES,
     TERMINAL,
     Block,
     Code,
     Column,
-    Figure,
     Findings,
     Heading,
     Items,
@@ -60,9 +57,6 @@ _TONE_BY_VERDICT: Final[dict[ChangeVerdict, Tone]] = {
 _MOST_LINES: Final = 5
 _FEW: Final = 2
 _MOST_FINDINGS: Final = 20
-_DRAWING_WIDTH: Final = 240
-_LEAST_SPAN: Final = 0.1
-_MOST_SPAN: Final = 0.6
 _PAGE: Final = "compare.html"
 
 
@@ -112,29 +106,20 @@ def comparison_report(comparison: Comparison) -> Report:
     )
 
 
-def change_table(
-    rows: Sequence[MeasureRow],
-    label: str,
-    *,
-    span: float,
-    is_named: bool = False,
-    most: int | None = None,
-    shown: frozenset[Medium] = EVERYWHERE,
-) -> Table:
-    """Make a table of rows of a load comparison; gates are bold."""
+def _change_table(rows: Sequence[MeasureRow], label: str, *, shown: frozenset[Medium]) -> Table:
+    """Make a table of rows of a load comparison; gates are bold. A terminal has those of all operations."""
     return Table(
         label,
         (
             Column("Verdict"),
-            Column("Operation", shown=EVERYWHERE if is_named else frozenset()),
+            Column("Operation", shown=TERMINAL),
             Column("Measure", is_name=True),
             *_ranked({"Baseline": 3, "Now": 2, "Change": 0, "Interval": 1}),
-            Column("Drawn", shown=HTML),
             *_ranked({"Tolerated": 6, "Run to run": 5, "Would show": 4}),
         ),
-        [_cells(row, span) for row in rows],
+        [_cells(row) for row in rows],
         strong=[number for number, row in enumerate(rows) if row.is_gate],
-        most={} if most is None else {"terminal": most, "markdown": most},
+        most={"terminal": _MOST_LINES},
         more="gates",
         shown=shown,
     )
@@ -144,7 +129,7 @@ def _ranked(ranks: Mapping[str, int]) -> list[Column]:
     return [Column(heading, is_number=True, rank=rank) for heading, rank in ranks.items()]
 
 
-def _cells(row: MeasureRow, span: float) -> tuple[Words, ...]:
+def _cells(row: MeasureRow) -> tuple[Words, ...]:
     name = (
         badge(row.verdict.value, _TONE_BY_VERDICT[row.verdict]),
         Code(row.operation),
@@ -159,39 +144,10 @@ def _cells(row: MeasureRow, span: float) -> tuple[Words, ...]:
         *name,
         percent(row, change.estimate),
         interval_words(row),
-        "" if row.measure in SHARES else _drawing(row, change, span),
         percent(row, row.tolerance, signed=False),
         noise_words(row, change),
         percent(row, change.visible, signed=False),
     )
-
-
-def key_to_changes(confidence: float, span: float) -> list[Block]:
-    """Explain the columns of ``change_table``."""
-    gates = (
-        "Gates are bold: one that is worse fails the comparison. The confidence of all gates together is "
-        f"99 %, that of each interval {100 * confidence:.2f} %. `Run to run` is how far one run is from the "
-        "next by itself, `would show` the smallest worsening that such data shows four times in five."
-    )
-    drawings = (
-        f"A drawing goes from -{100 * span:.0f} % to +{100 * span:.0f} %: the line is the interval, the dot "
-        "the best estimate. No change is dashed, what is tolerated is shaded."
-    )
-    return [Text(gates, is_quiet=True, shown=ON_PAGES), Text(drawings, is_quiet=True, shown=HTML)]
-
-
-def span_of(rows: Sequence[MeasureRow]) -> float:
-    """Return the largest change that the drawings show; larger ones are cut at the edge."""
-    gates = [row.change for row in rows if row.change and row.is_gate and row.measure not in SHARES]
-    reach = [abs(edge) for change in gates for edge in (change.low, change.high)]
-    return min(max([_LEAST_SPAN, *reach]) * 1.1, _MOST_SPAN)
-
-
-def changes_by_operation(rows: Sequence[MeasureRow]) -> Iterator[Block]:
-    span = span_of(rows)
-    for operation, mine in groupby(rows, key=lambda row: row.operation):
-        yield Heading(operation)
-        yield change_table(list(mine), f"Changes of {operation}", span=span, shown=ON_PAGES)
 
 
 def _of_load(comparison: LoadComparison) -> Iterator[Section]:
@@ -206,9 +162,17 @@ def _of_load(comparison: LoadComparison) -> Iterator[Section]:
         ]
         yield Section("missed", "Objectives missed", [_listed("objective", lines)])
     if rows := comparison.rows:
-        span, gates = span_of(rows), gates_of(rows)
-        table = change_table(gates, "Gates", is_named=True, span=span, most=_MOST_LINES, shown=TERMINAL)
-        blocks = [*key_to_changes(comparison.confidence, span), *changes_by_operation(rows), table]
+        key = (
+            "Gates are bold: one that is worse fails the comparison. The confidence of all gates together is "
+            f"99 %, that of each interval {100 * comparison.confidence:.2f} %. `Run to run` is how far one "
+            "run is from the next by itself, `would show` the smallest worsening that such data shows four "
+            "times in five."
+        )
+        blocks: list[Block] = [Text(key, is_quiet=True, shown=ON_PAGES)]
+        for operation, mine in groupby(rows, key=lambda row: row.operation):
+            blocks.append(Heading(operation))
+            blocks.append(_change_table(list(mine), f"Changes of {operation}", shown=ON_PAGES))
+        blocks.append(_change_table(gates_of(rows), "Gates", shown=TERMINAL))
         yield Section("changes", "Changes", blocks)
 
 
@@ -270,21 +234,3 @@ def _runs(comparison: Comparison) -> Section:
     headings = ("Side", "Run", "Target", "Started", last)
     columns = [Column(each, is_name=each == "Run") for each in headings]
     return Section("runs", "Runs", [Table("Runs", columns, rows, shown=ON_PAGES)])
-
-
-def _drawing(row: MeasureRow, change: FigureChange, span: float) -> Figure:
-    def place(share: float) -> float:
-        return round(_DRAWING_WIDTH / 2 * (1 + max(-1.0, min(1.0, share / span))), 1)
-
-    return Figure(
-        "interval.html.j2",
-        values={
-            "tone": _TONE_BY_VERDICT[row.verdict],
-            "says": f"{row.operation} {measure_name(row)}: {interval_words(row)}",
-            "low": place(change.low),
-            "high": place(change.high),
-            "estimate": place(change.estimate),
-            "tolerated_from": place(-row.tolerance),
-            "tolerated_width": place(row.tolerance) - place(-row.tolerance),
-        },
-    )

@@ -39,16 +39,6 @@ def gates_of(rows: Sequence[MeasureRow]) -> list[MeasureRow]:
     return sorted((row for row in rows if row.is_gate), key=lambda row: _ORDER.index(row.verdict))
 
 
-def informative_gates_of(rows: Sequence[MeasureRow]) -> list[MeasureRow]:
-    """Return the gates that got worse or better, and times with a known interval: other shares say little."""
-    moved = (ChangeVerdict.WORSE, ChangeVerdict.BETTER)
-    return [
-        row
-        for row in gates_of(rows)
-        if row.verdict in moved or (row.change is not None and row.measure not in SHARES)
-    ]
-
-
 def row_line(row: MeasureRow) -> str:
     what = f"{row.operation} {measure_name(row)}"
     if row.change is None:
@@ -184,11 +174,9 @@ def comparison_contents(comparison: Comparison) -> dict[str, Any]:
         "exit_code": int(comparison.exit_code),
         "notes": list(comparison.notes),
     }
-    return contents | kind_contents(comparison)
-
-
-def kind_contents(comparison: Comparison) -> dict[str, Any]:
-    return _load(comparison) if isinstance(comparison, LoadComparison) else _check(comparison)
+    if isinstance(comparison, LoadComparison):
+        return contents | _load(comparison)
+    return contents | contents_of_check(comparison)
 
 
 def _load(comparison: LoadComparison) -> dict[str, Any]:
@@ -217,7 +205,7 @@ def _change(row: MeasureRow) -> dict[str, Any]:
     }
 
 
-def _check(comparison: CheckComparison) -> dict[str, Any]:
+def contents_of_check(comparison: CheckComparison) -> dict[str, Any]:
     return {
         "kind": "check",
         "baseline": comparison.baseline.run,

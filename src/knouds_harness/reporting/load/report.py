@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Final
 
 from knouds_harness.measures.objectives import describe, milliseconds
 from knouds_harness.printable import counted
-from knouds_harness.reporting.comparison.baseline import RunChange, change_section
-from knouds_harness.reporting.comparison.change import ChangeVerdict
-from knouds_harness.reporting.comparison.load_comparison import LoadComparison
-from knouds_harness.reporting.comparison.report import (
-    change_table,
-    changes_by_operation,
-    key_to_changes,
-    span_of,
-)
-from knouds_harness.reporting.comparison.texts import informative_gates_of
 from knouds_harness.reporting.load import tables
 from knouds_harness.reporting.load.charts import charts_of
 from knouds_harness.reporting.load.headline import (
@@ -59,14 +49,12 @@ from knouds_harness.runs.results import cost_words
 
 _MOST_EVIDENCE: Final = 300
 _EVIDENCE_SAYS: Final = "Exchanges that did not succeed, a few of each kind; secrets are replaced by names."
-_MOST_GATES: Final = 16
-_MOST_MOVED: Final = 10
 _MOST_LINES: Final = 5
 _MOST_LIMITS: Final = 10
 _OF_ONE_POINT: Final = " They are those of one point, from its start on."
 
 
-def load_report(record: RunRecord, measured: LoadRecord, change: RunChange | None = None) -> Report:
+def load_report(record: RunRecord, measured: LoadRecord) -> Report:
     load, plan, setup = measured.results, measured.results.plan, record.setup
     verdict = load_headline(record, load)
     words = cost_words(load.cost_credits, record.counts.usage)
@@ -75,14 +63,10 @@ def load_report(record: RunRecord, measured: LoadRecord, change: RunChange | Non
     tracks = tracks_of(load)
     evidence = list(record.exchange_by_id.values())[:_MOST_EVIDENCE]
     charts = charts_of(load, measured.seconds)
-    changes = []
-    if change and isinstance(change.comparison, LoadComparison):
-        changes = [change_section(change, list(_change_blocks(change.comparison)))]
     sections = [
         _shortfalls(load, verdict),
         _validity(load),
         Section("objectives", "Objectives", [tables.objective_table(load)] if load.objectives else []),
-        *changes,
         _over_time(load, has_times_of_all=ALL_OPERATIONS in charts["times"]),
         _percentiles(load),
         Section("capacity", "Capacity", _capacity(load.capacity, verdict) if load.capacity else []),
@@ -144,22 +128,6 @@ def _validity(load: LoadResults) -> Section:
     table = Table("Generator", numbers(*shown), [list(shown.values())], shown=HTML)
     delayed = [Text(tables.describe_delay(validity))] if validity.delayed else []
     return Section("validity", "Generator", [says, table, *delayed])
-
-
-def _change_blocks(comparison: LoadComparison) -> Iterator[Block]:
-    gates = informative_gates_of(comparison.rows)
-    moved = [row for row in gates if row.verdict is not ChangeVerdict.SAME][:_MOST_MOVED]
-    span = span_of(comparison.rows)
-    yield Text("The verdict on this run stands by itself.", is_quiet=True, shown=HTML)
-    if gates:
-        label = "Changes that tell something"
-        yield change_table(gates[:_MOST_GATES], label, span=span, is_named=True, shown=HTML)
-        yield from key_to_changes(comparison.confidence, span)[:: 1 if moved else 2]
-    if moved:
-        yield change_table(moved, label, span=span, is_named=True, shown=MARKDOWN)
-    if comparison.rows:
-        summary = f"All {len(comparison.rows):,} measures, also those of which too little is known"
-        yield Folded(summary, list(changes_by_operation(comparison.rows)))
 
 
 def _over_time(load: LoadResults, *, has_times_of_all: bool) -> Section:

@@ -1,16 +1,13 @@
-"""Parts of a check's report: the matrix of keys and operations, the timeline, the families of tests."""
+"""Parts of a check's report: the matrix of keys and operations, the families of tests."""
 
 from dataclasses import replace
-from datetime import timedelta
-from xml.etree import ElementTree as ET
 
 import pytest
-from run_records import START, TARGET, add_finding, broken, empty, exchange, healthy, start
+from run_records import TARGET, healthy, start
 
-from knouds_harness.reporting.check.fact_status import duration_s_by_place, family_rows
-from knouds_harness.reporting.check.figures import matrix_of, timeline_of
+from knouds_harness.reporting.check.fact_status import family_rows
+from knouds_harness.reporting.check.figures import matrix_of
 from knouds_harness.reporting.check.report import check_report
-from knouds_harness.reporting.junit import junit
 from knouds_harness.reporting.markdown import markdown
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.results import Cell, CheckTests, Result
@@ -77,50 +74,6 @@ def test_columns_follow_the_document_and_rows_the_profile(matrix_with):
     assert set(matrix.left_out) == set(TARGET.personas) - {"full", "admin"}
 
 
-def sent_at(number, at_s, **options):
-    return replace(exchange(number, "getWhoami", **options), started_at=START + timedelta(seconds=at_s))
-
-
-def test_responses_are_counted_by_status(tmp_path):
-    with start(tmp_path) as writer:
-        for number, status in enumerate((200, 404, 429, 503, None, 302)):
-            writer.add_exchange(sent_at(number, 0.0, status=status))
-        writer.finish("kept", 0)
-
-    timeline = timeline_of(read_run(writer.folder))
-
-    assert timeline is not None
-    assert timeline.columns[0].counts == {"2xx": 1, "4xx": 1, "429": 1, "5xx": 1, "other": 1, "none": 1}
-
-
-def test_finding_is_marked_at_its_first_exchange(tmp_path):
-    with start(tmp_path) as writer:
-        writer.add_exchange(sent_at(1, 0.0))
-        add_finding(writer, sent_at(2, 5.0), "whoami.user-object")
-        writer.add_exchange(sent_at(3, 10.0))
-        writer.finish("broken", 1)
-
-    timeline = timeline_of(read_run(writer.folder))
-
-    assert timeline is not None
-    assert [(mark.at_share, mark.fails) for mark in timeline.marks] == [(0.5, True)]
-    assert sum(sum(column.counts.values()) for column in timeline.columns) == 3
-
-
-def test_drift_is_not_marked(record_of):
-    timeline, sound = timeline_of(record_of(broken)), timeline_of(record_of(healthy))
-
-    assert timeline is not None
-    assert sound is not None
-    marked = [finding.fact for mark in timeline.marks for finding in mark.findings]
-    assert len(marked) == len(record_of(broken).findings) - 1
-    assert sound.marks == ()
-
-
-def test_run_without_exchanges_has_no_timeline(record_of):
-    assert timeline_of(record_of(empty)) is None
-
-
 def result(fact, operation=None, check="workflows.list"):
     return Result(
         check=check,
@@ -152,20 +105,6 @@ def test_families_count_passed_failed_and_skipped(record):
     rows = {row.check: (row.passed, row.failed, row.skipped, row.duration_s) for row in family_rows(record)}
 
     assert rows == {"workflows": (2, 1, 4, 3.0), "usage": (1, 0, 0, 0.5)}
-
-
-def test_time_of_a_test_is_shared_by_its_claims(record):
-    spent_s = duration_s_by_place(record)
-
-    assert spent_s["workflows.list-is-array", "listWorkflows"] == 1.5
-    assert sum(spent_s.values()) == 3.5
-
-
-def test_junit_has_the_times_of_tests(record):
-    suites = {suite.get("name"): suite for suite in ET.fromstring(junit(record))}  # noqa: S314 - our own
-
-    assert suites["usage"].get("time") == "0.500"
-    assert next(iter(suites["usage"])).get("time") == "0.500"
 
 
 def test_credits_are_the_highest_possible_charge(tmp_path):

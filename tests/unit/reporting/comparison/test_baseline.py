@@ -1,135 +1,200 @@
-"""The baseline of a load run: where it comes from, and how the reports show it."""
+"""The baseline of a check: every report names the facts that are verified no longer."""
+
+from __future__ import annotations
 
 import json
-from contextlib import nullcontext
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import jsonschema_rs
 import pytest
 from click.testing import CliRunner
 from load_records import load_run, lognormal_seconds
-from run_records import healthy
+from rendering import printed
+from run_records import add_matrix, add_verified, broken, healthy, interrupted, start
 
 from knouds_harness.commands.cli import cli
 from knouds_harness.errors import ExitCode, RunRecordError, UsageError
-from knouds_harness.load.generator import launching
-from knouds_harness.reporting.comparison.baseline import (
-    BASELINE_FILE,
-    find_baseline,
-    read_change,
-    set_baseline,
-)
-from knouds_harness.reporting.comparison.load_comparison import LoadComparison
+from knouds_harness.reporting.comparison.baseline import BASELINE_FILE, find_baseline, set_baseline
 from knouds_harness.reporting.comparison.sides import keep, read_side
-from knouds_harness.reporting.render import render_all
+from knouds_harness.reporting.render import render_all, workflow_commands
+from knouds_harness.runs.findings import Verdict
 from knouds_harness.runs.record import read_run
-from knouds_harness.targets import builtin
+from knouds_harness.runs.results import UntestedFact
+from knouds_harness.suite import running as suite
+from knouds_harness.suite.running import SuiteResult
 
 SCHEMA = Path(__file__).parents[4] / "docs" / "summary.schema.json"
-
-
-def made(folder, seed=0, *, median_ms=100.0, **changes):
-    run = load_run(folder, {"whoami": lognormal_seconds(seed, median_ms=median_ms, seconds=10)}, **changes)
-    return run.rename(folder / f"20261125T0930{seed:02}Z-load-staging-reads")
+LOST = "run.cost-is-credits"
+NEEDS = "a key with workflow:run"
 
 
 @pytest.fixture
-def objectives(tmp_path):
-    path = tmp_path / "objectives.toml"
-    path.write_text("")
-    return path
-
-
-@pytest.fixture
-def baselines(tmp_path):
+def baselines(tmp_path, record_of):
     folder = tmp_path / "baselines"
-    runs = [made(tmp_path / "before", seed) for seed in range(3)]
-    keep("staging-reads", read_side(runs, baselines=folder), baselines=folder)
+    keep("staging-check", read_side([record_of(healthy).folder], baselines=folder), baselines=folder)
     return folder
 
 
 @pytest.fixture
-def slower(tmp_path):
-    return made(tmp_path / "after", 50, median_ms=150)
+def against(baselines):
+    """Set the kept summary as the baseline of a run."""
+    side = read_side([baselines / "staging-check.json"], baselines=baselines)
+    return lambda run: set_baseline(run, side)
+
+
+def made(folder, day, make):
+    """Make a run, in a folder whose name has another day of November than those of other runs."""
+    run = make(folder)
+    return run.rename(run.with_name(f"202611{day}T093000Z-check-staging"))
+
+
+def less_verified(folder):
+    with start(folder) as writer:
+        add_matrix(writer)
+        add_verified(writer, lambda fact: fact != LOST)
+        writer.add_untested(
+            UntestedFact(check="schemas.body", fact=LOST, operation="runWorkflow", missing=NEEDS)
+        )
+        writer.finish("kept", 0)
+    return writer.folder
+
+
+def without_authentication(folder):
+    with start(folder) as writer:
+        add_verified(writer, lambda fact: not fact.startswith("auth."))
+        writer.finish("kept", 0)
+    return writer.folder
 
 
 @pytest.fixture
-def compared(slower, baselines, objectives):
-    set_baseline(slower, read_side([Path("staging-reads")], baselines=baselines), objectives=objectives)
-    return slower
+def poorer(tmp_path):
+    return made(tmp_path / "after", 26, less_verified)
 
 
-def found(baselines, name=None, *, scenario="reads", is_open=True):
-    return find_baseline(name, target="staging", scenario=scenario, is_open=is_open, baselines=baselines)
+@pytest.fixture
+def compared(poorer, against):
+    against(poorer)
+    return poorer
 
 
-@pytest.mark.parametrize(("mix", "is_found"), [("run=3", True), ("run=3,whoami=1", False), ("run", False)])
-def test_mix_is_compared_only_with_the_same_mix(tmp_path, mix, is_found):
-    """The scenario of every mix is called custom."""
-    run = made(tmp_path / "before", plan={"scenario": "custom", "mix": "run=3"})
-    keep("staging-custom", read_side([run], baselines=tmp_path), baselines=tmp_path)
-
-    side = find_baseline(None, target="staging", scenario="custom", is_open=True, baselines=tmp_path, mix=mix)
-
-    assert bool(side) is is_found
-
-
-def test_reports_show_changes_against_the_baseline(compared):
+def test_every_report_names_lost_facts(compared):
+    """With what they need; headline, summary and JUnit show no success."""
     paths = render_all(compared)
 
-    assert '<h2 id="change">Change against the baseline</h2>' in paths.html.read_text()
-    assert "Against `staging-reads`: ❌ worse. whoami p50 10" in paths.markdown.read_text()
+    assert "Less verified than staging-check" in paths.html.read_text()
+    assert f"- {LOST}: needs {NEEDS}" in paths.markdown.read_text()
     summary = json.loads(paths.summary.read_text())
     assert jsonschema_rs.is_valid(json.loads(SCHEMA.read_text(encoding="utf-8")), summary)
-    change = summary["change"]
-    assert change["against"] == "staging-reads"
-    [p50] = [each for each in change["changes"] if each["measure"] == "p50_ms"]
-    assert (p50["verdict"], p50["interval"][0] > 0.2, p50["noise"] > 0) == ("worse", True, True)
+    assert summary["change"]["lost"] == [LOST]
+    assert summary["verdict"].startswith("Less verified than staging-check")
+    suites = {each.get("name"): each for each in ET.parse(paths.junit).getroot()}  # noqa: S314 - ours
+    [case] = suites["baseline"]
+    [failure] = case
+    assert (case.get("name"), failure.get("message")) == (f"{LOST} is tested", f"{LOST}: needs {NEEDS}")
 
 
-def test_page_shows_telling_changes_and_folds_up_the_rest(tmp_path, objectives):
-    """Operations with only a few requests are folded up."""
-    rare = {"whoami": lognormal_seconds(0, seconds=10), "moveWorkflow": [[1.0]] * 3}
-    before = load_run(tmp_path / "before", rare).rename(tmp_path / "run")
-    after = load_run(tmp_path / "after", rare)
-    set_baseline(after, read_side([before], baselines=tmp_path), objectives=objectives)
+def test_lost_fact_is_an_annotation(compared, monkeypatch, tmp_path):
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
 
-    page = render_all(after).html.read_text()
-
-    section = page.partition('id="change"')[2].partition("</section>")[0]
-    shown, folded = section.split("<details>")
-    assert "whoami" in shown
-    assert "moveWorkflow" not in shown
-    assert "moveWorkflow" in folded
+    title = "verified in staging-check%2C not tested now"
+    assert f"::warning title={title}::{LOST}: needs {NEEDS}" in printed(compared)
+    assert LOST in (tmp_path / "summary.md").read_text()
 
 
-def test_run_without_a_baseline_shows_no_changes(slower):
-    paths = render_all(slower)
+def test_annotations_say_how_many_facts_were_lost(tmp_path, against):
+    """GitHub shows ten warnings per step."""
+    run = made(tmp_path, 27, without_authentication)
+    change = against(run)
 
-    assert 'id="change"' not in paths.html.read_text()
-    assert "change" not in json.loads(paths.summary.read_text())
+    first, *warnings = workflow_commands(read_run(run), change)
+
+    lost = f"{len(change.comparison.lost)} facts were verified before and not tested now"
+    assert first == f"::error title=Less verified than staging-check::{lost}"
+    assert [each.startswith("::warning title=verified in staging-check") for each in warnings] == [True] * 10
+
+
+@pytest.fixture
+def broken_now(tmp_path, against):
+    """A run with a breach and a new member that its baseline did not have."""
+    run = made(tmp_path / "after", 27, broken)
+    against(run)
+    return run
+
+
+def test_first_line_names_what_the_baseline_kept(broken_now):
+    facts = {each.fact for each in read_run(broken_now).findings if each.verdict is Verdict.BREACH}
+
+    first = printed(broken_now).split("\n")[1]
+
+    assert first.startswith("Contract broken  ")
+    assert any(fact in first for fact in facts)
+    assert ", not so in staging-check." in first
+
+
+def test_only_new_leaves_out_what_the_baseline_had(broken_now, tmp_path):
+    """But never what fails the run."""
+    again = made(tmp_path / "again", 28, broken)
+    set_baseline(again, read_side([broken_now], baselines=tmp_path))
+
+    first, second = printed(broken_now, only_new=True), printed(again, only_new=True)
+
+    assert "new, breaks nothing" in first
+    assert ", not so in the baseline" in first
+    assert "new, breaks nothing" in printed(again)
+    assert "new, breaks nothing" not in second
+    assert "\n  assumption fails" in printed(again)
+    assert "\n  assumption fails" not in second
+    assert "\n  in breach" in second
+
+
+def test_what_is_new_and_fails_nothing_is_a_notice(broken_now, against):
+    change = against(broken_now)
+
+    notices = [
+        each for each in workflow_commands(read_run(broken_now), change) if each.startswith("::notice")
+    ]
+
+    assert any(
+        each.startswith("::notice title=new against staging-check%2C fails nothing::health.shape: ")
+        for each in notices
+    )
+    added = "/user/team: a new member, team, on getWhoami"
+    assert f"::notice title=new against staging-check%2C breaks nothing::{added}" in notices
+
+
+def test_older_summary_is_read(poorer, baselines, against):
+    """Its reasons are one text, and it has no choice of tests."""
+    path = baselines / "staging-check.json"
+    kept = json.loads(path.read_text())
+    [check] = kept["checks"]
+    del check["choice"], check["reasons"]
+    check["missing"] = {LOST: "needs a key, a model"}
+    path.write_text(json.dumps(kept))
+
+    change = against(poorer)
+
+    assert change.comparison.lost_with_reasons == [f"{LOST}: needs {NEEDS}"]
+
+
+def test_run_without_lost_facts_keeps_its_verdict(tmp_path, against):
+    run = made(tmp_path / "after", 27, healthy)
+    against(run)
+
+    paths = render_all(run)
+
+    assert "Less verified" not in paths.html.read_text()
+    assert "Against `staging-check`: ✅ same." in paths.markdown.read_text()
+    assert '<testsuite name="baseline" tests="1" failures="0"' in paths.junit.read_text()
 
 
 def test_reports_are_rendered_again_from_the_folder_alone(compared, baselines):
-    """Neither the baseline nor the times of each second are read again."""
     first = render_all(compared).html.read_text()
 
-    (baselines / "staging-reads.json").unlink()
-    (compared / "times.hlog").unlink()
+    (baselines / "staging-check.json").unlink()
 
     assert render_all(compared).html.read_text() == first
-
-
-def test_tolerances_are_kept_with_the_run(slower, baselines, objectives):
-    objectives.write_text('[reads."*"]\ntolerance = { p50_ms = "90%", p99_ms = "90%" }\n')
-
-    set_baseline(slower, read_side([Path("staging-reads")], baselines=baselines), objectives=objectives)
-    objectives.unlink()
-
-    change = read_change(read_run(slower), [])
-    assert change is not None
-    assert isinstance(change.comparison, LoadComparison)
-    assert {row.verdict for row in change.comparison.rows if row.measure == "p50_ms"} == {"same"}
 
 
 def test_damaged_baseline_is_reported(compared):
@@ -142,75 +207,82 @@ def test_damaged_baseline_is_reported(compared):
     assert 'id="change"' not in page
 
 
-def test_interrupted_run_is_compared_as_far_as_it_came(tmp_path, baselines, objectives):
-    run = made(tmp_path / "after", 51, outcome="interrupted")
-    set_baseline(run, read_side([Path("staging-reads")], baselines=baselines), objectives=objectives)
+def test_baseline_of_a_load_run_of_version_0_2_is_passed_over(tmp_path):
+    run = load_run(tmp_path, {"whoami": lognormal_seconds(0, seconds=3)})
+    (run / BASELINE_FILE).write_text("{}")
 
     page = render_all(run).html.read_text()
 
-    assert 'id="change"' in page
-    assert "It did not come to its end. Its rate is not compared." in page
+    assert BASELINE_FILE not in page
 
 
-def test_run_itself_and_a_check_take_no_such_baseline(tmp_path, baselines, objectives):
-    side = read_side([Path("staging-reads")], baselines=baselines)
-    itself = tmp_path / "before" / "20261125T093000Z-load-staging-reads"
-
-    for folder, says in ((itself, "contains this run itself"), (healthy(tmp_path), "they do not compare")):
-        with pytest.raises(UsageError, match=says):
-            set_baseline(folder, side, objectives=objectives)
-
-
-def test_kept_summary_of_target_and_scenario_is_the_baseline(baselines):
-    assert found(baselines).name == "staging-reads"
-
-
-@pytest.mark.parametrize("question", [{"scenario": "mixed"}, {"is_open": False}], ids=str)
-def test_baseline_is_of_the_same_scenario_and_model(baselines, question):
-    """A kept summary of another is passed over; one that is named is refused."""
-    assert found(baselines, **question) is None
-    with pytest.raises(UsageError, match="--baseline staging-reads: is of reads in the open model"):
-        found(baselines, "staging-reads", **question)
-
-
-def test_named_baseline_must_exist(baselines):
-    with pytest.raises(RunRecordError, match="staging-reads"):
-        found(baselines, "spring")
-
-
-def test_report_command_takes_a_baseline(slower, baselines):
-    command = ["report", str(slower), "--baseline", "staging-reads", "--baselines-folder", str(baselines)]
-
-    done = CliRunner().invoke(cli, command)
-
-    assert done.exit_code == 0
-    assert "Against staging-reads: worse. whoami p50" in done.output
-    assert "Against staging-reads" in CliRunner().invoke(cli, ["report", str(slower)]).output
+def test_run_is_no_baseline_of_itself(poorer):
+    with pytest.raises(UsageError, match="contains this run itself"):
+        set_baseline(poorer, read_side([poorer], baselines=poorer))
 
 
 @pytest.fixture
-def launched(monkeypatch, slower):
-    """Instead of a load: a run that was made before, and its exit code."""
-    monkeypatch.setattr(builtin, "starting", lambda *_, **__: nullcontext(dict))
-    monkeypatch.setattr(launching, "started", lambda *_, **__: nullcontext(object()))
-    monkeypatch.setattr(
-        launching, "lead", lambda *_, **__: launching.Launched(exit_code=ExitCode.KEPT, folder=slower)
+def checked(monkeypatch, poorer):
+    """Instead of a check: a run that was made before, and its exit code."""
+
+    def end_with(exit_code):
+        result = SuiteResult(exit_code=exit_code, folder=poorer)
+        monkeypatch.setattr(suite, "run_suite", lambda *_, **__: result)
+
+    return end_with
+
+
+@pytest.mark.parametrize("named", [(), ("--baseline", "staging-check")], ids=["kept", "named"])
+@pytest.mark.parametrize(
+    ("ended", "exits"), [(ExitCode.KEPT, ExitCode.BREACH), (ExitCode.GUARD, ExitCode.GUARD)]
+)
+def test_lost_facts_fail_a_check_that_kept_the_contract(ended, exits, named, baselines, checked):
+    checked(ended)
+    command = ["check", "--target", "staging", *named, "--baselines-folder", str(baselines)]
+
+    done = CliRunner().invoke(cli, command)
+
+    assert done.exit_code == exits
+    assert f"not tested any more: {LOST}: needs {NEEDS}" in done.output
+
+
+def test_record_has_the_exit_code_of_the_command(poorer, baselines, checked):
+    """In every file, also when rendered again without the baseline; the headline says why."""
+    checked(ExitCode.KEPT)
+
+    CliRunner().invoke(cli, ["check", "--target", "staging", "--baselines-folder", str(baselines)])
+
+    (poorer / "baseline.json").unlink()
+    paths = render_all(poorer)
+    summary = json.loads(paths.summary.read_text())
+    assert (summary["outcome"], summary["exit_code"]) == ("short", 1)
+    assert summary["verdict"].startswith("Less verified than staging-check: ")
+    assert "knouds_harness_exit_code 1.0" in paths.metrics.read_text()
+    assert read_run(poorer).exit_code == 1
+
+
+def test_check_without_a_kept_baseline_compares_nothing(tmp_path, checked):
+    checked(ExitCode.KEPT)
+
+    done = CliRunner().invoke(
+        cli, ["check", "--target", "staging", "--baselines-folder", str(tmp_path / "none")]
     )
 
-
-@pytest.mark.usefixtures("launched")
-@pytest.mark.parametrize("named", [(), ("--baseline", "staging-reads")], ids=["kept", "named"])
-def test_load_shows_changes_and_fails_for_none(baselines, named):
-    command = ["load", "reads", "--target", "staging", "--rate", "10", *named]
-
-    done = CliRunner().invoke(cli, [*command, "--baselines-folder", str(baselines)])
-
-    assert done.exit_code == 0
-    assert "Against staging-reads: worse." in done.output
+    assert done.exit_code == ExitCode.KEPT
+    assert "Against" not in done.output
 
 
-@pytest.mark.usefixtures("launched")
-def test_capacity_search_takes_no_baseline():
-    done = CliRunner().invoke(cli, ["load", "reads", "--find-capacity", "--baseline", "spring"])
+def found(name, baselines):
+    return find_baseline(name, target="staging", baselines=baselines)
 
-    assert isinstance(done.exception, UsageError)
+
+def test_baseline_must_exist_and_be_comparable(tmp_path, baselines):
+    load = load_run(tmp_path / "load", {"whoami": lognormal_seconds(0, seconds=3)})
+    cut_short = interrupted(tmp_path / "cut short")
+
+    with pytest.raises(RunRecordError, match="staging-check"):
+        found("spring", baselines)
+    with pytest.raises(UsageError, match="is of load"):
+        found(str(load), baselines)
+    with pytest.raises(UsageError, match="did not come to its end"):
+        found(str(cut_short), baselines)
