@@ -380,6 +380,78 @@ def charged_but_answered(server, request, answer, kind):
     return kind(answer)
 
 
+REFUSALS: Final = {
+    "400": lambda: refusal(400, "INVALID_INPUTS"),
+    "402": lambda: refusal(402, "INSUFFICIENT_CREDITS"),
+    "404": lambda: refusal(404, "NOT_FOUND"),
+    "409": lambda: refusal(409, "CONFLICT"),
+    "429": lambda: refusal(429, "RATE_LIMIT_EXCEEDED"),
+}
+
+
+def costing(members: str) -> Callable[[Answer], Answer]:
+    """Make a success with these members about its cost."""
+    return lambda _: Answer(b'{"success": true, "result": {}, %s, "ms": 1}' % members.encode())
+
+
+@lie(
+    "money",
+    after=RUN,
+    kinds={
+        **{status: lambda _, refused=refused: refused() for status, refused in REFUSALS.items()},
+        "400 and cost 0": lambda _: refusal(400, "INVALID_INPUTS", cost=0),
+        "400 and cost null": lambda _: refusal(400, "INVALID_INPUTS", cost=None),
+        "400 and success": lambda _: refusal(400, "INVALID_INPUTS", success=True),
+        "400 without a body": lambda _: Answer(b"", 400),
+        "400 in HTML": lambda _: Answer(b"<h1>No</h1>", 400),
+        "a redirect": lambda _: Answer(b"", 302),
+        "no answer": lambda _: Answer(raw=b""),
+        "a list": lambda _: Answer([]),
+        "202 and cost 0": lambda _: Answer({"_async": True, "executionId": "e", "cost": 0}, 202),
+        "success false": lambda _: Answer({"success": False, "cost": 0}),
+        "no cost": lambda _: Answer({"success": True}),
+        "cost 0": costing('"cost": 0'),
+        "cost -0.0": costing('"cost": -0.0'),
+        "cost null": costing('"cost": null'),
+        "cost true": costing('"cost": true'),
+        "cost in words": costing('"cost": "0"'),
+        "cost below zero": costing('"cost": -8'),
+        "cost NaN": costing('"cost": NaN'),
+        "cost beyond doubles": costing('"cost": 1e999'),
+        "cost elsewhere": costing('"Cost": 0'),
+        "cost twice": costing('"cost": 8, "cost": 0.01'),
+        "cost twice, once escaped": costing('"cost": 8, "c\\u006fst": 0.01'),
+    },
+)
+def charged_out_of_sight(server, request, answer, kind):
+    """A run is charged, usage does not show it, and its response is not one that a sound server may give."""
+    server.rows.pop()
+    return kind(answer)
+
+
+@lie("money", after=RUN, kinds=REFUSALS)
+def charged_and_refused_later(server, request, answer, kind):
+    """From the fourth on, runs are charged, which usage shows, and answered with a refusal."""
+    server.seen["runs"] += 1
+    return kind() if server.seen["runs"] > 3 else None
+
+
+@lie("money", kinds={"once": 1, "twice": 2})
+def refusals_cost(server, request, honest, kind):
+    """A run that is refused is charged, as usage shows."""
+    answer = honest()
+    if request.operation == "runWorkflow" and request.is_known and answer.status >= 400:
+        server.charge(kind * PRICE)
+    return answer
+
+
+@lie("money", after=RUN, kinds={"a part": (1, 0), "the price": (PRICE, PRICE), "thrice": (18, 12)})
+def told_and_charged(server, request, answer, kind):
+    """The response tells a part of the charge, the price of a run that costs two, or a higher price."""
+    answer.body["cost"], more = kind
+    server.charge_more(more)
+
+
 @lie(
     "money",
     kinds={

@@ -14,10 +14,12 @@ from checking import knouds
 from clocks import wait_until
 from example_targets import write_profile
 from hostile_traffic import whole
+from integration.echoed_secrets import found_in
 from raw_server import replacing, serving
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ExitCode
+from knouds_sandbox.serving import running_sandbox
 
 ON_LINUX = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
 
@@ -81,6 +83,19 @@ def tokens_of(process: psutil.Process) -> set[str]:
         with suppress(psutil.Error):
             found.add(child.environ().get("KNOUDS_SANDBOX_SERVED_TOKEN", ""))
     return found - {""}
+
+
+@pytest.mark.slow
+def test_demo_shows_no_key_of_its_sandbox(tmp_path):
+    """Its keys follow from the seed that it prints."""
+    ended = knouds("demo", cwd=tmp_path)
+
+    with running_sandbox(seed=int(re.findall(r"seed (\d+)", ended.stdout)[0])) as sandbox:
+        written = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        shown = written | {"printed": (ended.stdout + ended.stderr).encode()}
+        assert [
+            at for at, text in shown.items() for key in sandbox.keys.values() if found_in(text, key)
+        ] == []
 
 
 LIMITS = 'credits = 100_000\nconcurrency = 4\nallow = ["read", "write", "run", "cancel"]'
