@@ -219,19 +219,6 @@ def test_invalid_minimum_is_refused_before_anything_is_sent(knouds, profile_of, 
     assert not (tmp_path / "reports").exists()
 
 
-@pytest.mark.nightly
-def test_key_that_expires_turns_a_comparison_red(knouds, profile_of, tmp_path):
-    for key in (None, WRONG_KEY):
-        knouds("check", "--family", "authentication", "--target", profile_of(key=key))
-    before, after = sorted((tmp_path / "reports/runs").iterdir())
-
-    process = knouds("compare", before, after)
-
-    assert process.returncode == ExitCode.BREACH
-    assert process.stdout.strip().startswith("Worse  1 new finding fails the run;")
-    assert "were verified before and not tested now" in process.stdout
-
-
 @pytest.fixture
 def endless(tmp_path):
     """A profile of a server whose executions never end; its account may do everything."""
@@ -261,19 +248,6 @@ def test_executions_that_never_end_prove_nothing(endless, knouds, folder):
     assert summary["outcome"] == "short"
     assert summary["counts"]["facts"]["verified"] == 1
     assert any("an execution of full that ends by its deadline" in each for each in summary["untested"])
-
-
-@pytest.mark.nightly
-def test_executions_that_never_end_can_be_accepted(endless, knouds):
-    endless.resource(
-        '[[waivers]]\nfact = "execution.ends-in-time"\nreason = "slow today"\nexpires = 2999-01-01\n'
-    )
-
-    process = knouds("check", "--target", endless.written(), *selecting(FACTS_OF_EXECUTIONS))
-
-    assert process.returncode == ExitCode.KEPT
-    assert "No execution ended  No execution of full ended by its deadline. 0 of 3" in process.stdout
-    assert "waiver unused" not in process.stdout
 
 
 def refusing_runs(status, code):

@@ -4,7 +4,6 @@ import asyncio
 import re
 import signal
 from contextlib import ExitStack, contextmanager
-from itertools import accumulate
 from unittest import mock
 
 import httpx
@@ -84,25 +83,11 @@ def requests_of(record):
     )
 
 
-def most_in_flight(record):
-    """Return the highest number of requests in flight at any time."""
-    changes = []
-    for each in record.exchange_by_id.values():
-        start_ms = each.started_at.timestamp() * 1000
-        changes += [(start_ms, 1), (start_ms + each.elapsed_ms, -1)]
-    return max(accumulate(change for _, change in sorted(changes)))
-
-
 @pytest.mark.nightly
 def test_same_seed_sends_the_same_requests(one_by_one, side_by_side):
     """To the byte, however many are in flight."""
     assert len(requests_of(one_by_one)) > 500
     assert requests_of(side_by_side) == requests_of(one_by_one)
-
-
-@pytest.mark.nightly
-def test_another_seed_sends_other_requests(one_by_one, tmp_path):
-    assert requests_of(checked(tmp_path / "other", at_once=6, seed=6)) != requests_of(one_by_one)
 
 
 @pytest.mark.nightly
@@ -125,12 +110,6 @@ def facts_of(record, piece):
             if each.operation not in OF_EXECUTIONS
         )
     return sorted((each.check, each.fact, each.operation or "", each.missing) for each in record.untested)
-
-
-@pytest.mark.nightly
-def test_limit_of_requests_in_flight_is_used_and_kept(one_by_one, side_by_side):
-    assert most_in_flight(one_by_one) == 1
-    assert 2 < most_in_flight(side_by_side) <= 6
 
 
 def test_interrupted_run_waits_for_requests_in_flight(tmp_path):

@@ -142,15 +142,6 @@ def test_unknown_request_may_write(method, target):
     assert not effect.is_documented
 
 
-@pytest.mark.parametrize("name", ["exec_AbC.1", "My%20Flow", "%C3%A4"])
-def test_read_of_a_name_that_no_server_should_make_is_a_read(name):
-    """A server under test may name things as it likes."""
-    effect = effect_of("GET", f"/api/executions/{name}")
-
-    assert effect.actions == {Action.READ}
-    assert effect.is_documented
-
-
 @pytest.mark.parametrize("path", ["/api/" + "%2e/" * 2000, f"/api/workflows/{'.' * 50_000}"])
 def test_path_with_too_many_readings_is_not_one_request(path):
     """And is judged in no time."""

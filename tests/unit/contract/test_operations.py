@@ -10,21 +10,6 @@ from knouds_harness.contract.operations import Action
 DOCUMENT = shipped_document()
 
 
-@pytest.fixture
-def run_workflow():
-    return DOCUMENT.operation_by_id["runWorkflow"]
-
-
-def test_required_capabilities_name_the_resource(run_workflow):
-    required = run_workflow.required_capabilities({"slug": "portrait"})
-
-    assert required == ("workflow:run", "workflow:portrait:run")
-
-
-def test_any_valid_key_suffices_without_a_required_capability():
-    assert DOCUMENT.operation_by_id["getWhoami"].admits(set(), {})
-
-
 @given(operation=st.sampled_from(DOCUMENT.operations), data=st.data())
 def test_path_leads_back_to_operation_and_values(operation, data):
     values = {name: data.draw(st.text(min_size=1)) for name in operation.path_parameters}

@@ -5,7 +5,6 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -63,12 +62,6 @@ def recording(sent):
     return recording
 
 
-def test_no_persona_sends_no_key(client_answering, recording, sent):
-    client_answering(recording).send(Request(method="GET", path="/api/health"))
-
-    assert "x-api-key" not in sent[0].headers
-
-
 @pytest.mark.parametrize("key", ["", "not-a-key", SECRETS["full"].swapcase(), "ключ"])
 def test_given_key_replaces_the_key_of_the_persona(client_answering, recording, sent, key: str):
     client_answering(recording).send(WHOAMI, key=Secret(key, "key:sent"))
@@ -105,40 +98,6 @@ def test_trace_id_can_be_set_by_profile_or_request(recording, sent, http, reques
     client.send(replace(WHOAMI, headers=request_headers))
 
     assert sent[0].headers.get("traceparent") == expected
-
-
-def test_exchange_holds_request_and_response(client_answering):
-    ticks = iter([10.0, 10.0, 10.1, 10.25])
-    answer = httpx.Response(
-        404,
-        headers=[("X-A", "1"), ("Content-Type", "application/json"), ("x-a", "2")],
-        content=b'{"code": "X"}',
-    )
-    client = client_answering(
-        answer, clock=lambda: next(ticks), now=lambda: datetime(2026, 11, 1, tzinfo=UTC)
-    )
-
-    exchange = client.send(WHOAMI)
-
-    assert exchange.id == "x00001"
-    assert exchange.url == "https://staging.example.com/api/whoami"
-    assert exchange.status == 404
-    assert exchange.header("X-a") == "1, 2"
-    assert exchange.code == "X"
-    assert exchange.elapsed_ms == 250
-    assert exchange.started_at.isoformat() == "2026-11-01T00:00:00+00:00"
-    assert exchange.request is WHOAMI
-    assert ("x-api-key", "{{key:full}}") in exchange.sent_headers
-
-
-def test_every_exchange_is_passed_to_the_callback(client_answering, recording):
-    seen: list[Exchange] = []
-    client = client_answering(recording, on_exchange=seen.append)
-
-    returned = [client.send(WHOAMI), client.send(RUN)]
-
-    assert seen == returned
-    assert [exchange.id for exchange in seen] == ["x00001", "x00002"]
 
 
 def test_query_is_encoded_and_base_path_is_kept(client_answering, recording, sent):

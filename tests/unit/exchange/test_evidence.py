@@ -45,14 +45,6 @@ def test_many_brackets_are_not_deep_nesting(body: bytes):
 
 
 @pytest.mark.parametrize(
-    ("body", "code"),
-    [({"code": "X"}, "X"), ({"code": 5}, None), ({"error": "x"}, None), (["code"], None), (None, None)],
-)
-def test_code_is_the_text_in_an_error_body(body: object, code: str | None):
-    assert exchange(400, body).code == code
-
-
-@pytest.mark.parametrize(
     ("written", "read"), [("4.0", 4), ("-0.0", 0), ("4e2", 400), ("4.5", 4.5), ("1e400", sys.float_info.max)]
 )
 def test_number_is_read_by_its_value(written, read):
@@ -60,12 +52,6 @@ def test_number_is_read_by_its_value(written, read):
     value = exchange(raw=written.encode()).json()
 
     assert (value, type(value)) == (read, type(read))
-
-
-def test_repeated_headers_are_joined():
-    answer = exchange(200, {}, headers={"X-RateLimit-Limit": "5", "x-ratelimit-limit": "6"})
-
-    assert answer.header("X-RATELIMIT-LIMIT") == "5, 6"
 
 
 def test_kept_bodies_are_bounded():

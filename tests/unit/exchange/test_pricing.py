@@ -9,7 +9,7 @@ from example_targets import make_target
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.pricing import Pricing, reported_charge
-from knouds_harness.targets.resources import Model, Workflow
+from knouds_harness.targets.resources import Workflow
 
 PORTRAIT = Workflow(slug="portrait", owner="ada")
 
@@ -67,18 +67,6 @@ def test_server_is_asked_once(client_answering):
         pricing.worst_case(PORTRAIT)
 
     assert asked == ["/api/workflows/portrait/schema"]
-
-
-def test_workflow_that_no_key_can_read_has_no_price(client_answering):
-    client = client_answering(httpx.Response(200, json={"estimatedCreditCost": 8}), target=make_target())
-
-    assert Pricing(client.send, client.target).worst_case(replace(PORTRAIT, owner="sam")) is None
-
-
-def test_model_without_a_price_in_the_profile_has_no_price(client_answering):
-    client = client_answering(httpx.Response(200, json={}))
-
-    assert Pricing(client.send, client.target).worst_case(Model(name="suno-v5")) is None
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-32-le"])

@@ -152,14 +152,6 @@ def test_slug_with_another_slug_as_its_prefix_is_kept_apart(tmp_path):
     ]
 
 
-def test_base_url_is_a_variable(tmp_path):
-    steps = [created(1, "h-0123456789ab"), on(2, "getWorkflow", "h-0123456789ab")]
-
-    sent, _ = sent_by(script(steps, shows=""), tmp_path, KNOUDS_BASE_URL="http://127.0.0.1:1")
-
-    assert sent[0].startswith("POST http://127.0.0.1:1/api/workflows ")
-
-
 def test_missing_key_is_reported_before_anything_is_sent(tmp_path):
     steps = [created(1, "h-0123456789ab", persona="other"), on(2, "getWorkflow", "h-0123456789ab")]
 
@@ -288,20 +280,6 @@ def test_minted_key_is_minted_again(tmp_path):
         f'POST {BASE}/__sandbox__/keys {{"account": "account-2"}} x-sandbox-token: t',
         f"GET {BASE}/api/whoami  x-api-key: fresh-key",
     ]
-
-
-def test_variables_are_those_of_the_profile():
-    text = script([exchange(1, "getWhoami"), exchange(2, "getWhoami")], shows="", names=NAMES)
-
-    assert 'base="${STAGING_URL:-https://staging.example.com}"' in text
-    assert ': "${STAGING_KEY:?export it first}"' in text
-    assert "KNOUDS" not in text
-
-
-def test_script_says_why_it_may_not_show_the_finding():
-    text = script([exchange(1, "getWhoami")], shows="a fact", why_not="It is a delivery.")
-
-    assert text.splitlines()[1:3] == ["# a fact", "# It is a delivery."]
 
 
 def test_overlapping_requests_are_concurrent():

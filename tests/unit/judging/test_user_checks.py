@@ -6,7 +6,7 @@ import pytest
 
 from knouds_harness.contract.operations import Source
 from knouds_harness.errors import UsageError
-from knouds_harness.judging.user_checks import fact, load_checks
+from knouds_harness.judging.user_checks import load_checks
 
 HEAD = "from knouds_harness.testing import Claim, check, fact\n"
 CHECK = '@check({})\ndef is_so(exchange):\n    """It is so."""\n    yield from ()\n'
@@ -46,8 +46,3 @@ def test_unusable_file_is_refused(tmp_path, text, says):
 def test_missing_file_is_refused(tmp_path):
     with pytest.raises(UsageError, match="no such Python file"):
         load_checks(tmp_path / "absent.py")
-
-
-def test_fact_names_are_checked():
-    with pytest.raises(ValueError, match="not a valid name of a fact"):
-        fact("Not this", "No.")

@@ -97,14 +97,5 @@ def test_figures_that_moved_by_more_than_the_accuracy_are_named(late_ms, is_move
     assert ("p50_ms" in moved(times([each + late_ms for each in took], took), delay([0.0]))) is is_moved
 
 
-def test_half_a_millisecond_is_never_named():
-    """It is less than a client itself needs per request."""
-    assert not moved(times([1.0] * 1000), delay([0.45] * 1000))
-
-
-def test_generator_without_beats_has_no_delay():
-    assert not moved(times([20.0] * 10), delay([]))
-
-
 def test_operation_without_times_has_no_figures():
     assert not moved(times([]), delay([100.0] * 100))

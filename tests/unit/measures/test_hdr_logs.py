@@ -6,8 +6,6 @@ from pathlib import Path
 import pytest
 from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
-from hypothesis import given
-from hypothesis import strategies as st
 
 from knouds_harness.measures.hdr_logs import HdrLogWriter, Interval, read_hdr_log
 from knouds_harness.measures.histograms import MAX_NS, Histogram
@@ -38,14 +36,6 @@ def test_log_is_read_back(path):
     assert list(read_hdr_log(written(path, *intervals))) == intervals
 
 
-@given(series=st.lists(st.text(st.characters(codec="utf-8"), min_size=1), min_size=1).map(tuple))
-def test_any_name_can_be_a_tag(tmp_path_factory, series):
-    path = tmp_path_factory.mktemp("logs") / "latency.hlog"
-    one = interval(0, 0.001, series=series)
-
-    assert list(read_hdr_log(written(path, one))) == [one]
-
-
 def test_other_tools_read_the_log(path):
     written(path, interval(3, *([0.010] * 99), 1.0))
     reader = HistogramLogReader(str(path), HdrHistogram(1, MAX_NS, 3))
@@ -66,13 +56,6 @@ def test_truncated_log_is_read_up_to_its_end(path):
     path.write_bytes(data[:-20])
 
     assert list(read_hdr_log(path)) == whole
-
-
-def test_line_can_be_read_as_soon_as_it_is_written(path):
-    with HdrLogWriter(path, start_unix_s=1_780_000_000.0) as log:
-        log.write(interval(0, 0.001))
-
-        assert list(read_hdr_log(path)) == [interval(0, 0.001)]
 
 
 def test_lines_leave_no_garbage(tmp_path):

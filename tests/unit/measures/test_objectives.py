@@ -89,14 +89,6 @@ def test_objective_without_a_measurement_is_missed(operation, measure, of):
     assert (judged.observed, judged.is_met) == (None, False)
 
 
-def test_star_stands_for_each_operation_that_was_sent():
-    objective = Objective(operation="*", measure="p99_ms", bound=6)
-
-    judged = judge_objectives([objective], [measured("getWhoami"), measured("getUsage", p99_ms=7)])
-
-    assert [(each.operation, each.is_met) for each in judged] == [("getWhoami", True), ("getUsage", False)]
-
-
 def test_star_in_a_name_stands_for_each_matching_operation():
     """An operation that was not sent is judged only if it is named without a star."""
     objective = Objective(operation="* async", measure="p99_ms", bound=6)
@@ -258,11 +250,6 @@ def test_objective_without_an_operation_is_over_all_operations():
 
     assert (together.operation, together.observed, together.is_met) == (ALL_OPERATIONS, 0.01, True)
     assert (each.operation, each.observed, each.is_met) == ("getWhoami", 0.03, False)
-
-
-@pytest.mark.parametrize("text", ["p99 < 1s", "* p99 < 1s", "* async p99 < 1s", "getWhoami p99 < 1s"])
-def test_objective_of_a_known_operation_is_accepted(text):
-    refuse_unknown_operations(parse_objectives([text]), ["getWhoami", "runWorkflow", "runWorkflow async"])
 
 
 @pytest.mark.parametrize("text", ["getWhoam p99 < 1s", "get*s p99 < 1s"])

@@ -15,25 +15,12 @@ def noise(seconds: int, seed: int = 1) -> Iterator[float]:
     return (chance.gauss(100, 5) for _ in range(seconds))
 
 
-def test_level_series_is_steady_from_the_beginning():
-    assert steady_from([200.0] * 30) == 0
-
-
 @pytest.mark.parametrize("seconds", [5, 12, 20])
 def test_slow_beginning_is_left_out(seconds):
     """A run whose first seconds are slower is steady after them, give or take two seconds."""
     values = [value + (60 if index < seconds else 0) for index, value in enumerate(noise(60))]
 
     assert steady_from(values) == pytest.approx(seconds, abs=2)
-
-
-def test_settling_times_become_steady():
-    """If they decay with a time constant of four seconds, they are steady within some four of those."""
-    values = [value + 200 * math.exp(-index / 4) for index, value in enumerate(noise(60))]
-
-    found = steady_from(values)
-    assert found is not None
-    assert 8 <= found <= 20
 
 
 @pytest.mark.parametrize("slope", [1, -1])

@@ -124,9 +124,3 @@ def test_unknown_route_and_method_have_the_envelope(ask, assert_refused):
     wrong = ask("PATCH", "/api/workflows/portrait", "full")
     assert_refused(wrong, 405, "METHOD_NOT_ALLOWED")
     assert set(wrong.headers["allow"].split(", ")) == {"DELETE", "GET", "HEAD", "PUT"}
-
-
-def test_head_answers_like_get_without_a_body(ask):
-    answer = ask("HEAD", "/api/whoami", "full")
-
-    assert (answer.status_code, answer.content) == (200, b"")

@@ -1,12 +1,11 @@
 """Rules for the document beyond OpenAPI, one test each; spec/README.md gives the reasons."""
 
 import re
-from collections import Counter
 
 import pytest
 
 from knouds_harness.contract.capabilities import is_capability
-from knouds_harness.contract.document import resolve, shipped_document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Source, placeholders
 
 DOCUMENT = shipped_document()
@@ -56,13 +55,6 @@ def operation_node(operation):
     return RAW["paths"][operation.path][operation.method.lower()]
 
 
-def test_references_lead_somewhere():
-    for pointer, node in NODES.items():
-        if "$ref" in node:
-            assert node["$ref"].startswith("#/"), pointer
-            assert resolve(RAW, node["$ref"]) is not None, pointer
-
-
 def test_cited_facts_and_sources_exist():
     for pointer, node in NODES.items():
         cited = {node.get("x-fact")} - {None}
@@ -71,87 +63,44 @@ def test_cited_facts_and_sources_exist():
         assert node.get("x-source", "docs") in ("overview", "docs", "assumed"), pointer
 
 
-def test_sections_have_the_usual_order():
-    order = [
-        "openapi",
-        "info",
-        "servers",
-        "tags",
-        "security",
-        "paths",
-        "webhooks",
-        "components",
-        "x-session-only-paths",
-        "x-facts",
-    ]
-
-    assert list(RAW) == order
-
-
 @EACH_OPERATION
-def test_operation_id_is_verb_and_noun(operation):
-    assert re.fullmatch(r"(get|list|create|update|move|delete|run|cancel)([A-Z][a-z]+)+", operation.id)
-
-
-@EACH_OPERATION
-def test_operation_is_described(operation):
+def test_operation_is_named_and_described(operation):
     node = operation_node(operation)
 
+    assert re.fullmatch(r"(get|list|create|update|move|delete|run|cancel)([A-Z][a-z]+)+", operation.id)
     assert node["description"].strip()
     assert not node["summary"].endswith(".")
+    assert node["tags"] in [[tag["name"]] for tag in RAW["tags"]]
 
 
 @EACH_OPERATION
-def test_operation_has_one_known_tag(operation):
-    assert operation_node(operation)["tags"] in [[tag["name"]] for tag in RAW["tags"]]
-
-
-@EACH_OPERATION
-def test_secured_operation_names_its_capabilities(operation):
-    exempt = operation.is_public or operation.id in ANY_VALID_KEY
-
-    assert bool(operation.alternatives) != exempt
-
-
-@EACH_OPERATION
-def test_capabilities_follow_the_grammar(operation):
+def test_operation_names_its_capabilities_and_refusals(operation):
     values = dict.fromkeys(operation.path_parameters, "harbour-at-dawn")
-
-    assert all(is_capability(capability) for capability in operation.required_capabilities(values))
-
-
-@EACH_OPERATION
-def test_only_runs_admit_bound_forms(operation):
     bound = [capability for capability in operation.alternatives if placeholders(capability)]
 
+    assert bool(operation.alternatives) != (operation.is_public or operation.id in ANY_VALID_KEY)
+    assert all(is_capability(capability) for capability in operation.required_capabilities(values))
     assert bool(bound) == operation.id.startswith("run")
-
-
-@EACH_OPERATION
-def test_secured_operation_answers_401(operation):
     assert (401 in operation.responses) != operation.is_public
-
-
-@EACH_OPERATION
-def test_operation_with_a_capability_answers_403(operation):
     assert (403 in operation.responses) == bool(operation.alternatives)
 
 
 @EACH_OPERATION
 def test_error_codes_are_those_of_the_examples(operation):
-    shown = {
-        example["code"]
+    """They fit the catalogue, and a key can provoke them."""
+    shown = [
+        (response.status, example)
         for response in operation.responses.values()
         if response.status >= 400
         for example in response.examples.values()
-    }
+    ]
 
-    assert shown == set(operation.error_codes)
-
-
-@EACH_OPERATION
-def test_codes_of_key_creation_are_on_no_operation(operation):
+    assert {example["code"] for _, example in shown} == set(operation.error_codes)
     assert all(DOCUMENT.error_codes[code].key_can_provoke for code in operation.error_codes)
+    for status, example in shown:
+        code = DOCUMENT.error_codes[example["code"]]
+        assert status in code.statuses
+        assert set(code.context_fields) <= set(example)
 
 
 def test_every_other_code_is_on_an_operation():
@@ -161,34 +110,13 @@ def test_every_other_code_is_on_an_operation():
 
 
 @EACH_OPERATION
-def test_request_body_has_examples(operation):
+def test_bodies_have_examples_and_responses_facts(operation):
     assert bool(operation.request_examples) == (operation.request_schema is not None)
-
-
-@EACH_OPERATION
-def test_response_has_examples(operation):
-    assert [response.status for response in operation.responses.values() if not response.examples] == []
-
-
-@EACH_OPERATION
-def test_error_example_fits_the_catalogue(operation):
     for response in operation.responses.values():
-        for example in response.examples.values() if response.status >= 400 else ():
-            code = DOCUMENT.error_codes[example["code"]]
-            assert response.status in code.statuses
-            assert set(code.context_fields) <= set(example)
-
-
-@EACH_OPERATION
-def test_assumed_success_cites_an_assumed_fact(operation):
-    for response in operation.responses.values():
+        assert response.examples, response.status
+        assert response.facts, response.status
         if response.status < 300 and response.source is Source.ASSUMED:
             assert DOCUMENT.facts[response.fact].source is Source.ASSUMED
-
-
-@EACH_OPERATION
-def test_response_cites_a_fact(operation):
-    assert [response.status for response in operation.responses.values() if not response.facts] == []
 
 
 def test_only_runs_document_server_errors():
@@ -315,22 +243,14 @@ def test_conflicts_are_noted_at_their_places():
     assert len(told) == len(in_conflict) == 3
 
 
-def test_fact_is_one_sentence():
-    odd = [fact.id for fact in DOCUMENT.facts.values() if not fact.says.endswith(".") or len(fact.says) > 160]
+def test_each_fact_is_one_sentence_of_its_own():
+    """Its id is an area and a statement."""
+    says = [fact.says for fact in DOCUMENT.facts.values()]
+    ids = re.compile(r"[a-z]+\.[a-z0-9]+(-[a-z0-9]+)*")
 
-    assert odd == []
-
-
-def test_fact_ids_are_area_and_statement():
-    assert [
-        fact for fact in DOCUMENT.facts if not re.fullmatch(r"[a-z]+\.[a-z0-9]+(-[a-z0-9]+)*", fact)
-    ] == []
-
-
-def test_no_two_facts_say_the_same():
-    assert [
-        says for says, count in Counter(fact.says for fact in DOCUMENT.facts.values()).items() if count > 1
-    ] == []
+    assert [each for each in says if not each.endswith(".") or len(each) > 160] == []
+    assert [fact for fact in DOCUMENT.facts if not ids.fullmatch(fact)] == []
+    assert len(set(says)) == len(says)
 
 
 def test_fact_is_cited_in_the_document():
@@ -352,11 +272,8 @@ LINKS = RAW["components"]["links"]
 
 @pytest.mark.parametrize("link", LINKS.values(), ids=LINKS)
 def test_link_fills_every_parameter_of_its_path(link):
+    """And says when it holds."""
     assert set(link["parameters"]) == set(DOCUMENT.operation_by_id[link["operationId"]].path_parameters)
-
-
-@pytest.mark.parametrize("link", LINKS.values(), ids=LINKS)
-def test_link_says_when_it_holds(link):
     assert link["description"].startswith("Holds ")
 
 

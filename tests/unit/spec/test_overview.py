@@ -50,27 +50,12 @@ def written_as_template(path):
 @ROWS
 def test_overview_row_has_its_operation(method, path, needs, operation_id):
     operation = DOCUMENT.operation_by_id[operation_id]
-
-    assert (operation.method, operation.path, operation.source) == (
-        method,
-        written_as_template(path),
-        Source.OVERVIEW,
-    )
-
-
-@ROWS
-def test_overview_row_needs_the_same_capability(method, path, needs, operation_id):
-    operation = DOCUMENT.operation_by_id[operation_id]
     expected = tuple(need.replace("<", "{").replace(">", "}") for need in needs or ())
 
+    assert (operation.method, operation.path) == (method, written_as_template(path))
+    assert operation.source is Source.OVERVIEW
     assert (operation.is_public, operation.alternatives) == (needs is NO_KEY, expected)
-
-
-@ROWS
-def test_async_overview_row_has_its_parameter(method, path, needs, operation_id):
-    asked = "?async=true" in path
-
-    assert not asked or "async" in DOCUMENT.operation_by_id[operation_id].query_parameters
+    assert "?async=true" not in path or "async" in operation.query_parameters
 
 
 def test_document_has_only_operations_of_the_overview():

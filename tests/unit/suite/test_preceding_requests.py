@@ -29,13 +29,6 @@ def ids(exchanges):
     return [each.id for each in exchanges]
 
 
-def test_single_request_has_only_itself():
-    steps = PrecedingRequests()
-    _, second = noted(steps, exchange(1, "getWhoami"), exchange(2, "getWhoami"))
-
-    assert steps.of(second) == (second,)
-
-
 def test_response_in_a_sequence_has_the_requests_before_it():
     steps = PrecedingRequests()
     noted(steps, exchange(1, "createWorkflow"))
@@ -74,13 +67,6 @@ def test_cancel_has_its_submit_and_the_polls_after_it():
     sent = noted(steps, submitted(1), about(2, "cancelExecution"), about(3, "getExecution"))
 
     assert ids(steps.of(sent[1])) == ["x00001", "x00002", "x00003"]
-
-
-def test_submit_has_only_itself():
-    steps = PrecedingRequests()
-    first, _ = noted(steps, submitted(1), about(2, "getExecution"))
-
-    assert steps.of(first) == (first,)
 
 
 def test_read_has_the_create_and_changes_of_its_resource():

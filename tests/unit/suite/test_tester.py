@@ -129,10 +129,6 @@ def test_endless_throttling_leaves_a_test_untested(make_tester):
     assert sum(waited) == 240
 
 
-def test_no_concurrent_requests_send_nothing(make_tester):
-    assert make_tester(lambda _: httpx.Response(200, json=WHOAMI)).send_at_once([]) == []
-
-
 def test_concurrent_responses_keep_the_order_of_their_requests(make_tester):
     """Each is sent and judged; a 429 among them is a response like any other."""
     tester = make_tester(
@@ -215,14 +211,6 @@ def test_forbidden_action_is_untested(make_tester):
         tester.send("runModel", full(tester), Call(path_values={"internalName": "m"}, json={"inputs": {}}))
 
 
-def test_run_over_budget_is_untested(make_tester):
-    tester = make_tester(lambda _: pytest.fail("sent"), credits=5)
-    call = Call(path_values={"internalName": "m"}, json={"inputs": {}}, cost_credits=6)
-
-    with pytest.raises(Untested, match=r"more credits than the 5 that limits\.credits allows"):
-        tester.send("runModel", full(tester), call)
-
-
 @pytest.fixture
 def refused_clip(make_tester):
     """A tester with that many credits whose target answers like this, and the requests; a clip costs 8."""
@@ -280,18 +268,6 @@ def test_run_over_the_credits_left_ends_the_run(refused_clip):
         tester.send("runWorkflow", None, CLIP)
 
     assert sent.count("/api/workflows/clip/run") == 1
-
-
-def test_finding_in_a_sequence_has_its_requests_and_a_script(make_tester):
-    tester = make_tester(lambda _: httpx.Response(401, json={"error": "No"}))
-    tester.recorder.steps.begin_sequence()
-    created = tester.send("createWorkflow", full(tester), Call(json={"name": "A"}))
-    exchange = tester.send("getWhoami", full(tester))
-
-    (finding,) = tester.judge(authentication.key_is_accepted, exchange)
-
-    assert finding.steps == (created.id, exchange.id)
-    assert finding.script.startswith("sh -eu <<'END'")
 
 
 @pytest.mark.parametrize(("concurrency", "at_once"), [(1, 1), (8, 8), (1_000_000, 64)])

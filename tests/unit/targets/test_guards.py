@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from knouds_harness.contract.effects import effect_of
 from knouds_harness.contract.operations import Action
-from knouds_harness.errors import ExitCode, GuardStop, NotSent
+from knouds_harness.errors import GuardStop, NotSent
 from knouds_harness.targets.guards import Guard, Pacer, check_load
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Limits
@@ -48,10 +48,6 @@ def test_production_is_refused_unless_the_command_line_agrees():
 
 def test_production_is_allowed_if_profile_and_command_agree():
     Guard(target("https://knouds.ai", production=True), yes_production=True)
-
-
-def test_guard_stop_has_its_own_exit_code():
-    assert GuardStop.exit_code == ExitCode.GUARD
 
 
 def test_other_host_is_refused():

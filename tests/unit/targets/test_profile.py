@@ -158,12 +158,6 @@ def test_similar_name_is_suggested(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         load_target(name)
 
 
-def test_owner_may_have_no_key(load):
-    text = ADDRESS + KEY + '[workflows.portrait]\nowner = "zoe"\n'
-
-    assert load(text, STAGING_KEY_FULL=FULL_KEY).workflows["portrait"].owner == "zoe"
-
-
 def test_builtin_profile_cannot_be_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     mine = Target(name="mine", base_url="http://127.0.0.1:1", source=tmp_path / "targets" / "mine.toml")

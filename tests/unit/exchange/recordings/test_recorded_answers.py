@@ -22,14 +22,6 @@ def get(transport, path):
         return client.get(path)
 
 
-def test_response_is_complete():
-    answer = get(RecordedTransport(WHOAMI), "/api/whoami")
-
-    assert answer.status_code == WHOAMI.exchange.status
-    assert answer.content == WHOAMI.exchange.body
-    assert answer.headers.multi_items() == [(name.lower(), value) for name, value in WHOAMI.exchange.headers]
-
-
 def test_async_client_gets_the_same_answer():
     async def ask():
         async with httpx.AsyncClient(transport=RecordedTransport(WHOAMI)) as client:

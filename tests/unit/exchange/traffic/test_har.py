@@ -60,11 +60,6 @@ def test_file_is_valid_after_every_entry(tmp_path: Path):
     writer.close()
 
 
-def test_empty_file_is_valid(tmp_path: Path):
-    with HarWriter(tmp_path / "x.har"):
-        assert json.loads((tmp_path / "x.har").read_text())["log"]["version"] == "1.2"
-
-
 @pytest.mark.parametrize("kept_share", [0.3, 0.6, 0.9, 0.99])
 def test_truncated_file_is_read_up_to_its_end(tmp_path: Path, kept_share: float):
     """Only the last entry is lost."""

@@ -175,33 +175,7 @@ def test_windows_end_a_minute_apart(later, is_kept):
 
 
 @pytest.mark.parametrize(
-    ("later", "is_kept"),
-    [
-        (admitted(86), True),
-        (admitted(3), True),
-        (admitted(87), False),
-        (admitted(99), False),
-        (admitted(99, end=END_UNIX_S + 60), True),
-        (REFUSED, True),
-        (PLAIN, True),
-    ],
-)
-def test_remaining_never_rises(later, is_kept):
-    """Within a window; other clients of the account may let it fall by more."""
-    earlier = [admitted(90), admitted(87), REFUSED, PLAIN, admitted(12, end=END_UNIX_S - 60)]
-
-    assert (broken(rate_limits.remaining_never_rises, later, earlier_runs=earlier) == set()) == is_kept
-
-
-@pytest.mark.parametrize(
     ("later", "is_kept"), [(admitted(0), False), (admitted(99, end=END_UNIX_S + 60), True), (REFUSED, True)]
 )
 def test_no_run_is_admitted_after_remaining_0(later, is_kept):
     assert (broken(rate_limits.remaining_never_rises, later, earlier_runs=[admitted(0)]) == set()) == is_kept
-
-
-@pytest.mark.parametrize(("wait", "is_kept"), [("40", True), ("60", True), ("3600", False), ("soon", True)])
-def test_retry_after_is_at_most_one_window(wait, is_kept):
-    answer = exchange(429, {"error": "x", "code": "RATE_LIMIT_EXCEEDED"}, headers={"retry-after": wait})
-
-    assert (broken(rate_limits.told_wait, answer) == set()) == is_kept

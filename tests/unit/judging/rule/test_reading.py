@@ -7,7 +7,7 @@ from run_records import DOCUMENT, exchange
 
 from knouds_harness.judging.rule.allowed import allowed
 from knouds_harness.judging.rule.asked import AskedRequest, Known, KnownResource
-from knouds_harness.judging.rule.reading import read, why_expected
+from knouds_harness.judging.rule.reading import read
 from knouds_harness.judging.rule.reasons import OVER_LIMIT, UNKNOWN_ROUTE
 
 FULL = frozenset({"workflow:read", "workflow:write", "workflow:run", "model:run", "execution:read"})
@@ -144,16 +144,6 @@ def test_body_that_was_not_captured_says_nothing():
     assert not facts(run, Known(), answered(run, 400, "INVALID_INPUTS"), False)
 
 
-def test_answer_of_a_gateway_says_nothing():
-    """Neither that a revoked key is accepted, nor that a workflow is there."""
-    revoked = replace(ADA, state="revoked")
-    page = replace(
-        exchange(1, "getWhoami", status=503, raw=b"busy"), headers=(("content-type", "text/plain"),)
-    )
-
-    assert list(read(page, allowed(asked("getWhoami"), revoked))) == []
-
-
 def test_refusal_without_a_reason_says_why_there_is_none():
     claims = read(answered(READ_OWN[0], 404, "NOT_FOUND"), allowed(*READ_OWN))
 
@@ -162,15 +152,6 @@ def test_refusal_without_a_reason_says_why_there_is_none():
     assert said == [
         f"no documented reason to refuse: the key works, the key holds {holds}, what it names exists"
     ]
-
-
-def test_reasons_are_told_with_yes_no_or_unknown():
-    told = why_expected(allowed(*READ_THEIRS_UNABLE))
-
-    assert "yes: the key lacks the capability → 403 CAPABILITY_DENIED" in told
-    assert "yes: it is somebody else's → 403 or 404" in told
-    assert "no: the key works" in told
-    assert "unknown: the rate-limit window may be full → 429 RATE_LIMIT_EXCEEDED" in told
 
 
 def test_sender_may_know_more_than_the_request_tells():

@@ -94,15 +94,6 @@ def test_every_report_names_lost_facts(compared):
     assert (case.get("name"), failure.get("message")) == (f"{LOST} is tested", f"{LOST}: needs {NEEDS}")
 
 
-def test_lost_fact_is_an_annotation(compared, monkeypatch, tmp_path):
-    monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
-
-    title = "verified in staging-check%2C not tested now"
-    assert f"::warning title={title}::{LOST}: needs {NEEDS}" in printed(compared)
-    assert LOST in (tmp_path / "summary.md").read_text()
-
-
 def test_annotations_say_how_many_facts_were_lost(tmp_path, against):
     """GitHub shows ten warnings per step."""
     run = made(tmp_path, 27, without_authentication)

@@ -34,22 +34,6 @@ def limiter(clock):
     return RateLimiter(now_unix_s=clock, edits=ActiveEdits())
 
 
-@pytest.mark.parametrize(
-    ("tier", "limit"), [("pro", 100), ("business", 1000), ("custom", 100), ("free", 100)]
-)
-def test_limit_is_that_of_the_tier(limiter, tier, limit):
-    remaining = [int(limiter.take(key(tier), "run")["X-RateLimit-Remaining"]) for _ in range(limit)]
-
-    assert remaining == list(range(limit - 1, -1, -1))
-    with pytest.raises(Refusal):
-        limiter.take(key(tier), "run")
-
-
-def test_unlimited_accounts_get_no_headers(limiter):
-    assert limiter.take(key("enterprise"), "run") == {}
-    assert limiter.take(key("pro", role="admin"), "run") == {}
-
-
 @given(steps=st.lists(st.floats(0, 30), max_size=400))
 def test_no_window_admits_more_than_the_limit(steps):
     clock = Clock(1_800_000_000.25)

@@ -8,16 +8,7 @@ from starlette.requests import Request
 
 from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.fault_points import ActiveEdits, Point
-from knouds_sandbox.faults.editing import (
-    changed,
-    on_answer,
-    on_refusal,
-    on_success,
-    sent_as,
-    with_header,
-    with_value,
-    without,
-)
+from knouds_sandbox.faults.editing import changed, on_answer, on_refusal, on_success, with_value, without
 
 
 @pytest.fixture
@@ -65,18 +56,3 @@ LESS_CODE = without("code")
 def test_edit_changes_what_it_names(make_answer, edit, status, body, left):
     """A path leads to each member that it names, and a change adds none that is missing."""
     assert apply(edit, make_answer(copy.deepcopy(body), status)).body == left
-
-
-def test_header_is_changed_or_removed_if_it_is_sent(make_answer):
-    """None removes it; a header that is not sent is not added."""
-    edit = on_answer("", with_header("limit", lambda limit: None if limit == "1" else "9"))
-
-    assert apply(edit, make_answer({}, limit="1")).headers == {}
-    assert apply(edit, make_answer({}, limit="2")).headers == {"limit": "9"}
-    assert apply(edit, make_answer({})).headers == {}
-
-
-def test_raw_bytes_replace_the_body(make_answer):
-    answer = apply(on_answer("", sent_as(b"", None, status=204)), make_answer({}, **{"content-type": "a/b"}))
-
-    assert (answer.status, answer.content, answer.headers) == (204, b"", {})

@@ -115,12 +115,6 @@ def test_first_of_several_preferences_wins(prefer, assert_refused):
     assert answer.headers["preference-applied"] == "example=legacy, delay_ms=1"
 
 
-def test_delay_is_added_to_the_normal_response(prefer):
-    answer = prefer("delay_ms=5", persona="full")
-
-    assert (answer.status_code, answer.headers["preference-applied"]) == (200, "delay_ms=5")
-
-
 def test_chosen_outcome_comes_as_often_as_asked(prefer):
     """Counted for a key, a path and a preference; another request begins anew."""
     asked = ("code=429, times=2", "GET", "/api/whoami", "full")

@@ -130,22 +130,6 @@ def test_no_request_can_have_an_effect(held, admits_all):
         assert path_values
 
 
-@pytest.mark.parametrize("capability", sorted(FULL))
-def test_each_capability_is_found(capability):
-    found = found_with(Server({"one-key": {capability}, "other-key": FULL - {capability}}))
-
-    assert found.keys[0].capabilities == (capability,)
-    assert set(found.keys[1].capabilities) == FULL - {capability}
-
-
-@pytest.mark.parametrize("form", ["workflow:own-3:run", "model:gpt-image-2:run"])
-def test_bound_form_is_found(form):
-    """A key that is denied the general form is tried with the known resources."""
-    found = found_with(Server({"full-key": FULL, "bound-key": {form}}))
-
-    assert found.keys[1].capabilities == (form,)
-
-
 def test_uncertain_bound_form_is_not_claimed():
     """A server that reads the body first refuses a malformed one, whatever the key holds."""
     server = Server({"full-key": FULL, "none-key": ()}, looks_at_body_first=True)
@@ -183,12 +167,6 @@ def test_admitted_request_is_reported():
     found = found_with(Server({"full-key": FULL}, admits_all=True))
 
     assert f"PUT /api/workflows/{NO_SUCH_WORKFLOW}/move was answered 200" in " ".join(found.remarks)
-
-
-def test_keys_of_one_account_share_its_name():
-    found = found_with(Server({"full-key": FULL, "none-key": ()}))
-
-    assert [key.user for key in found.keys] == ["business", "business"]
 
 
 def test_failing_whoami_ends_the_discovery():

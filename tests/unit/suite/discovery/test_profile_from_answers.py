@@ -6,7 +6,6 @@ import pytest
 from exchanges import exchange, refusal
 
 from knouds_harness.suite.discovery.profile_from_answers import (
-    FoundAccount,
     account_in,
     choose_workflows,
     holding_in,
@@ -19,13 +18,6 @@ from knouds_harness.suite.discovery.profile_from_answers import (
 )
 
 USER = {"id": "usr_1", "email": "a@example.com", "role": "user", "tier": "pro", "approved": True}
-
-
-def test_whoami_describes_an_account():
-    assert account_in(exchange(200, {"user": USER})) == FoundAccount(id="usr_1", tier="pro", role="user")
-    assert account_in(exchange(200, {"user": {**USER, "role": "admin"}})) == FoundAccount(
-        id="usr_1", tier="pro", role="admin"
-    )
 
 
 @pytest.mark.parametrize(
@@ -80,10 +72,6 @@ def test_list_is_read_as_an_array_and_within_an_object():
 
     assert summaries_in(exchange(200, listed)) == [{"slug": "portrait"}]
     assert summaries_in(exchange(200, {"total": 5, "workflows": listed})) == [{"slug": "portrait"}]
-
-
-def test_refused_list_is_empty():
-    assert summaries_in(refusal(403, "CAPABILITY_DENIED", required=["portrait"])) == []
 
 
 def test_chosen_workflows_are_of_all_kinds():

@@ -166,16 +166,6 @@ def test_drift_named_by_its_fingerprint_is_replayed(answer, expected, replayed, 
     assert result.status is expected
 
 
-def test_drift_is_not_replayed_by_default(tmp_path):
-    record, finding = finding_of(tmp_path, answer=TALKATIVE)
-
-    console = Console(file=StringIO())
-    code = replaying.replay(record.folder, None, target_name="mine", conditions=Conditions(), console=console)
-
-    assert finding.verdict is Verdict.ADDITIVE
-    assert code == ExitCode.KEPT
-
-
 @pytest.mark.parametrize(
     ("name", "says"),
     [
