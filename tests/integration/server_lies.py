@@ -469,11 +469,15 @@ def nothing_is_free(server, request, honest, kind):
     return honest()
 
 
+def has_inputs(body: Any) -> bool:
+    return isinstance(body, dict) and "inputs" in body
+
+
 @lie(
     "money",
     kinds={
         "no key": lambda request: not request.key,
-        "no inputs": lambda request: request.is_known and "inputs" not in (request.body or ()),
+        "no inputs": lambda request: request.is_known and not has_inputs(request.body),
         "unknown slug": lambda request: request.is_known and request.name not in MINE,
     },
 )

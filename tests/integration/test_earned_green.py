@@ -138,16 +138,17 @@ def test_verified_share_is_in_the_headline_of_every_report(knouds, profile_of, f
 
 
 @pytest.fixture
-def underpriced(tmp_path, sandbox):
+def underpriced(tmp_path):
     """A profile whose only workflow costs eight times what it says: its credits pay for one run."""
+    with running_sandbox() as sandbox:  # of its own: in a window that others have filled, a check waits
 
-    def underpriced(more=""):
-        limits = 'credits = 8\nsettle_s = 0\nfill_rate_windows = false\nallow = ["read", "run"]'
-        small = SmallProfile(folder=tmp_path, sandbox=sandbox, limits=limits)
-        small.key("pro", PRO, user="pia", tier="pro")
-        return small.resource(PORTRAIT.replace("= 8", "= 1") + more).written()
+        def underpriced(more=""):
+            limits = 'credits = 8\nsettle_s = 0\nfill_rate_windows = false\nallow = ["read", "run"]'
+            small = SmallProfile(folder=tmp_path, sandbox=sandbox, limits=limits)
+            small.key("pro", PRO, user="pia", tier="pro")
+            return small.resource(PORTRAIT.replace("= 8", "= 1") + more).written()
 
-    return underpriced
+        yield underpriced
 
 
 def test_check_that_runs_out_of_credits_is_cut_short(knouds, underpriced, folder):
