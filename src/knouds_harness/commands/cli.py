@@ -57,6 +57,10 @@ REMOVED_COMMANDS: Final = {
     "selftest": "each load run measures its own delay",
 }
 """Commands of earlier versions, each with what replaces it."""
+REMOVED_OPTIONS: Final = {
+    "--otlp-endpoint": "the prometheus receiver of an OpenTelemetry collector reads --metrics-port"
+}
+"""The same of options of `load`."""
 
 DEFECT: Final = "knouds-harness failed"
 _AGAIN_AFTER_S: Final = 0.02
@@ -93,6 +97,11 @@ class LazyGroup(click.Group):
         """Run the command; if its output is closed, end without a verdict."""
         try:
             return super().invoke(ctx)
+        except click.NoSuchOption as unknown:
+            if unknown.option_name not in REMOVED_OPTIONS:
+                raise
+            instead = REMOVED_OPTIONS[unknown.option_name]
+            raise UsageError(f"{unknown.option_name} was removed in 0.3.0: {instead}") from None
         except (BrokenPipeError, OutputClosed):  # click would end with 1, a breach, or print a line
             sys.exit(ExitCode.INTERRUPTED)
 

@@ -10,12 +10,10 @@ from threading import Event, Lock, Thread
 from typing import Final
 from urllib.parse import unquote
 
-from prometheus_client.core import Metric
-
 from knouds_harness.errors import RunRecordError, UsageError
 from knouds_harness.reporting.html import html
 from knouds_harness.reporting.load.live import live_report, waiting_report
-from knouds_harness.reporting.openmetrics import live_metrics, live_openmetrics
+from knouds_harness.reporting.openmetrics import live_openmetrics
 from knouds_harness.runs.load_progress import LoadProgress
 from knouds_harness.runs.load_record import read_results
 from knouds_harness.runs.load_results import LOAD_FILE, LoadResults
@@ -55,17 +53,11 @@ class LiveLoad:
             self._is_last_fetched.wait(_FETCHED_WITHIN_S)
 
     def metrics(self) -> str:
-        return live_openmetrics(*self._known())
-
-    def families(self) -> list[Metric]:
-        return live_metrics(*self._known())
-
-    def _known(self) -> tuple[LoadProgress | None, LoadResults | None]:
         folder, version = self._written()
         with self._lock:
             if folder and self._results[0] != version:
                 self._results = version, read_results(folder, [])
-            return self._progress, self._results[1]
+            return live_openmetrics(self._progress, self._results[1])
 
     def version(self) -> str:
         """Return the version of the page; it changes when the page does."""

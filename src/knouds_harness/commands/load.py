@@ -45,7 +45,7 @@ _GROUPS: Final[Mapping[str, str]] = {
     "Target and limits": "target faults credits plan_only yes yes_production",
     "Verdict": "objectives objective abort_on accuracy verified_share",
     "Highest rate": "find_capacity up_to repeats within_s",
-    "Output": "quiet metrics_port otlp_endpoint dashboard runs_folder help",
+    "Output": "quiet metrics_port dashboard runs_folder help",
 }
 
 
@@ -76,9 +76,6 @@ class WatchOptions:
         "Serve metrics as OpenMetrics on this port of 127.0.0.1 while load runs; 0 for a free one",
         type=click.IntRange(0, 65_535),
         metavar="PORT",
-    )
-    otlp_endpoint: str | None = option(
-        "Send the same metrics to this OTLP/HTTP collector, such as http://127.0.0.1:4318", metavar="URL"
     )
     dashboard: bool = option(
         "Serve the report while load runs, on --metrics-port or a free one", default=False
@@ -217,7 +214,6 @@ def _run(
 ) -> Launched:
     """Lead a load, or search for the highest rate, and show the progress."""
     from knouds_harness.command_output import CommandConsole
-    from knouds_harness.commands.otlp import exporting
     from knouds_harness.load.generator.launching import lead
     from knouds_harness.reporting.load.live import LiveView
 
@@ -226,10 +222,7 @@ def _run(
         live.show(progress)
 
     scenario, target = command.scenario.stem, command.target
-    with (
-        LiveView(CommandConsole(stderr=True, quiet=watch.quiet), title=f"{scenario} on {target}") as live,
-        exporting(served.families, watch.otlp_endpoint, scenario=scenario, target=target, warn=live.say),
-    ):
+    with LiveView(CommandConsole(stderr=True, quiet=watch.quiet), title=f"{scenario} on {target}") as live:
         if not isinstance(run, SearchOptions):
             return lead(run, environ(), on_progress=show)
         from knouds_harness.commands.load_capacity import search_capacity
@@ -248,9 +241,8 @@ def _scenario_of_own_mix(asked: Mapping[str, Any]) -> str:
 
 
 def _refuse_to_serve(watch: WatchOptions) -> None:
-    if watch.dashboard or watch.metrics_port is not None or watch.otlp_endpoint is not None:
-        asked = "--otlp-endpoint" if watch.metrics_port is None else "--metrics-port"
-        flag = "--dashboard" if watch.dashboard else asked
+    if watch.dashboard or watch.metrics_port is not None:
+        flag = "--dashboard" if watch.dashboard else "--metrics-port"
         raise UsageError(f"{flag} has no effect with --plan-only: nothing is sent\n  Leave it out.")
 
 

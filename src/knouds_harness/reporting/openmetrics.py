@@ -53,13 +53,9 @@ def openmetrics(record: RunRecord) -> str:
     return _text([*_of_every_run(record), *of_kind])
 
 
-def live_metrics(progress: LoadProgress | None, load: LoadResults | None) -> list[Metric]:
-    """Return the metrics of a running load."""
-    return [*(_of_progress(progress) if progress else ()), *(_by_operation(load) if load else ())]
-
-
 def live_openmetrics(progress: LoadProgress | None, load: LoadResults | None) -> str:
-    return _text(live_metrics(progress, load))
+    """Render the metrics of a running load."""
+    return _text([*(_of_progress(progress) if progress else ()), *(_by_operation(load) if load else ())])
 
 
 def _text(metrics: Iterable[Metric]) -> str:

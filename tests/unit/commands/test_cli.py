@@ -15,7 +15,7 @@ from checking import run_unread
 from click.testing import CliRunner
 
 from knouds_harness import commands
-from knouds_harness.commands.cli import COMMANDS, FIRST_COMMANDS, REMOVED_COMMANDS, cli, command_named
+from knouds_harness.commands.cli import COMMANDS, FIRST_COMMANDS, REMOVED_COMMANDS, REMOVED_OPTIONS, cli, command_named
 from knouds_harness.errors import ExitCode, UsageError
 
 HEAVY = [
@@ -112,6 +112,15 @@ def test_removed_command_says_what_replaces_it(name):
     assert done.exception.exit_code == 2
     assert str(done.exception) == f"{name} was removed in 0.3.0: {REMOVED_COMMANDS[name]}"
     assert name not in COMMANDS
+
+
+@pytest.mark.parametrize("option", REMOVED_OPTIONS)
+@pytest.mark.parametrize("value", [["x"], []])
+def test_removed_option_says_what_replaces_it(option, value):
+    done = CliRunner().invoke(cli, ["load", "reads", option, *value])
+
+    assert isinstance(done.exception, UsageError)
+    assert str(done.exception) == f"{option} was removed in 0.3.0: {REMOVED_OPTIONS[option]}"
 
 
 def test_unknown_command_is_refused():
