@@ -58,7 +58,8 @@ REMOVED_COMMANDS: Final = {
 }
 """Commands of earlier versions, each with what replaces it."""
 REMOVED_OPTIONS: Final = {
-    "--otlp-endpoint": "the prometheus receiver of an OpenTelemetry collector reads --metrics-port"
+    "--dashboard": "the terminal shows a load as it runs, and so does the Grafana board on --metrics-port",
+    "--otlp-endpoint": "the prometheus receiver of an OpenTelemetry collector reads --metrics-port",
 }
 """The same of options of `load`."""
 

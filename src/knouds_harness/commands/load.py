@@ -29,7 +29,7 @@ from knouds_harness.option_declarations import (
 from knouds_harness.suite.options import RunOptions
 
 if TYPE_CHECKING:
-    from knouds_harness.commands.live_server import LiveLoad
+    from knouds_harness.commands.live_server import LiveMetrics
     from knouds_harness.load.generator.launching import Launched, StartedProcess
     from knouds_harness.runs.load_progress import LoadProgress
 
@@ -45,7 +45,7 @@ _GROUPS: Final[Mapping[str, str]] = {
     "Target and limits": "target faults credits plan_only yes yes_production",
     "Verdict": "objectives objective abort_on accuracy verified_share",
     "Highest rate": "find_capacity up_to repeats within_s",
-    "Output": "quiet metrics_port dashboard runs_folder help",
+    "Output": "quiet metrics_port runs_folder help",
 }
 
 
@@ -76,9 +76,6 @@ class WatchOptions:
         "Serve metrics as OpenMetrics on this port of 127.0.0.1 while load runs; 0 for a free one",
         type=click.IntRange(0, 65_535),
         metavar="PORT",
-    )
-    dashboard: bool = option(
-        "Serve the report while load runs, on --metrics-port or a free one", default=False
     )
 
 
@@ -143,8 +140,8 @@ def load(
         locust_options = (scenario, *locust_options)
         scenario = None
     file = scenario_file(scenario or _scenario_of_own_mix(asked))
-    if asked["plan_only"]:
-        _refuse_to_serve(watch)
+    if asked["plan_only"] and watch.metrics_port is not None:
+        raise UsageError("--metrics-port has no effect with --plan-only: nothing is sent\n  Leave it out.")
     asked["objectives"] = asked["objectives"] or usual_objectives(target)
     arguments = ["--target", target, *_run_options(asked, is_search=find_capacity)]
     arguments += ["--processes", str(processes)] if processes else []
@@ -171,20 +168,19 @@ def load(
         environ = until_loaded.enter_context(starting(target, faults=faults))
         # What follows takes a second to import, as long as Locust and the sandbox take to start.
         from knouds_harness.command_output import CommandConsole
-        from knouds_harness.commands.live_server import LiveLoad, serving
+        from knouds_harness.commands.live_server import LiveMetrics, serving
         from knouds_harness.reporting.render import render_and_print
 
-        served = LiveLoad()
-        with serving(served, port=watch.metrics_port, has_page=watch.dashboard) as address:
-            if address:
-                name = f"dashboard {address}/" if watch.dashboard else f"metrics {address}/metrics"
-                click.echo(name, err=True)
+        served = LiveMetrics()
+        with serving(served, port=watch.metrics_port) as url:
+            if url:
+                click.echo(f"metrics {url}", err=True)
             launched = _run(command, process or search, asked, environ, watch=watch, served=served)
             until_loaded.close()
             if launched.note:
                 click.echo(f"error: {launched.note}", err=True)
             if launched.folder is not None:
-                served.end(render_and_print(launched.folder, console=CommandConsole()).html)
+                render_and_print(launched.folder, console=CommandConsole())
     sys.exit(launched.exit_code)
 
 
@@ -210,7 +206,7 @@ def _run(
     environ: Callable[[], Mapping[str, str]],
     *,
     watch: WatchOptions,
-    served: LiveLoad,
+    served: LiveMetrics,
 ) -> Launched:
     """Lead a load, or search for the highest rate, and show the progress."""
     from knouds_harness.command_output import CommandConsole
@@ -238,12 +234,6 @@ def _scenario_of_own_mix(asked: Mapping[str, Any]) -> str:
             "  Name one, or say what to send: --mix run=3,whoami=1, --workflow SLUG, --model NAME."
         )
     return OWN_MIX
-
-
-def _refuse_to_serve(watch: WatchOptions) -> None:
-    if watch.dashboard or watch.metrics_port is not None:
-        flag = "--dashboard" if watch.dashboard else "--metrics-port"
-        raise UsageError(f"{flag} has no effect with --plan-only: nothing is sent\n  Leave it out.")
 
 
 def _refuse_what_belongs_to_a_search(asked: Mapping[str, Any]) -> None:

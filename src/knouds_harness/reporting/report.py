@@ -235,8 +235,6 @@ class Report:
         about: When, where and how long, in a line.
         lead: The question that the run answers; HTML only.
         tiles: Figures of the first screen: number, name, status of the facts it leads to (or empty), tone.
-        version: The version of a page that is served during the run; None for a self-contained file.
-        folder: Where the record of such a run is.
     """
 
     headline: Headline
@@ -250,8 +248,6 @@ class Report:
     origin: str = ""
     charts: object = None
     scripts: Sequence[str] = ()
-    version: str | None = None
-    folder: str = ""
 
     def on(self, medium: Medium) -> list[Section]:
         return [section for section in self.sections if section.on(medium)]

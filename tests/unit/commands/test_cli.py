@@ -15,7 +15,14 @@ from checking import run_unread
 from click.testing import CliRunner
 
 from knouds_harness import commands
-from knouds_harness.commands.cli import COMMANDS, FIRST_COMMANDS, REMOVED_COMMANDS, REMOVED_OPTIONS, cli, command_named
+from knouds_harness.commands.cli import (
+    COMMANDS,
+    FIRST_COMMANDS,
+    REMOVED_COMMANDS,
+    REMOVED_OPTIONS,
+    cli,
+    command_named,
+)
 from knouds_harness.errors import ExitCode, UsageError
 
 HEAVY = [

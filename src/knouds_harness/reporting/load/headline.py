@@ -36,8 +36,8 @@ def load_headline(record: RunRecord, load: LoadResults) -> Headline:
     elif record.outcome is RunOutcome.STOPPED:
         reason = (record.note or "no reason was recorded").splitlines()[0]
         tone, title, detail = "warn", "Stopped early", f"{reason.rstrip('.')}. {figures}"
-    elif record.outcome in (RunOutcome.RUNNING, RunOutcome.INTERRUPTED):
-        tone, title, detail = "warn", record.outcome.value.capitalize(), figures
+    elif record.outcome is RunOutcome.INTERRUPTED:
+        tone, title, detail = "warn", "Interrupted", figures
     else:
         tone, title, detail = _verdict(load, figures)
     usage = record.counts.usage

@@ -1,8 +1,6 @@
 """Shows a running load: a live view in a terminal, a line now and then elsewhere."""
 
 from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
 from typing import Final, Self
 
 from rich.console import Console, Group, RenderableType
@@ -11,13 +9,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from knouds_harness.errors import RunRecordError
-from knouds_harness.reporting.load.report import load_report
-from knouds_harness.reporting.report import Headline, Report
-from knouds_harness.runs.findings import RunOutcome
 from knouds_harness.runs.load_progress import LoadProgress
 from knouds_harness.runs.operation_load import STATUSES, RequestStatus
-from knouds_harness.runs.record import read_run
 
 _LINE_EVERY_S: Final = 5.0
 _LATER_EVERY_S: Final = 30.0
@@ -159,23 +152,3 @@ def _lag(progress: LoadProgress) -> str:
     if progress.lateness_p99_ms is None:
         return f"lag p99: {loop}"
     return f"lag p99: sending {progress.lateness_p99_ms:.1f} ms, {loop}"
-
-
-def live_report(folder: Path, *, version: str) -> Report:
-    """Make the report of a running load; in a browser it follows ``/version`` of its server."""
-    record = read_run(folder)
-    if record.load is None:
-        raise RunRecordError(f"{folder}: has no figures yet")
-    running = replace(record, outcome=RunOutcome.RUNNING, exit_code=None, note="")
-    report = load_report(running, record.load)
-    return replace(report, version=version, folder=str(folder), scripts=(*report.scripts, "live.js"))
-
-
-def waiting_report() -> Report:
-    """Make the page until there are figures, which follows ``/version`` too."""
-    return Report(
-        headline=Headline(tone="warn", title="Starting", detail="Figures appear as soon as there are some."),
-        file="",
-        scripts=("live.js",),
-        version="",
-    )
