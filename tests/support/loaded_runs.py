@@ -139,7 +139,6 @@ def _everything(
             to_accept=times(60.0, 180.0),
             to_final=times(480.0, 900.0),
             lost_to_polling=times(120.0, 480.0),
-            webhook_delay=times(30.0, 90.0),
             polls={1: 20, 2: 200, 3: 80},
         ),
         capacity=_capacity(),

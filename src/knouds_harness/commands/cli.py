@@ -59,6 +59,7 @@ REMOVED_COMMANDS: Final = {
 """Commands of earlier versions, each with what replaces it."""
 REMOVED_OPTIONS: Final = {
     "--dashboard": "the terminal shows a load as it runs, and so does the Grafana board on --metrics-port",
+    "--finish": "load polls asynchronous runs, and check judges their deliveries",
     "--otlp-endpoint": "the prometheus receiver of an OpenTelemetry collector reads --metrics-port",
 }
 """The same of options of `load`."""

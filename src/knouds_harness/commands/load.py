@@ -40,8 +40,7 @@ _EPILOG = """Open model (--rate): tasks start on a schedule, however slow the an
 # The groups of --help, by the names of parameters.
 _GROUPS: Final[Mapping[str, str]] = {
     "Load": """rate users duration_s warm_up_s mix workflow model inputs inputs_order stages
-        shape base steps spacing think seed
-        finish processes pin""",
+        shape base steps spacing think seed processes pin""",
     "Target and limits": "target faults credits plan_only yes yes_production",
     "Verdict": "objectives objective abort_on accuracy verified_share",
     "Highest rate": "find_capacity up_to repeats within_s",

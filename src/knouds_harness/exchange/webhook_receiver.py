@@ -1,4 +1,4 @@
-"""The receiver of webhook deliveries for ``check`` and ``load``; it keeps deliveries or passes them on."""
+"""The receiver of webhook deliveries , which keeps them."""
 
 import errno
 import re
@@ -88,11 +88,10 @@ def payload_of(body: bytes | None) -> JSON:
 
 
 IsToRefuse = Callable[[Delivery], bool]
-Listener = Callable[[Delivery], object]
 
 
 class Receiver:
-    """Receives deliveries until its context ends, in threads, or in greenlets if gevent patched them.
+    """Receives deliveries in threads until its context ends.
 
     Attributes:
         dropped: How many deliveries were dropped, the largest first, to limit memory.
@@ -105,7 +104,6 @@ class Receiver:
         self._deliveries: list[Delivery] = []
         self._kept_bytes = 0
         self._is_to_refuse: IsToRefuse = _nothing
-        self._listeners: list[Listener] = []
         self._came = 0
         self._host = host
         self._server = _bound(host, port, _handler(self._take))
@@ -127,10 +125,6 @@ class Receiver:
     def url(self, path: str) -> str:
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self.address[1]}{path}"
-
-    def hand_on(self, listener: Listener) -> None:
-        """Call ``listener`` with each delivery from now on, and keep no deliveries."""
-        self._listeners.append(listener)
 
     def refuse_first(self, is_meant: Callable[[Delivery], bool]) -> None:
         """Refuse the first delivery of each execution, if ``is_meant`` selects it; accept later attempts."""
@@ -173,10 +167,6 @@ class Receiver:
             )
             if self._is_to_refuse(delivery):
                 delivery = replace(delivery, status=_REFUSED)
-            if self._listeners:
-                for listener in self._listeners:
-                    listener(delivery)
-                return delivery.status
             self._deliveries.append(delivery)
             self._kept_bytes += delivery.size_bytes
             while self._kept_bytes > _MOST_KEPT_BYTES:

@@ -34,9 +34,6 @@ ASK_FINAL_REPORT: Final = "knouds-ask-final-report"
 IS_FINAL: Final = "knouds_is_final"
 """In a worker's report: true if it is the last."""
 
-DELIVERED: Final = "knouds-delivered"
-"""Master to worker: a run whose end was delivered, as its execution, its status, and when that came."""
-
 SILENCE_S: Final = 10.0
 """A worker stops if it hears nothing from its master for this long. Locust's master takes a silent worker for
 lost after some four seconds."""

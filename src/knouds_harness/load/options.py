@@ -38,7 +38,6 @@ MOST_USERS: Final = 100_000
 """This many take a gigabyte of memory."""
 MOST_STEPS: Final = 1_000
 ORDERS: Final = ("in-turn", "random")
-FINISHES: Final = ("poll", "webhook")
 _THINK_TIME: Final = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)(?:-(\d{1,6}(?:\.\d{1,6})?))?")
 
 
@@ -192,9 +191,6 @@ class LoadOptions:
     )
     pin: bool = option("Keep each process that sends on a processor core of its own", default=False)
     plan_only: bool = option("Print the plan and its cost, and send nothing", default=False)
-    finish: str = option(
-        "How completion of async runs is detected", default="poll", type=click.Choice(FINISHES)
-    )
     yes: bool = option("Allow load on another machine", default=False)
     yes_production: bool = option("Allow a profile with production = true", default=False)
     progress_descriptor: int | None = option("A pipe", in_click=False, is_hidden=True)

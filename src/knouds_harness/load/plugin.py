@@ -37,7 +37,6 @@ from knouds_harness.load.leader.results import objectives_of, scenario_name
 from knouds_harness.load.messages import STOP, secure
 from knouds_harness.load.mix import parse_mix, read_traffic_inputs, running_only, tasks_of
 from knouds_harness.load.options import LoadOptions, add_options, read_options
-from knouds_harness.load.workload.deliveries import as_told, key_told
 from knouds_harness.load.workload.input_lines import InputFile, read_input_file, refuse_idle_lines
 from knouds_harness.load.workload.plan import forecast
 from knouds_harness.load.workload.preflight import (
@@ -244,9 +243,6 @@ def _begin(environment: Environment) -> LeadingRun | GeneratingRun:
         for each in warnings:
             sys.stderr.write(f"warning: {each}\n")
             run.note(each)
-        if run.deliveries and setup.target:
-            keys = [as_told(each, setup.target) for each in run.deliveries.keys]
-            environment.parsed_options.ahead["receivers"] = keys
     except HarnessError as error:
         sys.stderr.write(f"error: {printable(str(error))}\n")
         if isinstance(environment.runner, WorkerRunner):
@@ -281,10 +277,6 @@ def _set_up(environment: Environment, options: LoadOptions) -> tuple[LoadSetup, 
     inputs = _read_inputs(environment, options, target)
     _take_mix(environment, options, inputs)
     scenarios = scenarios_in(user_classes)
-    if options.finish == "webhook" and scenarios and not any(map(has_runs, scenarios)):
-        raise UsageError(
-            "--finish webhook has no effect: no task of this scenario runs anything\n  Leave it out."
-        )
 
     def workload_at(prices: Mapping[str, float], *, unknown: float | None = None) -> Workload:
         """Return the workload; runs of unknown price cost ``unknown``, or are left out if that is None."""
@@ -314,8 +306,7 @@ def _set_up(environment: Environment, options: LoadOptions) -> tuple[LoadSetup, 
         )
         parsed["ahead"] = {"prices": dict(ahead.prices), "marks": dict(ahead.marks)}  # for workers
     environment.host = target.base_url
-    receivers = [key_told(target, *each) for each in ahead.receivers or ()]
-    workload = workload_at(ahead.prices).on(target, receivers=receivers)
+    workload = workload_at(ahead.prices)
     _, warnings = forecast(workload, options, user_classes, is_asked=True, inputs=inputs)
     setup = LoadSetup(options=options, target=target, workload=workload, inputs=inputs, ahead=ahead)
     return setup, [*ahead.about_costs, *warnings]

@@ -7,7 +7,6 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any, Final
 
 import gevent
@@ -123,45 +122,7 @@ def _follow(user: ScenarioUser, run_request: RunRequest, *, cancel_after_s: floa
             expected=(200, 202, 400, 409),  # the last two if the run has ended meanwhile
             runner=run_request.persona,
         )
-    if not _is_delivered(user, submitted, execution_id, run_request, submitted_s):
-        _poll(user, path, run_request, submitted_s)
-
-
-def _is_delivered(
-    user: ScenarioUser, submitted: Response, execution_id: str, run_request: RunRequest, submitted_s: float
-) -> bool:
-    waiter = user.load_run.delivery_waiter
-    delivery = _member(submitted, "webhookDelivery")
-    if waiter is None:
-        return False
-    if not (isinstance(delivery, dict) and delivery.get("configured") is True):
-        waiter.unconfigured += 1
-        return False
-    arrival = waiter.await_arrival(
-        execution_id,
-        timeout_s=(run_request.deadline_s or _DEADLINE_S) - (time.perf_counter() - submitted_s),
-        submitter=run_request.persona,
-    )
-    if arrival is None and waiter.is_over:
-        return False  # the delivery may still come; polling finds the end while there is time
-    if arrival is None or not is_final(arrival.status):
-        user.load_run.note_cycle(cycles.UNDELIVERED, 0.0)
-        return False
-    to_final_ms = (time.perf_counter() - submitted_s) * 1e3
-    path = f"/api/executions/{execution_id}"
-    ended_unix_s = _unix_s(_member(user.call("getExecution", path, runner=run_request.persona), "endedAt"))
-    user.load_run.note_cycle(cycles.FINAL + arrival.status, to_final_ms)
-    if ended_unix_s is not None:
-        user.load_run.note_cycle(cycles.DELAY, (arrival.at_unix_s - ended_unix_s) * 1e3)
-    return True
-
-
-def _unix_s(text: object) -> float | None:
-    """Read ``endedAt`` of an execution; no source promises that it is there, or a time."""
-    try:
-        return datetime.fromisoformat(text).timestamp() if isinstance(text, str) else None
-    except (ValueError, OverflowError):
-        return None
+    _poll(user, path, run_request, submitted_s)
 
 
 def _poll(user: ScenarioUser, path: str, run_request: RunRequest, submitted_s: float) -> None:

@@ -109,7 +109,6 @@ class Cycles:
         lost_to_polling: Time from the last poll that saw a run in flight to the one that saw its end: the
             most that polling can have added.
         polls: How many cycles took each number of polls.
-        webhook_delay: Time from the end that the target states until the delivery came; by two clocks.
     """
 
     submitted: int
@@ -117,9 +116,7 @@ class Cycles:
     to_accept: Times
     to_final: Times
     lost_to_polling: Times
-    webhook_delay: Times
     polls: Mapping[int, int]
-    undelivered: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,6 @@
 """Exit codes of `knouds-harness load`, and the messages with them."""
 
 import json
-import socket
 
 import pytest
 from checking import sampled
@@ -39,7 +38,6 @@ def test_missed_objective_ends_with_1_and_is_named_first(profile, runs, tmp_path
             (("reads", "--", "--no-such-option"), "error: unrecognized arguments: --no-such-option\n"),
             (("reads", "--up-to", "9"), "--up-to belongs to --find-capacity"),
             (("reads", "--within", "10m"), "--within belongs to --find-capacity"),
-            (("reads", "--finish", "webhook", *CLOSED), "no task of this scenario runs anything"),
             (("reads", "--objective", "p98 < 3s"), "p98 is not a metric"),
             (("reads", "--objective", "getWhoam p95 < 3s"), 'Did you mean "getWhoami"?'),
             (("reads", "--plan-only", "--objective", "getWhoam p95 < 3s"), 'Did you mean "getWhoami"?'),
@@ -85,18 +83,6 @@ def test_broken_locust_file_is_explained(runs, tmp_path, text, says):
     assert says in loaded.err
     assert not {"Traceback", "__main__", "--progress-descriptor"} & {*loaded.err.split()}
     assert "__main__.py" not in loaded.err
-
-
-@pytest.mark.nightly
-def test_taken_port_for_deliveries_ends_with_2(runs, tmp_path, sandbox):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}/hook"
-        profile = write_profile(tmp_path, sandbox, webhook=f'url = "{url}"')
-        loaded = load(runs, "async_cycles", "--target", str(profile), "--finish", "webhook", *CLOSED)
-
-    assert loaded.exit_code == ExitCode.USAGE
-    assert "deliveries cannot be received" in loaded.err
-    assert loaded.found is None
 
 
 def test_unreachable_target_ends_with_3(runs, tmp_path, sandbox):

@@ -11,7 +11,6 @@ from example_targets import free_port, write_profile
 from loading import load
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.load.invariants.tallies import ONE_DELIVERY
 from knouds_harness.reporting.markdown import escaped
 from knouds_harness.runs.load_results import Invariant
 from knouds_sandbox.faults import FAULTS
@@ -161,38 +160,3 @@ def test_rate_limit_is_crossed_and_kept(tmp_path):
     assert sum(each.admitted for each in windows) == by_status["ok"]
     assert sum(each.throttled for each in windows) == by_status["throttled"]
     assert loaded.exit_code in {ExitCode.KEPT, ExitCode.INVALID_MEASUREMENT}
-
-
-def delivered_once(loaded):
-    (invariant,) = (each for each in loaded.results.invariants if each.fact == ONE_DELIVERY[0])
-    return invariant
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize(("fault", "state"), [((), "kept"), (("--fault", "webhook-sent-twice"), "broken")])
-def test_deliveries_that_users_wait_for_are_counted(tmp_path, fault, state):
-    """On the built-in sandbox, whose keys with a webhook are minted for the run."""
-    loaded = verified(tmp_path, "sandbox", "--finish", "webhook", *fault, *CYCLES)
-
-    invariant = delivered_once(loaded)
-    cycles = loaded.results.cycles
-    assert invariant.state == state
-    assert cycles is not None
-    assert invariant.seen == sum(cycles.endings.values()) > 0
-    assert not invariant.broken or "observed 2 deliveries" in invariant.example
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("finish", ["poll", "webhook"])
-def test_missing_delivery_is_a_breach(tmp_path, finish):
-    """A user that waits in vain polls the end of the run before the load is over."""
-    elsewhere, here = (f"http://127.0.0.1:{free_port()}/hooks" for _ in range(2))
-    with running_sandbox(webhook_url=elsewhere) as sandbox:
-        webhook = f'url = "{here}"\ndeadline_s = 1'
-        profile = str(write_profile(tmp_path, sandbox, webhook=webhook))
-        loaded = verified(tmp_path, profile, "--finish", finish, *CYCLES, "--", "--stop-timeout", "6")
-
-    invariant = delivered_once(loaded)
-    assert loaded.exit_code == ExitCode.BREACH
-    assert invariant.broken == invariant.seen > 0
-    assert "no delivery" in invariant.example

@@ -54,20 +54,6 @@ def test_first_delivery_of_each_execution_is_refused(receiver):
     assert [each.is_taken for each in receiver.deliveries] == [False, True, False, True, True]
 
 
-def test_deliveries_passed_to_a_callback_are_not_kept(receiver):
-    came = []
-    receiver.hand_on(
-        lambda delivery: came.append((delivery.number, delivery.execution_id, delivery.signature))
-    )
-
-    for execution_id in ("x", "y"):
-        body = f'{{"executionId": "{execution_id}"}}'.encode()
-        post(receiver.url("/a"), content=body, headers={"x-knouds-signature": "t=1,v1=2"})
-
-    assert came == [(1, "x", "t=1,v1=2"), (2, "y", "t=1,v1=2")]
-    assert receiver.deliveries == []
-
-
 def test_refusing_can_be_ended(receiver):
     receiver.refuse_first(lambda _: True)
     receiver.take_all()

@@ -39,17 +39,12 @@ def one_each(exchange: Exchange, *, taken: int) -> Iterator[Claim]:
     ``taken`` is the number of deliveries of the polled execution that the receiver accepted.
     """
     if status_in(exchange) in FINAL:
-        yield is_one(taken)
-
-
-def is_one(taken: int) -> Claim:
-    """Claim that an ended execution was delivered once."""
-    return Claim(
-        fact="webhook.one-per-ended-execution",
-        holds=taken == 1,
-        expected="one delivery",
-        observed=f"{taken} deliveries" if taken else "no delivery in time",
-    )
+        yield Claim(
+            fact="webhook.one-per-ended-execution",
+            holds=taken == 1,
+            expected="one delivery",
+            observed=f"{taken} deliveries" if taken else "no delivery in time",
+        )
 
 
 @check("webhook.one-per-ended-execution", needs=_NEEDS)

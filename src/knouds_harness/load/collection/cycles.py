@@ -10,7 +10,7 @@ from knouds_harness.runs.load_results import Cycles
 
 CYCLE: Final = "cycle"
 """The name under which cycles (asynchronous runs from submit to end) are recorded, like an operation."""
-ACCEPT, UNDELIVERED = "to accept", "undelivered"
+ACCEPT: Final = "to accept"
 FINAL: Final = "to final "
 """Before the final status, or ``UNFINISHED`` where none was seen."""
 UNFINISHED: Final = "unfinished"
@@ -18,8 +18,6 @@ UNSEEN: Final = "unseen"
 """From the last poll that saw a run in flight to the one that saw its end."""
 POLLS: Final = "polls"
 """A number, not a time; exact up to more polls than a cycle takes."""
-DELAY: Final = "webhook delay"
-"""From the end that the target states until the delivery came."""
 
 
 def cycles(histograms: Mapping[SeriesKey, Histogram]) -> Cycles | None:
@@ -38,7 +36,5 @@ def cycles(histograms: Mapping[SeriesKey, Histogram]) -> Cycles | None:
         to_accept=times(by_measure.get(ACCEPT, nothing)),
         to_final=times(merged(each for ending, each in by_ending.items() if ending != UNFINISHED)),
         lost_to_polling=times(by_measure.get(UNSEEN, nothing)),
-        webhook_delay=times(by_measure.get(DELAY, nothing)),
-        undelivered=len(by_measure.get(UNDELIVERED, nothing)),
         polls={round(middle_of(bucket) / 1e6): count for bucket, count in polls.counts.items()},
     )

@@ -35,7 +35,6 @@ from knouds_harness.load.generator.task_errors import TaskErrors
 from knouds_harness.load.invariants.verification import OBSERVED, verified_share
 from knouds_harness.load.invariants.workflow_histories import WorkflowLog
 from knouds_harness.load.options import LoadOptions
-from knouds_harness.load.workload.deliveries import DeliveryWaiter
 from knouds_harness.load.workload.input_lines import InputSequence
 from knouds_harness.load.workload.limits import LeasedCredits, LoadLimits
 from knouds_harness.load.workload.preflight import NO_TARGET, LoadSetup
@@ -62,7 +61,6 @@ class GeneratingRun:
 
     Attributes:
         input_turns: Chooses the inputs of each run; None to use those of the profile.
-        delivery_waiter: None to poll.
     """
 
     def __init__(self, environment: Environment, setup: LoadSetup) -> None:
@@ -101,11 +99,8 @@ class GeneratingRun:
         named = {labelled(label, each) for label in rates_of(scenarios) for each in OBSERVED}
         recorder.copies_all, recorder.always_copied = share > 0, OBSERVED | named
         self.workflow_log = WorkflowLog(is_followed=share > 0)
-        self.delivery_waiter = None if setup.ahead.receivers is None else DeliveryWaiter()
-        if target and setup.workload:
-            minted = (key for account in setup.workload.accounts for key in account.keys)
-            keys = {each.secret for each in (*target.personas.values(), *minted)}
-            recorder.hide([*keys, *target.http.secrets])
+        if target:
+            recorder.hide([*{each.secret for each in target.personas.values()}, *target.http.secrets])
         self._task_errors = TaskErrors(
             recorder,
             users=options.users,
@@ -116,8 +111,6 @@ class GeneratingRun:
         events.heartbeat_received.add_listener(self._on_heartbeat)
         self._heard_unix_s = now_unix_s()
         runner.register_message(messages.SHARE, self._on_share)
-        if self.delivery_waiter:
-            runner.register_message(messages.DELIVERED, self.delivery_waiter.on_delivered)
         gevent.spawn(self._watch_leader)
 
     def attach(self) -> None:
@@ -196,7 +189,7 @@ class GeneratingRun:
         gc.set_threshold(10_000, 20, _NEVER)
 
     def _extras(self) -> dict[str, Any]:
-        arrivals, waiter = [*self._arrivals.values()], self.delivery_waiter
+        arrivals = [*self._arrivals.values()]
         return {
             "sent_unix_s": now_unix_s(),
             "cpu_s": time.process_time(),
@@ -206,7 +199,6 @@ class GeneratingRun:
             "timer": arrivals[0].timer if arrivals else "",
             "spent_credits": self._limits.budget.spent_credits if self._limits else 0.0,
             "workflows": self.workflow_log.take(),
-            "deliveries": [waiter.unconfigured, waiter.refused] if waiter else [0, 0],
         }
 
     # What Locust tells
@@ -218,8 +210,6 @@ class GeneratingRun:
         """Stop once requests in flight are answered: what Locust does then would delay them."""
         for arrivals in self._arrivals.values():
             arrivals.stop()
-        if self.delivery_waiter:
-            gevent.spawn_later(self._environment.stop_timeout / 2, self.delivery_waiter.end_waits)
         until_s = time.monotonic() + _LAST_ANSWERS_S
         while any(each.in_flight for each in self._arrivals.values()) and time.monotonic() < until_s:
             gevent.sleep(_LAST_LOOK_EVERY_S)

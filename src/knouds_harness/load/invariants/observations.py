@@ -1,4 +1,4 @@
-"""What the responses of a load say of runs, executions and deliveries.
+"""What the responses of a load say of runs and executions.
 
 Memory is bounded: of what grows with the length of a run, the first are remembered.
 """
@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from knouds_harness.contract.operations import RUN_OPERATIONS
 from knouds_harness.exchange.execution_status import FINAL, IN_FLIGHT
-from knouds_harness.judging.checks import executions, webhooks
+from knouds_harness.judging.checks import executions
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.invariants.rate_limits import RateLimits
 from knouds_harness.load.invariants.tallies import FRESH_ID, SLUG_OF_NAME, Tallies
@@ -49,38 +49,6 @@ class Ended(NamedTuple):
     status: str
 
 
-class DeliveryCounts:
-    """Which executions must be delivered, and how often each was.
-
-    Attributes:
-        is_reached: Whether any delivery came at all.
-    """
-
-    def __init__(self) -> None:
-        self.is_reached = False
-        self._expected: set[str] = set()
-        self._came: Counter[str] = Counter()
-
-    def expect(self, execution_id: str) -> None:
-        if len(self._expected) < _MOST_IDS:
-            self._expected.add(execution_id)
-
-    def take(self, execution_id: str) -> None:
-        self.is_reached = True
-        if len(self._came) < 2 * _MOST_IDS or execution_id in self._came:
-            self._came[execution_id] += 1
-
-    @property
-    def are_all_here(self) -> bool:
-        return self._expected <= self._came.keys()
-
-    def judge(self, tallies: Tallies) -> None:
-        if len(self._came) >= 2 * _MOST_IDS:
-            return  # others were perhaps not counted
-        for taken, count in Counter(self._came[each] for each in self._expected).items():
-            tallies.claim(webhooks.one_each, webhooks.is_one(taken), about="an execution", count=count)
-
-
 class Observations:
     """Reads responses as they come.
 
@@ -91,7 +59,6 @@ class Observations:
     def __init__(self, tallies: Tallies, limits: RateLimits, *, chance: random.Random) -> None:
         self.runs: Counter[ObservedRun] = Counter()
         self.ended: list[Ended] = []
-        self.deliveries = DeliveryCounts()
         self._tallies = tallies
         self._limits = limits
         self._chance = chance
@@ -143,8 +110,6 @@ class Observations:
                 self._tallies.claim(executions.edges, claim, about=execution_id)
         if status in FINAL:
             self._keep_some(Ended(sender.user, execution_id, status))
-            if sender.webhook and sender.holds("webhook:receive"):
-                self.deliveries.expect(execution_id)
         else:
             self._remember(execution_id, status)
 

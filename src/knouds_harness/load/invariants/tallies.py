@@ -7,7 +7,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Final, Self
 
-from knouds_harness.judging.checks import concurrency, executions, rate_limits, usage, webhooks, workflows
+from knouds_harness.judging.checks import concurrency, executions, rate_limits, usage, workflows
 from knouds_harness.judging.claim import Check, Claim
 from knouds_harness.runs.load_results import Invariant
 
@@ -25,7 +25,6 @@ EDGES: Final = promise(executions.edges)
 FINAL_STANDS: Final = promise(executions.edges, "execution.final-is-absorbing")
 HAS_A_ROW: Final = promise(usage.reconciled, "usage.run-has-a-row")
 IS_CHARGED: Final = promise(usage.reconciled)
-ONE_DELIVERY: Final = promise(webhooks.one_each)
 SLUG_OF_NAME: Final = promise(workflows.made_slug)
 SHOWS_LAST: Final = promise(concurrency.updates_in_some_order)
 IS_THERE: Final = promise(concurrency.deletes_in_some_order)
@@ -42,8 +41,6 @@ NEEDS: Final[Mapping[Promise, str]] = {
     FINAL_STANDS: "an execution that was polled to its end",
     HAS_A_ROW: "a run, and usage that can be read",
     IS_CHARGED: "a run whose response says its cost, and usage that can be read",
-    ONE_DELIVERY: "an execution that was polled to its end, of a key with webhook = true that holds "
-    "webhook:receive, and [webhook] that leads to this machine; on the sandbox, --finish webhook",
     SHOWS_LAST: "a workflow that this load creates and then reads",
     IS_THERE: "a workflow that this load creates and then reads",
     REMAINING_FALLS: "a run of an account with a rate limit",

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
-
-import gevent
 
 from knouds_harness.contract.capabilities import LIMIT_BY_TIER
 from knouds_harness.contract.document import shipped_document
@@ -16,7 +13,6 @@ from knouds_harness.contract.operations import RUN_OPERATIONS
 from knouds_harness.errors import UsageError
 from knouds_harness.exchange.evidence import parsed_json
 from knouds_harness.exchange.redaction import Redactor
-from knouds_harness.exchange.webhook_receiver import Delivery, Receiver
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.collection.rows import RequestRow
 from knouds_harness.load.invariants.answer_checks import Verifier
@@ -35,12 +31,8 @@ from knouds_harness.load.workload.accounts import AccountKeys
 from knouds_harness.load.workload.workload import HasTasks
 from knouds_harness.runs.load_results import Invariant, LimitWindow
 from knouds_harness.runs.operation_load import RequestStatus
-from knouds_harness.targets.address import host_of, is_loopback
-from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
-from knouds_harness.targets.resources import Webhook
 
-_LOOK_EVERY_S: Final = 0.2
 _SAMPLED_SHARE: Final = 0.01
 """Share of the responses that is judged if no share is asked for."""
 _LIMITED: Final = frozenset({*RUN_OPERATIONS, *(f"{each} async" for each in RUN_OPERATIONS)})
@@ -87,20 +79,7 @@ class LoadVerification:
         self._begun: dict[tuple[str, int], WorkflowRequest] = {}
         self._undecided = 0
         self._audit = audit
-        self._target = target
-        self._personas = dict(target.personas)
-        self.receiver: Receiver | None = None
-        if audit and target.webhook and target.webhook.receiver:
-            self.count_deliveries(Receiver(*target.webhook.receiver), target.webhook)
-
-    def count_deliveries(self, receiver: Receiver, webhook: Webhook) -> None:
-        """In the leading process: from now on, compare executions that end with deliveries here."""
-        self.receiver, self._webhook = receiver, webhook
-        receiver.hand_on(self._count_delivery)
-
-    def _count_delivery(self, delivery: Delivery) -> None:
-        if delivery.execution_id is not None:
-            self._observations.deliveries.take(delivery.execution_id)
+        self._personas = target.personas
 
     def look(self, row: RequestRow, *, epoch_s: float) -> RequestRow:
         """Verify the response to a request; if it breaks the contract, the request counts as wrong."""
@@ -120,10 +99,6 @@ class LoadVerification:
             return row
         failure = answer.status_code, broken.fact, f"{broken.fact}: {broken.shown}"
         return row._replace(status=RequestStatus.WRONG, failure=failure)
-
-    def introduce(self, minted: Iterable[Persona]) -> None:
-        """Take keys that were minted to have ends of runs delivered."""
-        self._personas |= {each.name: each for each in minted}
 
     def follow(self, worker: str, entries: Sequence[Sequence[Any]], epoch_s: float) -> None:
         for kind, *about in entries:
@@ -162,28 +137,9 @@ class LoadVerification:
         if self._audit is None:
             return
         if at_once:
-            yield "The run was cut short: usage, deliveries and ended executions were not checked."
+            yield "The run was cut short: usage and ended executions were not checked."
             return
         yield from self._audit.after(self._observations, self._tallies)
-        if self.receiver is not None:
-            with self.receiver:
-                yield from self._await_deliveries()
-
-    def _await_deliveries(self) -> Iterator[str]:
-        webhook, deliveries = self._webhook, self._observations.deliveries
-        deadline_s = time.monotonic() + webhook.deadline_s
-        while not deliveries.are_all_here and time.monotonic() < deadline_s:
-            gevent.sleep(_LOOK_EVERY_S)
-        if webhook.is_direct and is_loopback(host_of(self._target.base_url)):
-            deliveries.is_reached = True  # nothing is in between
-        if deliveries.is_reached:
-            gevent.sleep(_LOOK_EVERY_S)  # a second delivery may follow the first
-            deliveries.judge(self._tallies)
-        elif not deliveries.are_all_here:
-            yield (
-                f"No delivery came: whether {webhook.url} is set for the keys and leads to this machine "
-                "cannot be told from here."
-            )
 
     def invariants(self) -> tuple[Invariant, ...]:
         """Return the counts of each invariant so far, in all processes that reported."""

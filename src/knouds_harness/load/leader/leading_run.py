@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import accumulate
 from typing import Any, Final
@@ -15,9 +15,8 @@ from locust.env import Environment
 from locust.runners import MasterRunner
 
 from knouds_harness.contract.operations import Action
-from knouds_harness.errors import ExitCode, GuardStop, HarnessError, UsageError
+from knouds_harness.errors import ExitCode, GuardStop, HarnessError
 from knouds_harness.exchange.redaction import Redactor
-from knouds_harness.load import messages
 from knouds_harness.load.arrivals.arrival_user import LoadShape
 from knouds_harness.load.collection.evidence_samples import SampleWriter
 from knouds_harness.load.collection.metrics import RunMetrics
@@ -31,10 +30,8 @@ from knouds_harness.load.leader.validity import exit_code_of, exit_summary
 from knouds_harness.load.leader.workers import Health, Workers
 from knouds_harness.load.leader.workflow_cleanup import WorkflowCleanup
 from knouds_harness.load.messages import FINISH_WITHIN_S
-from knouds_harness.load.workload.accounts import AccountKeys
-from knouds_harness.load.workload.deliveries import Deliveries, open_deliveries
 from knouds_harness.load.workload.limits import LoadLimits
-from knouds_harness.load.workload.preflight import NO_TARGET, LoadSetup
+from knouds_harness.load.workload.preflight import LoadSetup
 from knouds_harness.load.workload.workload import has_runs, may_write, scenarios_in
 from knouds_harness.runs.findings import LEFT_BEHIND
 from knouds_harness.runs.load_results import LoadResults
@@ -69,7 +66,6 @@ class LeadingRun:
         self._concluding = RLock()
         self._written_s = 0.0
         self._told_errors: set[tuple[str, str]] = set()
-        self._of_deliveries: dict[str, tuple[int, int]] = {}
         self.seconds = SecondsCollector(
             environment,
             on_second=self.add_second,
@@ -107,13 +103,10 @@ class LeadingRun:
         self._record: LoadRecordWriter | None = None
         if options.record is not None and target is not None:
             self._record = LoadRecordWriter(options.record, target, options, scenario=scenario)
-        self.deliveries: Deliveries | None = None
         self._cleanup: WorkflowCleanup | None = None
         accounts = setup.workload.accounts_of(scenarios) if setup.workload else []
         try:
             self._results.verification = open_verification(options, target, scenarios, accounts=accounts)
-            if options.finish == "webhook":
-                self._take_deliveries(accounts)
             if target and Action.WRITE in target.limits.allow and any(map(may_write, scenarios)):
                 write = self._record.add_created if self._record else None
                 self._cleanup = WorkflowCleanup(target, write=write, yes_production=options.yes_production)
@@ -165,28 +158,6 @@ class LeadingRun:
         self.workers.assemble()
         self.begin(now_unix_s() + _AHEAD_S)
 
-    def _take_deliveries(self, accounts: Iterable[AccountKeys]) -> None:
-        """Have ends of runs delivered to this process, which tells the others."""
-        if self._target is None:
-            raise UsageError(NO_TARGET)
-        verification = self.verification
-        self.deliveries, reason = open_deliveries(
-            self._target,
-            accounts,
-            receiver=verification.receiver if verification else None,
-            forward=self._forward,
-        )
-        if self.deliveries is None:
-            self.note(f"Completion was detected by polling instead of webhook: {reason}.")
-        elif verification:
-            verification.introduce(self.deliveries.keys)
-            if verification.share and verification.receiver is None:
-                verification.count_deliveries(self.deliveries.receiver, self.deliveries.webhook)
-
-    def _forward(self, *delivery: Any) -> None:  # noqa: ANN401 - a delivery, as Locust's message
-        told: Any = delivery
-        self._runner.send_message(messages.DELIVERED, told)
-
     # What the processes that send hand over
 
     def _on_row(self, row: RequestRow, epoch_s: float) -> RequestRow:
@@ -206,7 +177,6 @@ class LeadingRun:
         until_unix_s = (self.metrics.start_unix_s or 0.0) + self.options.load_shape.duration_s
         measured = self.metrics.measured_from_unix_s, until_unix_s
         self.workers.take(worker, told, rows.requests, epoch_s=epoch_s, measured=measured)
-        self._of_deliveries[worker] = told["deliveries"]
         if self.verification:
             self.verification.follow(worker, told["workflows"], epoch_s)
 
@@ -307,9 +277,6 @@ class LeadingRun:
         was_cut_short = not self._is_stopped and self.metrics.elapsed_s < whole_s
         left, problems = self._clean_up(is_urgent=was_cut_short)
         notes, verification, record = self._results.notes, self.verification, self._record
-        if self.deliveries:
-            unconfigured, refused = map(sum, zip((0, 0), *self._of_deliveries.values(), strict=True))
-            notes += self.deliveries.notes(unconfigured=unconfigured, refused=refused)
         notes += verification.conclude(at_once=was_cut_short) if verification else ()
         self._conclude_costs()
         results = self.results()

@@ -145,9 +145,6 @@ class AccountKeys:
             )
         return self._run_requests[needs]
 
-    def runs_with(self, key: Persona) -> bool:
-        return any(_runs_some(key, each.kind) for each in (Workflow, Model))
-
     def lacks(self, needs: Iterable[Need[Any]]) -> list[str]:
         """Describe what is missing for a task; empty if it can be done."""
         missing = [self._lacks(need) for need in needs]

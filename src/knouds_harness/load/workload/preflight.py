@@ -33,15 +33,12 @@ class Preflight:
         spent_credits: What learning it was charged, or may have been.
         marks: The usage rows of each account that are older than the load.
         about_costs: Lines about what earlier runs were charged, as usage shows by now.
-        receivers: The keys whose runs are delivered to the process that leads, as it tells of them; None if
-            ends of runs are polled.
     """
 
     prices: Mapping[str, float] = field(default_factory=dict)
     spent_credits: float = 0.0
     marks: Marks = field(default_factory=dict)
     about_costs: Sequence[str] = ()
-    receivers: Sequence[Sequence[Any]] | None = None
 
 
 NOT_LOOKED: Final = Preflight()

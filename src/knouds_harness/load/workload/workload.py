@@ -92,14 +92,13 @@ class TaskAccount:
 
 
 class Workload:
-    """The accounts of a profile that load can be sent with; keys of ``receivers`` are preferred."""
+    """The accounts of a profile that load can be sent with."""
 
     def __init__(
         self,
         target: Target,
         *,
         price: Price,
-        receivers: Sequence[Persona] = (),
         lines: Sequence[InputLine] | None = None,
         runs_each: bool = False,
     ) -> None:
@@ -112,24 +111,22 @@ class Workload:
         for line in lines or ():
             lines_by_name.setdefault((line.operation, line.name), []).append(line)
         keys_by_user: dict[str, list[Persona]] = {}
-        for key in filter(_is_usable, dict.fromkeys((*target.personas.values(), *receivers))):
+        for key in filter(_is_usable, target.personas.values()):
             keys_by_user.setdefault(key.user, []).append(key)
         self._without_key = AccountKeys(target, [WITHOUT_KEY], price=price)
         self.accounts = tuple(
             AccountKeys(
                 target,
-                sorted(keys, key=lambda each: (each not in receivers, -len(each.capabilities))),
+                sorted(keys, key=lambda each: -len(each.capabilities)),
                 price=price,
                 lines=None if lines is None else {name: tuple(each) for name, each in lines_by_name.items()},
             )
             for keys in keys_by_user.values()
         )
 
-    def on(self, target: Target, *, receivers: Sequence[Persona] = ()) -> Workload:
-        """Return the workload of another profile or with other receivers, at the same prices."""
-        return Workload(
-            target, price=self._price, receivers=receivers, lines=self._lines, runs_each=self.runs_each
-        )
+    def on(self, target: Target) -> Workload:
+        """Return the workload of another profile, at the same prices."""
+        return Workload(target, price=self._price, lines=self._lines, runs_each=self.runs_each)
 
     def run_requests(self, scenarios: Iterable[type[HasTasks]]) -> list[RunRequest]:
         """Return all that the tasks of these scenarios can run, by any account; some of it may repeat."""

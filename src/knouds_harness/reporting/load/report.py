@@ -214,25 +214,19 @@ def _phases(load: LoadResults) -> Section:
 
 def _cycles(load: LoadResults, cycles: Cycles) -> list[Block]:
     endings = ", ".join(f"{count:,} {ending}" for ending, count in cycles.endings.items())
-    kinds = {
-        "to final": cycles.to_final,
-        "lost to polling": cycles.lost_to_polling,
-        "webhook delay": cycles.webhook_delay,
-    }
+    kinds = {"to final": cycles.to_final, "lost to polling": cycles.lost_to_polling}
     medians = [
         f"{what} p50 {milliseconds(median_ms)}"
         for what, times in kinds.items()
         if (median_ms := time_ms(times, "p50_ms")) is not None
     ]
-    lost = counted(cycles.undelivered, "delivery", "deliveries")
-    undelivered = [f"{lost} did not come"] if cycles.undelivered else []
     summary = f"{cycles.submitted:,} asynchronous runs: {endings or 'none ended'}"
     since = " after the warm-up" if load.plan.warm_up_s else ""
     submits = f"{counted(cycles.submitted, 'submit was', 'submits were')} accepted{since}"
     seen = f"Ends seen since then: {endings or 'none'}"
     blocks: list[Block] = [
-        Text("; ".join([summary, *medians, *undelivered]), shown=IN_TEXT),
-        Text(" ".join(f"{each}." for each in (submits, seen, *undelivered)), shown=HTML),
+        Text("; ".join([summary, *medians]), shown=IN_TEXT),
+        Text(f"{submits}. {seen}.", shown=HTML),
         tables.cycle_table(cycles),
     ]
     if cycles.polls:

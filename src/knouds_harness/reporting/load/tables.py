@@ -320,7 +320,6 @@ def cycle_table(cycles: Cycles) -> Table:
         "until accepted": cycles.to_accept,
         "until final": cycles.to_final,
         "lost to polling": cycles.lost_to_polling,
-        "until its delivery came": cycles.webhook_delay,
     }
     rows = [
         (kind, f"{times.count:,}", *_cells(time_columns(), times))

@@ -201,25 +201,17 @@ def test_shape_waits_for_requests_in_flight(here):
     assert run.shape.tick() == (1, 1.0)
 
 
-def test_failure_to_receive_deliveries_leaves_no_record(here, tmp_path, monkeypatch):
+def test_failure_before_the_load_leaves_no_record(here, tmp_path, monkeypatch):
     def fail(*_: object, **__: object) -> None:
         raise TargetUnreachable("nobody answers")
 
-    monkeypatch.setattr(leading_run, "open_deliveries", fail)
+    monkeypatch.setattr(leading_run, "open_verification", fail)
     here.user_classes = [scenario(who_am_i, run_cheapest)]
 
     with pytest.raises(TargetUnreachable):
-        leading(here, "--finish", "webhook", "--record", str(tmp_path))
+        leading(here, "--record", str(tmp_path))
 
     assert list(tmp_path.iterdir()) == []
-
-
-def test_deliveries_need_a_target(here):
-    FakeMaster(here)
-    here.user_classes = []
-
-    with pytest.raises(UsageError, match="--target"):
-        LeadingRun(here, LoadSetup(options=options("--finish", "webhook")))
 
 
 def test_process_serves_the_arrivals_of_its_share_alone(here, there):

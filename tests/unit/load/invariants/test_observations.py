@@ -1,14 +1,13 @@
-"""What responses to a load say of runs, executions and deliveries."""
+"""What responses to a load say of runs and executions."""
 
 import random
 
 import pytest
 from load_workload import Said, persona, polled, ran, submitted, throttled
 
-from knouds_harness.load.invariants import observations
-from knouds_harness.load.invariants.observations import DeliveryCounts, Observations, ObservedRun
+from knouds_harness.load.invariants.observations import Observations, ObservedRun
 from knouds_harness.load.invariants.rate_limits import RateLimits
-from knouds_harness.load.invariants.tallies import EDGES, FRESH_ID, NEVER_THROTTLED, ONE_DELIVERY, Tallies
+from knouds_harness.load.invariants.tallies import EDGES, FRESH_ID, NEVER_THROTTLED, Tallies
 
 PRO = persona()
 
@@ -114,44 +113,3 @@ def test_invalid_cost_counts_as_unknown(seen, cost):
     seen.tell("runWorkflow", ran(cost=cost), sender=persona(tier="enterprise"))
 
     assert {run.cost_credits for run in seen.runs} == {None}
-
-
-def matched(ended, delivered):
-    deliveries, tallies = DeliveryCounts(), Tallies()
-    for each in delivered:
-        deliveries.take(each)
-    for each in ended:
-        deliveries.expect(each)
-    deliveries.judge(tallies)
-    return tallies.by_promise[ONE_DELIVERY], deliveries.are_all_here
-
-
-@pytest.mark.parametrize(
-    ("delivered", "broken", "are_all_here"),
-    [(["a", "b"], 0, True), (["a"], 1, False), (["a", "b", "b"], 1, True), (["a", "b", "c", "c"], 0, True)],
-    ids=["each once", "one lacks", "one twice", "another's twice"],
-)
-def test_each_ended_execution_is_delivered_once(delivered, broken, are_all_here):
-    tally, all_here = matched(["a", "b"], delivered)
-
-    assert (tally.seen, tally.broken, all_here) == (2, broken, are_all_here)
-
-
-def test_ids_are_bounded_and_nothing_is_told_of_others(monkeypatch):
-    monkeypatch.setattr(observations, "_MOST_IDS", 100)
-    names = [f"e-{number}" for number in range(150)]
-
-    tally, are_all_here = matched(names, names)
-
-    assert (tally.seen, tally.broken, are_all_here) == (100, 0, True)
-    with pytest.raises(KeyError):  # nothing is judged
-        matched(names, [*names, *map(str.upper, names)])
-
-
-def test_only_keys_that_receive_deliveries_await_them(seen):
-    deaf = persona(capabilities={"workflow:run"}, webhook=True)
-    for sender in (PRO, deaf, persona(webhook=True)):
-        seen.tell("getExecution", polled("completed"), sender=sender)
-    seen.deliveries.judge(seen.tallies)
-
-    assert seen.tally(ONE_DELIVERY) == (1, 1)

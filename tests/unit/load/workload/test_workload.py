@@ -264,18 +264,6 @@ def test_custom_task_gets_a_key_for_the_scenarios_needs():
     ]
 
 
-def test_key_that_gets_deliveries_is_preferred():
-    hears = persona("hears", capabilities={"workflow:run", "webhook:receive"}, webhook=True)
-    able = persona("able", capabilities={"workflow:run", "execution:read", "workflow:read"})
-    profile = target(able, hears, workflows=[CLIP])
-    workload = workload_of(profile).on(profile, receivers=[hears])
-    (part,) = workload.task_resources(scenario(follow_run))
-    (account,) = part.accounts
-
-    assert [each.persona.name for each in account.run_requests(*part.needs)] == ["hears"]
-    assert next(workload.turns(part)).others["getExecution"].name == "able"
-
-
 def accounts(*keys):
     return workload_of(target(*keys)).accounts
 
