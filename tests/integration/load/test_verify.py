@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from checking import sampled
-from example_targets import free_port, write_profile
+from example_targets import write_profile
 from loading import load
 
 from knouds_harness.errors import ExitCode
@@ -26,7 +26,6 @@ CASES = {
     "async-execution-id-repeats": WITHOUT_ENDS,
     "execution-final-flips": CYCLES,
     "execution-regresses-now-and-then": CYCLES,
-    "webhook-sent-twice": CYCLES,
     "execution-cancel-request-not-shown": ("cancels", "--rate", "15", "--duration", "2s"),
     "update-shows-late-now-and-then": ("workflow_crud", "--rate", "15", "--duration", "2s"),
     "usage-lacks-every-tenth-run": RUNS,
@@ -46,9 +45,8 @@ FACT_BY_FAULT = {fault.id: fault.fact for fault in FAULTS}
 
 @contextmanager
 def serving(folder, **options):
-    url = f"http://127.0.0.1:{free_port()}/hooks"
-    with running_sandbox(webhook_url=url, **options) as sandbox:
-        yield str(write_profile(folder, sandbox, webhook=f'url = "{url}"\ndeadline_s = 5'))
+    with running_sandbox(**options) as sandbox:
+        yield str(write_profile(folder, sandbox))
 
 
 def verified(folder, profile, *arguments):
@@ -112,7 +110,6 @@ def test_sound_server_breaks_nothing(tmp_path, processes):
         "execution.final-is-absorbing",
         "usage.run-has-a-row",
         "run.charge-equals-usage",
-        "webhook.one-per-ended-execution",
         "workflows.update-takes-subset",
         "workflows.delete-then-404",
     } <= facts(found["kept"])

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from load_records import load_run
+from loaded_runs import loaded
 
 from knouds_harness.runs.load_record import (
     PER_DOUBLING,
@@ -122,6 +123,17 @@ def test_names_of_statuses_of_an_older_version_are_read(folder):
     (folder / LOAD_FILE).write_text(text.replace('"by_status"', '"outcomes"').replace('"ok"', '"kept"'))
     seconds = folder / SECONDS_FILE
     seconds.write_text(seconds.read_text().replace("ok,", "kept,", 1))
+
+    assert read(folder) == before
+
+
+def test_figures_that_a_later_version_dropped_are_ignored(tmp_path):
+    """Such as those of webhook deliveries."""
+    folder = loaded(tmp_path)
+    before = read(folder)
+    written = json.loads((folder / LOAD_FILE).read_text())
+    written["cycles"] |= {"webhook_delay": written["cycles"]["to_final"], "undelivered": 3}
+    (folder / LOAD_FILE).write_text(json.dumps(written))
 
     assert read(folder) == before
 
