@@ -127,7 +127,7 @@ def load(
     """Load a target with a scenario.
 
     SCENARIO is a name, or the path of any Locust file that has the plugin; it may be left out with --mix,
-    --workflow, --model or a HAR file.
+    --workflow or --model.
     """
     from knouds_harness.load.generator.launching import scenario_file, started
     from knouds_harness.targets.builtin import starting, usual_environment
@@ -226,8 +226,7 @@ def _run(
 
 
 def _scenario_of_own_mix(asked: Mapping[str, Any]) -> str:
-    is_traffic = str(asked["inputs"] or "").endswith(".har")
-    if not (asked["mix"] or asked["workflow"] or asked["model"] or is_traffic):
+    if not (asked["mix"] or asked["workflow"] or asked["model"]):
         raise UsageError(
             f"no scenario is named (known: {', '.join(scenario_names())})\n"
             "  Name one, or say what to send: --mix run=3,whoami=1, --workflow SLUG, --model NAME."

@@ -143,10 +143,7 @@ class LoadOptions:
     model: tuple[str, ...] = option(
         "Run only this model (repeatable; --workflow adds workflows)", default=(), metavar="NAME"
     )
-    inputs: Path | None = option(
-        "Inputs of runs: a .jsonl or .csv file with a line for each; or traffic to repeat: a .har file",
-        metavar="FILE",
-    )
+    inputs: Path | None = option("Inputs of runs: a .jsonl or .csv file with a line for each", metavar="FILE")
     inputs_order: str = option(
         "--inputs: lines in turn, or in an order drawn by the seed",
         default="in-turn",

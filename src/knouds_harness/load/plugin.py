@@ -35,7 +35,7 @@ from knouds_harness.load.generator.generating_run import GeneratingRun, core_of
 from knouds_harness.load.leader.leading_run import LeadingRun
 from knouds_harness.load.leader.results import objectives_of, scenario_name
 from knouds_harness.load.messages import STOP, secure
-from knouds_harness.load.mix import parse_mix, read_traffic_inputs, running_only, tasks_of
+from knouds_harness.load.mix import running_only, tasks_of
 from knouds_harness.load.options import LoadOptions, add_options, read_options
 from knouds_harness.load.workload.input_lines import InputFile, read_input_file, refuse_idle_lines
 from knouds_harness.load.workload.plan import forecast
@@ -274,9 +274,12 @@ def _set_up(environment: Environment, options: LoadOptions) -> tuple[LoadSetup, 
         load_target(options.target).spending(options.credits), options.workflow, options.model
     )
     check_plan(target, options, host=environment.host)
-    inputs = _read_inputs(environment, options, target)
-    _take_mix(environment, options, inputs)
     scenarios = scenarios_in(user_classes)
+    if options.mix:
+        mixed = tasks_of(options.mix)
+        for each in scenarios:
+            each.tasks = mixed
+    inputs = _read_inputs(environment, options, target)
 
     def workload_at(prices: Mapping[str, float], *, unknown: float | None = None) -> Workload:
         """Return the workload; runs of unknown price cost ``unknown``, or are left out if that is None."""
@@ -361,26 +364,15 @@ def _read_inputs(environment: Environment, options: LoadOptions, target: Target)
     """Read the file of ``--inputs``; refuse it in a worker if it differs from the master's."""
     if options.inputs is None:
         return None
-    if options.inputs.suffix == ".har":
-        read = read_traffic_inputs(options.inputs, target)
-    elif any(map(has_runs, scenarios_in(environment.user_classes))) or options.mix:
-        read = read_input_file(options.inputs, target)
-    else:
+    if not any(map(has_runs, scenarios_in(environment.user_classes))):
         raise UsageError("--inputs has no effect: no task of this scenario runs anything\n  Leave it out.")
+    read = read_input_file(options.inputs, target)
     parsed = vars(environment.parsed_options)
     if not isinstance(environment.runner, WorkerRunner):
         parsed["inputs_digest"] = read.digest  # Locust sends it to workers
     elif parsed["inputs_digest"] != read.digest:
         raise UsageError(f"{options.inputs}: differs from the master's file\n  Copy that to each worker.")
     return read
-
-
-def _take_mix(environment: Environment, options: LoadOptions, inputs: InputFile | None) -> None:
-    if options.mix and inputs and inputs.mix:
-        raise UsageError(f"--mix beside --inputs {inputs.path.name}: the file is a mix\n  Leave one out.")
-    mix = parse_mix(options.mix) if options.mix else inputs.mix if inputs else {}
-    for scenario in scenarios_in(environment.user_classes) if mix else ():
-        scenario.tasks = tasks_of(mix)
 
 
 def _tell_verdict(progress_descriptor: int | None, exit_code: ExitCode) -> None:

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -36,18 +36,11 @@ _EXAMPLE: Final = '{"workflow": "SLUG", "inputs": {}}'
 
 @dataclass(frozen=True, kw_only=True)
 class InputFile:
-    """A valid file of inputs.
-
-    Attributes:
-        mix: How often each task of ``load.mix`` comes; empty unless it is a HAR file.
-        left_out: What of a HAR file is not sent, in sentences.
-    """
+    """A valid file of inputs."""
 
     path: Path
     lines: tuple[InputLine, ...]
     digest: str
-    mix: Mapping[str, int] = field(default_factory=dict)
-    left_out: tuple[str, ...] = ()
 
     def described(self, order: str) -> str:
         return f"{self.path.name}, {len(self.lines):,} lines, {order}, sha256 {self.digest[:12]}"
@@ -60,7 +53,10 @@ def read_input_file(path: Path, target: Target) -> InputFile:
         UsageError: It cannot be read, is too long, or has wrong lines, of which up to ten are named.
     """
     if path.suffix not in {".jsonl", ".csv"}:
-        raise UsageError(f"{path}: --inputs reads .jsonl, .csv and .har files\n  Name it so.")
+        raise UsageError(
+            f"{path}: --inputs reads .jsonl and .csv files\n"
+            "  Write a line there for each run; --mix says how often each task comes."
+        )
     try:
         if not path.is_file():
             path.stat()
@@ -98,7 +94,7 @@ def refuse_idle_lines(file: InputFile, used: Iterable[RunRequest]) -> None:
     )
 
 
-def may_cost_more(inputs: Mapping[str, Any], resource: Workflow | Model) -> bool:
+def _may_cost_more(inputs: Mapping[str, Any], resource: Workflow | Model) -> bool:
     """Return whether the profile's price, which is for its own inputs, may not hold for these.
 
     Numbers, switches and lists may multiply a price, as may amounts that are written as text (``10s``); words
@@ -237,7 +233,7 @@ def _line(number: int, members: Any, target: Target) -> InputLine:  # noqa: ANN4
         raise ValueError(f"{UnknownName(kind, str(name), known)}\n  Or add it to {target.source}.")
     if not isinstance(inputs, Mapping):
         raise ValueError(f"inputs is not an object\n  Write {_EXAMPLE}")  # noqa: TRY004 - of the user's file
-    if cost is None and not target.is_built_in and may_cost_more(inputs, known[name]):
+    if cost is None and not target.is_built_in and _may_cost_more(inputs, known[name]):
         raise ValueError(
             f"the price of {name} is for other inputs: these differ from the profile's in more than words\n"
             f"  Add {_COST}, the most that this run costs."

@@ -82,7 +82,7 @@ def forecast(
         f"load    {_load(options, tasks)}",
         *(f"        {name} {rate:g} per second" for name, rate in rates_of(scenarios).items()),
         f"keys    {', '.join(_sender(each) for each in demands) or 'none that is known'}",
-        *([f"inputs  {_inputs(inputs, options, tasks, demands)}"] if inputs and inputs.lines else []),
+        *([f"inputs  {_inputs(inputs, options, tasks, demands)}"] if inputs else []),
         *(f"limits  {line}" for line in _limits(demands, tasks)),
         *(f"costs   {line}" for line in costs),
     ]
@@ -90,7 +90,6 @@ def forecast(
         names = ", ".join(sorted(unpriced))
         lines.append(f"costs   as a run begins, the server is asked what {names} cost")
     warnings = [
-        *(inputs.left_out if inputs else ()),
         *(sentence for each in scenarios for sentence in workload.left_out(each)),
         *([] if inputs or crosses else _not_run(workload, scenarios)),
         *_unknown(user_classes, scenarios),

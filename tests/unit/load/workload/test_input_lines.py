@@ -230,7 +230,7 @@ def test_many_bad_lines_are_summed_up(tmp_path):
 @pytest.mark.parametrize(
     ("name", "lines", "reason"),
     [
-        ("runs.txt", ["{}"], "reads .jsonl, .csv and .har files"),
+        ("runs.txt", ["{}"], "reads .jsonl and .csv files"),
         ("runs.jsonl", [], "has no lines"),
         ("runs.csv", [], "has no lines"),
         ("runs.csv", ["workflow,prompt"], "has no lines"),
