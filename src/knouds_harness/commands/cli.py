@@ -58,6 +58,7 @@ REMOVED_COMMANDS: Final = {
 }
 """Commands of earlier versions, each with what replaces it."""
 REMOVED_OPTIONS: Final = {
+    "--baseline": "`compare BASELINE RUN` says what changed, and fails if something got worse",
     "--dashboard": "the terminal shows a load as it runs, and so does the Grafana board on --metrics-port",
     "--finish": "load polls asynchronous runs, and check judges their deliveries",
     "--otlp-endpoint": "the prometheus receiver of an OpenTelemetry collector reads --metrics-port",
@@ -100,10 +101,10 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except click.NoSuchOption as unknown:
-            if unknown.option_name not in REMOVED_OPTIONS:
+            name, command = unknown.option_name, unknown.ctx and unknown.ctx.command.name
+            if command != "load" or name not in REMOVED_OPTIONS:
                 raise
-            instead = REMOVED_OPTIONS[unknown.option_name]
-            raise UsageError(f"{unknown.option_name} was removed in 0.3.0: {instead}") from None
+            raise UsageError(f"{name} was removed in 0.3.0: {REMOVED_OPTIONS[name]}") from None
         except (BrokenPipeError, OutputClosed):  # click would end with 1, a breach, or print a line
             sys.exit(ExitCode.INTERRUPTED)
 
