@@ -4,7 +4,6 @@ import json
 import os
 import re
 import resource
-import socket
 import subprocess
 import sys
 
@@ -46,16 +45,6 @@ def assert_refused(process, code, *words):
 )
 def test_misspelt_selection_suggests_the_nearest(tmp_path, option, name, hint):
     assert_refused(knouds("check", option, name, cwd=tmp_path), 2, name, hint)
-
-
-def test_taken_port_of_the_sandbox_is_named(tmp_path):
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        port = listener.getsockname()[1]
-        process = knouds("sandbox", "--port", str(port), cwd=tmp_path)
-
-    assert_refused(process, 2, str(port))
 
 
 @pytest.mark.parametrize("encoding", [{}, {"PYTHONIOENCODING": "ascii"}], ids=["C", "ascii"])

@@ -48,8 +48,9 @@ def charged_in(database: Path) -> int:
 
 
 def checked(folder: Path, profile: Path, most_credits: int) -> RunRecord:
-    """Return the record of a full check with few credits."""
-    options = ("--quick",) if most_credits < 100 else ()
+    """Return the record of a full check, or with few credits of a quick one of what may cost some."""
+    families = ("authentication", "capabilities", "executions", "runs", "validation")
+    options = ("--quick", *(f"--family={each}" for each in families)) if most_credits < 100 else ()
     return check_for_record(folder, "--target", str(profile), "--credits", str(most_credits), *options)
 
 
@@ -142,7 +143,7 @@ def test_doctor_predicts_the_check(tmp_path, limits, most_credits):
         profile = small.key("pro", PRO, user="pia", tier="pro").resource(PORTRAIT).written()
         foretold = diagnosed(profile)
         plan = CliRunner().invoke(cli, ["check", "--target", profile, "--plan-only"]).output
-        record = check_for_record(tmp_path, "--target", profile)
+        record = check_for_record(tmp_path, "--quick", "--target", profile)
 
     verified = {row.fact.id for row in fact_rows(record) if row.status is FactStatus.VERIFIED}
     provable = provable_facts(load_target(profile))

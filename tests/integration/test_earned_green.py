@@ -90,28 +90,6 @@ def test_wrong_key_is_red_and_the_first_line_says_why(knouds, profile_of, folder
     assert [suite.get("failures") for suite in suites if suite.get("name") == "profile"] == ["1"]
 
 
-def test_every_contradiction_is_named(sandbox, knouds, profile_of, tmp_path):
-    """By doctor too: a tier, a workflow that does not exist, a key that is not revoked."""
-    more = dedent("""
-        [workflows.of-nobody]
-        owner = "pia"
-        [keys.dead]
-        secret_file = "other-key"
-        capabilities = []
-        user = "sam"
-        tier = "business"
-        state = "revoked"
-        """)
-    (tmp_path / "other-key").write_text(sandbox.keys["stranger"])
-    process = knouds("doctor", "--target", profile_of(more=more))
-    other = knouds("doctor", "--target", profile_of(tier="business"))
-
-    assert process.returncode == other.returncode == ExitCode.BREACH
-    assert "workflows.of-nobody (line 13): the workflow is there" in process.stdout
-    assert 'keys.dead.state (line 20): the key is "revoked", but the target lets it in' in process.stdout
-    assert 'keys.pro.tier (line 9): the tier is "business", but whoami says "pro"' in other.stdout
-
-
 def test_selection_that_cannot_be_tested_is_not_a_success(knouds, profile_of, folder):
     process = knouds("check", "--family", "webhooks", "--target", profile_of())
 

@@ -77,7 +77,7 @@ def test_remote_url_without_deliveries_is_untested(tmp_path, port):
     with running_sandbox(webhook_url=f"http://127.0.0.1:{free_port()}/") as sandbox:
         lines = f'url = "https://hooks.example.com/knouds"\nlisten = "127.0.0.1:{port}"\ndeadline_s = 0.5'
         profile = write_profile(tmp_path, sandbox, webhook=lines)
-        exit_code, broken = check(tmp_path, "--family", "webhooks", "--target", str(profile))
+        exit_code, broken = check(tmp_path, "--quick", "--family", "webhooks", "--target", str(profile))
 
     assert (exit_code, broken) == (ExitCode.KEPT, set())
     assert "webhooks.one-each" in untested(tmp_path)
@@ -89,7 +89,7 @@ def test_remote_url_without_deliveries_is_untested(tmp_path, port):
 def test_local_target_without_deliveries_is_in_breach(tmp_path, port, url):
     with running_sandbox(webhook_url=f"http://127.0.0.1:{free_port()}/") as sandbox:
         profile = write_profile(tmp_path, sandbox, webhook=f'url = "{url}"\ndeadline_s = 0.5')
-        exit_code, broken = check(tmp_path, "--family", "webhooks", "--target", str(profile))
+        exit_code, broken = check(tmp_path, "--quick", "--family", "webhooks", "--target", str(profile))
 
     assert exit_code == ExitCode.BREACH
     assert broken == {"webhook.one-per-ended-execution"}

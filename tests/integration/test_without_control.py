@@ -2,16 +2,14 @@
 
 import threading
 from contextlib import contextmanager
-from dataclasses import replace
 
 import httpx
 import pytest
-from checking import check, check_for_record
+from checking import check
 from example_targets import PORTRAIT, PRO, SmallProfile
 from raw_server import proxying
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.runs.findings import Verdict
 from knouds_harness.runs.record import read_run
 from knouds_sandbox.serving import running_sandbox
 
@@ -143,94 +141,6 @@ owner = "ines"
         _, found = check(tmp_path, "--fact", ROUND_TRIP, "--target", profile)
 
     assert ROUND_TRIP in found
-
-
-def profile_of(folder, sandbox, *keys):
-    """Write a profile of these keys, with their accounts and capabilities in the sandbox, and of ada's."""
-    tables = []
-    with httpx.Client(base_url=sandbox.base_url, headers={"x-sandbox-token": TOKEN}) as client:
-        for name, account, minted, table in keys:
-            made = client.post("/__sandbox__/accounts", json=account).json()["account"] if account else "ada"
-            wanted = {"account": made, "capabilities": minted}
-            secret = client.post("/__sandbox__/keys", json=wanted).json()["secret"]
-            (folder / f"{name}.key").write_text(secret, encoding="utf-8")
-            tables.append(f'[keys.{name}]\nsecret_file = "{name}.key"\n{table}\n')
-    tables.append(
-        '[workflows.sunset-clip]\nowner = "ada"\npolled = true\ndeadline_s = 30\ncost_credits = 80\n'
-    )
-    tables.append("[models.claude-sonnet]\ncost_credits = 3\n")
-    return write_profile(folder, sandbox, "", "\n".join(tables))
-
-
-OF_ADA = (
-    "ada",
-    None,
-    ["workflow:read", "workflow:run", "execution:read"],
-    'user = "ada"\ntier = "enterprise"\ncapabilities = ["workflow:read", "workflow:run", "execution:read"]',
-)
-
-
-def test_administrator_key_is_not_used_to_test_tiers_and_limits(tmp_path):
-    """It bypasses both."""
-    table = 'user = "root"\ntier = "pro"\nrole = "admin"\ncapabilities = ["model:run", "workflow:run"]'
-    account = {"tier": "pro", "role": "admin"}
-    with running_sandbox(control_token=TOKEN) as sandbox:
-        key = ("root", account, ["model:run", "workflow:run"], table)
-        profile = profile_of(tmp_path, sandbox, OF_ADA, key)
-        facts = ("model.run-under-business-is-403", "tier.admin-bypasses-gates")
-        exit_code, found = check(tmp_path, "--target", profile, *[o for f in facts for o in ("--fact", f)])
-
-    assert found == set()
-    assert exit_code == ExitCode.KEPT
-    assert standing(tmp_path, "tier.admin-bypasses-gates")[0] > 0
-    assert standing(tmp_path, "model.run-under-business-is-403")[0] == 0
-
-
-@pytest.mark.parametrize(
-    "minted", [pytest.param(["*"], marks=pytest.mark.nightly), []], ids=["admits", "admits to nothing"]
-)
-def test_star_of_an_ordinary_account_is_not_used(tmp_path, minted):
-    """Whether it admits to everything or to nothing is open, and its holder is not a stranger."""
-    table = 'user = "sam"\ntier = "business"\ncapabilities = ["*"]'
-    with running_sandbox(control_token=TOKEN) as sandbox:
-        profile = profile_of(tmp_path, sandbox, OF_ADA, ("star", {"tier": "business"}, minted, table))
-        facts = (
-            *("capability.star-is-admitted", "run.foreign-workflow-is-404", "execution.foreign-is-404"),
-            *("capability.orthogonal", "auth.key-in-x-api-key"),
-        )
-        exit_code, found = check(tmp_path, "--target", profile, *[o for f in facts for o in ("--fact", f)])
-
-    assert found == set()
-    assert exit_code == ExitCode.KEPT
-    passed, missing = standing(tmp_path, "capability.star-is-admitted")
-    assert passed == 0
-    assert 'an administrator\'s key that holds "*"' in missing
-
-
-@pytest.mark.nightly
-def test_one_broken_fact_hides_no_other(tmp_path):
-    """Where Remaining is one too high, a window is filled all the same, and what its 429 lacks is seen."""
-
-    def answer(_, asked):
-        answered = asked()
-        remaining = [
-            (name, str(int(value) + (answered.status < 300)) if name == "x-ratelimit-remaining" else value)
-            for name, value in answered.headers
-        ]
-        return replace(answered, headers=remaining).in_bytes()
-
-    faults = ("workflows-list-shows-foreign", "rate-refusal-lacks-retry-after")
-    limits = 'credits = 10_000\nsettle_s = 0\nfill_rate_windows = true\nallow = ["read", "write", "run"]'
-    with running_sandbox(faults=faults) as sandbox, proxying(sandbox.base_url, answer) as server:
-        small = SmallProfile(folder=tmp_path, sandbox=sandbox, limits=limits)
-        small.key("pro", PRO, user="pia", tier="pro").resource(PORTRAIT)
-        profile = small.written(base_url=server.base_url)
-        record = check_for_record(tmp_path, "--target", profile, "--examples", "2", "--seed", "1")
-
-    assert {each.fact for each in record.findings if each.verdict is Verdict.BREACH} == {
-        *("workflows.list-own-and-templates", "rate.remaining-falls", "rate.refusal-headers")
-    }
-    assert not any("model:run" in each.missing for each in record.untested if each.fact.startswith("rate.r"))
 
 
 CONTROL = '[control]\nsecret_file = "token"\n'

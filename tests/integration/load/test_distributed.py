@@ -205,23 +205,6 @@ def test_lost_worker_ends_the_run_and_keeps_its_figures(runs, profile, counts):
 
 @pytest.mark.nightly
 @pytest.mark.slow
-def test_orderly_end_of_a_worker_interrupts_the_run(runs, profile, counts):
-    """As Kubernetes ends one: its requests are counted, but half a load gets no verdict."""
-    plan = ("--target", profile, "--rate", "40", "--duration", "10m", "--users", "40")
-
-    def end_one(run: Distributed) -> None:
-        wait_until(lambda: len(counts.at_s) > 40)
-        run.workers[2].terminate()
-
-    exit_code, record = undisturbed(SYNC_RUNS, *plan, runs=runs, counts=counts, meanwhile=end_one)
-
-    assert exit_code == ExitCode.INTERRUPTED
-    assert "was ended" in record.note
-    assert is_counted_once(record, counts)
-
-
-@pytest.mark.nightly
-@pytest.mark.slow
 def test_run_whose_only_worker_is_lost_ends(runs, profile, counts):
     """Locust stops a test without workers; the record says why."""
     plan = ("--target", profile, "--rate", "20", "--duration", "10m", "--users", "20")

@@ -54,18 +54,6 @@ def test_interrupted_run_ends_with_130_and_a_complete_report(runs, number):
 
 
 @pytest.mark.nightly
-def test_interrupted_workers_end_too(runs):
-    with started_load(runs, "reads", "--users", "4", "--processes", "2", *LONG) as process:
-        family = wait_for_load(runs, process)
-        process.send_signal(signal.SIGINT)
-        ended = end_of(process, runs)
-
-    assert ended.exit_code == ExitCode.INTERRUPTED
-    assert ended.results.operations
-    assert is_gone(family)
-
-
-@pytest.mark.nightly
 def test_second_interruption_ends_at_once_with_a_report(runs, profile):
     with in_two_processes(runs, profile) as process:
         family = wait_for_load(runs, process)
@@ -97,18 +85,6 @@ def test_killed_run_controller_leaves_a_readable_record(runs):
     assert (ended.record.folder / LOAD_FILE).is_file()
     assert ended.record.load
     wait_until(lambda: is_gone(family), timeout_s=10)
-
-
-@pytest.mark.nightly
-def test_killed_command_leaves_no_process(runs):
-    """Locust, its workers and the sandbox notice that the command is gone."""
-    with started_load(runs, "reads", "--users", "4", "--processes", "2", *LONG) as process:
-        family = wait_for_load(runs, process)
-        process.kill()
-        ended = end_of(process, runs)
-        wait_until(lambda: is_gone(family), timeout_s=20)
-
-    assert ended.record.outcome is RunOutcome.INTERRUPTED
 
 
 def test_command_killed_at_its_start_leaves_no_process(runs, profile):

@@ -31,35 +31,6 @@ def pro(small):
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize(
-    ("table", "says"),
-    [
-        (PORTRAIT.replace("pia-portrait", "bea-portrait"), "pro can't see it"),
-        (PORTRAIT.replace("pia-portrait", "no-such-workflow"), "pro can't see it"),
-    ],
-    ids=["somebody else's workflow", "no workflow"],
-)
-def test_missing_workflow_ends_load_before_it_begins(tmp_path, small, table, says):
-    profile = small.key("pro", PRO, user="pia", tier="pro").resource(table).written()
-
-    loaded = load(tmp_path / "runs", "sync_runs", "--target", profile, *SHORT)
-
-    assert loaded.exit_code == ExitCode.BREACH
-    assert says in loaded.err
-
-
-@pytest.mark.nightly
-def test_contradiction_about_an_unused_key_is_ignored(tmp_path, pro):
-    """The other key of the profile is wrong, and may run nothing."""
-    pro.key("other", (), user="bea", tier="business", secret="knouds_live_wrong")
-
-    loaded = load(tmp_path / "runs", "sync_runs", "--target", pro.written(), *SHORT)
-
-    assert loaded.exit_code != ExitCode.BREACH, loaded.err
-    assert loaded.results.operations[0].operation == "runWorkflow"
-
-
-@pytest.mark.nightly
 def test_client_in_a_custom_scenario_sends_the_key(tmp_path, pro):
     scenario = scenario_of(
         tmp_path, "    @task\n    def look(self):\n        self.client.get('/api/whoami', name='getWhoami')\n"
@@ -83,13 +54,6 @@ def test_client_in_a_custom_scenario_changes_nothing(tmp_path, pro):
     assert loaded.exit_code == ExitCode.GUARD
     assert "DELETE /api/workflows/pia-portrait: self.client sends nothing that" in loaded.out + loaded.err
     assert not loaded.results.operations
-
-
-@pytest.mark.nightly
-def test_seed_of_0_is_kept(tmp_path, pro):
-    loaded = load(tmp_path / "runs", "reads", "--target", pro.written(), "--seed", "0", *SHORT)
-
-    assert loaded.results.plan.seed == 0
 
 
 @pytest.mark.parametrize(

@@ -136,24 +136,3 @@ def test_choices_on_open_points_fail_no_run(tmp_path, seed):
 
     assert invariants(loaded)["broken"] == []
     assert loaded.exit_code in {ExitCode.KEPT, ExitCode.INVALID_MEASUREMENT}
-
-
-@pytest.mark.nightly
-def test_rate_limit_is_crossed_and_kept(tmp_path):
-    """The window admits the whole limit and no more; this is judged without --verify."""
-    with serving(tmp_path) as profile:
-        loaded = verified(tmp_path, profile, *ACROSS_THE_LIMIT)
-
-    found = invariants(loaded)
-    by_status = loaded.results.operations[0].by_status
-    assert found["broken"] == []
-    assert by_status["ok"] == 100
-    assert by_status["throttled"] > 0
-    assert {"rate.over-limit-is-429", "tier.rate-limit-pro", "rate.body-and-headers-agree"} <= facts(
-        found["kept"]
-    )
-    windows = loaded.results.windows
-    assert {(each.tier, each.limit) for each in windows} == {("pro", 100)}
-    assert sum(each.admitted for each in windows) == by_status["ok"]
-    assert sum(each.throttled for each in windows) == by_status["throttled"]
-    assert loaded.exit_code in {ExitCode.KEPT, ExitCode.INVALID_MEASUREMENT}

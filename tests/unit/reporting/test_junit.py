@@ -104,13 +104,6 @@ def test_file_matches_the_schema_of_jenkins(rendered, schema, write):
     assert found == []
 
 
-def test_schema_of_jenkins_refuses_unknown_attributes(tmp_path, schema):
-    path = render_all(healthy(tmp_path)).junit
-    path.write_text(path.read_text().replace("<testsuites ", '<testsuites skipped="20" '))
-
-    assert not schema.is_valid(str(path))
-
-
 @every_run
 def test_counts_agree_with_the_cases(rendered, write):
     """As we count and as junitparser does; of cases with one name GitLab would show only the first."""

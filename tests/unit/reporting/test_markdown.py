@@ -89,19 +89,6 @@ def test_finding_shows_its_answer(broken_record):
     assert of_header.startswith("  200\n  x-ratelimit-limit: many\n  {\n")
 
 
-def test_thousands_of_findings_fit_into_a_comment(broken_record):
-    one = broken_record.findings[0]
-    many = tuple(
-        replace(one, fingerprint=f"{number:012x}", observed="x" * 5000, expected="y" * 5000, curl="c" * 5000)
-        for number in range(5000)
-    )
-
-    text = markdown_of(replace(broken_record, findings=many))
-
-    assert len(text) < MOST_IN_A_COMMENT
-    assert "… and 4,998 more findings in `report.html`." in text
-
-
 def test_long_findings_of_many_facts_fit_into_a_comment(broken_record, monkeypatch):
     """Each with the longest script that is shown whole, and the longest excerpt of an answer."""
     monkeypatch.setattr("knouds_harness.reporting.markdown.answer_excerpt", lambda _: "a" * 500)

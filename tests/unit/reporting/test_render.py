@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jsonschema_rs
 import pytest
-from rendering import printed, samples
+from rendering import samples
 from rich.console import Console
 from run_records import broken, empty, healthy, interrupted
 
@@ -149,9 +149,3 @@ def test_waiver_that_ends_within_a_week_is_a_notice(record_of):
         return [each for each in lines if each.startswith("::notice title=waiver ends on")]
 
     assert [len(noticed(days)) for days in (-1, 0, 6, 7)] == [0, 1, 1, 0]
-
-
-def test_no_annotations_outside_of_github(tmp_path, monkeypatch):
-    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
-
-    assert "::error" not in printed(broken(tmp_path))

@@ -346,22 +346,6 @@ def test_reservation_waits_for_runs_in_flight(running):
     assert reserved.wait(WITHIN_S)
 
 
-def test_overlapping_reservations_take_turns(running):
-    with running.reservations.made(ACCOUNT):
-        other = running.have(running.reservations.made, (*ACCOUNT, "portrait"))
-        assert not other.wait(0.05)
-
-    assert other.wait(WITHIN_S)
-
-
-def test_owner_of_a_reservation_can_run_in_other_threads(running):
-    with running.reservations.made(ACCOUNT):
-        own = threading.get_ident()
-
-        with running.reservations.used((*ACCOUNT, "portrait")):
-            assert running.have(running.reservations.used, (*ACCOUNT, "portrait"), owner=own).wait(WITHIN_S)
-
-
 def test_ended_reservations_block_no_run(running):
     """An interrupted run must come to its end."""
     with running.reservations.made(ACCOUNT):

@@ -13,7 +13,6 @@ from knouds_harness.suite.discovery.profile_from_answers import (
     model_names,
     most_credits_by_model,
     priced_models,
-    summaries_in,
     workflow_in,
 )
 
@@ -66,14 +65,6 @@ def test_response_shows_whether_a_key_holds_the_capability(answer, is_held):
     assert holding_in(answer).is_held is is_held
 
 
-def test_list_is_read_as_an_array_and_within_an_object():
-    """The sources disagree."""
-    listed = [{"slug": "portrait"}, {"slug": "old", "archived": True}, {"slug": "No Slug"}, {}, "portrait"]
-
-    assert summaries_in(exchange(200, listed)) == [{"slug": "portrait"}]
-    assert summaries_in(exchange(200, {"total": 5, "workflows": listed})) == [{"slug": "portrait"}]
-
-
 def test_chosen_workflows_are_of_all_kinds():
     """One of each kind before a second of any; those with a cost first, the cheapest before all."""
     paid = [{"slug": f"paid-{cost}", "estimatedCreditCost": cost, "folderId": None} for cost in (9, 2, 5)]
@@ -119,17 +110,6 @@ def test_field_that_may_count_images_is_proposed(field, is_proposed):
     found = workflow_in({"slug": "any"}, exchange(200, {"fields": [field]}), exchange(None), owner="pro")
 
     assert found.count_field == (field["name"] if is_proposed else None)
-
-
-def test_workflow_without_generator_and_input_is_recognised():
-    found = workflow_in(
-        {"slug": "plain"},
-        exchange(200, {"fields": [], "values": {}, "estimatedCreditCost": None}),
-        exchange(200, {}),
-        owner="pro",
-    )
-
-    assert (found.workflow.has_generator, found.workflow.has_request_input) == (False, False)
 
 
 def test_workflow_that_cannot_be_read_keeps_its_defaults():

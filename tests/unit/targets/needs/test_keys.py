@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from knouds_harness.contract.operations import Action
-from knouds_harness.targets.needs.keys import AUTHOR, TWO_AUTHORS
+from knouds_harness.targets.needs.keys import AUTHOR, PRO_MODEL_KEY, STAR_KEY, TWO_AUTHORS
 from knouds_harness.targets.needs.runs import BROKE_RUN, WORKFLOW_CALL, WORKFLOW_RUN
 from knouds_harness.targets.needs.webhooks import keys_with_another_secret
 from knouds_harness.targets.personas import Persona, Secret
@@ -109,6 +109,18 @@ def test_any_key_that_may_run_meets_the_need(held, is_met):
     offered = target(key("pro", "pia", capabilities=frozenset(held)), workflows=(("portrait", "pia"),))
 
     assert (WORKFLOW_CALL.find(offered) is not None) == is_met
+
+
+def test_administrator_and_star_stand_for_no_ordinary_account():
+    """One bypasses tiers and limits; what the star of another account admits to is open."""
+    star = frozenset(("*",))
+    administrator = key("root", "root", capabilities=star, tier="pro", role="admin")
+    ordinary = key("star", "sam", capabilities=star)
+
+    assert PRO_MODEL_KEY.find(target(administrator)) is None
+    assert STAR_KEY.find(target(administrator)) == administrator
+    assert STAR_KEY.find(target(ordinary)) is None
+    assert TWO_AUTHORS.find(target(key("full", "ada"), ordinary)) is None
 
 
 def test_message_names_what_is_missing():
