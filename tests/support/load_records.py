@@ -162,6 +162,7 @@ def load_run(
     status: str = "failed",
     outcome: str = "kept",
     plan: Mapping[str, Any] | None = None,
+    times_of_ones_own: Mapping[str, Sequence[Sequence[float]]] | None = None,
     **changes: Any,
 ) -> Path:
     """Make a load run from the times of each operation, in ms, second by second.
@@ -174,6 +175,7 @@ def load_run(
         status: The status of those, if not failed.
         outcome: How the run ended.
         plan: Other members of the plan.
+        times_of_ones_own: What tasks measured, in ms, second by second.
         changes: Other members of ``load.json``.
     """
     operations = []
@@ -204,6 +206,9 @@ def load_run(
                 if failed and index == 0 and at_s >= len(before):
                     _log(log, (name, status, "response"), at_unix_s, [1.0] * failed)
                 load_writer.add_seconds([second_row(at_s, name, histogram_of(times_ms))])
+        for name, seconds in (times_of_ones_own or {}).items():
+            for at_s, times_ms in enumerate(seconds):
+                _log(log, (name, "ok", "time"), START_UNIX_S + at_s, times_ms)
         writer.finish(outcome, 0)
     return writer.folder
 

@@ -13,7 +13,7 @@ from typing import Final
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.capacity_search import Search, SearchEnded
 from knouds_harness.load.generator.launching import Launched, launch
-from knouds_harness.measures.objectives import describe
+from knouds_harness.measures.objectives import describe, is_least
 from knouds_harness.runs.findings import OUTCOME_BY_EXIT_CODE
 from knouds_harness.runs.header import run_setup
 from knouds_harness.runs.load_capacity import Capacity, CapacityPoint
@@ -198,7 +198,7 @@ def judge_point(rate: float, results: LoadResults, *, earlier: Iterable[Capacity
     In the open model, tasks are dropped while all users are busy. If the target is then twice as slow as it
     was at its best, the target does not keep up; if not, there were too few users, and the generator is the
     limit. It also is if less was sent than asked for, or if its own delay may be why a bound was missed.
-    Bounds on ``requests_per_s`` do not count in a search over rates.
+    Bounds on the least of something do not count in a search over rates.
     """
     for task in results.task_errors:
         raise SearchEnded(f"{task.task} raised {task.error} at {rate:g}/s")
@@ -211,7 +211,7 @@ def judge_point(rate: float, results: LoadResults, *, earlier: Iterable[Capacity
     mean_ms, p50_ms, p95_ms, p99_ms = (
         time_ms(total.response, measure) or 0.0 for measure in ("mean_ms", "p50_ms", "p95_ms", "p99_ms")
     )
-    missed = [each for each in results.objectives if not each.is_met and each.measure != "requests_per_s"]
+    missed = [each for each in results.objectives if not each.is_met and not is_least(each)]
     is_aborted = any(each.ended_run for each in results.objectives)
     target = results.note.partition("\n")[0] if is_aborted else _targets_fault(results, missed, total)
     doubts = zip(results.validity.doubts, results.validity.reasons, strict=True)

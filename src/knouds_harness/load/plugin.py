@@ -28,7 +28,7 @@ from knouds_harness.errors import ExitCode, HarnessError, UsageError
 from knouds_harness.exchange.user_state import alone_on
 from knouds_harness.files import LEAST_OPEN_FILES, require_open_files
 from knouds_harness.load import tasks
-from knouds_harness.load.arrivals.arrival_user import run_of
+from knouds_harness.load.arrivals.arrival_user import SpreadingDispatcher, run_of
 from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.collection.locust_statistics import use_exact_buckets
 from knouds_harness.load.generator.generating_run import GeneratingRun, core_of
@@ -333,6 +333,7 @@ def _take_rates(environment: Environment, parsed: Namespace) -> None:
             "  Leave it out, or take rate out of the classes."
         )
     parsed.rate = sum(rates.values())
+    environment.dispatcher_class = SpreadingDispatcher
 
 
 def _await_others(environment: Environment, target: Target) -> None:

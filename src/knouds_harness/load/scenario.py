@@ -20,6 +20,7 @@ from knouds_harness.load.generator.generating_run import GeneratingRun
 from knouds_harness.load.invariants.verification import parsed
 from knouds_harness.load.workload.accounts import RUNS, AccountKeys, RunRequest
 from knouds_harness.load.workload.workload import Task, TaskAccount
+from knouds_harness.runs.custom_metrics import COUNT, TIME
 from knouds_harness.runs.operation_load import labelled
 from knouds_harness.targets.needs.runs import RunNeed
 from knouds_harness.targets.personas import Persona
@@ -161,6 +162,22 @@ class ScenarioUser(ArrivalUser):
         response.verdict = exception or True
         client.tell(response, self._label + name, exception)
         return response
+
+    def count(self, name: str, amount: float = 1) -> None:
+        """Add an amount to a counter of one's own, such as cache hits; 0 makes the counter known.
+
+        Raises:
+            ValueError: The amount is negative, or not finite.
+        """
+        self.load_run.seconds.recorder.add(self._label + name, COUNT, amount)
+
+    def record_time(self, name: str, duration_ms: float) -> None:
+        """Record a time that is not that of a request, such as that of a whole task.
+
+        Raises:
+            ValueError: It is negative, or not finite.
+        """
+        self.load_run.seconds.recorder.add(self._label + name, TIME, duration_ms)
 
     def workflow_name(self, words: str) -> str:
         """Make a name for a new workflow; it holds the run's token, needed to change or delete it."""

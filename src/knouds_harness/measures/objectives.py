@@ -5,12 +5,13 @@ import math
 import re
 import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from knouds_harness.errors import UnknownName, UsageError
 from knouds_harness.files import file_text
+from knouds_harness.runs.custom_metrics import CustomMetric
 from knouds_harness.runs.load_results import JudgedObjective, StageLoad, stage_of
 from knouds_harness.runs.operation_load import (
     ALL_OPERATIONS,
@@ -22,7 +23,8 @@ from knouds_harness.runs.operation_load import (
 )
 
 _TIMES: Final = ("mean_ms", *map(percentile_measure, RECORDED_PERCENTS), "max_ms")
-_OTHERS: Final = ("error_rate", "throttled_rate", "requests_per_s")
+_COUNTS: Final = ("count", "per_s")
+_OTHERS: Final = ("error_rate", "throttled_rate", "requests_per_s", *_COUNTS)
 _WRITTEN: Final = re.compile(
     r"(?:(?P<operation>\S.*?)\s+)?(?P<measure>\S+?)\s*(?P<sign><=?|>=?)\s*(?P<number>[\d.eE+-]+)\s*(?P<unit>ms|s|%|/s|)"
 )
@@ -30,6 +32,7 @@ _UNITS: Final[Mapping[str, Mapping[str, float]]] = {
     "time": {"": 1, "ms": 1, "s": 1000},
     "share": {"": 1, "%": 0.01},
     "rate": {"": 1, "/s": 1},
+    "count": {"": 1},
 }
 _NO_MEASURES: Final = ("fact", "tolerance")
 """Keys beside bounds: the fact behind them, and how much may change between runs, which ``compare`` reads."""
@@ -41,17 +44,19 @@ class Objective:
     """One metric and its bound.
 
     Attributes:
-        operation: A name in statistics, or ``ALL_OPERATIONS``; with ``*``, each operation sent that matches.
+        operation: A name in statistics, of a metric of the scenario's own, or ``ALL_OPERATIONS``; with ``*``,
+            each operation sent that matches.
         measure: ``mean_ms``, ``p95_ms`` and other percentiles, and ``max_ms`` of response times, of service
             times with ``service_`` before them; ``error_rate`` and ``throttled_rate``, from 0 to 1;
-            ``requests_per_s``.
-        bound: At most this; for ``requests_per_s`` at least.
+            ``requests_per_s``; ``count`` and ``per_s`` of a counter, a time or requests.
+        bound: At most this; ``at_least`` and for ``requests_per_s`` at least.
     """
 
     operation: str
     measure: str
     bound: float
     fact: str = ""
+    at_least: bool = False
 
 
 STATED: Final = (
@@ -104,6 +109,12 @@ def _objectives(scenario: str, table: Any, problems: list[str]) -> Iterator[Obje
             where = f'{scenario}."{operation}".{measure}'
             if measure in _NO_MEASURES:
                 continue
+            if isinstance(bound, str) and bound.startswith(("<", ">")):
+                try:
+                    yield replace(_parsed(f"{operation} {measure} {bound}"), fact=str(fact))
+                except UsageError as error:
+                    problems.append(f"{where}: {error}")
+                continue
             if measure.removeprefix("service_") not in _TIMES and measure not in _OTHERS:
                 problems.append(
                     f"{where}: not a metric\n  Use one of {', '.join((*_TIMES, *_OTHERS))}; "
@@ -154,10 +165,10 @@ def _parsed(text: str) -> Objective:
         )
     if measure.startswith("service_") and is_total(operation):
         raise UsageError(f'"{text}": service times are kept by operation\n  Name one, or * for each.')
-    is_least = measure == "requests_per_s"
-    if found["sign"].startswith(">") != is_least:
-        raise UsageError(f'"{text}": {written} is bounded with {">" if is_least else "<"}')
-    units = _UNITS["time" if is_time else "rate" if is_least else "share"]
+    is_least, is_rate = found["sign"].startswith(">"), measure.endswith("per_s")
+    if measure not in _COUNTS and is_least != is_rate:
+        raise UsageError(f'"{text}": {written} is bounded with {">" if is_rate else "<"}')
+    units = _UNITS["time" if is_time else "rate" if is_rate else "count" if measure == "count" else "share"]
     try:
         bound = float(found["number"]) * units[unit]
     except (ValueError, KeyError):
@@ -165,14 +176,22 @@ def _parsed(text: str) -> Objective:
     if not 0 <= bound < math.inf:
         given = f"{found['number']}{unit}"
         known = " or ".join(filter(None, units))
-        raise UsageError(f'"{text}": {given} is not a bound\n  Write a number, in {known}.')
-    return Objective(operation=operation, measure=measure, bound=bound)
+        in_units = f", in {known}" if known else ""
+        raise UsageError(f'"{text}": {given} is not a bound\n  Write a number{in_units}.')
+    return Objective(
+        operation=operation, measure=measure, bound=bound, at_least=is_least and measure in _COUNTS
+    )
+
+
+def is_least(objective: Objective | JudgedObjective) -> bool:
+    """Whether the bound is the least that is wanted, and not the most."""
+    return objective.at_least or objective.measure == "requests_per_s"
 
 
 def describe(objective: JudgedObjective) -> str:
     """Describe an objective and its result, as every report and message does."""
     measure = objective.measure
-    kind = "at least" if measure == "requests_per_s" else "at most"
+    kind = "at least" if is_least(objective) else "at most"
     found, bound = observed_text(objective), figure_text(measure, objective.bound)
     if objective.observed is not None and not objective.is_met and found == bound:
         found, bound = (_exact_text(measure, number) for number in (objective.observed, objective.bound))
@@ -201,13 +220,17 @@ def figure_text(measure: str, number: float) -> str:
     """Format a figure or bound of a measure for people."""
     if measure.endswith("_rate"):
         return f"{number:.2%}"
-    return f"{number:,.1f}/s" if measure.endswith("_per_s") else milliseconds(number)
+    if measure == "count":
+        return f"{number:,.10g}"
+    return f"{number:,.1f}/s" if measure.endswith("per_s") else milliseconds(number)
 
 
 def _exact_text(measure: str, number: float) -> str:
     if measure.endswith("_rate"):
         return f"{100 * number:g}%"
-    return f"{number:g}/s" if measure.endswith("_per_s") else f"{number:g} ms"
+    if measure == "count":
+        return f"{number:.15g}"
+    return f"{number:g}/s" if measure.endswith("per_s") else f"{number:g} ms"
 
 
 def milliseconds(number: float | None) -> str:
@@ -237,38 +260,49 @@ def refuse_unknown_stages(objectives: Iterable[Objective], stages: int) -> None:
 
 
 def judge_objectives(
-    objectives: Iterable[Objective], operations: Sequence[OperationLoad], *, stages: Sequence[StageLoad] = ()
+    objectives: Iterable[Objective],
+    measured: Sequence[OperationLoad | CustomMetric],
+    *,
+    stages: Sequence[StageLoad] = (),
 ) -> tuple[JudgedObjective, ...]:
-    """Judge objectives by what was measured; an operation that was never sent misses its objective.
+    """Judge objectives by what was measured; what was not measured at all misses its objective.
 
     One for ``stage 2: getWhoami`` is judged by what was due in that stage.
     """
     in_stages = [each for stage in stages for each in stage.named]
     return tuple(
-        _judged(objective, name, measured)
+        _judged(objective, name, found)
         for objective in objectives
-        for name, measured in _meant_by(
-            objective, operations if stage_of(objective.operation)[0] is None else in_stages
+        for name, found in _meant_by(
+            objective, measured if stage_of(objective.operation)[0] is None else in_stages
         )
     )
 
 
 def _meant_by(
-    objective: Objective, operations: Sequence[OperationLoad]
-) -> list[tuple[str, OperationLoad | None]]:
+    objective: Objective, measured: Sequence[OperationLoad | CustomMetric]
+) -> list[tuple[str, OperationLoad | CustomMetric | None]]:
+    """Return what an objective is about; a star stands for operations alone."""
     meant = objective.operation
-    fitting = [each for each in operations if fnmatch.fnmatchcase(each.operation, meant)]
-    named = [each for each in fitting if not is_total(each.operation) or is_total(meant)]
+    fitting = [each for each in measured if fnmatch.fnmatchcase(each.operation, meant)]
+    named = [
+        each
+        for each in fitting
+        if each.operation == meant
+        or (isinstance(each, OperationLoad) and (not is_total(each.operation) or is_total(meant)))
+    ]
     if not named and EVERY_OPERATION not in meant:
         return [(meant, None)]
     return [(each.operation, each) for each in named]
 
 
-def _judged(objective: Objective, operation: str, measured: OperationLoad | None) -> JudgedObjective:
+def _judged(
+    objective: Objective, operation: str, measured: OperationLoad | CustomMetric | None
+) -> JudgedObjective:
     found = observed(objective.measure, measured) if measured else None
     if found is None:
         is_met = False
-    elif objective.measure == "requests_per_s":
+    elif is_least(objective):
         is_met = found >= objective.bound
     else:
         is_met = found <= objective.bound
@@ -279,12 +313,20 @@ def _judged(objective: Objective, operation: str, measured: OperationLoad | None
         observed=found,
         is_met=is_met,
         fact=objective.fact,
+        at_least=objective.at_least,
     )
 
 
-def observed(measure: str, load: OperationLoad) -> float | None:
-    """Return a measure of an operation; None if nothing was measured."""
+def observed(measure: str, load: OperationLoad | CustomMetric) -> float | None:
+    """Return a measure of an operation or of a metric of one's own; None if it has none."""
+    if measure == "per_s":
+        return load.per_s
+    if isinstance(load, CustomMetric):
+        of_times = time_ms(load.times, measure) if load.times else None
+        return load.count if measure == "count" else of_times
     match measure:
+        case "count":
+            return load.requests
         case "error_rate" | "throttled_rate":
             return getattr(load, measure) if load.requests else None
         case "requests_per_s":

@@ -153,7 +153,24 @@ def _by_operation(load: LoadResults) -> Iterable[Metric]:
         for times in time_columns(for_programs=True):
             rows = [(each.operation, getattr(each, kind)) for each in load.operations]
             _add_column(families, times, f"{kind}_", rows)
-    return families.values()
+    return [*families.values(), *(_custom(load) if load.custom_metrics else ())]
+
+
+def _custom(load: LoadResults) -> Iterable[Metric]:
+    counts = CounterMetricFamily(
+        f"{_PREFIX}_custom", "What tasks counted, and how often they measured a time.", labels=["name"]
+    )
+    times = GaugeMetricFamily(
+        f"{_PREFIX}_custom_time_seconds",
+        "Times that tasks measured; quantile 1 is the longest.",
+        labels=["name", "quantile"],
+    )
+    for each in load.custom_metrics:
+        counts.add_metric([each.name], each.count)
+        for column in time_columns(for_programs=True) if each.times else ():
+            if column.label and each.times and (time_ms := column.figure(each.times)) is not None:
+                times.add_metric([each.name, column.label[1]], time_ms / _MS_PER_S)
+    return counts, times
 
 
 def _of_load(load: LoadResults) -> Iterable[Metric]:

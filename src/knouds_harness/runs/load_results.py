@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Final, Literal
 
+from knouds_harness.runs.custom_metrics import CustomMetric
 from knouds_harness.runs.load_capacity import Capacity
 from knouds_harness.runs.load_plan import Fingerprint, LoadPlan, PlannedStage
 from knouds_harness.runs.operation_load import (
@@ -124,7 +125,7 @@ class JudgedObjective:
     """An objective and its result.
 
     Attributes:
-        bound: At most this; for ``requests_per_s`` at least.
+        bound: At most this; ``at_least`` and for ``requests_per_s`` at least.
         observed: The figure; None if nothing was measured, which misses the objective.
         doubt: Why a miss may be the generator's and not the target's, in a sentence; empty if it cannot be.
         ended_run: Whether the miss ended the run early: a bound of ``--abort-on``, judged over ten seconds.
@@ -140,6 +141,7 @@ class JudgedObjective:
     doubt: str = ""
     ended_run: bool = False
     observed_in_all: float | None = None
+    at_least: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,9 +214,10 @@ class LoadVerdict(StrEnum):
     MEASURED = "measured"
 
 
-def _together(
+def together(
     name: str, loads: Sequence[OperationLoad], response: Times, *, model: str = "open"
 ) -> OperationLoad:
+    """Add up operations; ``response`` are the times of their requests that are ok."""
     return OperationLoad(
         operation=name,
         requests=sum(each.requests for each in loads),
@@ -243,17 +246,19 @@ class StageLoad:
     plan: PlannedStage
     operations: tuple[OperationLoad, ...]
     overall: Times
+    custom_metrics: tuple[CustomMetric, ...] = ()
 
     @property
     def total(self) -> OperationLoad:
-        return _together(ALL_OPERATIONS, self.operations, self.overall)
+        return together(ALL_OPERATIONS, self.operations, self.overall)
 
     @property
-    def named(self) -> list[OperationLoad]:
-        """Each operation and all together, under the name that objectives have for them."""
+    def named(self) -> list[OperationLoad | CustomMetric]:
+        """Each operation, all together and metrics of one's own, under the names that objectives have."""
+        operations = (*self.operations, self.total)
         return [
-            replace(each, operation=in_stage(self.number, each.operation))
-            for each in (*self.operations, self.total)
+            *(replace(each, operation=in_stage(self.number, each.operation)) for each in operations),
+            *(replace(each, name=in_stage(self.number, each.name)) for each in self.custom_metrics),
         ]
 
 
@@ -280,6 +285,7 @@ class LoadResults:
         verified_answers: Those that were judged; every other success had members that were judged before.
         begun_unix_s: When load began; None in older records, and if it never did.
         task_errors: The most frequent first, warm-up included; older records count them as an operation.
+        custom_metrics: Counters and times of the scenario's own.
         stages: Those of a plan with several.
         windows: Windows of rate limits, warm-up included; the first two thousand of a run.
         overall: Response times of the requests of all operations that are ok.
@@ -298,6 +304,7 @@ class LoadResults:
     validity: Validity
     operations: tuple[OperationLoad, ...]
     task_errors: tuple[TaskError, ...] = ()
+    custom_metrics: tuple[CustomMetric, ...] = ()
     stages: tuple[StageLoad, ...] = ()
     objectives: tuple[JudgedObjective, ...]
     cycles: Cycles | None = None
@@ -316,15 +323,20 @@ class LoadResults:
     note: str = ""
 
     @property
+    def measured(self) -> list[OperationLoad | CustomMetric]:
+        """All that objectives can be about: operations, their totals, and metrics of one's own."""
+        return [*self.operations, *self.totals, *self.custom_metrics]
+
+    @property
     def total(self) -> OperationLoad:
         """All operations together: counts added up, and the times of ``overall``, as far as recorded."""
-        return _together(ALL_OPERATIONS, self.operations, self.overall or NO_TIMES, model=self.plan.model)
+        return together(ALL_OPERATIONS, self.operations, self.overall or NO_TIMES, model=self.plan.model)
 
     @property
     def totals(self) -> tuple[OperationLoad, ...]:
         """The operations of each label together, such as those of a scenario, then all."""
         by_scenario = (
-            _together(
+            together(
                 labelled(name, ALL_OPERATIONS),
                 [each for each in self.operations if each.operation.startswith(labelled(name, ""))],
                 times,

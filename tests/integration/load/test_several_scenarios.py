@@ -42,7 +42,10 @@ class Viewers(ScenarioUser):
     @task
     def view(self):
         self.call("getWhoami", "/api/whoami")
-        own = dict(request_type="TIME", name="render", response_time=12.5, response_length=0)
+        self.count("views")
+        self.count("bytes skipped", 0.5)
+        self.record_time("render", 12.5)
+        own = dict(request_type="TIME", name="paint", response_time=2.5, response_length=0)
         self.environment.events.request.fire(**own, exception=None, context={})
 """
 
@@ -72,21 +75,30 @@ def test_each_scenario_has_its_arrivals_and_its_objectives(tmp_path, two):
     assert not any(each.broken for each in loaded.results.invariants)
 
 
-def test_scenarios_of_several_files_and_a_time_of_ones_own_are_counted(tmp_path):
-    """A file imports the scenarios of another, and fires Locust's own event for what it has measured."""
+def test_scenarios_of_several_files_and_metrics_of_ones_own_are_counted(tmp_path):
+    """A file imports the scenarios of another; its tasks count, and measure times, also by Locust's event."""
     (tmp_path / "my_readers.py").write_text(TWO.partition("\n\nclass Runners")[0], encoding="utf-8")
     path = tmp_path / "of_two_files.py"
     path.write_text(OF_TWO_FILES, encoding="utf-8")
 
     loaded = load(
-        *(tmp_path / "runs", str(path), "--duration", "3s", "--quiet"),
-        *("--objective", "render p50 < 12ms", "--objective", "Readers: getWhoami p50 < 30s"),
+        *(tmp_path / "runs", str(path), "--duration", "3s", "--quiet", "--processes", "2"),
+        *("--objective", "Viewers: render p50 < 12ms", "--objective", "Readers: getWhoami p50 < 30s"),
+        *("--objective", "Viewers: views count > 29", "--objective", "* p99 < 30s"),
     )
 
     assert loaded.exit_code == ExitCode.BREACH, loaded.out + loaded.err
-    assert "render p50" in loaded.out.strip().splitlines()[0]
+    assert "Viewers: render p50 12.5 ms, at most 12.0 ms" in loaded.out.strip().splitlines()[0]
+    assert [each.operation for each in loaded.results.objectives if not each.is_met] == ["Viewers: render"]
     counts = {each.operation: each.requests for each in loaded.results.operations}
-    assert counts == {"Readers: getWhoami": 60, "Viewers: getWhoami": 30, "render": 30}
+    assert counts == {"Readers: getWhoami": 60, "Viewers: getWhoami": 30}
+    assert loaded.results.total.requests == 90
+    assert {each.name: (each.count, each.per_s) for each in loaded.results.custom_metrics} == {
+        "Viewers: views": (30, 10),
+        "Viewers: bytes skipped": (15, 5),
+        "Viewers: render": (30, 10),
+        "paint": (30, 10),
+    }
 
 
 @pytest.mark.parametrize("option", ["--rate", "--stages"])

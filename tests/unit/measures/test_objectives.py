@@ -12,6 +12,7 @@ from knouds_harness.locations import scenario_names
 from knouds_harness.measures.objectives import (
     STATED,
     Objective,
+    describe,
     judge_objectives,
     load_objectives,
     parse_bounds,
@@ -20,12 +21,13 @@ from knouds_harness.measures.objectives import (
     refuse_unknown_stages,
     with_stated,
 )
+from knouds_harness.runs.custom_metrics import CustomMetric
 from knouds_harness.runs.load_plan import PlannedStage
 from knouds_harness.runs.load_results import StageLoad
 from knouds_harness.runs.operation_load import ALL_OPERATIONS, STATUSES, TIME_MEASURES, OperationLoad, Times
 
 SHIPPED = Path(__file__).parents[3] / "load" / "objectives.toml"
-RATES = ["error_rate", "throttled_rate", "requests_per_s"]
+RATES = ["error_rate", "throttled_rate", "requests_per_s", "count", "per_s"]
 
 
 def times(p99_ms: float, *, count: int = 100) -> Times:
@@ -129,6 +131,50 @@ def test_objective_of_a_stage_is_judged_by_that_stage():
     ]
 
 
+CUSTOM = [
+    CustomMetric(name="cache hits", count=120, per_s=12.0),
+    CustomMetric(name="render", count=100, per_s=10.0, times=times(7.0)),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "observed", "is_met"),
+    [
+        ("cache hits count > 100", 120, True),
+        ("cache hits count > 121", 120, False),
+        ("cache hits count < 100", 120, False),
+        ("cache hits per_s <= 12/s", 12, True),
+        ("render p99 < 6ms", 7, False),
+        ("render count > 100", 100, True),
+        ("getWhoami count < 99", 100, False),
+        ("getWhoami per_s > 9", 10, True),
+        ("cache hits p99 < 6ms", None, False),
+        ("render error_rate < 1%", None, False),
+        ("retries count < 10", None, False),
+    ],
+)
+def test_objective_is_judged_by_a_metric_of_ones_own(text, observed, is_met):
+    """The count, and the rate of what is counted, are bounded either way."""
+    (judged,) = judge_objectives(parse_objectives([text]), [measured(), *CUSTOM])
+
+    assert (judged.observed, judged.is_met) == (observed, is_met)
+    assert ("at least" in describe(judged)) is (">" in text)
+
+
+def test_star_stands_for_no_metric_of_ones_own():
+    judged = judge_objectives(parse_objectives(["* p99 < 6ms"]), [measured(), *CUSTOM])
+
+    assert [each.operation for each in judged] == ["getWhoami"]
+
+
+def test_bound_in_a_file_may_be_written_as_on_the_command_line(tmp_path):
+    path = tmp_path / "objectives.toml"
+    path.write_text('[reads]\n"cache hits" = { count = "> 1000", per_s = 5 }\n"*" = { p99_ms = "< 1s" }\n')
+    written = ["cache hits count > 1000", "cache hits per_s <= 5", "* p99 < 1s"]
+
+    assert load_objectives(path, "reads") == parse_objectives(written)
+
+
 @pytest.mark.parametrize(("stages", "has"), [(1, "no stages"), (3, "3 stages")])
 def test_objective_of_a_stage_that_the_load_lacks_is_refused(stages, has):
     wanted = parse_objectives(["stage 4: * p99 < 6ms"])
@@ -159,7 +205,7 @@ def test_objectives_that_the_contract_states_hold_everywhere():
 
 def test_all_problems_of_a_file_are_listed_at_once(tmp_path):
     path = tmp_path / "objectives.toml"
-    path.write_text('reads = 3\n[mixed."*"]\np98_ms = 1\np99_ms = "fast"\nerror_rate = -1\n')
+    path.write_text('reads = 3\n[mixed."*"]\np98_ms = 1\np99_ms = "fast"\nerror_rate = -1\nmax_ms = "> 3"\n')
 
     with pytest.raises(UsageError) as caught:
         load_objectives(path, "mixed")
@@ -171,6 +217,7 @@ def test_all_problems_of_a_file_are_listed_at_once(tmp_path):
         'mixed."*".p98_ms: not a metric',
         "mixed.\"*\".p99_ms: 'fast' is not a bound",
         'mixed."*".error_rate: -1 is not a bound',
+        'mixed."*".max_ms: "* max_ms > 3": max_ms is bounded with <',
     ]
 
 
@@ -237,6 +284,7 @@ def test_written_objective_is_read(text, operation, measure, bound):
         ("p95 < 1e999", "1e999 is not a bound"),
         ("p95 < -1", "-1 is not a bound"),
         ("service_p95 < 3", "service times are kept by operation"),
+        ("hits count > 5%", "5% is not a bound\n  Write a number."),
     ],
 )
 def test_invalid_objective_is_refused(text, says):

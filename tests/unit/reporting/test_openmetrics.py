@@ -5,11 +5,12 @@ import re
 from pathlib import Path
 
 import pytest
-from load_records import LIVE_PROGRESS
+from load_records import LIVE_PROGRESS, load_results, times
 from loaded_runs import loaded
 from rendering import samples
 
 from knouds_harness.reporting.openmetrics import live_openmetrics, openmetrics
+from knouds_harness.runs.custom_metrics import CustomMetric
 
 DASHBOARD = Path(__file__).parents[3] / "docs" / "grafana" / "load.json"
 _METRIC = re.compile(r"\bknouds_harness_\w+")
@@ -40,6 +41,17 @@ def test_figures_by_operation_are_those_of_metrics_txt(record_of):
     assert found
     assert found.items() <= samples(openmetrics(record)).items()
     assert any(name == "response_time_seconds" for name, *_ in found)
+
+
+def test_metrics_of_ones_own_are_served():
+    render = CustomMetric(name="render", count=100, per_s=10.0, times=times(2.0, 9.0))
+    hits = CustomMetric(name="cache hits", count=7, per_s=0.7)
+
+    found = samples(live_openmetrics(None, load_results(custom_metrics=(hits, render))))
+
+    assert (found["custom_total", "cache hits"], found["custom_total", "render"]) == (7, 100)
+    assert found["custom_time_seconds", "0.99", "render"] == pytest.approx(0.009)
+    assert ("custom_time_seconds", "0.99", "cache hits") not in found
 
 
 def test_no_metrics_before_the_load_begins():

@@ -9,12 +9,13 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from typing import Any, Final
 
 from gevent.event import Event
 from gevent.hub import get_hub
 from greenlet import getcurrent, greenlet
+from locust.dispatch import UsersDispatcher
 from locust.env import Environment
 from locust.shape import LoadTestShape
 from locust.user.task import LOCUST_STATE_STOPPING, TaskSet
@@ -223,6 +224,14 @@ class ArrivalUser(KnoudsUser):
 
     def take_turn(self, task: Any) -> None:  # noqa: ANN401 - a function, or a TaskSet of Locust's
         """Prepare for a task; called before each."""
+
+
+class SpreadingDispatcher(UsersDispatcher):
+    """Gives each process users of each class: Locust's own gives two processes one of two classes each."""
+
+    def _user_gen(self) -> Iterator[str | None]:
+        for name in super()._user_gen():
+            yield from repeat(name, len(self._worker_nodes))
 
 
 class LoadShape(LoadTestShape):

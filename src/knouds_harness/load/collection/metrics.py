@@ -26,6 +26,7 @@ from knouds_harness.load.collection.seconds import (
 from knouds_harness.measures.delay import OkTimes
 from knouds_harness.measures.histograms import Histogram, merged, middle_of
 from knouds_harness.measures.steadiness import Steadiness
+from knouds_harness.runs.custom_metrics import TIME, CustomMetric
 from knouds_harness.runs.load_plan import PlannedStage
 from knouds_harness.runs.load_record import spread_text
 from knouds_harness.runs.load_results import StageLoad, in_stage
@@ -81,6 +82,7 @@ class RunMetrics:
         self.measured_from_unix_s = math.inf
         self.ended: Counter[RequestStatus] = Counter()
         self.errors: Counter[Error] = Counter()
+        self._counters: set[str] = set()
         self.measured = Second(unix_s=0)
         self._by_stage: dict[int, Second] = {}
         self.steadiness = Steadiness()
@@ -111,6 +113,7 @@ class RunMetrics:
                     self.steadiness.add(at_s, series.operation, histogram)
         self.ended += by_status
         self.errors.update(second.errors)
+        self._counters.update(second.counters)
         is_measured = second.is_measured and second.unix_s > self.measured_from_unix_s - 1
         if is_measured:
             self.measured.add(second)
@@ -169,9 +172,25 @@ class RunMetrics:
                     plan=plan,
                     operations=operations_of(counted, max(0.0, measured_s)),
                     overall=times(counted.ok()),
+                    custom_metrics=self.custom_metrics(counted, max(0.0, measured_s)),
                 )
             )
         return tuple(found)
+
+    def custom_metrics(self, counted: Second, duration_s: float) -> tuple[CustomMetric, ...]:
+        """Return counters and times by name; a counter that nothing was added to meanwhile is 0."""
+
+        def metric(name: str, count: float, taken: Histogram | None = None) -> CustomMetric:
+            per_s = count / duration_s if duration_s else 0.0
+            return CustomMetric(name=name, count=count, per_s=per_s, times=times(taken) if taken else None)
+
+        taken = {
+            series.operation: each for series, each in counted.histograms.items() if series.measure == TIME
+        }
+        return (
+            *(metric(name, counted.counters.get(name, 0.0)) for name in sorted(self._counters)),
+            *(metric(name, len(taken[name]), taken[name]) for name in sorted(taken)),
+        )
 
     def task_errors(self) -> tuple[TaskError, ...]:
         """Return the exceptions of tasks, the most frequent first."""
@@ -186,7 +205,8 @@ class RunMetrics:
         return times(self.measured.ok())
 
     def overall_by_label(self) -> dict[str, Times]:
-        labels = labels_in(series.operation for series in self.measured.histograms)
+        requested = (each.operation for each in self.measured.histograms if each.measure == RESPONSE)
+        labels = labels_in(requested)
         return {each: times(self.measured.ok(prefix=labelled(each, ""))) for each in labels}
 
     def ok_times_by_stage(self) -> list[OkTimes]:

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from knouds_harness.load.client.http_answer import Opening, Wire
 from knouds_harness.load.client.response import Response, error_code
+from knouds_harness.runs.custom_metrics import TIME
 from knouds_harness.runs.operation_load import RequestStatus
 from knouds_harness.targets.personas import Secret
 
@@ -22,6 +23,8 @@ _COPIED_EVERY: Final = 32
 whose body is not the one before."""
 _MOST_COPIED_BYTES: Final = 1_000_000
 _MOST_KINDS: Final = 100
+_MOST_AMOUNT: Final = 1e15
+_TIME_EVENT: Final = "TIME"
 _OK: Final = RequestStatus.OK
 
 
@@ -83,7 +86,7 @@ class Rows(NamedTuple):
 
     Attributes:
         requests: As ``RequestRow`` has them.
-        measures: Operation, status, measure, milliseconds, and when it ended.
+        measures: Operation, status, measure, milliseconds or what is added to a counter, and when it ended.
         errors: Exceptions in tasks: name, text, and when it came.
     """
 
@@ -132,6 +135,8 @@ class RequestRecorder:
     ) -> None:
         if type(response) is Response and response.response_ms == response_time:
             self.note(response, name, exception)
+        elif request_type == _TIME_EVENT and exception is None:
+            self.add(name, TIME, response_time or 0.0)
         else:
             self._note_other(
                 name, request_type, response_time, exception, response, response_length, start_time
@@ -258,6 +263,16 @@ class RequestRecorder:
     def record(self, operation: str, status: str, measure: str, duration_ms: float) -> None:
         """Note one duration, such as the ``ms`` that the server states."""
         self._measures.append((operation, status, measure, duration_ms, self._clock()))
+
+    def add(self, name: str, measure: str, amount: float) -> None:
+        """Note what a task adds to a counter, or a time in milliseconds.
+
+        Raises:
+            ValueError: It is negative, or no number that can be added up.
+        """
+        if not 0 <= amount <= _MOST_AMOUNT:
+            raise ValueError(f"{name}: {amount} is not from 0 to {_MOST_AMOUNT:.0e}")
+        self.record(str(name), _OK, measure, float(amount))
 
     def count_error(self, name: str, text: str) -> None:
         self._errors.append((name, text, self._clock()))

@@ -29,6 +29,7 @@ from knouds_harness.load.client.http_answer import Wire
 from knouds_harness.load.collection.rows import AnswerCopy, RequestRecorder, RequestRow, Rows
 from knouds_harness.load.messages import FinalReporter, FinalReports
 from knouds_harness.measures.histograms import MAX_NS, Histogram, bucket_of, merged
+from knouds_harness.runs.custom_metrics import COUNT
 from knouds_harness.runs.operation_load import RequestStatus
 
 # Read once: NTP or an administrator may set the system's clock, but seconds must stay in order.
@@ -105,6 +106,7 @@ class Second:
     histograms: dict[SeriesKey, Histogram] = field(default_factory=dict)
     errors: dict[Error, int] = field(default_factory=dict)
     traffic: dict[str, Traffic] = field(default_factory=dict)
+    counters: dict[str, float] = field(default_factory=dict)
 
     def add(self, other: Second) -> None:
         for series, histogram in other.histograms.items():
@@ -113,6 +115,8 @@ class Second:
             self.errors[error] = self.errors.get(error, 0) + count
         for operation, traffic in other.traffic.items():
             self.traffic.setdefault(operation, Traffic()).add(traffic)
+        for name, amount in other.counters.items():
+            self.counters[name] = self.counters.get(name, 0.0) + amount
 
     def count_error(self, error: Error) -> None:
         self.errors[error] = self.errors.get(error, 0) + 1
@@ -179,6 +183,10 @@ class SecondsCounter:
         """Count one duration that belongs to no request, such as that of a cycle."""
         histograms = self._second(ended_unix_s, duration_ms / 1e3).histograms
         _count(histograms, name, RequestStatus(status), measure, duration_ms)
+
+    def add_to_counter(self, name: str, amount: float, at_unix_s: float) -> None:
+        counters = self._second(at_unix_s, 0.0).counters
+        counters[name] = counters.get(name, 0.0) + amount
 
     def add_error(self, name: str, text: str, ended_unix_s: float) -> None:
         """Count an error without a request; it counts in the warm-up, too."""
@@ -325,7 +333,10 @@ def count_rows(
         if row.answer is not None:
             row = row._replace(answer=AnswerCopy._make(row.answer))
         counter.add(on_row(row, epoch_s), epoch_s)
-    for name, status, measure, duration_ms, ended_s in rows.measures:
-        counter.add_measure(name, status, measure, duration_ms, ended_s + epoch_s)
+    for name, status, measure, amount, ended_s in rows.measures:
+        if measure == COUNT:
+            counter.add_to_counter(name, amount, ended_s + epoch_s)
+        else:
+            counter.add_measure(name, status, measure, amount, ended_s + epoch_s)
     for name, text, ended_s in rows.errors:
         counter.add_error(name, text, ended_s + epoch_s)

@@ -6,7 +6,6 @@ import inspect
 import os
 import platform
 import sysconfig
-from collections.abc import Iterable
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Final
@@ -35,7 +34,6 @@ from knouds_harness.measures.objectives import (
 )
 from knouds_harness.runs.load_plan import Fingerprint, LoadPlan, PlannedStage, own_mix
 from knouds_harness.runs.load_results import JudgedObjective, LoadResults
-from knouds_harness.runs.operation_load import OperationLoad
 
 _VERSIONS: Final = ("knouds-harness", "locust", "gevent", "httptools")
 
@@ -108,6 +106,7 @@ class RunResults:
             validity=validity_of(options, metrics, health, measured_s, ok=ok, missing=self.doubts),
             operations=operations,
             task_errors=metrics.task_errors(),
+            custom_metrics=metrics.custom_metrics(metrics.measured, measured_s),
             stages=metrics.stages(plan.stages),
             objectives=(),
             cycles=cycles(metrics.measured.histograms),
@@ -124,18 +123,17 @@ class RunResults:
             cost_credits=health.spent_credits,
             note="\n".join(self.notes),
         )
-        measured = [*operations, *results.totals]
-        judged = judge_objectives(self._objectives, measured, stages=results.stages)
+        judged = judge_objectives(self._objectives, results.measured, stages=results.stages)
         ok += metrics.ok_times_by_stage()
         judged = with_doubts(judged, results.validity, ok=ok, delay=delay)
-        return self._redactor.safe(replace(results, objectives=(*self._aborted(measured), *judged)))
+        return self._redactor.safe(replace(results, objectives=(*self._aborted(results), *judged)))
 
-    def _aborted(self, measured: Iterable[OperationLoad]) -> list[JudgedObjective]:
+    def _aborted(self, results: LoadResults) -> list[JudgedObjective]:
         missed = self._aborted_for
         return [
-            replace(missed, observed_in_all=observed(missed.measure, load))
-            for load in measured
-            if missed and load.operation == missed.operation
+            replace(missed, observed_in_all=observed(missed.measure, each))
+            for each in results.measured
+            if missed and each.operation == missed.operation
         ]
 
     def _plan(self) -> LoadPlan:

@@ -12,7 +12,7 @@ from knouds_harness.load.collection.metrics import RECENT_S, RunMetrics, operati
 from knouds_harness.load.leader.workers import Health
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.measures.delay import Delay, OkTimes, remedy
-from knouds_harness.measures.objectives import Objective, describe, judge_objectives
+from knouds_harness.measures.objectives import Objective, describe, is_least, judge_objectives
 from knouds_harness.runs.load_results import Doubt, JudgedObjective, LoadResults, LoadVerdict, Validity
 
 MOST_DROPPED_SHARE: Final = 0.001
@@ -112,7 +112,7 @@ def _doubt(missed: JudgedObjective, validity: Validity, ok: OkTimes | None, dela
     measure = missed.measure.removeprefix("service_")
     is_time = measure.endswith("_ms")
     for doubt, reason in zip(validity.doubts, validity.reasons, strict=True):
-        is_rate = missed.observed is None or measure == "requests_per_s"
+        is_rate = missed.observed is None or is_least(missed)
         if (is_rate and doubt is not Doubt.DELAY) or (is_time and doubt is Doubt.MISSING):
             return reason
     if ok is None or not is_time or not ok.service.counts:

@@ -12,6 +12,7 @@ from knouds_harness.measures.objectives import Objective, judge_objectives, load
 from knouds_harness.reporting.comparison.change import ChangeVerdict, FigureChange, RunFigure, change_between
 from knouds_harness.reporting.comparison.load_figures import ALL, LoadFigures
 from knouds_harness.reporting.comparison.tolerances import (
+    ERRORS,
     MEASURES,
     RATE,
     SERVICE_TIMES,
@@ -20,6 +21,7 @@ from knouds_harness.reporting.comparison.tolerances import (
     Tolerances,
 )
 from knouds_harness.runs.load_results import JudgedObjective
+from knouds_harness.runs.operation_load import PERCENTILES
 
 CONFIDENCE: Final = 0.99
 """Confidence that no gate of the whole comparison is wrong by chance, either way."""
@@ -67,6 +69,13 @@ class LoadComparison:
     candidate: tuple[LoadFigures, ...]
     left_out: tuple[str, ...]
     notes: tuple[str, ...]
+
+    @property
+    def counters(self) -> Mapping[str, tuple[float, float]]:
+        """What the scenario counted per second, on average over the runs of each side, by name."""
+        runs = (*self.baseline, *self.candidate) if self.is_valid else ()
+        names = sorted({name for run in runs for name in run.counters})
+        return {name: (_mean_count(name, self.baseline), _mean_count(name, self.candidate)) for name in names}
 
     @property
     def is_valid(self) -> bool:
@@ -169,7 +178,10 @@ def _wanted(
         for measure in MEASURES:
             if measure in SERVICE_TIMES and not is_open:  # in the closed model they are the response times
                 continue
-            figures = (run.figures.get(name, {}).get(THROTTLED) for run in (*baseline, *candidate))
+            of_runs = [run.figures.get(name, {}) for run in (*baseline, *candidate)]
+            if measure not in PERCENTILES and not any(ERRORS in each for each in of_runs):
+                continue  # a time of the scenario's own
+            figures = (each.get(THROTTLED) for each in of_runs)
             if measure != THROTTLED or any(each.value for each in figures if each):
                 yield name, measure
 
@@ -227,6 +239,10 @@ def _mean(figures: Sequence[RunFigure], *, is_share: bool) -> float | None:
     return math.exp(fmean(math.log(each.value) for each in figures))
 
 
+def _mean_count(name: str, runs: Sequence[LoadFigures]) -> float:
+    return fmean(run.counters.get(name, 0.0) for run in runs)
+
+
 def _broken(runs: Sequence[LoadFigures]) -> set[str]:
     return {fact for each in runs for fact in each.broken_facts}
 
@@ -237,10 +253,7 @@ def _missed(
     if not candidate:
         return
     wanted = with_stated((*added, *(load_objectives(objectives, scenario) if objectives else ())))
-    judged = [
-        judge_objectives(wanted, [*each.operations, *([each.total] if each.total else [])])
-        for each in candidate
-    ]
+    judged = [judge_objectives(wanted, each.measured) for each in candidate]
     every = {(each.operation, each.measure, each.bound) for run in judged for each in run}
     for kind in sorted(every):
         mine = [each for run in judged for each in run if (each.operation, each.measure, each.bound) == kind]

@@ -17,6 +17,7 @@ from knouds_harness.measures.hdr_logs import Interval, read_hdr_log
 from knouds_harness.measures.histograms import Histogram, bucket_of, merged
 from knouds_harness.reporting.comparison.change import UNBOUNDED, RunFigure
 from knouds_harness.reporting.comparison.tolerances import RATE, SHARES
+from knouds_harness.runs.custom_metrics import TIME, CustomMetric
 from knouds_harness.runs.load_plan import Fingerprint, LoadPlan
 from knouds_harness.runs.load_results import Doubt, LoadResults
 from knouds_harness.runs.operation_load import (
@@ -25,6 +26,7 @@ from knouds_harness.runs.operation_load import (
     PERCENTS,
     OperationLoad,
     RequestStatus,
+    Times,
     percentile_measure,
     status_named,
     time_ms,
@@ -66,7 +68,7 @@ def read_blocks(folder: Path, requests: int) -> Mapping[str, Sequence[Block]]:
     parts: dict[str, dict[int, list[Interval]]] = defaultdict(lambda: defaultdict(list))
     for each in intervals:
         if each.start_unix_s in block_of:
-            for name in (each.series[0], ALL):
+            for name in (each.series[0], *(() if each.series[2] == TIME else (ALL,))):
                 parts[name][block_of[each.start_unix_s]].append(each)
     blocks = {
         name: [_block(by_block[index]) for index in sorted(by_block)]
@@ -129,12 +131,12 @@ def _measured_seconds(intervals: Iterable[Interval], requests: int) -> list[floa
 
 
 def _block(intervals: Sequence[Interval]) -> Block:
-    response = [each for each in intervals if each.series[2] == "response"]
+    response = [each for each in intervals if each.series[2] in {"response", TIME}]
     by_status = Counter[str]()
     for each in response:
         by_status[each.series[1]] += len(each.histogram)
     is_ok = [each for each in intervals if status_named(each.series[1]) == RequestStatus.OK]
-    ok = merged(each.histogram for each in is_ok if each.series[2] == "response")
+    ok = merged(each.histogram for each in is_ok if each.series[2] in {"response", TIME})
     service = merged(each.histogram for each in is_ok if each.series[2] == "service")
     return Block(
         requests=sum(len(each.histogram) for each in response),
@@ -167,6 +169,17 @@ class LoadFigures:
     has_blocks: bool
     broken_facts: tuple[str, ...] = ()
     total: OperationLoad | None = None
+    custom_metrics: tuple[CustomMetric, ...] = ()
+
+    @property
+    def measured(self) -> list[OperationLoad | CustomMetric]:
+        """All that objectives can be about."""
+        return [*self.operations, *([self.total] if self.total else ()), *self.custom_metrics]
+
+    @property
+    def counters(self) -> Mapping[str, float]:
+        """What the scenario counted, per second and by name."""
+        return {each.name: each.per_s for each in self.custom_metrics if each.times is None}
 
 
 def load_figures(record: RunRecord) -> LoadFigures:
@@ -192,6 +205,7 @@ def load_figures(record: RunRecord) -> LoadFigures:
         has_blocks=bool(blocks),
         broken_facts=tuple(each.fact for each in results.invariants if each.broken),
         total=results.total,
+        custom_metrics=results.custom_metrics,
     )
 
 
@@ -222,6 +236,9 @@ def _figures(
         if has_rate and load.per_s > 0:
             error = _rate_error(load.requests, total, results.plan)
             found[name][RATE] = RunFigure(value=load.per_s, error=error)
+    for each in results.custom_metrics:
+        if each.times:
+            found[each.name] = dict(_of_times(each.times, blocks.get(each.name, ()), unsent=unsent))
     return found
 
 
@@ -231,27 +248,33 @@ def _of_operation(
     """Yield shares and times; ``unsent`` is the share of the tasks that were due and not sent."""
     for name in SHARES:
         yield name, _share(name, load, blocks)
+    yield from _of_times(load.response, blocks, unsent=unsent, load=load)
+    yield from _of_times(load.service, blocks, unsent=unsent, load=load, prefix="service_")
+
+
+def _of_times(
+    times: Times,
+    blocks: Sequence[Block],
+    *,
+    unsent: float,
+    load: OperationLoad | None = None,
+    prefix: str = "",
+) -> Iterator[tuple[str, RunFigure]]:
+    """Yield percentiles: of an operation, or of a time of the scenario's own."""
+    histograms = [each.service if prefix else each.response for each in blocks]
     for percent in PERCENTS:
         measure = percentile_measure(percent)
-        for prefix, times in (("", load.response), ("service_", load.service)):
-            histograms = [each.service if prefix else each.response for each in blocks]
-            if blocks:
-                error = percentile_error(histograms, float(percent))
-            else:  # the error is unknown: repeated runs and the expected noise stand in for it
-                error = None if times.count * (1 - float(percent) / 100) < LEAST_BEYOND else 0.0
-            value = time_ms(times, measure)
-            if value is None and error and load.operation == ALL_OPERATIONS:  # load.json does not say it
-                value = merged(histograms).percentile_s(float(percent)) * 1e3
-            if error is not None and value:
-                delay = load.doubts_ms.get(measure, 0.0) / value
-                yield (
-                    f"{prefix}{measure}",
-                    RunFigure(
-                        value=value,
-                        error=math.hypot(error, delay),
-                        hidden=_hidden_by_unsent(merged(histograms), float(percent), value, unsent),
-                    ),
-                )
+        if blocks:
+            error = percentile_error(histograms, float(percent))
+        else:  # the error is unknown: repeated runs and the expected noise stand in for it
+            error = None if times.count * (1 - float(percent) / 100) < LEAST_BEYOND else 0.0
+        value = time_ms(times, measure)
+        if value is None and error and load and load.operation == ALL_OPERATIONS:  # load.json does not say it
+            value = merged(histograms).percentile_s(float(percent)) * 1e3
+        if error is not None and value:
+            delay = load.doubts_ms.get(measure, 0.0) / value if load else 0.0
+            hidden = _hidden_by_unsent(merged(histograms), float(percent), value, unsent)
+            yield f"{prefix}{measure}", RunFigure(value=value, error=math.hypot(error, delay), hidden=hidden)
 
 
 def _hidden_by_unsent(times: Histogram, percent: float, value_ms: float, unsent: float) -> float:

@@ -8,7 +8,7 @@ from typing import Final
 
 from knouds_harness.errors import RunRecordError
 from knouds_harness.files import replace_file
-from knouds_harness.measures.objectives import describe
+from knouds_harness.measures.objectives import describe, figure_text
 from knouds_harness.reporting.check.fact_status import finding_groups
 from knouds_harness.reporting.comparison.change import ChangeVerdict
 from knouds_harness.reporting.comparison.check_comparison import CheckComparison, CheckFigures
@@ -174,6 +174,18 @@ def _of_load(comparison: LoadComparison) -> Iterator[Section]:
             blocks.append(_change_table(list(mine), f"Changes of {operation}", shown=ON_PAGES))
         blocks.append(_change_table(gates_of(rows), "Gates", shown=TERMINAL))
         yield Section("changes", "Changes", blocks)
+    if comparison.counters:
+        yield Section("counters", "Counters", [counter_table(comparison)])
+
+
+def counter_table(comparison: LoadComparison) -> Table:
+    """What the scenario counted on each side: whether more is better is not known, so there is no verdict."""
+    columns = (Column("Counter", is_name=True), *_ranked({"Baseline": 0, "Now": 0}))
+    rows: list[tuple[Words, ...]] = [
+        (Code(name), *(figure_text("per_s", each) for each in sides))
+        for name, sides in comparison.counters.items()
+    ]
+    return Table("Counters", columns, rows)
 
 
 def _of_checks(comparison: CheckComparison) -> Iterator[Section]:

@@ -190,6 +190,7 @@ def _load(comparison: LoadComparison) -> dict[str, Any]:
         "newly_broken_facts": list(comparison.newly_broken),
         "objectives_missed": [asdict(each) for each in comparison.missed],
         "changes": [_change(row) for row in comparison.rows],
+        "counters_per_s": {name: list(sides) for name, sides in comparison.counters.items()},
     }
 
 

@@ -71,6 +71,7 @@ def load_report(record: RunRecord, measured: LoadRecord) -> Report:
         _percentiles(load),
         Section("capacity", "Capacity", _capacity(load.capacity, verdict) if load.capacity else []),
         _operations(load, {each.id for each in evidence}),
+        Section("custom", "Custom metrics", [tables.custom_table(load)] if load.custom_metrics else []),
         Section("stages", "Stages", [tables.stage_table(load)] if load.stages else []),
         _phases(load),
         Section("cycles", "Asynchronous cycles", _cycles(load, load.cycles) if load.cycles else []),

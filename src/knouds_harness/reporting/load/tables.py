@@ -228,6 +228,24 @@ def stage_table(load: LoadResults) -> Table:
     return Table("Stages", (*named, *columns), rows, most={"terminal": _MOST_STAGES})
 
 
+def custom_table(load: LoadResults) -> Table:
+    """Counters and times of the scenario's own; without times it has no columns of times."""
+    shown = [each for each in time_columns() if each.is_in_text]
+    figures = shown if any(each.times for each in load.custom_metrics) else []
+    rows = [
+        (
+            Code(each.name),
+            figure_text("count", each.count),
+            f"{each.per_s:,.1f}",
+            *(_cells(figures, each.times) if each.times else ["-"] * len(figures)),
+        )
+        for each in load.custom_metrics
+    ]
+    headings = (Column(each.heading.lower(), is_number=True, rank=each.rank) for each in figures)
+    columns = (Column("Custom metric", is_name=True), *numbers("count", "per s"), *headings)
+    return Table("Custom metrics", columns, rows)
+
+
 def operation_text_table(load: LoadResults) -> Table:
     """Statuses that never came, and some percentiles, are left out."""
     rows = rows_of(load)

@@ -15,6 +15,7 @@ from knouds_harness.load.collection.seconds import (
     now_unix_s,
 )
 from knouds_harness.measures.histograms import Histogram, merged
+from knouds_harness.runs.custom_metrics import TIME, CustomMetric
 from knouds_harness.runs.load_plan import PlannedStage
 from knouds_harness.runs.operation_load import (
     ALL_OPERATIONS,
@@ -127,6 +128,31 @@ def test_requests_with_a_label_are_counted_together_too():
     assert [each.operation for each in ok_times(metrics.measured)][-2:] == [
         "large: all operations",
         ALL_OPERATIONS,
+    ]
+
+
+def test_counters_and_times_of_ones_own_are_no_requests():
+    """They are counted after the warm-up; a counter that is known is 0 until something is added."""
+    metrics = begun(1000, warm_up_s=5)
+    taken = {SeriesKey("Readers: render", RequestStatus.OK, TIME): histogram(12.0, 14.0)}
+    for unix_s, stage in ((1001, 1), (1007, 2), (1009, 2)):
+        amounts = {"hits": 2.0, **({"retries": 0.0} if stage == 1 else {})}
+        metrics.add(Second(unix_s=unix_s, stage=stage, histograms=taken, counters=amounts))
+
+    hits, retries, render = metrics.custom_metrics(metrics.measured, 2.0)
+
+    assert hits == CustomMetric(name="hits", count=4, per_s=2.0)
+    assert retries == CustomMetric(name="retries", count=0, per_s=0.0)
+    assert (render.name, render.count, render.times) == (
+        "Readers: render",
+        4,
+        times(histogram(*[12, 14] * 2)),
+    )
+    assert operations_of(metrics.measured, 2.0) == ()
+    assert metrics.ended.total() == len(metrics.overall_by_label()) == 0
+    (stage,) = metrics.stages([PlannedStage(duration_s=5.0, start=0.0, end=5.0)] * 2)
+    assert [each.operation for each in stage.named] == [
+        *("stage 2: all operations", "stage 2: hits", "stage 2: retries", "stage 2: Readers: render")
     ]
 
 

@@ -27,6 +27,7 @@ from knouds_harness.load.collection.seconds import (
     count_rows,
 )
 from knouds_harness.measures.histograms import Histogram
+from knouds_harness.runs.custom_metrics import COUNT, TIME
 from knouds_harness.runs.operation_load import RequestStatus
 from knouds_harness.targets.personas import Secret
 
@@ -194,6 +195,31 @@ def test_event_without_a_time_counts_only_as_an_error(recorder):
 
     assert second.histograms == {}
     assert second.errors == {Error("getWhoami", RequestStatus.FAILED, 0, "ValueError"): 1}
+
+
+def test_counters_and_times_of_ones_own_are_counted(recorder, clock):
+    """Also by Locust's event; one that failed counts as a request."""
+    recorder.counter.measured_from_unix_s = clock.now_s - 1
+    for amount in (1, 2.5):
+        recorder.add("hits", COUNT, amount)
+    recorder.add("render", TIME, 1500)
+    tell(recorder, 12.5, request_type="TIME", name="render", response=None)
+    tell(recorder, 12.5, request_type="TIME", name="render", response=None, exception=FAILURE)
+
+    before, measured = sorted(recorder.seconds(with_current=True), key=lambda each: each.is_measured)
+
+    assert before.histograms == {SeriesKey("render", RequestStatus.OK, TIME): counted(1500)}
+    assert measured.counters == {"hits": 3.5}
+    assert measured.histograms == {
+        SeriesKey("render", RequestStatus.OK, TIME): counted(12.5),
+        SeriesKey("render", RequestStatus.FAILED): counted(12.5),
+    }
+
+
+@pytest.mark.parametrize("amount", [-1, math.nan, math.inf])
+def test_amount_that_cannot_be_added_up_is_refused(recorder, amount):
+    with pytest.raises(ValueError, match=r"hits: -?(1|nan|inf) is not from 0 to 1e\+15"):
+        recorder.add("hits", COUNT, amount)
 
 
 REQUESTS = st.tuples(

@@ -1,16 +1,20 @@
 """Comparison of load runs, from folders to verdict and exit code, with tolerances."""
 
 import pytest
-from load_records import load_run, lognormal_seconds, validity
+from load_records import histogram_of, load_run, lognormal_seconds, times_of, validity
 
 from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.locations import scenarios_path
+from knouds_harness.measures.histograms import merged
 from knouds_harness.measures.objectives import parse_objectives
 from knouds_harness.reporting.comparison.change import ChangeVerdict
 from knouds_harness.reporting.comparison.load_comparison import compare_loads
+from knouds_harness.reporting.comparison.report import write_comparison
 from knouds_harness.reporting.comparison.sides import read_side
 from knouds_harness.reporting.comparison.tolerances import read_tolerances
+from knouds_harness.runs.custom_metrics import CustomMetric
 from knouds_harness.runs.load_results import Doubt, Invariant
+from knouds_harness.runs.operation_load import PERCENTILES
 
 TOLERANCES = read_tolerances(None, "reads", [])
 
@@ -266,3 +270,37 @@ def test_all_mistakes_are_named_at_once():
 def test_shipped_objectives_can_be_read():
     for scenario in ("reads", "sync_runs", "async_cycles"):
         read_tolerances(scenarios_path() / "objectives.toml", scenario, [])
+
+
+def test_metrics_of_ones_own_are_compared(tmp_path):
+    """A time as times are; a counter without a verdict, as nobody knows whether more of it is better."""
+    sides = []
+    for number, (slower, hits) in enumerate(((1.0, 50), (1.5, 20))):
+        taken = [[slower * each for each in second] for second in lognormal_seconds(1, per_s=200, seconds=10)]
+        times = times_of(merged(map(histogram_of, taken)))
+        metrics = (
+            CustomMetric(name="hits", count=hits, per_s=hits / 10),
+            CustomMetric(name="render", count=2000, per_s=200.0, times=times),
+        )
+        folder = load_run(
+            tmp_path / str(number),
+            {"whoami": lognormal_seconds(2, per_s=200, seconds=10)},
+            times_of_ones_own={"render": taken},
+            custom_metrics=metrics,
+        )
+        sides.append(read_side([folder], baselines=tmp_path).loads)
+
+    comparison = compare_loads(
+        *sides, tolerances=TOLERANCES, objectives=None, added=parse_objectives(["hits count > 30"])
+    )
+
+    assert {(each.operation, each.measure) for each in comparison.regressions} == {
+        ("render", "p50_ms"),
+        ("render", "p99_ms"),
+    }
+    assert {each.measure for each in comparison.rows if each.operation == "render"} == set(PERCENTILES)
+    assert not any(each.operation == "all" for each in comparison.rows)
+    assert comparison.counters == {"hits": (5.0, 2.0)}
+    assert [each.observed for each in comparison.missed] == [20]
+    page = write_comparison(comparison, tmp_path).markdown.read_text()
+    assert "| `hits` | 5.0/s | 2.0/s |" in page

@@ -7,6 +7,7 @@ from load_records import load_run, missed, operation, times, validity
 from rendering import printed
 
 from knouds_harness.reporting.render import render_all
+from knouds_harness.runs.custom_metrics import CustomMetric
 from knouds_harness.runs.load_plan import PlannedStage
 from knouds_harness.runs.load_results import LOAD_FILE, StageLoad
 from knouds_harness.runs.operation_load import TaskError
@@ -81,6 +82,22 @@ def test_stages_have_a_table(tmp_path):
     assert " ".join(line.split()).startswith("stage 2 5 to 10 0 to 50/s 100 10.0 0.00% 2.00 ms")
     for report in ("report.html", "report.md"):
         assert "stage 2" in (folder / report).read_text()
+
+
+def test_metrics_of_ones_own_have_a_table(tmp_path):
+    """And their figures stand in summary.json."""
+    render = CustomMetric(name="render", count=100, per_s=10.0, times=times(2.0, 9.0))
+    hits = CustomMetric(name="cache hits", count=1234, per_s=123.4)
+    folder = load_run(tmp_path, {"getWhoami": SECONDS}, custom_metrics=(hits, render))
+
+    lines = [" ".join(line.split()) for line in printed(folder, width=200).splitlines()]
+
+    assert "cache hits 1,234 123.4 - - - - -" in lines
+    assert "render 100 10.0 2.00 ms 2.00 ms 9.00 ms 9.00 ms 9.00 ms" in lines
+    for report in ("report.html", "report.md"):
+        assert "cache hits" in (folder / report).read_text()
+    found = json.loads((folder / "summary.json").read_text())["load"]["custom_metrics"]
+    assert [(each["name"], each["count"]) for each in found] == [("cache hits", 1234), ("render", 100)]
 
 
 def test_exceptions_of_a_task_are_no_requests(tmp_path):
