@@ -80,28 +80,6 @@ def test_slug_comes_from_a_plain_name(slug, is_broken):
     assert ("workflows.create-makes-slug-from-name" in broken(shown)) is is_broken
 
 
-def test_slug_may_be_cut_where_the_server_ends_slugs():
-    name = "Harness d5eb9286b24d is nested too deeply"
-    slug = name.lower().replace(" ", "-")[:40]
-    shown = exchange(1, "createWorkflow", status=201, sent={"name": name}, body={"slug": slug})
-
-    assert "workflows.create-makes-slug-from-name" not in broken(shown)
-
-
-def test_page_of_usage_is_compared_with_its_query():
-    row = {"id": 1, "userId": "u1", "status": "failed", "source": "api-slim", "modelIds": ["suno-v5"]}
-    rows = [row, {**row, "id": 2, "userId": "u2", "source": "canvas"}]
-    shown = exchange(1, "listUsage", body={"rows": rows, "total": 2})
-    shown = replace(shown, request=replace(shown.request, query=(("limit", "1"), ("status", "completed"))))
-
-    assert broken(shown) == {
-        "usage.limit-is-kept",
-        "usage.filters",
-        "usage.no-canvas-rows",
-        "usage.own-rows-only",
-    }
-
-
 @pytest.mark.parametrize(
     ("operation", "key", "answer", "fact"),
     [

@@ -2,24 +2,12 @@
 
 import pytest
 
-from knouds_harness.judging.workflow_model import WorkflowModel, slug_from_name
+from knouds_harness.judging.workflow_model import WorkflowModel
 
 
 @pytest.fixture
 def model():
     return WorkflowModel()
-
-
-@pytest.mark.parametrize(
-    ("name", "slug"),
-    [("Harbour at Dawn", "harbour-at-dawn"), ("ABC", "abc"), ("a 1 B", "a-1-b"), ("plain", "plain")],
-)
-def test_slug_is_lowercase_with_hyphens(name, slug):
-    assert slug_from_name(name) == slug
-
-
-def test_free_name_has_one_slug(model):
-    assert model.allowed_slugs("ada", "Twin") == ("twin",)
 
 
 def test_own_taken_slugs_are_skipped(model):

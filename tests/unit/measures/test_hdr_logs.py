@@ -1,6 +1,5 @@
 """Interval logs, which other tools can read."""
 
-import gc
 from pathlib import Path
 
 import pytest
@@ -56,24 +55,3 @@ def test_truncated_log_is_read_up_to_its_end(path):
     path.write_bytes(data[:-20])
 
     assert list(read_hdr_log(path)) == whole
-
-
-def test_lines_leave_no_garbage(tmp_path):
-    """An hour has 72,000 lines, with arrays whose size the garbage collector does not know."""
-    histogram = Histogram()
-    histogram.record(0.02, 7)
-    interval = Interval(
-        series=("whoami", "kept", "response"), start_unix_s=1.0, length_s=1.0, histogram=histogram
-    )
-    with HdrLogWriter(tmp_path / "times.hlog", start_unix_s=0.0) as log:
-        log.write(interval)
-        gc.collect()
-        gc.disable()
-        try:
-            for _ in range(20):
-                log.write(interval)
-            garbage = gc.collect()
-        finally:
-            gc.enable()
-
-    assert garbage < 20

@@ -41,21 +41,6 @@ def test_bucket_is_at_most_a_thousandth_wide(duration_ns):
     assert abs(middle_of(bucket) - duration_ns) <= duration_ns * 0.0005
 
 
-@given(duration_ns=DURATIONS_NS)
-def test_bucket_has_the_number_of_hdr_histogram(duration_ns):
-    hdr = HdrHistogram(1, MAX_NS, 3)
-
-    hdr.record_value(duration_ns)
-
-    assert hdr.get_count_at_index(bucket_of(duration_ns)) == 1
-
-
-@given(first=DURATIONS_NS, second=DURATIONS_NS)
-def test_longer_durations_have_later_buckets(first, second):
-    assert (bucket_of(first) <= bucket_of(second)) or first > second
-    assert highest_of(bucket_of(first)) + 1 == lowest_of(bucket_of(first) + 1)
-
-
 @given(parts=st.lists(SAMPLES_S, max_size=5))
 def test_merged_parts_are_the_whole(parts):
     """Four workers count the same as one process that saw everything, in any order."""

@@ -2,13 +2,10 @@
 
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import UsageError
-from knouds_harness.locations import scenario_names
 from knouds_harness.measures.objectives import (
     STATED,
     Objective,
@@ -26,7 +23,6 @@ from knouds_harness.runs.load_plan import PlannedStage
 from knouds_harness.runs.load_results import StageLoad
 from knouds_harness.runs.operation_load import ALL_OPERATIONS, STATUSES, TIME_MEASURES, OperationLoad, Times
 
-SHIPPED = Path(__file__).parents[3] / "load" / "objectives.toml"
 RATES = ["error_rate", "throttled_rate", "requests_per_s", "count", "per_s"]
 
 
@@ -184,15 +180,6 @@ def test_objective_of_a_stage_that_the_load_lacks_is_refused(stages, has):
     refuse_unknown_operations(wanted, ["getWhoami"])
 
 
-def test_shipped_objectives_can_be_read():
-    """The file is valid, and cites existing facts."""
-    objectives = [each for name in scenario_names() for each in load_objectives(SHIPPED, name)]
-
-    facts = shipped_document().facts
-    assert objectives
-    assert {each.fact for each in (*objectives, *STATED)} <= {*facts, ""}
-
-
 def test_objectives_that_the_contract_states_hold_everywhere():
     """Any bound of the user's for the same measure takes their place."""
     other = parse_objectives(["runWorkflow p95 < 300ms"])
@@ -245,13 +232,6 @@ def test_broken_file_is_explained(tmp_path, content, says):
 
     with pytest.raises(UsageError, match=rf"objectives\.toml: {says}"):
         load_objectives(path, "mixed")
-
-
-def test_tolerances_are_not_objectives(tmp_path):
-    path = tmp_path / "objectives.toml"
-    path.write_text('[reads."*"]\np99_ms = 250\ntolerance = { p99_ms = "10%" }\n', encoding="utf-8")
-
-    assert [each.measure for each in load_objectives(path, "reads")] == ["p99_ms"]
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,8 @@
 import errno
 import os
 import stat
-import subprocess
-import sys
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from run_records import SETUP, START, TARGET, SteppingClock, add_finding, empty, exchange, finding, start
@@ -104,29 +101,6 @@ def test_run_left_without_an_end_is_interrupted(tmp_path):
     assert record.note == "KeyboardInterrupt"
     assert [each.fact for each in record.findings] == [COST]
     assert record.counts.exchanges == 1
-
-
-def test_killed_process_leaves_a_readable_record(tmp_path):
-    program = (
-        "import os, signal, sys; from pathlib import Path\n"
-        "from run_records import *\n"
-        "writer = start(Path(sys.argv[1]))\n"
-        "for number in range(1, 51):\n"
-        "    add_finding(writer, exchange(number, 'runWorkflow', body={}), 'run.cost-is-credits')\n"
-        "os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    killed = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "support")},
-        check=False,
-    )
-
-    record = read_run(next(tmp_path.iterdir()))
-    assert killed.returncode < 0
-    assert record.outcome is RunOutcome.INTERRUPTED
-    assert "killed" in record.note
-    assert len(record.exchange_by_id) == 50
-    assert [each.fact for each in record.findings] == [COST]
 
 
 class FullDisk:

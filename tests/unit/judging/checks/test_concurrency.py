@@ -150,19 +150,6 @@ def test_concurrent_updates_leave_one_of_their_documents(history):
 
 
 @pytest.mark.parametrize(
-    "history",
-    [
-        History().put(0, 20, description="a").put(0, 20, name="n").get(30, 31, description="old"),
-        History().put(0, 20, description="a").put(30, 40, description="b").get(50, 51, description="a"),
-        History().put(0, 20, description="a").get(5, 6, description="a").get(10, 11, description="old"),
-        History().put(0, 20, 409, description="a").get(30, 31, description="a"),
-    ],
-)
-def test_accepted_update_that_does_not_show_is_lost(history):
-    assert lost_updates(history) == {"workflows.update-takes-subset"}
-
-
-@pytest.mark.parametrize(
     ("history", "is_kept"),
     [
         (History().move(0, 9, folderId="f").put(0, 9, description="a").get(20, 21, folderId="f"), True),

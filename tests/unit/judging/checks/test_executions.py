@@ -22,27 +22,6 @@ def shown(status, http_status=200, **members):
     )
 
 
-@pytest.mark.parametrize(
-    ("statuses", "facts"),
-    [
-        ([], set()),
-        (["processing"], set()),
-        (["processing", "processing", "completed", "completed"], set()),
-        (["processing", "cancel_requested", "cancel_requested", "cancelled"], set()),
-        (["processing", "cancel_requested", "completed"], set()),
-        (["processing", "cancel_requested", "failed"], set()),
-        (["processing", "cancelled"], set()),
-        (["processing", "cancel_requested", "processing", "cancelled"], EDGES),
-        (["completed", "processing"], ABSORBING),
-        (["processing", "completed", "failed", "completed"], ABSORBING),
-        (["cancelled", "cancel_requested"], ABSORBING),
-        (["cancel_requested", "processing", "completed", "failed"], EDGES | ABSORBING),
-    ],
-)
-def test_status_follows_documented_transitions(statuses, facts):
-    assert broken(executions.edges, shown("completed"), statuses=statuses) == facts
-
-
 @given(
     polls=st.integers(0, 5),
     requested=st.integers(0, 5),

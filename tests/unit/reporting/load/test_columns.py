@@ -10,12 +10,11 @@ from load_records import load_run, lognormal_seconds
 from rendering import Page, printed, samples
 
 from knouds_harness.reporting.comparison.load_figures import load_figures
-from knouds_harness.reporting.load import columns
-from knouds_harness.reporting.load.columns import LoadColumn, operation_columns, time_columns
+from knouds_harness.reporting.load.columns import operation_columns, time_columns
 from knouds_harness.reporting.render import render_all
 from knouds_harness.runs.load_record import load_file_format
 from knouds_harness.runs.load_results import LOAD_FILE
-from knouds_harness.runs.operation_load import ALL_OPERATIONS, RECORDED_PERCENTS, STATUSES, Times
+from knouds_harness.runs.operation_load import ALL_OPERATIONS, RECORDED_PERCENTS, STATUSES
 from knouds_harness.runs.record import read_run
 
 OPERATIONS = ["getPublicWorkflowSchema", "runWorkflow async"]
@@ -153,31 +152,6 @@ def test_single_operation_without_phases_has_neither_their_table_nor_a_row_for_a
     assert "Phases" not in paths.html.read_text() + paths.markdown.read_text()
 
 
-def test_new_column_needs_one_declaration(folder, monkeypatch):
-    least: LoadColumn[Times] = LoadColumn(
-        key="min_ms",
-        heading="Min",
-        unit="ms",
-        figure=lambda times: times.min_ms,
-        metric="min_time_seconds",
-        says="The shortest time.",
-        rank=9,
-    )
-    monkeypatch.setattr(columns, "TIME_COLUMNS", (least, *columns.TIME_COLUMNS))
-    operation, load = OPERATIONS[0], results_of(folder).operations[0]
-    text = f"{load.response.min_ms:.2f}"
-
-    paths = render_all(folder)
-
-    assert in_terminal(folder, "times in ms", operation)["min"] == text
-    assert in_markdown(folder, "times in ms", operation)["min"] == text
-    assert in_page(folder, operation, "response", text)
-    table = next(csv.DictReader(paths.table.read_text().splitlines()))
-    assert float(table["service_min_ms"]) == load.service.min_ms
-    metrics = samples(paths.metrics.read_text())
-    assert metrics["response_min_time_seconds", operation] == load.response.min_ms / 1000
-
-
 def test_phases_and_bytes_are_in_every_report(folder, paths):
     """Tables round them, and leave out phases that never occurred."""
     name, load = OPERATIONS[0], results_of(folder).operations[0]
@@ -253,16 +227,6 @@ def test_older_record_is_shown_with_dashes_for_missing_figures(older):
     assert table["response_p95_ms"] == table["response_mean_ms"] == ""
     assert "p95_ms" not in compared
     assert first["p99"] == f"{compared['p99_ms'].value:.1f}"
-
-
-def test_comparison_has_the_figures_of_the_reports(folder):
-    results = results_of(folder)
-
-    compared = load_figures(read_run(folder)).figures["all"]
-
-    assert compared["p95_ms"].value == results.overall.percentiles["95"]
-    assert compared["error_rate"].value == results.total.error_rate
-    assert compared["requests_per_s"].value == results.total.per_s
 
 
 def test_errors_are_the_same_in_every_report(folder, paths):
