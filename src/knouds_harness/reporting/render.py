@@ -1,12 +1,13 @@
-"""Renders all reports of one run into its folder, and shows its result in GitHub Actions."""
+"""Renders all reports of one run into its folder, and shows its result in GitHub Actions and GitLab CI."""
 
 import csv
 import io
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from rich.console import Console
@@ -41,6 +42,16 @@ from knouds_harness.runs.record import RunRecord, read_run
 
 _MOST_ANNOTATIONS: Final = 10
 """GitHub shows no more annotations of one kind for a step."""
+_LONGEST_LABEL: Final = 255
+"""Of a link that GitLab shows."""
+
+
+class Annotation(NamedTuple):
+    """A line about a run that a CI system shows: ``error``, ``warning`` or ``notice``."""
+
+    level: str
+    title: str
+    says: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,11 +91,12 @@ def render_and_print(
     shown = only_failing(shown, record) if only_failures else shown
     print_report(shown, paths.html, console=console)
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        for command in workflow_commands(record, change):
-            console.print(command, markup=False, highlight=False, soft_wrap=True)
+        for each in annotations_of(record, change):
+            console.print(workflow_command(each), markup=False, highlight=False, soft_wrap=True)
         add_to_step_summary(paths.markdown, os.environ)
     elif link := gitlab_link(paths.html, os.environ):
         console.print(f"  after the job: {link}", markup=False, highlight=False, soft_wrap=True)
+        _rendered(record, "annotations.json", gitlab_annotations(record, change, link))
     return paths
 
 
@@ -153,14 +165,14 @@ def _csv(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     return text.getvalue()
 
 
-def workflow_commands(record: RunRecord, change: RunChange | None = None) -> Iterator[str]:
-    """Yield annotations for GitHub: what fails the run, what only its baseline verified, and what is new."""
+def annotations_of(record: RunRecord, change: RunChange | None = None) -> Iterator[Annotation]:
+    """Yield what fails the run, what only its baseline verified, what is new, and waivers that end soon."""
     yield from list(_notices(record, change))[:_MOST_ANNOTATIONS]
     if change and change.comparison.lost:
         lost = change.comparison.lost_with_reasons
-        yield _annotation("error", f"{LESS_VERIFIED} {change.baseline}", lost_words(len(lost)))
+        yield Annotation("error", f"{LESS_VERIFIED} {change.baseline}", lost_words(len(lost)))
         for says in lost[:_MOST_ANNOTATIONS]:
-            yield _annotation("warning", f"verified in {change.baseline}, not tested now", says)
+            yield Annotation("warning", f"verified in {change.baseline}, not tested now", says)
     if record.load:
         results = record.load.results
         failed = nothing_measured(results)
@@ -172,21 +184,21 @@ def workflow_commands(record: RunRecord, change: RunChange | None = None) -> Ite
         lines = [("target contradicts the profile", each.difference) for each in contradictions_of(record)]
         lines += [(group.name, _difference(group.findings[0])) for group in failing]
     for title, says in lines[:_MOST_ANNOTATIONS]:
-        yield _annotation("error", title, says)
+        yield Annotation("error", title, says)
 
 
-def _notices(record: RunRecord, change: RunChange | None) -> Iterator[str]:
+def _notices(record: RunRecord, change: RunChange | None) -> Iterator[Annotation]:
     for row in waiver_rows(record):
         if row.ends_soon:
-            yield _annotation("notice", f"waiver ends on {row.waiver.expires}", str(row.waiver))
+            yield Annotation("notice", f"waiver ends on {row.waiver.expires}", str(row.waiver))
     if change:
         for finding in change.comparison.new:
             title = f"new against {change.baseline}, fails nothing"
-            yield _annotation("notice", title, f"{finding.fact}: {_difference(finding)}")
+            yield Annotation("notice", title, f"{finding.fact}: {_difference(finding)}")
         for drift in drift_of(record):
             if change.comparison.known.isdisjoint(each.fingerprint for each in drift.findings):
                 says = f"{drift.where}: {drift.observed}, on {drift.seen_on}".removeprefix(": ")
-                yield _annotation("notice", f"new against {change.baseline}, breaks nothing", says)
+                yield Annotation("notice", f"new against {change.baseline}, breaks nothing", says)
 
 
 def add_to_step_summary(markdown: Path, environ: Mapping[str, str]) -> None:
@@ -212,7 +224,26 @@ def _difference(finding: Finding) -> str:
     return f"{finding.who}: {finding.difference}"
 
 
-def _annotation(level: str, title: str, says: str) -> str:
+def gitlab_annotations(record: RunRecord, change: RunChange | None, link: str) -> str:
+    """Return GitLab's report ``annotations``, which the page of a job shows as links to the run's report.
+
+    GitLab takes a name once in a job, which may have several runs.
+    """
+    links: dict[str, list[object]] = {record.folder.name: [_link("report.html", link)]}
+    for each in annotations_of(record, change):
+        label = printable(f"{each.title}: {each.says}", keep="")
+        links.setdefault(f"{record.folder.name}: {each.level}", []).append(_link(label, link))
+    return json.dumps(links, indent=1)
+
+
+def _link(label: str, url: str) -> object:
+    shown = label if len(label) <= _LONGEST_LABEL else f"{label[: _LONGEST_LABEL - 1]}…"
+    return {"external_link": {"label": shown, "url": url}}
+
+
+def workflow_command(annotation: Annotation) -> str:
+    """Return an annotation as GitHub reads it from the output of a step."""
+    level, title, says = annotation
     return f"::{level} title={_annotation_title(title)}::{_annotation_text(says)}"
 
 

@@ -10,7 +10,7 @@ from loaded_runs import loaded
 from rendering import printed
 from run_records import exchange, finding, start
 
-from knouds_harness.reporting.render import add_to_step_summary, render_all, workflow_commands
+from knouds_harness.reporting.render import add_to_step_summary, annotations_of, render_all, workflow_command
 from knouds_harness.runs.load_record import LoadWriter
 from knouds_harness.runs.load_results import Invariant
 from knouds_harness.runs.operation_load import ErrorCount
@@ -110,6 +110,6 @@ def test_html_runs_no_script_of_the_server(folder):
 
 def test_annotations_are_one_command_each(folder):
     """Text of the server cannot end a command or begin another."""
-    lines = list(workflow_commands(read_run(folder)))
+    lines = list(map(workflow_command, annotations_of(read_run(folder))))
 
     assert all(line.startswith(("::error ", "::warning ")) and "\n" not in line for line in lines)

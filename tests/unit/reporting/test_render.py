@@ -15,7 +15,8 @@ from rich.console import Console
 from run_records import broken, empty, healthy, interrupted
 
 from knouds_harness.errors import RunRecordError
-from knouds_harness.reporting.render import render_all, render_and_print, workflow_commands
+from knouds_harness.reporting import render
+from knouds_harness.reporting.render import annotations_of, render_all, render_and_print, workflow_command
 from knouds_harness.runs.record import read_run
 
 
@@ -118,7 +119,7 @@ def test_github_gets_annotations_and_the_report(tmp_path, monkeypatch, capsys):
     report = paths.markdown.read_text(encoding="utf-8")
     assert page.read_text(encoding="utf-8") == f"before\n{report}\n{link}\n"
     commands = [line for line in capsys.readouterr().out.splitlines() if line.startswith("::")]
-    assert commands == [*workflow_commands(read_run(folder))]
+    assert commands == [*map(workflow_command, annotations_of(read_run(folder)))]
     assert all(line.startswith("::error title=") for line in commands)
 
 
@@ -137,6 +138,27 @@ def test_gitlab_gets_a_link_to_the_report(tmp_path, monkeypatch, capsys):
     assert f"after the job: https://gitlab.com/g/p/-/jobs/7/artifacts/file/{place}/report.html" in text
 
 
+def test_gitlab_gets_annotations(tmp_path, monkeypatch):
+    """As links, the only kind that it knows, with labels of at most 255 characters."""
+    monkeypatch.setenv("CI_JOB_URL", "https://gitlab.com/g/p/-/jobs/7")
+    monkeypatch.setenv("CI_PROJECT_DIR", str(tmp_path))
+    folder = broken(tmp_path)
+    monkeypatch.setattr(render, "_difference", lambda _: "x" * 300)
+
+    render_and_print(folder, console=Console(width=60))
+
+    sections = json.loads((folder / "annotations.json").read_text(encoding="utf-8"))
+    assert list(sections) == [folder.name, f"{folder.name}: error"]
+    links = [each["external_link"] for section in sections.values() for each in section]
+    assert {each["url"] for each in links} == {render.gitlab_link(folder / "report.html", os.environ)}
+    assert links[0]["label"] == "report.html"
+    titles = [each.title for each in annotations_of(read_run(folder))]
+    assert [each["label"] for each in links] == [
+        "report.html",
+        *(f"{each}: {'x' * 300}"[:254] + "…" for each in titles),
+    ]
+
+
 def test_waiver_that_ends_within_a_week_is_a_notice(record_of):
     record = record_of(broken)
     [used, _] = record.setup.target.waivers
@@ -145,7 +167,7 @@ def test_waiver_that_ends_within_a_week_is_a_notice(record_of):
     def noticed(days):
         waivers = (replace(used, expires=day + timedelta(days=days)),)
         target = replace(record.setup.target, waivers=waivers)
-        lines = workflow_commands(replace(record, setup=replace(record.setup, target=target)))
-        return [each for each in lines if each.startswith("::notice title=waiver ends on")]
+        shown = annotations_of(replace(record, setup=replace(record.setup, target=target)))
+        return [each for each in shown if each[0] == "notice" and each.title.startswith("waiver ends on")]
 
     assert [len(noticed(days)) for days in (-1, 0, 6, 7)] == [0, 1, 1, 0]

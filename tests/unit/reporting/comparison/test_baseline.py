@@ -17,7 +17,7 @@ from knouds_harness.commands.cli import cli
 from knouds_harness.errors import ExitCode, RunRecordError, UsageError
 from knouds_harness.reporting.comparison.baseline import BASELINE_FILE, find_baseline, set_baseline
 from knouds_harness.reporting.comparison.sides import keep, read_side
-from knouds_harness.reporting.render import render_all, workflow_commands
+from knouds_harness.reporting.render import annotations_of, render_all, workflow_command
 from knouds_harness.runs.findings import Verdict
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.results import UntestedFact
@@ -99,7 +99,7 @@ def test_annotations_say_how_many_facts_were_lost(tmp_path, against):
     run = made(tmp_path, 27, without_authentication)
     change = against(run)
 
-    first, *warnings = workflow_commands(read_run(run), change)
+    first, *warnings = map(workflow_command, annotations_of(read_run(run), change))
 
     lost = f"{len(change.comparison.lost)} facts were verified before and not tested now"
     assert first == f"::error title=Less verified than staging-check::{lost}"
@@ -143,9 +143,8 @@ def test_only_new_leaves_out_what_the_baseline_had(broken_now, tmp_path):
 def test_what_is_new_and_fails_nothing_is_a_notice(broken_now, against):
     change = against(broken_now)
 
-    notices = [
-        each for each in workflow_commands(read_run(broken_now), change) if each.startswith("::notice")
-    ]
+    shown = map(workflow_command, annotations_of(read_run(broken_now), change))
+    notices = [each for each in shown if each.startswith("::notice")]
 
     assert any(
         each.startswith("::notice title=new against staging-check%2C fails nothing::health.shape: ")
