@@ -70,6 +70,10 @@ class OutgoingAnswer:
     def code(self) -> str | None:
         return self.body.get("code") if self.status >= 400 and isinstance(self.body, dict) else None
 
+    def shown(self) -> tuple[object, ...]:
+        """Return what of it is sent, to be compared."""
+        return self.status, dict(self.headers), self.content, repr(self.body)
+
     def is_on(self, method: str, path: str) -> bool:
         """Return whether method and path of the request match these regular expressions."""
         return re.fullmatch(f"{method} {path}", self.route) is not None

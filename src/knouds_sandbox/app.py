@@ -146,5 +146,5 @@ async def _answer_defect(request: Request, exception: Exception) -> Response:
 
 
 def _edit_answer(answer: OutgoingAnswer) -> None:
-    for edit in answer.services.edits.at(Point.ANSWER, answer.operation):
+    for edit in answer.services.edits.at(Point.ANSWER, answer.operation, answer.shown):
         edit(answer)

@@ -1,6 +1,6 @@
 """The argument of each handler: the request, its key and account, and the parts of the server."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +9,7 @@ from starlette.requests import Request
 from knouds_sandbox.access.rate_limits import RateLimiter
 from knouds_sandbox.bodies import read_json
 from knouds_sandbox.engine import Engine
-from knouds_sandbox.fault_points import ActiveEdits, Point
+from knouds_sandbox.fault_points import ActiveEdits, Point, note_met
 from knouds_sandbox.legal.points import OWN, Choices
 from knouds_sandbox.providers import Latency
 from knouds_sandbox.receivers import ReceiverRules
@@ -70,14 +70,18 @@ class HandlerCall:
         return value
 
     async def read_body(self) -> Any:
-        return self.edited(Point.BODY, await read_json(self.request, int(self.choices["deepest"])))
+        return self.edited(Point.BODY, await read_json(self.request, int(self.choices["deepest"])), repr)
 
-    def edited(self, point: Point, subject: Any) -> Any:
-        """Return the subject after the edits of faults."""
-        for edit in self.services.edits.at(point, self.operation):
-            subject = edit(self, subject)
-        return subject
+    def edited(
+        self, point: Point, subject: Any, shown: Callable[[Any], object] = lambda subject: subject
+    ) -> Any:
+        """Return the subject after the edits of faults; ``shown`` makes what is compared of it."""
+        return self.services.edits.changed(point, self.operation, self, value=subject, shown=shown)
 
     def is_allowed_by_fault(self, point: Point, *subject: Any) -> bool:
         """Return whether a fault allows what the rules forbid."""
-        return any(allows(self, *subject) for allows in self.services.edits.at(point, self.operation))
+        for allows in self.services.edits.at(point, self.operation):
+            if allows(self, *subject):
+                note_met()
+                return True
+        return False

@@ -212,6 +212,7 @@ def sandbox(
         else:
             drawn = chosen(legal, between)
             _print_banner(ready, uses=uses_of_keys(services.store), faults=faults, drawn=drawn)
+            open_files.callback(_print_met, services.edits.is_met_by_fault)
             logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
             logging.getLogger("knouds_sandbox").setLevel(logging.INFO)
         with contextlib.suppress(KeyboardInterrupt):
@@ -281,6 +282,11 @@ def _print_banner(
     for each in drawn:
         click.echo(f"\nDecided where no documentation says it: {each}")
     click.echo(f'\ncurl -H "x-api-key: $KNOUDS_SANDBOX_KEY_FULL" {ready.base_url}/api/whoami')
+
+
+def _print_met(is_met_by_fault: Mapping[str, bool]) -> None:
+    for fault, is_met in is_met_by_fault.items():
+        click.echo(f"fault {fault}: {'met' if is_met else 'never met'}")
 
 
 def _print_faults(form: str) -> None:

@@ -50,10 +50,12 @@ class Engine:
         request_cancel(self._store, run, at_unix_s=at_unix_s)
         self._push(at_unix_s, run.id)
 
-    def deliver(self, run: StoredRun, status: str) -> None:
-        """Queue the delivery of an ended run, in the caller's transaction if there is one."""
-        if queue_delivery(self._store, run, status, edits=self._edits):
+    def deliver(self, run: StoredRun, status: str) -> bool:
+        """Queue the delivery of an ended run, in the caller's transaction; return False if none is wanted."""
+        is_queued = queue_delivery(self._store, run, status, edits=self._edits)
+        if is_queued:
             self._deliverer.wake()
+        return is_queued
 
     def forget(self) -> None:
         """Drop all executions and deliveries in flight, because the store is being emptied."""
@@ -100,14 +102,11 @@ class Engine:
         else:
             return
         with self._store.transaction():
-            charged_credits = None
-            for charge_at_end in self._edits.at(Point.END, ""):
-                charged_credits = charge_at_end(run, status)
             end_run(
                 self._store,
                 run,
                 status,
-                charged_credits=charged_credits,
+                charged_credits=self._edits.changed(Point.END, "", run, status, value=None),
                 charges_failures=self._charges_failures,
             )
             self.deliver(run, status)

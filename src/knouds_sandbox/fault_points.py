@@ -1,16 +1,26 @@
 """The points where a fault can act. Each is called by one line of the server; the edits are in ``faults/``.
 
 Most faults act at ``Point.ANSWER``, after the handler: they edit status, headers or body of the response.
+
+A fault is met when it breaks its promise: an edit changes what its point decides or answers. What happens
+elsewhere, such as around a handler or later, the fault says itself, by ``note_met``.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeAlias, TypeVar
 
 SENT_NAMES = "sent_header_names"
 """The key of an ASGI scope that holds the names of headers in the case in which they were sent."""
+
+
+_T = TypeVar("_T")
+_Handler: TypeAlias = Callable[[Any], Awaitable[Any]]
 
 
 class Point(Enum):
@@ -18,12 +28,12 @@ class Point(Enum):
 
     ROUTE = auto()  # the ASGI scope, before it is routed; changes its method or path
     CREDENTIALS = auto()  # authentication.Credentials, before they are checked
-    REQUIREMENT = auto()  # capabilities.CapabilityRequest; returns another capability to require
-    CAPABILITY = auto()  # capabilities.CapabilityRequest; True admits, False refuses, None asks the rule
+    REQUIREMENT = auto()  # capabilities.CapabilityRequest; returns one that requires another capability
+    CAPABILITY = auto()  # capabilities.CapabilityRequest and whether it is admitted; returns whether it is
     DENIED = auto()  # the call that was refused for lack of a capability
     HANDLER = auto()  # the call and its handler, which the edit calls or not
     OWNERSHIP = auto()  # the call and a resource of another account; True treats it as the account's own
-    TIER = auto()  # the call and its account; returns the account whose tier counts
+    TIER = auto()  # the call, a tier and whether the account reaches it; returns whether it does
     BODY = auto()  # the call and the parsed body of the request; returns another body
     WORKFLOW_LIMIT = auto()  # the call and the account's number of workflows; True allows one more
     DRAFT = auto()  # the call and the NewWorkflow or ChangedWorkflow, before it is stored
@@ -33,11 +43,13 @@ class Point(Enum):
     SELECTION = auto()  # the usage.RowFilter, before its rows are read
     RATE_LIMIT = auto()  # no arguments, when the server starts; returns the RateLimitRules
     COUNT = auto()  # the call, before its request is counted; returns the Window to continue from
-    RECEIVER = auto()  # never called: any edit here delivers to keys without webhook:receive
+    RECEIVER = auto()  # whether a key may have deliveries; returns whether it may
     DELIVERY = auto()  # the run and the payloads of its end; returns other payloads
     SIGNING = auto()  # webhooks.Signing, before a delivery is signed
     SIGNATURE = auto()  # the value of the signature header; returns another value
-    END = auto()  # the run and its final status; returns the credits to charge
+    END = (
+        auto()
+    )  # the run, its final status and None; returns the credits to charge, None for those of the rule
     ANSWER = auto()  # answers.OutgoingAnswer
 
 
@@ -50,13 +62,27 @@ class Edit:
     apply: Callable[..., Any]
 
 
-class ActiveEdits:
-    """The edits of a sandbox's faults; false if there are none."""
+_ACTING: ContextVar[Callable[[], None]] = ContextVar("acting")
 
-    def __init__(self, edits: Iterable[Edit] = ()) -> None:
-        self._by_point: dict[Point, list[Edit]] = defaultdict(list)
-        for edit in edits:
-            self._by_point[edit.point].append(edit)
+
+def note_met() -> None:
+    """Note that the fault whose edit runs is met; called by edits whose effect no comparison shows."""
+    _ACTING.get()()
+
+
+class ActiveEdits:
+    """The edits of a sandbox's faults; false if there are none.
+
+    Attributes:
+        is_met_by_fault: Whether a request or an execution has met each fault.
+    """
+
+    def __init__(self, edits_by_fault: Mapping[str, Iterable[Edit]] = MappingProxyType({})) -> None:
+        self.is_met_by_fault = dict.fromkeys(edits_by_fault, False)
+        self._by_point: dict[Point, list[tuple[str, Edit]]] = defaultdict(list)
+        for fault, edits in edits_by_fault.items():
+            for edit in edits:
+                self._by_point[edit.point].append((fault, edit))
 
     def __bool__(self) -> bool:
         return bool(self._by_point)
@@ -65,12 +91,63 @@ class ActiveEdits:
         """Return whether a fault acts at this point."""
         return point in self._by_point
 
-    def at(self, point: Point, operation: str) -> list[Callable[..., Any]]:
-        """Return the edits to apply at this point of this operation."""
-        if not self._by_point:
-            return []
-        return [
-            edit.apply
-            for edit in self._by_point.get(point, ())
-            if not edit.operations or operation in edit.operations
-        ]
+    def at(
+        self, point: Point, operation: str, shown: Callable[[], object] = lambda: None
+    ) -> Iterator[Callable[..., Any]]:
+        """Yield the edits to apply at this point of this operation, to a subject that they change in place.
+
+        A fault is met if ``shown()``, what a client sees of the subject, differs after its edit was applied.
+        """
+        for fault, edit in self._of(point, operation):
+            before = shown()
+            with self._acting(fault):
+                yield edit.apply
+            if shown() != before:
+                self.is_met_by_fault[fault] = True
+
+    def changed(
+        self,
+        point: Point,
+        operation: str,
+        *context: Any,
+        value: _T,
+        shown: Callable[[_T], object] = lambda value: value,
+    ) -> _T:
+        """Return a value after the edits at this point, which are called with the context and the value."""
+        for edit in self.at(point, operation):
+            before = shown(value)
+            value = edit(*context, value)
+            if shown(value) != before:
+                note_met()
+        return value
+
+    def around(self, operation: str, handle: _Handler) -> _Handler:
+        """Return the handler with the edits at ``Point.HANDLER`` around it."""
+        for fault, edit in self._of(Point.HANDLER, operation):
+            handle = self._wrapped(fault, edit, handle)
+        return handle
+
+    def note_met_at(self, *points: Point) -> None:
+        """Note that the faults that act at these points are met."""
+        for point in points:
+            self.is_met_by_fault |= {fault: True for fault, _ in self._by_point.get(point, ())}
+
+    def _of(self, point: Point, operation: str) -> list[tuple[str, Edit]]:
+        edits = self._by_point.get(point, ())
+        return [each for each in edits if not each[1].operations or operation in each[1].operations]
+
+    def _wrapped(self, fault: str, edit: Edit, handle: _Handler) -> _Handler:
+        async def handle_edited(call: Any) -> Any:
+            with self._acting(fault):
+                return await edit.apply(call, handle)
+
+        return handle_edited
+
+    @contextmanager
+    def _acting(self, fault: str) -> Iterator[None]:
+        """Let ``note_met`` note this fault."""
+        token = _ACTING.set(lambda: self.is_met_by_fault.update({fault: True}))
+        try:
+            yield
+        finally:
+            _ACTING.reset(token)

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self, cast
 
@@ -76,12 +76,14 @@ class RunningSandbox:
     """A sandbox that runs at ``base_url``; ``keys`` has the seeded secrets by persona.
 
     ``webhook_secret`` signs the deliveries of the keys of ada and ines; None if they have no webhook.
+    ``is_met_by_fault`` says of each of its faults, by id, whether a client has met it so far.
     """
 
     base_url: str
     keys: Mapping[str, str]
     control_token: str | None
     webhook_secret: str | None = None
+    is_met_by_fault: Mapping[str, bool] = field(default_factory=dict)
 
     @classmethod
     def of(cls, services: Services, listener: socket.socket) -> Self:
@@ -90,6 +92,7 @@ class RunningSandbox:
             keys=seeded_keys(services.store),
             control_token=services.control_token,
             webhook_secret=seeded_webhook_secret(services.store),
+            is_met_by_fault=services.edits.is_met_by_fault,
         )
 
 

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
@@ -52,12 +52,9 @@ def queue_delivery(store: Store, run: StoredRun, status: str, *, edits: ActiveEd
     key = store.row("SELECT webhook_url, webhook_secret, capabilities FROM keys WHERE id = ?", run.key_id)
     if key is None or key[0] is None:
         return False
-    if not meets(key[2].split(), "webhook:receive") and not edits.at(Point.RECEIVER, ""):
+    if not edits.changed(Point.RECEIVER, "", value=meets(key[2].split(), "webhook:receive")):
         return False
-    payloads = [_payload(run, status)]
-    for edit in edits.at(Point.DELIVERY, ""):
-        payloads = edit(run, payloads)
-    for payload in payloads:
+    for payload in edits.changed(Point.DELIVERY, "", run, value=[_payload(run, status)], shown=repr):
         store.write(
             "INSERT INTO deliveries (run_id, url, secret, body, next_unix_s) VALUES (?, ?, ?, ?, ?)",
             (run.id, key[0], key[1], as_json(payload), time.time()),
@@ -143,11 +140,10 @@ class Deliverer:
             "SELECT url, secret, body, attempts FROM deliveries WHERE id = ?", delivery_id
         )
         signing = Signing(body=body, secret=secret, at_unix_s=int(time.time()), attempt=attempts)
-        for edit in self._edits.at(Point.SIGNING, ""):
+        for edit in self._edits.at(Point.SIGNING, "", lambda: replace(signing)):
             edit(signing)
         signature = sign(signing.body, secret=signing.secret, at_unix_s=signing.at_unix_s)
-        for edit in self._edits.at(Point.SIGNATURE, ""):
-            signature = edit(signature)
+        signature = self._edits.changed(Point.SIGNATURE, "", value=signature)
         headers = {"Content-Type": "application/json", "X-Knouds-Signature": signature}
         answer = await self._send(client, httpx.URL(url), body, headers)
         is_taken = answer.startswith("2")

@@ -5,7 +5,7 @@ CI tries some faults, ``nox -t nightly`` one for each fact (a subtle one if ther
 """
 
 import pytest
-from checking import TRIED_FAULTS, check, only, sampled
+from checking import TRIED_FAULTS, check, has_met, only, sampled
 
 from knouds_harness.errors import ExitCode
 
@@ -111,12 +111,15 @@ ALSO_BROKEN_BY_FACT = {
 
 @pytest.mark.parametrize("fault", sampled(TRIED_FAULTS, every=16), ids=lambda fault: fault.id)
 def test_fault_is_found_under_its_fact(fault, tmp_path):
-    """And nothing unrelated is found."""
+    """And nothing unrelated is found; the sandbox says that the fault was met."""
     options = ("--fault", fault.id, *only(fault.fact), "--seed", "1", "--examples", "10")
-    exit_code, broken = check(tmp_path / "first", *options, "--fail-fast")
+    folder = tmp_path / "first"
+    exit_code, broken = check(folder, *options, "--fail-fast")
     if fault.fact not in broken:  # another fact that the same response breaks may be found first
-        exit_code, broken = check(tmp_path / "all", *options)
+        folder = tmp_path / "all"
+        exit_code, broken = check(folder, *options)
 
     assert fault.fact in broken
     assert broken <= {fault.fact} | ALSO_BROKEN_BY_FACT.get(fault.fact, set())
     assert exit_code == ExitCode.BREACH
+    assert has_met(folder, fault)

@@ -17,6 +17,7 @@ from subprocess import PIPE, CompletedProcess, Popen, run
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import httpx
 import pytest
 
 from knouds_harness.commands.cli import DEFECT, main
@@ -34,6 +35,7 @@ FAILING = {Verdict.BREACH, Verdict.CONFLICT, Verdict.CONTRADICTION}
 TIMEOUT_S = 300
 PRINTED_FILE = "printed.txt"
 _PEAK_FILE = "peak-kb.txt"
+_MET_FILE = "met.json"
 
 _SERVER = builtin._server  # noqa: SLF001 - replaced in forked processes
 
@@ -59,6 +61,11 @@ def check(folder: Path, *options: str) -> tuple[int, set[str]]:
     exit_code = _run_check(folder, options)
     (run,) = (folder / "runs").iterdir()
     return exit_code, {each.fact for each in read_run(run).findings if each.verdict in FAILING}
+
+
+def has_met(folder: Path, fault: Fault) -> bool:
+    """Return whether a check in this folder met a fault of its sandbox."""
+    return bool(json.loads((folder / _MET_FILE).read_text(encoding="utf-8"))[fault.id])
 
 
 def only(fact: str) -> tuple[str, ...]:
@@ -225,6 +232,10 @@ def _forked_sandbox(options: Sequence[str], token: str) -> Iterator[Callable[[],
             line = announced.readline()
             if line:
                 yield lambda: json.loads(line)
+                if "--fault" in options:
+                    headers = {"x-sandbox-token": token}
+                    state = httpx.get(f"{json.loads(line)['base_url']}/__sandbox__/state", headers=headers)
+                    Path(_MET_FILE).write_text(json.dumps(state.json()["faultsMet"]), encoding="utf-8")
             else:  # it has printed why, where no one reads it
                 with _SERVER(options, token) as announced_anew:
                     yield announced_anew

@@ -3,6 +3,7 @@
 Source: docs, authentication; overview (401 for an account that is not approved yet).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -35,11 +36,25 @@ def authenticate(request: Request, *, operation: str, store: Store, edits: Activ
     presented = request.headers.getlist("x-api-key")
     if edits:
         given = Credentials(request=request, store=store, presented=presented)
-        for apply in edits.at(Point.CREDENTIALS, operation):
+        for apply in edits.at(Point.CREDENTIALS, operation, lambda: _shown(given)):
             apply(given)
-        if given.accepted is not None:
-            return given.accepted
-        presented = given.presented
+        return _accepted(given)
+    return _active_key(store, presented)
+
+
+def _accepted(given: Credentials) -> Key:
+    return given.accepted or _active_key(given.store, given.presented)
+
+
+def _shown(given: Credentials) -> object:
+    """Return the key that is accepted, or the code of the refusal."""
+    try:
+        return _accepted(given)
+    except Refusal as refusal:
+        return refusal.code
+
+
+def _active_key(store: Store, presented: Sequence[str]) -> Key:
     if len(presented) != 1 or not presented[0].startswith(KEY_PREFIX):
         raise unauthorized()
     key = find_key(store, presented[0])

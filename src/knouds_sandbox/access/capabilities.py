@@ -4,7 +4,7 @@ Source: docs, authentication; overview (the form bound to one workflow or model)
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from knouds_sandbox.envelopes import Refusal
 from knouds_sandbox.fault_points import ActiveEdits, Point
@@ -49,15 +49,11 @@ def meets(held: Collection[str], required: str) -> bool:
 
 def require(asked: CapabilityRequest, edits: ActiveEdits) -> None:
     """Refuse a key that does not hold what the operation requires."""
-    for require_instead in edits.at(Point.REQUIREMENT, asked.operation):
-        asked = replace(asked, required=require_instead(asked))
+    asked = edits.changed(Point.REQUIREMENT, asked.operation, value=asked)
     if asked.required is None:
         return
     is_admitted = meets(asked.held, asked.required) or any(each in asked.held for each in asked.alternatives)
-    for decide in edits.at(Point.CAPABILITY, asked.operation):
-        decided = decide(asked)
-        is_admitted = is_admitted if decided is None else decided
-    if not is_admitted:
+    if not edits.changed(Point.CAPABILITY, asked.operation, asked, value=is_admitted):
         alternatives = asked.alternatives
         error = f"This needs a key with {' or '.join(alternatives)}."
         raise Refusal(403, "CAPABILITY_DENIED", error, required=alternatives)

@@ -76,6 +76,10 @@ def _headers(limit: int, *, remaining: int, closes_unix_s: int) -> dict[str, str
     }
 
 
+def _shown(counted: dict[str, str] | Refusal) -> object:
+    return counted.headers if isinstance(counted, Refusal) else counted
+
+
 class RateLimiter:
     """The buckets of one sandbox."""
 
@@ -90,6 +94,11 @@ class RateLimiter:
             self._rules = make_rules()
         self._rules.begins_with_the_minute = choices["window"] == "minute"
         self._shows_no_limit = choices["unlimited"] == "shown"
+        self._edits = edits
+        is_edited = edits.has(Point.RATE_LIMIT) or edits.has(Point.COUNT)
+        self._sound = (
+            RateLimiter(now_unix_s=now_unix_s, edits=ActiveEdits(), choices=choices) if is_edited else None
+        )
 
     def advance(self, seconds: float) -> None:
         """Move the clock of the windows forward; no other clock moves."""
@@ -99,6 +108,8 @@ class RateLimiter:
         """Close all windows, and undo all moves of the clock."""
         self._window_by_bucket.clear()
         self._advanced_s = 0.0
+        if self._sound:
+            self._sound.forget()
 
     def now_unix_s(self) -> float:
         return self._now_unix_s() + self._advanced_s
@@ -112,13 +123,23 @@ class RateLimiter:
 
     def take(self, key: Key, route: str, *, seen: Window | None = None) -> dict[str, str]:
         """Count a request, or refuse it; return the headers of its success, empty without a limit."""
+        now = self.now_unix_s()
+        counted = self._count(key, route, now, seen)
+        if self._sound and _shown(self._sound._count(key, route, now)) != _shown(counted):  # noqa: SLF001 - the same
+            self._edits.note_met_at(Point.RATE_LIMIT, Point.COUNT)
+        if isinstance(counted, Refusal):
+            raise counted
+        return counted
+
+    def _count(
+        self, key: Key, route: str, now: float, seen: Window | None = None
+    ) -> dict[str, str] | Refusal:
         rules = self._rules
         limit = rules.limit(key.account)
         if limit == UNLIMITED:
             if not self._shows_no_limit:
                 return {}
             limit = _NO_LIMIT
-        now = self.now_unix_s()
         bucket = rules.bucket(key, route)
         window = rules.window(bucket, seen or self._window_by_bucket.get(bucket), now)
         count = window.requests + 1
@@ -127,7 +148,7 @@ class RateLimiter:
         remaining = max(0, limit - count)
         if count <= limit + rules.tolerance:
             return _headers(limit, remaining=remaining, closes_unix_s=closes)
-        raise over_limit(
+        return over_limit(
             key.account.tier,
             limit,
             closes_unix_s=closes,

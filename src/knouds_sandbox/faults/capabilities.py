@@ -6,7 +6,7 @@ from dataclasses import replace
 from knouds_sandbox.access.authentication import Credentials
 from knouds_sandbox.access.capabilities import CapabilityRequest, meets
 from knouds_sandbox.calls import HandlerCall
-from knouds_sandbox.fault_points import Edit, Point
+from knouds_sandbox.fault_points import Edit, Point, note_met
 from knouds_sandbox.faults.editing import at, on_refusal, refused, with_value, without
 from knouds_sandbox.faults.fault import fault
 from knouds_sandbox.handlers import workflows
@@ -15,17 +15,17 @@ _DENIED = "CAPABILITY_DENIED"
 
 
 def _unchecked(operation: str) -> Edit:
-    return at(Point.CAPABILITY, operation, lambda _: True)
+    return at(Point.CAPABILITY, operation, lambda *_: True)
 
 
 def _admits(is_meant: Callable[[CapabilityRequest], bool], operations: str = "") -> Edit:
     """Admit the selected requests, whatever the rule says."""
-    return at(Point.CAPABILITY, operations, lambda asked: True if is_meant(asked) else None)
+    return at(Point.CAPABILITY, operations, lambda asked, is_admitted: is_admitted or is_meant(asked))
 
 
 def _refuses(is_meant: Callable[[CapabilityRequest], bool], operations: str = "") -> Edit:
     """Refuse the selected requests, whatever the rule says."""
-    return at(Point.CAPABILITY, operations, lambda asked: False if is_meant(asked) else None)
+    return at(Point.CAPABILITY, operations, lambda asked, is_admitted: is_admitted and not is_meant(asked))
 
 
 def _implies(held: str, required: str) -> Edit:
@@ -37,7 +37,11 @@ def _wildcard_ignored(is_meant: Callable[[CapabilityRequest], bool]) -> Edit:
 
 
 def _requires(operation: str, required: str) -> Edit:
-    return at(Point.REQUIREMENT, operation, lambda _: required)
+    return at(
+        Point.REQUIREMENT,
+        operation,
+        lambda asked: asked if meets(asked.held, required) else replace(asked, required=required),
+    )
 
 
 def _bound_names(asked: CapabilityRequest) -> list[str]:
@@ -106,13 +110,13 @@ def capability_cancel_alone_refused() -> Edit:
 @fault("capability.exact-is-admitted", is_subtle=True)
 def capability_async_needs_receive() -> Edit:
     """workflow:run alone does not allow asynchronous runs."""
-    return at(
-        Point.REQUIREMENT,
-        "",
-        lambda asked: (
-            "webhook:receive" if asked.is_async and asked.required in asked.held else asked.required
-        ),
-    )
+    receive = "webhook:receive"
+
+    def require(asked: CapabilityRequest) -> CapabilityRequest:
+        is_alone = asked.is_async and asked.required in asked.held and not meets(asked.held, receive)
+        return replace(asked, required=receive) if is_alone else asked
+
+    return at(Point.REQUIREMENT, "", require)
 
 
 @fault("capability.orthogonal")
@@ -182,13 +186,13 @@ def capability_bound_form_matches_longer() -> Edit:
 
 
 def _bound_form_opens(required: str) -> Edit:
-    """Give a bound key another capability for its own workflow."""
+    """Give a bound key another capability for reading its own workflow."""
 
     def apply(given: Credentials) -> None:
         if (key := given.key) and f"workflow:{given.request.path_params.get('slug')}:run" in key.capabilities:
             given.accepted = replace(key, capabilities=key.capabilities | {required})
 
-    return at(Point.CREDENTIALS, "", apply)
+    return at(Point.CREDENTIALS, "getWorkflow getWorkflowSchema", apply)
 
 
 @fault("capability.bound-form-only-runs", is_subtle=True)
@@ -212,4 +216,5 @@ def capability_whoami_needs_read() -> Edit:
 @fault("capability.denial-has-no-effect", Point.DENIED, "createWorkflow", is_subtle=True)
 async def capability_denied_create_happens(call: HandlerCall) -> None:
     """A denied create leaves a workflow behind."""
+    note_met()
     await workflows.create_workflow(call)

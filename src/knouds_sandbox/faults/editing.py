@@ -16,7 +16,7 @@ from knouds_sandbox.access.rate_limits import RateLimitRules
 from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.envelopes import answer
-from knouds_sandbox.fault_points import Edit, Point
+from knouds_sandbox.fault_points import Edit, Point, note_met
 from knouds_sandbox.handlers.executions import own_execution
 from knouds_sandbox.handlers.usage import RowFilter
 from knouds_sandbox.handlers.workflows import NewWorkflow
@@ -183,6 +183,8 @@ def answers_for_last_request(operation: str) -> Edit:
         last_key[operation] = call.key
         for _ in range(_PAUSES):  # long enough to overlap on a busy machine
             await pause()
+        if last_key[operation].account.id != call.account.id:
+            note_met()
         return await handle(replace(call, key=last_key[operation]))
 
     return at(Point.HANDLER, operation, handle_for_the_last)
@@ -238,9 +240,9 @@ def ended_run(answer: OutgoingAnswer) -> StoredRun:
 MODEL_NOT_FOUND = refused(404, "MODEL_NOT_FOUND", "There is no such model.")
 
 
-def with_account(change: Callable[[Account], Account]) -> Edit:
-    """Check the tier of another account than the one that runs."""
-    return at(Point.TIER, "runModel", lambda _, account: change(account))
+def with_tier(does_reach: Callable[[HandlerCall, str, bool], bool]) -> Edit:
+    """Decide anew whether the account of a direct run reaches a tier."""
+    return at(Point.TIER, "runModel", does_reach)
 
 
 def taken_for_full(is_meant: Callable[[Credentials], bool], operations: str = "") -> Edit:

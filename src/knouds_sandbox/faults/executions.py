@@ -9,7 +9,7 @@ from starlette.responses import Response
 from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.envelopes import Refusal, not_found
-from knouds_sandbox.fault_points import Edit, Point
+from knouds_sandbox.fault_points import Edit, Point, note_met
 from knouds_sandbox.faults.editing import (
     SELDOM,
     USAGE_OPERATIONS,
@@ -69,6 +69,7 @@ async def async_submit_is_slow(call: HandlerCall, handle: Handler) -> Response:
     """A submit takes 700 ms."""
     response = await handle(call)
     if response.status_code == 202:
+        note_met()
         await asyncio.sleep(_SLOW_SUBMIT_S)
     return response
 
@@ -91,6 +92,7 @@ async def execution_cancel_reopens_the_end(call: HandlerCall, found: StoredRun) 
     if run.ended_unix_s is None and run.status == "processing":
         end_run(call.store, run, "cancelled")
         return cancelling(run, "cancelled")
+    note_met()
     call.store.write(
         "UPDATE runs SET status = 'cancel_requested', ended_unix_s = NULL WHERE id = ?", (run.id,)
     )
@@ -114,10 +116,12 @@ def execution_cancel_request_not_shown() -> Edit:
 @fault("execution.cancel-in-flight", partial(on_cancel, "in flight"))
 async def execution_cancel_refused(_: HandlerCall, __: StoredRun) -> None:
     """An execution in flight cannot be cancelled."""
+    note_met()
     raise Refusal(409, "EXECUTION_RUNNING", "The execution cannot be cancelled.")
 
 
 async def _refuse_second_cancel(_: HandlerCall, __: StoredRun) -> None:
+    note_met()
     raise not_found("execution")
 
 
@@ -130,18 +134,20 @@ def execution_second_cancel_is_404() -> tuple[Edit, ...]:
 @fault("execution.cancel-in-flight", partial(on_cancel, "processing"), is_subtle=True)
 async def execution_cancel_does_nothing(_: HandlerCall, run: StoredRun) -> Response:
     """Cancelling is accepted and ignored."""
+    note_met()
     return cancelling(run)
 
 
 @fault("execution.cancelled-is-charged", is_subtle=True)
 def execution_cancel_refunds() -> Edit:
     """A cancelled run is not charged."""
-    return at(Point.END, "", lambda _, status: 0 if status == "cancelled" else None)
+    return at(Point.END, "", lambda _, status, charged: 0 if status == "cancelled" else charged)
 
 
 @fault("execution.cancelled-is-charged", cancelled_at_once, is_subtle=True)
 def execution_cancels_charge_each(call: HandlerCall, run: StoredRun) -> None:
     """Each of simultaneous cancels charges the run."""
+    note_met()
     more_credits = run.charged_credits
     call.store.write("UPDATE accounts SET credits = credits - ? WHERE id = ?", (more_credits, run.account_id))
     call.store.write("UPDATE runs SET credits = credits + ? WHERE id = ?", (more_credits, run.id))
@@ -150,5 +156,6 @@ def execution_cancels_charge_each(call: HandlerCall, run: StoredRun) -> None:
 @fault("execution.cancel-after-end-changes-nothing", partial(on_cancel, "ended"), is_subtle=True)
 async def execution_cancel_rewrites_the_end(call: HandlerCall, run: StoredRun) -> Response:
     """Cancelling an ended execution changes its status to cancelled."""
+    note_met()
     call.store.write("UPDATE runs SET status = 'cancelled' WHERE id = ?", (run.id,))
     return cancelling(run, "cancelled")

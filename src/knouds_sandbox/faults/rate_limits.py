@@ -10,10 +10,10 @@ from starlette.responses import Response
 from knouds_sandbox.access.rate_limits import WINDOW_S, Bucket, RateLimitRules, Window
 from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.calls import HandlerCall
-from knouds_sandbox.fault_points import Edit, Point
+from knouds_sandbox.fault_points import Edit, Point, note_met
 from knouds_sandbox.faults.editing import LIMIT, REMAINING, RUNS, Handler, counted_by, limited_to, on_success
 from knouds_sandbox.faults.fault import fault
-from knouds_sandbox.state.accounts import Account, Key
+from knouds_sandbox.state.accounts import UNLIMITED, Account, Key
 
 
 def _of_tier(tier: str) -> Callable[[Account], bool]:
@@ -107,6 +107,8 @@ def rate_counted_per_tier() -> Edit:
 @fault("rate.remaining-falls", Point.HANDLER, "getWhoami listUsage", is_subtle=True)
 async def rate_reads_count(call: HandlerCall, handle: Handler) -> Response:
     """Requests to whoami and usage count as workflow runs."""
+    if call.account.rate_limit != UNLIMITED:
+        note_met()
     call.services.limiter.take(call.key, "runWorkflow")
     return await handle(call)
 

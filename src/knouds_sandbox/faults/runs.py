@@ -8,7 +8,7 @@ from typing import Any
 from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.envelopes import Refusal
-from knouds_sandbox.fault_points import Edit, Point
+from knouds_sandbox.fault_points import Edit, Point, note_met
 from knouds_sandbox.faults.editing import (
     RUNS,
     SELDOM,
@@ -20,7 +20,7 @@ from knouds_sandbox.faults.editing import (
     on_run,
     on_run_where,
     pause,
-    with_account,
+    with_tier,
 )
 from knouds_sandbox.faults.fault import fault
 from knouds_sandbox.handlers.runs import Job, make_job
@@ -60,6 +60,7 @@ def run_defaults_count_one_more(inputs: dict[str, Any], default: dict[str, Any])
 def run_defaults_ignored(inputs: dict[str, Any], default: dict[str, Any]) -> None:
     """A run that leaves a field out is refused."""
     if default.keys() - inputs.keys():
+        note_met()
         raise Refusal(400, "INVALID_INPUTS", "A field is left out.")
 
 
@@ -107,8 +108,8 @@ def tier_admin_is_limited() -> Edit:
 @fault("tier.admin-bypasses-gates", is_subtle=True)
 def tier_gate_holds_administrators() -> Edit:
     """Administrators are below the tier of every model."""
-    return with_account(
-        lambda account: replace(account, role="user", tier="free") if account.is_admin else account
+    return with_tier(
+        lambda call, tier, does_reach: does_reach and (tier == "free" or not call.account.is_admin)
     )
 
 

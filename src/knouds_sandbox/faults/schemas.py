@@ -5,7 +5,7 @@ from functools import partial
 
 from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.envelopes import invalid_body
-from knouds_sandbox.fault_points import Edit
+from knouds_sandbox.fault_points import Edit, note_met
 from knouds_sandbox.faults.editing import (
     RESET,
     RUNS,
@@ -160,6 +160,7 @@ def _schema(edit: AnswerEdit, operations: str = _SCHEMAS) -> Edit:
 def create_refuses_what_get_shows(new: NewWorkflow) -> None:
     """Create refuses a document with updatedAt."""
     if "updatedAt" in new.body:
+        note_met()
         raise invalid_body("updatedAt is set by the server.")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from starlette.responses import Response
 
 from knouds_sandbox.calls import HandlerCall
-from knouds_sandbox.fault_points import Edit, Point
+from knouds_sandbox.fault_points import Edit, Point, note_met
 from knouds_sandbox.faults.editing import Handler, changed, on_document, on_rows
 from knouds_sandbox.faults.fault import fault
 from knouds_sandbox.handlers.workflows import own_workflow
@@ -31,6 +31,7 @@ async def times_updated_at_stays(call: HandlerCall, handle: Handler) -> Response
     workflow = find_workflow(call.store, call.path_value("slug"))
     if workflow is not None:
         change_workflow(call.store, workflow, {}, updated_at=before)
+        note_met()
     return response
 
 

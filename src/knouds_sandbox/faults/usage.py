@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.calls import HandlerCall
-from knouds_sandbox.fault_points import Edit, Point
+from knouds_sandbox.fault_points import Edit, Point, note_met
 from knouds_sandbox.faults.editing import (
     RUNS,
     USAGE_OPERATIONS,
@@ -136,6 +136,7 @@ def _charge_all_the_same(answer: OutgoingAnswer) -> None:
             outcome={"result": {}},
         )
         end_run(answer.store, accept_run(answer.store, run), "completed")
+        note_met()
 
 
 @fault("usage.run-has-a-row", Point.HANDLER, "runModel", is_subtle=True)
@@ -147,6 +148,7 @@ async def usage_repeats_what_is_given_up(call: HandlerCall, handle: Handler) -> 
         await pause()
         is_given_up = is_given_up or await call.request.is_disconnected()
     if is_given_up:
+        note_met()
         mine = "account_id = :account ORDER BY id DESC LIMIT 1"
         (run,) = select_runs(call.store, mine, {"account": call.account.id})
         repeated = replace(run, request_id=f"req_{uuid.uuid4().hex}", execution_id=None)

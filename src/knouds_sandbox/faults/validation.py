@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.envelopes import Refusal
-from knouds_sandbox.fault_points import Edit, Point
+from knouds_sandbox.fault_points import Edit, Point, note_met
 from knouds_sandbox.faults.editing import (
     RUNS,
     Handler,
@@ -90,6 +90,7 @@ async def run_malformed_body_accepted(call: HandlerCall, handle: Handler) -> Res
     except Refusal as refusal:
         if refusal.code != "INVALID_BODY":
             raise
+    note_met()
     read = {"headers": [(b"content-type", b"application/json")], "content": b'{"inputs":{}}'}
     return await handle(replace(call, request=Request(dict(call.request.scope) | read)))
 
@@ -103,7 +104,10 @@ def run_malformed_body_is_invalid_inputs() -> Edit:
 @fault("run.bad-slug-is-invalid-slug", Point.HANDLER, "runWorkflow", is_subtle=True)
 async def run_slug_case_ignored(call: HandlerCall, handle: Handler) -> Response:
     """A slug in capitals runs the workflow with the lowercase slug."""
-    call.request.path_params["slug"] = call.path_value("slug").lower()
+    slug = call.path_value("slug")
+    if slug != slug.lower():
+        note_met()
+        call.request.path_params["slug"] = slug.lower()
     return await handle(call)
 
 
@@ -120,6 +124,7 @@ def run_bad_slug_is_404() -> Edit:
 async def execution_cancel_needs_content_type(call: HandlerCall, _: StoredRun) -> None:
     """Cancelling needs a Content-Type."""
     if "content-type" not in call.request.headers:
+        note_met()
         raise Refusal(400, "INVALID_BODY", "Send a Content-Type.")
 
 

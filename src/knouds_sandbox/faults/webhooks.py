@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.calls import HandlerCall
-from knouds_sandbox.fault_points import Edit, Point
+from knouds_sandbox.fault_points import Edit, Point, note_met
 from knouds_sandbox.faults.editing import RUNS, Handler, at, cancelled_at_once, on_poll
 from knouds_sandbox.faults.fault import fault
 from knouds_sandbox.state.accounts import find_key_by_name
@@ -69,13 +69,18 @@ def webhook_sent_twice(_: StoredRun, payloads: list[Payload]) -> list[Payload]:
 @fault("webhook.one-per-ended-execution", is_subtle=True)
 def webhook_sent_for_each_cancel() -> Edit:
     """Each of simultaneous cancels sends a delivery."""
-    return cancelled_at_once(lambda call, run: call.services.engine.deliver(run, "cancelled"))
+
+    def deliver(call: HandlerCall, run: StoredRun) -> None:
+        if call.services.engine.deliver(run, "cancelled"):
+            note_met()
+
+    return cancelled_at_once(deliver)
 
 
 @fault("webhook.needs-receive-capability")
 def webhook_without_capability() -> Edit:
     """A key without webhook:receive gets deliveries."""
-    return at(Point.RECEIVER, "", lambda: True)
+    return at(Point.RECEIVER, "", lambda _: True)
 
 
 @fault("webhook.signature-header")
@@ -148,4 +153,6 @@ async def webhook_sent_for_the_account(call: HandlerCall, handle: Handler) -> Re
         call.key.id,
     )
     receiver = find_key_by_name(call.store, name[0]) if name and call.is_async else None
+    if receiver and receiver.webhook_url:
+        note_met()
     return await handle(replace(call, key=receiver or call.key))

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.envelopes import Refusal, answer
-from knouds_sandbox.fault_points import Edit, Point
+from knouds_sandbox.fault_points import Edit, Point, note_met
 from knouds_sandbox.faults.editing import (
     Handler,
     at,
@@ -30,6 +30,7 @@ from knouds_sandbox.state.accounts import find_key_by_name
 from knouds_sandbox.state.workflow_documents import make_slug, plain
 from knouds_sandbox.state.workflow_records import (
     add_workflow,
+    count_workflows,
     delete_workflow,
     find_workflow,
     free_slug,
@@ -142,6 +143,7 @@ def _written_late(read: Callable[[dict[str, Any]], dict[str, Any]], *, revives: 
         old = changed.workflow
         found = find_workflow(call.store, old.slug)
         if found is None and revives:
+            note_met()
             add_workflow(call.store, old.document, slug=old.slug, owner_id=old.owner_id)
         changed.workflow = found or old
 
@@ -165,9 +167,15 @@ def create_free_uncapped() -> Edit:
 
 
 @fault("workflows.free-capped-at-one", Point.DRAFT, "createWorkflow", is_subtle=True)
-async def create_free_cap_is_late(_: HandlerCall, __: NewWorkflow) -> None:
+async def create_free_cap_is_late(call: HandlerCall, new: NewWorkflow) -> None:
     """Simultaneous creates let a free account exceed its cap."""
     await pause()
+    if (
+        call.account.tier == "free"
+        and not call.account.is_admin
+        and count_workflows(call.store, new.owner_id)
+    ):
+        note_met()
 
 
 @fault("workflows.creator-owns", is_subtle=True)
@@ -202,6 +210,7 @@ async def create_answers_an_existing_slug(call: HandlerCall, handle: Handler) ->
     for each in list_summaries(call.store, call.account.id):
         if each["createdBy"] == call.account.id and each["slug"] not in known:
             delete_workflow(call.store, each["slug"])
+    note_met()
     return answer(another.document, status=201)
 
 
@@ -216,7 +225,9 @@ async def create_twins_share_a_slug(call: HandlerCall, new: NewWorkflow) -> None
     """If two creates with the same name are simultaneous, the later one takes the slug of the earlier."""
     new.slug = free_slug(call.store, new.slug)
     await pause()
-    delete_workflow(call.store, new.slug)
+    if find_workflow(call.store, new.slug):
+        note_met()
+        delete_workflow(call.store, new.slug)
 
 
 @fault("workflows.create-suffixes-taken-slug", Point.DRAFT, "createWorkflow", is_subtle=True)
@@ -224,6 +235,7 @@ async def create_refuses_foreign_namesake(call: HandlerCall, new: NewWorkflow) -
     """A create with the name of another account's workflow gets a 409."""
     namesake = find_workflow(call.store, new.slug)
     if namesake and namesake.owner_id != new.owner_id:
+        note_met()
         raise Refusal(409, "SLUG_TAKEN", "Another account has a workflow of this name.")
 
 
@@ -285,7 +297,9 @@ def update_overwrites_move() -> Edit:
 @fault("workflows.delete-then-404", Point.HANDLER, "deleteWorkflow")
 async def delete_keeps_the_workflow(call: HandlerCall, _: Handler) -> Response:
     """Delete answers with success, but deletes nothing."""
-    return answer({"success": True, "slug": own_workflow(call).slug})
+    slug = own_workflow(call).slug
+    note_met()
+    return answer({"success": True, "slug": slug})
 
 
 @fault("workflows.delete-then-404", Point.HANDLER, "runWorkflow", is_subtle=True)
@@ -296,6 +310,7 @@ async def delete_keeps_what_ran(call: HandlerCall, handle: Handler) -> Response:
         "SELECT count(*) FROM runs WHERE workflow_slug = ? AND account_id = ?", slug, call.account.id
     )
     if count and find_workflow(call.store, slug) is None:
+        note_met()
         return await perform(call, make_job([], {}, workflow_slug=slug))
     return await handle(call)
 

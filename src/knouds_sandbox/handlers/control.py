@@ -127,13 +127,14 @@ async def reset_state(request: Request, services: Services) -> Response:
 
 
 async def count_state(request: Request, services: Services) -> Response:
-    """GET /__sandbox__/state: count rows; response: a number for each table."""
+    """GET /__sandbox__/state: count rows; response: a number for each table, and which faults were met."""
     _authorize(request, services)
     counts = {
         name: services.store.row(f"SELECT count(*) FROM {selection}")[0]  # noqa: S608 - constant texts
         for name, selection in _COUNTED.items()
     }
-    return answer(counts | {"rateLimitWindows": services.limiter.count()})
+    counts["rateLimitWindows"] = services.limiter.count()
+    return answer(counts | {"faultsMet": services.edits.is_met_by_fault})
 
 
 def _authorize(request: Request, services: Services) -> None:

@@ -17,9 +17,8 @@ from starlette.responses import Response
 from knouds_sandbox.access.capabilities import meets
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.envelopes import Refusal, answer, not_found
-from knouds_sandbox.fault_points import Point
+from knouds_sandbox.fault_points import Point, note_met
 from knouds_sandbox.providers import MODELS, ProviderModel, fails, results
-from knouds_sandbox.state.accounts import Account
 from knouds_sandbox.state.run_records import (
     NewRun,
     StoredRun,
@@ -108,8 +107,8 @@ async def run_model(call: HandlerCall) -> Response:
 
 
 def _reaches(call: HandlerCall, tier: str) -> bool:
-    account: Account = call.edited(Point.TIER, call.account)
-    return account.is_admin or account.reaches(tier)
+    does_reach = call.account.is_admin or call.account.reaches(tier)
+    return call.services.edits.changed(Point.TIER, call.operation, call, tier, value=does_reach)
 
 
 async def read_inputs(call: HandlerCall) -> dict[str, Any]:
@@ -127,7 +126,10 @@ async def perform(call: HandlerCall, job: Job) -> Response:
     """Charge and start a job; wait for its end unless it is asynchronous."""
     services = call.services
     for edit in services.edits.at(Point.JOB, call.operation):
-        job = await edit(call, job)
+        edited = await edit(call, job)
+        if edited != job:
+            note_met()
+        job = edited
     request_id = f"req_{uuid.uuid4().hex}"
     draw = random.Random(f"{services.seed} {last_run_id(services.store)}")
     duration_s = services.latency.job_s(job.models, draw, is_async=call.is_async)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from starlette.responses import Response
@@ -75,29 +76,34 @@ async def list_usage(call: HandlerCall) -> Response:
         )
     if query.get("workflowSlug"):
         selection.conditions["workflow"] = "workflow_slug = :slug"
-    selection = call.edited(Point.SELECTION, selection)
+    return answer(_page(call, call.edited(Point.SELECTION, selection, partial(_page, call))))
+
+
+def _page(call: HandlerCall, selection: RowFilter) -> dict[str, Any]:
     values = selection.values | {"limit": selection.limit + selection.extra_rows, "offset": selection.offset}
     condition = selection.condition
     (total,) = call.store.row(f"SELECT count(*) FROM runs WHERE {condition}", values)  # noqa: S608 - values are bound
     runs = select_runs(call.store, f"{condition} ORDER BY id DESC LIMIT :limit OFFSET :offset", values)
-    return answer(
-        {
-            "rows": [_row(run, selection) for run in runs],
-            "page": selection.offset // max(1, selection.limit) + 1,
-            "pageSize": selection.limit,
-            "total": total,
-        }
-    )
+    return {
+        "rows": [_row(run, selection) for run in runs],
+        "page": selection.offset // max(1, selection.limit) + 1,
+        "pageSize": selection.limit,
+        "total": total,
+    }
 
 
 async def list_usage_models(call: HandlerCall) -> Response:
-    selection = call.edited(Point.SELECTION, RowFilter(query={}, account_id=call.account.id))
+    selection = RowFilter(query={}, account_id=call.account.id)
+    return answer(_models(call, call.edited(Point.SELECTION, selection, partial(_models, call))))
+
+
+def _models(call: HandlerCall, selection: RowFilter) -> dict[str, Any]:
     rows = call.store.rows(
         f"SELECT DISTINCT model_ids FROM runs WHERE {selection.condition}",  # noqa: S608 - values are bound
         selection.values,
     )
     model_ids = {model_id for (text,) in rows for model_id in json.loads(text)}
-    return answer({"models": sorted(each for each in model_ids if selection.is_shown(each))})
+    return {"models": sorted(each for each in model_ids if selection.is_shown(each))}
 
 
 def number(query: Mapping[str, str], name: str, *, default: int) -> int:

@@ -15,6 +15,7 @@ from knouds_sandbox.calls import HandlerCall, Services
 from knouds_sandbox.envelopes import Refusal, answer, invalid_body, not_found
 from knouds_sandbox.fault_points import Point
 from knouds_sandbox.legal.documents import as_stored
+from knouds_sandbox.state.store import Store
 from knouds_sandbox.state.workflow_documents import changed_members, is_folder, make_slug, new_members, schema
 from knouds_sandbox.state.workflow_records import (
     StoredWorkflow,
@@ -23,6 +24,7 @@ from knouds_sandbox.state.workflow_records import (
     count_workflows,
     delete_workflow,
     find_workflow,
+    free_slug,
     list_summaries,
     numbered,
 )
@@ -38,6 +40,11 @@ class NewWorkflow:
     owner_id: str
     suffix: Callable[[int], str] = numbered
 
+    def shown(self, store: Store) -> tuple[object, ...]:
+        """Return what of it a create answers, to be compared."""
+        document = {"createdBy": self.owner_id} | self.members
+        return free_slug(store, self.slug, self.suffix), repr(document)
+
 
 @dataclass(kw_only=True, slots=True)
 class ChangedWorkflow:
@@ -46,6 +53,11 @@ class ChangedWorkflow:
     body: dict[str, Any]
     members: dict[str, Any]
     workflow: StoredWorkflow
+
+    def shown(self) -> dict[str, Any]:
+        """Return what of it changes the workflow."""
+        old = self.workflow.document
+        return {name: value for name, value in self.members.items() if value != old.get(name, ...)}
 
 
 async def list_workflows(call: HandlerCall) -> Response:
@@ -66,7 +78,7 @@ async def create_workflow(call: HandlerCall) -> Response:
     members = as_stored(members, body, call.choices)
     slug = make_slug(members["name"], longest=int(call.choices["longest-slug"]))
     new = NewWorkflow(body=body, members=members, slug=slug, owner_id=call.account.id)
-    for edit in call.services.edits.at(Point.DRAFT, call.operation):
+    for edit in call.services.edits.at(Point.DRAFT, call.operation, lambda: new.shown(call.store)):
         await edit(call, new)
     document = add_workflow(call.store, new.members, slug=new.slug, owner_id=new.owner_id, suffix=new.suffix)
     return answer(document, status=201)
@@ -97,7 +109,7 @@ def folder_members(body: Any) -> dict[str, Any]:
 
 
 async def _change(call: HandlerCall, changed: ChangedWorkflow) -> dict[str, Any]:
-    for edit in call.services.edits.at(Point.DRAFT, call.operation):
+    for edit in call.services.edits.at(Point.DRAFT, call.operation, changed.shown):
         await edit(call, changed)
     return change_workflow(call.store, changed.workflow, changed.members)
 

@@ -20,7 +20,7 @@ from knouds_sandbox.fault_points import ActiveEdits, Point
 from knouds_sandbox.handlers import control, executions, runs, workflows
 from knouds_sandbox.handlers.service import get_health, get_pricing
 from knouds_sandbox.legal.points import looks
-from knouds_sandbox.routing.operations import OPERATIONS, Endpoint, Handler
+from knouds_sandbox.routing.operations import OPERATIONS, Endpoint
 from knouds_sandbox.routing.preferences import answer_preferred
 from knouds_sandbox.state.workflow_documents import changed_members, new_members
 
@@ -46,20 +46,14 @@ async def answer_operation(request: Request, operation: Endpoint, services: Serv
     """Answer a request to an operation that needs a key."""
     key = authenticate(request, operation=operation.name, store=services.store, edits=services.edits)
     call = HandlerCall(request=request, operation=operation.name, key=key, services=services)
-    handle = operation.handler
-    arounds = services.edits.at(Point.HANDLER, operation.name)
+    handle = services.edits.around(operation.name, operation.handler)
+    is_edited = handle is not operation.handler
     for look in looks(services.choices):
-        if not (arounds and look in ("resource", "body")):  # these edits see what the handler refuses
+        if not (is_edited and look in ("resource", "body")):  # these edits see what the handler refuses
             call = await _LOOKS[look](operation, call)
-    for around in arounds:
-        handle = _wrapped(around, handle)
-    response = await handle(call)
+    response: Response = await handle(call)
     response.headers.update(call.limit_headers)
     return response
-
-
-def _wrapped(around: Callable[[HandlerCall, Handler], Awaitable[Response]], handle: Handler) -> Handler:
-    return lambda call: around(call, handle)
 
 
 async def _require_capability(operation: Endpoint, call: HandlerCall) -> HandlerCall:
@@ -196,7 +190,7 @@ def with_normal_paths(app: ASGIApp, edits: ActiveEdits) -> ASGIApp:
     async def normalised(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             scope["path"] = _ENCODED.sub(_decoded_if_unreserved, scope["raw_path"].decode("latin-1"))
-            for edit in edits.at(Point.ROUTE, ""):
+            for edit in edits.at(Point.ROUTE, "", lambda: (scope["method"], scope["path"])):
                 edit(scope)
         await app(scope, receive, send)
 

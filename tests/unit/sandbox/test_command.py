@@ -93,6 +93,23 @@ def test_pages_of_named_origins_may_ask(monkeypatch):
     assert "access-control-allow-origin" not in asked("https://evil.example.com").headers
 
 
+def test_end_says_which_faults_were_met(monkeypatch):
+    def serve(server, **_):
+        transport = httpx.ASGITransport(server.config.app)
+
+        async def send():
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+                await client.get("/api/health")
+
+        asyncio.run(send())
+
+    monkeypatch.setattr(uvicorn.Server, "run", serve)
+
+    output = run("--port", "0", "--fault", "whoami-lacks-email", "--fault", "health-is-text").output
+
+    assert output.splitlines()[-2:] == ["fault health-is-text: met", "fault whoami-lacks-email: never met"]
+
+
 def test_faults_are_listed():
     lines = run("--list-faults").output.splitlines()
 

@@ -6,7 +6,7 @@ from knouds_sandbox.access.rate_limits import WINDOW_S
 from knouds_sandbox.bodies import holds, is_half_character
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.envelopes import invalid_body
-from knouds_sandbox.fault_points import Edit, Point
+from knouds_sandbox.fault_points import Edit, Point, note_met
 from knouds_sandbox.faults.editing import (
     EXECUTION_OPERATIONS,
     LIMIT,
@@ -79,6 +79,7 @@ def envelope_text_is_what_was_sent(_: HandlerCall, body: Any) -> Any:
     """The `error` about a member of a workflow is the value that was sent."""
     for member, (is_valid, _expected) in MEMBERS.items():
         if isinstance(body, dict) and member in body and not is_valid(body[member]):
+            note_met()
             raise invalid_body(body[member])
     return body
 

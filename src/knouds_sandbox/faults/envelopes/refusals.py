@@ -10,7 +10,7 @@ from knouds_sandbox.access.rate_limits import RateLimitRules, Window
 from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.envelopes import Refusal, answer
-from knouds_sandbox.fault_points import Edit, Point
+from knouds_sandbox.fault_points import Edit, Point, note_met
 from knouds_sandbox.faults.editing import (
     EXECUTION_OPERATIONS,
     MODEL_NOT_FOUND,
@@ -28,14 +28,13 @@ from knouds_sandbox.faults.editing import (
     pause,
     refused,
     where,
-    with_account,
     with_status,
+    with_tier,
     with_value,
 )
 from knouds_sandbox.faults.fault import fault
 from knouds_sandbox.handlers.runs import INVALID_NAME, Job
 from knouds_sandbox.providers import MODELS, ProviderModel
-from knouds_sandbox.state.accounts import Account
 from knouds_sandbox.state.run_records import find_execution, refuse_payment
 from knouds_sandbox.state.workflow_documents import schema
 from knouds_sandbox.state.workflow_records import StoredWorkflow, change_workflow, find_workflow
@@ -84,8 +83,8 @@ def _on_tier(edit: AnswerEdit, *, is_direct: bool) -> Edit:
     return on_refusal(where(is_meant, edit), "runModel", code="MODEL_TIER_REQUIRED")
 
 
-def _model(change: Callable[[ProviderModel], ProviderModel]) -> Edit:
-    return at(Point.MODEL, "runModel", lambda _, model: change(model) if model else None)
+def _model(change: Callable[[HandlerCall, ProviderModel], ProviderModel]) -> Edit:
+    return at(Point.MODEL, "runModel", lambda call, model: change(call, model) if model else None)
 
 
 @fault("workflows.foreign-write-is-refused")
@@ -106,6 +105,7 @@ async def write_to_foreign_refused_and_done(call: HandlerCall, handle: Handler) 
     workflow = find_workflow(call.store, call.path_value("slug"))
     if workflow and not workflow.is_template and workflow.owner_id != call.account.id:
         change_workflow(call.store, workflow, {"description": "changed although refused"})
+        note_met()
     return await handle(call)
 
 
@@ -163,8 +163,9 @@ def execution_shown_to_strangers() -> Edit:
 async def execution_foreign_cancel_happens(call: HandlerCall, handle: Handler) -> Response:
     """A refused cancel of another account's execution cancels it."""
     run = find_execution(call.store, call.path_value("id"))
-    if run is not None and run.account_id != call.account.id:
+    if run is not None and run.account_id != call.account.id and run.status == "processing":
         call.services.engine.cancel(run)
+        note_met()
     return await handle(call)
 
 
@@ -241,6 +242,7 @@ async def run_provider_failure_is_200(call: HandlerCall, handle: Handler) -> Res
     except Refusal as refusal:
         if refusal.code != "EXECUTION_FAILED":
             raise
+        note_met()
         body = {"success": False, "code": refusal.code, "message": refusal.error}
         return answer(body, headers=call.limit_headers)
 
@@ -254,7 +256,7 @@ def model_unknown_is_plain_404() -> Edit:
 @fault("model.disabled-is-404")
 def model_disabled_runs() -> Edit:
     """A disabled model can be run."""
-    return _model(lambda model: replace(model, is_enabled=True))
+    return _model(lambda _, model: replace(model, is_enabled=True))
 
 
 @fault("model.disabled-is-404")
@@ -268,7 +270,11 @@ def model_disabled_is_403() -> Edit:
 @fault("model.above-tier-is-403")
 def model_tier_ignored() -> Edit:
     """A model above the account's tier can be run."""
-    return _model(lambda model: replace(model, least_tier="free"))
+    return _model(
+        lambda call, model: (
+            model if call.account.reaches(model.least_tier) else replace(model, least_tier="free")
+        )
+    )
 
 
 @fault("model.above-tier-is-403")
@@ -280,22 +286,19 @@ def model_above_tier_is_404() -> Edit:
 @fault("model.run-under-business-is-403")
 def model_run_under_business() -> Edit:
     """A pro account runs models."""
-    return with_account(
-        lambda account: account if account.reaches("business") else replace(account, tier="business")
-    )
+    return with_tier(lambda _, tier, does_reach: does_reach or tier != "enterprise")
 
 
-@fault("model.run-under-business-is-403", Point.TIER, "runModel", is_subtle=True)
-def model_run_under_business_async(call: HandlerCall, account: Account) -> Account:
+@fault("model.run-under-business-is-403", with_tier, is_subtle=True)
+def model_run_under_business_async(call: HandlerCall, tier: str, does_reach: bool) -> bool:  # noqa: FBT001 - as the point calls it
     """A pro account runs models asynchronously."""
-    is_gated = not call.is_async or account.reaches("business")
-    return account if is_gated else replace(account, tier="business")
+    return does_reach or (call.is_async and tier != "enterprise")
 
 
 @fault("model.async-not-supported-is-400")
 def model_async_for_all() -> Edit:
     """Every model runs asynchronously."""
-    return _model(lambda model: replace(model, is_polled=True))
+    return _model(lambda call, model: replace(model, is_polled=model.is_polled or call.is_async))
 
 
 @fault("envelope.code-is-constant", lambda edit: on_refusal(edit, WORKFLOW_OPERATIONS, status=404))

@@ -24,7 +24,7 @@ def make_answer():
 
 
 def apply(edit, answer):
-    for each in ActiveEdits([edit]).at(Point.ANSWER, answer.operation):
+    for each in ActiveEdits({"a-fault": [edit]}).at(Point.ANSWER, answer.operation):
         each(answer)
     return answer
 
