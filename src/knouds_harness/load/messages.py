@@ -157,11 +157,7 @@ def require_proof(token: str) -> None:
 
 
 def secure(parsed: Namespace) -> None:
-    """Let only those take part whom the user has meant: processes of this machine, or those with the token.
-
-    Raises:
-        UsageError: Workers are to connect from elsewhere, and no address or no token is named.
-    """
+    """Let only those take part whom the user has meant: of this machine, or with the token."""
     token = os.environ.get(TOKEN_VARIABLE, "")
     if parsed.processes and not parsed.worker:
         parsed.master_bind_host = parsed.master_host = _LOOPBACK

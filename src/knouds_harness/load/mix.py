@@ -27,11 +27,7 @@ _MOST_WEIGHT: Final = 1000
 
 
 def tasks_of(mix: str) -> list[Task]:
-    """Parse a mix such as ``run=3,whoami=1``: each task as often as it comes, as Locust expects in ``tasks``.
-
-    Raises:
-        UsageError: A name is not a task, or a weight not a number from 1 to 1,000.
-    """
+    """Parse a mix such as ``run=3,whoami=1`` to what Locust expects in ``tasks``."""
     found: list[Task] = []
     for part in mix.split(","):
         name, _, weight = part.strip().partition("=")

@@ -277,25 +277,14 @@ def _refuse_beside_stages(parsed: Namespace, staged: WrittenStages) -> None:
 
 def _refuse_what_has_no_effect(read: LoadOptions) -> None:
     """Refuse options without effect: an ignored option would mislead readers of the command."""
-    if read.base is not None and read.shape not in {"ramp", "spike"}:
-        raise UsageError(
-            f"--base has no effect with --shape {read.shape}\n  Leave it out, or use --shape ramp or spike."
-        )
-    if read.steps != LoadOptions.steps and read.shape != "steps":
-        raise UsageError(
-            f"--steps has no effect with --shape {read.shape}\n  Leave it out, or choose --shape steps."
-        )
-    if read.inputs_order != LoadOptions.inputs_order and read.inputs is None:
-        raise UsageError(
-            f"--inputs-order {read.inputs_order} has no effect without --inputs\n"
-            "  Leave it out, or name a file."
-        )
-    if read.think is not None and read.rate is not None:
-        raise UsageError(
-            "--think has no effect at a rate: tasks start on a schedule\n  Leave it out, or give --users."
-        )
-    if read.spacing != LoadOptions.spacing and read.rate is None:
-        raise UsageError(
-            f"--spacing {read.spacing} has no effect without --rate: users send when answers have come\n"
-            "  Leave it out, or give --rate."
-        )
+    shape = read.shape
+    useless = {
+        "--base without --shape ramp or spike": read.base is not None and shape not in {"ramp", "spike"},
+        "--steps without --shape steps": read.steps != LoadOptions.steps and shape != "steps",
+        "--inputs-order without --inputs": read.inputs_order != ORDERS[0] and read.inputs is None,
+        "--think with --rate": read.think is not None and read.rate is not None,
+        "--spacing without --rate": read.spacing != LoadOptions.spacing and read.rate is None,
+    }
+    for options, have_no_effect in useless.items():
+        if have_no_effect:
+            raise UsageError(f"{options} has no effect\n  Leave it out.")

@@ -235,11 +235,8 @@ def _begin(environment: Environment) -> LeadingRun | GeneratingRun:
                 user_class.wait_time = between(*options.think_s)
         setup, warnings = _set_up(environment, options)
         if isinstance(environment.runner, WorkerRunner):
-            generating = GeneratingRun(environment, setup)
-            generating.attach()
-            return generating
+            return GeneratingRun(environment, setup)
         run = LeadingRun(environment, setup)
-        run.attach()
         for each in warnings:
             sys.stderr.write(f"warning: {each}\n")
             run.note(each)

@@ -33,22 +33,16 @@ _BETWEEN_TICKS_S: Final = 1.0
 """How long Locust sleeps between ticks of a shape."""
 _EARLY_S: Final = 0.01
 """How much too early a timer of the loop may come: a load that ended before its time counts as cut short."""
-_TICKS_BEYOND: Final = 60
-"""Ticks beyond the duration that show that the clock stands still."""
 
 
 class Arrivals:
     """The arrivals of one process: its share of a schedule, and the users that wait for them.
 
     Arrivals that are due during the warm-up are served but not counted.
-
-    Attributes:
-        start_s: When the schedule starts or started, in seconds of ``time.perf_counter``.
-        handed: Arrivals that a user took, to begin a task.
     """
 
     def __init__(self, schedule: ArrivalSchedule, *, clock: Callable[[], float] = time.perf_counter) -> None:
-        self.start_s = self._counted_from_s = 0.0
+        self._start_s = self._counted_from_s = 0.0
         self.timer = ""
         self.are_over = False
         self.due = self.handed = self.dropped = self.in_flight = 0
@@ -60,15 +54,11 @@ class Arrivals:
         self._timer: Timer | None = None
         self._switch = get_hub().switch
 
-    @property
-    def idle(self) -> int:
-        return len(self._idle)
-
     def begin(
         self, at_s: float, share: Share, *, counted_from_s: float = 0.0, timer: Timer | None = None
     ) -> None:
         """Hand over a share of the schedule, which starts at this time of ``time.perf_counter``."""
-        self.start_s, self._counted_from_s = at_s, at_s + counted_from_s - _ROUNDING_S
+        self._start_s, self._counted_from_s = at_s, at_s + counted_from_s - _ROUNDING_S
         instants = self.schedule.instants(share)
         self._instants = chain.from_iterable(iter(lambda: [*islice(instants, _AT_ONCE)], []))
         self._timer = timer or new_timer()
@@ -87,10 +77,10 @@ class Arrivals:
         """
         if self.are_over:
             return
-        is_whole = self._clock() >= self.start_s + self.schedule.shape.duration_s
+        is_whole = self._clock() >= self._start_s + self.schedule.shape.duration_s
         while is_whole and self._due_s < math.inf:
             self.due += self._due_s >= self._counted_from_s
-            self._due_s = self.start_s + next(self._instants, math.inf)
+            self._due_s = self._start_s + next(self._instants, math.inf)
         self._end()
 
     def await_arrival(self) -> float:
@@ -117,7 +107,7 @@ class Arrivals:
                 break
             is_counted = due_s >= self._counted_from_s
             self.due += is_counted
-            self._due_s = self.start_s + next(self._instants, math.inf)
+            self._due_s = self._start_s + next(self._instants, math.inf)
             if idle:
                 self.handed += is_counted
                 idle.pop().switch(due_s)  # the last one, whose connection is open
@@ -240,8 +230,6 @@ class LoadShape(LoadTestShape):
     def __init__(self, options: LoadOptions) -> None:
         super().__init__()
         self._options = options
-        self.is_clock_standing = False
-        self._ticks = 0
         self._ends_at_s = options.load_shape.duration_s  # after the first tick
         self._is_over = Event()
         self._has_begun = self._is_finishing = False
@@ -262,11 +250,8 @@ class LoadShape(LoadTestShape):
         if self._is_finishing and self.runner is not None:
             return self.runner.shape_last_tick  # type: ignore[return-value]  # it was ours
         now_s = self.get_run_time()
-        self._ticks += 1
-        if self._ticks > self._ends_at_s + _TICKS_BEYOND:
-            self.is_clock_standing = True
         left_s = self._ends_at_s - now_s
-        if self.is_clock_standing or self._is_over.is_set() or left_s <= 0:
+        if self._is_over.is_set() or left_s <= 0:
             return None
         if self._has_begun and left_s < _BETWEEN_TICKS_S:  # Locust would ask again only after the end
             self._is_over.wait(left_s + _EARLY_S)

@@ -68,17 +68,9 @@ class Shape:
     def of(
         cls, kind: str, level: float, duration_s: float, *, base: float | None = None, steps: int = 5
     ) -> Self:
-        """Make one of the usual shapes.
+        """Make one of ``KINDS``, whose highest level is ``level``; raise ``ValueError`` if that is no load.
 
-        Args:
-            kind: One of ``KINDS``.
-            level: The highest level.
-            duration_s: Of the whole.
-            base: Level at which a ramp begins (default 0) or a spike rises (default a tenth of ``level``).
-            steps: The number of steps.
-
-        Raises:
-            ValueError: The kind is unknown, or the numbers make no load.
+        A ramp begins at ``base`` (default 0), and a spike rises from it (default a tenth of ``level``).
         """
         match kind:
             case "constant":
@@ -171,22 +163,13 @@ class Share:
 class ArrivalSchedule:
     """All arrivals of a run.
 
-    The time to compute a worker's share depends on the arrivals of that share only.
-
-    Attributes:
-        spacing: ``constant`` (evenly spaced; each of n workers takes every nth arrival, so the whole is
-            the same for any n) or ``poisson`` (as from independent clients; each worker draws its own,
-            which together are Poisson arrivals again).
-        seed: For Poisson arrivals; the same seed and shares give the same instants.
+    With ``constant`` spacing, each of n workers takes every nth arrival, so the whole is the same for any n.
+    With ``poisson``, each worker draws its own from the seed, which together are Poisson arrivals again.
     """
 
     shape: Shape
     spacing: str = "constant"
     seed: int | str = 0
-
-    def __post_init__(self) -> None:
-        if self.spacing not in SPACINGS:
-            raise ValueError(f"{self.spacing} is not a spacing of arrivals: {' or '.join(SPACINGS)}")
 
     def instants(self, share: Share = Share()) -> Iterator[float]:
         """Yield the arrivals of a share (by default all), in seconds after the start."""
@@ -248,10 +231,7 @@ def _stage(part: str) -> tuple[float, float, bool]:
 
 
 def stages_of_file(path: Path) -> str:
-    """Read the stages of a file as text: one on each line, or several with commas between them.
-
-    What follows ``#`` is a comment.
-    """
+    """Read the stages of a file, one or more on each line, as text; what follows ``#`` is a comment."""
     try:
         if path.is_file() and path.stat().st_size > _MOST_BYTES:
             raise ValueError(f"{path}: is larger than {_MOST_BYTES:,} bytes, and no file of stages")

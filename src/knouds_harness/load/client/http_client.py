@@ -53,11 +53,7 @@ class TlsStream:
         return True
 
     def send(self, data: bytes | memoryview) -> int:
-        """Encrypt and send.
-
-        Raises:
-            BlockingIOError: The socket's buffer is full. Call again, when it has room, with the same data.
-        """
+        """Encrypt and send; after ``BlockingIOError``, call again with the same data."""
         if not self._pending:
             self._taken = self._tls.write(data)
         self._flush()
@@ -66,11 +62,7 @@ class TlsStream:
         return self._taken
 
     def recv(self, _size: int, /) -> bytes:
-        """Return all that can be decrypted now; empty at the end.
-
-        Raises:
-            BlockingIOError: Nothing yet, or no whole record.
-        """
+        """Return all that can be decrypted now, empty at the end, or raise ``BlockingIOError``."""
         is_at_end = self._take_from_socket()
         parts = []
         try:

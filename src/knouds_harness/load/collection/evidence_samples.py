@@ -1,6 +1,5 @@
 """Evidence of a load run: a few exchanges of each kind that was not ok, with secrets replaced."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,7 +15,6 @@ from knouds_harness.targets.profile import Target
 
 _MOST_KINDS: Final = 100
 _MOST_BYTES: Final = 100_000
-_KEY_OF: Final = re.compile(r"\{\{key:([\w-]+)\}\}")
 
 
 class SampleWriter:
@@ -73,7 +71,7 @@ class SampleWriter:
             headers=headers,
             body=body[:_MOST_BYTES] or None,
             operation_id=unlabelled(error.operation).removesuffix(" async"),
-            persona=answer.sender or _persona_of(headers),
+            persona=answer.sender or None,
             cost_credits=self._cost_credits_by_path.get(path, 0.0),
         )
         failure = answer.failure
@@ -105,9 +103,3 @@ def _kind(operation: str, error: ErrorCount) -> Error:
 def _headers_of(head: bytes) -> Pairs:
     lines = (line.partition(": ") for line in head.decode("latin-1").split("\r\n")[1:])
     return tuple((name, value) for name, _, value in lines)
-
-
-def _persona_of(headers: Pairs) -> str | None:
-    values: Mapping[str, str] = {name.lower(): value for name, value in headers}
-    found = _KEY_OF.fullmatch(values.get("x-api-key", ""))
-    return found[1] if found else None

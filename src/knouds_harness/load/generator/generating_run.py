@@ -57,11 +57,7 @@ def core_of(share: Share) -> int | None:
 
 
 class GeneratingRun:
-    """The state of a run in a process that sends a share of it; ``run_of`` finds it.
-
-    Attributes:
-        input_turns: Chooses the inputs of each run; None to use those of the profile.
-    """
+    """The state of a run in a process that sends a share of it; ``run_of`` finds it."""
 
     def __init__(self, environment: Environment, setup: LoadSetup) -> None:
         runner = environment.runner
@@ -105,20 +101,18 @@ class GeneratingRun:
             recorder,
             users=options.users,
             passed=self.passed,
+            never_completes=self._on_failing_task,
             safe=Redactor.for_target(target).safe if target else str,
         )
         events.user_error.add_listener(self._on_user_error)
         events.heartbeat_received.add_listener(self._on_heartbeat)
         self._heard_unix_s = now_unix_s()
         runner.register_message(messages.SHARE, self._on_share)
+        # All counting, Locust's own too, is left to the process that leads.
+        for handler in [each for each in events.request._handlers if each.__module__ == "locust.runners"]:  # noqa: SLF001 - Locust has no other way
+            events.request.remove_listener(handler)
+        vars(environment)["load_run"] = self  # where ``run_of`` finds it
         gevent.spawn(self._watch_leader)
-
-    def attach(self) -> None:
-        """Let users find this run, and leave all counting, Locust's own too, to the process that leads."""
-        vars(self._environment)["load_run"] = self
-        event = self._environment.events.request
-        for handler in [each for each in event._handlers if each.__module__ == "locust.runners"]:  # noqa: SLF001 - Locust has no other way
-            event.remove_listener(handler)
 
     def stop(self, reason: str, exit_code: ExitCode) -> None:
         """End the whole run early; ``reason`` is a sentence."""
@@ -223,11 +217,12 @@ class GeneratingRun:
         tb: TracebackType,
         **_: object,
     ) -> None:
-        failed = self._task_errors.count(user_instance, exception, tb)
-        if failed.never_completes:
-            self.stop(f"Ended early: {failed.task} raised exceptions and never completed.", ExitCode.BREACH)
+        text = self._task_errors.count(user_instance, exception, tb)
         if isinstance(user_instance, User):
-            raise StopUser(failed.text)  # it failed to start: Locust would show the exception for each user
+            raise StopUser(text)  # it failed to start: Locust would show the exception for each user
+
+    def _on_failing_task(self, task: str) -> None:
+        self.stop(f"Ended early: {task} raised exceptions and never completed.", ExitCode.BREACH)
 
     def _on_heartbeat(self, timestamp: float, **_: object) -> None:  # noqa: ARG002 - as Locust tells it
         self._heard_unix_s = now_unix_s()

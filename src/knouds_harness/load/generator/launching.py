@@ -33,11 +33,7 @@ _ENDING_SIGNALS: Final = tuple(
 
 
 def scenario_file(name: str) -> Path:
-    """Find a Locust file: by the name of a scenario of the harness, or by the path of a ``.py`` file.
-
-    Raises:
-        UnknownName: There is no such scenario or file.
-    """
+    """Find a Locust file: by the name of a scenario of the harness, or by the path of a ``.py`` file."""
     path = Path(name) if name.endswith(".py") else scenarios_path() / f"{name}.py"
     if not path.is_file():
         raise UnknownName("scenario", name, scenario_names())
@@ -47,9 +43,7 @@ def scenario_file(name: str) -> Path:
 class StartedProcess:
     """A Locust process that waits for the variables of its target, and sends nothing before.
 
-    Attributes:
-        reading: The end of a pipe through which it tells its progress.
-        asked: The signals that have asked for its end.
+    It tells its progress through the pipe ``reading``; ``asked`` are the signals that have asked for its end.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], reading: int, asked: list[int]) -> None:
@@ -75,9 +69,7 @@ class StartedProcess:
         elif at_once:
             self._process.kill()
         else:
-            self._process.send_signal(
-                signal.SIGTERM
-            )  # Locust ends in order, or, before it has begun, at once
+            self._process.send_signal(signal.SIGTERM)  # it ends in order, or, before it has begun, at once
 
 
 @contextmanager

@@ -7,7 +7,6 @@ import sysconfig
 import traceback
 from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -29,15 +28,6 @@ _REPEATED: Final = ("%s\n%s", "While stopping users, we encountered a user that 
 """Locust's log messages of each exception, and of each user that an exception ended as it started."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TaskError:
-    """An exception in a task; ``never_completes`` if the task has failed often and never completed."""
-
-    task: str
-    text: str
-    never_completes: bool
-
-
 class TaskErrors:
     """Counts exceptions in tasks of one process; they reach the leading process like other errors."""
 
@@ -47,10 +37,16 @@ class TaskErrors:
         *,
         users: int,
         passed: Collection[Any],
+        never_completes: Callable[[str], object],
         safe: Callable[[str], str] = str,
     ) -> None:
-        """Stop Locust from logging each of them; ``safe`` removes secrets."""
+        """Stop Locust from logging each of them.
+
+        ``never_completes`` is told of a task that failed often and is not among the ``passed``; ``safe``
+        removes secrets.
+        """
         self._recorder = recorder
+        self._never_completes = never_completes
         self._safe = safe
         self._most_failures = min(_MOST_FAILURES, users)
         self._passed = passed
@@ -64,7 +60,8 @@ class TaskErrors:
         user_instance: Any,  # noqa: ANN401 - a user, or a TaskSet of one
         exception: Exception,
         tb: TracebackType,
-    ) -> TaskError:
+    ) -> str:
+        """Count an exception; return it in words."""
         is_nested = not isinstance(user_instance, User | DefaultTaskSet)
         user = user_instance if isinstance(user_instance, User) else user_instance.user
         task = type(user_instance) if is_nested else getattr(user, "task_at_hand", None)  # of our users
@@ -75,12 +72,9 @@ class TaskErrors:
         text = self._text_by_place.setdefault(place, self._safe(described))
         self._recorder.count_error(TASK + name, text)
         self._counts[name] += 1
-        return TaskError(
-            task=name,
-            text=text,
-            never_completes=self._counts[name] == self._most_failures
-            and not (is_nested or task in self._passed),
-        )
+        if self._counts[name] == self._most_failures and not (is_nested or task in self._passed):
+            self._never_completes(name)
+        return text
 
 
 def place_of(tb: TracebackType) -> str:

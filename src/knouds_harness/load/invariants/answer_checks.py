@@ -43,9 +43,7 @@ class ContractBroken(NamedTuple):
 class _Form:
     """Responses with the same members and headers, of which one was judged and failed nothing.
 
-    Attributes:
-        facts: What each of them shows that fits the schemas; None if something was excused, so that each
-            has to be judged closely.
+    Each that fits the schemas shows ``facts``; if they are None, something was excused, and all are judged.
     """
 
     facts: frozenset[str] | None
@@ -89,11 +87,7 @@ class Verifier:
         self._tallies = tallies
 
     def judge(self, name: str, response: Response) -> ContractBroken | None:
-        """Judge a response.
-
-        Returns:
-            The failure that a success counts as; None if it keeps the contract, or is not a success.
-        """
+        """Judge a response; return what a success breaks, or None."""
         kind = self._kind(name, response.status_code)
         if kind is None:
             return None

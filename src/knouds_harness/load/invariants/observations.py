@@ -50,11 +50,7 @@ class Ended(NamedTuple):
 
 
 class Observations:
-    """Reads responses as they come.
-
-    Attributes:
-        ended: A random sample of the executions whose end was seen.
-    """
+    """Reads responses as they come; ``ended`` is a random sample of the executions whose end was seen."""
 
     def __init__(self, tallies: Tallies, limits: RateLimits, *, chance: random.Random) -> None:
         self.runs: Counter[ObservedRun] = Counter()

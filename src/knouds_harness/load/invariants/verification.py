@@ -46,9 +46,6 @@ class LoadVerification:
     Every success whose body is not that of the one before is looked at, and a share of the responses is
     judged by all checks. If a share is asked for, all runs, executions and rate limits are observed, as a
     part of them would prove nothing; otherwise only the windows of rate limits.
-
-    Attributes:
-        share: The share that is asked for; 0 if none is.
     """
 
     def __init__(
@@ -123,11 +120,7 @@ class LoadVerification:
         self._undecided += sum(each.judge(self._tallies) for each in self._histories.values())
 
     def conclude(self, *, at_once: bool) -> Iterator[str]:
-        """Check the accounts once load is over; ``at_once`` leaves out what takes time. Call it once.
-
-        Yields:
-            A sentence for each part that could not be checked.
-        """
+        """Check the accounts once load is over, unless it ends ``at_once``; yield what was not checked."""
         self._add_up()
         if self._undecided:
             yield (

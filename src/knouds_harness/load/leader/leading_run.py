@@ -42,7 +42,6 @@ _AHEAD_S: Final = 0.25
 _CHECKPOINT_EVERY_S: Final = 5.0
 _ROUNDING_S: Final = 1e-3
 _TELL_EVERY_S: Final = 1.0
-_CLOCK_STANDS: Final = "Ended early: the clock of this machine stands still."
 
 
 class LeadingRun:
@@ -113,6 +112,7 @@ class LeadingRun:
         except HarnessError:
             self.discard()
             raise
+        vars(environment)["load_run"] = self  # where ``run_of`` finds it
         self._progress = None
         if options.progress_descriptor is not None:
             self._progress = ProgressTeller(
@@ -126,9 +126,6 @@ class LeadingRun:
     @property
     def verification(self) -> LoadVerification | None:
         return self._results.verification
-
-    def attach(self) -> None:
-        vars(self._environment)["load_run"] = self
 
     def health(self) -> Health:
         return self.workers.health()
@@ -271,8 +268,6 @@ class LeadingRun:
                 self._conclude()
 
     def _conclude(self) -> None:
-        if self.shape.is_clock_standing:
-            self.stop(_CLOCK_STANDS, ExitCode.INVALID_MEASUREMENT)
         whole_s = self.options.load_shape.duration_s - _ROUNDING_S
         was_cut_short = not self._is_stopped and self.metrics.elapsed_s < whole_s
         left, problems = self._clean_up(is_urgent=was_cut_short)

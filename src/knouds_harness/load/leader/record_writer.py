@@ -104,15 +104,12 @@ class LoadRecordWriter:
     def finish(self, exit_code: ExitCode, *, note: str) -> None:
         """Write how the run ended, and return once everything is written."""
         self._background.give(lambda: self._run.finish(OUTCOME_BY_EXIT_CODE[exit_code], exit_code, note=note))
-        self.flush()
-        self._resources.close()
-
-    def flush(self) -> None:
         self._background.finish()
+        self._resources.close()
 
     def discard(self) -> None:
         with suppress(Exception):  # what cannot be written is not wanted either
-            self.flush()
+            self._background.finish()
         self._resources.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -47,11 +47,7 @@ class InputFile:
 
 
 def read_input_file(path: Path, target: Target) -> InputFile:
-    """Read a file of inputs: JSON Lines (``.jsonl``), or CSV with a header (``.csv``).
-
-    Raises:
-        UsageError: It cannot be read, is too long, or has wrong lines, of which up to ten are named.
-    """
+    """Read a file of inputs: JSON Lines (``.jsonl``), or CSV with a header (``.csv``)."""
     if path.suffix not in {".jsonl", ".csv"}:
         raise UsageError(
             f"{path}: --inputs reads .jsonl and .csv files\n"

@@ -101,11 +101,9 @@ class LoadLimits:
         self._is_paced.set()
 
     def judged(self, head: bytes, *, added: Collection[tuple[str, str]]) -> Effect:
-        """Return what a request with this head may do; the same head is judged once.
+        """Return what a request with this head may do, but for headers that the profile and the client add.
 
-        Args:
-            head: As it goes out, up to what each request of its kind has of its own: trace, length and body.
-            added: Headers that the profile and the client add.
+        The head ends before what each request has of its own, such as its length. The same is judged once.
 
         Raises:
             GuardStop: The profile does not allow it, or the document does not have it.
@@ -166,21 +164,16 @@ class LoadLimits:
             GuardStop: Too few credits are left, or an earlier run cost more than it could.
         """
         lease = self._lease
-        if self.budget.is_usage_due(run_request.cost_credits):
+        cost_credits, what = run_request.cost_credits, run_request.operation
+        if self.budget.is_usage_due(cost_credits):
             with self._reading:
-                if self.budget.is_usage_due(
-                    run_request.cost_credits
-                ):  # no other greenlet has read it meanwhile
+                if self.budget.is_usage_due(cost_credits):  # no other greenlet has read it meanwhile
                     self._read_usage()
         while True:
             try:
-                reserved = self.budget.reserve(
-                    run_request.cost_credits, what=run_request.operation, remedy=self._credits_remedy
-                )
+                reserved = self.budget.reserve(cost_credits, what=what, remedy=self._credits_remedy)
             except CreditsShort:
-                if lease is None or not lease.get_credits(
-                    run_request.cost_credits, what=run_request.operation
-                ):
+                if lease is None or not lease.get_credits(cost_credits, what=what):
                     raise
             else:
                 if lease is not None:

@@ -30,15 +30,9 @@ _LARGEST_SURPRISE: Final = 5  # standard deviations of a Poisson number
 
 @dataclass(kw_only=True)
 class AccountLoad:
-    """The part of the load that one account sends.
+    """The part of the load that one account sends: its share of all tasks, and of each task what it runs.
 
-    Attributes:
-        keys: Names of the keys that send it.
-        share: Its share of all tasks.
-        runs_by_route: Its runs of each operation that is rate-limited, per task of the whole load.
-        cost_credits: What its runs cost, per task of the whole load.
-        highest_price_credits: The most that one of its runs costs.
-        unpriced_runs: Its runs whose price is unknown, per task of the whole load.
+    ``runs_by_route``, ``cost_credits`` and ``unpriced_runs`` are per task of the whole load.
     """
 
     account: AccountKeys

@@ -57,12 +57,7 @@ class LoadSetup:
 
 
 def check_plan(target: Target, options: LoadOptions, *, host: str | None) -> None:
-    """Refuse load that the profile does not allow.
-
-    Raises:
-        UsageError: The command line and the profile name different servers, or the profile has a proxy.
-        GuardStop: Load would go to another machine without ``--yes``, or exceeds the profile's limits.
-    """
+    """Refuse load that the profile does not allow."""
     if host and host.rstrip("/") != target.base_url:
         raise UsageError(
             f"--host {host}: the profile {target.source} is for {target.base_url}\n  Leave --host out."

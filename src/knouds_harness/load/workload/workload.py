@@ -25,13 +25,7 @@ _NO_ACCOUNT: Final = "an active key of an account that may hold keys (pro and ab
 
 @runtime_checkable
 class HasTasks(Protocol):
-    """The user class of a scenario.
-
-    Attributes:
-        needs: Capabilities that a key must hold for tasks that do not declare what they need.
-        crosses_limit: Whether it is meant to exceed a rate limit.
-        rate: Tasks started per second, if each scenario of the file has a rate of its own; else None.
-    """
+    """What is read of a ``ScenarioUser``'s class."""
 
     tasks: list[Any]
     rate: ClassVar[float | None]
@@ -139,12 +133,7 @@ class Workload:
         ]
 
     def task_resources(self, scenario: type[HasTasks]) -> tuple[TaskResources, ...]:
-        """Return the tasks of a scenario that can be done.
-
-        Raises:
-            UsageError: No task can be done: keys or resources are missing.
-            GuardStop: No task can be done: the profile does not allow their actions.
-        """
+        """Return the tasks of a scenario that can be done; raise ``_nothing_left`` if none can."""
         able = {
             task: (needs, accounts)
             for task, needs in _needs(scenario).items()

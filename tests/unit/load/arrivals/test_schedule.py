@@ -66,11 +66,6 @@ def test_seed_repeats_poisson_arrivals():
     assert first == again != other
 
 
-def test_unknown_spacing_is_refused():
-    with pytest.raises(ValueError, match="constant or poisson"):
-        ArrivalSchedule(shape=Shape.of("constant", 1.0, 1.0), spacing="uniform")
-
-
 LEVELS = st.floats(0, 10_000).map(lambda level: round(level, 3))
 STAGES = st.builds(Stage, duration_s=st.floats(0.01, 3600), start=LEVELS, end=LEVELS)
 SHAPES = st.lists(STAGES, min_size=1, max_size=5).filter(lambda them: sum(each.area for each in them) > 1)

@@ -58,15 +58,12 @@ def setup_of(*arguments: str) -> LoadSetup:
 
 def leading(environment: Environment, *arguments: str) -> LeadingRun:
     FakeMaster(environment)
-    run = LeadingRun(environment, setup_of(*arguments))
-    run.attach()
-    return run
+    return LeadingRun(environment, setup_of(*arguments))
 
 
 def generating(environment: Environment, *arguments: str) -> GeneratingRun:
     FakeWorker(environment)
     run = GeneratingRun(environment, setup_of(*arguments))
-    run.attach()
     environment.events.test_start.fire(environment=environment)
     return run
 

@@ -108,20 +108,6 @@ def test_shape_ends_with_the_duration_and_never_before(leading):
     assert 1.0 <= run.metrics.elapsed_s < 2.0
 
 
-def test_run_ends_if_the_clock_stands_still(leading, environment, monkeypatch):
-    """Locust asks the shape once a second, by a system timer."""
-    run = leading("--users", "2")
-    monkeypatch.setattr(run.shape, "get_run_time", lambda: 0.0)
-    run.begin(now_unix_s())
-
-    ticks = len(list(iter(run.shape.tick, None)))
-    run.conclude()
-
-    assert ticks >= 60
-    assert environment.process_exit_code == ExitCode.INVALID_MEASUREMENT
-    assert "stands still" in run.results().note
-
-
 @pytest.mark.parametrize(
     ("second", "exit_code"), [({"ok": 5}, ExitCode.INVALID_MEASUREMENT), ({"failed": 5}, ExitCode.BREACH)]
 )
