@@ -12,7 +12,7 @@ import nox
 nox.needs_version = ">=2026.8.10"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "typing", "tests", "conformance", "spec"]
+nox.options.sessions = ["tests", "typing", "conformance", "lint", "spec"]  # the longest first
 nox.options.allow_parallel = True  # with -j
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
