@@ -64,15 +64,6 @@ def test_kept_summary_can_be_named_as_a_side(tmp_path, loads):
     assert (tmp_path / "compared" / "compare.html").is_file()
 
 
-def test_tolerance_option_is_used(tmp_path, loads):
-    before, after = loads(median_ms=50), loads(median_ms=75)
-    tolerated = ("--tolerance", "p50=90%", "--tolerance", "p99=90%")
-
-    process = compare(*baseline(before), *after, *tolerated, cwd=tmp_path)
-
-    assert process.returncode == 0, process.stdout
-
-
 def test_candidate_without_figures_ends_with_exit_code_5(tmp_path, loads):
     nothing = load_run(tmp_path / "nothing", {}, operations=())
 
@@ -116,17 +107,6 @@ def test_bad_input_ends_with_exit_code_2_and_a_message(tmp_path, loads, argument
     assert says in process.stderr
     assert "Traceback" not in process.stderr
     assert not list(tmp_path.rglob("compare.*"))
-
-
-def test_no_color_is_respected(tmp_path, loads):
-    """``NO_COLOR`` also counts on a terminal; narrow ones get fewer columns."""
-    before = loads(1)
-
-    plain = compare(before[0], before[0], cwd=tmp_path, NO_COLOR="1", FORCE_COLOR="1", COLUMNS="60")
-
-    assert "\x1b[3" not in plain.stdout
-    assert "would show" not in plain.stdout
-    assert "change" in plain.stdout
 
 
 @pytest.mark.nightly

@@ -64,19 +64,6 @@ def test_only_faults_that_every_tool_was_run_on_count(table):
     assert "| Dredd | 1 | **0** of 2 |" in text
 
 
-def test_findings_with_more_keys_do_not_count_for_one_key(table):
-    """The plain schemathesis gets only what it finds with one key."""
-    text = table(
-        (PLAIN, "healthy-1", []),
-        ("schemathesis, more keys", "healthy-1", []),
-        ("schemathesis, more keys", FIRST, ["low: a problem"]),
-        ("schemathesis, more keys", SECOND, ["a problem"]),
-    )
-
-    assert f"| {PLAIN} | 1 | **1** of 2 |" in text
-    assert "| schemathesis, more keys | 1 | **2** of 2 |" in text
-
-
 @pytest.mark.parametrize("made", ["document", "as_openapi_30(document)"])
 def test_peers_get_a_valid_document(made):
     code = f"""

@@ -14,22 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knouds_harness.contract.operations import Action
-from knouds_harness.errors import (
-    CreditsShort,
-    GuardStop,
-    HarnessError,
-    NotSent,
-    TargetUnreachable,
-    UnknownName,
-    UsageError,
-)
+from knouds_harness.errors import GuardStop, HarnessError, NotSent, TargetUnreachable, UnknownName, UsageError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.curl import curl
 from knouds_harness.exchange.effectless_requests import NO_SUCH_MODEL
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.exchange.minting import ask_control
-from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.http_settings import HttpSettings
 from knouds_harness.targets.personas import Secret
 from knouds_harness.targets.profile import Target
@@ -329,16 +320,6 @@ def test_price_of_a_run_to_be_refused_is_reserved(client_answering, path, reserv
     assert client.guard.budget.left_credits == 100
 
 
-def test_run_to_be_refused_is_not_sent_without_enough_credits(client_answering, recording, sent):
-    """A server that does not refuse it would overspend."""
-    client = client_answering(recording, target=priced(credits=39))
-
-    with pytest.raises(CreditsShort, match="may cost 40 credits, but only 39 of 39 are left"):
-        client.send(to_be_refused("/api/workflows/clip/run"))
-
-    assert sent == []
-
-
 @pytest.mark.parametrize("path", ["/api/workflows/portrait/run", f"/api/models/{NO_SUCH_MODEL}/run"])
 def test_accepted_run_without_a_price_is_the_last(client_answering, path):
     """Its cost is unknown, so there may be no credits left for another run."""
@@ -348,19 +329,6 @@ def test_accepted_run_without_a_price_is_the_last(client_answering, path):
 
     with pytest.raises(GuardStop, match="was run, but its cost is not known"):
         client.send(to_be_refused("/api/models/suno-v5/run"))
-
-
-def test_runs_in_flight_wait_for_each_other(client_answering):
-    """The credits cover only one run to be refused at a time, and all are sent."""
-    client = client_answering(
-        httpx.Response(401, json={"error": "Unauthorized"}), target=priced(credits=20, concurrency=4)
-    )
-
-    with ThreadPoolExecutor(8) as senders:
-        sent = list(senders.map(client.send, [to_be_refused("/api/models/suno-v5/run")] * 16))
-
-    assert [each.status for each in sent] == [401] * 16
-    assert client.guard.budget.spent_credits == 0
 
 
 def test_run_interrupted_in_flight_counts_at_its_full_price(client_answering):
@@ -393,24 +361,6 @@ def test_production_is_refused_by_default():
     """A client without a guard gets one that refuses it."""
     with pytest.raises(GuardStop):
         Client(target=make_target("https://knouds.ai"))
-
-
-def test_guard_can_be_shared():
-    target = make_target()
-    guard = Guard(target)
-    clients = [
-        Client(
-            target=target,
-            guard=guard,
-            transport=httpx.MockTransport(lambda _: httpx.Response(200, json={"cost": 10})),
-        )
-        for _ in range(2)
-    ]
-
-    for client in clients:
-        client.send(RUN)
-
-    assert guard.budget.spent_credits == 20
 
 
 def test_requests_in_flight_are_limited(client_answering):

@@ -54,21 +54,6 @@ def test_server_is_not_asked_if_reading_is_not_allowed(client_answering):
     assert Pricing(client.send, target).worst_case(PORTRAIT) is None
 
 
-def test_server_is_asked_once(client_answering):
-    asked = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(request.url.path)
-        return httpx.Response(200, json={"estimatedCreditCost": 8})
-
-    client = client_answering(answer)
-    pricing = Pricing(client.send, client.target)
-    for _ in range(3):
-        pricing.worst_case(PORTRAIT)
-
-    assert asked == ["/api/workflows/portrait/schema"]
-
-
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-32-le"])
 @pytest.mark.parametrize(
     ("text", "charge"),

@@ -94,36 +94,6 @@ def sent_by(text, tmp_path, **environment):
     return sent.read_text().splitlines(), process
 
 
-def test_later_requests_use_the_new_slug(tmp_path):
-    steps = [
-        created(1, "h-0123456789ab"),
-        on(2, "updateWorkflow", "h-0123456789ab", sent={"slug": "h-0123456789ab", "description": "fresh"}),
-        on(3, "getWorkflow", "h-0123456789ab"),
-    ]
-
-    sent, process = sent_by(script(steps, shows="a fact"), tmp_path)
-
-    assert process.returncode == 0, process.stderr
-    assert sent == [
-        f'POST {BASE}/api/workflows {{"name": "Harness 0123456789ab"}}',
-        f'PUT {BASE}/api/workflows/h-0123456789ab-1 {{"slug": "h-0123456789ab-1", "description": "fresh"}}',
-        f"GET {BASE}/api/workflows/h-0123456789ab-1 ",
-        f"DELETE {BASE}/api/workflows/h-0123456789ab-1 ",
-    ]
-
-
-def test_deleted_workflow_is_not_deleted_again(tmp_path):
-    steps = [
-        created(1, "h-0123456789ab"),
-        on(2, "deleteWorkflow", "h-0123456789ab"),
-        on(3, "getWorkflow", "h-0123456789ab"),
-    ]
-
-    sent, _ = sent_by(script(steps, shows="a fact"), tmp_path)
-
-    assert [line.partition(" ")[0] for line in sent] == ["POST", "DELETE", "GET"]
-
-
 def test_unproven_workflow_is_not_deleted(tmp_path):
     """The slug in the run, and the slug in the script, must show the name."""
     alien, own = ([created(1, slug), on(2, "getWorkflow", slug)] for slug in ("portrait", "h-0123456789ab"))

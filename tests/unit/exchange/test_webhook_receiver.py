@@ -73,15 +73,6 @@ def test_address_of_another_machine_is_an_error():
         Receiver("192.0.2.1", 9000)
 
 
-@pytest.mark.parametrize(
-    "named", [b"{}", b'{"executionId": 7}', b'{"executionId": []}', b"\xff", b"[" * 100_000]
-)
-def test_delivery_without_an_id_names_no_execution(receiver, named):
-    post(receiver.url("/a"), content=named)
-
-    assert receiver.deliveries[0].execution_id is None
-
-
 def test_wait_ends_with_the_delivery_or_the_deadline(receiver):
     post(receiver.url("/a"), content=b"")
 

@@ -1,7 +1,5 @@
 """Removal reads each workflow before it deletes it, and leaves what shows another name than was sent."""
 
-import threading
-
 import httpx
 import pytest
 from example_targets import ALL
@@ -92,28 +90,6 @@ def test_workflow_is_read_before_it_is_deleted(removed):
     assert removed(server, SENT, CREATED).deleted == (SLUG,)
     assert server.sent[:2] == [f"GET {SLUG}", f"DELETE {SLUG}"]
     assert server.names == {"other": "Other"}
-
-
-def test_workflows_are_deleted_side_by_side(removed):
-    """Up to ``limits.concurrency``: each takes two requests, which may be slow."""
-    both = threading.Barrier(2, timeout=5)
-
-    class Waiting(Server):
-        def __call__(self, request):
-            if request.url.path.endswith(("one", "two")):
-                both.wait()
-            return super().__call__(request)
-
-    events = []
-    for number, end in enumerate(("one", "two"), start=1):
-        events += [
-            {**SENT, "number": number, "text": f"{NAME} {end}"},
-            {**CREATED, "number": number, "slug": f"{SLUG}-{end}"},
-        ]
-    server = Waiting(**{f"{SLUG}-one": f"{NAME} one", f"{SLUG}-two": f"{NAME} two"})
-
-    assert removed(server, *events).deleted == (f"{SLUG}-one", f"{SLUG}-two")
-    assert server.names == {}
 
 
 @pytest.mark.parametrize("is_dry", [False, True])

@@ -9,7 +9,7 @@ from knouds_sandbox.command import sandbox
 from knouds_sandbox.errors import SandboxError
 from knouds_sandbox.faults import FAULTS
 from knouds_sandbox.providers import MODELS
-from knouds_sandbox.seeding import key_secret, seed_store, seeded_keys, seeded_webhook_secret
+from knouds_sandbox.seeding import key_secret, seed_store, seeded_keys
 from knouds_sandbox.state.accounts import find_key
 from knouds_sandbox.state.store import Store
 
@@ -29,21 +29,6 @@ def test_keys_of_two_accounts_have_the_webhook():
 
     assert {name for name, url in rows if url is not None} == {"ada", "ines"}
     assert all((name in ("ada", "ines")) == (url == URL) for name, url in rows)
-
-
-def test_no_key_has_a_webhook_by_default():
-    store = seeded()
-
-    assert seeded_webhook_secret(store) is None
-    assert store.row("SELECT count(*) FROM keys WHERE webhook_url IS NOT NULL") == (0,)
-
-
-def test_webhook_secret_follows_from_the_seed():
-    secret = seeded_webhook_secret(seeded(webhook_url=URL))
-
-    assert secret is not None
-    assert secret.startswith("whsec_")
-    assert secret == seeded_webhook_secret(seeded(webhook_url=f"{URL}/other"))
 
 
 @pytest.mark.parametrize("url", ["hooks.example.com", "ftp://hooks.example.com", "http://", "http://[::"])

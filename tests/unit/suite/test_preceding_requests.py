@@ -155,15 +155,6 @@ def test_other_reads_are_left_out():
     assert [step.id for step in told] == ["x00001", "x00003", "x00004", "x00005"]
 
 
-def test_repeated_polls_are_left_out():
-    polls = [exchange(number, "getExecution", body={"status": "processing"}) for number in range(2, 7)]
-    end = exchange(7, "getExecution", body={"status": "completed"})
-
-    steps = essential_steps([exchange(1, "runModel", status=202), *polls, end], shown_by=end)
-
-    assert [step.id for step in steps] == ["x00001", "x00002", "x00006", "x00007"]
-
-
 def test_repeated_polls_of_several_executions_are_left_out():
     """The first and last of each execution are kept; a cancel in between may change any of them."""
     polls = [

@@ -146,15 +146,6 @@ def test_starts_are_never_closer_than_the_rate_allows(rate: float, pauses: list[
     assert all(later - earlier >= 1 / rate - 1e-9 for earlier, later in pairwise(starts))
 
 
-def test_unbounded_rate_never_waits():
-    def sleep(seconds: float) -> None:
-        raise AssertionError(seconds)
-
-    pacer = Pacer(None, sleep=sleep)
-    for _ in range(100):
-        pacer.wait()
-
-
 @given(
     rate=st.integers(1, 500),
     pauses_by_sharer=st.lists(st.lists(st.floats(0, 3), min_size=1, max_size=60), min_size=1, max_size=12),

@@ -45,22 +45,6 @@ JSON = st.recursive(
 )
 
 
-def test_generated_profile_is_valid(load):
-    target = load(profile_text(FOUND, target="staging"), **SECRETS)
-
-    assert target.base_url == "https://staging.example.com"
-    assert target.personas["full"].capabilities == {"workflow:read", "workflow:portrait:run"}
-    assert target.workflows == {"portrait": PORTRAIT.workflow}
-    assert (set(target.personas), set(target.models)) == ({"full"}, set())
-
-
-def test_generated_profile_is_read_only(load):
-    target = load(profile_text(FOUND, target="staging"), **SECRETS)
-
-    assert target.limits.allow == {Action.READ}
-    assert target.limits.credits == 0
-
-
 def test_every_commented_step_is_valid(load):
     """With the # removed from each of them, the whole is a profile."""
     text = STEP.sub(r"\1", profile_text(FOUND, target="staging"))

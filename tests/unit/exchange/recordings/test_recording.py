@@ -66,26 +66,6 @@ def test_other_layout_is_not_an_edit(file):
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        (b"{", "is cut short or not JSON: Expecting property name enclosed in double quotes: line 1"),
-        (b"[]", "it is JSON of another kind"),
-        (b'{"format": 2}', "has format 2, but this harness reads 1"),
-        (b'{"format": 1}', "was edited by hand"),
-    ],
-    ids=["cut", "array", "newer", "hollow"],
-)
-def test_file_of_something_else_is_refused(file, content, says):
-    file.write_bytes(content)
-
-    with pytest.raises(RecordingError) as refused:
-        read_recording(file)
-
-    assert str(refused.value).startswith(f"{file}: ")
-    assert says in str(refused.value)
-
-
-@pytest.mark.parametrize(
     "change",
     [
         lambda content: content.pop("request"),

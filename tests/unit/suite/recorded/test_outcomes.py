@@ -96,18 +96,6 @@ def test_outcomes_without_a_key_can_be_recorded_without_keys(plan, target):
     }
 
 
-def test_outcomes_name_existing_operations(outcomes):
-    operations = {each.id for each in document().operations} | {
-        "receiveExecutionCompleted",
-        "receiveExecutionFailed",
-        "receiveExecutionCancelled",
-    }
-
-    for outcome in outcomes:
-        assert outcome.operation in operations
-        assert outcome.says.endswith(".")
-
-
 def test_outcomes_and_recordings_correspond(outcomes):
     assert {(each.operation, each.outcome) for each in recordings().values()} == {
         each.name for each in outcomes

@@ -141,14 +141,6 @@ def replayed(serve):
     return run
 
 
-@pytest.mark.parametrize(("answer", "expected"), [(BROKEN, ReplayStatus.STANDS), (SOUND, ReplayStatus.GONE)])
-def test_common_check_judges_again(answer, expected, replayed, tmp_path):
-    result, sent = replayed(*finding_of(tmp_path), answer=answer)
-
-    assert result.status is expected
-    assert [request.headers["x-api-key"] for request in sent] == [KEY]
-
-
 TALKATIVE = httpx.Response(401, json={"error": "No", "code": "UNAUTHORIZED", "docs": "https://docs.example"})
 
 
