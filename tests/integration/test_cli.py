@@ -104,14 +104,14 @@ def test_low_soft_limit_of_open_files_is_raised(tmp_path):
     def limit_open_files():
         resource.setrlimit(resource.RLIMIT_NOFILE, (40, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
-    assert knouds("facts", "--gaps", cwd=tmp_path, preexec_fn=limit_open_files).returncode == 0
+    assert knouds("facts", "auth.*", cwd=tmp_path, preexec_fn=limit_open_files).returncode == 0
 
 
 @pytest.mark.parametrize("closed", [">&-", "<&- >&-"])
 def test_closed_output_does_not_change_the_exit_code(tmp_path, closed):
     """Cron and some supervisors start commands like this."""
     process = subprocess.run(
-        ["/bin/sh", "-c", f'exec "{sys.executable}" -m knouds_harness facts --gaps {closed}'],
+        ["/bin/sh", "-c", f'exec "{sys.executable}" -m knouds_harness facts {closed}'],
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         timeout=60,

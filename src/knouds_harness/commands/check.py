@@ -29,11 +29,8 @@ if TYPE_CHECKING:
     "--baseline", metavar="RUN", help="Compare with this run or kept summary [default: TARGET-check]"
 )
 @baselines_folder_option
-@click.option("--only-failures", is_flag=True, help="Print only what fails the run; reports show everything")
 @click.option("--only-new", is_flag=True, help="Print only what fails the run or is new since the baseline")
-def check(
-    *, baseline: str | None, baselines_folder: Path, only_failures: bool, only_new: bool, **asked: object
-) -> None:
+def check(*, baseline: str | None, baselines_folder: Path, only_new: bool, **asked: object) -> None:
     """Check that a target keeps the contract.
 
     Every request goes through the profile's guards: host, kind of action, rate, credits. The run record
@@ -53,7 +50,7 @@ def check(
 
     target = options_from(RunOptions, asked).target
     side = find_baseline(baseline, target=target, baselines=baselines_folder)
-    sys.exit(run_check(asked, baseline=side, only_failures=only_failures, only_new=only_new))
+    sys.exit(run_check(asked, baseline=side, only_new=only_new))
 
 
 def print_plan(options: RunOptions) -> None:
@@ -67,13 +64,7 @@ def print_plan(options: RunOptions) -> None:
             click.echo(printable(line))
 
 
-def run_check(
-    asked: Mapping[str, object],
-    *,
-    baseline: Side | None = None,
-    only_failures: bool = False,
-    only_new: bool = False,
-) -> int:
+def run_check(asked: Mapping[str, object], *, baseline: Side | None = None, only_new: bool = False) -> int:
     """Run the suite, render its reports and print the verdict; returns the exit code."""
     from knouds_harness.command_output import CommandConsole
     from knouds_harness.reporting.comparison.baseline import set_baseline
@@ -84,8 +75,7 @@ def run_check(
 
     console = CommandConsole()
     whole = {name: value.absolute() if isinstance(value, Path) else value for name, value in asked.items()}
-    is_short = only_failures or only_new
-    result = run_suite(runner_arguments(RunOptions, whole), console=console, only_failures=is_short)
+    result = run_suite(runner_arguments(RunOptions, whole), console=console, only_failures=only_new)
     exit_code = result.exit_code
     if result.folder is not None:
         if baseline is not None:
@@ -94,7 +84,7 @@ def run_check(
                 exit_code = ExitCode.BREACH
                 note = f"{LESS_VERIFIED} {baseline.name}"
                 rewrite_outcome(result.folder, RunOutcome.SHORT, exit_code, note=note)
-        render_and_print(result.folder, console=console, only_failures=only_failures, only_new=only_new)
+        render_and_print(result.folder, console=console, only_new=only_new)
     return exit_code
 
 

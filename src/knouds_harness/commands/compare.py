@@ -18,7 +18,6 @@ from knouds_harness.option_declarations import (
     baselines_folder_option,
     click_options,
     draw_seed,
-    format_option,
     option,
     options_from,
     runs_folder_option,
@@ -103,7 +102,6 @@ class Contender:
 )
 @baselines_folder_option
 @runs_folder_option
-@format_option
 def compare(
     *,
     runs: tuple[str, ...],
@@ -117,7 +115,6 @@ def compare(
     output: Path | None,
     baselines_folder: Path,
     runs_folder: Path,
-    form: str,
     **of_repeat: Any,  # noqa: ANN401 - fields of RepeatOptions
 ) -> None:
     """Compare runs: what changed, and how sure that is.
@@ -134,9 +131,8 @@ def compare(
     from knouds_harness.reporting.comparison.sides import read_side
 
     added = parse_objectives(objective)
-    if kept_name is not None and (added or form != "table"):
-        flag = "--objective" if added else "--format"
-        raise UsageError(f"{flag} has no effect with --keep, which compares nothing")
+    if kept_name is not None and added:
+        raise UsageError("--objective has no effect with --keep, which compares nothing")
     for name in () if repeat else of_repeat:
         if of_repeat[name] not in (None, ()):
             raise UsageError(f"--{name.replace('_', '-')} belongs to --repeat N")
@@ -159,7 +155,7 @@ def compare(
         added=added,
     )
     folder = output or (after[-1] if after[-1].is_dir() else None)
-    _show(comparison, folder, is_json=form == "json")
+    _show(comparison, folder)
     sys.exit(comparison.exit_code)
 
 
@@ -173,17 +169,13 @@ def _keep(name: str, runs: Sequence[Path], *, baselines: Path, is_short_allowed:
     click.echo(f"kept {counted(len(side.runs), 'run')} as {path}")
 
 
-def _show(comparison: Comparison, folder: Path | None, *, is_json: bool) -> None:
-    from knouds_harness.command_output import CommandConsole, print_json
+def _show(comparison: Comparison, folder: Path | None) -> None:
+    from knouds_harness.command_output import CommandConsole
     from knouds_harness.reporting.comparison.report import comparison_report, write_comparison
-    from knouds_harness.reporting.comparison.texts import comparison_contents
     from knouds_harness.reporting.terminal import print_report
 
     page = write_comparison(comparison, folder).html if folder else None
-    if is_json:
-        print_json("comparison", comparison_contents(comparison))
-    else:
-        print_report(comparison_report(comparison), page, console=CommandConsole())
+    print_report(comparison_report(comparison), page, console=CommandConsole())
 
 
 def _named(

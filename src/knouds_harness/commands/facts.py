@@ -33,9 +33,8 @@ _MOST_NAMES = 3
 @click.option(
     "--checks", type=click.Path(path_type=Path), metavar="FILE", help="Python file with checks of your own"
 )
-@click.option("--gaps", is_flag=True, help="List only documented facts without a check or a fault")
 @format_option
-def facts(patterns: tuple[str, ...], run: Path | None, checks: Path | None, *, gaps: bool, form: str) -> None:
+def facts(patterns: tuple[str, ...], run: Path | None, checks: Path | None, *, form: str) -> None:
     """List facts with their source, checks, faults and recordings; all if no ID is given.
 
     Each shows what a profile must offer for a check to verify it.
@@ -82,9 +81,9 @@ def facts(patterns: tuple[str, ...], run: Path | None, checks: Path | None, *, g
         every_fact.values(), statuses, recordings, ways, more_checks=[*of_user, *own.checks.values()]
     )
     if form == "json":
-        print_json("facts", {"facts": coverage_as_json(rows, gaps_only=gaps)}, version=2)
+        print_json("facts", {"facts": coverage_as_json(rows)}, version=2)
     else:
-        print_coverage(rows, gaps_only=gaps, console=CommandConsole())
+        print_coverage(rows, console=CommandConsole())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,25 +143,22 @@ def coverage(
     ]
 
 
-def print_coverage(rows: list[FactTraces], *, gaps_only: bool, console: Console) -> None:
+def print_coverage(rows: list[FactTraces], *, console: Console) -> None:
     """Print a few lines per fact, none of which breaks an id, and totals."""
     from knouds_harness.command_output import print_line
 
     say = partial(print_line, console=console)
     for row in rows:
-        if not gaps_only or row.gap:
-            kind = "conflict" if row.fact.conflict else row.fact.source
-            status = f", {row.status.label}" if row.status else ""
-            say(f"{row.fact.id} ({kind}{status})")
-            say(f"  {row.fact.says}")
-            none = (
-                "responses that its check judges" if row.fact.source is Source.USER else "no profile shows it"
-            )
-            for number, way in enumerate(row.ways or (none,)):
-                say(f"  {'or' if number else 'needs'}: {way}")
-            say(f"  checks: {', '.join(row.checks) or 'none'}")
-            say(f"  faults: {', '.join(row.faults) or 'none'}")
-            say(f"  recordings: {first_few(row.recordings, _MOST_NAMES) or 'none'}")
+        kind = "conflict" if row.fact.conflict else row.fact.source
+        status = f", {row.status.label}" if row.status else ""
+        say(f"{row.fact.id} ({kind}{status})")
+        say(f"  {row.fact.says}")
+        none = "responses that its check judges" if row.fact.source is Source.USER else "no profile shows it"
+        for number, way in enumerate(row.ways or (none,)):
+            say(f"  {'or' if number else 'needs'}: {way}")
+        say(f"  checks: {', '.join(row.checks) or 'none'}")
+        say(f"  faults: {', '.join(row.faults) or 'none'}")
+        say(f"  recordings: {first_few(row.recordings, _MOST_NAMES) or 'none'}")
     documented = [row for row in rows if row.fact.source not in (Source.ASSUMED, Source.USER)]
     proven = [row for row in documented if row.gap is None]
     say(
@@ -176,7 +172,7 @@ def print_coverage(rows: list[FactTraces], *, gaps_only: bool, console: Console)
     )
 
 
-def coverage_as_json(rows: list[FactTraces], *, gaps_only: bool) -> list[dict[str, Any]]:
+def coverage_as_json(rows: list[FactTraces]) -> list[dict[str, Any]]:
     return [
         {
             "fact": row.fact.id,
@@ -191,5 +187,4 @@ def coverage_as_json(rows: list[FactTraces], *, gaps_only: bool) -> list[dict[st
             "gap": row.gap,
         }
         for row in rows
-        if not gaps_only or row.gap
     ]

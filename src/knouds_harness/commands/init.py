@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import re
 import sys
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -18,6 +16,7 @@ import click
 
 from knouds_harness.errors import ExitCode, GuardStop, UsageError
 from knouds_harness.files import replace_file
+from knouds_harness.printable import counted
 
 if TYPE_CHECKING:
     from knouds_harness.targets.address import AllowedHosts
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
 _FOLDER = Path("targets")
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
+_MOST_NEEDS = 5
 
 
 @click.command()
@@ -39,24 +39,10 @@ _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
     help="Environment variable that holds a key (repeatable)",
 )
 @click.option(
-    "--add",
-    "added",
-    multiple=True,
-    metavar="VARIABLE",
-    help="Add the key of this environment variable to a profile that exists (repeatable)",
-)
-@click.option(
-    "--account",
-    "accounts",
-    multiple=True,
-    metavar="VARIABLE=OTHER",
-    help="State that a refused key belongs to the account of another key (repeatable)",
-)
-@click.option(
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Profile to write, or add to [default: targets/NAME.toml; NAME is that of the host, or key]",
+    help="Profile to write [default: targets/NAME.toml; NAME is that of the host, or key]",
 )
 @click.option("--force", is_flag=True, help="Overwrite an existing profile")
 @click.option("--plain-http", is_flag=True, help="Allow sending keys over http:// to another machine")
@@ -76,8 +62,6 @@ def init(
     *,
     url: str | None,
     variables: tuple[str, ...],
-    added: tuple[str, ...],
-    accounts: tuple[str, ...],
     output: Path | None,
     force: bool,
     plain_http: bool,
@@ -93,8 +77,6 @@ def init(
     \b
       knouds-harness init --url https://staging.example.com --key STAGING_KEY
       knouds-harness init --url https://staging.example.com --key STAGING_KEY --key OTHER_KEY --force
-      knouds-harness init --add THIRD_KEY --output targets/staging.toml
-      knouds-harness init --add OLD_KEY --account OLD_KEY=STAGING_KEY
     """
     from knouds_harness.command_output import CommandConsole, print_line
     from knouds_harness.targets.http_settings import HttpSettings
@@ -102,28 +84,24 @@ def init(
     from knouds_harness.targets.profile_writer import WHY_REFUSED, http_text, profile_name, profile_text
 
     say = partial(print_line, console=CommandConsole())
-    if added:
-        if url or variables or force or http_file or plain_http:
-            raise UsageError(
-                "--add takes the address, and all but keys, from the profile: leave out the rest"
-            )
-        found = _add(added, output or _only_profile(), accounts, say, yes_production=bool(yes_production))
-        sys.exit(ExitCode.BREACH if found.refused else ExitCode.KEPT)
-    url, variables = _complete(url, variables)
-    _check_accounts(accounts, variables)
+    if not (url and variables):
+        raise UsageError(
+            "init needs --url and --key: the address of a server, and the name of an environment variable "
+            "that holds a key"
+        )
+    variables = _variables(variables)
     base_url = _base_url(url, production=yes_production, plain_http=plain_http)
     file = output or _FOLDER / f"{profile_name(base_url, variables)}.toml"
     _check_file(file, force=force)
     hosts = _hosts_with(base_url)
-    environ = _environ(variables)
-    personas = _personas(variables, environ)
-    http = load_http(http_file, environ=environ) if http_file else HttpSettings()
+    personas = _personas(variables)
+    http = load_http(http_file, environ=os.environ) if http_file else HttpSettings()
     if hosts and http.via:
         hosts.require(http.via.url, where=f"{http_file}: http.proxy")
     target = Target(
         name=file.stem, base_url=base_url, production=bool(yes_production), http=http, personas=personas
     )
-    found = _found(target, accounts, say, yes_production=bool(yes_production), address="--url")
+    found = _found(target, say)
     if len(found.refused) == len(found.keys):
         refusals = ", ".join(f"{key.variable}: {key.refusal}" for key in found.refused)
         raise UsageError(
@@ -132,111 +110,45 @@ def init(
     found = replace(found, production=yes_production, plain_http=plain_http)
     name = file.stem if file.parent == _FOLDER else str(file)
     text = profile_text(found, target=name) + (http_text(http) if http_file else "")
-    _write(file, text, force=force)
+    _write(file, text)
     _ignore_runs()
-    unset = [each for each in variables if environ[each] != os.environ.get(each)]
-    profile = load_target(str(file), environ=environ)
     for line in (
         *found.lines(),
         f"Wrote {file}: it allows only reads, and no credits.",
-        *_next_lines(name, unset, profile, is_host_listed=hosts is not None),
+        *_next_lines(name, load_target(str(file)), is_host_listed=hosts is not None),
     ):
         say(line)
     sys.exit(ExitCode.BREACH if found.refused else ExitCode.KEPT)
 
 
-def _found(
-    target: Target,
-    accounts: Sequence[str],
-    say: Callable[[str], object],
-    *,
-    yes_production: bool,
-    address: str | None = None,
-) -> Found:
-    """Ask a server about the keys of a target; put refused ones with the accounts that the user names."""
+def _found(target: Target, say: Callable[[str], object]) -> Found:
+    """Ask a server about the keys of a target."""
     from knouds_harness.contract.document import shipped_document
     from knouds_harness.exchange.client import Client
     from knouds_harness.exchange.first_contact import first_contact
     from knouds_harness.suite.discovery.discovery import Discovery
     from knouds_harness.targets.guards import Guard
 
-    variables = {key.name: key.secret.variable or f"[keys.{key.name}]" for key in target.personas.values()}
-    with Client(target=target, guard=Guard(target, yes_production=yes_production)) as client:
-        first_contact(client, address=address)
+    variables = {key.name: key.secret.variable for key in target.personas.values()}
+    with Client(target=target, guard=Guard(target, yes_production=bool(target.production))) as client:
+        first_contact(client, address="--url")
         say(f"{target.base_url} answers. Sending reads, and requests that can have no effect.")
-        found = Discovery(client, shipped_document(), variables=variables).find_all()
-    return found.with_accounts(dict(each.split("=", 1) for each in accounts))
+        return Discovery(client, shipped_document(), variables=variables).find_all()
 
 
-def _complete(url: str | None, variables: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-    """Prompt for what is missing, if there is a terminal."""
-    if not (url and variables) and not sys.stdin.isatty():
+def _variables(named: Sequence[str]) -> tuple[str, ...]:
+    """Return the variables without repetition; each has to hold a key."""
+    if any(not _VARIABLE.fullmatch(each) for each in named):
         raise UsageError(
-            "init needs --url and --key: the address of a server, and the name of an environment variable "
-            "that holds a key"
-        )
-    url = url or click.prompt("Address of the server", err=True)
-    if not variables:
-        variables = tuple(click.prompt("Environment variables that hold keys", err=True).split())
-    return url, _variables(variables, option="--key")
-
-
-def _variables(variables: Sequence[str], *, option: str) -> tuple[str, ...]:
-    if any(not _VARIABLE.fullmatch(each) for each in variables):
-        raise UsageError(
-            f"{option} takes the name of an environment variable, such as STAGING_KEY, never the key itself\n"
+            "--key takes the name of an environment variable, such as STAGING_KEY, never the key itself\n"
             "  Replace a key that others may have seen: command lines are kept by shells and shown to others."
         )
-    return tuple(dict.fromkeys(variables))
-
-
-def _only_profile() -> Path:
-    files = sorted(_FOLDER.glob("*.toml"))
-    if len(files) != 1:
-        raise UsageError(f"--add needs --output FILE, the profile to add to: {_FOLDER} holds {len(files)}")
-    return files[0]
-
-
-def _check_accounts(accounts: Sequence[str], variables: Sequence[str]) -> None:
-    pairs = [each.partition("=") for each in accounts]
-    if any(refused not in variables or not _VARIABLE.fullmatch(other) for refused, _, other in pairs):
+    if missing := [each for each in named if not os.environ.get(each, "").strip()]:
         raise UsageError(
-            "--account takes VARIABLE=OTHER, two names of environment variables: of a key that is given "
-            "here, and of one of the same account"
+            f"environment variable {', '.join(missing)} is not set: it has to hold a key\n"
+            f"  Set it without showing it: read -rs {missing[0]} && export {missing[0]}"
         )
-
-
-def _add(
-    variables: Sequence[str],
-    file: Path,
-    accounts: Sequence[str],
-    say: Callable[[str], object],
-    *,
-    yes_production: bool,
-) -> Found:
-    """Ask the server about more keys, and append them to a profile.
-
-    The keys of the profile are asked about, too: so a key of an account that it has gets that account's name.
-    """
-    from knouds_harness.targets.profile import load_target
-    from knouds_harness.targets.profile_writer import added_text, append_tables
-
-    variables = _variables(variables, option="--add")
-    _check_accounts(accounts, variables)
-    environ = _environ(variables)
-    profile = load_target(str(file), environ=environ)
-    new = _personas(variables, environ, taken=profile.personas)
-    name_by_key = {each.secret.reveal(): each.name for each in profile.personas.values()}
-    for each in new.values():
-        if name := name_by_key.get(each.secret.reveal()):
-            raise UsageError(f"{each.secret.variable} holds the key that {file} has as [keys.{name}]")
-    target = replace(profile, personas={**profile.personas, **new})
-    found = _found(target, accounts, say, yes_production=yes_production).beside(profile)
-    append_tables(file, added_text(found))
-    names = ", ".join(f"[keys.{each}]" for each in new)
-    for line in (*found.lines(), f"Added to {file}: {names}. Nothing else changed."):
-        say(line)
-    return found
+    return tuple(dict.fromkeys(named))
 
 
 def _base_url(url: str, *, production: bool | None, plain_http: bool) -> str:
@@ -303,39 +215,13 @@ def _check_file(file: Path, *, force: bool) -> None:
         raise UsageError(f"{file} exists\n  Pass --force to overwrite it, or choose another --output.")
 
 
-def _environ(variables: Sequence[str]) -> Mapping[str, str]:
-    """Return the environment; the user types missing keys, hidden."""
-    missing = [each for each in variables if not os.environ.get(each, "").strip()]
-    if missing and not sys.stdin.isatty():
-        raise UsageError(
-            f"environment variable {', '.join(missing)} is not set: it has to hold a key\n"
-            f"  Set it without showing it: read -rs {missing[0]} && export {missing[0]}"
-        )
-    return {**os.environ, **{variable: _typed(variable) for variable in missing}}
-
-
-def _typed(variable: str) -> str:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", getpass.GetPassWarning)  # else getpass shows what is typed
-        try:
-            return getpass.getpass(f"{variable} is not set. The key, hidden and for this time only: ")
-        except getpass.GetPassWarning:
-            raise UsageError(
-                f"environment variable {variable} is not set, and this terminal cannot hide what is typed"
-            ) from None
-        except EOFError:
-            raise click.Abort from None
-
-
-def _personas(
-    variables: Sequence[str], environ: Mapping[str, str], *, taken: Iterable[str] = ()
-) -> dict[str, Persona]:
+def _personas(variables: Sequence[str]) -> dict[str, Persona]:
     """Read the keys; a persona of which nothing else is known is named after the variable of its key."""
     from knouds_harness.targets.personas import Persona, SecretSource
     from knouds_harness.targets.secrets import SecretReader
 
-    reader = SecretReader(environ=environ, folder=Path())
-    names = list(taken)
+    reader = SecretReader(environ=os.environ, folder=Path())
+    names: list[str] = []
     personas: dict[str, Persona] = {}
     for variable in variables:
         whole = re.sub("[^a-z0-9]+", "-", variable.lower()).strip("-") or "key"
@@ -352,11 +238,10 @@ def _personas(
     return personas
 
 
-def _write(file: Path, text: str, *, force: bool) -> None:
+def _write(file: Path, text: str) -> None:
     try:
         if file.parent == _FOLDER:
             file.parent.mkdir(exist_ok=True)
-        _check_file(file, force=force)  # again: asking may have taken long
         replace_file(file.parent, file.name, text.encode())
     except OSError as error:
         raise UsageError(f"{file} cannot be written: {error.strerror}") from None
@@ -370,18 +255,20 @@ def _ignore_runs() -> None:
             replace_file(ignored.parent, ignored.name, b"runs/\n")
 
 
-def _next_lines(name: str, unset: Sequence[str], target: Target, *, is_host_listed: bool) -> list[str]:
+def _next_lines(name: str, target: Target, *, is_host_listed: bool) -> list[str]:
     """Say what a check can verify with the profile, what would let it verify more, and how to begin."""
     from knouds_harness.contract.document import shipped_document
-    from knouds_harness.suite.discovery.advice import advice, advice_lines
-    from knouds_harness.suite.discovery.provable_facts import provable_facts
+    from knouds_harness.suite.discovery.provable_facts import missing_by_need, provable_facts
     from knouds_harness.targets.address import HOSTS_VARIABLE, entry_of, host_of, is_loopback
 
     verified, total = len(provable_facts(target)), len(shipped_document().facts)
-    reach = f"A check with it can verify at least {verified} of {total} facts."
-    lines = [reach, *advice_lines(advice(target)), "Next:"]
+    needed = list(missing_by_need(target).items())[:_MOST_NEEDS]
+    lines = [
+        f"A check with it can verify at least {verified} of {total} facts. What others need first:",
+        *(f"  {need}: {counted(len(facts), 'fact')}" for need, facts in needed),
+        "Next:",
+    ]
     if not is_host_listed and not is_loopback(host_of(target.base_url)):
         lines.append(f"  export {HOSTS_VARIABLE}={entry_of(target.base_url)}  # keys go to no other host")
-    lines += [f"  read -rs {variable} && export {variable}" for variable in unset]
     agreement = " --yes-production" if target.production else ""
     return [*lines, f"  knouds-harness check --target {name}{agreement}"]

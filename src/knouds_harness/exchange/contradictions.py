@@ -1,9 +1,7 @@
 """Contradictions between a target and its profile."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.targets.profile import Target
@@ -19,7 +17,6 @@ class Contradiction:
     """
 
     where: str
-    line: int | None
     profile_says: str
     target_says: str
     either: str
@@ -28,12 +25,8 @@ class Contradiction:
     capabilities: frozenset[str] = frozenset()
 
     @property
-    def place(self) -> str:
-        return self.where if self.line is None else f"{self.where} (line {self.line})"
-
-    @property
     def says(self) -> str:
-        return f"{self.place}: {self.profile_says}, but {self.target_says}: {self.either}"
+        return f"{self.where}: {self.profile_says}, but {self.target_says}: {self.either}"
 
 
 def without(target: Target, contradictions: Iterable[Contradiction]) -> Target:
@@ -52,23 +45,3 @@ def without(target: Target, contradictions: Iterable[Contradiction]) -> Target:
         workflows.pop(name if section == "workflows" else "", None)
         models.pop(name if section == "models" else "", None)
     return replace(target, personas=personas, workflows=workflows, models=models)
-
-
-def line_in_profile(source: Path, where: str) -> int | None:
-    """Return the line of a key of the profile, or of its table; None if it cannot be found."""
-    section, name, *member = where.split(".")
-    table = re.compile(rf"\s*\[\s*{section}\s*\.\s*[\"']?{re.escape(name)}[\"']?\s*\]")
-    try:
-        lines = source.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return None
-    start = next((number for number, line in enumerate(lines, 1) if table.match(line)), None)
-    if start is None or not member:
-        return start
-    assignment = re.compile(rf"\s*{member[0]}\s*=")
-    for number, line in enumerate(lines[start:], start + 1):
-        if line.lstrip().startswith("["):
-            break
-        if assignment.match(line):
-            return number
-    return start

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
 import re
 import shlex
 from collections.abc import Callable, Mapping
@@ -83,8 +81,8 @@ def curl(exchange: Exchange, names: ShellNames | None = None) -> str:
 
     Keys in headers are variables, such as ``$KNOUDS_KEY_FULL`` for persona ``full``, or the variable that the
     profile names. In the URL, only the profile's keys are. Placeholders in a body stay, as a server may have
-    written them. A body with bytes that no shell argument can hold is piped, a long one is compressed. One
-    that is still too long has to be taken from the run's HAR file.
+    written them. A body with bytes that no shell argument can hold is piped; a long one
+    has to be taken from the run's HAR file.
     """
     names = names or ShellNames()
     line, note = command(exchange, names, names.addressed)
@@ -115,8 +113,9 @@ def command(
         return " ".join(words), ""
     if not any(name.lower() == "content-type" for name, _ in exchange.sent_headers):
         words += ["-H", "'content-type:'"]  # curl would add one
-    if len(request.body) > _MAX_BODY_BYTES:
-        return _with_long_body(words, request.body, exchange.id)
+    if (size := len(request.body)) > _MAX_BODY_BYTES:
+        line = " ".join([*words, "--data-binary", f"@{exchange.id}.body"])
+        return line, f"its {size} bytes: exchanges.har, {exchange.id}"
     return _with_body(words, request.body, fill), ""
 
 
@@ -169,14 +168,6 @@ def _with_body(words: list[str], body: bytes, fill: Callable[[str], str]) -> str
         octal = "".join(chr(byte) if _is_literal(byte) else f"\\{byte:03o}" for byte in body)
         return f"printf -- '{octal}' | {' '.join([*words, '--data-binary', '@-'])}"
     return " ".join([*words, "--data-raw", _quoted(fill(text))])
-
-
-def _with_long_body(words: list[str], body: bytes, exchange_id: str) -> tuple[str, str]:
-    packed = base64.b64encode(gzip.compress(body, mtime=0)).decode()
-    if len(packed) <= _MAX_BODY_BYTES:
-        return f"echo {packed} | base64 -d | gunzip | {' '.join([*words, '--data-binary', '@-'])}", ""
-    line = " ".join([*words, "--data-binary", f"@{exchange_id}.body"])
-    return line, f"its {len(body)} bytes: exchanges.har, {exchange_id}"
 
 
 def _is_literal(byte: int) -> bool:

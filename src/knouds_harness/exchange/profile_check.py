@@ -15,7 +15,7 @@ from knouds_harness.contract.capabilities import WITHOUT_KEYS, WITHOUT_MODELS
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import CreditsShort
 from knouds_harness.exchange.client import Client
-from knouds_harness.exchange.contradictions import Contradiction, line_in_profile, without
+from knouds_harness.exchange.contradictions import Contradiction, without
 from knouds_harness.exchange.effectless_requests import effectless_call
 from knouds_harness.exchange.evidence import Exchange, Request, members_of, objects_in
 from knouds_harness.exchange.pricing import Pricing, resource_named
@@ -87,7 +87,6 @@ class _Comparison:
     exchanges: list[Exchange] = field(default_factory=list)
     whoami_by_key: dict[str, Exchange] = field(default_factory=dict)
     working: dict[str, Persona] = field(default_factory=dict)
-    account_ids: dict[str, str] = field(default_factory=dict)
     lists_by_user: dict[str, tuple[Persona, Exchange]] = field(default_factory=dict)
     model_answers: dict[str, Exchange] = field(default_factory=dict)
     pricing: Pricing = field(init=False)
@@ -161,8 +160,6 @@ class _Comparison:
             )
         elif not any(wrong.values()):
             self.working[key.name] = key
-            if isinstance(account.get("id"), str):
-                self.account_ids.setdefault(key.user, account["id"])
 
     def compare_capabilities(self) -> None:
         """Try each capability that the profile gives a working key, in its exact or bound form."""
@@ -211,21 +208,15 @@ class _Comparison:
 
     def compare_workflows(self) -> None:
         """Look up each workflow in a list that should show it; read it by slug if it is not there."""
+        lists = list(self.lists_by_user.values())
         unseen: dict[str, Persona] = {}
         for slug, workflow in self.target.workflows.items():
-            lists = list(self.lists_by_user.values())
-            is_strangers = all(key.user != workflow.owner for key in self.target.personas.values())
-            showing = [each for each in lists if is_strangers and slug in _summaries(each[1])]
             reader, listed = self.lists_by_user.get(
                 workflow.owner,
-                (showing or lists)[0]
-                if lists and (workflow.template or showing)
-                else (self._reader(workflow.owner), None),
+                lists[0] if lists and workflow.template else (self._reader(workflow.owner), None),
             )
-            summary = _summaries(listed).get(slug)
-            if summary is not None and listed is not None:
-                self._judge_owner(slug, summary, listed)
-            elif reader is not None and (reader.user == workflow.owner or _is(listed, 200)):
+            is_telling = reader is not None and (reader.user == workflow.owner or _is(listed, 200))
+            if reader is not None and is_telling and slug not in _summaries(listed):
                 unseen[slug] = reader  # a stranger's read is refused as it likes, the list is not
         answers = self._sent({slug: _request("getWorkflow", key, slug) for slug, key in unseen.items()})
         for slug, answer in answers.items():
@@ -245,25 +236,6 @@ class _Comparison:
         """Return a key that may read by a wildcard: ``at_capabilities`` did not list with it."""
         keys = (key for key in self.working.values() if key.user == user)
         return next((key for key in keys if key.holds("workflow:read")), None)
-
-    def _judge_owner(self, slug: str, summary: Mapping[str, Any], listed: Exchange) -> None:
-        """Compare ``createdBy`` with the owner, if it evidently holds the account ids of whoami."""
-        owner = self.target.workflows[slug].owner
-        own_id, creator = self.account_ids.get(owner), summary.get("createdBy")
-        others = {account: user for user, account in self.account_ids.items() if user != owner}
-        spelled = [each.get("createdBy") for each in _summaries(listed).values()]
-        another = others.get(creator) if isinstance(creator, str) else None
-        is_spelled_so = own_id is not None and own_id in spelled
-        if (own_id is not None and creator == own_id) or not (another or is_spelled_so):
-            return
-        self._contradict(
-            f"workflows.{slug}.owner",
-            says=f'the owner is "{owner}"',
-            target_says=f'createdBy is "{another}"' if another else "createdBy is another",
-            either="the profile is wrong, or the server names another creator",
-            fact="workflows.creator-owns",
-            exchange=listed,
-        )
 
     def compare_models(self) -> None:
         """Send each model a run that cannot start, unless the target accepted an earlier one as a run."""
@@ -327,7 +299,6 @@ class _Comparison:
         self.found.append(
             Contradiction(
                 where=where,
-                line=line_in_profile(self.target.source, where),
                 profile_says=says,
                 target_says=printable(target_says, keep=""),
                 either=either,

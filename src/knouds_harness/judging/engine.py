@@ -129,7 +129,7 @@ def contradiction_finding(
         persona=exchange.request.persona,
         verdict=Verdict.CONTRADICTION,
         source=fact.source,
-        expected=f"{contradiction.place}: {contradiction.profile_says}",
+        expected=f"{contradiction.where}: {contradiction.profile_says}",
         observed=f"{contradiction.target_says}: {contradiction.either}",
         exchange_id=exchange.id,
         trace_id=exchange.trace_id,

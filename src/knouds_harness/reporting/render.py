@@ -23,7 +23,7 @@ from knouds_harness.reporting.check.fact_status import (
     findings_by_fact,
     waiver_rows,
 )
-from knouds_harness.reporting.check.report import check_report, only_failing
+from knouds_harness.reporting.check.report import check_report
 from knouds_harness.reporting.comparison.baseline import RunChange, read_change
 from knouds_harness.reporting.comparison.texts import lost_words
 from knouds_harness.reporting.html import html
@@ -74,12 +74,10 @@ def render_all(folder: Path) -> RenderedPaths:
     return _render(record, *_report(record))
 
 
-def render_and_print(
-    folder: Path, *, console: Console, only_failures: bool = False, only_new: bool = False
-) -> RenderedPaths:
+def render_and_print(folder: Path, *, console: Console, only_new: bool = False) -> RenderedPaths:
     """Render every report of a run, and print the one for a terminal, which fits one screen.
 
-    With ``only_failures``, print only what fails the run; with ``only_new``, without what its baseline had.
+    With ``only_new``, print only what fails the run, and what its baseline did not have.
 
     Raises:
         RunRecordError: As ``render_all``.
@@ -88,7 +86,6 @@ def render_and_print(
     report, change = _report(record)
     paths = _render(record, report, change)
     shown = check_report(record, change, only_new=True) if only_new else report
-    shown = only_failing(shown, record) if only_failures else shown
     print_report(shown, paths.html, console=console)
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for each in annotations_of(record, change):

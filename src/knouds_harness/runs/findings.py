@@ -182,8 +182,8 @@ class Finding:
 
     @property
     def has_long_script(self) -> bool:
-        """Whether its script is too long to read in a terminal, or holds a body in base64."""
-        return self.script.count("\n") > _MOST_LINES or is_hard_to_read(self.script)
+        """Whether its script is too long to read in a terminal."""
+        return self.script.count("\n") > _MOST_LINES
 
     def fails(self, *, strict: bool) -> bool:
         return fails_run(self.verdict, strict=strict, is_waived=self.waived_by is not None)
@@ -215,8 +215,3 @@ def fingerprint(
     place = _ARRAY_INDEX.sub("/*", where)
     identity = json.dumps([check, fact, operation, place, status, code])
     return hashlib.sha256(identity.encode()).hexdigest()[:12]
-
-
-def is_hard_to_read(shell: str) -> bool:
-    """Whether a command holds a body that is compressed in base64."""
-    return "| base64 -d" in shell

@@ -11,7 +11,7 @@ import pytest
 from hypothesis.errors import Flaky
 
 from knouds_harness.judging.engine import checks_of_every_answer
-from knouds_harness.runs.findings import Finding, is_hard_to_read, script_file
+from knouds_harness.runs.findings import Finding, script_file
 from knouds_harness.suite.recorder import FindingRecorder
 from knouds_harness.suite.selection import checks_of, own_facts_of
 from knouds_harness.suite.untested import Untested
@@ -89,8 +89,6 @@ def _describe(finding: Finding, answered: str, folder: Path) -> str:
     if finding.has_long_script:
         path = os.path.relpath(folder / script_file(finding))
         again = f"  a script: sh {shlex.quote(path)}"  # the run may replace it by a shorter one
-    elif not finding.script and is_hard_to_read(finding.curl):
-        again = f"  sent again by: knouds-harness replay {shlex.quote(os.path.relpath(folder))}"
     return (
         f"{_headline(finding)}\n"
         f"  {finding.who}{place}\n"

@@ -39,5 +39,5 @@ def untested_for(
         return Untested(missing or need.says, "profile")
     alone = [each for each in contradictions if need.missing(without(profile, [each])) is not None]
     blamed = (alone or contradictions)[:_MOST_NAMED]
-    named = "; ".join(f"{each.place} as the profile has it, but {each.target_says}" for each in blamed)
+    named = "; ".join(f"{each.where} as the profile has it, but {each.target_says}" for each in blamed)
     return Untested(named, "contradiction")

@@ -2,22 +2,17 @@
 
 import json
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import chain, count
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from knouds_harness.errors import UsageError
-from knouds_harness.files import append_to_file
 from knouds_harness.printable import printable
 from knouds_harness.targets.address import host_of, is_loopback
 from knouds_harness.targets.http_settings import HttpSettings
 from knouds_harness.targets.personas import KeyState, Role
-from knouds_harness.targets.profile import Target
 from knouds_harness.targets.profile_format import keys_of
 from knouds_harness.targets.resources import Workflow
 
@@ -106,43 +101,6 @@ class Found:
             yield f"  models that usage or pricing name, as comments: {', '.join(sorted(self.models))}"
         yield from (f"  {remark}" for remark in self.remarks)
 
-    def with_accounts(self, other_by_variable: Mapping[str, str]) -> Self:
-        """Put refused keys with the accounts of other keys; both are named by their variables."""
-        known = {key.variable: key for key in self.keys if key.tier != UNKNOWN_TIER}
-
-        def placed(key: FoundKey) -> FoundKey:
-            other = other_by_variable.get(key.variable)
-            if other is None or key.variable in known:
-                return key
-            if other not in known:
-                raise UsageError(
-                    f"{key.variable}: its account is unknown, as the server does not admit the key in "
-                    f"{other} (it admits {', '.join(known) or 'none'})"
-                )
-            return replace(key, user=known[other].user, tier=known[other].tier)
-
-        return replace(self, keys=tuple(map(placed, self.keys)))
-
-    def beside(self, profile: Target) -> Self:
-        """Leave out what a profile has; accounts get the names that they have there, or free ones."""
-        there = profile.personas
-        users = {each.user: there[each.name].user for each in self.keys if each.name in there}
-        taken = {each.user for each in there.values()}
-        for user in dict.fromkeys(each.user for each in self.keys if each.user not in users):
-            names = chain([user], (f"{user}-{number}" for number in count(2)))
-            users[user] = next(name for name in names if name not in taken)
-            taken.add(users[user])
-        owned = [(each, each.workflow.owner) for each in self.workflows]
-        return replace(
-            self,
-            keys=tuple(replace(each, user=users[each.user]) for each in self.keys if each.name not in there),
-            workflows=tuple(
-                replace(each, workflow=replace(each.workflow, owner=users.get(owner, owner)))
-                for each, owner in owned
-                if each.workflow.slug not in profile.workflows
-            ),
-        )
-
 
 def profile_name(base_url: str, variables: Sequence[str]) -> str:
     """Name the profile after the host's first label, or a whole IP address.
@@ -165,30 +123,6 @@ def http_text(http: HttpSettings) -> str:
 
 
 def profile_text(found: Found, *, target: str) -> str:
-    return _rendered("profile.toml.j2", found, target=target)
-
-
-def added_text(found: Found) -> str:
-    """Return keys and workflows as TOML, to be appended to a profile."""
-    return _rendered("profile_tables.toml.j2", found, is_addition=True)
-
-
-def append_tables(file: Path, added: str) -> None:
-    """Append tables to a profile, if it stays TOML."""
-    try:
-        text = file.read_text(encoding="utf-8")
-        appended = added if text.endswith("\n") else f"\n{added}"
-        tomllib.loads(text + appended)
-        append_to_file(file.parent, file.name, appended.encode())
-    except tomllib.TOMLDecodeError:
-        raise UsageError(
-            f"{file}: its tables are written so that none can be appended\n  Add by hand:\n{added}"
-        ) from None
-    except OSError as error:
-        raise UsageError(f"{file} cannot be written: {error.strerror}") from None
-
-
-def _rendered(template: str, found: Found, **values: object) -> str:
     environment = Environment(  # noqa: S701 - not HTML: finalize writes each value as TOML
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
@@ -203,9 +137,9 @@ def _rendered(template: str, found: Found, **values: object) -> str:
         credits=lambda amount: _Written(f"{amount:.10g}"),
     )
     users = {key.user for key in found.keys if key.tier != UNKNOWN_TIER}
-    return environment.get_template(template).render(
+    return environment.get_template("profile.toml.j2").render(
         found=found,
-        **values,
+        target=target,
         users=users,
         told=lambda workflow: _told(workflow, is_run=workflow.owner in users),
         unknown_tier=UNKNOWN_TIER,

@@ -101,7 +101,7 @@ def test_refused_key_ends_load_before_it_begins(tmp_path, small, sandbox):
     assert loaded.exit_code == ExitCode.BREACH
     assert loaded.found is None
     assert "no load was sent" in loaded.err
-    assert "keys.pro (line" in loaded.err
+    assert "keys.pro: " in loaded.err
     assert "the key is wrong or revoked, or the server refuses a valid key" in loaded.err
 
 

@@ -14,7 +14,9 @@ from knouds_harness.commands.init import _personas
         ("KEY", "key"),
     ],
 )
-def test_key_is_named_after_its_variable(variable, name):
-    (persona,) = _personas([variable], {variable: "knouds_live_0123456789abcdef"}).values()
+def test_key_is_named_after_its_variable(monkeypatch, variable, name):
+    monkeypatch.setenv(variable, "knouds_live_0123456789abcdef")
+
+    (persona,) = _personas([variable]).values()
 
     assert (persona.name, persona.secret.label) == (name, f"key:{name}")

@@ -1,14 +1,12 @@
 """A profile is compared with what the target answers, before anything is tested."""
 
 from dataclasses import replace
-from textwrap import dedent
 
 import httpx
 import pytest
 from example_targets import make_target
 
 from knouds_harness.contract.operations import Action
-from knouds_harness.exchange.contradictions import line_in_profile
 from knouds_harness.exchange.profile_check import check_profile
 from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.resources import Model, Workflow
@@ -184,27 +182,6 @@ def test_unlisted_workflow_that_can_be_read_exists(check):
     assert not check({"/api/workflows": httpx.Response(200, json=[])}).contradictions
 
 
-def test_workflow_of_another_creator_is_a_contradiction(check):
-    two = [summary(created_by="u-2"), summary("mine")]
-    result = check({"/api/workflows": httpx.Response(200, json=two)})
-
-    assert found(result) == [("workflows.portrait.owner", "workflows.creator-owns")]
-
-
-def test_listed_workflow_of_an_unknown_owner_is_a_contradiction(check):
-    """It belongs to the key that lists it; the profile would expect its refusal."""
-    target = target_with()
-    target = replace(target, workflows={"portrait": Workflow(slug="portrait", owner="zoe")})
-
-    assert found(check(target=target)) == [("workflows.portrait.owner", "workflows.creator-owns")]
-    assert not check({"/api/workflows": httpx.Response(200, json=[])}, target=target).contradictions
-
-
-def test_other_form_of_created_by_proves_nothing(check):
-    """It may be a name, while whoami shows an id."""
-    assert not check({"/api/workflows": httpx.Response(200, json=[summary(created_by="Ada")])}).contradictions
-
-
 def test_model_that_is_not_found_is_a_contradiction(check):
     result = check({"/api/models/gpt-image-2/run": refusal(404, "MODEL_NOT_FOUND")})
 
@@ -265,23 +242,3 @@ def test_only_allowed_actions_are_sent(check):
     result = check(target=target_with(allow=frozenset({Action.READ})))
 
     assert {each.request.action for each in result.exchanges} == {Action.READ}
-
-
-def test_contradiction_leads_to_a_line_of_the_profile(tmp_path):
-    profile = tmp_path / "staging.toml"
-    profile.write_text(
-        dedent("""
-        base_url = "https://staging.example.com"
-        [keys.pro]
-        user = "pia"
-        tier = "pro"
-        [keys.pro-second]
-        role = "user"
-        """)
-    )
-
-    assert line_in_profile(profile, "keys.pro.tier") == 5
-    assert line_in_profile(profile, "keys.pro.role") == 3
-    assert line_in_profile(profile, "keys.pro-second") == 6
-    assert line_in_profile(profile, "keys.absent") is None
-    assert line_in_profile(tmp_path / "gone.toml", "keys.pro") is None

@@ -41,12 +41,12 @@ def test_many_findings_fit_on_one_screen(record_of):
     assert "after 2 requests: a script in the report" in text
 
 
-def test_only_failures_are_printed_on_request(tmp_path):
+def test_only_what_is_new_without_a_baseline_is_what_fails(tmp_path):
     """Neither assumptions nor untested facts; the verdict and the path of the report are kept."""
     folder = broken(tmp_path)
     record = read_run(folder)
 
-    text = printed(folder, width=200, only_failures=True)
+    text = printed(folder, width=200, only_new=True)
 
     shown = [each for each in record.findings if f"  {each.fact} " in text]
     assert shown

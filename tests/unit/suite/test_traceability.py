@@ -4,7 +4,7 @@ from example_targets import make_target
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.judging.checks import schemas
-from knouds_harness.suite.discovery.doctor import missing_by_need
+from knouds_harness.suite.discovery.provable_facts import missing_by_need
 
 DOCUMENT = shipped_document()
 

@@ -59,7 +59,7 @@ _TONE_BY_WAIVER: Final[dict[str, Tone]] = {
 def check_report(record: RunRecord, change: RunChange | None = None, *, only_new: bool = False) -> Report:
     """Make the report of a check, with what changed against its baseline, if it has one.
 
-    With ``only_new``, what the baseline had, too, and what does not fail the run, is left out.
+    With ``only_new``, what does not fail the run is left out, unless it is new since the baseline.
     """
     setup, target = record.setup, record.setup.target
     rows = fact_status.fact_rows(record)
@@ -69,12 +69,12 @@ def check_report(record: RunRecord, change: RunChange | None = None, *, only_new
     drift = sorted(fact_status.drift_of(record), key=lambda each: _is_known(each.findings, known))
     groups = fact_status.findings_by_fact(record)
     groups.sort(key=lambda group: (not record.fails(group.findings[0]), _is_known(group.findings, known)))
-    if only_new and compared:
+    if only_new:
         groups = [
             each for each in groups if record.fails(each.findings[0]) or not _is_known(each.findings, known)
         ]
         drift = [each for each in drift if not _is_known(each.findings, known)]
-        waiting = compared.newly_missing(waiting)
+        waiting = compared.newly_missing(waiting) if compared else {}
     matrix, evidence = matrix_of(record), _evidence(record, drift)
     in_findings = {each.id for each in evidence.by_fingerprint.values()}
     behind_cells = _behind_cells(record, matrix, in_findings)
@@ -123,20 +123,6 @@ def check_report(record: RunRecord, change: RunChange | None = None, *, only_new
 def _is_known(findings: Sequence[Finding], known: Collection[str] | None) -> bool:
     """Return whether the baseline had all of these findings; there is none if ``known`` is None."""
     return known is None or all(each.fingerprint in known for each in findings)
-
-
-def only_failing(report: Report, record: RunRecord) -> Report:
-    """Reduce the report of a check to what fails it, and what changed against its baseline."""
-
-    def failing(block: Block) -> Block:
-        if not isinstance(block, Findings):
-            return block
-        return replace(block, groups=[each for each in block.groups if record.fails(each.findings[0])])
-
-    kept = [each for each in report.sections if each.id in ("findings", "change")]
-    return replace(
-        report, sections=[replace(each, blocks=[failing(block) for block in each.blocks]) for each in kept]
-    )
 
 
 def _evidence(record: RunRecord, drift: Sequence[fact_status.Drift]) -> ShownEvidence:

@@ -162,21 +162,17 @@ FORMAT_VERSION: Final = 1
 
 
 def comparison_json(comparison: Comparison) -> str:
-    contents = {"format": FORMAT, "format_version": FORMAT_VERSION, **comparison_contents(comparison)}
-    return json.dumps(contents, indent=2, ensure_ascii=False) + "\n"
-
-
-def comparison_contents(comparison: Comparison) -> dict[str, Any]:
     """Return a comparison as data; changes are shares, and intervals are pairs."""
     verdict = headline(comparison)
-    contents: dict[str, Any] = {
+    contents = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
         "verdict": f"{verdict.title}: {verdict.detail}",
         "exit_code": int(comparison.exit_code),
         "notes": list(comparison.notes),
     }
-    if isinstance(comparison, LoadComparison):
-        return contents | _load(comparison)
-    return contents | contents_of_check(comparison)
+    contents |= _load(comparison) if isinstance(comparison, LoadComparison) else contents_of_check(comparison)
+    return json.dumps(contents, indent=2, ensure_ascii=False) + "\n"
 
 
 def _load(comparison: LoadComparison) -> dict[str, Any]:

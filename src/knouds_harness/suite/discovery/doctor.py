@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -25,8 +25,7 @@ from knouds_harness.exchange.profile_check import ProfileCheck, check_profile
 from knouds_harness.exchange.webhook_receiver import Receiver
 from knouds_harness.judging.checks import all_checks, families, family_by_fact
 from knouds_harness.printable import counted
-from knouds_harness.suite.discovery.advice import advice, advice_lines
-from knouds_harness.suite.discovery.provable_facts import lacking_by_fact
+from knouds_harness.suite.discovery.provable_facts import lacking_by_fact, missing_by_need
 from knouds_harness.suite.discovery.run_plan import possible_in
 from knouds_harness.suite.minimum_verified import expected_facts
 from knouds_harness.suite.running import collect_suite
@@ -59,7 +58,7 @@ class Diagnosis:
 
     Attributes:
         contradictions: Where the target contradicts the profile, in sentences.
-        untested: What the profile lacks, and the facts that stay untested without it.
+        untested: What the profile lacks, and the facts that stay untested without it; most facts first.
         deliveries: Where deliveries are awaited, or why they cannot be; None if none are expected.
         can_receive: Whether nothing prevents deliveries.
         values: How many values of requests can be tried, in a sentence.
@@ -79,7 +78,6 @@ class Diagnosis:
     expected: Mapping[str, int]
     facts: int
     untested: Mapping[str, Sequence[str]]
-    next_steps: tuple[str, ...]
     deliveries: str | None
     can_receive: bool
     most_credits: float
@@ -148,16 +146,14 @@ def examine(target_name: str, *, yes_production: bool) -> Diagnosis:
                 expected=_by_family(lacking),
                 facts=len(shipped_document().facts),
                 untested=missing_by_need(target),
-                next_steps=tuple(advice(target)),
                 deliveries=deliveries,
                 can_receive=can_receive,
                 most_credits=Spending.of(possible, target, price, limit_credits=math.inf).cost_credits,
                 values=values_words(target),
-                time=check_time_words(
+                time=_time_words(
                     statistics.median(each.elapsed_ms for each in checked.exchanges or [contact]),
-                    target.limits.concurrency,
+                    target,
                     share=len(possible) / len(suite),
-                    fills_window=CONTROL.find(target) is None and FILLABLE_WINDOW.missing(target) is None,
                 ),
                 unpaid=len(paid.unpaid),
                 unread=tuple(_unread(client)),
@@ -211,8 +207,6 @@ def print_diagnosis(found: Diagnosis, *, console: Console) -> None:
     )
     _print_untested(found.untested, console)
     print_line(found.values, console=console)
-    for line in advice_lines(found.next_steps):
-        print_line(line, console=console)
     if found.deliveries:
         print_line(found.deliveries, console=console)
     print_line(
@@ -243,22 +237,22 @@ def _unread(client: Client) -> list[str]:
 
 
 def _print_untested(untested: Mapping[str, Sequence[str]], console: Console) -> None:
-    """Print what the profile lacks, first what would make the most facts testable, with their families."""
+    """Print what the profile lacks, with the families of the facts that need it."""
     if not untested:
         return
     print_line(
         "Facts not tested, what they need, and their families (--format json lists the ids):", console=console
     )
-    most_first = sorted(untested.items(), key=lambda each: -len(each[1]))
+    lines = list(untested.items())
     print_table(
         [
             (f"  {len(facts)}", f"{says} ({', '.join(_families_of(facts))})")
-            for says, facts in most_first[:_MOST_LACKING]
+            for says, facts in lines[:_MOST_LACKING]
         ],
         console=console,
         right=(0,),
     )
-    if rest := most_first[_MOST_LACKING:]:
+    if rest := lines[_MOST_LACKING:]:
         facts = sum(len(facts) for _, facts in rest)
         print_line(f"  … and {counted(len(rest), 'more need')}, of {counted(facts, 'fact')}", console=console)
 
@@ -275,15 +269,6 @@ def _by_family(facts: Iterable[str]) -> dict[str, int]:
     """Count the facts of each family, in the order of families."""
     counts = Counter(family_by_fact().get(fact, "") for fact in facts)
     return {family: counts[family] for family in families() if counts[family]}
-
-
-def missing_by_need(target: Target) -> dict[str, list[str]]:
-    """Return what a profile lacks, with the facts that stay untested without it."""
-    missing: dict[str, list[str]] = defaultdict(list)
-    for fact, lacking in lacking_by_fact(target).items():
-        if lacking:
-            missing[" and ".join(lacking)].append(fact)
-    return dict(missing)
 
 
 def _keys(checked: ProfileCheck, target: Target) -> Iterator[KeyFound]:
@@ -342,7 +327,6 @@ _OVERLAPPING: Final = 5_000
 _OF_THIS_MACHINE_S: Final = 20.0
 _FILLING_S: Final = 80.0
 """How long it takes at least to fill a window of 60 s, beside everything else."""
-_MOST_AT_ONCE: Final = 32
 _S_PER_MINUTE: Final = 60
 
 
@@ -362,25 +346,12 @@ def check_time_s(latency_ms: float, at_once: int, *, share: float = 1.0, fills_w
     return max(share * (waits_s + _OF_THIS_MACHINE_S), _FILLING_S if fills_window else 0.0)
 
 
-def check_time_words(latency_ms: float, at_once: int, *, share: float, fills_window: bool) -> str:
-    """Say how long a full check likely takes, and with which concurrency it would take half."""
-
-    def time_s(number: int) -> float:
-        return check_time_s(latency_ms, number, share=share, fills_window=fills_window)
-
-    now_s = time_s(at_once)
-    halving = next((each for each in range(at_once, _MOST_AT_ONCE + 1) if time_s(each) <= now_s / 2), None)
-    words = f"At {latency_ms:.0f} ms for an answer, a full check takes about {_duration(now_s)}"
-    if halving:
-        return f"{words}; limits.concurrency = {halving} in place of {at_once} would halve it."
-    if (best_s := time_s(_MOST_AT_ONCE)) > now_s * 0.9:
-        return f"{words}, and a higher limits.concurrency than {at_once} makes it little faster."
-    return (
-        f"{words}; no limits.concurrency would halve it, {_MOST_AT_ONCE} in place of {at_once} makes it "
-        f"{_duration(best_s)}."
-    )
-
-
-def _duration(seconds: float) -> str:
+def _time_words(latency_ms: float, target: Target, *, share: float) -> str:
+    fills_window = CONTROL.find(target) is None and FILLABLE_WINDOW.missing(target) is None
+    seconds = check_time_s(latency_ms, target.limits.concurrency, share=share, fills_window=fills_window)
     minutes = math.ceil(seconds / _S_PER_MINUTE)
-    return f"{math.ceil(seconds / 10) * 10} s" if seconds < 2 * _S_PER_MINUTE else f"{minutes} min"
+    duration = f"{math.ceil(seconds / 10) * 10} s" if seconds < 2 * _S_PER_MINUTE else f"{minutes} min"
+    return (
+        f"At {latency_ms:.0f} ms for an answer, a full check takes about {duration} with "
+        f"limits.concurrency = {target.limits.concurrency}."
+    )

@@ -1,7 +1,7 @@
 """What a check can verify with a profile, by what the suite's tests need."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Final
 
@@ -41,6 +41,20 @@ def lacking_by_fact(target: Target) -> dict[str, list[str]]:
     return {fact: nearest(proofs) for fact, proofs in proofs_by_fact().items()}
 
 
+def provable_facts(target: Target) -> frozenset[str]:
+    """Return the facts that a check can verify with this profile."""
+    return frozenset(fact for fact, lacking in lacking_by_fact(target).items() if not lacking)
+
+
+def missing_by_need(target: Target) -> dict[str, list[str]]:
+    """Return what a profile lacks, with the facts that stay untested without it; most facts first."""
+    missing: dict[str, list[str]] = defaultdict(list)
+    for fact, lacking in lacking_by_fact(target).items():
+        if lacking:
+            missing[" and ".join(lacking)].append(fact)
+    return dict(sorted(missing.items(), key=lambda each: -len(each[1])))
+
+
 def ways_by_fact() -> dict[str, tuple[str, ...]]:
     """Say what a profile must offer for each fact: all ways to show it, the shortest first.
 
@@ -73,13 +87,4 @@ def _is_implied(text: str, others: Iterable[str]) -> bool:
         (other.startswith(text) and not other.removeprefix(text).startswith(" or "))
         or (text == ANY_KEY.says and " key " in other)
         for other in others
-    )
-
-
-def provable_facts(target: Target, *, among: Collection[str] | None = None) -> frozenset[str]:
-    """Return the facts, of all or of ``among``, that a check can verify with this profile."""
-    return frozenset(
-        fact
-        for fact, proofs in proofs_by_fact().items()
-        if (among is None or fact in among) and any(not missing_in(target, proof) for proof in proofs)
     )

@@ -3,7 +3,9 @@
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
+import jsonschema_rs
 import pytest
 from load_records import load_run, lognormal_seconds
 from rendering import printed
@@ -75,6 +77,14 @@ def test_names_are_escaped(tmp_path, file):
     text = getattr(write_comparison(comparison, tmp_path / "out"), file).read_text(encoding="utf-8")
 
     assert "<img" not in re.sub(r"`[^`]*`", "", text)
+
+
+def test_json_matches_its_schema(tmp_path, paths, checks):
+    schema = Path(__file__).parents[4] / "docs" / "commands.schema.json"
+    validator = jsonschema_rs.validator_for(json.loads(schema.read_text(encoding="utf-8")))
+
+    for path in (paths.json, write_comparison(checks, tmp_path / "out").json):
+        validator.validate(json.loads(path.read_text(encoding="utf-8")))
 
 
 def test_page_of_checks_lists_new_findings(tmp_path, checks):

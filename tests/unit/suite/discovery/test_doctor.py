@@ -6,7 +6,8 @@ import pytest
 from example_targets import make_target
 from rich.console import Console
 
-from knouds_harness.suite.discovery.doctor import Diagnosis, KeyFound, missing_by_need, print_diagnosis
+from knouds_harness.suite.discovery.doctor import Diagnosis, KeyFound, print_diagnosis
+from knouds_harness.suite.discovery.provable_facts import missing_by_need
 
 
 def printed(untested, *, width: int, is_terminal: bool, **others) -> list[str]:
@@ -24,7 +25,6 @@ def printed(untested, *, width: int, is_terminal: bool, **others) -> list[str]:
         expected={"authentication": 18},
         facts=187,
         untested=untested,
-        next_steps=(),
         deliveries=None,
         can_receive=True,
         most_credits=0,
