@@ -51,19 +51,20 @@ _PARTS: Final = {"load": "locust"} | dict.fromkeys(
 """The commands that need a part of the installation, each with a module of that part."""
 _EXTRAS: Final = {"pytest": "check", "locust": "load"}
 
-REMOVED_COMMANDS: Final = {
+REMOVED: Final = {
     "diff": "each check lists what is new (drift), and `oasdiff` compares two documents",
     "history": "`check --baseline` and `compare` say what changed; old runs are folders to delete",
     "selftest": "each load run measures its own delay",
+    "check --only-failures": "`--only-new` prints only what fails the run if there is no baseline",
+    "compare --format": "`compare.json` holds the same",
+    "facts --gaps": "no documented fact lacks a check or a fault",
+    "load --baseline": "`compare BASELINE RUN` says what changed, and fails if something got worse",
+    "load --dashboard": "the terminal shows a load as it runs, as does the Grafana board on --metrics-port",
+    "load --finish": "load polls asynchronous runs, and check judges their deliveries",
+    "load --otlp-endpoint": "the prometheus receiver of an OpenTelemetry collector reads --metrics-port",
+    "report --baseline": "`compare BASELINE RUN` says what changed",
 }
-"""Commands of earlier versions, each with what replaces it."""
-REMOVED_OPTIONS: Final = {
-    "--baseline": "`compare BASELINE RUN` says what changed, and fails if something got worse",
-    "--dashboard": "the terminal shows a load as it runs, and so does the Grafana board on --metrics-port",
-    "--finish": "load polls asynchronous runs, and check judges their deliveries",
-    "--otlp-endpoint": "the prometheus receiver of an OpenTelemetry collector reads --metrics-port",
-}
-"""The same of options of `load`."""
+"""Commands and options of earlier versions, each with what replaces it."""
 
 DEFECT: Final = "knouds-harness failed"
 _AGAIN_AFTER_S: Final = 0.02
@@ -84,6 +85,10 @@ def _refuse(name: str, extra: str, **_: object) -> NoReturn:
     raise UsageError(f"{name} needs a part that is not installed: pip install 'knouds-harness[{extra}]'")
 
 
+def _removed(name: str) -> UsageError:
+    return UsageError(f"{name} was removed in 0.3.0: {REMOVED[name]}")
+
+
 class LazyGroup(click.Group):
     """Imports a command's module only when that command runs."""
 
@@ -92,8 +97,8 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - the same
         """Import a command; None if it is unknown."""
-        if cmd_name in REMOVED_COMMANDS:
-            raise UsageError(f"{cmd_name} was removed in 0.3.0: {REMOVED_COMMANDS[cmd_name]}")
+        if cmd_name in REMOVED:
+            raise _removed(cmd_name)
         return command_named(cmd_name) if cmd_name in COMMANDS else None
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
@@ -101,10 +106,10 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except click.NoSuchOption as unknown:
-            name, command = unknown.option_name, unknown.ctx and unknown.ctx.command.name
-            if command != "load" or name not in REMOVED_OPTIONS:
+            name = f"{unknown.ctx.command.name if unknown.ctx else ''} {unknown.option_name}"
+            if name not in REMOVED:
                 raise
-            raise UsageError(f"{name} was removed in 0.3.0: {REMOVED_OPTIONS[name]}") from None
+            raise _removed(name) from None
         except (BrokenPipeError, OutputClosed):  # click would end with 1, a breach, or print a line
             sys.exit(ExitCode.INTERRUPTED)
 

@@ -15,14 +15,7 @@ from checking import run_unread
 from click.testing import CliRunner
 
 from knouds_harness import commands
-from knouds_harness.commands.cli import (
-    COMMANDS,
-    FIRST_COMMANDS,
-    REMOVED_COMMANDS,
-    REMOVED_OPTIONS,
-    cli,
-    command_named,
-)
+from knouds_harness.commands.cli import COMMANDS, FIRST_COMMANDS, REMOVED, cli, command_named
 from knouds_harness.errors import ExitCode, UsageError
 
 HEAVY = [
@@ -111,23 +104,18 @@ def test_every_command_is_listed():
     assert defined == COMMANDS.keys() - {"sandbox"}
 
 
-@pytest.mark.parametrize("name", REMOVED_COMMANDS)
-def test_removed_command_says_what_replaces_it(name):
-    done = CliRunner().invoke(cli, [name, "--format", "json", "x"])
+@pytest.mark.parametrize("name", REMOVED)
+@pytest.mark.parametrize("value", [["x"], []])
+def test_what_was_removed_is_told_with_what_replaces_it(name, value):
+    command, *option = name.split()
+    argument = ["x"] if command in ("load", "report") else []
+
+    done = CliRunner().invoke(cli, [command, *argument, *option, *value])
 
     assert isinstance(done.exception, UsageError)
     assert done.exception.exit_code == 2
-    assert str(done.exception) == f"{name} was removed in 0.3.0: {REMOVED_COMMANDS[name]}"
+    assert str(done.exception) == f"{name} was removed in 0.3.0: {REMOVED[name]}"
     assert name not in COMMANDS
-
-
-@pytest.mark.parametrize("option", REMOVED_OPTIONS)
-@pytest.mark.parametrize("value", [["x"], []])
-def test_removed_option_says_what_replaces_it(option, value):
-    done = CliRunner().invoke(cli, ["load", "reads", option, *value])
-
-    assert isinstance(done.exception, UsageError)
-    assert str(done.exception) == f"{option} was removed in 0.3.0: {REMOVED_OPTIONS[option]}"
 
 
 def test_unknown_command_is_refused():
