@@ -39,8 +39,6 @@ _GOES_ON_AFTER: Final = (ExitCode.KEPT, ExitCode.BREACH, ExitCode.INVALID_MEASUR
 
 @dataclass(frozen=True, kw_only=True)
 class RepeatOptions:
-    """What --repeat loads in turn."""
-
     scenario: str | None = option("--repeat: scenario to load them with", metavar="NAME")
     baseline_target: str = option("--repeat: profile in targets/", default="sandbox", metavar="NAME")
     candidate_target: str | None = option(
@@ -62,8 +60,6 @@ class RepeatOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """A side that --repeat loads."""
-
     name: str
     target: str
     faults: tuple[str, ...] = ()

@@ -68,8 +68,6 @@ class SearchOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class WatchOptions:
-    """What shows a load while it runs."""
-
     quiet: bool = option("Show nothing until the end", default=False)
     metrics_port: int | None = option(
         "Serve metrics as OpenMetrics on this port of 127.0.0.1 while load runs; 0 for a free one",
@@ -91,8 +89,6 @@ class LoadCommand:
 
 
 class _GroupedCommand(click.Command):
-    """A command whose help shows its options in groups."""
-
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         options = (each for each in self.get_params(ctx) if isinstance(each, click.Option))
         by_name = {"help" if "--help" in each.opts else each.name: each for each in options}
@@ -189,7 +185,6 @@ def _taken(declared: type[_Options], asked: dict[str, Any]) -> _Options:
 
 
 def _run_options(asked: Mapping[str, Any], *, is_search: bool) -> Sequence[str]:
-    """Return the options of each run, as arguments."""
     options = dict(asked)
     if is_search:
         from knouds_harness.commands.load_capacity import OF_THE_SEARCH

@@ -82,7 +82,6 @@ class Effect:
         return next(each for each in _BY_HARM if each in self.actions)
 
     def may_be(self, operation_id: str) -> bool:
-        """Return whether a server may take it for this operation."""
         return any(each.operation == operation_id for each in self.readings)
 
     def names(self, action: Action) -> frozenset[str]:

@@ -19,7 +19,6 @@ from knouds_harness.contract.shapes import DELIVERY
 _ERROR: Final = "/components/schemas/Error"
 _PLACEHOLDER = re.compile(r"\{\w+\}")
 _BOUND = re.compile(r"([a-z-]+):[^:]+:([a-z-]+)")
-_TYPE_BY_JSON = {"integer": "number"}
 
 
 @dataclass(kw_only=True)
@@ -28,7 +27,6 @@ class KnownPlace:
 
     Attributes:
         required: Names of members that are required unconditionally.
-        types: JSON types that it may have; None for any.
         listed: Values of an open set that the document names; None if other values are not drift.
         is_free: Members that the document does not name are not drift.
     """
@@ -36,7 +34,6 @@ class KnownPlace:
     members: dict[str, KnownPlace] = field(default_factory=dict)
     required: set[str] = field(default_factory=set)
     items: KnownPlace | None = None
-    types: set[str] | None = None
     listed: frozenset[str] | None = None
     is_free: bool = False
 
@@ -61,7 +58,6 @@ class KnownPlaces:
 
     @cached_property
     def delivery(self) -> KnownPlace:
-        """What is known of the body of a webhook delivery, for all events together."""
         return self._read(DELIVERY)
 
     @cached_property
@@ -104,9 +100,8 @@ class KnownPlaces:
         if status >= 400:
             named += [name for code in self._document.error_codes.values() for name in code.context_fields]
             place.members["required"] = KnownPlace(
-                types={"string", "array"},
                 listed=self.capabilities,
-                items=KnownPlace(types={"string"}, listed=self.capabilities, is_free=True),
+                items=KnownPlace(listed=self.capabilities, is_free=True),
                 is_free=True,
             )
         for name in named:
@@ -172,6 +167,3 @@ def _take_values(place: KnownPlace, part: Mapping[str, Any]) -> None:
         place.is_free = True
     elif str(part.get("description", "")).startswith("Open set:"):
         place.listed = frozenset(part["examples"])
-    if "type" in part:
-        types = [part["type"]] if isinstance(part["type"], str) else part["type"]
-        place.types = (place.types or set()) | {_TYPE_BY_JSON.get(each, each) for each in types}

@@ -81,8 +81,6 @@ _ACTION_BY_VERB = {"write": Action.WRITE, "run": Action.RUN, "cancel": Action.CA
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """A response header."""
-
     name: str
     is_required: bool
     schema: Mapping[str, Any]

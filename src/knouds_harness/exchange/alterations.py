@@ -49,7 +49,6 @@ class Alteration:
 
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> Alteration:
-        """Read the result of ``stored``."""
         pieces = tuple(
             each if isinstance(each, str) else (int(each[0]), int(each[1])) for each in stored["pieces"]
         )

@@ -140,7 +140,6 @@ def _leading_to(target: Target) -> tuple[str, ...]:
 
 
 def shell_variable(name: str) -> str:
-    """Return a marked shell variable for a URL or body."""
     return f"{_MARK}${{{name}}}{_MARK}"
 
 

@@ -44,8 +44,6 @@ _FACT_BY_STATE: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class ProfileCheck:
-    """The result of comparing a target with its profile."""
-
     contradictions: tuple[Contradiction, ...]
     target: Target
     whoami_by_key: Mapping[str, Exchange]

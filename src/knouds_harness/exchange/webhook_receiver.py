@@ -45,7 +45,6 @@ class Delivery:
 
     @cached_property
     def size_bytes(self) -> int:
-        """The approximate memory that it takes."""
         return _OVERHEAD_BYTES + len(self.body) + sum(len(name) + len(value) for name, value in self.headers)
 
     @cached_property
@@ -150,7 +149,6 @@ class Receiver:
             return list(self._deliveries)
 
     def wait_until(self, has_come: Callable[[Sequence[Delivery]], bool], *, timeout_s: float) -> bool:
-        """Wait until ``has_come`` is true of the deliveries; return whether it was in time."""
         with self._arrived:
             return self._arrived.wait_for(lambda: has_come(self._deliveries), timeout_s)
 

@@ -77,8 +77,6 @@ def badge(text: str, tone: Tone) -> Toned:
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph."""
-
     words: Words
     _: KW_ONLY
     tone: Tone = "plain"
@@ -214,8 +212,6 @@ Block = Text | Items | Table | Findings | Figure | Heading | Folded | Pairs
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a report."""
-
     id: str
     title: str
     blocks: Sequence[Block]

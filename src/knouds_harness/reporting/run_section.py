@@ -10,7 +10,6 @@ from knouds_harness.runs.record import RunRecord
 
 
 def run_section(record: RunRecord, more: Sequence[tuple[str, Words]], *, again_on: str) -> Section:
-    """What was run, and how to run it again."""
     setup, target = record.setup, record.setup.target
     if not setup.command:
         says = "What ran, and against what, could not be read."

@@ -87,7 +87,6 @@ class RunCounts:
         self._untested[untested] = None
 
     def add_pairs(self, *, sent: int, possible: int, added_by: Mapping[str, int]) -> None:
-        """Count pairs of values that a test walked."""
         known = self._pairs or PairsWalked(sent=0, possible=0, added_by={})
         self._pairs = PairsWalked(
             sent=known.sent + sent,

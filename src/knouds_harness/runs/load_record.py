@@ -28,8 +28,6 @@ def load_file_format() -> TypeAdapter[LoadResults]:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadRecord:
-    """What a load run measured."""
-
     results: LoadResults
     seconds: tuple[SecondRow, ...]
 
@@ -51,7 +49,6 @@ class LoadWriter:
         self.close()
 
     def add_seconds(self, rows: Iterable[SecondRow]) -> None:
-        """Write the lines of a second."""
         for row in rows:
             counts = [row.by_status.get(status, 0) for status in STATUSES]
             times = [

@@ -178,7 +178,6 @@ def hosts_file() -> Path:
 
 
 def allow_host(entry: str) -> None:
-    """Add a host to the user's file."""
     file = hosts_file()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

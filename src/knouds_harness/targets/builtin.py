@@ -35,8 +35,6 @@ _PASSED_ON_TO_SENDERS: Final = re.compile(
 
 
 class SandboxOptions(TypedDict, total=False):
-    """How to start the built-in sandbox."""
-
     seed: int
     faults: Sequence[str]
     legal: str | None

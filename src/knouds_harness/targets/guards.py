@@ -180,5 +180,4 @@ class Guard:
         return reserved
 
     def slot(self) -> AbstractContextManager[bool]:
-        """Return a context that holds one of the slots for requests in flight."""
         return self._slots

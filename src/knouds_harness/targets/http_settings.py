@@ -26,8 +26,6 @@ _SET_BY_THE_CLIENT: Final = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Proxy:
-    """A proxy that all requests go through."""
-
     url: str
     user: str = ""
     password: Secret | None = None

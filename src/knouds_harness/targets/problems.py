@@ -50,7 +50,6 @@ def is_sensitive_name(name: str) -> bool:
 
 
 def holds_secret(text: str) -> bool:
-    """Return whether a text has a key or a signing secret in it."""
     return _SECRET_ITSELF.search(text) is not None
 
 

@@ -46,8 +46,6 @@ _MOST: Final[dict[Medium, int]] = {"terminal": 5, "markdown": 20}
 
 @dataclass(frozen=True, kw_only=True)
 class _StoredBaseline:
-    """The contents of ``baseline.json``."""
-
     format: Literal["knouds-harness baseline of a run"] = _FORMAT
     format_version: Literal[1] = 1
     baseline: Side
@@ -55,8 +53,6 @@ class _StoredBaseline:
 
 @dataclass(frozen=True, kw_only=True)
 class RunChange:
-    """A check compared with its baseline."""
-
     baseline: str
     comparison: CheckComparison
 

@@ -183,7 +183,6 @@ class LoadFigures:
 
 
 def load_figures(record: RunRecord) -> LoadFigures:
-    """Read what a comparison needs of a load run."""
     if record.load is None:
         reason = next(iter(record.gaps), "load.json is missing: no figures are shown.")
         raise RunRecordError(

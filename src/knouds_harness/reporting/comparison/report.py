@@ -70,7 +70,6 @@ class ComparisonPaths:
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> ComparisonPaths:
-    """Write every report of a comparison."""
     paths = ComparisonPaths(html=folder / _PAGE, markdown=folder / "compare.md", json=folder / "compare.json")
     report = comparison_report(comparison)
     try:

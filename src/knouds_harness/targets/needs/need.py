@@ -54,8 +54,6 @@ def missing_in(target: Target, needs: Iterable[Need[object]]) -> list[str]:
 
 
 class KeyAndResource(NamedTuple, Generic[R_co]):
-    """A key, and a workflow or model that it may use."""
-
     key: Persona
     resource: R_co
 

@@ -38,7 +38,6 @@ def why_not_runnable(resource: Workflow | Model) -> str:
 
 
 def is_runnable_and_polled(resource: Workflow | Model) -> bool:
-    """Return whether the resource can run asynchronously, and succeeds."""
     return is_runnable(resource) and resource.polled
 
 
@@ -94,8 +93,6 @@ def resources_of(target: Target, *, models_first: bool = False) -> list[Workflow
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RunNeed(Need[KeyAndResource[R]]):
-    """The need for a key and a resource that it may run."""
-
     kind: Any
     having: str = ""
     fits: Callable[[Any], bool] = field(repr=False)
