@@ -120,7 +120,7 @@ class LoadOptions:
         metavar="TIME",
     )
     stages: str | None = option(
-        "Levels over time, in straight lines: 30s:50/s,2m:200/s (or users), or a .txt file",
+        "Levels over time, in straight lines: 30s:50/s,hold=2m:50/s (or users), or a .txt file",
         type=Stages(),
         metavar="STAGES",
     )
@@ -163,9 +163,9 @@ class LoadOptions:
         metavar="TEXT",
     )
     abort_on: tuple[str, ...] = option(
-        "Abort when this is missed for ten seconds: error_rate=0.2, p99_ms=5000 (repeatable)",
+        "Abort when this objective is missed for ten seconds: '* p99 < 5s' (repeatable)",
         default=(),
-        metavar="MEASURE=BOUND",
+        metavar="TEXT",
     )
     accuracy: float = option(
         "Say which figures the generator's own delay may have moved by more than this: 0.05, or 5%",

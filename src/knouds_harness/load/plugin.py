@@ -49,10 +49,15 @@ from knouds_harness.load.workload.preflight import (
 )
 from knouds_harness.load.workload.workload import Workload, has_runs, rates_of, scenarios_in
 from knouds_harness.locations import SANDBOX
-from knouds_harness.measures.objectives import parse_bounds, refuse_unknown_operations, refuse_unknown_stages
+from knouds_harness.measures.objectives import (
+    parse_bounds,
+    refuse_stages,
+    refuse_unknown_operations,
+    refuse_unknown_stages,
+)
 from knouds_harness.printable import printable
 from knouds_harness.runs.load_progress import ProgressMessage, tell
-from knouds_harness.runs.operation_load import labelled
+from knouds_harness.runs.operation_load import ALL_OPERATIONS, labelled
 from knouds_harness.targets.builtin import target_environment
 from knouds_harness.targets.guards import check_production
 from knouds_harness.targets.profile import Target, load_target
@@ -348,14 +353,19 @@ def _check_objectives(environment: Environment, options: LoadOptions) -> None:
     if isinstance(environment.runner, WorkerRunner):
         return
     objectives = objectives_of(options, scenario_name(environment))
-    parse_bounds(options.abort_on)
-    refuse_unknown_stages(objectives, len(options.load_shape.stages))
+    bounds = parse_bounds(options.abort_on)
+    rates = rates_of(environment.user_classes)
+    stages = [each.name for each in options.load_shape.stages]
+    if clash := sorted({*rates} & {*stages}):
+        raise UsageError(f"{clash[0]} is the name of a stage and of a scenario\n  Call the stage otherwise.")
+    refuse_unknown_stages(objectives, stages)
+    refuse_stages(bounds, stages)
     if all(task.__module__ == tasks.__name__ for user in environment.user_classes for task in user.tasks):
         operations = shipped_document().operation_by_id
         known = [*operations, *(f"{each} async" for each in operations if each in RUN_OPERATIONS)]
-        if rates := rates_of(environment.user_classes):
-            known = [labelled(scenario, each) for scenario in rates for each in known]
-        refuse_unknown_operations(objectives, known)
+        if rates:
+            known = [labelled(scenario, each) for scenario in rates for each in (*known, ALL_OPERATIONS)]
+        refuse_unknown_operations([*objectives, *bounds], known, stages=stages)
 
 
 def _read_inputs(environment: Environment, options: LoadOptions, target: Target) -> InputFile | None:

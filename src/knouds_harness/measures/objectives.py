@@ -18,6 +18,7 @@ from knouds_harness.runs.operation_load import (
     RECORDED_PERCENTS,
     OperationLoad,
     is_total,
+    labelled,
     percentile_measure,
     time_ms,
 )
@@ -28,6 +29,7 @@ _OTHERS: Final = ("error_rate", "throttled_rate", "requests_per_s", *_COUNTS)
 _WRITTEN: Final = re.compile(
     r"(?:(?P<operation>\S.*?)\s+)?(?P<measure>\S+?)\s*(?P<sign><=?|>=?)\s*(?P<number>[\d.eE+-]+)\s*(?P<unit>ms|s|%|/s|)"
 )
+_OLDER_BOUND: Final = re.compile(r"([\w.]+)=([\d.eE+-]+)")
 _UNITS: Final[Mapping[str, Mapping[str, float]]] = {
     "time": {"": 1, "ms": 1, "s": 1000},
     "share": {"": 1, "%": 0.01},
@@ -126,20 +128,13 @@ def _objectives(scenario: str, table: Any, problems: list[str]) -> Iterator[Obje
                 yield Objective(operation=operation, measure=measure, bound=bound, fact=str(fact))
 
 
-def parse_bounds(texts: Iterable[str]) -> tuple[Objective, ...]:
-    """Parse ``measure=bound`` as objectives for every operation."""
-    problems: list[str] = []
-    found: list[Objective] = []
-    for text in texts:
-        measure, _, bound = text.partition("=")
-        try:
-            number: object = float(bound)
-        except ValueError:
-            number = bound
-        found += _objectives("", {EVERY_OPERATION: {measure: number}}, problems)
-    if problems:
-        raise UsageError("\n".join(problem.removeprefix('."*".') for problem in problems))
-    return tuple(found)
+def parse_bounds(texts: Sequence[str]) -> tuple[Objective, ...]:
+    """Parse what ends a run, as objectives; older commands have ``measure=bound`` for every operation."""
+    older = [_OLDER_BOUND.fullmatch(text) for text in texts]
+    return parse_objectives(
+        f"* {found[1]} {'>' if found[1] == 'requests_per_s' else '<'} {found[2]}" if found else text
+        for text, found in zip(texts, older, strict=True)
+    )
 
 
 def parse_objectives(texts: Iterable[str]) -> tuple[Objective, ...]:
@@ -154,7 +149,9 @@ def _parsed(text: str) -> Objective:
             f'"{text}" is not an objective\n'
             "  Write an operation or none for all together, a measure and a bound: runWorkflow p95 < 300ms"
         )
-    operation, written, unit = found["operation"] or ALL_OPERATIONS, found["measure"], found["unit"]
+    operation, written, unit = found["operation"] or "", found["measure"], found["unit"]
+    if not operation or operation.endswith(":"):  # of all, or of all in a stage or a scenario
+        operation = f"{operation} {ALL_OPERATIONS}".lstrip()
     measure = f"{written}_ms" if f"{written.removeprefix('service_')}_ms" in _TIMES else written
     is_time = measure.removeprefix("service_") in _TIMES
     if not is_time and measure not in _OTHERS:
@@ -242,21 +239,43 @@ def digits(number: float) -> int:
     return 0 if number >= 100 else 1 if number >= 10 else 2
 
 
-def refuse_unknown_operations(objectives: Iterable[Objective], known: Collection[str]) -> None:
-    """Raise ``UsageError`` for an objective of an unknown operation."""
+def refuse_unknown_operations(
+    objectives: Iterable[Objective], known: Collection[str], *, stages: Sequence[str] = ()
+) -> None:
+    """Raise ``UsageError`` for an objective of an unknown operation; ``stages`` are names, or empty."""
+    numbers = {name: number for number, name in enumerate(stages, 1) if name}
+    known = [*known, ALL_OPERATIONS]
     for each in objectives:
-        _, operation = stage_of(each.operation)
-        if not is_total(operation) and not fnmatch.filter(known, operation):
-            raise UsageError(f"objective of {each.operation}: {UnknownName('operation', operation, known)}")
+        _, operation = stage_of(each.operation, numbers)
+        label, _, rest = operation.partition(": ")
+        if not fnmatch.filter(known, operation):
+            is_of_stage = numbers and fnmatch.filter(known, rest)
+            unknown = (
+                UnknownName("stage", label, numbers)
+                if is_of_stage
+                else UnknownName("operation", operation, known)
+            )
+            raise UsageError(f"objective of {each.operation}: {unknown}")
 
 
-def refuse_unknown_stages(objectives: Iterable[Objective], stages: int) -> None:
-    """Raise ``UsageError`` for an objective of a stage that a load of so many does not have."""
+def refuse_unknown_stages(objectives: Iterable[Objective], stages: Sequence[str]) -> None:
+    """Raise ``UsageError`` for an objective of a stage that a load with these does not have."""
+    numbers, count = {name: number for number, name in enumerate(stages, 1) if name}, len(stages)
     for each in objectives:
-        number, _ = stage_of(each.operation)
-        if number is not None and not (stages > 1 and 1 <= number <= stages):
-            has = f"{stages} stages" if stages > 1 else "no stages"
+        number, _ = stage_of(each.operation, numbers)
+        if number is not None and not (count > 1 and 1 <= number <= count):
+            has = f"{count} stages" if count > 1 else "no stages"
             raise UsageError(f"objective of {each.operation}: the load has {has}\n  See --stages, --shape.")
+
+
+def refuse_stages(bounds: Iterable[Objective], stages: Sequence[str]) -> None:
+    """Raise ``UsageError`` for a bound of a stage: what ends a run is judged by its last ten seconds."""
+    for each in bounds:
+        if stage_of(each.operation, dict.fromkeys(stages, 0))[0] is not None:
+            raise UsageError(
+                f"--abort-on {each.operation}: the last ten seconds are judged, in any stage\n"
+                "  Leave the stage out."
+            )
 
 
 def judge_objectives(
@@ -267,16 +286,20 @@ def judge_objectives(
 ) -> tuple[JudgedObjective, ...]:
     """Judge objectives by what was measured; what was not measured at all misses its objective.
 
-    One for ``stage 2: getWhoami`` is judged by what was due in that stage.
+    One for ``stage 2: getWhoami``, or the name of that stage, is judged by what was due in it.
     """
-    in_stages = [each for stage in stages for each in stage.named]
-    return tuple(
-        _judged(objective, name, found)
-        for objective in objectives
-        for name, found in _meant_by(
-            objective, measured if stage_of(objective.operation)[0] is None else in_stages
-        )
-    )
+    numbers, by_number = {each.label: each.number for each in stages}, {each.number: each for each in stages}
+    judged: list[JudgedObjective] = []
+    for objective in objectives:
+        number, operation = stage_of(objective.operation, numbers)
+        stage = None if number is None else by_number.get(number)
+        if stage:
+            meant = replace(objective, operation=labelled(stage.label, operation))
+            found = _meant_by(meant, stage.named)
+        else:
+            found = _meant_by(objective, measured if number is None else ())
+        judged += (_judged(objective, name, each) for name, each in found)
+    return tuple(judged)
 
 
 def _meant_by(

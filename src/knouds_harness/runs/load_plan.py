@@ -14,6 +14,11 @@ class PlannedStage:
     duration_s: float
     start: float
     end: float
+    name: str = ""
+
+    def label(self, number: int) -> str:
+        """Return its name, or ``stage 2`` if it has none."""
+        return self.name or f"stage {number}"
 
     @property
     def level(self) -> str:

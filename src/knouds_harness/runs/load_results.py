@@ -232,6 +232,26 @@ def together(
     )
 
 
+def totals_of(
+    operations: Sequence[OperationLoad],
+    overall: Times,
+    overall_by_label: Mapping[str, Times],
+    *,
+    model: str = "open",
+) -> tuple[OperationLoad, ...]:
+    """Add up the operations of each label, such as those of a scenario, then all."""
+    by_label = (
+        together(
+            labelled(label, ALL_OPERATIONS),
+            [each for each in operations if each.operation.startswith(labelled(label, ""))],
+            times,
+            model=model,
+        )
+        for label, times in overall_by_label.items()
+    )
+    return (*by_label, together(ALL_OPERATIONS, operations, overall, model=model))
+
+
 @dataclass(frozen=True, kw_only=True)
 class StageLoad:
     """What was due in one stage of the plan, after the warm-up.
@@ -249,6 +269,10 @@ class StageLoad:
     custom_metrics: tuple[CustomMetric, ...] = ()
 
     @property
+    def label(self) -> str:
+        return self.plan.label(self.number)
+
+    @property
     def total(self) -> OperationLoad:
         return together(ALL_OPERATIONS, self.operations, self.overall)
 
@@ -257,21 +281,22 @@ class StageLoad:
         """Each operation, all together and metrics of one's own, under the names that objectives have."""
         operations = (*self.operations, self.total)
         return [
-            *(replace(each, operation=in_stage(self.number, each.operation)) for each in operations),
-            *(replace(each, name=in_stage(self.number, each.name)) for each in self.custom_metrics),
+            *(replace(each, operation=labelled(self.label, each.operation)) for each in operations),
+            *(replace(each, name=labelled(self.label, each.name)) for each in self.custom_metrics),
         ]
 
 
 _STAGE: Final = re.compile(r"stage (\d{1,4}): ", re.ASCII)
 
 
-def in_stage(number: int, operation: str) -> str:
-    """Return the name of an operation in one stage."""
-    return labelled(f"stage {number}", operation)
+def stage_of(name: str, numbers: Mapping[str, int]) -> tuple[int | None, str]:
+    """Return the number of the stage that a name is of, None for all, and the name without it.
 
-
-def stage_of(name: str) -> tuple[int | None, str]:
-    """Return the stage that a name is of, None for all, and the name without it."""
+    ``numbers`` are those of the stages by their names.
+    """
+    label, _, operation = name.partition(": ")
+    if operation and label in numbers:
+        return numbers[label], operation
     found = _STAGE.match(name)
     return (int(found[1]), name[found.end() :]) if found else (None, name)
 
@@ -330,21 +355,13 @@ class LoadResults:
     @property
     def total(self) -> OperationLoad:
         """All operations together: counts added up, and the times of ``overall``, as far as recorded."""
-        return together(ALL_OPERATIONS, self.operations, self.overall or NO_TIMES, model=self.plan.model)
+        return self.totals[-1]
 
     @property
     def totals(self) -> tuple[OperationLoad, ...]:
         """The operations of each label together, such as those of a scenario, then all."""
-        by_scenario = (
-            together(
-                labelled(name, ALL_OPERATIONS),
-                [each for each in self.operations if each.operation.startswith(labelled(name, ""))],
-                times,
-                model=self.plan.model,
-            )
-            for name, times in self.overall_by_label.items()
-        )
-        return (*by_scenario, self.total)
+        overall = self.overall or NO_TIMES
+        return totals_of(self.operations, overall, self.overall_by_label, model=self.plan.model)
 
     @property
     def verdict(self) -> LoadVerdict:

@@ -32,7 +32,7 @@ def test_missed_objective_ends_with_1_and_is_named_first(profile, runs, tmp_path
             (("nothing",), 'no scenario "nothing"'),
             (("reads", "--rate", "fast"), "not a valid float"),
             (("reads", "--duration", "5x"), "is not a time"),
-            (("reads", "--abort-on", "p98=3"), "p98: not a metric"),
+            (("reads", "--abort-on", "p98=3"), "p98 is not a metric"),
             (("reads", "--target", "nowhere"), 'no target "nowhere"'),
             (("reads", "--objectives", "nowhere.toml"), "nowhere.toml: cannot be read"),
             (("reads", "--", "--no-such-option"), "error: unrecognized arguments: --no-such-option\n"),

@@ -166,12 +166,46 @@ def test_invalid_think_time_is_refused(think, capsys):
 def test_stages_are_read_from_a_file(tmp_path):
     """One per line, with comments; workers get them as text, without the file."""
     path = tmp_path / "day.txt"
-    path.write_text("# an ordinary day\n30s:50/s  # up\n\n2m:50/s,\n30s:0/s\n", encoding="utf-8")
+    path.write_text("# an ordinary day\n30s:50/s  # up\n\nmid day=2m:50/s,\n30s:0/s\n", encoding="utf-8")
 
     found = parsed("--stages", str(path))
 
-    assert found.stages == "30s:50/s,2m:50/s,30s:0/s"
-    assert read_options(found).load_shape.duration_s == 180
+    assert found.stages == "30s:50/s,mid day=2m:50/s,30s:0/s"
+    shape = read_options(found).load_shape
+    assert shape.duration_s == 180
+    assert [each.name for each in shape.scaled(0.5).stages] == ["", "mid day", ""]
+
+
+@pytest.mark.parametrize(
+    ("shape", "names"),
+    [
+        (("ramp",), [""]),
+        (("steps", "--steps", "3"), ["step 1", "step 2", "step 3"]),
+        (("spike",), ["base", "spike", "recovery"]),
+        (("soak",), ["ramp", "hold"]),
+    ],
+)
+def test_stages_of_a_shape_have_names(shape, names):
+    options = read_options(parsed("--rate", "50", "--shape", *shape))
+
+    assert [each.name for each in options.load_shape.stages] == names
+
+
+@pytest.mark.parametrize(
+    ("stages", "says"),
+    [
+        ("a=30s:5/s,a=30s:9/s", "two stages are called a"),
+        ("stage 2=30s:5/s", "'stage 2' is not a name of a stage"),
+        ("=30s:5/s", "'' is not a name of a stage"),
+        ("*=30s:5/s", "'*' is not a name of a stage"),
+        ("hold=30s", "'hold=30s' is not a stage"),
+    ],
+)
+def test_stage_with_an_unusable_name_is_refused(stages, says, capsys):
+    with pytest.raises(SystemExit):
+        parsed("--stages", stages)
+
+    assert says in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

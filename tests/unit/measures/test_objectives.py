@@ -14,6 +14,7 @@ from knouds_harness.measures.objectives import (
     load_objectives,
     parse_bounds,
     parse_objectives,
+    refuse_stages,
     refuse_unknown_operations,
     refuse_unknown_stages,
     with_stated,
@@ -171,7 +172,31 @@ def test_bound_in_a_file_may_be_written_as_on_the_command_line(tmp_path):
     assert load_objectives(path, "reads") == parse_objectives(written)
 
 
-@pytest.mark.parametrize(("stages", "has"), [(1, "no stages"), (3, "3 stages")])
+def test_objective_of_a_stage_goes_by_its_name_or_its_number():
+    plan = PlannedStage(duration_s=10.0, start=0.0, end=50.0, name="hold")
+    custom = (CustomMetric(name="hits", count=7, per_s=0.7),)
+    stage = StageLoad(
+        number=2, to_s=20.0, plan=plan, operations=(measured(),), overall=times(9.0), custom_metrics=custom
+    )
+    texts = ["hold: getWhoami p99 < 6ms", "stage 2: * p99 < 6ms", "hold: hits count > 8", "ramp: * p99 < 6ms"]
+    wanted = parse_objectives([*texts, "ramp: getWhoami p99 < 6ms"])
+
+    judged = judge_objectives(wanted, [measured(p99_ms=7.0)], stages=[stage])
+
+    assert [(each.operation, each.observed, each.is_met) for each in judged] == [
+        ("hold: getWhoami", 5.0, True),
+        ("hold: getWhoami", 5.0, True),
+        ("hold: hits", 7.0, False),
+        ("ramp: getWhoami", None, False),
+    ]
+    refuse_unknown_stages(wanted[:3], ["ramp", "hold"])
+    refuse_unknown_operations([wanted[0], wanted[1], wanted[3]], ["getWhoami"], stages=["ramp", "hold", ""])
+    for text in ("holt: getWhoami p99 < 6ms", "holt: p99 < 6ms"):
+        with pytest.raises(UsageError, match=r'no stage "holt" .* Did you mean "hold"'):
+            refuse_unknown_operations(parse_objectives([text]), ["getWhoami"], stages=["", "hold"])
+
+
+@pytest.mark.parametrize(("stages", "has"), [([""], "no stages"), (["", "hold", ""], "3 stages")])
 def test_objective_of_a_stage_that_the_load_lacks_is_refused(stages, has):
     wanted = parse_objectives(["stage 4: * p99 < 6ms"])
 
@@ -244,6 +269,7 @@ def test_broken_file_is_explained(tmp_path, content, says):
         ("throttled_rate <= 0.2", ALL_OPERATIONS, "throttled_rate", 0.2),
         ("requests_per_s > 100/s", ALL_OPERATIONS, "requests_per_s", 100),
         (" max < 2s ", ALL_OPERATIONS, "max_ms", 2000),
+        ("hold: max < 2s", f"hold: {ALL_OPERATIONS}", "max_ms", 2000),
     ],
 )
 def test_written_objective_is_read(text, operation, measure, bound):
@@ -270,6 +296,21 @@ def test_written_objective_is_read(text, operation, measure, bound):
 def test_invalid_objective_is_refused(text, says):
     with pytest.raises(UsageError, match=re.escape(says)):
         parse_objectives([text])
+
+
+def test_bound_that_ends_a_run_is_written_as_an_objective():
+    """Older commands have another syntax, which is for each operation."""
+    older = parse_bounds(["error_rate=0.2", "p99_ms=5000", "requests_per_s=10"])
+
+    assert older == parse_objectives(["* error_rate < 20%", "* p99 < 5s", "* requests_per_s > 10"])
+    assert parse_bounds(["p99 < 5s"]) == parse_objectives(["p99 < 5s"])
+
+
+@pytest.mark.parametrize("text", ["hold: p99 < 5s", "hold: * p99 < 5s", "stage 2: * p99 < 5s"])
+def test_bound_of_a_stage_ends_no_run(text):
+    """It is judged by the last ten seconds."""
+    with pytest.raises(UsageError, match="the last ten seconds are judged"):
+        refuse_stages(parse_bounds([text]), ["", "hold"])
 
 
 def test_objective_without_an_operation_is_over_all_operations():

@@ -1,13 +1,14 @@
 """When requests arrive in the open model: a schedule that no response can move.
 
-Also parses ``--stages``: levels over time as text, ``30s:50/s,2m:200/s,30s:0/s``, or a file of them.
+Also parses ``--stages``: levels over time as text, ``ramp=30s:50/s,2m:200/s,30s:0/s``, or a file of them.
 """
 
 import math
 import random
+import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, count
 from pathlib import Path
@@ -26,6 +27,8 @@ _PER_S: Final = "/s"
 _MOST_STAGES: Final = 1_000
 _FILE_SUFFIX: Final = ".txt"
 _MOST_BYTES: Final = 100_000
+_NAME: Final = re.compile(r"(?!stage \d)[^\W\d_][\w .-]{0,39}")
+"""Of a stage; those that have none are called by their number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +38,7 @@ class Stage:
     duration_s: float
     start: float
     end: float
+    name: str = ""
 
     @property
     def area(self) -> float:
@@ -74,22 +78,29 @@ class Shape:
         """
         match kind:
             case "constant":
-                pieces = [(1.0, level, level)]
+                pieces = [("", 1.0, level, level)]
             case "ramp":
-                pieces = [(1.0, base or 0.0, level)]
+                pieces = [("", 1.0, base or 0.0, level)]
             case "steps":
                 heights = [level * number / steps for number in range(1, steps + 1)]
-                pieces = [(1 / steps, height, height) for height in heights]
+                pieces = [(f"step {at}", 1 / steps, height, height) for at, height in enumerate(heights, 1)]
             case "spike":
                 low = level / 10 if base is None else base
                 around = (1 - _SPIKE_PART) / 2
-                pieces = [(around, low, low), (_SPIKE_PART, level, level), (around, low, low)]
+                pieces = [
+                    ("base", around, low, low),
+                    ("spike", _SPIKE_PART, level, level),
+                    ("recovery", around, low, low),
+                ]
             case "soak":
-                pieces = [(_SOAK_RAMP, 0.0, level), (1 - _SOAK_RAMP, level, level)]
+                pieces = [("ramp", _SOAK_RAMP, 0.0, level), ("hold", 1 - _SOAK_RAMP, level, level)]
             case _:
                 raise ValueError(f"{kind} is not a shape; the shapes are {', '.join(KINDS)}")
         return cls(
-            tuple(Stage(duration_s=part * duration_s, start=start, end=end) for part, start, end in pieces)
+            tuple(
+                Stage(name=name, duration_s=part * duration_s, start=start, end=end)
+                for name, part, start, end in pieces
+            )
         )
 
     @cached_property
@@ -115,10 +126,7 @@ class Shape:
         return self.stages[index].level(at_s - _before(self._ends_s, index))
 
     def scaled(self, share: float) -> Self:
-        stages = (
-            Stage(duration_s=each.duration_s, start=each.start * share, end=each.end * share)
-            for each in self.stages
-        )
+        stages = (replace(each, start=each.start * share, end=each.end * share) for each in self.stages)
         return type(self)(tuple(stages))
 
     def area(self, from_s: float, until_s: float) -> float:
@@ -203,13 +211,16 @@ class WrittenStages:
 
 
 def parse_stages(text: str) -> WrittenStages:
-    """Parse stages: how long each lasts, and the level that it reaches in a straight line."""
+    """Parse stages: the name, how long each lasts, and the level that it reaches in a straight line."""
     stages: list[Stage] = []
     units = set()
     for part in text.split(","):
-        duration_s, end, is_rate = _stage(part.strip())
+        name, duration_s, end, is_rate = _stage(part.strip())
+        if name and any(each.name == name for each in stages):
+            raise ValueError(f"two stages are called {name}; give each a name of its own, or none")
         units.add(is_rate)
-        stages.append(Stage(duration_s=duration_s, start=stages[-1].end if stages else 0.0, end=end))
+        start = stages[-1].end if stages else 0.0
+        stages.append(Stage(name=name, duration_s=duration_s, start=start, end=end))
     if len(units) > 1:
         raise ValueError("some levels are rates (50/s) and some are users (50); write all in one unit")
     if len(stages) > _MOST_STAGES:
@@ -217,9 +228,15 @@ def parse_stages(text: str) -> WrittenStages:
     return WrittenStages(shape=Shape(tuple(stages)), is_rate=units == {True})
 
 
-def _stage(part: str) -> tuple[float, float, bool]:
-    """Parse a stage: its length in seconds, the level that it reaches, and whether that is a rate."""
-    time, _, level = part.partition(":")
+def _stage(part: str) -> tuple[str, float, float, bool]:
+    """Parse a stage: its name, length in seconds, the level that it reaches, and whether that is a rate."""
+    name, is_named, written = part.rpartition("=")
+    if is_named and not _NAME.fullmatch(name):
+        raise ValueError(
+            f"{name!r} is not a name of a stage; write 40 letters, digits, spaces, _, - and . at most, begin "
+            "with a letter, and leave stage 1 and so on to numbers"
+        )
+    time, _, level = written.partition(":")
     try:
         duration_s = Timespan().convert(time, None, None)
         end = float(level.removesuffix(_PER_S))
@@ -227,7 +244,7 @@ def _stage(part: str) -> tuple[float, float, bool]:
         end = math.nan
     if not 0 <= end < math.inf:
         raise ValueError(f"{part!r} is not a stage; write 30s:50/s, or 30s:50 for users")
-    return duration_s, end, level.endswith(_PER_S)
+    return name, duration_s, end, level.endswith(_PER_S)
 
 
 def stages_of_file(path: Path) -> str:

@@ -29,7 +29,7 @@ from knouds_harness.measures.steadiness import Steadiness
 from knouds_harness.runs.custom_metrics import TIME, CustomMetric
 from knouds_harness.runs.load_plan import PlannedStage
 from knouds_harness.runs.load_record import spread_text
-from knouds_harness.runs.load_results import StageLoad, in_stage
+from knouds_harness.runs.load_results import StageLoad
 from knouds_harness.runs.operation_load import (
     ALL_OPERATIONS,
     RECORDED_PERCENTS,
@@ -205,16 +205,19 @@ class RunMetrics:
         return times(self.measured.ok())
 
     def overall_by_label(self) -> dict[str, Times]:
-        requested = (each.operation for each in self.measured.histograms if each.measure == RESPONSE)
-        labels = labels_in(requested)
-        return {each: times(self.measured.ok(prefix=labelled(each, ""))) for each in labels}
+        return overall_by_label(self.measured)
 
-    def ok_times_by_stage(self) -> list[OkTimes]:
+    def ok_times_by_stage(self, planned: Sequence[PlannedStage]) -> list[OkTimes]:
         return [
-            replace(each, operation=in_stage(number, each.operation))
+            replace(each, operation=labelled(planned[number - 1].label(number), each.operation))
             for number, counted in self._by_stage.items()
             for each in ok_times(counted)
         ]
+
+
+def overall_by_label(counted: Second) -> dict[str, Times]:
+    requested = (each.operation for each in counted.histograms if each.measure == RESPONSE)
+    return {each: times(counted.ok(prefix=labelled(each, ""))) for each in labels_in(requested)}
 
 
 def ok_times(counted: Second) -> list[OkTimes]:

@@ -186,7 +186,7 @@ class LeadingRun:
         if self._record:
             self._record.add_second(second, rows)
         if missed := self._results.missed_bound():
-            self.stop(f"Ended early: {missed}.", ExitCode.BREACH)
+            self.stop(f"Ended early by --abort-on: {missed}.", ExitCode.BREACH)
         if time.monotonic() - self._written_s > _CHECKPOINT_EVERY_S:
             self.checkpoint()
 

@@ -25,6 +25,7 @@ from knouds_harness.load.workload.workload import rates_of
 from knouds_harness.measures.delay import Delay
 from knouds_harness.measures.objectives import (
     Objective,
+    describe,
     judge_objectives,
     load_objectives,
     observed,
@@ -84,7 +85,7 @@ class RunResults:
         if missed is None:
             return None
         self._aborted_for = replace(missed, ended_run=True)
-        return f"{missed.operation} missed --abort-on {missed.measure}={missed.bound:g}"
+        return describe(self._aborted_for)
 
     def so_far(self) -> LoadResults:
         options, metrics, verification = self._options, self._metrics, self.verification
@@ -124,7 +125,7 @@ class RunResults:
             note="\n".join(self.notes),
         )
         judged = judge_objectives(self._objectives, results.measured, stages=results.stages)
-        ok += metrics.ok_times_by_stage()
+        ok += metrics.ok_times_by_stage(plan.stages)
         judged = with_doubts(judged, results.validity, ok=ok, delay=delay)
         return self._redactor.safe(replace(results, objectives=(*self._aborted(results), *judged)))
 
@@ -146,7 +147,7 @@ class RunResults:
             model="closed" if options.rate is None else "open",
             spacing=options.spacing,
             stages=tuple(
-                PlannedStage(duration_s=each.duration_s, start=each.start, end=each.end)
+                PlannedStage(duration_s=each.duration_s, start=each.start, end=each.end, name=each.name)
                 for each in options.load_shape.stages
             ),
             duration_s=options.load_shape.duration_s,

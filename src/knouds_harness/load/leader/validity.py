@@ -8,12 +8,25 @@ from itertools import chain
 from typing import Final
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.load.collection.metrics import RECENT_S, RunMetrics, operations_of, times
+from knouds_harness.load.collection.metrics import (
+    RECENT_S,
+    RunMetrics,
+    operations_of,
+    overall_by_label,
+    times,
+)
 from knouds_harness.load.leader.workers import Health
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.measures.delay import Delay, OkTimes, remedy
 from knouds_harness.measures.objectives import Objective, describe, is_least, judge_objectives
-from knouds_harness.runs.load_results import Doubt, JudgedObjective, LoadResults, LoadVerdict, Validity
+from knouds_harness.runs.load_results import (
+    Doubt,
+    JudgedObjective,
+    LoadResults,
+    LoadVerdict,
+    Validity,
+    totals_of,
+)
 
 MOST_DROPPED_SHARE: Final = 0.001
 MOST_UNSENT_SHARE: Final = 0.01
@@ -152,7 +165,11 @@ def missed_bound(bounds: Sequence[Objective], metrics: RunMetrics) -> JudgedObje
     """Return the first ``--abort-on`` bound missed over the last ten seconds; None before so many."""
     if not bounds or metrics.measured_for_s() <= RECENT_S:
         return None
-    judged = judge_objectives(bounds, operations_of(metrics.recent(RECENT_S), RECENT_S))
+    recent = metrics.recent(RECENT_S)
+    operations = operations_of(recent, RECENT_S)
+    totals = totals_of(operations, times(recent.ok()), overall_by_label(recent))
+    custom = metrics.custom_metrics(recent, RECENT_S)
+    judged = judge_objectives(bounds, [*operations, *totals, *custom])
     return next((each for each in judged if not each.is_met and each.observed is not None), None)
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Final
@@ -20,7 +20,7 @@ from knouds_harness.reporting.comparison.tolerances import (
     THROTTLED,
     Tolerances,
 )
-from knouds_harness.runs.load_results import JudgedObjective
+from knouds_harness.runs.load_results import JudgedObjective, stage_of
 from knouds_harness.runs.operation_load import PERCENTILES
 
 CONFIDENCE: Final = 0.99
@@ -252,7 +252,9 @@ def _missed(
 ) -> Iterator[JudgedObjective]:
     if not candidate:
         return
-    wanted = with_stated((*added, *(load_objectives(objectives, scenario) if objectives else ())))
+    given = with_stated((*added, *(load_objectives(objectives, scenario) if objectives else ())))
+    stages = {each.label(number): number for number, each in enumerate(candidate[0].plan.stages, 1)}
+    wanted = [each for each in given if stage_of(each.operation, stages)[0] is None]  # load judges the others
     judged = [judge_objectives(wanted, each.measured) for each in candidate]
     every = {(each.operation, each.measure, each.bound) for run in judged for each in run}
     for kind in sorted(every):
@@ -280,7 +282,7 @@ def _notes(baseline: Sequence[LoadFigures], candidate: Sequence[LoadFigures]) ->
 
 
 _ALIKE: Final[Mapping[str, Callable[[LoadFigures], object]]] = {
-    "the load over time": lambda run: run.plan.stages,
+    "the load over time": lambda run: [replace(each, name="") for each in run.plan.stages],
     "the rates of the scenarios": lambda run: run.plan.rates,
     "the warm-up": lambda run: run.plan.warm_up_s,
     "the number of users": lambda run: run.plan.users,

@@ -311,7 +311,9 @@ def _plan(load: LoadResults) -> list[tuple[str, Words]]:
     shape = f"{plan.users} users at most"
     if plan.model == "open":
         shape = f"{plan.spacing} spacing of tasks, at most {plan.users} in flight"
-    stages = ", then ".join(f"{each.level} for {each.duration_s:g} s" for each in plan.stages)
+    stages = ", then ".join(
+        f"{each.level} for {each.duration_s:g} s{each.name and f' ({each.name})'}" for each in plan.stages
+    )
     generator = f"{made_by.python} ({made_by.build}), {made_by.cores} cores, {made_by.platform}"
     checked = f"{100 * plan.verified_share:g} %" if plan.verified_share else "a sample"
     timer = f", timer: {made_by.timer}" if made_by.timer else ""

@@ -210,7 +210,7 @@ def stage_table(load: LoadResults) -> Table:
     figures = [each for each in time_columns() if each.is_in_text]
     rows = [
         (
-            f"stage {each.number}",
+            each.label,
             f"{each.to_s - each.plan.duration_s:g} to {each.to_s:g}",
             each.plan.level + ("/s" if load.plan.model == "open" else " users"),
             *_cells(counts, each.total),

@@ -13,7 +13,7 @@ from knouds_harness.load.leader import leading_run
 from knouds_harness.load.leader.leading_run import LeadingRun
 from knouds_harness.load.workload.preflight import LoadSetup
 from knouds_harness.measures.histograms import Histogram
-from knouds_harness.runs.operation_load import TASK, RequestStatus
+from knouds_harness.runs.operation_load import ALL_OPERATIONS, TASK, RequestStatus
 from knouds_harness.runs.record import read_run
 from knouds_harness.targets.profile import Target
 
@@ -167,8 +167,17 @@ def test_run_concludes_once(leading, environment):
     assert environment.process_exit_code is None
 
 
-def test_missed_bound_ends_the_run(leading, environment):
-    run = leading("--abort-on", "error_rate=0.1")
+@pytest.mark.parametrize(
+    ("bound", "operation"),
+    [
+        ("error_rate=0.1", "getWhoami"),
+        ("error_rate < 10%", ALL_OPERATIONS),
+        ("* error_rate < 0.1", "getWhoami"),
+    ],
+)
+def test_missed_bound_ends_the_run(leading, environment, bound, operation):
+    """As objectives are written; without an operation it is for all together."""
+    run = leading("--abort-on", bound)
     run.begin(START_UNIX_S)
 
     for at_s in range(10):
@@ -176,7 +185,8 @@ def test_missed_bound_ends_the_run(leading, environment):
     run.conclude()
 
     assert environment.process_exit_code == ExitCode.BREACH
-    assert run.results().note == "Ended early: getWhoami missed --abort-on error_rate=0.1."
+    says = f"Ended early by --abort-on: {operation} error rate 50.00% over ten seconds, at most 10.00%."
+    assert run.results().note == says
     assert run.results().objectives[0].observed_in_all == 0.5
 
 

@@ -72,16 +72,17 @@ def test_run_without_a_success_of_an_operation_is_red(tmp_path, operations, titl
     assert first.startswith(f"{title}  {reason}")
 
 
-def test_stages_have_a_table(tmp_path):
-    plan = PlannedStage(duration_s=5.0, start=0.0, end=50.0)
+@pytest.mark.parametrize(("name", "shown"), [("", "stage 2"), ("hold", "hold")])
+def test_stages_have_a_table(tmp_path, name, shown):
+    plan = PlannedStage(duration_s=5.0, start=0.0, end=50.0, name=name)
     stage = StageLoad(number=2, to_s=10.0, plan=plan, operations=(operation(),), overall=times(2.0, 9.0))
     folder = load_run(tmp_path, {"getWhoami": SECONDS}, stages=(stage,))
 
-    line = next(line for line in printed(folder, width=200).splitlines() if "stage 2" in line)
+    line = next(line for line in printed(folder, width=200).splitlines() if shown in line)
 
-    assert " ".join(line.split()).startswith("stage 2 5 to 10 0 to 50/s 100 10.0 0.00% 2.00 ms")
+    assert " ".join(line.split()).startswith(f"{shown} 5 to 10 0 to 50/s 100 10.0 0.00% 2.00 ms")
     for report in ("report.html", "report.md"):
-        assert "stage 2" in (folder / report).read_text()
+        assert shown in (folder / report).read_text()
 
 
 def test_metrics_of_ones_own_have_a_table(tmp_path):
