@@ -150,10 +150,11 @@ def examine(target_name: str, *, yes_production: bool) -> Diagnosis:
                 can_receive=can_receive,
                 most_credits=Spending.of(possible, target, price, limit_credits=math.inf).cost_credits,
                 values=values_words(target),
-                time=_time_words(
+                time=check_time_words(
                     statistics.median(each.elapsed_ms for each in checked.exchanges or [contact]),
-                    target,
+                    target.limits.concurrency,
                     share=len(possible) / len(suite),
+                    fills_window=CONTROL.find(target) is None and FILLABLE_WINDOW.missing(target) is None,
                 ),
                 unpaid=len(paid.unpaid),
                 unread=tuple(_unread(client)),
@@ -327,6 +328,7 @@ _OVERLAPPING: Final = 5_000
 _OF_THIS_MACHINE_S: Final = 20.0
 _FILLING_S: Final = 80.0
 """How long it takes at least to fill a window of 60 s, beside everything else."""
+_MOST_AT_ONCE: Final = 32
 _S_PER_MINUTE: Final = 60
 
 
@@ -346,12 +348,18 @@ def check_time_s(latency_ms: float, at_once: int, *, share: float = 1.0, fills_w
     return max(share * (waits_s + _OF_THIS_MACHINE_S), _FILLING_S if fills_window else 0.0)
 
 
-def _time_words(latency_ms: float, target: Target, *, share: float) -> str:
-    fills_window = CONTROL.find(target) is None and FILLABLE_WINDOW.missing(target) is None
-    seconds = check_time_s(latency_ms, target.limits.concurrency, share=share, fills_window=fills_window)
+def check_time_words(latency_ms: float, at_once: int, *, share: float, fills_window: bool) -> str:
+    """Say how long a full check likely takes, and with which concurrency it would take half."""
+
+    def time_s(number: int) -> float:
+        return check_time_s(latency_ms, number, share=share, fills_window=fills_window)
+
+    best = next((n for n in range(at_once, _MOST_AT_ONCE) if time_s(n) <= time_s(at_once) / 2), _MOST_AT_ONCE)
+    now, then = _duration(time_s(at_once)), _duration(time_s(best))
+    words = f"At {latency_ms:.0f} ms for an answer, a full check takes about {now}"
+    return f"{words}." if now == then else f"{words}; with limits.concurrency = {best}, {then}."
+
+
+def _duration(seconds: float) -> str:
     minutes = math.ceil(seconds / _S_PER_MINUTE)
-    duration = f"{math.ceil(seconds / 10) * 10} s" if seconds < 2 * _S_PER_MINUTE else f"{minutes} min"
-    return (
-        f"At {latency_ms:.0f} ms for an answer, a full check takes about {duration} with "
-        f"limits.concurrency = {target.limits.concurrency}."
-    )
+    return f"{math.ceil(seconds / 10) * 10} s" if seconds < 2 * _S_PER_MINUTE else f"{minutes} min"

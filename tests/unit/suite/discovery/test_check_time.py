@@ -2,7 +2,7 @@
 
 import pytest
 
-from knouds_harness.suite.discovery.doctor import check_time_s
+from knouds_harness.suite.discovery.doctor import check_time_s, check_time_words
 
 
 @pytest.mark.parametrize(
@@ -15,3 +15,14 @@ def test_time_follows_from_latency_and_requests_in_flight(latency_ms, at_once, f
 
 def test_few_possible_tests_take_less():
     assert check_time_s(50, 4, share=0.5) == check_time_s(50, 4) / 2
+
+
+def test_least_concurrency_that_halves_the_time_is_named():
+    words = check_time_words(50, 1, share=1, fills_window=False)
+
+    halving = int(words.split("limits.concurrency = ")[1].split(",")[0])
+    assert check_time_s(50, halving) <= check_time_s(50, 1) / 2 < check_time_s(50, halving - 1)
+
+
+def test_no_concurrency_shortens_the_filling_of_a_window():
+    assert check_time_words(1, 4, share=1, fills_window=True).endswith("takes about 80 s.")
