@@ -33,15 +33,6 @@ WHOLE = [row(3, status="failed"), row(2, workflowSlug="harbour-hd"), row(1, mode
 
 
 @pytest.mark.parametrize(
-    ("source", "facts"),
-    [("api-slim", set()), ("api-batch", set()), ("api", set()), ("canvas", {"usage.no-canvas-rows"})],
-)
-def test_usage_shows_no_canvas_rows(source, facts):
-    """A source that begins like the API's is not canvas; which sources exist is another fact."""
-    assert broken(usage.no_canvas_rows, page(row(1, source=source))) == facts
-
-
-@pytest.mark.parametrize(
     ("answer", "after", "facts"),
     [
         (page(WHOLE[1]), WHOLE, set()),
