@@ -22,12 +22,11 @@ from locust.user.task import LOCUST_STATE_STOPPING, TaskSet
 
 from knouds_harness.load.arrivals.schedule import ArrivalSchedule, Share
 from knouds_harness.load.arrivals.timers import Timer, new_timer
-from knouds_harness.load.collection.seconds import now_unix_s
+from knouds_harness.load.collection.seconds import ROUNDING_S, now_unix_s
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.users import KnoudsUser
 
 _AT_ONCE: Final = 16
-_ROUNDING_S: Final = 1e-4
 _SPREAD_S: Final = 2.0
 _BETWEEN_TICKS_S: Final = 1.0
 """How long Locust sleeps between ticks of a shape."""
@@ -58,7 +57,7 @@ class Arrivals:
         self, at_s: float, share: Share, *, counted_from_s: float = 0.0, timer: Timer | None = None
     ) -> None:
         """Hand over a share of the schedule, which starts at this time of ``time.perf_counter``."""
-        self._start_s, self._counted_from_s = at_s, at_s + counted_from_s - _ROUNDING_S
+        self._start_s, self._counted_from_s = at_s, at_s + counted_from_s - ROUNDING_S
         instants = self.schedule.instants(share)
         self._instants = chain.from_iterable(iter(lambda: [*islice(instants, _AT_ONCE)], []))
         self._timer = timer or new_timer()

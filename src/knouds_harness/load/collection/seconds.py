@@ -46,13 +46,17 @@ ROWS: Final = "knouds-rows"
 HAND_OVER_EVERY_S: Final = 0.1
 _WORKERS_LAG_S: Final = 1.5
 """Time after which workers have handed over what ended in a second."""
-_ROUNDING_S: Final = 1e-4
-"""Clocks are converted with this error at most."""
+ROUNDING_S: Final = 2e-6
+"""Times since the epoch are rounded by this at most, when clocks are converted."""
 
 
 def now_unix_s() -> float:
     """Return seconds since the epoch: the system's clock as the process started, a monotonic one since."""
     return _EPOCH_S + time.monotonic()
+
+
+REQUESTS_EPOCH_S: Final = now_unix_s() - time.perf_counter()
+"""When the clock of requests began; read once, so that no request changes sides at the edge of a window."""
 
 
 class SeriesKey(NamedTuple):
@@ -199,7 +203,7 @@ class SecondsCounter:
         return [self._seconds.pop(key) for key in ready]
 
     def _second(self, ended_unix_s: float, took_s: float, *, is_measured: bool | None = None) -> Second:
-        due_unix_s = ended_unix_s - took_s + _ROUNDING_S
+        due_unix_s = ended_unix_s - took_s + ROUNDING_S
         if is_measured is None:
             is_measured = due_unix_s >= self.measured_from_unix_s
         number = max(int(ended_unix_s - self._offset_s), self._first)  # clocks are converted with an error
@@ -288,7 +292,7 @@ class SecondsCollector:
         gevent.spawn(self._hand_over_regularly)
 
     def hand_over(self) -> None:
-        rows, epoch_s = self.recorder.take(), now_unix_s() - time.perf_counter()
+        rows, epoch_s = self.recorder.take(), REQUESTS_EPOCH_S
         if isinstance(self._runner, WorkerRunner):
             self._runner.send_message(ROWS, {"rows": rows, "epoch_s": epoch_s, **self._extras()})
         else:

@@ -29,7 +29,7 @@ from knouds_harness.load.client.http_client import tls_context
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.collection.cycles import CYCLE
 from knouds_harness.load.collection.metrics import SERVER, measured_from_unix_s
-from knouds_harness.load.collection.seconds import SecondsCollector, now_unix_s
+from knouds_harness.load.collection.seconds import REQUESTS_EPOCH_S, SecondsCollector, now_unix_s
 from knouds_harness.load.generator.loop_monitor import LoopMonitor
 from knouds_harness.load.generator.task_errors import TaskErrors
 from knouds_harness.load.invariants.verification import OBSERVED, verified_share
@@ -171,7 +171,7 @@ class GeneratingRun:
             self.input_turns.take_share(share)
         counted_from_s = measured_from_unix_s(start_unix_s, self.options.warm_up_s) - start_unix_s
         for arrivals in self._arrivals.values():
-            arrivals.begin(time.perf_counter() + delay_s, share, counted_from_s=counted_from_s)
+            arrivals.begin(start_unix_s - REQUESTS_EPOCH_S, share, counted_from_s=counted_from_s)
         if self.options.pin and (core := core_of(share)) is not None:
             os.sched_setaffinity(0, {core})
         if self._limits:

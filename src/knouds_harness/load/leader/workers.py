@@ -13,7 +13,7 @@ from locust.runners import MasterRunner
 
 from knouds_harness.errors import ExitCode, GuardStop
 from knouds_harness.load import messages
-from knouds_harness.load.collection.seconds import now_unix_s
+from knouds_harness.load.collection.seconds import ROUNDING_S, now_unix_s
 from knouds_harness.load.messages import FinalReports
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.targets.budget import Budget, credits_of
@@ -100,7 +100,7 @@ class _Worker:
         is_first = self.heard_unix_s is None
         self.clock_error_s = error_s if is_first else min(error_s, self.clock_error_s, key=abs)
         self.heard_unix_s = now_s
-        from_s, until_s = (each_unix_s - epoch_s - 1e-4 for each_unix_s in measured)
+        from_s, until_s = (each_unix_s - epoch_s - ROUNDING_S for each_unix_s in measured)
         for _, _, _, response_ms, service_ms, ended_s, *_ in rows:
             if (
                 response_ms is not None

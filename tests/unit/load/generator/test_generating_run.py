@@ -20,6 +20,7 @@ from knouds_harness.load import messages
 from knouds_harness.load.arrivals.arrival_user import ArrivalUser
 from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.collection.metrics import SERVER
+from knouds_harness.load.collection.rows import RequestRow
 from knouds_harness.load.collection.seconds import ROWS, now_unix_s
 from knouds_harness.load.generator import generating_run
 from knouds_harness.load.generator.generating_run import GeneratingRun, core_of
@@ -223,6 +224,27 @@ def test_process_serves_the_arrivals_of_its_share_alone(here, there):
             gevent.sleep(0.01)
     hand_over(sender, run)
     assert (run.health().dropped, run.health().timer) == (10, arrivals.timer)
+
+
+def test_request_that_is_due_just_before_the_measured_time_is_warm_up(here, there):
+    """At 20,000 per second too; clocks are not read twice, between which this process may stand still."""
+    plan = ("--rate", "20000", "--duration", "10m", "--warm-up", "2")
+    run, sender = leading(here, *plan), generating(there, *plan)
+    start_unix_s = now_unix_s()
+    run.metrics.begin(start_unix_s)
+    run.seconds.counter.begin(start_unix_s, run.metrics.measured_from_unix_s)
+    sender.take_share(start_unix_s, Share())
+    edge_s = arrivals_of(sender)._start_s + 2  # noqa: SLF001 - what requests are due by
+
+    for number in range(-100, 100):
+        ended_s = edge_s + number / 20_000 + 1e-3
+        row = RequestRow("getWhoami", "GET", "ok", 1.0, 1.0, ended_s, None, None, 0, None, None)
+        sender.seconds.recorder._requests.append(row)  # noqa: SLF001 - as if it had been sent then
+        hand_over(sender, run)
+
+    parts = run.seconds.counter.take()
+    assert sum(each.requests() for each in parts) == 200
+    assert sum(each.requests() for each in parts if each.is_measured) == 100
 
 
 def test_scenarios_with_rates_have_arrivals_of_their_own(here):
