@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Final, NamedTuple
@@ -96,6 +96,7 @@ class RateLimits:
         self._is_alone = is_alone
         self._windows: defaultdict[LimitedRoute, dict[int, ObservedWindow]] = defaultdict(dict)
         self._room_left = _MOST_FOLLOWED
+        self._is_full = False
         self._unknown: Counter[LimitedRoute] = Counter()
         """How many requests may have counted in a window without a response that says so."""
         self._wait_until: dict[LimitedRoute, tuple[int, float]] = {}
@@ -175,7 +176,17 @@ class RateLimits:
             windows[reset_unix_s] = window
             for past in [*windows.values()][-1 - _WINDOWS_KEPT : -_WINDOWS_KEPT]:
                 past.seen.clear()
+        else:
+            self._is_full = True
         return window
+
+    def gaps(self) -> Iterator[str]:
+        """Yield what is not judged, or not recorded, of a run with very many windows."""
+        count = sum(map(len, self._windows.values()))
+        if count > _MOST_WINDOWS:
+            yield f"Of {count:,} judged windows of rate limits, the first {_MOST_WINDOWS:,} are shown."
+        if self._is_full:
+            yield f"Windows of rate limits after the first {count:,} were not judged."
 
     def windows(self) -> tuple[LimitWindow, ...]:
         """Return the windows of each route in order of time; of a long run, the first two thousand."""

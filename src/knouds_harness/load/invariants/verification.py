@@ -127,6 +127,7 @@ class LoadVerification:
                 f"Reads of {self._undecided} workflows were not compared with what was written: "
                 "it took too long."
             )
+        yield from self._limits.gaps()
         if self._audit is None:
             return
         if at_once:
