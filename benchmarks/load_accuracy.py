@@ -3,8 +3,8 @@
 Everything runs as a user starts it: ``knouds-harness load`` on a server of its own process
 (``reference_server.py``), which logs when it sent each answer, on the clock that the generator reads too.
 Requests come at even intervals and in order, so it is known when each was due, whatever the generator made of
-it; on a server that stands still, which takes what waited in any order, each says it. Beside it, h2load loads
-the same server at the same rate, and is held against the server's log in the same way.
+it; on a server that stands still, which takes what waited in any order, each says it. ``--beside h2load``
+loads the same server with that too, at the same rate, and holds it against the server's log in the same way.
 
 Run it on an idle machine of two cores.
 """
@@ -78,30 +78,33 @@ def main() -> None:
     parser.add_argument("--rates", type=int, nargs="+", default=[100, 500, 2000])
     parser.add_argument("--servers", nargs="+", choices=SERVERS, default=list(SERVERS), metavar="NAME")
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--beside", action="store_true", help="measure h2load too")
+    parser.add_argument("--beside", choices=["h2load"], help="another generator to measure too")
     options = parser.parse_args()
-    if options.beside and shutil.which("h2load") is None:
-        sys.exit("h2load is not installed: apt-get install nghttp2-client")
+    if options.beside and shutil.which(options.beside) is None:
+        print("h2load is left out, as it is not installed: apt-get install nghttp2-client")
+        options.beside = None
     print(
         f"{platform.python_implementation()} {platform.python_version()}, gevent {version('gevent')}, "
         f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f} at the start"
     )
     ended: list[int] = []
     for name in options.servers:
+        does_stall = SERVERS[name].freeze_s > 0
         for rate in options.rates:
-            for _ in range(options.rounds):
-                measured = by_harness(SERVERS[name], rate, options)
-                ended.append(measured.told["exit code"])
-                print_run(f"{name}, {rate:,}/s", measured)
-            if options.beside and not SERVERS[name].freeze_s:  # it waits for its answers
-                print_run(f"{name}, {rate:,}/s, h2load", by_h2load(SERVERS[name], rate, options))
+            with reference_server(SERVERS[name]) as url:
+                for _ in range(options.rounds):
+                    measured = by_harness(url, rate, options, does_stall=does_stall)
+                    ended.append(measured.told["exit code"])
+                    print_run(f"{name}, {rate:,}/s", measured)
+                if options.beside and not does_stall:  # it waits for its answers
+                    print_run(f"{name}, {rate:,}/s, h2load", by_h2load(url, rate, options))
     print(f"{ended.count(0)} of {len(ended)} runs ended with 0")
     print(f"load average {os.getloadavg()[0]:.1f} at the end")
 
 
-def by_harness(times: ServerTimes, rate: int, options: argparse.Namespace) -> Measured:
+def by_harness(url: str, rate: int, options: argparse.Namespace, *, does_stall: bool) -> Measured:
     """Load a server as a user would, and read what the run's record says."""
-    with reference_server(times) as url, tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
         profile = Path(folder) / "accuracy.toml"
         profile.write_text(PROFILE.format(url=url))
         duration_s = options.seconds + options.warm_up
@@ -109,7 +112,7 @@ def by_harness(times: ServerTimes, rate: int, options: argparse.Namespace) -> Me
         command += ["--rate", str(rate), "--duration", f"{duration_s:g}", "--quiet", "--runs-folder", folder]
         command += ["--users", str(max(200, round(2.5 * rate))), "--warm-up", f"{options.warm_up:g}"]
         command += ["--processes", str(options.processes)] if options.processes > 1 else []
-        variables = {"ACCURACY_KEY": KEY, **({"LOCUST_SAYS_DUE": "1"} if times.freeze_s else {})}
+        variables = {"ACCURACY_KEY": KEY, **({"LOCUST_SAYS_DUE": "1"} if does_stall else {})}
         began_s = time.perf_counter()
         ended = subprocess.run(
             command, env={**os.environ, **variables}, capture_output=True, text=True, check=False
@@ -122,7 +125,7 @@ def by_harness(times: ServerTimes, rate: int, options: argparse.Namespace) -> Me
         loaded = json.loads(found[0].read_text())
     (operation,) = loaded["operations"]
     validity = loaded["validity"]
-    if times.freeze_s:
+    if does_stall:
         of_load = [(float(due), sent_s) for due, _, sent_s in log if due[0].isdigit()]
     else:
         of_load = in_order(log, count=round(rate * duration_s), rate=rate)
@@ -157,17 +160,17 @@ def in_order(
     return [(start_s + number / rate, sent_s) for number, (_, sent_s) in enumerate(came)]
 
 
-def by_h2load(times: ServerTimes, rate: int, options: argparse.Namespace) -> Measured:
-    """Load the same server with h2load, for half as long; its connections begin one by one.
+def by_h2load(url: str, rate: int, options: argparse.Namespace) -> Measured:
+    """Load a server with h2load; its connections begin one by one.
 
     It does not say when a request was due: its times count from sending, and the server's from receiving.
     """
     connections = min(rate, max(CONNECTIONS, rate // 10))
-    with reference_server(times) as url, tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         command = ["h2load", "--h1", "-c", str(connections), "-t", "1", "--rps", f"{rate / connections:g}"]
         command += ["-r", "1", "--rate-period", f"{max(1, 1000 // rate)}ms", "--log-file", str(log)]
-        command += ["-n", str(round(rate * options.seconds / 2)), f"{url}/api/health"]
+        command += ["-n", str(round(rate * options.seconds)), f"{url}/api/health"]
         subprocess.run(command, capture_output=True, check=True)
         lines = [line.split() for line in log.read_text().splitlines()]
         served_ms = [(sent_s - received_s) * 1e3 for _, received_s, sent_s in log_of(url)]

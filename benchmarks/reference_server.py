@@ -49,15 +49,9 @@ class ServerTimes:
 @contextmanager
 def reference_server(times: ServerTimes) -> Iterator[str]:
     """Run the server within the context; yields its address."""
-    command = [
-        sys.executable,
-        __file__,
-        "--median-ms",
-        f"{times.median_ms:g}",
-        "--spread",
-        f"{times.spread:g}",
-    ]
-    command += ["--freeze-s", f"{times.freeze_s:g}", "--every-s", f"{times.every_s:g}"]
+    command = [sys.executable, __file__, "--median-ms", f"{times.median_ms:g}"]
+    command += ["--spread", f"{times.spread:g}", "--freeze-s", f"{times.freeze_s:g}"]
+    command += ["--every-s", f"{times.every_s:g}"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             url = process.stdout.readline().strip() if process.stdout else ""
