@@ -201,7 +201,6 @@ class HttpClient:
     def __init__(self, origin: Origin, *, timeout_s: float = 30.0, connect_timeout_s: float = 10.0) -> None:
         """Open no connection yet; ``timeout_s`` runs from sending until the response is complete."""
         self.origin = origin
-        self.connections_opened = 0
         self._timeout_s = timeout_s
         self._connect_timeout_s = connect_timeout_s
         self._idle: list[Connection] = []
@@ -237,7 +236,6 @@ class HttpClient:
                 return connection
             connection = self._idle.pop() if self._idle else None
         connection, answer.opening = connect(self.origin, min(deadline, now + self._connect_timeout_s))
-        self.connections_opened += 1
         return connection
 
     def close(self) -> None:

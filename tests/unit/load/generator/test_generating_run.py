@@ -15,7 +15,7 @@ from locust.env import Environment
 from locust.exception import StopUser
 from locust.user.task import LOCUST_STATE_RUNNING
 
-from knouds_harness.errors import ExitCode, TargetUnreachable, UsageError
+from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.load import messages
 from knouds_harness.load.arrivals.arrival_user import ArrivalUser
 from knouds_harness.load.arrivals.schedule import Share
@@ -24,9 +24,8 @@ from knouds_harness.load.collection.rows import RequestRow
 from knouds_harness.load.collection.seconds import ROWS, now_unix_s
 from knouds_harness.load.generator import generating_run
 from knouds_harness.load.generator.generating_run import GeneratingRun, core_of
-from knouds_harness.load.leader import leading_run
 from knouds_harness.load.leader.leading_run import LeadingRun
-from knouds_harness.load.tasks import run_cheapest, who_am_i
+from knouds_harness.load.tasks import who_am_i
 from knouds_harness.load.workload.preflight import LoadSetup
 from knouds_harness.reporting.load.report import load_report
 from knouds_harness.runs.record import read_run
@@ -197,19 +196,6 @@ def test_shape_waits_for_requests_in_flight(here):
     here.events.test_stopping.fire(environment=here)
 
     assert run.shape.tick() == (1, 1.0)
-
-
-def test_failure_before_the_load_leaves_no_record(here, tmp_path, monkeypatch):
-    def fail(*_: object, **__: object) -> None:
-        raise TargetUnreachable("nobody answers")
-
-    monkeypatch.setattr(leading_run, "open_verification", fail)
-    here.user_classes = [scenario(who_am_i, run_cheapest)]
-
-    with pytest.raises(TargetUnreachable):
-        leading(here, "--record", str(tmp_path))
-
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_process_serves_the_arrivals_of_its_share_alone(here, there):
