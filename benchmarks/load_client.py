@@ -201,7 +201,13 @@ def user_class(name: str, url: str, target: Target) -> type[User]:
     added = {("Host", "here"), *HEADERS.items()}
     key = Persona(name="full", secret=Secret("", ""), capabilities=frozenset(), user="ada", tier="enterprise")
     run_request = RunRequest(
-        operation="runWorkflow", path=PATH, inputs={}, cost_credits=5.0, deadline_s=None, persona=key
+        operation="runWorkflow",
+        name="portrait",
+        path=PATH,
+        inputs={},
+        cost_credits=5.0,
+        deadline_s=None,
+        persona=key,
     )
 
     @task

@@ -6,7 +6,6 @@ import itertools
 import os
 import re
 import time
-from collections.abc import Iterator
 from typing import Any, Final
 
 import gevent
@@ -128,8 +127,10 @@ def _follow(user: ScenarioUser, run_request: RunRequest, *, cancel_after_s: floa
 def _poll(user: ScenarioUser, path: str, run_request: RunRequest, submitted_s: float) -> None:
     deadline_s = submitted_s + (run_request.deadline_s or _DEADLINE_S)
     seen_in_flight_s = submitted_s
-    for polls, pause_s in enumerate(_pauses(), start=1):
+    pause_s = _FIRST_POLL_S
+    for polls in itertools.count(1):
         gevent.sleep(pause_s * user.chance.uniform(0.8, 1.2))  # not all at once
+        pause_s = min(pause_s * _SLOWER, _LONGEST_PAUSE_S)
         asked_s = time.perf_counter()
         status = _member(user.call("getExecution", path, runner=run_request.persona), "status")
         now_s = time.perf_counter()
@@ -142,13 +143,6 @@ def _poll(user: ScenarioUser, path: str, run_request: RunRequest, submitted_s: f
         if now_s >= deadline_s:
             user.load_run.note_cycle(cycles.FINAL + cycles.UNFINISHED, 0.0)
             return
-
-
-def _pauses() -> Iterator[float]:
-    pause_s = _FIRST_POLL_S
-    while True:
-        yield pause_s
-        pause_s = min(pause_s * _SLOWER, _LONGEST_PAUSE_S)
 
 
 # --- workflows

@@ -212,9 +212,8 @@ def test_stage_with_an_unusable_name_is_refused(stages, says, capsys):
     ("text", "says"),
     [
         ("", "has no stages"),
-        ("30s:50/s\n30:x\n5x:1\n", "day.txt:2: '30:x' is not a stage"),
-        ("30s:50/s\n30:x\n5x:1\n", "day.txt:3: '5x:1' is not a stage"),
-        ("30s:50/s\n" * 20_000, "is larger than"),
+        ("30s:50/s\n30:x\n", "day.txt: '30:x' is not a stage"),
+        ("30s:50/s\n" * 20_000, "day.txt: larger than"),
     ],
 )
 def test_file_without_stages_is_refused(tmp_path, capsys, text, says):

@@ -251,39 +251,29 @@ def stages_of_file(path: Path) -> str:
     """Read the stages of a file, one or more on each line, as text; what follows ``#`` is a comment."""
     try:
         if path.is_file() and path.stat().st_size > _MOST_BYTES:
-            raise ValueError(f"{path}: is larger than {_MOST_BYTES:,} bytes, and no file of stages")
+            raise ValueError(f"larger than {_MOST_BYTES:,} bytes, and no file of stages")
         lines = file_text(path).splitlines()
     except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
+        raise ValueError(f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ValueError(f"{path}: is not UTF-8") from None
-    written = {number: line.partition("#")[0].strip().strip(",") for number, line in enumerate(lines, 1)}
-    stages = {number: text for number, text in written.items() if text}
+        raise ValueError("not UTF-8") from None
+    stages = [text for line in lines if (text := line.partition("#")[0].strip().strip(","))]
     if not stages:
-        raise ValueError(f"{path}: has no stages; write one on each line: 30s:50/s")
-    problems = []
-    for number, text in stages.items():
-        try:
-            for part in text.split(","):
-                _stage(part.strip())
-        except ValueError as error:
-            problems.append(f"{path}:{number}: {error}")
-    if problems:
-        raise ValueError("\n".join(problems))
-    return ",".join(stages.values())
+        raise ValueError("has no stages; write one on each line: 30s:50/s")
+    return ",".join(stages)
 
 
 class Stages(click.ParamType[str]):
-    """Stages, checked, and passed on as text."""
+    """Stages, or a file of them, checked and passed on as text."""
 
     name = "stages"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        text = str(value)
+        given = str(value)
+        is_file = given.endswith(_FILE_SUFFIX)
         try:
-            if text.endswith(_FILE_SUFFIX):
-                text = stages_of_file(Path(text))
+            text = stages_of_file(Path(given)) if is_file else given
             parse_stages(text)
         except ValueError as error:
-            self.fail(str(error), param, ctx)
+            self.fail(f"{given}: {error}" if is_file else str(error), param, ctx)
         return text

@@ -42,7 +42,8 @@ def main() -> None:
         try:
             return load_scenario(path)
         except Exception as error:  # noqa: BLE001 - a Locust file may raise anything
-            _end(f"{file}{_line_of(error, path)}: {type(error).__name__}: {_words_of(error)}")
+            says = error.msg if isinstance(error, SyntaxError) else str(error)
+            _end(f"{file}{_line_of(error, path)}: {type(error).__name__}: {says}")
 
     def refuse(_: LocustArgumentParser, message: str) -> NoReturn:
         if _OF_THE_PLUGIN in message:
@@ -129,10 +130,6 @@ def _line_of(error: Exception, path: str) -> str:
     if isinstance(error, SyntaxError) and error.filename == path:
         lines.append(error.lineno)
     return f", line {lines[-1]}" if lines else ""
-
-
-def _words_of(error: Exception) -> str:
-    return error.msg if isinstance(error, SyntaxError) else str(error)
 
 
 def _end(message: str) -> NoReturn:

@@ -16,6 +16,9 @@ from knouds_harness.targets.resources import Model, Workflow
 Price = Callable[[Workflow | Model], float | None]
 """Return the most that one run costs, in credits; None if that is unknown."""
 
+Runnable = tuple[str, str]
+"""The operation that runs a workflow or a model, and its name."""
+
 RUN_WORKFLOW: Final = "runWorkflow"
 RUN_MODEL: Final = "runModel"
 RUNS: Final = (RUN_WORKFLOW, RUN_MODEL)
@@ -37,6 +40,10 @@ class InputLine:
     inputs: Mapping[str, Any]
     cost_credits: float | None
 
+    @property
+    def what(self) -> Runnable:
+        return self.operation, self.name
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunRequest:
@@ -51,6 +58,7 @@ class RunRequest:
     """
 
     operation: str
+    name: str
     path: str
     inputs: Mapping[str, Any]
     cost_credits: float
@@ -59,6 +67,10 @@ class RunRequest:
     likely_credits: float = 0.0
     price_credits: float | None = None
     lines: tuple[InputLine, ...] = ()
+
+    @property
+    def what(self) -> Runnable:
+        return self.operation, self.name
 
 
 WITHOUT_KEY: Final = Persona(name="", secret=NO_SECRET, capabilities=frozenset(), user="", tier="")
@@ -74,7 +86,7 @@ class AccountKeys:
         keys: Sequence[Persona],
         *,
         price: Price,
-        lines: Mapping[tuple[str, str], tuple[InputLine, ...]] | None = None,
+        lines: Mapping[Runnable, tuple[InputLine, ...]] | None = None,
     ) -> None:
         self.keys = tuple(keys)
         self.user, self.tier = keys[0].user, keys[0].tier
@@ -127,10 +139,10 @@ class AccountKeys:
         return tuple(dict.fromkeys(each.name for each in used or [acting] if each is not WITHOUT_KEY))
 
     def resources_of(self, needs: Sequence[Need[Any]]) -> tuple[str, ...]:
-        """Return the paths of what a task runs, and the slugs of the workflows that it reads."""
+        """Return the names of what a task runs, and of the workflows that it reads."""
         found = (each for need in needs for each in need.fitting(self._profile))
         read = (each.slug for each in found if isinstance(each, Workflow))
-        run = (each.path for each in self.run_requests(*needs))
+        run = (each.name for each in self.run_requests(*needs))
         return tuple(dict.fromkeys((*run, *read)))
 
     def run_requests(self, *needs: Need[Any]) -> tuple[RunRequest, ...]:
@@ -201,6 +213,7 @@ class AccountKeys:
         costs = self._costs(resource)
         return RunRequest(
             operation=resource.run_operation,
+            name=resource.name,
             path=self._operations[resource.run_operation].url_path(resource.path_values),
             inputs=resource.inputs,
             cost_credits=max(costs),

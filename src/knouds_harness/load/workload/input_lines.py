@@ -20,7 +20,14 @@ from gevent.event import Event
 from knouds_harness.errors import UnknownName, UsageError
 from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.options import ORDERS
-from knouds_harness.load.workload.accounts import RUN_MODEL, RUN_WORKFLOW, AccountKeys, InputLine, RunRequest
+from knouds_harness.load.workload.accounts import (
+    RUN_MODEL,
+    RUN_WORKFLOW,
+    AccountKeys,
+    InputLine,
+    Runnable,
+    RunRequest,
+)
 from knouds_harness.targets.needs.runs import RunNeed
 from knouds_harness.targets.profile import Model, Target, Workflow
 
@@ -79,13 +86,13 @@ def read_input_file(path: Path, target: Target) -> InputFile:
 
 def refuse_idle_lines(file: InputFile, used: Iterable[RunRequest]) -> None:
     """Refuse lines that no task takes; ``used`` is all that the tasks can run."""
-    taken = {(line.operation, line.name) for each in used for line in each.lines[:1]}
+    taken = {each.what for each in used}
     _raise_all(
         [
             f"{file.path}:{line.number}: no task of this scenario can run {line.name}\n"
             "  A task needs a key that may run it, credits, a price, and polled = true if runs are followed."
             for line in file.lines
-            if (line.operation, line.name) not in taken
+            if line.what not in taken
         ]
     )
 
@@ -118,7 +125,7 @@ class InputSequence:
         self._lines = lines if order == ORDERS[0] else Random(str(seed)).sample(lines, len(lines))
         self._share = Share()
         self._is_shared = Event()
-        self._orders: dict[frozenset[tuple[str, str]], Iterator[InputLine]] = {}
+        self._orders: dict[frozenset[Runnable], Iterator[InputLine]] = {}
         self._by_need: dict[tuple[AccountKeys, RunNeed[Any]], _Source] = {}
 
     def take_share(self, share: Share) -> None:
@@ -131,24 +138,24 @@ class InputSequence:
         asked = account, need
         if asked not in self._by_need:
             self._by_need[asked] = self._source(account.run_requests(need))
-        lines, request_by_name = self._by_need[asked]
+        lines, request_by_what = self._by_need[asked]
         line = next(lines)
-        run_request = request_by_name[line.operation, line.name]
+        run_request = request_by_what[line.what]
         told = run_request.price_credits if line.cost_credits is None else line.cost_credits
         cost = run_request.cost_credits if told is None else told
         return replace(run_request, inputs=line.inputs, cost_credits=cost)
 
     def _source(self, run_requests: Iterable[RunRequest]) -> _Source:
-        by_name = {(each.lines[0].operation, each.lines[0].name): each for each in run_requests}
-        names = frozenset(by_name)
-        if names not in self._orders:
-            fitting = [line for line in self._lines if (line.operation, line.name) in names]
+        by_what = {each.what: each for each in run_requests}
+        runnable = frozenset(by_what)
+        if runnable not in self._orders:
+            fitting = [line for line in self._lines if line.what in runnable]
             turns = count(self._share.index, self._share.workers)
-            self._orders[names] = (fitting[turn % len(fitting)] for turn in turns)
-        return self._orders[names], by_name
+            self._orders[runnable] = (fitting[turn % len(fitting)] for turn in turns)
+        return self._orders[runnable], by_what
 
 
-_Source = tuple[Iterator[InputLine], Mapping[tuple[str, str], RunRequest]]
+_Source = tuple[Iterator[InputLine], Mapping[Runnable, RunRequest]]
 
 
 def _content(path: Path) -> bytes:

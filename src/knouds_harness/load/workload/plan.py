@@ -13,14 +13,13 @@ from typing import Any, Final
 from knouds_harness.contract.capabilities import LIMIT_BY_TIER, UNLIMITED, WINDOW_S, WITHOUT_MODELS
 from knouds_harness.load.arrivals.schedule import Shape
 from knouds_harness.load.options import LoadOptions
-from knouds_harness.load.workload.accounts import AccountKeys
+from knouds_harness.load.workload.accounts import RUN_WORKFLOW, AccountKeys, Runnable
 from knouds_harness.load.workload.input_lines import InputFile
 from knouds_harness.load.workload.workload import SharedTask, Workload, rates_of, scenarios_in, shares
 from knouds_harness.printable import first_few
 from knouds_harness.targets.needs.need import Need
 from knouds_harness.targets.needs.runs import RunNeed, is_run_by_any_key, resources_of, why_not_runnable
 from knouds_harness.targets.profile import Target
-from knouds_harness.targets.resources import Model, Workflow
 
 _GRID: Final = 500
 _MOST_NAMED: Final = 4
@@ -81,7 +80,7 @@ def forecast(
         *(f"costs   {line}" for line in costs),
     ]
     if unpriced:
-        names = ", ".join(sorted(unpriced))
+        names = ", ".join(sorted(name for _, name in unpriced))
         lines.append(f"costs   as a run begins, the server is asked what {names} cost")
     warnings = [
         *(sentence for each in scenarios for sentence in workload.left_out(each)),
@@ -99,10 +98,12 @@ def _not_run(workload: Workload, scenarios: Sequence[Any]) -> Iterator[str]:
     target = workload.target
     needs = [need for each in scenarios for part in workload.task_resources(each) for need in part.needs]
     run_needs = [need for need in needs if isinstance(need, RunNeed)]
-    run = {each.path for each in workload.run_requests(scenarios)}
+    run = {each.what for each in workload.run_requests(scenarios)}
     names_by_reason: dict[str, list[str]] = {}
     for each in resources_of(target):
-        if _path_of(each) in run or not any(isinstance(each, need.kind) for need in run_needs):
+        if (each.run_operation, each.name) in run or not any(
+            isinstance(each, need.kind) for need in run_needs
+        ):
             continue
         reason = why_not_runnable(each)
         if not reason and not is_run_by_any_key(target, each):
@@ -118,7 +119,9 @@ def _not_run(workload: Workload, scenarios: Sequence[Any]) -> Iterator[str]:
 # The part of each account
 
 
-def _demands(workload: Workload, scenarios: Sequence[Any], unpriced: Collection[str]) -> list[AccountLoad]:
+def _demands(
+    workload: Workload, scenarios: Sequence[Any], unpriced: Collection[Runnable]
+) -> list[AccountLoad]:
     by_user: dict[str, AccountLoad] = {}
     weights = [each.weight if each.rate is None else each.rate for each in scenarios]
     for scenario, weight in zip(scenarios, weights, strict=True):
@@ -130,7 +133,9 @@ def _demands(workload: Workload, scenarios: Sequence[Any], unpriced: Collection[
     return sorted(by_user.values(), key=lambda each: -each.share)
 
 
-def _add(demand: AccountLoad, needs: Sequence[Need[Any]], share: float, unpriced: Collection[str]) -> None:
+def _add(
+    demand: AccountLoad, needs: Sequence[Need[Any]], share: float, unpriced: Collection[Runnable]
+) -> None:
     account = demand.account
     run_requests = account.run_requests(*needs)
     demand.keys += [key for key in account.keys_of(needs) if key not in demand.keys]
@@ -140,24 +145,17 @@ def _add(demand: AccountLoad, needs: Sequence[Need[Any]], share: float, unpriced
         runs, part = demand.runs_by_route, share * weight / sum(weights)
         runs[run_request.operation] = runs.get(run_request.operation, 0.0) + part
         demand.cost_credits += part * run_request.likely_credits
-        demand.unpriced_runs += part * (run_request.path.split("/")[3] in unpriced)
+        demand.unpriced_runs += part * (run_request.what in unpriced)
         demand.highest_price_credits = max(demand.highest_price_credits, run_request.cost_credits)
 
 
-def _path_of(resource: Workflow | Model) -> str:
-    return f"/api/{resource.kind}s/{resource.name}/run"
-
-
-def _unpriced(workload: Workload, scenarios: Sequence[Any]) -> set[str]:
-    run = {
-        each.path
-        for each in workload.run_requests(scenarios)
-        if not each.lines or any(line.cost_credits is None for line in each.lines)
-    }
+def _unpriced(workload: Workload, scenarios: Sequence[Any]) -> set[Runnable]:
+    """Return the workflows whose price is to be asked for: models without one are not run."""
     return {
-        each.slug
-        for each in workload.target.workflows.values()
-        if each.cost_credits is None and _path_of(each) in run
+        each.what
+        for each in workload.run_requests(scenarios)
+        if each.operation == RUN_WORKFLOW and workload.target.workflows[each.name].cost_credits is None
+        if not each.lines or any(line.cost_credits is None for line in each.lines)
     }
 
 

@@ -127,7 +127,7 @@ def _check(workload: Workload, scenarios: Sequence[type[HasTasks]], guard: Guard
     """
     tasks, target, limits = workload.account_tasks(scenarios), workload.target, workload.target.limits
     keys = {key for _, _, keys, _ in tasks for key in keys}
-    used = {each.split("/")[3] if "/" in each else each for *_, found in tasks for each in found}
+    used = {each for *_, found in tasks for each in found}
     target = replace(  # only what the load rests on
         target,
         personas={name: each for name, each in target.personas.items() if name in keys},

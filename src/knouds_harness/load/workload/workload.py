@@ -11,7 +11,15 @@ from typing import Any, ClassVar, Final, Protocol, runtime_checkable
 from knouds_harness.contract.capabilities import LIMIT_BY_TIER, UNLIMITED, WITHOUT_KEYS
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import GuardStop, UsageError
-from knouds_harness.load.workload.accounts import RUNS, WITHOUT_KEY, AccountKeys, InputLine, Price, RunRequest
+from knouds_harness.load.workload.accounts import (
+    RUNS,
+    WITHOUT_KEY,
+    AccountKeys,
+    InputLine,
+    Price,
+    Runnable,
+    RunRequest,
+)
 from knouds_harness.targets.needs.keys import listed
 from knouds_harness.targets.needs.need import MAY_RUN, MAY_WRITE, Need, forbidden_actions
 from knouds_harness.targets.personas import Persona
@@ -101,9 +109,9 @@ class Workload:
         self.runs_each = runs_each or lines is not None
         self._lines = lines
         self._price = price
-        lines_by_name: dict[tuple[str, str], list[InputLine]] = {}
+        lines_by_what: dict[Runnable, list[InputLine]] = {}
         for line in lines or ():
-            lines_by_name.setdefault((line.operation, line.name), []).append(line)
+            lines_by_what.setdefault(line.what, []).append(line)
         keys_by_user: dict[str, list[Persona]] = {}
         for key in filter(_is_usable, target.personas.values()):
             keys_by_user.setdefault(key.user, []).append(key)
@@ -113,7 +121,7 @@ class Workload:
                 target,
                 sorted(keys, key=lambda each: -len(each.capabilities)),
                 price=price,
-                lines=None if lines is None else {name: tuple(each) for name, each in lines_by_name.items()},
+                lines=None if lines is None else {what: tuple(each) for what, each in lines_by_what.items()},
             )
             for keys in keys_by_user.values()
         )
