@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from inspect import cleandoc
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from knouds_harness.load.generator.launching import Launched, StartedProcess
     from knouds_harness.runs.load_progress import LoadProgress
 
-_Options = TypeVar("_Options")
 _EPILOG = """Open model (--rate): tasks start on a schedule, however slow the answers are. Closed model
 (--users): users wait for each answer, and then think. Locust's own options can follow after --."""
 
@@ -67,22 +66,11 @@ class SearchOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WatchOptions:
-    quiet: bool = option("Show nothing until the end", default=False)
-    metrics_port: int | None = option(
-        "Serve metrics as OpenMetrics on this port of 127.0.0.1 while load runs; 0 for a free one",
-        type=click.IntRange(0, 65_535),
-        metavar="PORT",
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
 class LoadCommand:
     """What a command loads, and how Locust is started for it."""
 
     scenario: Path
     target: str
-    faults: tuple[str, ...]
     runs_folder: Path
     arguments: Sequence[str]
     line: str
@@ -106,7 +94,13 @@ class _GroupedCommand(click.Command):
 @click.option("--processes", type=click.IntRange(1), metavar="N", help="Number of worker processes")
 @click.option("--find-capacity", is_flag=True, help="Search for the highest rate that meets the objectives")
 @click_options(SearchOptions)
-@click_options(WatchOptions)
+@click.option("--quiet", is_flag=True, help="Show nothing until the end")
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65_535),
+    metavar="PORT",
+    help="Serve metrics as OpenMetrics on this port of 127.0.0.1 while load runs; 0 for a free one",
+)
 @runs_folder_option
 @click.argument("locust_options", nargs=-1, type=click.UNPROCESSED)
 def load(
@@ -118,7 +112,9 @@ def load(
     runs_folder: Path,
     locust_options: tuple[str, ...],
     find_capacity: bool,
-    **asked: Any,  # noqa: ANN401 - fields of SearchOptions, WatchOptions and LoadOptions
+    quiet: bool,
+    metrics_port: int | None,
+    **asked: Any,  # noqa: ANN401 - fields of SearchOptions and LoadOptions
 ) -> None:
     """Load a target with a scenario.
 
@@ -130,12 +126,12 @@ def load(
 
     if not find_capacity:
         _refuse_what_belongs_to_a_search(asked)
-    search, watch = _taken(SearchOptions, asked), _taken(WatchOptions, asked)
+    search = options_from(SearchOptions, {name: asked.pop(name) for name in options_of(SearchOptions)})
     if scenario is not None and scenario.startswith("-"):  # after --, with no scenario before it
         locust_options = (scenario, *locust_options)
         scenario = None
     file = scenario_file(scenario or _scenario_of_own_mix(asked))
-    if asked["plan_only"] and watch.metrics_port is not None:
+    if asked["plan_only"] and metrics_port is not None:
         raise UsageError("--metrics-port has no effect with --plan-only: nothing is sent\n  Leave it out.")
     asked["objectives"] = asked["objectives"] or usual_objectives(target)
     arguments = ["--target", target, *_run_options(asked, is_search=find_capacity)]
@@ -143,7 +139,6 @@ def load(
     command = LoadCommand(
         scenario=file,
         target=target,
-        faults=faults,
         runs_folder=runs_folder,
         arguments=(*arguments, *locust_options),
         line=shlex.join(["knouds-harness", *sys.argv[1:]]),
@@ -167,21 +162,16 @@ def load(
         from knouds_harness.reporting.render import render_and_print
 
         served = LiveMetrics()
-        with serving(served, port=watch.metrics_port) as url:
+        with serving(served, port=metrics_port) as url:
             if url:
                 click.echo(f"metrics {url}", err=True)
-            launched = _run(command, process or search, asked, environ, watch=watch, served=served)
+            launched = _run(command, process or search, asked, environ, quiet=quiet, served=served)
             until_loaded.close()
             if launched.note:
                 click.echo(f"error: {launched.note}", err=True)
             if launched.folder is not None:
                 render_and_print(launched.folder, console=CommandConsole())
     sys.exit(launched.exit_code)
-
-
-def _taken(declared: type[_Options], asked: dict[str, Any]) -> _Options:
-    """Take the options of a dataclass out of those that were given."""
-    return options_from(declared, {name: asked.pop(name) for name in options_of(declared)})
 
 
 def _run_options(asked: Mapping[str, Any], *, is_search: bool) -> Sequence[str]:
@@ -199,7 +189,7 @@ def _run(
     asked: Mapping[str, Any],
     environ: Callable[[], Mapping[str, str]],
     *,
-    watch: WatchOptions,
+    quiet: bool,
     served: LiveMetrics,
 ) -> Launched:
     """Lead a load, or search for the highest rate, and show the progress."""
@@ -212,7 +202,7 @@ def _run(
         live.show(progress)
 
     scenario, target = command.scenario.stem, command.target
-    with LiveView(CommandConsole(stderr=True, quiet=watch.quiet), title=f"{scenario} on {target}") as live:
+    with LiveView(CommandConsole(stderr=True, quiet=quiet), title=f"{scenario} on {target}") as live:
         if not isinstance(run, SearchOptions):
             return lead(run, environ(), on_progress=show)
         from knouds_harness.commands.load_capacity import search_capacity

@@ -1,11 +1,11 @@
 """A slow worker loses no measurements, and strangers can neither lead a load nor end it."""
 
 from argparse import Namespace
-from types import SimpleNamespace
 from typing import Any
 
 import gevent
 import pytest
+from load_workload import FakeMaster, FakeWorker
 from locust.env import Environment
 from locust.exception import RPCReceiveError
 from locust.rpc.protocol import Message
@@ -23,43 +23,18 @@ from knouds_harness.load.messages import (
 )
 
 
-class Worker:
-    client_id = "a"
-
-    def __init__(self) -> None:
-        self.environment = Environment()
-        self.listeners: dict[str, Any] = {}
-        self.did: list[Any] = []
-
-    def register_message(self, kind: str, listener: Any, **_: bool) -> None:
-        self.listeners[kind] = listener
-
-    def send_message(self, kind: str, data: Any = None) -> None:
-        self.did.append((kind, data))
-
-    def stop(self) -> None:
-        self.did.append("stop")
+def reports_as(master: Any, worker: str, *, is_final: bool = True) -> None:
+    data = {IS_FINAL: True} if is_final else {}
+    master.environment.events.worker_report.fire(client_id=worker, data=data)
 
 
-class Master:
-    def __init__(self, *workers: str) -> None:
-        self.environment = Environment()
-        running = [SimpleNamespace(id=worker) for worker in workers]
-        self.clients = SimpleNamespace(ready=[], spawning=[], running=running)
-        self.asked: list[str] = []
-
-    def send_message(self, kind: str, _data: Any, worker: str) -> None:
-        assert kind == ASK_FINAL_REPORT
-        self.asked.append(worker)
-
-    def report(self, worker: str, *, is_final: bool = True) -> None:
-        data = {IS_FINAL: True} if is_final else {}
-        self.environment.events.worker_report.fire(client_id=worker, data=data)
+def asked_by(master: Any) -> list[str]:
+    return sorted(worker for _, _, worker in master.sent)
 
 
 @pytest.fixture
-def worker() -> Worker:
-    return Worker()
+def worker() -> Any:
+    return FakeWorker(Environment())
 
 
 @pytest.fixture
@@ -68,8 +43,10 @@ def reporter(worker) -> FinalReporter:
 
 
 @pytest.fixture
-def master() -> Master:
-    return Master("a", "b")
+def master() -> Any:
+    master = FakeMaster(Environment())
+    master.have("a", "b")
+    return master
 
 
 @pytest.fixture
@@ -84,98 +61,80 @@ def test_no_wait_before_the_test_has_started(master):
     reports = FinalReports(master)
     master.clients.ready = master.clients.running
     for each in ("a", "b"):
-        master.report(each, is_final=False)
+        reports_as(master, each, is_final=False)
 
     reports.await_all()
 
-    assert (master.asked, reports.missing) == ([], frozenset())
+    assert (master.sent, reports.missing) == ([], frozenset())
 
 
 def test_final_report_follows_the_last_request(reporter, worker):
     """It includes requests that were in flight, and what event listeners add."""
-    worker.environment.events.report_to_master.add_listener(lambda data, **_: data.update(seen=3))
+    worker.environment.events.report_to_master.add_listener(lambda data, **_: data.update(did=[*worker.did]))
 
-    worker.listeners[ASK_FINAL_REPORT]()
+    worker.hear(ASK_FINAL_REPORT)
 
-    assert worker.did == ["stop", ("stats", {IS_FINAL: True, "seen": 3})]
-
-
-def test_final_report_is_sent_once(reporter, worker):
-    worker.listeners[ASK_FINAL_REPORT]()
-    worker.environment.events.quitting.fire(environment=worker.environment)
-
-    assert len(worker.did) == 2
+    assert worker.sent == [("stats", {IS_FINAL: True, "did": ["stop"]})]
 
 
-def test_worker_that_quits_reports_unasked(reporter, worker):
-    worker.environment.events.quitting.fire(environment=worker.environment)
+def test_final_report_is_sent_once_in_a_test(reporter, worker):
+    """Also by a worker that quits unasked."""
+    for _ in range(2):
+        worker.environment.events.quitting.fire(environment=worker.environment)
+    assert worker.sent == [("stats", {IS_FINAL: True})]
 
-    assert worker.did[-1] == ("stats", {IS_FINAL: True})
-
-
-def test_each_test_has_its_own_final_report(reporter, worker):
-    reporter.report()
     worker.environment.events.test_start.fire(environment=worker.environment)
+    for _ in range(2):
+        worker.hear(ASK_FINAL_REPORT)
 
-    reporter.report()
-
-    assert worker.did.count(("stats", {IS_FINAL: True})) == 2
+    assert worker.sent == [("stats", {IS_FINAL: True})] * 2
 
 
 def test_master_waits_for_every_worker(reports, master):
+    """Whoever calls, and asks each once."""
     stopping = gevent.spawn(master.environment.events.test_stopping.fire, environment=master.environment)
+    second = gevent.spawn(reports.await_all)
     gevent.sleep(0)
-    master.report("a", is_final=False)
-    assert not stopping.ready()
+    reports_as(master, "a", is_final=False)
 
     for each in ("a", "b"):
         assert not stopping.ready()
-        master.report(each)
+        assert not second.ready()
+        reports_as(master, each)
 
     stopping.join(timeout=5)
+    second.join(timeout=5)
     assert stopping.ready()
-    assert sorted(master.asked) == ["a", "b"]
+    assert second.ready()
+    assert asked_by(master) == ["a", "b"]
     assert reports.missing == frozenset()
 
 
-def test_second_caller_waits_too(reports, master):
-    waiting = [gevent.spawn(reports.await_all) for _ in range(2)]
-    gevent.sleep(0)
-    assert not any(each.ready() for each in waiting)
-
-    for each in ("a", "b"):
-        master.report(each)
-
-    gevent.joinall(waiting, timeout=5)
-    assert all(each.ready() for each in waiting)
-    assert len(master.asked) == 2
-
-
 def test_worker_that_has_reported_is_not_asked(reports, master):
-    master.report("a")
-    master.clients.running.pop()
+    reports_as(master, "a")
+    master.have("a")
 
     reports.await_all()
 
-    assert master.asked == []
+    assert master.sent == []
 
 
 def test_idle_worker_is_not_waited_for(reports, master):
     """A worker that joined after the start may not know the request for a report."""
     master.clients.ready = master.clients.running
-    master.clients.running = []
+    master.have()
 
     reports.await_all()
 
-    assert master.asked == []
+    assert master.sent == []
 
 
 def test_lost_worker_is_not_waited_for(reports, master):
     waiting = gevent.spawn(reports.await_all)
     gevent.sleep(0)
-    master.report("a")
+    reports_as(master, "a")
 
-    master.clients.running = master.clients.running[:1]
+    master.have("a")
 
     waiting.join(timeout=5)
     assert waiting.ready()
@@ -188,7 +147,7 @@ def test_worker_that_does_not_report_is_named(reports, master, monkeypatch):
     waiting = gevent.spawn(reports.await_all)
     gevent.sleep(0)
 
-    master.report("b")
+    reports_as(master, "b")
 
     waiting.join(timeout=5)
     assert waiting.ready()

@@ -23,7 +23,7 @@ from knouds_harness.load.tasks import run_cheapest
 from knouds_harness.load.workload import limits as limits_module
 from knouds_harness.load.workload.limits import LeasedCredits, LoadLimits
 from knouds_harness.load.workload.preflight import run_preflight
-from knouds_harness.targets.budget import Budget, credits_of
+from knouds_harness.targets.budget import credits_of
 from knouds_harness.targets.personas import Secret
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Limits, Workflow
@@ -43,26 +43,25 @@ def run_request(cost_credits: float) -> Any:
     return SimpleNamespace(operation="runModel", cost_credits=cost_credits, persona=persona)
 
 
-def lease_of(*, master_has: float) -> Any:
-    return Lease(master_has=master_has)
+class Granting(FakeWorker):  # type: ignore[misc]  # which is Any
+    """A worker whose leading process has some credits, and answers at once."""
 
-
-class Lease:
     def __init__(self, *, master_has: float) -> None:
-        self.budget = Budget(0.0)
+        super().__init__(Environment())
         self.master_has = master_has
-        self.asked_ahead = 0
+        self.asked: list[float] = []
 
-    def get_credits(self, needed: float, **_: str) -> bool:
-        granted = min(max(needed, 5), self.master_has)
-        if granted < needed:
-            return False
-        self.master_has -= granted
-        self.budget.extend(granted)
-        return True
+    def send_message(self, kind: str, data: Any = None, *_: str) -> None:
+        if kind == messages.ASK_CREDITS:
+            self.asked.append(data["needed"])
+            wanted = max(data["needed"], 5)
+            granted = wanted if wanted <= self.master_has else 0.0
+            self.master_has -= granted
+            self.hear(messages.CREDITS, granted=granted)
 
-    def ask_ahead(self) -> None:
-        self.asked_ahead += 1
+
+def leased(*, master_has: float, **limits: Any) -> LoadLimits:
+    return LoadLimits(target(**limits), lease=LeasedCredits(Granting(master_has=master_has)))
 
 
 def test_action_outside_the_limits_is_refused():
@@ -153,7 +152,7 @@ def test_same_head_is_judged_once(monkeypatch):
 
 
 def test_worker_sends_nothing_before_it_has_a_share():
-    limits = LoadLimits(target(requests_per_s=1000), lease=lease_of(master_has=0))
+    limits = leased(master_has=0, requests_per_s=1000)
     sending = gevent.spawn(admit, limits, "GET", "/api/whoami")
     gevent.sleep(0)
     assert not sending.ready()
@@ -165,7 +164,7 @@ def test_worker_sends_nothing_before_it_has_a_share():
 
 
 def test_run_uses_credits_granted_by_the_master():
-    limits = LoadLimits(target(), lease=lease_of(master_has=10))
+    limits = leased(master_has=10)
 
     reserved = [limits.reserve(run_request(4)) for _ in range(2)]
 
@@ -175,12 +174,13 @@ def test_run_uses_credits_granted_by_the_master():
 
 
 def test_each_run_checks_if_more_credits_are_needed():
-    lease = lease_of(master_has=10)
-    limits = LoadLimits(target(), lease=lease)
+    worker = Granting(master_has=100)
+    limits = LoadLimits(target(), lease=LeasedCredits(worker))
 
-    limits.reserve(run_request(4))
+    for _ in range(2):
+        limits.reserve(run_request(2))
 
-    assert lease.asked_ahead == 1
+    assert worker.asked == [2, 0]  # for the first, and as half of what was granted is used
 
 
 def answered(status_code: int, body: object) -> Any:
@@ -235,9 +235,9 @@ def test_throttled_run_costs_nothing():
     assert limits.budget.spent_credits == 0
 
 
-@pytest.mark.parametrize("lease", [None, lease_of(master_has=100)])
-def test_run_over_the_limit_is_the_last(lease):
-    limits = LoadLimits(target(credits=5), lease=lease)
+@pytest.mark.parametrize("is_leased", [False, True])
+def test_run_over_the_limit_is_the_last(is_leased):
+    limits = leased(master_has=5, credits=5) if is_leased else LoadLimits(target(credits=5))
     with pytest.raises(GuardStop):
         limits.settle(limits.reserve(run_request(5)), answered(200, {"cost": 6}), run_request(5))
 
