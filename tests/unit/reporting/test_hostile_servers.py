@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from load_records import load_results, operation
 from loaded_runs import loaded
-from rendering import printed
+from rendering import Page, printed
 from run_records import exchange, finding, start
 
 from knouds_harness.reporting.render import add_to_step_summary, annotations_of, render_all, workflow_command
@@ -18,7 +18,7 @@ from knouds_harness.runs.record import read_run
 
 HOSTILE = (
     "[bold]rich[/bold]\x1b[31mred\x1b]0;title\x07\n::add-mask::x\n##[error]y\r"
-    "<script>alert(1)</script>|`[a](b:c)\u202e"
+    "</script><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}<!-- |`[a](b:c)\u202e"
 )
 
 
@@ -102,8 +102,14 @@ def test_junit_is_valid_xml_and_obeyed_by_nothing(folder):
 
 
 def test_html_runs_no_script_of_the_server(folder):
+    """Its scripts are the report's own, and the server's elements are text."""
     text = render_all(folder).html.read_text(encoding="utf-8")
+    page = Page(text)
 
+    assert len(page.all("script")) in (1, 5)  # of a check, and of load with its charts
+    assert page.all("img") == []
+    assert not any(name.startswith("on") for _, attributes in page.elements for name in attributes)
+    assert "<img src=x onerror=alert(1)>{{ 7*7 }}" in page.text
     assert "<script>alert" not in text
     assert not re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]", text)
 
