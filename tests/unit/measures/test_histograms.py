@@ -94,13 +94,6 @@ def test_percentiles_keep_the_requested_order():
     assert histogram.percentiles_s(99, 50, 100, 50) == [99e-9, 50e-9, 100e-9, 50e-9]
 
 
-def test_empty_histogram_has_zeros():
-    histogram = Histogram()
-
-    assert histogram.percentiles_s(50, 99) == [0.0, 0.0]
-    assert (histogram.mean_s, histogram.min_s, histogram.max_s, len(histogram)) == (0, 0, 0, 0)
-
-
 def test_durations_out_of_range_count_as_the_nearest():
     histogram = Histogram()
     histogram.record(-1.0)

@@ -4,20 +4,12 @@ import json
 import re
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 from load_records import load_run
 from loaded_runs import loaded
 
-from knouds_harness.runs.load_record import (
-    PER_DOUBLING,
-    SECONDS_FILE,
-    add_spread,
-    by_bucket,
-    read_load,
-    spread_bucket,
-    spread_text,
-)
+from knouds_harness.runs.load_record import SECONDS_FILE, add_spread, by_bucket, read_load, spread_text
 from knouds_harness.runs.load_results import LOAD_FILE
 from knouds_harness.runs.record import read_run
 
@@ -154,16 +146,6 @@ def test_damaged_figures_are_named(folder, change):
 
 
 TEN_MINUTES_NS = 600 * 10**9
-
-
-@given(duration_ns=st.integers(1_000, TEN_MINUTES_NS))
-@example(duration_ns=1_000)
-@example(duration_ns=TEN_MINUTES_NS)
-def test_duration_lies_within_its_bucket(duration_ns):
-    bucket = spread_bucket(duration_ns)
-
-    from_ms, to_ms = (2 ** (each / PER_DOUBLING) / 1000 for each in (bucket, bucket + 1))  # as in load.js
-    assert from_ms * (1 - 1e-9) <= duration_ns / 1e6 <= to_ms * (1 + 1e-9)
 
 
 @given(durations=st.lists(st.tuples(st.integers(0, TEN_MINUTES_NS), st.integers(1, 1000))))

@@ -112,14 +112,6 @@ def test_field_that_may_count_images_is_proposed(field, is_proposed):
     assert found.count_field == (field["name"] if is_proposed else None)
 
 
-def test_workflow_that_cannot_be_read_keeps_its_defaults():
-    found = workflow_in({"slug": "plain"}, refusal(500), exchange(None), owner="pro")
-
-    assert found.workflow.has_generator
-    assert found.workflow.has_request_input
-    assert found.estimate_credits is None
-
-
 def test_inputs_that_a_profile_cannot_hold_are_left_out():
     fields = [{"name": name, "type": "text"} for name in ("kept", "table", "nothing")]
     values: dict[str, Any] = {"kept": ["a"], "table": {}, "nothing": None}
