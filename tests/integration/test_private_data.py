@@ -85,7 +85,7 @@ def tokens_of(process: psutil.Process) -> set[str]:
     return found - {""}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_demo_shows_no_key_of_its_sandbox(tmp_path):
     """Its keys follow from the seed that it prints."""
     ended = knouds("demo", cwd=tmp_path)
