@@ -9,8 +9,6 @@ from typing import Protocol, cast
 
 import httpx
 
-from knouds_harness.contract.document import shipped_document
-from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.evidence import Exchange, Pairs
 from knouds_harness.exchange.traffic.har import HarWriter
 from knouds_harness.exchange.traffic.traffic_redaction import ObservedTraffic
@@ -150,11 +148,8 @@ class JudgingTransport(_ObservingTransport):
         """
         super().__init__(inner, account)
         self.findings: list[Finding] = []
-        document = shipped_document()
         keys = {account.persona.name: account.persona} if account else {}
         self._context = Context(
-            document=document,
-            shapes=ShapeJudge(document),
             keys=keys,
             resources=KnownResources(user_of=lambda name: keys[name].user if name in keys else None),
         )
@@ -170,7 +165,7 @@ class JudgingTransport(_ObservingTransport):
             return
         self._context.resources.note(exchange)
         findings = [
-            finding_of(check, exchange, claim, document=self._context.document)
+            finding_of(check, exchange, claim)
             for check, claim in judge(exchange, self._context)
             if not claim.holds
         ]

@@ -8,7 +8,6 @@ module registers the checks, as schemathesis requires of hooks; so no other modu
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import Any, ClassVar, Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -16,9 +15,8 @@ import schemathesis
 from pydantic import TypeAdapter
 
 from knouds_harness.contract.capabilities import LIMIT_BY_TIER
-from knouds_harness.contract.document import Document, shipped_document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import RUN_OPERATIONS
-from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.judging.checks import validation
 from knouds_harness.judging.claim import Check, Claim, claims_by_rule, is_limited_run
@@ -42,7 +40,7 @@ def exchange_of(response: schemathesis.Response, case: schemathesis.Case[Any]) -
     base_path = urlsplit(case.operation.base_url or "").path.rstrip("/")
     path = address.path.removeprefix(base_path)
     method = (sent.method or "").upper()
-    operation, values = _contract()[0].recognise(method, path) or (None, {})
+    operation, values = shipped_document().recognise(method, path) or (None, {})
     declared, body = sent.headers.get("content-type"), sent.body
     return Exchange(
         id=case.id,
@@ -62,12 +60,6 @@ def exchange_of(response: schemathesis.Response, case: schemathesis.Case[Any]) -
         started_at=datetime.now(UTC) - timedelta(seconds=response.elapsed),
         elapsed_ms=response.elapsed * 1000,
     )
-
-
-@lru_cache
-def _contract() -> tuple[Document, ShapeJudge]:
-    document = shipped_document()
-    return document, ShapeJudge(document)
 
 
 class ContractCheck:
@@ -114,12 +106,11 @@ class ContractCheck:
         return self._claims(exchange, {})
 
     def _claims(self, exchange: Exchange, known: Mapping[str, object]) -> Iterator[Claim]:
-        document, shapes = _contract()
-        context = Context(document=document, shapes=shapes, known=known)
+        context = Context(known=known)
         yield from claims_of(self.check.id, exchange, context) or ()
 
     def _fails(self, claim: Claim, exchange: Exchange) -> bool:
-        found = finding_of(self.check, exchange, claim, document=_contract()[0], waivers=self._waivers)
+        found = finding_of(self.check, exchange, claim, waivers=self._waivers)
         return found.fails(strict=False)
 
 
@@ -149,14 +140,13 @@ class RequestCheck(ContractCheck):
     """A check of the rule, by the request alone: nothing is known of keys, accounts and resources."""
 
     def _claims(self, exchange: Exchange, known: Mapping[str, object]) -> Iterator[Claim]:
-        document, shapes = _contract()
-        context = Context(document=document, shapes=shapes, is_ours=False, known=known)
+        context = Context(is_ours=False, known=known)
         by_rule = claims_by_rule(Case(exchange=exchange, context=context))
         return (claim for check_id, claim in by_rule if check_id == self.check.id)
 
 
 def _described(claim: Claim) -> str:
-    fact = _contract()[0].facts[claim.fact]
+    fact = shipped_document().facts[claim.fact]
     where = f" ({claim.where})" if claim.where else ""
     verdict = verdict_for(fact)
     return f"{verdict}: {fact.id}{where}\n    expected: {claim.expected}\n    observed: {claim.observed}"

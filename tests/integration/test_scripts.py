@@ -19,8 +19,6 @@ from pathlib import Path
 import pytest
 from checking import PROVABLE_FAULTS, TRIES_ALL, findings_of, knouds, sampled
 
-from knouds_harness.contract.document import shipped_document
-from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.script import AT_ONCE, parts_of
 from knouds_harness.judging.checks.executions import MOST_SUBMIT_MS
@@ -206,8 +204,7 @@ def _claimed(finding: Finding, answers: Sequence[Exchange], *, anywhere: bool = 
 
 def _claims_of(finding: Finding, exchange: Exchange) -> list[Claim] | None:
     """Return the claims of the finding's check about a response; None if it compares responses."""
-    document = shipped_document()
-    return claims_of(finding.check, exchange, Context(document=document, shapes=ShapeJudge(document)))
+    return claims_of(finding.check, exchange, Context())
 
 
 def _answer(text: str, asked: Exchange) -> Exchange:

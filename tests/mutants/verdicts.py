@@ -10,7 +10,6 @@ from mutants.mutant import Label, Mutant, Operator
 from mutants.refusal_operators import causes, denials, envelopes, limits, throttlings
 from mutants.shape_operators import shapes
 from recorded import document, recordings, story_of
-from recorded import shapes as judge
 
 from knouds_harness.runs.findings import fails_run, verdict_for
 from knouds_harness.suite.recorded.recording_judgement import claims_about
@@ -61,9 +60,7 @@ def judged(changed: Iterable[Mutant]) -> Iterator[Judged]:
     for mutant in changed:
         broken = frozenset(
             claim.fact
-            for _, claim in claims_about(
-                mutant.recording, document=document(), shapes=judge(), story=story_of(mutant.recording)
-            )
+            for _, claim in claims_about(mutant.recording, story=story_of(mutant.recording))
             if not claim.holds and fails_run(verdict_for(facts[claim.fact]), strict=False, is_waived=False)
         )
         yield Judged(mutant=mutant, broken=broken)

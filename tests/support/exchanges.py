@@ -5,8 +5,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from knouds_harness.contract.document import shipped_document
-from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.judging.claim import Check, RuleCheck
 from knouds_harness.judging.context import Context
@@ -45,8 +43,7 @@ def refusal(status: int, code: str | None = None, **context: Any) -> Exchange:
 def broken(check: Check[...], answer: Exchange, **known: Any) -> set[str]:
     """Return the facts that an exchange breaks by this check; a reason to refuse is known to apply."""
     if isinstance(check, RuleCheck):
-        document = shipped_document()
-        context = Context(document=document, shapes=ShapeJudge(document), is_ours=False, known=known)
+        context = Context(is_ours=False, known=known)
         return {claim.fact for claim in claims_of(check.id, answer, context) or () if not claim.holds}
     return {claim.fact for claim in check.judge(answer, **known) if not claim.holds}
 

@@ -14,7 +14,6 @@ import httpx
 
 from knouds_harness.contract.document import Document, shipped_document
 from knouds_harness.contract.operations import Action
-from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.evidence import KEY_HEADER, Exchange, Pairs, Request
@@ -40,12 +39,6 @@ class _AllOurs(CreatedWorkflows):
 def document() -> Document:
     """Return the shipped document; read once."""
     return shipped_document()
-
-
-@cache
-def shapes() -> ShapeJudge:
-    """Return a judge that compiles each schema once for all tests."""
-    return ShapeJudge(document())
 
 
 @cache
@@ -139,7 +132,7 @@ def replayed(recording: Recording) -> Exchange:
 def breaches(recording: Recording) -> tuple[str, ...]:
     """Return what checks find in a recording that would fail a run."""
     story = story_of(recording)
-    return judgement_of(recording, document=document(), shapes=shapes(), story=story).breaches
+    return judgement_of(recording, story=story).breaches
 
 
 def _restored(text: str) -> str:

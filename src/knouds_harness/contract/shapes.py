@@ -3,13 +3,14 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 from urllib.parse import quote
 
 import jsonschema_rs
 
 from knouds_harness.body_bounds import whole_number
-from knouds_harness.contract.document import Document, escape, resolve
+from knouds_harness.contract.document import Document, escape, resolve, shipped_document
 from knouds_harness.contract.operations import Operation, Source
 
 DELIVERY: Final = "/components/schemas/Delivery"
@@ -161,6 +162,12 @@ class ShapeJudge:
             if isinstance(node, dict) and isinstance(node.get("x-fact"), str):
                 fact = node["x-fact"]
         return fact
+
+
+@cache
+def shipped_shapes() -> ShapeJudge:
+    """Return the judge of the shipped document; each schema is compiled once per process."""
+    return ShapeJudge(shipped_document())
 
 
 def _judged(node: Any) -> Any:  # noqa: ANN401  any JSON

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from knouds_harness.contract.document import Document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import RUN_OPERATIONS, Operation
-from knouds_harness.contract.shapes import ShapeJudge
+from knouds_harness.contract.shapes import shipped_shapes
 from knouds_harness.exchange.evidence import JSON, Exchange
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.judging.rule.allowed import Allowed, allowed
@@ -30,8 +30,6 @@ class Context:
         known: More arguments for checks, by name.
     """
 
-    document: Document
-    shapes: ShapeJudge
     keys: Mapping[str, RunPersona | Persona] = field(default_factory=dict)
     is_ours: bool = True
     applying: frozenset[str] = frozenset()
@@ -49,7 +47,7 @@ class Case:
     @cached_property
     def operation(self) -> Operation | None:
         """The documented operation that the request addresses."""
-        return self.context.document.operation_by_id.get(self.exchange.request.operation_id or "")
+        return shipped_document().operation_by_id.get(self.exchange.request.operation_id or "")
 
     @property
     def operation_id(self) -> str:
@@ -85,9 +83,7 @@ class Case:
             *self.context.keys,
             *((self.exchange.request.persona,) if "state" in self.context.known else ()),
         }
-        return AskedRequest.of(
-            self.exchange, self.context.document, is_ours=self.context.is_ours, key_names=known
-        )
+        return AskedRequest.of(self.exchange, is_ours=self.context.is_ours, key_names=known)
 
     @cached_property
     def allowed(self) -> Allowed:
@@ -129,10 +125,10 @@ class Case:
         """The arguments of checks, by name; None for what is unknown."""
         request, key = self.exchange.request, self.key
         own: dict[str, object] = {
-            "catalogue": self.context.document.error_codes,
+            "catalogue": shipped_document().error_codes,
             "operation": self.operation,
             "path_values": self.asked.path_values,
-            "shapes": self.context.shapes,
+            "shapes": shipped_shapes(),
             "slug": request.path_values.get("slug"),
         }
         if key is not None:

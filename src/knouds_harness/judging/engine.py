@@ -4,13 +4,13 @@ This is the one place that runs all checks on an exchange: each that applies and
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any, Final
 
-from knouds_harness.contract.document import Document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Fact
 from knouds_harness.exchange.contradictions import Contradiction
 from knouds_harness.exchange.curl import ShellNames, curl
@@ -78,16 +78,17 @@ def finding_of(
     exchange: Exchange,
     claim: Claim,
     *,
-    document: Document,
+    facts: Mapping[str, Fact] | None = None,
     waivers: Iterable[Waiver] = (),
     today: date | None = None,
     names: ShellNames | None = None,
 ) -> Finding:
     """Turn a claim that does not hold into a finding, reproduced by its one request.
 
-    Waivers that have expired on ``today`` (the current day in UTC by default) are ignored.
+    ``facts`` are those of the document, unless the user has added some. Waivers that have expired on
+    ``today`` (the current day in UTC by default) are ignored.
     """
-    fact = document.facts[claim.fact]
+    fact = (facts or shipped_document().facts)[claim.fact]
     about = _about(check.id, fact, exchange)
     if claim.cause:
         about |= {"operation": None, "code": None}
@@ -117,11 +118,9 @@ def finding_of(
     )
 
 
-def contradiction_finding(
-    contradiction: Contradiction, *, document: Document, names: ShellNames | None = None
-) -> Finding:
+def contradiction_finding(contradiction: Contradiction, *, names: ShellNames | None = None) -> Finding:
     """Return the finding that a target contradicts its profile."""
-    fact, exchange = document.facts[contradiction.fact], contradiction.exchange
+    fact, exchange = shipped_document().facts[contradiction.fact], contradiction.exchange
     about = _about(PROFILE_CHECK, fact, exchange)
     return Finding(
         **about,

@@ -145,7 +145,7 @@ class FindingRecorder:
                 check,
                 exchange,
                 claim,
-                document=self.document,
+                facts=self.document.facts,
                 waivers=self.waivers,
                 today=self.today,
                 names=self.names,
@@ -191,9 +191,7 @@ class FindingRecorder:
             self.steps.note(exchange)
 
     def record_contradiction(self, contradiction: Contradiction) -> None:
-        self.writer.add_finding(
-            contradiction_finding(contradiction, document=self.document, names=self.names)
-        )
+        self.writer.add_finding(contradiction_finding(contradiction, names=self.names))
 
     def record_drift(self) -> None:
         """Record what the document does not name; called once, after everything was judged."""

@@ -12,7 +12,6 @@ from knouds_harness.body_bounds import KEPT_BYTES
 from knouds_harness.contract.capabilities import WINDOW_S
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import RUN_OPERATIONS, Action
-from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Call, Exchange, KeptBodies, Request
 from knouds_harness.exchange.minting import KeyMint
@@ -81,7 +80,6 @@ class Tester:
             self.target,
             estimates=client.estimates,
         )
-        self.shapes = ShapeJudge(document)
         self.halted_by: errors.HarnessError | None = None
         self.sent = 0
         self.reservations = Reservations(self.idle)
@@ -349,9 +347,7 @@ class Tester:
             **({} if advanced_s is None else {"advanced_s": advanced_s}),
             **self._known_of_others(exchange.request),
         }
-        return Context(
-            document=self.document, shapes=self.shapes, keys=keys, known=known, resources=self.resources
-        )
+        return Context(keys=keys, known=known, resources=self.resources)
 
     def _known_of_others(self, request: Request) -> dict[str, object]:
         """Return what the profile says of other accounts' workflows, which no list shows to a key."""

@@ -4,9 +4,8 @@ import json
 from dataclasses import replace
 
 import pytest
-from run_records import DOCUMENT, exchange
+from run_records import exchange
 
-from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.effectless_requests import NO_SUCH_WORKFLOW
 from knouds_harness.judging.claim import is_answer
 from knouds_harness.judging.context import Context
@@ -36,7 +35,7 @@ KEYS = {
 
 def broken(shown, *, keys=(), is_ours=True):
     known = {name: KEYS[name] for name in keys}
-    context = Context(document=DOCUMENT, shapes=ShapeJudge(DOCUMENT), keys=known, is_ours=is_ours)
+    context = Context(keys=known, is_ours=is_ours)
     return {
         claim.fact
         for check, claim in judge(shown, context)
@@ -127,7 +126,7 @@ def test_status_that_no_source_gives_may_come_with_any_code(size, is_broken):
     answer = {"error": "No.", "code": "INVALID_BODY"}
     shown = exchange(1, "createWorkflow", status=413, sent={"name": "x" * size}, body=answer)
 
-    claims = judge(shown, Context(document=DOCUMENT, shapes=ShapeJudge(DOCUMENT)))
+    claims = judge(shown, Context())
 
     broken = {claim.fact for _, claim in claims if not claim.holds}
     assert ("envelope.code-fits-status" in broken) == is_broken
@@ -185,7 +184,7 @@ def test_page_of_a_proxy_is_one_cause(operation_id, status, is_cause):
     html = (("content-type", "text/html"),)
     page = exchange(1, "listWorkflows", status=status, raw=b"<html>", headers=html)
     page = replace(page, request=replace(page.request, operation_id=operation_id))
-    context = Context(document=DOCUMENT, shapes=ShapeJudge(DOCUMENT))
+    context = Context()
 
     found = {check.id for check, claim in judge(page, context) if not claim.holds}
 

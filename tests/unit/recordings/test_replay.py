@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import httpx
 import pytest
-from recorded import breaches, document, recording, recordings, replayed, serving, shapes, story_of
+from recorded import breaches, recording, recordings, replayed, serving, story_of
 
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.webhook_receiver import Receiver
@@ -17,12 +17,7 @@ DELIVERIES = [name for name, each in recordings().items() if each.kind == "deliv
 
 def facts_shown(recording):
     """Return the facts of which every claim holds."""
-    claims = [
-        claim
-        for _, claim in claims_about(
-            recording, document=document(), shapes=shapes(), story=story_of(recording)
-        )
-    ]
+    claims = [claim for _, claim in claims_about(recording, story=story_of(recording))]
     return {claim.fact for claim in claims if claim.holds} - {
         claim.fact for claim in claims if not claim.holds
     }

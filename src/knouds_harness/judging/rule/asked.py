@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Final
 
 from knouds_harness.body_bounds import is_too_deep
-from knouds_harness.contract.document import Document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import RUN_OPERATIONS, Operation
 from knouds_harness.exchange.evidence import JSON, KEY_HEADER, Exchange
 
@@ -46,11 +46,9 @@ class AskedRequest:
     is_session_only: bool = False
 
     @classmethod
-    def of(
-        cls, exchange: Exchange, document: Document, *, is_ours: bool, key_names: Collection[str]
-    ) -> "AskedRequest":
+    def of(cls, exchange: Exchange, *, is_ours: bool, key_names: Collection[str]) -> "AskedRequest":
         """Read a request from its evidence."""
-        request = exchange.request
+        request, document = exchange.request, shipped_document()
         operation = document.operation_by_id.get(request.operation_id or "")
         values = request.path_values
         types = [value for name, value in exchange.sent_headers if name.lower() == "content-type"]

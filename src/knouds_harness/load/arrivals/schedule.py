@@ -72,7 +72,7 @@ class Shape:
     def of(
         cls, kind: str, level: float, duration_s: float, *, base: float | None = None, steps: int = 5
     ) -> Self:
-        """Make one of ``KINDS``, whose highest level is ``level``; raise ``ValueError`` if that is no load.
+        """Make one of ``KINDS``, whose highest level is ``level``; raise ``ValueError`` if that is not one.
 
         A ramp begins at ``base`` (default 0), and a spike rises from it (default a tenth of ``level``).
         """

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 from knouds_harness.body_bounds import MAX_BODY_BYTES, TOO_LONG, is_too_deep
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Operation
-from knouds_harness.contract.shapes import ShapeJudge
+from knouds_harness.contract.shapes import shipped_shapes
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.judging.claim import Check, Claim
@@ -81,7 +81,7 @@ class Verifier:
         self._draw = draw
         self._redactor = redactor or Redactor()
         self._document = document
-        self._shapes = ShapeJudge(document)
+        self._shapes = shipped_shapes()
         self._waivers = waivers
         self._kinds: dict[tuple[str, int], _AnswerKind | None] = {}
         self._tallies = tallies
@@ -143,7 +143,7 @@ class Verifier:
 
     def _judge_closely(self, kind: _AnswerKind, response: Response) -> ContractBroken | None:
         exchange = self._as_exchange(kind.operation, response)
-        context = Context(document=self._document, shapes=self._shapes, is_ours=False)
+        context = Context(is_ours=False)
         claims = list(judge(exchange, context))
         facts = frozenset(claim.fact for _, claim in claims)
         unkept = {claim.fact: (check, claim) for check, claim in claims if not claim.holds}
@@ -174,7 +174,7 @@ class Verifier:
             form.seen = 0
 
     def _fails(self, check: Check[...], claim: Claim, exchange: Exchange) -> bool:
-        found = finding_of(check, exchange, claim, document=self._document, waivers=self._waivers)
+        found = finding_of(check, exchange, claim, waivers=self._waivers)
         return found.fails(strict=False)
 
     def _says(self, fact: str) -> str:

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Operation
-from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.errors import UsageError
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.recordings.recording import BASE_URL, Recording, RecordingOrigin
@@ -245,7 +244,6 @@ def import_recordings(
     A response is new if its status, code or members differ from those of all recordings of its operation.
     """
     redactor = RecordingRedactor(base_url=captured.base_url)
-    shapes = ShapeJudge(document)
     seen = {_kind_of(each.exchange) for each in kept if each.kind == "answer"}
     names = {(each.operation, each.outcome) for each in kept}
     recordings: list[Recording] = []
@@ -264,7 +262,7 @@ def import_recordings(
             continue
         outcome = _outcome(exchange, names)
         recording = _recording(redactor.ours(exchange), outcome, source, document)
-        judgement = judgement_of(recording, document=document, shapes=shapes)
+        judgement = judgement_of(recording)
         if judgement.breaches:
             broken.append(f"{exchange.id}, {recording.name}: it breaks a promise: {judgement.breaches[0]}")
             continue

@@ -4,8 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from knouds_harness.contract.document import Document
-from knouds_harness.contract.shapes import ShapeJudge
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.execution_status import FINAL, body_of, status_in, statuses_in
 from knouds_harness.exchange.recordings.recording import TEST_SECRET, Recording
@@ -29,12 +28,7 @@ class RecordingJudgement:
 
 
 def judgement_of(
-    recording: Recording,
-    *,
-    document: Document,
-    shapes: ShapeJudge,
-    story: Iterable[Recording] = (),
-    waivers: Sequence[Waiver] = (),
+    recording: Recording, *, story: Iterable[Recording] = (), waivers: Sequence[Waiver] = ()
 ) -> RecordingJudgement:
     """Judge a recording by all checks; ``waivers`` of its target may accept what it breaks.
 
@@ -43,29 +37,24 @@ def judgement_of(
     kept: set[str] = set()
     broken: set[str] = set()
     breaches: list[str] = []
-    for check, claim in claims_about(recording, document=document, shapes=shapes, story=story):
+    for check, claim in claims_about(recording, story):
         (kept if claim.holds else broken).add(claim.fact)
         if claim.holds:
             continue
-        found = finding_of(check, recording.exchange, claim, document=document, waivers=waivers)
+        found = finding_of(check, recording.exchange, claim, waivers=waivers)
         if found.fails(strict=False):
             breaches.append(explain(check, claim))
-    return RecordingJudgement(
-        facts=tuple(fact for fact in document.facts if fact in kept - broken), breaches=tuple(breaches)
-    )
+    facts = tuple(fact for fact in shipped_document().facts if fact in kept - broken)
+    return RecordingJudgement(facts=facts, breaches=tuple(breaches))
 
 
-def claims_about(
-    recording: Recording, *, document: Document, shapes: ShapeJudge, story: Iterable[Recording] = ()
-) -> Iterator[tuple[Check[...], Claim]]:
+def claims_about(recording: Recording, story: Iterable[Recording] = ()) -> Iterator[tuple[Check[...], Claim]]:
     """Yield the claims about a recording, of the checks that apply and of those that it names.
 
     ``story`` are the recordings of its story, with or without itself. To judge another response to the same
     request, replace the recording's exchange.
     """
-    context = Context(
-        document=document, shapes=shapes, applying=frozenset(recording.checks), known=_known(recording, story)
-    )
+    context = Context(applying=frozenset(recording.checks), known=_known(recording, story))
     yield from judge(recording.exchange, context)
 
 

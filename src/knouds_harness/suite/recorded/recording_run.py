@@ -222,8 +222,6 @@ class RecordingRun(SessionErrors):
     def _judged(self, kept: KeptAnswer, recording: Recording, others: list[Recording]) -> KeptAnswer:
         judgement = judgement_of(
             recording,
-            document=self.run.document,
-            shapes=self.run.tester.shapes,
             story=[each for each in others if recording.story and each.story == recording.story],
             waivers=self.run.target.waivers,
         )

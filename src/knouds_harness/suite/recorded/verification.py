@@ -11,7 +11,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.errors import ExitCode, RunRecordError
 from knouds_harness.exchange.evidence import JSON, Exchange
 from knouds_harness.exchange.recordings.folder import RecordingFolder
@@ -110,7 +109,7 @@ def verify(path: Path, *, base_url: str | None, strict: bool, runs_folder: Path)
         else:
             resources.note(exchange)
     keys.advanced_s = 0.0
-    context = Context(document=document, shapes=ShapeJudge(document), keys=keys.by_name, resources=resources)
+    context = Context(keys=keys.by_name, resources=resources)
     with RunWriter.start(runs_folder, kind="verify", target=target, setup=setup) as writer:
         recorder = FindingRecorder(
             document=document, writer=writer, waivers=(), today=datetime.now(UTC).date(), strict=strict

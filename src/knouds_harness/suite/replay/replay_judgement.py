@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from enum import StrEnum
 
-from knouds_harness.contract.document import Document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Source
 from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import JSON, Exchange
@@ -47,12 +47,13 @@ def judge_again(
     if after.status is None and finding.status is not None:
         raise CannotTell(f"no response: {after.failure}")
     if finding.verdict is Verdict.ADDITIVE:
-        return _drift(finding, after, context.document)
+        return _drift(finding, after)
     claims = claims_of(finding.check, after, context)
     return _compared(finding, before, after) if claims is None else _claimed(finding, after, claims)
 
 
-def _drift(finding: Finding, after: Exchange, document: Document) -> tuple[ReplayStatus, str]:
+def _drift(finding: Finding, after: Exchange) -> tuple[ReplayStatus, str]:
+    document = shipped_document()
     gatherer = Gatherer(document)
     gatherer.add(after)
     fact = document.facts[FACT]

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Action
-from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.errors import GuardStop, NotSent
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
@@ -108,7 +107,6 @@ class Replayer:
     _personas: Mapping[str, Persona] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._shapes = ShapeJudge(self.document)
         self._made = frozenset(_names_made(self.record))
 
     def replay_all(self, findings: Sequence[Finding]) -> Iterator[Replayed]:
@@ -180,9 +178,7 @@ class Replayer:
                 return Replayed(finding, *self._profile_again(finding))
             before = self._evidence(finding)
             after = self._sent_again(before)
-            context = Context(
-                document=self.document, shapes=self._shapes, keys=self._personas, resources=self._known()
-            )
+            context = Context(keys=self._personas, resources=self._known())
             status, reason = judge_again(finding, before, after, context)
         except CannotTell as reason_why:
             status, reason = ReplayStatus.OPEN, str(reason_why)
@@ -199,7 +195,7 @@ class Replayer:
         """Return whether the target still contradicts its profile in the same place."""
         looked = check_profile(self._opened())
         for each in looked.contradictions:
-            if contradiction_finding(each, document=self.document).fingerprint == finding.fingerprint:
+            if contradiction_finding(each).fingerprint == finding.fingerprint:
                 return ReplayStatus.STANDS, f"{each.target_says}: {each.either}"
         asked = finding.operation, finding.persona
         for now in looked.exchanges:
@@ -225,7 +221,7 @@ class Replayer:
         """Whether the finding needs more than sending its request again and judging the one response."""
         if shown_by.request.operation_id in _OF_HISTORY and finding.where.startswith("/"):
             return True
-        context = Context(document=self.document, shapes=self._shapes, keys=self.record.setup.target.personas)
+        context = Context(keys=self.record.setup.target.personas)
         return claims_of(finding.check, shown_by, context) is None
 
     def _opened(self) -> Client:

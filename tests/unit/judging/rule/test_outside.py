@@ -5,13 +5,11 @@ from dataclasses import replace
 import pytest
 from exchanges import broken, exchange
 
-from knouds_harness.contract.document import shipped_document
-from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.judging.checks import schemas, spellings
 from knouds_harness.judging.context import Case, Context
 from knouds_harness.judging.rule.outside import is_from_outside
 
-CONTEXT = Context(document=shipped_document(), shapes=ShapeJudge(shipped_document()))
+CONTEXT = Context()
 PAGE, JSON, NONE = {"content-type": "text/html"}, {"content-type": "application/json"}, {"content-type": ""}
 
 

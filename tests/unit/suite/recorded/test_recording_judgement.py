@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 
-from recorded import document, recording, shapes
+from recorded import recording
 
 from knouds_harness.suite.recorded.recording_judgement import claims_about
 
@@ -10,7 +10,7 @@ from knouds_harness.suite.recorded.recording_judgement import claims_about
 def claims_by_check(recording, story=()):
     """Return the claims by check id."""
     found = defaultdict(list)
-    for check, claim in claims_about(recording, document=document(), shapes=shapes(), story=story):
+    for check, claim in claims_about(recording, story=story):
         found[check.id].append(claim)
     return found
 

@@ -14,7 +14,6 @@ from run_records import start
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action
-from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.errors import ExitCode, GuardStop, UsageError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.creation_record import LEDGER_FILE, Ledger, append
@@ -104,9 +103,9 @@ def finding_of(
         exchange = edit(exchange) if edit else exchange
         writer.add_exchange(exchange)
         if check is None:
-            recorder.judge(exchange, Context(document=DOCUMENT, shapes=ShapeJudge(DOCUMENT)))
+            recorder.judge(exchange, Context())
         elif isinstance(check, RuleCheck):
-            context = Context(document=DOCUMENT, shapes=ShapeJudge(DOCUMENT))
+            context = Context()
             recorder.record(check, exchange, claims_of(check.id, exchange, context) or ())
         else:
             recorder.record(check, exchange, [claim] if claim else check.judge(exchange))
