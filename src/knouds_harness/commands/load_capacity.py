@@ -11,6 +11,7 @@ from knouds_harness.load.capacity import CapacityPlan, find_capacity
 from knouds_harness.load.capacity_search import Search
 from knouds_harness.load.generator.launching import Launched
 from knouds_harness.measures.objectives import load_objectives, parse_objectives
+from knouds_harness.option_declarations import draw_seed
 from knouds_harness.reporting.load.headline import describe_point
 from knouds_harness.runs.load_progress import LoadProgress
 from knouds_harness.targets.profile import load_target
@@ -49,7 +50,7 @@ def search_capacity(
         warm_up_s=point_s * _WARM_UP_PART if options["warm_up_s"] is None else options["warm_up_s"],
         within_s=search.within_s,
         credits=target.spending(options["credits"]).limits.credits,
-        seed=options["seed"],
+        seed=draw_seed() if options["seed"] is None else options["seed"],
         options=command.arguments,
         command=command.line,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -26,7 +25,6 @@ from knouds_harness.runs.writer import RunWriter
 from knouds_harness.targets.profile import Target
 
 POINTS_FOLDER: Final = "points"
-_LARGEST_SEED: Final = 2**31
 TOLERATED_SHARE: Final = 0.001
 """The share of requests that may be refused, and the share that may be throttled."""
 SLOWDOWN_LIMIT: Final = 2.0
@@ -43,7 +41,7 @@ class CapacityPlan:
     warm_up_s: float
     within_s: float
     credits: float
-    seed: int | None
+    seed: int
     options: Sequence[str]
     command: str
 
@@ -58,8 +56,7 @@ def find_capacity(
     on_progress: Callable[[LoadProgress], object] = lambda _: None,
 ) -> Launched:
     """Search, and write a record; the records of the points are in its folder ``points``."""
-    seed = random.SystemRandom().randrange(_LARGEST_SEED) if plan.seed is None else plan.seed
-    setup = run_setup(target, command=[plan.command], seed=seed)
+    setup = run_setup(target, command=[plan.command], seed=plan.seed)
     with ExitStack() as resources:
         run_writer = resources.enter_context(
             RunWriter.start(
@@ -78,7 +75,7 @@ def find_capacity(
                 on_progress=on_progress,
             )
 
-        points = _Points(plan, seed=seed, writer=load_writer, launch=launch_point)
+        points = _Points(plan, writer=load_writer, launch=launch_point)
 
         def keep(capacity: Capacity) -> None:
             on_point(capacity.points[-1])
@@ -98,11 +95,10 @@ class _Points:
     """Measures points, and keeps their results; ``launch`` takes the options that differ between points."""
 
     def __init__(
-        self, plan: CapacityPlan, *, seed: int, writer: LoadWriter, launch: Callable[[list[str]], Launched]
+        self, plan: CapacityPlan, *, writer: LoadWriter, launch: Callable[[list[str]], Launched]
     ) -> None:
         self.ended_by: ExitCode | None = None
         self._plan = plan
-        self._seed = seed
         self._writer = writer
         self._launch_point = launch
         self._began_s = time.monotonic()
@@ -148,7 +144,7 @@ class _Points:
             "--rate": f"{rate:g}",
             "--duration": f"{plan.point_s:g}",
             "--warm-up": f"{plan.warm_up_s:g}",
-            "--seed": str((self._seed + len(self._measured)) % _LARGEST_SEED),
+            "--seed": str(plan.seed + len(self._measured)),
             "--credits": f"{left_credits:.12g}",
         }
         return self._launch_point([word for option in options.items() for word in option])
@@ -176,7 +172,10 @@ class _Points:
             replace(
                 results,
                 plan=replace(
-                    results.plan, stages=stages, duration_s=len(stages) * self._plan.point_s, seed=self._seed
+                    results.plan,
+                    stages=stages,
+                    duration_s=len(stages) * self._plan.point_s,
+                    seed=self._plan.seed,
                 ),
                 capacity=capacity,
                 cost_credits=self._spent_credits,

@@ -163,3 +163,18 @@ def test_report_survives_deletion_of_temporary_files(tmp_path, pro, monkeypatch)
     assert ended.record.exit_code == ended.exit_code
     assert "report.html" in ended.out
     assert (beside_null.exists() and beside_null.stat().st_mtime) == was_there
+
+
+@pytest.mark.nightly
+def test_failed_responses_are_kept_as_evidence(tmp_path):
+    loaded = load(
+        tmp_path, "reads", "--fault", "pricing-is-404", "--rate", "60", "--duration", "2s", "--quiet"
+    )
+
+    (pricing,) = (each for each in loaded.results.operations if each.operation == "getPublicPricing")
+    (error,) = pricing.errors
+    assert (error.status, error.status_code) == ("wrong", 404)
+    exchange = loaded.record.exchange_by_id[error.exchanges[0]]
+    assert exchange.request.path == "/api/pricing/public"
+    assert exchange.status == 404
+    assert len(loaded.record.exchange_by_id) <= 3

@@ -145,7 +145,7 @@ class Workload:
         able = {
             task: (needs, accounts)
             for task, needs in _needs(scenario).items()
-            if (accounts := self._able(needs, crosses_limit=scenario.crosses_limit))
+            if (accounts := self._able(scenario, needs))
         }
         if not able:
             raise self._nothing_left(scenario)
@@ -171,11 +171,10 @@ class Workload:
         ]
 
     def left_out(self, scenario: type[HasTasks]) -> list[str]:
-        crosses_limit = scenario.crosses_limit
         return [
-            f"{task.__name__} is left out: {self._why_not(needs, crosses_limit=crosses_limit)}"
+            f"{task.__name__} is left out: {self._why_not(scenario, needs)}"
             for task, needs in _needs(scenario).items()
-            if not self._able(needs, crosses_limit=crosses_limit)
+            if not self._able(scenario, needs)
         ]
 
     def turns(self, part: TaskResources) -> Iterator[TaskAccount]:
@@ -198,7 +197,7 @@ class Workload:
             others={each: key for each, key in keys.items() if key is not None and key is not persona},
         )
 
-    def _able(self, needs: tuple[Need[Any], ...], *, crosses_limit: bool) -> tuple[AccountKeys, ...]:
+    def _able(self, scenario: type[HasTasks], needs: tuple[Need[Any], ...]) -> tuple[AccountKeys, ...]:
         """Return the accounts that do a task: only those without a rate limit, if there are any.
 
         If each workflow and model is to be run, also those that run what these cannot. To cross a limit, the
@@ -206,14 +205,10 @@ class Workload:
         """
         if forbidden_actions(self.target, needs):
             return ()
-        able = [
-            each
-            for each in self.accounts
-            if not each.lacks(needs) and (each.tier in LIMIT_BY_TIER or not crosses_limit)
-        ]
-        if not able and not crosses_limit and not self._without_key.lacks(needs):
+        able = [each for each in self._meant(scenario) if not each.lacks(needs)]
+        if not able and not scenario.crosses_limit and not self._without_key.lacks(needs):
             return (self._without_key,)
-        if crosses_limit:
+        if scenario.crosses_limit:
             return tuple(sorted(able, key=lambda each: LIMIT_BY_TIER[each.tier])[:1])
         unlimited = [each for each in able if each.tier == UNLIMITED]
         run = {request.path for each in unlimited for request in each.run_requests(*needs)}
@@ -225,11 +220,15 @@ class Workload:
             or (self.runs_each and any(request.path not in run for request in each.run_requests(*needs)))
         )
 
-    def _why_not(self, needs: tuple[Need[Any], ...], *, crosses_limit: bool) -> str:
+    def _meant(self, scenario: type[HasTasks]) -> list[AccountKeys]:
+        """Return the accounts that a scenario is for: to cross a limit, those that have one."""
+        return [each for each in self.accounts if each.tier in LIMIT_BY_TIER or not scenario.crosses_limit]
+
+    def _why_not(self, scenario: type[HasTasks], needs: tuple[Need[Any], ...]) -> str:
         if forbidden := forbidden_actions(self.target, needs):
             actions = " and ".join(f'"{each}"' for each in forbidden)
             return f"it needs {actions} in limits.allow"
-        accounts = [each for each in self.accounts if each.tier in LIMIT_BY_TIER or not crosses_limit]
+        accounts = self._meant(scenario)
         if not accounts:
             limited = f"an account of the tier {' or '.join(LIMIT_BY_TIER)}"
             return f"it needs {limited if self.accounts else _NO_ACCOUNT}"
