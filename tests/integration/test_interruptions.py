@@ -66,19 +66,6 @@ def test_interrupted_run_has_a_report(tmp_path):
     assert json.loads((folder / "run.json").read_text())["outcome"] == "interrupted"
 
 
-@pytest.mark.nightly
-@pytest.mark.parametrize("number", range(24))
-def test_check_can_be_interrupted_at_any_time(tmp_path, number):
-    """Whatever the main thread is doing, such as taking a lock or collecting garbage."""
-    with started(tmp_path, "check", "--quick", "--runs-folder", "runs") as process:
-        wait_until(lambda: has_exchanges(tmp_path, number * 600_000))
-        process.send_signal(signal.SIGINT)
-        process.wait(60)
-
-    assert process.returncode == ExitCode.INTERRUPTED
-    assert "Traceback" not in (tmp_path / PRINTED_FILE).read_text()
-
-
 @pytest.fixture
 def heard(monkeypatch):
     """Times of the requests to a sandbox that is started from now on."""
