@@ -19,7 +19,7 @@ from knouds_harness.judging.checks import (
 from knouds_harness.judging.checks.concurrency import created_slug
 from knouds_harness.judging.checks.envelopes import form, refusals
 from knouds_harness.suite.support.usage_rows import await_rows, row_of_request
-from knouds_harness.suite.support.workflow_authoring import text_fields
+from knouds_harness.suite.support.workflow_authoring import read, text_fields, to_workflow
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.keys import ANY_KEY, AUTHOR, TWO_ACCOUNTS, active_keys
 from knouds_harness.targets.needs.need import CONTROL, KeyAndResource
@@ -36,7 +36,7 @@ from knouds_harness.targets.needs.webhooks import RECEIVING, mints_webhooks
 from knouds_harness.targets.personas import Secret
 from knouds_harness.targets.resources import Webhook
 
-pytestmark = pytest.mark.sequence
+pytestmark = [pytest.mark.sequence, pytest.mark.at_once]
 
 AT_ONCE = 8
 PAID_AT_ONCE = 3
@@ -73,18 +73,6 @@ def open_connections(tester):
     key = ANY_KEY.find(tester.target)
     if key is not None:
         tester.send_together("getWhoami", key, Call(), times=tester.most_at_once)
-
-
-def to_workflow(operation_id, persona, slug, body=None):
-    """A request to one workflow."""
-    values = {"slug": slug}
-    call = Call(path_values=values) if body is None else Call(path_values=values, json=body)
-    return operation_id, persona, call
-
-
-def read(tester, persona, slug):
-    """A workflow as it is now."""
-    return tester.send(*to_workflow("getWorkflow", persona, slug))
 
 
 @pytest.mark.proves(concurrency.updates_in_some_order)

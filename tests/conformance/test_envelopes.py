@@ -17,6 +17,7 @@ LARGE_BYTES = 5_000_000  # twice what any workflow document should need
 BLANKS = b" " * 1_500_000
 
 
+@pytest.mark.independent
 @pytest.mark.proves(refusals.private_public_schema)
 @pytest.mark.records("getPublicWorkflowSchema-private", is_named=True)
 def test_private_workflow_has_no_public_schema(tester, target):
@@ -31,6 +32,7 @@ def test_private_workflow_has_no_public_schema(tester, target):
             tester.keep("getPublicWorkflowSchema-private", exchange)
 
 
+@pytest.mark.independent
 @pytest.mark.proves(refusals.async_not_supported)
 @pytest.mark.records("runModel-async-not-supported")
 def test_async_run_of_an_unpolled_model_is_refused(tester, test_data, target):
@@ -65,6 +67,7 @@ def test_failure_of_the_provider_is_a_documented_500(tester, test_data, need):
     test_data.run(resource, key)
 
 
+@pytest.mark.independent
 @pytest.mark.proves(refusals.constant_code)
 @pytest.mark.operations(ids=("getWorkflow", "getWorkflowSchema", "runWorkflow", "runModel"))
 def test_same_cause_gives_same_code(tester, operation):
@@ -84,6 +87,7 @@ def test_same_cause_gives_same_code(tester, operation):
     tester.judge(refusals.constant_code, later, earlier=earlier)
 
 
+@pytest.mark.independent
 @pytest.mark.proves(refusals.unknown_route)
 @pytest.mark.needs(ANY_KEY)
 @pytest.mark.parametrize("path", ["/api/no-such-route", "/api/workflows/a/b/c", "/api", "/no-such-page"])
@@ -94,6 +98,7 @@ def test_unknown_route_is_not_found(tester, path):
     tester.judge(refusals.unknown_route, exchange)
 
 
+@pytest.mark.independent
 @pytest.mark.proves(refusals.wrong_method)
 @pytest.mark.needs(ANY_KEY, MAY_WRITE)
 @pytest.mark.parametrize(
@@ -107,6 +112,7 @@ def test_method_that_a_path_does_not_have_is_refused(tester, method, path):
     tester.judge(refusals.wrong_method, exchange)
 
 
+@pytest.mark.independent
 @pytest.mark.proves(refusals.oversized_body)
 @pytest.mark.needs(WRITER)
 @pytest.mark.parametrize(

@@ -58,6 +58,7 @@ def tried(tester, operation, intruder, name, value):
     return tester.send(operation.id, None if operation.is_public else intruder, call)
 
 
+@pytest.mark.independent
 @in_both_directions
 @pytest.mark.parametrize(
     "operation",
@@ -79,6 +80,7 @@ def test_private_workflow_is_refused_to_others_and_stays_as_it_was(tester, test_
     tester.judge(workflows.untouched, read(tester, owner, slug), before=before)
 
 
+@pytest.mark.independent
 @pytest.mark.spends.with_args(once(ASYNC_RUN))
 @pytest.mark.parametrize(
     ("operation_id", "need"),
@@ -117,6 +119,7 @@ def test_execution_is_hidden_from_others_and_not_cancelled_by_them(
     tester.judge(isolation.not_cancelled, poll)
 
 
+@pytest.mark.independent
 @in_both_directions
 @pytest.mark.proves(workflows.listed)
 @pytest.mark.needs(TWO_AUTHORS)
@@ -129,6 +132,7 @@ def test_foreign_workflow_is_not_listed(tester, test_data, order):
     tester.judge(workflows.listed, tester.send("listWorkflows", intruder), foreign={slug})
 
 
+@pytest.mark.independent
 @pytest.mark.proves(isolation.not_received, workflows.creator_may)
 def test_workflow_moved_to_a_foreign_folder_does_not_show_there(tester, test_data):
     """A workflow that says it is in somebody else's folder neither shows there nor becomes theirs."""

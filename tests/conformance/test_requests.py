@@ -139,6 +139,7 @@ BY_KEYS = {
 
 
 @pytest.mark.independent
+@pytest.mark.in_a_row(90)
 @pytest.mark.parametrize(
     ("operation", "dimension"),
     [
@@ -157,6 +158,7 @@ def test_request_is_refused_for_its_reason_alone(run, test_data, personas, opera
 
 
 @pytest.mark.independent
+@pytest.mark.in_a_row(20)
 @pytest.mark.parametrize(
     "case",
     [

@@ -84,6 +84,7 @@ def models_for_an_administrator(target):
     return [ANY_MODEL.find(target), *above]
 
 
+@pytest.mark.independent
 @pytest.mark.spends.with_args(models_for_an_administrator)
 @pytest.mark.proves(runs.administrator)
 def test_no_model_is_above_an_administrator(tester, test_data):
@@ -118,6 +119,7 @@ def test_run_with_fields_left_out_is_accepted(tester, test_data):
         tester.judge(runs.fields_left_out, each, with_all=with_all, is_alike=is_alike)
 
 
+@pytest.mark.independent
 @pytest.mark.spends.with_args(once(FREE_WORKFLOW_RUN, FREE_WORKFLOW_RUN))
 @pytest.mark.proves(runs.defaults_as_given)
 def test_field_left_out_gives_what_its_default_gives(tester, test_data):
@@ -138,6 +140,7 @@ def test_field_left_out_gives_what_its_default_gives(tester, test_data):
     tester.judge(runs.defaults_as_given, left_out, with_defaults=with_defaults)
 
 
+@pytest.mark.independent
 @pytest.mark.proves(runs.nothing_generated)
 @pytest.mark.records("runWorkflow-free", 200)
 def test_run_without_generator_nodes_costs_nothing(tester, test_data):
@@ -163,6 +166,7 @@ def test_two_images_cost_twice_as_much_as_one(tester, test_data, need):
     tester.judge(runs.charged_per_image, double, single=single)
 
 
+@pytest.mark.independent
 @pytest.mark.sequence
 @pytest.mark.spends.with_args(once(*[EDITED_WORKFLOW_RUN] * 3))
 @pytest.mark.proves(runs.charged_per_node)
@@ -238,11 +242,13 @@ def are_of_other_tests(tester, user):
 def test_refused_run_is_not_charged(tester, test_data, operation):
     """Whatever is wrong with the body of a run, in either form, no usage row charges for it."""
     key, walk = tester.need(run_call(operation)).key, Walk(test_data, operation)
+    drafts = [draft for point in walk.points(BODY, is_quick=True) if (draft := walk.draft(point))]
+    sendings = [(operation.id, draft.persona, draft.call) for draft in drafts]
     for _ in range(2):  # another client may have run in between until its window was full
         before = read_page(tester, key, limit=MAX_LIMIT)
-        answers = list(map(walk.send, walk.points(BODY, is_quick=True)))
+        answers = tester.send_at_once(sendings, is_repeated=True)
         page = read_page(tester, key, limit=MAX_LIMIT)
-        if any(each and each.is_success for each in answers):  # which would rightly be charged
+        if any(each.is_success for each in answers):  # which would rightly be charged
             return
         if not list(usage.refused_run_is_not_charged.judge(page, before=before)):
             return

@@ -62,6 +62,7 @@ def test_whoami_has_its_documented_shape(tester, personas):
         tester.keep(f"getWhoami-{'admin' if persona.role == 'admin' else persona.tier}", exchange)
 
 
+@pytest.mark.independent
 @shows_success("listWorkflows", needs=(READER,), also=(validation.bodiless,))
 @pytest.mark.shows("workflows.list-is-array")
 @pytest.mark.records("listWorkflows-summaries")
@@ -70,6 +71,7 @@ def test_list_has_its_documented_shape(tester):
     tester.send("listWorkflows", tester.need(READER))
 
 
+@pytest.mark.independent
 @shows(schemas.cost_without_generator)
 def test_estimated_cost_without_generator_node_is_null(tester, target):
     """Without a generator node the estimated cost is null."""
@@ -79,6 +81,7 @@ def test_estimated_cost_without_generator_node_is_null(tester, target):
     tester.judge(schemas.cost_without_generator, exchange, slugs=slugs)
 
 
+@pytest.mark.independent
 @shows(schemas.cost_as_in_schema)
 def test_list_and_schema_agree_on_the_cost(tester, target):
     """In the list, a workflow has an estimated cost where its schema has one, else null."""
@@ -128,6 +131,7 @@ def test_own_workflows_and_their_schemas_have_the_documented_shape(tester, targe
                 tester.keep("getWorkflowSchema-every-field", exchange)
 
 
+@pytest.mark.independent
 @shows(schemas.no_request_input)
 @pytest.mark.needs(AUTHOR)
 def test_schema_of_an_empty_workflow_has_no_fields(tester, test_data):
@@ -138,6 +142,7 @@ def test_schema_of_an_empty_workflow_has_no_fields(tester, test_data):
     tester.judge(schemas.no_request_input, tester.send("getWorkflowSchema", owner, call))
 
 
+@pytest.mark.independent
 @shows(schemas.no_request_input)
 @pytest.mark.needs(WITHOUT_REQUEST_INPUT)
 @pytest.mark.records("getWorkflowSchema-no-fields")
@@ -149,6 +154,7 @@ def test_schema_without_request_input_node_has_no_fields(tester):
     tester.judge(schemas.no_request_input, tester.send("getWorkflowSchema", reader, call))
 
 
+@pytest.mark.independent
 @shows(schemas.public_schema)
 @pytest.mark.succeeds("getPublicWorkflowSchema")
 @pytest.mark.records("getPublicWorkflowSchema-public")
@@ -159,6 +165,7 @@ def test_public_schema_leaves_out_the_cost(tester):
     tester.judge(schemas.public_schema, tester.send("getPublicWorkflowSchema", None, call))
 
 
+@pytest.mark.independent
 @shows(schemas.public_pricing)
 @pytest.mark.succeeds("getPublicPricing")
 @pytest.mark.records("getPublicPricing-tiers")
@@ -167,6 +174,7 @@ def test_pricing_is_served_to_everybody(tester):
     tester.send("getPublicPricing", None)
 
 
+@pytest.mark.independent
 @shows(schemas.public_health)
 @pytest.mark.succeeds("getHealth")
 @pytest.mark.records("getHealth-up")
@@ -177,6 +185,7 @@ def test_health_is_served_to_everybody(tester):
     tester.send("getHealth", None)
 
 
+@pytest.mark.independent
 @shows(schemas.round_trip)
 @pytest.mark.records("createWorkflow-as-read", 200, 201)
 def test_workflow_as_read_can_be_created_again(tester, test_data):
@@ -189,6 +198,7 @@ def test_workflow_as_read_can_be_created_again(tester, test_data):
     tester.judge(schemas.round_trip, created)
 
 
+@pytest.mark.independent
 @shows_success("createWorkflow", "updateWorkflow", "moveWorkflow", "deleteWorkflow", needs=(AUTHOR,))
 @pytest.mark.records("createWorkflow-created", 200, 201)
 def test_writes_answer_in_their_assumed_shape(tester, test_data):
@@ -245,6 +255,7 @@ def test_execution_from_submit_to_end(tester, test_data):
         test_data.await_end(submitted, key, deadline_s=resource.deadline_s)
 
 
+@pytest.mark.independent
 @pytest.mark.spends.with_args(once(ASYNC_WORKFLOW_RUN))
 @shows(schemas.submitted)
 @pytest.mark.needs(ASYNC_WORKFLOW_RUN)

@@ -5,14 +5,15 @@ from contextlib import nullcontext
 
 import pytest
 
-from knouds_harness.exchange.evidence import Call
 from knouds_harness.exchange.execution_status import FINAL, body_of, status_in
 from knouds_harness.exchange.usage import MAX_LIMIT, model_ids_of, rows_of, rows_of_run, run_of
 from knouds_harness.judging.checks import schemas, usage
 from knouds_harness.judging.checks.runs import reported_credits
 from knouds_harness.judging.checks.usage import DEFAULT_LIMIT
 from knouds_harness.suite.support.usage_rows import (
+    Run,
     await_rows,
+    page_of,
     read_page,
     read_pages,
     read_rows,
@@ -62,10 +63,11 @@ def fill_history(tester, test_data, *, most=MORE_THAN_A_PAGE):
     if runner is None:
         return tester.need(ANY_KEY)
     workflow = test_data.cheapest_workflow(runner)
-    known = len(read_rows(tester, runner))
-    if tester.price(workflow) == 0:
-        for _ in range(most - known):
-            test_data.run(workflow, runner)
+    with reserved_run(tester, Run(runner, workflow)):  # so that tests side by side do not all fill it
+        known = len(read_rows(tester, runner))
+        if tester.price(workflow) == 0:
+            for _ in range(most - known):
+                test_data.run(workflow, runner)
     return runner
 
 
@@ -102,10 +104,10 @@ def test_rows_are_of_the_key_owner(tester, test_data):
     for persona in personas:
         user_id = test_data.account_id(persona)
         if user_id is not None:
-            pages = [read_page(tester, persona), read_page(tester, persona, offset=DEFAULT_LIMIT)]
-            pages += read_pages(tester, persona, size=SMALL_PAGE, most=3) + read_pages(tester, persona)
-            pages += [read_page(tester, persona, status=status) for status in ("completed", "failed")]
-            for page in pages:
+            asked = [page_of(persona), page_of(persona, offset=DEFAULT_LIMIT)]
+            asked += [page_of(persona, limit=SMALL_PAGE, offset=SMALL_PAGE * page) for page in range(3)]
+            asked += [page_of(persona, status=status) for status in ("completed", "failed")]
+            for page in (*tester.send_at_once(asked), *read_pages(tester, persona)):
                 tester.judge(usage.own_user, page, user_id=user_id)
 
 
@@ -127,6 +129,7 @@ def test_runs_of_others_do_not_show(tester, test_data):
                 tester.judge(usage.no_foreign_run, page, foreign=foreign)
 
 
+@pytest.mark.independent
 @pytest.mark.proves(usage.no_row_of_two)
 def test_no_row_is_of_two_accounts(tester):
     """No row that one account has shows in the other's usage, however long ago the run was."""
@@ -137,6 +140,7 @@ def test_no_row_is_of_two_accounts(tester):
             tester.judge(usage.no_row_of_two, page, theirs=theirs)
 
 
+@pytest.mark.independent
 @pytest.mark.proves(usage.no_provider_ids, usage.no_canvas_rows, schemas.body)
 def test_usage_shows_nothing_internal(tester):
     """No row comes from the canvas, filtered or not; none names a model by its provider's internal id."""
@@ -148,6 +152,7 @@ def test_usage_shows_nothing_internal(tester):
     tester.send("listUsageModels", owner)
 
 
+@pytest.mark.independent
 @pytest.mark.proves(usage.limit)
 @pytest.mark.parametrize("limit", [1, 2, DEFAULT_LIMIT, DEFAULT_LIMIT + 1, MAX_LIMIT])
 def test_page_has_no_more_rows_than_its_limit(tester, test_data, limit):
@@ -159,6 +164,7 @@ def test_page_has_no_more_rows_than_its_limit(tester, test_data, limit):
     tester.judge(usage.limit, page, limit=limit)
 
 
+@pytest.mark.independent
 @pytest.mark.proves(usage.limit)
 @pytest.mark.parametrize("limit", [MAX_LIMIT + 1, 2 * MAX_LIMIT])
 def test_page_never_has_more_than_500_rows(tester, test_data, limit):
@@ -176,6 +182,7 @@ def test_page_never_has_more_than_500_rows(tester, test_data, limit):
     tester.judge(usage.limit, page, limit=limit)
 
 
+@pytest.mark.independent
 @pytest.mark.proves(usage.default_limit)
 def test_page_without_a_limit_has_50_rows(tester, test_data):
     """Without a limit, 50 rows come back, or all where there are fewer."""
@@ -189,6 +196,7 @@ def test_page_without_a_limit_has_50_rows(tester, test_data):
     tester.judge(usage.default_limit, page, total=total)
 
 
+@pytest.mark.independent
 @pytest.mark.proves(usage.offset)
 @pytest.mark.parametrize("limit", [2, MAX_LIMIT])
 def test_offset_leaves_out_as_many_rows(tester, limit):
@@ -209,6 +217,7 @@ def test_offset_leaves_out_as_many_rows(tester, limit):
         tester.judge(usage.offset, page, before=before, after=after, offset=offset, limit=limit)
 
 
+@pytest.mark.independent
 @pytest.mark.proves(usage.offset)
 @pytest.mark.parametrize("name", ["status", "modelId", "workflowSlug"])
 def test_offset_skips_rows_that_fit_a_filter(tester, name):
@@ -247,10 +256,7 @@ def test_pages_beside_runs_are_parts_of_one_list(tester, test_data):
     asked = [(MAX_LIMIT, 0), (SMALL_PAGE, 0), (SMALL_PAGE, SMALL_PAGE)] * RUNS_BESIDE
     before = read_rows(tester, owner)
 
-    sendings = [
-        ("listUsage", owner, Call(query=(("limit", str(limit)), ("offset", str(offset)))))
-        for limit, offset in asked
-    ]
+    sendings = [page_of(owner, limit=limit, offset=offset) for limit, offset in asked]
     for number in range(RUNS_BESIDE):
         sendings.insert(4 * number, test_data.running(resource, owner))
     answers = tester.send_at_once(sendings)
@@ -276,13 +282,14 @@ def test_filters_leave_all_rows_that_fit_and_no_other(tester, test_data):
     queries += [{"status": "completed", "modelId": each} for each in model_ids[:2]]
     queries += [{"status": "failed", "workflowSlug": each} for each in slugs[:2]]
 
-    pages = [(query, read_page(tester, owner, limit=MAX_LIMIT, **query)) for query in queries]
+    pages = tester.send_at_once([page_of(owner, limit=MAX_LIMIT, **query) for query in queries])
 
     after = read_rows(tester, owner)
-    for query, page in pages:
+    for query, page in zip(queries, pages, strict=True):
         tester.judge(usage.filtered, page, before=before, after=after, filters=query)
 
 
+@pytest.mark.independent
 @pytest.mark.proves(usage.total)
 @pytest.mark.parametrize("query", [{}, {"limit": 1}, {"limit": 2, "offset": 1}], ids=str)
 def test_total_is_the_number_of_all_rows(tester, query):

@@ -11,7 +11,7 @@ from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.keys import ADMIN_KEY, AUTHOR, TWO_AUTHORS
 from knouds_harness.targets.needs.workflows import FOREIGN_TEMPLATE, OWN_WORKFLOW
 
-pytestmark = pytest.mark.sequence
+pytestmark = [pytest.mark.sequence, pytest.mark.independent]
 
 
 @pytest.mark.proves(refusals.write_foreign_workflow, workflows.untouched)

@@ -10,7 +10,7 @@ from knouds_harness.suite.support.workflow_authoring import draft, make, read, w
 from knouds_harness.targets.needs.keys import ADMIN_KEY, AUTHOR, TWO_AUTHORS
 from knouds_harness.targets.needs.workflows import OWN_WORKFLOW
 
-pytestmark = pytest.mark.sequence
+pytestmark = [pytest.mark.sequence, pytest.mark.independent]
 
 FILTERS = tuple((name, value) for name in ("isTemplate", "hidden", "archived") for value in ("true", "false"))
 """Members of a summary by which a server may filter its list, though no page says so."""

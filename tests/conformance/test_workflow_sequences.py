@@ -4,6 +4,7 @@ import pytest
 
 from knouds_harness.judging.checks import capabilities, schemas, workflows
 from knouds_harness.judging.checks.envelopes import refusals
+from knouds_harness.suite.generation.examples import drive_machine
 from knouds_harness.suite.generation.shortest_sequence import shorten_broken
 from knouds_harness.suite.generation.workflow_sequences import SequenceSetup, SeveralKeys, reader_for
 from knouds_harness.suite.support.workflow_authoring import folder_of, known_graph
@@ -13,6 +14,8 @@ from knouds_harness.targets.needs.workflows import FILED_WORKFLOW, OWN_WORKFLOW
 MOST_STEPS = 10
 
 
+@pytest.mark.independent
+@pytest.mark.in_a_row(250)
 @pytest.mark.sequence
 @pytest.mark.needs(OWN_WORKFLOW)
 @pytest.mark.shows("workflows.foreign-write-is-refused", TWO_AUTHORS)
@@ -43,7 +46,7 @@ MOST_STEPS = 10
     capabilities.denied,
     capabilities.nothing_changed,
 )
-def test_each_key_reads_what_was_written_last(tester, test_data, drive):
+def test_each_key_reads_what_was_written_last(run, tester, test_data):
     """Each key reads what was written last by whoever may write, and nothing of what was refused."""
     both = TWO_AUTHORS.missing(tester.target) is None
     users = tuple(tester.need(TWO_AUTHORS)) if both else (tester.need(AUTHOR),)
@@ -60,6 +63,11 @@ def test_each_key_reads_what_was_written_last(tester, test_data, drive):
     )
 
     try:
-        drive(lambda: SeveralKeys(setup), MOST_STEPS)
+        drive_machine(
+            lambda: SeveralKeys(setup),
+            seed=run.options.seed,
+            examples=run.options.examples_per_property // 2,
+            most_steps=MOST_STEPS,
+        )
     finally:
         shorten_broken(setup)

@@ -25,7 +25,7 @@ from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.keys import AUTHOR, AUTHOR_WHO_RUNS, FREE_KEY, TWO_AUTHORS
 from knouds_harness.targets.needs.workflows import FILED_WORKFLOW, OWN_WORKFLOW
 
-pytestmark = pytest.mark.sequence
+pytestmark = [pytest.mark.sequence, pytest.mark.independent]
 
 
 # --- create
@@ -394,6 +394,7 @@ def moved_to(tester, owner, slug, before, folder_id):
         tester.judge(workflows.updated, read(tester, owner, slug), expected=left)
 
 
+@pytest.mark.runs
 @pytest.mark.proves(workflows.gone, workflows.listed, workflows.creator_may_run)
 @pytest.mark.records("getWorkflow-deleted", 404, is_named=True)
 @pytest.mark.parametrize("which", ["first", "second"])

@@ -99,6 +99,7 @@ def test_created_text_is_read_back(tester, test_data, kind):
         judge_reads(tester, owner, slug, document, (workflows.stored, "sent"))
 
 
+@pytest.mark.in_a_row(90)
 @pytest.mark.proves(workflows.updated, workflows.summarised, workflows.schema_describes)
 def test_updated_text_is_read_back(tester, test_data):
     """A text is shown by every read as it was sent to update, and nothing is left of the one before."""

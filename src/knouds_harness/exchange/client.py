@@ -3,8 +3,8 @@
 import string
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -87,6 +87,7 @@ class Client:
         self._reads_usage = reads_usage
         self._lock = threading.Lock()
         self._listing = threading.Lock()
+        self._reading_usage = threading.Lock()
         self._executions = {NO_SUCH_EXECUTION}
         self._asked_for_list = {*self.created.proof.listed}
         self._personas = dict(target.personas)
@@ -234,10 +235,11 @@ class Client:
     def _read_usage_before(self, run: Request, sender: Persona | None) -> None:
         """Read usage and count it, if responses alone no longer prove that the run is affordable."""
         if Action.RUN in self.target.limits.allow:
-            self.watch_charges([sender.user] if sender else ())
-            if self.guard.budget.is_usage_due(run.cost_credits):
-                shown = self.charges_shown.read()
-                self.guard.budget.note_usage(shown.credits, unread=shown.unread)
+            with self._holding(self._reading_usage):
+                self.watch_charges([sender.user] if sender else ())
+                if self.guard.budget.is_usage_due(run.cost_credits):
+                    shown = self.charges_shown.read()
+                    self.guard.budget.note_usage(shown.credits, unread=shown.unread)
 
     def list_existing(self) -> None:
         """List the workflows of each account once, before anything is created; they are never changed.
@@ -247,17 +249,24 @@ class Client:
         readers = self._readers()
         if readers.keys() <= self._asked_for_list:
             return
-        with self.while_waiting():
-            self._listing.acquire()
-        try:
+        with self._holding(self._listing):
             for user in readers.keys() - self._asked_for_list:
                 exchange = self._send_to_workflow("listWorkflows", readers[user], None)
                 summaries = exchange.json_or_none()
                 if exchange.status == HTTPStatus.OK and isinstance(summaries, list):
                     self.created.note_listed(user, summaries)
                 self._asked_for_list.add(user)
+
+    @contextmanager
+    def _holding(self, lock: threading.Lock) -> Iterator[None]:
+        """Hold a lock while the context is open, in which requests may be sent."""
+        if not lock.acquire(blocking=False):
+            with self.while_waiting():
+                lock.acquire()
+        try:
+            yield
         finally:
-            self._listing.release()
+            lock.release()
 
     def _readers(self) -> dict[str, Persona]:
         """Return a key of each account that may read workflows."""

@@ -1,13 +1,9 @@
 """The fixtures of conformance tests; all belong to the session's run."""
 
-from collections.abc import Callable
-
 import pytest
-from hypothesis.stateful import RuleBasedStateMachine
 
 from knouds_harness.contract.document import Document
-from knouds_harness.suite.generation.examples import drive_machine_with
-from knouds_harness.suite.plugin import opened_run, options_of
+from knouds_harness.suite.plugin import opened_run
 from knouds_harness.suite.session import ConformanceRun
 from knouds_harness.suite.support.execution_traces import Executions
 from knouds_harness.suite.support.test_data import TestData
@@ -40,21 +36,6 @@ def tester(knouds_run: ConformanceRun) -> Tester:
 def test_data(knouds_run: ConformanceRun) -> TestData:
     """Resources to act on."""
     return knouds_run.test_data
-
-
-@pytest.fixture(scope="session")
-def drive(pytestconfig: pytest.Config) -> Callable[[Callable[[], RuleBasedStateMachine], int], None]:
-    """Runs a state machine with the run's seed and at most this many steps, half as often as a property.
-
-    Hypothesis does not shrink what fails: tests shorten the sequence themselves.
-    """
-
-    def drive_machine(make_machine: Callable[[], RuleBasedStateMachine], most_steps: int) -> None:
-        options = options_of(pytestconfig)
-        examples = options.examples_per_property // 2
-        drive_machine_with(make_machine, seed=options.seed, examples=examples, most_steps=most_steps)
-
-    return drive_machine
 
 
 @pytest.fixture(scope="session")

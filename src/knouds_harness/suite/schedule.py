@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Collection, Sequence
+from contextlib import nullcontext
 from functools import cache
 from typing import Any, Final
 
@@ -22,7 +23,11 @@ _LEFT_TO_FILL: Final = 30  # the test must see the window fill up, and concurren
 _LONGEST_PRELUDE_S: Final = 15.0
 _PAUSE_S: Final = 0.05
 _BEFORE_FILLING: Final = 1
-_PAID_LAST: Final = 8
+_INDEPENDENT: Final = 2
+_COUNTS_RUNS: Final = 8
+_READS_USAGE: Final = 9
+_PAID_LAST: Final = 10
+_BESIDE_COUNTING: Final = 12
 
 
 class SuiteSchedule:
@@ -46,6 +51,8 @@ class SuiteSchedule:
         self._items = [item for item in items if isinstance(item, pytest.Function) and checks_of(item)]
         self._beside: dict[str, ConcurrentTests] = {}
         self._has_begun = is_one_by_one
+        self._is_side_by_side = run.is_distant and not is_one_by_one
+        self._later: dict[int, list[pytest.Function]] = {}
         self.fills_early = (
             not (is_quick or is_one_by_one)
             and CONTROL.find(run.target) is None
@@ -55,23 +62,27 @@ class SuiteSchedule:
     def place(self, item: pytest.Item) -> int:
         """Return a test's position: tests that use others' waiting time precede those that look at all runs.
 
-        Tests of another suite come first, as no other test may run beside them. If the credits do not suffice
-        for all, tests that pay come last: a run that is to be refused reserves its price until it is.
+        On a distant target, independent tests that run nothing run beside those that count runs, which send
+        little at a time. Tests of another suite come first, as no other test may run beside them. If the
+        credits do not suffice for all, tests that pay come last: a run that is to be refused reserves its
+        price until it is.
         """
         if not checks_of(item) or is_user_test(item):
             return 0
         early, marker = self.fills_early, item.get_closest_marker
+        about_runs, independent = is_about_runs(item), marker("independent")
+        needs_all = marker("thorough") or marker("at_once")  # of what may be in flight
+        is_bystander = self._is_side_by_side and not (about_runs or marker("in_a_row"))
         places = (
-            (marker("fills_window"), 6 if early else 10),
-            (marker("limited"), _BEFORE_FILLING if early else 9),
+            (marker("fills_window"), 6 if early else 14),
+            (marker("limited"), _BEFORE_FILLING if early else 13 if needs_all else 11),
             (self._is_paid_last(item), _PAID_LAST),
-            (
-                marker("runs"),
-                _BEFORE_FILLING if early else 7,
-            ),  # with few runs, which fit into the first window
+            (marker("runs") and early, _BEFORE_FILLING),  # with few runs, which fit into the first window
             (marker("waits"), 5),
-            (marker("independent"), 2),
-            (is_about_runs(item), 7),
+            (independent and checks_of(item)[0].family == "usage", _READS_USAGE),
+            (independent and is_bystander, _BESIDE_COUNTING),
+            (independent, _INDEPENDENT),
+            (about_runs, 7 if marker("at_once") else _COUNTS_RUNS),
         )
         return next((place for applies, place in places if applies), 3)
 
@@ -80,15 +91,21 @@ class SuiteSchedule:
 
     def call(self, item: pytest.Function) -> None:
         """Call the body of a test; if it has already begun beside others, wait until it ends."""
-        if not self._has_begun and self.place(item) != _BEFORE_FILLING:
+        place = self.place(item)
+        if not self._has_begun and place != _BEFORE_FILLING:
             self._has_begun = True
             self._begin_early()
+        for begins_at in [each for each in self._later if each <= place]:
+            self._begin(self._later.pop(begins_at))
         if item.nodeid in self._beside:
             self._beside[item.nodeid].finish(item)
-        else:
-            with self._run.lock.held():
-                arguments = {name: item.funcargs[name] for name in arguments_of(item)}
-                call_body(item, arguments, self._run.recorder)
+            return
+        # Whatever runs beside a test that counts runs should run nothing; if it does, it waits.
+        is_counting = place >= _COUNTS_RUNS
+        alone = self._run.tester.reservations.made(()) if is_counting else nullcontext()
+        with self._run.lock.held(), alone:
+            arguments = {name: item.funcargs[name] for name in arguments_of(item)}
+            call_body(item, arguments, self._run.recorder)
 
     def stop(self) -> None:
         """Start no more tests, and end the running ones at their next request."""
@@ -117,7 +134,7 @@ class SuiteSchedule:
         Then the test that fills it has it alone: other runs of the account wait for the next one.
         """
         begun = [item for item in self._items if not self._is_paid_last(item)]
-        independent = [item for item in begun if item.get_closest_marker("independent")]
+        independent = sorted(self._at(_INDEPENDENT), key=_requests_in_a_row, reverse=True)
         # Tests about usage come first, as they keep others from running what they run.
         waiting = sorted(
             (item for item in begun if item.get_closest_marker("waits")),
@@ -129,8 +146,12 @@ class SuiteSchedule:
             waiting = [*(each for each in self._items if each.get_closest_marker("fills_window")), *waiting]
             independent = [item for item in independent if not is_about_runs(item)]
         self._begin(waiting, at_once=len(waiting), in_order=True)
-        if self._run.is_distant:
+        if self._is_side_by_side:
             self._begin(independent)
+            self._later = {_COUNTS_RUNS: self._at(_BESIDE_COUNTING), _READS_USAGE: self._at(_READS_USAGE)}
+
+    def _at(self, place: int) -> list[pytest.Function]:
+        return [item for item in self._items if self.place(item) == place]
 
     def _begin(
         self, items: Sequence[pytest.Function], *, at_once: int | None = None, in_order: bool = False
@@ -145,7 +166,9 @@ class SuiteSchedule:
             finally:
                 run.recorder.begin_test()  # an idle thread keeps no responses
 
-        group = ConcurrentTests(call=call, lock=run.lock, most_at_once=at_once or run.tester.most_at_once)
+        # Some tests more than requests in flight, as one computes, and others wait for what is made once.
+        most_at_once = at_once or run.tester.most_at_once * 5 // 4
+        group = ConcurrentTests(call=call, lock=run.lock, most_at_once=most_at_once)
         self._beside |= {item.nodeid: group for item in items}  # before it begins, so that Ctrl-C stops it
         group.begin(items, in_order=in_order)
 
@@ -170,6 +193,11 @@ def is_about_runs(item: pytest.Item) -> bool:
         or checks_of(item)[0].family == "usage"
         or any(map(_asks_for_runs, needs_of(item)))
     )
+
+
+def _requests_in_a_row(item: pytest.Item) -> int:
+    marker = item.get_closest_marker("in_a_row")
+    return marker.args[0] if marker else 0
 
 
 @cache

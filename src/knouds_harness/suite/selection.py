@@ -38,6 +38,8 @@ MARKERS: Final = {
     "limited": "counts the runs of a rate-limited account: runs last, or first if a window is filled early",
     "fills_window": "has the target throttle an account: runs last, or beside others if that takes long",
     "independent": "neither changes nor sees what other tests do, so that it may run beside others",
+    "at_once": "sends requests that are to meet on the target, so no other test sends any",
+    "in_a_row(requests)": "sends about so many, each after the other: the longest begins first beside others",
     "sequence": "all requests that the test sent before belong to the evidence of its findings",
     "operations(secured=None, ids=None, shows={}, records={})": "parametrize `operation` over the document",
     "records(outcome, *statuses, **more)": "an OPERATION-OUTCOME that `record` keeps; more as in `Outcome`",

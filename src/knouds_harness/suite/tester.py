@@ -37,6 +37,8 @@ from knouds_harness.targets.resources import Model, Webhook, Workflow
 P = ParamSpec("P")
 T = TypeVar("T")
 
+Sending = tuple[str, Persona | None, Call]
+"""An operation, the persona whose key is sent (None sends no key), and path, query and body."""
 _OF_WINDOWS = ("rate.", "tier.rate-limit")
 """How facts begin that are broken by the runs of somebody else on the account."""
 _MOST_AT_ONCE = 64  # each takes a thread, and a profile may allow thousands, for load
@@ -155,10 +157,11 @@ class Tester:
         """Send one request several times at once, as ``send_at_once`` does."""
         return self.send_at_once([(operation_id, persona, call)] * times)
 
-    def send_at_once(self, sendings: Sequence[tuple[str, Persona, Call]]) -> list[Exchange]:
+    def send_at_once(self, sendings: Sequence[Sending], *, is_repeated: bool = False) -> list[Exchange]:
         """Send requests at once, started in this order, and judge each response as ``send`` does.
 
-        ``limits.concurrency`` says how many are in flight at a time; a 429 is returned like any response.
+        ``limits.concurrency`` says how many are in flight at a time. A 429 is returned like any response;
+        with ``is_repeated``, what is throttled or lost is sent again, as by ``send``.
 
         Raises:
             GuardStop: The profile's limits forbid one of the requests, or that many.
@@ -187,7 +190,12 @@ class Tester:
                 self._judge(exchange)
         for each in sent:
             each.result()  # raises why a request was not sent
-        return exchanges
+        if not is_repeated:
+            return exchanges
+        return [
+            self.send(*sending) if came.is_lost or came.status == 429 else came
+            for sending, came in zip(sendings, exchanges, strict=True)
+        ]
 
     @property
     def most_at_once(self) -> int:

@@ -32,10 +32,11 @@ def suite():
     return collect_suite()
 
 
-def schedule_of(suite, target, *, is_quick=False, pays_last=False):
+def schedule_of(suite, target, *, is_quick=False, pays_last=False, is_distant=False):
     """Return the schedule of these tests on a target."""
     possible = [item for item in suite if all(need.missing(target) is None for need in needs_of(item))]
-    run: Any = SimpleNamespace(target=target, tester=SimpleNamespace(need=lambda need: need.find(target)))
+    tester = SimpleNamespace(need=lambda need: need.find(target), most_at_once=8)
+    run: Any = SimpleNamespace(target=target, tester=tester, is_distant=is_distant)
     return SuiteSchedule(run, possible, is_quick=is_quick, pays_last=pays_last)
 
 
@@ -111,6 +112,37 @@ def test_ctrl_c_between_two_starts_ends_all_tests(suite, monkeypatch):
     schedule.stop()
 
     assert len(ended) == 1
+
+
+def test_on_a_distant_target_nothing_runs_beside_a_test_that_it_could_disturb(suite, monkeypatch):
+    """Requests at once meet without others in flight; nothing runs beside tests that count runs or rows."""
+    schedule = schedule_of(suite, SANDBOX, is_distant=True)
+    run = schedule._run  # noqa: SLF001 - what a whole run would hold
+    run.lock, run.recorder = RunLock(), SimpleNamespace(begin_test=lambda: None)
+    run.tester.reservations = Reservations(run.lock.idle)
+    running: list[Any] = []
+    met: set[Any] = set()
+
+    def body(item, _arguments, _recorder):
+        met.update((item, each) for each in running)
+        running.append(item)
+        run.lock.wait(0.001)
+        met.update((item, each) for each in running if each is not item)
+        running.remove(item)
+
+    monkeypatch.setattr(schedule_module, "call_body", body)
+    monkeypatch.setattr(schedule_module, "_values_for", lambda *_: {})
+    monkeypatch.setattr(schedule_module, "arguments_of", lambda _: ())
+    for item in sorted(suite, key=schedule.place):
+        schedule.call(item)
+
+    waits, at_once = set(marked(suite, "waits")), set(marked(suite, "at_once"))
+    counting = {each for each in suite if checks_of(each)[0].family == "usage"} - waits
+    counting |= set(marked(suite, "limited"))
+    running_others = {each for each in suite if is_about_runs(each)} - counting
+    assert len(met) > len(suite)
+    assert not [pair for pair in met if at_once.intersection(pair) and waits.isdisjoint(pair)]
+    assert not [pair for pair in met if counting.intersection(pair) and running_others.intersection(pair)]
 
 
 def test_tests_of_another_suite_run_alone():

@@ -321,9 +321,9 @@ def _deliveries(target: Target) -> tuple[str | None, bool]:
     return f"Deliveries to {webhook.url} are awaited at {address} (webhook = true: {keys}).", True
 
 
-_IN_A_ROW: Final = 2_200
+_IN_A_ROW: Final = 300
 """Requests of a full check, of all tests, that wait for each other."""
-_OVERLAPPING: Final = 5_000
+_OVERLAPPING: Final = 6_500
 """Those that wait for others only as long as more are due than may be in flight."""
 _OF_THIS_MACHINE_S: Final = 20.0
 _FILLING_S: Final = 80.0
@@ -341,8 +341,7 @@ def check_time_s(latency_ms: float, at_once: int, *, share: float = 1.0, fills_w
         share: Share of the suite's tests that are possible.
         fills_window: Whether a rate-limit window is filled in real time.
 
-    The numbers of requests are fitted to ``benchmarks/check_latency.py`` (benchmarks/README.md), and scaled
-    to the requests that a full check has sent since then.
+    The numbers of requests are fitted to ``benchmarks/check_latency.py`` (benchmarks/README.md).
     """
     waits_s = latency_ms / 1000 * (_IN_A_ROW + _OVERLAPPING / at_once)
     return max(share * (waits_s + _OF_THIS_MACHINE_S), _FILLING_S if fills_window else 0.0)

@@ -32,7 +32,7 @@ def seed_properties(
             _settings(-(-examples // 2) if function in functions else examples)(function)
 
 
-def drive_machine_with(
+def drive_machine(
     make_machine: Callable[[], RuleBasedStateMachine], *, seed: int, examples: int, most_steps: int
 ) -> None:
     """Run a state machine with the run's seed and at most this many steps.

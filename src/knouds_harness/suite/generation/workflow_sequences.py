@@ -25,8 +25,8 @@ from knouds_harness.judging.checks.envelopes import refusals
 from knouds_harness.judging.claim import Check
 from knouds_harness.judging.workflow_model import WorkflowModel, slug_from_name
 from knouds_harness.suite.support.test_data import TestData
-from knouds_harness.suite.support.workflow_authoring import move, moved_by, read, run_free, write
-from knouds_harness.suite.tester import Tester
+from knouds_harness.suite.support.workflow_authoring import move, moved_by, read, run_free, to_workflow, write
+from knouds_harness.suite.tester import Sending, Tester
 from knouds_harness.targets.needs.need import MAY_RUN
 from knouds_harness.targets.personas import Persona
 
@@ -279,17 +279,21 @@ class SeveralKeys(RuleBasedStateMachine):
         self.model.delete(slug)
         if self.is_sought(workflows.gone):
             reader = self.readers[owner.user]
-            self.judge(workflows.gone, read(self.tester, owner, slug))
-            self.judge(workflows.gone, read(self.tester, reader, slug, "getWorkflowSchema"))
-            self.judge(workflows.gone, read(self.tester, None, slug, "getPublicWorkflowSchema"))
+            asked = [
+                to_workflow("getWorkflow", owner, slug),
+                to_workflow("getWorkflowSchema", reader, slug),
+                to_workflow("getPublicWorkflowSchema", None, slug),
+            ]
+            for exchange in self.tester.send_at_once(asked, is_repeated=True):
+                self.judge(workflows.gone, exchange)
             if is_free_to_run:
                 self.judge(workflows.gone, run_free(self.tester, owner, slug))
-        self.look_at_list(owner)
+        if not self.is_over and self.is_sought(workflows.listed):
+            self.judge_list(owner, self.tester.send(*self.list_of(owner)))
 
     def teardown(self) -> None:
-        for user, persona in self.users.items():
-            for slug in self.model.kept_by(user):
-                self.test_data.delete(persona, slug)
+        kept = [(key, slug) for user, key in self.users.items() for slug in self.model.kept_by(user)]
+        self.tester.send_at_once([to_workflow("deleteWorkflow", key, slug) for key, slug in kept])
 
     def owner_of(self, slug: str) -> Persona:
         return self.users[self.model[slug].owner]
@@ -316,39 +320,45 @@ class SeveralKeys(RuleBasedStateMachine):
         return self.tester.send("deleteWorkflow", writer, Call(path_values={"slug": slug}))
 
     def look_at(self, slug: str, check: Check[...], parameter: str) -> None:
-        """Compare a workflow, its schemas and its owner's list with the model."""
+        """Compare a workflow, its schema and its owner's list with the model, as they are now."""
         owner, kept = self.owner_of(slug), self.model[slug]
+        asked: dict[str, Sending] = {}
         if self.is_sought(check, workflows.slug_stays, workflows.creator):
-            exchange = read(self.tester, owner, slug)
+            asked["document"] = to_workflow("getWorkflow", owner, slug)
+        if self.is_sought(workflows.schema_describes, refusals.private_public_schema, schemas.public_schema):
+            asked["schema"] = self.schema_of(slug)
+        if self.is_sought(workflows.listed):
+            asked["list"] = self.list_of(owner)
+        shown = dict(zip(asked, self.tester.send_at_once([*asked.values()], is_repeated=True), strict=True))
+        if exchange := shown.get("document"):
             if check is workflows.updated:
                 self.judge(workflows.slug_stays, exchange, slug=slug)
             self.judge(check, exchange, **{parameter: kept.members})
             self.model.note_creator(owner.user, exchange.members.get("createdBy"))
             own, others = self.model.creator(owner.user), self.model.other_creators(owner.user)
             self.judge(workflows.creator, exchange, own=own, others=others)
-        self.look_at_schema(slug)
-        self.look_at_list(owner)
+        if exchange := shown.get("schema"):
+            self.judge_schema(slug, exchange)
+        if exchange := shown.get("list"):
+            self.judge_list(owner, exchange)
 
-    def look_at_schema(self, slug: str) -> None:
-        """Compare a workflow's schema with the model: the public one if publicPlayground was written."""
-        checks = (workflows.schema_describes, refusals.private_public_schema, schemas.public_schema)
-        if self.is_over or not self.is_sought(*checks):
-            return
+    def schema_of(self, slug: str) -> Sending:
+        """Ask for a workflow's schema: the public one if publicPlayground was written."""
         kept = self.model[slug]
         if kept.is_public is None:
-            schema = read(self.tester, self.readers[kept.owner], slug, "getWorkflowSchema")
-        else:
-            schema = read(self.tester, None, slug, "getPublicWorkflowSchema")
-            if kept.is_public:
-                self.judge(schemas.public_schema, schema)
-            else:
-                self.judge(refusals.private_public_schema, schema)
-        self.judge(workflows.schema_describes, schema, expected=kept.members)
+            return to_workflow("getWorkflowSchema", self.readers[kept.owner], slug)
+        return to_workflow("getPublicWorkflowSchema", None, slug)
 
-    def look_at_list(self, owner: Persona) -> None:
-        if self.is_over or not self.is_sought(workflows.listed):
-            return
-        exchange = self.tester.send("listWorkflows", self.readers[owner.user])
+    def judge_schema(self, slug: str, exchange: Exchange) -> None:
+        kept = self.model[slug]
+        if kept.is_public is not None:
+            self.judge(schemas.public_schema if kept.is_public else refusals.private_public_schema, exchange)
+        self.judge(workflows.schema_describes, exchange, expected=kept.members)
+
+    def list_of(self, owner: Persona) -> Sending:
+        return "listWorkflows", self.readers[owner.user], Call()
+
+    def judge_list(self, owner: Persona, exchange: Exchange) -> None:
         self.judge(
             workflows.listed,
             exchange,

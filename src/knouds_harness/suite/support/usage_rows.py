@@ -20,9 +20,14 @@ _WATCHED_S = 10.0
 """For runs of another client, before rows count as those of requests that were to be refused."""
 
 
-def read_page(tester: Tester, persona: Persona, **query: str | int) -> Exchange:
+def page_of(persona: Persona, **query: str | int) -> tuple[str, Persona, Call]:
+    """Return the request of a page of usage."""
     parameters = tuple((name, str(value)) for name, value in query.items())
-    return tester.send("listUsage", persona, Call(query=parameters))
+    return "listUsage", persona, Call(query=parameters)
+
+
+def read_page(tester: Tester, persona: Persona, **query: str | int) -> Exchange:
+    return tester.send(*page_of(persona, **query))
 
 
 def read_pages(

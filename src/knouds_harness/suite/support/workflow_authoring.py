@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import Final
 
-from knouds_harness.exchange.evidence import JSON, Call, Exchange, members_of, objects_in
+from knouds_harness.exchange.evidence import JSON, NO_BODY, Call, Exchange, members_of, objects_in
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks import workflows
 from knouds_harness.suite.support.test_data import TestData
-from knouds_harness.suite.tester import Tester
+from knouds_harness.suite.tester import Sending, Tester
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.workflows import FILED_WORKFLOW, OWN_WORKFLOW
 from knouds_harness.targets.personas import Persona
@@ -49,9 +49,14 @@ def filed(tester: Tester, test_data: TestData, owner: Persona, *, is_public: boo
     return slug, workflows.kept_members(read(tester, owner, slug).json_or_none())
 
 
+def to_workflow(operation_id: str, persona: Persona | None, slug: str, body: JSON = NO_BODY) -> Sending:
+    """Return a request to one workflow."""
+    return operation_id, persona, Call(path_values={"slug": slug}, json=body)
+
+
 def read(tester: Tester, reader: Persona | None, slug: str, operation_id: str = "getWorkflow") -> Exchange:
     """Read one workflow, or its schema by another operation."""
-    return tester.send(operation_id, reader, Call(path_values={"slug": slug}))
+    return tester.send(*to_workflow(operation_id, reader, slug))
 
 
 def write(tester: Tester, writer: Persona, slug: str, changes: JSON) -> Exchange:

@@ -7,7 +7,7 @@ from knouds_harness.suite.discovery.doctor import check_time_s, check_time_words
 
 @pytest.mark.parametrize(
     ("latency_ms", "at_once", "fills_window", "seconds"),
-    [(1, 4, False, 23), (1, 4, True, 80), (50, 1, False, 380)],
+    [(1, 4, False, 22), (1, 4, True, 80), (50, 1, False, 360)],
 )
 def test_time_follows_from_latency_and_requests_in_flight(latency_ms, at_once, fills_window, seconds):
     assert check_time_s(latency_ms, at_once, fills_window=fills_window) == pytest.approx(seconds, rel=0.02)
