@@ -120,6 +120,23 @@ def no_row_of_two(exchange: Exchange, *, theirs: Collection[tuple[str, ...]]) ->
     )
 
 
+@check("usage.run-has-a-row", needs=(ANY_KEY,), applies=_shows_usage)
+def one_row_of_each_run(exchange: Exchange) -> Iterator[Claim]:
+    """No run has two rows, whatever happened since, such as a delivery that came again.
+
+    The check only shows breaches: that each run has a row is not seen in a page.
+    """
+    rows = {_identity(row): str(row["requestId"]) for row in rows_of(exchange) if row.get("requestId")}
+    several = [times for times in Counter(rows.values()).values() if times > 1]
+    if several:
+        yield from _of_page(
+            exchange,
+            holds=False,
+            expected="one row of each run",
+            observed=f"{max(several)} rows with the same requestId",
+        )
+
+
 @check("usage.no-canvas-rows", needs=(ANY_KEY,), applies=_shows_usage)
 def no_canvas_rows(exchange: Exchange) -> Iterator[Claim]:
     """No row comes from the canvas."""

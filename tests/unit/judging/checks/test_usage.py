@@ -201,3 +201,17 @@ def test_failed_run_is_charged_once(charges, holds):
     claims = usage.failed_is_charged_once.judge(exchange(500, {}), rows=rows, price_credits=5)
 
     assert [claim.holds for claim in claims] == holds
+
+
+@pytest.mark.parametrize(
+    ("rows", "facts"),
+    [
+        (WHOLE, set()),
+        ([row(2, requestId="req_1"), row(1)], {"usage.run-has-a-row"}),
+        ([row(1), row(1)], set()),
+        ([row(2, requestId=None), row(1, requestId=None)], set()),
+    ],
+)
+def test_page_lists_no_run_twice(rows, facts):
+    """Two rows of one request are two; the same row twice, or rows that tell no request, are not."""
+    assert broken(usage.one_row_of_each_run, page(*rows)) == facts
