@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal, cast, get_args
 
-from pydantic import Field, InstanceOf, PlainValidator, StringConstraints
+from pydantic import Field, InstanceOf, PlainValidator
 
 from knouds_harness.contract.capabilities import EVERYTHING, meets
 from knouds_harness.targets.profile_format import NOT_IN_FILE, Capability, Flag, Text
@@ -57,12 +57,10 @@ class SecretSource:
 
     Attributes:
         secret_file: Path, relative to the profile's folder.
-        secret_keyring: Entry of the system keyring, as ``service/user``.
     """
 
     secret_env: Text | None = None
     secret_file: Text | None = None
-    secret_keyring: Annotated[str, StringConstraints(pattern=r"^[^/]+/.+$")] | None = None
     optional: Flag = False
 
 

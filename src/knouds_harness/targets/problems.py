@@ -136,6 +136,9 @@ def _bad_name(location: Sequence[int | str]) -> Problem:
 
 def _unknown_key(location: Sequence[int | str], value: object, known: Sequence[str]) -> Problem:
     name = str(location[-1])
+    if name == "secret_keyring":
+        remedy = "Use secret_file, or secret_env with a variable that your password manager sets."
+        return Problem(where=_dotted(location), says="is not read any more", remedy=remedy)
     if _SENSITIVE_NAME.search(name) or (isinstance(value, str) and _SENSITIVE_VALUE.search(value)):
         return Problem(where=_dotted(location), says="is a secret in the profile", remedy=_KEEP_IT_OUT)
     return Problem(

@@ -1,12 +1,9 @@
-"""Read secrets from the environment variable, file or keyring that a profile names."""
+"""Read secrets from the environment variable or file that a profile names."""
 
 import re
-import subprocess
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 
 from knouds_harness.targets.personas import Secret, SecretSource
@@ -14,7 +11,6 @@ from knouds_harness.targets.problems import Problem
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _MOST_BYTES = 4096
-_KEYRING_WITHIN_S = 30.0  # time to unlock it, if it asks
 
 
 @dataclass(frozen=True)
@@ -50,10 +46,6 @@ class _AbsentError(Exception):
     """The secret is not where the profile says; the message says why."""
 
 
-class _KeyringError(_AbsentError):
-    """No entry of the system keyring can be read."""
-
-
 class _UnusableError(Exception):
     """The secret cannot be used; its two arguments say what is wrong and what to do."""
 
@@ -71,7 +63,6 @@ class SecretReader:
     problems: list[Problem] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
     _place_by_value: dict[str, str] = field(default_factory=dict, repr=False)
-    _keyring_error: _KeyringError | None = None
 
     def read(self, source: SecretSource, *, where: str, label: str, form: Form = KEY) -> Secret | None:
         """Read the secret of one table; if it is absent or unusable, note that and return None."""
@@ -95,20 +86,15 @@ class SecretReader:
         return self.folder / name
 
     def _value(self, source: SecretSource) -> str:
-        sources = ("secret_env", "secret_file", "secret_keyring")
-        named = [name for name in sources if getattr(source, name) is not None]
-        if len(named) > 1:
-            raise _UnusableError(f"has both {' and '.join(named)}", "Keep one of them.")
+        if source.secret_env is not None and source.secret_file is not None:
+            raise _UnusableError("has both secret_env and secret_file", "Keep one of them.")
         if source.secret_env is not None:
             return self._value_of_variable(source.secret_env)
         if source.secret_file is not None:
             return self._value_of_file(self.file_named(source.secret_file))
-        if source.secret_keyring is not None:
-            return self._value_of_keyring(*source.secret_keyring.split("/", 1))
         raise _UnusableError(
             "does not say where its secret is",
-            'Add secret_env = "NAME_OF_A_VARIABLE", secret_file = "path/of/a/file" '
-            'or secret_keyring = "service/user".',
+            'Add secret_env = "NAME_OF_A_VARIABLE" or secret_file = "path/of/a/file".',
         )
 
     def _value_of_variable(self, variable: str) -> str:
@@ -121,14 +107,6 @@ class SecretReader:
         if not value:
             raise _AbsentError(f"environment variable {variable} is not set")
         return value
-
-    def _value_of_keyring(self, service: str, user: str) -> str:
-        try:
-            if self._keyring_error is None:
-                return _keyring_entry(service, user)
-        except _KeyringError as error:
-            self._keyring_error = error  # the next try would take as long
-        raise self._keyring_error
 
     @staticmethod
     def _value_of_file(file: Path) -> str:
@@ -156,24 +134,3 @@ class SecretReader:
                 f"holds the same secret as {twin}", "Give each its own secret, or remove one of them."
             )
         return value
-
-
-def _keyring_entry(service: str, user: str) -> str:
-    """Ask in a separate process with a timeout: a locked keyring may wait forever to be unlocked."""
-    if find_spec("keyring") is None:
-        raise _KeyringError("the system keyring needs a library: pip install keyring")
-    command = (sys.executable, "-P", "-m", "keyring", "get", "--", service, user)
-    try:
-        ended = subprocess.run(  # noqa: S603 - our own interpreter
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_KEYRING_WITHIN_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise _KeyringError(f"the system keyring does not answer within {_KEYRING_WITHIN_S:.0f} s") from None
-    said = ended.stderr.decode(errors="replace").strip().splitlines()
-    if ended.returncode and said:
-        raise _KeyringError(
-            f"the system keyring cannot be read: {said[-1].removeprefix('keyring.errors.'):.200}"
-        )
-    if ended.returncode or not ended.stdout.strip():
-        raise _AbsentError(f"the system keyring has no entry {service}/{user}")
-    return ended.stdout.decode(errors="replace").strip()

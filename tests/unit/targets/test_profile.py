@@ -2,8 +2,6 @@
 
 import os
 import re
-import subprocess
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -14,7 +12,6 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ProfileError, UnknownName, UsageError
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.locations import builtin_targets_path
-from knouds_harness.targets import secrets
 from knouds_harness.targets.profile import Limits, Target, _profile_path, load_target, target_names
 
 FULL_KEY = "knouds_live_" + "f" * 32
@@ -224,100 +221,12 @@ def test_unreadable_secret_file_is_refused_at_once(load, tmp_path: Path, name: s
     assert reason in said
 
 
-IN_KEYRING = KEY.replace("secret_env", "secret_keyring").replace("STAGING_KEY_FULL", "knouds/full")
-BACKENDS = f"""
-import threading
+def test_secret_is_not_read_from_the_keyring_any_more(load):
+    """A profile of an older version says so; the sentence names what takes its place."""
+    told = problems(load, ADDRESS + KEY.replace("secret_env", "secret_keyring"))
 
-from keyring.backend import KeyringBackend
-from keyring.errors import KeyringLocked
-
-
-class Holding(KeyringBackend):
-    priority = 1
-
-    def get_password(self, service, username):
-        return "{FULL_KEY}" if (service, username) == ("knouds", "full") else None
-
-    def set_password(self, service, username, password):
-        raise NotImplementedError
-
-
-class Locked(Holding):
-    def get_password(self, service, username):
-        raise KeyringLocked("Failed to unlock the collection!")
-
-
-class Asking(Holding):
-    def get_password(self, service, username):
-        threading.Event().wait()
-"""
-
-
-@pytest.fixture
-def keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    (tmp_path / "backends_of_test.py").write_text(BACKENDS)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-
-    def choose(backend: str) -> None:
-        monkeypatch.setenv("PYTHON_KEYRING_BACKEND", backend)
-        monkeypatch.setattr(secrets, "_KEYRING_WITHIN_S", 0.2 if backend.endswith("Asking") else 300)
-
-    return choose
-
-
-def test_secret_is_read_from_the_system_keyring(load, keyring):
-    keyring("backends_of_test.Holding")
-
-    target = load(ADDRESS + IN_KEYRING)
-
-    assert target.personas["full"].secret.reveal() == FULL_KEY
-
-
-@pytest.mark.parametrize(
-    ("backend", "entry", "says"),
-    [
-        ("backends_of_test.Holding", "knouds/none", "the system keyring has no entry knouds/none"),
-        (
-            "backends_of_test.Locked",
-            "knouds/full",
-            "the system keyring cannot be read: KeyringLocked: Failed to unlock the collection!",
-        ),
-        ("keyring.backends.fail.Keyring", "knouds/full", "the system keyring cannot be read: NoKeyringError"),
-        ("backends_of_test.Asking", "knouds/full", "the system keyring does not answer within"),
-    ],
-)
-def test_keyring_without_the_secret_is_explained(load, keyring, backend, entry, says):
-    keyring(backend)
-
-    told = problems(load, ADDRESS + IN_KEYRING.replace("knouds/full", entry))
-
-    assert f"staging.toml: keys.full: {says}" in told
-
-
-def test_missing_keyring_library_is_named(load, monkeypatch):
-    monkeypatch.setattr(secrets, "find_spec", lambda _: None)
-
-    told = problems(load, ADDRESS + IN_KEYRING)
-    target = load(ADDRESS + IN_KEYRING + "optional = true\n")
-
-    assert "pip install keyring" in told
-    assert "pip install keyring" in target.missing["keys.full"]
-
-
-def test_unreadable_keyring_is_asked_once(load, keyring, monkeypatch):
-    """However many keys it should hold: each attempt could take as long."""
-    asked = []
-
-    def run(command, **options):
-        asked.append(command)
-        return subprocess.CompletedProcess(command, 1, b"", b"keyring.errors.InitError: no bus")
-
-    monkeypatch.setattr(subprocess, "run", run)
-
-    told = problems(load, ADDRESS + IN_KEYRING + IN_KEYRING.replace("keys.full", "keys.other"))
-
-    assert told.count("the system keyring cannot be read: InitError: no bus") == 2
-    assert len(asked) == 1
+    assert "staging.toml: keys.full.secret_keyring: is not read any more" in told
+    assert "secret_env" in told
 
 
 def test_byte_order_mark_is_ignored(tmp_path: Path):
