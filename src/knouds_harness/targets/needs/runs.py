@@ -306,8 +306,17 @@ def charged(need: RunNeed[R]) -> RunNeed[R]:
     return replace(need, says=f"{need.says}, above 0", fitting=fitting, also=(need,))
 
 
+def several_first(need: RunNeed[R]) -> RunNeed[R]:
+    """Prefer runs of several images or seconds, which show a charge for one: an input is a number above 1."""
+
+    def is_of_one(found: KeyAndResource[R]) -> bool:
+        return not any(type(each) is int and each > 1 for each in found.resource.inputs.values())
+
+    return replace(need, fitting=lambda target: sorted(need.fitting(target), key=is_of_one))
+
+
 CHARGED_RUN: Runs = charged(ANY_RUN)
-CHARGED_ASYNC_RUN: Runs = charged(ASYNC_RUN)
+CHARGED_ASYNC_RUN: Runs = several_first(charged(ASYNC_RUN))
 CHARGED_CANCELLED_RUN: Runs = charged(CANCELLED_RUN)
 
 

@@ -1,10 +1,13 @@
 """Which run a check gets if several would do: a free run shows no charge."""
 
+from dataclasses import replace
+
 import pytest
 
 from knouds_harness.targets.needs.need import KeyAndResource
 from knouds_harness.targets.needs.runs import (
     CANCELLED_RUN,
+    CHARGED_ASYNC_RUN,
     CHARGED_CANCELLED_RUN,
     LAST_CREDITS,
     charged_first,
@@ -46,6 +49,16 @@ def test_charges_are_looked_for_in_the_cheapest_run_that_costs_something():
 
     assert chosen(CHARGED_CANCELLED_RUN, offered) == "cheap"
     assert chosen(charged_first(CANCELLED_RUN), offered) == "cheap"
+
+
+def test_charge_of_an_asynchronous_run_is_looked_for_where_several_units_are_made():
+    """A server that charges one image, however many are made, is right about one."""
+    offered = target(key("full"), dear=40.0, cheap=4.0)
+    dear = replace(offered.workflows["dear"], inputs={"num_images": 2, "is_hd": True})
+    of_several = replace(offered, workflows={**offered.workflows, "dear": dear})
+
+    assert chosen(CHARGED_ASYNC_RUN, offered) == "cheap"
+    assert chosen(CHARGED_ASYNC_RUN, of_several) == "dear"
 
 
 def test_charges_of_free_runs_are_not_tested():
