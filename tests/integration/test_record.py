@@ -11,7 +11,6 @@ import time
 import pytest
 from checking import knouds
 from example_targets import write_profile
-from exchanges import entry, write_har
 from recorded import FOLDER, recordings
 
 from knouds_harness.errors import ExitCode
@@ -153,9 +152,6 @@ def test_interrupted_recording_keeps_its_files(tmp_path):
         (("--outcome", "getWhoami-nothing"), "no outcome fits getWhoami-nothing"),
         (("--fault", "none-such"), "none-such"),
         (("--credits", "-1"), "--credits"),
-        (("--from", "traffic.har", "--update"), "--from sends nothing"),
-        (("--base-url", "https://api.example"), "--base-url goes only with --from"),
-        (("--from", "nowhere.har"), "nowhere.har: cannot be read"),
         (("--outcome", "getHealth-up", "--folder", "file/deeper"), "error: file/deeper"),
     ],
 )
@@ -175,23 +171,6 @@ def test_recordings_are_of_the_builtin_sandbox():
     assert all(
         json.loads((FOLDER / f"{name}.json").read_text())["origin"]["seed"] == 0 for name in recordings()
     )
-
-
-def test_captured_traffic_is_kept_once(tmp_path):
-    har = write_har(
-        tmp_path / "traffic.har",
-        entry("https://api.example/api/health", {"status": "ok"}),
-        entry("https://cdn.example/app.js", {}),
-    )
-
-    first = record("--from", har, cwd=tmp_path)
-    second = record("--from", har, cwd=tmp_path)
-
-    assert first.returncode == second.returncode == ExitCode.KEPT, first.stdout + first.stderr
-    assert "new: getHealth-200-captured\n" in first.stdout
-    assert "other hosts: 1" in first.stdout
-    assert "0 new, 1 known already" in second.stdout
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["getHealth-200-captured.json"]
 
 
 def test_list_with_workflows_of_another_account_is_not_recorded(tmp_path):

@@ -48,13 +48,6 @@ _MOST_NAMED = 5
 )
 @click.option("--update", is_flag=True, help="Record existing outcomes again, and rewrite what changed")
 @click.option(
-    "--from",
-    "source",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE.har",
-    help="Send nothing; keep what is new in captured traffic",
-)
-@click.option(
     "--compare",
     "compared",
     nargs=2,
@@ -62,7 +55,6 @@ _MOST_NAMED = 5
     metavar="OLD NEW",
     help="Send nothing; print what a client would notice between two folders",
 )
-@click.option("--base-url", metavar="URL", help="--from: address of the API, if FILE.har has several servers")
 @click.option("--yes", is_flag=True, help="Agree to the cost")
 @click_options(RunOptions, "credits", "seed", "faults", "legal", "between", "plan_only", "yes_production")
 def record(
@@ -70,9 +62,7 @@ def record(
     folder: Path,
     outcome: tuple[str, ...],
     update: bool,
-    source: Path | None,
     compared: tuple[Path, Path] | None,
-    base_url: str | None,
     yes: bool,
     **asked: object,
 ) -> None:
@@ -86,7 +76,6 @@ def record(
     knouds-harness record                                    the built-in sandbox
     knouds-harness record --target staging --yes             a profile of your own
     knouds-harness record --update --outcome 'getWhoami-*'   some of them, anew
-    knouds-harness record --from traffic.har                 of a browser, a proxy or a run
     knouds-harness record --compare blue green               what changed between two folders
     """
     from knouds_harness.command_output import CommandConsole
@@ -96,16 +85,10 @@ def record(
 
     console = CommandConsole()
     if compared:
-        if update or outcome or source:
+        if update or outcome:
             raise UsageError("--compare sends nothing, so it goes only with two folders")
         _print_changes(*compared, console)
         return
-    if source is not None:
-        if update or outcome:
-            raise UsageError("--from sends nothing, so it goes only with --folder and --base-url")
-        sys.exit(_import(source, base_url=base_url, folder=folder, console=console))
-    if base_url is not None:
-        raise UsageError("--base-url goes only with --from")
     recordings_folder = RecordingFolder.open(folder, contract_version=shipped_document().version)
     if asked["plan_only"]:
         _print_what_would_be_sent(
@@ -204,33 +187,6 @@ def _folder_until_clean(runs_folder: Path) -> Iterator[Path]:
 def _print_contradictions(run: ConformanceRun, console: CommandConsole) -> None:
     for each in run.contradictions:
         console.say(f"target contradicts the profile: {each.says}")
-
-
-def _import(source: Path, *, base_url: str | None, folder: Path, console: CommandConsole) -> ExitCode:
-    """Keep what is new in captured traffic, and list what is not kept."""
-    from knouds_harness.contract.document import shipped_document
-    from knouds_harness.exchange.recordings.folder import RecordingFolder
-    from knouds_harness.suite.recorded.captured_traffic import import_recordings, read_captured
-
-    document = shipped_document()
-    recordings_folder = RecordingFolder.open(folder, contract_version=document.version)
-    if recordings_folder.damaged:
-        raise next(iter(recordings_folder.damaged.values()))
-    captured = read_captured(source, document, base_url=base_url)
-    imported = import_recordings(
-        captured, source=source, kept=recordings_folder.recordings.values(), document=document
-    )
-    for put in recordings_folder.put(imported.recordings):
-        console.say(f"new: {put.recording.name}")
-    for line in [*imported.broken, *imported.unnamed, *captured.left_out.splitlines()]:
-        console.say(f"not recorded: {line}")
-    without = imported.without_operation
-    console.say(
-        f"{len(captured.exchanges)} exchanges of {captured.base_url}: {len(imported.recordings)} new, "
-        f"{imported.known} known already, {len(imported.broken)} that break a promise"
-        f"{f', {without} of no operation' if without else ''}: {folder}"
-    )
-    return ExitCode.BREACH if imported.broken else ExitCode.KEPT
 
 
 def _print_what_would_be_sent(

@@ -133,10 +133,8 @@ def _parsed(path: Path) -> dict[str, Any]:
 
 
 def _refused(path: Path, why: str) -> RecordingError:
-    command, how = f"--update --folder {path.parent} --outcome {path.stem}", "from its target (--target)"
-    if "-captured" in path.stem:  # no test shows it
-        command, how = f"--from FILE.har --folder {path.parent}", "from its traffic, without this file"
-    return RecordingError(f"{path}: {why}\n  Record it again {how}: knouds-harness record {command}")
+    command = f"knouds-harness record --update --folder {path.parent} --outcome {path.stem}"
+    return RecordingError(f"{path}: {why}\n  Record it again from its target (--target): {command}")
 
 
 def _checksum(content: Mapping[str, Any]) -> str:

@@ -1,10 +1,9 @@
-"""Find the API's exchanges and its address in captured traffic, and make recordings of them."""
+"""Find the API's exchanges and its address in captured traffic."""
 
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -13,16 +12,11 @@ from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Operation
 from knouds_harness.errors import UsageError
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.exchange.recordings.recording import BASE_URL, Recording, RecordingOrigin
-from knouds_harness.exchange.recordings.redaction import RecordingRedactor
 from knouds_harness.exchange.traffic.traffic_file import Recorded, read_traffic
 from knouds_harness.exchange.traffic.traffic_redaction import TrafficRedactor
-from knouds_harness.suite.recorded.recording_judgement import judgement_of
 
 _MOST_LISTED: Final = 10
 _API: Final = re.compile(r"(?=/api/)")
-_PLAIN_CODE: Final = re.compile(r"[\w-]{0,80}", re.ASCII)
-"""A code that can be a part of a file's name."""
 _LIKE_A_TOKEN: Final = re.compile(r"(?=[^/]*\d)[^/]{16,}|[^/]{40,}")
 
 
@@ -33,7 +27,7 @@ class Captured:
     Attributes:
         exchanges: Those that can be judged, without secrets; at least one.
         ours: Ids of the exchanges that this harness recorded.
-        deliveries: Webhook deliveries that this harness recorded, if they are wanted.
+        deliveries: Webhook deliveries that this harness recorded.
         left_out: Lines for people on what was not judged; empty if everything was.
     """
 
@@ -63,9 +57,7 @@ class SortedTraffic:
     unknown_routes: list[Recorded] = field(default_factory=list)
 
 
-def read_captured(
-    path: Path, document: Document, *, base_url: str | None, takes_deliveries: bool = False
-) -> Captured:
+def read_captured(path: Path, document: Document, *, base_url: str | None) -> Captured:
     """Read a HAR file, find the API's exchanges in it and redact them.
 
     Raises:
@@ -76,7 +68,7 @@ def read_captured(
     entries = sort_traffic(traffic, document, base_url=_checked(base_url))
     where = _one_base_url(entries, path)
     elsewhere = [each.recorded for each in entries.placed if each.base_url != where]
-    deliveries = [each for each in elsewhere if takes_deliveries and each.exchange.is_delivery]
+    deliveries = [each for each in elsewhere if each.exchange.is_delivery]
     entries.other_hosts += [each for each in elsewhere if each not in deliveries]
     here = [each for each in entries.placed if each.base_url == where]
     exchanges, obstacles = _redacted(here, redactor)
@@ -217,99 +209,3 @@ def _listed(counts: Sequence[tuple[str, int]]) -> str:
     listed = ", ".join(f"{name} {count}" for name, count in counts[:_MOST_LISTED])
     more = len(counts) - _MOST_LISTED
     return f"{listed}, … and {more} more" if more > 0 else listed
-
-
-@dataclass(frozen=True, kw_only=True)
-class Imported:
-    """What became of the exchanges of a file.
-
-    Attributes:
-        known: How many exchanges showed nothing new.
-        broken: Exchanges that were not recorded, each with the promise that it breaks.
-        unnamed: Exchanges that were not recorded, as their code cannot be part of a file's name.
-    """
-
-    recordings: tuple[Recording, ...]
-    known: int
-    broken: tuple[str, ...]
-    unnamed: tuple[str, ...]
-    without_operation: int
-
-
-def import_recordings(
-    captured: Captured, *, source: Path, kept: Iterable[Recording], document: Document
-) -> Imported:
-    """Make recordings of the new responses in a file.
-
-    A response is new if its status, code or members differ from those of all recordings of its operation.
-    """
-    redactor = RecordingRedactor(base_url=captured.base_url)
-    seen = {_kind_of(each.exchange) for each in kept if each.kind == "answer"}
-    names = {(each.operation, each.outcome) for each in kept}
-    recordings: list[Recording] = []
-    broken: list[str] = []
-    unnamed: list[str] = []
-    known = without_operation = 0
-    for exchange in captured.exchanges:
-        if exchange.request.operation_id is None or exchange.status is None:
-            without_operation += 1
-            continue
-        if _kind_of(exchange) in seen:
-            known += 1
-            continue
-        if not _PLAIN_CODE.fullmatch(exchange.code or ""):
-            unnamed.append(f"{exchange.id}, {exchange.request.operation_id}: its code is not a plain name")
-            continue
-        outcome = _outcome(exchange, names)
-        recording = _recording(redactor.ours(exchange), outcome, source, document)
-        judgement = judgement_of(recording)
-        if judgement.breaches:
-            broken.append(f"{exchange.id}, {recording.name}: it breaks a promise: {judgement.breaches[0]}")
-            continue
-        seen.add(_kind_of(exchange))
-        names.add((recording.operation, outcome))
-        recordings.append(replace(recording, facts=judgement.facts))
-    return Imported(
-        recordings=tuple(recordings),
-        known=known,
-        broken=tuple(broken),
-        unnamed=tuple(unnamed),
-        without_operation=without_operation,
-    )
-
-
-def _kind_of(exchange: Exchange) -> tuple[object, ...]:
-    """Return what tells unnamed outcomes apart: operation, status, code, members and execution status."""
-    body = exchange.json_or_none()
-    members = frozenset(body) if isinstance(body, dict) else type(body).__name__
-    told = exchange.code if (exchange.status or 0) >= 400 else members
-    ending = body.get("status") if isinstance(body, dict) and "executionId" in body else None
-    return exchange.request.operation_id, exchange.status, told, str(ending)
-
-
-def _outcome(exchange: Exchange, taken: set[tuple[str, str]]) -> str:
-    operation = exchange.request.operation_id or ""
-    code = (exchange.code or "").lower().replace("_", "-")
-    stem = f"captured-{code}" if code else "captured"
-    number, outcome = 1, stem
-    while (operation, outcome) in taken:
-        number += 1
-        outcome = f"{stem}-{number}"
-    return outcome
-
-
-def _recording(exchange: Exchange, outcome: str, source: Path, document: Document) -> Recording:
-    return Recording(
-        operation=exchange.request.operation_id or "",
-        outcome=outcome,
-        says="Captured from traffic.",
-        exchange=exchange,
-        origin=RecordingOrigin(
-            target=source.name,
-            server=BASE_URL,
-            recorded_at=exchange.started_at,
-            contract_version=document.version,
-            tool_version=version("knouds-harness"),
-            seed=0,
-        ),
-    )

@@ -88,7 +88,7 @@ def verify(path: Path, *, base_url: str | None, strict: bool, runs_folder: Path)
         RunRecordError: The record cannot be written.
     """
     document = shipped_document()
-    captured = read_captured(path, document, base_url=base_url, takes_deliveries=True)
+    captured = read_captured(path, document, base_url=base_url)
     target = Target(name=urlsplit(captured.base_url).hostname or "traffic", base_url=captured.base_url)
     setup = run_setup(
         target,

@@ -95,15 +95,3 @@ def test_recording_of_another_contract_version_is_refused(file):
 def test_recording_that_was_renamed_is_refused(file):
     with pytest.raises(RecordingError, match=f"was renamed by hand: it holds {NAME}"):
         read_recording(file.rename(file.with_name("getWhoami-401-revoked.json")))
-
-
-def test_hint_for_captured_traffic_names_no_outcome(tmp_path):
-    """No test shows it, so it cannot be recorded again from the target."""
-    path = tmp_path / "getWhoami-200-captured.json"
-    path.write_text("{", encoding="utf-8")
-
-    with pytest.raises(RecordingError) as refused:
-        read_recording(path)
-
-    assert "record --from FILE.har" in str(refused.value)
-    assert "--outcome" not in str(refused.value)
