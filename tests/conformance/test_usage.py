@@ -5,6 +5,7 @@ from contextlib import nullcontext
 
 import pytest
 
+from knouds_harness.contract.operations import RUN_OPERATIONS
 from knouds_harness.exchange.execution_status import FINAL, body_of, status_in
 from knouds_harness.exchange.usage import MAX_LIMIT, model_ids_of, rows_of, rows_of_run, run_of
 from knouds_harness.judging.checks import schemas, usage
@@ -376,24 +377,31 @@ def judge_row_of(tester, test_data, owner, resource, *, is_async):
 @pytest.mark.proves(usage.reconciled)
 def test_rows_add_up_to_what_the_runs_said_they_cost(tester, test_data):
     """What many runs said they cost, sent at once, is what the account's new rows say."""
-    owner, resource = tester.need(CHEAPEST_RUN)
+    run = owner, resource = tester.need(CHEAPEST_RUN)
 
-    with reserved_run(tester, tester.need(CHEAPEST_RUN)):
+    with reserved_run(tester, run):
         known = read_rows(tester, owner)
         runs = tester.send_together(*test_data.running(resource, owner), times=RECONCILED)
         said = [reported_credits(run) for run in runs if run.status == 200]
         rows = await_rows(
-            tester, owner, lambda rows: len(completed_since(known, rows, resource)) >= len(said)
+            tester, owner, lambda rows: len(completed_since(tester, known, rows, run)) >= len(said)
         )
 
     if said and None not in said:
-        came = completed_since(known, rows, resource)
+        came = completed_since(tester, known, rows, run)
         tester.judge(usage.reconciled, runs[-1], cost_credits=said, rows=came)
 
 
-def completed_since(known, rows, resource):
-    """The rows of runs of one workflow or model that have completed and were not known."""
-    return [row for row in rows_that_came(known, rows, resource) if row.get("status") == "completed"]
+def completed_since(tester, known, rows, run):
+    """The rows of synchronous runs of one workflow or model that have completed and were not known."""
+    owner, resource = run
+    sent = [each for name in RUN_OPERATIONS for each in tester.runs.of(owner.user, name)]
+    submitted = {body_of(each).get("requestId") for each in sent if body_of(each).get("_async")}
+    return [
+        row
+        for row in rows_that_came(known, rows, resource)
+        if row.get("status") == "completed" and row.get("requestId") not in submitted
+    ]
 
 
 @pytest.mark.waits
@@ -402,15 +410,15 @@ def completed_since(known, rows, resource):
 @pytest.mark.proves(usage.reconciled)
 def test_run_whose_answer_is_lost_is_charged_once(tester, test_data):
     """Runs whose client closes the connection before an answer comes have a row each, at the usual price."""
-    owner, resource = tester.need(CHEAPEST_RUN)
+    run = owner, resource = tester.need(CHEAPEST_RUN)
     operation_id, _, call = test_data.running(resource, owner)
-    with reserved_run(tester, tester.need(CHEAPEST_RUN)):
+    with reserved_run(tester, run):
         answered = test_data.run(resource, owner)
-        known = await_rows(tester, owner, lambda rows: bool(completed_since((), rows, resource)))
+        known = await_rows(tester, owner, lambda rows: bool(completed_since(tester, (), rows, run)))
         lost = tester.send_at_once([(operation_id, owner, call.having(is_abandoned=True))] * LOST)
-        await_rows(tester, owner, lambda rows: len(completed_since(known, rows, resource)) >= LOST)
+        await_rows(tester, owner, lambda rows: len(completed_since(tester, known, rows, run)) >= LOST)
         tester.wait(answered.elapsed_ms / 1000 + REPEATED_S)
-        rows = completed_since(known, read_rows(tester, owner), resource)
+        rows = completed_since(tester, known, read_rows(tester, owner), run)
 
     said = reported_credits(answered)
     if said is None or len(rows) < LOST:
