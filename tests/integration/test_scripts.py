@@ -339,7 +339,7 @@ SEQUENCES = [("delete-keeps-the-workflow", "workflows.delete-then-404")]
 @pytest.mark.parametrize(("fault", "fact"), SEQUENCES)
 def test_script_of_a_sequence_shows_only_the_broken_server(found_by_sequences, fault, fact):
     record = found_by_sequences(fault)
-    (finding,) = [each for each in record.findings if each.fact == fact]
+    finding = next(each for each in record.findings if each.fact == fact)
 
     broken, sound = (printed_by(finding, record, each) for each in (fault, "whoami-is-203"))
 
