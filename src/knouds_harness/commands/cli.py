@@ -67,7 +67,7 @@ REMOVED: Final = {
 """Commands and options of earlier versions, each with what replaces it."""
 
 DEFECT: Final = "knouds-harness failed"
-_AGAIN_AFTER_S: Final = 0.02
+_AGAIN_AFTER_S: Final = 0.1
 _ELSEWHERE: Final = {"sandbox": "knouds_sandbox.command", "demo": "knouds_harness.commands.check"}
 _EPILOG: Final = f"Exit codes: {ExitCode.explained()}."
 
@@ -194,9 +194,8 @@ def _end_as_ctrl_c_does() -> None:
 def _interrupt_after_all(ignored: sys.UnraisableHookArgs) -> None:
     """Send Ctrl-C again if Python ignored it, as in code that the garbage collector calls."""
     if issubclass(ignored.exc_type, KeyboardInterrupt):
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
-        again = (threading.get_ident(), signal.SIGINT)  # a signal to the process may reach any thread
-        threading.Timer(_AGAIN_AFTER_S, signal.pthread_kill, again).start()
+        signal.signal(signal.SIGALRM, signal.default_int_handler)  # SIGINT may be ignored here
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_AFTER_S)
     else:
         sys.__unraisablehook__(ignored)
 
