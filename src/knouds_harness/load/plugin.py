@@ -28,7 +28,7 @@ from knouds_harness.errors import ExitCode, HarnessError, UsageError
 from knouds_harness.exchange.user_state import alone_on
 from knouds_harness.files import LEAST_OPEN_FILES, require_open_files
 from knouds_harness.load import tasks
-from knouds_harness.load.arrivals.arrival_user import SpreadingDispatcher, run_of
+from knouds_harness.load.arrivals.arrival_user import ArrivalUser, SpreadingDispatcher, run_of
 from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.collection.locust_statistics import use_exact_buckets
 from knouds_harness.load.generator.generating_run import GeneratingRun, core_of
@@ -228,6 +228,7 @@ def _begin(environment: Environment) -> LeadingRun | GeneratingRun:
         _take_rates(environment, environment.parsed_options)
         options = read_options(environment.parsed_options)
         _check_objectives(environment, options)
+        _refuse_users_without_arrivals(environment, options)
         if options.target is None and scenarios_in(environment.user_classes):
             raise UsageError(
                 "no target is named, so there are no keys to send with\n"
@@ -336,6 +337,16 @@ def _take_rates(environment: Environment, parsed: Namespace) -> None:
         )
     parsed.rate = sum(rates.values())
     environment.dispatcher_class = SpreadingDispatcher
+
+
+def _refuse_users_without_arrivals(environment: Environment, options: LoadOptions) -> None:
+    """Refuse a rate for users that would send as fast as they can, whatever it is."""
+    others = [each.__name__ for each in environment.user_classes if not issubclass(each, ArrivalUser)]
+    if options.rate is not None and others:
+        raise UsageError(
+            f"a rate has no effect on {' and '.join(others)}: only a ScenarioUser waits for arrivals\n"
+            "  Derive the class from ScenarioUser, or say how many --users there are, and no rate."
+        )
 
 
 def _await_others(environment: Environment, target: Target) -> None:

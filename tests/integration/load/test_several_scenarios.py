@@ -119,3 +119,29 @@ def test_scenario_without_a_rate_beside_one_with_a_rate_is_refused(tmp_path, two
 
     assert loaded.exit_code == ExitCode.USAGE
     assert "Readers have rates of their own, and Runners none" in loaded.err
+
+
+PLAIN = """
+from locust import events, task
+
+from knouds_harness.load.plugin import install
+from knouds_harness.load.users import KnoudsUser
+
+install(events)
+
+
+class Plain(KnoudsUser):
+    @task
+    def health(self):
+        self.client.get("/api/health")
+"""
+
+
+def test_rate_of_users_that_wait_for_no_arrivals_is_refused(tmp_path):
+    """They would send as fast as they can, whatever the rate."""
+    (tmp_path / "plain.py").write_text(PLAIN, encoding="utf-8")
+
+    loaded = load(tmp_path / "runs", str(tmp_path / "plain.py"), "--rate", "5", "--plan-only")
+
+    assert loaded.exit_code == ExitCode.USAGE
+    assert "a rate has no effect on Plain: only a ScenarioUser waits for arrivals" in loaded.err

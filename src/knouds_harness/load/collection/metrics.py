@@ -151,8 +151,11 @@ class RunMetrics:
         return together
 
     def recent_per_s(self, length_s: int) -> float:
-        length_s = min(length_s, self._newest_unix_s - self._first_unix_s + 1)
-        return self.recent(length_s).requests() / length_s
+        """Return the mean rate of the last seconds that are over; of the first while it lasts."""
+        newest = self._newest_unix_s
+        length_s = min(length_s, newest - self._first_unix_s)
+        over = [each for each in self._recent if newest - length_s <= each.unix_s < newest]
+        return sum(each.requests() for each in over) / length_s if over else self.recent(1).requests()
 
     def measured_for_s(self) -> float:
         """Return how many whole seconds were measured up to the newest."""

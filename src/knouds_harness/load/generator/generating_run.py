@@ -7,7 +7,7 @@ import os
 import random
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final
@@ -16,6 +16,7 @@ import gevent
 from locust.env import Environment
 from locust.exception import StopUser
 from locust.runners import WorkerRunner
+from locust.user.task import LOCUST_STATE_RUNNING, LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING
 from locust.user.users import User
 
 from knouds_harness.contract.operations import RUN_OPERATIONS
@@ -204,9 +205,17 @@ class GeneratingRun:
         """Stop once requests in flight are answered: what Locust does then would delay them."""
         for arrivals in self._arrivals.values():
             arrivals.stop()
+        users = [] if self._arrivals else [each.args[0] for each in self._runner.user_greenlets]
+        running = [each for each in users if each._state == LOCUST_STATE_RUNNING]  # noqa: SLF001 - Locust has no other way
+        waiting = [each for each in users if each._state == LOCUST_STATE_WAITING]  # noqa: SLF001
+        _set_state((*running, *waiting), LOCUST_STATE_STOPPING)  # they begin nothing more
         until_s = time.monotonic() + _LAST_ANSWERS_S
-        while any(each.in_flight for each in self._arrivals.values()) and time.monotonic() < until_s:
+        while time.monotonic() < until_s and (
+            any(each.in_flight for each in self._arrivals.values())
+            or not all(each.greenlet.dead for each in running)
+        ):
             gevent.sleep(_LAST_LOOK_EVERY_S)
+        _set_state([each for each in waiting if not each.greenlet.dead], LOCUST_STATE_WAITING)
         self._stop_users()
 
     def _on_user_error(
@@ -234,6 +243,11 @@ class GeneratingRun:
         reason = f"Ended early: worker {self._runner.client_id} {silent}."
         self.stop(reason, ExitCode.INVALID_MEASUREMENT)
         self._runner.quit()  # what it sends would not be counted
+
+
+def _set_state(users: Iterable[User], state: str) -> None:
+    for user in users:
+        user._state = state  # noqa: SLF001 - Locust has no other way
 
 
 def schedules_of(options: LoadOptions, user_classes: Sequence[Any]) -> dict[str, ArrivalSchedule]:

@@ -215,7 +215,7 @@ def _phases(load: LoadResults) -> Section:
 
 def _cycles(load: LoadResults, cycles: Cycles) -> list[Block]:
     endings = ", ".join(f"{count:,} {ending}" for ending, count in cycles.endings.items())
-    kinds = {"to final": cycles.to_final, "lost to polling": cycles.lost_to_polling}
+    kinds = {"to final": cycles.to_final, "lost to polling at most": cycles.lost_to_polling}
     medians = [
         f"{what} p50 {milliseconds(median_ms)}"
         for what, times in kinds.items()

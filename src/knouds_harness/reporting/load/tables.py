@@ -337,7 +337,7 @@ def cycle_table(cycles: Cycles) -> Table:
     kinds = {
         "until accepted": cycles.to_accept,
         "until final": cycles.to_final,
-        "lost to polling": cycles.lost_to_polling,
+        "lost to polling, at most": cycles.lost_to_polling,
     }
     rows = [
         (kind, f"{times.count:,}", *_cells(time_columns(), times))

@@ -13,7 +13,7 @@ from load_workload import FakeMaster, FakeWorker, Said, options, persona, ran, s
 from locust import task
 from locust.env import Environment
 from locust.exception import StopUser
-from locust.user.task import LOCUST_STATE_RUNNING
+from locust.user.task import LOCUST_STATE_RUNNING, LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING
 
 from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.load import messages
@@ -406,3 +406,28 @@ def test_process_is_pinned_only_if_asked(there, monkeypatch):
     generating(there, "--pin").take_share(now_unix_s(), Share())
 
     assert pinned == [(0, {1})]
+
+
+def test_running_users_end_their_task_before_locust_stops_the_others(there):
+    """Ending a user takes time, by which an answer that comes meanwhile would be read late."""
+    states = {}
+    sender = generating(there, "--users", "2")
+    asking, thinking = (
+        SimpleNamespace(_state=state) for state in (LOCUST_STATE_RUNNING, LOCUST_STATE_WAITING)
+    )
+
+    def state_of(user):
+        return vars(user)["_state"]
+
+    def ask():
+        gevent.sleep(0.02)
+        states["while asking"] = [state_of(asking), state_of(thinking)]
+
+    asking.greenlet, thinking.greenlet = gevent.spawn(ask), gevent.spawn(gevent.sleep, 10)
+    there.runner.user_greenlets = [SimpleNamespace(args=[each]) for each in (asking, thinking)]
+    vars(sender)["_stop_users"] = lambda: states.update(then=[asking.greenlet.dead, state_of(thinking)])
+
+    there.runner.stop()
+
+    thinking.greenlet.kill()
+    assert states == {"while asking": [LOCUST_STATE_STOPPING] * 2, "then": [True, LOCUST_STATE_WAITING]}
