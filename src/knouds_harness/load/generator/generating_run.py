@@ -206,8 +206,7 @@ class GeneratingRun:
         for arrivals in self._arrivals.values():
             arrivals.stop()
         users = [] if self._arrivals else [each.args[0] for each in self._runner.user_greenlets]
-        running = [each for each in users if each._state == LOCUST_STATE_RUNNING]  # noqa: SLF001 - Locust has no other way
-        waiting = [each for each in users if each._state == LOCUST_STATE_WAITING]  # noqa: SLF001
+        running, waiting = (_in_state(users, each) for each in (LOCUST_STATE_RUNNING, LOCUST_STATE_WAITING))
         _set_state((*running, *waiting), LOCUST_STATE_STOPPING)  # they begin nothing more
         until_s = time.monotonic() + _LAST_ANSWERS_S
         while time.monotonic() < until_s and (
@@ -243,6 +242,10 @@ class GeneratingRun:
         reason = f"Ended early: worker {self._runner.client_id} {silent}."
         self.stop(reason, ExitCode.INVALID_MEASUREMENT)
         self._runner.quit()  # what it sends would not be counted
+
+
+def _in_state(users: Iterable[User], state: str) -> list[User]:
+    return [each for each in users if each._state == state]  # noqa: SLF001 - Locust has no other way
 
 
 def _set_state(users: Iterable[User], state: str) -> None:

@@ -420,7 +420,8 @@ def test_running_users_end_their_task_before_locust_stops_the_others(there):
         return vars(user)["_state"]
 
     def ask():
-        gevent.sleep(0.02)
+        while state_of(asking) == LOCUST_STATE_RUNNING:
+            gevent.sleep(0)
         states["while asking"] = [state_of(asking), state_of(thinking)]
 
     asking.greenlet, thinking.greenlet = gevent.spawn(ask), gevent.spawn(gevent.sleep, 10)
