@@ -191,8 +191,8 @@ class Budget:
         """Refuse all further reservations, even of 0 credits; the first of several reasons is kept."""
         with self._changing():
             self._overcharge = self._overcharge or (
-                f"{reason}\n  {_words(self._spent)} of {_words(self._limit)} credits are spent. No further "
-                "run is sent. If that is the price, write it into the profile: cost_credits."
+                f"{reason}\n  No further run is sent. If that is the price, write it into the profile: "
+                "cost_credits."
             )
 
 
