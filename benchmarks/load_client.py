@@ -194,7 +194,8 @@ def user_class(name: str, url: str, target: Target) -> type[User]:
     from knouds_harness.load.users import KnoudsUser  # noqa: PLC0415
     from knouds_harness.load.workload.accounts import RunRequest  # noqa: PLC0415
     from knouds_harness.load.workload.limits import LoadLimits  # noqa: PLC0415
-    from knouds_harness.targets.personas import Persona, Secret  # noqa: PLC0415
+    from knouds_harness.targets.resources import Persona  # noqa: PLC0415
+    from knouds_harness.targets.secrets import Secret  # noqa: PLC0415
 
     limits = LoadLimits(target)
     head = encode_head("POST", PATH, "here", HEADERS.items())

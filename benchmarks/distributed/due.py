@@ -10,7 +10,7 @@ from locust import events
 from knouds_harness.load.plugin import install
 from knouds_harness.load.scenario import ScenarioUser
 from knouds_harness.load.workload.workload import takes
-from knouds_harness.targets.needs.need import MAY_READ
+from knouds_harness.targets.needs import MAY_READ
 
 install(events)
 SAYS_DUE = "LOCUST_SAYS_DUE" in os.environ

@@ -9,10 +9,8 @@ import httpx
 import pytest
 
 from knouds_harness.exchange.evidence import JSON, members_of
-from knouds_harness.exchange.recordings.recorded_answers import load_recordings
-from knouds_harness.exchange.recordings.recording import Recording
-from knouds_harness.exchange.signature import verify
-from knouds_harness.exchange.webhook_receiver import Delivery, Receiver, payload_of
+from knouds_harness.exchange.recordings.recording import Recording, load_recordings
+from knouds_harness.exchange.webhooks import Delivery, Receiver, payload_of, verify
 from knouds_harness.runs.header import RunPersona
 from knouds_sandbox.serving import RunningSandbox, running_sandbox
 

@@ -10,8 +10,8 @@ from typing import Protocol, cast
 import httpx
 
 from knouds_harness.exchange.evidence import Exchange, Pairs
-from knouds_harness.exchange.traffic.har import HarWriter
-from knouds_harness.exchange.traffic.traffic_redaction import ObservedTraffic
+from knouds_harness.exchange.har import HarWriter
+from knouds_harness.exchange.traffic_redaction import ObservedTraffic
 from knouds_harness.judging.context import Context
 from knouds_harness.judging.engine import finding_of, judge
 from knouds_harness.judging.rule.resources import KnownResources

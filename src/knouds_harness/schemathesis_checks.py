@@ -14,9 +14,8 @@ from urllib.parse import parse_qsl, urlsplit
 import schemathesis
 from pydantic import TypeAdapter
 
-from knouds_harness.contract.capabilities import LIMIT_BY_TIER
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.contract.operations import RUN_OPERATIONS
+from knouds_harness.contract.operations import LIMIT_BY_TIER, RUN_OPERATIONS
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.judging.checks import validation
 from knouds_harness.judging.claim import Check, Claim, claims_by_rule, is_limited_run

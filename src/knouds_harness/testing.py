@@ -14,20 +14,21 @@ from knouds_harness.client_transports import HarTransport, JudgingTransport
 from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Call, Exchange, Request
-from knouds_harness.exchange.recordings.recorded_answers import (
+from knouds_harness.exchange.har import HarWriter
+from knouds_harness.exchange.recordings.recording import (
+    TEST_SECRET,
     RecordedTransport,
+    Recording,
     add_recorded_routes,
     load_recordings,
 )
-from knouds_harness.exchange.recordings.recording import TEST_SECRET, Recording
-from knouds_harness.exchange.traffic.har import HarWriter
 from knouds_harness.judging.claim import Claim
 from knouds_harness.judging.user_checks import check, fact
 from knouds_harness.suite.tester import Tester
 from knouds_harness.targets.builtin import open_target
 from knouds_harness.targets.guards import Guard
-from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
+from knouds_harness.targets.resources import Persona
 from knouds_sandbox.providers import Latency
 from knouds_sandbox.serving import RunningSandbox, running_sandbox
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from knouds_harness.exchange.effectless_requests import effectless_call
+from knouds_harness.exchange.evidence import effectless_call
 from knouds_harness.judging.checks import authentication
 from knouds_harness.targets.needs.keys import ANY_KEY
 

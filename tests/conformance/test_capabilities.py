@@ -4,15 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knouds_harness.exchange.evidence import Call
-from knouds_harness.exchange.execution_status import body_of
+from knouds_harness.exchange.evidence import Call, body_of
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks import capabilities
 from knouds_harness.suite.generation.strategies import capability_sets
 from knouds_harness.suite.walk.key_values import key_value
 from knouds_harness.suite.walk.walk import Point, Walk
+from knouds_harness.targets.needs import CONTROL, MAY_RUN, MAY_WRITE
 from knouds_harness.targets.needs.keys import AUTHOR_AND_LESSER, STAR_KEY
-from knouds_harness.targets.needs.need import CONTROL, MAY_RUN, MAY_WRITE
 from knouds_harness.targets.needs.runs import once
 from knouds_harness.targets.needs.workflows import ANY_MODEL, ANY_WORKFLOW, BOUND_KEY
 

@@ -21,8 +21,8 @@ from knouds_harness.judging.checks.envelopes import form, refusals
 from knouds_harness.suite.support.usage_rows import await_rows, row_of_request
 from knouds_harness.suite.support.workflow_authoring import read, text_fields, to_workflow
 from knouds_harness.suite.untested import Untested
+from knouds_harness.targets.needs import CONTROL, KeyAndResource
 from knouds_harness.targets.needs.keys import ANY_KEY, AUTHOR, TWO_ACCOUNTS, active_keys
-from knouds_harness.targets.needs.need import CONTROL, KeyAndResource
 from knouds_harness.targets.needs.rate_limits import LIMITED_KEY, limited_runs
 from knouds_harness.targets.needs.runs import (
     CANCELLED_RUN,
@@ -33,8 +33,8 @@ from knouds_harness.targets.needs.runs import (
     once,
 )
 from knouds_harness.targets.needs.webhooks import RECEIVING, mints_webhooks
-from knouds_harness.targets.personas import Secret
 from knouds_harness.targets.resources import Webhook
+from knouds_harness.targets.secrets import Secret
 
 pytestmark = [pytest.mark.sequence, pytest.mark.at_once]
 

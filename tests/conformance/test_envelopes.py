@@ -2,13 +2,12 @@
 
 import pytest
 
-from knouds_harness.exchange.effectless_requests import effectless_call
-from knouds_harness.exchange.evidence import Call
+from knouds_harness.exchange.evidence import Call, effectless_call
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks.envelopes import refusals
 from knouds_harness.suite.walk.dimensions import USUAL_KEYS
+from knouds_harness.targets.needs import MAY_WRITE
 from knouds_harness.targets.needs.keys import ANY_KEY, WRITER, key_of
-from knouds_harness.targets.needs.need import MAY_WRITE
 from knouds_harness.targets.needs.runs import UNPOLLED_MODEL, every, key_that_runs, once
 from knouds_harness.targets.needs.workflows import PRIVATE_WORKFLOW
 from knouds_harness.targets.resources import Model, Workflow

@@ -4,8 +4,7 @@ from functools import partial
 
 import pytest
 
-from knouds_harness.exchange.evidence import Call
-from knouds_harness.exchange.execution_status import body_of, status_in, statuses_in
+from knouds_harness.exchange.evidence import Call, body_of, status_in, statuses_in
 from knouds_harness.judging.checks import executions as checks
 from knouds_harness.judging.checks import usage
 from knouds_harness.judging.checks.envelopes import refusals

@@ -19,8 +19,8 @@ from knouds_harness.suite.support.workflow_authoring import (
     write,
 )
 from knouds_harness.suite.untested import Untested
+from knouds_harness.targets.needs import CONTROL
 from knouds_harness.targets.needs.keys import ANY_KEY, TWO_AUTHORS, TWO_AUTHORS_WHO_RUN
-from knouds_harness.targets.needs.need import CONTROL
 from knouds_harness.targets.needs.runs import ASYNC_RUN, once, usable_models
 from knouds_harness.targets.needs.workflows import (
     CANCELLED_BY_STRANGER,

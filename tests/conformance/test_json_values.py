@@ -5,8 +5,7 @@ Runs here cost nothing: their workflow generates nothing, or their inputs are no
 
 import pytest
 
-from knouds_harness.exchange.evidence import Call, objects_in
-from knouds_harness.exchange.execution_status import body_of
+from knouds_harness.exchange.evidence import Call, body_of, objects_in
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks.envelopes import form
 from knouds_harness.suite.generation.json_values import TEXTS, VALUES, as_document, as_inputs, each_sent

@@ -9,9 +9,8 @@ from itertools import pairwise
 
 import pytest
 
-from knouds_harness.contract.capabilities import LIMIT_BY_TIER, WINDOW_S
-from knouds_harness.exchange.effectless_requests import NO_SUCH_MODEL
-from knouds_harness.exchange.evidence import Call
+from knouds_harness.contract.operations import LIMIT_BY_TIER, WINDOW_S
+from knouds_harness.exchange.evidence import NO_SUCH_MODEL, Call
 from knouds_harness.exchange.usage import MAX_LIMIT
 from knouds_harness.judging.checks import concurrency, rate_limits, schemas, usage
 from knouds_harness.judging.checks.envelopes import form, refusals
@@ -19,8 +18,8 @@ from knouds_harness.judging.checks.rate_limits import is_same_window, seconds_le
 from knouds_harness.suite.support.rate_limit_window import RateLimitWindow
 from knouds_harness.suite.support.usage_rows import read_page
 from knouds_harness.suite.untested import Untested
+from knouds_harness.targets.needs import CONTROL
 from knouds_harness.targets.needs.keys import ADMIN_KEY, AUTHOR_WHO_RUNS, PRO_MODEL_KEY
-from knouds_harness.targets.needs.need import CONTROL
 from knouds_harness.targets.needs.rate_limits import (
     BUSINESS_KEY,
     BUSINESS_KEY_FOR_BOTH,

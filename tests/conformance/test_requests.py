@@ -35,6 +35,7 @@ from knouds_harness.suite.walk.dimensions import (
 )
 from knouds_harness.suite.walk.key_values import recorded_outcomes
 from knouds_harness.suite.walk.walk import Point, Walk, values_of
+from knouds_harness.targets.needs import Need
 from knouds_harness.targets.needs.keys import (
     ANY_KEY,
     EMPTY_KEY,
@@ -45,7 +46,6 @@ from knouds_harness.targets.needs.keys import (
     WILDCARD_KEY,
     WORKFLOW_RUNNER,
 )
-from knouds_harness.targets.needs.need import Need
 from knouds_harness.targets.needs.runs import WORKFLOW_CALL
 from knouds_harness.targets.needs.workflows import (
     BOUND_KEY,

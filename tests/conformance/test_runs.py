@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 
 from knouds_harness.contract.operations import RUN_OPERATIONS
-from knouds_harness.exchange.evidence import Call, objects_in
-from knouds_harness.exchange.execution_status import body_of
+from knouds_harness.exchange.evidence import Call, body_of, objects_in
 from knouds_harness.exchange.usage import MAX_LIMIT
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks import runs, schemas, usage

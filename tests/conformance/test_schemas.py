@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knouds_harness.exchange.evidence import Call
-from knouds_harness.exchange.execution_status import body_of
+from knouds_harness.exchange.evidence import Call, body_of
 from knouds_harness.exchange.workflow_names import fresh_name, marked
 from knouds_harness.judging.checks import schemas, validation
 from knouds_harness.suite.generation.strategies import valid_calls

@@ -6,9 +6,7 @@ from random import Random
 import pytest
 
 from knouds_harness.contract.operations import RUN_OPERATIONS
-from knouds_harness.exchange.effectless_requests import effectless_call
-from knouds_harness.exchange.evidence import Call
-from knouds_harness.exchange.execution_status import body_of
+from knouds_harness.exchange.evidence import Call, body_of, effectless_call
 from knouds_harness.judging.checks import authentication, capabilities, spellings
 from knouds_harness.judging.checks.envelopes import form
 from knouds_harness.suite.generation.header_forms import header_form, in_form

@@ -5,8 +5,8 @@ from contextlib import nullcontext
 
 import pytest
 
-from knouds_harness.contract.operations import RUN_OPERATIONS
-from knouds_harness.exchange.execution_status import FINAL, body_of, status_in
+from knouds_harness.contract.operations import FINAL, RUN_OPERATIONS
+from knouds_harness.exchange.evidence import body_of, status_in
 from knouds_harness.exchange.usage import MAX_LIMIT, model_ids_of, rows_of, rows_of_run, run_of
 from knouds_harness.judging.checks import schemas, usage
 from knouds_harness.judging.checks.runs import reported_credits

@@ -9,8 +9,8 @@ from knouds_harness.exchange.workflow_names import marked
 from knouds_harness.judging.checks import validation
 from knouds_harness.judging.checks.envelopes import form
 from knouds_harness.suite.generation.strategies import garbled_query_values, invalid_calls
+from knouds_harness.targets.needs import MAY_READ
 from knouds_harness.targets.needs.keys import ANY_KEY, AUTHOR, EXECUTION_READER, READER, WRITER
-from knouds_harness.targets.needs.need import MAY_READ
 from knouds_harness.targets.needs.runs import CANCELLED_RUN, once
 
 AS_TEXT = Call(json={"name": "as text"}, headers=(("content-type", "text/plain"),))

@@ -8,7 +8,7 @@ import pytest
 
 from knouds_harness.contract.shapes import shipped_shapes
 from knouds_harness.exchange.evidence import Call
-from knouds_harness.exchange.webhook_receiver import payload_of
+from knouds_harness.exchange.webhooks import payload_of
 from knouds_harness.judging.checks import executions, webhooks
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.runs import CANCELLED_MODEL_RUN, FAILING_MODEL_RUN, once

@@ -2,7 +2,7 @@
 
 import pytest
 
-from knouds_harness.exchange.execution_status import body_of
+from knouds_harness.exchange.evidence import body_of
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks import schemas, workflows
 from knouds_harness.judging.checks.envelopes import refusals

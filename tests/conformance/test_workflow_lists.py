@@ -2,8 +2,7 @@
 
 import pytest
 
-from knouds_harness.exchange.evidence import Call
-from knouds_harness.exchange.execution_status import body_of
+from knouds_harness.exchange.evidence import Call, body_of
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks import workflows
 from knouds_harness.suite.support.workflow_authoring import draft, make, read, write

@@ -4,8 +4,7 @@ import re
 
 import pytest
 
-from knouds_harness.exchange.evidence import Call, members_of, objects_in
-from knouds_harness.exchange.execution_status import body_of
+from knouds_harness.exchange.evidence import Call, body_of, members_of, objects_in
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks import schemas, times, workflows
 from knouds_harness.judging.workflow_model import WRITABLE_MEMBERS, WorkflowModel, slug_from_name

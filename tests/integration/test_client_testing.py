@@ -5,7 +5,7 @@ import asyncio
 import httpx
 import pytest
 
-from knouds_harness.exchange.signature import SignatureRefused
+from knouds_harness.exchange.webhooks import SignatureRefused
 from knouds_harness.suite.recorded.verification import verify
 from knouds_harness.testing import HarTransport, JudgingTransport, running_sandbox
 

@@ -11,7 +11,7 @@ from example_targets import write_profile
 
 from knouds_harness.contract.operations import Source
 from knouds_harness.errors import CreditsShort
-from knouds_harness.exchange.traffic.har import read_har
+from knouds_harness.exchange.har import read_har
 from knouds_harness.judging.user_checks import USER
 from knouds_harness.runs.findings import Finding, RunOutcome, Verdict
 from knouds_harness.runs.record import RunRecord, read_run

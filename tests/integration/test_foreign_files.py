@@ -11,8 +11,8 @@ from raw_server import RawServer, serving
 from recorded import recording
 from run_records import TARGET, exchange, finding, healthy, start
 
+from knouds_harness.exchange.har import HarWriter
 from knouds_harness.exchange.recordings.recording import _checksum, as_content
-from knouds_harness.exchange.traffic.har import HarWriter
 
 MINE = b"ssh-ed25519 mine\n"
 RECORDING = recording("getHealth-200-up")

@@ -12,7 +12,7 @@ from mutants.promises import DELIVERY
 
 from knouds_harness.exchange.evidence import Pairs
 from knouds_harness.exchange.recordings.recording import TEST_SECRET, Recording
-from knouds_harness.exchange.signature import HEADER, Signature, sign
+from knouds_harness.exchange.webhooks import HEADER, Signature, sign
 
 _COVERS = "webhook.signature-covers-raw-body"
 _FORM = "webhook.signature-header"

@@ -12,9 +12,9 @@ from typing import Any
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.locations import builtin_targets_path
-from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
-from knouds_harness.targets.resources import Limits
+from knouds_harness.targets.resources import Limits, Persona
+from knouds_harness.targets.secrets import Secret
 from knouds_sandbox.serving import RunningSandbox
 
 SECRETS = {

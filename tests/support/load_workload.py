@@ -15,9 +15,9 @@ from knouds_harness.load.options import LoadOptions, add_options, read_options
 from knouds_harness.load.scenario import ScenarioUser
 from knouds_harness.load.workload.accounts import InputLine
 from knouds_harness.load.workload.workload import Workload
-from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
-from knouds_harness.targets.resources import Limits, Model, Workflow
+from knouds_harness.targets.resources import Limits, Model, Persona, Workflow
+from knouds_harness.targets.secrets import Secret
 
 RESET_UNIX_S = 1_764_063_060
 

@@ -17,12 +17,16 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.evidence import KEY_HEADER, Exchange, Pairs, Request
-from knouds_harness.exchange.recordings.recorded_answers import RecordedTransport
-from knouds_harness.exchange.recordings.recording import BASE_URL, Recording, read_recordings
+from knouds_harness.exchange.recordings.recording import (
+    BASE_URL,
+    RecordedTransport,
+    Recording,
+    read_recordings,
+)
 from knouds_harness.suite.recorded.recording_judgement import judgement_of
-from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
-from knouds_harness.targets.resources import Limits
+from knouds_harness.targets.resources import Limits, Persona
+from knouds_harness.targets.secrets import Secret
 
 FOLDER = Path(__file__).parent.parent / "recordings"
 _KEY = re.compile(r"\{\{key:([\w-]+)\}\}")

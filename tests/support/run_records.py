@@ -17,9 +17,9 @@ from knouds_harness.runs.findings import Finding, Verdict, fingerprint, verdict_
 from knouds_harness.runs.header import RunSetup, run_setup
 from knouds_harness.runs.results import Cell, UntestedFact
 from knouds_harness.runs.writer import RunWriter
-from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
-from knouds_harness.targets.resources import Limits, Waiver
+from knouds_harness.targets.resources import Limits, Persona, Waiver
+from knouds_harness.targets.secrets import Secret
 
 START = datetime(2026, 11, 25, 9, 30, tzinfo=UTC)
 DOCUMENT = shipped_document()

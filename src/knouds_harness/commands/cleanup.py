@@ -95,7 +95,8 @@ def _clean(
     yes_production: bool,
 ) -> ExitCode | None:
     """Clean up after one run; return None if it has left nothing."""
-    from knouds_harness.exchange.creation_record import CreationRecord, Ledger, is_running, read_ledger
+    from knouds_harness.exchange.creation_record import CreationRecord, Ledger, read_ledger
+    from knouds_harness.exchange.user_state import is_running
     from knouds_harness.locations import SANDBOX
 
     run = path.parent

@@ -145,8 +145,8 @@ def writing_har(
 
     Yields what adds an exchange to it, with every secret replaced by its name.
     """
-    from knouds_harness.exchange.traffic.har import HarWriter
-    from knouds_harness.exchange.traffic.traffic_redaction import ObservedTraffic
+    from knouds_harness.exchange.har import HarWriter
+    from knouds_harness.exchange.traffic_redaction import ObservedTraffic
 
     traffic = ObservedTraffic(keys)
     try:

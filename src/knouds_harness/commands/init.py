@@ -20,9 +20,9 @@ from knouds_harness.printable import counted
 
 if TYPE_CHECKING:
     from knouds_harness.targets.address import AllowedHosts
-    from knouds_harness.targets.personas import Persona
     from knouds_harness.targets.profile import Target
     from knouds_harness.targets.profile_writer import Found
+    from knouds_harness.targets.resources import Persona
 
 _FOLDER = Path("targets")
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
@@ -217,8 +217,8 @@ def _check_file(file: Path, *, force: bool) -> None:
 
 def _personas(variables: Sequence[str]) -> dict[str, Persona]:
     """Read the keys; a persona of which nothing else is known is named after the variable of its key."""
-    from knouds_harness.targets.personas import Persona, SecretSource
-    from knouds_harness.targets.secrets import SecretReader
+    from knouds_harness.targets.resources import Persona
+    from knouds_harness.targets.secrets import SecretReader, SecretSource
 
     reader = SecretReader(environ=os.environ, folder=Path())
     names: list[str] = []

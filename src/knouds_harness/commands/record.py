@@ -249,7 +249,7 @@ def _print_plan(
     plan: Plan, target: Target, console: CommandConsole, *, recorded: Collection[OutcomeName]
 ) -> None:
     from knouds_harness.exchange.recordings.recording import BUILT_IN
-    from knouds_harness.targets.needs.need import CONTROL
+    from knouds_harness.targets.needs import CONTROL
 
     where = BUILT_IN if target.is_built_in else target.base_url
     impossible = {outcome.name for outcomes in plan.impossible.values() for outcome in outcomes}

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
-from knouds_harness.contract.capabilities import EVERYTHING
 from knouds_harness.contract.document import Document, resolve
-from knouds_harness.contract.operations import Operation
+from knouds_harness.contract.operations import EVERYTHING, Operation
 from knouds_harness.contract.shapes import DELIVERY
 
 _ERROR: Final = "/components/schemas/Error"

@@ -1,4 +1,4 @@
-"""The operations of the API (address, access, responses), its error codes, and its promises: facts."""
+"""The operations of the API, who may use them, its error codes, and its promises: facts."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -8,12 +8,47 @@ from functools import cached_property
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
-from knouds_harness.contract.capabilities import meets
-
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
-_SUCCESS = 2
+EVERYTHING: Final = "*"
 RUN_OPERATIONS: Final = ("runWorkflow", "runModel")
 """The operations that run something, and so may cost credits."""
+WINDOW_S: Final = 60
+LIMIT_BY_TIER: Final[Mapping[str, int]] = {"pro": 100, "business": 1000}
+"""Requests to each run operation in a fixed window; no source says whether other operations are limited."""
+UNLIMITED: Final = "enterprise"
+WITHOUT_KEYS: Final = frozenset({"free", "creator"})
+WITHOUT_MODELS: Final = WITHOUT_KEYS | {"pro"}
+TIERS: Final = WITHOUT_KEYS | LIMIT_BY_TIER.keys() | {UNLIMITED}
+"""The documented tiers; custom tiers exist, but no source says what they admit."""
+IN_FLIGHT: Final = frozenset({"processing", "cancel_requested"})
+FINAL: Final = frozenset({"completed", "failed", "cancelled"})
+NEXT_BY_STATUS: Final = {
+    "processing": IN_FLIGHT | FINAL,
+    "cancel_requested": {"cancel_requested"} | FINAL,
+    **{status: {status} for status in FINAL},
+}
+"""The statuses that may follow each status of an execution; source: docs, async executions."""
+_WORD = r"[a-z]+(?:-[a-z]+)*"
+_CAPABILITY = re.compile(rf"\*|{_WORD}:(?:\*|{_WORD})|(?:workflow|model):[a-z0-9-]+:run")
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_SUCCESS = 2
+
+
+def is_capability(text: str) -> bool:
+    """Return whether a text has the form of a capability; resources and verbs are open sets.
+
+    The forms are ``*``, ``resource:verb``, ``resource:*``, ``workflow:<slug>:run`` and ``model:<name>:run``.
+    """
+    return _CAPABILITY.fullmatch(text) is not None
+
+
+def meets(held: Collection[str], required: str) -> bool:
+    """Return whether a key that holds these capabilities meets one requirement.
+
+    It does if it holds ``*``, exactly the required capability, or the wildcard of the required resource.
+    Nothing else is implied: ``workflow:write`` does not meet ``workflow:read``.
+    """
+    resource, separator, _ = required.partition(":")
+    return EVERYTHING in held or required in held or (bool(separator) and f"{resource}:*" in held)
 
 
 class Source(StrEnum):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from knouds_harness.targets.personas import Secret
+    from knouds_harness.targets.secrets import Secret
 
 _SHORTEST_PIECE: Final = 4
 _MOST_OTHER_CHARACTERS: Final = 4

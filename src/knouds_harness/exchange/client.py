@@ -14,13 +14,11 @@ from urllib.parse import quote
 import httpx
 
 from knouds_harness.body_bounds import whole_number
-from knouds_harness.contract.capabilities import WINDOW_S
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.contract.operations import Action
+from knouds_harness.contract.operations import WINDOW_S, Action
 from knouds_harness.errors import NotSent, UnknownName, UsageError
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
-from knouds_harness.exchange.effectless_requests import NO_SUCH_EXECUTION
-from knouds_harness.exchange.evidence import JSON, Call, Exchange, Request
+from knouds_harness.exchange.evidence import JSON, NO_SUCH_EXECUTION, Call, Exchange, Request
 from knouds_harness.exchange.pricing import (
     charged_account,
     charged_credits,
@@ -33,8 +31,9 @@ from knouds_harness.exchange.sender import Sender
 from knouds_harness.exchange.usage import ChargesShown, ShownCharges, await_usage
 from knouds_harness.exchange.workflow_removal import MOST_WAIT_S, Removed, WorkflowRemoval
 from knouds_harness.targets.guards import Guard
-from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
+from knouds_harness.targets.resources import Persona
+from knouds_harness.targets.secrets import Secret
 
 _IN_PATHS = string.punctuation.replace("#", "")
 _LONGEST_PATH = 60_000  # the limit of httpx

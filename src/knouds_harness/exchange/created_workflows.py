@@ -1,25 +1,66 @@
 """Which workflows a run may change on its target: those that it created itself.
 
 Each creation is written down before it is sent, and its name has a unique token. Only workflows that are
-proven to be ours (workflow_proof.py) are ever changed, and what is left is deleted if it shows a
-name that was sent.
+proven to be ours are ever changed, and what is left is deleted if it shows a name that was sent.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Final, Self
 from urllib.parse import quote
 
 from knouds_harness.contract.effects import Pairs, effect_of
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import NotCreatedHere
-from knouds_harness.exchange.creation_record import Creation, CreationRecord, CreationState, Ledger
-from knouds_harness.exchange.effectless_requests import NO_SUCH_WORKFLOW
-from knouds_harness.exchange.evidence import JSON, Exchange, members_of, objects_in, parsed_json
+from knouds_harness.exchange.creation_record import Creation, CreationRecord, CreationState, Ledger, SentName
+from knouds_harness.exchange.evidence import (
+    JSON,
+    NO_SUCH_WORKFLOW,
+    Exchange,
+    members_of,
+    objects_in,
+    parsed_json,
+)
 from knouds_harness.exchange.workflow_names import name_with
-from knouds_harness.exchange.workflow_proof import SentName, WorkflowProof
 from knouds_harness.targets.profile import Target
+
+_SLUG: Final = re.compile(r"[a-z0-9-]+")
+
+
+@dataclass(kw_only=True)
+class WorkflowProof:
+    """Proves which workflows are ours.
+
+    Attributes:
+        target: Its profile names workflows that are never ours.
+        listed: The slugs that each account had before anything was created; they are never ours either.
+    """
+
+    target: Target
+    listed: dict[str, frozenset[str]] = field(default_factory=dict)
+
+    def may_be_ours(self, slug: str) -> bool:
+        """Return whether the workflow is new, and its path cannot lead to another one."""
+        return _SLUG.fullmatch(slug) is not None and not self.is_older(slug)
+
+    def cannot_exist(self, slug: str) -> bool:
+        return not _SLUG.fullmatch(slug) and not self.is_older(slug)
+
+    def is_older(self, slug: str) -> bool:
+        return slug in self.target.workflows or any(slug in slugs for slugs in self.listed.values())
+
+    def holds(self, slug: str, sent: SentName, user: str | None, shown: Callable[[], JSON]) -> bool:
+        """Return whether a slug provably belongs to what was sent; else read what is ``shown`` there."""
+        if not self.may_be_ours(slug):
+            return False
+        if sent.token and sent.token in slug.lower():
+            return True
+        return user in self.listed and bool(sent.member) and sent.is_shown_by(shown())
+
+    def holds_for(self, slug: str, sent: SentName, user: str | None, document: JSON) -> bool:
+        return sent.is_shown_by(document) and self.holds(slug, sent, user, lambda: document)
 
 
 class CreatedWorkflows:

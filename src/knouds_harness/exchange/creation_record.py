@@ -15,9 +15,10 @@ import re
 import secrets
 import stat
 import threading
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
@@ -25,9 +26,8 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from knouds_harness.errors import RunRecordError, UsageError
-from knouds_harness.exchange.evidence import parsed_json
-from knouds_harness.exchange.user_state import user_secret
-from knouds_harness.exchange.workflow_proof import SentName
+from knouds_harness.exchange.evidence import JSON, parsed_json
+from knouds_harness.exchange.user_state import process_start, user_secret
 from knouds_harness.files import append_to_file
 from knouds_harness.targets.profile import Target
 
@@ -144,6 +144,69 @@ def _signature(line: bytes, ledger_id: str, secret: bytes) -> bytes:
 def _is_signed(line: bytes, ledger_id: str, secret: bytes) -> bool:
     content, _, signature = line.rpartition(_SIGNATURE)
     return hmac.compare_digest(signature, _signature(content, ledger_id, secret) + b'"}')
+
+
+_TOKEN: Final = re.compile(r"\bHarness ([0-9a-f]{12})\b", re.IGNORECASE)
+_MEMBERS: Final = ("name", "description")
+_TEXT_OF: Final = {each: re.compile(rf'"{each}"\s*:\s*("(?:[^"\\]|\\.)*")', re.DOTALL) for each in _MEMBERS}
+
+
+def as_stored(text: str) -> str:
+    """Return a text without what a server may change: it may trim it, or compose characters."""
+    return unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentName:
+    """Identifies the workflow that a creation made, by what was sent.
+
+    Attributes:
+        token: The token that was sent; if empty, nothing can prove that the workflow is ours.
+        member: The member of the document that has the token.
+        is_beginning: Whether ``text`` is the beginning of all names of a load run.
+    """
+
+    token: str = ""
+    member: str = ""
+    text: str = ""
+    is_beginning: bool = False
+
+    @classmethod
+    def of(cls, body: JSON) -> Self:
+        """Return the mark of a body that creates a workflow, given as JSON or as bytes.
+
+        Bytes may be anything: what the harness does not read as JSON, a server may.
+        """
+        for member, text in _texts_of(body):
+            if found := _TOKEN.search(text):
+                return cls(token=found[1].lower(), member=member, text=text)
+        found = _TOKEN.search(body.decode("utf-8", "replace")) if isinstance(body, bytes) else None
+        return cls(token=found[1].lower() if found else "")
+
+    @classmethod
+    def of_event(cls, event: Mapping[str, JSON]) -> Self:
+        """Return the mark that a line of a ledger holds; without a token in its text, it proves nothing."""
+        member = event.get("member")
+        sent = cls.of({member: event.get("text")} if member in _MEMBERS else None)
+        return replace(sent, is_beginning=event.get("is_beginning") is True)
+
+    def is_shown_by(self, document: JSON) -> bool:
+        shown = document.get(self.member) if isinstance(document, dict) and self.member else None
+        if not isinstance(shown, str) or not self.token:
+            return False
+        shown, sent = as_stored(shown), as_stored(self.text)
+        return shown.startswith(sent) if self.is_beginning else shown == sent
+
+
+def _texts_of(body: JSON) -> Iterator[tuple[str, str]]:
+    sent = parsed_json(body)[0] if isinstance(body, bytes) else body
+    if isinstance(sent, dict):
+        yield from ((each, sent[each]) for each in _MEMBERS if isinstance(sent.get(each), str))
+    elif isinstance(body, bytes):
+        text = body.decode("utf-8", "replace")
+        for member, pattern in _TEXT_OF.items():
+            values = (parsed_json(found[1].encode())[0] for found in pattern.finditer(text))
+            yield from ((member, value) for value in values if isinstance(value, str))
 
 
 class CreationState(StrEnum):
@@ -298,32 +361,3 @@ class CreationRecord:
 
 def _text_or_none(value: object) -> str | None:
     return value if isinstance(value, str) else None
-
-
-def process_start(pid: int) -> str | None:
-    """Return when a process was started, by the boot and its clock tick; None if it has ended.
-
-    Also None where there is no ``/proc``, as on macOS.
-    """
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return None
-    is_ended = fields[0] in (b"Z", b"X")  # listed until its parent reads its exit status
-    return None if is_ended else f"{boot} {fields[19].decode()}"
-
-
-def is_running(pid: object, start: object) -> bool:
-    """Return whether a process still runs; if its start is not known, any process with its id will do."""
-    if not isinstance(pid, int) or not 0 < pid < 2**31:
-        return False
-    if start is not None:
-        return process_start(pid) == start
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's process
-        return True
-    return True

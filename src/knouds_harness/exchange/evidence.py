@@ -6,11 +6,12 @@ import json
 import math
 import re
 import sys
-from collections.abc import Mapping
+import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property, lru_cache
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeGuard
 from urllib.parse import quote, urlencode
 
 from knouds_harness.body_bounds import (
@@ -22,9 +23,8 @@ from knouds_harness.body_bounds import (
     is_too_deep,
     whole_number,
 )
-from knouds_harness.contract.capabilities import WINDOW_S
 from knouds_harness.contract.effects import Effect, effect_of
-from knouds_harness.contract.operations import Action, Operation
+from knouds_harness.contract.operations import FINAL, IN_FLIGHT, WINDOW_S, Action, Operation
 from knouds_harness.exchange.alterations import Alteration
 
 NO_BODY: Final = object()
@@ -142,21 +142,20 @@ class Call:
             return self.raw
         return json.dumps(self.json).encode()
 
-    def all_headers(self) -> tuple[tuple[str, str], ...]:
-        """Return the headers, with the content type of JSON if there is a body and no other type is given."""
-        names = {name.lower() for name, _ in self.headers}
-        if self.encoded_body() is None or "content-type" in names:
-            return self.headers
-        return (*self.headers, ("content-type", "application/json"))
-
     def request(self, operation: Operation, *, persona: str | None) -> Request:
-        """Turn the call into a request to one operation; without a ``persona``, no key is sent."""
+        """Turn the call into a request to one operation; without a ``persona``, no key is sent.
+
+        A body is sent with the content type of JSON, unless the headers name another.
+        """
+        body, headers = self.encoded_body(), self.headers
+        if body is not None and all(name.lower() != "content-type" for name, _ in headers):
+            headers = (*headers, ("content-type", "application/json"))
         return Request(
             method=operation.method,
             path=operation.url_path(self.path_values),
             query=self.query,
-            headers=self.all_headers(),
-            body=self.encoded_body(),
+            headers=headers,
+            body=body,
             operation_id=operation.id,
             persona=persona,
             path_values=self.path_values,
@@ -164,6 +163,30 @@ class Call:
             is_abandoned=self.is_abandoned,
             is_deliberate=self.is_deliberate,
         )
+
+
+NO_SUCH_WORKFLOW: Final = "harness-no-such-workflow"
+NO_SUCH_MODEL: Final = "harness-no-such-model"
+NO_SUCH_EXECUTION: Final = str(uuid.UUID(int=0x4A8F_0000_0000_4000_8000_0000_0000_0001))
+_UNKNOWN: Final = {"slug": NO_SUCH_WORKFLOW, "internalName": NO_SUCH_MODEL, "id": NO_SUCH_EXECUTION}
+_BODIES: Final[dict[str, JSON]] = {
+    "createWorkflow": {"name": ""},
+    "updateWorkflow": {"description": "sent by the harness"},
+    "moveWorkflow": {"folderId": None},
+    "runWorkflow": {"inputs": {}},
+    "runModel": {"inputs": {}},
+}
+
+
+def effectless_call(operation: Operation, resource: str | None = None) -> Call:
+    """Return a well-formed call without effect or cost for any key: its resource does not exist.
+
+    ``resource`` names an existing workflow or model instead, for reads and runs only. The inputs of such a
+    run are not an object, so it cannot start.
+    """
+    values = {name: resource or _UNKNOWN[name] for name in operation.path_parameters}
+    body = _BODIES.get(operation.id, NO_BODY)
+    return Call(path_values=values, json=body if resource is None or body is NO_BODY else {"inputs": []})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -302,6 +325,27 @@ class KeptBodies:
         most_bytes = KEPT_BYTES if self._left_bytes > 0 else _LEAST_KEPT_BYTES
         self._left_bytes -= min(len(exchange.body), most_bytes)
         return replace(exchange, body=exchange.body[:most_bytes])
+
+
+def is_final(status: object) -> TypeGuard[str]:
+    """Return whether a status from a server, which may be any value, is final."""
+    return isinstance(status, str) and status in FINAL
+
+
+def body_of(exchange: Exchange) -> dict[str, JSON]:
+    """Return the members of the body of a 2xx response; empty for any other response."""
+    return exchange.members if exchange.is_success else {}
+
+
+def status_in(exchange: Exchange) -> str | None:
+    """Return the status of an execution that a 2xx response shows, if it is one that the docs name."""
+    status = body_of(exchange).get("status")
+    return status if isinstance(status, str) and status in IN_FLIGHT | FINAL else None
+
+
+def statuses_in(exchanges: Sequence[Exchange]) -> list[str]:
+    """Return the statuses of executions that responses show, in order."""
+    return [status for each in exchanges if (status := status_in(each)) is not None]
 
 
 def members_of(value: JSON) -> dict[str, JSON]:

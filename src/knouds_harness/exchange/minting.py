@@ -8,8 +8,8 @@ from typing import Any
 from knouds_harness.errors import TargetUnreachable, UsageError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import CONTROL_HEADER, JSON, Exchange, Request, parsed_json
-from knouds_harness.targets.personas import KeyState, Persona, Secret
-from knouds_harness.targets.resources import Webhook
+from knouds_harness.targets.resources import KeyState, Persona, Webhook
+from knouds_harness.targets.secrets import Secret
 
 
 class KeyMint:

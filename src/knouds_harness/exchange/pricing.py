@@ -9,11 +9,9 @@ from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.effects import Effect, effect_of
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import NotSent
-from knouds_harness.exchange.effectless_requests import NO_SUCH_MODEL, NO_SUCH_WORKFLOW
-from knouds_harness.exchange.evidence import JSON, Call, Exchange, Request
-from knouds_harness.targets.personas import Persona
+from knouds_harness.exchange.evidence import JSON, NO_SUCH_MODEL, NO_SUCH_WORKFLOW, Call, Exchange, Request
 from knouds_harness.targets.profile import Target
-from knouds_harness.targets.resources import Model, Workflow
+from knouds_harness.targets.resources import Model, Persona, Workflow
 
 _BEYOND_REASON = 10**12
 _PAIRS: Final = json.JSONDecoder(object_pairs_hook=list)  # json.loads would make one for each response

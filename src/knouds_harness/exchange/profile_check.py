@@ -6,23 +6,20 @@ allows. A contradiction needs a response that proves it: a 429, a 5xx or no resp
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
-from knouds_harness.contract.capabilities import WITHOUT_KEYS, WITHOUT_MODELS
 from knouds_harness.contract.document import shipped_document
+from knouds_harness.contract.operations import WITHOUT_KEYS, WITHOUT_MODELS
 from knouds_harness.errors import CreditsShort
 from knouds_harness.exchange.client import Client
-from knouds_harness.exchange.contradictions import Contradiction, without
-from knouds_harness.exchange.effectless_requests import effectless_call
-from knouds_harness.exchange.evidence import Exchange, Request, members_of, objects_in
+from knouds_harness.exchange.evidence import Exchange, Request, effectless_call, members_of, objects_in
 from knouds_harness.exchange.pricing import Pricing, resource_named
 from knouds_harness.printable import printable
-from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
-from knouds_harness.targets.resources import Model
+from knouds_harness.targets.resources import Model, Persona
 
 _K = TypeVar("_K")
 _MOST_AT_ONCE: Final = 16
@@ -40,6 +37,28 @@ _FACT_BY_STATE: Final = {
     "legacy": "auth.legacy-key-is-401-retired",
     "unapproved": "auth.unapproved-account-is-401",
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contradiction:
+    """One statement of the profile that the target contradicts.
+
+    Attributes:
+        where: The profile's key, such as ``keys.pro``, ``keys.pro.tier`` or ``workflows.portrait``.
+        either: The possible reasons: an error of the profile, or one of the server.
+    """
+
+    where: str
+    profile_says: str
+    target_says: str
+    either: str
+    fact: str
+    exchange: Exchange
+    capabilities: frozenset[str] = frozenset()
+
+    @property
+    def says(self) -> str:
+        return f"{self.where}: {self.profile_says}, but {self.target_says}: {self.either}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +92,24 @@ def check_profile(client: Client, *, most_at_once: int | None = None) -> Profile
         whoami_by_key=comparison.whoami_by_key,
         exchanges=tuple(sorted(comparison.exchanges, key=lambda exchange: exchange.id)),
     )
+
+
+def without(target: Target, contradictions: Iterable[Contradiction]) -> Target:
+    """Return the target without the keys, capabilities and resources that are contradicted.
+
+    A key stays if the server should refuse it and does not: the checks then show what it may do.
+    """
+    personas, workflows, models = dict(target.personas), dict(target.workflows), dict(target.models)
+    for each in contradictions:
+        section, name, *member = each.where.split(".")
+        if section == "keys" and each.capabilities and name in personas:
+            persona = personas[name]
+            personas[name] = replace(persona, capabilities=persona.capabilities - each.capabilities)
+        elif section == "keys" and member != ["state"]:
+            personas.pop(name, None)
+        workflows.pop(name if section == "workflows" else "", None)
+        models.pop(name if section == "models" else "", None)
+    return replace(target, personas=personas, workflows=workflows, models=models)
 
 
 @dataclass

@@ -26,8 +26,8 @@ from weakref import WeakSet
 from knouds_harness.exchange.alterations import Alteration
 from knouds_harness.exchange.evidence import Exchange, Pairs, Request
 from knouds_harness.printable import printable
-from knouds_harness.targets.personas import NO_SECRET, Secret
 from knouds_harness.targets.profile import Target
+from knouds_harness.targets.secrets import NO_SECRET, Secret
 
 T = TypeVar("T")
 

@@ -9,9 +9,9 @@ from functools import partial
 from typing import Final
 
 from knouds_harness.contract.operations import Action
+from knouds_harness.exchange.creation_record import SentName
 from knouds_harness.exchange.curl import ShellNames, command, shell_variable
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.exchange.workflow_proof import SentName
 
 KEY_MEMBER: Final = "secret"
 _VARIABLE_BY_MEMBER: Final = {"slug": "slug", "executionId": "execution", "pollUrl": "poll_url"}

@@ -22,8 +22,8 @@ from knouds_harness.exchange.evidence import (
 )
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.transport import Transport, http_transport, text_pairs
-from knouds_harness.targets.personas import Secret
 from knouds_harness.targets.profile import Target
+from knouds_harness.targets.secrets import Secret
 
 
 class Sender:

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.exchange.evidence import JSON, Call, Exchange, Request
 from knouds_harness.exchange.pricing import amount_of
-from knouds_harness.targets.personas import Persona
+from knouds_harness.targets.resources import Persona
 
 T = TypeVar("T")
 Row = Mapping[str, Any]

@@ -1,6 +1,6 @@
-"""What a user keeps beside all projects: the secret that signs ledgers, and locks of targets in use.
+"""A user's runs on one machine: the secret that signs their ledgers, and locks of accounts in use.
 
-One run at a time uses an account of a target: a user's runs on one machine wait for each other.
+One run at a time uses an account of a target: the others wait.
 """
 
 import hashlib
@@ -135,3 +135,32 @@ def _is_taken(file: IO[bytes]) -> bool:
 def _tell(tell: Callable[[str], object], target: Target, account: str, pid: str) -> None:
     named = f" (process {pid})" if pid.isdecimal() else ""
     tell(f'another knouds-harness run{named} uses account "{account}" of {target.base_url}; waiting')
+
+
+def process_start(pid: int) -> str | None:
+    """Return when a process was started, by the boot and its clock tick; None if it has ended.
+
+    Also None where there is no ``/proc``, as on macOS.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+    is_ended = fields[0] in (b"Z", b"X")  # listed until its parent reads its exit status
+    return None if is_ended else f"{boot} {fields[19].decode()}"
+
+
+def is_running(pid: object, start: object) -> bool:
+    """Return whether a process still runs; if its start is not known, any process with its id will do."""
+    if not isinstance(pid, int) or not 0 < pid < 2**31:
+        return False
+    if start is not None:
+        return process_start(pid) == start
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's process
+        return True
+    return True

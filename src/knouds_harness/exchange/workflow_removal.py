@@ -13,7 +13,7 @@ from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.creation_record import Creation
 from knouds_harness.exchange.evidence import JSON, Exchange, objects_in
 from knouds_harness.printable import printable
-from knouds_harness.targets.personas import Persona
+from knouds_harness.targets.resources import Persona
 
 MOST_WAIT_S: Final = 300.0
 _MOST_BUSY: Final = 3

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from functools import update_wrapper
 from typing import Concatenate, Generic, ParamSpec, cast
 
-from knouds_harness.contract.capabilities import LIMIT_BY_TIER
 from knouds_harness.contract.document import shipped_document
+from knouds_harness.contract.operations import LIMIT_BY_TIER
 from knouds_harness.contract.shapes import Mismatch
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.context import Case
@@ -16,7 +16,7 @@ from knouds_harness.judging.rule.reading import read, why_expected
 from knouds_harness.judging.rule.reason import Reason
 from knouds_harness.judging.rule.reasons import OF_KEYS
 from knouds_harness.runs.findings import difference
-from knouds_harness.targets.needs.need import Need
+from knouds_harness.targets.needs import Need
 
 P = ParamSpec("P")
 

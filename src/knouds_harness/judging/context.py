@@ -8,14 +8,13 @@ from typing import Any
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import RUN_OPERATIONS, Operation
 from knouds_harness.contract.shapes import shipped_shapes
-from knouds_harness.exchange.evidence import JSON, Exchange
-from knouds_harness.exchange.execution_status import body_of
+from knouds_harness.exchange.evidence import JSON, Exchange, body_of
 from knouds_harness.judging.rule.allowed import Allowed, allowed
 from knouds_harness.judging.rule.asked import AskedRequest, Known
 from knouds_harness.judging.rule.outside import is_from_outside
 from knouds_harness.judging.rule.resources import KnownResources
 from knouds_harness.runs.header import RunPersona
-from knouds_harness.targets.personas import Persona
+from knouds_harness.targets.resources import Persona
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Fact
-from knouds_harness.exchange.contradictions import Contradiction
 from knouds_harness.exchange.curl import ShellNames, curl
 from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.profile_check import Contradiction
 from knouds_harness.judging.checks import all_checks
 from knouds_harness.judging.claim import Check, Claim, claims_by_rule, is_answer, is_from_elsewhere
 from knouds_harness.judging.context import Case, Context

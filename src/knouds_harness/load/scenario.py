@@ -23,7 +23,7 @@ from knouds_harness.load.workload.workload import Task, TaskAccount
 from knouds_harness.runs.custom_metrics import COUNT, TIME
 from knouds_harness.runs.operation_load import labelled
 from knouds_harness.targets.needs.runs import RunNeed
-from knouds_harness.targets.personas import Persona
+from knouds_harness.targets.resources import Persona
 
 _WITHOUT_KEY: Final[SomeHeaders] = (("x-api-key", None),)
 

@@ -11,15 +11,15 @@ from typing import Any, Final
 import gevent
 
 from knouds_harness.exchange.created_workflows import workflow_path
-from knouds_harness.exchange.execution_status import is_final
+from knouds_harness.exchange.evidence import is_final
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.collection import cycles
 from knouds_harness.load.invariants.verification import parsed
 from knouds_harness.load.scenario import ScenarioUser
 from knouds_harness.load.workload.accounts import RunRequest
 from knouds_harness.load.workload.workload import takes
+from knouds_harness.targets.needs import MAY_READ
 from knouds_harness.targets.needs.keys import ANY_KEY, EXECUTION_CANCELLER, EXECUTION_READER, READER, WRITER
-from knouds_harness.targets.needs.need import MAY_READ
 from knouds_harness.targets.needs.runs import ASYNC_CALL, CHEAPEST_CALL, MODEL_CALL, WORKFLOW_CALL
 from knouds_harness.targets.needs.workflows import ANY_WORKFLOW
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from knouds_harness.errors import RunRecordError
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.exchange.traffic.har import read_har
+from knouds_harness.exchange.har import read_har
 from knouds_harness.files import file_content, replace_file
 from knouds_harness.runs import results
 from knouds_harness.runs.findings import CUT_SHORT, NOT_SETTLED, Finding, RunOutcome

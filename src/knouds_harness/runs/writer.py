@@ -18,8 +18,8 @@ from typing import Self
 from knouds_harness.errors import ExitCode, RunRecordError
 from knouds_harness.exchange.creation_record import LEDGER_FILE
 from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.har import HarWriter
 from knouds_harness.exchange.redaction import Redactor
-from knouds_harness.exchange.traffic.har import HarWriter
 from knouds_harness.files import append_to_file, replace_file
 from knouds_harness.runs.counts import RunCounts
 from knouds_harness.runs.findings import Finding, RunOutcome, script_file

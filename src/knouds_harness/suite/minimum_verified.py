@@ -13,8 +13,8 @@ from knouds_harness.errors import UnknownName, UsageError
 from knouds_harness.judging.checks import all_checks, families, family_by_fact
 from knouds_harness.printable import counted, first_few
 from knouds_harness.runs.results import UntestedFact
-from knouds_harness.targets.problems import Problem, profile_error
 from knouds_harness.targets.profile import Target
+from knouds_harness.targets.profile_format import Problem, profile_error
 
 _AMOUNT: Final = re.compile(r"(\d{1,6}(?:\.\d+)?)(%?)")
 _MOST_NAMED: Final = 3

@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from knouds_harness.contract.operations import RUN_OPERATIONS, Action
-from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.exchange.execution_status import IN_FLIGHT, body_of, status_in
+from knouds_harness.contract.operations import IN_FLIGHT, RUN_OPERATIONS, Action
+from knouds_harness.exchange.evidence import Exchange, body_of, status_in
 from knouds_harness.exchange.pricing import resource_named
 from knouds_harness.exchange.script import ended_at
 from knouds_harness.targets.profile import Target

@@ -11,9 +11,9 @@ from operator import itemgetter
 from typing import Final
 
 from knouds_harness.contract.document import Document
-from knouds_harness.exchange.contradictions import Contradiction
 from knouds_harness.exchange.curl import ShellNames
 from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.profile_check import Contradiction
 from knouds_harness.exchange.script import parts_of, script
 from knouds_harness.judging.claim import Check, Claim, explain
 from knouds_harness.judging.context import Context

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from knouds_harness.errors import HarnessError, OutputClosed
-from knouds_harness.exchange.contradictions import Contradiction
+from knouds_harness.exchange.profile_check import Contradiction
 from knouds_harness.locations import suite_path
 from knouds_harness.printable import counted
 from knouds_harness.suite.plugin import fills_early, finished_run, opened_run

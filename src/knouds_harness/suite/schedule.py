@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from knouds_harness.contract.capabilities import LIMIT_BY_TIER
+from knouds_harness.contract.operations import LIMIT_BY_TIER
 from knouds_harness.errors import HarnessError
 from knouds_harness.suite.concurrent_tests import ConcurrentTests
 from knouds_harness.suite.selection import checks_of, is_paid_for, needs_of, operation_of
@@ -16,7 +16,7 @@ from knouds_harness.suite.session import ConformanceRun
 from knouds_harness.suite.support.rate_limit_window import BEFORE_COUNTING
 from knouds_harness.suite.test_invocation import call_body
 from knouds_harness.suite.user_tests import is_user_test
-from knouds_harness.targets.needs.need import CONTROL, MAY_RUN, Need
+from knouds_harness.targets.needs import CONTROL, MAY_RUN, Need
 from knouds_harness.targets.needs.rate_limits import FILLABLE_WINDOW
 
 _LEFT_TO_FILL: Final = 30  # the test must see the window fill up, and concurrent runs may overshoot

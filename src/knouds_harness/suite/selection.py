@@ -21,7 +21,7 @@ from knouds_harness.judging.claim import Check
 from knouds_harness.judging.user_checks import USER, UserChecks
 from knouds_harness.suite.support.execution_traces import runs_of_executions
 from knouds_harness.suite.support.webhook_executions import runs_of_deliveries
-from knouds_harness.targets.needs.need import Need, may
+from knouds_harness.targets.needs import Need, may
 from knouds_harness.targets.needs.runs import ASYNC_RUN, once
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Model, Workflow

@@ -13,15 +13,14 @@ from knouds_harness.contract.document import Document, shipped_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ExitCode, GuardStop, HarnessError, UsageError
 from knouds_harness.exchange.client import Client
-from knouds_harness.exchange.contradictions import Contradiction
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.creation_record import Ledger
 from knouds_harness.exchange.curl import ShellNames
 from knouds_harness.exchange.first_contact import first_contact
-from knouds_harness.exchange.profile_check import ProfileCheck, check_profile
+from knouds_harness.exchange.profile_check import Contradiction, ProfileCheck, check_profile
 from knouds_harness.exchange.recordings.folder import RecordingFolder
 from knouds_harness.exchange.user_state import alone_on
-from knouds_harness.exchange.webhook_receiver import Receiver
+from knouds_harness.exchange.webhooks import Receiver
 from knouds_harness.exchange.workflow_removal import MOST_WAIT_S
 from knouds_harness.judging.checks import all_checks
 from knouds_harness.judging.claim import Check
@@ -47,9 +46,8 @@ from knouds_harness.targets.builtin import open_target
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.needs.keys import active_keys
 from knouds_harness.targets.needs.webhooks import mints_webhooks
-from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
-from knouds_harness.targets.resources import Waiver
+from knouds_harness.targets.resources import Persona, Waiver
 
 _DISTANT_MS: Final = 5.0
 """Time from connecting to the first response; below this, threads cost more than they save."""

@@ -9,9 +9,8 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from knouds_harness import errors
 from knouds_harness.body_bounds import KEPT_BYTES
-from knouds_harness.contract.capabilities import WINDOW_S
 from knouds_harness.contract.document import Document
-from knouds_harness.contract.operations import RUN_OPERATIONS, Action
+from knouds_harness.contract.operations import RUN_OPERATIONS, WINDOW_S, Action
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Call, Exchange, KeptBodies, Request
 from knouds_harness.exchange.minting import KeyMint
@@ -29,10 +28,10 @@ from knouds_harness.suite.preceding_requests import NeverEndingRuns, RunsSoFar, 
 from knouds_harness.suite.recorder import FindingRecorder, Received
 from knouds_harness.suite.request_failures import FailureLimit, RateLimitRetry, place_of
 from knouds_harness.suite.untested import Untested, more_credits, untested_for
-from knouds_harness.targets.needs.need import CONTROL, Need, may
-from knouds_harness.targets.personas import Persona, Secret
+from knouds_harness.targets.needs import CONTROL, Need, may
 from knouds_harness.targets.profile import Target
-from knouds_harness.targets.resources import Model, Webhook, Workflow
+from knouds_harness.targets.resources import Model, Persona, Webhook, Workflow
+from knouds_harness.targets.secrets import Secret
 
 P = ParamSpec("P")
 T = TypeVar("T")

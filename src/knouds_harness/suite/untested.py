@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from knouds_harness.exchange.contradictions import Contradiction, without
+from knouds_harness.exchange.profile_check import Contradiction, without
 from knouds_harness.runs.results import MORE_CREDITS, Cause
-from knouds_harness.targets.needs.need import Need
+from knouds_harness.targets.needs import Need
 from knouds_harness.targets.profile import Target
 
 _MOST_NAMED = 3

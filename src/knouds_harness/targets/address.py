@@ -13,7 +13,7 @@ import httpx
 
 from knouds_harness.errors import GuardStop, UsageError
 from knouds_harness.files import append_to_file, file_text
-from knouds_harness.targets.problems import Problem, holds_secret, shown
+from knouds_harness.targets.profile_format import Problem, holds_secret, shown
 
 _PRODUCTION_DOMAIN = "knouds.ai"
 _HEALTH = "/api/health"

@@ -12,10 +12,8 @@ from pydantic import InstanceOf
 
 from knouds_harness.contract.effects import may_override
 from knouds_harness.errors import UsageError
-from knouds_harness.targets.personas import Secret, SecretSource
-from knouds_harness.targets.problems import Problem, is_sensitive_name
-from knouds_harness.targets.profile_format import NOT_IN_FILE, Text
-from knouds_harness.targets.secrets import HEADER_VALUE, SecretReader
+from knouds_harness.targets.profile_format import NOT_IN_FILE, Problem, Text, is_sensitive_name
+from knouds_harness.targets.secrets import HEADER_VALUE, Secret, SecretReader, SecretSource
 
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 _SET_BY_THE_CLIENT: Final = frozenset(

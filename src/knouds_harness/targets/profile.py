@@ -17,8 +17,6 @@ from knouds_harness.files import file_content, file_text
 from knouds_harness.locations import SANDBOX, builtin_targets_path
 from knouds_harness.targets.address import address_problems, allowed_hosts, is_url
 from knouds_harness.targets.http_settings import HttpSettings, complete_http
-from knouds_harness.targets.personas import NO_SECRET, Persona, Secret, SecretSource
-from knouds_harness.targets.problems import Problem, profile_error, shape_problems, shown, shown_path
 from knouds_harness.targets.profile_format import (
     AS_A_PROFILE,
     NOT_IN_FILE,
@@ -26,10 +24,15 @@ from knouds_harness.targets.profile_format import (
     Flag,
     Member,
     Name,
+    Problem,
     Text,
+    profile_error,
+    shape_problems,
+    shown,
+    shown_path,
 )
-from knouds_harness.targets.resources import Control, Limits, Model, Waiver, Webhook, Workflow
-from knouds_harness.targets.secrets import SIGNING_SECRET, SecretReader
+from knouds_harness.targets.resources import Control, Limits, Model, Persona, Waiver, Webhook, Workflow
+from knouds_harness.targets.secrets import NO_SECRET, SIGNING_SECRET, Secret, SecretReader, SecretSource
 
 __all__ = [
     "Control",

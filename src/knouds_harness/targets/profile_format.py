@@ -4,9 +4,13 @@ Each table of a profile is read directly into the type that all code uses: ``Tar
 and so on. Values are not converted: ``"true"`` is a text, not a boolean.
 """
 
-from collections.abc import Mapping
-from dataclasses import fields
+import difflib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import date
+from pathlib import Path
 from typing import Annotated, Final, TypeVar, get_args, get_type_hints
 
 from pydantic import (
@@ -16,12 +20,14 @@ from pydantic import (
     Field,
     Strict,
     StringConstraints,
+    ValidationError,
     ValidationInfo,
 )
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
-from knouds_harness.contract.capabilities import is_capability
+from knouds_harness.contract.operations import is_capability
+from knouds_harness.errors import ProfileError
 
 T = TypeVar("T")
 
@@ -82,3 +88,178 @@ def keys_of(table: type) -> Mapping[str, object]:
             alias = next((mark.alias for mark in marks if isinstance(mark, FieldInfo)), None)
             keys[alias or each.name] = types[each.name]
     return keys
+
+
+_SENSITIVE_NAME = re.compile(r"secret|token|password|api.?key|authorization", re.IGNORECASE)
+_SENSITIVE_VALUE = re.compile(r"knouds_live_|whsec_|://[^/\s]*@", re.IGNORECASE)
+_SECRET_ITSELF = re.compile(r"(?:knouds[_-]live[_-]|whsec[_-])[^\s\"']+", re.IGNORECASE)
+_KEEP_IT_OUT = (
+    "Never write a secret into a profile: name an environment variable with secret_env, or a file with "
+    "secret_file, and replace this secret if others have seen the file."
+)
+_MAX_SHOWN = 60
+_KINDS = {
+    "string_type": "a string",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "frozen_set_type": "a list",
+    "dict_type": "a table",
+    "dataclass_type": "a table",
+    "path_type": "a string",
+    "date_type": "a date without quotes, such as 2027-01-31",
+    "date_from_datetime_inexact": "a date without a time, such as 2027-01-31",
+}
+_BOUNDS = {
+    "greater_than": "more than {gt:g}",
+    "greater_than_equal": "at least {ge:g}",
+    "less_than": "less than {lt:g}",
+    "less_than_equal": "at most {le:g}",
+}
+
+
+def is_sensitive_name(name: str) -> bool:
+    return _SENSITIVE_NAME.search(name) is not None
+
+
+def holds_secret(text: str) -> bool:
+    return _SECRET_ITSELF.search(text) is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One thing that is wrong with a profile.
+
+    Attributes:
+        where: The key, dotted; empty for the file as a whole.
+    """
+
+    where: str
+    says: str
+    remedy: str
+
+
+def profile_error(source: Path, problems: Iterable[Problem]) -> ProfileError:
+    file = shown_path(source)
+    message = "\n".join(
+        f"{file}: {problem.where}{': ' if problem.where else ''}{problem.says}\n  {problem.remedy}"
+        for problem in problems
+    )
+    return ProfileError(_SECRET_ITSELF.sub("…", message))  # a secret may be anywhere in it
+
+
+def shape_problems(error: ValidationError, shape: type) -> list[Problem]:
+    """Turn pydantic's errors into problems, in the words of the profile."""
+    return [_shape_problem(details, shape) for details in error.errors(include_url=False)]
+
+
+def shown(value: object) -> str:
+    """Return a value about as TOML writes it, shortened."""
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        text = str(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 1]}…"
+
+
+def _shape_problem(details: ErrorDetails, shape: type) -> Problem:
+    location = [part for part in details["loc"] if part != "[key]"]
+    if details["type"] == "unexpected_keyword_argument":
+        return _unknown_key(location, details["input"], _known_keys(shape, location[:-1]))
+    if len(location) < len(details["loc"]):
+        return _bad_name(location)
+    says, remedy = _sentences(details, _shown_if_safe(location, details["input"]), str(location[-1]))
+    return Problem(where=_dotted(location), says=says, remedy=remedy)
+
+
+def _sentences(details: ErrorDetails, value: str, name: str) -> tuple[str, str]:
+    kind, context = details["type"], details.get("ctx", {})
+    if kind in _KINDS:
+        return f"{value} should be {_KINDS[kind]}", f"Write {_KINDS[kind]} for {name}."
+    if kind in _BOUNDS:
+        bound = _BOUNDS[kind].format(**context)
+        return f"{value} should be {bound}", f"Write a number that is {bound}."
+    match kind:
+        case "missing":
+            sentences = "is missing", f"Add {name} = … there; docs/targets.md has an example."
+        case "literal_error" | "enum":
+            allowed = re.findall(r"'([^']*)'", context["expected"])
+            suggestion = _suggestion(details["input"], allowed)
+            sentences = f"{value} is not one of {', '.join(allowed)}", suggestion or "Write one of them."
+        case "string_too_short":
+            sentences = "is empty", "Fill it in, or remove the line."
+        case "string_pattern_mismatch":
+            sentences = f"{value} is malformed", f"It has to match {context['pattern']}"
+        case "value_error":
+            says, _, remedy = str(context["error"]).partition(": ")
+            sentences = f"{value} is {says}", f"{remedy[:1].upper()}{remedy[1:]}."
+        case _:
+            sentences = f"{value}: {details['msg']}", "docs/profile-reference.md explains every key."
+    return sentences
+
+
+def _bad_name(location: Sequence[int | str]) -> Problem:
+    better = re.sub("[^a-z0-9]+", "-", str(location[-1]).lower()).strip("-") or "full"
+    return Problem(
+        where=_dotted(location),
+        says="is not a name: names have lowercase letters, digits and single hyphens",
+        remedy=f'Rename it, for instance to "{better}".',
+    )
+
+
+def _unknown_key(location: Sequence[int | str], value: object, known: Sequence[str]) -> Problem:
+    name = str(location[-1])
+    if name == "secret_keyring":
+        remedy = "Use secret_file, or secret_env with a variable that your password manager sets."
+        return Problem(where=_dotted(location), says="is not read any more", remedy=remedy)
+    if _SENSITIVE_NAME.search(name) or (isinstance(value, str) and _SENSITIVE_VALUE.search(value)):
+        return Problem(where=_dotted(location), says="is a secret in the profile", remedy=_KEEP_IT_OUT)
+    return Problem(
+        where=_dotted(location),
+        says="unknown key",
+        remedy=_suggestion(name, known) or f"Remove it; known here: {', '.join(known)}.",
+    )
+
+
+def _suggestion(value: object, known: Sequence[str]) -> str:
+    nearest = difflib.get_close_matches(str(value), known, n=1, cutoff=0.5)
+    return f'Did you mean "{nearest[0]}"?' if nearest else ""
+
+
+def _known_keys(shape: type, location: Sequence[int | str]) -> list[str]:
+    """Return the keys of the table at this place, found by following the types of fields."""
+    table = shape
+    for part in location:
+        # A persona's name or a position in a list has the type of the section around it.
+        table = _table_in(keys_of(table).get(str(part))) or table
+    return list(keys_of(table))
+
+
+def _table_in(annotation: object) -> type | None:
+    if isinstance(annotation, type) and is_dataclass(annotation):
+        return annotation
+    return next((table for inner in get_args(annotation) if (table := _table_in(inner))), None)
+
+
+def _dotted(location: Sequence[int | str]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(
+        "."
+    )
+
+
+def _shown_if_safe(location: Sequence[int | str], value: object) -> str:
+    text = shown(value)
+    if _SENSITIVE_VALUE.search(text) or any(_SENSITIVE_NAME.search(str(part)) for part in location):
+        return "the value"
+    return text
+
+
+def shown_path(path: Path) -> str:
+    """Return a path relative to the current folder if it is inside, otherwise unchanged."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -12,9 +12,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from knouds_harness.printable import printable
 from knouds_harness.targets.address import host_of, is_loopback
 from knouds_harness.targets.http_settings import HttpSettings
-from knouds_harness.targets.personas import KeyState, Role
 from knouds_harness.targets.profile_format import keys_of
-from knouds_harness.targets.resources import Workflow
+from knouds_harness.targets.resources import KeyState, Role, Workflow
 
 _MODELS_OF_POLLED_PROVIDERS: Final = ("seedance-", "suno-", "gpt-image-2")  # docs, async executions
 _NOT_TOLD: Final = ("fails", "polled", "image_count_input", "cost_credits", "deadline_s")

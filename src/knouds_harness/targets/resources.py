@@ -1,20 +1,21 @@
-"""The tables of a profile other than its keys: workflows, models, webhook, control plane, limits, waivers."""
+"""The tables of a profile: keys, workflows, models, webhook, control plane, limits, waivers."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal, cast, get_args
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, PlainValidator, StringConstraints
 
-from knouds_harness.contract.operations import Action
+from knouds_harness.contract.operations import EVERYTHING, Action, meets
 from knouds_harness.targets.address import host_and_port, own_address
-from knouds_harness.targets.personas import SecretSource, SecretValue
 from knouds_harness.targets.profile_format import (
     NOT_IN_FILE,
     Amount,
+    Capability,
     Day,
     Duration,
     Flag,
@@ -22,6 +23,64 @@ from knouds_harness.targets.profile_format import (
     Text,
     Whole,
 )
+from knouds_harness.targets.secrets import NO_SECRET, SecretSource, SecretValue
+
+KeyState = Literal["active", "revoked", "legacy", "unapproved"]
+Funds = Literal["enough", "none", "exhausted", "granted"]
+Role = Literal["user", "admin"]
+
+
+def _funds(value: object) -> Funds | float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
+        return float(value)
+    named = next((each for each in get_args(Funds) if each == value), None)
+    if named is None:
+        raise ValueError(
+            f"neither a number of credits nor one of {', '.join(get_args(Funds))}: write one of these"
+        )
+    return cast(Funds, named)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Persona(SecretSource):
+    """One API key, with what the profile says about it and its account: ``[keys.NAME]``.
+
+    Attributes:
+        user: The account's name in this profile; personas of one account share it.
+        role: ``admin`` bypasses tier gates and rate limits.
+        credits: How a paid run ends: charged (``enough``), refused (``none``, or ``exhausted`` for a used-up
+            trial grant), or free of charge (``granted``, with an active trial grant). A number if the account
+            has only that many credits.
+        webhook_secret: Signs the key's deliveries; ``NO_SECRET`` if the secret of ``[webhook]`` does.
+
+    Source: docs, authentication, capabilities and tiers.
+    """
+
+    name: Annotated[str, NOT_IN_FILE, Field(default="")]
+    secret: SecretValue
+    capabilities: frozenset[Capability]
+    user: Text
+    tier: Text
+    state: KeyState = "active"
+    role: Role = "user"
+    credits: Annotated[Funds | float, PlainValidator(_funds)] = "enough"
+    webhook: Flag = False
+    webhook_secret_env: Text | None = None
+    webhook_secret: SecretValue = NO_SECRET
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it holds ``*`` but is not an administrator's: no source says what such a key may do."""
+        return EVERYTHING in self.capabilities and self.role != "admin"
+
+    def holds(self, *capabilities: str) -> bool:
+        """Return whether the key certainly meets each of these requirements."""
+        held = self.capabilities - {EVERYTHING} if self.is_open else self.capabilities
+        return all(meets(held, each) for each in capabilities)
+
+    def is_able(self, *capabilities: str) -> bool:
+        """Return whether the key is active and meets each of these requirements."""
+        return self.state == "active" and self.holds(*capabilities)
 
 
 @dataclass(frozen=True, kw_only=True)

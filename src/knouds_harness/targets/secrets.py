@@ -1,13 +1,66 @@
-"""Read secrets from the environment variable or file that a profile names."""
+"""Secrets, which do not show when printed, and reading them from where a profile says."""
 
 import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Final
 
-from knouds_harness.targets.personas import Secret, SecretSource
-from knouds_harness.targets.problems import Problem
+from pydantic import Field, InstanceOf
+
+from knouds_harness.targets.profile_format import NOT_IN_FILE, Flag, Problem, Text
+
+
+class Secret:
+    """A secret that shows a pseudonym if it is printed, formatted or logged.
+
+    Not a dataclass: hypothesis and debuggers print the fields of dataclasses, whatever ``__repr__`` says.
+
+    Attributes:
+        label: The pseudonym in evidence: ``key:full`` shows as ``{{key:full}}``.
+        variable: The environment variable that holds it; empty if it comes from elsewhere.
+    """
+
+    __slots__ = ("_value", "label", "variable")
+
+    def __init__(self, value: str, label: str, variable: str = "") -> None:
+        self._value = value
+        self.label = label.replace("{", "").replace("}", "")  # the name may come from a control plane
+        self.variable = variable
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and (self._value, self.label) == (other._value, other.label)
+
+    def __hash__(self) -> int:
+        return hash((self._value, self.label))
+
+    def reveal(self) -> str:
+        """Return the secret itself, for the header that sends it; never write it to a file."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"{{{{{self.label}}}}}"
+
+    __str__ = __repr__
+
+
+NO_SECRET: Final = Secret("", "")
+SecretValue = Annotated[InstanceOf[Secret], NOT_IN_FILE, Field(default=NO_SECRET)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecretSource:
+    """Where a secret is stored, which is never the profile itself.
+
+    Attributes:
+        secret_file: Path, relative to the profile's folder.
+    """
+
+    secret_env: Text | None = None
+    secret_file: Text | None = None
+    optional: Flag = False
+
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _MOST_BYTES = 4096

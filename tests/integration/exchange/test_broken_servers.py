@@ -14,7 +14,7 @@ from knouds_harness.errors import ExitCode, TargetUnreachable
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Request
 from knouds_harness.exchange.first_contact import first_contact
-from knouds_harness.targets.personas import Secret
+from knouds_harness.targets.secrets import Secret
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 WHOAMI = Request(method="GET", path="/api/whoami", persona="full")

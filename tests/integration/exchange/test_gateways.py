@@ -19,7 +19,7 @@ from knouds_harness.load.client.http_client import HttpClient, encode, origin_of
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.preflight import check_plan
 from knouds_harness.targets.http_settings import HttpSettings, Proxy
-from knouds_harness.targets.personas import Secret
+from knouds_harness.targets.secrets import Secret
 from knouds_sandbox.serving import running_sandbox
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"

@@ -10,8 +10,7 @@ from example_targets import make_target
 from raw_server import RawServer, serving
 
 from knouds_harness.exchange.client import Client
-from knouds_harness.exchange.effectless_requests import NO_SUCH_EXECUTION, NO_SUCH_MODEL
-from knouds_harness.exchange.evidence import Request
+from knouds_harness.exchange.evidence import NO_SUCH_EXECUTION, NO_SUCH_MODEL, Request
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 RUN = Request(

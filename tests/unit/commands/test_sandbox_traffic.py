@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from knouds_harness.commands.cli import cli, writing_har
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.exchange.traffic.har import read_har
+from knouds_harness.exchange.har import read_har
 from knouds_harness.suite.recorded.captured_traffic import read_captured
 from knouds_sandbox.app import build_app
 from knouds_sandbox.command import sandbox

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 
 from knouds_harness.exchange.alterations import Alteration
 from knouds_harness.suite.generation.strategies import altered_keys, key_alterations
-from knouds_harness.targets.personas import Secret
+from knouds_harness.targets.secrets import Secret
 
 KEY = "knouds_live_" + "aB3-xY_9pQ" * 3 + "Zz0"
 OTHER = "knouds_live_" + "mM7-nN_8oO" * 3 + "Yy1"

@@ -17,14 +17,13 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.errors import GuardStop, HarnessError, NotSent, TargetUnreachable, UnknownName, UsageError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.curl import curl
-from knouds_harness.exchange.effectless_requests import NO_SUCH_MODEL
-from knouds_harness.exchange.evidence import Exchange, Request
+from knouds_harness.exchange.evidence import NO_SUCH_MODEL, Exchange, Request
 from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.exchange.minting import ask_control
 from knouds_harness.targets.http_settings import HttpSettings
-from knouds_harness.targets.personas import Secret
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Control, Model, Workflow
+from knouds_harness.targets.secrets import Secret
 
 WHOAMI = Request(method="GET", path="/api/whoami", persona="full", operation_id="getWhoami")
 RUN = Request(

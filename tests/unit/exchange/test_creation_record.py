@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from knouds_harness.errors import RunRecordError, UsageError
 from knouds_harness.exchange import creation_record
-from knouds_harness.exchange.creation_record import Ledger, append, is_running, process_start, read_ledger
+from knouds_harness.exchange.creation_record import Ledger, append, read_ledger
+from knouds_harness.exchange.user_state import is_running, process_start
 
 RUN = {"event": "run", "base_url": "http://127.0.0.1:9"}
 CREATED = {"event": "created", "number": 1, "slug": "prod-pipeline"}

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.curl import ShellNames, curl
 from knouds_harness.exchange.evidence import Request
-from knouds_harness.targets.personas import Secret
+from knouds_harness.targets.secrets import Secret
 
 pytestmark = pytest.mark.skipif(shutil.which("sh") is None, reason="needs a POSIX shell")
 

@@ -8,8 +8,8 @@ from example_targets import make_target
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.profile_check import check_profile
-from knouds_harness.targets.personas import Persona, Secret
-from knouds_harness.targets.resources import Model, Workflow
+from knouds_harness.targets.resources import Model, Persona, Workflow
+from knouds_harness.targets.secrets import Secret
 
 HELD = frozenset({"workflow:read", "workflow:run", "execution:read", "model:run", "workflow:portrait:run"})
 KEY = "knouds_live_Full-0123456789_abcdefghijklmnop"

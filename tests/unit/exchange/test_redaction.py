@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.curl import curl
 from knouds_harness.exchange.evidence import Request
+from knouds_harness.exchange.har import to_entry
 from knouds_harness.exchange.redaction import Redactor
-from knouds_harness.exchange.traffic.har import to_entry
-from knouds_harness.targets.personas import Secret
+from knouds_harness.targets.secrets import Secret
 
 FULL = SECRETS["full"]
 

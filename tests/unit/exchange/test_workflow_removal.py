@@ -5,9 +5,9 @@ import pytest
 from example_targets import ALL
 
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
-from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
-from knouds_harness.targets.resources import Limits, Workflow
+from knouds_harness.targets.resources import Limits, Persona, Workflow
+from knouds_harness.targets.secrets import Secret
 
 NAME = "Harness 0123456789ab draft"
 SLUG = "harness-0123456789ab-draft"

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from run_records import exchange
 
-from knouds_harness.exchange.effectless_requests import NO_SUCH_WORKFLOW
+from knouds_harness.exchange.evidence import NO_SUCH_WORKFLOW
 from knouds_harness.judging.claim import is_answer
 from knouds_harness.judging.context import Context
 from knouds_harness.judging.engine import judge

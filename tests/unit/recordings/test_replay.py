@@ -7,7 +7,7 @@ import pytest
 from recorded import breaches, recording, recordings, replayed, serving, story_of
 
 from knouds_harness.exchange.redaction import Redactor
-from knouds_harness.exchange.webhook_receiver import Receiver
+from knouds_harness.exchange.webhooks import Receiver
 from knouds_harness.suite.recorded.recording_judgement import claims_about
 
 ANEW = "checks see otherwise than when it was recorded: knouds-harness record --update"

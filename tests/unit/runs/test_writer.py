@@ -11,7 +11,7 @@ from run_records import SETUP, START, TARGET, SteppingClock, add_finding, empty,
 
 from knouds_harness import files
 from knouds_harness.errors import RunRecordError
-from knouds_harness.exchange.traffic.har import HarWriter
+from knouds_harness.exchange.har import HarWriter
 from knouds_harness.runs.findings import RunOutcome, script_file
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.writer import FINDINGS_FILE, RunWriter, make_run_folder

@@ -4,9 +4,8 @@ import re
 
 import pytest
 
-from knouds_harness.contract.capabilities import is_capability
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.contract.operations import Source, placeholders
+from knouds_harness.contract.operations import Source, is_capability, placeholders
 
 DOCUMENT = shipped_document()
 RAW = DOCUMENT.raw

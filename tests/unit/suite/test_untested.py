@@ -6,11 +6,11 @@ import pytest
 from example_targets import make_target
 from exchanges import exchange
 
-from knouds_harness.exchange.contradictions import Contradiction, without
+from knouds_harness.exchange.profile_check import Contradiction, without
 from knouds_harness.suite.untested import untested_for
+from knouds_harness.targets.needs import Need
 from knouds_harness.targets.needs.keys import ANY_KEY, REVOKED_KEY
-from knouds_harness.targets.needs.need import Need
-from knouds_harness.targets.personas import Persona
+from knouds_harness.targets.resources import Persona
 
 TARGET = make_target()
 

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from knouds_harness.exchange.evidence import JSON, TRACE_HEADER, Exchange, Pairs, members_of, parsed_json
 from knouds_harness.exchange.recordings.recording import BASE_URL, TEST_SECRET
 from knouds_harness.exchange.redaction import HIDDEN, PLACEHOLDER
-from knouds_harness.exchange.signature import HEADER, Signature, sign
-from knouds_harness.exchange.traffic.traffic_redaction import TrafficRedactor, secrets_in
+from knouds_harness.exchange.traffic_redaction import TrafficRedactor, secrets_in
+from knouds_harness.exchange.webhooks import HEADER, Signature, sign
 
 _EMAIL: Final = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+", re.ASCII)  # linear time
 _TOKEN_OF_NAME: Final = re.compile(r"(?<=[Hh]arness[ -])[0-9a-f]{12}(?![0-9a-f])")  # differs in each run

@@ -7,7 +7,7 @@ from knouds_harness.judging.checks.envelopes.refusals import refused_alike
 from knouds_harness.judging.claim import Claim, admitting, by_rule, check
 from knouds_harness.judging.rule import reasons
 from knouds_harness.targets.needs.keys import ANY_KEY, LEGACY_KEY, REVOKED_KEY, UNAPPROVED_KEY
-from knouds_harness.targets.personas import Secret
+from knouds_harness.targets.secrets import Secret
 
 KEY_PREFIX = "knouds_live_"
 

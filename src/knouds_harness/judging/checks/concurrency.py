@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.exchange.execution_status import FINAL, NEXT_BY_STATUS, body_of, status_in
+from knouds_harness.contract.operations import FINAL, NEXT_BY_STATUS
+from knouds_harness.exchange.evidence import Exchange, body_of, status_in
 from knouds_harness.judging.checks.rate_limits import is_same_window, window_headers_of
 from knouds_harness.judging.checks.runs import amount
 from knouds_harness.judging.checks.workflows import summaries_of

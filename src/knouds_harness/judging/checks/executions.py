@@ -5,9 +5,9 @@ from itertools import pairwise
 from statistics import median
 from typing import Any, Final
 
+from knouds_harness.contract.operations import FINAL, IN_FLIGHT, NEXT_BY_STATUS
 from knouds_harness.contract.shapes import as_json
-from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.exchange.execution_status import FINAL, IN_FLIGHT, NEXT_BY_STATUS, body_of, status_in
+from knouds_harness.exchange.evidence import Exchange, body_of, status_in
 from knouds_harness.judging.checks.runs import amount
 from knouds_harness.judging.claim import Claim, admitting, check, is_submit, status_is
 from knouds_harness.targets.needs.runs import (

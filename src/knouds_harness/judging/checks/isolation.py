@@ -3,15 +3,14 @@
 from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
-from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.exchange.execution_status import status_in
+from knouds_harness.exchange.evidence import Exchange, status_in
 from knouds_harness.exchange.usage import listed_models, rows_in
 from knouds_harness.judging.checks.workflows import summaries_of
 from knouds_harness.judging.claim import Claim, check
 from knouds_harness.judging.rule import reasons
 from knouds_harness.judging.rule.reason import Reason
+from knouds_harness.targets.needs import CONTROL
 from knouds_harness.targets.needs.keys import ANY_KEY
-from knouds_harness.targets.needs.need import CONTROL
 from knouds_harness.targets.needs.workflows import (
     CANCELLED_BY_STRANGER,
     FILED_AND_STRANGER,

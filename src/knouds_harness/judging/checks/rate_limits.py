@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 from knouds_harness.body_bounds import whole_number
-from knouds_harness.contract.capabilities import LIMIT_BY_TIER, WINDOW_S
+from knouds_harness.contract.operations import LIMIT_BY_TIER, WINDOW_S
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.claim import Claim, check, is_limited_run
 from knouds_harness.judging.context import Case
-from knouds_harness.targets.needs import rate_limits
+from knouds_harness.targets.needs import CONTROL, MAY_RUN, MAY_WRITE, rate_limits
 from knouds_harness.targets.needs.keys import ADMIN_KEY, PRO_MODEL_KEY
-from knouds_harness.targets.needs.need import CONTROL, MAY_RUN, MAY_WRITE
 
 ROUNDING_S = 2  # Date and Reset are whole seconds, each rounded its own way
 MILLISECONDS = 10**11

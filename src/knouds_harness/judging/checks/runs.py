@@ -4,8 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from knouds_harness.contract.shapes import as_json
-from knouds_harness.exchange.evidence import JSON, Exchange, members_of
-from knouds_harness.exchange.execution_status import status_in
+from knouds_harness.exchange.evidence import JSON, Exchange, members_of, status_in
 from knouds_harness.judging.claim import Claim, admitting, check
 from knouds_harness.targets.needs import runs
 from knouds_harness.targets.needs.keys import ADMIN_MODEL_RUNNER

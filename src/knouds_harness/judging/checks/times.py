@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.exchange.execution_status import body_of
+from knouds_harness.exchange.evidence import Exchange, body_of
 from knouds_harness.exchange.usage import rows_in
 from knouds_harness.judging.checks.rate_limits import server_unix_s
 from knouds_harness.judging.checks.runs import amount

@@ -21,8 +21,8 @@ from knouds_harness.exchange.usage import (
 from knouds_harness.judging.checks.runs import amount
 from knouds_harness.judging.claim import Claim, check
 from knouds_harness.judging.context import Case
+from knouds_harness.targets.needs import MAY_RUN
 from knouds_harness.targets.needs.keys import ANY_KEY, TWO_ACCOUNTS
-from knouds_harness.targets.needs.need import MAY_RUN
 from knouds_harness.targets.needs.runs import ANY_RUN, CHEAPEST_RUN, FAILING_RUN
 from knouds_harness.targets.needs.workflows import RUN_AND_STRANGER
 

@@ -6,11 +6,10 @@ The exchange of these checks is the delivery (a request of the target), or the l
 from collections.abc import Iterator
 from typing import Final
 
+from knouds_harness.contract.operations import FINAL
 from knouds_harness.contract.shapes import ShapeJudge, as_json
-from knouds_harness.exchange.evidence import JSON, Exchange, members_of
-from knouds_harness.exchange.execution_status import FINAL, body_of, is_final, status_in
-from knouds_harness.exchange.signature import HEADER, WINDOW_S, Signature
-from knouds_harness.exchange.webhook_receiver import payload_of
+from knouds_harness.exchange.evidence import JSON, Exchange, body_of, is_final, members_of, status_in
+from knouds_harness.exchange.webhooks import HEADER, WINDOW_S, Signature, payload_of
 from knouds_harness.judging.claim import Claim, check, mismatch_claim
 from knouds_harness.targets.needs.webhooks import NOT_RECEIVING, RECEIVING
 

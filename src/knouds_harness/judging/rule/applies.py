@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from knouds_harness.contract.capabilities import EVERYTHING, LIMIT_BY_TIER, UNLIMITED, WITHOUT_KEYS
+from knouds_harness.contract.operations import EVERYTHING, LIMIT_BY_TIER, UNLIMITED, WITHOUT_KEYS
 from knouds_harness.exchange.evidence import JSON
 from knouds_harness.judging.rule.asked import EXTREME, NOT_JSON, AskedRequest, Known
 

@@ -6,10 +6,16 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from knouds_harness.contract.operations import RUN_OPERATIONS
-from knouds_harness.exchange.effectless_requests import NO_SUCH_EXECUTION, NO_SUCH_MODEL, NO_SUCH_WORKFLOW
-from knouds_harness.exchange.evidence import JSON, Exchange
-from knouds_harness.exchange.execution_status import FINAL, body_of, status_in
+from knouds_harness.contract.operations import FINAL, RUN_OPERATIONS
+from knouds_harness.exchange.evidence import (
+    JSON,
+    NO_SUCH_EXECUTION,
+    NO_SUCH_MODEL,
+    NO_SUCH_WORKFLOW,
+    Exchange,
+    body_of,
+    status_in,
+)
 from knouds_harness.judging.rule.asked import KnownResource
 from knouds_harness.targets.resources import Model, Workflow
 

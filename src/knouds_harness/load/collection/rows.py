@@ -13,7 +13,7 @@ from knouds_harness.load.client.http_answer import Opening, Wire
 from knouds_harness.load.client.response import Response, error_code
 from knouds_harness.runs.custom_metrics import TIME
 from knouds_harness.runs.operation_load import RequestStatus
-from knouds_harness.targets.personas import Secret
+from knouds_harness.targets.secrets import Secret
 
 MOST_OF_A_KIND: Final = 3
 """The most exchanges that are kept as evidence of each kind of request that is not ok."""

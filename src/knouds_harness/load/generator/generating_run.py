@@ -41,8 +41,8 @@ from knouds_harness.load.workload.limits import LeasedCredits, LoadLimits
 from knouds_harness.load.workload.preflight import NO_TARGET, LoadSetup
 from knouds_harness.load.workload.workload import HasTasks, UserTasks, rates_of, scenarios_in
 from knouds_harness.runs.operation_load import RequestStatus, labelled
-from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
+from knouds_harness.targets.resources import Persona
 
 _MOST_MS: Final = 1e9
 _LOOK_EVERY_S: Final = 0.5

@@ -14,15 +14,14 @@ import gevent
 
 from knouds_harness.errors import HarnessError
 from knouds_harness.exchange.client import Client
-from knouds_harness.exchange.evidence import Request
-from knouds_harness.exchange.execution_status import status_in
+from knouds_harness.exchange.evidence import Request, status_in
 from knouds_harness.exchange.usage import await_usage, usage_rows
 from knouds_harness.judging.checks import executions
 from knouds_harness.load.invariants.observations import Ended, Observations, ObservedRun
 from knouds_harness.load.invariants.tallies import HAS_A_ROW, IS_CHARGED, Tallies
 from knouds_harness.targets.guards import Guard
-from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
+from knouds_harness.targets.resources import Persona
 
 _MOST_CREDITS: Final = 1e15
 _PAGE_ROWS: Final = 500

@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from knouds_harness.contract.operations import RUN_OPERATIONS
-from knouds_harness.exchange.execution_status import FINAL, IN_FLIGHT
+from knouds_harness.contract.operations import FINAL, IN_FLIGHT, RUN_OPERATIONS
 from knouds_harness.judging.checks import executions
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.invariants.rate_limits import RateLimits
 from knouds_harness.load.invariants.tallies import FRESH_ID, SLUG_OF_NAME, Tallies
-from knouds_harness.targets.personas import Persona
+from knouds_harness.targets.resources import Persona
 
 SHOWING_STATUS: Final = ("getExecution", "cancelExecution")
 _STATUSES: Final = IN_FLIGHT | FINAL

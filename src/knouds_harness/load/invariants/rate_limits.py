@@ -10,13 +10,13 @@ from itertools import zip_longest
 from typing import Final, NamedTuple
 
 from knouds_harness.body_bounds import whole_number
-from knouds_harness.contract.capabilities import LIMIT_BY_TIER, UNLIMITED
+from knouds_harness.contract.operations import LIMIT_BY_TIER, UNLIMITED
 from knouds_harness.judging.checks import concurrency, rate_limits
 from knouds_harness.judging.checks.rate_limits import MILLISECONDS, ROUNDING_S
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.invariants.tallies import NEVER_THROTTLED, REMAINING_FALLS, TRUE_WAIT, Tallies
 from knouds_harness.runs.load_results import LimitWindow
-from knouds_harness.targets.personas import Persona
+from knouds_harness.targets.resources import Persona
 
 _WINDOWS_KEPT: Final = 3
 _MOST_WINDOWS: Final = 2_000

@@ -7,9 +7,8 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from knouds_harness.contract.capabilities import LIMIT_BY_TIER
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.contract.operations import RUN_OPERATIONS
+from knouds_harness.contract.operations import LIMIT_BY_TIER, RUN_OPERATIONS
 from knouds_harness.errors import UsageError
 from knouds_harness.exchange.evidence import parsed_json
 from knouds_harness.exchange.redaction import Redactor

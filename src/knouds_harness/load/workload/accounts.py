@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any, Final
 
-from knouds_harness.contract.capabilities import WITHOUT_MODELS
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.targets.needs.need import KeyAndResource, Need
+from knouds_harness.contract.operations import WITHOUT_MODELS
+from knouds_harness.targets.needs import KeyAndResource, Need
 from knouds_harness.targets.needs.runs import RunNeed
-from knouds_harness.targets.personas import NO_SECRET, Persona
 from knouds_harness.targets.profile import Target
-from knouds_harness.targets.resources import Model, Workflow
+from knouds_harness.targets.resources import Model, Persona, Workflow
+from knouds_harness.targets.secrets import NO_SECRET
 
 Price = Callable[[Workflow | Model], float | None]
 """Return the most that one run costs, in credits; None if that is unknown."""

@@ -10,14 +10,14 @@ from itertools import accumulate
 from statistics import fmean
 from typing import Any, Final
 
-from knouds_harness.contract.capabilities import LIMIT_BY_TIER, UNLIMITED, WINDOW_S, WITHOUT_MODELS
+from knouds_harness.contract.operations import LIMIT_BY_TIER, UNLIMITED, WINDOW_S, WITHOUT_MODELS
 from knouds_harness.load.arrivals.schedule import Shape
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.accounts import RUN_WORKFLOW, AccountKeys, Runnable
 from knouds_harness.load.workload.input_lines import InputFile
 from knouds_harness.load.workload.workload import SharedTask, Workload, rates_of, scenarios_in, shares
 from knouds_harness.printable import first_few
-from knouds_harness.targets.needs.need import Need
+from knouds_harness.targets.needs import Need
 from knouds_harness.targets.needs.runs import RunNeed, is_run_by_any_key, resources_of, why_not_runnable
 from knouds_harness.targets.profile import Target
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import repeat
 from typing import Any, ClassVar, Final, Protocol, runtime_checkable
 
-from knouds_harness.contract.capabilities import LIMIT_BY_TIER, UNLIMITED, WITHOUT_KEYS
 from knouds_harness.contract.document import shipped_document
+from knouds_harness.contract.operations import LIMIT_BY_TIER, UNLIMITED, WITHOUT_KEYS
 from knouds_harness.errors import GuardStop, UsageError
 from knouds_harness.load.workload.accounts import (
     RUNS,
@@ -20,10 +20,10 @@ from knouds_harness.load.workload.accounts import (
     Runnable,
     RunRequest,
 )
+from knouds_harness.targets.needs import MAY_RUN, MAY_WRITE, Need, forbidden_actions
 from knouds_harness.targets.needs.keys import listed
-from knouds_harness.targets.needs.need import MAY_RUN, MAY_WRITE, Need, forbidden_actions
-from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
+from knouds_harness.targets.resources import Persona
 
 Task = Callable[[Any], object]
 """A function that takes a user, or a Locust TaskSet."""

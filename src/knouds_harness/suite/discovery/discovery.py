@@ -10,13 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
 
-from knouds_harness.contract.capabilities import WITHOUT_MODELS, meets
 from knouds_harness.contract.document import Document
-from knouds_harness.contract.operations import Action, Operation
+from knouds_harness.contract.operations import WITHOUT_MODELS, Action, Operation, meets
 from knouds_harness.errors import TargetUnreachable
 from knouds_harness.exchange.client import Client
-from knouds_harness.exchange.effectless_requests import effectless_call
-from knouds_harness.exchange.evidence import JSON, Call, Exchange
+from knouds_harness.exchange.evidence import JSON, Call, Exchange, effectless_call
 from knouds_harness.exchange.usage import rows_of
 from knouds_harness.suite.discovery.profile_from_answers import (
     FoundAccount,

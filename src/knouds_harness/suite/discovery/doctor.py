@@ -17,12 +17,11 @@ from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.exchange.client import Client
-from knouds_harness.exchange.evidence import Exchange, members_of
-from knouds_harness.exchange.execution_status import body_of
+from knouds_harness.exchange.evidence import Exchange, body_of, members_of
 from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.exchange.pricing import Pricing
 from knouds_harness.exchange.profile_check import ProfileCheck, check_profile
-from knouds_harness.exchange.webhook_receiver import Receiver
+from knouds_harness.exchange.webhooks import Receiver
 from knouds_harness.judging.checks import all_checks, families, family_by_fact
 from knouds_harness.printable import counted
 from knouds_harness.suite.discovery.provable_facts import lacking_by_fact, missing_by_need
@@ -41,12 +40,12 @@ from knouds_harness.targets.address import (
 )
 from knouds_harness.targets.builtin import open_target
 from knouds_harness.targets.guards import Guard
+from knouds_harness.targets.needs import CONTROL
 from knouds_harness.targets.needs.keys import active_keys, without_working_keys
-from knouds_harness.targets.needs.need import CONTROL
 from knouds_harness.targets.needs.rate_limits import FILLABLE_WINDOW
 from knouds_harness.targets.needs.webhooks import mints_webhooks
-from knouds_harness.targets.personas import Persona, Role
 from knouds_harness.targets.profile import Target
+from knouds_harness.targets.resources import Persona, Role
 
 _MOST_LACKING: Final = 10
 """Lines about what a profile lacks, so that the output fits about one screen."""

@@ -7,11 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from knouds_harness.contract.capabilities import TIERS, is_capability
+from knouds_harness.contract.operations import TIERS, is_capability
 from knouds_harness.exchange.evidence import JSON, Exchange, members_of, objects_in
-from knouds_harness.targets.personas import Role
 from knouds_harness.targets.profile_writer import FoundWorkflow
-from knouds_harness.targets.resources import Workflow
+from knouds_harness.targets.resources import Role, Workflow
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _COUNTING = re.compile(r"count|num|quantity|amount|batch|image|variation", re.IGNORECASE)

@@ -8,8 +8,8 @@ from typing import Final
 from knouds_harness.contract.operations import Action
 from knouds_harness.suite.running import collect_suite
 from knouds_harness.suite.selection import facts_of, needs_of
+from knouds_harness.targets.needs import CONTROL, MAY_READ, Need, may, missing_in
 from knouds_harness.targets.needs.keys import ANY_KEY, listed
-from knouds_harness.targets.needs.need import CONTROL, MAY_READ, Need, may, missing_in
 from knouds_harness.targets.profile import Target
 
 _PERMISSIONS: Final[Mapping[Need[object], Action]] = {may(action): action for action in Action}

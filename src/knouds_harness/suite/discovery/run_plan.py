@@ -14,7 +14,7 @@ from knouds_harness.suite.options import RunOptions
 from knouds_harness.suite.recorded.outcomes import Plan
 from knouds_harness.suite.running import collect_suite
 from knouds_harness.suite.selection import Selection, Spending, checks_of, needs_of, operation_of
-from knouds_harness.targets.needs.need import MAY_READ, missing_in
+from knouds_harness.targets.needs import MAY_READ, missing_in
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Model, Workflow
 

@@ -27,8 +27,8 @@ from knouds_harness.judging.workflow_model import WorkflowModel, slug_from_name
 from knouds_harness.suite.support.test_data import TestData
 from knouds_harness.suite.support.workflow_authoring import move, moved_by, read, run_free, to_workflow, write
 from knouds_harness.suite.tester import Sending, Tester
-from knouds_harness.targets.needs.need import MAY_RUN
-from knouds_harness.targets.personas import Persona
+from knouds_harness.targets.needs import MAY_RUN
+from knouds_harness.targets.resources import Persona
 
 P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., Any])

@@ -12,8 +12,8 @@ from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Operation
 from knouds_harness.errors import UsageError
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.exchange.traffic.traffic_file import Recorded, read_traffic
-from knouds_harness.exchange.traffic.traffic_redaction import TrafficRedactor
+from knouds_harness.exchange.har import Recorded, read_traffic
+from knouds_harness.exchange.traffic_redaction import TrafficRedactor
 
 _MOST_LISTED: Final = 10
 _API: Final = re.compile(r"(?=/api/)")

@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 
 from knouds_harness.suite.selection import Spending, needs_of
-from knouds_harness.targets.needs.need import MAY_READ, Need, missing_in
+from knouds_harness.targets.needs import MAY_READ, Need, missing_in
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Model, Workflow
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.exchange.execution_status import FINAL, body_of, status_in, statuses_in
+from knouds_harness.contract.operations import FINAL
+from knouds_harness.exchange.evidence import Exchange, body_of, status_in, statuses_in
 from knouds_harness.exchange.recordings.recording import TEST_SECRET, Recording
 from knouds_harness.judging.claim import Check, Claim, explain
 from knouds_harness.judging.context import Context

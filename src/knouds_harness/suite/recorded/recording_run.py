@@ -32,9 +32,9 @@ from knouds_harness.suite.running import SessionErrors, run_pytest, show_wait
 from knouds_harness.suite.session import ConformanceRun
 from knouds_harness.suite.support.test_data import disputed_slug
 from knouds_harness.suite.untested import Untested
-from knouds_harness.targets.needs.need import MAY_READ
+from knouds_harness.targets.needs import MAY_READ
 from knouds_harness.targets.needs.webhooks import mints_webhooks
-from knouds_harness.targets.personas import Persona
+from knouds_harness.targets.resources import Persona
 
 _MOST_NAMED = 5
 _CHECKS_OF_EVERY_ANSWER = frozenset(each.id for each in checks_of_every_answer())

@@ -14,8 +14,14 @@ from knouds_harness.errors import GuardStop, NotSent
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.creation_record import Ledger, append
-from knouds_harness.exchange.effectless_requests import NO_SUCH_MODEL, NO_SUCH_WORKFLOW
-from knouds_harness.exchange.evidence import KEY_HEADER, KEY_HERE, Exchange, Request
+from knouds_harness.exchange.evidence import (
+    KEY_HEADER,
+    KEY_HERE,
+    NO_SUCH_MODEL,
+    NO_SUCH_WORKFLOW,
+    Exchange,
+    Request,
+)
 from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.exchange.pricing import Pricing, has_inputs, resource_named
 from knouds_harness.exchange.profile_check import check_profile
@@ -36,8 +42,9 @@ from knouds_harness.suite.replay.replay_judgement import (
 )
 from knouds_harness.targets.builtin import open_target
 from knouds_harness.targets.guards import Guard
-from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
+from knouds_harness.targets.resources import Persona
+from knouds_harness.targets.secrets import Secret
 
 _OF_SEVERAL_EXCHANGES: Final = frozenset({"rate_limits", "concurrency", "webhooks"})
 _TESTS_OF_RACES: Final = "test_concurrency.py::"

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from knouds_harness.exchange.evidence import Call, Exchange
-from knouds_harness.exchange.execution_status import FINAL, IN_FLIGHT, body_of, status_in
+from knouds_harness.contract.operations import FINAL, IN_FLIGHT
+from knouds_harness.exchange.evidence import Call, Exchange, body_of, status_in
 from knouds_harness.suite.concurrent_tests import SharedValues, shared_once
 from knouds_harness.suite.preceding_requests import DEADLINE_S
 from knouds_harness.suite.support.test_data import TestData
 from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.untested import Untested
-from knouds_harness.targets.needs.need import KeyAndResource
+from knouds_harness.targets.needs import KeyAndResource
 from knouds_harness.targets.needs.runs import (
     ASYNC_RUN,
     ASYNC_WORKFLOW_RUN,
@@ -22,9 +22,8 @@ from knouds_harness.targets.needs.runs import (
     is_paid,
     once,
 )
-from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
-from knouds_harness.targets.resources import Model, Workflow
+from knouds_harness.targets.resources import Model, Persona, Workflow
 
 _FIRST_PAUSE_S = 0.02
 _LONGEST_PAUSE_S = 2.0

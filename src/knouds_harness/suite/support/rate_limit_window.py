@@ -7,15 +7,14 @@ the account, or runs are too slow for a window, it is untested.
 from dataclasses import dataclass
 from itertools import pairwise
 
-from knouds_harness.contract.capabilities import WINDOW_S
+from knouds_harness.contract.operations import WINDOW_S
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.checks import rate_limits
 from knouds_harness.suite.support.test_data import TestData
 from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.untested import Untested
-from knouds_harness.targets.needs.need import CONTROL
-from knouds_harness.targets.personas import Persona
-from knouds_harness.targets.resources import Workflow
+from knouds_harness.targets.needs import CONTROL
+from knouds_harness.targets.resources import Persona, Workflow
 
 BEFORE_COUNTING = (401, 403)
 """Statuses of requests that no limit counts: the key or its capabilities were refused."""

@@ -3,11 +3,17 @@
 from collections.abc import Sequence
 from typing import Any
 
-from knouds_harness.contract.operations import Operation
+from knouds_harness.contract.operations import IN_FLIGHT, Operation
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
-from knouds_harness.exchange.effectless_requests import effectless_call
-from knouds_harness.exchange.evidence import JSON, NO_BODY, Call, Exchange, members_of
-from knouds_harness.exchange.execution_status import IN_FLIGHT, status_in
+from knouds_harness.exchange.evidence import (
+    JSON,
+    NO_BODY,
+    Call,
+    Exchange,
+    effectless_call,
+    members_of,
+    status_in,
+)
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks.concurrency import created_slug
 from knouds_harness.suite.concurrent_tests import SharedValues
@@ -23,8 +29,7 @@ from knouds_harness.targets.needs.workflows import (
     PUBLIC_WORKFLOW,
     account_with_resource,
 )
-from knouds_harness.targets.personas import Persona
-from knouds_harness.targets.resources import Model, Workflow
+from knouds_harness.targets.resources import Model, Persona, Workflow
 
 _LONGEST_PAUSE_S = 2.0
 

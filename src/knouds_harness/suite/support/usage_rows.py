@@ -3,13 +3,11 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
-from knouds_harness.exchange.evidence import Call, Exchange
-from knouds_harness.exchange.execution_status import body_of
+from knouds_harness.exchange.evidence import Call, Exchange, body_of
 from knouds_harness.exchange.usage import MAX_LIMIT, Row, await_usage, rows_of
 from knouds_harness.suite.tester import Tester
-from knouds_harness.targets.needs.need import KeyAndResource
-from knouds_harness.targets.personas import Persona
-from knouds_harness.targets.resources import Model, Workflow
+from knouds_harness.targets.needs import KeyAndResource
+from knouds_harness.targets.resources import Model, Persona, Workflow
 
 Run = KeyAndResource[Workflow | Model]
 """What was run, and a key of the account that ran it."""

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.exchange.signature import HEADER, Signature
-from knouds_harness.exchange.webhook_receiver import Delivery, Receiver
+from knouds_harness.exchange.webhooks import HEADER, Delivery, Receiver, Signature
 from knouds_harness.suite.concurrent_tests import SharedValues, shared_once
 from knouds_harness.suite.recorder import Received
 from knouds_harness.suite.support.execution_traces import SAMPLES, Executions, ExecutionTrace
@@ -16,12 +15,11 @@ from knouds_harness.suite.support.workflow_authoring import text_fields
 from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.address import host_of, is_loopback
-from knouds_harness.targets.needs import webhooks
-from knouds_harness.targets.needs.need import MAY_CANCEL, KeyAndResource
+from knouds_harness.targets.needs import MAY_CANCEL, KeyAndResource, webhooks
 from knouds_harness.targets.needs.runs import FAILING_ASYNC_RUN, once
-from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
-from knouds_harness.targets.resources import Model, Webhook, Workflow
+from knouds_harness.targets.resources import Model, Persona, Webhook, Workflow
+from knouds_harness.targets.secrets import Secret
 
 _RUN: Final = frozenset({"model:run", "workflow:run"})
 _RECEIVE: Final = "webhook:receive"

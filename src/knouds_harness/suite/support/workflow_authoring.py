@@ -10,8 +10,7 @@ from knouds_harness.suite.support.test_data import TestData
 from knouds_harness.suite.tester import Sending, Tester
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.workflows import FILED_WORKFLOW, OWN_WORKFLOW
-from knouds_harness.targets.personas import Persona
-from knouds_harness.targets.resources import Workflow
+from knouds_harness.targets.resources import Persona, Workflow
 
 GRAPH_MEMBERS: Final = ("nodes", "edges", "viewport")
 DOCUMENTED_TYPES: Final = ("requestInput", "imageGenerator", "responseOutput")

@@ -12,16 +12,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from knouds_harness.contract.operations import RUN_OPERATIONS, Operation
-from knouds_harness.exchange.effectless_requests import effectless_call
-from knouds_harness.exchange.evidence import Call
+from knouds_harness.exchange.evidence import Call, effectless_call
 from knouds_harness.exchange.workflow_names import marked
 from knouds_harness.judging.checks import authentication, validation
 from knouds_harness.judging.checks.envelopes import refusals
 from knouds_harness.judging.claim import Check
 from knouds_harness.suite.generation.strategies import key_alterations
-from knouds_harness.targets.needs import keys, runs
-from knouds_harness.targets.needs.need import Need, TwoKeys
-from knouds_harness.targets.personas import Persona, Secret
+from knouds_harness.targets.needs import Need, TwoKeys, keys, runs
+from knouds_harness.targets.resources import Persona
+from knouds_harness.targets.secrets import Secret
 
 if TYPE_CHECKING:
     from knouds_harness.suite.walk.walk import Walk

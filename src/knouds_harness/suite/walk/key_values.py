@@ -8,16 +8,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from knouds_harness.contract.operations import RUN_OPERATIONS, Action, Operation
-from knouds_harness.exchange.effectless_requests import effectless_call
-from knouds_harness.exchange.evidence import Call
+from knouds_harness.exchange.evidence import Call, effectless_call
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks import capabilities
 from knouds_harness.suite.walk.dimensions import CAPABILITIES, Draft, Value, run_call
-from knouds_harness.targets.needs.need import CONTROL
+from knouds_harness.targets.needs import CONTROL
 from knouds_harness.targets.needs.rate_limits import free_workflow
 from knouds_harness.targets.needs.runs import own_workflows, usable_models
 from knouds_harness.targets.needs.workflows import BOUND_WORKFLOW_KEY_AND_AUTHOR, lesser_key
-from knouds_harness.targets.personas import Persona
+from knouds_harness.targets.resources import Persona
 
 if TYPE_CHECKING:
     from knouds_harness.suite.walk.walk import Walk

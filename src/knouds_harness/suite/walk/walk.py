@@ -14,8 +14,7 @@ from functools import cached_property
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import RUN_OPERATIONS, Operation
-from knouds_harness.exchange.effectless_requests import effectless_call
-from knouds_harness.exchange.evidence import Call, Exchange
+from knouds_harness.exchange.evidence import Call, Exchange, effectless_call
 from knouds_harness.judging.checks import authentication, capabilities
 from knouds_harness.judging.rule.reasons import CAPABILITY
 from knouds_harness.printable import first_few
@@ -32,9 +31,9 @@ from knouds_harness.suite.walk.dimensions import (
     run_call,
 )
 from knouds_harness.suite.walk.key_values import key_values, lacking_value
-from knouds_harness.targets.needs.need import missing_in
-from knouds_harness.targets.personas import Persona
+from knouds_harness.targets.needs import missing_in
 from knouds_harness.targets.profile import Target
+from knouds_harness.targets.resources import Persona
 
 _IN_FORM = "form=async"
 _UNKNOWN = "resource=unknown"

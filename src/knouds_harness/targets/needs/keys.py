@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from knouds_harness.contract.capabilities import WITHOUT_KEYS, WITHOUT_MODELS
-from knouds_harness.targets.needs.need import MAY_RUN, MAY_WRITE, Need, TwoKeys, permissions
-from knouds_harness.targets.personas import Funds, KeyState
+from knouds_harness.contract.operations import WITHOUT_KEYS, WITHOUT_MODELS
+from knouds_harness.targets.needs import MAY_RUN, MAY_WRITE, Need, TwoKeys, permissions
 from knouds_harness.targets.profile import Persona, Target
+from knouds_harness.targets.resources import Funds, KeyState
 
 
 def usable_keys(target: Target) -> list[Persona]:

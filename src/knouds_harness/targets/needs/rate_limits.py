@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from knouds_harness.targets.needs import MAY_RUN, MAY_WRITE, KeyAndResource, Need, TwoKeys
 from knouds_harness.targets.needs.keys import AUTHOR_WHO_RUNS, PRO_MODEL_KEY, people, usable_keys
-from knouds_harness.targets.needs.need import MAY_RUN, MAY_WRITE, KeyAndResource, Need, TwoKeys
 from knouds_harness.targets.needs.runs import BUSINESS_MODEL_RUN, FREE_WORKFLOW_RUN, affordable, is_runnable
 from knouds_harness.targets.profile import Model, Persona, Target, Workflow
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
+from knouds_harness.targets.needs import MAY_RUN, KeyAndResource, Need, OnLastCredits, permissions
 from knouds_harness.targets.needs.keys import (
     PRO_MODEL_KEY,
     key_of,
@@ -13,9 +14,8 @@ from knouds_harness.targets.needs.keys import (
     people,
     usable_keys,
 )
-from knouds_harness.targets.needs.need import MAY_RUN, KeyAndResource, Need, OnLastCredits, permissions
-from knouds_harness.targets.personas import Funds
 from knouds_harness.targets.profile import Model, Persona, Target, Workflow
+from knouds_harness.targets.resources import Funds
 
 R = TypeVar("R", bound=Workflow | Model)
 

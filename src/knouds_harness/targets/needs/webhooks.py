@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from knouds_harness.targets.address import host_of, is_loopback
+from knouds_harness.targets.needs import KeyAndResource, Need, Receiving, given
 from knouds_harness.targets.needs.keys import key_of, people
-from knouds_harness.targets.needs.need import KeyAndResource, Need, Receiving, given
 from knouds_harness.targets.needs.runs import (
     ASYNC_RUN,
     affordable,

@@ -5,8 +5,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from knouds_harness.contract.operations import Action, Operation
-from knouds_harness.targets.needs.keys import ANY_KEY, AUTHOR, MODEL_ACCOUNT, listed, people, usable_keys
-from knouds_harness.targets.needs.need import (
+from knouds_harness.targets.needs import (
     MAY_RUN,
     MAY_WRITE,
     KeyAndResource,
@@ -14,6 +13,7 @@ from knouds_harness.targets.needs.need import (
     ResourceAndStranger,
     permissions,
 )
+from knouds_harness.targets.needs.keys import ANY_KEY, AUTHOR, MODEL_ACCOUNT, listed, people, usable_keys
 from knouds_harness.targets.needs.runs import (
     ASYNC_RUN,
     CHEAPEST_RUN,

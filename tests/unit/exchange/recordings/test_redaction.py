@@ -9,7 +9,7 @@ from recorded import recording
 from knouds_harness.exchange.recordings.recording import TEST_SECRET
 from knouds_harness.exchange.recordings.redaction import RecordingRedactor
 from knouds_harness.exchange.redaction import HIDDEN
-from knouds_harness.exchange.signature import HEADER, Signature, sign
+from knouds_harness.exchange.webhooks import HEADER, Signature, sign
 
 WHOAMI = recording("getWhoami-200-user").exchange
 UPDATE = recording("updateWorkflow-200-written").exchange

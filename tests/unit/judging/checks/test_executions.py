@@ -5,7 +5,7 @@ from exchanges import broken, claimed, exchange, refusal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knouds_harness.exchange.execution_status import FINAL, IN_FLIGHT
+from knouds_harness.contract.operations import FINAL, IN_FLIGHT
 from knouds_harness.judging.checks import executions
 
 CANCEL, EDGES, ABSORBING = (

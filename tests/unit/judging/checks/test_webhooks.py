@@ -10,8 +10,7 @@ from exchanges import broken, claimed, exchange
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.redaction import Redactor
-from knouds_harness.exchange.signature import sign
-from knouds_harness.exchange.webhook_receiver import Delivery
+from knouds_harness.exchange.webhooks import Delivery, sign
 from knouds_harness.judging.checks import webhooks
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)

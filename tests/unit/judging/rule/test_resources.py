@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from run_records import exchange
 
-from knouds_harness.exchange.effectless_requests import NO_SUCH_WORKFLOW
+from knouds_harness.exchange.evidence import NO_SUCH_WORKFLOW
 from knouds_harness.judging.rule.resources import KnownResources
 from knouds_harness.targets.resources import Model, Workflow
 

@@ -12,8 +12,8 @@ from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.invariants.answer_checks import ContractBroken, Verifier
 from knouds_harness.load.invariants.tallies import Tallies
-from knouds_harness.targets.personas import Secret
 from knouds_harness.targets.resources import Waiver
+from knouds_harness.targets.secrets import Secret
 
 DOCUMENT = shipped_document()
 KEY = "knouds_live_full-4f1c"

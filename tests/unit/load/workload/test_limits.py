@@ -24,9 +24,9 @@ from knouds_harness.load.workload import limits as limits_module
 from knouds_harness.load.workload.limits import LeasedCredits, LoadLimits
 from knouds_harness.load.workload.preflight import run_preflight
 from knouds_harness.targets.budget import credits_of
-from knouds_harness.targets.personas import Secret
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Limits, Workflow
+from knouds_harness.targets.secrets import Secret
 
 
 def target(**limits) -> Target:

@@ -8,11 +8,11 @@ import pytest
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import TargetUnreachable
 from knouds_harness.exchange.client import Client
-from knouds_harness.exchange.effectless_requests import NO_SUCH_EXECUTION, NO_SUCH_MODEL, NO_SUCH_WORKFLOW
-from knouds_harness.exchange.evidence import KEY_HEADER
+from knouds_harness.exchange.evidence import KEY_HEADER, NO_SUCH_EXECUTION, NO_SUCH_MODEL, NO_SUCH_WORKFLOW
 from knouds_harness.suite.discovery.discovery import MOST_BOUND_FORMS, Discovery
-from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
+from knouds_harness.targets.resources import Persona
+from knouds_harness.targets.secrets import Secret
 
 DOCUMENT = shipped_document()
 WHOAMI = {"user": {"id": "usr_1", "tier": "business", "role": "user"}}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.suite.generation import strategies
-from knouds_harness.targets.personas import Secret
+from knouds_harness.targets.secrets import Secret
 
 KEY = "knouds_live_0aB1cD2eF3gH4iJ5kL6mN7oP8qR9sT0u"
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from recorded import document, recording
 
-from knouds_harness.exchange.traffic.har import HarWriter
+from knouds_harness.exchange.har import HarWriter
 from knouds_harness.suite.recorded.captured_traffic import read_captured
 
 

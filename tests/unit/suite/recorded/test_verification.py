@@ -12,9 +12,8 @@ from run_records import exchange
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ExitCode, UsageError
-from knouds_harness.exchange.traffic.har import HarWriter, to_entry
-from knouds_harness.exchange.traffic.traffic_file import read_traffic
-from knouds_harness.exchange.traffic.traffic_redaction import is_secret_name
+from knouds_harness.exchange.har import HarWriter, read_traffic, to_entry
+from knouds_harness.exchange.traffic_redaction import is_secret_name
 from knouds_harness.reporting.render import render_all
 from knouds_harness.runs.record import read_run
 from knouds_harness.suite.recorded.captured_traffic import sort_traffic

@@ -17,8 +17,7 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ExitCode, GuardStop, UsageError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.creation_record import LEDGER_FILE, Ledger, append
-from knouds_harness.exchange.effectless_requests import NO_SUCH_EXECUTION
-from knouds_harness.exchange.evidence import Request
+from knouds_harness.exchange.evidence import NO_SUCH_EXECUTION, Request
 from knouds_harness.judging.checks import all_checks, authentication
 from knouds_harness.judging.claim import Claim, RuleCheck
 from knouds_harness.judging.context import Context
@@ -31,9 +30,9 @@ from knouds_harness.suite.replay import replay as replaying
 from knouds_harness.suite.replay import replayer as replayer_module
 from knouds_harness.suite.replay.replay_judgement import ReplayStatus, value_at
 from knouds_harness.suite.replay.replayer import Conditions, Replayer
-from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
-from knouds_harness.targets.resources import Limits, Workflow
+from knouds_harness.targets.resources import Limits, Persona, Workflow
+from knouds_harness.targets.secrets import Secret
 
 DOCUMENT = shipped_document()
 KEY = "knouds_live_TheKeyOfFull"

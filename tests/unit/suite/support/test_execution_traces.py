@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from recorded import recording
 
-from knouds_harness.exchange.execution_status import statuses_in
+from knouds_harness.exchange.evidence import statuses_in
 from knouds_harness.suite.support.execution_traces import Executions, ExecutionTrace
 from knouds_harness.targets.resources import Model
 

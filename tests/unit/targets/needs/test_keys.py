@@ -8,9 +8,9 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.targets.needs.keys import AUTHOR, PRO_MODEL_KEY, STAR_KEY, TWO_AUTHORS
 from knouds_harness.targets.needs.runs import BROKE_RUN, WORKFLOW_CALL, WORKFLOW_RUN
 from knouds_harness.targets.needs.webhooks import keys_with_another_secret
-from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
-from knouds_harness.targets.resources import Limits, Model, Webhook, Workflow
+from knouds_harness.targets.resources import Limits, Model, Persona, Webhook, Workflow
+from knouds_harness.targets.secrets import Secret
 
 EVERYTHING = frozenset(("workflow:*", "model:*", "execution:*"))
 NO_MODELS = frozenset(("workflow:*", "execution:*"))

@@ -4,9 +4,9 @@ import pytest
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.targets.needs.rate_limits import FILLABLE_WINDOW, limited_runs
-from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
-from knouds_harness.targets.resources import Control, Limits, Workflow
+from knouds_harness.targets.resources import Control, Limits, Persona, Workflow
+from knouds_harness.targets.secrets import Secret
 
 RUNS = frozenset({"workflow:run"})
 READS = RUNS | {"workflow:read"}

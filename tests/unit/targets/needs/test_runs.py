@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from knouds_harness.targets.needs.need import KeyAndResource
+from knouds_harness.targets.needs import KeyAndResource
 from knouds_harness.targets.needs.runs import (
     CANCELLED_RUN,
     CHARGED_ASYNC_RUN,
@@ -13,9 +13,9 @@ from knouds_harness.targets.needs.runs import (
     charged_first,
 )
 from knouds_harness.targets.needs.webhooks import runs_without_webhook
-from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
-from knouds_harness.targets.resources import Workflow
+from knouds_harness.targets.resources import Persona, Workflow
+from knouds_harness.targets.secrets import Secret
 
 EVERYTHING = frozenset(("workflow:*", "execution:*", "webhook:receive"))
 

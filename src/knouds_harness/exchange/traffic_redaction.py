@@ -18,9 +18,9 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Operation
 from knouds_harness.exchange.evidence import JSON, KEY_HEADER, Exchange, Pairs, Request
+from knouds_harness.exchange.har import Recorded
 from knouds_harness.exchange.redaction import HIDDEN, PLACEHOLDER, Redactor
-from knouds_harness.exchange.traffic.traffic_file import Recorded
-from knouds_harness.targets.personas import Secret
+from knouds_harness.targets.secrets import Secret
 
 _SECRET_WORD: Final = re.compile(
     r"auth(orization)?|cookies?|credentials?|csrf|jwt|otp|pass(code|phrase|wd|words?)?|pw|pwd|secrets?"

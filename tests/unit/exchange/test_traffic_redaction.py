@@ -6,7 +6,7 @@ import pytest
 from exchanges import exchange
 
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.exchange.traffic.traffic_redaction import TrafficRedactor, is_secret_name
+from knouds_harness.exchange.traffic_redaction import TrafficRedactor, is_secret_name
 
 WHOAMI = shipped_document().operation_by_id["getWhoami"]
 SECRET = "hunter2-without-any-prefix"
