@@ -1,7 +1,7 @@
-"""Check, before any test, that the target's keys and resources are as its profile says.
+"""Check, before any test, that the target answers, and that its keys and resources are as its profile says.
 
-It sends reads, and requests without effect (docs/decisions/requests-without-effect.md), as far as the profile
-allows. A contradiction needs a response that proves it: a 429, a 5xx or no response proves nothing.
+The comparison sends reads, and requests without effect (docs/decisions/requests-without-effect.md), as the
+profile allows. A contradiction needs a response that proves it: a 429, a 5xx or no response proves nothing.
 """
 
 import re
@@ -9,11 +9,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, TypeVar
+from http import HTTPStatus
+from typing import Final, TypeVar
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import WITHOUT_KEYS, WITHOUT_MODELS
-from knouds_harness.errors import CreditsShort
+from knouds_harness.errors import CreditsShort, TargetUnreachable
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Exchange, Request, effectless_call, members_of, objects_in
 from knouds_harness.exchange.pricing import Pricing, resource_named
@@ -80,12 +81,7 @@ def check_profile(client: Client, *, most_at_once: int | None = None) -> Profile
     at_once = min(most_at_once or client.target.limits.concurrency, _MOST_AT_ONCE)
     with ThreadPoolExecutor(at_once) as senders:
         comparison = _Comparison(client, senders)
-        comparison.compare_keys()
-        comparison.compare_capabilities()
-        comparison.compare_workflows()
-        comparison.compare_models()
-    place = {name: index for index, name in enumerate(_names(client.target))}
-    found = sorted(comparison.found, key=lambda each: place[_name(each.where)])
+        found = [replace(each, target_says=printable(each.target_says, keep="")) for each in comparison.run()]
     return ProfileCheck(
         contradictions=tuple(found),
         target=without(client.target, found),
@@ -114,11 +110,10 @@ def without(target: Target, contradictions: Iterable[Contradiction]) -> Target:
 
 @dataclass
 class _Comparison:
-    """The steps of the comparison, and their results so far."""
+    """The steps of the comparison, which yield contradictions, and what is known so far."""
 
     client: Client
     senders: ThreadPoolExecutor
-    found: list[Contradiction] = field(default_factory=list)
     exchanges: list[Exchange] = field(default_factory=list)
     whoami_by_key: dict[str, Exchange] = field(default_factory=dict)
     working: dict[str, Persona] = field(default_factory=dict)
@@ -133,7 +128,13 @@ class _Comparison:
     def target(self) -> Target:
         return self.client.target
 
-    def compare_keys(self) -> None:
+    def run(self) -> Iterator[Contradiction]:
+        yield from self._compare_keys()
+        yield from self._compare_capabilities()
+        yield from self._compare_workflows()
+        yield from self._compare_models()
+
+    def _compare_keys(self) -> Iterator[Contradiction]:
         """Send ``getWhoami`` with every key; a refusal counts only if another operation confirms it."""
         personas = self.target.personas
         self.whoami_by_key = self._sent({name: _request("getWhoami", personas[name]) for name in personas})
@@ -143,31 +144,31 @@ class _Comparison:
         for name, answer in self.whoami_by_key.items():
             key = personas[name]
             if key.state != "active":
-                self._judge_state(key, answer)
+                yield from self._judge_state(key, answer)
             elif not _is(answer, 401):
-                self._judge_account(key, answer)
+                yield from self._judge_account(key, answer)
             elif _is(confirmed.get(name), 401):
-                self._contradict(
-                    f"keys.{name}",
-                    says="the key is active",
+                yield Contradiction(
+                    where=f"keys.{name}",
+                    profile_says="the key is active",
                     target_says=f"the target refuses it ({answer.answer})",
                     either="the key is wrong or revoked, or the server refuses a valid key",
                     fact="auth.key-in-x-api-key",
                     exchange=answer,
                 )
 
-    def _judge_state(self, key: Persona, whoami: Exchange) -> None:
+    def _judge_state(self, key: Persona, whoami: Exchange) -> Iterator[Contradiction]:
         if _is(whoami, 200):
-            self._contradict(
-                f"keys.{key.name}.state",
-                says=f'the key is "{key.state}"',
+            yield Contradiction(
+                where=f"keys.{key.name}.state",
+                profile_says=f'the key is "{key.state}"',
                 target_says="the target lets it in",
                 either=f"the key is not {key.state}, or the server lets {key.state} keys in",
                 fact=_FACT_BY_STATE[key.state],
                 exchange=whoami,
             )
 
-    def _judge_account(self, key: Persona, whoami: Exchange) -> None:
+    def _judge_account(self, key: Persona, whoami: Exchange) -> Iterator[Contradiction]:
         account = members_of(whoami.members.get("user")) if _is(whoami, 200) else {}
         tier, role = account.get("tier"), account.get("role")
         wrong = {
@@ -176,18 +177,18 @@ class _Comparison:
         }
         for member, both in wrong.items():
             if both:
-                self._contradict(
-                    f"keys.{key.name}.{member}",
-                    says=f'the {member} is "{both[0]}"',
+                yield Contradiction(
+                    where=f"keys.{key.name}.{member}",
+                    profile_says=f'the {member} is "{both[0]}"',
                     target_says=f'whoami says "{both[1]}"',
                     either="the profile is wrong, or whoami describes another account",
                     fact="whoami.is-the-key-owner",
                     exchange=whoami,
                 )
         if account.get("approved") is False:
-            self._contradict(
-                f"keys.{key.name}",
-                says="the key is active",
+            yield Contradiction(
+                where=f"keys.{key.name}",
+                profile_says="the key is active",
                 target_says="whoami says that its account is not approved",
                 either='state = "unapproved" is missing, or whoami describes another account',
                 fact="whoami.is-the-key-owner",
@@ -196,7 +197,7 @@ class _Comparison:
         elif not any(wrong.values()):
             self.working[key.name] = key
 
-    def compare_capabilities(self) -> None:
+    def _compare_capabilities(self) -> Iterator[Contradiction]:
         """Try each capability that the profile gives a working key, in its exact or bound form."""
         answers = self._sent(dict(self._tries()))
         denied: dict[tuple[str, str], list[tuple[str, Exchange]]] = defaultdict(list)
@@ -213,9 +214,9 @@ class _Comparison:
                 self.model_answers[request.path_values["internalName"]] = answer
         for (name, fact), denials in denied.items():
             lacks = [capability for capability, _ in denials]
-            self._contradict(
-                f"keys.{name}.capabilities",
-                says=f"the key holds {', '.join(lacks)}",
+            yield Contradiction(
+                where=f"keys.{name}.capabilities",
+                profile_says=f"the key holds {', '.join(lacks)}",
                 target_says="the target denies that" if len(lacks) == 1 else "the target denies these",
                 either="the key does not hold it, or the server refuses a key that does",
                 fact=fact,
@@ -241,7 +242,7 @@ class _Comparison:
                     self.pricing.worst_case(named)  # the client reserves this price
                 yield (key.name, capability), request
 
-    def compare_workflows(self) -> None:
+    def _compare_workflows(self) -> Iterator[Contradiction]:
         """Look up each workflow in a list that should show it; read it by slug if it is not there."""
         lists = list(self.lists_by_user.values())
         unseen: dict[str, Persona] = {}
@@ -251,16 +252,16 @@ class _Comparison:
                 lists[0] if lists and workflow.template else (self._reader(workflow.owner), None),
             )
             is_telling = reader is not None and (reader.user == workflow.owner or _is(listed, 200))
-            if reader is not None and is_telling and slug not in _summaries(listed):
+            if reader is not None and is_telling and slug not in _slugs(listed):
                 unseen[slug] = reader  # a stranger's read is refused as it likes, the list is not
         answers = self._sent({slug: _request("getWorkflow", key, slug) for slug, key in unseen.items()})
         for slug, answer in answers.items():
             owner = self.target.workflows[slug].owner
             if answer.status not in (403, 404) or answer.code == "CAPABILITY_DENIED":
                 continue
-            self._contradict(
-                f"workflows.{slug}",
-                says=f'the workflow is there, and its owner is "{owner}"',
+            yield Contradiction(
+                where=f"workflows.{slug}",
+                profile_says=f'the workflow is there, and its owner is "{owner}"',
                 target_says=f"{unseen[slug].name} can't see it ({answer.answer})",
                 either="it is gone or another account's, or the server hides a workflow from its owner",
                 fact="workflows.list-own-and-templates",
@@ -268,11 +269,11 @@ class _Comparison:
             )
 
     def _reader(self, user: str) -> Persona | None:
-        """Return a key that may read by a wildcard: ``at_capabilities`` did not list with it."""
+        """Return a key that may read by a wildcard: the try of its capabilities did not list with it."""
         keys = (key for key in self.working.values() if key.user == user)
         return next((key for key in keys if key.holds("workflow:read")), None)
 
-    def compare_models(self) -> None:
+    def _compare_models(self) -> Iterator[Contradiction]:
         """Send each model a run that cannot start, unless the target accepted an earlier one as a run."""
         key = next(
             (each for each in self.working.values() if _may_run_models(each) and each.holds("model:run")),
@@ -288,9 +289,9 @@ class _Comparison:
             self.model_answers |= self._sent({name: _request("runModel", key, name) for name in rest})
         for name, answer in self.model_answers.items():
             if name in self.target.models and _is(answer, 404) and answer.code == "MODEL_NOT_FOUND":
-                self._contradict(
-                    f"models.{name}",
-                    says="the model can be run",
+                yield Contradiction(
+                    where=f"models.{name}",
+                    profile_says="the model can be run",
                     target_says=f"the target does not find it ({answer.answer})",
                     either="it does not exist or is disabled, or the server refuses a model that it has",
                     fact="run.success-shape",
@@ -320,47 +321,17 @@ class _Comparison:
         except CreditsShort:  # if the server did not refuse it
             return None
 
-    def _contradict(
-        self,
-        where: str,
-        *,
-        says: str,
-        target_says: str,
-        either: str,
-        fact: str,
-        exchange: Exchange,
-        capabilities: frozenset[str] = frozenset(),
-    ) -> None:
-        self.found.append(
-            Contradiction(
-                where=where,
-                profile_says=says,
-                target_says=printable(target_says, keep=""),
-                either=either,
-                fact=fact,
-                exchange=exchange,
-                capabilities=capabilities,
-            )
-        )
-
-
-def _names(target: Target) -> Iterator[str]:
-    yield from (f"keys.{name}" for name in target.personas)
-    yield from (f"workflows.{slug}" for slug in target.workflows)
-    yield from (f"models.{name}" for name in target.models)
-
-
-def _name(where: str) -> str:
-    return ".".join(where.split(".")[:2])
-
 
 def _is(answer: Exchange | None, status: int) -> bool:
     return answer is not None and answer.status == status
 
 
-def _summaries(listed: Exchange | None) -> Mapping[str, Mapping[str, Any]]:
-    body = listed.json_or_none() if listed and listed.status == 200 else None
-    return {each["slug"]: each for each in objects_in(body) if isinstance(each.get("slug"), str)}
+def _slugs(listed: Exchange | None) -> list[object]:
+    return (
+        [each.get("slug") for each in objects_in(listed.json_or_none())]
+        if listed and listed.status == 200
+        else []
+    )
 
 
 def _may_run_models(key: Persona) -> bool:
@@ -370,3 +341,58 @@ def _may_run_models(key: Persona) -> bool:
 def _request(operation_id: str, key: Persona, resource: str | None = None) -> Request:
     operation = shipped_document().operation_by_id[operation_id]
     return effectless_call(operation, resource).request(operation, persona=key.name)
+
+
+def health_request() -> Request:
+    """Return a request that every target answers, even without a key."""
+    return Request(method="GET", path="/api/health", operation_id="getHealth")
+
+
+def first_contact(client: Client, *, address: str | None = None) -> Exchange:
+    """Request the target's health, to find out whether a usable server answers.
+
+    Raises:
+        TargetUnreachable: Nothing answers, or something other than the API: a proxy, login page or redirect.
+    """
+    exchange = client.send(health_request())
+    where, address = client.target.base_url, address or f"base_url in {client.target.place}"
+    proxy = client.target.http.via
+    failure = exchange.failure
+    if proxy and exchange.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:  # comes with plain HTTP
+        failure = f"the proxy {proxy.authority} refuses: {exchange.status}"
+    if failure:
+        raise TargetUnreachable(f"{where}: {failure}\n  {_remedy(failure, address)}")
+    if exchange.status and 300 <= exchange.status < 400:
+        raise TargetUnreachable(
+            f"{where}: answers {exchange.status} with a redirect to {exchange.header('location')}\n"
+            f"  Redirects are never followed: write the final address as {address}."
+        )
+    content_type = exchange.header("content-type") or ""
+    if "html" in content_type.lower() or exchange.body.lstrip()[:1] == b"<":
+        raise TargetUnreachable(
+            f"{where}: answers {exchange.status} with HTML instead of JSON: a proxy, a login page "
+            "or another service\n"
+            f"  Check {address}, and whether a proxy or VPN is in between."
+        )
+    return exchange
+
+
+def _remedy(failure: str, address: str) -> str:
+    is_tls = failure.startswith("TLS")
+    if is_tls and "not trusted" in failure and ("issuer" in failure or "self-signed" in failure):
+        return (
+            "Set SSL_CERT_FILE, or ca_file in [http] of the profile, to the certificate of the "
+            "authority that signed it, if you trust it."
+        )
+    if is_tls and "refuses" in failure:
+        return "Check client_certificate in [http] of the profile, if the server asks for one."
+    if "wrong version number" in failure or "record layer failure" in failure:
+        return f"Something there speaks plain HTTP: check https in {address}, and in the proxy of [http]."
+    if "the proxy" in failure and failure.partition(": ")[2].startswith("407"):
+        return (
+            "Put its URL with user and password, http://USER:PASSWORD@HOST:PORT, into an environment "
+            "variable, and name that as proxy_env in [http] of the profile."
+        )
+    if "the proxy" in failure:
+        return f"Check that the proxy runs, and proxy in [http] of the profile; then {address}."
+    return f"Check {'the certificate of the server' if is_tls else 'that the server runs'}, and {address}."

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from knouds_harness.errors import TargetUnreachable
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Exchange, Request
-from knouds_harness.exchange.first_contact import health_request
+from knouds_harness.exchange.profile_check import health_request
 from knouds_harness.suite.untested import Untested
 
 _MOST_WAITED_S = 200  # three windows: others may use the account too

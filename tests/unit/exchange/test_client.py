@@ -18,8 +18,8 @@ from knouds_harness.errors import GuardStop, HarnessError, NotSent, TargetUnreac
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.curl import curl
 from knouds_harness.exchange.evidence import NO_SUCH_MODEL, Exchange, Request
-from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.exchange.minting import ask_control
+from knouds_harness.exchange.profile_check import first_contact
 from knouds_harness.targets.http_settings import HttpSettings
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Control, Model, Workflow
