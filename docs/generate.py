@@ -18,7 +18,7 @@ from knouds_harness.contract.document import shipped_document
 from knouds_harness.judging.checks import all_checks
 from knouds_harness.judging.claim import Check
 from knouds_harness.judging.engine import checks_of_every_answer
-from knouds_harness.judging.rule.reading import refusal_of
+from knouds_harness.judging.rule.allowed import refusal_of
 from knouds_harness.judging.rule.reasons import REASONS
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.option_declarations import options_of

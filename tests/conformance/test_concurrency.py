@@ -10,14 +10,14 @@ from knouds_harness.exchange.workflow_names import fresh_name, fresh_token
 from knouds_harness.judging.checks import (
     authentication,
     concurrency,
+    envelopes,
     runs,
     schemas,
-    usage,
     webhooks,
     workflows,
 )
 from knouds_harness.judging.checks.concurrency import created_slug
-from knouds_harness.judging.checks.envelopes import form, refusals
+from knouds_harness.judging.checks.usage import pages
 from knouds_harness.suite.support.usage_rows import await_rows, row_of_request
 from knouds_harness.suite.support.workflow_authoring import read, text_fields, to_workflow
 from knouds_harness.suite.untested import Untested
@@ -216,7 +216,7 @@ def runs_within_means(target):
 
 @pytest.mark.spends.with_args(runs_within_means)
 @pytest.mark.needs(MODEL_RUN, CONTROL)
-@pytest.mark.proves(concurrency.no_overspending, refusals.too_few_credits, form.code_fits_status)
+@pytest.mark.proves(concurrency.no_overspending, envelopes.too_few_credits, envelopes.code_fits_status)
 def test_runs_on_the_last_credits(tester):
     """Runs that are sent at once do not spend more credits than the account has."""
     tester.need(CONTROL)
@@ -240,7 +240,7 @@ def test_runs_on_the_last_credits(tester):
         )
     for exchange in exchanges:
         if exchange not in admitted:
-            tester.judge(refusals.too_few_credits, exchange)
+            tester.judge(envelopes.too_few_credits, exchange)
 
 
 def runs_on_few_credits(target):
@@ -252,7 +252,7 @@ def runs_on_few_credits(target):
 
 @pytest.mark.spends.with_args(runs_on_few_credits)
 @pytest.mark.needs(LAST_CREDITS)
-@pytest.mark.proves(concurrency.no_overspending, refusals.too_few_credits)
+@pytest.mark.proves(concurrency.no_overspending, envelopes.too_few_credits)
 def test_runs_of_a_key_on_its_last_credits(tester, test_data):
     """Runs at once of the account whose profile says how many credits it has do not spend more than these."""
     persona, resource, had_credits = tester.need(LAST_CREDITS)
@@ -273,7 +273,7 @@ def test_runs_of_a_key_on_its_last_credits(tester, test_data):
     if last.status != 402:
         raise Untested(f"a run that is refused for its credits: it was answered {last.answer}")
 
-    tester.judge(refusals.too_few_credits, last)
+    tester.judge(envelopes.too_few_credits, last)
     admitted = are_admitted(exchanges)
     costs = [cost for each in admitted if (cost := runs.reported_credits(each)) is not None]
     if admitted and len(costs) == len(admitted):
@@ -282,7 +282,7 @@ def test_runs_of_a_key_on_its_last_credits(tester, test_data):
 
 
 @pytest.mark.needs(TWO_ACCOUNTS)
-@pytest.mark.proves(usage.own_user, authentication.whoami_owner, workflows.listed)
+@pytest.mark.proves(pages.own_user, authentication.whoami_owner, workflows.listed)
 def test_each_key_gets_its_own_answers(tester, test_data):
     """Keys of several accounts that ask at once are each told of their own account."""
     readers_last = sorted(active_keys(tester.target), key=lambda key: key.holds("workflow:read"))
@@ -304,7 +304,7 @@ def test_each_key_gets_its_own_answers(tester, test_data):
             told = {"tier": key.tier, "role": key.role, "user": key.user, "others": known}
             tester.judge(authentication.whoami_owner, exchange, **told)
         elif operation_id == "listUsage" and key.user in known:
-            tester.judge(usage.own_user, exchange, user_id=known[key.user])
+            tester.judge(pages.own_user, exchange, user_id=known[key.user])
         elif operation_id == "listWorkflows":
             tester.judge(workflows.listed, exchange, **listed_of(tester.target, key.user))
 

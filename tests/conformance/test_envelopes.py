@@ -4,7 +4,7 @@ import pytest
 
 from knouds_harness.exchange.evidence import Call, effectless_call
 from knouds_harness.exchange.workflow_names import fresh_name
-from knouds_harness.judging.checks.envelopes import refusals
+from knouds_harness.judging.checks import envelopes
 from knouds_harness.suite.walk.dimensions import USUAL_KEYS
 from knouds_harness.targets.needs import MAY_WRITE
 from knouds_harness.targets.needs.keys import ANY_KEY, WRITER, key_of
@@ -17,7 +17,7 @@ BLANKS = b" " * 1_500_000
 
 
 @pytest.mark.independent
-@pytest.mark.proves(refusals.private_public_schema)
+@pytest.mark.proves(envelopes.private_public_schema)
 @pytest.mark.records("getPublicWorkflowSchema-private", is_named=True)
 def test_private_workflow_has_no_public_schema(tester, target):
     """The public schema of a private workflow is a 404, of a private template too, also for its owner."""
@@ -32,7 +32,7 @@ def test_private_workflow_has_no_public_schema(tester, target):
 
 
 @pytest.mark.independent
-@pytest.mark.proves(refusals.async_not_supported)
+@pytest.mark.proves(envelopes.async_not_supported)
 @pytest.mark.records("runModel-async-not-supported")
 def test_async_run_of_an_unpolled_model_is_refused(tester, test_data, target):
     """An async run of a model that is not polled is a 400 ASYNC_NOT_SUPPORTED."""
@@ -42,7 +42,7 @@ def test_async_run_of_an_unpolled_model_is_refused(tester, test_data, target):
 
 
 @pytest.mark.waits
-@pytest.mark.proves(refusals.provider_failure)
+@pytest.mark.proves(envelopes.provider_failure)
 @pytest.mark.parametrize(
     "need",
     [
@@ -67,7 +67,7 @@ def test_failure_of_the_provider_is_a_documented_500(tester, test_data, need):
 
 
 @pytest.mark.independent
-@pytest.mark.proves(refusals.constant_code)
+@pytest.mark.proves(envelopes.constant_code)
 @pytest.mark.operations(ids=("getWorkflow", "getWorkflowSchema", "runWorkflow", "runModel"))
 def test_same_cause_gives_same_code(tester, operation):
     """Two unknown resources are refused with one code."""
@@ -83,22 +83,22 @@ def test_same_cause_gives_same_code(tester, operation):
         for name in ("harness-unknown-one", "harness-unknown-two")
     )
 
-    tester.judge(refusals.constant_code, later, earlier=earlier)
+    tester.judge(envelopes.constant_code, later, earlier=earlier)
 
 
 @pytest.mark.independent
-@pytest.mark.proves(refusals.unknown_route)
+@pytest.mark.proves(envelopes.unknown_route)
 @pytest.mark.needs(ANY_KEY)
 @pytest.mark.parametrize("path", ["/api/no-such-route", "/api/workflows/a/b/c", "/api", "/no-such-page"])
 def test_unknown_route_is_not_found(tester, path):
     """An unknown route is a 404."""
     exchange = tester.send_elsewhere("GET", path, tester.need(ANY_KEY))
 
-    tester.judge(refusals.unknown_route, exchange)
+    tester.judge(envelopes.unknown_route, exchange)
 
 
 @pytest.mark.independent
-@pytest.mark.proves(refusals.wrong_method)
+@pytest.mark.proves(envelopes.wrong_method)
 @pytest.mark.needs(ANY_KEY, MAY_WRITE)
 @pytest.mark.parametrize(
     ("method", "path"),
@@ -108,11 +108,11 @@ def test_method_that_a_path_does_not_have_is_refused(tester, method, path):
     """A method that a path does not have is a 404 or 405."""
     exchange = tester.send_elsewhere(method, path, tester.need(ANY_KEY))
 
-    tester.judge(refusals.wrong_method, exchange)
+    tester.judge(envelopes.wrong_method, exchange)
 
 
 @pytest.mark.independent
-@pytest.mark.proves(refusals.oversized_body)
+@pytest.mark.proves(envelopes.oversized_body)
 @pytest.mark.needs(WRITER)
 @pytest.mark.parametrize(
     "call",
@@ -128,4 +128,4 @@ def test_oversized_body_is_refused(tester, call):
 
     exchange = tester.send("createWorkflow", tester.need(WRITER), call)
 
-    tester.judge(refusals.oversized_body, exchange)
+    tester.judge(envelopes.oversized_body, exchange)

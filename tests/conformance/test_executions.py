@@ -5,9 +5,9 @@ from functools import partial
 import pytest
 
 from knouds_harness.exchange.evidence import Call, body_of, status_in, statuses_in
+from knouds_harness.judging.checks import envelopes
 from knouds_harness.judging.checks import executions as checks
-from knouds_harness.judging.checks import usage
-from knouds_harness.judging.checks.envelopes import refusals
+from knouds_harness.judging.checks.usage import run_rows
 from knouds_harness.suite.support.execution_traces import is_cancel
 from knouds_harness.suite.support.usage_rows import (
     await_rows,
@@ -201,7 +201,7 @@ def test_execution_ends_before_its_deadline(tester, executions):
         tester.judge(checks.ends_in_time, trace.last, deadline_s=trace.resource.deadline_s)
 
 
-@pytest.mark.proves(usage.row_of_run)
+@pytest.mark.proves(run_rows.row_of_run)
 @pytest.mark.needs(ASYNC_WORKFLOW_RUN)
 @pytest.mark.shows("usage.run-has-a-row")
 def test_workflow_run_has_a_row(tester, executions):
@@ -214,14 +214,14 @@ def test_workflow_run_has_a_row(tester, executions):
     what |= {"ending": trace.ending}
 
     def is_enough(rows):
-        return all(each.holds for each in usage.row_of_run.judge(trace.submitted, rows=rows, **what))
+        return all(each.holds for each in run_rows.row_of_run.judge(trace.submitted, rows=rows, **what))
 
     rows = await_rows(tester, trace.reader, is_enough)
 
-    tester.judge(usage.row_of_run, trace.submitted, rows=rows, **what)
+    tester.judge(run_rows.row_of_run, trace.submitted, rows=rows, **what)
 
 
-@pytest.mark.proves(refusals.foreign_execution)
+@pytest.mark.proves(envelopes.foreign_execution)
 @pytest.mark.needs(READ_BY_STRANGER)
 def test_ended_execution_of_another_account_is_not_found(tester, executions):
     """Someone else's execution is a 404 when it has ended as well."""

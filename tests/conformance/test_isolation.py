@@ -5,8 +5,8 @@ import pytest
 from knouds_harness.exchange.evidence import NO_BODY, Call
 from knouds_harness.exchange.usage import listed_models, model_ids_of
 from knouds_harness.exchange.workflow_names import fresh_name
-from knouds_harness.judging.checks import isolation, usage, workflows
-from knouds_harness.judging.checks.envelopes import refusals
+from knouds_harness.judging.checks import envelopes, isolation, workflows
+from knouds_harness.judging.checks.usage import pages
 from knouds_harness.suite.selection import operations_for
 from knouds_harness.suite.support.usage_rows import await_rows, read_page, read_rows
 from knouds_harness.suite.support.workflow_authoring import (
@@ -34,13 +34,13 @@ from knouds_harness.targets.needs.workflows import (
 pytestmark = pytest.mark.sequence
 
 REFUSED = {
-    "runWorkflow": refusals.run_foreign_workflow,
-    "getWorkflowSchema": refusals.read_foreign_workflow,
-    "getPublicWorkflowSchema": refusals.private_public_schema,
-    "getWorkflow": refusals.read_foreign_workflow,
-    "updateWorkflow": refusals.write_foreign_workflow,
-    "moveWorkflow": refusals.write_foreign_workflow,
-    "deleteWorkflow": refusals.write_foreign_workflow,
+    "runWorkflow": envelopes.run_foreign_workflow,
+    "getWorkflowSchema": envelopes.read_foreign_workflow,
+    "getPublicWorkflowSchema": envelopes.private_public_schema,
+    "getWorkflow": envelopes.read_foreign_workflow,
+    "updateWorkflow": envelopes.write_foreign_workflow,
+    "moveWorkflow": envelopes.write_foreign_workflow,
+    "deleteWorkflow": envelopes.write_foreign_workflow,
 }
 BODIES = {
     "runWorkflow": {"inputs": {}},
@@ -102,7 +102,7 @@ def test_private_workflow_is_refused_to_others_and_stays_as_it_was(tester, test_
         )
     ],
 )
-@pytest.mark.proves(refusals.foreign_execution, isolation.not_cancelled)
+@pytest.mark.proves(envelopes.foreign_execution, isolation.not_cancelled)
 @pytest.mark.shows("execution.foreign-is-404")
 def test_execution_is_hidden_from_others_and_not_cancelled_by_them(
     tester, test_data, document, operation_id, need
@@ -147,7 +147,7 @@ def test_workflow_moved_to_a_foreign_folder_does_not_show_there(tester, test_dat
 
 
 @in_both_directions
-@pytest.mark.proves(usage.no_foreign_run)
+@pytest.mark.proves(pages.no_foreign_run)
 @pytest.mark.needs(TWO_AUTHORS_WHO_RUN)
 def test_foreign_runs_are_not_listed(tester, test_data, order):
     """Usage shows no run of somebody else's, asked for by their workflow's slug or not."""
@@ -161,7 +161,7 @@ def test_foreign_runs_are_not_listed(tester, test_data, order):
 
     foreign = {each for each in new(await_rows(tester, owner, new)) if isinstance(each, str)}
     for page in (read_page(tester, intruder), read_page(tester, intruder, workflowSlug=workflow.slug)):
-        tester.judge(usage.no_foreign_run, page, foreign=foreign)
+        tester.judge(pages.no_foreign_run, page, foreign=foreign)
 
 
 # Which models the second account lists already is not known before: at most the dearest is left.

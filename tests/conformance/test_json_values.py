@@ -7,7 +7,7 @@ import pytest
 
 from knouds_harness.exchange.evidence import Call, body_of, objects_in
 from knouds_harness.exchange.workflow_names import fresh_name
-from knouds_harness.judging.checks.envelopes import form
+from knouds_harness.judging.checks import envelopes
 from knouds_harness.suite.generation.json_values import TEXTS, VALUES, as_document, as_inputs, each_sent
 from knouds_harness.suite.support.workflow_authoring import move, read
 from knouds_harness.targets.needs.keys import AUTHOR
@@ -15,7 +15,7 @@ from knouds_harness.targets.needs.rate_limits import FREE_RUNNER
 from knouds_harness.targets.needs.runs import MODEL_CALL, WORKFLOW_CALL
 from knouds_harness.targets.resources import Workflow
 
-pytestmark = [pytest.mark.independent, pytest.mark.proves(form.no_server_error, form.envelope)]
+pytestmark = [pytest.mark.independent, pytest.mark.proves(envelopes.no_server_error, envelopes.envelope)]
 
 
 @pytest.mark.needs(FREE_RUNNER)
@@ -27,7 +27,7 @@ def test_inputs_may_hold_any_json_value(tester, test_data):
     for exchange in each_sent(
         lambda names: tester.send("runWorkflow", owner, call.having(raw=as_inputs(names))), VALUES
     ):
-        tester.judge(form.no_server_error, exchange)
+        tester.judge(envelopes.no_server_error, exchange)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_refused_inputs_of_any_value(tester, need):
         VALUES,
         is_refused=True,
     ):
-        tester.judge(form.no_server_error, exchange)
+        tester.judge(envelopes.no_server_error, exchange)
 
 
 @pytest.mark.needs(AUTHOR)
@@ -68,11 +68,11 @@ def test_documents_may_hold_any_json_value(tester, test_data, operation_id):
         return tester.send(operation_id, owner, Call(path_values=path_values, raw=raw))
 
     for exchange in each_sent(send, VALUES):
-        tester.judge(form.no_server_error, exchange)
+        tester.judge(envelopes.no_server_error, exchange)
         shown = body_of(exchange).get("slug", slug)
         if (exchange.status or 500) < 300 and isinstance(shown, str):
-            tester.judge(form.no_server_error, read(tester, owner, shown))
-    tester.judge(form.no_server_error, tester.send("listWorkflows", owner))
+            tester.judge(envelopes.no_server_error, read(tester, owner, shown))
+    tester.judge(envelopes.no_server_error, tester.send("listWorkflows", owner))
 
 
 @pytest.mark.needs(AUTHOR)
@@ -89,7 +89,7 @@ def test_move_may_name_any_text_as_folder(tester, test_data):
         ),
         TEXTS,
     ):
-        tester.judge(form.no_server_error, exchange)
+        tester.judge(envelopes.no_server_error, exchange)
     move(tester, owner, call.path_values["slug"], None)
 
 

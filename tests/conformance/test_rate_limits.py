@@ -12,9 +12,9 @@ import pytest
 from knouds_harness.contract.operations import LIMIT_BY_TIER, WINDOW_S
 from knouds_harness.exchange.evidence import NO_SUCH_MODEL, Call
 from knouds_harness.exchange.usage import MAX_LIMIT
-from knouds_harness.judging.checks import concurrency, rate_limits, schemas, usage
-from knouds_harness.judging.checks.envelopes import form, refusals
+from knouds_harness.judging.checks import concurrency, envelopes, rate_limits, schemas
 from knouds_harness.judging.checks.rate_limits import is_same_window, seconds_left, window_headers_of
+from knouds_harness.judging.checks.usage import pages
 from knouds_harness.suite.support.rate_limit_window import RateLimitWindow
 from knouds_harness.suite.support.usage_rows import read_page
 from knouds_harness.suite.untested import Untested
@@ -240,7 +240,7 @@ def window_to_fill(tester, test_data, pytestconfig):
 
 
 @pytest.mark.limited
-@pytest.mark.proves(refusals.over_limit, rate_limits.told_wait)
+@pytest.mark.proves(envelopes.over_limit, rate_limits.told_wait)
 @pytest.mark.needs(PRO_MODEL_KEY, CONTROL)
 @pytest.mark.records("runModel-over-limit", 429, is_named=True)
 def test_runs_of_models_are_limited_too(tester):
@@ -254,7 +254,7 @@ def test_runs_of_models_are_limited_too(tester):
         raise Untested("a limit that counts refused requests")
 
     tester.keep("runModel-over-limit", over)
-    tester.judge(refusals.over_limit, over)
+    tester.judge(envelopes.over_limit, over)
     tester.judge(rate_limits.told_wait, over)
     tester.next_window()
 
@@ -294,7 +294,7 @@ def what_a_window_spends(target):
 @pytest.mark.shows("rate.refusal-fields")
 @pytest.mark.spends.with_args(what_a_window_spends)
 @pytest.mark.proves(
-    refusals.over_limit,
+    envelopes.over_limit,
     rate_limits.within_limit,
     rate_limits.remaining_falls,
     rate_limits.remaining_counts,
@@ -306,9 +306,9 @@ def what_a_window_spends(target):
     rate_limits.other_route_open,
     rate_limits.ends_apart,
     rate_limits.window_turned,
-    form.throttled_headers,
-    form.context_fields,
-    form.code_fits_status,
+    envelopes.throttled_headers,
+    envelopes.context_fields,
+    envelopes.code_fits_status,
 )
 def test_run_over_the_limit_is_refused_until_the_window_ends(tester, test_data, pytestconfig):
     """Exactly the tier's limit is admitted; what comes next is a 429, until the time it tells is over."""
@@ -339,10 +339,10 @@ def judge_full_window(tester, test_data, window):
         left -= sum(each.is_success for each in before)
         tester.judge(concurrency.burst, admitted[-1], answers=at_once, left=left)
         for each in at_once:
-            tester.judge(schemas.limited_run_headers if each in admitted else refusals.over_limit, each)
+            tester.judge(schemas.limited_run_headers if each in admitted else envelopes.over_limit, each)
 
     over = window.run()
-    tester.judge(refusals.over_limit, over)
+    tester.judge(envelopes.over_limit, over)
     tester.judge(rate_limits.told_wait, over)
     judge_others_of_full_window(tester, test_data, window, over)
 
@@ -357,7 +357,7 @@ def judge_full_window(tester, test_data, window):
 
 @pytest.mark.limited
 @pytest.mark.thorough
-@pytest.mark.proves(rate_limits.within_limit, refusals.over_limit, usage.limit)
+@pytest.mark.proves(rate_limits.within_limit, envelopes.over_limit, pages.limit)
 @pytest.mark.needs(CONTROL, BUSINESS_KEY, AUTHOR_WHO_RUNS)
 @pytest.mark.shows("tier.rate-limit-business")
 def test_business_account_gets_exactly_its_limit(tester, test_data):
@@ -373,11 +373,11 @@ def test_business_account_gets_exactly_its_limit(tester, test_data):
     if (over.started_at - began).total_seconds() >= WINDOW_S:
         raise Untested(f"a machine that sends {limit:,} runs within one window")
     tester.judge(rate_limits.within_limit, last, tier="business", number=number)
-    tester.judge(refusals.over_limit, over)
+    tester.judge(envelopes.over_limit, over)
     tester.next_window()
 
     for asked in (MAX_LIMIT + 1, limit):
-        tester.judge(usage.limit, read_page(tester, persona, limit=asked), limit=asked)
+        tester.judge(pages.limit, read_page(tester, persona, limit=asked), limit=asked)
 
 
 @pytest.mark.limited

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knouds_harness.contract.operations import RUN_OPERATIONS
-from knouds_harness.judging.checks import authentication, capabilities, validation
-from knouds_harness.judging.checks.envelopes import form, refusals
+from knouds_harness.judging.checks import authentication, capabilities, envelopes, validation
 from knouds_harness.judging.claim import Check
 from knouds_harness.suite.generation.strategies import (
     altered_keys,
@@ -82,13 +81,13 @@ OF_RUNS = OF_CAPABILITIES | {"capability.bound-form-is-exact": (BOUND_KEY_BESIDE
 def of_reasons(operation, dimension):
     """The case of a dimension whose values are refused: its checks, and what it shows if what is met."""
     values = [each for each in values_of(operation) if each.dimension == dimension]
-    checks = [*dict.fromkeys(each.check for each in values), form.envelope]
+    checks = [*dict.fromkeys(each.check for each in values), envelopes.envelope]
     checks = checks[::-1] if dimension == RESOURCE else checks  # what the first needs, all need
     shown: dict[str, tuple[Need[object], ...]] = dict.fromkeys(OF_EVERY_REFUSAL, ())
     for value in values:
         for fact in value.check.facts if value.check else ():
             shown[fact] = min(shown.get(fact, value.needs), value.needs, key=len)
-    if refusals.unknown_workflow in checks:
+    if envelopes.unknown_workflow in checks:
         shown["envelope.unknown-workflow-404-has-code"] = ()
     if dimension == KEY:
         shown["envelope.plain-401-has-code"] = ()

@@ -7,8 +7,7 @@ import pytest
 
 from knouds_harness.contract.operations import RUN_OPERATIONS
 from knouds_harness.exchange.evidence import Call, body_of, effectless_call
-from knouds_harness.judging.checks import authentication, capabilities, spellings
-from knouds_harness.judging.checks.envelopes import form
+from knouds_harness.judging.checks import authentication, capabilities, envelopes, spellings
 from knouds_harness.suite.generation.header_forms import header_form, in_form
 from knouds_harness.suite.generation.spellings import SPELLINGS, spelled
 from knouds_harness.suite.selection import operations_for
@@ -65,7 +64,7 @@ def test_no_spelling_admits_what_is_refused(tester, test_data, operation, value,
             if spellings.lets_in(exchange):
                 nowhere = replace(plain.request, path="/api/harness-no-such-route")
                 elsewhere = tester.send_unjudged(spelled(nowhere, name))
-            tester.judge(form.no_server_error, exchange)
+            tester.judge(envelopes.no_server_error, exchange)
             tester.judge(spellings.guarded, exchange, refused_by=fact, elsewhere=elsewhere)
 
 
@@ -103,7 +102,7 @@ def test_request_with_other_headers_is_answered_alike(run, tester, document, ope
         came = tester.rate_limit_retry.retry(came, lambda request=request: tester.send_unjudged(request))
         is_told = not came.is_lost and 429 not in (plain.status, came.status)
         if came.status is not None and came.status >= 500:
-            tester.judge(form.no_server_error, came)
+            tester.judge(envelopes.no_server_error, came)
         elif is_told and plain.status is not None and plain.status < 500:
             tester.judge(
                 spellings.answered_alike,

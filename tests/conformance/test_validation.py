@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 
 from knouds_harness.exchange.evidence import Call
 from knouds_harness.exchange.workflow_names import marked
-from knouds_harness.judging.checks import validation
-from knouds_harness.judging.checks.envelopes import form
+from knouds_harness.judging.checks import envelopes, validation
 from knouds_harness.suite.generation.strategies import garbled_query_values, invalid_calls
 from knouds_harness.targets.needs import MAY_READ
 from knouds_harness.targets.needs.keys import ANY_KEY, AUTHOR, EXECUTION_READER, READER, WRITER
@@ -73,7 +72,7 @@ def test_bodiless_cancel_needs_no_content_type(tester, test_data):
         )
     ],
 )
-@pytest.mark.proves(form.no_server_error)
+@pytest.mark.proves(envelopes.no_server_error)
 @given(data=st.data())
 def test_invalid_request_is_no_server_error(tester, test_data, operation_id, need, data):
     """Whatever contradicts the schema of a request, the answer is no server error."""
@@ -81,7 +80,7 @@ def test_invalid_request_is_no_server_error(tester, test_data, operation_id, nee
 
     exchange = tester.send(operation_id, tester.need(need), call)
 
-    assert not tester.judge(form.no_server_error, exchange)
+    assert not tester.judge(envelopes.no_server_error, exchange)
 
 
 @pytest.mark.independent
@@ -106,7 +105,7 @@ def test_invalid_request_is_no_server_error(tester, test_data, operation_id, nee
         )
     ],
 )
-@pytest.mark.proves(form.no_server_error)
+@pytest.mark.proves(envelopes.no_server_error)
 def test_unusual_request_is_no_server_error(tester, test_data, operation_id, need, call):
     """An unusual request, for which no source names the answer, is no server error."""
     if operation_id == "updateWorkflow":
@@ -114,4 +113,4 @@ def test_unusual_request_is_no_server_error(tester, test_data, operation_id, nee
     if call is AS_TEXT:
         call = call.having(json=marked(call.json))
 
-    tester.judge(form.no_server_error, tester.send(operation_id, tester.need(need), call))
+    tester.judge(envelopes.no_server_error, tester.send(operation_id, tester.need(need), call))

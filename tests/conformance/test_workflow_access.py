@@ -4,8 +4,7 @@ import pytest
 
 from knouds_harness.exchange.evidence import body_of
 from knouds_harness.exchange.workflow_names import fresh_name
-from knouds_harness.judging.checks import schemas, workflows
-from knouds_harness.judging.checks.envelopes import refusals
+from knouds_harness.judging.checks import envelopes, schemas, workflows
 from knouds_harness.suite.support.workflow_authoring import attempts, draft, filed, move, read, write
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.keys import ADMIN_KEY, AUTHOR, TWO_AUTHORS
@@ -14,7 +13,7 @@ from knouds_harness.targets.needs.workflows import FOREIGN_TEMPLATE, OWN_WORKFLO
 pytestmark = [pytest.mark.sequence, pytest.mark.independent]
 
 
-@pytest.mark.proves(refusals.write_foreign_workflow, workflows.untouched)
+@pytest.mark.proves(envelopes.write_foreign_workflow, workflows.untouched)
 @pytest.mark.parametrize("is_public", [False, True], ids=["private", "public"])
 def test_foreign_write_is_refused_without_effect(tester, test_data, is_public):
     """A write to someone else's workflow is refused and changes nothing, be the workflow public or not."""
@@ -25,7 +24,7 @@ def test_foreign_write_is_refused_without_effect(tester, test_data, is_public):
         tester.judge(workflows.untouched, read(tester, owner, slug), before=before)
 
 
-@pytest.mark.proves(refusals.write_foreign_workflow)
+@pytest.mark.proves(envelopes.write_foreign_workflow)
 @pytest.mark.needs(FOREIGN_TEMPLATE)
 @pytest.mark.records("updateWorkflow-template", 403, 404)
 @pytest.mark.records("getWorkflow-template", 200, 403, 404, is_named=True)
@@ -58,7 +57,7 @@ def test_administrator_does_not_own(tester, test_data):
 # --- schema
 
 
-@pytest.mark.proves(refusals.private_public_schema)
+@pytest.mark.proves(envelopes.private_public_schema)
 @pytest.mark.needs(AUTHOR)
 @pytest.mark.needs(OWN_WORKFLOW)
 def test_public_schema_follows_the_switch(tester, test_data):

@@ -2,8 +2,7 @@
 
 import pytest
 
-from knouds_harness.judging.checks import capabilities, schemas, workflows
-from knouds_harness.judging.checks.envelopes import refusals
+from knouds_harness.judging.checks import capabilities, envelopes, schemas, workflows
 from knouds_harness.suite.generation.examples import drive_machine
 from knouds_harness.suite.generation.shortest_sequence import shorten_broken
 from knouds_harness.suite.generation.workflow_sequences import SequenceSetup, SeveralKeys, reader_for
@@ -37,12 +36,12 @@ MOST_STEPS = 10
     workflows.move_accepted,
     workflows.gone,
     workflows.listed,
-    refusals.write_foreign_workflow,
+    envelopes.write_foreign_workflow,
     workflows.untouched,
-    refusals.private_public_schema,
+    envelopes.private_public_schema,
     workflows.schema_describes,
     schemas.public_schema,
-    refusals.run_foreign_workflow,
+    envelopes.run_foreign_workflow,
     capabilities.denied,
     capabilities.nothing_changed,
 )

@@ -47,6 +47,10 @@ _LONG_BYTES = 10_000
 _MOST_KEPT_BYTES = 32_000_000
 _LEAST_KEPT_BYTES = 1000
 _LONGEST_WAIT_S = 65
+_OF_GATEWAYS = frozenset({403, 407, 408, 413, 414, 421, 429, 431, 494, 502, 503, 504, *range(520, 531)})
+"""Statuses with which what stands in between answers by itself; those of an API have the envelope."""
+_OF_METHODS = frozenset({405, 501})
+"""The same for methods that no operation has."""
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -285,6 +289,18 @@ class Exchange:
         if self.status is None:
             return self.failure or "no answer"
         return f"{self.status} {self.code}" if self.code else str(self.status)
+
+    @property
+    def is_from_outside(self) -> bool:
+        """Whether a gateway, balancer, firewall or proxy answered, by its status and without the envelope.
+
+        An answer to HEAD has no body, so there the declared type has to tell.
+        """
+        is_bare = not self.members and not self.is_beyond_bounds
+        if self.request.method == "HEAD":
+            is_bare = "json" not in (self.header("content-type") or "json").lower()
+        statuses = _OF_GATEWAYS if self.request.operation_id else _OF_GATEWAYS | _OF_METHODS
+        return self.status in statuses and is_bare and not self.is_delivery
 
     @property
     def is_success(self) -> bool:

@@ -11,8 +11,7 @@ from knouds_harness.contract.operations import LIMIT_BY_TIER
 from knouds_harness.contract.shapes import Mismatch
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.context import Case
-from knouds_harness.judging.rule.outside import is_from_outside
-from knouds_harness.judging.rule.reading import read, why_expected
+from knouds_harness.judging.rule.allowed import read, why_expected
 from knouds_harness.judging.rule.reason import Reason
 from knouds_harness.judging.rule.reasons import OF_KEYS
 from knouds_harness.runs.findings import difference
@@ -174,20 +173,18 @@ def claims_by_rule(case: Case) -> Iterator[tuple[str, Claim]]:
 
 def is_answer(case: Case) -> bool:
     """Whether it is a request to the API, answered or not, and not a delivery; nor beyond our own bounds."""
-    is_readable = not is_from_outside(case.exchange) and not case.exchange.is_beyond_bounds
+    is_readable = not case.exchange.is_from_outside and not case.exchange.is_beyond_bounds
     return not case.exchange.is_delivery and is_readable
 
 
 def is_from_elsewhere(case: Case) -> bool:
     """Whether something in front of the API answered."""
-    return is_from_outside(case.exchange)
+    return case.exchange.is_from_outside
 
 
 def answers_to(operation_id: str) -> Callable[[Case], bool]:
     """Return a predicate: the operation itself responded, and not with a 429."""
-    return lambda case: (
-        case.operation_id == operation_id and case.is_answered and not is_from_outside(case.exchange)
-    )
+    return lambda case: case.operation_id == operation_id and case.is_answered
 
 
 def is_submit(case: Case) -> bool:

@@ -11,7 +11,6 @@ from knouds_harness.contract.shapes import shipped_shapes
 from knouds_harness.exchange.evidence import JSON, Exchange, body_of
 from knouds_harness.judging.rule.allowed import Allowed, allowed
 from knouds_harness.judging.rule.asked import AskedRequest, Known
-from knouds_harness.judging.rule.outside import is_from_outside
 from knouds_harness.judging.rule.resources import KnownResources
 from knouds_harness.runs.header import RunPersona
 from knouds_harness.targets.resources import Persona
@@ -62,7 +61,7 @@ class Case:
     def is_answered(self) -> bool:
         """Whether the API sent a complete response other than a 429, which says nothing of the request."""
         is_complete = self.exchange.status not in (None, 429) and not self.exchange.is_delivery
-        return is_complete and not is_from_outside(self.exchange)
+        return is_complete and not self.exchange.is_from_outside
 
     @cached_property
     def key(self) -> RunPersona | Persona | None:

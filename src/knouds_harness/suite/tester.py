@@ -20,7 +20,6 @@ from knouds_harness.judging.claim import Check, Claim, RuleCheck
 from knouds_harness.judging.context import Case, Context
 from knouds_harness.judging.engine import claims_of
 from knouds_harness.judging.rule.allowed import Allowed
-from knouds_harness.judging.rule.outside import is_from_outside
 from knouds_harness.judging.rule.resources import KnownResources
 from knouds_harness.runs.findings import Finding
 from knouds_harness.suite.concurrent_tests import Reservations, RunLock
@@ -243,7 +242,7 @@ class Tester:
 
         A property test asserts that there are none, so that Hypothesis shrinks its input.
         """
-        if is_from_outside(exchange) or exchange.is_beyond_bounds:
+        if exchange.is_from_outside or exchange.is_beyond_bounds:
             return []
         if isinstance(check, RuleCheck):
             claims: Collection[Claim] = claims_of(check.id, exchange, self.context(exchange)) or ()

@@ -1,12 +1,15 @@
 """Bodies are read as strict JSON, and every failure is a ValueError."""
 
 import sys
+from dataclasses import replace
 
 import pytest
 from exchanges import exchange
 
 from knouds_harness.body_bounds import KEPT_BYTES
 from knouds_harness.exchange.evidence import KeptBodies
+
+PAGE, JSON, NONE = {"content-type": "text/html"}, {"content-type": "application/json"}, {"content-type": ""}
 
 
 @pytest.mark.parametrize(
@@ -74,3 +77,22 @@ def test_kept_body_is_not_kept_parsed():
 
     assert kept == long
     assert "_kept_parsed" not in vars(kept)
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "headers", "raw", "is_outside"),
+    [
+        ("GET", 503, PAGE, b"no healthy upstream", True),
+        ("GET", 503, JSON, b'{"error": "Later."}', False),
+        ("GET", 404, PAGE, b"not here", False),
+        ("HEAD", 503, PAGE, b"", True),
+        ("HEAD", 503, JSON, b"", False),
+        ("HEAD", 403, NONE, b"", False),
+        ("HEAD", 404, PAGE, b"", False),
+    ],
+)
+def test_answer_from_outside_has_no_envelope(method, status, headers, raw, is_outside):
+    answered = exchange(status, headers=headers, raw=raw)
+
+    asked = replace(answered.request, method=method)
+    assert replace(answered, request=asked).is_from_outside == is_outside

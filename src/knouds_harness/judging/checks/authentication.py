@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.judging.checks.envelopes.refusals import refused_alike
+from knouds_harness.judging.checks.envelopes import refused_alike
 from knouds_harness.judging.claim import Claim, admitting, by_rule, check
 from knouds_harness.judging.rule import reasons
 from knouds_harness.targets.needs.keys import ANY_KEY, LEGACY_KEY, REVOKED_KEY, UNAPPROVED_KEY

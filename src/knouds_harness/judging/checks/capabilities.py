@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from knouds_harness.exchange.evidence import JSON, Exchange
-from knouds_harness.judging.checks.envelopes.refusals import refused_alike
+from knouds_harness.judging.checks.envelopes import refused_alike
 from knouds_harness.judging.checks.workflows import as_written, summaries_of
 from knouds_harness.judging.claim import Claim, admitting, by_rule, check
 from knouds_harness.judging.rule import reasons

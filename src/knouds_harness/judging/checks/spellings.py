@@ -6,7 +6,6 @@ from http import HTTPStatus
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.checks.isolation import ON_WORKFLOWS
 from knouds_harness.judging.claim import Claim, check
-from knouds_harness.judging.rule.outside import is_from_outside
 from knouds_harness.targets.needs.keys import ANY_KEY
 
 WITHOUT_KEY = "auth.missing-key-is-401"
@@ -49,7 +48,7 @@ def guarded(exchange: Exchange, *, refused_by: str, elsewhere: Exchange | None) 
     spelling of an unknown route, which shows what the server responds to anything. Nothing is claimed if a
     proxy gave that response.
     """
-    if elsewhere is not None and (elsewhere.status in (None, 429) or is_from_outside(elsewhere)):
+    if elsewhere is not None and (elsewhere.status in (None, 429) or elsewhere.is_from_outside):
         return
     is_answered_alike = elsewhere is not None and elsewhere.status == exchange.status
     yield Claim(

@@ -7,7 +7,7 @@ from knouds_harness.exchange.evidence import Exchange, body_of
 from knouds_harness.exchange.usage import rows_in
 from knouds_harness.judging.checks.rate_limits import server_unix_s
 from knouds_harness.judging.checks.runs import amount
-from knouds_harness.judging.claim import Claim, check
+from knouds_harness.judging.claim import Claim, answers_to, check
 from knouds_harness.targets.needs.keys import ANY_KEY, AUTHOR
 
 _MOST_AHEAD_S = 14 * 3600  # a time without an offset may be in any zone
@@ -50,11 +50,7 @@ def of_the_last_write(exchange: Exchange, *, written: Exchange, before: Exchange
         )
 
 
-@check(
-    "usage.row-shape",
-    needs=(ANY_KEY,),
-    applies=lambda case: case.operation_id == "listUsage" and case.is_answered,
-)
+@check("usage.row-shape", needs=(ANY_KEY,), applies=answers_to("listUsage"))
 def of_rows(exchange: Exchange) -> Iterator[Claim]:
     """By the server's own clock, a run's `createdAt` plus `durationMs` is past when usage shows the run."""
     answered = server_unix_s(exchange)

@@ -20,8 +20,7 @@ from hypothesis.stateful import (
 
 from knouds_harness.exchange.evidence import JSON, Call, Exchange
 from knouds_harness.exchange.workflow_names import fresh_name
-from knouds_harness.judging.checks import capabilities, schemas, workflows
-from knouds_harness.judging.checks.envelopes import refusals
+from knouds_harness.judging.checks import capabilities, envelopes, schemas, workflows
 from knouds_harness.judging.claim import Check
 from knouds_harness.judging.workflow_model import WorkflowModel, slug_from_name
 from knouds_harness.suite.support.test_data import TestData
@@ -239,7 +238,7 @@ class SeveralKeys(RuleBasedStateMachine):
         intruder = self.other_than(slug)
         if intruder is None:
             return
-        self.judge(refusals.write_foreign_workflow, self.tried(intruder, slug, does))
+        self.judge(envelopes.write_foreign_workflow, self.tried(intruder, slug, does))
         self.look_at(slug, workflows.untouched, "before")
 
     @rule(slug=slugs, does=st.sampled_from(["update", "move", "delete"]))
@@ -264,7 +263,7 @@ class SeveralKeys(RuleBasedStateMachine):
         other = self.other_than(slug)
         if other and other.holds("workflow:run") and self.model[slug].is_public is not True:
             exchange = run_free(self.tester, other, slug)
-            self.judge(refusals.run_foreign_workflow, exchange)
+            self.judge(envelopes.run_foreign_workflow, exchange)
 
     @rule(slug=consumes(slugs))
     @_step
@@ -325,7 +324,7 @@ class SeveralKeys(RuleBasedStateMachine):
         asked: dict[str, Sending] = {}
         if self.is_sought(check, workflows.slug_stays, workflows.creator):
             asked["document"] = to_workflow("getWorkflow", owner, slug)
-        if self.is_sought(workflows.schema_describes, refusals.private_public_schema, schemas.public_schema):
+        if self.is_sought(workflows.schema_describes, envelopes.private_public_schema, schemas.public_schema):
             asked["schema"] = self.schema_of(slug)
         if self.is_sought(workflows.listed):
             asked["list"] = self.list_of(owner)
@@ -352,7 +351,7 @@ class SeveralKeys(RuleBasedStateMachine):
     def judge_schema(self, slug: str, exchange: Exchange) -> None:
         kept = self.model[slug]
         if kept.is_public is not None:
-            self.judge(schemas.public_schema if kept.is_public else refusals.private_public_schema, exchange)
+            self.judge(schemas.public_schema if kept.is_public else envelopes.private_public_schema, exchange)
         self.judge(workflows.schema_describes, exchange, expected=kept.members)
 
     def list_of(self, owner: Persona) -> Sending:

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from knouds_harness.contract.operations import RUN_OPERATIONS, Operation
 from knouds_harness.exchange.evidence import Call, effectless_call
 from knouds_harness.exchange.workflow_names import marked
-from knouds_harness.judging.checks import authentication, validation
-from knouds_harness.judging.checks.envelopes import refusals
+from knouds_harness.judging.checks import authentication, envelopes, validation
 from knouds_harness.judging.claim import Check
 from knouds_harness.suite.generation.strategies import key_alterations
 from knouds_harness.targets.needs import Need, TwoKeys, keys, runs
@@ -151,23 +150,23 @@ def with_key(sent: _Sent, walk: Walk, draft: Draft) -> Draft | None:
 # --- resource
 
 _UNKNOWN: Final = {
-    "runWorkflow": (refusals.run_unknown_workflow, "unknown"),
-    "runModel": (refusals.unknown_model, "unknown"),
-    **dict.fromkeys(("getExecution", "cancelExecution"), (refusals.unknown_execution, "unknown")),
+    "runWorkflow": (envelopes.run_unknown_workflow, "unknown"),
+    "runModel": (envelopes.unknown_model, "unknown"),
+    **dict.fromkeys(("getExecution", "cancelExecution"), (envelopes.unknown_execution, "unknown")),
     **dict.fromkeys(
-        ("getWorkflowSchema", "getPublicWorkflowSchema"), (refusals.unknown_schema, "unknown-slug")
+        ("getWorkflowSchema", "getPublicWorkflowSchema"), (envelopes.unknown_schema, "unknown-slug")
     ),
-    **dict.fromkeys(("getWorkflow", *_WRITES), (refusals.unknown_workflow, "unknown-slug")),
+    **dict.fromkeys(("getWorkflow", *_WRITES), (envelopes.unknown_workflow, "unknown-slug")),
 }
-_OF_FUNDS: Final = (("no-credits", refusals.too_few_credits), ("grant-used-up", refusals.exhausted_grant))
+_OF_FUNDS: Final = (("no-credits", envelopes.too_few_credits), ("grant-used-up", envelopes.exhausted_grant))
 _REFUSED: Final[Mapping[str, tuple[tuple[str, Check[...]], ...]]] = {
-    **dict.fromkeys(("getWorkflow", "getWorkflowSchema"), (("foreign", refusals.read_foreign_workflow),)),
-    **dict.fromkeys(_WRITES, (("foreign", refusals.write_foreign_workflow),)),
-    "runWorkflow": (("foreign", refusals.run_foreign_workflow), *_OF_FUNDS),
+    **dict.fromkeys(("getWorkflow", "getWorkflowSchema"), (("foreign", envelopes.read_foreign_workflow),)),
+    **dict.fromkeys(_WRITES, (("foreign", envelopes.write_foreign_workflow),)),
+    "runWorkflow": (("foreign", envelopes.run_foreign_workflow), *_OF_FUNDS),
     "runModel": (
-        ("disabled", refusals.disabled_model),
-        ("above-tier", refusals.model_above_tier),
-        ("under-business", refusals.model_run_under_business),
+        ("disabled", envelopes.disabled_model),
+        ("above-tier", envelopes.model_above_tier),
+        ("under-business", envelopes.model_run_under_business),
         *_OF_FUNDS,
     ),
 }

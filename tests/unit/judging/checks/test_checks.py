@@ -9,9 +9,9 @@ from exchanges import broken, exchange, refusal
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.judging import checks
-from knouds_harness.judging.checks import all_checks, authentication, capabilities
-from knouds_harness.judging.checks.envelopes import form
+from knouds_harness.judging.checks import all_checks, authentication, capabilities, envelopes, schemas
 from knouds_harness.judging.claim import Check
+from knouds_harness.judging.context import Case, Context
 
 
 def test_every_check_cites_facts_of_the_document():
@@ -72,7 +72,7 @@ def asked_for(slug, answer):
 def test_success_has_a_body_except_for_head(method, answer, is_broken):
     answer = replace(answer, request=replace(answer.request, method=method))
 
-    assert bool(broken(form.json_object, answer)) == is_broken
+    assert bool(broken(envelopes.json_object, answer)) == is_broken
 
 
 @pytest.mark.parametrize(("method", "is_broken"), [("GET", True), ("HEAD", False)])
@@ -80,7 +80,13 @@ def test_refusal_has_a_body_except_for_head(method, is_broken):
     answer = exchange(404, raw=b"")
     answer = replace(answer, request=replace(answer.request, method=method))
 
-    assert bool(broken(form.envelope, answer)) == is_broken
+    assert bool(broken(envelopes.envelope, answer)) == is_broken
+
+
+def test_balancer_says_nothing_about_an_operation():
+    busy = exchange(503, raw=b"no healthy upstream", operation_id="getHealth")
+
+    assert not schemas.public_health.applies_to(Case(exchange=busy, context=Context()))
 
 
 @pytest.mark.parametrize(
@@ -98,7 +104,7 @@ def test_refusal_shows_no_internals(text, is_clean):
     """Markup, stack traces and server paths are found; plain text and API paths are not."""
     answer = exchange(400, raw=text.encode())
 
-    assert (broken(form.no_internals, answer) == set()) == is_clean
+    assert (broken(envelopes.no_internals, answer) == set()) == is_clean
 
 
 @pytest.mark.parametrize("family", checks._FAMILIES)  # noqa: SLF001 - the modules of checks

@@ -14,9 +14,8 @@ import pytest
 from run_records import DOCUMENT, exchange
 
 from knouds_harness.contract.operations import Source
-from knouds_harness.judging.rule.allowed import allowed
+from knouds_harness.judging.rule.allowed import allowed, read, why_expected
 from knouds_harness.judging.rule.asked import AskedRequest, Known, KnownResource
-from knouds_harness.judging.rule.reading import read, why_expected
 from knouds_harness.judging.rule.reasons import CAPABILITY, OF_KEYS, REASONS
 
 SEEDS = range(20)

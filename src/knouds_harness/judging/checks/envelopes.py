@@ -1,5 +1,6 @@
-"""How a refusal looks: an object with `error` and `code`, its context fields, and headers that agree."""
+"""Refusals: how one looks, and which cause gets which status and code."""
 
+import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 
@@ -7,9 +8,14 @@ from knouds_harness.body_bounds import whole_number
 from knouds_harness.contract.operations import RUN_OPERATIONS, ErrorCode, Source
 from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.judging.claim import Claim, check, is_answer, is_from_elsewhere
-from knouds_harness.judging.rule.outside import cause_of
+from knouds_harness.judging.claim import Claim, by_rule, check, is_answer, is_from_elsewhere
+from knouds_harness.judging.rule import reasons
 from knouds_harness.judging.rule.reason import Reason
+from knouds_harness.judging.rule.values import documented_body
+from knouds_harness.targets.needs import runs
+from knouds_harness.targets.needs.keys import ANY_KEY, MODEL_RUNNER, TWO_AUTHORS, WORKFLOW_RUNNER
+from knouds_harness.targets.needs.rate_limits import FILLABLE_WINDOW
+from knouds_harness.targets.needs.workflows import FOREIGN_WORKFLOW, FOREIGN_WORKFLOW_RUN, PRIVATE_WORKFLOW
 
 _WORKFLOW_OPERATIONS = frozenset(
     {
@@ -40,12 +46,15 @@ def _is_refusal(exchange: Exchange) -> bool:
 def intermediary(exchange: Exchange) -> Iterator[Claim]:
     """The API itself answers, with its envelope, and nothing that stands in front of it."""
     is_error = (exchange.status or 0) >= 500
+    declared = (exchange.header("content-type") or "no type").partition(";")[0].strip().lower()
+    server = exchange.header("server")
+    cause = f"{exchange.status} {declared}{f' from {server}' if server else ''}"
     yield Claim(
         fact="ground.no-undocumented-server-error" if is_error else "envelope.error-is-object",
         holds=False,
         expected="an answer of the API, with its envelope",
-        observed=cause_of(exchange),
-        cause=cause_of(exchange),
+        observed=cause,
+        cause=cause,
     )
 
 
@@ -167,16 +176,16 @@ def no_internals(exchange: Exchange) -> Iterator[Claim]:
     )
 
 
-@check("envelope.code-fits-status", applies=is_answer, reads=lambda case: {"reasons": case.allowed.possible})
+@check("envelope.code-fits-status", applies=is_answer, reads=lambda case: {"possible": case.allowed.possible})
 def code_fits_status(
-    exchange: Exchange, *, catalogue: Mapping[str, ErrorCode], reasons: Collection[Reason]
+    exchange: Exchange, *, catalogue: Mapping[str, ErrorCode], possible: Collection[Reason]
 ) -> Iterator[Claim]:
     """A documented code comes with its documented status."""
     code, status = catalogue.get(exchange.code or ""), exchange.status
     if not _is_refusal(exchange) or code is None or code.source is Source.ASSUMED:
         return
     holds = status in code.statuses
-    if not holds and code.code in _INPUT_CODES and any(status in each.open_statuses for each in reasons):
+    if not holds and code.code in _INPUT_CODES and any(status in each.open_statuses for each in possible):
         return  # such as 413 INVALID_BODY: no source says which status and code a large body gets
     yield Claim(
         holds=holds,
@@ -279,3 +288,62 @@ def no_server_error(exchange: Exchange) -> Iterator[Claim]:
         expected="no 5xx but EXECUTION_FAILED",
         observed=exchange.answer,
     )
+
+
+# --- which cause gets which refusal
+
+
+def refused_alike(exchange: Exchange, *, of_existing: Exchange) -> Iterator[Claim]:
+    """Claim that a refusal is the same whether or not the resource exists.
+
+    Compares status, code and documented members, without the message for people and the names of resources.
+    Nothing is claimed unless both are refusals, other than a 429.
+    """
+    refusals = (of_existing, exchange)
+    if all(each.status is not None and 400 <= each.status < 500 and each.status != 429 for each in refusals):
+        known, unknown = map(_told, refusals)
+        yield Claim(holds=unknown == known, expected=f"{known}, as of one that exists", observed=unknown)
+
+
+def _told(refusal: Exchange) -> str:
+    """Return what a refusal tells programs, with ``*`` for the name of the resource."""
+    members, documented = refusal.members, documented_body(refusal).members
+    told = {name: members[name] for name in documented if name in members and name not in ("error", "code")}
+    text = json.dumps(told, sort_keys=True, ensure_ascii=False)
+    for name in refusal.request.path_values.values():
+        text = text.replace(name, "*")
+    return refusal.answer + (f" with {text}" if told else "")
+
+
+@check("envelope.code-is-constant", needs=(ANY_KEY,))
+def constant_code(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
+    """The same cause gives the same code for every resource."""
+    yield Claim(
+        holds=exchange.code == earlier.code,
+        expected=f"{earlier.code}, as for another resource",
+        observed=exchange.answer,
+        where="/code",
+    )
+
+
+unknown_route = by_rule(reasons.UNKNOWN_ROUTE)
+wrong_method = by_rule(reasons.WRONG_METHOD)
+oversized_body = by_rule(reasons.OVERSIZED)
+unknown_workflow = by_rule(reasons.UNKNOWN_WORKFLOW)
+unknown_schema = by_rule(reasons.UNKNOWN_SCHEMA)
+private_public_schema = by_rule(reasons.PRIVATE_PUBLIC_SCHEMA, PRIVATE_WORKFLOW)
+run_unknown_workflow = by_rule(reasons.RUN_UNKNOWN_WORKFLOW, WORKFLOW_RUNNER)
+run_foreign_workflow = by_rule(reasons.RUN_FOREIGN_WORKFLOW, FOREIGN_WORKFLOW_RUN)
+read_foreign_workflow = by_rule(reasons.READ_FOREIGN_WORKFLOW, FOREIGN_WORKFLOW)
+write_foreign_workflow = by_rule(reasons.WRITE_FOREIGN_WORKFLOW, TWO_AUTHORS)
+unknown_execution = by_rule(reasons.UNKNOWN_EXECUTION)
+foreign_execution = by_rule(reasons.FOREIGN_EXECUTION)
+unknown_model = by_rule(reasons.UNKNOWN_MODEL, MODEL_RUNNER)
+disabled_model = by_rule(reasons.DISABLED_MODEL, runs.DISABLED_MODEL)
+model_above_tier = by_rule(reasons.MODEL_ABOVE_TIER, runs.ENTERPRISE_MODEL)
+model_run_under_business = by_rule(reasons.MODEL_RUN_UNDER_BUSINESS, runs.PRO_MODEL_RUN)
+async_not_supported = by_rule(reasons.ASYNC_NOT_SUPPORTED, runs.UNPOLLED_MODEL)
+too_few_credits = by_rule(reasons.TOO_FEW_CREDITS, runs.BROKE_RUN)
+exhausted_grant = by_rule(reasons.EXHAUSTED_GRANT, runs.EXHAUSTED_RUN)
+provider_failure = by_rule(reasons.PROVIDER_FAILURE, runs.FAILING_RUN)
+over_limit = by_rule(reasons.OVER_LIMIT, FILLABLE_WINDOW)

@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 from run_records import DOCUMENT, exchange
 
-from knouds_harness.judging.rule.allowed import allowed
+from knouds_harness.judging.rule.allowed import allowed, read
 from knouds_harness.judging.rule.asked import AskedRequest, Known, KnownResource
-from knouds_harness.judging.rule.reading import read
 from knouds_harness.judging.rule.reasons import OVER_LIMIT, UNKNOWN_ROUTE
 
 FULL = frozenset({"workflow:read", "workflow:write", "workflow:run", "model:run", "execution:read"})
