@@ -28,20 +28,40 @@ from knouds_sandbox.routing.wire import TRANSPORT
 from knouds_sandbox.seeding import seeded_keys, seeded_webhook_secret
 
 _START_TIMEOUT_S = 10
+_LINGERING_S = 5
 
 
-class _AsHttp10:
-    """A transport that declares HTTP/1.0 in the head of each answer."""
+class _Connection:
+    """A transport that is not closed while the client still sends its request.
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    Closing with data unread resets the connection, which can destroy the answer (RFC 9112, 9.6).
+    """
+
+    def __init__(self, transport: asyncio.Transport, protocol: "EnvelopeProtocol") -> None:
         self._transport = transport
+        self._protocol = protocol
+        self._is_closing = False
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
         is_head = data.startswith(b"HTTP/1.1 ")
-        self._transport.write(b"HTTP/1.0 " + data[9:] if is_head else data)
+        self._transport.write(b"HTTP/" + self._protocol.version + data[8:] if is_head else data)
+
+    def is_closing(self) -> bool:
+        return self._is_closing or self._transport.is_closing()
+
+    def close(self) -> None:
+        if self.is_closing():
+            return
+        self._is_closing = True
+        if self._protocol.has_whole_request:
+            self._transport.close()
+        else:
+            self._transport.write_eof()
+            self._protocol.flow.resume_reading()
+            self._protocol.loop.call_later(_LINGERING_S, self._transport.abort)
 
 
 class EnvelopeProtocol(HttpToolsProtocol):
@@ -50,10 +70,27 @@ class EnvelopeProtocol(HttpToolsProtocol):
     It keeps the names of headers as they were sent, which only faults read.
     """
 
+    version = b"1.1"
+    has_whole_request = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        super().connection_made(_Connection(transport, self))  # type: ignore[arg-type]  # has all that is used of one
+
+    def data_received(self, data: bytes) -> None:
+        """Read data; what comes after the answer is dropped."""
+        if not self.transport.is_closing():
+            super().data_received(data)
+
     def on_message_begin(self) -> None:
         """Begin a request."""
         super().on_message_begin()
+        self.has_whole_request = False
         cast("Scope", self.scope)[TRANSPORT] = self.transport
+
+    def on_message_complete(self) -> None:
+        """End a request."""
+        super().on_message_complete()
+        self.has_whole_request = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Note a header."""
@@ -67,6 +104,7 @@ class EnvelopeProtocol(HttpToolsProtocol):
             "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n"
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
         )
+        self.has_whole_request = False
         self.transport.write(head.encode() + body)
         self.transport.close()
 
@@ -169,8 +207,7 @@ def running_sandbox(
 class Http10Protocol(EnvelopeProtocol):
     """The same, in HTTP/1.0."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-        super().connection_made(_AsHttp10(transport))  # type: ignore[arg-type]  # has all that is used of one
+    version = b"1.0"
 
 
 def make_server(app: ASGIApp, choices: Choices = OWN) -> uvicorn.Server:

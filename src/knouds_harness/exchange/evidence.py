@@ -208,8 +208,9 @@ class Exchange:
         started_at: When sending began, UTC.
         elapsed_ms: Time from then until the last byte, by a monotonic clock.
         failure: Why no complete response came, in words.
-        is_lost: Whether no response came on a connection that had answered before: the server may have
-            closed it just before the request, which is legal. Also True if the request was abandoned.
+        is_lost: Whether no response came on a connection that had answered before, or to a body over 64 KB:
+            the server may have closed it before it had the request, which is legal. Also True if the request
+            was abandoned.
         alteration: How the sent key, ``{{key:altered}}``, was made from a known key.
         is_delivery: Whether it is a webhook delivery, which the target sent and we answered.
     """

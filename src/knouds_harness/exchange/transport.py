@@ -35,7 +35,7 @@ class Deadline(threading.local):
         is_answered: Whether any byte of the response has come.
         is_abandoned: Whether the exchange does not wait for a response.
         is_lost: Whether the exchange failed and the server may have closed the connection just before, or
-            the exchange was abandoned.
+            while a long body was sent, or the exchange was abandoned.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -170,6 +170,8 @@ def _proxy(proxy: Proxy, ssl_context: ssl.SSLContext) -> httpcore.Proxy:
 _NEXT_ADDRESS_AFTER_S = 1.0
 # Many servers close idle connections after 5 s; reuse must not coincide with that.
 _KEEPALIVE_S = 3.0
+_READ_AT_ONCE_BYTES = 64 * 1024
+_CLOSED = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
 
 
 MakeTransport = Callable[[Deadline], httpx.BaseTransport]
@@ -194,7 +196,7 @@ class Transport:
 
     @property
     def is_lost(self) -> bool:
-        """Whether the server may have closed the connection just before the thread's last request."""
+        """Whether the server may have closed the connection before it had the thread's last request."""
         return self._deadline.is_lost
 
     def send(
@@ -234,6 +236,8 @@ class Transport:
             if not isinstance(error, httpx.TimeoutException) and self._deadline.is_reused:
                 self._deadline.is_lost = not self._deadline.is_answered
                 self._is_reuse_unsafe |= self._deadline.is_lost
+            if isinstance(error, _CLOSED) and len(request.content) > _READ_AT_ONCE_BYTES:
+                self._deadline.is_lost = True  # as if refused, and closed, before the whole body came
             failure = describe(
                 error, authority=_authority(request.url), proxy=self._proxy, timeout_s=self._timeout_s
             )

@@ -131,3 +131,14 @@ def test_lost_reused_connection_is_distinguished_from_no_response():
     assert (answered.is_lost, lost.is_lost, unanswered.is_lost) == (False, True, False)
     assert unanswered.failure == "the connection was closed before there was an answer"
     assert ("connection", "close") in [(n.lower(), v) for n, v in unanswered.sent_headers]
+
+
+@pytest.mark.parametrize(("size_bytes", "is_lost"), [(1_000, False), (1_000_000, True)])
+def test_connection_closed_with_a_long_body_unread_is_nobodys_fault(size_bytes, is_lost):
+    def script(_: RawServer, connection: socket.socket) -> None:
+        connection.recv(10)
+
+    with serving(script) as server, Client(target=make_target(server.base_url)) as client:
+        refused = client.send(replace(RUN, body=b" " * size_bytes))
+
+    assert (refused.status, refused.is_lost) == (None, is_lost)

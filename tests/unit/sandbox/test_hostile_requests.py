@@ -1,6 +1,8 @@
 """Any request gets a JSON response, errors have the envelope, and none is a 500."""
 
 import json
+import socket
+from urllib.parse import urlsplit
 
 import pytest
 from hostile_traffic import REQUESTS, exchange, keyed_request, request
@@ -117,6 +119,22 @@ def test_oversized_body_is_refused(ask, assert_refused, is_chunked):
     )
 
     assert_refused(answer, 413, "BODY_TOO_LARGE")
+
+
+@pytest.mark.parametrize("begun", [b"POST /api/workflows HTTP/1.1\r\n", b"nonsense\r\n"])
+@pytest.mark.parametrize("legal", ["own", "own,http=1.0"])
+def test_client_that_still_sends_gets_the_answer_and_no_reset(legal, begun):
+    """A connection that closes with data unread is reset, which can destroy the answer (RFC 9112, 9.6)."""
+    body = b" " * 2_000_000
+    with running_sandbox(legal=legal) as sandbox:
+        address = urlsplit(sandbox.base_url)
+        with socket.create_connection((address.hostname, address.port), timeout=10) as client:
+            client.sendall(begun + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body))
+            answer = b"".join(iter(lambda: client.recv(65536), b""))
+
+            client.sendall(body)
+
+    assert_answered(answer)
 
 
 def test_unknown_route_and_method_have_the_envelope(ask, assert_refused):
