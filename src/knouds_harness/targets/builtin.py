@@ -17,8 +17,6 @@ from knouds_harness.errors import TargetUnreachable, UsageError
 from knouds_harness.locations import SANDBOX
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from knouds_harness.targets.profile import Target
 
 _TOKEN_VARIABLE = "KNOUDS_SANDBOX_SERVED_TOKEN"  # noqa: S105 - a name
@@ -43,11 +41,7 @@ class SandboxOptions(TypedDict, total=False):
 
 @contextmanager
 def open_target(
-    name: str,
-    *,
-    environ: Mapping[str, str] | None = None,
-    search: Sequence[Path] | None = None,
-    **options: Unpack[SandboxOptions],
+    name: str, *, environ: Mapping[str, str] | None = None, **options: Unpack[SandboxOptions]
 ) -> Iterator[Target]:
     """Read a target's profile, as ``load_target`` does; run the built-in sandbox until the context ends.
 
@@ -61,7 +55,7 @@ def open_target(
 
     environ = os.environ if environ is None else environ
     with _served(name, **options) as variables:
-        yield load_target(name, environ={**environ, **variables()}, search=search)
+        yield load_target(name, environ={**environ, **variables()})
 
 
 @contextmanager

@@ -124,13 +124,10 @@ class Target:
         return f"Raise {by}{f' in {self.place}' if by.startswith('limits.') else ''}, or send less."
 
 
-def load_target(
-    name: str, *, environ: Mapping[str, str] | None = None, search: Sequence[Path] | None = None
-) -> Target:
+def load_target(name: str, *, environ: Mapping[str, str] | None = None) -> Target:
     """Read a profile and the secrets that it names.
 
-    ``name`` is that of a profile in one of the folders to search, by default ``./targets``, or the path of a
-    ``.toml`` file.
+    ``name`` is that of a profile in ``./targets``, or the path of a ``.toml`` file.
 
     Raises:
         UnknownName: There is no such profile.
@@ -139,7 +136,7 @@ def load_target(
             target.
         ProfileError: The profile is broken, or a required secret is missing; lists every problem.
     """
-    source = _source(name, search)
+    source = _source(name)
     profile, problems = _read(source)
     secrets = SecretReader(environ=os.environ if environ is None else environ, folder=source.parent)
     base_url, problems_of_address = address_problems(
@@ -212,7 +209,7 @@ def variables_of(name: str) -> frozenset[str]:
     Raises:
         UnknownName, UsageError, ProfileError: As ``load_target``, without a look at secrets.
     """
-    profile, _ = _read(_source(name, None))
+    profile, _ = _read(_source(name))
     return frozenset(_variables_in(asdict(profile)))
 
 
@@ -244,45 +241,41 @@ def load_http(file: Path, *, environ: Mapping[str, str]) -> HttpSettings:
 _NAMED_SO: Final = "--target takes the file of a profile, or the name of one in targets/."
 
 
-def target_names(search: Sequence[Path] | None = None) -> list[str]:
-    return sorted(_profiles(_folders(search)))
+def target_names() -> list[str]:
+    return sorted(_profiles())
 
 
 _BUILT_IN: Final = builtin_targets_path() / f"{SANDBOX}.toml"
 
 
-def _folders(search: Sequence[Path] | None) -> Sequence[Path]:
-    return (Path.cwd() / "targets",) if search is None else search
+def _profiles() -> dict[str, Path]:
+    files = [file for file in Path.cwd().glob("targets/*.toml") if not file.stem.endswith(".example")]
+    return {file.stem: file for file in files} | {SANDBOX: _BUILT_IN}
 
 
-def _profiles(folders: Sequence[Path]) -> dict[str, Path]:
-    files = [file for folder in reversed(folders) for file in folder.glob("*.toml")]
-    return {file.stem: file for file in files if not file.stem.endswith(".example")} | {SANDBOX: _BUILT_IN}
-
-
-def _refuse_reserved_name(folders: Sequence[Path]) -> None:
+def _refuse_reserved_name() -> None:
     """Refuse a file with the name of the built-in target, unless it is the same, as in our own repository."""
-    for file in (folder / _BUILT_IN.name for folder in folders):
-        if file.exists() and not (file.is_file() and file_content(file) == file_content(_BUILT_IN)):
-            raise UsageError(
-                f'{shown_path(file)}: "{SANDBOX}" is the name of the built-in target\n'
-                "  Rename the file to test its server, or remove it."
-            )
+    file = Path.cwd() / "targets" / _BUILT_IN.name
+    if file.exists() and not (file.is_file() and file_content(file) == file_content(_BUILT_IN)):
+        raise UsageError(
+            f'{shown_path(file)}: "{SANDBOX}" is the name of the built-in target\n'
+            "  Rename the file to test its server, or remove it."
+        )
 
 
-def _source(name: str, search: Sequence[Path] | None) -> Path:
+def _source(name: str) -> Path:
     try:
-        return _profile_path(name, _folders(search))
+        return _profile_path(name)
     except OSError as error:
         raise UsageError(f"{name}: {error.strerror}\n  {_NAMED_SO}") from None
 
 
-def _profile_path(name: str, folders: Sequence[Path]) -> Path:
+def _profile_path(name: str) -> Path:
     if name.endswith(".toml") and Path(name).is_file():
         return Path(name)
     if name == SANDBOX:
-        _refuse_reserved_name(folders)
-    profiles = _profiles(folders)
+        _refuse_reserved_name()
+    profiles = _profiles()
     is_folder = Path(name).is_dir() and name not in profiles
     if name.endswith(".toml") or "/" in name or is_folder:
         other = "is not a file" if Path(name).exists() else "there is no such file"

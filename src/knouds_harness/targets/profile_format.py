@@ -98,27 +98,6 @@ _KEEP_IT_OUT = (
     "secret_file, and replace this secret if others have seen the file."
 )
 _MAX_SHOWN = 60
-_KINDS = {
-    "string_type": "a string",
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "finite_number": "a finite number",
-    "bool_type": "true or false",
-    "tuple_type": "a list",
-    "frozen_set_type": "a list",
-    "dict_type": "a table",
-    "dataclass_type": "a table",
-    "path_type": "a string",
-    "date_type": "a date without quotes, such as 2027-01-31",
-    "date_from_datetime_inexact": "a date without a time, such as 2027-01-31",
-}
-_BOUNDS = {
-    "greater_than": "more than {gt:g}",
-    "greater_than_equal": "at least {ge:g}",
-    "less_than": "less than {lt:g}",
-    "less_than_equal": "at most {le:g}",
-}
 
 
 def is_sensitive_name(name: str) -> bool:
@@ -176,29 +155,20 @@ def _shape_problem(details: ErrorDetails, shape: type) -> Problem:
 
 
 def _sentences(details: ErrorDetails, value: str, name: str) -> tuple[str, str]:
-    kind, context = details["type"], details.get("ctx", {})
-    if kind in _KINDS:
-        return f"{value} should be {_KINDS[kind]}", f"Write {_KINDS[kind]} for {name}."
-    if kind in _BOUNDS:
-        bound = _BOUNDS[kind].format(**context)
-        return f"{value} should be {bound}", f"Write a number that is {bound}."
-    match kind:
+    match details["type"]:
         case "missing":
-            sentences = "is missing", f"Add {name} = … there; docs/targets.md has an example."
+            return "is missing", f"Add {name} = … there; docs/targets.md has an example."
         case "literal_error" | "enum":
-            allowed = re.findall(r"'([^']*)'", context["expected"])
+            allowed = re.findall(r"'([^']*)'", details["ctx"]["expected"])
             suggestion = _suggestion(details["input"], allowed)
-            sentences = f"{value} is not one of {', '.join(allowed)}", suggestion or "Write one of them."
-        case "string_too_short":
-            sentences = "is empty", "Fill it in, or remove the line."
-        case "string_pattern_mismatch":
-            sentences = f"{value} is malformed", f"It has to match {context['pattern']}"
+            return f"{value} is not one of {', '.join(allowed)}", suggestion or "Write one of them."
         case "value_error":
-            says, _, remedy = str(context["error"]).partition(": ")
-            sentences = f"{value} is {says}", f"{remedy[:1].upper()}{remedy[1:]}."
-        case _:
-            sentences = f"{value}: {details['msg']}", "docs/profile-reference.md explains every key."
-    return sentences
+            says, _, remedy = str(details["ctx"]["error"]).partition(": ")
+            return f"{value} is {says}", f"{remedy[:1].upper()}{remedy[1:]}."
+    is_quoted = details["type"].endswith("_type") and isinstance(details["input"], str)
+    quotes = "Write it without quotes; " if is_quoted else ""
+    message = details["msg"].removeprefix("Input ").removeprefix("String ")
+    return f"{value} {message}", f"{quotes}docs/profile-reference.md explains every key."
 
 
 def _bad_name(location: Sequence[int | str]) -> Problem:

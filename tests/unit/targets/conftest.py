@@ -13,6 +13,6 @@ def load(tmp_path: Path):
 
     def load(text: str, **environ: str):
         (tmp_path / "staging.toml").write_text(text, encoding="utf-8")
-        return load_target("staging", environ=environ, search=[tmp_path])
+        return load_target(str(tmp_path / "staging.toml"), environ=environ)
 
     return load

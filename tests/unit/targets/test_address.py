@@ -8,7 +8,6 @@ import pytest
 from knouds_harness.commands.init import _hosts_with
 from knouds_harness.errors import GuardStop, UsageError
 from knouds_harness.targets.address import allowed_hosts, entry_of, hosts_file
-from knouds_harness.targets.profile import load_target
 
 ADDRESS = "https://staging.example.com"
 KEY = '[keys.full]\nsecret_env = "STAGING_KEY_FULL"\ncapabilities = []\nuser = "ada"\ntier = "pro"\n'
@@ -26,14 +25,12 @@ def listed(monkeypatch):
 
 
 @pytest.fixture
-def load(tmp_path):
-    def load(url, more=""):
-        (tmp_path / "staging.toml").write_text(f'base_url = "{url}"\nplain_http = true\n{KEY}{more}')
-        return load_target(
-            "staging", environ={"STAGING_KEY_FULL": "knouds_live_0123456789"}, search=[tmp_path]
-        )
+def load_for(load):
+    def load_for(url, more=""):
+        text = f'base_url = "{url}"\nplain_http = true\n{KEY}{more}'
+        return load(text, STAGING_KEY_FULL="knouds_live_0123456789")
 
-    return load
+    return load_for
 
 
 def add_to_file(*entries):
@@ -41,8 +38,8 @@ def add_to_file(*entries):
     hosts_file().write_text("".join(f"{each}\n" for each in entries))
 
 
-def test_without_a_list_every_host_is_allowed(load):
-    assert load("https://anywhere.example.com").base_url
+def test_without_a_list_every_host_is_allowed(load_for):
+    assert load_for("https://anywhere.example.com").base_url
 
 
 @pytest.mark.parametrize(
@@ -57,10 +54,10 @@ def test_without_a_list_every_host_is_allowed(load):
         ("staging.example.com:80", "http://staging.example.com"),
     ],
 )
-def test_listed_host_is_allowed(load, listed, entries, url):
+def test_listed_host_is_allowed(load_for, listed, entries, url):
     listed(entries)
 
-    assert load(url).base_url == url
+    assert load_for(url).base_url == url
 
 
 @pytest.mark.parametrize(
@@ -75,56 +72,55 @@ def test_listed_host_is_allowed(load, listed, entries, url):
         "https://staging.example.com\\\\.evil.com",
     ],
 )
-def test_other_host_is_refused(load, listed, url):
+def test_other_host_is_refused(load_for, listed, url):
     listed("staging.example.com")
 
     with pytest.raises(
         GuardStop, match=r"staging\.toml: base_url: .* is not among the hosts .*KNOUDS_HARNESS_HOSTS"
     ):
-        load(url)
+        load_for(url)
 
 
-def test_other_proxy_is_refused(load, listed):
+def test_other_proxy_is_refused(load_for, listed):
     """With a ``ca_file`` of its own, the profile could let it read the keys."""
     listed("staging.example.com")
 
     with pytest.raises(GuardStop, match=r"http\.proxy: proxy\.example\.com:3128 is not among"):
-        load(ADDRESS, PROXY)
+        load_for(ADDRESS, PROXY)
     listed("staging.example.com proxy.example.com:3128")
-    assert load(ADDRESS, PROXY).http.via
+    assert load_for(ADDRESS, PROXY).http.via
 
 
-def test_empty_list_allows_no_host(load, listed):
+def test_empty_list_allows_no_host(load_for, listed):
     """As a variable of the job that was never set."""
     listed("")
 
     with pytest.raises(GuardStop, match="is not among the hosts"):
-        load(ADDRESS)
+        load_for(ADDRESS)
 
 
-def test_file_of_the_user_lists_hosts(load):
+def test_file_of_the_user_lists_hosts(load_for):
     add_to_file("# ours", "staging.example.com # the cluster", "", "other.example.com:8443")
 
-    assert load(ADDRESS).base_url == ADDRESS
+    assert load_for(ADDRESS).base_url == ADDRESS
     with pytest.raises(GuardStop, match=r"config/knouds-harness/hosts"):
-        load("https://evil.example.com")
+        load_for("https://evil.example.com")
 
 
-def test_variable_counts_before_the_file(load, listed):
+def test_variable_counts_before_the_file(load_for, listed):
     add_to_file("other.example.com")
     listed("staging.example.com")
 
-    assert load(ADDRESS).base_url == ADDRESS
+    assert load_for(ADDRESS).base_url == ADDRESS
     with pytest.raises(GuardStop):
-        load("https://other.example.com")
+        load_for("https://other.example.com")
 
 
-def test_secret_is_not_even_read_for_another_host(tmp_path, listed):
+def test_secret_is_not_even_read_for_another_host(load, listed):
     listed("staging.example.com")
-    (tmp_path / "staging.toml").write_text('base_url = "https://evil.example.com"\n' + KEY)
 
     with pytest.raises(GuardStop):  # not: the variable is not set
-        load_target("staging", environ={}, search=[tmp_path])
+        load('base_url = "https://evil.example.com"\n' + KEY)
 
 
 @pytest.mark.parametrize(
