@@ -35,12 +35,6 @@ KEY_HERE: Final = "{{the key}}"
 """The value of a header of a request in whose place, and under whose name, the key is sent."""
 TRACE_HEADER = "traceparent"  # W3C Trace Context; new for each request
 CONTROL_HEADER = "x-sandbox-token"  # to the control plane, which no check judges
-DEFAULT_HEADERS: Final[Pairs] = (
-    ("user-agent", "knouds-harness"),
-    ("accept", "application/json"),
-    ("accept-encoding", "identity"),  # so that the evidence has the body as it was sent
-)
-"""Sent with each request that does not name them itself."""
 _TOO_DEEP = f"the body is nested too deeply: over {MAX_LEVELS} levels"
 _TOO_MANY = f"the body holds over {MAX_VALUES:,} values"
 _LONG_BYTES = 10_000
@@ -59,14 +53,10 @@ class Request:
     """One request, before the key is added.
 
     Attributes:
-        method: Upper case.
         path: Relative to the target's base URL, with the leading slash, percent-encoded.
         query: Parameters in order, not yet encoded.
         headers: In order, without the key; one with the value ``KEY_HERE`` says where the key goes.
-        body: The bytes to send, or None for no body.
-        operation_id: The operation, if the document has one for this request.
         persona: The persona whose key is sent; None sends no key.
-        path_values: The values of the path's placeholders.
         cost_credits: The most that it may cost.
         is_abandoned: Whether the connection is closed after sending, without waiting for a response.
         is_effectless: Whether it has no effect, whatever the server makes of it, as its resource does not
@@ -116,14 +106,12 @@ class Call:
     """What to send to one operation.
 
     Attributes:
-        path_values: Values by path parameter.
-        query: Names and values, in order.
         json: The body, to be encoded as JSON; ``NO_BODY`` for none.
         raw: The body as bytes, also sent with the content type of JSON; takes precedence over ``json``.
         headers: Sent in addition to the client's own headers.
         cost_credits: The most that the target may charge; 0 if it has to refuse, or the run is free. The
             known price of the resource is reserved anyway, in case the target does not refuse.
-        is_abandoned: Whether the connection is closed after sending, without waiting for a response.
+        is_abandoned: As of ``Request``.
         is_deliberate: Whether its path values are meant to be unknown, or none that the document admits.
     """
 
@@ -140,18 +128,14 @@ class Call:
         """Return the call with some attributes replaced."""
         return replace(self, **changes)
 
-    def encoded_body(self) -> bytes | None:
-        """Return the body as it is sent."""
-        if self.raw is not None or self.json is NO_BODY:
-            return self.raw
-        return json.dumps(self.json).encode()
-
     def request(self, operation: Operation, *, persona: str | None) -> Request:
         """Turn the call into a request to one operation; without a ``persona``, no key is sent.
 
         A body is sent with the content type of JSON, unless the headers name another.
         """
-        body, headers = self.encoded_body(), self.headers
+        body, headers = self.raw, self.headers
+        if body is None and self.json is not NO_BODY:
+            body = json.dumps(self.json).encode()
         if body is not None and all(name.lower() != "content-type" for name, _ in headers):
             headers = (*headers, ("content-type", "application/json"))
         return Request(
@@ -199,8 +183,6 @@ class Exchange:
 
     Attributes:
         id: Unique in its run, in the order of sending: ``x00001``.
-        request: The request.
-        url: The URL as sent.
         sent_headers: All headers as sent, including the key.
         status: The status of the response; None if no complete response came.
         headers: The headers of the response, in order, with repetitions.
@@ -373,6 +355,14 @@ def members_of(value: JSON) -> dict[str, JSON]:
 def objects_in(value: JSON) -> list[dict[str, JSON]]:
     """Return the objects in a list; skip other items, which a server may send."""
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def members_once(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
+    """Return an object; raise ValueError if it has a member twice: parsers differ in which one they take."""
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("a member is there twice")
+    return members
 
 
 def parsed_json(body: bytes) -> tuple[JSON, str | None]:

@@ -9,12 +9,20 @@ from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.effects import Effect, effect_of
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import NotSent
-from knouds_harness.exchange.evidence import JSON, NO_SUCH_MODEL, NO_SUCH_WORKFLOW, Call, Exchange, Request
+from knouds_harness.exchange.evidence import (
+    JSON,
+    NO_SUCH_MODEL,
+    NO_SUCH_WORKFLOW,
+    Call,
+    Exchange,
+    Request,
+    members_once,
+)
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Model, Persona, Workflow
 
 _BEYOND_REASON = 10**12
-_PAIRS: Final = json.JSONDecoder(object_pairs_hook=list)  # json.loads would make one for each response
+_STRICT: Final = json.JSONDecoder(object_pairs_hook=members_once)  # json.loads would make one each time
 
 
 def reported_charge(
@@ -41,12 +49,11 @@ def reported_charge(
 
 
 def _has_doubled_members(content: bytes) -> bool:
-    """Return whether an object has a member twice: parsers differ in which one they take."""
     try:
-        members = _PAIRS.decode(content.decode(json.detect_encoding(content), "surrogatepass"))
+        _STRICT.decode(content.decode(json.detect_encoding(content), "surrogatepass"))
     except (ValueError, RecursionError):
         return True
-    return len({name for name, _ in members}) < len(members)
+    return False
 
 
 def was_run(body: JSON) -> bool:
@@ -99,17 +106,10 @@ def _resource(operation_id: str, name: str, target: Target) -> Workflow | Model 
 def has_inputs(body: bytes | None, inputs: Mapping[str, JSON]) -> bool:
     """Return whether a run has just these inputs, however a server reads its body."""
     try:
-        members = json.loads((body or b"").decode(), object_pairs_hook=_members_once)
+        members = _STRICT.decode((body or b"").decode())
     except (ValueError, RecursionError):
         return False
     return bool(members == {"inputs": inputs})
-
-
-def _members_once(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        raise ValueError("a member is there twice")
-    return members
 
 
 def most_credits(

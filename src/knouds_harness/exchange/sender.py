@@ -1,17 +1,19 @@
 """Turns a request into bytes, and what came into an exchange without secrets."""
 
+from __future__ import annotations
+
 import itertools
 import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
+from typing import Final
 
 import httpx
 
 from knouds_harness.body_bounds import KEPT_BYTES
 from knouds_harness.exchange.evidence import (
-    DEFAULT_HEADERS,
     KEY_HEADER,
     KEY_HERE,
     TRACE_HEADER,
@@ -24,6 +26,13 @@ from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.transport import Transport, http_transport, text_pairs
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.secrets import Secret
+
+DEFAULT_HEADERS: Final[Pairs] = (
+    ("user-agent", "knouds-harness"),
+    ("accept", "application/json"),
+    ("accept-encoding", "identity"),  # so that the evidence has the body as it was sent
+)
+"""Sent with each request that does not name them itself."""
 
 
 class Sender:

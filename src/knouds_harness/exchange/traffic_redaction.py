@@ -9,15 +9,15 @@ import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from http.cookies import CookieError, SimpleCookie
 from typing import Final
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Operation
-from knouds_harness.exchange.evidence import JSON, KEY_HEADER, Exchange, Pairs, Request
+from knouds_harness.exchange.evidence import JSON, KEY_HEADER, Exchange, Pairs, Request, members_once
 from knouds_harness.exchange.har import Recorded
 from knouds_harness.exchange.redaction import HIDDEN, PLACEHOLDER, Redactor
 from knouds_harness.targets.secrets import Secret
@@ -146,14 +146,14 @@ class TrafficRedactor:
 
     def _body(self, data: bytes, *, is_request: bool) -> bytes:
         try:
-            document, has_twins = _parsed(data.decode())
+            document = json.loads(data.decode(), object_pairs_hook=members_once)
         except ValueError:
             if is_request:
                 return HIDDEN.encode()  # requests are not judged, so nothing is lost
             text = self.text(data.decode("utf-8", "surrogateescape"))
-            return _MEMBER.sub(_without_value, text).encode("utf-8", "surrogateescape")
+            return _without_values(text).encode("utf-8", "surrogateescape")
         clean = self._walked(document)
-        return data if clean == document and not has_twins else json.dumps(clean).encode()
+        return data if clean == document else json.dumps(clean).encode()
 
     def _walked(self, value: JSON, *, is_secret: bool = False) -> JSON:
         if isinstance(value, str):
@@ -168,33 +168,25 @@ class TrafficRedactor:
         return value
 
     def _text_or_json(self, text: str) -> str:
-        document, has_twins = _json_in(text)
+        if not _is_like_json(text):
+            return self.text(text)
+        try:
+            document = json.loads(text, object_pairs_hook=members_once)
+        except ValueError:
+            return _without_values(self.text(text))
         clean = self._walked(document)
-        return self.text(text if clean == document and not has_twins else json.dumps(clean))
+        return self.text(text if clean == document else json.dumps(clean))
 
 
-def _parsed(text: str) -> tuple[JSON, bool]:
-    """Parse JSON; also return whether an object has a member twice, because the first value is lost."""
-    twins: list[bool] = []
-
-    def as_dict(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
-        members = dict(pairs)
-        twins.append(len(members) < len(pairs))
-        return members
-
-    return json.loads(text, object_pairs_hook=as_dict), any(twins)
+def _is_like_json(text: str) -> bool:
+    return text.lstrip()[:1] in ("{", "[")
 
 
-def _json_in(text: str) -> tuple[JSON, bool]:
-    """Parse a text that is a JSON object or array, as ``_parsed`` does; None for any other text."""
-    try:
-        return _parsed(text) if text.lstrip()[:1] in ("{", "[") else (None, False)
-    except ValueError:
-        return None, False
-
-
-def _without_value(found: re.Match[str]) -> str:
-    return f"{found[1]}{found[2]}{HIDDEN}" if is_secret_name(found[1]) else found[0]
+def _without_values(text: str) -> str:
+    """Hide what follows a name of a secret in text that is no JSON, or has a member twice."""
+    return _MEMBER.sub(
+        lambda found: f"{found[1]}{found[2]}{HIDDEN}" if is_secret_name(found[1]) else found[0], text
+    )
 
 
 def secrets_in(exchange: Exchange) -> Iterator[str]:
@@ -207,36 +199,27 @@ def secrets_in(exchange: Exchange) -> Iterator[str]:
             yield value
     for name, value in (*exchange.sent_headers, *exchange.headers):
         if name.lower() in ("cookie", "set-cookie"):
-            yield from filter(_is_like_a_token, _cookie_values(value))
+            values = (part.partition("=")[2].strip('" ') for part in re.split("[;\\n]", value))
+            yield from filter(_is_like_a_token, values)
         elif name.lower() != KEY_HEADER and is_secret_name(name):
             yield value.rpartition(" ")[2]
     for body in (exchange.request.body, exchange.body):
-        try:
-            yield from _secret_members(json.loads((body or b"").decode()))
-        except (ValueError, RecursionError):
-            continue
+        yield from _secret_members((body or b"").decode("utf-8", "replace"))
 
 
 def _secret_members(value: JSON, *, is_secret: bool = False) -> Iterator[str]:
     if isinstance(value, str):
         if is_secret:
             yield value
-        else:
-            yield from _secret_members(_json_in(value)[0])
+        elif _is_like_json(value):
+            with suppress(ValueError, RecursionError):
+                yield from _secret_members(json.loads(value))
     elif isinstance(value, list):
         for item in value:
             yield from _secret_members(item, is_secret=is_secret)
     elif isinstance(value, dict):
         for name, item in value.items():
             yield from _secret_members(item, is_secret=is_secret or is_secret_name(name))
-
-
-def _cookie_values(header: str) -> Iterator[str]:
-    for line in header.split("\n"):
-        try:
-            yield from (morsel.value for morsel in SimpleCookie(line).values())
-        except CookieError:
-            yield from (part.partition("=")[2].strip() for part in line.split(";"))
 
 
 def _is_like_a_token(value: str) -> bool:

@@ -5,7 +5,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
-from knouds_harness.exchange.evidence import DEFAULT_HEADERS, KEY_HEADER, KEY_HERE, Pairs, Request
+from knouds_harness.exchange.evidence import KEY_HEADER, KEY_HERE, Pairs, Request
+from knouds_harness.exchange.sender import DEFAULT_HEADERS
 
 _Change = Callable[[Pairs], Pairs]
 _AT_A_TIME: Final = 3
