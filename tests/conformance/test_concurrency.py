@@ -246,8 +246,9 @@ def test_runs_on_the_last_credits(tester):
 def runs_on_few_credits(target):
     """What the account of the profile with few credits can pay for, as far as the profile knows prices."""
     found = LAST_CREDITS.find(target)
-    price = found.resource.cost_credits if found else None
-    return once(LAST_CREDITS)(target) * (int(found.credits / price) if found and price else AT_ONCE)
+    price, funds = (found.resource.cost_credits, found.key.credits) if found else (None, "none")
+    times = int(funds / price) if price and isinstance(funds, float) else AT_ONCE
+    return once(LAST_CREDITS)(target) * times
 
 
 @pytest.mark.spends.with_args(runs_on_few_credits)
@@ -255,7 +256,8 @@ def runs_on_few_credits(target):
 @pytest.mark.proves(concurrency.no_overspending, envelopes.too_few_credits)
 def test_runs_of_a_key_on_its_last_credits(tester, test_data):
     """Runs at once of the account whose profile says how many credits it has do not spend more than these."""
-    persona, resource, had_credits = tester.need(LAST_CREDITS)
+    persona, resource = tester.need(LAST_CREDITS)
+    had_credits = persona.credits
     price = tester.price(resource)
     if not 0 < price <= had_credits:
         raise Untested(

@@ -124,7 +124,10 @@ class KnownPlaces:
                     place.required.update(part.get("required", ()))
                 if "items" in part:
                     items.append(part["items"])
-                _take_values(place, part)
+                if part.get("x-drift") is False:
+                    place.is_free = True
+                elif str(part.get("description", "")).startswith("Open set:"):
+                    place.listed = frozenset(part["examples"])
         inside = within | followed
         place.members = {name: self._place(parts, inside) for name, parts in members.items()}
         place.items = self._place(items, inside) if items else None
@@ -159,10 +162,3 @@ def named_form(value: str) -> str:
     """Return a value as open sets list it: ``*`` replaces the resource of a bound capability."""
     bound = _BOUND.fullmatch(value)
     return f"{bound[1]}:*:{bound[2]}" if bound else value
-
-
-def _take_values(place: KnownPlace, part: Mapping[str, Any]) -> None:
-    if part.get("x-drift") is False:
-        place.is_free = True
-    elif str(part.get("description", "")).startswith("Open set:"):
-        place.listed = frozenset(part["examples"])

@@ -181,7 +181,7 @@ class Client:
         with self.while_waiting():
             reserved = self.guard.admit(is_run=is_run, cost_credits=request.cost_credits, what=what)
             try:
-                with self.guard.slot():
+                with self.guard.slots:
                     exchange = self._sender.send(request, key)
             except BaseException:  # it may have been sent
                 self.guard.budget.settle(reserved, None, what=what)

@@ -238,27 +238,22 @@ class Redactor:
         return value if clean == kept else clean
 
     def pairs(self, pairs: Pairs, altered_key: bytes | None = None) -> Pairs:
-        """Redact names and values of headers or query parameters; return the same object if unchanged."""
-        clean = tuple(
+        """Redact names and values of headers or query parameters."""
+        return tuple(
             [(self.text(name, altered_key), self._value(name, value, altered_key)) for name, value in pairs]
         )
-        return pairs if clean == pairs else clean
 
     def request(self, request: Request, altered_key: bytes | None = None) -> Request:
         """Redact a request; return the same object if it holds no secret."""
-        changed: dict[str, Any] = {}
-        if (path := self.text(request.path, altered_key)) != request.path:
-            changed["path"] = path
-        for name in ("query", "headers"):
-            pairs = getattr(request, name)
-            if pairs and (clean := self.pairs(pairs, altered_key)) != pairs:
-                changed[name] = clean
-        if request.body and (body := self.content(request.body, altered_key)) != request.body:
-            changed["body"] = body
-        values = {name: self.text(value, altered_key) for name, value in request.path_values.items()}
-        if values != request.path_values:
-            changed["path_values"] = values
-        return replace(request, **changed) if changed else request
+        clean = replace(
+            request,
+            path=self.text(request.path, altered_key),
+            path_values={name: self.text(value, altered_key) for name, value in request.path_values.items()},
+            query=self.pairs(request.query, altered_key),
+            headers=self.pairs(request.headers, altered_key),
+            body=request.body and self.content(request.body, altered_key),
+        )
+        return request if clean == request else clean
 
     def exchange(
         self, exchange: Exchange, altered_key: bytes | None = None, *, is_cut: bool = False

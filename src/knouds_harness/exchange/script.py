@@ -13,15 +13,13 @@ from knouds_harness.exchange.creation_record import SentName
 from knouds_harness.exchange.curl import ShellNames, command, shell_variable
 from knouds_harness.exchange.evidence import Exchange
 
-KEY_MEMBER: Final = "secret"
 _VARIABLE_BY_MEMBER: Final = {"slug": "slug", "executionId": "execution", "pollUrl": "poll_url"}
-_VARIABLE_BY_CONTROL_MEMBER: Final = {"account": "account", KEY_MEMBER: "key"}
+_VARIABLE_BY_CONTROL_MEMBER: Final = {"account": "account", "secret": "key"}
 _LONGEST_PAUSE_S: Final = 10.0
 _CHANGES_BY_ITSELF: Final = frozenset({"getExecution", "cancelExecution", "listUsage", "listUsageModels"})
 _MOST_AT_ONCE: Final = 16
 _FEWEST_REPEATED: Final = 4
 _VARIABLE: Final = re.compile(r"\$\{(\w+)\}")
-_PRINTABLE: Final = {chr(code) for code in range(0x20, 0x7F)}
 _SHORTEST_PAUSE_S: Final = 0.05
 _WITH_TIME: Final = ("-w", r"'\n(%{time_total} s)\n'")
 AT_ONCE: Final = "Some requests are sent at the same time: what depends on their order shows only sometimes."
@@ -161,7 +159,7 @@ class _Writer:
             yield f"{each.variable}=$(given {each.member} {each.occurrence})"
             if is_sure:  # of concurrent requests, another may succeed
                 yield f': "${{{each.variable}:?the answer has no {each.member}}}"'
-            if each.member == KEY_MEMBER:
+            if each.member == "secret":
                 self.names = self.names.having(each.value.strip("{}"), each.variable)
         self.known += given
 
@@ -246,7 +244,7 @@ def _said(number: int, step: Exchange) -> str:
 
 def _plain(text: str) -> str:
     """Return text of a server or profile as a single line that is safe in a comment."""
-    return "".join(char if char in _PRINTABLE else "?" for char in " ".join(text.split()))
+    return re.sub("[^ -~]", "?", " ".join(text.split()))
 
 
 def given_by(step: Exchange, known: Sequence[ResponseValue] = ()) -> list[ResponseValue]:

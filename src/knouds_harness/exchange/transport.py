@@ -134,32 +134,6 @@ class _Backend(httpcore.SyncBackend):
         return sorted(addresses, key=lambda address: address != self._answering.get(host))
 
 
-class DeadlineTransport(httpx.HTTPTransport):
-    """HTTP/1.1 with keep-alive and no retries; each exchange must keep the deadline of its thread."""
-
-    def __init__(
-        self,
-        *,
-        deadline: Deadline,
-        ssl_context: ssl.SSLContext,
-        limits: httpx.Limits,
-        proxy: Proxy | None = None,
-    ) -> None:
-        super().__init__(verify=ssl_context)
-        # Replacing the pool is the only way to give the library another network backend.
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=ssl_context,
-            proxy=_proxy(proxy, ssl_context) if proxy else None,
-            max_connections=limits.max_connections,
-            max_keepalive_connections=limits.max_keepalive_connections,
-            keepalive_expiry=limits.keepalive_expiry,
-            http1=True,
-            http2=False,
-            retries=0,
-            network_backend=_Backend(deadline),
-        )
-
-
 def _proxy(proxy: Proxy, ssl_context: ssl.SSLContext) -> httpcore.Proxy:
     auth = (proxy.user, proxy.password.reveal() if proxy.password else "") if proxy.user else None
     return httpcore.Proxy(
@@ -174,14 +148,16 @@ _READ_AT_ONCE_BYTES = 64 * 1024
 _CLOSED = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
 
 
-MakeTransport = Callable[[Deadline], httpx.BaseTransport]
-
-
 class Transport:
     """A transport that limits the size of a response, and the time that it may take."""
 
     def __init__(
-        self, make_transport: MakeTransport, *, timeout_s: float, clock: Callable[[], float], proxy: str = ""
+        self,
+        make_transport: Callable[[Deadline], httpx.BaseTransport],
+        *,
+        timeout_s: float,
+        clock: Callable[[], float],
+        proxy: str = "",
     ) -> None:
         self._deadline = Deadline(clock)
         self._transport = make_transport(self._deadline)
@@ -256,10 +232,18 @@ def http_transport(
     verified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if is_plain else _trusting_context()
     if not is_plain:
         http.configure(verified)
-    limits = httpx.Limits(
-        max_connections=concurrency, max_keepalive_connections=concurrency, keepalive_expiry=_KEEPALIVE_S
+    transport = httpx.HTTPTransport(verify=verified)
+    # Replacing the pool is the only way to give the library another network backend.
+    transport._pool = httpcore.ConnectionPool(  # noqa: SLF001
+        ssl_context=verified,
+        proxy=_proxy(http.via, verified) if http.via else None,
+        max_connections=concurrency,
+        max_keepalive_connections=concurrency,
+        keepalive_expiry=_KEEPALIVE_S,
+        retries=0,
+        network_backend=_Backend(deadline),
     )
-    return DeadlineTransport(deadline=deadline, ssl_context=verified, limits=limits, proxy=http.via)
+    return transport
 
 
 def _trusting_context() -> ssl.SSLContext:

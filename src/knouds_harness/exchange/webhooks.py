@@ -148,9 +148,6 @@ def payload_of(body: bytes | None) -> JSON:
     return parsed_json(body or b"")[0]
 
 
-IsToRefuse = Callable[[Delivery], bool]
-
-
 class Receiver:
     """Receives deliveries in threads until its context ends.
 
@@ -164,7 +161,8 @@ class Receiver:
         self.dropped = 0
         self._deliveries: list[Delivery] = []
         self._kept_bytes = 0
-        self._is_to_refuse: IsToRefuse = _nothing
+        self._is_to_refuse: Callable[[Delivery], bool] | None = None
+        self._refused: set[tuple[str, str | None]] = set()
         self._came = 0
         self._host = host
         self._server = _bound(host, port, _handler(self._take))
@@ -189,21 +187,13 @@ class Receiver:
 
     def refuse_first(self, is_meant: Callable[[Delivery], bool]) -> None:
         """Refuse the first delivery of each execution, if ``is_meant`` selects it; accept later attempts."""
-        refused: set[tuple[str, str | None]] = set()
-
-        def is_to_refuse(delivery: Delivery) -> bool:
-            mark = (delivery.path, delivery.execution_id)
-            if not is_meant(delivery) or mark in refused:
-                return False
-            refused.add(mark)
-            return True
-
         with self._arrived:
-            self._is_to_refuse = is_to_refuse
+            self._is_to_refuse = is_meant
+            self._refused.clear()
 
     def take_all(self) -> None:
         with self._arrived:
-            self._is_to_refuse = _nothing
+            self._is_to_refuse = None
 
     @property
     def deliveries(self) -> list[Delivery]:
@@ -225,7 +215,9 @@ class Receiver:
                 received_at=datetime.fromtimestamp(time.time(), UTC),
                 status=_TAKEN,
             )
-            if self._is_to_refuse(delivery):
+            attempted = (path, delivery.execution_id)
+            if self._is_to_refuse and self._is_to_refuse(delivery) and attempted not in self._refused:
+                self._refused.add(attempted)
                 delivery = replace(delivery, status=_REFUSED)
             self._deliveries.append(delivery)
             self._kept_bytes += delivery.size_bytes
@@ -236,10 +228,6 @@ class Receiver:
                 self.dropped += 1
             self._arrived.notify_all()
             return delivery.status
-
-
-def _nothing(_: Delivery) -> bool:
-    return False
 
 
 def _bound(host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:

@@ -3,10 +3,8 @@
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 
 from knouds_harness.contract.effects import Effect
-from knouds_harness.contract.operations import Action
 from knouds_harness.errors import GuardStop, NotSent
 from knouds_harness.targets.address import host_of, is_loopback, is_production_host
 from knouds_harness.targets.budget import Budget
@@ -29,15 +27,6 @@ def check_production(target: Target, *, yes_production: bool) -> None:
         )
 
 
-def check_action(target: Target, action: Action, *, what: str) -> None:
-    """Refuse an action that the profile does not allow."""
-    if action not in target.limits.allow:
-        raise GuardStop(
-            f'{what}: the profile does not allow "{action}"\n'
-            f'  Add "{action}" to limits.allow in {target.place} if you intend that.'
-        )
-
-
 def check_effect(target: Target, effect: Effect, *, is_deliberate: bool, what: str) -> None:
     """Refuse a request that may do what the profile does not allow, or what is unknown.
 
@@ -50,8 +39,11 @@ def check_effect(target: Target, effect: Effect, *, is_deliberate: bool, what: s
         raise NotSent(f"{what}: its headers may send it elsewhere, or hide a second request in its body")
     if not (effect.is_documented or is_deliberate):
         raise NotSent(f"{what}: not exactly a request of the document, so a server may take it for any other")
-    for action in sorted(effect.actions):
-        check_action(target, action, what=what)
+    for action in sorted(effect.actions - target.limits.allow):
+        raise GuardStop(
+            f'{what}: the profile does not allow "{action}"\n'
+            f'  Add "{action}" to limits.allow in {target.place} if you intend that.'
+        )
 
 
 def check_load(target: Target, *, starts_per_s: float, in_flight: int, yes: bool) -> None:
@@ -142,7 +134,8 @@ class Guard:
         self._credits_remedy = target.credits_remedy
         self._host = host_of(target.base_url)
         self._pacer = Pacer(target.limits.requests_per_s, sleep=sleep)
-        self._slots = threading.BoundedSemaphore(target.limits.concurrency)
+        self.slots = threading.BoundedSemaphore(target.limits.concurrency)
+        """Held while a request is in flight."""
         self.budget = Budget(target.limits.credits, is_shared=True)
 
     def check(self, effect: Effect, *, is_deliberate: bool, host: str, what: str) -> None:
@@ -178,6 +171,3 @@ class Guard:
             self.budget.settle(reserved, 0.0)
             raise
         return reserved
-
-    def slot(self) -> AbstractContextManager[bool]:
-        return self._slots

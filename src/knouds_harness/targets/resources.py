@@ -46,14 +46,10 @@ class Persona(SecretSource):
     """One API key, with what the profile says about it and its account: ``[keys.NAME]``.
 
     Attributes:
-        user: The account's name in this profile; personas of one account share it.
-        role: ``admin`` bypasses tier gates and rate limits.
         credits: How a paid run ends: charged (``enough``), refused (``none``, or ``exhausted`` for a used-up
             trial grant), or free of charge (``granted``, with an active trial grant). A number if the account
             has only that many credits.
         webhook_secret: Signs the key's deliveries; ``NO_SECRET`` if the secret of ``[webhook]`` does.
-
-    Source: docs, authentication, capabilities and tiers.
     """
 
     name: Annotated[str, NOT_IN_FILE, Field(default="")]
@@ -88,10 +84,6 @@ class Workflow:
     """One workflow on the target: ``[workflows.SLUG]``.
 
     Attributes:
-        owner: The account that owns it, named like ``user`` of the personas.
-        has_generator: Whether it has a generator node; without one, its estimated cost is null.
-        has_request_input: Whether it has a Request Input node; without one, its schema has no fields.
-        image_count_input: The input that sets the number of images, if each image is charged.
         cost_credits: The most one run costs; None to ask the server for its estimate.
     """
 
@@ -126,11 +118,7 @@ class Model:
     """One model on the target: ``[models.NAME]``.
 
     Attributes:
-        disabled: Whether it answers 404 ``MODEL_NOT_FOUND``.
-        needs_tier: The tier that an account needs; a lower one gets 403 ``MODEL_TIER_REQUIRED``.
         cost_credits: The most one run with these inputs costs; if None (unknown), the model is never run.
-
-    Source: docs, models.
     """
 
     name: Annotated[str, NOT_IN_FILE, Field(default="")]
@@ -152,12 +140,7 @@ class Model:
 
 @dataclass(frozen=True, kw_only=True)
 class Webhook(SecretSource):
-    """Where the deliveries of this target arrive, and the secret that signs them: ``[webhook]``.
-
-    Attributes:
-        listen: Host and port on this machine, if a tunnel or proxy forwards deliveries from ``url`` to it.
-        deadline_s: Seconds to wait for a delivery, or for the next attempt of a refused one.
-    """
+    """Where the deliveries of this target arrive, and the secret that signs them: ``[webhook]``."""
 
     url: Text
     secret: SecretValue
@@ -177,11 +160,7 @@ class Webhook(SecretSource):
 
 @dataclass(frozen=True, kw_only=True)
 class Control(SecretSource):
-    """The control plane, which mints keys and moves the clock: ``[control]``; only the sandbox has one.
-
-    Attributes:
-        secret: Sent as ``x-sandbox-token``.
-    """
+    """The control plane, which mints keys and moves the clock: ``[control]``; only the sandbox has one."""
 
     secret: SecretValue
     path: Annotated[str, StringConstraints(pattern=r"^/[\w/-]*\w$")] = "/__sandbox__"
@@ -192,12 +171,6 @@ class Limits:
     """The limits that the guards enforce: ``[limits]``.
 
     Attributes:
-        credits: The most that all runs of one session may cost together; 0 forbids paid runs.
-        requests_per_s: The most requests started per second, evenly spaced; None for no limit.
-        concurrency: The most requests in flight at once; in a load run, over all workers.
-        timeout_s: Seconds that one exchange may take, including connecting.
-        allow: The kinds of action that may be sent.
-        settle_s: Seconds until a charge shows in usage, at most; 0 if it is there at once.
         fill_rate_windows: Whether tests may fill rate-limit windows in real time; None fills them only if the
             runs cost nothing.
         credits_by: What set the credits, for messages: the key of the profile, or an option.
@@ -226,13 +199,7 @@ class Waiver:
     A waiver names a fingerprint, a fact, or a check with an operation; status and code narrow it further.
 
     Attributes:
-        reason: Why the finding is accepted, for readers of the report.
         expires: The last day on which it holds; after that, its findings fail the run again.
-        fingerprint: Fingerprint of one finding.
-        fact: The fact that does not hold.
-        check: The check that found it.
-        operation: The operationId of the exchange.
-        status: The HTTP status of the response.
         code: The ``code`` of the response; an empty string for a response without one.
     """
 

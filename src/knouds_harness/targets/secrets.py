@@ -51,11 +51,7 @@ SecretValue = Annotated[InstanceOf[Secret], NOT_IN_FILE, Field(default=NO_SECRET
 
 @dataclass(frozen=True, kw_only=True)
 class SecretSource:
-    """Where a secret is stored, which is never the profile itself.
-
-    Attributes:
-        secret_file: Path, relative to the profile's folder.
-    """
+    """Where a secret is stored, which is never the profile itself; a file is relative to its folder."""
 
     secret_env: Text | None = None
     secret_file: Text | None = None
@@ -68,11 +64,7 @@ _MOST_BYTES = 4096
 
 @dataclass(frozen=True)
 class Form:
-    """The format of a secret.
-
-    Attributes:
-        if_absent: What the user can do if it is missing, with ``{where}`` for its place.
-    """
+    """The format of a secret, and what the user can do if one is missing ``{where}``."""
 
     pattern: re.Pattern[str]
     says: str

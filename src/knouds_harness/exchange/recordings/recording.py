@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -165,14 +165,7 @@ def as_content(recording: Recording) -> dict[str, Any]:
         "story": recording.story,
         "facts": list(recording.facts),
         "checks": list(recording.checks),
-        "origin": {
-            "target": origin.target,
-            "server": origin.server,
-            "recorded_at": origin.recorded_at.isoformat(),
-            "contract_version": origin.contract_version,
-            "tool_version": origin.tool_version,
-            "seed": origin.seed,
-        },
+        "origin": {**asdict(origin), "recorded_at": origin.recorded_at.isoformat()},
         "request": {
             "method": request.method,
             "path": request.path,

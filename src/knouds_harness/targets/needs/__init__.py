@@ -62,14 +62,6 @@ class KeyAndResource(NamedTuple, Generic[R_co]):
     resource: R_co
 
 
-class OnLastCredits(NamedTuple):
-    """A key of an account with a known number of credits, and what it may run."""
-
-    key: Persona
-    resource: Workflow | Model
-    credits: float
-
-
 class TwoKeys(NamedTuple):
     """Two keys to compare, of two accounts or of one."""
 

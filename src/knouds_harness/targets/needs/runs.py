@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
-from knouds_harness.targets.needs import MAY_RUN, KeyAndResource, Need, OnLastCredits, permissions
+from knouds_harness.targets.needs import MAY_RUN, KeyAndResource, Need, permissions
 from knouds_harness.targets.needs.keys import (
     PRO_MODEL_KEY,
     key_of,
@@ -168,16 +168,16 @@ def affordable(target: Target, key: Persona, resources: Iterable[R]) -> Iterator
     return (each for each in resources if may_run(key, each) and has_known_cost(target, each))
 
 
-def _runs_on_last_credits(target: Target) -> Iterator[OnLastCredits]:
+def _runs_on_last_credits(target: Target) -> Iterator[KeyAndResource[Workflow | Model]]:
     for key in usable_keys(target):
         if isinstance(key.credits, str) or key.role == "admin":
             continue
         for resource in affordable(target, key, resources_of(target, models_first=True)):
             if is_paid(resource) and (resource.cost_credits or 0) <= key.credits:
-                yield OnLastCredits(key, resource, key.credits)
+                yield KeyAndResource(key, resource)
 
 
-LAST_CREDITS: Need[OnLastCredits] = Need(
+LAST_CREDITS: Runs = Need(
     says="a key with credits = a number, which holds workflow:run or model:run, for a workflow or model "
     "with cost_credits",
     fitting=_runs_on_last_credits,
