@@ -25,7 +25,8 @@ from knouds_harness.runs.operation_load import (
 
 _TIMES: Final = ("mean_ms", *map(percentile_measure, RECORDED_PERCENTS), "max_ms")
 _COUNTS: Final = ("count", "per_s")
-_OTHERS: Final = ("error_rate", "throttled_rate", "requests_per_s", *_COUNTS)
+_LEAST: Final = ("requests_per_s", "throughput_per_s")
+_OTHERS: Final = ("error_rate", "throttled_rate", *_LEAST, *_COUNTS)
 _WRITTEN: Final = re.compile(
     r"(?:(?P<operation>\S.*?)\s+)?(?P<measure>\S+?)\s*(?P<sign><=?|>=?)\s*(?P<number>[\d.eE+-]+)\s*(?P<unit>ms|s|%|/s|)"
 )
@@ -50,8 +51,9 @@ class Objective:
             each operation sent that matches.
         measure: ``mean_ms``, ``p95_ms`` and other percentiles, and ``max_ms`` of response times, of service
             times with ``service_`` before them; ``error_rate`` and ``throttled_rate``, from 0 to 1;
-            ``requests_per_s``; ``count`` and ``per_s`` of a counter, a time or requests.
-        bound: At most this; ``at_least`` and for ``requests_per_s`` at least.
+            ``requests_per_s`` that were due and ``throughput_per_s`` that ended; ``count`` and ``per_s`` of a
+            counter, a time or requests.
+        bound: At most this; ``at_least`` and for requests and throughput at least.
     """
 
     operation: str
@@ -132,7 +134,7 @@ def parse_bounds(texts: Sequence[str]) -> tuple[Objective, ...]:
     """Parse what ends a run, as objectives; older commands have ``measure=bound`` for every operation."""
     older = [_OLDER_BOUND.fullmatch(text) for text in texts]
     return parse_objectives(
-        f"* {found[1]} {'>' if found[1] == 'requests_per_s' else '<'} {found[2]}" if found else text
+        f"* {found[1]} {'>' if found[1] in _LEAST else '<'} {found[2]}" if found else text
         for text, found in zip(texts, older, strict=True)
     )
 
@@ -182,7 +184,7 @@ def _parsed(text: str) -> Objective:
 
 def is_least(objective: Objective | JudgedObjective) -> bool:
     """Whether the bound is the least that is wanted, and not the most."""
-    return objective.at_least or objective.measure == "requests_per_s"
+    return objective.at_least or objective.measure in _LEAST
 
 
 def describe(objective: JudgedObjective) -> str:
@@ -352,7 +354,7 @@ def observed(measure: str, load: OperationLoad | CustomMetric) -> float | None:
             return load.requests
         case "error_rate" | "throttled_rate":
             return getattr(load, measure) if load.requests else None
-        case "requests_per_s":
-            return load.per_s
+        case "requests_per_s" | "throughput_per_s":
+            return load.per_s if measure == "requests_per_s" else load.throughput_per_s
     times = load.service if measure.startswith("service_") else load.response
     return time_ms(times, measure.removeprefix("service_"))

@@ -1,5 +1,6 @@
 """What a load run measured: the shape of ``load.json``, beside ``run.json`` in the folder of the run."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -125,7 +126,7 @@ class JudgedObjective:
     """An objective and its result.
 
     Attributes:
-        bound: At most this; ``at_least`` and for ``requests_per_s`` at least.
+        bound: At most this; ``at_least`` and for requests and throughput at least.
         observed: The figure; None if nothing was measured, which misses the objective.
         doubt: Why a miss may be the generator's and not the target's, in a sentence; empty if it cannot be.
         ended_run: Whether the miss ended the run early: a bound of ``--abort-on``, judged over ten seconds.
@@ -218,10 +219,12 @@ def together(
     name: str, loads: Sequence[OperationLoad], response: Times, *, model: str = "open"
 ) -> OperationLoad:
     """Add up operations; ``response`` are the times of their requests that are ok."""
+    throughputs_per_s = [each.throughput_per_s for each in loads if each.throughput_per_s is not None]
     return OperationLoad(
         operation=name,
         requests=sum(each.requests for each in loads),
         per_s=sum(each.per_s for each in loads),
+        throughput_per_s=sum(throughputs_per_s) if len(throughputs_per_s) == len(loads) else None,
         by_status={status: sum(each.by_status[status] for each in loads) for status in STATUSES},
         errors=(),
         response=response,
@@ -250,6 +253,34 @@ def totals_of(
         for label, times in overall_by_label.items()
     )
     return (*by_label, together(ALL_OPERATIONS, operations, overall, model=model))
+
+
+_LEAST_LAG: Final = 0.01
+
+
+def lags(load: OperationLoad) -> bool:
+    """Whether answers came less often than requests were due, by more than a hundredth."""
+    return load.throughput_per_s is not None and load.throughput_per_s < (1 - _LEAST_LAG) * load.per_s
+
+
+def backlog_of(total: OperationLoad, *, warm_up_s: float) -> int:
+    """Return how many more requests waited for their answers at the end; 0 if the target kept up.
+
+    Requests that are in flight at any moment, as many as are due in the time of an answer, do not count.
+    """
+    mean_s = (total.response.mean_ms or 0.0) / 1e3
+    if not mean_s or not lags(total):
+        return 0
+    grown = total.requests * (1 - (total.throughput_per_s or 0.0) / total.per_s)
+    at_first = total.per_s * max(0.0, mean_s - warm_up_s)
+    by_chance = 4 * math.sqrt(total.per_s * mean_s)
+    return round(grown) if grown > 1.5 * at_first + by_chance else 0
+
+
+def describe_backlog(total: OperationLoad, backlog: int) -> str:
+    """Say that the target did not keep up, as reports and the reason why tasks were not sent do."""
+    rates = f"{total.throughput_per_s:,.1f}/s of {total.per_s:,.1f}/s due"
+    return f"Answers came at {rates}: the backlog grew by {backlog:,} requests."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -309,6 +340,7 @@ class LoadResults:
         answers: Responses that came, warm-up included; 0 in older records.
         verified_answers: Those that were judged; every other success had members that were judged before.
         begun_unix_s: When load began; None in older records, and if it never did.
+        lasted_s: How long it lasted: less than the plan's duration if it ended early; None in older records.
         task_errors: The most frequent first, warm-up included; older records count them as an operation.
         custom_metrics: Counters and times of the scenario's own.
         stages: Those of a plan with several.
@@ -338,6 +370,7 @@ class LoadResults:
     answers: Count = 0
     verified_answers: Count = 0
     begun_unix_s: float | None = None
+    lasted_s: Amount | None = None
     windows: tuple[LimitWindow, ...] = ()
     overall: Times | None = None
     overall_by_label: Mapping[str, Times] = field(default_factory=dict)
@@ -362,6 +395,11 @@ class LoadResults:
         """The operations of each label together, such as those of a scenario, then all."""
         overall = self.overall or NO_TIMES
         return totals_of(self.operations, overall, self.overall_by_label, model=self.plan.model)
+
+    @property
+    def backlog(self) -> int:
+        """How many requests more waited for an answer at the end, as the target did not keep up; or 0."""
+        return backlog_of(self.total, warm_up_s=self.plan.warm_up_s) if self.plan.model == "open" else 0
 
     @property
     def verdict(self) -> LoadVerdict:

@@ -205,6 +205,9 @@ class OperationLoad:
 
     Attributes:
         operation: The operationId, followed by `` async`` for asynchronous runs.
+        per_s: Requests that were due, per second.
+        throughput_per_s: Requests that ended while load went on, whenever they were due, per second. None in
+            older records.
         by_status: The number of requests of each ``RequestStatus``; ``outcomes`` in files of version 0.2.
         response: Times of requests that are ok, from when one was due (open model) or sent (closed) to the
             last byte of the response.
@@ -240,6 +243,7 @@ class OperationLoad:
     connections_reused: Count = 0
     sent_bytes: Count = 0
     received_bytes: Count = 0
+    throughput_per_s: Amount | None = None
     doubts_ms: Mapping[str, Amount] = field(default_factory=dict)
 
     @property

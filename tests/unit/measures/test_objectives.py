@@ -24,7 +24,7 @@ from knouds_harness.runs.load_plan import PlannedStage
 from knouds_harness.runs.load_results import StageLoad
 from knouds_harness.runs.operation_load import ALL_OPERATIONS, STATUSES, TIME_MEASURES, OperationLoad, Times
 
-RATES = ["error_rate", "throttled_rate", "requests_per_s", "count", "per_s"]
+RATES = ["error_rate", "throttled_rate", "requests_per_s", "throughput_per_s", "count", "per_s"]
 
 
 def times(p99_ms: float, *, count: int = 100) -> Times:
@@ -64,12 +64,14 @@ def measured(operation: str = "getWhoami", *, failed: int = 0, p99_ms: float = 5
         ("throttled_rate", 0.0, True),
         ("requests_per_s", 10.0, True),
         ("requests_per_s", 10.1, False),
+        ("throughput_per_s", 8.0, True),
+        ("throughput_per_s", 8.1, False),
     ],
 )
 def test_measure_is_compared_with_its_bound(measure, bound, is_met):
     objective = Objective(operation="getWhoami", measure=measure, bound=bound)
 
-    (judged,) = judge_objectives([objective], [measured(failed=2)])
+    (judged,) = judge_objectives([objective], [replace(measured(failed=2), throughput_per_s=8.0)])
 
     assert judged.is_met is is_met
 

@@ -105,12 +105,10 @@ class RunMetrics:
         """Count a second, or the part of one that a worker sent late; return its rows."""
         at_s = 0 if self.start_unix_s is None else max(0, second.unix_s - int(self.start_unix_s))
         ok = second.ok()
-        by_status = Counter[RequestStatus]()
+        by_status = second.by_status()
         for series, histogram in second.histograms.items():
-            if series.measure == RESPONSE:
-                by_status[series.status] += len(histogram)
-                if series.status is RequestStatus.OK:
-                    self.steadiness.add(at_s, series.operation, histogram)
+            if series.measure == RESPONSE and series.status is RequestStatus.OK:
+                self.steadiness.add(at_s, series.operation, histogram)
         self.ended += by_status
         self.errors.update(second.errors)
         self._counters.update(second.counters)
@@ -263,6 +261,7 @@ def _operation(counted: Second, name: str, duration_s: float) -> OperationLoad:
         operation=name,
         requests=requests,
         per_s=requests / duration_s if duration_s else 0.0,
+        throughput_per_s=counted.answered.get(name, 0) / duration_s if duration_s else 0.0,
         by_status=counts,
         errors=tuple(_errors_of(counted, name)),
         response=times(ok),

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 import time
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -100,7 +101,8 @@ class Second:
     """Counts of what ended within one second, was due in the warm-up or measured, and in one stage.
 
     Traffic is that of our own client only. Stages of the plan are numbered from 1; a single one is 0. Seconds
-    begin ``offset_s`` after those of the clock, as load does.
+    begin ``offset_s`` after those of the clock, as load does. ``answered`` are requests by operation that
+    ended while it was measured, or in that stage, whenever they were due.
     """
 
     unix_s: int
@@ -111,6 +113,7 @@ class Second:
     errors: dict[Error, int] = field(default_factory=dict)
     traffic: dict[str, Traffic] = field(default_factory=dict)
     counters: dict[str, float] = field(default_factory=dict)
+    answered: dict[str, int] = field(default_factory=dict)
 
     def add(self, other: Second) -> None:
         for series, histogram in other.histograms.items():
@@ -121,6 +124,8 @@ class Second:
             self.traffic.setdefault(operation, Traffic()).add(traffic)
         for name, amount in other.counters.items():
             self.counters[name] = self.counters.get(name, 0.0) + amount
+        for operation, count in other.answered.items():
+            self.answered[operation] = self.answered.get(operation, 0) + count
 
     def count_error(self, error: Error) -> None:
         self.errors[error] = self.errors.get(error, 0) + 1
@@ -135,8 +140,15 @@ class Second:
             and series.operation.startswith(prefix)
         )
 
+    def by_status(self) -> Counter[RequestStatus]:
+        counts = Counter[RequestStatus]()
+        for series, histogram in self.histograms.items():
+            if series.measure == RESPONSE:
+                counts[series.status] += len(histogram)
+        return counts
+
     def requests(self) -> int:
-        return sum(len(each) for series, each in self.histograms.items() if series.measure == RESPONSE)
+        return self.by_status().total()
 
 
 def error_of(row: RequestRow) -> Error:
@@ -149,12 +161,14 @@ class SecondsCounter:
 
     Attributes:
         measured_from_unix_s: What was due before is warm-up.
+        ended_unix_s: When load ended; answers that came later are part of no rate of answers.
         stages_from_unix_s: When each stage of the plan begins, if there are several.
     """
 
     def __init__(self, *, redactor: Redactor | None = None) -> None:
         self.safe = (redactor or Redactor()).safe
         self.measured_from_unix_s = -math.inf
+        self.ended_unix_s = math.inf
         self.stages_from_unix_s: Sequence[float] = ()
         self._first, self._offset_s = 0, 0.0
         self._seconds: dict[tuple[int, bool, int], Second] = {}
@@ -166,10 +180,14 @@ class SecondsCounter:
 
     def add(self, row: RequestRow, epoch_s: float) -> None:
         """Count a request; its times are those of a clock that began so many seconds after the epoch."""
-        second = self._second(row.ended_s + epoch_s, (row.response_ms or 0.0) / 1e3)
+        ended_unix_s = row.ended_s + epoch_s
+        second = self._second(ended_unix_s, (row.response_ms or 0.0) / 1e3)
         histograms, name, status = second.histograms, row.name, RequestStatus(row.status)
         if row.response_ms is not None:
             _count(histograms, name, status, RESPONSE, row.response_ms)
+            if ended_unix_s < self.ended_unix_s:
+                answered = self._second(ended_unix_s, 0.0).answered
+                answered[name] = answered.get(name, 0) + 1
             if row.service_ms != row.response_ms:
                 _count(histograms, name, status, SERVICE, row.service_ms)
         if row.wire is not None:
@@ -201,6 +219,10 @@ class SecondsCounter:
         """Return the seconds that end before, each once, in order; a late part comes as another part."""
         ready = sorted(key for key in self._seconds if key[0] + 1 + self._offset_s <= before_unix_s)
         return [self._seconds.pop(key) for key in ready]
+
+    def not_taken(self) -> Sequence[Second]:
+        """Return the seconds that are still counted, or wait for late parts."""
+        return [*self._seconds.values()]
 
     def _second(self, ended_unix_s: float, took_s: float, *, is_measured: bool | None = None) -> Second:
         due_unix_s = ended_unix_s - took_s + ROUNDING_S

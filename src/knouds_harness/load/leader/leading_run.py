@@ -60,6 +60,7 @@ class LeadingRun:
         self._limits = LoadLimits(target, ahead=setup.ahead) if target else None
         self.metrics = RunMetrics(warm_up_s=options.warm_up_s)
         self.shape = LoadShape(options)
+        environment.events.test_stopping.add_listener(self._on_test_stopping)  # before the last reports come
         self._exit_code: ExitCode | None = None
         self._is_prepared = self._is_stopped = self._is_concluded = False
         self._concluding = RLock()
@@ -82,7 +83,6 @@ class LeadingRun:
         )
         events = environment.events
         events.test_start.add_listener(self.on_test_start)
-        events.test_stopping.add_listener(self._on_test_stopping)
         events.spawning_complete.add_listener(self._on_spawning_complete)
         events.quitting.add_listener(self._on_quitting)
         runs = setup.workload.run_requests(scenarios) if setup.workload else []
@@ -142,6 +142,7 @@ class LeadingRun:
             self._cleanup.announce(self.options.name_token)
         self.metrics.begin(start_unix_s)
         self.seconds.counter.begin(start_unix_s, self.metrics.measured_from_unix_s)
+        self.seconds.counter.ended_unix_s = start_unix_s + self.options.load_shape.duration_s
         stages = self.options.load_shape.stages
         begin_s = [*accumulate((each.duration_s for each in stages[:-1]), initial=start_unix_s)]
         self.seconds.counter.stages_from_unix_s = begin_s if stages[1:] else ()
@@ -198,7 +199,8 @@ class LeadingRun:
 
     def _tell_progress(self) -> None:
         while self._progress:
-            self._progress.tell(self.metrics, self.health(), self._results.doubts)
+            newest = self.seconds.counter.not_taken()
+            self._progress.tell(self.metrics, self.health(), self._results.doubts, newest)
             gevent.sleep(_TELL_EVERY_S)
 
     def checkpoint(self) -> None:
@@ -251,7 +253,9 @@ class LeadingRun:
             self._record.discard()
 
     def _on_test_stopping(self, **_: object) -> None:
-        self.metrics.end(now_unix_s())
+        now_s, counter = now_unix_s(), self.seconds.counter
+        self.metrics.end(now_s)
+        counter.ended_unix_s = min(now_s, counter.ended_unix_s)
         self.shape.finish()
         self.workers.end()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Final
@@ -12,7 +12,7 @@ import gevent
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.collection.metrics import RunMetrics, ok_times, times
-from knouds_harness.load.collection.seconds import Error, now_unix_s
+from knouds_harness.load.collection.seconds import Error, Second, now_unix_s
 from knouds_harness.load.leader.validity import judge_generator
 from knouds_harness.load.leader.workers import Health
 from knouds_harness.load.options import LoadOptions
@@ -38,18 +38,25 @@ class ProgressTeller:
         self._most_credits = most_credits
         self._told = Health()
 
-    def tell(self, metrics: RunMetrics, health: Health, doubts: Sequence[str]) -> None:
-        """Send the progress; other greenlets go on even if the pipe is read slowly."""
-        progress = self._progress(metrics, health, doubts)
+    def tell(
+        self, metrics: RunMetrics, health: Health, doubts: Sequence[str], newest: Iterable[Second] = ()
+    ) -> None:
+        """Send the progress; other greenlets go on even if the pipe is read slowly.
+
+        ``newest`` are seconds that ``metrics`` does not have yet.
+        """
+        progress = self._progress(metrics, health, doubts, newest)
         gevent.get_hub().threadpool.apply(tell, (self._descriptor, ProgressMessage(progress=progress)))
 
     def conclude(
         self, metrics: RunMetrics, health: Health, doubts: Sequence[str], *, exit_code: ExitCode
     ) -> None:
-        progress = self._progress(metrics, health, doubts)
+        progress = self._progress(metrics, health, doubts, ())
         tell(self._descriptor, ProgressMessage(progress=progress, exit_code=exit_code))
 
-    def _progress(self, metrics: RunMetrics, health: Health, doubts: Sequence[str]) -> LoadProgress:
+    def _progress(
+        self, metrics: RunMetrics, health: Health, doubts: Sequence[str], newest: Iterable[Second]
+    ) -> LoadProgress:
         options, start_unix_s = self._options, metrics.start_unix_s
         at_s = -1.0 if start_unix_s is None else now_unix_s() - start_unix_s
         is_open = options.rate is not None
@@ -59,6 +66,10 @@ class ProgressTeller:
             recent, asked_per_s=None, achieved_per_s=1.0, accuracy=options.accuracy, ok=ok_times(latest)[-1:]
         )
         self._told = deepcopy(health)
+        ended, errors = metrics.ended.copy(), metrics.errors.copy()
+        for each in newest:
+            ended += each.by_status()
+            errors.update(each.errors)
         return LoadProgress(
             folder=str(self._folder) if self._folder else None,
             at_s=at_s,
@@ -68,9 +79,9 @@ class ProgressTeller:
             recent_per_s=metrics.recent_per_s(_RECENT_S),
             in_flight=health.in_flight if is_open else None,
             users=options.users,
-            requests=metrics.ended.total(),
-            by_status={status.value: metrics.ended[status] for status in RequestStatus},
-            errors=_most_frequent(metrics.errors),
+            requests=ended.total(),
+            by_status={status.value: ended[status] for status in RequestStatus},
+            errors=_most_frequent(errors),
             percentiles_ms=_percentiles_ms(latest.ok()),
             spent_credits=health.spent_credits,
             most_credits=self._most_credits,

@@ -34,7 +34,8 @@ from knouds_harness.measures.objectives import (
     with_stated,
 )
 from knouds_harness.runs.load_plan import Fingerprint, LoadPlan, PlannedStage, own_mix
-from knouds_harness.runs.load_results import JudgedObjective, LoadResults
+from knouds_harness.runs.load_results import JudgedObjective, LoadResults, together
+from knouds_harness.runs.operation_load import ALL_OPERATIONS
 
 _VERSIONS: Final = ("knouds-harness", "locust", "gevent", "httptools")
 
@@ -100,18 +101,21 @@ class RunResults:
         is_steady, steady_from_s = metrics.steadiness.from_s() if is_level else (None, None)
         invariants = verification.invariants() if verification else ()  # adds up what the next calls read
         verified_answers, answers = verification.verified_answers() if verification else (0, 0)
-        plan = self._plan()
+        plan, overall = self._plan(), metrics.overall()
+        total = together(ALL_OPERATIONS, operations, overall)
         results = LoadResults(
             plan=plan,
             fingerprint=fingerprint(health.timer),
-            validity=validity_of(options, metrics, health, measured_s, ok=ok, missing=self.doubts),
+            validity=validity_of(
+                options, metrics, health, measured_s, ok=ok, missing=self.doubts, total=total
+            ),
             operations=operations,
             task_errors=metrics.task_errors(),
             custom_metrics=metrics.custom_metrics(metrics.measured, measured_s),
             stages=metrics.stages(plan.stages),
             objectives=(),
             cycles=cycles(metrics.measured.histograms),
-            overall=metrics.overall(),
+            overall=overall,
             overall_by_label=metrics.overall_by_label(),
             is_steady=is_steady,
             steady_from_s=steady_from_s,
@@ -121,12 +125,14 @@ class RunResults:
             verified_answers=verified_answers,
             windows=verification.windows() if verification else (),
             begun_unix_s=metrics.start_unix_s,
+            lasted_s=min(metrics.elapsed_s, options.load_shape.duration_s),
             cost_credits=health.spent_credits,
             note="\n".join(self.notes),
         )
         judged = judge_objectives(self._objectives, results.measured, stages=results.stages)
         ok += metrics.ok_times_by_stage(plan.stages)
-        judged = with_doubts(judged, results.validity, ok=ok, delay=delay)
+        sent_per_s = {each.operation: each.per_s for each in results.measured}
+        judged = with_doubts(judged, results.validity, ok=ok, delay=delay, sent_per_s=sent_per_s)
         return self._redactor.safe(replace(results, objectives=(*self._aborted(results), *judged)))
 
     def _aborted(self, results: LoadResults) -> list[JudgedObjective]:

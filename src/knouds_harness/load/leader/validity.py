@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Final
@@ -25,8 +25,11 @@ from knouds_harness.runs.load_results import (
     LoadResults,
     LoadVerdict,
     Validity,
+    backlog_of,
+    describe_backlog,
     totals_of,
 )
+from knouds_harness.runs.operation_load import OperationLoad
 
 MOST_DROPPED_SHARE: Final = 0.001
 MOST_UNSENT_SHARE: Final = 0.01
@@ -50,11 +53,12 @@ def judge_generator(
     accuracy: float,
     ok: Sequence[OkTimes] = (),
     missing: Sequence[str] = (),
+    backlog: str = "",
 ) -> Validity:
     """Judge whether the generator kept up, by what its processes told.
 
     A delay makes no run invalid: it is said of each figure that it may have moved. ``missing`` says why
-    figures are incomplete.
+    figures are incomplete, ``backlog`` that the target did not keep up, if it did not.
     """
     delay = Delay(health.loop_lag)
     judged = Validity(
@@ -75,7 +79,7 @@ def judge_generator(
         delayed=tuple(chain.from_iterable(delay.figures_moved(each, accuracy=accuracy) for each in ok)),
     )
     longest_ms = max((each.service.max_s * 1e3 for each in ok), default=0.0)
-    found = [*((Doubt.MISSING, reason) for reason in missing), *_reasons(judged, longest_ms)]
+    found = [*((Doubt.MISSING, reason) for reason in missing), *_reasons(judged, longest_ms, backlog)]
     return replace(
         judged,
         is_valid=not found,
@@ -84,11 +88,14 @@ def judge_generator(
     )
 
 
-def _reasons(judged: Validity, longest_ms: float) -> Iterator[tuple[Doubt, str]]:
+def _reasons(judged: Validity, longest_ms: float, backlog: str) -> Iterator[tuple[Doubt, str]]:
     if not judged.achieved_per_s:
         yield Doubt.MISSING, "Nothing was sent after the warm-up."
     if judged.dropped > MOST_DROPPED_SHARE * judged.arrivals:
         unsent = f"{judged.dropped} of {judged.arrivals} tasks were not sent, as all users were busy"
+        if backlog:
+            yield Doubt.BUSY, f"{unsent}. {backlog} Ask for a lower rate."
+            return
         stalled = (
             f" The longest answer took {longest_ms:,.0f} ms: a target that stalls keeps users busy, too."
         )
@@ -105,13 +112,22 @@ def _reasons(judged: Validity, longest_ms: float) -> Iterator[tuple[Doubt, str]]
 
 
 def with_doubts(
-    objectives: Iterable[JudgedObjective], validity: Validity, *, ok: Iterable[OkTimes], delay: Delay
+    objectives: Iterable[JudgedObjective],
+    validity: Validity,
+    *,
+    ok: Iterable[OkTimes],
+    delay: Delay,
+    sent_per_s: Mapping[str, float],
 ) -> tuple[JudgedObjective, ...]:
-    """Add to each missed objective why the generator may be the cause, if it may."""
+    """Add to each missed objective why the generator may be the cause, if it may.
+
+    ``sent_per_s`` are the requests of each operation per second: a throughput below is the target's.
+    """
     times_by_operation = {each.operation: each for each in ok}
     return tuple(
         each
         if each.is_met
+        or (each.measure == "throughput_per_s" and sent_per_s.get(each.operation, 0.0) >= each.bound)
         else replace(each, doubt=_doubt(each, validity, times_by_operation.get(each.operation), delay))
         for each in objectives
     )
@@ -144,11 +160,13 @@ def validity_of(
     *,
     ok: Sequence[OkTimes],
     missing: Sequence[str],
+    total: OperationLoad,
 ) -> Validity:
     schedule, from_s = options.schedule, metrics.measured_from_s
-    asked_per_s = None
-    ended = achieved = metrics.measured.requests()
+    asked_per_s, backlog = None, 0
+    ended = achieved = total.requests
     if schedule and measured_s:
+        backlog = backlog_of(total, warm_up_s=options.warm_up_s)
         asked_per_s = schedule.shape.area(from_s, from_s + measured_s) / measured_s
         achieved = health.handed
     return judge_generator(
@@ -158,6 +176,7 @@ def validity_of(
         accuracy=options.accuracy,
         ok=ok,
         missing=missing if ended or not achieved else (*missing, _NOTHING_ENDED),
+        backlog=describe_backlog(total, backlog) if backlog else "",
     )
 
 

@@ -15,12 +15,14 @@ from knouds_harness.reporting.comparison.tolerances import (
     ERRORS,
     MEASURES,
     RATE,
+    RATES,
     SERVICE_TIMES,
     SHARES,
     THROTTLED,
+    THROUGHPUT,
     Tolerances,
 )
-from knouds_harness.runs.load_results import JudgedObjective, stage_of
+from knouds_harness.runs.load_results import JudgedObjective, lags, stage_of
 from knouds_harness.runs.operation_load import PERCENTILES
 
 CONFIDENCE: Final = 0.99
@@ -174,6 +176,7 @@ def _wanted(
     if not (baseline and candidate):
         return
     names = {name for each in (*baseline, *candidate) for name in each.figures}
+    is_behind = any(each.total and lags(each.total) for each in (*baseline, *candidate))
     for name in sorted(names, key=lambda each: (each == ALL, each)):
         for measure in MEASURES:
             if measure in SERVICE_TIMES and not is_open:  # in the closed model they are the response times
@@ -182,7 +185,8 @@ def _wanted(
             if measure not in PERCENTILES and not any(ERRORS in each for each in of_runs):
                 continue  # a time of the scenario's own
             figures = (each.get(THROTTLED) for each in of_runs)
-            if measure != THROTTLED or any(each.value for each in figures if each):
+            is_seen = measure != THROTTLED or any(each.value for each in figures if each)
+            if is_seen and (measure != THROUGHPUT or is_behind):
                 yield name, measure
 
 
@@ -202,7 +206,7 @@ def _row(
         for side in (baseline, candidate)
     ]
     means = [_mean(side, is_share=measure in SHARES) for side in sides]
-    is_more_worse = measure != RATE
+    is_more_worse = measure not in RATES
     change, verdict, reason = None, ChangeVerdict.NO_EVIDENCE, ""
     if all(sides):
         change = change_between(

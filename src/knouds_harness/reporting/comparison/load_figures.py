@@ -16,7 +16,7 @@ from knouds_harness.errors import RunRecordError
 from knouds_harness.measures.hdr_logs import Interval, read_hdr_log
 from knouds_harness.measures.histograms import Histogram, bucket_of, merged
 from knouds_harness.reporting.comparison.change import UNBOUNDED, RunFigure
-from knouds_harness.reporting.comparison.tolerances import RATE, SHARES
+from knouds_harness.reporting.comparison.tolerances import RATE, SHARES, THROUGHPUT
 from knouds_harness.runs.custom_metrics import TIME, CustomMetric
 from knouds_harness.runs.load_plan import Fingerprint, LoadPlan
 from knouds_harness.runs.load_results import Doubt, LoadResults
@@ -235,6 +235,9 @@ def _figures(
         if has_rate and load.per_s > 0:
             error = _rate_error(load.requests, total, results.plan)
             found[name][RATE] = RunFigure(value=load.per_s, error=error)
+        if load.throughput_per_s:
+            error = 1 / math.sqrt(load.requests)
+            found[name][THROUGHPUT] = RunFigure(value=load.throughput_per_s, error=error)
     for each in results.custom_metrics:
         if each.times:
             found[each.name] = dict(_of_times(each.times, blocks.get(each.name, ()), unsent=unsent))

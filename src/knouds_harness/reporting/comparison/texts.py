@@ -10,7 +10,7 @@ from knouds_harness.printable import counted
 from knouds_harness.reporting.comparison.change import ChangeVerdict, FigureChange
 from knouds_harness.reporting.comparison.check_comparison import CheckComparison
 from knouds_harness.reporting.comparison.load_comparison import LoadComparison, MeasureRow
-from knouds_harness.reporting.comparison.tolerances import RATE, SHARES
+from knouds_harness.reporting.comparison.tolerances import RATE, RATES, SHARES
 from knouds_harness.reporting.report import Headline, Tone
 from knouds_harness.runs.findings import Finding
 
@@ -53,7 +53,7 @@ def _times_as(row: MeasureRow, number: float) -> str:
     """Format a change to the double or half as a multiple; empty for a smaller one, or of a share."""
     if row.measure in SHARES or -0.5 < number < 1:
         return ""
-    more, less = ("high", "low") if row.measure == RATE else ("slow", "fast")
+    more, less = ("high", "low") if row.measure in RATES else ("slow", "fast")
     ratio, word = (1 + number, more) if number > 0 else (1 / (1 + number), less)
     return f"{ratio:,.3g} times as {word}"
 

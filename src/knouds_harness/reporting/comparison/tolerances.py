@@ -10,10 +10,11 @@ from knouds_harness.errors import UsageError
 from knouds_harness.measures.objectives import read_tables
 from knouds_harness.runs.operation_load import PERCENTILES
 
-RATE, ERRORS, THROTTLED = "requests_per_s", "error_rate", "throttled_rate"
+RATE, THROUGHPUT, ERRORS, THROTTLED = "requests_per_s", "throughput_per_s", "error_rate", "throttled_rate"
+RATES: Final = (RATE, THROUGHPUT)
 SHARES: Final = (ERRORS, THROTTLED)
 SERVICE_TIMES: Final = tuple(f"service_{measure}" for measure in PERCENTILES)
-MEASURES: Final = (RATE, *SHARES, *PERCENTILES, *SERVICE_TIMES)
+MEASURES: Final = (*RATES, *SHARES, *PERCENTILES, *SERVICE_TIMES)
 ALWAYS_GATES: Final = (ERRORS, "p50_ms", "p99_ms")
 EVERY_OPERATION: Final = "*"
 TABLE: Final = "tolerance"

@@ -6,7 +6,7 @@ from typing import Final, Generic, Literal, TypeVar
 
 from knouds_harness.measures.objectives import digits, milliseconds
 from knouds_harness.runs.load_capacity import CapacityPoint
-from knouds_harness.runs.load_results import LoadResults
+from knouds_harness.runs.load_results import LoadResults, lags
 from knouds_harness.runs.operation_load import (
     ERRORS,
     PERCENTS,
@@ -44,7 +44,7 @@ class LoadColumn(Generic[Subject]):
         says: Help text in OpenMetrics.
         rank: Order in which a narrow terminal drops columns: the highest first, 0 never.
         is_bad: Whether any figure but zero is shown as bad.
-        is_hidden_if_zero: Whether tables of text leave it out if all figures are zero.
+        matters: Whether a row has something to show; tables of text leave it out if none has.
         is_in_text: Whether tables of text have it, and not only the page and files for programs.
         is_for_programs: Whether only files for programs have it.
     """
@@ -58,7 +58,7 @@ class LoadColumn(Generic[Subject]):
     says: str
     rank: int
     is_bad: bool = False
-    is_hidden_if_zero: bool = False
+    matters: Callable[[Subject], object] = lambda _: True
     is_in_text: bool = True
     is_for_programs: bool = False
 
@@ -83,7 +83,7 @@ def _of_status(status: str) -> LoadColumn[OperationLoad]:
         says="Requests after the warm-up.",
         rank=9 if status == RequestStatus.OK else 3,
         is_bad=status in ERRORS,
-        is_hidden_if_zero=status != RequestStatus.OK,
+        matters=lambda load: status == RequestStatus.OK or load.by_status[status],
     )
 
 
@@ -138,8 +138,18 @@ OPERATION_COLUMNS: tuple[LoadColumn[OperationLoad], ...] = (
         unit="per_s",
         figure=lambda load: load.per_s,
         metric="requests_per_second",
-        says="Requests per second after the warm-up.",
+        says="Requests per second after the warm-up, by when they were due.",
         rank=6,
+    ),
+    LoadColumn(
+        key="throughput_per_s",
+        heading="Throughput",
+        unit="per_s",
+        figure=lambda load: load.throughput_per_s,
+        metric="throughput_per_second",
+        says="Requests per second after the warm-up, by when they ended; none after the load.",
+        rank=5,
+        matters=lags,
     ),
     *map(_of_status, STATUSES),
     LoadColumn(

@@ -12,7 +12,7 @@ from knouds_harness.reporting.load.columns import point_times
 from knouds_harness.reporting.report import Headline, Tone
 from knouds_harness.runs.findings import NOT_SETTLED, RunOutcome
 from knouds_harness.runs.load_capacity import Capacity, CapacityPoint
-from knouds_harness.runs.load_results import Invariant, LoadResults, LoadVerdict
+from knouds_harness.runs.load_results import Invariant, LoadResults, LoadVerdict, describe_backlog, lags
 from knouds_harness.runs.operation_load import OperationLoad, RequestStatus, percentile_measure, time_ms
 from knouds_harness.runs.record import RunRecord
 
@@ -50,6 +50,8 @@ def first_figures(load: LoadResults) -> Iterator[tuple[str, str, str, Tone]]:
     """Yield the figures that readers look for first."""
     total = load.total
     yield f"{total.per_s:,.1f}", "requests/s", "", "note"
+    if lags(total):
+        yield f"{total.throughput_per_s:,.1f}", "answers/s", "", "warn"
     for percent in ("50", "95", "99"):
         yield milliseconds(time_ms(total.response, percentile_measure(percent))), f"p{percent}", "", "note"
     yield figure_text("error_rate", total.error_rate), "errors", "", "bad" if total.error_rate else "plain"
@@ -163,7 +165,8 @@ def _figures(load: LoadResults) -> str:
     achieved = f"{load.validity.achieved_per_s:,.1f}"
     rate = f", {achieved} tasks/s of {asked:,.1f} asked for" if asked else f" at {achieved}/s"
     errors = f"{total.error_rate:.2%} errors" if requests else "no errors"
-    return f"{requests:,} requests{rate}, {errors}{f', {throttled:,} throttled' if throttled else ''}."
+    counts = f"{requests:,} requests{rate}, {errors}{f', {throttled:,} throttled' if throttled else ''}."
+    return f"{counts} {describe_backlog(total, load.backlog)}" if load.backlog else counts
 
 
 def verdict_on(point: CapacityPoint) -> tuple[str, Tone]:

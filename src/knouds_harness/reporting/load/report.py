@@ -49,6 +49,7 @@ from knouds_harness.runs.results import cost_words
 
 _MOST_EVIDENCE: Final = 300
 _EVIDENCE_SAYS: Final = "Exchanges that did not succeed, a few of each kind; secrets are replaced by names."
+_ENDED_EARLY_S: Final = 0.1
 _MOST_LINES: Final = 5
 _MOST_LIMITS: Final = 10
 _OF_ONE_POINT: Final = " They are those of one point, from its start on."
@@ -82,7 +83,9 @@ def load_report(record: RunRecord, measured: LoadRecord) -> Report:
         evidence_section(_EVIDENCE_SAYS, evidence, is_marked=True),
     ]
     left_out = f", the first {plan.warm_up_s:g} s left out" if plan.warm_up_s else ""
-    times = f"{plan.duration_s:g} s{left_out}"
+    lasted_s = plan.duration_s if load.lasted_s is None else load.lasted_s
+    lasted = "" if lasted_s > plan.duration_s - _ENDED_EARLY_S else f"{lasted_s:.1f} of "
+    times = f"{lasted}{plan.duration_s:g} s{left_out}"
     if load.capacity:
         times = f"{len(plan.stages)} points of {plan.stages[0].duration_s:g} s{left_out}"
     cost = f" · {words}" if words else ""

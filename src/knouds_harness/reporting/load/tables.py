@@ -41,6 +41,7 @@ from knouds_harness.runs.operation_load import TASK, OperationLoad, RequestStatu
 
 _MOST_ERRORS: Final[dict[Medium, int]] = {"terminal": 5, "markdown": 20}
 _MOST_STAGES: Final = 12
+_OF_STAGES: Final = ("requests", "per_s", "throughput_per_s", "error_rate")
 _LEAST_DOUBT: Final = 0.01
 _LEAST_DOUBT_MS: Final = 0.1
 _RANK_BY_PHASE: Final = {"first_byte": 0, "body": 1}
@@ -206,17 +207,18 @@ def _cells(
 
 def stage_table(load: LoadResults) -> Table:
     """What was due in each stage of the plan, all operations together."""
-    counts = [each for each in operation_columns() if each.key in ("requests", "per_s", "error_rate")]
+    totals = [each.total for each in load.stages]
+    counts = [each for each in _that_matter(totals) if each.key in _OF_STAGES]
     figures = [each for each in time_columns() if each.is_in_text]
     rows = [
         (
             each.label,
             f"{each.to_s - each.plan.duration_s:g} to {each.to_s:g}",
             each.plan.level + ("/s" if load.plan.model == "open" else " users"),
-            *_cells(counts, each.total),
+            *_cells(counts, total),
             *_cells(figures, each.overall),
         )
-        for each in load.stages
+        for each, total in zip(load.stages, totals, strict=True)
     ]
     named = (
         Column("Stage", is_name=True),
@@ -249,12 +251,14 @@ def custom_table(load: LoadResults) -> Table:
 def operation_text_table(load: LoadResults) -> Table:
     """Statuses that never came, and some percentiles, are left out."""
     rows = rows_of(load)
-    counts = [
-        each for each in operation_columns() if not each.is_hidden_if_zero or any(map(each.figure, rows))
-    ]
+    counts = _that_matter(rows)
     times = [each for each in time_columns() if each.is_in_text]
     cells = [(*_cells(counts, each), *(_with_doubt(column, each) for column in times)) for each in rows]
     return _text_table(load, "Times in ms", [*counts, *times], cells)
+
+
+def _that_matter(rows: Sequence[OperationLoad]) -> list[LoadColumn[OperationLoad]]:
+    return [each for each in operation_columns() if any(map(each.matters, rows))]
 
 
 def _with_doubt(column: LoadColumn[Times], load: OperationLoad) -> Words:

@@ -282,6 +282,20 @@ def test_request_counts_in_the_stage_in_which_it_was_due(recorder, clock):
     assert parts == {2: counted(999.0), 1: counted(1001.0, 5000.0)}
 
 
+def test_request_is_answered_in_the_time_in_which_it_ended(recorder, clock):
+    """Whenever it was due: a rate of answers is that of the same time, and ends with the load."""
+    recorder.counter.measured_from_unix_s = clock.now_s - 1
+    recorder.counter.stages_from_unix_s = [clock.now_s - 10, clock.now_s - 1]
+    recorder.counter.ended_unix_s = clock.now_s + 1
+    for after_s, response_time_ms in ((0, 10.0), (0, 5000.0), (1, 10.0)):
+        clock.now_s += after_s
+        tell(recorder, response_time_ms)
+
+    found = [(each.is_measured, each.stage, each.answered) for each in recorder.seconds(with_current=True)]
+
+    assert found == [(False, 1, {}), (True, 2, {"getWhoami": 2}), (True, 2, {})]
+
+
 def test_exception_in_a_task_is_no_request(recorder):
     recorder.count_error("task look", "KeyError")
 

@@ -11,6 +11,7 @@ from knouds_harness.errors import ExitCode, GuardStop, TargetUnreachable, UsageE
 from knouds_harness.load.collection.seconds import Error, Second, SeriesKey, now_unix_s
 from knouds_harness.load.leader import leading_run
 from knouds_harness.load.leader.leading_run import LeadingRun
+from knouds_harness.load.messages import FinalReports
 from knouds_harness.load.workload.preflight import LoadSetup
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.runs.operation_load import ALL_OPERATIONS, TASK, RequestStatus
@@ -155,6 +156,20 @@ def test_usage_is_read_after_the_last_request(leading, environment, monkeypatch)
 
     assert done == ["cleaned up", "read usage"]
     assert environment.process_exit_code == ExitCode.GUARD
+
+
+def test_load_ends_before_its_last_answers_are_awaited(leading, environment, monkeypatch):
+    """What is measured is the time in which requests were due, and not until the last one was answered."""
+    awaited_s = []
+    monkeypatch.setattr(FinalReports, "await_all", lambda _: awaited_s.append(now_unix_s()))
+    run = leading("--rate", "10")
+    run.begin(now_unix_s() - 5)
+
+    environment.events.test_stopping.fire(environment=environment)
+
+    assert run.metrics.start_unix_s + run.metrics.elapsed_s <= awaited_s[0]
+    assert run.seconds.counter.ended_unix_s <= awaited_s[0]
+    assert run.results().lasted_s == pytest.approx(5, abs=1)
 
 
 def test_run_concludes_once(leading, environment):

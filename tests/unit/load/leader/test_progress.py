@@ -1,6 +1,7 @@
 """The progress of a run, sent once a second from the counts of its processes."""
 
 import os
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -81,6 +82,19 @@ def test_progress_has_all_requests_and_the_recent_rate(progress, metrics):
 
     assert (now.asked_per_s, now.recent_per_s) == (50, 50)
     assert now.requests == 10 * 10 + 10 * 50
+
+
+def test_counts_are_as_new_as_the_clock(teller, listener, metrics, health):
+    """They include seconds that are not over, or wait for late parts; rate and times do not."""
+    metrics.add(second(100, ok=10))
+    error = Error("a", RequestStatus.FAILED, 500, "X")
+    teller.tell(metrics, health, [], [second(101, ok=5), replace(second(102, failed=2), errors={error: 2})])
+
+    now = listener.hear().progress
+
+    assert (now.requests, now.by_status["ok"], now.by_status["failed"]) == (17, 15, 2)
+    assert [(each.code, each.count) for each in now.errors] == [("X", 2)]
+    assert metrics.ended.total() == 10
 
 
 def test_errors_are_grouped_most_frequent_first(progress, metrics):

@@ -34,6 +34,7 @@ def judged_with(
     asked_per_s=500.0,
     achieved_per_s=499.9,
     accuracy=0.05,
+    backlog="",
     due=15_000,
     unsent=0,
     dropped=0,
@@ -47,6 +48,7 @@ def judged_with(
         accuracy=accuracy,
         ok=ok,
         missing=missing,
+        backlog=backlog,
     )
 
 
@@ -63,6 +65,11 @@ def test_generator_that_kept_up_is_valid():
         ({"missing": ["A worker was lost."]}, Doubt.MISSING, "A worker was lost."),
         ({"dropped": 16}, Doubt.BUSY, "16 of 15000 tasks were not sent"),
         ({"dropped": 16, "ok": [kept(1500)]}, Doubt.BUSY, "The longest answer took 1,650 ms"),
+        (
+            {"dropped": 16, "backlog": "It grew."},
+            Doubt.BUSY,
+            "not sent, as all users were busy. It grew. Ask for a l",
+        ),
         ({"unsent": 151}, Doubt.UNSENT, "151 of 15000 tasks were due and not sent"),
         ({"asked_per_s": None, "cpu_share": 0.97}, Doubt.UNSENT, "97% of its core"),
     ],
@@ -125,7 +132,9 @@ def test_closed_model_has_no_rate_to_miss():
 def doubt_of(
     objective: JudgedObjective, *, judged: Validity | None = None, of: OkTimes | None = None, delay=PROMPT
 ) -> str:
-    (found,) = with_doubts([objective], judged or validity(), ok=[of or kept(20)], delay=delay)
+    (found,) = with_doubts(
+        [objective], judged or validity(), ok=[of or kept(20)], delay=delay, sent_per_s={"whoami": 95.0}
+    )
     return found.doubt
 
 
@@ -137,6 +146,8 @@ def doubt_of(
         pytest.param(missed("p99_ms", 5.0, 20.0), BUSY, False, id="less load makes no answer slower"),
         pytest.param(missed("p99_ms", 5.0, 20.0), MISSING, True, id="lost answers may have been quick"),
         pytest.param(missed("requests_per_s", 100, 90.0), BUSY, True, id="less was asked for"),
+        pytest.param(missed("throughput_per_s", 100, 90.0), BUSY, True, id="fewer could answer"),
+        pytest.param(missed("throughput_per_s", 93, 90.0), BUSY, False, id="enough were sent"),
         pytest.param(missed("requests_per_s", 100, 90.0), validity(), False, id="all was asked for"),
         pytest.param(missed("requests_per_s", 100, 90.0), DELAYED, False, id="a delay explains times"),
         pytest.param(missed("p99_ms", 5.0, None), DELAYED, False, id="a delay does not keep back a request"),

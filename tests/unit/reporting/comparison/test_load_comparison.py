@@ -1,7 +1,9 @@
 """Comparison of load runs, from folders to verdict and exit code, with tolerances."""
 
+from dataclasses import replace
+
 import pytest
-from load_records import histogram_of, load_run, lognormal_seconds, times_of, validity
+from load_records import histogram_of, load_run, lognormal_seconds, operation, times_of, validity
 
 from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.locations import scenarios_path
@@ -218,6 +220,34 @@ def test_operations_of_one_side_and_of_all_are_shown_and_not_gated(tmp_path):
     assert (found.reason, found.candidate, found.change) == ("only one side sent it", None, None)
     assert rows[-1].operation == "all"
     assert not any(each.is_gate for each in rows if each.operation == "all")
+
+
+def test_throughput_is_compared_where_answers_did_not_keep_up(tmp_path):
+    """The rate at which requests are due is the schedule's, and the same on both sides."""
+    seconds = {"whoami": lognormal_seconds(1, per_s=200, seconds=10)}
+    kept_up, lagged = (
+        read_side(
+            [
+                load_run(
+                    tmp_path / f"{throughput_per_s}",
+                    seconds,
+                    operations=(
+                        replace(
+                            operation("whoami", requests=2000), per_s=200.0, throughput_per_s=throughput_per_s
+                        ),
+                    ),
+                )
+            ],
+            baselines=tmp_path,
+        ).loads
+        for throughput_per_s in (200.0, 150.0)
+    )
+
+    found = row(compared(kept_up, lagged), "throughput_per_s")
+
+    assert (round(found.baseline), round(found.candidate)) == (200, 150)
+    assert (found.verdict, found.is_gate) == (ChangeVerdict.WORSE, False)
+    assert "throughput_per_s" not in {each.measure for each in compared(kept_up, kept_up).rows}
 
 
 def test_run_without_times_is_compared_by_its_figures(side, tmp_path):

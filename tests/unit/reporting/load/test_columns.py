@@ -36,7 +36,7 @@ def changed(folder, change):
 
 
 def give_everything(contents):
-    """Let half of each time be spent waiting, and the first operation wait for its first byte."""
+    """Let half of each time be waiting, answers lag, and the first operation wait for its first byte."""
     threes = {
         "mean_ms": 3.0,
         "min_ms": 3.0,
@@ -45,6 +45,7 @@ def give_everything(contents):
     }
     first, second = contents["operations"]
     for operation in (first, second):
+        operation["throughput_per_s"] = 0.8 * operation["per_s"]
         service = operation["service"]
         service["percentiles"] = {percent: ms / 2 for percent, ms in service["percentiles"].items()}
         service |= {name: service[name] / 2 for name in ("mean_ms", "min_ms", "max_ms")}
@@ -211,6 +212,8 @@ def older(folder, tmp_path):
             for kind in ("response", "service", "refused_response", "server")
         ):
             del times["mean_ms"], times["percentiles"]["75"], times["percentiles"]["95"]
+        for operation in contents["operations"]:
+            del operation["throughput_per_s"]
 
     return changed(shutil.copytree(folder, tmp_path / folder.name), lacking)
 
@@ -224,7 +227,8 @@ def test_older_record_is_shown_with_dashes_for_missing_figures(older):
 
     assert (first["p95"], of_all["p99"], of_all["requests"]) == ("-", "-", "4,060")
     assert in_page(older, OPERATIONS[0], "response")[0][4] == "-"
-    assert table["response_p95_ms"] == table["response_mean_ms"] == ""
+    assert table["response_p95_ms"] == table["response_mean_ms"] == table["throughput_per_s"] == ""
+    assert "throughput" not in first
     assert "p95_ms" not in compared
     assert first["p99"] == f"{compared['p99_ms'].value:.1f}"
 

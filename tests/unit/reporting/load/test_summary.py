@@ -1,6 +1,7 @@
 """Every report of a load run is made from its record, also if parts are missing."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from load_records import load_run, missed, operation, times, validity
@@ -34,6 +35,41 @@ def test_verdict_is_the_same_in_every_report(tmp_path):
     assert printed(folder).strip().startswith("Objectives missed")
     assert json.loads((folder / "summary.json").read_text())["verdict"].startswith("Objectives missed: ")
     assert "Objectives missed" in (folder / "report.md").read_text().splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("throughput_per_s", "mean_ms", "plan", "backlog"),
+    [
+        pytest.param(480.0, 1000.0, {}, 1200, id="the target does not keep up"),
+        pytest.param(480.0, 1000.0, {"warm_up_s": 0.0}, 1200, id="nor without a warm-up"),
+        pytest.param(480.0, 1000.0, {"model": "closed"}, 0, id="users wait for their answers"),
+        pytest.param(599.0, 20.0, {}, 0, id="it does"),
+        pytest.param(540.0, 1000.0, {"warm_up_s": 0.0}, 0, id="long answers, and no warm-up"),
+        pytest.param(610.0, 20.0, {}, 0, id="a backlog of the warm-up is answered"),
+        pytest.param(None, 1000.0, {}, 0, id="an older record"),
+    ],
+)
+def test_backlog_of_an_overloaded_target_is_in_the_verdict(
+    tmp_path, throughput_per_s, mean_ms, plan, backlog
+):
+    """Both rates are told: of what was due, and of answers, which a load of 600/s alone does not show."""
+    load = replace(
+        operation(requests=6000, response=replace(times(count=6000), mean_ms=mean_ms)),
+        per_s=600.0,
+        throughput_per_s=throughput_per_s,
+    )
+    folder = load_run(tmp_path, {}, plan=plan, operations=(load,), overall=load.response)
+
+    headline, *_ = printed(folder).strip().splitlines()
+
+    says = f"Answers came at {throughput_per_s}/s of 600.0/s due: the backlog grew by {backlog:,} requests."
+    assert (says in headline) is bool(backlog)
+
+
+def test_time_of_a_load_that_ended_early_is_what_it_lasted(tmp_path):
+    folder = load_run(tmp_path, {"getWhoami": SECONDS}, lasted_s=7.25)
+
+    assert "7.2 of 10 s, the first 2 s left out" in printed(folder)
 
 
 @pytest.mark.parametrize(
