@@ -7,10 +7,11 @@ than decimals: load adds one per request.
 import math
 import threading
 from collections import defaultdict
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
+from contextlib import nullcontext
 from decimal import Decimal
 from functools import lru_cache
+from types import TracebackType
 from typing import Final
 
 from knouds_harness.errors import CreditsShort, GuardStop
@@ -24,6 +25,16 @@ _MOST_DOUBTS_OF_THREADS: Final = 8
 _SEND_LESS: Final = "Raise the limit, or send less."
 
 
+class _Turns(threading.Condition):
+    """One thread at a time; those that wait look again after each turn."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.notify_all()
+        super().__exit__(kind, error, trace)
+
+
 class Budget:
     """Credits that may be spent, by several threads if it is shared.
 
@@ -34,9 +45,8 @@ class Budget:
     """
 
     def __init__(self, limit_credits: float, *, is_shared: bool = False) -> None:
-        self._is_shared = is_shared
         self._most_doubts = _MOST_DOUBTS_OF_THREADS if is_shared else math.inf
-        self._changed = threading.Condition(threading.RLock())  # settle calls stop
+        self._turns = _Turns(threading.RLock()) if is_shared else nullcontext()  # settle calls stop
         self._limit = self._left = _parts(limit_credits)
         self._spent = 0
         self._overcharge: str | None = None
@@ -65,15 +75,9 @@ class Budget:
     def left_credits(self) -> float:
         return max(0, self._left) / _PARTS
 
-    @contextmanager
-    def _changing(self) -> Iterator[None]:
-        with self._changed:
-            yield
-            self._changed.notify_all()
-
     def extend(self, credits_more: float) -> None:
         more = _parts(credits_more)
-        with self._changing():
+        with self._turns:
             self._limit += more
             self._left += more
 
@@ -87,9 +91,9 @@ class Budget:
             GuardStop: The limit has been exceeded (see ``overcharge``).
         """
         amount = _parts(cost_credits)
-        with self._changed:
-            if self._is_shared:
-                self._changed.wait_for(
+        with self._turns:
+            if isinstance(self._turns, _Turns):
+                self._turns.wait_for(
                     lambda: self._overcharge or amount <= self._left or amount > self._limit - self._spent
                 )
             if self._overcharge is not None:
@@ -117,7 +121,7 @@ class Budget:
         beyond the limit, that ends reserving. ``account`` is charged, as in ``note_usage``; None if that is
         not known. If nothing was reserved, the run may have cost ``doubted_credits``: the highest price.
         """
-        with self._changing():
+        with self._turns:
             spent = reserved
             if actual_credits is not None and 0 <= actual_credits <= _MOST:
                 spent = _parts(actual_credits)
@@ -162,7 +166,7 @@ class Budget:
         is how many runs usage shows once no charge can come and nothing more is sent: if it shows all that
         told no charge, then what was counted for them and is not shown was not charged.
         """
-        with self._changing():
+        with self._turns:
             counted = self._spent
             if shown_credits is None:
                 excess = min(sum(self._unproven_by.values()), max(0, self._left))
@@ -189,7 +193,7 @@ class Budget:
 
     def stop(self, reason: str) -> None:
         """Refuse all further reservations, even of 0 credits; the first of several reasons is kept."""
-        with self._changing():
+        with self._turns:
             self._overcharge = self._overcharge or (
                 f"{reason}\n  No further run is sent. If that is the price, write it into the profile: "
                 "cost_credits."
