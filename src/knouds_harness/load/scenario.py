@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from typing import Any, ClassVar, Final, ParamSpec, TypeVar
+from collections.abc import Collection, Mapping
+from typing import Any, ClassVar, Final
 from urllib.parse import urlencode
 
 from locust.env import Environment
@@ -26,9 +26,6 @@ from knouds_harness.targets.needs.runs import RunNeed
 from knouds_harness.targets.resources import Persona
 
 _WITHOUT_KEY: Final[SomeHeaders] = (("x-api-key", None),)
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class ScenarioUser(ArrivalUser):
@@ -92,7 +89,9 @@ class ScenarioUser(ArrivalUser):
                 f"the account {self.account.user} needs {' and '.join(self.account.lacks([need]))}"
             )
         turns = self.load_run.input_turns
-        return self.chance.choice(run_requests) if turns is None else turns.next(self.account, need)
+        if turns is not None:
+            return turns.next(self.account, need)
+        return run_requests[0] if len(run_requests) == 1 else self.chance.choice(run_requests)
 
     def call(
         self,
@@ -210,34 +209,33 @@ class ScenarioUser(ArrivalUser):
         Raises:
             StopUser: The budget does not allow it; the load run ends.
         """
-        reserved = self._within_guards(self.load_run.limits.reserve, run_request)
+        limits = self.load_run.limits
         try:
-            response = self.call(
-                run_request.operation,
-                run_request.path,
-                method="POST",
-                json={"inputs": run_request.inputs},
-                params={"async": "true"} if asynchronous else None,
-                name=f"{run_request.operation} async" if asynchronous else run_request.operation,
-                expected=(200, 202) if asynchronous else (200,),
-                runner=run_request.persona,
-                reserved=reserved,
-            )
-        except BaseException:  # killed at the end of the load, perhaps after sending
-            self.load_run.limits.budget.settle(reserved, None)
-            raise
-        self._within_guards(
-            self.load_run.limits.settle, reserved, response, run_request, may_be_throttled=self.crosses_limit
-        )
+            reserved = limits.reserve(run_request)
+            try:
+                response = self.call(
+                    run_request.operation,
+                    run_request.path,
+                    method="POST",
+                    json={"inputs": run_request.inputs},
+                    params={"async": "true"} if asynchronous else None,
+                    name=f"{run_request.operation} async" if asynchronous else run_request.operation,
+                    expected=(200, 202) if asynchronous else (200,),
+                    runner=run_request.persona,
+                    reserved=reserved,
+                )
+            except BaseException:  # killed at the end of the load, perhaps after sending
+                limits.budget.settle(reserved, None)
+                raise
+            limits.settle(reserved, response, run_request, may_be_throttled=self.crosses_limit)
+        except GuardStop as stop:
+            raise self._ended(stop) from stop
         return response
 
     def _admit(self, request: bytes) -> None:
         """Keep the limits for what a task sends through ``client`` itself, and not through ``call``."""
-        self._within_guards(self.load_run.limits.admit_bytes, request, added=self._added)
-
-    def _within_guards(self, guarded: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            return guarded(*args, **kwargs)
+            self.load_run.limits.admit_bytes(request, added=self._added)
         except GuardStop as stop:
             raise self._ended(stop) from stop
 

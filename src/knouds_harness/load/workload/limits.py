@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -188,19 +189,16 @@ class LoadLimits:
         All that was set aside counts if the run failed, was only submitted, or was wrongly refused.
         """
         charged, persona = None, run_request.persona
-        if response.status_code:
-            try:
-                body = response.json()
-            except (ValueError, RecursionError):
-                body = None
-            charged = reported_charge(
-                response.status_code,
-                response.content,
-                body,
-                most_credits=credits_of(reserved),
-                is_to_run=not (may_be_throttled and response.status_code == 429),
-                is_granted=persona.credits == "granted",
-            )
+        with suppress(ValueError, RecursionError):  # what cannot be read tells no charge
+            if response.status_code:
+                charged = reported_charge(
+                    response.status_code,
+                    response.content,
+                    response.json(),
+                    most_credits=credits_of(reserved),
+                    is_to_run=not (may_be_throttled and response.status_code == 429),
+                    is_granted=persona.credits == "granted",
+                )
         self.budget.settle(
             reserved,
             charged,

@@ -1,11 +1,15 @@
 """Encoding requests as bytes."""
 
+import json
+
 import httptools
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from locust.event import EventHook
 
 from knouds_harness.load.client.http_client import encode
+from knouds_harness.load.client.session import Session
 
 
 class Parsed:
@@ -90,3 +94,13 @@ def test_given_host_header_replaces_the_default():
     request = Parsed(encode("GET", "/", "x", [("host", "y")]))
 
     assert request.headers == [("host", "y")]
+
+
+@pytest.mark.parametrize("body", [{"inputs": {"prompt": "Grüße", "count": 1.5}}, {"name": "\ud800"}])
+def test_body_of_a_scenario_is_what_it_says(body):
+    """Even if it is not Unicode, as the inputs of a run may be."""
+    session = Session("http://127.0.0.1:9", EventHook())
+
+    sent = session.exchange(session.head_of("POST", "/a", ()), "POST", "/a", body).sent
+
+    assert json.loads(sent.partition(b"\r\n\r\n")[2]) == body

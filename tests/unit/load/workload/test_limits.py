@@ -19,6 +19,7 @@ from knouds_harness.errors import GuardStop
 from knouds_harness.load import messages
 from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.client.http_client import encode, encode_head
+from knouds_harness.load.client.response import Response
 from knouds_harness.load.tasks import run_cheapest
 from knouds_harness.load.workload import limits as limits_module
 from knouds_harness.load.workload.limits import LeasedCredits, LoadLimits
@@ -224,6 +225,16 @@ def test_run_is_settled_by_its_response(status_code, body, spent):
     limits.settle(limits.reserve(run_request(5)), answered(status_code, body), run_request(5))
 
     assert limits.budget.spent_credits == spent
+
+
+def test_run_counts_in_full_if_its_response_is_not_encoded_as_it_says():
+    limits, response = LoadLimits(target(credits=10)), Response()
+    body = b'{"success": true, "cost": 3}'
+    response.fill(200, b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + body, 0, body)
+
+    limits.settle(limits.reserve(run_request(5)), response, run_request(5))
+
+    assert limits.budget.spent_credits == 5
 
 
 def test_throttled_run_costs_nothing():
