@@ -1,7 +1,8 @@
-"""What a request costs the load generator: KnoudsUser against FastHttpUser.
+"""What a request costs the load generator: KnoudsUser against FastHttpUser, and a scenario against both.
 
 nginx answers a constant from one core, over HTTP and TLS; generators run on another, one after the other
-in each round, with 50 keep-alive connections and a POST of JSON with a key. Processor time counts: a rate
+in each round, with 50 keep-alive connections and a POST of JSON with a key. A scenario's user does all that
+a process of ``knouds-harness load`` does for a run, but for sending its rows. Processor time counts: a rate
 says more about the machine's other work. Run it on a Linux machine with two cores.
 """
 
@@ -17,17 +18,15 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from knouds_harness.contract.operations import Action
 
 if TYPE_CHECKING:  # only the generators import Locust
-    from locust import User
-
-    from knouds_harness.targets.profile import Target
+    from knouds_harness.load.users import KnoudsUser
 
 GENERATOR_CORE, SERVER_CORE = 0, 1
 CONNECTIONS = 50
@@ -35,11 +34,11 @@ PATH = "/api/workflows/portrait/run"
 BODY = {"inputs": {"prompt": "a quiet harbour at dawn", "count": 1, "seed": 12345, "style": "watercolour"}}
 HEADERS = {"x-api-key": "knouds_live_" + "a" * 32}
 ANSWER = '{"success":true,"result":{"text":"hello"},"cost":3,"ms":12}'
-GUARDED = "KnoudsUser, guarded"
+SCENARIO = "ScenarioUser, runs"
 GENERATORS = (
     ("FastHttpUser", "http"),
     ("KnoudsUser", "http"),
-    (GUARDED, "http"),
+    (SCENARIO, "http"),
     ("FastHttpUser", "https"),
     ("KnoudsUser", "https"),
 )
@@ -94,7 +93,7 @@ def main() -> None:
     for title, dearer, cheaper, over in (
         ("KnoudsUser is cheaper than FastHttpUser", "FastHttpUser", "KnoudsUser", "http"),
         ("KnoudsUser is cheaper than FastHttpUser", "FastHttpUser", "KnoudsUser", "https"),
-        ("the buffer and guards cost", GUARDED, "KnoudsUser", "http"),
+        ("guards, budget, samples and rows cost", SCENARIO, "KnoudsUser", "http"),
     ):
         ratio = statistics.median(  # of one round each, so that the machine's other work matters least
             first / second
@@ -147,84 +146,112 @@ def run(name: str, url: str, seconds: float) -> tuple[float, float]:
 def measure(name: str, url: str, seconds: float) -> tuple[float, float]:
     """Run a generator in this process; the first second does not count."""
     import gevent  # noqa: PLC0415 - only this process is patched
-    import msgpack  # noqa: PLC0415 - as Locust sends messages
-    from locust.env import Environment  # noqa: PLC0415
 
-    from knouds_harness.load.collection.locust_statistics import use_exact_buckets  # noqa: PLC0415
-    from knouds_harness.load.collection.rows import RequestRecorder  # noqa: PLC0415
-    from knouds_harness.load.collection.seconds import HAND_OVER_EVERY_S  # noqa: PLC0415
-    from knouds_harness.targets.profile import Target  # noqa: PLC0415
-    from knouds_harness.targets.resources import Limits  # noqa: PLC0415
-
-    if name == GUARDED:
-        use_exact_buckets()  # before there is an environment, as in a Locust file
-    target = Target(name="bench", base_url=url, limits=Limits(credits=1e12, allow=frozenset(Action)))
-    environment = Environment(user_classes=[user_class(name, url, target)], host=url)
-    runner = environment.create_local_runner()
-    if name == GUARDED:
-        recorder = RequestRecorder()
-        environment.events.request.add_listener(recorder.on_request)  # type: ignore[no-untyped-call]
-
-        def hand_over() -> None:
-            while True:
-                gevent.sleep(HAND_OVER_EVERY_S)
-                msgpack.dumps(recorder.take())
-
-        gevent.spawn(hand_over)
-    runner.start(CONNECTIONS, spawn_rate=CONNECTIONS)
+    count = scenario_users(url) if name == SCENARIO else plain_users(name, url)
     gevent.sleep(1.0)
-    requests = environment.stats.total.num_requests
+    requests = count()
     before = resource.getrusage(resource.RUSAGE_SELF)
     gevent.sleep(seconds)
+    requests = count() - requests
     after = resource.getrusage(resource.RUSAGE_SELF)
-    requests = environment.stats.total.num_requests - requests
-    failures = environment.stats.total.num_failures
-    runner.quit()
-    if failures or not requests:
-        sys.exit(f"{name}: {requests} requests, {failures} failures")
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return cpu_s / requests * 1e6, requests / seconds
 
 
-def user_class(name: str, url: str, target: Target) -> type[User]:
-    """The user of a generator."""
+def plain_users(name: str, url: str) -> Callable[[], int]:
+    """Start users of Locust alone, which counts their requests itself; return what tells how many."""
     from locust import FastHttpUser, constant, task  # noqa: PLC0415 - only the generators import Locust
+    from locust.env import Environment  # noqa: PLC0415
 
-    from knouds_harness.load.client.http_client import encode_head  # noqa: PLC0415
     from knouds_harness.load.users import KnoudsUser  # noqa: PLC0415
-    from knouds_harness.load.workload.accounts import RunRequest  # noqa: PLC0415
-    from knouds_harness.load.workload.limits import LoadLimits  # noqa: PLC0415
-    from knouds_harness.targets.resources import Persona  # noqa: PLC0415
-    from knouds_harness.targets.secrets import Secret  # noqa: PLC0415
-
-    limits = LoadLimits(target)
-    head = encode_head("POST", PATH, "here", HEADERS.items())
-    added = {("Host", "here"), *HEADERS.items()}
-    key = Persona(name="full", secret=Secret("", ""), capabilities=frozenset(), user="ada", tier="enterprise")
-    run_request = RunRequest(
-        operation="runWorkflow",
-        name="portrait",
-        path=PATH,
-        inputs={},
-        cost_credits=5.0,
-        deadline_s=None,
-        persona=key,
-    )
 
     @task
     def post(user: KnoudsUser) -> None:
         user.client.post(PATH, json=BODY, headers=HEADERS, name="runWorkflow")
 
-    @task
-    def guarded(user: KnoudsUser) -> None:
-        limits.admit(head, added=added, is_reserved=True)
-        reserved = limits.reserve(run_request)
-        response = user.client.post(PATH, json=BODY, headers=HEADERS, name="runWorkflow")
-        limits.settle(reserved, response, run_request)
-
     base = FastHttpUser if name == "FastHttpUser" else KnoudsUser
-    own = {"guarded": guarded} if name == GUARDED else {"post": post}
-    return type("Bench", (base,), {"host": url, "wait_time": constant(0), "insecure": True, **own})
+    bench = type("Bench", (base,), {"host": url, "wait_time": constant(0), "insecure": True, "post": post})
+    environment = Environment(user_classes=[bench], host=url)
+    environment.create_local_runner().start(CONNECTIONS, spawn_rate=CONNECTIONS)
+
+    def count() -> int:
+        if environment.stats.total.num_failures:
+            sys.exit(f"{name}: {environment.stats.total.num_failures} failures")
+        return environment.stats.total.num_requests
+
+    return count
+
+
+def scenario_users(url: str) -> Callable[[], int]:
+    """Start users of a scenario that runs a workflow, as a process that sends does; return the same."""
+    import msgpack  # noqa: PLC0415 - as Locust sends messages
+    from gevent.pool import Group  # noqa: PLC0415
+    from locust.env import Environment  # noqa: PLC0415
+    from locust.runners import Runner, WorkerRunner  # noqa: PLC0415
+
+    from knouds_harness.load.arrivals.schedule import Share  # noqa: PLC0415
+    from knouds_harness.load.collection.rows import RequestRow  # noqa: PLC0415
+    from knouds_harness.load.collection.seconds import ROWS, now_unix_s  # noqa: PLC0415
+    from knouds_harness.load.generator.generating_run import GeneratingRun  # noqa: PLC0415
+    from knouds_harness.load.options import LoadOptions  # noqa: PLC0415
+    from knouds_harness.load.scenario import ScenarioUser  # noqa: PLC0415
+    from knouds_harness.load.tasks import run_workflow  # noqa: PLC0415
+    from knouds_harness.load.workload.preflight import LoadSetup  # noqa: PLC0415
+    from knouds_harness.load.workload.workload import Workload  # noqa: PLC0415
+    from knouds_harness.targets.profile import Target  # noqa: PLC0415
+    from knouds_harness.targets.resources import Limits, Persona, Workflow  # noqa: PLC0415
+    from knouds_harness.targets.secrets import Secret  # noqa: PLC0415
+
+    class Worker(WorkerRunner):
+        """Packs what it hands over, and sends it to nobody."""
+
+        worker_index, client_id, requests, last = 0, "here", 0, ()
+
+        def __init__(self, environment: Environment) -> None:
+            Runner.__init__(self, environment)
+
+        def send_message(self, msg_type: str, data: Any = None, client_id: str | None = None) -> None:  # noqa: ANN401, ARG002
+            msgpack.dumps(data)
+            if msg_type == ROWS and data["rows"].requests:
+                self.requests += len(data["rows"].requests)
+                self.last = data["rows"].requests[-1]
+
+    key = Persona(
+        name="full",
+        secret=Secret(HEADERS["x-api-key"], "key:full"),
+        capabilities=frozenset({"workflow:run"}),
+        user="ada",
+        tier="enterprise",
+    )
+    portrait = Workflow(slug="portrait", owner="ada", inputs=BODY["inputs"], cost_credits=5.0)
+    target = Target(
+        name="bench",
+        base_url=url,
+        limits=Limits(credits=1e12, allow=frozenset(Action)),
+        personas={key.name: key},
+        workflows={portrait.slug: portrait},
+    )
+    members = {"host": url, "wait_time": lambda _: 0, "tasks": [run_workflow]}
+    bench: Any = type("Bench", (ScenarioUser,), members)
+    environment = Environment(user_classes=[bench], host=url)
+    environment.runner = worker = Worker(environment)
+    options = LoadOptions(target="bench", users=CONNECTIONS)
+    workload = Workload(target, price=lambda each: each.cost_credits)
+    run = GeneratingRun(environment, LoadSetup(options=options, target=target, workload=workload))
+    environment.events.test_start.fire(environment=environment)  # type: ignore[no-untyped-call]
+    run.limits.budget.extend(1e12)
+    run.take_share(now_unix_s(), Share())
+    users = Group()
+    for _ in range(CONNECTIONS):
+        bench(environment).start(users)
+
+    def count() -> int:
+        run.seconds.hand_over()
+        if RequestRow._make(worker.last).failure is not None:
+            sys.exit(f"{SCENARIO}: {worker.last}")
+        return worker.requests
+
+    return count
 
 
 if __name__ == "__main__":
