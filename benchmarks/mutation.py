@@ -35,8 +35,8 @@ from typing import TypeVar
 from knouds_harness.errors import ExitCode, HarnessError
 from knouds_harness.runs.findings import Verdict
 from knouds_harness.runs.record import read_run
+from knouds_sandbox.fault_points import Fault
 from knouds_sandbox.faults import FAULTS, check_faults
-from knouds_sandbox.faults.fault import Fault
 
 SEED = 1
 FAILING = {Verdict.BREACH, Verdict.CONFLICT, Verdict.CONTRADICTION}

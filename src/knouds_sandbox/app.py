@@ -15,21 +15,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from knouds_sandbox.access.hosts import with_checked_hosts
+from knouds_sandbox.access.network import ReceiverRules, with_checked_hosts
 from knouds_sandbox.access.rate_limits import RateLimiter
 from knouds_sandbox.answers import OutgoingAnswer, change_answers
+from knouds_sandbox.bodies import Refusal, answer, not_found, refuse
 from knouds_sandbox.calls import Services
 from knouds_sandbox.engine import Engine
-from knouds_sandbox.envelopes import Refusal, answer, not_found, refuse
 from knouds_sandbox.fault_points import Point
 from knouds_sandbox.faults import active_edits
 from knouds_sandbox.legal.answers import changes
 from knouds_sandbox.legal.between import with_intermediary
 from knouds_sandbox.legal.points import BETWEEN, OWN, SERVER, drawn
 from knouds_sandbox.providers import Latency
-from knouds_sandbox.receivers import ReceiverRules
+from knouds_sandbox.routing.preferences import with_wire
 from knouds_sandbox.routing.routes import make_routes, with_normal_paths
-from knouds_sandbox.routing.wire import with_wire
 from knouds_sandbox.seeding import seed_store
 from knouds_sandbox.state.store import Store
 from knouds_sandbox.webhooks import Deliverer

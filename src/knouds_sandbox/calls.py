@@ -6,13 +6,13 @@ from typing import Any
 
 from starlette.requests import Request
 
+from knouds_sandbox.access.network import ReceiverRules
 from knouds_sandbox.access.rate_limits import RateLimiter
 from knouds_sandbox.bodies import read_json
 from knouds_sandbox.engine import Engine
 from knouds_sandbox.fault_points import ActiveEdits, Point, note_met
 from knouds_sandbox.legal.points import OWN, Choices
 from knouds_sandbox.providers import Latency
-from knouds_sandbox.receivers import ReceiverRules
 from knouds_sandbox.state.accounts import Account, Key
 from knouds_sandbox.state.store import Store
 

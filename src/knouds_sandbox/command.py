@@ -24,7 +24,7 @@ from knouds_sandbox.providers import Latency
 if TYPE_CHECKING:
     import uvicorn
 
-    from knouds_sandbox.observed import Observer
+    from knouds_sandbox.answers import Observer
     from knouds_sandbox.serving import RunningSandbox
 
 HarOpener: TypeAlias = "Callable[[Path, str, Mapping[str, str]], AbstractContextManager[Observer]]"
@@ -158,11 +158,10 @@ def sandbox(
     announce: bool,
 ) -> None:
     """Run a complete server of the Knouds API on this machine."""
-    from knouds_sandbox.access.hosts import is_loopback
+    from knouds_sandbox.access.network import ReceiverRules, is_loopback, is_receivable
+    from knouds_sandbox.answers import with_observer
     from knouds_sandbox.app import build_app
     from knouds_sandbox.legal.points import chosen
-    from knouds_sandbox.observed import with_observer
-    from knouds_sandbox.receivers import ReceiverRules, is_receivable
     from knouds_sandbox.seeding import uses_of_keys
     from knouds_sandbox.serving import RunningSandbox, bound_socket, make_server
 

@@ -1,4 +1,4 @@
-"""The points where a fault can act. Each is called by one line of the server; the edits are in ``faults/``.
+"""Faults, and the points where they act. Each point is one line of the server; the faults are in ``faults/``.
 
 Most faults act at ``Point.ANSWER``, after the handler: they edit status, headers or body of the response.
 
@@ -6,11 +6,12 @@ A fault is met when it breaks its promise: an edit changes what its point decide
 elsewhere, such as around a handler or later, the fault says itself, by ``note_met``.
 """
 
+import inspect
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
@@ -27,9 +28,9 @@ class Point(Enum):
     """Where a fault acts, with the arguments and the result of its edit there."""
 
     ROUTE = auto()  # the ASGI scope, before it is routed; changes its method or path
-    CREDENTIALS = auto()  # authentication.Credentials, before they are checked
-    REQUIREMENT = auto()  # capabilities.CapabilityRequest; returns one that requires another capability
-    CAPABILITY = auto()  # capabilities.CapabilityRequest and whether it is admitted; returns whether it is
+    CREDENTIALS = auto()  # keys.Credentials, before they are checked
+    REQUIREMENT = auto()  # keys.CapabilityRequest; returns one that requires another capability
+    CAPABILITY = auto()  # keys.CapabilityRequest and whether it is admitted; returns whether it is
     DENIED = auto()  # the call that was refused for lack of a capability
     HANDLER = auto()  # the call and its handler, which the edit calls or not
     OWNERSHIP = auto()  # the call and a resource of another account; True treats it as the account's own
@@ -40,7 +41,7 @@ class Point(Enum):
     MODEL = auto()  # the call and a ProviderModel or None; returns another one
     JOB = auto()  # the call and the runs.Job, before it is run; returns another one
     FUNDS = auto()  # the call, the cost and whether there is a trial grant; True runs without enough credits
-    SELECTION = auto()  # the usage.RowFilter, before its rows are read
+    SELECTION = auto()  # the account.RowFilter, before its rows are read
     RATE_LIMIT = auto()  # no arguments, when the server starts; returns the RateLimitRules
     COUNT = auto()  # the call, before its request is counted; returns the Window to continue from
     RECEIVER = auto()  # whether a key may have deliveries; returns whether it may
@@ -60,6 +61,57 @@ class Edit:
     point: Point
     operations: frozenset[str]
     apply: Callable[..., Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fault:
+    """One promise that the sandbox breaks on demand, which checks of its family find.
+
+    It is subtle if it is hard to find: an edge case, a second condition, or several responses.
+    """
+
+    id: str
+    family: str
+    fact: str
+    says: str
+    is_subtle: bool
+    edits: tuple[Edit, ...] = field(repr=False)
+
+
+def fault(
+    breaks: str,
+    where: Point | Callable[[Callable[..., Any]], Edit] | None = None,
+    operations: str = "",
+    *,
+    is_subtle: bool = False,
+) -> Callable[[Callable[..., Any]], Fault]:
+    """Make a fault from a function, whose name is the id and whose docstring says what the sandbox does.
+
+    Args:
+        breaks: Id of the fact.
+        where: The point at which the function is called, or a function such as ``on_poll`` that makes an edit
+            of it. Without ``where``, the function returns its edit or edits.
+        operations: With a point, the operations on which it is called, separated by spaces; empty for all.
+        is_subtle: Whether it is hard to find.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Fault:
+        if where is None:
+            made = function()
+        elif isinstance(where, Point):
+            made = Edit(point=where, operations=frozenset(operations.split()), apply=function)
+        else:
+            made = where(function)
+        return Fault(
+            id=function.__name__.replace("_", "-"),
+            family=function.__module__.removeprefix("knouds_sandbox.faults.").partition(".")[0],
+            fact=breaks,
+            says=inspect.getdoc(function) or "",
+            is_subtle=is_subtle,
+            edits=made if isinstance(made, tuple) else (made,),
+        )
+
+    return decorate
 
 
 _ACTING: ContextVar[Callable[[], None]] = ContextVar("acting")

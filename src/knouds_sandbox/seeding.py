@@ -10,12 +10,11 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from knouds_sandbox.access.authentication import KEY_PREFIX
+from knouds_sandbox.access.keys import KEY_PREFIX
 from knouds_sandbox.state.accounts import add_account, add_key
 from knouds_sandbox.state.run_records import NewRun, accept_run, end_run
 from knouds_sandbox.state.store import Store
-from knouds_sandbox.state.workflow_documents import REQUEST_INPUT, RESPONSE_OUTPUT, new_members
-from knouds_sandbox.state.workflow_records import add_workflow
+from knouds_sandbox.state.workflows import REQUEST_INPUT, RESPONSE_OUTPUT, add_workflow, new_members
 
 _PLENTY = 1_000_000_000
 _ENOUGH = 1_000_000

@@ -17,14 +17,14 @@ import uvicorn
 from starlette.types import ASGIApp, Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from knouds_sandbox.access.network import ReceiverRules
 from knouds_sandbox.app import build_app
 from knouds_sandbox.calls import Services
 from knouds_sandbox.errors import SandboxError
 from knouds_sandbox.fault_points import SENT_NAMES
 from knouds_sandbox.legal.points import OWN, Choices
 from knouds_sandbox.providers import Latency
-from knouds_sandbox.receivers import ReceiverRules
-from knouds_sandbox.routing.wire import TRANSPORT
+from knouds_sandbox.routing.preferences import TRANSPORT
 from knouds_sandbox.seeding import seeded_keys, seeded_webhook_secret
 
 _START_TIMEOUT_S = 10
@@ -82,18 +82,15 @@ class EnvelopeProtocol(HttpToolsProtocol):
             super().data_received(data)
 
     def on_message_begin(self) -> None:
-        """Begin a request."""
         super().on_message_begin()
         self.has_whole_request = False
         cast("Scope", self.scope)[TRANSPORT] = self.transport
 
     def on_message_complete(self) -> None:
-        """End a request."""
         super().on_message_complete()
         self.has_whole_request = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Note a header."""
         cast("Scope", self.scope).setdefault(SENT_NAMES, []).append(name)
         super().on_header(name, value)
 

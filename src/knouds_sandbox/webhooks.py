@@ -15,11 +15,11 @@ from typing import Any
 
 import httpx
 
-from knouds_sandbox.access.capabilities import meets
-from knouds_sandbox.envelopes import as_json
+from knouds_sandbox.access.keys import meets
+from knouds_sandbox.access.network import ReceiverRefused, ReceiverRules
+from knouds_sandbox.bodies import as_json
 from knouds_sandbox.fault_points import ActiveEdits, Point
 from knouds_sandbox.legal.points import OWN, Choices
-from knouds_sandbox.receivers import ReceiverRefused, ReceiverRules
 from knouds_sandbox.state.run_records import StoredRun
 from knouds_sandbox.state.store import Store
 

@@ -28,8 +28,8 @@ from knouds_harness.runs.findings import Finding, Verdict
 from knouds_harness.runs.record import RunRecord, read_run
 from knouds_harness.targets import builtin
 from knouds_sandbox import command as sandbox
+from knouds_sandbox.fault_points import Fault
 from knouds_sandbox.faults import FAULTS
-from knouds_sandbox.faults.fault import Fault
 
 FAILING = {Verdict.BREACH, Verdict.CONFLICT, Verdict.CONTRADICTION}
 TIMEOUT_S = 300

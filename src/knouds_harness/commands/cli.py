@@ -23,7 +23,7 @@ from knouds_harness.files import LEAST_OPEN_FILES, require_open_files
 from knouds_harness.printable import printable
 
 if TYPE_CHECKING:
-    from knouds_sandbox.observed import Headers, ObservedExchange
+    from knouds_sandbox.answers import Headers, ObservedExchange
 
 FIRST_COMMANDS: Final = {
     "init": "Write the profile of your own server.",

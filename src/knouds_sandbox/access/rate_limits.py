@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
-from knouds_sandbox.envelopes import Refusal
+from knouds_sandbox.bodies import Refusal
 from knouds_sandbox.fault_points import ActiveEdits, Point
 from knouds_sandbox.legal.points import OWN, Choices
 from knouds_sandbox.state.accounts import UNLIMITED, Account, Key

@@ -7,7 +7,7 @@ that find it. Users write fault ids into scripts, so renaming one breaks them.
 from collections.abc import Iterable
 
 from knouds_sandbox.errors import UnknownName
-from knouds_sandbox.fault_points import ActiveEdits
+from knouds_sandbox.fault_points import ActiveEdits, Fault
 from knouds_sandbox.faults import (
     authentication,
     capabilities,
@@ -23,7 +23,6 @@ from knouds_sandbox.faults import (
     workflows,
 )
 from knouds_sandbox.faults.envelopes import form, refusals
-from knouds_sandbox.faults.fault import Fault
 
 _MODULES = (
     form,

@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from knouds_sandbox.access.authentication import KEY_PREFIX, Credentials
+from knouds_sandbox.access.keys import KEY_PREFIX, Credentials
 from knouds_sandbox.answers import OutgoingAnswer
-from knouds_sandbox.fault_points import Edit, Point
+from knouds_sandbox.fault_points import Edit, Point, fault
 from knouds_sandbox.faults.editing import (
     AnswerEdit,
     answers_for_last_request,
@@ -19,7 +19,6 @@ from knouds_sandbox.faults.editing import (
     where,
     with_value,
 )
-from knouds_sandbox.faults.fault import fault
 from knouds_sandbox.providers import MODELS
 from knouds_sandbox.state.accounts import Key, as_user, find_key, find_key_by_name, find_key_where
 

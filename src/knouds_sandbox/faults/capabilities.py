@@ -3,12 +3,10 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from knouds_sandbox.access.authentication import Credentials
-from knouds_sandbox.access.capabilities import CapabilityRequest, meets
+from knouds_sandbox.access.keys import CapabilityRequest, Credentials, meets
 from knouds_sandbox.calls import HandlerCall
-from knouds_sandbox.fault_points import Edit, Point, note_met
+from knouds_sandbox.fault_points import Edit, Point, fault, note_met
 from knouds_sandbox.faults.editing import at, on_refusal, refused, with_value, without
-from knouds_sandbox.faults.fault import fault
 from knouds_sandbox.handlers import workflows
 
 _DENIED = "CAPABILITY_DENIED"

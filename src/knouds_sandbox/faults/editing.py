@@ -11,18 +11,18 @@ from typing import Any, TypeAlias
 
 from starlette.responses import Response
 
-from knouds_sandbox.access.authentication import Credentials
+from knouds_sandbox.access.keys import Credentials
 from knouds_sandbox.access.rate_limits import RateLimitRules
 from knouds_sandbox.answers import OutgoingAnswer
+from knouds_sandbox.bodies import answer
 from knouds_sandbox.calls import HandlerCall
-from knouds_sandbox.envelopes import answer
 from knouds_sandbox.fault_points import Edit, Point, note_met
-from knouds_sandbox.handlers.executions import own_execution
-from knouds_sandbox.handlers.usage import RowFilter
+from knouds_sandbox.handlers.account import RowFilter
+from knouds_sandbox.handlers.runs import own_execution
 from knouds_sandbox.handlers.workflows import NewWorkflow
 from knouds_sandbox.state.accounts import Account, find_key_by_name
 from knouds_sandbox.state.run_records import IN_FLIGHT, StoredRun, find_execution, find_run, select_runs
-from knouds_sandbox.state.workflow_records import StoredWorkflow
+from knouds_sandbox.state.workflows import StoredWorkflow
 
 _PAUSE_S = 0.05
 _PAUSES = 5

@@ -7,9 +7,9 @@ from itertools import count
 from starlette.responses import Response
 
 from knouds_sandbox.answers import OutgoingAnswer
+from knouds_sandbox.bodies import Refusal, not_found
 from knouds_sandbox.calls import HandlerCall
-from knouds_sandbox.envelopes import Refusal, not_found
-from knouds_sandbox.fault_points import Edit, Point, note_met
+from knouds_sandbox.fault_points import Edit, Point, fault, note_met
 from knouds_sandbox.faults.editing import (
     SELDOM,
     USAGE_OPERATIONS,
@@ -26,7 +26,6 @@ from knouds_sandbox.faults.editing import (
     since_end_s,
     with_value,
 )
-from knouds_sandbox.faults.fault import fault
 from knouds_sandbox.state.run_records import StoredRun, end_run, find_run
 
 

@@ -10,9 +10,8 @@ from starlette.responses import Response
 from knouds_sandbox.access.rate_limits import WINDOW_S, Bucket, RateLimitRules, Window
 from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.calls import HandlerCall
-from knouds_sandbox.fault_points import Edit, Point, note_met
+from knouds_sandbox.fault_points import Edit, Point, fault, note_met
 from knouds_sandbox.faults.editing import LIMIT, REMAINING, RUNS, Handler, counted_by, limited_to, on_success
-from knouds_sandbox.faults.fault import fault
 from knouds_sandbox.state.accounts import UNLIMITED, Account, Key
 
 

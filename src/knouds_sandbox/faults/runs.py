@@ -6,9 +6,9 @@ from functools import partial
 from typing import Any
 
 from knouds_sandbox.answers import OutgoingAnswer
+from knouds_sandbox.bodies import Refusal
 from knouds_sandbox.calls import HandlerCall
-from knouds_sandbox.envelopes import Refusal
-from knouds_sandbox.fault_points import Edit, Point, note_met
+from knouds_sandbox.fault_points import Edit, Point, fault, note_met
 from knouds_sandbox.faults.editing import (
     RUNS,
     SELDOM,
@@ -22,12 +22,10 @@ from knouds_sandbox.faults.editing import (
     pause,
     with_tier,
 )
-from knouds_sandbox.faults.fault import fault
 from knouds_sandbox.handlers.runs import Job, make_job
 from knouds_sandbox.providers import MODELS
 from knouds_sandbox.state.run_records import StoredRun
-from knouds_sandbox.state.workflow_documents import defaults
-from knouds_sandbox.state.workflow_records import find_workflow
+from knouds_sandbox.state.workflows import defaults, find_workflow
 
 
 def _on_inputs(change: Callable[[dict[str, Any], dict[str, Any]], None]) -> Edit:

@@ -4,8 +4,8 @@ import html
 from functools import partial
 
 from knouds_sandbox.answers import OutgoingAnswer
-from knouds_sandbox.envelopes import invalid_body
-from knouds_sandbox.fault_points import Edit, note_met
+from knouds_sandbox.bodies import invalid_body
+from knouds_sandbox.fault_points import Edit, fault, note_met
 from knouds_sandbox.faults.editing import (
     RESET,
     RUNS,
@@ -34,11 +34,9 @@ from knouds_sandbox.faults.editing import (
     with_value,
     without,
 )
-from knouds_sandbox.faults.fault import fault
-from knouds_sandbox.handlers.usage import RowFilter
+from knouds_sandbox.handlers.account import RowFilter
 from knouds_sandbox.handlers.workflows import NewWorkflow
-from knouds_sandbox.state.workflow_documents import estimated_credits, make_slug
-from knouds_sandbox.state.workflow_records import find_workflow
+from knouds_sandbox.state.workflows import estimated_credits, find_workflow, make_slug
 
 
 def _show_internal_ids(selection: RowFilter) -> None:

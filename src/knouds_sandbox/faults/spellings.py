@@ -7,11 +7,10 @@ from starlette.datastructures import Headers, QueryParams
 from starlette.requests import Request
 from starlette.types import Scope
 
-from knouds_sandbox.access.authentication import Credentials
+from knouds_sandbox.access.keys import Credentials
 from knouds_sandbox.answers import OutgoingAnswer
-from knouds_sandbox.fault_points import SENT_NAMES, Edit, Point
+from knouds_sandbox.fault_points import SENT_NAMES, Edit, Point, fault
 from knouds_sandbox.faults.editing import at, on_answer, refused, taken_for_full, where
-from knouds_sandbox.faults.fault import fault
 
 _RESPELLED = "respelled"
 _OVERRIDE = "x-http-method-override"

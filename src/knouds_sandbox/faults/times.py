@@ -6,11 +6,10 @@ from typing import Any
 from starlette.responses import Response
 
 from knouds_sandbox.calls import HandlerCall
-from knouds_sandbox.fault_points import Edit, Point, note_met
+from knouds_sandbox.fault_points import Edit, Point, fault, note_met
 from knouds_sandbox.faults.editing import Handler, changed, on_document, on_rows
-from knouds_sandbox.faults.fault import fault
 from knouds_sandbox.handlers.workflows import own_workflow
-from knouds_sandbox.state.workflow_records import change_workflow, find_workflow
+from knouds_sandbox.state.workflows import change_workflow, find_workflow
 
 
 def _two_hours_later(time: Any) -> str:

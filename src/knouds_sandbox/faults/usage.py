@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.calls import HandlerCall
-from knouds_sandbox.fault_points import Edit, Point, note_met
+from knouds_sandbox.fault_points import Edit, Point, fault, note_met
 from knouds_sandbox.faults.editing import (
     RUNS,
     USAGE_OPERATIONS,
@@ -19,8 +19,7 @@ from knouds_sandbox.faults.editing import (
     pause,
     selecting,
 )
-from knouds_sandbox.faults.fault import fault
-from knouds_sandbox.handlers.usage import DEFAULT_LIMIT, MAX_LIMIT, RowFilter, number
+from knouds_sandbox.handlers.account import DEFAULT_LIMIT, MAX_LIMIT, RowFilter, number
 from knouds_sandbox.state.run_records import NewRun, accept_run, end_run, last_run_id, select_runs
 
 

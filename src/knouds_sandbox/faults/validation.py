@@ -8,9 +8,9 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from knouds_sandbox.bodies import Refusal
 from knouds_sandbox.calls import HandlerCall
-from knouds_sandbox.envelopes import Refusal
-from knouds_sandbox.fault_points import Edit, Point, note_met
+from knouds_sandbox.fault_points import Edit, Point, fault, note_met
 from knouds_sandbox.faults.editing import (
     RUNS,
     Handler,
@@ -22,8 +22,7 @@ from knouds_sandbox.faults.editing import (
     taken_for_full,
     with_value,
 )
-from knouds_sandbox.faults.fault import fault
-from knouds_sandbox.handlers.usage import DEFAULT_LIMIT, RowFilter, number
+from knouds_sandbox.handlers.account import DEFAULT_LIMIT, RowFilter, number
 from knouds_sandbox.state.run_records import StoredRun
 
 

@@ -8,9 +8,9 @@ from typing import Any
 from starlette.responses import Response
 
 from knouds_sandbox.answers import OutgoingAnswer
+from knouds_sandbox.bodies import Refusal, answer
 from knouds_sandbox.calls import HandlerCall
-from knouds_sandbox.envelopes import Refusal, answer
-from knouds_sandbox.fault_points import Edit, Point, note_met
+from knouds_sandbox.fault_points import Edit, Point, fault, note_met
 from knouds_sandbox.faults.editing import (
     Handler,
     at,
@@ -23,18 +23,18 @@ from knouds_sandbox.faults.editing import (
     pause,
     with_slug,
 )
-from knouds_sandbox.faults.fault import fault
 from knouds_sandbox.handlers.runs import make_job, perform
 from knouds_sandbox.handlers.workflows import ChangedWorkflow, NewWorkflow, own_workflow
 from knouds_sandbox.state.accounts import find_key_by_name
-from knouds_sandbox.state.workflow_documents import make_slug, plain
-from knouds_sandbox.state.workflow_records import (
+from knouds_sandbox.state.workflows import (
     add_workflow,
     count_workflows,
     delete_workflow,
     find_workflow,
     free_slug,
     list_summaries,
+    make_slug,
+    plain,
 )
 
 

@@ -12,11 +12,10 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from knouds_sandbox.access.authentication import KEY_PREFIX
-from knouds_sandbox.bodies import read_json
+from knouds_sandbox.access.keys import KEY_PREFIX
+from knouds_sandbox.access.network import ReceiverRefused, ReceiverRules, is_receivable
+from knouds_sandbox.bodies import answer, invalid_body, not_found, read_json, unauthorized
 from knouds_sandbox.calls import Services
-from knouds_sandbox.envelopes import answer, invalid_body, not_found, unauthorized
-from knouds_sandbox.receivers import ReceiverRefused, ReceiverRules, is_receivable
 from knouds_sandbox.seeding import seed_store, seeded_keys
 from knouds_sandbox.state.accounts import add_account, add_key, find_account
 

@@ -1,6 +1,7 @@
-"""Handlers of the two run endpoints, synchronous and asynchronous.
+"""Handlers of the two run endpoints, synchronous and asynchronous, and of the executions that they start.
 
-Source: overview and docs, run workflow, run model, async executions.
+Source: overview (a cancelled run is charged) and docs, run workflow, run model, async executions.
+Cancelling an ended execution is a 409 here (docs/decisions/sandbox-open-points.md).
 """
 
 import asyncio
@@ -10,26 +11,28 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from starlette.responses import Response
 
-from knouds_sandbox.access.capabilities import meets
+from knouds_sandbox.access.keys import meets
+from knouds_sandbox.bodies import Refusal, answer, not_found
 from knouds_sandbox.calls import HandlerCall
-from knouds_sandbox.envelopes import Refusal, answer, not_found
 from knouds_sandbox.fault_points import Point, note_met
 from knouds_sandbox.providers import MODELS, ProviderModel, fails, results
 from knouds_sandbox.state.run_records import (
+    IN_FLIGHT,
     NewRun,
     StoredRun,
     accept_run,
     cancel_when_due,
     charge,
     end_run,
+    find_execution,
     last_run_id,
 )
-from knouds_sandbox.state.workflow_documents import defaults, generators
-from knouds_sandbox.state.workflow_records import StoredWorkflow, find_workflow
+from knouds_sandbox.state.workflows import StoredWorkflow, defaults, find_workflow, generators, iso
 
 _FOREVER_S = 10 * 365 * 86_400
 _NAME = re.compile(r"[a-z0-9-]+")
@@ -206,3 +209,39 @@ def _submitted(call: HandlerCall, run: StoredRun) -> Response:
     if run.workflow_slug:
         body["workflowSlug"] = run.workflow_slug
     return answer(body, status=202, headers=call.limit_headers)
+
+
+async def get_execution(call: HandlerCall) -> Response:
+    run = own_execution(call)
+    shown: dict[str, Any] = {
+        "executionId": run.execution_id,
+        "requestId": run.request_id,
+        "status": run.status,
+        "workflowSlug": run.workflow_slug,
+        "modelIds": list(run.model_ids),
+        "createdAt": iso(datetime.fromtimestamp(run.created_unix_s, UTC)),
+    }
+    if run.ended_unix_s is not None:
+        shown["endedAt"] = iso(datetime.fromtimestamp(run.ended_unix_s, UTC))
+        shown["cost"] = run.charged_credits
+    if run.status in {"completed", "failed"}:
+        shown |= run.outcome
+    return answer(shown)
+
+
+async def cancel_execution(call: HandlerCall) -> Response:
+    run = own_execution(call)
+    if run.status not in IN_FLIGHT:
+        raise Refusal(409, "EXECUTION_ENDED", f"The execution has ended as {run.status}.")
+    if run.status == "processing":
+        call.services.engine.cancel(run)
+    return answer({"executionId": run.execution_id, "status": "cancel_requested"})
+
+
+def own_execution(call: HandlerCall) -> StoredRun:
+    run = find_execution(call.store, call.path_value("id"))
+    if run is None or not (
+        run.account_id == call.account.id or call.is_allowed_by_fault(Point.OWNERSHIP, run)
+    ):
+        raise not_found("execution")
+    return run

@@ -4,30 +4,39 @@ Source: overview and docs, workflow CRUD and workflow schema. A workflow that th
 for it. Writing to a template of another account is a 403 (docs/decisions/sandbox-open-points.md).
 """
 
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from knouds_sandbox.bodies import Refusal, answer, invalid_body, mapped, not_found
 from knouds_sandbox.calls import HandlerCall, Services
-from knouds_sandbox.envelopes import Refusal, answer, invalid_body, not_found
 from knouds_sandbox.fault_points import Point
-from knouds_sandbox.legal.documents import as_stored
+from knouds_sandbox.legal.points import Choices
 from knouds_sandbox.state.store import Store
-from knouds_sandbox.state.workflow_documents import changed_members, is_folder, make_slug, new_members, schema
-from knouds_sandbox.state.workflow_records import (
+from knouds_sandbox.state.workflows import (
     StoredWorkflow,
     add_workflow,
     change_workflow,
+    changed_members,
     count_workflows,
     delete_workflow,
     find_workflow,
     free_slug,
+    is_folder,
     list_summaries,
+    make_slug,
+    new_members,
     numbered,
+    schema,
 )
+
+_NODE = ("id", "type", "position", "data")
+_EDGE = ("id", "source", "target", "sourceHandle", "targetHandle")
+_OF_THE_SERVER = frozenset({"slug", "createdBy", "updatedAt", "folderId"})
 
 
 @dataclass(kw_only=True, slots=True)
@@ -165,3 +174,35 @@ async def _own_workflow_and_body(call: HandlerCall) -> tuple[StoredWorkflow, Any
     own_workflow(call)  # ownership is checked before the body
     body = await call.read_body()
     return own_workflow(call), body
+
+
+def as_stored(members: Mapping[str, Any], body: Mapping[str, Any], choices: Choices) -> dict[str, Any]:
+    """Return the members as a server with these choices stores them; ``body`` also has the unknown ones.
+
+    Raises:
+        Refusal: A text is longer than the server takes.
+    """
+    stored = dict(members)
+    for name in ("name", "description"):
+        if len(stored.get(name) or "") > int(choices["longest-text"]):
+            raise invalid_body(f"{name} is too long.")
+    if choices["unknown"] == "kept":
+        stored = {name: body[name] for name in body if name not in _OF_THE_SERVER} | stored
+    if choices["unknown"] == "dropped-in-nodes":
+        for name, kept in (("nodes", _NODE), ("edges", _EDGE)):
+            if name in stored:
+                stored[name] = [
+                    {member: each[member] for member in kept if member in each} for each in stored[name]
+                ]
+    if choices["trim"] == "yes" and "name" in stored:
+        stored["name"] = stored["name"].strip()
+    if choices["compose"] == "yes":
+        stored = _texts(stored, lambda text: unicodedata.normalize("NFC", text))
+    if choices["line-ends"] == "newline":
+        stored = _texts(stored, lambda text: text.replace("\r\n", "\n"))
+    return stored
+
+
+def _texts(value: Any, change: Callable[[str], str]) -> Any:
+    """Change each text in a value, but not the names of members."""
+    return mapped(value, lambda each: change(each) if isinstance(each, str) else each)

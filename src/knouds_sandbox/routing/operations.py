@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from starlette.responses import Response
 
 from knouds_sandbox.calls import HandlerCall
-from knouds_sandbox.handlers import executions, runs, service, usage, workflows
+from knouds_sandbox.handlers import account, runs, workflows
 
 Handler = Callable[[HandlerCall], Awaitable[Response]]
 
@@ -28,7 +28,7 @@ class Endpoint:
 
 
 OPERATIONS = (
-    Endpoint("getWhoami", "GET", "/api/whoami", service.get_whoami),
+    Endpoint("getWhoami", "GET", "/api/whoami", account.get_whoami),
     Endpoint("listWorkflows", "GET", "/api/workflows", workflows.list_workflows, "workflow:read"),
     Endpoint("createWorkflow", "POST", "/api/workflows", workflows.create_workflow, "workflow:write"),
     Endpoint("getWorkflow", "GET", "/api/workflows/{slug}", workflows.get_workflow, "workflow:read"),
@@ -55,14 +55,10 @@ OPERATIONS = (
         "model:run",
         resource="internalName",
     ),
-    Endpoint("getExecution", "GET", "/api/executions/{id}", executions.get_execution, "execution:read"),
+    Endpoint("getExecution", "GET", "/api/executions/{id}", runs.get_execution, "execution:read"),
     Endpoint(
-        "cancelExecution",
-        "POST",
-        "/api/executions/{id}/cancel",
-        executions.cancel_execution,
-        "execution:cancel",
+        "cancelExecution", "POST", "/api/executions/{id}/cancel", runs.cancel_execution, "execution:cancel"
     ),
-    Endpoint("listUsage", "GET", "/api/usage", usage.list_usage),
-    Endpoint("listUsageModels", "GET", "/api/usage/models", usage.list_usage_models),
+    Endpoint("listUsage", "GET", "/api/usage", account.list_usage),
+    Endpoint("listUsageModels", "GET", "/api/usage/models", account.list_usage_models),
 )

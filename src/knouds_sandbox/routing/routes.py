@@ -12,17 +12,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from knouds_sandbox.access.authentication import authenticate
-from knouds_sandbox.access.capabilities import CapabilityRequest, require
+from knouds_sandbox.access.keys import CapabilityRequest, authenticate, require
+from knouds_sandbox.bodies import Refusal, unauthorized
 from knouds_sandbox.calls import HandlerCall, Services
-from knouds_sandbox.envelopes import Refusal, unauthorized
 from knouds_sandbox.fault_points import ActiveEdits, Point
-from knouds_sandbox.handlers import control, executions, runs, workflows
-from knouds_sandbox.handlers.service import get_health, get_pricing
+from knouds_sandbox.handlers import control, runs, workflows
+from knouds_sandbox.handlers.account import get_health, get_pricing
 from knouds_sandbox.legal.points import looks
 from knouds_sandbox.routing.operations import OPERATIONS, Endpoint
 from knouds_sandbox.routing.preferences import answer_preferred
-from knouds_sandbox.state.workflow_documents import changed_members, new_members
+from knouds_sandbox.state.workflows import changed_members, new_members
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 _ENCODED = re.compile("%([0-9A-Fa-f]{2})")
@@ -117,8 +116,8 @@ _RESOURCE: Mapping[str, Callable[[HandlerCall], object]] = {
     "deleteWorkflow": workflows.own_workflow,
     "runWorkflow": runs.runnable_workflow,
     "runModel": runs.runnable_model,
-    "getExecution": executions.own_execution,
-    "cancelExecution": executions.own_execution,
+    "getExecution": runs.own_execution,
+    "cancelExecution": runs.own_execution,
 }
 _DOCUMENT: Mapping[str, Callable[[Any], object]] = {
     "createWorkflow": new_members,

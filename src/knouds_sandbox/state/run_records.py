@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, NoReturn
 
-from knouds_sandbox.envelopes import Refusal
+from knouds_sandbox.bodies import Refusal
 from knouds_sandbox.state.store import Store
 
 IN_FLIGHT = ("processing", "cancel_requested")

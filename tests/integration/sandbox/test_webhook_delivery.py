@@ -9,8 +9,8 @@ import httpx
 import pytest
 from clocks import wait_until
 
+from knouds_sandbox.access.network import ReceiverRefused, ReceiverRules
 from knouds_sandbox.providers import Latency
-from knouds_sandbox.receivers import ReceiverRefused, ReceiverRules
 from knouds_sandbox.serving import running_sandbox
 
 SECRET = "a-secret-of-some-length"

@@ -12,9 +12,9 @@ from knouds_harness.commands.cli import cli, writing_har
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.exchange.har import read_har
 from knouds_harness.suite.recorded.captured_traffic import read_captured
+from knouds_sandbox.answers import with_observer
 from knouds_sandbox.app import build_app
 from knouds_sandbox.command import sandbox
-from knouds_sandbox.observed import with_observer
 from knouds_sandbox.seeding import seeded_keys
 
 BASE_URL = "http://127.0.0.1:8080"

@@ -3,10 +3,9 @@
 from typing import Any
 
 from knouds_sandbox.access.rate_limits import WINDOW_S
-from knouds_sandbox.bodies import holds, is_half_character
+from knouds_sandbox.bodies import holds, invalid_body, is_half_character
 from knouds_sandbox.calls import HandlerCall
-from knouds_sandbox.envelopes import invalid_body
-from knouds_sandbox.fault_points import Edit, Point, note_met
+from knouds_sandbox.fault_points import Edit, Point, fault, note_met
 from knouds_sandbox.faults.editing import (
     EXECUTION_OPERATIONS,
     LIMIT,
@@ -28,8 +27,7 @@ from knouds_sandbox.faults.editing import (
     with_status,
     without,
 )
-from knouds_sandbox.faults.fault import fault
-from knouds_sandbox.state.workflow_documents import MEMBERS
+from knouds_sandbox.state.workflows import MEMBERS
 
 
 @fault("workflows.list-is-array")

@@ -8,9 +8,9 @@ from starlette.responses import Response
 
 from knouds_sandbox.access.rate_limits import RateLimitRules, Window
 from knouds_sandbox.answers import OutgoingAnswer
+from knouds_sandbox.bodies import Refusal, answer
 from knouds_sandbox.calls import HandlerCall
-from knouds_sandbox.envelopes import Refusal, answer
-from knouds_sandbox.fault_points import Edit, Point, note_met
+from knouds_sandbox.fault_points import Edit, Point, fault, note_met
 from knouds_sandbox.faults.editing import (
     EXECUTION_OPERATIONS,
     MODEL_NOT_FOUND,
@@ -32,12 +32,10 @@ from knouds_sandbox.faults.editing import (
     with_tier,
     with_value,
 )
-from knouds_sandbox.faults.fault import fault
 from knouds_sandbox.handlers.runs import INVALID_NAME, Job
 from knouds_sandbox.providers import MODELS, ProviderModel
 from knouds_sandbox.state.run_records import find_execution, refuse_payment
-from knouds_sandbox.state.workflow_documents import schema
-from knouds_sandbox.state.workflow_records import StoredWorkflow, change_workflow, find_workflow
+from knouds_sandbox.state.workflows import StoredWorkflow, change_workflow, find_workflow, schema
 
 
 def _public_where(is_meant: Callable[[OutgoingAnswer, StoredWorkflow], bool]) -> Edit:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knouds_sandbox.access.rate_limits import RateLimiter
-from knouds_sandbox.envelopes import Refusal
+from knouds_sandbox.bodies import Refusal
 from knouds_sandbox.fault_points import ActiveEdits
 from knouds_sandbox.state.accounts import Account, Key
 

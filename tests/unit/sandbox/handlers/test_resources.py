@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knouds_sandbox.state.workflow_documents import make_slug
+from knouds_sandbox.state.workflows import make_slug
 
 
 @pytest.mark.parametrize(

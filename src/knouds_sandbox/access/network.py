@@ -1,19 +1,56 @@
-"""Where webhooks may go: public addresses, allowed networks, and loopback if the sandbox listens on it.
+"""The network around a sandbox: which hosts requests may name, and where webhooks may go.
 
-A name is resolved for each attempt, and the connection goes to the address that was checked, so that DNS
-rebinding is impossible. Redirects are not followed. Source: docs, webhooks (private addresses are refused);
-docs/decisions/sandbox-on-a-network.md.
+A web page that attacks by DNS rebinding sends another ``Host``. Webhooks go to public addresses, allowed
+networks, and loopback if the sandbox listens on it. A name is resolved for each attempt, and the connection
+goes to the address that was checked. Redirects are not followed.
+Source: docs, webhooks (private addresses are refused); docs/decisions/sandbox-on-a-network.md.
 """
 
 import asyncio
+import re
 import socket
+from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 import httpx
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from knouds_sandbox.bodies import Refusal, refuse
+
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]+)(:[0-9]*)?")
 _NAT64 = 0x64FF9B << 64
 _RESOLVE_WITHIN_S = 5
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def with_checked_hosts(app: ASGIApp, allowed: Collection[str]) -> ASGIApp:
+    """Wrap an app: refuse requests whose ``Host`` is neither loopback nor one of these names."""
+    names = {name.lower() for name in allowed}
+
+    @lru_cache(maxsize=128)
+    def is_allowed(header: bytes) -> bool:
+        parts = _HOST.fullmatch(header.decode("latin-1").strip().lower())
+        host = parts[1].strip("[]").removesuffix(".") if parts else ""
+        return is_loopback(host) or host in names
+
+    async def checked(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not all(
+            is_allowed(value) for name, value in scope["headers"] if name == b"host"
+        ):
+            error = "This sandbox is asked by localhost or a loopback address; --allow-host NAME adds a name."
+            await refuse(Refusal(421, "HOST_NOT_ALLOWED", error))(scope, receive, send)
+            return
+        await app(scope, receive, send)
+
+    return checked
 
 
 class ReceiverRefused(Exception):

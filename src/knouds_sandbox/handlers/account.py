@@ -1,7 +1,7 @@
-"""Handlers of ``/api/usage``: the account's API runs, and the models in them.
+"""Handlers of what an account is told about itself, its API runs and their models, and of prices and health.
 
-Source: docs, usage; overview (canvas runs are left out). Malformed query parameters are ignored
-(docs/decisions/sandbox-open-points.md).
+Source: docs, whoami and usage; overview (canvas runs are left out). Malformed query parameters are ignored
+(docs/decisions/sandbox-open-points.md). The shapes of pricing and health are assumed.
 """
 
 import json
@@ -12,13 +12,16 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from starlette.requests import Request
 from starlette.responses import Response
 
-from knouds_sandbox.calls import HandlerCall
-from knouds_sandbox.envelopes import answer
+from knouds_sandbox.bodies import answer
+from knouds_sandbox.calls import HandlerCall, Services
 from knouds_sandbox.fault_points import Point
+from knouds_sandbox.providers import MODELS
+from knouds_sandbox.state.accounts import RATE_LIMIT_BY_TIER, UNLIMITED, as_user
 from knouds_sandbox.state.run_records import StoredRun, select_runs
-from knouds_sandbox.state.workflow_records import iso
+from knouds_sandbox.state.workflows import iso
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
@@ -26,6 +29,34 @@ NUMBER = re.compile(r"[0-9]{1,15}")
 _USD_PER_CREDIT = 0.003
 _MARGIN = 1.4
 _STATUSES = ("processing", "completed", "failed", "cancelled")
+_MONTHLY_CREDITS_BY_TIER = {"free": 250, "creator": 1700, "pro": 5000, "business": 11329, "enterprise": None}
+
+
+async def get_whoami(call: HandlerCall) -> Response:
+    """GET /api/whoami. Source: docs, whoami."""
+    return answer({"user": as_user(call.account)})
+
+
+async def get_pricing(_: Request, __: Services) -> Response:
+    tiers = [
+        {
+            "id": tier,
+            "monthlyCredits": monthly_credits,
+            "hasApiAccess": tier in RATE_LIMIT_BY_TIER,
+            "rateLimitPerMinute": RATE_LIMIT_BY_TIER.get(tier, UNLIMITED) or None,
+        }
+        for tier, monthly_credits in _MONTHLY_CREDITS_BY_TIER.items()
+    ]
+    models = [
+        {"id": model.name, "unit": model.unit, "credits": model.credits_per_unit}
+        for model in MODELS.values()
+        if model.is_enabled
+    ]
+    return answer({"tiers": tiers, "models": models})
+
+
+async def get_health(_: Request, __: Services) -> Response:
+    return answer({"status": "ok"})
 
 
 @dataclass(kw_only=True, slots=True)
