@@ -3,7 +3,7 @@
 import pytest
 
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.contract.known_places import KnownPlaces, named_form
+from knouds_harness.contract.known_places import KnownPlaces
 
 DOCUMENT = shipped_document()
 KNOWN = KnownPlaces(DOCUMENT)
@@ -59,37 +59,3 @@ def test_maps_and_open_bodies_are_free(operation_id, steps):
         place = place.items if step == "*" else place.members[step]
 
     assert place.is_free
-
-
-def test_values_of_required_are_capabilities():
-    listed = body("runModel", 403).members["required"].listed
-
-    assert {"model:run", "model:*:run", "model:*", "*", "workflow:read"} <= listed
-    assert "model:paint" not in listed
-
-
-def test_undocumented_success_is_free():
-    assert body("getWhoami", 206).is_free
-
-
-def test_headers_of_any_response_are_known_on_all():
-    """Which operations are rate-limited is open."""
-    assert {"x-ratelimit-limit", "retry-after", "x-knouds-signature"} <= KNOWN.headers
-
-
-def test_members_of_a_delivery_are_known():
-    assert {"event", "executionId", "result", "error"} <= KNOWN.delivery.members.keys()
-    assert "webhook.test" in (KNOWN.delivery.members["event"].listed or ())
-
-
-@pytest.mark.parametrize(
-    ("value", "form"),
-    [
-        ("workflow:portrait:run", "workflow:*:run"),
-        ("workflow:run", "workflow:run"),
-        ("pro", "pro"),
-        ("*", "*"),
-    ],
-)
-def test_bound_capability_is_listed_without_its_resource(value, form):
-    assert named_form(value) == form

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import httpx
 import pytest
-import respx
 from example_targets import SECRETS, make_target
 from hypothesis import given
 from hypothesis import strategies as st
@@ -346,14 +345,6 @@ def test_run_interrupted_in_flight_counts_at_its_full_price(client_answering):
 def test_unknown_persona_is_named(client_answering, recording):
     with pytest.raises(UnknownName, match='Did you mean "full"'):
         client_answering(recording).send(Request(method="GET", path="/", persona="ful"))
-
-
-def test_environment_proxy_and_netrc_are_ignored(monkeypatch):
-    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:1")
-    with respx.mock() as router, Client(target=make_target()) as client:
-        router.get("https://staging.example.com/api/whoami").respond(json={"ok": True})
-
-        assert client.send(WHOAMI).status == 200
 
 
 def test_production_is_refused_by_default():

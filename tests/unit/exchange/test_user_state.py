@@ -15,10 +15,15 @@ from knouds_harness.exchange.user_state import alone_on, user_secret
 from knouds_harness.locations import builtin_targets_path
 
 
-@pytest.fixture
-def file(tmp_path, monkeypatch):
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    return tmp_path / "knouds-harness/secret"
+    return tmp_path / "knouds-harness"
+
+
+@pytest.fixture
+def file(folder):
+    return folder / "secret"
 
 
 def test_secret_is_made_once_for_its_owner_alone(file):
@@ -87,12 +92,6 @@ with alone_on(make_target(), print):
     print("held", flush=True)
     sys.stdin.read()
 """
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    return tmp_path / "knouds-harness"
 
 
 @contextmanager

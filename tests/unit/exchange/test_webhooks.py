@@ -167,31 +167,20 @@ def test_stale_delivery_is_refused(body, sent, drift, is_early):
         verify(body, header, secret=SECRET, now_unix_s=sent - drift if is_early else sent + drift)
 
 
-@given(body=st.binary(min_size=1), place=st.integers(0), flip=st.integers(1, 255))
-def test_altered_body_is_refused(body, place, flip):
-    header = sign(body, secret=SECRET, at_unix_s=0)
-    altered = bytearray(body)
-    altered[place % len(body)] ^= flip
-
-    with pytest.raises(SignatureRefused, match="does not match"):
-        verify(bytes(altered), header, secret=SECRET, now_unix_s=0)
-
-
-@given(body=st.binary(), sent=instants(), other=secrets())
-def test_other_secret_is_refused(body, sent, other):
-    header = sign(body, secret=SECRET, at_unix_s=sent)
-
-    with pytest.raises(SignatureRefused, match="does not match"):
-        verify(body, header, secret=other + SECRET, now_unix_s=sent)
-
-
-@given(body=st.binary(), sent=st.integers(1, 10**9))
-def test_time_is_signed_too(body, sent):
+@given(body=st.binary(min_size=1), sent=st.integers(1, 10**9), flip=st.integers(1, 255), other=secrets())
+def test_other_body_secret_or_time_is_refused(body, sent, flip, other):
     """A signature is not valid for another time, nor can the dot be moved into the body."""
-    digest = sign(body, secret=SECRET, at_unix_s=sent).partition(",")[2]
+    header = sign(body, secret=SECRET, at_unix_s=sent)
+    earlier = header.replace(f"t={sent}", f"t={sent - 1}")
+    altered = bytes([body[0] ^ flip]) + body[1:]
 
-    with pytest.raises(SignatureRefused, match="does not match"):
-        verify(body, f"t={sent - 1},{digest}", secret=SECRET, now_unix_s=sent)
+    for sent_body, sent_header, secret in (
+        (altered, header, SECRET),
+        (body, header, other + SECRET),
+        (body, earlier, SECRET),
+    ):
+        with pytest.raises(SignatureRefused, match="does not match"):
+            verify(sent_body, sent_header, secret=secret, now_unix_s=sent)
 
 
 def test_signature_follows_the_documented_formula():

@@ -19,25 +19,36 @@ MODEL_SUBMIT = OPERATION["runModel"].responses[202].examples["submitted"]
 PAGE = OPERATION["listUsage"].responses[200].examples["ada"]
 EXECUTION = {"executionId": SUBMIT["executionId"]}
 NOT_FOUND = {"error": "Not found", "code": "WORKFLOW_NOT_FOUND"}
+NO_WEBHOOK = {"configured": False, "url": None}
+CANCELLED = EXECUTION | {"status": "cancelled"}
 FINISHED = {"success": True, "result": {"text": ["a", "b"]}, "cost": 0.5}
 
 
-def without(body, member):
-    return {name: value for name, value in body.items() if name != member}
+def without(body, *members):
+    return {name: value for name, value in body.items() if name not in members}
 
 
 def page(**changed):
     return PAGE | {"rows": [PAGE["rows"][0] | changed]}
 
 
+def harbour(part, **changed):
+    """Return the document with one node or edge."""
+    return HARBOUR | {part: [HARBOUR[part][0] | changed]}
+
+
+def schema(**changed):
+    return {"fields": [], "values": {}, "name": "A", "estimatedCreditCost": None, **changed}
+
+
+def denied(required):
+    return {"error": "No", "code": "CAPABILITY_DENIED", "required": required}
+
+
 OPEN_POINTS = {
     "create answers 200 with a slug": ("createWorkflow", 200, {"slug": "a-b"}),
     "create answers 201 with the document": ("createWorkflow", 201, HARBOUR),
-    "create answers 201 with another document": (
-        "createWorkflow",
-        201,
-        {"slug": "a", "name": "A", "nodes": None},
-    ),
+    "create answers 201 with another document": ("createWorkflow", 201, {"slug": "a", "nodes": None}),
     "update answers the document": ("updateWorkflow", 200, HARBOUR),
     "update answers an empty object": ("updateWorkflow", 200, {}),
     "move answers success": ("moveWorkflow", 200, {"success": True}),
@@ -65,37 +76,18 @@ OPEN_POINTS = {
     "time without fractions": ("listWorkflows", 200, [SUMMARY | {"updatedAt": "2026-06-01T08:00:00Z"}]),
     "time with an offset": ("listWorkflows", 200, [SUMMARY | {"updatedAt": "2026-06-01T08:00:00+0200"}]),
     "time without seconds or zone": ("listWorkflows", 200, [SUMMARY | {"updatedAt": "2026-06-01T08:00"}]),
-    "edges with null handles": (
-        "getWorkflow",
-        200,
-        HARBOUR | {"edges": [HARBOUR["edges"][0] | {"sourceHandle": None, "targetHandle": None}]},
-    ),
-    "edges with numbered handles": (
-        "getWorkflow",
-        200,
-        HARBOUR | {"edges": [HARBOUR["edges"][0] | {"sourceHandle": 0}]},
-    ),
-    "node types spelt in words": (
-        "getWorkflow",
-        200,
-        HARBOUR | {"nodes": [HARBOUR["nodes"][0] | {"type": "Request Input"}]},
-    ),
+    "edges with null handles": ("getWorkflow", 200, harbour("edges", sourceHandle=None, targetHandle=None)),
+    "edges with numbered handles": ("getWorkflow", 200, harbour("edges", sourceHandle=0)),
+    "node types spelt in words": ("getWorkflow", 200, harbour("nodes", type="Request Input")),
     "document without optional members": (
         "getWorkflow",
         200,
-        without(without(without(HARBOUR, "description"), "tags"), "publicPlayground"),
+        without(HARBOUR, "description", "tags", "publicPlayground"),
     ),
     "owner named by a number": ("getWorkflow", 200, HARBOUR | {"createdBy": 17}),
-    "schema without a description": (
-        "getWorkflowSchema",
-        200,
-        {"fields": [], "values": {}, "name": "A", "estimatedCreditCost": None},
-    ),
-    "field of a type that is new": (
-        "getWorkflowSchema",
-        200,
-        {"fields": [{"name": "a", "type": "colour"}], "values": {}, "name": "A", "estimatedCreditCost": 0.5},
-    ),
+    "schema without a description": ("getWorkflowSchema", 200, schema()),
+    "estimate that is no whole number": ("getWorkflowSchema", 200, schema(estimatedCreditCost=0.5)),
+    "field of a new type": ("getWorkflowSchema", 200, schema(fields=[{"name": "a", "type": "colour"}])),
     "text as a list": ("runWorkflow", 200, FINISHED | {"ms": 1.5}),
     "result that is a bare text": ("runWorkflow", 200, FINISHED | {"ms": 1, "result": "hello"}),
     "result of another kind": ("runWorkflow", 200, FINISHED | {"ms": 1, "result": {"mesh": {"url": 1}}}),
@@ -105,42 +97,18 @@ OPEN_POINTS = {
     "submit answered 200": ("runWorkflow", 200, SUBMIT),
     "submit answered 202": ("runWorkflow", 202, SUBMIT),
     "model submit answered 200": ("runModel", 200, MODEL_SUBMIT),
-    "submit with a null url": (
-        "runModel",
-        202,
-        MODEL_SUBMIT | {"webhookDelivery": {"configured": False, "url": None}},
-    ),
+    "submit with a null url": ("runModel", 202, MODEL_SUBMIT | {"webhookDelivery": NO_WEBHOOK}),
     "poll with nothing else": ("getExecution", 200, EXECUTION | {"status": "processing"}),
-    "poll with null result and error": (
-        "getExecution",
-        200,
-        EXECUTION | {"status": "cancelled", "result": None, "error": None},
-    ),
+    "poll with null result and error": ("getExecution", 200, CANCELLED | {"result": None, "error": None}),
     "malformed id is a 400": ("getExecution", 400, {"error": "Bad id", "code": "INVALID_ID"}),
     "cancel answers an empty object": ("cancelExecution", 200, {}),
     "cancel answers 202": ("cancelExecution", 202, {"ok": True}),
     "cancel after the end is a 400": ("cancelExecution", 400, {"error": "Ended", "code": "NOT_CANCELLABLE"}),
     "cancel after the end is a 409": ("cancelExecution", 409, {"error": "Ended", "code": "NOT_CANCELLABLE"}),
-    "required as a text": (
-        "getWorkflow",
-        403,
-        {"error": "No", "code": "CAPABILITY_DENIED", "required": "workflow:read"},
-    ),
-    "required as a list": (
-        "runWorkflow",
-        403,
-        {"error": "No", "code": "CAPABILITY_DENIED", "required": ["workflow:run", "workflow:a:run"]},
-    ),
-    "required as an object": (
-        "runWorkflow",
-        403,
-        {"error": "No", "code": "CAPABILITY_DENIED", "required": {"anyOf": ["workflow:run"]}},
-    ),
-    "model key under business is denied": (
-        "runModel",
-        403,
-        {"error": "No", "code": "CAPABILITY_DENIED", "required": "model:run"},
-    ),
+    "required as a text": ("getWorkflow", 403, denied("workflow:read")),
+    "required as a list": ("runWorkflow", 403, denied(["workflow:run", "workflow:a:run"])),
+    "required as an object": ("runWorkflow", 403, denied({"anyOf": ["workflow:run"]})),
+    "model key under business is denied": ("runModel", 403, denied("model:run")),
     "model key under business needs a tier": (
         "runModel",
         403,

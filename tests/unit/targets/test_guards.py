@@ -183,35 +183,31 @@ def test_turn_can_be_used_after_its_beginning():
     assert waits == pytest.approx([0, 0, 0.29])
 
 
-def load_target(base_url: str, **limits: Any) -> Target:
-    return Target(name="staging", base_url=base_url, limits=Limits(**limits), source=Path("targets/s.toml"))
-
-
 def test_load_on_this_machine_needs_no_agreement():
-    check_load(load_target("http://127.0.0.1:1", concurrency=2), starts_per_s=5000, in_flight=1000, yes=False)
+    check_load(target("http://127.0.0.1:1", concurrency=2), starts_per_s=5000, in_flight=1000, yes=False)
 
 
 def test_load_on_another_machine_needs_agreement():
-    target = load_target("https://staging.example.com", concurrency=50)
+    staging = target(concurrency=50)
 
     with pytest.raises(GuardStop, match="is another machine"):
-        check_load(target, starts_per_s=1, in_flight=1, yes=False)
+        check_load(staging, starts_per_s=1, in_flight=1, yes=False)
 
-    check_load(target, starts_per_s=1, in_flight=50, yes=True)
-
-
-def test_load_with_too_many_requests_in_flight_is_refused():
-    target = load_target("https://staging.example.com", concurrency=50)
-
-    with pytest.raises(GuardStop, match="51 users: the profile allows 50 requests in flight"):
-        check_load(target, starts_per_s=1, in_flight=51, yes=True)
+    check_load(staging, starts_per_s=1, in_flight=50, yes=True)
 
 
-def test_load_with_too_high_a_rate_is_refused():
-    target = load_target("http://127.0.0.1:1", requests_per_s=10)
+@pytest.mark.parametrize(
+    ("starts_per_s", "in_flight", "says"),
+    [
+        (1, 51, "51 users: the profile allows 50 requests in flight"),
+        (20, 1, "20 arrivals per second: the profile allows 10"),
+    ],
+)
+def test_load_beyond_a_limit_of_the_profile_is_refused(starts_per_s, in_flight, says):
+    limited = target(concurrency=50, requests_per_s=10)
 
-    with pytest.raises(GuardStop, match="20 arrivals per second: the profile allows 10"):
-        check_load(target, starts_per_s=20, in_flight=1, yes=True)
+    with pytest.raises(GuardStop, match=says):
+        check_load(limited, starts_per_s=starts_per_s, in_flight=in_flight, yes=True)
 
 
 @pytest.mark.parametrize(("asked", "most"), [(None, 100), (20, 20), (0, 0), (5000, 100)])
