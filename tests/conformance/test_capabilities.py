@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from knouds_harness.exchange.created_workflows import fresh_name
 from knouds_harness.exchange.evidence import Call, body_of
-from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks import capabilities
 from knouds_harness.suite.generation.strategies import capability_sets
 from knouds_harness.suite.walk.key_values import key_value

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from knouds_harness.exchange.created_workflows import fresh_name, fresh_token
 from knouds_harness.exchange.evidence import Call
-from knouds_harness.exchange.workflow_names import fresh_name, fresh_token
 from knouds_harness.judging.checks import (
     authentication,
     concurrency,

@@ -2,8 +2,8 @@
 
 import pytest
 
+from knouds_harness.exchange.created_workflows import fresh_name
 from knouds_harness.exchange.evidence import Call, effectless_call
-from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks import envelopes
 from knouds_harness.suite.walk.dimensions import USUAL_KEYS
 from knouds_harness.targets.needs import MAY_WRITE

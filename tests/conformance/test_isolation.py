@@ -2,9 +2,9 @@
 
 import pytest
 
+from knouds_harness.exchange.created_workflows import fresh_name
 from knouds_harness.exchange.evidence import NO_BODY, Call
 from knouds_harness.exchange.usage import listed_models, model_ids_of
-from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks import envelopes, isolation, workflows
 from knouds_harness.judging.checks.usage import pages
 from knouds_harness.suite.selection import operations_for

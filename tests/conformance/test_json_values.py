@@ -5,8 +5,8 @@ Runs here cost nothing: their workflow generates nothing, or their inputs are no
 
 import pytest
 
+from knouds_harness.exchange.created_workflows import fresh_name
 from knouds_harness.exchange.evidence import Call, body_of, objects_in
-from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks import envelopes
 from knouds_harness.suite.generation.json_values import TEXTS, VALUES, as_document, as_inputs, each_sent
 from knouds_harness.suite.support.workflow_authoring import move, read

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from knouds_harness.contract.operations import RUN_OPERATIONS
+from knouds_harness.exchange.created_workflows import fresh_name
 from knouds_harness.exchange.evidence import Call, body_of, objects_in
 from knouds_harness.exchange.usage import MAX_LIMIT
-from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks import runs, schemas
 from knouds_harness.judging.checks.usage import run_rows
 from knouds_harness.suite.support.usage_rows import (

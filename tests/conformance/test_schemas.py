@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from knouds_harness.exchange.created_workflows import fresh_name, marked
 from knouds_harness.exchange.evidence import Call, body_of
-from knouds_harness.exchange.workflow_names import fresh_name, marked
 from knouds_harness.judging.checks import schemas, validation
 from knouds_harness.suite.generation.strategies import valid_calls
 from knouds_harness.targets.needs.keys import ADMIN_KEY, ANY_KEY, AUTHOR, READER

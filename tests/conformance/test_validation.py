@@ -4,8 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from knouds_harness.exchange.created_workflows import marked
 from knouds_harness.exchange.evidence import Call
-from knouds_harness.exchange.workflow_names import marked
 from knouds_harness.judging.checks import envelopes, validation
 from knouds_harness.suite.generation.strategies import garbled_query_values, invalid_calls
 from knouds_harness.targets.needs import MAY_READ

@@ -2,8 +2,8 @@
 
 import pytest
 
+from knouds_harness.exchange.created_workflows import fresh_name
 from knouds_harness.exchange.evidence import body_of
-from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks import envelopes, schemas, workflows
 from knouds_harness.suite.support.workflow_authoring import attempts, draft, filed, move, read, write
 from knouds_harness.suite.untested import Untested

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from knouds_harness.exchange.created_workflows import fresh_name
 from knouds_harness.exchange.evidence import Call, body_of, members_of, objects_in
-from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks import schemas, times, workflows
 from knouds_harness.judging.workflow_model import WRITABLE_MEMBERS, WorkflowModel, slug_from_name
 from knouds_harness.suite.support.workflow_authoring import (

@@ -2,8 +2,8 @@
 
 import pytest
 
+from knouds_harness.exchange.created_workflows import fresh_name
 from knouds_harness.exchange.evidence import members_of, objects_in
-from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks import workflows
 from knouds_harness.suite.support.workflow_authoring import known_graph, read, write
 from knouds_harness.targets.needs.keys import AUTHOR

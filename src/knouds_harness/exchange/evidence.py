@@ -15,7 +15,6 @@ from typing import Any, Final, NoReturn, TypeGuard
 from urllib.parse import quote, urlencode
 
 from knouds_harness.body_bounds import (
-    KEPT_BYTES,
     MAX_LEVELS,
     MAX_VALUES,
     TOO_LONG,
@@ -38,8 +37,6 @@ CONTROL_HEADER = "x-sandbox-token"  # to the control plane, which no check judge
 _TOO_DEEP = f"the body is nested too deeply: over {MAX_LEVELS} levels"
 _TOO_MANY = f"the body holds over {MAX_VALUES:,} values"
 _LONG_BYTES = 10_000
-_MOST_KEPT_BYTES = 32_000_000
-_LEAST_KEPT_BYTES = 1000
 _LONGEST_WAIT_S = 65
 _OF_GATEWAYS = frozenset({403, 407, 408, 413, 414, 421, 429, 431, 494, 502, 503, 504, *range(520, 531)})
 """Statuses with which what stands in between answers by itself; those of an API have the envelope."""
@@ -309,21 +306,6 @@ class Exchange:
     @cached_property
     def _kept_parsed(self) -> tuple[JSON, str | None]:
         return parsed_json(self.body)
-
-
-class KeptBodies:
-    """Truncates bodies that are kept: to ``KEPT_BYTES``, or to 1,000 bytes once all together take 32 MB."""
-
-    def __init__(self) -> None:
-        self._left_bytes = _MOST_KEPT_BYTES
-
-    def kept(self, exchange: Exchange) -> Exchange:
-        """Return the exchange with its body truncated; the copy does not keep a parsed body."""
-        if len(exchange.body) <= _LEAST_KEPT_BYTES:
-            return exchange
-        most_bytes = KEPT_BYTES if self._left_bytes > 0 else _LEAST_KEPT_BYTES
-        self._left_bytes -= min(len(exchange.body), most_bytes)
-        return replace(exchange, body=exchange.body[:most_bytes])
 
 
 def is_final(status: object) -> TypeGuard[str]:

@@ -16,16 +16,34 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pydantic import BaseModel, Field, ValidationError
 
+from knouds_harness.body_bounds import KEPT_BYTES
 from knouds_harness.errors import UsageError
 from knouds_harness.exchange.alterations import Alteration
-from knouds_harness.exchange.evidence import Exchange, KeptBodies, Pairs, Request
+from knouds_harness.exchange.evidence import Exchange, Pairs, Request
 from knouds_harness.files import file_content, file_lines, new_file
 
+_MOST_KEPT_BYTES = 32_000_000
+_LEAST_KEPT_BYTES = 1000
 _HEAD = (
     b'{"log": {"version": "1.2", "creator": {"name": "knouds-harness", "version": "1"}, '
     b'"pages": [], "entries": [\n'
 )
 _TAIL = b"\n]}}\n"
+
+
+class KeptBodies:
+    """Truncates bodies that are kept: to ``KEPT_BYTES``, or to 1,000 bytes once all together take 32 MB."""
+
+    def __init__(self) -> None:
+        self._left_bytes = _MOST_KEPT_BYTES
+
+    def kept(self, exchange: Exchange) -> Exchange:
+        """Return the exchange with its body truncated; the copy does not keep a parsed body."""
+        if len(exchange.body) <= _LEAST_KEPT_BYTES:
+            return exchange
+        most_bytes = KEPT_BYTES if self._left_bytes > 0 else _LEAST_KEPT_BYTES
+        self._left_bytes -= min(len(exchange.body), most_bytes)
+        return replace(exchange, body=exchange.body[:most_bytes])
 
 
 class HarWriter:

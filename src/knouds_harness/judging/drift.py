@@ -12,7 +12,8 @@ from knouds_harness.contract.document import Document, escape
 from knouds_harness.contract.known_places import KnownPlace, KnownPlaces, named_form
 from knouds_harness.contract.operations import Action, Fact
 from knouds_harness.exchange.curl import ShellNames, curl
-from knouds_harness.exchange.evidence import JSON, Exchange, KeptBodies, Pairs
+from knouds_harness.exchange.evidence import JSON, Exchange, Pairs
+from knouds_harness.exchange.har import KeptBodies
 from knouds_harness.runs.findings import Finding, Verdict, fingerprint
 
 FACT: Final = "ground.additive-change-is-legal"

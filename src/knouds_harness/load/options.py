@@ -13,7 +13,6 @@ from typing import Final
 import click
 
 from knouds_harness.errors import UsageError
-from knouds_harness.exchange.workflow_names import fresh_token
 from knouds_harness.load.arrivals.schedule import (
     KINDS,
     SPACINGS,
@@ -75,6 +74,12 @@ class ShareType(click.ParamType[float]):
         if not 0 < share <= 1:
             self.fail(f"{value!r} is not a share above 0; write 5% or 0.05", param, ctx)
         return share
+
+
+def _fresh_token() -> str:
+    from knouds_harness.exchange.created_workflows import fresh_token  # noqa: PLC0415 - not for help
+
+    return fresh_token()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +199,7 @@ class LoadOptions:
     started_by: str = option("The command that leads", default="", in_click=False, is_hidden=True)
     command_pid: int | None = option("Its process", in_click=False, is_hidden=True)
     name_token: str = option(
-        "In names of workflows", default_factory=fresh_token, in_click=False, is_hidden=True
+        "In names of workflows", default_factory=_fresh_token, in_click=False, is_hidden=True
     )
 
     @cached_property

@@ -11,8 +11,8 @@ from locust.exception import CatchResponseError, StopUser
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ExitCode, GuardStop, UsageError
+from knouds_harness.exchange.created_workflows import name_with
 from knouds_harness.exchange.creation_record import Creation
-from knouds_harness.exchange.workflow_names import name_with
 from knouds_harness.load.arrivals.arrival_user import ArrivalUser
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.client.session import SomeHeaders

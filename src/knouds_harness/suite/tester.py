@@ -12,7 +12,8 @@ from knouds_harness.body_bounds import KEPT_BYTES
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import RUN_OPERATIONS, WINDOW_S, Action
 from knouds_harness.exchange.client import Client
-from knouds_harness.exchange.evidence import Call, Exchange, KeptBodies, Request
+from knouds_harness.exchange.evidence import Call, Exchange, Request
+from knouds_harness.exchange.har import KeptBodies
 from knouds_harness.exchange.minting import KeyMint
 from knouds_harness.exchange.pricing import Pricing, resource_named
 from knouds_harness.exchange.profile_check import ProfileCheck

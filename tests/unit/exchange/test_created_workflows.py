@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 from run_records import exchange
 
 from knouds_harness.errors import NotCreatedHere
-from knouds_harness.exchange.created_workflows import CreatedWorkflows
+from knouds_harness.exchange.created_workflows import CreatedWorkflows, fresh_name, marked, with_marked_name
 from knouds_harness.exchange.creation_record import Ledger
-from knouds_harness.exchange.workflow_names import fresh_name, marked, with_marked_name
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Workflow
 

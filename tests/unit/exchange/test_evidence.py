@@ -7,7 +7,7 @@ import pytest
 from exchanges import exchange
 
 from knouds_harness.body_bounds import KEPT_BYTES
-from knouds_harness.exchange.evidence import KeptBodies
+from knouds_harness.exchange.har import KeptBodies
 
 PAGE, JSON, NONE = {"content-type": "text/html"}, {"content-type": "application/json"}, {"content-type": ""}
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.effects import effect_of
 from knouds_harness.contract.operations import Action, Operation
+from knouds_harness.exchange.created_workflows import marked, with_marked_name
 from knouds_harness.exchange.evidence import NO_BODY, NO_SUCH_WORKFLOW, Call
-from knouds_harness.exchange.workflow_names import marked, with_marked_name
 from knouds_harness.judging.checks.authentication import KEY_PREFIX
 from knouds_harness.targets.secrets import Secret
 

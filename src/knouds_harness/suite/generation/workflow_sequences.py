@@ -18,8 +18,8 @@ from hypothesis.stateful import (
     rule,
 )
 
+from knouds_harness.exchange.created_workflows import fresh_name
 from knouds_harness.exchange.evidence import JSON, Call, Exchange
-from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks import capabilities, envelopes, schemas, workflows
 from knouds_harness.judging.claim import Check
 from knouds_harness.judging.workflow_model import WorkflowModel, slug_from_name

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from knouds_harness.contract.operations import IN_FLIGHT, Operation
-from knouds_harness.exchange.created_workflows import CreatedWorkflows
+from knouds_harness.exchange.created_workflows import CreatedWorkflows, fresh_name
 from knouds_harness.exchange.evidence import (
     JSON,
     NO_BODY,
@@ -14,7 +14,6 @@ from knouds_harness.exchange.evidence import (
     members_of,
     status_in,
 )
-from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks.concurrency import created_slug
 from knouds_harness.suite.concurrent_tests import SharedValues
 from knouds_harness.suite.preceding_requests import DEADLINE_S

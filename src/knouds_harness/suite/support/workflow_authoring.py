@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Final
 
+from knouds_harness.exchange.created_workflows import fresh_name
 from knouds_harness.exchange.evidence import JSON, NO_BODY, Call, Exchange, members_of, objects_in
-from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks import workflows
 from knouds_harness.suite.support.test_data import TestData
 from knouds_harness.suite.tester import Sending, Tester

@@ -12,8 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from knouds_harness.contract.operations import RUN_OPERATIONS, Operation
+from knouds_harness.exchange.created_workflows import marked
 from knouds_harness.exchange.evidence import Call, effectless_call
-from knouds_harness.exchange.workflow_names import marked
 from knouds_harness.judging.checks import authentication, envelopes, validation
 from knouds_harness.judging.claim import Check
 from knouds_harness.suite.generation.strategies import key_alterations

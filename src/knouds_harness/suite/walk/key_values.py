@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from knouds_harness.contract.operations import RUN_OPERATIONS, Action, Operation
+from knouds_harness.exchange.created_workflows import fresh_name
 from knouds_harness.exchange.evidence import Call, effectless_call
-from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks import capabilities
 from knouds_harness.suite.walk.dimensions import CAPABILITIES, Draft, Value, run_call
 from knouds_harness.targets.needs import CONTROL
