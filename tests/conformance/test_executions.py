@@ -24,6 +24,7 @@ from knouds_harness.targets.needs.runs import (
     CHARGED_CANCELLED_RUN,
     FAILING_ASYNC_RUN,
     FAILING_MODEL_RUN,
+    FREE_ASYNC_RUN,
     is_paid,
     once,
 )
@@ -72,23 +73,26 @@ def keep_execution(tester, trace):
         tester.keep("getExecution-workflow-completed", trace.last)
 
 
+@pytest.mark.shares("sample", "samples", unless=FREE_ASYNC_RUN)
 @pytest.mark.proves(checks.submit_is_quick)
 def test_submit_is_answered_in_under_half_a_second(tester, executions):
     """A submit is answered in under 500 ms."""
-    submits = [trace.submitted for trace in executions.samples]
+    submits = executions.submits
 
     tester.judge(checks.submit_is_quick, submits[-1], elapsed_ms=[each.elapsed_ms for each in submits])
 
 
+@pytest.mark.shares("sample", "samples", unless=FREE_ASYNC_RUN)
 @pytest.mark.proves(checks.fresh_id)
 def test_each_submit_gets_a_new_execution_id(tester, executions):
     """Each submit gets an executionId that no earlier one got."""
     earlier: set[object] = set()
-    for trace in executions.samples:
-        tester.judge(checks.fresh_id, trace.submitted, earlier=frozenset(earlier))
-        earlier.add(body_of(trace.submitted).get("executionId"))
+    for submitted in executions.submits:
+        tester.judge(checks.fresh_id, submitted, earlier=frozenset(earlier))
+        earlier.add(body_of(submitted).get("executionId"))
 
 
+@pytest.mark.shares("sample")
 @pytest.mark.proves(checks.cancel_in_flight)
 @recorded(
     "cancelled-run",
@@ -105,6 +109,7 @@ def test_execution_in_flight_is_cancelled_on_request(tester, executions):
         keep_execution(tester, trace)
 
 
+@pytest.mark.shares("sample", "samples")
 @pytest.mark.proves(checks.cancels_take_effect)
 def test_accepted_cancel_shows_in_the_polls(tester, executions):
     """Of several accepted cancels, one at least shows in what polls say."""
@@ -115,6 +120,7 @@ def test_accepted_cancel_shows_in_the_polls(tester, executions):
         tester.judge(checks.cancels_take_effect, cancel, after_each=after_each)
 
 
+@pytest.mark.shares("sample")
 @pytest.mark.proves(checks.cancelled_again)
 def test_second_cancel_still_knows_the_execution(tester, executions):
     """An execution in flight is not unknown to a second cancel."""
@@ -126,6 +132,7 @@ def test_second_cancel_still_knows_the_execution(tester, executions):
                 tester.judge(checks.cancelled_again, trace.exchanges[place], before=before, after=after)
 
 
+@pytest.mark.shares("sample", "samples", "of_any")
 @pytest.mark.proves(checks.cancels_do_not_fail)
 def test_cancelling_does_not_make_runs_fail(tester, executions):
     """Cancelling does not make each run fail that completes when it is left alone."""
@@ -144,6 +151,7 @@ def one_at_a_price(target):
     return [] if found is None or is_paid(found.resource) else once(CHARGED_CANCELLED_RUN)(target)
 
 
+@pytest.mark.shares("sample")
 @pytest.mark.spends.with_args(one_at_a_price)
 @pytest.mark.proves(checks.cancelled_is_charged)
 def test_cancelled_run_is_charged_as_any_other(tester, executions):
@@ -166,6 +174,7 @@ def test_cancelled_run_is_charged_as_any_other(tester, executions):
                 break  # the others would be waited for as long
 
 
+@pytest.mark.shares("of_workflow")
 @pytest.mark.proves(checks.workflow_submit)
 def test_submit_of_a_workflow_carries_its_slug(tester, executions):
     """A workflow's submit carries the slug of the workflow that was run."""
@@ -174,6 +183,7 @@ def test_submit_of_a_workflow_carries_its_slug(tester, executions):
     tester.judge(checks.workflow_submit, trace.submitted, slug=trace.resource.slug)
 
 
+@pytest.mark.shares("of_any")
 @pytest.mark.proves(checks.poll_url)
 def test_poll_url_leads_to_the_execution(tester, executions):
     """What a submit's pollUrl leads to is the execution submitted."""
@@ -186,6 +196,7 @@ def test_poll_url_leads_to_the_execution(tester, executions):
         )
 
 
+@pytest.mark.shares("of_failing")
 @pytest.mark.proves(checks.fails)
 def test_what_fails_ends_as_failed(tester, executions):
     """An execution of a model that always fails ends as failed."""
@@ -194,6 +205,7 @@ def test_what_fails_ends_as_failed(tester, executions):
     tester.judge(checks.fails, executions.left_alone[-1].last)
 
 
+@pytest.mark.shares("of_any")
 @pytest.mark.proves(checks.ends_in_time)
 def test_execution_ends_before_its_deadline(tester, executions):
     """An execution has ended when the profile's deadline is over."""
@@ -201,6 +213,7 @@ def test_execution_ends_before_its_deadline(tester, executions):
         tester.judge(checks.ends_in_time, trace.last, deadline_s=trace.resource.deadline_s)
 
 
+@pytest.mark.shares("of_workflow")
 @pytest.mark.proves(run_rows.row_of_run)
 @pytest.mark.needs(ASYNC_WORKFLOW_RUN)
 @pytest.mark.shows("usage.run-has-a-row")
@@ -221,6 +234,7 @@ def test_workflow_run_has_a_row(tester, executions):
     tester.judge(run_rows.row_of_run, trace.submitted, rows=rows, **what)
 
 
+@pytest.mark.shares("of_any")
 @pytest.mark.proves(envelopes.foreign_execution)
 @pytest.mark.needs(READ_BY_STRANGER)
 def test_ended_execution_of_another_account_is_not_found(tester, executions):
@@ -232,6 +246,7 @@ def test_ended_execution_of_another_account_is_not_found(tester, executions):
             tester.send("getExecution", stranger, call)
 
 
+@pytest.mark.shares("of_any")
 @pytest.mark.proves(checks.edges)
 @recorded(
     "completed-workflow-run",
@@ -242,13 +257,12 @@ def test_ended_execution_of_another_account_is_not_found(tester, executions):
 @recorded("failed-run", "runModel-accepted-to-fail", "getExecution-failed", needs=(FAILING_MODEL_RUN,))
 def test_status_changes_only_as_documented(tester, executions):
     """A status changes only as documented, polled on after the end too."""
-    cancelled = executions.cancelled_samples if CANCELLED_RUN.missing(tester.target) is None else []
-
-    for trace in (*executions.watched, *cancelled[2:]):
+    for trace in (*executions.watched, *executions.cancelled_if_any[2:]):
         tester.judge(checks.edges, trace.last, statuses=statuses_in(trace.exchanges))
         keep_execution(tester, trace)
 
 
+@pytest.mark.shares("of_any")
 @pytest.mark.proves(checks.end_stands, checks.cancel_after_end)
 @recorded(
     "completed-run",
@@ -264,7 +278,7 @@ def test_cancel_after_the_end_leaves_the_status_alone(tester, executions):
     """Cancelling an ended execution is a 409, 400 or 200, and leaves its status alone."""
     _ = executions.watched  # until nobody has cancelled them
     own = [each for each in executions.left_alone if each.reader.holds("execution:cancel")]
-    traces = [executions.polled(each) for each in (*own, *executions.cancelled_samples[:1])]
+    traces = [executions.polled(each) for each in (*own, *executions.cancelled_if_any[:1])]
     ended = [trace for trace in traces if trace.ending is not None]
     cancelled = [executions.cancelled(trace) for trace in ended]
     for before, trace in zip(ended, cancelled, strict=True):
@@ -281,13 +295,12 @@ def test_cancel_after_the_end_leaves_the_status_alone(tester, executions):
         tester.wait(PAUSE_S)
 
 
+@pytest.mark.shares("of_any")
 @pytest.mark.proves(checks.stays_known)
 @pytest.mark.parametrize("pause_s", [0.0, pytest.param(KEPT_S, marks=pytest.mark.thorough)])
 def test_ended_execution_can_still_be_polled(tester, executions, pause_s):
     """An execution is there for its owner as long as this run looks, ended some seconds ago too."""
-    traces = executions.ended
-    if CANCELLED_RUN.missing(tester.target) is None:
-        traces += executions.cancelled_samples
+    traces = [*executions.ended, *executions.cancelled_if_any]
     tester.wait(pause_s)
     for trace in traces:
         executions.polled(trace)

@@ -23,6 +23,7 @@ WORKFLOWS_TRIED = 2
 NEEDS_BY_ENDING = {"completed": (), "failed": (FAILING_MODEL_RUN,), "cancelled": (CANCELLED_MODEL_RUN,)}
 
 
+@pytest.mark.shares("last_delivered", "not_receiving")
 @pytest.mark.proves(webhooks.none_without_capability)
 def test_no_delivery_without_the_capability(tester, deliveries):
     """A key without webhook:receive gets no delivery."""
@@ -36,6 +37,7 @@ def test_no_delivery_without_the_capability(tester, deliveries):
     )
 
 
+@pytest.mark.shares("last_delivered", "bystanders")
 @pytest.mark.proves(webhooks.none_without_webhook)
 def test_no_delivery_of_a_key_without_a_webhook(tester, deliveries):
     """What a key of the same account, or of another one, runs without a webhook is not delivered."""
@@ -47,6 +49,7 @@ def test_no_delivery_of_a_key_without_a_webhook(tester, deliveries):
         tester.judge(webhooks.none_without_webhook, trace.last, came=came, later_delivered=later_delivered)
 
 
+@pytest.mark.shares("last_delivered")
 @pytest.mark.proves(webhooks.shown_at_once)
 def test_poll_shows_the_end_when_its_delivery_comes(tester, deliveries):
     """The poll at the moment of a delivery shows the same status and result."""
@@ -58,6 +61,7 @@ def test_poll_shows_the_end_when_its_delivery_comes(tester, deliveries):
                 tester.judge(webhooks.agrees, each.exchange, poll=poll, submitted=trace.submitted)
 
 
+@pytest.mark.shares("last_delivered")
 @pytest.mark.proves(webhooks.one_each)
 def test_each_ended_execution_is_delivered_once(tester, deliveries):
     """Each ended execution is delivered once."""
@@ -66,24 +70,28 @@ def test_each_ended_execution_is_delivered_once(tester, deliveries):
         tester.judge(webhooks.one_each, trace.last, taken=taken)
 
 
+@pytest.mark.shares("last_delivered", "refused")
 @pytest.mark.proves(webhooks.retried)
 def test_refused_delivery_is_retried(tester, deliveries):
     """A delivery that the receiver refused comes again."""
-    attempts = deliveries.of(deliveries.refused, deliveries.refusing_box)
+    for trace in deliveries.refused:
+        attempts = deliveries.of(trace, deliveries.refusing_box)
 
-    tester.judge(webhooks.retried, deliveries.refused.last, attempts=len(attempts))
+        tester.judge(webhooks.retried, trace.last, attempts=len(attempts))
 
 
+@pytest.mark.shares("last_delivered", "refused")
 @pytest.mark.proves(webhooks.one_each)
 def test_retried_delivery_is_taken_once(tester, deliveries):
     """What was refused comes again until it is taken, and then no more."""
-    attempts = deliveries.of(deliveries.refused, deliveries.refusing_box)
+    for trace in deliveries.refused:
+        attempts = deliveries.of(trace, deliveries.refusing_box)
+        if len(attempts) > 1:
+            taken = sum(each.is_taken for each in attempts)
+            tester.judge(webhooks.one_each, trace.last, taken=taken)
 
-    if len(attempts) > 1:
-        taken = sum(each.is_taken for each in attempts)
-        tester.judge(webhooks.one_each, deliveries.refused.last, taken=taken)
 
-
+@pytest.mark.shares("last_delivered")
 @pytest.mark.proves(webhooks.of_an_execution)
 def test_each_delivery_is_of_an_execution(tester, deliveries):
     """Whatever comes with the right signature names an execution that its account can find."""
@@ -101,6 +109,7 @@ def test_each_delivery_is_of_an_execution(tester, deliveries):
         tester.judge(webhooks.of_an_execution, each.exchange, poll=poll)
 
 
+@pytest.mark.shares("last_delivered")
 @pytest.mark.proves(webhooks.announced)
 def test_submit_announces_delivery(tester, deliveries):
     """A submit with a key that has a webhook and may receive says so."""
@@ -114,6 +123,7 @@ def taken_deliveries(deliveries):
     return [each for each in came if each.is_taken]
 
 
+@pytest.mark.shares("last_delivered")
 @pytest.mark.parametrize(
     "check",
     [
@@ -140,6 +150,7 @@ def runs_on_texts(target):
 
 @pytest.mark.thorough
 @pytest.mark.needs(RECEIVING)
+@pytest.mark.shares("last_delivered", "more_delivered")
 @pytest.mark.spends.with_args(once(RECEIVING, RECEIVING))  # the others are those whose deliveries are judged
 @pytest.mark.proves(executions.submit_is_quick)
 def test_submit_of_a_key_with_a_webhook_is_answered_in_under_half_a_second(tester, deliveries):
@@ -149,6 +160,7 @@ def test_submit_of_a_key_with_a_webhook_is_answered_in_under_half_a_second(teste
     tester.judge(executions.submit_is_quick, submits[-1], elapsed_ms=[each.elapsed_ms for each in submits])
 
 
+@pytest.mark.shares("last_delivered")
 @pytest.mark.spends.with_args(runs_on_texts)
 @pytest.mark.needs(RECEIVING_WORKFLOW)
 @pytest.mark.proves(webhooks.signature_fits, webhooks.one_each)
@@ -165,6 +177,7 @@ def test_delivery_of_any_text_is_signed_as_it_is_sent(tester, deliveries):
     raise Untested("a workflow whose result shows the texts of its inputs", "profile")
 
 
+@pytest.mark.shares("last_delivered")
 @pytest.mark.proves(webhooks.event)
 def test_event_names_how_the_execution_ended(tester, deliveries):
     """The event names the way in which the execution ended."""
@@ -186,12 +199,14 @@ def recorded_deliveries(function):
     return function
 
 
+@pytest.mark.shares("last_delivered")
 @pytest.mark.proves(webhooks.agrees)
 @recorded_deliveries
 def test_delivery_agrees_with_poll(tester, deliveries):
     """A delivery says what polling says, each of its own execution; a retry too."""
     boxes = [(trace, deliveries.open_box) for trace in deliveries.ended]
-    for trace, box in (*boxes, (deliveries.refused, deliveries.refusing_box)):
+    boxes += [(trace, deliveries.refusing_box) for trace in deliveries.refused]
+    for trace, box in boxes:
         for each in deliveries.of(trace, box):
             tester.judge(webhooks.agrees, each.exchange, poll=trace.last, submitted=trace.submitted)
             tester.judge(webhooks.event, each.exchange, ending=trace.ending)
@@ -207,6 +222,7 @@ def test_delivery_agrees_with_poll(tester, deliveries):
         tester.keep(f"getExecution-delivered-{trace.ending}", trace.last)
 
 
+@pytest.mark.shares("last_delivered")
 @pytest.mark.proves(webhooks.describes)
 def test_delivery_describes_the_run(tester, test_data, deliveries):
     """A delivery names whose run it was, and of which model."""

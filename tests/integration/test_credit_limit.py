@@ -155,3 +155,19 @@ def test_doctor_predicts_the_check(tmp_path, limits, most_credits):
     assert (" stay untested, as limits.credits" in plan) == (foretold["unpaid"] > 0)
     assert f" {foretold['unpaid']} stay" in plan or not foretold["unpaid"]
     assert record.counts.cost_credits <= record.setup.target.limits.credits
+
+
+def test_nights_on_few_credits_verify_together_what_none_can_pay_for(tmp_path):
+    """What tests share is divided, and no test that was to be paid for finds no credits."""
+    options = ("--quick", "--family=executions", "--family=webhooks", "--credits=50")
+    rotate = f"--rotate={tmp_path / 'nights.json'}"
+    folders = [tmp_path / str(number) for number in range(2)]
+    nights = [check_for_record(each, *options, rotate) for each in folders if each.mkdir() is None]
+
+    shown = [{row.fact.id for row in fact_rows(each) if row.status is FactStatus.VERIFIED} for each in nights]
+    asked = set(nights[0].setup.selected or ())
+    together = asked.intersection(*[set().union(*shown)])
+    assert [each.exit_code for each in nights] == [ExitCode.KEPT] * 2
+    assert all(0 < each.counts.cost_credits <= 50 for each in nights)
+    assert len(asked.intersection(shown[0])) < len(together) == len(asked), asked - together
+    assert f"With earlier nights {len(asked)} of {len(asked)} facts verified" in nights[-1].note

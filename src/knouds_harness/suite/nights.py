@@ -49,6 +49,15 @@ class Nights:
             failed={fact: tuple(sorted(dates)) for fact, dates in (remembered | failed).items() if dates},
         )
 
+    def turn_of(self, test: str, facts: Collection[str]) -> tuple[date, date]:
+        """Return since when all that a test shows is verified, or it was last paid for; and the latter.
+
+        The test of the earliest dates comes first.
+        """
+        paid = self.paid.get(test, date.min)
+        oldest = min((self.verified.get(fact, date.min) for fact in facts), default=date.min)
+        return max(paid, oldest), paid
+
     def waivers(self, alarm_after: int, facts: Collection[str], today: date) -> tuple[Waiver, ...]:
         """Return waivers of the facts that may be in breach tonight: fewer than so many nights in a row."""
         waivers = []
@@ -60,18 +69,29 @@ class Nights:
                 waivers.append(Waiver(fact=fact, reason=reason, expires=today))
         return tuple(waivers)
 
-    def lines(self, asked: Collection[str]) -> Iterator[str]:
-        """Say how much is verified by all nights together, how old that is, and what is unsteady."""
+    def lines(self, asked: Collection[str], beyond: Mapping[str, float]) -> Iterator[str]:
+        """Say how much is verified by all nights together, how old that is, and what is unsteady.
+
+        ``beyond`` are the facts that cost more than the credits of a night, and how much.
+        """
         verified = {fact: on for fact, on in self.verified.items() if fact in asked}
         if verified:
             yield (
                 f"With earlier nights {len(verified)} of {counted(len(asked), 'fact')} verified, "
                 f"the oldest on {min(verified.values())}."
             )
+        yield from lines_beyond({fact: cost for fact, cost in beyond.items() if fact not in verified})
         for fact, dates in sorted(self.failed.items()):
             if fact in verified and verified[fact] >= dates[0]:
                 on = first_few([str(each) for each in reversed(dates)], _MOST_NAMED)
                 yield f"unsteady: {fact} was in breach on {on}, and last verified on {verified[fact]}"
+
+
+def lines_beyond(beyond: Mapping[str, float]) -> Iterator[str]:
+    """Say which facts cost more than a night's credits, and how much."""
+    for cost in sorted(set(beyond.values())):
+        facts = sorted(fact for fact in beyond if beyond[fact] == cost)
+        yield f"needs {cost:,.10g} credits in one night: {', '.join(facts)}"
 
 
 def read_nights(path: Path | None) -> Nights:

@@ -168,19 +168,18 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     if reporter is not None:
         _print_contradictions(reporter, run)
     possible = [item for item in session.items if missing_for(item) is None]
-    spending = Spending.of(
+    spending = run.spending = Spending.of(
         possible,
         run.target,
         run.tester.pricing.worst_case,
         limit_credits=run.client.guard.budget.left_credits,
-        paid_on=run.nights.paid,
+        nights=run.nights,
     )
-    run.paid, run.unpaid = spending.paid, spending.unpaid
-    possible = [item for item in possible if item.nodeid not in run.unpaid]
+    possible = [item for item in possible if item.nodeid not in spending.unpaid]
     options = options_of(session.config)
     is_one_by_one = stash.get(ONE_BY_ONE, False)
     schedule = stash[_SCHEDULE] = SuiteSchedule(
-        run, possible, is_quick=options.quick, is_one_by_one=is_one_by_one, pays_last=bool(run.unpaid)
+        run, possible, is_quick=options.quick, is_one_by_one=is_one_by_one, pays_last=bool(spending.unpaid)
     )
     session.items.sort(key=schedule.place)
     seed_properties(
@@ -251,7 +250,7 @@ def _record_untested(item: pytest.Item, facts: Iterable[str], untested: Untested
 def missing_for(item: pytest.Item) -> Untested | None:
     """Return what a conformance test lacks, and why; None if it can run."""
     run = opened_run(item.config)
-    if item.nodeid in run.unpaid:
+    if item.nodeid in run.spending.unpaid:
         return Untested(more_credits(run.profile), "profile")
     return _first_unmet(run, needs_of(item)) if checks_of(item) else None
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
-from types import MappingProxyType
 from typing import Final
 
 import pytest
@@ -18,9 +17,12 @@ from knouds_harness.errors import UnknownName
 from knouds_harness.judging.checks import families as all_families
 from knouds_harness.judging.checks import schemas
 from knouds_harness.judging.claim import Check
+from knouds_harness.judging.engine import checks_of_every_answer
 from knouds_harness.judging.user_checks import USER, UserChecks
-from knouds_harness.suite.support.execution_traces import runs_of_executions
-from knouds_harness.suite.support.webhook_executions import runs_of_deliveries
+from knouds_harness.suite.nights import Nights
+from knouds_harness.suite.support.execution_traces import SHARED_EXECUTIONS
+from knouds_harness.suite.support.test_data import EXECUTION
+from knouds_harness.suite.support.webhook_executions import SHARED_DELIVERIES
 from knouds_harness.targets.needs import Need, may
 from knouds_harness.targets.needs.runs import ASYNC_RUN, once
 from knouds_harness.targets.profile import Target
@@ -32,6 +34,8 @@ MARKERS: Final = {
     "shows(fact, *needs)": "of its checks' facts, the test shows only these, if the needs are met",
     "succeeds(*operation_ids)": "these operations succeed in the test, so that it shows their shapes",
     "spends(runs)": "what the test runs and pays for: runs(target)",
+    "shares(*parts, unless=None)": "of what its fixture runs once for all tests, the test needs these parts, "
+    "unless the profile meets a need",
     "thorough": "repeats another test with more cases; --quick leaves it out",
     "waits": "is independent of other tests and waits for its own runs: starts early, beside all others",
     "runs": "may run something, although it needs nothing that it runs",
@@ -47,9 +51,8 @@ MARKERS: Final = {
 }
 """The markers of conformance tests, as ``pytest --markers`` lists them."""
 _STATUS_FACT: Final = "ground.status-is-documented"
-_SHARED: Final = {"executions": runs_of_executions, "deliveries": runs_of_deliveries}
-"""What tests share, by fixture."""
-_AN_EXECUTION: Final = "an execution"
+_SHARED: Final = {"executions": SHARED_EXECUTIONS, "deliveries": SHARED_DELIVERIES}
+"""What tests share, by fixture and part."""
 _OF_SUCCESSES: Final = (schemas.body, schemas.headers, schemas.status_is_documented)
 
 
@@ -230,12 +233,17 @@ class Spending:
         cost_credits: The most that this costs.
         paid: Ids of the tests that the credits suffice for.
         unpaid: Ids of the tests that they do not suffice for; the cheapest tests are paid first.
+        unpaid_parts: Parts of what tests share that they do not suffice for.
+        beyond: Facts that cost more than all credits even alone, and how much; without those that any answer
+            may show.
     """
 
-    runs: tuple[Workflow | Model, ...]
-    cost_credits: float
-    paid: frozenset[str]
-    unpaid: frozenset[str]
+    runs: tuple[Workflow | Model, ...] = ()
+    cost_credits: float = 0.0
+    paid: frozenset[str] = frozenset()
+    unpaid: frozenset[str] = frozenset()
+    unpaid_parts: frozenset[str] = frozenset()
+    beyond: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -245,39 +253,62 @@ class Spending:
         price: Callable[[Workflow | Model], float | None],
         *,
         limit_credits: float,
-        paid_on: Mapping[str, date] = MappingProxyType({}),
+        nights: Nights = Nights(),  # noqa: B008 - frozen
     ) -> Spending:
         """Divide the credits among tests that the profile makes possible: what many share comes first.
 
-        ``paid_on`` says when tests were last paid for; those that were not for longest precede all others.
+        By earlier ``nights``, what was not verified for longest comes first. The rest of the credits pays for
+        more of what tests share.
         """
         parts = {item.nodeid: made for item in items if (made := _runs_of(item, target))}
         sharers = Counter(name for made in parts.values() for name in made)
-        runs_by_name = {name: runs for made in parts.values() for name, runs in made.items()}
+        runs_by_name = _more_of(items, target) | {
+            name: runs for made in parts.values() for name, runs in made.items()
+        }
         costs = {name: sum(price(run) or 0.0 for run in runs) for name, runs in runs_by_name.items()}
-        # Tests that are not about executions may need one as well, to ask for what exists.
-        first = {name: cost for name, cost in costs.items() if name == _AN_EXECUTION}
-        bought, paid = first if sum(first.values()) <= limit_credits else {}, set[str]()
+        bought: dict[str, float] = {}
+        paid: set[str] = set()
 
-        def turn(test: str) -> tuple[date, float]:
-            return paid_on.get(test, date.min), sum(costs[name] / sharers[name] for name in parts[test])
+        def turn(item: pytest.Item) -> tuple[date, date, float]:
+            test = item.nodeid
+            share = sum(costs[name] / sharers[name] for name in parts[test])
+            return *nights.turn_of(test, facts_of(item)), share
 
-        for test in sorted(parts, key=turn):
-            all_bought = bought | {name: costs[name] for name in parts[test]}
-            if sum(all_bought.values()) <= limit_credits:
-                bought = all_bought
-                paid.add(test)
+        def is_bought(names: Collection[str]) -> bool:
+            added = {name: costs[name] for name in names}
+            suffices = sum((bought | added).values()) <= limit_credits
+            bought.update(added if suffices else {})
+            return suffices
+
+        for item in sorted((each for each in items if each.nodeid in parts), key=turn):
+            if is_bought(parts[item.nodeid]):
+                paid.add(item.nodeid)
+        for name in sorted(costs.keys() - bought.keys() - parts.keys(), key=costs.__getitem__):
+            is_bought([name])
+        least: dict[str, float] = {}
+        for item in items:
+            cost = sum(costs[name] for name in parts.get(item.nodeid, ()))
+            least |= {fact: min(cost, least.get(fact, cost)) for fact in facts_of(item)}
+        least = {fact: cost for fact, cost in least.items() if fact not in shown_by_any_answer()}
         return cls(
             runs=tuple(run for name in bought for run in runs_by_name[name]),
             cost_credits=sum(bought.values()),
             paid=frozenset(paid),
             unpaid=frozenset(parts.keys() - paid),
+            unpaid_parts=frozenset(costs.keys() - bought.keys() - parts.keys()),
+            beyond={fact: cost for fact, cost in least.items() if cost > limit_credits},
         )
+
+
+@cache
+def shown_by_any_answer() -> frozenset[str]:
+    """Return the facts of checks that judge every answer, whichever test sends it."""
+    return frozenset(fact for check in checks_of_every_answer() for fact in check.facts)
 
 
 def is_paid_for(item: pytest.Item) -> bool:
     """Return whether a test is charged for what it runs, alone or with others."""
-    return item.get_closest_marker("spends") is not None or not _SHARED.keys().isdisjoint(_arguments_of(item))
+    return any(item.get_closest_marker(marker) for marker in ("spends", "shares"))
 
 
 def _runs_of(item: pytest.Item, target: Target) -> dict[str, list[Workflow | Model]]:
@@ -287,10 +318,25 @@ def _runs_of(item: pytest.Item, target: Target) -> dict[str, list[Workflow | Mod
     operation = operation_of(item)
     runs = {item.nodeid: [run for marker in item.iter_markers("spends") for run in marker.args[0](target)]}
     if operation and operation.path_parameters == ("id",):
-        runs[_AN_EXECUTION] = once(ASYNC_RUN)(target)
-    runs |= {name: _SHARED[name](target) for name in _SHARED.keys() & _arguments_of(item)}
+        runs[EXECUTION] = once(ASYNC_RUN)(target)
+    shared = _shared_with(item)
+    for marker in item.iter_markers("shares"):
+        unless = marker.kwargs.get("unless")
+        if unless is None or unless.find(target) is None:
+            runs |= {part: shared[part](target) for part in marker.args}
     return {name: each for name, each in runs.items() if each}
 
 
-def _arguments_of(item: pytest.Item) -> frozenset[str]:
-    return frozenset(getattr(item, "fixturenames", ()))
+def _more_of(items: Iterable[pytest.Item], target: Target) -> dict[str, list[Workflow | Model]]:
+    """Return all that these tests may share, by part."""
+    if Action.RUN not in target.limits.allow:
+        return {}
+    parts = {part: runs for item in items for part, runs in _shared_with(item).items()}
+    return {part: made for part, runs in parts.items() if (made := runs(target))}
+
+
+def _shared_with(item: pytest.Item) -> Mapping[str, Callable[[Target], list[Workflow | Model]]]:
+    """Return the parts of what a test shares with others; none if it needs none of them."""
+    if item.get_closest_marker("shares") is None:
+        return {}
+    return next(parts for fixture, parts in _SHARED.items() if fixture in getattr(item, "fixturenames", ()))

@@ -36,6 +36,7 @@ from knouds_harness.suite.nights import Nights, read_nights, write_nights
 from knouds_harness.suite.options import RunOptions
 from knouds_harness.suite.recorder import FindingRecorder
 from knouds_harness.suite.run_outcome import decided
+from knouds_harness.suite.selection import Spending
 from knouds_harness.suite.support.execution_traces import Executions
 from knouds_harness.suite.support.test_data import TestData
 from knouds_harness.suite.support.webhook_executions import DeliveredExecutions
@@ -60,8 +61,7 @@ class ConformanceRun:
         profile: The target as its profile describes it.
         target: The profile without what the target contradicts; equal to it before ``begin``.
         selected: The facts that the selected tests are about; None for all.
-        paid: Ids of the tests that the credits suffice for.
-        unpaid: Ids of the tests that they do not suffice for.
+        spending: What the credits pay for.
         cut: Ids of the tests that they were to suffice for, and did not.
         nights: Those before this one, by ``--rotate``.
         left: Lines that say what could not be deleted; empty if everything was.
@@ -82,8 +82,7 @@ class ConformanceRun:
     is_begun: bool = False
     is_distant: bool = False
     selected: frozenset[str] | None = None
-    paid: frozenset[str] = frozenset()
-    unpaid: frozenset[str] = frozenset()
+    spending: Spending = field(default_factory=Spending)
     cut: list[str] = field(default_factory=list)
     nights: Nights = field(default_factory=Nights)
     contradictions: tuple[Contradiction, ...] = ()
@@ -186,7 +185,7 @@ class ConformanceRun:
     @cached_property
     def test_data(self) -> TestData:
         """Resources to act on, deleted when the run ends."""
-        return TestData(self.tester)
+        return TestData(self.tester, unpaid=self.spending.unpaid_parts)
 
     @property
     def personas(self) -> list[Persona]:
@@ -217,7 +216,7 @@ class ConformanceRun:
 
     def note_untested(self, test: str, untested: Untested) -> None:
         """Note a test that was skipped, if the credits were to suffice for it."""
-        if untested.is_unpaid and test in self.paid:
+        if untested.is_unpaid and test in self.spending.paid:
             self.cut.append(test)
 
     def stop(self, outcome: str, error: HarnessError) -> None:
@@ -258,12 +257,12 @@ class ConformanceRun:
         findings, excused = self.recorder.findings.values(), {each.reason for each in self._unsteady}
         nights = self.nights.with_night(
             self.recorder.today,
-            paid=self.paid.difference(self.cut),
+            paid=self.spending.paid.difference(self.cut),
             verified=self.recorder.writer.verified_facts,
             broken={each.fact for each in findings if self.recorder.fails(each) or each.waived_by in excused},
         )
         write_nights(path, nights)
-        return list(nights.lines(self.asked))
+        return list(nights.lines(self.asked, self.spending.beyond))
 
     def _clean_up(self, *, is_urgent: bool) -> None:
         """Delete what was made; waits for a target that throttles, unless ``is_urgent``."""

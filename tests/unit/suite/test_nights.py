@@ -25,8 +25,9 @@ def test_facts_of_all_nights_count_and_the_oldest_is_named(tmp_path):
 
     kept = read_nights(path)
     assert kept.paid == {"a": night(2), "b": night(2)}
-    assert list(kept.lines({EDGES, SHAPE, "usage.filters"})) == [
-        "With earlier nights 2 of 3 facts verified, the oldest on 2026-11-24."
+    assert list(kept.lines({EDGES, SHAPE, "usage.filters"}, {SHAPE: 80.0, "usage.filters": 55.0})) == [
+        "With earlier nights 2 of 3 facts verified, the oldest on 2026-11-24.",
+        "needs 55 credits in one night: usage.filters",
     ]
 
 
@@ -37,11 +38,11 @@ def test_fact_that_fails_in_some_nights_is_unsteady():
         broken, verified = ({EDGES}, ()) if is_broken else ((), {EDGES})
         nights = nights.with_night(night(number), paid=(), verified=verified, broken=broken)
 
-    assert list(nights.lines({EDGES}))[1:] == [
+    assert list(nights.lines({EDGES}, {}))[1:] == [
         "unsteady: execution.edges was in breach on 2026-11-27, 2026-11-25, and last verified on 2026-11-28"
     ]
     later = nights.with_night(night(40), paid=(), verified={EDGES}, broken=())
-    assert len(list(later.lines({EDGES}))) == 1
+    assert len(list(later.lines({EDGES}, {}))) == 1
 
 
 def test_breach_is_an_alarm_in_the_last_of_so_many_nights_in_a_row():

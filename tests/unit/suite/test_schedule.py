@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,10 +13,19 @@ from clocks import wait_until
 from knouds_harness.contract.operations import Action
 from knouds_harness.suite import schedule as schedule_module
 from knouds_harness.suite.concurrent_tests import Reservations, RunLock
+from knouds_harness.suite.nights import Nights
 from knouds_harness.suite.running import collect_suite
 from knouds_harness.suite.schedule import SuiteSchedule, arguments_of, is_about_runs
-from knouds_harness.suite.selection import Spending, checks_of, is_paid_for, needs_of
+from knouds_harness.suite.selection import (
+    Spending,
+    checks_of,
+    facts_of,
+    is_paid_for,
+    needs_of,
+    shown_by_any_answer,
+)
 from knouds_harness.suite.session import ConformanceRun
+from knouds_harness.targets.needs import missing_in
 from knouds_harness.targets.profile import load_target
 
 PROFILE = Path(__file__).parents[3] / "targets" / "sandbox.toml"
@@ -24,7 +33,6 @@ VARIABLES = re.findall(r"KNOUDS_SANDBOX_\w+", PROFILE.read_text(encoding="utf-8"
 ENVIRONMENT = {name: f"secret-of-{name}".ljust(43, "x") for name in VARIABLES}
 SANDBOX = load_target(str(PROFILE), environ=ENVIRONMENT | {"KNOUDS_SANDBOX_URL": "http://127.0.0.1:1"})
 WITHOUT_CLOCK = replace(SANDBOX, control=None)
-SHARED = {"executions", "deliveries"}
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +176,7 @@ def spending_of(suite, limit_credits, target=SANDBOX, **more):
 @pytest.mark.parametrize("limit_credits", [0, 14, 50, 400])
 def test_cheapest_tests_get_the_credits_first(suite, limit_credits):
     spending, whole = spending_of(suite, limit_credits), spending_of(suite, 1e6)
-    alone = [item for item in marked(suite, "spends") if not SHARED.intersection(item.fixturenames)]
+    alone = [item for item in marked(suite, "spends") if not marked([item], "shares")]
     cost_by_test = {item.nodeid: sum_of_runs(item) for item in alone}
 
     paid = [cost for test, cost in cost_by_test.items() if test not in spending.unpaid]
@@ -178,26 +186,41 @@ def test_cheapest_tests_get_the_credits_first(suite, limit_credits):
     assert max(paid) <= min(cost for test, cost in cost_by_test.items() if test in spending.unpaid)
 
 
-def test_tests_that_were_not_paid_for_longest_are_paid_first(suite):
-    """In the second of two nights, all that the first did not pay for precedes what it paid."""
-    first = spending_of(suite, 60)
-    second = spending_of(suite, 60, paid_on=dict.fromkeys(first.paid, date(2026, 11, 24)))
-
-    affordable = {test for test in first.unpaid if spending_of([by_id(suite, test)], 60).paid}
-    assert affordable & second.paid
-    assert second.paid != first.paid
+def facts_shown(items):
+    return {fact for item in items for fact in facts_of(item)}
 
 
-def by_id(suite, test):
-    return next(item for item in suite if item.nodeid == test)
+def test_week_of_few_credits_pays_for_a_test_of_each_fact(suite):
+    """What no night pays for is named, and all else is at most a week old from then on."""
+    possible, nights = [item for item in suite if not missing_in(SANDBOX, needs_of(item))], Nights()
+    for number in range(14):
+        today = date(2026, 11, 24) + timedelta(number)
+        spending = spending_of(possible, 40, nights=nights)
+        verified = facts_shown(item for item in possible if item.nodeid not in spending.unpaid)
+        nights = nights.with_night(today, paid=spending.paid, verified=verified, broken=())
+        if number >= 6:
+            never = facts_shown(possible) - nights.verified.keys() - shown_by_any_answer()
+            assert never == spending.beyond.keys()
+            assert today - min(nights.verified.values()) <= timedelta(7)
+    assert spending_of(possible, 14).beyond["execution.edges"] == 15
 
 
 def test_executions_that_tests_share_are_paid_once(suite):
     """However many tests share them, they cost what running them once costs."""
-    sharing = [item for item in suite if "executions" in item.fixturenames and not marked([item], "spends")]
+    sharing = [item for item in marked(suite, "shares") if "executions" in item.fixturenames]
+    one_alone = [item for item in sharing if item.originalname == "test_execution_ends_before_its_deadline"]
 
     assert len(sharing) > 5
-    assert spending_of(sharing, 1e6) == replace(spending_of(sharing[:1], 1e6), paid=ids_of(sharing))
+    assert spending_of(sharing, 1e6).cost_credits == spending_of(one_alone, 1e6).cost_credits
+    assert spending_of(sharing, 15).paid > ids_of(one_alone)
+    assert spending_of(sharing, 15).unpaid_parts >= {"sample", "samples"}
+
+
+def test_tests_of_shared_executions_say_what_they_need(suite):
+    """A test that only submits executions of its own says what it spends."""
+    users = [item for item in suite if {"executions", "deliveries"}.intersection(item.fixturenames)]
+
+    assert [item.nodeid for item in users if not is_paid_for(item)] == []
 
 
 def test_tests_that_pay_come_last_if_credits_are_short(suite):

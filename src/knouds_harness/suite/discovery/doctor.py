@@ -26,6 +26,7 @@ from knouds_harness.printable import counted
 from knouds_harness.suite.discovery.provable_facts import lacking_by_fact, missing_by_need
 from knouds_harness.suite.discovery.run_plan import possible_in
 from knouds_harness.suite.minimum_verified import expected_facts
+from knouds_harness.suite.nights import lines_beyond
 from knouds_harness.suite.running import collect_suite
 from knouds_harness.suite.selection import Spending
 from knouds_harness.suite.walk.walk import values_words
@@ -62,6 +63,7 @@ class Diagnosis:
         values: How many values of requests can be tried, in a sentence.
         time: How long a full check likely takes, in a sentence.
         unpaid: How many tests the limit does not pay for.
+        beyond: Facts that cost more than the limit even alone, and how many credits.
         are_hosts_listed: Whether the user has listed the hosts that keys may go to.
         unread: Accounts whose usage cannot be read.
     """
@@ -82,6 +84,7 @@ class Diagnosis:
     values: str
     time: str
     unpaid: int
+    beyond: Mapping[str, float]
     unread: tuple[str, ...]
     limit_credits: float
     are_hosts_listed: bool
@@ -155,6 +158,7 @@ def examine(target_name: str, *, yes_production: bool) -> Diagnosis:
                     fills_window=CONTROL.find(target) is None and FILLABLE_WINDOW.missing(target) is None,
                 ),
                 unpaid=len(paid.unpaid),
+                beyond=paid.beyond,
                 unread=tuple(_unread(client)),
                 limit_credits=target.limits.credits,
                 are_hosts_listed=allowed_hosts() is not None,
@@ -223,9 +227,11 @@ def print_diagnosis(found: Diagnosis, *, console: Console) -> None:
     if found.unpaid:
         print_line(
             f"  That leaves {counted(found.unpaid, 'test')} untested, as the cheapest are paid first: "
-            "raise the limit, or pass --family or --fact.",
+            "raise the limit, pass --family or --fact, or pay for some each night with check --rotate.",
             console=console,
         )
+    for line in lines_beyond(found.beyond):
+        print_line(f"  {line}", console=console)
 
 
 def _unread(client: Client) -> list[str]:

@@ -46,7 +46,7 @@ def check_plan(target: Target, options: RunOptions) -> Iterator[str]:
         target,
         lambda each: each.cost_credits,
         limit_credits=limits.credits,
-        paid_on=read_nights(options.rotate).paid,
+        nights=read_nights(options.rotate),
     )
     if spending.unpaid:
         possible = [item for item in possible if item.nodeid not in spending.unpaid]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from knouds_harness.contract.operations import FINAL, IN_FLIGHT
 from knouds_harness.exchange.evidence import Call, Exchange, body_of, status_in
@@ -12,13 +13,14 @@ from knouds_harness.suite.preceding_requests import DEADLINE_S
 from knouds_harness.suite.support.test_data import TestData
 from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.untested import Untested
-from knouds_harness.targets.needs import KeyAndResource
+from knouds_harness.targets.needs import KeyAndResource, Need
 from knouds_harness.targets.needs.runs import (
     ASYNC_RUN,
     ASYNC_WORKFLOW_RUN,
     CANCELLED_RUN,
     CHARGED_CANCELLED_RUN,
     FAILING_ASYNC_RUN,
+    FREE_ASYNC_RUN,
     is_paid,
     once,
 )
@@ -89,12 +91,23 @@ def is_cancel(exchange: Exchange) -> bool:
     return exchange.request.operation_id == "cancelExecution"
 
 
-def runs_of_executions(target: Target) -> list[Workflow | Model]:
-    """Return what is run for the executions that tests share."""
-    return [
-        *once(ASYNC_RUN, ASYNC_WORKFLOW_RUN, FAILING_ASYNC_RUN)(target),
-        *once(CANCELLED_RUN)(target) * SAMPLES,
-    ]
+def _of_another_workflow(target: Target) -> list[Workflow | Model]:
+    is_same = ASYNC_WORKFLOW_RUN.find(target) == ASYNC_RUN.find(target)
+    return [] if is_same else once(ASYNC_WORKFLOW_RUN)(target)
+
+
+def _sample(target: Target) -> list[Workflow | Model]:
+    return once(CANCELLED_RUN)(target) or once(ASYNC_RUN)(target)
+
+
+SHARED_EXECUTIONS: Final[Mapping[str, Callable[[Target], list[Workflow | Model]]]] = {
+    "of_any": once(ASYNC_RUN),
+    "of_workflow": _of_another_workflow,
+    "of_failing": once(FAILING_ASYNC_RUN),
+    "sample": _sample,
+    "samples": lambda target: _sample(target) * (SAMPLES - 1),
+}
+"""What is run for the executions that tests share, in parts that are paid for apart."""
 
 
 class Executions:
@@ -125,13 +138,14 @@ class Executions:
     def samples(self) -> list[ExecutionTrace]:
         """Several runs of one resource, submitted on a warm connection and, if allowed, cancelled at once.
 
-        The first ones are cancelled again if the cancel did not end them.
+        The first ones are cancelled again if the cancel did not end them. It is one run if the credits do not
+        suffice for several.
         """
         is_cancelled = CANCELLED_RUN.missing(self.tester.target) is None
         found = self.tester.need(CANCELLED_RUN if is_cancelled else ASYNC_RUN)
         self.tester.send("getWhoami", found.key)
         traces: list[ExecutionTrace] = []
-        for _ in range(SAMPLES):
+        for _ in range(SAMPLES if self.test_data.is_paid("samples") else 1):
             trace = self.submit(found)
             if is_cancelled:
                 trace = self.polled(self.cancelled(trace))
@@ -139,6 +153,15 @@ class Executions:
                     trace = self.polled(self.cancelled(trace))
             traces.append(trace)
         return traces
+
+    @shared_once
+    def submits(self) -> list[Exchange]:
+        """Submits of the samples, or of a free workflow if the credits do not suffice for all samples."""
+        free = FREE_ASYNC_RUN.find(self.tester.target)
+        if free is None or self.test_data.is_paid("samples"):
+            return [trace.submitted for trace in self.samples]
+        self.tester.send("getWhoami", free.key)
+        return [self.submit(free).submitted for _ in range(SAMPLES)]
 
     @shared_once
     def cancelled_samples(self) -> list[ExecutionTrace]:
@@ -160,13 +183,16 @@ class Executions:
 
         All are submitted and polled once before the first is polled to its end.
         """
-        target = self.tester.target
-        traces = [self.polled(self.of_any)] if ASYNC_RUN.missing(target) is None else []
-        if ASYNC_WORKFLOW_RUN.missing(target) is None and self.of_workflow is not self.of_any:
+        traces = [self.polled(self.of_any)] if self._has("of_any", ASYNC_RUN) else []
+        if self._has("of_workflow", ASYNC_WORKFLOW_RUN) and _of_another_workflow(self.tester.target):
             traces.append(self.polled(self.of_workflow))
-        if FAILING_ASYNC_RUN.missing(target) is None:
+        if self._has("of_failing", FAILING_ASYNC_RUN):
             traces.append(self.polled(self.of_failing))
         return [self.to_end(trace) for trace in traces]
+
+    def _has(self, part: str, need: Need[Any]) -> bool:
+        """Whether the profile has what a part of the shared executions needs, and the credits pay for it."""
+        return need.missing(self.tester.target) is None and self.test_data.is_paid(part)
 
     @property
     def ended(self) -> list[ExecutionTrace]:
@@ -179,8 +205,12 @@ class Executions:
     @shared_once
     def watched(self) -> list[ExecutionTrace]:
         """Ended executions, some of them cancelled, that were watched before any further cancel."""
-        is_cancelled = CANCELLED_RUN.missing(self.tester.target) is None
-        return self.watch([*self.ended, *(self.cancelled_samples[:_WATCHED] if is_cancelled else ())])
+        return self.watch([*self.ended, *self.cancelled_if_any[:_WATCHED]])
+
+    @property
+    def cancelled_if_any(self) -> list[ExecutionTrace]:
+        """The cancelled samples; none if the profile does not allow a cancel, or the credits no sample."""
+        return self.cancelled_samples if self._has("sample", CANCELLED_RUN) else []
 
     def watch(self, traces: Sequence[ExecutionTrace]) -> list[ExecutionTrace]:
         """Poll ended executions repeatedly for a second; stop polling one that shows another status."""

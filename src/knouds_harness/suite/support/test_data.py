@@ -1,7 +1,7 @@
 """What requests act on: resources that exist, made for the purpose if written to, and ones that do not."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Any, Final
 
 from knouds_harness.contract.operations import IN_FLIGHT, Operation
 from knouds_harness.exchange.created_workflows import CreatedWorkflows, fresh_name
@@ -18,7 +18,7 @@ from knouds_harness.judging.checks.concurrency import created_slug
 from knouds_harness.suite.concurrent_tests import SharedValues
 from knouds_harness.suite.preceding_requests import DEADLINE_S
 from knouds_harness.suite.tester import Tester
-from knouds_harness.suite.untested import Untested
+from knouds_harness.suite.untested import Untested, more_credits
 from knouds_harness.targets.needs.keys import AUTHOR
 from knouds_harness.targets.needs.rate_limits import free_workflow, may_make_workflows, own_workflow_run
 from knouds_harness.targets.needs.runs import ASYNC_RUN, is_runnable, may_run
@@ -31,6 +31,8 @@ from knouds_harness.targets.needs.workflows import (
 from knouds_harness.targets.resources import Model, Persona, Workflow
 
 _LONGEST_PAUSE_S = 2.0
+EXECUTION: Final = "an execution"
+"""What of the credits pays for the execution that requests ask for if it has to exist."""
 
 
 def disputed_slug(exchange: Exchange, created: CreatedWorkflows) -> str | None:
@@ -44,11 +46,17 @@ class TestData:
 
     __test__ = False  # its name looks like that of a test class
 
-    def __init__(self, tester: Tester) -> None:
+    def __init__(self, tester: Tester, *, unpaid: Collection[str] = ()) -> None:
+        """Make nothing yet; of what tests share, the credits do not suffice for ``unpaid``."""
         self.tester = tester
+        self._unpaid = unpaid
         self._shared = SharedValues(tester.idle)
         self._refusals: dict[str, str] = {}
         self._submitted: list[tuple[Exchange, Persona, float | None]] = []
+
+    def is_paid(self, part: str) -> bool:
+        """Return whether the credits suffice for a part of what tests share."""
+        return part not in self._unpaid
 
     def call_on_existing(self, operation: Operation) -> Call:
         """Return a valid request to an existing resource, for keys that must be refused."""
@@ -169,6 +177,8 @@ class TestData:
     @property
     def execution_id(self) -> str:
         key, resource = self.tester.need(ASYNC_RUN)
+        if not self.is_paid(EXECUTION):
+            raise Untested(more_credits(self.tester.client.target), "profile")
         return self._shared.get(
             "execution", lambda: self.execution_id_of(self.run(resource, key, is_async=True))
         )

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -74,29 +74,36 @@ class _Ended:
         not_receiving: Of the key that may not receive.
         bystanders: Of keys without a webhook, of the same account and of another one.
         open_ones: Of the key that may receive.
-        refused: The one whose first delivery is refused.
+        refused: The one whose first delivery is refused, if any.
         polls: The poll that was sent as soon as the delivery had arrived, by execution id.
     """
 
     not_receiving: ExecutionTrace | None
     bystanders: list[ExecutionTrace]
     open_ones: list[ExecutionTrace]
-    refused: ExecutionTrace
+    refused: list[ExecutionTrace]
     polls: Mapping[str, Exchange]
 
 
-def runs_of_deliveries(target: Target) -> list[Workflow | Model]:
-    """Return what is run for the deliveries that tests share."""
+def _open_ones(target: Target) -> list[Workflow | Model]:
+    own = once(webhooks.RECEIVING)(target) if MAY_CANCEL.missing(target) is None else []
+    return [*own, *once(FAILING_ASYNC_RUN)(target)]
+
+
+def _bystanders(target: Target) -> list[Workflow | Model]:
     found = webhooks.RECEIVING.find(target)
-    if found is None:
-        return []
-    own = KeyAndResource(found.reader, found.resource)
-    bystanders = webhooks.runs_without_webhook(target, own)
-    return [
-        *once(webhooks.NOT_RECEIVING, FAILING_ASYNC_RUN)(target),
-        *[found.resource] * (3 if MAY_CANCEL.missing(target) is None else 2),
-        *(each.resource for each in bystanders),
-    ]
+    own = KeyAndResource(found.reader, found.resource) if found else None
+    return [each.resource for each in webhooks.runs_without_webhook(target, own)] if own else []
+
+
+SHARED_DELIVERIES: Final[Mapping[str, Callable[[Target], list[Workflow | Model]]]] = {
+    "last_delivered": once(webhooks.RECEIVING),
+    "more_delivered": _open_ones,
+    "refused": once(webhooks.RECEIVING),
+    "not_receiving": once(webhooks.NOT_RECEIVING),
+    "bystanders": _bystanders,
+}
+"""What is run for the deliveries that tests share, in parts that are paid for apart."""
 
 
 class DeliveredExecutions:
@@ -146,16 +153,21 @@ class DeliveredExecutions:
         """All executions, in flight at the same time except one.
 
         That one is submitted after those that must not be delivered have ended. So once its delivery has
-        arrived, any wrong delivery of theirs has arrived too.
+        arrived, any wrong delivery of theirs has arrived too. Of the others, some may not be paid for.
         """
         target, box, refusing = self.tester.target, self.open_box, self.refusing_box
+        is_paid = self.executions.test_data.is_paid
         may_cancel = MAY_CANCEL.missing(target) is None and box.own.key.holds("execution:cancel")
-        not_receiving = self._submit(self.closed_box) if self._has_closed_box else None
-        bystanders = [self.executions.submit(each) for each in webhooks.runs_without_webhook(target, box.own)]
-        failing = webhooks.failing_async_run_of(target, box.persona)
-        open_ones = [self._submit(box)] if may_cancel else []
-        open_ones += [self._submit(box, failing)] if failing is not None else []
-        refused = self._submit(refusing)
+        has_closed_box = self._has_closed_box and is_paid("not_receiving")
+        not_receiving = self._submit(self.closed_box) if has_closed_box else None
+        others = webhooks.runs_without_webhook(target, box.own) if is_paid("bystanders") else ()
+        bystanders = [self.executions.submit(each) for each in others]
+        open_ones = []
+        if is_paid("more_delivered"):
+            failing = webhooks.failing_async_run_of(target, box.persona)
+            open_ones += [self._submit(box)] if may_cancel else []
+            open_ones += [self._submit(box, failing)] if failing is not None else []
+        refused = [self._submit(refusing)] if is_paid("refused") else []
         polls = self._polls_at_delivery(open_ones)
         if not_receiving is not None:
             not_receiving = self.executions.to_end(not_receiving)
@@ -167,7 +179,7 @@ class DeliveredExecutions:
             not_receiving=not_receiving,
             bystanders=bystanders,
             open_ones=[self.executions.to_end(each) for each in open_ones],
-            refused=self.executions.to_end(refused),
+            refused=[self.executions.to_end(each) for each in refused],
             polls=polls,
         )
 
@@ -210,8 +222,8 @@ class DeliveredExecutions:
         return self._all.open_ones
 
     @property
-    def refused(self) -> ExecutionTrace:
-        """An ended execution whose first delivery is refused."""
+    def refused(self) -> list[ExecutionTrace]:
+        """The ended execution whose first delivery is refused, if the credits pay for one."""
         return self._all.refused
 
     @property
@@ -243,7 +255,8 @@ class DeliveredExecutions:
         def is_enough(came: Sequence[Delivery]) -> bool:
             named = {each.execution_id for each in came if self.open_box.holds(each)}
             attempts = [each for each in came if self.refusing_box.holds(each)]
-            return wanted <= named and len(attempts) > 1 and attempts[-1].is_taken
+            is_retried = len(attempts) > 1 and attempts[-1].is_taken
+            return wanted <= named and (is_retried or not self._all.refused)
 
         deadline_s = self.open_box.webhook.deadline_s
         waited_s = 0.0 if len(self._all.polls) == len(self.ended) else deadline_s  # polls waited that long

@@ -236,6 +236,12 @@ ASYNC_RUN_IN_TIME: Runs = _async_run(
     having="with polled = true and deadline_s",
     fits=lambda each: is_runnable(each) and each.deadline_s is not None,
 )
+FREE_ASYNC_RUN: WorkflowRuns = _async_run(
+    Workflow,
+    "workflow:read",
+    having="with has_generator = false and polled = true",
+    fits=lambda workflow: is_runnable(workflow) and not workflow.has_generator,
+)
 CANCELLED_RUN: RunNeed[Workflow | Model] = _async_run(EITHER, "execution:cancel")
 ASYNC_MODEL_RUN: ModelRuns = _async_run(Model)
 CANCELLED_MODEL_RUN: ModelRuns = _async_run(Model, "execution:cancel")

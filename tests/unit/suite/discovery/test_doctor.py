@@ -31,6 +31,7 @@ def printed(untested, *, width: int, is_terminal: bool, **others) -> list[str]:
         values="A check can try 700 of 720 values of requests.",
         time="At 20 ms for an answer, a full check takes about 70 s.",
         unpaid=0,
+        beyond={"run.model-ms": 55},
         unread=(),
         limit_credits=0,
         **members,
@@ -44,6 +45,7 @@ def test_missing_needs_fit_on_one_screen():
 
     lines = printed(untested, width=80, is_terminal=True)
 
+    assert "  needs 55 credits in one night: run.model-ms" in lines
     assert len(untested) > 10
     assert len(lines) <= 40
     assert max(map(len, lines)) <= 80
