@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 import httpx
 
@@ -17,6 +18,8 @@ from knouds_harness.judging.engine import finding_of, judge
 from knouds_harness.judging.rule.resources import KnownResources
 from knouds_harness.runs.findings import Finding, Verdict
 from knouds_harness.runs.header import RunPersona
+
+_CLOSED_EARLY: Final = "the client closed the answer before its end"
 
 
 class KnownAccount(Protocol):
@@ -31,8 +34,54 @@ class KnownAccount(Protocol):
         """What is known of it."""
 
 
+class _ObservedStream(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """Hands on an answer's body as it comes, and then the whole of it to ``observe``, once.
+
+    A body that was not read to its end, or that broke off, is handed over as the words for that.
+    """
+
+    def __init__(self, inner: object, observe: Callable[[bytes | str], None]) -> None:
+        self._inner = inner
+        self._observe: Callable[[bytes | str], None] | None = observe
+
+    def __iter__(self) -> Iterator[bytes]:
+        parts = []
+        try:
+            for part in cast("httpx.SyncByteStream", self._inner):
+                parts.append(part)
+                yield part
+        except httpx.TransportError as error:
+            self._end(_words(error))
+            raise
+        self._end(b"".join(parts))
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        parts = []
+        try:
+            async for part in cast("httpx.AsyncByteStream", self._inner):
+                parts.append(part)
+                yield part
+        except httpx.TransportError as error:
+            self._end(_words(error))
+            raise
+        self._end(b"".join(parts))
+
+    def close(self) -> None:
+        cast("httpx.SyncByteStream", self._inner).close()
+        self._end(_CLOSED_EARLY)
+
+    async def aclose(self) -> None:
+        await cast("httpx.AsyncByteStream", self._inner).aclose()
+        self._end(_CLOSED_EARLY)
+
+    def _end(self, body: bytes | str) -> None:
+        observe, self._observe = self._observe, None
+        if observe is not None:
+            observe(body)
+
+
 class _ObservingTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
-    """Sends by another transport, and observes each exchange once the whole answer has come."""
+    """Sends by another transport, and observes each exchange once the client has read the whole answer."""
 
     def __init__(
         self,
@@ -52,13 +101,10 @@ class _ObservingTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         request.read()
         began = time.time()
         try:
-            response = inner.handle_request(request)
-            body = b"".join(cast("httpx.SyncByteStream", response.stream))
+            return self._observed(request, began, inner.handle_request(request))
         except httpx.TransportError as error:
-            self._observe(self._exchange(request, began, failure=str(error) or type(error).__name__))
+            self._observe(self._exchange(request, began, failure=_words(error)))
             raise
-        response.close()
-        return self._answer(request, began, response, body)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request of an ``httpx.AsyncClient``."""
@@ -67,13 +113,10 @@ class _ObservingTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         await request.aread()
         began = time.time()
         try:
-            response = await inner.handle_async_request(request)
-            body = b"".join([part async for part in cast("httpx.AsyncByteStream", response.stream)])
+            return self._observed(request, began, await inner.handle_async_request(request))
         except httpx.TransportError as error:
-            self._observe(self._exchange(request, began, failure=str(error) or type(error).__name__))
+            self._observe(self._exchange(request, began, failure=_words(error)))
             raise
-        await response.aclose()
-        return self._answer(request, began, response, body)
 
     def close(self) -> None:
         """Close the transport that sends."""
@@ -85,15 +128,21 @@ class _ObservingTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         if isinstance(self._inner, httpx.AsyncBaseTransport):
             await self._inner.aclose()
 
-    def _answer(
-        self, request: httpx.Request, began: float, response: httpx.Response, body: bytes
-    ) -> httpx.Response:
-        decoded = httpx.Response(response.status_code, headers=response.headers, content=body).content
-        self._observe(self._exchange(request, began, response, decoded))
-        return httpx.Response(  # with a stream, which the client reads, decodes and times as any other
+    def _observed(self, request: httpx.Request, began: float, response: httpx.Response) -> httpx.Response:
+        """Return the answer with a stream that has it observed when it ends."""
+
+        def observe(body: bytes | str) -> None:
+            if isinstance(body, str):
+                exchange = self._exchange(request, began, failure=body)
+            else:
+                decoded = httpx.Response(response.status_code, headers=response.headers, content=body).content
+                exchange = self._exchange(request, began, response, decoded)
+            self._observe(exchange)
+
+        return httpx.Response(
             response.status_code,
             headers=response.headers,
-            stream=httpx.ByteStream(body),
+            stream=_ObservedStream(response.stream, observe),
             extensions=response.extensions,
         )
 
@@ -125,7 +174,9 @@ class _ObservingTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
 class JudgingTransport(_ObservingTransport):
     """Judges each answer that a client gets, with all that its earlier traffic has shown.
 
-    Serves ``httpx.Client`` and ``httpx.AsyncClient``.
+    Serves ``httpx.Client`` and ``httpx.AsyncClient``. The client gets an answer's bytes as they come; it is
+    judged once, when the last has been read, and not at all if the client closes it before. Of redirects that
+    the client follows, each answer is judged. A request's body is read whole before it is sent.
 
     Attributes:
         findings: The promises that were broken so far, also if the client caught the exception.
@@ -210,3 +261,7 @@ class HarTransport(_ObservingTransport):
 
 def _texts(headers: httpx.Headers) -> Pairs:
     return tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers.raw)
+
+
+def _words(error: httpx.TransportError) -> str:
+    return str(error) or type(error).__name__

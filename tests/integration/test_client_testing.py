@@ -1,6 +1,7 @@
 """What tests of a client use: fixtures, and transports that judge its traffic or write it for ``verify``."""
 
 import asyncio
+from itertools import islice
 
 import httpx
 import pytest
@@ -10,6 +11,7 @@ from knouds_harness.suite.recorded.verification import verify
 from knouds_harness.testing import HarTransport, JudgingTransport, running_sandbox
 
 pytest_plugins = ["knouds_harness.client_fixtures"]
+KEY = "knouds_live_0123456789abcdef"
 RUN = "/api/models/claude-sonnet/run"
 CREATE = {"name": "From a client", "document": {"nodes": [], "edges": []}}
 
@@ -60,6 +62,56 @@ def test_broken_promise_fails_the_test_without_showing_the_key(is_async):
     assert [each.fact for each in transport.findings] == ["whoami.user-object"]
     assert "whoami.user-object: expected" in str(raised.value)
     assert key not in str(raised.value)
+
+
+class InPieces(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A body that comes in pieces, and notes which of them were asked for."""
+
+    def __init__(self, pieces):
+        self.pieces, self.asked = pieces, []
+
+    def __iter__(self):
+        for piece in self.pieces:
+            self.asked.append(piece)
+            yield piece
+
+    async def __aiter__(self):
+        for piece in self:
+            yield piece
+
+
+def streamed(transport, *, is_async, pieces):
+    """Stream an answer by a client of each kind, and return so many of its pieces."""
+    options = {"transport": transport, "base_url": "http://127.0.0.1:1", "headers": {"x-api-key": KEY}}
+    if not is_async:
+        with httpx.Client(**options) as http, http.stream("GET", "/api/whoami") as answer:
+            return list(islice(answer.iter_bytes(), pieces))
+
+    async def stream():
+        got = []
+        async with httpx.AsyncClient(**options) as http, http.stream("GET", "/api/whoami") as answer:
+            async for piece in answer.aiter_bytes():
+                got.append(piece)
+                if len(got) == pieces:
+                    break
+        return got
+
+    return asyncio.run(stream())
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_client_that_streams_gets_each_piece_as_it_comes(is_async):
+    """The answer is judged when its last piece has been read, once; not if the client closes it before."""
+    body = InPieces([b'{"user":', b" {}}"])
+    answer = httpx.Response(200, stream=body, headers={"content-type": "application/json"})
+    transport = JudgingTransport(httpx.MockTransport(lambda _: answer))
+
+    assert streamed(transport, is_async=is_async, pieces=1) == [b'{"user":']
+    assert body.asked == [b'{"user":']
+    assert transport.findings == []
+    with pytest.raises(AssertionError, match="answered 200, breaks the contract"):
+        streamed(transport, is_async=is_async, pieces=3)
+    assert {each.fact for each in transport.findings} == {"whoami.user-object"}
 
 
 def test_own_workflow_is_followed_from_create_to_delete(knouds_sandbox):
