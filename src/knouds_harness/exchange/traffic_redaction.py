@@ -183,7 +183,7 @@ def _is_like_json(text: str) -> bool:
 
 
 def _without_values(text: str) -> str:
-    """Hide what follows a name of a secret in text that is no JSON, or has a member twice."""
+    """Hide what follows a name of a secret in text that is not JSON, or has a member twice."""
     return _MEMBER.sub(
         lambda found: f"{found[1]}{found[2]}{HIDDEN}" if is_secret_name(found[1]) else found[0], text
     )

@@ -159,11 +159,16 @@ def test_minted_key_is_known_by_the_request_that_minted_it():
         "[" * 100_000,
         r'"\ud800"',
         r'{"a": "\udfff"}',
+        r'["\x41"]',
+        "[NaN] // a comment",
     ],
 )
-def test_inputs_that_parsers_may_refuse_decide_nothing(inputs):
-    """A sound server may say that this is not JSON."""
-    shown = exchange(1, "runModel", status=400, body={"error": "No.", "code": "INVALID_BODY"})
+@pytest.mark.parametrize(
+    ("code", "wrong_for"), [("INVALID_BODY", b'{"inputs": [1]}'), ("INVALID_INPUTS", b'{"inputs": [1')]
+)
+def test_inputs_that_parsers_may_refuse_decide_nothing(inputs, code, wrong_for):
+    """A sound server may say that this is not JSON, or take more than JSON."""
+    shown = exchange(1, "runModel", status=400, body={"error": "No.", "code": code})
     body = f'{{"inputs": {inputs}}}'.encode()
     shown = replace(
         shown,
@@ -172,7 +177,7 @@ def test_inputs_that_parsers_may_refuse_decide_nothing(inputs):
     )
 
     assert broken(shown) == set()
-    assert broken(replace(shown, request=replace(shown.request, body=b'{"inputs": [1]}'))) != set()
+    assert broken(replace(shown, request=replace(shown.request, body=wrong_for))) != set()
 
 
 @pytest.mark.parametrize(

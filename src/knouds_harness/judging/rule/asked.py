@@ -103,7 +103,7 @@ class AskedRequest:
         except (OverflowError, RecursionError, UnicodeEncodeError):
             return EXTREME
         except ValueError:
-            return NOT_JSON
+            return EXTREME if _may_be_extended(self.body) else NOT_JSON
         return EXTREME if is_too_deep(self.body, sent) else sent
 
 
@@ -128,6 +128,12 @@ def _key_elsewhere(exchange: Exchange, headers: Mapping[str, str]) -> str:
     if any(_KNOWN_KEY in value for _, value in exchange.request.query):
         return "query"
     return "" if headers.keys() & {"authorization", "cookie"} else "missing"
+
+
+def _may_be_extended(body: bytes) -> bool:
+    """Whether all its brackets close: parsers may take more than JSON, such as comments (RFC 8259, 9)."""
+    pairs = ((b"{", b"}"), (b"[", b"]"))
+    return b"{" in body and all(body.count(opened) == body.count(closed) for opened, closed in pairs)
 
 
 def _refuse(constant: str) -> float:
