@@ -8,7 +8,7 @@ import pytest
 from knouds_harness.exchange.created_workflows import fresh_name
 from knouds_harness.exchange.evidence import Call, body_of, objects_in
 from knouds_harness.judging.checks import envelopes
-from knouds_harness.suite.generation.json_values import TEXTS, VALUES, as_document, as_inputs, each_sent
+from knouds_harness.suite.generation.unusual_requests import TEXTS, VALUES, as_document, as_inputs, each_sent
 from knouds_harness.suite.support.workflow_authoring import move, read
 from knouds_harness.targets.needs.keys import AUTHOR
 from knouds_harness.targets.needs.rate_limits import FREE_RUNNER

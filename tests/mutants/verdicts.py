@@ -12,7 +12,7 @@ from mutants.shape_operators import shapes
 from recorded import document, recordings, story_of
 
 from knouds_harness.runs.findings import fails_run, verdict_for
-from knouds_harness.suite.recorded.recording_judgement import claims_about
+from knouds_harness.suite.recorded.verification import claims_about
 
 OPERATORS: tuple[Operator, ...] = (
     shapes,

@@ -23,7 +23,7 @@ from knouds_harness.exchange.recordings.recording import (
     Recording,
     read_recordings,
 )
-from knouds_harness.suite.recorded.recording_judgement import judgement_of
+from knouds_harness.suite.recorded.verification import judgement_of
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Limits, Persona
 from knouds_harness.targets.secrets import Secret

@@ -43,8 +43,8 @@ def replay(
     FINGERPRINT names one of its findings, by default all that fail the run.
     """
     from knouds_harness.command_output import CommandConsole
-    from knouds_harness.suite.replay.replay import replay as replay_findings
-    from knouds_harness.suite.replay.replayer import Conditions
+    from knouds_harness.suite.replay import replay as replay_findings
+    from knouds_harness.suite.replayer import Conditions
 
     code = replay_findings(
         run,

@@ -8,8 +8,8 @@ from knouds_harness.suite.session import ConformanceRun
 from knouds_harness.suite.support.execution_traces import Executions
 from knouds_harness.suite.support.test_data import TestData
 from knouds_harness.suite.support.webhook_executions import DeliveredExecutions
+from knouds_harness.suite.test_invocation import RUN_FIXTURE
 from knouds_harness.suite.tester import Tester
-from knouds_harness.suite.user_tests import RUN_FIXTURE
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Persona
 

@@ -34,9 +34,14 @@ from knouds_harness.suite.selection import (
     operations_for,
 )
 from knouds_harness.suite.session import ConformanceRun, open_run
-from knouds_harness.suite.test_invocation import user_body
+from knouds_harness.suite.test_invocation import (
+    is_user_test,
+    mark_user_tests,
+    record_failure,
+    record_kept,
+    user_body,
+)
 from knouds_harness.suite.untested import Untested, more_credits, untested_for
-from knouds_harness.suite.user_tests import is_user_test, mark_user_tests, record_failure, record_kept
 from knouds_harness.targets.needs import Need
 from knouds_harness.targets.needs.webhooks import RECEIVING
 

@@ -14,8 +14,7 @@ from knouds_harness.suite.concurrent_tests import ConcurrentTests
 from knouds_harness.suite.selection import checks_of, is_paid_for, needs_of, operation_of
 from knouds_harness.suite.session import ConformanceRun
 from knouds_harness.suite.support.rate_limit_window import BEFORE_COUNTING
-from knouds_harness.suite.test_invocation import call_body
-from knouds_harness.suite.user_tests import is_user_test
+from knouds_harness.suite.test_invocation import call_body, is_user_test
 from knouds_harness.targets.needs import CONTROL, MAY_RUN, Need
 from knouds_harness.targets.needs.rate_limits import FILLABLE_WINDOW
 

@@ -31,11 +31,10 @@ from knouds_harness.runs.header import RunSetup, run_setup
 from knouds_harness.runs.unsettled import note_usage, settle_earlier
 from knouds_harness.runs.writer import RunWriter
 from knouds_harness.suite.concurrent_tests import RunLock
-from knouds_harness.suite.minimum_verified import expected_facts, least_verified
 from knouds_harness.suite.nights import Nights, read_nights, write_nights
 from knouds_harness.suite.options import RunOptions
 from knouds_harness.suite.recorder import FindingRecorder
-from knouds_harness.suite.run_outcome import decided
+from knouds_harness.suite.run_outcome import decided, expected_facts, least_verified
 from knouds_harness.suite.selection import Spending
 from knouds_harness.suite.support.execution_traces import Executions
 from knouds_harness.suite.support.test_data import TestData

@@ -1,16 +1,24 @@
-"""Call the body of a conformance test, and fail it if its own check found a breach."""
+"""Call the body of a test, of the suite or of the user, and fail it if checks found a breach."""
 
+import itertools
 import os
+import re
 import shlex
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Final, Literal
 
 import pytest
 from hypothesis.errors import Flaky
 
+from knouds_harness.contract.operations import Fact, Source
+from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.judging.claim import Check, Claim
 from knouds_harness.judging.engine import checks_of_every_answer
+from knouds_harness.judging.user_checks import USER, UserChecks
 from knouds_harness.runs.findings import Finding, script_file
 from knouds_harness.suite.recorder import FindingRecorder
 from knouds_harness.suite.selection import checks_of, own_facts_of
@@ -101,3 +109,93 @@ def _describe(finding: Finding, answered: str, folder: Path) -> str:
 
 def _headline(finding: Finding) -> str:
     return f"{finding.verdict}: {finding.fact} ({finding.source})"
+
+
+RUN_FIXTURE: Final = "knouds_run"
+"""All fixtures of the suite depend on this one, so every test that uses them has it too."""
+_MARK: Final = "user_test"
+
+
+def mark_user_tests(items: Iterable[pytest.Item]) -> UserChecks:
+    """Give each of the user's tests a check and a fact of its own; returns all of them."""
+    facts, checks = {}, {}
+    for item in items:
+        if checks_of(item) or RUN_FIXTURE not in getattr(item, "fixturenames", ()):
+            continue
+        fact = Fact(id=_id_of(item), says=_says(item), source=Source.USER)
+        facts[fact.id], checks[fact.id] = fact, _check_of(fact)
+        item.add_marker(pytest.mark.proves(checks[fact.id]))
+        item.add_marker(_MARK)
+    return UserChecks(facts=facts, checks=checks)
+
+
+def is_user_test(item: pytest.Item) -> bool:
+    """Return whether a test is the user's and takes part in the run."""
+    return item.get_closest_marker(_MARK) is not None
+
+
+def record_kept(item: pytest.Item, recorder: FindingRecorder) -> None:
+    """Record that the fact of a passed test holds, unless the test has sent nothing."""
+    check, exchange = checks_of(item)[0], recorder.steps.last_of_test
+    if exchange is not None:
+        recorder.record(check, exchange, check.judge(exchange))
+
+
+def record_failure(
+    item: pytest.Item, recorder: FindingRecorder, error: BaseException
+) -> Literal["finding", "waived", "error"]:
+    """Record that the fact of a failed test does not hold; all that the test has sent is the evidence.
+
+    Returns ``error`` if no assert failed, or nothing was sent that could be evidence.
+    """
+    if isinstance(error, FoundByChecks):
+        return "finding"
+    check, exchange = checks_of(item)[0], recorder.steps.last_of_test
+    if exchange is None or not _is_assert(error):
+        return "error"
+    callspec = getattr(item, "callspec", None)
+    broken = [
+        replace(claim, holds=False, observed=_observed(error), where=callspec.id if callspec else "")
+        for claim in check.judge(exchange)
+    ]
+    return "finding" if recorder.record(check, exchange, broken, compared=()) else "waived"
+
+
+def _check_of(fact: Fact) -> Check[[]]:
+    def judge(_exchange: Exchange) -> Iterator[Claim]:
+        yield Claim(fact=fact.id, holds=True, expected=_after_expected(fact.says), observed="the test passed")
+
+    judge.__doc__ = fact.says
+    return Check(id=fact.id, facts=(fact.id,), judge=judge)
+
+
+def _after_expected(sentence: str) -> str:
+    """Turn a sentence into what follows the word "expected"."""
+    begins_as_name = sentence[1:2].isupper()
+    return f"that {sentence if begins_as_name else sentence[:1].lower() + sentence[1:]}".rstrip(".")
+
+
+def _id_of(item: pytest.Item) -> str:
+    """Return an id like ``user.tests.test_orders.test_price``, equal for all parameters and in every run."""
+    name = item.nodeid.partition("[")[0].replace(".py::", "::")
+    return f"{USER}.{re.sub(r'[^A-Za-z0-9_-]+', '.', name).strip('.')}"
+
+
+def _says(item: pytest.Item) -> str:
+    first = (getattr(getattr(item, "obj", None), "__doc__", None) or "").strip().partition("\n")[0]
+    name = getattr(item, "originalname", None) or item.name
+    return first or name.removeprefix("test_").replace("_", " ")
+
+
+def _is_assert(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):  # from Hypothesis, if a property fails in several ways
+        return all(map(_is_assert, error.exceptions))
+    return isinstance(error, AssertionError | pytest.fail.Exception)
+
+
+def _observed(error: BaseException) -> str:
+    """Return the message of an assert, without pytest's details on its values."""
+    lines = itertools.takewhile(
+        lambda line: not line.startswith(("+", "-", "?")), map(str.strip, str(error).splitlines())
+    )
+    return "; ".join(filter(None, lines)) or "the assert failed"

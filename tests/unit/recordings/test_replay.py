@@ -8,7 +8,7 @@ from recorded import breaches, recording, recordings, replayed, serving, story_o
 
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.webhooks import Receiver
-from knouds_harness.suite.recorded.recording_judgement import claims_about
+from knouds_harness.suite.recorded.verification import claims_about
 
 ANEW = "checks see otherwise than when it was recorded: knouds-harness record --update"
 ANSWERS = [name for name, each in recordings().items() if each.kind == "answer"]

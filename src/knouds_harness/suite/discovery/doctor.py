@@ -25,8 +25,8 @@ from knouds_harness.judging.checks import all_checks, families, family_by_fact
 from knouds_harness.printable import counted
 from knouds_harness.suite.discovery.provable_facts import lacking_by_fact, missing_by_need
 from knouds_harness.suite.discovery.run_plan import possible_in
-from knouds_harness.suite.minimum_verified import expected_facts
 from knouds_harness.suite.nights import lines_beyond
+from knouds_harness.suite.run_outcome import expected_facts
 from knouds_harness.suite.running import collect_suite
 from knouds_harness.suite.selection import Spending
 from knouds_harness.suite.walk.walk import values_words

@@ -26,7 +26,7 @@ from knouds_harness.suite.recorded.outcomes import (
     make_plan,
     tests_of,
 )
-from knouds_harness.suite.recorded.recording_judgement import judgement_of
+from knouds_harness.suite.recorded.verification import judgement_of
 from knouds_harness.suite.recorder import Received
 from knouds_harness.suite.running import SessionErrors, run_pytest, show_wait
 from knouds_harness.suite.session import ConformanceRun

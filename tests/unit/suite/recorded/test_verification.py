@@ -3,11 +3,13 @@
 import base64
 import json
 import re
+from collections import defaultdict
 from contextlib import closing
 from dataclasses import replace
 
 import pytest
 from exchanges import entry, write_har
+from recorded import recording
 from run_records import exchange
 
 from knouds_harness.contract.document import shipped_document
@@ -17,7 +19,7 @@ from knouds_harness.exchange.traffic_redaction import is_secret_name
 from knouds_harness.reporting.render import render_all
 from knouds_harness.runs.record import read_run
 from knouds_harness.suite.recorded.captured_traffic import sort_traffic
-from knouds_harness.suite.recorded.verification import verify
+from knouds_harness.suite.recorded.verification import claims_about, verify
 
 DOCUMENT = shipped_document()
 API = "https://staging.example.com"
@@ -234,3 +236,18 @@ def test_no_planted_secret_is_written(is_base64, tmp_path):
 def test_names_of_secrets_are_recognised_by_whole_words(name, is_secret):
     """So "author" is not taken for an authorization."""
     assert is_secret_name(name) == is_secret
+
+
+def claims_by_check(recording, story=()):
+    """Return the claims by check id."""
+    found = defaultdict(list)
+    for check, claim in claims_about(recording, story=story):
+        found[check.id].append(claim)
+    return found
+
+
+def test_check_that_needs_the_story_makes_no_claim_without_it():
+    claims = claims_by_check(recording("receiveExecutionFailed-204-taken"))
+
+    assert "webhooks.agrees" not in claims
+    assert "webhooks.signature-fits" in claims

@@ -15,8 +15,8 @@ from knouds_harness.printable import printable
 from knouds_harness.runs.findings import LEFT_BEHIND, Finding, Verdict
 from knouds_harness.runs.record import RunRecord, read_run
 from knouds_harness.runs.writer import FINDINGS_FILE
-from knouds_harness.suite.replay.replay_judgement import ReplayStatus
-from knouds_harness.suite.replay.replayer import Conditions, Replayed, Replayer
+from knouds_harness.suite.replay_judgement import ReplayStatus
+from knouds_harness.suite.replayer import Conditions, Replayed, Replayer
 from knouds_harness.targets.builtin import recorded_target
 
 

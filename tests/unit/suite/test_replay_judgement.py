@@ -14,9 +14,8 @@ from knouds_harness.judging.claim import Claim
 from knouds_harness.runs.header import run_setup
 from knouds_harness.runs.record import read_run
 from knouds_harness.suite.recorder import FindingRecorder
-from knouds_harness.suite.replay.repeated_tests import RepeatedTests
-from knouds_harness.suite.replay.replay_judgement import CannotTell, ReplayStatus
-from knouds_harness.suite.replay.replayer import Replayer
+from knouds_harness.suite.replay_judgement import CannotTell, RepeatedTests, ReplayStatus
+from knouds_harness.suite.replayer import Replayer
 from knouds_harness.targets.profile import Target
 
 DOCUMENT = shipped_document()

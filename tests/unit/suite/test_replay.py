@@ -25,11 +25,11 @@ from knouds_harness.judging.engine import claims_of
 from knouds_harness.runs.findings import Verdict
 from knouds_harness.runs.header import run_setup
 from knouds_harness.runs.record import read_run
+from knouds_harness.suite import replay as replaying
+from knouds_harness.suite import replayer as replayer_module
 from knouds_harness.suite.recorder import FindingRecorder
-from knouds_harness.suite.replay import replay as replaying
-from knouds_harness.suite.replay import replayer as replayer_module
-from knouds_harness.suite.replay.replay_judgement import ReplayStatus, value_at
-from knouds_harness.suite.replay.replayer import Conditions, Replayer
+from knouds_harness.suite.replay_judgement import ReplayStatus, value_at
+from knouds_harness.suite.replayer import Conditions, Replayer
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Limits, Persona, Workflow
 from knouds_harness.targets.secrets import Secret

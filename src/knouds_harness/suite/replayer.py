@@ -32,9 +32,9 @@ from knouds_harness.locations import SANDBOX
 from knouds_harness.printable import counted
 from knouds_harness.runs.findings import Finding, Verdict
 from knouds_harness.runs.record import RunRecord
-from knouds_harness.suite.replay.repeated_tests import RepeatedTests
-from knouds_harness.suite.replay.replay_judgement import (
+from knouds_harness.suite.replay_judgement import (
     CannotTell,
+    RepeatedTests,
     ReplayStatus,
     is_shown_by_suite,
     judge_again,
