@@ -35,7 +35,6 @@ from knouds_harness.load.generator.generating_run import GeneratingRun, core_of
 from knouds_harness.load.leader.leading_run import LeadingRun
 from knouds_harness.load.leader.results import objectives_of, scenario_name
 from knouds_harness.load.messages import STOP, secure
-from knouds_harness.load.mix import running_only, tasks_of
 from knouds_harness.load.options import LoadOptions, add_options, read_options
 from knouds_harness.load.workload.input_lines import InputFile, read_input_file, refuse_idle_lines
 from knouds_harness.load.workload.plan import forecast
@@ -45,6 +44,7 @@ from knouds_harness.load.workload.preflight import (
     check_plan,
     price_of,
     run_preflight,
+    running_only,
     sandbox_prices,
 )
 from knouds_harness.load.workload.workload import Workload, has_runs, rates_of, scenarios_in
@@ -279,7 +279,7 @@ def _set_up(environment: Environment, options: LoadOptions) -> tuple[LoadSetup, 
     check_plan(target, options, host=environment.host)
     scenarios = scenarios_in(user_classes)
     if options.mix:
-        mixed = tasks_of(options.mix)
+        mixed = tasks.tasks_of(options.mix)
         for each in scenarios:
             each.tasks = mixed
     inputs = _read_inputs(environment, options, target)

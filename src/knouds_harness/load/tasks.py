@@ -6,18 +6,20 @@ import itertools
 import os
 import re
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
 import gevent
 
+from knouds_harness.errors import UnknownName, UsageError
 from knouds_harness.exchange.created_workflows import workflow_path
 from knouds_harness.exchange.evidence import is_final
 from knouds_harness.load.client.response import Response
-from knouds_harness.load.collection import cycles
+from knouds_harness.load.collection import metrics
 from knouds_harness.load.invariants.verification import parsed
 from knouds_harness.load.scenario import ScenarioUser
 from knouds_harness.load.workload.accounts import RunRequest
-from knouds_harness.load.workload.workload import takes
+from knouds_harness.load.workload.workload import Task, takes
 from knouds_harness.targets.needs import MAY_READ
 from knouds_harness.targets.needs.keys import ANY_KEY, EXECUTION_CANCELLER, EXECUTION_READER, READER, WRITER
 from knouds_harness.targets.needs.runs import ASYNC_CALL, CHEAPEST_CALL, MODEL_CALL, WORKFLOW_CALL
@@ -110,7 +112,7 @@ def _follow(user: ScenarioUser, run_request: RunRequest, *, cancel_after_s: floa
     execution_id = _member(submitted, "executionId") if submitted.status_code in _ACCEPTED else None
     if not (isinstance(execution_id, str) and _LEADS_NOWHERE_ELSE.fullmatch(execution_id)):
         return
-    user.load_run.note_cycle(cycles.ACCEPT, submitted.elapsed_ms)
+    user.load_run.note_cycle(metrics.ACCEPT, submitted.elapsed_ms)
     path = f"/api/executions/{execution_id}"
     if cancel_after_s is not None:
         gevent.sleep(cancel_after_s)
@@ -135,13 +137,13 @@ def _poll(user: ScenarioUser, path: str, run_request: RunRequest, submitted_s: f
         status = _member(user.call("getExecution", path, runner=run_request.persona), "status")
         now_s = time.perf_counter()
         if is_final(status):
-            user.load_run.note_cycle(cycles.FINAL + status, (now_s - submitted_s) * 1e3)
-            user.load_run.note_cycle(cycles.UNSEEN, (now_s - seen_in_flight_s) * 1e3)
-            user.load_run.note_cycle(cycles.POLLS, polls)
+            user.load_run.note_cycle(metrics.FINAL + status, (now_s - submitted_s) * 1e3)
+            user.load_run.note_cycle(metrics.UNSEEN, (now_s - seen_in_flight_s) * 1e3)
+            user.load_run.note_cycle(metrics.POLLS, polls)
             return
         seen_in_flight_s = asked_s
         if now_s >= deadline_s:
-            user.load_run.note_cycle(cycles.FINAL + cycles.UNFINISHED, 0.0)
+            user.load_run.note_cycle(metrics.FINAL + metrics.UNFINISHED, 0.0)
             return
 
 
@@ -189,3 +191,37 @@ def workflow_crud(user: ScenarioUser) -> None:
 def _member(response: Response, name: str) -> Any:  # noqa: ANN401 - JSON
     body = parsed(response)
     return body.get(name) if isinstance(body, dict) else None
+
+
+# --- a mix of them in place of the scenario's
+
+TASK_BY_NAME: Final[Mapping[str, Task]] = {
+    "whoami": who_am_i,
+    "list": list_workflows,
+    "schema": read_schema,
+    "usage": list_usage,
+    "pricing": read_pricing,
+    "health": read_health,
+    "run": run_workflow,
+    "model": run_model,
+    "follow": follow_run,
+    "cancel": cancel_run,
+    "crud": workflow_crud,
+}
+_MOST_WEIGHT: Final = 1000
+
+
+def tasks_of(mix: str) -> list[Task]:
+    """Parse a mix such as ``run=3,whoami=1`` to what Locust expects in ``tasks``."""
+    found: list[Task] = []
+    for part in mix.split(","):
+        name, _, weight = part.strip().partition("=")
+        if name not in TASK_BY_NAME:
+            raise UsageError(f"--mix {mix}: {UnknownName('task', name, TASK_BY_NAME)}")
+        if not (weight.isascii() and weight.isdigit() and 1 <= int(weight) <= _MOST_WEIGHT):
+            raise UsageError(
+                f"--mix {mix}: {weight or 'nothing'!r} is not how often {name} comes\n"
+                f"  Write a whole number from 1 to {_MOST_WEIGHT:,}: {name}=3"
+            )
+        found += [TASK_BY_NAME[name]] * int(weight)
+    return found

@@ -29,7 +29,7 @@ from knouds_harness.measures.steadiness import Steadiness
 from knouds_harness.runs.custom_metrics import TIME, CustomMetric
 from knouds_harness.runs.load_plan import PlannedStage
 from knouds_harness.runs.load_record import spread_text
-from knouds_harness.runs.load_results import StageLoad
+from knouds_harness.runs.load_results import Cycles, StageLoad
 from knouds_harness.runs.operation_load import (
     ALL_OPERATIONS,
     RECORDED_PERCENTS,
@@ -46,6 +46,16 @@ from knouds_harness.runs.operation_load import (
 
 SERVER: Final = "server"
 """The measure of how long a run took, as the server says."""
+CYCLE: Final = "cycle"
+"""The name under which cycles (asynchronous runs from submit to end) are recorded, like an operation."""
+ACCEPT: Final = "to accept"
+FINAL: Final = "to final "
+"""Before the final status, or ``UNFINISHED`` where none was seen."""
+UNFINISHED: Final = "unfinished"
+UNSEEN: Final = "unseen"
+"""From the last poll that saw a run in flight to the one that saw its end."""
+POLLS: Final = "polls"
+"""A number, not a time; exact up to more polls than a cycle takes."""
 RECENT_S: Final = 10
 """How many of the last seconds are remembered one by one."""
 _MOST_ERRORS: Final = 50
@@ -59,6 +69,26 @@ def times(histogram: Histogram) -> Times:
         min_ms=histogram.min_s * 1e3,
         max_ms=histogram.max_s * 1e3,
         percentiles={percent: at_s * 1e3 for percent, at_s in zip(RECORDED_PERCENTS, found, strict=True)},
+    )
+
+
+def cycles(histograms: Mapping[SeriesKey, Histogram]) -> Cycles | None:
+    """Return the metrics of all cycles; None without any."""
+    by_measure = {series.measure: each for series, each in histograms.items() if series.operation == CYCLE}
+    if not by_measure:
+        return None
+    by_ending = {
+        measure.removeprefix(FINAL): each for measure, each in by_measure.items() if measure.startswith(FINAL)
+    }
+    nothing = Histogram()
+    polls = by_measure.get(POLLS, nothing)
+    return Cycles(
+        submitted=len(by_measure.get(ACCEPT, nothing)),
+        endings={ending: len(each) for ending, each in sorted(by_ending.items())},
+        to_accept=times(by_measure.get(ACCEPT, nothing)),
+        to_final=times(merged(each for ending, each in by_ending.items() if ending != UNFINISHED)),
+        lost_to_polling=times(by_measure.get(UNSEEN, nothing)),
+        polls={round(middle_of(bucket) / 1e6): count for bucket, count in polls.counts.items()},
     )
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import random
 import ssl
+import sysconfig
 import time
-from collections.abc import Iterable, Sequence
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
@@ -16,9 +21,10 @@ import gevent
 from locust.env import Environment
 from locust.exception import StopUser
 from locust.runners import WorkerRunner
-from locust.user.task import LOCUST_STATE_RUNNING, LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING
+from locust.user.task import LOCUST_STATE_RUNNING, LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING, DefaultTaskSet
 from locust.user.users import User
 
+import knouds_harness
 from knouds_harness.contract.operations import RUN_OPERATIONS
 from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
@@ -26,13 +32,11 @@ from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.load import messages
 from knouds_harness.load.arrivals.arrival_user import Arrivals
 from knouds_harness.load.arrivals.schedule import ArrivalSchedule, Share
+from knouds_harness.load.arrivals.timers import LoopMonitor
 from knouds_harness.load.client.http_client import tls_context
 from knouds_harness.load.client.response import Response
-from knouds_harness.load.collection.cycles import CYCLE
-from knouds_harness.load.collection.metrics import SERVER, measured_from_unix_s
+from knouds_harness.load.collection.metrics import CYCLE, SERVER, measured_from_unix_s
 from knouds_harness.load.collection.seconds import REQUESTS_EPOCH_S, SecondsCollector, now_unix_s
-from knouds_harness.load.generator.loop_monitor import LoopMonitor
-from knouds_harness.load.generator.task_errors import TaskErrors
 from knouds_harness.load.invariants.verification import OBSERVED, verified_share
 from knouds_harness.load.invariants.workflow_histories import WorkflowLog
 from knouds_harness.load.options import LoadOptions
@@ -40,7 +44,7 @@ from knouds_harness.load.workload.input_lines import InputSequence
 from knouds_harness.load.workload.limits import LeasedCredits, LoadLimits
 from knouds_harness.load.workload.preflight import NO_TARGET, LoadSetup
 from knouds_harness.load.workload.workload import HasTasks, UserTasks, rates_of, scenarios_in
-from knouds_harness.runs.operation_load import RequestStatus, labelled
+from knouds_harness.runs.operation_load import TASK, RequestStatus, labelled
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Persona
 
@@ -49,6 +53,14 @@ _LOOK_EVERY_S: Final = 0.5
 _LAST_ANSWERS_S: Final = 2.0
 _LAST_LOOK_EVERY_S: Final = 0.01
 _NEVER: Final = 1_000_000_000
+_MOST_FAILURES: Final = 5
+"""A task that failed this often, and never completed, ends the run."""
+_LONGEST_TEXT: Final = 160
+_OWN_FOLDER: Final = str(Path(knouds_harness.__file__).parent)
+_OTHERS_FOLDERS: Final = tuple({sysconfig.get_path(each) for each in ("stdlib", "platlib", "purelib")})
+_LOGGERS: Final = ("locust.user.task", "locust.user.users", "locust.runners")
+_REPEATED: Final = ("%s\n%s", "While stopping users, we encountered a user that didn't have proper args %s")
+"""Locust's log messages of each exception, and of each user that an exception ended as it started."""
 
 
 def core_of(share: Share) -> int | None:
@@ -98,13 +110,11 @@ class GeneratingRun:
         self.workflow_log = WorkflowLog(is_followed=share > 0)
         if target:
             recorder.hide([*{each.secret for each in target.personas.values()}, *target.http.secrets])
-        self._task_errors = TaskErrors(
-            recorder,
-            users=options.users,
-            passed=self.passed,
-            never_completes=self._on_failing_task,
-            safe=Redactor.for_target(target).safe if target else str,
-        )
+        self._safe: Callable[[str], str] = Redactor.for_target(target).safe if target else str
+        self._failures: Counter[str] = Counter()
+        self._text_by_place: dict[str, str] = {}
+        for name in _LOGGERS:
+            logging.getLogger(name).addFilter(_is_not_repeated)
         events.user_error.add_listener(self._on_user_error)
         events.heartbeat_received.add_listener(self._on_heartbeat)
         self._heard_unix_s = now_unix_s()
@@ -225,12 +235,22 @@ class GeneratingRun:
         tb: TracebackType,
         **_: object,
     ) -> None:
-        text = self._task_errors.count(user_instance, exception, tb)
+        """Count an exception under its task; end the run if that fails often, and never completed."""
+        is_nested = not isinstance(user_instance, User | DefaultTaskSet)
+        user = user_instance if isinstance(user_instance, User) else user_instance.user
+        task = type(user_instance) if is_nested else getattr(user, "task_at_hand", None)  # of our users
+        name = task.__name__ if task else "on_start"
+        place = place_of(tb)
+        says = " ".join(str(exception).split())[:_LONGEST_TEXT]
+        described = f"{type(exception).__name__}{says and f': {says}'} ({place})"
+        text = self._text_by_place.setdefault(place, self._safe(described))
+        self.seconds.recorder.count_error(TASK + name, text)
+        self._failures[name] += 1
+        is_often = self._failures[name] == min(_MOST_FAILURES, self.options.users)
+        if is_often and not (is_nested or task in self.passed):
+            self.stop(f"Ended early: {name} raised exceptions and never completed.", ExitCode.BREACH)
         if isinstance(user_instance, User):
             raise StopUser(text)  # it failed to start: Locust would show the exception for each user
-
-    def _on_failing_task(self, task: str) -> None:
-        self.stop(f"Ended early: {task} raised exceptions and never completed.", ExitCode.BREACH)
 
     def _on_heartbeat(self, timestamp: float, **_: object) -> None:  # noqa: ARG002 - as Locust tells it
         self._heard_unix_s = now_unix_s()
@@ -242,6 +262,24 @@ class GeneratingRun:
         reason = f"Ended early: worker {self._runner.client_id} {silent}."
         self.stop(reason, ExitCode.INVALID_MEASUREMENT)
         self._runner.quit()  # what it sends would not be counted
+
+
+def place_of(tb: TracebackType) -> str:
+    """Return file and line of an exception: the last frame outside Python and other packages."""
+    frames = traceback.extract_tb(tb)
+    own = [
+        frame
+        for frame in frames
+        if frame.filename.startswith(_OWN_FOLDER) or not frame.filename.startswith(_OTHERS_FOLDERS)
+    ]
+    frame = (own or frames)[-1]
+    path = Path(frame.filename)
+    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return f"{shown}:{frame.lineno}"
+
+
+def _is_not_repeated(record: logging.LogRecord) -> bool:
+    return record.msg not in _REPEATED
 
 
 def _in_state(users: Iterable[User], state: str) -> list[User]:

@@ -13,9 +13,8 @@ from typing import Final
 from locust.env import Environment
 
 from knouds_harness.exchange.redaction import Redactor
-from knouds_harness.load.collection.cycles import cycles
 from knouds_harness.load.collection.evidence_samples import SampleWriter
-from knouds_harness.load.collection.metrics import RunMetrics, ok_times, operations_of
+from knouds_harness.load.collection.metrics import RunMetrics, cycles, ok_times, operations_of
 from knouds_harness.load.invariants.verification import LoadVerification
 from knouds_harness.load.leader.validity import missed_bound, validity_of, with_doubts
 from knouds_harness.load.leader.workers import Workers

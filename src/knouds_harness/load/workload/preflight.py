@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from knouds_harness.contract.operations import Action
-from knouds_harness.errors import GuardStop, HarnessError, ProfileContradicted, UsageError
+from knouds_harness.errors import GuardStop, HarnessError, ProfileContradicted, UnknownName, UsageError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.pricing import Pricing
 from knouds_harness.exchange.profile_check import check_profile, first_contact
@@ -19,6 +19,7 @@ from knouds_harness.load.workload.input_lines import InputFile
 from knouds_harness.load.workload.workload import HasTasks, Workload, has_runs, scenarios_in
 from knouds_harness.runs.unsettled import settle_earlier
 from knouds_harness.targets.guards import Guard, check_load
+from knouds_harness.targets.needs.runs import why_not_runnable
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Model, Workflow
 
@@ -71,6 +72,28 @@ def check_plan(target: Target, options: LoadOptions, *, host: str | None) -> Non
         starts_per_s=options.peak_level if options.rate else 0.0,
         in_flight=options.users,
         yes=options.yes,
+    )
+
+
+def running_only(target: Target, workflows: Sequence[str], models: Sequence[str]) -> Target:
+    """Return the profile with only these workflows and models, or unchanged if none is named."""
+    if not (workflows or models):
+        return target
+    for kind, names, known in (("workflow", workflows, target.workflows), ("model", models, target.models)):
+        for name in names:
+            if name not in known:
+                raise UsageError(
+                    f"--{kind}: {UnknownName(kind, name, known)}\n  Or add it to {target.source}."
+                )
+            if reason := why_not_runnable(known[name]):
+                raise UsageError(
+                    f"--{kind} {name}: {target.source} says {reason}, so no run succeeds\n"
+                    f"  Name another {kind}."
+                )
+    return replace(
+        target,
+        workflows={slug: target.workflows[slug] for slug in workflows},
+        models={name: target.models[name] for name in models},
     )
 
 

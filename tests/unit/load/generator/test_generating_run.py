@@ -1,7 +1,11 @@
 """A process that sends, and the one that leads: from a request to the results."""
 
+import json
+import logging
 import os
+import re
 import time
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,10 +14,10 @@ import msgpack
 import pytest
 from gevent.event import Event
 from load_workload import FakeMaster, FakeWorker, Said, options, persona, ran, scenario, target, workload_of
-from locust import task
+from locust import TaskSet, User, task
 from locust.env import Environment
 from locust.exception import StopUser
-from locust.user.task import LOCUST_STATE_RUNNING, LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING
+from locust.user.task import LOCUST_STATE_RUNNING, LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING, DefaultTaskSet
 
 from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.load import messages
@@ -23,7 +27,7 @@ from knouds_harness.load.collection.metrics import SERVER
 from knouds_harness.load.collection.rows import RequestRow
 from knouds_harness.load.collection.seconds import ROWS, now_unix_s
 from knouds_harness.load.generator import generating_run
-from knouds_harness.load.generator.generating_run import GeneratingRun, core_of
+from knouds_harness.load.generator.generating_run import GeneratingRun, core_of, place_of
 from knouds_harness.load.leader.leading_run import LeadingRun
 from knouds_harness.load.tasks import who_am_i
 from knouds_harness.load.workload.preflight import LoadSetup
@@ -342,18 +346,101 @@ def test_run_without_a_target_has_no_limits(there):
         run.limits  # noqa: B018 - it raises
 
 
-def test_failing_on_start_ends_the_run(there):
-    run = generating(there, "--users", "1")
+# Exceptions in tasks
+
+
+class Mine(User):
+    task_at_hand: Any = None
+
+
+class Nested(TaskSet):
+    """A set of tasks within a task."""
+
+
+def look(_user):
+    """A task."""
+
+
+def look_at_hand() -> Mine:
+    user = Mine(Environment())
+    user.task_at_hand = look
+    return user
+
+
+def fail(run: GeneratingRun, *, instance: Any, times: int) -> None:
+    """Raise exceptions whose messages differ, at one place, in a user or a set of its tasks."""
+    for number in range(times):
+        with pytest.raises(ValueError, match=str(number)) as caught:
+            raise ValueError(number)
+        with suppress(StopUser):
+            run._on_user_error(user_instance=instance, exception=caught.value, tb=caught.tb)  # noqa: SLF001 - as Locust tells it
+
+
+@pytest.mark.parametrize(
+    ("instance_of", "operation", "ends"),
+    [
+        (lambda: DefaultTaskSet(look_at_hand()), "task look", True),
+        (
+            lambda: Nested(look_at_hand()),
+            "task Nested",
+            False,
+        ),  # whether others of its set complete is unknown
+        (lambda: Mine(Environment()), "task on_start", True),
+    ],
+)
+def test_task_that_never_completes_ends_the_run(there, instance_of, operation, ends):
+    """Once it has failed as often as there are users; its failures at one place are one kind of error."""
+    run, instance = generating(there, "--users", "3"), instance_of()
+    there.runner.sent.clear()
+
+    fail(run, instance=instance, times=2)
+    assert there.runner.sent == []
+    fail(run, instance=instance, times=7)
+
+    reasons = [data["reason"] for kind, data, *_ in there.runner.sent if kind == messages.STOP]
+    told = f"Ended early: {operation.removeprefix('task ')} raised exceptions and never completed."
+    assert reasons == [told] * ends
+    ((name, text),) = {each[:2] for each in run.seconds.recorder.take().errors}
+    assert name == operation
+    assert re.fullmatch(r"ValueError: 0 \(tests/unit/load/generator/test_generating_run\.py:\d+\)", text)
+
+
+def test_task_that_completed_once_does_not_end_the_run(there):
+    run = generating(there, "--users", "2")
+    there.runner.sent.clear()
+    run.passed.add(look)
+
+    fail(run, instance=DefaultTaskSet(look_at_hand()), times=9)
+
+    assert there.runner.sent == []
+
+
+def test_user_that_fails_to_start_is_stopped(there):
+    """Locust would show the exception for each user."""
+    generating(there, "--users", "1")
     with pytest.raises(ValueError, match="x") as caught:
         int("x")
-    user = user_in(there)
 
     with pytest.raises(StopUser):
-        there.events.user_error.fire(user_instance=user, exception=caught.value, tb=caught.tb)
+        there.events.user_error.fire(user_instance=user_in(there), exception=caught.value, tb=caught.tb)
 
-    (stop,) = (data for kind, data, *_ in there.runner.sent if kind == messages.STOP)
-    assert stop["reason"] == "Ended early: on_start raised exceptions and never completed."
-    assert run.seconds.recorder.take().errors
+
+def test_tracebacks_logged_by_locust_are_hidden(there, caplog):
+    generating(there)
+    logger = logging.getLogger("locust.user.task")
+    logger.error("%s\n%s", "what", "Traceback …")
+    logger.error("something else")
+
+    assert [each.getMessage() for each in caplog.records] == ["something else"]
+
+
+def test_exception_outside_of_user_code_has_a_place():
+    with pytest.raises(ValueError, match="Expecting") as caught:
+        json.loads("{")
+    outside = caught.tb.tb_next
+    assert outside is not None
+
+    assert "json" in place_of(outside)
 
 
 # Between the process that leads and the one that sends

@@ -4,8 +4,8 @@ import pytest
 from load_workload import persona, target
 
 from knouds_harness.errors import UsageError
-from knouds_harness.load.mix import running_only, tasks_of
-from knouds_harness.load.tasks import run_workflow, who_am_i
+from knouds_harness.load.tasks import run_workflow, tasks_of, who_am_i
+from knouds_harness.load.workload.preflight import running_only
 from knouds_harness.targets.resources import Model, Workflow
 
 BEA = persona("bea", user="bea", tier="business", capabilities={"workflow:run", "model:run"})

@@ -6,7 +6,7 @@ import gevent
 import pytest
 from gevent.monkey import get_original
 
-from knouds_harness.load.generator.loop_monitor import LoopMonitor
+from knouds_harness.load.arrivals.timers import LoopMonitor
 
 STOPPED_S = 0.05
 
