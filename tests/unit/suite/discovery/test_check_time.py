@@ -7,10 +7,16 @@ from knouds_harness.suite.discovery.doctor import check_time_s, check_time_words
 
 @pytest.mark.parametrize(
     ("latency_ms", "at_once", "fills_window", "seconds"),
-    [(1, 4, False, 22), (1, 4, True, 80), (50, 1, False, 360)],
+    [
+        (1, 4, False, 22),
+        (1, 4, True, 80),
+        (50, 4, False, 106.6),
+        (50, 8, False, 67.7),
+        (120, 8, False, 131.7),
+    ],
 )
-def test_time_follows_from_latency_and_requests_in_flight(latency_ms, at_once, fills_window, seconds):
-    assert check_time_s(latency_ms, at_once, fills_window=fills_window) == pytest.approx(seconds, rel=0.02)
+def test_time_is_within_a_tenth_of_what_was_measured(latency_ms, at_once, fills_window, seconds):
+    assert check_time_s(latency_ms, at_once, fills_window=fills_window) == pytest.approx(seconds, rel=0.1)
 
 
 def test_few_possible_tests_take_less():
