@@ -1,10 +1,9 @@
-"""After the tests, print how many mutants there were, and which breaches survive for which reason."""
+"""After the tests, print how many mutants there were."""
 
 from collections import Counter
 
 import pytest
 from mutants.mutant import Label
-from mutants.survivors import SURVIVORS
 from mutants.verdicts import Judged, judged, mutants
 
 VERDICTS = pytest.StashKey[list[Judged]]()
@@ -17,17 +16,12 @@ def verdicts(pytestconfig: pytest.Config) -> list[Judged]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print one line for each label, and each survivor with its reason."""
-    verdicts = config.stash.get(VERDICTS, [])
-    if not verdicts:
+    """Print one line for each label."""
+    count = Counter((each.mutant.label, each.is_right) for each in config.stash.get(VERDICTS, []))
+    if not count:
         return
     terminalreporter.section("mutated recordings")
-    count = Counter((each.mutant.label, each.is_right) for each in verdicts)
     for label in Label:
         right, wrong = count[label, True], count[label, False]
         called = "found" if label is Label.BREACH else "left alone"
         terminalreporter.write_line(f"{label:10} {right + wrong:6,} mutants, {right:,} {called}")
-    for each in verdicts:
-        if not each.is_right:
-            reason = SURVIVORS.get(each.mutant.name, "no reason is known")
-            terminalreporter.write_line(f"  {each.mutant.name}: {reason}")

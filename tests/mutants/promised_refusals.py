@@ -20,74 +20,52 @@ class Refusal:
     open: tuple[int | str, ...] = ()
 
 
-def _unauthorized(fact: str, *, code: str = "") -> Refusal:
-    return Refusal(facts=(fact,), statuses=(401,), code=code)
+def _refusal(status: int, *facts: str, code: str = "", may_be: tuple[int | str, ...] = ()) -> Refusal:
+    return Refusal(facts=facts, statuses=(status,), code=code, open=may_be)
 
 
-_INVALID_INPUTS = "INVALID_INPUTS"
-_NOT_FOUND_MODEL = "MODEL_NOT_FOUND"
+_IN_QUERY = (400, 422)  # a server may know no such parameter
+_NOT_JSON = _refusal(400, "run.body-not-json-is-invalid-body", code="INVALID_BODY")
 _REFUSALS: dict[str, Refusal] = {
-    "no-key": _unauthorized("auth.missing-key-is-401"),
-    "empty-key": _unauthorized("auth.empty-key-is-401"),
-    "malformed-key": _unauthorized("auth.malformed-key-is-401"),
-    "unknown-key": _unauthorized("auth.unknown-key-is-401"),
-    "revoked": _unauthorized("auth.revoked-key-is-401"),
-    "unapproved": _unauthorized("auth.unapproved-account-is-401"),
-    "bearer": _unauthorized("auth.bearer-is-not-accepted"),
-    "key-in-query": Refusal(
-        facts=("auth.query-key-is-not-accepted",), statuses=(401,), open=(400, 422)
-    ),  # a server may know no such parameter
-    "legacy": _unauthorized("auth.legacy-key-is-401-retired", code="LEGACY_KEY_RETIRED"),
-    "lacks-capability": Refusal(
-        facts=("capability.missing-is-403-denied",), statuses=(403,), code="CAPABILITY_DENIED"
+    "no-key": _refusal(401, "auth.missing-key-is-401"),
+    "empty-key": _refusal(401, "auth.empty-key-is-401"),
+    "malformed-key": _refusal(401, "auth.malformed-key-is-401"),
+    "unknown-key": _refusal(401, "auth.unknown-key-is-401"),
+    "revoked": _refusal(401, "auth.revoked-key-is-401"),
+    "unapproved": _refusal(401, "auth.unapproved-account-is-401"),
+    "bearer": _refusal(401, "auth.bearer-is-not-accepted"),
+    "key-in-query": _refusal(401, "auth.query-key-is-not-accepted", may_be=_IN_QUERY),
+    "legacy": _refusal(401, "auth.legacy-key-is-401-retired", code="LEGACY_KEY_RETIRED"),
+    "lacks-capability": _refusal(403, "capability.missing-is-403-denied", code="CAPABILITY_DENIED"),
+    "async-not-supported": _refusal(
+        400, "model.async-not-supported-is-400", code="ASYNC_NOT_SUPPORTED", may_be=("INVALID_INPUTS",)
     ),
-    "async-not-supported": Refusal(
-        facts=("model.async-not-supported-is-400",),
-        statuses=(400,),
-        code="ASYNC_NOT_SUPPORTED",
-        open=("INVALID_INPUTS",),
+    "bad-name": _refusal(400, "run.bad-slug-is-invalid-slug", code="INVALID_SLUG"),
+    "inputs-array": _refusal(400, "run.inputs-not-object-is-invalid-inputs", code="INVALID_INPUTS"),
+    "no-inputs": _refusal(400, "run.inputs-missing-is-invalid-inputs", code="INVALID_INPUTS"),
+    "grant-used-up": _refusal(402, "run.exhausted-grant-is-402", code="grant_exhausted"),
+    "no-credits": _refusal(402, "run.too-few-credits-is-402", code="INSUFFICIENT_CREDITS"),
+    "above-tier": _refusal(403, "model.above-tier-is-403", code="MODEL_TIER_REQUIRED"),
+    "under-business": _refusal(403, "model.run-under-business-is-403"),
+    "disabled": _refusal(404, "model.disabled-is-404", code="MODEL_NOT_FOUND"),
+    "over-limit": _refusal(429, "rate.over-limit-is-429", code="RATE_LIMIT_EXCEEDED"),
+    "provider-failed": _refusal(500, "run.provider-failure-is-500", code="EXECUTION_FAILED"),
+    "deleted": _refusal(404, "workflows.delete-then-404"),
+    "unknown-slug": _refusal(
+        404, "workflows.unknown-is-404", "schema.unknown-is-404", "schema.public-only-when-public"
     ),
-    "bad-name": Refusal(facts=("run.bad-slug-is-invalid-slug",), statuses=(400,), code="INVALID_SLUG"),
-    "inputs-array": Refusal(
-        facts=("run.inputs-not-object-is-invalid-inputs",), statuses=(400,), code=_INVALID_INPUTS
-    ),
-    "no-inputs": Refusal(
-        facts=("run.inputs-missing-is-invalid-inputs",), statuses=(400,), code=_INVALID_INPUTS
-    ),
-    "grant-used-up": Refusal(facts=("run.exhausted-grant-is-402",), statuses=(402,), code="grant_exhausted"),
-    "no-credits": Refusal(
-        facts=("run.too-few-credits-is-402",), statuses=(402,), code="INSUFFICIENT_CREDITS"
-    ),
-    "above-tier": Refusal(facts=("model.above-tier-is-403",), statuses=(403,), code="MODEL_TIER_REQUIRED"),
-    "under-business": Refusal(facts=("model.run-under-business-is-403",), statuses=(403,)),
-    "disabled": Refusal(facts=("model.disabled-is-404",), statuses=(404,), code=_NOT_FOUND_MODEL),
-    "over-limit": Refusal(facts=("rate.over-limit-is-429",), statuses=(429,), code="RATE_LIMIT_EXCEEDED"),
-    "provider-failed": Refusal(
-        facts=("run.provider-failure-is-500",), statuses=(500,), code="EXECUTION_FAILED"
-    ),
-    "deleted": Refusal(facts=("workflows.delete-then-404",), statuses=(404,)),
-    "unknown-slug": Refusal(
-        facts=("workflows.unknown-is-404", "schema.unknown-is-404", "schema.public-only-when-public"),
-        statuses=(404,),
-    ),
-    "private": Refusal(facts=("schema.public-only-when-public",), statuses=(404,)),
+    "private": _refusal(404, "schema.public-only-when-public"),
 }
 _REFUSALS_OF_RUNS: dict[tuple[str, str], Refusal] = {
-    ("runModel", "unknown"): Refusal(facts=("model.unknown-is-404",), statuses=(404,), code=_NOT_FOUND_MODEL),
-    ("runWorkflow", "unknown"): Refusal(facts=("run.unknown-workflow-is-404",), statuses=(404,), open=(402,)),
-    ("runWorkflow", "foreign"): Refusal(
-        facts=("run.foreign-workflow-is-404",), statuses=(404,), open=(400, 402, 422)
-    ),
-    ("runModel", "not-json"): Refusal(
-        facts=("run.body-not-json-is-invalid-body",), statuses=(400,), code="INVALID_BODY"
-    ),
-    ("runWorkflow", "not-json"): Refusal(
-        facts=("run.body-not-json-is-invalid-body",), statuses=(400,), code="INVALID_BODY"
-    ),
-    ("getExecution", "unknown"): Refusal(facts=("execution.unknown-is-404",), statuses=(404,)),
-    ("getExecution", "foreign"): Refusal(facts=("execution.foreign-is-404",), statuses=(404,)),
-    ("cancelExecution", "unknown"): Refusal(facts=("execution.unknown-is-404",), statuses=(404,)),
-    ("cancelExecution", "foreign"): Refusal(facts=("execution.foreign-is-404",), statuses=(404,)),
+    ("runModel", "unknown"): _refusal(404, "model.unknown-is-404", code="MODEL_NOT_FOUND"),
+    ("runWorkflow", "unknown"): _refusal(404, "run.unknown-workflow-is-404", may_be=(402,)),
+    ("runWorkflow", "foreign"): _refusal(404, "run.foreign-workflow-is-404", may_be=(400, 402, 422)),
+    ("runModel", "not-json"): _NOT_JSON,
+    ("runWorkflow", "not-json"): _NOT_JSON,
+    ("getExecution", "unknown"): _refusal(404, "execution.unknown-is-404"),
+    ("getExecution", "foreign"): _refusal(404, "execution.foreign-is-404"),
+    ("cancelExecution", "unknown"): _refusal(404, "execution.unknown-is-404"),
+    ("cancelExecution", "foreign"): _refusal(404, "execution.foreign-is-404"),
 }
 
 STATUS_BY_CODE = {

@@ -5,7 +5,7 @@ the schemas that they use.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Kind = Literal["string", "number", "integer", "boolean", "array", "object", "null"]
 Form = Literal["", "uuid", "instant", "slug", "url"]
@@ -34,243 +34,139 @@ class Member:
     form: Form = ""
 
 
-def _members(*facts: str, prefix: str = "", **kinds: tuple[Kind, ...]) -> tuple[Member, ...]:
-    return tuple(
-        Member(place=f"{prefix}/{name}", facts=facts, kinds=allowed) for name, allowed in kinds.items()
-    )
+def _member(place: str, kinds: str, *facts: str, **more: Any) -> Member:
+    allowed: Any = tuple(kinds.split())
+    return Member(place=place, kinds=allowed, facts=facts, **more)
 
 
-_TEXT: tuple[Kind, ...] = ("string",)
-_NUMBER: tuple[Kind, ...] = ("number",)
-_FLAG: tuple[Kind, ...] = ("boolean",)
-_LIST: tuple[Kind, ...] = ("array",)
-_OBJECT: tuple[Kind, ...] = ("object",)
+def _members(*facts: str, prefix: str = "", **kinds: str) -> tuple[Member, ...]:
+    return tuple(_member(f"{prefix}/{name}", allowed, *facts) for name, allowed in kinds.items())
 
+
+_USER = "whoami.user-object"
 WHOAMI = (
-    Member(place="/user", facts=("whoami.user-object",), kinds=_OBJECT),
-    Member(place="/user/id", facts=("whoami.user-object",)),
-    Member(place="/user/email", facts=("whoami.user-object",), kinds=_TEXT),
-    Member(
-        place="/user/role",
-        facts=("whoami.role-closed", "whoami.user-object"),
-        kinds=_TEXT,
-        closed=("user", "admin"),
-    ),
-    Member(
-        place="/user/tier", facts=("whoami.tier-is-string", "whoami.user-object"), kinds=_TEXT, is_open=True
-    ),
-    Member(place="/user/approved", facts=("whoami.approved-is-true", "whoami.user-object"), kinds=_FLAG),
+    _member("/user", "object", _USER),
+    _member("/user/id", "", _USER),
+    _member("/user/email", "string", _USER),
+    _member("/user/role", "string", "whoami.role-closed", _USER, closed=("user", "admin")),
+    _member("/user/tier", "string", "whoami.tier-is-string", _USER, is_open=True),
+    _member("/user/approved", "boolean", "whoami.approved-is-true", _USER),
 )
 
+_SUMMARY = "workflows.summary-fields"
 SUMMARIES = (
     *_members(
-        *("workflows.summary-fields", "workflows.slug-charset"),
+        *(_SUMMARY, "workflows.slug-charset"),
         prefix="/*",
-        name=_TEXT,
-        tags=_LIST,
-        isTemplate=_FLAG,
-        hidden=_FLAG,
-        archived=_FLAG,
-        createdBy=(),
-        folderId=("string", "null"),
+        name="string",
+        tags="array",
+        isTemplate="boolean",
+        hidden="boolean",
+        archived="boolean",
+        createdBy="",
+        folderId="string null",
     ),
-    Member(
-        place="/*/slug",
-        facts=("workflows.summary-fields", "workflows.slug-charset"),
-        kinds=_TEXT,
-        form="slug",
-    ),
-    Member(
-        place="/*/description",
-        facts=("workflows.summary-fields",),
-        kinds=("string", "null"),
-        is_optional=True,
-    ),
-    Member(
-        place="/*/estimatedCreditCost",
-        facts=("workflows.summary-cost-is-number-or-null", "workflows.summary-fields"),
-        kinds=("number", "null"),
-    ),
-    Member(
-        place="/*/updatedAt",
-        facts=("workflows.updated-at-is-iso", "workflows.summary-fields"),
-        kinds=_TEXT,
-        form="instant",
-    ),
+    _member("/*/slug", "string", _SUMMARY, "workflows.slug-charset", form="slug"),
+    _member("/*/description", "string null", _SUMMARY, is_optional=True),
+    _member("/*/estimatedCreditCost", "number null", "workflows.summary-cost-is-number-or-null", _SUMMARY),
+    _member("/*/updatedAt", "string", "workflows.updated-at-is-iso", _SUMMARY, form="instant"),
 )
 
+_DOCUMENT = "workflows.document-shape"
+_NODE = ("workflows.node-shape", _DOCUMENT)
+_EDGE = ("workflows.edge-shape", _DOCUMENT)
+_VIEWPORT = ("workflows.viewport-shape", _DOCUMENT)
 DOCUMENT = (
-    *_members(
-        "workflows.document-shape",
-        name=_TEXT,
-        nodes=_LIST,
-        edges=_LIST,
-        createdBy=(),
-        folderId=("string", "null"),
-    ),
-    Member(place="/viewport", facts=("workflows.viewport-shape", "workflows.document-shape"), kinds=_OBJECT),
-    Member(
-        place="/slug", facts=("workflows.document-shape", "workflows.slug-charset"), kinds=_TEXT, form="slug"
-    ),
-    Member(
-        place="/updatedAt",
-        facts=("workflows.updated-at-is-iso", "workflows.document-shape"),
-        kinds=_TEXT,
-        form="instant",
-    ),
-    Member(place="/tags", facts=("workflows.document-shape",), kinds=_LIST, is_optional=True),
-    Member(place="/publicPlayground", facts=("workflows.document-shape",), kinds=_FLAG, is_optional=True),
-    *_members(
-        "workflows.node-shape",
-        "workflows.document-shape",
-        prefix="/nodes/*",
-        id=_TEXT,
-        type=_TEXT,
-        position=_OBJECT,
-        data=_OBJECT,
-    ),
-    *_members(
-        "workflows.edge-shape",
-        "workflows.document-shape",
-        prefix="/edges/*",
-        id=_TEXT,
-        source=_TEXT,
-        target=_TEXT,
-        sourceHandle=(),
-        targetHandle=(),
-    ),
-    *_members(
-        "workflows.viewport-shape",
-        "workflows.document-shape",
-        prefix="/viewport",
-        x=_NUMBER,
-        y=_NUMBER,
-        zoom=_NUMBER,
-    ),
+    *_members(_DOCUMENT, name="string", nodes="array", edges="array", createdBy="", folderId="string null"),
+    _member("/viewport", "object", *_VIEWPORT),
+    _member("/slug", "string", _DOCUMENT, "workflows.slug-charset", form="slug"),
+    _member("/updatedAt", "string", "workflows.updated-at-is-iso", _DOCUMENT, form="instant"),
+    _member("/tags", "array", _DOCUMENT, is_optional=True),
+    _member("/publicPlayground", "boolean", _DOCUMENT, is_optional=True),
+    *_members(*_NODE, prefix="/nodes/*", id="string", type="string", position="object", data="object"),
+    *_members(*_EDGE, prefix="/edges/*", id="string", source="string", target="string"),
+    *_members(*_EDGE, prefix="/edges/*", sourceHandle="", targetHandle=""),
+    *_members(*_VIEWPORT, prefix="/viewport", x="number", y="number", zoom="number"),
 )
 
 _SCHEMA = ("schema.shape", "schema.public-shape-without-cost")
 _FIELD = ("schema.fields-have-name-and-type", *_SCHEMA)
 PUBLIC_SCHEMA = (
-    *_members(*_SCHEMA, fields=_LIST, values=_OBJECT, name=_TEXT),
-    Member(place="/description", facts=_SCHEMA, kinds=("string", "null"), is_optional=True),
-    Member(place="/fields/*/name", facts=_FIELD, kinds=_TEXT),
-    Member(place="/fields/*/type", facts=_FIELD, kinds=_TEXT),
+    *_members(*_SCHEMA, fields="array", values="object", name="string"),
+    _member("/description", "string null", *_SCHEMA, is_optional=True),
+    *_members(*_FIELD, prefix="/fields/*", name="string", type="string"),
 )
-SCHEMA = (*PUBLIC_SCHEMA, Member(place="/estimatedCreditCost", facts=_SCHEMA))
+SCHEMA = (*PUBLIC_SCHEMA, _member("/estimatedCreditCost", "", *_SCHEMA))
 
-_RUN = ("run.success-shape",)
+_RUN = "run.success-shape"
 RUN = (
-    Member(place="/success", facts=("run.success-is-true", *_RUN), kinds=_FLAG, closed=(True,)),
-    Member(place="/result", facts=("run.result-present", *_RUN)),
-    Member(place="/cost", facts=("run.cost-is-credits", *_RUN), kinds=_NUMBER),
+    _member("/success", "boolean", "run.success-is-true", _RUN, closed=(True,)),
+    _member("/result", "", "run.result-present", _RUN),
+    _member("/cost", "number", "run.cost-is-credits", _RUN),
 )
-WORKFLOW_RUN = (*RUN, Member(place="/ms", facts=("run.ms-is-number", *_RUN), kinds=_NUMBER))
-MODEL_RUN = (*RUN, Member(place="/ms", facts=(), is_optional=True))
+WORKFLOW_RUN = (*RUN, _member("/ms", "number", "run.ms-is-number", _RUN))
+MODEL_RUN = (*RUN, _member("/ms", "", is_optional=True))
 IMAGES = (
-    Member(place="/result/images", facts=("run.result-present",), kinds=_LIST, is_optional=True),
-    Member(
-        place="/result/images/*", facts=("run.result-present",), kinds=_TEXT, is_optional=True, form="url"
-    ),
+    _member("/result/images", "array", "run.result-present", is_optional=True),
+    _member("/result/images/*", "string", "run.result-present", is_optional=True, form="url"),
 )
 
-_SUBMIT = ("async.submit-shape",)
+_SUBMIT = "async.submit-shape"
+_DELIVERY_SHAPE = ("async.webhook-delivery-shape", _SUBMIT)
 SUBMIT = (
-    Member(place="/_async", facts=_SUBMIT, kinds=_FLAG, closed=(True,)),
-    Member(place="/executionId", facts=("async.execution-id-is-uuid", *_SUBMIT), kinds=_TEXT, form="uuid"),
-    Member(place="/requestId", facts=_SUBMIT, kinds=_TEXT),
-    Member(
-        place="/status", facts=("async.submit-is-processing", *_SUBMIT), kinds=_TEXT, closed=("processing",)
-    ),
-    Member(place="/webhookDelivery", facts=("async.webhook-delivery-shape", *_SUBMIT), kinds=_OBJECT),
-    Member(
-        place="/webhookDelivery/configured", facts=("async.webhook-delivery-shape", *_SUBMIT), kinds=_FLAG
-    ),
-    Member(place="/pollUrl", facts=("async.poll-url-leads-to-execution", *_SUBMIT), kinds=_TEXT),
+    _member("/_async", "boolean", _SUBMIT, closed=(True,)),
+    _member("/executionId", "string", "async.execution-id-is-uuid", _SUBMIT, form="uuid"),
+    _member("/requestId", "string", _SUBMIT),
+    _member("/status", "string", "async.submit-is-processing", _SUBMIT, closed=("processing",)),
+    _member("/webhookDelivery", "object", *_DELIVERY_SHAPE),
+    _member("/webhookDelivery/configured", "boolean", *_DELIVERY_SHAPE),
+    _member("/pollUrl", "string", "async.poll-url-leads-to-execution", _SUBMIT),
 )
-WORKFLOW_SUBMIT = (
-    *SUBMIT,
-    Member(place="/workflowSlug", facts=("async.workflow-submit-names-slug",), kinds=_TEXT),
-)
+WORKFLOW_SUBMIT = (*SUBMIT, _member("/workflowSlug", "string", "async.workflow-submit-names-slug"))
 
+_POLLED = ("async.execution-id-is-uuid", "execution.poll-shape", "async.poll-url-leads-to-execution")
+_STATUSES = ("processing", "cancel_requested", "completed", "failed", "cancelled")
 POLL = (
-    Member(
-        place="/executionId",
-        facts=("async.execution-id-is-uuid", "execution.poll-shape", "async.poll-url-leads-to-execution"),
-        kinds=_TEXT,
-        form="uuid",
-    ),
-    Member(
-        place="/status",
-        facts=("execution.status-closed", "execution.poll-shape"),
-        kinds=_TEXT,
-        closed=("processing", "cancel_requested", "completed", "failed", "cancelled"),
-    ),
+    _member("/executionId", "string", *_POLLED, form="uuid"),
+    _member("/status", "string", "execution.status-closed", "execution.poll-shape", closed=_STATUSES),
 )
-COMPLETED = (*POLL, Member(place="/result", facts=("execution.completed-has-result",)))
+COMPLETED = (*POLL, _member("/result", "", "execution.completed-has-result"))
 FAILED = (
     *POLL,
-    *(
-        Member(place=place, facts=("execution.failed-has-error",), kinds=kinds)
-        for place, kinds in (("/error", _OBJECT), ("/error/code", _TEXT), ("/error/message", _TEXT))
-    ),
+    _member("/error", "object", "execution.failed-has-error"),
+    *_members("execution.failed-has-error", prefix="/error", code="string", message="string"),
 )
 
-_ROW = ("usage.row-shape",)
+_ROW = "usage.row-shape"
+_ROW_STATUSES = ("processing", "completed", "failed", "cancelled")
+_SOURCES = ("api-slim", "api-workflow")
 USAGE = (
-    *_members("usage.page-shape", rows=_LIST, page=_NUMBER, pageSize=_NUMBER, total=_NUMBER),
+    *_members("usage.page-shape", rows="array", page="number", pageSize="number", total="number"),
     *_members(
-        *_ROW,
+        _ROW,
         prefix="/rows/*",
-        id=("integer",),
-        userId=(),
-        cost=_NUMBER,
-        userCost=_NUMBER,
-        creditsCost=("integer",),
-        errorCode=("string", "null"),
-        requestId=_TEXT,
+        id="integer",
+        userId="",
+        cost="number",
+        userCost="number",
+        creditsCost="integer",
+        errorCode="string null",
+        requestId="string",
+        durationMs="number null",
     ),
-    Member(
-        place="/rows/*/workflowSlug", facts=("usage.slim-has-no-workflow", *_ROW), kinds=("string", "null")
-    ),
-    Member(place="/rows/*/modelIds", facts=("usage.no-provider-ids", *_ROW), kinds=_LIST),
-    Member(
-        place="/rows/*/status",
-        facts=("usage.row-status-closed", *_ROW),
-        kinds=_TEXT,
-        closed=("processing", "completed", "failed", "cancelled"),
-    ),
-    Member(
-        place="/rows/*/source",
-        facts=("usage.source-closed", *_ROW),
-        kinds=_TEXT,
-        closed=("api-slim", "api-workflow"),
-    ),
-    Member(place="/rows/*/durationMs", facts=_ROW, kinds=("number", "null")),
-    Member(place="/rows/*/createdAt", facts=_ROW, kinds=_TEXT, form="instant"),
+    _member("/rows/*/workflowSlug", "string null", "usage.slim-has-no-workflow", _ROW),
+    _member("/rows/*/modelIds", "array", "usage.no-provider-ids", _ROW),
+    _member("/rows/*/status", "string", "usage.row-status-closed", _ROW, closed=_ROW_STATUSES),
+    _member("/rows/*/source", "string", "usage.source-closed", _ROW, closed=_SOURCES),
+    _member("/rows/*/createdAt", "string", _ROW, form="instant"),
 )
 
+_PAYLOAD = ("webhook.payload-shape", "webhook.agrees-with-poll")
 DELIVERY = (
-    *_members(
-        "webhook.payload-shape",
-        "webhook.agrees-with-poll",
-        requestId=_TEXT,
-        userId=(),
-        workflowSlug=("string", "null"),
-        modelIds=_LIST,
-    ),
-    Member(place="/event", facts=("webhook.event-fits-ending", "webhook.payload-shape"), kinds=_TEXT),
-    Member(
-        place="/executionId",
-        facts=("webhook.payload-shape", "webhook.agrees-with-poll", "async.execution-id-is-uuid"),
-        kinds=_TEXT,
-        form="uuid",
-    ),
-    Member(
-        place="/status",
-        facts=("webhook.payload-shape", "webhook.agrees-with-poll", "webhook.event-fits-ending"),
-        kinds=_TEXT,
-    ),
+    *_members(*_PAYLOAD, requestId="string", userId="", workflowSlug="string null", modelIds="array"),
+    _member("/event", "string", "webhook.event-fits-ending", "webhook.payload-shape"),
+    _member("/executionId", "string", *_PAYLOAD, "async.execution-id-is-uuid", form="uuid"),
+    _member("/status", "string", *_PAYLOAD, "webhook.event-fits-ending"),
 )
 
 _OF_AN_OPERATION: dict[str, tuple[Member, ...]] = {
